@@ -65,13 +65,18 @@ pub fn idempotency_key(capsule: &str, asset: &Asset) -> String {
 }
 
 /// Returns the only capsule that the caller owns, and creates one if there is none.
-pub async fn own_capsule(canister: &LiveCanister, caller: Principal) -> Result<String, UploadError> {
-    let mut capsules: Vec<api::Capsule> =
-        canister.query("capsules_list", (None::<String>, None::<u32>)).await?;
+pub async fn own_capsule(
+    canister: &LiveCanister,
+    caller: Principal,
+    retry: Retry<'_>,
+) -> Result<String, UploadError> {
+    let list = || canister.query("capsules_list", (None::<String>, None::<u32>));
+    let mut capsules: Vec<api::Capsule> = retry.again(list).await?;
     capsules.retain(|capsule| capsule.owners.contains(&caller));
     match capsules.as_slice() {
         [] => {
-            let capsule: api::Capsule = canister.update("capsules_create", (None::<api::PersonRef>,)).await?;
+            let create = || canister.update("capsules_create", (None::<api::PersonRef>,));
+            let capsule: api::Capsule = retry.once(create).await?;
             Ok(capsule.id)
         }
         [only] => Ok(only.id.clone()),

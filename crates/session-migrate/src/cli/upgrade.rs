@@ -236,7 +236,7 @@ fn print(report: &Report, json: bool) {
         }
         Ending::Held { why, no_recovery } => {
             eprintln!("error: {why}");
-            println!("held: the new module runs; it was not reverted: {no_recovery}");
+            println!("held: the canister is left as it is: {no_recovery}");
         }
     }
 }

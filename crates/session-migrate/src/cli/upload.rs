@@ -6,6 +6,7 @@ use candid::Principal;
 use clap::Args;
 use comfy_table::Table;
 use session_migrate::client::{Asset, Uploader};
+use session_migrate::network::Retry;
 use session_migrate::progress::Progress;
 use session_migrate::upload::{self, Options, UploadError};
 use upload_canister::api;
@@ -63,12 +64,13 @@ fn upload_all(args: UploadArgs) -> Result<Vec<Uploaded>, Failed> {
     let uploads = async {
         let network = args.network.connect().await?;
         let canister = network.canister(args.canister);
-        let config: api::UploadConfig =
-            canister.query_plain("upload_config").await.map_err(|error| (ENVIRONMENT, error.to_string()))?;
+        let retry = Retry { retry_for: options.retry_for, progress: &progress };
+        let config = retry.again(|| canister.query_plain::<api::UploadConfig>("upload_config")).await;
+        let config = config.map_err(|error| (ENVIRONMENT, error.to_string()))?;
         let failed = |error: UploadError| (code_of(&error), error.to_string());
         let capsule = match args.capsule {
             Some(capsule) => capsule,
-            None => upload::own_capsule(&canister, network.caller()).await.map_err(failed)?,
+            None => upload::own_capsule(&canister, network.caller(), retry).await.map_err(failed)?,
         };
         progress.set_total(assets.iter().map(|asset| asset.bytes).sum());
         let mut uploaded = Vec::new();

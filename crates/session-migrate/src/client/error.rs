@@ -101,6 +101,11 @@ impl ClientError {
         }
     }
 
+    /// Returns whether the canister was frozen: it executes nothing until it is topped up.
+    pub fn is_out_of_cycles(&self) -> bool {
+        matches!(self, ClientError::Rejected { code: pocket_ic::ErrorCode::CanisterOutOfCycles, .. })
+    }
+
     /// Returns whether the same call may succeed later: there was no answer, or the canister is temporarily
     /// stopped, as for an upgrade.
     pub fn is_transient(&self) -> bool {

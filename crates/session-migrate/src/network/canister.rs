@@ -55,6 +55,16 @@ impl LiveCanister {
         Ok(decode_reply::<(T,)>(method, &reply)?.0)
     }
 
+    /// Makes a call to a query function that returns a plain value as an update: all nodes of the subnet agree on
+    /// the answer.
+    pub async fn replicated_query_plain<T: CandidType + DeserializeOwned>(
+        &self,
+        method: &'static str,
+    ) -> Result<T, ClientError> {
+        let reply = self.call(EncodedCall::new(method, ())?).await?;
+        Ok(decode_reply::<(T,)>(method, &reply)?.0)
+    }
+
     async fn query_raw(&self, call: EncodedCall) -> Result<Vec<u8>, ClientError> {
         let EncodedCall { method, arg } = call;
         let answer = self.agent.query(&self.id, method).with_arg(arg).call().await;

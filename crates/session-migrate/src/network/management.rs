@@ -3,7 +3,7 @@
 use candid::Principal;
 use candid::utils::{ArgumentDecoder, ArgumentEncoder};
 use ic_agent::{Agent, AgentError};
-use ic_certification::{Label, LookupResult};
+use ic_certification::{Certificate, Label, LookupResult};
 use ic_management_canister_types::{
     CanisterIdRecord, CanisterStatusResult, ReadCanisterSnapshotDataArgs, ReadCanisterSnapshotDataResult,
     ReadCanisterSnapshotMetadataArgs, ReadCanisterSnapshotMetadataResult, Snapshot, SnapshotDataKind,
@@ -23,6 +23,8 @@ pub struct Management {
 /// What the network certifies about a canister.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certified {
+    /// Time of the state that is certified, nanoseconds.
+    pub at: u64,
     /// SHA-256 of its module; `None` without a module.
     pub module_hash: Option<Vec<u8>>,
     /// When the module was installed or loaded, nanoseconds; `None` also on a network that does not say.
@@ -116,6 +118,7 @@ impl Management {
             _ => None,
         };
         Ok(Certified {
+            at: time_of(&certificate).unwrap_or_default(),
             module_hash: look_up("module_hash"),
             installed_at: look_up("last_install_timestamp").and_then(|bytes| leb128(&bytes)),
         })
@@ -135,8 +138,16 @@ impl Management {
     }
 }
 
+/// Returns the time of the state that a certificate is about, nanoseconds.
+pub(super) fn time_of(certificate: &Certificate) -> Option<u64> {
+    match certificate.tree.lookup_path([b"time".as_slice()]) {
+        LookupResult::Found(bytes) => leb128(bytes),
+        _ => None,
+    }
+}
+
 /// Reads a natural of the state tree.
-pub(super) fn leb128(bytes: &[u8]) -> Option<u64> {
+fn leb128(bytes: &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for (index, byte) in bytes.iter().enumerate() {
         let shift = u32::try_from(index).ok()?.checked_mul(7)?;

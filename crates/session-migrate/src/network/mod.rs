@@ -11,5 +11,5 @@ pub use canister::LiveCanister;
 pub use connect::{Network, NetworkError, RootKey};
 pub use identity::read_identity;
 pub use management::{Certified, Management};
-pub use once::{OneCall, Rejection, Settled, Target, Ticket};
+pub use once::{OneCall, Rejection, Settled, Target, Ticket, answered_at};
 pub use retry::Retry;

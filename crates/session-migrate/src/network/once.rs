@@ -11,11 +11,12 @@ use candid::Principal;
 use candid::utils::ArgumentEncoder;
 use ic_agent::agent::{CallResponse, EnvelopeContent, RequestStatusResponse};
 use ic_agent::{AgentError, NonceFactory, RequestId, to_request_id};
-use ic_certification::{Certificate, LookupResult};
+use ic_certification::Certificate;
 use ic_transport_types::Envelope;
 use serde::{Deserialize, Serialize};
 
 use super::canister::failed;
+use super::management::time_of;
 use super::{Network, Retry};
 use crate::client::{ClientError, EncodedCall};
 
@@ -110,6 +111,13 @@ pub struct Rejection {
     pub text: String,
 }
 
+impl Rejection {
+    /// Returns whether the canister was frozen.
+    pub fn is_out_of_cycles(&self) -> bool {
+        self.code.as_deref() == Some("CanisterOutOfCycles")
+    }
+}
+
 impl From<&ClientError> for Rejection {
     fn from(error: &ClientError) -> Rejection {
         let code = match error {
@@ -118,6 +126,12 @@ impl From<&ClientError> for Rejection {
         };
         Rejection { code, text: error.to_string() }
     }
+}
+
+/// Returns the time of the state in which a call was answered, nanoseconds; `certificate` is that of
+/// [`Settled::Replied`].
+pub fn answered_at(certificate: &[u8]) -> Option<u64> {
+    time_of(&serde_cbor::from_slice(certificate).ok()?)
 }
 
 impl OneCall {
@@ -271,13 +285,6 @@ fn rejected(error: ClientError) -> Result<Settled, ClientError> {
 
 fn encoded(certificate: &Certificate) -> Vec<u8> {
     serde_cbor::to_vec(certificate).unwrap_or_default()
-}
-
-fn time_of(certificate: &Certificate) -> Option<u64> {
-    match certificate.tree.lookup_path([b"time".as_slice()]) {
-        LookupResult::Found(bytes) => super::management::leb128(bytes),
-        _ => None,
-    }
 }
 
 fn now() -> u64 {

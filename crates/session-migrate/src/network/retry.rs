@@ -29,6 +29,28 @@ impl Retry<'_> {
         &self,
         call: impl FnMut() -> F,
     ) -> Result<T, ClientError> {
+        self.again_if(ClientError::is_transient, call).await
+    }
+
+    /// Makes a call that must not be executed twice, and makes it again as long as it is rejected because the canister is
+    /// stopped. An answer that is lost is an error.
+    ///
+    /// # Errors
+    /// The last error.
+    pub async fn once<T, F: Future<Output = Result<T, ClientError>>>(
+        &self,
+        call: impl FnMut() -> F,
+    ) -> Result<T, ClientError> {
+        let is_rejected =
+            |error: &ClientError| error.is_transient() && matches!(error, ClientError::Rejected { .. });
+        self.again_if(is_rejected, call).await
+    }
+
+    async fn again_if<T, F: Future<Output = Result<T, ClientError>>>(
+        &self,
+        may_help: impl Fn(&ClientError) -> bool,
+        call: impl FnMut() -> F,
+    ) -> Result<T, ClientError> {
         let backoff = ExponentialBuilder::default()
             .with_max_delay(LONGEST_PAUSE)
             .with_jitter()
@@ -37,6 +59,6 @@ impl Retry<'_> {
         let told = |error: &ClientError, pause: Duration| {
             self.progress.line(&format!("{error}; again in {:.1} s", pause.as_secs_f64()));
         };
-        call.retry(backoff).when(ClientError::is_transient).notify(told).await
+        call.retry(backoff).when(may_help).notify(told).await
     }
 }

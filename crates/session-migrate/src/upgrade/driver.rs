@@ -1,5 +1,7 @@
 //! The steps of an upgrade, in their order.
 
+use std::time::{Duration, Instant};
+
 use candid::Principal;
 use ic_management_canister_types::{
     CanisterIdRecord, CanisterInstallMode, CanisterStatusType, DeleteCanisterSnapshotArgs, InstallCodeArgs,
@@ -12,11 +14,11 @@ use upload_canister::api::{BuildInfo, MigrationStatus};
 
 use super::preflight::unfit;
 use super::watch::Goal;
-use super::{Ending, Event, Facts, Journal, OnFailure, Outcome, Plan, Report, Step, Tools, UpgradeError};
+use super::{Ending, Event, Facts, Journal, Outcome, Plan, Report, Step, Tools, Unconfirmed, UpgradeError};
 use crate::Verdict;
 use crate::build::{Build, Module};
 use crate::client::{ClientError, NO_ARGUMENTS, decode_reply, decode_result};
-use crate::network::{LiveCanister, Management, Network, Retry, Settled, Target};
+use crate::network::{Certified, LiveCanister, Management, Network, Retry, Settled, Target, answered_at};
 use crate::progress::Progress;
 use crate::rehearse;
 use crate::transfer::{self, Which};
@@ -24,8 +26,11 @@ use crate::transfer::{self, Which};
 /// Slices in flight of the download for a rehearsal.
 const PARALLEL: usize = 8;
 
-/// Number of queries that must be answered after the installation.
+/// Number of queries in a row that the new build must answer after the installation.
 const ANSWERS: u32 = 3;
+
+/// Pause after a query that the previous build has answered.
+const LAG: Duration = Duration::from_secs(1);
 
 /// Drives an upgrade.
 pub(super) struct Driver<'a, 'j> {
@@ -36,7 +41,7 @@ pub(super) struct Driver<'a, 'j> {
     /// The module to install; an upgrade that is aborted needs none.
     module: Option<&'a Module>,
     pub(super) journal: &'a mut Journal<'j>,
-    retry_for: std::time::Duration,
+    retry_for: Duration,
     pub(super) progress: &'a Progress,
 }
 
@@ -137,6 +142,10 @@ impl Driver<'_, '_> {
                 Err(ending) => return Ok(ending),
             },
         };
+        if let (Some(why), Some(snapshot)) = (self.failed()?, self.snapshot()) {
+            let on_failure = self.plan.on_failure.or_rollback();
+            return self.recover(&facts, &snapshot, why, on_failure).await;
+        }
         let snapshot = match self.take_snapshot().await? {
             Ok(snapshot) => snapshot,
             Err(why) => return Ok(Ending::NotInstalled { why }),
@@ -146,12 +155,13 @@ impl Driver<'_, '_> {
         {
             return Ok(Ending::NotInstalled { why });
         }
-        if let Err(why) = self.install(&facts).await? {
-            return Ok(Ending::NotInstalled { why });
-        }
-        let checked = match self.confirm(&self.plan.module_hash.clone()).await? {
-            Ok(()) => self.converted_and_verified(&facts).await?,
-            Err(why) => Err(why),
+        let installed = self.install(&facts).await?;
+        let started = self.start_again().await?;
+        let checked = match (installed, started) {
+            (Ok(()), Ok(())) => self.checked(&facts).await?,
+            (Ok(()), Err(why)) => Err(why),
+            (Err(why), Ok(())) => return Ok(Ending::NotInstalled { why }),
+            (Err(why), Err(stopped)) => return Ok(Ending::NotInstalled { why: format!("{why}; {stopped}") }),
         };
         let quarantined = match checked {
             Ok(quarantined) => quarantined,
@@ -175,15 +185,13 @@ impl Driver<'_, '_> {
         }
         let facts: Option<Facts> = self.journal.known("preflight").map(read).transpose()?;
         let is_installed = self.is_done(Step::Install);
-        if self.is_done(Step::Stop) && self.journal.receipt(Step::Start).is_none() {
-            self.start().await?;
-        }
+        let why = match self.start_again().await? {
+            Ok(()) => why,
+            Err(stopped) => format!("{why}; {stopped}"),
+        };
         let ending = match (facts, self.snapshot()) {
             (Some(facts), Some(snapshot)) if is_installed => {
-                let on_failure = match self.plan.on_failure {
-                    OnFailure::Hold => OnFailure::Rollback,
-                    chosen => chosen,
-                };
+                let on_failure = self.plan.on_failure.or_rollback();
                 self.recover(&facts, &snapshot, why, on_failure).await?
             }
             _ => Ending::NotInstalled { why },
@@ -197,7 +205,7 @@ impl Driver<'_, '_> {
     }
 
     /// Records a fact that later steps depend on.
-    fn know<T: Serialize>(&mut self, fact: &str, known: T) -> Result<T, UpgradeError> {
+    pub(super) fn know<T: Serialize>(&mut self, fact: &str, known: T) -> Result<T, UpgradeError> {
         let value = serde_json::to_value(&known).map_err(|error| self.damaged(&error))?;
         self.journal.append(Event::Known { fact: fact.to_owned(), value })?;
         Ok(known)
@@ -247,6 +255,10 @@ impl Driver<'_, '_> {
             Settled::Replied { reply, certificate } => {
                 Outcome::Replied { reply: hex::encode(reply), certificate: hex::encode(certificate) }
             }
+            Settled::Rejected(rejection) if rejection.is_out_of_cycles() && step.must_be_done() => {
+                self.journal.append(Event::OutOfCycles { step })?;
+                return Err(UpgradeError::OutOfCycles(rejection.text));
+            }
             Settled::Rejected(rejection) => Outcome::Rejected(rejection),
             Settled::Lost if self.observed(step).await? => Outcome::Observed,
             Settled::Lost => {
@@ -283,9 +295,25 @@ impl Driver<'_, '_> {
         Ok(self.retry().again(|| self.management.status()).await?.status)
     }
 
+    /// Returns what the network certifies about the canister. A node may lag behind the one that answered the last
+    /// effect: an older state is not believed.
+    pub(super) async fn certified(&self) -> Result<Certified, ClientError> {
+        let last = self.journal.last_certificate().and_then(|certificate| hex::decode(certificate).ok());
+        let since = last.and_then(|certificate| answered_at(&certificate)).unwrap_or_default();
+        let recent = || async {
+            let certified = self.management.certified().await?;
+            if certified.at >= since {
+                return Ok(certified);
+            }
+            let detail = "the answer is older than the last effect".to_owned();
+            Err(ClientError::Unanswered { method: "read_state", detail })
+        };
+        self.retry().again(recent).await
+    }
+
     /// Returns the certified module hash, hex; empty without a module.
-    async fn hash(&self) -> Result<String, ClientError> {
-        let certified = self.retry().again(|| self.management.certified()).await?;
+    pub(super) async fn hash(&self) -> Result<String, ClientError> {
+        let certified = self.certified().await?;
         Ok(certified.module_hash.map(hex::encode).unwrap_or_default())
     }
 
@@ -382,9 +410,6 @@ impl Driver<'_, '_> {
         if self.journal.intent(Step::Install).is_none() {
             self.progress.phase("comparing the canister with the preflight");
             if let Some(why) = self.changed_since(facts).await? {
-                if self.is_done(Step::Stop) {
-                    self.start().await?;
-                }
                 return Ok(Err(why));
             }
         }
@@ -392,47 +417,85 @@ impl Driver<'_, '_> {
             let args = CanisterIdRecord { canister_id: self.plan.canister };
             let target = Target::management("stop_canister", self.plan.canister, (args,))?;
             if let Outcome::Rejected(rejection) = self.effect(Step::Stop, target).await? {
-                // It may be stopping nevertheless.
-                self.start().await?;
                 return Ok(Err(rejection.text));
             }
         }
-        let installed = self.effect(Step::Install, install(self.plan.canister, module)?).await?;
-        if self.plan.stop {
-            self.start().await?;
-        }
-        match installed {
+        match self.effect(Step::Install, install(self.plan.canister, module)?).await? {
             Outcome::Rejected(rejection) => Ok(Err(rejection.text)),
             Outcome::Replied { .. } | Outcome::Observed => Ok(Ok(())),
         }
     }
 
-    async fn start(&mut self) -> Result<(), UpgradeError> {
+    /// Starts the canister if it may have been stopped, even if the stop was rejected: it may be stopping nevertheless.
+    /// Returns why it stays stopped.
+    async fn start_again(&mut self) -> Result<Result<(), String>, UpgradeError> {
+        self.look_back(Step::Stop).await?;
+        if self.journal.intent(Step::Stop).is_none() {
+            return Ok(Ok(()));
+        }
         let args = CanisterIdRecord { canister_id: self.plan.canister };
         let target = Target::management("start_canister", self.plan.canister, (args,))?;
-        self.effect(Step::Start, target).await.map(drop)
+        match self.effect(Step::Start, target).await? {
+            Outcome::Rejected(rejection) => {
+                Ok(Err(format!("the canister is stopped, and could not be started: {}", rejection.text)))
+            }
+            Outcome::Replied { .. } | Outcome::Observed => Ok(Ok(())),
+        }
     }
 
-    /// Returns `Ok(())` if the network certifies this module hash and the canister answers queries; otherwise what is
-    /// there instead.
-    pub(super) async fn confirm(&self, expected: &str) -> Result<Result<(), String>, UpgradeError> {
-        self.progress.phase("confirming the module hash");
-        let hash = self.hash().await?;
-        if hash != expected {
-            return Ok(Err(format!(
-                "the module hash is {hash}, expected {expected}: somebody else has installed a module"
-            )));
+    /// Returns `Ok(())` if the network certifies this module hash, and if the canister says that it is this build and
+    /// answers queries as this build.
+    pub(super) async fn confirm(
+        &self,
+        hash: &str,
+        build: Build,
+    ) -> Result<Result<(), Unconfirmed>, UpgradeError> {
+        self.progress.phase("confirming the module hash and the build");
+        let got = self.hash().await?;
+        if got != hash {
+            return Ok(Err(Unconfirmed::OtherModule { expected: hash.to_owned(), got }));
         }
-        for _ in 0..ANSWERS {
-            match self.retry().again(|| self.canister.query_plain::<BuildInfo>("build_info")).await {
-                Ok(_) => {}
-                Err(error @ ClientError::Rejected { .. }) => {
-                    return Ok(Err(format!("the canister does not answer: {error}")));
+        let answers = |info: BuildInfo| match info.build == build.name() {
+            true => Ok(()),
+            false => Err(Unconfirmed::OtherBuild { expected: build, got: info.build }),
+        };
+        // All nodes of the subnet agree on this answer: it decides.
+        let decided = self.retry().again(|| self.canister.replicated_query_plain("build_info")).await;
+        match decided.map(answers) {
+            Ok(Ok(())) => {}
+            Ok(Err(other)) => return Ok(Err(other)),
+            Err(error) => return silent(error),
+        }
+        // One node answers a query, and it may still run the previous module.
+        let (began, mut in_a_row) = (Instant::now(), 0);
+        while in_a_row < ANSWERS {
+            let asked = self.retry().again(|| self.canister.query_plain("build_info")).await;
+            match asked.map(answers) {
+                Ok(Ok(())) => in_a_row += 1,
+                Ok(Err(other)) if began.elapsed() >= self.retry_for => return Ok(Err(other)),
+                Ok(Err(_)) => {
+                    in_a_row = 0;
+                    tokio::time::sleep(LAG).await;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return silent(error),
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Confirms the installation, and checks what it has done; returns the number of records in quarantine, or why the
+    /// upgrade has failed.
+    async fn checked(&mut self, facts: &Facts) -> Result<Result<u64, String>, UpgradeError> {
+        let (hash, build) = (self.plan.module_hash.clone(), self.plan.to);
+        if let Err(other) = self.confirm(&hash, build).await? {
+            return Ok(Err(other.to_string()));
+        }
+        let checked = self.converted_and_verified(facts).await?;
+        let got = self.hash().await?;
+        if got != hash {
+            return Ok(Err(Unconfirmed::OtherModule { expected: hash, got }.to_string()));
+        }
+        Ok(checked)
     }
 
     /// Waits until everything is converted and verified; returns the number of records in quarantine, or why
@@ -487,8 +550,16 @@ impl Driver<'_, '_> {
     }
 }
 
+/// A rejection shows that the canister does not answer; after any other error, nothing is known.
+fn silent(error: ClientError) -> Result<Result<(), Unconfirmed>, UpgradeError> {
+    match error {
+        ClientError::Rejected { .. } if !error.is_out_of_cycles() => Ok(Err(Unconfirmed::Silent(error))),
+        error => Err(error.into()),
+    }
+}
+
 /// Reads a fact of the journal.
-fn read<T: DeserializeOwned>(fact: &Value) -> Result<T, UpgradeError> {
+pub(super) fn read<T: DeserializeOwned>(fact: &Value) -> Result<T, UpgradeError> {
     serde_json::from_value(fact.clone()).map_err(|error| UpgradeError::Damaged {
         path: "the journal".into(),
         line: 0,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use candid::Principal;
 
+use crate::build::Build;
 use crate::client::ClientError;
 use crate::transfer::TransferError;
 
@@ -13,7 +14,10 @@ use crate::transfer::TransferError;
 pub enum UpgradeError {
     /// A call failed, and its outcome is not known.
     #[error("{0}; resume with --resume, or go back with --abort")]
-    Client(#[from] ClientError),
+    Client(ClientError),
+    /// The canister is frozen: it executes nothing, not even a rollback.
+    #[error("{0}; nothing is lost, but it executes nothing any more: top it up, then --resume, or --abort")]
+    OutOfCycles(String),
     /// The journal cannot be read or written.
     #[error("cannot {action} {path}: {source}")]
     Journal {
@@ -89,14 +93,42 @@ pub enum UpgradeError {
     /// The rehearsal could not be completed.
     #[error("the rehearsal was not completed: {0}; nothing is installed: --resume or --abort")]
     Rehearsal(String),
-    /// The module that ran before cannot be read from the snapshot.
-    #[error("the previous module cannot be read from snapshot {snapshot}: {why}; --resume or --abort")]
-    ModuleBefore {
-        /// The snapshot, hex.
-        snapshot: String,
-        /// What is wrong.
-        why: String,
+}
+
+impl From<ClientError> for UpgradeError {
+    fn from(error: ClientError) -> UpgradeError {
+        match error.is_out_of_cycles() {
+            true => UpgradeError::OutOfCycles(error.to_string()),
+            false => UpgradeError::Client(error),
+        }
+    }
+}
+
+/// Why an installation is not confirmed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unconfirmed {
+    /// The network certifies another module.
+    #[error("the module hash is {got}, expected {expected}: somebody else has installed a module")]
+    OtherModule {
+        /// SHA-256 of the module that was installed, hex.
+        expected: String,
+        /// The certified one, hex.
+        got: String,
     },
+    /// Another build answers than the module should contain.
+    #[error(
+        "build_info is answered by the build `{got}`, expected {expected}, although the module hash is as expected"
+    )]
+    OtherBuild {
+        /// The build that was installed.
+        expected: Build,
+        /// The build that answers.
+        got: String,
+    },
+    /// The canister rejects calls.
+    #[error("the canister does not answer: {0}")]
+    Silent(ClientError),
 }
 
 impl UpgradeError {

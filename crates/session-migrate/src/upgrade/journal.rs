@@ -40,6 +40,11 @@ pub enum Step {
 }
 
 impl Step {
+    /// Returns whether the upgrade cannot end before this is done: everything but what comes before a changed canister.
+    pub(super) fn must_be_done(self) -> bool {
+        !matches!(self, Step::Snapshot | Step::Stop | Step::Install)
+    }
+
     /// Returns the step in words.
     pub fn name(self) -> &'static str {
         match self {
@@ -107,6 +112,11 @@ pub enum Event {
     },
     /// The request expired and was not executed; a new one follows.
     Lost {
+        /// The effect.
+        step: Step,
+    },
+    /// The canister was out of cycles, and the request was not executed; a new one follows.
+    OutOfCycles {
         /// The effect.
         step: Step,
     },
@@ -275,10 +285,20 @@ impl<'a> Journal<'a> {
     pub(super) fn intent(&self, wanted: Step) -> Option<&Ticket> {
         let last = self.lines.iter().rev().find_map(|line| match &line.event {
             Event::Intent { step, ticket, .. } if *step == wanted => Some(Some(ticket)),
-            Event::Lost { step } if *step == wanted => Some(None),
+            Event::Lost { step } | Event::OutOfCycles { step } if *step == wanted => Some(None),
             _ => None,
         });
         last.flatten()
+    }
+
+    /// Returns the certificate of the last effect that was executed, hex.
+    pub(super) fn last_certificate(&self) -> Option<&str> {
+        self.lines.iter().rev().find_map(|line| match &line.event {
+            Event::Receipt { outcome: Outcome::Replied { certificate, .. }, .. } => {
+                Some(certificate.as_str())
+            }
+            _ => None,
+        })
     }
 
     /// Returns a fact.

@@ -23,7 +23,7 @@ use crate::build::Module;
 use crate::network::Network;
 use crate::progress::Progress;
 
-pub use error::UpgradeError;
+pub use error::{Unconfirmed, UpgradeError};
 pub use journal::{Event, Journal, Line, Listener, Outcome, Silent, Step};
 pub use plan::{OnFailure, Plan};
 pub use planned::{PlannedCall, planned};

@@ -21,6 +21,13 @@ pub enum OnFailure {
     Hold,
 }
 
+impl OnFailure {
+    /// Returns the same for a recovery that is wanted in any case.
+    pub(super) fn or_rollback(self) -> OnFailure {
+        if self == OnFailure::Hold { OnFailure::Rollback } else { self }
+    }
+}
+
 impl FromStr for OnFailure {
     type Err = String;
 

@@ -59,6 +59,7 @@ impl Driver<'_, '_> {
         let caller = self.plan.caller;
         let status = match retry.again(|| self.management.status()).await {
             Ok(status) => status,
+            Err(error) if error.is_out_of_cycles() => return Ok(Err(vec![format!("{error}; top it up")])),
             Err(error @ ClientError::Rejected { .. }) => {
                 return Ok(Err(vec![format!("{caller} may not upgrade it: {error}")]));
             }
@@ -71,7 +72,7 @@ impl Driver<'_, '_> {
         if status.status != CanisterStatusType::Running {
             reasons.push(format!("the canister is {:?}, expected running: start it first", status.status));
         }
-        let certified = retry.again(|| self.management.certified()).await?;
+        let certified = self.certified().await?;
         let Some(hash) = certified.module_hash else {
             return Ok(Err(vec![format!("{} has no module: install one", self.plan.canister)]));
         };
@@ -182,7 +183,7 @@ impl Driver<'_, '_> {
     /// Returns how the canister differs from what the preflight has found, so that the module would be installed
     /// over something else. A canister with clients has a higher version after every call: that is no difference.
     pub(super) async fn changed_since(&self, facts: &Facts) -> Result<Option<String>, UpgradeError> {
-        let certified = self.retry().again(|| self.management.certified()).await?;
+        let certified = self.certified().await?;
         let hash = certified.module_hash.map(hex::encode).unwrap_or_default();
         if hash != facts.module_hash {
             return Ok(Some(format!(
@@ -193,7 +194,13 @@ impl Driver<'_, '_> {
         if certified.installed_at != facts.installed_at {
             return Ok(Some("somebody has installed the same module again since the preflight".into()));
         }
-        let status = self.retry().again(|| self.management.status()).await?;
+        let status = match self.retry().again(|| self.management.status()).await {
+            Ok(status) => status,
+            Err(error @ ClientError::Rejected { .. }) => {
+                return Ok(Some(format!("{} may no longer upgrade it: {error}", self.plan.caller)));
+            }
+            Err(error) => return Err(error.into()),
+        };
         if !status.settings.controllers.contains(&self.plan.caller) {
             return Ok(Some(format!("{} is no longer a controller", self.plan.caller)));
         }

@@ -2,15 +2,21 @@
 
 use ic_management_canister_types::{LoadCanisterSnapshotArgs, SnapshotDataKind};
 use sha2::{Digest, Sha256};
-use upload_canister::api::{AdminStats, PathCounts};
+use upload_canister::api::{AdminStats, MigrationPhase, PathCounts};
 
-use super::driver::{Driver, install};
+use super::driver::{Driver, install, read};
 use super::watch::Goal;
 use super::{Ending, Facts, Lost, OnFailure, Outcome, Step, UpgradeError};
 use crate::build::Build;
 use crate::client::ClientError;
 use crate::network::Target;
 use crate::transfer::SLICE;
+
+/// Facts of the journal, by which a later process continues a recovery: why it has begun, why the migration is not
+/// rolled back, and what the restore of the snapshot loses.
+const FAILED: &str = "failed";
+const NO_ROLLBACK: &str = "no_rollback";
+const LOST: &str = "lost";
 
 impl Driver<'_, '_> {
     /// Goes back as far as the plan allows, after an upgrade that failed because of `why`.
@@ -25,14 +31,33 @@ impl Driver<'_, '_> {
             return Ok(Ending::Held { why, no_recovery: "--on-failure hold".into() });
         }
         self.progress.line(&format!("failed: {why}"));
-        let no_rollback = match self.roll_back(facts, snapshot).await? {
-            Ok(()) => return Ok(Ending::RolledBack { why }),
-            Err(no_rollback) => no_rollback,
-        };
-        if on_failure == OnFailure::Rollback {
-            return Ok(Ending::Held { why, no_recovery: no_rollback });
+        if self.journal.known(FAILED).is_none() {
+            let hash = self.hash().await?;
+            if hash != self.plan.module_hash {
+                let no_recovery =
+                    format!("somebody else has installed the module {hash}, which stays as it is");
+                return Ok(Ending::Held { why, no_recovery });
+            }
+            self.know(FAILED, &why)?;
         }
-        let lost = self.lost().await;
+        let no_rollback: String = match self.journal.known(NO_ROLLBACK) {
+            Some(known) => read(known)?,
+            None => match self.roll_back(facts, snapshot).await? {
+                Ok(()) => return Ok(Ending::RolledBack { why }),
+                Err(no_recovery) if on_failure == OnFailure::Rollback => {
+                    return Ok(Ending::Held { why, no_recovery });
+                }
+                Err(no_rollback) => self.know(NO_ROLLBACK, no_rollback)?,
+            },
+        };
+        // Once the snapshot is restored, the canister does not know any more what was written since.
+        let lost: Option<Lost> = match self.journal.known(LOST) {
+            Some(known) => read(known)?,
+            None => {
+                let lost = self.lost().await;
+                self.know(LOST, lost)?
+            }
+        };
         if let Some(lost) = &lost {
             self.progress.line(&format!("restoring the snapshot loses {lost}"));
         }
@@ -47,10 +72,15 @@ impl Driver<'_, '_> {
             let no_recovery = format!("{no_rollback}; and the restore is refused: {}", rejection.text);
             return Ok(Ending::Held { why, no_recovery });
         }
-        match self.confirm(&facts.module_hash).await? {
+        match self.confirm(&facts.module_hash, facts.build).await? {
             Ok(()) => Ok(Ending::Restored { why, no_rollback, lost }),
             Err(other) => Ok(Ending::Held { why, no_recovery: format!("{no_rollback}; and {other}") }),
         }
+    }
+
+    /// Returns why a recovery has begun, if it has.
+    pub(super) fn failed(&self) -> Result<Option<String>, UpgradeError> {
+        self.journal.known(FAILED).map(read).transpose()
     }
 
     /// Rolls the migration back if there is one, and installs the previous module. Returns why that is not
@@ -60,28 +90,83 @@ impl Driver<'_, '_> {
         facts: &Facts,
         snapshot: &[u8],
     ) -> Result<Result<(), String>, UpgradeError> {
-        if facts.build == Build::Legacy {
-            if let Err(why) = self.migration_effect(Step::Rollback, "migration_rollback").await? {
-                return Ok(Err(why));
+        let installed = match self.journal.receipt(Step::InstallBefore) {
+            Some(outcome) => outcome.clone(),
+            None => {
+                let module = match self.module_before(facts, snapshot).await? {
+                    Ok(module) => module,
+                    Err(why) => return Ok(Err(why)),
+                };
+                if let Err(why) = self.everything_rolled_back(facts).await? {
+                    return Ok(Err(why));
+                }
+                self.effect(Step::InstallBefore, install(self.plan.canister, module)?).await?
             }
-            self.progress.phase("rolling back");
-            if let Err(why) = self.watch(Goal::RolledBack).await? {
-                return Ok(Err(format!("the rollback has failed: {why}")));
-            }
-        }
-        let module = self.module_before(facts, snapshot).await?;
-        let target = install(self.plan.canister, module)?;
-        match self.effect(Step::InstallBefore, target).await? {
+        };
+        match installed {
             Outcome::Rejected(rejection) => {
                 Ok(Err(format!("the previous module is refused: {}", rejection.text)))
             }
-            Outcome::Replied { .. } | Outcome::Observed => self.confirm(&facts.module_hash).await,
+            Outcome::Replied { .. } | Outcome::Observed => {
+                let confirmed = self.confirm(&facts.module_hash, facts.build).await?;
+                Ok(confirmed.map_err(|other| other.to_string()))
+            }
         }
     }
 
-    /// Reads the previous module out of the snapshot: it need not be on this machine.
-    async fn module_before(&self, facts: &Facts, snapshot: &[u8]) -> Result<Vec<u8>, UpgradeError> {
+    /// Rolls the migration back, if the previous build cannot read what it has converted.
+    async fn everything_rolled_back(&mut self, facts: &Facts) -> Result<Result<(), String>, UpgradeError> {
+        // The previous module is only sent once this is done.
+        if facts.build != Build::Legacy || self.journal.intent(Step::InstallBefore).is_some() {
+            return Ok(Ok(()));
+        }
+        let refused = self.migration_effect(Step::Rollback, "migration_rollback").await?.err();
+        if let Some(why) = refused
+            && !self.is_going_back().await?
+        {
+            return Ok(Err(why));
+        }
+        self.progress.phase("rolling back");
+        let rolled_back = self.watch(Goal::RolledBack).await?;
+        Ok(rolled_back.map(drop).map_err(|why| format!("the rollback has failed: {why}")))
+    }
+
+    /// Returns whether the migration is rolled back or on the way there: a second rollback is refused then.
+    async fn is_going_back(&self) -> Result<bool, UpgradeError> {
+        match self.migration_status().await {
+            Ok(status) => {
+                Ok(matches!(status.phase, MigrationPhase::RollingBack | MigrationPhase::RolledBack))
+            }
+            Err(ClientError::Rejected { .. } | ClientError::Refused { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads the previous module out of the snapshot: it need not be on this machine. Returns why that is not possible.
+    async fn module_before(
+        &self,
+        facts: &Facts,
+        snapshot: &[u8],
+    ) -> Result<Result<Vec<u8>, String>, UpgradeError> {
         self.progress.phase("reading the previous module");
+        let unreadable = |why: String| {
+            format!("the previous module cannot be read from snapshot {}: {why}", hex::encode(snapshot))
+        };
+        let module = match self.module_of(snapshot).await {
+            Ok(module) => module,
+            Err(error @ ClientError::Rejected { .. }) if !error.is_out_of_cycles() => {
+                return Ok(Err(unreadable(error.to_string())));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let got = hex::encode(Sha256::digest(&module));
+        Ok(match got == facts.module_hash {
+            true => Ok(module),
+            false => Err(unreadable(format!("its module hash is {got}, expected {}", facts.module_hash))),
+        })
+    }
+
+    async fn module_of(&self, snapshot: &[u8]) -> Result<Vec<u8>, ClientError> {
         let retry = self.retry();
         let bytes = retry.again(|| self.management.snapshot_metadata(snapshot)).await?.wasm_module_size;
         let mut module = Vec::new();
@@ -94,13 +179,6 @@ impl Driver<'_, '_> {
                 break;
             }
             module.extend(slice);
-        }
-        let got = hex::encode(Sha256::digest(&module));
-        if got != facts.module_hash {
-            return Err(UpgradeError::ModuleBefore {
-                snapshot: hex::encode(snapshot),
-                why: format!("its module hash is {got}, expected {}", facts.module_hash),
-            });
         }
         Ok(module)
     }

@@ -46,6 +46,7 @@ impl Driver<'_, '_> {
         loop {
             let status = match self.migration_status().await {
                 Ok(status) => status,
+                Err(error) if error.is_out_of_cycles() => return Err(error.into()),
                 Err(error @ (ClientError::Rejected { .. } | ClientError::Refused { .. })) => {
                     if refused_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE.min(limit) {
                         return Ok(Err(format!("the canister does not answer: {error}")));

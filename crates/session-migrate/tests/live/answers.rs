@@ -1,5 +1,6 @@
-//! A network that loses answers: requests arrive, and what they are answered with does not.
+//! Networks at fault: one that loses answers, one whose nodes lag behind, and one that is not reachable.
 
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,6 +17,10 @@ struct Inner {
     /// Methods whose next answer is lost.
     to_lose: Mutex<Vec<&'static str>>,
     lost: AtomicU32,
+    /// Once a module is installed, the first answer to a read of the state is given so often again.
+    lag: u32,
+    stale: AtomicU32,
+    first_read: Mutex<Option<Bytes>>,
     /// Requests that are refused after each lost answer.
     away_for: u32,
     away: AtomicU32,
@@ -31,16 +36,28 @@ pub struct Answers {
 impl Answers {
     /// Loses the first answer to each of these methods; after each, the network is away for so many requests.
     pub fn in_front_of(upstream: &str, methods: &[&'static str], away_for: u32) -> Answers {
+        Answers::with(upstream, methods, away_for, 0)
+    }
+
+    /// Once a module is installed, answers so many reads of the state with that from before.
+    pub fn lagging_behind(upstream: &str, reads: u32) -> Answers {
+        Answers::with(upstream, &[], 0, reads)
+    }
+
+    fn with(upstream: &str, methods: &[&'static str], away_for: u32, lag: u32) -> Answers {
         let inner = Arc::new(Inner {
             upstream: upstream.trim_end_matches('/').to_owned(),
             client: reqwest::Client::new(),
             to_lose: Mutex::new(methods.to_vec()),
             lost: AtomicU32::new(0),
+            lag,
+            stale: AtomicU32::new(0),
+            first_read: Mutex::new(None),
             away_for,
             away: AtomicU32::new(0),
             refused: AtomicU32::new(0),
         });
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         listener.set_nonblocking(true).unwrap();
         let router = Router::new()
@@ -60,6 +77,11 @@ impl Answers {
         self.inner.lost.load(Ordering::Relaxed)
     }
 
+    /// Returns whether some reads of the state are still to be answered with one from before.
+    pub fn is_lagging(&self) -> bool {
+        self.inner.stale.load(Ordering::Relaxed) > 0
+    }
+
     pub fn refused(&self) -> u32 {
         self.inner.refused.load(Ordering::Relaxed)
     }
@@ -76,6 +98,16 @@ async fn forward(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, body
         let mut to_lose = inner.to_lose.lock().unwrap();
         to_lose.iter().position(is_met).map(|index| to_lose.remove(index)).is_some()
     };
+    if is_met(&"install_code") {
+        inner.stale.store(inner.lag, Ordering::Relaxed);
+    }
+    let is_read = is_met(&"last_install_timestamp");
+    if is_read && let Some(first) = inner.first_read.lock().unwrap().clone() {
+        let left = inner.stale.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if left.is_ok() {
+            return first.into_response();
+        }
+    }
     let url = format!("{}{uri}", inner.upstream);
     let request = inner.client.request(method, url).header("content-type", "application/cbor").body(body);
     let answer = request.send().await.unwrap();
@@ -85,5 +117,81 @@ async fn forward(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, body
         inner.away.store(inner.away_for, Ordering::Relaxed);
         return StatusCode::BAD_GATEWAY.into_response();
     }
+    if is_read {
+        inner.first_read.lock().unwrap().get_or_insert_with(|| bytes.clone());
+    }
     (status, bytes).into_response()
+}
+
+/// A line to a network. While it is cut, its connections are dropped, and new ones are dropped at once.
+pub struct Wire {
+    pub url: String,
+    inner: Arc<WireInner>,
+}
+
+struct WireInner {
+    upstream: String,
+    open: Mutex<Vec<TcpStream>>,
+    /// Connections to drop until it is whole again.
+    cut_for: AtomicU32,
+    dropped: AtomicU32,
+}
+
+impl Wire {
+    /// A line to the network at `url`. It ends with the process.
+    pub fn to(url: &str) -> Wire {
+        let (upstream, path) = url.trim_start_matches("http://").split_once('/').unwrap();
+        let inner = Arc::new(WireInner {
+            upstream: upstream.to_owned(),
+            open: Mutex::default(),
+            cut_for: AtomicU32::new(0),
+            dropped: AtomicU32::new(0),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/{path}", listener.local_addr().unwrap());
+        let wire = inner.clone();
+        std::thread::spawn(move || {
+            listener.incoming().for_each(|connection| wire.connect(connection.unwrap()))
+        });
+        Wire { url, inner }
+    }
+
+    /// Cuts it until so many connections have been attempted.
+    pub fn cut_for(&self, attempts: u32) {
+        self.inner.cut_for.store(attempts, Ordering::SeqCst);
+        for end in self.inner.open.lock().unwrap().drain(..) {
+            // It may be closed already.
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+
+    pub fn mend(&self) {
+        self.inner.cut_for.store(0, Ordering::SeqCst);
+    }
+
+    /// Returns how many connections were dropped at once.
+    pub fn dropped(&self) -> u32 {
+        self.inner.dropped.load(Ordering::SeqCst)
+    }
+}
+
+impl WireInner {
+    fn connect(&self, client: TcpStream) {
+        let cut = self.cut_for.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if cut.is_ok() {
+            self.dropped.fetch_add(1, Ordering::SeqCst);
+            return;
+        }
+        let server = TcpStream::connect(&self.upstream).unwrap();
+        self.open.lock().unwrap().extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+        for (mut from, mut to) in
+            [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
+        {
+            std::thread::spawn(move || {
+                // Its end is the end of the connection, whatever the reason.
+                let _ = std::io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Both);
+            });
+        }
+    }
 }

@@ -1,16 +1,23 @@
 //! Upgrades driven in this process, and uploads beside them.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
+use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::{Build, Module};
 use session_migrate::client::{Asset, Step as UploadStep, Uploader};
 use session_migrate::network::{self, RootKey, read_identity};
 use session_migrate::progress::Progress;
 use session_migrate::upgrade::{
-    self, Event, Journal, Line, Listener, OnFailure, Plan, Report, Step, Tools, UpgradeError,
+    self, Event, Journal, Line, Listener, OnFailure, Plan, Report, Silent, Step, Tools, UpgradeError,
 };
 use upload_canister::api;
+use upload_canister::session::ChunkSet;
+use upload_canister::stable::layout::Layout;
+use upload_canister::storage::Storage;
+use upload_canister::upload::{RawRecord, SessionRecord};
 
 use super::network::{CHUNK, Network, module, said};
 
@@ -58,6 +65,10 @@ impl Network {
         listener: &mut dyn Listener,
         retry_for: Duration,
     ) -> Result<Report, UpgradeError> {
+        // A program that another test starts holds the lock of the driver before for a moment.
+        while let Err(UpgradeError::Locked { .. }) = Journal::open(&self.journal(), &mut Silent) {
+            std::thread::yield_now();
+        }
         let mut journal = Journal::open(&self.journal(), listener)?;
         let key = RootKey::Der(hex::decode(&self.root_key).unwrap());
         let identity = read_identity(&self.pem()).unwrap();
@@ -84,7 +95,7 @@ impl Network {
     /// An upload of three chunks, of which one has arrived.
     pub fn upload_in_flight(&self, name: &str) -> Uploader {
         let client = self.client();
-        let capsule = match self.capsules().into_iter().next() {
+        let capsule = match self.capsules(self.owner).into_iter().next() {
             Some(capsule) => capsule.id,
             None => client.capsules_create(self.owner, None).unwrap().id,
         };
@@ -95,6 +106,14 @@ impl Network {
         uploader.step(&client, UploadStep::Begin).unwrap();
         uploader.step(&client, UploadStep::Put(1)).unwrap();
         uploader
+    }
+
+    /// Damages a session between the upload before it and one after it, since an upgrade looks at the first and last
+    /// session: it will be quarantined.
+    pub fn damage_a_session(&self) {
+        let [damaged, _] =
+            ["damaged.jpg", "after.jpg"].map(|name| self.upload_in_flight(name).session().unwrap());
+        change_storage(self, |storage| storage.sessions.legacy.insert(damaged, &RawRecord(vec![0xff; 8])));
     }
 
     /// The upload goes on where it was, and its bytes are the file's.
@@ -135,4 +154,22 @@ impl<F: FnMut(&Event)> Listener for After<F> {
 
 pub fn is_receipt(event: &Event, wanted: Step) -> bool {
     matches!(event, Event::Receipt { step, .. } if *step == wanted)
+}
+
+/// Changes the stable memory of the canister directly.
+pub fn change_storage(network: &Network, change: impl FnOnce(&mut Storage)) {
+    let raw = Rc::new(RefCell::new(network.pic.get_stable_memory(network.canister)));
+    let mut storage = Storage::open_accepting(raw.clone(), &[Layout::LEGACY, Layout::SPLIT]).unwrap();
+    change(&mut storage);
+    drop(storage);
+    network.pic.set_stable_memory(network.canister, raw.take(), BlobCompression::NoCompression);
+}
+
+/// The session loses all that it knows of its chunks: its migration is neither verified nor rolled back.
+pub fn forget_chunks(network: &Network, session: u64) {
+    change_storage(network, |storage| {
+        let mut found = storage.sessions.sessions.get(&session).unwrap().unwrap().into_session().unwrap();
+        found.received_idxs = ChunkSet::default();
+        storage.sessions.sessions.insert(session, &SessionRecord::from(&found));
+    });
 }

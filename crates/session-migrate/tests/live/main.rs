@@ -7,4 +7,8 @@ mod network;
 mod snapshot;
 mod upgrade;
 mod upgrade_faults;
+mod upgrade_killed;
+mod upgrade_meanwhile;
+mod upgrade_network;
 mod upload;
+mod uploaders;

@@ -1,15 +1,12 @@
 //! `upgrade` on a live network, as an operator runs it.
 
-use std::path::PathBuf;
-use std::process::Stdio;
-
 use candid::Principal;
 use session_migrate::build::Build;
 use session_migrate::upgrade::{Event, Line, Listener, Step};
-use upload_canister::api::{self, MigrationPhase};
+use upload_canister::api;
 
 use super::driving::is_receipt;
-use super::network::{CHUNK, Network, module, said, text};
+use super::network::{Network, module, said};
 
 #[test]
 fn aborted_upgrade_goes_back_once_the_module_is_installed() {
@@ -116,43 +113,6 @@ fn dry_run_prints_the_calls_and_sends_none() {
     let report =
         out.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).next_back();
     assert_eq!(report.unwrap()["report"]["ending"]["outcome"], "upgraded", "{out}");
-}
-
-#[test]
-fn uploaders_notice_nothing_of_the_whole_way() {
-    let network = Network::with(Build::Legacy);
-    network.client().capsules_create(network.owner, None).unwrap();
-    let names: Vec<String> = (0..4).map(|number| format!("{number}.bin")).collect();
-    let files: Vec<PathBuf> = names.iter().map(|name| network.file(name, 40 * CHUNK)).collect();
-    // A call that is rejected or not answered ends an upload: nothing is retried.
-    let uploads: Vec<_> = files
-        .iter()
-        .map(|file| {
-            let canister = network.canister.to_text();
-            let mut command = network.run(&["upload", "--canister", &canister, "--parallel", "1"]);
-            command.args(["--retry-for", "0"]).arg(file);
-            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
-        })
-        .collect();
-    while network.sessions().len() < uploads.len() {
-        std::thread::yield_now();
-    }
-    let (code, out) = network.upgrade_command("staged", &[]);
-    assert_eq!(code, 0, "{out}");
-    let running = network.sessions().len();
-    network.client().migration_finalize(Principal::anonymous(), false).unwrap();
-    let (code, out) = network.upgrade_command("direct", &[]);
-    assert_eq!(code, 0, "{out}");
-    assert_eq!(network.runs(), "direct");
-    for upload in uploads {
-        let output = upload.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", text(&output.stderr));
-    }
-    assert!(running > 0, "some were on their way after the first upgrade");
-    let expected: Vec<_> =
-        names.into_iter().zip(&files).map(|(name, file)| (name, std::fs::read(file).unwrap())).collect();
-    assert!(network.stored() == expected);
-    assert_eq!(network.client().migration_status().unwrap().phase, MigrationPhase::Converted);
 }
 
 #[test]

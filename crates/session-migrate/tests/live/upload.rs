@@ -1,8 +1,10 @@
 //! The `upload` command on a live network of the embedded server.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use candid::Principal;
 use session_migrate::build::Build;
 use upload_canister::api;
 
@@ -27,25 +29,30 @@ impl Network {
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    pub fn capsules(&self) -> Vec<api::Capsule> {
-        self.client().query(self.owner, "capsules_list", (None::<String>, None::<u32>)).unwrap()
+    pub fn capsules(&self, owner: Principal) -> Vec<api::Capsule> {
+        self.client().query(owner, "capsules_list", (None::<String>, None::<u32>)).unwrap()
     }
 
     /// The files in the owner's capsule, by name.
     pub fn stored(&self) -> Vec<(String, Vec<u8>)> {
-        let capsules = self.capsules();
+        self.stored_by(self.owner)
+    }
+
+    /// The files in somebody's capsule, by name.
+    pub fn stored_by(&self, owner: Principal) -> Vec<(String, Vec<u8>)> {
+        let capsules = self.capsules(owner);
         assert_eq!(capsules.len(), 1, "{capsules:?}");
-        let memories = self.client().memories_all(self.owner, &capsules[0].id).unwrap();
-        let mut files: Vec<_> = memories.iter().map(|memory| self.content(memory)).collect();
+        let memories = self.client().memories_all(owner, &capsules[0].id).unwrap();
+        let mut files: Vec<_> = memories.iter().map(|memory| self.content(owner, memory)).collect();
         files.sort();
         files
     }
 
-    fn content(&self, memory: &api::Memory) -> (String, Vec<u8>) {
+    fn content(&self, owner: Principal, memory: &api::Memory) -> (String, Vec<u8>) {
         let base = memory.asset_metadata.base();
         let blob = memory.blob.locator.rsplit('/').next().unwrap();
-        let chunks = self.client().blob_get_meta(self.owner, blob).unwrap().chunk_count;
-        let read = |index| self.client().blob_read_chunk(self.owner, blob, index).unwrap();
+        let chunks = self.client().blob_get_meta(owner, blob).unwrap().chunk_count;
+        let read = |index| self.client().blob_read_chunk(owner, blob, index).unwrap();
         (base.name.clone(), (0..chunks).flat_map(read).collect())
     }
 
@@ -106,6 +113,21 @@ fn stopped_canister_is_waited_for() {
     network.pic.start_canister(network.canister, None).unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(network.stored(), [("large.bin".to_owned(), std::fs::read(&file).unwrap())]);
+}
+
+#[test]
+fn canister_that_is_stopped_from_the_beginning_is_waited_for() {
+    let network = Network::with(Build::Direct);
+    let file = network.file("small.bin", 700);
+    network.pic.stop_canister(network.canister, None).unwrap();
+    let mut command = network.command(&[&file], &["-k", &network.root_key]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains("CanisterStopped") && line.contains("again in")));
+    network.pic.start_canister(network.canister, None).unwrap();
+    let rest: Vec<String> = said.collect();
+    assert!(child.wait().unwrap().success(), "{rest:?}");
+    assert_eq!(network.stored(), [("small.bin".to_owned(), std::fs::read(&file).unwrap())]);
 }
 
 #[test]

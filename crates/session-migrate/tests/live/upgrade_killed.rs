@@ -1,0 +1,144 @@
+//! `upgrade` whose process is killed, and resumed.
+
+use session_migrate::build::Build;
+use session_migrate::upgrade::{Ending, Event, Line, Listener, OnFailure, Plan, Step};
+
+use super::driving::{forget_chunks, is_receipt, meanwhile};
+use super::network::{Network, installed};
+
+/// What happens to the canister as soon as the module is installed.
+type Damage<'a> = &'a (dyn Fn(&Network, u64) + Sync);
+
+/// Ends the driver at one of its moments: after each line, and before each receipt, when the effect is done and not
+/// written down.
+struct Killer<'a> {
+    network: &'a Network,
+    session: u64,
+    damage: Damage<'a>,
+    /// The moments from this receipt on.
+    from: Option<Step>,
+    /// Moments left; `None`: never.
+    left: Option<u32>,
+    at: Option<Event>,
+}
+
+impl Killer<'_> {
+    fn moment(&mut self, event: &Event) -> std::io::Result<()> {
+        let Some(left) = &mut self.left else { return Ok(()) };
+        if self.from.is_some_and(|from| !is_receipt(event, from)) {
+            return Ok(());
+        }
+        self.from = None;
+        if *left > 0 {
+            *left -= 1;
+            return Ok(());
+        }
+        self.at.get_or_insert_with(|| event.clone());
+        Err(std::io::ErrorKind::Interrupted.into())
+    }
+}
+
+impl Listener for Killer<'_> {
+    fn before(&mut self, event: &Event) -> std::io::Result<()> {
+        if matches!(event, Event::Receipt { .. }) { self.moment(event) } else { Ok(()) }
+    }
+
+    fn after(&mut self, line: &Line) -> std::io::Result<()> {
+        if is_receipt(&line.event, Step::Install) {
+            let (network, session, damage) = (self.network, self.session, self.damage);
+            meanwhile(|| damage(network, session));
+        }
+        self.moment(&line.event)
+    }
+}
+
+/// An upgrade that is killed at each moment from a receipt on, and resumed.
+struct Case<'a> {
+    from: Option<Step>,
+    change: fn(Plan) -> Plan,
+    before: fn(&Network),
+    damage: Damage<'a>,
+    is_expected: fn(&Ending) -> bool,
+    runs: &'static str,
+    /// Number of effects.
+    effects: usize,
+    /// It has more moments than this.
+    moments: u32,
+}
+
+fn killed_at_every_moment(case: &Case<'_>) {
+    let mut network = Network::with(Build::Legacy);
+    let staged = network.module(Build::Staged);
+    for moment in 0.. {
+        network.canister = installed(&network.pic, network.owner, Build::Legacy);
+        let network = &network;
+        let upload = network.upload_in_flight(&format!("{moment}.jpg"));
+        (case.before)(network);
+        let plan = (case.change)(network.plan(Build::Staged, &staged));
+        let session = upload.session().unwrap();
+        let killer = |left| Killer { network, session, damage: case.damage, from: case.from, left, at: None };
+        let mut first = killer(Some(moment));
+        let (ended, at) = (network.drive(&plan, &staged, &mut first), first.at);
+        let last = match (ended, at) {
+            (Ok(_), None) => {
+                assert!(moment > case.moments, "it has more moments than {moment}");
+                return;
+            }
+            // Nothing is left to resume.
+            (Err(_), Some(Event::Ended { .. })) => None,
+            (Err(_), Some(_)) => Some(network.drive(&plan, &staged, &mut killer(None)).unwrap()),
+            (result, at) => panic!("{moment}: {result:?} at {at:?}"),
+        };
+        if let Some(report) = last {
+            assert!((case.is_expected)(&report.ending), "{moment}: {report:?}");
+        }
+        assert_eq!((network.runs().as_str(), network.snapshots()), (case.runs, 1), "{moment}");
+        let intents = network.events().into_iter().filter(|event| matches!(event, Event::Intent { .. }));
+        assert_eq!(intents.count(), case.effects, "{moment}: no effect was sent as a second request");
+        network.finish(upload);
+    }
+}
+
+const FORWARD: Case<'static> = Case {
+    from: None,
+    change: |plan| Plan { stop: true, ..plan },
+    before: |_| {},
+    damage: &|_, _| {},
+    is_expected: |ending| *ending == Ending::Upgraded { quarantined: 0 },
+    runs: "staged",
+    effects: 5,
+    moments: 15,
+};
+
+#[test]
+fn driver_killed_at_any_moment_is_resumed_to_the_same_end() {
+    killed_at_every_moment(&FORWARD);
+}
+
+#[test]
+fn driver_killed_on_the_way_back_is_resumed_to_the_same_end() {
+    killed_at_every_moment(&Case {
+        from: Some(Step::Install),
+        change: |plan| Plan { max_quarantined: Some(0), ..plan },
+        before: Network::damage_a_session,
+        is_expected: |ending| matches!(ending, Ending::RolledBack { .. }),
+        runs: "legacy",
+        effects: 4,
+        moments: 8,
+        ..FORWARD
+    });
+}
+
+#[test]
+fn driver_killed_around_a_restore_is_resumed_to_the_same_end() {
+    killed_at_every_moment(&Case {
+        from: Some(Step::Rollback),
+        change: |plan| Plan { on_failure: OnFailure::Restore, ..plan },
+        damage: &forget_chunks,
+        is_expected: |ending| matches!(ending, Ending::Restored { lost: Some(_), .. }),
+        runs: "legacy",
+        effects: 5,
+        moments: 5,
+        ..FORWARD
+    });
+}

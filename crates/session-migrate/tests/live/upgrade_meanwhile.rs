@@ -1,0 +1,285 @@
+//! `upgrade` of a canister that somebody else changes in the meantime, or that runs out of cycles.
+
+use std::time::Duration;
+
+use candid::Principal;
+use pocket_ic::CanisterSettings;
+use session_migrate::build::Build;
+use session_migrate::upgrade::{Ending, Event, Plan, Report, Step, UpgradeError};
+use upload_canister::api;
+
+use super::driving::{After, is_receipt, meanwhile};
+use super::network::{Network, installed};
+
+const CONTROLLER: Principal = Principal::anonymous();
+
+impl Network {
+    /// Upgrades to the staged build, and does something after each line of the journal.
+    fn upgrade_while(
+        &self,
+        change: impl Fn(&Plan) -> Plan,
+        during: impl Fn(&Event),
+    ) -> Result<Report, UpgradeError> {
+        let staged = self.module(Build::Staged);
+        let plan = change(&self.plan(Build::Staged, &staged));
+        let mut meanwhile = After(|event: &Event| during(event));
+        self.drive_at(&self.url, &plan, &staged, &mut meanwhile, Duration::from_secs(5))
+    }
+
+    fn set_controllers(&self, controllers: &[Principal]) {
+        self.pic.set_controllers(self.canister, Some(CONTROLLER), controllers.to_vec()).unwrap();
+    }
+
+    fn set_freezing_threshold(&self, seconds: u64) {
+        let settings =
+            CanisterSettings { freezing_threshold: Some(seconds.into()), ..CanisterSettings::default() };
+        self.pic.update_canister_settings(self.canister, Some(CONTROLLER), settings).unwrap();
+    }
+
+    /// From now on, the balance does not suffice.
+    fn freeze(&self) {
+        self.set_freezing_threshold(u64::MAX >> 1);
+    }
+
+    fn thaw(&self) {
+        self.set_freezing_threshold(2_592_000);
+    }
+}
+
+fn is_known(event: &Event, wanted: &str) -> bool {
+    matches!(event, Event::Known { fact, .. } if fact == wanted)
+}
+
+fn same(plan: &Plan) -> Plan {
+    plan.clone()
+}
+
+fn not_installed(report: Result<Report, UpgradeError>) -> String {
+    match report {
+        Ok(Report { ending: Ending::NotInstalled { why }, .. }) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn held(report: Result<Report, UpgradeError>) -> (String, String) {
+    match report {
+        Ok(Report { ending: Ending::Held { why, no_recovery }, .. }) => (why, no_recovery),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn foreign_install_between_preflight_and_install_stops_it() {
+    let mut network = Network::with(Build::Legacy);
+    let staged = network.module(Build::Staged);
+    // The same module again, and another one.
+    for (build, expected) in
+        [(Build::Legacy, "the same module again"), (Build::Direct, "has installed the module")]
+    {
+        network.canister = installed(&network.pic, network.owner, Build::Legacy);
+        let plan = network.plan(Build::Staged, &staged);
+        let mut foreign = After(|event: &Event| {
+            if is_receipt(event, Step::Snapshot) {
+                meanwhile(|| network.upgrade(build));
+            }
+        });
+        let report = network.drive(&plan, &staged, &mut foreign).unwrap();
+        let Ending::NotInstalled { why } = report.ending else { panic!("{report:?}") };
+        assert!(why.contains(expected), "{why}");
+        assert_eq!(network.runs(), build.name());
+    }
+}
+
+#[test]
+fn foreign_install_after_the_install_stays_as_it_is() {
+    let mut network = Network::with(Build::Legacy);
+    for build in [Build::Direct, Build::Legacy] {
+        network.canister = installed(&network.pic, network.owner, Build::Legacy);
+        let foreign = |event: &Event| {
+            if is_receipt(event, Step::Install) {
+                let args = b"DIDL\0\0".to_vec();
+                let module = super::network::module(build);
+                // Whatever it does with what is stored.
+                meanwhile(|| network.pic.reinstall_canister(network.canister, module, args, None).unwrap());
+            }
+        };
+        let (why, no_recovery) = held(network.upgrade_while(same, foreign));
+        assert!(why.contains("somebody else has installed a module"), "{why}");
+        assert!(no_recovery.contains("which stays as it is"), "{no_recovery}");
+        assert_eq!(network.runs(), build.name());
+    }
+}
+
+#[test]
+fn rollback_by_somebody_else_is_completed() {
+    let network = Network::with(Build::Legacy);
+    let upload = network.upload_in_flight("a.jpg");
+    let report = network.upgrade_while(same, |event| {
+        if is_receipt(event, Step::Install) {
+            meanwhile(|| drop(network.client().migration_rollback(CONTROLLER).unwrap()));
+        }
+    });
+    let Ok(Report { ending: Ending::RolledBack { why }, .. }) = &report else { panic!("{report:?}") };
+    assert!(why.contains("somebody has rolled the migration back"), "{why}");
+    assert_eq!(network.runs(), "legacy");
+    network.finish(upload);
+}
+
+#[test]
+fn paused_migration_is_left_to_whoever_has_paused_it() {
+    let network = Network::with(Build::Legacy);
+    let upload = network.upload_in_flight("a.jpg");
+    let control = |method| {
+        let _: api::MigrationStatus = network.client().update(CONTROLLER, method, ()).unwrap();
+    };
+    let paused = network.upgrade_while(same, |event| {
+        if is_receipt(event, Step::Snapshot) {
+            meanwhile(|| control("migration_pause"));
+        }
+    });
+    assert!(matches!(paused, Err(UpgradeError::Paused { converted: 0, .. })), "{paused:?}");
+    assert_eq!(network.runs(), "staged");
+    control("migration_resume");
+    let report = network.upgrade_while(same, |_| {}).unwrap();
+    assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
+    network.finish(upload);
+}
+
+#[test]
+fn caller_who_is_no_controller_any_more_installs_nothing() {
+    let network = Network::with(Build::Legacy);
+    let upload = network.upload_in_flight("a.jpg");
+    let why = not_installed(network.upgrade_while(same, |event| {
+        if is_receipt(event, Step::Snapshot) {
+            meanwhile(|| network.set_controllers(&[CONTROLLER]));
+        }
+    }));
+    assert!(why.contains(&format!("{} may no longer upgrade it", network.owner)), "{why}");
+    assert_eq!((network.runs(), network.snapshots()), ("legacy".to_owned(), 1));
+    network.finish(upload);
+}
+
+#[test]
+fn canister_that_cannot_be_started_again_is_reported() {
+    let network = Network::with(Build::Legacy);
+    let upload = network.upload_in_flight("a.jpg");
+    let stopping = |plan: &Plan| Plan { stop: true, ..plan.clone() };
+    let why = not_installed(network.upgrade_while(stopping, |event| {
+        if is_receipt(event, Step::Stop) {
+            meanwhile(|| network.set_controllers(&[CONTROLLER]));
+        }
+    }));
+    assert!(why.contains("the canister is stopped, and could not be started"), "{why}");
+    network.pic.start_canister(network.canister, Some(CONTROLLER)).unwrap();
+    assert_eq!(network.runs(), "legacy");
+    network.finish(upload);
+}
+
+#[test]
+fn controllers_changed_after_the_install_end_with_the_new_build() {
+    let network = Network::with(Build::Legacy);
+    let upload = network.upload_in_flight("a.jpg");
+    let (why, no_recovery) = held(network.upgrade_while(same, |event| {
+        if is_receipt(event, Step::Install) {
+            meanwhile(|| network.set_controllers(&[CONTROLLER]));
+        }
+    }));
+    assert!(why.contains("migration_verify"), "{why}");
+    assert!(no_recovery.contains("CanisterInvalidController"), "{no_recovery}");
+    assert_eq!(network.runs(), "staged");
+    network.finish(upload);
+}
+
+#[test]
+fn snapshot_limit_reached_meanwhile_changes_nothing() {
+    let network = Network::with(Build::Legacy);
+    let why = not_installed(network.upgrade_while(same, |event| {
+        if is_known(event, "preflight") {
+            let take = || network.pic.take_canister_snapshot(network.canister, Some(CONTROLLER), None);
+            meanwhile(|| (0..10).for_each(|_| drop(take().unwrap())));
+        }
+    }));
+    assert!(why.contains("snapshot"), "{why}");
+    assert_eq!((network.runs(), network.snapshots()), ("legacy".to_owned(), 10));
+}
+
+#[test]
+fn snapshot_deleted_meanwhile_leaves_no_way_back() {
+    let network = Network::with(Build::Legacy);
+    let upload = network.upload_in_flight("a.jpg");
+    network.damage_a_session();
+    let strict = |plan: &Plan| Plan { max_quarantined: Some(0), ..plan.clone() };
+    let (why, no_recovery) = held(network.upgrade_while(strict, |event| {
+        if is_receipt(event, Step::Install) {
+            meanwhile(|| {
+                for snapshot in network.pic.list_canister_snapshots(network.canister, None).unwrap() {
+                    network.pic.delete_canister_snapshot(network.canister, None, snapshot.id).unwrap();
+                }
+            });
+        }
+    }));
+    assert!(why.contains("1 records are in quarantine"), "{why}");
+    assert!(no_recovery.contains("the previous module cannot be read from snapshot"), "{no_recovery}");
+    assert_eq!(network.runs(), "staged");
+    network.finish(upload);
+}
+
+#[test]
+fn frozen_canister_is_not_upgraded() {
+    let network = Network::with(Build::Legacy);
+    let upload = network.upload_in_flight("a.jpg");
+    let why = not_installed(network.upgrade_while(same, |event| {
+        if is_receipt(event, Step::Snapshot) {
+            meanwhile(|| network.freeze());
+        }
+    }));
+    assert!(why.contains("out of cycles"), "{why}");
+    let (code, out) = network.upgrade_command("staged", &[]);
+    assert!(code == 2 && out.contains("out of cycles"), "{code}: {out}");
+    network.thaw();
+    assert_eq!(network.runs(), "legacy");
+    network.finish(upload);
+}
+
+#[test]
+fn canister_that_freezes_after_the_install_is_resumed() {
+    let network = Network::with(Build::Legacy);
+    let upload = network.upload_in_flight("a.jpg");
+    for step in [Step::Install, Step::Verify] {
+        let error = network.upgrade_while(same, |event| {
+            let verifying = matches!(event, Event::Intent { step: Step::Verify, .. });
+            if is_receipt(event, Step::Install) && step == Step::Install || verifying && step == Step::Verify
+            {
+                meanwhile(|| network.freeze());
+            }
+        });
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("out of cycles") && error.contains("top it up, then --resume"), "{error}");
+        network.thaw();
+    }
+    let report = network.upgrade_while(same, |_| {}).unwrap();
+    assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
+    network.finish(upload);
+}
+
+#[test]
+fn canister_that_freezes_on_the_way_back_is_resumed() {
+    let network = Network::with(Build::Legacy);
+    let upload = network.upload_in_flight("a.jpg");
+    network.damage_a_session();
+    let strict = |plan: &Plan| Plan { max_quarantined: Some(0), ..plan.clone() };
+    for step in [Step::Rollback, Step::InstallBefore] {
+        let error = network.upgrade_while(strict, |event| {
+            if matches!(event, Event::Intent { step: sent, .. } if *sent == step) {
+                meanwhile(|| network.freeze());
+            }
+        });
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("out of cycles") && error.contains("top it up, then --resume"), "{error}");
+        network.thaw();
+    }
+    let report = network.upgrade_while(strict, |_| {}).unwrap();
+    assert!(matches!(report.ending, Ending::RolledBack { .. }), "{report:?}");
+    assert_eq!(network.runs(), "legacy");
+    network.finish(upload);
+}

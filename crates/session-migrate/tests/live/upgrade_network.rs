@@ -1,0 +1,96 @@
+//! `upgrade` over a network that loses answers, lags behind, or is away.
+
+use std::time::Duration;
+
+use session_migrate::build::Build;
+use session_migrate::upgrade::{Ending, Event, Silent, Step};
+
+use super::answers::{Answers, Wire};
+use super::driving::After;
+use super::network::Network;
+
+/// Effects of an upgrade without options.
+const EFFECTS: [Step; 3] = [Step::Snapshot, Step::Install, Step::Verify];
+
+#[test]
+fn lost_answer_and_absent_network_change_nothing() {
+    let network = Network::with(Build::Legacy);
+    let upload = network.upload_in_flight("a.jpg");
+    let staged = network.module(Build::Staged);
+    let plan = network.plan(Build::Staged, &staged);
+    let answers = Answers::in_front_of(&network.url, &["take_canister_snapshot", "install_code"], 6);
+    let report =
+        network.drive_at(&answers.url, &plan, &staged, &mut Silent, Duration::from_secs(60)).unwrap();
+    assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
+    assert_eq!(answers.lost(), 2);
+    assert!(answers.refused() >= 6);
+    assert_eq!((network.runs(), network.snapshots()), ("staged".to_owned(), 1));
+    network.finish(upload);
+}
+
+/// Returns the effect that is about to be sent.
+fn intent(event: &Event) -> Option<Step> {
+    match event {
+        Event::Intent { step, .. } => Some(*step),
+        _ => None,
+    }
+}
+
+#[test]
+fn network_that_drops_connections_is_waited_for() {
+    let network = Network::with(Build::Legacy);
+    let upload = network.upload_in_flight("a.jpg");
+    let staged = network.module(Build::Staged);
+    let plan = network.plan(Build::Staged, &staged);
+    let wire = Wire::to(&network.url);
+    let mut cutting = After(|event: &Event| {
+        if intent(event).is_some() {
+            wire.cut_for(2);
+        }
+    });
+    let report = network.drive_at(&wire.url, &plan, &staged, &mut cutting, Duration::from_secs(60)).unwrap();
+    assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
+    assert_eq!(wire.dropped(), 2 * EFFECTS.len() as u32);
+    assert_eq!((network.runs(), network.snapshots()), ("staged".to_owned(), 1));
+    network.finish(upload);
+}
+
+#[test]
+fn network_that_stays_away_leaves_an_upgrade_to_resume() {
+    let network = Network::with(Build::Legacy);
+    let upload = network.upload_in_flight("a.jpg");
+    let staged = network.module(Build::Staged);
+    let plan = network.plan(Build::Staged, &staged);
+    let wire = Wire::to(&network.url);
+    for step in EFFECTS {
+        let mut cutting = After(|event: &Event| {
+            if intent(event) == Some(step) {
+                wire.cut_for(u32::MAX);
+            }
+        });
+        let error = network
+            .drive_at(&wire.url, &plan, &staged, &mut cutting, Duration::from_secs(1))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("resume with --resume"), "{step:?}: {error}");
+        wire.mend();
+    }
+    let report = network.drive_at(&wire.url, &plan, &staged, &mut Silent, Duration::from_secs(60)).unwrap();
+    assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
+    let sent: Vec<Step> = network.events().iter().filter_map(intent).collect();
+    assert_eq!(sent, EFFECTS, "every effect is one request");
+    assert_eq!((network.runs(), network.snapshots()), ("staged".to_owned(), 1));
+    network.finish(upload);
+}
+
+#[test]
+fn node_that_lags_behind_is_asked_again() {
+    let network = Network::with(Build::Legacy);
+    let staged = network.module(Build::Staged);
+    let plan = network.plan(Build::Staged, &staged);
+    let lagging = Answers::lagging_behind(&network.url, 2);
+    let report =
+        network.drive_at(&lagging.url, &plan, &staged, &mut Silent, Duration::from_secs(60)).unwrap();
+    assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
+    assert_eq!((lagging.is_lagging(), network.runs().as_str()), (false, "staged"));
+}
