@@ -75,7 +75,7 @@ impl Migration<Storage> for SplitSessions {
     /// have higher ids than all of them.
     fn prepare(&self, storage: &mut Storage) -> Result<()> {
         let ids = &mut storage.sessions.ids;
-        let last = storage.sessions.legacy.last_id().filter(|last| *last <= LARGEST_ID);
+        let last = storage.sessions.legacy.last_id(LARGEST_ID);
         if let Some(last) = last
             && ids.last()? < last
         {

@@ -127,6 +127,20 @@ fn every_session_goes_on_where_it_was() {
     }
 }
 
+/// The first public release may have stored a session under an id above its counter.
+#[test]
+fn ids_continue_after_the_highest_session_of_layout_1() {
+    let (mut world, sessions) = layout_1();
+    let highest = 1 << 40;
+    let raw = world.storage.sessions.legacy.get_raw(&sessions[4].0).unwrap();
+    for id in [highest, u64::MAX] {
+        world.storage.sessions.legacy.insert(id, &RawRecord(raw.clone()));
+    }
+    upgrade(&mut world);
+    run_to_end(&mut world);
+    assert_eq!(world.begin(1, "new"), highest + 1, "an id that no build issues is not continued after");
+}
+
 #[test]
 fn the_migration_resumes_exactly_where_a_message_ended() {
     let (mut world, sessions) = layout_1();

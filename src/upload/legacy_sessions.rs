@@ -167,9 +167,9 @@ impl LegacySessions {
         self.records.keys_after(self.after_mark(after).as_ref())
     }
 
-    /// Returns the highest id of all, including those below the mark.
-    pub fn last_id(&self) -> Option<u64> {
-        self.records.last_key()
+    /// Returns the highest id up to `most`, including those below the mark.
+    pub fn last_id(&self, most: u64) -> Option<u64> {
+        self.records.keys(..=most).next_back()
     }
 
     /// Iterates over the records above `after`, or all, as bytes, ascending.
