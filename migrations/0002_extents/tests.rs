@@ -6,7 +6,7 @@ mod full;
 use super::MoveToExtents;
 use crate::blob::{BlobId, CHUNK_SIZE, ChunkPrefix, Place};
 use crate::meter::{Meter, Unmetered};
-use crate::migrate::{Engine, Message, Migration, MigrationState, Phase, Progress};
+use crate::migrate::{Engine, Message, Migration, MigrationState, Phase, Progress, Treatment};
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
 use crate::upload::tests::{ALL_LAYOUTS, OWNER, World, file, person};
@@ -239,6 +239,22 @@ fn the_digest_of_a_blob_tells_every_field_but_its_place() {
 }
 
 #[test]
+fn the_digest_of_a_session_tells_both_its_records() {
+    let mut world = finalized();
+    let [id, other] = ["one", "other"].map(|idem| SessionId(world.begin(2 * CHUNK, idem)));
+    let digest = |world: &World, id| super::session::digest(&world.storage, id).unwrap();
+    let begun = digest(&world, id);
+    assert_ne!(digest(&world, other), begun);
+    world.put(id.0, &file(2 * CHUNK), 0).unwrap();
+    let filled = digest(&world, id);
+    assert_ne!(filled, begun, "what has arrived");
+    let mut meta = world.storage.sessions.metas.get(&id.0).unwrap().unwrap();
+    meta.expected_chunks += 1;
+    world.storage.sessions.metas.insert(id.0, &meta);
+    assert_ne!(digest(&world, id), filled, "its metadata");
+}
+
+#[test]
 fn the_readme_lists_every_class_and_every_field() {
     let readme = include_str!("README.md");
     let plan = MIGRATION.plan();
@@ -250,6 +266,12 @@ fn the_readme_lists_every_class_and_every_field() {
     for table in [classes.join("\n"), fields.join("\n")] {
         assert!(readme.contains(&table), "the table is:\n{table}");
     }
+}
+
+#[test]
+fn a_unit_that_traps_is_of_the_class_for_that() {
+    let class = &MIGRATION.plan().classes[MIGRATION.trapped_class()];
+    assert_eq!((class.name, class.treatment), ("cut off", Treatment::Quarantine));
 }
 
 #[test]

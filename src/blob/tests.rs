@@ -1,8 +1,9 @@
 //! The blob store and its sink.
 
 use super::*;
+use crate::api::HashAlgorithm;
 use crate::session::{ByteSink, SessionId, SinkError, Time};
-use crate::stable::{Memories, RawMemory, Record, StableRoom};
+use crate::stable::{Memories, RawMemory, Record, StableRoom, Table, memory_ids};
 
 fn store() -> BlobStore {
     let raw = RawMemory::default();
@@ -89,6 +90,26 @@ fn a_committed_blob_is_not_overwritten_and_bounds_its_reads() {
     commit(&mut blobs, other, &record(prefix(3), 1), "mem3", "capsule_2").unwrap();
     let hole = BlobError::MissingChunk { prefix: prefix(3).0, idx: 0 };
     assert_eq!(blobs.read_chunk(other, 0), Err(hole), "a hole is an error and not a short answer");
+}
+
+#[test]
+fn only_a_blob_under_its_sha256_is_in_the_table_of_layout_1() {
+    let raw = RawMemory::default();
+    let memories = Memories::init(raw.clone());
+    let mut blobs = BlobStore::open(&memories, &StableRoom::of(&memories, raw));
+    let by_sha256 = record(prefix(1), 3);
+    let digest = ContentDigest { algorithm: HashAlgorithm::Blake3, bytes: [8; 32] };
+    let by_blake3 = BlobRecord { digest, ..record(prefix(2), 3) };
+    for (n, blob) in [(1, &by_sha256), (2, &by_blake3)] {
+        blobs.write_chunk(prefix(n), 0, b"abc");
+        commit(&mut blobs, prefix(n).blob_id(), blob, &format!("mem{n}"), "capsule_1").unwrap();
+        assert_eq!(blobs.blob(prefix(n).blob_id()).as_ref(), Ok(blob));
+    }
+    let of_layout_1: Table<u64, MappedBlob> = Table::open(&memories, memory_ids::BLOB_META);
+    let BlobRecord { size, created_at, .. } = by_sha256;
+    let kept = MappedBlob { size, sha256: [7; 32], created_at, prefix: prefix(1) };
+    assert_eq!(of_layout_1.get(&prefix(1).blob_id().0), Ok(Some(kept)));
+    assert_eq!(of_layout_1.len(), 1);
 }
 
 #[test]

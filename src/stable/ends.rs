@@ -435,3 +435,59 @@ pub fn cell(memory: &impl Memory) -> Result<Option<Vec<u8>>, Damage> {
     memory.read(BEFORE, &mut value);
     Ok(Some(value))
 }
+
+#[cfg(test)]
+mod tests {
+    use ic_stable_structures::{StableBTreeMap, VectorMemory};
+
+    use super::*;
+
+    /// Offset of the first page.
+    const FIRST: u64 = HEADER as u64 + PAGE_HEADER;
+
+    /// Bytes of a page with the allocator's bytes before it.
+    const STEP: u64 = PAGE as u64 + PAGE_HEADER;
+
+    fn map() -> VectorMemory {
+        let memory = VectorMemory::default();
+        let mut map: StableBTreeMap<u64, Vec<u8>, _> = StableBTreeMap::init(memory.clone());
+        (0..100).for_each(|n| drop(map.insert(n, vec![7; 100])));
+        memory
+    }
+
+    fn changed(offset: u64, number: u64) -> Result<Option<RawMap<VectorMemory>>, Damage> {
+        let memory = map();
+        memory.write(offset, &number.to_le_bytes());
+        RawMap::open(memory)
+    }
+
+    #[test]
+    fn a_map_header_that_contradicts_itself_is_damage() {
+        let bytes = map().size() * 64 * 1024;
+        let pages = (bytes - HEADER as u64) / STEP;
+        assert_eq!(changed(76, bytes).unwrap().unwrap().len, 100);
+        assert_eq!(changed(68, pages).unwrap().unwrap().len, 100);
+        for (offset, number, found_at) in [
+            (12, 0, 12),
+            (20, 0, 12),
+            (68, 0, 12),
+            (60, u64::from(PAGE) + 1, 52),
+            (68, pages + 1, 68),
+            (76, bytes + 1, 68),
+        ] {
+            let damage = changed(offset, number).err().unwrap();
+            assert_eq!(damage.offset, found_at, "{number} at {offset}: {}", damage.what);
+        }
+    }
+
+    #[test]
+    fn an_address_at_which_no_page_can_be_is_damage() {
+        let bytes = map().size() * 64 * 1024;
+        let after_last = FIRST + (bytes - HEADER as u64) / STEP * STEP;
+        for root in [1, FIRST - 1, FIRST + 1, after_last, after_last + STEP, u64::MAX] {
+            let map = changed(12, root).unwrap().unwrap();
+            let damage = map.key(End::First, Some(8)).unwrap_err();
+            assert_eq!(damage.offset, 12, "a root at {root}: {}", damage.what);
+        }
+    }
+}

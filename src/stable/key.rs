@@ -137,3 +137,31 @@ impl Key for TwoTexts {
         format!("{} {}", self.0, self.1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key as the library stores it is parsed, and shown as text; a truncated one is not parsed.
+    fn check<K: Key>(key: &K, text: &str) {
+        let bytes = key.to_bytes();
+        assert_eq!(K::parse(&bytes).as_ref(), Some(key));
+        assert_eq!(key.shown(), text);
+        assert_eq!(K::parse(&bytes[..1]), None);
+    }
+
+    #[test]
+    fn a_key_is_parsed_and_shown_as_text() {
+        let caller = Principal::from_slice(&[1, 2, 3]);
+        check(&258_u16, "258");
+        check(&(1_u64 << 40), "1099511627776");
+        check(&(258_u64, 7_u64), "(258, 7)");
+        check(&(258_u16, 7_u64), "(258, 7)");
+        check(&[7; 32], &"07".repeat(32));
+        check(&([7; 32], 258_u32), &format!("{} 258", "07".repeat(32)));
+        check(&(caller, 258_u64), &format!("{caller} 258"));
+        check(&(caller, Blob::<32>::try_from(b"idem".as_slice()).unwrap()), &format!("{caller} idem"));
+        check(&NumberAndText(258, "text".into()), "258 text");
+        check(&TwoTexts("one".into(), "two".into()), "one two");
+    }
+}

@@ -126,6 +126,20 @@ mod tests {
     }
 
     #[test]
+    fn the_sessions_needed_follow_from_the_shares_that_were_seen() {
+        for (compat, direct, seen) in [
+            (arm(1, 30), arm(2, 30), 100.0 / 30.0),
+            (arm(2, 30), arm(1, 30), -100.0 / 30.0),
+            (arm(0, 0), arm(0, 0), 0.0),
+        ] {
+            let judged = judge(compat, direct, 2);
+            let sessions = sessions_needed(compat.ended + direct.ended, seen, judged.uncertainty, 2.0);
+            let CanaryVerdict::NeedsMore { sessions: told } = judged.verdict else { panic!("{judged:?}") };
+            assert!(told.abs_diff(sessions) <= 1, "{told}, expected {sessions}");
+        }
+    }
+
+    #[test]
     fn few_sessions_say_nothing() {
         for (compat, direct) in [
             (arm(0, 0), arm(0, 0)),

@@ -136,3 +136,34 @@ impl crate::stable::schema::Described for PayloadState {
         Value::Versions([(1, mid_state), (2, Body::Cbor(Stored::shape()))].into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_payload_that_needs_it_is_stored_as_version_2() {
+        let plain = || PayloadState { next_chunk: 258, ..PayloadState::default() };
+        assert!(plain().encode().starts_with(&[1, 0, 0, 1, 2]));
+        let replaced = PayloadState { replaced: Some(0), ..plain() };
+        let in_extents = PayloadState { extents: Some(Extents::default()), ..plain() };
+        let by_blake3 = PayloadState { next_chunk: 258, ..PayloadState::new(HashAlgorithm::Blake3) };
+        for (version, payload) in [(1, plain()), (2, replaced), (2, in_extents), (2, by_blake3)] {
+            let bytes = payload.encode();
+            let back = PayloadState::decode(&bytes).unwrap();
+            assert_eq!(bytes[0], version);
+            assert_eq!((back.next_chunk, back.replaced), (258, payload.replaced));
+            assert_eq!(back.extents.is_some(), payload.extents.is_some());
+            assert_eq!(back.hash.algorithm(), payload.hash.algorithm());
+        }
+    }
+
+    #[test]
+    fn a_replaced_chunk_restarts_hashing_if_it_was_hashed() {
+        let mut payload = PayloadState { next_chunk: 3, ..PayloadState::default() };
+        for (idx, next_chunk, replaced) in [(4, 3, 1), (3, 3, 2), (2, 0, 3), (0, 0, 4)] {
+            payload.note_replaced(idx);
+            assert_eq!((payload.next_chunk, payload.replaced), (next_chunk, Some(replaced)), "chunk {idx}");
+        }
+    }
+}

@@ -142,3 +142,38 @@ fn kind_texts(asset_metadata: &AssetMetadata) -> Vec<Text<'_>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::AssetType;
+
+    fn base() -> AssetMetadataBase {
+        AssetMetadataBase::new("a", "b", AssetType::Original, 1, 1)
+    }
+
+    fn refused(asset_metadata: &AssetMetadata) -> Option<String> {
+        let Err(Error::InvalidArgument { field, .. }) = check_texts(asset_metadata) else { return None };
+        Some(field)
+    }
+
+    #[test]
+    fn a_text_has_at_most_its_limit_of_bytes() {
+        let word = |bytes: usize| Some("x".repeat(bytes));
+        for (more, field) in [(0, None), (1, Some("asset_metadata.language"))] {
+            let mut asset_metadata = AssetMetadata::document(base());
+            if let AssetMetadata::Document(document) = &mut asset_metadata {
+                document.language = word(MAX_WORD_BYTES + more);
+            }
+            assert_eq!(refused(&asset_metadata).as_deref(), field);
+        }
+        for (more, field) in [(0, None), (1, Some("asset_metadata.url"))] {
+            let base = AssetMetadataBase { url: word(MAX_EXTERNAL_TEXT_BYTES + more), ..base() };
+            assert_eq!(refused(&AssetMetadata::image(base)).as_deref(), field);
+        }
+        for (more, field) in [(0, None), (1, Some("asset_metadata.tags"))] {
+            let base = AssetMetadataBase { tags: vec!["x".into(); MAX_TAGS + more], ..base() };
+            assert_eq!(refused(&AssetMetadata::image(base)).as_deref(), field);
+        }
+    }
+}

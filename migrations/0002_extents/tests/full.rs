@@ -32,6 +32,9 @@ fn migration_2_waits_while_the_payload_does_not_fit() {
     fill(&mut world, size - CHUNK as u64);
     let waits = MIGRATION.waits_for(&world.storage).unwrap().unwrap();
     assert!(waits.contains(&format!("{size} bytes")), "{waits}");
+    let one = Message { now: world.now.into(), meter: &OneChunk, budget: 0 };
+    let forecast = Engine::dry_run_of(&MIGRATION, &world.storage, one, None, None).unwrap();
+    assert_eq!(forecast.waits_for, Some(waits));
     assert_eq!(message(&mut world), Progress::Done);
     assert_eq!(
         (state(&world), world.storage.layout.get()),

@@ -132,12 +132,38 @@ fn unallocated_bytes_cannot_be_freed() {
         assert!(error.to_string().contains(&format!("offset {}", extent.offset)), "{error}");
     }
     assert_eq!((allocator.end(), allocator.taken_bytes()), (end, taken));
+    assert!(allocator.allocate(0).unwrap().iter().next().is_none(), "no extent for no bytes");
     assert_eq!(allocator.check(), Ok(()));
 }
 
 #[test]
+fn the_shortest_hole_that_fits_is_taken() {
+    let mut allocator = Allocator::open(&Memories::init(RawMemory::default()));
+    let mut allocate = |size| *allocator.allocate(size).unwrap().iter().next().unwrap();
+    let [short, _, long, _, middle, _] = [64, 1, 256, 1, 128, 1].map(&mut allocate);
+    [short, long, middle].iter().for_each(|hole| allocator.free(*hole).unwrap());
+    for (size, hole) in [(100, middle), (200, long), (64, short)] {
+        let taken: Vec<Extent> = allocator.allocate(size).unwrap().iter().copied().collect();
+        assert_eq!(taken, [hole], "{size} bytes");
+    }
+}
+
+#[test]
 fn damaged_tables_are_found() {
-    let damage: [fn(&Memories); 4] = [
+    let damage: [fn(&Memories); 6] = [
+        |memories| {
+            Table::<u64, u64>::open(memories, memory_ids::FREE_EXTENTS).insert(448, &0);
+            Table::<(u64, u64), ()>::open(memories, memory_ids::FREE_EXTENTS_BY_LEN).insert((0, 448), &());
+        },
+        |memories| {
+            let mut free = Table::<u64, u64>::open(memories, memory_ids::FREE_EXTENTS);
+            let mut by_len = Table::<(u64, u64), ()>::open(memories, memory_ids::FREE_EXTENTS_BY_LEN);
+            by_len.remove(&(256, 128));
+            for half in [128, 256] {
+                free.insert(half, &128);
+                by_len.insert((128, half), &());
+            }
+        },
         |memories| {
             Table::<u64, u64>::open(memories, memory_ids::FREE_EXTENTS).insert(128, &64);
         },
@@ -221,6 +247,21 @@ fn bytes_outside_of_an_object_are_refused() {
         assert_eq!(store.write_at(&whole, at, &vec![1; len]), refused);
         assert_eq!(store.read_at(&whole, at, len, &mut |_| panic!("nothing may be read")), refused);
     }
+}
+
+#[test]
+fn the_region_says_how_much_fits_without_growing() {
+    let mut store = store();
+    assert_eq!((store.bytes(), store.bytes_left()), (0, Ok(0)));
+    let extents = store.allocate(100).unwrap();
+    assert_eq!((store.bytes(), store.bytes_left()), (0, Ok(0)), "it grows when it is written");
+    assert_eq!(store.end(), Ok(128));
+    store.write_at(&extents, 0, &[7; 100]).unwrap();
+    let bytes = store.bytes();
+    assert_eq!(bytes, (8 << 20) - HEADER_BYTES, "a bucket");
+    assert_eq!(store.bytes_left(), Ok(bytes - 128));
+    store.free(&extents).unwrap();
+    assert_eq!(store.bytes_left(), Ok(bytes));
 }
 
 #[test]

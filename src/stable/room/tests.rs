@@ -126,6 +126,8 @@ fn each_write_is_refused_while_its_reserve_is_untouched() {
     }
     let [chunk, region, records, step, removal] = refused;
     let tables = room.0.tables.len() as u64 + 4;
+    let maps = memory_ids::ALL.iter().filter(|(.., structure)| *structure == Structure::Map).count();
+    assert_eq!(tables, maps as u64, "each map has its share of the reserve");
     assert!((90_000..190_000).contains(&(chunk - records)), "{refused:?}");
     assert_eq!(region - records, 1 << 20);
     assert_eq!(records - removal, tables * RESERVED_BYTES);

@@ -157,3 +157,15 @@ fn a_begin_that_its_path_refuses_takes_nothing() {
         assert_eq!((world.live(), world.storage.usage.total(), world.storage.index.len()), before);
     });
 }
+
+#[test]
+fn a_caller_may_have_exactly_its_limit_in_flight() {
+    on_every_path(|mut world| {
+        let config = AdminConfig { max_bytes_per_caller: 100, ..world.storage.config().unwrap() };
+        world.storage.settings.set(&Config::checked(config).unwrap());
+        world.begin(60, "a");
+        world.begin(40, "b");
+        let full = Error::exhausted("bytes in flight per caller", 100, 101);
+        assert_eq!(world.try_begin(1, "c"), Err(full));
+    });
+}

@@ -111,8 +111,11 @@ fn hashing_continues_without_its_client() {
     on_every_path(|mut world| {
         let file = file(2 * CHUNK);
         let id = world.begin(file.len(), "a");
+        world.meter = Box::new(Exhausted);
         world.put(id, &file, 1).unwrap();
         world.put(id, &file, 0).unwrap();
+        assert_eq!(world.service().hash_on(id), Ok(false), "the message has no budget for the second chunk");
+        world.meter = Box::new(Unmetered);
         assert_eq!(world.service().hash_on(id), Ok(true));
         assert_eq!(world.storage.payloads.get(&id).unwrap().unwrap().next_chunk, 2);
         assert_eq!(world.service().hash_on(id + 1), Ok(true), "a session that is gone needs no hash");

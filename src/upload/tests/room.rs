@@ -372,3 +372,39 @@ fn every_limit_on_promises_is_in_the_settings() {
     let age = refused(|config| config.max_session_age_seconds = Some(9 * 24 * HOUR));
     assert_eq!(age, "max_session_age_seconds: expected session_ttl_seconds, 864000, to 31536000, got 777600");
 }
+
+#[test]
+fn a_session_that_exceeds_every_limit_evicts_for_all() {
+    on_every_path(|mut world| {
+        limit(&mut world, |config| {
+            (config.max_bytes, config.max_bytes_per_capsule) = (100, 100);
+            config.max_promised_percent = Some(100);
+        });
+        let capsule = world.capsule.clone();
+        let access = CapsuleAccess { owners: vec![person(OWNER)], writers: vec![person(2)], readers: vec![] };
+        world.storage.capsules.set_access(person(OWNER), &capsule, access).unwrap();
+        let hash = world.hash;
+        let guest = world.as_person(2).begin(capsule, metadata(60), 1, "a".into(), hash).unwrap();
+        world.begin(60, "owner");
+        assert_eq!(told(&mut world, 2, guest), "was evicted");
+        assert_eq!(world.storage.usage.total(), Ok(60));
+    });
+}
+
+#[test]
+fn a_message_at_its_limit_looks_at_one_session() {
+    on_every_path(|mut world| {
+        let [all, most] = [4, 3].map(|chunks| chunks * CHUNK as u64);
+        limit(&mut world, |config| (config.max_bytes, config.max_promised_percent) = (all, Some(100)));
+        let complete = begin_as(&mut world, 2, CHUNK as u64, "a").unwrap();
+        put_as(&mut world, 2, complete, 0).unwrap();
+        world.now = world.now.plus_seconds(1);
+        let empty = begin_as(&mut world, 3, most, "a").unwrap();
+        world.meter = Box::new(Exhausted);
+        world.try_begin(CHUNK, "new").unwrap_err();
+        assert_eq!(told(&mut world, 3, empty), "in flight", "the next call goes on after the first session");
+        world.begin(CHUNK, "new");
+        assert_eq!(told(&mut world, 3, empty), "was evicted");
+        assert_eq!(told(&mut world, 2, complete), "in flight");
+    });
+}
