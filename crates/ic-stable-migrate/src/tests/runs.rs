@@ -68,6 +68,8 @@ fn there_and_back<K: Key>(keys: Vec<K>, later: K) {
     );
     let journal = notes.ledger.journal(0).unwrap();
     assert!(journal.windows(2).all(|pair| pair[0].hash == pair[1].previous), "each has the hash of the last");
+    let hashes: std::collections::BTreeSet<_> = journal.iter().map(|entry| &entry.hash).collect();
+    assert_eq!(hashes.len(), journal.len(), "no two entries have the same");
     assert!(journal.iter().all(|entry| (entry.build.as_str(), entry.features.len()) == ("notes 2", 1)));
 }
 
@@ -119,16 +121,75 @@ fn a_touch_of_a_unit_that_is_gone_counts_nothing() {
 }
 
 #[test]
+fn a_touched_unit_does_not_move_the_cursor() {
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let engine = Engine::new(&[&ONLY]);
+    while notes.ledger.state_of(1).unwrap().converted == 0 {
+        engine.run(&mut notes, STEP).unwrap();
+    }
+    assert_eq!(notes.ledger.state_of(1).unwrap().cursor, Some(1));
+    Engine::touch(&ONLY, &mut notes, 3, NOW).unwrap();
+    let state = notes.ledger.state_of(1).unwrap();
+    assert_eq!((state.cursor, state.already), (Some(1), 1));
+}
+
+#[test]
+fn a_source_unit_that_appears_later_prevents_finalization() {
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let engine = Engine::new(&[&ONLY]);
+    engine.run(&mut notes, WHOLE).unwrap();
+    notes.old.insert(9, &"written by somebody else".into());
+    let refused = engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap_err();
+    assert!(refused.to_string().contains("source units that are not converted"), "{refused}");
+}
+
+#[test]
+fn an_old_build_that_takes_over_discards_all_but_a_final_state() {
+    let phase_after = |before: Phase| {
+        let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+        notes.ledger.set_state(1, &MigrationState { phase: before, ..MigrationState::default() });
+        taken_over(&mut notes, NOW).unwrap();
+        let told = notes.ledger.journal(0).unwrap().len();
+        (notes.ledger.state_of(1).unwrap().phase, told)
+    };
+    assert_eq!(phase_after(Phase::Finalized), (Phase::Finalized, 0));
+    assert_eq!(phase_after(Phase::Idle), (Phase::Idle, 0));
+    for discarded in [Phase::Validating, Phase::Stuck, Phase::RolledBack] {
+        assert_eq!(phase_after(discarded), (Phase::Idle, 1), "{discarded:?}");
+    }
+}
+
+#[test]
+fn a_pause_remembers_the_direction_of_the_run() {
+    let state = |phase, resume_to| MigrationState::<u64> { phase, resume_to, ..MigrationState::default() };
+    for (state, phase, is_going_back) in [
+        (state(Phase::Converting, None), Phase::Converting, false),
+        (state(Phase::Paused, Some(Phase::Converting)), Phase::Converting, false),
+        (state(Phase::Stuck, Some(Phase::RollingBack)), Phase::RollingBack, true),
+        (state(Phase::RollingBack, None), Phase::RollingBack, true),
+        (state(Phase::RolledBack, None), Phase::RolledBack, true),
+    ] {
+        assert_eq!((state.interrupted_phase(), state.is_going_back()), (phase, is_going_back));
+    }
+}
+
+#[test]
+fn work_is_used_up_when_it_exceeds_its_budget() {
+    let is_used_up = |budget| Work { now: NOW, meter: &OneStep, budget, progress: vec![] }.is_used_up();
+    assert_eq!([0, 1, 2].map(is_used_up), [true, false, false]);
+}
+
+#[test]
 fn a_dry_run_counts_every_class_and_writes_nothing() {
-    let notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let notes = Notes::<u64>::open(old_release(1..=5_u64));
     let page = Engine::new(&[&ONLY]).dry_run(&notes, WHOLE, None, None).unwrap();
     let classes: Vec<_> = page
         .classes
         .iter()
         .map(|class| (class.class.as_str(), class.count, class.examples.clone()))
         .collect();
-    assert_eq!(classes, [("note", 3, vec![1, 2, 3]), ("damaged", 1, vec![4])]);
-    assert_eq!((page.units, page.next, notes.ledger.state_of(1).unwrap().source), (4, None, 0));
+    assert_eq!(classes, [("note", 4, vec![1, 2, 3]), ("damaged", 1, vec![5])]);
+    assert_eq!((page.units, page.next, notes.ledger.state_of(1).unwrap().source), (5, None, 0));
 }
 
 #[test]
@@ -246,7 +307,8 @@ fn only_a_plan_that_changes_during_a_run_is_journaled() {
         Engine::new(&[&CountWords(&OTHER)]).run(&mut notes, STEP).unwrap();
         assert_eq!(changes(&notes), 1);
     }
-    assert_eq!(notes.ledger.state_of(1).unwrap().plan, Some(OTHER.digest()));
+    let state = notes.ledger.state_of(1).unwrap();
+    assert_eq!((state.plan, state.name.as_str()), (Some(OTHER.digest()), "count words"));
 }
 
 #[test]
@@ -294,6 +356,7 @@ fn each_migration_has_its_own_quarantine() {
             assert_eq!(ledger.quarantine.contains(migration, of_other), migration == other);
         }
     }
+    assert_eq!(ledger.current(), 3);
     let listed: Vec<_> = ledger.quarantined(None).into_iter().map(|unit| unit.session).collect();
     assert_eq!(listed, [10, 20, 30]);
     assert!(ledger.quarantine.remove(2, 20) && !ledger.quarantine.remove(2, 10));
@@ -302,7 +365,10 @@ fn each_migration_has_its_own_quarantine() {
 
 #[test]
 fn a_layout_header_is_read_back_and_damage_is_named() {
-    assert_eq!(Layout(258).encode(), b"LAY\x01\x01\x02");
+    let mut register = Register::over(VectorMemory::default());
+    assert!(register.raw().is_empty());
+    register.set(&Layout(258));
+    assert_eq!(register.raw(), b"LAY\x01\x01\x02");
     assert_eq!(Layout::decode(b"LAY\x01\x01\x02"), Ok(Layout(258)));
     assert_eq!(Layout::decode(b"LAY\x02\x01\x02"), Err("header version 2, expected 1".into()));
     let foreign = Layout::decode(b"BTR\x02").unwrap_err();
