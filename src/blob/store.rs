@@ -259,7 +259,11 @@ impl BlobStore {
             return Ok(0);
         }
         self.remove(id);
-        self.by_content.remove(&content_key(capsule_id, record.digest));
+        // Only an adopted capsule has a content twice; the index leads to one of the two.
+        let key = content_key(capsule_id, record.digest);
+        if self.by_content.get(&key)? == Some(id.0) {
+            self.by_content.remove(&key);
+        }
         self.free(&record.place)?;
         Ok(record.size)
     }

@@ -11,7 +11,7 @@ use ic_stable_structures::storable::Blob;
 use crate::api::{Capsule, CapsuleAccess, Memory, PersonRef};
 use crate::session::Time;
 use crate::stable::keys::TwoTexts;
-use crate::stable::{Ids, Memories, StableRoom, Table, memory_ids};
+use crate::stable::{Ids, Memories, StableError, StableRoom, Table, memory_ids};
 
 use super::error::CapsuleError;
 use super::held::Held;
@@ -110,6 +110,23 @@ impl CapsuleStore {
         self.by_creator.insert(caller, &made.saturating_add(1));
         self.store(&id, &record);
         Ok(record.to_api(&id))
+    }
+
+    /// Adds a capsule under its own id, for tools that write a stable memory. Returns `false`, changing nothing, if there is
+    /// one already, or the index by member cannot hold the id.
+    ///
+    /// # Errors
+    /// A damaged count of its creator's capsules.
+    pub fn restore(&mut self, id: &str, record: &CapsuleRecord) -> Result<bool, StableError> {
+        if Blob::<32>::try_from(id.as_bytes()).is_err() || self.capsules.contains(&id.to_owned()) {
+            return Ok(false);
+        }
+        if let Some(creator) = record.created_by {
+            let made = self.by_creator.get(&creator)?.unwrap_or(0);
+            self.by_creator.insert(creator, &made.saturating_add(1));
+        }
+        self.store(id, record);
+        Ok(true)
     }
 
     /// Deletes a capsule; an owner's right. It disappears immediately for everyone; its memories are then
