@@ -5,10 +5,11 @@
 mod asset;
 mod record;
 
-pub use asset::{PublicAssetMetadata, PublicAssetType, PublicBase};
+pub use asset::{PublicAssetMetadata, PublicAssetType, PublicBase, PublicNote};
 pub use record::{
     PublicAccess, PublicBlob, PublicBlobAsset, PublicBlobRef, PublicCapsule, PublicExternalAsset,
-    PublicInlineAsset, PublicMemory, PublicMemoryMetadata, PublicPerson, chunk_key, decode,
+    PublicInlineAsset, PublicMemory, PublicMemoryMetadata, PublicMemoryType, PublicOwner, PublicPerson,
+    PublicStore, chunk_key, decode,
 };
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The commands, their options, and their exit codes and output.
 
 mod ab;
+mod adopt;
 mod build;
 mod check;
 mod inspect;
@@ -57,6 +58,8 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Run the staged upgrade on a copy of a snapshot: show its effects, duration and cost.
     Plan(plan::PlanArgs),
+    /// Convert a snapshot of the public first release to one that this canister goes on with.
+    Adopt(adopt::AdoptArgs),
     /// Download, verify and upload snapshots of a canister on a live network.
     Snapshot(snapshot::SnapshotArgs),
     /// Upgrade a canister on a live network by one step of the staged upgrade.
@@ -79,6 +82,7 @@ pub fn run() -> ExitCode {
         Command::Ab(args) => ExitCode::from(ab::run(args)),
         Command::Inspect(args) => ExitCode::from(inspect::run(args)),
         Command::Plan(args) => ExitCode::from(plan::run(args)),
+        Command::Adopt(args) => ExitCode::from(adopt::run(args)),
         Command::Snapshot(args) => ExitCode::from(snapshot::run(args)),
         Command::Upgrade(args) => ExitCode::from(upgrade::run(args)),
         Command::Check(args) => ExitCode::from(check::run(args)),

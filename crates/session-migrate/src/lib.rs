@@ -3,6 +3,7 @@
 //! The command-line program `session-migrate` is a thin layer over this library.
 
 pub mod ab;
+pub mod adopt;
 pub mod build;
 pub mod check;
 pub mod client;

@@ -144,6 +144,19 @@ impl PublicRelease {
         id
     }
 
+    /// Adds so many galleries to a capsule: its record grows, and with it what `pre_upgrade` writes.
+    pub fn pad_galleries(&mut self, capsule: &str, galleries: usize) {
+        if let Some(mut capsule) = self.held.get(capsule).cloned()
+            && let Some((_, gallery)) = capsule.galleries.first().cloned()
+        {
+            capsule.galleries.extend((0..galleries).map(|n| {
+                let id = format!("gallery_of_padding_{n}");
+                (id.clone(), Gallery { id, ..gallery.clone() })
+            }));
+            self.store(capsule);
+        }
+    }
+
     fn store(&mut self, capsule: Capsule) {
         self.capsules.insert(capsule.id.clone(), tuple(&capsule));
         self.held.insert(capsule.id.clone(), capsule);

@@ -1,0 +1,267 @@
+//! The header of the memory manager, which `pre_upgrade` of the public first release overwrites.
+//!
+//! ```text
+//! page 0       "MGR", 1, u16 buckets, u16 pages per bucket, 32 bytes, u64 pages of each of 255 memories,
+//!              one byte for each bucket: its memory id, 255 if it has none
+//! page 1..     buckets; those of a memory ascend, since the manager never frees one
+//! ```
+//! A bucket shows whose it is: the first of a memory begins with the magic of its structure, and each later one of a map
+//! has a page header ("CHK") at every place where the pages of that map begin. The pages of different maps differ in
+//! length, or else the position of the bucket in its memory tells them apart.
+
+use ic_stable_structures::Memory;
+use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
+use upload_canister::stable::buckets::{MAX_BUCKETS, allocated_buckets};
+use upload_canister::stable::memory_ids::numbers as ids;
+
+use super::source::Header;
+use crate::snapshot::{PAGE_BYTES, StableFile, Tree};
+
+/// Pages of a bucket, in that release.
+const BUCKET_PAGES: u64 = 128;
+
+/// Offset of the owners of buckets in the header.
+const OWNERS: usize = 40 + 255 * 8;
+
+/// Bucket of no memory.
+const NOBODY: u8 = u8::MAX;
+
+/// Assignments of ambiguous buckets that are tried for each map.
+const TRIED: u32 = 32;
+
+/// Bytes of a page of a map whose values have any length.
+const UNBOUNDED_PAGE: u32 = 1_024;
+
+/// Offset of the first page of a map, and length of the header of each.
+const FIRST_PAGE: u64 = 100;
+const PAGE_HEADER: u64 = 16;
+
+/// A stable memory whose first page may be replaced.
+#[derive(Clone, Debug)]
+pub(super) struct Patched {
+    file: StableFile,
+    head: Option<Vec<u8>>,
+}
+
+impl Patched {
+    /// Returns a memory as it is.
+    pub fn whole(file: StableFile) -> Patched {
+        Patched { file, head: None }
+    }
+}
+
+impl Memory for Patched {
+    fn size(&self) -> u64 {
+        self.file.size()
+    }
+
+    fn grow(&self, pages: u64) -> i64 {
+        self.file.grow(pages)
+    }
+
+    fn read(&self, offset: u64, into: &mut [u8]) {
+        self.file.read(offset, into);
+        let Some(head) = &self.head else { return };
+        if let Some(patched) = head.get(offset as usize..).filter(|_| offset < PAGE_BYTES) {
+            let len = patched.len().min(into.len());
+            into[..len].copy_from_slice(&patched[..len]);
+        }
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) {
+        self.file.write(offset, bytes);
+    }
+}
+
+/// Returns whether the memory begins with Candid.
+pub(super) fn is_candid(file: &StableFile) -> bool {
+    let mut magic = [0; 4];
+    file.read(0, &mut magic);
+    magic == *b"DIDL"
+}
+
+/// A map, by its first bucket.
+#[derive(Clone, Debug)]
+struct Map {
+    /// Distance of its pages.
+    stride: u64,
+    /// Its memory id, if its bounds tell; otherwise it may be any of the three maps with values of any length.
+    id: Option<u8>,
+    /// Its buckets.
+    buckets: Vec<u64>,
+}
+
+/// Returns the memory with a header that leads to the structures after it. Capsules are not among them: they are what
+/// the header was overwritten with.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn reconstruct(file: &StableFile) -> Result<Patched, String> {
+    let buckets = (file.size().saturating_sub(1) / BUCKET_PAGES).min(MAX_BUCKETS);
+    let firsts = first_buckets(file, buckets);
+    let unbounded = (0..firsts.maps.len()).filter(|index| firsts.maps[*index].id.is_none());
+    for of_chunks in unbounded {
+        // The chunk map is the largest by far: a bucket that may be its is its, except a few.
+        for exceptions in 0..TRIED {
+            let Some(owners) = assign(file, buckets, &firsts, of_chunks, exceptions) else { break };
+            let patched = Patched { file: file.clone(), head: Some(owners) };
+            if has_chunks(&patched) {
+                return Ok(patched);
+            }
+        }
+    }
+    match firsts.maps.iter().any(|map| map.id == Some(ids::BLOB_META)) {
+        // A map without entries has no page that could be recognized.
+        true => Ok(Patched { file: file.clone(), head: assign(file, buckets, &firsts, usize::MAX, 0) }),
+        false => Err("its `pre_upgrade` has overwritten the header of the memory manager, and no structures of that release are found after it".into()),
+    }
+}
+
+/// The first buckets of the structures.
+struct Firsts {
+    maps: Vec<Map>,
+    cell: Option<u64>,
+}
+
+fn first_buckets(file: &StableFile, buckets: u64) -> Firsts {
+    let mut firsts = Firsts { maps: Vec::new(), cell: None };
+    for bucket in 0..buckets {
+        let mut header = [0; 64];
+        file.read(bucket_at(bucket), &mut header);
+        if header.starts_with(b"SCL\x01\x08\0\0\0") {
+            firsts.cell.get_or_insert(bucket);
+        } else if let Some((stride, id)) = map_header(&header) {
+            firsts.maps.push(Map { stride, id, buckets: vec![bucket] });
+        }
+    }
+    firsts
+}
+
+/// Assigns the other buckets and returns the header page. A bucket that may be of several maps is that of chunks, unless its
+/// bit in `exceptions` is set; `None` if there are fewer such buckets than bits.
+fn assign(
+    file: &StableFile,
+    buckets: u64,
+    firsts: &Firsts,
+    of_chunks: usize,
+    exceptions: u32,
+) -> Option<Vec<u8>> {
+    let mut maps = firsts.maps.clone();
+    let is_first = |bucket: &u64| {
+        firsts.cell == Some(*bucket) || firsts.maps.iter().any(|map| map.buckets.contains(bucket))
+    };
+    let mut ambiguous = 0;
+    for bucket in (0..buckets).filter(|bucket| !is_first(bucket)) {
+        let fits = |map: &Map| {
+            let begins_before = map.buckets.first().is_some_and(|first| *first < bucket);
+            begins_before && has_page(file, bucket_at(bucket), map.stride, map.buckets.len() as u64)
+        };
+        let candidates: Vec<usize> = (0..maps.len()).filter(|index| fits(&maps[*index])).collect();
+        let other = candidates.iter().copied().find(|index| *index != of_chunks);
+        let chosen = match (candidates.contains(&of_chunks), other) {
+            (true, Some(other)) => {
+                ambiguous += 1;
+                let is_exception = exceptions >> (ambiguous - 1).min(31) & 1 == 1;
+                Some(if is_exception { other } else { of_chunks })
+            }
+            (true, None) => Some(of_chunks),
+            (false, other) => other,
+        };
+        if let Some(map) = chosen.and_then(|index| maps.get_mut(index)) {
+            map.buckets.push(bucket);
+        }
+    }
+    let has_bits = exceptions.checked_ilog2().is_none_or(|highest| highest < ambiguous);
+    has_bits.then(|| head(buckets, &maps, of_chunks, firsts.cell))
+}
+
+fn bucket_at(bucket: u64) -> u64 {
+    (1 + bucket * BUCKET_PAGES) * PAGE_BYTES
+}
+
+/// Returns the distance of the pages of a map, and its memory id if only one map of that release has these bounds.
+fn map_header(header: &[u8; 64]) -> Option<(u64, Option<u8>)> {
+    let number =
+        |at: usize| header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
+    let (first, second) = (number(4)?, number(8)?);
+    if !header.starts_with(b"BTR") || !header[52..].starts_with(b"BTA") {
+        return None;
+    }
+    let page = u64::from(number(60)?);
+    // The library chooses three quarters of the longest node for a map whose keys and values have a maximum length.
+    let page_for = |key: u32, value: u32| (7 + 11 * (key + value + 8) + 12 * 8) / 4 * 3;
+    let has_bounds = |key, value| match second {
+        u32::MAX => first.abs_diff(page_for(key, value)) < 4,
+        _ => (first, second) == (key, value),
+    };
+    let id = match (first, second) {
+        _ if has_bounds(8, 512) => Some(ids::BLOB_META),
+        _ if has_bounds(284, 0) => Some(ids::RESERVED_BY_OWNER),
+        (UNBOUNDED_PAGE, u32::MAX) => None,
+        _ => Some(ids::RESERVED_ADMINS),
+    };
+    (page > 0).then_some((page + PAGE_HEADER, id))
+}
+
+/// Returns whether the first page that begins in the `ordinal`th bucket of a map has a header.
+fn has_page(file: &StableFile, at: u64, stride: u64, ordinal: u64) -> bool {
+    let base = ordinal * BUCKET_PAGES * PAGE_BYTES;
+    let within = base.saturating_sub(FIRST_PAGE).next_multiple_of(stride) + FIRST_PAGE - base;
+    let mut magic = [0; 4];
+    file.read(at + within, &mut magic);
+    magic == *b"CHK\x01"
+}
+
+/// Makes the header page. The map `of_chunks` is that of chunks; the two other maps of its kind are left out.
+fn head(buckets: u64, maps: &[Map], of_chunks: usize, cell: Option<u64>) -> Vec<u8> {
+    let mut head = vec![0; PAGE_BYTES as usize];
+    head[..4].copy_from_slice(b"MGR\x01");
+    head[4..6].copy_from_slice(&(buckets as u16).to_le_bytes());
+    head[6..8].copy_from_slice(&(BUCKET_PAGES as u16).to_le_bytes());
+    head[OWNERS..OWNERS + MAX_BUCKETS as usize].fill(NOBODY);
+    let mut give = |id: u8, of: &[u64]| {
+        let pages = of.len() as u64 * BUCKET_PAGES;
+        let size = 40 + usize::from(id) * 8;
+        head[size..size + 8].copy_from_slice(&pages.to_le_bytes());
+        of.iter().for_each(|bucket| head[OWNERS + *bucket as usize] = id);
+    };
+    for (index, map) in maps.iter().enumerate() {
+        match map.id {
+            Some(id) => give(id, &map.buckets),
+            None if index == of_chunks => give(ids::CHUNKS, &map.buckets),
+            None => {}
+        }
+    }
+    cell.iter().for_each(|bucket| give(ids::RESERVED_BLOB_COUNTER, &[*bucket]));
+    head
+}
+
+/// Returns whether the chunk map is one, to the last node.
+fn has_chunks(patched: &Patched) -> bool {
+    let memory = MemoryManager::init(patched.clone()).get(MemoryId::new(ids::CHUNKS));
+    let Ok(Some(tree)) = Tree::open(&memory) else { return false };
+    let walked = tree.walk(&mut |_: ([u8; 32], u32), _| ());
+    tree.len > 0 && walked.damage.is_empty()
+}
+
+/// Returns what lies in buckets that belong to no memory, in a line: after an upgrade of that release to itself, its
+/// memory manager began from scratch.
+pub(super) fn lost_buckets(file: &StableFile, header: Header) -> Option<String> {
+    if header != Header::Intact {
+        return None;
+    }
+    let [buckets, pages] = allocated_buckets(file);
+    let allocated = 1 + buckets * pages;
+    let beyond = file.size().saturating_sub(allocated);
+    let mut page = vec![0; PAGE_BYTES as usize];
+    let mut used = 0_u64;
+    for number in allocated..file.size() {
+        file.read(number * PAGE_BYTES, &mut page);
+        used += u64::from(page.iter().any(|byte| *byte != 0));
+    }
+    (used > 0).then(|| {
+        format!(
+            "{used} of the last {beyond} pages are not empty and belong to no memory: that release was upgraded to itself, which loses all blobs; look for a snapshot from before that"
+        )
+    })
+}

@@ -1,0 +1,295 @@
+//! What only the heap of the public first release knows: sessions in flight. Its own module is run on a copy of the
+//! snapshot, and answers.
+//!
+//! No function of that release returns a session as a whole, so it is asked step by step:
+//!
+//! 1. `sessions_list` names number, caller, capsule, status and beginning of each.
+//! 2. `debug_put_chunk_b64` is refused for a chunk that the file does not have, with the number of its chunks, and for one
+//!    that has arrived. The others are filled with one byte each.
+//! 3. `debug_finish_hex` then makes the upload a memory, and `memories_read` returns the metadata that the client gave.
+//!
+//! The calls are made as the caller of each session. All of this happens on a copy in a server of this process; the
+//! snapshot is only read. The idempotency key of a session is returned by none of these functions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use candid::utils::ArgumentEncoder;
+use candid::{CandidType, Deserialize, Principal};
+use pocket_ic::{PocketIc, RejectResponse};
+use sha2::{Digest, Sha256};
+use upload_canister::migrations::public_release::{
+    PublicAssetMetadata, PublicAssetType, PublicBase, PublicMemory, PublicNote, chunk_key,
+};
+
+use super::source::Source;
+
+/// A session, as far as its release tells.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    /// Its number.
+    pub id: u64,
+    /// Its owner.
+    pub caller: Principal,
+    /// Where it uploads to.
+    pub capsule: String,
+    /// Whether its blob is committed.
+    pub is_committed: bool,
+    /// When it began, nanoseconds.
+    pub created_at: u64,
+    /// What the release tells of its upload, or why it does not.
+    pub upload: Result<Upload, String>,
+}
+
+/// The upload of a session.
+#[derive(Clone, Debug)]
+pub(super) struct Upload {
+    /// Number of its chunks.
+    pub chunks: u32,
+    /// Those that have arrived.
+    pub received: BTreeSet<u32>,
+    /// The client's metadata.
+    pub metadata: PublicAssetMetadata,
+}
+
+/// What the heap told.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heap {
+    /// All sessions.
+    pub sessions: Vec<Session>,
+    /// The number of the next session, if the release gave one out on the copy.
+    pub next: Option<u64>,
+}
+
+/// The errors of that release.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+enum ReleaseError {
+    Unauthorized,
+    NotFound,
+    InvalidArgument(String),
+    Conflict(String),
+    ResourceExhausted,
+    Internal(String),
+    NotImplemented(String),
+}
+
+/// A canister of that release on a server of this process.
+pub(super) struct Release<'p> {
+    pic: &'p PocketIc,
+    id: Principal,
+}
+
+/// Why a call has failed.
+enum CallError {
+    Refused(ReleaseError),
+    Failed(String),
+}
+
+impl CallError {
+    fn describe(self, method: &str) -> String {
+        match self {
+            CallError::Refused(error) => format!("{method} answers {error:?}"),
+            CallError::Failed(why) => format!("{method} fails: {why}"),
+        }
+    }
+}
+
+impl<'p> Release<'p> {
+    /// Returns the canister `id`.
+    pub fn new(pic: &'p PocketIc, id: Principal) -> Self {
+        Release { pic, id }
+    }
+
+    /// Asks for every session.
+    ///
+    /// # Errors
+    /// Why the module does not tell, in a line.
+    pub fn tell(&self, source: &Source) -> Result<Heap, String> {
+        let text: String = self
+            .query(Principal::anonymous(), "sessions_list", ())
+            .map_err(|error| error.describe("sessions_list"))?;
+        let mut sessions = Vec::new();
+        for line in text.lines().skip(1).filter(|line| !line.is_empty()) {
+            let session =
+                parse(line).ok_or_else(|| format!("sessions_list has a line that is no session: {line}"))?;
+            sessions.push(session);
+        }
+        // Before anything is changed on the copy: its counter says which numbers were given out.
+        let next = self.next_number(source);
+        for session in &mut sessions {
+            session.upload = self.upload(session, source);
+        }
+        Ok(Heap { sessions, next })
+    }
+
+    /// Begins a session in the capsule of any owner who may.
+    fn next_number(&self, source: &Source) -> Option<u64> {
+        source.capsules.iter().find_map(|(capsule, record)| {
+            let owner = record.owners.iter().find_map(|(person, _)| person.principal())?;
+            let args = (capsule, placeholder(), 1_u32, "the next number");
+            let id: u64 = self.update(owner, "uploads_begin", args).ok()?;
+            let _: Result<(), _> = self.update(owner, "uploads_abort", (id,));
+            Some(id)
+        })
+    }
+
+    fn upload(&self, session: &Session, source: &Source) -> Result<Upload, String> {
+        let caller = session.caller;
+        let key = chunk_key(session.id);
+        let stored = source.places.get(&key).map(|place| place.chunks.clone()).unwrap_or_default();
+        let len: u64 = stored.values().map(|len| u64::from(*len)).sum();
+        if session.is_committed {
+            // Puts are refused, and finish makes the memory that is missing.
+            let chunks = stored.len() as u32;
+            let metadata = self.finish(caller, session.id, len)?;
+            return Ok(Upload { chunks, received: stored.keys().copied().collect(), metadata });
+        }
+        let chunks = match self.put(caller, session.id, u32::MAX, &[]) {
+            Err(CallError::Refused(ReleaseError::InvalidArgument(text))) => {
+                let count = text.rsplit_once("expected < ").map(|(_, count)| count.trim_end_matches(')'));
+                let count = count.and_then(|count| count.parse().ok());
+                count.ok_or_else(|| {
+                    format!("the refusal of a chunk does not say how many there are: {text}")
+                })?
+            }
+            Err(error) => return Err(error.describe("debug_put_chunk_b64")),
+            Ok(()) => return Err("debug_put_chunk_b64 accepts a chunk that no file has".into()),
+        };
+        let (mut received, mut filled) = (BTreeSet::new(), BTreeMap::new());
+        for idx in 0..chunks {
+            match self.put(caller, session.id, idx, &[0]) {
+                Ok(()) => drop(filled.insert(idx, 1_u32)),
+                Err(CallError::Refused(ReleaseError::InvalidArgument(_))) => {
+                    if let Some(len) = stored.get(&idx) {
+                        received.insert(idx);
+                        filled.insert(idx, *len);
+                    }
+                }
+                Err(error) => return Err(error.describe("debug_put_chunk_b64")),
+            }
+        }
+        if filled.len() < chunks as usize {
+            return Err(format!(
+                "{} of its chunks have arrived according to the heap, and are not stored",
+                chunks as usize - filled.len()
+            ));
+        }
+        let len = filled.values().map(|len| u64::from(*len)).sum();
+        let metadata = self.finish(caller, session.id, len)?;
+        Ok(Upload { chunks, received, metadata })
+    }
+
+    fn put(&self, caller: Principal, id: u64, idx: u32, bytes: &[u8]) -> Result<(), CallError> {
+        self.update(caller, "debug_put_chunk_b64", (id, idx, STANDARD.encode(bytes)))
+    }
+
+    /// Makes an upload a memory, with whatever bytes it has on the copy, and returns its metadata.
+    fn finish(&self, caller: Principal, id: u64, len: u64) -> Result<PublicAssetMetadata, String> {
+        // The id of the memory is the time.
+        self.pic.advance_time(Duration::from_secs(1));
+        let digest = hex::encode(Sha256::digest(b"the bytes of the copy are not read"));
+        let (_, memory): (String, String) = self
+            .update(caller, "debug_finish_hex", (id, digest, len))
+            .map_err(|error| error.describe("debug_finish_hex"))?;
+        let memory: PublicMemory = self
+            .query(caller, "memories_read", (memory,))
+            .map_err(|error| error.describe("memories_read"))?;
+        let asset = memory.blob_internal_assets.into_iter().next();
+        asset.map(|asset| asset.metadata).ok_or_else(|| "the memory of the upload has no asset".into())
+    }
+
+    fn query<T>(&self, sender: Principal, method: &str, args: impl ArgumentEncoder) -> Result<T, CallError>
+    where
+        T: CandidType + for<'a> Deserialize<'a>,
+    {
+        let args = encode(args)?;
+        decode(self.pic.query_call(self.id, sender, method, args))
+    }
+
+    fn update<T>(&self, sender: Principal, method: &str, args: impl ArgumentEncoder) -> Result<T, CallError>
+    where
+        T: CandidType + for<'a> Deserialize<'a>,
+    {
+        let args = encode(args)?;
+        decode(self.pic.update_call(self.id, sender, method, args))
+    }
+}
+
+fn encode(args: impl ArgumentEncoder) -> Result<Vec<u8>, CallError> {
+    candid::encode_args(args).map_err(|error| CallError::Failed(error.to_string()))
+}
+
+fn decode<T>(reply: Result<Vec<u8>, RejectResponse>) -> Result<T, CallError>
+where
+    T: CandidType + for<'a> Deserialize<'a>,
+{
+    let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
+    let reply = reply.map_err(|reject| CallError::Failed(first(reject.reject_message)))?;
+    let decoded: Result<(Result<T, ReleaseError>,), _> = candid::decode_args(&reply);
+    let (answer,) = decoded.map_err(|error| CallError::Failed(first(error.to_string())))?;
+    answer.map_err(CallError::Refused)
+}
+
+/// Parses a line of `sessions_list`: `Session 7: caller=…, capsule=…, status=Pending, created=…`.
+fn parse(line: &str) -> Option<Session> {
+    let (id, rest) = line.strip_prefix("Session ")?.split_once(": caller=")?;
+    let (caller, rest) = rest.split_once(", capsule=")?;
+    let (rest, created_at) = rest.rsplit_once(", created=")?;
+    let (capsule, status) = rest.rsplit_once(", status=")?;
+    Some(Session {
+        id: id.parse().ok()?,
+        caller: Principal::from_text(caller).ok()?,
+        capsule: capsule.to_owned(),
+        is_committed: status == "Committed",
+        created_at: created_at.parse().ok()?,
+        upload: Err("it was not asked for".into()),
+    })
+}
+
+/// Returns the metadata of an upload that is never made.
+fn placeholder() -> PublicAssetMetadata {
+    PublicAssetMetadata::Note(PublicNote {
+        base: PublicBase {
+            name: String::new(),
+            description: None,
+            tags: Vec::new(),
+            asset_type: PublicAssetType::Original,
+            bytes: 1,
+            mime_type: "text/plain".into(),
+            sha256: None,
+            width: None,
+            height: None,
+            url: None,
+            storage_key: None,
+            bucket: None,
+            asset_location: None,
+            processing_status: None,
+            processing_error: None,
+            created_at: 0,
+            updated_at: 0,
+            deleted_at: None,
+        },
+        word_count: None,
+        language: None,
+        format: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_list_of_sessions_is_parsed() {
+        let caller = Principal::self_authenticating([1]);
+        let line = format!("Session 12: caller={caller}, capsule=capsule_5, status=Committed, created=99");
+        let session = parse(&line).unwrap();
+        assert_eq!((session.id, session.caller, session.created_at), (12, caller, 99));
+        assert_eq!((session.capsule.as_str(), session.is_committed), ("capsule_5", true));
+        for damaged in ["", "Session x: caller=, capsule=, status=, created=", "Found 2 sessions:"] {
+            assert!(parse(damaged).is_none(), "{damaged}");
+        }
+    }
+}

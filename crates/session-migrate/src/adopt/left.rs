@@ -1,0 +1,109 @@
+//! The file beside the adopted folder: everything that has no counterpart here, or could not be taken.
+//!
+//! JSON lines. Each has `kind`, `id`, `why`, and, as far as it applies:
+//! - `capsule`: the capsule that it is in;
+//! - `record`: the record in the text form of Candid, without the bytes of inline assets that were taken;
+//! - `bytes`: bytes in base64, of a chunk or of a record that does not decode;
+//! - `session`, `index`: of a chunk, the number of its session if that is known, and its own.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use candid::{CandidType, IDLValue};
+use serde::Serialize;
+
+use super::Kind;
+use crate::snapshot::SnapshotError;
+
+/// A line of the file.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Line<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<Kind>,
+    id: &'a str,
+    why: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capsule: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<String>,
+}
+
+impl<'a> Line<'a> {
+    /// A line about one thing.
+    pub fn new(kind: Kind, id: &'a str, why: &'a str) -> Self {
+        Line { kind: Some(kind), id, why, ..Line::default() }
+    }
+
+    /// Adds the capsule that it is in.
+    pub fn of(self, capsule: &'a str) -> Self {
+        Line { capsule: Some(capsule), ..self }
+    }
+
+    /// Adds the record.
+    pub fn record(self, record: &impl CandidType) -> Self {
+        let text = IDLValue::try_from_candid_type(record).map(|value| value.to_string());
+        Line { record: Some(text.unwrap_or_else(|error| error.to_string())), ..self }
+    }
+
+    /// Adds bytes.
+    pub fn bytes(self, bytes: &[u8]) -> Self {
+        Line { bytes: Some(STANDARD.encode(bytes)), ..self }
+    }
+
+    /// Adds the numbers of a chunk.
+    pub fn chunk(self, session: Option<u64>, index: u32) -> Self {
+        Line { session, index: Some(index), ..self }
+    }
+}
+
+/// The file while it is written.
+pub(super) struct LeftFile {
+    path: PathBuf,
+    file: BufWriter<File>,
+    /// Lines so far.
+    pub lines: u64,
+}
+
+impl LeftFile {
+    /// Creates the file.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`].
+    pub fn create(path: &Path) -> Result<LeftFile, SnapshotError> {
+        let file = File::create_new(path).map_err(SnapshotError::io("create", path))?;
+        Ok(LeftFile { path: path.to_path_buf(), file: BufWriter::new(file), lines: 0 })
+    }
+
+    /// Writes a line.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`].
+    pub fn write(&mut self, line: &Line<'_>) -> Result<(), SnapshotError> {
+        self.lines += 1;
+        serde_json::to_writer(&mut self.file, line)
+            .map_err(std::io::Error::from)
+            .and_then(|()| self.file.write_all(b"\n"))
+            .map_err(SnapshotError::io("write", &self.path))
+    }
+
+    /// Writes what is buffered.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`].
+    pub fn finish(mut self) -> Result<u64, SnapshotError> {
+        self.file
+            .flush()
+            .and_then(|()| self.file.get_ref().sync_data())
+            .map_err(SnapshotError::io("write", &self.path))?;
+        Ok(self.lines)
+    }
+}

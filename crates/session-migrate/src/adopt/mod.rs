@@ -1,0 +1,394 @@
+//! Adopts the canister of the public first release: reads its snapshot, and writes one in layout 1 that this canister's
+//! legacy build goes on with.
+//!
+//! Owns: the treatment of each record, and the report. Does not own: the formats of that release
+//! (`migrations::public_release` has them), and how this canister stores records (its own [`Storage`] writes them).
+//!
+//! ```text
+//! source    its stable memory, every byte checked          header   the header that its pre_upgrade destroys
+//! heap      its own module on a copy, asked for sessions   plan     the treatment of each record
+//! write     layout 1, by the canister's storage            left     what has no counterpart, beside the folder
+//! ```
+//! Nothing appears under its final name before everything is written and verified.
+//!
+//! [`Storage`]: upload_canister::storage::Storage
+
+mod asset;
+mod header;
+mod heap;
+mod left;
+mod plan;
+mod report;
+mod source;
+mod write;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use candid::Principal;
+use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
+use sha2::Digest as _;
+use tempfile::TempDir;
+use upload_canister::blob::{BlobRecord, MappedBlob};
+use upload_canister::session::Time;
+use upload_canister::stable::memory_ids::numbers as ids;
+use upload_canister::stable::{RawMemory, Record};
+
+use crate::build::{self, Build, BuildError, Module};
+use crate::inspect::{self, InspectError, Severity};
+use crate::progress::Progress;
+use crate::provenance::Provenance;
+use crate::server::{self, ServerError};
+use crate::snapshot::{
+    CHUNK_STORE, CopyError, FileEntry, METADATA, Manifest, STABLE_MEMORY, Snapshot, SnapshotError, Tree,
+    WASM_MEMORY, WASM_MODULE, load, sha256_of, write_sparse,
+};
+use crate::{Verdict, folder_of};
+
+pub use report::{Item, Kind, KindCount, Outcome, Report};
+pub use source::Header;
+
+use heap::{Heap, Release};
+use left::LeftFile;
+use plan::Plan;
+use source::Source;
+
+/// What to adopt, and where to.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A snapshot folder of the public first release, or a raw stable memory of it.
+    pub snapshot: PathBuf,
+    /// The folder to write, which must not exist.
+    pub out: PathBuf,
+    /// Use this wasm instead of the legacy build.
+    pub legacy: Option<PathBuf>,
+}
+
+/// Why nothing was adopted. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// The snapshot cannot be read, or the folder cannot be written.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// It is not a snapshot of the public first release.
+    #[error("{path} is not a snapshot of the public first release: {why}")]
+    Foreign {
+        /// The snapshot.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// Something is where the result would be.
+    #[error("{path} exists: name another folder with --out, or remove it")]
+    Exists {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// There is no folder to write into.
+    #[error("cannot write into {path}: {source}")]
+    NoFolder {
+        /// The folder that should contain the new one.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// The legacy build is not available.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// There is no usable server.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The legacy build does not accept the adopted memory.
+    #[error("the legacy build does not go on with what was adopted: {0}")]
+    Copy(#[from] CopyError),
+    /// The adopted folder cannot be inspected.
+    #[error("the adopted folder cannot be inspected: {0}")]
+    Inspect(#[from] InspectError),
+    /// The result is not what was planned.
+    #[error("{0}; this is a fault of this program, and nothing was written")]
+    Fault(String),
+}
+
+impl AdoptError {
+    /// Returns whether the user's input is at fault, not the machine.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            AdoptError::Snapshot(error) => error.is_usage(),
+            AdoptError::Foreign { .. } | AdoptError::Exists { .. } => true,
+            AdoptError::NoFolder { source, .. } => {
+                matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+            }
+            AdoptError::Build(BuildError::Io { action: "read", source, .. }) => {
+                source.kind() == ErrorKind::NotFound
+            }
+            AdoptError::Build(error) => matches!(error, BuildError::Wasm { .. }),
+            AdoptError::Server(_) | AdoptError::Copy(_) | AdoptError::Inspect(_) | AdoptError::Fault(_) => {
+                false
+            }
+        }
+    }
+}
+
+/// Returns the path of the file beside a folder with what was not taken.
+pub fn left_beside(folder: &Path) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(".left.jsonl");
+    folder.with_file_name(name)
+}
+
+/// Where everything is written first: next to its final place.
+struct Scratch {
+    folder: TempDir,
+    out: PathBuf,
+}
+
+impl Scratch {
+    fn beside(out: &Path) -> Result<Scratch, AdoptError> {
+        let out = std::path::absolute(out).map_err(SnapshotError::io("find", out))?;
+        for path in [out.clone(), left_beside(&out), Manifest::path(&out)] {
+            if path.symlink_metadata().is_ok() {
+                return Err(AdoptError::Exists { path });
+            }
+        }
+        let parent = folder_of(&out);
+        let folder = tempfile::Builder::new()
+            .prefix(".partial-")
+            .tempdir_in(parent)
+            .map_err(|source| AdoptError::NoFolder { path: parent.to_path_buf(), source })?;
+        Ok(Scratch { folder, out })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The folder that becomes the result.
+    fn adopted(&self) -> PathBuf {
+        self.path("adopted")
+    }
+
+    fn left(&self) -> PathBuf {
+        self.path("left.jsonl")
+    }
+
+    /// Moves everything to its final place, or nothing.
+    fn publish(self) -> Result<(), SnapshotError> {
+        let moves = [
+            (self.left(), left_beside(&self.out)),
+            (Manifest::path(&self.adopted()), Manifest::path(&self.out)),
+            (self.adopted(), self.out.clone()),
+        ];
+        for (done, (from, to)) in moves.iter().enumerate() {
+            if let Err(error) = fs::rename(from, to) {
+                for (from, to) in moves.iter().take(done) {
+                    // What cannot be moved back is named by the error of the next attempt.
+                    let _ = fs::rename(to, from);
+                }
+                return Err(SnapshotError::io("create", to)(error));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adopts a snapshot.
+///
+/// # Errors
+/// [`AdoptError`]; damaged records are in the [`Report`].
+pub fn run(config: &Config, progress: &Progress) -> Result<Report, AdoptError> {
+    let provenance = Provenance::now();
+    let scratch = Scratch::beside(&config.out)?;
+    progress.phase("opening the snapshot");
+    let mut snapshot = Snapshot::open(&config.snapshot)?;
+    snapshot.verify(&mut |bytes| progress.moved(bytes))?;
+    progress.phase("reading every record and hashing every chunk");
+    let source = Source::read(&snapshot, &mut |bytes| progress.moved(bytes))?;
+    let legacy = progress.silent("building the legacy canister", || legacy(config))?;
+    let taken_at = source::taken_at(&snapshot, &source);
+    let (heap, heap_unknown) = match ask(&snapshot, &source, taken_at, &legacy, progress)? {
+        Ok(heap) => (heap, None),
+        Err(why) => (Heap::default(), Some(why)),
+    };
+
+    progress.phase("deciding about each record");
+    let mut left = LeftFile::create(&scratch.left())?;
+    let plan = plan::plan(&source, &heap, taken_at, &mut left)?;
+    progress.phase("writing layout 1");
+    let (raw, mut storage) = write::records(&plan, Time::from_nanos(taken_at), source.bucket_pages)?;
+    let taken = write::chunks(&source, &plan, &mut storage, &mut left, &mut |bytes| progress.moved(bytes))?;
+    drop(storage);
+    snapshot.stable.failure()?;
+    let left_lines = left.finish()?;
+    let counts = conserved(&plan, taken)?;
+    let stable = scratch.path(STABLE_MEMORY);
+    write_memory(&raw, &stable)?;
+    let stable_bytes = raw.borrow().len() as u64;
+    drop(raw);
+
+    progress.phase("starting the legacy build on it");
+    start(&stable, &scratch.adopted(), taken_at, &legacy)?;
+    fs::remove_file(&stable).map_err(SnapshotError::io("remove", &stable))?;
+    progress.phase("comparing every blob with its SHA-256");
+    let blob_bytes = verify(&scratch.adopted(), &plan, &mut |bytes| progress.moved(bytes))?;
+    manifest(&scratch.adopted(), &snapshot, taken_at)?.write(&scratch.adopted())?;
+
+    let is_whole = counts.iter().all(|count| count.not_taken == 0) && source.damage.is_empty();
+    let knows_heap = heap_unknown.is_none() || !source::has_heap(&snapshot);
+    let report = Report {
+        verdict: if is_whole && knows_heap { Verdict::Pass } else { Verdict::Fail },
+        provenance: provenance.on(server::chosen()?),
+        phases: progress.finish(),
+        snapshot: config.snapshot.display().to_string(),
+        folder: config.out.display().to_string(),
+        left: left_beside(&config.out).display().to_string(),
+        left_lines,
+        header: source.header,
+        heap: heap_unknown,
+        damage: source.damage,
+        counts,
+        blob_bytes,
+        sessions_after: plan.last_session,
+        stable_bytes,
+        items: plan.outcomes.items,
+    };
+    scratch.publish()?;
+    Ok(report)
+}
+
+fn legacy(config: &Config) -> Result<Module, BuildError> {
+    match &config.legacy {
+        Some(path) => Module::read(path),
+        None => Module::read(&build::ensure_one(Build::Legacy)?.wasm_gz),
+    }
+}
+
+fn controller() -> Principal {
+    Principal::self_authenticating("controller of an adopted canister")
+}
+
+/// Runs the snapshot's own module on a copy, and asks it for its sessions. Returns why they are unknown if they are.
+fn ask(
+    snapshot: &Snapshot,
+    source: &Source,
+    taken_at: u64,
+    legacy: &Module,
+    progress: &Progress,
+) -> Result<Result<Heap, String>, AdoptError> {
+    if !source::has_heap(snapshot) {
+        return Ok(Err("the snapshot has no heap and no module, so sessions in flight are unknown".into()));
+    }
+    if source.header != Header::Intact {
+        return Ok(Err(
+            "its `pre_upgrade` has run, and its heap does not belong to this memory any more".into()
+        ));
+    }
+    progress.phase("asking the release's own module for its sessions");
+    let pic = server::pocket_ic()?;
+    let id = pic.create_canister_with_settings(Some(controller()), None);
+    if let Err(error) = load(&pic, id, controller(), snapshot, taken_at, legacy) {
+        return Ok(Err(format!("its own module does not run on a copy: {error}")));
+    }
+    Ok(Release::new(&pic, id).tell(source))
+}
+
+/// Compares the outcomes with what was found and with the chunks that were copied.
+fn conserved(plan: &Plan, chunks: u64) -> Result<Vec<KindCount>, AdoptError> {
+    let counts = plan.outcomes.counts();
+    if let Some(count) = counts.iter().find(|count| !count.is_conserved()) {
+        return Err(AdoptError::Fault(format!("{count:?} does not add up")));
+    }
+    let planned = counts.iter().find(|count| count.kind == Kind::Chunk).map_or(0, |count| count.taken);
+    if planned != chunks {
+        return Err(AdoptError::Fault(format!("{planned} chunks were to be taken, {chunks} were")));
+    }
+    Ok(counts)
+}
+
+fn write_memory(raw: &RawMemory, path: &Path) -> Result<(), SnapshotError> {
+    let mut file = File::create_new(path).map_err(SnapshotError::io("create", path))?;
+    let bytes = raw.borrow();
+    write_sparse(&mut file, 0, &bytes)
+        .and_then(|()| file.set_len(bytes.len() as u64))
+        .map_err(SnapshotError::io("write", path))
+}
+
+/// Starts the legacy build on a stable memory, as an upgrade does, and takes a snapshot of the result into `folder`.
+fn start(stable: &Path, folder: &Path, taken_at: u64, legacy: &Module) -> Result<(), AdoptError> {
+    let snapshot = Snapshot::open(stable)?;
+    let refused = |why: String| CopyError::Refused { path: folder.to_path_buf(), why };
+    let pic = server::pocket_ic()?;
+    let id = pic.create_canister_with_settings(Some(controller()), None);
+    load(&pic, id, controller(), &snapshot, taken_at, legacy)?;
+    let taken = pic
+        .take_canister_snapshot(id, Some(controller()), None)
+        .map_err(|reject| refused(reject.reject_message))?;
+    let download = || pic.canister_snapshot_download(id, controller(), taken.id, folder.to_path_buf());
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(download)).map_err(|panic| {
+        SnapshotError::io("write", folder)(std::io::Error::other(crate::panic_text(&*panic)))
+    })?;
+    Ok(())
+}
+
+/// Inspects the adopted folder, and compares every blob in it with the plan. Returns the bytes of all blobs.
+fn verify(folder: &Path, plan: &Plan, moved: &mut dyn FnMut(u64)) -> Result<u64, AdoptError> {
+    let snapshot = Snapshot::open(folder)?;
+    let report = inspect::of(&snapshot, true, Provenance::now(), &Progress::hidden())?;
+    let damage = report.findings.iter().find(|finding| finding.severity == Severity::Damage);
+    if let Some(finding) = damage {
+        return Err(AdoptError::Fault(format!("an inspection of the result finds: {finding}")));
+    }
+    let sound = report.deep.as_ref().map_or(0, |deep| deep.sound);
+    let memory = MemoryManager::init(snapshot.stable.clone()).get(MemoryId::new(ids::BLOB_META));
+    let mut found: BTreeMap<u64, Result<MappedBlob, String>> = BTreeMap::new();
+    if let Ok(Some(tree)) = Tree::open(&memory) {
+        tree.walk(&mut |id: u64, entry| drop(found.insert(id, MappedBlob::decode(&entry.value()))));
+    }
+    snapshot.stable.failure()?;
+    if sound != plan.blobs.len() as u64 || found.len() != plan.blobs.len() {
+        let (planned, found) = (plan.blobs.len(), found.len());
+        return Err(AdoptError::Fault(format!(
+            "{planned} blobs were to be taken, {found} are there, {sound} sound"
+        )));
+    }
+    for (id, blob) in &plan.blobs {
+        let is_same =
+            matches!(found.get(id), Some(Ok(there)) if BlobRecord::from(there.clone()) == blob.record);
+        if !is_same {
+            return Err(AdoptError::Fault(format!("blob_{id} is not what was planned")));
+        }
+        moved(blob.record.size);
+    }
+    let (sessions, memories) = (plan.sessions.len() as u64, plan.memories.len() as u64);
+    let counts = &report.counts;
+    if (counts.sessions, counts.memories, counts.capsules) != (sessions, memories, plan.capsules.len() as u64)
+    {
+        return Err(AdoptError::Fault("sessions, memories or capsules are missing in the result".into()));
+    }
+    Ok(plan.blobs.values().map(|blob| blob.record.size).sum())
+}
+
+/// Makes the manifest of the adopted folder.
+fn manifest(folder: &Path, of: &Snapshot, taken_at: u64) -> Result<Manifest, SnapshotError> {
+    let canister = source::canister(of).unwrap_or_default();
+    let mut manifest = Manifest::new(canister, "adopted".into(), String::new(), String::new());
+    manifest.taken_at = taken_at;
+    let mut names: Vec<String> =
+        [METADATA, WASM_MODULE, WASM_MEMORY, STABLE_MEMORY].map(str::to_owned).into();
+    let store = folder.join(CHUNK_STORE);
+    if let Ok(entries) = fs::read_dir(&store) {
+        let files = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names.extend(files.map(|name| format!("{CHUNK_STORE}/{name}")));
+    }
+    for name in names {
+        let path = folder.join(&name);
+        let Ok(found) = fs::metadata(&path) else { continue };
+        let sha256 = hex::encode(sha256_of(&path, u64::MAX, &mut |_| ())?.finalize());
+        if name == WASM_MODULE {
+            manifest.module_hash = Some(sha256.clone());
+        }
+        manifest.files.push(FileEntry { path: name, bytes: found.len(), sha256 });
+    }
+    Ok(manifest)
+}

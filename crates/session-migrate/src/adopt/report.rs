@@ -1,0 +1,247 @@
+//! The report: every record, its outcome, and why.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::source::Header;
+use crate::Verdict;
+use crate::progress::Phase;
+use crate::provenance::Provenance;
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A capsule.
+    Capsule,
+    /// A memory of a capsule.
+    Memory,
+    /// An asset of a memory.
+    Asset,
+    /// A gallery of a capsule.
+    Gallery,
+    /// A committed blob.
+    Blob,
+    /// A session.
+    Session,
+    /// A stored chunk.
+    Chunk,
+    /// An administrator.
+    Administrator,
+    /// An entry of the index of capsules by owner.
+    IndexEntry,
+}
+
+impl Kind {
+    /// Returns it as a word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Kind::Capsule => "capsule",
+            Kind::Memory => "memory",
+            Kind::Asset => "asset",
+            Kind::Gallery => "gallery",
+            Kind::Blob => "blob",
+            Kind::Session => "session",
+            Kind::Chunk => "chunk",
+            Kind::Administrator => "administrator",
+            Kind::IndexEntry => "index entry",
+        }
+    }
+
+    /// Returns it as a word, in the plural.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Kind::Capsule => "capsules",
+            Kind::Memory => "memories",
+            Kind::Asset => "assets",
+            Kind::Gallery => "galleries",
+            Kind::Blob => "blobs",
+            Kind::Session => "sessions",
+            Kind::Chunk => "chunks",
+            Kind::Administrator => "administrators",
+            Kind::IndexEntry => "index entries",
+        }
+    }
+}
+
+/// What happened to a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is in the adopted folder.
+    Taken,
+    /// The same, and something in it was put right.
+    Repaired,
+    /// There is nothing like it here; it is in the file beside the folder.
+    NoCounterpart,
+    /// It is damaged or contradicts others; it is in the file beside the folder.
+    NotTaken,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Taken => "taken",
+            Outcome::Repaired => "repaired",
+            Outcome::NoCounterpart => "no counterpart",
+            Outcome::NotTaken => "not taken",
+        })
+    }
+}
+
+/// One record. Chunks are counted, and listed only if they were not taken, those under one key together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    /// What it is.
+    pub kind: Kind,
+    /// Its id there.
+    pub id: String,
+    /// The capsule that it is in.
+    pub capsule: Option<String>,
+    /// How many there are.
+    pub count: u64,
+    /// What happened to it.
+    pub outcome: Outcome,
+    /// What was put right, or why it was not taken.
+    pub notes: Vec<String>,
+    /// Parts of a record that was taken for which there is nothing here; they are in the file beside the folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rest: Vec<String>,
+}
+
+/// How many records there are of a kind, and what happened to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindCount {
+    /// The kind.
+    pub kind: Kind,
+    /// Records in the snapshot.
+    pub found: u64,
+    /// Taken unchanged.
+    pub taken: u64,
+    /// Taken, and put right.
+    pub repaired: u64,
+    /// Without a counterpart.
+    pub no_counterpart: u64,
+    /// Damaged.
+    pub not_taken: u64,
+}
+
+impl KindCount {
+    /// Returns whether every record that was found has an outcome.
+    pub const fn is_conserved(&self) -> bool {
+        self.found == self.taken + self.repaired + self.no_counterpart + self.not_taken
+    }
+}
+
+/// The outcome of an adoption.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// [`Verdict::Fail`] if a damaged record was not taken; the folder is written nevertheless.
+    pub verdict: Verdict,
+    /// Where the report is from.
+    pub provenance: Provenance,
+    /// The phases and their times.
+    pub phases: Vec<Phase>,
+    /// The snapshot.
+    pub snapshot: String,
+    /// The adopted folder.
+    pub folder: String,
+    /// The file beside it.
+    pub left: String,
+    /// Lines of that file.
+    pub left_lines: u64,
+    /// How the header of the memory manager was found.
+    pub header: Header,
+    /// Why the sessions on the heap are unknown; `None` if they are known.
+    pub heap: Option<String>,
+    /// What is wrong with the structures of the snapshot.
+    pub damage: Vec<String>,
+    /// Records by kind.
+    pub counts: Vec<KindCount>,
+    /// Bytes of all blobs that were taken, each compared with its SHA-256 in the adopted folder.
+    pub blob_bytes: u64,
+    /// The number above which this canister issues session ids.
+    pub sessions_after: u64,
+    /// Size of the adopted stable memory, bytes.
+    pub stable_bytes: u64,
+    /// Every record.
+    pub items: Vec<Item>,
+}
+
+/// Outcomes as they are decided.
+#[derive(Debug, Default)]
+pub(super) struct Outcomes {
+    /// Every record.
+    pub items: Vec<Item>,
+    found: BTreeMap<Kind, u64>,
+    chunks_taken: u64,
+}
+
+impl Outcomes {
+    /// Counts records of the snapshot.
+    pub fn found(&mut self, kind: Kind, count: u64) {
+        *self.found.entry(kind).or_default() += count;
+    }
+
+    /// Adds a record: taken if there are no notes, otherwise repaired.
+    pub fn taken(&mut self, kind: Kind, id: &str, capsule: Option<&str>, notes: Vec<String>) -> &mut Item {
+        let outcome = if notes.is_empty() { Outcome::Taken } else { Outcome::Repaired };
+        self.add(kind, id, capsule, outcome, notes)
+    }
+
+    /// Adds a record that was not taken.
+    pub fn not_taken(&mut self, kind: Kind, id: &str, capsule: Option<&str>, why: &str) {
+        self.add(kind, id, capsule, Outcome::NotTaken, vec![why.to_owned()]);
+    }
+
+    /// Adds a record for which there is nothing here.
+    pub fn no_counterpart(&mut self, kind: Kind, id: &str, capsule: Option<&str>, why: &str) -> &mut Item {
+        self.add(kind, id, capsule, Outcome::NoCounterpart, vec![why.to_owned()])
+    }
+
+    /// Adds a record.
+    pub fn add(
+        &mut self,
+        kind: Kind,
+        id: &str,
+        capsule: Option<&str>,
+        outcome: Outcome,
+        notes: Vec<String>,
+    ) -> &mut Item {
+        let (id, capsule) = (id.to_owned(), capsule.map(str::to_owned));
+        self.items.push_mut(Item { kind, id, capsule, count: 1, outcome, notes, rest: Vec::new() })
+    }
+
+    /// Counts a chunk that was taken.
+    pub fn chunk_taken(&mut self) {
+        self.chunks_taken += 1;
+    }
+
+    /// Returns the counts.
+    pub fn counts(&self) -> Vec<KindCount> {
+        let mut counts: BTreeMap<Kind, KindCount> = BTreeMap::new();
+        let of = |kind: Kind| KindCount {
+            kind,
+            found: self.found.get(&kind).copied().unwrap_or(0),
+            taken: if kind == Kind::Chunk { self.chunks_taken } else { 0 },
+            repaired: 0,
+            no_counterpart: 0,
+            not_taken: 0,
+        };
+        for kind in self.found.keys() {
+            counts.entry(*kind).or_insert_with(|| of(*kind));
+        }
+        for item in &self.items {
+            let count = counts.entry(item.kind).or_insert_with(|| of(item.kind));
+            *match item.outcome {
+                Outcome::Taken => &mut count.taken,
+                Outcome::Repaired => &mut count.repaired,
+                Outcome::NoCounterpart => &mut count.no_counterpart,
+                Outcome::NotTaken => &mut count.not_taken,
+            } += item.count;
+        }
+        counts.into_values().filter(|count| count.found > 0 || !count.is_conserved()).collect()
+    }
+}

@@ -1,0 +1,393 @@
+//! Reads the stable memory of the public first release, with every byte checked.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use candid::Principal;
+use candid::de::IDLDeserialize;
+use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemory};
+use ic_stable_structures::storable::Bound;
+use ic_stable_structures::{Memory, Storable};
+use sha2::{Digest, Sha256};
+use upload_canister::migrations::public_release::{PublicBlob, PublicCapsule, decode};
+use upload_canister::stable::buckets::allocated_buckets;
+use upload_canister::stable::memory_ids::numbers as ids;
+use upload_canister::stable::preflight;
+use upload_canister::stable::{Damage, Key};
+
+use super::AdoptError;
+use super::header::{self, Patched};
+use crate::snapshot::{Entry, Snapshot, StableFile, Tree, cell};
+
+/// Memory id of the HTTP secret of a later version of that release.
+const HTTP_SECRET: u8 = ids::RESERVED_HTTP_SECRET;
+
+/// Memory ids that release has opened, or reserved.
+const KNOWN: [u8; 11] = [
+    ids::CAPSULES,
+    ids::RESERVED_BY_SUBJECT,
+    ids::RESERVED_BY_OWNER,
+    ids::LEGACY_SESSIONS,
+    ids::RESERVED_SESSION_CHUNKS,
+    ids::SESSION_COUNTER,
+    ids::CHUNKS,
+    ids::BLOB_META,
+    ids::RESERVED_BLOB_COUNTER,
+    ids::RESERVED_ADMINS,
+    HTTP_SECRET,
+];
+
+/// One memory of the snapshot.
+type SourceMemory = VirtualMemory<Patched>;
+
+/// A record that does not decode.
+pub(super) struct Undecodable {
+    /// What it should be.
+    pub kind: super::Kind,
+    /// Its key, in words.
+    pub key: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Why it does not decode.
+    pub why: String,
+}
+
+/// The stored chunks under one key.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Place {
+    /// Length of each chunk, by number.
+    pub chunks: BTreeMap<u32, u32>,
+    /// If a committed blob is there: what its bytes are.
+    pub blob: Option<Hashed>,
+}
+
+/// The first bytes under a key, up to the size of the blob.
+#[derive(Clone, Debug)]
+pub(super) struct Hashed {
+    /// Size by the record of the blob.
+    size: u64,
+    next: u32,
+    /// Bytes without a gap from the first on, at most `size`.
+    pub bytes: u64,
+    hasher: Sha256,
+}
+
+impl Hashed {
+    fn new(size: u64) -> Hashed {
+        Hashed { size, next: 0, bytes: 0, hasher: Sha256::new() }
+    }
+
+    fn absorb(&mut self, idx: u32, chunk: &[u8]) {
+        if idx != self.next || self.bytes >= self.size {
+            return;
+        }
+        let wanted = usize::try_from(self.size - self.bytes).unwrap_or(usize::MAX).min(chunk.len());
+        self.hasher.update(&chunk[..wanted]);
+        self.bytes += wanted as u64;
+        self.next += 1;
+    }
+
+    /// Returns the SHA-256 of these bytes.
+    pub fn sha256(&self) -> [u8; 32] {
+        self.hasher.clone().finalize().into()
+    }
+
+    /// Returns the number of chunks that they take.
+    pub fn chunks(&self) -> u32 {
+        self.next
+    }
+}
+
+/// How the header of the memory manager was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Header {
+    /// As the memory manager wrote it.
+    Intact,
+    /// Overwritten by `pre_upgrade`, and reconstructed from the structures after it.
+    Reconstructed,
+}
+
+/// The contents of the release's stable memory.
+pub(super) struct Source {
+    memories: MemoryManager<Patched>,
+    /// How the header was found.
+    pub header: Header,
+    /// Pages of a bucket of its memory manager.
+    pub bucket_pages: u16,
+    /// Capsules by key, with everything in them.
+    pub capsules: BTreeMap<String, PublicCapsule>,
+    /// Committed blobs by id.
+    pub blobs: BTreeMap<u64, PublicBlob>,
+    /// Chunks by the first half of their keys.
+    pub places: BTreeMap<[u8; 32], Place>,
+    /// Entries of the index by owner: principal and capsule.
+    pub by_owner: Vec<(Principal, String)>,
+    /// Administrators.
+    pub admins: Vec<Principal>,
+    /// Records that do not decode.
+    pub undecodable: Vec<Undecodable>,
+    /// What is wrong with the structures themselves, each in a line.
+    pub damage: Vec<String>,
+}
+
+/// Bytes as a key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Raw(Vec<u8>);
+
+impl Storable for Raw {
+    const BOUND: Bound = Bound::Unbounded;
+
+    fn to_bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.0)
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn from_bytes(bytes: Cow<'_, [u8]>) -> Self {
+        Self(bytes.into_owned())
+    }
+}
+
+impl Key for Raw {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        Some(Self(bytes.to_vec()))
+    }
+
+    fn shown(&self) -> String {
+        hex::encode(&self.0)
+    }
+}
+
+impl Source {
+    /// Reads everything except the bytes of chunks. `moved` counts bytes of chunks, which are hashed.
+    ///
+    /// # Errors
+    /// [`AdoptError::Foreign`] if it is not the memory of that release.
+    pub fn read(snapshot: &Snapshot, moved: &mut dyn FnMut(u64)) -> Result<Source, AdoptError> {
+        let foreign =
+            |why: String| AdoptError::Foreign { path: snapshot.path.clone(), why: why.replace('\n', " ") };
+        let mut saved = None;
+        let raw = if header::is_candid(&snapshot.stable) {
+            saved = Some(saved_by_pre_upgrade(&snapshot.stable).map_err(&foreign)?);
+            header::reconstruct(&snapshot.stable).map_err(&foreign)?
+        } else {
+            preflight::check_manager(&snapshot.stable).map_err(|error| {
+                foreign(error.to_string().trim_end_matches("; nothing was changed").to_owned())
+            })?;
+            Patched::whole(snapshot.stable.clone())
+        };
+        snapshot.stable.failure()?;
+        let bucket_pages = u16::try_from(allocated_buckets(&raw)[1]).unwrap_or(u16::MAX);
+        let memories = MemoryManager::init(raw);
+        if saved.is_none() && preflight::check_public_release(&memories).is_ok() {
+            let is_used = |id: &u8| memories.get(MemoryId::new(*id)).size() > 0;
+            let why = match is_used(&ids::LAYOUT) {
+                true => {
+                    "it is a snapshot of this canister, which needs no adoption: `inspect` shows its state"
+                        .into()
+                }
+                false => {
+                    let used: Vec<String> = (0..u8::MAX).filter(is_used).map(|id| id.to_string()).collect();
+                    format!(
+                        "its memory ids in use are [{}], and that release uses 1, 2 and 8",
+                        used.join(", ")
+                    )
+                }
+            };
+            return Err(foreign(why));
+        }
+        let header = if saved.is_some() { Header::Reconstructed } else { Header::Intact };
+        let mut source = Source {
+            memories,
+            header,
+            bucket_pages,
+            capsules: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            places: BTreeMap::new(),
+            by_owner: Vec::new(),
+            admins: Vec::new(),
+            undecodable: Vec::new(),
+            damage: Vec::new(),
+        };
+        match saved {
+            Some((capsules, admins)) => (source.capsules, source.admins) = (capsules, admins),
+            None => source.read_capsules(),
+        }
+        source.read_blobs();
+        source.survey_chunks(moved);
+        source.look_at_the_rest(&snapshot.stable);
+        snapshot.stable.failure()?;
+        Ok(source)
+    }
+
+    fn memory(&self, id: u8) -> SourceMemory {
+        self.memories.get(MemoryId::new(id))
+    }
+
+    /// Passes every entry of a map to `each`; notes what is wrong with the map.
+    fn walk<K: Key>(&mut self, id: u8, each: &mut dyn FnMut(K, &Entry<'_, SourceMemory>)) {
+        let memory = self.memory(id);
+        let at = |found: Damage| format!("memory id {id}, offset {}: {}", found.offset, found.what);
+        let found = match Tree::open(&memory) {
+            Ok(None) => Vec::new(),
+            Ok(Some(tree)) => tree.walk::<K>(each).damage,
+            Err(found) => vec![found],
+        };
+        self.damage.extend(found.into_iter().map(at));
+    }
+
+    fn read_capsules(&mut self) {
+        let (mut capsules, mut undecodable) = (BTreeMap::new(), Vec::new());
+        self.walk(ids::CAPSULES, &mut |key: String, entry| {
+            let bytes = entry.value();
+            match decode::<PublicCapsule>(&bytes) {
+                Ok(capsule) => drop(capsules.insert(key, capsule)),
+                Err(why) => {
+                    undecodable.push(Undecodable { kind: super::Kind::Capsule, key, bytes, why });
+                }
+            }
+        });
+        self.capsules = capsules;
+        self.undecodable.extend(undecodable);
+    }
+
+    fn read_blobs(&mut self) {
+        let (mut blobs, mut undecodable) = (BTreeMap::new(), Vec::new());
+        self.walk(ids::BLOB_META, &mut |id: u64, entry| {
+            let bytes = entry.value();
+            let decoded = decode::<PublicBlob>(&bytes).and_then(|blob| {
+                match (blob.checksum.len(), blob.pmid_hash.len()) {
+                    (32, 32) => Ok(blob),
+                    (checksum, prefix) => {
+                        Err(format!("a checksum of {checksum} and a place of {prefix} bytes, expected 32"))
+                    }
+                }
+            });
+            match decoded {
+                Ok(blob) => drop(blobs.insert(id, blob)),
+                Err(why) => {
+                    let key = format!("blob_{id}");
+                    undecodable.push(Undecodable { kind: super::Kind::Blob, key, bytes, why });
+                }
+            }
+        });
+        self.blobs = blobs;
+        self.undecodable.extend(undecodable);
+    }
+
+    /// Reads every chunk once, and hashes those of committed blobs.
+    fn survey_chunks(&mut self, moved: &mut dyn FnMut(u64)) {
+        let mut places: BTreeMap<[u8; 32], Place> = BTreeMap::new();
+        for blob in self.blobs.values() {
+            let place = places.entry(place_of(blob)).or_default();
+            place.blob.get_or_insert_with(|| Hashed::new(blob.size));
+        }
+        self.walk(ids::CHUNKS, &mut |(prefix, idx): ([u8; 32], u32), entry| {
+            let place = places.entry(prefix).or_default();
+            place.chunks.insert(idx, entry.len);
+            if let Some(blob) = &mut place.blob {
+                blob.absorb(idx, &entry.value());
+            }
+            moved(u64::from(entry.len));
+        });
+        self.places = places;
+    }
+
+    fn look_at_the_rest(&mut self, file: &StableFile) {
+        let mut by_owner = Vec::new();
+        self.walk(ids::RESERVED_BY_OWNER, &mut |Raw(key), _| {
+            let parsed = key.split_first_chunk::<4>().and_then(|(len, rest)| {
+                let (owner, capsule) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+                Some((Principal::try_from_slice(owner).ok()?, String::from_utf8(capsule.to_vec()).ok()?))
+            });
+            by_owner.extend(parsed);
+        });
+        self.by_owner = by_owner;
+        let mut admins = Vec::new();
+        self.walk(ids::RESERVED_ADMINS, &mut |admin: Principal, _| admins.push(admin));
+        self.admins.extend(admins);
+        self.admins.sort();
+        self.admins.dedup();
+        if let Err(found) = cell(&self.memory(ids::RESERVED_BLOB_COUNTER)) {
+            self.damage.push(format!("memory id 8, offset {}: {}", found.offset, found.what));
+        }
+        if self.memory(HTTP_SECRET).size() > 0 {
+            self.damage.push(format!(
+                "memory id {HTTP_SECRET} is in use: a second memory manager of a later version of that release wrote its HTTP secret there, and what else it overwrote cannot be known"
+            ));
+        }
+        for id in (0..u8::MAX).filter(|id| !KNOWN.contains(id)) {
+            let pages = self.memory(id).size();
+            if pages > 0 {
+                self.damage
+                    .push(format!("memory id {id} has {pages} pages, and that release stores nothing there"));
+            }
+        }
+        self.damage.extend(header::lost_buckets(file, self.header));
+    }
+
+    /// Passes every chunk to `each`, ascending by key. What is wrong with the map has been noted before.
+    pub fn chunks(&self, each: &mut dyn FnMut([u8; 32], u32, Vec<u8>)) {
+        let memory = self.memory(ids::CHUNKS);
+        if let Ok(Some(tree)) = Tree::open(&memory) {
+            tree.walk(&mut |(prefix, idx): ([u8; 32], u32), entry| each(prefix, idx, entry.value()));
+        }
+    }
+}
+
+/// Returns where the chunks of a blob are.
+pub(super) fn place_of(blob: &PublicBlob) -> [u8; 32] {
+    <[u8; 32]>::try_from(blob.pmid_hash.as_slice()).unwrap_or_default()
+}
+
+/// Capsules by id, and administrators.
+type Saved = (BTreeMap<String, PublicCapsule>, Vec<Principal>);
+
+/// Reads what `pre_upgrade` has written over the beginning of the memory: capsules, administrators, and, in some builds of
+/// that release, the state of another feature.
+fn saved_by_pre_upgrade(stable: &StableFile) -> Result<Saved, String> {
+    // Its length is stored nowhere.
+    let mut len = (1 << 20).min(stable.bytes());
+    loop {
+        let mut bytes = vec![0; usize::try_from(len).map_err(|error| error.to_string())?];
+        stable.read(0, &mut bytes);
+        match decode_saved(&bytes) {
+            Ok(saved) => return Ok(saved),
+            Err(error) if len == stable.bytes() => {
+                return Err(format!(
+                    "it begins with Candid that is not what the public first release saves: {}",
+                    error.to_string().lines().next().unwrap_or_default()
+                ));
+            }
+            Err(_) => len = (len * 4).min(stable.bytes()),
+        }
+    }
+}
+
+fn decode_saved(bytes: &[u8]) -> candid::Result<Saved> {
+    let mut values = IDLDeserialize::new(bytes)?;
+    let capsules: Vec<(String, PublicCapsule)> = values.get_value()?;
+    Ok((capsules.into_iter().collect(), values.get_value()?))
+}
+
+/// Returns whether a folder has a heap: without one, only the chunks of sessions in flight are known.
+pub(super) fn has_heap(snapshot: &Snapshot) -> bool {
+    snapshot
+        .metadata
+        .as_ref()
+        .is_some_and(|metadata| metadata.wasm_module_size > 0 && metadata.wasm_memory_size > 0)
+}
+
+/// Returns the time at which the snapshot was taken, or else of the last change in it, nanoseconds.
+pub(super) fn taken_at(snapshot: &Snapshot, source: &Source) -> u64 {
+    let changed = source.capsules.values().map(|capsule| capsule.updated_at).max().unwrap_or_default();
+    snapshot.metadata.as_ref().map_or(changed, |metadata| metadata.taken_at_timestamp).max(1)
+}
+
+/// Returns the canister that the snapshot was taken from, if its manifest says so.
+pub(super) fn canister(snapshot: &Snapshot) -> Option<String> {
+    snapshot.manifest.as_ref().map(|manifest| manifest.canister.clone())
+}

@@ -1,0 +1,205 @@
+//! Writes a plan as a stable memory in layout 1, through the canister's own storage.
+
+use std::collections::BTreeMap;
+
+use ic_stable_structures::memory_manager::MemoryManager;
+use upload_canister::api::HashAlgorithm;
+use upload_canister::blob::{BlobId, CHUNK_SIZE, ChunkPrefix, Committed, Place};
+use upload_canister::capsule::CapsuleError;
+use upload_canister::session::{SessionId, Time};
+use upload_canister::stable::layout::Layout;
+use upload_canister::stable::{RawMemory, StableError};
+use upload_canister::storage::Storage;
+use upload_canister::upload::{Ended, IdemKey, Outcome, RawRecord, UploadMeta, leave_receipt};
+
+use super::AdoptError;
+use super::left::{LeftFile, Line};
+use super::plan::{Plan, PlannedBlob, PlannedPlace, PlannedReceipt, PlannedSession, Use};
+use super::report::Kind;
+use super::source::Source;
+
+/// Writes everything of a plan except chunks, in buckets of so many pages.
+///
+/// # Errors
+/// [`AdoptError::Fault`] if the canister's storage refuses something.
+pub(super) fn records(
+    plan: &Plan,
+    taken_at: Time,
+    bucket_pages: u16,
+) -> Result<(RawMemory, Storage), AdoptError> {
+    let raw = RawMemory::default();
+    drop(MemoryManager::init_with_bucket_size(raw.clone(), bucket_pages));
+    let mut storage = Storage::create(raw.clone()).map_err(refused)?;
+    storage.layout.set(&Layout::LEGACY);
+    for (id, capsule) in &plan.capsules {
+        if !storage.capsules.restore(id, capsule).map_err(refused)? {
+            return Err(AdoptError::Fault(format!("{id} cannot be restored")));
+        }
+    }
+    for (id, memory) in &plan.memories {
+        let owner = plan.capsules.get(&memory.capsule_id).and_then(|capsule| capsule.owners.first());
+        let owner = owner.ok_or_else(|| AdoptError::Fault(format!("memory {id} has no capsule")))?;
+        storage.capsules.attach(*owner, id, memory).map_err(refused)?;
+    }
+    for (id, blob) in &plan.blobs {
+        self::blob(&mut storage, plan, BlobId(*id), blob)?;
+    }
+    for session in &plan.sessions {
+        self::session(&mut storage, session, taken_at)?;
+    }
+    for receipt in &plan.receipts {
+        self::receipt(&mut storage, receipt, taken_at)?;
+    }
+    storage.sessions.ids.continue_after(plan.last_session);
+    storage.capsules.ids.continue_after(plan.last_capsule);
+    Ok((raw, storage))
+}
+
+fn blob(storage: &mut Storage, plan: &Plan, id: BlobId, blob: &PlannedBlob) -> Result<(), AdoptError> {
+    let PlannedBlob { record, capsule, memories, inline } = blob;
+    let owner = plan.capsules.get(capsule).and_then(|capsule| capsule.owners.first());
+    let (Some(owner), Some((first, others))) = (owner, memories.split_first()) else {
+        return Err(AdoptError::Fault(format!("{id} has no capsule or no memory")));
+    };
+    storage.usage.reserve_unlimited(*owner, capsule, record.size).map_err(refused)?;
+    storage.usage.end(*owner, record.size).map_err(refused)?;
+    storage.blobs.commit(Committed { id, stored: true }, record, first, capsule).map_err(refused)?;
+    for memory in others {
+        storage.blobs.add_ref(id, memory, capsule);
+    }
+    if let (Some(bytes), Place::Chunks(prefix)) = (inline, &record.place) {
+        for (idx, chunk) in (0..).zip(bytes.chunks(CHUNK_SIZE as usize)) {
+            storage.blobs.write_chunk(*prefix, idx, chunk);
+        }
+    }
+    Ok(())
+}
+
+fn session(storage: &mut Storage, session: &PlannedSession, taken_at: Time) -> Result<(), AdoptError> {
+    let PlannedSession { record, missing } = session;
+    let id = SessionId(record.session_id);
+    let key = IdemKey::of(&record.capsule_id, &record.caller, &record.idem);
+    let bytes = record.asset_metadata.bytes();
+    storage.usage.reserve_unlimited(record.caller, &record.capsule_id, bytes).map_err(refused)?;
+    storage.promises.add(id, *missing);
+    storage.sessions.legacy.insert(id.0, &RawRecord(record.encode()));
+    storage.sessions.legacy.note(id.0, taken_at);
+    storage.index.insert(id, key, record.caller, taken_at);
+    Ok(())
+}
+
+fn receipt(storage: &mut Storage, receipt: &PlannedReceipt, taken_at: Time) -> Result<(), AdoptError> {
+    let PlannedReceipt { id, owner, capsule, metadata, chunks, finished } = receipt;
+    let meta = UploadMeta {
+        capsule_id: capsule.clone(),
+        provisional_memory_id: String::new(),
+        asset_metadata: metadata.clone(),
+        blob_id: None,
+        created_at: taken_at.as_nanos(),
+        expected_chunks: *chunks,
+    };
+    let ended = Ended {
+        owner: *owner,
+        key: IdemKey::of(capsule, owner, &idem_of_adopted(*id)),
+        meta: &meta,
+        hash: HashAlgorithm::Sha256,
+        until: taken_at.plus_seconds(
+            storage.config().map_err(|error| AdoptError::Fault(error.to_string()))?.session_ttl_seconds,
+        ),
+    };
+    leave_receipt(storage, SessionId(*id), &ended, Outcome::Finished(finished.clone()));
+    Ok(())
+}
+
+/// The idempotency key of an adopted session, whose own is not known.
+pub(super) fn idem_of_adopted(session: u64) -> String {
+    format!("adopted session {session}")
+}
+
+/// Copies the chunks that are taken, those of blobs in pieces of even length, and writes the others to `left`. Returns how
+/// many were taken. `moved` counts bytes.
+///
+/// # Errors
+/// If that file cannot be written.
+pub(super) fn chunks(
+    source: &Source,
+    plan: &Plan,
+    storage: &mut Storage,
+    left: &mut LeftFile,
+    moved: &mut dyn FnMut(u64),
+) -> Result<u64, AdoptError> {
+    let (mut taken, mut failed) = (0, None);
+    let mut pieces: BTreeMap<[u8; 32], Pieces> = BTreeMap::new();
+    source.chunks(&mut |prefix, idx, bytes| {
+        moved(bytes.len() as u64);
+        let Some(PlannedPlace { used, session, why }) = plan.places.get(&prefix) else { return };
+        let is_taken = match used {
+            Use::Blob(size) => {
+                // The chunks under one key come one after the other.
+                pieces.retain(|of, _| *of == prefix);
+                let pieces = pieces.entry(prefix).or_insert_with(|| Pieces::of(prefix, *size));
+                pieces.add(&bytes, storage)
+            }
+            Use::Session(keep) => {
+                let is_taken = keep.contains(&idx);
+                if is_taken {
+                    storage.blobs.write_chunk(ChunkPrefix(prefix), idx, &bytes);
+                }
+                is_taken
+            }
+            Use::Nothing => false,
+        };
+        if is_taken {
+            taken += 1;
+        } else if failed.is_none() {
+            let id = hex::encode(prefix);
+            let line = Line::new(Kind::Chunk, &id, why).chunk(*session, idx).bytes(&bytes);
+            failed = left.write(&line).err();
+        }
+    });
+    match failed {
+        None => Ok(taken),
+        Some(error) => Err(error.into()),
+    }
+}
+
+/// The bytes of a blob on their way into chunks of even length.
+struct Pieces {
+    prefix: ChunkPrefix,
+    missing: u64,
+    next: u32,
+    buffer: Vec<u8>,
+}
+
+impl Pieces {
+    fn of(prefix: [u8; 32], size: u64) -> Pieces {
+        Pieces { prefix: ChunkPrefix(prefix), missing: size, next: 0, buffer: Vec::new() }
+    }
+
+    /// Adds the next chunk. Returns `false` if the blob has ended before it.
+    fn add(&mut self, bytes: &[u8], storage: &mut Storage) -> bool {
+        if self.missing == 0 {
+            return false;
+        }
+        let wanted = usize::try_from(self.missing).unwrap_or(usize::MAX).min(bytes.len());
+        self.buffer.extend_from_slice(&bytes[..wanted]);
+        self.missing -= wanted as u64;
+        let full = CHUNK_SIZE as usize;
+        while self.buffer.len() >= full || (self.missing == 0 && !self.buffer.is_empty()) {
+            let rest = self.buffer.split_off(self.buffer.len().min(full));
+            storage.blobs.write_chunk(self.prefix, self.next, &self.buffer);
+            self.next += 1;
+            self.buffer = rest;
+        }
+        true
+    }
+}
+
+/// A refusal of the canister's storage, which was made for records that the canister wrote itself.
+trait Refusal: std::fmt::Display {}
+impl Refusal for StableError {}
+impl Refusal for CapsuleError {}
+
+fn refused(error: impl Refusal) -> AdoptError {
+    AdoptError::Fault(error.to_string())
+}

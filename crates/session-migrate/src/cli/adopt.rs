@@ -1,0 +1,102 @@
+//! The command `adopt`: a snapshot of the public first release becomes one of this canister.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use session_migrate::adopt::{self, Config, Header, Item, Outcome, Report};
+use session_migrate::page;
+use session_migrate::progress::Progress;
+
+use super::report_file::ReportFile;
+use super::table::print_rows;
+use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
+
+/// Number of records that are printed.
+const SHOWN: usize = 40;
+
+#[derive(Debug, Args)]
+pub(super) struct AdoptArgs {
+    /// Snapshot folder of a canister of the public first release, or a raw stable memory of one; may be gzipped.
+    snapshot: PathBuf,
+    /// Folder to write; FOLDER.left.jsonl beside it gets everything that has no counterpart or is damaged.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Write the report with every record as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Use this wasm instead of the legacy build.
+    #[arg(long, value_name = "WASM")]
+    legacy: Option<PathBuf>,
+}
+
+/// Adopts the snapshot, prints, and returns the exit code.
+pub(super) fn run(args: AdoptArgs) -> u8 {
+    let json = match args.json.as_deref().map(ReportFile::create).transpose() {
+        Ok(json) => json,
+        Err(error) => return fail(USAGE, error),
+    };
+    let config = Config { snapshot: args.snapshot, out: args.out, legacy: args.legacy };
+    let progress = Progress::stderr();
+    let result = without_panic(|| adopt::run(&config, &progress));
+    drop(progress);
+    let report = match result {
+        Ok(Ok(report)) => report,
+        Ok(Err(error)) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
+        Err(failure) => return fail(ENVIRONMENT, failure),
+    };
+    print(&report);
+    if let Some(Err(error)) = json.map(|json| json.write_json(&report)) {
+        return fail(ENVIRONMENT, error);
+    }
+    code_of(report.verdict)
+}
+
+fn print(report: &Report) {
+    let rows = report.counts.iter().map(|count| {
+        [
+            count.kind.plural().to_owned(),
+            count.found.to_string(),
+            count.taken.to_string(),
+            count.repaired.to_string(),
+            count.no_counterpart.to_string(),
+            count.not_taken.to_string(),
+        ]
+    });
+    print_rows(["", "found", "taken", "repaired", "no counterpart", "not taken"], rows.collect(), 1..6);
+    if report.header == Header::Reconstructed {
+        println!(
+            "the header of the memory manager was reconstructed: that release's pre_upgrade had overwritten it"
+        );
+    }
+    println!(
+        "{} of blobs, each compared with its SHA-256; {} of stable memory in layout 1; session ids continue above {}",
+        page::bytes(report.blob_bytes),
+        page::bytes(report.stable_bytes),
+        report.sessions_after
+    );
+    println!("written: {}", report.folder);
+    println!("beside it: {}, {} lines", report.left, report.left_lines);
+    if let Some(why) = &report.heap {
+        eprintln!("warning: {why}");
+    }
+    for damage in &report.damage {
+        eprintln!("error: {damage}");
+    }
+    let notable = |outcome| report.items.iter().filter(move |item| item.outcome == outcome);
+    let shown = notable(Outcome::NotTaken).chain(notable(Outcome::Repaired));
+    let count = shown.clone().count();
+    for item in shown.take(SHOWN) {
+        eprintln!("{}: {}", if item.outcome == Outcome::NotTaken { "error" } else { "note" }, line(item));
+    }
+    if count > SHOWN {
+        eprintln!("and {} more; --json contains every record", count - SHOWN);
+    }
+    println!("verdict: {}", report.verdict);
+}
+
+fn line(item: &Item) -> String {
+    let of = item.capsule.as_ref().map(|capsule| format!(" of {capsule}")).unwrap_or_default();
+    let count = if item.count > 1 { format!("{} ", item.count) } else { String::new() };
+    let kind = if item.count > 1 { item.kind.plural() } else { item.kind.word() };
+    format!("{count}{kind} {}{of}: {}: {}", item.id, item.outcome, item.notes.join("; "))
+}

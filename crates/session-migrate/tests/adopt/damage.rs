@@ -1,0 +1,468 @@
+//! Damaged memories: each kind of damage has its treatment, nothing sound is lost, and the rest is in the file beside the
+//! folder. `Adopted::of` checks conservation, and `adopt` itself that the result inspects clean.
+
+use candid::Principal;
+use serde_bytes::ByteBuf;
+use session_migrate::Verdict;
+use session_migrate::adopt::{Header, Kind, Outcome};
+use upload_canister::migrations::public_release::{
+    PublicAccess, PublicAssetMetadata, PublicBlobAsset, PublicInlineAsset, PublicMemory, PublicPerson,
+};
+use upload_model::public_release::{CHUNK_SIZE, PublicRelease, blob_of};
+
+use super::release::{Adopted, Memories, NOW, Short, file, person};
+
+/// Two chunks, the second one short.
+const SIZE: usize = CHUNK_SIZE + 500;
+
+/// A capsule of two memories of one blob each, to be damaged.
+struct Victim {
+    memories: Memories,
+    capsule: String,
+    /// Ids of the two memories.
+    ids: [String; 2],
+}
+
+fn victim() -> Victim {
+    let mut release = PublicRelease::new(1);
+    let capsule = release.capsule(person(1), NOW);
+    let first = release.upload(&capsule, 1, &file(SIZE, 1), NOW + 1).0;
+    let second = release.upload(&capsule, 2, &file(700, 2), NOW + 2).0;
+    Victim { memories: Memories::of(&release), capsule, ids: [first, second] }
+}
+
+impl Victim {
+    fn adopted(&self) -> Adopted {
+        Adopted::of(&self.memories.bytes())
+    }
+
+    fn change(&self, memory: usize, change: impl FnOnce(&mut PublicMemory)) {
+        self.memories.change_memory(&self.capsule, &self.ids[memory], change);
+    }
+}
+
+type Damage = fn(&Victim);
+
+fn other(len: usize) -> Vec<u8> {
+    file(len, 99)
+}
+
+/// Damage of the first blob that makes it, its memory and its asset "not taken", and what is said of the blob.
+const LOST: &[(&str, Damage, &str)] = &[
+    ("a hole", |it| it.memories.remove_chunk(1, 0), "chunk 0 is missing"),
+    ("a missing end", |it| it.memories.remove_chunk(1, 1), "bytes are stored, its record says"),
+    ("other bytes", |it| it.memories.put(1, 1, &other(500)), "its bytes have the SHA-256"),
+    ("bytes of a reused number", |it| it.memories.put(1, 0, &other(13)), "bytes are stored, its record says"),
+    (
+        "a digest that was never compared",
+        |it| it.memories.change_blob(blob_of(1), |blob| blob.checksum = ByteBuf::from([7; 32])),
+        "committed was 0707",
+    ),
+    (
+        "a digest of another length",
+        |it| it.memories.change_blob(blob_of(1), |blob| blob.checksum = ByteBuf::from([7; 31])),
+        "expected 32",
+    ),
+    (
+        "a record that does not decode",
+        |it| drop(it.memories.blobs().insert(blob_of(1), Short(b"DIDL\0\0".to_vec()))),
+        "does not decode",
+    ),
+    (
+        "a record of another version",
+        |it| {
+            let bytes = candid::encode_one((2_u16, 5_u8)).unwrap();
+            drop(it.memories.blobs().insert(blob_of(1), Short(bytes)));
+        },
+        "does not decode",
+    ),
+    (
+        "a place without chunks",
+        |it| it.memories.change_blob(blob_of(1), |blob| blob.pmid_hash = ByteBuf::from([9; 32])),
+        "bytes are stored, its record says",
+    ),
+];
+
+#[test]
+fn a_blob_that_is_not_what_was_committed_is_set_aside() {
+    for (damage, act, said) in LOST {
+        let victim = victim();
+        act(&victim);
+        let adopted = victim.adopted();
+        assert_eq!(adopted.report.verdict, Verdict::Fail, "{damage}");
+        let blobs = adopted.items(Kind::Blob, Outcome::NotTaken);
+        assert_eq!(blobs.len(), 1, "{damage}");
+        assert!(blobs[0].notes[0].contains(said), "{damage}: {:?}", blobs[0]);
+        assert_eq!(adopted.count(Kind::Blob).taken, 1, "{damage}");
+        for kind in [Kind::Memory, Kind::Asset] {
+            let count = adopted.count(kind);
+            assert_eq!((count.taken, count.not_taken), (1, 1), "{damage}: {count:?}");
+        }
+        // Every chunk that is not taken is in the file.
+        let chunks = adopted.count(Kind::Chunk);
+        let lines = adopted.left().iter().filter(|line| line["kind"] == "chunk").count() as u64;
+        assert_eq!(lines, chunks.no_counterpart + chunks.not_taken, "{damage}");
+        assert!(adopted.left().iter().any(|line| line["kind"] == "blob"), "{damage}");
+    }
+}
+
+#[test]
+fn a_blob_with_bytes_after_its_end_is_taken_without_them() {
+    let victim = victim();
+    victim.memories.put(2, 1, &other(1_000));
+    let adopted = victim.adopted();
+    assert_eq!(adopted.report.verdict, Verdict::Pass);
+    let blobs = adopted.items(Kind::Blob, Outcome::Repaired);
+    assert!(blobs[0].notes[0].contains("1000 bytes of an earlier upload"), "{blobs:?}");
+    let chunks = adopted.items(Kind::Chunk, Outcome::NoCounterpart);
+    assert_eq!((chunks.len(), chunks[0].count), (1, 1));
+}
+
+#[test]
+fn a_blob_of_uneven_chunks_is_cut_evenly() {
+    let victim = victim();
+    let bytes = file(SIZE, 1);
+    victim.memories.put(1, 0, &bytes[..10]);
+    victim.memories.put(1, 1, &bytes[10..1_000]);
+    victim.memories.put(1, 2, &bytes[1_000..]);
+    let adopted = victim.adopted();
+    assert_eq!(adopted.report.verdict, Verdict::Pass);
+    let blobs = adopted.items(Kind::Blob, Outcome::Repaired);
+    assert!(blobs[0].notes[0].contains("uneven"), "{blobs:?}");
+    assert_eq!(adopted.count(Kind::Chunk).taken, 4);
+}
+
+/// Damage of the first memory that makes it "not taken", and what is said of it.
+const DETACHED: &[(&str, Damage, &str)] = &[
+    (
+        "a locator that leads nowhere",
+        |it| it.change(0, |memory| memory.blob_internal_assets[0].blob_ref.locator = "blob_7".into()),
+        "blob_7 is not stored",
+    ),
+    (
+        "a locator of another form",
+        |it| {
+            let locator = format!("x:{}", blob_of(1));
+            it.change(0, |memory| memory.blob_internal_assets[0].blob_ref.locator = locator);
+        },
+        "is not the locator of a blob",
+    ),
+];
+
+#[test]
+fn a_memory_whose_blob_is_not_found_is_set_aside() {
+    for (damage, act, said) in DETACHED {
+        let victim = victim();
+        act(&victim);
+        let adopted = victim.adopted();
+        assert_eq!(adopted.report.verdict, Verdict::Fail, "{damage}");
+        let memories = adopted.items(Kind::Memory, Outcome::NotTaken);
+        assert!(memories[0].notes[0].contains(said), "{damage}: {memories:?}");
+        let blobs = adopted.items(Kind::Blob, Outcome::NotTaken);
+        assert_eq!(blobs[0].notes, ["no memory refers to it"], "{damage}");
+    }
+}
+
+/// Changes of the first memory that do not keep it from being taken, and what is noted of it or of its asset.
+const MENDED: &[(&str, Damage, Kind, &str)] = &[
+    (
+        "a wrong size in the metadata",
+        |it| it.change(0, |memory| base(memory).bytes = 5),
+        Kind::Asset,
+        "the metadata said 5 bytes",
+    ),
+    (
+        "a wrong digest in the metadata",
+        |it| it.change(0, |memory| base(memory).sha256 = Some(ByteBuf::from([1; 32]))),
+        Kind::Asset,
+        "another SHA-256",
+    ),
+    (
+        "texts beyond the limits",
+        |it| {
+            it.change(0, |memory| {
+                let base = base(memory);
+                base.name = "n".repeat(5_000);
+                base.description = Some("ä".repeat(20_000));
+                base.tags = vec!["t".repeat(300); 200];
+                base.url = Some("u".repeat(3_000));
+            });
+        },
+        Kind::Asset,
+        "were shortened",
+    ),
+    (
+        "an unknown processing status",
+        |it| it.change(0, |memory| base(memory).processing_status = Some("dreaming".into())),
+        Kind::Asset,
+        "\"dreaming\" is unknown",
+    ),
+    (
+        "a record that names another id",
+        |it| it.change(0, |memory| memory.id = "mem_0".into()),
+        Kind::Memory,
+        "named mem_0",
+    ),
+];
+
+fn base(memory: &mut PublicMemory) -> &mut upload_canister::migrations::public_release::PublicBase {
+    match &mut memory.blob_internal_assets[0].metadata {
+        PublicAssetMetadata::Image(image) => &mut image.base,
+        _ => panic!("the generator makes images"),
+    }
+}
+
+#[test]
+fn a_memory_that_contradicts_itself_is_mended() {
+    for (damage, act, kind, said) in MENDED {
+        let victim = victim();
+        act(&victim);
+        let adopted = victim.adopted();
+        assert_eq!(adopted.report.verdict, Verdict::Pass, "{damage}");
+        let mended = adopted.items(*kind, Outcome::Repaired);
+        assert_eq!(mended.len(), 1, "{damage}: {:?}", adopted.report.items);
+        assert!(mended[0].notes.iter().any(|note| note.contains(said)), "{damage}: {mended:?}");
+        assert_eq!(adopted.count(Kind::Memory).not_taken, 0, "{damage}");
+    }
+}
+
+#[test]
+fn further_assets_of_a_memory_become_memories() {
+    let victim = victim();
+    victim.change(0, |memory| {
+        let metadata = memory.blob_internal_assets[0].metadata.clone();
+        // One that fits into the record, and one that does not.
+        for len in [100, 40_000] {
+            let bytes = ByteBuf::from(file(len, 5));
+            memory.inline_assets.push(PublicInlineAsset { bytes, metadata: metadata.clone() });
+        }
+    });
+    let adopted = victim.adopted();
+    assert_eq!(adopted.report.verdict, Verdict::Pass);
+    assert_eq!(adopted.count(Kind::Asset).repaired, 3, "their sizes, and two of their ids");
+    let of_three = adopted.report.items.iter().find(|item| item.id == victim.ids[0]).unwrap();
+    assert!(of_three.rest.iter().any(|rest| rest.contains("order of its 3 assets")), "{of_three:?}");
+    let told = format!("{:?}", adopted.items(Kind::Asset, Outcome::Repaired));
+    for said in ["asset1", "were within the record, and are blob_"] {
+        assert!(told.contains(said), "{told}");
+    }
+}
+
+#[test]
+fn access_rules_and_titles_are_in_the_file_and_grant_nothing() {
+    let victim = victim();
+    victim.change(0, |memory| {
+        memory.access = PublicAccess::Public { owner_secure_code: "secret".into() };
+        memory.metadata.title = Some("Harbour".into());
+    });
+    let adopted = victim.adopted();
+    assert_eq!(adopted.report.verdict, Verdict::Pass);
+    let item = adopted.report.items.iter().find(|item| item.id == victim.ids[0]).unwrap();
+    assert_eq!(item.rest, ["its access rule, public", "its title"]);
+    let line = adopted.left().into_iter().find(|line| line["id"] == *victim.ids[0]).unwrap();
+    assert!(line["record"].as_str().unwrap().contains("Harbour"), "{line}");
+}
+
+#[test]
+fn a_blob_of_two_capsules_stays_with_that_of_its_upload() {
+    let mut release = PublicRelease::new(1);
+    let [own, foreign] = [1, 2].map(|n| release.capsule(person(n), NOW + n));
+    release.upload(&own, 1, &file(900, 1), NOW + 10);
+    release.upload(&foreign, 2, &file(800, 2), NOW + 11);
+    let memories = Memories::of(&release);
+    // As anybody could: the locator of another capsule's blob.
+    memories.change_capsule(&foreign, |capsule| {
+        let (_, memory) = &capsule.memories[0];
+        let mut stolen = memory.clone();
+        stolen.id = "mem_5".into();
+        stolen.blob_internal_assets[0].blob_ref.locator = format!("blob_{}", blob_of(1));
+        capsule.memories.push(("mem_5".into(), stolen));
+    });
+    let adopted = Adopted::of(&memories.bytes());
+    let refused = adopted.items(Kind::Memory, Outcome::NotTaken);
+    assert_eq!((refused.len(), refused[0].id.as_str()), (1, "mem_5"));
+    assert!(refused[0].notes[0].contains(&format!("belongs to {own}")), "{refused:?}");
+    assert_eq!(adopted.count(Kind::Blob).taken, 2);
+}
+
+#[test]
+fn a_second_memory_of_a_blob_shares_it() {
+    let victim = victim();
+    victim.memories.change_capsule(&victim.capsule, |capsule| {
+        // As the first release's own client makes it: without size and digest.
+        let mut second = capsule.memories[0].1.clone();
+        second.id = "mem_9".into();
+        (second.blob_internal_assets[0].blob_ref.len, second.blob_internal_assets[0].blob_ref.hash) =
+            (0, None);
+        capsule.memories.push(("mem_9".into(), second));
+    });
+    let adopted = victim.adopted();
+    assert_eq!(adopted.report.verdict, Verdict::Pass);
+    assert_eq!((adopted.count(Kind::Memory).found, adopted.count(Kind::Memory).not_taken), (3, 0));
+}
+
+#[test]
+fn the_same_content_twice_keeps_both_blobs() {
+    let mut release = PublicRelease::new(1);
+    let capsule = release.capsule(person(1), NOW);
+    for session in 1..=3 {
+        release.upload(&capsule, session, &file(5_000, 1), NOW + session);
+    }
+    let adopted = Adopted::of(&release.stable_memory());
+    assert_eq!((adopted.report.verdict, adopted.count(Kind::Blob).taken), (Verdict::Pass, 3));
+}
+
+#[test]
+fn the_same_id_in_two_capsules_is_given_to_one_of_them() {
+    let mut release = PublicRelease::new(1);
+    let capsules = [1, 2].map(|n| release.capsule(person(n), NOW + n));
+    // Two uploads that were finished in the same round.
+    for (session, capsule) in (1..).zip(&capsules) {
+        release.upload(capsule, session, &file(300, session), NOW + 10);
+    }
+    let adopted = Adopted::of(&release.stable_memory());
+    assert_eq!((adopted.report.verdict, adopted.count(Kind::Memory).taken), (Verdict::Pass, 1));
+    let renamed = adopted.items(Kind::Memory, Outcome::Repaired);
+    assert!(renamed[0].notes[0].contains(&format!("mem_{}.2", NOW + 10)), "{renamed:?}");
+}
+
+/// Damage of the capsule that keeps everything in it from being taken, and what is said of it.
+const WITHOUT_CAPSULE: &[(&str, Damage, &str)] = &[
+    (
+        "an anonymous owner",
+        |it| {
+            it.memories.change_capsule(&it.capsule, |capsule| {
+                capsule.owners[0].0 = PublicPerson::Principal(Principal::anonymous());
+            });
+        },
+        "no owner has a principal",
+    ),
+    (
+        "an owner without a principal",
+        |it| {
+            it.memories.change_capsule(&it.capsule, |capsule| {
+                capsule.owners[0].0 = PublicPerson::Opaque("someone".into());
+            });
+        },
+        "no owner has a principal",
+    ),
+    (
+        "a record that does not decode",
+        |it| drop(it.memories.capsules().insert(it.capsule.clone(), b"DIDL\0\0".to_vec())),
+        "does not decode",
+    ),
+    (
+        "a record of another version",
+        |it| {
+            drop(
+                it.memories.capsules().insert(it.capsule.clone(), candid::encode_one((2_u16, 1_u8)).unwrap()),
+            )
+        },
+        "does not decode",
+    ),
+];
+
+#[test]
+fn what_is_in_a_capsule_that_is_not_taken_is_set_aside() {
+    for (damage, act, said) in WITHOUT_CAPSULE {
+        let victim = victim();
+        act(&victim);
+        let adopted = victim.adopted();
+        assert_eq!(adopted.report.verdict, Verdict::Fail, "{damage}");
+        let capsules = adopted.items(Kind::Capsule, Outcome::NotTaken);
+        assert!(capsules[0].notes[0].contains(said), "{damage}: {capsules:?}");
+        assert_eq!(adopted.count(Kind::Blob).not_taken, 2, "{damage}");
+        assert_eq!(adopted.count(Kind::Chunk).not_taken, 3, "{damage}");
+        assert_eq!(adopted.report.blob_bytes, 0, "{damage}");
+    }
+}
+
+#[test]
+fn a_capsule_under_a_long_id_is_set_aside() {
+    let victim = victim();
+    let mut capsules = victim.memories.capsules();
+    let record = capsules.get(&victim.capsule).unwrap();
+    capsules.insert("capsule_".repeat(5), record);
+    let adopted = victim.adopted();
+    let refused = adopted.items(Kind::Capsule, Outcome::NotTaken);
+    assert!(refused[0].notes[0].contains("its id has 40 bytes"), "{refused:?}");
+}
+
+#[test]
+fn administrators_are_listed() {
+    let victim = victim();
+    victim.memories.admins().insert(person(7), ());
+    let adopted = victim.adopted();
+    let admins = adopted.items(Kind::Administrator, Outcome::NoCounterpart);
+    assert_eq!((adopted.report.verdict, admins[0].id.as_str()), (Verdict::Pass, &*person(7).to_text()));
+}
+
+#[test]
+fn a_capsule_that_was_replaced_by_another_of_its_id_is_reported() {
+    let victim = victim();
+    victim.memories.change_capsule(&victim.capsule, |capsule| {
+        capsule.owners[0].0 = PublicPerson::Principal(person(2));
+    });
+    let adopted = victim.adopted();
+    let stale = adopted.items(Kind::IndexEntry, Outcome::NoCounterpart);
+    assert!(stale[0].notes[0].contains("gave its id out twice"), "{stale:?}");
+    assert_eq!(stale[0].id, person(1).to_text());
+}
+
+#[test]
+fn the_header_that_pre_upgrade_destroys_is_reconstructed() {
+    // Little and much Candid over the header: the second reaches into the first bucket.
+    for galleries in [1, 2_000] {
+        let mut release = PublicRelease::new(128);
+        let capsule = release.capsule(person(1), NOW);
+        release.pad_galleries(&capsule, galleries);
+        release.upload(&capsule, 1, &file(6 * CHUNK_SIZE + 5, 1), NOW + 1);
+        release.upload(&capsule, 2, &file(500, 2), NOW + 2);
+        let whole = Adopted::of(&release.stable_memory());
+        let adopted = Adopted::of(&release.after_pre_upgrade());
+        assert_eq!(adopted.report.header, Header::Reconstructed);
+        let [counts, expected] = [&adopted, &whole].map(|adopted| {
+            let kinds = [Kind::Capsule, Kind::Memory, Kind::Asset, Kind::Gallery, Kind::Blob, Kind::Chunk];
+            kinds.map(|kind| adopted.count(kind))
+        });
+        assert_eq!(counts, expected, "{galleries}");
+        assert_eq!(adopted.report.verdict, Verdict::Pass, "{:?}", adopted.report.damage);
+    }
+}
+
+#[test]
+fn blobs_that_an_upgrade_of_that_release_has_lost_are_reported() {
+    let mut release = PublicRelease::new(128);
+    let capsule = release.capsule(person(1), NOW);
+    release.upload(&capsule, 1, &file(6 * CHUNK_SIZE + 5, 1), NOW + 1);
+    let mut after = PublicRelease::new(128);
+    after.capsule(person(1), NOW);
+    let (before, after) = (release.stable_memory(), after.stable_memory());
+    let mut memory = after.clone();
+    memory.extend_from_slice(&before[after.len()..]);
+    let adopted = Adopted::of(&memory);
+    assert_eq!(adopted.report.verdict, Verdict::Fail);
+    assert!(adopted.report.damage[0].contains("upgraded to itself"), "{:?}", adopted.report.damage);
+}
+
+#[test]
+fn a_damaged_node_loses_only_what_is_below_it() {
+    let victim = victim();
+    let mut bytes = victim.memories.bytes();
+    let at = bytes.windows(4).position(|window| window == b"BTN\x02").unwrap();
+    bytes[at] = b'X';
+    let adopted = Adopted::of(&bytes);
+    assert_eq!(adopted.report.verdict, Verdict::Fail);
+    assert!(adopted.report.damage[0].contains("offset"), "{:?}", adopted.report.damage);
+}
+
+#[test]
+fn a_blob_asset_and_its_copy_are_one_blob() {
+    let victim = victim();
+    victim.change(1, |memory| {
+        let PublicBlobAsset { blob_ref, metadata } = memory.blob_internal_assets[0].clone();
+        memory.blob_internal_assets.push(PublicBlobAsset { blob_ref, metadata });
+    });
+    let adopted = victim.adopted();
+    assert_eq!((adopted.report.verdict, adopted.count(Kind::Asset).found), (Verdict::Pass, 3));
+}

@@ -1,0 +1,130 @@
+//! Adopted canisters go through every build on the embedded server: each blob is read back by its owner, byte for byte, and
+//! by nobody else.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candid::Principal;
+use pocket_ic::PocketIc;
+use session_migrate::build::{self, Build, Module};
+use session_migrate::client::Canister;
+use session_migrate::progress::Progress;
+use session_migrate::rehearse::{self, Wasms};
+use session_migrate::{Verdict, server};
+use upload_canister::api::{Error, MigrationPhase};
+use upload_model::public_release::{CHUNK_SIZE, PublicRelease};
+
+use super::release::{Adopted, NOW, file, person};
+
+pub fn controller() -> Principal {
+    Principal::self_authenticating("controller")
+}
+
+/// Loads an adopted folder into a new canister, as an operator does.
+pub fn loaded<'p>(pic: &'p PocketIc, folder: &Path) -> Canister<'p> {
+    let id = pic.create_canister_with_settings(Some(controller()), None);
+    pic.add_cycles(id, 1_000_000_000_000_000);
+    let snapshot = pic.canister_snapshot_upload(id, controller(), None, folder.to_path_buf());
+    pic.load_canister_snapshot(id, Some(controller()), snapshot).unwrap();
+    let canister = Canister::new(pic, id);
+    assert_eq!(canister.build_info().unwrap().build, "legacy");
+    canister
+}
+
+fn module(build: Build) -> Module {
+    Module::read(&build::ensure_one(build).unwrap().wasm_gz).unwrap()
+}
+
+/// Upgrades to a build, and waits until its migration has converted everything.
+pub fn upgraded(canister: &Canister<'_>, build: Build) {
+    if build == Build::Direct {
+        canister.migration_verify(controller()).unwrap();
+        settled(canister);
+        canister.migration_finalize(controller(), false).unwrap();
+    }
+    canister.upgrade(controller(), build.name(), &module(build)).unwrap();
+    settled(canister);
+}
+
+fn settled(canister: &Canister<'_>) {
+    let status = canister.migration_status().unwrap();
+    let status = canister.settled::<session_migrate::client::ClientError>(status, || Ok(())).unwrap();
+    assert_eq!((status.phase, status.quarantined), (MigrationPhase::Converted, 0), "{status:?}");
+}
+
+/// Expects that the owner of a blob reads these bytes, and that a stranger and an anonymous caller read none.
+pub fn expect_blob(canister: &Canister<'_>, owner: Principal, blob: &str, bytes: &[u8]) {
+    let meta = canister.blob_get_meta(owner, blob).unwrap();
+    assert_eq!(meta.size, bytes.len() as u64, "{blob}");
+    let read: Vec<u8> = (0..meta.chunk_count)
+        .flat_map(|chunk| canister.blob_read_chunk(owner, blob, chunk).unwrap())
+        .collect();
+    assert!(read == bytes, "{blob}");
+    for stranger in [person(1_000), Principal::anonymous()] {
+        let refused = canister.blob_read_chunk(stranger, blob, 0).unwrap_err();
+        assert!(matches!(refused.refusal(), Some(Error::NotFound { .. })), "{blob}: {refused}");
+    }
+}
+
+#[test]
+fn every_blob_is_read_back_through_every_build() {
+    let mut release = PublicRelease::new(128);
+    let mut expected: BTreeMap<(String, String), (Principal, Vec<u8>)> = BTreeMap::new();
+    let sizes = [1, 777, CHUNK_SIZE, 2 * CHUNK_SIZE + 1, 20_000_000];
+    let mut session = 0;
+    for n in 1..=2 {
+        let capsule = release.capsule(person(n), NOW + n);
+        for size in sizes {
+            session += 1;
+            let bytes = file(size, session);
+            let (memory, blob) = release.upload(&capsule, session, &bytes, NOW + 100 + session);
+            expected.insert((memory, format!("blob_{blob}")), (person(n), bytes));
+        }
+    }
+    let adopted = Adopted::of(&release.stable_memory());
+    assert_eq!(adopted.report.verdict, Verdict::Pass);
+    let pic = server::pocket_ic().unwrap();
+    let canister = loaded(&pic, &adopted.out());
+    let check = |canister: &Canister<'_>| {
+        for ((memory, blob), (owner, bytes)) in &expected {
+            expect_blob(canister, *owner, blob, bytes);
+            let memory = canister.memories_read(*owner, memory).unwrap();
+            assert_eq!((&memory.blob.locator, memory.created_by), (blob, *owner));
+            assert_eq!(memory.asset_metadata.base().name, "harbour.jpg");
+            canister.memories_read(person(1_000), &memory.id).unwrap_err();
+        }
+    };
+    check(&canister);
+    for build in [Build::Staged, Build::Direct] {
+        upgraded(&canister, build);
+        check(&canister);
+    }
+    // New ids are above all that the release gave out.
+    let number = |id: &str| id.strip_prefix("capsule_").unwrap().parse::<u64>().unwrap();
+    let new = canister.capsules_create(person(1), None).unwrap();
+    assert!(number(&new.id) > NOW + 2, "{}", new.id);
+}
+
+#[test]
+fn an_adopted_snapshot_is_rehearsed() {
+    let mut release = PublicRelease::new(16);
+    for n in 1..=5 {
+        let capsule = release.capsule(person(n), NOW + n);
+        release.upload(&capsule, n, &file(3_000, n), NOW + 100 + n);
+    }
+    let adopted = Adopted::of(&release.stable_memory());
+    let small = adopted.folder.path().join("new.jpg");
+    std::fs::write(&small, file(2_000_000, 8)).unwrap();
+    let config = rehearse::Config {
+        snapshot: Some(adopted.out()),
+        files: vec![small],
+        clients: 1,
+        seed: 1,
+        rollback: true,
+        wasms: Wasms::default(),
+        record: None,
+    };
+    let report = rehearse::run(&config, &Progress::hidden()).unwrap();
+    assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.problems);
+    assert!(report.snapshot.unwrap().reads >= 10);
+}

@@ -1,0 +1,167 @@
+//! Memories of the public first release to be adopted, and what is adopted of them.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use candid::{CandidType, Principal};
+use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemory};
+use ic_stable_structures::storable::Bound;
+use ic_stable_structures::{StableBTreeMap, Storable, VectorMemory};
+use serde_json::Value;
+use session_migrate::adopt::{self, AdoptError, Config, Item, Kind, KindCount, Outcome, Report};
+use session_migrate::progress::Progress;
+use tempfile::TempDir;
+use upload_canister::migrations::public_release::{PublicBlob, PublicCapsule, PublicMemory, decode};
+use upload_model::public_release::{PublicRelease, key_of};
+
+pub const NOW: u64 = 1_759_000_000_000_000_000;
+
+type Memory = VirtualMemory<VectorMemory>;
+
+pub fn person(n: u64) -> Principal {
+    Principal::self_authenticating(n.to_be_bytes())
+}
+
+/// Bytes that differ from those of any other seed.
+pub fn file(len: usize, seed: u64) -> Vec<u8> {
+    (0..len as u64).map(|at| (at.wrapping_mul(seed + 3) >> 3).wrapping_add(seed) as u8).collect()
+}
+
+/// A value of at most 512 bytes, as that release stores the records of blobs.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Short(pub Vec<u8>);
+
+impl Storable for Short {
+    const BOUND: Bound = Bound::Bounded { max_size: 512, is_fixed_size: false };
+
+    fn to_bytes(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.0)
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn from_bytes(bytes: Cow<'_, [u8]>) -> Self {
+        Self(bytes.into_owned())
+    }
+}
+
+/// A stable memory of that release that a test changes.
+pub struct Memories {
+    pub raw: VectorMemory,
+}
+
+impl Memories {
+    pub fn of(release: &PublicRelease) -> Memories {
+        Memories { raw: VectorMemory::new(RefCell::new(release.stable_memory())) }
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        self.raw.borrow().clone()
+    }
+
+    fn memory(&self, id: u8) -> Memory {
+        MemoryManager::init(self.raw.clone()).get(MemoryId::new(id))
+    }
+
+    pub fn capsules(&self) -> StableBTreeMap<String, Vec<u8>, Memory> {
+        StableBTreeMap::init(self.memory(0))
+    }
+
+    pub fn chunks(&self) -> StableBTreeMap<([u8; 32], u32), Vec<u8>, Memory> {
+        StableBTreeMap::init(self.memory(6))
+    }
+
+    pub fn blobs(&self) -> StableBTreeMap<u64, Short, Memory> {
+        StableBTreeMap::init(self.memory(7))
+    }
+
+    pub fn admins(&self) -> StableBTreeMap<Principal, (), Memory> {
+        StableBTreeMap::init(self.memory(9))
+    }
+
+    pub fn change_capsule(&self, id: &str, change: impl FnOnce(&mut PublicCapsule)) {
+        let mut capsules = self.capsules();
+        let mut capsule: PublicCapsule = decode(&capsules.get(&id.to_owned()).unwrap()).unwrap();
+        change(&mut capsule);
+        capsules.insert(id.to_owned(), tuple(&capsule));
+    }
+
+    pub fn change_memory(&self, capsule: &str, memory: &str, change: impl FnOnce(&mut PublicMemory)) {
+        self.change_capsule(capsule, |capsule| {
+            let found = capsule.memories.iter_mut().find(|(id, _)| id == memory);
+            change(&mut found.unwrap().1);
+        });
+    }
+
+    pub fn change_blob(&self, id: u64, change: impl FnOnce(&mut PublicBlob)) {
+        let mut blobs = self.blobs();
+        let mut blob: PublicBlob = decode(&blobs.get(&id).unwrap().0).unwrap();
+        change(&mut blob);
+        blobs.insert(id, Short(tuple(&blob)));
+    }
+
+    pub fn put(&self, session: u64, idx: u32, bytes: &[u8]) {
+        self.chunks().insert((key_of(session), idx), bytes.to_vec());
+    }
+
+    pub fn remove_chunk(&self, session: u64, idx: u32) {
+        self.chunks().remove(&(key_of(session), idx)).unwrap();
+    }
+}
+
+/// A record as that release stores it.
+pub fn tuple<T: CandidType>(record: &T) -> Vec<u8> {
+    candid::encode_one((1_u16, record)).unwrap()
+}
+
+/// An adopted memory.
+pub struct Adopted {
+    pub folder: TempDir,
+    pub report: Report,
+}
+
+impl Adopted {
+    /// Adopts a stable memory.
+    pub fn of(stable: &[u8]) -> Adopted {
+        Adopted::tried(stable).unwrap()
+    }
+
+    pub fn tried(stable: &[u8]) -> Result<Adopted, AdoptError> {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = folder.path().join("old.bin");
+        std::fs::write(&snapshot, stable).unwrap();
+        let out = folder.path().join("adopted");
+        let report = adopt::run(&Config { snapshot, out, legacy: None }, &Progress::hidden())?;
+        let adopted = Adopted { folder, report };
+        for count in &adopted.report.counts {
+            assert!(count.is_conserved(), "{count:?}");
+        }
+        Ok(adopted)
+    }
+
+    pub fn out(&self) -> PathBuf {
+        self.folder.path().join("adopted")
+    }
+
+    pub fn count(&self, kind: Kind) -> KindCount {
+        *self.report.counts.iter().find(|count| count.kind == kind).unwrap()
+    }
+
+    /// Returns the items of a kind that have an outcome.
+    pub fn items(&self, kind: Kind, outcome: Outcome) -> Vec<&Item> {
+        self.report.items.iter().filter(|item| item.kind == kind && item.outcome == outcome).collect()
+    }
+
+    /// Returns the file beside the folder, a value for each line.
+    pub fn left(&self) -> Vec<Value> {
+        lines(&self.folder.path().join("adopted.left.jsonl"))
+    }
+}
+
+pub fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}

@@ -1,0 +1,110 @@
+//! Input that cannot be adopted, and places that cannot be written: one line, the exit code, and no file left.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use upload_model::public_release::PublicRelease;
+
+use super::release::{NOW, file, person};
+
+fn release() -> Vec<u8> {
+    let mut release = PublicRelease::new(1);
+    let capsule = release.capsule(person(1), NOW);
+    release.upload(&capsule, 1, &file(900, 1), NOW + 1);
+    release.stable_memory()
+}
+
+fn names(folder: &Path) -> Vec<PathBuf> {
+    let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    names
+}
+
+/// Expects that nothing is adopted, that one line says why, and that no file is new.
+fn refused(folder: &Path, args: &[&str], code: i32, said: &str) {
+    let before = names(folder);
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
+        .arg("adopt")
+        .args(args)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!((status.code(), stdout.len()), (Some(code), 0), "{args:?}: {stderr}");
+    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{args:?}: {stderr}");
+    assert!(errors[0].contains(said), "{args:?}: `{said}` in {stderr}");
+    assert_eq!(names(folder), before, "{args:?}");
+}
+
+#[test]
+fn what_is_no_snapshot_of_that_release_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    let old = release();
+    let write = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
+    write("text.bin", b"hello");
+    write("zeros.bin", &[0; 65_536]);
+    write("cut.bin", &old[..old.len() - 7]);
+    write("short.bin", &old[..65_536 * 2]);
+    write("candid.bin", &[b"DIDL\x00\x00".as_slice(), &[0; 65_530]].concat());
+    fs::create_dir(folder.join("empty")).unwrap();
+    let adopted = |name| [name, "--out", "new"];
+    refused(folder, &adopted("absent.bin"), 2, "cannot read absent.bin");
+    refused(folder, &adopted("text.bin"), 2, "expected whole pages");
+    refused(folder, &adopted("cut.bin"), 2, "expected whole pages");
+    refused(folder, &adopted("zeros.bin"), 2, "is not a snapshot of the public first release");
+    refused(folder, &adopted("short.bin"), 2, "is not a snapshot of the public first release");
+    refused(folder, &adopted("candid.bin"), 2, "not what the public first release saves");
+    refused(folder, &adopted("empty"), 2, "has no metadata.json");
+}
+
+#[test]
+fn places_that_cannot_be_written_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    fs::write(folder.join("old.bin"), release()).unwrap();
+    fs::create_dir(folder.join("there")).unwrap();
+    fs::write(folder.join("half.left.jsonl"), "").unwrap();
+    fs::write(folder.join("other.manifest.json"), "").unwrap();
+    refused(folder, &["old.bin", "--out", "there"], 2, "there exists");
+    refused(folder, &["old.bin", "--out", "half"], 2, "half.left.jsonl exists");
+    refused(folder, &["old.bin", "--out", "other"], 2, "other.manifest.json exists");
+    refused(folder, &["old.bin", "--out", "no/such/folder"], 2, "cannot write into");
+    refused(folder, &["old.bin", "--out", "old.bin/new"], 2, "cannot write into");
+    refused(
+        folder,
+        &["old.bin", "--out", "new", "--json", "no/such/report"],
+        2,
+        "cannot write no/such/report",
+    );
+    // Nothing can be created there, whoever asks.
+    refused(folder, &["old.bin", "--out", "/proc/new"], 2, "cannot write into /proc");
+    fs::write(folder.join("text.wasm"), "hello").unwrap();
+    refused(folder, &["old.bin", "--out", "new", "--legacy", "text.wasm"], 2, "text.wasm");
+}
+
+/// A limit on the size of files stands for a disk that is full.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full_leaves_nothing_behind() {
+    use session_migrate::build::{Build, ensure_one};
+
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    fs::write(folder.join("old.bin"), release()).unwrap();
+    let before = names(folder);
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_session-migrate")])
+        .args(["adopt", "old.bin", "--out", "new", "--legacy"])
+        .arg(ensure_one(Build::Legacy).unwrap().wasm_gz)
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(3), 0), "{stderr}");
+    let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert!(errors.len() == 1 && errors[0].contains("cannot write"), "{stderr}");
+    assert_eq!(names(folder), before);
+}
