@@ -21,6 +21,7 @@ pub mod api;
 pub mod blob;
 pub mod blob_access;
 pub mod build_profile;
+mod bytes;
 pub mod canister;
 pub mod capsule;
 pub mod capsule_makers;

@@ -6,8 +6,9 @@ use candid::de::IDLDeserialize;
 use candid::{CandidType, Deserialize, Principal};
 
 use super::asset::LegacyAssetMetadata;
-use super::wire::{HEADER, Reader, Wire, behind_header, is_same, record};
+use super::wire::{HEADER, Reader, Wire, behind_header, record};
 use crate::blob::ChunkPrefix;
+use crate::bytes::is_same;
 use crate::session::SessionId;
 
 /// A session and its upload in one record.

@@ -12,7 +12,7 @@ use serde_bytes::ByteBuf;
 use records::record;
 
 use super::asset::*;
-use super::wire::{HEADER, Listed, is_same};
+use super::wire::{HEADER, Listed};
 use super::*;
 use crate::session::{ChunkSet, SessionId, Time};
 
@@ -65,21 +65,6 @@ proptest! {
         prop_assert_eq!(in_words(LegacyUploadSession::decode(&changed)), in_words(by_library));
         prop_assert_ne!(LegacyUploadSession::digest_of_stored(&changed), digest, "byte {}", place);
         prop_assert_eq!(legacy.digest_as_stored(&changed), None, "byte {}", place);
-    }
-}
-
-#[test]
-fn bytes_are_compared_to_the_last() {
-    let bytes: Vec<u8> = (0..21).collect();
-    for len in 0..=bytes.len() {
-        let (same, rest) = bytes.split_at(len);
-        assert!(is_same(same, &bytes[..len]));
-        assert!(rest.is_empty() || !is_same(same, &bytes));
-        for place in 0..len {
-            let mut other = same.to_vec();
-            other[place] ^= 0x80;
-            assert!(!is_same(same, &other), "byte {place} of {len}");
-        }
     }
 }
 

@@ -18,6 +18,7 @@
 use candid::Principal;
 use serde_bytes::ByteBuf;
 
+use crate::bytes::is_same;
 use crate::leb128;
 
 /// Header of every record; version and record follow.
@@ -27,15 +28,6 @@ pub const HEADER: &[u8] = include_bytes!("golden/header.bin");
 pub fn behind_header(message: &[u8]) -> Option<&[u8]> {
     let (header, value) = message.split_at_checked(HEADER.len())?;
     is_same(header, HEADER).then_some(value)
-}
-
-/// Compares bytes word by word. In wasm, comparing slices goes byte by byte and takes ten times as long.
-pub fn is_same(left: &[u8], right: &[u8]) -> bool {
-    let ((left_words, left_rest), (right_words, right_rest)) = (left.as_chunks(), right.as_chunks());
-    let mut pairs = left_words.iter().zip(right_words);
-    left.len() == right.len()
-        && pairs.all(|(left, right)| u64::from_ne_bytes(*left) == u64::from_ne_bytes(*right))
-        && left_rest == right_rest
 }
 
 /// A cursor over the bytes of a value.

@@ -20,6 +20,7 @@ pub use allocator::{AllocateError, Allocator, AllocatorState, REGION_BYTES};
 pub use extent::{Extent, Extents, MAX_EXTENTS};
 pub use region::{BLOCK_BYTES, HEADER_BYTES, Region};
 
+use crate::bytes::is_same;
 use crate::session::SinkError;
 use crate::stable::{Memories, StableError, StableRoom};
 
@@ -100,7 +101,7 @@ impl ExtentStore {
         let (mut rest, mut same) = (bytes, true);
         self.read_at(extents, at, bytes.len(), &mut |stored| {
             let (part, behind) = rest.split_at_checked(stored.len()).unwrap_or((rest, &[]));
-            same = same && part == stored;
+            same = same && is_same(part, stored);
             rest = behind;
             Ok(())
         })?;

@@ -1,5 +1,6 @@
 //! The sink that writes the bytes of a session to stable memory.
 
+use crate::bytes::is_same;
 use crate::session::{ByteSink, SinkError};
 use crate::stable::NoRoom;
 
@@ -74,7 +75,7 @@ impl ByteSink for StableBlobSink<'_> {
         match self.place {
             Place::Chunks(prefix) => {
                 let stored = self.blobs.chunk(*prefix, self.index(offset)?);
-                Ok(stored.is_some_and(|stored| stored == bytes))
+                Ok(stored.is_some_and(|stored| is_same(&stored, bytes)))
             }
             Place::Extents(extents) => self.blobs.extents().holds_at(extents, offset, bytes),
         }
