@@ -166,6 +166,14 @@ struct Stored {
     pmid_hash: ByteBuf,
 }
 
+/// Writes and keeps the Candid header of [`MappedBlob`]s, before the first is stored.
+///
+/// # Errors
+/// None: the type is static.
+pub fn keep_mapped_header() -> Result<(), candid::Error> {
+    codec::keep_candid_header::<Stored>().map(drop)
+}
+
 impl Record for MappedBlob {
     const NAME: &'static str = "blob";
 
@@ -195,4 +203,29 @@ crate::stable::schema::described!(MappedBlob, candid MAPPED_VERSION of Stored);
 
 fn digest(bytes: &[u8], field: &str) -> Result<[u8; 32], String> {
     bytes.try_into().map_err(|_| format!("{field}: {} bytes, expected 32", bytes.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapped_blob_is_encoded_as_by_the_candid_library() {
+        let blob = MappedBlob {
+            size: 5,
+            sha256: [1; 32],
+            created_at: Time::from_nanos(7),
+            prefix: ChunkPrefix([2; 32]),
+        };
+        let stored = Stored {
+            size: 5,
+            checksum: ByteBuf::from([1; 32]),
+            created_at: 7,
+            pmid_hash: ByteBuf::from([2; 32]),
+        };
+        let by_library = candid::encode_args((MAPPED_VERSION, &stored)).unwrap();
+        keep_mapped_header().unwrap();
+        assert_eq!(blob.encode(), by_library);
+        assert_eq!(MappedBlob::decode(&by_library), Ok(blob));
+    }
 }

@@ -16,8 +16,8 @@ use candid::types::Type;
 use candid::utils::{ArgumentDecoder, decode_args_with_config};
 use serde::Deserialize;
 
-use super::headers;
 use crate::api::{Error, Result};
+use crate::stable::codec::candid_header;
 use type_table::TypeTable;
 use values::Values;
 
@@ -41,7 +41,7 @@ struct Header {
 impl Header {
     /// Creates the header; `None` for types whose values cannot be read here.
     fn of<'a, T: Arguments<'a>>() -> std::result::Result<Option<Self>, candid::Error> {
-        let bytes = headers::write(&T::types())?;
+        let bytes = candid_header(&T::types())?;
         Ok(TypeTable::of(&bytes).map(|types| Self { bytes, types }))
     }
 }

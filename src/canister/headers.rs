@@ -8,8 +8,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use candid::CandidType;
-use candid::ser::TypeSerialize;
-use candid::types::{Type, TypeId};
+use candid::types::TypeId;
+
+use crate::stable::codec::candid_header;
 
 thread_local! {
     static REPLIES: RefCell<BTreeMap<TypeId, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
@@ -20,17 +21,7 @@ pub fn of_reply<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
     if let Some(header) = REPLIES.with_borrow(|headers| headers.get(&T::id()).cloned()) {
         return Ok(header);
     }
-    let header = write(&[T::ty()])?;
+    let header = candid_header(&[T::ty()])?;
     REPLIES.with_borrow_mut(|headers| headers.insert(T::id(), header.clone()));
     Ok(header)
-}
-
-/// Writes the magic and the type table of messages of these types.
-pub fn write(types: &[Type]) -> Result<Vec<u8>, candid::Error> {
-    let mut table = TypeSerialize::new();
-    for of in types {
-        table.push_type(of)?;
-    }
-    table.serialize()?;
-    Ok([b"DIDL", table.get_result()].concat())
 }

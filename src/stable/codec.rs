@@ -2,6 +2,13 @@
 //!
 //! A new field gets the next free number and is optional, so that older records still decode.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use candid::CandidType;
+use candid::ser::{TypeSerialize, ValueSerializer};
+use candid::types::{Type, TypeId};
+
 pub use ic_stable_migrate::codec::{decode, encode};
 
 /// `#[cbor(with)]` for `Option<ByteBuf>`: a byte string or null.
@@ -28,9 +35,54 @@ pub mod opt_digest {
 
 /// Encodes Candid `(version, value)`, two arguments: the encoding of layout 1. The public first release writes one, a
 /// tuple; see `migrations/public_release`.
-pub fn encode_candid<T: candid::CandidType>(version: u16, value: &T) -> Vec<u8> {
+///
+/// The type table is the same for every record of a type, and writing it is most of the cost; it is kept on the heap.
+pub fn encode_candid<T: CandidType>(version: u16, value: &T) -> Vec<u8> {
     // Encoding a value of a static type is infallible: the encoder's errors are about open types.
-    candid::encode_args((version, value)).unwrap_or_else(|_| unreachable_encoding())
+    try_encode_candid(version, value).unwrap_or_else(|_| unreachable_encoding())
+}
+
+fn try_encode_candid<T: CandidType>(version: u16, value: &T) -> Result<Vec<u8>, candid::Error> {
+    let mut values = ValueSerializer::new();
+    version.idl_serialize(&mut values)?;
+    value.idl_serialize(&mut values)?;
+    if let Some(bytes) =
+        HEADERS.with_borrow(|headers| Some([headers.get(&T::id())?, values.get_result()].concat()))
+    {
+        return Ok(bytes);
+    }
+    let header = keep_candid_header::<T>()?;
+    Ok([&header, values.get_result()].concat())
+}
+
+thread_local! {
+    /// Headers of records, by the type of the record.
+    static HEADERS: RefCell<BTreeMap<TypeId, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Writes the header of the records of a type, and keeps it on the heap.
+///
+/// # Errors
+/// None for a static type.
+pub fn keep_candid_header<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
+    // As the library does before it writes a message, so that the table is the one that it would write.
+    candid::types::internal::env_clear();
+    let header = candid_header(&[u16::ty(), T::ty()])?;
+    HEADERS.with_borrow_mut(|headers| headers.insert(T::id(), header.clone()));
+    Ok(header)
+}
+
+/// Writes the magic and the type table of messages of these types.
+///
+/// # Errors
+/// None for static types.
+pub fn candid_header(types: &[Type]) -> Result<Vec<u8>, candid::Error> {
+    let mut table = TypeSerialize::new();
+    for of in types {
+        table.push_type(of)?;
+    }
+    table.serialize()?;
+    Ok([b"DIDL", table.get_result()].concat())
 }
 
 /// Decodes the value of Candid `(version, value)`.

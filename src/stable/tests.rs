@@ -158,6 +158,8 @@ fn bytes_after_a_record_and_other_versions_are_refused() {
     assert!(codec::decode::<u64>(1, &[bytes, vec![0]].concat()).unwrap_err().contains("1 bytes after"));
     assert!(codec::decode::<u64>(1, &[]).is_err());
     let candid = codec::encode_candid(1, &7u64);
+    assert_eq!(Ok(&candid), candid::encode_args((1_u16, 7_u64)).as_ref().map_err(drop));
+    assert_eq!(candid, codec::encode_candid(1, &7u64), "with the header that was kept");
     assert_eq!(codec::decode_candid::<u64>(1, &candid), Ok(7));
     assert!(codec::decode_candid::<u64>(2, &candid).unwrap_err().contains("version 1"));
     assert!(codec::decode_candid::<u64>(1, b"nonsense").is_err());

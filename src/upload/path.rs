@@ -4,8 +4,10 @@
 use candid::Principal;
 
 use crate::api::{self, AdminConfig, Result};
-use crate::blob::Place;
+use crate::blob::{self, Place};
 use crate::session::{ByteSource, PutOutcome, Session, SessionId, SessionSpec, Time};
+#[cfg(feature = "compat")]
+use crate::stable::codec;
 use crate::storage::Storage;
 
 use super::{IdemKey, UploadMeta};
@@ -36,6 +38,17 @@ impl Upload {
         let idle = self.session.session_meta.last_seen.plus_seconds(limits.session_ttl_seconds);
         idle.min(self.begun_at().plus_seconds(limits.session_age_seconds()))
     }
+}
+
+/// Writes the Candid headers of the records that this build stores as Candid: their type tables take half a million
+/// instructions, which no call should pay.
+///
+/// # Errors
+/// None: the types are static.
+pub fn keep_record_headers() -> std::result::Result<(), candid::Error> {
+    #[cfg(feature = "compat")]
+    codec::keep_candid_header::<compat::UploadSessionMeta>()?;
+    blob::keep_mapped_header()
 }
 
 /// A layer that stores sessions. Both give the same answers; they differ in what they store.

@@ -114,3 +114,30 @@ impl Record for UploadSessionMeta {
 
 #[cfg(test)]
 crate::stable::schema::described!(UploadSessionMeta, candid VERSION of UploadSessionMeta);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upload::tests::metadata;
+
+    #[test]
+    fn a_session_of_layout_1_is_encoded_as_by_the_candid_library() {
+        let spec = SessionSpec { chunk_size: 9, bytes_expected: 5, owner: vec![4], idem: "key".into() };
+        let meta = UploadMeta {
+            capsule_id: "capsule".into(),
+            provisional_memory_id: "mem".into(),
+            asset_metadata: metadata(5),
+            blob_id: Some(3),
+            created_at: 2,
+            expected_chunks: 1,
+        };
+        let record = UploadSessionMeta::new(SessionId(1), &spec, meta).unwrap();
+        let by_library = candid::encode_args((VERSION, &record)).unwrap();
+        assert_eq!(record.encode(), by_library);
+        assert_eq!(record.encode(), by_library, "with the header that was kept");
+        // Other types are encoded in between, in another order.
+        codec::encode_candid(VERSION, &record.asset_metadata);
+        codec::keep_candid_header::<UploadSessionMeta>().unwrap();
+        assert_eq!(record.encode(), by_library, "with the header that was kept again");
+    }
+}

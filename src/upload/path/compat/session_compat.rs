@@ -105,8 +105,13 @@ impl SessionCompat {
         Ok(())
     }
 
-    fn required(&mut self, storage: &Storage, id: SessionId) -> Result<(Session, UploadSessionMeta)> {
-        self.get(storage, id)?.ok_or_else(|| Error::not_found("session", id))
+    /// Makes sure that a session is in the cache. Its record is decoded only if it is not: the message has decoded it
+    /// when it loaded the session.
+    fn required(&mut self, storage: &Storage, id: SessionId) -> Result<()> {
+        if storage.sessions.legacy.contains(&id.0) && self.svc.session(id).is_ok() {
+            return Ok(());
+        }
+        self.get(storage, id)?.map(drop).ok_or_else(|| Error::not_found("session", id))
     }
 }
 
