@@ -4,4 +4,5 @@ mod conservation;
 mod damage;
 mod on_the_server;
 mod release;
+mod with_its_module;
 mod wrong_input;

@@ -1,0 +1,324 @@
+//! Snapshots with a heap: the release's own module, or rather a stand-in that keeps its sessions as that release does, is
+//! asked for its sessions, and their clients go on.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use candid::utils::ArgumentEncoder;
+use candid::{CandidType, Deserialize, Principal};
+use pocket_ic::PocketIc;
+use serde_bytes::ByteBuf;
+use session_migrate::adopt::{self, Config, Kind, Outcome, Report};
+use session_migrate::build::Build;
+use session_migrate::client::Canister;
+use session_migrate::progress::Progress;
+use session_migrate::{Verdict, server};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use upload_canister::api::{ChunkRange, Error};
+use upload_canister::migrations::public_release::{
+    PublicAssetMetadata, PublicAssetType, PublicBase, PublicCapsule, PublicNote, PublicPerson,
+};
+use upload_model::public_release::{CHUNK_SIZE, blob_of};
+
+use super::on_the_server::{controller, expect_blob, loaded, upgraded};
+use super::release::{file, person};
+
+/// The stand-in on the embedded server.
+struct Old {
+    pic: PocketIc,
+    id: Principal,
+}
+
+#[derive(CandidType, Deserialize, Debug)]
+enum ReleaseError {
+    Unauthorized,
+    NotFound,
+    InvalidArgument(String),
+    Conflict(String),
+    ResourceExhausted,
+    Internal(String),
+    NotImplemented(String),
+}
+
+fn metadata(name: &str, bytes: u64) -> PublicAssetMetadata {
+    PublicAssetMetadata::Note(PublicNote {
+        base: PublicBase {
+            name: name.into(),
+            description: None,
+            tags: vec!["tag".into()],
+            asset_type: PublicAssetType::Original,
+            bytes,
+            mime_type: "text/plain".into(),
+            sha256: None,
+            width: None,
+            height: None,
+            url: None,
+            storage_key: None,
+            bucket: None,
+            asset_location: None,
+            processing_status: None,
+            processing_error: None,
+            created_at: 1,
+            updated_at: 2,
+            deleted_at: None,
+        },
+        word_count: Some(3),
+        language: None,
+        format: None,
+    })
+}
+
+impl Old {
+    fn install() -> Old {
+        let wasm = std::fs::read(pocket_ic_fixtures::public_release().unwrap()).unwrap();
+        let pic = server::pocket_ic().unwrap();
+        let id = pic.create_canister_with_settings(Some(controller()), None);
+        pic.add_cycles(id, 1_000_000_000_000_000);
+        pic.install_canister(id, wasm, candid::encode_args(()).unwrap(), Some(controller()));
+        Old { pic, id }
+    }
+
+    fn call<T>(&self, caller: Principal, method: &str, args: impl ArgumentEncoder) -> Result<T, ReleaseError>
+    where
+        T: CandidType + for<'a> Deserialize<'a>,
+    {
+        self.pic.advance_time(Duration::from_secs(1));
+        let args = candid::encode_args(args).unwrap();
+        let reply = self.pic.update_call(self.id, caller, method, args).unwrap();
+        let (answer,): (Result<T, ReleaseError>,) = candid::decode_args(&reply).unwrap();
+        answer
+    }
+
+    fn capsule(&self, owner: Principal) -> String {
+        let made: PublicCapsule = self.call(owner, "capsules_create", (None::<PublicPerson>,)).unwrap();
+        made.id
+    }
+
+    fn begin(&self, owner: Principal, capsule: &str, name: &str, bytes: u64, chunks: u32) -> u64 {
+        self.call(owner, "uploads_begin", (capsule, metadata(name, bytes), chunks, name)).unwrap()
+    }
+
+    fn put(&self, owner: Principal, session: u64, idx: u32, bytes: &[u8]) {
+        let chunk = bytes.chunks(CHUNK_SIZE).nth(idx as usize).unwrap();
+        let () = self.call(owner, "uploads_put_chunk", (session, idx, ByteBuf::from(chunk))).unwrap();
+    }
+
+    /// Begins an upload, and sends these chunks of it.
+    fn started(&self, owner: Principal, capsule: &str, name: &str, bytes: &[u8], sent: &[u32]) -> u64 {
+        let chunks = bytes.len().div_ceil(CHUNK_SIZE) as u32;
+        let session = self.begin(owner, capsule, name, bytes.len() as u64, chunks);
+        sent.iter().for_each(|idx| self.put(owner, session, *idx, bytes));
+        session
+    }
+
+    fn finish(&self, owner: Principal, session: u64, bytes: &[u8]) -> (String, String) {
+        let args = (session, ByteBuf::from(Sha256::digest(bytes).to_vec()), bytes.len() as u64);
+        self.call(owner, "uploads_finish", args).unwrap()
+    }
+
+    /// Downloads a snapshot into a folder.
+    fn snapshot(&self, folder: &TempDir) -> PathBuf {
+        let path = folder.path().join("old-release");
+        let taken = self.pic.take_canister_snapshot(self.id, Some(controller()), None).unwrap();
+        self.pic.canister_snapshot_download(self.id, controller(), taken.id, path.clone());
+        path
+    }
+
+    fn adopted(&self) -> (TempDir, PathBuf, Report) {
+        let folder = tempfile::tempdir().unwrap();
+        let (snapshot, out) = (self.snapshot(&folder), folder.path().join("adopted"));
+        let config = Config { snapshot, out: out.clone(), legacy: None };
+        let report = adopt::run(&config, &Progress::hidden()).unwrap();
+        assert!(report.counts.iter().all(adopt::KindCount::is_conserved), "{:?}", report.counts);
+        (folder, out, report)
+    }
+}
+
+/// Continues an upload here, and returns its blob.
+fn completed(canister: &Canister<'_>, owner: Principal, session: u64, bytes: &[u8]) -> String {
+    let status = canister.uploads_status(owner, session).unwrap();
+    for ChunkRange { first, last } in status.missing {
+        for idx in first..=last {
+            let chunk = bytes.chunks(CHUNK_SIZE).nth(idx as usize).unwrap();
+            canister.uploads_put_chunk(owner, session, idx, chunk.to_vec(), None).unwrap();
+        }
+    }
+    let digest = Sha256::digest(bytes).into();
+    canister.uploads_finish(owner, session, digest, bytes.len() as u64).unwrap().blob_id
+}
+
+#[test]
+fn sessions_in_every_state_go_on_under_their_numbers() {
+    let old = Old::install();
+    let [own, others] = [person(1), person(2)];
+    let [capsule, foreign] = [own, others].map(|owner| old.capsule(owner));
+    let bytes = file(2 * CHUNK_SIZE + 900, 1);
+    let done = old.started(own, &capsule, "done", &bytes, &[0, 1, 2]);
+    let (blob, memory) = old.finish(own, done, &bytes);
+    let in_flight = [&[][..], &[0], &[1, 0], &[2, 0], &[0, 1, 2]].map(|sent| {
+        let name = format!("{sent:?}");
+        (own, old.started(own, &capsule, &name, &bytes, sent))
+    });
+    let of_others = (others, old.started(others, &foreign, "theirs", &bytes, &[1]));
+    let aborted = old.started(own, &capsule, "aborted", &bytes, &[0]);
+    let () = old.call(own, "uploads_abort", (aborted,)).unwrap();
+
+    let (_folder, out, report) = old.adopted();
+    assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.items);
+    assert_eq!(report.heap, None);
+    let sessions = report.counts.iter().find(|count| count.kind == Kind::Session).unwrap();
+    assert_eq!((sessions.found, sessions.taken), (6, 6), "{:?}", report.items);
+    let abandoned =
+        report.items.iter().find(|item| item.outcome == Outcome::NoCounterpart && item.kind == Kind::Chunk);
+    assert_eq!(abandoned.unwrap().id, format!("session {aborted}"));
+
+    let pic = server::pocket_ic().unwrap();
+    let canister = loaded(&pic, &out);
+    let mut uploads: Vec<(Principal, u64)> = in_flight.to_vec();
+    uploads.push(of_others);
+    for (position, (owner, session)) in uploads.iter().enumerate() {
+        let status = canister.uploads_status(*owner, *session).unwrap();
+        let arrived: u32 = status.received.iter().map(|range| range.last - range.first + 1).sum();
+        assert_eq!(arrived, [0, 1, 2, 2, 3, 1][position], "{status:?}");
+        canister.uploads_status(person(9), *session).unwrap_err();
+    }
+    expect_blob(&canister, own, &blob, &bytes);
+    assert_eq!(canister.memories_read(own, &memory).unwrap().asset_metadata.base().name, "done");
+    // Two are finished on each build.
+    let mut expected = vec![(own, blob)];
+    for (build, part) in [Build::Legacy, Build::Staged, Build::Direct].into_iter().zip(uploads.chunks(2)) {
+        if build != Build::Legacy {
+            upgraded(&canister, build);
+        }
+        for (owner, session) in part {
+            let blob = completed(&canister, *owner, *session, &bytes);
+            assert!(!expected.iter().any(|(_, known)| *known == blob) || *owner == own, "{blob}");
+            expected.push((*owner, blob));
+        }
+        for (owner, blob) in &expected {
+            expect_blob(&canister, *owner, blob, &bytes);
+        }
+    }
+    let new = canister.uploads_begin(own, &capsule, &new_metadata(), 1, "new").unwrap();
+    assert!(new > report.sessions_after, "{new}");
+}
+
+fn new_metadata() -> upload_canister::api::AssetMetadata {
+    use upload_canister::api::{AssetMetadata, AssetMetadataBase, AssetType};
+    AssetMetadata::image(AssetMetadataBase::new("new", "image/jpeg", AssetType::Original, 5, 1))
+}
+
+#[test]
+fn a_committed_upload_without_its_memory_gets_one() {
+    let old = Old::install();
+    let owner = person(1);
+    let capsule = old.capsule(owner);
+    let bytes = file(CHUNK_SIZE + 5, 2);
+    let session = old.started(owner, &capsule, "half", &bytes, &[0, 1]);
+    let digest: [u8; 32] = Sha256::digest(&bytes).into();
+    let args = (session, ByteBuf::from(digest), bytes.len() as u64);
+    let () = old.call(owner, "finish_half", args).unwrap();
+    let (_folder, out, report) = old.adopted();
+    assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.items);
+    let mended: Vec<_> = report.items.iter().filter(|item| item.outcome == Outcome::Repaired).collect();
+    assert!(mended[0].notes[0].contains("never became a memory"), "{mended:?}");
+    let pic = server::pocket_ic().unwrap();
+    let canister = loaded(&pic, &out);
+    // A client that asks again is told what it was never told.
+    let finished = canister.uploads_finish(owner, session, digest, bytes.len() as u64).unwrap();
+    assert_eq!(finished.blob_id, format!("blob_{}", blob_of(session)));
+    let memory = canister.memories_read(owner, &finished.memory_id).unwrap();
+    assert_eq!(memory.asset_metadata.base().name, "half");
+    expect_blob(&canister, owner, &finished.blob_id, &bytes);
+}
+
+#[test]
+fn a_session_that_contradicts_itself_is_mended_or_set_aside() {
+    let old = Old::install();
+    let owner = person(1);
+    let capsule = old.capsule(owner);
+    // Two bytes were declared for three chunks, the last of which has arrived, or has not.
+    let bytes = file(2 * CHUNK_SIZE + 40, 3);
+    let known = old.begin(owner, &capsule, "the end is known", 2, 3);
+    old.put(owner, known, 2, &bytes);
+    let unknown = old.begin(owner, &capsule, "the end is unknown", 2, 3);
+    old.put(owner, unknown, 0, &bytes);
+    // A short chunk in the middle.
+    let uneven = old.begin(owner, &capsule, "a short chunk", bytes.len() as u64, 3);
+    let () = old.call(owner, "uploads_put_chunk", (uneven, 1_u32, ByteBuf::from(vec![1; 7]))).unwrap();
+    let (_folder, out, report) = old.adopted();
+    assert_eq!(report.verdict, Verdict::Fail);
+    let of = |session: u64| {
+        let found =
+            report.items.iter().find(|item| item.kind == Kind::Session && item.id == session.to_string());
+        found.unwrap().clone()
+    };
+    assert!(of(known).notes[0].contains("the metadata said 2 bytes"), "{:?}", of(known));
+    assert!(of(unknown).notes[0].contains("its size is unknown"), "{:?}", of(unknown));
+    assert!(of(uneven).notes[0].contains("must send them again"), "{:?}", of(uneven));
+    let pic = server::pocket_ic().unwrap();
+    let canister = loaded(&pic, &out);
+    for session in [known, uneven] {
+        let blob = completed(&canister, owner, session, &bytes);
+        expect_blob(&canister, owner, &blob, &bytes);
+    }
+    let gone = canister.uploads_status(owner, unknown).unwrap_err();
+    assert!(matches!(gone.refusal(), Some(Error::NotFound { .. })), "{gone}");
+}
+
+#[test]
+fn chunks_of_an_earlier_session_of_the_number_do_not_count() {
+    let old = Old::install();
+    let owner = person(1);
+    let capsule = old.capsule(owner);
+    let [first, second] = [4, 5].map(|seed| file(2 * CHUNK_SIZE, seed));
+    let lost = old.started(owner, &capsule, "lost", &first, &[0, 1]);
+    // Any loss of the heap, and that release counts from 1 again.
+    let () = old.call(owner, "forget_heap", ()).unwrap();
+    let session = old.started(owner, &capsule, "second", &second, &[1]);
+    assert_eq!(session, lost);
+    let (_folder, out, report) = old.adopted();
+    assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.items);
+    let pic = server::pocket_ic().unwrap();
+    let canister = loaded(&pic, &out);
+    let status = canister.uploads_status(owner, session).unwrap();
+    assert_eq!((status.received.len(), status.next_expected), (1, Some(0)), "{status:?}");
+    let blob = completed(&canister, owner, session, &second);
+    expect_blob(&canister, owner, &blob, &second);
+}
+
+#[test]
+fn the_commands_of_the_page_do_what_it_says() {
+    let old = Old::install();
+    let owner = person(1);
+    let capsule = old.capsule(owner);
+    let bytes = file(CHUNK_SIZE + 9, 6);
+    let session = old.started(owner, &capsule, "done", &bytes, &[0, 1]);
+    old.finish(owner, session, &bytes);
+    old.started(owner, &capsule, "in flight", &bytes, &[0]);
+    let folder = tempfile::tempdir().unwrap();
+    old.snapshot(&folder);
+    let page = include_str!("../../../../docs/adopting.md");
+    let commands: Vec<&str> =
+        page.lines().filter_map(|line| line.trim().strip_prefix("cargo migrate ")).collect();
+    assert_eq!(commands.len(), 5, "{commands:?}");
+    for command in commands {
+        let output = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
+            .args(command.split(' '))
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let expected = if command == "inspect old-release" { 2 } else { 0 };
+        assert_eq!(
+            output.status.code(),
+            Some(expected),
+            "{command}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    for name in ["adopted", "adopted.json", "adopted.left.jsonl", "adopted.manifest.json"] {
+        assert!(folder.path().join(name).exists(), "{name}");
+    }
+}
