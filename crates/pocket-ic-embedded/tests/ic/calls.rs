@@ -467,3 +467,43 @@ fn a_callee_reads_the_deadline_of_its_call() {
     // The time of the call is rounded down to a whole second.
     assert_eq!(impatient[0], (impatient[1] / SECOND + 10) * SECOND);
 }
+
+/// The depth counts, not the number of calls: `deep` asks itself with 0, then with the next smaller number.
+#[test]
+fn composite_queries_are_nested_up_to_six_deep() {
+    let pic = instance();
+    let module = wasm(
+        r#"(module
+            (import "ic0" "msg_reply" (func $reply))
+            (import "ic0" "msg_arg_data_copy" (func $arg (param i32 i32 i32)))
+            (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))
+            (import "ic0" "canister_self_size" (func $self_size (result i32)))
+            (import "ic0" "call_new" (func $new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+            (import "ic0" "call_data_append" (func $data (param i32 i32)))
+            (import "ic0" "call_perform" (func $perform (result i32)))
+            (memory 1) (table funcref (elem $answered $rejected))
+            (data (i32.const 32) "deep")
+            (func $ask
+                (call $self_copy (i32.const 64) (i32.const 0) (call $self_size))
+                (call $new (i32.const 64) (call $self_size) (i32.const 32) (i32.const 4)
+                    (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0))
+                (call $data (i32.const 0) (i32.const 1))
+                (drop (call $perform)))
+            (func $answered (param i32)
+                (i32.store (i32.const 16) (i32.add (i32.load (i32.const 16)) (i32.const 1)))
+                (if (i32.eq (i32.load (i32.const 16)) (i32.const 2)) (then (call $reply))))
+            (func $rejected (param i32) (unreachable))
+            (func (export "canister_composite_query deep")
+                (call $arg (i32.const 0) (i32.const 0) (i32.const 1))
+                (if (i32.eqz (i32.load8_u (i32.const 0))) (then (call $reply) (return)))
+                (i32.store8 (i32.const 8) (i32.sub (i32.load8_u (i32.const 0)) (i32.const 1)))
+                (i32.store8 (i32.const 0) (i32.const 0))
+                (call $ask)
+                (i32.store8 (i32.const 0) (i32.load8_u (i32.const 8)))
+                (call $ask)))"#,
+    );
+    let id = installed_wasm(&pic, module);
+    let ask = |depth: u8| pic.query_call(id, ANONYMOUS, "deep", vec![depth]);
+    ask(6).unwrap();
+    assert_eq!(ask(7).unwrap_err().error_code, ErrorCode::QueryCallGraphTooDeep);
+}

@@ -179,3 +179,18 @@ fn the_wasm_memory_limit_is_for_updates_and_installations() {
     exceeded(pic.reinstall_canister(id, large, vec![], None));
     update("nothing").unwrap();
 }
+
+/// The limit must not keep a canister from saving its state.
+#[test]
+fn pre_upgrade_may_exceed_the_wasm_memory_limit() {
+    let pic = instance();
+    let saving = wasm(
+        r#"(module (memory 1)
+            (func (export "canister_pre_upgrade")
+                (if (i32.eq (memory.grow (i32.const 4)) (i32.const -1)) (then (unreachable)))))"#,
+    );
+    let id = installed_wasm(&pic, saving.clone());
+    let limited = CanisterSettings { wasm_memory_limit: Some((2_u64 * 65_536).into()), ..Default::default() };
+    pic.update_canister_settings(id, None, limited).unwrap();
+    pic.upgrade_canister(id, saving, vec![], None).unwrap();
+}

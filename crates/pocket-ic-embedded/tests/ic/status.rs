@@ -1,6 +1,6 @@
 //! Tests of what `canister_status` counts: memory, storage costs, queries and versions.
 
-use super::common::{ANONYMOUS, call, counter, installed, instance};
+use super::common::{ANONYMOUS, call, counter, installed, installed_wasm, instance, long, wasm};
 use candid::{Nat, Principal};
 use pocket_ic::{CanisterSettings, CanisterStatusResult, PocketIc};
 
@@ -106,4 +106,27 @@ fn versions_count_every_change_once() {
     expect("loading a snapshot", 1);
     pic.uninstall_canister(id, None).unwrap();
     expect("uninstallation", 1);
+}
+
+#[test]
+fn what_storage_needs_cannot_be_spent() {
+    let pic = instance();
+    let asking = wasm(
+        r#"(module
+            (import "ic0" "canister_liquid_cycle_balance128" (func $liquid (param i32)))
+            (import "ic0" "msg_reply" (func $reply))
+            (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+            (memory 1)
+            (func (export "canister_query liquid")
+                (call $liquid (i32.const 0)) (call $append (i32.const 0) (i32.const 8)) (call $reply)))"#,
+    );
+    let id = installed_wasm(&pic, asking);
+    let reserved = CanisterSettings {
+        memory_allocation: Some((1_u64 << 30).into()),
+        freezing_threshold: Some((10_u64 * 86_400).into()),
+        ..Default::default()
+    };
+    pic.update_canister_settings(id, None, reserved).unwrap();
+    let liquid = long(&pic.query_call(id, ANONYMOUS, "liquid", vec![]).unwrap());
+    assert_eq!(u128::from(liquid + 10 * CYCLES_PER_GIB_DAY), pic.cycle_balance(id));
 }
