@@ -9,6 +9,7 @@ use session_migrate::build::Build;
 use session_migrate::progress::Progress;
 use upload_bench::bare_map;
 use upload_bench::compare::Comparison;
+use upload_bench::engine;
 use upload_bench::error::BenchError;
 use upload_bench::measure::{self, Measured, Selection};
 use upload_bench::peers;
@@ -61,8 +62,23 @@ enum Command {
         #[arg(long)]
         update: bool,
     },
+    /// Measure the migration engine on its own: per record, by number of records, and with units in quarantine.
+    Engine(EngineArgs),
     /// Regenerate docs/costs.md, its plot and the section of the README from the checked-in figures.
     Document,
+}
+
+#[derive(Debug, Args)]
+struct EngineArgs {
+    /// Compare with the checked-in figures, and with the limits.
+    #[arg(long, conflicts_with = "update")]
+    check: bool,
+    /// Overwrite the checked-in figures, and update docs/costs.md.
+    #[arg(long)]
+    update: bool,
+    /// Also measure a million records, which takes minutes.
+    #[arg(long)]
+    full: bool,
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +98,7 @@ pub fn run() -> ExitCode {
         None => measure(cli.costs),
         Some(Command::SideBySide(args)) => side_by_side(&args).map(|()| 0),
         Some(Command::BareMap { update }) => bare_map(update).map(|()| 0),
+        Some(Command::Engine(args)) => engine(&args),
         Some(Command::Document) => publish::write_documents().map(|()| 0),
     };
     match outcome {
@@ -129,6 +146,30 @@ fn bare_map(update: bool) -> Result<(), BenchError> {
         publish::write_documents()?;
     }
     Ok(())
+}
+
+fn engine(args: &EngineArgs) -> Result<u8, BenchError> {
+    let began = Instant::now();
+    let progress = measuring();
+    let costs = engine::measure(args.full, &|part| {
+        progress.line(&format!("{:>6.1} s  {part}", began.elapsed().as_secs_f64()));
+    })?;
+    drop(progress);
+    println!("{}", report::moved(Style::Terminal, &costs));
+    println!("{}", report::grown(Style::Terminal, &costs));
+    println!("{}", report::quarantined(Style::Terminal, &costs));
+    let recorded = publish::recorded_engine()?;
+    let mut faults = costs.faults();
+    if args.update {
+        publish::save_engine(&costs.completed(recorded))?;
+        publish::write_documents()?;
+    } else if args.check {
+        faults.extend(costs.compare(&recorded.unwrap_or_default()));
+    }
+    for fault in &faults {
+        println!("WORSE: {fault}");
+    }
+    Ok(if args.check && !faults.is_empty() { LOSS } else { 0 })
 }
 
 fn measure(args: CostArgs) -> Result<u8, BenchError> {

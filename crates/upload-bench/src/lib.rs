@@ -8,6 +8,7 @@ pub mod bare_map;
 pub mod bench;
 pub mod compare;
 pub mod cost;
+pub mod engine;
 pub mod error;
 pub mod measure;
 pub mod payload;

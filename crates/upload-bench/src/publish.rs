@@ -8,6 +8,7 @@ use session_migrate::build::toolchain;
 use session_migrate::build::{Build, Workspace};
 
 use crate::bare_map::MapCosts;
+use crate::engine::EngineCosts;
 use crate::error::BenchError;
 use crate::peers::{self, PeerFigures};
 use crate::report::{self, Figures, Sources};
@@ -37,6 +38,9 @@ const PEERS: &str = "side_by_side.json";
 
 /// The figures of the bare map, in the folder of results.
 const BARE_MAP: &str = "bare_map.json";
+
+/// The figures of the migration engine, in the folder of results.
+const ENGINE: &str = "engine.json";
 
 /// The section of the README is between these lines.
 const SECTION: (&str, &str) =
@@ -110,6 +114,16 @@ pub fn save_bare_map(maps: &[MapCosts]) -> Result<(), BenchError> {
     save_json(BARE_MAP, maps)
 }
 
+/// Writes the figures of the migration engine.
+pub fn save_engine(costs: &EngineCosts) -> Result<(), BenchError> {
+    save_json(ENGINE, costs)
+}
+
+/// Returns the checked-in figures of the migration engine; `None` before they were measured.
+pub fn recorded_engine() -> Result<Option<EngineCosts>, BenchError> {
+    load_json(ENGINE)
+}
+
 fn save_json<T: Serialize + ?Sized>(name: &str, figures: &T) -> Result<(), BenchError> {
     let path = results::folder().join(name);
     let mut json = serde_json::to_string_pretty(figures).map_err(BenchError::file("write", &path))?;
@@ -148,6 +162,7 @@ pub fn documents() -> Result<Documents, BenchError> {
         compiler: recorded_compiler()?,
         scenarios: scenarios::all(),
         bare_map: load_json(BARE_MAP)?.unwrap_or_default(),
+        engine: recorded_engine()?.unwrap_or_default(),
         side_by_side: peers.map(|peers| peers::markdown(&peers)).unwrap_or_default(),
     };
     let page = report::document(&figures, &sources);

@@ -10,6 +10,7 @@ use pocket_ic::common::rest::BlobCompression;
 use serde::de::DeserializeOwned;
 use session_migrate::build::Build;
 use session_migrate::client::{Canister, ClientError, EncodedCall};
+use session_migrate::costs::MessageCost;
 use session_migrate::{costs, server};
 use upload_canister::api::{HttpRequest, HttpResponse};
 
@@ -123,17 +124,30 @@ impl World {
     /// # Errors
     /// [`BenchError::Trapped`], and if the server does not report costs.
     pub fn cost(&self) -> Result<Cost, BenchError> {
+        let messages = self.messages()?;
         let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sum = Cost::default();
-        for message in costs::messages(&self.pic, self.id, meter.next)? {
-            meter.next = message.index + 1;
-            if !message.ok {
-                let message = format!("{} {}", message.entry, message.method);
-                return Err(BenchError::Trapped { bench: self.bench.clone(), message });
-            }
+        for message in messages {
             sum += meter.sizes.follow(&message);
         }
         Ok(sum)
+    }
+
+    /// Returns the messages since the last call of this function or of [`Self::cost`], each with its cost.
+    ///
+    /// # Errors
+    /// As [`Self::cost`].
+    pub fn messages(&self) -> Result<Vec<MessageCost>, BenchError> {
+        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+        let messages = costs::messages(&self.pic, self.id, meter.next)?;
+        if let Some(trapped) = messages.iter().find(|message| !message.ok) {
+            let message = format!("{} {}", trapped.entry, trapped.method);
+            return Err(BenchError::Trapped { bench: self.bench.clone(), message });
+        }
+        if let Some(last) = messages.last() {
+            meter.next = last.index + 1;
+        }
+        Ok(messages)
     }
 
     /// Makes an update call of the client.

@@ -7,7 +7,9 @@ mod targets;
 
 pub use document::{Sources, document, section};
 pub use plot::plot;
-pub use tables::{Style, bare_map, costs, summary, table, targets as target_table};
+pub use tables::{
+    Style, bare_map, costs, grown, moved, quarantined, summary, table, targets as target_table,
+};
 pub use targets::{ORIGIN_PER_MIB, Target};
 
 use session_migrate::build::Build;

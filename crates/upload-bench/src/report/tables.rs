@@ -7,6 +7,7 @@ use super::Figures;
 use super::targets::{self, instructions_per_mib};
 use crate::bare_map::MapCosts;
 use crate::cost::DELTA_PAGE_BYTES;
+use crate::engine::EngineCosts;
 
 /// Where a table is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,41 @@ pub fn bare_map(style: Style, maps: &[MapCosts]) -> Table {
     let mut table = table(style, 0, &["entries", "look-up", "insertion", "removal"]);
     for map in maps {
         table.add_row([map.entries, map.get, map.insert, map.remove]);
+    }
+    table
+}
+
+/// Returns the ways to move records.
+pub fn moved(style: Style, costs: &EngineCosts) -> Table {
+    let mut table = table(style, 1, &["way", "messages", "instructions a record"]);
+    for moved in &costs.moves {
+        table.add_row([moved.way.clone(), moved.messages.to_string(), moved.each.to_string()]);
+    }
+    table
+}
+
+/// Returns the migrations of the smallest example.
+pub fn grown(style: Style, costs: &EngineCosts) -> Table {
+    let header = ["records", "post_upgrade M", "messages", "highest M", "a record", "heap pages"];
+    let mut table = table(style, 0, &header);
+    for grown in &costs.grown {
+        table.add_row([
+            grown.records.to_string(),
+            format!("{:.3}", grown.post_upgrade as f64 / 1e6),
+            grown.messages.to_string(),
+            format!("{:.3}", grown.highest as f64 / 1e6),
+            grown.each.to_string(),
+            grown.heap_pages.to_string(),
+        ]);
+    }
+    table
+}
+
+/// Returns the upgrades with units in quarantine.
+pub fn quarantined(style: Style, costs: &EngineCosts) -> Table {
+    let mut table = table(style, 0, &["units", "taken out of the old map", "quarantined in place"]);
+    for upgrade in &costs.quarantines {
+        table.add_row([upgrade.units, upgrade.taken_out, upgrade.in_place]);
     }
     table
 }

@@ -1,0 +1,426 @@
+//! The migration engine of `ic-stable-migrate` on its own: what it costs beside the work of a migration, and what
+//! does not grow with the number of records.
+//!
+//! The canisters are a fixture whose conversion changes nothing (`fixtures/migration-engine`) and the smallest example
+//! (`examples/one-map`). Their stable memory is made natively, as an old release would have left it.
+
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use ic_stable_migrate::api::{EndpointError, MigrationPhase, MigrationStatus};
+use ic_stable_migrate::{Build, Layout, Ledger, LedgerMemories, QuarantineRecord, Register};
+use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemory};
+use ic_stable_structures::{StableBTreeMap, VectorMemory};
+use serde::{Deserialize, Serialize};
+use session_migrate::costs::MessageCost;
+
+use crate::error::BenchError;
+use crate::world::{NO_ARGUMENTS, World};
+
+/// Records of the comparison with loops by hand.
+pub const RECORDS: u64 = 100_000;
+
+/// Records of the states that the smallest example migrates.
+const GROWN: [u64; 3] = [1_000, 100_000, 1_000_000];
+
+/// The largest of them that is measured without `--full`.
+const GROWN_BY_DEFAULT: u64 = 100_000;
+
+/// Units in quarantine, or quarantined in place, when the canister is upgraded.
+const IN_QUARANTINE: [u64; 3] = [0, 10_000, 100_000];
+
+/// Bytes of a record, as in [`crate::bare_map`].
+const RECORD_BYTES: usize = 100;
+
+/// Limits of the figures.
+pub mod limits {
+    /// Instructions a record that the engine may add to two operations on bare maps, and to the loop by hand that proves
+    /// as much.
+    pub const OVERHEAD: i64 = 15_000;
+    /// The engine relative to that loop.
+    pub const RATIO: f64 = 1.15;
+    /// Growth of `post_upgrade` from the smallest state to the largest.
+    pub const GROWTH: f64 = 0.1;
+    /// Instructions after which a message of the engine ends.
+    pub const MESSAGE: u64 = 1_500_000_000;
+    /// Instructions of `post_upgrade` that 10,000 units in quarantine may add.
+    pub const CHECK: u64 = 2_000_000;
+    /// Pages by which the heap may grow from the smallest state to the largest.
+    pub const HEAP_PAGES: u64 = 4;
+}
+
+/// Everything that is measured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineCosts {
+    /// Moving [`RECORDS`] records from one map to another.
+    pub moves: Vec<Moved>,
+    /// Migrations of the smallest example, by number of records.
+    pub grown: Vec<Grown>,
+    /// Upgrades with units in quarantine.
+    pub quarantines: Vec<Quarantined>,
+}
+
+/// One way to move records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// The way.
+    pub way: String,
+    /// Messages that it took.
+    pub messages: u64,
+    /// Instructions a record.
+    pub each: u64,
+}
+
+/// A migration of the smallest example.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grown {
+    /// Records.
+    pub records: u64,
+    /// Instructions of the upgrade.
+    pub post_upgrade: u64,
+    /// Messages after it.
+    pub messages: u64,
+    /// The highest instructions of one of them.
+    pub highest: u64,
+    /// Instructions a record, all messages together.
+    pub each: u64,
+    /// Size of the wasm memory in the end, pages of 64 KiB.
+    pub heap_pages: u64,
+}
+
+/// An upgrade with units in quarantine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantined {
+    /// Units in quarantine.
+    pub units: u64,
+    /// Instructions of the upgrade if they were taken out of the old map.
+    pub taken_out: u64,
+    /// Instructions of the upgrade if they are also in the old map.
+    pub in_place: u64,
+}
+
+/// The ways to move records by hand, and their methods. The last does what the engine does.
+const BY_HAND: [(&str, &str); 3] = [
+    (TWO_OPERATIONS, "insert_and_remove"),
+    ("by hand: insert, then clear", "insert_and_clear"),
+    (PROVEN, "insert_and_prove"),
+];
+const TWO_OPERATIONS: &str = "by hand: insert and remove";
+const PROVEN: &str = "by hand: insert, then clear, with digests before and after";
+const IN_BULK: &str = "engine: in bulk";
+const ONE_BY_ONE: &str = "engine: one by one";
+
+/// Measures everything; the largest state of the smallest example only if `full`. Calls `done` after each part.
+///
+/// # Errors
+/// If a canister cannot be built or installed, or a call fails.
+pub fn measure(full: bool, done: &dyn Fn(&str)) -> Result<EngineCosts, BenchError> {
+    let read = |path: std::path::PathBuf| std::fs::read(&path).map_err(BenchError::file("read", &path));
+    let empty = read(pocket_ic_fixtures::migration_engine()?)?;
+    let mut costs = EngineCosts::default();
+    let records = image(|store| store.fill_bytes(RECORDS))?;
+    for (way, method) in BY_HAND {
+        costs.moves.push(by_hand(way, method, &empty, &records)?);
+        done(way);
+    }
+    for (way, list) in [(IN_BULK, "bulk"), (ONE_BY_ONE, "one by one")] {
+        let world = opened(way, &empty, &records)?;
+        world.upgrade(&list_argument(list))?;
+        let used = until_converted(&world, RECORDS)?;
+        costs.moves.push(Moved { way: way.into(), messages: count(&used), each: sum(&used) / RECORDS });
+        done(way);
+    }
+    for units in IN_QUARANTINE {
+        let upgrade = |in_place| {
+            let image = image(|store| store.quarantine(units, in_place))?;
+            let world = opened("units in quarantine", &empty, &image)?;
+            world.upgrade(&list_argument("one by one"))?;
+            Ok::<_, BenchError>(sum(&world.messages()?))
+        };
+        costs.quarantines.push(Quarantined { units, taken_out: upgrade(false)?, in_place: upgrade(true)? });
+        done(&format!("{units} units in quarantine"));
+    }
+    let one_map = read(pocket_ic_fixtures::one_map()?)?;
+    for records in GROWN.into_iter().filter(|records| full || *records <= GROWN_BY_DEFAULT) {
+        costs.grown.push(grown(records, &one_map)?);
+        done(&format!("{records} records of one map"));
+    }
+    Ok(costs)
+}
+
+fn by_hand(way: &str, method: &'static str, module: &[u8], records: &[u8]) -> Result<Moved, BenchError> {
+    let world = opened(way, module, records)?;
+    world.upgrade(&candid::encode_args((None::<String>,)).unwrap_or_default())?;
+    world.messages()?;
+    loop {
+        let reply = world.controller_call(method, ())?;
+        if !candid::decode_one::<bool>(&reply).map_err(|error| world.bad_reply(method, &error))? {
+            break;
+        }
+    }
+    let used = world.messages()?;
+    Ok(Moved { way: way.into(), messages: count(&used), each: sum(&used) / RECORDS })
+}
+
+fn grown(records: u64, module: &[u8]) -> Result<Grown, BenchError> {
+    let image = image(|store| store.fill_cents(records))?;
+    let world = opened(format!("one map of {records}"), module, &image)?;
+    world.upgrade(NO_ARGUMENTS)?;
+    let used = until_converted(&world, records)?;
+    let (upgrade, rest): (Vec<_>, Vec<_>) = used.iter().cloned().partition(MessageCost::is_install);
+    Ok(Grown {
+        records,
+        post_upgrade: sum(&upgrade),
+        messages: count(&rest),
+        highest: rest.iter().map(|message| message.instructions).max().unwrap_or(0),
+        each: sum(&used) / records,
+        heap_pages: used.last().map_or(0, |message| message.wasm_memory_pages),
+    })
+}
+
+/// Returns a canister with this code and this stable memory; it must be upgraded before it is called.
+fn opened(bench: impl Into<String>, module: &[u8], image: &[u8]) -> Result<World, BenchError> {
+    let world = World::of(bench, "the engine", module.to_vec())?;
+    world.install(NO_ARGUMENTS)?;
+    world.set_stable_memory(image);
+    world.messages()?;
+    Ok(world)
+}
+
+fn list_argument(list: &str) -> Vec<u8> {
+    // Encoding a text is infallible.
+    candid::encode_args((Some(list),)).unwrap_or_default()
+}
+
+/// Runs the timers until everything is converted, and returns the messages since the last call.
+fn until_converted(world: &World, records: u64) -> Result<Vec<MessageCost>, BenchError> {
+    const STATUS: &str = "migration_status";
+    let mut used = Vec::new();
+    // A record takes less than a million instructions.
+    for _ in 0..100 + records / 100 {
+        used.extend(world.messages()?.into_iter().filter(|message| message.method != STATUS));
+        let reply = world.controller_call(STATUS, ())?;
+        let status = candid::decode_one::<Result<MigrationStatus, EndpointError>>(&reply);
+        let status = status.map_err(|error| world.bad_reply(STATUS, &error))?;
+        if let Ok(MigrationStatus { phase: MigrationPhase::Converted, converted, .. }) = status {
+            world.expect("records converted", records, converted)?;
+            return Ok(used);
+        }
+        world.tick();
+    }
+    world.expect("phase", "Converted", "another")?;
+    Ok(used)
+}
+
+fn sum(messages: &[MessageCost]) -> u64 {
+    messages.iter().map(|message| message.instructions).sum()
+}
+
+fn count(messages: &[MessageCost]) -> u64 {
+    messages.iter().filter(|message| message.instructions > 0).count() as u64
+}
+
+/// Stable memory that is being made, with the memory ids of the canisters.
+struct Image(MemoryManager<VectorMemory>);
+
+/// Makes a stable memory, gzipped.
+fn image(fill: impl FnOnce(&Image)) -> Result<Vec<u8>, BenchError> {
+    let raw = VectorMemory::default();
+    fill(&Image(MemoryManager::init(raw.clone())));
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    let written = packed.write_all(&raw.borrow()).and_then(|()| packed.finish());
+    written.map_err(BenchError::file("pack", "stable memory"))
+}
+
+impl Image {
+    fn memory(&self, id: u8) -> VirtualMemory<VectorMemory> {
+        self.0.get(MemoryId::new(id))
+    }
+
+    fn fill_bytes(&self, records: u64) {
+        let mut map = StableBTreeMap::init(self.memory(1));
+        for key in 1..=records {
+            map.insert(key, vec![7_u8; RECORD_BYTES]);
+        }
+    }
+
+    fn fill_cents(&self, records: u64) {
+        let mut map = StableBTreeMap::init(self.memory(1));
+        for key in 1..=records {
+            map.insert(key, key);
+        }
+    }
+
+    /// Quarantines units of migration 1, whose layout was entered. Units in place are in the old map, too.
+    fn quarantine(&self, units: u64, in_place: bool) {
+        if in_place {
+            self.fill_bytes(units);
+        }
+        Register::over(self.memory(0)).set(&Layout(2));
+        let memories = LedgerMemories {
+            states: self.memory(3),
+            journal: self.memory(4),
+            quarantine: self.memory(5),
+            first: None,
+        };
+        let mut ledger = Ledger::<u64, _>::open(memories, Build::default());
+        for key in 1..=units {
+            let kept = QuarantineRecord::new("it does not decode".into(), vec![7; RECORD_BYTES]);
+            ledger.quarantine.insert(1, key, &kept);
+        }
+    }
+}
+
+impl EngineCosts {
+    fn each(&self, way: &str) -> Option<u64> {
+        self.moves.iter().find(|moved| moved.way == way).map(|moved| moved.each)
+    }
+
+    /// Returns the instructions a record of the engine in bulk beside two operations on bare maps; less than none if it
+    /// uses fewer.
+    pub fn beside_two_operations(&self) -> Option<i64> {
+        let (engine, by_hand) = (self.each(IN_BULK)?, self.each(TWO_OPERATIONS)?);
+        Some(engine as i64 - by_hand as i64)
+    }
+
+    /// Returns the instructions a record of the engine in bulk beside the loop by hand that proves as much, and their
+    /// ratio.
+    pub fn beside_proof(&self) -> Option<(i64, f64)> {
+        let (engine, by_hand) = (self.each(IN_BULK)?, self.each(PROVEN)?);
+        Some((engine as i64 - by_hand as i64, engine as f64 / by_hand as f64))
+    }
+
+    /// Returns the figures that exceed their limits, in words.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let beside_proof = self.beside_proof();
+        let added = self.beside_two_operations().into_iter().chain(beside_proof.map(|(each, _)| each));
+        for added in added.filter(|added| *added > limits::OVERHEAD) {
+            faults.push(format!("the engine adds {added} instructions a record, limit {}", limits::OVERHEAD));
+        }
+        if let Some((_, ratio)) = beside_proof
+            && ratio > limits::RATIO
+        {
+            faults.push(format!("the engine costs {ratio:.2} times the loop, limit {}", limits::RATIO));
+        }
+        if let (Some(few), Some(many)) = (self.grown.first(), self.grown.last()) {
+            let growth = many.post_upgrade as f64 / few.post_upgrade as f64 - 1.0;
+            if growth.abs() > limits::GROWTH {
+                faults.push(format!("post_upgrade grows by {:.1} % with the records", growth * 100.0));
+            }
+            if many.heap_pages > few.heap_pages + limits::HEAP_PAGES {
+                let (many, few) = (many.heap_pages, few.heap_pages);
+                faults.push(format!("the heap grows from {few} to {many} pages with the records"));
+            }
+        }
+        for Grown { records, highest, .. } in &self.grown {
+            if *highest > limits::MESSAGE {
+                faults.push(format!("a message of {records} records uses {highest} instructions"));
+            }
+        }
+        if let [none, some, ..] = self.quarantines.as_slice() {
+            let check = some.taken_out.saturating_sub(none.taken_out);
+            if check > limits::CHECK {
+                faults.push(format!(
+                    "{} units in quarantine add {check} instructions to post_upgrade, limit {}",
+                    some.units,
+                    limits::CHECK
+                ));
+            }
+        }
+        faults
+    }
+
+    /// Returns every figure with its name.
+    pub fn figures(&self) -> Vec<(String, u64)> {
+        let moves = self.moves.iter().map(|moved| (moved.way.clone(), moved.each));
+        let grown = self.grown.iter().flat_map(|grown| {
+            let name = |figure: &str| format!("one map of {}: {figure}", grown.records);
+            [
+                (name("post_upgrade"), grown.post_upgrade),
+                (name("highest message"), grown.highest),
+                (name("each"), grown.each),
+            ]
+        });
+        let quarantines = self.quarantines.iter().flat_map(|upgrade| {
+            let name = |where_: &str| format!("{} units in quarantine, {where_}", upgrade.units);
+            [(name("taken out"), upgrade.taken_out), (name("in place"), upgrade.in_place)]
+        });
+        moves.chain(grown).chain(quarantines).collect()
+    }
+
+    /// Returns these costs, with those of the states that were not measured taken from `recorded`.
+    #[must_use]
+    pub fn completed(mut self, recorded: Option<Self>) -> Self {
+        let measured: Vec<u64> = self.grown.iter().map(|grown| grown.records).collect();
+        let others = recorded.into_iter().flat_map(|recorded| recorded.grown);
+        self.grown.extend(others.filter(|grown| !measured.contains(&grown.records)));
+        self
+    }
+
+    /// Returns what differs by more than 2 % from the checked-in costs, or is missing there.
+    pub fn compare(&self, recorded: &Self) -> Vec<String> {
+        let before = recorded.figures();
+        let differs = |(name, after): (String, u64)| match before.iter().find(|(known, _)| *known == name) {
+            None => Some(format!("{name} is not checked in")),
+            Some((_, before)) if after.abs_diff(*before) * 50 > *before => {
+                Some(format!("{name}: {before} -> {after}"))
+            }
+            Some(_) => None,
+        };
+        self.figures().into_iter().filter_map(differs).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn costs(by_hand: u64, engine: u64) -> EngineCosts {
+        let moved = |way: &str, each| Moved { way: way.into(), messages: 1, each };
+        let grown = |records, post_upgrade| Grown {
+            records,
+            post_upgrade,
+            messages: 1,
+            highest: limits::MESSAGE,
+            each: 1,
+            heap_pages: 20,
+        };
+        EngineCosts {
+            moves: vec![moved(TWO_OPERATIONS, by_hand), moved(PROVEN, by_hand), moved(IN_BULK, engine)],
+            grown: vec![grown(1_000, 100), grown(1_000_000, 110)],
+            quarantines: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn figures_at_their_limits_pass_and_above_them_fail() {
+        assert_eq!(costs(100_000, 115_000).faults(), Vec::<String>::new());
+        assert_eq!(costs(200_000, 215_001).faults().len(), 2, "more than 15,000 beside both");
+        assert_eq!(costs(10_000, 11_600).faults().len(), 1, "more than 1.15");
+        let mut grown = costs(1, 1);
+        grown.grown[1].post_upgrade = 111;
+        grown.grown[1].highest += 1;
+        grown.grown[1].heap_pages += limits::HEAP_PAGES + 1;
+        assert_eq!(grown.faults().len(), 3);
+    }
+
+    #[test]
+    fn a_figure_that_differs_by_more_than_two_percent_is_named() {
+        let before = costs(100_000, 100_000);
+        assert_eq!(costs(102_000, 98_000).compare(&before), Vec::<String>::new());
+        assert_eq!(costs(102_001, 100_000).compare(&before).len(), 1);
+        let none = EngineCosts::default();
+        assert_eq!(before.compare(&none).len(), before.figures().len());
+    }
+
+    #[test]
+    fn states_that_were_not_measured_keep_their_figures() {
+        let recorded = costs(1, 1);
+        let mut measured = costs(2, 2);
+        measured.grown.truncate(1);
+        let grown = measured.completed(Some(recorded.clone())).grown;
+        assert_eq!(grown, recorded.grown);
+    }
+}
