@@ -4,7 +4,7 @@
 use crate::support::World;
 use crate::support::legacy_state::{client, image, memory_of};
 use ic_stable_structures::memory_manager::MemoryId;
-use ic_stable_structures::{Memory as _, StableBTreeMap, Storable};
+use ic_stable_structures::{Memory as _, StableBTreeMap, StableCell, Storable};
 use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::Build;
 use upload_canister::stable::layout::Layout;
@@ -29,10 +29,17 @@ fn public_release() -> PublicRelease {
     release
 }
 
+/// A record in the next format of the engine.
+const NEWER: &[u8] = &[2, 0x80];
+
 /// Stores a value of another format under a key before or after every other of its map.
 fn plant<K: Storable + Ord + Clone>(raw: &RawMemory, id: MemoryId, key: K) {
+    plant_bytes(raw, id, key, b"DIDL\x00\x01\x71\x01x");
+}
+
+fn plant_bytes<K: Storable + Ord + Clone>(raw: &RawMemory, id: MemoryId, key: K, value: &[u8]) {
     let memory = Memories::init(raw.clone()).get(id);
-    StableBTreeMap::<K, Vec<u8>, _>::init(memory).insert(key, b"DIDL\x00\x01\x71\x01x".to_vec());
+    StableBTreeMap::<K, Vec<u8>, _>::init(memory).insert(key, value.to_vec());
 }
 
 /// What was done to the memory, and what the refusal must say of it.
@@ -131,6 +138,24 @@ const CASES: &[(&str, Damage, &[&str])] = &[
         "a receipt of another format",
         |raw| plant(raw, memory_ids::RECEIPTS, 1_u64),
         &["memory id 17 (RECEIPTS)", "the first record, under 1"],
+    ),
+    (
+        "the state of migration 1 by a newer engine",
+        |raw| {
+            let memory = Memories::init(raw.clone()).get(memory_ids::MIGRATION_STATE);
+            StableCell::init(memory, Vec::new()).set(NEWER.to_vec());
+        },
+        &["memory id 25 (MIGRATION_STATE)", "has format 2", "up to 1: install the newer build"],
+    ),
+    (
+        "a journal that a newer engine continued",
+        |raw| plant_bytes(raw, memory_ids::MIGRATION_JOURNAL, u64::MAX, NEWER),
+        &["memory id 26 (MIGRATION_JOURNAL)", "has format 2", "up to 1: install the newer build"],
+    ),
+    (
+        "the state of a migration by a newer engine",
+        |raw| plant_bytes(raw, memory_ids::MIGRATION_STATES, 3_u16, NEWER),
+        &["memory id 34 (MIGRATION_STATES)", "under 3, has format 2", "up to 1: install the newer build"],
     ),
 ];
 

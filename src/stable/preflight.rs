@@ -67,6 +67,24 @@ pub enum PreflightError {
         /// Why it does not decode.
         reason: String,
     },
+    /// A record was written by a newer build, to judge by the format in its first byte.
+    #[error(
+        "memory id {id} ({name}): the {which} record, under {key}, has format {found}, this build knows formats up to {known}: install the newer build that wrote it; if there is none, the record is damaged: load a snapshot from before the damage; `session-migrate inspect` names every such record; nothing was changed"
+    )]
+    NewerRecord {
+        /// Memory id.
+        id: u8,
+        /// Its name in the table.
+        name: &'static str,
+        /// Whether it is the first or the last.
+        which: &'static str,
+        /// Its key.
+        key: String,
+        /// Format of the record.
+        found: u8,
+        /// Newest format that this build knows.
+        known: u8,
+    },
     /// There is a memory manager, but not the layout header that every build of this canister writes.
     #[error(
         "memory id 10 (LAYOUT) is empty, so no build of this canister has written this memory; it uses {in_use}; install the canister that wrote it, or load a snapshot of this one; nothing was changed"
@@ -225,12 +243,45 @@ pub enum Values {
 }
 
 /// Returns `Ok(())` if bytes are a record, otherwise what is wrong with them.
-pub type Decodes = fn(&[u8]) -> Result<(), String>;
+pub type Decodes = fn(&[u8]) -> Result<(), Undecodable>;
+
+/// Why bytes are no record that this build reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undecodable {
+    /// They begin with the format of a newer build.
+    Newer {
+        /// Format of the record.
+        found: u8,
+        /// Newest format that this build knows.
+        known: u8,
+    },
+    /// They do not decode, for this reason.
+    Damaged(String),
+}
+
+impl From<String> for Undecodable {
+    fn from(reason: String) -> Self {
+        Self::Damaged(reason)
+    }
+}
+
+impl Undecodable {
+    /// Returns the error for a record of the memory `id`.
+    fn at(self, id: u8, which: &'static str, key: String) -> PreflightError {
+        let name = name_of(id);
+        match self {
+            Self::Newer { found, known } => {
+                PreflightError::NewerRecord { id, name, which, key, found, known }
+            }
+            Self::Damaged(reason) => PreflightError::ForeignRecord { id, name, which, key, reason },
+        }
+    }
+}
 
 /// Returns `Ok(())` if the first and the last record of a map are what `contents` says.
 ///
 /// # Errors
-/// [`PreflightError::ForeignRecord`], [`PreflightError::DamagedStructure`].
+/// [`PreflightError::ForeignRecord`], [`PreflightError::NewerRecord`], [`PreflightError::DamagedStructure`].
 pub fn check_map<M: Memory>(
     memories: &MemoryManager<M>,
     id: u8,
@@ -246,7 +297,7 @@ pub fn check_map<M: Memory>(
         let found = match value {
             Values::Bytes(most) => map.key(end, key_len).map_err(damaged)?.map(|(key, len)| {
                 let wrong = || format!("{len} bytes beside it, expected 1 to {most}");
-                (key, if (1..=most).contains(&len) { Ok(()) } else { Err(wrong()) })
+                (key, if (1..=most).contains(&len) { Ok(()) } else { Err(wrong().into()) })
             }),
             Values::Records(decodes) => map.entry(end, key_len).map_err(damaged)?.map(|entry| {
                 let value = entry.value.as_deref();
@@ -255,17 +306,15 @@ pub fn check_map<M: Memory>(
             }),
         };
         let Some((key, decoded)) = found else { return Ok(()) };
-        let foreign = |key, reason| {
-            Err(PreflightError::ForeignRecord { id, name: name_of(id), which: end.name(), key, reason })
-        };
+        let foreign = |key, why: Undecodable| Err(why.at(id, end.name(), key));
         match decoded {
             _ if !is_key(&key) => {
                 is_foreign_key = true;
                 let start = key.get(..16).unwrap_or(&key);
-                foreign(format!("{start:02x?}"), format!("a key of {} bytes that is none", key.len()))
+                foreign(format!("{start:02x?}"), format!("a key of {} bytes that is none", key.len()).into())
             }
             Ok(()) => Ok(()),
-            Err(reason) => foreign(show_key(&key), reason),
+            Err(why) => foreign(show_key(&key), why),
         }
     };
     let ends = [check(End::First), check(End::Last)];
@@ -275,7 +324,9 @@ pub fn check_map<M: Memory>(
         Damaged::TreatedUnlessCandid => !is_candid,
         Damaged::Quarantined => !is_foreign_key,
     };
-    let is_one = |end: &Result<(), PreflightError>| matches!(end, Err(PreflightError::ForeignRecord { .. }));
+    let is_one = |end: &Result<(), PreflightError>| {
+        matches!(end, Err(PreflightError::ForeignRecord { .. } | PreflightError::NewerRecord { .. }))
+    };
     if is_treated
         && ends.iter().all(|end| end.is_ok() || is_one(end))
         && (treatment == Damaged::Quarantined || map.len == 1 || ends.iter().any(Result::is_ok))
@@ -288,20 +339,14 @@ pub fn check_map<M: Memory>(
 /// Returns the record of a cell; `None` if none was ever stored.
 ///
 /// # Errors
-/// [`PreflightError::ForeignRecord`], [`PreflightError::DamagedStructure`].
+/// [`PreflightError::ForeignRecord`], [`PreflightError::NewerRecord`], [`PreflightError::DamagedStructure`].
 pub fn decode_cell<M: Memory, V>(
     memories: &MemoryManager<M>,
     id: u8,
-    decode: impl FnOnce(&[u8]) -> Result<V, String>,
+    decode: impl FnOnce(&[u8]) -> Result<V, Undecodable>,
 ) -> Result<Option<V>, PreflightError> {
     let Some(value) = cell_value(memories, id)? else { return Ok(None) };
-    decode(&value).map(Some).map_err(|reason| PreflightError::ForeignRecord {
-        id,
-        name: name_of(id),
-        which: "only",
-        key: "(register)".into(),
-        reason,
-    })
+    decode(&value).map(Some).map_err(|why| why.at(id, "only", "(register)".into()))
 }
 
 /// Returns the record of a cell, undecoded; `None` if none was ever stored.

@@ -4,6 +4,7 @@
 //! before any table is opened.
 
 use candid::Principal;
+use ic_stable_migrate::newer_format;
 use ic_stable_structures::storable::Blob;
 
 use crate::blob::extents::AllocatorState;
@@ -15,7 +16,7 @@ use crate::migrate::{JournalRecord, MigrationState, QuarantineRecord};
 use crate::stable::keys::{NumberAndText, TwoTexts};
 use crate::stable::layout::Layout;
 use crate::stable::memory_ids::numbers as ids;
-use crate::stable::preflight::{self, Damaged, Decodes, MapContents, PreflightError, Values};
+use crate::stable::preflight::{self, Damaged, Decodes, MapContents, PreflightError, Undecodable, Values};
 use crate::stable::{Key, Memories, Record, fixed_len};
 use crate::upload::mapped_sessions::MappedSessions;
 use crate::upload::path::check_legacy_record;
@@ -30,7 +31,7 @@ enum Contents {
 /// everything else keeps working: one such record does not stop an upgrade.
 const CONTENTS: &[(u8, Contents)] = &[
     (ids::CAPSULES, treated::<String, CapsuleRecord>()),
-    (ids::LEGACY_SESSIONS, quarantined(keys::<u64>(Values::Records(check_legacy_record)))),
+    (ids::LEGACY_SESSIONS, quarantined(keys::<u64>(Values::Records(decodes_legacy)))),
     (ids::SESSION_COUNTER, cell::<u64>()),
     (ids::CHUNKS, Contents::Map(keys::<([u8; 32], u32)>(Values::Bytes(CHUNK_SIZE)))),
     (ids::BLOB_META, legacy(records::<u64, MappedBlob>())),
@@ -118,8 +119,19 @@ fn show_key<K: Key>(bytes: &[u8]) -> String {
     K::parse(bytes).map_or_else(String::new, |key| key.shown())
 }
 
-fn decodes<V: Record>(bytes: &[u8]) -> Result<(), String> {
-    V::decode(bytes).map(drop)
+fn decode<V: Record>(bytes: &[u8]) -> Result<V, Undecodable> {
+    V::decode(bytes).map_err(|reason| match newer_format::<V>(bytes) {
+        Some((found, known)) => Undecodable::Newer { found, known },
+        None => Undecodable::Damaged(reason),
+    })
+}
+
+fn decodes<V: Record>(bytes: &[u8]) -> Result<(), Undecodable> {
+    decode::<V>(bytes).map(drop)
+}
+
+fn decodes_legacy(bytes: &[u8]) -> Result<(), Undecodable> {
+    Ok(check_legacy_record(bytes)?)
 }
 
 /// Returns `Ok(())` if the first and the last record of every table are what this canister stores there. Without a
@@ -142,7 +154,7 @@ pub fn check(memories: &Memories, layout: Option<Layout>) -> Result<(), Prefligh
 /// # Errors
 /// A header that is not one.
 pub fn layout(memories: &Memories) -> Result<Option<Layout>, PreflightError> {
-    preflight::decode_cell(memories, ids::LAYOUT, Layout::decode)
+    preflight::decode_cell(memories, ids::LAYOUT, decode)
 }
 
 /// Returns the state of the first migration.
@@ -150,7 +162,7 @@ pub fn layout(memories: &Memories) -> Result<Option<Layout>, PreflightError> {
 /// # Errors
 /// A record that is not one.
 pub fn migration_state(memories: &Memories) -> Result<MigrationState, PreflightError> {
-    let state = preflight::decode_cell(memories, ids::MIGRATION_STATE, MigrationState::decode)?;
+    let state = preflight::decode_cell(memories, ids::MIGRATION_STATE, decode::<MigrationState>)?;
     Ok(state.unwrap_or_default())
 }
 

@@ -1,5 +1,6 @@
 //! What a canister needs in addition to the engine: a slice in `post_upgrade`, timers that recover on their
-//! own, and endpoints.
+//! own, and endpoints. For the bank of the crate's documentation, the rest of the canister is this; it is compiled and
+//! tested on wasm in `examples/one-map` of the repository:
 //!
 //! ```ignore
 //! thread_local!(static BANK: RefCell<Option<Bank>> = const { RefCell::new(None) });
@@ -19,13 +20,14 @@
 //! ic_stable_migrate::migration_endpoints!(MIGRATIONS, u64);
 //! ```
 
+pub mod timers;
+
 use std::cell::Cell;
-use std::time::Duration;
 
 use candid::Principal;
 use ic_cdk::api::{is_controller, msg_caller, performance_counter, time, trap};
-use ic_cdk_timers::TimerId;
 
+use self::timers::{Chain, Job};
 use crate::api::{DryRun, EndpointError, JournalEntry, MigrationStatus, QuarantinedRecord};
 use crate::{Control, Engine, Host, Message, Meter, Migration, Progress, Time, Watched};
 
@@ -36,15 +38,11 @@ pub type Answer<T> = Result<T, EndpointError>;
 /// 300 billion of an upgrade.
 const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 
-/// Instructions after which a message of the migration ends; even with one more unit it hardly delays
-/// clients.
+/// Instructions of a message of the migration: it hardly delays clients.
 const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 
-/// Interval of the watchdog.
-const EVERY: Duration = Duration::from_secs(60);
-
-/// Time after which the watchdog is overdue, nanoseconds: on a busy subnet it may be late by a run or two.
-const OVERDUE_NANOS: u64 = 5 * 60 * 1_000_000_000;
+/// Instructions of a message that are kept for its end, when the state and the journal are written.
+const CLOSING_INSTRUCTIONS: u64 = 500_000;
 
 /// Instructions of the message, as the IC counts them.
 #[derive(Clone, Copy, Debug)]
@@ -59,11 +57,9 @@ impl Meter for MessageMeter {
 thread_local! {
     /// Messages that the engine had used at the last run of the watchdog.
     static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
-    static WATCHDOG: Cell<Option<TimerId>> = const { Cell::new(None) };
-    /// When the watchdog last ran or was set, nanoseconds.
-    static WATCHED_AT: Cell<u64> = const { Cell::new(0) };
-    /// The next message of the engine.
-    static NEXT: Cell<Option<TimerId>> = const { Cell::new(None) };
+    static WATCHDOG: Job = const { Job::new() };
+    /// Calls by controllers also run the engine, and must not start a second chain.
+    static MESSAGES: Chain = const { Chain::new() };
 }
 
 /// Calls a function with the canister's storage, once that is open.
@@ -92,7 +88,7 @@ impl<H: Host + 'static> Driver<H> {
         Self { engine: Engine::new(migrations), with, budget: MESSAGE_INSTRUCTIONS }
     }
 
-    /// Replaces the instructions after which a message of the migration ends.
+    /// Replaces the instructions of a message of the migration. Only a unit that takes more by itself exceeds them.
     #[must_use]
     pub const fn with_budget(self, budget: u64) -> Self {
         Self { budget, ..self }
@@ -119,11 +115,11 @@ impl<H: Host + 'static> Driver<H> {
     /// Restarts the timers if they are overdue: after a trap of the IC's timer message, on a frozen canister,
     /// on a clone. Should be called in updates.
     pub fn look_after(&self) {
-        if time().saturating_sub(WATCHED_AT.get()) > OVERDUE_NANOS {
+        let now = time();
+        if WATCHDOG.with(|watchdog| watchdog.is_overdue(now)) {
             self.set_watchdog();
             self.go_on_at_once();
-            // The library believes that an earlier deadline is set.
-            ic_cdk::api::global_timer_set(time());
+            timers::wake(now);
         }
     }
 
@@ -195,7 +191,7 @@ impl<H: Host + 'static> Driver<H> {
     }
 
     fn watch(&self) {
-        WATCHED_AT.set(time());
+        WATCHDOG.with(|watchdog| watchdog.begin(time()));
         let mut seen = SEEN.get();
         let watched = self.answer(|host| self.engine.watch(host, now(), &mut seen));
         SEEN.set(seen);
@@ -208,24 +204,17 @@ impl<H: Host + 'static> Driver<H> {
 
     fn set_watchdog(&self) {
         let this = *self;
-        let interval = ic_cdk_timers::set_timer_interval(EVERY, move || async move { this.watch() });
-        if let Some(earlier) = WATCHDOG.replace(Some(interval)) {
-            ic_cdk_timers::clear_timer(earlier);
-        }
-        WATCHED_AT.set(time());
+        WATCHDOG.with(|watchdog| watchdog.set(move || this.watch(), time()));
     }
 
     /// Schedules a message of the engine, replacing one that is already scheduled.
     fn go_on_at_once(&self) {
         let this = *self;
-        let next = ic_cdk_timers::set_timer(Duration::ZERO, async move { this.go_on() });
-        if let Some(earlier) = NEXT.replace(Some(next)) {
-            ic_cdk_timers::clear_timer(earlier);
-        }
+        MESSAGES.with(|messages| messages.run_next(move || this.go_on()));
     }
 
     fn message(&self, budget: u64) -> Message<'static> {
-        Message { now: now(), meter: &MessageMeter, budget }
+        Message { now: now(), meter: &MessageMeter, budget: budget.saturating_sub(CLOSING_INSTRUCTIONS) }
     }
 
     fn answer<T>(&self, f: impl FnOnce(&mut H) -> Result<T, H::Error>) -> Answer<T> {

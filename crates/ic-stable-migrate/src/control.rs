@@ -1,5 +1,6 @@
 //! What a controller may do to a migration, and in which phase.
 
+use crate::run::leftover;
 use crate::unit::{begin, count, enter, left_to_roll_back, restore};
 use crate::{Error, Host, Migration, MigrationState, Phase, Recheck, Rollback, Time};
 
@@ -198,8 +199,10 @@ impl<'a, H: Host> Control<'a, H> {
             return Err(self.refused("finalize", self.why_not_converted()));
         }
         self.not_while_held("finalize")?;
-        if !self.leftovers()?.is_empty() {
-            return Err(self.refused("finalize", "there are source units that are not converted"));
+        if let Some(key) = leftover(self.migration, self.host)? {
+            return Err(
+                self.refused("finalize", &format!("unit {key:?} is neither converted nor quarantined"))
+            );
         }
         if let Some(imbalance) = self.state.imbalance() {
             return Err(self.refused("finalize", &imbalance));
@@ -223,14 +226,6 @@ impl<'a, H: Host> Control<'a, H> {
             return Err(self.refused(what, &why));
         }
         Ok(())
-    }
-
-    /// Returns source units that are not quarantined, if there are any.
-    fn leftovers(&self) -> Result<Vec<H::Key>, H::Error> {
-        let number = self.migration.plan().number;
-        let mut keys = self.migration.sources(self.host, None, RETRIED_AT_ONCE)?;
-        keys.retain(|key| !self.host.ledger().quarantine.contains(number, key));
-        Ok(keys)
     }
 
     /// Checks what was written since the last verification; without one, every converted unit.

@@ -16,6 +16,21 @@ pub fn digest_of(bytes: &[u8]) -> Digest {
 /// Records leave one store and enter another in any order, so the digest must not depend on it; a sum, unlike
 /// XOR, also distinguishes one copy of a member from three. It proves that nothing was lost or changed by
 /// accident; it does not protect against someone who can choose records.
+///
+/// ```
+/// use ic_stable_migrate::{MultisetDigest, digest_of};
+///
+/// let (mut before, mut after) = (MultisetDigest::default(), MultisetDigest::default());
+/// for record in ["one", "two", "three"] {
+///     before.add(digest_of(record.as_bytes()));
+/// }
+/// for record in ["three", "one"] {
+///     after.add(digest_of(record.as_bytes()));
+/// }
+/// assert_ne!(before, after);
+/// after.add(digest_of(b"two"));
+/// assert_eq!(before, after);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(transparent)]

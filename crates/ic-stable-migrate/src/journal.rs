@@ -87,6 +87,7 @@ pub(crate) const VERSION: u8 = 1;
 
 impl<K: Key> Record for JournalRecord<K> {
     const NAME: &'static str = "journal entry";
+    const FORMAT: Option<u8> = Some(VERSION);
 
     fn encode(&self) -> Vec<u8> {
         codec::encode(VERSION, self)

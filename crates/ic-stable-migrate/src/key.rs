@@ -16,6 +16,44 @@ use minicbor::encode::{Encoder, Error as EncodeError, Write};
 /// The engine stores keys in its records (as CBOR numbers if they are numbers, otherwise as the bytes of
 /// [`Storable`]) and as keys of the quarantine. It reads them with [`Key::from_stored`], which fails on damaged
 /// bytes where [`Storable::from_bytes`] may trap.
+///
+/// A key of a canister's own:
+///
+/// ```
+/// use std::borrow::Cow;
+///
+/// use ic_stable_migrate::Key;
+/// use ic_stable_structures::Storable;
+/// use ic_stable_structures::storable::Bound;
+///
+/// #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// struct AccountId([u8; 32]);
+///
+/// impl Storable for AccountId {
+///     const BOUND: Bound = Bound::Bounded { max_size: 32, is_fixed_size: true };
+///
+///     fn to_bytes(&self) -> Cow<'_, [u8]> {
+///         Cow::Borrowed(&self.0)
+///     }
+///
+///     fn into_bytes(self) -> Vec<u8> {
+///         self.0.to_vec()
+///     }
+///
+///     fn from_bytes(bytes: Cow<'_, [u8]>) -> Self {
+///         Self(bytes.as_ref().try_into().unwrap())
+///     }
+/// }
+///
+/// impl Key for AccountId {
+///     fn from_stored(bytes: &[u8]) -> Result<Self, String> {
+///         bytes.try_into().map(Self).map_err(|_| format!("{} bytes, expected 32", bytes.len()))
+///     }
+/// }
+///
+/// assert_eq!(AccountId::from_stored(&[7; 32]), Ok(AccountId([7; 32])));
+/// assert!(AccountId::from_stored(&[7; 31]).is_err());
+/// ```
 pub trait Key: Storable + Ord + Clone + fmt::Debug + 'static {
     /// Decodes a key from the bytes of [`Storable::to_bytes`].
     ///

@@ -15,7 +15,7 @@ use crate::api::{JournalEntry, MigrationStatus, QuarantinedRecord};
 use crate::key::Stored;
 use crate::{
     Error, JournalRecord, Key, Layout, MigrationState, Phase, Quarantine, Record, Register, StableError,
-    Table, Time, journal, state,
+    Table, Time, newer_format,
 };
 
 /// Number of the migration whose state and quarantine may have their own memories.
@@ -27,8 +27,9 @@ const PAGE: usize = 50;
 /// Bytes of records in one reply: including everything around them, below the IC's 2 MB.
 const PAGE_BYTES: usize = 1_500_000;
 
-/// Keys of each quarantine that [`Ledger::check`] decodes.
-const KEYS_CHECKED: usize = 10_000;
+/// Keys of each quarantine that [`Ledger::check`] decodes, for 2,700 instructions each: `post_upgrade` must not take longer
+/// the more there are, and keys of another type are among the first.
+const KEYS_CHECKED: usize = 350;
 
 /// What the journal says about the build that wrote an entry.
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,18 +94,18 @@ impl<K: Key, M: Memory> Ledger<K, M> {
     /// [`Error::NewerFormat`], [`Error::Stable`] or [`Error::DamagedKey`].
     pub fn check(&self) -> Result<(), Error> {
         if let Some(first) = &self.first {
-            check_format::<MigrationState<K>>(FIRST_MIGRATION, state::VERSION, first.raw())?;
+            check_format::<MigrationState<K>>(FIRST_MIGRATION, first.raw())?;
         }
         for number in self.later.keys(..) {
             let raw = self.later.get_raw(&number).unwrap_or_default();
-            check_format::<MigrationState<K>>(number, state::VERSION, &raw)?;
+            check_format::<MigrationState<K>>(number, &raw)?;
         }
         for number in self.begun() {
             self.state_of(number)?;
         }
         if let Some(last) = self.journal.last_key() {
             let raw = self.journal.get_raw(&last).unwrap_or_default();
-            check_format::<JournalRecord<K>>(last, journal::VERSION, &raw)?;
+            check_format::<JournalRecord<K>>(last, &raw)?;
             self.journal.get(&last)?;
         }
         // A quarantined record that does not decode is listed with its bytes; it must not stop the upgrade that mends it.
@@ -255,11 +256,7 @@ impl<K: Key, M: Memory> Ledger<K, M> {
 }
 
 /// Returns `Ok(())` if a record's first byte is a format that this crate knows, or there is no record.
-fn check_format<V: Record>(key: impl ToString, known: u8, raw: &[u8]) -> Result<(), Error> {
-    match raw.first() {
-        Some(found) if *found > known => {
-            Err(Error::NewerFormat { name: V::NAME, key: key.to_string(), found: *found, known })
-        }
-        _ => Ok(()),
-    }
+fn check_format<V: Record>(key: impl ToString, raw: &[u8]) -> Result<(), Error> {
+    let newer = |(found, known)| Error::NewerFormat { name: V::NAME, key: key.to_string(), found, known };
+    newer_format::<V>(raw).map(newer).map_or(Ok(()), Err)
 }

@@ -55,12 +55,12 @@ pub use layout::Layout;
 pub use ledger::{Build, FirstMemories, Ledger, LedgerMemories};
 pub use meter::{Meter, Unmetered};
 pub use migration::{Advance, Bulk, Classified, Fate, Migration, Reversal, Reverted, Settled, Work};
-pub use pace::{Pace, Retry};
+pub use pace::Pace;
 pub use plan::{ClassPlan, Plan, Treatment};
 pub use quarantine::{Quarantine, QuarantineRecord};
 pub use register::Register;
 pub use state::{MigrationState, Phase, Recheck, Rollback, UnitProgress};
-pub use table::{Record, Table};
+pub use table::{Record, Table, newer_format};
 pub use time::Time;
 pub use watch::Watched;
 
@@ -71,6 +71,18 @@ use std::ops::Bound;
 pub const SCHEMA: &str = include_str!("../schema.json");
 
 /// Returns the range of the keys above `last`, or of all: for [`Migration::sources`] and [`Migration::targets`].
+///
+/// ```
+/// use ic_stable_migrate::after;
+/// use ic_stable_structures::{StableBTreeMap, VectorMemory};
+///
+/// let mut map = StableBTreeMap::init(VectorMemory::default());
+/// for key in [1_u64, 2, 5] {
+///     map.insert(key, key);
+/// }
+/// assert_eq!(map.keys_range(after(None::<u64>)).take(2).collect::<Vec<_>>(), [1, 2]);
+/// assert_eq!(map.keys_range(after(Some(2))).take(2).collect::<Vec<_>>(), [5]);
+/// ```
 #[must_use]
 pub fn after<K>(last: Option<K>) -> (Bound<K>, Bound<K>) {
     (last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)

@@ -14,7 +14,8 @@ const FIRST_BATCH: u32 = 16;
 /// Maximum number of units in a batch: their keys are listed at once.
 const LARGEST_BATCH: u32 = 1_024;
 
-/// How the work is divided into batches and messages.
+/// How the work is divided into batches and messages: a part of [`MigrationState`](crate::MigrationState), which only the
+/// engine changes.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Pace {
@@ -40,7 +41,7 @@ pub struct Pace {
 
 /// What to try after a message that trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
+pub(crate) enum Retry {
     /// The same with fewer units.
     Smaller,
     /// Nothing: there is nothing smaller.
@@ -49,19 +50,19 @@ pub enum Retry {
 
 impl Pace {
     /// Returns the pace of a new run, which keeps counting messages.
-    pub fn of_new_run(&self) -> Self {
+    pub(crate) fn of_new_run(&self) -> Self {
         Self { messages: self.messages, ..Self::default() }
     }
 
     /// Returns how many units to take.
-    pub fn units(&self) -> usize {
+    pub(crate) fn units(&self) -> usize {
         let batch = if self.batch == 0 { FIRST_BATCH } else { self.batch };
         let units = if self.limit == 0 { batch } else { batch.min(self.limit) };
         usize::try_from(units).unwrap_or(usize::MAX)
     }
 
     /// Fits the next batch to the budget left in the message, when a unit takes `each` instructions.
-    pub fn fit(&mut self, each: u64, left: u64) {
+    pub(crate) fn fit(&mut self, each: u64, left: u64) {
         let costs = |batch: u32| each.saturating_mul(u64::from(batch));
         let mut batch = if self.batch == 0 { FIRST_BATCH } else { self.batch };
         while batch > 1 && costs(batch) > left {
@@ -75,7 +76,7 @@ impl Pace {
     }
 
     /// Records that the message has committed; `announce` writes the marker of another attempt.
-    pub fn committed(&mut self, announce: bool) {
+    pub(crate) fn committed(&mut self, announce: bool) {
         self.attempts = u32::from(announce);
         self.skip_next = false;
         self.limit = self.limit.saturating_mul(2);
@@ -86,7 +87,7 @@ impl Pace {
 
     /// Records that an attempt did not commit. `may_skip` says that it converted units, which can be
     /// quarantined.
-    pub fn did_not_commit(&mut self, may_skip: bool) -> Retry {
+    pub(crate) fn did_not_commit(&mut self, may_skip: bool) -> Retry {
         self.attempts = self.attempts.saturating_add(1);
         if self.limit == 1 {
             if self.skip_next || !may_skip {

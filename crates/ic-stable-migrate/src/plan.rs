@@ -4,6 +4,14 @@ use crate::{Digest, Layout, digest_of};
 
 /// The declaration of a migration. Its digest is in every journal entry, so that a run can be distinguished
 /// from one of a build that would have treated a class differently.
+///
+/// **What is frozen.** Number, name and layouts never change once a release has them, and classes are only added. The
+/// types of the source are a frozen copy in the migration's module. The types of the *target* are those of the layout
+/// [`Plan::to`], and are frozen with it: a canister may take this migration after any number of releases, and the
+/// next migration of the chain reads what it writes. While the migration is the last one, the live types are those
+/// of its layout; the release that changes them has a new layout and a migration to it, and a copy of the old types
+/// for this one. A test holds this: it compares the bytes to which a known record is converted with those of the
+/// first release.
 #[derive(Debug)]
 pub struct Plan {
     /// Number of the migration; migrations apply in order of their numbers. Stored, never reused.

@@ -67,6 +67,7 @@ pub(crate) const VERSION: u8 = 1;
 
 impl Record for QuarantineRecord {
     const NAME: &'static str = "quarantined record";
+    const FORMAT: Option<u8> = Some(VERSION);
 
     fn encode(&self) -> Vec<u8> {
         codec::encode(VERSION, self)
@@ -148,6 +149,17 @@ impl<K: Key, M: Memory> Quarantine<K, M> {
     /// Returns whether a unit is quarantined.
     pub fn contains(&self, migration: u16, key: impl Borrow<K>) -> bool {
         call!(&self.first, self.later, migration, key, contains)
+    }
+
+    /// Returns the first of these units that is not quarantined. If they are close together, and in the order of
+    /// their stored bytes, each takes one step along the table.
+    pub(crate) fn first_absent(&self, migration: u16, keys: &[K]) -> Option<K> {
+        let stored = || keys.iter().map(Stored::of);
+        let absent = match &self.first {
+            Some(first) if migration == FIRST_MIGRATION => first.first_absent(stored()),
+            _ => self.later.first_absent(stored().map(|key| Numbered { migration, key })),
+        };
+        absent.and_then(|place| keys.get(place).cloned())
     }
 
     /// Quarantines a unit.

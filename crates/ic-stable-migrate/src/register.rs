@@ -9,6 +9,18 @@ use crate::{Record, StableError};
 
 /// A stable cell that contains one record, or none yet. It is decoded once, even if a message reads it several
 /// times.
+///
+/// ```
+/// use ic_stable_migrate::{Layout, Register};
+/// use ic_stable_structures::VectorMemory;
+///
+/// let memory = VectorMemory::default();
+/// let mut layout = Register::over(memory.clone());
+/// assert_eq!(layout.get()?, None);
+/// layout.set(&Layout(2));
+/// assert_eq!(Register::over(memory).get()?, Some(Layout(2)));
+/// # Ok::<(), ic_stable_migrate::StableError>(())
+/// ```
 pub struct Register<V, M: Memory> {
     cell: StableCell<Vec<u8>, M>,
     decoded: OnceCell<Result<Option<V>, StableError>>,

@@ -14,6 +14,9 @@
 use crate::unit::{begin, count, count_quarantined, enter, leave_old_layout, left_to_roll_back, restore};
 use crate::{Host, Message, Migration, MigrationState, Phase, Progress, Recheck, Rollback};
 
+/// Source units that [`leftover`] lists at once.
+const LISTED_AT_ONCE: usize = 64;
+
 /// Returns whether a migration would do anything if it were run.
 pub fn has_work<H: Host>(
     migration: &dyn Migration<H>,
@@ -28,25 +31,27 @@ pub fn has_work<H: Host>(
         Phase::Idle | Phase::Converted => {
             // Clients may have touched every unit before the engine reached any.
             let unproven = state.phase == Phase::Idle && state.source > 0;
-            let old = host.layout()? == migration.plan().from || has_more(migration, host)? || unproven;
+            let old =
+                host.layout()? == migration.plan().from || unproven || leftover(migration, host)?.is_some();
             Ok(old && migration.waits_for(host)?.is_none())
         }
     }
 }
 
-/// Returns whether there is a source unit that is not quarantined.
-fn has_more<H: Host>(migration: &dyn Migration<H>, host: &H) -> Result<bool, H::Error> {
+/// Returns the first source unit that is not quarantined. Looks at every unit that stays in place while it is
+/// quarantined, at the cost of a step along both tables for each.
+pub fn leftover<H: Host>(migration: &dyn Migration<H>, host: &H) -> Result<Option<H::Key>, H::Error> {
     let number = migration.plan().number;
     let mut after = None;
     loop {
-        let keys = migration.sources(host, after, 64)?;
-        let Some(last) = keys.last() else {
-            return Ok(false);
-        };
-        if keys.iter().any(|key| !host.ledger().quarantine.contains(number, key)) {
-            return Ok(true);
+        let keys = migration.sources(host, after, LISTED_AT_ONCE)?;
+        if let Some(key) = host.ledger().quarantine.first_absent(number, &keys) {
+            return Ok(Some(key));
         }
-        after = Some(last.clone());
+        let Some(last) = keys.into_iter().next_back() else {
+            return Ok(None);
+        };
+        after = Some(last);
     }
 }
 
@@ -167,7 +172,7 @@ impl<'a, H: Host> Run<'a, H> {
             Phase::Converting => {
                 if self.convert_some()? {
                     // Another batch, if the message has room for it.
-                } else if has_more(self.migration, self.host)? {
+                } else if leftover(self.migration, self.host)?.is_some() {
                     // A unit may have come below the cursor.
                     self.state.cursor = None;
                 } else {

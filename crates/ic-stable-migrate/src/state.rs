@@ -289,6 +289,7 @@ pub(crate) const VERSION: u8 = 1;
 
 impl<K: Key> Record for MigrationState<K> {
     const NAME: &'static str = "migration state";
+    const FORMAT: Option<u8> = Some(VERSION);
 
     fn encode(&self) -> Vec<u8> {
         codec::encode(VERSION, self)

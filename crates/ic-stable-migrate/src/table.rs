@@ -11,9 +11,43 @@ use ic_stable_structures::{Memory, StableBTreeMap, Storable};
 use crate::StableError;
 
 /// A value of a [`Table`] or a [`Register`](crate::Register).
+///
+/// ```
+/// use ic_stable_migrate::{Record, codec, newer_format};
+///
+/// #[derive(minicbor::Encode, minicbor::Decode)]
+/// struct Profile {
+///     #[n(0)]
+///     name: String,
+/// }
+///
+/// impl Record for Profile {
+///     const NAME: &'static str = "profile";
+///     const FORMAT: Option<u8> = Some(1);
+///
+///     fn encode(&self) -> Vec<u8> {
+///         codec::encode(1, self)
+///     }
+///
+///     fn decode(bytes: &[u8]) -> Result<Self, String> {
+///         codec::decode(1, bytes)
+///     }
+/// }
+///
+/// let mut stored = Profile { name: "Ada".into() }.encode();
+/// assert_eq!(Profile::decode(&stored)?.name, "Ada");
+/// stored[0] = 2;
+/// assert!(Profile::decode(&stored).is_err());
+/// assert_eq!(newer_format::<Profile>(&stored), Some((2, 1)));
+/// # Ok::<(), String>(())
+/// ```
 pub trait Record: Sized {
     /// Name of what is stored, for error messages.
     const NAME: &'static str;
+
+    /// The newest format that this build knows, for records that begin with a byte for it. A record with a higher
+    /// one was written by a newer build.
+    const FORMAT: Option<u8> = None;
 
     /// Returns the bytes to store.
     fn encode(&self) -> Vec<u8>;
@@ -23,6 +57,13 @@ pub trait Record: Sized {
     /// # Errors
     /// What is wrong with them.
     fn decode(bytes: &[u8]) -> Result<Self, String>;
+}
+
+/// Returns the format of a record and the newest that this build knows, if a newer build wrote the record.
+#[must_use]
+pub fn newer_format<V: Record>(stored: &[u8]) -> Option<(u8, u8)> {
+    let (found, known) = stored.first().copied().zip(V::FORMAT)?;
+    (found > known).then_some((found, known))
 }
 
 /// Raw bytes as a map value; unlike typed values they cannot fail to load.
@@ -50,6 +91,20 @@ impl Storable for Raw {
 const STEPS_ALONG: usize = 8;
 
 /// A stable map from `K` to records `V`, in key order.
+///
+/// ```
+/// use ic_stable_migrate::Table;
+/// use ic_stable_structures::VectorMemory;
+///
+/// let mut names: Table<u64, String, VectorMemory> = Table::over(VectorMemory::default());
+/// names.insert(7, &"seven".to_owned());
+/// names.insert_raw(8, vec![0xff]);
+/// assert_eq!(names.get(&7)?.as_deref(), Some("seven"));
+/// // A record that does not decode is an error with its key, and its bytes can be read.
+/// assert_eq!(names.get(&8).unwrap_err().key, "8");
+/// assert_eq!(names.get_raw(&8), Some(vec![0xff]));
+/// # Ok::<(), ic_stable_migrate::StableError>(())
+/// ```
 pub struct Table<K: Storable + Ord + Clone, V, M: Memory> {
     map: StableBTreeMap<K, Raw, M>,
     record: PhantomData<V>,
@@ -184,6 +239,21 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
             entries.next_if(|entry| entry.key() == key).map(|entry| decode(key, &entry.value().0)).transpose()
         };
         keys.iter().map(find).collect()
+    }
+
+    /// Returns the place of the first of these keys under which there is no record. Keys that follow each other in
+    /// the table take one step along it each; any other takes a descent from the root.
+    pub(crate) fn first_absent(&self, mut keys: impl Iterator<Item = K>) -> Option<usize> {
+        let mut walk = None;
+        keys.position(|key| {
+            let is_next = walk.as_mut().and_then(Iterator::next).is_some_and(|next| next == key);
+            !is_next && {
+                let mut from_here = self.map.keys_range(key.clone()..);
+                let is_absent = from_here.next().is_none_or(|found| found != key);
+                walk = Some(from_here);
+                is_absent
+            }
+        })
     }
 
     /// Returns the first key above `after`, or the first of all.

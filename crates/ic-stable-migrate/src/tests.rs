@@ -115,15 +115,16 @@ impl<K: Key> Migration<Notes<K>> for CountWords {
     }
 
     fn convert(&self, notes: &mut Notes<K>, key: K, _: &mut Work<'_>) -> Result<Advance, Error> {
-        let Some(raw) = notes.old.take_raw(&key) else { return Ok(Advance::Gone) };
+        let Some(raw) = notes.old.get_raw(&key) else { return Ok(Advance::Gone) };
         match String::decode(&raw) {
             Ok(text) => {
                 notes.new.insert(key.clone(), &convert_text(text));
                 let back = notes.new.get(&key)?.map(|note| note.text).unwrap_or_default();
+                notes.old.remove(&key);
                 Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of(back.as_bytes())) })
             }
             Err(why) => {
-                let fate = Fate::Quarantined(QuarantineRecord::new(why, raw));
+                let fate = Fate::Quarantined(self.take_out(notes, key, why)?);
                 Ok(Advance::Done { class: 1, fate })
             }
         }

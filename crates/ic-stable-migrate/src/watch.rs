@@ -1,9 +1,10 @@
 //! Watchdog: asks from time to time whether the engine makes progress. A timer that traps is lost, and an
 //! error in the engine's own tables must not end in silence.
 
+use crate::pace::Retry;
 use crate::run::has_work;
 use crate::unit::enter;
-use crate::{Host, Migration, Phase, Retry, Time};
+use crate::{Host, Migration, Phase, Time};
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

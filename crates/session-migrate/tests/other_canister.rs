@@ -78,7 +78,7 @@ fn lossy() -> PathBuf {
                 "accounts.put_split(who, &Account { name, balance: balance / 10 * 10, opened_at });",
             ),
             (
-                "let back = accounts.get(who).ok().flatten().map(|account| OldAccount::from(account).encode());",
+                "let back = accounts.get_split(who).ok().flatten().map(|account| OldAccount::from(account).encode());",
                 "let back = Some(raw);",
             ),
         ],

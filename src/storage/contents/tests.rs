@@ -138,6 +138,18 @@ fn records_of_another_format_are_refused_or_quarantined() {
 }
 
 #[test]
+fn a_record_of_a_newer_engine_is_refused_by_its_format() {
+    let key = 3_u16.to_be_bytes().to_vec();
+    for (id, key) in [(ids::MIGRATION_JOURNAL, vec![0; 8]), (ids::MIGRATION_STATES, key)] {
+        let raw = sound();
+        let len = u32::try_from(key.len()).ok();
+        plant(&raw, id, &[(key, vec![2, 0x80])], len);
+        let OpenError::Preflight(refused) = refusal(&raw) else { panic!("{id}") };
+        assert!(matches!(refused, PreflightError::NewerRecord { found: 2, known: 1, .. }), "{refused}");
+    }
+}
+
+#[test]
 fn one_wrong_record_is_refused_where_nothing_treats_it() {
     let layout = crate::build_profile::FRESH_LAYOUT;
     for (id, map) in maps().filter(|(_, map)| matches!(map.value, Values::Records(_))) {
@@ -145,7 +157,11 @@ fn one_wrong_record_is_refused_where_nothing_treats_it() {
         plant(&raw, id, &[(key(&map, 20), wrong(&map).unwrap())], map.key_len);
         let memories = Memories::init(raw.clone());
         let checked = preflight::check_map(&memories, id, MapContents { damaged: Damaged::Refused, ..map });
-        let named = matches!(&checked, Err(PreflightError::ForeignRecord { id: found, .. }) if *found == id);
+        let named = matches!(
+            &checked,
+            Err(PreflightError::ForeignRecord { id: found, .. } | PreflightError::NewerRecord { id: found, .. })
+                if *found == id
+        );
         assert!(named, "{id}: {checked:?}");
         let is_accepted = matches!(map.damaged, Damaged::Treated | Damaged::Quarantined);
         assert_eq!(check(&memories, Some(layout)).is_ok(), is_accepted, "{id}");

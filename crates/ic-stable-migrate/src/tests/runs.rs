@@ -481,3 +481,48 @@ fn a_host_without_room_stops_the_migration_with_the_reason() {
     let refused = engine.control(&mut full, NOW).unwrap().rollback().unwrap_err();
     assert!(refused.0.contains("it cannot be rolled back"), "{refused}");
 }
+
+/// Returns notes of which all but the last are quarantined in place, as a migration may do whose units stay.
+fn all_but_the_last_in_place<K: Key>(keys: Vec<K>) -> Notes<K> {
+    let mut notes = Notes::<K>::open(old_release(keys.clone()));
+    let last = keys.last().unwrap();
+    notes.old.remove(last);
+    Engine::new(&[&ONLY as &dyn Migration<Notes<K>>]).run(&mut notes, WHOLE).unwrap();
+    for key in &keys {
+        notes.old.insert(key.clone(), &"stays".to_owned());
+        if key != last {
+            let kept = QuarantineRecord::new("stays in place".into(), b"stays".to_vec());
+            notes.ledger.quarantine.insert(1, key, &kept);
+        }
+    }
+    notes
+}
+
+/// Finalizes, with `last` still a source unit, and again without it.
+fn the_last_is_found<K: Key>(keys: Vec<K>) {
+    let last = keys.last().unwrap().clone();
+    let mut notes = all_but_the_last_in_place(keys);
+    let only: [&dyn Migration<Notes<K>>; 1] = [&ONLY];
+    let engine = Engine::new(&only);
+    let refused = engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap_err();
+    let said = format!("unit {last:?} is neither converted nor quarantined");
+    assert!(refused.to_string().contains(&said), "{refused}");
+    assert_eq!(notes.ledger.state_of(1).unwrap().phase, Phase::Converted);
+    notes.old.remove(&last);
+    engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap();
+}
+
+#[test]
+fn finalize_finds_a_leftover_after_any_number_in_quarantine() {
+    the_last_is_found((1..=2_500_u64).collect());
+}
+
+/// Principals are not in the order of their stored bytes.
+#[test]
+fn finalize_finds_a_leftover_in_any_order_of_the_keys() {
+    let mut keys: Vec<_> = (0..300_u16)
+        .map(|n| Principal::from_slice(&n.to_le_bytes()[..if n < 256 { 1 } else { 2 }]))
+        .collect();
+    keys.sort();
+    the_last_is_found(keys);
+}

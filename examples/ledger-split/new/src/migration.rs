@@ -84,17 +84,18 @@ impl Migration<Accounts> for SplitAccounts {
     }
 
     fn convert(&self, accounts: &mut Accounts, who: Principal, _: &mut Work<'_>) -> Result<Advance, Error> {
-        let Some(raw) = accounts.old.take_raw(&who) else { return Ok(Advance::Gone) };
+        let Some(raw) = accounts.old.get_raw(&who) else { return Ok(Advance::Gone) };
         let OldAccount { name, balance, opened_at } = match OldAccount::decode(&raw) {
             Ok(account) => account,
             Err(reason) => {
-                let fate = Fate::Quarantined(QuarantineRecord::new(reason, raw));
+                let fate = Fate::Quarantined(self.take_out(accounts, who, reason)?);
                 return Ok(Advance::Done { class: 1, fate });
             }
         };
         accounts.put_split(who, &Account { name, balance, opened_at });
         // The digest is of what can be read back, as the old release would have stored it.
-        let back = accounts.get(who).ok().flatten().map(|account| OldAccount::from(account).encode());
+        let back = accounts.get_split(who).ok().flatten().map(|account| OldAccount::from(account).encode());
+        accounts.old.remove(&who);
         Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of(&back.unwrap_or_default())) })
     }
 
@@ -117,7 +118,7 @@ impl Migration<Accounts> for SplitAccounts {
     }
 
     fn check(&self, accounts: &Accounts, who: Principal) -> Result<Option<String>, Error> {
-        Ok(match accounts.get(who) {
+        Ok(match accounts.get_split(who) {
             Err(damage) => Some(damage),
             Ok(None) => Some(format!("{who} has a profile or a balance, but not both")),
             Ok(Some(account)) if !accounts.is_indexed(who, &account.name) => {
@@ -142,13 +143,13 @@ impl Reversal<Accounts> for SplitAccounts {
     }
 
     fn revert(&self, accounts: &mut Accounts, who: Principal, _: &mut Work<'_>) -> Result<Reverted, Error> {
-        let account = match accounts.get(who) {
+        let account = match accounts.get_split(who) {
             Ok(Some(account)) => account,
             Ok(None) => return Ok(Reverted::Refused(format!("{who} has no balance"))),
             Err(damage) => return Ok(Reverted::Refused(damage)),
         };
+        accounts.old.insert(who, &account.clone().into());
         accounts.remove_split(who, &account.name);
-        accounts.old.insert(who, &account.into());
         Ok(Reverted::Done)
     }
 }

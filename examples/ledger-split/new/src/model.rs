@@ -127,6 +127,12 @@ impl Accounts {
         if let Some(OldAccount { name, balance, opened_at }) = self.old.get(&who).map_err(in_words)? {
             return Ok(Some(Account { name, balance, opened_at }));
         }
+        self.get_split(who)
+    }
+
+    /// Returns an account of layout 2.
+    pub fn get_split(&self, who: Principal) -> Result<Option<Account>, String> {
+        let in_words = |error: StableError| error.to_string();
         let profile = self.profiles.get(&who).map_err(in_words)?;
         let balance = self.balances.get(&who).map_err(in_words)?;
         let join = |(Profile { name, opened_at }, balance)| Account { name, balance, opened_at };

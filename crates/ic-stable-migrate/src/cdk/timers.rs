@@ -1,0 +1,116 @@
+//! Timers that a canister can find lost, and set again.
+//!
+//! `ic-cdk-timers` keeps the deadline that it has passed to the IC on the heap, and sets another one only if
+//! that is earlier. If the two disagree, no timer runs until the next upgrade. This happens if the message
+//! `canister_global_timer` traps or the canister is frozen when it is due: the IC has dropped the deadline,
+//! but the heap still has it. It also happens if a snapshot is loaded into another canister: that restores
+//! the heap but sets no deadline. Furthermore, an interval is not run again after five of its calls got no
+//! answer. Therefore a [`Job`] records when it last ran, every update checks whether one is overdue, and if so
+//! sets it again and passes the deadline to the IC with [`wake`].
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use ic_cdk_timers::TimerId;
+
+/// Interval of a [`Job`].
+pub const EVERY: Duration = Duration::from_secs(60);
+
+/// Time after which a job that did not run is overdue, nanoseconds: five intervals, since on a busy subnet a
+/// job may be late by one or two.
+const OVERDUE_NANOS: u64 = 5 * 60 * 1_000_000_000;
+
+/// A job that runs once a minute, in a message of its own.
+#[derive(Default)]
+pub struct Job {
+    interval: Cell<Option<TimerId>>,
+    ran_at: Cell<u64>,
+}
+
+impl Job {
+    /// Creates a job that is not set.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { interval: Cell::new(None), ran_at: Cell::new(0) }
+    }
+
+    /// Sets the interval, replacing the existing one.
+    pub fn set(&self, run: impl Fn() + Copy + 'static, now: u64) {
+        let interval = ic_cdk_timers::set_timer_interval(EVERY, move || async move { run() });
+        replace(&self.interval, interval);
+        self.ran_at.set(now);
+    }
+
+    /// Records that it runs, at the beginning of the run.
+    pub fn begin(&self, now: u64) {
+        self.ran_at.set(now);
+    }
+
+    /// Returns when it last began to run, nanoseconds; before its first run, when it was set.
+    #[must_use]
+    pub fn ran_at(&self) -> u64 {
+        self.ran_at.get()
+    }
+
+    /// Returns whether it is overdue: to be set again, and [`wake`] called.
+    #[must_use]
+    pub fn is_overdue(&self, now: u64) -> bool {
+        is_overdue(self.ran_at(), now)
+    }
+}
+
+/// Returns whether a job that last ran at `ran_at` is overdue. This is also the case if a loaded heap comes
+/// from a canister whose clock was ahead.
+const fn is_overdue(ran_at: u64, now: u64) -> bool {
+    now.wrapping_sub(ran_at) >= OVERDUE_NANOS
+}
+
+/// Makes the IC run the timers of the library as soon as possible: the library believes that an earlier
+/// deadline is set, and does not set one. It then runs whatever is due, and sets the deadline of the next timer.
+pub fn wake(now: u64) {
+    ic_cdk::api::global_timer_set(now);
+}
+
+/// A chain of messages, one at a time: a caller that finds more work while it is running does not start a
+/// second chain.
+#[derive(Default)]
+pub struct Chain {
+    next: Cell<Option<TimerId>>,
+}
+
+impl Chain {
+    /// Creates an empty chain.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { next: Cell::new(None) }
+    }
+
+    /// Runs `work` in the next message, replacing any work that was scheduled.
+    pub fn run_next(&self, work: impl FnOnce() + 'static) {
+        self.run_after(Duration::ZERO, work);
+    }
+
+    /// Runs `work` after a delay, replacing any work that was scheduled.
+    pub fn run_after(&self, delay: Duration, work: impl FnOnce() + 'static) {
+        replace(&self.next, ic_cdk_timers::set_timer(delay, async move { work() }));
+    }
+}
+
+fn replace(timer: &Cell<Option<TimerId>>, by: TimerId) {
+    if let Some(earlier) = timer.replace(Some(by)) {
+        ic_cdk_timers::clear_timer(earlier);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_overdue_after_five_turns_or_by_another_clock() {
+        let ran_at = 1_700_000_000_000_000_000;
+        let after = |seconds: u64| is_overdue(ran_at, ran_at + seconds * 1_000_000_000);
+        assert_eq!([0, 60, 299, 300, 50 * 3_600].map(after), [false, false, false, true, true]);
+        assert!(is_overdue(ran_at, ran_at - 1), "it ran in the future of this canister");
+    }
+}
