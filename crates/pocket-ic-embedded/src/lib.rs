@@ -34,6 +34,7 @@ pub mod gateway;
 pub mod http;
 pub mod ic;
 pub mod serve;
+pub mod sparse;
 
 mod cache_folder;
 mod detach;

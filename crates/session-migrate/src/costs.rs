@@ -109,7 +109,11 @@ pub fn cut_off_after(
 }
 
 /// Returns the address of an extension of the embedded server.
-fn address(pic: &PocketIc, canister: Principal, extension: &str) -> Result<reqwest::Url, CostError> {
+pub(crate) fn address(
+    pic: &PocketIc,
+    canister: Principal,
+    extension: &str,
+) -> Result<reqwest::Url, CostError> {
     let server = server::chosen()?;
     if server.kind != ServerKind::Embedded {
         return Err(CostError::NotEmbedded(server.clone()));

@@ -16,6 +16,7 @@ use upload_bench::peers;
 use upload_bench::publish;
 use upload_bench::report::{self, Figures, Style};
 use upload_bench::results::{self, Results};
+use upload_bench::sizes;
 
 const LOSS: u8 = 1;
 const ENVIRONMENT: u8 = 3;
@@ -64,7 +65,9 @@ enum Command {
     },
     /// Measure the migration engine on its own: per record, by number of records, and with units in quarantine.
     Engine(EngineArgs),
-    /// Regenerate docs/costs.md, its plot and the section of the README from the checked-in figures.
+    /// Measure time and memory of the commands that read a large snapshot; takes minutes, and 15 GB of disk.
+    Sizes(SizeArgs),
+    /// Regenerate docs/costs.md, docs/sizes.md, the plot and the section of the README from the checked-in figures.
     Document,
 }
 
@@ -79,6 +82,25 @@ struct EngineArgs {
     /// Also measure a million records, which takes minutes.
     #[arg(long)]
     full: bool,
+}
+
+#[derive(Debug, Args)]
+struct SizeArgs {
+    /// Size of the snapshot's stable memory, MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 10_240)]
+    stable: u64,
+    /// Size of the files in it, MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 2_048)]
+    files: u64,
+    /// Runs of each command that only reads the snapshot; the median counts.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: usize,
+    /// Folder for the snapshots, which are kept, and used again if they are there [default: a temporary one].
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// Overwrite the checked-in figures, and update docs/sizes.md.
+    #[arg(long)]
+    update: bool,
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +121,7 @@ pub fn run() -> ExitCode {
         Some(Command::SideBySide(args)) => side_by_side(&args).map(|()| 0),
         Some(Command::BareMap { update }) => bare_map(update).map(|()| 0),
         Some(Command::Engine(args)) => engine(&args),
+        Some(Command::Sizes(args)) => sizes(args).map(|()| 0),
         Some(Command::Document) => publish::write_documents().map(|()| 0),
     };
     match outcome {
@@ -170,6 +193,27 @@ fn engine(args: &EngineArgs) -> Result<u8, BenchError> {
         println!("WORSE: {fault}");
     }
     Ok(if args.check && !faults.is_empty() { LOSS } else { 0 })
+}
+
+fn sizes(args: SizeArgs) -> Result<(), BenchError> {
+    let temporary = tempfile::tempdir().map_err(BenchError::file("create", std::env::temp_dir()))?;
+    let folder = args.folder.unwrap_or_else(|| temporary.path().to_path_buf());
+    let config = sizes::Config {
+        stable_bytes: args.stable << 20,
+        file_bytes: args.files << 20,
+        rounds: args.rounds,
+        folder,
+    };
+    let wasms = measure::wasms(&Build::ALL)?;
+    let progress = measuring();
+    let figures = sizes::measure(&config, &wasms, &|what| progress.line(what))?;
+    drop(progress);
+    println!("{}", sizes::terminal(&figures));
+    if args.update {
+        publish::save_sizes(&figures)?;
+        publish::write_documents()?;
+    }
+    Ok(())
 }
 
 fn measure(args: CostArgs) -> Result<u8, BenchError> {

@@ -90,6 +90,14 @@ pub enum BenchError {
         /// Compiler of this machine.
         here: String,
     },
+    /// A program that is measured has failed.
+    #[error("`{command}`: {detail}")]
+    Program {
+        /// The command.
+        command: String,
+        /// What it said.
+        detail: String,
+    },
     /// A file could not be read or written.
     #[error("cannot {action} {path}: {detail}")]
     File {

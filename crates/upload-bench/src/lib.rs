@@ -18,4 +18,5 @@ pub mod report;
 pub mod results;
 pub mod scenarios;
 pub mod seed;
+pub mod sizes;
 pub mod world;

@@ -14,6 +14,7 @@ use crate::peers::{self, PeerFigures};
 use crate::report::{self, Figures, Sources};
 use crate::results::{self, Results};
 use crate::scenarios;
+use crate::sizes;
 
 /// The documents, derived only from the results.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,14 +23,22 @@ pub struct Documents {
     pub page: String,
     /// `docs/costs.svg`.
     pub plot: String,
+    /// `docs/sizes.md`; absent if its figures are not checked in.
+    pub sizes: Option<String>,
     /// `README.md` with its section on costs; the rest of it is unchanged.
     pub readme: String,
 }
 
 impl Documents {
     /// Returns the path of each, relative to the root of the tree, and its text.
-    fn files(&self) -> [(&'static str, &str); 3] {
-        [("docs/costs.md", &self.page), ("docs/costs.svg", &self.plot), ("README.md", &self.readme)]
+    fn files(&self) -> Vec<(&'static str, &str)> {
+        let mut files = vec![
+            ("docs/costs.md", self.page.as_str()),
+            ("docs/costs.svg", &self.plot),
+            ("README.md", &self.readme),
+        ];
+        files.extend(self.sizes.as_ref().map(|text| ("docs/sizes.md", text.as_str())));
+        files
     }
 }
 
@@ -41,6 +50,9 @@ const BARE_MAP: &str = "bare_map.json";
 
 /// The figures of the migration engine, in the folder of results.
 const ENGINE: &str = "engine.json";
+
+/// The figures of large snapshots, in the folder of results.
+const SIZES: &str = "sizes.json";
 
 /// The section of the README is between these lines.
 const SECTION: (&str, &str) =
@@ -124,6 +136,11 @@ pub fn recorded_engine() -> Result<Option<EngineCosts>, BenchError> {
     load_json(ENGINE)
 }
 
+/// Writes the figures of large snapshots.
+pub fn save_sizes(sizes: &sizes::Figures) -> Result<(), BenchError> {
+    save_json(SIZES, sizes)
+}
+
 fn save_json<T: Serialize + ?Sized>(name: &str, figures: &T) -> Result<(), BenchError> {
     let path = results::folder().join(name);
     let mut json = serde_json::to_string_pretty(figures).map_err(BenchError::file("write", &path))?;
@@ -167,7 +184,9 @@ pub fn documents() -> Result<Documents, BenchError> {
     };
     let page = report::document(&figures, &sources);
     let readme = readme(&report::section(&figures))?;
-    Ok(Documents { page, plot, readme })
+    let sizes: Option<sizes::Figures> = load_json(SIZES)?;
+    let sizes = sizes.map(|figures| sizes::markdown(&figures));
+    Ok(Documents { page, plot, sizes, readme })
 }
 
 /// Writes the documents.

@@ -83,6 +83,34 @@ pub struct Seed {
     pub memory: String,
 }
 
+/// A state in layout 1 that others fill.
+pub(crate) struct Legacy {
+    raw: RawMemory,
+    pub storage: Storage,
+    /// The client's capsule.
+    pub capsule: String,
+}
+
+impl Legacy {
+    /// Returns a state with nothing but the client's capsule.
+    pub fn new() -> Result<Self, Error> {
+        let raw = RawMemory::default();
+        let mut storage = Storage::create(raw.clone()).map_err(Error::from)?;
+        let settings = AdminConfig { compat_share_percent: 100, ..storage.config()? };
+        storage.settings.set(&Config::checked(settings)?);
+        let capsule = storage.capsules.create(client(), None, now())?.id;
+        Ok(Legacy { raw, storage, capsule })
+    }
+
+    /// Returns stable memory, as the legacy build leaves it.
+    pub fn finish(mut self) -> RawMemory {
+        self.storage.layout.set(&Layout::LEGACY);
+        // With the share of the staged build at its default, so that the migration starts with the upgrade.
+        self.storage.settings.set(&Config::default());
+        self.raw
+    }
+}
+
 /// Makes a state.
 ///
 /// # Errors
@@ -108,7 +136,7 @@ pub fn make(population: Population) -> Result<Seed, BenchError> {
 }
 
 /// Returns a time an hour before the benchmarks begin; after a day the sessions would have expired.
-fn now() -> Time {
+pub(crate) fn now() -> Time {
     Time::from_nanos((BEGINNING_SECONDS - 3600) * 1_000_000_000)
 }
 

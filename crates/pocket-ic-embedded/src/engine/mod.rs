@@ -21,6 +21,7 @@ mod instance;
 mod intake;
 mod module;
 mod module_cache;
+mod page_file;
 mod paged;
 mod prices;
 mod rewrite;

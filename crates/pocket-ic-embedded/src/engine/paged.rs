@@ -1,10 +1,14 @@
 //! Sparse bytes in shared pages: the representation of wasm and stable memories between messages.
 //!
 //! Three levels of [`Arc`]s, so that a clone copies one pointer and a write copies at most one page, one
-//! node, one group and the list of groups: 500 GiB are 500 groups. A missing page is all zeros. Callers
-//! handle sizes and bounds.
+//! node, one group and the list of groups: 500 GiB are 500 groups. A missing page is all zeros. A page is in
+//! memory or in a file. Callers handle sizes and bounds.
 
+use super::allocator;
+use super::page_file::{PageFile, StoredPage};
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes in a page.
@@ -12,7 +16,12 @@ pub(super) const PAGE: usize = 16 * 1024;
 /// Pages in a node, and nodes in a group: a node covers 4 MiB, a group 1 GiB.
 const FANOUT: usize = 256;
 
-type Page = Arc<[u8; PAGE]>;
+#[derive(Clone)]
+enum Page {
+    Resident(Arc<[u8; PAGE]>),
+    Stored(Arc<StoredPage>),
+}
+
 type Node = [Option<Page>; FANOUT];
 type Group = [Option<Arc<Node>>; FANOUT];
 
@@ -22,6 +31,8 @@ static ZEROS: [u8; PAGE] = [0; PAGE];
 #[derive(Clone, Default)]
 pub(super) struct Paged {
     groups: Arc<Vec<Option<Arc<Group>>>>,
+    /// How many pages may be in memory: those written since all of them were moved to a file.
+    resident: usize,
 }
 
 impl fmt::Debug for Paged {
@@ -37,7 +48,18 @@ impl Paged {
         Arc::ptr_eq(&self.groups, &other.groups)
     }
 
-    /// Returns the number of pages that exist here and are not shared with `other`.
+    /// Returns the bytes of a file that does not change any more, without reading them.
+    pub(super) fn of_file(file: &Arc<PageFile>, data: &[Range<u64>]) -> Paged {
+        let mut paged = Paged::default();
+        for range in data {
+            for index in range.start / PAGE as u64..range.end.div_ceil(PAGE as u64) {
+                *paged.slot(index as usize) = Some(Page::Stored(Arc::new(file.page(index))));
+            }
+        }
+        paged
+    }
+
+    /// Returns the number of pages in memory that exist here and are not shared with `other`.
     #[cfg(test)]
     pub(super) fn pages_apart(&self, other: &Paged) -> u64 {
         if self.same(other) {
@@ -51,7 +73,7 @@ impl Paged {
         pages
             .filter(|index| {
                 let page = self.page(*index);
-                page.is_some() && !same_arc(page, other.page(*index))
+                matches!(page, Some(Page::Resident(_))) && !same_page(page, other.page(*index))
             })
             .count() as u64
     }
@@ -86,7 +108,8 @@ impl Paged {
         for (index, start, range) in pieces(offset, buf.len()) {
             let part = &mut buf[range];
             match self.page(index) {
-                Some(page) => part.copy_from_slice(&page[start..start + part.len()]),
+                Some(Page::Resident(page)) => part.copy_from_slice(&page[start..start + part.len()]),
+                Some(Page::Stored(page)) => page.read(start, part),
                 None => part.fill(0),
             }
         }
@@ -96,15 +119,51 @@ impl Paged {
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
         for (index, start, range) in pieces(offset, bytes.len()) {
             let part = &bytes[range];
-            match self.page(index) {
-                None if *part == ZEROS[..part.len()] => {}
-                _ if part.len() == PAGE => *self.slot(index) = Some(page_of(part)),
-                _ => {
-                    let page = self.slot(index).get_or_insert_with(|| Arc::new(ZEROS));
-                    Arc::make_mut(page)[start..start + part.len()].copy_from_slice(part);
+            let was_resident = match self.page(index) {
+                None if *part == ZEROS[..part.len()] => continue,
+                page => matches!(page, Some(Page::Resident(_))),
+            };
+            self.resident += usize::from(!was_resident);
+            let slot = self.slot(index);
+            if part.len() == PAGE {
+                *slot = Some(Page::Resident(page_of(part)));
+                continue;
+            }
+            let mut page = match slot.take() {
+                Some(Page::Resident(page)) => page,
+                stored => Arc::new(contents(stored.as_ref()).into_owned()),
+            };
+            Arc::make_mut(&mut page)[start..start + part.len()].copy_from_slice(part);
+            *slot = Some(Page::Resident(page));
+        }
+    }
+
+    /// Moves the pages to a temporary file if more than `limit` may be in memory. Those that cannot be written stay in
+    /// memory until as many more were written.
+    pub(super) fn keep_resident(&mut self, limit: usize) {
+        if self.resident <= limit {
+            return;
+        }
+        self.resident = 0;
+        let Some(file) = PageFile::temporary() else { return };
+        let is_resident = |page: &Option<Page>| matches!(page, Some(Page::Resident(_)));
+        for group in Arc::make_mut(&mut self.groups).iter_mut().flatten() {
+            if !group.iter().flatten().any(|node| node.iter().any(is_resident)) {
+                continue;
+            }
+            for node in Arc::make_mut(group).iter_mut().flatten() {
+                if !node.iter().any(is_resident) {
+                    continue;
+                }
+                for page in Arc::make_mut(node).iter_mut().flatten() {
+                    let Page::Resident(bytes) = page else { continue };
+                    let Ok(stored) = file.store(bytes) else { return };
+                    *page = Page::Stored(Arc::new(stored));
                 }
             }
         }
+        // Each thread allocates from its own arena, and messages run on many threads.
+        allocator::return_unused_memory();
     }
 
     /// Makes the pages equal to `memory`, which starts at offset 0; returns the number of 4 KiB pages that
@@ -112,7 +171,8 @@ impl Paged {
     pub(super) fn capture(&mut self, memory: &[u8]) -> u64 {
         let mut changed = 0;
         for (index, chunk) in memory.chunks(PAGE).enumerate() {
-            let before = &self.page(index).map_or(&ZEROS, |page| page)[..chunk.len()];
+            let page = contents(self.page(index));
+            let before = &page[..chunk.len()];
             if before != chunk {
                 changed += differing(before, chunk);
                 self.write((index * PAGE) as u64, chunk);
@@ -136,12 +196,12 @@ impl Paged {
                     break;
                 }
                 let (now, then) = (self.page(page), target.page(page));
-                if same_arc(now, then) {
+                if same_page(now, then) {
                     continue;
                 }
                 let end = memory.len().min(start + PAGE);
                 let part = &mut memory[start..end];
-                part.copy_from_slice(&then.map_or(&ZEROS, |page| page)[..part.len()]);
+                part.copy_from_slice(&contents(then)[..part.len()]);
             }
         }
     }
@@ -162,14 +222,36 @@ fn same_arc<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
     }
 }
 
-fn page_of(bytes: &[u8]) -> Page {
+fn same_page(a: Option<&Page>, b: Option<&Page>) -> bool {
+    match (a, b) {
+        (Some(Page::Resident(a)), Some(Page::Resident(b))) => Arc::ptr_eq(a, b),
+        (Some(Page::Stored(a)), Some(Page::Stored(b))) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// Returns the bytes of a page.
+fn contents(page: Option<&Page>) -> Cow<'_, [u8; PAGE]> {
+    match page {
+        None => Cow::Borrowed(&ZEROS),
+        Some(Page::Resident(bytes)) => Cow::Borrowed(bytes),
+        Some(Page::Stored(page)) => {
+            let mut bytes = ZEROS;
+            page.read(0, &mut bytes);
+            Cow::Owned(bytes)
+        }
+    }
+}
+
+fn page_of(bytes: &[u8]) -> Arc<[u8; PAGE]> {
     let mut page = Arc::new(ZEROS);
     Arc::make_mut(&mut page).copy_from_slice(bytes);
     page
 }
 
 /// Splits `offset..offset + len` at page borders: page index, start within the page, range within the buffer.
-fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (usize, usize, std::ops::Range<usize>)> {
+fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (usize, usize, Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {
         if done == len {

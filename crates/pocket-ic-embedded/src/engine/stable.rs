@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::fs::File;
+use std::io;
 
-#[cfg(test)]
-use super::paged::PAGE;
-use super::paged::Paged;
+use super::page_file::PageFile;
+use super::paged::{PAGE, Paged};
+use crate::sparse::data_ranges;
 
 /// Bytes in a wasm page, the unit in which memories grow.
 pub const WASM_PAGE: u64 = 64 * 1024;
@@ -13,6 +15,9 @@ pub const WASM_PAGE: u64 = 64 * 1024;
 pub const MAX_STABLE_BYTES: u64 = 500 << 30;
 /// Size of the pages by which access to stable memory is counted, bytes.
 pub(super) const ACCESS_PAGE: u64 = 4096;
+
+/// Pages of a stable memory that are kept in memory, 128 MiB; if more are written, all go to a temporary file.
+pub(super) const RESIDENT_PAGES: usize = (128 << 20) / PAGE;
 
 /// A canister's stable memory: sparse and copy-on-write. Cloning is nearly free; memory that was never
 /// written takes no space.
@@ -51,6 +56,26 @@ impl StableMemory {
         let mut memory = Self { pages: (bytes.len() as u64).div_ceil(WASM_PAGE), bytes: Paged::default() };
         memory.bytes.write(0, bytes);
         memory
+    }
+
+    /// Returns a memory with the contents of a file, whose pages are read when they are needed: the file must not
+    /// change as long as this memory or a copy of it exists. Zeros are added up to whole pages.
+    ///
+    /// # Errors
+    /// A file that cannot be searched for holes.
+    pub fn from_file(file: File) -> io::Result<Self> {
+        let bytes = file.metadata()?.len();
+        // A page in part beyond the end cannot be read.
+        let whole = bytes / PAGE as u64 * PAGE as u64;
+        let data = data_ranges(&file, whole)?;
+        let mut end = vec![0; (bytes - whole) as usize];
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut end, whole)?;
+        let mut memory = Self {
+            pages: bytes.div_ceil(WASM_PAGE),
+            bytes: Paged::of_file(&PageFile::existing(file), &data),
+        };
+        memory.bytes.write(whole, &end);
+        Ok(memory)
     }
 
     /// Returns the size in pages of 64 KiB.
@@ -100,6 +125,7 @@ impl StableMemory {
     pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StableOutOfBounds> {
         self.check(offset, bytes.len() as u64)?;
         self.bytes.write(offset, bytes);
+        self.bytes.keep_resident(RESIDENT_PAGES);
         Ok(())
     }
 
@@ -108,6 +134,12 @@ impl StableMemory {
     #[cfg(test)]
     pub(super) fn bytes_apart(&self, other: &Self) -> u64 {
         self.bytes.pages_apart(&other.bytes) * PAGE as u64
+    }
+
+    /// Moves all pages that are in memory to the temporary file.
+    #[cfg(test)]
+    pub(super) fn move_to_file(&mut self) {
+        self.bytes.keep_resident(0);
     }
 
     /// Returns all of it. Memories can be far larger than the host's: read large ones piece by piece with

@@ -2,7 +2,7 @@
 
 use super::reply::{canister_result, operate, operate_with};
 use super::state::{Blob, ServerState};
-use crate::ic::{DownloadRequest, OpError, UploadRequest, named_canister, principal};
+use crate::ic::{DownloadRequest, OpError, StableFile, UploadRequest, named_canister, principal};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -108,12 +108,22 @@ pub(super) async fn snapshot_download(State(state): Server, Path(id): Path<usize
 }
 
 pub(super) async fn snapshot_upload(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
-    operate_with(&state, id, body, |instance, raw: RawCanisterSnapshotUpload| {
+    upload(&state, id, body, StableFile::Copied).await
+}
+
+/// Uploads a snapshot without a copy of its stable memory. Not part of the protocol.
+pub(super) async fn snapshot_in_place(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
+    upload(&state, id, body, StableFile::InPlace).await
+}
+
+async fn upload(state: &ServerState, id: usize, body: Bytes, stable: StableFile) -> Response {
+    operate_with(state, id, body, move |instance, raw: RawCanisterSnapshotUpload| {
         let snapshot_id = instance.upload_snapshot(&UploadRequest {
             sender: principal(&raw.sender.principal_id, "Bad sender principal")?,
             canister: principal(&raw.canister_id.canister_id, "Bad canister id")?,
             replaced: raw.replace_snapshot.map(|id| id.snapshot_id),
             dir: raw.snapshot_dir,
+            stable,
         })?;
         Ok(RawCanisterSnapshotId { snapshot_id })
     })

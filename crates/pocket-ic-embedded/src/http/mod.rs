@@ -55,6 +55,7 @@ pub fn router(state: Arc<ServerState>) -> Router {
         ("/instances/{id}/read/pub_key", post(reads::pub_key)),
         ("/instances/{id}/embedded/canister_costs/{canister}", get(reads::canister_costs)),
         ("/instances/{id}/embedded/instruction_cap/{canister}", post(updates::cap_instructions)),
+        ("/instances/{id}/embedded/canister_snapshot_in_place", post(updates::snapshot_in_place)),
         ("/instances/{id}/update/submit_ingress_message", post(updates::submit)),
         ("/instances/{id}/update/await_ingress_message", post(updates::await_message)),
         ("/instances/{id}/update/tick", post(updates::tick)),

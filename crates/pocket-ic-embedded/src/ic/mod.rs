@@ -33,3 +33,4 @@ pub use management::{DownloadRequest, UploadRequest};
 pub use read_state::{ReadRefusal, ReadRequest};
 pub use records::MessageCost;
 pub use requests::{AgentCall, Effective, QueryAnswer};
+pub use snapshot_dir::StableFile;

@@ -18,6 +18,8 @@ use ic_management_canister_types::{
 use num_traits::ToPrimitive;
 use pocket_ic::ErrorCode;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
 
 /// How many snapshots one canister can have.
 pub const MAX_SNAPSHOTS: usize = 10;
@@ -297,6 +299,17 @@ impl Snapshot {
             }
             SnapshotDataOffset::WasmChunk => self.chunks.insert(bytes).map(drop),
         }
+    }
+
+    /// Makes a file the stable memory of an uploaded snapshot; see [`StableMemory::from_file`].
+    ///
+    /// # Errors
+    /// A file that cannot be searched for holes.
+    pub fn hold_stable(&mut self, file: File) -> io::Result<()> {
+        if let Contents::Uploaded { stable, .. } = &mut self.contents {
+            *stable = StableMemory::from_file(file)?;
+        }
+        Ok(())
     }
 
     /// Restores a canister's code, memories, chunks and certified data from the snapshot; and if it was

@@ -11,6 +11,7 @@
 use super::error::UserError;
 use super::replies::SnapshotMetadata;
 use super::snapshot::{MAX_SLICE_BYTES, Snapshot};
+use crate::sparse::data_ranges;
 use candid::Principal;
 use ic_management_canister_types::{
     ReadCanisterSnapshotMetadataResult, SnapshotDataKind, SnapshotDataOffset, SnapshotMetadataGlobal,
@@ -141,6 +142,15 @@ pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError>
     fs::write(&path, text).map_err(at(&path))
 }
 
+/// What becomes of the file of stable memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StableFile {
+    /// It is copied, as the protocol promises.
+    Copied,
+    /// Its pages are read when they are needed: the file must not change as long as the canister exists.
+    InPlace,
+}
+
 /// Reads a snapshot from a folder. Source, time and version in the metadata are ignored: `announce` turns the
 /// rest into an empty snapshot (canister and replaced snapshot in its argument are placeholders), which is
 /// filled from the files and returned.
@@ -150,6 +160,7 @@ pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError>
 /// hashes show.
 pub fn upload(
     dir: &Path,
+    stable: StableFile,
     announce: impl FnOnce(UploadCanisterSnapshotMetadataArgs) -> Result<Snapshot, UserError>,
 ) -> Result<Snapshot, SnapshotDirError> {
     for name in PROGRESS {
@@ -184,9 +195,17 @@ pub fn upload(
     copy_in(&mut snapshot, &dir.join(WASM_MEMORY), metadata.wasm_memory_size, |offset| {
         SnapshotDataOffset::WasmMemory { offset }
     })?;
-    copy_in(&mut snapshot, &dir.join(STABLE_MEMORY), metadata.stable_memory_size, |offset| {
-        SnapshotDataOffset::StableMemory { offset }
-    })?;
+    let (path, size) = (dir.join(STABLE_MEMORY), metadata.stable_memory_size);
+    match stable {
+        StableFile::InPlace => {
+            if let Some(file) = open_sized(&path, size)? {
+                snapshot.hold_stable(file).map_err(at(&path))?;
+            }
+        }
+        StableFile::Copied => {
+            copy_in(&mut snapshot, &path, size, |offset| SnapshotDataOffset::StableMemory { offset })?;
+        }
+    }
     for chunk in &metadata.wasm_chunk_store {
         let path = chunk_path(dir, &chunk.hash);
         let bytes = fs::read(&path).map_err(at(&path))?;
@@ -243,29 +262,38 @@ fn copy_in(
     size: u64,
     kind: impl Fn(u64) -> SnapshotDataOffset,
 ) -> Result<(), SnapshotDirError> {
-    if size == 0 {
-        // Some tools omit an empty file, others write one.
-        return Ok(());
-    }
-    let mut file = File::open(path).map_err(at(path))?;
-    let got = file.metadata().map_err(at(path))?.len();
-    if got != size {
-        return Err(SnapshotDirError::Length { path: path.to_owned(), expected: size, got });
-    }
+    let Some(mut file) = open_sized(path, size)? else { return Ok(()) };
     let mut buffer = vec![0; usize::try_from(MAX_SLICE_BYTES.min(size)).unwrap_or(usize::MAX)];
-    let mut offset = 0;
-    while offset < size {
-        let step = (size - offset).min(buffer.len() as u64);
-        // `step` is at most the length of the buffer, hence a usize.
-        let piece = &mut buffer[..step as usize];
-        file.read_exact(piece).map_err(at(path))?;
-        // The memories are already zero; what remains zero takes no space.
-        if piece.iter().any(|byte| *byte != 0) {
-            snapshot.write(&kind(offset), piece).map_err(rejected)?;
+    // The memories are already zero.
+    for range in data_ranges(&file, size).map_err(at(path))? {
+        let mut offset = range.start;
+        file.seek(SeekFrom::Start(offset)).map_err(at(path))?;
+        while offset < range.end {
+            let step = (range.end - offset).min(buffer.len() as u64);
+            // `step` is at most the length of the buffer, hence a usize.
+            let piece = &mut buffer[..step as usize];
+            file.read_exact(piece).map_err(at(path))?;
+            // What remains zero takes no space.
+            if piece.iter().any(|byte| *byte != 0) {
+                snapshot.write(&kind(offset), piece).map_err(rejected)?;
+            }
+            offset += step;
         }
-        offset += step;
     }
     Ok(())
+}
+
+/// Opens a file that must have this length; `None` if that is 0: some tools omit an empty file, others write one.
+fn open_sized(path: &Path, expected: u64) -> Result<Option<File>, SnapshotDirError> {
+    if expected == 0 {
+        return Ok(None);
+    }
+    let file = File::open(path).map_err(at(path))?;
+    let got = file.metadata().map_err(at(path))?.len();
+    match got == expected {
+        true => Ok(Some(file)),
+        false => Err(SnapshotDirError::Length { path: path.to_owned(), expected, got }),
+    }
 }
 
 fn chunk_path(dir: &Path, hash: &[u8]) -> PathBuf {

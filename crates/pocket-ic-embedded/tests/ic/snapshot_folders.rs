@@ -3,7 +3,7 @@
 use super::common::{
     ANONYMOUS, call, counter, installed_wasm, installed_with, instance, number, query_number, read, wasm,
 };
-use pocket_ic::common::rest::BlobCompression;
+use pocket_ic::common::rest::{BlobCompression, RawCanisterSnapshotId, RawCanisterSnapshotUpload};
 use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -210,4 +210,39 @@ fn a_folder_with_a_damaged_chunk_is_refused() {
     let chunk = folder.join(format!("wasm_chunk_store/{}.bin", hex::encode(sha256(b"a chunk"))));
     fs::write(&chunk, b"a chink").unwrap();
     pic.canister_snapshot_upload(id, ANONYMOUS, None, folder);
+}
+
+#[test]
+fn a_snapshot_in_place_reads_the_file_and_never_writes_it() {
+    let (pic, dir) = (instance(), tempfile::tempdir().unwrap());
+    let id = installed_with(&pic, 5);
+    call(&pic, id, "stable_inc", &[]).unwrap();
+    let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
+    let folder = dir.path().join("snapshot");
+    pic.canister_snapshot_download(id, ANONYMOUS, snapshot.id, folder.clone());
+    let written = files(&folder);
+    let copy = pic.create_canister();
+    let request = RawCanisterSnapshotUpload {
+        sender: ANONYMOUS.into(),
+        canister_id: copy.into(),
+        replace_snapshot: None,
+        snapshot_dir: folder.clone(),
+    };
+    let path = format!("/instances/{}/embedded/canister_snapshot_in_place", pic.instance_id());
+    let upload = || {
+        let url = pic.get_server_url().join(&path).unwrap();
+        reqwest::blocking::Client::new().post(url).json(&request).send().unwrap()
+    };
+    let uploaded: RawCanisterSnapshotId = upload().json().unwrap();
+    pic.load_canister_snapshot(copy, None, uploaded.snapshot_id).unwrap();
+    assert_eq!(pic.get_stable_memory(copy), written["stable_memory.bin"]);
+    call(&pic, copy, "stable_inc", &[]).unwrap();
+    assert_ne!(pic.get_stable_memory(copy), written["stable_memory.bin"]);
+    assert_eq!(files(&folder), written);
+    // A file of another length is refused, as by an upload.
+    fs::write(folder.join("stable_memory.bin"), "short").unwrap();
+    let refused = upload();
+    assert_eq!(refused.status(), 400);
+    let text = refused.text().unwrap();
+    assert!(text.contains("stable_memory.bin") && text.contains("got 5"), "{text}");
 }

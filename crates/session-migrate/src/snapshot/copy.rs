@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use candid::Principal;
+use pocket_ic::common::rest::{RawCanisterSnapshotId, RawCanisterSnapshotUpload};
 use pocket_ic::{PocketIc, Time};
 use serde_json::Value;
 
-use super::{METADATA, STABLE_MEMORY, Snapshot, SnapshotError};
+use super::{Form, METADATA, STABLE_MEMORY, Snapshot, SnapshotError};
 use crate::build::Module;
 use crate::client::NO_ARGUMENTS;
+use crate::costs;
 
 /// Cycles of a copy, which nobody pays.
 const CYCLES: u128 = 1_000_000_000_000_000;
@@ -38,7 +40,8 @@ pub enum CopyError {
 }
 
 /// Loads a snapshot into an empty canister, at the time of the snapshot. If the snapshot has a module, it
-/// runs with the heap of the snapshot; otherwise `legacy` runs with an empty heap.
+/// runs with the heap of the snapshot; otherwise `legacy` runs with an empty heap. The embedded server reads stable
+/// memory from the file when it needs it: the snapshot must not change as long as the canister exists.
 ///
 /// # Errors
 /// [`CopyError`].
@@ -57,17 +60,15 @@ pub fn load(
     let now = pic.get_time().as_nanos_since_unix_epoch().max(as_of);
     pic.set_time(Time::from_nanos_since_unix_epoch(now));
     let has_module = snapshot.metadata.as_ref().is_some_and(|metadata| metadata.wasm_module_size > 0);
-    let upload = |folder: PathBuf| {
-        let upload = || pic.canister_snapshot_upload(canister, controller, None, folder);
-        let id = std::panic::catch_unwind(std::panic::AssertUnwindSafe(upload))
-            .map_err(|panic| refused(crate::panic_text(&*panic)))?;
+    let load = |folder: PathBuf| {
+        let id = upload(pic, canister, controller, folder).map_err(refused)?;
         pic.load_canister_snapshot(canister, Some(controller), id)
             .map_err(|reject| refused(reject.reject_message))
     };
     if has_module {
         let folder =
             std::path::absolute(&snapshot.path).map_err(SnapshotError::io("read", &snapshot.path))?;
-        return upload(folder);
+        return load(folder);
     }
     let temporary = tempfile::tempdir().map_err(SnapshotError::io("create", &std::env::temp_dir()))?;
     let folder = temporary.path().join("snapshot");
@@ -77,11 +78,57 @@ pub fn load(
     let empty = pic.take_canister_snapshot(canister, Some(controller), None).map_err(rejected)?;
     pic.canister_snapshot_download(canister, controller, empty.id, folder.clone());
     set_stable_size(&folder, snapshot.stable.bytes())?;
-    snapshot.stable.copy_to(&folder.join(STABLE_MEMORY))?;
-    upload(folder)?;
+    let stable = folder.join(STABLE_MEMORY);
+    match snapshot.form {
+        // There is one already if the fresh canister has stable memory.
+        Form::Raw => link(&snapshot.path, &stable)?,
+        Form::Folder | Form::Gzip => snapshot.stable.copy_to(&stable)?,
+    }
+    load(folder)?;
     // The heap belongs to another memory.
     pic.upgrade_canister(canister, legacy.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller))
         .map_err(rejected)
+}
+
+/// Uploads a folder, without a copy of stable memory if the server can do that; returns the id of the snapshot.
+fn upload(
+    pic: &PocketIc,
+    canister: Principal,
+    controller: Principal,
+    folder: PathBuf,
+) -> Result<Vec<u8>, String> {
+    let Ok(url) = costs::address(pic, canister, "canister_snapshot_in_place") else {
+        let upload = || pic.canister_snapshot_upload(canister, controller, None, folder);
+        return std::panic::catch_unwind(std::panic::AssertUnwindSafe(upload))
+            .map_err(|panic| crate::panic_text(&*panic));
+    };
+    let request = RawCanisterSnapshotUpload {
+        sender: controller.into(),
+        canister_id: canister.into(),
+        replace_snapshot: None,
+        snapshot_dir: folder,
+    };
+    let ask = || {
+        let client = reqwest::blocking::Client::builder().timeout(None).build()?;
+        let answer = client.post(url).json(&request).send()?;
+        Ok::<_, reqwest::Error>((answer.status().is_success(), answer.json::<Value>()?))
+    };
+    let (done, answer) = ask().map_err(|error| error.to_string())?;
+    match serde_json::from_value::<RawCanisterSnapshotId>(answer.clone()) {
+        Ok(id) if done => Ok(id.snapshot_id),
+        _ => Err(answer["message"].as_str().map_or_else(|| answer.to_string(), str::to_owned)),
+    }
+}
+
+/// Makes `link` refer to `file`, in place of whatever it is.
+fn link(file: &Path, link: &Path) -> Result<(), SnapshotError> {
+    let file = std::path::absolute(file).map_err(SnapshotError::io("read", file))?;
+    match std::fs::remove_file(link) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(SnapshotError::io("remove", link)(error))
+        }
+        _ => std::os::unix::fs::symlink(file, link).map_err(SnapshotError::io("create", link)),
+    }
 }
 
 /// Sets the size of stable memory in the metadata of a folder.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use flate2::read::GzDecoder;
 use ic_stable_structures::Memory;
+use pocket_ic_embedded::sparse::data_ranges;
 
 use super::{Form, SnapshotError};
 
@@ -102,22 +103,19 @@ impl StableFile {
         }
     }
 
-    /// Returns the number of pages that are not all zero.
+    /// Returns the number of pages that are not all zero. Holes of the file are not read.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].
     pub fn pages_in_use(&self, progress: &mut dyn FnMut(u64)) -> Result<u64, SnapshotError> {
-        const AT_ONCE: usize = 16;
-        let mut buffer = vec![0; AT_ONCE * BLOCK];
-        let (mut at, mut used) = (0, 0);
-        while at < self.0.len {
-            let wanted = (self.0.len - at).min(buffer.len() as u64);
-            let part = &mut buffer[..wanted as usize];
-            read_exact_at(&self.0.file, part, at).map_err(SnapshotError::io("read", &self.0.path))?;
+        let (mut used, mut read) = (0, 0);
+        self.data(|_, part| {
             used += part.chunks(BLOCK).filter(|page| **page != ZEROS[..page.len()]).count() as u64;
-            progress(wanted);
-            at += wanted;
-        }
+            read += part.len() as u64;
+            progress(part.len() as u64);
+            Ok(())
+        })?;
+        progress(self.0.len - read);
         Ok(used)
     }
 
@@ -127,15 +125,31 @@ impl StableFile {
     /// [`SnapshotError::Io`].
     pub fn copy_to(&self, path: &Path) -> Result<(), SnapshotError> {
         let mut file = File::create(path).map_err(SnapshotError::io("create", path))?;
-        let mut buffer = vec![0; BLOCK];
-        let mut at = 0;
-        while at < self.0.len {
-            let part = &mut buffer[..(self.0.len - at).min(BLOCK as u64) as usize];
-            read_exact_at(&self.0.file, part, at).map_err(SnapshotError::io("read", &self.0.path))?;
-            write_unless_zero(&mut file, at, part).map_err(SnapshotError::io("write", path))?;
-            at += part.len() as u64;
-        }
+        self.data(|at, part| write_sparse(&mut file, at, part).map_err(SnapshotError::io("write", path)))?;
         file.set_len(self.0.len).map_err(SnapshotError::io("write", path))
+    }
+
+    /// Passes everything but holes to `each`, whole pages at a time, with the offset.
+    fn data(
+        &self,
+        mut each: impl FnMut(u64, &[u8]) -> Result<(), SnapshotError>,
+    ) -> Result<(), SnapshotError> {
+        const AT_ONCE: u64 = 16 * BLOCK as u64;
+        let Inner { file, path, len, .. } = &*self.0;
+        let ranges = data_ranges(file, *len).map_err(SnapshotError::io("read", path))?;
+        let mut buffer = vec![0; AT_ONCE as usize];
+        let mut at = 0;
+        for range in ranges {
+            at = at.max(range.start / PAGE_BYTES * PAGE_BYTES);
+            let end = range.end.next_multiple_of(PAGE_BYTES).min(*len);
+            while at < end {
+                let part = &mut buffer[..(end - at).min(AT_ONCE) as usize];
+                read_exact_at(file, part, at).map_err(SnapshotError::io("read", path))?;
+                each(at, part)?;
+                at += part.len() as u64;
+            }
+        }
+        Ok(())
     }
 
     fn note(&self, error: io::Error) {

@@ -1,12 +1,14 @@
 //! Stable memory against a plain vector, and the count of pages touched against a set.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::engine::paged::PAGE;
-use crate::engine::stable::{ACCESS_PAGE, StableAccess};
+use crate::engine::stable::{ACCESS_PAGE, RESIDENT_PAGES, StableAccess};
 
 const SIZE: u64 = 20 * WASM_PAGE;
 
@@ -27,6 +29,7 @@ enum Op {
     Snapshot,
     GoBack,
     Grow(u64),
+    MoveToFile,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -36,6 +39,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Snapshot),
         1 => Just(Op::GoBack),
         1 => (0..30u64).prop_map(Op::Grow),
+        1 => Just(Op::MoveToFile),
     ]
 }
 
@@ -43,9 +47,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn behaves_like_a_vector(ops in prop::collection::vec(op(), 1..40)) {
-        let mut memory = StableMemory::new();
-        let mut model: Vec<u8> = Vec::new();
+    fn behaves_like_a_vector(
+        ops in prop::collection::vec(op(), 1..40),
+        file in prop::collection::vec(prop_oneof![Just(0), any::<u8>()], 0..3),
+    ) {
+        // A page, then a hole of a page, in a file.
+        let mut model: Vec<u8> = file.iter().flat_map(|byte| [[*byte; PAGE], [0; PAGE]]).flatten().collect();
+        let mut memory = StableMemory::from_file(in_file(&model)).expect("a file");
+        model.resize(model.len().next_multiple_of(WASM_PAGE as usize), 0);
         let mut snapshot = (memory.clone(), model.clone());
         for op in ops {
             match op {
@@ -68,6 +77,7 @@ proptest! {
                 }
                 Op::Snapshot => snapshot = (memory.clone(), model.clone()),
                 Op::GoBack => (memory, model) = snapshot.clone(),
+                Op::MoveToFile => memory.move_to_file(),
                 Op::Grow(pages) => {
                     let before = memory.pages();
                     let grown = memory.grow(pages, SIZE);
@@ -103,6 +113,17 @@ proptest! {
         prop_assert_eq!(access.accessed, accessed.len() as u64);
         prop_assert_eq!(access.dirtied, dirtied.len() as u64);
     }
+}
+
+/// Returns a file of these bytes, with holes for pages of zeros.
+fn in_file(bytes: &[u8]) -> File {
+    let file = tempfile::tempfile().expect("a file");
+    file.set_len(bytes.len() as u64).expect("room");
+    for (index, page) in bytes.chunks(PAGE).enumerate().filter(|(_, page)| page.iter().any(|byte| *byte != 0))
+    {
+        file.write_all_at(page, (index * PAGE) as u64).expect("room");
+    }
+    file
 }
 
 /// Writes one byte to each of `arg` places that are 1 GiB apart, then traps, replies, or does nothing more.
@@ -209,4 +230,38 @@ fn the_32_bit_interface_grows_to_4_gib() {
         reply(&outcome).chunks_exact(4).map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap())).collect();
     assert_eq!(answers, [0, 65_535, u32::MAX]);
     assert_eq!(outcome.state.stable().pages(), 65_536);
+}
+
+/// What a memory of more than 128 MiB takes in host memory is bounded, whether it was written or is in a file.
+#[test]
+fn pages_beyond_the_bound_are_not_in_memory() {
+    let pages = RESIDENT_PAGES + 10;
+    let mut memory = StableMemory::new();
+    let bytes = (pages * PAGE) as u64;
+    assert_eq!(memory.grow(bytes.div_ceil(WASM_PAGE), bytes + WASM_PAGE), Some(0));
+    let page = |index: usize| [index as u8 | 1; PAGE];
+    for index in 0..pages {
+        memory.write((index * PAGE) as u64, &page(index)).expect("within");
+    }
+    assert!(memory.bytes_apart(&StableMemory::new()) < 10 * PAGE as u64);
+    let earlier = memory.clone();
+    memory.write(5, b"changed").expect("within");
+    let read = |memory: &StableMemory, index: usize| {
+        let mut bytes = [0; PAGE];
+        memory.read((index * PAGE) as u64, &mut bytes).expect("within");
+        bytes
+    };
+    for index in [0, 1, RESIDENT_PAGES, pages - 1] {
+        assert!(read(&earlier, index) == page(index), "page {index}");
+    }
+    assert!(read(&memory, 0)[..20] == *b"\x01\x01\x01\x01\x01changed\x01\x01\x01\x01\x01\x01\x01\x01");
+}
+
+#[test]
+fn a_page_in_a_file_that_became_shorter_is_not_zeros() {
+    let file = in_file(&[7; 4 * PAGE]);
+    let memory = StableMemory::from_file(file.try_clone().expect("a file")).expect("a file");
+    file.set_len(0).expect("a file");
+    let read = std::panic::AssertUnwindSafe(|| memory.read(0, &mut [0; 8]));
+    assert!(std::panic::catch_unwind(read).is_err());
 }

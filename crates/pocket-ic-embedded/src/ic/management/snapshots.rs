@@ -6,7 +6,7 @@ use crate::ic::error::{OpError, UserError};
 use crate::ic::instance::Instance;
 use crate::ic::records::origin;
 use crate::ic::snapshot::{MAX_SLICE_BYTES, Snapshot, not_found};
-use crate::ic::snapshot_dir::{self, SnapshotDirError};
+use crate::ic::snapshot_dir::{self, SnapshotDirError, StableFile};
 use candid::Principal;
 use ic_management_canister_types::{
     CanisterIdRecord, ChangeDetails, DeleteCanisterSnapshotArgs, LoadCanisterSnapshotArgs,
@@ -186,6 +186,8 @@ pub struct UploadRequest {
     pub replaced: Option<Vec<u8>>,
     /// The folder.
     pub dir: PathBuf,
+    /// What becomes of its stable memory.
+    pub stable: StableFile,
 }
 
 impl Instance {
@@ -213,8 +215,8 @@ impl Instance {
         let canister = self.controlled(request.canister, Caller::user(request.sender)).map_err(rejected)?;
         let version = canister.version;
         check_owner(request.canister, request.replaced.as_deref()).map_err(rejected)?;
-        let snapshot = snapshot_dir::upload(&request.dir, |args| Snapshot::announced(&args, version, now))
-            .map_err(folder_error)?;
+        let announce = |args| Snapshot::announced(&args, version, now);
+        let snapshot = snapshot_dir::upload(&request.dir, request.stable, announce).map_err(folder_error)?;
         self.controlled(request.canister, Caller::user(request.sender))
             .and_then(|canister| {
                 canister.snapshots.insert(request.canister, snapshot, request.replaced.as_deref())

@@ -1,0 +1,234 @@
+//! Calls by the interface for agents, side by side with the same calls by the PocketIC protocol: prints a table of their
+//! times.
+//!
+//! `cargo run -p pocket-ic-embedded --example agent_calls`. All ways are measured in turn, several times over, on one
+//! instance of one server; the medians are printed, and nothing is asserted about them.
+
+use candid::Principal;
+use ic_agent::agent::{Envelope, EnvelopeContent};
+use ic_agent::identity::{AnonymousIdentity, BasicIdentity};
+use ic_agent::{Agent, Identity};
+use pocket_ic::{PocketIc, PocketIcBuilder};
+use pocket_ic_embedded::EmbeddedServer;
+use reqwest::blocking::Client;
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::runtime::Runtime;
+
+/// Times that each way is measured; the median counts.
+const ROUNDS: usize = 7;
+/// Calls of each client in a round.
+const CALLS: usize = 60;
+const CLIENTS: [usize; 2] = [1, 16];
+
+const CANISTER: &str = r#"(module
+    (import "ic0" "msg_reply" (func $reply))
+    (func (export "canister_update nothing") (call $reply))
+    (func (export "canister_query nothing_query") (call $reply)))"#;
+
+/// A way to call, for one client: the argument tells which of its calls it is.
+type Call<'a> = Box<dyn Fn(&Prepared) + Sync + 'a>;
+
+/// What a call needs that is not to be measured.
+#[derive(Clone, Default)]
+struct Prepared {
+    body: Vec<u8>,
+}
+
+struct Way<'a> {
+    name: &'static str,
+    /// The way that it is compared with, and the limits of the ratio for each number of clients.
+    limits: Option<(&'static str, [f64; 2])>,
+    prepare: Box<dyn Fn() -> Prepared + 'a>,
+    call: Call<'a>,
+}
+
+fn main() {
+    let server = EmbeddedServer::start().expect("the server starts");
+    let pic = PocketIcBuilder::new()
+        .with_server_url(server.url())
+        .with_nns_subnet()
+        .with_application_subnet()
+        .build();
+    let url = pic.auto_progress().to_string();
+    let id = pic.create_canister();
+    let wasm = wat::parse_str(CANISTER).expect("the canister's text is valid");
+    pic.install_canister(id, wasm, vec![], None);
+    let runtime = Runtime::new().expect("a runtime");
+    let agent = Agent::builder().with_url(&url).with_identity(AnonymousIdentity).build().expect("an agent");
+    runtime.block_on(agent.fetch_root_key()).expect("the root key");
+    let client = Client::new();
+    let ways = ways(&pic, &agent, &runtime, &client, &url, id);
+    let mut times = vec![[vec![], vec![]]; ways.len()];
+    for _ in 0..ROUNDS {
+        for (place, clients) in CLIENTS.into_iter().enumerate() {
+            for (way, times) in ways.iter().zip(&mut times) {
+                times[place].push(measure(way, clients));
+            }
+        }
+    }
+    let medians: Vec<[f64; 2]> = times.into_iter().map(|[one, many]| [median(one), median(many)]).collect();
+    print(&ways, &medians);
+}
+
+fn ways<'a>(
+    pic: &'a PocketIc,
+    agent: &'a Agent,
+    runtime: &'a Runtime,
+    client: &'a Client,
+    url: &str,
+    id: Principal,
+) -> Vec<Way<'a>> {
+    const UPDATE: &str = "update, submit and await";
+    const QUERY: &str = "query, PocketIC";
+    let at = |path: &str| format!("{url}api/{path}");
+    let call_url = at(&format!("v4/canister/{id}/call"));
+    let query_url = at(&format!("v3/canister/{id}/query"));
+    let status_url = pic.get_server_url().join("status").expect("a URL").to_string();
+    let post = move |url: String| {
+        move |prepared: &Prepared| {
+            let request = client.post(&url).header("content-type", "application/cbor");
+            let answer = request.body(prepared.body.clone()).send().expect("an answer");
+            assert_eq!(answer.status(), 200);
+            answer.bytes().expect("a body");
+        }
+    };
+    let signed = |query, is_signed| move || Prepared { body: envelope(id, query, is_signed) };
+    let nothing = || Prepared::default();
+    vec![
+        Way {
+            name: "`GET /status`, for comparison",
+            limits: None,
+            prepare: Box::new(nothing),
+            call: Box::new(move |_| drop(client.get(&status_url).send().and_then(|answer| answer.bytes()))),
+        },
+        Way {
+            name: UPDATE,
+            limits: None,
+            prepare: Box::new(nothing),
+            call: Box::new(move |_| {
+                drop(pic.update_call(id, Principal::anonymous(), "nothing", vec![]).expect("a reply"))
+            }),
+        },
+        Way {
+            name: "update, `/api/v4`, anonymous",
+            limits: Some((UPDATE, [2.5, 1.5])),
+            prepare: Box::new(signed(false, false)),
+            call: Box::new(post(call_url.clone())),
+        },
+        Way {
+            name: "update, `/api/v4`, signed with Ed25519",
+            limits: Some((UPDATE, [2.5, 1.5])),
+            prepare: Box::new(signed(false, true)),
+            call: Box::new(post(call_url)),
+        },
+        Way {
+            name: "update by `ic-agent`, which verifies the certificate",
+            limits: None,
+            prepare: Box::new(nothing),
+            call: Box::new(move |_| {
+                runtime
+                    .block_on(async { agent.update(&id, "nothing").call_and_wait().await.expect("a reply") });
+            }),
+        },
+        Way {
+            name: QUERY,
+            limits: None,
+            prepare: Box::new(nothing),
+            call: Box::new(move |_| {
+                drop(pic.query_call(id, Principal::anonymous(), "nothing_query", vec![]).expect("a reply"));
+            }),
+        },
+        Way {
+            name: "query, `/api/v3`, anonymous",
+            limits: Some((QUERY, [3.0, 3.0])),
+            prepare: Box::new(signed(true, false)),
+            call: Box::new(post(query_url.clone())),
+        },
+        Way {
+            name: "query, `/api/v3`, signed with Ed25519",
+            limits: Some((QUERY, [3.0, 3.0])),
+            prepare: Box::new(signed(true, true)),
+            call: Box::new(post(query_url)),
+        },
+    ]
+}
+
+/// Returns a request that no other one equals.
+fn envelope(id: Principal, is_query: bool, is_signed: bool) -> Vec<u8> {
+    static NONCE: AtomicU64 = AtomicU64::new(0);
+    let nonce = Some(NONCE.fetch_add(1, Ordering::Relaxed).to_be_bytes().to_vec());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970");
+    let ingress_expiry = (now + Duration::from_secs(240)).as_nanos() as u64;
+    let identity = BasicIdentity::from_raw_key(&[7; 32]);
+    let sender = match is_signed {
+        true => identity.sender().expect("a principal"),
+        false => Principal::anonymous(),
+    };
+    let (canister_id, arg, sender_info) = (id, vec![], None);
+    let method_name = if is_query { "nothing_query" } else { "nothing" }.to_owned();
+    let content = match is_query {
+        true => EnvelopeContent::Query {
+            nonce,
+            ingress_expiry,
+            sender,
+            canister_id,
+            method_name,
+            arg,
+            sender_info,
+        },
+        false => EnvelopeContent::Call {
+            nonce,
+            ingress_expiry,
+            sender,
+            canister_id,
+            method_name,
+            arg,
+            sender_info,
+        },
+    };
+    let signature = is_signed.then(|| identity.sign(&content).expect("a signature"));
+    let (sender_pubkey, sender_sig) =
+        signature.map_or((None, None), |made| (made.public_key, made.signature));
+    let envelope =
+        Envelope { content: Cow::Owned(content), sender_pubkey, sender_sig, sender_delegation: None };
+    envelope.encode_bytes()
+}
+
+/// Returns the time per call, microseconds.
+fn measure(way: &Way<'_>, clients: usize) -> f64 {
+    let prepared: Vec<Vec<Prepared>> =
+        (0..clients).map(|_| (0..CALLS).map(|_| (way.prepare)()).collect()).collect();
+    let (begun, call) = (Instant::now(), &way.call);
+    thread::scope(|scope| {
+        for calls in &prepared {
+            scope.spawn(move || calls.iter().for_each(call));
+        }
+    });
+    begun.elapsed().as_secs_f64() * 1e6 / (clients * CALLS) as f64
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn print(ways: &[Way<'_>], medians: &[[f64; 2]]) {
+    println!("| one call | µs, 1 client | ratio | limit | µs, 16 clients | ratio | limit |");
+    println!("|---|---|---|---|---|---|---|");
+    for (way, times) in ways.iter().zip(medians) {
+        let other = way.limits.and_then(|(name, _)| ways.iter().position(|other| other.name == name));
+        let cells: Vec<String> = (0..CLIENTS.len())
+            .map(|place| {
+                let ratio = other.map_or("- | -".to_owned(), |other| {
+                    let limit = way.limits.map_or(0.0, |(_, limits)| limits[place]);
+                    format!("{:.2} | {limit}", times[place] / medians[other][place])
+                });
+                format!("{:.0} | {ratio}", times[place])
+            })
+            .collect();
+        println!("| {} | {} |", way.name, cells.join(" | "));
+    }
+}

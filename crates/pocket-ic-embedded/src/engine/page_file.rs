@@ -1,0 +1,86 @@
+//! Pages that are in a file instead of in memory.
+
+use super::paged::PAGE;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// A file of pages, which are never changed: a new value is a new page.
+pub(super) struct PageFile {
+    file: File,
+    /// The places for new pages; `None` for a file that is only read.
+    places: Option<Mutex<Places>>,
+}
+
+#[derive(Default)]
+struct Places {
+    /// Pages that nobody needs any more.
+    free: Vec<u64>,
+    /// All pages from here on are free.
+    end: u64,
+}
+
+/// A page in a file; when it is dropped, its place is free.
+pub(super) struct StoredPage {
+    file: Arc<PageFile>,
+    number: u64,
+}
+
+impl PageFile {
+    /// Returns a file that is only read.
+    pub(super) fn existing(file: File) -> Arc<Self> {
+        Arc::new(Self { file, places: None })
+    }
+
+    /// Returns the temporary file of this process, which has no name; `None` if none can be created.
+    pub(super) fn temporary() -> Option<&'static Arc<Self>> {
+        static FILE: OnceLock<Option<Arc<PageFile>>> = OnceLock::new();
+        let create = || {
+            let file = tempfile::tempfile().ok()?;
+            Some(Arc::new(PageFile { file, places: Some(Mutex::default()) }))
+        };
+        FILE.get_or_init(create).as_ref()
+    }
+
+    /// Returns a page that is in the file already.
+    pub(super) fn page(self: &Arc<Self>, number: u64) -> StoredPage {
+        StoredPage { file: self.clone(), number }
+    }
+
+    /// Writes a page.
+    pub(super) fn store(self: &Arc<Self>, bytes: &[u8; PAGE]) -> io::Result<StoredPage> {
+        let Some(places) = &self.places else { return Err(io::ErrorKind::ReadOnlyFilesystem.into()) };
+        let number = {
+            let mut places = places.lock().unwrap_or_else(PoisonError::into_inner);
+            places.free.pop().unwrap_or_else(|| {
+                places.end += 1;
+                places.end - 1
+            })
+        };
+        // If it cannot be written, the place becomes free again.
+        let page = self.page(number);
+        self.file.write_all_at(bytes, number * PAGE as u64)?;
+        Ok(page)
+    }
+}
+
+impl StoredPage {
+    /// Fills `buf` with the bytes from `start` on.
+    ///
+    /// # Panics
+    /// If the file cannot be read, or has become shorter: there is no other copy of the page.
+    pub(super) fn read(&self, start: usize, buf: &mut [u8]) {
+        if let Err(error) = self.file.file.read_exact_at(buf, self.number * PAGE as u64 + start as u64) {
+            panic!("a page of a canister's memory cannot be read from its file: {error}");
+        }
+    }
+}
+
+impl Drop for StoredPage {
+    fn drop(&mut self) {
+        if let Some(places) = &self.file.places {
+            places.lock().unwrap_or_else(PoisonError::into_inner).free.push(self.number);
+        }
+    }
+}

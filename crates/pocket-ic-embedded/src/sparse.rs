@@ -1,0 +1,58 @@
+//! The parts of a sparse file that are not holes.
+
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+
+/// Returns the ranges of the first `len` bytes of a file that may hold something other than zeros, in ascending order.
+/// On a file system that does not tell, that is all of them. Moves the file's cursor.
+///
+/// # Errors
+/// A file that cannot be searched.
+pub fn data_ranges(file: &File, len: u64) -> io::Result<Vec<Range<u64>>> {
+    let mut ranges = Vec::new();
+    let mut at = 0;
+    while at < len {
+        let start = match seek(file, SeekFrom::Data(at)) {
+            // There is nothing but holes after it.
+            Err(Errno::NXIO) => break,
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
+            start => start?,
+        };
+        let end = match seek(file, SeekFrom::Hole(start)) {
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => len,
+            end => end?,
+        };
+        if start >= len {
+            break;
+        }
+        ranges.push(start..end.min(len));
+        at = end;
+    }
+    Ok(ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn holes_are_left_out_and_data_is_not() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(64 << 20).unwrap();
+        file.write_all_at(b"x", 20 << 20).unwrap();
+        file.write_all_at(b"y", 40 << 20).unwrap();
+        let ranges = data_ranges(&file, 64 << 20).unwrap();
+        for place in [20 << 20, 40 << 20] {
+            assert!(ranges.iter().any(|range| range.contains(&place)), "{ranges:?}");
+        }
+        assert!(ranges.is_sorted_by(|one, next| one.end < next.start), "{ranges:?}");
+        // Beyond the given length, nothing is returned.
+        let ranges = data_ranges(&file, 30 << 20).unwrap();
+        assert!(ranges.iter().all(|range| range.end <= 30 << 20), "{ranges:?}");
+        assert!(data_ranges(&tempfile::tempfile().unwrap(), 0).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,245 @@
+//! Time and memory of the commands that read a large snapshot, next to those of programs that everybody has.
+
+mod process;
+mod report;
+mod snapshot;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+use session_migrate::provenance::Provenance;
+
+use crate::error::BenchError;
+use crate::world::Wasm;
+
+use process::{Ran, program, run, run_to_json};
+
+pub use report::{markdown, terminal};
+
+/// Bytes that are not zero in the snapshot that is sent over the network.
+const SENT_BYTES: u64 = 150_000_000;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Size of stable memory, bytes.
+    pub stable_bytes: u64,
+    /// Bytes of the files in it.
+    pub file_bytes: u64,
+    /// Runs of each command that only reads the snapshot, in turn; the median counts.
+    pub rounds: usize,
+    /// Where the snapshots are made. One that is there is used again.
+    pub folder: PathBuf,
+}
+
+/// One command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// The command, or a part of its work.
+    pub what: String,
+    /// Its time.
+    pub seconds: f64,
+    /// Most memory that the process ever had; absent where the system does not tell.
+    pub peak_bytes: Option<u64>,
+    /// What it is compared with, and the most it may take, as a multiple.
+    pub limit: Option<Limit>,
+    /// The most memory that it may have.
+    pub peak_limit: Option<u64>,
+}
+
+/// A limit on time, relative to another command in the same run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limit {
+    /// The other command.
+    pub other: String,
+    /// Its time.
+    pub seconds: f64,
+    /// The limit.
+    pub ratio: f64,
+}
+
+/// The figures of one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// When it began, in UTC.
+    pub began: String,
+    /// Size of stable memory, bytes.
+    pub stable_bytes: u64,
+    /// Bytes of it that the file system stores: everything but holes.
+    pub stored_bytes: u64,
+    /// Bytes of the snapshot that is sent over the network.
+    pub sent_bytes: u64,
+    /// Runs of each command that only reads the snapshot.
+    pub rounds: usize,
+    /// Load of the machine in the minute before; absent where the system does not tell.
+    pub load: Option<f64>,
+    /// One row for each command.
+    pub rows: Vec<Row>,
+}
+
+/// Measures everything; calls `done` after each command.
+///
+/// # Errors
+/// If a snapshot cannot be made, or a command fails.
+pub fn measure(config: &Config, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<Figures, BenchError> {
+    let began = Provenance::now().began;
+    let session_migrate = program()?;
+    let snapshot = config.folder.join("snapshot");
+    if !snapshot.exists() {
+        done("making a snapshot");
+        snapshot::make(wasms, config.file_bytes, config.stable_bytes, &snapshot)?;
+    }
+    let stable = snapshot.join(session_migrate::snapshot::STABLE_MEMORY);
+    let mut figures = Figures {
+        began,
+        stable_bytes: length(&stable)?,
+        stored_bytes: stored(&stable)?,
+        sent_bytes: 0,
+        rounds: config.rounds,
+        load: process::load(),
+        rows: Vec::new(),
+    };
+    let copying = read_only(&session_migrate, &snapshot, &stable, &mut figures, done)?;
+    for (what, args) in [("plan", vec!["plan"]), ("rehearse --snapshot", vec!["rehearse", "--snapshot"])] {
+        let report = config.folder.join("report.json");
+        let mut command = Command::new(&session_migrate);
+        command.args(args).arg(&snapshot).arg("--json").arg(&report);
+        let (ran, report) = run_to_json(&mut command, &report)?;
+        done(&format!("{what}: {ran}"));
+        figures.rows.push(Row {
+            what: format!("`{what}`, before the first message"),
+            seconds: before_messages(&report),
+            peak_bytes: None,
+            limit: Some(Limit { other: "`cp -r`".into(), seconds: copying, ratio: 1.0 }),
+            peak_limit: None,
+        });
+        figures.rows.push(row(format!("`{what}`"), &ran, None, Some(3 << 29)));
+    }
+    let sent = config.folder.join("sent");
+    if !sent.exists() {
+        snapshot::make(wasms, SENT_BYTES, 0, &sent)?;
+    }
+    figures.sent_bytes = length(&sent.join(session_migrate::snapshot::STABLE_MEMORY))?;
+    over_network(&session_migrate, &sent, &config.folder, &mut figures, done)?;
+    Ok(figures)
+}
+
+/// Measures what reads the snapshot and takes seconds, the commands in turn; returns the time of a copy.
+fn read_only(
+    session_migrate: &Path,
+    snapshot: &Path,
+    stable: &Path,
+    figures: &mut Figures,
+    done: &dyn Fn(&str),
+) -> Result<f64, BenchError> {
+    let copy = snapshot.with_file_name("copy");
+    let mut rans: [Vec<Ran>; 4] = Default::default();
+    for _ in 0..figures.rounds {
+        let mut sum = Command::new("sha256sum");
+        sum.arg(stable);
+        let mut inspect = Command::new(session_migrate);
+        inspect.arg("inspect").arg(snapshot);
+        let mut deep = Command::new(session_migrate);
+        deep.args(["inspect", "--deep"]).arg(snapshot);
+        let mut cp = Command::new("cp");
+        cp.arg("-r").arg(snapshot).arg(&copy);
+        for (command, rans) in [sum, inspect, deep, cp].iter_mut().zip(&mut rans) {
+            let ran = run(command)?;
+            done(&format!("{}: {ran}", process::text(command)));
+            rans.push(ran);
+        }
+        std::fs::remove_dir_all(&copy).map_err(BenchError::file("remove", &copy))?;
+    }
+    let [sum, inspect, deep, cp] = rans.map(median);
+    for (what, ran, ratio) in [("`inspect`", inspect, 0.5), ("`inspect --deep`", deep, 1.5)] {
+        let limit = Limit { other: "`sha256sum`".into(), seconds: sum.seconds, ratio };
+        figures.rows.push(row(what.into(), &ran, Some(limit), Some(256 << 20)));
+    }
+    Ok(cp.seconds)
+}
+
+/// Measures the transfer of a snapshot to a canister of this process and back.
+fn over_network(
+    session_migrate: &Path,
+    sent: &Path,
+    folder: &Path,
+    figures: &mut Figures,
+    done: &dyn Fn(&str),
+) -> Result<(), BenchError> {
+    let network = snapshot::Network::start(folder)?;
+    let received = folder.join("received");
+    let canister = network.canister.to_text();
+    let mut upload = Command::new(session_migrate);
+    upload.args(["snapshot", "upload"]).arg(sent).args(["--canister", &canister]);
+    let mut download = Command::new(session_migrate);
+    download.args(["snapshot", "download", &canister, "--out"]).arg(&received);
+    for (what, mut command) in [("`snapshot upload`", upload), ("`snapshot download`", download)] {
+        let ran = run(command.args(network.arguments()))?;
+        done(&format!("{what}: {ran}"));
+        // A tenth of what icp 1.5 takes for an upload of 150 MB.
+        figures.rows.push(row(what.into(), &ran, None, Some(69_500_000)));
+    }
+    std::fs::remove_dir_all(&received).map_err(BenchError::file("remove", &received))
+}
+
+fn row(what: String, ran: &Ran, limit: Option<Limit>, peak_limit: Option<u64>) -> Row {
+    Row { what, seconds: ran.seconds, peak_bytes: ran.peak_bytes, limit, peak_limit }
+}
+
+/// Returns the run of median time, with the highest peak of all.
+fn median(mut rans: Vec<Ran>) -> Ran {
+    rans.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
+    let peak_bytes = rans.iter().filter_map(|ran| ran.peak_bytes).max();
+    let seconds = rans.get(rans.len() / 2).map_or(0.0, |ran| ran.seconds);
+    Ran { seconds, peak_bytes }
+}
+
+/// Sums the phases of a report up to the one that loads the snapshot; building wasms is not counted.
+fn before_messages(report: &serde_json::Value) -> f64 {
+    let mut seconds = 0.0;
+    for phase in report["phases"].as_array().into_iter().flatten() {
+        let name = phase["name"].as_str().unwrap_or_default();
+        if !name.starts_with("building") {
+            seconds += phase["seconds"].as_f64().unwrap_or_default();
+        }
+        if name == "loading the snapshot" {
+            break;
+        }
+    }
+    seconds
+}
+
+fn length(path: &Path) -> Result<u64, BenchError> {
+    Ok(std::fs::metadata(path).map_err(BenchError::file("read", path))?.len())
+}
+
+/// Returns the bytes that a file takes on disk.
+fn stored(path: &Path) -> Result<u64, BenchError> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(std::fs::metadata(path).map_err(BenchError::file("read", path))?.blocks() * 512)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_taken_with_the_highest_peak() {
+        let ran = |seconds, peak| Ran { seconds, peak_bytes: Some(peak) };
+        let median = median(vec![ran(3.0, 10), ran(1.0, 30), ran(2.0, 20)]);
+        assert_eq!((median.seconds, median.peak_bytes), (2.0, Some(30)));
+    }
+
+    #[test]
+    fn only_the_phases_before_the_first_message_count() {
+        let phase = |name: &str, seconds| serde_json::json!({ "name": name, "seconds": seconds });
+        let report = serde_json::json!({ "phases": [
+            phase("inspecting the snapshot", 1.0),
+            phase("building wasms", 100.0),
+            phase("loading the snapshot", 2.0),
+            phase("upgrading to the staged build", 1000.0),
+        ]});
+        assert_eq!(before_messages(&report), 3.0);
+    }
+}

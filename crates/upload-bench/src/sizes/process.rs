@@ -1,0 +1,109 @@
+//! Runs programs, and watches how much memory they take.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::error::BenchError;
+
+/// How often the memory of a process is read: its maximum, so that only the last moment can be missed.
+const EVERY: Duration = Duration::from_millis(5);
+
+/// A program that has succeeded.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Ran {
+    /// From its start to its end.
+    pub seconds: f64,
+    /// Most memory that it ever had; absent where the system does not tell.
+    pub peak_bytes: Option<u64>,
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.2} s", self.seconds)?;
+        match self.peak_bytes {
+            Some(peak) => write!(f, ", at most {:.0} MB", peak as f64 / 1e6),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Compiles the toolkit's program as this one is, and returns its path.
+pub(super) fn program() -> Result<PathBuf, BenchError> {
+    let own = std::env::current_exe().map_err(BenchError::file("find", "this program"))?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    run(cargo.args(["build", "--quiet", "--package", "session-migrate", "--package", "upload-bench"]))?;
+    Ok(own.with_file_name("session-migrate"))
+}
+
+/// Returns a command as it would be typed.
+pub(super) fn text(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+/// Runs a program to its end.
+pub(super) fn run(command: &mut Command) -> Result<Ran, BenchError> {
+    let failed = |detail: String| BenchError::Program { command: text(command), detail };
+    let errors = tempfile::NamedTempFile::new().map_err(|error| failed(error.to_string()))?;
+    let stderr = errors.reopen().map_err(|error| failed(error.to_string()))?;
+    let (began, mut peak_bytes) = (Instant::now(), None);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(stderr)
+        .spawn()
+        .map_err(|error| BenchError::Program { command: text(command), detail: error.to_string() })?;
+    let failed = |detail: String| BenchError::Program { command: text(command), detail };
+    let status = loop {
+        peak_bytes = peak_of(&child).max(peak_bytes);
+        match child.try_wait().map_err(|error| failed(error.to_string()))? {
+            Some(status) => break status,
+            None => std::thread::sleep(EVERY),
+        }
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    if !status.success() {
+        let said = std::fs::read_to_string(errors.path()).unwrap_or_default();
+        let last = said.lines().rev().find(|line| !line.is_empty()).unwrap_or_default();
+        return Err(failed(format!("{status}: {last}")));
+    }
+    Ok(Ran { seconds, peak_bytes })
+}
+
+/// Runs a program that writes a report.
+pub(super) fn run_to_json(
+    command: &mut Command,
+    report: &Path,
+) -> Result<(Ran, serde_json::Value), BenchError> {
+    let ran = run(command)?;
+    let text = std::fs::read(report).map_err(BenchError::file("read", report))?;
+    let value = serde_json::from_slice(&text).map_err(BenchError::file("read", report))?;
+    Ok((ran, value))
+}
+
+/// Returns how many processes wanted to run in the last minute, on average.
+pub(super) fn load() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
+}
+
+/// Returns the most memory that a running process has had.
+fn peak_of(child: &Child) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(kib.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_fails_is_an_error_with_what_it_said() {
+        let ran = run(Command::new("sleep").arg("0.05")).unwrap();
+        assert!(ran.seconds >= 0.05);
+        assert!(ran.peak_bytes.is_none_or(|peak| peak > 0));
+        let error = run(Command::new("sh").args(["-c", "echo said >&2; exit 3"])).unwrap_err().to_string();
+        assert!(error.contains("said") && error.contains('3') && error.contains("sh -c"), "{error}");
+    }
+}

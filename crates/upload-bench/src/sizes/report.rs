@@ -1,0 +1,114 @@
+//! The figures, for the terminal and for `docs/sizes.md`.
+
+use comfy_table::Table;
+
+use super::{Figures, Row};
+use crate::report::{Style, table};
+
+/// Returns the table for a terminal.
+pub fn terminal(figures: &Figures) -> Table {
+    rows(Style::Terminal, figures)
+}
+
+/// Returns the document.
+pub fn markdown(figures: &Figures) -> String {
+    let Figures { began, stable_bytes, stored_bytes, sent_bytes, rounds, load, .. } = figures;
+    let times = if *rounds == 1 { "each once".into() } else { format!("the median of {rounds}") };
+    let load = load.map_or(String::new(), |load| format!(", when the load of the machine was {load:.0}"));
+    format!(
+        "\
+# Time and memory on a large snapshot
+
+Written by `cargo bench-costs sizes --update`, which takes about ten minutes and 15 GB of disk; CI does not run it. Its
+figures are from one run, begun at {began}{load}. It makes the snapshot folder of a legacy canister with the canister's own
+code: {stable_gib:.1} GiB of stable memory, of which {stored_gib:.1} GiB are not zero, in files of 36 MB of which every
+tenth is in flight. The rest is memory that was grown and never written, a hole in the file.
+
+Each command is a process of the workspace's `dev` profile. Times are compared with those of another program on the same
+files in the same run, in turn, {times}; `plan` and `rehearse` are run once. A peak is the kernel's `VmHWM`,
+which includes pages of mapped files. `cp -r` copies the snapshot folder, which the kernel has in its cache, as every
+command here does. What is before the first message is everything but building the wasms: reading and inspecting the
+snapshot, and loading it into a canister.
+
+`snapshot upload` and `download` send a snapshot of {sent_mb:.0} MB to a live network and back; the limit is a tenth of
+the 695 MB that `icp` 1.5 takes to upload one of 150 MB.
+
+{table}
+
+* **Memory**: the embedded server reads stable memory from the snapshot's file, page by page, when a message needs it.
+  What messages write is kept in memory up to 128 MiB and then moved to a temporary file, in the folder of `TMPDIR`.
+  So neither the size of a snapshot nor the second migration, which writes every file once more, shows in the peak.
+* **Time**: holes of the file are never read, neither by `inspect` nor by the server.
+* **`snapshot upload`** has eight slices of 2 MB in flight, and each is there several times: as read, as an argument, in
+  the signed request and in its body. With `--parallel 4` there are half as many.
+* **With a manifest** beside the folder, which `snapshot download` writes, `inspect --deep`, `plan` and `rehearse` also
+  compare the SHA-256 of each file. That is of every byte, holes included, and takes as long as hashing them.
+",
+        stable_gib = gib(*stable_bytes),
+        stored_gib = gib(*stored_bytes),
+        sent_mb = *sent_bytes as f64 / 1e6,
+        table = rows(Style::Markdown, figures),
+    )
+}
+
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
+}
+
+fn rows(style: Style, figures: &Figures) -> Table {
+    let header =
+        ["command", "compared with", "seconds", "its seconds", "ratio", "limit", "peak MB", "limit MB", ""];
+    let mut table = table(style, 2, &header);
+    for row in &figures.rows {
+        table.add_row(cells(row));
+    }
+    table
+}
+
+fn cells(row: &Row) -> [String; 9] {
+    let limit = row.limit.as_ref();
+    let ratio = limit.map(|limit| row.seconds / limit.seconds);
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+    let megabytes =
+        |bytes: Option<u64>| bytes.map_or("-".to_owned(), |bytes| format!("{:.0}", bytes as f64 / 1e6));
+    let is_slow = limit.zip(ratio).is_some_and(|(limit, ratio)| ratio > limit.ratio);
+    let is_large = row.peak_limit.zip(row.peak_bytes).is_some_and(|(limit, peak)| peak > limit);
+    let has_limit = limit.is_some() || row.peak_limit.is_some();
+    let verdict = match (is_slow || is_large, has_limit) {
+        (true, _) => "above",
+        (false, true) => "met",
+        (false, false) => "",
+    };
+    [
+        row.what.clone(),
+        limit.map_or("-".to_owned(), |limit| limit.other.clone()),
+        format!("{:.2}", row.seconds),
+        number(limit.map(|limit| limit.seconds)),
+        number(ratio),
+        number(limit.map(|limit| limit.ratio)),
+        megabytes(row.peak_bytes),
+        megabytes(row.peak_limit),
+        verdict.to_owned(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sizes::Limit;
+
+    #[test]
+    fn a_limit_that_is_exceeded_is_shown_as_such() {
+        let limit = |ratio| Some(Limit { other: "cp".into(), seconds: 2.0, ratio });
+        let row = |ratio, peak_bytes| Row {
+            what: "inspect".into(),
+            seconds: 3.0,
+            peak_bytes: Some(peak_bytes),
+            limit: limit(ratio),
+            peak_limit: Some(1_000_000),
+        };
+        assert_eq!(cells(&row(1.5, 1_000_000))[4..], ["1.50", "1.50", "1", "1", "met"]);
+        assert_eq!(cells(&row(1.4, 1_000_000))[8], "above");
+        assert_eq!(cells(&row(1.5, 1_000_001))[8], "above");
+    }
+}

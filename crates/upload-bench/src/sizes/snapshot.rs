@@ -1,0 +1,142 @@
+//! Large snapshots, made by the canister's own code, and a network to send them to.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use candid::Principal;
+use pocket_ic::{PocketIc, PocketIcBuilder};
+use serde_bytes::ByteBuf;
+use session_migrate::build::{Build, Module};
+use session_migrate::network::read_identity;
+use session_migrate::server;
+use session_migrate::snapshot::{PAGE_BYTES, Snapshot, load};
+use upload_canister::api::{Error, HashAlgorithm};
+use upload_canister::meter::Unmetered;
+use upload_canister::stable::RawMemory;
+use upload_canister::upload::UploadService;
+use upload_canister::upload::path::ActivePath;
+
+use crate::error::BenchError;
+use crate::payload::File as Payload;
+use crate::seed;
+use crate::world::{BEGINNING_SECONDS, Wasm, client};
+
+/// Chunks of each file: 36 MB, as a video of a minute.
+const CHUNKS: u32 = 20;
+
+/// Of so many files, one is still in flight, with half of its chunks.
+const ONE_IN_FLIGHT_OF: u32 = 10;
+
+/// A test key, Ed25519.
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+                   MC4CAQAwBQYDK2VwBCIEIFXAVzsbqX1H+5TFdV9y5IQpt5mkXS+Z+BRX1jHJ1/iZ\n\
+                   -----END PRIVATE KEY-----\n";
+
+/// Writes the snapshot folder of a legacy canister that holds files of `file_bytes` bytes. Stable memory is grown to
+/// `stable_bytes`, if it is smaller.
+pub(super) fn make(
+    wasms: &[Wasm],
+    file_bytes: u64,
+    stable_bytes: u64,
+    folder: &Path,
+) -> Result<(), BenchError> {
+    let raw = folder.with_extension("raw");
+    write_raw(&state(file_bytes)?, stable_bytes, &raw)?;
+    let legacy = wasms.iter().find(|wasm| wasm.build == Build::Legacy);
+    let legacy = legacy.ok_or_else(|| BenchError::file("find", "legacy.wasm.gz")("not built"))?;
+    let file = folder.with_extension("wasm.gz");
+    fs::write(&file, &legacy.gz).map_err(BenchError::file("write", &file))?;
+    let module = Module::read(&file).map_err(BenchError::file("read", &file))?;
+    // A canister with this stable memory and the heap that belongs to it.
+    let pic = server::pocket_ic()?;
+    let controller = client();
+    let id = pic.create_canister_with_settings(Some(controller), None);
+    let opened = Snapshot::open(&raw).map_err(BenchError::file("open", &raw))?;
+    let as_of = BEGINNING_SECONDS * 1_000_000_000;
+    load(&pic, id, controller, &opened, as_of, &module).map_err(BenchError::file("load", &raw))?;
+    let taken = pic
+        .take_canister_snapshot(id, Some(controller), None)
+        .map_err(|reject| BenchError::file("snapshot", &raw)(reject.reject_message))?;
+    pic.canister_snapshot_download(id, controller, taken.id, folder.to_path_buf());
+    for path in [raw, file] {
+        fs::remove_file(&path).map_err(BenchError::file("remove", &path))?;
+    }
+    Ok(())
+}
+
+/// Makes the stable memory of a legacy canister with these files.
+fn state(file_bytes: u64) -> Result<RawMemory, BenchError> {
+    let files = file_bytes.div_ceil(Payload::of_chunks(CHUNKS, 0).bytes) as u32;
+    let fill = || {
+        let mut state = seed::Legacy::new()?;
+        (0..files).try_for_each(|number| upload(&mut state, number, number % ONE_IN_FLIGHT_OF == 1))?;
+        Ok::<_, Error>(state.finish())
+    };
+    fill().map_err(|error| BenchError::Seed { sessions: files, memories: files, detail: error.to_string() })
+}
+
+fn upload(state: &mut seed::Legacy, number: u32, is_in_flight: bool) -> Result<(), Error> {
+    let file = Payload::of_chunks(CHUNKS, u64::from(number) + 1);
+    let capsule = state.capsule.clone();
+    let path = &mut ActivePath::default();
+    let mut service = UploadService::new(&mut state.storage, path, client(), seed::now(), &Unmetered);
+    let idem = format!("upload {number}");
+    let session = service.begin(capsule, file.metadata(), CHUNKS, idem, HashAlgorithm::Sha256)?;
+    let stored = if is_in_flight { CHUNKS / 2 } else { CHUNKS };
+    for index in 0..stored {
+        service.put_chunk(session, index, &mut file.chunk(index).as_slice(), None)?;
+    }
+    if !is_in_flight {
+        service.finish(session, &ByteBuf::from(file.sha256()), file.bytes)?;
+    }
+    Ok(())
+}
+
+/// Writes stable memory to a file with holes for zeros.
+fn write_raw(memory: &RawMemory, stable_bytes: u64, path: &Path) -> Result<(), BenchError> {
+    use std::os::unix::fs::FileExt;
+    let write = || {
+        let file = File::create(path)?;
+        let bytes = memory.borrow();
+        file.set_len(stable_bytes.max(bytes.len() as u64).next_multiple_of(PAGE_BYTES))?;
+        for (index, page) in bytes.chunks(PAGE_BYTES as usize).enumerate() {
+            if page.iter().any(|byte| *byte != 0) {
+                file.write_all_at(page, index as u64 * PAGE_BYTES)?;
+            }
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    write().map_err(BenchError::file("write", path))
+}
+
+/// A live network of this process, with an empty canister.
+pub(super) struct Network {
+    /// Keeps the instance.
+    _pic: PocketIc,
+    url: String,
+    root_key: String,
+    pem: PathBuf,
+    pub canister: Principal,
+}
+
+impl Network {
+    pub fn start(folder: &Path) -> Result<Network, BenchError> {
+        let pem = folder.join("identity.pem");
+        fs::write(&pem, KEY).map_err(BenchError::file("write", &pem))?;
+        let owner = read_identity(&pem).map_err(|error| error.to_string());
+        let owner = owner.and_then(|identity| identity.sender()).map_err(BenchError::file("read", &pem))?;
+        let url = server::pocket_ic()?.get_server_url();
+        let pic =
+            PocketIcBuilder::new().with_server_url(url).with_nns_subnet().with_application_subnet().build();
+        let canister = pic.create_canister_with_settings(Some(owner), None);
+        let root_key = hex::encode(pic.root_key().unwrap_or_default());
+        let url = pic.auto_progress().to_string();
+        Ok(Network { _pic: pic, url, root_key, pem, canister })
+    }
+
+    /// Returns the arguments that name it.
+    pub fn arguments(&self) -> [&str; 6] {
+        let pem = self.pem.to_str().unwrap_or_default();
+        ["--network", &self.url, "-k", &self.root_key, "--identity", pem]
+    }
+}
