@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use crate::support::traps::{cut_off, is_embedded};
 use crate::support::upload::metadata;
 use crate::support::{World, controller, owner, writer};
 use candid::Principal;
@@ -29,9 +30,19 @@ fn named(bytes: u64, version: u8) -> AssetMetadata {
     AssetMetadata::document(AssetMetadataBase::new(name, "text/plain", AssetType::Original, bytes, 1))
 }
 
+/// Instruction limit under which no message of the timers completes.
+const TOO_FEW: u64 = 2_000;
+
+/// Longer than a timer may be late before an update restarts it, seconds.
+const OVERDUE_SECONDS: u64 = 301;
+
 /// A canister on a PocketIC instance.
 struct Wasm {
     world: World,
+    /// Whether the message of its timers may trap: where the server allows that, and nothing but the sweep needs them.
+    timers_trap: bool,
+    /// Whether the message of its timers has trapped.
+    lost_timers: bool,
 }
 
 fn person(who: u8) -> Principal {
@@ -76,7 +87,11 @@ fn view(status: UploadStatus) -> View {
 
 impl Wasm {
     fn new(stage: Stage) -> Self {
-        let mut wasm = Self { world: World::new(build(stage)) };
+        let mut wasm = Self {
+            world: World::new(build(stage)),
+            timers_trap: stage == Stage::Direct && is_embedded(),
+            lost_timers: false,
+        };
         wasm.set_limits();
         wasm
     }
@@ -84,7 +99,16 @@ impl Wasm {
     /// Empties the canister: faster than another instance.
     fn renew(&mut self, stage: Stage) {
         self.world.reinstall(build(stage));
+        self.lost_timers = false;
         self.set_limits();
+    }
+
+    /// Makes the update that restarts lost timers. It changes nothing else.
+    fn find_timers(&mut self) {
+        if std::mem::take(&mut self.lost_timers) {
+            self.world.pic.advance_time(Duration::from_secs(OVERDUE_SECONDS));
+            self.world.abort(owner(), 0).unwrap_err();
+        }
     }
 
     fn set_limits(&mut self) {
@@ -108,11 +132,21 @@ impl Target for Wasm {
     }
 
     fn pass(&mut self, seconds: u64) {
+        self.find_timers();
         self.world.pass(Duration::from_secs(seconds));
     }
 
-    fn pass_without_timers(&mut self, _: u64) -> bool {
-        false // the timers of a canister come when they are due
+    /// Makes the message of the timers trap, after which the IC has no timer.
+    fn pass_without_timers(&mut self, seconds: u64) -> bool {
+        if !self.timers_trap {
+            return false;
+        }
+        let cut = cut_off(&self.world, TOO_FEW, |world| {
+            world.pic.advance_time(Duration::from_secs(seconds));
+            world.pic.tick();
+        });
+        self.lost_timers |= !cut.is_empty();
+        true
     }
 
     fn create_capsule(&mut self, owner: u8) -> Answer<String> {
@@ -297,6 +331,7 @@ impl Target for Wasm {
     }
 
     fn conclude_migration(&mut self) -> Result<(), String> {
+        self.find_timers();
         if self.world.build == Build::Staged {
             self.world.configure(|config| config.compat_share_percent = 0);
         }
