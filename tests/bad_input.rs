@@ -3,7 +3,7 @@
 
 use crate::support::scene::{Scene, args};
 use crate::support::upload::{CHUNK, file, metadata, sha256, two_chunks};
-use crate::support::{World, controller, did, owner};
+use crate::support::{InstalledCanister, controller, did, owner};
 use candid::Principal;
 use serde_bytes::{ByteBuf, Bytes};
 use session_migrate::build::Build;
@@ -13,7 +13,7 @@ use upload_canister::api::*;
 const HUGE: usize = 1_900_000;
 
 /// Begins an upload of two chunks, of which the first has arrived.
-fn scene(world: &World) -> Scene {
+fn scene(world: &InstalledCanister) -> Scene {
     Scene::new(world, two_chunks(2), 1)
 }
 
@@ -57,7 +57,7 @@ fn on_direct() {
 }
 
 fn check_every_case(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let scene = scene(&world);
     let (_, functions) = did::functions(build);
     let mut wrong = Vec::new();

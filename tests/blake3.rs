@@ -1,7 +1,7 @@
 //! Uploads that are verified by BLAKE3, on real wasm: in any order, and across every upgrade.
 
 use crate::support::upload::{CHUNK, digest, file};
-use crate::support::{World, owner};
+use crate::support::{InstalledCanister, owner};
 use session_migrate::build::Build;
 use upload_canister::api::{Error, HashAlgorithm};
 
@@ -10,7 +10,7 @@ const HASH: HashAlgorithm = HashAlgorithm::Blake3;
 /// Sends the chunks in this order, with an upgrade to the next of these builds after each as long as there
 /// are any.
 fn across(builds: &[Build], order: &[u32]) {
-    let mut world = World::new(builds[0]);
+    let mut world = InstalledCanister::new(builds[0]);
     let capsule = world.capsule();
     let file = file(order.len() * CHUNK - 7, 3);
     let session = world.begin_hashed(owner(), &capsule, &file, "a", HASH).unwrap();

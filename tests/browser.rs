@@ -13,7 +13,7 @@ use crate::support::conversion::{control, settle};
 use crate::support::scrape::request;
 use crate::support::traps::is_embedded;
 use crate::support::upload::{CHUNK, chunks, file};
-use crate::support::{World, owner, reader, stranger};
+use crate::support::{InstalledCanister, owner, reader, stranger};
 
 /// A file in the owner's capsule that the reader may read.
 struct Stored {
@@ -23,7 +23,7 @@ struct Stored {
 }
 
 impl Stored {
-    fn new(world: &World, len: usize) -> Self {
+    fn new(world: &InstalledCanister, len: usize) -> Self {
         let capsule = world.capsule();
         world.share(&capsule, &[], &[reader()]);
         let file = file(len, 7);
@@ -36,7 +36,7 @@ impl Stored {
     }
 }
 
-fn get(world: &World, path: &str, headers: &[(&str, &str)]) -> HttpResponse {
+fn get(world: &InstalledCanister, path: &str, headers: &[(&str, &str)]) -> HttpResponse {
     let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     world.page(HttpRequest { headers, ..request(path) })
 }
@@ -56,14 +56,14 @@ fn rest(response: &HttpResponse) -> Option<StreamingToken> {
     Some(token)
 }
 
-fn next(world: &World, token: StreamingToken) -> std::result::Result<StreamingBody, String> {
+fn next(world: &InstalledCanister, token: StreamingToken) -> std::result::Result<StreamingBody, String> {
     let reply = world.raw_query(Principal::anonymous(), "http_request_streaming_callback", (token,));
     let reply = reply.map_err(|reject| reject.reject_message)?;
     Ok(Decode!(&reply, StreamingBody).unwrap())
 }
 
 /// Returns the complete body, as a gateway assembles it.
-fn body(world: &World, response: &HttpResponse) -> Vec<u8> {
+fn body(world: &InstalledCanister, response: &HttpResponse) -> Vec<u8> {
     let (mut body, mut token) = (response.body.to_vec(), rest(response));
     while let Some(asked) = token {
         let piece = next(world, asked).unwrap();
@@ -74,7 +74,7 @@ fn body(world: &World, response: &HttpResponse) -> Vec<u8> {
 }
 
 /// Returns a token of the reader, as soon as the canister has a key.
-fn token(world: &World, locator: &str) -> AccessToken {
+fn token(world: &InstalledCanister, locator: &str) -> AccessToken {
     let asked = || world.query::<AccessToken>(reader(), "blob_access_token", (locator, None::<u32>));
     for _ in 0..5 {
         match asked() {
@@ -85,7 +85,7 @@ fn token(world: &World, locator: &str) -> AccessToken {
     panic!("no key is made: {:?}", asked());
 }
 
-fn minute(world: &World) {
+fn minute(world: &InstalledCanister) {
     world.pic.advance_time(Duration::from_secs(61));
     for _ in 0..4 {
         world.pic.tick();
@@ -95,7 +95,7 @@ fn minute(world: &World) {
 #[test]
 fn a_public_file_is_streamed_whole_and_in_parts_on_every_build() {
     for build in Build::ALL {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         let Stored { capsule, locator, file } = Stored::new(&world, 3 * CHUNK + 5);
         let path = format!("/blob/{locator}");
         assert_eq!(get(&world, &path, &[]).status_code, 404, "{build}: it is private");
@@ -121,11 +121,11 @@ fn a_public_file_is_streamed_whole_and_in_parts_on_every_build() {
 
 #[test]
 fn a_private_file_is_read_while_the_canister_is_upgraded() {
-    let mut world = World::new(Build::Legacy);
+    let mut world = InstalledCanister::new(Build::Legacy);
     let Stored { locator, file, .. } = Stored::new(&world, 3 * CHUNK + 5);
     let begun: DownloadStatus = world.update(reader(), "downloads_begin", (&locator,)).unwrap();
     let AccessToken { path, .. } = token(&world, &locator);
-    let chunk = |world: &World, idx: u32| {
+    let chunk = |world: &InstalledCanister, idx: u32| {
         let read: ByteBuf = world.update(reader(), "downloads_read_chunk", (begun.session, idx)).unwrap();
         assert!(read == file.chunks(CHUNK).nth(idx as usize).unwrap(), "chunk {idx} on {}", world.build);
     };
@@ -158,7 +158,7 @@ fn a_private_file_is_read_while_the_canister_is_upgraded() {
 #[test]
 fn a_body_in_the_middle_is_rejected_once_its_reader_is_removed() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         let Stored { capsule, locator, .. } = Stored::new(&world, 2 * CHUNK);
         let AccessToken { path, expires_at, .. } = token(&world, &locator);
         let begun = rest(&get(&world, &path, &[])).unwrap();
@@ -181,7 +181,7 @@ fn a_body_in_the_middle_is_rejected_once_its_reader_is_removed() {
 #[test]
 fn every_page_carries_the_proof_that_it_is_not_certified() {
     for build in Build::ALL {
-        let mut world = World::new(build);
+        let mut world = InstalledCanister::new(build);
         for upgraded in [false, true] {
             for path in ["/metrics", "/health", "/blob/blob_1", "/nothing"] {
                 let page = get(&world, path, &[]);
@@ -215,7 +215,7 @@ fn a_gateway_serves_a_private_file_whole_and_in_parts() {
         return;
     }
     for build in [Build::Legacy, Build::Direct] {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         let Stored { locator, file, .. } = Stored::new(&world, 2 * CHUNK + 5);
         let AccessToken { path, .. } = token(&world, &locator);
         let server = u64::from(world.pic.get_server_url().port().unwrap());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::support::upload::{file, two_chunks};
-use crate::support::{World, owner};
+use crate::support::{InstalledCanister, owner};
 use session_migrate::build::Build;
 use upload_canister::api::{CallCounts, ErrorCounts, PathCounts, SessionPath, UploadCounts};
 
@@ -33,7 +33,7 @@ impl Seen {
 
 /// Uploads files until each path has had `least`; every third is refused once for its hash, every fourth
 /// aborted.
-fn upload_until(world: &World, capsule: &str, least: u64) -> BTreeMap<&'static str, Seen> {
+fn upload_until(world: &InstalledCanister, capsule: &str, least: u64) -> BTreeMap<&'static str, Seen> {
     let mut seen = BTreeMap::from([("compat", Seen::default()), ("direct", Seen::default())]);
     for n in 0_u64.. {
         if seen.values().all(|seen| seen.begun >= least) {
@@ -66,7 +66,7 @@ fn upload_until(world: &World, capsule: &str, least: u64) -> BTreeMap<&'static s
 }
 
 /// Checks that every count of `admin_stats` is a sample of `/metrics`.
-fn assert_scraped(world: &World, counts: &UploadCounts) {
+fn assert_scraped(world: &InstalledCanister, counts: &UploadCounts) {
     let samples = world.scrape();
     for (path, counts) in [("compat", counts.compat), ("direct", counts.direct), ("none", counts.no_path)] {
         let calls = [
@@ -104,7 +104,7 @@ fn assert_scraped(world: &World, counts: &UploadCounts) {
 
 #[test]
 fn a_share_of_five_per_cent_can_be_judged_by_its_counts() {
-    let mut world = World::new(Build::Legacy);
+    let mut world = InstalledCanister::new(Build::Legacy);
     let capsule = world.capsule();
     world.upload(owner(), &capsule, &file(100, 1_000), "before the canary");
     let before = world.stats().counts;
@@ -145,7 +145,7 @@ fn a_share_of_five_per_cent_can_be_judged_by_its_counts() {
 #[test]
 fn expiry_is_counted_on_the_path_of_the_session() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         let capsule = world.capsule();
         let content = two_chunks(1);
         let session = world.begin(owner(), &capsule, &content, "left alone").unwrap();

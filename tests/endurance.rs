@@ -3,7 +3,7 @@
 //! too large to be hashed in one message.
 
 use crate::support::upload::{CHUNK, chunks, file, metadata, sha256};
-use crate::support::{World, controller, owner};
+use crate::support::{InstalledCanister, controller, owner};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use session_migrate::build::Build;
@@ -28,7 +28,7 @@ fn interleavings() -> impl Strategy<Value = (Vec<bool>, bool, u64)> {
 }
 
 fn interleaved(build: Build, order: &[bool], backwards: bool, seed: u64) -> Result<(), TestCaseError> {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     let files = [file(2 * CHUNK + 9, seed), file(3 * CHUNK, seed + 1)];
     let sessions: Vec<u64> =
@@ -84,7 +84,7 @@ proptest! {
 #[test]
 fn a_file_is_read_a_hundred_times_right_after_it_was_finished() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         let file = file(2 * CHUNK + 77, 5);
         let finished = world.upload(owner(), &world.capsule(), &file, "a");
         for n in 0..100_u64 {
@@ -104,7 +104,7 @@ fn a_file_is_read_a_hundred_times_right_after_it_was_finished() {
 /// so that `finish` of this many takes three, and the canister continues on its own between the calls.
 #[test]
 fn a_long_finish_continues_on_its_own() {
-    let world = World::new(Build::Direct);
+    let world = InstalledCanister::new(Build::Direct);
     let count: u32 = 390;
     let bytes = u64::from(count) * CHUNK as u64;
     let chunk = |idx: u32| {
@@ -133,7 +133,7 @@ fn a_long_finish_continues_on_its_own() {
 
 /// Returns the bytes of the canister's heap after each tenth chunk and the finish of one upload of `count`
 /// chunks, which are generated as they are sent.
-fn heap_on_the_way(world: &World, count: u32) -> Vec<(u64, u64)> {
+fn heap_on_the_way(world: &InstalledCanister, count: u32) -> Vec<(u64, u64)> {
     let heap = |sent: u32| {
         let status = world.pic.canister_status(world.id, Some(controller())).unwrap();
         let heap = u64::try_from(status.memory_metrics.wasm_memory_size.0).unwrap();
@@ -162,7 +162,7 @@ fn heap_on_the_way(world: &World, count: u32) -> Vec<(u64, u64)> {
 
 /// Uploads `count` chunks, and compares the heap once `settled` bytes are there with the heap at the end.
 fn heap_does_not_grow(build: Build, count: u32, settled: u64, most: u64) {
-    let measured = heap_on_the_way(&World::new(build), count);
+    let measured = heap_on_the_way(&InstalledCanister::new(build), count);
     let after = |bytes: u64| *measured.iter().find(|(sent, _)| *sent >= bytes).unwrap();
     let (first, settled, last) = (after(18_000_000), after(settled), *measured.last().unwrap());
     for (sent, heap) in [first, settled, last] {

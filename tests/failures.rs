@@ -4,18 +4,18 @@
 use crate::support::calls::CALLS;
 use crate::support::scene::{Scene, args};
 use crate::support::upload::{CHUNK, file, two_chunks};
-use crate::support::{World, controller, did, owner};
+use crate::support::{InstalledCanister, controller, did, owner};
 use pocket_ic::{CanisterSettings, ErrorCode, RejectResponse};
 use session_migrate::build::Build;
 
 /// Bytes of a wasm page.
 const PAGE: u64 = 65_536;
 
-fn change_settings(world: &World, settings: CanisterSettings) {
+fn change_settings(world: &InstalledCanister, settings: CanisterSettings) {
     world.pic.update_canister_settings(world.id, Some(controller()), settings).unwrap();
 }
 
-fn put(world: &World, scene: &Scene, idx: u32) -> Result<Vec<u8>, RejectResponse> {
+fn put(world: &InstalledCanister, scene: &Scene, idx: u32) -> Result<Vec<u8>, RejectResponse> {
     let chunk = scene.content.chunks(CHUNK).nth(idx as usize).unwrap();
     let arg = args!(scene.session, idx, serde_bytes::Bytes::new(chunk), None::<serde_bytes::ByteBuf>);
     world.update_bytes(owner(), "uploads_put_chunk", arg)
@@ -25,7 +25,7 @@ fn put(world: &World, scene: &Scene, idx: u32) -> Result<Vec<u8>, RejectResponse
 #[test]
 fn a_frozen_canister_changes_nothing_and_serves_once_thawed() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         let scene = Scene::new(&world, two_chunks(2), 1);
         let before = scene.state(&world);
         let freezing = |seconds: u64| CanisterSettings {
@@ -50,7 +50,7 @@ fn a_frozen_canister_changes_nothing_and_serves_once_thawed() {
 #[test]
 fn a_stopped_canister_changes_nothing_and_serves_once_started() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         let scene = Scene::new(&world, two_chunks(2), 1);
         let before = scene.state(&world);
         world.pic.stop_canister(world.id, Some(controller())).unwrap();
@@ -66,7 +66,7 @@ fn a_stopped_canister_changes_nothing_and_serves_once_started() {
 #[test]
 fn a_call_that_runs_out_of_memory_changes_nothing() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         let scene = Scene::new(&world, file(3 * CHUNK, 2), 0);
         let before = scene.state(&world);
         let used = world.pic.canister_status(world.id, Some(controller())).unwrap();

@@ -6,7 +6,7 @@ use crate::support::conversion::{after, settle};
 use crate::support::scene::Scene;
 use crate::support::scrape::request;
 use crate::support::upload::two_chunks;
-use crate::support::{World, controller};
+use crate::support::{InstalledCanister, controller};
 use serde_bytes::ByteBuf;
 use session_migrate::build::Build;
 use upload_canister::api::{HttpRequest, HttpResponse};
@@ -18,7 +18,7 @@ fn text(response: HttpResponse) -> String {
 #[test]
 fn the_metrics_are_what_the_canister_holds() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         Scene::new(&world, two_chunks(2), 1);
         let stats = world.stats();
         assert!(stats.sessions == 1 && stats.blobs == 1 && stats.bytes_in_use > 0, "{stats:?}");
@@ -54,7 +54,7 @@ fn the_metrics_are_what_the_canister_holds() {
 /// A cached page would be out of date.
 #[test]
 fn gateways_must_not_cache_pages() {
-    let world = World::new(Build::Direct);
+    let world = InstalledCanister::new(Build::Direct);
     for url in ["/metrics", "/health", "/nothing"] {
         let page = world.page(request(url));
         let kept = page.headers.iter().find(|(name, _)| name == "cache-control");
@@ -78,7 +78,7 @@ fn a_running_migration_reports_its_last_step() {
 #[test]
 fn every_request_gets_a_page() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         let status = |method: &str, url: &str, body: usize| -> u16 {
             let headers = vec![("x".into(), "y".into()); 1_000];
             let body = ByteBuf::from(vec![0; body]);

@@ -9,7 +9,7 @@ mod picture;
 mod world;
 
 use session_migrate::client::{Step, Uploader};
-use world::{Course, World};
+use world::{Course, LaneCanister};
 
 /// Runs a lane as one test on each course.
 macro_rules! on_every_course {
@@ -43,7 +43,7 @@ on_every_course! {
 
 /// One file of 21,827,484 bytes, chunk by chunk.
 fn lane_1_a_large_original(course: Course) {
-    let mut world = World::new(course);
+    let mut world = LaneCanister::new(course);
     let mut original = world.uploader(&picture::original(&world.folder));
     assert_eq!(original.chunks(), 13);
     for (made, step) in original.remaining().into_iter().enumerate() {
@@ -59,7 +59,7 @@ fn lane_1_a_large_original(course: Course) {
 
 /// A display version, a thumbnail and a placeholder, derived from the picture.
 fn lane_2_derivatives_of_a_picture(course: Course) {
-    let mut world = World::new(course);
+    let mut world = LaneCanister::new(course);
     let derivatives = picture::derivatives(&world.folder);
     let mut uploads: Vec<Uploader> = derivatives.iter().map(|asset| world.uploader(asset)).collect();
     for upload in &mut uploads {
@@ -79,7 +79,7 @@ fn lane_2_derivatives_of_a_picture(course: Course) {
 
 /// The original and its derivatives at the same time: each has a call in flight while the others have theirs.
 fn lane_3_both_in_parallel(course: Course) {
-    let mut world = World::new(course);
+    let mut world = LaneCanister::new(course);
     let mut uploads = world.full_set();
     for round in 0.. {
         match round {
@@ -97,7 +97,7 @@ fn lane_3_both_in_parallel(course: Course) {
 
 /// Four assets become four memories of the capsule, each once, with the metadata they were begun with.
 fn lane_4_the_complete_set_with_its_memories(course: Course) {
-    let mut world = World::new(course);
+    let mut world = LaneCanister::new(course);
     let mut uploads = world.full_set();
     for upload in &mut uploads {
         upload.step(&world.canister(), Step::Begin).unwrap();
@@ -127,7 +127,7 @@ fn lane_4_the_complete_set_with_its_memories(course: Course) {
 
 /// What was uploaded before the upgrades is read after them, by those with access and by no one else.
 fn lane_5_every_byte_of_every_asset(course: Course) {
-    let mut world = World::new(course);
+    let mut world = LaneCanister::new(course);
     let mut uploads = world.full_set();
     for upload in &mut uploads {
         upload.run(&world.canister()).unwrap();

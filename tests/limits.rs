@@ -2,7 +2,7 @@
 //! nothing, and released room can be used again. On the legacy build and on the direct build.
 
 use crate::support::upload::{NewMemory, metadata};
-use crate::support::{World, controller, owner, stranger, writer};
+use crate::support::{InstalledCanister, controller, owner, stranger, writer};
 use candid::{CandidType, Principal};
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
@@ -39,7 +39,7 @@ mod check_that {
     use super::*;
 
     pub fn the_capsules_of_a_caller_are_limited(build: Build) {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         world.configure(|config| config.max_capsules_per_caller = Some(2));
         let create =
             |caller: Principal| world.update::<Capsule>(caller, "capsules_create", (None::<PersonRef>,));
@@ -65,7 +65,7 @@ mod check_that {
     }
 
     pub fn the_memories_of_a_capsule_are_limited(build: Build) {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         let capsule = world.capsule();
         world.configure(|config| config.max_memories_per_capsule = Some(3));
         let elsewhere = |idem| NewMemory {
@@ -95,7 +95,7 @@ mod check_that {
     }
 
     pub fn every_text_has_a_length(build: Build) {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         let capsule = world.capsule();
         world.share(&capsule, &[writer()], &[]);
         let memory = world.upload(owner(), &capsule, b"", "stored").memory_id;
@@ -137,7 +137,7 @@ mod check_that {
 
     pub fn settings_that_close_the_service_are_taken_by_force_only(build: Build) {
         type Change = fn(&mut AdminConfig);
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         let capsule = world.capsule();
         world.upload(owner(), &capsule, b"stored", "stored");
         let in_use = world.stats().bytes_in_use;
@@ -172,8 +172,8 @@ mod check_that {
     }
 
     pub fn who_may_make_capsules_is_a_setting(build: Build) {
-        let mut world = World::new(build);
-        let create = |world: &World, caller: Principal| {
+        let mut world = InstalledCanister::new(build);
+        let create = |world: &InstalledCanister, caller: Principal| {
             world.update::<Capsule>(caller, "capsules_create", (None::<PersonRef>,))
         };
         create(&world, stranger()).unwrap();
@@ -206,7 +206,7 @@ mod check_that {
     }
 
     pub fn a_client_of_the_older_settings_resets_none_of_the_newer_ones(build: Build) {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         world.configure(|config| {
             config.max_capsules_per_caller = Some(5);
             config.max_memories_per_capsule = Some(6);
@@ -224,7 +224,7 @@ mod check_that {
             (config.max_promised_percent, config.max_session_age_seconds, config.capsule_makers),
             (Some(7), Some(8 * 86_400), Some(CapsuleMakers::Nobody))
         );
-        let fresh = World::new(build).config();
+        let fresh = InstalledCanister::new(build).config();
         assert_eq!(
             (fresh.max_capsules_per_caller, fresh.max_memories_per_capsule),
             (Some(1_000), Some(1_000_000))

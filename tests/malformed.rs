@@ -5,7 +5,7 @@
 use crate::support::calls::CALLS;
 use crate::support::scene::Scene;
 use crate::support::upload::{file, two_chunks};
-use crate::support::{World, controller, did, owner};
+use crate::support::{InstalledCanister, controller, did, owner};
 use candid::types::{Function, TypeInner};
 use candid::{Principal, Reserved};
 use session_migrate::build::Build;
@@ -120,7 +120,7 @@ fn on_direct() {
 }
 
 fn check_every_function(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let scene = Scene::new(&world, two_chunks(2), 1);
     let (_, functions) = did::functions(build);
     assert_eq!(functions.len(), CALLS.len());
@@ -180,7 +180,7 @@ fn tells(name: &str, text: &str) -> bool {
 
 /// Checks that a function without arguments ignores what is sent. As a stranger, since controllers' calls
 /// have effects.
-fn ignores_its_arguments(world: &World, endpoint: &Endpoint<'_>) {
+fn ignores_its_arguments(world: &InstalledCanister, endpoint: &Endpoint<'_>) {
     let Endpoint { name, function, .. } = *endpoint;
     let expected = world.call(owner(), (name, function), Vec::new()).unwrap();
     let answer = world.call(owner(), (name, function), file(LONG, 5)).unwrap();

@@ -1,7 +1,7 @@
 //! The dry run on a deferred migration: it names every record, and estimates the price of converting them.
 
 use crate::support::legacy_state::image;
-use crate::support::{World, controller};
+use crate::support::{InstalledCanister, controller};
 use candid::Principal;
 use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::Build;
@@ -12,13 +12,13 @@ const SESSIONS: u64 = 2_000;
 /// Records of a page: what one query has room for.
 const PAGE: u32 = 1_000;
 
-fn status(world: &World) -> MigrationStatus {
+fn status(world: &InstalledCanister) -> MigrationStatus {
     world.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
 }
 
 #[test]
 fn a_dry_run_names_every_record_and_estimates_the_price() {
-    let mut world = World::new(Build::Legacy);
+    let mut world = InstalledCanister::new(Build::Legacy);
     let (bytes, _) = image(SESSIONS, world.pic.get_time().as_nanos_since_unix_epoch());
     world.pic.set_stable_memory(world.id, bytes, BlobCompression::NoCompression);
     world.upgrade(Build::Legacy);

@@ -11,7 +11,7 @@ use crate::support::conversion::{
 };
 use crate::support::traps::{trapped_everywhere, upgrade_trapped_everywhere};
 use crate::support::upload::digest;
-use crate::support::{World, controller, owner};
+use crate::support::{InstalledCanister, controller, owner};
 use session_migrate::build::Build;
 use upload_canister::api::{Error, MigrationPhase, UploadFinishResult};
 use upload_canister::migrate::Phase;
@@ -143,13 +143,13 @@ const CLIENTS: &[(&str, Interruption)] = &[
     }),
 ];
 
-fn finish(world: &World, kept: &Kept) -> UploadFinishResult {
+fn finish(world: &InstalledCanister, kept: &Kept) -> UploadFinishResult {
     let digest = digest(kept.hash, &kept.content);
     world.finish_as(owner(), kept.session, &digest, kept.content.len() as u64).unwrap()
 }
 
 /// Returns what is stored when the migration and the timers have nothing left to do.
-fn held_at_rest(world: &World) -> Held {
+fn held_at_rest(world: &InstalledCanister) -> Held {
     let state = settle(world);
     assert_eq!(state.phase, MigrationPhase::Converted, "{}", state.note);
     let accounted = state.converted + state.already + state.quarantined + state.expired;

@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use crate::support::upload::{CHUNK, digest};
-use crate::support::{World, controller, owner, tree};
+use crate::support::{InstalledCanister, controller, owner, tree};
 use flate2::read::GzDecoder;
 use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::Build;
@@ -30,7 +30,7 @@ fn half() -> Vec<u8> {
 
 /// Fills a canister: a finished file, and one of which the second chunk has arrived; in layout 3 another one
 /// of that kind that is verified by BLAKE3. Their ids are stable, since the canister gives them out in order.
-fn fill(world: &World, layout: u16) {
+fn fill(world: &InstalledCanister, layout: u16) {
     let capsule = world.capsule();
     world.upload(owner(), &capsule, b"a finished file", "finished");
     let session = world.begin(owner(), &capsule, &half(), "half").unwrap();
@@ -43,7 +43,7 @@ fn fill(world: &World, layout: u16) {
 }
 
 /// Finishes the half upload of the key `idem`, and checks that the capsule has these memories in the end.
-fn goes_on(world: &World, capsule: &str, idem: &str, hash: HashAlgorithm, memories: usize) {
+fn goes_on(world: &InstalledCanister, capsule: &str, idem: &str, hash: HashAlgorithm, memories: usize) {
     let session = world.begin_hashed(owner(), capsule, &half(), idem, hash).unwrap();
     let status = world.status(owner(), session).unwrap();
     assert_eq!(status.received.len(), 1, "{idem} on {}", world.build);
@@ -66,7 +66,7 @@ fn every_build_reads_every_layout_that_it_accepts() {
         let file = std::fs::File::open(path(layout)).unwrap();
         GzDecoder::new(file).read_to_end(&mut bytes).unwrap();
         for build in [Build::Legacy, Build::Staged, Build::Direct] {
-            let mut world = World::new(build);
+            let mut world = InstalledCanister::new(build);
             world.pic.set_stable_memory(world.id, bytes.clone(), BlobCompression::NoCompression);
             if layout > newest_of(build) {
                 let refused = world.try_upgrade(build).unwrap_err().reject_message;
@@ -110,7 +110,7 @@ fn newest_of(build: Build) -> u16 {
 #[ignore = "makes the fixtures that are missing; each is made once, by the release that brings the layout"]
 fn make_the_fixtures() {
     for (layout, build) in LAYOUTS.into_iter().filter(|(layout, _)| !path(*layout).exists()) {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         fill(&world, layout);
         let file = std::fs::File::create_new(path(layout)).unwrap();
         let mut packed = flate2::write::GzEncoder::new(file, flate2::Compression::best());

@@ -12,7 +12,7 @@ use crate::support::conversion::{
     undisturbed,
 };
 use crate::support::legacy_state::{image, memory_of};
-use crate::support::{World, controller};
+use crate::support::{InstalledCanister, controller};
 use session_migrate::build::Build;
 use upload_canister::api::MigrationPhase;
 
@@ -47,7 +47,7 @@ const INTERRUPTIONS: &[(&str, Interruption)] = &[
             freezing_threshold: Some(threshold.into()),
             ..Default::default()
         };
-        let set = |world: &World, threshold| {
+        let set = |world: &InstalledCanister, threshold| {
             world.pic.update_canister_settings(world.id, Some(controller()), settings(threshold)).unwrap();
         };
         set(world, u64::MAX >> 1);
@@ -96,7 +96,7 @@ fn the_next_build_goes_forward_from_a_rollback() {
 /// in addition.
 #[test]
 fn repeated_controls_start_no_second_chain_of_messages() {
-    let mut world = World::new(Build::Legacy);
+    let mut world = InstalledCanister::new(Build::Legacy);
     let (bytes, _) = image(MANY, world.pic.get_time().as_nanos_since_unix_epoch());
     world.set_stable_memory(&memory_of(&bytes));
     world.upgrade(Build::Legacy);

@@ -1,7 +1,7 @@
 //! Stable memory that no build of this canister left like that: every build refuses it by name, and the old
 //! code continues, and memory is unchanged.
 
-use crate::support::World;
+use crate::support::InstalledCanister;
 use crate::support::legacy_state::{client, image, memory_of};
 use ic_stable_structures::memory_manager::MemoryId;
 use ic_stable_structures::{Memory as _, StableBTreeMap, StableCell, Storable};
@@ -161,7 +161,7 @@ const CASES: &[(&str, Damage, &[&str])] = &[
 
 #[test]
 fn each_is_refused_with_what_where_and_what_to_do() {
-    let world = World::new(Build::Legacy);
+    let world = InstalledCanister::new(Build::Legacy);
     let (healthy, _) = image(3, world.pic.get_time().as_nanos_since_unix_epoch());
     for (what, damage, said) in CASES {
         let raw = memory_of(&healthy);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use crate::support::legacy_state::{BYTES, CLIENTS, client, file, idem, image, is_stored, metadata};
 use crate::support::upload::sha256;
-use crate::support::{World, controller, tree};
+use crate::support::{InstalledCanister, controller, tree};
 use candid::Principal;
 use pocket_ic::common::rest::BlobCompression;
 use serde_bytes::{ByteBuf, Bytes};
@@ -83,7 +83,7 @@ impl Traffic {
     }
 
     /// Makes calls of many clients in one round, each of which must succeed.
-    fn round(&mut self, world: &World) {
+    fn round(&mut self, world: &InstalledCanister) {
         let mut sent = Vec::new();
         while sent.len() < CALLS_OF_A_ROUND {
             let session = 1 + self.next(self.sessions);
@@ -131,7 +131,7 @@ impl Traffic {
     }
 
     /// Reads back what was finished in the meantime.
-    fn read_back(&self, world: &World) {
+    fn read_back(&self, world: &InstalledCanister) {
         assert!(!self.finished.is_empty(), "nobody finished an upload");
         for (session, locator) in &self.finished {
             let caller = client(session % CLIENTS.min(self.sessions));
@@ -140,21 +140,23 @@ impl Traffic {
     }
 }
 
-fn status(world: &World) -> MigrationStatus {
+fn status(world: &InstalledCanister) -> MigrationStatus {
     world.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
 }
 
-fn heap(world: &World) -> u64 {
+fn heap(world: &InstalledCanister) -> u64 {
     let status = world.pic.canister_status(world.id, Some(controller())).unwrap();
     u64::try_from(status.memory_metrics.wasm_memory_size.0).unwrap()
 }
 
 fn run(sessions: u64) -> Figures {
-    let mut world = World::new(Build::Legacy);
+    let mut world = InstalledCanister::new(Build::Legacy);
     let (bytes, capsules) = image(sessions, world.pic.get_time().as_nanos_since_unix_epoch());
     world.pic.set_stable_memory(world.id, bytes, BlobCompression::NoCompression);
     world.upgrade(Build::Legacy);
-    let told = |world: &World, from| costs::messages(&world.pic, world.id, from).expect("the server tells");
+    let told = |world: &InstalledCanister, from| {
+        costs::messages(&world.pic, world.id, from).expect("the server tells")
+    };
     let last = |all: &[MessageCost]| all.last().expect("something was executed").index;
     let seen = last(&told(&world, 0)) + 1;
     world.try_upgrade(Build::Staged).unwrap();

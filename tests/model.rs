@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use crate::support::traps::{cut_off, is_embedded};
+use crate::support::traps::{is_embedded, with_message_limit};
 use crate::support::upload::metadata;
-use crate::support::{World, controller, owner, writer};
+use crate::support::{InstalledCanister, controller, owner, writer};
 use candid::Principal;
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
@@ -38,7 +38,7 @@ const OVERDUE_SECONDS: u64 = 301;
 
 /// A canister on a PocketIC instance.
 struct Wasm {
-    world: World,
+    world: InstalledCanister,
     /// Whether the message of its timers may trap: where the server allows that, and nothing but the sweep needs them.
     timers_trap: bool,
     /// Whether the message of its timers has trapped.
@@ -88,7 +88,7 @@ fn view(status: UploadStatus) -> View {
 impl Wasm {
     fn new(stage: Stage) -> Self {
         let mut wasm = Self {
-            world: World::new(build(stage)),
+            world: InstalledCanister::new(build(stage)),
             timers_trap: stage == Stage::Direct && is_embedded(),
             lost_timers: false,
         };
@@ -141,7 +141,7 @@ impl Target for Wasm {
         if !self.timers_trap {
             return false;
         }
-        let cut = cut_off(&self.world, TOO_FEW, |world| {
+        let cut = with_message_limit(&self.world, TOO_FEW, |world| {
             world.pic.advance_time(Duration::from_secs(seconds));
             world.pic.tick();
         });

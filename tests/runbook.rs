@@ -1,7 +1,7 @@
 //! Every command of `docs/runbook.md`, exactly as it is written there, in order.
 
 use crate::support::upload::two_chunks;
-use crate::support::{World, controller, owner};
+use crate::support::{InstalledCanister, controller, owner};
 use candid::{IDLArgs, Principal};
 use session_migrate::build::Build;
 use upload_canister::api::{DryRun, MigrationPhase, MigrationStatus, Result, SessionPath};
@@ -20,7 +20,7 @@ fn commands() -> Vec<(String, String)> {
     commands
 }
 
-fn call(world: &World, name: &str, arguments: &str) -> Vec<u8> {
+fn call(world: &InstalledCanister, name: &str, arguments: &str) -> Vec<u8> {
     let (_, functions) = crate::support::did::functions(world.build);
     let (_, function) = functions.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("{name}"));
     let arguments = candid_parser::parse_idl_args(arguments).unwrap();
@@ -33,7 +33,7 @@ fn call(world: &World, name: &str, arguments: &str) -> Vec<u8> {
     reply.unwrap_or_else(|reject| panic!("{name}: {reject}"))
 }
 
-fn status(world: &World) -> MigrationStatus {
+fn status(world: &InstalledCanister) -> MigrationStatus {
     world.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
 }
 
@@ -52,14 +52,14 @@ fn refusal(reply: &[u8]) -> Option<String> {
 
 #[test]
 fn every_command_does_what_the_runbook_says() {
-    let mut world = World::new(Build::Legacy);
+    let mut world = InstalledCanister::new(Build::Legacy);
     let capsule = world.capsule();
     let file = two_chunks(1);
     let session = world.begin(owner(), &capsule, &file, "a").unwrap();
     world.put(owner(), session, 0, &file).unwrap();
 
     // A canary is for a canister on which both paths are in use.
-    let judged = World::new(Build::Staged);
+    let judged = InstalledCanister::new(Build::Staged);
     judged.configure(|config| config.compat_share_percent = 50);
 
     let mut met = Vec::new();

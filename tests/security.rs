@@ -5,7 +5,7 @@ use crate::support::calls::CALLS;
 use crate::support::scene::Scene;
 use crate::support::scrape::request;
 use crate::support::upload::file;
-use crate::support::{World, controller, did, owner, reader, stranger, writer};
+use crate::support::{InstalledCanister, controller, did, owner, reader, stranger, writer};
 use candid::{IDLArgs, IDLValue, Principal};
 use session_migrate::build::Build;
 use upload_canister::api::{Capsule, HttpResponse, UploadStatus};
@@ -104,7 +104,7 @@ const TABLE: &[(&str, [Answer; 6])] = &[
 ];
 
 /// Returns a complete upload in flight.
-fn scene(world: &World) -> Scene {
+fn scene(world: &InstalledCanister) -> Scene {
     Scene::new(world, file(7, 1), 1)
 }
 
@@ -153,7 +153,7 @@ fn check_every_function(build: Build) {
     assert_eq!(in_table, in_interface, "the table has every function, in alphabetical order");
     assert_eq!(with_calls, in_interface, "and so have the calls");
 
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let mut wrong = Vec::new();
     for (((name, function), (_, expected)), (_, arguments)) in functions.iter().zip(TABLE).zip(CALLS) {
         for ((who, caller), expected) in callers().into_iter().zip(expected) {
@@ -183,7 +183,7 @@ fn check_every_function(build: Build) {
 /// Lists show only the caller's own items, and the gateway's pages name no one.
 #[test]
 fn lists_and_pages_give_nothing_away() {
-    let world = World::new(Build::Direct);
+    let world = InstalledCanister::new(Build::Direct);
     let scene = scene(&world);
     for (who, caller) in callers() {
         let sessions: Vec<UploadStatus> =

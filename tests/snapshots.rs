@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::support::upload::file;
-use crate::support::{World, owner, stranger};
+use crate::support::{InstalledCanister, owner, stranger};
 use session_migrate::build::Build;
 use upload_canister::api::Error;
 
 /// Makes sessions, capsules and memories, and returns their ids.
-fn ids(world: &World, who: candid::Principal, round: u32) -> BTreeSet<String> {
+fn ids(world: &InstalledCanister, who: candid::Principal, round: u32) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for n in 0..3 {
         let capsule = world.capsule_of(who);
@@ -26,7 +26,7 @@ fn ids(world: &World, who: candid::Principal, round: u32) -> BTreeSet<String> {
 #[test]
 fn no_id_is_given_out_again_after_a_snapshot_is_loaded() {
     for build in Build::ALL {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         let mut given_out = ids(&world, owner(), 0);
         let snapshot = world.take_snapshot();
         for round in 1..4 {
@@ -42,7 +42,7 @@ fn no_id_is_given_out_again_after_a_snapshot_is_loaded() {
 #[test]
 fn the_id_of_a_lost_session_is_never_someone_elses() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         let content = file(10, 1);
         let snapshot = world.take_snapshot();
         let lost = world.begin(owner(), &world.capsule(), &content, "a").unwrap();
@@ -61,7 +61,7 @@ fn the_id_of_a_lost_session_is_never_someone_elses() {
 /// loads it again without reusing an id.
 #[test]
 fn a_clone_gives_no_id_out_twice_either() {
-    let world = World::new(Build::Direct);
+    let world = InstalledCanister::new(Build::Direct);
     let mut given_out = ids(&world, owner(), 0);
     for n in 0..20 {
         world.capsule_of(owner());

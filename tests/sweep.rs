@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::support::upload::{CHUNK, chunks, metadata};
-use crate::support::{World, owner};
+use crate::support::{InstalledCanister, owner};
 use session_migrate::build::Build;
 use session_migrate::costs;
 use session_migrate::server::{self, ServerKind};
@@ -26,7 +26,7 @@ fn sessions_with_many_chunks_expire_in_separate_messages() {
         );
         return;
     }
-    let world = World::new(Build::Legacy);
+    let world = InstalledCanister::new(Build::Legacy);
     let capsule = world.capsule();
     let bytes = u64::from(CHUNKS) * CHUNK as u64;
     for n in 0..3_u8 {
@@ -37,7 +37,7 @@ fn sessions_with_many_chunks_expire_in_separate_messages() {
         }
     }
     assert_eq!(world.stats().chunks, u64::from(3 * CHUNKS));
-    costs::cut_off_after(&world.pic, world.id, Some(ALLOWED_INSTRUCTIONS)).unwrap();
+    costs::limit_message(&world.pic, world.id, Some(ALLOWED_INSTRUCTIONS)).unwrap();
     world.pass(Duration::from_secs(25 * 3_600));
     world.settle(|stats| stats.sessions == 0 && stats.chunks == 0);
     assert_eq!(world.stats().bytes_in_use, 0);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::support::conversion::sessions::Sessions;
 use crate::support::conversion::{after, settle, undisturbed};
-use crate::support::traps::{begin_costs, cut_off, executed, is_embedded};
+use crate::support::traps::{begin_costs, executed, is_embedded, with_message_limit};
 use crate::support::upload::file;
-use crate::support::{World, controller, owner, stranger};
+use crate::support::{InstalledCanister, controller, owner, stranger};
 use pocket_ic::CanisterSettings;
 use session_migrate::build::Build;
 use session_migrate::costs::MessageCost;
@@ -19,29 +19,29 @@ const TOO_FEW: u64 = 2_000;
 const TWO_DAYS: Duration = Duration::from_secs(50 * 3_600);
 
 /// Makes an update that changes nothing.
-fn anybody_calls(world: &World) {
+fn anybody_calls(world: &InstalledCanister) {
     let refused: Result<()> = world.update(stranger(), "uploads_abort", (0_u64,));
     assert!(matches!(refused, Err(Error::NotFound { .. })), "{refused:?}");
 }
 
-fn errors(world: &World) -> Vec<RecentError> {
+fn errors(world: &InstalledCanister) -> Vec<RecentError> {
     world.query(controller(), "admin_errors", ()).unwrap()
 }
 
-fn minute(world: &World) {
+fn minute(world: &InstalledCanister) {
     world.pic.advance_time(Duration::from_secs(61));
     world.pic.tick();
     world.pic.tick();
 }
 
-fn pass(world: &World, time: Duration) {
+fn pass(world: &InstalledCanister, time: Duration) {
     world.pic.advance_time(time);
     for _ in 0..5 {
         world.pic.tick();
     }
 }
 
-fn put_whole(world: &World, capsule: &str, n: u64) -> UploadFinishResult {
+fn put_whole(world: &InstalledCanister, capsule: &str, n: u64) -> UploadFinishResult {
     world.put_whole(owner(), capsule, &file(10, n), &format!("whole {n}")).unwrap()
 }
 
@@ -51,10 +51,10 @@ fn an_update_restarts_timers_lost_by_a_trap() {
         return;
     }
     for build in [Build::Legacy, Build::Direct] {
-        let mut world = World::new(build);
+        let mut world = InstalledCanister::new(build);
         let capsule = world.capsule();
         world.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
-        let cut = cut_off(&world, TOO_FEW, minute);
+        let cut = with_message_limit(&world, TOO_FEW, minute);
         assert_eq!(cut.len(), 1, "{cut:?}");
         assert_eq!(cut[0].entry, "global_timer");
 
@@ -79,7 +79,7 @@ fn an_update_restarts_timers_lost_by_a_trap() {
 
 #[test]
 fn an_update_restarts_timers_lost_by_a_freeze() {
-    let world = World::new(Build::Direct);
+    let world = InstalledCanister::new(Build::Direct);
     let capsule = world.capsule();
     world.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
     let freeze = |seconds: u64| {
@@ -96,7 +96,7 @@ fn an_update_restarts_timers_lost_by_a_freeze() {
 #[test]
 fn a_clone_sweeps_after_its_first_update() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = World::new(build);
+        let world = InstalledCanister::new(build);
         let capsule = world.capsule();
         world.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
         minute(&world);
@@ -131,7 +131,7 @@ fn the_sweep_is_one_chain_of_messages() {
     if !is_embedded() {
         return;
     }
-    let world = World::new(Build::Direct);
+    let world = InstalledCanister::new(Build::Direct);
     let capsule = world.capsule();
     for n in 0..400 {
         put_whole(&world, &capsule, n);
@@ -159,8 +159,8 @@ fn type_tables_are_written_when_the_first_minute_is_lost() {
         return;
     }
     for build in [Build::Legacy, Build::Direct] {
-        let cost = |first_minute: fn(&World)| {
-            let world = World::new(build);
+        let cost = |first_minute: fn(&InstalledCanister)| {
+            let world = InstalledCanister::new(build);
             let capsule = world.capsule();
             first_minute(&world);
             minute(&world);
@@ -170,7 +170,7 @@ fn type_tables_are_written_when_the_first_minute_is_lost() {
         let usual = cost(minute);
         let lost = cost(|world| {
             // Enough for the jobs and too little for the tables.
-            let cut = cut_off(world, 3_000_000, minute);
+            let cut = with_message_limit(world, 3_000_000, minute);
             assert!(!cut.is_empty(), "the tables were written");
         });
         assert!(lost < usual + usual / 10, "{build}: {lost} instead of {usual}");

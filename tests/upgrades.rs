@@ -2,7 +2,7 @@
 
 use crate::support::conversion::{control, status};
 use crate::support::upload::{CHUNK, file};
-use crate::support::{World, controller, owner};
+use crate::support::{InstalledCanister, controller, owner};
 use session_migrate::build::Build;
 use upload_canister::api::{AdminConfig, MigrationPhase, MigrationStatus, Result, SessionPath};
 
@@ -13,7 +13,7 @@ struct Half {
 }
 
 impl Half {
-    fn begun(world: &World, seed: u64) -> Self {
+    fn begun(world: &InstalledCanister, seed: u64) -> Self {
         let capsule = world.capsule();
         let content = file(CHUNK + 100, seed);
         let session = world.begin(owner(), &capsule, &content, &format!("key {seed}")).unwrap();
@@ -21,12 +21,12 @@ impl Half {
         Self { session, content }
     }
 
-    fn path(&self, world: &World) -> SessionPath {
+    fn path(&self, world: &InstalledCanister) -> SessionPath {
         world.status(owner(), self.session).unwrap().path
     }
 
     /// Sends the rest; the canister compares the digest of what it has stored.
-    fn complete(&self, world: &World) {
+    fn complete(&self, world: &InstalledCanister) {
         world.put(owner(), self.session, 0, &self.content).unwrap();
         world.finish(owner(), self.session, &self.content).unwrap();
     }
@@ -34,7 +34,7 @@ impl Half {
 
 #[test]
 fn the_legacy_build_refuses_layout_2_and_names_the_rollback() {
-    let mut world = World::new(Build::Legacy);
+    let mut world = InstalledCanister::new(Build::Legacy);
     let upload = Half::begun(&world, 1);
     world.upgrade(Build::Staged);
     let message = world.try_upgrade(Build::Legacy).unwrap_err().reject_message;
@@ -46,7 +46,7 @@ fn the_legacy_build_refuses_layout_2_and_names_the_rollback() {
 
 #[test]
 fn every_build_upgrades_to_itself_and_direct_back_to_staged() {
-    let mut world = World::new(Build::Legacy);
+    let mut world = InstalledCanister::new(Build::Legacy);
     let upload = Half::begun(&world, 1);
     for build in [Build::Legacy, Build::Staged, Build::Staged, Build::Direct, Build::Staged, Build::Direct] {
         world.upgrade(build);
@@ -57,7 +57,7 @@ fn every_build_upgrades_to_itself_and_direct_back_to_staged() {
 
 #[test]
 fn the_direct_build_converts_as_the_staged_one_does() {
-    let mut world = World::new(Build::Legacy);
+    let mut world = InstalledCanister::new(Build::Legacy);
     let upload = Half::begun(&world, 1);
     assert_eq!(upload.path(&world), SessionPath::Compat);
     world.upgrade(Build::Direct);
@@ -69,7 +69,7 @@ fn the_direct_build_converts_as_the_staged_one_does() {
 
 #[test]
 fn the_compat_share_routes_sessions_and_at_zero_they_convert() {
-    let mut world = World::new(Build::Staged);
+    let mut world = InstalledCanister::new(Build::Staged);
     world.configure(|config| config.compat_share_percent = 100);
     let uploads = [1, 2, 3].map(|seed| Half::begun(&world, seed));
     assert!(uploads.iter().all(|upload| upload.path(&world) == SessionPath::Compat));
@@ -88,7 +88,7 @@ fn the_compat_share_routes_sessions_and_at_zero_they_convert() {
 
 #[test]
 fn a_rollback_to_legacy_keeps_everything_uploaded_since() {
-    let mut world = World::new(Build::Legacy);
+    let mut world = InstalledCanister::new(Build::Legacy);
     let before = [1, 2, 3].map(|seed| Half::begun(&world, seed));
     world.upgrade(Build::Staged);
     let since = [4, 5].map(|seed| Half::begun(&world, seed));
@@ -115,7 +115,7 @@ fn a_rollback_to_legacy_keeps_everything_uploaded_since() {
 
 #[test]
 fn the_direct_build_refuses_rollback_and_names_the_staged_one() {
-    let world = World::new(Build::Direct);
+    let world = InstalledCanister::new(Build::Direct);
     let refused: Result<MigrationStatus> = world.update(controller(), "migration_rollback", ());
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("staged build"), "{refused}");
@@ -123,7 +123,7 @@ fn the_direct_build_refuses_rollback_and_names_the_staged_one() {
 
 #[test]
 fn only_a_controller_steers() {
-    let world = World::new(Build::Staged);
+    let world = InstalledCanister::new(Build::Staged);
     let config = world.config();
     world.query::<AdminConfig>(owner(), "admin_config_get", ()).unwrap_err();
     world.update::<()>(owner(), "admin_config_set", (config,)).unwrap_err();

@@ -47,15 +47,15 @@ impl Bulk<Storage> for SplitSessions {
         Ok(settled)
     }
 
-    fn left_behind(&self, storage: &Storage, limit: usize) -> Vec<u64> {
+    fn leftovers(&self, storage: &Storage, limit: usize) -> Vec<u64> {
         storage.sessions.legacy.leftovers(limit)
     }
 
-    fn drop_left_behind(&self, storage: &mut Storage, key: u64) {
+    fn drop_leftover(&self, storage: &mut Storage, key: u64) {
         storage.sessions.legacy.remove_leftover(key);
     }
 
-    fn clear_left_behind(&self, storage: &mut Storage) {
+    fn clear_leftovers(&self, storage: &mut Storage) {
         storage.sessions.legacy.clear_leftovers();
     }
 }

@@ -197,8 +197,8 @@ fn without_a_noted_activity_the_beginning_counts() {
 #[cfg(feature = "compat")]
 #[test]
 fn the_compat_path_writes_what_this_migration_reads() {
-    use crate::upload::tests::World;
-    let mut world = World::compat();
+    use crate::upload::tests::TestCanister;
+    let mut world = TestCanister::compat();
     let id = world.begin(10, "a");
     let raw = world.storage.sessions.legacy.get_raw(&id).unwrap();
     let legacy = LegacyUploadSession::decode(&raw).unwrap();

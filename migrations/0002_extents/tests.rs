@@ -9,7 +9,7 @@ use crate::meter::{Meter, Unmetered};
 use crate::migrate::{Engine, Message, Migration, MigrationState, Phase, Progress, Treatment};
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
-use crate::upload::tests::{ALL_LAYOUTS, OWNER, World, file, person};
+use crate::upload::tests::{ALL_LAYOUTS, OWNER, TestCanister, file, person};
 
 const CHUNK: usize = CHUNK_SIZE as usize;
 
@@ -25,21 +25,21 @@ impl Meter for OneChunk {
 }
 
 /// A world of layout 2 with a finalized migration 1.
-fn finalized() -> World {
-    let mut world = World::direct();
+fn finalized() -> TestCanister {
+    let mut world = TestCanister::direct();
     let state = MigrationState { phase: Phase::Finalized, ..MigrationState::default() };
     world.storage.migration.set_state(1, &state);
     world
 }
 
 /// Runs one message, after an upgrade.
-fn message(world: &mut World) -> Progress {
+fn message(world: &mut TestCanister) -> Progress {
     world.restart(Box::<crate::upload::path::direct::DirectPath>::default());
     let message = Message { now: world.now.into(), meter: &OneChunk, budget: 0 };
     Engine::new(&[&MIGRATION]).run(&mut world.storage, message).unwrap()
 }
 
-fn to_end(world: &mut World) -> MigrationState {
+fn to_end(world: &mut TestCanister) -> MigrationState {
     let mut messages = 0;
     while message(world) == Progress::More {
         messages += 1;
@@ -48,11 +48,11 @@ fn to_end(world: &mut World) -> MigrationState {
     state(world)
 }
 
-fn state(world: &World) -> MigrationState {
+fn state(world: &TestCanister) -> MigrationState {
     world.storage.migration.state_of(2).unwrap()
 }
 
-fn upload(world: &mut World, file: &[u8], idem: &str) -> String {
+fn upload(world: &mut TestCanister, file: &[u8], idem: &str) -> String {
     let id = world.begin(file.len(), idem);
     for idx in 0..file.len().div_ceil(CHUNK) {
         world.put(id, file, idx).unwrap();
@@ -60,20 +60,20 @@ fn upload(world: &mut World, file: &[u8], idem: &str) -> String {
     world.finish(id, file).unwrap().blob_id
 }
 
-fn read_back(world: &World, locator: &str) -> Vec<u8> {
+fn read_back(world: &TestCanister, locator: &str) -> Vec<u8> {
     let id = BlobId::from_locator(locator).unwrap();
     let size = world.storage.blobs.blob(id).unwrap().size;
     world.storage.blobs.read_range(id, 0, size).unwrap()
 }
 
-fn in_extents(world: &World, locator: &str) -> bool {
+fn in_extents(world: &TestCanister, locator: &str) -> bool {
     let blob = world.storage.blobs.blob(BlobId::from_locator(locator).unwrap()).unwrap();
     matches!(blob.place, Place::Extents(_))
 }
 
 /// Asserts that the chunk map is empty once the timer has run, and that the region holds exactly these files
 /// and sessions.
-fn assert_all_moved(world: &mut World, lens: &[usize]) {
+fn assert_all_moved(world: &mut TestCanister, lens: &[usize]) {
     while !world.service().sweep().unwrap() {}
     assert_eq!(world.storage.blobs.chunk_total(), 0, "nothing is left in the chunk map");
     let extents = world.storage.blobs.extents();
@@ -190,7 +190,7 @@ fn clients_go_on_in_the_middle_of_it() {
 }
 
 /// Runs until a unit is in progress, and returns it.
-fn in_the_middle(world: &mut World) -> u64 {
+fn in_the_middle(world: &mut TestCanister) -> u64 {
     loop {
         assert_eq!(message(world), Progress::More, "no unit is larger than a message");
         if let Some(unit) = state(world).unit {
@@ -242,7 +242,7 @@ fn the_digest_of_a_blob_tells_every_field_but_its_place() {
 fn the_digest_of_a_session_tells_both_its_records() {
     let mut world = finalized();
     let [id, other] = ["one", "other"].map(|idem| SessionId(world.begin(2 * CHUNK, idem)));
-    let digest = |world: &World, id| super::session::digest(&world.storage, id).unwrap();
+    let digest = |world: &TestCanister, id| super::session::digest(&world.storage, id).unwrap();
     let begun = digest(&world, id);
     assert_ne!(digest(&world, other), begun);
     world.put(id.0, &file(2 * CHUNK), 0).unwrap();
@@ -296,7 +296,7 @@ fn a_dry_run_counts_what_is_in_the_chunk_map() {
     upload(&mut world, &file(CHUNK), "a blob");
     let session = world.begin(2 * CHUNK, "a session");
     world.put(session, &file(2 * CHUNK), 0).unwrap();
-    let units = |world: &World| {
+    let units = |world: &TestCanister| {
         let message = Message { now: world.now.into(), meter: &Unmetered, budget: 0 };
         Engine::dry_run_of(&MIGRATION, &world.storage, message, None, None).unwrap().units
     };

@@ -7,12 +7,12 @@ use super::*;
 use crate::api::CapsuleAccess;
 use crate::memories;
 use crate::stable::RawMemory;
-use crate::upload::tests::{OWNER, World, file, on_every_path, person, worlds};
+use crate::upload::tests::{OWNER, TestCanister, file, on_every_path, person, worlds};
 
 const READER: u8 = 3;
 
 /// Stores two files, with a reader and a key; returns the locators of the files.
-fn with_reader(world: &mut World) -> [String; 2] {
+fn with_reader(world: &mut TestCanister) -> [String; 2] {
     set_readers(world, vec![person(READER)]);
     world.storage.access_keys.renew([7; 32], world.now);
     [5, 6].map(|len| {
@@ -23,17 +23,17 @@ fn with_reader(world: &mut World) -> [String; 2] {
     })
 }
 
-fn set_readers(world: &mut World, readers: Vec<Principal>) {
+fn set_readers(world: &mut TestCanister, readers: Vec<Principal>) {
     let access = CapsuleAccess { owners: vec![person(OWNER)], writers: vec![], readers };
     let capsule = world.capsule.clone();
     world.storage.capsules.set_access(person(OWNER), &capsule, access).unwrap();
 }
 
-fn token(world: &World, who: u8, locator: &str, seconds: Option<u32>) -> Result<String> {
+fn token(world: &TestCanister, who: u8, locator: &str, seconds: Option<u32>) -> Result<String> {
     issue(&world.storage, person(who), locator, seconds, world.now).map(|issued| issued.token)
 }
 
-fn opens(world: &World, locator: &str, token: &str) -> bool {
+fn opens(world: &TestCanister, locator: &str, token: &str) -> bool {
     let id = BlobId::from_locator(locator).unwrap();
     granted(&world.storage, id, Some(token), world.now) == Some(Grant::Token)
 }
@@ -110,7 +110,7 @@ fn no_byte_of_a_token_can_be_changed() {
     }
     let longer = [good.as_slice(), &[0]].concat();
     assert!(!opens(&world, &a, &hex::encode(longer)));
-    let mut other = World { raw: RawMemory::default(), ..worlds().remove(0) };
+    let mut other = TestCanister { raw: RawMemory::default(), ..worlds().remove(0) };
     let same = with_reader(&mut other);
     other.storage.access_keys.renew([8; 32], other.now);
     other.storage.access_keys.renew([9; 32], other.now);
@@ -161,7 +161,7 @@ proptest! {
     #[test]
     fn no_forged_token_opens_anything(text in "[0-9a-f]{0,160}|.{0,160}") {
         thread_local! {
-            static WORLD: (World, String) = {
+            static WORLD: (TestCanister, String) = {
                 let mut world = worlds().remove(0);
                 let [a, _] = with_reader(&mut world);
                 (world, a)

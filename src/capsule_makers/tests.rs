@@ -2,16 +2,16 @@
 
 use super::*;
 use crate::config::Config;
-use crate::upload::tests::{World, person};
+use crate::upload::tests::{TestCanister, person};
 
-fn world(makers: CapsuleMakers) -> World {
-    let mut world = World::direct();
+fn world(makers: CapsuleMakers) -> TestCanister {
+    let mut world = TestCanister::direct();
     let config = crate::api::AdminConfig { capsule_makers: Some(makers), ..world.storage.config().unwrap() };
     world.storage.settings.set(&Config::checked(config).unwrap());
     world
 }
 
-fn may(world: &mut World, who: u8) -> bool {
+fn may(world: &mut TestCanister, who: u8) -> bool {
     match create_capsule(&mut world.storage, person(who), None, world.now) {
         Ok(_) => true,
         Err(Error::Unauthorized { caller, .. }) if caller == person(who) => false,
@@ -21,7 +21,7 @@ fn may(world: &mut World, who: u8) -> bool {
 
 #[test]
 fn anyone_makes_capsules_unless_a_controller_says_otherwise() {
-    let mut world = World::direct();
+    let mut world = TestCanister::direct();
     assert!(may(&mut world, 1) && may(&mut world, 2));
 }
 

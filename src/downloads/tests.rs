@@ -4,11 +4,11 @@ use super::*;
 use crate::api::{CapsuleAccess, ChunkRange};
 use crate::stable::RawMemory;
 use crate::upload::RawRecord;
-use crate::upload::tests::{OWNER, World, file, on_every_path, person, worlds};
+use crate::upload::tests::{OWNER, TestCanister, file, on_every_path, person, worlds};
 
 const CHUNK: usize = CHUNK_SIZE as usize;
 
-fn store(world: &mut World, len: usize) -> (String, Vec<u8>) {
+fn store(world: &mut TestCanister, len: usize) -> (String, Vec<u8>) {
     let file = file(len);
     let session = world.begin(len, &format!("{len}"));
     for idx in 0..len.div_ceil(CHUNK) {
@@ -17,15 +17,15 @@ fn store(world: &mut World, len: usize) -> (String, Vec<u8>) {
     (world.finish(session, &file).unwrap().blob_id, file)
 }
 
-fn begin_as(world: &mut World, who: u8, locator: &str) -> Result<DownloadStatus> {
+fn begin_as(world: &mut TestCanister, who: u8, locator: &str) -> Result<DownloadStatus> {
     begin(&mut world.storage, person(who), locator, world.now)
 }
 
-fn chunk(world: &mut World, session: u64, idx: u32) -> Result<Vec<u8>> {
+fn chunk(world: &mut TestCanister, session: u64, idx: u32) -> Result<Vec<u8>> {
     read_chunk(&mut world.storage, person(OWNER), session, idx, world.now)
 }
 
-fn status_now(world: &World, session: u64) -> Result<DownloadStatus> {
+fn status_now(world: &TestCanister, session: u64) -> Result<DownloadStatus> {
     status(&world.storage, person(OWNER), session, world.now)
 }
 

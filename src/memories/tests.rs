@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::stable::{Memories, Table, memory_ids};
 use crate::upload::RawRecord;
 use crate::upload::path::ActivePath;
-use crate::upload::tests::{OWNER, World, file, metadata, person, sha256};
+use crate::upload::tests::{OWNER, TestCanister, file, metadata, person, sha256};
 
 fn none() -> NewContent {
     NewContent { inline: None, blob: None, external: None }
@@ -16,18 +16,18 @@ fn inline(bytes: &[u8]) -> NewContent {
     NewContent { inline: Some(ByteBuf::from(bytes)), ..none() }
 }
 
-fn try_create(world: &mut World, who: u8, new: NewContent, bytes: u64, idem: &str) -> Result<String> {
+fn try_create(world: &mut TestCanister, who: u8, new: NewContent, bytes: u64, idem: &str) -> Result<String> {
     let (capsule, now) = (world.capsule.clone(), world.now);
     create(&mut world.storage, person(who), now, capsule, new, metadata(bytes), idem)
 }
 
-fn read(world: &World, id: &str) -> Result<Memory> {
+fn read(world: &TestCanister, id: &str) -> Result<Memory> {
     Ok(world.storage.capsules.memory(person(OWNER), id)?)
 }
 
 #[test]
 fn small_bytes_are_kept_in_the_record_within_a_budget() {
-    let mut world = World::direct();
+    let mut world = TestCanister::direct();
     let id = try_create(&mut world, OWNER, inline(b"hello"), 5, "a").unwrap();
     let memory = read(&world, &id).unwrap();
     assert_eq!(memory.inline.as_deref().map(|bytes| bytes.as_slice()), Some(&b"hello"[..]));
@@ -54,7 +54,7 @@ fn small_bytes_are_kept_in_the_record_within_a_budget() {
 
 #[test]
 fn a_memory_can_share_a_blob_of_its_own_capsule_and_of_no_other() {
-    let mut world = World::direct();
+    let mut world = TestCanister::direct();
     let file = file(10);
     let session = world.begin(10, "a");
     world.put(session, &file, 0).unwrap();
@@ -87,7 +87,7 @@ fn a_memory_can_share_a_blob_of_its_own_capsule_and_of_no_other() {
 
 #[test]
 fn an_asset_elsewhere_is_recorded_as_the_client_says() {
-    let mut world = World::direct();
+    let mut world = TestCanister::direct();
     let asset = |backend| ExternalAsset { backend, storage_key: Some("key".into()), url: None };
     let external = |backend, sha256| NewContent { external: Some((asset(backend), 7, sha256)), ..none() };
     let id = try_create(&mut world, OWNER, external(StorageBackend::S3, None), 7, "a").unwrap();
@@ -102,7 +102,7 @@ fn an_asset_elsewhere_is_recorded_as_the_client_says() {
 
 #[test]
 fn create_names_the_reason_of_a_refusal() {
-    let mut world = World::direct();
+    let mut world = TestCanister::direct();
     let stranger = try_create(&mut world, 2, inline(b"1"), 1, "a").unwrap_err();
     assert!(matches!(stranger, Error::Unauthorized { .. }), "{stranger}");
     let nothing = try_create(&mut world, OWNER, none(), 0, "a").unwrap_err();
@@ -114,7 +114,7 @@ fn create_names_the_reason_of_a_refusal() {
 
 #[test]
 fn metadata_can_change_and_the_size_cannot() {
-    let mut world = World::direct();
+    let mut world = TestCanister::direct();
     let id = try_create(&mut world, OWNER, inline(b"hello"), 5, "a").unwrap();
     let mut changed = metadata(5);
     if let AssetMetadata::Image(image) = &mut changed {
@@ -129,7 +129,7 @@ fn metadata_can_change_and_the_size_cannot() {
 
 #[test]
 fn the_number_of_memories_in_a_capsule_is_limited() {
-    let mut world = World::direct();
+    let mut world = TestCanister::direct();
     let config = AdminConfig { max_memories_per_capsule: Some(2), ..world.storage.config().unwrap() };
     world.storage.settings.set(&Config::checked(config).unwrap());
     let asset = ExternalAsset { backend: StorageBackend::S3, storage_key: None, url: None };
@@ -149,7 +149,7 @@ fn the_number_of_memories_in_a_capsule_is_limited() {
 #[cfg(feature = "compat")]
 #[test]
 fn memories_of_a_deleted_capsule_go_within_the_message_budget() {
-    let mut world = World::compat();
+    let mut world = TestCanister::compat();
     for n in 0..3 {
         try_create(&mut world, OWNER, inline(b"1"), 1, &n.to_string()).unwrap();
     }
@@ -165,7 +165,7 @@ fn memories_of_a_deleted_capsule_go_within_the_message_budget() {
 /// A claim in the metadata is not stored along with a contradicting digest.
 #[test]
 fn a_claimed_sha256_must_be_that_of_the_content() {
-    let mut world = World::direct();
+    let mut world = TestCanister::direct();
     let claiming = |bytes: u64, digest: &ByteBuf| {
         let mut asset = metadata(bytes);
         if let AssetMetadata::Image(image) = &mut asset {
@@ -201,14 +201,14 @@ fn a_claimed_sha256_must_be_that_of_the_content() {
 }
 
 /// Overwrites the record of a memory.
-fn damage_memory(world: &World, id: &str) {
+fn damage_memory(world: &TestCanister, id: &str) {
     let memories = Memories::init(world.raw.clone());
     let mut table: Table<String, RawRecord> = Table::open(&memories, memory_ids::MEMORIES);
     table.insert(id.to_owned(), &RawRecord(b"rubbish".to_vec()));
 }
 
 /// Overwrites the record of a blob.
-fn damage_blob(world: &World, locator: &str) {
+fn damage_blob(world: &TestCanister, locator: &str) {
     let memories = Memories::init(world.raw.clone());
     let mut table: Table<u64, RawRecord> = Table::open(&memories, memory_ids::BLOBS);
     let id = BlobId::from_locator(locator).unwrap();
@@ -217,7 +217,7 @@ fn damage_blob(world: &World, locator: &str) {
 }
 
 /// Returns what the sweep reports until it has nothing left to do.
-fn sweep_to_end(world: &mut World) -> Vec<String> {
+fn sweep_to_end(world: &mut TestCanister) -> Vec<String> {
     let mut said = Vec::new();
     for _ in 0..100 {
         match sweep(&mut world.storage, &crate::meter::Unmetered) {
@@ -231,7 +231,7 @@ fn sweep_to_end(world: &mut World) -> Vec<String> {
 
 #[test]
 fn a_damaged_memory_stops_the_clearing_of_no_other() {
-    let mut world = World::extents();
+    let mut world = TestCanister::extents();
     let deleted: Vec<String> =
         (0..3).map(|_| world.storage.capsules.create(person(OWNER), None, world.now).unwrap().id).collect();
     let mut made = Vec::new();
@@ -275,7 +275,7 @@ fn a_damaged_memory_stops_the_clearing_of_no_other() {
 
 #[test]
 fn a_memory_whose_blob_is_damaged_is_kept() {
-    let mut world = World::extents();
+    let mut world = TestCanister::extents();
     let file = file(10);
     let session = world.begin(10, "a");
     world.put(session, &file, 0).unwrap();

@@ -5,7 +5,7 @@ mod batches;
 mod deferred;
 mod go_forward;
 mod interrupted;
-mod left_behind;
+mod leftovers;
 mod older_records;
 mod quarantine;
 mod reels;
@@ -24,7 +24,7 @@ use crate::stable::layout::Layout;
 use crate::storage::Storage;
 use crate::upload::limits::DEFAULT_SESSION_TTL_SECONDS;
 use crate::upload::path::direct::DirectPath;
-use crate::upload::tests::{OWNER, World, file, person, set_share};
+use crate::upload::tests::{OWNER, TestCanister, file, person, set_share};
 use crate::upload::{IdemKey, RawRecord};
 
 const CHUNK: usize = CHUNK_SIZE as usize;
@@ -42,8 +42,8 @@ impl Meter for OneStep {
 type Begun = (u64, Vec<u8>, Vec<usize>);
 
 /// Returns layout 1 with sessions in every state, and the clients' files.
-fn layout_1() -> (World, Vec<Begun>) {
-    let mut world = World::compat();
+fn layout_1() -> (TestCanister, Vec<Begun>) {
+    let mut world = TestCanister::compat();
     world.storage.layout.set(&Layout::LEGACY);
     let sessions = [vec![], vec![0], vec![0, 2], vec![0, 1, 2], vec![2, 1]];
     let sessions = sessions.into_iter().enumerate().map(|(n, put)| {
@@ -61,27 +61,27 @@ fn layout_1() -> (World, Vec<Begun>) {
 }
 
 /// Upgrades to the staged build, whose path serves both layouts.
-fn staged() -> (World, Vec<Begun>) {
+fn staged() -> (TestCanister, Vec<Begun>) {
     let (mut world, sessions) = layout_1();
     upgrade(&mut world);
-    world.path = World::staged().path;
+    world.path = TestCanister::staged().path;
     run_to_end(&mut world);
     (world, sessions)
 }
 
 /// Returns the same with the first of five sessions quarantined, since its record did not decode.
-fn staged_with_one_in_quarantine() -> (World, SessionId) {
+fn staged_with_one_in_quarantine() -> (TestCanister, SessionId) {
     let (mut world, sessions) = layout_1();
     let id = sessions[0].0;
     world.storage.sessions.legacy.insert(id, &RawRecord(b"rubbish".to_vec()));
     upgrade(&mut world);
-    world.path = World::staged().path;
+    world.path = TestCanister::staged().path;
     assert_eq!(run_to_end(&mut world).quarantined, 1);
     (world, SessionId(id))
 }
 
 /// Returns layout 1 as the first public release leaves it: no index and no account knows the session.
-fn forget(world: &mut World, id: u64, file: &[u8], idem: &str) {
+fn forget(world: &mut TestCanister, id: u64, file: &[u8], idem: &str) {
     let (caller, bytes) = (person(OWNER), file.len() as u64);
     let key = IdemKey::of(&world.capsule, &caller, idem);
     world.storage.index.end(SessionId(id), caller, world.now);
@@ -90,17 +90,17 @@ fn forget(world: &mut World, id: u64, file: &[u8], idem: &str) {
     world.storage.usage.free(&world.capsule, bytes).unwrap();
 }
 
-fn phase(world: &World) -> Phase {
+fn phase(world: &TestCanister) -> Phase {
     world.storage.migration.state().unwrap().phase
 }
 
 /// Does what the staged and the direct build do at their start.
-fn upgrade(world: &mut World) {
+fn upgrade(world: &mut TestCanister) {
     set_share(&mut world.storage, 0);
     world.path = Box::<DirectPath>::default();
 }
 
-fn run_to_end(world: &mut World) -> MigrationState {
+fn run_to_end(world: &mut TestCanister) -> MigrationState {
     assert_eq!(run(&mut world.storage, world.now, &Unmetered, 0), Ok(Progress::Done));
     world.storage.migration.state().unwrap()
 }
@@ -300,7 +300,7 @@ fn sessions_that_the_compat_path_made_later_are_converted_later() {
     let (mut world, _) = layout_1();
     upgrade(&mut world);
     run_to_end(&mut world);
-    let mut late = World::compat();
+    let mut late = TestCanister::compat();
     std::mem::swap(&mut world.path, &mut late.path);
     let id = world.begin(10, "late");
     std::mem::swap(&mut world.path, &mut late.path);
@@ -311,7 +311,7 @@ fn sessions_that_the_compat_path_made_later_are_converted_later() {
 
 #[test]
 fn empty_layout_1_becomes_layout_2_and_fresh_layout_2_stays() {
-    let mut world = World::direct();
+    let mut world = TestCanister::direct();
     assert_eq!(run_to_end(&mut world), MigrationState::default());
     world.storage.layout.set(&Layout::LEGACY);
     assert_eq!(run_to_end(&mut world).phase, Phase::Converted);

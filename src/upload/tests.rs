@@ -62,7 +62,7 @@ impl Meter for Exhausted {
 const START: Time = Time::from_nanos(1_700_000_000_000_000_000);
 
 /// A canister without the IC around it.
-pub struct World {
+pub struct TestCanister {
     pub raw: RawMemory,
     pub storage: Storage,
     pub path: Box<dyn UploadPath>,
@@ -86,7 +86,7 @@ pub fn memory_of_small_buckets() -> RawMemory {
     raw
 }
 
-impl World {
+impl TestCanister {
     fn new(path: Box<dyn UploadPath>, compat_share_percent: u8) -> Self {
         Self::in_layout(Layout::SPLIT, path, compat_share_percent)
     }
@@ -208,7 +208,7 @@ impl World {
     }
 }
 
-impl World {
+impl TestCanister {
     /// Returns the digest of a finished upload by the function of this world; `None` for another function.
     fn checksum(&self, finished: &UploadFinishResult) -> Option<ByteBuf> {
         let UploadFinishResult { checksum_sha256, checksum_blake3, .. } = finished.clone();
@@ -250,30 +250,30 @@ pub fn file(len: usize) -> Vec<u8> {
 }
 
 /// Makes a fresh canister for each way in which the build under test stores sessions and payload.
-pub fn worlds() -> Vec<World> {
+pub fn worlds() -> Vec<TestCanister> {
     vec![
         #[cfg(feature = "compat")]
-        World::compat(),
+        TestCanister::compat(),
         #[cfg(feature = "direct")]
-        World::direct(),
+        TestCanister::direct(),
         #[cfg(feature = "direct")]
-        World::extents(),
+        TestCanister::extents(),
     ]
 }
 
 /// Runs a rule on every path of the build, over chunks and over extents, by both digests.
-pub fn on_every_path(rule: impl Fn(World)) {
+pub fn on_every_path(rule: impl Fn(TestCanister)) {
     worlds().into_iter().for_each(&rule);
-    worlds().into_iter().map(World::with_blake3).for_each(&rule);
+    worlds().into_iter().map(TestCanister::with_blake3).for_each(&rule);
 }
 
-fn read_back(world: &World, locator: &str) -> Vec<u8> {
+fn read_back(world: &TestCanister, locator: &str) -> Vec<u8> {
     let id = crate::blob::BlobId::from_locator(locator).unwrap();
     let chunks = world.storage.blobs.blob(id).unwrap().chunk_count();
     (0..chunks).flat_map(|idx| world.storage.blobs.read_chunk(id, idx).unwrap()).collect()
 }
 
-fn small<'a>(world: &World, bytes: &'a [u8], idem: &str) -> SmallFile<'a> {
+fn small<'a>(world: &TestCanister, bytes: &'a [u8], idem: &str) -> SmallFile<'a> {
     SmallFile {
         capsule_id: world.capsule.clone(),
         asset_metadata: metadata(bytes.len() as u64),

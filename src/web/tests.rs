@@ -6,12 +6,12 @@ use super::*;
 use crate::api::{AssetMetadata, AssetType, CapsuleAccess, HashAlgorithm};
 use crate::stable::{Memories, Table, memory_ids};
 use crate::upload::RawRecord;
-use crate::upload::tests::{OWNER, World, file, on_every_path, person};
+use crate::upload::tests::{OWNER, TestCanister, file, on_every_path, person};
 
 const CHUNK: usize = CHUNK_SIZE as usize;
 
 /// Stores a file under a name and a type; returns its locator.
-fn store(world: &mut World, file: &[u8], name: &str, mime_type: &str) -> String {
+fn store(world: &mut TestCanister, file: &[u8], name: &str, mime_type: &str) -> String {
     let base = AssetMetadataBase::new(name, mime_type, AssetType::Original, file.len() as u64, 1);
     let (capsule, hash) = (world.capsule.clone(), world.hash);
     let chunks = file.len().div_ceil(CHUNK) as u32;
@@ -23,13 +23,13 @@ fn store(world: &mut World, file: &[u8], name: &str, mime_type: &str) -> String 
     world.finish(session, file).unwrap().blob_id
 }
 
-fn publish(world: &mut World, is_public: bool) {
+fn publish(world: &mut TestCanister, is_public: bool) {
     let capsule = world.capsule.clone();
     world.storage.capsules.set_public(person(OWNER), &capsule, is_public).unwrap();
 }
 
 /// Stores a public file of some chunks; returns its locator and its bytes.
-fn public_file(world: &mut World, len: usize) -> (String, Vec<u8>) {
+fn public_file(world: &mut TestCanister, len: usize) -> (String, Vec<u8>) {
     publish(world, true);
     let file = file(len);
     let locator = store(world, &file, "a b.jpg", "image/jpeg");
@@ -41,7 +41,7 @@ fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> HttpRequest {
     HttpRequest { method: method.into(), url: url.into(), headers, body: ByteBuf::new() }
 }
 
-fn get(world: &World, url: &str, headers: &[(&str, &str)]) -> StreamedResponse {
+fn get(world: &TestCanister, url: &str, headers: &[(&str, &str)]) -> StreamedResponse {
     answer(&world.storage, &request("GET", url, headers), world.now).expect("a page of ours")
 }
 
@@ -53,7 +53,7 @@ fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
 }
 
 /// Returns the complete body, as a gateway assembles it.
-fn body(world: &World, StreamedResponse { response, mut rest }: StreamedResponse) -> Vec<u8> {
+fn body(world: &TestCanister, StreamedResponse { response, mut rest }: StreamedResponse) -> Vec<u8> {
     let mut body = response.body.into_vec();
     while let Some(token) = rest {
         let piece = next_piece(&world.storage, token, world.now).unwrap();
@@ -223,7 +223,7 @@ fn a_streaming_token_grants_nothing() {
         let (url, file) = public_file(&mut world, 9);
         let locator = url.strip_prefix("/blob/").unwrap().to_owned();
         let token = |offset, end| StreamingToken { locator: locator.clone(), access: None, offset, end };
-        let piece = |world: &World, token| next_piece(&world.storage, token, world.now);
+        let piece = |world: &TestCanister, token| next_piece(&world.storage, token, world.now);
         let public = piece(&world, token(2, 5)).unwrap();
         assert_eq!((public.body.as_slice(), public.token), (&file[2..5], None));
         for (offset, end) in [(0, 10), (5, 5), (5, 4), (9, 9), (u64::MAX, u64::MAX), (0, u64::MAX)] {
@@ -272,7 +272,7 @@ proptest! {
         value in ".{0,40}",
     ) {
         thread_local! {
-            static WORLD: (World, String) = {
+            static WORLD: (TestCanister, String) = {
                 let mut world = crate::upload::tests::worlds().remove(0);
                 let (url, _) = public_file(&mut world, 9);
                 (world, url)

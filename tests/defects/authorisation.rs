@@ -6,7 +6,7 @@ use session_migrate::build::Build;
 use upload_canister::api::{AdminConfig, BlobRef, Capsule, CapsuleAccess, Error, Memory, PersonRef, Result};
 
 use crate::support::upload::{NewMemory, file, metadata, sha256, two_chunks};
-use crate::support::{World, controller, did, owner, reader, stranger, writer};
+use crate::support::{InstalledCanister, controller, did, owner, reader, stranger, writer};
 
 fn unauthorized<T: std::fmt::Debug>(answer: Result<T>) -> bool {
     matches!(answer, Err(Error::Unauthorized { .. }))
@@ -17,7 +17,7 @@ fn not_found<T: std::fmt::Debug>(answer: Result<T>) -> bool {
 }
 
 /// Checks that these functions are not in the interface, and that the canister does not answer them either.
-fn assert_gone(world: &World, methods: &[&str]) {
+fn assert_gone(world: &InstalledCanister, methods: &[&str]) {
     let names = did::names(world.build);
     for method in methods {
         assert!(!names.iter().any(|name| name == method), "{method} is in the interface");
@@ -33,7 +33,7 @@ fn assert_gone(world: &World, methods: &[&str]) {
 
 /// Anybody could read any blob. Those who may read a capsule that holds it can now, in every way of reading.
 pub fn d13_anybody_could_read_any_blob(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     world.share(&capsule, &[writer()], &[reader()]);
     let content = file(50, 1);
@@ -54,7 +54,7 @@ pub fn d13_anybody_could_read_any_blob(build: Build) {
 /// Anybody could list all sessions and clear them. These functions are gone; one's own sessions are listed,
 /// to oneself.
 pub fn d14_anybody_could_list_and_clear_sessions(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     assert_gone(
         &world,
         &[
@@ -82,7 +82,7 @@ pub fn d14_anybody_could_list_and_clear_sessions(build: Build) {
 /// A stranger's chunk was hashed before access was checked, and the owner's upload could never finish. Access
 /// is checked first now.
 pub fn d15_a_strangers_chunk_spoiled_the_owners_hash(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     world.share(&capsule, &[writer()], &[reader()]);
     let content = two_chunks(1);
@@ -103,7 +103,7 @@ pub fn d15_a_strangers_chunk_spoiled_the_owners_hash(build: Build) {
 /// A stranger's finish, with any hash, destroyed the owner's hash state before it was refused. It changes
 /// nothing now.
 pub fn d16_a_strangers_finish_destroyed_the_session(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     world.share(&capsule, &[writer()], &[reader()]);
     let content = file(70, 1);
@@ -122,7 +122,7 @@ pub fn d16_a_strangers_finish_destroyed_the_session(build: Build) {
 /// A debugging function let anyone write any number of bytes under any key, even over committed blobs. No
 /// such function exists now, in any build.
 pub fn d17_anybody_could_write_into_stable_memory(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     assert_gone(&world, &["debug_blob_write_canary", "debug_blob_read_canary", "_probe_inline_len"]);
     let names = did::names(build);
     assert!(!names.iter().any(|name| name.contains("debug") || name.contains("probe")), "{names:?}");
@@ -131,7 +131,7 @@ pub fn d17_anybody_could_write_into_stable_memory(build: Build) {
 /// A debugging function committed any hash it was given, and another one stored chunks without hashing them.
 /// Neither exists now, and the digest of a blob is that of its bytes.
 pub fn d18_a_debug_finish_took_any_hash(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     assert_gone(&world, &["debug_finish_hex", "debug_put_chunk_b64", "debug_sha256"]);
     let capsule = world.capsule();
     let content = file(33, 1);
@@ -149,7 +149,7 @@ pub fn d18_a_debug_finish_took_any_hash(build: Build) {
 /// memory refers to the blob of its own upload; deleting needs write access, and frees only what nothing else
 /// refers to.
 pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     world.share(&capsule, &[], &[reader()]);
     let theirs = world.capsule_of(stranger());
@@ -193,7 +193,7 @@ pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
 /// Write access was checked at begin only, so that a session outlived it. It is checked again at every chunk
 /// and at finish; abort stays possible, since it only frees bytes.
 pub fn d20_access_was_checked_at_begin_only(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     world.share(&capsule, &[writer()], &[]);
     let content = two_chunks(1);
@@ -218,7 +218,7 @@ pub fn d20_access_was_checked_at_begin_only(build: Build) {
 /// caller became the administrator. Now anonymous callers have no rights, whatever a list says; subjects have
 /// those they are listed for; controllers administer.
 pub fn d21_anonymous_callers_subjects_and_first_callers_had_rights(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let config = || world.query::<AdminConfig>(stranger(), "admin_config_get", ());
     assert!(unauthorized(config()), "the first caller of all is nobody");
     let in_force = world.config();

@@ -6,12 +6,12 @@ use upload_canister::api::Error;
 
 use super::Course;
 use crate::support::upload::{CHUNK, file, sha256, two_chunks};
-use crate::support::{World, controller, owner, stranger, writer};
+use crate::support::{InstalledCanister, controller, owner, stranger, writer};
 
 /// Every session had the empty text as its provisional memory id, so that all keys depended only on the
 /// session number. Now the id is unique, never empty, and the id of the memory that finish creates.
 pub fn d01_the_provisional_memory_id_was_always_empty(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     let other = world.capsule_of(stranger());
     let content = file(9, 1);
@@ -36,7 +36,7 @@ pub fn d01_the_provisional_memory_id_was_always_empty(build: Build) {
 /// A blob's id was derived only from its session's number, so that the ids of every deployment were known.
 /// Now it is not, and someone without access cannot distinguish an existing blob from a missing one.
 pub fn d02_blob_ids_could_be_guessed(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     let guess = |session: u64| {
         let hash = Sha256::new().chain_update(b"#").chain_update(session.to_le_bytes()).finalize();
@@ -56,7 +56,7 @@ pub fn d02_blob_ids_could_be_guessed(build: Build) {
 /// Session ids began at 1 again after an upgrade, and the second session 1 overwrote the first one's blob.
 /// Ids come from stable memory now, and are never reused.
 pub fn d03_session_ids_began_again_after_an_upgrade(course: Course) {
-    let mut world = World::new(course[0]);
+    let mut world = InstalledCanister::new(course[0]);
     let capsule = world.capsule();
     let theirs = world.capsule_of(stranger());
     let old = file(1_013, 1);
@@ -83,7 +83,7 @@ pub fn d03_session_ids_began_again_after_an_upgrade(course: Course) {
 /// every blob was gone, silently. Now nothing is saved at an upgrade, every byte survives it, and stable
 /// memory that begins with something else is refused and left unchanged.
 pub fn d04_an_upgrade_wrote_over_the_memory_manager(course: Course) {
-    let mut world = World::new(course[0]);
+    let mut world = InstalledCanister::new(course[0]);
     let capsule = world.capsule();
     let files = [two_chunks(1), file(10, 2), Vec::new()];
     let stored: Vec<_> = files
@@ -121,7 +121,7 @@ pub fn d04_an_upgrade_wrote_over_the_memory_manager(course: Course) {
 /// Sessions lived on the heap: an upgrade lost them, and left their chunks in memory forever. Now they survive
 /// an upgrade, with their hash state, and an abort after it frees their bytes.
 pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
-    let mut world = World::new(course[0]);
+    let mut world = InstalledCanister::new(course[0]);
     let capsule = world.capsule();
     let (content, half) = (file(2 * CHUNK + 7, 1), two_chunks(2));
     let session = world.begin(owner(), &capsule, &content, "goes on").unwrap();
@@ -156,7 +156,7 @@ pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
 /// the longer one's tail, and a hole ended the blob silently. The size decides now: no chunk exists beyond
 /// it, and a missing chunk is an error.
 pub fn d06_reads_went_on_until_a_page_was_missing(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     let long = two_chunks(1);
     let short = file(13, 2);
@@ -203,7 +203,7 @@ fn a_hole_is_an_error() {
 /// A finish that failed deleted the blob of that number, whoever owned it, and returned "not found". Now it
 /// says what is wrong, changes nothing, and can be repeated.
 pub fn d07_a_failed_finish_deleted_somebody_elses_blob(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     world.share(&capsule, &[writer()], &[]);
     let (kept, late) = (file(100, 1), file(100, 2));

@@ -6,7 +6,7 @@ use session_migrate::build::Build;
 use upload_canister::api::{AdminStats, AssetMetadata, Error};
 
 use crate::support::upload::{CHUNK, NewMemory, chunks, file, metadata, sha256, two_chunks};
-use crate::support::{World, controller, owner, stranger};
+use crate::support::{InstalledCanister, controller, owner, stranger};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -18,7 +18,7 @@ fn exhausted(limit: &str, allowed: u64, requested: u64) -> Error {
 /// Nanoseconds were compared with milliseconds, so that no session expired for two million years and a caller
 /// with a hundred idle ones was locked out. Idle sessions end by themselves now, and their room is released.
 pub fn d08_nothing_ever_expired(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     world.configure(|config| config.max_sessions_per_caller = 3);
     let content = file(10, 1);
@@ -39,7 +39,7 @@ pub fn d08_nothing_ever_expired(build: Build) {
 /// expired session, and there were two different times to live. There is one now, which counts from the last
 /// activity.
 pub fn d09_expiry_counted_from_the_beginning(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     world.configure(|config| config.session_ttl_seconds = 3_600);
     let content = file(2 * CHUNK + 1, 1);
@@ -64,7 +64,7 @@ pub fn d09_expiry_counted_from_the_beginning(build: Build) {
 /// Nothing of a session was ever released, whether it was finished, aborted or expired. Everything is now:
 /// only committed blobs and live sessions hold bytes.
 pub fn d10_ended_sessions_gave_nothing_back(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     let empty = world.holdings();
     let content = two_chunks(1);
@@ -104,7 +104,7 @@ pub fn d10_ended_sessions_gave_nothing_back(build: Build) {
 
 /// A finished session counted as an active one. Only those in flight count now.
 pub fn d11_finished_sessions_counted_as_active(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     world.configure(|config| config.max_sessions_per_caller = 1);
     for n in 0..3 {
@@ -122,7 +122,7 @@ pub fn d11_finished_sessions_counted_as_active(build: Build) {
 /// What a client declared was not compared with what it sent, nothing was limited, and texts could be of any
 /// length. The declared size binds now, at every step, and every limit is an error with its numbers.
 pub fn d12_declared_sizes_and_texts_had_no_limits(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     declared_sizes_bind(&world, &capsule);
     texts_are_limited(&world, &capsule);
@@ -130,7 +130,7 @@ pub fn d12_declared_sizes_and_texts_had_no_limits(build: Build) {
     quotas_have_numbers(&world, &capsule);
 }
 
-fn declared_sizes_bind(world: &World, capsule: &str) {
+fn declared_sizes_bind(world: &InstalledCanister, capsule: &str) {
     let session = world.begin(owner(), capsule, &file(2, 1), "two bytes").unwrap();
     let too_long = world.put_bytes(owner(), session, 0, &file(CHUNK, 1));
     assert_eq!(too_long, Err(Error::invalid("chunk", "2 bytes for chunk 0", "1800000 bytes")));
@@ -149,7 +149,7 @@ fn declared_sizes_bind(world: &World, capsule: &str) {
     assert_eq!(huge, Err(exhausted("bytes per upload", largest, largest + 1)));
 }
 
-fn texts_are_limited(world: &World, capsule: &str) {
+fn texts_are_limited(world: &InstalledCanister, capsule: &str) {
     let before = world.holdings();
     for length in [257, 1_900_000] {
         let long = world.begin(owner(), capsule, b"", &"k".repeat(length));
@@ -174,7 +174,7 @@ fn texts_are_limited(world: &World, capsule: &str) {
     world.begin(owner(), capsule, b"", &"k".repeat(256)).unwrap();
 }
 
-fn inline_bytes_are_limited(world: &World, capsule: &str) {
+fn inline_bytes_are_limited(world: &InstalledCanister, capsule: &str) {
     let largest = 32 * 1_024;
     let create =
         |bytes: &[u8], idem: &str| world.create_memory(owner(), NewMemory::inline(capsule, bytes, idem));
@@ -191,7 +191,7 @@ fn inline_bytes_are_limited(world: &World, capsule: &str) {
     create(b"x", "after").unwrap();
 }
 
-fn quotas_have_numbers(world: &World, capsule: &str) {
+fn quotas_have_numbers(world: &InstalledCanister, capsule: &str) {
     let in_use = world.stats().bytes_in_use;
     let content = file(100, 5);
     let begin = |idem: &str| world.begin(owner(), capsule, &content, idem);

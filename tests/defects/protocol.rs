@@ -5,7 +5,7 @@ use session_migrate::build::Build;
 use upload_canister::api::{Capsule, ChunkRange, Error, PersonRef, Result, UploadFinishResult};
 
 use crate::support::upload::{CHUNK, chunks, file, metadata, sha256, two_chunks};
-use crate::support::{World, owner, stranger, writer};
+use crate::support::{InstalledCanister, owner, stranger, writer};
 
 fn invalid<T: std::fmt::Debug>(answer: Result<T>, of: &str) -> bool {
     matches!(answer, Err(Error::InvalidArgument { field, .. }) if field == of)
@@ -18,7 +18,7 @@ fn conflict<T: std::fmt::Debug>(answer: Result<T>, of: &str) -> bool {
 /// If the capsule was deleted before finish, the blob was committed, the session was stuck and the memory was
 /// never created. Now a commit is all or nothing, and the session's bytes can be released.
 pub fn d22_a_capsule_that_vanished_left_half_a_commit(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     world.share(&capsule, &[writer()], &[]);
     let content = file(40, 1);
@@ -44,7 +44,7 @@ pub fn d22_a_capsule_that_vanished_left_half_a_commit(build: Build) {
 /// A chunk sent again after a lost reply was an error, and had been hashed twice by then; so had every
 /// refused chunk. The same bytes are accepted now, others are a conflict, and a refused call changes nothing.
 pub fn d23_a_repeated_chunk_broke_the_upload(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     let content = two_chunks(1);
     let session = world.begin(owner(), &capsule, &content, "repeated").unwrap();
@@ -73,7 +73,7 @@ pub fn d23_a_repeated_chunk_broke_the_upload(build: Build) {
 /// Chunks out of order were accepted, but the hash was wrong at the very end; the key was lost with it. Now
 /// any order gives the same file.
 pub fn d24_chunks_out_of_order_broke_the_upload(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     let content = file(2 * CHUNK + 3, 1);
     for (n, order) in [[2, 0, 1], [1, 2, 0]].into_iter().enumerate() {
@@ -89,7 +89,7 @@ pub fn d24_chunks_out_of_order_broke_the_upload(build: Build) {
 /// A repeated begin with the same key reset the hash of the session half-way, and with other parameters it
 /// still returned the old session. It returns the same session now, with its progress, or a conflict.
 pub fn d25_a_repeated_begin_reset_the_hash(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     world.share(&capsule, &[writer()], &[]);
     let content = two_chunks(1);
@@ -120,7 +120,7 @@ pub fn d25_a_repeated_begin_reset_the_hash(build: Build) {
 /// Finish could be called only once: a wrong hash, a missing chunk or a lost reply ended the upload. Now a
 /// refused finish leaves the session unchanged, and a successful one returns the same answer again.
 pub fn d26_finish_could_be_called_once_only(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     let content = two_chunks(1);
     let session = world.begin(owner(), &capsule, &content, "key").unwrap();
@@ -152,7 +152,7 @@ pub fn d26_finish_could_be_called_once_only(build: Build) {
 /// A digest shorter than eight bytes trapped. Every length but 32 is an error that says so, and the session
 /// stays.
 pub fn d27_a_short_digest_trapped(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     let content = file(20, 1);
     let session = world.begin(owner(), &capsule, &content, "key").unwrap();
@@ -174,7 +174,7 @@ pub fn d27_a_short_digest_trapped(build: Build) {
 /// A short or empty chunk was accepted anywhere in a file, and an empty file could not be uploaded. Every
 /// chunk has its exact length now, and an empty file is a file like any other.
 pub fn d28_chunks_had_no_length(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     let content = two_chunks(1);
     let session = world.begin(owner(), &capsule, &content, "lengths").unwrap();
@@ -199,7 +199,7 @@ pub fn d28_chunks_had_no_length(build: Build) {
 /// Memory and capsule ids were derived from the time, so that two in one round had the same id and the second
 /// replaced the first. Now no two have the same id, whatever the time.
 pub fn d29_ids_were_made_from_the_time(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     let calls: Vec<_> = (0..4u64)
         .map(|n| {

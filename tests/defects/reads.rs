@@ -6,13 +6,13 @@ use upload_canister::stable::memory_ids::{self, Structure};
 
 use super::Course;
 use crate::support::upload::{CHUNK, file};
-use crate::support::{World, controller, did, owner};
+use crate::support::{InstalledCanister, controller, did, owner};
 
 /// A read of more than 2 MiB returned everything in one reply, which traps, and a chunk beyond the end was
 /// empty instead of an error. No read returns more than one reply can carry now, and reading beyond the end
 /// is an error.
 pub fn d34_a_large_blob_came_in_one_reply(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let names = did::names(build);
     assert!(!names.iter().any(|name| name == "blob_read"), "the read without a limit is gone");
     let capsule = world.capsule();
@@ -43,7 +43,7 @@ pub fn d34_a_large_blob_came_in_one_reply(build: Build) {
 /// Stable memory took 56 MiB for 44 MiB of payload, since every insert moved its neighbours. It grows by the
 /// payload now, and by no more than a quarter on top; memory comes in buckets of 8 MiB.
 pub fn d35_stable_memory_grew_faster_than_the_payload(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     let bucket = 8 << 20;
     world.upload(owner(), &capsule, &file(CHUNK, 1), "first");
@@ -59,7 +59,7 @@ pub fn d35_stable_memory_grew_faster_than_the_payload(build: Build) {
 /// A capsule was one record with all its memories, which every upload rewrote, and lists had no pages. Now a
 /// memory is a separate record, the capsule's does not grow, and lists have pages.
 pub fn d36_a_commit_rewrote_the_whole_capsule(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     let mut made: Vec<String> =
         (0..23).map(|n| world.upload(owner(), &capsule, b"", &format!("{n}")).memory_id).collect();
@@ -94,7 +94,7 @@ fn the_record_of_a_capsule_does_not_grow() {
 /// The same content was stored as often as it was uploaded, and the beginnings of chunks were logged. Now it
 /// is stored once per capsule, and no log has a byte of it.
 pub fn d37_the_same_content_was_stored_again_and_payload_was_logged(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     let secret = "a secret that is worth sixteen bytes and more ".repeat(20);
     let results: Vec<_> =
@@ -125,7 +125,7 @@ pub fn d37_the_same_content_was_stored_again_and_payload_was_logged(build: Build
 /// There is one: every bucket in stable memory belongs to a memory of the one table of ids, and each bucket to
 /// one of them.
 pub fn d38_two_memory_managers_shared_one_memory(course: Course) {
-    let mut world = World::new(course[0]);
+    let mut world = InstalledCanister::new(course[0]);
     let capsule = world.capsule();
     world.upload(owner(), &capsule, &file(CHUNK + 1, 1), "before");
     for (n, build) in course[1..].iter().enumerate() {

@@ -6,12 +6,12 @@ use session_migrate::build::Build;
 use upload_canister::api::*;
 
 use crate::support::upload::{CHUNK, file, metadata, sha256, two_chunks};
-use crate::support::{World, owner, reader};
+use crate::support::{InstalledCanister, owner, reader};
 
 /// An uploaded memory could neither be deleted nor changed, so that its bytes were held forever. Now both
 /// work, and deleting frees the bytes.
 pub fn d30_memories_could_not_be_deleted_or_changed(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     world.share(&capsule, &[], &[reader()]);
     let content = two_chunks(1);
@@ -108,7 +108,7 @@ fn all_kinds(content: &[u8]) -> Vec<AssetMetadata> {
 /// Every uploaded memory became a note without title, description, author and dates. It has the metadata
 /// given at begin now, field by field, in all five kinds, and says who uploaded it.
 pub fn d31_metadata_was_lost_on_the_way(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     let content = file(12, 1);
     for (n, asset) in all_kinds(&content).into_iter().enumerate() {
@@ -134,7 +134,7 @@ pub fn d31_metadata_was_lost_on_the_way(build: Build) {
 
 /// One field came in milliseconds or nanoseconds, depending on who had written it. All times are nanoseconds.
 pub fn d32_times_came_in_two_units(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let now = || world.pic.get_time().as_nanos_since_unix_epoch();
     let began = now();
     let capsule = world.capsule();
@@ -159,7 +159,7 @@ pub fn d32_times_came_in_two_units(build: Build) {
 
 /// A client could not learn what had arrived, or find its sessions again. Now both can be queried.
 pub fn d33_a_client_could_not_learn_what_had_arrived(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     let content = file(3 * CHUNK + 9, 1);
     let session = world.begin(owner(), &capsule, &content, "key").unwrap();

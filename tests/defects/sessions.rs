@@ -10,7 +10,7 @@ use upload_canister::session::{
 
 use super::Course;
 use crate::support::upload::{CHUNK, metadata, two_chunks};
-use crate::support::{World, owner, stranger, writer};
+use crate::support::{InstalledCanister, owner, stranger, writer};
 
 const NOW: Time = Time::from_nanos(1_000_000_000_000);
 
@@ -37,7 +37,7 @@ fn spec(chunk_size: u32, bytes_expected: u64) -> SessionSpec {
 /// lagged, and did not check the owner. Now it does none of that, in either build, nor when it is used
 /// directly.
 pub fn d39_the_session_service_counted_instead_of_looking(build: Build) {
-    let world = World::new(build);
+    let world = InstalledCanister::new(build);
     let capsule = world.capsule();
     world.share(&capsule, &[writer()], &[]);
     let content = two_chunks(1);
@@ -112,7 +112,7 @@ fn the_service_itself() {
 /// and the metadata at an upgrade, compared counts at commit, and waited for the last session to end. All of
 /// these hold at any point of an upgrade now, with sessions in flight.
 pub fn d40_the_target_design_had_holes_of_its_own(course: Course) {
-    let mut world = World::new(course[0]);
+    let mut world = InstalledCanister::new(course[0]);
     let capsule = world.capsule();
     world.share(&capsule, &[writer()], &[]);
     let content = two_chunks(1);

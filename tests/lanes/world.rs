@@ -33,7 +33,7 @@ impl Course {
 }
 
 /// One canister, one capsule, one folder of files.
-pub struct World {
+pub struct LaneCanister {
     pic: PocketIc,
     id: Principal,
     ahead: &'static [Build],
@@ -56,7 +56,7 @@ fn wasm(build: Build) -> Vec<u8> {
     std::fs::read(&artifacts[0].wasm_gz).unwrap()
 }
 
-impl World {
+impl LaneCanister {
     /// Installs the first build of the course.
     pub fn new(course: Course) -> Self {
         let (first, ahead) = course.builds().split_first().unwrap();

@@ -3,9 +3,9 @@
 use pocket_ic::CanisterSettings;
 use serde_json::Value;
 
-use super::{World, controller};
+use super::{InstalledCanister, controller};
 
-impl World {
+impl InstalledCanister {
     /// Takes a snapshot of the canister; returns its id.
     pub fn take_snapshot(&self) -> Vec<u8> {
         self.pic.take_canister_snapshot(self.id, Some(controller()), None).unwrap().id

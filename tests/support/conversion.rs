@@ -15,7 +15,7 @@ use session_migrate::build::Build;
 use upload_canister::api::{MigrationPhase, MigrationStatus};
 use upload_canister::meter::Meter;
 
-use super::{World, controller};
+use super::{InstalledCanister, controller};
 
 /// The start of a migration's run: each takes a unit or two in its first message, twice as many in the next,
 /// and so on.
@@ -27,14 +27,14 @@ pub trait Start: Copy {
     type Dump: PartialEq + Debug;
 
     /// Returns a canister before the upgrade to that build.
-    fn world(self) -> World;
+    fn world(self) -> InstalledCanister;
 
     /// Returns what a canister holds.
-    fn dump(world: &World) -> Self::Dump;
+    fn dump(world: &InstalledCanister) -> Self::Dump;
 }
 
 /// An action on a canister between two messages.
-pub type Interruption = fn(&mut World);
+pub type Interruption = fn(&mut InstalledCanister);
 
 /// A message that has budget for one step.
 pub struct OneStep;
@@ -45,12 +45,12 @@ impl Meter for OneStep {
     }
 }
 
-pub fn status(world: &World) -> MigrationStatus {
+pub fn status(world: &InstalledCanister) -> MigrationStatus {
     world.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
 }
 
 /// Runs the engine until it has nothing to do.
-pub fn settle(world: &World) -> MigrationStatus {
+pub fn settle(world: &InstalledCanister) -> MigrationStatus {
     for _ in 0..40 {
         let now = status(world);
         if matches!(now.phase, MigrationPhase::Converted | MigrationPhase::RolledBack | MigrationPhase::Stuck)
@@ -64,12 +64,12 @@ pub fn settle(world: &World) -> MigrationStatus {
     panic!("the migration does not get there: {:?}", status(world));
 }
 
-pub fn control(world: &World, method: &str) -> MigrationStatus {
+pub fn control(world: &InstalledCanister, method: &str) -> MigrationStatus {
     world.update(controller(), method, ()).unwrap_or_else(|error| panic!("{method}: {error}"))
 }
 
 /// Pauses a running migration, checks that it stays paused, and resumes it.
-pub fn pause_and_resume(world: &mut World) {
+pub fn pause_and_resume(world: &mut InstalledCanister) {
     if matches!(status(world).phase, MigrationPhase::Validating | MigrationPhase::Converting) {
         assert_eq!(control(world, "migration_pause").phase, MigrationPhase::Paused);
         let paused = status(world);
@@ -81,7 +81,7 @@ pub fn pause_and_resume(world: &mut World) {
 }
 
 /// Upgrades to the build of the migration and runs the engine for `k` more messages.
-pub fn after<S: Start>(start: S, k: u32) -> World {
+pub fn after<S: Start>(start: S, k: u32) -> InstalledCanister {
     let mut world = start.world();
     world.try_upgrade(S::BUILD).unwrap();
     world.build = S::BUILD;

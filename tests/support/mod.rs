@@ -29,7 +29,7 @@ use upload_canister::api::{
 use upload_canister::stable::RawMemory;
 
 /// A canister with one of the builds.
-pub struct World {
+pub struct InstalledCanister {
     /// The instance.
     pub pic: PocketIc,
     /// The canister.
@@ -87,7 +87,7 @@ fn decode<T: CandidType + DeserializeOwned>(method: &str, reply: &[u8]) -> T {
     candid::decode_one(reply).unwrap_or_else(|error| panic!("reply of {method}: {error}"))
 }
 
-impl World {
+impl InstalledCanister {
     /// Makes a freshly installed canister.
     pub fn new(build: Build) -> Self {
         let pic = session_migrate::server::pocket_ic().unwrap();

@@ -8,7 +8,7 @@ use upload_canister::api::{
 };
 
 use super::upload::{chunks, file};
-use super::{World, owner, reader, writer};
+use super::{InstalledCanister, owner, reader, writer};
 
 /// Encoded arguments.
 macro_rules! args {
@@ -48,7 +48,7 @@ pub struct State {
 
 impl Scene {
     /// Makes a scene whose session has the first `sent` chunks of `content`.
-    pub fn new(world: &World, content: Vec<u8>, sent: u32) -> Self {
+    pub fn new(world: &InstalledCanister, content: Vec<u8>, sent: u32) -> Self {
         let capsule = world.capsule();
         world.share(&capsule, &[writer()], &[reader()]);
         let stored = file(5, 1);
@@ -67,7 +67,7 @@ impl Scene {
     }
 
     /// Returns the current state.
-    pub fn state(&self, world: &World) -> State {
+    pub fn state(&self, world: &InstalledCanister) -> State {
         State {
             stats: AdminStats { counts: UploadCounts::default(), ..world.stats() },
             settings: world.config(),
@@ -79,7 +79,7 @@ impl Scene {
     }
 
     /// Checks that the upload in flight can still be finished, and what was stored is still there.
-    pub fn assert_alive(&self, world: &World) {
+    pub fn assert_alive(&self, world: &InstalledCanister) {
         world.put_all(owner(), self.session, &self.content);
         let result = world.finish(owner(), self.session, &self.content).unwrap();
         assert_eq!(world.read_back(owner(), &result.blob_id), self.content);
@@ -87,7 +87,7 @@ impl Scene {
     }
 }
 
-impl World {
+impl InstalledCanister {
     /// Calls a function of the interface with encoded arguments, as a query if it is one.
     pub fn call(
         &self,

@@ -6,7 +6,7 @@ use prometheus_parse::{Scrape, Value};
 use serde_bytes::ByteBuf;
 use upload_canister::api::{HttpRequest, HttpResponse};
 
-use super::World;
+use super::InstalledCanister;
 
 /// Makes a request as the gateway passes it on.
 pub fn request(url: &str) -> HttpRequest {
@@ -38,7 +38,7 @@ pub fn samples(page: &str) -> BTreeMap<String, f64> {
     samples
 }
 
-impl World {
+impl InstalledCanister {
     /// Returns the gateway's answer to a request.
     pub fn page(&self, request: HttpRequest) -> HttpResponse {
         self.plain("http_request", (request,))

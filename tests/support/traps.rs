@@ -9,7 +9,7 @@ use session_migrate::server::{self, ServerKind};
 use upload_canister::api::{BuildInfo, MigrationPhase};
 
 use super::conversion::{Start, after, messages, settle, status, undisturbed};
-use super::{World, owner};
+use super::{InstalledCanister, owner};
 
 /// Parts of a message; it traps after each but the last.
 const PARTS: u64 = 6;
@@ -27,7 +27,7 @@ pub fn is_embedded() -> bool {
 }
 
 /// Returns what `act` has executed.
-pub fn executed(world: &World, act: impl FnOnce(&World)) -> Vec<MessageCost> {
+pub fn executed(world: &InstalledCanister, act: impl FnOnce(&InstalledCanister)) -> Vec<MessageCost> {
     let told = |from| costs::messages(&world.pic, world.id, from).unwrap();
     let from = told(0).last().map_or(0, |last| last.index + 1);
     act(world);
@@ -35,17 +35,21 @@ pub fn executed(world: &World, act: impl FnOnce(&World)) -> Vec<MessageCost> {
 }
 
 /// Returns the messages of `act` that hit the limit of `instructions`.
-pub fn cut_off(world: &World, instructions: u64, act: impl FnOnce(&World)) -> Vec<MessageCost> {
-    costs::cut_off_after(&world.pic, world.id, Some(instructions)).unwrap();
+pub fn with_message_limit(
+    world: &InstalledCanister,
+    instructions: u64,
+    act: impl FnOnce(&InstalledCanister),
+) -> Vec<MessageCost> {
+    costs::limit_message(&world.pic, world.id, Some(instructions)).unwrap();
     let mut executed = executed(world, act);
-    costs::cut_off_after(&world.pic, world.id, None).unwrap();
+    costs::limit_message(&world.pic, world.id, None).unwrap();
     executed.retain(|message| !message.ok);
     executed
 }
 
 /// Returns the instructions of a begin.
-pub fn begin_costs(world: &World, capsule: &str) -> u64 {
-    let begin = |world: &World| {
+pub fn begin_costs(world: &InstalledCanister, capsule: &str) -> u64 {
+    let begin = |world: &InstalledCanister| {
         world.begin(owner(), capsule, &[1; 10], "measured").unwrap();
     };
     executed(world, begin).iter().map(|message| message.instructions).sum()
@@ -74,7 +78,7 @@ pub fn trapped_everywhere<S: Start>(start: S) {
             assert!(instructions > timer, "the timer itself must come through: {timer} of {cost}");
             let world = after(start, k);
             let before = status(&world);
-            let cut = cut_off(&world, instructions, |world| world.pic.tick());
+            let cut = with_message_limit(&world, instructions, |world| world.pic.tick());
             assert_eq!(cut.len(), 1, "message {k}, part {part}: {cut:?}");
             assert_eq!(status(&world), before, "message {k}, part {part}");
             let after = settle(&world);
@@ -85,7 +89,7 @@ pub fn trapped_everywhere<S: Start>(start: S) {
         for part in 1..PARTS {
             let world = after(start, k);
             let before = status(&world);
-            let cut = cut_off(&world, timer * part / PARTS, |world| world.pic.tick());
+            let cut = with_message_limit(&world, timer * part / PARTS, |world| world.pic.tick());
             assert_eq!(cut.first().map(|message| message.entry.as_str()), Some("global_timer"), "{cut:?}");
             assert_eq!(status(&world), before, "message {k}, part {part} of the timer");
             world.pic.advance_time(Duration::from_secs(301));
@@ -107,13 +111,13 @@ pub fn upgrade_trapped_everywhere<S: Start>(start: S) {
         return;
     }
     let expected = undisturbed(start);
-    let upgrade = |world: &World| drop(world.try_upgrade(S::BUILD));
+    let upgrade = |world: &InstalledCanister| drop(world.try_upgrade(S::BUILD));
     let all = executed(&start.world(), upgrade);
     let cost = all.iter().find(|message| message.entry == "post_upgrade").expect("it has one").instructions;
     for part in 1..PARTS {
         let mut world = start.world();
         let before = world.pic.get_stable_memory(world.id);
-        let cut = cut_off(&world, cost * part / PARTS, upgrade);
+        let cut = with_message_limit(&world, cost * part / PARTS, upgrade);
         assert_eq!(cut.len(), 1, "part {part}: {cut:?}");
         let info = world.raw_query(owner(), "build_info", ()).unwrap();
         let info: BuildInfo = candid::decode_one(&info).unwrap();

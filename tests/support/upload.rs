@@ -8,7 +8,7 @@ use upload_canister::api::{
     StorageBackend, UploadFinishResult, UploadStatus,
 };
 
-use super::World;
+use super::InstalledCanister;
 
 /// Length of every chunk but the last, bytes; what `upload_config` says.
 pub const CHUNK: usize = 1_800_000;
@@ -86,7 +86,7 @@ impl<'a> NewMemory<'a> {
     }
 }
 
-impl World {
+impl InstalledCanister {
     /// Begins the upload of a file.
     pub fn begin(&self, caller: Principal, capsule: &str, file: &[u8], idem: &str) -> Result<u64> {
         let args = (capsule, metadata(file.len() as u64), chunks(file.len()), idem);

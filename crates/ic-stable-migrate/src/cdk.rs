@@ -114,7 +114,7 @@ impl<H: Host + 'static> Driver<H> {
 
     /// Restarts the timers if they are overdue: after a trap of the IC's timer message, on a frozen canister,
     /// on a clone. Should be called in updates.
-    pub fn look_after(&self) {
+    pub fn ensure_timers(&self) {
         let now = time();
         if WATCHDOG.with(|watchdog| watchdog.is_overdue(now)) {
             self.set_watchdog();

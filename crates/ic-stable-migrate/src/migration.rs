@@ -197,13 +197,13 @@ pub trait Bulk<H: Host> {
     ) -> Result<Vec<Settled<H::Key>>, H::Error>;
 
     /// Lists up to `limit` units whose sources are left in place, ascending.
-    fn left_behind(&self, host: &H, limit: usize) -> Vec<H::Key>;
+    fn leftovers(&self, host: &H, limit: usize) -> Vec<H::Key>;
 
     /// Removes the source of a converted unit.
-    fn drop_left_behind(&self, host: &mut H, key: H::Key);
+    fn drop_leftover(&self, host: &mut H, key: H::Key);
 
     /// Removes the sources of all converted units at once: everything is converted and accounted for.
-    fn clear_left_behind(&self, host: &mut H);
+    fn clear_leftovers(&self, host: &mut H);
 }
 
 /// A unit that has left its source.

@@ -192,7 +192,7 @@ impl<'a, H: Host> Run<'a, H> {
             return match self.state.imbalance() {
                 None => {
                     if let Some(bulk) = self.migration.bulk() {
-                        bulk.clear_left_behind(self.host);
+                        bulk.clear_leftovers(self.host);
                     }
                     self.enter(Phase::Converted)
                 }
@@ -227,10 +227,10 @@ impl<'a, H: Host> Run<'a, H> {
         let plan = self.migration.plan();
         // Otherwise the source of a unit that has ended since would reappear.
         if let Some(bulk) = self.migration.bulk() {
-            let keys = bulk.left_behind(self.host, self.state.pace.units());
+            let keys = bulk.leftovers(self.host, self.state.pace.units());
             if !keys.is_empty() {
                 return self.batch(keys, |run, key| {
-                    bulk.drop_left_behind(run.host, key);
+                    bulk.drop_leftover(run.host, key);
                     run.count_back();
                     Ok(())
                 });

@@ -97,7 +97,7 @@ fn sum_of_last_install(costs: &[MessageCost]) -> Option<u64> {
 }
 
 /// Sets the instruction limit of a canister's messages, or restores the default.
-pub fn cut_off_after(
+pub fn limit_message(
     pic: &PocketIc,
     canister: Principal,
     instructions: Option<u64>,

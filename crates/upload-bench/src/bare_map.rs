@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
-use crate::world::{NO_ARGUMENTS, World};
+use crate::world::{MeteredCanister, NO_ARGUMENTS};
 
 /// Entries of the measured maps, as in the measured states.
 const ENTRIES: [u64; 3] = [10, 1_000, 100_000];
@@ -39,7 +39,7 @@ pub fn measure() -> Result<Vec<MapCosts>, BenchError> {
 }
 
 fn of_map(entries: u64, module: Vec<u8>) -> Result<MapCosts, BenchError> {
-    let world = World::of(format!("a map of {entries}"), "the bare map", module)?;
+    let world = MeteredCanister::of(format!("a map of {entries}"), "the bare map", module)?;
     world.install(NO_ARGUMENTS)?;
     for from in (0..entries).step_by(KEYS_PER_MESSAGE as usize) {
         world.controller_call("fill", (from, entries.min(from + KEYS_PER_MESSAGE)))?;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cost::Cost;
 use crate::error::BenchError;
-use crate::world::{Wasm, World};
+use crate::world::{MeteredCanister, Wasm};
 
 /// A measured step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl Bench {
 /// A benchmark in progress.
 pub struct Recorder {
     /// The canister.
-    pub world: World,
+    pub world: MeteredCanister,
     bench: Bench,
 }
 
@@ -63,11 +63,11 @@ impl Recorder {
     /// If there is no usable server, or the installation fails.
     pub fn new(name: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
         let name = name.into();
-        Ok(Self::over(World::installed(name.clone(), wasm)?, name))
+        Ok(Self::over(MeteredCanister::installed(name.clone(), wasm)?, name))
     }
 
     /// Returns a benchmark on an existing canister, starting with its next message.
-    pub fn over(world: World, name: impl Into<String>) -> Self {
+    pub fn over(world: MeteredCanister, name: impl Into<String>) -> Self {
         Self { world, bench: Bench::new(name) }
     }
 
@@ -83,7 +83,7 @@ impl Recorder {
     pub fn measure<T>(
         &mut self,
         step: &str,
-        work: impl FnOnce(&World) -> Result<T, BenchError>,
+        work: impl FnOnce(&MeteredCanister) -> Result<T, BenchError>,
     ) -> Result<T, BenchError> {
         let done = work(&self.world)?;
         let cost = self.world.cost()?;
@@ -98,7 +98,10 @@ impl Recorder {
     ///
     /// # Errors
     /// The error of the work, and a trap in it.
-    pub fn aside<T>(&mut self, work: impl FnOnce(&World) -> Result<T, BenchError>) -> Result<T, BenchError> {
+    pub fn aside<T>(
+        &mut self,
+        work: impl FnOnce(&MeteredCanister) -> Result<T, BenchError>,
+    ) -> Result<T, BenchError> {
         let done = work(&self.world)?;
         self.world.cost()?;
         Ok(done)

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use session_migrate::costs::MessageCost;
 
 use crate::error::BenchError;
-use crate::world::{NO_ARGUMENTS, World};
+use crate::world::{MeteredCanister, NO_ARGUMENTS};
 
 /// Records of the comparison with loops by hand.
 pub const RECORDS: u64 = 100_000;
@@ -180,8 +180,8 @@ fn grown(records: u64, module: &[u8]) -> Result<Grown, BenchError> {
 }
 
 /// Returns a canister with this code and this stable memory; it must be upgraded before it is called.
-fn opened(bench: impl Into<String>, module: &[u8], image: &[u8]) -> Result<World, BenchError> {
-    let world = World::of(bench, "the engine", module.to_vec())?;
+fn opened(bench: impl Into<String>, module: &[u8], image: &[u8]) -> Result<MeteredCanister, BenchError> {
+    let world = MeteredCanister::of(bench, "the engine", module.to_vec())?;
     world.install(NO_ARGUMENTS)?;
     world.set_stable_memory(image);
     world.messages()?;
@@ -194,7 +194,7 @@ fn list_argument(list: &str) -> Vec<u8> {
 }
 
 /// Runs the timers until everything is converted, and returns the messages since the last call.
-fn until_converted(world: &World, records: u64) -> Result<Vec<MessageCost>, BenchError> {
+fn until_converted(world: &MeteredCanister, records: u64) -> Result<Vec<MessageCost>, BenchError> {
     const STATUS: &str = "migration_status";
     let mut used = Vec::new();
     // A record takes less than a million instructions.

@@ -42,7 +42,7 @@ fn controller() -> Principal {
 }
 
 /// A canister on a separate instance. Several threads may call it.
-pub struct World {
+pub struct MeteredCanister {
     /// The name of the benchmark, for errors.
     bench: String,
     /// What is installed, for errors.
@@ -61,7 +61,7 @@ struct Meter {
     sizes: Sizes,
 }
 
-impl World {
+impl MeteredCanister {
     /// Returns a canister without code, under the name of a benchmark.
     pub fn empty(bench: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
         Self::of(bench, wasm.build.name(), wasm.gz.clone())

@@ -8,7 +8,7 @@ use crate::meter::Unmetered;
 use crate::migrate::{self, Migration as _, Phase, Progress, Treatment};
 use crate::stable::layout::Layout;
 use crate::upload::limits::DEFAULT_SESSION_TTL_SECONDS;
-use crate::upload::tests::{World, set_share};
+use crate::upload::tests::{TestCanister, set_share};
 use crate::upload::{IdemKey, RawRecord};
 
 const CHUNKS: u32 = 2;
@@ -74,14 +74,14 @@ fn expected(kind: Kind) -> Class {
 
 /// Layout 1 as the first public release left it: without indexes and without recorded activity.
 struct Layout1 {
-    world: World,
+    world: TestCanister,
     next: u64,
     expected: Vec<(u64, Class)>,
 }
 
 impl Layout1 {
     fn new() -> Self {
-        let mut world = World::direct();
+        let mut world = TestCanister::direct();
         world.storage.layout.set(&Layout::LEGACY);
         Self { world, next: 1, expected: Vec::new() }
     }
@@ -371,7 +371,7 @@ fn records_with_nan_or_of_another_encoder_are_converted() {
     let second = layout_1.add_raw(other, Class::PendingEmpty);
     let state = layout_1.migrate();
     assert_eq!((state.phase, state.converted), (Phase::Converted, 2), "{}", state.note);
-    let World { storage, now, .. } = &mut layout_1.world;
+    let TestCanister { storage, now, .. } = &mut layout_1.world;
     migrate::controls::verify(storage, *now).unwrap();
     migrate::run(storage, *now, &Unmetered, 0).unwrap();
     let state = storage.migration.state().unwrap();

@@ -6,7 +6,7 @@ use crate::blob::BlobRecord;
 use crate::migrate::controls::Control;
 use crate::stable::{Table, memory_ids, preflight};
 
-fn control(world: &mut World) -> Control<'_> {
+fn control(world: &mut TestCanister) -> Control<'_> {
     Control::of(&MIGRATION, &mut world.storage, world.now).unwrap()
 }
 
@@ -16,7 +16,7 @@ fn books(state: &MigrationState) -> [u64; 3] {
 }
 
 /// Begins a session of three chunks, all of which have arrived; returns where they are stored.
-fn begun(world: &mut World, content: &[u8], idem: &str) -> (u64, ChunkPrefix) {
+fn begun(world: &mut TestCanister, content: &[u8], idem: &str) -> (u64, ChunkPrefix) {
     let id = world.begin(content.len(), idem);
     (0..content.len().div_ceil(CHUNK)).for_each(|idx| world.put(id, content, idx).unwrap());
     let status = world.service().status(id).unwrap();
@@ -116,9 +116,9 @@ fn a_poison_session_is_counted_and_frees_its_extents() {
     let content = file(3 * CHUNK);
     let (id, _) = begun(&mut world, &content, "cut off");
     assert_eq!(in_the_middle(&mut world), id);
-    let mut cut_off = state(&world);
-    cut_off.pace.skip_next = true;
-    world.storage.migration.set_state(2, &cut_off);
+    let mut trapped = state(&world);
+    trapped.pace.skip_next = true;
+    world.storage.migration.set_state(2, &trapped);
     let state = to_end(&mut world);
     assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 0, 1]), "{}", state.note);
     assert_eq!(world.storage.blobs.extents().taken_bytes(), Ok(0));

@@ -9,14 +9,14 @@ use crate::stable::{Memories, memory_ids};
 const CHUNKS: usize = 6;
 
 /// A world of layout 2 with a finalized migration 1, in a memory of at most 2 GiB instead of 256, and a blob in it.
-fn small() -> (World, String) {
+fn small() -> (TestCanister, String) {
     let mut world = finalized();
     let locator = upload(&mut world, &file(CHUNKS * CHUNK), "a");
     (world, locator)
 }
 
 /// Lets the chunk map take all of the memory but this much, bytes.
-fn fill(world: &mut World, left: u64) {
+fn fill(world: &mut TestCanister, left: u64) {
     const PAGE: u64 = 64 * 1024;
     let taken = world.raw.size() - 1;
     let chunk_map = Memories::init(world.raw.clone()).get(memory_ids::CHUNKS);

@@ -3,7 +3,7 @@
 use super::reels::*;
 use super::*;
 
-fn counted_as_they_go() -> (World, Reels) {
+fn counted_as_they_go() -> (TestCanister, Reels) {
     let (mut world, reels) = reels();
     controls::finalize(&mut world.storage, world.now, false).unwrap();
     (world, Reels { counts_as_it_goes: true, ..reels })
@@ -45,9 +45,9 @@ fn a_poison_unit_is_counted_and_abandoned() {
     while state(&world).unit.is_none() {
         slice(&mut world, &reels);
     }
-    let mut cut_off = state(&world);
-    cut_off.pace.skip_next = true;
-    world.storage.migration.set_state(NUMBER, &cut_off);
+    let mut trapped = state(&world);
+    trapped.pace.skip_next = true;
+    world.storage.migration.set_state(NUMBER, &trapped);
     let state = finish(&mut world, &reels);
     assert_eq!((state.phase, counts(&state)), (Phase::Converted, [3, 1, 2]), "{}", state.note);
     assert!(world.storage.migration.quarantine.contains(NUMBER, 11));

@@ -10,7 +10,7 @@ use crate::stable::{Memories, RawMemory, Table, memory_ids, preflight};
 use crate::upload::{SessionRecord, UploadMeta};
 
 /// Returns what is stored of a session in layout 1.
-fn legacy(world: &World, id: u64) -> (Option<Vec<u8>>, Option<Time>) {
+fn legacy(world: &TestCanister, id: u64) -> (Option<Vec<u8>>, Option<Time>) {
     let legacy = &world.storage.sessions.legacy;
     (legacy.get_raw(&id), legacy.noted(&id).unwrap())
 }
@@ -116,7 +116,7 @@ fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
     upgrade(&mut world);
     let account = TwoTexts("capsule".into(), world.capsule.clone());
     let callers = TwoTexts("caller".into(), caller.to_text());
-    let accounts = |world: &World| -> Table<TwoTexts, RawRecord> {
+    let accounts = |world: &TestCanister| -> Table<TwoTexts, RawRecord> {
         Table::open(&memories(&world.raw), memory_ids::USAGE)
     };
     let sound = accounts(&world).get_raw(&account).unwrap();
@@ -156,21 +156,21 @@ impl Meter for Ticking {
 }
 
 /// Makes sessions in layout 2, in a world of the staged build.
-fn many(number: usize) -> World {
-    let mut world = World::compat();
+fn many(number: usize) -> TestCanister {
+    let mut world = TestCanister::compat();
     world.storage.layout.set(&Layout::LEGACY);
     for n in 0..number {
         world.begin(1, &n.to_string());
     }
     upgrade(&mut world);
-    world.path = World::staged().path;
+    world.path = TestCanister::staged().path;
     assert_eq!(run_to_end(&mut world).converted, number as u64);
     world
 }
 
 /// Returns the most units that one message of this budget has handled, as counted by `treated`, and the
 /// number of messages.
-fn messages(world: &mut World, budget: u64, treated: impl Fn(&World) -> u64) -> (u64, u64) {
+fn messages(world: &mut TestCanister, budget: u64, treated: impl Fn(&TestCanister) -> u64) -> (u64, u64) {
     let (mut most, mut messages) = (0, 0);
     loop {
         let before = treated(world);
@@ -189,8 +189,8 @@ fn a_batch_ends_when_its_message_is_full() {
     const NUMBER: u64 = 60;
     let mut world = many(NUMBER as usize);
     // Three looks at the meter for each unit: some ten units fit a message of 30.
-    let steps = |world: &World| world.storage.migration.state().unwrap().pace.steps;
-    let begins: [fn(&mut World); 2] = [
+    let steps = |world: &TestCanister| world.storage.migration.state().unwrap().pace.steps;
+    let begins: [fn(&mut TestCanister); 2] = [
         |world| controls::verify(&mut world.storage, world.now).unwrap(),
         |world| controls::rollback(&mut world.storage, world.now).unwrap(),
     ];
@@ -224,7 +224,7 @@ impl Meter for Steepening {
 #[test]
 fn a_batch_ends_in_its_middle_when_units_cost_more() {
     const BUDGET: u64 = 1_000;
-    let mut world = World::compat();
+    let mut world = TestCanister::compat();
     world.storage.layout.set(&Layout::LEGACY);
     let config = AdminConfig { max_sessions_per_caller: 300, ..world.storage.config().unwrap() };
     world.storage.settings.set(&Config::checked(config).unwrap());
@@ -232,7 +232,7 @@ fn a_batch_ends_in_its_middle_when_units_cost_more() {
         world.begin(1, &n.to_string());
     }
     upgrade(&mut world);
-    let treated = |world: &World| world.storage.migration.state().unwrap().pace.steps;
+    let treated = |world: &TestCanister| world.storage.migration.state().unwrap().pace.steps;
     loop {
         let (before, meter) = (treated(&world), Steepening::default());
         let progress = run(&mut world.storage, world.now, &meter, BUDGET).unwrap();

@@ -4,12 +4,12 @@ use super::*;
 use crate::api::SessionPath;
 
 /// Returns the staged build after a legacy build on which the migration was deferred.
-fn deferred() -> (World, Vec<Begun>) {
+fn deferred() -> (TestCanister, Vec<Begun>) {
     let (mut world, sessions) = layout_1();
     hold(&mut world.storage, world.now).unwrap();
     assert!(hold(&mut world.storage, world.now).is_err(), "it is deferred already");
     set_share(&mut world.storage, 0);
-    let staged = World::staged().path;
+    let staged = TestCanister::staged().path;
     world.restart(staged);
     (world, sessions)
 }
@@ -39,7 +39,7 @@ fn a_deferred_migration_serves_layout_1_and_dry_runs() {
 #[test]
 fn the_legacy_build_keeps_a_deferral_and_may_lift_it() {
     let (mut world, _) = deferred();
-    world.restart(World::compat().path);
+    world.restart(TestCanister::compat().path);
     taken_over(&mut world.storage, world.now).unwrap();
     assert!(world.storage.migration.state().unwrap().is_deferred());
     release(&mut world.storage, world.now).unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Returns the staged build with one of five sessions quarantined, `steps` into a rollback.
-fn going_back(steps: u32) -> World {
+fn going_back(steps: u32) -> TestCanister {
     let (mut world, _) = staged_with_one_in_quarantine();
     controls::rollback(&mut world.storage, world.now).unwrap();
     for _ in 0..steps {

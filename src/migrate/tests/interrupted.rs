@@ -8,7 +8,7 @@ use crate::upload::UploadMeta;
 /// Everything that the migration makes, with what it counted.
 type Outcome = (Vec<(u64, Vec<u8>, UploadMeta)>, Vec<u64>, [u64; 4], MultisetDigest, MultisetDigest, Phase);
 
-fn outcome(world: &World) -> Outcome {
+fn outcome(world: &TestCanister) -> Outcome {
     let Storage { sessions, migration, .. } = &world.storage;
     let state = migration.state().unwrap();
     let split = sessions.sessions.keys(..).map(|id| {
@@ -21,14 +21,14 @@ fn outcome(world: &World) -> Outcome {
 }
 
 /// Does what the IC does to a message that traps: memory is rolled back, and the heap is rebuilt from it.
-fn undo(world: &mut World, message: impl FnOnce(&mut World)) {
+fn undo(world: &mut TestCanister, message: impl FnOnce(&mut TestCanister)) {
     let before = world.raw.borrow().clone();
     message(world);
     *world.raw.borrow_mut() = before;
     world.storage = Storage::open_existing(world.raw.clone()).unwrap();
 }
 
-fn one_step(world: &mut World) -> Progress {
+fn one_step(world: &mut TestCanister) -> Progress {
     run(&mut world.storage, world.now, &OneStep, 0).unwrap()
 }
 
@@ -58,16 +58,16 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
 
 /// Returns a world in which every message that converts one record traps, the number of that record, and how
 /// many did.
-fn with_one_cut_off() -> (World, u64, u64) {
+fn with_one_trapped() -> (TestCanister, u64, u64) {
     let (world, sessions) = layout_1();
-    cut_off_by(world, sessions[2].0)
+    trapped_by(world, sessions[2].0)
 }
 
 /// Does the same in a layout 1 whose session `poison` it is.
-fn cut_off_by(mut world: World, poison: u64) -> (World, u64, u64) {
+fn trapped_by(mut world: TestCanister, poison: u64) -> (TestCanister, u64, u64) {
     upgrade(&mut world);
     let mut seen = None;
-    let mut cut_off = 0;
+    let mut trapped = 0;
     for _ in 0..100 {
         if ENGINE.watch(&mut world.storage, world.now, &mut seen).unwrap() == Watched::Quiet {
             continue;
@@ -77,22 +77,22 @@ fn cut_off_by(mut world: World, poison: u64) -> (World, u64, u64) {
         let progress = run(&mut world.storage, world.now, &Unmetered, 0).unwrap();
         let converted = world.storage.sessions.sessions.contains(&poison);
         if converted && !state.pace.skip_next {
-            cut_off += 1;
+            trapped += 1;
             *world.raw.borrow_mut() = before;
             world.storage = Storage::open_existing(world.raw.clone()).unwrap();
         } else if progress == Progress::Done {
             break;
         }
     }
-    (world, poison, cut_off)
+    (world, poison, trapped)
 }
 
 #[test]
 fn a_poison_record_is_quarantined_alone() {
-    let (mut world, poison, cut_off) = with_one_cut_off();
+    let (mut world, poison, trapped) = with_one_trapped();
     let state = world.storage.migration.state().unwrap();
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 4, 1), "{}", state.note);
-    assert!(cut_off > 5, "the batch was halved: {cut_off}");
+    assert!(trapped > 5, "the batch was halved: {trapped}");
     assert!(world.storage.migration.quarantine.contains(1, poison));
     let class = CLASSES[Class::CutOff.index()].name;
     assert!(state.classes.contains(&(class.to_owned(), 1)), "{:?}", state.classes);
@@ -107,7 +107,7 @@ fn a_poison_record_is_quarantined_alone() {
 
 #[test]
 fn a_poison_record_does_not_stop_the_sweep() {
-    let (mut world, poison, _) = with_one_cut_off();
+    let (mut world, poison, _) = with_one_trapped();
     world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     while !world.service().sweep().unwrap() {}
     assert!(world.storage.index.is_empty(), "everything else has expired");
@@ -119,7 +119,7 @@ fn a_retried_poison_record_without_index_gets_its_key() {
     let (mut world, sessions) = layout_1();
     let (id, file, _) = &sessions[2];
     forget(&mut world, *id, file, "2");
-    let (mut world, poison, _) = cut_off_by(world, *id);
+    let (mut world, poison, _) = trapped_by(world, *id);
     controls::retry(&mut world.storage, world.now, Some(poison)).unwrap();
     assert!(!world.storage.index.contains(SessionId(*id), person(OWNER)), "it is as it was");
     assert_eq!(run_to_end(&mut world).converted, 5);
@@ -146,7 +146,7 @@ fn the_engine_is_stuck_when_every_attempt_traps_and_can_resume() {
 }
 
 /// Runs the engine, and traps in every message that is tried, this many times.
-fn cut_off(world: &mut World, times: u32) {
+fn trap_times(world: &mut TestCanister, times: u32) {
     let mut seen = None;
     for _ in 0..times {
         while ENGINE.watch(&mut world.storage, world.now, &mut seen).unwrap() != Watched::Run {
@@ -163,7 +163,7 @@ fn a_record_is_quarantined_only_for_its_own_traps() {
     upgrade(&mut world);
     one_step(&mut world);
     assert_eq!(phase(&world), Phase::Validating);
-    cut_off(&mut world, 10);
+    trap_times(&mut world, 10);
     while run(&mut world.storage, world.now, &Unmetered, 0) == Ok(Progress::More) {}
     let state = world.storage.migration.state().unwrap();
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 5, 0), "{}", state.note);
@@ -171,7 +171,7 @@ fn a_record_is_quarantined_only_for_its_own_traps() {
     let (mut world, _) = layout_1();
     upgrade(&mut world);
     one_step(&mut world);
-    cut_off(&mut world, 10);
+    trap_times(&mut world, 10);
     let mut seen = Some(world.storage.migration.state().unwrap().pace.messages);
     while phase(&world) != Phase::Stuck {
         assert_eq!(ENGINE.watch(&mut world.storage, world.now, &mut seen), Ok(Watched::Quiet));

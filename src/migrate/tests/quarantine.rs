@@ -63,26 +63,26 @@ fn finalize_requires_consent_to_leave_quarantine() {
     assert_eq!(listed, expected);
 }
 
-fn memories(world: &World) -> Memories {
+fn memories(world: &TestCanister) -> Memories {
     preflight::open_existing(world.raw.clone()).unwrap()
 }
 
 /// Returns a staged world with these of its five sessions quarantined, the first with a damaged quarantine
 /// record.
-fn with_a_damaged_one(places: &[usize]) -> (World, Vec<u64>) {
+fn with_a_damaged_one(places: &[usize]) -> (TestCanister, Vec<u64>) {
     let (mut world, sessions) = layout_1();
     let ids: Vec<u64> = places.iter().map(|place| sessions[*place].0).collect();
     for id in &ids {
         world.storage.sessions.legacy.insert(*id, &RawRecord(b"rubbish".to_vec()));
     }
     upgrade(&mut world);
-    world.path = World::staged().path;
+    world.path = TestCanister::staged().path;
     assert_eq!(run_to_end(&mut world).quarantined, ids.len() as u64);
     damage(&mut world, ids[0]);
     (world, ids)
 }
 
-fn damage(world: &mut World, id: u64) {
+fn damage(world: &mut TestCanister, id: u64) {
     let mut kept: Table<u64, RawRecord> = Table::open(&memories(world), memory_ids::MIGRATION_QUARANTINE);
     kept.insert(id, &RawRecord(b"damaged".to_vec()));
     world.storage = Storage::open_existing(world.raw.clone()).unwrap();
@@ -146,8 +146,9 @@ fn a_retry_that_fails_has_changed_no_account_and_no_index() {
     world.storage.blobs.write_chunk(prefix, 77, b"stray");
     upgrade(&mut world);
     assert_eq!(run_to_end(&mut world).quarantined, 1);
-    let accounts =
-        |world: &World| -> Table<TwoTexts, RawRecord> { Table::open(&memories(world), memory_ids::USAGE) };
+    let accounts = |world: &TestCanister| -> Table<TwoTexts, RawRecord> {
+        Table::open(&memories(world), memory_ids::USAGE)
+    };
     let capsule = TwoTexts("capsule".into(), world.capsule.clone());
     accounts(&world).insert(capsule, &RawRecord(b"rubbish".to_vec()));
     not_last(accounts(&world));
@@ -194,7 +195,7 @@ fn a_quarantine_page_fits_a_reply_whatever_the_records() {
 }
 
 /// Returns how many sessions an owner has, and their bytes in flight.
-fn held_by(world: &World, owner: u8) -> (usize, Option<u64>) {
+fn held_by(world: &TestCanister, owner: u8) -> (usize, Option<u64>) {
     let table: Table<TwoTexts, u64> = Table::open(&memories(world), memory_ids::USAGE);
     let bytes = table.get(&TwoTexts("caller".into(), person(owner).to_text())).unwrap();
     (world.storage.index.of(person(owner), None, 99).len(), bytes)
@@ -204,27 +205,27 @@ fn held_by(world: &World, owner: u8) -> (usize, Option<u64>) {
 fn records_left_in_quarantine_count_against_no_limit() {
     for rest in [true, false] {
         let (mut world, sessions) = layout_1();
-        let [rubbish, cut_off] = [sessions[0].0, sessions[1].0];
+        let [rubbish, trapped] = [sessions[0].0, sessions[1].0];
         world.storage.sessions.legacy.insert(rubbish, &RawRecord(b"rubbish".to_vec()));
         if !rest {
             sessions[2..].iter().for_each(|(id, ..)| world.service().abort(*id).unwrap());
         }
         upgrade(&mut world);
-        world.path = World::staged().path;
+        world.path = TestCanister::staged().path;
         run_to_end(&mut world);
         // Quarantined without being read, like a poison record.
-        let legacy = world.storage.sessions.metas.contains(&cut_off);
+        let legacy = world.storage.sessions.metas.contains(&trapped);
         assert!(legacy, "it was converted");
         let kept = QuarantineRecord {
             was_indexed: Some(true),
             ..QuarantineRecord::new("cut off".into(), {
                 controls::rollback(&mut world.storage, world.now).unwrap();
                 run_to_end(&mut world);
-                world.storage.sessions.legacy.get_raw(&cut_off).unwrap()
+                world.storage.sessions.legacy.get_raw(&trapped).unwrap()
             })
         };
-        world.storage.sessions.legacy.remove(&cut_off);
-        world.storage.migration.quarantine.insert(1, cut_off, &kept);
+        world.storage.sessions.legacy.remove(&trapped);
+        world.storage.migration.quarantine.insert(1, trapped, &kept);
         controls::go_forward(&mut world.storage, world.now, false).unwrap();
         let state = run_to_end(&mut world);
         assert_eq!((state.phase, state.quarantined), (Phase::Converted, 2), "{}", state.note);
@@ -235,7 +236,7 @@ fn records_left_in_quarantine_count_against_no_limit() {
         let bytes: usize = live.iter().map(|(_, file, _)| file.len()).sum();
         let bytes = Some(bytes as u64).filter(|bytes| *bytes > 0);
         assert_eq!(held_by(&world, OWNER), (live.len(), bytes));
-        for id in [rubbish, cut_off] {
+        for id in [rubbish, trapped] {
             let told = world.service().status(id).unwrap_err();
             assert!(matches!(told, Error::Conflict { .. }), "its owner is told as before: {told}");
             assert_eq!(world.as_person(2).status(id), Err(Error::not_found("session", id)));
@@ -247,7 +248,7 @@ fn records_left_in_quarantine_count_against_no_limit() {
 #[test]
 fn a_record_in_the_quarantine_of_any_migration_is_one() {
     for number in [1, 2] {
-        let mut world = World::direct();
+        let mut world = TestCanister::direct();
         let quarantine = &mut world.storage.migration.quarantine;
         assert!(quarantine.is_empty());
         quarantine.insert(number, 5_u64, &QuarantineRecord::new("damaged".into(), vec![7; 3]));

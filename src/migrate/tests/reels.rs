@@ -146,7 +146,7 @@ impl Migration<Storage> for Reels {
 
 /// Returns three reels after a converted first migration: the second reel takes five messages, the third is
 /// torn.
-pub fn reels() -> (World, Reels) {
+pub fn reels() -> (TestCanister, Reels) {
     let (mut world, _) = layout_1();
     upgrade(&mut world);
     run_to_end(&mut world);
@@ -158,22 +158,22 @@ pub fn reels() -> (World, Reels) {
 }
 
 /// Runs one message, after an upgrade.
-pub fn slice(world: &mut World, reels: &Reels) -> Progress {
+pub fn slice(world: &mut TestCanister, reels: &Reels) -> Progress {
     let layouts = [Layout::SPLIT, EXTENTS];
     world.storage = Storage::open_accepting(world.raw.clone(), &layouts).unwrap();
     let message = Message { now: world.now.into(), meter: &OneStep, budget: 0 };
     Engine::new(&[&SplitSessions, reels]).run(&mut world.storage, message).unwrap()
 }
 
-pub fn finish(world: &mut World, reels: &Reels) -> MigrationState {
+pub fn finish(world: &mut TestCanister, reels: &Reels) -> MigrationState {
     while slice(world, reels) == Progress::More {}
     state(world)
 }
 
-pub fn control<'a>(world: &'a mut World, reels: &'a Reels) -> Control<'a> {
+pub fn control<'a>(world: &'a mut TestCanister, reels: &'a Reels) -> Control<'a> {
     Control::of(reels, &mut world.storage, world.now).unwrap()
 }
 
-pub fn state(world: &World) -> MigrationState {
+pub fn state(world: &TestCanister) -> MigrationState {
     world.storage.migration.state_of(NUMBER).unwrap()
 }

@@ -14,7 +14,7 @@ fn a_rollback_includes_everything_that_came_since() {
     assert_eq!((phase(&world), world.storage.layout.get()), (Phase::RolledBack, Ok(Some(Layout::LEGACY))));
     assert_eq!((world.storage.sessions.legacy.len(), world.storage.sessions.sessions.len()), (6, 0));
 
-    let legacy = World::compat();
+    let legacy = TestCanister::compat();
     world.restart(legacy.path);
     taken_over(&mut world.storage, world.now).unwrap();
     set_share(&mut world.storage, 100); // what the legacy build is compiled to
@@ -147,7 +147,7 @@ fn what_is_refused_says_what_to_do_in_this_phase() {
     let now = world.now;
     let said = |refused: Result<(), Error>| refused.unwrap_err().to_string();
     controls::rollback(&mut world.storage, now).unwrap();
-    let legacy = |world: &World| {
+    let legacy = |world: &TestCanister| {
         let refused = Storage::open_accepting(world.raw.clone(), &[Layout::LEGACY]);
         refused.err().expect("it is refused").to_string()
     };

@@ -106,7 +106,7 @@ fn verifying_very_many_units_is_not_endless() {
 #[test]
 fn a_dry_run_prices_each_unit_that_is_still_to_be_converted() {
     let (mut world, reels) = reels();
-    let page = |world: &World, reels: &Reels, after, limit| {
+    let page = |world: &TestCanister, reels: &Reels, after, limit| {
         let message = Message { now: world.now.into(), meter: &Unmetered, budget: 0 };
         Engine::dry_run_of(reels, &world.storage, message, after, limit).unwrap()
     };

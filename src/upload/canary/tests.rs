@@ -2,17 +2,17 @@
 
 use crate::api::{CanaryCounts, CanaryReport, CanaryVerdict, SessionPath};
 use crate::upload::limits::DEFAULT_SESSION_TTL_SECONDS;
-use crate::upload::tests::{World, file, set_share, sha256};
+use crate::upload::tests::{TestCanister, file, set_share, sha256};
 
 const CHUNK: usize = crate::blob::CHUNK_SIZE as usize;
 
-fn report(world: &World) -> CanaryReport {
+fn report(world: &TestCanister) -> CanaryReport {
     world.storage.counters.canary_report(2).unwrap()
 }
 
 /// Returns a staged build on which half of the sessions take the compat path, after an eventful past.
-fn half_and_half() -> World {
-    let mut world = World::staged();
+fn half_and_half() -> TestCanister {
+    let mut world = TestCanister::staged();
     set_share(&mut world.storage, 50);
     for n in 0..10 {
         world.begin(10, &format!("past {n}"));
@@ -23,7 +23,7 @@ fn half_and_half() -> World {
 }
 
 /// Begins sessions until each path has `least`; returns those of the compat path and of the direct path.
-fn begin_on_both(world: &mut World, bytes: usize, least: usize) -> [Vec<u64>; 2] {
+fn begin_on_both(world: &mut TestCanister, bytes: usize, least: usize) -> [Vec<u64>; 2] {
     let mut begun = [Vec::new(), Vec::new()];
     for n in 0.. {
         if begun.iter().all(|ids| ids.len() >= least) {
@@ -119,7 +119,7 @@ fn a_canary_begins_from_scratch_and_survives_upgrades() {
 
 #[test]
 fn a_report_without_a_canary_says_how_to_begin_one() {
-    let world = World::staged();
+    let world = TestCanister::staged();
     let refused = world.storage.counters.canary_report(2).unwrap_err();
     assert!(refused.to_string().contains("admin_canary_begin"), "{refused}");
 }

@@ -13,7 +13,7 @@ use crate::upload::limits::{DEFAULT_SESSION_TTL_SECONDS, MAX_FILES_PER_CALL};
 use crate::upload::path::ActivePath;
 use crate::upload::path::compat::CompatPath;
 use crate::upload::path::direct::DirectPath;
-use crate::upload::tests::{World, file, metadata, set_share, sha256};
+use crate::upload::tests::{TestCanister, file, metadata, set_share, sha256};
 
 /// A meter that reads this much.
 struct Used(u64);
@@ -30,7 +30,7 @@ fn calls(messages: u64) -> CallCounts {
     CallCounts { messages, instructions: messages * PRICE }
 }
 
-fn small(world: &World, bytes: &'static [u8], idem: &str) -> SmallFile<'static> {
+fn small(world: &TestCanister, bytes: &'static [u8], idem: &str) -> SmallFile<'static> {
     SmallFile {
         capsule_id: world.capsule.clone(),
         asset_metadata: metadata(bytes.len() as u64),
@@ -42,7 +42,7 @@ fn small(world: &World, bytes: &'static [u8], idem: &str) -> SmallFile<'static> 
 }
 
 /// Uploads ten bytes from begin to finish.
-fn upload(world: &mut World, idem: &str) -> UploadFinishResult {
+fn upload(world: &mut TestCanister, idem: &str) -> UploadFinishResult {
     let file = file(10);
     let id = world.begin(file.len(), idem);
     world.put(id, &file, 0).unwrap();
@@ -51,7 +51,7 @@ fn upload(world: &mut World, idem: &str) -> UploadFinishResult {
 
 /// Runs five sessions in which everything happens that is counted; returns the counts of their path and of
 /// none.
-fn eventful(world: &mut World) -> (PathCounts, PathCounts) {
+fn eventful(world: &mut TestCanister) -> (PathCounts, PathCounts) {
     world.meter = Box::new(Used(PRICE));
     let file = file(10);
     let finished = world.begin(10, "finished");
@@ -124,10 +124,10 @@ fn eventful(world: &mut World) -> (PathCounts, PathCounts) {
 
 #[test]
 fn everything_is_counted_on_the_path_that_served_it() {
-    let mut world = World::compat();
+    let mut world = TestCanister::compat();
     let (compat, no_path) = eventful(&mut world);
     assert_eq!(world.storage.counters.all(), UploadCounts { compat, no_path, ..UploadCounts::default() });
-    for mut world in [World::direct(), World::extents()] {
+    for mut world in [TestCanister::direct(), TestCanister::extents()] {
         let (direct, no_path) = eventful(&mut world);
         assert_eq!(world.storage.counters.all(), UploadCounts { direct, no_path, ..UploadCounts::default() });
     }
@@ -136,7 +136,7 @@ fn everything_is_counted_on_the_path_that_served_it() {
 /// A full canister refuses on the path that the session would have been on.
 #[test]
 fn a_refused_session_is_counted_where_it_would_have_been() {
-    let mut world = World::compat();
+    let mut world = TestCanister::compat();
     let mut config = world.storage.config().unwrap();
     config.max_sessions_per_caller = 0;
     world.storage.settings.set(&crate::config::Config::checked(config).unwrap());
@@ -148,7 +148,7 @@ fn a_refused_session_is_counted_where_it_would_have_been() {
 
 #[test]
 fn a_share_of_the_sessions_is_counted_as_it_is_served() {
-    let mut world = World::staged();
+    let mut world = TestCanister::staged();
     set_share(&mut world.storage, 5);
     let mut on_compat = 0;
     for n in 0..400 {
@@ -174,7 +174,7 @@ fn a_share_of_the_sessions_is_counted_as_it_is_served() {
 /// The outcome of a session that is converted on its way belongs to the path it ended on.
 #[test]
 fn a_converted_session_is_counted_on_both_paths() {
-    let mut world = World::compat();
+    let mut world = TestCanister::compat();
     let id = world.begin(10, "a");
     world.put(id, &file(10), 0).unwrap();
     set_share(&mut world.storage, 0);
@@ -187,7 +187,7 @@ fn a_converted_session_is_counted_on_both_paths() {
 
 #[test]
 fn the_counts_survive_every_upgrade() {
-    let mut world = World::compat();
+    let mut world = TestCanister::compat();
     upload(&mut world, "a");
     let after_legacy = world.storage.counters.all();
     assert_eq!(after_legacy.compat.sessions_finished, 1);
@@ -205,7 +205,7 @@ fn the_counts_survive_every_upgrade() {
 
 #[test]
 fn a_number_at_its_end_stays_there() {
-    let world = World::compat();
+    let world = TestCanister::compat();
     world.storage.counters.bytes(None, u64::MAX);
     world.storage.counters.bytes(None, 2);
     assert_eq!(world.storage.counters.all().no_path.bytes_stored, u64::MAX);

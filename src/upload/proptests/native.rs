@@ -24,7 +24,7 @@ use crate::storage::Storage;
 use crate::upload::path::compat::CompatPath;
 use crate::upload::path::direct::DirectPath;
 use crate::upload::path::{Upload, UploadPath};
-use crate::upload::tests::{Exhausted, World, filled, memory_of_small_buckets, metadata, person};
+use crate::upload::tests::{Exhausted, TestCanister, filled, memory_of_small_buckets, metadata, person};
 use faults::{Faults, Snapshot, number};
 
 use upload_model::{
@@ -42,7 +42,7 @@ fn named(bytes: u64, version: u8) -> AssetMetadata {
 
 /// The canister's logic without the IC around it.
 pub struct Native {
-    world: World,
+    world: TestCanister,
     pub stage: Stage,
     limits: Limits,
     faults: Faults,
@@ -82,7 +82,7 @@ impl Native {
         let now = Time::from_nanos(1_700_000_000_000_000_000);
         let capsule = String::new();
         let (path, meter) = (Box::new(DirectPath), Box::new(Unmetered));
-        let world = World { raw, storage, path, now, meter, capsule, hash: HashAlgorithm::Sha256 };
+        let world = TestCanister { raw, storage, path, now, meter, capsule, hash: HashAlgorithm::Sha256 };
         let mut native = Self { world, stage, limits, faults: Faults::default(), snapshot: None };
         native.open_as(stage, 0);
         native
@@ -90,7 +90,7 @@ impl Native {
 
     /// Returns a session as its owner sees it. A legacy record is read without converting it.
     fn look(&mut self, id: SessionId) -> Option<View> {
-        let World { storage, path, now, .. } = &mut self.world;
+        let TestCanister { storage, path, now, .. } = &mut self.world;
         let held = migrate::held(storage).unwrap();
         let untouched = self.stage != Stage::Legacy && storage.sessions.legacy.contains(&id.0) && !held;
         let upload = if untouched {
@@ -160,7 +160,7 @@ impl Target for Native {
 
     fn create_capsule(&mut self, owner: u8) -> Answer<String> {
         faults::next_message();
-        let World { storage, now, .. } = &mut self.world;
+        let TestCanister { storage, now, .. } = &mut self.world;
         let id = storage.capsules.create(person(owner), None, *now).map_err(refusal)?.id;
         self.share(owner, owner, &id, Guest::Write)?;
         Ok(id)
@@ -234,7 +234,7 @@ impl Target for Native {
             NewContent::Nothing => {}
         }
         faults::next_message();
-        let World { storage, now, .. } = &mut self.world;
+        let TestCanister { storage, now, .. } = &mut self.world;
         let asset = named(bytes, version);
         memories::create(storage, person(who), *now, capsule.to_owned(), content, asset, idem)
             .map_err(refusal)

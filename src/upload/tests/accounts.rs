@@ -64,14 +64,14 @@ fn plans() -> impl Strategy<Value = Vec<Plan>> {
 }
 
 /// Returns the bytes of the caller, of the capsule and of the canister, according to the accounts.
-fn accounts(world: &World) -> [u64; 3] {
+fn accounts(world: &TestCanister) -> [u64; 3] {
     let table: Table<TwoTexts, u64> = Table::open(&Memories::init(world.raw.clone()), memory_ids::USAGE);
     let of = |kind: &str, name: &str| table.get(&TwoTexts(kind.into(), name.into())).unwrap().unwrap_or(0);
     [of("caller", &person(OWNER).to_text()), of("capsule", &world.capsule), of("canister", "")]
 }
 
 /// Returns the same, counted from what is stored.
-fn counted(world: &World) -> [u64; 3] {
+fn counted(world: &TestCanister) -> [u64; 3] {
     let Storage { sessions, index, blobs, .. } = &world.storage;
     let legacy = sessions.legacy.keys_after(None).map(|id| {
         let record = LegacyUploadSession::decode(&sessions.legacy.get_raw(&id).unwrap()).unwrap();
@@ -88,20 +88,20 @@ fn counted(world: &World) -> [u64; 3] {
     [in_flight, in_flight + stored, in_flight + stored]
 }
 
-fn check(world: &World, what: &str) {
+fn check(world: &TestCanister, what: &str) {
     assert_eq!(accounts(world), counted(world), "{what}");
 }
 
-fn sweep(world: &mut World) {
+fn sweep(world: &mut TestCanister) {
     while !world.service().sweep().unwrap() {}
 }
 
-fn run(world: &mut World) {
+fn run(world: &mut TestCanister) {
     assert_eq!(migrate::run(&mut world.storage, world.now, &Unmetered, 0), Ok(migrate::Progress::Done));
 }
 
-fn end(world: &mut World, id: u64, file: &[u8], end: End) {
-    let finish = |world: &mut World| match world.finish(id, file) {
+fn end(world: &mut TestCanister, id: u64, file: &[u8], end: End) {
+    let finish = |world: &mut TestCanister| match world.finish(id, file) {
         Ok(finished) => Some(finished.memory_id),
         // The timer has ended it with another one.
         Err(Error::NotFound { .. } | Error::Conflict { .. }) => None,
@@ -129,7 +129,8 @@ fn end(world: &mut World, id: u64, file: &[u8], end: End) {
 }
 
 fn goes(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
-    let mut world = World::over(memory_of_small_buckets(), Layout::LEGACY, Box::<CompatPath>::default(), 100);
+    let mut world =
+        TestCanister::over(memory_of_small_buckets(), Layout::LEGACY, Box::<CompatPath>::default(), 100);
     let file = |plan: &Plan| vec![plan.content; plan.len];
     let mut sessions = Vec::new();
     for (n, plan) in plans.iter().enumerate() {
@@ -147,7 +148,7 @@ fn goes(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
         sessions.push((id, file, plan.end));
     }
     check(&world, "begun");
-    let new_build = |world: &mut World| {
+    let new_build = |world: &mut TestCanister| {
         set_share(&mut world.storage, 0);
         world.path = Box::<crate::upload::path::ActivePath>::default();
     };

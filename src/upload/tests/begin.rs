@@ -91,7 +91,7 @@ fn the_sessions_of_a_caller_are_limited() {
 #[test]
 fn bytes_are_reserved_at_begin_and_given_back_at_the_end() {
     on_every_path(|mut world| {
-        let limit = |world: &mut World, change: fn(&mut AdminConfig)| {
+        let limit = |world: &mut TestCanister, change: fn(&mut AdminConfig)| {
             let mut config = world.storage.config().unwrap();
             change(&mut config);
             world.storage.settings.set(&Config::checked(config).unwrap());
@@ -123,7 +123,7 @@ fn bytes_are_reserved_at_begin_and_given_back_at_the_end() {
 #[cfg(feature = "direct")]
 #[test]
 fn a_full_region_is_refused_and_nothing_is_taken() {
-    for mut world in [World::extents(), World::extents().with_blake3()] {
+    for mut world in [TestCanister::extents(), TestCanister::extents().with_blake3()] {
         // Room for the bytes of a file of 100, but not also for the chaining values.
         world.storage.blobs.allocate(crate::blob::extents::REGION_BYTES - 128).unwrap();
         let before = (world.live(), world.storage.usage.accounts());

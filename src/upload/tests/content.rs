@@ -17,8 +17,9 @@ fn the_same_content_is_stored_once_in_a_capsule() {
         assert_eq!(world.live()[3..], world.stored(file.len()), "its bytes once and not twice");
         assert_eq!(world.storage.usage.total(), Ok(file.len() as u64));
 
-        let delete =
-            |world: &mut World, id: &str| crate::memories::delete(&mut world.storage, person(OWNER), id);
+        let delete = |world: &mut TestCanister, id: &str| {
+            crate::memories::delete(&mut world.storage, person(OWNER), id)
+        };
         let stranger = crate::memories::delete(&mut world.storage, person(2), &one.memory_id);
         assert!(matches!(stranger, Err(Error::NotFound { .. })));
         delete(&mut world, &one.memory_id).unwrap();
@@ -33,7 +34,7 @@ fn the_same_content_is_stored_once_in_a_capsule() {
 fn content_is_not_shared_between_capsules() {
     on_every_path(|mut world| {
         let file = file(10);
-        let upload = |world: &mut World| {
+        let upload = |world: &mut TestCanister| {
             let id = world.begin(file.len(), "a");
             world.put(id, &file, 0).unwrap();
             world.finish(id, &file).unwrap().blob_id
@@ -49,7 +50,7 @@ fn content_is_not_shared_between_capsules() {
 fn a_deleted_upload_can_be_repeated_under_its_key() {
     on_every_path(|mut world| {
         let file = file(10);
-        let upload = |world: &mut World| {
+        let upload = |world: &mut TestCanister| {
             let id = world.begin(10, "a");
             world.put(id, &file, 0).map(|()| world.finish(id, &file).unwrap().memory_id)
         };

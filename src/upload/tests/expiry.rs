@@ -5,12 +5,12 @@ use crate::session::SessionId;
 use crate::upload::RawRecord;
 
 /// Runs turns of the timer; returns their errors.
-fn turns(world: &mut World, turns: usize) -> Vec<Error> {
+fn turns(world: &mut TestCanister, turns: usize) -> Vec<Error> {
     (0..turns).filter_map(|_| world.service().sweep().err()).collect()
 }
 
 /// Makes the record of a session undecodable, on whichever path it is.
-pub fn damage(world: &mut World, id: u64) {
+pub fn damage(world: &mut TestCanister, id: u64) {
     let tables = &mut world.storage.sessions;
     if tables.legacy.contains(&id) {
         tables.legacy.insert(id, &RawRecord(b"rubbish".to_vec()));
@@ -99,7 +99,7 @@ fn records_that_do_not_decode_do_not_stop_the_others() {
 #[cfg(feature = "direct")]
 #[test]
 fn receipts_that_do_not_decode_do_not_stop_the_others() {
-    let mut world = World::direct();
+    let mut world = TestCanister::direct();
     for n in 0..=SWEEP_BATCH {
         let id = world.begin(0, &n.to_string());
         world.finish(id, b"").unwrap();

@@ -17,7 +17,7 @@ const PAGE: usize = 64 * 1024;
 
 /// A world in buckets of one page, most of which are taken by something else.
 struct Small {
-    world: World,
+    world: TestCanister,
     /// Bytes of the memory that are never read or written.
     taken: Range<usize>,
     /// Sessions of ten chunks, begun while there was room.
@@ -32,7 +32,7 @@ const BUCKETS: usize = 32_768;
 
 impl Small {
     fn new(layout: Layout, path: fn() -> Box<dyn UploadPath>, share: u8) -> Self {
-        let mut world = World::over(whole_memory(1), layout, path(), share);
+        let mut world = TestCanister::over(whole_memory(1), layout, path(), share);
         let config = AdminConfig { max_sessions_per_caller: 1_000, ..world.storage.config().unwrap() };
         world.storage.settings.set(&Config::checked(config).unwrap());
         for n in 0..300 {
@@ -52,7 +52,7 @@ impl Small {
     }
 
     /// See [`message`].
-    fn message<T>(&mut self, act: impl FnOnce(&mut World) -> T) -> Option<T> {
+    fn message<T>(&mut self, act: impl FnOnce(&mut TestCanister) -> T) -> Option<T> {
         message(&mut self.world, &self.taken, act)
     }
 
@@ -63,7 +63,11 @@ impl Small {
 }
 
 /// Runs one message, which is rolled back if it traps. Nobody reads or writes the bytes that are `taken`.
-fn message<T>(world: &mut World, taken: &Range<usize>, act: impl FnOnce(&mut World) -> T) -> Option<T> {
+fn message<T>(
+    world: &mut TestCanister,
+    taken: &Range<usize>,
+    act: impl FnOnce(&mut TestCanister) -> T,
+) -> Option<T> {
     let before = {
         let raw = world.raw.borrow();
         [raw[..taken.start].to_vec(), raw[taken.end..].to_vec()]
@@ -83,9 +87,9 @@ fn message<T>(world: &mut World, taken: &Range<usize>, act: impl FnOnce(&mut Wor
 }
 
 /// Minutes of the canister's timers until nothing is left to sweep, and how many messages trapped.
-pub fn sweep(world: &mut World, taken: &Range<usize>) -> usize {
+pub fn sweep(world: &mut TestCanister, taken: &Range<usize>) -> usize {
     // As a timer does, which has no caller.
-    let one = |world: &mut World| world.as_person(u8::MAX).sweep().unwrap();
+    let one = |world: &mut TestCanister| world.as_person(u8::MAX).sweep().unwrap();
     let mut trapped = 0;
     for _ in 0..1_000 {
         world.storage.blobs.watch_removals();
@@ -106,7 +110,7 @@ pub fn sweep(world: &mut World, taken: &Range<usize>) -> usize {
 }
 
 /// Takes all of the memory except `left` bytes; returns which bytes are taken.
-pub fn crowd(world: &mut World, left: u64) -> Range<usize> {
+pub fn crowd(world: &mut TestCanister, left: u64) -> Range<usize> {
     let pages = (world.storage.room.bytes_left().saturating_sub(left)) / PAGE as u64;
     let region = Memories::init(world.raw.clone()).get(memory_ids::EXTENT_REGION);
     region.grow(pages);
@@ -127,7 +131,7 @@ pub fn whole_memory(bucket_pages: u16) -> RawMemory {
 
 /// Runs the engine until it has nothing to do; none of its messages traps.
 fn migrate(small: &mut Small) -> MigrationState {
-    let one = |world: &mut World| migrate::run(&mut world.storage, world.now, &Exhausted, 0).unwrap();
+    let one = |world: &mut TestCanister| migrate::run(&mut world.storage, world.now, &Exhausted, 0).unwrap();
     while one(&mut small.world) == Progress::More {}
     small.world.storage.migration.state().unwrap()
 }
@@ -162,7 +166,7 @@ fn fill_over(small: &mut Small) -> Sessions {
         let mut stored = 0;
         for (idx, chunk) in content.chunks(CHUNK).enumerate() {
             let has_room = small.world.storage.room.for_chunk(chunk.len() as u64).is_ok();
-            let put = |world: &mut World| {
+            let put = |world: &mut TestCanister| {
                 world.storage.blobs.write_chunk(prefix, idx as u32, chunk);
                 true
             };
@@ -227,7 +231,7 @@ fn migration_and_rollback_have_room_in_a_full_memory() {
     let mut small = Small::compat();
     let sessions = fill(&mut small);
     set_share(&mut small.world.storage, 0);
-    small.world.path = World::staged().path;
+    small.world.path = TestCanister::staged().path;
     let there = migrate(&mut small);
     assert_eq!((there.phase, there.converted), (migrate::Phase::Converted, 300 + sessions.len() as u64));
     controls::rollback(&mut small.world.storage, small.world.now).unwrap();
@@ -256,12 +260,12 @@ fn a_full_memory_stops_the_engine_and_traps_in_no_call() {
     }
     assert!(small.world.storage.receipts.is_empty(), "there is no room for them");
     set_share(&mut small.world.storage, 0);
-    small.world.restart(World::staged().path);
+    small.world.restart(TestCanister::staged().path);
     let state = migrate(&mut small);
     assert_eq!(state.phase, migrate::Phase::Stuck);
     assert!(state.note.contains("bytes of stable memory"), "{}", state.note);
     let content = file(10 * CHUNK);
-    let mut refused = |act: &dyn Fn(&mut World) -> Result<()>| {
+    let mut refused = |act: &dyn Fn(&mut TestCanister) -> Result<()>| {
         let refused = act(&mut small.world).unwrap_err();
         assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
     };

@@ -138,7 +138,7 @@ fn out_of_order_chunks_are_hashed_as_soon_as_possible() {
 }
 
 /// Returns the number of bytes of stable memory that differ before and after.
-fn bytes_changed_by(world: &mut World, act: impl FnOnce(&mut World)) -> usize {
+fn bytes_changed_by(world: &mut TestCanister, act: impl FnOnce(&mut TestCanister)) -> usize {
     let before = world.raw.borrow().clone();
     act(world);
     let after = world.raw.borrow();
@@ -151,13 +151,13 @@ fn a_commit_writes_as_little_in_a_large_capsule_as_in_a_small() {
     on_every_path(|mut world| {
         let config = AdminConfig { max_sessions_per_caller: 10_000, ..world.storage.config().unwrap() };
         world.storage.settings.set(&Config::checked(config).unwrap());
-        let fill = |world: &mut World, memories: std::ops::Range<u64>| {
+        let fill = |world: &mut TestCanister, memories: std::ops::Range<u64>| {
             for n in memories {
                 let id = world.begin(0, &n.to_string());
                 world.finish(id, b"").unwrap();
             }
         };
-        let commit = |world: &mut World, idem: &str| {
+        let commit = |world: &mut TestCanister, idem: &str| {
             let id = world.begin(0, idem);
             bytes_changed_by(world, |world| drop(world.finish(id, b"").unwrap()))
         };

@@ -7,14 +7,14 @@ use crate::migrations::split_sessions::{LegacyStatus, LegacyUploadSession};
 use crate::upload::RawRecord;
 
 /// Returns a canister of the first public release.
-fn layout_1() -> World {
-    let mut world = World::compat();
+fn layout_1() -> TestCanister {
+    let mut world = TestCanister::compat();
     world.storage.layout.set(&Layout::LEGACY);
     world
 }
 
 /// Changes the record of a session.
-fn rewrite(world: &mut World, id: u64, change: impl FnOnce(&mut LegacyUploadSession)) {
+fn rewrite(world: &mut TestCanister, id: u64, change: impl FnOnce(&mut LegacyUploadSession)) {
     let legacy = &mut world.storage.sessions.legacy;
     let mut record = LegacyUploadSession::decode(&legacy.get_raw(&id).unwrap()).unwrap();
     change(&mut record);
@@ -22,13 +22,13 @@ fn rewrite(world: &mut World, id: u64, change: impl FnOnce(&mut LegacyUploadSess
 }
 
 /// Upgrades to the direct build, which converts on touch.
-fn upgrade(world: &mut World) {
+fn upgrade(world: &mut TestCanister) {
     set_share(&mut world.storage, 0);
     world.path = Box::<DirectPath>::default();
 }
 
 /// Makes two complete uploads of one capsule that are to become memories of the same id.
-fn of_one_memory(memory_id: &str) -> (World, [(u64, Vec<u8>); 2]) {
+fn of_one_memory(memory_id: &str) -> (TestCanister, [(u64, Vec<u8>); 2]) {
     let mut world = layout_1();
     let uploads = [7, 8].map(|byte| {
         let file = vec![byte; CHUNK + 1];
@@ -42,7 +42,7 @@ fn of_one_memory(memory_id: &str) -> (World, [(u64, Vec<u8>); 2]) {
 
 #[test]
 fn sessions_without_a_memory_id_become_separate_memories() {
-    for steps in [|_: &mut World| {}, upgrade] {
+    for steps in [|_: &mut TestCanister| {}, upgrade] {
         let (mut world, uploads) = of_one_memory("");
         steps(&mut world);
         let finished = uploads.each_ref().map(|(id, file)| world.finish(*id, file).unwrap());
@@ -58,11 +58,11 @@ fn sessions_without_a_memory_id_become_separate_memories() {
 
 #[test]
 fn a_memory_id_in_use_is_refused_and_loses_no_bytes() {
-    for steps in [|_: &mut World| {}, upgrade] {
+    for steps in [|_: &mut TestCanister| {}, upgrade] {
         let (mut world, [(first, one), (second, two)]) = of_one_memory("mem_1700000000");
         steps(&mut world);
         let finished = world.finish(first, &one).unwrap();
-        let bytes = |world: &World| (world.live()[3..].to_vec(), world.storage.blobs.blob_total());
+        let bytes = |world: &TestCanister| (world.live()[3..].to_vec(), world.storage.blobs.blob_total());
         let before = bytes(&world);
         for _ in 0..2 {
             let refused = world.finish(second, &two).unwrap_err();
@@ -77,7 +77,7 @@ fn a_memory_id_in_use_is_refused_and_loses_no_bytes() {
 
 /// Makes a layout 1 with a committed upload whose record is still there; returns the memory and the locator
 /// of its blob.
-fn committed_as(status: LegacyStatus) -> (World, u64, Vec<u8>, UploadFinishResult) {
+fn committed_as(status: LegacyStatus) -> (TestCanister, u64, Vec<u8>, UploadFinishResult) {
     let mut world = layout_1();
     let file = file(CHUNK + 1);
     let id = world.begin(file.len(), "a");
@@ -104,7 +104,7 @@ fn the_end_of_a_committed_session_leaves_its_blob_alone() {
 }
 
 fn check_every_end(status: LegacyStatus) {
-    type End = fn(&mut World, u64);
+    type End = fn(&mut TestCanister, u64);
     let ends: [(&str, End); 3] = [
         ("aborted", |world, id| world.service().abort(id).unwrap()),
         ("expired in layout 1", |world, _| {
@@ -134,7 +134,7 @@ fn check_every_end(status: LegacyStatus) {
 /// at finish.
 #[test]
 fn chunks_of_a_committed_session_are_not_replaced() {
-    for steps in [|_: &mut World| {}, upgrade] {
+    for steps in [|_: &mut TestCanister| {}, upgrade] {
         let (mut world, id, file, finished) = committed_as(LegacyStatus::Pending);
         steps(&mut world);
         let mut other = file.clone();

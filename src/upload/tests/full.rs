@@ -4,8 +4,9 @@
 use super::*;
 
 /// Makes a world whose stable memory ends at 2 GiB: 32,768 buckets of 64 KiB.
-fn small_world() -> World {
-    World::over(memory_of_small_buckets(), Layout::EXTENTS, Box::<DirectPath>::default(), 0).with_blake3()
+fn small_world() -> TestCanister {
+    TestCanister::over(memory_of_small_buckets(), Layout::EXTENTS, Box::<DirectPath>::default(), 0)
+        .with_blake3()
 }
 
 /// What is computed over a chunk out of order would be beyond the end of what stable memory can grow to.

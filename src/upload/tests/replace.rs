@@ -15,7 +15,7 @@ impl Meter for OneChunk {
 }
 
 /// Begins an upload whose `bad` chunks arrive with other bytes; returns it and its file.
-fn spoiled(world: &mut World, bad: &[usize]) -> (u64, Vec<u8>) {
+fn spoiled(world: &mut TestCanister, bad: &[usize]) -> (u64, Vec<u8>) {
     let good = file(3 * CHUNK + 7);
     let mut sent = good.clone();
     for idx in bad {
@@ -29,7 +29,7 @@ fn spoiled(world: &mut World, bad: &[usize]) -> (u64, Vec<u8>) {
 }
 
 /// Returns the chunks whose digests differ from the file's, page by page.
-fn differing(world: &mut World, id: u64, file: &[u8], limit: usize) -> Vec<u32> {
+fn differing(world: &mut TestCanister, id: u64, file: &[u8], limit: usize) -> Vec<u32> {
     let (mut found, mut from) = (Vec::new(), 0);
     loop {
         let ChunkDigests { digests, next } = world.service().chunk_digests(id, from, limit).unwrap();

@@ -4,26 +4,26 @@ use super::*;
 
 const HOUR: u64 = 3_600;
 
-fn limit(world: &mut World, change: impl FnOnce(&mut AdminConfig)) {
+fn limit(world: &mut TestCanister, change: impl FnOnce(&mut AdminConfig)) {
     let mut config = world.storage.config().unwrap();
     change(&mut config);
     world.storage.settings.set(&Config::checked(config).unwrap());
 }
 
 /// Begins an upload as someone with a capsule of their own.
-fn begin_as(world: &mut World, who: u8, bytes: u64, idem: &str) -> Result<u64> {
+fn begin_as(world: &mut TestCanister, who: u8, bytes: u64, idem: &str) -> Result<u64> {
     let capsule = world.storage.capsules.create(person(who), None, world.now).unwrap().id;
     let (chunks, hash) = (bytes.div_ceil(CHUNK as u64) as u32, world.hash);
     world.as_person(who).begin(capsule, metadata(bytes), chunks, idem.into(), hash)
 }
 
-fn put_as(world: &mut World, who: u8, id: u64, idx: u32) -> Result<()> {
+fn put_as(world: &mut TestCanister, who: u8, id: u64, idx: u32) -> Result<()> {
     let bytes = vec![who; CHUNK];
     world.as_person(who).put_chunk(id, idx, &mut bytes.as_slice(), None)
 }
 
 /// Takes what eight identities can take with sixteen calls: seven of the largest uploads, and the rest.
-fn attack(world: &mut World, largest: u64, key: &str) -> Vec<(u8, u64)> {
+fn attack(world: &mut TestCanister, largest: u64, key: &str) -> Vec<(u8, u64)> {
     let rest = world.storage.config().unwrap().max_bytes.saturating_sub(7 * largest);
     let sizes = [largest; 7].into_iter().chain([rest]);
     let begun = sizes.zip(10..).map(|(bytes, who)| (who, begin_as(world, who, bytes, key)));
@@ -31,7 +31,7 @@ fn attack(world: &mut World, largest: u64, key: &str) -> Vec<(u8, u64)> {
 }
 
 /// Returns what its owner learns about how a session ended.
-fn told(world: &mut World, who: u8, id: u64) -> String {
+fn told(world: &mut TestCanister, who: u8, id: u64) -> String {
     match world.as_person(who).status(id) {
         Ok(_) => "in flight".into(),
         Err(Error::Conflict { detail, .. }) => detail.split([',', ';']).next().unwrap().into(),
@@ -268,7 +268,7 @@ fn expired_sessions_of_every_size_are_evicted_in_total_order() {
 #[cfg(feature = "direct")]
 #[test]
 fn many_small_sessions_do_not_shield_a_large_one() {
-    let mut world = World::direct();
+    let mut world = TestCanister::direct();
     limit(&mut world, |config| (config.max_bytes, config.max_sessions_per_caller) = (2_000, u64::MAX));
     let capsule = world.storage.capsules.create(person(2), None, START).unwrap().id;
     for n in 0..=crate::upload::limits::EVICTION_LOOKS {
@@ -298,7 +298,7 @@ fn damaged_sessions_are_skipped_by_eviction_and_age() {
 }
 
 /// Leaves no count of promises, as builds did that had none, and upgrades.
-fn forget_promises(world: &mut World) {
+fn forget_promises(world: &mut TestCanister) {
     let memories = crate::stable::Memories::init(world.raw.clone());
     let counters = crate::stable::Counters::open(&memories, crate::stable::memory_ids::UPLOAD_COUNTS);
     counters.set(4096, [0, 0]);
@@ -351,7 +351,7 @@ fn an_uncounted_session_is_not_evicted_for_promises() {
 #[cfg(feature = "direct")]
 #[test]
 fn every_limit_on_promises_is_in_the_settings() {
-    let mut world = World::direct();
+    let mut world = TestCanister::direct();
     let config = world.storage.config().unwrap();
     assert_eq!(
         (config.max_promised_percent, config.max_session_age_seconds),

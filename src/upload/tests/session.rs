@@ -100,7 +100,7 @@ fn a_page_of_sessions_is_full_as_long_as_there_are_more() {
 fn revoked_access_is_refused_at_put_and_finish() {
     on_every_path(|mut world| {
         let (capsule, file) = (world.capsule.clone(), file(10));
-        let set_writers = |world: &mut World, writers| {
+        let set_writers = |world: &mut TestCanister, writers| {
             let access = CapsuleAccess { owners: vec![person(OWNER)], writers, readers: vec![] };
             world.storage.capsules.set_access(person(OWNER), &capsule, access).unwrap();
         };

@@ -4,7 +4,7 @@ use super::*;
 use crate::session::SessionId;
 
 /// Returns the answer of every call about a session.
-fn answers(world: &mut World, who: u8, id: u64) -> Vec<Error> {
+fn answers(world: &mut TestCanister, who: u8, id: u64) -> Vec<Error> {
     let digest = sha256(b"");
     let mut service = world.as_person(who);
     vec![
@@ -33,7 +33,7 @@ fn a_stranger_learns_nothing_of_a_damaged_session() {
 #[cfg(feature = "direct")]
 #[test]
 fn a_stranger_learns_nothing_of_a_session_without_its_meta() {
-    for mut world in [World::direct(), World::extents()] {
+    for mut world in [TestCanister::direct(), TestCanister::extents()] {
         let halved = world.begin(1, "a");
         world.storage.sessions.metas.remove(&halved);
         let unknown = Error::not_found("session", halved);

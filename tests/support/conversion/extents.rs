@@ -12,14 +12,14 @@ use held::Held;
 use image::image;
 
 use super::Start;
-use crate::support::World;
+use crate::support::InstalledCanister;
 use crate::support::legacy_state::memory_of;
 
 /// Number of the migration.
 pub const SECOND: u16 = 2;
 
 /// Opens the canister's stable memory.
-pub fn storage(world: &World) -> Storage {
+pub fn storage(world: &InstalledCanister) -> Storage {
     Storage::open_accepting(world.stable_memory(), &[Layout::SPLIT, Layout::EXTENTS]).unwrap()
 }
 
@@ -37,14 +37,14 @@ impl Start for InChunkMap {
 
     type Dump = Dump;
 
-    fn world(self) -> World {
-        let world = World::empty(Build::Staged);
+    fn world(self) -> InstalledCanister {
+        let world = InstalledCanister::empty(Build::Staged);
         world.set_stable_memory(&memory_of(&image().bytes));
         world.try_upgrade(Build::Staged).unwrap();
         world
     }
 
-    fn dump(world: &World) -> Dump {
+    fn dump(world: &InstalledCanister) -> Dump {
         // What has moved is removed from the chunk map by the sweep, some of it a message.
         world.settle(|stats| stats.releases_pending == 0);
         Dump::of(&storage(world))

@@ -9,7 +9,7 @@ use upload_canister::storage::Storage;
 use upload_canister::upload::RawRecord;
 
 use super::{OneStep, Start};
-use crate::support::World;
+use crate::support::InstalledCanister;
 use crate::support::legacy_state::{CLIENTS, client, memory_of, small_image};
 
 /// Sessions, one of which does not decode.
@@ -48,12 +48,12 @@ impl Start for Sessions {
     type Dump = Dump;
 
     /// Makes a canister with sessions, one of which cannot be converted.
-    fn world(self) -> World {
+    fn world(self) -> InstalledCanister {
         let build = match self {
             Sessions::Untouched => Build::Legacy,
             Sessions::Counted => Build::Staged,
         };
-        let mut world = World::empty(build);
+        let mut world = InstalledCanister::empty(build);
         let now = world.pic.get_time().as_nanos_since_unix_epoch();
         let (bytes, _) = small_image(SESSIONS, now);
         let raw = memory_of(&bytes);
@@ -75,7 +75,7 @@ impl Start for Sessions {
         world
     }
 
-    fn dump(world: &World) -> Dump {
+    fn dump(world: &InstalledCanister) -> Dump {
         let storage = Storage::open_existing(world.stable_memory()).unwrap();
         let tables = &storage.sessions;
         let state = storage.migration.state().unwrap();

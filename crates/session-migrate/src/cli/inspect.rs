@@ -69,7 +69,7 @@ fn print(report: &Report) {
         counts.receipts,
     );
     let waiting = [
-        (counts.left_behind, "converted records to be deleted"),
+        (counts.leftovers, "converted records to be deleted"),
         (counts.releases_pending, "ended sessions with chunks to be removed"),
         (counts.condemned_capsules, "deleted capsules with memories to be removed"),
         (counts.quarantined, "units in quarantine"),

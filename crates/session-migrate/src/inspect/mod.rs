@@ -270,7 +270,7 @@ fn counts(facts: &Facts) -> Counts {
     Counts {
         sessions: (facts.sessions.len() + facts.unreadable.len()) as u64,
         legacy_sessions: facts.legacy_ids.iter().filter(|id| !facts.is_leftover(**id)).count() as u64,
-        left_behind: facts.legacy_ids.iter().filter(|id| facts.is_leftover(**id)).count() as u64,
+        leftovers: facts.legacy_ids.iter().filter(|id| facts.is_leftover(**id)).count() as u64,
         capsules: facts.capsules.len() as u64,
         memories: facts.memories.len() as u64,
         blobs: facts.blobs.len() as u64,

@@ -102,7 +102,7 @@ pub struct Counts {
     /// Sessions in layout 1.
     pub legacy_sessions: u64,
     /// Legacy records that were converted and are still stored.
-    pub left_behind: u64,
+    pub leftovers: u64,
     /// Capsules.
     pub capsules: u64,
     /// Memories.

@@ -5,7 +5,7 @@ use serde_bytes::ByteBuf;
 use upload_canister::api;
 use upload_canister::upload::limits;
 
-use super::world::{World, controller, person};
+use super::world::{RecordedCanister, controller, person};
 use crate::client::{ClientError, Uploader};
 
 /// Somebody without any right.
@@ -15,7 +15,7 @@ const STRANGER: u32 = 999;
 const NO_SESSION: u64 = 1 << 40;
 
 /// Makes all abusive calls about an upload that has begun, which must not be affected.
-pub(super) fn all(world: &mut World<'_>, victim: &Uploader) -> Result<(), ClientError> {
+pub(super) fn all(world: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
     strangers(world, victim)?;
     wrong_begins(world, victim)?;
     wrong_chunks(world, victim)?;
@@ -25,7 +25,7 @@ pub(super) fn all(world: &mut World<'_>, victim: &Uploader) -> Result<(), Client
 }
 
 /// Calls of strangers and of the anonymous principal about someone's session and capsule.
-pub(super) fn strangers(world: &mut World<'_>, victim: &Uploader) -> Result<(), ClientError> {
+pub(super) fn strangers(world: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
     let Some(session) = victim.session() else { return Ok(()) };
     let chunk = ByteBuf::from(victim.asset.chunk(0, world.chunk_size)?);
     for caller in [person(STRANGER), Principal::anonymous()] {
@@ -46,7 +46,7 @@ pub(super) fn strangers(world: &mut World<'_>, victim: &Uploader) -> Result<(), 
     Ok(())
 }
 
-fn wrong_begins(world: &mut World<'_>, victim: &Uploader) -> Result<(), ClientError> {
+fn wrong_begins(world: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
     let (client, capsule, metadata) = (victim.client, &victim.capsule, victim.asset.metadata());
     let chunks = victim.chunks();
     let sized = |bytes: u64| {
@@ -63,7 +63,7 @@ fn wrong_begins(world: &mut World<'_>, victim: &Uploader) -> Result<(), ClientEr
     world.update(client, "uploads_begin", ("capsule_999999", &metadata, chunks, "no capsule"))
 }
 
-fn wrong_chunks(world: &mut World<'_>, victim: &Uploader) -> Result<(), ClientError> {
+fn wrong_chunks(world: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
     let Some(session) = victim.session() else { return Ok(()) };
     let client = victim.client;
     let chunk = victim.asset.chunk(0, world.chunk_size)?;
@@ -81,7 +81,7 @@ fn wrong_chunks(world: &mut World<'_>, victim: &Uploader) -> Result<(), ClientEr
     put(NO_SESSION, 0, &chunk, None)
 }
 
-fn wrong_finishes(world: &mut World<'_>, victim: &Uploader) -> Result<(), ClientError> {
+fn wrong_finishes(world: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
     let Some(session) = victim.session() else { return Ok(()) };
     let (client, bytes) = (victim.client, victim.asset.bytes);
     world.update(client, "uploads_finish", (session, ByteBuf::from([7; 32]), bytes))?;
@@ -92,7 +92,7 @@ fn wrong_finishes(world: &mut World<'_>, victim: &Uploader) -> Result<(), Client
     world.query(client, "uploads_status", (NO_SESSION,))
 }
 
-fn no_candid(world: &mut World<'_>, client: Principal) -> Result<(), ClientError> {
+fn no_candid(world: &mut RecordedCanister<'_>, client: Principal) -> Result<(), ClientError> {
     world.raw(client, "uploads_put_chunk", b"")?;
     world.raw(client, "uploads_put_chunk", b"DIDL\x00\x01\x71\x05hello")?;
     world.raw(client, "uploads_finish", b"not Candid at all")?;
@@ -100,7 +100,7 @@ fn no_candid(world: &mut World<'_>, client: Principal) -> Result<(), ClientError
 }
 
 /// Calls that only a controller may make, and blobs that nobody can read.
-fn administration(world: &mut World<'_>, client: Principal) -> Result<(), ClientError> {
+fn administration(world: &mut RecordedCanister<'_>, client: Principal) -> Result<(), ClientError> {
     for method in ["migration_rollback", "migration_finalize", "migration_pause"] {
         world.update(client, method, ())?;
     }
@@ -112,7 +112,11 @@ fn administration(world: &mut World<'_>, client: Principal) -> Result<(), Client
 }
 
 /// Begins as many sessions as one caller may have, and one more.
-pub(super) fn hoard(world: &mut World<'_>, client: Principal, capsule: &str) -> Result<(), ClientError> {
+pub(super) fn hoard(
+    world: &mut RecordedCanister<'_>,
+    client: Principal,
+    capsule: &str,
+) -> Result<(), ClientError> {
     let base = api::AssetMetadataBase::new("a.bin", "text/plain", api::AssetType::Original, 9, 0);
     let metadata = api::AssetMetadata::document(base);
     for number in 0..=limits::DEFAULT_MAX_SESSIONS_PER_CALLER {

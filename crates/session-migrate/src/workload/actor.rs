@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use candid::Principal;
 
-use super::world::{World, whatever};
+use super::world::{RecordedCanister, whatever};
 use crate::client::{ClientError, Sent, Step, StepOutcome, Uploader};
 
 /// The order in which chunks are sent.
@@ -54,7 +54,7 @@ fn seen(step: Step) -> Deed {
 
 impl Actor {
     pub fn new(
-        world: &mut World<'_>,
+        world: &mut RecordedCanister<'_>,
         client: Principal,
         capsule: &str,
         bytes: u64,
@@ -108,7 +108,7 @@ impl Actor {
     }
 
     /// Sends the next call, if it is an update. A query is made immediately.
-    fn send(&mut self, world: &World<'_>) -> Result<Option<(Step, bool, Sent)>, ClientError> {
+    fn send(&mut self, world: &RecordedCanister<'_>) -> Result<Option<(Step, bool, Sent)>, ClientError> {
         match self.deeds.pop_front() {
             None => Ok(None),
             Some(Deed::Ask) => {
@@ -133,7 +133,13 @@ impl Actor {
     }
 
     /// Processes the answer.
-    fn take(&mut self, world: &World<'_>, step: Step, lost: bool, sent: Sent) -> Result<(), ClientError> {
+    fn take(
+        &mut self,
+        world: &RecordedCanister<'_>,
+        step: Step,
+        lost: bool,
+        sent: Sent,
+    ) -> Result<(), ClientError> {
         let answer = world
             .canister
             .wait(method(step), sent)
@@ -155,7 +161,11 @@ fn method(step: Step) -> &'static str {
 }
 
 /// Runs the actors to completion, up to `width` of them at a time.
-pub(super) fn drive(world: &mut World<'_>, actors: &mut [Actor], width: usize) -> Result<(), ClientError> {
+pub(super) fn drive(
+    world: &mut RecordedCanister<'_>,
+    actors: &mut [Actor],
+    width: usize,
+) -> Result<(), ClientError> {
     while actors.iter().any(|actor| !actor.is_done()) {
         round(world, actors, width)?;
     }
@@ -164,7 +174,11 @@ pub(super) fn drive(world: &mut World<'_>, actors: &mut [Actor], width: usize) -
 
 /// Makes one call each for up to `width` actors that still have one to make, chosen at random, all in flight
 /// at once.
-pub(super) fn round(world: &mut World<'_>, actors: &mut [Actor], width: usize) -> Result<(), ClientError> {
+pub(super) fn round(
+    world: &mut RecordedCanister<'_>,
+    actors: &mut [Actor],
+    width: usize,
+) -> Result<(), ClientError> {
     let mut chosen: Vec<usize> = (0..actors.len()).filter(|&index| !actors[index].is_done()).collect();
     world.shuffle(&mut chosen);
     chosen.truncate(width);

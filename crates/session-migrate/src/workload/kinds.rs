@@ -6,7 +6,7 @@ use serde_bytes::ByteBuf;
 use upload_canister::api;
 
 use super::actor::{Actor, Habits, Sequence, drive, round};
-use super::world::{Whole, World, controller, person};
+use super::world::{RecordedCanister, Whole, controller, person};
 use super::{Order, Workload, abuse};
 use crate::client::ClientError;
 
@@ -17,7 +17,7 @@ const TWO_CHUNKS: u64 = 2_500_000;
 const SMALL: u64 = 50_000;
 
 /// Makes the calls of a workload.
-pub(super) fn run(order: Order, world: &mut World<'_>) -> Result<(), ClientError> {
+pub(super) fn run(order: Order, world: &mut RecordedCanister<'_>) -> Result<(), ClientError> {
     match order.workload {
         Workload::SingleLarge => single_large(world, order.size),
         Workload::ManySmall => many_small(world, order.size),
@@ -30,7 +30,7 @@ pub(super) fn run(order: Order, world: &mut World<'_>) -> Result<(), ClientError
     }
 }
 
-fn single_large(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
+fn single_large(world: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
     let client = person(1);
     let capsule = world.capsule(client)?;
     let bytes = LARGE.saturating_mul(u64::from(size));
@@ -39,7 +39,7 @@ fn single_large(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
     world.look(client)
 }
 
-fn many_small(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
+fn many_small(world: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
     let client = person(1);
     let capsule = world.capsule(client)?;
     for round in 0..size.saturating_mul(4) {
@@ -65,7 +65,7 @@ fn many_small(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
 }
 
 /// Creates memories without an upload, changes them, and deletes them again.
-fn memories(world: &mut World<'_>, round: u32, capsule: &str) -> Result<(), ClientError> {
+fn memories(world: &mut RecordedCanister<'_>, round: u32, capsule: &str) -> Result<(), ClientError> {
     let client = person(1);
     let base = api::AssetMetadataBase::new("note.txt", "text/plain", api::AssetType::Original, 5, 0);
     let metadata = api::AssetMetadata::document(base);
@@ -83,7 +83,7 @@ fn memories(world: &mut World<'_>, round: u32, capsule: &str) -> Result<(), Clie
     Ok(())
 }
 
-fn parallel_lanes(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
+fn parallel_lanes(world: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
     let mut actors = Vec::new();
     for number in 1..=4 {
         let client = person(number);
@@ -97,7 +97,7 @@ fn parallel_lanes(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
     (1..=4).try_for_each(|number| world.look(person(number)))
 }
 
-fn out_of_order(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
+fn out_of_order(world: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
     let client = person(1);
     let capsule = world.capsule(client)?;
     for _ in 0..size {
@@ -110,7 +110,7 @@ fn out_of_order(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
     world.look(client)
 }
 
-fn flaky_client(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
+fn flaky_client(world: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
     let client = person(1);
     let capsule = world.capsule(client)?;
     let mut actors = Vec::new();
@@ -122,7 +122,7 @@ fn flaky_client(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
     world.look(client)
 }
 
-fn slow_client(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
+fn slow_client(world: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
     let client = person(1);
     let capsule = world.capsule(client)?;
     let ttl = Duration::from_secs(world.canister.admin_config_get(controller())?.session_ttl_seconds);
@@ -160,7 +160,7 @@ fn slow_client(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
     world.look(client)
 }
 
-fn abusive_client(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
+fn abusive_client(world: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
     let client = person(1);
     let capsule = world.capsule(client)?;
     for _ in 0..size {
@@ -177,7 +177,7 @@ fn abusive_client(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
     world.look(client)
 }
 
-fn mixed(world: &mut World<'_>, size: u32) -> Result<(), ClientError> {
+fn mixed(world: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
     let mut actors = Vec::new();
     for number in 1..=3 {
         let client = person(number);

@@ -17,7 +17,7 @@ use crate::client::ClientError;
 use crate::replay::{ReplayError, Subject};
 use crate::trace::{Header, Recorder, Tape, TraceError};
 
-use world::World;
+use world::RecordedCanister;
 
 /// When every workload begins, seconds since 1970: the first of January 2026.
 const BEGINNING_SECONDS: u64 = 1_767_225_600;
@@ -149,7 +149,7 @@ pub fn record(order: Order, build: &str, module: &Module, path: &Path) -> Result
     let tape = Tape::new(recorder);
     {
         let canister = subject.canister().recorded(Some(&tape));
-        let mut world = World::new(canister, &tape, order.seed)?;
+        let mut world = RecordedCanister::new(canister, &tape, order.seed)?;
         kinds::run(order, &mut world)?;
     }
     Ok(tape.finish()?)

@@ -19,7 +19,7 @@ use crate::trace::Tape;
 const LONGEST_THOUGHT_MILLIS: u64 = 2_000;
 
 /// A canister that is being recorded.
-pub(super) struct World<'p> {
+pub(super) struct RecordedCanister<'p> {
     pub canister: Canister<'p>,
     tape: &'p Tape,
     folder: TempDir,
@@ -60,11 +60,19 @@ pub(super) fn person(number: u32) -> Principal {
     Principal::self_authenticating(format!("client {number} of the workload"))
 }
 
-impl<'p> World<'p> {
+impl<'p> RecordedCanister<'p> {
     pub fn new(canister: Canister<'p>, tape: &'p Tape, seed: u64) -> Result<Self, WorkloadError> {
         let folder = tempfile::tempdir().map_err(WorkloadError::Folder)?;
         let chunk_size = canister.upload_config()?.chunk_size;
-        Ok(World { canister, tape, folder, rng: ChaCha8Rng::seed_from_u64(seed), files: 0, seed, chunk_size })
+        Ok(RecordedCanister {
+            canister,
+            tape,
+            folder,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            files: 0,
+            seed,
+            chunk_size,
+        })
     }
 
     /// Returns a number below `bound`, which is not zero.

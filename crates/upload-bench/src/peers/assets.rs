@@ -9,7 +9,7 @@ use serde_bytes::{ByteBuf, Bytes};
 use super::{Content, FILE_BYTES, Peer};
 use crate::error::BenchError;
 use crate::payload::CHUNK_BYTES;
-use crate::world::World;
+use crate::world::MeteredCanister;
 
 /// As it is called in the tables.
 pub const NAME: &str = "ic-certified-assets";
@@ -35,13 +35,13 @@ pub fn module() -> Result<Vec<u8>, BenchError> {
 
 /// The asset canister.
 pub struct Assets {
-    world: World,
+    world: MeteredCanister,
 }
 
 impl Assets {
     /// Returns a fresh canister.
     pub fn install(module: Vec<u8>) -> Result<Self, BenchError> {
-        let world = World::of("side by side", NAME, module)?;
+        let world = MeteredCanister::of("side by side", NAME, module)?;
         world.install(&no_settings())?;
         Ok(Self { world })
     }
@@ -62,7 +62,7 @@ fn no_settings() -> Vec<u8> {
 }
 
 impl Peer for Assets {
-    fn world(&self) -> &World {
+    fn world(&self) -> &MeteredCanister {
         &self.world
     }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::cost::Cost;
 use crate::error::BenchError;
 use crate::payload::File;
-use crate::world::{Wasm, World};
+use crate::world::{MeteredCanister, Wasm};
 
 pub use report::{markdown, terminal};
 
@@ -44,7 +44,7 @@ pub struct Content {
 /// A canister that accepts files, on a separate instance.
 pub trait Peer: Sync {
     /// Returns the canister.
-    fn world(&self) -> &World;
+    fn world(&self) -> &MeteredCanister;
 
     /// Uploads a file from begin to finish; returns the key to read it by.
     fn upload(&self, content: &Content) -> Result<String, BenchError>;

@@ -6,25 +6,25 @@ use upload_canister::api::BlobMeta;
 use super::{Content, Peer};
 use crate::error::BenchError;
 use crate::scenarios::uploads::{begin, capsule, finish};
-use crate::world::{NO_ARGUMENTS, Wasm, World};
+use crate::world::{MeteredCanister, NO_ARGUMENTS, Wasm};
 
 /// The upload canister and the capsule that all files go to.
 pub struct Uploads {
-    world: World,
+    world: MeteredCanister,
     capsule: String,
 }
 
 impl Uploads {
     /// Returns a fresh canister.
     pub fn install(wasm: &Wasm) -> Result<Self, BenchError> {
-        let world = World::installed("side by side", wasm)?;
+        let world = MeteredCanister::installed("side by side", wasm)?;
         let capsule = capsule(&world)?;
         Ok(Self { world, capsule })
     }
 }
 
 impl Peer for Uploads {
-    fn world(&self) -> &World {
+    fn world(&self) -> &MeteredCanister {
         &self.world
     }
 

@@ -15,7 +15,7 @@ use crate::bench::{Bench, Recorder};
 use crate::error::BenchError;
 use crate::payload::{CHUNK_BYTES, File, metadata};
 use crate::seed::{Population, Seed};
-use crate::world::{NO_ARGUMENTS, Wasm, World, client};
+use crate::world::{MeteredCanister, NO_ARGUMENTS, Wasm, client};
 
 use super::Seeds;
 use super::uploads::{begin, finish, put};
@@ -76,7 +76,7 @@ fn other_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
     run.measure("metrics", metrics)
 }
 
-fn metrics(world: &World) -> Result<(), BenchError> {
+fn metrics(world: &MeteredCanister) -> Result<(), BenchError> {
     let request = HttpRequest {
         method: "GET".into(),
         url: "/metrics".into(),
@@ -88,7 +88,7 @@ fn metrics(world: &World) -> Result<(), BenchError> {
 }
 
 /// Creates a memory with this many bytes in its record.
-fn create_inline(world: &World, capsule: &str, bytes: u64) -> Result<String, BenchError> {
+fn create_inline(world: &MeteredCanister, capsule: &str, bytes: u64) -> Result<String, BenchError> {
     let file = File { bytes, seed: 3 };
     let inline = file.chunk(0);
     let none = None::<String>;
@@ -133,7 +133,7 @@ pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
 }
 
 /// Fills the access lists of a capsule; the client is the last of its owners.
-fn open_to_many(world: &World, capsule: &str) -> Result<(), BenchError> {
+fn open_to_many(world: &MeteredCanister, capsule: &str) -> Result<(), BenchError> {
     let list = |kind: u32, len: u32| -> Vec<Principal> {
         (0..len)
             .map(|n| Principal::self_authenticating([kind.to_be_bytes(), n.to_be_bytes()].concat()))
@@ -147,7 +147,7 @@ fn open_to_many(world: &World, capsule: &str) -> Result<(), BenchError> {
 
 /// Uploads files of 1 KiB, each with another seed, in one call.
 fn put_files(
-    world: &World,
+    world: &MeteredCanister,
     capsule: &str,
     method: &'static str,
     seeds: std::ops::Range<u64>,

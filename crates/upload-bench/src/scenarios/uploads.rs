@@ -12,37 +12,37 @@ use upload_canister::api::{
 use crate::bench::{Bench, Recorder};
 use crate::error::BenchError;
 use crate::payload::{CHUNK_BYTES, File};
-use crate::world::{NO_ARGUMENTS, Wasm, World};
+use crate::world::{MeteredCanister, NO_ARGUMENTS, Wasm};
 
 /// Chunks of the largest upload that the canister accepts.
 pub const MOST_CHUNKS: u32 = 16_384;
 
 /// Creates a capsule of the client.
-pub fn capsule(world: &World) -> Result<String, BenchError> {
+pub fn capsule(world: &MeteredCanister) -> Result<String, BenchError> {
     let made: Capsule = world.update("capsules_create", (None::<PersonRef>,))?;
     Ok(made.id)
 }
 
 /// Begins the upload of a file under an idempotency key.
-pub fn begin(world: &World, capsule: &str, file: &File, idem: &str) -> Result<u64, BenchError> {
+pub fn begin(world: &MeteredCanister, capsule: &str, file: &File, idem: &str) -> Result<u64, BenchError> {
     world.update("uploads_begin", (capsule, file.metadata(), file.chunks(), idem))
 }
 
 /// Begins the upload of a file that is verified by BLAKE3.
-fn begin_blake3(world: &World, capsule: &str, file: &File) -> Result<u64, BenchError> {
+fn begin_blake3(world: &MeteredCanister, capsule: &str, file: &File) -> Result<u64, BenchError> {
     let hash = Some(HashAlgorithm::Blake3);
     world.update("uploads_begin", (capsule, file.metadata(), file.chunks(), "a", hash))
 }
 
 /// Sends one chunk.
-pub fn put(world: &World, session: u64, file: &File, index: u32) -> Result<(), BenchError> {
+pub fn put(world: &MeteredCanister, session: u64, file: &File, index: u32) -> Result<(), BenchError> {
     let bytes = file.chunk(index);
     world.update("uploads_put_chunk", (session, index, Bytes::new(&bytes), None::<ByteBuf>))
 }
 
 /// Calls finish until the canister has hashed everything.
 pub fn finish(
-    world: &World,
+    world: &MeteredCanister,
     session: u64,
     digest: &[u8; 32],
     bytes: u64,
@@ -98,11 +98,12 @@ pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
 fn reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> {
     let meta: BlobMeta = run.measure("blob_get_meta", |world| world.query("blob_get_meta", (blob,)))?;
     run.world.expect("chunks of the blob", chunks, meta.chunk_count)?;
-    let chunk = |index: u32| move |world: &World| world.query::<ByteBuf>("blob_read_chunk", (blob, index));
+    let chunk =
+        |index: u32| move |world: &MeteredCanister| world.query::<ByteBuf>("blob_read_chunk", (blob, index));
     run.measure("chunk_first", chunk(0))?;
     run.measure("chunk_last", chunk(chunks - 1))?;
     let range = |from: u64, len: u64| {
-        move |world: &World| {
+        move |world: &MeteredCanister| {
             let read: ByteBuf = world.query("blob_read_range", (blob, from, len))?;
             world.expect("bytes read", len, read.len() as u64)
         }
@@ -181,7 +182,7 @@ pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
         Err(error) => Err(error),
         Ok(()) => world.expect("other bytes for a stored chunk", "refused", "accepted"),
     })?;
-    let status = |world: &World| world.query::<UploadStatus>("uploads_status", (session,));
+    let status = |world: &MeteredCanister| world.query::<UploadStatus>("uploads_status", (session,));
     run.measure("status_with_holes", status)?;
     run.measure("list", |world| {
         world.query::<Vec<UploadStatus>>("uploads_list", (None::<u64>, None::<u32>))

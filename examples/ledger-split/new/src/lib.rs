@@ -42,7 +42,7 @@ fn post_upgrade() {
 
 /// Runs a call on the accounts; its account is converted first, if the migration has not reached it yet.
 fn call<T>(f: impl FnOnce(&mut Accounts) -> Result<T, String>) -> Result<T, String> {
-    MIGRATIONS.look_after();
+    MIGRATIONS.ensure_timers();
     ACCOUNTS.with_borrow_mut(|accounts| {
         let accounts = accounts.as_mut().ok_or("the canister is not open")?;
         accounts.touch(msg_caller(), time())?;

@@ -8,7 +8,7 @@ use crate::storage::Storage;
 use crate::upload::path::ActivePath;
 use crate::upload::path::compat::CompatPath;
 use crate::upload::path::direct::DirectPath;
-use crate::upload::tests::{ALL_LAYOUTS, World, set_share};
+use crate::upload::tests::{ALL_LAYOUTS, TestCanister, set_share};
 use upload_model::{self as model, Answer, Control, Stage};
 
 use super::faults::number;
@@ -27,7 +27,7 @@ impl Native {
     /// Runs the engine for one message of the build of this stage.
     pub(super) fn one_message(&mut self, meter: &dyn Meter) {
         let second = MoveToExtents { layouts: accepted_by(self.stage) };
-        let World { storage, now, .. } = &mut self.world;
+        let TestCanister { storage, now, .. } = &mut self.world;
         let message = Message { now: (*now).into(), meter, budget: 0 };
         migrate::Engine::new(&[&SplitSessions, &second]).run(storage, message).unwrap();
     }
@@ -77,7 +77,7 @@ impl Native {
         {
             return None;
         }
-        let World { storage, now, .. } = &mut self.world;
+        let TestCanister { storage, now, .. } = &mut self.world;
         let answer = match control {
             Control::Pause if self.stage == Stage::Legacy => migrate::hold(storage, *now),
             Control::Resume if self.stage == Stage::Legacy => migrate::release(storage, *now),
@@ -114,7 +114,7 @@ impl Native {
         set_share(&mut self.world.storage, 0);
         // A pause may hide a rollback, which pauses again at its own end.
         for _ in 0..2 {
-            let World { storage, now, .. } = &mut self.world;
+            let TestCanister { storage, now, .. } = &mut self.world;
             // Refused if nothing is paused or rolled back.
             let _ = controls::resume(storage, *now);
             self.one_message(&Unmetered);

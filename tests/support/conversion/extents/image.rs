@@ -21,7 +21,7 @@ use upload_canister::upload::RawRecord;
 use super::SECOND;
 use crate::support::conversion::settle;
 use crate::support::upload::{CHUNK, digest, file};
-use crate::support::{World, controller, owner};
+use crate::support::{InstalledCanister, controller, owner};
 
 /// A file of the owner's.
 pub struct Kept {
@@ -117,7 +117,7 @@ pub fn image() -> &'static Image {
 }
 
 fn make() -> Image {
-    let mut world = World::empty(Build::Legacy);
+    let mut world = InstalledCanister::empty(Build::Legacy);
     // Buckets of 64 KiB and not of 8 MiB: there is less to copy for each of hundreds of canisters.
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
@@ -158,7 +158,7 @@ fn make() -> Image {
 }
 
 /// Uploads a file as far as the upload goes.
-fn send(world: &World, capsule: &str, upload: &Upload) -> Kept {
+fn send(world: &InstalledCanister, capsule: &str, upload: &Upload) -> Kept {
     let (name, len, hash, chunks, finished) = *upload;
     let content = file(len, len as u64);
     let session = world.begin_hashed(owner(), capsule, &content, name, hash).unwrap();
@@ -174,7 +174,7 @@ fn send(world: &World, capsule: &str, upload: &Upload) -> Kept {
 }
 
 /// Changes a canister's stable memory directly.
-fn change(world: &World, change: impl FnOnce(&mut Storage)) -> RawMemory {
+fn change(world: &InstalledCanister, change: impl FnOnce(&mut Storage)) -> RawMemory {
     let raw = world.stable_memory();
     change(&mut Storage::open_existing(raw.clone()).unwrap());
     world.set_stable_memory(&raw);

@@ -363,11 +363,11 @@ impl<'a> Course<'a> {
         let from = costs.last().map_or(0, |last| last.index + 1);
         for percent in LIMITS {
             let limit = (most / 100 * percent).max(1);
-            if let Err(error) = costs::cut_off_after(pic, id, Some(limit)) {
+            if let Err(error) = costs::limit_message(pic, id, Some(limit)) {
                 return self.notes.push(format!("not tested: messages that trap: {error}"));
             }
             (0..TRAPPED_ROUNDS).for_each(|_| self.pair.pass(A_MINUTE));
-            if let Err(error) = costs::cut_off_after(pic, id, None) {
+            if let Err(error) = costs::limit_message(pic, id, None) {
                 return self.pair.problems.push(error.to_string());
             }
         }

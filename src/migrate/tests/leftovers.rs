@@ -4,17 +4,17 @@
 use super::*;
 
 /// Returns layout 1 under the staged build, with every record counted and `converted` of five converted.
-fn converting(converted: u64) -> (World, Vec<Begun>) {
+fn converting(converted: u64) -> (TestCanister, Vec<Begun>) {
     let (mut world, sessions) = layout_1();
     set_share(&mut world.storage, 0);
-    world.path = World::staged().path;
+    world.path = TestCanister::staged().path;
     while world.storage.migration.state().unwrap().converted < converted {
         one_step(&mut world);
     }
     (world, sessions)
 }
 
-fn one_step(world: &mut World) {
+fn one_step(world: &mut TestCanister) {
     let _ = run(&mut world.storage, world.now, &OneStep, 0);
 }
 
@@ -22,7 +22,7 @@ fn ids(sessions: &[Begun]) -> Vec<u64> {
     sessions.iter().map(|(id, ..)| *id).collect()
 }
 
-fn left_behind(world: &World) -> Vec<u64> {
+fn leftovers(world: &TestCanister) -> Vec<u64> {
     world.storage.sessions.legacy.leftovers(99)
 }
 
@@ -31,7 +31,7 @@ fn leftovers_are_invisible_and_cleared_after_verification() {
     let (mut world, sessions) = converting(2);
     for _ in 0..2 {
         let legacy = &world.storage.sessions.legacy;
-        assert_eq!(left_behind(&world), ids(&sessions[..2]));
+        assert_eq!(leftovers(&world), ids(&sessions[..2]));
         assert_eq!((legacy.len(), legacy.notes()), (3, 3));
         assert_eq!(legacy.keys_after(None).collect::<Vec<_>>(), ids(&sessions[2..]));
         assert_eq!(legacy.raw_after(Some(1)).count(), 3);
@@ -44,7 +44,7 @@ fn leftovers_are_invisible_and_cleared_after_verification() {
     let listed = world.service().list(None, 99).unwrap();
     assert_eq!(listed.len(), 5);
     assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
-    assert_eq!((left_behind(&world), world.live()[0]), (vec![], 0));
+    assert_eq!((leftovers(&world), world.live()[0]), (vec![], 0));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn leftovers_are_kept_while_the_migration_is_stuck() {
     let (mut world, sessions) = converting(2);
     world.storage.sessions.legacy.remove(&sessions[3].0);
     assert_eq!(run_to_end(&mut world).phase, Phase::Stuck);
-    assert_eq!(left_behind(&world).len(), 4);
+    assert_eq!(leftovers(&world).len(), 4);
 }
 
 /// Otherwise the legacy record of a session that has ended since would be a session again.
@@ -66,7 +66,7 @@ fn a_rollback_drops_leftovers_first_and_revives_no_session() {
     while phase(&world) != Phase::RolledBack {
         one_step(&mut world);
         world.storage = Storage::open_existing(world.raw.clone()).unwrap();
-        seen_while_dropped += usize::from(!left_behind(&world).is_empty());
+        seen_while_dropped += usize::from(!leftovers(&world).is_empty());
         let legacy = &world.storage.sessions.legacy;
         assert!(!legacy.contains(&ended));
         assert_eq!(legacy.notes(), legacy.len());
@@ -75,7 +75,7 @@ fn a_rollback_drops_leftovers_first_and_revives_no_session() {
     }
     assert_eq!(seen_while_dropped, 2, "one step each");
     let (legacy, new) = (&world.storage.sessions.legacy, &world.storage.sessions.sessions);
-    assert_eq!((legacy.len(), legacy.notes(), new.len(), left_behind(&world)), (4, 4, 0, vec![]));
+    assert_eq!((legacy.len(), legacy.notes(), new.len(), leftovers(&world)), (4, 4, 0, vec![]));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_direct_build_resumes_from_a_rollback_dropping_leftovers() {
     let (mut world, _) = converting(3);
     controls::rollback(&mut world.storage, world.now).unwrap();
     one_step(&mut world);
-    assert_eq!(left_behind(&world).len(), 2);
+    assert_eq!(leftovers(&world).len(), 2);
     controls::go_forward(&mut world.storage, world.now, false).unwrap();
     let state = run_to_end(&mut world);
     assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 2, 2), "{}", state.note);
@@ -95,10 +95,10 @@ fn leftovers_of_an_abandoned_rollback_are_cleared_without_work() {
     let (mut world, _) = converting(5);
     controls::rollback(&mut world.storage, world.now).unwrap();
     one_step(&mut world);
-    assert_eq!(left_behind(&world).len(), 4);
+    assert_eq!(leftovers(&world).len(), 4);
     controls::go_forward(&mut world.storage, world.now, false).unwrap();
     assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
-    assert_eq!((left_behind(&world), world.live()[0]), (vec![], 0));
+    assert_eq!((leftovers(&world), world.live()[0]), (vec![], 0));
     controls::finalize(&mut world.storage, world.now, false).unwrap();
 }
 
@@ -108,7 +108,7 @@ fn retry_is_refused_until_leftovers_are_cleared() {
     let rubbish = sessions[0].0;
     world.storage.sessions.legacy.insert(rubbish, &RawRecord(b"rubbish".to_vec()));
     upgrade(&mut world);
-    while left_behind(&world).is_empty() {
+    while leftovers(&world).is_empty() {
         one_step(&mut world);
     }
     let refused = controls::retry(&mut world.storage, world.now, Some(rubbish)).unwrap_err();
@@ -140,7 +140,7 @@ fn no_session_gets_the_id_of_a_leftover() {
         let state = run_to_end(&mut world);
         assert_eq!((state.phase, state.source), (Phase::Converted, 5), "{}", state.note);
 
-        world.path = World::compat().path;
+        world.path = TestCanister::compat().path;
         set_share(&mut world.storage, 100);
         let by_the_compat_path = world.begin(10, "by the compat path");
         assert!(world.storage.sessions.legacy.contains(&by_the_compat_path));
