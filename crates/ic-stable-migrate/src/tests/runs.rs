@@ -140,7 +140,7 @@ fn a_source_unit_that_appears_later_prevents_finalization() {
     engine.run(&mut notes, WHOLE).unwrap();
     notes.old.insert(9, &"written by somebody else".into());
     let refused = engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap_err();
-    assert!(refused.to_string().contains("source units that are not converted"), "{refused}");
+    assert!(refused.to_string().contains("unit 9 is neither converted nor quarantined"), "{refused}");
 }
 
 #[test]
