@@ -286,10 +286,20 @@ fn management_calls_go_where_they_belong() {
     };
     let management = Principal::management_canister();
     // Of a method about a canister, the place is that canister.
-    let (status, body, _) =
-        send(format!("v4/canister/{root}/call"), management, "canister_status", &about(id));
-    assert_eq!(status, 400);
-    assert!(String::from_utf8_lossy(&body).contains("does not match effective canister id in URL"));
+    let install = types::InstallChunkedCodeArgs {
+        mode: types::CanisterInstallMode::Reinstall,
+        target_canister: id,
+        store_canister: None,
+        chunk_hashes_list: vec![],
+        wasm_module_hash: vec![],
+        arg: vec![],
+        sender_canister_version: None,
+    };
+    for (method, arg) in [("canister_status", about(id)), ("install_chunked_code", Encode!(&install).unwrap())] {
+        let (status, body, _) = send(format!("v4/canister/{root}/call"), management, method, &arg);
+        assert_eq!(status, 400, "{method}");
+        assert!(String::from_utf8_lossy(&body).contains("does not match effective canister id in URL"));
+    }
     // A canister may have a method of the same name.
     let (status, _, _) = send(format!("v4/canister/{root}/call"), id, create, &no_settings);
     assert_eq!(status, 400);

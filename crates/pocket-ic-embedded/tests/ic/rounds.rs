@@ -2,11 +2,12 @@
 
 use super::common::{ANONYMOUS, installed, installed_wasm, instance, number, wasm};
 use candid::Principal;
-use pocket_ic::PocketIc;
+use pocket_ic::common::rest::RawMessageId;
+use pocket_ic::{ErrorCode, PocketIc};
 
 /// `loop` calls the canister's own `pong` endlessly and counts the answers. `work` fills 64 MiB fifteen
-/// times, which takes a billion instructions, and answers how often it was called. The heartbeat counts
-/// rounds.
+/// times, which takes a billion instructions, and answers how often it was called. `work_in_cleanup` does so after
+/// a callback that traps. The heartbeat counts rounds.
 const GREEDY: &str = r#"
 (module
   (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))
@@ -14,8 +15,9 @@ const GREEDY: &str = r#"
   (import "ic0" "msg_reply" (func $msg_reply))
   (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
   (import "ic0" "call_new" (func $call_new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+  (import "ic0" "call_on_cleanup" (func $on_cleanup (param i32 i32)))
   (import "ic0" "call_perform" (func $perform (result i32)))
-  (table funcref (elem $answered $never))
+  (table funcref (elem $answered $never $work))
   (memory 1)
   (data (i32.const 0) "pong")
   (func $call
@@ -30,13 +32,20 @@ const GREEDY: &str = r#"
   (func (export "canister_update loop") (call $call))
   (func (export "canister_update pong") (call $msg_reply))
   (func (export "canister_heartbeat") (call $count (i32.const 20)))
-  (func (export "canister_update work")
-    (local $n i32)
+  (func $work (param $n i32)
     (loop $again
       (memory.fill (i32.const 65536) (i32.const 1) (i32.const 67108864))
       (local.set $n (i32.add (local.get $n) (i32.const 1)))
-      (br_if $again (i32.lt_u (local.get $n) (i32.const 15))))
+      (br_if $again (i32.lt_u (local.get $n) (i32.const 15)))))
+  (func (export "canister_update work")
+    (call $work (i32.const 0))
     (call $count (i32.const 24)) (call $append (i32.const 24) (i32.const 4)) (call $msg_reply))
+  (func (export "canister_update work_in_cleanup")
+    (call $self_copy (i32.const 64) (i32.const 0) (call $self_size))
+    (call $call_new (i32.const 64) (call $self_size) (i32.const 0) (i32.const 4)
+      (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 0))
+    (call $on_cleanup (i32.const 2) (i32.const 0))
+    (if (call $perform) (then unreachable)))
   (func (export "canister_query answers") (call $append (i32.const 16) (i32.const 4)) (call $msg_reply))
   (func (export "canister_query rounds") (call $append (i32.const 20) (i32.const 4)) (call $msg_reply)))
 "#;
@@ -83,15 +92,38 @@ fn a_loop_of_calls_does_not_starve_others() {
     assert!((4 * share - 40..=4 * share + 40).contains(&answers), "{answers}, a share is {share}");
 }
 
+fn hard_working(pic: &PocketIc) -> Principal {
+    installed_wasm(pic, wasm(&GREEDY.replace("(memory 1)", "(memory 1025)")))
+}
+
+/// Returns how many of nine calls of a method have ended after a round.
+fn ended_in_a_round(pic: &PocketIc, id: Principal, method: &str) -> (usize, Vec<RawMessageId>) {
+    let messages: Vec<_> = (0..9).map(|_| pic.submit_call(id, ANONYMOUS, method, vec![]).unwrap()).collect();
+    pic.tick();
+    let ended = messages.iter().filter(|id| pic.ingress_status((*id).clone()).is_some()).count();
+    (ended, messages)
+}
+
 /// And they keep their order.
 #[test]
 fn messages_beyond_seven_billion_instructions_wait() {
     let pic = instance();
-    let id = installed_wasm(&pic, wasm(&GREEDY.replace("(memory 1)", "(memory 1025)")));
-    let messages: Vec<_> = (0..9).map(|_| pic.submit_call(id, ANONYMOUS, "work", vec![]).unwrap()).collect();
-    pic.tick();
-    assert_eq!(messages.iter().filter(|id| pic.ingress_status((*id).clone()).is_some()).count(), 7);
+    let id = hard_working(&pic);
+    let (ended, messages) = ended_in_a_round(&pic, id, "work");
+    assert_eq!(ended, 7);
     let answers: Vec<u32> =
         messages.into_iter().map(|message| number(&pic.await_call(message).unwrap())).collect();
     assert_eq!(answers, (1..=9).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_instructions_of_a_cleanup_count_in_the_round() {
+    let pic = instance();
+    let id = hard_working(&pic);
+    let (ended, messages) = ended_in_a_round(&pic, id, "work_in_cleanup");
+    assert_eq!(ended, 7);
+    for message in messages {
+        let error = pic.await_call(message).unwrap_err();
+        assert_eq!(error.error_code, ErrorCode::CanisterTrapped);
+    }
 }

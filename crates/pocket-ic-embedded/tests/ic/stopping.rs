@@ -1,7 +1,7 @@
 //! Stopping and uninstalling canisters that have calls in flight.
 
 use super::calls::{proxy, to};
-use super::common::{ANONYMOUS, about, call, installed, installed_wasm, instance, read, submit_manage, wasm};
+use super::common::{ANONYMOUS, about, call, installed, installed_wasm, instance, number, read, submit_manage, wasm};
 use pocket_ic::ErrorCode;
 use std::time::Duration;
 
@@ -29,6 +29,40 @@ fn uninstalling_answers_open_calls() {
     let error = pic.await_call(open).unwrap_err();
     assert!(error.reject_message.contains("uninstalled"), "{error}");
     assert_eq!(read(&pic, target), 1);
+}
+
+/// Answers with its own status: `now`, and `later`, when a call to itself has been answered or refused.
+const OWN_STATUS: &str = r#"
+(module
+  (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))
+  (import "ic0" "canister_self_size" (func $self_size (result i32)))
+  (import "ic0" "canister_status" (func $status (result i32)))
+  (import "ic0" "msg_reply" (func $msg_reply))
+  (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+  (import "ic0" "call_new" (func $call_new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+  (import "ic0" "call_perform" (func $perform (result i32)))
+  (table funcref (elem $answer))
+  (memory 1)
+  (data (i32.const 0) "now")
+  (func $answer (param i32)
+    (i32.store (i32.const 16) (call $status)) (call $append (i32.const 16) (i32.const 4)) (call $msg_reply))
+  (func (export "canister_update now") (call $answer (i32.const 0)))
+  (func (export "canister_update later")
+    (call $self_copy (i32.const 64) (i32.const 0) (call $self_size))
+    (call $call_new (i32.const 64) (call $self_size) (i32.const 0) (i32.const 3)
+      (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+    (drop (call $perform))))
+"#;
+
+#[test]
+fn a_canister_reads_that_it_is_stopping() {
+    let pic = instance();
+    let id = installed_wasm(&pic, wasm(OWN_STATUS));
+    assert_eq!(number(&call(&pic, id, "now", &[]).unwrap()), 1);
+    let open = pic.submit_call(id, ANONYMOUS, "later", vec![]).unwrap();
+    let stop = submit_manage(&pic, id, "stop_canister");
+    pic.await_call(stop).unwrap();
+    assert_eq!(number(&pic.await_call(open).unwrap()), 2);
 }
 
 /// Calls itself endlessly: every answer triggers the next call, until `give_up` is called; then a rejection
