@@ -295,7 +295,9 @@ fn management_calls_go_where_they_belong() {
         arg: vec![],
         sender_canister_version: None,
     };
-    for (method, arg) in [("canister_status", about(id)), ("install_chunked_code", Encode!(&install).unwrap())] {
+    for (method, arg) in
+        [("canister_status", about(id)), ("install_chunked_code", Encode!(&install).unwrap())]
+    {
         let (status, body, _) = send(format!("v4/canister/{root}/call"), management, method, &arg);
         assert_eq!(status, 400, "{method}");
         assert!(String::from_utf8_lossy(&body).contains("does not match effective canister id in URL"));

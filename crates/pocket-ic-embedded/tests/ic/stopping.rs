@@ -1,7 +1,9 @@
 //! Stopping and uninstalling canisters that have calls in flight.
 
 use super::calls::{proxy, to};
-use super::common::{ANONYMOUS, about, call, installed, installed_wasm, instance, number, read, submit_manage, wasm};
+use super::common::{
+    ANONYMOUS, about, call, installed, installed_wasm, instance, number, read, submit_manage, wasm,
+};
 use pocket_ic::ErrorCode;
 use std::time::Duration;
 
