@@ -60,34 +60,34 @@ fn any_interruption_leads_to_the_same_final_state() {
     interrupted_everywhere(InChunkMap, INTERRUPTIONS);
 }
 
-/// A stopped canister has no timers, so that only upgrades move anything, and each has room for a chunk or two.
+/// A stopped canister has no timers, so that only upgrades move anything, and each has room for a few chunks.
 #[test]
 fn upgrade_after_upgrade_it_ends_in_the_same_state() {
     let mut world = InChunkMap.world();
     world.pic.stop_canister(world.id, Some(controller())).unwrap();
-    let mut on_its_way = 0;
+    let (blob, mut in_the_blob) = (image().file("long").blob.unwrap().0, 0);
     for upgrade in 0.. {
         world.try_upgrade(Build::Direct).unwrap();
         let storage = storage(&world);
-        on_its_way += u32::from(unit_on_its_way(&storage).is_some());
+        in_the_blob += u32::from(unit_on_its_way(&storage) == Some(blob));
         if storage.migration.state_of(SECOND).unwrap().phase == Phase::Converted {
             break;
         }
         assert!(upgrade < 60, "it does not get there");
     }
-    // The long blob alone has eleven chunks.
-    assert!(on_its_way >= 10, "{on_its_way} upgrades were in the middle of a session or a blob");
+    assert!(in_the_blob >= 5, "{in_the_blob} upgrades ended in the middle of the long blob");
     world.pic.start_canister(world.id, Some(controller())).unwrap();
     world.build = Build::Direct;
     assert_eq!(InChunkMap::dump(&world), undisturbed(InChunkMap));
 }
 
+/// A message of the timers moves more than any blob here has; upgrades end in the middle of one.
 #[test]
-fn messages_end_in_the_middle_of_a_session_and_of_a_blob() {
+fn a_message_ends_in_the_middle_of_a_session() {
     let units: BTreeSet<u64> =
         (0..messages(InChunkMap)).filter_map(|k| unit_on_its_way(&storage(&after(InChunkMap, k)))).collect();
-    let (session, blob) = (image().file("long session").session, image().file("long").blob.unwrap().0);
-    assert!(units.contains(&session) && units.contains(&blob), "{units:?}");
+    let session = image().file("long session").session;
+    assert!(units.contains(&session), "{units:?}, not {session}");
 }
 
 /// What clients do while the migration is running, and what they must see then and at any other time.

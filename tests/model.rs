@@ -33,16 +33,17 @@ fn named(bytes: u64, version: u8) -> AssetMetadata {
 /// Instruction limit under which no message of the timers completes.
 const TOO_FEW: u64 = 2_000;
 
-/// Longer than a timer may be late before an update restarts it, seconds.
-const OVERDUE_SECONDS: u64 = 301;
+/// Interval of the timers.
+const TURN: Duration = Duration::from_secs(60);
+
+/// Longer than a timer may be late before an update restarts it.
+const OVERDUE: Duration = Duration::from_secs(301);
 
 /// A canister on a PocketIC instance.
 struct Wasm {
     world: InstalledCanister,
-    /// Whether the message of its timers may trap: where the server allows that, and nothing but the sweep needs them.
-    timers_trap: bool,
-    /// Whether the message of its timers has trapped.
-    lost_timers: bool,
+    /// Whether its timers get lost: where the server can make their message trap, and nothing but the sweep needs them.
+    loses_timers: bool,
 }
 
 fn person(who: u8) -> Principal {
@@ -89,8 +90,7 @@ impl Wasm {
     fn new(stage: Stage) -> Self {
         let mut wasm = Self {
             world: InstalledCanister::new(build(stage)),
-            timers_trap: stage == Stage::Direct && is_embedded(),
-            lost_timers: false,
+            loses_timers: stage == Stage::Direct && is_embedded(),
         };
         wasm.set_limits();
         wasm
@@ -99,16 +99,19 @@ impl Wasm {
     /// Empties the canister: faster than another instance.
     fn renew(&mut self, stage: Stage) {
         self.world.reinstall(build(stage));
-        self.lost_timers = false;
         self.set_limits();
     }
 
-    /// Makes the update that restarts lost timers. It changes nothing else.
-    fn find_timers(&mut self) {
-        if std::mem::take(&mut self.lost_timers) {
-            self.world.pic.advance_time(Duration::from_secs(OVERDUE_SECONDS));
-            self.world.abort(owner(), 0).unwrap_err();
-        }
+    /// Makes the message of the timers trap, after which the IC has no timer, and later the update that restarts them. It
+    /// changes nothing else.
+    fn lose_timers(&self) {
+        let trapped = with_message_limit(&self.world, TOO_FEW, |world| {
+            world.pic.advance_time(TURN);
+            world.pic.tick();
+        });
+        assert!(!trapped.is_empty(), "a timer is due in each minute");
+        self.world.pic.advance_time(OVERDUE);
+        self.world.abort(owner(), 0).unwrap_err();
     }
 
     fn set_limits(&mut self) {
@@ -132,21 +135,14 @@ impl Target for Wasm {
     }
 
     fn pass(&mut self, seconds: u64) {
-        self.find_timers();
+        if self.loses_timers {
+            self.lose_timers();
+        }
         self.world.pass(Duration::from_secs(seconds));
     }
 
-    /// Makes the message of the timers trap, after which the IC has no timer.
-    fn pass_without_timers(&mut self, seconds: u64) -> bool {
-        if !self.timers_trap {
-            return false;
-        }
-        let cut = with_message_limit(&self.world, TOO_FEW, |world| {
-            world.pic.advance_time(Duration::from_secs(seconds));
-            world.pic.tick();
-        });
-        self.lost_timers |= !cut.is_empty();
-        true
+    fn pass_without_timers(&mut self, _: u64) -> bool {
+        false // the timers of a canister come when they are due, or with the next update
     }
 
     fn create_capsule(&mut self, owner: u8) -> Answer<String> {
@@ -331,7 +327,6 @@ impl Target for Wasm {
     }
 
     fn conclude_migration(&mut self) -> Result<(), String> {
-        self.find_timers();
         if self.world.build == Build::Staged {
             self.world.configure(|config| config.compat_share_percent = 0);
         }

@@ -91,7 +91,7 @@ const IN_LAYOUT_1: &[Upload] = &[
     // More than the first message, at the end of an upgrade, can move at once.
     ("long session",    5 * CHUNK + 3, Sha256, &[5, 0, 1, 4, 2],                       false),
     (UNDECODABLE,       10,            Sha256, &[0],                                   false),
-    // Larger than any message moves.
+    // Many times what an upgrade moves.
     ("long",            36 * CHUNK,    Sha256, &UP_TO_36,                              true),
     ("short",           7,             Sha256, &[0],                                   true),
     ("two, by BLAKE3",  CHUNK + 5,     Blake3, &[1, 0],                                true),
