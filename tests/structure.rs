@@ -285,8 +285,9 @@ fn every_selection_of_packages_has_the_same_wasmtime() {
     }
 }
 
+/// A file is one idea; one that is longer than this holds two.
 #[test]
-fn no_file_is_longer_than_500_lines() {
+fn no_file_is_longer_than_600_lines() {
     let folders = [
         "src",
         "migrations",
@@ -298,7 +299,7 @@ fn no_file_is_longer_than_500_lines() {
     let long: Vec<_> = folders
         .iter()
         .flat_map(|folder| sources(folder))
-        .filter(|(_, text)| text.lines().count() > 500)
+        .filter(|(_, text)| text.lines().count() > 600)
         .map(|(path, text)| format!("{}: {} lines", path.display(), text.lines().count()))
         .collect();
     assert_eq!(long, Vec::<String>::new());

@@ -142,7 +142,7 @@ pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError>
     fs::write(&path, text).map_err(at(&path))
 }
 
-/// What becomes of the file of stable memory.
+/// The treatment of the file of stable memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StableFile {
     /// It is copied, as the protocol promises.

@@ -295,7 +295,7 @@ impl Driver<'_, '_> {
         Ok(self.retry().again(|| self.management.status()).await?.status)
     }
 
-    /// Returns what the network certifies about the canister. A node may lag behind the one that answered the last
+    /// Returns what the network certifies about the canister. A node may be older than the one that answered the last
     /// effect: an older state is not believed.
     pub(super) async fn certified(&self) -> Result<Certified, ClientError> {
         let last = self.journal.last_certificate().and_then(|certificate| hex::decode(certificate).ok());

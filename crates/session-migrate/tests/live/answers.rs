@@ -1,4 +1,4 @@
-//! Networks at fault: one that loses answers, one whose nodes lag behind, and one that is not reachable.
+//! Networks at fault: one that loses answers, one whose nodes lag, and one that is not reachable.
 
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `upgrade` over a network that loses answers, lags behind, or is away.
+//! `upgrade` over a network that loses answers, lags, or is away.
 
 use std::time::Duration;
 

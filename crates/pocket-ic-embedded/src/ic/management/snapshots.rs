@@ -186,7 +186,7 @@ pub struct UploadRequest {
     pub replaced: Option<Vec<u8>>,
     /// The folder.
     pub dir: PathBuf,
-    /// What becomes of its stable memory.
+    /// The treatment of its stable memory.
     pub stable: StableFile,
 }
 

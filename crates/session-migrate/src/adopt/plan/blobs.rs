@@ -1,0 +1,126 @@
+//! The treatment of blobs: their bytes are compared with their records.
+
+use super::memories::is_maker;
+use super::*;
+
+impl Planner<'_> {
+    /// Compares the bytes of every blob with its record.
+    pub(super) fn check_blobs(&mut self) -> Result<(), SnapshotError> {
+        let mut seen = BTreeSet::new();
+        for (id, blob) in &self.source.blobs {
+            let prefix = place_of(blob);
+            let checked = match self.source.places.get(&prefix) {
+                _ if !seen.insert(prefix) => Err("another blob has the same chunks".into()),
+                Some(place) => check_blob(blob, place),
+                None => Err("none of its chunks is stored".into()),
+            };
+            match checked {
+                Ok(notes) => {
+                    let record = BlobRecord {
+                        size: blob.size,
+                        digest: ContentDigest::sha256(
+                            <[u8; 32]>::try_from(blob.checksum.as_slice()).unwrap_or_default(),
+                        ),
+                        created_at: Time::from_nanos(blob.created_at),
+                        place: Place::Chunks(ChunkPrefix(prefix)),
+                    };
+                    let why = "no memory refers to it";
+                    self.sound.insert(*id, Sound { record, notes, capsule: None, why });
+                }
+                Err(why) => self.refuse_blob(*id, blob, &why)?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn refuse_blob(&mut self, id: u64, blob: &PublicBlob, why: &str) -> Result<(), SnapshotError> {
+        let name = BlobId(id).to_string();
+        self.left.write(&Line::new(Kind::Blob, &name, why).record(blob))?;
+        self.plan.outcomes.not_taken(Kind::Blob, &name, None, why);
+        self.refused.entry(place_of(blob)).or_insert_with(|| format!("of {name}: {why}"));
+        Ok(())
+    }
+
+    /// Decides to which capsule each blob belongs: here it belongs to one.
+    pub(super) fn assign_blobs(&mut self, heap: &Heap) {
+        let mut refs: BTreeMap<u64, BTreeMap<&str, bool>> = BTreeMap::new();
+        for id in self.plan.capsules.keys() {
+            let Some(capsule) = self.source.capsules.get(id) else { continue };
+            for (_, memory) in &capsule.memories {
+                for asset in &memory.blob_internal_assets {
+                    let Some(blob) = BlobId::from_locator(&asset.blob_ref.locator) else { continue };
+                    let Some(sound) = self.sound.get(&blob.0) else { continue };
+                    let is_maker = is_maker(&asset.blob_ref, memory, &sound.record);
+                    *refs.entry(blob.0).or_default().entry(id).or_default() |= is_maker;
+                }
+            }
+        }
+        for session in heap.sessions.iter().filter(|session| session.is_committed) {
+            let blob = ChunkPrefix(chunk_key(session.id)).blob_id().0;
+            if self.plan.capsules.contains_key(&session.capsule) && !refs.contains_key(&blob) {
+                refs.entry(blob).or_default().insert(&session.capsule, true);
+            }
+        }
+        for (blob, sound) in &mut self.sound {
+            let of = refs.remove(blob).unwrap_or_default();
+            let mut makers = of.iter().filter(|(_, is_maker)| **is_maker).map(|(capsule, _)| *capsule);
+            sound.capsule = match (of.len(), makers.next(), makers.next()) {
+                (1, ..) => of.keys().next().map(|capsule| (*capsule).to_owned()),
+                (_, Some(maker), None) => Some(maker.to_owned()),
+                _ => None,
+            };
+            if of.len() > 1 {
+                sound.why =
+                    "memories of several capsules refer to it, and none of them is that of its upload";
+            }
+        }
+    }
+
+    /// Reports every sound blob, now that the memories that refer to it are known.
+    pub(super) fn finish_blobs(&mut self) -> Result<(), SnapshotError> {
+        for (id, Sound { notes, why, .. }) in std::mem::take(&mut self.sound) {
+            let Some(blob) = self.source.blobs.get(&id) else { continue };
+            match self.plan.blobs.get(&id) {
+                Some(planned) => {
+                    let capsule = planned.capsule.clone();
+                    let name = BlobId(id).to_string();
+                    let why = format!("after the end of {name}");
+                    let place = PlannedPlace { used: Use::Blob(blob.size), session: None, why };
+                    self.plan.places.insert(place_of(blob), place);
+                    self.plan.outcomes.taken(Kind::Blob, &name, Some(&capsule), notes);
+                }
+                None => self.refuse_blob(id, blob, why)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Compares the bytes of a blob with its record; returns what is irregular about them.
+pub(super) fn check_blob(blob: &PublicBlob, place: &SourcePlace) -> Result<Vec<String>, String> {
+    let Some(hashed) = &place.blob else { return Err("none of its chunks is stored".into()) };
+    if hashed.bytes < blob.size {
+        let next = hashed.chunks();
+        return Err(match place.chunks.range(next..).next() {
+            Some((idx, _)) => format!("chunk {next} is missing, and chunk {idx} is stored"),
+            None => format!("{} bytes are stored, its record says {}", hashed.bytes, blob.size),
+        });
+    }
+    let sha256 = hashed.sha256();
+    if sha256.as_slice() != blob.checksum.as_slice() {
+        let (is, was) = (hex::encode(sha256), hex::encode(&blob.checksum));
+        return Err(format!("its bytes have the SHA-256 {is}, committed was {was}"));
+    }
+    let mut notes = Vec::new();
+    let taken = place.chunks.range(..hashed.chunks());
+    if taken.clone().rev().skip(1).any(|(_, len)| *len != CHUNK_SIZE)
+        || taken.clone().next_back().is_some_and(|(_, len)| *len > CHUNK_SIZE)
+    {
+        notes.push("its chunks were of uneven length".into());
+    }
+    let stored: u64 = place.chunks.values().map(|len| u64::from(*len)).sum();
+    if stored > blob.size {
+        notes.push(format!("{} bytes of an earlier upload were after its end", stored - blob.size));
+    }
+    Ok(notes)
+}

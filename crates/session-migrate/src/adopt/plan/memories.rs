@@ -1,0 +1,290 @@
+//! The treatment of memories and their assets.
+
+use super::*;
+
+impl Planner<'_> {
+    pub(super) fn memories(&mut self) -> Result<(), SnapshotError> {
+        for (id, capsule) in &self.source.capsules {
+            for (key, memory) in &capsule.memories {
+                let whole = || PublicMemory { inline_assets: Vec::new(), ..memory.clone() };
+                if !self.plan.capsules.contains_key(id) {
+                    let why = "its capsule is not taken";
+                    self.left.write(&Line::new(Kind::Memory, key, why).of(id).record(memory))?;
+                    self.plan.outcomes.not_taken(Kind::Memory, key, Some(id), why);
+                    for index in 0..assets_of(memory) {
+                        let name = format!("{key} asset {index}");
+                        self.plan.outcomes.not_taken(Kind::Asset, &name, Some(id), why);
+                    }
+                    continue;
+                }
+                let assets = self.assets(id, memory);
+                // Bytes within a record that are taken need not be kept a second time.
+                let are_taken = assets.iter().all(|asset| asset.content.is_ok());
+                let record = if are_taken { whole() } else { memory.clone() };
+                self.memory(id, key, memory, assets, &record)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the content of every asset of a memory.
+    pub(super) fn assets(&mut self, capsule: &str, memory: &PublicMemory) -> Vec<Asset> {
+        let PublicMemory { inline_assets, blob_internal_assets, blob_external_assets, .. } = memory;
+        let mut assets = Vec::new();
+        for asset in inline_assets {
+            let content = self.inline(capsule, asset.bytes.to_vec());
+            assets.push((asset.metadata.clone(), Ok(content)));
+        }
+        for asset in blob_internal_assets {
+            assets.push((asset.metadata.clone(), self.blob(capsule, &asset.blob_ref)));
+        }
+        for asset in blob_external_assets {
+            assets.push((asset.metadata.clone(), external(asset)));
+        }
+        let numbered = assets.into_iter().enumerate();
+        numbered.map(|(index, (metadata, content))| Asset { index, metadata, content }).collect()
+    }
+
+    /// Keeps bytes within the record if they fit there, and otherwise makes them a blob.
+    pub(super) fn inline(&mut self, capsule: &str, bytes: Vec<u8>) -> (Content, Option<Vec<u8>>) {
+        let limits = upload_config();
+        let [most, budget] = [limits.inline_max, limits.inline_budget_per_capsule].map(u64::from);
+        let used = self.inline.entry(capsule.to_owned()).or_default();
+        let len = bytes.len() as u64;
+        if len <= most && *used + len <= budget {
+            *used += len;
+            return (Content::Inline(bytes), None);
+        }
+        let checksum = <[u8; 32]>::from(Sha256::digest(&bytes));
+        // Its id follows from that of its memory.
+        (Content::Blob { id: 0, checksum, size: len, algorithm: None }, Some(bytes))
+    }
+
+    /// Returns the content of a reference to a blob, if the capsule may refer to it.
+    pub(super) fn blob(&self, capsule: &str, reference: &PublicBlobRef) -> Found {
+        let locator = &reference.locator;
+        let refused = |why: String| Err((Outcome::NotTaken, why));
+        let Some(id) = BlobId::from_locator(locator) else {
+            return refused(format!("{locator:?} is not the locator of a blob"));
+        };
+        let Some(sound) = self.sound.get(&id.0) else {
+            return refused(match self.source.blobs.contains_key(&id.0) {
+                true => format!("{locator} is not taken"),
+                false => format!("{locator} is not stored"),
+            });
+        };
+        match &sound.capsule {
+            Some(of) if of == capsule => Ok((Content::blob(id, &sound.record), None)),
+            Some(of) => refused(format!("{locator} belongs to {of}")),
+            None => refused(format!("{locator} is not taken: {}", sound.why)),
+        }
+    }
+
+    pub(super) fn memory(
+        &mut self,
+        capsule: &str,
+        key: &str,
+        memory: &PublicMemory,
+        assets: Vec<Asset>,
+        record: &PublicMemory,
+    ) -> Result<(), SnapshotError> {
+        let is_taken = |asset: &&Asset| asset.content.is_ok();
+        let primary = assets
+            .iter()
+            .filter(is_taken)
+            .find(|asset| asset::is_original(&asset.metadata))
+            .or_else(|| assets.iter().find(is_taken))
+            .map(|asset| asset.index);
+        let mut notes = Vec::new();
+        let id = self.free_id(key);
+        if id != key {
+            notes.push(format!("it is {id} here: a memory of another capsule has its id"));
+        }
+        if memory.id != key {
+            notes.push(format!("its record named {}, and it was stored as {key}", memory.id));
+        }
+        let mut rest = memory_rest(memory);
+        if primary.is_some() && assets.len() > 1 {
+            rest.push(format!("the order of its {} assets", assets.len()));
+        }
+        let mut refusals = Vec::new();
+        for Asset { index, metadata, content } in assets {
+            let name = format!("{key} asset {index}");
+            let mut changes = Vec::new();
+            let (mut content, inline) = match content {
+                Ok(content) => content,
+                Err((outcome, why)) => {
+                    self.plan.outcomes.add(Kind::Asset, &name, Some(capsule), outcome, vec![why.clone()]);
+                    refusals.push((outcome, why));
+                    continue;
+                }
+            };
+            let asset_id = match primary == Some(index) {
+                true => id.clone(),
+                false => self.free_id(&format!("{id}.asset{index}")),
+            };
+            if let (Content::Blob { id: blob, checksum, size, .. }, Some(bytes)) = (&mut content, inline) {
+                let prefix = ChunkPrefix::of(&asset_id, SessionId(0));
+                *blob = prefix.blob_id().0;
+                changes.push(format!(
+                    "its {size} bytes were within the record, and are {} now",
+                    prefix.blob_id()
+                ));
+                let record = BlobRecord {
+                    size: *size,
+                    digest: ContentDigest::sha256(*checksum),
+                    created_at: Time::from_nanos(memory.metadata.created_at),
+                    place: Place::Chunks(prefix),
+                };
+                let blob = PlannedBlob {
+                    record,
+                    capsule: capsule.to_owned(),
+                    memories: Vec::new(),
+                    inline: Some(bytes),
+                };
+                self.plan.blobs.insert(prefix.blob_id().0, blob);
+            }
+            if let Content::Blob { id: blob, .. } = content {
+                self.refer(blob, capsule, &asset_id);
+            }
+            let sha256 = content.sha256();
+            let asset_metadata = asset::convert(
+                metadata,
+                content.size(),
+                sha256.as_ref().map(|is| is.as_slice()),
+                &mut changes,
+            );
+            if primary != Some(index) {
+                changes.push(format!("it is the memory {asset_id} here"));
+            }
+            self.plan.outcomes.taken(Kind::Asset, &name, Some(capsule), changes);
+            let taken = MemoryRecord {
+                capsule_id: capsule.to_owned(),
+                asset_metadata,
+                content,
+                created_at: memory.metadata.created_at,
+                created_by: self.maker_of(capsule, &memory.metadata),
+                request: None,
+            };
+            self.plan.memories.insert(asset_id, taken);
+        }
+        let worst = refusals.iter().map(|(outcome, _)| *outcome).max().unwrap_or(Outcome::NoCounterpart);
+        let said: Vec<&str> = refusals.iter().map(|(_, why)| why.as_str()).collect();
+        let why = match (primary, said.is_empty(), rest.is_empty()) {
+            (None, true, _) => "it has no asset".to_owned(),
+            (None, ..) => said.join("; "),
+            (Some(_), true, true) => "taken; the record as it was".to_owned(),
+            (Some(_), true, false) => format!("taken, except for {}", rest.join(", ")),
+            (Some(_), false, _) => format!("taken, except for: {}", said.join("; ")),
+        };
+        self.left.write(&Line::new(Kind::Memory, key, &why).of(capsule).record(record))?;
+        if primary.is_some() {
+            notes.extend(refusals.into_iter().map(|(_, why)| format!("an asset is not taken: {why}")));
+            self.plan.outcomes.taken(Kind::Memory, key, Some(capsule), notes).rest = rest;
+        } else {
+            self.plan.outcomes.add(Kind::Memory, key, Some(capsule), worst, vec![why]);
+        }
+        Ok(())
+    }
+
+    /// Returns `id`, or if a memory has it, another one made of it.
+    pub(super) fn free_id(&self, id: &str) -> String {
+        let mut candidates = std::iter::once(id.to_owned()).chain((2_u64..).map(|n| format!("{id}.{n}")));
+        candidates.find(|id| !self.plan.memories.contains_key(id)).unwrap_or_default()
+    }
+
+    /// Adds the reference of a memory to a blob, which is planned by its first one.
+    pub(super) fn refer(&mut self, blob: u64, capsule: &str, memory: &str) {
+        if !self.plan.blobs.contains_key(&blob)
+            && let Some(sound) = self.sound.get(&blob)
+        {
+            let planned = PlannedBlob {
+                record: sound.record.clone(),
+                capsule: capsule.to_owned(),
+                memories: Vec::new(),
+                inline: None,
+            };
+            self.plan.blobs.insert(blob, planned);
+        }
+        if let Some(planned) = self.plan.blobs.get_mut(&blob) {
+            planned.memories.push(memory.to_owned());
+        }
+    }
+
+    /// Returns who made a memory: who it says, if that is a member of the capsule, otherwise its first owner.
+    pub(super) fn maker_of(&self, capsule: &str, metadata: &PublicMemoryMetadata) -> Principal {
+        let Some(record) = self.plan.capsules.get(capsule) else { return Principal::anonymous() };
+        let said = metadata.created_by.as_deref().and_then(|text| Principal::from_text(text).ok());
+        let said = said.filter(|who| record.members().any(|member| member == who));
+        said.or_else(|| record.owners.first().copied()).unwrap_or(Principal::anonymous())
+    }
+}
+
+/// Returns whether a memory is the one that the upload of a blob became.
+pub(super) fn is_maker(reference: &PublicBlobRef, memory: &PublicMemory, blob: &BlobRecord) -> bool {
+    let created_at = blob.created_at.as_nanos();
+    let is_its_time = memory.id == format!("mem_{created_at}") || memory.metadata.uploaded_at == created_at;
+    is_its_time
+        && reference.len == blob.size
+        && reference.hash.as_ref().is_some_and(|hash| hash.as_slice() == blob.digest.bytes)
+}
+
+pub(super) fn external(asset: &PublicExternalAsset) -> Found {
+    let backend = match asset.location {
+        PublicStore::S3 => StorageBackend::S3,
+        PublicStore::VercelBlob => StorageBackend::VercelBlob,
+        PublicStore::Arweave => StorageBackend::Arweave,
+        PublicStore::Ipfs => StorageBackend::Ipfs,
+        PublicStore::Icp | PublicStore::Neon => {
+            let why = format!("assets elsewhere cannot be in {:?} here", asset.location);
+            return Err((Outcome::NoCounterpart, why));
+        }
+    };
+    let content = Content::External {
+        backend,
+        storage_key: Some(asset.storage_key.clone()),
+        url: asset.url.clone(),
+        size: asset::declared(&asset.metadata),
+        checksum: None,
+    };
+    Ok((content, None))
+}
+
+pub(super) fn assets_of(memory: &PublicMemory) -> usize {
+    memory.inline_assets.len() + memory.blob_internal_assets.len() + memory.blob_external_assets.len()
+}
+
+/// Names what of a memory has no counterpart.
+pub(super) fn memory_rest(memory: &PublicMemory) -> Vec<String> {
+    let rule = match &memory.access {
+        PublicAccess::Private { .. } => None,
+        PublicAccess::Public { .. } => Some("its access rule, public"),
+        PublicAccess::Custom { .. } => Some("its access rule, of people and groups"),
+        PublicAccess::Scheduled { .. } => Some("its access rule, by time"),
+        PublicAccess::EventTriggered { .. } => Some("its access rule, by an event"),
+    };
+    let PublicMemoryMetadata {
+        title,
+        description,
+        date_of_memory,
+        file_created_at,
+        parent_folder_id,
+        deleted_at,
+        people_in_memory,
+        location,
+        memory_notes,
+        ..
+    } = &memory.metadata;
+    let fields = [
+        ("its title", title.is_some()),
+        ("its description", description.is_some()),
+        ("its date", date_of_memory.is_some() || file_created_at.is_some()),
+        ("its folder", parent_folder_id.is_some()),
+        ("the time of its deletion", deleted_at.is_some()),
+        ("its people", people_in_memory.is_some()),
+        ("its location", location.is_some()),
+        ("its notes", memory_notes.is_some()),
+    ];
+    let present = fields.into_iter().filter(|(_, is_present)| *is_present).map(|(what, _)| what);
+    rule.into_iter().chain(present).map(str::to_owned).collect()
+}

@@ -1,0 +1,170 @@
+//! The treatment of uploads: those in flight, and those that are committed.
+
+use super::*;
+
+impl Planner<'_> {
+    pub(super) fn sessions(&mut self, heap: &Heap) -> Result<(), SnapshotError> {
+        for session in &heap.sessions {
+            let id = session.id.to_string();
+            let prefix = chunk_key(session.id);
+            let decided = match session.is_committed {
+                true => self.committed(session),
+                false => self.pending(session),
+            };
+            let capsule = Some(session.capsule.as_str());
+            match decided {
+                Ok(notes) => drop(self.plan.outcomes.taken(Kind::Session, &id, capsule, notes)),
+                Err(why) => {
+                    self.plan.outcomes.not_taken(Kind::Session, &id, capsule, &why);
+                    self.refused.entry(prefix).or_insert_with(|| format!("of session {id}: {why}"));
+                }
+            }
+            let Session { caller, created_at, upload, .. } = session;
+            let metadata = upload.as_ref().ok().map(|upload| &upload.metadata);
+            let chunks = upload.as_ref().map_or(0, |upload| upload.chunks);
+            let why = "what its release told of it; its idempotency key is not among that";
+            let line = Line::new(Kind::Session, &id, why).of(&session.capsule);
+            self.left.write(&line.record(&(caller, created_at, session.is_committed, chunks, metadata)))?;
+        }
+        Ok(())
+    }
+
+    /// Returns why a caller may not upload to a capsule, if so.
+    pub(super) fn may_upload(&self, session: &Session) -> Result<(), String> {
+        use upload_canister::capsule::Access;
+        let Session { capsule, caller, .. } = session;
+        let Some(record) = self.plan.capsules.get(capsule) else {
+            return Err(format!("{capsule} does not exist, or is not taken"));
+        };
+        match record.access_of(caller) {
+            Some(access) if access >= Access::Write => Ok(()),
+            _ => Err(format!("{caller} may not upload to {capsule}")),
+        }
+    }
+
+    pub(super) fn pending(&mut self, session: &Session) -> Result<Vec<String>, String> {
+        self.may_upload(session)?;
+        let prefix = chunk_key(session.id);
+        if self.source.blobs.values().any(|blob| place_of(blob) == prefix) {
+            return Err(
+                "a committed blob has the same chunks: the release gave its number out again after an upgrade".into()
+            );
+        }
+        let Upload { chunks, received, metadata } = session.upload.clone()?;
+        let none = SourcePlace::default();
+        let stored = &self.source.places.get(&prefix).unwrap_or(&none).chunks;
+        let declared = asset::declared(&metadata);
+        let full = u64::from(CHUNK_SIZE);
+        let before_last = full * u64::from(chunks.saturating_sub(1));
+        let mut notes = Vec::new();
+        let last = chunks.checked_sub(1).filter(|last| received.contains(last));
+        let last_len = last.and_then(|last| stored.get(&last)).map(|len| u64::from(*len));
+        let bytes = match last_len.filter(|len| (1..=full).contains(len)) {
+            Some(len) => before_last + len,
+            None if declared > before_last && declared <= before_last + full => declared,
+            None => {
+                return Err(format!(
+                    "{declared} bytes were declared for {chunks} chunks, and the last one has not arrived: its size is unknown"
+                ));
+            }
+        };
+        if bytes > MAX_UPLOAD_BYTES {
+            return Err(format!("{bytes} bytes are more than the {MAX_UPLOAD_BYTES} of an upload"));
+        }
+        let len_of = |idx: u32| (bytes - full * u64::from(idx)).min(full);
+        let keep: BTreeSet<u32> = received
+            .iter()
+            .copied()
+            .filter(|idx| stored.get(idx).is_some_and(|len| u64::from(*len) == len_of(*idx)))
+            .collect();
+        if keep.len() < received.len() {
+            notes.push(format!(
+                "{} of its chunks do not have the length of a chunk; its client must send them again",
+                received.len() - keep.len()
+            ));
+        }
+        if stored.len() > received.len() {
+            notes.push(format!(
+                "{} chunks under its key are of an earlier session of the same number",
+                stored.len() - received.len()
+            ));
+        }
+        let asset_metadata = asset::convert(metadata, bytes, None, &mut notes);
+        let record = LegacyUploadSession {
+            session_id: session.id,
+            capsule_id: session.capsule.clone(),
+            caller: session.caller,
+            // That release never let a session expire.
+            created_at: self.taken_at.as_nanos(),
+            expected_chunks: chunks,
+            status: LegacyStatus::Pending,
+            chunk_count: chunks,
+            asset_metadata: asset_metadata.into(),
+            provisional_memory_id: String::new(),
+            chunk_size: full,
+            idem: idem_of_adopted(session.id),
+            blob_id: None,
+        };
+        let missing = bytes - keep.iter().map(|idx| len_of(*idx)).sum::<u64>();
+        self.plan.sessions.push(PlannedSession { record, missing });
+        let (used, why) = (Use::Session(keep), format!("not a chunk of session {}", session.id));
+        self.plan.places.insert(prefix, PlannedPlace { used, session: Some(session.id), why });
+        Ok(notes)
+    }
+
+    /// A session whose blob is committed: that release failed to make the memory, or to forget the session.
+    pub(super) fn committed(&mut self, session: &Session) -> Result<Vec<String>, String> {
+        let prefix = ChunkPrefix(chunk_key(session.id));
+        let blob = prefix.blob_id();
+        let Some(sound) = self.sound.get(&blob.0) else {
+            return Err(format!("{blob}, which it has committed, is not taken"));
+        };
+        let Upload { chunks, metadata, .. } = session.upload.clone()?;
+        let record = sound.record.clone();
+        let of = sound.capsule.clone();
+        let mut notes = Vec::new();
+        let content = Content::blob(blob, &record);
+        let mut changes = Vec::new();
+        let asset_metadata = asset::convert(metadata, record.size, Some(&record.digest.bytes), &mut changes);
+        let known = self.plan.blobs.get(&blob.0).and_then(|planned| planned.memories.first().cloned());
+        let memory_id = match known {
+            Some(memory) => memory,
+            None => {
+                self.may_upload(session)?;
+                if of.as_deref() != Some(&session.capsule) {
+                    return Err(format!("{blob} does not belong to {}", session.capsule));
+                }
+                let id = self.free_id(&format!("mem_{}", record.created_at.as_nanos()));
+                self.refer(blob.0, &session.capsule, &id);
+                notes.push(format!("its upload was committed and never became a memory; it is {id} now"));
+                let memory = MemoryRecord {
+                    capsule_id: session.capsule.clone(),
+                    asset_metadata: asset_metadata.clone(),
+                    content,
+                    created_at: record.created_at.as_nanos(),
+                    created_by: session.caller,
+                    request: None,
+                };
+                self.plan.memories.insert(id.clone(), memory);
+                id
+            }
+        };
+        let finished = Finished {
+            memory_id,
+            blob_id: blob.0,
+            size: record.size,
+            checksum: record.digest.bytes,
+            finished_at: record.created_at.as_nanos(),
+            algorithm: None,
+        };
+        self.plan.receipts.push(PlannedReceipt {
+            id: session.id,
+            owner: session.caller,
+            capsule: session.capsule.clone(),
+            metadata: asset_metadata,
+            chunks,
+            finished,
+        });
+        Ok(notes)
+    }
+}
