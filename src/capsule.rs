@@ -17,6 +17,7 @@
 
 mod error;
 mod held;
+mod member_keys;
 mod page;
 mod record;
 mod store;

@@ -15,6 +15,7 @@ use crate::stable::{Ids, Memories, StableError, StableRoom, Table, memory_ids};
 
 use super::error::CapsuleError;
 use super::held::Held;
+use super::member_keys::{capsule_of, member_key};
 use super::page::Room;
 use super::record::{Access, CapsuleRecord, MemoryRecord};
 
@@ -491,13 +492,4 @@ impl CapsuleStore {
         to.table(memory_ids::numbers::CAPSULES_BY_CREATOR, &self.by_creator);
         self.ids.describe(memory_ids::numbers::CAPSULE_COUNTER, to);
     }
-}
-
-/// Returns a key of bounded length for a capsule id: `capsule_` and a number have at most 28 bytes.
-fn member_key(capsule: &str) -> Blob<32> {
-    Blob::try_from(capsule.as_bytes()).unwrap_or_default()
-}
-
-fn capsule_of(key: &Blob<32>) -> String {
-    String::from_utf8_lossy(key.as_slice()).into_owned()
 }

@@ -5,6 +5,7 @@ mod common;
 
 mod calls;
 mod canisters;
+mod composite_queries;
 mod ingress;
 mod install;
 mod limits;

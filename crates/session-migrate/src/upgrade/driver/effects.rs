@@ -1,0 +1,128 @@
+//! Effects on the canister: each is recorded in the journal before and after, and an answer that was lost is looked up in what
+//! the network certifies.
+
+use ic_management_canister_types::CanisterStatusType;
+
+use super::super::{Event, Outcome, Step, UpgradeError};
+use super::Driver;
+use crate::client::ClientError;
+use crate::network::{Certified, Settled, Target, answered_at};
+
+impl Driver<'_, '_> {
+    /// Executes an effect once, whatever happens to this process or to the answer.
+    pub(in super::super) async fn effect(
+        &mut self,
+        step: Step,
+        target: Target,
+    ) -> Result<Outcome, UpgradeError> {
+        if let Some(outcome) = self.journal.receipt(step) {
+            return Ok(outcome.clone());
+        }
+        self.progress.phase(step.name());
+        loop {
+            let call = match self.journal.intent(step) {
+                Some(ticket) => self.network.prepare_again(target.clone(), ticket)?,
+                None => {
+                    let call = self.network.prepare(target.clone())?;
+                    let (method, ticket) = (target.method.to_owned(), call.ticket().clone());
+                    self.journal.append(Event::Intent { step, method, ticket })?;
+                    call
+                }
+            };
+            let settled = self.network.settle(&call, self.retry()).await?;
+            if let Some(outcome) = self.record(step, settled).await? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Finds out the outcome of an effect that may have been sent, without sending anything.
+    pub(super) async fn look_back(&mut self, step: Step) -> Result<(), UpgradeError> {
+        if self.journal.receipt(step).is_some() {
+            return Ok(());
+        }
+        let Some(ticket) = self.journal.intent(step) else { return Ok(()) };
+        let settled = self.network.look_back(step.name(), ticket, self.plan.canister, self.retry()).await?;
+        self.record(step, settled).await.map(drop)
+    }
+
+    /// Records the outcome of an effect and returns it; `None` if its request has expired and was not executed.
+    pub(super) async fn record(
+        &mut self,
+        step: Step,
+        settled: Settled,
+    ) -> Result<Option<Outcome>, UpgradeError> {
+        let outcome = match settled {
+            Settled::Replied { reply, certificate } => {
+                Outcome::Replied { reply: hex::encode(reply), certificate: hex::encode(certificate) }
+            }
+            Settled::Rejected(rejection) if rejection.is_out_of_cycles() && step.must_be_done() => {
+                self.journal.append(Event::OutOfCycles { step })?;
+                return Err(UpgradeError::OutOfCycles(rejection.text));
+            }
+            Settled::Rejected(rejection) => Outcome::Rejected(rejection),
+            Settled::Lost if self.observed(step).await? => Outcome::Observed,
+            Settled::Lost => {
+                self.journal.append(Event::Lost { step })?;
+                return Ok(None);
+            }
+        };
+        self.journal.append(Event::Receipt { step, outcome: outcome.clone() })?;
+        Ok(Some(outcome))
+    }
+
+    /// Whether the state of the canister shows that an effect was executed whose request has expired.
+    pub(super) async fn observed(&self, step: Step) -> Result<bool, UpgradeError> {
+        Ok(match step {
+            Step::Snapshot => self.snapshot_since().await?.is_some(),
+            Step::Stop => self.status().await? == CanisterStatusType::Stopped,
+            Step::Start => self.status().await? == CanisterStatusType::Running,
+            Step::Install => self.hash().await? == self.plan.module_hash,
+            Step::InstallBefore | Step::Restore => {
+                let before = self.facts().map(|facts| facts.module_hash).unwrap_or_default();
+                self.hash().await? == before
+            }
+            // Harmless if it is done again.
+            Step::Verify | Step::Rollback => false,
+            Step::DropSnapshot => {
+                let snapshot = self.snapshot().unwrap_or_default();
+                let snapshots = self.retry().again(|| self.management.snapshots()).await?;
+                !snapshots.iter().any(|there| there.id == snapshot)
+            }
+        })
+    }
+
+    pub(super) async fn status(&self) -> Result<CanisterStatusType, ClientError> {
+        Ok(self.retry().again(|| self.management.status()).await?.status)
+    }
+
+    /// Returns what the network certifies about the canister. A node may be older than the one that answered the last
+    /// effect: an older state is not believed.
+    pub(in super::super) async fn certified(&self) -> Result<Certified, ClientError> {
+        let last = self.journal.last_certificate().and_then(|certificate| hex::decode(certificate).ok());
+        let since = last.and_then(|certificate| answered_at(&certificate)).unwrap_or_default();
+        let recent = || async {
+            let certified = self.management.certified().await?;
+            if certified.at >= since {
+                return Ok(certified);
+            }
+            let detail = "the answer is older than the last effect".to_owned();
+            Err(ClientError::Unanswered { method: "read_state", detail })
+        };
+        self.retry().again(recent).await
+    }
+
+    /// Returns the certified module hash, hex; empty without a module.
+    pub(in super::super) async fn hash(&self) -> Result<String, ClientError> {
+        let certified = self.certified().await?;
+        Ok(certified.module_hash.map(hex::encode).unwrap_or_default())
+    }
+
+    /// Returns the snapshot that was not there at the preflight.
+    pub(super) async fn snapshot_since(&self) -> Result<Option<Vec<u8>>, ClientError> {
+        let before = self.facts().map(|facts| facts.snapshots).unwrap_or_default();
+        let snapshots = self.retry().again(|| self.management.snapshots()).await?;
+        let mut new = snapshots.into_iter().filter(|there| !before.contains(&hex::encode(&there.id)));
+        Ok(new.next().map(|snapshot| snapshot.id))
+    }
+}

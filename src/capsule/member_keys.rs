@@ -1,0 +1,13 @@
+//! Keys of capsules in the index by member.
+
+use ic_stable_structures::storable::Blob;
+
+/// Returns a key of bounded length for a capsule id: `capsule_` and a number have at most 28 bytes.
+pub fn member_key(capsule: &str) -> Blob<32> {
+    Blob::try_from(capsule.as_bytes()).unwrap_or_default()
+}
+
+/// Returns the capsule id of such a key.
+pub fn capsule_of(key: &Blob<32>) -> String {
+    String::from_utf8_lossy(key.as_slice()).into_owned()
+}

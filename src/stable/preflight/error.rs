@@ -1,0 +1,129 @@
+//! Why the preflight refuses stable memory.
+
+/// Stable memory was not written by this canister.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PreflightError {
+    /// The first bytes are not a memory manager's.
+    #[error(
+        "stable memory begins with {found:02x?}, expected the memory manager's \"MGR\" version 1{hint}; nothing was changed"
+    )]
+    NotAMemoryManager {
+        /// First four bytes.
+        found: [u8; 4],
+        /// What they look like.
+        hint: &'static str,
+    },
+    /// A memory contains something other than what the table of memory ids says.
+    #[error("memory id {id} ({name}) begins with {found:02x?}, expected {expected}; nothing was changed")]
+    ForeignStructure {
+        /// Memory id.
+        id: u8,
+        /// Its name in the table.
+        name: &'static str,
+        /// First three bytes.
+        found: [u8; 3],
+        /// What should be there.
+        expected: String,
+    },
+    /// A memory begins as it should, and the rest of its header, or what that leads to, is not what the library writes.
+    #[error(
+        "memory id {id} ({name}), offset {offset}: {what}; install the build that wrote it, or load a snapshot from before the damage; `session-migrate inspect` names all of it; nothing was changed"
+    )]
+    DamagedStructure {
+        /// Memory id.
+        id: u8,
+        /// Its name in the table.
+        name: &'static str,
+        /// Where in it, bytes.
+        offset: u64,
+        /// What is wrong, in words.
+        what: String,
+    },
+    /// A record is not what this canister stores in its table.
+    #[error(
+        "memory id {id} ({name}): the {which} record, under {key}, is not what is stored there: {reason}; install the build that wrote it, or load a snapshot from before the damage; `session-migrate inspect` names every such record; nothing was changed"
+    )]
+    ForeignRecord {
+        /// Memory id.
+        id: u8,
+        /// Its name in the table.
+        name: &'static str,
+        /// Whether it is the first or the last.
+        which: &'static str,
+        /// Its key, or the first bytes of the key in hexadecimal.
+        key: String,
+        /// Why it does not decode.
+        reason: String,
+    },
+    /// A record was written by a newer build, to judge by the format in its first byte.
+    #[error(
+        "memory id {id} ({name}): the {which} record, under {key}, has format {found}, this build knows formats up to {known}: install the newer build that wrote it; if there is none, the record is damaged: load a snapshot from before the damage; `session-migrate inspect` names every such record; nothing was changed"
+    )]
+    NewerRecord {
+        /// Memory id.
+        id: u8,
+        /// Its name in the table.
+        name: &'static str,
+        /// Whether it is the first or the last.
+        which: &'static str,
+        /// Its key.
+        key: String,
+        /// Format of the record.
+        found: u8,
+        /// Newest format that this build knows.
+        known: u8,
+    },
+    /// There is a memory manager, but not the layout header that every build of this canister writes.
+    #[error(
+        "memory id 10 (LAYOUT) is empty, so no build of this canister has written this memory; it uses {in_use}; install the canister that wrote it, or load a snapshot of this one; nothing was changed"
+    )]
+    NoLayout {
+        /// The memory ids in use, in words.
+        in_use: String,
+    },
+    /// The memory of the public first release.
+    #[error(
+        "stable memory is that of the public first release: it uses {in_use}, and memory id 10 (LAYOUT) is empty; no build of this canister can read that release's capsules, memories and blobs; keep that release running, never upgrade it with skip_pre_upgrade, and see docs/adopting.md; nothing was changed"
+    )]
+    PublicRelease {
+        /// The memory ids in use, in words.
+        in_use: String,
+    },
+    /// A memory that is created together with the layout header is missing.
+    #[error(
+        "memory id {id} ({name}) is empty, and every build makes it together with the layout header in memory id 10: the memory was only partly written; load a snapshot of this canister; nothing was changed"
+    )]
+    WrittenInPart {
+        /// Memory id.
+        id: u8,
+        /// Its name in the table.
+        name: &'static str,
+    },
+    /// The memory manager's header contradicts itself or the size of the memory.
+    #[error(
+        "the memory manager's header at offset {offset} is damaged: {what} is {found}, expected {expected}; restore a snapshot of this canister; nothing was changed"
+    )]
+    DamagedHeader {
+        /// Where, bytes from the start of stable memory.
+        offset: u64,
+        /// Which field of it.
+        what: &'static str,
+        /// What it is.
+        found: u64,
+        /// What it should be.
+        expected: String,
+    },
+    /// Something is stored under an id that this build does not know.
+    #[error(
+        "memory id {id} has {pages} pages, and this build stores nothing there: a second memory manager or a newer build has written it; install that build, and move the data elsewhere; nothing was changed"
+    )]
+    UnknownMemory {
+        /// Memory id.
+        id: u8,
+        /// Its size, pages of 64 KiB.
+        pages: u64,
+    },
+    /// An upgrade found empty stable memory, although an installed canister always has some.
+    #[error("stable memory is empty, although this is an upgrade; nothing was changed")]
+    Empty,
+}
