@@ -13,8 +13,8 @@ use upload_canister::api::*;
 const HUGE: usize = 1_900_000;
 
 /// Begins an upload of two chunks, of which the first has arrived.
-fn scene(world: &InstalledCanister) -> Scene {
-    Scene::new(world, two_chunks(2), 1)
+fn scene(canister: &InstalledCanister) -> Scene {
+    Scene::new(canister, two_chunks(2), 1)
 }
 
 /// The errors that bad input may be answered with.
@@ -57,11 +57,11 @@ fn on_direct() {
 }
 
 fn check_every_case(build: Build) {
-    let world = InstalledCanister::new(build);
-    let scene = scene(&world);
+    let canister = InstalledCanister::new(build);
+    let scene = scene(&canister);
     let (_, functions) = did::functions(build);
     let mut wrong = Vec::new();
-    let before = scene.state(&world);
+    let before = scene.state(&canister);
     let cases = [
         begin(&scene),
         put(&scene),
@@ -73,19 +73,19 @@ fn check_every_case(build: Build) {
     ];
     for (method, what, caller, arg, kind) in cases.into_iter().flatten() {
         let (_, function) = functions.iter().find(|(name, _)| name == method).expect(method);
-        let reply = world.call(caller, (method, function), arg);
+        let reply = canister.call(caller, (method, function), arg);
         match reply.map(|reply| error_of(&reply)) {
             Ok(Some(error)) if kind.is(&error) => {}
             Ok(found) => wrong.push(format!("{method}, {what}: expected {kind:?}, found {}", short(&found))),
             Err(reject) => wrong.push(format!("{method}, {what}: rejected: {}", reject.reject_message)),
         }
-        if scene.state(&world) != before {
-            wrong.push(format!("{method}, {what}: something changed: {:?}", scene.state(&world)));
+        if scene.state(&canister) != before {
+            wrong.push(format!("{method}, {what}: something changed: {:?}", scene.state(&canister)));
             break;
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    scene.assert_alive(&world);
+    scene.assert_alive(&canister);
 }
 
 fn short(found: &Option<Error>) -> String {

@@ -10,24 +10,24 @@ const HASH: HashAlgorithm = HashAlgorithm::Blake3;
 /// Sends the chunks in this order, with an upgrade to the next of these builds after each as long as there
 /// are any.
 fn across(builds: &[Build], order: &[u32]) {
-    let mut world = InstalledCanister::new(builds[0]);
-    let capsule = world.capsule();
+    let mut canister = InstalledCanister::new(builds[0]);
+    let capsule = canister.capsule();
     let file = file(order.len() * CHUNK - 7, 3);
-    let session = world.begin_hashed(owner(), &capsule, &file, "a", HASH).unwrap();
+    let session = canister.begin_hashed(owner(), &capsule, &file, "a", HASH).unwrap();
     let mut upgrades = builds[1..].iter();
     for idx in order {
-        world.put(owner(), session, *idx, &file).unwrap();
+        canister.put(owner(), session, *idx, &file).unwrap();
         if let Some(to) = upgrades.next() {
-            world.upgrade(*to);
+            canister.upgrade(*to);
         }
     }
     let (expected, len) = (digest(HASH, &file), file.len() as u64);
-    let wrong = world.finish_as(owner(), session, &digest(HashAlgorithm::Sha256, &file), len).unwrap_err();
+    let wrong = canister.finish_as(owner(), session, &digest(HashAlgorithm::Sha256, &file), len).unwrap_err();
     assert!(matches!(&wrong, Error::ChecksumMismatch { got, .. } if got.as_slice() == expected), "{wrong}");
-    let finished = world.finish_as(owner(), session, &expected, len).unwrap();
+    let finished = canister.finish_as(owner(), session, &expected, len).unwrap();
     assert_eq!(finished.checksum_blake3.as_deref(), Some(&expected.to_vec()), "{builds:?}");
     assert_eq!(finished.checksum_sha256, None);
-    assert!(world.read_back(owner(), &finished.blob_id) == file, "{builds:?}");
+    assert!(canister.read_back(owner(), &finished.blob_id) == file, "{builds:?}");
 }
 
 #[test]

@@ -23,22 +23,22 @@ struct Stored {
 }
 
 impl Stored {
-    fn new(world: &InstalledCanister, len: usize) -> Self {
-        let capsule = world.capsule();
-        world.share(&capsule, &[], &[reader()]);
+    fn new(canister: &InstalledCanister, len: usize) -> Self {
+        let capsule = canister.capsule();
+        canister.share(&capsule, &[], &[reader()]);
         let file = file(len, 7);
         let base = AssetMetadataBase::new("cat.png", "image/png", AssetType::Original, len as u64, 0);
         let args = (&capsule, AssetMetadata::image(base), chunks(len), "cat");
-        let session: u64 = world.update(owner(), "uploads_begin", args).unwrap();
-        world.put_all(owner(), session, &file);
-        let locator = world.finish(owner(), session, &file).unwrap().blob_id;
+        let session: u64 = canister.update(owner(), "uploads_begin", args).unwrap();
+        canister.put_all(owner(), session, &file);
+        let locator = canister.finish(owner(), session, &file).unwrap().blob_id;
         Self { capsule, locator, file }
     }
 }
 
-fn get(world: &InstalledCanister, path: &str, headers: &[(&str, &str)]) -> HttpResponse {
+fn get(canister: &InstalledCanister, path: &str, headers: &[(&str, &str)]) -> HttpResponse {
     let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    world.page(HttpRequest { headers, ..request(path) })
+    canister.page(HttpRequest { headers, ..request(path) })
 }
 
 fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
@@ -56,17 +56,17 @@ fn rest(response: &HttpResponse) -> Option<StreamingToken> {
     Some(token)
 }
 
-fn next(world: &InstalledCanister, token: StreamingToken) -> std::result::Result<StreamingBody, String> {
-    let reply = world.raw_query(Principal::anonymous(), "http_request_streaming_callback", (token,));
+fn next(canister: &InstalledCanister, token: StreamingToken) -> std::result::Result<StreamingBody, String> {
+    let reply = canister.raw_query(Principal::anonymous(), "http_request_streaming_callback", (token,));
     let reply = reply.map_err(|reject| reject.reject_message)?;
     Ok(Decode!(&reply, StreamingBody).unwrap())
 }
 
 /// Returns the complete body, as a gateway assembles it.
-fn body(world: &InstalledCanister, response: &HttpResponse) -> Vec<u8> {
+fn body(canister: &InstalledCanister, response: &HttpResponse) -> Vec<u8> {
     let (mut body, mut token) = (response.body.to_vec(), rest(response));
     while let Some(asked) = token {
-        let piece = next(world, asked).unwrap();
+        let piece = next(canister, asked).unwrap();
         body.extend_from_slice(&piece.body);
         token = piece.token;
     }
@@ -74,106 +74,110 @@ fn body(world: &InstalledCanister, response: &HttpResponse) -> Vec<u8> {
 }
 
 /// Returns a token of the reader, as soon as the canister has a key.
-fn token(world: &InstalledCanister, locator: &str) -> AccessToken {
-    let asked = || world.query::<AccessToken>(reader(), "blob_access_token", (locator, None::<u32>));
+fn token(canister: &InstalledCanister, locator: &str) -> AccessToken {
+    let asked = || canister.query::<AccessToken>(reader(), "blob_access_token", (locator, None::<u32>));
     for _ in 0..5 {
         match asked() {
-            Err(Error::Conflict { .. }) => minute(world),
+            Err(Error::Conflict { .. }) => minute(canister),
             issued => return issued.unwrap(),
         }
     }
     panic!("no key is made: {:?}", asked());
 }
 
-fn minute(world: &InstalledCanister) {
-    world.pic.advance_time(Duration::from_secs(61));
+fn minute(canister: &InstalledCanister) {
+    canister.pic.advance_time(Duration::from_secs(61));
     for _ in 0..4 {
-        world.pic.tick();
+        canister.pic.tick();
     }
 }
 
 #[test]
 fn a_public_file_is_streamed_whole_and_in_parts_on_every_build() {
     for build in Build::ALL {
-        let world = InstalledCanister::new(build);
-        let Stored { capsule, locator, file } = Stored::new(&world, 3 * CHUNK + 5);
+        let canister = InstalledCanister::new(build);
+        let Stored { capsule, locator, file } = Stored::new(&canister, 3 * CHUNK + 5);
         let path = format!("/blob/{locator}");
-        assert_eq!(get(&world, &path, &[]).status_code, 404, "{build}: it is private");
-        world.update::<Capsule>(owner(), "capsules_set_public", (&capsule, true)).unwrap();
-        let whole = get(&world, &path, &[]);
+        assert_eq!(get(&canister, &path, &[]).status_code, 404, "{build}: it is private");
+        canister.update::<Capsule>(owner(), "capsules_set_public", (&capsule, true)).unwrap();
+        let whole = get(&canister, &path, &[]);
         assert_eq!((whole.status_code, header(&whole, "content-type")), (200, Some("image/png")));
         assert_eq!(whole.body.len(), CHUNK);
-        assert!(body(&world, &whole) == file, "{build}");
+        assert!(body(&canister, &whole) == file, "{build}");
         for (first, last) in [(0, 0), (CHUNK - 1, CHUNK), (5, 3 * CHUNK), (3 * CHUNK, file.len() - 1)] {
-            let part = get(&world, &path, &[("Range", &format!("bytes={first}-{last}"))]);
+            let part = get(&canister, &path, &[("Range", &format!("bytes={first}-{last}"))]);
             let expected = format!("bytes {first}-{last}/{}", file.len());
             assert_eq!((part.status_code, header(&part, "content-range")), (206, Some(expected.as_str())));
-            assert!(body(&world, &part) == file[first..=last], "{first} to {last} in {build}");
+            assert!(body(&canister, &part) == file[first..=last], "{first} to {last} in {build}");
         }
         let etag = header(&whole, "etag").unwrap().to_owned();
-        assert_eq!(get(&world, &path, &[("if-none-match", &etag)]).status_code, 304);
-        let read: ByteBuf = world.query(stranger(), "blob_read_chunk", (&locator, 3u32)).unwrap();
+        assert_eq!(get(&canister, &path, &[("if-none-match", &etag)]).status_code, 304);
+        let read: ByteBuf = canister.query(stranger(), "blob_read_chunk", (&locator, 3u32)).unwrap();
         assert_eq!(read.as_slice(), &file[3 * CHUNK..]);
-        world.update::<Capsule>(owner(), "capsules_set_public", (&capsule, false)).unwrap();
-        assert_eq!(get(&world, &path, &[("if-none-match", &etag)]).status_code, 404, "it is private again");
+        canister.update::<Capsule>(owner(), "capsules_set_public", (&capsule, false)).unwrap();
+        assert_eq!(
+            get(&canister, &path, &[("if-none-match", &etag)]).status_code,
+            404,
+            "it is private again"
+        );
     }
 }
 
 #[test]
 fn a_private_file_is_read_while_the_canister_is_upgraded() {
-    let mut world = InstalledCanister::new(Build::Legacy);
-    let Stored { locator, file, .. } = Stored::new(&world, 3 * CHUNK + 5);
-    let begun: DownloadStatus = world.update(reader(), "downloads_begin", (&locator,)).unwrap();
-    let AccessToken { path, .. } = token(&world, &locator);
-    let chunk = |world: &InstalledCanister, idx: u32| {
-        let read: ByteBuf = world.update(reader(), "downloads_read_chunk", (begun.session, idx)).unwrap();
-        assert!(read == file.chunks(CHUNK).nth(idx as usize).unwrap(), "chunk {idx} on {}", world.build);
+    let mut canister = InstalledCanister::new(Build::Legacy);
+    let Stored { locator, file, .. } = Stored::new(&canister, 3 * CHUNK + 5);
+    let begun: DownloadStatus = canister.update(reader(), "downloads_begin", (&locator,)).unwrap();
+    let AccessToken { path, .. } = token(&canister, &locator);
+    let chunk = |canister: &InstalledCanister, idx: u32| {
+        let read: ByteBuf = canister.update(reader(), "downloads_read_chunk", (begun.session, idx)).unwrap();
+        assert!(read == file.chunks(CHUNK).nth(idx as usize).unwrap(), "chunk {idx} on {}", canister.build);
     };
-    chunk(&world, 2);
-    let response = get(&world, &path, &[]);
+    chunk(&canister, 2);
+    let response = get(&canister, &path, &[]);
     assert_eq!(header(&response, "cache-control"), Some("private, no-store"));
     let (mut read, mut asked) = (response.body.to_vec(), rest(&response));
     for (build, idx) in [(Build::Staged, 0), (Build::Direct, 1), (Build::Direct, 3)] {
-        if build == Build::Direct && world.build == Build::Staged {
-            settle(&world);
-            control(&world, "migration_finalize");
+        if build == Build::Direct && canister.build == Build::Staged {
+            settle(&canister);
+            control(&canister, "migration_finalize");
         }
-        world.upgrade(build);
-        let piece = next(&world, asked.take().unwrap()).unwrap();
+        canister.upgrade(build);
+        let piece = next(&canister, asked.take().unwrap()).unwrap();
         read.extend_from_slice(&piece.body);
         asked = piece.token;
-        chunk(&world, idx);
+        chunk(&canister, idx);
         // On the direct build, payload moves into extents between the pieces.
-        minute(&world);
-        let part = get(&world, &path, &[("range", &format!("bytes={}-", CHUNK - 1))]);
+        minute(&canister);
+        let part = get(&canister, &path, &[("range", &format!("bytes={}-", CHUNK - 1))]);
         assert_eq!(part.status_code, 206, "{build}");
-        assert!(body(&world, &part) == file[CHUNK - 1..], "{build}");
+        assert!(body(&canister, &part) == file[CHUNK - 1..], "{build}");
     }
     assert!(asked.is_none() && read == file);
-    let done: DownloadStatus = world.query(reader(), "downloads_status", (begun.session,)).unwrap();
+    let done: DownloadStatus = canister.query(reader(), "downloads_status", (begun.session,)).unwrap();
     assert_eq!((done.bytes_sent, done.missing), (file.len() as u64, vec![]));
-    world.update::<()>(reader(), "downloads_end", (begun.session,)).unwrap();
+    canister.update::<()>(reader(), "downloads_end", (begun.session,)).unwrap();
 }
 
 #[test]
 fn a_body_in_the_middle_is_rejected_once_its_reader_is_removed() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = InstalledCanister::new(build);
-        let Stored { capsule, locator, .. } = Stored::new(&world, 2 * CHUNK);
-        let AccessToken { path, expires_at, .. } = token(&world, &locator);
-        let begun = rest(&get(&world, &path, &[])).unwrap();
-        assert!(next(&world, begun.clone()).is_ok());
+        let canister = InstalledCanister::new(build);
+        let Stored { capsule, locator, .. } = Stored::new(&canister, 2 * CHUNK);
+        let AccessToken { path, expires_at, .. } = token(&canister, &locator);
+        let begun = rest(&get(&canister, &path, &[])).unwrap();
+        assert!(next(&canister, begun.clone()).is_ok());
         let forged = StreamingToken { access: None, ..begun.clone() };
-        assert!(next(&world, forged).unwrap_err().contains("not found"), "{build}");
-        world.share(&capsule, &[], &[]);
-        assert!(next(&world, begun.clone()).unwrap_err().contains("not found"), "{build}");
-        assert_eq!(get(&world, &path, &[]), get(&world, "/blob/blob_1", &[]), "as if there were none");
-        world.share(&capsule, &[], &[reader()]);
-        assert_eq!(get(&world, &path, &[]).status_code, 200);
-        let left = expires_at - world.pic.get_time().as_nanos_since_unix_epoch();
-        world.pic.advance_time(Duration::from_nanos(left));
-        world.pic.tick();
-        assert_eq!(get(&world, &path, &[]).status_code, 404, "{build}: it has expired");
+        assert!(next(&canister, forged).unwrap_err().contains("not found"), "{build}");
+        canister.share(&capsule, &[], &[]);
+        assert!(next(&canister, begun.clone()).unwrap_err().contains("not found"), "{build}");
+        assert_eq!(get(&canister, &path, &[]), get(&canister, "/blob/blob_1", &[]), "as if there were none");
+        canister.share(&capsule, &[], &[reader()]);
+        assert_eq!(get(&canister, &path, &[]).status_code, 200);
+        let left = expires_at - canister.pic.get_time().as_nanos_since_unix_epoch();
+        canister.pic.advance_time(Duration::from_nanos(left));
+        canister.pic.tick();
+        assert_eq!(get(&canister, &path, &[]).status_code, 404, "{build}: it has expired");
     }
 }
 
@@ -181,16 +185,16 @@ fn a_body_in_the_middle_is_rejected_once_its_reader_is_removed() {
 #[test]
 fn every_page_carries_the_proof_that_it_is_not_certified() {
     for build in Build::ALL {
-        let mut world = InstalledCanister::new(build);
+        let mut canister = InstalledCanister::new(build);
         for upgraded in [false, true] {
             for path in ["/metrics", "/health", "/blob/blob_1", "/nothing"] {
-                let page = get(&world, path, &[]);
+                let page = get(&canister, path, &[]);
                 let proof = header(&page, "ic-certificate").unwrap();
                 let expression = header(&page, "ic-certificateexpression").unwrap();
                 assert!(proof.contains("version=2") && proof.contains("certificate=:2dn3"), "{proof}");
                 assert!(expression.contains("no_certification"), "{path} in {build}, {upgraded}");
             }
-            world.upgrade(build);
+            canister.upgrade(build);
         }
     }
 }
@@ -215,17 +219,17 @@ fn a_gateway_serves_a_private_file_whole_and_in_parts() {
         return;
     }
     for build in [Build::Legacy, Build::Direct] {
-        let world = InstalledCanister::new(build);
-        let Stored { locator, file, .. } = Stored::new(&world, 2 * CHUNK + 5);
-        let AccessToken { path, .. } = token(&world, &locator);
-        let server = u64::from(world.pic.get_server_url().port().unwrap());
-        let wanted = format!("{{\"forward_to\": {{\"PocketIcInstance\": {}}}}}", world.pic.instance_id());
+        let canister = InstalledCanister::new(build);
+        let Stored { locator, file, .. } = Stored::new(&canister, 2 * CHUNK + 5);
+        let AccessToken { path, .. } = token(&canister, &locator);
+        let server = u64::from(canister.pic.get_server_url().port().unwrap());
+        let wanted = format!("{{\"forward_to\": {{\"PocketIcInstance\": {}}}}}", canister.pic.instance_id());
         let headers = "host: localhost\r\ncontent-type: application/json\r\n";
         let (head, created) = exchange(server, "POST /http_gateway", headers, &wanted);
         let created: serde_json::Value = serde_json::from_slice(&created).expect(&head);
         let port = created["Created"]["port"].as_u64().unwrap();
         let get = |path: &str, headers: &str| {
-            let host = format!("host: {}.localhost\r\n{headers}", world.id);
+            let host = format!("host: {}.localhost\r\n{headers}", canister.id);
             exchange(port, &format!("GET {path}"), &host, "")
         };
         let (head, body) = get(&path, "");

@@ -33,7 +33,7 @@ impl Seen {
 
 /// Uploads files until each path has had `least`; every third is refused once for its hash, every fourth
 /// aborted.
-fn upload_until(world: &InstalledCanister, capsule: &str, least: u64) -> BTreeMap<&'static str, Seen> {
+fn upload_until(canister: &InstalledCanister, capsule: &str, least: u64) -> BTreeMap<&'static str, Seen> {
     let mut seen = BTreeMap::from([("compat", Seen::default()), ("direct", Seen::default())]);
     for n in 0_u64.. {
         if seen.values().all(|seen| seen.begun >= least) {
@@ -41,24 +41,24 @@ fn upload_until(world: &InstalledCanister, capsule: &str, least: u64) -> BTreeMa
         }
         assert!(n < 1_000, "{seen:?}");
         let file = file(100, n);
-        let session = world.begin(owner(), capsule, &file, &format!("upload {n}")).unwrap();
-        let path = match world.status(owner(), session).unwrap().path {
+        let session = canister.begin(owner(), capsule, &file, &format!("upload {n}")).unwrap();
+        let path = match canister.status(owner(), session).unwrap().path {
             SessionPath::Compat => "compat",
             SessionPath::Direct => "direct",
         };
         let seen = seen.get_mut(path).unwrap();
         seen.begun += 1;
-        world.put_all(owner(), session, &file);
+        canister.put_all(owner(), session, &file);
         seen.bytes += file.len() as u64;
         if seen.begun % 3 == 0 {
-            world.finish_as(owner(), session, &[0; 32], 100).unwrap_err();
+            canister.finish_as(owner(), session, &[0; 32], 100).unwrap_err();
             seen.wrong_hashes += 1;
         }
         if seen.begun % 4 == 0 {
-            world.abort(owner(), session).unwrap();
+            canister.abort(owner(), session).unwrap();
             seen.aborted += 1;
         } else {
-            world.finish(owner(), session, &file).unwrap();
+            canister.finish(owner(), session, &file).unwrap();
             seen.finished += 1;
         }
     }
@@ -66,8 +66,8 @@ fn upload_until(world: &InstalledCanister, capsule: &str, least: u64) -> BTreeMa
 }
 
 /// Checks that every count of `admin_stats` is a sample of `/metrics`.
-fn assert_scraped(world: &InstalledCanister, counts: &UploadCounts) {
-    let samples = world.scrape();
+fn assert_scraped(canister: &InstalledCanister, counts: &UploadCounts) {
+    let samples = canister.scrape();
     for (path, counts) in [("compat", counts.compat), ("direct", counts.direct), ("none", counts.no_path)] {
         let calls = [
             ("begin", counts.begin),
@@ -104,17 +104,17 @@ fn assert_scraped(world: &InstalledCanister, counts: &UploadCounts) {
 
 #[test]
 fn a_share_of_five_per_cent_can_be_judged_by_its_counts() {
-    let mut world = InstalledCanister::new(Build::Legacy);
-    let capsule = world.capsule();
-    world.upload(owner(), &capsule, &file(100, 1_000), "before the canary");
-    let before = world.stats().counts;
+    let mut canister = InstalledCanister::new(Build::Legacy);
+    let capsule = canister.capsule();
+    canister.upload(owner(), &capsule, &file(100, 1_000), "before the canary");
+    let before = canister.stats().counts;
     assert_eq!((before.compat.sessions_finished, before.direct), (1, PathCounts::default()));
 
-    world.upgrade(Build::Staged);
-    world.configure(|config| config.compat_share_percent = 5);
-    assert_eq!(world.stats().counts, before, "the counts survive the upgrade");
-    let seen = upload_until(&world, &capsule, 4);
-    let counts = world.stats().counts;
+    canister.upgrade(Build::Staged);
+    canister.configure(|config| config.compat_share_percent = 5);
+    assert_eq!(canister.stats().counts, before, "the counts survive the upgrade");
+    let seen = upload_until(&canister, &capsule, 4);
+    let counts = canister.stats().counts;
     assert_eq!(Seen::of(&counts.direct), seen["direct"]);
     let mut compat = Seen::of(&counts.compat);
     compat.begun -= 1;
@@ -127,36 +127,36 @@ fn a_share_of_five_per_cent_can_be_judged_by_its_counts() {
             assert!(call.messages > 0 && call.instructions / call.messages > 1_000, "{path:?}");
         }
     }
-    assert_scraped(&world, &counts);
+    assert_scraped(&canister, &counts);
 
-    world.configure(|config| config.compat_share_percent = 0);
-    world.upgrade(Build::Direct);
-    assert_eq!(world.stats().counts, counts, "and the next one");
-    world.upload(owner(), &capsule, &file(100, 1_001), "after the canary");
-    let after = world.stats().counts;
+    canister.configure(|config| config.compat_share_percent = 0);
+    canister.upgrade(Build::Direct);
+    assert_eq!(canister.stats().counts, counts, "and the next one");
+    canister.upload(owner(), &capsule, &file(100, 1_001), "after the canary");
+    let after = canister.stats().counts;
     assert_eq!(
         (after.compat, after.direct.sessions_finished),
         (counts.compat, counts.direct.sessions_finished + 1)
     );
-    assert_scraped(&world, &after);
+    assert_scraped(&canister, &after);
 }
 
 /// What no call serves is counted as well: a session that expires, and hashing that continues by timer.
 #[test]
 fn expiry_is_counted_on_the_path_of_the_session() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = InstalledCanister::new(build);
-        let capsule = world.capsule();
+        let canister = InstalledCanister::new(build);
+        let capsule = canister.capsule();
         let content = two_chunks(1);
-        let session = world.begin(owner(), &capsule, &content, "left alone").unwrap();
-        world.put(owner(), session, 1, &content).unwrap();
-        world.pass(Duration::from_secs(49 * 3_600));
-        world.settle(|stats| stats.sessions == 0);
-        world.put(owner(), session, 0, &content).unwrap_err();
-        let counts = world.stats().counts;
+        let session = canister.begin(owner(), &capsule, &content, "left alone").unwrap();
+        canister.put(owner(), session, 1, &content).unwrap();
+        canister.pass(Duration::from_secs(49 * 3_600));
+        canister.settle(|stats| stats.sessions == 0);
+        canister.put(owner(), session, 0, &content).unwrap_err();
+        let counts = canister.stats().counts;
         let path = if build == Build::Legacy { counts.compat } else { counts.direct };
         assert_eq!((path.sessions_begun, path.sessions_expired, path.bytes_stored), (1, 1, 5), "{build}");
         assert_eq!((counts.no_path.put_chunk.messages, counts.no_path.errors.not_found), (1, 1), "{build}");
-        assert_scraped(&world, &counts);
+        assert_scraped(&canister, &counts);
     }
 }

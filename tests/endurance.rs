@@ -28,34 +28,38 @@ fn interleavings() -> impl Strategy<Value = (Vec<bool>, bool, u64)> {
 }
 
 fn interleaved(build: Build, order: &[bool], backwards: bool, seed: u64) -> Result<(), TestCaseError> {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
     let files = [file(2 * CHUNK + 9, seed), file(3 * CHUNK, seed + 1)];
     let sessions: Vec<u64> =
-        (0..2).map(|n| world.begin(owner(), &capsule, &files[n], &format!("file-{n}")).unwrap()).collect();
+        (0..2).map(|n| canister.begin(owner(), &capsule, &files[n], &format!("file-{n}")).unwrap()).collect();
     let mut ahead: Vec<Vec<u32>> = files.iter().map(|file| (0..chunks(file.len())).collect()).collect();
     if backwards {
         ahead[0].reverse();
     }
     // Whatever the order leaves over is sent at its end.
     for which in order.iter().map(|second| usize::from(*second)).chain([0, 0, 0, 1, 1, 1]) {
-        let other = world.status(owner(), sessions[1 - which]).unwrap();
+        let other = canister.status(owner(), sessions[1 - which]).unwrap();
         if let Some(idx) = ahead[which].pop() {
-            world.put(owner(), sessions[which], idx, &files[which]).unwrap();
+            canister.put(owner(), sessions[which], idx, &files[which]).unwrap();
         }
-        let after = world.status(owner(), sessions[1 - which]).unwrap();
+        let after = canister.status(owner(), sessions[1 - which]).unwrap();
         prop_assert_eq!(other, after, "a chunk of one session changes nothing of the other one");
     }
     // The digest of one file does not match the bytes of the other session.
     for which in 0..2 {
-        let swapped =
-            world.finish_as(owner(), sessions[which], &sha256(&files[1 - which]), files[which].len() as u64);
+        let swapped = canister.finish_as(
+            owner(),
+            sessions[which],
+            &sha256(&files[1 - which]),
+            files[which].len() as u64,
+        );
         prop_assert!(swapped.is_err());
     }
     for (session, file) in sessions.iter().zip(&files) {
-        let finished = world.finish(owner(), *session, file).unwrap();
+        let finished = canister.finish(owner(), *session, file).unwrap();
         prop_assert!(
-            world.read_back(owner(), &finished.blob_id) == *file,
+            canister.read_back(owner(), &finished.blob_id) == *file,
             "bytes of the two files are mixed"
         );
     }
@@ -84,19 +88,19 @@ proptest! {
 #[test]
 fn a_file_is_read_a_hundred_times_right_after_it_was_finished() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = InstalledCanister::new(build);
+        let canister = InstalledCanister::new(build);
         let file = file(2 * CHUNK + 77, 5);
-        let finished = world.upload(owner(), &world.capsule(), &file, "a");
+        let finished = canister.upload(owner(), &canister.capsule(), &file, "a");
         for n in 0..100_u64 {
             let idx = (n % 3) as u32;
-            let chunk = world.read_chunk(owner(), &finished.blob_id, idx).unwrap();
+            let chunk = canister.read_chunk(owner(), &finished.blob_id, idx).unwrap();
             assert!(chunk == file.chunks(CHUNK).nth(idx as usize).unwrap(), "{build}: chunk {idx}, read {n}");
             // Ranges that begin everywhere, most of which cross the boundary of two chunks.
             let (from, len) = ((n * 35_993 + n % 7) as usize, 17_777);
-            let range = world.read_range(owner(), &finished.blob_id, from as u64, len as u64).unwrap();
+            let range = canister.read_range(owner(), &finished.blob_id, from as u64, len as u64).unwrap();
             assert!(range == file[from..from + len], "{build}: range from {from}, read {n}");
         }
-        assert!(world.read_back(owner(), &finished.blob_id) == file);
+        assert!(canister.read_back(owner(), &finished.blob_id) == file);
     }
 }
 
@@ -104,7 +108,7 @@ fn a_file_is_read_a_hundred_times_right_after_it_was_finished() {
 /// so that `finish` of this many takes three, and the canister continues on its own between the calls.
 #[test]
 fn a_long_finish_continues_on_its_own() {
-    let world = InstalledCanister::new(Build::Direct);
+    let canister = InstalledCanister::new(Build::Direct);
     let count: u32 = 390;
     let bytes = u64::from(count) * CHUNK as u64;
     let chunk = |idx: u32| {
@@ -116,46 +120,46 @@ fn a_long_finish_continues_on_its_own() {
     (0..count).for_each(|idx| sha256.update(chunk(idx)));
     let digest: [u8; 32] = sha256.finalize().into();
     let session: u64 =
-        world.update(owner(), "uploads_begin", (world.capsule(), metadata(bytes), count, "a")).unwrap();
+        canister.update(owner(), "uploads_begin", (canister.capsule(), metadata(bytes), count, "a")).unwrap();
     for idx in (0..count).rev() {
-        world.put_bytes(owner(), session, idx, &chunk(idx)).unwrap();
+        canister.put_bytes(owner(), session, idx, &chunk(idx)).unwrap();
     }
-    let hashing = world.finish_as(owner(), session, &digest, bytes).unwrap_err();
+    let hashing = canister.finish_as(owner(), session, &digest, bytes).unwrap_err();
     let Error::Hashing { hashed, total } = hashing else { panic!("{hashing}") };
     assert_eq!(total, bytes);
     assert!(hashed > 0 && total - hashed > hashed, "one call more would not be enough: {hashed} of {total}");
-    assert_eq!(world.status(owner(), session).unwrap().bytes_received, bytes, "the session stays");
-    world.pic.tick();
-    world.pic.tick();
-    let finished = world.finish_as(owner(), session, &digest, bytes).unwrap();
+    assert_eq!(canister.status(owner(), session).unwrap().bytes_received, bytes, "the session stays");
+    canister.pic.tick();
+    canister.pic.tick();
+    let finished = canister.finish_as(owner(), session, &digest, bytes).unwrap();
     assert_eq!((finished.size, finished.checksum_sha256.as_deref()), (bytes, Some(&digest.to_vec())));
 }
 
 /// Returns the bytes of the canister's heap after each tenth chunk and the finish of one upload of `count`
 /// chunks, which are generated as they are sent.
-fn heap_on_the_way(world: &InstalledCanister, count: u32) -> Vec<(u64, u64)> {
+fn heap_on_the_way(canister: &InstalledCanister, count: u32) -> Vec<(u64, u64)> {
     let heap = |sent: u32| {
-        let status = world.pic.canister_status(world.id, Some(controller())).unwrap();
+        let status = canister.pic.canister_status(canister.id, Some(controller())).unwrap();
         let heap = u64::try_from(status.memory_metrics.wasm_memory_size.0).unwrap();
         (u64::from(sent) * CHUNK as u64, heap)
     };
     let bytes = u64::from(count) * CHUNK as u64;
-    let capsule = world.capsule();
+    let capsule = canister.capsule();
     let session: u64 =
-        world.update(owner(), "uploads_begin", (capsule, metadata(bytes), count, "a")).unwrap();
+        canister.update(owner(), "uploads_begin", (capsule, metadata(bytes), count, "a")).unwrap();
     let mut sha256 = Sha256::new();
     let mut chunk = file(CHUNK, 9);
     let mut measured = Vec::new();
     for idx in 0..count {
         chunk[..4].copy_from_slice(&idx.to_le_bytes());
         sha256.update(&chunk);
-        world.put_bytes(owner(), session, idx, &chunk).unwrap();
+        canister.put_bytes(owner(), session, idx, &chunk).unwrap();
         if idx % 10 == 9 {
             measured.push(heap(idx + 1));
         }
     }
     let digest: [u8; 32] = sha256.finalize().into();
-    world.finish_as(owner(), session, &digest, bytes).unwrap();
+    canister.finish_as(owner(), session, &digest, bytes).unwrap();
     measured.push(heap(count));
     measured
 }

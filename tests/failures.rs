@@ -11,38 +11,38 @@ use session_migrate::build::Build;
 /// Bytes of a wasm page.
 const PAGE: u64 = 65_536;
 
-fn change_settings(world: &InstalledCanister, settings: CanisterSettings) {
-    world.pic.update_canister_settings(world.id, Some(controller()), settings).unwrap();
+fn change_settings(canister: &InstalledCanister, settings: CanisterSettings) {
+    canister.pic.update_canister_settings(canister.id, Some(controller()), settings).unwrap();
 }
 
-fn put(world: &InstalledCanister, scene: &Scene, idx: u32) -> Result<Vec<u8>, RejectResponse> {
+fn put(canister: &InstalledCanister, scene: &Scene, idx: u32) -> Result<Vec<u8>, RejectResponse> {
     let chunk = scene.content.chunks(CHUNK).nth(idx as usize).unwrap();
     let arg = args!(scene.session, idx, serde_bytes::Bytes::new(chunk), None::<serde_bytes::ByteBuf>);
-    world.update_bytes(owner(), "uploads_put_chunk", arg)
+    canister.update_bytes(owner(), "uploads_put_chunk", arg)
 }
 
 /// A frozen canister refuses every update before it runs; once thawed, it is unchanged.
 #[test]
 fn a_frozen_canister_changes_nothing_and_serves_once_thawed() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = InstalledCanister::new(build);
-        let scene = Scene::new(&world, two_chunks(2), 1);
-        let before = scene.state(&world);
+        let canister = InstalledCanister::new(build);
+        let scene = Scene::new(&canister, two_chunks(2), 1);
+        let before = scene.state(&canister);
         let freezing = |seconds: u64| CanisterSettings {
             freezing_threshold: Some(seconds.into()),
             ..CanisterSettings::default()
         };
-        change_settings(&world, freezing(u64::MAX));
+        change_settings(&canister, freezing(u64::MAX));
         let (_, functions) = did::functions(build);
         for ((name, function), (_, arguments)) in functions.iter().zip(CALLS) {
             if !function.is_query() {
-                let reject = world.update_bytes(owner(), name, arguments(&scene)).unwrap_err();
+                let reject = canister.update_bytes(owner(), name, arguments(&scene)).unwrap_err();
                 assert_eq!(reject.error_code, ErrorCode::CanisterOutOfCycles, "{name}: {reject}");
             }
         }
-        change_settings(&world, freezing(0));
-        assert_eq!(scene.state(&world), before, "{build}");
-        scene.assert_alive(&world);
+        change_settings(&canister, freezing(0));
+        assert_eq!(scene.state(&canister), before, "{build}");
+        scene.assert_alive(&canister);
     }
 }
 
@@ -50,15 +50,15 @@ fn a_frozen_canister_changes_nothing_and_serves_once_thawed() {
 #[test]
 fn a_stopped_canister_changes_nothing_and_serves_once_started() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = InstalledCanister::new(build);
-        let scene = Scene::new(&world, two_chunks(2), 1);
-        let before = scene.state(&world);
-        world.pic.stop_canister(world.id, Some(controller())).unwrap();
-        let reject = put(&world, &scene, 1).unwrap_err();
+        let canister = InstalledCanister::new(build);
+        let scene = Scene::new(&canister, two_chunks(2), 1);
+        let before = scene.state(&canister);
+        canister.pic.stop_canister(canister.id, Some(controller())).unwrap();
+        let reject = put(&canister, &scene, 1).unwrap_err();
         assert_eq!(reject.error_code, ErrorCode::CanisterStopped, "{reject}");
-        world.pic.start_canister(world.id, Some(controller())).unwrap();
-        assert_eq!(scene.state(&world), before, "{build}");
-        scene.assert_alive(&world);
+        canister.pic.start_canister(canister.id, Some(controller())).unwrap();
+        assert_eq!(scene.state(&canister), before, "{build}");
+        scene.assert_alive(&canister);
     }
 }
 
@@ -66,10 +66,10 @@ fn a_stopped_canister_changes_nothing_and_serves_once_started() {
 #[test]
 fn a_call_that_runs_out_of_memory_changes_nothing() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = InstalledCanister::new(build);
-        let scene = Scene::new(&world, file(3 * CHUNK, 2), 0);
-        let before = scene.state(&world);
-        let used = world.pic.canister_status(world.id, Some(controller())).unwrap();
+        let canister = InstalledCanister::new(build);
+        let scene = Scene::new(&canister, file(3 * CHUNK, 2), 0);
+        let before = scene.state(&canister);
+        let used = canister.pic.canister_status(canister.id, Some(controller())).unwrap();
         let used = u64::try_from(used.memory_metrics.wasm_memory_size.0).unwrap();
         let heap = |bytes: u64| CanisterSettings {
             wasm_memory_limit: Some(bytes.into()),
@@ -78,19 +78,19 @@ fn a_call_that_runs_out_of_memory_changes_nothing() {
         let mut refused = 0;
         // From no room at all up to where it suffices, so that the call ends at different places.
         for pages in (0..).step_by(4) {
-            change_settings(&world, heap(used + pages * PAGE));
-            match put(&world, &scene, 0) {
+            change_settings(&canister, heap(used + pages * PAGE));
+            match put(&canister, &scene, 0) {
                 Ok(_) => break,
                 Err(reject) => {
                     assert_eq!(reject.error_code, ErrorCode::CanisterWasmMemoryLimitExceeded, "{reject}");
-                    change_settings(&world, heap(0));
-                    assert_eq!(scene.state(&world), before, "{build}, {pages} pages");
+                    change_settings(&canister, heap(0));
+                    assert_eq!(scene.state(&canister), before, "{build}, {pages} pages");
                     refused += 1;
                 }
             }
         }
         assert!(refused > 0, "{build}: there was room from the beginning");
-        change_settings(&world, heap(0));
-        scene.assert_alive(&world);
+        change_settings(&canister, heap(0));
+        scene.assert_alive(&canister);
     }
 }

@@ -18,11 +18,11 @@ fn text(response: HttpResponse) -> String {
 #[test]
 fn the_metrics_are_what_the_canister_holds() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = InstalledCanister::new(build);
-        Scene::new(&world, two_chunks(2), 1);
-        let stats = world.stats();
+        let canister = InstalledCanister::new(build);
+        Scene::new(&canister, two_chunks(2), 1);
+        let stats = canister.stats();
         assert!(stats.sessions == 1 && stats.blobs == 1 && stats.bytes_in_use > 0, "{stats:?}");
-        let samples = world.scrape();
+        let samples = canister.scrape();
         for (name, expected) in [
             ("upload_sessions", stats.sessions),
             ("upload_legacy_sessions", stats.legacy_sessions),
@@ -41,12 +41,12 @@ fn the_metrics_are_what_the_canister_holds() {
             assert_eq!(samples.get(name), Some(&(expected as f64)), "{name} in {build}");
         }
         assert_eq!(samples[&format!("upload_build_info{{build=\"{build}\",phase=\"Idle\"}}")], 1.0);
-        let status = world.pic.canister_status(world.id, Some(controller())).unwrap();
+        let status = canister.pic.canister_status(canister.id, Some(controller())).unwrap();
         let heap = u64::try_from(status.memory_metrics.wasm_memory_size.0).unwrap();
         assert_eq!(samples["heap_memory_bytes"], heap as f64, "{build}");
-        assert_eq!(samples["cycle_balance"], world.pic.cycle_balance(world.id) as f64, "{build}");
+        assert_eq!(samples["cycle_balance"], canister.pic.cycle_balance(canister.id) as f64, "{build}");
         assert_eq!(samples["upload_background_errors_total"], 0.0, "{build}");
-        let health = world.page(request("/health"));
+        let health = canister.page(request("/health"));
         assert_eq!((health.status_code, text(health).as_str()), (200, "ok\n"));
     }
 }
@@ -54,9 +54,9 @@ fn the_metrics_are_what_the_canister_holds() {
 /// A cached page would be out of date.
 #[test]
 fn gateways_must_not_cache_pages() {
-    let world = InstalledCanister::new(Build::Direct);
+    let canister = InstalledCanister::new(Build::Direct);
     for url in ["/metrics", "/health", "/nothing"] {
-        let page = world.page(request(url));
+        let page = canister.page(request(url));
         let kept = page.headers.iter().find(|(name, _)| name == "cache-control");
         assert_eq!(kept.map(|(_, value)| value.as_str()), Some("no-store"), "{url}");
     }
@@ -64,25 +64,25 @@ fn gateways_must_not_cache_pages() {
 
 #[test]
 fn a_running_migration_reports_its_last_step() {
-    let world = after(Sessions::Counted, 0);
-    let now = world.migration();
-    let samples = world.scrape();
+    let canister = after(Sessions::Counted, 0);
+    let now = canister.migration();
+    let samples = canister.scrape();
     assert!(samples["migration_step_age_seconds"] < 60.0, "{now:?}");
     assert_eq!(samples["migration_attempts"], f64::from(now.attempts));
     assert_eq!(samples["migration_journal_entries"], now.journal_entries as f64);
     assert!(samples["timer_job_age_seconds{job=\"sweep\"}"] < 60.0);
-    settle(&world);
-    assert!(!world.scrape().contains_key("migration_step_age_seconds"), "it has nothing to do");
+    settle(&canister);
+    assert!(!canister.scrape().contains_key("migration_step_age_seconds"), "it has nothing to do");
 }
 
 #[test]
 fn every_request_gets_a_page() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = InstalledCanister::new(build);
+        let canister = InstalledCanister::new(build);
         let status = |method: &str, url: &str, body: usize| -> u16 {
             let headers = vec![("x".into(), "y".into()); 1_000];
             let body = ByteBuf::from(vec![0; body]);
-            world.page(HttpRequest { method: method.into(), url: url.into(), headers, body }).status_code
+            canister.page(HttpRequest { method: method.into(), url: url.into(), headers, body }).status_code
         };
         assert_eq!(status("GET", "/health", 0), 200);
         assert_eq!(status("GET", "/metrics?x=1", 1_000_000), 200);

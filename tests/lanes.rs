@@ -5,11 +5,11 @@
 //! no call at all. These upload a real photograph and pictures actually derived from it, and every lane ends
 //! by comparing what the canister returns.
 
+mod canister;
 mod picture;
-mod world;
 
+use canister::{Course, LaneCanister};
 use session_migrate::client::{Step, Uploader};
-use world::{Course, LaneCanister};
 
 /// Runs a lane as one test on each course.
 macro_rules! on_every_course {
@@ -43,35 +43,35 @@ on_every_course! {
 
 /// One file of 21,827,484 bytes, chunk by chunk.
 fn lane_1_a_large_original(course: Course) {
-    let mut world = LaneCanister::new(course);
-    let mut original = world.uploader(&picture::original(&world.folder));
+    let mut canister = LaneCanister::new(course);
+    let mut original = canister.uploader(&picture::original(&canister.folder));
     assert_eq!(original.chunks(), 13);
     for (made, step) in original.remaining().into_iter().enumerate() {
         match made {
-            5 => world.upgrade(),
-            9 => world.upgrade(),
+            5 => canister.upgrade(),
+            9 => canister.upgrade(),
             _ => {}
         }
-        original.step(&world.canister(), step).unwrap();
+        original.step(&canister.handle(), step).unwrap();
     }
-    world.assert_stored(&[&original]);
+    canister.assert_stored(&[&original]);
 }
 
 /// A display version, a thumbnail and a placeholder, derived from the picture.
 fn lane_2_derivatives_of_a_picture(course: Course) {
-    let mut world = LaneCanister::new(course);
-    let derivatives = picture::derivatives(&world.folder);
-    let mut uploads: Vec<Uploader> = derivatives.iter().map(|asset| world.uploader(asset)).collect();
+    let mut canister = LaneCanister::new(course);
+    let derivatives = picture::derivatives(&canister.folder);
+    let mut uploads: Vec<Uploader> = derivatives.iter().map(|asset| canister.uploader(asset)).collect();
     for upload in &mut uploads {
         let (last, first) =
             upload.remaining().split_last().map(|(last, first)| (*last, first.to_vec())).unwrap();
-        first.into_iter().for_each(|step| upload.step(&world.canister(), step).unwrap());
-        world.upgrade();
-        upload.step(&world.canister(), last).unwrap();
+        first.into_iter().for_each(|step| upload.step(&canister.handle(), step).unwrap());
+        canister.upgrade();
+        upload.step(&canister.handle(), last).unwrap();
     }
-    world.assert_stored(&uploads.iter().collect::<Vec<_>>());
+    canister.assert_stored(&uploads.iter().collect::<Vec<_>>());
     for (upload, made) in uploads.iter().zip(&derivatives) {
-        let decoded = image::load_from_memory(&world.read_back(upload)).unwrap();
+        let decoded = image::load_from_memory(&canister.read_back(upload)).unwrap();
         let expected = image::open(&made.path).unwrap();
         assert_eq!((decoded.width(), decoded.height()), (expected.width(), expected.height()));
     }
@@ -79,38 +79,38 @@ fn lane_2_derivatives_of_a_picture(course: Course) {
 
 /// The original and its derivatives at the same time: each has a call in flight while the others have theirs.
 fn lane_3_both_in_parallel(course: Course) {
-    let mut world = LaneCanister::new(course);
-    let mut uploads = world.full_set();
+    let mut canister = LaneCanister::new(course);
+    let mut uploads = canister.full_set();
     for round in 0.. {
         match round {
-            2 => world.upgrade(),
-            8 => world.upgrade(),
+            2 => canister.upgrade(),
+            8 => canister.upgrade(),
             _ => {}
         }
-        if world.one_call_of_each(&mut uploads) == 0 {
+        if canister.one_call_of_each(&mut uploads) == 0 {
             assert!(round > 13, "the original alone takes fifteen calls");
             break;
         }
     }
-    world.assert_stored(&uploads.iter().collect::<Vec<_>>());
+    canister.assert_stored(&uploads.iter().collect::<Vec<_>>());
 }
 
 /// Four assets become four memories of the capsule, each once, with the metadata they were begun with.
 fn lane_4_the_complete_set_with_its_memories(course: Course) {
-    let mut world = LaneCanister::new(course);
-    let mut uploads = world.full_set();
+    let mut canister = LaneCanister::new(course);
+    let mut uploads = canister.full_set();
     for upload in &mut uploads {
-        upload.step(&world.canister(), Step::Begin).unwrap();
+        upload.step(&canister.handle(), Step::Begin).unwrap();
     }
-    world.upgrade();
+    canister.upgrade();
     let (original, derivatives) = uploads.split_first_mut().unwrap();
     for upload in derivatives {
-        upload.run(&world.canister()).unwrap();
+        upload.run(&canister.handle()).unwrap();
     }
-    world.upgrade();
-    original.run(&world.canister()).unwrap();
+    canister.upgrade();
+    original.run(&canister.handle()).unwrap();
 
-    let memories = world.canister().memories_all(world.owner, &world.capsule).unwrap();
+    let memories = canister.handle().memories_all(canister.owner, &canister.capsule).unwrap();
     assert_eq!(memories.len(), 4, "one memory for each upload");
     for upload in &uploads {
         let result = upload.result().unwrap();
@@ -119,29 +119,29 @@ fn lane_4_the_complete_set_with_its_memories(course: Course) {
         assert_eq!(memory.blob.locator, result.blob_id);
         assert_eq!(memory.blob.len, upload.asset.bytes);
         assert_eq!(memory.blob.hash.as_ref().unwrap().as_slice(), upload.asset.sha256);
-        assert_eq!(memory.created_by, world.owner);
+        assert_eq!(memory.created_by, canister.owner);
     }
-    assert_eq!(world.canister().capsules_read(world.owner, &world.capsule).unwrap().memory_count, 4);
-    world.assert_stored(&uploads.iter().collect::<Vec<_>>());
+    assert_eq!(canister.handle().capsules_read(canister.owner, &canister.capsule).unwrap().memory_count, 4);
+    canister.assert_stored(&uploads.iter().collect::<Vec<_>>());
 }
 
 /// What was uploaded before the upgrades is read after them, by those with access and by no one else.
 fn lane_5_every_byte_of_every_asset(course: Course) {
-    let mut world = LaneCanister::new(course);
-    let mut uploads = world.full_set();
+    let mut canister = LaneCanister::new(course);
+    let mut uploads = canister.full_set();
     for upload in &mut uploads {
-        upload.run(&world.canister()).unwrap();
+        upload.run(&canister.handle()).unwrap();
     }
     for _ in 0..3 {
-        world.assert_stored(&uploads.iter().collect::<Vec<_>>());
-        world.upgrade();
+        canister.assert_stored(&uploads.iter().collect::<Vec<_>>());
+        canister.upgrade();
     }
-    let stranger = world::person(9);
+    let stranger = canister::person(9);
     for upload in &uploads {
         let blob = &upload.result().unwrap().blob_id;
-        world.canister().blob_get_meta(stranger, blob).unwrap_err();
-        world.canister().blob_read_chunk(stranger, blob, 0).unwrap_err();
-        let chunks = world.canister().blob_get_meta(world.owner, blob).unwrap().chunk_count;
-        world.canister().blob_read_chunk(world.owner, blob, chunks).unwrap_err();
+        canister.handle().blob_get_meta(stranger, blob).unwrap_err();
+        canister.handle().blob_read_chunk(stranger, blob, 0).unwrap_err();
+        let chunks = canister.handle().blob_get_meta(canister.owner, blob).unwrap().chunk_count;
+        canister.handle().blob_read_chunk(canister.owner, blob, chunks).unwrap_err();
     }
 }

@@ -39,25 +39,25 @@ mod check_that {
     use super::*;
 
     pub fn the_capsules_of_a_caller_are_limited(build: Build) {
-        let world = InstalledCanister::new(build);
-        world.configure(|config| config.max_capsules_per_caller = Some(2));
+        let canister = InstalledCanister::new(build);
+        canister.configure(|config| config.max_capsules_per_caller = Some(2));
         let create =
-            |caller: Principal| world.update::<Capsule>(caller, "capsules_create", (None::<PersonRef>,));
+            |caller: Principal| canister.update::<Capsule>(caller, "capsules_create", (None::<PersonRef>,));
         let first = create(owner()).unwrap();
         let second = create(owner()).unwrap();
-        let before = world.holdings();
+        let before = canister.holdings();
         assert_eq!(create(owner()), Err(Error::exhausted("capsules per caller", 2, 3)));
-        assert_eq!(world.holdings(), before);
+        assert_eq!(canister.holdings(), before);
 
         // Capsules of which others make someone an owner do not count against that person's limit.
         for capsule in [&first, &second] {
             let owners = vec![owner(), stranger()];
             let access = CapsuleAccess { owners, writers: vec![], readers: vec![] };
-            world.update::<Capsule>(owner(), "capsules_set_access", (&capsule.id, access)).unwrap();
+            canister.update::<Capsule>(owner(), "capsules_set_access", (&capsule.id, access)).unwrap();
         }
         create(stranger()).unwrap();
         // The room is released for the creator, whoever deletes the capsule.
-        world.update::<()>(stranger(), "capsules_delete", (&first.id,)).unwrap();
+        canister.update::<()>(stranger(), "capsules_delete", (&first.id,)).unwrap();
         create(owner()).unwrap();
         assert_eq!(create(owner()), Err(Error::exhausted("capsules per caller", 2, 3)));
         create(stranger()).unwrap();
@@ -65,9 +65,9 @@ mod check_that {
     }
 
     pub fn the_memories_of_a_capsule_are_limited(build: Build) {
-        let world = InstalledCanister::new(build);
-        let capsule = world.capsule();
-        world.configure(|config| config.max_memories_per_capsule = Some(3));
+        let canister = InstalledCanister::new(build);
+        let capsule = canister.capsule();
+        canister.configure(|config| config.max_memories_per_capsule = Some(3));
         let elsewhere = |idem| NewMemory {
             capsule: &capsule,
             inline: None,
@@ -77,29 +77,29 @@ mod check_that {
             idem,
         };
         let inline = NewMemory::inline(&capsule, b"inline", "inline");
-        let kept = world.create_memory(owner(), inline).unwrap();
-        world.create_memory(owner(), elsewhere("elsewhere")).unwrap();
-        world.upload(owner(), &capsule, b"", "uploaded");
+        let kept = canister.create_memory(owner(), inline).unwrap();
+        canister.create_memory(owner(), elsewhere("elsewhere")).unwrap();
+        canister.upload(owner(), &capsule, b"", "uploaded");
 
-        let before = world.holdings();
+        let before = canister.holdings();
         let full = || Err(Error::exhausted("memories per capsule", 3, 4));
-        assert_eq!(world.create_memory(owner(), elsewhere("one more")), full());
+        assert_eq!(canister.create_memory(owner(), elsewhere("one more")), full());
         let one_more = NewMemory::inline(&capsule, b"x", "one more");
-        assert_eq!(world.create_memory(owner(), one_more), full());
-        assert_eq!(world.begin(owner(), &capsule, b"", "one more"), full().map(|_: String| 0));
-        assert_eq!(world.create_memory(owner(), inline).as_ref(), Ok(&kept), "the same call again");
-        assert_eq!(world.holdings(), before);
+        assert_eq!(canister.create_memory(owner(), one_more), full());
+        assert_eq!(canister.begin(owner(), &capsule, b"", "one more"), full().map(|_: String| 0));
+        assert_eq!(canister.create_memory(owner(), inline).as_ref(), Ok(&kept), "the same call again");
+        assert_eq!(canister.holdings(), before);
 
-        world.update::<()>(owner(), "memories_delete", (&kept,)).unwrap();
-        world.create_memory(owner(), elsewhere("one more")).unwrap();
+        canister.update::<()>(owner(), "memories_delete", (&kept,)).unwrap();
+        canister.create_memory(owner(), elsewhere("one more")).unwrap();
     }
 
     pub fn every_text_has_a_length(build: Build) {
-        let world = InstalledCanister::new(build);
-        let capsule = world.capsule();
-        world.share(&capsule, &[writer()], &[]);
-        let memory = world.upload(owner(), &capsule, b"", "stored").memory_id;
-        let before = world.holdings();
+        let canister = InstalledCanister::new(build);
+        let capsule = canister.capsule();
+        canister.share(&capsule, &[writer()], &[]);
+        let memory = canister.upload(owner(), &capsule, b"", "stored").memory_id;
+        let before = canister.holdings();
         for (field, most, asset) in too_long() {
             let expected = match field {
                 "asset_metadata.tags (number)" => {
@@ -107,15 +107,15 @@ mod check_that {
                 }
                 _ => Error::invalid(field, format!("at most {most} bytes"), format!("{} bytes", most + 1)),
             };
-            let begun: Result<u64> = world.update(owner(), "uploads_begin", (&capsule, &asset, 0u32, "k"));
+            let begun: Result<u64> = canister.update(owner(), "uploads_begin", (&capsule, &asset, 0u32, "k"));
             assert_eq!(begun, Err(expected.clone()));
-            let updated: Result<Memory> = world.update(writer(), "memories_update", (&memory, &asset));
+            let updated: Result<Memory> = canister.update(writer(), "memories_update", (&memory, &asset));
             assert_eq!(updated, Err(expected.clone()));
             let none = None::<String>;
             let (blob, backend, digest) = (None::<BlobRef>, None::<StorageBackend>, None::<ByteBuf>);
             let inline = Some(ByteBuf::new());
             let args = (&capsule, inline, blob, backend, &none, &none, Some(0u64), digest, &asset, "k");
-            assert_eq!(world.update::<String>(owner(), "memories_create", args), Err(expected));
+            assert_eq!(canister.update::<String>(owner(), "memories_create", args), Err(expected));
         }
         let external = |key: usize, url: usize| {
             let text = |len: usize| Some("x".repeat(len));
@@ -123,25 +123,25 @@ mod check_that {
             let backend = Some(StorageBackend::S3);
             let args =
                 (&capsule, inline, blob, backend, text(key), text(url), Some(0u64), digest, metadata(0), "k");
-            world.update::<String>(owner(), "memories_create", args)
+            canister.update::<String>(owner(), "memories_create", args)
         };
         let long = |field| Err(Error::invalid(field, "at most 2048 bytes", "2049 bytes"));
         assert_eq!(external(2_049, 1), long("storage_key"));
         assert_eq!(external(1, 2_049), long("url"));
         let subject = Some(PersonRef::Opaque("x".repeat(257)));
-        let made = world.update::<Capsule>(owner(), "capsules_create", (subject,));
+        let made = canister.update::<Capsule>(owner(), "capsules_create", (subject,));
         assert_eq!(made, Err(Error::invalid("subject", "at most 256 bytes", "257 bytes")));
-        assert_eq!(world.holdings(), before);
+        assert_eq!(canister.holdings(), before);
         external(2_048, 2_048).unwrap();
     }
 
     pub fn settings_that_close_the_service_are_taken_by_force_only(build: Build) {
         type Change = fn(&mut AdminConfig);
-        let world = InstalledCanister::new(build);
-        let capsule = world.capsule();
-        world.upload(owner(), &capsule, b"stored", "stored");
-        let in_use = world.stats().bytes_in_use;
-        let open = world.config();
+        let canister = InstalledCanister::new(build);
+        let capsule = canister.capsule();
+        canister.upload(owner(), &capsule, b"stored", "stored");
+        let in_use = canister.stats().bytes_in_use;
+        let open = canister.config();
         let closing: [(&str, Change); 7] = [
             ("max_sessions_per_caller", |config| config.max_sessions_per_caller = 0),
             ("max_bytes_per_caller", |config| config.max_bytes_per_caller = 0),
@@ -153,45 +153,45 @@ mod check_that {
         ];
         assert_eq!(in_use, 6);
         for (named, change) in closing {
-            let refused = world.try_configure(change).unwrap_err();
+            let refused = canister.try_configure(change).unwrap_err();
             let Error::InvalidArgument { field, expected, .. } = &refused else { panic!("{refused}") };
             assert_eq!(field, named);
             assert!(expected.contains("force"), "the way to do it nevertheless: {expected}");
-            assert_eq!(world.config(), open, "nothing was changed");
+            assert_eq!(canister.config(), open, "nothing was changed");
             let mut config = open;
             change(&mut config);
             let set = |config: AdminConfig, force: Option<bool>| {
-                world.update::<()>(controller(), "admin_config_set", (config, force))
+                canister.update::<()>(controller(), "admin_config_set", (config, force))
             };
             assert!(set(config, Some(false)).is_err());
             set(config, Some(true)).unwrap();
-            assert_eq!(world.config(), config);
+            assert_eq!(canister.config(), config);
             set(config, None).unwrap(); // what is closed already stays closed without force
             set(open, None).unwrap();
         }
     }
 
     pub fn who_may_make_capsules_is_a_setting(build: Build) {
-        let mut world = InstalledCanister::new(build);
-        let create = |world: &InstalledCanister, caller: Principal| {
-            world.update::<Capsule>(caller, "capsules_create", (None::<PersonRef>,))
+        let mut canister = InstalledCanister::new(build);
+        let create = |canister: &InstalledCanister, caller: Principal| {
+            canister.update::<Capsule>(caller, "capsules_create", (None::<PersonRef>,))
         };
-        create(&world, stranger()).unwrap();
-        world.configure(|config| config.capsule_makers = Some(CapsuleMakers::Listed));
-        assert!(matches!(create(&world, owner()), Err(Error::Unauthorized { .. })), "nobody is listed");
-        world.update::<()>(controller(), "admin_capsule_makers_set", (vec![owner()],)).unwrap();
-        let listed: Vec<Principal> = world.query(controller(), "admin_capsule_makers", ()).unwrap();
+        create(&canister, stranger()).unwrap();
+        canister.configure(|config| config.capsule_makers = Some(CapsuleMakers::Listed));
+        assert!(matches!(create(&canister, owner()), Err(Error::Unauthorized { .. })), "nobody is listed");
+        canister.update::<()>(controller(), "admin_capsule_makers_set", (vec![owner()],)).unwrap();
+        let listed: Vec<Principal> = canister.query(controller(), "admin_capsule_makers", ()).unwrap();
         assert_eq!(listed, [owner()]);
-        create(&world, owner()).unwrap();
-        world.upgrade(build);
-        create(&world, owner()).unwrap();
-        let refused = create(&world, stranger()).unwrap_err();
+        create(&canister, owner()).unwrap();
+        canister.upgrade(build);
+        create(&canister, owner()).unwrap();
+        let refused = create(&canister, stranger()).unwrap_err();
         assert!(
             matches!(&refused, Error::Unauthorized { needs, .. } if needs.contains("on the list")),
             "{refused}"
         );
-        world.configure(|config| config.capsule_makers = Some(CapsuleMakers::Nobody));
-        assert!(matches!(create(&world, owner()), Err(Error::Unauthorized { .. })));
+        canister.configure(|config| config.capsule_makers = Some(CapsuleMakers::Nobody));
+        assert!(matches!(create(&canister, owner()), Err(Error::Unauthorized { .. })));
     }
 
     /// Settings from before there were limits on capsules and memories.
@@ -206,18 +206,18 @@ mod check_that {
     }
 
     pub fn a_client_of_the_older_settings_resets_none_of_the_newer_ones(build: Build) {
-        let world = InstalledCanister::new(build);
-        world.configure(|config| {
+        let canister = InstalledCanister::new(build);
+        canister.configure(|config| {
             config.max_capsules_per_caller = Some(5);
             config.max_memories_per_capsule = Some(6);
             config.max_promised_percent = Some(7);
             config.max_session_age_seconds = Some(8 * 86_400);
             config.capsule_makers = Some(CapsuleMakers::Nobody);
         });
-        let config: OlderConfig = world.query(controller(), "admin_config_get", ()).unwrap();
+        let config: OlderConfig = canister.query(controller(), "admin_config_get", ()).unwrap();
         let changed = OlderConfig { max_sessions_per_caller: 7, ..config };
-        world.update::<()>(controller(), "admin_config_set", (changed,)).unwrap();
-        let config = world.config();
+        canister.update::<()>(controller(), "admin_config_set", (changed,)).unwrap();
+        let config = canister.config();
         assert_eq!(config.max_sessions_per_caller, 7);
         assert_eq!((config.max_capsules_per_caller, config.max_memories_per_capsule), (Some(5), Some(6)));
         assert_eq!(

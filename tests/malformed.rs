@@ -120,20 +120,20 @@ fn on_direct() {
 }
 
 fn check_every_function(build: Build) {
-    let world = InstalledCanister::new(build);
-    let scene = Scene::new(&world, two_chunks(2), 1);
+    let canister = InstalledCanister::new(build);
+    let scene = Scene::new(&canister, two_chunks(2), 1);
     let (_, functions) = did::functions(build);
     assert_eq!(functions.len(), CALLS.len());
-    let before = scene.state(&world);
+    let before = scene.state(&canister);
     let mut wrong = Vec::new();
     for ((name, function), (_, arguments)) in functions.iter().zip(CALLS) {
         let endpoint = Endpoint { name, function, valid: arguments(&scene) };
         if function.args.is_empty() {
-            ignores_its_arguments(&world, &endpoint);
+            ignores_its_arguments(&canister, &endpoint);
             continue;
         }
         for (what, arg) in endpoint.malformed() {
-            let answer = world.call(controller(), (name, function), arg);
+            let answer = canister.call(controller(), (name, function), arg);
             let is_refused = match &answer {
                 Ok(reply) => refuses(name, reply),
                 Err(reject) => {
@@ -146,15 +146,15 @@ fn check_every_function(build: Build) {
         }
         if endpoint.all_optional() {
             // Called by someone without rights: only the decoding matters.
-            let answer = world.call(Principal::anonymous(), (name, function), Vec::new());
+            let answer = canister.call(Principal::anonymous(), (name, function), Vec::new());
             if !answer.as_ref().is_ok_and(|reply| !refuses(name, reply)) {
                 wrong.push(format!("{name}, no bytes at all: {}", short(&answer)));
             }
         }
-        assert_eq!(scene.state(&world), before, "{name}");
+        assert_eq!(scene.state(&canister), before, "{name}");
     }
     assert!(wrong.is_empty(), "{} of them:\n{}", wrong.len(), wrong.join("\n"));
-    scene.assert_alive(&world);
+    scene.assert_alive(&canister);
 }
 
 /// Returns whether this is the answer to arguments that do not decode: the function's reply, with an error in
@@ -180,10 +180,10 @@ fn tells(name: &str, text: &str) -> bool {
 
 /// Checks that a function without arguments ignores what is sent. As a stranger, since controllers' calls
 /// have effects.
-fn ignores_its_arguments(world: &InstalledCanister, endpoint: &Endpoint<'_>) {
+fn ignores_its_arguments(canister: &InstalledCanister, endpoint: &Endpoint<'_>) {
     let Endpoint { name, function, .. } = *endpoint;
-    let expected = world.call(owner(), (name, function), Vec::new()).unwrap();
-    let answer = world.call(owner(), (name, function), file(LONG, 5)).unwrap();
+    let expected = canister.call(owner(), (name, function), Vec::new()).unwrap();
+    let answer = canister.call(owner(), (name, function), file(LONG, 5)).unwrap();
     assert_eq!(answer, expected, "{name}");
 }
 

@@ -12,24 +12,24 @@ const SESSIONS: u64 = 2_000;
 /// Records of a page: what one query has room for.
 const PAGE: u32 = 1_000;
 
-fn status(world: &InstalledCanister) -> MigrationStatus {
-    world.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
+fn status(canister: &InstalledCanister) -> MigrationStatus {
+    canister.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
 }
 
 #[test]
 fn a_dry_run_names_every_record_and_estimates_the_price() {
-    let mut world = InstalledCanister::new(Build::Legacy);
-    let (bytes, _) = image(SESSIONS, world.pic.get_time().as_nanos_since_unix_epoch());
-    world.pic.set_stable_memory(world.id, bytes, BlobCompression::NoCompression);
-    world.upgrade(Build::Legacy);
-    let held: Result<MigrationStatus> = world.update(controller(), "migration_pause", ());
+    let mut canister = InstalledCanister::new(Build::Legacy);
+    let (bytes, _) = image(SESSIONS, canister.pic.get_time().as_nanos_since_unix_epoch());
+    canister.pic.set_stable_memory(canister.id, bytes, BlobCompression::NoCompression);
+    canister.upgrade(Build::Legacy);
+    let held: Result<MigrationStatus> = canister.update(controller(), "migration_pause", ());
     assert_eq!(held.unwrap().phase, MigrationPhase::Paused);
-    world.try_upgrade(Build::Staged).unwrap();
+    canister.try_upgrade(Build::Staged).unwrap();
 
     let (mut units, mut estimated, mut after) = (0, 0, None);
     loop {
         let arguments: (Option<u64>, Option<u32>) = (after, Some(PAGE));
-        let page = world.query::<DryRun>(controller(), "migration_dry_run", arguments).unwrap();
+        let page = canister.query::<DryRun>(controller(), "migration_dry_run", arguments).unwrap();
         units += page.units;
         estimated += page.estimated_instructions;
         after = page.next;
@@ -37,14 +37,17 @@ fn a_dry_run_names_every_record_and_estimates_the_price() {
             break;
         }
     }
-    assert_eq!((units, status(&world).phase, status(&world).layout), (SESSIONS, MigrationPhase::Paused, 1));
+    assert_eq!(
+        (units, status(&canister).phase, status(&canister).layout),
+        (SESSIONS, MigrationPhase::Paused, 1)
+    );
 
-    let resumed: Result<MigrationStatus> = world.update(controller(), "migration_resume", ());
+    let resumed: Result<MigrationStatus> = canister.update(controller(), "migration_resume", ());
     resumed.unwrap();
-    while status(&world).phase != MigrationPhase::Converted {
-        world.pic.tick();
+    while status(&canister).phase != MigrationPhase::Converted {
+        canister.pic.tick();
     }
-    let used = status(&world).instructions;
+    let used = status(&canister).instructions;
     println!("estimated {estimated}, used {used}");
     assert!(estimated > used / 4 * 3 && estimated < used / 2 * 3, "estimated {estimated}, used {used}");
 }

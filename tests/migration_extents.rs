@@ -18,7 +18,7 @@ use upload_canister::migrate::Phase;
 
 #[test]
 fn the_migration_preserves_everything_that_is_stored() {
-    let before = Held::of(&storage(&InChunkMap.world()));
+    let before = Held::of(&storage(&InChunkMap.canister()));
     let after = undisturbed(InChunkMap);
     let (blobs, sessions) = (image().sound_blobs().count(), image().sessions().count());
     assert_eq!((before.moved(), after.held.moved()), ([0, 0], [blobs, sessions]));
@@ -51,7 +51,7 @@ fn an_upgrade_that_traps_leaves_the_old_build_at_work() {
 }
 
 const INTERRUPTIONS: &[(&str, Interruption)] = &[
-    ("an upgrade to the same build", |world| world.try_upgrade(Build::Direct).unwrap()),
+    ("an upgrade to the same build", |canister| canister.try_upgrade(Build::Direct).unwrap()),
     ("a pause", pause_and_resume),
 ];
 
@@ -63,12 +63,12 @@ fn any_interruption_leads_to_the_same_final_state() {
 /// A stopped canister has no timers, so that only upgrades move anything, and each has room for a few chunks.
 #[test]
 fn upgrade_after_upgrade_it_ends_in_the_same_state() {
-    let mut world = InChunkMap.world();
-    world.pic.stop_canister(world.id, Some(controller())).unwrap();
+    let mut canister = InChunkMap.canister();
+    canister.pic.stop_canister(canister.id, Some(controller())).unwrap();
     let (blob, mut in_the_blob) = (image().file("long").blob.unwrap().0, 0);
     for upgrade in 0.. {
-        world.try_upgrade(Build::Direct).unwrap();
-        let storage = storage(&world);
+        canister.try_upgrade(Build::Direct).unwrap();
+        let storage = storage(&canister);
         in_the_blob += u32::from(unit_on_its_way(&storage) == Some(blob));
         if storage.migration.state_of(SECOND).unwrap().phase == Phase::Converted {
             break;
@@ -76,9 +76,9 @@ fn upgrade_after_upgrade_it_ends_in_the_same_state() {
         assert!(upgrade < 60, "it does not get there");
     }
     assert!(in_the_blob >= 5, "{in_the_blob} upgrades ended in the middle of the long blob");
-    world.pic.start_canister(world.id, Some(controller())).unwrap();
-    world.build = Build::Direct;
-    assert_eq!(InChunkMap::dump(&world), undisturbed(InChunkMap));
+    canister.pic.start_canister(canister.id, Some(controller())).unwrap();
+    canister.build = Build::Direct;
+    assert_eq!(InChunkMap::dump(&canister), undisturbed(InChunkMap));
 }
 
 /// A message of the timers moves more than any blob here has; upgrades end in the middle of one.
@@ -92,83 +92,85 @@ fn a_message_ends_in_the_middle_of_a_session() {
 
 /// What clients do while the migration is running, and what they must see then and at any other time.
 const CLIENTS: &[(&str, Interruption)] = &[
-    ("everything is read", |world| {
+    ("everything is read", |canister| {
         for (name, kept) in image().sound_blobs() {
-            assert!(world.read_back(owner(), &kept.locator()) == kept.content, "{name}");
+            assert!(canister.read_back(owner(), &kept.locator()) == kept.content, "{name}");
         }
         let Kept { content, .. } = image().file("long");
         let (at, len) = (content.len() / 3, 1_000_000);
         let range =
-            world.read_range(owner(), &image().file("long").locator(), at as u64, len as u64).unwrap();
+            canister.read_range(owner(), &image().file("long").locator(), at as u64, len as u64).unwrap();
         assert!(range == content[at..at + len], "a range of the long blob");
     }),
-    ("chunks arrive", |world| {
+    ("chunks arrive", |canister| {
         for (name, idx) in [("long session", 3), ("begun, by BLAKE3", 0), ("nothing has come", 0)] {
             let Kept { session, content, .. } = image().file(name);
-            world.put(owner(), *session, idx, content).unwrap();
+            canister.put(owner(), *session, idx, content).unwrap();
             let mut other = content.clone();
             other.fill(1);
-            let refused = world.put(owner(), *session, idx, &other).unwrap_err();
+            let refused = canister.put(owner(), *session, idx, &other).unwrap_err();
             assert!(matches!(refused, Error::Conflict { .. }), "{name}: {refused}");
-            assert!(world.status(owner(), *session).unwrap().missing.iter().all(|range| range.first != idx));
+            assert!(
+                canister.status(owner(), *session).unwrap().missing.iter().all(|range| range.first != idx)
+            );
         }
     }),
-    ("uploads are finished", |world| {
+    ("uploads are finished", |canister| {
         for name in ["complete", "complete, by BLAKE3"] {
             let kept = image().file(name);
-            let finished = finish(world, kept);
-            assert_eq!(finish(world, kept), finished, "{name}");
-            assert!(world.read_back(owner(), &finished.blob_id) == kept.content, "{name}");
+            let finished = finish(canister, kept);
+            assert_eq!(finish(canister, kept), finished, "{name}");
+            assert!(canister.read_back(owner(), &finished.blob_id) == kept.content, "{name}");
         }
     }),
-    ("an upload is completed and finished", |world| {
+    ("an upload is completed and finished", |canister| {
         let kept = image().file("long session");
-        world.put(owner(), kept.session, 3, &kept.content).unwrap();
-        let finished = finish(world, kept);
-        assert!(world.read_back(owner(), &finished.blob_id) == kept.content);
+        canister.put(owner(), kept.session, 3, &kept.content).unwrap();
+        let finished = finish(canister, kept);
+        assert!(canister.read_back(owner(), &finished.blob_id) == kept.content);
     }),
-    ("blobs are deleted", |world| {
+    ("blobs are deleted", |canister| {
         for name in ["long", "short", "two, by BLAKE3"] {
             let locator = image().file(name).locator();
-            world.update::<()>(owner(), "blob_delete", (&locator,)).unwrap();
-            let gone = world.blob_meta(owner(), &locator).unwrap_err();
+            canister.update::<()>(owner(), "blob_delete", (&locator,)).unwrap();
+            let gone = canister.blob_meta(owner(), &locator).unwrap_err();
             assert!(matches!(gone, Error::NotFound { .. }), "{name}: {gone}");
         }
     }),
-    ("uploads are aborted", |world| {
+    ("uploads are aborted", |canister| {
         for name in ["long session", "begun, by BLAKE3"] {
             let Kept { session, .. } = image().file(name);
-            world.abort(owner(), *session).unwrap();
+            canister.abort(owner(), *session).unwrap();
         }
     }),
 ];
 
-fn finish(world: &InstalledCanister, kept: &Kept) -> UploadFinishResult {
+fn finish(canister: &InstalledCanister, kept: &Kept) -> UploadFinishResult {
     let digest = digest(kept.hash, &kept.content);
-    world.finish_as(owner(), kept.session, &digest, kept.content.len() as u64).unwrap()
+    canister.finish_as(owner(), kept.session, &digest, kept.content.len() as u64).unwrap()
 }
 
 /// Returns what is stored when the migration and the timers have nothing left to do.
-fn held_at_rest(world: &InstalledCanister) -> Held {
-    let state = settle(world);
+fn held_at_rest(canister: &InstalledCanister) -> Held {
+    let state = settle(canister);
     assert_eq!(state.phase, MigrationPhase::Converted, "{}", state.note);
     let accounted = state.converted + state.already + state.quarantined + state.expired;
     assert_eq!((state.source, state.digest_before), (accounted, state.digest_after));
-    world.settle(|_| true);
-    Held::of(&storage(world)).at_any_time()
+    canister.settle(|_| true);
+    Held::of(&storage(canister)).at_any_time()
 }
 
 #[test]
 fn client_calls_between_messages_answer_as_after_migration_2() {
     let messages = messages(InChunkMap);
     for (what, act) in CLIENTS {
-        let mut world = after(InChunkMap, messages);
-        act(&mut world);
-        let expected = held_at_rest(&world);
+        let mut canister = after(InChunkMap, messages);
+        act(&mut canister);
+        let expected = held_at_rest(&canister);
         for k in 0..messages {
-            let mut world = after(InChunkMap, k);
-            act(&mut world);
-            assert_eq!(held_at_rest(&world), expected, "{what} after {k} messages");
+            let mut canister = after(InChunkMap, k);
+            act(&mut canister);
+            assert_eq!(held_at_rest(&canister), expected, "{what} after {k} messages");
         }
     }
 }

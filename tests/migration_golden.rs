@@ -30,32 +30,32 @@ fn half() -> Vec<u8> {
 
 /// Fills a canister: a finished file, and one of which the second chunk has arrived; in layout 3 another one
 /// of that kind that is verified by BLAKE3. Their ids are stable, since the canister gives them out in order.
-fn fill(world: &InstalledCanister, layout: u16) {
-    let capsule = world.capsule();
-    world.upload(owner(), &capsule, b"a finished file", "finished");
-    let session = world.begin(owner(), &capsule, &half(), "half").unwrap();
-    world.put(owner(), session, 1, &half()).unwrap();
+fn fill(canister: &InstalledCanister, layout: u16) {
+    let capsule = canister.capsule();
+    canister.upload(owner(), &capsule, b"a finished file", "finished");
+    let session = canister.begin(owner(), &capsule, &half(), "half").unwrap();
+    canister.put(owner(), session, 1, &half()).unwrap();
     if layout >= 3 {
         let session =
-            world.begin_hashed(owner(), &capsule, &half(), BY_BLAKE3, HashAlgorithm::Blake3).unwrap();
-        world.put(owner(), session, 1, &half()).unwrap();
+            canister.begin_hashed(owner(), &capsule, &half(), BY_BLAKE3, HashAlgorithm::Blake3).unwrap();
+        canister.put(owner(), session, 1, &half()).unwrap();
     }
 }
 
 /// Finishes the half upload of the key `idem`, and checks that the capsule has these memories in the end.
-fn goes_on(world: &InstalledCanister, capsule: &str, idem: &str, hash: HashAlgorithm, memories: usize) {
-    let session = world.begin_hashed(owner(), capsule, &half(), idem, hash).unwrap();
-    let status = world.status(owner(), session).unwrap();
-    assert_eq!(status.received.len(), 1, "{idem} on {}", world.build);
-    world.put(owner(), session, 0, &half()).unwrap();
+fn goes_on(canister: &InstalledCanister, capsule: &str, idem: &str, hash: HashAlgorithm, memories: usize) {
+    let session = canister.begin_hashed(owner(), capsule, &half(), idem, hash).unwrap();
+    let status = canister.status(owner(), session).unwrap();
+    assert_eq!(status.received.len(), 1, "{idem} on {}", canister.build);
+    canister.put(owner(), session, 0, &half()).unwrap();
     let digest = digest(hash, &half());
-    let finished = world.finish_as(owner(), session, &digest, half().len() as u64).unwrap();
-    assert_eq!(world.read_back(owner(), &finished.blob_id), half());
+    let finished = canister.finish_as(owner(), session, &digest, half().len() as u64).unwrap();
+    assert_eq!(canister.read_back(owner(), &finished.blob_id), half());
     assert_eq!(
-        world.memories(owner(), capsule, None, None).unwrap().len(),
+        canister.memories(owner(), capsule, None, None).unwrap().len(),
         memories,
         "{idem} on {}",
-        world.build
+        canister.build
     );
 }
 
@@ -66,30 +66,30 @@ fn every_build_reads_every_layout_that_it_accepts() {
         let file = std::fs::File::open(path(layout)).unwrap();
         GzDecoder::new(file).read_to_end(&mut bytes).unwrap();
         for build in [Build::Legacy, Build::Staged, Build::Direct] {
-            let mut world = InstalledCanister::new(build);
-            world.pic.set_stable_memory(world.id, bytes.clone(), BlobCompression::NoCompression);
+            let mut canister = InstalledCanister::new(build);
+            canister.pic.set_stable_memory(canister.id, bytes.clone(), BlobCompression::NoCompression);
             if layout > newest_of(build) {
-                let refused = world.try_upgrade(build).unwrap_err().reject_message;
+                let refused = canister.try_upgrade(build).unwrap_err().reject_message;
                 let said = [&format!("layout {layout}"), "nothing was changed"];
                 assert!(said.iter().all(|said| refused.contains(*said)), "{refused}");
                 continue;
             }
-            world.upgrade(build);
+            canister.upgrade(build);
             // The half-finished upload continues under its key. It has not expired: the clock of a fresh
             // instance is not ahead of the one with which the memory was created.
             let capsules: Result<Vec<upload_canister::api::Capsule>> =
-                world.query(owner(), "capsules_list", (None::<String>, None::<u32>));
+                canister.query(owner(), "capsules_list", (None::<String>, None::<u32>));
             let capsule = &capsules.unwrap()[0].id;
-            goes_on(&world, capsule, "half", HashAlgorithm::Sha256, 2);
+            goes_on(&canister, capsule, "half", HashAlgorithm::Sha256, 2);
             if layout >= 3 {
-                goes_on(&world, capsule, BY_BLAKE3, HashAlgorithm::Blake3, 3);
+                goes_on(&canister, capsule, BY_BLAKE3, HashAlgorithm::Blake3, 3);
             }
-            let memories = world.memories(owner(), capsule, None, None).unwrap();
+            let memories = canister.memories(owner(), capsule, None, None).unwrap();
             for memory in memories {
-                world.read_back(owner(), &memory.blob.locator);
+                canister.read_back(owner(), &memory.blob.locator);
             }
             if build != Build::Legacy {
-                let status: Result<MigrationStatus> = world.query(controller(), "migration_status", ());
+                let status: Result<MigrationStatus> = canister.query(controller(), "migration_status", ());
                 let phase = status.unwrap().phase;
                 assert!(matches!(phase, MigrationPhase::Converted | MigrationPhase::Idle), "{phase:?}");
             }
@@ -110,11 +110,11 @@ fn newest_of(build: Build) -> u16 {
 #[ignore = "makes the fixtures that are missing; each is made once, by the release that brings the layout"]
 fn make_the_fixtures() {
     for (layout, build) in LAYOUTS.into_iter().filter(|(layout, _)| !path(*layout).exists()) {
-        let world = InstalledCanister::new(build);
-        fill(&world, layout);
+        let canister = InstalledCanister::new(build);
+        fill(&canister, layout);
         let file = std::fs::File::create_new(path(layout)).unwrap();
         let mut packed = flate2::write::GzEncoder::new(file, flate2::Compression::best());
-        std::io::Write::write_all(&mut packed, &world.pic.get_stable_memory(world.id)).unwrap();
+        std::io::Write::write_all(&mut packed, &canister.pic.get_stable_memory(canister.id)).unwrap();
         packed.finish().unwrap();
     }
 }

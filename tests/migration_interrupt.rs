@@ -20,40 +20,43 @@ use upload_canister::api::MigrationPhase;
 const MANY: u64 = 40_000;
 
 const INTERRUPTIONS: &[(&str, Interruption)] = &[
-    ("an upgrade to the same build", |world| world.try_upgrade(Build::Staged).unwrap()),
-    ("an upgrade to the next build", |world| world.try_upgrade(Build::Direct).unwrap()),
-    ("a downgrade", |world| {
+    ("an upgrade to the same build", |canister| canister.try_upgrade(Build::Staged).unwrap()),
+    ("an upgrade to the next build", |canister| canister.try_upgrade(Build::Direct).unwrap()),
+    ("a downgrade", |canister| {
         // Refused from the first conversion on; before that nothing has happened yet.
-        let refused = world.try_upgrade(Build::Legacy);
-        let layout = status(world).layout;
+        let refused = canister.try_upgrade(Build::Legacy);
+        let layout = status(canister).layout;
         assert_eq!(refused.is_err(), layout == 2, "layout {layout}: {refused:?}");
         if refused.is_ok() {
-            world.try_upgrade(Build::Staged).unwrap();
+            canister.try_upgrade(Build::Staged).unwrap();
         }
     }),
-    ("a stop and a start", |world| {
-        world.pic.stop_canister(world.id, Some(controller())).unwrap();
-        world.pic.tick();
-        world.pic.start_canister(world.id, Some(controller())).unwrap();
+    ("a stop and a start", |canister| {
+        canister.pic.stop_canister(canister.id, Some(controller())).unwrap();
+        canister.pic.tick();
+        canister.pic.start_canister(canister.id, Some(controller())).unwrap();
     }),
     ("a pause", pause_and_resume),
-    ("a rollback", |world| {
-        control(world, "migration_rollback");
-        assert_eq!(settle(world).phase, MigrationPhase::RolledBack);
-        control(world, "migration_resume");
+    ("a rollback", |canister| {
+        control(canister, "migration_rollback");
+        assert_eq!(settle(canister).phase, MigrationPhase::RolledBack);
+        control(canister, "migration_resume");
     }),
-    ("want of cycles", |world| {
+    ("want of cycles", |canister| {
         let settings = |threshold: u64| pocket_ic::CanisterSettings {
             freezing_threshold: Some(threshold.into()),
             ..Default::default()
         };
-        let set = |world: &InstalledCanister, threshold| {
-            world.pic.update_canister_settings(world.id, Some(controller()), settings(threshold)).unwrap();
+        let set = |canister: &InstalledCanister, threshold| {
+            canister
+                .pic
+                .update_canister_settings(canister.id, Some(controller()), settings(threshold))
+                .unwrap();
         };
-        set(world, u64::MAX >> 1);
-        world.pic.advance_time(Duration::from_secs(61));
-        world.pic.tick();
-        set(world, 2_592_000);
+        set(canister, u64::MAX >> 1);
+        canister.pic.advance_time(Duration::from_secs(61));
+        canister.pic.tick();
+        set(canister, 2_592_000);
     }),
 ];
 
@@ -77,11 +80,11 @@ fn interrupted_conversion_ends_in_the_same_state() {
 #[test]
 fn the_next_build_goes_forward_from_a_rollback() {
     let expected = undisturbed(Sessions::Untouched);
-    let world = after(Sessions::Counted, 1);
-    control(&world, "migration_rollback");
-    world.try_upgrade(Build::Direct).unwrap();
-    assert_eq!(settle(&world).phase, MigrationPhase::Converted);
-    let found = Sessions::dump(&world);
+    let canister = after(Sessions::Counted, 1);
+    control(&canister, "migration_rollback");
+    canister.try_upgrade(Build::Direct).unwrap();
+    assert_eq!(settle(&canister).phase, MigrationPhase::Converted);
+    let found = Sessions::dump(&canister);
     assert_eq!(
         (found.sessions, found.metas, found.quarantine),
         (expected.sessions, expected.metas, expected.quarantine)
@@ -96,19 +99,19 @@ fn the_next_build_goes_forward_from_a_rollback() {
 /// in addition.
 #[test]
 fn repeated_controls_start_no_second_chain_of_messages() {
-    let mut world = InstalledCanister::new(Build::Legacy);
-    let (bytes, _) = image(MANY, world.pic.get_time().as_nanos_since_unix_epoch());
-    world.set_stable_memory(&memory_of(&bytes));
-    world.upgrade(Build::Legacy);
-    world.try_upgrade(Build::Staged).unwrap();
+    let mut canister = InstalledCanister::new(Build::Legacy);
+    let (bytes, _) = image(MANY, canister.pic.get_time().as_nanos_since_unix_epoch());
+    canister.set_stable_memory(&memory_of(&bytes));
+    canister.upgrade(Build::Legacy);
+    canister.try_upgrade(Build::Staged).unwrap();
     for _ in 0..3 {
-        control(&world, "migration_pause");
-        control(&world, "migration_resume");
+        control(&canister, "migration_pause");
+        control(&canister, "migration_resume");
     }
-    let mut before = status(&world);
+    let mut before = status(&canister);
     while before.phase != MigrationPhase::Converted {
-        world.pic.tick();
-        let after = status(&world);
+        canister.pic.tick();
+        let after = status(&canister);
         assert!(after.messages <= before.messages + 1, "{} after {}", after.messages, before.messages);
         before = after;
     }

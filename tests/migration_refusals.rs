@@ -161,20 +161,20 @@ const CASES: &[(&str, Damage, &[&str])] = &[
 
 #[test]
 fn each_is_refused_with_what_where_and_what_to_do() {
-    let world = InstalledCanister::new(Build::Legacy);
-    let (healthy, _) = image(3, world.pic.get_time().as_nanos_since_unix_epoch());
+    let canister = InstalledCanister::new(Build::Legacy);
+    let (healthy, _) = image(3, canister.pic.get_time().as_nanos_since_unix_epoch());
     for (what, damage, said) in CASES {
         let raw = memory_of(&healthy);
         damage(&raw);
         let damaged = raw.borrow().clone();
-        world.pic.set_stable_memory(world.id, damaged.clone(), BlobCompression::NoCompression);
+        canister.pic.set_stable_memory(canister.id, damaged.clone(), BlobCompression::NoCompression);
         for build in [Build::Legacy, Build::Staged, Build::Direct] {
-            let refused = world.try_upgrade(build).unwrap_err().reject_message;
+            let refused = canister.try_upgrade(build).unwrap_err().reject_message;
             for words in said.iter().chain(&["upgrade refused", "nothing was changed"]) {
                 assert!(refused.contains(words), "{what}, {build}: {refused}");
             }
-            assert!(world.pic.get_stable_memory(world.id) == damaged, "{what}, {build}");
-            let info: upload_canister::api::BuildInfo = world.plain("build_info", ());
+            assert!(canister.pic.get_stable_memory(canister.id) == damaged, "{what}, {build}");
+            let info: upload_canister::api::BuildInfo = canister.plain("build_info", ());
             assert_eq!(info.build, "legacy", "the old code continues");
         }
     }

@@ -83,7 +83,7 @@ impl Traffic {
     }
 
     /// Makes calls of many clients in one round, each of which must succeed.
-    fn round(&mut self, world: &InstalledCanister) {
+    fn round(&mut self, canister: &InstalledCanister) {
         let mut sent = Vec::new();
         while sent.len() < CALLS_OF_A_ROUND {
             let session = 1 + self.next(self.sessions);
@@ -92,11 +92,11 @@ impl Traffic {
             }
             let caller = client(session % CLIENTS.min(self.sessions));
             let (method, arguments, act) = self.act(session);
-            let id = world.pic.submit_call(world.id, caller, method, arguments).unwrap();
+            let id = canister.pic.submit_call(canister.id, caller, method, arguments).unwrap();
             sent.push((id, session, act));
         }
         for (id, session, act) in sent {
-            let reply = world.pic.await_call(id).unwrap();
+            let reply = canister.pic.await_call(id).unwrap();
             match act {
                 Act::Put | Act::Abort => candid::decode_one::<Result<()>>(&reply).unwrap().unwrap(),
                 Act::Again => assert_eq!(candid::decode_one::<Result<u64>>(&reply).unwrap(), Ok(session)),
@@ -131,47 +131,47 @@ impl Traffic {
     }
 
     /// Reads back what was finished in the meantime.
-    fn read_back(&self, world: &InstalledCanister) {
+    fn read_back(&self, canister: &InstalledCanister) {
         assert!(!self.finished.is_empty(), "nobody finished an upload");
         for (session, locator) in &self.finished {
             let caller = client(session % CLIENTS.min(self.sessions));
-            assert_eq!(world.read_back(caller, locator), file(*session), "session {session}");
+            assert_eq!(canister.read_back(caller, locator), file(*session), "session {session}");
         }
     }
 }
 
-fn status(world: &InstalledCanister) -> MigrationStatus {
-    world.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
+fn status(canister: &InstalledCanister) -> MigrationStatus {
+    canister.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
 }
 
-fn heap(world: &InstalledCanister) -> u64 {
-    let status = world.pic.canister_status(world.id, Some(controller())).unwrap();
+fn heap(canister: &InstalledCanister) -> u64 {
+    let status = canister.pic.canister_status(canister.id, Some(controller())).unwrap();
     u64::try_from(status.memory_metrics.wasm_memory_size.0).unwrap()
 }
 
 fn run(sessions: u64) -> Figures {
-    let mut world = InstalledCanister::new(Build::Legacy);
-    let (bytes, capsules) = image(sessions, world.pic.get_time().as_nanos_since_unix_epoch());
-    world.pic.set_stable_memory(world.id, bytes, BlobCompression::NoCompression);
-    world.upgrade(Build::Legacy);
-    let told = |world: &InstalledCanister, from| {
-        costs::messages(&world.pic, world.id, from).expect("the server tells")
+    let mut canister = InstalledCanister::new(Build::Legacy);
+    let (bytes, capsules) = image(sessions, canister.pic.get_time().as_nanos_since_unix_epoch());
+    canister.pic.set_stable_memory(canister.id, bytes, BlobCompression::NoCompression);
+    canister.upgrade(Build::Legacy);
+    let told = |canister: &InstalledCanister, from| {
+        costs::messages(&canister.pic, canister.id, from).expect("the server tells")
     };
     let last = |all: &[MessageCost]| all.last().expect("something was executed").index;
-    let seen = last(&told(&world, 0)) + 1;
-    world.try_upgrade(Build::Staged).unwrap();
-    let heap_before = heap(&world);
-    let mut all = told(&world, seen);
+    let seen = last(&told(&canister, 0)) + 1;
+    canister.try_upgrade(Build::Staged).unwrap();
+    let heap_before = heap(&canister);
+    let mut all = told(&canister, seen);
     let upgrade = |cost: &&MessageCost| ["start", "post_upgrade"].contains(&cost.entry.as_str());
     let post_upgrade = all.iter().filter(upgrade).map(|cost| cost.instructions).sum();
 
     let mut traffic =
         Traffic { random: 42, sessions, capsules, used: Default::default(), calls: 0, finished: Vec::new() };
     let state = loop {
-        traffic.round(&world);
-        let state = status(&world);
+        traffic.round(&canister);
+        let state = status(&canister);
         assert_ne!(state.phase, MigrationPhase::Stuck, "{}", state.note);
-        let new = told(&world, last(&all) + 1);
+        let new = told(&canister, last(&all) + 1);
         all.extend(new);
         if state.phase == MigrationPhase::Converted {
             break state;
@@ -182,7 +182,7 @@ fn run(sessions: u64) -> Figures {
     assert_eq!(state.digest_before, state.digest_after);
     if sessions > 10_000 {
         assert!(state.already > 0, "no client touched a legacy record");
-        traffic.read_back(&world);
+        traffic.read_back(&canister);
     }
 
     // The timers' library runs each timer in a call of the canister to itself.
@@ -198,7 +198,7 @@ fn run(sessions: u64) -> Figures {
         calls: traffic.calls,
         slowest: (slowest.method.clone(), slowest.instructions),
         heap_before,
-        heap_after: heap(&world),
+        heap_after: heap(&canister),
     }
 }
 

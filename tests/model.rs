@@ -41,7 +41,7 @@ const OVERDUE: Duration = Duration::from_secs(301);
 
 /// A canister on a PocketIC instance.
 struct Wasm {
-    world: InstalledCanister,
+    canister: InstalledCanister,
     /// Whether its timers get lost: where the server can make their message trap, and nothing but the sweep needs them.
     loses_timers: bool,
 }
@@ -89,7 +89,7 @@ fn view(status: UploadStatus) -> View {
 impl Wasm {
     fn new(stage: Stage) -> Self {
         let mut wasm = Self {
-            world: InstalledCanister::new(build(stage)),
+            canister: InstalledCanister::new(build(stage)),
             loses_timers: stage == Stage::Direct && is_embedded(),
         };
         wasm.set_limits();
@@ -98,24 +98,24 @@ impl Wasm {
 
     /// Empties the canister: faster than another instance.
     fn renew(&mut self, stage: Stage) {
-        self.world.reinstall(build(stage));
+        self.canister.reinstall(build(stage));
         self.set_limits();
     }
 
     /// Makes the message of the timers trap, after which the IC has no timer, and later the update that restarts them. It
     /// changes nothing else.
     fn lose_timers(&self) {
-        let trapped = with_message_limit(&self.world, TOO_FEW, |world| {
-            world.pic.advance_time(TURN);
-            world.pic.tick();
+        let trapped = with_message_limit(&self.canister, TOO_FEW, |canister| {
+            canister.pic.advance_time(TURN);
+            canister.pic.tick();
         });
         assert!(!trapped.is_empty(), "a timer is due in each minute");
-        self.world.pic.advance_time(OVERDUE);
-        self.world.abort(owner(), 0).unwrap_err();
+        self.canister.pic.advance_time(OVERDUE);
+        self.canister.abort(owner(), 0).unwrap_err();
     }
 
     fn set_limits(&mut self) {
-        self.world.configure(|config| {
+        self.canister.configure(|config| {
             config.session_ttl_seconds = upload_model::TTL_SECONDS;
             let Limits { sessions, bytes_per_caller, bytes_per_capsule, bytes } = Limits::TIGHT;
             config.max_sessions_per_caller = sessions;
@@ -131,14 +131,14 @@ impl Wasm {
 
 impl Target for Wasm {
     fn now(&self) -> u64 {
-        self.world.pic.get_time().as_nanos_since_unix_epoch()
+        self.canister.pic.get_time().as_nanos_since_unix_epoch()
     }
 
     fn pass(&mut self, seconds: u64) {
         if self.loses_timers {
             self.lose_timers();
         }
-        self.world.pass(Duration::from_secs(seconds));
+        self.canister.pass(Duration::from_secs(seconds));
     }
 
     fn pass_without_timers(&mut self, _: u64) -> bool {
@@ -146,14 +146,14 @@ impl Target for Wasm {
     }
 
     fn create_capsule(&mut self, owner: u8) -> Answer<String> {
-        let made = self.world.update::<Capsule>(person(owner), "capsules_create", (None::<PersonRef>,));
+        let made = self.canister.update::<Capsule>(person(owner), "capsules_create", (None::<PersonRef>,));
         let id = made.map_err(refusal)?.id;
         self.share(owner, owner, &id, Guest::Write)?;
         Ok(id)
     }
 
     fn delete_capsule(&mut self, who: u8, capsule: &str) -> Answer<()> {
-        self.world.update(person(who), "capsules_delete", (capsule,)).map_err(refusal)
+        self.canister.update(person(who), "capsules_delete", (capsule,)).map_err(refusal)
     }
 
     fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> Answer<()> {
@@ -164,13 +164,13 @@ impl Target for Wasm {
             writers: of(Guest::Write),
             readers: of(Guest::Read),
         };
-        let shared = self.world.update::<Capsule>(person(who), "capsules_set_access", (capsule, access));
+        let shared = self.canister.update::<Capsule>(person(who), "capsules_set_access", (capsule, access));
         shared.map(drop).map_err(refusal)
     }
 
     fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> Answer<u64> {
         let args = (capsule, metadata(bytes), chunks, idem);
-        self.world.update(person(who), "uploads_begin", args).map_err(refusal)
+        self.canister.update(person(who), "uploads_begin", args).map_err(refusal)
     }
 
     fn put(&mut self, who: u8, put: &Put) -> Answer<()> {
@@ -180,22 +180,22 @@ impl Target for Wasm {
         });
         let bytes = serde_bytes::Bytes::new(&put.bytes);
         let args = (put.session, put.idx, bytes, digest);
-        self.world.update(person(who), "uploads_put_chunk", args).map_err(refusal)
+        self.canister.update(person(who), "uploads_put_chunk", args).map_err(refusal)
     }
 
     fn finish(&mut self, who: u8, session: u64, digest: &[u8], bytes: u64, _: bool) -> Answer<Finished> {
         let finished: Result<UploadFinishResult, Error> =
-            self.world.finish_as(person(who), session, digest, bytes);
+            self.canister.finish_as(person(who), session, digest, bytes);
         let finished = finished.map_err(refusal)?;
         Ok(Finished { memory: finished.memory_id, locator: finished.blob_id, size: finished.size })
     }
 
     fn abort(&mut self, who: u8, session: u64) -> Answer<()> {
-        self.world.abort(person(who), session).map_err(refusal)
+        self.canister.abort(person(who), session).map_err(refusal)
     }
 
     fn status(&mut self, who: u8, session: u64) -> Answer<View> {
-        self.world.status(person(who), session).map(view).map_err(refusal)
+        self.canister.status(person(who), session).map(view).map_err(refusal)
     }
 
     fn create_memory(&mut self, who: u8, new: &NewMemory<'_>) -> Answer<String> {
@@ -212,16 +212,16 @@ impl Target for Wasm {
         let (text, digest) = (None::<String>, None::<ByteBuf>);
         let asset = named(bytes, version);
         let args = (capsule, inline, blob, backend, &text, &text, Some(bytes), digest, asset, idem);
-        self.world.update(person(who), "memories_create", args).map_err(refusal)
+        self.canister.update(person(who), "memories_create", args).map_err(refusal)
     }
 
     fn update_memory(&mut self, who: u8, memory: &str, bytes: u64, version: u8) -> Answer<()> {
         let args = (memory, named(bytes, version));
-        self.world.update::<Memory>(person(who), "memories_update", args).map(drop).map_err(refusal)
+        self.canister.update::<Memory>(person(who), "memories_update", args).map(drop).map_err(refusal)
     }
 
     fn memory(&mut self, who: u8, memory: &str) -> Answer<MemoryView> {
-        let memory = self.world.memory(person(who), memory).map_err(refusal)?;
+        let memory = self.canister.memory(person(who), memory).map_err(refusal)?;
         let base = memory.asset_metadata.base();
         assert_eq!(base.bytes, memory.blob.len);
         let version = base.name.strip_prefix(VERSION).map(|version| version.parse().unwrap());
@@ -234,29 +234,29 @@ impl Target for Wasm {
     }
 
     fn delete_blob(&mut self, who: u8, locator: &str) -> Answer<()> {
-        self.world.update(person(who), "blob_delete", (locator,)).map_err(refusal)
+        self.canister.update(person(who), "blob_delete", (locator,)).map_err(refusal)
     }
 
     fn delete_memory(&mut self, who: u8, memory: &str) -> Answer<()> {
-        self.world.update(person(who), "memories_delete", (memory,)).map_err(refusal)
+        self.canister.update(person(who), "memories_delete", (memory,)).map_err(refusal)
     }
 
     fn read(&mut self, who: u8, locator: &str, idx: u32) -> Option<Vec<u8>> {
-        self.world.read_chunk(person(who), locator, idx).ok()
+        self.canister.read_chunk(person(who), locator, idx).ok()
     }
 
     fn sessions_of(&mut self, who: u8) -> Vec<View> {
         let args = (None::<u64>, None::<u32>);
-        let listed = self.world.query::<Vec<UploadStatus>>(person(who), "uploads_list", args);
+        let listed = self.canister.query::<Vec<UploadStatus>>(person(who), "uploads_list", args);
         listed.unwrap().into_iter().map(view).collect()
     }
 
     fn all_converted(&mut self) -> bool {
-        self.world.build == Build::Legacy || self.world.stats().legacy_sessions == 0
+        self.canister.build == Build::Legacy || self.canister.stats().legacy_sessions == 0
     }
 
     fn holdings(&mut self) -> Holdings {
-        let stats = self.world.stats();
+        let stats = self.canister.stats();
         Holdings {
             sessions: stats.sessions,
             receipts: stats.receipts,
@@ -269,16 +269,16 @@ impl Target for Wasm {
     }
 
     fn upgrade(&mut self, to: Stage, share: u8) {
-        self.world.upgrade(build(to));
+        self.canister.upgrade(build(to));
         if to == Stage::Staged {
             // Refused after finalizing; then the share stays at zero.
-            let _ = self.world.try_configure(|config| config.compat_share_percent = share);
+            let _ = self.canister.try_configure(|config| config.compat_share_percent = share);
         }
     }
 
     fn migrate(&mut self, _: u8) {
         // The canister migrates in the upgrade and by its timers; a round lets those run that are due.
-        self.world.pic.tick();
+        self.canister.pic.tick();
     }
 
     fn control(&mut self, control: Control) -> Option<Answer<()>> {
@@ -291,12 +291,12 @@ impl Target for Wasm {
         };
         // The optional argument is omitted: which record to retry, or whether to leave the quarantine as it
         // is.
-        let answer = self.world.update::<MigrationStatus>(controller(), method, ());
+        let answer = self.canister.update::<MigrationStatus>(controller(), method, ());
         Some(answer.map(drop).map_err(refusal))
     }
 
     fn phase(&mut self) -> Phase {
-        let status = self.world.migration();
+        let status = self.canister.migration();
         if status.migration > 1 {
             return Phase::Second;
         }
@@ -315,7 +315,7 @@ impl Target for Wasm {
     }
 
     fn own_invariants(&mut self, settled: bool) -> Result<(), String> {
-        let stats = self.world.stats();
+        let stats = self.canister.stats();
         match stats.releases_pending {
             0 => {}
             left => return Err(format!("{left} prefixes are still to be released")),
@@ -327,18 +327,18 @@ impl Target for Wasm {
     }
 
     fn conclude_migration(&mut self) -> Result<(), String> {
-        if self.world.build == Build::Staged {
-            self.world.configure(|config| config.compat_share_percent = 0);
+        if self.canister.build == Build::Staged {
+            self.canister.configure(|config| config.compat_share_percent = 0);
         }
         // Refused if nothing is paused or rolled back.
-        let _ = self.world.update::<MigrationStatus>(controller(), "migration_resume", ());
-        self.world.settle(|stats| stats.legacy_sessions == 0);
-        let status = self.world.migration();
+        let _ = self.canister.update::<MigrationStatus>(controller(), "migration_resume", ());
+        self.canister.settle(|stats| stats.legacy_sessions == 0);
+        let status = self.canister.migration();
         let accounted = status.converted + status.already + status.quarantined + status.expired;
         let balanced = status.source == accounted
             && status.digest_before == status.digest_after
             && status.quarantined == 0
-            && (status.layout == 2 || status.layout == 3 && self.world.build == Build::Direct);
+            && (status.layout == 2 || status.layout == 3 && self.canister.build == Build::Direct);
         if balanced { Ok(()) } else { Err(format!("the migration does not balance: {status:?}")) }
     }
 }

@@ -20,21 +20,21 @@ fn commands() -> Vec<(String, String)> {
     commands
 }
 
-fn call(world: &InstalledCanister, name: &str, arguments: &str) -> Vec<u8> {
-    let (_, functions) = crate::support::did::functions(world.build);
+fn call(canister: &InstalledCanister, name: &str, arguments: &str) -> Vec<u8> {
+    let (_, functions) = crate::support::did::functions(canister.build);
     let (_, function) = functions.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("{name}"));
     let arguments = candid_parser::parse_idl_args(arguments).unwrap();
     assert_eq!(arguments.args.len(), function.args.len(), "{name}: icp wants every argument");
     let bytes = arguments.to_bytes().unwrap();
     let reply = match function.is_query() {
-        true => world.query_bytes(controller(), name, bytes),
-        false => world.update_bytes(controller(), name, bytes),
+        true => canister.query_bytes(controller(), name, bytes),
+        false => canister.update_bytes(controller(), name, bytes),
     };
     reply.unwrap_or_else(|reject| panic!("{name}: {reject}"))
 }
 
-fn status(world: &InstalledCanister) -> MigrationStatus {
-    world.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
+fn status(canister: &InstalledCanister) -> MigrationStatus {
+    canister.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
 }
 
 /// Returns whether the runbook must have a function; `admin_stats` and `admin_config_get` are for programs,
@@ -52,11 +52,11 @@ fn refusal(reply: &[u8]) -> Option<String> {
 
 #[test]
 fn every_command_does_what_the_runbook_says() {
-    let mut world = InstalledCanister::new(Build::Legacy);
-    let capsule = world.capsule();
+    let mut canister = InstalledCanister::new(Build::Legacy);
+    let capsule = canister.capsule();
     let file = two_chunks(1);
-    let session = world.begin(owner(), &capsule, &file, "a").unwrap();
-    world.put(owner(), session, 0, &file).unwrap();
+    let session = canister.begin(owner(), &capsule, &file, "a").unwrap();
+    canister.put(owner(), session, 0, &file).unwrap();
 
     // A canary is for a canister on which both paths are in use.
     let judged = InstalledCanister::new(Build::Staged);
@@ -73,16 +73,16 @@ fn every_command_does_what_the_runbook_says() {
         // The state that the runbook describes for a command.
         match name.as_str() {
             "migration_dry_run" => {
-                world.upgrade(Build::Staged);
-                let begun = world.begin(owner(), &capsule, &file, "b").unwrap();
-                assert_eq!(world.status(owner(), begun).unwrap().path, SessionPath::Compat);
+                canister.upgrade(Build::Staged);
+                let begun = canister.begin(owner(), &capsule, &file, "b").unwrap();
+                assert_eq!(canister.status(owner(), begun).unwrap().path, SessionPath::Compat);
             }
-            "migration_verify" => world.upgrade(Build::Direct),
+            "migration_verify" => canister.upgrade(Build::Direct),
             _ => {}
         }
-        let reply = call(&world, &name, &arguments);
+        let reply = call(&canister, &name, &arguments);
         let refused = refusal(&reply);
-        let now = status(&world);
+        let now = status(&canister);
         match name.as_str() {
             "migration_dry_run" => {
                 let page: Result<DryRun> = candid::decode_one(&reply).unwrap();
@@ -91,7 +91,7 @@ fn every_command_does_what_the_runbook_says() {
                 assert!(page.estimated_instructions > page.instructions && page.estimated_messages > 0);
                 assert_eq!((now.converted, now.layout), (0, 1), "a dry run converts nothing");
             }
-            "migration_pause" if world.build == Build::Legacy => {
+            "migration_pause" if canister.build == Build::Legacy => {
                 assert_eq!((refused, now.phase), (None, MigrationPhase::Paused));
             }
             "migration_resume" if !met.contains(&name) => {
@@ -103,22 +103,22 @@ fn every_command_does_what_the_runbook_says() {
             }
             "migration_rollback" => {
                 assert_eq!((now.phase, now.layout), (MigrationPhase::RolledBack, 1));
-                world.upgrade(Build::Legacy);
-                world.put(owner(), session, 1, &file).unwrap();
-                world.upgrade(Build::Staged);
+                canister.upgrade(Build::Legacy);
+                canister.put(owner(), session, 1, &file).unwrap();
+                canister.upgrade(Build::Staged);
             }
             "migration_finalize" => {
                 assert_eq!(refused, None);
                 // The direct build starts the second migration immediately.
                 assert_eq!((now.migration, now.phase, now.layout), (2, MigrationPhase::Converted, 3));
-                let refused = world.try_upgrade(Build::Legacy).unwrap_err().reject_message;
+                let refused = canister.try_upgrade(Build::Legacy).unwrap_err().reject_message;
                 assert!(refused.contains("no rollback is possible"), "{refused}");
             }
             _ => assert_eq!(refused, None, "{name}"),
         }
         met.push(name);
     }
-    world.finish(owner(), session, &file).unwrap();
+    canister.finish(owner(), session, &file).unwrap();
     let (_, functions) = crate::support::did::functions(Build::Direct);
     for (name, _) in functions.iter().filter(|(name, _)| is_for_operators(name)) {
         assert!(met.contains(name), "the runbook does not have {name}");

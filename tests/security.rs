@@ -104,8 +104,8 @@ const TABLE: &[(&str, [Answer; 6])] = &[
 ];
 
 /// Returns a complete upload in flight.
-fn scene(world: &InstalledCanister) -> Scene {
-    Scene::new(world, file(7, 1), 1)
+fn scene(canister: &InstalledCanister) -> Scene {
+    Scene::new(canister, file(7, 1), 1)
 }
 
 /// Classifies a reply, whatever its type: an error by its name, or success.
@@ -153,14 +153,14 @@ fn check_every_function(build: Build) {
     assert_eq!(in_table, in_interface, "the table has every function, in alphabetical order");
     assert_eq!(with_calls, in_interface, "and so have the calls");
 
-    let world = InstalledCanister::new(build);
+    let canister = InstalledCanister::new(build);
     let mut wrong = Vec::new();
     for (((name, function), (_, expected)), (_, arguments)) in functions.iter().zip(TABLE).zip(CALLS) {
         for ((who, caller), expected) in callers().into_iter().zip(expected) {
-            let scene = scene(&world);
+            let scene = scene(&canister);
             let arg = arguments(&scene);
-            let before = (*expected != Yes).then(|| scene.state(&world));
-            let reply = world.call(caller, (name, function), arg);
+            let before = (*expected != Yes).then(|| scene.state(&canister));
+            let reply = canister.call(caller, (name, function), arg);
             let found = match reply {
                 Ok(reply) => read(&reply),
                 Err(reject) if reject.reject_message.ends_with("not found") => Ok(Unknown),
@@ -169,12 +169,12 @@ fn check_every_function(build: Build) {
             if found.as_ref() != Ok(expected) {
                 wrong.push(format!("{name} by {who}: expected {expected:?}, found {found:?}"));
             }
-            if before.is_some_and(|before| before != scene.state(&world)) {
+            if before.is_some_and(|before| before != scene.state(&canister)) {
                 wrong.push(format!("{name} by {who} was refused and changed something"));
             }
             // Makes room for the next scene's sessions; this one's may have ended already.
-            let _ = world.abort(owner(), scene.session);
-            let _ = world.update::<()>(owner(), "downloads_end", (scene.download,));
+            let _ = canister.abort(owner(), scene.session);
+            let _ = canister.update::<()>(owner(), "downloads_end", (scene.download,));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -183,18 +183,18 @@ fn check_every_function(build: Build) {
 /// Lists show only the caller's own items, and the gateway's pages name no one.
 #[test]
 fn lists_and_pages_give_nothing_away() {
-    let world = InstalledCanister::new(Build::Direct);
-    let scene = scene(&world);
+    let canister = InstalledCanister::new(Build::Direct);
+    let scene = scene(&canister);
     for (who, caller) in callers() {
         let sessions: Vec<UploadStatus> =
-            world.query(caller, "uploads_list", (None::<u64>, None::<u32>)).unwrap();
+            canister.query(caller, "uploads_list", (None::<u64>, None::<u32>)).unwrap();
         assert_eq!(sessions.len(), usize::from(who == "owner"), "{who}");
         let capsules: Vec<Capsule> =
-            world.query(caller, "capsules_list", (None::<String>, None::<u32>)).unwrap();
+            canister.query(caller, "capsules_list", (None::<String>, None::<u32>)).unwrap();
         assert_eq!(capsules.len(), usize::from(["owner", "writer", "reader"].contains(&who)), "{who}");
     }
     for url in ["/metrics", "/health", "/", "/metrics?capsule=1", "/../metrics"] {
-        let page: HttpResponse = world.plain("http_request", (request(url),));
+        let page: HttpResponse = canister.plain("http_request", (request(url),));
         let text = String::from_utf8(page.body.into_vec()).unwrap();
         for secret in [&owner().to_text(), &scene.capsule, &scene.memory.id, &scene.memory.blob.locator] {
             assert!(!text.contains(secret.as_str()), "{url} names {secret}");

@@ -26,19 +26,19 @@ fn sessions_with_many_chunks_expire_in_separate_messages() {
         );
         return;
     }
-    let world = InstalledCanister::new(Build::Legacy);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(Build::Legacy);
+    let capsule = canister.capsule();
     let bytes = u64::from(CHUNKS) * CHUNK as u64;
     for n in 0..3_u8 {
         let args = (&capsule, metadata(bytes), chunks(bytes as usize), n.to_string());
-        let session: u64 = world.update(owner(), "uploads_begin", args).unwrap();
+        let session: u64 = canister.update(owner(), "uploads_begin", args).unwrap();
         for idx in 0..CHUNKS {
-            world.put_bytes(owner(), session, idx, &vec![n; CHUNK]).unwrap();
+            canister.put_bytes(owner(), session, idx, &vec![n; CHUNK]).unwrap();
         }
     }
-    assert_eq!(world.stats().chunks, u64::from(3 * CHUNKS));
-    costs::limit_message(&world.pic, world.id, Some(ALLOWED_INSTRUCTIONS)).unwrap();
-    world.pass(Duration::from_secs(25 * 3_600));
-    world.settle(|stats| stats.sessions == 0 && stats.chunks == 0);
-    assert_eq!(world.stats().bytes_in_use, 0);
+    assert_eq!(canister.stats().chunks, u64::from(3 * CHUNKS));
+    costs::limit_message(&canister.pic, canister.id, Some(ALLOWED_INSTRUCTIONS)).unwrap();
+    canister.pass(Duration::from_secs(25 * 3_600));
+    canister.settle(|stats| stats.sessions == 0 && stats.chunks == 0);
+    assert_eq!(canister.stats().bytes_in_use, 0);
 }

@@ -19,30 +19,30 @@ const TOO_FEW: u64 = 2_000;
 const TWO_DAYS: Duration = Duration::from_secs(50 * 3_600);
 
 /// Makes an update that changes nothing.
-fn anybody_calls(world: &InstalledCanister) {
-    let refused: Result<()> = world.update(stranger(), "uploads_abort", (0_u64,));
+fn anybody_calls(canister: &InstalledCanister) {
+    let refused: Result<()> = canister.update(stranger(), "uploads_abort", (0_u64,));
     assert!(matches!(refused, Err(Error::NotFound { .. })), "{refused:?}");
 }
 
-fn errors(world: &InstalledCanister) -> Vec<RecentError> {
-    world.query(controller(), "admin_errors", ()).unwrap()
+fn errors(canister: &InstalledCanister) -> Vec<RecentError> {
+    canister.query(controller(), "admin_errors", ()).unwrap()
 }
 
-fn minute(world: &InstalledCanister) {
-    world.pic.advance_time(Duration::from_secs(61));
-    world.pic.tick();
-    world.pic.tick();
+fn minute(canister: &InstalledCanister) {
+    canister.pic.advance_time(Duration::from_secs(61));
+    canister.pic.tick();
+    canister.pic.tick();
 }
 
-fn pass(world: &InstalledCanister, time: Duration) {
-    world.pic.advance_time(time);
+fn pass(canister: &InstalledCanister, time: Duration) {
+    canister.pic.advance_time(time);
     for _ in 0..5 {
-        world.pic.tick();
+        canister.pic.tick();
     }
 }
 
-fn put_whole(world: &InstalledCanister, capsule: &str, n: u64) -> UploadFinishResult {
-    world.put_whole(owner(), capsule, &file(10, n), &format!("whole {n}")).unwrap()
+fn put_whole(canister: &InstalledCanister, capsule: &str, n: u64) -> UploadFinishResult {
+    canister.put_whole(owner(), capsule, &file(10, n), &format!("whole {n}")).unwrap()
 }
 
 #[test]
@@ -51,63 +51,63 @@ fn an_update_restarts_timers_lost_by_a_trap() {
         return;
     }
     for build in [Build::Legacy, Build::Direct] {
-        let mut world = InstalledCanister::new(build);
-        let capsule = world.capsule();
-        world.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
-        let cut = with_message_limit(&world, TOO_FEW, minute);
+        let mut canister = InstalledCanister::new(build);
+        let capsule = canister.capsule();
+        canister.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
+        let cut = with_message_limit(&canister, TOO_FEW, minute);
         assert_eq!(cut.len(), 1, "{cut:?}");
         assert_eq!(cut[0].entry, "global_timer");
 
-        pass(&world, TWO_DAYS);
-        assert_eq!(world.stats().sessions, 1, "{build}: no timer runs, and a query changes nothing");
-        anybody_calls(&world);
-        world.settle(|stats| stats.sessions == 0);
+        pass(&canister, TWO_DAYS);
+        assert_eq!(canister.stats().sessions, 1, "{build}: no timer runs, and a query changes nothing");
+        anybody_calls(&canister);
+        canister.settle(|stats| stats.sessions == 0);
 
         // It is reported, and forty-eight lines of finished uploads do not displace it.
         for n in 0..60 {
-            put_whole(&world, &capsule, n);
+            put_whole(&canister, &capsule, n);
         }
-        let told = errors(&world);
+        let told = errors(&canister);
         assert!(
             told.iter().any(|error| error.source == "timers" && error.message.contains("sweep")),
             "{told:?}"
         );
-        world.upgrade(build);
-        assert_eq!(errors(&world), told, "{build}: nor does an upgrade");
+        canister.upgrade(build);
+        assert_eq!(errors(&canister), told, "{build}: nor does an upgrade");
     }
 }
 
 #[test]
 fn an_update_restarts_timers_lost_by_a_freeze() {
-    let world = InstalledCanister::new(Build::Direct);
-    let capsule = world.capsule();
-    world.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
+    let canister = InstalledCanister::new(Build::Direct);
+    let capsule = canister.capsule();
+    canister.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
     let freeze = |seconds: u64| {
         let settings = CanisterSettings { freezing_threshold: Some(seconds.into()), ..Default::default() };
-        world.pic.update_canister_settings(world.id, Some(controller()), settings).unwrap();
+        canister.pic.update_canister_settings(canister.id, Some(controller()), settings).unwrap();
     };
     freeze(u64::MAX);
-    pass(&world, TWO_DAYS);
+    pass(&canister, TWO_DAYS);
     freeze(0);
-    anybody_calls(&world);
-    world.settle(|stats| stats.sessions == 0);
+    anybody_calls(&canister);
+    canister.settle(|stats| stats.sessions == 0);
 }
 
 #[test]
 fn a_clone_sweeps_after_its_first_update() {
     for build in [Build::Legacy, Build::Direct] {
-        let world = InstalledCanister::new(build);
-        let capsule = world.capsule();
-        world.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
-        minute(&world);
-        let snapshot = world.take_snapshot();
-        let world = world.cloned(&snapshot);
-        pass(&world, TWO_DAYS);
-        assert_eq!(world.stats().sessions, 1, "{build}: nothing runs by itself");
-        anybody_calls(&world);
-        world.settle(|stats| stats.sessions == 0);
-        minute(&world);
-        let age = world.scrape()["timer_job_age_seconds{job=\"sweep\"}"];
+        let canister = InstalledCanister::new(build);
+        let capsule = canister.capsule();
+        canister.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
+        minute(&canister);
+        let snapshot = canister.take_snapshot();
+        let canister = canister.cloned(&snapshot);
+        pass(&canister, TWO_DAYS);
+        assert_eq!(canister.stats().sessions, 1, "{build}: nothing runs by itself");
+        anybody_calls(&canister);
+        canister.settle(|stats| stats.sessions == 0);
+        minute(&canister);
+        let age = canister.scrape()["timer_job_age_seconds{job=\"sweep\"}"];
         assert!(age < 60.0, "{age}");
     }
 }
@@ -116,13 +116,18 @@ fn a_clone_sweeps_after_its_first_update() {
 fn a_clone_continues_the_migration_of_its_original() {
     let expected = undisturbed(Sessions::Counted);
     for k in 0..2 {
-        let world = after(Sessions::Counted, k);
-        let snapshot = world.take_snapshot();
-        let world = world.cloned(&snapshot);
-        world.pic.advance_time(Duration::from_secs(301));
-        anybody_calls(&world);
-        let state = settle(&world);
-        assert_eq!(<Sessions as crate::support::conversion::Start>::dump(&world), expected, "{}", state.note);
+        let canister = after(Sessions::Counted, k);
+        let snapshot = canister.take_snapshot();
+        let canister = canister.cloned(&snapshot);
+        canister.pic.advance_time(Duration::from_secs(301));
+        anybody_calls(&canister);
+        let state = settle(&canister);
+        assert_eq!(
+            <Sessions as crate::support::conversion::Start>::dump(&canister),
+            expected,
+            "{}",
+            state.note
+        );
     }
 }
 
@@ -131,17 +136,17 @@ fn the_sweep_is_one_chain_of_messages() {
     if !is_embedded() {
         return;
     }
-    let world = InstalledCanister::new(Build::Direct);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(Build::Direct);
+    let capsule = canister.capsule();
     for n in 0..400 {
-        put_whole(&world, &capsule, n);
+        put_whole(&canister, &capsule, n);
     }
-    let deleted: Result<()> = world.update(owner(), "capsules_delete", (&capsule,));
+    let deleted: Result<()> = canister.update(owner(), "capsules_delete", (&capsule,));
     deleted.unwrap();
     for round in 0..11 {
-        let all = executed(&world, |world| {
-            world.pic.advance_time(Duration::from_secs(61));
-            world.pic.tick();
+        let all = executed(&canister, |canister| {
+            canister.pic.advance_time(Duration::from_secs(61));
+            canister.pic.tick();
         });
         let jobs = all.iter().filter(|message: &&MessageCost| message.entry == "update").count();
         assert!(
@@ -149,7 +154,7 @@ fn the_sweep_is_one_chain_of_messages() {
             "round {round}: sweep, watch, the key of tokens and one that follows, but there are {jobs}"
         );
     }
-    world.settle(|stats| stats.memories == 0);
+    canister.settle(|stats| stats.memories == 0);
 }
 
 /// The caches that make all later calls cheaper are written again if the first attempt fails.
@@ -160,17 +165,17 @@ fn type_tables_are_written_when_the_first_minute_is_lost() {
     }
     for build in [Build::Legacy, Build::Direct] {
         let cost = |first_minute: fn(&InstalledCanister)| {
-            let world = InstalledCanister::new(build);
-            let capsule = world.capsule();
-            first_minute(&world);
-            minute(&world);
-            minute(&world);
-            begin_costs(&world, &capsule)
+            let canister = InstalledCanister::new(build);
+            let capsule = canister.capsule();
+            first_minute(&canister);
+            minute(&canister);
+            minute(&canister);
+            begin_costs(&canister, &capsule)
         };
         let usual = cost(minute);
-        let lost = cost(|world| {
+        let lost = cost(|canister| {
             // Enough for the jobs and too little for the tables.
-            let cut = with_message_limit(world, 3_000_000, minute);
+            let cut = with_message_limit(canister, 3_000_000, minute);
             assert!(!cut.is_empty(), "the tables were written");
         });
         assert!(lost < usual + usual / 10, "{build}: {lost} instead of {usual}");

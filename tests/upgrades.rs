@@ -13,119 +13,119 @@ struct Half {
 }
 
 impl Half {
-    fn begun(world: &InstalledCanister, seed: u64) -> Self {
-        let capsule = world.capsule();
+    fn begun(canister: &InstalledCanister, seed: u64) -> Self {
+        let capsule = canister.capsule();
         let content = file(CHUNK + 100, seed);
-        let session = world.begin(owner(), &capsule, &content, &format!("key {seed}")).unwrap();
-        world.put(owner(), session, 1, &content).unwrap();
+        let session = canister.begin(owner(), &capsule, &content, &format!("key {seed}")).unwrap();
+        canister.put(owner(), session, 1, &content).unwrap();
         Self { session, content }
     }
 
-    fn path(&self, world: &InstalledCanister) -> SessionPath {
-        world.status(owner(), self.session).unwrap().path
+    fn path(&self, canister: &InstalledCanister) -> SessionPath {
+        canister.status(owner(), self.session).unwrap().path
     }
 
     /// Sends the rest; the canister compares the digest of what it has stored.
-    fn complete(&self, world: &InstalledCanister) {
-        world.put(owner(), self.session, 0, &self.content).unwrap();
-        world.finish(owner(), self.session, &self.content).unwrap();
+    fn complete(&self, canister: &InstalledCanister) {
+        canister.put(owner(), self.session, 0, &self.content).unwrap();
+        canister.finish(owner(), self.session, &self.content).unwrap();
     }
 }
 
 #[test]
 fn the_legacy_build_refuses_layout_2_and_names_the_rollback() {
-    let mut world = InstalledCanister::new(Build::Legacy);
-    let upload = Half::begun(&world, 1);
-    world.upgrade(Build::Staged);
-    let message = world.try_upgrade(Build::Legacy).unwrap_err().reject_message;
+    let mut canister = InstalledCanister::new(Build::Legacy);
+    let upload = Half::begun(&canister, 1);
+    canister.upgrade(Build::Staged);
+    let message = canister.try_upgrade(Build::Legacy).unwrap_err().reject_message;
     assert!(message.contains("layout 2") && message.contains("staged build"), "{message}");
-    let info: upload_canister::api::BuildInfo = world.plain("build_info", ());
+    let info: upload_canister::api::BuildInfo = canister.plain("build_info", ());
     assert_eq!(info.build, "staged", "the old code continues");
-    upload.complete(&world);
+    upload.complete(&canister);
 }
 
 #[test]
 fn every_build_upgrades_to_itself_and_direct_back_to_staged() {
-    let mut world = InstalledCanister::new(Build::Legacy);
-    let upload = Half::begun(&world, 1);
+    let mut canister = InstalledCanister::new(Build::Legacy);
+    let upload = Half::begun(&canister, 1);
     for build in [Build::Legacy, Build::Staged, Build::Staged, Build::Direct, Build::Staged, Build::Direct] {
-        world.upgrade(build);
-        assert_eq!(world.status(owner(), upload.session).unwrap().received.len(), 1);
+        canister.upgrade(build);
+        assert_eq!(canister.status(owner(), upload.session).unwrap().received.len(), 1);
     }
-    upload.complete(&world);
+    upload.complete(&canister);
 }
 
 #[test]
 fn the_direct_build_converts_as_the_staged_one_does() {
-    let mut world = InstalledCanister::new(Build::Legacy);
-    let upload = Half::begun(&world, 1);
-    assert_eq!(upload.path(&world), SessionPath::Compat);
-    world.upgrade(Build::Direct);
-    assert_eq!(upload.path(&world), SessionPath::Direct);
-    let status = status(&world);
+    let mut canister = InstalledCanister::new(Build::Legacy);
+    let upload = Half::begun(&canister, 1);
+    assert_eq!(upload.path(&canister), SessionPath::Compat);
+    canister.upgrade(Build::Direct);
+    assert_eq!(upload.path(&canister), SessionPath::Direct);
+    let status = status(&canister);
     assert_eq!((status.phase, status.source, status.converted), (MigrationPhase::Converted, 1, 1));
-    upload.complete(&world);
+    upload.complete(&canister);
 }
 
 #[test]
 fn the_compat_share_routes_sessions_and_at_zero_they_convert() {
-    let mut world = InstalledCanister::new(Build::Staged);
-    world.configure(|config| config.compat_share_percent = 100);
-    let uploads = [1, 2, 3].map(|seed| Half::begun(&world, seed));
-    assert!(uploads.iter().all(|upload| upload.path(&world) == SessionPath::Compat));
-    uploads[0].complete(&world);
-    world.upgrade(Build::Staged);
-    assert_eq!(uploads[1].path(&world), SessionPath::Compat, "the share is still above zero");
+    let mut canister = InstalledCanister::new(Build::Staged);
+    canister.configure(|config| config.compat_share_percent = 100);
+    let uploads = [1, 2, 3].map(|seed| Half::begun(&canister, seed));
+    assert!(uploads.iter().all(|upload| upload.path(&canister) == SessionPath::Compat));
+    uploads[0].complete(&canister);
+    canister.upgrade(Build::Staged);
+    assert_eq!(uploads[1].path(&canister), SessionPath::Compat, "the share is still above zero");
 
-    world.configure(|config| config.compat_share_percent = 0);
-    assert!(uploads[1..].iter().all(|upload| upload.path(&world) == SessionPath::Direct));
-    assert_eq!(Half::begun(&world, 4).path(&world), SessionPath::Direct);
-    let status = status(&world);
+    canister.configure(|config| config.compat_share_percent = 0);
+    assert!(uploads[1..].iter().all(|upload| upload.path(&canister) == SessionPath::Direct));
+    assert_eq!(Half::begun(&canister, 4).path(&canister), SessionPath::Direct);
+    let status = status(&canister);
     assert_eq!((status.phase, status.source), (MigrationPhase::Converted, 2));
     assert_eq!(status.digest_before, status.digest_after);
-    uploads[1].complete(&world);
+    uploads[1].complete(&canister);
 }
 
 #[test]
 fn a_rollback_to_legacy_keeps_everything_uploaded_since() {
-    let mut world = InstalledCanister::new(Build::Legacy);
-    let before = [1, 2, 3].map(|seed| Half::begun(&world, seed));
-    world.upgrade(Build::Staged);
-    let since = [4, 5].map(|seed| Half::begun(&world, seed));
-    world.put(owner(), before[0].session, 0, &before[0].content).unwrap();
-    let status_then = control(&world, "migration_rollback");
+    let mut canister = InstalledCanister::new(Build::Legacy);
+    let before = [1, 2, 3].map(|seed| Half::begun(&canister, seed));
+    canister.upgrade(Build::Staged);
+    let since = [4, 5].map(|seed| Half::begun(&canister, seed));
+    canister.put(owner(), before[0].session, 0, &before[0].content).unwrap();
+    let status_then = control(&canister, "migration_rollback");
     assert_eq!((status_then.phase, status_then.layout), (MigrationPhase::RolledBack, 1));
-    let meanwhile = Half::begun(&world, 6);
-    assert_eq!(meanwhile.path(&world), SessionPath::Compat);
+    let meanwhile = Half::begun(&canister, 6);
+    assert_eq!(meanwhile.path(&canister), SessionPath::Compat);
 
-    world.upgrade(Build::Legacy);
-    let first = world.status(owner(), before[0].session).unwrap();
+    canister.upgrade(Build::Legacy);
+    let first = canister.status(owner(), before[0].session).unwrap();
     assert_eq!(first.missing, [], "the chunk that came since is there");
     let [first, second, left] = before;
     for upload in [first, second, meanwhile].into_iter().chain(since) {
-        upload.complete(&world);
+        upload.complete(&canister);
     }
 
-    world.upgrade(Build::Staged);
-    let status = status(&world);
+    canister.upgrade(Build::Staged);
+    let status = status(&canister);
     assert_eq!((status.phase, status.source, status.converted), (MigrationPhase::Converted, 1, 1));
-    world.upgrade(Build::Direct);
-    left.complete(&world);
+    canister.upgrade(Build::Direct);
+    left.complete(&canister);
 }
 
 #[test]
 fn the_direct_build_refuses_rollback_and_names_the_staged_one() {
-    let world = InstalledCanister::new(Build::Direct);
-    let refused: Result<MigrationStatus> = world.update(controller(), "migration_rollback", ());
+    let canister = InstalledCanister::new(Build::Direct);
+    let refused: Result<MigrationStatus> = canister.update(controller(), "migration_rollback", ());
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("staged build"), "{refused}");
 }
 
 #[test]
 fn only_a_controller_steers() {
-    let world = InstalledCanister::new(Build::Staged);
-    let config = world.config();
-    world.query::<AdminConfig>(owner(), "admin_config_get", ()).unwrap_err();
-    world.update::<()>(owner(), "admin_config_set", (config,)).unwrap_err();
-    world.try_configure(|config| config.compat_share_percent = 101).unwrap_err();
+    let canister = InstalledCanister::new(Build::Staged);
+    let config = canister.config();
+    canister.query::<AdminConfig>(owner(), "admin_config_get", ()).unwrap_err();
+    canister.update::<()>(owner(), "admin_config_set", (config,)).unwrap_err();
+    canister.try_configure(|config| config.compat_share_percent = 101).unwrap_err();
 }

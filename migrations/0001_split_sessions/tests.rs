@@ -198,9 +198,9 @@ fn without_a_noted_activity_the_beginning_counts() {
 #[test]
 fn the_compat_path_writes_what_this_migration_reads() {
     use crate::upload::tests::TestCanister;
-    let mut world = TestCanister::compat();
-    let id = world.begin(10, "a");
-    let raw = world.storage.sessions.legacy.get_raw(&id).unwrap();
+    let mut canister = TestCanister::compat();
+    let id = canister.begin(10, "a");
+    let raw = canister.storage.sessions.legacy.get_raw(&id).unwrap();
     let legacy = LegacyUploadSession::decode(&raw).unwrap();
     assert_eq!((legacy.session_id, legacy.idem.as_str()), (id, "a"));
     assert_eq!(legacy.encode(), raw, "to the byte");

@@ -24,59 +24,59 @@ impl Meter for OneChunk {
     }
 }
 
-/// A world of layout 2 with a finalized migration 1.
+/// A canister in layout 2 whose migration 1 is finalized.
 fn finalized() -> TestCanister {
-    let mut world = TestCanister::direct();
+    let mut canister = TestCanister::direct();
     let state = MigrationState { phase: Phase::Finalized, ..MigrationState::default() };
-    world.storage.migration.set_state(1, &state);
-    world
+    canister.storage.migration.set_state(1, &state);
+    canister
 }
 
 /// Runs one message, after an upgrade.
-fn message(world: &mut TestCanister) -> Progress {
-    world.restart(Box::<crate::upload::path::direct::DirectPath>::default());
-    let message = Message { now: world.now.into(), meter: &OneChunk, budget: 0 };
-    Engine::new(&[&MIGRATION]).run(&mut world.storage, message).unwrap()
+fn message(canister: &mut TestCanister) -> Progress {
+    canister.restart(Box::<crate::upload::path::direct::DirectPath>::default());
+    let message = Message { now: canister.now.into(), meter: &OneChunk, budget: 0 };
+    Engine::new(&[&MIGRATION]).run(&mut canister.storage, message).unwrap()
 }
 
-fn to_end(world: &mut TestCanister) -> MigrationState {
+fn to_end(canister: &mut TestCanister) -> MigrationState {
     let mut messages = 0;
-    while message(world) == Progress::More {
+    while message(canister) == Progress::More {
         messages += 1;
         assert!(messages < 10_000, "it does not come to an end");
     }
-    state(world)
+    state(canister)
 }
 
-fn state(world: &TestCanister) -> MigrationState {
-    world.storage.migration.state_of(2).unwrap()
+fn state(canister: &TestCanister) -> MigrationState {
+    canister.storage.migration.state_of(2).unwrap()
 }
 
-fn upload(world: &mut TestCanister, file: &[u8], idem: &str) -> String {
-    let id = world.begin(file.len(), idem);
+fn upload(canister: &mut TestCanister, file: &[u8], idem: &str) -> String {
+    let id = canister.begin(file.len(), idem);
     for idx in 0..file.len().div_ceil(CHUNK) {
-        world.put(id, file, idx).unwrap();
+        canister.put(id, file, idx).unwrap();
     }
-    world.finish(id, file).unwrap().blob_id
+    canister.finish(id, file).unwrap().blob_id
 }
 
-fn read_back(world: &TestCanister, locator: &str) -> Vec<u8> {
+fn read_back(canister: &TestCanister, locator: &str) -> Vec<u8> {
     let id = BlobId::from_locator(locator).unwrap();
-    let size = world.storage.blobs.blob(id).unwrap().size;
-    world.storage.blobs.read_range(id, 0, size).unwrap()
+    let size = canister.storage.blobs.blob(id).unwrap().size;
+    canister.storage.blobs.read_range(id, 0, size).unwrap()
 }
 
-fn in_extents(world: &TestCanister, locator: &str) -> bool {
-    let blob = world.storage.blobs.blob(BlobId::from_locator(locator).unwrap()).unwrap();
+fn in_extents(canister: &TestCanister, locator: &str) -> bool {
+    let blob = canister.storage.blobs.blob(BlobId::from_locator(locator).unwrap()).unwrap();
     matches!(blob.place, Place::Extents(_))
 }
 
 /// Asserts that the chunk map is empty once the timer has run, and that the region holds exactly these files
 /// and sessions.
-fn assert_all_moved(world: &mut TestCanister, lens: &[usize]) {
-    while !world.service().sweep().unwrap() {}
-    assert_eq!(world.storage.blobs.chunk_total(), 0, "nothing is left in the chunk map");
-    let extents = world.storage.blobs.extents();
+fn assert_all_moved(canister: &mut TestCanister, lens: &[usize]) {
+    while !canister.service().sweep().unwrap() {}
+    assert_eq!(canister.storage.blobs.chunk_total(), 0, "nothing is left in the chunk map");
+    let extents = canister.storage.blobs.extents();
     assert_eq!(extents.check(), Ok(()));
     let expected: u64 = lens.iter().map(|len| len.next_multiple_of(64) as u64).sum();
     assert_eq!(extents.taken_bytes(), Ok(expected), "no room was lost on the way");
@@ -84,116 +84,116 @@ fn assert_all_moved(world: &mut TestCanister, lens: &[usize]) {
 
 #[test]
 fn migration_2_waits_for_migration_1_and_a_layout_3_build() {
-    let mut world = finalized();
+    let mut canister = finalized();
     let waiting = MoveToExtents { layouts: &[Layout::LEGACY, Layout::SPLIT] };
-    let one = Message { now: world.now.into(), meter: &OneChunk, budget: 0 };
-    assert_eq!(Engine::new(&[&waiting]).run(&mut world.storage, one).unwrap(), Progress::Done);
-    world.storage.migration.set_state(1, &MigrationState::default());
-    assert_eq!(message(&mut world), Progress::Done);
-    assert_eq!(state(&world), MigrationState::default());
-    assert_eq!(world.storage.layout.get(), Ok(Some(Layout::SPLIT)));
+    let one = Message { now: canister.now.into(), meter: &OneChunk, budget: 0 };
+    assert_eq!(Engine::new(&[&waiting]).run(&mut canister.storage, one).unwrap(), Progress::Done);
+    canister.storage.migration.set_state(1, &MigrationState::default());
+    assert_eq!(message(&mut canister), Progress::Done);
+    assert_eq!(state(&canister), MigrationState::default());
+    assert_eq!(canister.storage.layout.get(), Ok(Some(Layout::SPLIT)));
 }
 
 #[test]
 fn an_empty_canister_is_in_layout_3_at_once() {
-    let mut world = finalized();
-    assert_eq!(to_end(&mut world).phase, Phase::Converted);
-    assert_eq!(world.storage.layout.get(), Ok(Some(Layout::EXTENTS)));
-    let id = world.begin(10, "a");
-    assert!(world.storage.payloads.get(&id).unwrap().unwrap().extents.is_some());
-    assert_eq!(message(&mut world), Progress::Done, "and nothing is left to do");
+    let mut canister = finalized();
+    assert_eq!(to_end(&mut canister).phase, Phase::Converted);
+    assert_eq!(canister.storage.layout.get(), Ok(Some(Layout::EXTENTS)));
+    let id = canister.begin(10, "a");
+    assert!(canister.storage.payloads.get(&id).unwrap().unwrap().extents.is_some());
+    assert_eq!(message(&mut canister), Progress::Done, "and nothing is left to do");
 }
 
 #[test]
 fn blobs_and_sessions_move_whatever_their_size_and_digest() {
-    let mut world = finalized();
+    let mut canister = finalized();
     let files = [file(3 * CHUNK + 5), file(1), file(0)];
     let mut kept = Vec::new();
     for (n, file) in files.iter().enumerate() {
-        kept.push((upload(&mut world, file, &format!("sha {n}")), file));
+        kept.push((upload(&mut canister, file, &format!("sha {n}")), file));
     }
-    let mut world = world.with_blake3();
-    kept.push((upload(&mut world, &files[0], "blake3"), &files[0]));
+    let mut canister = canister.with_blake3();
+    kept.push((upload(&mut canister, &files[0], "blake3"), &files[0]));
     let begun = file(2 * CHUNK + 9);
-    let by_blake3 = world.begin(begun.len(), "in flight, BLAKE3");
-    world.put(by_blake3, &begun, 2).unwrap();
-    world.put(by_blake3, &begun, 0).unwrap();
-    let mut world = world.with_sha256();
-    let by_sha256 = world.begin(begun.len(), "in flight, SHA-256");
-    world.put(by_sha256, &begun, 2).unwrap();
-    world.put(by_sha256, &begun, 0).unwrap();
-    let untouched = world.begin(begun.len(), "nothing has arrived");
+    let by_blake3 = canister.begin(begun.len(), "in flight, BLAKE3");
+    canister.put(by_blake3, &begun, 2).unwrap();
+    canister.put(by_blake3, &begun, 0).unwrap();
+    let mut canister = canister.with_sha256();
+    let by_sha256 = canister.begin(begun.len(), "in flight, SHA-256");
+    canister.put(by_sha256, &begun, 2).unwrap();
+    canister.put(by_sha256, &begun, 0).unwrap();
+    let untouched = canister.begin(begun.len(), "nothing has arrived");
 
-    let state = to_end(&mut world);
+    let state = to_end(&mut canister);
     assert_eq!((state.phase, state.note.as_str()), (Phase::Converted, ""));
     assert_eq!((state.source, state.converted, state.quarantined), (7, 7, 0));
     assert_eq!(state.digest_before, state.digest_after);
     assert_eq!(state.classes, [("session".to_owned(), 3), ("blob".to_owned(), 4)]);
     for (locator, file) in &kept {
-        assert!(in_extents(&world, locator) && read_back(&world, locator) == **file);
+        assert!(in_extents(&canister, locator) && read_back(&canister, locator) == **file);
     }
     let lens = [&files[0], &files[1], &files[0], &begun, &begun, &begun].map(Vec::len);
-    assert_all_moved(&mut world, &lens);
+    assert_all_moved(&mut canister, &lens);
     for (id, hash) in [(by_sha256, false), (untouched, false), (by_blake3, true)] {
         if hash {
-            world = world.with_blake3();
+            canister = canister.with_blake3();
         }
         for idx in 0..3 {
-            world.put(id, &begun, idx).unwrap();
+            canister.put(id, &begun, idx).unwrap();
         }
-        let finished = world.finish(id, &begun).unwrap();
-        assert!(in_extents(&world, &finished.blob_id) && read_back(&world, &finished.blob_id) == begun);
+        let finished = canister.finish(id, &begun).unwrap();
+        assert!(in_extents(&canister, &finished.blob_id) && read_back(&canister, &finished.blob_id) == begun);
     }
-    assert_eq!(message(&mut world), Progress::Done);
+    assert_eq!(message(&mut canister), Progress::Done);
 }
 
 #[test]
 fn clients_go_on_in_the_middle_of_it() {
-    let mut world = finalized();
+    let mut canister = finalized();
     let large = file(4 * CHUNK);
-    let kept = upload(&mut world, &large, "kept");
-    let deleted = upload(&mut world, &file(3 * CHUNK), "deleted");
+    let kept = upload(&mut canister, &large, "kept");
+    let deleted = upload(&mut canister, &file(3 * CHUNK), "deleted");
     let [finished, aborted, grows] =
-        ["finished", "aborted", "grows"].map(|idem| world.begin(large.len(), idem));
+        ["finished", "aborted", "grows"].map(|idem| canister.begin(large.len(), idem));
     for id in [finished, aborted, grows] {
         for idx in [0, 1, 3] {
-            world.put(id, &large, idx).unwrap();
+            canister.put(id, &large, idx).unwrap();
         }
     }
     let mut step = 0;
     let mut results = Vec::new();
-    while message(&mut world) == Progress::More {
+    while message(&mut canister) == Progress::More {
         step += 1;
-        assert!(read_back(&world, &kept) == large, "read in step {step}");
+        assert!(read_back(&canister, &kept) == large, "read in step {step}");
         match step {
-            2 => world.put(grows, &large, 2).unwrap(),
-            3 => world.put(finished, &large, 2).unwrap(),
-            4 => results.push(world.finish(finished, &large).unwrap().blob_id),
-            5 => world.service().abort(aborted).unwrap(),
+            2 => canister.put(grows, &large, 2).unwrap(),
+            3 => canister.put(finished, &large, 2).unwrap(),
+            4 => results.push(canister.finish(finished, &large).unwrap().blob_id),
+            5 => canister.service().abort(aborted).unwrap(),
             6 => {
                 let id = BlobId::from_locator(&deleted).unwrap();
-                crate::memories::delete_blob(&mut world.storage, person(OWNER), id).unwrap();
+                crate::memories::delete_blob(&mut canister.storage, person(OWNER), id).unwrap();
             }
-            7 => results.push(upload(&mut world, &file(CHUNK + 1), "begun in layout 3")),
+            7 => results.push(upload(&mut canister, &file(CHUNK + 1), "begun in layout 3")),
             _ => {}
         }
     }
     assert!(step > 7, "{step} messages are too few for the client to come in between");
-    let state = to_end(&mut world);
+    let state = to_end(&mut canister);
     assert_eq!((state.phase, state.note.as_str(), state.quarantined), (Phase::Converted, "", 0));
     assert_eq!(state.digest_before, state.digest_after);
-    results.push(world.finish(grows, &large).unwrap().blob_id);
+    results.push(canister.finish(grows, &large).unwrap().blob_id);
     assert_eq!(results[0], kept, "the same content in the same capsule is stored once");
-    assert!(read_back(&world, &results[2]) == large);
-    assert!(read_back(&world, &results[1]) == file(CHUNK + 1));
-    assert_all_moved(&mut world, &[large.len(), CHUNK + 1]);
+    assert!(read_back(&canister, &results[2]) == large);
+    assert!(read_back(&canister, &results[1]) == file(CHUNK + 1));
+    assert_all_moved(&mut canister, &[large.len(), CHUNK + 1]);
 }
 
 /// Runs until a unit is in progress, and returns it.
-fn in_the_middle(world: &mut TestCanister) -> u64 {
+fn in_the_middle(canister: &mut TestCanister) -> u64 {
     loop {
-        assert_eq!(message(world), Progress::More, "no unit is larger than a message");
-        if let Some(unit) = state(world).unit {
+        assert_eq!(message(canister), Progress::More, "no unit is larger than a message");
+        if let Some(unit) = state(canister).unit {
             return unit.key;
         }
     }
@@ -201,57 +201,57 @@ fn in_the_middle(world: &mut TestCanister) -> u64 {
 
 #[test]
 fn a_unit_removed_by_its_client_frees_its_extents() {
-    let mut world = finalized();
-    let locator = upload(&mut world, &file(3 * CHUNK), "deleted on its way");
+    let mut canister = finalized();
+    let locator = upload(&mut canister, &file(3 * CHUNK), "deleted on its way");
     let id = BlobId::from_locator(&locator).unwrap();
-    assert_eq!(in_the_middle(&mut world), id.0);
-    crate::memories::delete_blob(&mut world.storage, person(OWNER), id).unwrap();
-    let state = to_end(&mut world);
+    assert_eq!(in_the_middle(&mut canister), id.0);
+    crate::memories::delete_blob(&mut canister.storage, person(OWNER), id).unwrap();
+    let state = to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.unit), (Phase::Converted, 0, None));
-    assert_all_moved(&mut world, &[]);
+    assert_all_moved(&mut canister, &[]);
 
-    let mut world = finalized();
+    let mut canister = finalized();
     let content = file(3 * CHUNK);
-    let id = world.begin(content.len(), "aborted on its way");
-    (0..3).for_each(|idx| world.put(id, &content, idx).unwrap());
-    assert_eq!(in_the_middle(&mut world), id);
-    world.service().abort(id).unwrap();
-    assert_eq!(to_end(&mut world).phase, Phase::Converted);
-    assert_all_moved(&mut world, &[]);
+    let id = canister.begin(content.len(), "aborted on its way");
+    (0..3).for_each(|idx| canister.put(id, &content, idx).unwrap());
+    assert_eq!(in_the_middle(&mut canister), id);
+    canister.service().abort(id).unwrap();
+    assert_eq!(to_end(&mut canister).phase, Phase::Converted);
+    assert_all_moved(&mut canister, &[]);
 }
 
 #[test]
 fn the_digest_of_a_blob_tells_every_field_but_its_place() {
-    let mut world = finalized();
-    let locator = upload(&mut world, &file(10), "a");
+    let mut canister = finalized();
+    let locator = upload(&mut canister, &file(10), "a");
     let id = BlobId::from_locator(&locator).unwrap();
-    let blob = world.storage.blobs.blob(id).unwrap();
+    let blob = canister.storage.blobs.blob(id).unwrap();
     let weight = super::blob::digest(id, &blob);
     let mut moved = blob.clone();
-    moved.place = Place::Extents(world.storage.blobs.allocate(10).unwrap());
+    moved.place = Place::Extents(canister.storage.blobs.allocate(10).unwrap());
     assert_eq!(super::blob::digest(id, &moved), weight);
     let mut changed = [blob.clone(), blob.clone(), blob];
     changed[0].size += 1;
     changed[1].digest.bytes[31] ^= 1;
-    changed[2].created_at = world.now.plus_seconds(1);
+    changed[2].created_at = canister.now.plus_seconds(1);
     assert!(changed.iter().all(|changed| super::blob::digest(id, changed) != weight));
     assert_ne!(super::blob::digest(BlobId(id.0 ^ 1), &moved), weight);
 }
 
 #[test]
 fn the_digest_of_a_session_tells_both_its_records() {
-    let mut world = finalized();
-    let [id, other] = ["one", "other"].map(|idem| SessionId(world.begin(2 * CHUNK, idem)));
-    let digest = |world: &TestCanister, id| super::session::digest(&world.storage, id).unwrap();
-    let begun = digest(&world, id);
-    assert_ne!(digest(&world, other), begun);
-    world.put(id.0, &file(2 * CHUNK), 0).unwrap();
-    let filled = digest(&world, id);
+    let mut canister = finalized();
+    let [id, other] = ["one", "other"].map(|idem| SessionId(canister.begin(2 * CHUNK, idem)));
+    let digest = |canister: &TestCanister, id| super::session::digest(&canister.storage, id).unwrap();
+    let begun = digest(&canister, id);
+    assert_ne!(digest(&canister, other), begun);
+    canister.put(id.0, &file(2 * CHUNK), 0).unwrap();
+    let filled = digest(&canister, id);
     assert_ne!(filled, begun, "what has arrived");
-    let mut meta = world.storage.sessions.metas.get(&id.0).unwrap().unwrap();
+    let mut meta = canister.storage.sessions.metas.get(&id.0).unwrap().unwrap();
     meta.expected_chunks += 1;
-    world.storage.sessions.metas.insert(id.0, &meta);
-    assert_ne!(digest(&world, id), filled, "its metadata");
+    canister.storage.sessions.metas.insert(id.0, &meta);
+    assert_ne!(digest(&canister, id), filled, "its metadata");
 }
 
 #[test]
@@ -276,12 +276,12 @@ fn a_unit_that_traps_is_of_the_class_for_that() {
 
 #[test]
 fn a_unit_has_the_price_of_its_bytes() {
-    let mut world = finalized();
-    let blob = upload(&mut world, &file(CHUNK), "a blob");
-    let empty = upload(&mut world, &[], "an empty blob");
-    let session = world.begin(2 * CHUNK, "a session");
-    world.put(session, &file(2 * CHUNK), 0).unwrap();
-    let price = |key| MIGRATION.price(&world.storage, key).unwrap();
+    let mut canister = finalized();
+    let blob = upload(&mut canister, &file(CHUNK), "a blob");
+    let empty = upload(&mut canister, &[], "an empty blob");
+    let session = canister.begin(2 * CHUNK, "a session");
+    canister.put(session, &file(2 * CHUNK), 0).unwrap();
+    let price = |key| MIGRATION.price(&canister.storage, key).unwrap();
     let of_blob = |locator: &str| price(BlobId::from_locator(locator).unwrap().0);
     let chunk = CHUNK as u64;
     assert_eq!(
@@ -292,40 +292,40 @@ fn a_unit_has_the_price_of_its_bytes() {
 
 #[test]
 fn a_dry_run_counts_what_is_in_the_chunk_map() {
-    let mut world = finalized();
-    upload(&mut world, &file(CHUNK), "a blob");
-    let session = world.begin(2 * CHUNK, "a session");
-    world.put(session, &file(2 * CHUNK), 0).unwrap();
-    let units = |world: &TestCanister| {
-        let message = Message { now: world.now.into(), meter: &Unmetered, budget: 0 };
-        Engine::dry_run_of(&MIGRATION, &world.storage, message, None, None).unwrap().units
+    let mut canister = finalized();
+    upload(&mut canister, &file(CHUNK), "a blob");
+    let session = canister.begin(2 * CHUNK, "a session");
+    canister.put(session, &file(2 * CHUNK), 0).unwrap();
+    let units = |canister: &TestCanister| {
+        let message = Message { now: canister.now.into(), meter: &Unmetered, budget: 0 };
+        Engine::dry_run_of(&MIGRATION, &canister.storage, message, None, None).unwrap().units
     };
-    assert_eq!(units(&world), 2);
-    to_end(&mut world);
-    assert_eq!(units(&world), 0);
+    assert_eq!(units(&canister), 2);
+    to_end(&mut canister);
+    assert_eq!(units(&canister), 0);
 }
 
 /// A chunk that is replaced after it was copied is copied again.
 #[test]
 fn chunks_that_clients_replace_on_the_way_are_copied_again() {
     for blake3 in [false, true] {
-        let world = finalized();
-        let mut world = if blake3 { world.with_blake3() } else { world };
+        let canister = finalized();
+        let mut canister = if blake3 { canister.with_blake3() } else { canister };
         let file = file(3 * CHUNK + 5);
         let mut sent = file.clone();
         sent[0] ^= 1;
-        let id = world.begin(file.len(), "a");
-        (0..4).for_each(|idx| world.put(id, &sent, idx).unwrap());
-        world.finish(id, &file).unwrap_err();
-        while state(&world).unit.is_none() {
-            message(&mut world);
+        let id = canister.begin(file.len(), "a");
+        (0..4).for_each(|idx| canister.put(id, &sent, idx).unwrap());
+        canister.finish(id, &file).unwrap_err();
+        while state(&canister).unit.is_none() {
+            message(&mut canister);
         }
-        message(&mut world);
-        world.put(id, &file, 0).unwrap();
-        assert_eq!(to_end(&mut world).phase, Phase::Converted);
-        assert!(world.storage.payloads.get(&id).unwrap().unwrap().extents.is_some());
-        let finished = world.finish(id, &file).unwrap();
-        assert!(read_back(&world, &finished.blob_id) == file);
-        assert_all_moved(&mut world, &[file.len()]);
+        message(&mut canister);
+        canister.put(id, &file, 0).unwrap();
+        assert_eq!(to_end(&mut canister).phase, Phase::Converted);
+        assert!(canister.storage.payloads.get(&id).unwrap().unwrap().extents.is_some());
+        let finished = canister.finish(id, &file).unwrap();
+        assert!(read_back(&canister, &finished.blob_id) == file);
+        assert_all_moved(&mut canister, &[file.len()]);
     }
 }

@@ -4,15 +4,16 @@ use super::*;
 use crate::config::Config;
 use crate::upload::tests::{TestCanister, person};
 
-fn world(makers: CapsuleMakers) -> TestCanister {
-    let mut world = TestCanister::direct();
-    let config = crate::api::AdminConfig { capsule_makers: Some(makers), ..world.storage.config().unwrap() };
-    world.storage.settings.set(&Config::checked(config).unwrap());
-    world
+fn canister(makers: CapsuleMakers) -> TestCanister {
+    let mut canister = TestCanister::direct();
+    let config =
+        crate::api::AdminConfig { capsule_makers: Some(makers), ..canister.storage.config().unwrap() };
+    canister.storage.settings.set(&Config::checked(config).unwrap());
+    canister
 }
 
-fn may(world: &mut TestCanister, who: u8) -> bool {
-    match create_capsule(&mut world.storage, person(who), None, world.now) {
+fn may(canister: &mut TestCanister, who: u8) -> bool {
+    match create_capsule(&mut canister.storage, person(who), None, canister.now) {
         Ok(_) => true,
         Err(Error::Unauthorized { caller, .. }) if caller == person(who) => false,
         Err(other) => panic!("{other}"),
@@ -21,27 +22,27 @@ fn may(world: &mut TestCanister, who: u8) -> bool {
 
 #[test]
 fn anyone_makes_capsules_unless_a_controller_says_otherwise() {
-    let mut world = TestCanister::direct();
-    assert!(may(&mut world, 1) && may(&mut world, 2));
+    let mut canister = TestCanister::direct();
+    assert!(may(&mut canister, 1) && may(&mut canister, 2));
 }
 
 #[test]
 fn those_on_the_list_make_capsules_and_others_do_not() {
-    let mut world = world(CapsuleMakers::Listed);
-    assert!(!may(&mut world, 1), "nobody is listed");
-    world.storage.capsule_makers.set(vec![person(1), person(3), person(1)]).unwrap();
-    world.upgrade();
-    assert_eq!([1, 2, 3].map(|who| may(&mut world, who)), [true, false, true]);
-    assert_eq!(world.storage.capsule_makers.get().unwrap().len(), 2);
+    let mut canister = canister(CapsuleMakers::Listed);
+    assert!(!may(&mut canister, 1), "nobody is listed");
+    canister.storage.capsule_makers.set(vec![person(1), person(3), person(1)]).unwrap();
+    canister.upgrade();
+    assert_eq!([1, 2, 3].map(|who| may(&mut canister, who)), [true, false, true]);
+    assert_eq!(canister.storage.capsule_makers.get().unwrap().len(), 2);
     let many = (0..=MAX_CAPSULE_MAKERS).map(|n| Principal::self_authenticating(n.to_be_bytes()));
-    let refused = world.storage.capsule_makers.set(many.collect()).unwrap_err();
+    let refused = canister.storage.capsule_makers.set(many.collect()).unwrap_err();
     assert_eq!(refused, Error::invalid("principals", "at most 1000 principals", 1_001));
-    assert!(may(&mut world, 1), "a refused list changes nothing");
+    assert!(may(&mut canister, 1), "a refused list changes nothing");
 }
 
 #[test]
 fn nobody_can_create_capsules_and_existing_ones_still_work() {
-    let mut world = world(CapsuleMakers::Nobody);
-    assert!(!may(&mut world, 1));
-    world.begin(1, "a");
+    let mut canister = canister(CapsuleMakers::Nobody);
+    assert!(!may(&mut canister, 1));
+    canister.begin(1, "a");
 }

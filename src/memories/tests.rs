@@ -16,156 +16,162 @@ fn inline(bytes: &[u8]) -> NewContent {
     NewContent { inline: Some(ByteBuf::from(bytes)), ..none() }
 }
 
-fn try_create(world: &mut TestCanister, who: u8, new: NewContent, bytes: u64, idem: &str) -> Result<String> {
-    let (capsule, now) = (world.capsule.clone(), world.now);
-    create(&mut world.storage, person(who), now, capsule, new, metadata(bytes), idem)
+fn try_create(
+    canister: &mut TestCanister,
+    who: u8,
+    new: NewContent,
+    bytes: u64,
+    idem: &str,
+) -> Result<String> {
+    let (capsule, now) = (canister.capsule.clone(), canister.now);
+    create(&mut canister.storage, person(who), now, capsule, new, metadata(bytes), idem)
 }
 
-fn read(world: &TestCanister, id: &str) -> Result<Memory> {
-    Ok(world.storage.capsules.memory(person(OWNER), id)?)
+fn read(canister: &TestCanister, id: &str) -> Result<Memory> {
+    Ok(canister.storage.capsules.memory(person(OWNER), id)?)
 }
 
 #[test]
 fn small_bytes_are_kept_in_the_record_within_a_budget() {
-    let mut world = TestCanister::direct();
-    let id = try_create(&mut world, OWNER, inline(b"hello"), 5, "a").unwrap();
-    let memory = read(&world, &id).unwrap();
+    let mut canister = TestCanister::direct();
+    let id = try_create(&mut canister, OWNER, inline(b"hello"), 5, "a").unwrap();
+    let memory = read(&canister, &id).unwrap();
     assert_eq!(memory.inline.as_deref().map(|bytes| bytes.as_slice()), Some(&b"hello"[..]));
     assert_eq!((memory.blob.locator.as_str(), memory.blob.hash), ("inline", Some(sha256(b"hello"))));
     assert_eq!(
-        try_create(&mut world, OWNER, inline(b"hello"), 5, "a"),
+        try_create(&mut canister, OWNER, inline(b"hello"), 5, "a"),
         Ok(id.clone()),
         "the same call again"
     );
-    let other = try_create(&mut world, OWNER, inline(b"other"), 5, "a").unwrap_err();
+    let other = try_create(&mut canister, OWNER, inline(b"other"), 5, "a").unwrap_err();
     assert!(matches!(other, Error::Conflict { .. }), "{other}");
 
     let large = vec![0; 32 * 1024 + 1];
-    let refused = try_create(&mut world, OWNER, inline(&large), large.len() as u64, "b").unwrap_err();
+    let refused = try_create(&mut canister, OWNER, inline(&large), large.len() as u64, "b").unwrap_err();
     assert_eq!(refused, Error::invalid("inline", "at most 32768 bytes", "32769 bytes"));
     let rest = vec![0; 32 * 1024 - 5];
-    try_create(&mut world, OWNER, inline(&rest), rest.len() as u64, "c").unwrap();
-    let full = try_create(&mut world, OWNER, inline(b"1"), 1, "d").unwrap_err();
+    try_create(&mut canister, OWNER, inline(&rest), rest.len() as u64, "c").unwrap();
+    let full = try_create(&mut canister, OWNER, inline(b"1"), 1, "d").unwrap_err();
     assert_eq!(full, Error::exhausted("inline bytes per capsule", 32 * 1024, 32 * 1024 + 1));
-    delete(&mut world.storage, person(OWNER), &id).unwrap();
-    assert!(try_create(&mut world, OWNER, inline(b"1"), 1, "d").is_ok(), "deleting gives the budget back");
-    assert_ne!(try_create(&mut world, OWNER, inline(b"1"), 1, "a"), Ok(id), "and the key");
+    delete(&mut canister.storage, person(OWNER), &id).unwrap();
+    assert!(try_create(&mut canister, OWNER, inline(b"1"), 1, "d").is_ok(), "deleting gives the budget back");
+    assert_ne!(try_create(&mut canister, OWNER, inline(b"1"), 1, "a"), Ok(id), "and the key");
 }
 
 #[test]
 fn a_memory_can_share_a_blob_of_its_own_capsule_and_of_no_other() {
-    let mut world = TestCanister::direct();
+    let mut canister = TestCanister::direct();
     let file = file(10);
-    let session = world.begin(10, "a");
-    world.put(session, &file, 0).unwrap();
-    let uploaded = world.finish(session, &file).unwrap();
+    let session = canister.begin(10, "a");
+    canister.put(session, &file, 0).unwrap();
+    let uploaded = canister.finish(session, &file).unwrap();
     let blob = |len, hash| {
         let blob = BlobRef { locator: uploaded.blob_id.clone(), hash, len, blake3: None };
         NewContent { blob: Some(blob), ..none() }
     };
-    let shared = try_create(&mut world, OWNER, blob(10, None), 10, "b").unwrap();
-    let wrong_len = try_create(&mut world, OWNER, blob(9, None), 9, "c").unwrap_err();
+    let shared = try_create(&mut canister, OWNER, blob(10, None), 10, "b").unwrap();
+    let wrong_len = try_create(&mut canister, OWNER, blob(9, None), 9, "c").unwrap_err();
     assert_eq!(wrong_len, Error::invalid("blob_ref.len", "10", 9));
-    let wrong_hash = try_create(&mut world, OWNER, blob(10, Some(sha256(b"x"))), 10, "c").unwrap_err();
+    let wrong_hash = try_create(&mut canister, OWNER, blob(10, Some(sha256(b"x"))), 10, "c").unwrap_err();
     assert!(matches!(wrong_hash, Error::Conflict { .. }), "{wrong_hash}");
 
-    let home = std::mem::take(&mut world.capsule);
-    world.capsule = world.storage.capsules.create(person(OWNER), None, world.now).unwrap().id;
-    let abroad = try_create(&mut world, OWNER, blob(10, None), 10, "b").unwrap_err();
+    let home = std::mem::take(&mut canister.capsule);
+    canister.capsule = canister.storage.capsules.create(person(OWNER), None, canister.now).unwrap().id;
+    let abroad = try_create(&mut canister, OWNER, blob(10, None), 10, "b").unwrap_err();
     assert!(matches!(abroad, Error::NotFound { .. }), "{abroad}");
-    world.capsule = home;
+    canister.capsule = home;
 
     let id = BlobId::from_locator(&uploaded.blob_id).unwrap();
-    let in_use = delete_blob(&mut world.storage, person(OWNER), id).unwrap_err();
+    let in_use = delete_blob(&mut canister.storage, person(OWNER), id).unwrap_err();
     assert!(matches!(in_use, Error::Conflict { .. }), "{in_use}");
-    delete(&mut world.storage, person(OWNER), &uploaded.memory_id).unwrap();
-    assert_eq!(world.storage.blobs.blob_total(), 1, "the other memory still refers to it");
-    delete_blob(&mut world.storage, person(OWNER), id).unwrap();
-    assert!(matches!(read(&world, &shared), Err(Error::NotFound { .. })), "its memory is gone with it");
-    assert_eq!((world.storage.blobs.blob_total(), world.live()[3]), (0, 0));
+    delete(&mut canister.storage, person(OWNER), &uploaded.memory_id).unwrap();
+    assert_eq!(canister.storage.blobs.blob_total(), 1, "the other memory still refers to it");
+    delete_blob(&mut canister.storage, person(OWNER), id).unwrap();
+    assert!(matches!(read(&canister, &shared), Err(Error::NotFound { .. })), "its memory is gone with it");
+    assert_eq!((canister.storage.blobs.blob_total(), canister.live()[3]), (0, 0));
 }
 
 #[test]
 fn an_asset_elsewhere_is_recorded_as_the_client_says() {
-    let mut world = TestCanister::direct();
+    let mut canister = TestCanister::direct();
     let asset = |backend| ExternalAsset { backend, storage_key: Some("key".into()), url: None };
     let external = |backend, sha256| NewContent { external: Some((asset(backend), 7, sha256)), ..none() };
-    let id = try_create(&mut world, OWNER, external(StorageBackend::S3, None), 7, "a").unwrap();
-    let memory = read(&world, &id).unwrap();
+    let id = try_create(&mut canister, OWNER, external(StorageBackend::S3, None), 7, "a").unwrap();
+    let memory = read(&canister, &id).unwrap();
     assert_eq!(memory.external, Some(asset(StorageBackend::S3)));
     assert_eq!((memory.blob.locator.as_str(), memory.blob.len), ("external", 7));
-    let here = try_create(&mut world, OWNER, external(StorageBackend::Icp, None), 7, "b").unwrap_err();
+    let here = try_create(&mut canister, OWNER, external(StorageBackend::Icp, None), 7, "b").unwrap_err();
     assert_eq!(here, Error::invalid("backend", "a store other than this one", "Icp"));
     let short = Some(ByteBuf::from([1]));
-    assert!(try_create(&mut world, OWNER, external(StorageBackend::S3, short), 7, "b").is_err());
+    assert!(try_create(&mut canister, OWNER, external(StorageBackend::S3, short), 7, "b").is_err());
 }
 
 #[test]
 fn create_names_the_reason_of_a_refusal() {
-    let mut world = TestCanister::direct();
-    let stranger = try_create(&mut world, 2, inline(b"1"), 1, "a").unwrap_err();
+    let mut canister = TestCanister::direct();
+    let stranger = try_create(&mut canister, 2, inline(b"1"), 1, "a").unwrap_err();
     assert!(matches!(stranger, Error::Unauthorized { .. }), "{stranger}");
-    let nothing = try_create(&mut world, OWNER, none(), 0, "a").unwrap_err();
+    let nothing = try_create(&mut canister, OWNER, none(), 0, "a").unwrap_err();
     assert!(matches!(nothing, Error::InvalidArgument { ref field, .. } if field == "content"), "{nothing}");
-    let declared = try_create(&mut world, OWNER, inline(b"12"), 1, "a").unwrap_err();
+    let declared = try_create(&mut canister, OWNER, inline(b"12"), 1, "a").unwrap_err();
     assert_eq!(declared, Error::invalid("asset_metadata.bytes", "2", 1));
-    assert_eq!(world.storage.capsules.memory_total(), 0);
+    assert_eq!(canister.storage.capsules.memory_total(), 0);
 }
 
 #[test]
 fn metadata_can_change_and_the_size_cannot() {
-    let mut world = TestCanister::direct();
-    let id = try_create(&mut world, OWNER, inline(b"hello"), 5, "a").unwrap();
+    let mut canister = TestCanister::direct();
+    let id = try_create(&mut canister, OWNER, inline(b"hello"), 5, "a").unwrap();
     let mut changed = metadata(5);
     if let AssetMetadata::Image(image) = &mut changed {
         image.base.asset_type = AssetType::Preview;
     }
-    let memory = update(&mut world.storage, person(OWNER), &id, changed.clone()).unwrap();
-    assert_eq!((memory.asset_metadata, read(&world, &id).unwrap().inline.is_some()), (changed, true));
-    let resized = update(&mut world.storage, person(OWNER), &id, metadata(6)).unwrap_err();
+    let memory = update(&mut canister.storage, person(OWNER), &id, changed.clone()).unwrap();
+    assert_eq!((memory.asset_metadata, read(&canister, &id).unwrap().inline.is_some()), (changed, true));
+    let resized = update(&mut canister.storage, person(OWNER), &id, metadata(6)).unwrap_err();
     assert_eq!(resized, Error::invalid("asset_metadata.bytes", "5", 6));
-    assert!(update(&mut world.storage, person(2), &id, metadata(5)).is_err());
+    assert!(update(&mut canister.storage, person(2), &id, metadata(5)).is_err());
 }
 
 #[test]
 fn the_number_of_memories_in_a_capsule_is_limited() {
-    let mut world = TestCanister::direct();
-    let config = AdminConfig { max_memories_per_capsule: Some(2), ..world.storage.config().unwrap() };
-    world.storage.settings.set(&Config::checked(config).unwrap());
+    let mut canister = TestCanister::direct();
+    let config = AdminConfig { max_memories_per_capsule: Some(2), ..canister.storage.config().unwrap() };
+    canister.storage.settings.set(&Config::checked(config).unwrap());
     let asset = ExternalAsset { backend: StorageBackend::S3, storage_key: None, url: None };
     let elsewhere = NewContent { external: Some((asset, 7, None)), ..none() };
-    let first = try_create(&mut world, OWNER, elsewhere.clone(), 7, "a").unwrap();
-    try_create(&mut world, OWNER, inline(b"1"), 1, "b").unwrap();
+    let first = try_create(&mut canister, OWNER, elsewhere.clone(), 7, "a").unwrap();
+    try_create(&mut canister, OWNER, inline(b"1"), 1, "b").unwrap();
     let full = Err(Error::exhausted("memories per capsule", 2, 3));
-    assert_eq!(try_create(&mut world, OWNER, elsewhere.clone(), 7, "c"), full);
-    assert_eq!(try_create(&mut world, OWNER, inline(b"1"), 1, "c"), full);
-    assert_eq!(world.try_begin(1, "c"), Err(Error::exhausted("memories per capsule", 2, 3)));
-    assert_eq!(try_create(&mut world, OWNER, elsewhere.clone(), 7, "a"), Ok(first.clone()), "again");
-    delete(&mut world.storage, person(OWNER), &first).unwrap();
-    assert!(world.try_begin(1, "c").is_ok());
+    assert_eq!(try_create(&mut canister, OWNER, elsewhere.clone(), 7, "c"), full);
+    assert_eq!(try_create(&mut canister, OWNER, inline(b"1"), 1, "c"), full);
+    assert_eq!(canister.try_begin(1, "c"), Err(Error::exhausted("memories per capsule", 2, 3)));
+    assert_eq!(try_create(&mut canister, OWNER, elsewhere.clone(), 7, "a"), Ok(first.clone()), "again");
+    delete(&mut canister.storage, person(OWNER), &first).unwrap();
+    assert!(canister.try_begin(1, "c").is_ok());
 }
 
 /// A memory may have so many chunks to release that twenty memories do not fit into one message.
 #[cfg(feature = "compat")]
 #[test]
 fn memories_of_a_deleted_capsule_go_within_the_message_budget() {
-    let mut world = TestCanister::compat();
+    let mut canister = TestCanister::compat();
     for n in 0..3 {
-        try_create(&mut world, OWNER, inline(b"1"), 1, &n.to_string()).unwrap();
+        try_create(&mut canister, OWNER, inline(b"1"), 1, &n.to_string()).unwrap();
     }
-    let capsule = world.capsule.clone();
-    world.storage.capsules.delete(person(OWNER), &capsule).unwrap();
+    let capsule = canister.capsule.clone();
+    canister.storage.capsules.delete(person(OWNER), &capsule).unwrap();
     for left in [2, 1, 0] {
-        assert_eq!(sweep(&mut world.storage, &crate::upload::tests::Exhausted), Ok(false));
-        assert_eq!(world.storage.capsules.memory_total(), left);
+        assert_eq!(sweep(&mut canister.storage, &crate::upload::tests::Exhausted), Ok(false));
+        assert_eq!(canister.storage.capsules.memory_total(), left);
     }
-    assert_eq!(sweep(&mut world.storage, &crate::upload::tests::Exhausted), Ok(true));
+    assert_eq!(sweep(&mut canister.storage, &crate::upload::tests::Exhausted), Ok(true));
 }
 
 /// A claim in the metadata is not stored along with a contradicting digest.
 #[test]
 fn a_claimed_sha256_must_be_that_of_the_content() {
-    let mut world = TestCanister::direct();
+    let mut canister = TestCanister::direct();
     let claiming = |bytes: u64, digest: &ByteBuf| {
         let mut asset = metadata(bytes);
         if let AssetMetadata::Image(image) = &mut asset {
@@ -174,9 +180,9 @@ fn a_claimed_sha256_must_be_that_of_the_content() {
         asset
     };
     let file = file(10);
-    let session = world.begin(10, "a");
-    world.put(session, &file, 0).unwrap();
-    let uploaded = world.finish(session, &file).unwrap();
+    let session = canister.begin(10, "a");
+    canister.put(session, &file, 0).unwrap();
+    let uploaded = canister.finish(session, &file).unwrap();
     let blob = BlobRef { locator: uploaded.blob_id.clone(), hash: None, len: 10, blake3: None };
     let asset = ExternalAsset { backend: StorageBackend::S3, storage_key: None, url: None };
     let (right, wrong) = (sha256(&file), sha256(b"something else"));
@@ -186,30 +192,30 @@ fn a_claimed_sha256_must_be_that_of_the_content() {
         NewContent { external: Some((asset, 10, Some(right.clone()))), ..none() },
     ];
     for (n, content) in contents.into_iter().enumerate() {
-        let (capsule, now) = (world.capsule.clone(), world.now);
+        let (capsule, now) = (canister.capsule.clone(), canister.now);
         let mut make = |digest: &ByteBuf| {
             let (content, asset) = (content.clone(), claiming(10, digest));
-            create(&mut world.storage, person(OWNER), now, capsule.clone(), content, asset, &n.to_string())
+            create(&mut canister.storage, person(OWNER), now, capsule.clone(), content, asset, &n.to_string())
         };
         let expected = Error::invalid("asset_metadata.sha256", hex::encode(&right), hex::encode(&wrong));
         assert_eq!(make(&wrong), Err(expected.clone()), "{n}");
         let made = make(&right).unwrap();
-        let changed = update(&mut world.storage, person(OWNER), &made, claiming(10, &wrong)).unwrap_err();
+        let changed = update(&mut canister.storage, person(OWNER), &made, claiming(10, &wrong)).unwrap_err();
         assert_eq!(changed, expected, "{n}");
-        update(&mut world.storage, person(OWNER), &made, claiming(10, &right)).unwrap();
+        update(&mut canister.storage, person(OWNER), &made, claiming(10, &right)).unwrap();
     }
 }
 
 /// Overwrites the record of a memory.
-fn damage_memory(world: &TestCanister, id: &str) {
-    let memories = Memories::init(world.raw.clone());
+fn damage_memory(canister: &TestCanister, id: &str) {
+    let memories = Memories::init(canister.raw.clone());
     let mut table: Table<String, RawRecord> = Table::open(&memories, memory_ids::MEMORIES);
     table.insert(id.to_owned(), &RawRecord(b"rubbish".to_vec()));
 }
 
 /// Overwrites the record of a blob.
-fn damage_blob(world: &TestCanister, locator: &str) {
-    let memories = Memories::init(world.raw.clone());
+fn damage_blob(canister: &TestCanister, locator: &str) {
+    let memories = Memories::init(canister.raw.clone());
     let mut table: Table<u64, RawRecord> = Table::open(&memories, memory_ids::BLOBS);
     let id = BlobId::from_locator(locator).unwrap();
     assert!(table.contains(&id.0));
@@ -217,10 +223,10 @@ fn damage_blob(world: &TestCanister, locator: &str) {
 }
 
 /// Returns what the sweep reports until it has nothing left to do.
-fn sweep_to_end(world: &mut TestCanister) -> Vec<String> {
+fn sweep_to_end(canister: &mut TestCanister) -> Vec<String> {
     let mut said = Vec::new();
     for _ in 0..100 {
-        match sweep(&mut world.storage, &crate::meter::Unmetered) {
+        match sweep(&mut canister.storage, &crate::meter::Unmetered) {
             Ok(true) => return said,
             Ok(false) => {}
             Err(error) => said.push(error.to_string()),
@@ -231,57 +237,58 @@ fn sweep_to_end(world: &mut TestCanister) -> Vec<String> {
 
 #[test]
 fn a_damaged_memory_stops_the_clearing_of_no_other() {
-    let mut world = TestCanister::extents();
-    let deleted: Vec<String> =
-        (0..3).map(|_| world.storage.capsules.create(person(OWNER), None, world.now).unwrap().id).collect();
+    let mut canister = TestCanister::extents();
+    let deleted: Vec<String> = (0..3)
+        .map(|_| canister.storage.capsules.create(person(OWNER), None, canister.now).unwrap().id)
+        .collect();
     let mut made = Vec::new();
     for capsule in &deleted {
-        world.capsule.clone_from(capsule);
+        canister.capsule.clone_from(capsule);
         for n in 0..SWEEP_BATCH + 5 {
-            made.push(try_create(&mut world, OWNER, inline(b"1"), 1, &n.to_string()).unwrap());
+            made.push(try_create(&mut canister, OWNER, inline(b"1"), 1, &n.to_string()).unwrap());
         }
         let file = file(10);
-        let session = world.begin(10, "blob");
-        world.put(session, &file, 0).unwrap();
-        let finished = world.finish(session, &file).unwrap();
+        let session = canister.begin(10, "blob");
+        canister.put(session, &file, 0).unwrap();
+        let finished = canister.finish(session, &file).unwrap();
         if capsule == &deleted[1] {
-            damage_blob(&world, &finished.blob_id);
+            damage_blob(&canister, &finished.blob_id);
         }
     }
     for id in [&made[0], &made[SWEEP_BATCH + 4], &made[made.len() - 1]] {
-        damage_memory(&world, id);
+        damage_memory(&canister, id);
     }
     // A table of which nothing decodes would stop the next build.
-    world.capsule = world.storage.capsules.create(person(OWNER), None, world.now).unwrap().id;
-    try_create(&mut world, OWNER, inline(b"1"), 1, "kept").unwrap();
+    canister.capsule = canister.storage.capsules.create(person(OWNER), None, canister.now).unwrap().id;
+    try_create(&mut canister, OWNER, inline(b"1"), 1, "kept").unwrap();
     for capsule in &deleted {
-        world.storage.capsules.delete(person(OWNER), capsule).unwrap();
+        canister.storage.capsules.delete(person(OWNER), capsule).unwrap();
     }
 
-    let said = sweep_to_end(&mut world);
+    let said = sweep_to_end(&mut canister);
     assert_eq!(said.len(), 4, "each is told once: {said:?}");
     assert_eq!(said.iter().filter(|text| text.contains("memory")).count(), 3, "{said:?}");
     assert_eq!(said.iter().filter(|text| text.contains("blob")).count(), 1, "{said:?}");
     assert_eq!(
-        world.storage.capsules.memory_total(),
+        canister.storage.capsules.memory_total(),
         5,
         "what is damaged or not deleted stays, and nothing else"
     );
-    assert_eq!(sweep(&mut world.storage, &crate::meter::Unmetered), Ok(true), "it is not told again");
+    assert_eq!(sweep(&mut canister.storage, &crate::meter::Unmetered), Ok(true), "it is not told again");
 
-    world.restart(Box::<ActivePath>::default());
-    assert_eq!(sweep_to_end(&mut world).len(), 4, "the next build looks at them again");
+    canister.restart(Box::<ActivePath>::default());
+    assert_eq!(sweep_to_end(&mut canister).len(), 4, "the next build looks at them again");
 }
 
 #[test]
 fn a_memory_whose_blob_is_damaged_is_kept() {
-    let mut world = TestCanister::extents();
+    let mut canister = TestCanister::extents();
     let file = file(10);
-    let session = world.begin(10, "a");
-    world.put(session, &file, 0).unwrap();
-    let uploaded = world.finish(session, &file).unwrap();
-    damage_blob(&world, &uploaded.blob_id);
-    let refused = delete(&mut world.storage, person(OWNER), &uploaded.memory_id).unwrap_err();
+    let session = canister.begin(10, "a");
+    canister.put(session, &file, 0).unwrap();
+    let uploaded = canister.finish(session, &file).unwrap();
+    damage_blob(&canister, &uploaded.blob_id);
+    let refused = delete(&mut canister.storage, person(OWNER), &uploaded.memory_id).unwrap_err();
     assert!(matches!(refused, Error::Internal(_)), "{refused}");
-    assert!(read(&world, &uploaded.memory_id).is_ok(), "a call that fails has changed nothing");
+    assert!(read(&canister, &uploaded.memory_id).is_ok(), "a call that fails has changed nothing");
 }

@@ -109,7 +109,7 @@ impl TestCanister {
         Self::new(Box::<CompatPath>::default(), 100)
     }
 
-    /// Makes a world with both paths.
+    /// Makes a canister with both paths.
     #[cfg(all(feature = "compat", feature = "direct"))]
     pub fn staged() -> Self {
         Self::new(Box::<super::path::ActivePath>::default(), 0)
@@ -126,18 +126,18 @@ impl TestCanister {
         Self::in_layout(Layout::EXTENTS, Box::<DirectPath>::default(), 0)
     }
 
-    /// Makes the same world, with uploads verified by BLAKE3.
+    /// Makes the same canister, with uploads verified by BLAKE3.
     pub fn with_blake3(self) -> Self {
         Self { hash: HashAlgorithm::Blake3, ..self }
     }
 
-    /// Makes the same world, with uploads verified by SHA-256.
+    /// Makes the same canister, with uploads verified by SHA-256.
     #[cfg(feature = "direct")]
     pub fn with_sha256(self) -> Self {
         Self { hash: HashAlgorithm::Sha256, ..self }
     }
 
-    /// Returns the digest that this world verifies uploads by.
+    /// Returns the digest that this canister verifies uploads by.
     pub fn digest(&self, bytes: &[u8]) -> ByteBuf {
         ByteBuf::from(digest_of_bytes(self.hash, bytes))
     }
@@ -209,7 +209,7 @@ impl TestCanister {
 }
 
 impl TestCanister {
-    /// Returns the digest of a finished upload by the function of this world; `None` for another function.
+    /// Returns the digest of a finished upload by the function of this canister; `None` for another function.
     fn checksum(&self, finished: &UploadFinishResult) -> Option<ByteBuf> {
         let UploadFinishResult { checksum_sha256, checksum_blake3, .. } = finished.clone();
         match self.hash {
@@ -250,7 +250,7 @@ pub fn file(len: usize) -> Vec<u8> {
 }
 
 /// Makes a fresh canister for each way in which the build under test stores sessions and payload.
-pub fn worlds() -> Vec<TestCanister> {
+pub fn canisters() -> Vec<TestCanister> {
     vec![
         #[cfg(feature = "compat")]
         TestCanister::compat(),
@@ -263,23 +263,23 @@ pub fn worlds() -> Vec<TestCanister> {
 
 /// Runs a rule on every path of the build, over chunks and over extents, by both digests.
 pub fn on_every_path(rule: impl Fn(TestCanister)) {
-    worlds().into_iter().for_each(&rule);
-    worlds().into_iter().map(TestCanister::with_blake3).for_each(&rule);
+    canisters().into_iter().for_each(&rule);
+    canisters().into_iter().map(TestCanister::with_blake3).for_each(&rule);
 }
 
-fn read_back(world: &TestCanister, locator: &str) -> Vec<u8> {
+fn read_back(canister: &TestCanister, locator: &str) -> Vec<u8> {
     let id = crate::blob::BlobId::from_locator(locator).unwrap();
-    let chunks = world.storage.blobs.blob(id).unwrap().chunk_count();
-    (0..chunks).flat_map(|idx| world.storage.blobs.read_chunk(id, idx).unwrap()).collect()
+    let chunks = canister.storage.blobs.blob(id).unwrap().chunk_count();
+    (0..chunks).flat_map(|idx| canister.storage.blobs.read_chunk(id, idx).unwrap()).collect()
 }
 
-fn small<'a>(world: &TestCanister, bytes: &'a [u8], idem: &str) -> SmallFile<'a> {
+fn small<'a>(canister: &TestCanister, bytes: &'a [u8], idem: &str) -> SmallFile<'a> {
     SmallFile {
-        capsule_id: world.capsule.clone(),
+        capsule_id: canister.capsule.clone(),
         asset_metadata: metadata(bytes.len() as u64),
         idem: idem.into(),
         bytes: Bytes::new(bytes),
-        digest: world.digest(bytes),
-        hash: Some(world.hash),
+        digest: canister.digest(bytes),
+        hash: Some(canister.hash),
     }
 }

@@ -11,28 +11,28 @@ use crate::upload::tests::{OWNER, TestCanister, file, on_every_path, person};
 const CHUNK: usize = CHUNK_SIZE as usize;
 
 /// Stores a file under a name and a type; returns its locator.
-fn store(world: &mut TestCanister, file: &[u8], name: &str, mime_type: &str) -> String {
+fn store(canister: &mut TestCanister, file: &[u8], name: &str, mime_type: &str) -> String {
     let base = AssetMetadataBase::new(name, mime_type, AssetType::Original, file.len() as u64, 1);
-    let (capsule, hash) = (world.capsule.clone(), world.hash);
+    let (capsule, hash) = (canister.capsule.clone(), canister.hash);
     let chunks = file.len().div_ceil(CHUNK) as u32;
-    let begun = world.service().begin(capsule, AssetMetadata::image(base), chunks, name.into(), hash);
+    let begun = canister.service().begin(capsule, AssetMetadata::image(base), chunks, name.into(), hash);
     let session = begun.unwrap();
     for idx in 0..chunks as usize {
-        world.put(session, file, idx).unwrap();
+        canister.put(session, file, idx).unwrap();
     }
-    world.finish(session, file).unwrap().blob_id
+    canister.finish(session, file).unwrap().blob_id
 }
 
-fn publish(world: &mut TestCanister, is_public: bool) {
-    let capsule = world.capsule.clone();
-    world.storage.capsules.set_public(person(OWNER), &capsule, is_public).unwrap();
+fn publish(canister: &mut TestCanister, is_public: bool) {
+    let capsule = canister.capsule.clone();
+    canister.storage.capsules.set_public(person(OWNER), &capsule, is_public).unwrap();
 }
 
 /// Stores a public file of some chunks; returns its locator and its bytes.
-fn public_file(world: &mut TestCanister, len: usize) -> (String, Vec<u8>) {
-    publish(world, true);
+fn public_file(canister: &mut TestCanister, len: usize) -> (String, Vec<u8>) {
+    publish(canister, true);
     let file = file(len);
-    let locator = store(world, &file, "a b.jpg", "image/jpeg");
+    let locator = store(canister, &file, "a b.jpg", "image/jpeg");
     (format!("/blob/{locator}"), file)
 }
 
@@ -41,8 +41,8 @@ fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> HttpRequest {
     HttpRequest { method: method.into(), url: url.into(), headers, body: ByteBuf::new() }
 }
 
-fn get(world: &TestCanister, url: &str, headers: &[(&str, &str)]) -> StreamedResponse {
-    answer(&world.storage, &request("GET", url, headers), world.now).expect("a page of ours")
+fn get(canister: &TestCanister, url: &str, headers: &[(&str, &str)]) -> StreamedResponse {
+    answer(&canister.storage, &request("GET", url, headers), canister.now).expect("a page of ours")
 }
 
 fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
@@ -53,10 +53,10 @@ fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
 }
 
 /// Returns the complete body, as a gateway assembles it.
-fn body(world: &TestCanister, StreamedResponse { response, mut rest }: StreamedResponse) -> Vec<u8> {
+fn body(canister: &TestCanister, StreamedResponse { response, mut rest }: StreamedResponse) -> Vec<u8> {
     let mut body = response.body.into_vec();
     while let Some(token) = rest {
-        let piece = next_piece(&world.storage, token, world.now).unwrap();
+        let piece = next_piece(&canister.storage, token, canister.now).unwrap();
         assert!(!piece.body.is_empty() && piece.body.len() <= CHUNK);
         body.extend_from_slice(&piece.body);
         rest = piece.token;
@@ -66,11 +66,11 @@ fn body(world: &TestCanister, StreamedResponse { response, mut rest }: StreamedR
 
 #[test]
 fn a_public_blob_is_served_with_its_tag_and_its_type() {
-    on_every_path(|mut world| {
-        let (url, file) = public_file(&mut world, CHUNK + 5);
-        let found = get(&world, &url, &[]);
-        let digest = hex::encode(world.digest(&file));
-        let algorithm = if world.hash == HashAlgorithm::Blake3 { "blake3" } else { "sha256" };
+    on_every_path(|mut canister| {
+        let (url, file) = public_file(&mut canister, CHUNK + 5);
+        let found = get(&canister, &url, &[]);
+        let digest = hex::encode(canister.digest(&file));
+        let algorithm = if canister.hash == HashAlgorithm::Blake3 { "blake3" } else { "sha256" };
         for (name, expected) in [
             ("etag", format!("\"{algorithm}-{digest}\"").as_str()),
             ("content-type", "image/jpeg"),
@@ -85,10 +85,10 @@ fn a_public_blob_is_served_with_its_tag_and_its_type() {
             assert_eq!(header(&found.response, name), Some(expected), "{name}");
         }
         assert_eq!((found.response.status_code, found.response.body.len()), (200, CHUNK));
-        assert!(body(&world, found) == file);
+        assert!(body(&canister, found) == file);
 
-        let head =
-            answer(&world.storage, &request("HEAD", &url, &[("range", "bytes=0-1")]), world.now).unwrap();
+        let head = answer(&canister.storage, &request("HEAD", &url, &[("range", "bytes=0-1")]), canister.now)
+            .unwrap();
         assert_eq!((head.response.status_code, head.response.body.len()), (200, 0), "HEAD has no ranges");
         assert_eq!(header(&head.response, "content-length"), Some(file.len().to_string().as_str()));
         assert_eq!(head.rest, None);
@@ -97,53 +97,53 @@ fn a_public_blob_is_served_with_its_tag_and_its_type() {
 
 #[test]
 fn an_empty_blob_is_served_and_has_no_part() {
-    on_every_path(|mut world| {
-        let (url, _) = public_file(&mut world, 0);
-        let whole = get(&world, &url, &[]);
+    on_every_path(|mut canister| {
+        let (url, _) = public_file(&mut canister, 0);
+        let whole = get(&canister, &url, &[]);
         assert_eq!((whole.response.status_code, header(&whole.response, "content-length")), (200, Some("0")));
-        let part = get(&world, &url, &[("range", "bytes=0-")]).response;
+        let part = get(&canister, &url, &[("range", "bytes=0-")]).response;
         assert_eq!((part.status_code, header(&part, "content-range")), (416, Some("bytes */0")));
     });
 }
 
 #[test]
 fn a_part_is_served_byte_for_byte() {
-    on_every_path(|mut world| {
-        let (url, file) = public_file(&mut world, 2 * CHUNK + 5);
+    on_every_path(|mut canister| {
+        let (url, file) = public_file(&mut canister, 2 * CHUNK + 5);
         let size = file.len();
         for (first, end) in
             [(0, 1), (CHUNK - 1, CHUNK + 1), (CHUNK, 2 * CHUNK), (7, size), (size - 1, size), (1, size - 1)]
         {
             let range = format!("bytes={first}-{}", end - 1);
-            let found = get(&world, &url, &[("Range", &range)]);
+            let found = get(&canister, &url, &[("Range", &range)]);
             let expected = format!("bytes {first}-{}/{size}", end - 1);
             assert_eq!(header(&found.response, "content-range"), Some(expected.as_str()));
             assert_eq!(header(&found.response, "content-length"), Some((end - first).to_string().as_str()));
             assert_eq!(found.response.status_code, 206);
-            assert!(body(&world, found) == file[first..end], "{range}");
+            assert!(body(&canister, found) == file[first..end], "{range}");
         }
-        let beyond = get(&world, &url, &[("range", &format!("bytes={size}-"))]).response;
+        let beyond = get(&canister, &url, &[("range", &format!("bytes={size}-"))]).response;
         assert_eq!((beyond.status_code, beyond.body.len()), (416, 0));
         assert_eq!(header(&beyond, "content-range"), Some(format!("bytes */{size}").as_str()));
         for ignored in ["bytes=0-1,4-5", "lines=1-2", "bytes=3-1"] {
-            let whole = get(&world, &url, &[("range", ignored)]);
+            let whole = get(&canister, &url, &[("range", ignored)]);
             assert_eq!(whole.response.status_code, 200, "{ignored}");
         }
-        let twice = get(&world, &url, &[("range", "bytes=0-0"), ("range", "bytes=2-2")]);
+        let twice = get(&canister, &url, &[("range", "bytes=0-0"), ("range", "bytes=2-2")]);
         assert_eq!(twice.response.status_code, 200);
     });
 }
 
 #[test]
 fn a_client_with_the_content_gets_no_bytes() {
-    on_every_path(|mut world| {
-        let (url, file) = public_file(&mut world, 9);
-        let etag = header(&get(&world, &url, &[]).response, "etag").unwrap().to_owned();
-        let status = |headers: &[(&str, &str)]| get(&world, &url, headers).response.status_code;
+    on_every_path(|mut canister| {
+        let (url, file) = public_file(&mut canister, 9);
+        let etag = header(&get(&canister, &url, &[]).response, "etag").unwrap().to_owned();
+        let status = |headers: &[(&str, &str)]| get(&canister, &url, headers).response.status_code;
         let weak = format!("W/{etag}");
         let list = format!("\"other\", {etag}");
         for known in [&etag, &weak, &list, "*"] {
-            let found = get(&world, &url, &[("if-none-match", known)]).response;
+            let found = get(&canister, &url, &[("if-none-match", known)]).response;
             assert_eq!((found.status_code, found.body.len()), (304, 0), "{known}");
             assert_eq!(header(&found, "etag"), Some(etag.as_str()));
         }
@@ -155,111 +155,112 @@ fn a_client_with_the_content_gets_no_bytes() {
         assert_eq!(status(&[("if-match", "\"other\"")]), 412);
         assert_eq!(status(&[("if-range", &etag), ("range", "bytes=0-0")]), 206);
         for other in [weak.as_str(), "\"other\"", "Sun, 29 Nov 2026 10:00:00 GMT"] {
-            let whole = get(&world, &url, &[("if-range", other), ("range", "bytes=0-0")]);
+            let whole = get(&canister, &url, &[("if-range", other), ("range", "bytes=0-0")]);
             assert_eq!(whole.response.status_code, 200, "{other}");
-            assert_eq!(body(&world, whole), file);
+            assert_eq!(body(&canister, whole), file);
         }
     });
 }
 
 #[test]
 fn missing_and_forbidden_blobs_get_the_same_answer() {
-    on_every_path(|mut world| {
-        let (url, _) = public_file(&mut world, 9);
-        publish(&mut world, false);
-        let absent = get(&world, "/blob/blob_99999", &[]).response;
+    on_every_path(|mut canister| {
+        let (url, _) = public_file(&mut canister, 9);
+        publish(&mut canister, false);
+        let absent = get(&canister, "/blob/blob_99999", &[]).response;
         assert_eq!(absent.status_code, 404);
         for token in
             ["", "?", "?token=", "?token=00", "?token=ü", "?tokens=1", &format!("?token={}", "0".repeat(82))]
         {
-            let forbidden = get(&world, &format!("{url}{token}"), &[("if-none-match", "*")]).response;
+            let forbidden = get(&canister, &format!("{url}{token}"), &[("if-none-match", "*")]).response;
             assert_eq!(forbidden, absent, "{token}");
         }
         for odd in ["", "blob_", "blob_01", "blob_1/", "../metrics", "blob%5F1", &"9".repeat(100_000)] {
-            assert_eq!(get(&world, &format!("/blob/{odd}"), &[]).response, absent, "{}", odd.len());
+            assert_eq!(get(&canister, &format!("/blob/{odd}"), &[]).response, absent, "{}", odd.len());
         }
         for method in ["POST", "get", ""] {
-            let refused =
-                |url: &str| answer(&world.storage, &request(method, url, &[]), world.now).unwrap().response;
+            let refused = |url: &str| {
+                answer(&canister.storage, &request(method, url, &[]), canister.now).unwrap().response
+            };
             assert_eq!(refused(&url), refused("/blob/blob_99999"), "{method}");
             assert_eq!(header(&refused(&url), "allow"), Some("GET, HEAD"));
         }
-        assert!(answer(&world.storage, &request("GET", "/metrics", &[]), world.now).is_none());
+        assert!(answer(&canister.storage, &request("GET", "/metrics", &[]), canister.now).is_none());
     });
 }
 
 #[test]
 fn a_body_ends_when_the_right_to_read_it_does() {
-    on_every_path(|mut world| {
-        let (url, file) = public_file(&mut world, 2 * CHUNK + 5);
-        publish(&mut world, false);
-        world.storage.access_keys.renew([7; 32], world.now);
-        let capsule = world.capsule.clone();
+    on_every_path(|mut canister| {
+        let (url, file) = public_file(&mut canister, 2 * CHUNK + 5);
+        publish(&mut canister, false);
+        canister.storage.access_keys.renew([7; 32], canister.now);
+        let capsule = canister.capsule.clone();
         let access = |readers| CapsuleAccess { owners: vec![person(OWNER)], writers: vec![], readers };
-        world.storage.capsules.set_access(person(OWNER), &capsule, access(vec![person(3)])).unwrap();
+        canister.storage.capsules.set_access(person(OWNER), &capsule, access(vec![person(3)])).unwrap();
         let locator = url.strip_prefix("/blob/").unwrap();
-        let token = blob_access::issue(&world.storage, person(3), locator, None, world.now).unwrap();
+        let token = blob_access::issue(&canister.storage, person(3), locator, None, canister.now).unwrap();
 
-        let begun = get(&world, &token.path, &[]);
+        let begun = get(&canister, &token.path, &[]);
         assert_eq!(header(&begun.response, "cache-control"), Some("private, no-store"));
-        assert!(body(&world, begun) == file);
-        let rest = get(&world, &token.path, &[]).rest.unwrap();
+        assert!(body(&canister, begun) == file);
+        let rest = get(&canister, &token.path, &[]).rest.unwrap();
         // The canister may be upgraded between two pieces.
-        world.upgrade();
-        let second = next_piece(&world.storage, rest, world.now).unwrap();
+        canister.upgrade();
+        let second = next_piece(&canister.storage, rest, canister.now).unwrap();
         assert!(second.body == file[CHUNK..2 * CHUNK]);
         let rest = second.token.unwrap();
         let gone = Err(Error::not_found("blob", locator));
-        let later = world.now.plus_seconds(301);
-        assert_eq!(next_piece(&world.storage, rest.clone(), later), gone, "the token has expired");
-        world.storage.capsules.set_access(person(OWNER), &capsule, access(vec![])).unwrap();
-        assert_eq!(next_piece(&world.storage, rest, world.now), gone, "the reader was removed");
+        let later = canister.now.plus_seconds(301);
+        assert_eq!(next_piece(&canister.storage, rest.clone(), later), gone, "the token has expired");
+        canister.storage.capsules.set_access(person(OWNER), &capsule, access(vec![])).unwrap();
+        assert_eq!(next_piece(&canister.storage, rest, canister.now), gone, "the reader was removed");
     });
 }
 
 #[test]
 fn a_streaming_token_grants_nothing() {
-    on_every_path(|mut world| {
-        let (url, file) = public_file(&mut world, 9);
+    on_every_path(|mut canister| {
+        let (url, file) = public_file(&mut canister, 9);
         let locator = url.strip_prefix("/blob/").unwrap().to_owned();
         let token = |offset, end| StreamingToken { locator: locator.clone(), access: None, offset, end };
-        let piece = |world: &TestCanister, token| next_piece(&world.storage, token, world.now);
-        let public = piece(&world, token(2, 5)).unwrap();
+        let piece = |canister: &TestCanister, token| next_piece(&canister.storage, token, canister.now);
+        let public = piece(&canister, token(2, 5)).unwrap();
         assert_eq!((public.body.as_slice(), public.token), (&file[2..5], None));
         for (offset, end) in [(0, 10), (5, 5), (5, 4), (9, 9), (u64::MAX, u64::MAX), (0, u64::MAX)] {
-            let refused = piece(&world, token(offset, end)).unwrap_err();
+            let refused = piece(&canister, token(offset, end)).unwrap_err();
             assert!(matches!(refused, Error::InvalidArgument { .. }), "{offset}..{end}: {refused}");
         }
-        publish(&mut world, false);
+        publish(&mut canister, false);
         let forged = StreamingToken { access: Some("01".repeat(50)), ..token(0, 9) };
         for forged in [token(0, 9), forged, StreamingToken { locator: "blob_9".into(), ..token(0, 9) }] {
             let expected = Err(Error::not_found("blob", &forged.locator));
-            assert_eq!(piece(&world, forged), expected);
+            assert_eq!(piece(&canister, forged), expected);
         }
     });
 }
 
 #[test]
 fn damaged_records_are_errors_to_readers_and_nothing_to_others() {
-    on_every_path(|mut world| {
-        let (url, _) = public_file(&mut world, 9);
+    on_every_path(|mut canister| {
+        let (url, _) = public_file(&mut canister, 9);
         let number: u64 = url.strip_prefix("/blob/blob_").unwrap().parse().unwrap();
-        let memories = Memories::init(world.raw.clone());
+        let memories = Memories::init(canister.raw.clone());
         for id in [memory_ids::BLOB_META, memory_ids::BLOBS, memory_ids::MAPPED_BLOBS] {
             let mut table = Table::<u64, RawRecord>::open(&memories, id);
             if table.contains(&number) {
                 table.insert(number, &RawRecord(vec![9]));
             }
         }
-        world.upgrade();
-        assert_eq!(get(&world, &url, &[]).response.status_code, 500);
-        publish(&mut world, false);
-        assert_eq!(get(&world, &url, &[]).response.status_code, 404);
-        let capsule = world.capsule.clone();
+        canister.upgrade();
+        assert_eq!(get(&canister, &url, &[]).response.status_code, 500);
+        publish(&mut canister, false);
+        assert_eq!(get(&canister, &url, &[]).response.status_code, 404);
+        let capsule = canister.capsule.clone();
         let mut table = Table::<String, RawRecord>::open(&memories, memory_ids::CAPSULES);
         table.insert(capsule, &RawRecord(vec![9]));
-        world.upgrade();
-        assert_eq!(get(&world, &url, &[]).response.status_code, 404);
+        canister.upgrade();
+        assert_eq!(get(&canister, &url, &[]).response.status_code, 404);
     });
 }
 
@@ -273,15 +274,15 @@ proptest! {
     ) {
         thread_local! {
             static WORLD: (TestCanister, String) = {
-                let mut world = crate::upload::tests::worlds().remove(0);
-                let (url, _) = public_file(&mut world, 9);
-                (world, url)
+                let mut canister = crate::upload::tests::canisters().remove(0);
+                let (url, _) = public_file(&mut canister, 9);
+                (canister, url)
             };
         }
-        let status = WORLD.with(|(world, url)| {
+        let status = WORLD.with(|(canister, url)| {
             let url = if rest == "!" { url.clone() } else { format!("/blob/{rest}") };
             let request = request(&method, &url, &[(&name, &value)]);
-            answer(&world.storage, &request, world.now).unwrap().response.status_code
+            answer(&canister.storage, &request, canister.now).unwrap().response.status_code
         });
         prop_assert!([200, 206, 304, 404, 405, 412, 416].contains(&status), "{}", status);
     }

@@ -17,14 +17,14 @@ fn not_found<T: std::fmt::Debug>(answer: Result<T>) -> bool {
 }
 
 /// Checks that these functions are not in the interface, and that the canister does not answer them either.
-fn assert_gone(world: &InstalledCanister, methods: &[&str]) {
-    let names = did::names(world.build);
+fn assert_gone(canister: &InstalledCanister, methods: &[&str]) {
+    let names = did::names(canister.build);
     for method in methods {
         assert!(!names.iter().any(|name| name == method), "{method} is in the interface");
         let arg = candid::encode_args(()).unwrap();
         for reject in [
-            world.update_bytes(controller(), method, arg.clone()).unwrap_err(),
-            world.query_bytes(controller(), method, arg).unwrap_err(),
+            canister.update_bytes(controller(), method, arg.clone()).unwrap_err(),
+            canister.query_bytes(controller(), method, arg).unwrap_err(),
         ] {
             assert_eq!(reject.error_code, ErrorCode::CanisterMethodNotFound, "{method}: {reject}");
         }
@@ -33,30 +33,30 @@ fn assert_gone(world: &InstalledCanister, methods: &[&str]) {
 
 /// Anybody could read any blob. Those who may read a capsule that holds it can now, in every way of reading.
 pub fn d13_anybody_could_read_any_blob(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
-    world.share(&capsule, &[writer()], &[reader()]);
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
+    canister.share(&capsule, &[writer()], &[reader()]);
     let content = file(50, 1);
-    let blob = world.upload(owner(), &capsule, &content, "private").blob_id;
+    let blob = canister.upload(owner(), &capsule, &content, "private").blob_id;
     for caller in [owner(), writer(), reader()] {
-        assert_eq!(world.read_back(caller, &blob), content);
-        assert_eq!(world.read_range(caller, &blob, 10, 5).unwrap(), content[10..15]);
+        assert_eq!(canister.read_back(caller, &blob), content);
+        assert_eq!(canister.read_range(caller, &blob, 10, 5).unwrap(), content[10..15]);
     }
     for caller in [Principal::anonymous(), stranger(), controller()] {
-        assert!(not_found(world.blob_meta(caller, &blob)));
-        assert!(not_found(world.read_chunk(caller, &blob, 0)));
-        assert!(not_found(world.read_range(caller, &blob, 0, 1)));
+        assert!(not_found(canister.blob_meta(caller, &blob)));
+        assert!(not_found(canister.read_chunk(caller, &blob, 0)));
+        assert!(not_found(canister.read_range(caller, &blob, 0, 1)));
     }
-    world.share(&capsule, &[], &[]);
-    assert!(not_found(world.read_chunk(reader(), &blob, 0)), "access may be revoked");
+    canister.share(&capsule, &[], &[]);
+    assert!(not_found(canister.read_chunk(reader(), &blob, 0)), "access may be revoked");
 }
 
 /// Anybody could list all sessions and clear them. These functions are gone; one's own sessions are listed,
 /// to oneself.
 pub fn d14_anybody_could_list_and_clear_sessions(build: Build) {
-    let world = InstalledCanister::new(build);
+    let canister = InstalledCanister::new(build);
     assert_gone(
-        &world,
+        &canister,
         &[
             "sessions_clear_all",
             "sessions_cleanup_expired",
@@ -66,11 +66,11 @@ pub fn d14_anybody_could_list_and_clear_sessions(build: Build) {
             "get_canister_size_stats",
         ],
     );
-    let capsule = world.capsule();
-    let session = world.begin(owner(), &capsule, &file(5, 1), "mine").unwrap();
+    let capsule = canister.capsule();
+    let session = canister.begin(owner(), &capsule, &file(5, 1), "mine").unwrap();
     let list = |caller: Principal| -> Vec<u64> {
         let listed: Result<Vec<upload_canister::api::UploadStatus>> =
-            world.query(caller, "uploads_list", (None::<u64>, None::<u32>));
+            canister.query(caller, "uploads_list", (None::<u64>, None::<u32>));
         listed.unwrap().into_iter().map(|status| status.session).collect()
     };
     assert_eq!(list(owner()), [session]);
@@ -82,48 +82,48 @@ pub fn d14_anybody_could_list_and_clear_sessions(build: Build) {
 /// A stranger's chunk was hashed before access was checked, and the owner's upload could never finish. Access
 /// is checked first now.
 pub fn d15_a_strangers_chunk_spoiled_the_owners_hash(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
-    world.share(&capsule, &[writer()], &[reader()]);
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
+    canister.share(&capsule, &[writer()], &[reader()]);
     let content = two_chunks(1);
-    let session = world.begin(owner(), &capsule, &content, "mine").unwrap();
+    let session = canister.begin(owner(), &capsule, &content, "mine").unwrap();
     let spoil = |idx: u32| {
         for caller in [Principal::anonymous(), stranger(), reader(), writer(), controller()] {
-            assert!(not_found(world.put(caller, session, idx, &two_chunks(2))), "{caller}");
+            assert!(not_found(canister.put(caller, session, idx, &two_chunks(2))), "{caller}");
         }
     };
     spoil(0);
-    world.put(owner(), session, 0, &content).unwrap();
+    canister.put(owner(), session, 0, &content).unwrap();
     spoil(1);
-    world.put(owner(), session, 1, &content).unwrap();
-    let result = world.finish(owner(), session, &content).unwrap();
-    assert_eq!(world.read_back(owner(), &result.blob_id), content);
+    canister.put(owner(), session, 1, &content).unwrap();
+    let result = canister.finish(owner(), session, &content).unwrap();
+    assert_eq!(canister.read_back(owner(), &result.blob_id), content);
 }
 
 /// A stranger's finish, with any hash, destroyed the owner's hash state before it was refused. It changes
 /// nothing now.
 pub fn d16_a_strangers_finish_destroyed_the_session(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
-    world.share(&capsule, &[writer()], &[reader()]);
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
+    canister.share(&capsule, &[writer()], &[reader()]);
     let content = file(70, 1);
-    let session = world.begin(owner(), &capsule, &content, "mine").unwrap();
-    world.put_all(owner(), session, &content);
-    let before = (world.holdings(), world.status(owner(), session).unwrap());
+    let session = canister.begin(owner(), &capsule, &content, "mine").unwrap();
+    canister.put_all(owner(), session, &content);
+    let before = (canister.holdings(), canister.status(owner(), session).unwrap());
     for caller in [Principal::anonymous(), stranger(), reader(), writer(), controller()] {
-        assert!(not_found(world.finish_as(caller, session, &[0; 32], 70)));
-        assert!(not_found(world.finish(caller, session, &content)));
-        assert!(not_found(world.abort(caller, session)));
+        assert!(not_found(canister.finish_as(caller, session, &[0; 32], 70)));
+        assert!(not_found(canister.finish(caller, session, &content)));
+        assert!(not_found(canister.abort(caller, session)));
     }
-    assert_eq!((world.holdings(), world.status(owner(), session).unwrap()), before);
-    world.finish(owner(), session, &content).unwrap();
+    assert_eq!((canister.holdings(), canister.status(owner(), session).unwrap()), before);
+    canister.finish(owner(), session, &content).unwrap();
 }
 
 /// A debugging function let anyone write any number of bytes under any key, even over committed blobs. No
 /// such function exists now, in any build.
 pub fn d17_anybody_could_write_into_stable_memory(build: Build) {
-    let world = InstalledCanister::new(build);
-    assert_gone(&world, &["debug_blob_write_canary", "debug_blob_read_canary", "_probe_inline_len"]);
+    let canister = InstalledCanister::new(build);
+    assert_gone(&canister, &["debug_blob_write_canary", "debug_blob_read_canary", "_probe_inline_len"]);
     let names = did::names(build);
     assert!(!names.iter().any(|name| name.contains("debug") || name.contains("probe")), "{names:?}");
 }
@@ -131,17 +131,17 @@ pub fn d17_anybody_could_write_into_stable_memory(build: Build) {
 /// A debugging function committed any hash it was given, and another one stored chunks without hashing them.
 /// Neither exists now, and the digest of a blob is that of its bytes.
 pub fn d18_a_debug_finish_took_any_hash(build: Build) {
-    let world = InstalledCanister::new(build);
-    assert_gone(&world, &["debug_finish_hex", "debug_put_chunk_b64", "debug_sha256"]);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(build);
+    assert_gone(&canister, &["debug_finish_hex", "debug_put_chunk_b64", "debug_sha256"]);
+    let capsule = canister.capsule();
     let content = file(33, 1);
-    let session = world.begin(owner(), &capsule, &content, "hashed").unwrap();
-    world.put_all(owner(), session, &content);
-    let made_up = world.finish_as(owner(), session, &[7; 32], 33);
+    let session = canister.begin(owner(), &capsule, &content, "hashed").unwrap();
+    canister.put_all(owner(), session, &content);
+    let made_up = canister.finish_as(owner(), session, &[7; 32], 33);
     assert!(matches!(made_up, Err(Error::ChecksumMismatch { .. })), "{made_up:?}");
-    let result = world.finish(owner(), session, &content).unwrap();
+    let result = canister.finish(owner(), session, &content).unwrap();
     assert_eq!(result.checksum_sha256.unwrap().as_slice(), sha256(&content));
-    let memory = world.memory(owner(), &result.memory_id).unwrap();
+    let memory = canister.memory(owner(), &result.memory_id).unwrap();
     assert_eq!(memory.blob.hash.unwrap().as_slice(), sha256(&content));
 }
 
@@ -149,103 +149,104 @@ pub fn d18_a_debug_finish_took_any_hash(build: Build) {
 /// memory refers to the blob of its own upload; deleting needs write access, and frees only what nothing else
 /// refers to.
 pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
-    world.share(&capsule, &[], &[reader()]);
-    let theirs = world.capsule_of(stranger());
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
+    canister.share(&capsule, &[], &[reader()]);
+    let theirs = canister.capsule_of(stranger());
     let content = file(60, 1);
-    let first = world.upload(owner(), &capsule, &content, "first");
-    let second = world.upload(owner(), &capsule, &content, "second");
-    let attacker = world.upload(stranger(), &theirs, &content, "the same content");
+    let first = canister.upload(owner(), &capsule, &content, "first");
+    let second = canister.upload(owner(), &capsule, &content, "second");
+    let attacker = canister.upload(stranger(), &theirs, &content, "the same content");
     assert_eq!(first.blob_id, second.blob_id, "stored once in a capsule");
     assert_ne!(first.blob_id, attacker.blob_id, "and not across capsules");
 
-    let victims = world.memory(owner(), &first.memory_id).unwrap().blob;
+    let victims = canister.memory(owner(), &first.memory_id).unwrap().blob;
     let gone = BlobRef { locator: "blob_1".into(), ..victims.clone() };
     let prefixed = BlobRef { locator: format!("x:{}", &victims.locator[5..]), ..victims.clone() };
-    let before = world.holdings();
+    let before = canister.holdings();
     for blob in [&victims, &gone, &prefixed] {
         let over_it = NewMemory::blob(&theirs, blob, "over somebody else's blob");
-        assert!(not_found(world.create_memory(stranger(), over_it)));
+        assert!(not_found(canister.create_memory(stranger(), over_it)));
     }
-    assert!(not_found(world.update::<()>(stranger(), "blob_delete", (&victims.locator,))));
-    let shared = world.update::<()>(owner(), "blob_delete", (&victims.locator,));
+    assert!(not_found(canister.update::<()>(stranger(), "blob_delete", (&victims.locator,))));
+    let shared = canister.update::<()>(owner(), "blob_delete", (&victims.locator,));
     assert!(matches!(shared, Err(Error::Conflict { .. })), "{shared:?}");
-    assert_eq!(world.holdings(), before);
+    assert_eq!(canister.holdings(), before);
 
-    let delete = |caller: Principal, memory: &str| world.update::<()>(caller, "memories_delete", (memory,));
+    let delete =
+        |caller: Principal, memory: &str| canister.update::<()>(caller, "memories_delete", (memory,));
     assert!(not_found(delete(stranger(), &first.memory_id)));
     assert!(not_found(delete(Principal::anonymous(), &first.memory_id)));
     assert!(unauthorized(delete(reader(), &first.memory_id)));
     delete(stranger(), &attacker.memory_id).unwrap();
-    world.settle(|stats| stats.blobs == 1);
-    assert_eq!(world.read_back(owner(), &first.blob_id), content);
+    canister.settle(|stats| stats.blobs == 1);
+    assert_eq!(canister.read_back(owner(), &first.blob_id), content);
 
     delete(owner(), &first.memory_id).unwrap();
-    world.settle(|stats| stats.memories == 1);
-    assert_eq!(world.read_back(owner(), &second.blob_id), content, "the other memory still has it");
+    canister.settle(|stats| stats.memories == 1);
+    assert_eq!(canister.read_back(owner(), &second.blob_id), content, "the other memory still has it");
     delete(owner(), &second.memory_id).unwrap();
-    world.settle(|stats| (stats.chunks, stats.payload_bytes) == (0, 0));
-    assert_eq!((world.stats().blobs, world.stats().bytes_in_use), (0, 0));
-    assert!(not_found(world.blob_meta(owner(), &second.blob_id)));
+    canister.settle(|stats| (stats.chunks, stats.payload_bytes) == (0, 0));
+    assert_eq!((canister.stats().blobs, canister.stats().bytes_in_use), (0, 0));
+    assert!(not_found(canister.blob_meta(owner(), &second.blob_id)));
 }
 
 /// Write access was checked at begin only, so that a session outlived it. It is checked again at every chunk
 /// and at finish; abort stays possible, since it only frees bytes.
 pub fn d20_access_was_checked_at_begin_only(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
-    world.share(&capsule, &[writer()], &[]);
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
+    canister.share(&capsule, &[writer()], &[]);
     let content = two_chunks(1);
-    let session = world.begin(writer(), &capsule, &content, "mine").unwrap();
-    let dropped = world.begin(writer(), &capsule, &content, "dropped").unwrap();
-    world.put(writer(), session, 0, &content).unwrap();
-    let before = world.holdings();
-    world.share(&capsule, &[], &[writer()]);
-    assert!(unauthorized(world.put(writer(), session, 1, &content)));
-    assert!(unauthorized(world.begin(writer(), &capsule, &content, "mine")));
-    world.share(&capsule, &[writer()], &[]);
-    world.put(writer(), session, 1, &content).unwrap();
-    world.share(&capsule, &[], &[]);
-    assert!(unauthorized(world.finish(writer(), session, &content)));
-    assert_eq!(world.stats().memories, before.memories);
-    world.abort(writer(), dropped).unwrap();
-    world.share(&capsule, &[writer()], &[]);
-    world.finish(writer(), session, &content).unwrap();
+    let session = canister.begin(writer(), &capsule, &content, "mine").unwrap();
+    let dropped = canister.begin(writer(), &capsule, &content, "dropped").unwrap();
+    canister.put(writer(), session, 0, &content).unwrap();
+    let before = canister.holdings();
+    canister.share(&capsule, &[], &[writer()]);
+    assert!(unauthorized(canister.put(writer(), session, 1, &content)));
+    assert!(unauthorized(canister.begin(writer(), &capsule, &content, "mine")));
+    canister.share(&capsule, &[writer()], &[]);
+    canister.put(writer(), session, 1, &content).unwrap();
+    canister.share(&capsule, &[], &[]);
+    assert!(unauthorized(canister.finish(writer(), session, &content)));
+    assert_eq!(canister.stats().memories, before.memories);
+    canister.abort(writer(), dropped).unwrap();
+    canister.share(&capsule, &[writer()], &[]);
+    canister.finish(writer(), session, &content).unwrap();
 }
 
 /// Anonymous callers could create capsules, a capsule's subject could write but not upload, and the first
 /// caller became the administrator. Now anonymous callers have no rights, whatever a list says; subjects have
 /// those they are listed for; controllers administer.
 pub fn d21_anonymous_callers_subjects_and_first_callers_had_rights(build: Build) {
-    let world = InstalledCanister::new(build);
-    let config = || world.query::<AdminConfig>(stranger(), "admin_config_get", ());
+    let canister = InstalledCanister::new(build);
+    let config = || canister.query::<AdminConfig>(stranger(), "admin_config_get", ());
     assert!(unauthorized(config()), "the first caller of all is nobody");
-    let in_force = world.config();
-    assert!(unauthorized(world.update::<()>(stranger(), "admin_config_set", (in_force,))));
-    assert!(unauthorized(world.update::<()>(owner(), "admin_config_set", (in_force,))));
+    let in_force = canister.config();
+    assert!(unauthorized(canister.update::<()>(stranger(), "admin_config_set", (in_force,))));
+    assert!(unauthorized(canister.update::<()>(owner(), "admin_config_set", (in_force,))));
 
     let nobody = Principal::anonymous();
-    let made = world.update::<Capsule>(nobody, "capsules_create", (None::<PersonRef>,));
+    let made = canister.update::<Capsule>(nobody, "capsules_create", (None::<PersonRef>,));
     assert!(unauthorized(made));
-    let capsule = world.capsule();
+    let capsule = canister.capsule();
     let access = CapsuleAccess { owners: vec![owner()], writers: vec![nobody], readers: vec![nobody] };
-    world.update::<Capsule>(owner(), "capsules_set_access", (&capsule, access)).unwrap();
+    canister.update::<Capsule>(owner(), "capsules_set_access", (&capsule, access)).unwrap();
     let content = file(8, 1);
-    let result = world.upload(owner(), &capsule, &content, "mine");
-    assert!(unauthorized(world.begin(nobody, &capsule, &content, "anonymous")));
-    assert!(unauthorized(world.memories(nobody, &capsule, None, None)));
-    assert!(not_found(world.read_chunk(nobody, &result.blob_id, 0)));
-    assert!(not_found(world.memory(nobody, &result.memory_id)));
+    let result = canister.upload(owner(), &capsule, &content, "mine");
+    assert!(unauthorized(canister.begin(nobody, &capsule, &content, "anonymous")));
+    assert!(unauthorized(canister.memories(nobody, &capsule, None, None)));
+    assert!(not_found(canister.read_chunk(nobody, &result.blob_id, 0)));
+    assert!(not_found(canister.memory(nobody, &result.memory_id)));
 
     let subject = stranger();
     let about: Capsule =
-        world.update(owner(), "capsules_create", (Some(PersonRef::Principal(subject)),)).unwrap();
-    let memory = world.upload(owner(), &about.id, &content, "about").memory_id;
-    assert!(unauthorized(world.begin(subject, &about.id, &content, "upload")));
-    assert!(unauthorized(world.memories(subject, &about.id, None, None)));
-    assert!(not_found(world.update::<Memory>(subject, "memories_update", (&memory, metadata(8)))));
-    world.share(&about.id, &[subject], &[]);
-    world.begin(subject, &about.id, &content, "upload").unwrap();
-    world.update::<Memory>(subject, "memories_update", (&memory, metadata(8))).unwrap();
+        canister.update(owner(), "capsules_create", (Some(PersonRef::Principal(subject)),)).unwrap();
+    let memory = canister.upload(owner(), &about.id, &content, "about").memory_id;
+    assert!(unauthorized(canister.begin(subject, &about.id, &content, "upload")));
+    assert!(unauthorized(canister.memories(subject, &about.id, None, None)));
+    assert!(not_found(canister.update::<Memory>(subject, "memories_update", (&memory, metadata(8)))));
+    canister.share(&about.id, &[subject], &[]);
+    canister.begin(subject, &about.id, &content, "upload").unwrap();
+    canister.update::<Memory>(subject, "memories_update", (&memory, metadata(8))).unwrap();
 }

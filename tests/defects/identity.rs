@@ -11,21 +11,21 @@ use crate::support::{InstalledCanister, controller, owner, stranger, writer};
 /// Every session had the empty text as its provisional memory id, so that all keys depended only on the
 /// session number. Now the id is unique, never empty, and the id of the memory that finish creates.
 pub fn d01_the_provisional_memory_id_was_always_empty(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
-    let other = world.capsule_of(stranger());
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
+    let other = canister.capsule_of(stranger());
     let content = file(9, 1);
     let sessions = [
-        (owner(), world.begin(owner(), &capsule, &content, "a").unwrap()),
-        (owner(), world.begin(owner(), &capsule, &content, "b").unwrap()),
-        (stranger(), world.begin(stranger(), &other, &content, "a").unwrap()),
+        (owner(), canister.begin(owner(), &capsule, &content, "a").unwrap()),
+        (owner(), canister.begin(owner(), &capsule, &content, "b").unwrap()),
+        (stranger(), canister.begin(stranger(), &other, &content, "a").unwrap()),
     ];
     let mut ids = Vec::new();
     for (caller, session) in sessions {
-        let provisional = world.status(caller, session).unwrap().provisional_memory_id;
+        let provisional = canister.status(caller, session).unwrap().provisional_memory_id;
         assert!(!provisional.is_empty());
-        world.put_all(caller, session, &content);
-        assert_eq!(world.finish(caller, session, &content).unwrap().memory_id, provisional);
+        canister.put_all(caller, session, &content);
+        assert_eq!(canister.finish(caller, session, &content).unwrap().memory_id, provisional);
         ids.push(provisional);
     }
     ids.sort();
@@ -36,8 +36,8 @@ pub fn d01_the_provisional_memory_id_was_always_empty(build: Build) {
 /// A blob's id was derived only from its session's number, so that the ids of every deployment were known.
 /// Now it is not, and someone without access cannot distinguish an existing blob from a missing one.
 pub fn d02_blob_ids_could_be_guessed(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
     let guess = |session: u64| {
         let hash = Sha256::new().chain_update(b"#").chain_update(session.to_le_bytes()).finalize();
         format!("blob_{}", u64::from_be_bytes(hash[..8].try_into().unwrap()))
@@ -45,37 +45,37 @@ pub fn d02_blob_ids_could_be_guessed(build: Build) {
     assert_eq!(guess(7), "blob_11410754707272541975", "as the first release made them");
     let guesses: Vec<String> = (0..100).map(guess).collect();
     for n in 1..=3 {
-        let made = world.upload(owner(), &capsule, &file(5, n), &format!("key {n}")).blob_id;
+        let made = canister.upload(owner(), &capsule, &file(5, n), &format!("key {n}")).blob_id;
         assert!(!guesses.contains(&made), "{made}");
         let not_found = |locator: &str| Error::not_found("blob", locator);
-        assert_eq!(world.blob_meta(stranger(), &made), Err(not_found(&made)));
-        assert_eq!(world.blob_meta(stranger(), "blob_12345"), Err(not_found("blob_12345")));
+        assert_eq!(canister.blob_meta(stranger(), &made), Err(not_found(&made)));
+        assert_eq!(canister.blob_meta(stranger(), "blob_12345"), Err(not_found("blob_12345")));
     }
 }
 
 /// Session ids began at 1 again after an upgrade, and the second session 1 overwrote the first one's blob.
 /// Ids come from stable memory now, and are never reused.
 pub fn d03_session_ids_began_again_after_an_upgrade(course: Course) {
-    let mut world = InstalledCanister::new(course[0]);
-    let capsule = world.capsule();
-    let theirs = world.capsule_of(stranger());
+    let mut canister = InstalledCanister::new(course[0]);
+    let capsule = canister.capsule();
+    let theirs = canister.capsule_of(stranger());
     let old = file(1_013, 1);
-    let session = world.begin(owner(), &capsule, &old, "old").unwrap();
-    world.put_all(owner(), session, &old);
-    let first = world.finish(owner(), session, &old).unwrap();
+    let session = canister.begin(owner(), &capsule, &old, "old").unwrap();
+    canister.put_all(owner(), session, &old);
+    let first = canister.finish(owner(), session, &old).unwrap();
     let mut last = session;
     for (n, build) in course[1..].iter().enumerate() {
-        world.upgrade(*build);
+        canister.upgrade(*build);
         let new = file(13, 2 + n as u64);
-        let session = world.begin(stranger(), &theirs, &new, &format!("new {n}")).unwrap();
+        let session = canister.begin(stranger(), &theirs, &new, &format!("new {n}")).unwrap();
         assert!(session > last, "session {session} after {last}");
         last = session;
-        world.put_all(stranger(), session, &new);
-        let second = world.finish(stranger(), session, &new).unwrap();
+        canister.put_all(stranger(), session, &new);
+        let second = canister.finish(stranger(), session, &new).unwrap();
         assert_ne!(second.blob_id, first.blob_id);
         assert_ne!(second.memory_id, first.memory_id);
-        assert_eq!(world.read_back(stranger(), &second.blob_id), new);
-        assert_eq!(world.read_back(owner(), &first.blob_id), old);
+        assert_eq!(canister.read_back(stranger(), &second.blob_id), new);
+        assert_eq!(canister.read_back(owner(), &first.blob_id), old);
     }
 }
 
@@ -83,72 +83,76 @@ pub fn d03_session_ids_began_again_after_an_upgrade(course: Course) {
 /// every blob was gone, silently. Now nothing is saved at an upgrade, every byte survives it, and stable
 /// memory that begins with something else is refused and left unchanged.
 pub fn d04_an_upgrade_wrote_over_the_memory_manager(course: Course) {
-    let mut world = InstalledCanister::new(course[0]);
-    let capsule = world.capsule();
+    let mut canister = InstalledCanister::new(course[0]);
+    let capsule = canister.capsule();
     let files = [two_chunks(1), file(10, 2), Vec::new()];
     let stored: Vec<_> = files
         .iter()
         .enumerate()
-        .map(|(n, content)| world.upload(owner(), &capsule, content, &format!("{n}")))
+        .map(|(n, content)| canister.upload(owner(), &capsule, content, &format!("{n}")))
         .collect();
-    let before = world.holdings();
+    let before = canister.holdings();
     for build in &course[1..] {
-        world.upgrade(*build);
-        assert_eq!(world.pic.get_stable_memory(world.id)[..4], *b"MGR\x01");
-        assert_eq!(world.holdings(), before);
+        canister.upgrade(*build);
+        assert_eq!(canister.pic.get_stable_memory(canister.id)[..4], *b"MGR\x01");
+        assert_eq!(canister.holdings(), before);
         for (content, result) in files.iter().zip(&stored) {
-            assert_eq!(world.read_back(owner(), &result.blob_id), *content);
-            assert_eq!(world.memory(owner(), &result.memory_id).unwrap().blob.locator, result.blob_id);
+            assert_eq!(canister.read_back(owner(), &result.blob_id), *content);
+            assert_eq!(canister.memory(owner(), &result.memory_id).unwrap().blob.locator, result.blob_id);
         }
     }
 
-    let mut damaged = world.pic.get_stable_memory(world.id);
+    let mut damaged = canister.pic.get_stable_memory(canister.id);
     damaged[..4].copy_from_slice(b"DIDL");
-    world.pic.set_stable_memory(
-        world.id,
+    canister.pic.set_stable_memory(
+        canister.id,
         damaged.clone(),
         pocket_ic::common::rest::BlobCompression::NoCompression,
     );
-    let refused = world.try_upgrade(world.build).unwrap_err().reject_message;
+    let refused = canister.try_upgrade(canister.build).unwrap_err().reject_message;
     assert!(refused.contains("upgrade refused") && refused.contains("stable_save"), "{refused}");
-    assert!(world.pic.get_stable_memory(world.id) == damaged, "a refused upgrade changes nothing");
+    assert!(canister.pic.get_stable_memory(canister.id) == damaged, "a refused upgrade changes nothing");
     damaged[..4].copy_from_slice(b"MGR\x01");
-    world.pic.set_stable_memory(world.id, damaged, pocket_ic::common::rest::BlobCompression::NoCompression);
-    world.upgrade(world.build);
-    assert_eq!(world.read_back(owner(), &stored[0].blob_id), files[0]);
+    canister.pic.set_stable_memory(
+        canister.id,
+        damaged,
+        pocket_ic::common::rest::BlobCompression::NoCompression,
+    );
+    canister.upgrade(canister.build);
+    assert_eq!(canister.read_back(owner(), &stored[0].blob_id), files[0]);
 }
 
 /// Sessions lived on the heap: an upgrade lost them, and left their chunks in memory forever. Now they survive
 /// an upgrade, with their hash state, and an abort after it frees their bytes.
 pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
-    let mut world = InstalledCanister::new(course[0]);
-    let capsule = world.capsule();
+    let mut canister = InstalledCanister::new(course[0]);
+    let capsule = canister.capsule();
     let (content, half) = (file(2 * CHUNK + 7, 1), two_chunks(2));
-    let session = world.begin(owner(), &capsule, &content, "goes on").unwrap();
-    let given_up = world.begin(owner(), &capsule, &half, "abandoned").unwrap();
-    world.put(owner(), session, 0, &content).unwrap();
-    world.put(owner(), given_up, 0, &half).unwrap();
+    let session = canister.begin(owner(), &capsule, &content, "goes on").unwrap();
+    let given_up = canister.begin(owner(), &capsule, &half, "abandoned").unwrap();
+    canister.put(owner(), session, 0, &content).unwrap();
+    canister.put(owner(), given_up, 0, &half).unwrap();
 
-    world.upgrade(course[1]);
-    assert_eq!(world.status(owner(), session).unwrap().bytes_received, CHUNK as u64);
-    assert_eq!(world.begin(owner(), &capsule, &content, "goes on"), Ok(session));
-    world.put(owner(), session, 2, &content).unwrap();
+    canister.upgrade(course[1]);
+    assert_eq!(canister.status(owner(), session).unwrap().bytes_received, CHUNK as u64);
+    assert_eq!(canister.begin(owner(), &capsule, &content, "goes on"), Ok(session));
+    canister.put(owner(), session, 2, &content).unwrap();
 
-    world.upgrade(course[2]);
-    let status = world.status(owner(), session).unwrap();
+    canister.upgrade(course[2]);
+    let status = canister.status(owner(), session).unwrap();
     let received: Vec<_> = status.received.iter().map(|range| (range.first, range.last)).collect();
     assert_eq!(received, [(0, 0), (2, 2)]);
     assert_eq!(status.next_expected, Some(1));
-    world.put(owner(), session, 1, &content).unwrap();
-    let result = world.finish(owner(), session, &content).unwrap();
-    assert_eq!(world.read_back(owner(), &result.blob_id), content);
+    canister.put(owner(), session, 1, &content).unwrap();
+    let result = canister.finish(owner(), session, &content).unwrap();
+    assert_eq!(canister.read_back(owner(), &result.blob_id), content);
 
-    world.abort(owner(), given_up).unwrap();
-    world.settle(|stats| stats.sessions == 0);
-    let stats = world.stats();
+    canister.abort(owner(), given_up).unwrap();
+    canister.settle(|stats| stats.sessions == 0);
+    let stats = canister.stats();
     assert_eq!(stats.blobs, 1);
     let held = (stats.chunks, stats.payload_bytes);
-    assert_eq!(held, world.payload_of(&[content.len()]), "the bytes of the blob and no others");
+    assert_eq!(held, canister.payload_of(&[content.len()]), "the bytes of the blob and no others");
     assert_eq!(stats.bytes_in_use, content.len() as u64);
 }
 
@@ -156,19 +160,19 @@ pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
 /// the longer one's tail, and a hole ended the blob silently. The size decides now: no chunk exists beyond
 /// it, and a missing chunk is an error.
 pub fn d06_reads_went_on_until_a_page_was_missing(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
     let long = two_chunks(1);
     let short = file(13, 2);
-    let long_one = world.upload(owner(), &capsule, &long, "long");
-    world.update::<()>(owner(), "memories_delete", (&long_one.memory_id,)).unwrap();
-    let short_one = world.upload(owner(), &capsule, &short, "short");
-    let meta = world.blob_meta(owner(), &short_one.blob_id).unwrap();
+    let long_one = canister.upload(owner(), &capsule, &long, "long");
+    canister.update::<()>(owner(), "memories_delete", (&long_one.memory_id,)).unwrap();
+    let short_one = canister.upload(owner(), &capsule, &short, "short");
+    let meta = canister.blob_meta(owner(), &short_one.blob_id).unwrap();
     assert_eq!((meta.size, meta.chunk_count), (13, 1));
-    assert_eq!(world.read_back(owner(), &short_one.blob_id), short);
+    assert_eq!(canister.read_back(owner(), &short_one.blob_id), short);
     for idx in [1, 2, u32::MAX] {
         let beyond = Error::invalid("idx", "less than 1", idx);
-        assert_eq!(world.read_chunk(owner(), &short_one.blob_id, idx), Err(beyond));
+        assert_eq!(canister.read_chunk(owner(), &short_one.blob_id, idx), Err(beyond));
     }
     a_hole_is_an_error();
 }
@@ -203,27 +207,27 @@ fn a_hole_is_an_error() {
 /// A finish that failed deleted the blob of that number, whoever owned it, and returned "not found". Now it
 /// says what is wrong, changes nothing, and can be repeated.
 pub fn d07_a_failed_finish_deleted_somebody_elses_blob(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
-    world.share(&capsule, &[writer()], &[]);
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
+    canister.share(&capsule, &[writer()], &[]);
     let (kept, late) = (file(100, 1), file(100, 2));
-    let result = world.upload(owner(), &capsule, &kept, "kept");
-    let session = world.begin(writer(), &capsule, &late, "late").unwrap();
-    world.put_all(writer(), session, &late);
-    let before = world.holdings();
-    match world.finish_as(writer(), session, &sha256(&kept), 100) {
+    let result = canister.upload(owner(), &capsule, &kept, "kept");
+    let session = canister.begin(writer(), &capsule, &late, "late").unwrap();
+    canister.put_all(writer(), session, &late);
+    let before = canister.holdings();
+    match canister.finish_as(writer(), session, &sha256(&kept), 100) {
         Err(Error::ChecksumMismatch { expected, got }) => {
             assert_eq!(expected.as_slice(), sha256(&kept));
             assert_eq!(got.as_slice(), sha256(&late));
         }
         other => panic!("{other:?}"),
     }
-    let size = world.finish_as(writer(), session, &sha256(&late), 101);
+    let size = canister.finish_as(writer(), session, &sha256(&late), 101);
     assert_eq!(size, Err(Error::invalid("total_len", "100", 101)));
-    assert_eq!(world.holdings(), before);
-    assert_eq!(world.read_back(owner(), &result.blob_id), kept);
-    let second = world.finish(writer(), session, &late).unwrap();
-    assert_eq!(world.read_back(owner(), &second.blob_id), late);
-    assert_eq!(world.read_back(owner(), &result.blob_id), kept);
-    assert!(matches!(world.finish(controller(), session, &late), Err(Error::NotFound { .. })));
+    assert_eq!(canister.holdings(), before);
+    assert_eq!(canister.read_back(owner(), &result.blob_id), kept);
+    let second = canister.finish(writer(), session, &late).unwrap();
+    assert_eq!(canister.read_back(owner(), &second.blob_id), late);
+    assert_eq!(canister.read_back(owner(), &result.blob_id), kept);
+    assert!(matches!(canister.finish(controller(), session, &late), Err(Error::NotFound { .. })));
 }

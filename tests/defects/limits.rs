@@ -18,59 +18,62 @@ fn exhausted(limit: &str, allowed: u64, requested: u64) -> Error {
 /// Nanoseconds were compared with milliseconds, so that no session expired for two million years and a caller
 /// with a hundred idle ones was locked out. Idle sessions end by themselves now, and their room is released.
 pub fn d08_nothing_ever_expired(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
-    world.configure(|config| config.max_sessions_per_caller = 3);
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
+    canister.configure(|config| config.max_sessions_per_caller = 3);
     let content = file(10, 1);
     for n in 0..3 {
-        let session = world.begin(owner(), &capsule, &content, &format!("idle {n}")).unwrap();
-        world.put_all(owner(), session, &content);
+        let session = canister.begin(owner(), &capsule, &content, &format!("idle {n}")).unwrap();
+        canister.put_all(owner(), session, &content);
     }
     let full = exhausted("sessions per caller", 3, 4);
-    assert_eq!(world.begin(owner(), &capsule, &content, "one more"), Err(full));
-    world.pass(25 * HOUR);
-    world.settle(|stats| stats.sessions == 0);
-    let stats = world.stats();
+    assert_eq!(canister.begin(owner(), &capsule, &content, "one more"), Err(full));
+    canister.pass(25 * HOUR);
+    canister.settle(|stats| stats.sessions == 0);
+    let stats = canister.stats();
     assert_eq!((stats.chunks, stats.payload_bytes, stats.bytes_in_use), (0, 0, 0));
-    world.begin(owner(), &capsule, &content, "one more").unwrap();
+    canister.begin(owner(), &capsule, &content, "one more").unwrap();
 }
 
 /// Expiry counted from begin, so that a slow upload would have been killed half-way, begin could return an
 /// expired session, and there were two different times to live. There is one now, which counts from the last
 /// activity.
 pub fn d09_expiry_counted_from_the_beginning(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
-    world.configure(|config| config.session_ttl_seconds = 3_600);
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
+    canister.configure(|config| config.session_ttl_seconds = 3_600);
     let content = file(2 * CHUNK + 1, 1);
-    let session = world.begin(owner(), &capsule, &content, "slow").unwrap();
+    let session = canister.begin(owner(), &capsule, &content, "slow").unwrap();
     for idx in [1, 0, 2] {
-        world.pass(40 * MINUTE);
-        world.put(owner(), session, idx, &content).unwrap();
-        let status = world.status(owner(), session).unwrap();
+        canister.pass(40 * MINUTE);
+        canister.put(owner(), session, idx, &content).unwrap();
+        let status = canister.status(owner(), session).unwrap();
         assert_eq!(status.expires_at - status.last_seen, HOUR.as_nanos() as u64);
     }
-    let result = world.finish(owner(), session, &content).unwrap();
-    assert_eq!(world.read_back(owner(), &result.blob_id), content);
+    let result = canister.finish(owner(), session, &content).unwrap();
+    assert_eq!(canister.read_back(owner(), &result.blob_id), content);
 
     let small = file(3, 2);
-    let idle = world.begin(owner(), &capsule, &small, "idle").unwrap();
-    world.pic.advance_time(HOUR + MINUTE);
-    let fresh = world.begin(owner(), &capsule, &small, "idle").unwrap();
+    let idle = canister.begin(owner(), &capsule, &small, "idle").unwrap();
+    canister.pic.advance_time(HOUR + MINUTE);
+    let fresh = canister.begin(owner(), &capsule, &small, "idle").unwrap();
     assert_ne!(fresh, idle, "an expired session is not handed out");
-    assert!(matches!(world.status(owner(), idle), Err(Error::Conflict { .. })), "it is said to have expired");
+    assert!(
+        matches!(canister.status(owner(), idle), Err(Error::Conflict { .. })),
+        "it is said to have expired"
+    );
 }
 
 /// Nothing of a session was ever released, whether it was finished, aborted or expired. Everything is now:
 /// only committed blobs and live sessions hold bytes.
 pub fn d10_ended_sessions_gave_nothing_back(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
-    let empty = world.holdings();
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
+    let empty = canister.holdings();
     let content = two_chunks(1);
 
-    let blob = world.upload(owner(), &capsule, &content, "kept");
-    let (chunks, payload_bytes) = world.payload_of(&[content.len()]);
+    let blob = canister.upload(owner(), &capsule, &content, "kept");
+    let (chunks, payload_bytes) = canister.payload_of(&[content.len()]);
     let kept = AdminStats {
         blobs: 1,
         chunks,
@@ -80,79 +83,83 @@ pub fn d10_ended_sessions_gave_nothing_back(build: Build) {
         receipts: 1,
         ..empty
     };
-    assert_eq!(world.holdings(), kept);
+    assert_eq!(canister.holdings(), kept);
 
     let mut sizes = Vec::new();
     for round in 0..4 {
-        let session = world.begin(owner(), &capsule, &content, &format!("abandoned {round}")).unwrap();
-        world.put(owner(), session, 0, &content).unwrap();
-        assert_eq!(world.stats().bytes_in_use, 2 * content.len() as u64, "a session holds what it declared");
-        world.abort(owner(), session).unwrap();
-        world.settle(|stats| stats.sessions == 0);
-        assert_eq!(world.holdings(), AdminStats { receipts: 2 + round, ..kept });
-        sizes.push(world.stats().stable_memory_bytes);
+        let session = canister.begin(owner(), &capsule, &content, &format!("abandoned {round}")).unwrap();
+        canister.put(owner(), session, 0, &content).unwrap();
+        assert_eq!(
+            canister.stats().bytes_in_use,
+            2 * content.len() as u64,
+            "a session holds what it declared"
+        );
+        canister.abort(owner(), session).unwrap();
+        canister.settle(|stats| stats.sessions == 0);
+        assert_eq!(canister.holdings(), AdminStats { receipts: 2 + round, ..kept });
+        sizes.push(canister.stats().stable_memory_bytes);
     }
     assert_eq!(sizes[1], sizes[3], "what was freed is used again");
 
-    let idle = world.begin(owner(), &capsule, &content, "idle").unwrap();
-    world.put(owner(), idle, 1, &content).unwrap();
-    world.pass(49 * HOUR);
-    world.settle(|stats| stats.sessions == 0 && stats.receipts == 0);
-    assert_eq!(world.holdings(), AdminStats { receipts: 0, ..kept });
-    assert_eq!(world.read_back(owner(), &blob.blob_id), content);
+    let idle = canister.begin(owner(), &capsule, &content, "idle").unwrap();
+    canister.put(owner(), idle, 1, &content).unwrap();
+    canister.pass(49 * HOUR);
+    canister.settle(|stats| stats.sessions == 0 && stats.receipts == 0);
+    assert_eq!(canister.holdings(), AdminStats { receipts: 0, ..kept });
+    assert_eq!(canister.read_back(owner(), &blob.blob_id), content);
 }
 
 /// A finished session counted as an active one. Only those in flight count now.
 pub fn d11_finished_sessions_counted_as_active(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
-    world.configure(|config| config.max_sessions_per_caller = 1);
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
+    canister.configure(|config| config.max_sessions_per_caller = 1);
     for n in 0..3 {
-        world.upload(owner(), &capsule, &file(4, n), &format!("{n}"));
+        canister.upload(owner(), &capsule, &file(4, n), &format!("{n}"));
     }
-    let aborted = world.begin(owner(), &capsule, &file(4, 7), "aborted").unwrap();
-    world.abort(owner(), aborted).unwrap();
-    world.begin(owner(), &capsule, &file(4, 8), "in flight").unwrap();
-    let second = world.begin(owner(), &capsule, &file(4, 9), "second");
+    let aborted = canister.begin(owner(), &capsule, &file(4, 7), "aborted").unwrap();
+    canister.abort(owner(), aborted).unwrap();
+    canister.begin(owner(), &capsule, &file(4, 8), "in flight").unwrap();
+    let second = canister.begin(owner(), &capsule, &file(4, 9), "second");
     assert_eq!(second, Err(exhausted("sessions per caller", 1, 2)));
-    let theirs = world.capsule_of(stranger());
-    world.begin(stranger(), &theirs, &file(4, 9), "somebody else's").unwrap();
+    let theirs = canister.capsule_of(stranger());
+    canister.begin(stranger(), &theirs, &file(4, 9), "somebody else's").unwrap();
 }
 
 /// What a client declared was not compared with what it sent, nothing was limited, and texts could be of any
 /// length. The declared size binds now, at every step, and every limit is an error with its numbers.
 pub fn d12_declared_sizes_and_texts_had_no_limits(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
-    declared_sizes_bind(&world, &capsule);
-    texts_are_limited(&world, &capsule);
-    inline_bytes_are_limited(&world, &capsule);
-    quotas_have_numbers(&world, &capsule);
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
+    declared_sizes_bind(&canister, &capsule);
+    texts_are_limited(&canister, &capsule);
+    inline_bytes_are_limited(&canister, &capsule);
+    quotas_have_numbers(&canister, &capsule);
 }
 
-fn declared_sizes_bind(world: &InstalledCanister, capsule: &str) {
-    let session = world.begin(owner(), capsule, &file(2, 1), "two bytes").unwrap();
-    let too_long = world.put_bytes(owner(), session, 0, &file(CHUNK, 1));
+fn declared_sizes_bind(canister: &InstalledCanister, capsule: &str) {
+    let session = canister.begin(owner(), capsule, &file(2, 1), "two bytes").unwrap();
+    let too_long = canister.put_bytes(owner(), session, 0, &file(CHUNK, 1));
     assert_eq!(too_long, Err(Error::invalid("chunk", "2 bytes for chunk 0", "1800000 bytes")));
-    world.put(owner(), session, 0, &file(2, 1)).unwrap();
-    let other = world.finish_as(owner(), session, &sha256(&file(2, 1)), 999_999_999);
+    canister.put(owner(), session, 0, &file(2, 1)).unwrap();
+    let other = canister.finish_as(owner(), session, &sha256(&file(2, 1)), 999_999_999);
     assert_eq!(other, Err(Error::invalid("total_len", "2", 999_999_999)));
-    world.finish(owner(), session, &file(2, 1)).unwrap();
+    canister.finish(owner(), session, &file(2, 1)).unwrap();
 
     let few: Result<u64, Error> =
-        world.update(owner(), "uploads_begin", (capsule, metadata(999_999_999), 1u32, "few chunks"));
+        canister.update(owner(), "uploads_begin", (capsule, metadata(999_999_999), 1u32, "few chunks"));
     let expected = "556, for 999999999 bytes in chunks of 1800000";
     assert_eq!(few, Err(Error::invalid("expected_chunks", expected, 1)));
     let largest = 16_384 * CHUNK as u64;
     let huge: Result<u64, Error> =
-        world.update(owner(), "uploads_begin", (capsule, metadata(largest + 1), 16_385u32, "huge"));
+        canister.update(owner(), "uploads_begin", (capsule, metadata(largest + 1), 16_385u32, "huge"));
     assert_eq!(huge, Err(exhausted("bytes per upload", largest, largest + 1)));
 }
 
-fn texts_are_limited(world: &InstalledCanister, capsule: &str) {
-    let before = world.holdings();
+fn texts_are_limited(canister: &InstalledCanister, capsule: &str) {
+    let before = canister.holdings();
     for length in [257, 1_900_000] {
-        let long = world.begin(owner(), capsule, b"", &"k".repeat(length));
+        let long = canister.begin(owner(), capsule, b"", &"k".repeat(length));
         assert_eq!(long, Err(Error::invalid("idem", "1 to 256 bytes", format!("{length} bytes"))));
     }
     let mut described = metadata(0);
@@ -160,7 +167,7 @@ fn texts_are_limited(world: &InstalledCanister, capsule: &str) {
         document.base.description = Some("d".repeat(1_900_000));
     }
     let long: Result<u64, Error> =
-        world.update(owner(), "uploads_begin", (capsule, described, 0u32, "described"));
+        canister.update(owner(), "uploads_begin", (capsule, described, 0u32, "described"));
     match long {
         Err(Error::InvalidArgument { field, expected, .. }) => {
             assert_eq!(
@@ -170,14 +177,14 @@ fn texts_are_limited(world: &InstalledCanister, capsule: &str) {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(world.holdings(), before);
-    world.begin(owner(), capsule, b"", &"k".repeat(256)).unwrap();
+    assert_eq!(canister.holdings(), before);
+    canister.begin(owner(), capsule, b"", &"k".repeat(256)).unwrap();
 }
 
-fn inline_bytes_are_limited(world: &InstalledCanister, capsule: &str) {
+fn inline_bytes_are_limited(canister: &InstalledCanister, capsule: &str) {
     let largest = 32 * 1_024;
     let create =
-        |bytes: &[u8], idem: &str| world.create_memory(owner(), NewMemory::inline(capsule, bytes, idem));
+        |bytes: &[u8], idem: &str| canister.create_memory(owner(), NewMemory::inline(capsule, bytes, idem));
     for length in [largest + 1, 1_900_000] {
         let refused = create(&file(length, 1), "too long");
         let expected = format!("at most {largest} bytes");
@@ -187,30 +194,30 @@ fn inline_bytes_are_limited(world: &InstalledCanister, capsule: &str) {
     assert_eq!(create(&file(largest, 1), "fits").as_ref(), Ok(&made), "the same call again");
     let budget = largest as u64;
     assert_eq!(create(b"x", "over"), Err(exhausted("inline bytes per capsule", budget, budget + 1)));
-    world.update::<()>(owner(), "memories_delete", (&made,)).unwrap();
+    canister.update::<()>(owner(), "memories_delete", (&made,)).unwrap();
     create(b"x", "after").unwrap();
 }
 
-fn quotas_have_numbers(world: &InstalledCanister, capsule: &str) {
-    let in_use = world.stats().bytes_in_use;
+fn quotas_have_numbers(canister: &InstalledCanister, capsule: &str) {
+    let in_use = canister.stats().bytes_in_use;
     let content = file(100, 5);
-    let begin = |idem: &str| world.begin(owner(), capsule, &content, idem);
-    world.configure(|config| config.max_bytes_per_caller = 150);
+    let begin = |idem: &str| canister.begin(owner(), capsule, &content, idem);
+    canister.configure(|config| config.max_bytes_per_caller = 150);
     let session = begin("first").unwrap();
     assert_eq!(begin("second"), Err(exhausted("bytes in flight per caller", 150, 200)));
-    world.configure(|config| {
+    canister.configure(|config| {
         config.max_bytes_per_caller = 1_000;
         config.max_bytes_per_capsule = in_use + 150;
     });
     assert_eq!(begin("second"), Err(exhausted("bytes per capsule", in_use + 150, in_use + 200)));
-    world.configure(|config| {
+    canister.configure(|config| {
         config.max_bytes_per_capsule = 1_000;
         config.max_bytes = in_use + 150;
         config.max_promised_percent = Some(100);
     });
     assert_eq!(begin("second"), Err(exhausted("bytes in the canister", in_use + 150, in_use + 200)));
-    world.abort(owner(), session).unwrap();
+    canister.abort(owner(), session).unwrap();
     begin("second").unwrap();
     assert_eq!(chunks(content.len()), 1);
-    assert!(matches!(world.status(controller(), session), Err(Error::NotFound { .. })));
+    assert!(matches!(canister.status(controller(), session), Err(Error::NotFound { .. })));
 }

@@ -18,85 +18,85 @@ fn conflict<T: std::fmt::Debug>(answer: Result<T>, of: &str) -> bool {
 /// If the capsule was deleted before finish, the blob was committed, the session was stuck and the memory was
 /// never created. Now a commit is all or nothing, and the session's bytes can be released.
 pub fn d22_a_capsule_that_vanished_left_half_a_commit(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
-    world.share(&capsule, &[writer()], &[]);
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
+    canister.share(&capsule, &[writer()], &[]);
     let content = file(40, 1);
-    let given_up = world.begin(writer(), &capsule, &content, "abandoned").unwrap();
-    let idle = world.begin(writer(), &capsule, &content, "idle").unwrap();
+    let given_up = canister.begin(writer(), &capsule, &content, "abandoned").unwrap();
+    let idle = canister.begin(writer(), &capsule, &content, "idle").unwrap();
     for session in [given_up, idle] {
-        world.put_all(writer(), session, &content);
+        canister.put_all(writer(), session, &content);
     }
-    world.update::<()>(owner(), "capsules_delete", (&capsule,)).unwrap();
+    canister.update::<()>(owner(), "capsules_delete", (&capsule,)).unwrap();
     for _ in 0..2 {
-        let refused = world.finish(writer(), given_up, &content);
+        let refused = canister.finish(writer(), given_up, &content);
         assert!(matches!(refused, Err(Error::Unauthorized { .. })), "{refused:?}");
     }
-    let stats = world.stats();
+    let stats = canister.stats();
     assert_eq!((stats.blobs, stats.memories, stats.sessions), (0, 0, 2));
-    world.abort(writer(), given_up).unwrap();
-    world.pass(std::time::Duration::from_secs(25 * 3_600));
-    world.settle(|stats| stats.sessions == 0);
-    let stats = world.stats();
+    canister.abort(writer(), given_up).unwrap();
+    canister.pass(std::time::Duration::from_secs(25 * 3_600));
+    canister.settle(|stats| stats.sessions == 0);
+    let stats = canister.stats();
     assert_eq!((stats.blobs, stats.memories, stats.chunks, stats.bytes_in_use), (0, 0, 0, 0));
 }
 
 /// A chunk sent again after a lost reply was an error, and had been hashed twice by then; so had every
 /// refused chunk. The same bytes are accepted now, others are a conflict, and a refused call changes nothing.
 pub fn d23_a_repeated_chunk_broke_the_upload(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
     let content = two_chunks(1);
-    let session = world.begin(owner(), &capsule, &content, "repeated").unwrap();
-    world.put(owner(), session, 0, &content).unwrap();
-    let before = (world.holdings(), world.status(owner(), session).unwrap());
-    let put = |idx: u32, bytes: &[u8]| world.put_bytes(owner(), session, idx, bytes);
+    let session = canister.begin(owner(), &capsule, &content, "repeated").unwrap();
+    canister.put(owner(), session, 0, &content).unwrap();
+    let before = (canister.holdings(), canister.status(owner(), session).unwrap());
+    let put = |idx: u32, bytes: &[u8]| canister.put_bytes(owner(), session, idx, bytes);
     assert!(conflict(put(0, &file(CHUNK, 2)), "chunk"));
     assert!(invalid(put(1, &content[..CHUNK]), "chunk"));
     assert!(invalid(put(2, b"beyond"), "idx"));
-    let wrong_digest: Result<()> = world.update(
+    let wrong_digest: Result<()> = canister.update(
         owner(),
         "uploads_put_chunk",
         (session, 1u32, Bytes::new(&content[CHUNK..]), Some(ByteBuf::from([0; 32]))),
     );
     assert!(matches!(wrong_digest, Err(Error::ChecksumMismatch { .. })), "{wrong_digest:?}");
-    assert_eq!((world.holdings(), world.status(owner(), session).unwrap()), before);
+    assert_eq!((canister.holdings(), canister.status(owner(), session).unwrap()), before);
 
-    world.put(owner(), session, 0, &content).unwrap();
-    world.put(owner(), session, 1, &content).unwrap();
-    world.put(owner(), session, 1, &content).unwrap();
-    world.put(owner(), session, 0, &content).unwrap();
-    let result = world.finish(owner(), session, &content).unwrap();
-    assert_eq!(world.read_back(owner(), &result.blob_id), content);
+    canister.put(owner(), session, 0, &content).unwrap();
+    canister.put(owner(), session, 1, &content).unwrap();
+    canister.put(owner(), session, 1, &content).unwrap();
+    canister.put(owner(), session, 0, &content).unwrap();
+    let result = canister.finish(owner(), session, &content).unwrap();
+    assert_eq!(canister.read_back(owner(), &result.blob_id), content);
 }
 
 /// Chunks out of order were accepted, but the hash was wrong at the very end; the key was lost with it. Now
 /// any order gives the same file.
 pub fn d24_chunks_out_of_order_broke_the_upload(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
     let content = file(2 * CHUNK + 3, 1);
     for (n, order) in [[2, 0, 1], [1, 2, 0]].into_iter().enumerate() {
-        let session = world.begin(owner(), &capsule, &content, &format!("order {n}")).unwrap();
+        let session = canister.begin(owner(), &capsule, &content, &format!("order {n}")).unwrap();
         for idx in order {
-            world.put(owner(), session, idx, &content).unwrap();
+            canister.put(owner(), session, idx, &content).unwrap();
         }
-        let result = world.finish(owner(), session, &content).unwrap();
-        assert_eq!(world.read_back(owner(), &result.blob_id), content);
+        let result = canister.finish(owner(), session, &content).unwrap();
+        assert_eq!(canister.read_back(owner(), &result.blob_id), content);
     }
 }
 
 /// A repeated begin with the same key reset the hash of the session half-way, and with other parameters it
 /// still returned the old session. It returns the same session now, with its progress, or a conflict.
 pub fn d25_a_repeated_begin_reset_the_hash(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
-    world.share(&capsule, &[writer()], &[]);
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
+    canister.share(&capsule, &[writer()], &[]);
     let content = two_chunks(1);
-    let session = world.begin(owner(), &capsule, &content, "key").unwrap();
-    world.put(owner(), session, 0, &content).unwrap();
-    assert_eq!(world.begin(owner(), &capsule, &content, "key"), Ok(session));
-    let before = (world.holdings(), world.status(owner(), session).unwrap());
+    let session = canister.begin(owner(), &capsule, &content, "key").unwrap();
+    canister.put(owner(), session, 0, &content).unwrap();
+    assert_eq!(canister.begin(owner(), &capsule, &content, "key"), Ok(session));
+    let before = (canister.holdings(), canister.status(owner(), session).unwrap());
 
     let other = content.len() as u64 + 1;
     let begin = |bytes: u64, name: &str| -> Result<u64> {
@@ -104,143 +104,143 @@ pub fn d25_a_repeated_begin_reset_the_hash(build: Build) {
         if let upload_canister::api::AssetMetadata::Document(document) = &mut asset {
             document.base.name = name.into();
         }
-        world.update(owner(), "uploads_begin", (&capsule, asset, 2u32, "key"))
+        canister.update(owner(), "uploads_begin", (&capsule, asset, 2u32, "key"))
     };
     assert!(conflict(begin(other, "file.bin"), "idem"), "another size");
     assert!(conflict(begin(other - 1, "other.bin"), "idem"), "another name");
-    assert!(invalid(world.begin(owner(), &capsule, &content, ""), "idem"));
-    assert_eq!((world.holdings(), world.status(owner(), session).unwrap()), before);
-    let theirs = world.begin(writer(), &capsule, &content, "key").unwrap();
+    assert!(invalid(canister.begin(owner(), &capsule, &content, ""), "idem"));
+    assert_eq!((canister.holdings(), canister.status(owner(), session).unwrap()), before);
+    let theirs = canister.begin(writer(), &capsule, &content, "key").unwrap();
     assert_ne!(theirs, session, "somebody else's key is another key");
 
-    world.put(owner(), session, 1, &content).unwrap();
-    world.finish(owner(), session, &content).unwrap();
+    canister.put(owner(), session, 1, &content).unwrap();
+    canister.finish(owner(), session, &content).unwrap();
 }
 
 /// Finish could be called only once: a wrong hash, a missing chunk or a lost reply ended the upload. Now a
 /// refused finish leaves the session unchanged, and a successful one returns the same answer again.
 pub fn d26_finish_could_be_called_once_only(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
     let content = two_chunks(1);
-    let session = world.begin(owner(), &capsule, &content, "key").unwrap();
-    world.put(owner(), session, 1, &content).unwrap();
-    let early = world.finish(owner(), session, &content);
+    let session = canister.begin(owner(), &capsule, &content, "key").unwrap();
+    canister.put(owner(), session, 1, &content).unwrap();
+    let early = canister.finish(owner(), session, &content);
     let missing = vec![ChunkRange { first: 0, last: 0 }];
     assert_eq!(early, Err(Error::Incomplete { expected_chunks: 2, missing_chunks: 1, missing }));
-    world.put(owner(), session, 0, &content).unwrap();
-    let wrong = world.finish_as(owner(), session, &[1; 32], content.len() as u64);
+    canister.put(owner(), session, 0, &content).unwrap();
+    let wrong = canister.finish_as(owner(), session, &[1; 32], content.len() as u64);
     assert!(matches!(wrong, Err(Error::ChecksumMismatch { .. })), "{wrong:?}");
 
-    let result = world.finish(owner(), session, &content).unwrap();
-    let after = world.holdings();
-    assert_eq!(world.finish(owner(), session, &content).as_ref(), Ok(&result));
+    let result = canister.finish(owner(), session, &content).unwrap();
+    let after = canister.holdings();
+    assert_eq!(canister.finish(owner(), session, &content).as_ref(), Ok(&result));
     assert_eq!(
-        world.begin(owner(), &capsule, &content, "key"),
+        canister.begin(owner(), &capsule, &content, "key"),
         Ok(session),
         "begun again after a lost reply"
     );
-    assert_eq!(world.finish(owner(), session, &content).as_ref(), Ok(&result));
-    let contradiction = world.finish_as(owner(), session, &[1; 32], content.len() as u64);
+    assert_eq!(canister.finish(owner(), session, &content).as_ref(), Ok(&result));
+    let contradiction = canister.finish_as(owner(), session, &[1; 32], content.len() as u64);
     assert!(conflict(contradiction, "session"));
-    assert!(conflict(world.put(owner(), session, 0, &content), "session"));
-    assert!(conflict(world.abort(owner(), session), "session"));
-    assert_eq!(world.holdings(), after);
+    assert!(conflict(canister.put(owner(), session, 0, &content), "session"));
+    assert!(conflict(canister.abort(owner(), session), "session"));
+    assert_eq!(canister.holdings(), after);
     assert_eq!((after.memories, after.blobs, after.sessions), (1, 1, 0));
 }
 
 /// A digest shorter than eight bytes trapped. Every length but 32 is an error that says so, and the session
 /// stays.
 pub fn d27_a_short_digest_trapped(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
     let content = file(20, 1);
-    let session = world.begin(owner(), &capsule, &content, "key").unwrap();
+    let session = canister.begin(owner(), &capsule, &content, "key").unwrap();
     for length in [0, 7, 31, 33, 1_000_000] {
         let digest = vec![0; length];
         let expected = Error::invalid("sha256", "32 bytes", format!("{length} bytes"));
-        let put: Result<()> = world.update(
+        let put: Result<()> = canister.update(
             owner(),
             "uploads_put_chunk",
             (session, 0u32, Bytes::new(&content), Some(Bytes::new(&digest))),
         );
         assert_eq!(put, Err(expected.clone()));
-        assert_eq!(world.finish_as(owner(), session, &digest, 20), Err(expected));
+        assert_eq!(canister.finish_as(owner(), session, &digest, 20), Err(expected));
     }
-    world.put_all(owner(), session, &content);
-    world.finish(owner(), session, &content).unwrap();
+    canister.put_all(owner(), session, &content);
+    canister.finish(owner(), session, &content).unwrap();
 }
 
 /// A short or empty chunk was accepted anywhere in a file, and an empty file could not be uploaded. Every
 /// chunk has its exact length now, and an empty file is a file like any other.
 pub fn d28_chunks_had_no_length(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
     let content = two_chunks(1);
-    let session = world.begin(owner(), &capsule, &content, "lengths").unwrap();
+    let session = canister.begin(owner(), &capsule, &content, "lengths").unwrap();
     for (idx, bytes) in [(0, &b""[..]), (0, &content[1..CHUNK]), (1, b""), (1, b"four"), (1, b"sixsix")] {
-        let refused = world.put_bytes(owner(), session, idx, bytes);
+        let refused = canister.put_bytes(owner(), session, idx, bytes);
         let length = if idx == 0 { CHUNK } else { 5 };
         let expected = format!("{length} bytes for chunk {idx}");
         assert_eq!(refused, Err(Error::invalid("chunk", expected, format!("{} bytes", bytes.len()))));
     }
-    assert_eq!(world.status(owner(), session).unwrap().bytes_received, 0);
+    assert_eq!(canister.status(owner(), session).unwrap().bytes_received, 0);
 
     assert_eq!(chunks(0), 0);
-    let empty = world.upload(owner(), &capsule, b"", "empty");
+    let empty = canister.upload(owner(), &capsule, b"", "empty");
     assert_eq!(empty.size, 0);
     assert_eq!(empty.checksum_sha256.unwrap().as_slice(), sha256(b""));
-    let meta = world.blob_meta(owner(), &empty.blob_id).unwrap();
+    let meta = canister.blob_meta(owner(), &empty.blob_id).unwrap();
     assert_eq!((meta.size, meta.chunk_count), (0, 0));
-    assert_eq!(world.read_range(owner(), &empty.blob_id, 0, 0).unwrap(), b"");
-    assert!(invalid(world.read_chunk(owner(), &empty.blob_id, 0), "idx"));
+    assert_eq!(canister.read_range(owner(), &empty.blob_id, 0, 0).unwrap(), b"");
+    assert!(invalid(canister.read_chunk(owner(), &empty.blob_id, 0), "idx"));
 }
 
 /// Memory and capsule ids were derived from the time, so that two in one round had the same id and the second
 /// replaced the first. Now no two have the same id, whatever the time.
 pub fn d29_ids_were_made_from_the_time(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
     let calls: Vec<_> = (0..4u64)
         .map(|n| {
             let content = file(30, n);
-            let session = world.begin(owner(), &capsule, &content, &format!("{n}")).unwrap();
-            world.put_all(owner(), session, &content);
+            let session = canister.begin(owner(), &capsule, &content, &format!("{n}")).unwrap();
+            canister.put_all(owner(), session, &content);
             candid::encode_args((session, Bytes::new(&sha256(&content)), 30u64)).unwrap()
         })
         .collect();
     let submitted: Vec<_> = calls
         .into_iter()
-        .map(|arg| world.pic.submit_call(world.id, owner(), "uploads_finish", arg).unwrap())
+        .map(|arg| canister.pic.submit_call(canister.id, owner(), "uploads_finish", arg).unwrap())
         .collect();
     let results: Vec<UploadFinishResult> = submitted
         .into_iter()
-        .map(|id| candid::decode_one::<Result<_>>(&world.pic.await_call(id).unwrap()).unwrap().unwrap())
+        .map(|id| candid::decode_one::<Result<_>>(&canister.pic.await_call(id).unwrap()).unwrap().unwrap())
         .collect();
     assert!(
         results.iter().all(|result| result.uploaded_at == results[0].uploaded_at),
         "all in one round: {results:?}"
     );
-    let memories = world.memories(owner(), &capsule, None, None).unwrap();
+    let memories = canister.memories(owner(), &capsule, None, None).unwrap();
     assert_eq!(memories.len(), 4);
     for (n, result) in results.iter().enumerate() {
-        assert_eq!(world.read_back(owner(), &result.blob_id), file(30, n as u64));
+        assert_eq!(canister.read_back(owner(), &result.blob_id), file(30, n as u64));
     }
 
     let submitted: Vec<_> = [owner(), stranger()]
         .into_iter()
         .map(|caller| {
             let arg = candid::encode_args((None::<PersonRef>,)).unwrap();
-            world.pic.submit_call(world.id, caller, "capsules_create", arg).unwrap()
+            canister.pic.submit_call(canister.id, caller, "capsules_create", arg).unwrap()
         })
         .collect();
     let made: Vec<Capsule> = submitted
         .into_iter()
-        .map(|id| candid::decode_one::<Result<_>>(&world.pic.await_call(id).unwrap()).unwrap().unwrap())
+        .map(|id| candid::decode_one::<Result<_>>(&canister.pic.await_call(id).unwrap()).unwrap().unwrap())
         .collect();
     assert_eq!(made[0].created_at, made[1].created_at, "both in one round");
     assert_ne!(made[0].id, made[1].id);
     for (caller, capsule) in [owner(), stranger()].into_iter().zip(&made) {
-        assert_eq!(world.query::<Capsule>(caller, "capsules_read", (&capsule.id,)).as_ref(), Ok(capsule));
+        assert_eq!(canister.query::<Capsule>(caller, "capsules_read", (&capsule.id,)).as_ref(), Ok(capsule));
     }
 }

@@ -12,18 +12,18 @@ use crate::support::{InstalledCanister, controller, did, owner};
 /// empty instead of an error. No read returns more than one reply can carry now, and reading beyond the end
 /// is an error.
 pub fn d34_a_large_blob_came_in_one_reply(build: Build) {
-    let world = InstalledCanister::new(build);
+    let canister = InstalledCanister::new(build);
     let names = did::names(build);
     assert!(!names.iter().any(|name| name == "blob_read"), "the read without a limit is gone");
-    let capsule = world.capsule();
+    let capsule = canister.capsule();
     let content = file(2 * CHUNK + 100, 1);
     let size = content.len() as u64;
-    let blob = world.upload(owner(), &capsule, &content, "large").blob_id;
-    let meta = world.blob_meta(owner(), &blob).unwrap();
+    let blob = canister.upload(owner(), &capsule, &content, "large").blob_id;
+    let meta = canister.blob_meta(owner(), &blob).unwrap();
     assert_eq!((meta.size, meta.chunk_count), (size, 3));
-    assert_eq!(world.read_back(owner(), &blob), content);
+    assert_eq!(canister.read_back(owner(), &blob), content);
 
-    let range = |offset: u64, len: u64| world.read_range(owner(), &blob, offset, len);
+    let range = |offset: u64, len: u64| canister.read_range(owner(), &blob, offset, len);
     for (offset, len) in [(0, 1), (CHUNK - 1, 2), (CHUNK - 200_000, 1_900_000), (2 * CHUNK + 99, 1)] {
         assert!(range(offset as u64, len as u64).unwrap() == content[offset..offset + len], "{offset} {len}");
     }
@@ -36,21 +36,21 @@ pub fn d34_a_large_blob_came_in_one_reply(build: Build) {
     }
     for idx in [3, u32::MAX] {
         let beyond = Error::invalid("idx", "less than 3", idx);
-        assert_eq!(world.read_chunk(owner(), &blob, idx), Err(beyond));
+        assert_eq!(canister.read_chunk(owner(), &blob, idx), Err(beyond));
     }
 }
 
 /// Stable memory took 56 MiB for 44 MiB of payload, since every insert moved its neighbours. It grows by the
 /// payload now, and by no more than a quarter on top; memory comes in buckets of 8 MiB.
 pub fn d35_stable_memory_grew_faster_than_the_payload(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
     let bucket = 8 << 20;
-    world.upload(owner(), &capsule, &file(CHUNK, 1), "first");
-    let before = world.stats().stable_memory_bytes;
+    canister.upload(owner(), &capsule, &file(CHUNK, 1), "first");
+    let before = canister.stats().stable_memory_bytes;
     let content = file(12 * CHUNK, 2);
-    world.upload(owner(), &capsule, &content, "large");
-    let grown = world.stats().stable_memory_bytes - before;
+    canister.upload(owner(), &capsule, &content, "large");
+    let grown = canister.stats().stable_memory_bytes - before;
     let payload = content.len() as u64;
     assert!(grown <= payload + payload / 4 + bucket, "{grown} bytes for {payload}");
     assert!(grown + bucket >= payload, "{grown} bytes cannot hold {payload}");
@@ -59,15 +59,15 @@ pub fn d35_stable_memory_grew_faster_than_the_payload(build: Build) {
 /// A capsule was one record with all its memories, which every upload rewrote, and lists had no pages. Now a
 /// memory is a separate record, the capsule's does not grow, and lists have pages.
 pub fn d36_a_commit_rewrote_the_whole_capsule(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
     let mut made: Vec<String> =
-        (0..23).map(|n| world.upload(owner(), &capsule, b"", &format!("{n}")).memory_id).collect();
+        (0..23).map(|n| canister.upload(owner(), &capsule, b"", &format!("{n}")).memory_id).collect();
     made.sort();
     let mut listed: Vec<String> = Vec::new();
     loop {
         let after = listed.last().cloned();
-        let page = world.memories(owner(), &capsule, after.as_deref(), Some(7)).unwrap();
+        let page = canister.memories(owner(), &capsule, after.as_deref(), Some(7)).unwrap();
         assert!(page.len() <= 7);
         if page.is_empty() {
             break;
@@ -75,7 +75,7 @@ pub fn d36_a_commit_rewrote_the_whole_capsule(build: Build) {
         listed.extend(page.into_iter().map(|memory| memory.id));
     }
     assert_eq!(listed, made);
-    let read: Capsule = world.query(owner(), "capsules_read", (&capsule,)).unwrap();
+    let read: Capsule = canister.query(owner(), "capsules_read", (&capsule,)).unwrap();
     assert_eq!(read.memory_count, 23);
     the_record_of_a_capsule_does_not_grow();
 }
@@ -94,19 +94,19 @@ fn the_record_of_a_capsule_does_not_grow() {
 /// The same content was stored as often as it was uploaded, and the beginnings of chunks were logged. Now it
 /// is stored once per capsule, and no log has a byte of it.
 pub fn d37_the_same_content_was_stored_again_and_payload_was_logged(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
     let secret = "a secret that is worth sixteen bytes and more ".repeat(20);
     let results: Vec<_> =
-        (0..3).map(|n| world.upload(owner(), &capsule, secret.as_bytes(), &format!("{n}"))).collect();
+        (0..3).map(|n| canister.upload(owner(), &capsule, secret.as_bytes(), &format!("{n}"))).collect();
     assert!(results.iter().all(|result| result.blob_id == results[0].blob_id));
-    world.settle(|_| true);
-    let stats = world.stats();
+    canister.settle(|_| true);
+    let stats = canister.stats();
     assert_eq!((stats.memories, stats.blobs), (3, 1));
-    assert_eq!((stats.chunks, stats.payload_bytes), world.payload_of(&[secret.len()]));
+    assert_eq!((stats.chunks, stats.payload_bytes), canister.payload_of(&[secret.len()]));
     assert_eq!(stats.bytes_in_use, secret.len() as u64);
 
-    let logs = world.pic.fetch_canister_logs(world.id, controller()).unwrap();
+    let logs = canister.pic.fetch_canister_logs(canister.id, controller()).unwrap();
     let lines: Vec<String> =
         logs.iter().map(|record| String::from_utf8_lossy(&record.content).into_owned()).collect();
     assert!(lines.iter().any(|line| line.contains(&results[0].memory_id)), "one line per finish: {lines:?}");
@@ -125,13 +125,13 @@ pub fn d37_the_same_content_was_stored_again_and_payload_was_logged(build: Build
 /// There is one: every bucket in stable memory belongs to a memory of the one table of ids, and each bucket to
 /// one of them.
 pub fn d38_two_memory_managers_shared_one_memory(course: Course) {
-    let mut world = InstalledCanister::new(course[0]);
-    let capsule = world.capsule();
-    world.upload(owner(), &capsule, &file(CHUNK + 1, 1), "before");
+    let mut canister = InstalledCanister::new(course[0]);
+    let capsule = canister.capsule();
+    canister.upload(owner(), &capsule, &file(CHUNK + 1, 1), "before");
     for (n, build) in course[1..].iter().enumerate() {
-        world.upgrade(*build);
-        world.upload(owner(), &capsule, &file(CHUNK + 1, 2 + n as u64), &format!("after {n}"));
-        check_buckets(&world.pic.get_stable_memory(world.id));
+        canister.upgrade(*build);
+        canister.upload(owner(), &capsule, &file(CHUNK + 1, 2 + n as u64), &format!("after {n}"));
+        check_buckets(&canister.pic.get_stable_memory(canister.id));
     }
 }
 

@@ -11,31 +11,31 @@ use crate::support::{InstalledCanister, owner, reader};
 /// An uploaded memory could neither be deleted nor changed, so that its bytes were held forever. Now both
 /// work, and deleting frees the bytes.
 pub fn d30_memories_could_not_be_deleted_or_changed(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
-    world.share(&capsule, &[], &[reader()]);
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
+    canister.share(&capsule, &[], &[reader()]);
     let content = two_chunks(1);
-    let result = world.upload(owner(), &capsule, &content, "key");
+    let result = canister.upload(owner(), &capsule, &content, "key");
     let id = &result.memory_id;
 
     let changed = all_kinds(&content).remove(0);
     let update = |caller: Principal, asset: &AssetMetadata| -> Result<Memory> {
-        world.update(caller, "memories_update", (id, asset))
+        canister.update(caller, "memories_update", (id, asset))
     };
     assert!(matches!(update(reader(), &changed), Err(Error::Unauthorized { .. })));
     assert!(matches!(update(owner(), &metadata(1)), Err(Error::InvalidArgument { .. })));
     let updated = update(owner(), &changed).unwrap();
     assert_eq!(updated.asset_metadata, changed);
-    assert_eq!(world.memory(reader(), id).unwrap(), updated);
-    assert_eq!(world.read_back(owner(), &updated.blob.locator), content);
+    assert_eq!(canister.memory(reader(), id).unwrap(), updated);
+    assert_eq!(canister.read_back(owner(), &updated.blob.locator), content);
 
-    world.update::<()>(owner(), "memories_delete", (id,)).unwrap();
-    world.settle(|stats| stats.memories == 0);
-    let stats = world.stats();
+    canister.update::<()>(owner(), "memories_delete", (id,)).unwrap();
+    canister.settle(|stats| stats.memories == 0);
+    let stats = canister.stats();
     assert_eq!((stats.blobs, stats.chunks, stats.payload_bytes, stats.bytes_in_use), (0, 0, 0, 0));
-    assert_eq!(world.memory(owner(), id), Err(Error::not_found("memory", id)));
-    assert_eq!(world.query::<Capsule>(owner(), "capsules_read", (&capsule,)).unwrap().memory_count, 0);
-    let again: Result<()> = world.update(owner(), "memories_delete", (id,));
+    assert_eq!(canister.memory(owner(), id), Err(Error::not_found("memory", id)));
+    assert_eq!(canister.query::<Capsule>(owner(), "capsules_read", (&capsule,)).unwrap().memory_count, 0);
+    let again: Result<()> = canister.update(owner(), "memories_delete", (id,));
     assert_eq!(again, Err(Error::not_found("memory", id)));
 }
 
@@ -108,15 +108,15 @@ fn all_kinds(content: &[u8]) -> Vec<AssetMetadata> {
 /// Every uploaded memory became a note without title, description, author and dates. It has the metadata
 /// given at begin now, field by field, in all five kinds, and says who uploaded it.
 pub fn d31_metadata_was_lost_on_the_way(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
     let content = file(12, 1);
     for (n, asset) in all_kinds(&content).into_iter().enumerate() {
         let args = (&capsule, &asset, 1u32, format!("kind {n}"));
-        let session: u64 = world.update(owner(), "uploads_begin", args).unwrap();
-        world.put_all(owner(), session, &content);
-        let result = world.finish(owner(), session, &content).unwrap();
-        let memory = world.memory(owner(), &result.memory_id).unwrap();
+        let session: u64 = canister.update(owner(), "uploads_begin", args).unwrap();
+        canister.put_all(owner(), session, &content);
+        let result = canister.finish(owner(), session, &content).unwrap();
+        let memory = canister.memory(owner(), &result.memory_id).unwrap();
         let locator = result.blob_id;
         let hash = Some(ByteBuf::from(sha256(&content)));
         let expected = Memory {
@@ -134,17 +134,17 @@ pub fn d31_metadata_was_lost_on_the_way(build: Build) {
 
 /// One field came in milliseconds or nanoseconds, depending on who had written it. All times are nanoseconds.
 pub fn d32_times_came_in_two_units(build: Build) {
-    let world = InstalledCanister::new(build);
-    let now = || world.pic.get_time().as_nanos_since_unix_epoch();
+    let canister = InstalledCanister::new(build);
+    let now = || canister.pic.get_time().as_nanos_since_unix_epoch();
     let began = now();
-    let capsule = world.capsule();
+    let capsule = canister.capsule();
     let content = file(6, 1);
-    let session = world.begin(owner(), &capsule, &content, "key").unwrap();
-    world.put_all(owner(), session, &content);
-    let status = world.status(owner(), session).unwrap();
-    let result = world.finish(owner(), session, &content).unwrap();
-    let memory = world.memory(owner(), &result.memory_id).unwrap();
-    let created_at = world.query::<Capsule>(owner(), "capsules_read", (&capsule,)).unwrap().created_at;
+    let session = canister.begin(owner(), &capsule, &content, "key").unwrap();
+    canister.put_all(owner(), session, &content);
+    let status = canister.status(owner(), session).unwrap();
+    let result = canister.finish(owner(), session, &content).unwrap();
+    let memory = canister.memory(owner(), &result.memory_id).unwrap();
+    let created_at = canister.query::<Capsule>(owner(), "capsules_read", (&capsule,)).unwrap().created_at;
     let ended = now();
     for (what, time) in [
         ("capsule", created_at),
@@ -159,13 +159,13 @@ pub fn d32_times_came_in_two_units(build: Build) {
 
 /// A client could not learn what had arrived, or find its sessions again. Now both can be queried.
 pub fn d33_a_client_could_not_learn_what_had_arrived(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
     let content = file(3 * CHUNK + 9, 1);
-    let session = world.begin(owner(), &capsule, &content, "key").unwrap();
-    world.put(owner(), session, 3, &content).unwrap();
-    world.put(owner(), session, 0, &content).unwrap();
-    let status = world.status(owner(), session).unwrap();
+    let session = canister.begin(owner(), &capsule, &content, "key").unwrap();
+    canister.put(owner(), session, 3, &content).unwrap();
+    canister.put(owner(), session, 0, &content).unwrap();
+    let status = canister.status(owner(), session).unwrap();
     let range = |first, last| ChunkRange { first, last };
     assert_eq!(status.received, [range(0, 0), range(3, 3)]);
     assert_eq!(status.missing, [range(1, 2)]);
@@ -179,12 +179,12 @@ pub fn d33_a_client_could_not_learn_what_had_arrived(build: Build) {
 
     let mut sessions = vec![session];
     for n in 0..4 {
-        sessions.push(world.begin(owner(), &capsule, &file(5, n), &format!("small {n}")).unwrap());
+        sessions.push(canister.begin(owner(), &capsule, &file(5, n), &format!("small {n}")).unwrap());
     }
     let mut listed = Vec::new();
     loop {
         let page: Result<Vec<UploadStatus>> =
-            world.query(owner(), "uploads_list", (listed.last().copied(), Some(2u32)));
+            canister.query(owner(), "uploads_list", (listed.last().copied(), Some(2u32)));
         let page = page.unwrap();
         assert!(page.len() <= 2);
         if page.is_empty() {
@@ -193,6 +193,6 @@ pub fn d33_a_client_could_not_learn_what_had_arrived(build: Build) {
         listed.extend(page.iter().map(|status| status.session));
     }
     assert_eq!(listed, sessions);
-    let all: Vec<UploadStatus> = world.query(owner(), "uploads_list", (None::<u64>, None::<u32>)).unwrap();
+    let all: Vec<UploadStatus> = canister.query(owner(), "uploads_list", (None::<u64>, None::<u32>)).unwrap();
     assert_eq!(all[0], status);
 }

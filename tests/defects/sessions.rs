@@ -37,38 +37,38 @@ fn spec(chunk_size: u32, bytes_expected: u64) -> SessionSpec {
 /// lagged, and did not check the owner. Now it does none of that, in either build, nor when it is used
 /// directly.
 pub fn d39_the_session_service_counted_instead_of_looking(build: Build) {
-    let world = InstalledCanister::new(build);
-    let capsule = world.capsule();
-    world.share(&capsule, &[writer()], &[]);
+    let canister = InstalledCanister::new(build);
+    let capsule = canister.capsule();
+    canister.share(&capsule, &[writer()], &[]);
     let content = two_chunks(1);
-    let session = world.begin(owner(), &capsule, &content, "key").unwrap();
-    world.put(owner(), session, 0, &content).unwrap();
-    let beyond = world.put_bytes(owner(), session, u32::MAX, &content[..CHUNK]);
+    let session = canister.begin(owner(), &capsule, &content, "key").unwrap();
+    canister.put(owner(), session, 0, &content).unwrap();
+    let beyond = canister.put_bytes(owner(), session, u32::MAX, &content[..CHUNK]);
     assert_eq!(beyond, Err(Error::invalid("idx", "less than 2", u32::MAX)));
     let missing = vec![ChunkRange { first: 1, last: 1 }];
     let incomplete = Error::Incomplete { expected_chunks: 2, missing_chunks: 1, missing };
     assert_eq!(
-        world.finish(owner(), session, &content),
+        canister.finish(owner(), session, &content),
         Err(incomplete),
         "two chunks were sent, one is there"
     );
     let unknown = Error::not_found("session", session);
-    assert_eq!(world.put(writer(), session, 1, &content), Err(unknown.clone()));
-    assert_eq!(world.finish(writer(), session, &content), Err(unknown));
-    world.put(owner(), session, 1, &content).unwrap();
-    world.finish(owner(), session, &content).unwrap();
-    let after = world.holdings();
+    assert_eq!(canister.put(writer(), session, 1, &content), Err(unknown.clone()));
+    assert_eq!(canister.finish(writer(), session, &content), Err(unknown));
+    canister.put(owner(), session, 1, &content).unwrap();
+    canister.finish(owner(), session, &content).unwrap();
+    let after = canister.holdings();
     let finished = Error::conflict("session", session, "is finished");
-    assert_eq!(world.put(owner(), session, 1, &content), Err(finished));
+    assert_eq!(canister.put(owner(), session, 1, &content), Err(finished));
     let largest = 16_384 * CHUNK as u64;
     for bytes in [u64::MAX, u64::MAX - 1] {
         for chunks in [0, 1, u32::MAX] {
             let begun: Result<u64> =
-                world.update(owner(), "uploads_begin", (&capsule, metadata(bytes), chunks, "huge"));
+                canister.update(owner(), "uploads_begin", (&capsule, metadata(bytes), chunks, "huge"));
             assert_eq!(begun, Err(Error::exhausted("bytes per upload", largest, bytes)));
         }
     }
-    assert_eq!(world.holdings(), after);
+    assert_eq!(canister.holdings(), after);
     the_service_itself();
 }
 
@@ -112,41 +112,41 @@ fn the_service_itself() {
 /// and the metadata at an upgrade, compared counts at commit, and waited for the last session to end. All of
 /// these hold at any point of an upgrade now, with sessions in flight.
 pub fn d40_the_target_design_had_holes_of_its_own(course: Course) {
-    let mut world = InstalledCanister::new(course[0]);
-    let capsule = world.capsule();
-    world.share(&capsule, &[writer()], &[]);
+    let mut canister = InstalledCanister::new(course[0]);
+    let capsule = canister.capsule();
+    canister.share(&capsule, &[writer()], &[]);
     let content = two_chunks(1);
-    let session = world.begin(owner(), &capsule, &content, "key").unwrap();
-    world.put(owner(), session, 1, &content).unwrap();
-    let before = world.status(owner(), session).unwrap();
+    let session = canister.begin(owner(), &capsule, &content, "key").unwrap();
+    canister.put(owner(), session, 1, &content).unwrap();
+    let before = canister.status(owner(), session).unwrap();
 
-    world.upgrade(course[1]);
-    let after = world.status(owner(), session).unwrap();
+    canister.upgrade(course[1]);
+    let after = canister.status(owner(), session).unwrap();
     assert_eq!(after.provisional_memory_id, before.provisional_memory_id);
     assert_eq!(
         (&after.received, after.last_seen, after.expires_at),
         (&before.received, before.last_seen, before.expires_at)
     );
-    assert_eq!(world.begin(owner(), &capsule, &content, "key"), Ok(session), "the key is still known");
-    let another = world.update::<u64>(
+    assert_eq!(canister.begin(owner(), &capsule, &content, "key"), Ok(session), "the key is still known");
+    let another = canister.update::<u64>(
         owner(),
         "uploads_begin",
         (&capsule, crate::support::upload::metadata(content.len() as u64 - 1), 2u32, "key"),
     );
     assert!(matches!(another, Err(Error::Conflict { .. })), "{another:?}");
     for caller in [stranger(), writer()] {
-        let put = world.put(caller, session, 0, &content);
+        let put = canister.put(caller, session, 0, &content);
         assert!(matches!(put, Err(Error::NotFound { .. })), "{put:?}");
     }
-    let early = world.finish(owner(), session, &content);
+    let early = canister.finish(owner(), session, &content);
     assert!(matches!(early, Err(Error::Incomplete { missing_chunks: 1, .. })), "{early:?}");
-    world.put(owner(), session, 0, &content).unwrap();
-    let result = world.finish(owner(), session, &content).unwrap();
+    canister.put(owner(), session, 0, &content).unwrap();
+    let result = canister.finish(owner(), session, &content).unwrap();
     assert_eq!(result.memory_id, before.provisional_memory_id);
 
-    world.upgrade(course[2]);
-    assert_eq!(world.finish(owner(), session, &content), Ok(result.clone()), "the same answer again");
-    assert_eq!(world.begin(owner(), &capsule, &content, "key"), Ok(session));
-    assert_eq!(world.memories(owner(), &capsule, None, None).unwrap().len(), 1);
-    assert_eq!(world.read_back(owner(), &result.blob_id), content);
+    canister.upgrade(course[2]);
+    assert_eq!(canister.finish(owner(), session, &content), Ok(result.clone()), "the same answer again");
+    assert_eq!(canister.begin(owner(), &capsule, &content, "key"), Ok(session));
+    assert_eq!(canister.memories(owner(), &capsule, None, None).unwrap().len(), 1);
+    assert_eq!(canister.read_back(owner(), &result.blob_id), content);
 }

@@ -16,7 +16,7 @@ impl InstalledCanister {
         self.pic.load_canister_snapshot(self.id, Some(controller()), id.to_vec()).unwrap();
     }
 
-    /// Returns the same world with another canister, in the state of a snapshot as the tools download it and
+    /// Returns another canister on the same instance, in the state of a snapshot as the tools download it and
     /// upload it again; the IC has no timer for it.
     pub fn cloned(self, snapshot: &[u8]) -> Self {
         let folder = tempfile::tempdir().unwrap();

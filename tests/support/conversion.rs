@@ -27,10 +27,10 @@ pub trait Start: Copy {
     type Dump: PartialEq + Debug;
 
     /// Returns a canister before the upgrade to that build.
-    fn world(self) -> InstalledCanister;
+    fn canister(self) -> InstalledCanister;
 
     /// Returns what a canister holds.
-    fn dump(world: &InstalledCanister) -> Self::Dump;
+    fn dump(canister: &InstalledCanister) -> Self::Dump;
 }
 
 /// An action on a canister between two messages.
@@ -45,70 +45,70 @@ impl Meter for OneStep {
     }
 }
 
-pub fn status(world: &InstalledCanister) -> MigrationStatus {
-    world.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
+pub fn status(canister: &InstalledCanister) -> MigrationStatus {
+    canister.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
 }
 
 /// Runs the engine until it has nothing to do.
-pub fn settle(world: &InstalledCanister) -> MigrationStatus {
+pub fn settle(canister: &InstalledCanister) -> MigrationStatus {
     for _ in 0..40 {
-        let now = status(world);
+        let now = status(canister);
         if matches!(now.phase, MigrationPhase::Converted | MigrationPhase::RolledBack | MigrationPhase::Stuck)
         {
             return now;
         }
-        world.pic.advance_time(Duration::from_secs(61));
-        world.pic.tick();
-        world.pic.tick();
+        canister.pic.advance_time(Duration::from_secs(61));
+        canister.pic.tick();
+        canister.pic.tick();
     }
-    panic!("the migration does not get there: {:?}", status(world));
+    panic!("the migration does not get there: {:?}", status(canister));
 }
 
-pub fn control(world: &InstalledCanister, method: &str) -> MigrationStatus {
-    world.update(controller(), method, ()).unwrap_or_else(|error| panic!("{method}: {error}"))
+pub fn control(canister: &InstalledCanister, method: &str) -> MigrationStatus {
+    canister.update(controller(), method, ()).unwrap_or_else(|error| panic!("{method}: {error}"))
 }
 
 /// Pauses a running migration, checks that it stays paused, and resumes it.
-pub fn pause_and_resume(world: &mut InstalledCanister) {
-    if matches!(status(world).phase, MigrationPhase::Validating | MigrationPhase::Converting) {
-        assert_eq!(control(world, "migration_pause").phase, MigrationPhase::Paused);
-        let paused = status(world);
-        world.pic.advance_time(Duration::from_secs(61));
-        world.pic.tick();
-        assert_eq!(status(world), paused, "a pause holds");
-        control(world, "migration_resume");
+pub fn pause_and_resume(canister: &mut InstalledCanister) {
+    if matches!(status(canister).phase, MigrationPhase::Validating | MigrationPhase::Converting) {
+        assert_eq!(control(canister, "migration_pause").phase, MigrationPhase::Paused);
+        let paused = status(canister);
+        canister.pic.advance_time(Duration::from_secs(61));
+        canister.pic.tick();
+        assert_eq!(status(canister), paused, "a pause holds");
+        control(canister, "migration_resume");
     }
 }
 
 /// Upgrades to the build of the migration and runs the engine for `k` more messages.
 pub fn after<S: Start>(start: S, k: u32) -> InstalledCanister {
-    let mut world = start.world();
-    world.try_upgrade(S::BUILD).unwrap();
-    world.build = S::BUILD;
+    let mut canister = start.canister();
+    canister.try_upgrade(S::BUILD).unwrap();
+    canister.build = S::BUILD;
     for _ in 0..k {
-        world.pic.tick();
+        canister.pic.tick();
     }
-    world
+    canister
 }
 
 /// Returns the number of messages of an uninterrupted migration.
 pub fn messages(start: impl Start) -> u32 {
-    let world = after(start, 0);
+    let canister = after(start, 0);
     let mut messages = 0;
-    while status(&world).phase != MigrationPhase::Converted {
-        world.pic.tick();
+    while status(&canister).phase != MigrationPhase::Converted {
+        canister.pic.tick();
         messages += 1;
-        assert!(messages < 40, "{:?}", status(&world));
+        assert!(messages < 40, "{:?}", status(&canister));
     }
     messages
 }
 
 /// Returns the result of an uninterrupted migration.
 pub fn undisturbed<S: Start>(start: S) -> S::Dump {
-    let world = after(start, 0);
-    let state = settle(&world);
+    let canister = after(start, 0);
+    let state = settle(&canister);
     assert_eq!(state.phase, MigrationPhase::Converted, "{}", state.note);
-    S::dump(&world)
+    S::dump(&canister)
 }
 
 /// Interrupts the migration in each of these ways, between any two of its messages, before the first and
@@ -119,11 +119,11 @@ pub fn interrupted_everywhere<S: Start>(start: S, interruptions: &[(&str, Interr
     let expected = undisturbed(start);
     for (what, interrupt) in interruptions {
         for k in 0..=messages {
-            let mut world = after(start, k);
-            interrupt(&mut world);
-            let state = settle(&world);
+            let mut canister = after(start, k);
+            interrupt(&mut canister);
+            let state = settle(&canister);
             assert_eq!(state.phase, MigrationPhase::Converted, "{what} after {k} messages: {}", state.note);
-            assert_eq!(S::dump(&world), expected, "{what} after {k} messages");
+            assert_eq!(S::dump(&canister), expected, "{what} after {k} messages");
         }
     }
     expected

@@ -48,42 +48,42 @@ pub struct State {
 
 impl Scene {
     /// Makes a scene whose session has the first `sent` chunks of `content`.
-    pub fn new(world: &InstalledCanister, content: Vec<u8>, sent: u32) -> Self {
-        let capsule = world.capsule();
-        world.share(&capsule, &[writer()], &[reader()]);
+    pub fn new(canister: &InstalledCanister, content: Vec<u8>, sent: u32) -> Self {
+        let capsule = canister.capsule();
+        canister.share(&capsule, &[writer()], &[reader()]);
         let stored = file(5, 1);
-        let finished = world.begin(owner(), &capsule, &stored, "stored").unwrap();
-        world.put_all(owner(), finished, &stored);
-        let memory = world.finish(owner(), finished, &stored).unwrap().memory_id;
-        let session = world.begin(owner(), &capsule, &content, "in flight").unwrap();
+        let finished = canister.begin(owner(), &capsule, &stored, "stored").unwrap();
+        canister.put_all(owner(), finished, &stored);
+        let memory = canister.finish(owner(), finished, &stored).unwrap().memory_id;
+        let session = canister.begin(owner(), &capsule, &content, "in flight").unwrap();
         assert!(sent <= chunks(content.len()));
         for idx in 0..sent {
-            world.put(owner(), session, idx, &content).unwrap();
+            canister.put(owner(), session, idx, &content).unwrap();
         }
-        let memory = world.memory(owner(), &memory).unwrap();
+        let memory = canister.memory(owner(), &memory).unwrap();
         let args = (&memory.blob.locator,);
-        let download = world.update::<DownloadStatus>(owner(), "downloads_begin", args).unwrap().session;
-        Self { capsule, memory, finished, download, session, content, settings: world.config() }
+        let download = canister.update::<DownloadStatus>(owner(), "downloads_begin", args).unwrap().session;
+        Self { capsule, memory, finished, download, session, content, settings: canister.config() }
     }
 
     /// Returns the current state.
-    pub fn state(&self, world: &InstalledCanister) -> State {
+    pub fn state(&self, canister: &InstalledCanister) -> State {
         State {
-            stats: AdminStats { counts: UploadCounts::default(), ..world.stats() },
-            settings: world.config(),
-            capsule: world.query(owner(), "capsules_read", (&self.capsule,)).unwrap(),
-            memory: world.memory(owner(), &self.memory.id).unwrap(),
-            session: world.status(owner(), self.session).unwrap(),
-            migration: world.migration(),
+            stats: AdminStats { counts: UploadCounts::default(), ..canister.stats() },
+            settings: canister.config(),
+            capsule: canister.query(owner(), "capsules_read", (&self.capsule,)).unwrap(),
+            memory: canister.memory(owner(), &self.memory.id).unwrap(),
+            session: canister.status(owner(), self.session).unwrap(),
+            migration: canister.migration(),
         }
     }
 
     /// Checks that the upload in flight can still be finished, and what was stored is still there.
-    pub fn assert_alive(&self, world: &InstalledCanister) {
-        world.put_all(owner(), self.session, &self.content);
-        let result = world.finish(owner(), self.session, &self.content).unwrap();
-        assert_eq!(world.read_back(owner(), &result.blob_id), self.content);
-        assert_eq!(world.read_back(owner(), &self.memory.blob.locator), file(5, 1));
+    pub fn assert_alive(&self, canister: &InstalledCanister) {
+        canister.put_all(owner(), self.session, &self.content);
+        let result = canister.finish(owner(), self.session, &self.content).unwrap();
+        assert_eq!(canister.read_back(owner(), &result.blob_id), self.content);
+        assert_eq!(canister.read_back(owner(), &self.memory.blob.locator), file(5, 1));
     }
 }
 

@@ -27,32 +27,32 @@ pub fn is_embedded() -> bool {
 }
 
 /// Returns what `act` has executed.
-pub fn executed(world: &InstalledCanister, act: impl FnOnce(&InstalledCanister)) -> Vec<MessageCost> {
-    let told = |from| costs::messages(&world.pic, world.id, from).unwrap();
+pub fn executed(canister: &InstalledCanister, act: impl FnOnce(&InstalledCanister)) -> Vec<MessageCost> {
+    let told = |from| costs::messages(&canister.pic, canister.id, from).unwrap();
     let from = told(0).last().map_or(0, |last| last.index + 1);
-    act(world);
+    act(canister);
     told(from)
 }
 
 /// Returns the messages of `act` that hit the limit of `instructions`.
 pub fn with_message_limit(
-    world: &InstalledCanister,
+    canister: &InstalledCanister,
     instructions: u64,
     act: impl FnOnce(&InstalledCanister),
 ) -> Vec<MessageCost> {
-    costs::limit_message(&world.pic, world.id, Some(instructions)).unwrap();
-    let mut executed = executed(world, act);
-    costs::limit_message(&world.pic, world.id, None).unwrap();
+    costs::limit_message(&canister.pic, canister.id, Some(instructions)).unwrap();
+    let mut executed = executed(canister, act);
+    costs::limit_message(&canister.pic, canister.id, None).unwrap();
     executed.retain(|message| !message.ok);
     executed
 }
 
 /// Returns the instructions of a begin.
-pub fn begin_costs(world: &InstalledCanister, capsule: &str) -> u64 {
-    let begin = |world: &InstalledCanister| {
-        world.begin(owner(), capsule, &[1; 10], "measured").unwrap();
+pub fn begin_costs(canister: &InstalledCanister, capsule: &str) -> u64 {
+    let begin = |canister: &InstalledCanister| {
+        canister.begin(owner(), capsule, &[1; 10], "measured").unwrap();
     };
-    executed(world, begin).iter().map(|message| message.instructions).sum()
+    executed(canister, begin).iter().map(|message| message.instructions).sum()
 }
 
 /// Makes every message of the migration, and that of its timer, trap in several places, one at a time: the
@@ -64,7 +64,7 @@ pub fn trapped_everywhere<S: Start>(start: S) {
     let expected = undisturbed(start);
     for k in 0..messages(start) {
         // The timers' library runs a timer in a call of the canister to itself.
-        let all = executed(&after(start, k), |world| world.pic.tick());
+        let all = executed(&after(start, k), |canister| canister.pic.tick());
         let largest = |entry: &str| {
             let of_entry = all.iter().filter(|message| message.entry == entry);
             of_entry
@@ -76,30 +76,31 @@ pub fn trapped_everywhere<S: Start>(start: S) {
         for part in 1..PARTS {
             let instructions = cost * part / PARTS;
             assert!(instructions > timer, "the timer itself must come through: {timer} of {cost}");
-            let world = after(start, k);
-            let before = status(&world);
-            let cut = with_message_limit(&world, instructions, |world| world.pic.tick());
+            let canister = after(start, k);
+            let before = status(&canister);
+            let cut = with_message_limit(&canister, instructions, |canister| canister.pic.tick());
             assert_eq!(cut.len(), 1, "message {k}, part {part}: {cut:?}");
-            assert_eq!(status(&world), before, "message {k}, part {part}");
-            let after = settle(&world);
+            assert_eq!(status(&canister), before, "message {k}, part {part}");
+            let after = settle(&canister);
             assert_eq!(after.phase, MigrationPhase::Converted, "message {k}, part {part}: {}", after.note);
-            assert_eq!(S::dump(&world), expected, "message {k}, part {part}");
+            assert_eq!(S::dump(&canister), expected, "message {k}, part {part}");
         }
         // The message of the timer itself: the IC has no timer then, until an update checks the timers.
         for part in 1..PARTS {
-            let world = after(start, k);
-            let before = status(&world);
-            let cut = with_message_limit(&world, timer * part / PARTS, |world| world.pic.tick());
+            let canister = after(start, k);
+            let before = status(&canister);
+            let cut = with_message_limit(&canister, timer * part / PARTS, |canister| canister.pic.tick());
             assert_eq!(cut.first().map(|message| message.entry.as_str()), Some("global_timer"), "{cut:?}");
-            assert_eq!(status(&world), before, "message {k}, part {part} of the timer");
-            world.pic.advance_time(Duration::from_secs(301));
-            world.pic.tick();
-            assert_eq!(status(&world), before, "message {k}, part {part} of the timer: nothing runs");
-            let refused: upload_canister::api::Result<()> = world.update(owner(), "uploads_abort", (0_u64,));
+            assert_eq!(status(&canister), before, "message {k}, part {part} of the timer");
+            canister.pic.advance_time(Duration::from_secs(301));
+            canister.pic.tick();
+            assert_eq!(status(&canister), before, "message {k}, part {part} of the timer: nothing runs");
+            let refused: upload_canister::api::Result<()> =
+                canister.update(owner(), "uploads_abort", (0_u64,));
             refused.unwrap_err();
-            let after = settle(&world);
+            let after = settle(&canister);
             assert_eq!(after.phase, MigrationPhase::Converted, "part {part} of the timer: {}", after.note);
-            assert_eq!(S::dump(&world), expected, "message {k}, part {part} of the timer");
+            assert_eq!(S::dump(&canister), expected, "message {k}, part {part} of the timer");
         }
     }
 }
@@ -111,21 +112,24 @@ pub fn upgrade_trapped_everywhere<S: Start>(start: S) {
         return;
     }
     let expected = undisturbed(start);
-    let upgrade = |world: &InstalledCanister| drop(world.try_upgrade(S::BUILD));
-    let all = executed(&start.world(), upgrade);
+    let upgrade = |canister: &InstalledCanister| drop(canister.try_upgrade(S::BUILD));
+    let all = executed(&start.canister(), upgrade);
     let cost = all.iter().find(|message| message.entry == "post_upgrade").expect("it has one").instructions;
     for part in 1..PARTS {
-        let mut world = start.world();
-        let before = world.pic.get_stable_memory(world.id);
-        let cut = with_message_limit(&world, cost * part / PARTS, upgrade);
+        let mut canister = start.canister();
+        let before = canister.pic.get_stable_memory(canister.id);
+        let cut = with_message_limit(&canister, cost * part / PARTS, upgrade);
         assert_eq!(cut.len(), 1, "part {part}: {cut:?}");
-        let info = world.raw_query(owner(), "build_info", ()).unwrap();
+        let info = canister.raw_query(owner(), "build_info", ()).unwrap();
         let info: BuildInfo = candid::decode_one(&info).unwrap();
-        assert_eq!(info.build, world.build.name(), "the old code continues");
-        assert!(world.pic.get_stable_memory(world.id) == before, "part {part}: stable memory is as it was");
-        world.try_upgrade(S::BUILD).unwrap();
-        world.build = S::BUILD;
-        assert_eq!(settle(&world).phase, MigrationPhase::Converted);
-        assert_eq!(S::dump(&world), expected, "part {part}");
+        assert_eq!(info.build, canister.build.name(), "the old code continues");
+        assert!(
+            canister.pic.get_stable_memory(canister.id) == before,
+            "part {part}: stable memory is as it was"
+        );
+        canister.try_upgrade(S::BUILD).unwrap();
+        canister.build = S::BUILD;
+        assert_eq!(settle(&canister).phase, MigrationPhase::Converted);
+        assert_eq!(S::dump(&canister), expected, "part {part}");
     }
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::BenchError;
-use crate::world::{MeteredCanister, NO_ARGUMENTS};
+use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS};
 
 /// Entries of the measured maps, as in the measured states.
 const ENTRIES: [u64; 3] = [10, 1_000, 100_000];
@@ -39,16 +39,16 @@ pub fn measure() -> Result<Vec<MapCosts>, BenchError> {
 }
 
 fn of_map(entries: u64, module: Vec<u8>) -> Result<MapCosts, BenchError> {
-    let world = MeteredCanister::of(format!("a map of {entries}"), "the bare map", module)?;
-    world.install(NO_ARGUMENTS)?;
+    let canister = MeteredCanister::of(format!("a map of {entries}"), "the bare map", module)?;
+    canister.install(NO_ARGUMENTS)?;
     for from in (0..entries).step_by(KEYS_PER_MESSAGE as usize) {
-        world.controller_call("fill", (from, entries.min(from + KEYS_PER_MESSAGE)))?;
+        canister.controller_call("fill", (from, entries.min(from + KEYS_PER_MESSAGE)))?;
     }
     let mean = |method: &'static str| -> Result<u64, BenchError> {
         let mut sum = 0;
         for key in entries..entries + KEYS {
-            let reply = world.controller_call(method, (key,))?;
-            sum += candid::decode_one::<u64>(&reply).map_err(|error| world.bad_reply(method, &error))?;
+            let reply = canister.controller_call(method, (key,))?;
+            sum += candid::decode_one::<u64>(&reply).map_err(|error| canister.bad_reply(method, &error))?;
         }
         Ok(sum / KEYS)
     };

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cost::Cost;
 use crate::error::BenchError;
-use crate::world::{MeteredCanister, Wasm};
+use crate::metered_canister::{MeteredCanister, Wasm};
 
 /// A measured step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl Bench {
 /// A benchmark in progress.
 pub struct Recorder {
     /// The canister.
-    pub world: MeteredCanister,
+    pub canister: MeteredCanister,
     bench: Bench,
 }
 
@@ -67,8 +67,8 @@ impl Recorder {
     }
 
     /// Returns a benchmark on an existing canister, starting with its next message.
-    pub fn over(world: MeteredCanister, name: impl Into<String>) -> Self {
-        Self { world, bench: Bench::new(name) }
+    pub fn over(canister: MeteredCanister, name: impl Into<String>) -> Self {
+        Self { canister, bench: Bench::new(name) }
     }
 
     /// Sets how many bytes of payload go through.
@@ -85,8 +85,8 @@ impl Recorder {
         step: &str,
         work: impl FnOnce(&MeteredCanister) -> Result<T, BenchError>,
     ) -> Result<T, BenchError> {
-        let done = work(&self.world)?;
-        let cost = self.world.cost()?;
+        let done = work(&self.canister)?;
+        let cost = self.canister.cost()?;
         match self.bench.steps.iter_mut().find(|known| known.name == step) {
             Some(known) => known.cost += cost,
             None => self.bench.steps.push(Step { name: step.to_owned(), cost }),
@@ -102,8 +102,8 @@ impl Recorder {
         &mut self,
         work: impl FnOnce(&MeteredCanister) -> Result<T, BenchError>,
     ) -> Result<T, BenchError> {
-        let done = work(&self.world)?;
-        self.world.cost()?;
+        let done = work(&self.canister)?;
+        self.canister.cost()?;
         Ok(done)
     }
 

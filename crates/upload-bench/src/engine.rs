@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use session_migrate::costs::MessageCost;
 
 use crate::error::BenchError;
-use crate::world::{MeteredCanister, NO_ARGUMENTS};
+use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS};
 
 /// Records of the comparison with loops by hand.
 pub const RECORDS: u64 = 100_000;
@@ -125,18 +125,18 @@ pub fn measure(full: bool, done: &dyn Fn(&str)) -> Result<EngineCosts, BenchErro
         done(way);
     }
     for (way, list) in [(IN_BULK, "bulk"), (ONE_BY_ONE, "one by one")] {
-        let world = opened(way, &empty, &records)?;
-        world.upgrade(&list_argument(list))?;
-        let used = until_converted(&world, RECORDS)?;
+        let canister = opened(way, &empty, &records)?;
+        canister.upgrade(&list_argument(list))?;
+        let used = until_converted(&canister, RECORDS)?;
         costs.moves.push(Moved { way: way.into(), messages: count(&used), each: sum(&used) / RECORDS });
         done(way);
     }
     for units in IN_QUARANTINE {
         let upgrade = |in_place| {
             let image = image(|store| store.quarantine(units, in_place))?;
-            let world = opened("units in quarantine", &empty, &image)?;
-            world.upgrade(&list_argument("one by one"))?;
-            Ok::<_, BenchError>(sum(&world.messages()?))
+            let canister = opened("units in quarantine", &empty, &image)?;
+            canister.upgrade(&list_argument("one by one"))?;
+            Ok::<_, BenchError>(sum(&canister.messages()?))
         };
         costs.quarantines.push(Quarantined { units, taken_out: upgrade(false)?, in_place: upgrade(true)? });
         done(&format!("{units} units in quarantine"));
@@ -150,24 +150,24 @@ pub fn measure(full: bool, done: &dyn Fn(&str)) -> Result<EngineCosts, BenchErro
 }
 
 fn by_hand(way: &str, method: &'static str, module: &[u8], records: &[u8]) -> Result<Moved, BenchError> {
-    let world = opened(way, module, records)?;
-    world.upgrade(&candid::encode_args((None::<String>,)).unwrap_or_default())?;
-    world.messages()?;
+    let canister = opened(way, module, records)?;
+    canister.upgrade(&candid::encode_args((None::<String>,)).unwrap_or_default())?;
+    canister.messages()?;
     loop {
-        let reply = world.controller_call(method, ())?;
-        if !candid::decode_one::<bool>(&reply).map_err(|error| world.bad_reply(method, &error))? {
+        let reply = canister.controller_call(method, ())?;
+        if !candid::decode_one::<bool>(&reply).map_err(|error| canister.bad_reply(method, &error))? {
             break;
         }
     }
-    let used = world.messages()?;
+    let used = canister.messages()?;
     Ok(Moved { way: way.into(), messages: count(&used), each: sum(&used) / RECORDS })
 }
 
 fn grown(records: u64, module: &[u8]) -> Result<Grown, BenchError> {
     let image = image(|store| store.fill_cents(records))?;
-    let world = opened(format!("one map of {records}"), module, &image)?;
-    world.upgrade(NO_ARGUMENTS)?;
-    let used = until_converted(&world, records)?;
+    let canister = opened(format!("one map of {records}"), module, &image)?;
+    canister.upgrade(NO_ARGUMENTS)?;
+    let used = until_converted(&canister, records)?;
     let (upgrade, rest): (Vec<_>, Vec<_>) = used.iter().cloned().partition(MessageCost::is_install);
     Ok(Grown {
         records,
@@ -181,11 +181,11 @@ fn grown(records: u64, module: &[u8]) -> Result<Grown, BenchError> {
 
 /// Returns a canister with this code and this stable memory; it must be upgraded before it is called.
 fn opened(bench: impl Into<String>, module: &[u8], image: &[u8]) -> Result<MeteredCanister, BenchError> {
-    let world = MeteredCanister::of(bench, "the engine", module.to_vec())?;
-    world.install(NO_ARGUMENTS)?;
-    world.set_stable_memory(image);
-    world.messages()?;
-    Ok(world)
+    let canister = MeteredCanister::of(bench, "the engine", module.to_vec())?;
+    canister.install(NO_ARGUMENTS)?;
+    canister.set_stable_memory(image);
+    canister.messages()?;
+    Ok(canister)
 }
 
 fn list_argument(list: &str) -> Vec<u8> {
@@ -194,22 +194,22 @@ fn list_argument(list: &str) -> Vec<u8> {
 }
 
 /// Runs the timers until everything is converted, and returns the messages since the last call.
-fn until_converted(world: &MeteredCanister, records: u64) -> Result<Vec<MessageCost>, BenchError> {
+fn until_converted(canister: &MeteredCanister, records: u64) -> Result<Vec<MessageCost>, BenchError> {
     const STATUS: &str = "migration_status";
     let mut used = Vec::new();
     // A record takes less than a million instructions.
     for _ in 0..100 + records / 100 {
-        used.extend(world.messages()?.into_iter().filter(|message| message.method != STATUS));
-        let reply = world.controller_call(STATUS, ())?;
+        used.extend(canister.messages()?.into_iter().filter(|message| message.method != STATUS));
+        let reply = canister.controller_call(STATUS, ())?;
         let status = candid::decode_one::<Result<MigrationStatus, EndpointError>>(&reply);
-        let status = status.map_err(|error| world.bad_reply(STATUS, &error))?;
+        let status = status.map_err(|error| canister.bad_reply(STATUS, &error))?;
         if let Ok(MigrationStatus { phase: MigrationPhase::Converted, converted, .. }) = status {
-            world.expect("records converted", records, converted)?;
+            canister.expect("records converted", records, converted)?;
             return Ok(used);
         }
-        world.tick();
+        canister.tick();
     }
-    world.expect("phase", "Converted", "another")?;
+    canister.expect("phase", "Converted", "another")?;
     Ok(used)
 }
 

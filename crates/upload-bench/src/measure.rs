@@ -7,9 +7,9 @@ use session_migrate::build::{self, Build};
 
 use crate::bench::Bench;
 use crate::error::BenchError;
+use crate::metered_canister::Wasm;
 use crate::results::Results;
 use crate::scenarios::{self, Scenario};
-use crate::world::Wasm;
 
 /// Selects scenarios.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

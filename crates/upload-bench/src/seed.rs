@@ -26,8 +26,8 @@ use upload_canister::upload::UploadService;
 use upload_canister::upload::path::ActivePath;
 
 use crate::error::BenchError;
+use crate::metered_canister::{BEGINNING_SECONDS, client};
 use crate::payload::{CHUNK_BYTES, metadata};
-use crate::world::{BEGINNING_SECONDS, client};
 
 /// Sessions of one caller: as many as the settings allow.
 const SESSIONS_PER_CALLER: u32 = 100;

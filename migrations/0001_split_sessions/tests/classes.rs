@@ -74,16 +74,16 @@ fn expected(kind: Kind) -> Class {
 
 /// Layout 1 as the first public release left it: without indexes and without recorded activity.
 struct Layout1 {
-    world: TestCanister,
+    canister: TestCanister,
     next: u64,
     expected: Vec<(u64, Class)>,
 }
 
 impl Layout1 {
     fn new() -> Self {
-        let mut world = TestCanister::direct();
-        world.storage.layout.set(&Layout::LEGACY);
-        Self { world, next: 1, expected: Vec::new() }
+        let mut canister = TestCanister::direct();
+        canister.storage.layout.set(&Layout::LEGACY);
+        Self { canister, next: 1, expected: Vec::new() }
     }
 
     /// Makes a clean record under the next id.
@@ -91,7 +91,7 @@ impl Layout1 {
         let mut legacy = super::sample();
         legacy.session_id = self.next;
         legacy.caller = Principal::self_authenticating(self.next.to_be_bytes());
-        legacy.created_at = self.world.now.as_nanos() - 1;
+        legacy.created_at = self.canister.now.as_nanos() - 1;
         (legacy.expected_chunks, legacy.chunk_count, legacy.chunk_size) = (CHUNKS, CHUNKS, 20_000_000);
         legacy.provisional_memory_id = format!("mem_{}", self.next);
         legacy
@@ -103,7 +103,7 @@ impl Layout1 {
 
     fn add_raw(&mut self, raw: Vec<u8>, class: Class) -> u64 {
         let id = self.next;
-        self.world.storage.sessions.legacy.insert(id, &RawRecord(raw));
+        self.canister.storage.sessions.legacy.insert(id, &RawRecord(raw));
         self.expected.push((id, class));
         self.next += 1;
         id
@@ -111,7 +111,7 @@ impl Layout1 {
 
     fn store(&mut self, legacy: &LegacyUploadSession, idx: u32) {
         let prefix = ChunkPrefix::of(&legacy.provisional_memory_id, SessionId(legacy.session_id));
-        self.world.storage.blobs.write_chunk(prefix, idx, b"chunk");
+        self.canister.storage.blobs.write_chunk(prefix, idx, b"chunk");
     }
 
     fn add_kind(&mut self, kind: Kind) {
@@ -167,10 +167,10 @@ impl Layout1 {
     }
 
     fn migrate(&mut self) -> migrate::MigrationState {
-        set_share(&mut self.world.storage, 0);
-        let ran = migrate::run(&mut self.world.storage, self.world.now, &Unmetered, 0);
+        set_share(&mut self.canister.storage, 0);
+        let ran = migrate::run(&mut self.canister.storage, self.canister.now, &Unmetered, 0);
         assert_eq!(ran, Ok(Progress::Done));
-        self.world.storage.migration.state().unwrap()
+        self.canister.storage.migration.state().unwrap()
     }
 }
 
@@ -192,7 +192,7 @@ fn every_class_is_met_and_treated_as_declared() {
     let state = layout_1.migrate();
     assert_eq!(state.phase, Phase::Converted, "{}", state.note);
     assert_eq!(state.digest_before, state.digest_after);
-    let storage = &layout_1.world.storage;
+    let storage = &layout_1.canister.storage;
     for (id, class) in &layout_1.expected {
         let [split, aside] =
             [storage.sessions.sessions.contains(id), storage.migration.quarantine.contains(1, *id)];
@@ -218,13 +218,13 @@ fn every_class_is_met_and_treated_as_declared() {
 #[test]
 fn a_dry_run_says_the_same_before_and_writes_nothing() {
     let mut layout_1 = all_classes();
-    set_share(&mut layout_1.world.storage, 0);
-    let memory = layout_1.world.raw.borrow().clone();
+    set_share(&mut layout_1.canister.storage, 0);
+    let memory = layout_1.canister.raw.borrow().clone();
     let mut forecast = std::collections::BTreeMap::<String, u64>::new();
     let (mut after, mut pages) = (None, 0);
     loop {
-        let message = migrate::Message { now: layout_1.world.now.into(), meter: &Unmetered, budget: 1 };
-        let page = migrate::dry_run(&layout_1.world.storage, message, after, Some(20)).unwrap();
+        let message = migrate::Message { now: layout_1.canister.now.into(), meter: &Unmetered, budget: 1 };
+        let page = migrate::dry_run(&layout_1.canister.storage, message, after, Some(20)).unwrap();
         assert_eq!(page.units, page.classes.iter().map(|class| class.count).sum::<u64>());
         for class in &page.classes {
             *forecast.entry(class.class.clone()).or_default() += class.count;
@@ -238,7 +238,7 @@ fn a_dry_run_says_the_same_before_and_writes_nothing() {
         }
     }
     assert_eq!(pages, layout_1.expected.len().div_ceil(20));
-    assert!(memory == *layout_1.world.raw.borrow(), "a dry run has written");
+    assert!(memory == *layout_1.canister.raw.borrow(), "a dry run has written");
     // Keys of records that are not indexed yet lead nowhere, so a dry run classifies these duplicates by
     // their shape.
     let state = layout_1.migrate();
@@ -261,11 +261,12 @@ fn the_later_one_of_two_sessions_keeps_the_key() {
             key = Some(IdemKey::of(&legacy.capsule_id, &legacy.caller, &legacy.idem));
             layout_1.add(&legacy, Class::PendingEmpty);
         }
-        set_share(&mut layout_1.world.storage, 0);
+        set_share(&mut layout_1.canister.storage, 0);
         for id in order {
-            migrate::touch(&mut layout_1.world.storage, SessionId(id), None, layout_1.world.now).unwrap();
+            migrate::touch(&mut layout_1.canister.storage, SessionId(id), None, layout_1.canister.now)
+                .unwrap();
         }
-        assert_eq!(layout_1.world.storage.index.find(key.unwrap()), Ok(Some(SessionId(2))), "{order:?}");
+        assert_eq!(layout_1.canister.storage.index.find(key.unwrap()), Ok(Some(SessionId(2))), "{order:?}");
         assert_eq!(layout_1.migrate().phase, Phase::Converted);
     }
 }
@@ -277,9 +278,10 @@ fn a_session_that_began_in_another_unit_of_time_has_not_expired() {
     legacy.created_at /= 1_000_000;
     let id = layout_1.add(&legacy, Class::TimeUnit);
     assert_eq!(layout_1.migrate().converted, 1);
-    let session = layout_1.world.storage.sessions.sessions.get(&id).unwrap().unwrap().into_session().unwrap();
+    let session =
+        layout_1.canister.storage.sessions.sessions.get(&id).unwrap().unwrap().into_session().unwrap();
     assert_eq!(session.session_meta.last_seen.as_nanos(), legacy.created_at * 1_000_000);
-    let meta = layout_1.world.storage.sessions.metas.get(&id).unwrap().unwrap();
+    let meta = layout_1.canister.storage.sessions.metas.get(&id).unwrap().unwrap();
     assert_eq!(meta.created_at, legacy.created_at, "what was stored is kept to the digit");
 }
 
@@ -294,7 +296,7 @@ fn a_quarantined_record_is_retried() {
     assert_eq!(layout_1.migrate().quarantined, 1);
     // A later build may be able to convert it; here the record is repaired.
     legacy.chunk_count = CHUNKS;
-    let storage = &mut layout_1.world.storage;
+    let storage = &mut layout_1.canister.storage;
     let mut state = storage.migration.state().unwrap();
     let broken = storage.migration.quarantine.get(1, id).unwrap().unwrap();
     for digest in [&mut state.digest_before, &mut state.digest_after] {
@@ -305,13 +307,13 @@ fn a_quarantined_record_is_retried() {
     let mended = migrate::QuarantineRecord { raw: legacy.encode(), ..broken };
     storage.migration.quarantine.insert(1, id, &mended);
 
-    let now = layout_1.world.now;
-    migrate::controls::retry(&mut layout_1.world.storage, now, Some(99)).unwrap_err();
-    migrate::controls::retry(&mut layout_1.world.storage, now, None).unwrap();
+    let now = layout_1.canister.now;
+    migrate::controls::retry(&mut layout_1.canister.storage, now, Some(99)).unwrap_err();
+    migrate::controls::retry(&mut layout_1.canister.storage, now, None).unwrap();
     let state = layout_1.migrate();
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 2, 0), "{}", state.note);
-    assert!(layout_1.world.storage.sessions.sessions.contains(&id));
-    assert!(layout_1.world.storage.index.contains(SessionId(id), legacy.caller));
+    assert!(layout_1.canister.storage.sessions.sessions.contains(&id));
+    assert!(layout_1.canister.storage.index.contains(SessionId(id), legacy.caller));
 }
 
 #[test]
@@ -337,7 +339,7 @@ fn every_changed_bit_of_a_converted_record_is_found() {
     let id = layout_1.add(&legacy, Class::PendingPartial);
     assert_eq!(layout_1.migrate().converted, 1);
     let migration = SplitSessions;
-    let storage = &mut layout_1.world.storage;
+    let storage = &mut layout_1.canister.storage;
     assert_eq!(migration.check(storage, id), Ok(None));
     let [session, meta] =
         [storage.sessions.sessions.get_raw(&id).unwrap(), storage.sessions.metas.get_raw(&id).unwrap()];
@@ -371,7 +373,7 @@ fn records_with_nan_or_of_another_encoder_are_converted() {
     let second = layout_1.add_raw(other, Class::PendingEmpty);
     let state = layout_1.migrate();
     assert_eq!((state.phase, state.converted), (Phase::Converted, 2), "{}", state.note);
-    let TestCanister { storage, now, .. } = &mut layout_1.world;
+    let TestCanister { storage, now, .. } = &mut layout_1.canister;
     migrate::controls::verify(storage, *now).unwrap();
     migrate::run(storage, *now, &Unmetered, 0).unwrap();
     let state = storage.migration.state().unwrap();

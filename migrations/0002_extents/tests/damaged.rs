@@ -6,8 +6,8 @@ use crate::blob::BlobRecord;
 use crate::migrate::controls::Control;
 use crate::stable::{Table, memory_ids, preflight};
 
-fn control(world: &mut TestCanister) -> Control<'_> {
-    Control::of(&MIGRATION, &mut world.storage, world.now).unwrap()
+fn control(canister: &mut TestCanister) -> Control<'_> {
+    Control::of(&MIGRATION, &mut canister.storage, canister.now).unwrap()
 }
 
 /// Source, converted, quarantined.
@@ -16,161 +16,161 @@ fn books(state: &MigrationState) -> [u64; 3] {
 }
 
 /// Begins a session of three chunks, all of which have arrived; returns where they are stored.
-fn begun(world: &mut TestCanister, content: &[u8], idem: &str) -> (u64, ChunkPrefix) {
-    let id = world.begin(content.len(), idem);
-    (0..content.len().div_ceil(CHUNK)).for_each(|idx| world.put(id, content, idx).unwrap());
-    let status = world.service().status(id).unwrap();
+fn begun(canister: &mut TestCanister, content: &[u8], idem: &str) -> (u64, ChunkPrefix) {
+    let id = canister.begin(content.len(), idem);
+    (0..content.len().div_ceil(CHUNK)).for_each(|idx| canister.put(id, content, idx).unwrap());
+    let status = canister.service().status(id).unwrap();
     (id, ChunkPrefix::of(&status.provisional_memory_id, SessionId(id)))
 }
 
 #[test]
 fn a_session_with_a_lost_chunk_is_quarantined_in_place() {
-    let mut world = finalized();
+    let mut canister = finalized();
     let content = file(3 * CHUNK);
-    let (id, prefix) = begun(&mut world, &content, "a chunk will be lost");
-    assert_eq!(in_the_middle(&mut world), id);
-    world.storage.blobs.release(prefix);
-    let other = begun(&mut world, &file(CHUNK), "behind it").0;
-    let state = to_end(&mut world);
+    let (id, prefix) = begun(&mut canister, &content, "a chunk will be lost");
+    assert_eq!(in_the_middle(&mut canister), id);
+    canister.storage.blobs.release(prefix);
+    let other = begun(&mut canister, &file(CHUNK), "behind it").0;
+    let state = to_end(&mut canister);
     assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 0, 1]), "{}", state.note);
-    assert!(other > id && world.storage.payloads.get(&other).unwrap().unwrap().extents.is_some());
-    let reason = world.storage.migration.quarantine.get(2, id).unwrap().unwrap().reason;
+    assert!(other > id && canister.storage.payloads.get(&other).unwrap().unwrap().extents.is_some());
+    let reason = canister.storage.migration.quarantine.get(2, id).unwrap().unwrap().reason;
     assert!(reason.contains(&format!("session {id}")) && reason.contains("chunk 1 "), "{reason}");
     assert_eq!(state.classes, [("damaged session".to_owned(), 1)]);
-    assert_eq!(world.storage.blobs.extents().taken_bytes(), Ok((CHUNK as u64).next_multiple_of(64)));
+    assert_eq!(canister.storage.blobs.extents().taken_bytes(), Ok((CHUNK as u64).next_multiple_of(64)));
 
     let chunks = content.chunks(CHUNK);
-    chunks.zip(0..).for_each(|(chunk, idx)| world.storage.blobs.write_chunk(prefix, idx, chunk));
-    control(&mut world).retry(Some(id)).unwrap();
-    let state = to_end(&mut world);
+    chunks.zip(0..).for_each(|(chunk, idx)| canister.storage.blobs.write_chunk(prefix, idx, chunk));
+    control(&mut canister).retry(Some(id)).unwrap();
+    let state = to_end(&mut canister);
     assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 1, 0]), "{}", state.note);
-    assert_all_moved(&mut world, &[content.len(), CHUNK]);
+    assert_all_moved(&mut canister, &[content.len(), CHUNK]);
 }
 
 #[test]
 fn a_damaged_blob_stays_where_it_is_and_says_so() {
-    let mut world = finalized();
-    let good = upload(&mut world, &file(2 * CHUNK), "good");
+    let mut canister = finalized();
+    let good = upload(&mut canister, &file(2 * CHUNK), "good");
     let torn_file = file(2 * CHUNK + 1);
-    let (torn, prefix) = begun(&mut world, &torn_file, "torn");
-    let torn_blob = world.finish(torn, &torn_file).unwrap().blob_id;
+    let (torn, prefix) = begun(&mut canister, &torn_file, "torn");
+    let torn_blob = canister.finish(torn, &torn_file).unwrap().blob_id;
     // Too short by one byte.
-    world.storage.blobs.write_chunk(prefix, 1, &torn_file[CHUNK + 1..2 * CHUNK]);
+    canister.storage.blobs.write_chunk(prefix, 1, &torn_file[CHUNK + 1..2 * CHUNK]);
 
-    let state = to_end(&mut world);
+    let state = to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.converted, state.quarantined), (Phase::Converted, 2, 1, 1));
     assert_eq!(state.digest_before, state.digest_after);
-    assert!(in_extents(&world, &good) && !in_extents(&world, &torn_blob));
+    assert!(in_extents(&canister, &good) && !in_extents(&canister, &torn_blob));
     let key = BlobId::from_locator(&torn_blob).unwrap().0;
-    let record = world.storage.migration.quarantine.get(2, key).unwrap().unwrap();
+    let record = canister.storage.migration.quarantine.get(2, key).unwrap().unwrap();
     assert!(record.reason.contains(&torn_blob) && record.reason.contains("chunk 1 "), "{}", record.reason);
-    while !world.service().sweep().unwrap() {}
+    while !canister.service().sweep().unwrap() {}
     let id = BlobId::from_locator(&torn_blob).unwrap();
     assert_eq!(
-        world.storage.blobs.read_chunk(id, 0).unwrap(),
+        canister.storage.blobs.read_chunk(id, 0).unwrap(),
         torn_file[..CHUNK],
         "it can be read as far as it is"
     );
-    assert_eq!(world.storage.blobs.extents().taken_bytes(), Ok((2 * CHUNK as u64).next_multiple_of(64)));
-    assert_eq!(message(&mut world), Progress::Done, "it is not tried for ever");
+    assert_eq!(canister.storage.blobs.extents().taken_bytes(), Ok((2 * CHUNK as u64).next_multiple_of(64)));
+    assert_eq!(message(&mut canister), Progress::Done, "it is not tried for ever");
 }
 
 /// What other bytes were there before is no business of the move: they are there afterwards, to the byte.
 #[test]
 fn bytes_that_were_damaged_before_move_as_they_are() {
-    let mut world = finalized();
+    let mut canister = finalized();
     let content = file(2 * CHUNK + 1);
-    let (id, prefix) = begun(&mut world, &content, "damaged");
-    let blob = world.finish(id, &content).unwrap().blob_id;
+    let (id, prefix) = begun(&mut canister, &content, "damaged");
+    let blob = canister.finish(id, &content).unwrap().blob_id;
     let other = vec![7; CHUNK];
-    world.storage.blobs.write_chunk(prefix, 1, &other);
-    let state = to_end(&mut world);
+    canister.storage.blobs.write_chunk(prefix, 1, &other);
+    let state = to_end(&mut canister);
     assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 1, 0]), "{}", state.note);
-    assert!(in_extents(&world, &blob));
-    assert!(read_back(&world, &blob) == [&content[..CHUNK], &other, &content[2 * CHUNK..]].concat());
+    assert!(in_extents(&canister, &blob));
+    assert!(read_back(&canister, &blob) == [&content[..CHUNK], &other, &content[2 * CHUNK..]].concat());
 }
 
 #[test]
 fn a_retried_damaged_blob_is_counted_once() {
-    let mut world = finalized();
+    let mut canister = finalized();
     let content = file(2 * CHUNK);
-    let (id, prefix) = begun(&mut world, &content, "torn");
-    let blob = world.finish(id, &content).unwrap().blob_id;
-    world.storage.blobs.write_chunk(prefix, 1, &[7; CHUNK - 1]);
-    assert_eq!(books(&to_end(&mut world)), [1, 0, 1]);
-    control(&mut world).retry(None).unwrap();
-    let state = to_end(&mut world);
+    let (id, prefix) = begun(&mut canister, &content, "torn");
+    let blob = canister.finish(id, &content).unwrap().blob_id;
+    canister.storage.blobs.write_chunk(prefix, 1, &[7; CHUNK - 1]);
+    assert_eq!(books(&to_end(&mut canister)), [1, 0, 1]);
+    control(&mut canister).retry(None).unwrap();
+    let state = to_end(&mut canister);
     assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 0, 1]), "{}", state.note);
 
-    world.storage.blobs.write_chunk(prefix, 1, &content[CHUNK..]);
-    control(&mut world).retry(None).unwrap();
-    let state = to_end(&mut world);
+    canister.storage.blobs.write_chunk(prefix, 1, &content[CHUNK..]);
+    control(&mut canister).retry(None).unwrap();
+    let state = to_end(&mut canister);
     assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 1, 0]), "{}", state.note);
-    assert!(in_extents(&world, &blob));
-    control(&mut world).finalize(false).unwrap();
+    assert!(in_extents(&canister, &blob));
+    control(&mut canister).finalize(false).unwrap();
 }
 
 #[test]
 fn a_poison_session_is_counted_and_frees_its_extents() {
-    let mut world = finalized();
+    let mut canister = finalized();
     let content = file(3 * CHUNK);
-    let (id, _) = begun(&mut world, &content, "cut off");
-    assert_eq!(in_the_middle(&mut world), id);
-    let mut trapped = state(&world);
+    let (id, _) = begun(&mut canister, &content, "cut off");
+    assert_eq!(in_the_middle(&mut canister), id);
+    let mut trapped = state(&canister);
     trapped.pace.skip_next = true;
-    world.storage.migration.set_state(2, &trapped);
-    let state = to_end(&mut world);
+    canister.storage.migration.set_state(2, &trapped);
+    let state = to_end(&mut canister);
     assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 0, 1]), "{}", state.note);
-    assert_eq!(world.storage.blobs.extents().taken_bytes(), Ok(0));
-    control(&mut world).retry(Some(id)).unwrap();
-    assert_eq!(books(&to_end(&mut world)), [1, 1, 0]);
-    assert_all_moved(&mut world, &[content.len()]);
+    assert_eq!(canister.storage.blobs.extents().taken_bytes(), Ok(0));
+    control(&mut canister).retry(Some(id)).unwrap();
+    assert_eq!(books(&to_end(&mut canister)), [1, 1, 0]);
+    assert_all_moved(&mut canister, &[content.len()]);
 }
 
 #[test]
 fn a_damaged_payload_state_hides_no_session() {
-    let mut world = finalized();
+    let mut canister = finalized();
     let content = file(CHUNK);
-    let (damaged, _) = begun(&mut world, &content, "its payload state does not decode");
-    begun(&mut world, &content, "behind it");
-    let sound = world.storage.payloads.get_raw(&damaged).unwrap();
-    world.storage.payloads.insert_raw(damaged, vec![9]);
-    let state = to_end(&mut world);
+    let (damaged, _) = begun(&mut canister, &content, "its payload state does not decode");
+    begun(&mut canister, &content, "behind it");
+    let sound = canister.storage.payloads.get_raw(&damaged).unwrap();
+    canister.storage.payloads.insert_raw(damaged, vec![9]);
+    let state = to_end(&mut canister);
     assert_eq!(state.phase, Phase::Stuck);
     assert!(
         state.note.contains("payload state") && state.note.contains(&damaged.to_string()),
         "{}",
         state.note
     );
-    world.storage.payloads.insert_raw(damaged, sound);
-    control(&mut world).resume().unwrap();
-    assert_eq!(books(&to_end(&mut world)), [2, 2, 0]);
+    canister.storage.payloads.insert_raw(damaged, sound);
+    control(&mut canister).resume().unwrap();
+    assert_eq!(books(&to_end(&mut canister)), [2, 2, 0]);
 }
 
 /// As a canister is left by a build whose range of sessions could not pass a session in quarantine.
 #[test]
 fn one_call_skips_a_bounded_number_of_sessions() {
-    let mut world = finalized();
+    let mut canister = finalized();
     let content = file(CHUNK);
-    let (torn, prefix) = begun(&mut world, &content, "torn");
-    let (last, _) = begun(&mut world, &content, "last");
-    world.storage.blobs.release(prefix);
-    assert_eq!(books(&to_end(&mut world)), [2, 1, 1]);
+    let (torn, prefix) = begun(&mut canister, &content, "torn");
+    let (last, _) = begun(&mut canister, &content, "last");
+    canister.storage.blobs.release(prefix);
+    assert_eq!(books(&to_end(&mut canister)), [2, 1, 1]);
     // Sessions that moved in between, as copies of the last.
-    let session = world.storage.sessions.sessions.get(&last).unwrap().unwrap();
-    let payload = world.storage.payloads.get(&last).unwrap().unwrap();
+    let session = canister.storage.sessions.sessions.get(&last).unwrap().unwrap();
+    let payload = canister.storage.payloads.get(&last).unwrap().unwrap();
     for id in last + 1..last + 10_500 {
-        world.storage.sessions.sessions.insert(id, &session);
-        world.storage.payloads.insert(id, &payload);
+        canister.storage.sessions.sessions.insert(id, &session);
+        canister.storage.payloads.insert(id, &payload);
     }
-    world.storage.sessions.ids.continue_after(last + 10_500);
-    crate::upload::mapped_sessions::close(&mut world.storage).unwrap();
+    canister.storage.sessions.ids.continue_after(last + 10_500);
+    crate::upload::mapped_sessions::close(&mut canister.storage).unwrap();
 
     let mut most = 0;
     let mut messages = 0;
     loop {
         crate::upload::mapped_sessions::LOOKED_UP.set(0);
-        let progress = message(&mut world);
+        let progress = message(&mut canister);
         most = most.max(crate::upload::mapped_sessions::LOOKED_UP.get());
         messages += 1;
         if progress == Progress::Done {
@@ -179,38 +179,38 @@ fn one_call_skips_a_bounded_number_of_sessions() {
         assert!(messages < 100, "it does not come to an end");
     }
     assert!(most < 5_000, "{most} sessions were looked up in a message");
-    assert_eq!(state(&world).phase, Phase::Converted);
+    assert_eq!(state(&canister).phase, Phase::Converted);
     crate::upload::mapped_sessions::LOOKED_UP.set(0);
-    assert_eq!(message(&mut world), Progress::Done);
+    assert_eq!(message(&mut canister), Progress::Done);
     let looked_up = crate::upload::mapped_sessions::LOOKED_UP.get();
     assert!(looked_up <= 1_001, "{looked_up} sessions are looked up when there is nothing to do");
 
     // It is found again when it is retried.
-    control(&mut world).retry(Some(torn)).unwrap();
-    assert_eq!(books(&to_end(&mut world)), [2, 1, 1], "its chunk is not there yet");
-    world.storage.blobs.write_chunk(prefix, 0, &content);
-    control(&mut world).retry(None).unwrap();
-    assert_eq!(books(&to_end(&mut world)), [2, 2, 0]);
+    control(&mut canister).retry(Some(torn)).unwrap();
+    assert_eq!(books(&to_end(&mut canister)), [2, 1, 1], "its chunk is not there yet");
+    canister.storage.blobs.write_chunk(prefix, 0, &content);
+    control(&mut canister).retry(None).unwrap();
+    assert_eq!(books(&to_end(&mut canister)), [2, 2, 0]);
 }
 
 #[test]
 fn verify_finds_a_blob_that_is_longer_than_its_extents() {
-    let mut world = finalized();
-    let sound = upload(&mut world, &file(CHUNK), "sound");
-    let changed = upload(&mut world, &file(2 * CHUNK), "changed");
-    assert_eq!(to_end(&mut world).converted, 2);
-    control(&mut world).verify().unwrap();
-    let state = to_end(&mut world);
+    let mut canister = finalized();
+    let sound = upload(&mut canister, &file(CHUNK), "sound");
+    let changed = upload(&mut canister, &file(2 * CHUNK), "changed");
+    assert_eq!(to_end(&mut canister).converted, 2);
+    control(&mut canister).verify().unwrap();
+    let state = to_end(&mut canister);
     assert_eq!((state.phase, state.note.as_str()), (Phase::Converted, ""));
 
     let id = BlobId::from_locator(&changed).unwrap();
     let mut blobs: Table<u64, BlobRecord> =
-        Table::open(&preflight::open_existing(world.raw.clone()).unwrap(), memory_ids::BLOBS);
+        Table::open(&preflight::open_existing(canister.raw.clone()).unwrap(), memory_ids::BLOBS);
     let record = blobs.get(&id.0).unwrap().unwrap();
     blobs.insert(id.0, &BlobRecord { size: record.size + 64, ..record });
-    message(&mut world);
-    control(&mut world).verify().unwrap();
-    let state = to_end(&mut world);
+    message(&mut canister);
+    control(&mut canister).verify().unwrap();
+    let state = to_end(&mut canister);
     assert_eq!((state.phase, state.proven_since), (Phase::Converted, None));
     assert!(state.note.starts_with("1 of 2 records are not sound"), "{}", state.note);
     assert!(state.note.contains(&changed) && !state.note.contains(&sound), "{}", state.note);

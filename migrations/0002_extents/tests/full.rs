@@ -8,51 +8,51 @@ use crate::stable::{Memories, memory_ids};
 /// Chunks of the file to move: more than one bucket of the region.
 const CHUNKS: usize = 6;
 
-/// A world of layout 2 with a finalized migration 1, in a memory of at most 2 GiB instead of 256, and a blob in it.
+/// A canister in layout 2 whose migration 1 is finalized, in a memory of at most 2 GiB instead of 256, and a blob in it.
 fn small() -> (TestCanister, String) {
-    let mut world = finalized();
-    let locator = upload(&mut world, &file(CHUNKS * CHUNK), "a");
-    (world, locator)
+    let mut canister = finalized();
+    let locator = upload(&mut canister, &file(CHUNKS * CHUNK), "a");
+    (canister, locator)
 }
 
 /// Lets the chunk map take all of the memory but this much, bytes.
-fn fill(world: &mut TestCanister, left: u64) {
+fn fill(canister: &mut TestCanister, left: u64) {
     const PAGE: u64 = 64 * 1024;
-    let taken = world.raw.size() - 1;
-    let chunk_map = Memories::init(world.raw.clone()).get(memory_ids::CHUNKS);
+    let taken = canister.raw.size() - 1;
+    let chunk_map = Memories::init(canister.raw.clone()).get(memory_ids::CHUNKS);
     assert!(chunk_map.grow(32_768 - taken - left / PAGE) >= 0);
-    world.restart(Box::<crate::upload::path::direct::DirectPath>::default());
+    canister.restart(Box::<crate::upload::path::direct::DirectPath>::default());
 }
 
 #[test]
 fn migration_2_waits_while_the_payload_does_not_fit() {
-    let (mut world, locator) = small();
+    let (mut canister, locator) = small();
     let size = (CHUNKS * CHUNK) as u64;
-    assert_eq!(MIGRATION.waits_for(&world.storage), Ok(None));
-    fill(&mut world, size - CHUNK as u64);
-    let waits = MIGRATION.waits_for(&world.storage).unwrap().unwrap();
+    assert_eq!(MIGRATION.waits_for(&canister.storage), Ok(None));
+    fill(&mut canister, size - CHUNK as u64);
+    let waits = MIGRATION.waits_for(&canister.storage).unwrap().unwrap();
     assert!(waits.contains(&format!("{size} bytes")), "{waits}");
-    let one = Message { now: world.now.into(), meter: &OneChunk, budget: 0 };
-    let forecast = Engine::dry_run_of(&MIGRATION, &world.storage, one, None, None).unwrap();
+    let one = Message { now: canister.now.into(), meter: &OneChunk, budget: 0 };
+    let forecast = Engine::dry_run_of(&MIGRATION, &canister.storage, one, None, None).unwrap();
     assert_eq!(forecast.waits_for, Some(waits));
-    assert_eq!(message(&mut world), Progress::Done);
+    assert_eq!(message(&mut canister), Progress::Done);
     assert_eq!(
-        (state(&world), world.storage.layout.get()),
+        (state(&canister), canister.storage.layout.get()),
         (MigrationState::default(), Ok(Some(Layout::SPLIT)))
     );
-    assert!(read_back(&world, &locator) == file(CHUNKS * CHUNK));
+    assert!(read_back(&canister, &locator) == file(CHUNKS * CHUNK));
 
     let id = BlobId::from_locator(&locator).unwrap();
-    crate::memories::delete_blob(&mut world.storage, person(OWNER), id).unwrap();
-    assert_eq!(to_end(&mut world).phase, Phase::Converted, "what is left fits");
+    crate::memories::delete_blob(&mut canister.storage, person(OWNER), id).unwrap();
+    assert_eq!(to_end(&mut canister).phase, Phase::Converted, "what is left fits");
 }
 
 #[test]
 fn a_memory_that_fills_up_does_not_make_a_blob_damaged() {
-    let (mut world, locator) = small();
-    assert_eq!(in_the_middle(&mut world), BlobId::from_locator(&locator).unwrap().0);
-    fill(&mut world, 64 * 64 * 1024);
-    let state = to_end(&mut world);
+    let (mut canister, locator) = small();
+    assert_eq!(in_the_middle(&mut canister), BlobId::from_locator(&locator).unwrap().0);
+    fill(&mut canister, 64 * 64 * 1024);
+    let state = to_end(&mut canister);
     assert_eq!(
         (state.phase, state.quarantined, state.unit.as_ref()),
         (Phase::Stuck, 0, None),
@@ -60,6 +60,6 @@ fn a_memory_that_fills_up_does_not_make_a_blob_damaged() {
         state.note
     );
     assert!(state.note.contains("bytes of stable memory"), "{}", state.note);
-    assert_eq!(world.storage.blobs.extents().taken_bytes(), Ok(0));
-    assert!(read_back(&world, &locator) == file(CHUNKS * CHUNK));
+    assert_eq!(canister.storage.blobs.extents().taken_bytes(), Ok(0));
+    assert!(read_back(&canister, &locator) == file(CHUNKS * CHUNK));
 }

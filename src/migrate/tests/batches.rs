@@ -10,12 +10,12 @@ use crate::stable::{Memories, RawMemory, Table, memory_ids, preflight};
 use crate::upload::{SessionRecord, UploadMeta};
 
 /// Returns what is stored of a session in layout 1.
-fn legacy(world: &TestCanister, id: u64) -> (Option<Vec<u8>>, Option<Time>) {
-    let legacy = &world.storage.sessions.legacy;
+fn legacy(canister: &TestCanister, id: u64) -> (Option<Vec<u8>>, Option<Time>) {
+    let legacy = &canister.storage.sessions.legacy;
     (legacy.get_raw(&id), legacy.noted(&id).unwrap())
 }
 
-/// Opens the memory of a world as another program sees it.
+/// Opens the memory of a canister as another program sees it.
 fn memories(raw: &RawMemory) -> Memories {
     preflight::open_existing(raw.clone()).unwrap()
 }
@@ -67,41 +67,41 @@ const DAMAGES: &[(&str, Damage)] = &[
 fn a_record_that_reads_back_differently_stays_what_it_was() {
     for (what, damage) in DAMAGES {
         for place in 0..5 {
-            let (mut world, sessions) = layout_1();
-            upgrade(&mut world);
+            let (mut canister, sessions) = layout_1();
+            upgrade(&mut canister);
             let (id, file, _) = &sessions[place];
-            let before = legacy(&world, *id);
-            let faulty = Faulty { raw: world.raw.clone(), session: *id, damage: *damage };
-            assert_eq!(run(&mut world.storage, world.now, &faulty, 0), Ok(Progress::Done));
+            let before = legacy(&canister, *id);
+            let faulty = Faulty { raw: canister.raw.clone(), session: *id, damage: *damage };
+            assert_eq!(run(&mut canister.storage, canister.now, &faulty, 0), Ok(Progress::Done));
 
-            let state = world.storage.migration.state().unwrap();
+            let state = canister.storage.migration.state().unwrap();
             assert_eq!(
                 (state.phase, state.source, state.converted),
                 (Phase::Stuck, 5, 4),
                 "{what}: {state:?}"
             );
             assert!(state.note.contains(&format!("session {id}")), "{what}: {}", state.note);
-            world.storage = Storage::open_existing(world.raw.clone()).unwrap();
-            let tables = &world.storage.sessions;
+            canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
+            let tables = &canister.storage.sessions;
             assert_eq!(
                 tables.legacy.keys_after(None).collect::<Vec<_>>(),
                 [*id],
                 "{what}: the others went on"
             );
-            assert_eq!(legacy(&world, *id), before, "{what}");
+            assert_eq!(legacy(&canister, *id), before, "{what}");
             assert_eq!(
                 (tables.sessions.len(), tables.metas.len()),
                 (4, 4),
                 "{what}: nothing of it is in layout 2"
             );
 
-            controls::resume(&mut world.storage, world.now).unwrap();
-            let state = run_to_end(&mut world);
+            controls::resume(&mut canister.storage, canister.now).unwrap();
+            let state = run_to_end(&mut canister);
             assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 5, 5), "{what}");
             for idx in 0..file.chunks(CHUNK).len() {
-                world.put(*id, file, idx).unwrap();
+                canister.put(*id, file, idx).unwrap();
             }
-            world.finish(*id, file).unwrap();
+            canister.finish(*id, file).unwrap();
         }
     }
 }
@@ -109,39 +109,39 @@ fn a_record_that_reads_back_differently_stays_what_it_was() {
 /// A record that is in no index, as the first public release leaves them, in a capsule whose account is damaged.
 #[test]
 fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
-    let (mut world, sessions) = layout_1();
+    let (mut canister, sessions) = layout_1();
     let (id, file, _) = &sessions[2];
     let caller = person(OWNER);
-    forget(&mut world, *id, file, "2");
-    upgrade(&mut world);
-    let account = TwoTexts("capsule".into(), world.capsule.clone());
+    forget(&mut canister, *id, file, "2");
+    upgrade(&mut canister);
+    let account = TwoTexts("capsule".into(), canister.capsule.clone());
     let callers = TwoTexts("caller".into(), caller.to_text());
-    let accounts = |world: &TestCanister| -> Table<TwoTexts, RawRecord> {
-        Table::open(&memories(&world.raw), memory_ids::USAGE)
+    let accounts = |canister: &TestCanister| -> Table<TwoTexts, RawRecord> {
+        Table::open(&memories(&canister.raw), memory_ids::USAGE)
     };
-    let sound = accounts(&world).get_raw(&account).unwrap();
-    let of_caller = accounts(&world).get_raw(&callers);
-    accounts(&world).insert(account.clone(), &RawRecord(b"rubbish".to_vec()));
-    not_last(accounts(&world));
-    let before = legacy(&world, *id);
+    let sound = accounts(&canister).get_raw(&account).unwrap();
+    let of_caller = accounts(&canister).get_raw(&callers);
+    accounts(&canister).insert(account.clone(), &RawRecord(b"rubbish".to_vec()));
+    not_last(accounts(&canister));
+    let before = legacy(&canister, *id);
 
-    world.storage = Storage::open_existing(world.raw.clone()).unwrap();
-    let state = run_to_end(&mut world);
+    canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
+    let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.converted), (Phase::Stuck, 5, 2), "{state:?}");
-    assert!(state.note.contains("number") && state.note.contains(&world.capsule), "{}", state.note);
-    let tables = &world.storage.sessions;
+    assert!(state.note.contains("number") && state.note.contains(&canister.capsule), "{}", state.note);
+    let tables = &canister.storage.sessions;
     assert_eq!((tables.legacy.len(), tables.sessions.len(), tables.metas.len()), (3, 2, 2));
-    assert_eq!(legacy(&world, *id), before);
-    assert_eq!(accounts(&world).get_raw(&callers), of_caller, "no account was changed");
+    assert_eq!(legacy(&canister, *id), before);
+    assert_eq!(accounts(&canister).get_raw(&callers), of_caller, "no account was changed");
 
-    accounts(&world).insert(account.clone(), &RawRecord(sound));
-    world.storage = Storage::open_existing(world.raw.clone()).unwrap();
-    controls::resume(&mut world.storage, world.now).unwrap();
-    let state = run_to_end(&mut world);
+    accounts(&canister).insert(account.clone(), &RawRecord(sound));
+    canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
+    controls::resume(&mut canister.storage, canister.now).unwrap();
+    let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 5, 5), "{}", state.note);
     let promised: usize = sessions.iter().map(|(_, file, _)| file.len()).sum();
     for account in [account, callers] {
-        assert_eq!(accounts(&world).get_raw(&account), Some((promised as u64).to_be_bytes().to_vec()));
+        assert_eq!(accounts(&canister).get_raw(&account), Some((promised as u64).to_be_bytes().to_vec()));
     }
 }
 
@@ -155,28 +155,28 @@ impl Meter for Ticking {
     }
 }
 
-/// Makes sessions in layout 2, in a world of the staged build.
+/// Makes sessions in layout 2, in a canister of the staged build.
 fn many(number: usize) -> TestCanister {
-    let mut world = TestCanister::compat();
-    world.storage.layout.set(&Layout::LEGACY);
+    let mut canister = TestCanister::compat();
+    canister.storage.layout.set(&Layout::LEGACY);
     for n in 0..number {
-        world.begin(1, &n.to_string());
+        canister.begin(1, &n.to_string());
     }
-    upgrade(&mut world);
-    world.path = TestCanister::staged().path;
-    assert_eq!(run_to_end(&mut world).converted, number as u64);
-    world
+    upgrade(&mut canister);
+    canister.path = TestCanister::staged().path;
+    assert_eq!(run_to_end(&mut canister).converted, number as u64);
+    canister
 }
 
 /// Returns the most units that one message of this budget has handled, as counted by `treated`, and the
 /// number of messages.
-fn messages(world: &mut TestCanister, budget: u64, treated: impl Fn(&TestCanister) -> u64) -> (u64, u64) {
+fn messages(canister: &mut TestCanister, budget: u64, treated: impl Fn(&TestCanister) -> u64) -> (u64, u64) {
     let (mut most, mut messages) = (0, 0);
     loop {
-        let before = treated(world);
+        let before = treated(canister);
         let meter = Ticking(std::cell::Cell::new(0));
-        let progress = run(&mut world.storage, world.now, &meter, budget).unwrap();
-        most = most.max(treated(world).saturating_sub(before));
+        let progress = run(&mut canister.storage, canister.now, &meter, budget).unwrap();
+        most = most.max(treated(canister).saturating_sub(before));
         messages += 1;
         if progress == Progress::Done {
             return (most, messages);
@@ -187,23 +187,23 @@ fn messages(world: &mut TestCanister, budget: u64, treated: impl Fn(&TestCaniste
 #[test]
 fn a_batch_ends_when_its_message_is_full() {
     const NUMBER: u64 = 60;
-    let mut world = many(NUMBER as usize);
+    let mut canister = many(NUMBER as usize);
     // Three looks at the meter for each unit: some ten units fit a message of 30.
-    let steps = |world: &TestCanister| world.storage.migration.state().unwrap().pace.steps;
+    let steps = |canister: &TestCanister| canister.storage.migration.state().unwrap().pace.steps;
     let begins: [fn(&mut TestCanister); 2] = [
-        |world| controls::verify(&mut world.storage, world.now).unwrap(),
-        |world| controls::rollback(&mut world.storage, world.now).unwrap(),
+        |canister| controls::verify(&mut canister.storage, canister.now).unwrap(),
+        |canister| controls::rollback(&mut canister.storage, canister.now).unwrap(),
     ];
     for (what, begin) in ["looked at again", "taken back"].into_iter().zip(begins) {
-        begin(&mut world);
-        let (most, messages) = messages(&mut world, 30, steps);
+        begin(&mut canister);
+        let (most, messages) = messages(&mut canister, 30, steps);
         assert!((1..=15).contains(&most) && messages >= NUMBER / 15, "{what}: {most}, {messages} messages");
     }
-    assert_eq!(phase(&world), Phase::RolledBack);
-    controls::resume(&mut world.storage, world.now).unwrap();
-    let (most, messages) = messages(&mut world, 30, |world| world.storage.sessions.sessions.len());
+    assert_eq!(phase(&canister), Phase::RolledBack);
+    controls::resume(&mut canister.storage, canister.now).unwrap();
+    let (most, messages) = messages(&mut canister, 30, |canister| canister.storage.sessions.sessions.len());
     assert!((1..=30).contains(&most) && messages > 2, "converted: {most}, {messages} messages");
-    assert_eq!(phase(&world), Phase::Converted);
+    assert_eq!(phase(&canister), Phase::Converted);
 }
 
 /// A message in which units become expensive: a look at the meter takes 1 instruction, later 100.
@@ -224,25 +224,25 @@ impl Meter for Steepening {
 #[test]
 fn a_batch_ends_in_its_middle_when_units_cost_more() {
     const BUDGET: u64 = 1_000;
-    let mut world = TestCanister::compat();
-    world.storage.layout.set(&Layout::LEGACY);
-    let config = AdminConfig { max_sessions_per_caller: 300, ..world.storage.config().unwrap() };
-    world.storage.settings.set(&Config::checked(config).unwrap());
+    let mut canister = TestCanister::compat();
+    canister.storage.layout.set(&Layout::LEGACY);
+    let config = AdminConfig { max_sessions_per_caller: 300, ..canister.storage.config().unwrap() };
+    canister.storage.settings.set(&Config::checked(config).unwrap());
     for n in 0..300 {
-        world.begin(1, &n.to_string());
+        canister.begin(1, &n.to_string());
     }
-    upgrade(&mut world);
-    let treated = |world: &TestCanister| world.storage.migration.state().unwrap().pace.steps;
+    upgrade(&mut canister);
+    let treated = |canister: &TestCanister| canister.storage.migration.state().unwrap().pace.steps;
     loop {
-        let (before, meter) = (treated(&world), Steepening::default());
-        let progress = run(&mut world.storage, world.now, &meter, BUDGET).unwrap();
-        let units = treated(&world) - before;
-        assert!(units <= 75, "{units} units in {:?}", phase(&world));
+        let (before, meter) = (treated(&canister), Steepening::default());
+        let progress = run(&mut canister.storage, canister.now, &meter, BUDGET).unwrap();
+        let units = treated(&canister) - before;
+        assert!(units <= 75, "{units} units in {:?}", phase(&canister));
         // The last unit, and what is done after it.
-        assert!(meter.used.get() <= BUDGET + 400, "{} in {:?}", meter.used.get(), phase(&world));
+        assert!(meter.used.get() <= BUDGET + 400, "{} in {:?}", meter.used.get(), phase(&canister));
         if progress == Progress::Done {
             break;
         }
     }
-    assert_eq!(phase(&world), Phase::Converted);
+    assert_eq!(phase(&canister), Phase::Converted);
 }

@@ -5,67 +5,70 @@ use crate::api::SessionPath;
 
 /// Returns the staged build after a legacy build on which the migration was deferred.
 fn deferred() -> (TestCanister, Vec<Begun>) {
-    let (mut world, sessions) = layout_1();
-    hold(&mut world.storage, world.now).unwrap();
-    assert!(hold(&mut world.storage, world.now).is_err(), "it is deferred already");
-    set_share(&mut world.storage, 0);
+    let (mut canister, sessions) = layout_1();
+    hold(&mut canister.storage, canister.now).unwrap();
+    assert!(hold(&mut canister.storage, canister.now).is_err(), "it is deferred already");
+    set_share(&mut canister.storage, 0);
     let staged = TestCanister::staged().path;
-    world.restart(staged);
-    (world, sessions)
+    canister.restart(staged);
+    (canister, sessions)
 }
 
 #[test]
 fn a_deferred_migration_serves_layout_1_and_dry_runs() {
-    let (mut world, sessions) = deferred();
-    assert_eq!(run_to_end(&mut world).phase, Phase::Paused);
-    let new = world.begin(10, "new");
+    let (mut canister, sessions) = deferred();
+    assert_eq!(run_to_end(&mut canister).phase, Phase::Paused);
+    let new = canister.begin(10, "new");
     for (id, file, _) in &sessions {
-        world.put(*id, file, 0).unwrap();
-        assert_eq!(world.service().status(*id).unwrap().path, SessionPath::Compat);
+        canister.put(*id, file, 0).unwrap();
+        assert_eq!(canister.service().status(*id).unwrap().path, SessionPath::Compat);
     }
-    assert!(world.storage.sessions.legacy.contains(&new) && world.storage.sessions.sessions.is_empty());
-    assert_eq!(world.storage.layout.get(), Ok(Some(Layout::LEGACY)), "the legacy build may come back");
-    assert_eq!(controls::check_share(&world.storage, 50), Ok(()));
-    let message = Message { now: world.now.into(), meter: &Unmetered, budget: 1 };
-    assert_eq!(dry_run(&world.storage, message, None, None).unwrap().units, 6);
+    assert!(canister.storage.sessions.legacy.contains(&new) && canister.storage.sessions.sessions.is_empty());
+    assert_eq!(canister.storage.layout.get(), Ok(Some(Layout::LEGACY)), "the legacy build may come back");
+    assert_eq!(controls::check_share(&canister.storage, 50), Ok(()));
+    let message = Message { now: canister.now.into(), meter: &Unmetered, budget: 1 };
+    assert_eq!(dry_run(&canister.storage, message, None, None).unwrap().units, 6);
 
-    controls::resume(&mut world.storage, world.now).unwrap();
-    let state = run_to_end(&mut world);
+    controls::resume(&mut canister.storage, canister.now).unwrap();
+    let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.converted), (Phase::Converted, 6));
-    let events = world.storage.migration.journal(0).unwrap().into_iter().map(|entry| entry.event);
+    let events = canister.storage.migration.journal(0).unwrap().into_iter().map(|entry| entry.event);
     assert_eq!(events.take(3).collect::<Vec<_>>(), ["held back", "idle", "validating"]);
 }
 
 #[test]
 fn the_legacy_build_keeps_a_deferral_and_may_lift_it() {
-    let (mut world, _) = deferred();
-    world.restart(TestCanister::compat().path);
-    taken_over(&mut world.storage, world.now).unwrap();
-    assert!(world.storage.migration.state().unwrap().is_deferred());
-    release(&mut world.storage, world.now).unwrap();
-    assert!(release(&mut world.storage, world.now).is_err(), "it is not deferred");
-    upgrade(&mut world);
-    assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
+    let (mut canister, _) = deferred();
+    canister.restart(TestCanister::compat().path);
+    taken_over(&mut canister.storage, canister.now).unwrap();
+    assert!(canister.storage.migration.state().unwrap().is_deferred());
+    release(&mut canister.storage, canister.now).unwrap();
+    assert!(release(&mut canister.storage, canister.now).is_err(), "it is not deferred");
+    upgrade(&mut canister);
+    assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
 }
 
 #[test]
 fn a_deferred_migration_can_be_rolled_back() {
-    let (mut world, _) = deferred();
-    controls::rollback(&mut world.storage, world.now).unwrap();
-    assert_eq!(run_to_end(&mut world).phase, Phase::RolledBack);
-    assert_eq!(world.storage.sessions.legacy.len(), 5);
+    let (mut canister, _) = deferred();
+    controls::rollback(&mut canister.storage, canister.now).unwrap();
+    assert_eq!(run_to_end(&mut canister).phase, Phase::RolledBack);
+    assert_eq!(canister.storage.sessions.legacy.len(), 5);
 }
 
 /// The legacy build would not find it.
 #[test]
 fn a_new_session_in_layout_2_locks_the_legacy_build_out() {
-    let (mut world, _) = layout_1();
-    upgrade(&mut world);
-    let _ = run(&mut world.storage, world.now, &OneStep, 0);
-    assert_eq!((phase(&world), world.storage.layout.get()), (Phase::Validating, Ok(Some(Layout::LEGACY))));
-    let begun = world.begin(10, "while records are counted");
-    assert!(world.storage.sessions.sessions.contains(&begun));
-    assert_eq!(world.storage.layout.get(), Ok(Some(Layout::SPLIT)));
-    let state = run_to_end(&mut world);
+    let (mut canister, _) = layout_1();
+    upgrade(&mut canister);
+    let _ = run(&mut canister.storage, canister.now, &OneStep, 0);
+    assert_eq!(
+        (phase(&canister), canister.storage.layout.get()),
+        (Phase::Validating, Ok(Some(Layout::LEGACY)))
+    );
+    let begun = canister.begin(10, "while records are counted");
+    assert!(canister.storage.sessions.sessions.contains(&begun));
+    assert_eq!(canister.storage.layout.get(), Ok(Some(Layout::SPLIT)));
+    let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 5, 5), "{}", state.note);
 }

@@ -4,42 +4,42 @@ use super::*;
 
 /// Returns the staged build with one of five sessions quarantined, `steps` into a rollback.
 fn going_back(steps: u32) -> TestCanister {
-    let (mut world, _) = staged_with_one_in_quarantine();
-    controls::rollback(&mut world.storage, world.now).unwrap();
+    let (mut canister, _) = staged_with_one_in_quarantine();
+    controls::rollback(&mut canister.storage, canister.now).unwrap();
     for _ in 0..steps {
-        let _ = run(&mut world.storage, world.now, &OneStep, 0);
+        let _ = run(&mut canister.storage, canister.now, &OneStep, 0);
     }
-    world
+    canister
 }
 
 #[test]
 fn go_forward_changes_nothing_in_a_build_that_serves_layout_1() {
-    let mut world = going_back(2);
-    let before = world.storage.migration.state().unwrap();
-    controls::go_forward(&mut world.storage, world.now, true).unwrap();
-    assert_eq!(world.storage.migration.state().unwrap(), before);
+    let mut canister = going_back(2);
+    let before = canister.storage.migration.state().unwrap();
+    controls::go_forward(&mut canister.storage, canister.now, true).unwrap();
+    assert_eq!(canister.storage.migration.state().unwrap(), before);
 }
 
 #[test]
 fn rolled_back_records_convert_again_and_quarantine_is_counted() {
     // Four steps roll the sessions back, the fifth the quarantined one.
     for steps in 0..5 {
-        let mut world = going_back(steps);
-        let abandoned = world.storage.migration.state().unwrap();
-        controls::go_forward(&mut world.storage, world.now, false).unwrap();
-        let state = world.storage.migration.state().unwrap();
+        let mut canister = going_back(steps);
+        let abandoned = canister.storage.migration.state().unwrap();
+        controls::go_forward(&mut canister.storage, canister.now, false).unwrap();
+        let state = canister.storage.migration.state().unwrap();
         assert_eq!((state.source, state.quarantined), (1, 1), "{steps} steps");
         assert_eq!(state.digest_before, state.digest_after);
         assert_ne!(state.digest_before, MultisetDigest::default());
         assert_eq!((state.pace.messages, state.pace.limit), (abandoned.pace.messages, 0));
-        let entry = world.storage.migration.journal(0).unwrap().pop().unwrap();
+        let entry = canister.storage.migration.journal(0).unwrap().pop().unwrap();
         assert_eq!((entry.event.as_str(), entry.status.quarantined), ("rollback abandoned", 1));
 
-        let state = run_to_end(&mut world);
+        let state = run_to_end(&mut canister);
         let counts = (state.source, state.converted, state.quarantined);
         assert_eq!((state.phase, counts), (Phase::Converted, (1 + u64::from(steps), u64::from(steps), 1)));
-        controls::retry(&mut world.storage, world.now, None).unwrap();
-        let state = run_to_end(&mut world);
+        controls::retry(&mut canister.storage, canister.now, None).unwrap();
+        let state = run_to_end(&mut canister);
         assert_eq!((state.phase, state.quarantined), (Phase::Converted, 1), "{}", state.note);
     }
 }
@@ -47,14 +47,14 @@ fn rolled_back_records_convert_again_and_quarantine_is_counted() {
 /// Sessions that were not rolled back yet have not been checked since.
 #[test]
 fn an_unsound_record_is_not_forgotten() {
-    let mut world = going_back(1);
-    let id = world.storage.sessions.sessions.keys(..).next_back().unwrap();
-    let mut meta = world.storage.sessions.metas.get(&id).unwrap().unwrap();
+    let mut canister = going_back(1);
+    let id = canister.storage.sessions.sessions.keys(..).next_back().unwrap();
+    let mut meta = canister.storage.sessions.metas.get(&id).unwrap().unwrap();
     meta.expected_chunks += 1;
-    world.storage.sessions.metas.insert(id, &meta);
-    world.now = world.now.plus_seconds(1);
-    controls::go_forward(&mut world.storage, world.now, false).unwrap();
-    assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
-    let refused = controls::finalize(&mut world.storage, world.now, true).unwrap_err().to_string();
+    canister.storage.sessions.metas.insert(id, &meta);
+    canister.now = canister.now.plus_seconds(1);
+    controls::go_forward(&mut canister.storage, canister.now, false).unwrap();
+    assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
+    let refused = controls::finalize(&mut canister.storage, canister.now, true).unwrap_err().to_string();
     assert!(refused.contains(&format!("session {id}")), "{refused}");
 }

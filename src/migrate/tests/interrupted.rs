@@ -8,8 +8,8 @@ use crate::upload::UploadMeta;
 /// Everything that the migration makes, with what it counted.
 type Outcome = (Vec<(u64, Vec<u8>, UploadMeta)>, Vec<u64>, [u64; 4], MultisetDigest, MultisetDigest, Phase);
 
-fn outcome(world: &TestCanister) -> Outcome {
-    let Storage { sessions, migration, .. } = &world.storage;
+fn outcome(canister: &TestCanister) -> Outcome {
+    let Storage { sessions, migration, .. } = &canister.storage;
     let state = migration.state().unwrap();
     let split = sessions.sessions.keys(..).map(|id| {
         let meta = sessions.metas.get(&id).unwrap().unwrap();
@@ -21,15 +21,15 @@ fn outcome(world: &TestCanister) -> Outcome {
 }
 
 /// Does what the IC does to a message that traps: memory is rolled back, and the heap is rebuilt from it.
-fn undo(world: &mut TestCanister, message: impl FnOnce(&mut TestCanister)) {
-    let before = world.raw.borrow().clone();
-    message(world);
-    *world.raw.borrow_mut() = before;
-    world.storage = Storage::open_existing(world.raw.clone()).unwrap();
+fn undo(canister: &mut TestCanister, message: impl FnOnce(&mut TestCanister)) {
+    let before = canister.raw.borrow().clone();
+    message(canister);
+    *canister.raw.borrow_mut() = before;
+    canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
 }
 
-fn one_step(world: &mut TestCanister) -> Progress {
-    run(&mut world.storage, world.now, &OneStep, 0).unwrap()
+fn one_step(canister: &mut TestCanister) -> Progress {
+    run(&mut canister.storage, canister.now, &OneStep, 0).unwrap()
 }
 
 #[test]
@@ -43,203 +43,203 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
     let expected = outcome(&undisturbed);
     assert!(steps > 12, "{steps} steps");
     for k in 0..=steps {
-        let (mut world, _) = layout_1();
-        upgrade(&mut world);
+        let (mut canister, _) = layout_1();
+        upgrade(&mut canister);
         for _ in 0..k {
-            one_step(&mut world);
+            one_step(&mut canister);
         }
-        undo(&mut world, |world| {
-            assert_eq!(one_step(world), if k < steps { Progress::More } else { Progress::Done })
+        undo(&mut canister, |canister| {
+            assert_eq!(one_step(canister), if k < steps { Progress::More } else { Progress::Done })
         });
-        while one_step(&mut world) == Progress::More {}
-        assert_eq!(outcome(&world), expected, "step {k}");
+        while one_step(&mut canister) == Progress::More {}
+        assert_eq!(outcome(&canister), expected, "step {k}");
     }
 }
 
-/// Returns a world in which every message that converts one record traps, the number of that record, and how
+/// Returns a canister in which every message that converts one record traps, the number of that record, and how
 /// many did.
 fn with_one_trapped() -> (TestCanister, u64, u64) {
-    let (world, sessions) = layout_1();
-    trapped_by(world, sessions[2].0)
+    let (canister, sessions) = layout_1();
+    trapped_by(canister, sessions[2].0)
 }
 
 /// Does the same in a layout 1 whose session `poison` it is.
-fn trapped_by(mut world: TestCanister, poison: u64) -> (TestCanister, u64, u64) {
-    upgrade(&mut world);
+fn trapped_by(mut canister: TestCanister, poison: u64) -> (TestCanister, u64, u64) {
+    upgrade(&mut canister);
     let mut seen = None;
     let mut trapped = 0;
     for _ in 0..100 {
-        if ENGINE.watch(&mut world.storage, world.now, &mut seen).unwrap() == Watched::Quiet {
+        if ENGINE.watch(&mut canister.storage, canister.now, &mut seen).unwrap() == Watched::Quiet {
             continue;
         }
-        let state = world.storage.migration.state().unwrap();
-        let before = world.raw.borrow().clone();
-        let progress = run(&mut world.storage, world.now, &Unmetered, 0).unwrap();
-        let converted = world.storage.sessions.sessions.contains(&poison);
+        let state = canister.storage.migration.state().unwrap();
+        let before = canister.raw.borrow().clone();
+        let progress = run(&mut canister.storage, canister.now, &Unmetered, 0).unwrap();
+        let converted = canister.storage.sessions.sessions.contains(&poison);
         if converted && !state.pace.skip_next {
             trapped += 1;
-            *world.raw.borrow_mut() = before;
-            world.storage = Storage::open_existing(world.raw.clone()).unwrap();
+            *canister.raw.borrow_mut() = before;
+            canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
         } else if progress == Progress::Done {
             break;
         }
     }
-    (world, poison, trapped)
+    (canister, poison, trapped)
 }
 
 #[test]
 fn a_poison_record_is_quarantined_alone() {
-    let (mut world, poison, trapped) = with_one_trapped();
-    let state = world.storage.migration.state().unwrap();
+    let (mut canister, poison, trapped) = with_one_trapped();
+    let state = canister.storage.migration.state().unwrap();
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 4, 1), "{}", state.note);
     assert!(trapped > 5, "the batch was halved: {trapped}");
-    assert!(world.storage.migration.quarantine.contains(1, poison));
+    assert!(canister.storage.migration.quarantine.contains(1, poison));
     let class = CLASSES[Class::CutOff.index()].name;
     assert!(state.classes.contains(&(class.to_owned(), 1)), "{:?}", state.classes);
-    controls::retry(&mut world.storage, world.now, Some(poison)).unwrap();
-    let state = run_to_end(&mut world);
+    controls::retry(&mut canister.storage, canister.now, Some(poison)).unwrap();
+    let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 5, 0));
-    world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-    while !world.service().sweep().unwrap() {}
-    assert!(world.storage.index.is_empty(), "it expires like the others");
-    assert_eq!((world.live(), world.storage.usage.accounts()), ([0; 5], 0));
+    canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    while !canister.service().sweep().unwrap() {}
+    assert!(canister.storage.index.is_empty(), "it expires like the others");
+    assert_eq!((canister.live(), canister.storage.usage.accounts()), ([0; 5], 0));
 }
 
 #[test]
 fn a_poison_record_does_not_stop_the_sweep() {
-    let (mut world, poison, _) = with_one_trapped();
-    world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-    while !world.service().sweep().unwrap() {}
-    assert!(world.storage.index.is_empty(), "everything else has expired");
-    assert!(world.storage.migration.quarantine.contains(1, poison));
+    let (mut canister, poison, _) = with_one_trapped();
+    canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    while !canister.service().sweep().unwrap() {}
+    assert!(canister.storage.index.is_empty(), "everything else has expired");
+    assert!(canister.storage.migration.quarantine.contains(1, poison));
 }
 
 #[test]
 fn a_retried_poison_record_without_index_gets_its_key() {
-    let (mut world, sessions) = layout_1();
+    let (mut canister, sessions) = layout_1();
     let (id, file, _) = &sessions[2];
-    forget(&mut world, *id, file, "2");
-    let (mut world, poison, _) = trapped_by(world, *id);
-    controls::retry(&mut world.storage, world.now, Some(poison)).unwrap();
-    assert!(!world.storage.index.contains(SessionId(*id), person(OWNER)), "it is as it was");
-    assert_eq!(run_to_end(&mut world).converted, 5);
-    assert_eq!(world.begin(file.len(), "2"), *id, "its key leads to it");
+    forget(&mut canister, *id, file, "2");
+    let (mut canister, poison, _) = trapped_by(canister, *id);
+    controls::retry(&mut canister.storage, canister.now, Some(poison)).unwrap();
+    assert!(!canister.storage.index.contains(SessionId(*id), person(OWNER)), "it is as it was");
+    assert_eq!(run_to_end(&mut canister).converted, 5);
+    assert_eq!(canister.begin(file.len(), "2"), *id, "its key leads to it");
 }
 
 #[test]
 fn the_engine_is_stuck_when_every_attempt_traps_and_can_resume() {
-    let (mut world, _) = layout_1();
-    upgrade(&mut world);
+    let (mut canister, _) = layout_1();
+    upgrade(&mut canister);
     let mut seen = None;
     let mut tried = 0;
-    while phase(&world) != Phase::Stuck {
-        if ENGINE.watch(&mut world.storage, world.now, &mut seen).unwrap() == Watched::Run {
+    while phase(&canister) != Phase::Stuck {
+        if ENGINE.watch(&mut canister.storage, canister.now, &mut seen).unwrap() == Watched::Run {
             tried += 1;
-            undo(&mut world, |world| drop(run(&mut world.storage, world.now, &Unmetered, 0)));
+            undo(&mut canister, |canister| drop(run(&mut canister.storage, canister.now, &Unmetered, 0)));
         }
         assert!(tried < 30);
     }
-    let state = world.storage.migration.state().unwrap();
+    let state = canister.storage.migration.state().unwrap();
     assert!(state.note.contains("trapped"), "{}", state.note);
-    controls::resume(&mut world.storage, world.now).unwrap();
-    assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
+    controls::resume(&mut canister.storage, canister.now).unwrap();
+    assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
 }
 
 /// Runs the engine, and traps in every message that is tried, this many times.
-fn trap_times(world: &mut TestCanister, times: u32) {
+fn trap_times(canister: &mut TestCanister, times: u32) {
     let mut seen = None;
     for _ in 0..times {
-        while ENGINE.watch(&mut world.storage, world.now, &mut seen).unwrap() != Watched::Run {
-            assert_ne!(phase(world), Phase::Stuck);
+        while ENGINE.watch(&mut canister.storage, canister.now, &mut seen).unwrap() != Watched::Run {
+            assert_ne!(phase(canister), Phase::Stuck);
         }
-        undo(world, |world| drop(run(&mut world.storage, world.now, &Unmetered, 0)));
+        undo(canister, |canister| drop(run(&mut canister.storage, canister.now, &Unmetered, 0)));
     }
 }
 
 /// Counting has trapped down to a single record; that says nothing about the first record that is converted.
 #[test]
 fn a_record_is_quarantined_only_for_its_own_traps() {
-    let (mut world, _) = layout_1();
-    upgrade(&mut world);
-    one_step(&mut world);
-    assert_eq!(phase(&world), Phase::Validating);
-    trap_times(&mut world, 10);
-    while run(&mut world.storage, world.now, &Unmetered, 0) == Ok(Progress::More) {}
-    let state = world.storage.migration.state().unwrap();
+    let (mut canister, _) = layout_1();
+    upgrade(&mut canister);
+    one_step(&mut canister);
+    assert_eq!(phase(&canister), Phase::Validating);
+    trap_times(&mut canister, 10);
+    while run(&mut canister.storage, canister.now, &Unmetered, 0) == Ok(Progress::More) {}
+    let state = canister.storage.migration.state().unwrap();
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 5, 0), "{}", state.note);
 
-    let (mut world, _) = layout_1();
-    upgrade(&mut world);
-    one_step(&mut world);
-    trap_times(&mut world, 10);
-    let mut seen = Some(world.storage.migration.state().unwrap().pace.messages);
-    while phase(&world) != Phase::Stuck {
-        assert_eq!(ENGINE.watch(&mut world.storage, world.now, &mut seen), Ok(Watched::Quiet));
+    let (mut canister, _) = layout_1();
+    upgrade(&mut canister);
+    one_step(&mut canister);
+    trap_times(&mut canister, 10);
+    let mut seen = Some(canister.storage.migration.state().unwrap().pace.messages);
+    while phase(&canister) != Phase::Stuck {
+        assert_eq!(ENGINE.watch(&mut canister.storage, canister.now, &mut seen), Ok(Watched::Quiet));
     }
-    let note = world.storage.migration.state().unwrap().note;
+    let note = canister.storage.migration.state().unwrap().note;
     assert!(note.contains("Validating") && note.contains("trapped"), "{note}");
 }
 
 #[test]
 fn finalizing_looks_again_at_what_was_written_since() {
-    let (mut world, sessions) = staged();
+    let (mut canister, sessions) = staged();
     let (id, file, _) = &sessions[3];
-    world.now = world.now.plus_seconds(1);
-    world.put(*id, file, 0).unwrap();
-    let meta = world.storage.sessions.metas.get(id).unwrap().unwrap();
+    canister.now = canister.now.plus_seconds(1);
+    canister.put(*id, file, 0).unwrap();
+    let meta = canister.storage.sessions.metas.get(id).unwrap().unwrap();
     let broken = UploadMeta { expected_chunks: meta.expected_chunks + 1, ..meta.clone() };
-    world.storage.sessions.metas.insert(*id, &broken);
-    let refused = controls::finalize(&mut world.storage, world.now, false).unwrap_err().to_string();
+    canister.storage.sessions.metas.insert(*id, &broken);
+    let refused = controls::finalize(&mut canister.storage, canister.now, false).unwrap_err().to_string();
     assert!(refused.contains(&format!("session {id}")), "{refused}");
 
-    controls::verify(&mut world.storage, world.now).unwrap();
-    let state = run_to_end(&mut world);
+    controls::verify(&mut canister.storage, canister.now).unwrap();
+    let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.proven_since), (Phase::Converted, None));
     assert!(state.note.contains("1 of 5 records are not sound") && state.note.contains(&id.to_string()));
-    let refused = controls::finalize(&mut world.storage, world.now, false).unwrap_err().to_string();
+    let refused = controls::finalize(&mut canister.storage, canister.now, false).unwrap_err().to_string();
     assert!(refused.contains(&format!("session {id}")), "{refused}");
 
-    world.storage.sessions.metas.insert(*id, &meta);
-    controls::verify(&mut world.storage, world.now).unwrap();
-    let state = run_to_end(&mut world);
-    assert_eq!((state.proven_since, state.note.as_str()), (Some(world.now.as_nanos()), ""));
-    controls::finalize(&mut world.storage, world.now, false).unwrap();
+    canister.storage.sessions.metas.insert(*id, &meta);
+    controls::verify(&mut canister.storage, canister.now).unwrap();
+    let state = run_to_end(&mut canister);
+    assert_eq!((state.proven_since, state.note.as_str()), (Some(canister.now.as_nanos()), ""));
+    controls::finalize(&mut canister.storage, canister.now, false).unwrap();
 }
 
 #[test]
 fn an_unsound_record_stays_noted_while_the_compat_path_is_used() {
-    let (mut world, sessions) = staged();
+    let (mut canister, sessions) = staged();
     let id = sessions[3].0;
-    let meta = world.storage.sessions.metas.get(&id).unwrap().unwrap();
+    let meta = canister.storage.sessions.metas.get(&id).unwrap().unwrap();
     let broken = UploadMeta { expected_chunks: meta.expected_chunks + 1, ..meta.clone() };
-    world.storage.sessions.metas.insert(id, &broken);
-    controls::verify(&mut world.storage, world.now).unwrap();
-    assert_eq!(run_to_end(&mut world).proven_since, None);
+    canister.storage.sessions.metas.insert(id, &broken);
+    controls::verify(&mut canister.storage, canister.now).unwrap();
+    assert_eq!(run_to_end(&mut canister).proven_since, None);
 
-    world.now = world.now.plus_seconds(1);
-    set_share(&mut world.storage, 100);
-    world.begin(10, "by the compat path");
-    set_share(&mut world.storage, 0);
-    let state = run_to_end(&mut world);
+    canister.now = canister.now.plus_seconds(1);
+    set_share(&mut canister.storage, 100);
+    canister.begin(10, "by the compat path");
+    set_share(&mut canister.storage, 0);
+    let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.proven_since), (Phase::Converted, 6, None));
-    let refused = controls::finalize(&mut world.storage, world.now, false).unwrap_err().to_string();
+    let refused = controls::finalize(&mut canister.storage, canister.now, false).unwrap_err().to_string();
     assert!(refused.contains(&format!("session {id}")), "{refused}");
-    world.storage.sessions.metas.insert(id, &meta);
-    controls::finalize(&mut world.storage, world.now, false).unwrap();
+    canister.storage.sessions.metas.insert(id, &meta);
+    controls::finalize(&mut canister.storage, canister.now, false).unwrap();
 }
 
 #[test]
 fn a_verification_goes_stale_with_many_writes() {
-    let (mut world, _) = staged();
-    let now = world.now.plus_seconds(1);
+    let (mut canister, _) = staged();
+    let now = canister.now.plus_seconds(1);
     for n in 0..1_001 {
         let owner = candid::Principal::self_authenticating([n as u8]);
         let id = SessionId(1_000_000 + n);
-        world.storage.index.insert_without_key(id, owner, now);
+        canister.storage.index.insert_without_key(id, owner, now);
     }
-    let refused = controls::finalize(&mut world.storage, now, false).unwrap_err().to_string();
+    let refused = controls::finalize(&mut canister.storage, now, false).unwrap_err().to_string();
     assert!(refused.contains("stale") && refused.contains("verify again"), "{refused}");
-    controls::verify(&mut world.storage, now.plus_seconds(1)).unwrap();
-    run_to_end(&mut world);
-    controls::finalize(&mut world.storage, now.plus_seconds(1), false).unwrap();
+    controls::verify(&mut canister.storage, now.plus_seconds(1)).unwrap();
+    run_to_end(&mut canister);
+    controls::finalize(&mut canister.storage, now.plus_seconds(1), false).unwrap();
 }

@@ -5,33 +5,33 @@ use super::*;
 
 /// Returns layout 1 under the staged build, with every record counted and `converted` of five converted.
 fn converting(converted: u64) -> (TestCanister, Vec<Begun>) {
-    let (mut world, sessions) = layout_1();
-    set_share(&mut world.storage, 0);
-    world.path = TestCanister::staged().path;
-    while world.storage.migration.state().unwrap().converted < converted {
-        one_step(&mut world);
+    let (mut canister, sessions) = layout_1();
+    set_share(&mut canister.storage, 0);
+    canister.path = TestCanister::staged().path;
+    while canister.storage.migration.state().unwrap().converted < converted {
+        one_step(&mut canister);
     }
-    (world, sessions)
+    (canister, sessions)
 }
 
-fn one_step(world: &mut TestCanister) {
-    let _ = run(&mut world.storage, world.now, &OneStep, 0);
+fn one_step(canister: &mut TestCanister) {
+    let _ = run(&mut canister.storage, canister.now, &OneStep, 0);
 }
 
 fn ids(sessions: &[Begun]) -> Vec<u64> {
     sessions.iter().map(|(id, ..)| *id).collect()
 }
 
-fn leftovers(world: &TestCanister) -> Vec<u64> {
-    world.storage.sessions.legacy.leftovers(99)
+fn leftovers(canister: &TestCanister) -> Vec<u64> {
+    canister.storage.sessions.legacy.leftovers(99)
 }
 
 #[test]
 fn leftovers_are_invisible_and_cleared_after_verification() {
-    let (mut world, sessions) = converting(2);
+    let (mut canister, sessions) = converting(2);
     for _ in 0..2 {
-        let legacy = &world.storage.sessions.legacy;
-        assert_eq!(leftovers(&world), ids(&sessions[..2]));
+        let legacy = &canister.storage.sessions.legacy;
+        assert_eq!(leftovers(&canister), ids(&sessions[..2]));
         assert_eq!((legacy.len(), legacy.notes()), (3, 3));
         assert_eq!(legacy.keys_after(None).collect::<Vec<_>>(), ids(&sessions[2..]));
         assert_eq!(legacy.raw_after(Some(1)).count(), 3);
@@ -39,89 +39,89 @@ fn leftovers_are_invisible_and_cleared_after_verification() {
         for (id, ..) in &sessions[..2] {
             assert!(!legacy.contains(id) && legacy.get_raw(id).is_none() && legacy.noted(id) == Ok(None));
         }
-        world.storage = Storage::open_existing(world.raw.clone()).unwrap(); // an upgrade changes nothing about that
+        canister.storage = Storage::open_existing(canister.raw.clone()).unwrap(); // an upgrade changes nothing about that
     }
-    let listed = world.service().list(None, 99).unwrap();
+    let listed = canister.service().list(None, 99).unwrap();
     assert_eq!(listed.len(), 5);
-    assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
-    assert_eq!((leftovers(&world), world.live()[0]), (vec![], 0));
+    assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
+    assert_eq!((leftovers(&canister), canister.live()[0]), (vec![], 0));
 }
 
 #[test]
 fn leftovers_are_kept_while_the_migration_is_stuck() {
-    let (mut world, sessions) = converting(2);
-    world.storage.sessions.legacy.remove(&sessions[3].0);
-    assert_eq!(run_to_end(&mut world).phase, Phase::Stuck);
-    assert_eq!(leftovers(&world).len(), 4);
+    let (mut canister, sessions) = converting(2);
+    canister.storage.sessions.legacy.remove(&sessions[3].0);
+    assert_eq!(run_to_end(&mut canister).phase, Phase::Stuck);
+    assert_eq!(leftovers(&canister).len(), 4);
 }
 
 /// Otherwise the legacy record of a session that has ended since would be a session again.
 #[test]
 fn a_rollback_drops_leftovers_first_and_revives_no_session() {
-    let (mut world, sessions) = converting(3);
+    let (mut canister, sessions) = converting(3);
     let ended = sessions[1].0;
-    world.service().abort(ended).unwrap();
-    controls::rollback(&mut world.storage, world.now).unwrap();
+    canister.service().abort(ended).unwrap();
+    controls::rollback(&mut canister.storage, canister.now).unwrap();
     let mut seen_while_dropped = 0;
-    while phase(&world) != Phase::RolledBack {
-        one_step(&mut world);
-        world.storage = Storage::open_existing(world.raw.clone()).unwrap();
-        seen_while_dropped += usize::from(!leftovers(&world).is_empty());
-        let legacy = &world.storage.sessions.legacy;
+    while phase(&canister) != Phase::RolledBack {
+        one_step(&mut canister);
+        canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
+        seen_while_dropped += usize::from(!leftovers(&canister).is_empty());
+        let legacy = &canister.storage.sessions.legacy;
         assert!(!legacy.contains(&ended));
         assert_eq!(legacy.notes(), legacy.len());
-        let live = world.storage.sessions.legacy.len() + world.storage.sessions.sessions.len();
+        let live = canister.storage.sessions.legacy.len() + canister.storage.sessions.sessions.len();
         assert_eq!(live, 4, "each session is in one place");
     }
     assert_eq!(seen_while_dropped, 2, "one step each");
-    let (legacy, new) = (&world.storage.sessions.legacy, &world.storage.sessions.sessions);
-    assert_eq!((legacy.len(), legacy.notes(), new.len(), leftovers(&world)), (4, 4, 0, vec![]));
+    let (legacy, new) = (&canister.storage.sessions.legacy, &canister.storage.sessions.sessions);
+    assert_eq!((legacy.len(), legacy.notes(), new.len(), leftovers(&canister)), (4, 4, 0, vec![]));
 }
 
 #[test]
 fn a_direct_build_resumes_from_a_rollback_dropping_leftovers() {
-    let (mut world, _) = converting(3);
-    controls::rollback(&mut world.storage, world.now).unwrap();
-    one_step(&mut world);
-    assert_eq!(leftovers(&world).len(), 2);
-    controls::go_forward(&mut world.storage, world.now, false).unwrap();
-    let state = run_to_end(&mut world);
+    let (mut canister, _) = converting(3);
+    controls::rollback(&mut canister.storage, canister.now).unwrap();
+    one_step(&mut canister);
+    assert_eq!(leftovers(&canister).len(), 2);
+    controls::go_forward(&mut canister.storage, canister.now, false).unwrap();
+    let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 2, 2), "{}", state.note);
-    assert_eq!((world.storage.sessions.sessions.len(), world.live()[0]), (5, 0));
+    assert_eq!((canister.storage.sessions.sessions.len(), canister.live()[0]), (5, 0));
 }
 
 #[test]
 fn leftovers_of_an_abandoned_rollback_are_cleared_without_work() {
-    let (mut world, _) = converting(5);
-    controls::rollback(&mut world.storage, world.now).unwrap();
-    one_step(&mut world);
-    assert_eq!(leftovers(&world).len(), 4);
-    controls::go_forward(&mut world.storage, world.now, false).unwrap();
-    assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
-    assert_eq!((leftovers(&world), world.live()[0]), (vec![], 0));
-    controls::finalize(&mut world.storage, world.now, false).unwrap();
+    let (mut canister, _) = converting(5);
+    controls::rollback(&mut canister.storage, canister.now).unwrap();
+    one_step(&mut canister);
+    assert_eq!(leftovers(&canister).len(), 4);
+    controls::go_forward(&mut canister.storage, canister.now, false).unwrap();
+    assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
+    assert_eq!((leftovers(&canister), canister.live()[0]), (vec![], 0));
+    controls::finalize(&mut canister.storage, canister.now, false).unwrap();
 }
 
 #[test]
 fn retry_is_refused_until_leftovers_are_cleared() {
-    let (mut world, sessions) = layout_1();
+    let (mut canister, sessions) = layout_1();
     let rubbish = sessions[0].0;
-    world.storage.sessions.legacy.insert(rubbish, &RawRecord(b"rubbish".to_vec()));
-    upgrade(&mut world);
-    while leftovers(&world).is_empty() {
-        one_step(&mut world);
+    canister.storage.sessions.legacy.insert(rubbish, &RawRecord(b"rubbish".to_vec()));
+    upgrade(&mut canister);
+    while leftovers(&canister).is_empty() {
+        one_step(&mut canister);
     }
-    let refused = controls::retry(&mut world.storage, world.now, Some(rubbish)).unwrap_err();
+    let refused = controls::retry(&mut canister.storage, canister.now, Some(rubbish)).unwrap_err();
     assert!(
         matches!(refused, Error::Conflict { ref detail, .. } if detail.contains("retry it afterwards")),
         "{refused}"
     );
-    assert_eq!(run_to_end(&mut world).phase, Phase::Converted);
-    let kept = world.storage.migration.quarantine.get(1, rubbish).unwrap().unwrap();
-    assert_eq!(kept.beside, Some(world.now.as_nanos()), "its activity is stored with it");
-    controls::retry(&mut world.storage, world.now, Some(rubbish)).unwrap();
-    assert_eq!(world.storage.sessions.legacy.noted(&rubbish), Ok(Some(world.now)));
-    let state = run_to_end(&mut world);
+    assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
+    let kept = canister.storage.migration.quarantine.get(1, rubbish).unwrap().unwrap();
+    assert_eq!(kept.beside, Some(canister.now.as_nanos()), "its activity is stored with it");
+    controls::retry(&mut canister.storage, canister.now, Some(rubbish)).unwrap();
+    assert_eq!(canister.storage.sessions.legacy.noted(&rubbish), Ok(Some(canister.now)));
+    let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.quarantined), (Phase::Converted, 1));
 }
 
@@ -129,34 +129,34 @@ fn retry_is_refused_until_leftovers_are_cleared() {
 #[test]
 fn no_session_gets_the_id_of_a_leftover() {
     for steps in [1, 3, 6, 8, 11, 14] {
-        let (mut world, sessions) = layout_1();
-        world.storage.sessions.ids.continue_after(sessions[3].0);
-        upgrade(&mut world);
+        let (mut canister, sessions) = layout_1();
+        canister.storage.sessions.ids.continue_after(sessions[3].0);
+        upgrade(&mut canister);
         for _ in 0..steps {
-            one_step(&mut world);
+            one_step(&mut canister);
         }
-        let new = world.begin(10, "new");
+        let new = canister.begin(10, "new");
         assert!(new > sessions[4].0, "{new}");
-        let state = run_to_end(&mut world);
+        let state = run_to_end(&mut canister);
         assert_eq!((state.phase, state.source), (Phase::Converted, 5), "{}", state.note);
 
-        world.path = TestCanister::compat().path;
-        set_share(&mut world.storage, 100);
-        let by_the_compat_path = world.begin(10, "by the compat path");
-        assert!(world.storage.sessions.legacy.contains(&by_the_compat_path));
-        upgrade(&mut world);
-        let state = run_to_end(&mut world);
+        canister.path = TestCanister::compat().path;
+        set_share(&mut canister.storage, 100);
+        let by_the_compat_path = canister.begin(10, "by the compat path");
+        assert!(canister.storage.sessions.legacy.contains(&by_the_compat_path));
+        upgrade(&mut canister);
+        let state = run_to_end(&mut canister);
         assert_eq!((state.phase, state.source), (Phase::Converted, 6), "{}", state.note);
-        assert_eq!(world.storage.sessions.sessions.len(), 7);
+        assert_eq!(canister.storage.sessions.sessions.len(), 7);
     }
 }
 
 #[test]
 fn a_damaged_key_uses_up_no_ids() {
-    let (mut world, _) = layout_1();
-    world.storage.sessions.legacy.insert(u64::MAX, &RawRecord(b"rubbish".to_vec()));
-    upgrade(&mut world);
-    let state = run_to_end(&mut world);
+    let (mut canister, _) = layout_1();
+    canister.storage.sessions.legacy.insert(u64::MAX, &RawRecord(b"rubbish".to_vec()));
+    upgrade(&mut canister);
+    let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 5, 1), "{}", state.note);
-    assert!(world.begin(10, "new") < 100);
+    assert!(canister.begin(10, "new") < 100);
 }

@@ -6,50 +6,50 @@ use crate::stable::{Memories, Table, memory_ids, preflight};
 
 #[test]
 fn a_retried_record_without_index_gets_its_key() {
-    let (mut world, sessions) = layout_1();
+    let (mut canister, sessions) = layout_1();
     let (id, file, _) = &sessions[1];
-    let status = world.service().status(*id).unwrap();
+    let status = canister.service().status(*id).unwrap();
     let prefix = ChunkPrefix::of(&status.provisional_memory_id, SessionId(*id));
-    let usage = world.storage.usage.total().unwrap();
-    forget(&mut world, *id, file, "1");
-    world.storage.blobs.write_chunk(prefix, 77, b"stray");
-    upgrade(&mut world);
-    assert_eq!(run_to_end(&mut world).quarantined, 1);
+    let usage = canister.storage.usage.total().unwrap();
+    forget(&mut canister, *id, file, "1");
+    canister.storage.blobs.write_chunk(prefix, 77, b"stray");
+    upgrade(&mut canister);
+    assert_eq!(run_to_end(&mut canister).quarantined, 1);
 
-    world.storage.blobs.release(prefix);
-    controls::retry(&mut world.storage, world.now, Some(*id)).unwrap();
-    assert!(!world.storage.index.contains(SessionId(*id), person(OWNER)), "it is as it was");
-    let state = run_to_end(&mut world);
+    canister.storage.blobs.release(prefix);
+    controls::retry(&mut canister.storage, canister.now, Some(*id)).unwrap();
+    assert!(!canister.storage.index.contains(SessionId(*id), person(OWNER)), "it is as it was");
+    let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 5, 0), "{}", state.note);
-    assert_eq!(world.begin(file.len(), "1"), *id, "its key leads to it");
-    assert_eq!(world.storage.usage.total(), Ok(usage));
+    assert_eq!(canister.begin(file.len(), "1"), *id, "its key leads to it");
+    assert_eq!(canister.storage.usage.total(), Ok(usage));
     for idx in 0..3 {
-        world.put(*id, file, idx).unwrap();
+        canister.put(*id, file, idx).unwrap();
     }
-    world.finish(*id, file).unwrap();
+    canister.finish(*id, file).unwrap();
 }
 
 #[test]
 fn finalize_requires_consent_to_leave_quarantine() {
-    let (mut world, sessions) = layout_1();
+    let (mut canister, sessions) = layout_1();
     let rubbish = sessions[0].0;
-    world.storage.sessions.legacy.insert(rubbish, &RawRecord(b"rubbish".to_vec()));
-    upgrade(&mut world);
-    run_to_end(&mut world);
-    let refused = controls::finalize(&mut world.storage, world.now, false).unwrap_err().to_string();
+    canister.storage.sessions.legacy.insert(rubbish, &RawRecord(b"rubbish".to_vec()));
+    upgrade(&mut canister);
+    run_to_end(&mut canister);
+    let refused = controls::finalize(&mut canister.storage, canister.now, false).unwrap_err().to_string();
     assert!(refused.contains("quarantine"), "{refused}");
-    assert_eq!(phase(&world), Phase::Converted);
-    controls::finalize(&mut world.storage, world.now, true).unwrap();
+    assert_eq!(phase(&canister), Phase::Converted);
+    controls::finalize(&mut canister.storage, canister.now, true).unwrap();
 
     // As the direct build does next: another migration is the current one, with its own numbers.
-    world.storage.migration.set_state(2, &MigrationState::default());
+    canister.storage.migration.set_state(2, &MigrationState::default());
     for key in rubbish..=60 {
         let record = QuarantineRecord::new(format!("blob {key}"), vec![2]);
-        world.storage.migration.quarantine.insert(2, key, &record);
+        canister.storage.migration.quarantine.insert(2, key, &record);
     }
     let mut listed = Vec::new();
     loop {
-        let page = world.storage.migration.quarantined(listed.last().map(|(key, _)| *key));
+        let page = canister.storage.migration.quarantined(listed.last().map(|(key, _)| *key));
         if page.is_empty() {
             break;
         }
@@ -63,113 +63,113 @@ fn finalize_requires_consent_to_leave_quarantine() {
     assert_eq!(listed, expected);
 }
 
-fn memories(world: &TestCanister) -> Memories {
-    preflight::open_existing(world.raw.clone()).unwrap()
+fn memories(canister: &TestCanister) -> Memories {
+    preflight::open_existing(canister.raw.clone()).unwrap()
 }
 
-/// Returns a staged world with these of its five sessions quarantined, the first with a damaged quarantine
+/// Returns a staged canister with these of its five sessions quarantined, the first with a damaged quarantine
 /// record.
 fn with_a_damaged_one(places: &[usize]) -> (TestCanister, Vec<u64>) {
-    let (mut world, sessions) = layout_1();
+    let (mut canister, sessions) = layout_1();
     let ids: Vec<u64> = places.iter().map(|place| sessions[*place].0).collect();
     for id in &ids {
-        world.storage.sessions.legacy.insert(*id, &RawRecord(b"rubbish".to_vec()));
+        canister.storage.sessions.legacy.insert(*id, &RawRecord(b"rubbish".to_vec()));
     }
-    upgrade(&mut world);
-    world.path = TestCanister::staged().path;
-    assert_eq!(run_to_end(&mut world).quarantined, ids.len() as u64);
-    damage(&mut world, ids[0]);
-    (world, ids)
+    upgrade(&mut canister);
+    canister.path = TestCanister::staged().path;
+    assert_eq!(run_to_end(&mut canister).quarantined, ids.len() as u64);
+    damage(&mut canister, ids[0]);
+    (canister, ids)
 }
 
-fn damage(world: &mut TestCanister, id: u64) {
-    let mut kept: Table<u64, RawRecord> = Table::open(&memories(world), memory_ids::MIGRATION_QUARANTINE);
+fn damage(canister: &mut TestCanister, id: u64) {
+    let mut kept: Table<u64, RawRecord> = Table::open(&memories(canister), memory_ids::MIGRATION_QUARANTINE);
     kept.insert(id, &RawRecord(b"damaged".to_vec()));
-    world.storage = Storage::open_existing(world.raw.clone()).unwrap();
+    canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
 }
 
 #[test]
 fn a_damaged_quarantine_record_does_not_block_retry_of_others() {
     for places in [[0, 1, 2], [2, 0, 1], [4, 1, 3]] {
-        let (mut world, ids) = with_a_damaged_one(&places);
-        controls::retry(&mut world.storage, world.now, None).unwrap();
-        let note = world.storage.migration.state().unwrap().note;
+        let (mut canister, ids) = with_a_damaged_one(&places);
+        controls::retry(&mut canister.storage, canister.now, None).unwrap();
+        let note = canister.storage.migration.state().unwrap().note;
         assert!(note.contains("1 records stay") && note.contains(&ids[0].to_string()), "{note}");
-        let state = run_to_end(&mut world);
+        let state = run_to_end(&mut canister);
         assert_eq!(
             (state.phase, state.source, state.quarantined),
             (Phase::Converted, 5, 3),
             "{}",
             state.note
         );
-        let damaged = controls::retry(&mut world.storage, world.now, Some(ids[0])).unwrap_err();
+        let damaged = controls::retry(&mut canister.storage, canister.now, Some(ids[0])).unwrap_err();
         assert!(damaged.to_string().contains("damaged"), "{damaged}");
-        assert_eq!(phase(&world), Phase::Converted, "nothing was changed");
+        assert_eq!(phase(&canister), Phase::Converted, "nothing was changed");
     }
-    let (mut world, _) = with_a_damaged_one(&[3]);
-    let before = world.storage.migration.state().unwrap();
-    assert!(controls::retry(&mut world.storage, world.now, None).is_err(), "there is no other");
-    assert_eq!(world.storage.migration.state().unwrap(), before);
+    let (mut canister, _) = with_a_damaged_one(&[3]);
+    let before = canister.storage.migration.state().unwrap();
+    assert!(controls::retry(&mut canister.storage, canister.now, None).is_err(), "there is no other");
+    assert_eq!(canister.storage.migration.state().unwrap(), before);
 }
 
 #[test]
 fn a_damaged_quarantine_record_stops_no_rollback_or_resume() {
-    let (mut world, ids) = with_a_damaged_one(&[1, 2]);
-    controls::rollback(&mut world.storage, world.now).unwrap();
-    let state = run_to_end(&mut world);
+    let (mut canister, ids) = with_a_damaged_one(&[1, 2]);
+    controls::rollback(&mut canister.storage, canister.now).unwrap();
+    let state = run_to_end(&mut canister);
     assert_eq!(state.phase, Phase::RolledBack, "{}", state.note);
     assert!(state.note.contains("1 records in quarantine do not decode"), "{}", state.note);
-    assert_eq!(world.storage.sessions.legacy.len(), 4, "all the others went back");
-    let rolled_back = world.raw.borrow().clone();
-    controls::resume(&mut world.storage, world.now).unwrap();
-    let state = run_to_end(&mut world);
+    assert_eq!(canister.storage.sessions.legacy.len(), 4, "all the others went back");
+    let rolled_back = canister.raw.borrow().clone();
+    controls::resume(&mut canister.storage, canister.now).unwrap();
+    let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.quarantined), (Phase::Converted, 5, 2), "{}", state.note);
-    world.raw.borrow_mut().clone_from(&rolled_back);
-    world.storage = Storage::open_existing(world.raw.clone()).unwrap();
-    controls::go_forward(&mut world.storage, world.now, false).unwrap();
-    let state = run_to_end(&mut world);
+    canister.raw.borrow_mut().clone_from(&rolled_back);
+    canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
+    controls::go_forward(&mut canister.storage, canister.now, false).unwrap();
+    let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.quarantined), (Phase::Converted, 5, 2), "{}", state.note);
-    let page = world.storage.migration.quarantined(None);
+    let page = canister.storage.migration.quarantined(None);
     assert_eq!(page.len(), 2);
     assert_eq!((page[0].session, page[0].raw.as_slice()), (ids[0], b"damaged".as_slice()));
     assert!(page[0].reason.contains("damaged"), "{}", page[0].reason);
-    assert!(world.service().status(ids[0]).is_err());
-    assert_eq!(world.as_person(2).status(ids[0]), Err(Error::not_found("session", ids[0])));
+    assert!(canister.service().status(ids[0]).is_err());
+    assert_eq!(canister.as_person(2).status(ids[0]), Err(Error::not_found("session", ids[0])));
 }
 
 #[test]
 fn a_retry_that_fails_has_changed_no_account_and_no_index() {
-    let (mut world, sessions) = layout_1();
+    let (mut canister, sessions) = layout_1();
     let (id, ..) = &sessions[1];
-    let status = world.service().status(*id).unwrap();
+    let status = canister.service().status(*id).unwrap();
     let prefix = ChunkPrefix::of(&status.provisional_memory_id, SessionId(*id));
-    world.storage.blobs.write_chunk(prefix, 77, b"stray");
-    upgrade(&mut world);
-    assert_eq!(run_to_end(&mut world).quarantined, 1);
-    let accounts = |world: &TestCanister| -> Table<TwoTexts, RawRecord> {
-        Table::open(&memories(world), memory_ids::USAGE)
+    canister.storage.blobs.write_chunk(prefix, 77, b"stray");
+    upgrade(&mut canister);
+    assert_eq!(run_to_end(&mut canister).quarantined, 1);
+    let accounts = |canister: &TestCanister| -> Table<TwoTexts, RawRecord> {
+        Table::open(&memories(canister), memory_ids::USAGE)
     };
-    let capsule = TwoTexts("capsule".into(), world.capsule.clone());
-    accounts(&world).insert(capsule, &RawRecord(b"rubbish".to_vec()));
-    not_last(accounts(&world));
-    world.storage = Storage::open_existing(world.raw.clone()).unwrap();
-    let state = world.storage.migration.state().unwrap();
-    assert!(controls::retry(&mut world.storage, world.now, Some(*id)).is_err());
-    assert!(!world.storage.index.contains(SessionId(*id), person(OWNER)));
-    assert_eq!(world.storage.migration.state().unwrap(), state);
+    let capsule = TwoTexts("capsule".into(), canister.capsule.clone());
+    accounts(&canister).insert(capsule, &RawRecord(b"rubbish".to_vec()));
+    not_last(accounts(&canister));
+    canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
+    let state = canister.storage.migration.state().unwrap();
+    assert!(controls::retry(&mut canister.storage, canister.now, Some(*id)).is_err());
+    assert!(!canister.storage.index.contains(SessionId(*id), person(OWNER)));
+    assert_eq!(canister.storage.migration.state().unwrap(), state);
 }
 
 #[test]
 fn a_quarantine_page_fits_a_reply_whatever_the_records() {
-    let (mut world, _) = layout_1();
+    let (mut canister, _) = layout_1();
     let large = [1_700_000, 1_700_000, 400_000, 900_000, 900_000, 10, 5_000_000];
     for (key, len) in (1..).zip(large) {
         let record = QuarantineRecord::new("x".repeat(9_000), vec![key as u8; len]);
-        world.storage.migration.quarantine.insert(1, key, &record);
+        canister.storage.migration.quarantine.insert(1, key, &record);
     }
-    world.storage.migration.set_state(2, &MigrationState::default());
+    canister.storage.migration.set_state(2, &MigrationState::default());
     for key in [2, 6] {
-        world.storage.migration.quarantine.insert(
+        canister.storage.migration.quarantine.insert(
             2,
             key,
             &QuarantineRecord::new(String::new(), vec![9; 800_000]),
@@ -177,7 +177,7 @@ fn a_quarantine_page_fits_a_reply_whatever_the_records() {
     }
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let page = world.storage.migration.quarantined(after);
+        let page = canister.storage.migration.quarantined(after);
         let Some(last) = page.last() else { break };
         after = Some(last.session);
         let reply = candid::encode_one(Ok::<_, ()>(&page)).unwrap().len();
@@ -195,61 +195,61 @@ fn a_quarantine_page_fits_a_reply_whatever_the_records() {
 }
 
 /// Returns how many sessions an owner has, and their bytes in flight.
-fn held_by(world: &TestCanister, owner: u8) -> (usize, Option<u64>) {
-    let table: Table<TwoTexts, u64> = Table::open(&memories(world), memory_ids::USAGE);
+fn held_by(canister: &TestCanister, owner: u8) -> (usize, Option<u64>) {
+    let table: Table<TwoTexts, u64> = Table::open(&memories(canister), memory_ids::USAGE);
     let bytes = table.get(&TwoTexts("caller".into(), person(owner).to_text())).unwrap();
-    (world.storage.index.of(person(owner), None, 99).len(), bytes)
+    (canister.storage.index.of(person(owner), None, 99).len(), bytes)
 }
 
 #[test]
 fn records_left_in_quarantine_count_against_no_limit() {
     for rest in [true, false] {
-        let (mut world, sessions) = layout_1();
+        let (mut canister, sessions) = layout_1();
         let [rubbish, trapped] = [sessions[0].0, sessions[1].0];
-        world.storage.sessions.legacy.insert(rubbish, &RawRecord(b"rubbish".to_vec()));
+        canister.storage.sessions.legacy.insert(rubbish, &RawRecord(b"rubbish".to_vec()));
         if !rest {
-            sessions[2..].iter().for_each(|(id, ..)| world.service().abort(*id).unwrap());
+            sessions[2..].iter().for_each(|(id, ..)| canister.service().abort(*id).unwrap());
         }
-        upgrade(&mut world);
-        world.path = TestCanister::staged().path;
-        run_to_end(&mut world);
+        upgrade(&mut canister);
+        canister.path = TestCanister::staged().path;
+        run_to_end(&mut canister);
         // Quarantined without being read, like a poison record.
-        let legacy = world.storage.sessions.metas.contains(&trapped);
+        let legacy = canister.storage.sessions.metas.contains(&trapped);
         assert!(legacy, "it was converted");
         let kept = QuarantineRecord {
             was_indexed: Some(true),
             ..QuarantineRecord::new("cut off".into(), {
-                controls::rollback(&mut world.storage, world.now).unwrap();
-                run_to_end(&mut world);
-                world.storage.sessions.legacy.get_raw(&trapped).unwrap()
+                controls::rollback(&mut canister.storage, canister.now).unwrap();
+                run_to_end(&mut canister);
+                canister.storage.sessions.legacy.get_raw(&trapped).unwrap()
             })
         };
-        world.storage.sessions.legacy.remove(&trapped);
-        world.storage.migration.quarantine.insert(1, trapped, &kept);
-        controls::go_forward(&mut world.storage, world.now, false).unwrap();
-        let state = run_to_end(&mut world);
+        canister.storage.sessions.legacy.remove(&trapped);
+        canister.storage.migration.quarantine.insert(1, trapped, &kept);
+        controls::go_forward(&mut canister.storage, canister.now, false).unwrap();
+        let state = run_to_end(&mut canister);
         assert_eq!((state.phase, state.quarantined), (Phase::Converted, 2), "{}", state.note);
-        assert_eq!(held_by(&world, OWNER).0, if rest { 5 } else { 2 });
-        controls::finalize(&mut world.storage, world.now, true).unwrap();
+        assert_eq!(held_by(&canister, OWNER).0, if rest { 5 } else { 2 });
+        controls::finalize(&mut canister.storage, canister.now, true).unwrap();
 
         let live = if rest { &sessions[2..] } else { &[] };
         let bytes: usize = live.iter().map(|(_, file, _)| file.len()).sum();
         let bytes = Some(bytes as u64).filter(|bytes| *bytes > 0);
-        assert_eq!(held_by(&world, OWNER), (live.len(), bytes));
+        assert_eq!(held_by(&canister, OWNER), (live.len(), bytes));
         for id in [rubbish, trapped] {
-            let told = world.service().status(id).unwrap_err();
+            let told = canister.service().status(id).unwrap_err();
             assert!(matches!(told, Error::Conflict { .. }), "its owner is told as before: {told}");
-            assert_eq!(world.as_person(2).status(id), Err(Error::not_found("session", id)));
+            assert_eq!(canister.as_person(2).status(id), Err(Error::not_found("session", id)));
         }
-        assert_eq!(world.service().list(None, 99).unwrap().len(), live.len());
+        assert_eq!(canister.service().list(None, 99).unwrap().len(), live.len());
     }
 }
 
 #[test]
 fn a_record_in_the_quarantine_of_any_migration_is_one() {
     for number in [1, 2] {
-        let mut world = TestCanister::direct();
-        let quarantine = &mut world.storage.migration.quarantine;
+        let mut canister = TestCanister::direct();
+        let quarantine = &mut canister.storage.migration.quarantine;
         assert!(quarantine.is_empty());
         quarantine.insert(number, 5_u64, &QuarantineRecord::new("damaged".into(), vec![7; 3]));
         assert!(!quarantine.is_empty(), "migration {number}");

@@ -147,33 +147,33 @@ impl Migration<Storage> for Reels {
 /// Returns three reels after a converted first migration: the second reel takes five messages, the third is
 /// torn.
 pub fn reels() -> (TestCanister, Reels) {
-    let (mut world, _) = layout_1();
-    upgrade(&mut world);
-    run_to_end(&mut world);
+    let (mut canister, _) = layout_1();
+    upgrade(&mut canister);
+    run_to_end(&mut canister);
     let reels = Reels::default();
     let torn = Reel { bytes: vec![9; 15], digest: [7; 32] };
     let all = [Reel::of(vec![1; 3]), Reel::of((0..45).collect()), torn];
     reels.old.borrow_mut().extend((10u64..).zip(all));
-    (world, reels)
+    (canister, reels)
 }
 
 /// Runs one message, after an upgrade.
-pub fn slice(world: &mut TestCanister, reels: &Reels) -> Progress {
+pub fn slice(canister: &mut TestCanister, reels: &Reels) -> Progress {
     let layouts = [Layout::SPLIT, EXTENTS];
-    world.storage = Storage::open_accepting(world.raw.clone(), &layouts).unwrap();
-    let message = Message { now: world.now.into(), meter: &OneStep, budget: 0 };
-    Engine::new(&[&SplitSessions, reels]).run(&mut world.storage, message).unwrap()
+    canister.storage = Storage::open_accepting(canister.raw.clone(), &layouts).unwrap();
+    let message = Message { now: canister.now.into(), meter: &OneStep, budget: 0 };
+    Engine::new(&[&SplitSessions, reels]).run(&mut canister.storage, message).unwrap()
 }
 
-pub fn finish(world: &mut TestCanister, reels: &Reels) -> MigrationState {
-    while slice(world, reels) == Progress::More {}
-    state(world)
+pub fn finish(canister: &mut TestCanister, reels: &Reels) -> MigrationState {
+    while slice(canister, reels) == Progress::More {}
+    state(canister)
 }
 
-pub fn control<'a>(world: &'a mut TestCanister, reels: &'a Reels) -> Control<'a> {
-    Control::of(reels, &mut world.storage, world.now).unwrap()
+pub fn control<'a>(canister: &'a mut TestCanister, reels: &'a Reels) -> Control<'a> {
+    Control::of(reels, &mut canister.storage, canister.now).unwrap()
 }
 
-pub fn state(world: &TestCanister) -> MigrationState {
-    world.storage.migration.state_of(NUMBER).unwrap()
+pub fn state(canister: &TestCanister) -> MigrationState {
+    canister.storage.migration.state_of(NUMBER).unwrap()
 }

@@ -6,31 +6,31 @@ use crate::upload::tests::{TestCanister, file, set_share, sha256};
 
 const CHUNK: usize = crate::blob::CHUNK_SIZE as usize;
 
-fn report(world: &TestCanister) -> CanaryReport {
-    world.storage.counters.canary_report(2).unwrap()
+fn report(canister: &TestCanister) -> CanaryReport {
+    canister.storage.counters.canary_report(2).unwrap()
 }
 
 /// Returns a staged build on which half of the sessions take the compat path, after an eventful past.
 fn half_and_half() -> TestCanister {
-    let mut world = TestCanister::staged();
-    set_share(&mut world.storage, 50);
+    let mut canister = TestCanister::staged();
+    set_share(&mut canister.storage, 50);
     for n in 0..10 {
-        world.begin(10, &format!("past {n}"));
+        canister.begin(10, &format!("past {n}"));
     }
-    world.now = world.now.plus_seconds(1);
-    world.storage.counters.begin_canary(world.now, 50);
-    world
+    canister.now = canister.now.plus_seconds(1);
+    canister.storage.counters.begin_canary(canister.now, 50);
+    canister
 }
 
 /// Begins sessions until each path has `least`; returns those of the compat path and of the direct path.
-fn begin_on_both(world: &mut TestCanister, bytes: usize, least: usize) -> [Vec<u64>; 2] {
+fn begin_on_both(canister: &mut TestCanister, bytes: usize, least: usize) -> [Vec<u64>; 2] {
     let mut begun = [Vec::new(), Vec::new()];
     for n in 0.. {
         if begun.iter().all(|ids| ids.len() >= least) {
             break;
         }
-        let id = world.begin(bytes, &format!("{bytes} bytes, {n}"));
-        let path = world.service().status(id).unwrap().path;
+        let id = canister.begin(bytes, &format!("{bytes} bytes, {n}"));
+        let path = canister.service().status(id).unwrap().path;
         begun[usize::from(path == SessionPath::Direct)].push(id);
     }
     begun
@@ -42,27 +42,27 @@ fn sum(counts: &[CanaryCounts], number: fn(&CanaryCounts) -> u64) -> u64 {
 
 #[test]
 fn sessions_count_by_the_path_and_the_size_that_they_began_with() {
-    let mut world = half_and_half();
-    assert_eq!(sum(&report(&world).compat, |counts| counts.begun), 0, "the past is not in it");
-    let small = begin_on_both(&mut world, 10, 3);
-    let large = begin_on_both(&mut world, CHUNK + 1, 1);
+    let mut canister = half_and_half();
+    assert_eq!(sum(&report(&canister).compat, |counts| counts.begun), 0, "the past is not in it");
+    let small = begin_on_both(&mut canister, 10, 3);
+    let large = begin_on_both(&mut canister, CHUNK + 1, 1);
     for id in small.iter().map(|ids| ids[0]) {
-        world.put(id, &file(10), 0).unwrap();
-        world.service().finish(id, &sha256(b"wrong"), 10).unwrap_err();
-        world.finish(id, &file(10)).unwrap();
+        canister.put(id, &file(10), 0).unwrap();
+        canister.service().finish(id, &sha256(b"wrong"), 10).unwrap_err();
+        canister.finish(id, &file(10)).unwrap();
     }
     for id in small.iter().map(|ids| ids[1]) {
-        world.service().abort(id).unwrap();
+        canister.service().abort(id).unwrap();
     }
     // The remaining sessions are converted, and expire on the direct path.
-    set_share(&mut world.storage, 0);
+    set_share(&mut canister.storage, 0);
     for id in small.iter().chain(&large).flatten() {
-        let _ = world.service().status(*id);
+        let _ = canister.service().status(*id);
     }
-    world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-    while !world.service().sweep().unwrap() {}
+    canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    while !canister.service().sweep().unwrap() {}
 
-    let report = report(&world);
+    let report = report(&canister);
     for (counts, small, large) in
         [(&report.compat, &small[0], &large[0]), (&report.direct, &small[1], &large[1])]
     {
@@ -85,42 +85,42 @@ fn sessions_count_by_the_path_and_the_size_that_they_began_with() {
 
 #[test]
 fn a_session_on_another_path_than_its_share_ends_the_canary() {
-    let mut world = half_and_half();
-    let [compat, _] = begin_on_both(&mut world, 10, 1);
-    set_share(&mut world.storage, 0);
-    world.now = world.now.plus_seconds(1);
+    let mut canister = half_and_half();
+    let [compat, _] = begin_on_both(&mut canister, 10, 1);
+    set_share(&mut canister.storage, 0);
+    canister.now = canister.now.plus_seconds(1);
     for n in 0..20 {
-        world.begin(10, &format!("later {n}"));
+        canister.begin(10, &format!("later {n}"));
     }
-    let before = report(&world);
-    assert_eq!(before.ended_at, Some(world.now.as_nanos()));
+    let before = report(&canister);
+    assert_eq!(before.ended_at, Some(canister.now.as_nanos()));
     // Those begun before still end in it, and later ones do not.
-    world.service().abort(compat[0]).unwrap();
-    let later = world.begin(10, "later 0");
-    world.service().abort(later).unwrap();
-    let after = report(&world);
+    canister.service().abort(compat[0]).unwrap();
+    let later = canister.begin(10, "later 0");
+    canister.service().abort(later).unwrap();
+    let after = report(&canister);
     assert_eq!(sum(&after.compat, |counts| counts.aborted), 1);
     assert_eq!(sum(&after.direct, |counts| counts.aborted), 0);
 }
 
 #[test]
 fn a_canary_begins_from_scratch_and_survives_upgrades() {
-    let mut world = half_and_half();
-    begin_on_both(&mut world, 10, 2);
-    let first = report(&world);
-    world.restart(Box::<crate::upload::path::ActivePath>::default());
-    assert_eq!(report(&world), first);
-    world.now = world.now.plus_seconds(1);
-    world.storage.counters.begin_canary(world.now, 50);
-    let second = report(&world);
-    assert_eq!(second.begun_at, world.now.as_nanos());
+    let mut canister = half_and_half();
+    begin_on_both(&mut canister, 10, 2);
+    let first = report(&canister);
+    canister.restart(Box::<crate::upload::path::ActivePath>::default());
+    assert_eq!(report(&canister), first);
+    canister.now = canister.now.plus_seconds(1);
+    canister.storage.counters.begin_canary(canister.now, 50);
+    let second = report(&canister);
+    assert_eq!(second.begun_at, canister.now.as_nanos());
     assert_eq!(sum(&second.compat, |counts| counts.begun) + sum(&second.direct, |counts| counts.begun), 0);
 }
 
 #[test]
 fn a_report_without_a_canary_says_how_to_begin_one() {
-    let world = TestCanister::staged();
-    let refused = world.storage.counters.canary_report(2).unwrap_err();
+    let canister = TestCanister::staged();
+    let refused = canister.storage.counters.canary_report(2).unwrap_err();
     assert!(refused.to_string().contains("admin_canary_begin"), "{refused}");
 }
 

@@ -30,59 +30,59 @@ fn calls(messages: u64) -> CallCounts {
     CallCounts { messages, instructions: messages * PRICE }
 }
 
-fn small(world: &TestCanister, bytes: &'static [u8], idem: &str) -> SmallFile<'static> {
+fn small(canister: &TestCanister, bytes: &'static [u8], idem: &str) -> SmallFile<'static> {
     SmallFile {
-        capsule_id: world.capsule.clone(),
+        capsule_id: canister.capsule.clone(),
         asset_metadata: metadata(bytes.len() as u64),
         idem: idem.into(),
         bytes: Bytes::new(bytes),
-        digest: world.digest(bytes),
-        hash: Some(world.hash),
+        digest: canister.digest(bytes),
+        hash: Some(canister.hash),
     }
 }
 
 /// Uploads ten bytes from begin to finish.
-fn upload(world: &mut TestCanister, idem: &str) -> UploadFinishResult {
+fn upload(canister: &mut TestCanister, idem: &str) -> UploadFinishResult {
     let file = file(10);
-    let id = world.begin(file.len(), idem);
-    world.put(id, &file, 0).unwrap();
-    world.finish(id, &file).unwrap()
+    let id = canister.begin(file.len(), idem);
+    canister.put(id, &file, 0).unwrap();
+    canister.finish(id, &file).unwrap()
 }
 
 /// Runs five sessions in which everything happens that is counted; returns the counts of their path and of
 /// none.
-fn eventful(world: &mut TestCanister) -> (PathCounts, PathCounts) {
-    world.meter = Box::new(Used(PRICE));
+fn eventful(canister: &mut TestCanister) -> (PathCounts, PathCounts) {
+    canister.meter = Box::new(Used(PRICE));
     let file = file(10);
-    let finished = world.begin(10, "finished");
-    world.begin(10, "finished");
-    world.try_begin(11, "finished").unwrap_err();
-    world.finish(finished, &file).unwrap_err();
-    world.put(finished, &file, 0).unwrap();
-    world.put(finished, &file, 0).unwrap();
-    world.service().put_chunk(finished, 0, &mut &[9; 10][..], None).unwrap_err();
-    world.service().put_chunk(finished, 7, &mut &[9; 10][..], None).unwrap_err();
-    world.service().finish(finished, &sha256(b"wrong"), 10).unwrap_err();
-    world.finish(finished, &file).unwrap();
-    world.finish(finished, &file).unwrap();
-    world.put(finished, &file, 0).unwrap_err();
-    world.as_person(2).abort(finished).unwrap_err();
-    let aborted = world.begin(10, "aborted");
-    world.service().abort(aborted).unwrap();
-    world.service().abort(aborted).unwrap();
-    world.begin(10, "swept");
-    world.begin(10, "found expired");
-    world.try_begin(usize::MAX / 2, "too large").unwrap_err();
-    let whole = small(world, b"whole", "whole");
-    world.service().put_whole(whole).unwrap();
-    let many = vec![small(world, b"one", "one"), small(world, b"two", "whole")];
-    let taken = world.service().put_many(many).unwrap();
+    let finished = canister.begin(10, "finished");
+    canister.begin(10, "finished");
+    canister.try_begin(11, "finished").unwrap_err();
+    canister.finish(finished, &file).unwrap_err();
+    canister.put(finished, &file, 0).unwrap();
+    canister.put(finished, &file, 0).unwrap();
+    canister.service().put_chunk(finished, 0, &mut &[9; 10][..], None).unwrap_err();
+    canister.service().put_chunk(finished, 7, &mut &[9; 10][..], None).unwrap_err();
+    canister.service().finish(finished, &sha256(b"wrong"), 10).unwrap_err();
+    canister.finish(finished, &file).unwrap();
+    canister.finish(finished, &file).unwrap();
+    canister.put(finished, &file, 0).unwrap_err();
+    canister.as_person(2).abort(finished).unwrap_err();
+    let aborted = canister.begin(10, "aborted");
+    canister.service().abort(aborted).unwrap();
+    canister.service().abort(aborted).unwrap();
+    canister.begin(10, "swept");
+    canister.begin(10, "found expired");
+    canister.try_begin(usize::MAX / 2, "too large").unwrap_err();
+    let whole = small(canister, b"whole", "whole");
+    canister.service().put_whole(whole).unwrap();
+    let many = vec![small(canister, b"one", "one"), small(canister, b"two", "whole")];
+    let taken = canister.service().put_many(many).unwrap();
     assert!(taken[0].is_ok() && matches!(taken[1], Err(Error::Conflict { .. })), "{taken:?}");
-    let too_many = vec![small(world, b"one", "one"); MAX_FILES_PER_CALL + 1];
-    world.service().put_many(too_many).unwrap_err();
-    world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-    world.begin(10, "found expired");
-    while !world.service().sweep().unwrap() {}
+    let too_many = vec![small(canister, b"one", "one"); MAX_FILES_PER_CALL + 1];
+    canister.service().put_many(too_many).unwrap_err();
+    canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    canister.begin(10, "found expired");
+    while !canister.service().sweep().unwrap() {}
     let served = PathCounts {
         sessions_begun: 5,
         sessions_finished: 1,
@@ -124,42 +124,45 @@ fn eventful(world: &mut TestCanister) -> (PathCounts, PathCounts) {
 
 #[test]
 fn everything_is_counted_on_the_path_that_served_it() {
-    let mut world = TestCanister::compat();
-    let (compat, no_path) = eventful(&mut world);
-    assert_eq!(world.storage.counters.all(), UploadCounts { compat, no_path, ..UploadCounts::default() });
-    for mut world in [TestCanister::direct(), TestCanister::extents()] {
-        let (direct, no_path) = eventful(&mut world);
-        assert_eq!(world.storage.counters.all(), UploadCounts { direct, no_path, ..UploadCounts::default() });
+    let mut canister = TestCanister::compat();
+    let (compat, no_path) = eventful(&mut canister);
+    assert_eq!(canister.storage.counters.all(), UploadCounts { compat, no_path, ..UploadCounts::default() });
+    for mut canister in [TestCanister::direct(), TestCanister::extents()] {
+        let (direct, no_path) = eventful(&mut canister);
+        assert_eq!(
+            canister.storage.counters.all(),
+            UploadCounts { direct, no_path, ..UploadCounts::default() }
+        );
     }
 }
 
 /// A full canister refuses on the path that the session would have been on.
 #[test]
 fn a_refused_session_is_counted_where_it_would_have_been() {
-    let mut world = TestCanister::compat();
-    let mut config = world.storage.config().unwrap();
+    let mut canister = TestCanister::compat();
+    let mut config = canister.storage.config().unwrap();
     config.max_sessions_per_caller = 0;
-    world.storage.settings.set(&crate::config::Config::checked(config).unwrap());
-    world.try_begin(10, "one too many").unwrap_err();
-    let counts = world.storage.counters.all();
+    canister.storage.settings.set(&crate::config::Config::checked(config).unwrap());
+    canister.try_begin(10, "one too many").unwrap_err();
+    let counts = canister.storage.counters.all();
     assert_eq!(counts.compat.errors, ErrorCounts { resource_exhausted: 1, ..ErrorCounts::default() });
     assert_eq!((counts.compat.begin.messages, counts.compat.sessions_begun), (1, 0));
 }
 
 #[test]
 fn a_share_of_the_sessions_is_counted_as_it_is_served() {
-    let mut world = TestCanister::staged();
-    set_share(&mut world.storage, 5);
+    let mut canister = TestCanister::staged();
+    set_share(&mut canister.storage, 5);
     let mut on_compat = 0;
     for n in 0..400 {
         let idem = format!("session {n}");
-        let id = world.begin(10, &idem);
-        on_compat += u64::from(world.service().status(id).unwrap().path == SessionPath::Compat);
-        world.put(id, &file(10), 0).unwrap();
-        world.finish(id, &file(10)).unwrap();
+        let id = canister.begin(10, &idem);
+        on_compat += u64::from(canister.service().status(id).unwrap().path == SessionPath::Compat);
+        canister.put(id, &file(10), 0).unwrap();
+        canister.finish(id, &file(10)).unwrap();
     }
     assert!((5..50).contains(&on_compat), "{on_compat} of 400 with a share of 5 %");
-    let UploadCounts { compat, direct, no_path } = world.storage.counters.all();
+    let UploadCounts { compat, direct, no_path } = canister.storage.counters.all();
     for (counts, sessions) in [(compat, on_compat), (direct, 400 - on_compat)] {
         assert_eq!(counts.sessions_begun, sessions);
         assert_eq!(counts.sessions_finished, sessions);
@@ -174,41 +177,41 @@ fn a_share_of_the_sessions_is_counted_as_it_is_served() {
 /// The outcome of a session that is converted on its way belongs to the path it ended on.
 #[test]
 fn a_converted_session_is_counted_on_both_paths() {
-    let mut world = TestCanister::compat();
-    let id = world.begin(10, "a");
-    world.put(id, &file(10), 0).unwrap();
-    set_share(&mut world.storage, 0);
-    world.restart(Box::new(DirectPath));
-    world.finish(id, &file(10)).unwrap();
-    let UploadCounts { compat, direct, .. } = world.storage.counters.all();
+    let mut canister = TestCanister::compat();
+    let id = canister.begin(10, "a");
+    canister.put(id, &file(10), 0).unwrap();
+    set_share(&mut canister.storage, 0);
+    canister.restart(Box::new(DirectPath));
+    canister.finish(id, &file(10)).unwrap();
+    let UploadCounts { compat, direct, .. } = canister.storage.counters.all();
     assert_eq!((compat.sessions_begun, compat.bytes_stored, compat.sessions_finished), (1, 10, 0));
     assert_eq!((direct.sessions_begun, direct.bytes_stored, direct.sessions_finished), (0, 0, 1));
 }
 
 #[test]
 fn the_counts_survive_every_upgrade() {
-    let mut world = TestCanister::compat();
-    upload(&mut world, "a");
-    let after_legacy = world.storage.counters.all();
+    let mut canister = TestCanister::compat();
+    upload(&mut canister, "a");
+    let after_legacy = canister.storage.counters.all();
     assert_eq!(after_legacy.compat.sessions_finished, 1);
-    world.restart(Box::<ActivePath>::default());
-    assert_eq!(world.storage.counters.all(), after_legacy);
-    set_share(&mut world.storage, 0);
-    upload(&mut world, "b");
-    world.restart(Box::new(DirectPath));
-    upload(&mut world, "c");
-    let counts = world.storage.counters.all();
+    canister.restart(Box::<ActivePath>::default());
+    assert_eq!(canister.storage.counters.all(), after_legacy);
+    set_share(&mut canister.storage, 0);
+    upload(&mut canister, "b");
+    canister.restart(Box::new(DirectPath));
+    upload(&mut canister, "c");
+    let counts = canister.storage.counters.all();
     assert_eq!((counts.compat, counts.direct.sessions_finished), (after_legacy.compat, 2));
-    world.restart(Box::<CompatPath>::default());
-    assert_eq!(world.storage.counters.all(), counts);
+    canister.restart(Box::<CompatPath>::default());
+    assert_eq!(canister.storage.counters.all(), counts);
 }
 
 #[test]
 fn a_number_at_its_end_stays_there() {
-    let world = TestCanister::compat();
-    world.storage.counters.bytes(None, u64::MAX);
-    world.storage.counters.bytes(None, 2);
-    assert_eq!(world.storage.counters.all().no_path.bytes_stored, u64::MAX);
+    let canister = TestCanister::compat();
+    canister.storage.counters.bytes(None, u64::MAX);
+    canister.storage.counters.bytes(None, 2);
+    assert_eq!(canister.storage.counters.all().no_path.bytes_stored, u64::MAX);
 }
 
 /// A canister from before the counters has no memory for them.

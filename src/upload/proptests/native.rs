@@ -42,7 +42,7 @@ fn named(bytes: u64, version: u8) -> AssetMetadata {
 
 /// The canister's logic without the IC around it.
 pub struct Native {
-    world: TestCanister,
+    canister: TestCanister,
     pub stage: Stage,
     limits: Limits,
     faults: Faults,
@@ -82,15 +82,15 @@ impl Native {
         let now = Time::from_nanos(1_700_000_000_000_000_000);
         let capsule = String::new();
         let (path, meter) = (Box::new(DirectPath), Box::new(Unmetered));
-        let world = TestCanister { raw, storage, path, now, meter, capsule, hash: HashAlgorithm::Sha256 };
-        let mut native = Self { world, stage, limits, faults: Faults::default(), snapshot: None };
+        let canister = TestCanister { raw, storage, path, now, meter, capsule, hash: HashAlgorithm::Sha256 };
+        let mut native = Self { canister, stage, limits, faults: Faults::default(), snapshot: None };
         native.open_as(stage, 0);
         native
     }
 
     /// Returns a session as its owner sees it. A legacy record is read without converting it.
     fn look(&mut self, id: SessionId) -> Option<View> {
-        let TestCanister { storage, path, now, .. } = &mut self.world;
+        let TestCanister { storage, path, now, .. } = &mut self.canister;
         let held = migrate::held(storage).unwrap();
         let untouched = self.stage != Stage::Legacy && storage.sessions.legacy.contains(&id.0) && !held;
         let upload = if untouched {
@@ -98,18 +98,18 @@ impl Native {
         } else {
             path.load(storage, id, None, *now).unwrap()
         };
-        let limits = self.world.storage.config().unwrap();
+        let limits = self.canister.storage.config().unwrap();
         upload.map(|upload| view_of(id, upload, &limits))
     }
 
     fn drain(&mut self) {
         if let Some(taken) = &self.faults.crowded {
-            filled::sweep(&mut self.world, taken);
-            number(&mut self.world.storage);
+            filled::sweep(&mut self.canister, taken);
+            number(&mut self.canister.storage);
         }
         // As a timer does, which has no caller.
-        while !self.world.as_person(model::PEOPLE).sweep().unwrap() {}
-        while !memories::sweep(&mut self.world.storage, &Unmetered).unwrap() {}
+        while !self.canister.as_person(model::PEOPLE).sweep().unwrap() {}
+        while !memories::sweep(&mut self.canister.storage, &Unmetered).unwrap() {}
     }
 }
 
@@ -145,29 +145,29 @@ fn refusal(error: impl Into<Error>) -> Refusal {
 
 impl Target for Native {
     fn now(&self) -> u64 {
-        self.world.now.as_nanos()
+        self.canister.now.as_nanos()
     }
 
     fn pass(&mut self, seconds: u64) {
-        self.world.now = self.world.now.plus_seconds(seconds);
+        self.canister.now = self.canister.now.plus_seconds(seconds);
         self.drain();
     }
 
     fn pass_without_timers(&mut self, seconds: u64) -> bool {
-        self.world.now = self.world.now.plus_seconds(seconds);
+        self.canister.now = self.canister.now.plus_seconds(seconds);
         true
     }
 
     fn create_capsule(&mut self, owner: u8) -> Answer<String> {
         faults::next_message();
-        let TestCanister { storage, now, .. } = &mut self.world;
+        let TestCanister { storage, now, .. } = &mut self.canister;
         let id = storage.capsules.create(person(owner), None, *now).map_err(refusal)?.id;
         self.share(owner, owner, &id, Guest::Write)?;
         Ok(id)
     }
 
     fn delete_capsule(&mut self, who: u8, capsule: &str) -> Answer<()> {
-        self.world.storage.capsules.delete(person(who), capsule).map_err(refusal)
+        self.canister.storage.capsules.delete(person(who), capsule).map_err(refusal)
     }
 
     fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> Answer<()> {
@@ -178,12 +178,12 @@ impl Target for Native {
             writers: of(Guest::Write),
             readers: of(Guest::Read),
         };
-        self.world.storage.capsules.set_access(person(who), capsule, access).map(drop).map_err(refusal)
+        self.canister.storage.capsules.set_access(person(who), capsule, access).map(drop).map_err(refusal)
     }
 
     fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> Answer<u64> {
         faults::next_message();
-        let mut service = self.world.as_person(who);
+        let mut service = self.canister.as_person(who);
         let hash = HashAlgorithm::Sha256;
         service.begin(capsule.to_owned(), metadata(bytes), chunks, idem.to_owned(), hash).map_err(refusal)
     }
@@ -193,7 +193,7 @@ impl Target for Native {
             let digest: [u8; 32] = if right { Sha256::digest(&put.bytes).into() } else { [7; 32] };
             ByteBuf::from(digest)
         });
-        self.world
+        self.canister
             .as_person(who)
             .put_chunk(put.session, put.idx, &mut put.bytes.as_slice(), digest)
             .map_err(refusal)
@@ -201,20 +201,20 @@ impl Target for Native {
 
     fn finish(&mut self, who: u8, session: u64, digest: &[u8], bytes: u64, tired: bool) -> Answer<Finished> {
         if tired {
-            self.world.meter = Box::new(Exhausted);
+            self.canister.meter = Box::new(Exhausted);
         }
-        let finished = self.world.as_person(who).finish(session, &ByteBuf::from(digest), bytes);
-        self.world.meter = Box::new(Unmetered);
+        let finished = self.canister.as_person(who).finish(session, &ByteBuf::from(digest), bytes);
+        self.canister.meter = Box::new(Unmetered);
         let finished = finished.map_err(refusal)?;
         Ok(Finished { memory: finished.memory_id, locator: finished.blob_id, size: finished.size })
     }
 
     fn abort(&mut self, who: u8, session: u64) -> Answer<()> {
-        self.world.as_person(who).abort(session).map_err(refusal)
+        self.canister.as_person(who).abort(session).map_err(refusal)
     }
 
     fn status(&mut self, who: u8, session: u64) -> Answer<View> {
-        self.world.as_person(who).status(session).map_err(refusal)?;
+        self.canister.as_person(who).status(session).map_err(refusal)?;
         self.look(SessionId(session)).ok_or(Refusal::Internal)
     }
 
@@ -234,19 +234,20 @@ impl Target for Native {
             NewContent::Nothing => {}
         }
         faults::next_message();
-        let TestCanister { storage, now, .. } = &mut self.world;
+        let TestCanister { storage, now, .. } = &mut self.canister;
         let asset = named(bytes, version);
         memories::create(storage, person(who), *now, capsule.to_owned(), content, asset, idem)
             .map_err(refusal)
     }
 
     fn update_memory(&mut self, who: u8, memory: &str, bytes: u64, version: u8) -> Answer<()> {
-        let updated = memories::update(&mut self.world.storage, person(who), memory, named(bytes, version));
+        let updated =
+            memories::update(&mut self.canister.storage, person(who), memory, named(bytes, version));
         updated.map(drop).map_err(refusal)
     }
 
     fn memory(&mut self, who: u8, memory: &str) -> Answer<MemoryView> {
-        let memory = self.world.storage.capsules.memory(person(who), memory).map_err(refusal)?;
+        let memory = self.canister.storage.capsules.memory(person(who), memory).map_err(refusal)?;
         let base = memory.asset_metadata.base();
         assert_eq!(base.bytes, memory.blob.len);
         let version = base.name.strip_prefix(VERSION).map(|version| version.parse().unwrap());
@@ -260,7 +261,7 @@ impl Target for Native {
 
     fn delete_blob(&mut self, who: u8, locator: &str) -> Answer<()> {
         // As the entry point does: a blob that the caller may not read does not exist.
-        let storage = &mut self.world.storage;
+        let storage = &mut self.canister.storage;
         let id = BlobId::from_locator(locator).ok_or(Refusal::NotFound)?;
         let capsule = storage.blobs.capsule_of(id).map_err(|_| Refusal::NotFound)?;
         storage.capsules.authorize(person(who), Access::Read, &capsule).map_err(|_| Refusal::NotFound)?;
@@ -268,16 +269,16 @@ impl Target for Native {
     }
 
     fn delete_memory(&mut self, who: u8, memory: &str) -> Answer<()> {
-        memories::delete(&mut self.world.storage, person(who), memory).map_err(refusal)
+        memories::delete(&mut self.canister.storage, person(who), memory).map_err(refusal)
     }
 
     fn read(&mut self, _: u8, locator: &str, idx: u32) -> Option<Vec<u8>> {
-        self.world.storage.blobs.read_chunk(BlobId::from_locator(locator)?, idx).ok()
+        self.canister.storage.blobs.read_chunk(BlobId::from_locator(locator)?, idx).ok()
     }
 
     fn sessions_of(&mut self, who: u8) -> Vec<View> {
         let now = self.now();
-        let ids = self.world.storage.index.of(person(who), None, usize::MAX);
+        let ids = self.canister.storage.index.of(person(who), None, usize::MAX);
         let views = ids.into_iter().filter_map(|id| self.look(id));
         views.filter(|view| view.expires_at > now).collect()
     }
@@ -285,11 +286,11 @@ impl Target for Native {
     fn all_converted(&mut self) -> bool {
         self.stage == Stage::Legacy
             || self.legacy_sessions() == 0
-            || migrate::held(&self.world.storage).unwrap()
+            || migrate::held(&self.canister.storage).unwrap()
     }
 
     fn holdings(&mut self) -> Holdings {
-        let stats = crate::metrics::stats(&self.world.storage, 0).unwrap();
+        let stats = crate::metrics::stats(&self.canister.storage, 0).unwrap();
         Holdings {
             sessions: stats.sessions - self.rubbish_in_layout_1(),
             receipts: stats.receipts,
@@ -325,11 +326,11 @@ impl Target for Native {
     }
 
     fn limits(&mut self) -> Limits {
-        Limits { bytes: self.world.storage.limits().unwrap().max_bytes, ..self.limits }
+        Limits { bytes: self.canister.storage.limits().unwrap().max_bytes, ..self.limits }
     }
 
     fn lacks_room(&mut self) -> bool {
-        let room = &self.world.storage.room;
+        let room = &self.canister.storage.room;
         room.for_records().is_err() || room.for_chunk(model::CHUNK).is_err()
     }
 

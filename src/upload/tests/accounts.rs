@@ -64,15 +64,15 @@ fn plans() -> impl Strategy<Value = Vec<Plan>> {
 }
 
 /// Returns the bytes of the caller, of the capsule and of the canister, according to the accounts.
-fn accounts(world: &TestCanister) -> [u64; 3] {
-    let table: Table<TwoTexts, u64> = Table::open(&Memories::init(world.raw.clone()), memory_ids::USAGE);
+fn accounts(canister: &TestCanister) -> [u64; 3] {
+    let table: Table<TwoTexts, u64> = Table::open(&Memories::init(canister.raw.clone()), memory_ids::USAGE);
     let of = |kind: &str, name: &str| table.get(&TwoTexts(kind.into(), name.into())).unwrap().unwrap_or(0);
-    [of("caller", &person(OWNER).to_text()), of("capsule", &world.capsule), of("canister", "")]
+    [of("caller", &person(OWNER).to_text()), of("capsule", &canister.capsule), of("canister", "")]
 }
 
 /// Returns the same, counted from what is stored.
-fn counted(world: &TestCanister) -> [u64; 3] {
-    let Storage { sessions, index, blobs, .. } = &world.storage;
+fn counted(canister: &TestCanister) -> [u64; 3] {
+    let Storage { sessions, index, blobs, .. } = &canister.storage;
     let legacy = sessions.legacy.keys_after(None).map(|id| {
         let record = LegacyUploadSession::decode(&sessions.legacy.get_raw(&id).unwrap()).unwrap();
         (id, record.asset_metadata.bytes())
@@ -88,105 +88,105 @@ fn counted(world: &TestCanister) -> [u64; 3] {
     [in_flight, in_flight + stored, in_flight + stored]
 }
 
-fn check(world: &TestCanister, what: &str) {
-    assert_eq!(accounts(world), counted(world), "{what}");
+fn check(canister: &TestCanister, what: &str) {
+    assert_eq!(accounts(canister), counted(canister), "{what}");
 }
 
-fn sweep(world: &mut TestCanister) {
-    while !world.service().sweep().unwrap() {}
+fn sweep(canister: &mut TestCanister) {
+    while !canister.service().sweep().unwrap() {}
 }
 
-fn run(world: &mut TestCanister) {
-    assert_eq!(migrate::run(&mut world.storage, world.now, &Unmetered, 0), Ok(migrate::Progress::Done));
+fn run(canister: &mut TestCanister) {
+    assert_eq!(migrate::run(&mut canister.storage, canister.now, &Unmetered, 0), Ok(migrate::Progress::Done));
 }
 
-fn end(world: &mut TestCanister, id: u64, file: &[u8], end: End) {
-    let finish = |world: &mut TestCanister| match world.finish(id, file) {
+fn end(canister: &mut TestCanister, id: u64, file: &[u8], end: End) {
+    let finish = |canister: &mut TestCanister| match canister.finish(id, file) {
         Ok(finished) => Some(finished.memory_id),
         // The timer has ended it with another one.
         Err(Error::NotFound { .. } | Error::Conflict { .. }) => None,
         Err(error) => panic!("{error}"),
     };
     match end {
-        End::Finished => drop(finish(world)),
+        End::Finished => drop(finish(canister)),
         End::FinishedAtLast => {
             let digest = ByteBuf::from([7; 32]);
-            assert!(world.service().finish(id, &digest, file.len() as u64).is_err());
-            finish(world);
+            assert!(canister.service().finish(id, &digest, file.len() as u64).is_err());
+            finish(canister);
         }
         End::FinishedAndDeleted => {
-            if let Some(memory) = finish(world) {
-                crate::memories::delete(&mut world.storage, person(OWNER), &memory).unwrap();
+            if let Some(memory) = finish(canister) {
+                crate::memories::delete(&mut canister.storage, person(OWNER), &memory).unwrap();
             }
         }
-        End::Aborted => drop(world.service().abort(id)),
+        End::Aborted => drop(canister.service().abort(id)),
         End::Expired => {
-            world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-            sweep(world);
+            canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+            sweep(canister);
         }
         End::Left => {}
     }
 }
 
 fn goes(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
-    let mut world =
+    let mut canister =
         TestCanister::over(memory_of_small_buckets(), Layout::LEGACY, Box::<CompatPath>::default(), 100);
     let file = |plan: &Plan| vec![plan.content; plan.len];
     let mut sessions = Vec::new();
     for (n, plan) in plans.iter().enumerate() {
         let (file, idem) = (file(plan), n.to_string());
-        let id = world.begin(file.len(), &idem);
+        let id = canister.begin(file.len(), &idem);
         if plan.is_put_before {
-            world.put(id, &file, 0).unwrap();
+            canister.put(id, &file, 0).unwrap();
         }
         if plan.is_foreign {
             let (id, caller) = (SessionId(id), person(OWNER));
-            world.storage.index.end(id, caller, world.now);
-            world.storage.index.forget_key(IdemKey::of(&world.capsule, &caller, &idem), id).unwrap();
-            world.storage.usage.forget(caller, &world.capsule, file.len() as u64).unwrap();
+            canister.storage.index.end(id, caller, canister.now);
+            canister.storage.index.forget_key(IdemKey::of(&canister.capsule, &caller, &idem), id).unwrap();
+            canister.storage.usage.forget(caller, &canister.capsule, file.len() as u64).unwrap();
         }
         sessions.push((id, file, plan.end));
     }
-    check(&world, "begun");
-    let new_build = |world: &mut TestCanister| {
-        set_share(&mut world.storage, 0);
-        world.path = Box::<crate::upload::path::ActivePath>::default();
+    check(&canister, "begun");
+    let new_build = |canister: &mut TestCanister| {
+        set_share(&mut canister.storage, 0);
+        canister.path = Box::<crate::upload::path::ActivePath>::default();
     };
     if upgrade == Upgrade::BeforeThePuts {
-        new_build(&mut world);
+        new_build(&mut canister);
     }
     for (id, file, _) in &sessions {
-        world.now = world.now.plus_seconds(1);
-        world.put(*id, file, 0).unwrap();
-        check(&world, "put");
+        canister.now = canister.now.plus_seconds(1);
+        canister.put(*id, file, 0).unwrap();
+        check(&canister, "put");
     }
     if upgrade == Upgrade::BeforeTheEnds {
-        new_build(&mut world);
-        run(&mut world);
-        check(&world, "migrated");
+        new_build(&mut canister);
+        run(&mut canister);
+        check(&canister, "migrated");
     }
     for (id, file, how) in &sessions {
-        end(&mut world, *id, file, *how);
-        check(&world, &format!("session {id} {how:?}"));
+        end(&mut canister, *id, file, *how);
+        check(&canister, &format!("session {id} {how:?}"));
     }
-    new_build(&mut world);
-    run(&mut world);
-    check(&world, "migrated at last");
+    new_build(&mut canister);
+    run(&mut canister);
+    check(&canister, "migrated at last");
     if rolls_back {
-        controls::rollback(&mut world.storage, world.now).unwrap();
-        run(&mut world);
-        check(&world, "rolled back");
+        controls::rollback(&mut canister.storage, canister.now).unwrap();
+        run(&mut canister);
+        check(&canister, "rolled back");
     }
-    world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-    sweep(&mut world);
-    check(&world, "expired");
-    let capsule = world.capsule.clone();
-    let memories = world.storage.capsules.list(person(OWNER), &capsule, None, 99).unwrap();
+    canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    sweep(&mut canister);
+    check(&canister, "expired");
+    let capsule = canister.capsule.clone();
+    let memories = canister.storage.capsules.list(person(OWNER), &capsule, None, 99).unwrap();
     for memory in memories {
-        crate::memories::delete(&mut world.storage, person(OWNER), &memory.id).unwrap();
+        crate::memories::delete(&mut canister.storage, person(OWNER), &memory.id).unwrap();
     }
-    sweep(&mut world);
-    assert_eq!((accounts(&world), world.live()), ([0; 3], [0; 5]), "nothing is left");
+    sweep(&mut canister);
+    assert_eq!((accounts(&canister), canister.live()), ([0; 3], [0; 5]), "nothing is left");
 }
 
 proptest! {

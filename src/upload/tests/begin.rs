@@ -4,25 +4,25 @@ use super::*;
 
 #[test]
 fn begin_twice_is_begin_once() {
-    on_every_path(|mut world| {
-        let id = world.begin(10, "a");
-        assert_eq!(world.begin(10, "a"), id);
-        let other = world.try_begin(11, "a").unwrap_err();
+    on_every_path(|mut canister| {
+        let id = canister.begin(10, "a");
+        assert_eq!(canister.begin(10, "a"), id);
+        let other = canister.try_begin(11, "a").unwrap_err();
         assert!(matches!(other, Error::Conflict { .. }), "other parameters under the same key: {other}");
-        assert_ne!(world.begin(10, "b"), id);
+        assert_ne!(canister.begin(10, "b"), id);
         let file = file(10);
-        world.put(id, &file, 0).unwrap();
-        world.finish(id, &file).unwrap();
-        assert_eq!(world.begin(10, "a"), id, "also after finish, as long as the receipt lives");
+        canister.put(id, &file, 0).unwrap();
+        canister.finish(id, &file).unwrap();
+        assert_eq!(canister.begin(10, "a"), id, "also after finish, as long as the receipt lives");
     });
 }
 
 #[test]
 fn a_refused_begin_names_its_numbers_and_changes_nothing() {
-    on_every_path(|mut world| {
-        let capsule = world.capsule.clone();
+    on_every_path(|mut canister| {
+        let capsule = canister.capsule.clone();
         let mut begin = |bytes, chunks, idem: &str| {
-            world
+            canister
                 .service()
                 .begin(capsule.clone(), metadata(bytes), chunks, idem.into(), HashAlgorithm::Sha256)
                 .unwrap_err()
@@ -43,78 +43,80 @@ fn a_refused_begin_names_its_numbers_and_changes_nothing() {
         if let AssetMetadata::Image(image) = &mut large {
             image.exif_data = Some("x".repeat(16 * 1024));
         }
-        let large =
-            world.service().begin(capsule.clone(), large, 1, "a".into(), HashAlgorithm::Sha256).unwrap_err();
+        let large = canister
+            .service()
+            .begin(capsule.clone(), large, 1, "a".into(), HashAlgorithm::Sha256)
+            .unwrap_err();
         assert!(
             matches!(large, Error::InvalidArgument { ref field, .. } if field == "asset_metadata"),
             "{large}"
         );
-        let stranger = world
+        let stranger = canister
             .as_person(2)
             .begin(capsule.clone(), metadata(10), 1, "a".into(), HashAlgorithm::Sha256)
             .unwrap_err();
         assert!(matches!(stranger, Error::Unauthorized { .. }), "{stranger}");
-        assert_eq!(world.live(), [0; 5]);
+        assert_eq!(canister.live(), [0; 5]);
     });
 }
 
 #[test]
 fn an_expired_session_is_not_returned_by_begin_before_the_sweep() {
-    on_every_path(|mut world| {
+    on_every_path(|mut canister| {
         let file = file(10);
-        let id = world.begin(10, "a");
-        world.put(id, &file, 0).unwrap();
-        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-        let fresh = world.begin(10, "a");
+        let id = canister.begin(10, "a");
+        canister.put(id, &file, 0).unwrap();
+        canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        let fresh = canister.begin(10, "a");
         assert_ne!(fresh, id);
-        let room_of_one = world.live()[4];
-        assert_eq!(world.live()[3], 0, "its chunks are gone");
+        let room_of_one = canister.live()[4];
+        assert_eq!(canister.live()[3], 0, "its chunks are gone");
         assert!(room_of_one < 2_000, "and its room is the new one's: {room_of_one}");
     });
 }
 
 #[test]
 fn the_sessions_of_a_caller_are_limited() {
-    on_every_path(|mut world| {
+    on_every_path(|mut canister| {
         for n in 0..DEFAULT_MAX_SESSIONS_PER_CALLER {
-            world.begin(1, &n.to_string());
+            canister.begin(1, &n.to_string());
         }
-        let full = world.try_begin(1, "one more").unwrap_err();
+        let full = canister.try_begin(1, "one more").unwrap_err();
         assert_eq!(full, Error::exhausted("sessions per caller", 100, 101));
-        assert_eq!(world.begin(1, "0"), world.begin(1, "0"), "one that exists is still found");
-        let first = world.begin(1, "0");
-        world.service().abort(first).unwrap();
-        assert!(world.try_begin(1, "one more").is_ok());
+        assert_eq!(canister.begin(1, "0"), canister.begin(1, "0"), "one that exists is still found");
+        let first = canister.begin(1, "0");
+        canister.service().abort(first).unwrap();
+        assert!(canister.try_begin(1, "one more").is_ok());
     });
 }
 
 #[test]
 fn bytes_are_reserved_at_begin_and_given_back_at_the_end() {
-    on_every_path(|mut world| {
-        let limit = |world: &mut TestCanister, change: fn(&mut AdminConfig)| {
-            let mut config = world.storage.config().unwrap();
+    on_every_path(|mut canister| {
+        let limit = |canister: &mut TestCanister, change: fn(&mut AdminConfig)| {
+            let mut config = canister.storage.config().unwrap();
             change(&mut config);
-            world.storage.settings.set(&Config::checked(config).unwrap());
+            canister.storage.settings.set(&Config::checked(config).unwrap());
         };
-        limit(&mut world, |config| config.max_bytes_per_caller = 100);
-        let id = world.begin(60, "a");
-        let full = world.try_begin(60, "b").unwrap_err();
+        limit(&mut canister, |config| config.max_bytes_per_caller = 100);
+        let id = canister.begin(60, "a");
+        let full = canister.try_begin(60, "b").unwrap_err();
         assert_eq!(full, Error::exhausted("bytes in flight per caller", 100, 120));
-        world.service().abort(id).unwrap();
+        canister.service().abort(id).unwrap();
         let file = file(60);
-        let id = world.begin(60, "b");
-        world.put(id, &file, 0).unwrap();
-        world.finish(id, &file).unwrap();
-        limit(&mut world, |config| config.max_bytes_per_capsule = 100);
-        let full = world.try_begin(60, "c").unwrap_err();
+        let id = canister.begin(60, "b");
+        canister.put(id, &file, 0).unwrap();
+        canister.finish(id, &file).unwrap();
+        limit(&mut canister, |config| config.max_bytes_per_capsule = 100);
+        let full = canister.try_begin(60, "c").unwrap_err();
         assert_eq!(full, Error::exhausted("bytes per capsule", 100, 120));
-        limit(&mut world, |config| {
+        limit(&mut canister, |config| {
             config.max_bytes_per_capsule = 1_000;
             config.max_bytes = 119;
         });
-        let full = world.try_begin(60, "c").unwrap_err();
+        let full = canister.try_begin(60, "c").unwrap_err();
         assert_eq!(full, Error::exhausted("bytes in the canister", 119, 120));
-        assert!(world.try_begin(59, "c").is_ok());
+        assert!(canister.try_begin(59, "c").is_ok());
     });
 }
 
@@ -123,49 +125,49 @@ fn bytes_are_reserved_at_begin_and_given_back_at_the_end() {
 #[cfg(feature = "direct")]
 #[test]
 fn a_full_region_is_refused_and_nothing_is_taken() {
-    for mut world in [TestCanister::extents(), TestCanister::extents().with_blake3()] {
+    for mut canister in [TestCanister::extents(), TestCanister::extents().with_blake3()] {
         // Room for the bytes of a file of 100, but not also for the chaining values.
-        world.storage.blobs.allocate(crate::blob::extents::REGION_BYTES - 128).unwrap();
-        let before = (world.live(), world.storage.usage.accounts());
-        let begun = [world.try_begin(100, "a"), world.try_begin(200, "b")];
-        let fits = world.hash == HashAlgorithm::Sha256;
+        canister.storage.blobs.allocate(crate::blob::extents::REGION_BYTES - 128).unwrap();
+        let before = (canister.live(), canister.storage.usage.accounts());
+        let begun = [canister.try_begin(100, "a"), canister.try_begin(200, "b")];
+        let fits = canister.hash == HashAlgorithm::Sha256;
         assert_eq!(begun.each_ref().map(Result::is_ok), [fits, false], "{begun:?}");
         for refused in begun.iter().filter_map(|begun| begun.as_ref().err()) {
             assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
         }
         if fits {
-            world.service().abort(*begun[0].as_ref().unwrap()).unwrap();
+            canister.service().abort(*begun[0].as_ref().unwrap()).unwrap();
         }
-        assert_eq!((world.live(), world.storage.usage.accounts()), before);
+        assert_eq!((canister.live(), canister.storage.usage.accounts()), before);
 
         let large = vec![1; 200];
-        let refused = small(&world, &large, "c");
-        let refused = world.service().put_whole(refused).unwrap_err();
+        let refused = small(&canister, &large, "c");
+        let refused = canister.service().put_whole(refused).unwrap_err();
         assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
-        assert_eq!((world.live(), world.storage.usage.accounts()), before);
+        assert_eq!((canister.live(), canister.storage.usage.accounts()), before);
     }
 }
 
 /// Nobody should get the id of a live session, and if it happens nothing is reserved for the new one.
 #[test]
 fn a_begin_that_its_path_refuses_takes_nothing() {
-    on_every_path(|mut world| {
-        let id = world.begin(CHUNK, "a");
-        let before = (world.live(), world.storage.usage.total(), world.storage.index.len());
-        world.storage.sessions.ids.continue_after(id - 1);
-        world.try_begin(CHUNK + 1, "b").unwrap_err();
-        assert_eq!((world.live(), world.storage.usage.total(), world.storage.index.len()), before);
+    on_every_path(|mut canister| {
+        let id = canister.begin(CHUNK, "a");
+        let before = (canister.live(), canister.storage.usage.total(), canister.storage.index.len());
+        canister.storage.sessions.ids.continue_after(id - 1);
+        canister.try_begin(CHUNK + 1, "b").unwrap_err();
+        assert_eq!((canister.live(), canister.storage.usage.total(), canister.storage.index.len()), before);
     });
 }
 
 #[test]
 fn a_caller_may_have_exactly_its_limit_in_flight() {
-    on_every_path(|mut world| {
-        let config = AdminConfig { max_bytes_per_caller: 100, ..world.storage.config().unwrap() };
-        world.storage.settings.set(&Config::checked(config).unwrap());
-        world.begin(60, "a");
-        world.begin(40, "b");
+    on_every_path(|mut canister| {
+        let config = AdminConfig { max_bytes_per_caller: 100, ..canister.storage.config().unwrap() };
+        canister.storage.settings.set(&Config::checked(config).unwrap());
+        canister.begin(60, "a");
+        canister.begin(40, "b");
         let full = Error::exhausted("bytes in flight per caller", 100, 101);
-        assert_eq!(world.try_begin(1, "c"), Err(full));
+        assert_eq!(canister.try_begin(1, "c"), Err(full));
     });
 }

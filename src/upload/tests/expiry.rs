@@ -5,13 +5,13 @@ use crate::session::SessionId;
 use crate::upload::RawRecord;
 
 /// Runs turns of the timer; returns their errors.
-fn turns(world: &mut TestCanister, turns: usize) -> Vec<Error> {
-    (0..turns).filter_map(|_| world.service().sweep().err()).collect()
+fn turns(canister: &mut TestCanister, turns: usize) -> Vec<Error> {
+    (0..turns).filter_map(|_| canister.service().sweep().err()).collect()
 }
 
 /// Makes the record of a session undecodable, on whichever path it is.
-pub fn damage(world: &mut TestCanister, id: u64) {
-    let tables = &mut world.storage.sessions;
+pub fn damage(canister: &mut TestCanister, id: u64) {
+    let tables = &mut canister.storage.sessions;
     if tables.legacy.contains(&id) {
         tables.legacy.insert(id, &RawRecord(b"rubbish".to_vec()));
     } else {
@@ -22,94 +22,98 @@ pub fn damage(world: &mut TestCanister, id: u64) {
 /// A session may have so many chunks to release that twenty sessions do not fit into one message.
 #[test]
 fn a_slice_ends_with_its_message() {
-    on_every_path(|mut world| {
+    on_every_path(|mut canister| {
         for idem in ["a", "b", "c"] {
-            let id = world.begin(1, idem);
-            world.put(id, &file(1), 0).unwrap();
+            let id = canister.begin(1, idem);
+            canister.put(id, &file(1), 0).unwrap();
         }
-        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-        world.meter = Box::new(Exhausted);
+        canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        canister.meter = Box::new(Exhausted);
         for left in [2, 1, 0] {
-            assert_eq!(world.service().sweep(), Ok(false));
-            assert_eq!(world.storage.index.len(), left);
+            assert_eq!(canister.service().sweep(), Ok(false));
+            assert_eq!(canister.storage.index.len(), left);
         }
-        while !world.service().sweep().unwrap() {}
-        assert_eq!(world.live(), [0; 5]);
+        while !canister.service().sweep().unwrap() {}
+        assert_eq!(canister.live(), [0; 5]);
     });
 }
 
 #[test]
 fn an_entry_of_the_index_alone_ends_no_upload() {
-    on_every_path(|mut world| {
-        let id = world.begin(1, "a");
-        world.now = START.plus_seconds(DEFAULT_SESSION_TTL_SECONDS - 1);
-        world.put(id, &file(1), 0).unwrap();
-        world.storage.index.touch(SessionId(id), Time::default(), START);
-        world.now = START.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-        assert_eq!(turns(&mut world, 3), []);
-        assert_eq!(world.service().status(id).unwrap().bytes_received, 1);
-        assert_eq!(world.storage.index.len(), 1, "the wrong entry is gone");
-        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-        assert_eq!(turns(&mut world, 3), []);
-        assert_eq!((world.storage.index.len(), world.live()), (0, [0; 5]), "and the right one has expired");
+    on_every_path(|mut canister| {
+        let id = canister.begin(1, "a");
+        canister.now = START.plus_seconds(DEFAULT_SESSION_TTL_SECONDS - 1);
+        canister.put(id, &file(1), 0).unwrap();
+        canister.storage.index.touch(SessionId(id), Time::default(), START);
+        canister.now = START.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        assert_eq!(turns(&mut canister, 3), []);
+        assert_eq!(canister.service().status(id).unwrap().bytes_received, 1);
+        assert_eq!(canister.storage.index.len(), 1, "the wrong entry is gone");
+        canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        assert_eq!(turns(&mut canister, 3), []);
+        assert_eq!(
+            (canister.storage.index.len(), canister.live()),
+            (0, [0; 5]),
+            "and the right one has expired"
+        );
     });
 }
 
 #[test]
 fn dangling_entries_do_not_stop_the_others() {
-    on_every_path(|mut world| {
+    on_every_path(|mut canister| {
         for n in 0..=SWEEP_BATCH as u64 {
-            world.storage.index.insert_without_key(SessionId(1_000 + n), person(3), START);
+            canister.storage.index.insert_without_key(SessionId(1_000 + n), person(3), START);
         }
-        world.now = START.plus_seconds(1);
-        world.begin(1, "a");
-        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-        assert_eq!(turns(&mut world, 3), []);
-        assert_eq!(world.service().sweep(), Ok(true));
-        assert_eq!((world.storage.index.len(), world.live()), (0, [0; 5]));
+        canister.now = START.plus_seconds(1);
+        canister.begin(1, "a");
+        canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        assert_eq!(turns(&mut canister, 3), []);
+        assert_eq!(canister.service().sweep(), Ok(true));
+        assert_eq!((canister.storage.index.len(), canister.live()), (0, [0; 5]));
     });
 }
 
 #[test]
 fn records_that_do_not_decode_do_not_stop_the_others() {
-    on_every_path(|mut world| {
+    on_every_path(|mut canister| {
         let damaged = SWEEP_BATCH as u64 + 1;
         for n in 0..damaged {
-            let id = world.begin(1, &n.to_string());
-            damage(&mut world, id);
+            let id = canister.begin(1, &n.to_string());
+            damage(&mut canister, id);
         }
-        let finished = world.begin(0, "finished");
-        world.finish(finished, b"").unwrap();
-        world.now = START.plus_seconds(1);
-        let good = world.begin(1, "good");
-        world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-        let wrong = turns(&mut world, 3);
+        let finished = canister.begin(0, "finished");
+        canister.finish(finished, b"").unwrap();
+        canister.now = START.plus_seconds(1);
+        let good = canister.begin(1, "good");
+        canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        let wrong = turns(&mut canister, 3);
         assert!(wrong[0].to_string().contains("session"), "it is told which one: {wrong:?}");
-        assert!(!world.storage.index.contains(SessionId(good), person(OWNER)), "the good one has expired");
+        assert!(!canister.storage.index.contains(SessionId(good), person(OWNER)), "the good one has expired");
         assert_eq!(
-            world.storage.receipts.len(),
+            canister.storage.receipts.len(),
             1,
             "and so has the receipt, so that there is that of the good one"
         );
-        assert_eq!(world.storage.index.len(), damaged, "nothing is done to what cannot be read");
-        assert_eq!(world.service().sweep(), Ok(true), "it is not looked at again at once");
+        assert_eq!(canister.storage.index.len(), damaged, "nothing is done to what cannot be read");
+        assert_eq!(canister.service().sweep(), Ok(true), "it is not looked at again at once");
     });
 }
 
 #[cfg(feature = "direct")]
 #[test]
 fn receipts_that_do_not_decode_do_not_stop_the_others() {
-    let mut world = TestCanister::direct();
+    let mut canister = TestCanister::direct();
     for n in 0..=SWEEP_BATCH {
-        let id = world.begin(0, &n.to_string());
-        world.finish(id, b"").unwrap();
+        let id = canister.begin(0, &n.to_string());
+        canister.finish(id, b"").unwrap();
     }
-    let memories = crate::stable::Memories::init(world.raw.clone());
+    let memories = crate::stable::Memories::init(canister.raw.clone());
     let mut receipts: crate::stable::Table<u64, RawRecord> =
         crate::stable::Table::open(&memories, crate::stable::memory_ids::RECEIPTS);
     receipts.insert(1, &RawRecord(b"rubbish".to_vec()));
-    world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-    let wrong = turns(&mut world, 3);
+    canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    let wrong = turns(&mut canister, 3);
     assert!(wrong.len() == 1 && wrong[0].to_string().contains("receipt"), "{wrong:?}");
-    assert!(world.storage.receipts.is_empty());
+    assert!(canister.storage.receipts.is_empty());
 }

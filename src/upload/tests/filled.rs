@@ -15,9 +15,9 @@ use crate::stable::{Memories, memory_ids};
 
 const PAGE: usize = 64 * 1024;
 
-/// A world in buckets of one page, most of which are taken by something else.
+/// A canister in buckets of one page, most of which are taken by something else.
 struct Small {
-    world: TestCanister,
+    canister: TestCanister,
     /// Bytes of the memory that are never read or written.
     taken: Range<usize>,
     /// Sessions of ten chunks, begun while there was room.
@@ -32,15 +32,15 @@ const BUCKETS: usize = 32_768;
 
 impl Small {
     fn new(layout: Layout, path: fn() -> Box<dyn UploadPath>, share: u8) -> Self {
-        let mut world = TestCanister::over(whole_memory(1), layout, path(), share);
-        let config = AdminConfig { max_sessions_per_caller: 1_000, ..world.storage.config().unwrap() };
-        world.storage.settings.set(&Config::checked(config).unwrap());
+        let mut canister = TestCanister::over(whole_memory(1), layout, path(), share);
+        let config = AdminConfig { max_sessions_per_caller: 1_000, ..canister.storage.config().unwrap() };
+        canister.storage.settings.set(&Config::checked(config).unwrap());
         for n in 0..300 {
-            world.begin(1, &format!("small {n}"));
+            canister.begin(1, &format!("small {n}"));
         }
-        let begun = (0..7).map(|n| world.begin(10 * CHUNK, &format!("begun {n}"))).collect();
-        let taken = crowd(&mut world, LEFT);
-        Self { world, taken, begun }
+        let begun = (0..7).map(|n| canister.begin(10 * CHUNK, &format!("begun {n}"))).collect();
+        let taken = crowd(&mut canister, LEFT);
+        Self { canister, taken, begun }
     }
 
     fn compat() -> Self {
@@ -53,50 +53,50 @@ impl Small {
 
     /// See [`message`].
     fn message<T>(&mut self, act: impl FnOnce(&mut TestCanister) -> T) -> Option<T> {
-        message(&mut self.world, &self.taken, act)
+        message(&mut self.canister, &self.taken, act)
     }
 
     /// See [`sweep`].
     fn sweep(&mut self) -> usize {
-        sweep(&mut self.world, &self.taken)
+        sweep(&mut self.canister, &self.taken)
     }
 }
 
 /// Runs one message, which is rolled back if it traps. Nobody reads or writes the bytes that are `taken`.
 fn message<T>(
-    world: &mut TestCanister,
+    canister: &mut TestCanister,
     taken: &Range<usize>,
     act: impl FnOnce(&mut TestCanister) -> T,
 ) -> Option<T> {
     let before = {
-        let raw = world.raw.borrow();
+        let raw = canister.raw.borrow();
         [raw[..taken.start].to_vec(), raw[taken.end..].to_vec()]
     };
-    let attempt = *world.storage.blobs.attempt_mut();
-    let done = catch_unwind(AssertUnwindSafe(|| act(world))).ok();
+    let attempt = *canister.storage.blobs.attempt_mut();
+    let done = catch_unwind(AssertUnwindSafe(|| act(canister))).ok();
     if done.is_none() {
         let [head, tail] = before;
-        let mut raw = world.raw.borrow_mut();
+        let mut raw = canister.raw.borrow_mut();
         raw[..taken.start].copy_from_slice(&head);
         raw[taken.end..].copy_from_slice(&tail);
         drop(raw);
-        world.storage = Storage::open_accepting(world.raw.clone(), ALL_LAYOUTS).unwrap();
-        *world.storage.blobs.attempt_mut() = attempt;
+        canister.storage = Storage::open_accepting(canister.raw.clone(), ALL_LAYOUTS).unwrap();
+        *canister.storage.blobs.attempt_mut() = attempt;
     }
     done
 }
 
 /// Minutes of the canister's timers until nothing is left to sweep, and how many messages trapped.
-pub fn sweep(world: &mut TestCanister, taken: &Range<usize>) -> usize {
+pub fn sweep(canister: &mut TestCanister, taken: &Range<usize>) -> usize {
     // As a timer does, which has no caller.
-    let one = |world: &mut TestCanister| world.as_person(u8::MAX).sweep().unwrap();
+    let one = |canister: &mut TestCanister| canister.as_person(u8::MAX).sweep().unwrap();
     let mut trapped = 0;
     for _ in 0..1_000 {
-        world.storage.blobs.watch_removals();
+        canister.storage.blobs.watch_removals();
         loop {
             // What can trap is done as a message; what has room for sure is not, since that costs a copy of the memory.
-            let has_room = world.storage.room.for_removal();
-            match if has_room { Some(one(world)) } else { message(world, taken, one) } {
+            let has_room = canister.storage.room.for_removal();
+            match if has_room { Some(one(canister)) } else { message(canister, taken, one) } {
                 Some(true) => return trapped,
                 Some(false) => {}
                 None => {
@@ -106,17 +106,17 @@ pub fn sweep(world: &mut TestCanister, taken: &Range<usize>) -> usize {
             }
         }
     }
-    panic!("{} prefixes are never swept", world.storage.blobs.release_total());
+    panic!("{} prefixes are never swept", canister.storage.blobs.release_total());
 }
 
 /// Takes all of the memory except `left` bytes; returns which bytes are taken.
-pub fn crowd(world: &mut TestCanister, left: u64) -> Range<usize> {
-    let pages = (world.storage.room.bytes_left().saturating_sub(left)) / PAGE as u64;
-    let region = Memories::init(world.raw.clone()).get(memory_ids::EXTENT_REGION);
+pub fn crowd(canister: &mut TestCanister, left: u64) -> Range<usize> {
+    let pages = (canister.storage.room.bytes_left().saturating_sub(left)) / PAGE as u64;
+    let region = Memories::init(canister.raw.clone()).get(memory_ids::EXTENT_REGION);
     region.grow(pages);
     region.write(0, b"EXT\x01");
-    world.storage = Storage::open_accepting(world.raw.clone(), ALL_LAYOUTS).unwrap();
-    let end = world.raw.borrow().len() - world.storage.room.bytes_left() as usize;
+    canister.storage = Storage::open_accepting(canister.raw.clone(), ALL_LAYOUTS).unwrap();
+    let end = canister.raw.borrow().len() - canister.storage.room.bytes_left() as usize;
     end - (pages as usize - 1) * PAGE..end
 }
 
@@ -131,9 +131,11 @@ pub fn whole_memory(bucket_pages: u16) -> RawMemory {
 
 /// Runs the engine until it has nothing to do; none of its messages traps.
 fn migrate(small: &mut Small) -> MigrationState {
-    let one = |world: &mut TestCanister| migrate::run(&mut world.storage, world.now, &Exhausted, 0).unwrap();
-    while one(&mut small.world) == Progress::More {}
-    small.world.storage.migration.state().unwrap()
+    let one = |canister: &mut TestCanister| {
+        migrate::run(&mut canister.storage, canister.now, &Exhausted, 0).unwrap()
+    };
+    while one(&mut small.canister) == Progress::More {}
+    small.canister.storage.migration.state().unwrap()
 }
 
 /// Sessions of ten chunks, put until there is no more room; each with its prefix and its number of stored
@@ -145,12 +147,12 @@ fn fill(small: &mut Small) -> Sessions {
     let content = file(10 * CHUNK);
     let mut sessions = Vec::new();
     for id in std::mem::take(&mut small.begun) {
-        small.world.service().abort(id).unwrap();
+        small.canister.service().abort(id).unwrap();
     }
     // Each is put before the next one is begun: promises are limited by themselves.
-    while let Ok(id) = small.world.try_begin(content.len(), &sessions.len().to_string()) {
-        let status = small.world.service().status(id).unwrap();
-        (0..10).for_each(|idx| small.world.put(id, &content, idx).unwrap());
+    while let Ok(id) = small.canister.try_begin(content.len(), &sessions.len().to_string()) {
+        let status = small.canister.service().status(id).unwrap();
+        (0..10).for_each(|idx| small.canister.put(id, &content, idx).unwrap());
         sessions.push((id, ChunkPrefix::of(&status.provisional_memory_id, SessionId(id)), 10));
     }
     sessions
@@ -161,16 +163,17 @@ fn fill_over(small: &mut Small) -> Sessions {
     let content = file(10 * CHUNK);
     let mut sessions = Vec::new();
     for id in small.begun.clone() {
-        let status = small.world.service().status(id).unwrap();
+        let status = small.canister.service().status(id).unwrap();
         let prefix = ChunkPrefix::of(&status.provisional_memory_id, SessionId(id));
         let mut stored = 0;
         for (idx, chunk) in content.chunks(CHUNK).enumerate() {
-            let has_room = small.world.storage.room.for_chunk(chunk.len() as u64).is_ok();
-            let put = |world: &mut TestCanister| {
-                world.storage.blobs.write_chunk(prefix, idx as u32, chunk);
+            let has_room = small.canister.storage.room.for_chunk(chunk.len() as u64).is_ok();
+            let put = |canister: &mut TestCanister| {
+                canister.storage.blobs.write_chunk(prefix, idx as u32, chunk);
                 true
             };
-            let is_put = if has_room { put(&mut small.world) } else { small.message(put).unwrap_or(false) };
+            let is_put =
+                if has_room { put(&mut small.canister) } else { small.message(put).unwrap_or(false) };
             if !is_put {
                 break;
             }
@@ -189,14 +192,14 @@ fn promised_bytes_fit_and_can_all_be_removed() {
         let sessions = fill(&mut small);
         assert!(sessions.len() > 2, "{sessions:?}");
         for (id, ..) in &sessions {
-            small.world.service().abort(*id).unwrap();
+            small.canister.service().abort(*id).unwrap();
         }
         assert_eq!(small.sweep(), 0);
-        assert_eq!(small.world.live()[3..], [0; 2]);
+        assert_eq!(small.canister.live()[3..], [0; 2]);
         assert_eq!(fill(&mut small).len(), sessions.len(), "and the room is there again");
-        small.world.now = small.world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        small.canister.now = small.canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         assert_eq!(small.sweep(), 0);
-        assert_eq!((small.world.live(), small.world.storage.usage.accounts()), ([0; 5], 0));
+        assert_eq!((small.canister.live(), small.canister.storage.usage.accounts()), ([0; 5], 0));
     }
 }
 
@@ -208,8 +211,8 @@ fn a_memory_that_was_filled_without_a_look_is_emptied() {
         // As the timer did before: it traps, and the next time again.
         let traps = |(_, prefix, stored): &(u64, ChunkPrefix, usize), small: &mut Small| {
             let mut came_back = false;
-            let _ = small.message(|world| {
-                (0..*stored as u32).for_each(|idx| world.storage.blobs.remove_unseen(*prefix, idx));
+            let _ = small.message(|canister| {
+                (0..*stored as u32).for_each(|idx| canister.storage.blobs.remove_unseen(*prefix, idx));
                 came_back = true;
                 panic!("rolled back");
             });
@@ -217,12 +220,12 @@ fn a_memory_that_was_filled_without_a_look_is_emptied() {
         };
         assert!(sessions.iter().any(|session| traps(session, &mut small)), "there is room for every removal");
         for (id, ..) in sessions.iter().filter(|_| aborts) {
-            small.world.service().abort(*id).unwrap();
+            small.canister.service().abort(*id).unwrap();
         }
-        small.world.now = small.world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        small.canister.now = small.canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         let trapped = small.sweep();
         assert!(trapped < 40, "{trapped} messages trapped");
-        assert_eq!((small.world.live(), small.world.storage.usage.accounts()), ([0; 5], 0));
+        assert_eq!((small.canister.live(), small.canister.storage.usage.accounts()), ([0; 5], 0));
     }
 }
 
@@ -230,21 +233,21 @@ fn a_memory_that_was_filled_without_a_look_is_emptied() {
 fn migration_and_rollback_have_room_in_a_full_memory() {
     let mut small = Small::compat();
     let sessions = fill(&mut small);
-    set_share(&mut small.world.storage, 0);
-    small.world.path = TestCanister::staged().path;
+    set_share(&mut small.canister.storage, 0);
+    small.canister.path = TestCanister::staged().path;
     let there = migrate(&mut small);
     assert_eq!((there.phase, there.converted), (migrate::Phase::Converted, 300 + sessions.len() as u64));
-    controls::rollback(&mut small.world.storage, small.world.now).unwrap();
+    controls::rollback(&mut small.canister.storage, small.canister.now).unwrap();
     let back = migrate(&mut small);
     assert_eq!((back.phase, back.note.as_str()), (migrate::Phase::RolledBack, ""));
-    small.world.path = Box::<CompatPath>::default();
+    small.canister.path = Box::<CompatPath>::default();
     let content = file(10 * CHUNK);
     let (id, ..) = sessions[0];
-    let memory_id = small.world.finish(id, &content).unwrap().memory_id;
-    crate::memories::delete(&mut small.world.storage, person(OWNER), &memory_id).unwrap();
-    small.world.now = small.world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    let memory_id = small.canister.finish(id, &content).unwrap().memory_id;
+    crate::memories::delete(&mut small.canister.storage, person(OWNER), &memory_id).unwrap();
+    small.canister.now = small.canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     assert_eq!(small.sweep(), 0);
-    assert_eq!((small.world.live(), small.world.storage.usage.accounts()), ([0; 5], 0));
+    assert_eq!((small.canister.live(), small.canister.storage.usage.accounts()), ([0; 5], 0));
 }
 
 #[test]
@@ -252,32 +255,32 @@ fn a_full_memory_stops_the_engine_and_traps_in_no_call() {
     let mut small = Small::compat();
     let sessions = fill_over(&mut small);
     // Every last bucket.
-    let journal = Memories::init(small.world.raw.clone()).get(memory_ids::MIGRATION_JOURNAL);
-    journal.grow(small.world.storage.room.bytes_left() / PAGE as u64);
-    small.world.restart(Box::<CompatPath>::default());
+    let journal = Memories::init(small.canister.raw.clone()).get(memory_ids::MIGRATION_JOURNAL);
+    journal.grow(small.canister.storage.room.bytes_left() / PAGE as u64);
+    small.canister.restart(Box::<CompatPath>::default());
     for (id, ..) in &sessions[..3] {
-        small.world.service().abort(*id).unwrap();
+        small.canister.service().abort(*id).unwrap();
     }
-    assert!(small.world.storage.receipts.is_empty(), "there is no room for them");
-    set_share(&mut small.world.storage, 0);
-    small.world.restart(TestCanister::staged().path);
+    assert!(small.canister.storage.receipts.is_empty(), "there is no room for them");
+    set_share(&mut small.canister.storage, 0);
+    small.canister.restart(TestCanister::staged().path);
     let state = migrate(&mut small);
     assert_eq!(state.phase, migrate::Phase::Stuck);
     assert!(state.note.contains("bytes of stable memory"), "{}", state.note);
     let content = file(10 * CHUNK);
     let mut refused = |act: &dyn Fn(&mut TestCanister) -> Result<()>| {
-        let refused = act(&mut small.world).unwrap_err();
+        let refused = act(&mut small.canister).unwrap_err();
         assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
     };
     let (id, ..) = *sessions.last().unwrap();
-    refused(&|world| world.try_begin(1, "new").map(drop));
-    refused(&|world| world.put(id, &content, 9));
-    refused(&|world| {
-        let capsule = world.storage.capsules.create(person(9), None, START);
+    refused(&|canister| canister.try_begin(1, "new").map(drop));
+    refused(&|canister| canister.put(id, &content, 9));
+    refused(&|canister| {
+        let capsule = canister.storage.capsules.create(person(9), None, START);
         capsule.map(drop).map_err(Error::from)
     });
-    refused(&|world| {
-        let file = super::small(world, b"small", "small");
-        world.service().put_whole(file).map(drop)
+    refused(&|canister| {
+        let file = super::small(canister, b"small", "small");
+        canister.service().put_whole(file).map(drop)
     });
 }

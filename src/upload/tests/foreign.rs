@@ -8,91 +8,92 @@ use crate::upload::RawRecord;
 
 /// Returns a canister of the first public release.
 fn layout_1() -> TestCanister {
-    let mut world = TestCanister::compat();
-    world.storage.layout.set(&Layout::LEGACY);
-    world
+    let mut canister = TestCanister::compat();
+    canister.storage.layout.set(&Layout::LEGACY);
+    canister
 }
 
 /// Changes the record of a session.
-fn rewrite(world: &mut TestCanister, id: u64, change: impl FnOnce(&mut LegacyUploadSession)) {
-    let legacy = &mut world.storage.sessions.legacy;
+fn rewrite(canister: &mut TestCanister, id: u64, change: impl FnOnce(&mut LegacyUploadSession)) {
+    let legacy = &mut canister.storage.sessions.legacy;
     let mut record = LegacyUploadSession::decode(&legacy.get_raw(&id).unwrap()).unwrap();
     change(&mut record);
     legacy.insert(id, &RawRecord(record.encode()));
 }
 
 /// Upgrades to the direct build, which converts on touch.
-fn upgrade(world: &mut TestCanister) {
-    set_share(&mut world.storage, 0);
-    world.path = Box::<DirectPath>::default();
+fn upgrade(canister: &mut TestCanister) {
+    set_share(&mut canister.storage, 0);
+    canister.path = Box::<DirectPath>::default();
 }
 
 /// Makes two complete uploads of one capsule that are to become memories of the same id.
 fn of_one_memory(memory_id: &str) -> (TestCanister, [(u64, Vec<u8>); 2]) {
-    let mut world = layout_1();
+    let mut canister = layout_1();
     let uploads = [7, 8].map(|byte| {
         let file = vec![byte; CHUNK + 1];
-        let id = world.begin(file.len(), &byte.to_string());
-        rewrite(&mut world, id, |record| record.provisional_memory_id = memory_id.into());
-        (0..2).for_each(|idx| world.put(id, &file, idx).unwrap());
+        let id = canister.begin(file.len(), &byte.to_string());
+        rewrite(&mut canister, id, |record| record.provisional_memory_id = memory_id.into());
+        (0..2).for_each(|idx| canister.put(id, &file, idx).unwrap());
         (id, file)
     });
-    (world, uploads)
+    (canister, uploads)
 }
 
 #[test]
 fn sessions_without_a_memory_id_become_separate_memories() {
     for steps in [|_: &mut TestCanister| {}, upgrade] {
-        let (mut world, uploads) = of_one_memory("");
-        steps(&mut world);
-        let finished = uploads.each_ref().map(|(id, file)| world.finish(*id, file).unwrap());
+        let (mut canister, uploads) = of_one_memory("");
+        steps(&mut canister);
+        let finished = uploads.each_ref().map(|(id, file)| canister.finish(*id, file).unwrap());
         let [one, two] = &finished;
         assert!(!one.memory_id.is_empty() && one.memory_id != two.memory_id, "{finished:?}");
         for ((id, file), finished) in uploads.iter().zip(&finished) {
-            assert_eq!(world.finish(*id, file).as_ref(), Ok(finished));
-            assert_eq!(read_back(&world, &finished.blob_id), *file);
+            assert_eq!(canister.finish(*id, file).as_ref(), Ok(finished));
+            assert_eq!(read_back(&canister, &finished.blob_id), *file);
         }
-        assert_eq!(world.storage.capsules.memory_total(), 2);
+        assert_eq!(canister.storage.capsules.memory_total(), 2);
     }
 }
 
 #[test]
 fn a_memory_id_in_use_is_refused_and_loses_no_bytes() {
     for steps in [|_: &mut TestCanister| {}, upgrade] {
-        let (mut world, [(first, one), (second, two)]) = of_one_memory("mem_1700000000");
-        steps(&mut world);
-        let finished = world.finish(first, &one).unwrap();
-        let bytes = |world: &TestCanister| (world.live()[3..].to_vec(), world.storage.blobs.blob_total());
-        let before = bytes(&world);
+        let (mut canister, [(first, one), (second, two)]) = of_one_memory("mem_1700000000");
+        steps(&mut canister);
+        let finished = canister.finish(first, &one).unwrap();
+        let bytes =
+            |canister: &TestCanister| (canister.live()[3..].to_vec(), canister.storage.blobs.blob_total());
+        let before = bytes(&canister);
         for _ in 0..2 {
-            let refused = world.finish(second, &two).unwrap_err();
+            let refused = canister.finish(second, &two).unwrap_err();
             assert!(matches!(refused, Error::Conflict { ref kind, .. } if kind == "memory"), "{refused}");
-            assert_eq!(bytes(&world), before);
+            assert_eq!(bytes(&canister), before);
         }
-        world.service().abort(second).unwrap();
-        assert_eq!(read_back(&world, &finished.blob_id), one);
-        assert_eq!(world.live()[3], 2, "the chunks of the other one are gone");
+        canister.service().abort(second).unwrap();
+        assert_eq!(read_back(&canister, &finished.blob_id), one);
+        assert_eq!(canister.live()[3], 2, "the chunks of the other one are gone");
     }
 }
 
 /// Makes a layout 1 with a committed upload whose record is still there; returns the memory and the locator
 /// of its blob.
 fn committed_as(status: LegacyStatus) -> (TestCanister, u64, Vec<u8>, UploadFinishResult) {
-    let mut world = layout_1();
+    let mut canister = layout_1();
     let file = file(CHUNK + 1);
-    let id = world.begin(file.len(), "a");
-    (0..2).for_each(|idx| world.put(id, &file, idx).unwrap());
-    let raw = world.storage.sessions.legacy.get_raw(&id).unwrap();
-    let finished = world.finish(id, &file).unwrap();
+    let id = canister.begin(file.len(), "a");
+    (0..2).for_each(|idx| canister.put(id, &file, idx).unwrap());
+    let raw = canister.storage.sessions.legacy.get_raw(&id).unwrap();
+    let finished = canister.finish(id, &file).unwrap();
     let all = Time::from_nanos(u64::MAX);
-    world.storage.receipts.drop_expired(all, 9);
-    world.storage.sessions.legacy.insert(id, &RawRecord(raw));
+    canister.storage.receipts.drop_expired(all, 9);
+    canister.storage.sessions.legacy.insert(id, &RawRecord(raw));
     let blob_id = BlobId::from_locator(&finished.blob_id).map(|blob| blob.0);
-    rewrite(&mut world, id, |record| {
+    rewrite(&mut canister, id, |record| {
         record.status = status;
         record.blob_id = blob_id;
     });
-    (world, id, file, finished)
+    (canister, id, file, finished)
 }
 
 /// The record may say that the session is pending, and name its blob.
@@ -106,27 +107,27 @@ fn the_end_of_a_committed_session_leaves_its_blob_alone() {
 fn check_every_end(status: LegacyStatus) {
     type End = fn(&mut TestCanister, u64);
     let ends: [(&str, End); 3] = [
-        ("aborted", |world, id| world.service().abort(id).unwrap()),
-        ("expired in layout 1", |world, _| {
-            world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-            upgrade(world);
-            migrate::run(&mut world.storage, world.now, &Unmetered, 0).unwrap();
+        ("aborted", |canister, id| canister.service().abort(id).unwrap()),
+        ("expired in layout 1", |canister, _| {
+            canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+            upgrade(canister);
+            migrate::run(&mut canister.storage, canister.now, &Unmetered, 0).unwrap();
         }),
-        ("expired in layout 2", |world, id| {
-            upgrade(world);
-            world.service().status(id).unwrap();
-            world.now = world.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-            while !world.service().sweep().unwrap() {}
+        ("expired in layout 2", |canister, id| {
+            upgrade(canister);
+            canister.service().status(id).unwrap();
+            canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+            while !canister.service().sweep().unwrap() {}
         }),
     ];
     for (what, end) in ends {
-        let (mut world, id, file, finished) = committed_as(status);
-        end(&mut world, id);
-        while !world.service().sweep().unwrap() {}
-        assert_eq!(world.live()[..3], [0; 3], "{what}: the session is gone");
-        assert_eq!(read_back(&world, &finished.blob_id), file, "{what}");
-        crate::memories::delete(&mut world.storage, person(OWNER), &finished.memory_id).unwrap();
-        assert_eq!(world.live(), [0; 5], "{what}");
+        let (mut canister, id, file, finished) = committed_as(status);
+        end(&mut canister, id);
+        while !canister.service().sweep().unwrap() {}
+        assert_eq!(canister.live()[..3], [0; 3], "{what}: the session is gone");
+        assert_eq!(read_back(&canister, &finished.blob_id), file, "{what}");
+        crate::memories::delete(&mut canister.storage, person(OWNER), &finished.memory_id).unwrap();
+        assert_eq!(canister.live(), [0; 5], "{what}");
     }
 }
 
@@ -135,14 +136,14 @@ fn check_every_end(status: LegacyStatus) {
 #[test]
 fn chunks_of_a_committed_session_are_not_replaced() {
     for steps in [|_: &mut TestCanister| {}, upgrade] {
-        let (mut world, id, file, finished) = committed_as(LegacyStatus::Pending);
-        steps(&mut world);
+        let (mut canister, id, file, finished) = committed_as(LegacyStatus::Pending);
+        steps(&mut canister);
         let mut other = file.clone();
         other[0] ^= 1;
-        let failed = world.finish(id, &other).unwrap_err();
+        let failed = canister.finish(id, &other).unwrap_err();
         assert!(matches!(failed, Error::ChecksumMismatch { .. }), "{failed}");
-        let refused = world.put(id, &other, 0).unwrap_err();
+        let refused = canister.put(id, &other, 0).unwrap_err();
         assert!(matches!(refused, Error::Conflict { .. }), "{refused}");
-        assert_eq!(read_back(&world, &finished.blob_id), file);
+        assert_eq!(read_back(&canister, &finished.blob_id), file);
     }
 }

@@ -15,24 +15,24 @@ impl Meter for OneChunk {
 }
 
 /// Begins an upload whose `bad` chunks arrive with other bytes; returns it and its file.
-fn spoiled(world: &mut TestCanister, bad: &[usize]) -> (u64, Vec<u8>) {
+fn spoiled(canister: &mut TestCanister, bad: &[usize]) -> (u64, Vec<u8>) {
     let good = file(3 * CHUNK + 7);
     let mut sent = good.clone();
     for idx in bad {
         sent[idx * CHUNK] ^= 1;
     }
-    let id = world.begin(good.len(), "a");
+    let id = canister.begin(good.len(), "a");
     for idx in [2, 0, 3, 1] {
-        world.put(id, &sent, idx).unwrap();
+        canister.put(id, &sent, idx).unwrap();
     }
     (id, good)
 }
 
 /// Returns the chunks whose digests differ from the file's, page by page.
-fn differing(world: &mut TestCanister, id: u64, file: &[u8], limit: usize) -> Vec<u32> {
+fn differing(canister: &mut TestCanister, id: u64, file: &[u8], limit: usize) -> Vec<u32> {
     let (mut found, mut from) = (Vec::new(), 0);
     loop {
-        let ChunkDigests { digests, next } = world.service().chunk_digests(id, from, limit).unwrap();
+        let ChunkDigests { digests, next } = canister.service().chunk_digests(id, from, limit).unwrap();
         assert!(!digests.is_empty() && digests.len() <= limit);
         let differs =
             |idx: u32, digest: &ByteBuf| *digest != sha256(file.chunks(CHUNK).nth(idx as usize).unwrap());
@@ -46,96 +46,96 @@ fn differing(world: &mut TestCanister, id: u64, file: &[u8], limit: usize) -> Ve
 #[test]
 fn a_bad_chunk_is_found_and_replaced_after_a_failed_finish() {
     for bad in [&[0][..], &[1], &[3], &[0, 2, 3]] {
-        on_every_path(|mut world| {
-            let (id, file) = spoiled(&mut world, bad);
-            let early = world.put(id, &file, bad[0]).unwrap_err();
+        on_every_path(|mut canister| {
+            let (id, file) = spoiled(&mut canister, bad);
+            let early = canister.put(id, &file, bad[0]).unwrap_err();
             assert!(matches!(early, Error::Conflict { .. }), "not before a finish has failed: {early}");
-            let failed = world.finish(id, &file).unwrap_err();
+            let failed = canister.finish(id, &file).unwrap_err();
             assert!(matches!(failed, Error::ChecksumMismatch { .. }), "{failed}");
 
-            let found = differing(&mut world, id, &file, 3);
+            let found = differing(&mut canister, id, &file, 3);
             assert_eq!(found, bad.iter().map(|idx| *idx as u32).collect::<Vec<_>>());
             for idx in bad {
                 for _ in 0..2 {
-                    world.put(id, &file, *idx).unwrap();
+                    canister.put(id, &file, *idx).unwrap();
                 }
             }
-            assert_eq!(differing(&mut world, id, &file, 100), Vec::<u32>::new());
-            let finished = world.finish(id, &file).unwrap();
-            assert_eq!(read_back(&world, &finished.blob_id), file);
-            assert_eq!(world.checksum(&finished), Some(world.digest(&file)));
-            let [chunks, bytes] = world.stored(file.len());
-            assert_eq!(world.live(), [0, 0, 0, chunks, bytes], "nothing else is left");
+            assert_eq!(differing(&mut canister, id, &file, 100), Vec::<u32>::new());
+            let finished = canister.finish(id, &file).unwrap();
+            assert_eq!(read_back(&canister, &finished.blob_id), file);
+            assert_eq!(canister.checksum(&finished), Some(canister.digest(&file)));
+            let [chunks, bytes] = canister.stored(file.len());
+            assert_eq!(canister.live(), [0, 0, 0, chunks, bytes], "nothing else is left");
         });
     }
 }
 
 #[test]
 fn replacing_survives_upgrades_and_short_messages() {
-    on_every_path(|mut world| {
-        let (id, file) = spoiled(&mut world, &[1]);
-        world.finish(id, &file).unwrap_err();
-        world.upgrade();
-        world.put(id, &file, 1).unwrap();
-        world.upgrade();
-        world.meter = Box::new(OneChunk(Cell::new(false)));
-        let hashing = world.finish(id, &file).unwrap_err();
+    on_every_path(|mut canister| {
+        let (id, file) = spoiled(&mut canister, &[1]);
+        canister.finish(id, &file).unwrap_err();
+        canister.upgrade();
+        canister.put(id, &file, 1).unwrap();
+        canister.upgrade();
+        canister.meter = Box::new(OneChunk(Cell::new(false)));
+        let hashing = canister.finish(id, &file).unwrap_err();
         assert_eq!(hashing, Error::Hashing { hashed: CHUNK as u64, total: file.len() as u64 });
-        world.upgrade();
+        canister.upgrade();
         // Not hashed yet, so the hash of the prefix stands.
-        world.service().put_chunk(id, 2, &mut &vec![5; CHUNK][..], None).unwrap();
-        assert_eq!(world.storage.payload_of(crate::session::SessionId(id)).unwrap().next_chunk, 1);
-        world.put(id, &file, 2).unwrap();
-        world.meter = Box::new(Unmetered);
-        assert!(world.finish(id, &file).is_ok());
+        canister.service().put_chunk(id, 2, &mut &vec![5; CHUNK][..], None).unwrap();
+        assert_eq!(canister.storage.payload_of(crate::session::SessionId(id)).unwrap().next_chunk, 1);
+        canister.put(id, &file, 2).unwrap();
+        canister.meter = Box::new(Unmetered);
+        assert!(canister.finish(id, &file).is_ok());
     });
 }
 
 #[test]
 fn a_replaced_chunk_keeps_every_other_rule_of_put() {
-    on_every_path(|mut world| {
-        let (id, file) = spoiled(&mut world, &[1]);
-        world.finish(id, &file).unwrap_err();
-        let before = world.service().status(id).unwrap();
-        world.now = world.now.plus_seconds(10);
-        world.put(id, &file, 0).unwrap();
-        assert_eq!(world.service().status(id).unwrap(), before, "the same bytes again change nothing");
+    on_every_path(|mut canister| {
+        let (id, file) = spoiled(&mut canister, &[1]);
+        canister.finish(id, &file).unwrap_err();
+        let before = canister.service().status(id).unwrap();
+        canister.now = canister.now.plus_seconds(10);
+        canister.put(id, &file, 0).unwrap();
+        assert_eq!(canister.service().status(id).unwrap(), before, "the same bytes again change nothing");
         let good = &file[CHUNK..2 * CHUNK];
-        let wrong = world.service().put_chunk(id, 1, &mut { good }, Some(sha256(b"x"))).unwrap_err();
+        let wrong = canister.service().put_chunk(id, 1, &mut { good }, Some(sha256(b"x"))).unwrap_err();
         assert!(matches!(wrong, Error::ChecksumMismatch { .. }), "{wrong}");
-        let short = world.service().put_chunk(id, 1, &mut &good[1..], None).unwrap_err();
+        let short = canister.service().put_chunk(id, 1, &mut &good[1..], None).unwrap_err();
         assert!(matches!(short, Error::InvalidArgument { .. }), "{short}");
-        let stranger = world.as_person(2).put_chunk(id, 1, &mut { good }, None).unwrap_err();
+        let stranger = canister.as_person(2).put_chunk(id, 1, &mut { good }, None).unwrap_err();
         assert_eq!(stranger, Error::not_found("session", id));
-        assert_eq!(differing(&mut world, id, &file, 100), [1], "and nothing was replaced");
-        world.put(id, &file, 1).unwrap();
-        let status = world.service().status(id).unwrap();
-        assert_eq!(status.last_seen, world.now.as_nanos(), "other bytes are activity");
+        assert_eq!(differing(&mut canister, id, &file, 100), [1], "and nothing was replaced");
+        canister.put(id, &file, 1).unwrap();
+        let status = canister.service().status(id).unwrap();
+        assert_eq!(status.last_seen, canister.now.as_nanos(), "other bytes are activity");
         assert_eq!((status.bytes_received, status.received), (before.bytes_received, before.received));
-        assert_eq!(world.storage.promises.total(), 0);
+        assert_eq!(canister.storage.promises.total(), 0);
     });
 }
 
 #[test]
 fn digests_of_chunks_are_their_owners_and_skip_what_is_missing() {
-    on_every_path(|mut world| {
+    on_every_path(|mut canister| {
         let file = file(3 * CHUNK);
-        let id = world.begin(file.len(), "a");
+        let id = canister.begin(file.len(), "a");
         assert_eq!(
-            world.service().chunk_digests(id, 0, 9).unwrap(),
+            canister.service().chunk_digests(id, 0, 9).unwrap(),
             ChunkDigests { digests: vec![], next: None }
         );
-        world.put(id, &file, 2).unwrap();
-        world.put(id, &file, 0).unwrap();
+        canister.put(id, &file, 2).unwrap();
+        canister.put(id, &file, 0).unwrap();
         let idxs = |page: ChunkDigests| page.digests.iter().map(|one| one.idx).collect::<Vec<_>>();
-        assert_eq!(idxs(world.service().chunk_digests(id, 0, 9).unwrap()), [0, 2]);
-        assert_eq!(idxs(world.service().chunk_digests(id, 1, 9).unwrap()), [2]);
-        assert_eq!(idxs(world.service().chunk_digests(id, u32::MAX, 9).unwrap()), Vec::<u32>::new());
-        let stranger = world.as_person(2).chunk_digests(id, 0, 9).unwrap_err();
+        assert_eq!(idxs(canister.service().chunk_digests(id, 0, 9).unwrap()), [0, 2]);
+        assert_eq!(idxs(canister.service().chunk_digests(id, 1, 9).unwrap()), [2]);
+        assert_eq!(idxs(canister.service().chunk_digests(id, u32::MAX, 9).unwrap()), Vec::<u32>::new());
+        let stranger = canister.as_person(2).chunk_digests(id, 0, 9).unwrap_err();
         assert_eq!(stranger, Error::not_found("session", id));
         // A full message still returns one, so that paging makes progress.
-        world.meter = Box::new(Exhausted);
-        let page = world.service().chunk_digests(id, 0, 9).unwrap();
+        canister.meter = Box::new(Exhausted);
+        let page = canister.service().chunk_digests(id, 0, 9).unwrap();
         assert_eq!((page.next, idxs(page)), (Some(2), vec![0]));
     });
 }
@@ -143,19 +143,19 @@ fn digests_of_chunks_are_their_owners_and_skip_what_is_missing() {
 /// Begin and finish, or both halves of one call, must not claim two digests for the same bytes.
 #[test]
 fn two_claims_about_one_file_are_refused_where_they_differ() {
-    on_every_path(|mut world| {
+    on_every_path(|mut canister| {
         let file = file(10);
         let mut claimed = metadata(10);
         if let AssetMetadata::Image(image) = &mut claimed {
             image.base.sha256 = Some(sha256(b"something else"));
         }
-        let (capsule, hash) = (world.capsule.clone(), world.hash);
-        let id = world.service().begin(capsule, claimed.clone(), 1, "a".into(), hash).unwrap();
-        world.put(id, &file, 0).unwrap();
-        let finished = world.finish(id, &file);
-        let whole = SmallFile { asset_metadata: claimed, ..small(&world, &file, "b") };
-        let whole = world.service().put_whole(whole);
-        if world.hash == HashAlgorithm::Blake3 {
+        let (capsule, hash) = (canister.capsule.clone(), canister.hash);
+        let id = canister.service().begin(capsule, claimed.clone(), 1, "a".into(), hash).unwrap();
+        canister.put(id, &file, 0).unwrap();
+        let finished = canister.finish(id, &file);
+        let whole = SmallFile { asset_metadata: claimed, ..small(&canister, &file, "b") };
+        let whole = canister.service().put_whole(whole);
+        if canister.hash == HashAlgorithm::Blake3 {
             assert!(finished.is_ok() && whole.is_ok(), "a BLAKE3 says nothing about a SHA-256");
             return;
         }
@@ -164,16 +164,16 @@ fn two_claims_about_one_file_are_refused_where_they_differ() {
             let refused = refused.unwrap_err().to_string();
             assert!(refused.contains(&one) && refused.contains(&two), "{refused}");
         }
-        let other = world.service().finish(id, &sha256(b"something else"), 10).unwrap_err();
+        let other = canister.service().finish(id, &sha256(b"something else"), 10).unwrap_err();
         assert!(matches!(other, Error::ChecksumMismatch { .. }), "{other}");
-        world.service().abort(id).unwrap();
-        assert_eq!(world.live(), [0; 5], "neither is kept");
+        canister.service().abort(id).unwrap();
+        assert_eq!(canister.live(), [0; 5], "neither is kept");
 
         let mut right = metadata(10);
         if let AssetMetadata::Image(image) = &mut right {
             image.base.sha256 = Some(sha256(&file));
         }
-        let whole = SmallFile { asset_metadata: right, ..small(&world, &file, "c") };
-        assert!(world.service().put_whole(whole).is_ok());
+        let whole = SmallFile { asset_metadata: right, ..small(&canister, &file, "c") };
+        assert!(canister.service().put_whole(whole).is_ok());
     });
 }

@@ -4,35 +4,35 @@ use super::*;
 
 const HOUR: u64 = 3_600;
 
-fn limit(world: &mut TestCanister, change: impl FnOnce(&mut AdminConfig)) {
-    let mut config = world.storage.config().unwrap();
+fn limit(canister: &mut TestCanister, change: impl FnOnce(&mut AdminConfig)) {
+    let mut config = canister.storage.config().unwrap();
     change(&mut config);
-    world.storage.settings.set(&Config::checked(config).unwrap());
+    canister.storage.settings.set(&Config::checked(config).unwrap());
 }
 
 /// Begins an upload as someone with a capsule of their own.
-fn begin_as(world: &mut TestCanister, who: u8, bytes: u64, idem: &str) -> Result<u64> {
-    let capsule = world.storage.capsules.create(person(who), None, world.now).unwrap().id;
-    let (chunks, hash) = (bytes.div_ceil(CHUNK as u64) as u32, world.hash);
-    world.as_person(who).begin(capsule, metadata(bytes), chunks, idem.into(), hash)
+fn begin_as(canister: &mut TestCanister, who: u8, bytes: u64, idem: &str) -> Result<u64> {
+    let capsule = canister.storage.capsules.create(person(who), None, canister.now).unwrap().id;
+    let (chunks, hash) = (bytes.div_ceil(CHUNK as u64) as u32, canister.hash);
+    canister.as_person(who).begin(capsule, metadata(bytes), chunks, idem.into(), hash)
 }
 
-fn put_as(world: &mut TestCanister, who: u8, id: u64, idx: u32) -> Result<()> {
+fn put_as(canister: &mut TestCanister, who: u8, id: u64, idx: u32) -> Result<()> {
     let bytes = vec![who; CHUNK];
-    world.as_person(who).put_chunk(id, idx, &mut bytes.as_slice(), None)
+    canister.as_person(who).put_chunk(id, idx, &mut bytes.as_slice(), None)
 }
 
 /// Takes what eight identities can take with sixteen calls: seven of the largest uploads, and the rest.
-fn attack(world: &mut TestCanister, largest: u64, key: &str) -> Vec<(u8, u64)> {
-    let rest = world.storage.config().unwrap().max_bytes.saturating_sub(7 * largest);
+fn attack(canister: &mut TestCanister, largest: u64, key: &str) -> Vec<(u8, u64)> {
+    let rest = canister.storage.config().unwrap().max_bytes.saturating_sub(7 * largest);
     let sizes = [largest; 7].into_iter().chain([rest]);
-    let begun = sizes.zip(10..).map(|(bytes, who)| (who, begin_as(world, who, bytes, key)));
+    let begun = sizes.zip(10..).map(|(bytes, who)| (who, begin_as(canister, who, bytes, key)));
     begun.filter_map(|(who, begun)| Some((who, begun.ok()?))).collect()
 }
 
 /// Returns what its owner learns about how a session ended.
-fn told(world: &mut TestCanister, who: u8, id: u64) -> String {
-    match world.as_person(who).status(id) {
+fn told(canister: &mut TestCanister, who: u8, id: u64) -> String {
+    match canister.as_person(who).status(id) {
         Ok(_) => "in flight".into(),
         Err(Error::Conflict { detail, .. }) => detail.split([',', ';']).next().unwrap().into(),
         Err(error) => format!("{error:?}"),
@@ -41,294 +41,305 @@ fn told(world: &mut TestCanister, who: u8, id: u64) -> String {
 
 #[test]
 fn promises_alone_do_not_close_the_canister() {
-    on_every_path(|mut world| {
+    on_every_path(|mut canister| {
         // As seven of the largest uploads are to what a canister may hold unless a controller says otherwise.
         let [all, largest] = [1_000, 137].map(|chunks| chunks * CHUNK as u64);
-        limit(&mut world, |config| config.max_bytes = all);
-        let held = attack(&mut world, largest, "attack");
-        let config = world.storage.config().unwrap();
-        assert!(world.storage.promises.total() <= config.max_promised_bytes());
+        limit(&mut canister, |config| config.max_bytes = all);
+        let held = attack(&mut canister, largest, "attack");
+        let config = canister.storage.config().unwrap();
+        assert!(canister.storage.promises.total() <= config.max_promised_bytes());
         assert_eq!(config.max_promised_bytes(), config.max_bytes / 2);
-        world.begin(1, "honest");
-        world.try_begin(largest as usize, "large").unwrap();
-        let ended = held.iter().filter(|(who, id)| told(&mut world, *who, *id) == "was evicted").count();
+        canister.begin(1, "honest");
+        canister.try_begin(largest as usize, "large").unwrap();
+        let ended = held.iter().filter(|(who, id)| told(&mut canister, *who, *id) == "was evicted").count();
         assert!(ended > 0, "some have given their room up");
     });
 }
 
 #[test]
 fn sessions_with_bytes_outlast_empty_ones() {
-    on_every_path(|mut world| {
-        limit(&mut world, |config| config.max_bytes = 120 * CHUNK as u64);
-        attack(&mut world, 16 * CHUNK as u64, "attack");
-        let id = world.begin(16 * CHUNK, "honest");
-        world.put(id, &file(16 * CHUNK), 0).unwrap();
+    on_every_path(|mut canister| {
+        limit(&mut canister, |config| config.max_bytes = 120 * CHUNK as u64);
+        attack(&mut canister, 16 * CHUNK as u64, "attack");
+        let id = canister.begin(16 * CHUNK, "honest");
+        canister.put(id, &file(16 * CHUNK), 0).unwrap();
         for n in 0..4 {
-            world.now = world.now.plus_seconds(HOUR);
-            attack(&mut world, 16 * CHUNK as u64, &format!("again {n}"));
+            canister.now = canister.now.plus_seconds(HOUR);
+            attack(&mut canister, 16 * CHUNK as u64, &format!("again {n}"));
         }
-        assert_eq!(told(&mut world, OWNER, id), "in flight");
+        assert_eq!(told(&mut canister, OWNER, id), "in flight");
     });
 }
 
 #[test]
 fn a_repeated_chunk_keeps_no_session_alive() {
-    on_every_path(|mut world| {
-        limit(&mut world, |config| config.max_bytes = 120 * CHUNK as u64);
-        let mut held = attack(&mut world, 16 * CHUNK as u64, "attack");
-        held.retain(|(who, id)| put_as(&mut world, *who, *id, 0).is_ok());
+    on_every_path(|mut canister| {
+        limit(&mut canister, |config| config.max_bytes = 120 * CHUNK as u64);
+        let mut held = attack(&mut canister, 16 * CHUNK as u64, "attack");
+        held.retain(|(who, id)| put_as(&mut canister, *who, *id, 0).is_ok());
         assert!(!held.is_empty());
-        world.now = START.plus_seconds(23 * HOUR);
+        canister.now = START.plus_seconds(23 * HOUR);
         for (who, id) in &held {
-            put_as(&mut world, *who, *id, 0).unwrap();
+            put_as(&mut canister, *who, *id, 0).unwrap();
         }
-        world.now = START.plus_seconds(24 * HOUR);
+        canister.now = START.plus_seconds(24 * HOUR);
         for (who, id) in &held {
-            let gone = put_as(&mut world, *who, *id, 0).unwrap_err();
+            let gone = put_as(&mut canister, *who, *id, 0).unwrap_err();
             let expired = matches!(&gone, Error::Conflict { detail, .. } if detail.contains("has expired"));
             assert!(expired, "{gone}");
         }
-        while !world.service().sweep().unwrap() {}
-        assert_eq!((world.storage.index.len(), world.storage.promises.total(), world.live()), (0, 0, [0; 5]));
+        while !canister.service().sweep().unwrap() {}
+        assert_eq!(
+            (canister.storage.index.len(), canister.storage.promises.total(), canister.live()),
+            (0, 0, [0; 5])
+        );
     });
 }
 
 #[test]
 fn a_session_ends_at_its_longest_age_however_active() {
-    on_every_path(|mut world| {
+    on_every_path(|mut canister| {
         let days = |days: u64| START.plus_seconds(days * 24 * HOUR);
         let file = file(20 * CHUNK);
-        let id = world.begin(file.len(), "a");
+        let id = canister.begin(file.len(), "a");
         let mut last = START;
         for n in 0..9 {
             last = START.plus_seconds(n * 20 * HOUR);
-            world.now = last;
-            world.put(id, &file, n as usize).unwrap();
+            canister.now = last;
+            canister.put(id, &file, n as usize).unwrap();
         }
-        let status = world.service().status(id).unwrap();
+        let status = canister.service().status(id).unwrap();
         assert_eq!((status.last_seen, status.expires_at), (last.as_nanos(), days(7).as_nanos()));
-        world.now = Time::from_nanos(days(7).as_nanos() - 1);
-        world.put(id, &file, 9).unwrap();
-        world.now = days(7);
-        let over = world.put(id, &file, 10).unwrap_err();
+        canister.now = Time::from_nanos(days(7).as_nanos() - 1);
+        canister.put(id, &file, 9).unwrap();
+        canister.now = days(7);
+        let over = canister.put(id, &file, 10).unwrap_err();
         assert!(
             matches!(over, Error::Conflict { ref detail, .. } if detail.contains("has expired")),
             "{over}"
         );
-        while !world.service().sweep().unwrap() {}
-        assert_eq!((world.storage.index.len(), world.live()), (0, [0; 5]), "though it was in use just now");
+        while !canister.service().sweep().unwrap() {}
+        assert_eq!(
+            (canister.storage.index.len(), canister.live()),
+            (0, [0; 5]),
+            "though it was in use just now"
+        );
     });
 }
 
 #[test]
 fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
-    on_every_path(|mut world| {
-        limit(&mut world, |config| config.max_bytes = 80 * CHUNK as u64);
+    on_every_path(|mut canister| {
+        limit(&mut canister, |config| config.max_bytes = 80 * CHUNK as u64);
         let mut begun = Vec::new();
         for who in 10..14 {
-            begun.push((who, begin_as(&mut world, who, 10 * CHUNK as u64, "a").unwrap()));
-            world.now = world.now.plus_seconds(1);
+            begun.push((who, begin_as(&mut canister, who, 10 * CHUNK as u64, "a").unwrap()));
+            canister.now = canister.now.plus_seconds(1);
         }
         let [(a, fuller), (b, emptier), (c, first), (d, second)] = begun[..] else { panic!("{begun:?}") };
-        (0..2).for_each(|idx| put_as(&mut world, a, fuller, idx).unwrap());
-        put_as(&mut world, b, emptier, 0).unwrap();
-        world.now = world.now.plus_seconds(5 * 24 * HOUR / 10);
+        (0..2).for_each(|idx| put_as(&mut canister, a, fuller, idx).unwrap());
+        put_as(&mut canister, b, emptier, 0).unwrap();
+        canister.now = canister.now.plus_seconds(5 * 24 * HOUR / 10);
         // Of 40 chunks that may be promised, 37 are; each of these needs one more eviction.
         let mut expected = Vec::new();
         for (n, next) in [(1, (c, first)), (2, (d, second))] {
-            world.try_begin(9 * CHUNK, &format!("new {n}")).unwrap();
+            canister.try_begin(9 * CHUNK, &format!("new {n}")).unwrap();
             expected.push(next);
             for (who, id) in &begun {
                 let evicted = expected.contains(&(*who, *id));
-                assert_eq!(told(&mut world, *who, *id) == "was evicted", evicted, "{n}: session {id}");
+                assert_eq!(told(&mut canister, *who, *id) == "was evicted", evicted, "{n}: session {id}");
             }
         }
         // The others have sent as much as is due at their age, or the caller is the same.
-        let before = (world.live(), world.storage.promises.total());
-        let full = world.try_begin(10 * CHUNK, "new 3").unwrap_err();
+        let before = (canister.live(), canister.storage.promises.total());
+        let full = canister.try_begin(10 * CHUNK, "new 3").unwrap_err();
         let promised = before.1 + 10 * CHUNK as u64;
         assert_eq!(full, Error::exhausted("bytes promised in the canister", 40 * CHUNK as u64, promised));
-        assert_eq!((world.live(), world.storage.promises.total()), before, "nobody is evicted for nothing");
+        assert_eq!(
+            (canister.live(), canister.storage.promises.total()),
+            before,
+            "nobody is evicted for nothing"
+        );
         // Two days later the emptier of them lags.
-        world.now = world.now.plus_seconds(11 * HOUR);
-        world.try_begin(10 * CHUNK, "new 3").unwrap();
-        assert_eq!(told(&mut world, b, emptier), "was evicted");
-        assert_eq!(told(&mut world, a, fuller), "in flight");
+        canister.now = canister.now.plus_seconds(11 * HOUR);
+        canister.try_begin(10 * CHUNK, "new 3").unwrap();
+        assert_eq!(told(&mut canister, b, emptier), "was evicted");
+        assert_eq!(told(&mut canister, a, fuller), "in flight");
     });
 }
 
 #[test]
 fn a_session_that_has_sent_what_is_due_is_not_evicted() {
-    on_every_path(|mut world| {
-        limit(&mut world, |config| {
+    on_every_path(|mut canister| {
+        limit(&mut canister, |config| {
             config.max_bytes = 4 * CHUNK as u64;
             config.session_ttl_seconds = 2 * HOUR;
             config.max_session_age_seconds = Some(2 * HOUR);
         });
-        let id = begin_as(&mut world, 2, 2 * CHUNK as u64, "a").unwrap();
-        put_as(&mut world, 2, id, 0).unwrap();
-        world.now = world.now.plus_seconds(HOUR);
-        assert!(world.try_begin(2 * CHUNK, "new").is_err(), "half of it has arrived in half of its life");
-        world.now = Time::from_nanos(world.now.as_nanos() + 1);
-        world.begin(2 * CHUNK, "new");
-        assert_eq!(told(&mut world, 2, id), "was evicted");
+        let id = begin_as(&mut canister, 2, 2 * CHUNK as u64, "a").unwrap();
+        put_as(&mut canister, 2, id, 0).unwrap();
+        canister.now = canister.now.plus_seconds(HOUR);
+        assert!(canister.try_begin(2 * CHUNK, "new").is_err(), "half of it has arrived in half of its life");
+        canister.now = Time::from_nanos(canister.now.as_nanos() + 1);
+        canister.begin(2 * CHUNK, "new");
+        assert_eq!(told(&mut canister, 2, id), "was evicted");
     });
 }
 
 #[test]
 fn an_evicted_upload_gets_a_conflict_and_can_begin_again() {
-    on_every_path(|mut world| {
-        limit(&mut world, |config| config.max_bytes = 100);
-        let evicted = world.begin(50, "a");
-        let other = begin_as(&mut world, 2, 50, "b").unwrap();
+    on_every_path(|mut canister| {
+        limit(&mut canister, |config| config.max_bytes = 100);
+        let evicted = canister.begin(50, "a");
+        let other = begin_as(&mut canister, 2, 50, "b").unwrap();
         let why = "was evicted, since the room that it had reserved but not filled was needed; begin the upload again";
         let conflict = Error::conflict("session", evicted, why);
-        assert_eq!(world.put(evicted, &file(50), 0), Err(conflict.clone()));
-        assert_eq!(world.finish(evicted, &file(50)), Err(conflict.clone()));
-        assert_eq!(world.service().abort(evicted), Err(conflict.clone()));
-        let stranger = world.as_person(2).status(evicted).unwrap_err();
+        assert_eq!(canister.put(evicted, &file(50), 0), Err(conflict.clone()));
+        assert_eq!(canister.finish(evicted, &file(50)), Err(conflict.clone()));
+        assert_eq!(canister.service().abort(evicted), Err(conflict.clone()));
+        let stranger = canister.as_person(2).status(evicted).unwrap_err();
         assert_eq!(stranger, Error::not_found("session", evicted));
-        let counts = world.storage.counters.all();
+        let counts = canister.storage.counters.all();
         assert_eq!(counts.compat.sessions_evicted + counts.direct.sessions_evicted, 1);
 
-        let again = world.begin(50, "a");
+        let again = canister.begin(50, "a");
         assert_ne!(again, evicted);
-        assert_eq!(told(&mut world, 2, other), "was evicted");
-        world.put(again, &file(50), 0).unwrap();
-        world.now = world.now.plus_seconds(24 * HOUR - 1);
-        assert!(world.finish(again, &file(50)).is_ok());
-        world.now = world.now.plus_seconds(1);
-        let forgotten = world.service().status(evicted).unwrap_err();
+        assert_eq!(told(&mut canister, 2, other), "was evicted");
+        canister.put(again, &file(50), 0).unwrap();
+        canister.now = canister.now.plus_seconds(24 * HOUR - 1);
+        assert!(canister.finish(again, &file(50)).is_ok());
+        canister.now = canister.now.plus_seconds(1);
+        let forgotten = canister.service().status(evicted).unwrap_err();
         assert_eq!(forgotten, Error::not_found("session", evicted), "a day later nobody knows");
     });
 }
 
 #[test]
 fn a_caller_does_not_evict_its_own_sessions() {
-    on_every_path(|mut world| {
-        limit(&mut world, |config| config.max_bytes = 100);
-        let first = world.begin(50, "a");
-        let full = world.try_begin(1, "b").unwrap_err();
+    on_every_path(|mut canister| {
+        limit(&mut canister, |config| config.max_bytes = 100);
+        let first = canister.begin(50, "a");
+        let full = canister.try_begin(1, "b").unwrap_err();
         assert_eq!(full, Error::exhausted("bytes promised in the canister", 50, 51));
-        assert_eq!(told(&mut world, OWNER, first), "in flight");
-        world.now = world.now.plus_seconds(24 * HOUR);
-        world.begin(1, "b");
-        assert_eq!(told(&mut world, OWNER, first), "has expired", "before the timer came");
+        assert_eq!(told(&mut canister, OWNER, first), "in flight");
+        canister.now = canister.now.plus_seconds(24 * HOUR);
+        canister.begin(1, "b");
+        assert_eq!(told(&mut canister, OWNER, first), "has expired", "before the timer came");
     });
 }
 
 #[test]
 fn a_whole_file_may_evict_promised_bytes() {
-    on_every_path(|mut world| {
-        limit(&mut world, |config| (config.max_bytes, config.max_promised_percent) = (100, Some(100)));
-        let promised = begin_as(&mut world, 2, 60, "a").unwrap();
+    on_every_path(|mut canister| {
+        limit(&mut canister, |config| (config.max_bytes, config.max_promised_percent) = (100, Some(100)));
+        let promised = begin_as(&mut canister, 2, 60, "a").unwrap();
         let bytes = file(50);
-        let whole = small(&world, &bytes, "whole");
-        let made = world.service().put_whole(whole).unwrap();
-        assert_eq!(read_back(&world, &made.blob_id), bytes);
-        assert_eq!(told(&mut world, 2, promised), "was evicted");
+        let whole = small(&canister, &bytes, "whole");
+        let made = canister.service().put_whole(whole).unwrap();
+        assert_eq!(read_back(&canister, &made.blob_id), bytes);
+        assert_eq!(told(&mut canister, 2, promised), "was evicted");
         // Stored bytes are never evicted.
-        let full = begin_as(&mut world, 2, 60, "a").unwrap_err();
+        let full = begin_as(&mut canister, 2, 60, "a").unwrap_err();
         assert_eq!(full, Error::exhausted("bytes in the canister", 100, 110));
     });
 }
 
 #[test]
 fn promises_of_a_guest_do_not_close_a_capsule() {
-    on_every_path(|mut world| {
-        limit(&mut world, |config| config.max_bytes_per_capsule = 100);
-        let capsule = world.capsule.clone();
+    on_every_path(|mut canister| {
+        limit(&mut canister, |config| config.max_bytes_per_capsule = 100);
+        let capsule = canister.capsule.clone();
         let access = CapsuleAccess { owners: vec![person(OWNER)], writers: vec![person(2)], readers: vec![] };
-        world.storage.capsules.set_access(person(OWNER), &capsule, access).unwrap();
-        let elsewhere = begin_as(&mut world, 2, 90, "elsewhere").unwrap();
-        let hash = world.hash;
-        let guest = world.as_person(2).begin(capsule, metadata(90), 1, "a".into(), hash).unwrap();
-        world.begin(20, "owner");
-        assert_eq!(told(&mut world, 2, guest), "was evicted");
-        assert_eq!(told(&mut world, 2, elsewhere), "in flight", "it is not in the way");
+        canister.storage.capsules.set_access(person(OWNER), &capsule, access).unwrap();
+        let elsewhere = begin_as(&mut canister, 2, 90, "elsewhere").unwrap();
+        let hash = canister.hash;
+        let guest = canister.as_person(2).begin(capsule, metadata(90), 1, "a".into(), hash).unwrap();
+        canister.begin(20, "owner");
+        assert_eq!(told(&mut canister, 2, guest), "was evicted");
+        assert_eq!(told(&mut canister, 2, elsewhere), "in flight", "it is not in the way");
     });
 }
 
 /// An expired session of an empty file blocks no one and does not affect the order.
 #[test]
 fn expired_sessions_of_every_size_are_evicted_in_total_order() {
-    on_every_path(|mut world| {
-        limit(&mut world, |config| (config.max_bytes, config.max_promised_percent) = (100, Some(100)));
+    on_every_path(|mut canister| {
+        limit(&mut canister, |config| (config.max_bytes, config.max_promised_percent) = (100, Some(100)));
         for n in 0..40_u64 {
-            let id = world.begin((n % 3) as usize, &n.to_string());
+            let id = canister.begin((n % 3) as usize, &n.to_string());
             if n % 3 > 0 {
-                world.put(id, &[7; 2][..(n % 3) as usize], 0).unwrap();
+                canister.put(id, &[7; 2][..(n % 3) as usize], 0).unwrap();
             }
         }
-        world.now = world.now.plus_seconds(24 * HOUR);
-        assert!(world.try_begin(99, "a").is_ok());
+        canister.now = canister.now.plus_seconds(24 * HOUR);
+        assert!(canister.try_begin(99, "a").is_ok());
     });
 }
 
 #[cfg(feature = "direct")]
 #[test]
 fn many_small_sessions_do_not_shield_a_large_one() {
-    let mut world = TestCanister::direct();
-    limit(&mut world, |config| (config.max_bytes, config.max_sessions_per_caller) = (2_000, u64::MAX));
-    let capsule = world.storage.capsules.create(person(2), None, START).unwrap().id;
+    let mut canister = TestCanister::direct();
+    limit(&mut canister, |config| (config.max_bytes, config.max_sessions_per_caller) = (2_000, u64::MAX));
+    let capsule = canister.storage.capsules.create(person(2), None, START).unwrap().id;
     for n in 0..=crate::upload::limits::EVICTION_LOOKS {
-        let mut small = world.as_person(2);
+        let mut small = canister.as_person(2);
         let idem = format!("small {n}");
         let id = small.begin(capsule.clone(), metadata(1), 1, idem, HashAlgorithm::Sha256).unwrap();
         small.put_chunk(id, 0, &mut &b"x"[..], None).unwrap();
     }
-    let hidden = begin_as(&mut world, 2, 1_000, "hidden").unwrap();
-    assert!(matches!(world.try_begin(10, "a"), Err(Error::ResourceExhausted { .. })));
-    world.begin(10, "a");
-    assert_eq!(told(&mut world, 2, hidden), "was evicted");
+    let hidden = begin_as(&mut canister, 2, 1_000, "hidden").unwrap();
+    assert!(matches!(canister.try_begin(10, "a"), Err(Error::ResourceExhausted { .. })));
+    canister.begin(10, "a");
+    assert_eq!(told(&mut canister, 2, hidden), "was evicted");
 }
 
 #[test]
 fn damaged_sessions_are_skipped_by_eviction_and_age() {
-    on_every_path(|mut world| {
-        limit(&mut world, |config| config.max_bytes = 100);
-        let damaged = begin_as(&mut world, 2, 20, "damaged").unwrap();
-        expiry::damage(&mut world, damaged);
-        world.upgrade();
-        let sound = begin_as(&mut world, 3, 20, "sound").unwrap();
-        world.begin(20, "a");
-        assert_eq!(told(&mut world, 3, sound), "was evicted");
-        assert!(world.storage.index.contains(crate::session::SessionId(damaged), person(2)));
+    on_every_path(|mut canister| {
+        limit(&mut canister, |config| config.max_bytes = 100);
+        let damaged = begin_as(&mut canister, 2, 20, "damaged").unwrap();
+        expiry::damage(&mut canister, damaged);
+        canister.upgrade();
+        let sound = begin_as(&mut canister, 3, 20, "sound").unwrap();
+        canister.begin(20, "a");
+        assert_eq!(told(&mut canister, 3, sound), "was evicted");
+        assert!(canister.storage.index.contains(crate::session::SessionId(damaged), person(2)));
     });
 }
 
 /// Leaves no count of promises, as builds did that had none, and upgrades.
-fn forget_promises(world: &mut TestCanister) {
-    let memories = crate::stable::Memories::init(world.raw.clone());
+fn forget_promises(canister: &mut TestCanister) {
+    let memories = crate::stable::Memories::init(canister.raw.clone());
     let counters = crate::stable::Counters::open(&memories, crate::stable::memory_ids::UPLOAD_COUNTS);
     counters.set(4096, [0, 0]);
-    world.upgrade();
+    canister.upgrade();
 }
 
 #[test]
 fn sessions_from_before_promises_were_counted_end_uncounted() {
-    on_every_path(|mut world| {
-        let old = world.begin(40, "old");
-        forget_promises(&mut world);
-        let new = world.begin(50, "new");
-        assert_eq!(world.storage.promises.total(), 50);
-        world.put(old, &file(40), 0).unwrap();
-        assert!(world.finish(old, &file(40)).is_ok());
-        assert_eq!(world.storage.promises.total(), 50);
-        world.service().abort(new).unwrap();
-        assert_eq!(world.storage.promises.total(), 0);
+    on_every_path(|mut canister| {
+        let old = canister.begin(40, "old");
+        forget_promises(&mut canister);
+        let new = canister.begin(50, "new");
+        assert_eq!(canister.storage.promises.total(), 50);
+        canister.put(old, &file(40), 0).unwrap();
+        assert!(canister.finish(old, &file(40)).is_ok());
+        assert_eq!(canister.storage.promises.total(), 50);
+        canister.service().abort(new).unwrap();
+        assert_eq!(canister.storage.promises.total(), 0);
     });
 }
 
 #[test]
 fn a_wrong_sum_of_promises_is_reset_when_nothing_is_in_flight() {
-    on_every_path(|mut world| {
-        let [first, second] = ["a", "b"].map(|idem| world.begin(40, idem));
-        world.storage.promises.add(crate::session::SessionId(first), 7);
+    on_every_path(|mut canister| {
+        let [first, second] = ["a", "b"].map(|idem| canister.begin(40, idem));
+        canister.storage.promises.add(crate::session::SessionId(first), 7);
         let mut end = |id, sum| {
-            world.service().abort(id).unwrap();
-            while !world.service().sweep().unwrap() {}
-            assert_eq!(world.storage.promises.total(), sum);
+            canister.service().abort(id).unwrap();
+            while !canister.service().sweep().unwrap() {}
+            assert_eq!(canister.storage.promises.total(), sum);
         };
         end(first, 47);
         end(second, 0);
@@ -337,33 +348,33 @@ fn a_wrong_sum_of_promises_is_reset_when_nothing_is_in_flight() {
 
 #[test]
 fn an_uncounted_session_is_not_evicted_for_promises() {
-    on_every_path(|mut world| {
-        limit(&mut world, |config| config.max_bytes = 200);
-        let old = begin_as(&mut world, 2, 40, "old").unwrap();
-        forget_promises(&mut world);
-        let new = begin_as(&mut world, 3, 90, "new").unwrap();
-        world.begin(30, "a");
-        assert_eq!(told(&mut world, 3, new), "was evicted");
-        assert_eq!(told(&mut world, 2, old), "in flight", "though it is as empty, and older");
+    on_every_path(|mut canister| {
+        limit(&mut canister, |config| config.max_bytes = 200);
+        let old = begin_as(&mut canister, 2, 40, "old").unwrap();
+        forget_promises(&mut canister);
+        let new = begin_as(&mut canister, 3, 90, "new").unwrap();
+        canister.begin(30, "a");
+        assert_eq!(told(&mut canister, 3, new), "was evicted");
+        assert_eq!(told(&mut canister, 2, old), "in flight", "though it is as empty, and older");
     });
 }
 
 #[cfg(feature = "direct")]
 #[test]
 fn every_limit_on_promises_is_in_the_settings() {
-    let mut world = TestCanister::direct();
-    let config = world.storage.config().unwrap();
+    let mut canister = TestCanister::direct();
+    let config = canister.storage.config().unwrap();
     assert_eq!(
         (config.max_promised_percent, config.max_session_age_seconds),
         (Some(50), Some(7 * 24 * HOUR))
     );
-    limit(&mut world, |config| {
+    limit(&mut canister, |config| {
         config.session_ttl_seconds = 10 * 24 * HOUR;
         config.max_session_age_seconds = None;
     });
-    assert_eq!(world.storage.config().unwrap().max_session_age_seconds, Some(10 * 24 * HOUR));
+    assert_eq!(canister.storage.config().unwrap().max_session_age_seconds, Some(10 * 24 * HOUR));
     let refused = |change: fn(&mut AdminConfig)| {
-        let mut config = world.storage.config().unwrap();
+        let mut config = canister.storage.config().unwrap();
         change(&mut config);
         Config::checked(config).unwrap_err().to_string()
     };
@@ -375,36 +386,40 @@ fn every_limit_on_promises_is_in_the_settings() {
 
 #[test]
 fn a_session_that_exceeds_every_limit_evicts_for_all() {
-    on_every_path(|mut world| {
-        limit(&mut world, |config| {
+    on_every_path(|mut canister| {
+        limit(&mut canister, |config| {
             (config.max_bytes, config.max_bytes_per_capsule) = (100, 100);
             config.max_promised_percent = Some(100);
         });
-        let capsule = world.capsule.clone();
+        let capsule = canister.capsule.clone();
         let access = CapsuleAccess { owners: vec![person(OWNER)], writers: vec![person(2)], readers: vec![] };
-        world.storage.capsules.set_access(person(OWNER), &capsule, access).unwrap();
-        let hash = world.hash;
-        let guest = world.as_person(2).begin(capsule, metadata(60), 1, "a".into(), hash).unwrap();
-        world.begin(60, "owner");
-        assert_eq!(told(&mut world, 2, guest), "was evicted");
-        assert_eq!(world.storage.usage.total(), Ok(60));
+        canister.storage.capsules.set_access(person(OWNER), &capsule, access).unwrap();
+        let hash = canister.hash;
+        let guest = canister.as_person(2).begin(capsule, metadata(60), 1, "a".into(), hash).unwrap();
+        canister.begin(60, "owner");
+        assert_eq!(told(&mut canister, 2, guest), "was evicted");
+        assert_eq!(canister.storage.usage.total(), Ok(60));
     });
 }
 
 #[test]
 fn a_message_at_its_limit_looks_at_one_session() {
-    on_every_path(|mut world| {
+    on_every_path(|mut canister| {
         let [all, most] = [4, 3].map(|chunks| chunks * CHUNK as u64);
-        limit(&mut world, |config| (config.max_bytes, config.max_promised_percent) = (all, Some(100)));
-        let complete = begin_as(&mut world, 2, CHUNK as u64, "a").unwrap();
-        put_as(&mut world, 2, complete, 0).unwrap();
-        world.now = world.now.plus_seconds(1);
-        let empty = begin_as(&mut world, 3, most, "a").unwrap();
-        world.meter = Box::new(Exhausted);
-        world.try_begin(CHUNK, "new").unwrap_err();
-        assert_eq!(told(&mut world, 3, empty), "in flight", "the next call goes on after the first session");
-        world.begin(CHUNK, "new");
-        assert_eq!(told(&mut world, 3, empty), "was evicted");
-        assert_eq!(told(&mut world, 2, complete), "in flight");
+        limit(&mut canister, |config| (config.max_bytes, config.max_promised_percent) = (all, Some(100)));
+        let complete = begin_as(&mut canister, 2, CHUNK as u64, "a").unwrap();
+        put_as(&mut canister, 2, complete, 0).unwrap();
+        canister.now = canister.now.plus_seconds(1);
+        let empty = begin_as(&mut canister, 3, most, "a").unwrap();
+        canister.meter = Box::new(Exhausted);
+        canister.try_begin(CHUNK, "new").unwrap_err();
+        assert_eq!(
+            told(&mut canister, 3, empty),
+            "in flight",
+            "the next call goes on after the first session"
+        );
+        canister.begin(CHUNK, "new");
+        assert_eq!(told(&mut canister, 3, empty), "was evicted");
+        assert_eq!(told(&mut canister, 2, complete), "in flight");
     });
 }

@@ -4,9 +4,9 @@ use super::*;
 use crate::session::SessionId;
 
 /// Returns the answer of every call about a session.
-fn answers(world: &mut TestCanister, who: u8, id: u64) -> Vec<Error> {
+fn answers(canister: &mut TestCanister, who: u8, id: u64) -> Vec<Error> {
     let digest = sha256(b"");
-    let mut service = world.as_person(who);
+    let mut service = canister.as_person(who);
     vec![
         service.put_chunk(id, 0, &mut &b"x"[..], None).unwrap_err(),
         service.finish(id, &digest, 1).unwrap_err(),
@@ -18,13 +18,13 @@ fn answers(world: &mut TestCanister, who: u8, id: u64) -> Vec<Error> {
 
 #[test]
 fn a_stranger_learns_nothing_of_a_damaged_session() {
-    on_every_path(|mut world| {
-        let damaged = world.begin(1, "a");
-        expiry::damage(&mut world, damaged);
-        world.upgrade();
+    on_every_path(|mut canister| {
+        let damaged = canister.begin(1, "a");
+        expiry::damage(&mut canister, damaged);
+        canister.upgrade();
         let unknown = Error::not_found("session", damaged);
-        assert!(answers(&mut world, 2, damaged).iter().all(|answer| *answer == unknown));
-        for answer in answers(&mut world, OWNER, damaged) {
+        assert!(answers(&mut canister, 2, damaged).iter().all(|answer| *answer == unknown));
+        for answer in answers(&mut canister, OWNER, damaged) {
             assert!(matches!(answer, Error::Internal(_)), "its owner is told: {answer}");
         }
     });
@@ -33,26 +33,28 @@ fn a_stranger_learns_nothing_of_a_damaged_session() {
 #[cfg(feature = "direct")]
 #[test]
 fn a_stranger_learns_nothing_of_a_session_without_its_meta() {
-    for mut world in [TestCanister::direct(), TestCanister::extents()] {
-        let halved = world.begin(1, "a");
-        world.storage.sessions.metas.remove(&halved);
+    for mut canister in [TestCanister::direct(), TestCanister::extents()] {
+        let halved = canister.begin(1, "a");
+        canister.storage.sessions.metas.remove(&halved);
         let unknown = Error::not_found("session", halved);
-        assert!(answers(&mut world, 2, halved).iter().all(|answer| *answer == unknown));
-        assert!(answers(&mut world, OWNER, halved).iter().all(|answer| matches!(answer, Error::Internal(_))));
+        assert!(answers(&mut canister, 2, halved).iter().all(|answer| *answer == unknown));
+        assert!(
+            answers(&mut canister, OWNER, halved).iter().all(|answer| matches!(answer, Error::Internal(_)))
+        );
     }
 }
 
 #[test]
 fn a_damaged_receipt_belongs_to_nobody() {
-    on_every_path(|mut world| {
-        let id = world.begin(0, "a");
-        world.finish(id, b"").unwrap();
-        world.storage.receipts.insert_raw(SessionId(id), b"rubbish".to_vec());
+    on_every_path(|mut canister| {
+        let id = canister.begin(0, "a");
+        canister.finish(id, b"").unwrap();
+        canister.storage.receipts.insert_raw(SessionId(id), b"rubbish".to_vec());
         let unknown = Error::not_found("session", id);
         for who in [OWNER, 2] {
-            assert!(answers(&mut world, who, id).iter().all(|answer| *answer == unknown), "{who}");
+            assert!(answers(&mut canister, who, id).iter().all(|answer| *answer == unknown), "{who}");
         }
-        let again = world.try_begin(0, "a").unwrap_err();
+        let again = canister.try_begin(0, "a").unwrap_err();
         assert!(matches!(again, Error::Internal(_)), "who knows the key is told: {again}");
     });
 }

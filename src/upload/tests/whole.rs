@@ -4,35 +4,35 @@ use super::*;
 
 #[test]
 fn a_file_that_fits_a_message_takes_one_call() {
-    on_every_path(|mut world| {
+    on_every_path(|mut canister| {
         for file in [file(0), file(1), file(1024), file(CHUNK)] {
-            let small = small(&world, &file, &file.len().to_string());
-            let result = world.service().put_whole(small.clone()).unwrap();
-            assert_eq!(read_back(&world, &result.blob_id), file);
-            assert_eq!(world.checksum(&result), Some(small.digest.clone()));
-            assert_eq!(world.service().put_whole(small.clone()).unwrap(), result, "the same call again");
+            let small = small(&canister, &file, &file.len().to_string());
+            let result = canister.service().put_whole(small.clone()).unwrap();
+            assert_eq!(read_back(&canister, &result.blob_id), file);
+            assert_eq!(canister.checksum(&result), Some(small.digest.clone()));
+            assert_eq!(canister.service().put_whole(small.clone()).unwrap(), result, "the same call again");
             let chunks = u32::from(!file.is_empty());
-            let hash = world.hash;
-            let begun = world.service().begin(
+            let hash = canister.hash;
+            let begun = canister.service().begin(
                 small.capsule_id.clone(),
                 small.asset_metadata.clone(),
                 chunks,
                 small.idem.clone(),
                 hash,
             );
-            let finished = world.finish(begun.unwrap(), &file).unwrap();
+            let finished = canister.finish(begun.unwrap(), &file).unwrap();
             assert_eq!(finished, result, "begin and finish find what the one call made");
         }
-        assert_eq!(world.storage.capsules.memory_total(), 4);
+        assert_eq!(canister.storage.capsules.memory_total(), 4);
     });
 }
 
 #[test]
 fn a_whole_file_that_is_refused_leaves_nothing() {
-    on_every_path(|mut world| {
+    on_every_path(|mut canister| {
         let file = file(100);
-        let good = small(&world, &file, "a");
-        let before = world.live();
+        let good = small(&canister, &file, "a");
+        let before = canister.live();
         let too_long = vec![0; CHUNK + 1];
         let refused = [
             SmallFile { digest: ByteBuf::from([1; 32]), ..good.clone() },
@@ -40,27 +40,27 @@ fn a_whole_file_that_is_refused_leaves_nothing() {
             SmallFile { bytes: Bytes::new(&file[1..]), ..good.clone() },
             SmallFile { idem: String::new(), ..good.clone() },
             SmallFile { capsule_id: "capsule_99".into(), ..good.clone() },
-            small(&world, &too_long, "b"),
+            small(&canister, &too_long, "b"),
         ];
-        let answers = world.service().put_many(refused.to_vec()).unwrap();
+        let answers = canister.service().put_many(refused.to_vec()).unwrap();
         assert!(answers.iter().all(std::result::Result::is_err), "{answers:?}");
-        let stranger = world.as_person(2).put_whole(good.clone());
+        let stranger = canister.as_person(2).put_whole(good.clone());
         assert!(matches!(stranger, Err(Error::Unauthorized { .. })));
-        assert_eq!(world.live(), before);
-        assert_eq!(world.storage.usage.accounts(), 0);
+        assert_eq!(canister.live(), before);
+        assert_eq!(canister.storage.usage.accounts(), 0);
 
-        let session = world.begin(file.len(), "a");
-        let in_flight = world.service().put_whole(good.clone()).unwrap_err();
+        let session = canister.begin(file.len(), "a");
+        let in_flight = canister.service().put_whole(good.clone()).unwrap_err();
         assert!(matches!(in_flight, Error::Conflict { .. }), "{in_flight}");
-        world.service().abort(session).unwrap();
+        canister.service().abort(session).unwrap();
         let other = SmallFile { idem: "c".into(), ..good.clone() };
-        assert!(world.service().put_whole(other.clone()).is_ok());
+        assert!(canister.service().put_whole(other.clone()).is_ok());
         let changed = SmallFile { asset_metadata: metadata(99), bytes: Bytes::new(&file[..99]), ..other };
-        assert!(matches!(world.service().put_whole(changed), Err(Error::Conflict { .. })));
+        assert!(matches!(canister.service().put_whole(changed), Err(Error::Conflict { .. })));
         let mut many = vec![good; super::limits::MAX_FILES_PER_CALL + 1];
-        assert!(matches!(world.service().put_many(many.clone()), Err(Error::InvalidArgument { .. })));
+        assert!(matches!(canister.service().put_many(many.clone()), Err(Error::InvalidArgument { .. })));
         many.pop();
-        assert_eq!(world.service().put_many(many.clone()).unwrap().len(), many.len());
+        assert_eq!(canister.service().put_many(many.clone()).unwrap().len(), many.len());
     });
 }
 
@@ -87,24 +87,26 @@ fn every_limit_applies_to_a_whole_file() {
         ("canister", |config| config.max_bytes = 249, Error::exhausted("bytes in the canister", 249, 250)),
     ];
     for (what, change, expected) in limits {
-        on_every_path(|mut world| {
+        on_every_path(|mut canister| {
             let file = file(100);
-            let stored = small(&world, &file, "stored");
-            world.service().put_whole(stored.clone()).unwrap();
-            let in_flight = world.begin(50, "in flight");
-            let mut config = world.storage.config().unwrap();
+            let stored = small(&canister, &file, "stored");
+            canister.service().put_whole(stored.clone()).unwrap();
+            let in_flight = canister.begin(50, "in flight");
+            let mut config = canister.storage.config().unwrap();
             change(&mut config);
-            world.storage.settings.set(&Config::checked(config).unwrap());
-            let before = (world.live(), world.storage.usage.total(), world.storage.capsules.memory_total());
+            canister.storage.settings.set(&Config::checked(config).unwrap());
+            let before =
+                (canister.live(), canister.storage.usage.total(), canister.storage.capsules.memory_total());
             let other = vec![7; 100];
-            let file = small(&world, &other, "a");
-            assert_eq!(world.service().put_whole(file.clone()), Err(expected.clone()), "{what}");
-            let many = world.service().put_many(vec![file, stored.clone()]).unwrap();
+            let file = small(&canister, &other, "a");
+            assert_eq!(canister.service().put_whole(file.clone()), Err(expected.clone()), "{what}");
+            let many = canister.service().put_many(vec![file, stored.clone()]).unwrap();
             assert_eq!(many[0], Err(expected.clone()), "{what}, one of many");
             assert!(many[1].is_ok(), "{what}: what was stored before is answered again");
-            let after = (world.live(), world.storage.usage.total(), world.storage.capsules.memory_total());
+            let after =
+                (canister.live(), canister.storage.usage.total(), canister.storage.capsules.memory_total());
             assert_eq!(after, before, "{what}");
-            world.service().abort(in_flight).unwrap();
+            canister.service().abort(in_flight).unwrap();
         });
     }
 }
@@ -112,25 +114,25 @@ fn every_limit_applies_to_a_whole_file() {
 /// The capsules that are held during a call are stored at its end, in whatever order its files name capsules.
 #[test]
 fn many_files_are_counted_in_each_of_their_capsules() {
-    on_every_path(|mut world| {
-        let owner = world.service().caller;
-        let first = world.capsule.clone();
-        let other = world.storage.capsules.create(owner, None, world.now).unwrap().id;
+    on_every_path(|mut canister| {
+        let owner = canister.service().caller;
+        let first = canister.capsule.clone();
+        let other = canister.storage.capsules.create(owner, None, canister.now).unwrap().id;
         let contents: Vec<Vec<u8>> = (1..=5).map(file).collect();
         let one = |n: usize, capsule: &str| SmallFile {
             capsule_id: capsule.to_owned(),
-            ..small(&world, &contents[n], &n.to_string())
+            ..small(&canister, &contents[n], &n.to_string())
         };
         let files =
             vec![one(0, &first), one(1, &other), one(2, "capsule_99"), one(3, &first), one(4, &other)];
-        let answers = world.service().put_many(files).unwrap();
+        let answers = canister.service().put_many(files).unwrap();
         let taken: Vec<bool> = answers.iter().map(std::result::Result::is_ok).collect();
         assert_eq!(taken, [true, true, false, true, true]);
-        world.upgrade();
+        canister.upgrade();
         for capsule in [&first, &other] {
             let record =
-                world.storage.capsules.authorize(owner, crate::capsule::Access::Read, capsule).unwrap();
-            let listed = world.storage.capsules.list(owner, capsule, None, 10).unwrap();
+                canister.storage.capsules.authorize(owner, crate::capsule::Access::Read, capsule).unwrap();
+            let listed = canister.storage.capsules.list(owner, capsule, None, 10).unwrap();
             assert_eq!((record.memory_count, listed.len()), (2, 2), "{capsule}");
         }
     });

@@ -19,8 +19,8 @@ use crate::support::legacy_state::memory_of;
 pub const SECOND: u16 = 2;
 
 /// Opens the canister's stable memory.
-pub fn storage(world: &InstalledCanister) -> Storage {
-    Storage::open_accepting(world.stable_memory(), &[Layout::SPLIT, Layout::EXTENTS]).unwrap()
+pub fn storage(canister: &InstalledCanister) -> Storage {
+    Storage::open_accepting(canister.stable_memory(), &[Layout::SPLIT, Layout::EXTENTS]).unwrap()
 }
 
 /// Returns the unit that the last message left unfinished.
@@ -37,17 +37,17 @@ impl Start for InChunkMap {
 
     type Dump = Dump;
 
-    fn world(self) -> InstalledCanister {
-        let world = InstalledCanister::empty(Build::Staged);
-        world.set_stable_memory(&memory_of(&image().bytes));
-        world.try_upgrade(Build::Staged).unwrap();
-        world
+    fn canister(self) -> InstalledCanister {
+        let canister = InstalledCanister::empty(Build::Staged);
+        canister.set_stable_memory(&memory_of(&image().bytes));
+        canister.try_upgrade(Build::Staged).unwrap();
+        canister
     }
 
-    fn dump(world: &InstalledCanister) -> Dump {
+    fn dump(canister: &InstalledCanister) -> Dump {
         // What has moved is removed from the chunk map by the sweep, some of it a message.
-        world.settle(|stats| stats.releases_pending == 0);
-        Dump::of(&storage(world))
+        canister.settle(|stats| stats.releases_pending == 0);
+        Dump::of(&storage(canister))
     }
 }
 

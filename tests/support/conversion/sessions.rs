@@ -48,13 +48,13 @@ impl Start for Sessions {
     type Dump = Dump;
 
     /// Makes a canister with sessions, one of which cannot be converted.
-    fn world(self) -> InstalledCanister {
+    fn canister(self) -> InstalledCanister {
         let build = match self {
             Sessions::Untouched => Build::Legacy,
             Sessions::Counted => Build::Staged,
         };
-        let mut world = InstalledCanister::empty(build);
-        let now = world.pic.get_time().as_nanos_since_unix_epoch();
+        let mut canister = InstalledCanister::empty(build);
+        let now = canister.pic.get_time().as_nanos_since_unix_epoch();
         let (bytes, _) = small_image(SESSIONS, now);
         let raw = memory_of(&bytes);
         let mut storage = Storage::open_existing(raw.clone()).unwrap();
@@ -68,15 +68,15 @@ impl Start for Sessions {
         state.pace.limit = 1;
         storage.migration.set_state(1, &state);
         drop(storage);
-        world.set_stable_memory(&raw);
+        canister.set_stable_memory(&raw);
         if let Sessions::Untouched = self {
-            world.upgrade(build);
+            canister.upgrade(build);
         }
-        world
+        canister
     }
 
-    fn dump(world: &InstalledCanister) -> Dump {
-        let storage = Storage::open_existing(world.stable_memory()).unwrap();
+    fn dump(canister: &InstalledCanister) -> Dump {
+        let storage = Storage::open_existing(canister.stable_memory()).unwrap();
         let tables = &storage.sessions;
         let state = storage.migration.state().unwrap();
         Dump {

@@ -5,7 +5,7 @@ use serde_bytes::ByteBuf;
 use upload_canister::api;
 use upload_canister::upload::limits;
 
-use super::world::{RecordedCanister, controller, person};
+use super::recorded_canister::{RecordedCanister, controller, person};
 use crate::client::{ClientError, Uploader};
 
 /// Somebody without any right.
@@ -15,38 +15,38 @@ const STRANGER: u32 = 999;
 const NO_SESSION: u64 = 1 << 40;
 
 /// Makes all abusive calls about an upload that has begun, which must not be affected.
-pub(super) fn all(world: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
-    strangers(world, victim)?;
-    wrong_begins(world, victim)?;
-    wrong_chunks(world, victim)?;
-    wrong_finishes(world, victim)?;
-    no_candid(world, victim.client)?;
-    administration(world, victim.client)
+pub(super) fn all(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
+    strangers(canister, victim)?;
+    wrong_begins(canister, victim)?;
+    wrong_chunks(canister, victim)?;
+    wrong_finishes(canister, victim)?;
+    no_candid(canister, victim.client)?;
+    administration(canister, victim.client)
 }
 
 /// Calls of strangers and of the anonymous principal about someone's session and capsule.
-pub(super) fn strangers(world: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
+pub(super) fn strangers(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
     let Some(session) = victim.session() else { return Ok(()) };
-    let chunk = ByteBuf::from(victim.asset.chunk(0, world.chunk_size)?);
+    let chunk = ByteBuf::from(victim.asset.chunk(0, canister.chunk_size)?);
     for caller in [person(STRANGER), Principal::anonymous()] {
-        world.query(caller, "uploads_status", (session,))?;
-        world.query(caller, "uploads_list", (None::<u64>, None::<u32>))?;
-        world.update(caller, "uploads_put_chunk", (session, 0u32, &chunk, None::<ByteBuf>))?;
-        world.update(caller, "uploads_finish", (session, sha256(victim), victim.asset.bytes))?;
-        world.update(caller, "uploads_abort", (session,))?;
-        world.update(
+        canister.query(caller, "uploads_status", (session,))?;
+        canister.query(caller, "uploads_list", (None::<u64>, None::<u32>))?;
+        canister.update(caller, "uploads_put_chunk", (session, 0u32, &chunk, None::<ByteBuf>))?;
+        canister.update(caller, "uploads_finish", (session, sha256(victim), victim.asset.bytes))?;
+        canister.update(caller, "uploads_abort", (session,))?;
+        canister.update(
             caller,
             "uploads_begin",
             (&victim.capsule, victim.asset.metadata(), victim.chunks(), &victim.idem),
         )?;
-        world.query(caller, "capsules_read", (&victim.capsule,))?;
-        world.query(caller, "memories_list", (&victim.capsule, None::<String>, None::<u32>))?;
-        world.update(caller, "capsules_delete", (&victim.capsule,))?;
+        canister.query(caller, "capsules_read", (&victim.capsule,))?;
+        canister.query(caller, "memories_list", (&victim.capsule, None::<String>, None::<u32>))?;
+        canister.update(caller, "capsules_delete", (&victim.capsule,))?;
     }
     Ok(())
 }
 
-fn wrong_begins(world: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
+fn wrong_begins(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
     let (client, capsule, metadata) = (victim.client, &victim.capsule, victim.asset.metadata());
     let chunks = victim.chunks();
     let sized = |bytes: u64| {
@@ -54,23 +54,23 @@ fn wrong_begins(world: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(
         api::AssetMetadata::document(base)
     };
     let long = "x".repeat(limits::MAX_IDEM_BYTES + 1);
-    world.update(client, "uploads_begin", (capsule, &metadata, chunks + 1, "too many chunks"))?;
-    world.update(client, "uploads_begin", (capsule, &metadata, 0u32, "no chunks"))?;
-    world.update(client, "uploads_begin", (capsule, &metadata, chunks, ""))?;
-    world.update(client, "uploads_begin", (capsule, &metadata, chunks, &long))?;
-    world.update(client, "uploads_begin", (capsule, sized(u64::MAX), u32::MAX, "too large"))?;
-    world.update(client, "uploads_begin", (capsule, sized(1), 1u32, &victim.idem))?;
-    world.update(client, "uploads_begin", ("capsule_999999", &metadata, chunks, "no capsule"))
+    canister.update(client, "uploads_begin", (capsule, &metadata, chunks + 1, "too many chunks"))?;
+    canister.update(client, "uploads_begin", (capsule, &metadata, 0u32, "no chunks"))?;
+    canister.update(client, "uploads_begin", (capsule, &metadata, chunks, ""))?;
+    canister.update(client, "uploads_begin", (capsule, &metadata, chunks, &long))?;
+    canister.update(client, "uploads_begin", (capsule, sized(u64::MAX), u32::MAX, "too large"))?;
+    canister.update(client, "uploads_begin", (capsule, sized(1), 1u32, &victim.idem))?;
+    canister.update(client, "uploads_begin", ("capsule_999999", &metadata, chunks, "no capsule"))
 }
 
-fn wrong_chunks(world: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
+fn wrong_chunks(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
     let Some(session) = victim.session() else { return Ok(()) };
     let client = victim.client;
-    let chunk = victim.asset.chunk(0, world.chunk_size)?;
+    let chunk = victim.asset.chunk(0, canister.chunk_size)?;
     let short = ByteBuf::from(chunk.get(1..).unwrap_or_default().to_vec());
     let chunk = ByteBuf::from(chunk);
     let mut put = |session: u64, index: u32, bytes: &ByteBuf, sha256: Option<ByteBuf>| {
-        world.update(client, "uploads_put_chunk", (session, index, bytes, sha256))
+        canister.update(client, "uploads_put_chunk", (session, index, bytes, sha256))
     };
     put(session, victim.chunks(), &chunk, None)?;
     put(session, u32::MAX, &chunk, None)?;
@@ -81,46 +81,46 @@ fn wrong_chunks(world: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(
     put(NO_SESSION, 0, &chunk, None)
 }
 
-fn wrong_finishes(world: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
+fn wrong_finishes(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
     let Some(session) = victim.session() else { return Ok(()) };
     let (client, bytes) = (victim.client, victim.asset.bytes);
-    world.update(client, "uploads_finish", (session, ByteBuf::from([7; 32]), bytes))?;
-    world.update(client, "uploads_finish", (session, ByteBuf::from([7; 5]), bytes))?;
-    world.update(client, "uploads_finish", (session, sha256(victim), bytes + 1))?;
-    world.update(client, "uploads_finish", (NO_SESSION, sha256(victim), bytes))?;
-    world.update(client, "uploads_abort", (NO_SESSION,))?;
-    world.query(client, "uploads_status", (NO_SESSION,))
+    canister.update(client, "uploads_finish", (session, ByteBuf::from([7; 32]), bytes))?;
+    canister.update(client, "uploads_finish", (session, ByteBuf::from([7; 5]), bytes))?;
+    canister.update(client, "uploads_finish", (session, sha256(victim), bytes + 1))?;
+    canister.update(client, "uploads_finish", (NO_SESSION, sha256(victim), bytes))?;
+    canister.update(client, "uploads_abort", (NO_SESSION,))?;
+    canister.query(client, "uploads_status", (NO_SESSION,))
 }
 
-fn no_candid(world: &mut RecordedCanister<'_>, client: Principal) -> Result<(), ClientError> {
-    world.raw(client, "uploads_put_chunk", b"")?;
-    world.raw(client, "uploads_put_chunk", b"DIDL\x00\x01\x71\x05hello")?;
-    world.raw(client, "uploads_finish", b"not Candid at all")?;
-    world.raw(client, "uploads_explode", b"DIDL\0\0")
+fn no_candid(canister: &mut RecordedCanister<'_>, client: Principal) -> Result<(), ClientError> {
+    canister.raw(client, "uploads_put_chunk", b"")?;
+    canister.raw(client, "uploads_put_chunk", b"DIDL\x00\x01\x71\x05hello")?;
+    canister.raw(client, "uploads_finish", b"not Candid at all")?;
+    canister.raw(client, "uploads_explode", b"DIDL\0\0")
 }
 
 /// Calls that only a controller may make, and blobs that nobody can read.
-fn administration(world: &mut RecordedCanister<'_>, client: Principal) -> Result<(), ClientError> {
+fn administration(canister: &mut RecordedCanister<'_>, client: Principal) -> Result<(), ClientError> {
     for method in ["migration_rollback", "migration_finalize", "migration_pause"] {
-        world.update(client, method, ())?;
+        canister.update(client, method, ())?;
     }
-    world.query(client, "admin_stats", ())?;
-    world.query(client, "blob_get_meta", ("blob_999999",))?;
-    world.query(client, "blob_read_chunk", ("blob_-1", 0u32))?;
-    world.query(client, "memories_read", ("nothing",))?;
-    world.query(controller(), "admin_stats", ())
+    canister.query(client, "admin_stats", ())?;
+    canister.query(client, "blob_get_meta", ("blob_999999",))?;
+    canister.query(client, "blob_read_chunk", ("blob_-1", 0u32))?;
+    canister.query(client, "memories_read", ("nothing",))?;
+    canister.query(controller(), "admin_stats", ())
 }
 
 /// Begins as many sessions as one caller may have, and one more.
 pub(super) fn hoard(
-    world: &mut RecordedCanister<'_>,
+    canister: &mut RecordedCanister<'_>,
     client: Principal,
     capsule: &str,
 ) -> Result<(), ClientError> {
     let base = api::AssetMetadataBase::new("a.bin", "text/plain", api::AssetType::Original, 9, 0);
     let metadata = api::AssetMetadata::document(base);
     for number in 0..=limits::DEFAULT_MAX_SESSIONS_PER_CALLER {
-        world.update(client, "uploads_begin", (capsule, &metadata, 1u32, format!("hoarded {number}")))?;
+        canister.update(client, "uploads_begin", (capsule, &metadata, 1u32, format!("hoarded {number}")))?;
     }
     Ok(())
 }

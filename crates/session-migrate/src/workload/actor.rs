@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use candid::Principal;
 
-use super::world::{RecordedCanister, whatever};
+use super::recorded_canister::{RecordedCanister, whatever};
 use crate::client::{ClientError, Sent, Step, StepOutcome, Uploader};
 
 /// The order in which chunks are sent.
@@ -54,19 +54,19 @@ fn seen(step: Step) -> Deed {
 
 impl Actor {
     pub fn new(
-        world: &mut RecordedCanister<'_>,
+        canister: &mut RecordedCanister<'_>,
         client: Principal,
         capsule: &str,
         bytes: u64,
         habits: Habits,
     ) -> Result<Actor, ClientError> {
-        let mut uploader = world.upload(client, capsule, bytes)?;
+        let mut uploader = canister.upload(client, capsule, bytes)?;
         uploader.hash_chunks = habits.hashes;
         let mut order: Vec<u32> = (0..uploader.chunks()).collect();
         match habits.sequence {
             Sequence::Straight => {}
             Sequence::Backwards => order.reverse(),
-            Sequence::Shuffled => world.shuffle(&mut order),
+            Sequence::Shuffled => canister.shuffle(&mut order),
         }
         if habits.gives_up {
             order.truncate(order.len().div_ceil(2));
@@ -75,9 +75,9 @@ impl Actor {
         let steps = [Step::Begin].into_iter().chain(order.into_iter().map(Step::Put)).chain([last]);
         let mut deeds = VecDeque::new();
         for step in steps {
-            if habits.flaky && world.one_in(2) {
+            if habits.flaky && canister.one_in(2) {
                 deeds.push_back(Deed::Step { step, lost: true });
-                if world.one_in(2) {
+                if canister.one_in(2) {
                     deeds.extend(
                         (step != Step::Begin).then_some([seen(Step::Begin), Deed::Ask]).into_iter().flatten(),
                     );
@@ -108,19 +108,19 @@ impl Actor {
     }
 
     /// Sends the next call, if it is an update. A query is made immediately.
-    fn send(&mut self, world: &RecordedCanister<'_>) -> Result<Option<(Step, bool, Sent)>, ClientError> {
+    fn send(&mut self, canister: &RecordedCanister<'_>) -> Result<Option<(Step, bool, Sent)>, ClientError> {
         match self.deeds.pop_front() {
             None => Ok(None),
             Some(Deed::Ask) => {
                 // A begin whose reply was lost has left it without a session to ask about.
                 if self.uploader.session().is_some() {
-                    whatever(self.uploader.ask(&world.canister))?;
+                    whatever(self.uploader.ask(&canister.handle))?;
                 }
                 Ok(None)
             }
             Some(Deed::Step { step, lost }) => match self.uploader.call(step) {
                 Ok(call) => {
-                    Ok(world.canister.submit(self.uploader.client, call).ok().map(|sent| (step, lost, sent)))
+                    Ok(canister.handle.submit(self.uploader.client, call).ok().map(|sent| (step, lost, sent)))
                 }
                 // Its session was refused, so it cannot continue.
                 Err(ClientError::NotBegun { .. }) => {
@@ -135,13 +135,13 @@ impl Actor {
     /// Processes the answer.
     fn take(
         &mut self,
-        world: &RecordedCanister<'_>,
+        canister: &RecordedCanister<'_>,
         step: Step,
         lost: bool,
         sent: Sent,
     ) -> Result<(), ClientError> {
-        let answer = world
-            .canister
+        let answer = canister
+            .handle
             .wait(method(step), sent)
             .and_then(|reply| if lost { Ok(StepOutcome::Done) } else { self.uploader.accept(step, &reply) });
         if let Ok(StepOutcome::CallAgain) = answer {
@@ -162,12 +162,12 @@ fn method(step: Step) -> &'static str {
 
 /// Runs the actors to completion, up to `width` of them at a time.
 pub(super) fn drive(
-    world: &mut RecordedCanister<'_>,
+    canister: &mut RecordedCanister<'_>,
     actors: &mut [Actor],
     width: usize,
 ) -> Result<(), ClientError> {
     while actors.iter().any(|actor| !actor.is_done()) {
-        round(world, actors, width)?;
+        round(canister, actors, width)?;
     }
     Ok(())
 }
@@ -175,22 +175,22 @@ pub(super) fn drive(
 /// Makes one call each for up to `width` actors that still have one to make, chosen at random, all in flight
 /// at once.
 pub(super) fn round(
-    world: &mut RecordedCanister<'_>,
+    canister: &mut RecordedCanister<'_>,
     actors: &mut [Actor],
     width: usize,
 ) -> Result<(), ClientError> {
     let mut chosen: Vec<usize> = (0..actors.len()).filter(|&index| !actors[index].is_done()).collect();
-    world.shuffle(&mut chosen);
+    canister.shuffle(&mut chosen);
     chosen.truncate(width);
-    world.think();
+    canister.think();
     let mut sent = Vec::new();
     for index in chosen {
-        if let Some(call) = actors[index].send(world)? {
+        if let Some(call) = actors[index].send(canister)? {
             sent.push((index, call));
         }
     }
     for (index, (step, lost, call)) in sent {
-        actors[index].take(world, step, lost, call)?;
+        actors[index].take(canister, step, lost, call)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 mod abuse;
 mod actor;
 mod kinds;
-mod world;
+mod recorded_canister;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::client::ClientError;
 use crate::replay::{ReplayError, Subject};
 use crate::trace::{Header, Recorder, Tape, TraceError};
 
-use world::RecordedCanister;
+use recorded_canister::RecordedCanister;
 
 /// When every workload begins, seconds since 1970: the first of January 2026.
 const BEGINNING_SECONDS: u64 = 1_767_225_600;
@@ -141,16 +141,16 @@ impl WorkloadError {
 /// # Errors
 /// [`WorkloadError`]; no file is left at `path` then.
 pub fn record(order: Order, build: &str, module: &Module, path: &Path) -> Result<PathBuf, WorkloadError> {
-    let controller = world::controller();
+    let controller = recorded_canister::controller();
     let header =
         Header::new(BEGINNING_SECONDS * NANOS_PER_SECOND, build, order.to_string(), vec![controller]);
     let recorder = Recorder::create(path, &header)?;
     let subject = Subject::install(build, module, &header)?;
     let tape = Tape::new(recorder);
     {
-        let canister = subject.canister().recorded(Some(&tape));
-        let mut world = RecordedCanister::new(canister, &tape, order.seed)?;
-        kinds::run(order, &mut world)?;
+        let handle = subject.canister().recorded(Some(&tape));
+        let mut canister = RecordedCanister::new(handle, &tape, order.seed)?;
+        kinds::run(order, &mut canister)?;
     }
     Ok(tape.finish()?)
 }

@@ -8,8 +8,8 @@ use serde_bytes::{ByteBuf, Bytes};
 
 use super::{Content, FILE_BYTES, Peer};
 use crate::error::BenchError;
+use crate::metered_canister::MeteredCanister;
 use crate::payload::CHUNK_BYTES;
-use crate::world::MeteredCanister;
 
 /// As it is called in the tables.
 pub const NAME: &str = "ic-certified-assets";
@@ -35,15 +35,15 @@ pub fn module() -> Result<Vec<u8>, BenchError> {
 
 /// The asset canister.
 pub struct Assets {
-    world: MeteredCanister,
+    canister: MeteredCanister,
 }
 
 impl Assets {
     /// Returns a fresh canister.
     pub fn install(module: Vec<u8>) -> Result<Self, BenchError> {
-        let world = MeteredCanister::of("side by side", NAME, module)?;
-        world.install(&no_settings())?;
-        Ok(Self { world })
+        let canister = MeteredCanister::of("side by side", NAME, module)?;
+        canister.install(&no_settings())?;
+        Ok(Self { canister })
     }
 
     fn call<T: CandidType + DeserializeOwned>(
@@ -51,8 +51,8 @@ impl Assets {
         method: &'static str,
         arg: impl CandidType,
     ) -> Result<T, BenchError> {
-        let reply = self.world.controller_call(method, (arg,))?;
-        candid::decode_one(&reply).map_err(|error| self.world.bad_reply(method, &error))
+        let reply = self.canister.controller_call(method, (arg,))?;
+        candid::decode_one(&reply).map_err(|error| self.canister.bad_reply(method, &error))
     }
 }
 
@@ -62,8 +62,8 @@ fn no_settings() -> Vec<u8> {
 }
 
 impl Peer for Assets {
-    fn world(&self) -> &MeteredCanister {
-        &self.world
+    fn canister(&self) -> &MeteredCanister {
+        &self.canister
     }
 
     fn upload(&self, content: &Content) -> Result<String, BenchError> {
@@ -76,7 +76,7 @@ impl Peer for Assets {
         }
         // Without a digest from us: then it hashes what it stores, as the upload canister does.
         let commit = Commit::of_asset(batch, &key, chunk_ids, None);
-        self.world.controller_call("commit_batch", (commit,))?;
+        self.canister.controller_call("commit_batch", (commit,))?;
         Ok(key)
     }
 
@@ -95,6 +95,6 @@ impl Peer for Assets {
     }
 
     fn upgrade(&self) -> Result<(), BenchError> {
-        self.world.upgrade(&no_settings())
+        self.canister.upgrade(&no_settings())
     }
 }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cost::Cost;
 use crate::error::BenchError;
+use crate::metered_canister::{MeteredCanister, Wasm};
 use crate::payload::File;
-use crate::world::{MeteredCanister, Wasm};
 
 pub use report::{markdown, terminal};
 
@@ -44,7 +44,7 @@ pub struct Content {
 /// A canister that accepts files, on a separate instance.
 pub trait Peer: Sync {
     /// Returns the canister.
-    fn world(&self) -> &MeteredCanister;
+    fn canister(&self) -> &MeteredCanister;
 
     /// Uploads a file from begin to finish; returns the key to read it by.
     fn upload(&self, content: &Content) -> Result<String, BenchError>;
@@ -160,11 +160,11 @@ fn measure(
     contents: &[Content],
 ) -> Result<Load, BenchError> {
     let peer = install()?;
-    peer.world().cost()?;
+    peer.canister().cost()?;
     let load = upload_all(peer.as_ref(), contents)?;
     if load.clients == 1 {
         peer.upgrade()?;
-        figures.upgrade = peer.world().cost()?;
+        figures.upgrade = peer.canister().cost()?;
     }
     Ok(load)
 }
@@ -181,18 +181,18 @@ fn upload_all(peer: &dyn Peer, contents: &[Content]) -> Result<Load, BenchError>
         clients.into_iter().map(join).collect()
     });
     let seconds = began.elapsed().as_secs_f64();
-    let cost = peer.world().cost()?;
+    let cost = peer.canister().cost()?;
     for (key, content) in keys.into_iter().zip(contents) {
         let read = peer.read(&key?, content.sha256)?;
         let same = read.len() as u64 == content.file.bytes && content.chunks.iter().flatten().eq(read.iter());
-        peer.world().expect(
+        peer.canister().expect(
             "the file read back",
             "the same bytes",
             if same { "the same bytes" } else { "others" },
         )?;
     }
     // Reading back is not part of the upload.
-    peer.world().cost()?;
+    peer.canister().cost()?;
     let bytes = contents.iter().map(|content| content.file.bytes).sum();
     Ok(Load { clients: contents.len() as u32, bytes, seconds, cost })
 }

@@ -13,8 +13,8 @@ use session_migrate::build::Build;
 
 use crate::bench::Bench;
 use crate::error::BenchError;
+use crate::metered_canister::Wasm;
 use crate::seed::{self, Population, Seed};
-use crate::world::Wasm;
 
 /// The states to begin with, each made once.
 #[derive(Clone, Default)]

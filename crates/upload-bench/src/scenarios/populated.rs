@@ -13,9 +13,9 @@ use upload_canister::stable::layout::Layout;
 
 use crate::bench::{Bench, Recorder};
 use crate::error::BenchError;
+use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS, Wasm, client};
 use crate::payload::{CHUNK_BYTES, File, metadata};
 use crate::seed::{Population, Seed};
-use crate::world::{MeteredCanister, NO_ARGUMENTS, Wasm, client};
 
 use super::Seeds;
 use super::uploads::{begin, finish, put};
@@ -25,11 +25,11 @@ pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, Bench
     let seed = seeds.get(Population::of(wasm.build, count, count))?;
     let mut run = Recorder::new(format!("open_{count}"), wasm)?;
     open(&mut run, &seed)?;
-    let stats: AdminStats = run.aside(|world| {
-        world.settle();
-        world.controller_query("admin_stats", ())
+    let stats: AdminStats = run.aside(|canister| {
+        canister.settle();
+        canister.controller_query("admin_stats", ())
     })?;
-    run.world.expect(
+    run.canister.expect(
         "sessions and memories",
         (u64::from(count), u64::from(count)),
         (stats.sessions, stats.memories),
@@ -43,52 +43,52 @@ pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, Bench
 
 /// Replaces the canister's state and measures the upgrade that opens it.
 fn open(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
-    run.world.set_stable_memory(&seed.gz);
-    run.measure("post_upgrade", |world| world.upgrade(NO_ARGUMENTS))
+    run.canister.set_stable_memory(&seed.gz);
+    run.measure("post_upgrade", |canister| canister.upgrade(NO_ARGUMENTS))
 }
 
 fn upload_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
     let file = File { bytes: 1024, seed: 1 };
     let Seed { capsule, .. } = seed;
-    let session = run.measure("begin", |world| begin(world, capsule, &file, "a"))?;
-    run.measure("put", |world| put(world, session, &file, 0))?;
-    run.measure("status", |world| world.query::<UploadStatus>("uploads_status", (session,)))?;
-    run.measure("list", |world| {
-        world.query::<Vec<UploadStatus>>("uploads_list", (None::<u64>, None::<u32>))
+    let session = run.measure("begin", |canister| begin(canister, capsule, &file, "a"))?;
+    run.measure("put", |canister| put(canister, session, &file, 0))?;
+    run.measure("status", |canister| canister.query::<UploadStatus>("uploads_status", (session,)))?;
+    run.measure("list", |canister| {
+        canister.query::<Vec<UploadStatus>>("uploads_list", (None::<u64>, None::<u32>))
     })?;
-    run.measure("finish", |world| finish(world, session, &file.sha256(), file.bytes))?;
-    run.measure("abort", |world| world.update::<()>("uploads_abort", (seed.session,)))
+    run.measure("finish", |canister| finish(canister, session, &file.sha256(), file.bytes))?;
+    run.measure("abort", |canister| canister.update::<()>("uploads_abort", (seed.session,)))
 }
 
 fn other_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
     let Seed { capsule, memory, .. } = seed;
-    let made = run.measure("memories_create", |world| create_inline(world, capsule, 1024))?;
-    run.measure("memories_read", |world| world.query::<Memory>("memories_read", (memory,)))?;
-    run.measure("memories_list", |world| {
-        world.query::<Vec<Memory>>("memories_list", (capsule, None::<String>, Some(10u32)))
+    let made = run.measure("memories_create", |canister| create_inline(canister, capsule, 1024))?;
+    run.measure("memories_read", |canister| canister.query::<Memory>("memories_read", (memory,)))?;
+    run.measure("memories_list", |canister| {
+        canister.query::<Vec<Memory>>("memories_list", (capsule, None::<String>, Some(10u32)))
     })?;
-    run.measure("memories_update", |world| {
-        world.update::<Memory>("memories_update", (memory, metadata(1000)))
+    run.measure("memories_update", |canister| {
+        canister.update::<Memory>("memories_update", (memory, metadata(1000)))
     })?;
-    run.measure("memories_delete", |world| world.update::<()>("memories_delete", (&made,)))?;
-    run.measure("capsules_read", |world| world.query::<Capsule>("capsules_read", (capsule,)))?;
-    run.measure("admin_stats", |world| world.controller_query::<AdminStats>("admin_stats", ()))?;
+    run.measure("memories_delete", |canister| canister.update::<()>("memories_delete", (&made,)))?;
+    run.measure("capsules_read", |canister| canister.query::<Capsule>("capsules_read", (capsule,)))?;
+    run.measure("admin_stats", |canister| canister.controller_query::<AdminStats>("admin_stats", ()))?;
     run.measure("metrics", metrics)
 }
 
-fn metrics(world: &MeteredCanister) -> Result<(), BenchError> {
+fn metrics(canister: &MeteredCanister) -> Result<(), BenchError> {
     let request = HttpRequest {
         method: "GET".into(),
         url: "/metrics".into(),
         headers: Vec::new(),
         body: ByteBuf::new(),
     };
-    let status = world.http(request)?.status_code;
-    world.expect("status of /metrics", 200, status)
+    let status = canister.http(request)?.status_code;
+    canister.expect("status of /metrics", 200, status)
 }
 
 /// Creates a memory with this many bytes in its record.
-fn create_inline(world: &MeteredCanister, capsule: &str, bytes: u64) -> Result<String, BenchError> {
+fn create_inline(canister: &MeteredCanister, capsule: &str, bytes: u64) -> Result<String, BenchError> {
     let file = File { bytes, seed: 3 };
     let inline = file.chunk(0);
     let none = None::<String>;
@@ -104,7 +104,7 @@ fn create_inline(world: &MeteredCanister, capsule: &str, bytes: u64) -> Result<S
         file.metadata(),
         "inline",
     );
-    world.update("memories_create", args)
+    canister.update("memories_create", args)
 }
 
 /// Measures a file of 1 KiB in three calls, as a memory with inline bytes, in one call, and a hundred in one.
@@ -113,27 +113,27 @@ pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
     let file = File { bytes: 1024, seed: 1 };
     run.payload(file.bytes);
     let capsule = run.aside(super::uploads::capsule)?;
-    let session = run.measure("begin", |world| begin(world, &capsule, &file, "a"))?;
-    run.measure("put", |world| put(world, session, &file, 0))?;
-    run.measure("finish", |world| finish(world, session, &file.sha256(), file.bytes))?;
+    let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
+    run.measure("put", |canister| put(canister, session, &file, 0))?;
+    run.measure("finish", |canister| finish(canister, session, &file.sha256(), file.bytes))?;
     let uploaded = run.next("inline_1_kib");
     run.payload(file.bytes);
-    run.measure("memories_create", |world| create_inline(world, &capsule, file.bytes))?;
+    run.measure("memories_create", |canister| create_inline(canister, &capsule, file.bytes))?;
     let inline = run.next("whole_1_kib");
     run.payload(file.bytes);
-    run.measure("put_whole", |world| put_files(world, &capsule, "uploads_put_whole", 10..11))?;
+    run.measure("put_whole", |canister| put_files(canister, &capsule, "uploads_put_whole", 10..11))?;
     let one = run.next("whole_100_of_1_kib");
     run.payload(100 * file.bytes);
-    run.measure("put_many", |world| put_files(world, &capsule, "uploads_put_many", 100..200))?;
+    run.measure("put_many", |canister| put_files(canister, &capsule, "uploads_put_many", 100..200))?;
     let many = run.next("whole_1000_for_3000_members");
     run.payload(1_000 * file.bytes);
-    run.aside(|world| open_to_many(world, &capsule))?;
-    run.measure("put_many", |world| put_files(world, &capsule, "uploads_put_many", 1_000..2_000))?;
+    run.aside(|canister| open_to_many(canister, &capsule))?;
+    run.measure("put_many", |canister| put_files(canister, &capsule, "uploads_put_many", 1_000..2_000))?;
     Ok(vec![uploaded, inline, one, many, run.finish()])
 }
 
 /// Fills the access lists of a capsule; the client is the last of its owners.
-fn open_to_many(world: &MeteredCanister, capsule: &str) -> Result<(), BenchError> {
+fn open_to_many(canister: &MeteredCanister, capsule: &str) -> Result<(), BenchError> {
     let list = |kind: u32, len: u32| -> Vec<Principal> {
         (0..len)
             .map(|n| Principal::self_authenticating([kind.to_be_bytes(), n.to_be_bytes()].concat()))
@@ -142,12 +142,12 @@ fn open_to_many(world: &MeteredCanister, capsule: &str) -> Result<(), BenchError
     let mut owners = list(0, 999);
     owners.push(client());
     let access = CapsuleAccess { owners, writers: list(1, 1_000), readers: list(2, 1_000) };
-    world.update::<Capsule>("capsules_set_access", (capsule, access)).map(drop)
+    canister.update::<Capsule>("capsules_set_access", (capsule, access)).map(drop)
 }
 
 /// Uploads files of 1 KiB, each with another seed, in one call.
 fn put_files(
-    world: &MeteredCanister,
+    canister: &MeteredCanister,
     capsule: &str,
     method: &'static str,
     seeds: std::ops::Range<u64>,
@@ -163,12 +163,12 @@ fn put_files(
         hash: None,
     });
     if let ("uploads_put_whole", Some(one)) = (method, small.next()) {
-        return world.update::<UploadFinishResult>(method, (one,)).map(drop);
+        return canister.update::<UploadFinishResult>(method, (one,)).map(drop);
     }
     let small: Vec<SmallFile<'_>> = small.collect();
     let wanted = small.len();
-    let answers: Vec<upload_canister::api::Result<UploadFinishResult>> = world.update(method, (small,))?;
-    world.expect("files taken", wanted, answers.iter().flatten().count())
+    let answers: Vec<upload_canister::api::Result<UploadFinishResult>> = canister.update(method, (small,))?;
+    canister.expect("files taken", wanted, answers.iter().flatten().count())
 }
 
 /// Measures the conversion of legacy sessions in `post_upgrade` and, if that is not enough, by timer.
@@ -192,17 +192,22 @@ fn migrate(name: String, wasm: &Wasm, seeds: &Seeds, population: Population) -> 
     let mut run = Recorder::new(name, wasm)?;
     open(&mut run, &seed)?;
     loop {
-        let status = run.aside(|world| world.canister().migration_status().map_err(|e| world.failed(e)))?;
+        let status =
+            run.aside(|canister| canister.handle().migration_status().map_err(|e| canister.failed(e)))?;
         match status.phase {
             MigrationPhase::Validating | MigrationPhase::Converting | MigrationPhase::Verifying => {}
             phase => {
-                run.world.expect("phase", MigrationPhase::Converted, phase)?;
-                run.world.expect("converted sessions", u64::from(population.sessions), status.converted)?;
+                run.canister.expect("phase", MigrationPhase::Converted, phase)?;
+                run.canister.expect(
+                    "converted sessions",
+                    u64::from(population.sessions),
+                    status.converted,
+                )?;
                 return Ok(run.finish());
             }
         }
-        run.measure("timer", |world| {
-            world.tick();
+        run.measure("timer", |canister| {
+            canister.tick();
             Ok(())
         })?;
     }
@@ -217,17 +222,17 @@ pub fn move_to_extents(wasm: &Wasm, seeds: &Seeds, chunks: u32) -> Result<Bench,
     run.payload(bytes);
     open(&mut run, &seed)?;
     for _ in 0..=chunks {
-        let stats: AdminStats = run.aside(|world| world.controller_query("admin_stats", ()))?;
+        let stats: AdminStats = run.aside(|canister| canister.controller_query("admin_stats", ()))?;
         if stats.chunks == 0 {
-            run.world.expect("bytes in extents", bytes, stats.payload_bytes)?;
+            run.canister.expect("bytes in extents", bytes, stats.payload_bytes)?;
             return Ok(run.finish());
         }
-        run.measure("timer", |world| {
-            world.tick();
+        run.measure("timer", |canister| {
+            canister.tick();
             Ok(())
         })?;
     }
-    run.world.expect("the move", "finished", "still running")?;
+    run.canister.expect("the move", "finished", "still running")?;
     Ok(run.finish())
 }
 
@@ -238,17 +243,17 @@ pub fn expiry(wasm: &Wasm) -> Result<Bench, BenchError> {
     let file = File { bytes: CHUNK_BYTES + 1, seed: 1 };
     let capsule = run.aside(super::uploads::capsule)?;
     for number in 0..SESSIONS {
-        let session = run.aside(|world| begin(world, &capsule, &file, &number.to_string()))?;
-        run.aside(|world| put(world, session, &file, 0))?;
+        let session = run.aside(|canister| begin(canister, &capsule, &file, &number.to_string()))?;
+        run.aside(|canister| put(canister, session, &file, 0))?;
     }
-    run.measure("twenty_sessions", |world| {
-        world.pass(Duration::from_secs(24 * 60 * 60 + 1));
+    run.measure("twenty_sessions", |canister| {
+        canister.pass(Duration::from_secs(24 * 60 * 60 + 1));
         Ok(())
     })?;
-    let stats: AdminStats = run.aside(|world| world.controller_query("admin_stats", ()))?;
-    run.world.expect("sessions and chunks left", (0, 0), (stats.sessions, stats.chunks))?;
-    run.measure("nothing_to_do", |world| {
-        world.pass(Duration::from_secs(61));
+    let stats: AdminStats = run.aside(|canister| canister.controller_query("admin_stats", ()))?;
+    run.canister.expect("sessions and chunks left", (0, 0), (stats.sessions, stats.chunks))?;
+    run.measure("nothing_to_do", |canister| {
+        canister.pass(Duration::from_secs(61));
         Ok(())
     })?;
     Ok(run.finish())

@@ -11,45 +11,45 @@ use upload_canister::api::{
 
 use crate::bench::{Bench, Recorder};
 use crate::error::BenchError;
+use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS, Wasm};
 use crate::payload::{CHUNK_BYTES, File};
-use crate::world::{MeteredCanister, NO_ARGUMENTS, Wasm};
 
 /// Chunks of the largest upload that the canister accepts.
 pub const MOST_CHUNKS: u32 = 16_384;
 
 /// Creates a capsule of the client.
-pub fn capsule(world: &MeteredCanister) -> Result<String, BenchError> {
-    let made: Capsule = world.update("capsules_create", (None::<PersonRef>,))?;
+pub fn capsule(canister: &MeteredCanister) -> Result<String, BenchError> {
+    let made: Capsule = canister.update("capsules_create", (None::<PersonRef>,))?;
     Ok(made.id)
 }
 
 /// Begins the upload of a file under an idempotency key.
-pub fn begin(world: &MeteredCanister, capsule: &str, file: &File, idem: &str) -> Result<u64, BenchError> {
-    world.update("uploads_begin", (capsule, file.metadata(), file.chunks(), idem))
+pub fn begin(canister: &MeteredCanister, capsule: &str, file: &File, idem: &str) -> Result<u64, BenchError> {
+    canister.update("uploads_begin", (capsule, file.metadata(), file.chunks(), idem))
 }
 
 /// Begins the upload of a file that is verified by BLAKE3.
-fn begin_blake3(world: &MeteredCanister, capsule: &str, file: &File) -> Result<u64, BenchError> {
+fn begin_blake3(canister: &MeteredCanister, capsule: &str, file: &File) -> Result<u64, BenchError> {
     let hash = Some(HashAlgorithm::Blake3);
-    world.update("uploads_begin", (capsule, file.metadata(), file.chunks(), "a", hash))
+    canister.update("uploads_begin", (capsule, file.metadata(), file.chunks(), "a", hash))
 }
 
 /// Sends one chunk.
-pub fn put(world: &MeteredCanister, session: u64, file: &File, index: u32) -> Result<(), BenchError> {
+pub fn put(canister: &MeteredCanister, session: u64, file: &File, index: u32) -> Result<(), BenchError> {
     let bytes = file.chunk(index);
-    world.update("uploads_put_chunk", (session, index, Bytes::new(&bytes), None::<ByteBuf>))
+    canister.update("uploads_put_chunk", (session, index, Bytes::new(&bytes), None::<ByteBuf>))
 }
 
 /// Calls finish until the canister has hashed everything.
 pub fn finish(
-    world: &MeteredCanister,
+    canister: &MeteredCanister,
     session: u64,
     digest: &[u8; 32],
     bytes: u64,
 ) -> Result<UploadFinishResult, BenchError> {
     let mut hashed_before = None;
     loop {
-        match world.update("uploads_finish", (session, Bytes::new(digest), bytes)) {
+        match canister.update("uploads_finish", (session, Bytes::new(digest), bytes)) {
             Err(BenchError::Call {
                 source: ClientError::Refused { error: api::Error::Hashing { hashed, .. }, .. },
                 ..
@@ -67,45 +67,48 @@ pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
     let sha256 = file.sha256();
     run.payload(file.bytes);
     let capsule = run.aside(capsule)?;
-    let session = run.measure("begin", |world| begin(world, &capsule, &file, "a"))?;
+    let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     for index in 0..chunks {
         let step = match index {
             0 => "put_first",
             _ if index + 1 == chunks => "put_last",
             _ => "put_between",
         };
-        run.measure(step, |world| put(world, session, &file, index))?;
+        run.measure(step, |canister| put(canister, session, &file, index))?;
     }
-    let finished = run.measure("finish", |world| finish(world, session, &sha256, file.bytes))?;
+    let finished = run.measure("finish", |canister| finish(canister, session, &sha256, file.bytes))?;
     let mut done = vec![run.next(format!("lost_reply_{chunks}"))];
 
-    run.measure("begin", |world| begin(world, &capsule, &file, "a"))?;
-    run.measure("finish", |world| finish(world, session, &sha256, file.bytes))?;
+    run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
+    run.measure("finish", |canister| finish(canister, session, &sha256, file.bytes))?;
     done.push(run.next(format!("read_{chunks}")));
 
     reads(&mut run, &finished.blob_id, chunks)?;
     done.push(run.next(format!("upgrade_{chunks}")));
 
-    run.measure("post_upgrade", |world| world.upgrade(NO_ARGUMENTS))?;
+    run.measure("post_upgrade", |canister| canister.upgrade(NO_ARGUMENTS))?;
     done.push(run.next(format!("delete_{chunks}")));
 
-    run.measure("memories_delete", |world| world.update::<()>("memories_delete", (&finished.memory_id,)))?;
+    run.measure("memories_delete", |canister| {
+        canister.update::<()>("memories_delete", (&finished.memory_id,))
+    })?;
     sweep(&mut run)?;
     done.push(run.finish());
     Ok(done)
 }
 
 fn reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> {
-    let meta: BlobMeta = run.measure("blob_get_meta", |world| world.query("blob_get_meta", (blob,)))?;
-    run.world.expect("chunks of the blob", chunks, meta.chunk_count)?;
-    let chunk =
-        |index: u32| move |world: &MeteredCanister| world.query::<ByteBuf>("blob_read_chunk", (blob, index));
+    let meta: BlobMeta = run.measure("blob_get_meta", |canister| canister.query("blob_get_meta", (blob,)))?;
+    run.canister.expect("chunks of the blob", chunks, meta.chunk_count)?;
+    let chunk = |index: u32| {
+        move |canister: &MeteredCanister| canister.query::<ByteBuf>("blob_read_chunk", (blob, index))
+    };
     run.measure("chunk_first", chunk(0))?;
     run.measure("chunk_last", chunk(chunks - 1))?;
     let range = |from: u64, len: u64| {
-        move |world: &MeteredCanister| {
-            let read: ByteBuf = world.query("blob_read_range", (blob, from, len))?;
-            world.expect("bytes read", len, read.len() as u64)
+        move |canister: &MeteredCanister| {
+            let read: ByteBuf = canister.query("blob_read_range", (blob, from, len))?;
+            canister.expect("bytes read", len, read.len() as u64)
         }
     };
     run.measure("range_1_kib", range(CHUNK_BYTES / 2, 1024))?;
@@ -119,16 +122,16 @@ fn reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> 
 fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
     // Two minutes for the timer to run, then as many rounds as it immediately asks for.
     for _ in 0..MOST_CHUNKS {
-        let stats: api::AdminStats = run.aside(|world| world.controller_query("admin_stats", ()))?;
+        let stats: api::AdminStats = run.aside(|canister| canister.controller_query("admin_stats", ()))?;
         if stats.releases_pending == 0 {
-            return run.world.expect("chunks left", 0, stats.chunks);
+            return run.canister.expect("chunks left", 0, stats.chunks);
         }
-        run.measure("sweep", |world| {
-            world.pass(Duration::from_secs(61));
+        run.measure("sweep", |canister| {
+            canister.pass(Duration::from_secs(61));
             Ok(())
         })?;
     }
-    run.world.expect("the sweep", "finished", "still running")
+    run.canister.expect("the sweep", "finished", "still running")
 }
 
 /// Measures an upload with the last chunk first, so that nothing can be hashed on arrival.
@@ -137,11 +140,11 @@ pub fn out_of_order(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     let file = File::of_chunks(chunks, 1);
     run.payload(file.bytes);
     let capsule = run.aside(capsule)?;
-    let session = run.measure("begin", |world| begin(world, &capsule, &file, "a"))?;
+    let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     for index in (0..chunks).rev() {
-        run.measure("put", |world| put(world, session, &file, index))?;
+        run.measure("put", |canister| put(canister, session, &file, index))?;
     }
-    run.measure("finish", |world| finish(world, session, &file.sha256(), file.bytes))?;
+    run.measure("finish", |canister| finish(canister, session, &file.sha256(), file.bytes))?;
     Ok(run.finish())
 }
 
@@ -152,12 +155,12 @@ pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchEr
     let file = File::of_chunks(chunks, 1);
     run.payload(file.bytes);
     let capsule = run.aside(capsule)?;
-    let session = run.measure("begin", |world| begin_blake3(world, &capsule, &file))?;
+    let session = run.measure("begin", |canister| begin_blake3(canister, &capsule, &file))?;
     for n in 0..chunks {
         let index = if in_order { n } else { chunks - 1 - n };
-        run.measure("put", |world| put(world, session, &file, index))?;
+        run.measure("put", |canister| put(canister, session, &file, index))?;
     }
-    run.measure("finish", |world| finish(world, session, &file.blake3(), file.bytes))?;
+    run.measure("finish", |canister| finish(canister, session, &file.blake3(), file.bytes))?;
     Ok(run.finish())
 }
 
@@ -167,25 +170,25 @@ pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new("chunk_again", wasm)?;
     let file = File::of_chunks(10, 1);
     let capsule = run.aside(capsule)?;
-    let session = run.aside(|world| begin(world, &capsule, &file, "a"))?;
+    let session = run.aside(|canister| begin(canister, &capsule, &file, "a"))?;
     for index in (0..10).step_by(2) {
-        run.aside(|world| put(world, session, &file, index))?;
+        run.aside(|canister| put(canister, session, &file, index))?;
     }
     let bytes = file.chunk(5);
     let sha256 = ByteBuf::from(Sha256::digest(&bytes).to_vec());
     let args = (session, 5u32, Bytes::new(&bytes), Some(sha256));
-    run.measure("with_sha256", |world| world.update::<()>("uploads_put_chunk", args))?;
-    run.measure("same_bytes", |world| put(world, session, &file, 5))?;
+    run.measure("with_sha256", |canister| canister.update::<()>("uploads_put_chunk", args))?;
+    run.measure("same_bytes", |canister| put(canister, session, &file, 5))?;
     let other = File::of_chunks(10, 2);
-    run.measure("other_bytes", |world| match put(world, session, &other, 5) {
+    run.measure("other_bytes", |canister| match put(canister, session, &other, 5) {
         Err(BenchError::Call { source: ClientError::Refused { .. }, .. }) => Ok(()),
         Err(error) => Err(error),
-        Ok(()) => world.expect("other bytes for a stored chunk", "refused", "accepted"),
+        Ok(()) => canister.expect("other bytes for a stored chunk", "refused", "accepted"),
     })?;
-    let status = |world: &MeteredCanister| world.query::<UploadStatus>("uploads_status", (session,));
+    let status = |canister: &MeteredCanister| canister.query::<UploadStatus>("uploads_status", (session,));
     run.measure("status_with_holes", status)?;
-    run.measure("list", |world| {
-        world.query::<Vec<UploadStatus>>("uploads_list", (None::<u64>, None::<u32>))
+    run.measure("list", |canister| {
+        canister.query::<Vec<UploadStatus>>("uploads_list", (None::<u64>, None::<u32>))
     })?;
     Ok(run.finish())
 }
@@ -195,11 +198,11 @@ pub fn abort(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("abort_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks.max(1), 1);
     let capsule = run.aside(capsule)?;
-    let session = run.aside(|world| begin(world, &capsule, &file, "a"))?;
+    let session = run.aside(|canister| begin(canister, &capsule, &file, "a"))?;
     for index in 0..chunks {
-        run.aside(|world| put(world, session, &file, index))?;
+        run.aside(|canister| put(canister, session, &file, index))?;
     }
-    run.measure("abort", |world| world.update::<()>("uploads_abort", (session,)))?;
+    run.measure("abort", |canister| canister.update::<()>("uploads_abort", (session,)))?;
     sweep(&mut run)?;
     Ok(run.finish())
 }
@@ -209,11 +212,11 @@ pub fn largest(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("chunks_of_{MOST_CHUNKS}"), wasm)?;
     let file = File::of_chunks(MOST_CHUNKS, 1);
     let capsule = run.aside(capsule)?;
-    let session = run.measure("begin", |world| begin(world, &capsule, &file, "a"))?;
-    run.measure("put_last", |world| put(world, session, &file, MOST_CHUNKS - 1))?;
-    run.measure("put_first", |world| put(world, session, &file, 0))?;
-    run.measure("put_in_the_middle", |world| put(world, session, &file, MOST_CHUNKS / 2))?;
-    run.measure("status", |world| world.query::<UploadStatus>("uploads_status", (session,)))?;
-    run.measure("abort", |world| world.update::<()>("uploads_abort", (session,)))?;
+    let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
+    run.measure("put_last", |canister| put(canister, session, &file, MOST_CHUNKS - 1))?;
+    run.measure("put_first", |canister| put(canister, session, &file, 0))?;
+    run.measure("put_in_the_middle", |canister| put(canister, session, &file, MOST_CHUNKS / 2))?;
+    run.measure("status", |canister| canister.query::<UploadStatus>("uploads_status", (session,)))?;
+    run.measure("abort", |canister| canister.update::<()>("uploads_abort", (session,)))?;
     Ok(run.finish())
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use session_migrate::provenance::Provenance;
 
 use crate::error::BenchError;
-use crate::world::Wasm;
+use crate::metered_canister::Wasm;
 
 use process::{Ran, program, run, run_to_json};
 

@@ -17,9 +17,9 @@ use upload_canister::upload::UploadService;
 use upload_canister::upload::path::ActivePath;
 
 use crate::error::BenchError;
+use crate::metered_canister::{BEGINNING_SECONDS, Wasm, client};
 use crate::payload::File as Payload;
 use crate::seed;
-use crate::world::{BEGINNING_SECONDS, Wasm, client};
 
 /// Chunks of each file: 36 MB, as a video of a minute.
 const CHUNKS: u32 = 20;

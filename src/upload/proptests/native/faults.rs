@@ -51,7 +51,7 @@ impl Native {
             return;
         }
         next_message();
-        let sessions = &mut self.world.storage.sessions;
+        let sessions = &mut self.canister.storage.sessions;
         for _ in 0..records {
             let id = sessions.ids.issue().unwrap();
             sessions.legacy.insert(id, &RawRecord(b"rubbish".to_vec()));
@@ -61,7 +61,7 @@ impl Native {
 
     /// Returns how many of them are in layout 1 and not quarantined.
     pub(super) fn rubbish_in_layout_1(&self) -> u64 {
-        let legacy = &self.world.storage.sessions.legacy;
+        let legacy = &self.canister.storage.sessions.legacy;
         self.faults.rubbish.iter().filter(|id| legacy.contains(id)).count() as u64
     }
 
@@ -72,12 +72,12 @@ impl Native {
 
     /// Returns the number of sessions in layout 1.
     pub(super) fn legacy_sessions(&self) -> u64 {
-        self.world.storage.sessions.legacy.len() - self.rubbish_in_layout_1()
+        self.canister.storage.sessions.legacy.len() - self.rubbish_in_layout_1()
     }
 
     /// Checks that each of these records is still kept, in one place.
     pub(super) fn rubbish_invariant(&self) -> Result<(), String> {
-        let Storage { sessions, migration, .. } = &self.world.storage;
+        let Storage { sessions, migration, .. } = &self.canister.storage;
         let lost = self
             .faults
             .rubbish
@@ -96,11 +96,11 @@ impl Native {
 
     /// Damages the quarantined copy of one of these records.
     pub(super) fn damage(&mut self, record: u8) -> bool {
-        let keys = self.world.storage.migration.quarantine.keys(1, None, usize::MAX);
+        let keys = self.canister.storage.migration.quarantine.keys(1, None, usize::MAX);
         let Some(key) = keys.get(usize::from(record).checked_rem(keys.len()).unwrap_or(0)) else {
             return false;
         };
-        let memories = preflight::open_existing(self.world.raw.clone()).unwrap();
+        let memories = preflight::open_existing(self.canister.raw.clone()).unwrap();
         let mut kept: Table<u64, RawRecord> = Table::open(&memories, memory_ids::MIGRATION_QUARANTINE);
         kept.insert(*key, &RawRecord(b"damaged".to_vec()));
         self.reopen();
@@ -109,7 +109,7 @@ impl Native {
 
     /// Takes a snapshot.
     pub(super) fn keep(&mut self) -> bool {
-        let memory = self.world.raw.borrow().clone();
+        let memory = self.canister.raw.borrow().clone();
         self.snapshot = Some(Snapshot { memory, stage: self.stage, faults: self.faults.clone() });
         true
     }
@@ -118,7 +118,7 @@ impl Native {
     pub(super) fn load(&mut self) {
         next_message();
         let Some(Snapshot { memory, stage, faults }) = &self.snapshot else { return };
-        self.world.raw.borrow_mut().clone_from(memory);
+        self.canister.raw.borrow_mut().clone_from(memory);
         (self.stage, self.faults) = (*stage, faults.clone());
         self.reopen();
     }
@@ -128,7 +128,7 @@ impl Native {
         if self.faults.crowded.is_some() {
             return false;
         }
-        self.faults.crowded = Some(filled::crowd(&mut self.world, u64::from(left) << 20));
+        self.faults.crowded = Some(filled::crowd(&mut self.canister, u64::from(left) << 20));
         self.reopen();
         true
     }
@@ -136,9 +136,9 @@ impl Native {
     /// Returns the number of chunks without an owner that wait for the timers, since there was no room to
     /// remove them.
     pub(super) fn released_chunks(&self) -> u64 {
-        let memories = preflight::open_existing(self.world.raw.clone()).unwrap();
+        let memories = preflight::open_existing(self.canister.raw.clone()).unwrap();
         let released: Table<[u8; 32], ()> = Table::open(&memories, memory_ids::RELEASED_CHUNKS);
-        let blobs = &self.world.storage.blobs;
+        let blobs = &self.canister.storage.blobs;
         released.keys(..).map(|prefix| blobs.stored_chunks(ChunkPrefix(prefix)).len()).sum()
     }
 }

@@ -17,7 +17,7 @@ impl Native {
     /// Checks that the tables agree with one another; once everything has settled, no session and no receipt
     /// is left.
     pub(super) fn check_tables(&self, settled: bool) -> Result<(), String> {
-        let Storage { sessions, index, payloads, blobs, usage, receipts, .. } = &self.world.storage;
+        let Storage { sessions, index, payloads, blobs, usage, receipts, .. } = &self.canister.storage;
         let live = sessions.legacy.len() + sessions.sessions.len();
         let live = live - self.rubbish_in_layout_1();
         // Where there is no room for it, the timers remove what was released.
@@ -51,7 +51,7 @@ impl Native {
 
     /// Checks that promises are what the sessions in flight have reserved and not filled.
     fn promise_invariant(&self) -> Result<(), String> {
-        let storage = &self.world.storage;
+        let storage = &self.canister.storage;
         let split = storage.sessions.sessions.range(..).map(|entry| entry.unwrap().1.into_session().unwrap());
         let legacy = storage.sessions.legacy.keys_after(None).filter(|id| !self.is_rubbish(*id)).map(|id| {
             let found = CompatPath::default().read(storage, SessionId(id));
@@ -67,7 +67,7 @@ impl Native {
     /// Returns the allocated bytes of a unit in progress that its client has removed since: migration 2 frees
     /// them in its next message.
     pub(super) fn abandoned_bytes(&self) -> u64 {
-        let storage = &self.world.storage;
+        let storage = &self.canister.storage;
         let Some(unit) = storage.migration.state_of(2).unwrap().unit else { return 0 };
         let is_gone = MoveToExtents { layouts: LAYOUTS }.digest(storage, unit.key).unwrap().is_none();
         extents_of(&unit.progress).filter(|_| is_gone).map_or(0, |extents| extents.size())
@@ -76,7 +76,7 @@ impl Native {
     /// Checks that every allocated byte of the payload region belongs to a session or a blob, or to the unit
     /// in progress.
     fn payload_invariant(&self) -> Result<(), String> {
-        let Storage { payloads, blobs, migration, .. } = &self.world.storage;
+        let Storage { payloads, blobs, migration, .. } = &self.canister.storage;
         blobs.extents().check().map_err(|e| e.to_string())?;
         let mut owned = 0;
         for entry in payloads.range(..) {

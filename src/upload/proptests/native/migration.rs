@@ -27,7 +27,7 @@ impl Native {
     /// Runs the engine for one message of the build of this stage.
     pub(super) fn one_message(&mut self, meter: &dyn Meter) {
         let second = MoveToExtents { layouts: accepted_by(self.stage) };
-        let TestCanister { storage, now, .. } = &mut self.world;
+        let TestCanister { storage, now, .. } = &mut self.canister;
         let message = Message { now: (*now).into(), meter, budget: 0 };
         migrate::Engine::new(&[&SplitSessions, &second]).run(storage, message).unwrap();
     }
@@ -40,27 +40,27 @@ impl Native {
             Stage::Legacy => 100,
             // Where a controller could not raise the share, it stays at zero.
             Stage::Staged => {
-                let may = controls::check_share(&self.world.storage, share).is_ok();
+                let may = controls::check_share(&self.canister.storage, share).is_ok();
                 if may { share } else { 0 }
             }
             Stage::Direct => {
                 // As that build does when it starts; this test has the features of another.
-                controls::go_forward(&mut self.world.storage, self.world.now, false).unwrap();
+                controls::go_forward(&mut self.canister.storage, self.canister.now, false).unwrap();
                 0
             }
         };
-        set_share(&mut self.world.storage, share);
+        set_share(&mut self.canister.storage, share);
         if to == Stage::Legacy {
-            migrate::taken_over(&mut self.world.storage, self.world.now).unwrap();
+            migrate::taken_over(&mut self.canister.storage, self.canister.now).unwrap();
         }
     }
 
     /// Opens the memory as the build of this stage finds it.
     pub(super) fn reopen(&mut self) {
         let accepted = accepted_by(self.stage);
-        self.world.storage = Storage::open_accepting(self.world.raw.clone(), accepted).unwrap();
-        number(&mut self.world.storage);
-        self.world.path = match self.stage {
+        self.canister.storage = Storage::open_accepting(self.canister.raw.clone(), accepted).unwrap();
+        number(&mut self.canister.storage);
+        self.canister.path = match self.stage {
             Stage::Legacy => Box::<CompatPath>::default(),
             Stage::Staged => Box::<ActivePath>::default(),
             Stage::Direct => Box::new(DirectPath),
@@ -77,7 +77,7 @@ impl Native {
         {
             return None;
         }
-        let TestCanister { storage, now, .. } = &mut self.world;
+        let TestCanister { storage, now, .. } = &mut self.canister;
         let answer = match control {
             Control::Pause if self.stage == Stage::Legacy => migrate::hold(storage, *now),
             Control::Resume if self.stage == Stage::Legacy => migrate::release(storage, *now),
@@ -92,10 +92,10 @@ impl Native {
 
     /// Returns the phase of the migration.
     pub(super) fn stands_at(&self) -> model::Phase {
-        if self.world.storage.migration.current() > 1 {
+        if self.canister.storage.migration.current() > 1 {
             return model::Phase::Second;
         }
-        let state = self.world.storage.migration.state().unwrap();
+        let state = self.canister.storage.migration.state().unwrap();
         match state.phase {
             Phase::Idle => model::Phase::Idle,
             Phase::Validating | Phase::Converting | Phase::Verifying => model::Phase::Working,
@@ -111,15 +111,15 @@ impl Native {
 
     /// Runs the migration to completion; returns what is wrong with the result.
     pub(super) fn end_migration(&mut self) -> Result<(), String> {
-        set_share(&mut self.world.storage, 0);
+        set_share(&mut self.canister.storage, 0);
         // A pause may hide a rollback, which pauses again at its own end.
         for _ in 0..2 {
-            let TestCanister { storage, now, .. } = &mut self.world;
+            let TestCanister { storage, now, .. } = &mut self.canister;
             // Refused if nothing is paused or rolled back.
             let _ = controls::resume(storage, *now);
             self.one_message(&Unmetered);
         }
-        let storage = &mut self.world.storage;
+        let storage = &mut self.canister.storage;
         let state = storage.migration.state().unwrap();
         if let Some(imbalance) = state.imbalance() {
             return Err(imbalance);

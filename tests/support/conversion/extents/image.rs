@@ -117,29 +117,30 @@ pub fn image() -> &'static Image {
 }
 
 fn make() -> Image {
-    let mut world = InstalledCanister::empty(Build::Legacy);
+    let mut canister = InstalledCanister::empty(Build::Legacy);
     // Buckets of 64 KiB and not of 8 MiB: there is less to copy for each of hundreds of canisters.
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
     Storage::create(raw.clone()).unwrap().layout.set(&Layout::LEGACY);
-    world.set_stable_memory(&raw);
-    world.try_upgrade(Build::Legacy).unwrap();
+    canister.set_stable_memory(&raw);
+    canister.try_upgrade(Build::Legacy).unwrap();
 
-    let capsule = world.capsule();
+    let capsule = canister.capsule();
     let mut files: BTreeMap<_, _> =
-        IN_LAYOUT_1.iter().map(|upload| (upload.0, send(&world, &capsule, upload))).collect();
-    change(&world, |storage| {
+        IN_LAYOUT_1.iter().map(|upload| (upload.0, send(&canister, &capsule, upload))).collect();
+    change(&canister, |storage| {
         storage.sessions.legacy.insert(files[UNDECODABLE].session, &RawRecord(b"rubbish".to_vec()));
     });
-    world.try_upgrade(Build::Staged).unwrap();
-    world.build = Build::Staged;
-    let state = settle(&world);
+    canister.try_upgrade(Build::Staged).unwrap();
+    canister.build = Build::Staged;
+    let state = settle(&canister);
     assert_eq!((state.phase, state.quarantined), (MigrationPhase::Converted, 1), "{}", state.note);
-    files.extend(IN_LAYOUT_2.iter().map(|upload| (upload.0, send(&world, &capsule, upload))));
-    let finalized: Result<MigrationStatus> = world.update(controller(), "migration_finalize", (Some(true),));
+    files.extend(IN_LAYOUT_2.iter().map(|upload| (upload.0, send(&canister, &capsule, upload))));
+    let finalized: Result<MigrationStatus> =
+        canister.update(controller(), "migration_finalize", (Some(true),));
     finalized.unwrap();
 
-    let raw = change(&world, |storage| {
+    let raw = change(&canister, |storage| {
         let prefix = |storage: &Storage, name| {
             let blob = storage.blobs.blob(files[name].blob.unwrap()).unwrap();
             let Place::Chunks(prefix) = blob.place else { panic!("{name} is in {:?}", blob.place) };
@@ -158,25 +159,25 @@ fn make() -> Image {
 }
 
 /// Uploads a file as far as the upload goes.
-fn send(world: &InstalledCanister, capsule: &str, upload: &Upload) -> Kept {
+fn send(canister: &InstalledCanister, capsule: &str, upload: &Upload) -> Kept {
     let (name, len, hash, chunks, finished) = *upload;
     let content = file(len, len as u64);
-    let session = world.begin_hashed(owner(), capsule, &content, name, hash).unwrap();
+    let session = canister.begin_hashed(owner(), capsule, &content, name, hash).unwrap();
     for idx in chunks {
-        world.put(owner(), session, *idx, &content).unwrap();
+        canister.put(owner(), session, *idx, &content).unwrap();
     }
     let blob = finished.then(|| {
         let result =
-            world.finish_as(owner(), session, &digest(hash, &content), content.len() as u64).unwrap();
+            canister.finish_as(owner(), session, &digest(hash, &content), content.len() as u64).unwrap();
         BlobId::from_locator(&result.blob_id).unwrap()
     });
     Kept { content, hash, session, blob }
 }
 
 /// Changes a canister's stable memory directly.
-fn change(world: &InstalledCanister, change: impl FnOnce(&mut Storage)) -> RawMemory {
-    let raw = world.stable_memory();
+fn change(canister: &InstalledCanister, change: impl FnOnce(&mut Storage)) -> RawMemory {
+    let raw = canister.stable_memory();
     change(&mut Storage::open_existing(raw.clone()).unwrap());
-    world.set_stable_memory(&raw);
+    canister.set_stable_memory(&raw);
     raw
 }

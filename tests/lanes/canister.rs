@@ -71,7 +71,7 @@ impl LaneCanister {
     }
 
     /// Returns the canister, as a client sees it.
-    pub fn canister(&self) -> Canister<'_> {
+    pub fn handle(&self) -> Canister<'_> {
         Canister::new(&self.pic, self.id)
     }
 
@@ -81,7 +81,7 @@ impl LaneCanister {
         self.ahead = ahead;
         let arg = candid::encode_args(()).unwrap();
         self.pic.upgrade_canister(self.id, wasm(*next), arg, None).unwrap();
-        let canister = self.canister();
+        let canister = self.handle();
         assert_eq!(canister.build_info().unwrap().build, next.name());
         let status = canister.migration_status().unwrap();
         assert_eq!(
@@ -96,7 +96,7 @@ impl LaneCanister {
     /// Makes an upload of a file that has not begun.
     pub fn uploader(&mut self, asset: &Asset) -> Uploader {
         self.uploads += 1;
-        let chunk_size = self.canister().upload_config().unwrap().chunk_size;
+        let chunk_size = self.handle().upload_config().unwrap().chunk_size;
         let idem = format!("upload-{}", self.uploads);
         Uploader::new(self.owner, &self.capsule, asset.clone(), idem, chunk_size)
     }
@@ -110,7 +110,7 @@ impl LaneCanister {
 
     /// Sends the next call of every upload before waiting for any, and returns how many there were.
     pub fn one_call_of_each(&self, uploads: &mut [Uploader]) -> usize {
-        let canister = self.canister();
+        let canister = self.handle();
         let submitted: Vec<_> = uploads
             .iter()
             .map(|upload| {
@@ -132,7 +132,7 @@ impl LaneCanister {
 
     /// Reads every byte of a finished upload.
     pub fn read_back(&self, upload: &Uploader) -> Vec<u8> {
-        let canister = self.canister();
+        let canister = self.handle();
         let blob = &upload.result().unwrap().blob_id;
         let meta = canister.blob_get_meta(self.owner, blob).unwrap();
         assert_eq!(meta.size, upload.asset.bytes);

@@ -20,7 +20,7 @@ const LONGEST_THOUGHT_MILLIS: u64 = 2_000;
 
 /// A canister that is being recorded.
 pub(super) struct RecordedCanister<'p> {
-    pub canister: Canister<'p>,
+    pub handle: Canister<'p>,
     tape: &'p Tape,
     folder: TempDir,
     rng: ChaCha8Rng,
@@ -61,11 +61,11 @@ pub(super) fn person(number: u32) -> Principal {
 }
 
 impl<'p> RecordedCanister<'p> {
-    pub fn new(canister: Canister<'p>, tape: &'p Tape, seed: u64) -> Result<Self, WorkloadError> {
+    pub fn new(handle: Canister<'p>, tape: &'p Tape, seed: u64) -> Result<Self, WorkloadError> {
         let folder = tempfile::tempdir().map_err(WorkloadError::Folder)?;
-        let chunk_size = canister.upload_config()?.chunk_size;
+        let chunk_size = handle.upload_config()?.chunk_size;
         Ok(RecordedCanister {
-            canister,
+            handle,
             tape,
             folder,
             rng: ChaCha8Rng::seed_from_u64(seed),
@@ -94,7 +94,7 @@ impl<'p> RecordedCanister<'p> {
     /// Lets a moment pass between two calls.
     pub fn think(&mut self) {
         let millis = 1 + self.below(LONGEST_THOUGHT_MILLIS);
-        self.canister.pic().advance_time(Duration::from_millis(millis));
+        self.handle.pic().advance_time(Duration::from_millis(millis));
     }
 
     /// Returns another seed for each file of the workload.
@@ -141,7 +141,7 @@ impl<'p> RecordedCanister<'p> {
     /// Creates a capsule of a client.
     pub fn capsule(&mut self, client: Principal) -> Result<String, ClientError> {
         self.think();
-        Ok(self.canister.capsules_create(client, None)?.id)
+        Ok(self.handle.capsules_create(client, None)?.id)
     }
 
     /// Makes an update call whose answer only the trace needs.
@@ -152,7 +152,7 @@ impl<'p> RecordedCanister<'p> {
         args: impl ArgumentEncoder,
     ) -> Result<(), ClientError> {
         self.think();
-        whatever(self.canister.call(caller, EncodedCall::new(method, args)?))
+        whatever(self.handle.call(caller, EncodedCall::new(method, args)?))
     }
 
     /// Makes a query call whose answer only the trace needs.
@@ -162,26 +162,26 @@ impl<'p> RecordedCanister<'p> {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<(), ClientError> {
-        whatever(self.canister.query_raw(caller, EncodedCall::new(method, args)?))
+        whatever(self.handle.query_raw(caller, EncodedCall::new(method, args)?))
     }
 
     /// Makes a call with arguments that are not encoded.
     pub fn raw(&mut self, caller: Principal, method: &'static str, arg: &[u8]) -> Result<(), ClientError> {
         self.think();
-        whatever(self.canister.call(caller, EncodedCall { method, arg: arg.to_vec() }))
+        whatever(self.handle.call(caller, EncodedCall { method, arg: arg.to_vec() }))
     }
 
     /// Reads everything that a client can see, byte for byte.
     pub fn look(&mut self, client: Principal) -> Result<(), ClientError> {
         self.query(client, "uploads_list", (None::<u64>, None::<u32>))?;
         let capsules: Vec<api::Capsule> =
-            self.canister.query(client, "capsules_list", (None::<String>, None::<u32>))?;
+            self.handle.query(client, "capsules_list", (None::<String>, None::<u32>))?;
         for capsule in capsules {
-            self.canister.capsules_read(client, &capsule.id)?;
-            for memory in self.canister.memories_all(client, &capsule.id)? {
-                self.canister.memories_read(client, &memory.id)?;
+            self.handle.capsules_read(client, &capsule.id)?;
+            for memory in self.handle.memories_all(client, &capsule.id)? {
+                self.handle.memories_read(client, &memory.id)?;
                 let locator = &memory.blob.locator;
-                let Ok(meta) = self.canister.blob_get_meta(client, locator) else { continue };
+                let Ok(meta) = self.handle.blob_get_meta(client, locator) else { continue };
                 for index in 0..meta.chunk_count {
                     self.query(client, "blob_read_chunk", (locator, index))?;
                 }
@@ -196,7 +196,7 @@ impl<'p> RecordedCanister<'p> {
     /// Lets time pass, with the canister's timers.
     pub fn pass(&mut self, time: Duration) {
         const ROUNDS: u32 = 3;
-        self.canister.pass(time, ROUNDS);
+        self.handle.pass(time, ROUNDS);
     }
 }
 

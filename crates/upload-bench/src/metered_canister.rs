@@ -85,11 +85,11 @@ impl MeteredCanister {
     /// # Errors
     /// If there is no usable server, or the installation fails.
     pub fn installed(bench: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
-        let world = Self::empty(bench, wasm)?;
-        world.install(NO_ARGUMENTS)?;
-        world.settle();
-        world.cost()?;
-        Ok(world)
+        let canister = Self::empty(bench, wasm)?;
+        canister.install(NO_ARGUMENTS)?;
+        canister.settle();
+        canister.cost()?;
+        Ok(canister)
     }
 
     /// Installs the module into the empty canister.
@@ -159,7 +159,7 @@ impl MeteredCanister {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<T, BenchError> {
-        self.canister().update(client(), method, args).map_err(|source| self.failed(source))
+        self.handle().update(client(), method, args).map_err(|source| self.failed(source))
     }
 
     /// Makes a query call of the client.
@@ -168,7 +168,7 @@ impl MeteredCanister {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<T, BenchError> {
-        self.canister().query(client(), method, args).map_err(|source| self.failed(source))
+        self.handle().query(client(), method, args).map_err(|source| self.failed(source))
     }
 
     /// Makes an update call of the controller, with its raw reply.
@@ -178,7 +178,7 @@ impl MeteredCanister {
         args: impl ArgumentEncoder,
     ) -> Result<Vec<u8>, BenchError> {
         let call = EncodedCall::new(method, args).map_err(|source| self.failed(source))?;
-        self.canister().call(controller(), call).map_err(|source| self.failed(source))
+        self.handle().call(controller(), call).map_err(|source| self.failed(source))
     }
 
     /// Makes a query call of the controller.
@@ -187,12 +187,12 @@ impl MeteredCanister {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<T, BenchError> {
-        self.canister().query(controller(), method, args).map_err(|source| self.failed(source))
+        self.handle().query(controller(), method, args).map_err(|source| self.failed(source))
     }
 
     /// Passes on a request as the gateway does.
     pub fn http(&self, request: HttpRequest) -> Result<HttpResponse, BenchError> {
-        self.canister().http_request(&request).map_err(|source| self.failed(source))
+        self.handle().http_request(&request).map_err(|source| self.failed(source))
     }
 
     /// Lets time pass and the timers that became due run.
@@ -215,7 +215,7 @@ impl MeteredCanister {
     }
 
     /// Returns the typed client of the canister.
-    pub fn canister(&self) -> Canister<'_> {
+    pub fn handle(&self) -> Canister<'_> {
         Canister::new(&self.pic, self.id)
     }
 
