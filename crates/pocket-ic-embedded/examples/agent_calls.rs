@@ -29,7 +29,7 @@ const CANISTER: &str = r#"(module
     (func (export "canister_query nothing_query") (call $reply)))"#;
 
 /// A way to call, for one client: the argument tells which of its calls it is.
-type Call<'a> = Box<dyn Fn(&Prepared) + Sync + 'a>;
+type AgentCall<'a> = Box<dyn Fn(&Prepared) + Sync + 'a>;
 
 /// What a call needs that is not to be measured.
 #[derive(Clone, Default)]
@@ -42,7 +42,7 @@ struct Way<'a> {
     /// The way that it is compared with, and the limits of the ratio for each number of clients.
     limits: Option<(&'static str, [f64; 2])>,
     prepare: Box<dyn Fn() -> Prepared + 'a>,
-    call: Call<'a>,
+    call: AgentCall<'a>,
 }
 
 fn main() {

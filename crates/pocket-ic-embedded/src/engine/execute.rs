@@ -16,7 +16,7 @@ use super::module::CanisterModule;
 use super::module_cache::ModuleCache;
 use super::runtime::{Runtime, THREAD_STACK};
 use super::state::CanisterState;
-use super::types::{EntryPoint, Limits, MessageContext, MethodKind, Outcome, SystemEntry};
+use super::types::{EntryPoint, Limits, MessageContext, MessageOutcome, MethodKind, SystemEntry};
 
 /// Modules kept compiled for canisters to come.
 const MAX_MODULES: usize = 64;
@@ -120,7 +120,7 @@ impl Engine {
         entry: EntryPoint,
         ctx: MessageContext,
         mut limits: Limits,
-    ) -> Outcome {
+    ) -> MessageOutcome {
         if !self.limits_methods {
             limits.method_name_bytes = u64::MAX;
         }
@@ -129,8 +129,8 @@ impl Engine {
         match has_entry_point(state.module(), &entry) {
             Ok(true) => {}
             // A system function that is not exported: nothing to do.
-            Ok(false) => return Outcome::new(Ok(()), state.clone(), message, 0, 0),
-            Err(trap) => return Outcome::new(Err(trap), state.clone(), message, 0, 0),
+            Ok(false) => return MessageOutcome::new(Ok(()), state.clone(), message, 0, 0),
+            Err(trap) => return MessageOutcome::new(Err(trap), state.clone(), message, 0, 0),
         }
         // Wasm needs more stack than the threads of servers and tests have.
         let on_own_thread = thread::scope(|scope| {
@@ -143,14 +143,14 @@ impl Engine {
                 .map_err(|_| "the thread that ran the message panicked".to_string())
         });
         on_own_thread.unwrap_or_else(|text| {
-            Outcome::new(Err(Trap::Engine(text)), state.clone(), Message::none(), 0, 0)
+            MessageOutcome::new(Err(Trap::Engine(text)), state.clone(), Message::none(), 0, 0)
         })
     }
 
-    fn run(&self, state: &CanisterState, entry: &EntryPoint, message: Message) -> Outcome {
+    fn run(&self, state: &CanisterState, entry: &EntryPoint, message: Message) -> MessageOutcome {
         let mut live = match self.instance_for(state) {
             Ok(live) => live,
-            Err(trap) => return Outcome::new(Err(trap), state.clone(), message, 0, 0),
+            Err(trap) => return MessageOutcome::new(Err(trap), state.clone(), message, 0, 0),
         };
         let began = Instant::now();
         let (result, mut message, instructions) = live.run(entry, message);
@@ -161,12 +161,12 @@ impl Engine {
                 self.keep(live);
                 let stable = std::mem::take(&mut message.stable);
                 let state = state.after(heap, globals, stable);
-                Outcome::new(Ok(()), state, message, instructions, dirty)
+                MessageOutcome::new(Ok(()), state, message, instructions, dirty)
             }
             // The instance is in an unknown state: it is dropped.
-            Err(trap) => Outcome::new(Err(trap), state.clone(), message, instructions, 0),
+            Err(trap) => MessageOutcome::new(Err(trap), state.clone(), message, instructions, 0),
         };
-        Outcome { wall_time, ..outcome }
+        MessageOutcome { wall_time, ..outcome }
     }
 
     /// Returns an instance in the given state: one that is already in it, one that can be brought into it, or
@@ -237,7 +237,7 @@ fn has_entry_point(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, 
     }
 }
 
-impl Outcome {
+impl MessageOutcome {
     /// Returns the outcome of a message; after a trap, only what remains of it.
     fn new(
         result: Result<(), Trap>,

@@ -3,7 +3,7 @@
 //!
 //! It owns wasm intake ([`Engine::compile`]), the memories of a canister ([`CanisterState`]), the system API,
 //! and metering. It does not own time, balances, queues or call contexts: what a message needs to know is in
-//! [`MessageContext`], its effects on the outside are in [`Outcome`].
+//! [`MessageContext`], its effects on the outside are in [`MessageOutcome`].
 //!
 //! [`Engine::execute`] is a function of its arguments: the given state is not changed, the new one is in the
 //! outcome. States share what they have in common, so keeping an old one (for a snapshot, or to return to it)
@@ -43,6 +43,6 @@ pub use stable::{MAX_STABLE_BYTES, StableMemory, StableOutOfBounds, WASM_PAGE};
 pub use state::CanisterState;
 pub use texts::{LOG_RECORD_BYTES, MAX_LOG_BYTES};
 pub use types::{
-    CallerInfo, CanisterRunStatus, DataCertificate, EntryPoint, Limits, MessageContext, MethodKind, Outcome,
-    OutgoingCall, Response, SystemEntry,
+    CallerInfo, CanisterRunStatus, DataCertificate, EntryPoint, Limits, MessageContext, MessageOutcome,
+    MethodKind, OutgoingCall, Response, SystemEntry,
 };

@@ -322,9 +322,9 @@ mod tests {
             Compiler::of(&wasmtime::Engine::new(&config).unwrap()).key(b"wasm")
         };
         let costs = wasmtime::OperatorCost::new();
-        let mut dearer = costs.clone();
-        dearer.I32Add += 1;
+        let mut changed = costs.clone();
+        changed.I32Add += 1;
         assert_eq!(compiler(costs.clone()), compiler(costs.clone()));
-        assert_ne!(compiler(costs), compiler(dearer));
+        assert_ne!(compiler(costs), compiler(changed));
     }
 }

@@ -364,7 +364,7 @@ pub struct OutgoingCall {
 /// cycles and `message_accepted` are as if the message had not run; the counters and `logs` show what
 /// happened until then.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct MessageOutcome {
     /// Whether the message ran to its end.
     pub result: Result<(), Trap>,
     /// The state after the message. For queries, to be discarded by the caller.

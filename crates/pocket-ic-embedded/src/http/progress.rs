@@ -20,7 +20,7 @@ const DEFAULT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Whether the time of an instance advances automatically.
 #[derive(Default)]
-pub(super) enum Progress {
+pub(super) enum AutoProgressState {
     /// It does not.
     #[default]
     Off,
@@ -85,22 +85,24 @@ impl AutoProgress {
 pub(super) async fn start(slot: &Arc<Slot>, delay_ms: Option<u64>) -> Result<(), OpError> {
     let mut progress = slot.progress.lock().await;
     match *progress {
-        Progress::On(_) => Err(OpError::Other("Auto progress mode has already been enabled.".into())),
-        Progress::Deleted => Err(deleted()),
-        Progress::Off => {
-            *progress = Progress::On(AutoProgress::start(slot.clone(), delay_ms).await?);
+        AutoProgressState::On(_) => {
+            Err(OpError::Other("Auto progress mode has already been enabled.".into()))
+        }
+        AutoProgressState::Deleted => Err(deleted()),
+        AutoProgressState::Off => {
+            *progress = AutoProgressState::On(AutoProgress::start(slot.clone(), delay_ms).await?);
             Ok(())
         }
     }
 }
 
 /// Stops the task of an instance, if there is one, and waits for its last round.
-pub(super) async fn end(slot: &Slot, next: Progress) {
+pub(super) async fn end(slot: &Slot, next: AutoProgressState) {
     let mut progress = slot.progress.lock().await;
-    if let Progress::Deleted = *progress {
+    if let AutoProgressState::Deleted = *progress {
         return;
     }
-    if let Progress::On(running) = std::mem::replace(&mut *progress, next) {
+    if let AutoProgressState::On(running) = std::mem::replace(&mut *progress, next) {
         running.end().await;
     }
 }
@@ -142,7 +144,7 @@ pub(super) async fn enable(
 pub(super) async fn is_enabled(State(state): State<Arc<ServerState>>, Path(id): Path<usize>) -> Response {
     match state.slot(id) {
         Ok(slot) => {
-            let enabled = matches!(*slot.progress.lock().await, Progress::On(_));
+            let enabled = matches!(*slot.progress.lock().await, AutoProgressState::On(_));
             reply::json(StatusCode::OK, &enabled)
         }
         Err(refusal) => error(&refusal),
@@ -153,7 +155,7 @@ pub(super) async fn is_enabled(State(state): State<Arc<ServerState>>, Path(id): 
 pub(super) async fn disable(State(state): State<Arc<ServerState>>, Path(id): Path<usize>) -> Response {
     match state.slot(id) {
         Ok(slot) => {
-            end(&slot, Progress::Off).await;
+            end(&slot, AutoProgressState::Off).await;
             reply::json(StatusCode::OK, &())
         }
         Err(refusal) => error(&refusal),
@@ -176,8 +178,8 @@ mod tests {
         let (id, found) = state.add_instance(created.instance);
         start(&found, None).await.unwrap();
         let removed = state.remove_instance(id).unwrap();
-        end(&removed, Progress::Deleted).await;
-        end(&found, Progress::Off).await;
+        end(&removed, AutoProgressState::Deleted).await;
+        end(&found, AutoProgressState::Off).await;
         let refused = start(&found, None).await.unwrap_err();
         assert_eq!(refused, state.slot(id).err().unwrap());
         drop(removed);

@@ -1,6 +1,6 @@
 //! Routes of the server: instances, blobs, status.
 
-use super::progress::{self, Progress};
+use super::progress::{self, AutoProgressState};
 use super::reply::{self, error, json};
 use super::state::{Blob, ServerState};
 use crate::gateway;
@@ -86,7 +86,7 @@ pub(super) async fn delete_instance(
     match state.remove_instance(id) {
         Ok(slot) => {
             state.gateways().stop_those_of(id);
-            progress::end(&slot, Progress::Deleted).await;
+            progress::end(&slot, AutoProgressState::Deleted).await;
             StatusCode::OK.into_response()
         }
         Err(refusal) => error(&refusal),

@@ -1,6 +1,6 @@
 //! The state of the server: instances, blobs, and when it was last used.
 
-use super::progress::Progress;
+use super::progress::AutoProgressState;
 use crate::engine::Engine;
 use crate::gateway::Gateways;
 use crate::ic::{Instance, OpError};
@@ -37,7 +37,7 @@ pub(crate) struct Slot {
     /// limited, and operations on other instances need some, too.
     turn: Arc<tokio::sync::Mutex<()>>,
     instance: Mutex<Instance>,
-    pub(super) progress: tokio::sync::Mutex<Progress>,
+    pub(super) progress: tokio::sync::Mutex<AutoProgressState>,
     /// Whether agents must sign what they send.
     checks_envelopes: bool,
     /// The instance's root key, DER.

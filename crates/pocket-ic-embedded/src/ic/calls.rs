@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn clearing_gives_back_the_unanswered_contexts() {
+    fn clearing_returns_the_unanswered_contexts() {
         let (mut table, mut ids) = (CallTable::default(), CallIds::default());
         let answered = table.open(&mut ids, Origin::System, Principal::anonymous(), 0);
         table.context_mut(answered).unwrap().responded = true;

@@ -12,7 +12,7 @@ use super::management;
 use super::records::MessageCost;
 use super::round::Work;
 use crate::engine::{
-    CallerInfo, EntryPoint, Limits, MessageContext, MethodKind, Outcome, OutgoingCall, Response, Trap,
+    CallerInfo, EntryPoint, Limits, MessageContext, MessageOutcome, MethodKind, OutgoingCall, Response, Trap,
     WASM_PAGE,
 };
 use candid::Principal;
@@ -150,7 +150,12 @@ impl Instance {
     }
 
     /// Executes on the canister's current state; records costs and logs, and nothing else.
-    fn execute(&mut self, id: Principal, entry: EntryPoint, message: MessageContext) -> Option<Outcome> {
+    fn execute(
+        &mut self,
+        id: Principal,
+        entry: EntryPoint,
+        message: MessageContext,
+    ) -> Option<MessageOutcome> {
         let canister = self.canisters.get(&id)?;
         let state = canister.state.as_ref()?;
         let limits = canister.limits(Limits::update(), &entry);
@@ -164,7 +169,14 @@ impl Instance {
 
     /// Applies the effects of a successful message: all of them, or without `changes` only its answer and its
     /// cycles.
-    fn settle(&mut self, id: Principal, context: ContextId, outcome: Outcome, changes: bool, now: u64) {
+    fn settle(
+        &mut self,
+        id: Principal,
+        context: ContextId,
+        outcome: MessageOutcome,
+        changes: bool,
+        now: u64,
+    ) {
         let Some(canister) = self.canisters.get_mut(&id) else {
             return;
         };
@@ -333,7 +345,7 @@ impl Instance {
         id: Principal,
         entry: &'static str,
         method: &str,
-        outcome: &Outcome,
+        outcome: &MessageOutcome,
         time_nanos: u64,
     ) {
         if let Some(canister) = self.canisters.get_mut(&id) {
@@ -384,7 +396,7 @@ fn deadline_of(origin: &Origin) -> u64 {
 }
 
 /// Applies state, balance, timer and certified data after a successful message.
-pub(super) fn apply(canister: &mut Canister, outcome: &Outcome) {
+pub(super) fn apply(canister: &mut Canister, outcome: &MessageOutcome) {
     canister.state = Some(outcome.state.clone());
     settle_cycles(canister, outcome);
     if let Some(data) = &outcome.certified_data {
@@ -398,7 +410,7 @@ pub(super) fn apply(canister: &mut Canister, outcome: &Outcome) {
 }
 
 /// Updates the balance after a successful message.
-fn settle_cycles(canister: &mut Canister, outcome: &Outcome) {
+fn settle_cycles(canister: &mut Canister, outcome: &MessageOutcome) {
     let spent = outcome.calls.iter().fold(outcome.cycles_burned, |sum, call| sum.saturating_add(call.cycles));
     canister.cycles = canister.cycles.saturating_add(outcome.cycles_accepted).saturating_sub(spent);
     canister.burned = canister.burned.saturating_add(outcome.cycles_burned);

@@ -8,8 +8,8 @@ use super::ingress::UserCall;
 use super::instance::Instance;
 use super::management;
 use crate::engine::{
-    CallerInfo, CanisterState, DataCertificate, EntryPoint, Limits, MessageContext, MethodKind, Outcome,
-    OutgoingCall, Response, Trap,
+    CallerInfo, CanisterState, DataCertificate, EntryPoint, Limits, MessageContext, MessageOutcome,
+    MethodKind, OutgoingCall, Response, Trap,
 };
 use candid::Principal;
 use pocket_ic::ErrorCode;
@@ -266,7 +266,7 @@ impl Instance {
         entry: EntryPoint,
         message: MessageContext,
         graph: &mut Graph,
-    ) -> Result<Outcome, Trap> {
+    ) -> Result<MessageOutcome, Trap> {
         let limits = match self.canisters.get(&id) {
             Some(canister) => canister.limits(Limits::query(), &entry),
             None => Limits::query(),

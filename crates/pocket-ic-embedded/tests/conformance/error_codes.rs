@@ -2,7 +2,7 @@
 
 use crate::common::{ANONYMOUS, builder, call, instance, manage};
 use crate::faulty::{faulty, installed};
-use crate::provoked::Answer::{Certified, Uncertified};
+use crate::provoked::ErrorPath::{Certified, Uncertified};
 use crate::provoked::{PROVOKED, update};
 use candid::{Principal, encode_one};
 use ic_management_canister_types as types;

@@ -13,13 +13,13 @@ pub type Provoke = fn(&PocketIc, Principal) -> RejectResponse;
 
 /// Whether the error came with a certified answer: it did if the message went through a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ErrorPath {
     /// Yes.
     Certified,
     /// No: it comes from the filter before the round, or from a query.
     Uncertified,
 }
-use Answer::{Certified, Uncertified};
+use ErrorPath::{Certified, Uncertified};
 
 fn fails(result: Result<Vec<u8>, RejectResponse>) -> RejectResponse {
     result.expect_err("an error")
@@ -64,7 +64,7 @@ fn set(pic: &PocketIc, id: Principal, settings: CanisterSettings) {
 }
 
 /// The code, a part of the message, whether it is certified, and how it comes.
-pub const PROVOKED: &[(ErrorCode, &str, Answer, Provoke)] = &[
+pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
     (StopCanisterRequestTimeout, "timed out", Certified, |pic, id| {
         let stop = stopping(pic, id);
         pic.advance_time(Duration::from_secs(300));

@@ -104,11 +104,11 @@ fn with_cycles() -> MessageContext {
     MessageContext { balance: 1000, frozen_balance: 100, cycles_available: 50, ..context() }
 }
 
-fn run(method: &str) -> Outcome {
+fn run(method: &str) -> MessageOutcome {
     run_with(method, with_cycles(), Limits::update())
 }
 
-fn run_with(method: &str, ctx: MessageContext, limits: Limits) -> Outcome {
+fn run_with(method: &str, ctx: MessageContext, limits: Limits) -> MessageOutcome {
     let entry = EntryPoint::Update(method.into());
     ENGINE.execute(&fresh(CALLS), entry, ctx, limits)
 }
@@ -205,7 +205,7 @@ fn cycles_are_accepted_burned_and_retained() {
     assert!(matches!(trap, Err(Trap::Wasm(text)) if text.contains("64 bit cycles api")));
 }
 
-fn callback(entry: EntryPoint, ctx: MessageContext) -> Outcome {
+fn callback(entry: EntryPoint, ctx: MessageContext) -> MessageOutcome {
     ENGINE.execute(&fresh(CALLS), entry, ctx, Limits::update())
 }
 

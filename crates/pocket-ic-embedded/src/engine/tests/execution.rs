@@ -46,7 +46,7 @@ const COUNTER: &str = r#"(module
     (func (export "canister_update grow_heap")
         (drop (memory.grow (i32.const 3))) (i32.store (i32.const 262140) (i32.const 7)) (call $show)))"#;
 
-fn numbers(outcome: &Outcome) -> Vec<u32> {
+fn numbers(outcome: &MessageOutcome) -> Vec<u32> {
     let bytes = reply(outcome);
     let words = bytes.chunks(4).map(|c| c.try_into().expect("whole words"));
     words.map(u32::from_le_bytes).collect()
@@ -153,7 +153,7 @@ const STARTS: &str = r#"(module
         (i32.store8 (i32.const 1) (i32.wrap_i64 (call $pages)))
         (call $append (i32.const 0) (i32.const 2)) (call $reply)))"#;
 
-fn run(state: &CanisterState, entry: EntryPoint) -> Outcome {
+fn run(state: &CanisterState, entry: EntryPoint) -> MessageOutcome {
     ENGINE.execute(state, entry, context(), Limits::install())
 }
 

@@ -43,7 +43,7 @@ const METERED: &str = r#"(module
         (call $read (i64.const 0) (i64.const 0) (i64.const 4096)))
     (func (export "canister_update grow_only") (drop (call $grow (i64.const 10)))))"#;
 
-fn cost(state: &CanisterState, method: &str, arg: &[u8]) -> Outcome {
+fn cost(state: &CanisterState, method: &str, arg: &[u8]) -> MessageOutcome {
     let entry = EntryPoint::Update(method.into());
     let outcome = ENGINE.execute(state, entry, with_arg(arg), Limits::update());
     assert_eq!(outcome.result, Ok(()));

@@ -52,18 +52,18 @@ fn fresh(wat: &str) -> CanisterState {
     CanisterState::new(compile(wat))
 }
 
-fn update(state: &CanisterState, method: &str) -> Outcome {
+fn update(state: &CanisterState, method: &str) -> MessageOutcome {
     let entry = EntryPoint::Update(method.to_string());
     ENGINE.execute(state, entry, context(), Limits::update())
 }
 
-fn query(state: &CanisterState, method: &str) -> Outcome {
+fn query(state: &CanisterState, method: &str) -> MessageOutcome {
     let entry = EntryPoint::Query(method.to_string());
     ENGINE.execute(state, entry, context(), Limits::query())
 }
 
 /// Returns the reply of an execution that must have replied.
-fn reply(outcome: &Outcome) -> Vec<u8> {
+fn reply(outcome: &MessageOutcome) -> Vec<u8> {
     assert_eq!(outcome.result, Ok(()));
     match &outcome.reply {
         Some(Response::Reply(bytes)) => bytes.clone(),
@@ -71,12 +71,12 @@ fn reply(outcome: &Outcome) -> Vec<u8> {
     }
 }
 
-fn reply_u32(outcome: &Outcome) -> u32 {
+fn reply_u32(outcome: &MessageOutcome) -> u32 {
     let bytes = reply(outcome);
     u32::from_le_bytes(bytes.try_into().expect("four bytes"))
 }
 
-fn reply_u64(outcome: &Outcome) -> u64 {
+fn reply_u64(outcome: &MessageOutcome) -> u64 {
     let bytes = reply(outcome);
     u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
 }

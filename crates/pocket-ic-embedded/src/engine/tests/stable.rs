@@ -147,7 +147,7 @@ const LARGE: &str = r#"(module
     (func (export "canister_query touch_in_query") (call $touch) (call $reply)))"#;
 
 /// Returns what a message that touches `places` places leaves.
-fn touch(state: &CanisterState, entry: EntryPoint, places: usize) -> Outcome {
+fn touch(state: &CanisterState, entry: EntryPoint, places: usize) -> MessageOutcome {
     ENGINE.execute(state, entry, with_arg(&vec![0; places]), Limits::update())
 }
 

@@ -91,7 +91,7 @@ const WEIGHTS: &[Row] = &[
 ];
 
 /// Those that the runtime's table of bytes cannot hold: published weight, weight here.
-const CUT_OFF: &[(u64, u64, &str, &[&str], bool)] =
+const CAPPED: &[(u64, u64, &str, &[&str], bool)] =
     &[(300, 255, "memory.grow", &[ZERO], true), (300, 255, "data.drop 0", &[], false)];
 
 /// Returns the cost of one operator, without its operands and what is done with its result.
@@ -114,7 +114,7 @@ fn operators_have_the_published_weights() {
     for (published, operator, operands, value) in WEIGHTS {
         assert_eq!(weight(operator, operands, *value, ""), *published, "{operator}");
     }
-    for (published, here, operator, operands, value) in CUT_OFF {
+    for (published, here, operator, operands, value) in CAPPED {
         assert!(here < published);
         assert_eq!(weight(operator, operands, *value, ""), *here, "{operator}");
     }

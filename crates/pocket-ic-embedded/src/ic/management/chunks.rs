@@ -1,12 +1,12 @@
 //! The methods of the chunk store.
 
-use super::{Call, Reply, empty_reply, encode};
+use super::{ManagementCall, Reply, empty_reply, encode};
 use crate::ic::error::UserError;
 use crate::ic::instance::Instance;
 use ic_management_canister_types::{CanisterIdRecord, ChunkHash, UploadChunkArgs};
 
 /// `upload_chunk`
-pub(super) fn upload(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn upload(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: UploadChunkArgs = call.decode()?;
     let canister = instance.controlled_or_self(args.canister_id, call.caller)?;
     let hash = canister.chunks.insert(&args.chunk)?.to_vec();
@@ -14,7 +14,7 @@ pub(super) fn upload(instance: &mut Instance, call: &mut Call) -> Result<Reply, 
 }
 
 /// `stored_chunks`
-pub(super) fn list(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn list(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
     let canister = instance.controlled_or_self(args.canister_id, call.caller)?;
     let hashes: Vec<ChunkHash> =
@@ -23,7 +23,7 @@ pub(super) fn list(instance: &mut Instance, call: &mut Call) -> Result<Reply, Us
 }
 
 /// `clear_chunk_store`
-pub(super) fn clear(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn clear(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
     instance.controlled_or_self(args.canister_id, call.caller)?.chunks.clear();
     Ok(Reply::Now(empty_reply()))

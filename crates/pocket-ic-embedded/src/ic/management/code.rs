@@ -1,7 +1,9 @@
 //! Installing, upgrading, reinstalling and uninstalling code: all or nothing.
 
-use super::{Call, Caller, Reply, empty_reply};
-use crate::engine::{CanisterModule, CanisterState, EntryPoint, Limits, MessageContext, Outcome, Trap};
+use super::{Caller, ManagementCall, Reply, empty_reply};
+use crate::engine::{
+    CanisterModule, CanisterState, EntryPoint, Limits, MessageContext, MessageOutcome, Trap,
+};
 use crate::ic::canister::{Canister, LowMemoryHook};
 use crate::ic::error::UserError;
 use crate::ic::execute::{entry_name, trap_error};
@@ -19,7 +21,7 @@ use std::sync::Arc;
 const PERSISTENCE_SECTION: &str = "enhanced-orthogonal-persistence";
 
 /// `install_code`
-pub(super) fn install(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn install(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: InstallCodeArgs = call.decode()?;
     deploy(
         instance,
@@ -33,7 +35,10 @@ pub(super) fn install(instance: &mut Instance, call: &mut Call) -> Result<Reply,
 }
 
 /// `install_chunked_code`
-pub(super) fn install_chunked(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn install_chunked(
+    instance: &mut Instance,
+    call: &mut ManagementCall,
+) -> Result<Reply, UserError> {
     let args: InstallChunkedCodeArgs = call.decode()?;
     let store = args.store_canister.unwrap_or(args.target_canister);
     let hashes = args.chunk_hashes_list.iter().map(|c| c.hash.as_slice());
@@ -61,7 +66,7 @@ struct Deployment {
 
 fn deploy(
     instance: &mut Instance,
-    call: &mut Call,
+    call: &mut ManagementCall,
     id: Principal,
     mode: CanisterInstallMode,
     module: &[u8],
@@ -223,7 +228,7 @@ impl Deployment {
         self.take_over(outcome)
     }
 
-    fn take_over(&mut self, outcome: Outcome) -> Result<CanisterState, UserError> {
+    fn take_over(&mut self, outcome: MessageOutcome) -> Result<CanisterState, UserError> {
         self.limits.instructions = self.limits.instructions.saturating_sub(outcome.instructions);
         self.logs.extend(outcome.logs);
         if let Err(trap) = outcome.result {
@@ -247,7 +252,7 @@ impl Deployment {
 
 /// `uninstall_code`: removes code, memories, timer, logs and chunks; callers waiting for an answer get a
 /// rejection.
-pub(super) fn uninstall(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn uninstall(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: UninstallCodeArgs = call.decode()?;
     uninstall_code(instance, args.canister_id, call.caller, args.sender_canister_version, call.now)?;
     Ok(Reply::Now(empty_reply()))

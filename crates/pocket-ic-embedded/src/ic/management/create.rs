@@ -1,6 +1,6 @@
 //! Creating canisters, giving them cycles, and randomness.
 
-use super::{Call, Reply, empty_reply, encode};
+use super::{ManagementCall, Reply, empty_reply, encode};
 use crate::ic::canister::Canister;
 use crate::ic::error::UserError;
 use crate::ic::instance::Instance;
@@ -20,7 +20,10 @@ use sha2::{Digest, Sha256};
 const DEFAULT_CYCLES: u128 = 100_000_000_000_000;
 
 /// `provisional_create_canister_with_cycles`
-pub(super) fn provisional_create(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn provisional_create(
+    instance: &mut Instance,
+    call: &mut ManagementCall,
+) -> Result<Reply, UserError> {
     let args: ProvisionalCreateCanisterWithCyclesArgs = call.decode()?;
     let cycles = match args.amount {
         Some(amount) => to_cycles(call.method, &amount)?,
@@ -38,7 +41,7 @@ pub(super) fn provisional_create(instance: &mut Instance, call: &mut Call) -> Re
 }
 
 /// `create_canister`: the attached cycles become the new canister's balance; there is no fee.
-pub(super) fn create(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn create(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: CreateCanisterArgs = call.decode()?;
     let cycles = call.cycles;
     let reply = create_with(instance, call, args.settings, None, cycles, args.sender_canister_version)?;
@@ -48,7 +51,7 @@ pub(super) fn create(instance: &mut Instance, call: &mut Call) -> Result<Reply, 
 
 fn create_with(
     instance: &mut Instance,
-    call: &Call,
+    call: &ManagementCall,
     settings: Option<CanisterSettings>,
     specified: Option<Principal>,
     cycles: u128,
@@ -83,7 +86,11 @@ fn create_with(
 }
 
 /// Returns the subnet for a new canister: that of its id, of the call, or of the calling canister.
-fn place(instance: &Instance, call: &Call, specified: Option<Principal>) -> Result<Principal, UserError> {
+fn place(
+    instance: &Instance,
+    call: &ManagementCall,
+    specified: Option<Principal>,
+) -> Result<Principal, UserError> {
     if let Some(id) = specified {
         return instance
             .route(id)
@@ -110,14 +117,17 @@ fn to_cycles(method: &str, amount: &candid::Nat) -> Result<u128, UserError> {
 }
 
 /// `provisional_top_up_canister`
-pub(super) fn provisional_top_up(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn provisional_top_up(
+    instance: &mut Instance,
+    call: &mut ManagementCall,
+) -> Result<Reply, UserError> {
     let args: ProvisionalTopUpCanisterArgs = call.decode()?;
     let amount = to_cycles(call.method, &args.amount)?;
     add_cycles(instance, args.canister_id, amount)
 }
 
 /// `deposit_cycles`: gives the attached cycles to a canister.
-pub(super) fn deposit_cycles(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn deposit_cycles(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
     let reply = add_cycles(instance, args.canister_id, call.cycles)?;
     call.cycles = 0;
@@ -131,7 +141,7 @@ fn add_cycles(instance: &mut Instance, id: Principal, amount: u128) -> Result<Re
 }
 
 /// `raw_rand`, which is answered at the beginning of the next round.
-pub(super) fn raw_rand(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn raw_rand(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     instance.raw_rand_calls.push((call.origin.clone(), call.cycles));
     Ok(Reply::Later)
 }

@@ -1,6 +1,6 @@
 //! Starting, stopping and deleting canisters, and changing their settings.
 
-use super::{Call, Reply, empty_reply};
+use super::{ManagementCall, Reply, empty_reply};
 use crate::ic::canister::{RunStatus, StopWaiter};
 use crate::ic::error::UserError;
 use crate::ic::instance::Instance;
@@ -11,7 +11,7 @@ use ic_management_canister_types::{
 use pocket_ic::ErrorCode;
 
 /// `start_canister`: pending stop calls are rejected.
-pub(super) fn start(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn start(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;
     let before = std::mem::replace(&mut canister.status, RunStatus::Running);
@@ -31,7 +31,7 @@ pub(super) fn start(instance: &mut Instance, call: &mut Call) -> Result<Reply, U
 }
 
 /// `stop_canister`: answered immediately if nothing is open, otherwise when the last open call has ended.
-pub(super) fn stop(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn stop(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;
     let waiter = StopWaiter { origin: call.origin.clone(), cycles: call.cycles, since: call.now };
@@ -48,7 +48,7 @@ pub(super) fn stop(instance: &mut Instance, call: &mut Call) -> Result<Reply, Us
 }
 
 /// `delete_canister`: the canister must be stopped; its cycles are lost.
-pub(super) fn delete(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn delete(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
     let id = args.canister_id;
     if call.caller.id == id {
@@ -69,7 +69,10 @@ pub(super) fn delete(instance: &mut Instance, call: &mut Call) -> Result<Reply, 
 }
 
 /// `update_settings`
-pub(super) fn update_settings(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn update_settings(
+    instance: &mut Instance,
+    call: &mut ManagementCall,
+) -> Result<Reply, UserError> {
     let args: UpdateSettingsArgs = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;
     let changes_controllers = args.settings.controllers.is_some();

@@ -44,7 +44,7 @@ impl Caller {
 }
 
 /// One call of a management method.
-struct Call<'a> {
+struct ManagementCall<'a> {
     caller: Caller,
     /// The subnet that the call went to, if it came from a user.
     subnet: Option<Principal>,
@@ -58,7 +58,7 @@ struct Call<'a> {
     instructions: u64,
 }
 
-impl Call<'_> {
+impl ManagementCall<'_> {
     fn decode<T: CandidType + for<'de> Deserialize<'de>>(&self) -> Result<T, UserError> {
         decode_argument(self.arg).map_err(|error| UserError::invalid_payload(self.method, error))
     }
@@ -232,7 +232,8 @@ pub(super) fn execute(
     cycles: u128,
     now: u64,
 ) -> u64 {
-    let mut call = Call { caller, subnet, origin: &origin, method, arg, cycles, now, instructions: 0 };
+    let mut call =
+        ManagementCall { caller, subnet, origin: &origin, method, arg, cycles, now, instructions: 0 };
     let result = check_access(instance, caller, method, || target(method, arg))
         .and_then(|()| dispatch(instance, &mut call));
     let (refund, used) = (call.cycles, call.instructions);
@@ -244,7 +245,7 @@ pub(super) fn execute(
     used
 }
 
-fn dispatch(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+fn dispatch(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     match call.method {
         PROVISIONAL_CREATE => create::provisional_create(instance, call),
         PROVISIONAL_TOP_UP => create::provisional_top_up(instance, call),
@@ -282,7 +283,7 @@ fn dispatch(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError
 pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &[u8]) -> CallResult {
     let (caller, now) = (Caller::user(caller), instance.clock.last_round());
     let origin = &Origin::System;
-    let call = &Call { caller, subnet: None, origin, method, arg, cycles: 0, now, instructions: 0 };
+    let call = &ManagementCall { caller, subnet: None, origin, method, arg, cycles: 0, now, instructions: 0 };
     let check = || check_access(instance, caller, method, || target(method, arg));
     match method {
         "fetch_canister_logs" => status::logs(instance, call),

@@ -1,6 +1,6 @@
 //! The snapshot methods, and the two server operations that move snapshots to and from folders.
 
-use super::{Call, Caller, Reply, code, empty_reply, encode};
+use super::{Caller, ManagementCall, Reply, code, empty_reply, encode};
 use crate::ic::canister::Canister;
 use crate::ic::error::{OpError, UserError};
 use crate::ic::instance::Instance;
@@ -18,7 +18,7 @@ use pocket_ic::ErrorCode;
 use std::path::PathBuf;
 
 /// `take_canister_snapshot`
-pub(super) fn take(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn take(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: TakeCanisterSnapshotArgs = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;
     check_owner(args.canister_id, args.replace_snapshot.as_deref())?;
@@ -38,7 +38,7 @@ pub(super) fn take(instance: &mut Instance, call: &mut Call) -> Result<Reply, Us
 }
 
 /// `load_canister_snapshot`: of this canister, or of another one on its subnet that the caller also controls.
-pub(super) fn load(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn load(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: LoadCanisterSnapshotArgs = call.decode()?;
     let id = args.canister_id;
     let owner = owner_of(instance, id, &args.snapshot_id);
@@ -68,14 +68,14 @@ pub(super) fn load(instance: &mut Instance, call: &mut Call) -> Result<Reply, Us
 }
 
 /// `list_canister_snapshots`
-pub(super) fn list(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn list(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
     let canister = readable(instance, args.canister_id, call.caller)?;
     encode(call.method, (canister.snapshots.list(),)).map(Reply::Now)
 }
 
 /// `delete_canister_snapshot`
-pub(super) fn delete(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn delete(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: DeleteCanisterSnapshotArgs = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;
     check_owner(args.canister_id, Some(&args.snapshot_id))?;
@@ -84,7 +84,7 @@ pub(super) fn delete(instance: &mut Instance, call: &mut Call) -> Result<Reply, 
 }
 
 /// `read_canister_snapshot_metadata`
-pub(super) fn read_metadata(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn read_metadata(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: ReadCanisterSnapshotMetadataArgs = call.decode()?;
     let canister = readable(instance, args.canister_id, call.caller)?;
     check_owner(args.canister_id, Some(&args.snapshot_id))?;
@@ -93,7 +93,7 @@ pub(super) fn read_metadata(instance: &mut Instance, call: &mut Call) -> Result<
 }
 
 /// `read_canister_snapshot_data`
-pub(super) fn read_data(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn read_data(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: ReadCanisterSnapshotDataArgs = call.decode()?;
     let canister = readable(instance, args.canister_id, call.caller)?;
     check_owner(args.canister_id, Some(&args.snapshot_id))?;
@@ -114,7 +114,10 @@ pub(super) fn read_data(instance: &mut Instance, call: &mut Call) -> Result<Repl
 }
 
 /// `upload_canister_snapshot_metadata`
-pub(super) fn upload_metadata(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn upload_metadata(
+    instance: &mut Instance,
+    call: &mut ManagementCall,
+) -> Result<Reply, UserError> {
     let args: UploadCanisterSnapshotMetadataArgs = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;
     check_owner(args.canister_id, args.replace_snapshot.as_deref())?;
@@ -125,7 +128,7 @@ pub(super) fn upload_metadata(instance: &mut Instance, call: &mut Call) -> Resul
 }
 
 /// `upload_canister_snapshot_data`
-pub(super) fn upload_data(instance: &mut Instance, call: &mut Call) -> Result<Reply, UserError> {
+pub(super) fn upload_data(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: UploadCanisterSnapshotDataArgs = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;
     check_owner(args.canister_id, Some(&args.snapshot_id))?;

@@ -1,6 +1,6 @@
 //! Information about a canister (status, metrics, history, metadata, logs) and about a subnet.
 
-use super::{Call, encode};
+use super::{ManagementCall, encode};
 use crate::engine::CanisterRunStatus;
 use crate::ic::calls::CallResult;
 use crate::ic::canister::Canister;
@@ -15,7 +15,7 @@ use ic_management_canister_types::{
 };
 
 /// `canister_status`
-pub(super) fn status(instance: &Instance, call: &Call) -> CallResult {
+pub(super) fn status(instance: &Instance, call: &ManagementCall) -> CallResult {
     let args: CanisterIdRecord = call.decode()?;
     encode(call.method, (describe(instance.find(args.canister_id)?),))
 }
@@ -70,7 +70,7 @@ fn module_hash(canister: &Canister) -> Option<Vec<u8>> {
 }
 
 /// `canister_metrics`: nothing is charged, so the only cycles consumed are those burned.
-pub(super) fn metrics(instance: &Instance, call: &Call) -> CallResult {
+pub(super) fn metrics(instance: &Instance, call: &ManagementCall) -> CallResult {
     let args: CanisterMetricsArgs = call.decode()?;
     let canister = instance.find(args.canister_id)?;
     let nothing = Nat::from(0u8);
@@ -89,7 +89,7 @@ pub(super) fn metrics(instance: &Instance, call: &Call) -> CallResult {
 }
 
 /// `canister_info`
-pub(super) fn info(instance: &Instance, call: &Call) -> CallResult {
+pub(super) fn info(instance: &Instance, call: &ManagementCall) -> CallResult {
     let args: CanisterInfoArgs = call.decode()?;
     let canister = instance.find(args.canister_id)?;
     let count = usize::try_from(args.num_requested_changes.unwrap_or(0)).unwrap_or(usize::MAX);
@@ -103,7 +103,7 @@ pub(super) fn info(instance: &Instance, call: &Call) -> CallResult {
 }
 
 /// `canister_metadata`: public custom sections for everyone, private ones for controllers.
-pub(super) fn metadata(instance: &Instance, call: &Call) -> CallResult {
+pub(super) fn metadata(instance: &Instance, call: &ManagementCall) -> CallResult {
     let args: CanisterMetadataArgs = call.decode()?;
     let canister = instance.find(args.canister_id)?;
     let missing = || {
@@ -122,7 +122,7 @@ pub(super) fn metadata(instance: &Instance, call: &Call) -> CallResult {
 }
 
 /// `fetch_canister_logs`, which is a query only.
-pub(super) fn logs(instance: &Instance, call: &Call) -> CallResult {
+pub(super) fn logs(instance: &Instance, call: &ManagementCall) -> CallResult {
     let args: FetchCanisterLogsArgs = call.decode()?;
     let canister = instance.find(args.canister_id)?;
     let caller = call.caller.id;
@@ -134,7 +134,7 @@ pub(super) fn logs(instance: &Instance, call: &Call) -> CallResult {
 }
 
 /// `subnet_info`
-pub(super) fn subnet(instance: &Instance, call: &Call) -> CallResult {
+pub(super) fn subnet(instance: &Instance, call: &ManagementCall) -> CallResult {
     let args: SubnetInfoArgs = call.decode()?;
     if instance.subnet(args.subnet_id).is_err() {
         return Err(UserError::rejected(format!("There is no subnet {} on this instance.", args.subnet_id)));
