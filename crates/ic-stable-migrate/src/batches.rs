@@ -1,6 +1,6 @@
 //! Batches of units: counting, converting, checking and rolling back within one message.
 
-use crate::run::Run;
+use crate::run::MigrationRun;
 use crate::unit::{count, settle};
 use crate::{
     Advance, Bulk, Digest, Fate, Host, Message, Meter, Phase, Reverted, Settled, UnitProgress, Work,
@@ -29,7 +29,7 @@ impl<'a> Room<'a> {
     }
 }
 
-impl<'a, H: Host> Run<'a, H> {
+impl<'a, H: Host> MigrationRun<'a, H> {
     /// Handles units one by one until the message is full.
     pub(super) fn batch(
         &mut self,
@@ -119,7 +119,7 @@ impl<'a, H: Host> Run<'a, H> {
         let counts_now = !self.migration.counts_ahead();
         let digest = if counts_now { self.migration.digest(self.host, key.clone())? } else { None };
         if std::mem::take(&mut self.state.pace.skip_next) {
-            self.give_up_unit();
+            self.abandon_unit();
             let reason = "its conversion trapped, though the message did nothing else".to_owned();
             let kept = self.migration.take_out(self.host, key.clone(), reason)?;
             let class = self.migration.trapped_class();
@@ -147,13 +147,13 @@ impl<'a, H: Host> Run<'a, H> {
     fn work(&mut self, key: &H::Key) -> Work<'a> {
         let Message { now, meter, budget } = self.message;
         let begun = self.state.unit.take_if(|unit| unit.key == *key);
-        self.give_up_unit();
+        self.abandon_unit();
         Work { now, meter, budget, progress: begun.map_or_else(Vec::new, |unit| unit.progress) }
     }
 
     /// Releases what a partly converted unit has allocated: its client has removed it, or another unit comes
     /// first.
-    pub(super) fn give_up_unit(&mut self) {
+    pub(super) fn abandon_unit(&mut self) {
         if let Some(unit) = self.state.unit.take() {
             self.migration.abandon(self.host, unit.key, unit.progress);
         }

@@ -32,7 +32,7 @@ use crate::api::{DryRun, EndpointError, JournalEntry, MigrationStatus, Quarantin
 use crate::{Control, Engine, Host, Message, Meter, Migration, Progress, Time, Watched};
 
 /// Result of an endpoint.
-pub type Answer<T> = Result<T, EndpointError>;
+pub type EndpointResult<T> = Result<T, EndpointError>;
 
 /// Instructions for the migration in `post_upgrade`: enough for a small canister, and few compared with the
 /// 300 billion of an upgrade.
@@ -132,7 +132,7 @@ impl<H: Host + 'static> Driver<H> {
     ///
     /// # Errors
     /// A damaged record.
-    pub fn status(&self) -> Answer<MigrationStatus<H::Key>> {
+    pub fn status(&self) -> EndpointResult<MigrationStatus<H::Key>> {
         self.answer(|host| {
             let layout = host.layout()?;
             Ok(host.ledger().status(layout)?)
@@ -143,7 +143,7 @@ impl<H: Host + 'static> Driver<H> {
     ///
     /// # Errors
     /// A damaged record.
-    pub fn journal(&self, from: Option<u64>) -> Answer<Vec<JournalEntry<H::Key>>> {
+    pub fn journal(&self, from: Option<u64>) -> EndpointResult<Vec<JournalEntry<H::Key>>> {
         self.answer(|host| Ok(host.ledger().journal(from.unwrap_or(0))?))
     }
 
@@ -151,7 +151,7 @@ impl<H: Host + 'static> Driver<H> {
     ///
     /// # Errors
     /// [`EndpointError::Unauthorized`].
-    pub fn quarantine(&self, after: Option<H::Key>) -> Answer<Vec<QuarantinedRecord<H::Key>>> {
+    pub fn quarantine(&self, after: Option<H::Key>) -> EndpointResult<Vec<QuarantinedRecord<H::Key>>> {
         controllers_only()?;
         self.answer(|host| Ok(host.ledger().quarantined(after)))
     }
@@ -161,7 +161,7 @@ impl<H: Host + 'static> Driver<H> {
     ///
     /// # Errors
     /// [`EndpointError::Unauthorized`], or a damaged record.
-    pub fn dry_run(&self, after: Option<H::Key>, limit: Option<u32>) -> Answer<DryRun<H::Key>> {
+    pub fn dry_run(&self, after: Option<H::Key>, limit: Option<u32>) -> EndpointResult<DryRun<H::Key>> {
         controllers_only()?;
         let message = self.message(self.budget);
         self.answer(|host| self.engine.dry_run(host, message, after, limit))
@@ -174,7 +174,7 @@ impl<H: Host + 'static> Driver<H> {
     pub fn control(
         &self,
         control: impl FnOnce(Control<'_, H>) -> Result<(), H::Error>,
-    ) -> Answer<MigrationStatus<H::Key>> {
+    ) -> EndpointResult<MigrationStatus<H::Key>> {
         controllers_only()?;
         self.answer(|host| control(self.engine.control(host, now())?))?;
         self.go_on();
@@ -217,12 +217,12 @@ impl<H: Host + 'static> Driver<H> {
         Message { now: now(), meter: &MessageMeter, budget: budget.saturating_sub(CLOSING_INSTRUCTIONS) }
     }
 
-    fn answer<T>(&self, f: impl FnOnce(&mut H) -> Result<T, H::Error>) -> Answer<T> {
+    fn answer<T>(&self, f: impl FnOnce(&mut H) -> Result<T, H::Error>) -> EndpointResult<T> {
         self.on(f)?.map_err(|error| EndpointError::Refused(error.to_string()))
     }
 
     /// Calls a function with the host.
-    fn on<T>(&self, f: impl FnOnce(&mut H) -> T) -> Answer<T> {
+    fn on<T>(&self, f: impl FnOnce(&mut H) -> T) -> EndpointResult<T> {
         let (mut f, mut result) = (Some(f), None);
         (self.with)(&mut |host| result = f.take().map(|f| f(host)));
         result.ok_or_else(|| EndpointError::Refused("the canister's storage is not open".into()))
@@ -233,7 +233,7 @@ fn now() -> Time {
     Time::from_nanos(time())
 }
 
-fn controllers_only() -> Answer<()> {
+fn controllers_only() -> EndpointResult<()> {
     let caller: Principal = msg_caller();
     if is_controller(&caller) { Ok(()) } else { Err(EndpointError::Unauthorized { caller }) }
 }
@@ -252,7 +252,7 @@ macro_rules! migration_endpoints {
         /// Returns phase and counts of the migration.
         #[::ic_cdk::query]
         fn migration_status()
-        -> ::ic_stable_migrate::cdk::Answer<::ic_stable_migrate::api::MigrationStatus<$key>> {
+        -> ::ic_stable_migrate::cdk::EndpointResult<::ic_stable_migrate::api::MigrationStatus<$key>> {
             $driver.status()
         }
 
@@ -260,7 +260,7 @@ macro_rules! migration_endpoints {
         #[::ic_cdk::query]
         fn migration_journal(
             from: Option<u64>,
-        ) -> ::ic_stable_migrate::cdk::Answer<Vec<::ic_stable_migrate::api::JournalEntry<$key>>> {
+        ) -> ::ic_stable_migrate::cdk::EndpointResult<Vec<::ic_stable_migrate::api::JournalEntry<$key>>> {
             $driver.journal(from)
         }
 
@@ -268,7 +268,8 @@ macro_rules! migration_endpoints {
         #[::ic_cdk::query]
         fn migration_quarantine(
             after: Option<$key>,
-        ) -> ::ic_stable_migrate::cdk::Answer<Vec<::ic_stable_migrate::api::QuarantinedRecord<$key>>> {
+        ) -> ::ic_stable_migrate::cdk::EndpointResult<Vec<::ic_stable_migrate::api::QuarantinedRecord<$key>>>
+        {
             $driver.quarantine(after)
         }
 
@@ -278,28 +279,28 @@ macro_rules! migration_endpoints {
         fn migration_dry_run(
             after: Option<$key>,
             limit: Option<u32>,
-        ) -> ::ic_stable_migrate::cdk::Answer<::ic_stable_migrate::api::DryRun<$key>> {
+        ) -> ::ic_stable_migrate::cdk::EndpointResult<::ic_stable_migrate::api::DryRun<$key>> {
             $driver.dry_run(after, limit)
         }
 
         /// Pauses the migration after the current unit. For controllers.
         #[::ic_cdk::update]
         fn migration_pause()
-        -> ::ic_stable_migrate::cdk::Answer<::ic_stable_migrate::api::MigrationStatus<$key>> {
+        -> ::ic_stable_migrate::cdk::EndpointResult<::ic_stable_migrate::api::MigrationStatus<$key>> {
             $driver.control(|control| control.pause())
         }
 
         /// Resumes a migration that is paused, stuck or rolled back. For controllers.
         #[::ic_cdk::update]
         fn migration_resume()
-        -> ::ic_stable_migrate::cdk::Answer<::ic_stable_migrate::api::MigrationStatus<$key>> {
+        -> ::ic_stable_migrate::cdk::EndpointResult<::ic_stable_migrate::api::MigrationStatus<$key>> {
             $driver.control(|control| control.resume())
         }
 
         /// Checks every converted unit again. For controllers.
         #[::ic_cdk::update]
         fn migration_verify()
-        -> ::ic_stable_migrate::cdk::Answer<::ic_stable_migrate::api::MigrationStatus<$key>> {
+        -> ::ic_stable_migrate::cdk::EndpointResult<::ic_stable_migrate::api::MigrationStatus<$key>> {
             $driver.control(|control| control.verify())
         }
 
@@ -307,14 +308,14 @@ macro_rules! migration_endpoints {
         #[::ic_cdk::update]
         fn migration_retry(
             unit: Option<$key>,
-        ) -> ::ic_stable_migrate::cdk::Answer<::ic_stable_migrate::api::MigrationStatus<$key>> {
+        ) -> ::ic_stable_migrate::cdk::EndpointResult<::ic_stable_migrate::api::MigrationStatus<$key>> {
             $driver.control(|control| control.retry(unit))
         }
 
         /// Rolls everything back to the old layout. For controllers, until the migration is finalized.
         #[::ic_cdk::update]
         fn migration_rollback()
-        -> ::ic_stable_migrate::cdk::Answer<::ic_stable_migrate::api::MigrationStatus<$key>> {
+        -> ::ic_stable_migrate::cdk::EndpointResult<::ic_stable_migrate::api::MigrationStatus<$key>> {
             $driver.control(|control| control.rollback())
         }
 
@@ -323,7 +324,7 @@ macro_rules! migration_endpoints {
         #[::ic_cdk::update]
         fn migration_finalize(
             leave_quarantined: Option<bool>,
-        ) -> ::ic_stable_migrate::cdk::Answer<::ic_stable_migrate::api::MigrationStatus<$key>> {
+        ) -> ::ic_stable_migrate::cdk::EndpointResult<::ic_stable_migrate::api::MigrationStatus<$key>> {
             $driver.control(|control| control.finalize(leave_quarantined == Some(true)))
         }
     };

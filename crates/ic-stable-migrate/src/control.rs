@@ -6,7 +6,7 @@ use crate::{Error, Host, Migration, MigrationState, Phase, Recheck, Rollback, Ti
 
 /// Units that `finalize` checks because they were written after the last verification. A check takes about
 /// 200,000 instructions, so this is a small part of a message.
-const LOOKED_AT_AGAIN: usize = 1_000;
+const MAX_RECHECKED: usize = 1_000;
 
 /// Units that one call restores from quarantine.
 const RETRIED_AT_ONCE: usize = 1_000;
@@ -230,18 +230,18 @@ impl<'a, H: Host> Control<'a, H> {
 
     /// Checks what was written since the last verification; without one, every converted unit.
     fn look_again(&self) -> Result<(), H::Error> {
-        let limit = LOOKED_AT_AGAIN.saturating_add(1);
+        let limit = MAX_RECHECKED.saturating_add(1);
         let (unproven, too_many) = match self.state.proven_since {
             Some(since) => (
                 self.migration.written_since(self.host, Time::from_nanos(since), limit),
-                format!("the verification is stale: more than {LOOKED_AT_AGAIN} records were written since"),
+                format!("the verification is stale: more than {MAX_RECHECKED} records were written since"),
             ),
             None => (
                 self.migration.targets(self.host, None, limit),
-                format!("more than {LOOKED_AT_AGAIN} records are not verified"),
+                format!("more than {MAX_RECHECKED} records are not verified"),
             ),
         };
-        if unproven.len() > LOOKED_AT_AGAIN {
+        if unproven.len() > MAX_RECHECKED {
             return Err(self.refused("finalize", &format!("{too_many}; verify again")));
         }
         for key in unproven {

@@ -1,7 +1,7 @@
 //! The engine: a list of migrations, and what can be done with it.
 
 use crate::api::DryRun;
-use crate::run::Run;
+use crate::run::MigrationRun;
 use crate::unit::{begin, count_quarantined, count_source, leave_old_layout, settle};
 use crate::{
     Advance, Control, Error, Host, Meter, Migration, MigrationState, Phase, Settled, StableError, Time,
@@ -68,8 +68,8 @@ impl<'m, H: Host> Engine<'m, H> {
     pub fn run(&self, host: &mut H, message: Message<'_>) -> Result<Progress, H::Error> {
         for migration in self.migrations {
             let state = host.ledger().state_of(migration.plan().number)?;
-            let run = Run { migration: *migration, host, state, message, highest_cost: 0 };
-            if run.fill_the_message()? == Progress::More {
+            let run = MigrationRun { migration: *migration, host, state, message, highest_cost: 0 };
+            if run.run_batches()? == Progress::More {
                 return Ok(Progress::More);
             }
         }

@@ -56,7 +56,7 @@ pub fn leftover<H: Host>(migration: &dyn Migration<H>, host: &H) -> Result<Optio
 }
 
 /// One migration in one message.
-pub(crate) struct Run<'a, H: Host> {
+pub(crate) struct MigrationRun<'a, H: Host> {
     pub(crate) migration: &'a dyn Migration<H>,
     pub(crate) host: &'a mut H,
     pub(crate) state: MigrationState<H::Key>,
@@ -65,8 +65,8 @@ pub(crate) struct Run<'a, H: Host> {
     pub(crate) highest_cost: u64,
 }
 
-impl<'a, H: Host> Run<'a, H> {
-    pub(crate) fn fill_the_message(mut self) -> Result<Progress, H::Error> {
+impl<'a, H: Host> MigrationRun<'a, H> {
+    pub(crate) fn run_batches(mut self) -> Result<Progress, H::Error> {
         if !has_work(self.migration, self.host, &self.state)? {
             return Ok(Progress::Done);
         }
@@ -176,7 +176,7 @@ impl<'a, H: Host> Run<'a, H> {
                     // A unit may have come below the cursor.
                     self.state.cursor = None;
                 } else {
-                    self.give_up_unit();
+                    self.abandon_unit();
                     self.enter(Phase::Verifying)?;
                 }
             }

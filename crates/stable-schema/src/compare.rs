@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::rules::Rules;
-use crate::{Memory, Migration, Reason, Rule, Schema, Structure, Verdict, Way};
+use crate::{Compatibility, Memory, Migration, Reason, Rule, Schema, Structure, Way};
 
 /// Schemas that are not comparable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,7 @@ pub struct Line {
     /// Its name; `layouts` for those.
     pub name: String,
     /// The worst of the reasons.
-    pub verdict: Verdict,
+    pub verdict: Compatibility,
     /// The reasons, the worst first.
     pub reasons: Vec<Reason>,
 }
@@ -54,18 +54,18 @@ pub struct Comparison {
 
 impl Comparison {
     /// Returns the worst verdict of the upgrade.
-    pub fn upgrade_verdict(&self) -> Verdict {
+    pub fn upgrade_verdict(&self) -> Compatibility {
         worst(self.upgrade.iter().map(|line| line.verdict))
     }
 
     /// Returns the worst verdict of the rollback.
-    pub fn rollback_verdict(&self) -> Verdict {
+    pub fn rollback_verdict(&self) -> Compatibility {
         worst(self.rollback.iter().map(|line| line.verdict))
     }
 }
 
-fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
-    verdicts.max().unwrap_or(Verdict::Unchanged)
+fn worst(verdicts: impl Iterator<Item = Compatibility>) -> Compatibility {
+    verdicts.max().unwrap_or(Compatibility::Unchanged)
 }
 
 /// Compares two schemas, for the upgrade and for the rollback.
@@ -149,9 +149,9 @@ fn layouts(direction: &Direction<'_>) -> Vec<Reason> {
             (None, None) => format!("layout {layout} is refused"),
         };
         let verdict = if refused.len() == from.layouts.len() || (into.is_none() && out.is_none()) {
-            Verdict::Forbidden
+            Compatibility::Forbidden
         } else {
-            Verdict::Conditional
+            Compatibility::Conditional
         };
         rules.say("", Rule::Layout, verdict, text);
     }
@@ -160,14 +160,14 @@ fn layouts(direction: &Direction<'_>) -> Vec<Reason> {
         if !goes_on && to.layouts.contains(layout) {
             let text =
                 format!("the {} build cannot go on with migration {number}: first finalize it", to.build);
-            rules.say("", Rule::Migration, Verdict::Conditional, text);
+            rules.say("", Rule::Migration, Compatibility::Conditional, text);
         }
     }
     if *way == Way::Upgrade {
         for Migration { number, name, from, to, .. } in *added {
             let text =
                 format!("migration {number}, {name}, takes layout {from} to layout {to} after the upgrade");
-            rules.say("", Rule::Migration, Verdict::NeedsMigration(*number), text);
+            rules.say("", Rule::Migration, Compatibility::NeedsMigration(*number), text);
         }
     }
     rules.reasons
@@ -183,13 +183,13 @@ fn memory(direction: &Direction<'_>, id: u8, stored: Option<&Memory>, read: Opti
                 Structure::Reserved => "the id is reserved from now on",
                 _ => "a new memory, empty at first",
             };
-            rules.say("", Rule::NewMemory, Verdict::Compatible, text);
+            rules.say("", Rule::NewMemory, Compatibility::Compatible, text);
         }
         (None, Some(read)) if read.structure == Structure::Reserved => {}
         // The upgrade is forbidden for the same reason.
         (None, Some(_)) => {
             let text = "the newer build does not know this memory, so it may hold anything by then";
-            rules.say("", Rule::DroppedMemory, Verdict::Conditional, text);
+            rules.say("", Rule::DroppedMemory, Compatibility::Conditional, text);
         }
         (None, None) => {}
     }
@@ -204,19 +204,19 @@ fn both(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory, read: &Me
         (true, true, _) => return,
         (true, false, Way::Upgrade) => {
             let text = format!("id {} is reserved and belongs to nobody; it is now {}", stored.id, read.name);
-            return rules.say("", Rule::ReusedId, Verdict::Forbidden, text);
+            return rules.say("", Rule::ReusedId, Compatibility::Forbidden, text);
         }
         (false, true, Way::Upgrade) => {
             let text = "its id is reserved from now on; what is stored stays there, unread";
-            return rules.say("", Rule::RetiredMemory, Verdict::Compatible, text);
+            return rules.say("", Rule::RetiredMemory, Compatibility::Compatible, text);
         }
         (true, false, Way::Rollback) => {
             let text = "the newer build does not use it: it is as the older build left it, however long ago";
-            return rules.say("", Rule::RetiredMemory, Verdict::Conditional, text);
+            return rules.say("", Rule::RetiredMemory, Compatibility::Conditional, text);
         }
         (false, true, Way::Rollback) => {
             let text = format!("the older build has reserved id {}", stored.id);
-            return rules.say("", Rule::ReusedId, Verdict::Conditional, text);
+            return rules.say("", Rule::ReusedId, Compatibility::Conditional, text);
         }
         (false, false, _) => {}
     }
@@ -225,11 +225,11 @@ fn both(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory, read: &Me
             "id {} is {}, and is read as {}: an id is never used for anything else, so keep the name or take a new id",
             stored.id, stored.name, read.name
         );
-        rules.say("", Rule::ReusedId, Verdict::Forbidden, text);
+        rules.say("", Rule::ReusedId, Compatibility::Forbidden, text);
     }
     if stored.structure != read.structure {
         let text = format!("{:?} where {:?} is read", stored.structure, read.structure);
-        return rules.say("", Rule::ChangedStructure, Verdict::Forbidden, text);
+        return rules.say("", Rule::ChangedStructure, Compatibility::Forbidden, text);
     }
     if let (Some(stored), Some(read)) = (&stored.key, &read.key) {
         rules.plain("key", stored, read);
@@ -241,7 +241,7 @@ fn both(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory, read: &Me
         rules.say(
             "",
             Rule::ChangedType,
-            Verdict::Forbidden,
+            Compatibility::Forbidden,
             "one build has keys or values and the other has none",
         );
     }
@@ -251,20 +251,20 @@ fn only_stored(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory) {
     match (direction.way, &stored.structure) {
         (Way::Upgrade, Structure::Reserved) => {
             let text = format!("id {} is reserved no more, and could be used again", stored.id);
-            rules.say("", Rule::DroppedTombstone, Verdict::Forbidden, text);
+            rules.say("", Rule::DroppedTombstone, Compatibility::Forbidden, text);
         }
         (Way::Upgrade, _) => {
             let text = format!("it is dropped: reserve id {}, so that nobody uses it again", stored.id);
-            rules.say("", Rule::DroppedMemory, Verdict::Forbidden, text);
+            rules.say("", Rule::DroppedMemory, Compatibility::Forbidden, text);
         }
         (Way::Rollback, Structure::Reserved) => {}
         (Way::Rollback, _) if direction.to.refuses_unknown_memories => {
             let text = "the older build does not know it, and refuses the upgrade once it is in use";
-            rules.say("", Rule::NewMemory, Verdict::Conditional, text);
+            rules.say("", Rule::NewMemory, Compatibility::Conditional, text);
         }
         (Way::Rollback, _) => {
             let text = "the older build does not know it, and leaves it as it is";
-            rules.say("", Rule::NewMemory, Verdict::Compatible, text);
+            rules.say("", Rule::NewMemory, Compatibility::Compatible, text);
         }
     }
 }
@@ -276,7 +276,7 @@ fn by_migration(direction: &Direction<'_>, rules: &mut Rules, id: u8) {
         match direction.way {
             Way::Upgrade if takes_from.contains(&id) => {
                 let text = format!("migration {number}, {name}, moves its records into {}", list(puts_into));
-                rules.say("", Rule::Migration, Verdict::NeedsMigration(*number), text);
+                rules.say("", Rule::Migration, Compatibility::NeedsMigration(*number), text);
             }
             Way::Upgrade => {}
             Way::Rollback if takes_from.contains(&id) || puts_into.contains(&id) => {
@@ -288,7 +288,7 @@ fn by_migration(direction: &Direction<'_>, rules: &mut Rules, id: u8) {
                 } else {
                     format!("only until migration {number}, {name}, begins: it cannot be rolled back")
                 };
-                rules.say("", Rule::Migration, Verdict::Conditional, text);
+                rules.say("", Rule::Migration, Compatibility::Conditional, text);
             }
             Way::Rollback => {}
         }

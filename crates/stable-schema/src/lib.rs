@@ -46,7 +46,7 @@ mod shape;
 pub use candid_types::candid_text;
 pub use compare::{Comparison, Line, SchemaMismatch, compare};
 pub use plain::{Plain, PlainBytes, Size};
-pub use rules::{Reason, Rule, Verdict, Way, compare_values};
+pub use rules::{Compatibility, Reason, Rule, Way, compare_values};
 pub use schema::{Body, FORMAT, METADATA, Memory, Migration, Schema, SchemaError, Structure, Value};
 pub use shape::{ByteString, Encoding, Enum, Field, Record, Shape, StableSchema, Tag, Variant};
 pub use stable_schema_derive::StableSchema;

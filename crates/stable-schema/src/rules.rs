@@ -1,7 +1,7 @@
 //! Whether a reader of one shape reads what a writer of another has stored.
 //!
 //! For the upgrade the old build is the writer and the new one the reader; for the rollback it is the reverse, and what
-//! the new build has not yet written does no harm: hence [`Verdict::Conditional`].
+//! the new build has not yet written does no harm: hence [`Compatibility::Conditional`].
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ pub enum Way {
 /// What is said of a memory, or of one reason.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub enum Compatibility {
     /// Both builds store the same.
     Unchanged,
     /// The reader reads what is stored.
@@ -35,7 +35,7 @@ pub enum Verdict {
     Forbidden,
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for Compatibility {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unchanged => f.write_str("unchanged"),
@@ -116,7 +116,7 @@ pub struct Reason {
     /// What it is about.
     pub rule: Rule,
     /// What follows from it.
-    pub verdict: Verdict,
+    pub verdict: Compatibility,
     /// The same in words.
     pub text: String,
 }
@@ -151,15 +151,15 @@ impl Rules {
         Self { way, reasons: Vec::new() }
     }
 
-    pub fn say(&mut self, place: &str, rule: Rule, verdict: Verdict, text: impl Into<String>) {
+    pub fn say(&mut self, place: &str, rule: Rule, verdict: Compatibility, text: impl Into<String>) {
         self.reasons.push(Reason { place: place.into(), rule, verdict, text: text.into() });
     }
 
     /// What is stored only once the newer build has run: no obstacle to the rollback before.
-    const fn once_written(&self) -> Verdict {
+    const fn once_written(&self) -> Compatibility {
         match self.way {
-            Way::Upgrade => Verdict::Forbidden,
-            Way::Rollback => Verdict::Conditional,
+            Way::Upgrade => Compatibility::Forbidden,
+            Way::Rollback => Compatibility::Conditional,
         }
     }
 
@@ -181,18 +181,18 @@ impl Rules {
                     self.say(
                         &place,
                         Rule::NewVersion,
-                        Verdict::Compatible,
+                        Compatibility::Compatible,
                         "a version that is not stored yet",
                     );
                 }
             }
             (Value::Plain(plain), Value::Versions(_)) => {
                 let text = format!("plain {} where a record with a version is read", plain.name);
-                self.say(place, Rule::ChangedType, Verdict::Forbidden, text);
+                self.say(place, Rule::ChangedType, Compatibility::Forbidden, text);
             }
             (Value::Versions(_), Value::Plain(plain)) => {
                 let text = format!("a record with a version where plain {} is read", plain.name);
-                self.say(place, Rule::ChangedType, Verdict::Forbidden, text);
+                self.say(place, Rule::ChangedType, Compatibility::Forbidden, text);
             }
         }
     }
@@ -200,7 +200,7 @@ impl Rules {
     pub fn plain(&mut self, place: &str, written: &Plain, read: &Plain) {
         if written.name != read.name {
             let text = format!("{} where {} is read", written.name, read.name);
-            return self.say(place, Rule::ChangedType, Verdict::Forbidden, text);
+            return self.say(place, Rule::ChangedType, Compatibility::Forbidden, text);
         }
         self.size(place, written.size, read.size);
     }
@@ -210,16 +210,16 @@ impl Rules {
         match (written, read) {
             _ if written == read => {}
             (Size::Max(written), Size::Max(read)) if written < read => {
-                self.say(place, Rule::GrownBound, Verdict::Compatible, text);
+                self.say(place, Rule::GrownBound, Compatibility::Compatible, text);
             }
             (Size::Max(_) | Size::Unbounded, Size::Max(_)) => {
                 self.say(place, Rule::ShrunkBound, self.once_written(), text);
             }
             // A map of an older library has pages for its bounds, and writes beyond them without these.
             (Size::Max(_), Size::Unbounded) if self.way == Way::Rollback => {
-                self.say(place, Rule::GrownBound, Verdict::Compatible, text);
+                self.say(place, Rule::GrownBound, Compatibility::Compatible, text);
             }
-            _ => self.say(place, Rule::ChangedBound, Verdict::Forbidden, text),
+            _ => self.say(place, Rule::ChangedBound, Compatibility::Forbidden, text),
         }
     }
 
@@ -232,7 +232,7 @@ impl Rules {
                     self.say(
                         place,
                         Rule::CandidType,
-                        Verdict::Compatible,
+                        Compatibility::Compatible,
                         "another Candid type, a supertype",
                     );
                 }
@@ -241,12 +241,12 @@ impl Rules {
             (Body::Opaque(written), Body::Opaque(read)) if written == read => {}
             (Body::Opaque(written), Body::Opaque(read)) => {
                 let text = format!("{written} where {read} is read");
-                self.say(place, Rule::ChangedType, Verdict::Forbidden, text);
+                self.say(place, Rule::ChangedType, Compatibility::Forbidden, text);
             }
             _ => self.say(
                 place,
                 Rule::ChangedEncoding,
-                Verdict::Forbidden,
+                Compatibility::Forbidden,
                 "another encoding under the same version",
             ),
         }
@@ -262,7 +262,7 @@ impl Rules {
                 self.shape(place, written, read);
             }
             (written, Shape::Optional(read)) => {
-                self.say(place, Rule::Widened, Verdict::Compatible, "it may be absent from now on");
+                self.say(place, Rule::Widened, Compatibility::Compatible, "it may be absent from now on");
                 self.shape(place, written, read);
             }
             (Shape::Uint(from), Shape::Uint(to) | Shape::Int(to))
@@ -275,14 +275,16 @@ impl Rules {
                     _ => from <= to,
                 };
                 match (fits, written) {
-                    (true, _) => self.say(place, Rule::Widened, Verdict::Compatible, text),
+                    (true, _) => self.say(place, Rule::Widened, Compatibility::Compatible, text),
                     // The decoder refuses a double where it reads a single, whatever its value.
-                    (false, Shape::Float(_)) => self.say(place, Rule::Narrowed, Verdict::Forbidden, text),
+                    (false, Shape::Float(_)) => {
+                        self.say(place, Rule::Narrowed, Compatibility::Forbidden, text)
+                    }
                     (false, _) => self.say(place, Rule::Narrowed, self.once_written(), text),
                 }
             }
             (Shape::FixedBytes(_), Shape::Bytes) => {
-                self.say(place, Rule::Widened, Verdict::Compatible, "any length from now on");
+                self.say(place, Rule::Widened, Compatibility::Compatible, "any length from now on");
             }
             (Shape::Bytes, Shape::FixedBytes(len)) => {
                 let text = format!("a byte string of any length where one of {len} is read");
@@ -293,7 +295,7 @@ impl Rules {
                 self.shape(&format!("{place}[]"), written, read);
             }
             (Shape::FixedList(_, written), Shape::List(read)) => {
-                self.say(place, Rule::Widened, Verdict::Compatible, "any number from now on");
+                self.say(place, Rule::Widened, Compatibility::Compatible, "any number from now on");
                 self.shape(&format!("{place}[]"), written, read);
             }
             (Shape::List(written), Shape::FixedList(len, read)) => {
@@ -314,7 +316,7 @@ impl Rules {
             (Shape::Enum(written), Shape::Enum(read)) => self.variants(place, written, read),
             _ => {
                 let text = format!("{} where {} is read", written.words(), read.words());
-                self.say(place, Rule::ChangedType, Verdict::Forbidden, text);
+                self.say(place, Rule::ChangedType, Compatibility::Forbidden, text);
             }
         }
     }
@@ -328,7 +330,7 @@ impl Rules {
         if written != read {
             let word = |encoding| if encoding == Encoding::Array { "an array" } else { "a map" };
             let text = format!("fields in {} where {} is read", word(written), word(read));
-            self.say(place, Rule::ChangedEncoding, Verdict::Forbidden, text);
+            self.say(place, Rule::ChangedEncoding, Compatibility::Forbidden, text);
         }
     }
 
@@ -339,7 +341,7 @@ impl Rules {
             if let Some(other) = moved {
                 let text =
                     format!("stored under number {}, read under number {}", other.number, field.number);
-                self.say(&place, Rule::Renumbered, Verdict::Forbidden, text);
+                self.say(&place, Rule::Renumbered, Compatibility::Forbidden, text);
                 continue;
             }
             let Some(stored) = written.iter().find(|other| other.number == field.number) else {
@@ -350,11 +352,11 @@ impl Rules {
                 // What was stored under this number has another number now; that is said there.
                 if read.iter().any(|other| other.name == stored.name) {
                     let text = format!("number {} is stored as `{}`", field.number, stored.name);
-                    self.say(&place, Rule::Renumbered, Verdict::Forbidden, text);
+                    self.say(&place, Rule::Renumbered, Compatibility::Forbidden, text);
                     continue;
                 }
                 let text = format!("number {} was `{}`: it must mean the same", field.number, stored.name);
-                self.say(&place, Rule::Renamed, Verdict::Compatible, text);
+                self.say(&place, Rule::Renamed, Compatibility::Compatible, text);
             }
             if stored.default && !field.may_be_absent() {
                 self.say(
@@ -376,12 +378,12 @@ impl Rules {
                         "number {} is stored and not read: keep it, optional and unused, so that nobody reuses the number",
                         field.number
                     );
-                    self.say(&place, Rule::DroppedField, Verdict::Forbidden, text);
+                    self.say(&place, Rule::DroppedField, Compatibility::Forbidden, text);
                 }
                 Way::Rollback => {
                     let text =
                         "the older build does not read it, and drops it from each record that it writes";
-                    self.say(&place, Rule::DroppedField, Verdict::Conditional, text);
+                    self.say(&place, Rule::DroppedField, Compatibility::Conditional, text);
                 }
             }
         }
@@ -392,15 +394,15 @@ impl Rules {
         let last = written.iter().map(|other| other.number).max();
         if !field.may_be_absent() {
             let text = format!("number {} is new and required: no stored record has it", field.number);
-            self.say(place, Rule::NewRequiredField, Verdict::Forbidden, text);
+            self.say(place, Rule::NewRequiredField, Compatibility::Forbidden, text);
         } else if self.way == Way::Upgrade && last.is_some_and(|last| field.number < last) {
             let text = format!("number {} was skipped before, and may have been used", field.number);
-            self.say(place, Rule::ReusedNumber, Verdict::Forbidden, text);
+            self.say(place, Rule::ReusedNumber, Compatibility::Forbidden, text);
         } else {
             let how =
                 if encoding == Encoding::Array { "the array ends before it" } else { "the map lacks it" };
             let text = format!("number {} may be absent: in a stored record {how}", field.number);
-            self.say(place, Rule::NewOptionalField, Verdict::Compatible, text);
+            self.say(place, Rule::NewOptionalField, Compatibility::Compatible, text);
         }
     }
 
@@ -408,7 +410,7 @@ impl Rules {
         if written.tag != read.tag {
             let word = |tag| if tag == Tag::Pair { "number and fields" } else { "its number alone" };
             let text = format!("a variant by {} where {} is read", word(written.tag), word(read.tag));
-            return self.say(place, Rule::ChangedEncoding, Verdict::Forbidden, text);
+            return self.say(place, Rule::ChangedEncoding, Compatibility::Forbidden, text);
         }
         for variant in &written.variants {
             let place = join(place, &variant.name);
@@ -418,7 +420,7 @@ impl Rules {
                     Some(other) => {
                         let text =
                             format!("stored under number {}, read under {}", variant.number, other.number);
-                        self.say(&place, Rule::Renumbered, Verdict::Forbidden, text);
+                        self.say(&place, Rule::Renumbered, Compatibility::Forbidden, text);
                     }
                     None => {
                         let text = format!("number {} may be stored, and is not known", variant.number);
@@ -431,12 +433,12 @@ impl Rules {
                 let moved = |one: &str, variants: &[crate::Variant]| variants.iter().any(|of| of.name == one);
                 if moved(&variant.name, &read.variants) || moved(&other.name, &written.variants) {
                     let text = format!("number {} is read as `{}`", variant.number, other.name);
-                    self.say(&place, Rule::Renumbered, Verdict::Forbidden, text);
+                    self.say(&place, Rule::Renumbered, Compatibility::Forbidden, text);
                     continue;
                 }
                 let text =
                     format!("number {} is now `{}`: it must mean the same", variant.number, other.name);
-                self.say(&place, Rule::Renamed, Verdict::Compatible, text);
+                self.say(&place, Rule::Renamed, Compatibility::Compatible, text);
             }
             if !variant.fields.is_empty() || !other.fields.is_empty() {
                 self.encoding(&place, variant.encoding, other.encoding);
@@ -450,7 +452,7 @@ impl Rules {
                 continue;
             }
             let text = format!("number {} is new", variant.number);
-            self.say(&place, Rule::NewVariant, Verdict::Compatible, text);
+            self.say(&place, Rule::NewVariant, Compatibility::Compatible, text);
         }
     }
 }

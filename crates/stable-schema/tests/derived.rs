@@ -1,7 +1,9 @@
 //! The derived shape is what minicbor writes, and the rules say what minicbor does.
 
 use minicbor::{Decode, Encode};
-use stable_schema::{Body, Encoding, Rule, Shape, StableSchema, Tag, Value, Verdict, Way, compare_values};
+use stable_schema::{
+    Body, Compatibility, Encoding, Rule, Shape, StableSchema, Tag, Value, Way, compare_values,
+};
 
 mod old {
     use super::*;
@@ -92,10 +94,10 @@ fn account() -> old::Account {
     old::Account { owner: "a".into(), digest: [1; 4], limit: Some(300), tags: vec!["x".into()], state }
 }
 
-fn verdict<T: StableSchema>() -> Verdict {
+fn verdict<T: StableSchema>() -> Compatibility {
     let value = |shape| Value::one(1, Body::Cbor(shape));
     let reasons = compare_values(&value(old::Account::shape()), &value(T::shape()), Way::Upgrade);
-    reasons.iter().map(|reason| reason.verdict).max().unwrap_or(Verdict::Unchanged)
+    reasons.iter().map(|reason| reason.verdict).max().unwrap_or(Compatibility::Unchanged)
 }
 
 #[test]
@@ -106,7 +108,7 @@ fn what_the_rules_forbid_minicbor_does_not_read() {
         ($($module:ident from $bytes:expr;)*) => {
             $(
                 assert!(minicbor::decode::<new::$module::Account>($bytes).is_err(), stringify!($module));
-                assert_eq!(verdict::<new::$module::Account>(), Verdict::Forbidden, stringify!($module));
+                assert_eq!(verdict::<new::$module::Account>(), Compatibility::Forbidden, stringify!($module));
             )*
         };
     }
@@ -130,7 +132,7 @@ fn what_the_rules_call_compatible_minicbor_reads() {
     let bytes = minicbor::to_vec(account()).unwrap();
     let read: new::added_optional::Account = minicbor::decode(&bytes).unwrap();
     assert_eq!((read.limit, read.since), (Some(300), None));
-    assert_eq!(verdict::<new::added_optional::Account>(), Verdict::Compatible);
+    assert_eq!(verdict::<new::added_optional::Account>(), Compatibility::Compatible);
 }
 
 /// It reads, and the next write drops four fields: the rules say so.

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use stable_schema::{
-    Body, Encoding, Enum, Field, Memory, Migration, Plain, Record, Rule, Schema, Shape, Size, Structure, Tag,
-    Value, Variant, Verdict, Way, compare,
+    Body, Compatibility, Encoding, Enum, Field, Memory, Migration, Plain, Record, Rule, Schema, Shape, Size,
+    Structure, Tag, Value, Variant, Way, compare,
 };
 
 fn checked_in(build: &str) -> Schema {
@@ -134,14 +134,15 @@ fn each_wrong_change_is_found_by_name() {
         plant(&mut new);
         assert_ne!(old, new, "{index}: {name} {place}: nothing was planted");
         let found = compare(&old, &new).unwrap();
-        assert_eq!(found.upgrade_verdict(), Verdict::Forbidden, "{index}: {name} {place}");
-        let lines: Vec<_> = found.upgrade.iter().filter(|line| line.verdict == Verdict::Forbidden).collect();
+        assert_eq!(found.upgrade_verdict(), Compatibility::Forbidden, "{index}: {name} {place}");
+        let lines: Vec<_> =
+            found.upgrade.iter().filter(|line| line.verdict == Compatibility::Forbidden).collect();
         let names: Vec<_> = lines.iter().map(|line| line.name.as_str()).collect();
         assert_eq!(names, [name], "{index}: {place}");
         let reason = lines[0].reasons.iter().find(|reason| reason.rule == rule);
         let reason = reason.unwrap_or_else(|| panic!("{index}: {name} {place}: {:?}", lines[0].reasons));
         assert!(reason.place.starts_with(place) || reason.place.ends_with("motto"), "{index}: {reason}");
-        assert_eq!(reason.verdict, Verdict::Forbidden, "{index}: {reason}");
+        assert_eq!(reason.verdict, Compatibility::Forbidden, "{index}: {reason}");
     }
 }
 
@@ -152,10 +153,13 @@ fn a_layout_that_may_be_stored_must_be_accepted() {
     let mut new = old.clone();
     new.layouts = vec![1, 2];
     let found = compare(&old, &new).unwrap();
-    assert_eq!((found.upgrade[0].name.as_str(), found.upgrade[0].verdict), ("layouts", Verdict::Conditional));
+    assert_eq!(
+        (found.upgrade[0].name.as_str(), found.upgrade[0].verdict),
+        ("layouts", Compatibility::Conditional)
+    );
     assert!(found.upgrade[0].reasons[0].text.starts_with("layout 3 is refused"), "{:?}", found.upgrade[0]);
     new.layouts = vec![4];
-    assert_eq!(compare(&old, &new).unwrap().upgrade_verdict(), Verdict::Forbidden);
+    assert_eq!(compare(&old, &new).unwrap().upgrade_verdict(), Compatibility::Forbidden);
 }
 
 /// A build that knows the layout, and cannot go on with what is under way.
@@ -165,55 +169,55 @@ fn a_migration_that_is_dropped_must_be_finalized_first() {
     let mut new = old.clone();
     new.migrations.retain(|migration| migration.number != 1);
     let found = compare(&old, &new).unwrap();
-    assert_eq!(found.upgrade[0].verdict, Verdict::Conditional);
+    assert_eq!(found.upgrade[0].verdict, Compatibility::Conditional);
     assert!(found.upgrade[0].reasons[0].text.contains("first finalize it"), "{:?}", found.upgrade[0]);
 }
 
-type Harmless = (&'static str, Verdict, Verdict, fn(&mut Schema));
+type Harmless = (&'static str, Compatibility, Compatibility, fn(&mut Schema));
 
 /// A change, what is said of it for the upgrade and for the rollback.
 const HARMLESS: [Harmless; 12] = [
-    ("an optional field", Verdict::Compatible, Verdict::Conditional, |s| {
+    ("an optional field", Compatibility::Compatible, Compatibility::Conditional, |s| {
         record(s, "SESSIONS").fields.push(new_field(7, "note", Shape::Optional(Shape::Text.into())));
     }),
-    ("a field with a default", Verdict::Compatible, Verdict::Conditional, |s| {
+    ("a field with a default", Compatibility::Compatible, Compatibility::Conditional, |s| {
         let field = Field { default: true, ..new_field(7, "notes", Shape::List(Shape::Text.into())) };
         record(s, "SESSIONS").fields.push(field);
     }),
-    ("a wider number", Verdict::Compatible, Verdict::Conditional, |s| {
+    ("a wider number", Compatibility::Compatible, Compatibility::Conditional, |s| {
         field(s, "SESSIONS", "chunk_size").shape = Shape::Uint(64);
     }),
-    ("a field that may be absent from now on", Verdict::Compatible, Verdict::Conditional, |s| {
+    ("a field that may be absent from now on", Compatibility::Compatible, Compatibility::Conditional, |s| {
         field(s, "UPLOAD_META", "expected_chunks").shape = Shape::Optional(Shape::Uint(32).into());
     }),
-    ("a variant", Verdict::Compatible, Verdict::Conditional, |s| {
+    ("a variant", Compatibility::Compatible, Compatibility::Conditional, |s| {
         let cancelled =
             Variant { number: 4, name: "Cancelled".into(), encoding: Encoding::Array, fields: vec![] };
         variants(s, "RECEIPTS", "outcome").variants.push(cancelled);
     }),
-    ("a version beside the old one", Verdict::Compatible, Verdict::Conditional, |s| {
+    ("a version beside the old one", Compatibility::Compatible, Compatibility::Conditional, |s| {
         let Some(Value::Versions(versions)) = &mut memory(s, "SESSIONS").value else { panic!() };
         versions.insert(2, Body::Cbor(Shape::Text));
     }),
-    ("a renamed field", Verdict::Compatible, Verdict::Compatible, |s| {
+    ("a renamed field", Compatibility::Compatible, Compatibility::Compatible, |s| {
         field(s, "SESSIONS", "last_seen").name = "last_activity".into();
     }),
-    ("a renamed type", Verdict::Unchanged, Verdict::Unchanged, |s| {
+    ("a renamed type", Compatibility::Unchanged, Compatibility::Unchanged, |s| {
         record(s, "SESSIONS").name = "Stored".into()
     }),
-    ("a memory under a new id", Verdict::Compatible, Verdict::Conditional, |s| {
+    ("a memory under a new id", Compatibility::Compatible, Compatibility::Conditional, |s| {
         s.memories.push(new_memory(200, "LABELS"));
     }),
-    ("a memory that is retired", Verdict::Compatible, Verdict::Conditional, |s| {
+    ("a memory that is retired", Compatibility::Compatible, Compatibility::Conditional, |s| {
         let usage = memory(s, "USAGE");
         (usage.structure, usage.key, usage.value) = (Structure::Reserved, None, None);
     }),
-    ("another tombstone", Verdict::Compatible, Verdict::Unchanged, |s| {
+    ("another tombstone", Compatibility::Compatible, Compatibility::Unchanged, |s| {
         let tombstone =
             Memory { structure: Structure::Reserved, key: None, value: None, ..new_memory(200, "NEVER") };
         s.memories.push(tombstone);
     }),
-    ("a longer key", Verdict::Compatible, Verdict::Conditional, |s| {
+    ("a longer key", Compatibility::Compatible, Compatibility::Conditional, |s| {
         key(s, "CAPSULES_BY_CREATOR").size = Size::Max(40);
     }),
 ];
@@ -240,7 +244,7 @@ fn the_same_build_is_unchanged() {
         let found = compare(&schema, &schema).unwrap();
         assert_eq!(
             (found.upgrade_verdict(), found.rollback_verdict()),
-            (Verdict::Unchanged, Verdict::Unchanged)
+            (Compatibility::Unchanged, Compatibility::Unchanged)
         );
         assert!(found.upgrade.iter().all(|line| line.reasons.is_empty()), "{build}");
     }
@@ -254,22 +258,22 @@ fn the_chain_of_builds_is_accepted() {
     };
 
     let first = compare(&legacy, &staged).unwrap();
-    assert_eq!(first.upgrade_verdict(), Verdict::NeedsMigration(1));
+    assert_eq!(first.upgrade_verdict(), Compatibility::NeedsMigration(1));
     for name in ["layouts", "LEGACY_SESSIONS", "LEGACY_ACTIVITY"] {
-        assert_eq!(verdict(&first.upgrade, name), Verdict::NeedsMigration(1), "{name}");
+        assert_eq!(verdict(&first.upgrade, name), Compatibility::NeedsMigration(1), "{name}");
     }
-    assert_eq!(verdict(&first.upgrade, "CAPSULES"), Verdict::Unchanged);
-    assert_eq!(first.rollback_verdict(), Verdict::Conditional);
+    assert_eq!(verdict(&first.upgrade, "CAPSULES"), Compatibility::Unchanged);
+    assert_eq!(first.rollback_verdict(), Compatibility::Conditional);
     let said = &first.rollback[0].reasons[0].text;
     assert_eq!(said, "layout 2 is refused: first roll back migration 1 on the staged build");
 
     let second = compare(&staged, &direct).unwrap();
-    assert_eq!(second.upgrade_verdict(), Verdict::NeedsMigration(2));
+    assert_eq!(second.upgrade_verdict(), Compatibility::NeedsMigration(2));
     for name in ["layouts", "CHUNKS", "BLOB_META", "MAPPED_BLOBS"] {
-        assert_eq!(verdict(&second.upgrade, name), Verdict::NeedsMigration(2), "{name}");
+        assert_eq!(verdict(&second.upgrade, name), Compatibility::NeedsMigration(2), "{name}");
     }
-    assert_eq!(verdict(&second.upgrade, "LEGACY_SESSIONS"), Verdict::Unchanged);
-    assert_eq!(second.rollback_verdict(), Verdict::Conditional);
+    assert_eq!(verdict(&second.upgrade, "LEGACY_SESSIONS"), Compatibility::Unchanged);
+    assert_eq!(second.rollback_verdict(), Compatibility::Conditional);
     let said = &second.rollback[0].reasons[0].text;
     assert!(
         said.starts_with("layout 3 is refused, and the direct build cannot roll migration 2 back"),
@@ -278,8 +282,8 @@ fn the_chain_of_builds_is_accepted() {
 
     // Leaving out the staged build is accepted, too: the direct build has both migrations.
     let both = compare(&legacy, &direct).unwrap();
-    assert_eq!(both.upgrade_verdict(), Verdict::NeedsMigration(2));
-    assert_eq!(verdict(&both.upgrade, "LEGACY_SESSIONS"), Verdict::NeedsMigration(1));
+    assert_eq!(both.upgrade_verdict(), Compatibility::NeedsMigration(2));
+    assert_eq!(verdict(&both.upgrade, "LEGACY_SESSIONS"), Compatibility::NeedsMigration(1));
 }
 
 /// What the compat path wrote is what migration 1 reads: a changed copy of the type does not become right by a
@@ -290,7 +294,7 @@ fn a_migration_does_not_excuse_a_changed_type() {
     let Some(Value::Versions(versions)) = &mut memory(&mut staged, "LEGACY_SESSIONS").value else { panic!() };
     let Some(Body::Candid(text)) = versions.get_mut(&1) else { panic!() };
     *text = text.replace("idem : text", "idem : blob");
-    assert_eq!(compare(&legacy, &staged).unwrap().upgrade_verdict(), Verdict::Forbidden);
+    assert_eq!(compare(&legacy, &staged).unwrap().upgrade_verdict(), Compatibility::Forbidden);
 }
 
 /// Candid reads an option of another type as null; for stored data that is a loss.
@@ -303,7 +307,7 @@ fn a_stored_option_of_another_type_is_forbidden() {
     let changed = text.replace("blob_id : opt nat64", "blob_id : opt text");
     assert_ne!(*text, changed);
     *text = changed;
-    assert_eq!(compare(&old, &new).unwrap().upgrade_verdict(), Verdict::Forbidden);
+    assert_eq!(compare(&old, &new).unwrap().upgrade_verdict(), Compatibility::Forbidden);
 }
 
 #[test]
@@ -349,6 +353,6 @@ fn a_text_that_is_no_schema_is_refused() {
 fn a_value_is_compared_in_both_directions() {
     let value = |bits| Value::one(1, Body::Cbor(Shape::Uint(bits)));
     let of = |way| stable_schema::compare_values(&value(64), &value(32), way)[0].verdict;
-    assert_eq!(of(Way::Upgrade), Verdict::Forbidden);
-    assert_eq!(of(Way::Rollback), Verdict::Compatible);
+    assert_eq!(of(Way::Upgrade), Compatibility::Forbidden);
+    assert_eq!(of(Way::Rollback), Compatibility::Compatible);
 }

@@ -1,5 +1,5 @@
 use stable_schema::{
-    Body, FORMAT, Memory as Entry, Migration, Schema, Structure, Value, Verdict, candid_text, compare,
+    Body, Compatibility, FORMAT, Memory as Entry, Migration, Schema, Structure, Value, candid_text, compare,
 };
 
 use super::{Described as _, Description};
@@ -108,7 +108,7 @@ fn the_checked_in_schemas_are_those_of_the_types() {
         // Say first what the change does to a canister that is upgraded.
         if let Ok(old) = Schema::from_json(checked_in.as_bytes()) {
             for line in compare(&old, &schema(&profile)).unwrap().upgrade {
-                for reason in line.reasons.iter().filter(|_| line.verdict != Verdict::Unchanged) {
+                for reason in line.reasons.iter().filter(|_| line.verdict != Compatibility::Unchanged) {
                     eprintln!("{line}: {reason}");
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stable_schema::{Body, StableSchema, Value, Verdict, Way, compare_values};
+use stable_schema::{Body, Compatibility, StableSchema, Value, Way, compare_values};
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn the_checked_in_schema_is_that_of_the_types() {
         let Some(old) = checked_in.get(&name) else { panic!("schema.json lacks the {name}") };
         let changes = compare_values(old, &value, Way::Upgrade);
         let forbidden: Vec<_> =
-            changes.iter().filter(|reason| reason.verdict == Verdict::Forbidden).collect();
+            changes.iter().filter(|reason| reason.verdict == Compatibility::Forbidden).collect();
         assert!(forbidden.is_empty(), "canisters that run could not be upgraded: {name}: {forbidden:?}");
     }
     assert!(
