@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use candid::Principal;
 use serde::Serialize;
 use stable_schema::interface::{self, InterfaceComparison, NotCandid};
-use stable_schema::{Comparison, Schema, SchemaError, SchemaMismatch, Verdict as Of};
+use stable_schema::{Comparison, Compatibility, Schema, SchemaError, SchemaMismatch};
 
 use crate::Verdict;
 use crate::build::{Build, WasmError, candid_of, schema_of, unpack};
@@ -209,7 +209,7 @@ pub fn compare(old: &Side, new: &Side) -> Result<Report, CheckError> {
         (Some(old), Some(new)) => Some(interface::compare(old, new)?),
         _ => None,
     };
-    let is_safe = |verdict: Of| verdict < Of::Conditional;
+    let is_safe = |verdict: Compatibility| verdict < Compatibility::Conditional;
     let breaks = interfaces.as_ref().is_some_and(|interfaces| !interfaces.breaking.is_empty());
     let verdict = |passes| if passes { Verdict::Pass } else { Verdict::Fail };
     Ok(Report {

@@ -13,7 +13,7 @@ use session_migrate::build::Module;
 use session_migrate::client::{Asset, Step, Uploader};
 use session_migrate::compare::{self, Judgement, Tally};
 use session_migrate::progress::Progress;
-use session_migrate::replay::{Builds, Player, Subject};
+use session_migrate::replay::{Builds, Player, ReplayCanister};
 use session_migrate::trace::{EventKind, Header, Recorder, Tape, Trace};
 use session_migrate::workload::{Order, Workload};
 use upload_canister::api::AssetType;
@@ -31,7 +31,7 @@ fn record(folder: &Path) -> (Trace, String) {
     let controller = Principal::self_authenticating("controller of the test");
     let header = Header::new(1_767_225_600_000_000_000, "legacy", "a test", vec![controller]);
     let mut builds = Builds::default();
-    let subject = Subject::install("legacy", &builds.get("legacy").unwrap(), &header).unwrap();
+    let subject = ReplayCanister::install("legacy", &builds.get("legacy").unwrap(), &header).unwrap();
     let tape = Tape::new(Recorder::create(&path, &header).unwrap());
     let file = folder.join("file.bin");
     std::fs::write(&file, tape.make(1, 0, 4_000_000)).unwrap();
@@ -50,9 +50,10 @@ fn record(folder: &Path) -> (Trace, String) {
 }
 
 /// Plays the trace with a bug planted after its upgrade.
-fn replay(trace: &Trace, plant: impl FnOnce(&Subject, &Module)) -> Judgement {
+fn replay(trace: &Trace, plant: impl FnOnce(&ReplayCanister, &Module)) -> Judgement {
     let mut builds = Builds::default();
-    let mut subject = Subject::install("legacy", &builds.get("legacy").unwrap(), &trace.header).unwrap();
+    let mut subject =
+        ReplayCanister::install("legacy", &builds.get("legacy").unwrap(), &trace.header).unwrap();
     let staged = builds.get("staged").unwrap();
     let upgrade =
         trace.events.iter().position(|event| matches!(event.what, EventKind::Upgrade { .. })).unwrap();
@@ -94,7 +95,7 @@ fn ab(mutant: impl FnOnce(&Module) -> Module, workload: Workload) -> Report {
     let mut builds = Builds::default();
     let mutant = mutant(&builds.get("direct").unwrap());
     builds.set("mutant", mutant);
-    let subjects = vec![ab::Subject::Workload(Order { workload, seed: 1, size: 1 })];
+    let subjects = vec![ab::Comparand::Workload(Order { workload, seed: 1, size: 1 })];
     let rules = rules_of_the_tree().unwrap();
     let config = Config { a: "direct".into(), b: "mutant".into(), subjects, rules, builds };
     ab::run(config, &Progress::hidden()).unwrap()

@@ -8,7 +8,7 @@ use session_migrate::ab::{self, Config, rules_of_the_tree};
 use session_migrate::client::EncodedCall;
 use session_migrate::compare::{self, Tally};
 use session_migrate::progress::Progress;
-use session_migrate::replay::{self, Builds, Played, Subject};
+use session_migrate::replay::{self, Builds, Played, ReplayCanister};
 use session_migrate::trace::{Event, EventKind, Header, Recorder, Tape, Trace, Writer};
 use upload_canister::api::{Capsule, CapsuleAccess, PersonRef, Result};
 
@@ -19,10 +19,10 @@ fn person(name: &str) -> Principal {
 }
 
 /// Returns a trace of what `act` does with a fresh canister.
-fn record(path: PathBuf, act: impl FnOnce(&Subject, &Tape)) -> Trace {
+fn record(path: PathBuf, act: impl FnOnce(&ReplayCanister, &Tape)) -> Trace {
     let header = Header::new(1_767_225_600_000_000_000, BUILD, "a test", vec![person("controller")]);
     let module = Builds::default().get(BUILD).unwrap();
-    let subject = Subject::install(BUILD, &module, &header).unwrap();
+    let subject = ReplayCanister::install(BUILD, &module, &header).unwrap();
     let tape = Tape::new(Recorder::create(&path, &header).unwrap());
     act(&subject, &tape);
     tape.finish().unwrap();
@@ -61,7 +61,7 @@ fn a_call_that_hangs_on_another_one_of_its_group_is_played() {
     assert_eq!(trace.events.iter().map(together).collect::<Vec<_>>(), [false, true, true]);
 
     let mut builds = Builds::default();
-    let mut subject = Subject::install(BUILD, &builds.get(BUILD).unwrap(), &trace.header).unwrap();
+    let mut subject = ReplayCanister::install(BUILD, &builds.get(BUILD).unwrap(), &trace.header).unwrap();
     let playing = replay::play(&trace, &mut subject, &mut builds, &[]).unwrap();
     assert!(
         playing.events.iter().all(|played| matches!(played, Played::Answered(_))),
@@ -74,7 +74,7 @@ fn a_call_that_hangs_on_another_one_of_its_group_is_played() {
 }
 
 fn ab_of(path: &Path) -> ab::Report {
-    let subjects = vec![ab::Subject::Trace(path.to_path_buf())];
+    let subjects = vec![ab::Comparand::Trace(path.to_path_buf())];
     let rules = rules_of_the_tree().unwrap();
     let config = Config { a: BUILD.into(), b: BUILD.into(), subjects, rules, builds: Builds::default() };
     ab::run(config, &Progress::hidden()).unwrap()

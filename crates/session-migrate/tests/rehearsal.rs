@@ -10,7 +10,7 @@ use session_migrate::build::{self, Build};
 const LARGE: usize = 5 * 1_800_000 + 1_234;
 const SMALL: usize = 777;
 
-struct Run {
+struct FinishedRehearsal {
     code: Option<i32>,
     stdout: String,
     stderr: String,
@@ -18,12 +18,12 @@ struct Run {
 }
 
 /// Rehearses two files with three clients, with `options` besides.
-fn rehearse(options: &[(&str, &Path)]) -> Run {
+fn rehearse(options: &[(&str, &Path)]) -> FinishedRehearsal {
     rehearse_with(&[], options)
 }
 
 /// The same, with more files, or flags that take no path.
-fn rehearse_with(flags: &[&str], options: &[(&str, &Path)]) -> Run {
+fn rehearse_with(flags: &[&str], options: &[(&str, &Path)]) -> FinishedRehearsal {
     let dir = tempfile::tempdir().unwrap();
     let content = |length: usize| (0..length).map(|i| (i * i / 7) as u8).collect::<Vec<u8>>();
     std::fs::write(dir.path().join("large.jpg"), content(LARGE)).unwrap();
@@ -46,7 +46,7 @@ fn rehearse_with(flags: &[&str], options: &[(&str, &Path)]) -> Run {
         std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["empty.txt", "large.jpg", "report.json", "small.pdf"]);
-    Run {
+    FinishedRehearsal {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr,
@@ -71,7 +71,7 @@ fn sorted<const N: usize>(mut keys: [&str; N]) -> Vec<&str> {
 
 #[test]
 fn a_rehearsal_passes_and_reports_every_upload() {
-    let Run { code, stdout, stderr, report } = rehearse(&[]);
+    let FinishedRehearsal { code, stdout, stderr, report } = rehearse(&[]);
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stderr.contains("PocketIC server: "), "{stderr}");
     assert!(stdout.contains("verdict: pass"), "{stdout}");
@@ -187,7 +187,7 @@ fn a_rehearsal_passes_and_reports_every_upload() {
 }
 
 /// The upgrade is refused, so the open uploads are stuck: exit 1, and each of them is named.
-fn expect_loss(run: &Run, stage: usize, words: &str) {
+fn expect_loss(run: &FinishedRehearsal, stage: usize, words: &str) {
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert_eq!(run.report["verdict"], "fail");
     assert_eq!(run.report["stages"][stage]["upgrade_ok"], false);
@@ -215,7 +215,7 @@ fn a_build_that_refuses_the_layout_fails_the_rehearsal() {
 
 #[test]
 fn a_rollback_on_the_way_loses_nothing() {
-    let Run { code, stdout, stderr, report } = rehearse_with(&["--rollback"], &[]);
+    let FinishedRehearsal { code, stdout, stderr, report } = rehearse_with(&["--rollback"], &[]);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     let stages = report["stages"].as_array().unwrap();
     let builds: Vec<_> = stages.iter().map(|stage| stage["build"].as_str().unwrap()).collect();
@@ -251,7 +251,7 @@ fn without_method(build: Build, export: &str, folder: &Path) -> PathBuf {
 fn a_refused_finalize_is_reported_and_uploads_continue() {
     let folder = tempfile::tempdir().unwrap();
     let staged = without_method(Build::Staged, "canister_update migration_finalize", folder.path());
-    let Run { code, stderr, report, .. } = rehearse(&[("--staged", &staged)]);
+    let FinishedRehearsal { code, stderr, report, .. } = rehearse(&[("--staged", &staged)]);
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("migration_finalize was rejected"), "{stderr}");
     let stages = report["stages"].as_array().unwrap();
@@ -264,7 +264,7 @@ fn a_refused_finalize_is_reported_and_uploads_continue() {
 fn a_list_that_cannot_be_had_is_a_finding() {
     let folder = tempfile::tempdir().unwrap();
     let direct = without_method(Build::Direct, "canister_query memories_list", folder.path());
-    let Run { code, stderr, report, .. } = rehearse(&[("--direct", &direct)]);
+    let FinishedRehearsal { code, stderr, report, .. } = rehearse(&[("--direct", &direct)]);
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("memories_list was rejected"), "{stderr}");
     assert!(report["uploads"].as_array().unwrap().iter().all(|upload| upload["intact"] == true), "{stderr}");
@@ -272,7 +272,7 @@ fn a_list_that_cannot_be_had_is_a_finding() {
 
 #[test]
 fn duplicate_content_and_an_empty_file_are_not_losses() {
-    let Run { code, stdout, stderr, report } = rehearse_with(&["large.jpg", "empty.txt"], &[]);
+    let FinishedRehearsal { code, stdout, stderr, report } = rehearse_with(&["large.jpg", "empty.txt"], &[]);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     let uploads = report["uploads"].as_array().unwrap();
     assert_eq!(uploads.len(), 12);

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use candid::{Encode, Principal};
 use serde_bytes::ByteBuf;
-use session_migrate::trace::{EventKind, Exchange, Header, Kind, PayloadRef, Recorder, Trace, TraceError};
+use session_migrate::trace::{
+    CallKind, EventKind, Exchange, Header, PayloadRef, Recorder, Trace, TraceError,
+};
 
 /// Returns a trace of a begin, a chunk of 1000 bytes that no seed generated, and a round without calls: lines
 /// 2, 3 and 4 of 5.
@@ -20,7 +22,7 @@ fn record(folder: &Path) -> PathBuf {
         let caller = Principal::anonymous();
         let answer = Ok(answer.as_slice());
         let exchange =
-            Exchange { at, kind: Kind::Update, caller, method, arg: &arg, together: false, answer };
+            Exchange { at, kind: CallKind::Update, caller, method, arg: &arg, together: false, answer };
         recorder.exchange(&exchange).unwrap();
     }
     recorder.add_event(3000, EventKind::Pass { rounds: 2 }).unwrap();

@@ -2,15 +2,15 @@
 //! is cheaper on each. `docs/ab-report.md` has the figures.
 
 use session_migrate::Verdict;
-use session_migrate::ab::report::Run;
-use session_migrate::ab::{self, Config, Subject, rules_of_the_tree};
+use session_migrate::ab::report::TraceComparison;
+use session_migrate::ab::{self, Comparand, Config, rules_of_the_tree};
 use session_migrate::progress::Progress;
 use session_migrate::replay::Builds;
 use session_migrate::workload::{Order, Workload};
 
 #[test]
 fn the_direct_build_does_the_same_for_less() {
-    let order = |workload| Subject::Workload(Order { workload, seed: 1, size: 1 });
+    let order = |workload| Comparand::Workload(Order { workload, seed: 1, size: 1 });
     let config = Config {
         a: "legacy".into(),
         b: "direct".into(),
@@ -27,7 +27,7 @@ fn the_direct_build_does_the_same_for_less() {
         report.stale_rules().filter(|stale| rules.iter().any(|rule| rule.name == stale.name)).collect();
     assert!(stale.is_empty(), "rules that allow nothing any more: {stale:?}");
     assert_eq!(report.runs.len(), Workload::ALL.len());
-    for Run { name, calls, equal, totals, .. } in &report.runs {
+    for TraceComparison { name, calls, equal, totals, .. } in &report.runs {
         assert!(*calls > 20 && equal.replies > 0 && equal.state > 0, "{name}");
         // No figures where the server keeps none.
         let Some(totals) = totals else { continue };

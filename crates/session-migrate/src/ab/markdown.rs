@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::report::{Report, RuleUse, Run, Sides, Totals};
+use super::report::{Report, RuleUse, Sides, Totals, TraceComparison};
 use crate::{Verdict, shorten_both};
 
 /// Unit of instructions in the tables.
@@ -91,7 +91,7 @@ impl Report {
             b.clone(),
         ];
         header(page, &["workload".into(), "calls".into(), "MB uploaded".into()], &columns)?;
-        for Run { name, calls, uploaded_bytes, totals, .. } in &self.runs {
+        for TraceComparison { name, calls, uploaded_bytes, totals, .. } in &self.runs {
             let Some(totals) = totals else { continue };
             let instructions = both(totals, |side| side.instructions_per_mib);
             let written = both(totals, |side| side.stable_bytes_written_per_mib);
@@ -121,7 +121,7 @@ impl Report {
             "regressions",
         ];
         header(page, &["workload".into()], &columns.map(String::from))?;
-        for Run { name, equal, differences, .. } in &self.runs {
+        for TraceComparison { name, equal, differences, .. } in &self.runs {
             let allowed = differences.iter().filter(|difference| difference.rule.is_some()).count();
             let rest = differences.len() - allowed;
             writeln!(

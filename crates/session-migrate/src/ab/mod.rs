@@ -20,18 +20,18 @@ use crate::progress::Progress;
 use crate::provenance::{Provenance, source_tree};
 use crate::replay::{Builds, Played, ReplayError, State};
 use crate::server;
-use crate::trace::{Answer, Arguments, Call, EventKind, PayloadRef, Trace, TraceError};
+use crate::trace::{Arguments, EventKind, PayloadRef, Trace, TraceError, TracedAnswer, TracedCall};
 use crate::workload::{self, Order, Workload};
 
 pub use error::AbError;
 pub use report::Report;
 
-use report::{BuildReport, DifferenceReport, Equal, Place, RuleUse, Run, Sides, Totals};
+use report::{BuildReport, DifferenceReport, Equal, Place, RuleUse, Sides, Totals, TraceComparison};
 use side::Side;
 
 /// What is played on both builds.
 #[derive(Clone, Debug)]
-pub enum Subject {
+pub enum Comparand {
     /// A trace.
     Trace(PathBuf),
     /// A workload, which is recorded on side A first.
@@ -46,7 +46,7 @@ pub struct Config {
     /// Side B.
     pub b: String,
     /// What is played, one after the other.
-    pub subjects: Vec<Subject>,
+    pub subjects: Vec<Comparand>,
     /// Allowed differences.
     pub rules: Rules,
     /// Modules that replace the tree's builds under their names.
@@ -60,10 +60,10 @@ enum Play {
 }
 
 impl Play {
-    fn prepare(subject: Subject) -> Result<Play, TraceError> {
+    fn prepare(subject: Comparand) -> Result<Play, TraceError> {
         Ok(match subject {
-            Subject::Trace(path) => Play::Trace(path.display().to_string(), Trace::read(&path)?),
-            Subject::Workload(order) => Play::Workload(order),
+            Comparand::Trace(path) => Play::Trace(path.display().to_string(), Trace::read(&path)?),
+            Comparand::Workload(order) => Play::Workload(order),
         })
     }
 }
@@ -103,7 +103,7 @@ pub fn run(config: Config, progress: &Progress) -> Result<Report, AbError> {
         })
     };
     let all_workloads = Workload::ALL.iter().all(|one| {
-        subjects.iter().any(|subject| matches!(subject, Subject::Workload(order) if order.workload == *one))
+        subjects.iter().any(|subject| matches!(subject, Comparand::Workload(order) if order.workload == *one))
     });
     // A trace that cannot be replayed is reported before anything is built.
     let plays = subjects.into_iter().map(Play::prepare).collect::<Result<Vec<_>, _>>()?;
@@ -147,9 +147,9 @@ pub fn run(config: Config, progress: &Progress) -> Result<Report, AbError> {
     })
 }
 
-fn compare(name: String, trace: &Trace, sides: &Sides<Side>, tally: &mut Tally) -> Run {
+fn compare(name: String, trace: &Trace, sides: &Sides<Side>, tally: &mut Tally) -> TraceComparison {
     let uploaded_bytes = uploaded(trace, &sides.a.events);
-    let mut run = Run {
+    let mut run = TraceComparison {
         name,
         calls: calls(trace).count() as u64,
         uploaded_bytes,
@@ -169,7 +169,7 @@ fn compare(name: String, trace: &Trace, sides: &Sides<Side>, tally: &mut Tally) 
     run
 }
 
-fn calls(trace: &Trace) -> impl Iterator<Item = (usize, &Call)> {
+fn calls(trace: &Trace) -> impl Iterator<Item = (usize, &TracedCall)> {
     trace.events.iter().enumerate().filter_map(|(index, event)| match &event.what {
         EventKind::Call(call) => Some((index, call)),
         _ => None,
@@ -178,7 +178,7 @@ fn calls(trace: &Trace) -> impl Iterator<Item = (usize, &Call)> {
 
 /// Returns the bytes of payload in accepted calls; repeated payload counts once.
 fn uploaded(trace: &Trace, played: &[Played]) -> u64 {
-    let accepted = |index: usize| matches!(played.get(index), Some(Played::Answered(Answer::Reply(text))) if text.contains("Ok"));
+    let accepted = |index: usize| matches!(played.get(index), Some(Played::Answered(TracedAnswer::Reply(text))) if text.contains("Ok"));
     let mut counted = HashSet::new();
     let mut bytes = 0;
     for (index, call) in calls(trace) {
@@ -191,7 +191,7 @@ fn uploaded(trace: &Trace, played: &[Played]) -> u64 {
     bytes
 }
 
-impl Run {
+impl TraceComparison {
     fn compare_replies(&mut self, trace: &Trace, sides: &Sides<Side>, tally: &mut Tally) {
         for (index, (a, b)) in sides.a.events.iter().zip(&sides.b.events).enumerate() {
             let of = match trace.events.get(index).map(|event| &event.what) {

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::report::{BuildReport, DifferenceReport, Place, Report, RuleUse, Run, Sides, Totals};
+use super::report::{BuildReport, DifferenceReport, Place, Report, RuleUse, Sides, Totals, TraceComparison};
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 use crate::shorten_both;
 
@@ -30,7 +30,7 @@ impl Report {
 fn summary(report: &Report) -> Markup {
     let regressions = report.regressions().count();
     let differences: usize = report.runs.iter().map(|run| run.differences.len()).sum();
-    let count = |of: fn(&Run) -> u64| report.runs.iter().map(of).sum::<u64>();
+    let count = |of: fn(&TraceComparison) -> u64| report.runs.iter().map(of).sum::<u64>();
     html! {
         h1 {
             span.a.key { (report.a.name) } " compared with " span.b.key { (report.b.name) } ": "
@@ -101,7 +101,7 @@ fn totals(report: &Report) -> Markup {
     }
 }
 
-fn one_run(report: &Report, run: &Run) -> Markup {
+fn one_run(report: &Report, run: &TraceComparison) -> Markup {
     let single: Vec<Row> = run
         .endpoints
         .iter()
@@ -138,7 +138,7 @@ fn one_run(report: &Report, run: &Run) -> Markup {
     }
 }
 
-fn differences_by_rule(report: &Report, run: &Run) -> Markup {
+fn differences_by_rule(report: &Report, run: &TraceComparison) -> Markup {
     let mut rules: Vec<Option<&str>> = Vec::new();
     for difference in &run.differences {
         let rule = difference.rule.as_deref();

@@ -23,7 +23,7 @@ pub struct Report {
     /// Side B.
     pub b: BuildReport,
     /// Each trace that was played on both.
-    pub runs: Vec<Run>,
+    pub runs: Vec<TraceComparison>,
     /// The rules, in the order of their file.
     pub rules: Vec<RuleUse>,
     /// Whether a rule that matched nothing is stale: every workload was replayed, on the builds that the rules are for.
@@ -43,7 +43,7 @@ pub struct BuildReport {
 
 /// One trace on both builds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Run {
+pub struct TraceComparison {
     /// The workload's name, or the trace's file.
     pub name: String,
     /// Calls in it, updates and queries.

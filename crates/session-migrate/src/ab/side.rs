@@ -3,7 +3,7 @@
 use crate::ab::AbError;
 use crate::ab::report::Sides;
 use crate::costs::MessageCost;
-use crate::replay::{self, Builds, Played, State, Subject};
+use crate::replay::{self, Builds, Played, ReplayCanister, State};
 use crate::trace::Trace;
 
 /// What a trace did to a canister.
@@ -31,7 +31,7 @@ pub(super) fn play_both(trace: &Trace, a: &str, b: &str, builds: &Builds) -> Res
 
 fn play(trace: &Trace, build: &str, mut builds: Builds) -> Result<Side, AbError> {
     let module = builds.get(build)?;
-    let mut subject = Subject::install(build, &module, &trace.header)?;
+    let mut subject = ReplayCanister::install(build, &module, &trace.header)?;
     let mut playing = replay::play(trace, &mut subject, &mut builds, &[])?;
     let costs = subject.costs().map(<[MessageCost]>::to_vec);
     // A trace may end with a stopped canister, which answers no one.

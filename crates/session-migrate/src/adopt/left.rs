@@ -15,14 +15,14 @@ use base64::engine::general_purpose::STANDARD;
 use candid::{CandidType, IDLValue};
 use serde::Serialize;
 
-use super::Kind;
+use super::RecordKind;
 use crate::snapshot::SnapshotError;
 
 /// A line of the file.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<Kind>,
+    kind: Option<RecordKind>,
     id: &'a str,
     why: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,7 +39,7 @@ pub(super) struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// A line about one thing.
-    pub fn new(kind: Kind, id: &'a str, why: &'a str) -> Self {
+    pub fn new(kind: RecordKind, id: &'a str, why: &'a str) -> Self {
         Line { kind: Some(kind), id, why, ..Line::default() }
     }
 

@@ -47,7 +47,7 @@ use crate::snapshot::{
 };
 use crate::{Verdict, folder_of};
 
-pub use report::{Item, Kind, KindCount, Outcome, Report};
+pub use report::{Item, KindCount, RecordKind, RecordOutcome, Report};
 pub use source::Header;
 
 use heap::{Heap, Release};
@@ -299,7 +299,7 @@ fn conserved(plan: &Plan, chunks: u64) -> Result<Vec<KindCount>, AdoptError> {
     if let Some(count) = counts.iter().find(|count| !count.is_conserved()) {
         return Err(AdoptError::Fault(format!("{count:?} does not add up")));
     }
-    let planned = counts.iter().find(|count| count.kind == Kind::Chunk).map_or(0, |count| count.taken);
+    let planned = counts.iter().find(|count| count.kind == RecordKind::Chunk).map_or(0, |count| count.taken);
     if planned != chunks {
         return Err(AdoptError::Fault(format!("{planned} chunks were to be taken, {chunks} were")));
     }

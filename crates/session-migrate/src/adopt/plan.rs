@@ -23,7 +23,7 @@ use upload_canister::upload::limits::{MAX_UPLOAD_BYTES, upload_config};
 use super::asset;
 use super::heap::{Heap, Session, Upload};
 use super::left::{LeftFile, Line};
-use super::report::{Kind, Outcome, Outcomes};
+use super::report::{Outcomes, RecordKind, RecordOutcome};
 use super::source::{Place as SourcePlace, Source, place_of};
 use super::write::idem_of_adopted;
 use crate::snapshot::SnapshotError;
@@ -128,7 +128,7 @@ struct Sound {
 }
 
 /// The content of an asset, with its bytes if they become a blob; or why it is not taken.
-type Found = Result<(Content, Option<Vec<u8>>), (Outcome, String)>;
+type Found = Result<(Content, Option<Vec<u8>>), (RecordOutcome, String)>;
 
 /// An asset of a memory, in the order in which that release numbers them.
 struct Asset {
@@ -186,15 +186,15 @@ impl Planner<'_> {
         let galleries = capsules.values().map(|capsule| capsule.galleries.len()).sum::<usize>();
         let chunks = places.values().map(|place| place.chunks.len()).sum::<usize>();
         for (kind, count) in [
-            (Kind::Capsule, capsules.len()),
-            (Kind::Memory, memories.count()),
-            (Kind::Asset, assets),
-            (Kind::Gallery, galleries),
-            (Kind::Blob, blobs.len()),
-            (Kind::Session, heap.sessions.len()),
-            (Kind::Chunk, chunks),
-            (Kind::Administrator, admins.len()),
-            (Kind::IndexEntry, by_owner.len()),
+            (RecordKind::Capsule, capsules.len()),
+            (RecordKind::Memory, memories.count()),
+            (RecordKind::Asset, assets),
+            (RecordKind::Gallery, galleries),
+            (RecordKind::Blob, blobs.len()),
+            (RecordKind::Session, heap.sessions.len()),
+            (RecordKind::Chunk, chunks),
+            (RecordKind::Administrator, admins.len()),
+            (RecordKind::IndexEntry, by_owner.len()),
         ] {
             outcomes.found(kind, count as u64);
         }
@@ -230,11 +230,11 @@ impl Planner<'_> {
                 true => "taken; the record as it was".into(),
                 false => format!("taken, except for {}", rest.join(", ")),
             });
-            self.left.write(&Line::new(Kind::Capsule, id, &said).record(&shell))?;
+            self.left.write(&Line::new(RecordKind::Capsule, id, &said).record(&shell))?;
             for (gallery, record) in &capsule.galleries {
                 let why = "there are no galleries here";
-                self.left.write(&Line::new(Kind::Gallery, gallery, why).of(id).record(record))?;
-                self.plan.outcomes.no_counterpart(Kind::Gallery, gallery, Some(id), why);
+                self.left.write(&Line::new(RecordKind::Gallery, gallery, why).of(id).record(record))?;
+                self.plan.outcomes.no_counterpart(RecordKind::Gallery, gallery, Some(id), why);
             }
             match (why, owners.first().copied()) {
                 (None, Some(owner)) => {
@@ -252,9 +252,11 @@ impl Planner<'_> {
                     if capsule.id != *id {
                         notes.push(format!("its record named {}, and it was stored as {id}", capsule.id));
                     }
-                    self.plan.outcomes.taken(Kind::Capsule, id, None, notes).rest = rest;
+                    self.plan.outcomes.taken(RecordKind::Capsule, id, None, notes).rest = rest;
                 }
-                (why, _) => self.plan.outcomes.not_taken(Kind::Capsule, id, None, &why.unwrap_or_default()),
+                (why, _) => {
+                    self.plan.outcomes.not_taken(RecordKind::Capsule, id, None, &why.unwrap_or_default())
+                }
             }
         }
         Ok(())
@@ -264,15 +266,15 @@ impl Planner<'_> {
     fn rest(&mut self) -> Result<(), SnapshotError> {
         for admin in &self.source.admins {
             let (id, why) = (admin.to_text(), "administrators are the controllers of the canister here");
-            self.left.write(&Line::new(Kind::Administrator, &id, why))?;
-            self.plan.outcomes.no_counterpart(Kind::Administrator, &id, None, why);
+            self.left.write(&Line::new(RecordKind::Administrator, &id, why))?;
+            self.plan.outcomes.no_counterpart(RecordKind::Administrator, &id, None, why);
         }
         for (owner, capsule) in &self.source.by_owner {
             let id = owner.to_text();
             let person = PublicPerson::Principal(*owner);
             let why = match self.source.capsules.get(capsule) {
                 Some(record) if record.owners.iter().any(|(who, _)| *who == person) => {
-                    self.plan.outcomes.taken(Kind::IndexEntry, &id, Some(capsule), Vec::new());
+                    self.plan.outcomes.taken(RecordKind::IndexEntry, &id, Some(capsule), Vec::new());
                     continue;
                 }
                 Some(_) => {
@@ -280,8 +282,8 @@ impl Planner<'_> {
                 }
                 None => "there is no such capsule",
             };
-            self.left.write(&Line::new(Kind::IndexEntry, &id, why).of(capsule))?;
-            self.plan.outcomes.no_counterpart(Kind::IndexEntry, &id, Some(capsule), why);
+            self.left.write(&Line::new(RecordKind::IndexEntry, &id, why).of(capsule))?;
+            self.plan.outcomes.no_counterpart(RecordKind::IndexEntry, &id, Some(capsule), why);
         }
         Ok(())
     }
@@ -332,8 +334,8 @@ impl Planner<'_> {
             if total > taken {
                 let id = session.map_or_else(|| hex::encode(prefix), |session| format!("session {session}"));
                 let is_of_blob = matches!(used, Use::Nothing) && damaged.contains(prefix);
-                let outcome = if is_of_blob { Outcome::NotTaken } else { Outcome::NoCounterpart };
-                outcomes.add(Kind::Chunk, &id, None, outcome, vec![why.clone()]).count = total - taken;
+                let outcome = if is_of_blob { RecordOutcome::NotTaken } else { RecordOutcome::NoCounterpart };
+                outcomes.add(RecordKind::Chunk, &id, None, outcome, vec![why.clone()]).count = total - taken;
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::provenance::Provenance;
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum RecordKind {
     /// A capsule.
     Capsule,
     /// A memory of a capsule.
@@ -34,34 +34,34 @@ pub enum Kind {
     IndexEntry,
 }
 
-impl Kind {
+impl RecordKind {
     /// Returns it as a word.
     pub const fn word(self) -> &'static str {
         match self {
-            Kind::Capsule => "capsule",
-            Kind::Memory => "memory",
-            Kind::Asset => "asset",
-            Kind::Gallery => "gallery",
-            Kind::Blob => "blob",
-            Kind::Session => "session",
-            Kind::Chunk => "chunk",
-            Kind::Administrator => "administrator",
-            Kind::IndexEntry => "index entry",
+            RecordKind::Capsule => "capsule",
+            RecordKind::Memory => "memory",
+            RecordKind::Asset => "asset",
+            RecordKind::Gallery => "gallery",
+            RecordKind::Blob => "blob",
+            RecordKind::Session => "session",
+            RecordKind::Chunk => "chunk",
+            RecordKind::Administrator => "administrator",
+            RecordKind::IndexEntry => "index entry",
         }
     }
 
     /// Returns it as a word, in the plural.
     pub const fn plural(self) -> &'static str {
         match self {
-            Kind::Capsule => "capsules",
-            Kind::Memory => "memories",
-            Kind::Asset => "assets",
-            Kind::Gallery => "galleries",
-            Kind::Blob => "blobs",
-            Kind::Session => "sessions",
-            Kind::Chunk => "chunks",
-            Kind::Administrator => "administrators",
-            Kind::IndexEntry => "index entries",
+            RecordKind::Capsule => "capsules",
+            RecordKind::Memory => "memories",
+            RecordKind::Asset => "assets",
+            RecordKind::Gallery => "galleries",
+            RecordKind::Blob => "blobs",
+            RecordKind::Session => "sessions",
+            RecordKind::Chunk => "chunks",
+            RecordKind::Administrator => "administrators",
+            RecordKind::IndexEntry => "index entries",
         }
     }
 }
@@ -69,7 +69,7 @@ impl Kind {
 /// What happened to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum RecordOutcome {
     /// It is in the adopted folder.
     Taken,
     /// The same, and something in it was put right.
@@ -80,13 +80,13 @@ pub enum Outcome {
     NotTaken,
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for RecordOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Outcome::Taken => "taken",
-            Outcome::Repaired => "repaired",
-            Outcome::NoCounterpart => "no counterpart",
-            Outcome::NotTaken => "not taken",
+            RecordOutcome::Taken => "taken",
+            RecordOutcome::Repaired => "repaired",
+            RecordOutcome::NoCounterpart => "no counterpart",
+            RecordOutcome::NotTaken => "not taken",
         })
     }
 }
@@ -95,7 +95,7 @@ impl fmt::Display for Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     /// What it is.
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// Its id there.
     pub id: String,
     /// The capsule that it is in.
@@ -103,7 +103,7 @@ pub struct Item {
     /// How many there are.
     pub count: u64,
     /// What happened to it.
-    pub outcome: Outcome,
+    pub outcome: RecordOutcome,
     /// What was put right, or why it was not taken.
     pub notes: Vec<String>,
     /// Parts of a record that was taken for which there is nothing here; they are in the file beside the folder.
@@ -115,7 +115,7 @@ pub struct Item {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KindCount {
     /// The kind.
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// Records in the snapshot.
     pub found: u64,
     /// Taken unchanged.
@@ -175,39 +175,51 @@ pub struct Report {
 pub(super) struct Outcomes {
     /// Every record.
     pub items: Vec<Item>,
-    found: BTreeMap<Kind, u64>,
+    found: BTreeMap<RecordKind, u64>,
     chunks_taken: u64,
 }
 
 impl Outcomes {
     /// Counts records of the snapshot.
-    pub fn found(&mut self, kind: Kind, count: u64) {
+    pub fn found(&mut self, kind: RecordKind, count: u64) {
         *self.found.entry(kind).or_default() += count;
     }
 
     /// Adds a record: taken if there are no notes, otherwise repaired.
-    pub fn taken(&mut self, kind: Kind, id: &str, capsule: Option<&str>, notes: Vec<String>) -> &mut Item {
-        let outcome = if notes.is_empty() { Outcome::Taken } else { Outcome::Repaired };
+    pub fn taken(
+        &mut self,
+        kind: RecordKind,
+        id: &str,
+        capsule: Option<&str>,
+        notes: Vec<String>,
+    ) -> &mut Item {
+        let outcome = if notes.is_empty() { RecordOutcome::Taken } else { RecordOutcome::Repaired };
         self.add(kind, id, capsule, outcome, notes)
     }
 
     /// Adds a record that was not taken.
-    pub fn not_taken(&mut self, kind: Kind, id: &str, capsule: Option<&str>, why: &str) {
-        self.add(kind, id, capsule, Outcome::NotTaken, vec![why.to_owned()]);
+    pub fn not_taken(&mut self, kind: RecordKind, id: &str, capsule: Option<&str>, why: &str) {
+        self.add(kind, id, capsule, RecordOutcome::NotTaken, vec![why.to_owned()]);
     }
 
     /// Adds a record for which there is nothing here.
-    pub fn no_counterpart(&mut self, kind: Kind, id: &str, capsule: Option<&str>, why: &str) -> &mut Item {
-        self.add(kind, id, capsule, Outcome::NoCounterpart, vec![why.to_owned()])
+    pub fn no_counterpart(
+        &mut self,
+        kind: RecordKind,
+        id: &str,
+        capsule: Option<&str>,
+        why: &str,
+    ) -> &mut Item {
+        self.add(kind, id, capsule, RecordOutcome::NoCounterpart, vec![why.to_owned()])
     }
 
     /// Adds a record.
     pub fn add(
         &mut self,
-        kind: Kind,
+        kind: RecordKind,
         id: &str,
         capsule: Option<&str>,
-        outcome: Outcome,
+        outcome: RecordOutcome,
         notes: Vec<String>,
     ) -> &mut Item {
         let (id, capsule) = (id.to_owned(), capsule.map(str::to_owned));
@@ -221,11 +233,11 @@ impl Outcomes {
 
     /// Returns the counts.
     pub fn counts(&self) -> Vec<KindCount> {
-        let mut counts: BTreeMap<Kind, KindCount> = BTreeMap::new();
-        let of = |kind: Kind| KindCount {
+        let mut counts: BTreeMap<RecordKind, KindCount> = BTreeMap::new();
+        let of = |kind: RecordKind| KindCount {
             kind,
             found: self.found.get(&kind).copied().unwrap_or(0),
-            taken: if kind == Kind::Chunk { self.chunks_taken } else { 0 },
+            taken: if kind == RecordKind::Chunk { self.chunks_taken } else { 0 },
             repaired: 0,
             no_counterpart: 0,
             not_taken: 0,
@@ -236,10 +248,10 @@ impl Outcomes {
         for item in &self.items {
             let count = counts.entry(item.kind).or_insert_with(|| of(item.kind));
             *match item.outcome {
-                Outcome::Taken => &mut count.taken,
-                Outcome::Repaired => &mut count.repaired,
-                Outcome::NoCounterpart => &mut count.no_counterpart,
-                Outcome::NotTaken => &mut count.not_taken,
+                RecordOutcome::Taken => &mut count.taken,
+                RecordOutcome::Repaired => &mut count.repaired,
+                RecordOutcome::NoCounterpart => &mut count.no_counterpart,
+                RecordOutcome::NotTaken => &mut count.not_taken,
             } += item.count;
         }
         counts.into_values().filter(|count| count.found > 0 || !count.is_conserved()).collect()

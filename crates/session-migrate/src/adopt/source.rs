@@ -43,7 +43,7 @@ type SourceMemory = VirtualMemory<Patched>;
 /// A record that does not decode.
 pub(super) struct Undecodable {
     /// What it should be.
-    pub kind: super::Kind,
+    pub kind: super::RecordKind,
     /// Its key, in words.
     pub key: String,
     /// Its bytes.
@@ -246,7 +246,7 @@ impl Source {
             match decode::<PublicCapsule>(&bytes) {
                 Ok(capsule) => drop(capsules.insert(key, capsule)),
                 Err(why) => {
-                    undecodable.push(Undecodable { kind: super::Kind::Capsule, key, bytes, why });
+                    undecodable.push(Undecodable { kind: super::RecordKind::Capsule, key, bytes, why });
                 }
             }
         });
@@ -270,7 +270,7 @@ impl Source {
                 Ok(blob) => drop(blobs.insert(id, blob)),
                 Err(why) => {
                     let key = format!("blob_{id}");
-                    undecodable.push(Undecodable { kind: super::Kind::Blob, key, bytes, why });
+                    undecodable.push(Undecodable { kind: super::RecordKind::Blob, key, bytes, why });
                 }
             }
         });

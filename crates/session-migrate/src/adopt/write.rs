@@ -15,7 +15,7 @@ use upload_canister::upload::{Ended, IdemKey, Outcome, RawRecord, UploadMeta, le
 use super::AdoptError;
 use super::left::{LeftFile, Line};
 use super::plan::{Plan, PlannedBlob, PlannedPlace, PlannedReceipt, PlannedSession, Use};
-use super::report::Kind;
+use super::report::RecordKind;
 use super::source::Source;
 
 /// Writes everything of a plan except chunks, in buckets of so many pages.
@@ -153,7 +153,7 @@ pub(super) fn chunks(
             taken += 1;
         } else if failed.is_none() {
             let id = hex::encode(prefix);
-            let line = Line::new(Kind::Chunk, &id, why).chunk(*session, idx).bytes(&bytes);
+            let line = Line::new(RecordKind::Chunk, &id, why).chunk(*session, idx).bytes(&bytes);
             failed = left.write(&line).err();
         }
     });

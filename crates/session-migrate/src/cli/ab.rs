@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use comfy_table::Table;
-use session_migrate::ab::report::{DifferenceReport, Run};
-use session_migrate::ab::{self, Config, Report, Subject};
+use session_migrate::ab::report::{DifferenceReport, TraceComparison};
+use session_migrate::ab::{self, Comparand, Config, Report};
 use session_migrate::progress::Progress;
 use session_migrate::replay::Builds;
 use session_migrate::shorten_both;
@@ -49,8 +49,8 @@ pub(super) struct AbArgs {
 }
 
 impl AbArgs {
-    fn subjects(&self) -> Result<Vec<Subject>, String> {
-        let traces = self.trace.iter().cloned().map(Subject::Trace);
+    fn subjects(&self) -> Result<Vec<Comparand>, String> {
+        let traces = self.trace.iter().cloned().map(Comparand::Trace);
         let mut workloads = Vec::new();
         for name in &self.workload {
             match name.as_str() {
@@ -63,7 +63,7 @@ impl AbArgs {
         if self.trace.is_empty() && workloads.is_empty() {
             workloads.extend(Workload::ALL);
         }
-        let order = |workload| Subject::Workload(Order { workload, seed: self.seed, size: self.size });
+        let order = |workload| Comparand::Workload(Order { workload, seed: self.seed, size: self.size });
         Ok(traces.chain(workloads.into_iter().map(order)).collect())
     }
 }
@@ -146,7 +146,7 @@ fn print(report: &Report) {
     println!("verdict: {}", report.verdict);
 }
 
-fn endpoints(report: &Report, run: &Run) -> Table {
+fn endpoints(report: &Report, run: &TraceComparison) -> Table {
     let (a, b) = (&report.a.name, &report.b.name);
     let headers = ["median", "p99", "total"].map(|what| [a, b].map(|side| format!("{what}, {side}")));
     let mut header = vec!["endpoint".to_owned(), "messages".to_owned()];

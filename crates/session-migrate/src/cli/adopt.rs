@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use session_migrate::adopt::{self, Config, Header, Item, Outcome, Report};
+use session_migrate::adopt::{self, Config, Header, Item, RecordOutcome, Report};
 use session_migrate::page;
 use session_migrate::progress::Progress;
 
@@ -83,10 +83,14 @@ fn print(report: &Report) {
         eprintln!("error: {damage}");
     }
     let notable = |outcome| report.items.iter().filter(move |item| item.outcome == outcome);
-    let shown = notable(Outcome::NotTaken).chain(notable(Outcome::Repaired));
+    let shown = notable(RecordOutcome::NotTaken).chain(notable(RecordOutcome::Repaired));
     let count = shown.clone().count();
     for item in shown.take(SHOWN) {
-        eprintln!("{}: {}", if item.outcome == Outcome::NotTaken { "error" } else { "note" }, line(item));
+        eprintln!(
+            "{}: {}",
+            if item.outcome == RecordOutcome::NotTaken { "error" } else { "note" },
+            line(item)
+        );
     }
     if count > SHOWN {
         eprintln!("and {} more; --json contains every record", count - SHOWN);

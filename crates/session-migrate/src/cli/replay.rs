@@ -11,7 +11,7 @@ use session_migrate::ab;
 use session_migrate::compare::{self, Difference, Judgement, Mismatch, Tally};
 use session_migrate::progress::Progress;
 use session_migrate::proxy::Options;
-use session_migrate::replay::{self, Builds, Interruption, Played, ReplayError, Subject};
+use session_migrate::replay::{self, Builds, Interruption, Played, ReplayCanister, ReplayError};
 use session_migrate::trace::{EventKind, Trace, Writer};
 use session_migrate::workload::{self, Order, Workload, WorkloadError};
 use session_migrate::{Verdict, shorten_both};
@@ -132,7 +132,7 @@ pub(super) fn replay(args: ReplayArgs) -> u8 {
             .try_for_each(|build| builds.get(build).map(drop))?;
         let progress = Progress::stderr();
         progress.phase(format!("playing {} on {build}", args.trace.display()));
-        let mut subject = Subject::install(&build, &module, &trace.header)?;
+        let mut subject = ReplayCanister::install(&build, &module, &trace.header)?;
         let playing = replay::play(&trace, &mut subject, &mut builds, &args.interrupt)?;
         Ok((trace, playing.events))
     };

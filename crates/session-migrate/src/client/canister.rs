@@ -11,7 +11,7 @@ use upload_canister::api;
 
 use super::ClientError;
 use crate::build::Module;
-use crate::trace::{Answer, EventKind, Kind, Tape, Ticket};
+use crate::trace::{CallKind, EventKind, Tape, Ticket, TracedAnswer};
 
 /// The canister's init and upgrade take no arguments.
 pub(crate) const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
@@ -121,7 +121,7 @@ impl<'p> Canister<'p> {
         let at = self.now();
         let answer =
             self.pic.upgrade_canister(self.id, module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller));
-        let told = answer.as_ref().map_or_else(Answer::from, |()| Answer::accepted());
+        let told = answer.as_ref().map_or_else(TracedAnswer::from, |()| TracedAnswer::accepted());
         self.happened(at, EventKind::Upgrade { build: build.to_owned(), answer: told });
         answer
     }
@@ -133,7 +133,7 @@ impl<'p> Canister<'p> {
         }
     }
 
-    fn sent(&self, kind: Kind, caller: Principal, method: &str, arg: &[u8]) -> Option<Ticket> {
+    fn sent(&self, kind: CallKind, caller: Principal, method: &str, arg: &[u8]) -> Option<Ticket> {
         self.tape.map(|tape| tape.sent(self.now(), kind, caller, method, arg))
     }
 
@@ -158,7 +158,7 @@ impl<'p> Canister<'p> {
     /// # Errors
     /// [`ClientError::Rejected`] if it is not even accepted.
     pub fn submit(&self, caller: Principal, call: EncodedCall) -> Result<Sent, ClientError> {
-        let ticket = self.sent(Kind::Update, caller, call.method, &call.arg);
+        let ticket = self.sent(CallKind::Update, caller, call.method, &call.arg);
         match self.pic.submit_call(self.id, caller, call.method, call.arg) {
             Ok(message) => Ok(Sent { message, ticket }),
             Err(reject) => {
@@ -197,7 +197,7 @@ impl<'p> Canister<'p> {
     /// Makes a query call, raw.
     pub fn query_raw(&self, caller: Principal, call: EncodedCall) -> Result<Vec<u8>, ClientError> {
         let EncodedCall { method, arg } = call;
-        let ticket = self.sent(Kind::Query, caller, method, &arg);
+        let ticket = self.sent(CallKind::Query, caller, method, &arg);
         let answer = self.pic.query_call(self.id, caller, method, arg);
         self.answered(ticket, &answer);
         answer.map_err(rejected(method))

@@ -5,7 +5,7 @@ use candid::types::value::{IDLField, IDLValue};
 use candid_parser::parse_idl_args;
 
 use crate::replay::Played;
-use crate::trace::Answer;
+use crate::trace::TracedAnswer;
 
 /// One place that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +23,12 @@ pub struct Difference {
 pub fn differences(a: &Played, b: &Played) -> Vec<Difference> {
     let whole = || vec![Difference { field: String::new(), a: shown(a), b: shown(b) }];
     match (a, b) {
-        (Played::Answered(Answer::Reply(a)), Played::Answered(Answer::Reply(b))) => {
+        (Played::Answered(TracedAnswer::Reply(a)), Played::Answered(TracedAnswer::Reply(b))) => {
             differences_of_texts(a, b)
         }
         (
-            Played::Answered(Answer::Rejected { code: a, .. }),
-            Played::Answered(Answer::Rejected { code: b, .. }),
+            Played::Answered(TracedAnswer::Rejected { code: a, .. }),
+            Played::Answered(TracedAnswer::Rejected { code: b, .. }),
         ) if a == b => Vec::new(),
         // A call that was not sent does not count as equal.
         (Played::NotSent { .. }, _) | (_, Played::NotSent { .. }) => whole(),
@@ -41,9 +41,9 @@ pub fn differences(a: &Played, b: &Played) -> Vec<Difference> {
 fn shown(played: &Played) -> String {
     match played {
         Played::Done => "no answer".into(),
-        Played::Answered(Answer::Reply(text)) => text.clone(),
-        Played::Answered(Answer::Raw(bytes)) => format!("not Candid: {bytes}"),
-        Played::Answered(Answer::Rejected { code, message }) => format!("rejected, {code}: {message}"),
+        Played::Answered(TracedAnswer::Reply(text)) => text.clone(),
+        Played::Answered(TracedAnswer::Raw(bytes)) => format!("not Candid: {bytes}"),
+        Played::Answered(TracedAnswer::Rejected { code, message }) => format!("rejected, {code}: {message}"),
         Played::NotSent { name } => format!("not sent, since no reply has shown {name}"),
     }
 }
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn the_words_of_a_rejection_are_not_compared() {
         let rejected = |code: &str, message: &str| {
-            Played::Answered(Answer::Rejected { code: code.into(), message: message.into() })
+            Played::Answered(TracedAnswer::Rejected { code: code.into(), message: message.into() })
         };
         assert!(differences(&rejected("A", "x"), &rejected("A", "y")).is_empty());
         assert_eq!(differences(&rejected("A", "x"), &rejected("B", "x")).len(), 1);

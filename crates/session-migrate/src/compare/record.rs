@@ -2,7 +2,7 @@
 
 use super::{Difference, Tally, differences};
 use crate::replay::Played;
-use crate::trace::{Answer, Event, EventKind, Trace};
+use crate::trace::{Event, EventKind, Trace, TracedAnswer};
 
 /// How a replay compares with its trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub fn with_record(trace: &Trace, played: &[Played], tally: &mut Tally) -> Judge
 }
 
 /// Returns the method and the answer of an event that has one.
-fn recorded(event: &Event) -> Option<(&str, &Answer)> {
+fn recorded(event: &Event) -> Option<(&str, &TracedAnswer)> {
     match &event.what {
         EventKind::Call(call) => Some((&call.method, &call.answer)),
         EventKind::Upgrade { answer, .. } => Some(("upgrade", answer)),

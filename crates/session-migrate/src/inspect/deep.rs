@@ -10,7 +10,7 @@ use upload_canister::blob::{BlobRecord, Extents, Place};
 use upload_canister::stable::memory_ids::numbers as ids;
 
 use super::facts::{Facts, mapped};
-use super::finding::Kind;
+use super::finding::FindingKind;
 use super::report::DeepReport;
 use super::scan::Scan;
 use crate::snapshot::PAGE_BYTES;
@@ -104,7 +104,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan, progress: &mut dyn FnMut(u64
             "blob_{id} was committed under the {:?} {committed}, its bytes have {found}",
             blob.digest.algorithm
         );
-        scan.findings.at(Kind::BlobDigest, memory, id.to_string(), what);
+        scan.findings.at(FindingKind::BlobDigest, memory, id.to_string(), what);
     }
     report
 }

@@ -16,7 +16,7 @@ use upload_canister::capsule_makers::Listed;
 use upload_canister::config::Config;
 use upload_canister::migrate::{JournalRecord, MigrationState, QuarantineRecord};
 use upload_canister::migrations::split_sessions::{
-    Class, Examined, LegacyUploadSession, Split, Verdict, examine,
+    Class, Decision, Examined, LegacyUploadSession, Split, examine,
 };
 use upload_canister::session::{ChunkSet, SessionId, Time};
 use upload_canister::stable::Record;
@@ -29,7 +29,7 @@ use upload_canister::upload::{
     UploadMeta,
 };
 
-use super::finding::Kind;
+use super::finding::FindingKind;
 use super::scan::Scan;
 
 use session::Around;
@@ -134,7 +134,7 @@ pub(super) struct AdminConfigOrDefault(pub AdminConfig);
 
 impl Default for AdminConfigOrDefault {
     fn default() -> Self {
-        AdminConfigOrDefault(Config::default().in_force())
+        AdminConfigOrDefault(Config::default().effective())
     }
 }
 
@@ -189,7 +189,7 @@ impl Facts {
         self.last_session_id = scan.register::<u64>(ids::SESSION_COUNTER).unwrap_or(0);
         scan.register::<u64>(ids::CAPSULE_COUNTER);
         if let Some(config) = scan.register::<Config>(ids::CONFIG) {
-            self.config = AdminConfigOrDefault(config.in_force());
+            self.config = AdminConfigOrDefault(config.effective());
         }
         scan.register::<MappedSessions>(ids::MAPPED_SESSIONS);
         scan.register::<Listed>(ids::CAPSULE_MAKERS);
@@ -266,14 +266,14 @@ impl Facts {
             let stored = entry.value();
             match JournalRecord::decode(&stored) {
                 Err(why) => findings.place(
-                    Kind::DamagedRecord,
+                    FindingKind::DamagedRecord,
                     journal,
                     Some(index.to_string()),
                     entry.offset,
                     format!("{}: {why}", JournalRecord::NAME),
                 ),
                 Ok(record) if index != self.journal || record.previous != last => findings.at(
-                    Kind::JournalBroken,
+                    FindingKind::JournalBroken,
                     journal,
                     index.to_string(),
                     format!(
@@ -333,10 +333,10 @@ impl Facts {
         });
         for (id, noted, Examined { class, verdict }) in found {
             let (split, reason) = match verdict {
-                Verdict::Convert { split, .. } | Verdict::Release { split, .. } => (Some(split), None),
-                Verdict::Reject { legacy: None, reason } => {
+                Decision::Convert { split, .. } | Decision::Release { split, .. } => (Some(split), None),
+                Decision::Reject { legacy: None, reason } => {
                     scan.findings.at(
-                        Kind::DamagedRecord,
+                        FindingKind::DamagedRecord,
                         legacy,
                         id.to_string(),
                         format!("legacy session: {reason}"),
@@ -344,7 +344,7 @@ impl Facts {
                     self.unreadable.insert(id, 1);
                     (None, Some(reason))
                 }
-                Verdict::Reject { legacy: Some(record), reason } => {
+                Decision::Reject { legacy: Some(record), reason } => {
                     let session = self.of_unconvertible(&record, id, noted);
                     self.sessions.insert(id, session);
                     (None, Some(reason))
@@ -360,7 +360,7 @@ impl Facts {
         if scan.whole(&[legacy]) {
             for id in stored {
                 scan.findings.at(
-                    Kind::IndexToNowhere,
+                    FindingKind::IndexToNowhere,
                     activity,
                     id.to_string(),
                     "the activity of no session",
@@ -386,7 +386,12 @@ impl Facts {
                 }
                 (Ok(_), None) => {}
                 (Err(why), _) => {
-                    scan.findings.at(Kind::DamagedRecord, memory, id.to_string(), format!("session: {why}"));
+                    scan.findings.at(
+                        FindingKind::DamagedRecord,
+                        memory,
+                        id.to_string(),
+                        format!("session: {why}"),
+                    );
                 }
             }
         }

@@ -10,27 +10,27 @@ macro_rules! kinds {
         /// A kind of finding.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
-        pub enum Kind {
+        pub enum FindingKind {
             $($(#[doc = $what])+ $kind,)*
         }
 
-        impl Kind {
+        impl FindingKind {
             /// All of them.
-            pub const ALL: &[Kind] = &[$(Kind::$kind),*];
+            pub const ALL: &[FindingKind] = &[$(FindingKind::$kind),*];
 
             /// Its name in reports.
             pub fn name(self) -> &'static str {
-                match self { $(Kind::$kind => $name),* }
+                match self { $(FindingKind::$kind => $name),* }
             }
 
             /// How bad it is.
             pub fn severity(self) -> Severity {
-                match self { $(Kind::$kind => Severity::$severity),* }
+                match self { $(FindingKind::$kind => Severity::$severity),* }
             }
 
             /// What it means, for people.
             pub fn what(self) -> &'static str {
-                match self { $(Kind::$kind => concat!($($what),+).trim_ascii()),* }
+                match self { $(FindingKind::$kind => concat!($($what),+).trim_ascii()),* }
             }
         }
     };
@@ -115,7 +115,7 @@ kinds! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: FindingKind,
     /// Its severity.
     pub severity: Severity,
     /// Id of the memory.
@@ -154,19 +154,19 @@ const LISTED: u64 = 100;
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     listed: Vec<Finding>,
-    counts: BTreeMap<Kind, u64>,
+    counts: BTreeMap<FindingKind, u64>,
 }
 
 impl Findings {
     /// Adds a finding about a record.
-    pub fn at(&mut self, kind: Kind, memory: u8, key: impl Into<String>, what: impl Into<String>) {
+    pub fn at(&mut self, kind: FindingKind, memory: u8, key: impl Into<String>, what: impl Into<String>) {
         self.add(kind, Some(memory), Some(key.into()), None, what.into());
     }
 
     /// Adds a finding at an offset of a memory.
     pub fn place(
         &mut self,
-        kind: Kind,
+        kind: FindingKind,
         memory: u8,
         key: Option<String>,
         offset: u64,
@@ -176,13 +176,13 @@ impl Findings {
     }
 
     /// Adds a finding about a memory, or a general one.
-    pub fn general(&mut self, kind: Kind, memory: Option<u8>, what: impl Into<String>) {
+    pub fn general(&mut self, kind: FindingKind, memory: Option<u8>, what: impl Into<String>) {
         self.add(kind, memory, None, None, what.into());
     }
 
     fn add(
         &mut self,
-        kind: Kind,
+        kind: FindingKind,
         memory: Option<u8>,
         key: Option<String>,
         offset: Option<u64>,
@@ -200,7 +200,7 @@ impl Findings {
     }
 
     /// Returns the findings, worst first, and their number by kind.
-    pub fn into_parts(mut self) -> (Vec<Finding>, BTreeMap<Kind, u64>) {
+    pub fn into_parts(mut self) -> (Vec<Finding>, BTreeMap<FindingKind, u64>) {
         self.listed.sort_by_key(|finding| (finding.severity, finding.kind));
         (self.listed, self.counts)
     }

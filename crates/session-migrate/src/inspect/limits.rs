@@ -7,7 +7,7 @@ use upload_canister::stable::buckets::MAX_BUCKETS;
 use upload_canister::stable::memory_ids::numbers as ids;
 
 use super::facts::Facts;
-use super::finding::Kind;
+use super::finding::FindingKind;
 use super::report::{Limit, MemoryReport};
 use super::scan::Scan;
 
@@ -56,7 +56,7 @@ pub(super) fn of(facts: &Facts, scan: &mut Scan, memory: &MemoryReport) -> Vec<L
         let whose = limit.whose.as_ref().map_or(String::new(), |whose| format!(" ({whose})"));
         let Limit { limit: name, used, allowed, .. } = limit;
         let what = format!("{name}{whose}: {used} of {allowed}, {} %", limit.percent());
-        scan.findings.general(Kind::NearlyFull, Some(ids::CONFIG), what);
+        scan.findings.general(FindingKind::NearlyFull, Some(ids::CONFIG), what);
     }
     limits
 }

@@ -34,7 +34,7 @@ use crate::provenance::Provenance;
 use crate::snapshot::{Snapshot, SnapshotError};
 
 pub use contents::{CapsuleContents, Contents, OpenSession, contents};
-pub use finding::{Finding, Kind, Severity};
+pub use finding::{Finding, FindingKind, Severity};
 pub use public_release::PublicContents;
 pub use report::{
     AgeCount, ClassReport, Counts, DeepReport, FoundCount, Limit, MemoryReport, MigrationReport,

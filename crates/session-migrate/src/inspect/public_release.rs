@@ -41,7 +41,7 @@ pub struct PublicContents {
 }
 
 /// The stored bytes under one key.
-struct Stored {
+struct StoredChunks {
     chunks: u64,
     bytes: u64,
     sha256: Sha256,
@@ -70,10 +70,10 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
         blobs.insert(id, decode(&entry.value()).map_err(|why| format!("blob_{id}: {why}"))?);
         Ok(())
     });
-    let mut stored: BTreeMap<[u8; 32], Stored> = BTreeMap::new();
+    let mut stored: BTreeMap<[u8; 32], StoredChunks> = BTreeMap::new();
     walk(memories, ids::CHUNKS, &mut damage, |(key, idx): ([u8; 32], u32), entry| {
         let of_key =
-            stored.entry(key).or_insert_with(|| Stored { chunks: 0, bytes: 0, sha256: Sha256::new() });
+            stored.entry(key).or_insert_with(|| StoredChunks { chunks: 0, bytes: 0, sha256: Sha256::new() });
         let bytes = entry.value();
         of_key.sha256.update(&bytes);
         of_key.bytes += bytes.len() as u64;
@@ -88,7 +88,7 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
     for (id, blob) in &blobs {
         contents.blob_bytes = contents.blob_bytes.saturating_add(blob.size);
         let stored = <[u8; 32]>::try_from(blob.pmid_hash.as_slice()).ok().and_then(|key| stored.remove(&key));
-        let Some(Stored { bytes, sha256, .. }) = stored else {
+        let Some(StoredChunks { bytes, sha256, .. }) = stored else {
             damage.push(format!("blob_{id}: none of its chunks is stored, or another blob has them"));
             continue;
         };
@@ -111,7 +111,7 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
     }
     let numbers = if stored.is_empty() { 0..=0 } else { 1..=LAST_SESSION };
     for session in numbers {
-        if let Some(Stored { chunks, .. }) = stored.remove(&chunk_key(session)) {
+        if let Some(StoredChunks { chunks, .. }) = stored.remove(&chunk_key(session)) {
             contents.in_flight.insert(Some(session), chunks);
         }
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use upload_canister::stable::memory_ids::ALL;
 
-use super::finding::{Finding, Kind, Severity};
+use super::finding::{Finding, FindingKind, Severity};
 use crate::Verdict;
 use crate::progress::Phase;
 use crate::provenance::Provenance;
@@ -261,7 +261,7 @@ pub struct DeepReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundCount {
     /// The kind.
-    pub kind: Kind,
+    pub kind: FindingKind,
     /// Its severity.
     pub severity: Severity,
     /// Number of findings.
@@ -271,8 +271,8 @@ pub struct FoundCount {
 }
 
 impl FoundCount {
-    pub(super) fn all(counts: BTreeMap<Kind, u64>) -> Vec<FoundCount> {
-        let count = |(kind, count): (Kind, u64)| FoundCount {
+    pub(super) fn all(counts: BTreeMap<FindingKind, u64>) -> Vec<FoundCount> {
+        let count = |(kind, count): (FindingKind, u64)| FoundCount {
             kind,
             severity: kind.severity(),
             count,

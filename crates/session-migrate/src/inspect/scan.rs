@@ -8,7 +8,7 @@ use upload_canister::stable::memory_ids::{ALL, Structure};
 use upload_canister::stable::preflight::{self, PreflightError};
 use upload_canister::stable::{RawMap, Record, counters};
 
-use super::finding::{Findings, Kind};
+use super::finding::{FindingKind, Findings};
 use super::report::TableReport;
 use crate::snapshot::{Entry, Key, PAGE_BYTES, StableFile, Tree, cell};
 
@@ -33,7 +33,13 @@ impl Scan {
             Scan { memories, findings: Findings::default(), tables: Vec::new(), damaged: BTreeSet::new() };
         for (id, name, structure) in ALL {
             if let Err(error) = preflight::check_structure(&scan.memories, *id, name, *structure) {
-                scan.findings.place(Kind::ForeignStructure, *id, None, 0, cut_advice(&error.to_string()));
+                scan.findings.place(
+                    FindingKind::ForeignStructure,
+                    *id,
+                    None,
+                    0,
+                    cut_advice(&error.to_string()),
+                );
                 scan.damaged.insert(*id);
             }
             let pages = scan.memory(*id).size();
@@ -43,11 +49,11 @@ impl Scan {
             }
         }
         if let Err(error) = preflight::check_unknown(&scan.memories) {
-            scan.findings.general(Kind::UnknownMemory, None, cut_advice(&error.to_string()));
+            scan.findings.general(FindingKind::UnknownMemory, None, cut_advice(&error.to_string()));
         }
         if let Err(error @ PreflightError::WrittenInPart { id, .. }) = preflight::check_in_use(&scan.memories)
         {
-            scan.findings.place(Kind::DamagedStructure, id, None, 0, cut_advice(&error.to_string()));
+            scan.findings.place(FindingKind::DamagedStructure, id, None, 0, cut_advice(&error.to_string()));
         }
         scan
     }
@@ -87,7 +93,7 @@ impl Scan {
             Err(damage) => (0, vec![damage]),
         };
         for damage in damage {
-            self.findings.place(Kind::DamagedStructure, id, None, damage.offset, damage.what);
+            self.findings.place(FindingKind::DamagedStructure, id, None, damage.offset, damage.what);
             self.damaged.insert(id);
         }
         if !self.tables.iter().any(|table| table.id == id) {
@@ -103,7 +109,7 @@ impl Scan {
             Err(why) => {
                 is_damaged = true;
                 let what = format!("{}: {why}", V::NAME);
-                findings.place(Kind::DamagedRecord, id, Some(key.shown()), entry.offset, what);
+                findings.place(FindingKind::DamagedRecord, id, Some(key.shown()), entry.offset, what);
             }
         });
         if is_damaged {
@@ -124,7 +130,7 @@ impl Scan {
                 Some(bytes).filter(|bytes| !bytes.is_empty())
             }
             Err(damage) => {
-                self.findings.place(Kind::DamagedStructure, id, None, damage.offset, damage.what);
+                self.findings.place(FindingKind::DamagedStructure, id, None, damage.offset, damage.what);
                 self.damaged.insert(id);
                 None
             }
@@ -136,7 +142,7 @@ impl Scan {
         let bytes = self.bytes_of(id)?;
         V::decode(&bytes)
             .map_err(|why| {
-                self.findings.place(Kind::DamagedRecord, id, None, 8, format!("{}: {why}", V::NAME));
+                self.findings.place(FindingKind::DamagedRecord, id, None, 8, format!("{}: {why}", V::NAME));
                 self.damaged.insert(id);
             })
             .ok()
@@ -152,7 +158,7 @@ impl Scan {
         memory.read(3, &mut version);
         if version != [counters::VERSION] {
             let what = format!("version {}, expected {}", version[0], counters::VERSION);
-            self.findings.place(Kind::DamagedStructure, id, None, 3, what);
+            self.findings.place(FindingKind::DamagedStructure, id, None, 3, what);
             self.damaged.insert(id);
             return None;
         }

@@ -6,14 +6,14 @@ use std::collections::VecDeque;
 use candid::Principal;
 use pocket_ic::common::rest::{RawCanisterResult, RawMessageId};
 
-use crate::trace::{EventKind, Kind};
+use crate::trace::{CallKind, EventKind};
 
 /// A call, in flight or answered.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     /// When it was sent, nanoseconds since 1970.
     pub at: u64,
-    pub kind: Kind,
+    pub kind: CallKind,
     pub caller: Principal,
     pub method: String,
     pub arg: Vec<u8>,
@@ -85,7 +85,7 @@ impl Queue {
     }
 
     /// Drops the calls that are not answered; returns their number.
-    pub fn give_up(&mut self) -> usize {
+    pub fn abandon(&mut self) -> usize {
         let before = self.0.len();
         self.0.retain(|item| !matches!(item, Item::Call(Sent { answer: Answered::NotYet(_), .. })));
         before - self.0.len()
@@ -103,7 +103,7 @@ mod tests {
             if answered { Answered::With(RawCanisterResult::Ok(vec![])) } else { Answered::NotYet(id) };
         Item::Call(Sent {
             at: u64::from(number),
-            kind: Kind::Update,
+            kind: CallKind::Update,
             caller: Principal::anonymous(),
             method: "m".into(),
             arg: vec![],
@@ -153,7 +153,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.push(sent(1, false));
         queue.push(sent(2, true));
-        assert_eq!(queue.give_up(), 1);
+        assert_eq!(queue.abandon(), 1);
         assert_eq!(times(&mut queue), [2]);
     }
 }

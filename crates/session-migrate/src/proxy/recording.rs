@@ -12,7 +12,7 @@ use super::protocol::InstanceId;
 use super::queue::Item;
 use super::transcript::Transcript;
 use super::upstream::Upstream;
-use crate::trace::{Answer, EventKind, Header};
+use crate::trace::{EventKind, Header, TracedAnswer};
 
 /// What was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Recorded {
 }
 
 #[derive(Clone, Debug)]
-struct Subject {
+struct RecordedInstance {
     instance: InstanceId,
     canister: Principal,
     build: String,
@@ -42,7 +42,7 @@ pub(super) struct Recording {
     out: PathBuf,
     /// The requested canister; absent: the first upload canister that appears.
     wanted: Option<Principal>,
-    subject: Option<Subject>,
+    subject: Option<RecordedInstance>,
     /// Canisters that are not upload canisters.
     others: HashSet<(InstanceId, Principal)>,
     last_time: u64,
@@ -102,7 +102,7 @@ impl Recording {
             self.transcript.note("the canister existed before the trace, and may have held something then");
         }
         self.transcript.begin(&self.out, Header::new(start, &build, source, controllers));
-        self.subject = Some(Subject { instance: instance.into(), canister, build });
+        self.subject = Some(RecordedInstance { instance: instance.into(), canister, build });
         if self.upstream.clock_runs(instance).await {
             self.clock_runs(instance).await;
         }
@@ -132,7 +132,7 @@ impl Recording {
             Change::Stop => EventKind::Stop,
             Change::Start => EventKind::Start,
             Change::Upgrade => match self.upstream.build(instance, canister).await {
-                Some(build) => EventKind::Upgrade { build, answer: Answer::accepted() },
+                Some(build) => EventKind::Upgrade { build, answer: TracedAnswer::accepted() },
                 None => return self.end("the trace ends where the canister became another one"),
             },
             Change::Install | Change::Replace => {
@@ -162,7 +162,7 @@ impl Recording {
     }
 
     async fn outcome(&self, message: &RawMessageId, caller: Principal) -> Option<RawCanisterResult> {
-        let Subject { instance, .. } = self.subject.as_ref()?;
+        let RecordedInstance { instance, .. } = self.subject.as_ref()?;
         self.upstream.outcome(instance, message, caller).await
     }
 
@@ -177,7 +177,7 @@ impl Recording {
             }
         }
         self.transcript.complete();
-        let (Some(Subject { canister, build, .. }), Some(outcome)) =
+        let (Some(RecordedInstance { canister, build, .. }), Some(outcome)) =
             (self.subject, self.transcript.outcome())
         else {
             return Err(ProxyError::NothingCame);

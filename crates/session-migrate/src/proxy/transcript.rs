@@ -73,7 +73,7 @@ impl Transcript {
 
     /// Completes the trace, without the calls that are not answered.
     pub fn complete(&mut self) {
-        match self.queue.give_up() {
+        match self.queue.abandon() {
             0 => {}
             1 => self.note("1 call was never answered and is not in the trace"),
             calls => self.note(format!("{calls} calls were never answered and are not in the trace")),

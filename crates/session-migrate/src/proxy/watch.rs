@@ -10,7 +10,7 @@ use super::management::{self, Change};
 use super::protocol::{InstanceId, Operation, OperationId, Submitted, json};
 use super::queue::{Answered, Item, Sent};
 use super::recording::Recording;
-use crate::trace::{EventKind, Kind};
+use crate::trace::{CallKind, EventKind};
 
 /// Sees every request that matters, before it goes to the server and after it was answered.
 pub(super) struct Watch {
@@ -124,7 +124,7 @@ impl Watch {
             }
             Operation::Query(call) => {
                 let Some(result) = json(answer) else { return false };
-                self.call(&instance, Kind::Query, call, (at, together), Answered::With(result));
+                self.call(&instance, CallKind::Query, call, (at, together), Answered::With(result));
             }
             Operation::Await(message) => {
                 let Some(result) = json(answer) else { return false };
@@ -157,7 +157,7 @@ impl Watch {
             }
             Operation::AgentQuery(call) => {
                 let Some(result) = agent::queried(answer) else { return false };
-                self.call(&instance, Kind::Query, call, (at, together), Answered::With(result));
+                self.call(&instance, CallKind::Query, call, (at, together), Answered::With(result));
             }
             Operation::AgentReadState(messages) => {
                 let Some(state) = agent::state(answer) else { return false };
@@ -189,13 +189,13 @@ impl Watch {
             }
             Err(rejection) => Answered::With(RawCanisterResult::Err(rejection)),
         };
-        self.call(instance, Kind::Update, call, (at, together), answer);
+        self.call(instance, CallKind::Update, call, (at, together), answer);
     }
 
     fn call(
         &mut self,
         instance: &str,
-        kind: Kind,
+        kind: CallKind,
         call: RawCanisterCall,
         (at, together): (u64, bool),
         answer: Answered,

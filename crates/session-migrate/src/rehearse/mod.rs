@@ -18,7 +18,6 @@ mod accounting;
 mod error;
 mod files;
 pub mod foreign;
-mod lane;
 mod on_snapshot;
 mod own;
 mod page;
@@ -26,6 +25,7 @@ mod plan;
 mod report;
 mod stages;
 mod traffic;
+mod upload_run;
 mod verify;
 mod wasms;
 
@@ -51,9 +51,9 @@ pub(crate) use plan::shuffle;
 pub use report::{BuildReport, MigrationReport, MigrationRun, Report, StageReport, UploadReport};
 pub use wasms::{Wasm, Wasms};
 
-use lane::Crowd;
 use report::Circumstances;
 use stages::Stages;
+use upload_run::Clients;
 
 /// The phase in which the wasms are built.
 pub const BUILDING: &str = "building wasms";
@@ -109,12 +109,12 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, RehearseError
 
     progress.phase("installing the legacy build");
     let canister = stages.install_legacy(tape.as_ref(), config.wasms.legacy.as_deref())?;
-    let mut crowd = Crowd::assemble(&canister, config, assets)?;
-    progress.set_total(crowd.bytes_to_move());
-    let reached = play(&canister, config.rollback, &mut stages, &mut crowd, progress, |_, _| ())?;
+    let mut clients = Clients::assemble(&canister, config, assets)?;
+    progress.set_total(clients.bytes_to_move());
+    let reached = play(&canister, config.rollback, &mut stages, &mut clients, progress, |_, _| ())?;
     if reached == Build::Direct {
         progress.phase("checking stable memory");
-        verify::leftovers(&canister, &mut crowd);
+        verify::leftovers(&canister, &mut clients);
     }
     let circumstances = Circumstances {
         config,
@@ -123,7 +123,7 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, RehearseError
         took: since.elapsed(),
         provenance: provenance.on(server),
     };
-    let mut report = report::sum_up(circumstances, stages, crowd);
+    let mut report = report::sum_up(circumstances, stages, clients);
     if let Some(Err(error)) = tape.map(Tape::finish) {
         report.verdict = Verdict::Fail;
         report.problems.push(format!("there is no trace: {error}"));
@@ -138,41 +138,42 @@ fn play(
     canister: &Canister<'_>,
     rollback: bool,
     stages: &mut Stages<'_>,
-    crowd: &mut Crowd,
+    clients: &mut Clients,
     progress: &Progress,
-    after_step: impl Fn(&Stages<'_>, &mut Crowd),
+    after_step: impl Fn(&Stages<'_>, &mut Clients),
 ) -> Result<Build, ClientError> {
     progress.phase("uploading to the legacy build");
-    traffic::before_upgrade(canister, crowd, progress)?;
-    let mut staged = stage(canister, stages, crowd, 1, progress)?;
-    after_step(stages, crowd);
+    traffic::before_upgrade(canister, clients, progress)?;
+    let mut staged = stage(canister, stages, clients, 1, progress)?;
+    after_step(stages, clients);
     if staged && rollback {
         progress.phase("rolling back");
-        stages.wait_until_rolled_back(canister, crowd);
-        after_step(stages, crowd);
-        staged = stage(canister, stages, crowd, 0, progress)? && stage(canister, stages, crowd, 1, progress)?;
-        after_step(stages, crowd);
+        stages.wait_until_rolled_back(canister, clients);
+        after_step(stages, clients);
+        staged =
+            stage(canister, stages, clients, 0, progress)? && stage(canister, stages, clients, 1, progress)?;
+        after_step(stages, clients);
     }
     if !staged {
         return Ok(Build::Legacy);
     }
     progress.phase("verifying and finalizing the migration");
-    let mut direct = stages.finalize(canister, crowd);
+    let mut direct = stages.finalize(canister, clients);
     if direct {
         progress.phase("upgrading to the direct build");
-        direct = stages.upgrade(2, crowd);
+        direct = stages.upgrade(2, clients);
     }
     progress.phase(format!("finishing after {}", stages.last()));
-    traffic::after_upgrades(canister, crowd, progress)?;
+    traffic::after_upgrades(canister, clients, progress)?;
     if direct {
         progress.phase("moving payload into extents");
-        stages.wait_until_converted(canister, crowd);
+        stages.wait_until_converted(canister, clients);
     }
     progress.phase("reading everything back");
-    verify::read_back(canister, crowd, progress);
-    after_step(stages, crowd);
+    verify::read_back(canister, clients, progress);
+    after_step(stages, clients);
     progress.phase("checking memories");
-    verify::memories(canister, crowd);
+    verify::memories(canister, clients);
     Ok(if direct { Build::Direct } else { Build::Staged })
 }
 
@@ -192,19 +193,19 @@ fn tape(path: &Path, pic: &PocketIc, config: &Config) -> Result<Tape, TraceError
 fn stage(
     canister: &Canister<'_>,
     stages: &mut Stages<'_>,
-    crowd: &mut Crowd,
+    clients: &mut Clients,
     number: usize,
     progress: &Progress,
 ) -> Result<bool, ClientError> {
     progress.phase(format!("upgrading to the {} build", Build::ALL[number]));
-    if !stages.upgrade(number, crowd) {
+    if !stages.upgrade(number, clients) {
         return Ok(false);
     }
     progress.phase(format!("continuing after {}", stages.last()));
-    traffic::between_upgrades(canister, crowd, progress)?;
+    traffic::between_upgrades(canister, clients, progress)?;
     if number > 0 {
         progress.phase("migrating the rest of the sessions");
-        stages.wait_until_converted(canister, crowd);
+        stages.wait_until_converted(canister, clients);
     }
     Ok(true)
 }

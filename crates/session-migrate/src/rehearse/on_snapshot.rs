@@ -11,13 +11,13 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::lane::Crowd;
 use super::own::{self, Readable};
 use super::report::{self, Circumstances};
 use super::stages::{Stages, controller};
+use super::upload_run::Clients;
 use super::{Config, RehearseError, Report, files, play};
 use crate::client::Canister;
-use crate::inspect::{self, Contents, Kind, Severity};
+use crate::inspect::{self, Contents, FindingKind, Severity};
 use crate::progress::Progress;
 use crate::provenance::Provenance;
 use crate::server;
@@ -74,7 +74,7 @@ pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<R
     let folder = tempfile::tempdir().map_err(RehearseError::io("create", &std::env::temp_dir()))?;
     progress.phase("preparing files");
     let assets = files::assets(config, folder.path())?;
-    let own = own::lanes(&snapshot, &mut contents, config.seed, folder.path())?;
+    let own = own::runs(&snapshot, &mut contents, config.seed, folder.path())?;
     let pic = server::pocket_ic()?;
     let mut stages = Stages::new(&pic, wasms);
 
@@ -82,33 +82,33 @@ pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<R
     let canister = stages.load(&snapshot, &contents)?;
     progress.phase("asking for everything that can be read");
     let readable = Readable::look(&canister, &contents);
-    let mut crowd = Crowd::assemble(&canister, config, assets)?;
-    crowd.known =
+    let mut clients = Clients::assemble(&canister, config, assets)?;
+    clients.known =
         contents.capsules.iter().flat_map(|capsule| &capsule.memories).map(|(id, _)| id.clone()).collect();
     if snapshot.verified == Verified::No {
-        crowd.notes.push("the snapshot is unverified: there is no manifest beside it".into());
+        clients.notes.push("the snapshot is unverified: there is no manifest beside it".into());
     }
     let continued = own.len() as u64;
-    crowd.lanes.extend(own);
+    clients.runs.extend(own);
     if continued < contents.sessions {
         let (all, others) = (contents.sessions, contents.sessions - continued);
-        crowd.notes.push(format!(
+        clients.notes.push(format!(
             "clients continue {continued} of {all} sessions; the other {others} are converted and accounted for, not continued"
         ));
     }
     if readable.is_cut_short {
-        crowd.notes.push(format!("{} answers were compared; the snapshot holds more", readable.len()));
+        clients.notes.push(format!("{} answers were compared; the snapshot holds more", readable.len()));
     }
-    progress.set_total(crowd.bytes_to_move());
-    let compare = |stages: &Stages<'_>, crowd: &mut Crowd| {
+    progress.set_total(clients.bytes_to_move());
+    let compare = |stages: &Stages<'_>, clients: &mut Clients| {
         let now = Readable::look(&canister, &contents);
         let when = format!("after {}", stages.last());
-        crowd.problems.extend(readable.differences(&now, &when).into_iter().take(SHOWN));
+        clients.problems.extend(readable.differences(&now, &when).into_iter().take(SHOWN));
     };
-    play(&canister, true, &mut stages, &mut crowd, progress, compare)?;
+    play(&canister, true, &mut stages, &mut clients, progress, compare)?;
     progress.phase("inspecting the result");
     let after = of_result(&canister, folder.path())?;
-    crowd.problems.extend(new_damage(&before, &after));
+    clients.problems.extend(new_damage(&before, &after));
     let part = SnapshotPart {
         path: path.display().to_string(),
         sessions: contents.sessions,
@@ -125,20 +125,20 @@ pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<R
         took: since.elapsed(),
         provenance: provenance.on(server),
     };
-    Ok(Report { snapshot: Some(part), rollback: true, ..report::sum_up(circumstances, stages, crowd) })
+    Ok(Report { snapshot: Some(part), rollback: true, ..report::sum_up(circumstances, stages, clients) })
 }
 
 /// Number of differences that are reported per step.
 const SHOWN: usize = 20;
 
-fn inspected(snapshot: &Snapshot) -> Result<BTreeMap<Kind, u64>, RehearseError> {
+fn inspected(snapshot: &Snapshot) -> Result<BTreeMap<FindingKind, u64>, RehearseError> {
     let report = inspect::of(snapshot, false, Provenance::now(), &Progress::hidden())?;
     let damage = report.found.into_iter().filter(|found| found.severity == Severity::Damage);
     Ok(damage.map(|found| (found.kind, found.count)).collect())
 }
 
 /// Inspects the canister at the end.
-fn of_result(canister: &Canister<'_>, folder: &Path) -> Result<BTreeMap<Kind, u64>, RehearseError> {
+fn of_result(canister: &Canister<'_>, folder: &Path) -> Result<BTreeMap<FindingKind, u64>, RehearseError> {
     let folder = folder.join("result");
     let (pic, id) = (canister.pic(), canister.id());
     let taken = pic
@@ -148,8 +148,8 @@ fn of_result(canister: &Canister<'_>, folder: &Path) -> Result<BTreeMap<Kind, u6
     inspected(&Snapshot::open(&folder)?)
 }
 
-fn new_damage(before: &BTreeMap<Kind, u64>, after: &BTreeMap<Kind, u64>) -> Vec<String> {
-    let line = |(kind, now): (&Kind, &u64)| {
+fn new_damage(before: &BTreeMap<FindingKind, u64>, after: &BTreeMap<FindingKind, u64>) -> Vec<String> {
+    let line = |(kind, now): (&FindingKind, &u64)| {
         let then = before.get(kind).copied().unwrap_or(0);
         let text = || format!("an inspection of the result finds {now} times {}, before {then}", kind.name());
         (*now > then).then(text)
@@ -157,6 +157,6 @@ fn new_damage(before: &BTreeMap<Kind, u64>, after: &BTreeMap<Kind, u64>) -> Vec<
     after.iter().filter_map(line).collect()
 }
 
-fn names(damage: &BTreeMap<Kind, u64>) -> BTreeMap<String, u64> {
+fn names(damage: &BTreeMap<FindingKind, u64>) -> BTreeMap<String, u64> {
     damage.iter().map(|(kind, count)| (kind.name().to_owned(), *count)).collect()
 }

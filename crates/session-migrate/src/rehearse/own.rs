@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sha2::{Digest, Sha256};
 
-use super::lane::Lane;
+use super::upload_run::UploadRun;
 use super::{RehearseError, StopPoint};
 use crate::client::{Asset, Canister, ClientError, Uploader};
 use crate::inspect::{Contents, OpenSession};
@@ -23,12 +23,12 @@ const DRIVEN: usize = 60;
 const BUDGET: u64 = 512 << 20;
 
 /// Returns the uploads that their clients continue; missing chunks are generated.
-pub(super) fn lanes(
+pub(super) fn runs(
     snapshot: &Snapshot,
     contents: &mut Contents,
     seed: u64,
     folder: &Path,
-) -> Result<Vec<Lane>, RehearseError> {
+) -> Result<Vec<UploadRun>, RehearseError> {
     let mut left = BUDGET;
     let mut chosen: Vec<OpenSession> = Vec::new();
     for session in contents.open.iter().take(DRIVEN) {
@@ -47,7 +47,7 @@ pub(super) fn lanes(
     let places: Vec<(&OpenSession, &Path)> = chosen.iter().zip(files.iter().map(PathBuf::as_path)).collect();
     contents.write_chunks(snapshot, &places)?;
     let mut clients: BTreeMap<(Principal, String), u32> = BTreeMap::new();
-    let mut lanes = Vec::with_capacity(chosen.len());
+    let mut runs = Vec::with_capacity(chosen.len());
     for (session, path) in chosen.iter().zip(&files) {
         let next = OWN_CLIENTS + clients.len() as u32;
         let client = *clients.entry((session.owner, session.capsule.clone())).or_insert(next);
@@ -62,11 +62,11 @@ pub(super) fn lanes(
             (false, true) => StopPoint::Begun,
             (false, false) => StopPoint::Hole,
         };
-        lanes.push(Lane {
+        runs.push(UploadRun {
             client,
             stop,
             // Every second upload is still open when the direct build is installed.
-            stays: lanes.len() % 2 == 0,
+            stays: runs.len() % 2 == 0,
             unseen: Default::default(),
             chunks_before: session.stored.len() as u32,
             read_back: None,
@@ -76,7 +76,7 @@ pub(super) fn lanes(
             uploader,
         });
     }
-    Ok(lanes)
+    Ok(runs)
 }
 
 /// First number of the snapshot's own clients: there are at most a hundred new clients.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use ic_stable_migrate::api::MigrationStatus;
 use serde::{Deserialize, Serialize};
 
-use super::lane::{Crowd, Lane};
 use super::stages::Stages;
+use super::upload_run::{Clients, UploadRun};
 use super::{CanisterPart, Config, SnapshotPart, StopPoint};
 use crate::Verdict;
 use crate::build::Module;
@@ -172,19 +172,19 @@ impl<K> From<&MigrationStatus<K>> for MigrationReport {
     }
 }
 
-fn upload_report(lane: &Lane) -> UploadReport {
-    let asset = &lane.uploader.asset;
-    let arrived = lane.uploader.aborted() || lane.read_back == Some(asset.sha256);
+fn upload_report(run: &UploadRun) -> UploadReport {
+    let asset = &run.uploader.asset;
+    let arrived = run.uploader.aborted() || run.read_back == Some(asset.sha256);
     UploadReport {
-        client: lane.client,
+        client: run.client,
         name: asset.name.clone(),
         bytes: asset.bytes,
         sha256: hex::encode(asset.sha256),
-        sha256_read_back: lane.read_back.map(hex::encode),
-        state_at_upgrade: lane.stop,
-        chunks_before_upgrade: lane.chunks_before,
-        chunks_total: lane.uploader.chunks(),
-        intact: lane.is_sound() && arrived,
+        sha256_read_back: run.read_back.map(hex::encode),
+        state_at_upgrade: run.stop,
+        chunks_before_upgrade: run.chunks_before,
+        chunks_total: run.uploader.chunks(),
+        intact: run.is_sound() && arrived,
     }
 }
 
@@ -198,14 +198,14 @@ pub(super) struct Circumstances<'c> {
 }
 
 /// Makes the report.
-pub(super) fn sum_up(circumstances: Circumstances<'_>, stages: Stages<'_>, crowd: Crowd) -> Report {
+pub(super) fn sum_up(circumstances: Circumstances<'_>, stages: Stages<'_>, clients: Clients) -> Report {
     let Circumstances { config, server, phases, took, provenance } = circumstances;
-    let uploads: Vec<UploadReport> = crowd.lanes.iter().map(upload_report).collect();
-    let mut problems = crowd.problems;
-    for (lane, upload) in crowd.lanes.iter().zip(&uploads) {
-        let title = lane.title();
-        problems.extend(lane.problems.iter().map(|what| format!("{title}: {what}")));
-        if lane.is_sound() && !upload.intact {
+    let uploads: Vec<UploadReport> = clients.runs.iter().map(upload_report).collect();
+    let mut problems = clients.problems;
+    for (run, upload) in clients.runs.iter().zip(&uploads) {
+        let title = run.title();
+        problems.extend(run.problems.iter().map(|what| format!("{title}: {what}")));
+        if run.is_sound() && !upload.intact {
             problems.push(format!("{title}: the rehearsal ended before it could be read back"));
         }
     }
@@ -214,7 +214,7 @@ pub(super) fn sum_up(circumstances: Circumstances<'_>, stages: Stages<'_>, crowd
     Report {
         verdict,
         problems,
-        notes: crowd.notes,
+        notes: clients.notes,
         server,
         provenance,
         seed: config.seed,

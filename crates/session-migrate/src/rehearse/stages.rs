@@ -7,7 +7,7 @@ use pocket_ic::PocketIc;
 use upload_canister::api::{MigrationPhase, MigrationStatus};
 
 use super::accounting::{self, Expected};
-use super::lane::Crowd;
+use super::upload_run::Clients;
 use super::wasms::Wasm;
 use super::{MigrationReport, MigrationRun, RehearseError, StageReport};
 use crate::build::Build;
@@ -96,14 +96,14 @@ impl<'p> Stages<'p> {
     }
 
     /// Upgrades to the wasm `number`. Returns `false` if the upgrade failed; the problem is then recorded.
-    pub fn upgrade(&mut self, number: usize, crowd: &mut Crowd) -> bool {
+    pub fn upgrade(&mut self, number: usize, clients: &mut Clients) -> bool {
         let Some(wasm) = self.wasms.get(number) else {
-            crowd.problems.push(format!("there is no wasm number {number}"));
+            clients.problems.push(format!("there is no wasm number {number}"));
             return false;
         };
         let build = wasm.build;
         if self.done.last().is_some_and(|stage| stage.build == Build::Legacy.name()) {
-            self.in_flight = crowd.lanes.iter().filter(|lane| lane.is_in_flight()).count() as u64;
+            self.in_flight = clients.runs.iter().filter(|run| run.is_in_flight()).count() as u64;
         }
         let answer = self
             .canister
@@ -112,7 +112,7 @@ impl<'p> Stages<'p> {
             .and_then(|()| expect_build(&self.canister, build));
         let upgraded = answer.is_ok();
         if let Err(why) = answer {
-            crowd.problems.push(format!("the upgrade to the {build} build failed: {why}"));
+            clients.problems.push(format!("the upgrade to the {build} build failed: {why}"));
         }
         self.note(build, format!("upgrade to {build}"), upgraded);
         upgraded
@@ -124,22 +124,24 @@ impl<'p> Stages<'p> {
     }
 
     /// Rolls the migration back and lets time pass until everything is in layout 1 again.
-    pub fn wait_until_rolled_back(&mut self, canister: &Canister<'_>, crowd: &mut Crowd) {
+    pub fn wait_until_rolled_back(&mut self, canister: &Canister<'_>, clients: &mut Clients) {
         let rolled_back = canister.migration_rollback(self.controller);
-        let Some(status) = crowd.noted(rolled_back.and_then(|status| canister.settled(status, || Ok(()))))
+        let Some(status) = clients.noted(rolled_back.and_then(|status| canister.settled(status, || Ok(()))))
         else {
             return;
         };
         self.note_run(&status);
         if status.phase != MigrationPhase::RolledBack || status.layout != 1 {
             let MigrationStatus { phase, layout, note, .. } = status;
-            crowd.problems.push(format!("the rollback ended in phase {phase:?} in layout {layout} ({note})"));
+            clients
+                .problems
+                .push(format!("the rollback ended in phase {phase:?} in layout {layout} ({note})"));
         }
     }
 
     /// Verifies the first migration once more and finalizes it, so that the direct build may begin the second
     /// one. Returns `false` if it does not reconcile or is refused; then a rollback remains possible.
-    pub fn finalize(&mut self, canister: &Canister<'_>, crowd: &mut Crowd) -> bool {
+    pub fn finalize(&mut self, canister: &Canister<'_>, clients: &mut Clients) -> bool {
         if self.migration.as_ref().is_none_or(|status| status.phase != MigrationPhase::Converted) {
             return false;
         }
@@ -148,9 +150,9 @@ impl<'p> Stages<'p> {
         let leave_quarantined = self.known.quarantined > 0;
         let finalized =
             verified.and_then(|_| canister.migration_finalize(self.controller, leave_quarantined));
-        let Some(MigrationStatus { phase, note, .. }) = crowd.noted(finalized) else { return false };
+        let Some(MigrationStatus { phase, note, .. }) = clients.noted(finalized) else { return false };
         if phase != MigrationPhase::Finalized {
-            crowd.problems.push(format!("the migration is not finalized, its phase is {phase:?} ({note})"));
+            clients.problems.push(format!("the migration is not finalized, its phase is {phase:?} ({note})"));
         }
         phase == MigrationPhase::Finalized
     }
@@ -174,13 +176,13 @@ impl<'p> Stages<'p> {
     }
 
     /// Lets time pass until the migration has converted everything, then reconciles it.
-    pub fn wait_until_converted(&mut self, canister: &Canister<'_>, crowd: &mut Crowd) {
+    pub fn wait_until_converted(&mut self, canister: &Canister<'_>, clients: &mut Clients) {
         let status = canister.migration_status().and_then(|status| canister.settled(status, || Ok(())));
-        let Some(status) = crowd.noted(status) else { return };
+        let Some(status) = clients.noted(status) else { return };
         let build = self.done.last().map_or("", |stage| stage.build.as_str());
         // The second migration also has units that were not in flight: committed blobs.
         let in_flight = if status.migration == 1 { self.in_flight } else { 0 };
-        crowd.problems.extend(accounting::check(build, &status, Expected { in_flight, ..self.known }));
+        clients.problems.extend(accounting::check(build, &status, Expected { in_flight, ..self.known }));
         self.note_run(&status);
         let place = if status.migration == 1 { &mut self.migration } else { &mut self.payload };
         // After a rollback, that of the last run.

@@ -4,71 +4,71 @@ use std::collections::VecDeque;
 
 use upload_canister::api;
 
-use super::lane::{Crowd, Lane};
 use super::plan::{self, StopPoint};
+use super::upload_run::{Clients, UploadRun};
 use crate::client::{Canister, ClientError, Step, StepOutcome};
 use crate::progress::Progress;
 
 /// A call to make, and whether its reply reaches the client.
 #[derive(Clone, Copy, Debug)]
-struct Job {
+struct PlannedCall {
     step: Step,
     lost: bool,
 }
 
-fn seen(step: Step) -> Job {
-    Job { step, lost: false }
+fn seen(step: Step) -> PlannedCall {
+    PlannedCall { step, lost: false }
 }
 
 /// Drives each upload to its stop point.
 pub(super) fn before_upgrade(
     canister: &Canister<'_>,
-    crowd: &mut Crowd,
+    clients: &mut Clients,
     progress: &Progress,
 ) -> Result<(), ClientError> {
-    let mut work = Vec::with_capacity(crowd.lanes.len());
-    for lane in &crowd.lanes {
-        if lane.is_own {
+    let mut work = Vec::with_capacity(clients.runs.len());
+    for run in &clients.runs {
+        if run.is_own {
             work.push(VecDeque::new());
             continue;
         }
-        let chunks = lane.uploader.chunks();
-        let mut jobs = VecDeque::from([seen(Step::Begin)]);
-        match lane.stop {
-            StopPoint::NotBegun => jobs.clear(),
+        let chunks = run.uploader.chunks();
+        let mut calls = VecDeque::from([seen(Step::Begin)]);
+        match run.stop {
+            StopPoint::NotBegun => calls.clear(),
             StopPoint::Begun => {}
             StopPoint::Hole => {
-                let sent = plan::chunks_with_a_hole(chunks, &mut crowd.rng);
-                jobs.extend(sent.into_iter().map(|index| seen(Step::Put(index))));
+                let sent = plan::chunks_with_a_hole(chunks, &mut clients.rng);
+                calls.extend(sent.into_iter().map(|index| seen(Step::Put(index))));
                 // The upgrade follows so soon after the last chunk that the client misses its reply.
-                if let Some(last) = jobs.back_mut() {
+                if let Some(last) = calls.back_mut() {
                     last.lost = true;
                 }
             }
             StopPoint::Complete => {
                 let mut order: Vec<u32> = (0..chunks).collect();
-                plan::shuffle(&mut order, &mut crowd.rng);
-                jobs.extend(order.into_iter().map(|index| seen(Step::Put(index))));
+                plan::shuffle(&mut order, &mut clients.rng);
+                calls.extend(order.into_iter().map(|index| seen(Step::Put(index))));
             }
             StopPoint::Finished => {
-                jobs.extend((0..chunks).map(|index| seen(Step::Put(index))));
-                jobs.push_back(seen(Step::Finish));
+                calls.extend((0..chunks).map(|index| seen(Step::Put(index))));
+                calls.push_back(seen(Step::Finish));
             }
             StopPoint::Aborted => {
-                jobs.extend((0..chunks.div_ceil(2)).map(|index| seen(Step::Put(index))));
-                jobs.push_back(seen(Step::Abort));
+                calls.extend((0..chunks.div_ceil(2)).map(|index| seen(Step::Put(index))));
+                calls.push_back(seen(Step::Abort));
             }
         }
-        work.push(jobs);
+        work.push(calls);
     }
-    drive(canister, &mut crowd.lanes, work, progress)?;
-    for lane in &mut crowd.lanes {
-        let stored = match lane.stop {
+    drive(canister, &mut clients.runs, work, progress)?;
+    for run in &mut clients.runs {
+        let stored = match run.stop {
             StopPoint::Aborted => 0,
-            _ => lane.must_be_stored().len(),
+            _ => run.must_be_stored().len(),
         };
         // At most the number of chunks, which is a u32.
-        lane.chunks_before = stored as u32;
+        run.chunks_before = stored as u32;
     }
     Ok(())
 }
@@ -76,96 +76,96 @@ pub(super) fn before_upgrade(
 /// Drives the clients on the staged build; some uploads are finished, some get half of their missing chunks.
 pub(super) fn between_upgrades(
     canister: &Canister<'_>,
-    crowd: &mut Crowd,
+    clients: &mut Clients,
     progress: &Progress,
 ) -> Result<(), ClientError> {
-    continue_uploads(canister, crowd, progress, true)
+    continue_uploads(canister, clients, progress, true)
 }
 
 /// Drives the clients on the direct build until everything is finished.
 pub(super) fn after_upgrades(
     canister: &Canister<'_>,
-    crowd: &mut Crowd,
+    clients: &mut Clients,
     progress: &Progress,
 ) -> Result<(), ClientError> {
-    continue_uploads(canister, crowd, progress, false)
+    continue_uploads(canister, clients, progress, false)
 }
 
 fn continue_uploads(
     canister: &Canister<'_>,
-    crowd: &mut Crowd,
+    clients: &mut Clients,
     progress: &Progress,
     some_stay: bool,
 ) -> Result<(), ClientError> {
-    let mut work = Vec::with_capacity(crowd.lanes.len());
-    for lane in &mut crowd.lanes {
-        let mut jobs = VecDeque::new();
-        if !lane.is_sound() {
+    let mut work = Vec::with_capacity(clients.runs.len());
+    for run in &mut clients.runs {
+        let mut calls = VecDeque::new();
+        if !run.is_sound() {
             // It is lost; the report says how.
-        } else if lane.uploader.aborted() {
-            expect_gone(canister, lane)?;
-        } else if lane.uploader.result().is_some() {
+        } else if run.uploader.aborted() {
+            expect_gone(canister, run)?;
+        } else if run.uploader.result().is_some() {
             // The client missed the answer to finish and asks again.
-            jobs.push_back(seen(Step::Finish));
+            calls.push_back(seen(Step::Finish));
         } else {
-            if lane.uploader.session().is_some() {
-                jobs.extend(come_back(canister, lane)?);
+            if run.uploader.session().is_some() {
+                calls.extend(come_back(canister, run)?);
             }
-            if lane.is_sound() {
-                let mut rest = lane.uploader.remaining();
-                let stays = some_stay && lane.stays;
+            if run.is_sound() {
+                let mut rest = run.uploader.remaining();
+                let stays = some_stay && run.stays;
                 if let Some(Step::Finish) = rest.last().filter(|_| stays) {
                     rest.pop();
                 }
                 let (begin, mut puts): (Vec<Step>, Vec<Step>) =
                     rest.into_iter().partition(|&step| step == Step::Begin);
                 let finish = puts.pop_if(|step| *step == Step::Finish);
-                plan::shuffle(&mut puts, &mut crowd.rng);
+                plan::shuffle(&mut puts, &mut clients.rng);
                 if stays {
                     puts.truncate(puts.len() / 2);
                 }
-                jobs.extend(begin.into_iter().chain(puts).chain(finish).map(seen));
+                calls.extend(begin.into_iter().chain(puts).chain(finish).map(seen));
             }
         }
-        work.push(jobs);
+        work.push(calls);
     }
-    drive(canister, &mut crowd.lanes, work, progress)
+    drive(canister, &mut clients.runs, work, progress)
 }
 
 /// Does what a client does first when it returns to an open upload: asks what has arrived, compares, and
 /// repeats the calls it is not sure of. Returns the repeated calls.
-fn come_back(canister: &Canister<'_>, lane: &mut Lane) -> Result<Vec<Job>, ClientError> {
-    let must = lane.must_be_stored();
-    match lane.uploader.ask(canister) {
-        Ok(status) => compare(lane, &must, &status),
-        Err(error) => note(lane, error)?,
+fn come_back(canister: &Canister<'_>, run: &mut UploadRun) -> Result<Vec<PlannedCall>, ClientError> {
+    let must = run.must_be_stored();
+    match run.uploader.ask(canister) {
+        Ok(status) => compare(run, &must, &status),
+        Err(error) => note(run, error)?,
     }
-    if !lane.is_sound() {
+    if !run.is_sound() {
         return Ok(Vec::new());
     }
     let mut again = Vec::new();
-    if lane.repeats_begin {
+    if run.repeats_begin {
         again.push(seen(Step::Begin));
     }
-    let unsure = lane.unseen.pop_first().or(must.last().copied());
+    let unsure = run.unseen.pop_first().or(must.last().copied());
     again.extend(unsure.map(|index| seen(Step::Put(index))));
-    lane.unseen.clear();
+    run.unseen.clear();
     Ok(again)
 }
 
 /// Compares the canister's status with what the client knows.
-fn compare(lane: &mut Lane, must: &std::collections::BTreeSet<u32>, status: &api::UploadStatus) {
-    let now = lane.uploader.stored().clone();
+fn compare(run: &mut UploadRun, must: &std::collections::BTreeSet<u32>, status: &api::UploadStatus) {
+    let now = run.uploader.stored().clone();
     let lost: Vec<u32> = must.difference(&now).copied().collect();
     if !lost.is_empty() {
-        lane.record_problem(format!("chunks {lost:?} were stored but are missing now"));
+        run.record_problem(format!("chunks {lost:?} were stored but are missing now"));
     }
     let invented: Vec<u32> = now.difference(must).copied().collect();
     if !invented.is_empty() {
-        lane.record_problem(format!("chunks {invented:?} are reported as stored but were never sent"));
+        run.record_problem(format!("chunks {invented:?} are reported as stored but were never sent"));
     }
-    let bytes: u64 = now.iter().map(|&index| lane.uploader.chunk_bytes(index)).sum();
-    let uploader = &lane.uploader;
+    let bytes: u64 = now.iter().map(|&index| run.uploader.chunk_bytes(index)).sum();
+    let uploader = &run.uploader;
     let differences = [
         ("idem", uploader.idem.clone(), status.idem.clone()),
         ("capsule", uploader.capsule.clone(), status.capsule_id.clone()),
@@ -175,14 +175,14 @@ fn compare(lane: &mut Lane, must: &std::collections::BTreeSet<u32>, status: &api
     ];
     for (field, expected, got) in differences {
         if expected != got {
-            lane.record_problem(format!("status: {field} is {got}, expected {expected}"));
+            run.record_problem(format!("status: {field} is {got}, expected {expected}"));
         }
     }
 }
 
 /// Checks that an aborted upload is gone: it has no status, and accepts no chunk.
-fn expect_gone(canister: &Canister<'_>, lane: &mut Lane) -> Result<(), ClientError> {
-    let uploader = &lane.uploader;
+fn expect_gone(canister: &Canister<'_>, run: &mut UploadRun) -> Result<(), ClientError> {
+    let uploader = &run.uploader;
     let Some(session) = uploader.session() else {
         return Ok(());
     };
@@ -191,9 +191,9 @@ fn expect_gone(canister: &Canister<'_>, lane: &mut Lane) -> Result<(), ClientErr
     let put = canister.uploads_put_chunk(client, session, 0, vec![0], None);
     for (what, answer) in [("has a status", status), ("accepts a chunk", put)] {
         match answer {
-            Ok(()) => lane.record_problem(format!("it was aborted, but still {what}")),
+            Ok(()) => run.record_problem(format!("it was aborted, but still {what}")),
             Err(error) if says_it_is_gone(&error) => {}
-            Err(error) => note(lane, error)?,
+            Err(error) => note(run, error)?,
         }
     }
     Ok(())
@@ -205,11 +205,11 @@ fn says_it_is_gone(error: &ClientError) -> bool {
 }
 
 /// Records the canister's errors as problems of the upload; passes on all others.
-fn note(lane: &mut Lane, error: ClientError) -> Result<(), ClientError> {
+fn note(run: &mut UploadRun, error: ClientError) -> Result<(), ClientError> {
     match error {
         ClientError::File { .. } => Err(error),
         error => {
-            lane.record_problem(error);
+            run.record_problem(error);
             Ok(())
         }
     }
@@ -219,50 +219,50 @@ fn note(lane: &mut Lane, error: ClientError) -> Result<(), ClientError> {
 /// one of its uploads, taking them in turn, and all replies are awaited.
 fn drive(
     canister: &Canister<'_>,
-    lanes: &mut [Lane],
-    mut work: Vec<VecDeque<Job>>,
+    runs: &mut [UploadRun],
+    mut work: Vec<VecDeque<PlannedCall>>,
     progress: &Progress,
 ) -> Result<(), ClientError> {
     let mut turn = 0;
     loop {
-        let chosen = choose(lanes, &work, turn);
+        let chosen = choose(runs, &work, turn);
         if chosen.is_empty() {
             return Ok(());
         }
         let mut sent = Vec::with_capacity(chosen.len());
         for index in chosen {
-            let Some(job) = work[index].pop_front() else {
+            let Some(planned) = work[index].pop_front() else {
                 continue;
             };
-            let uploader = &lanes[index].uploader;
-            let submitted = uploader.call(job.step).and_then(|call| {
+            let uploader = &runs[index].uploader;
+            let submitted = uploader.call(planned.step).and_then(|call| {
                 let method = call.method;
                 Ok((method, canister.submit(uploader.client, call)?))
             });
             match submitted {
-                Ok((method, id)) => sent.push((index, job, method, id)),
+                Ok((method, id)) => sent.push((index, planned, method, id)),
                 Err(error) => {
-                    note(&mut lanes[index], error)?;
+                    note(&mut runs[index], error)?;
                     work[index].clear();
                 }
             }
         }
-        for (index, job, method, id) in sent {
-            let lane = &mut lanes[index];
-            let known = lane.must_be_stored();
-            match canister.wait(method, id).and_then(|reply| take(lane, job, &reply)) {
+        for (index, planned, method, id) in sent {
+            let run = &mut runs[index];
+            let known = run.must_be_stored();
+            match canister.wait(method, id).and_then(|reply| take(run, planned, &reply)) {
                 Ok(StepOutcome::Done) => {}
-                Ok(StepOutcome::CallAgain) => work[index].push_front(job),
+                Ok(StepOutcome::CallAgain) => work[index].push_front(planned),
                 Err(error) => {
-                    note(lane, error)?;
+                    note(run, error)?;
                     work[index].clear();
                 }
             }
-            if let Step::Put(chunk) = job.step
+            if let Step::Put(chunk) = planned.step
                 && !known.contains(&chunk)
-                && lane.stop != StopPoint::Aborted
+                && run.stop != StopPoint::Aborted
             {
-                progress.moved(lane.uploader.chunk_bytes(chunk));
+                progress.moved(run.uploader.chunk_bytes(chunk));
             }
         }
         turn += 1;
@@ -270,12 +270,12 @@ fn drive(
 }
 
 /// Chooses, for each client, one upload that has a call to make: the first, starting with its `turn`-th.
-fn choose(lanes: &[Lane], work: &[VecDeque<Job>], turn: usize) -> Vec<usize> {
+fn choose(runs: &[UploadRun], work: &[VecDeque<PlannedCall>], turn: usize) -> Vec<usize> {
     let mut chosen: Vec<usize> = Vec::new();
     let mut first = 0;
-    while first < lanes.len() {
-        let client = lanes[first].client;
-        let end = first + lanes[first..].iter().take_while(|lane| lane.client == client).count();
+    while first < runs.len() {
+        let client = runs[first].client;
+        let end = first + runs[first..].iter().take_while(|run| run.client == client).count();
         let count = end - first;
         chosen.extend(
             (0..count).map(|offset| first + (turn + offset) % count).find(|&index| !work[index].is_empty()),
@@ -286,14 +286,14 @@ fn choose(lanes: &[Lane], work: &[VecDeque<Job>], turn: usize) -> Vec<usize> {
 }
 
 /// Passes the reply to the client, or loses it.
-fn take(lane: &mut Lane, job: Job, reply: &[u8]) -> Result<StepOutcome, ClientError> {
-    if !job.lost {
-        return lane.uploader.accept(job.step, reply);
+fn take(run: &mut UploadRun, planned: PlannedCall, reply: &[u8]) -> Result<StepOutcome, ClientError> {
+    if !planned.lost {
+        return run.uploader.accept(planned.step, reply);
     }
     // The rehearsal itself must know whether the chunk was accepted; only its client does not.
-    let answer = lane.uploader.clone().accept(job.step, reply)?;
-    if let Step::Put(index) = job.step {
-        lane.unseen.insert(index);
+    let answer = run.uploader.clone().accept(planned.step, reply)?;
+    if let Step::Put(index) = planned.step {
+        run.unseen.insert(index);
     }
     Ok(answer)
 }

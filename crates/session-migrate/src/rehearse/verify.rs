@@ -10,50 +10,50 @@ use upload_canister::api;
 use upload_canister::stable::layout::Layout;
 use upload_canister::storage::Storage;
 
-use super::lane::{Crowd, Lane};
+use super::upload_run::{Clients, UploadRun};
 use crate::client::{Canister, ClientError};
 use crate::progress::Progress;
 
 /// Reads every finished upload back as its client, and hashes it.
-pub(super) fn read_back(canister: &Canister<'_>, crowd: &mut Crowd, progress: &Progress) {
-    for lane in &mut crowd.lanes {
-        if lane.uploader.aborted() {
+pub(super) fn read_back(canister: &Canister<'_>, clients: &mut Clients, progress: &Progress) {
+    for run in &mut clients.runs {
+        if run.uploader.aborted() {
             continue;
         }
-        let Some(result) = lane.uploader.result().cloned() else {
-            if lane.is_sound() {
-                lane.record_problem("it was never finished");
+        let Some(result) = run.uploader.result().cloned() else {
+            if run.is_sound() {
+                run.record_problem("it was never finished");
             }
             continue;
         };
-        match read(canister, lane, &result.blob_id, progress) {
+        match read(canister, run, &result.blob_id, progress) {
             Ok((bytes, sha256)) => {
-                lane.read_back = Some(sha256);
-                let (expected, hash) = (lane.uploader.asset.bytes, lane.uploader.asset.sha256);
+                run.read_back = Some(sha256);
+                let (expected, hash) = (run.uploader.asset.bytes, run.uploader.asset.sha256);
                 if bytes != expected {
-                    lane.record_problem(format!("{bytes} bytes were read back, the file has {expected}"));
+                    run.record_problem(format!("{bytes} bytes were read back, the file has {expected}"));
                 }
                 if sha256 != hash {
-                    lane.record_problem(format!(
+                    run.record_problem(format!(
                         "what was read back has the SHA-256 {}, the file {}",
                         hex::encode(sha256),
                         hex::encode(hash)
                     ));
                 }
-                check_result(lane, &result);
+                check_result(run, &result);
             }
-            Err(error) => lane.record_problem(error),
+            Err(error) => run.record_problem(error),
         }
     }
 }
 
 fn read(
     canister: &Canister<'_>,
-    lane: &Lane,
+    run: &UploadRun,
     blob: &str,
     progress: &Progress,
 ) -> Result<(u64, [u8; 32]), ClientError> {
-    let client = lane.uploader.client;
+    let client = run.uploader.client;
     let meta = canister.blob_get_meta(client, blob)?;
     let mut hasher = Sha256::new();
     let mut bytes = 0;
@@ -66,30 +66,30 @@ fn read(
     Ok((bytes, hasher.finalize().into()))
 }
 
-fn check_result(lane: &mut Lane, result: &api::UploadFinishResult) {
-    let asset = &lane.uploader.asset;
+fn check_result(run: &mut UploadRun, result: &api::UploadFinishResult) {
+    let asset = &run.uploader.asset;
     let (size, hash) = (asset.bytes, asset.sha256);
     if result.size != size {
-        lane.record_problem(format!("finish said {} bytes, the file has {size}", result.size));
+        run.record_problem(format!("finish said {} bytes, the file has {size}", result.size));
     }
     if result.checksum_sha256.as_ref().is_some_and(|said| said.as_slice() != hash) {
-        lane.record_problem("finish said another SHA-256 than the file's");
+        run.record_problem("finish said another SHA-256 than the file's");
     }
 }
 
 /// Checks that every finished upload is one memory of its capsule, and that there are no others.
-pub(super) fn memories(canister: &Canister<'_>, crowd: &mut Crowd) {
-    for (number, client, capsule) in crowd.clients() {
-        let Some(listed) = crowd.noted(canister.memories_all(client, &capsule)) else { continue };
-        let mine = |lane: &&mut Lane| lane.client == number;
+pub(super) fn memories(canister: &Canister<'_>, clients: &mut Clients) {
+    for (number, client, capsule) in clients.clients() {
+        let Some(listed) = clients.noted(canister.memories_all(client, &capsule)) else { continue };
+        let mine = |run: &&mut UploadRun| run.client == number;
         let mut known = Vec::new();
-        for lane in crowd.lanes.iter_mut().filter(mine) {
-            if let Some(result) = lane.uploader.result().cloned() {
-                check_memory(lane, &result, &listed);
+        for run in clients.runs.iter_mut().filter(mine) {
+            if let Some(result) = run.uploader.result().cloned() {
+                check_memory(run, &result, &listed);
                 known.push(result.memory_id);
             }
         }
-        let was_there = |memory: &&api::Memory| crowd.known.contains(&memory.id);
+        let was_there = |memory: &&api::Memory| clients.known.contains(&memory.id);
         let strays: Vec<api::Memory> = listed
             .iter()
             .filter(|memory| !known.contains(&memory.id) && !was_there(memory))
@@ -98,10 +98,10 @@ pub(super) fn memories(canister: &Canister<'_>, crowd: &mut Crowd) {
         for memory in &strays {
             let name = &memory.asset_metadata.base().name;
             let stray = format!("the capsule has a memory {} that no finish returned", memory.id);
-            let culprit = crowd.lanes.iter_mut().filter(mine).find(|lane| lane.uploader.asset.name == *name);
+            let culprit = clients.runs.iter_mut().filter(mine).find(|run| run.uploader.asset.name == *name);
             match culprit {
-                Some(lane) => lane.record_problem(stray),
-                None => crowd.problems.push(format!("client {number}: {stray}")),
+                Some(run) => run.record_problem(stray),
+                None => clients.problems.push(format!("client {number}: {stray}")),
             }
         }
     }
@@ -117,15 +117,15 @@ const UNIT_BYTES: u64 = 64;
 /// Checks that nothing is left of aborted uploads: the bytes in stable memory are exactly those of the
 /// finished uploads, all of them in extents. Requires all uploads to be intact; one with a problem may have
 /// left something.
-pub(super) fn leftovers(canister: &Canister<'_>, crowd: &mut Crowd) {
-    if !crowd.lanes.iter().all(Lane::is_sound) {
+pub(super) fn leftovers(canister: &Canister<'_>, clients: &mut Clients) {
+    if !clients.runs.iter().all(UploadRun::is_sound) {
         return;
     }
     for _ in 0..SWEEPS {
         canister.pass(Duration::from_secs(SWEEP_SECONDS), 1);
     }
     let finished =
-        crowd.lanes.iter().map(|lane| &lane.uploader).filter(|uploader| uploader.result().is_some());
+        clients.runs.iter().map(|run| &run.uploader).filter(|uploader| uploader.result().is_some());
     // A capsule keeps one copy of a content.
     let kept: BTreeMap<_, u64> =
         finished.map(|uploader| ((&uploader.capsule, uploader.asset.sha256), uploader.asset.bytes)).collect();
@@ -140,7 +140,7 @@ pub(super) fn leftovers(canister: &Canister<'_>, crowd: &mut Crowd) {
     let (chunks, stored) = match kept {
         Ok(kept) => kept,
         Err(error) => {
-            crowd.problems.push(format!("the stable memory cannot be read: {error}"));
+            clients.problems.push(format!("the stable memory cannot be read: {error}"));
             return;
         }
     };
@@ -150,21 +150,21 @@ pub(super) fn leftovers(canister: &Canister<'_>, crowd: &mut Crowd) {
     let what = format!(
         "{stored} bytes are in extents and {chunks} chunks still in the map, the finished uploads have {expected} bytes"
     );
-    let mut aborted = crowd.lanes.iter_mut().filter(|lane| lane.uploader.aborted()).peekable();
+    let mut aborted = clients.runs.iter_mut().filter(|run| run.uploader.aborted()).peekable();
     if stored < expected || aborted.peek().is_none() {
-        crowd.problems.push(what);
+        clients.problems.push(what);
     } else {
-        aborted.for_each(|lane| {
-            lane.record_problem(format!("it was aborted, but its bytes may still be there: {what}"))
+        aborted.for_each(|run| {
+            run.record_problem(format!("it was aborted, but its bytes may still be there: {what}"))
         });
     }
 }
 
-fn check_memory(lane: &mut Lane, result: &api::UploadFinishResult, listed: &[api::Memory]) {
-    let asset = lane.uploader.asset.clone();
+fn check_memory(run: &mut UploadRun, result: &api::UploadFinishResult, listed: &[api::Memory]) {
+    let asset = run.uploader.asset.clone();
     let found: Vec<&api::Memory> = listed.iter().filter(|memory| memory.id == result.memory_id).collect();
     let [memory] = found.as_slice() else {
-        lane.record_problem(format!(
+        run.record_problem(format!(
             "its memory {} is in the capsule {} times, expected once",
             result.memory_id,
             found.len()
@@ -172,19 +172,19 @@ fn check_memory(lane: &mut Lane, result: &api::UploadFinishResult, listed: &[api
         return;
     };
     if memory.asset_metadata != asset.metadata() {
-        lane.record_problem("its memory has other metadata than those given at begin");
+        run.record_problem("its memory has other metadata than those given at begin");
     }
     if memory.blob.len != asset.bytes {
-        lane.record_problem(format!(
+        run.record_problem(format!(
             "its memory says {} bytes, the file has {}",
             memory.blob.len, asset.bytes
         ));
     }
     if memory.blob.hash.as_ref().is_some_and(|hash| hash.as_slice() != asset.sha256) {
-        lane.record_problem("its memory has another SHA-256 than the file");
+        run.record_problem("its memory has another SHA-256 than the file");
     }
     if !memory.blob.locator.ends_with(&result.blob_id) {
-        lane.record_problem(format!(
+        run.record_problem(format!(
             "its memory points to {}, finish said {}",
             memory.blob.locator, result.blob_id
         ));

@@ -9,7 +9,7 @@ use pocket_ic::{CanisterSettings, ErrorCode};
 use upload_canister::api::{self, MigrationPhase, MigrationStatus};
 use wasm_encoder::{CodeSection, ExportKind, ExportSection, Function, FunctionSection, TypeSection};
 
-use super::{Builds, ReplayError, Subject};
+use super::{Builds, ReplayCanister, ReplayError};
 use crate::build::{Module, gzip};
 use crate::trace::Trace;
 
@@ -20,7 +20,7 @@ const ROLLBACK_ROUNDS: u32 = 1_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interruption {
     /// Its kind.
-    kind: Kind,
+    kind: InterruptionKind,
     /// Its time.
     when: When,
 }
@@ -35,7 +35,7 @@ pub enum When {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
+enum InterruptionKind {
     /// An upgrade to this build.
     Upgrade(String),
     /// An upgrade that traps, and is rolled back.
@@ -51,11 +51,11 @@ enum Kind {
 impl fmt::Display for Interruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Upgrade(build) => write!(f, "upgrade:{build}")?,
-            Kind::Trap => f.write_str("trap")?,
-            Kind::Restart => f.write_str("restart")?,
-            Kind::LowCycles => f.write_str("low-cycles")?,
-            Kind::Rollback => f.write_str("rollback")?,
+            InterruptionKind::Upgrade(build) => write!(f, "upgrade:{build}")?,
+            InterruptionKind::Trap => f.write_str("trap")?,
+            InterruptionKind::Restart => f.write_str("restart")?,
+            InterruptionKind::LowCycles => f.write_str("low-cycles")?,
+            InterruptionKind::Rollback => f.write_str("rollback")?,
         }
         match self.when {
             When::Line(line) => write!(f, "@{line}"),
@@ -73,11 +73,11 @@ impl FromStr for Interruption {
         let bad = || format!("{expected}; got `{text}`");
         let (kind, when) = text.split_once('@').ok_or_else(bad)?;
         let kind = match kind.split_once(':') {
-            Some(("upgrade", build)) if !build.is_empty() => Kind::Upgrade(build.to_owned()),
-            None if kind == "trap" => Kind::Trap,
-            None if kind == "restart" => Kind::Restart,
-            None if kind == "low-cycles" => Kind::LowCycles,
-            None if kind == "rollback" => Kind::Rollback,
+            Some(("upgrade", build)) if !build.is_empty() => InterruptionKind::Upgrade(build.to_owned()),
+            None if kind == "trap" => InterruptionKind::Trap,
+            None if kind == "restart" => InterruptionKind::Restart,
+            None if kind == "low-cycles" => InterruptionKind::LowCycles,
+            None if kind == "rollback" => InterruptionKind::Rollback,
             _ => return Err(bad()),
         };
         let number = |digits: &str| digits.parse().ok().filter(|number| *number > 0).ok_or_else(bad);
@@ -96,7 +96,7 @@ impl Interruption {
         &self,
         events: Range<usize>,
         trace: &Trace,
-        subject: &Subject,
+        subject: &ReplayCanister,
         builds: &mut Builds,
     ) -> Result<(), ReplayError> {
         let line = trace.line_of(events.start);
@@ -110,7 +110,7 @@ impl Interruption {
     /// Returns the build that it upgrades to, if it does.
     pub fn build(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Upgrade(build) => Some(build),
+            InterruptionKind::Upgrade(build) => Some(build),
             _ => None,
         }
     }
@@ -126,27 +126,27 @@ impl Interruption {
         }
     }
 
-    fn perform(&self, line: usize, subject: &Subject, builds: &mut Builds) -> Result<(), ReplayError> {
+    fn perform(&self, line: usize, subject: &ReplayCanister, builds: &mut Builds) -> Result<(), ReplayError> {
         let failed =
             |detail: String| ReplayError::Interruption { line, interruption: self.to_string(), detail };
         match &self.kind {
-            Kind::Upgrade(build) => {
+            InterruptionKind::Upgrade(build) => {
                 let module = builds.get(build)?;
                 subject.upgrade(&module).map_err(|reject| failed(reject.reject_message))
             }
-            Kind::Trap => {
+            InterruptionKind::Trap => {
                 match subject.upgrade(&trapping_module().map_err(|error| failed(error.to_string()))?) {
                     Ok(()) => Err(failed("the upgrade that must trap went through".into())),
                     Err(reject) if reject.error_code == ErrorCode::CanisterTrapped => Ok(()),
                     Err(reject) => Err(failed(reject.reject_message)),
                 }
             }
-            Kind::Restart => {
+            InterruptionKind::Restart => {
                 subject.stop()?;
                 subject.start()
             }
-            Kind::LowCycles => low_cycles(subject).map_err(failed),
-            Kind::Rollback => {
+            InterruptionKind::LowCycles => low_cycles(subject).map_err(failed),
+            InterruptionKind::Rollback => {
                 roll_back(subject).map_err(failed)?;
                 let legacy = builds.get("legacy")?;
                 subject.upgrade(&legacy).map_err(|reject| failed(reject.reject_message))
@@ -175,7 +175,7 @@ fn trapping_module() -> std::io::Result<Module> {
 }
 
 /// Freezes the canister, checks that a call is refused, and thaws it.
-fn low_cycles(subject: &Subject) -> Result<(), String> {
+fn low_cycles(subject: &ReplayCanister) -> Result<(), String> {
     let freeze = |seconds: u64| {
         let settings =
             CanisterSettings { freezing_threshold: Some(seconds.into()), ..CanisterSettings::default() };
@@ -201,7 +201,7 @@ fn low_cycles(subject: &Subject) -> Result<(), String> {
 }
 
 /// Rolls the migration back and waits until everything is in layout 1 again.
-fn roll_back(subject: &Subject) -> Result<(), String> {
+fn roll_back(subject: &ReplayCanister) -> Result<(), String> {
     let none = candid::encode_args(()).map_err(|error| error.to_string())?;
     let decode = |reply: Vec<u8>| -> Result<MigrationStatus, String> {
         let answer: api::Result<MigrationStatus> =

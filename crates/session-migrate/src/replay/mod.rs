@@ -1,6 +1,6 @@
 //! Replays a trace on a separate canister, at the trace's times, with interruptions on request.
 //!
-//! Owns: the canister that is replayed on ([`Subject`]), the replay ([`play`]), interruptions, the final
+//! Owns: the canister that is replayed on ([`ReplayCanister`]), the replay ([`play`]), interruptions, the final
 //! state. Does not own: the meaning of a difference ([`crate::compare`]). Boundary: an answer that differs
 //! from the recorded one is never an error here.
 
@@ -14,4 +14,4 @@ pub use error::ReplayError;
 pub use interrupt::{Interruption, When};
 pub use player::{Played, Player, Playing, play};
 pub use state::{State, final_state};
-pub use subject::{Builds, Subject};
+pub use subject::{Builds, ReplayCanister};

@@ -2,8 +2,8 @@
 
 use super::interrupt::Interruption;
 use super::subject::OnItsWay;
-use super::{Builds, ReplayError, Subject};
-use crate::trace::{Answer, Call, Codec, CodecError, Event, EventKind, Trace};
+use super::{Builds, ReplayCanister, ReplayError};
+use crate::trace::{Codec, CodecError, Event, EventKind, Trace, TracedAnswer, TracedCall};
 
 /// Number of calls after which the costs are read: each makes a message or two, and the server keeps 10,000.
 const CALLS_PER_READING: usize = 1_000;
@@ -14,7 +14,7 @@ pub enum Played {
     /// It has no answer.
     Done,
     /// A call or an upgrade was answered.
-    Answered(Answer),
+    Answered(TracedAnswer),
     /// The call names an id that this canister has not issued, so it could not be sent.
     NotSent {
         /// The name.
@@ -36,7 +36,7 @@ pub struct Playing {
 /// If the environment fails, or an interruption does not have the expected effect.
 pub fn play(
     trace: &Trace,
-    subject: &mut Subject,
+    subject: &mut ReplayCanister,
     builds: &mut Builds,
     interruptions: &[Interruption],
 ) -> Result<Playing, ReplayError> {
@@ -48,7 +48,7 @@ pub fn play(
 /// Plays a trace piece by piece.
 pub struct Player<'a> {
     trace: &'a Trace,
-    subject: &'a mut Subject,
+    subject: &'a mut ReplayCanister,
     builds: &'a mut Builds,
     interruptions: &'a [Interruption],
     playing: Playing,
@@ -63,7 +63,7 @@ impl<'a> Player<'a> {
     /// If an interruption would never occur, or the interface does not parse.
     pub fn new(
         trace: &'a Trace,
-        subject: &'a mut Subject,
+        subject: &'a mut ReplayCanister,
         builds: &'a mut Builds,
         interruptions: &'a [Interruption],
     ) -> Result<Self, ReplayError> {
@@ -76,7 +76,7 @@ impl<'a> Player<'a> {
     }
 
     /// Returns the canister.
-    pub fn subject(&self) -> &Subject {
+    pub fn subject(&self) -> &ReplayCanister {
         self.subject
     }
 
@@ -118,8 +118,8 @@ impl<'a> Player<'a> {
             EventKind::Upgrade { build, .. } => {
                 let module = self.builds.get(build)?;
                 Played::Answered(match self.subject.upgrade(&module) {
-                    Ok(()) => Answer::accepted(),
-                    Err(reject) => Answer::from(&reject),
+                    Ok(()) => TracedAnswer::accepted(),
+                    Err(reject) => TracedAnswer::from(&reject),
                 })
             }
             EventKind::Stop => {
@@ -141,7 +141,7 @@ impl<'a> Player<'a> {
 }
 
 /// Returns the call at `first` and those that were sent before it was answered.
-fn group(events: &[Event], first: usize) -> Vec<&Call> {
+fn group(events: &[Event], first: usize) -> Vec<&TracedCall> {
     let calls = events.iter().skip(first).map_while(|event| match &event.what {
         EventKind::Call(call) => Some(call),
         _ => None,
@@ -153,11 +153,11 @@ impl Playing {
     fn calls(
         &mut self,
         trace: &Trace,
-        subject: &Subject,
+        subject: &ReplayCanister,
         first: usize,
-        group: &[&Call],
+        group: &[&TracedCall],
     ) -> Result<(), ReplayError> {
-        let mut sent: Vec<(&Call, Result<OnItsWay, String>)> = Vec::with_capacity(group.len());
+        let mut sent: Vec<(&TracedCall, Result<OnItsWay, String>)> = Vec::with_capacity(group.len());
         for (number, call) in group.iter().enumerate() {
             let line = trace.line_of(first + number);
             let mut arg = self.encode(trace, line, call)?;
@@ -177,7 +177,7 @@ impl Playing {
         &self,
         trace: &Trace,
         line: usize,
-        call: &Call,
+        call: &TracedCall,
     ) -> Result<Result<Vec<u8>, String>, ReplayError> {
         let mut payload = |reference: &_| trace.payload(line, reference).map_err(CodecError::from);
         match self.codec.encode(&call.method, &call.arguments, &mut payload) {
@@ -189,7 +189,7 @@ impl Playing {
     }
 
     /// Awaits the answers to all calls that were sent, in their order.
-    fn wait(&mut self, subject: &Subject, sent: &mut Vec<(&Call, Result<OnItsWay, String>)>) {
+    fn wait(&mut self, subject: &ReplayCanister, sent: &mut Vec<(&TracedCall, Result<OnItsWay, String>)>) {
         for (call, sent) in sent.drain(..) {
             self.events.push(match sent {
                 Ok(on_its_way) => {

@@ -24,7 +24,7 @@ use upload_canister::stable::layout::Layout;
 use upload_canister::storage::Storage;
 use upload_canister::upload::{IdemKey, Outcome};
 
-use super::Subject;
+use super::ReplayCanister;
 use crate::trace::{Codec, EventKind, Trace};
 use shown::{ContentShown, CountsShown, IndexShown, Leads, ReceiptShown, SumsShown};
 
@@ -33,7 +33,7 @@ use shown::{ContentShown, CountsShown, IndexShown, Leads, ReceiptShown, SumsShow
 pub type State = BTreeMap<(&'static str, String), String>;
 
 /// Reads the state of a canister on which a trace was replayed.
-pub fn final_state(trace: &Trace, subject: &Subject, codec: &mut Codec) -> Result<State, String> {
+pub fn final_state(trace: &Trace, subject: &ReplayCanister, codec: &mut Codec) -> Result<State, String> {
     let mut reading = Reading { subject, codec, state: State::new() };
     let mut live = Vec::new();
     for caller in callers(trace) {
@@ -55,7 +55,7 @@ fn callers(trace: &Trace) -> BTreeSet<Principal> {
 }
 
 struct Reading<'s> {
-    subject: &'s Subject,
+    subject: &'s ReplayCanister,
     codec: &'s mut Codec,
     state: State,
 }

@@ -13,7 +13,7 @@ use crate::build::{self, Build, Module};
 use crate::client::{Canister, NO_ARGUMENTS};
 use crate::costs::{self, MessageCost};
 use crate::server;
-use crate::trace::{Header, Kind};
+use crate::trace::{CallKind, Header};
 
 /// The modules that a trace can name, each read or built once.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,7 @@ impl Builds {
 }
 
 /// A canister on a separate instance.
-pub struct Subject {
+pub struct ReplayCanister {
     pic: PocketIc,
     id: Principal,
     controllers: Vec<Principal>,
@@ -50,12 +50,12 @@ pub struct Subject {
     metered: bool,
 }
 
-impl Subject {
+impl ReplayCanister {
     /// Installs a module under the name `build`, at the time and for the controllers of the header.
     ///
     /// # Errors
     /// If there is no usable server, or the module cannot be installed.
-    pub fn install(build: &str, module: &Module, header: &Header) -> Result<Subject, ReplayError> {
+    pub fn install(build: &str, module: &Module, header: &Header) -> Result<ReplayCanister, ReplayError> {
         let pic = server::pocket_ic()?;
         let start = Time::from_nanos_since_unix_epoch(header.start);
         if start > pic.get_time() {
@@ -65,7 +65,8 @@ impl Subject {
         let id = pic.create_canister_with_settings(Some(controller), None);
         let metered = server::chosen()?.kind == server::ServerKind::Embedded;
         let controllers = vec![controller];
-        let mut subject = Subject { pic, id, controllers, costs: Vec::new(), installation: 0, metered };
+        let mut subject =
+            ReplayCanister { pic, id, controllers, costs: Vec::new(), installation: 0, metered };
         // Reinstalling into an empty canister is the same as installing, and its failure is an answer, not a
         // panic.
         subject
@@ -146,11 +147,11 @@ impl Subject {
             .map_err(ReplayError::control("start the canister"))
     }
 
-    /// Sends a call. A query is answered immediately, an update in [`Subject::wait`].
-    pub(super) fn send(&self, kind: Kind, caller: Principal, method: &str, arg: Vec<u8>) -> OnItsWay {
+    /// Sends a call. A query is answered immediately, an update in [`ReplayCanister::wait`].
+    pub(super) fn send(&self, kind: CallKind, caller: Principal, method: &str, arg: Vec<u8>) -> OnItsWay {
         match kind {
-            Kind::Query => OnItsWay::Answered(self.pic.query_call(self.id, caller, method, arg)),
-            Kind::Update => match self.pic.submit_call(self.id, caller, method, arg) {
+            CallKind::Query => OnItsWay::Answered(self.pic.query_call(self.id, caller, method, arg)),
+            CallKind::Update => match self.pic.submit_call(self.id, caller, method, arg) {
                 Ok(message) => OnItsWay::Submitted(message),
                 Err(reject) => OnItsWay::Answered(Err(reject)),
             },
@@ -184,7 +185,7 @@ impl Subject {
         Ok(())
     }
 
-    /// Returns the costs of its messages since the installation, as far as [`Subject::read_meter`] has read
+    /// Returns the costs of its messages since the installation, as far as [`ReplayCanister::read_meter`] has read
     /// them; `None` if the server does not report costs.
     pub fn costs(&self) -> Option<&[MessageCost]> {
         self.metered.then(|| self.costs.get(self.installation..).unwrap_or_default())

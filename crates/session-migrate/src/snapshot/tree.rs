@@ -99,9 +99,9 @@ impl<M: Memory> Node<'_, M> {
             let (page, within, room) = if at < self.page_bytes {
                 (0, at, self.page_bytes - at)
             } else {
-                let behind = at - self.page_bytes;
-                let within = behind % overflow;
-                (behind / overflow + 1, within + OVERFLOW_HEADER, overflow - within)
+                let beyond = at - self.page_bytes;
+                let within = beyond % overflow;
+                (beyond / overflow + 1, within + OVERFLOW_HEADER, overflow - within)
             };
             let (now, later) = rest.split_at_mut(room.min(rest.len() as u64) as usize);
             match self.pages.get(page as usize) {

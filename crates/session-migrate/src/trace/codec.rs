@@ -7,7 +7,7 @@ use pocket_ic::RejectResponse;
 
 use super::payload::{PayloadRef, Seeds};
 use super::value::Times;
-use super::{Answer, Arguments, Ids, Interface, TraceError, value};
+use super::{Arguments, Ids, Interface, TraceError, TracedAnswer, value};
 
 /// Raw messages up to this length are written into the trace, bytes.
 const RAW_INLINE_BYTES: usize = 256;
@@ -140,23 +140,23 @@ impl Codec {
     }
 
     /// Returns the text of a reply. Ids that it shows for the first time get names.
-    pub fn reply(&mut self, method: &str, reply: &[u8]) -> Answer {
+    pub fn reply(&mut self, method: &str, reply: &[u8]) -> TracedAnswer {
         match self.interface.decode(reply) {
             Some(values) => {
                 let times = self.times;
                 let shown = |value| value::shown_reply(method, value, &mut self.ids, times);
-                Answer::Reply(one_line(&IDLArgs { args: values.args.into_iter().map(shown).collect() }))
+                TracedAnswer::Reply(one_line(&IDLArgs { args: values.args.into_iter().map(shown).collect() }))
             }
-            None if reply.len() <= RAW_INLINE_BYTES => Answer::Raw(hex::encode(reply)),
-            None => Answer::Raw(PayloadRef::of(reply).to_string()),
+            None if reply.len() <= RAW_INLINE_BYTES => TracedAnswer::Raw(hex::encode(reply)),
+            None => TracedAnswer::Raw(PayloadRef::of(reply).to_string()),
         }
     }
 
     /// Returns the text of an answer.
-    pub fn answer(&mut self, method: &str, answer: Result<&[u8], &RejectResponse>) -> Answer {
+    pub fn answer(&mut self, method: &str, answer: Result<&[u8], &RejectResponse>) -> TracedAnswer {
         match answer {
             Ok(reply) => self.reply(method, reply),
-            Err(reject) => Answer::from(reject),
+            Err(reject) => TracedAnswer::from(reject),
         }
     }
 }
@@ -247,14 +247,14 @@ mod tests {
         let (mut one, mut other) = (codec(), codec());
         assert_eq!(
             one.reply("uploads_begin", &begun(7)),
-            Answer::Reply("(variant { Ok = \"@session:1\" })".into())
+            TracedAnswer::Reply("(variant { Ok = \"@session:1\" })".into())
         );
         other.reply("uploads_begin", &begun(9));
         let (arguments, _) = one.arguments("uploads_abort", &Encode!(&7u64).unwrap(), &Seeds::default());
         let sent = other.encode("uploads_abort", &arguments, &mut no_payload).unwrap();
         assert_eq!(sent, Encode!(&9u64).unwrap());
         let gone = Encode!(&Reply::<()>::Err(Error::not_found("session", 9))).unwrap();
-        let Answer::Reply(said) = other.reply("uploads_abort", &gone) else { panic!() };
+        let TracedAnswer::Reply(said) = other.reply("uploads_abort", &gone) else { panic!() };
         assert!(said.contains("key = \"@session:1\""), "{said}");
         let error = codec().encode("uploads_abort", &arguments, &mut no_payload).unwrap_err();
         assert!(matches!(error, CodecError::UnknownName(name) if name == "@session:1"));
@@ -291,12 +291,12 @@ mod tests {
             is_public: None,
         };
         let reply = Encode!(&Reply::Ok(capsule)).unwrap();
-        let Answer::Reply(said) = codec.reply("capsules_create", &reply) else { panic!() };
+        let TracedAnswer::Reply(said) = codec.reply("capsules_create", &reply) else { panic!() };
         for part in ["created_at = \"@+2000ms\"", "id = \"@capsule:1\"", "principal \"2vxsx-fae\""] {
             assert!(said.contains(part), "{said}");
         }
         codec.clock_runs();
-        let Answer::Reply(said) = codec.reply("capsules_create", &reply) else { panic!() };
+        let TracedAnswer::Reply(said) = codec.reply("capsules_create", &reply) else { panic!() };
         assert!(said.contains("created_at = \"@time\""), "{said}");
     }
 }

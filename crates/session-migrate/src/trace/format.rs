@@ -56,7 +56,7 @@ pub struct Event {
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// A client called.
-    Call(Call),
+    Call(TracedCall),
     /// Rounds without calls, for the canister's timers.
     Pass {
         /// Number of rounds.
@@ -67,7 +67,7 @@ pub enum EventKind {
         /// To which build.
         build: String,
         /// Whether it was accepted: `{"reply":"()"}`, or a rejection.
-        answer: Answer,
+        answer: TracedAnswer,
     },
     /// The canister was stopped.
     Stop,
@@ -80,9 +80,9 @@ pub enum EventKind {
 
 /// One call of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Call {
+pub struct TracedCall {
     /// Update or query.
-    pub kind: Kind,
+    pub kind: CallKind,
     /// The caller.
     pub caller: Principal,
     /// The canister's method.
@@ -94,7 +94,7 @@ pub struct Call {
     #[serde(default, skip_serializing_if = "is_false")]
     pub together: bool,
     /// The answer.
-    pub answer: Answer,
+    pub answer: TracedAnswer,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -104,7 +104,7 @@ fn is_false(value: &bool) -> bool {
 /// Update or query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum CallKind {
     /// An update.
     Update,
     /// A query.
@@ -125,7 +125,7 @@ pub enum Arguments {
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum TracedAnswer {
     /// A reply, as Candid text.
     Reply(String),
     /// A reply that is not Candid: hexadecimal digits, or the digest of a long one.
@@ -140,16 +140,16 @@ pub enum Answer {
     },
 }
 
-impl Answer {
+impl TracedAnswer {
     /// Returns the answer to an accepted upgrade.
-    pub fn accepted() -> Answer {
-        Answer::Reply("()".into())
+    pub fn accepted() -> TracedAnswer {
+        TracedAnswer::Reply("()".into())
     }
 }
 
-impl From<&RejectResponse> for Answer {
-    fn from(reject: &RejectResponse) -> Answer {
-        Answer::Rejected {
+impl From<&RejectResponse> for TracedAnswer {
+    fn from(reject: &RejectResponse) -> TracedAnswer {
+        TracedAnswer::Rejected {
             code: format!("{:?}", reject.error_code),
             // A trap is followed by advice and a backtrace; its first line says what happened.
             message: reject.reject_message.lines().next().unwrap_or_default().to_owned(),

@@ -24,7 +24,7 @@ mod writer;
 
 pub use codec::{Codec, CodecError};
 pub use error::TraceError;
-pub use format::{Answer, Arguments, Call, Event, EventKind, Header, Kind, VERSION};
+pub use format::{Arguments, CallKind, Event, EventKind, Header, TracedAnswer, TracedCall, VERSION};
 pub use ids::Ids;
 pub use interface::Interface;
 pub use payload::{PayloadRef, Seeds, seeded};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candid::Principal;
 use pocket_ic::RejectResponse;
 
-use super::{Answer, Call, Codec, Event, EventKind, Header, Kind, Seeds, TraceError, Writer};
+use super::{CallKind, Codec, Event, EventKind, Header, Seeds, TraceError, TracedAnswer, TracedCall, Writer};
 
 /// A call and its answer, as they went over the wire.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub struct Exchange<'a> {
     /// The canister's time when the call was sent, nanoseconds since 1970.
     pub at: u64,
     /// Update or query.
-    pub kind: Kind,
+    pub kind: CallKind,
     /// The caller.
     pub caller: Principal,
     /// The canister's method.
@@ -49,13 +49,13 @@ impl Recorder {
     }
 
     /// Adds an exchange and returns its answer, as the trace shows it.
-    pub fn exchange(&mut self, exchange: &Exchange<'_>) -> Result<Answer, TraceError> {
+    pub fn exchange(&mut self, exchange: &Exchange<'_>) -> Result<TracedAnswer, TraceError> {
         let (arguments, keep) = self.codec.arguments(exchange.method, exchange.arg, &self.seeds);
         for payload in keep {
             self.writer.payload(&payload)?;
         }
         let answer = self.codec.answer(exchange.method, exchange.answer);
-        let call = Call {
+        let call = TracedCall {
             kind: exchange.kind,
             caller: exchange.caller,
             method: exchange.method.into(),

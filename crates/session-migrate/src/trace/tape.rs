@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use candid::Principal;
 use pocket_ic::RejectResponse;
 
-use super::{EventKind, Exchange, Kind, Recorder, TraceError};
+use super::{CallKind, EventKind, Exchange, Recorder, TraceError};
 
 /// A recorder for clients that have several calls in flight. Single-threaded; shared by reference.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ struct Inner {
 #[derive(Debug)]
 struct Pending {
     at: u64,
-    kind: Kind,
+    kind: CallKind,
     caller: Principal,
     method: String,
     arg: Vec<u8>,
@@ -46,7 +46,7 @@ impl Tape {
     }
 
     /// Adds a call sent at this time of the canister, nanoseconds since 1970.
-    pub fn sent(&self, at: u64, kind: Kind, caller: Principal, method: &str, arg: &[u8]) -> Ticket {
+    pub fn sent(&self, at: u64, kind: CallKind, caller: Principal, method: &str, arg: &[u8]) -> Ticket {
         let mut inner = self.0.borrow_mut();
         let together = inner.pending.iter().any(|call| call.answer.is_none());
         let ticket = Ticket(inner.written + inner.pending.len() as u64);

@@ -16,7 +16,9 @@ use upload_canister::api::{BuildInfo, MigrationStatus};
 
 use super::preflight::unfit;
 use super::watch::Goal;
-use super::{Ending, Event, Facts, Journal, Outcome, Plan, Report, Step, Tools, Unconfirmed, UpgradeError};
+use super::{
+    EffectOutcome, Ending, Event, Facts, Journal, Plan, Report, Step, Tools, Unconfirmed, UpgradeError,
+};
 use crate::Verdict;
 use crate::build::{Build, Module};
 use crate::client::{ClientError, NO_ARGUMENTS, decode_reply, decode_result};
@@ -203,7 +205,7 @@ impl Driver<'_, '_> {
 
     /// Returns whether an effect is known to have been executed.
     fn is_done(&self, step: Step) -> bool {
-        matches!(self.journal.receipt(step), Some(Outcome::Replied { .. } | Outcome::Observed))
+        matches!(self.journal.receipt(step), Some(EffectOutcome::Replied { .. } | EffectOutcome::Observed))
     }
 
     /// Records a fact that later steps depend on.
@@ -246,12 +248,12 @@ impl Driver<'_, '_> {
         let target = Target::management("take_canister_snapshot", self.plan.canister, (args,))?;
         let method = target.method;
         let id = match self.effect(Step::Snapshot, target).await? {
-            Outcome::Rejected(rejection) => return Ok(Err(rejection.text)),
-            Outcome::Replied { reply, .. } => {
+            EffectOutcome::Rejected(rejection) => return Ok(Err(rejection.text)),
+            EffectOutcome::Replied { reply, .. } => {
                 let reply = hex::decode(reply).unwrap_or_default();
                 decode_reply::<(Snapshot,)>(method, &reply)?.0.id
             }
-            Outcome::Observed => self.snapshot_since().await?.unwrap_or_default(),
+            EffectOutcome::Observed => self.snapshot_since().await?.unwrap_or_default(),
         };
         Ok(Ok(self.know("snapshot", id)?))
     }
@@ -309,13 +311,13 @@ impl Driver<'_, '_> {
         if self.plan.stop {
             let args = CanisterIdRecord { canister_id: self.plan.canister };
             let target = Target::management("stop_canister", self.plan.canister, (args,))?;
-            if let Outcome::Rejected(rejection) = self.effect(Step::Stop, target).await? {
+            if let EffectOutcome::Rejected(rejection) = self.effect(Step::Stop, target).await? {
                 return Ok(Err(rejection.text));
             }
         }
         match self.effect(Step::Install, install(self.plan.canister, module)?).await? {
-            Outcome::Rejected(rejection) => Ok(Err(rejection.text)),
-            Outcome::Replied { .. } | Outcome::Observed => Ok(Ok(())),
+            EffectOutcome::Rejected(rejection) => Ok(Err(rejection.text)),
+            EffectOutcome::Replied { .. } | EffectOutcome::Observed => Ok(Ok(())),
         }
     }
 
@@ -329,10 +331,10 @@ impl Driver<'_, '_> {
         let args = CanisterIdRecord { canister_id: self.plan.canister };
         let target = Target::management("start_canister", self.plan.canister, (args,))?;
         match self.effect(Step::Start, target).await? {
-            Outcome::Rejected(rejection) => {
+            EffectOutcome::Rejected(rejection) => {
                 Ok(Err(format!("the canister is stopped, and could not be started: {}", rejection.text)))
             }
-            Outcome::Replied { .. } | Outcome::Observed => Ok(Ok(())),
+            EffectOutcome::Replied { .. } | EffectOutcome::Observed => Ok(Ok(())),
         }
     }
 
@@ -423,9 +425,9 @@ impl Driver<'_, '_> {
     ) -> Result<Result<(), String>, UpgradeError> {
         let target = Target::canister(method, self.plan.canister, ())?;
         match self.effect(step, target).await? {
-            Outcome::Rejected(rejection) => Ok(Err(rejection.text)),
-            Outcome::Observed => Ok(Ok(())),
-            Outcome::Replied { reply, .. } => {
+            EffectOutcome::Rejected(rejection) => Ok(Err(rejection.text)),
+            EffectOutcome::Observed => Ok(Ok(())),
+            EffectOutcome::Replied { reply, .. } => {
                 let reply = hex::decode(reply).unwrap_or_default();
                 match decode_result::<MigrationStatus>(method, &reply) {
                     Ok(_) => Ok(Ok(())),

@@ -64,7 +64,7 @@ impl Step {
 /// The outcome of an effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum EffectOutcome {
     /// It was executed.
     Replied {
         /// The reply, hex.
@@ -108,7 +108,7 @@ pub enum Event {
         /// The effect.
         step: Step,
         /// Its outcome.
-        outcome: Outcome,
+        outcome: EffectOutcome,
     },
     /// The request expired and was not executed; a new one follows.
     Lost {
@@ -274,7 +274,7 @@ impl<'a> Journal<'a> {
     }
 
     /// Returns the outcome of an effect, if it is known.
-    pub(super) fn receipt(&self, wanted: Step) -> Option<&Outcome> {
+    pub(super) fn receipt(&self, wanted: Step) -> Option<&EffectOutcome> {
         self.lines.iter().rev().find_map(|line| match &line.event {
             Event::Receipt { step, outcome } if *step == wanted => Some(outcome),
             _ => None,
@@ -294,7 +294,7 @@ impl<'a> Journal<'a> {
     /// Returns the certificate of the last effect that was executed, hex.
     pub(super) fn last_certificate(&self) -> Option<&str> {
         self.lines.iter().rev().find_map(|line| match &line.event {
-            Event::Receipt { outcome: Outcome::Replied { certificate, .. }, .. } => {
+            Event::Receipt { outcome: EffectOutcome::Replied { certificate, .. }, .. } => {
                 Some(certificate.as_str())
             }
             _ => None,

@@ -24,7 +24,7 @@ use crate::network::Network;
 use crate::progress::Progress;
 
 pub use error::{Unconfirmed, UpgradeError};
-pub use journal::{Event, Journal, Line, Listener, Outcome, Silent, Step};
+pub use journal::{EffectOutcome, Event, Journal, Line, Listener, Silent, Step};
 pub use plan::{OnFailure, Plan};
 pub use planned::{PlannedCall, planned};
 pub use preflight::Facts;

@@ -2,7 +2,7 @@
 
 use ic_management_canister_types::{CanisterStatusResult, CanisterStatusType};
 use serde::{Deserialize, Serialize};
-use stable_schema::Verdict::Forbidden;
+use stable_schema::Compatibility::Forbidden;
 use stable_schema::interface::{self, InterfaceComparison};
 use upload_canister::api::{AdminConfig, MigrationPhase, MigrationStatus};
 

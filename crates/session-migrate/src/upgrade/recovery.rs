@@ -6,7 +6,7 @@ use upload_canister::api::{AdminStats, MigrationPhase, PathCounts};
 
 use super::driver::{Driver, install, read};
 use super::watch::Goal;
-use super::{Ending, Facts, Lost, OnFailure, Outcome, Step, UpgradeError};
+use super::{EffectOutcome, Ending, Facts, Lost, OnFailure, Step, UpgradeError};
 use crate::build::Build;
 use crate::client::ClientError;
 use crate::network::Target;
@@ -68,7 +68,7 @@ impl Driver<'_, '_> {
         };
         let target = Target::management("load_canister_snapshot", self.plan.canister, (args,))?;
         let restored = self.effect(Step::Restore, target).await?;
-        if let Outcome::Rejected(rejection) = restored {
+        if let EffectOutcome::Rejected(rejection) = restored {
             let no_recovery = format!("{no_rollback}; and the restore is refused: {}", rejection.text);
             return Ok(Ending::Held { why, no_recovery });
         }
@@ -104,10 +104,10 @@ impl Driver<'_, '_> {
             }
         };
         match installed {
-            Outcome::Rejected(rejection) => {
+            EffectOutcome::Rejected(rejection) => {
                 Ok(Err(format!("the previous module is refused: {}", rejection.text)))
             }
-            Outcome::Replied { .. } | Outcome::Observed => {
+            EffectOutcome::Replied { .. } | EffectOutcome::Observed => {
                 let confirmed = self.confirm(&facts.module_hash, facts.build).await?;
                 Ok(confirmed.map_err(|other| other.to_string()))
             }

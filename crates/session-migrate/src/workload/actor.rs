@@ -24,18 +24,18 @@ pub(super) struct Habits {
     /// It sends the SHA-256 of every chunk along.
     pub hashes: bool,
     /// It aborts half-way.
-    pub gives_up: bool,
+    pub aborts: bool,
 }
 
 impl Habits {
     /// The simplest client.
     pub const PLAIN: Habits =
-        Habits { sequence: Sequence::Straight, flaky: false, hashes: false, gives_up: false };
+        Habits { sequence: Sequence::Straight, flaky: false, hashes: false, aborts: false };
 }
 
 /// The next operation of a client.
 #[derive(Clone, Copy, Debug)]
-enum Deed {
+enum ClientAction {
     /// A step of its upload; `lost`: it does not see the reply.
     Step { step: Step, lost: bool },
     /// It asks for the status of its upload.
@@ -45,11 +45,11 @@ enum Deed {
 /// A client and its upload.
 pub(super) struct Actor {
     pub uploader: Uploader,
-    deeds: VecDeque<Deed>,
+    actions: VecDeque<ClientAction>,
 }
 
-fn seen(step: Step) -> Deed {
-    Deed::Step { step, lost: false }
+fn seen(step: Step) -> ClientAction {
+    ClientAction::Step { step, lost: false }
 }
 
 impl Actor {
@@ -68,35 +68,38 @@ impl Actor {
             Sequence::Backwards => order.reverse(),
             Sequence::Shuffled => canister.shuffle(&mut order),
         }
-        if habits.gives_up {
+        if habits.aborts {
             order.truncate(order.len().div_ceil(2));
         }
-        let last = if habits.gives_up { Step::Abort } else { Step::Finish };
+        let last = if habits.aborts { Step::Abort } else { Step::Finish };
         let steps = [Step::Begin].into_iter().chain(order.into_iter().map(Step::Put)).chain([last]);
-        let mut deeds = VecDeque::new();
+        let mut actions = VecDeque::new();
         for step in steps {
             if habits.flaky && canister.one_in(2) {
-                deeds.push_back(Deed::Step { step, lost: true });
+                actions.push_back(ClientAction::Step { step, lost: true });
                 if canister.one_in(2) {
-                    deeds.extend(
-                        (step != Step::Begin).then_some([seen(Step::Begin), Deed::Ask]).into_iter().flatten(),
+                    actions.extend(
+                        (step != Step::Begin)
+                            .then_some([seen(Step::Begin), ClientAction::Ask])
+                            .into_iter()
+                            .flatten(),
                     );
                 }
             }
-            deeds.push_back(seen(step));
+            actions.push_back(seen(step));
         }
-        Ok(Actor { uploader, deeds })
+        Ok(Actor { uploader, actions })
     }
 
     pub fn is_done(&self) -> bool {
-        self.deeds.is_empty()
+        self.actions.is_empty()
     }
 
     /// Begins a failed upload again, with all chunks still to be sent.
     pub fn start_over(&mut self) {
-        self.deeds = (0..self.uploader.chunks()).map(|index| seen(Step::Put(index))).collect();
-        self.deeds.push_front(seen(Step::Begin));
-        self.deeds.push_back(seen(Step::Finish));
+        self.actions = (0..self.uploader.chunks()).map(|index| seen(Step::Put(index))).collect();
+        self.actions.push_front(seen(Step::Begin));
+        self.actions.push_back(seen(Step::Finish));
         self.uploader = Uploader::new(
             self.uploader.client,
             self.uploader.capsule.clone(),
@@ -109,22 +112,22 @@ impl Actor {
 
     /// Sends the next call, if it is an update. A query is made immediately.
     fn send(&mut self, canister: &RecordedCanister<'_>) -> Result<Option<(Step, bool, Sent)>, ClientError> {
-        match self.deeds.pop_front() {
+        match self.actions.pop_front() {
             None => Ok(None),
-            Some(Deed::Ask) => {
+            Some(ClientAction::Ask) => {
                 // A begin whose reply was lost has left it without a session to ask about.
                 if self.uploader.session().is_some() {
                     whatever(self.uploader.ask(&canister.handle))?;
                 }
                 Ok(None)
             }
-            Some(Deed::Step { step, lost }) => match self.uploader.call(step) {
+            Some(ClientAction::Step { step, lost }) => match self.uploader.call(step) {
                 Ok(call) => {
                     Ok(canister.handle.submit(self.uploader.client, call).ok().map(|sent| (step, lost, sent)))
                 }
                 // Its session was refused, so it cannot continue.
                 Err(ClientError::NotBegun { .. }) => {
-                    self.deeds.clear();
+                    self.actions.clear();
                     Ok(None)
                 }
                 Err(error) => Err(error),
@@ -145,7 +148,7 @@ impl Actor {
             .wait(method(step), sent)
             .and_then(|reply| if lost { Ok(StepOutcome::Done) } else { self.uploader.accept(step, &reply) });
         if let Ok(StepOutcome::CallAgain) = answer {
-            self.deeds.push_front(seen(step));
+            self.actions.push_front(seen(step));
         }
         whatever(answer)
     }

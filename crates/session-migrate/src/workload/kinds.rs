@@ -115,7 +115,7 @@ fn flaky_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cl
     let capsule = canister.capsule(client)?;
     let mut actors = Vec::new();
     for file in 0..size.saturating_mul(4) {
-        let habits = Habits { flaky: true, gives_up: file % 4 == 3, ..Habits::PLAIN };
+        let habits = Habits { flaky: true, aborts: file % 4 == 3, ..Habits::PLAIN };
         actors.push(Actor::new(canister, client, &capsule, MIDDLE, habits)?);
     }
     drive(canister, &mut actors, 2)?;
@@ -189,7 +189,7 @@ fn mixed(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientErr
             for (bytes, flaky) in [(SMALL, false), (TWO_CHUNKS, true), (MIDDLE, canister.one_in(2))] {
                 let sequence = if canister.one_in(2) { Sequence::Shuffled } else { Sequence::Straight };
                 let habits =
-                    Habits { sequence, flaky, hashes: canister.one_in(2), gives_up: canister.one_in(5) };
+                    Habits { sequence, flaky, hashes: canister.one_in(2), aborts: canister.one_in(5) };
                 actors.push(Actor::new(canister, client, &capsule, bytes, habits)?);
             }
         }

@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use crate::build::Module;
 use crate::client::ClientError;
-use crate::replay::{ReplayError, Subject};
+use crate::replay::{ReplayCanister, ReplayError};
 use crate::trace::{Header, Recorder, Tape, TraceError};
 
 use recorded_canister::RecordedCanister;
@@ -145,7 +145,7 @@ pub fn record(order: Order, build: &str, module: &Module, path: &Path) -> Result
     let header =
         Header::new(BEGINNING_SECONDS * NANOS_PER_SECOND, build, order.to_string(), vec![controller]);
     let recorder = Recorder::create(path, &header)?;
-    let subject = Subject::install(build, module, &header)?;
+    let subject = ReplayCanister::install(build, module, &header)?;
     let tape = Tape::new(recorder);
     {
         let handle = subject.canister().recorded(Some(&tape));

@@ -1,7 +1,7 @@
 //! Whole memories: every record is taken or reported, and every byte of a blob is there.
 
 use session_migrate::Verdict;
-use session_migrate::adopt::{Kind, Outcome};
+use session_migrate::adopt::{RecordKind, RecordOutcome};
 use session_migrate::progress::Progress;
 use session_migrate::{inspect, snapshot};
 use upload_model::public_release::{CHUNK_SIZE, PublicRelease};
@@ -24,13 +24,15 @@ fn a_whole_memory_is_adopted_and_inspects_clean() {
     let adopted = Adopted::of(&release.stable_memory());
     let report = &adopted.report;
     assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.items);
-    for (kind, found) in [(Kind::Capsule, 3), (Kind::Memory, 21), (Kind::Asset, 21), (Kind::Blob, 21)] {
+    for (kind, found) in
+        [(RecordKind::Capsule, 3), (RecordKind::Memory, 21), (RecordKind::Asset, 21), (RecordKind::Blob, 21)]
+    {
         let count = adopted.count(kind);
         assert_eq!((count.found, count.taken), (found, found), "{count:?}");
     }
     assert_eq!(report.blob_bytes, 3 * sizes.iter().sum::<usize>() as u64);
-    assert_eq!(adopted.items(Kind::Gallery, Outcome::NoCounterpart).len(), 3);
-    let abandoned = adopted.items(Kind::Chunk, Outcome::NoCounterpart);
+    assert_eq!(adopted.items(RecordKind::Gallery, RecordOutcome::NoCounterpart).len(), 3);
+    let abandoned = adopted.items(RecordKind::Chunk, RecordOutcome::NoCounterpart);
     assert_eq!((abandoned.len(), abandoned[0].id.as_str()), (1, "session 26"));
     assert!(report.sessions_after > 26);
 
@@ -80,6 +82,7 @@ fn thousands_of_capsules_are_adopted() {
     }
     let adopted = Adopted::of(&release.stable_memory());
     assert_eq!(adopted.report.verdict, Verdict::Pass);
-    let counts = [Kind::Capsule, Kind::Memory, Kind::Blob].map(|kind| adopted.count(kind).taken);
+    let counts =
+        [RecordKind::Capsule, RecordKind::Memory, RecordKind::Blob].map(|kind| adopted.count(kind).taken);
     assert_eq!(counts, [2_000, 2_000, 2_000]);
 }

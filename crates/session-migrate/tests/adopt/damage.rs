@@ -4,7 +4,7 @@
 use candid::Principal;
 use serde_bytes::ByteBuf;
 use session_migrate::Verdict;
-use session_migrate::adopt::{Header, Kind, Outcome};
+use session_migrate::adopt::{Header, RecordKind, RecordOutcome};
 use upload_canister::migrations::public_release::{
     PublicAccess, PublicAssetMetadata, PublicBlobAsset, PublicInlineAsset, PublicMemory, PublicPerson,
 };
@@ -84,22 +84,22 @@ const LOST: &[(&str, Damage, &str)] = &[
 ];
 
 #[test]
-fn a_blob_that_is_not_what_was_committed_is_set_aside() {
+fn a_blob_with_another_digest_is_not_taken() {
     for (damage, act, said) in LOST {
         let victim = victim();
         act(&victim);
         let adopted = victim.adopted();
         assert_eq!(adopted.report.verdict, Verdict::Fail, "{damage}");
-        let blobs = adopted.items(Kind::Blob, Outcome::NotTaken);
+        let blobs = adopted.items(RecordKind::Blob, RecordOutcome::NotTaken);
         assert_eq!(blobs.len(), 1, "{damage}");
         assert!(blobs[0].notes[0].contains(said), "{damage}: {:?}", blobs[0]);
-        assert_eq!(adopted.count(Kind::Blob).taken, 1, "{damage}");
-        for kind in [Kind::Memory, Kind::Asset] {
+        assert_eq!(adopted.count(RecordKind::Blob).taken, 1, "{damage}");
+        for kind in [RecordKind::Memory, RecordKind::Asset] {
             let count = adopted.count(kind);
             assert_eq!((count.taken, count.not_taken), (1, 1), "{damage}: {count:?}");
         }
         // Every chunk that is not taken is in the file.
-        let chunks = adopted.count(Kind::Chunk);
+        let chunks = adopted.count(RecordKind::Chunk);
         let lines = adopted.left().iter().filter(|line| line["kind"] == "chunk").count() as u64;
         assert_eq!(lines, chunks.no_counterpart + chunks.not_taken, "{damage}");
         assert!(adopted.left().iter().any(|line| line["kind"] == "blob"), "{damage}");
@@ -112,9 +112,9 @@ fn a_blob_with_bytes_after_its_end_is_taken_without_them() {
     victim.memories.put(2, 1, &other(1_000));
     let adopted = victim.adopted();
     assert_eq!(adopted.report.verdict, Verdict::Pass);
-    let blobs = adopted.items(Kind::Blob, Outcome::Repaired);
+    let blobs = adopted.items(RecordKind::Blob, RecordOutcome::Repaired);
     assert!(blobs[0].notes[0].contains("1000 bytes of an earlier upload"), "{blobs:?}");
-    let chunks = adopted.items(Kind::Chunk, Outcome::NoCounterpart);
+    let chunks = adopted.items(RecordKind::Chunk, RecordOutcome::NoCounterpart);
     assert_eq!((chunks.len(), chunks[0].count), (1, 1));
 }
 
@@ -127,9 +127,9 @@ fn a_blob_of_uneven_chunks_is_cut_evenly() {
     victim.memories.put(1, 2, &bytes[1_000..]);
     let adopted = victim.adopted();
     assert_eq!(adopted.report.verdict, Verdict::Pass);
-    let blobs = adopted.items(Kind::Blob, Outcome::Repaired);
+    let blobs = adopted.items(RecordKind::Blob, RecordOutcome::Repaired);
     assert!(blobs[0].notes[0].contains("uneven"), "{blobs:?}");
-    assert_eq!(adopted.count(Kind::Chunk).taken, 4);
+    assert_eq!(adopted.count(RecordKind::Chunk).taken, 4);
 }
 
 /// Damage of the first memory that makes it "not taken", and what is said of it.
@@ -150,31 +150,31 @@ const DETACHED: &[(&str, Damage, &str)] = &[
 ];
 
 #[test]
-fn a_memory_whose_blob_is_not_found_is_set_aside() {
+fn a_memory_whose_blob_is_missing_is_not_taken() {
     for (damage, act, said) in DETACHED {
         let victim = victim();
         act(&victim);
         let adopted = victim.adopted();
         assert_eq!(adopted.report.verdict, Verdict::Fail, "{damage}");
-        let memories = adopted.items(Kind::Memory, Outcome::NotTaken);
+        let memories = adopted.items(RecordKind::Memory, RecordOutcome::NotTaken);
         assert!(memories[0].notes[0].contains(said), "{damage}: {memories:?}");
-        let blobs = adopted.items(Kind::Blob, Outcome::NotTaken);
+        let blobs = adopted.items(RecordKind::Blob, RecordOutcome::NotTaken);
         assert_eq!(blobs[0].notes, ["no memory refers to it"], "{damage}");
     }
 }
 
 /// Changes of the first memory that do not keep it from being taken, and what is noted of it or of its asset.
-const MENDED: &[(&str, Damage, Kind, &str)] = &[
+const MENDED: &[(&str, Damage, RecordKind, &str)] = &[
     (
         "a wrong size in the metadata",
         |it| it.change(0, |memory| base(memory).bytes = 5),
-        Kind::Asset,
+        RecordKind::Asset,
         "the metadata said 5 bytes",
     ),
     (
         "a wrong digest in the metadata",
         |it| it.change(0, |memory| base(memory).sha256 = Some(ByteBuf::from([1; 32]))),
-        Kind::Asset,
+        RecordKind::Asset,
         "another SHA-256",
     ),
     (
@@ -188,19 +188,19 @@ const MENDED: &[(&str, Damage, Kind, &str)] = &[
                 base.url = Some("u".repeat(3_000));
             });
         },
-        Kind::Asset,
+        RecordKind::Asset,
         "were shortened",
     ),
     (
         "an unknown processing status",
         |it| it.change(0, |memory| base(memory).processing_status = Some("dreaming".into())),
-        Kind::Asset,
+        RecordKind::Asset,
         "\"dreaming\" is unknown",
     ),
     (
         "a record that names another id",
         |it| it.change(0, |memory| memory.id = "mem_0".into()),
-        Kind::Memory,
+        RecordKind::Memory,
         "named mem_0",
     ),
 ];
@@ -219,10 +219,10 @@ fn a_memory_that_contradicts_itself_is_mended() {
         act(&victim);
         let adopted = victim.adopted();
         assert_eq!(adopted.report.verdict, Verdict::Pass, "{damage}");
-        let mended = adopted.items(*kind, Outcome::Repaired);
+        let mended = adopted.items(*kind, RecordOutcome::Repaired);
         assert_eq!(mended.len(), 1, "{damage}: {:?}", adopted.report.items);
         assert!(mended[0].notes.iter().any(|note| note.contains(said)), "{damage}: {mended:?}");
-        assert_eq!(adopted.count(Kind::Memory).not_taken, 0, "{damage}");
+        assert_eq!(adopted.count(RecordKind::Memory).not_taken, 0, "{damage}");
     }
 }
 
@@ -239,10 +239,10 @@ fn further_assets_of_a_memory_become_memories() {
     });
     let adopted = victim.adopted();
     assert_eq!(adopted.report.verdict, Verdict::Pass);
-    assert_eq!(adopted.count(Kind::Asset).repaired, 3, "their sizes, and two of their ids");
+    assert_eq!(adopted.count(RecordKind::Asset).repaired, 3, "their sizes, and two of their ids");
     let of_three = adopted.report.items.iter().find(|item| item.id == victim.ids[0]).unwrap();
     assert!(of_three.rest.iter().any(|rest| rest.contains("order of its 3 assets")), "{of_three:?}");
-    let told = format!("{:?}", adopted.items(Kind::Asset, Outcome::Repaired));
+    let told = format!("{:?}", adopted.items(RecordKind::Asset, RecordOutcome::Repaired));
     for said in ["asset1", "were within the record, and are blob_"] {
         assert!(told.contains(said), "{told}");
     }
@@ -279,10 +279,10 @@ fn a_blob_of_two_capsules_stays_with_that_of_its_upload() {
         capsule.memories.push(("mem_5".into(), stolen));
     });
     let adopted = Adopted::of(&memories.bytes());
-    let refused = adopted.items(Kind::Memory, Outcome::NotTaken);
+    let refused = adopted.items(RecordKind::Memory, RecordOutcome::NotTaken);
     assert_eq!((refused.len(), refused[0].id.as_str()), (1, "mem_5"));
     assert!(refused[0].notes[0].contains(&format!("belongs to {own}")), "{refused:?}");
-    assert_eq!(adopted.count(Kind::Blob).taken, 2);
+    assert_eq!(adopted.count(RecordKind::Blob).taken, 2);
 }
 
 #[test]
@@ -298,7 +298,10 @@ fn a_second_memory_of_a_blob_shares_it() {
     });
     let adopted = victim.adopted();
     assert_eq!(adopted.report.verdict, Verdict::Pass);
-    assert_eq!((adopted.count(Kind::Memory).found, adopted.count(Kind::Memory).not_taken), (3, 0));
+    assert_eq!(
+        (adopted.count(RecordKind::Memory).found, adopted.count(RecordKind::Memory).not_taken),
+        (3, 0)
+    );
 }
 
 #[test]
@@ -309,7 +312,7 @@ fn the_same_content_twice_keeps_both_blobs() {
         release.upload(&capsule, session, &file(5_000, 1), NOW + session);
     }
     let adopted = Adopted::of(&release.stable_memory());
-    assert_eq!((adopted.report.verdict, adopted.count(Kind::Blob).taken), (Verdict::Pass, 3));
+    assert_eq!((adopted.report.verdict, adopted.count(RecordKind::Blob).taken), (Verdict::Pass, 3));
 }
 
 #[test]
@@ -321,8 +324,8 @@ fn the_same_id_in_two_capsules_is_given_to_one_of_them() {
         release.upload(capsule, session, &file(300, session), NOW + 10);
     }
     let adopted = Adopted::of(&release.stable_memory());
-    assert_eq!((adopted.report.verdict, adopted.count(Kind::Memory).taken), (Verdict::Pass, 1));
-    let renamed = adopted.items(Kind::Memory, Outcome::Repaired);
+    assert_eq!((adopted.report.verdict, adopted.count(RecordKind::Memory).taken), (Verdict::Pass, 1));
+    let renamed = adopted.items(RecordKind::Memory, RecordOutcome::Repaired);
     assert!(renamed[0].notes[0].contains(&format!("mem_{}.2", NOW + 10)), "{renamed:?}");
 }
 
@@ -363,28 +366,28 @@ const WITHOUT_CAPSULE: &[(&str, Damage, &str)] = &[
 ];
 
 #[test]
-fn what_is_in_a_capsule_that_is_not_taken_is_set_aside() {
+fn the_contents_of_a_capsule_not_taken_are_not_taken() {
     for (damage, act, said) in WITHOUT_CAPSULE {
         let victim = victim();
         act(&victim);
         let adopted = victim.adopted();
         assert_eq!(adopted.report.verdict, Verdict::Fail, "{damage}");
-        let capsules = adopted.items(Kind::Capsule, Outcome::NotTaken);
+        let capsules = adopted.items(RecordKind::Capsule, RecordOutcome::NotTaken);
         assert!(capsules[0].notes[0].contains(said), "{damage}: {capsules:?}");
-        assert_eq!(adopted.count(Kind::Blob).not_taken, 2, "{damage}");
-        assert_eq!(adopted.count(Kind::Chunk).not_taken, 3, "{damage}");
+        assert_eq!(adopted.count(RecordKind::Blob).not_taken, 2, "{damage}");
+        assert_eq!(adopted.count(RecordKind::Chunk).not_taken, 3, "{damage}");
         assert_eq!(adopted.report.blob_bytes, 0, "{damage}");
     }
 }
 
 #[test]
-fn a_capsule_under_a_long_id_is_set_aside() {
+fn a_capsule_with_a_too_long_id_is_not_taken() {
     let victim = victim();
     let mut capsules = victim.memories.capsules();
     let record = capsules.get(&victim.capsule).unwrap();
     capsules.insert("capsule_".repeat(5), record);
     let adopted = victim.adopted();
-    let refused = adopted.items(Kind::Capsule, Outcome::NotTaken);
+    let refused = adopted.items(RecordKind::Capsule, RecordOutcome::NotTaken);
     assert!(refused[0].notes[0].contains("its id has 40 bytes"), "{refused:?}");
 }
 
@@ -393,7 +396,7 @@ fn administrators_are_listed() {
     let victim = victim();
     victim.memories.admins().insert(person(7), ());
     let adopted = victim.adopted();
-    let admins = adopted.items(Kind::Administrator, Outcome::NoCounterpart);
+    let admins = adopted.items(RecordKind::Administrator, RecordOutcome::NoCounterpart);
     assert_eq!((adopted.report.verdict, admins[0].id.as_str()), (Verdict::Pass, &*person(7).to_text()));
 }
 
@@ -404,7 +407,7 @@ fn a_capsule_that_was_replaced_by_another_of_its_id_is_reported() {
         capsule.owners[0].0 = PublicPerson::Principal(person(2));
     });
     let adopted = victim.adopted();
-    let stale = adopted.items(Kind::IndexEntry, Outcome::NoCounterpart);
+    let stale = adopted.items(RecordKind::IndexEntry, RecordOutcome::NoCounterpart);
     assert!(stale[0].notes[0].contains("gave its id out twice"), "{stale:?}");
     assert_eq!(stale[0].id, person(1).to_text());
 }
@@ -422,7 +425,14 @@ fn the_header_that_pre_upgrade_destroys_is_reconstructed() {
         let adopted = Adopted::of(&release.after_pre_upgrade());
         assert_eq!(adopted.report.header, Header::Reconstructed);
         let [counts, expected] = [&adopted, &whole].map(|adopted| {
-            let kinds = [Kind::Capsule, Kind::Memory, Kind::Asset, Kind::Gallery, Kind::Blob, Kind::Chunk];
+            let kinds = [
+                RecordKind::Capsule,
+                RecordKind::Memory,
+                RecordKind::Asset,
+                RecordKind::Gallery,
+                RecordKind::Blob,
+                RecordKind::Chunk,
+            ];
             kinds.map(|kind| adopted.count(kind))
         });
         assert_eq!(counts, expected, "{galleries}");
@@ -464,5 +474,5 @@ fn a_blob_asset_and_its_copy_are_one_blob() {
         memory.blob_internal_assets.push(PublicBlobAsset { blob_ref, metadata });
     });
     let adopted = victim.adopted();
-    assert_eq!((adopted.report.verdict, adopted.count(Kind::Asset).found), (Verdict::Pass, 3));
+    assert_eq!((adopted.report.verdict, adopted.count(RecordKind::Asset).found), (Verdict::Pass, 3));
 }

@@ -9,7 +9,7 @@ use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemor
 use ic_stable_structures::storable::Bound;
 use ic_stable_structures::{StableBTreeMap, Storable, VectorMemory};
 use serde_json::Value;
-use session_migrate::adopt::{self, AdoptError, Config, Item, Kind, KindCount, Outcome, Report};
+use session_migrate::adopt::{self, AdoptError, Config, Item, KindCount, RecordKind, RecordOutcome, Report};
 use session_migrate::progress::Progress;
 use tempfile::TempDir;
 use upload_canister::migrations::public_release::{PublicBlob, PublicCapsule, PublicMemory, decode};
@@ -146,12 +146,12 @@ impl Adopted {
         self.folder.path().join("adopted")
     }
 
-    pub fn count(&self, kind: Kind) -> KindCount {
+    pub fn count(&self, kind: RecordKind) -> KindCount {
         *self.report.counts.iter().find(|count| count.kind == kind).unwrap()
     }
 
     /// Returns the items of a kind that have an outcome.
-    pub fn items(&self, kind: Kind, outcome: Outcome) -> Vec<&Item> {
+    pub fn items(&self, kind: RecordKind, outcome: RecordOutcome) -> Vec<&Item> {
         self.report.items.iter().filter(|item| item.kind == kind && item.outcome == outcome).collect()
     }
 

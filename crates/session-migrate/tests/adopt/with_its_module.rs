@@ -9,7 +9,7 @@ use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Deserialize, Principal};
 use pocket_ic::PocketIc;
 use serde_bytes::ByteBuf;
-use session_migrate::adopt::{self, Config, Kind, Outcome, Report};
+use session_migrate::adopt::{self, Config, RecordKind, RecordOutcome, Report};
 use session_migrate::build::Build;
 use session_migrate::client::Canister;
 use session_migrate::progress::Progress;
@@ -168,10 +168,12 @@ fn sessions_in_every_state_go_on_under_their_numbers() {
     let (_folder, out, report) = old.adopted();
     assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.items);
     assert_eq!(report.heap, None);
-    let sessions = report.counts.iter().find(|count| count.kind == Kind::Session).unwrap();
+    let sessions = report.counts.iter().find(|count| count.kind == RecordKind::Session).unwrap();
     assert_eq!((sessions.found, sessions.taken), (6, 6), "{:?}", report.items);
-    let abandoned =
-        report.items.iter().find(|item| item.outcome == Outcome::NoCounterpart && item.kind == Kind::Chunk);
+    let abandoned = report
+        .items
+        .iter()
+        .find(|item| item.outcome == RecordOutcome::NoCounterpart && item.kind == RecordKind::Chunk);
     assert_eq!(abandoned.unwrap().id, format!("session {aborted}"));
 
     let pic = server::pocket_ic().unwrap();
@@ -222,7 +224,7 @@ fn a_committed_upload_without_its_memory_gets_one() {
     let () = old.call(owner, "finish_half", args).unwrap();
     let (_folder, out, report) = old.adopted();
     assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.items);
-    let mended: Vec<_> = report.items.iter().filter(|item| item.outcome == Outcome::Repaired).collect();
+    let mended: Vec<_> = report.items.iter().filter(|item| item.outcome == RecordOutcome::Repaired).collect();
     assert!(mended[0].notes[0].contains("never became a memory"), "{mended:?}");
     let pic = server::pocket_ic().unwrap();
     let canister = loaded(&pic, &out);
@@ -235,7 +237,7 @@ fn a_committed_upload_without_its_memory_gets_one() {
 }
 
 #[test]
-fn a_session_that_contradicts_itself_is_mended_or_set_aside() {
+fn a_contradictory_session_is_repaired_or_not_taken() {
     let old = Old::install();
     let owner = person(1);
     let capsule = old.capsule(owner);
@@ -251,8 +253,10 @@ fn a_session_that_contradicts_itself_is_mended_or_set_aside() {
     let (_folder, out, report) = old.adopted();
     assert_eq!(report.verdict, Verdict::Fail);
     let of = |session: u64| {
-        let found =
-            report.items.iter().find(|item| item.kind == Kind::Session && item.id == session.to_string());
+        let found = report
+            .items
+            .iter()
+            .find(|item| item.kind == RecordKind::Session && item.id == session.to_string());
         found.unwrap().clone()
     };
     assert!(of(known).notes[0].contains("the metadata said 2 bytes"), "{:?}", of(known));

@@ -88,7 +88,7 @@ fn places_that_cannot_be_written_are_refused() {
 /// A limit on the size of files stands for a disk that is full.
 #[cfg(unix)]
 #[test]
-fn a_disk_that_is_full_leaves_nothing_behind() {
+fn a_full_disk_leaves_no_partial_output() {
     use session_migrate::build::{Build, ensure_one};
 
     let dir = tempfile::tempdir().unwrap();

@@ -40,7 +40,7 @@ impl Answers {
     }
 
     /// Once a module is installed, answers so many reads of the state with that from before.
-    pub fn lagging_behind(upstream: &str, reads: u32) -> Answers {
+    pub fn lagging_by(upstream: &str, reads: u32) -> Answers {
         Answers::with(upstream, &[], 0, reads)
     }
 

@@ -116,7 +116,7 @@ fn driver_killed_at_any_moment_is_resumed_to_the_same_end() {
 }
 
 #[test]
-fn driver_killed_on_the_way_back_is_resumed_to_the_same_end() {
+fn a_driver_killed_in_a_rollback_resumes_to_the_same_end() {
     killed_at_every_moment(&Case {
         from: Some(Step::Install),
         change: |plan| Plan { max_quarantined: Some(0), ..plan },

@@ -204,7 +204,7 @@ fn snapshot_limit_reached_meanwhile_changes_nothing() {
 }
 
 #[test]
-fn snapshot_deleted_meanwhile_leaves_no_way_back() {
+fn a_deleted_snapshot_cannot_be_restored() {
     let network = Network::with(Build::Legacy);
     let upload = network.upload_in_flight("a.jpg");
     network.damage_a_session();
@@ -263,7 +263,7 @@ fn canister_that_freezes_after_the_install_is_resumed() {
 }
 
 #[test]
-fn canister_that_freezes_on_the_way_back_is_resumed() {
+fn a_canister_frozen_in_a_rollback_is_resumed() {
     let network = Network::with(Build::Legacy);
     let upload = network.upload_in_flight("a.jpg");
     network.damage_a_session();

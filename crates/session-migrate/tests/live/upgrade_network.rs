@@ -84,11 +84,11 @@ fn network_that_stays_away_leaves_an_upgrade_to_resume() {
 }
 
 #[test]
-fn node_that_lags_behind_is_asked_again() {
+fn a_lagging_node_is_asked_again() {
     let network = Network::with(Build::Legacy);
     let staged = network.module(Build::Staged);
     let plan = network.plan(Build::Staged, &staged);
-    let lagging = Answers::lagging_behind(&network.url, 2);
+    let lagging = Answers::lagging_by(&network.url, 2);
     let report =
         network.drive_at(&lagging.url, &plan, &staged, &mut Silent, Duration::from_secs(60)).unwrap();
     assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });

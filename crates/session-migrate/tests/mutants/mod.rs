@@ -8,7 +8,7 @@ use std::rc::Rc;
 use candid::Principal;
 use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::{Module, gzip, unpack};
-use session_migrate::replay::Subject;
+use session_migrate::replay::ReplayCanister;
 use upload_canister::session::ChunkSet;
 use upload_canister::stable::layout::Layout;
 use upload_canister::storage::Storage;
@@ -149,7 +149,7 @@ impl Reencode for Slower {
 }
 
 /// Changes the stable memory of a canister directly.
-fn change_storage(subject: &Subject, module: &Module, change: impl FnOnce(&mut Storage)) {
+fn change_storage(subject: &ReplayCanister, module: &Module, change: impl FnOnce(&mut Storage)) {
     let raw = Rc::new(RefCell::new(subject.pic().get_stable_memory(subject.id())));
     let mut storage = Storage::open_accepting(raw.clone(), &[Layout::LEGACY, Layout::SPLIT]).unwrap();
     change(&mut storage);
@@ -160,7 +160,7 @@ fn change_storage(subject: &Subject, module: &Module, change: impl FnOnce(&mut S
 }
 
 /// The converted session as a conversion leaves it that loses a chunk.
-pub fn lose_chunk(subject: &Subject, module: &Module, chunk: u32) {
+pub fn lose_chunk(subject: &ReplayCanister, module: &Module, chunk: u32) {
     change_storage(subject, module, |storage| {
         let session = storage.sessions.sessions.next_key(None).expect("the session is converted");
         let record = storage.sessions.sessions.get(&session).unwrap().unwrap();
@@ -178,7 +178,7 @@ pub fn lose_chunk(subject: &Subject, module: &Module, chunk: u32) {
 }
 
 /// Converted sessions as a conversion leaves them that does not carry an idempotency key over.
-pub fn lose_key(subject: &Subject, module: &Module, (capsule, owner, idem): (&str, Principal, &str)) {
+pub fn lose_key(subject: &ReplayCanister, module: &Module, (capsule, owner, idem): (&str, Principal, &str)) {
     change_storage(subject, module, |storage| {
         let key = IdemKey::of(capsule, &owner, idem);
         let session = storage.index.find(key).unwrap().expect("the key leads to the session");

@@ -15,7 +15,7 @@ use reqwest::{StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 /// The reply, or the error code of the rejection.
-pub type Outcome = Result<Vec<u8>, String>;
+pub type AgentResult = Result<Vec<u8>, String>;
 
 /// Makes every call another one.
 static NONCES: AtomicU64 = AtomicU64::new(0);
@@ -59,7 +59,7 @@ impl Agent {
     }
 
     /// Sends a call and waits for its outcome; a server that knows no version 4 is sent it again by version 2.
-    pub fn send(&self, call: &EnvelopeContent) -> Outcome {
+    pub fn send(&self, call: &EnvelopeContent) -> AgentResult {
         let (status, body) = match self.post("v4", "call", call) {
             (StatusCode::NOT_FOUND, _) => self.post("v2", "call", call),
             answer => answer,
@@ -86,7 +86,7 @@ impl Agent {
     }
 
     /// Asks about a call until it is answered.
-    pub fn poll(&self, call: &EnvelopeContent) -> Outcome {
+    pub fn poll(&self, call: &EnvelopeContent) -> AgentResult {
         let id = call.to_request_id();
         let path = vec!["request_status".into(), id.to_vec().into()];
         let content =
@@ -113,7 +113,7 @@ impl Agent {
         then();
     }
 
-    pub fn query(&self, method: &str, args: impl ArgumentEncoder) -> Outcome {
+    pub fn query(&self, method: &str, args: impl ArgumentEncoder) -> AgentResult {
         let content = EnvelopeContent::Query {
             ingress_expiry: u64::MAX,
             sender: self.sender,
@@ -155,7 +155,7 @@ impl Agent {
     }
 }
 
-pub fn decode<T: DeserializeOwned + candid::CandidType>(outcome: Outcome) -> T {
+pub fn decode<T: DeserializeOwned + candid::CandidType>(outcome: AgentResult) -> T {
     candid::decode_one(&outcome.unwrap()).unwrap()
 }
 
@@ -165,7 +165,7 @@ fn envelope(content: &EnvelopeContent) -> Vec<u8> {
 }
 
 /// Returns what a certificate says about a call; `None` if the call is still in progress.
-fn outcome(certificate: &[u8], id: RequestId) -> Option<Outcome> {
+fn outcome(certificate: &[u8], id: RequestId) -> Option<AgentResult> {
     let Certificate { tree, .. } = serde_cbor::from_slice::<Certificate>(certificate).unwrap();
     let told = |what: &str| match tree.lookup_path([&b"request_status"[..], id.as_slice(), what.as_bytes()]) {
         LookupResult::Found(value) => value.to_vec(),

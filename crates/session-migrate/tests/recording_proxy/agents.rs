@@ -12,7 +12,7 @@ use serde_bytes::ByteBuf;
 use serde_json::{Value, json};
 use session_migrate::build::Build;
 use session_migrate::proxy::Recorded;
-use session_migrate::trace::{Answer, Call, EventKind, Kind, Trace};
+use session_migrate::trace::{CallKind, EventKind, Trace, TracedAnswer, TracedCall};
 use upload_canister::api::{Capsule, Error, PersonRef, Result as Reply, UploadFinishResult, UploadStatus};
 
 use crate::agent::{Agent, decode};
@@ -33,7 +33,7 @@ fn instance_url(server: &Url, pic: &PocketIc) -> Url {
     server.join(&format!("instances/{}/", pic.instance_id())).unwrap()
 }
 
-fn calls(trace: &Path) -> Vec<Call> {
+fn calls(trace: &Path) -> Vec<TracedCall> {
     let events = Trace::read(trace).unwrap().events.into_iter();
     events
         .filter_map(|event| match event.what {
@@ -165,12 +165,12 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
         ]
     );
     assert!(calls[3].together && !calls[2].together && !calls[4].together, "{calls:?}");
-    for (index, kind) in [(9, Kind::Query), (11, Kind::Query), (12, Kind::Update)] {
+    for (index, kind) in [(9, CallKind::Query), (11, CallKind::Query), (12, CallKind::Update)] {
         assert_eq!(calls[index].kind, kind);
     }
     for call in &calls[11..13] {
         let rejected =
-            matches!(&call.answer, Answer::Rejected { code, .. } if code == "CanisterMethodNotFound");
+            matches!(&call.answer, TracedAnswer::Rejected { code, .. } if code == "CanisterMethodNotFound");
         assert!(rejected, "{call:?}");
     }
     assert_eq!(calls[13].caller, Principal::anonymous());

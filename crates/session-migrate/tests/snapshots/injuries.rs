@@ -5,7 +5,7 @@ use candid::Principal;
 use ic_stable_structures::memory_manager::MemoryId;
 use ic_stable_structures::storable::Blob;
 use ic_stable_structures::{Memory as _, StableBTreeMap};
-use session_migrate::inspect::Kind;
+use session_migrate::inspect::FindingKind;
 use upload_canister::blob::extents::{AllocatorState, Extent};
 use upload_canister::blob::{BlobRecord, Extents, MappedBlob, Place};
 use upload_canister::capsule::{CapsuleRecord, MemoryRecord};
@@ -27,23 +27,23 @@ const THREE: Layout = Layout::EXTENTS;
 
 #[test]
 fn damaged_structures_are_found_with_memory_and_offset() {
-    finds(ONE, Kind::ForeignStructure, numbers::RECEIPTS, |patient| {
+    finds(ONE, FindingKind::ForeignStructure, numbers::RECEIPTS, |patient| {
         patient.memory(numbers::RECEIPTS).write(0, b"XYZ");
     });
-    let node = finds(ONE, Kind::DamagedStructure, numbers::CHUNKS, |patient| {
+    let node = finds(ONE, FindingKind::DamagedStructure, numbers::CHUNKS, |patient| {
         patient.overwrite(numbers::CHUNKS, b"BTN");
     });
     assert!(node.offset.unwrap() > 100, "{node}");
-    finds(TWO, Kind::DamagedStructure, numbers::CHUNKS, |patient| {
+    finds(TWO, FindingKind::DamagedStructure, numbers::CHUNKS, |patient| {
         patient.overwrite(numbers::CHUNKS, b"NOF");
     });
-    finds(TWO, Kind::DamagedStructure, numbers::SESSIONS, |patient| {
+    finds(TWO, FindingKind::DamagedStructure, numbers::SESSIONS, |patient| {
         patient.memory(numbers::SESSIONS).write(20, &[99]);
     });
-    finds(ONE, Kind::DamagedStructure, numbers::CONFIG, |patient| {
+    finds(ONE, FindingKind::DamagedStructure, numbers::CONFIG, |patient| {
         patient.memory(numbers::CONFIG).write(4, &[0xff; 4]);
     });
-    finds(ONE, Kind::DamagedStructure, numbers::UPLOAD_COUNTS, |patient| {
+    finds(ONE, FindingKind::DamagedStructure, numbers::UPLOAD_COUNTS, |patient| {
         patient.memory(numbers::UPLOAD_COUNTS).write(3, &[9]);
     });
     let patient = Patient::new(ONE);
@@ -72,7 +72,7 @@ fn records_that_do_not_decode_are_found_with_their_keys() {
     ];
     for (layout, id, number) in of_maps {
         let mut key = 0;
-        let found = finds(layout, Kind::DamagedRecord, number, |patient| {
+        let found = finds(layout, FindingKind::DamagedRecord, number, |patient| {
             let mut table: Table<u64, RawRecord> = patient.table(id);
             key = table.keys(..).next().unwrap();
             table.insert(key, &rubbish());
@@ -80,16 +80,16 @@ fn records_that_do_not_decode_are_found_with_their_keys() {
         assert_eq!(found.key, Some(key.to_string()), "{found}");
     }
     for (id, number) in [(ids::CAPSULES, numbers::CAPSULES), (ids::MEMORIES, numbers::MEMORIES)] {
-        finds(TWO, Kind::DamagedRecord, number, |patient| {
+        finds(TWO, FindingKind::DamagedRecord, number, |patient| {
             let mut table: Table<String, RawRecord> = patient.table(id);
             let key = table.keys(..).next().unwrap();
             table.insert(key, &rubbish());
         });
     }
     for (id, number) in [(ids::CONFIG, numbers::CONFIG), (ids::MIGRATION_STATE, numbers::MIGRATION_STATE)] {
-        finds(TWO, Kind::DamagedRecord, number, |patient| patient.register(id).set(&rubbish()));
+        finds(TWO, FindingKind::DamagedRecord, number, |patient| patient.register(id).set(&rubbish()));
     }
-    let later = finds(ONE, Kind::DamagedRecord, numbers::LEGACY_SESSIONS, |patient| {
+    let later = finds(ONE, FindingKind::DamagedRecord, numbers::LEGACY_SESSIONS, |patient| {
         let raw = candid::encode_args((2_u16, "later")).unwrap();
         patient.table(ids::LEGACY_SESSIONS).insert(u64::from(u32::MAX), &RawRecord(raw));
     });
@@ -104,7 +104,7 @@ where
 {
     for id in tables {
         let shown = key.shown();
-        let found = finds(layout, Kind::DamagedRecord, *id, |patient| {
+        let found = finds(layout, FindingKind::DamagedRecord, *id, |patient| {
             let mut table: Table<K, RawRecord> = Table::over(patient.memory(*id));
             assert!(table.last_key().is_none_or(|last| last < key), "{id}: the last key is not {shown}");
             table.insert(key.clone(), &RawRecord(vec![0xff; 7]));
@@ -154,7 +154,7 @@ fn the_memory_of_another_canister_is_named() {
         assert!(!error.is_damage() && text.contains("docs/adopting.md") && text.contains(&said), "{text}");
         assert!(said.contains("save") || text.contains("(sessions 3)"), "{text}");
     }
-    let foreign = finds(ONE, Kind::DamagedStructure, numbers::CONDEMNED_CAPSULES, |patient| {
+    let foreign = finds(ONE, FindingKind::DamagedStructure, numbers::CONDEMNED_CAPSULES, |patient| {
         let memory = patient.memory(numbers::CONDEMNED_CAPSULES);
         memory.write(0, &[0; 3]);
         let mut of_another = StableBTreeMap::<u64, u64, _>::init(memory);
@@ -165,22 +165,22 @@ fn the_memory_of_another_canister_is_named() {
 
 #[test]
 fn sessions_that_contradict_themselves_are_found() {
-    finds(TWO, Kind::HalfSession, numbers::SESSIONS, |patient| {
+    finds(TWO, FindingKind::HalfSession, numbers::SESSIONS, |patient| {
         patient.remove_first::<u64>(ids::UPLOAD_META);
     });
-    finds(TWO, Kind::HalfSession, numbers::UPLOAD_META, |patient| {
+    finds(TWO, FindingKind::HalfSession, numbers::UPLOAD_META, |patient| {
         patient.remove_first::<u64>(ids::SESSIONS);
     });
-    finds(TWO, Kind::SessionInBothLayouts, numbers::SESSIONS, |patient| {
+    finds(TWO, FindingKind::SessionInBothLayouts, numbers::SESSIONS, |patient| {
         let (id, _) = patient.first::<u64, SessionRecord>(ids::SESSIONS, |_, _| true);
         patient.table(ids::LEGACY_SESSIONS).insert(id, &RawRecord(vec![1]));
     });
-    finds(TWO, Kind::IdAboveCounter, numbers::SESSIONS, |patient| {
+    finds(TWO, FindingKind::IdAboveCounter, numbers::SESSIONS, |patient| {
         patient.register::<u64>(ids::SESSION_COUNTER).set(&1);
     });
-    finds(ONE, Kind::Unconvertible, numbers::LEGACY_SESSIONS, |_| {});
-    finds(TWO, Kind::Quarantined, numbers::MIGRATION_QUARANTINE, |_| {});
-    finds(ONE, Kind::CountDisagrees, numbers::LEGACY_LEFT_BEHIND, |patient| {
+    finds(ONE, FindingKind::Unconvertible, numbers::LEGACY_SESSIONS, |_| {});
+    finds(TWO, FindingKind::Quarantined, numbers::MIGRATION_QUARANTINE, |_| {});
+    finds(ONE, FindingKind::CountDisagrees, numbers::LEGACY_LEFT_BEHIND, |patient| {
         let mark = upload_canister::upload::Leftovers { through: 1, records: 77, notes: 0 };
         patient.register(ids::LEGACY_LEFT_BEHIND).set(&mark);
     });
@@ -192,7 +192,7 @@ fn dangling_index_entries_are_found() {
     let put = |kind, memory, layout, injure: &dyn Fn(&Patient)| {
         finds(layout, kind, memory, injure);
     };
-    let nowhere = Kind::IndexToNowhere;
+    let nowhere = FindingKind::IndexToNowhere;
     put(nowhere, numbers::SESSION_BY_IDEM, ONE, &|patient| {
         patient.table(ids::SESSION_BY_IDEM).insert([7_u8; 32], &NOBODY);
     });
@@ -231,7 +231,7 @@ fn dangling_index_entries_are_found() {
 
 #[test]
 fn missing_index_entries_are_found() {
-    let missing = Kind::MissingInIndex;
+    let missing = FindingKind::MissingInIndex;
     finds(TWO, missing, numbers::SESSION_BY_ACTIVITY, |patient| {
         patient.remove_first::<(u64, u64)>(ids::SESSION_BY_ACTIVITY);
     });
@@ -241,7 +241,7 @@ fn missing_index_entries_are_found() {
         let key = owners.keys(..).find(|(_, id)| live.contains(id)).unwrap();
         owners.remove(&key);
     });
-    finds(ONE, Kind::MissingKey, numbers::SESSION_BY_IDEM, |patient| {
+    finds(ONE, FindingKind::MissingKey, numbers::SESSION_BY_IDEM, |patient| {
         let live: Vec<u64> = patient.table::<u64, RawRecord>(ids::LEGACY_SESSIONS).keys(..).collect();
         let (key, _) = patient.first::<[u8; 32], u64>(ids::SESSION_BY_IDEM, |_, id| live.contains(id));
         patient.table::<[u8; 32], u64>(ids::SESSION_BY_IDEM).remove(&key);
@@ -290,28 +290,28 @@ fn chunk_of_a_session(patient: &Patient) -> ([u8; 32], u32) {
 
 #[test]
 fn lost_and_orphaned_payload_is_found() {
-    finds(ONE, Kind::OrphanChunks, numbers::CHUNKS, |patient| {
+    finds(ONE, FindingKind::OrphanChunks, numbers::CHUNKS, |patient| {
         // If every record is readable, chunks without an owner are orphans.
         patient.table(ids::CHUNKS).insert(([7_u8; 32], 0_u32), &RawRecord(vec![1; 10]));
     });
-    finds(ONE, Kind::UnattributedChunks, numbers::CHUNKS, |patient| {
+    finds(ONE, FindingKind::UnattributedChunks, numbers::CHUNKS, |patient| {
         patient.table(ids::LEGACY_SESSIONS).insert(u64::from(u32::MAX), &RawRecord(vec![1]));
         patient.table(ids::CHUNKS).insert(([7_u8; 32], 0_u32), &RawRecord(vec![1; 10]));
     });
-    finds(TWO, Kind::MissingChunk, numbers::CHUNKS, |patient| {
+    finds(TWO, FindingKind::MissingChunk, numbers::CHUNKS, |patient| {
         patient.table::<_, RawRecord>(ids::CHUNKS).remove(&chunk_of_a_blob(patient));
     });
-    finds(TWO, Kind::MissingChunk, numbers::CHUNKS, |patient| {
+    finds(TWO, FindingKind::MissingChunk, numbers::CHUNKS, |patient| {
         patient.table::<_, RawRecord>(ids::CHUNKS).remove(&chunk_of_a_session(patient));
     });
-    finds(TWO, Kind::StrayChunk, numbers::CHUNKS, |patient| {
+    finds(TWO, FindingKind::StrayChunk, numbers::CHUNKS, |patient| {
         let (prefix, _) = chunk_of_a_session(patient);
         patient.table(ids::CHUNKS).insert((prefix, 99_u32), &RawRecord(vec![1]));
     });
-    finds(TWO, Kind::ChunkLength, numbers::CHUNKS, |patient| {
+    finds(TWO, FindingKind::ChunkLength, numbers::CHUNKS, |patient| {
         patient.table(ids::CHUNKS).insert(chunk_of_a_session(patient), &RawRecord(vec![1; 3]));
     });
-    finds(TWO, Kind::BlobWithoutMemory, numbers::BLOB_META, |patient| {
+    finds(TWO, FindingKind::BlobWithoutMemory, numbers::BLOB_META, |patient| {
         let mut refs: Table<NumberAndText, String> = patient.table(ids::BLOB_REFS);
         let all: Vec<NumberAndText> = refs.keys(..).collect();
         let blobs: Table<u64, RawRecord> = patient.table(ids::BLOB_META);
@@ -321,14 +321,14 @@ fn lost_and_orphaned_payload_is_found() {
         let key = all.iter().find(alone).unwrap();
         refs.remove(key);
     });
-    finds(ONE, Kind::UnreferencedBlob, numbers::BLOB_META, |patient| {
+    finds(ONE, FindingKind::UnreferencedBlob, numbers::BLOB_META, |patient| {
         let (id, blob) = patient.first::<u64, MappedBlob>(ids::BLOB_META, |_, _| true);
         patient.table(ids::BLOB_META).insert(id ^ 1, &blob);
     });
-    finds(THREE, Kind::MemoryWithoutBlob, numbers::MEMORIES, |patient| {
+    finds(THREE, FindingKind::MemoryWithoutBlob, numbers::MEMORIES, |patient| {
         patient.remove_first::<u64>(ids::BLOBS);
     });
-    let digest = finds(ONE, Kind::BlobDigest, numbers::BLOB_META, |patient| {
+    let digest = finds(ONE, FindingKind::BlobDigest, numbers::BLOB_META, |patient| {
         let key = chunk_of_a_blob(patient);
         let mut chunks: Table<([u8; 32], u32), RawRecord> = patient.table(ids::CHUNKS);
         let RawRecord(mut bytes) = chunks.get(&key).unwrap().unwrap();
@@ -336,7 +336,7 @@ fn lost_and_orphaned_payload_is_found() {
         chunks.insert(key, &RawRecord(bytes));
     });
     assert!(digest.key.is_some());
-    finds(THREE, Kind::BlobDigest, numbers::BLOBS, |patient| {
+    finds(THREE, FindingKind::BlobDigest, numbers::BLOBS, |patient| {
         let at = extent_of_a_blob(patient).1.offset + 4096;
         let region = patient.memory(numbers::EXTENT_REGION);
         let mut byte = [0];
@@ -354,37 +354,37 @@ fn extent_of_a_blob(patient: &Patient) -> (u64, Extent, BlobRecord) {
 
 #[test]
 fn extents_with_no_owner_or_two_are_found() {
-    let lost = finds(THREE, Kind::ExtentWithoutOwner, numbers::EXTENT_REGION, |patient| {
+    let lost = finds(THREE, FindingKind::ExtentWithoutOwner, numbers::EXTENT_REGION, |patient| {
         let (id, ..) = extent_of_a_blob(patient);
         patient.table::<u64, RawRecord>(ids::BLOBS).remove(&id);
     });
     assert!(lost.offset.is_some(), "{lost}");
-    let two = finds(THREE, Kind::ExtentOfTwo, numbers::EXTENT_REGION, |patient| {
+    let two = finds(THREE, FindingKind::ExtentOfTwo, numbers::EXTENT_REGION, |patient| {
         let (id, _, blob) = extent_of_a_blob(patient);
         patient.table(ids::BLOBS).insert(id ^ 1, &blob);
     });
     assert!(two.what.matches("blob_").count() == 2, "{two}");
-    finds(THREE, Kind::ExtentOfTwo, numbers::EXTENT_REGION, |patient| {
+    finds(THREE, FindingKind::ExtentOfTwo, numbers::EXTENT_REGION, |patient| {
         let (_, extent, _) = extent_of_a_blob(patient);
         patient.table(ids::FREE_EXTENTS).insert(extent.offset, &extent.len);
     });
-    finds(THREE, Kind::ExtentOutOfBounds, numbers::EXTENT_REGION, |patient| {
+    finds(THREE, FindingKind::ExtentOutOfBounds, numbers::EXTENT_REGION, |patient| {
         let (id, _, blob) = extent_of_a_blob(patient);
         let far: Extents = [Extent { offset: 1 << 39, len: blob.size }].into_iter().collect();
         let blob = BlobRecord { place: Place::Extents(far), ..blob };
         patient.table(ids::BLOBS).insert(id, &blob);
     });
-    finds(THREE, Kind::ExtentOutOfBounds, numbers::BLOBS, |patient| {
+    finds(THREE, FindingKind::ExtentOutOfBounds, numbers::BLOBS, |patient| {
         let (id, _, blob) = extent_of_a_blob(patient);
         let blob = BlobRecord { size: blob.size + (1 << 20), ..blob };
         patient.table(ids::BLOBS).insert(id, &blob);
     });
-    finds(THREE, Kind::FreeExtentsDisagree, numbers::EXTENT_STATE, |patient| {
+    finds(THREE, FindingKind::FreeExtentsDisagree, numbers::EXTENT_STATE, |patient| {
         let state = patient.register::<AllocatorState>(ids::EXTENT_STATE).get().unwrap().unwrap();
         let state = AllocatorState { taken: state.taken + 64, ..state };
         patient.register(ids::EXTENT_STATE).set(&state);
     });
-    finds(THREE, Kind::FreeExtentsDisagree, numbers::FREE_EXTENTS_BY_LEN, |patient| {
+    finds(THREE, FindingKind::FreeExtentsDisagree, numbers::FREE_EXTENTS_BY_LEN, |patient| {
         patient.table(ids::FREE_EXTENTS_BY_LEN).insert((640_u64, 3_u64), &());
     });
 }
@@ -392,43 +392,43 @@ fn extents_with_no_owner_or_two_are_found() {
 #[test]
 fn accounts_and_counts_that_are_wrong_are_found() {
     for kind in ["caller", "capsule", "canister"] {
-        finds(TWO, Kind::AccountDisagrees, numbers::USAGE, |patient| {
+        finds(TWO, FindingKind::AccountDisagrees, numbers::USAGE, |patient| {
             let (key, bytes) = patient.first::<TwoTexts, u64>(ids::USAGE, |key, _| key.0 == kind);
             patient.table(ids::USAGE).insert(key, &(bytes - 1));
         });
     }
-    finds(ONE, Kind::AccountUnattributed, numbers::USAGE, |patient| {
+    finds(ONE, FindingKind::AccountUnattributed, numbers::USAGE, |patient| {
         patient.table(ids::LEGACY_SESSIONS).insert(u64::from(u32::MAX), &RawRecord(vec![1]));
         let (key, bytes) = patient.first::<TwoTexts, u64>(ids::USAGE, |_, _| true);
         patient.table(ids::USAGE).insert(key, &(bytes + 1));
     });
-    finds(ONE, Kind::AccountDisagrees, numbers::UPLOAD_COUNTS, |patient| {
+    finds(ONE, FindingKind::AccountDisagrees, numbers::UPLOAD_COUNTS, |patient| {
         patient.memory(numbers::UPLOAD_COUNTS).write(64 + 8 * 4096 + 4, &[1]);
     });
-    finds(ONE, Kind::CountDisagrees, numbers::CAPSULES, |patient| {
+    finds(ONE, FindingKind::CountDisagrees, numbers::CAPSULES, |patient| {
         let (id, capsule) = patient.first::<String, CapsuleRecord>(ids::CAPSULES, |_, _| true);
         let capsule = CapsuleRecord { memory_count: capsule.memory_count + 1, ..capsule };
         patient.table(ids::CAPSULES).insert(id, &capsule);
     });
-    finds(ONE, Kind::CountDisagrees, numbers::CAPSULES_BY_CREATOR, |patient| {
+    finds(ONE, FindingKind::CountDisagrees, numbers::CAPSULES_BY_CREATOR, |patient| {
         patient.table(ids::CAPSULES_BY_CREATOR).insert(person(99), &3_u64);
     });
-    finds(TWO, Kind::MemoryWithoutCapsule, numbers::MEMORIES, |patient| {
+    finds(TWO, FindingKind::MemoryWithoutCapsule, numbers::MEMORIES, |patient| {
         let (_, memory) = patient.first::<String, MemoryRecord>(ids::MEMORIES, |_, _| true);
         patient.table::<String, RawRecord>(ids::CAPSULES).remove(&memory.capsule_id);
     });
-    finds(TWO, Kind::JournalBroken, numbers::MIGRATION_JOURNAL, |patient| {
+    finds(TWO, FindingKind::JournalBroken, numbers::MIGRATION_JOURNAL, |patient| {
         patient.remove_first::<u64>(ids::MIGRATION_JOURNAL);
     });
-    finds(TWO, Kind::CountDisagrees, numbers::MIGRATION_STATE, |patient| {
+    finds(TWO, FindingKind::CountDisagrees, numbers::MIGRATION_STATE, |patient| {
         let mut register = patient.register::<upload_canister::migrate::MigrationState>(ids::MIGRATION_STATE);
         let mut state = register.get().unwrap().unwrap();
         state.converted += 1;
         register.set(&state);
     });
-    finds(TWO, Kind::NearlyFull, numbers::CONFIG, |patient| {
+    finds(TWO, FindingKind::NearlyFull, numbers::CONFIG, |patient| {
         let mut settings = patient.register::<upload_canister::config::Config>(ids::CONFIG);
-        let config = settings.get().unwrap().unwrap_or_default().in_force();
+        let config = settings.get().unwrap().unwrap_or_default().effective();
         let config = upload_canister::api::AdminConfig { max_bytes: 1, ..config };
         settings.set(&upload_canister::config::Config::checked(config).unwrap());
     });
@@ -437,9 +437,9 @@ fn accounts_and_counts_that_are_wrong_are_found() {
 #[test]
 fn every_kind_of_finding_has_an_injury_here() {
     let here = include_str!("injuries.rs");
-    let without: Vec<&str> = Kind::ALL
+    let without: Vec<&str> = FindingKind::ALL
         .iter()
-        .filter(|kind| **kind != Kind::UnknownMemory && !here.contains(&format!("Kind::{kind:?},")))
+        .filter(|kind| **kind != FindingKind::UnknownMemory && !here.contains(&format!("Kind::{kind:?},")))
         .map(|kind| kind.name())
         .collect();
     // Those that are used under a shorter name.

@@ -3,7 +3,7 @@
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;
 use session_migrate::Verdict;
-use session_migrate::inspect::{Finding, Kind, Severity};
+use session_migrate::inspect::{Finding, FindingKind, Severity};
 use upload_canister::stable::layout::Layout;
 use upload_canister::stable::{Memories, RawMemory, Register, Table};
 use upload_canister::upload::RawRecord;
@@ -76,7 +76,7 @@ impl Patient {
 
 /// Damages a canister of a layout; `inspect` must report it as `kind` in memory `memory`.
 #[track_caller]
-pub fn finds(layout: Layout, kind: Kind, memory: u8, injure: impl FnOnce(&Patient)) -> Finding {
+pub fn finds(layout: Layout, kind: FindingKind, memory: u8, injure: impl FnOnce(&Patient)) -> Finding {
     let patient = Patient::new(layout);
     injure(&patient);
     let report = inspected(&patient.raw.borrow(), true).unwrap();

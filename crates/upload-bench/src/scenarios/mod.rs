@@ -41,7 +41,7 @@ impl Seeds {
     }
 }
 
-type Run = Box<dyn Fn(&Wasm) -> Result<Vec<Bench>, BenchError> + Send + Sync>;
+type RunScenario = Box<dyn Fn(&Wasm) -> Result<Vec<Bench>, BenchError> + Send + Sync>;
 
 /// A scenario that can be measured on a build.
 pub struct Scenario {
@@ -51,7 +51,7 @@ pub struct Scenario {
     pub only_full: bool,
     /// The builds that it can be measured on.
     pub builds: &'static [Build],
-    run: Run,
+    run: RunScenario,
 }
 
 impl Scenario {

@@ -47,7 +47,7 @@ fn report(differences: Vec<DifferenceReport>) -> Report {
         phases: Vec::new(),
         a: build("legacy"),
         b: build("direct"),
-        runs: vec![Run {
+        runs: vec![TraceComparison {
             name: "mixed".into(),
             calls: 40,
             uploaded_bytes: 3 << 20,

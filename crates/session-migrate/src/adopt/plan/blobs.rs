@@ -35,8 +35,8 @@ impl Planner<'_> {
 
     pub(super) fn refuse_blob(&mut self, id: u64, blob: &PublicBlob, why: &str) -> Result<(), SnapshotError> {
         let name = BlobId(id).to_string();
-        self.left.write(&Line::new(Kind::Blob, &name, why).record(blob))?;
-        self.plan.outcomes.not_taken(Kind::Blob, &name, None, why);
+        self.left.write(&Line::new(RecordKind::Blob, &name, why).record(blob))?;
+        self.plan.outcomes.not_taken(RecordKind::Blob, &name, None, why);
         self.refused.entry(place_of(blob)).or_insert_with(|| format!("of {name}: {why}"));
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Planner<'_> {
                     let why = format!("after the end of {name}");
                     let place = PlannedPlace { used: Use::Blob(blob.size), session: None, why };
                     self.plan.places.insert(place_of(blob), place);
-                    self.plan.outcomes.taken(Kind::Blob, &name, Some(&capsule), notes);
+                    self.plan.outcomes.taken(RecordKind::Blob, &name, Some(&capsule), notes);
                 }
                 None => self.refuse_blob(id, blob, why)?,
             }

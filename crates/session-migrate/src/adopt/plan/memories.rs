@@ -9,11 +9,11 @@ impl Planner<'_> {
                 let whole = || PublicMemory { inline_assets: Vec::new(), ..memory.clone() };
                 if !self.plan.capsules.contains_key(id) {
                     let why = "its capsule is not taken";
-                    self.left.write(&Line::new(Kind::Memory, key, why).of(id).record(memory))?;
-                    self.plan.outcomes.not_taken(Kind::Memory, key, Some(id), why);
+                    self.left.write(&Line::new(RecordKind::Memory, key, why).of(id).record(memory))?;
+                    self.plan.outcomes.not_taken(RecordKind::Memory, key, Some(id), why);
                     for index in 0..assets_of(memory) {
                         let name = format!("{key} asset {index}");
-                        self.plan.outcomes.not_taken(Kind::Asset, &name, Some(id), why);
+                        self.plan.outcomes.not_taken(RecordKind::Asset, &name, Some(id), why);
                     }
                     continue;
                 }
@@ -63,7 +63,7 @@ impl Planner<'_> {
     /// Returns the content of a reference to a blob, if the capsule may refer to it.
     pub(super) fn blob(&self, capsule: &str, reference: &PublicBlobRef) -> Found {
         let locator = &reference.locator;
-        let refused = |why: String| Err((Outcome::NotTaken, why));
+        let refused = |why: String| Err((RecordOutcome::NotTaken, why));
         let Some(id) = BlobId::from_locator(locator) else {
             return refused(format!("{locator:?} is not the locator of a blob"));
         };
@@ -114,7 +114,13 @@ impl Planner<'_> {
             let (mut content, inline) = match content {
                 Ok(content) => content,
                 Err((outcome, why)) => {
-                    self.plan.outcomes.add(Kind::Asset, &name, Some(capsule), outcome, vec![why.clone()]);
+                    self.plan.outcomes.add(
+                        RecordKind::Asset,
+                        &name,
+                        Some(capsule),
+                        outcome,
+                        vec![why.clone()],
+                    );
                     refusals.push((outcome, why));
                     continue;
                 }
@@ -157,7 +163,7 @@ impl Planner<'_> {
             if primary != Some(index) {
                 changes.push(format!("it is the memory {asset_id} here"));
             }
-            self.plan.outcomes.taken(Kind::Asset, &name, Some(capsule), changes);
+            self.plan.outcomes.taken(RecordKind::Asset, &name, Some(capsule), changes);
             let taken = MemoryRecord {
                 capsule_id: capsule.to_owned(),
                 asset_metadata,
@@ -168,7 +174,8 @@ impl Planner<'_> {
             };
             self.plan.memories.insert(asset_id, taken);
         }
-        let worst = refusals.iter().map(|(outcome, _)| *outcome).max().unwrap_or(Outcome::NoCounterpart);
+        let worst =
+            refusals.iter().map(|(outcome, _)| *outcome).max().unwrap_or(RecordOutcome::NoCounterpart);
         let said: Vec<&str> = refusals.iter().map(|(_, why)| why.as_str()).collect();
         let why = match (primary, said.is_empty(), rest.is_empty()) {
             (None, true, _) => "it has no asset".to_owned(),
@@ -177,12 +184,12 @@ impl Planner<'_> {
             (Some(_), true, false) => format!("taken, except for {}", rest.join(", ")),
             (Some(_), false, _) => format!("taken, except for: {}", said.join("; ")),
         };
-        self.left.write(&Line::new(Kind::Memory, key, &why).of(capsule).record(record))?;
+        self.left.write(&Line::new(RecordKind::Memory, key, &why).of(capsule).record(record))?;
         if primary.is_some() {
             notes.extend(refusals.into_iter().map(|(_, why)| format!("an asset is not taken: {why}")));
-            self.plan.outcomes.taken(Kind::Memory, key, Some(capsule), notes).rest = rest;
+            self.plan.outcomes.taken(RecordKind::Memory, key, Some(capsule), notes).rest = rest;
         } else {
-            self.plan.outcomes.add(Kind::Memory, key, Some(capsule), worst, vec![why]);
+            self.plan.outcomes.add(RecordKind::Memory, key, Some(capsule), worst, vec![why]);
         }
         Ok(())
     }
@@ -237,7 +244,7 @@ pub(super) fn external(asset: &PublicExternalAsset) -> Found {
         PublicStore::Ipfs => StorageBackend::Ipfs,
         PublicStore::Icp | PublicStore::Neon => {
             let why = format!("assets elsewhere cannot be in {:?} here", asset.location);
-            return Err((Outcome::NoCounterpart, why));
+            return Err((RecordOutcome::NoCounterpart, why));
         }
     };
     let content = Content::External {

@@ -13,9 +13,9 @@ impl Planner<'_> {
             };
             let capsule = Some(session.capsule.as_str());
             match decided {
-                Ok(notes) => drop(self.plan.outcomes.taken(Kind::Session, &id, capsule, notes)),
+                Ok(notes) => drop(self.plan.outcomes.taken(RecordKind::Session, &id, capsule, notes)),
                 Err(why) => {
-                    self.plan.outcomes.not_taken(Kind::Session, &id, capsule, &why);
+                    self.plan.outcomes.not_taken(RecordKind::Session, &id, capsule, &why);
                     self.refused.entry(prefix).or_insert_with(|| format!("of session {id}: {why}"));
                 }
             }
@@ -23,7 +23,7 @@ impl Planner<'_> {
             let metadata = upload.as_ref().ok().map(|upload| &upload.metadata);
             let chunks = upload.as_ref().map_or(0, |upload| upload.chunks);
             let why = "what its release told of it; its idempotency key is not among that";
-            let line = Line::new(Kind::Session, &id, why).of(&session.capsule);
+            let line = Line::new(RecordKind::Session, &id, why).of(&session.capsule);
             self.left.write(&line.record(&(caller, created_at, session.is_committed, chunks, metadata)))?;
         }
         Ok(())

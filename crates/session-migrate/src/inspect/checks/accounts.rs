@@ -6,7 +6,7 @@ use upload_canister::stable::keys::TwoTexts;
 use upload_canister::stable::memory_ids::numbers as ids;
 
 use super::super::facts::Facts;
-use super::super::finding::Kind;
+use super::super::finding::FindingKind;
 use super::super::scan::Scan;
 use super::payload::refs_of;
 use crate::snapshot::Key as _;
@@ -77,8 +77,8 @@ fn usage(facts: &Facts, scan: &mut Scan) {
         // The bytes of a record that does not decode are unknown, and stay on its accounts.
         let kind = match noted.cmp(&counted) {
             std::cmp::Ordering::Equal => continue,
-            std::cmp::Ordering::Greater if facts.has_unreadable() => Kind::AccountUnattributed,
-            _ => Kind::AccountDisagrees,
+            std::cmp::Ordering::Greater if facts.has_unreadable() => FindingKind::AccountUnattributed,
+            _ => FindingKind::AccountDisagrees,
         };
         let TwoTexts(of, name) = key;
         let what =
@@ -96,8 +96,8 @@ fn promises(facts: &Facts, scan: &mut Scan) {
     let counted: u64 = counted.map(|(_, session)| session.bytes_missing()).sum();
     let kind = match noted.cmp(&counted) {
         std::cmp::Ordering::Equal => return,
-        std::cmp::Ordering::Greater if facts.has_unreadable() => Kind::AccountUnattributed,
-        _ => Kind::AccountDisagrees,
+        std::cmp::Ordering::Greater if facts.has_unreadable() => FindingKind::AccountUnattributed,
+        _ => FindingKind::AccountDisagrees,
     };
     let what = format!("{noted} bytes are promised, {counted} are reserved and have not arrived");
     scan.findings.general(kind, Some(ids::UPLOAD_COUNTS), what);

@@ -7,7 +7,7 @@ use upload_canister::stable::keys::TwoTexts;
 use upload_canister::stable::memory_ids::numbers as ids;
 
 use super::super::facts::{ContentFact, Facts};
-use super::super::finding::Kind;
+use super::super::finding::FindingKind;
 use super::super::scan::Scan;
 use crate::snapshot::Key as _;
 
@@ -25,12 +25,12 @@ fn memories(facts: &Facts, scan: &mut Scan) {
         let capsule = &memory.capsule;
         if can_tell && !facts.capsules.contains_key(capsule) && !facts.condemned.contains(capsule) {
             let what = format!("memory {name} is in {capsule}, which does not exist");
-            scan.findings.at(Kind::MemoryWithoutCapsule, ids::MEMORIES, name.clone(), what);
+            scan.findings.at(FindingKind::MemoryWithoutCapsule, ids::MEMORIES, name.clone(), what);
         }
         let key = TwoTexts(capsule.clone(), name.clone());
         if is_indexed && !facts.memories_by_capsule.contains(&key) {
             let what = format!("memory {name} is not among those of {capsule}");
-            scan.findings.at(Kind::MissingInIndex, ids::MEMORY_BY_CAPSULE, key.shown(), what);
+            scan.findings.at(FindingKind::MissingInIndex, ids::MEMORY_BY_CAPSULE, key.shown(), what);
         }
     }
     if scan.whole(&[ids::MEMORIES]) {
@@ -38,7 +38,7 @@ fn memories(facts: &Facts, scan: &mut Scan) {
             let TwoTexts(capsule, name) = key;
             if facts.memories.get(name).is_none_or(|memory| memory.capsule != *capsule) {
                 let what = format!("memory {name} does not exist, or is in another capsule");
-                scan.findings.at(Kind::IndexToNowhere, ids::MEMORY_BY_CAPSULE, key.shown(), what);
+                scan.findings.at(FindingKind::IndexToNowhere, ids::MEMORY_BY_CAPSULE, key.shown(), what);
             }
         }
     }
@@ -51,7 +51,7 @@ fn members(facts: &Facts, scan: &mut Scan) {
                 if !facts.by_member.contains(&(*member, id.clone())) {
                     let what = format!("{member} is a member of {id}, which is not in its list");
                     let key = format!("{member} {id}");
-                    scan.findings.at(Kind::MissingInIndex, ids::CAPSULE_BY_MEMBER, key, what);
+                    scan.findings.at(FindingKind::MissingInIndex, ids::CAPSULE_BY_MEMBER, key, what);
                 }
             }
         }
@@ -61,7 +61,7 @@ fn members(facts: &Facts, scan: &mut Scan) {
             if facts.capsules.get(id).is_none_or(|capsule| !capsule.members.contains(member)) {
                 let what = format!("{member} is not a member of {id}, or {id} does not exist");
                 let key = format!("{member} {id}");
-                scan.findings.at(Kind::IndexToNowhere, ids::CAPSULE_BY_MEMBER, key, what);
+                scan.findings.at(FindingKind::IndexToNowhere, ids::CAPSULE_BY_MEMBER, key, what);
             }
         }
     }
@@ -75,7 +75,7 @@ fn keys(facts: &Facts, scan: &mut Scan) {
                 let what = format!(
                     "refers to memory {name}, which was not created under this key or does not exist"
                 );
-                scan.findings.at(Kind::IndexToNowhere, ids::MEMORY_BY_IDEM, key.shown(), what);
+                scan.findings.at(FindingKind::IndexToNowhere, ids::MEMORY_BY_IDEM, key.shown(), what);
             }
         }
     }
@@ -84,7 +84,12 @@ fn keys(facts: &Facts, scan: &mut Scan) {
             let Some(request) = memory.request else { continue };
             if facts.memories_by_idem.get(&request.idem_key) != Some(name) {
                 let what = format!("no key points to memory {name}: a repeated call creates a second one");
-                scan.findings.at(Kind::MissingInIndex, ids::MEMORY_BY_IDEM, request.idem_key.shown(), what);
+                scan.findings.at(
+                    FindingKind::MissingInIndex,
+                    ids::MEMORY_BY_IDEM,
+                    request.idem_key.shown(),
+                    what,
+                );
             }
         }
     }
@@ -106,7 +111,7 @@ fn counts(facts: &Facts, scan: &mut Scan) {
             ];
             for (of, noted, counted) in noted.into_iter().filter(|(_, noted, counted)| noted != counted) {
                 let what = format!("{id} has {noted} {of} by its record, {counted} were counted");
-                scan.findings.at(Kind::CountDisagrees, ids::CAPSULES, id.clone(), what);
+                scan.findings.at(FindingKind::CountDisagrees, ids::CAPSULES, id.clone(), what);
             }
         }
     }
@@ -122,7 +127,7 @@ fn counts(facts: &Facts, scan: &mut Scan) {
                 let what = format!(
                     "{who} has created {noted} capsules according to this count, but {counted} exist"
                 );
-                scan.findings.at(Kind::CountDisagrees, ids::CAPSULES_BY_CREATOR, who.to_text(), what);
+                scan.findings.at(FindingKind::CountDisagrees, ids::CAPSULES_BY_CREATOR, who.to_text(), what);
             }
         }
     }

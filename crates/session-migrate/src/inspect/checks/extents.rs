@@ -7,7 +7,7 @@ use upload_canister::migrations::extents::extents_of;
 use upload_canister::stable::memory_ids::numbers as ids;
 
 use super::super::facts::Facts;
-use super::super::finding::Kind;
+use super::super::finding::FindingKind;
 use super::super::scan::Scan;
 use crate::snapshot::Key as _;
 
@@ -48,7 +48,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     let end = facts.extent_state.end;
     for (extent, whose) in owned.iter().filter(|(extent, _)| extent.end() > end) {
         let what = format!("{whose} has {} bytes there, and what is taken ends at {end}", extent.len);
-        scan.findings.place(Kind::ExtentOutOfBounds, ids::EXTENT_REGION, None, extent.offset, what);
+        scan.findings.place(FindingKind::ExtentOutOfBounds, ids::EXTENT_REGION, None, extent.offset, what);
     }
     let free =
         facts.free.iter().map(|(offset, len)| (Extent { offset: *offset, len: *len }, "free".to_owned()));
@@ -59,10 +59,10 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     for (extent, whose) in &all {
         if extent.offset < taken_to.0 {
             let what = format!("{} bytes there are of {whose} and of {}", extent.len, taken_to.1);
-            scan.findings.place(Kind::ExtentOfTwo, ids::EXTENT_REGION, None, extent.offset, what);
+            scan.findings.place(FindingKind::ExtentOfTwo, ids::EXTENT_REGION, None, extent.offset, what);
         } else if extent.offset > taken_to.0 && can_tell {
             let what = format!("{} bytes there are allocated but have no owner", extent.offset - taken_to.0);
-            scan.findings.place(Kind::ExtentWithoutOwner, ids::EXTENT_REGION, None, taken_to.0, what);
+            scan.findings.place(FindingKind::ExtentWithoutOwner, ids::EXTENT_REGION, None, taken_to.0, what);
         }
         if extent.end() >= taken_to.0 {
             taken_to = (extent.end(), whose);
@@ -70,7 +70,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     }
     if taken_to.0 < end && can_tell {
         let what = format!("{} bytes there are allocated but have no owner", end - taken_to.0);
-        scan.findings.place(Kind::ExtentWithoutOwner, ids::EXTENT_REGION, None, taken_to.0, what);
+        scan.findings.place(FindingKind::ExtentWithoutOwner, ids::EXTENT_REGION, None, taken_to.0, what);
     }
 }
 
@@ -88,7 +88,7 @@ fn lengths(facts: &Facts, scan: &mut Scan) {
         blobs.chain(sessions).filter(|(.., bytes, extents)| extents.size() < *bytes).collect();
     for (memory, id, bytes, extents) in short {
         let what = format!("{bytes} bytes in extents of {}", extents.size());
-        scan.findings.at(Kind::ExtentOutOfBounds, memory, id.to_string(), what);
+        scan.findings.at(FindingKind::ExtentOutOfBounds, memory, id.to_string(), what);
     }
 }
 
@@ -104,11 +104,11 @@ fn free(facts: &Facts, scan: &mut Scan) {
         let end = offset.saturating_add(*len);
         if *len == 0 || end >= state.end || last_end.is_some_and(|last| last >= *offset) {
             let what = format!("a free extent of {len} bytes is out of place");
-            scan.findings.at(Kind::FreeExtentsDisagree, ids::FREE_EXTENTS, offset.shown(), what);
+            scan.findings.at(FindingKind::FreeExtentsDisagree, ids::FREE_EXTENTS, offset.shown(), what);
         }
         if !facts.free_by_len.contains(&(*len, *offset)) {
             let what = format!("no entry under its length of {len} bytes");
-            scan.findings.at(Kind::FreeExtentsDisagree, ids::FREE_EXTENTS, offset.shown(), what);
+            scan.findings.at(FindingKind::FreeExtentsDisagree, ids::FREE_EXTENTS, offset.shown(), what);
         }
         free = free.saturating_add(*len);
         last_end = Some(end);
@@ -117,11 +117,11 @@ fn free(facts: &Facts, scan: &mut Scan) {
         let (len, offset) = *key;
         if facts.free.get(&offset) != Some(&len) {
             let what = format!("no free extent of {len} bytes is at {offset}");
-            scan.findings.at(Kind::FreeExtentsDisagree, ids::FREE_EXTENTS_BY_LEN, key.shown(), what);
+            scan.findings.at(FindingKind::FreeExtentsDisagree, ids::FREE_EXTENTS_BY_LEN, key.shown(), what);
         }
     }
     if state.taken.saturating_add(free) != state.end {
         let what = format!("{} bytes taken and {free} free are not {}", state.taken, state.end);
-        scan.findings.general(Kind::FreeExtentsDisagree, Some(ids::EXTENT_STATE), what);
+        scan.findings.general(FindingKind::FreeExtentsDisagree, Some(ids::EXTENT_STATE), what);
     }
 }

@@ -7,7 +7,7 @@ use upload_canister::session::ChunkSet;
 use upload_canister::stable::memory_ids::numbers as ids;
 
 use super::super::facts::{ContentFact, Facts, Session, mapped};
-use super::super::finding::Kind;
+use super::super::finding::FindingKind;
 use super::super::scan::Scan;
 use crate::snapshot::Key as _;
 
@@ -37,11 +37,11 @@ fn session_chunks(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
     if session.layout == 2 {
         for idx in first_missing(&session.received, &stored) {
             let what = format!("chunk {idx} of session {id} has arrived and is not stored");
-            scan.findings.at(Kind::MissingChunk, ids::CHUNKS, key(idx), what);
+            scan.findings.at(FindingKind::MissingChunk, ids::CHUNKS, key(idx), what);
         }
         for idx in first_missing(&stored, &session.received) {
             let what = format!("chunk {idx} of session {id} is stored, and has not arrived by its record");
-            scan.findings.at(Kind::StrayChunk, ids::CHUNKS, key(idx), what);
+            scan.findings.at(FindingKind::StrayChunk, ids::CHUNKS, key(idx), what);
         }
     }
     for (idx, len) in facts.stored(session.prefix).filter(|(idx, _)| *idx < session.chunks) {
@@ -49,7 +49,7 @@ fn session_chunks(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
         let expected = session.bytes_expected.saturating_sub(offset).min(u64::from(session.chunk_size));
         if u64::from(len) != expected {
             let what = format!("chunk {idx} of session {id} has {len} bytes, expected {expected}");
-            scan.findings.at(Kind::ChunkLength, ids::CHUNKS, key(idx), what);
+            scan.findings.at(FindingKind::ChunkLength, ids::CHUNKS, key(idx), what);
         }
     }
 }
@@ -73,10 +73,10 @@ fn blob_chunks(facts: &Facts, scan: &mut Scan) {
         let stored = facts.stored(prefix).count();
         if bytes < blob.size {
             let what = format!("blob_{id} has {} bytes, its first {next} chunks {bytes}", blob.size);
-            scan.findings.at(Kind::MissingChunk, ids::CHUNKS, (prefix.0, next).shown(), what);
+            scan.findings.at(FindingKind::MissingChunk, ids::CHUNKS, (prefix.0, next).shown(), what);
         } else if bytes > blob.size || stored != next as usize {
             let what = format!("blob_{id} has {} bytes, its {stored} chunks more", blob.size);
-            scan.findings.at(Kind::ChunkLength, *memory, id.to_string(), what);
+            scan.findings.at(FindingKind::ChunkLength, *memory, id.to_string(), what);
         }
     }
 }
@@ -97,7 +97,7 @@ fn orphans(facts: &Facts, scan: &mut Scan) {
     let kept = facts.quarantine.iter().filter_map(|kept| kept.legacy.as_ref());
     known.extend(kept.map(|legacy| legacy.chunk_prefix().0));
     let can_tell = scan.whole(&records) && !facts.has_unreadable();
-    let kind = if can_tell { Kind::OrphanChunks } else { Kind::UnattributedChunks };
+    let kind = if can_tell { FindingKind::OrphanChunks } else { FindingKind::UnattributedChunks };
     let mut orphans: Vec<_> = facts.chunks.iter().filter(|(prefix, _)| !known.contains(*prefix)).collect();
     orphans.sort();
     for (prefix, chunks) in orphans {
@@ -114,7 +114,7 @@ fn states(facts: &Facts, scan: &mut Scan) {
     }
     for id in facts.payloads.keys().filter(|id| !facts.is_live(**id) && !facts.is_quarantined(**id)) {
         let what = format!("the payload state of session {id}, which does not exist");
-        scan.findings.at(Kind::IndexToNowhere, ids::PAYLOAD_STATES, id.to_string(), what);
+        scan.findings.at(FindingKind::IndexToNowhere, ids::PAYLOAD_STATES, id.to_string(), what);
     }
 }
 
@@ -131,7 +131,11 @@ fn blobs(facts: &Facts, scan: &mut Scan) {
         let has_session = of_sessions.contains(id)
             || mapped(blob).is_some_and(|ChunkPrefix(prefix)| prefixes.contains(&prefix));
         if !has_refs(facts, *id) && !has_session && !facts.has_unreadable() {
-            let kind = if is_ours.contains(id) { Kind::BlobWithoutMemory } else { Kind::UnreferencedBlob };
+            let kind = if is_ours.contains(id) {
+                FindingKind::BlobWithoutMemory
+            } else {
+                FindingKind::UnreferencedBlob
+            };
             let what = format!("no memory refers to blob_{id}, {} bytes", blob.size);
             scan.findings.at(kind, *memory, id.to_string(), what);
         }
@@ -165,7 +169,7 @@ fn refs(facts: &Facts, scan: &mut Scan) {
         } else {
             continue;
         };
-        scan.findings.at(Kind::IndexToNowhere, ids::BLOB_REFS, format!("{blob} {memory}"), what);
+        scan.findings.at(FindingKind::IndexToNowhere, ids::BLOB_REFS, format!("{blob} {memory}"), what);
     }
     if !can_tell_blobs {
         return;
@@ -179,7 +183,7 @@ fn refs(facts: &Facts, scan: &mut Scan) {
             }
             Some(_) => continue,
         };
-        scan.findings.at(Kind::MemoryWithoutBlob, ids::MEMORIES, name.clone(), what);
+        scan.findings.at(FindingKind::MemoryWithoutBlob, ids::MEMORIES, name.clone(), what);
     }
     if scan.whole(&[ids::BLOB_REFS]) {
         for (name, memory) in &facts.memories {
@@ -188,7 +192,7 @@ fn refs(facts: &Facts, scan: &mut Scan) {
                 let what = format!(
                     "the reference of memory {name} to blob_{id} is missing: the blob can be deleted before the memory"
                 );
-                scan.findings.at(Kind::MissingInIndex, ids::BLOB_REFS, format!("{id} {name}"), what);
+                scan.findings.at(FindingKind::MissingInIndex, ids::BLOB_REFS, format!("{id} {name}"), what);
             }
         }
     }
@@ -205,14 +209,14 @@ fn contents(facts: &Facts, scan: &mut Scan) {
         for (key, id) in &facts.by_content {
             if expected.get(key) != Some(id) {
                 let what = format!("refers to blob_{id}, which has another content or does not exist");
-                scan.findings.at(Kind::IndexToNowhere, ids::BLOB_BY_CONTENT, key.shown(), what);
+                scan.findings.at(FindingKind::IndexToNowhere, ids::BLOB_BY_CONTENT, key.shown(), what);
             }
         }
     }
     if scan.whole(&[ids::BLOB_BY_CONTENT]) {
         for (key, id) in expected.iter().filter(|(key, _)| !facts.by_content.contains_key(*key)) {
             let what = format!("blob_{id} is not found by its content");
-            scan.findings.at(Kind::MissingInIndex, ids::BLOB_BY_CONTENT, key.shown(), what);
+            scan.findings.at(FindingKind::MissingInIndex, ids::BLOB_BY_CONTENT, key.shown(), what);
         }
     }
 }

@@ -5,7 +5,7 @@ use upload_canister::migrations::split_sessions::{CLASSES, Class};
 use upload_canister::stable::memory_ids::numbers as ids;
 
 use super::super::facts::{Facts, Session};
-use super::super::finding::Kind;
+use super::super::finding::FindingKind;
 use super::super::scan::Scan;
 use crate::snapshot::Key as _;
 
@@ -31,7 +31,7 @@ fn records(facts: &Facts, scan: &mut Scan) {
         if scan.whole(&[other]) {
             for id in these.difference(those) {
                 scan.findings.at(
-                    Kind::HalfSession,
+                    FindingKind::HalfSession,
                     memory,
                     id.to_string(),
                     format!("there is {what} under {id}"),
@@ -41,20 +41,20 @@ fn records(facts: &Facts, scan: &mut Scan) {
     }
     for id in facts.split_ids.iter().filter(|id| facts.is_live_legacy(**id)) {
         let what = format!("session {id} is in layout 1, too");
-        scan.findings.at(Kind::SessionInBothLayouts, ids::SESSIONS, id.to_string(), what);
+        scan.findings.at(FindingKind::SessionInBothLayouts, ids::SESSIONS, id.to_string(), what);
     }
     let last = facts.last_session_id;
     if scan.whole(&[ids::SESSION_COUNTER]) {
         for id in facts.split_ids.range(last.saturating_add(1)..) {
             let what = format!("session {id} is in flight, and the last assigned id is {last}");
-            scan.findings.at(Kind::IdAboveCounter, ids::SESSIONS, id.to_string(), what);
+            scan.findings.at(FindingKind::IdAboveCounter, ids::SESSIONS, id.to_string(), what);
         }
     }
     if let Some(mark) = facts.mark.filter(|_| scan.whole(&[ids::LEGACY_SESSIONS])) {
         let counted = facts.legacy_ids.range(..=mark.through).count() as u64;
         if mark.records > 0 && mark.records != counted {
             let what = format!("{} records are leftovers by the mark, {counted} were counted", mark.records);
-            scan.findings.general(Kind::CountDisagrees, Some(ids::LEGACY_LEFT_BEHIND), what);
+            scan.findings.general(FindingKind::CountDisagrees, Some(ids::LEGACY_LEFT_BEHIND), what);
         }
     }
 }
@@ -69,7 +69,7 @@ fn classes(facts: &Facts, scan: &mut Scan) {
         }
         let reason = examined.reason.as_deref().unwrap_or(class.what);
         let what = format!("legacy session {id} is of the class \"{}\": {reason}", class.name);
-        scan.findings.at(Kind::Unconvertible, ids::LEGACY_SESSIONS, id.to_string(), what);
+        scan.findings.at(FindingKind::Unconvertible, ids::LEGACY_SESSIONS, id.to_string(), what);
     }
 }
 
@@ -86,15 +86,15 @@ fn indexed(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
     let missing = |what: &str| format!("session {id} of {} is not {what}", session.owner);
     if scan.whole(&[ids::SESSION_BY_OWNER]) && !facts.by_owner.contains(&(session.owner, id)) {
         let what = missing("among the sessions of its owner");
-        scan.findings.at(Kind::MissingInIndex, ids::SESSION_BY_OWNER, id.to_string(), what);
+        scan.findings.at(FindingKind::MissingInIndex, ids::SESSION_BY_OWNER, id.to_string(), what);
     }
     if scan.whole(&[ids::SESSION_BY_ACTIVITY]) && !facts.by_activity.contains(&(seen, id)) {
         let what = missing(&format!("in the index by activity at {seen}, and will never expire"));
-        scan.findings.at(Kind::MissingInIndex, ids::SESSION_BY_ACTIVITY, id.to_string(), what);
+        scan.findings.at(FindingKind::MissingInIndex, ids::SESSION_BY_ACTIVITY, id.to_string(), what);
     }
     if scan.whole(&[ids::SESSION_BY_IDEM]) && !facts.by_idem.contains_key(&session.key.0) {
         let what = format!("no key points to session {id}: a repeated begin creates a second one");
-        scan.findings.at(Kind::MissingKey, ids::SESSION_BY_IDEM, session.key.0.shown(), what);
+        scan.findings.at(FindingKind::MissingKey, ids::SESSION_BY_IDEM, session.key.0.shown(), what);
     }
 }
 
@@ -116,7 +116,7 @@ fn by_activity(facts: &Facts, scan: &mut Scan) {
                 format!("says {seen}, the last activity of session {id} is {}", session.last_seen.as_nanos())
             }
         };
-        scan.findings.at(Kind::IndexToNowhere, ids::SESSION_BY_ACTIVITY, key.shown(), what);
+        scan.findings.at(FindingKind::IndexToNowhere, ids::SESSION_BY_ACTIVITY, key.shown(), what);
     }
 }
 
@@ -132,7 +132,7 @@ fn by_owner(facts: &Facts, scan: &mut Scan) {
             Some(session) if session.owner == *owner => continue,
             Some(session) => format!("refers to session {id}, which is of {}", session.owner),
         };
-        scan.findings.at(Kind::IndexToNowhere, ids::SESSION_BY_OWNER, key.shown(), what);
+        scan.findings.at(FindingKind::IndexToNowhere, ids::SESSION_BY_OWNER, key.shown(), what);
     }
 }
 
@@ -148,7 +148,7 @@ fn by_key(facts: &Facts, scan: &mut Scan) {
             None => format!("refers to session {id}, which is neither live nor has a receipt"),
             Some(_) => format!("refers to session {id}, which was begun under another key"),
         };
-        scan.findings.at(Kind::IndexToNowhere, ids::SESSION_BY_IDEM, key.shown(), what);
+        scan.findings.at(FindingKind::IndexToNowhere, ids::SESSION_BY_IDEM, key.shown(), what);
     }
 }
 
@@ -159,14 +159,14 @@ fn receipts(facts: &Facts, scan: &mut Scan) {
     for (id, receipt) in &facts.receipts {
         if !facts.receipts_by_expiry.contains(&(receipt.expires_at, *id)) {
             let what = format!("the receipt of session {id} never expires");
-            scan.findings.at(Kind::MissingInIndex, ids::RECEIPT_BY_EXPIRY, id.to_string(), what);
+            scan.findings.at(FindingKind::MissingInIndex, ids::RECEIPT_BY_EXPIRY, id.to_string(), what);
         }
     }
     for key in &facts.receipts_by_expiry {
         let (expires_at, id) = *key;
         if facts.receipts.get(&id).is_none_or(|receipt| receipt.expires_at != expires_at) {
             let what = format!("no receipt of session {id} expires then");
-            scan.findings.at(Kind::IndexToNowhere, ids::RECEIPT_BY_EXPIRY, key.shown(), what);
+            scan.findings.at(FindingKind::IndexToNowhere, ids::RECEIPT_BY_EXPIRY, key.shown(), what);
         }
     }
 }
@@ -176,14 +176,14 @@ fn migrations(facts: &Facts, scan: &mut Scan) {
         let is_at_rest = matches!(state.phase, Phase::Converted | Phase::Finalized);
         if let Some(imbalance) = state.imbalance().filter(|_| is_at_rest) {
             let what = format!("migration {number} stands at {:?}: {imbalance}", state.phase);
-            scan.findings.general(Kind::CountDisagrees, Some(ids::MIGRATION_STATE), what);
+            scan.findings.general(FindingKind::CountDisagrees, Some(ids::MIGRATION_STATE), what);
         }
     }
     for (number, memory) in [(1, ids::MIGRATION_QUARANTINE), (2, ids::MIGRATION_QUARANTINES)] {
         let kept = facts.quarantine.iter().filter(|kept| (kept.migration == 1) == (number == 1)).count();
         if kept > 0 {
             let what = format!("{kept} units are in the quarantine of migration {number}");
-            scan.findings.general(Kind::Quarantined, Some(memory), what);
+            scan.findings.general(FindingKind::Quarantined, Some(memory), what);
         }
     }
 }

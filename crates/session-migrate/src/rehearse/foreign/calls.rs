@@ -14,7 +14,7 @@
 //! @user2 deposit (1)
 //! ```
 //!
-//! Owns: the format, its errors. Does not own: what the calls are encoded by ([`Subject`](super::subject::Subject)).
+//! Owns: the format, its errors. Does not own: what the calls are encoded by ([`RehearsedModule`](super::subject::RehearsedModule)).
 
 use candid::{IDLArgs, Principal};
 use candid_parser::parse_idl_args;

@@ -9,14 +9,14 @@ use pocket_ic::PocketIc;
 use super::calls::Section;
 use super::contract::{STATUS, Status, leave_quarantined, untestable};
 use super::pair::{Pair, not_installed};
-use super::subject::{Call, Inputs};
+use super::subject::{Inputs, PlannedCall};
 use super::{CanisterPart, ForeignConfig, Interruption};
 use crate::client::{NO_ARGUMENTS, PATIENCE_ROUNDS, is_at_rest};
 use crate::costs;
 use crate::progress::Progress;
 use crate::rehearse::accounting::{self, Expected};
 use crate::rehearse::{MigrationReport, MigrationRun, RehearseError, StageReport};
-use crate::trace::Kind;
+use crate::trace::CallKind;
 
 /// Parts of the usual instructions of a message at which it is made to trap, in percent.
 const LIMITS: [u64; 4] = [2, 20, 50, 80];
@@ -40,7 +40,7 @@ pub(super) struct Course<'a> {
     progress: &'a Progress,
     pair: Pair<'a>,
     /// The distinct queries of the file, which are asked after every step.
-    queries: Vec<&'a Call>,
+    queries: Vec<&'a PlannedCall>,
     stages: Vec<StageReport>,
     runs: Vec<MigrationRun>,
     notes: Vec<String>,
@@ -50,7 +50,7 @@ pub(super) struct Course<'a> {
 }
 
 /// What it found.
-pub(super) struct Outcome {
+pub(super) struct CourseOutcome {
     pub problems: Vec<String>,
     pub notes: Vec<String>,
     pub stages: Vec<StageReport>,
@@ -76,9 +76,10 @@ impl<'a> Course<'a> {
             .map_err(|message| not_installed(&config.old, message))?;
         let mut seen = BTreeSet::new();
         let queries = calls.iter().filter(|call| {
-            call.kind == Kind::Query && seen.insert((call.caller, call.method.as_str(), call.arg.as_slice()))
+            call.kind == CallKind::Query
+                && seen.insert((call.caller, call.method.as_str(), call.arg.as_slice()))
         });
-        let queries: Vec<&Call> = queries.collect();
+        let queries: Vec<&PlannedCall> = queries.collect();
         let mut course = Course {
             config,
             inputs,
@@ -116,7 +117,7 @@ impl<'a> Course<'a> {
     }
 
     /// Returns what was found.
-    pub fn end(self) -> Outcome {
+    pub fn end(self) -> CourseOutcome {
         let Course { config, inputs, pair, stages, runs, mut notes, interruptions, is_interrupted, .. } =
             self;
         if let Some(first) = &pair.first_rejected {
@@ -137,7 +138,7 @@ impl<'a> Course<'a> {
             methods: pair.methods.into_values().collect(),
             interruptions,
         };
-        Outcome { problems: pair.problems, notes, stages, runs, part }
+        CourseOutcome { problems: pair.problems, notes, stages, runs, part }
     }
 
     fn has(&self, endpoint: &str) -> bool {
@@ -189,11 +190,11 @@ impl<'a> Course<'a> {
         self.pair.compare(self.queries.iter().copied(), &when);
     }
 
-    fn calls_of(&self, section: Section) -> impl Iterator<Item = &'a Call> + use<'a> {
+    fn calls_of(&self, section: Section) -> impl Iterator<Item = &'a PlannedCall> + use<'a> {
         self.inputs.calls.iter().filter(move |call| call.section == section)
     }
 
-    fn play(&mut self, calls: impl Iterator<Item = &'a Call>) {
+    fn play(&mut self, calls: impl Iterator<Item = &'a PlannedCall>) {
         let when = self.when();
         calls.for_each(|call| self.pair.play(call, &when));
     }

@@ -11,10 +11,10 @@ use pocket_ic::{PocketIc, RejectResponse};
 use serde::{Deserialize, Serialize};
 
 use super::controller;
-use super::subject::Call;
+use super::subject::PlannedCall;
 use crate::build::Module;
 use crate::rehearse::RehearseError;
-use crate::trace::{Answer, Interface, Kind};
+use crate::trace::{CallKind, Interface, TracedAnswer};
 use crate::{shorten, shorten_both};
 
 /// Differences of one method that are shown for each step.
@@ -110,7 +110,7 @@ impl<'p> Pair<'p> {
 
     /// Makes a call on both canisters and compares the answers; returns how they differ, if they must not. A method that
     /// only the new wasm has is called on that, and its call must not be rejected.
-    fn ask(&mut self, call: &Call) -> Option<String> {
+    fn ask(&mut self, call: &PlannedCall) -> Option<String> {
         if !call.is_old && !self.runs_new {
             return None;
         }
@@ -118,7 +118,7 @@ impl<'p> Pair<'p> {
         let may_differ = self.may_differ.contains(&call.method);
         let report = self.methods.entry(call.method.clone()).or_insert_with(|| MethodReport {
             name: call.method.clone(),
-            is_query: call.kind == Kind::Query,
+            is_query: call.kind == CallKind::Query,
             calls: 0,
             compared: 0,
             differ: 0,
@@ -149,9 +149,9 @@ impl<'p> Pair<'p> {
     }
 
     /// Makes a call on both in the same round; on the reference only if it has the method.
-    fn both(&self, call: &Call) -> (Reply, Option<Reply>) {
-        let Call { caller, method, arg, .. } = call;
-        if call.kind == Kind::Query {
+    fn both(&self, call: &PlannedCall) -> (Reply, Option<Reply>) {
+        let PlannedCall { caller, method, arg, .. } = call;
+        if call.kind == CallKind::Query {
             let query = |id| self.pic.query_call(id, *caller, method, arg.clone());
             return (query(self.id), call.is_old.then(|| query(self.reference)));
         }
@@ -173,15 +173,15 @@ impl<'p> Pair<'p> {
                 args.map_or_else(|| format!("0x{}", hex::encode(reply)), |args| args.to_string())
             }
             // The message comes from the server.
-            Err(reject) => match Answer::from(reject) {
-                Answer::Rejected { code, .. } => format!("a rejection, {code}"),
+            Err(reject) => match TracedAnswer::from(reject) {
+                TracedAnswer::Rejected { code, .. } => format!("a rejection, {code}"),
                 answer => format!("{answer:?}"),
             },
         }
     }
 
     /// Plays a call, and notes what is wrong with the answer.
-    pub fn play(&mut self, call: &Call, when: &str) {
+    pub fn play(&mut self, call: &PlannedCall, when: &str) {
         let Some(differs) = self.ask(call) else { return };
         let found = self.found.entry(call.method.clone()).or_default();
         *found += 1;
@@ -194,7 +194,7 @@ impl<'p> Pair<'p> {
     ///
     /// # Errors
     /// The call that cannot be compared.
-    pub fn fill<'c>(&mut self, calls: impl Iterator<Item = &'c Call>) -> Result<(), String> {
+    pub fn fill<'c>(&mut self, calls: impl Iterator<Item = &'c PlannedCall>) -> Result<(), String> {
         for call in calls {
             if let Some(differs) = self.ask(call) {
                 return Err(format!(
@@ -208,7 +208,7 @@ impl<'p> Pair<'p> {
     }
 
     /// Asks every query again after a step.
-    pub fn compare<'c>(&mut self, queries: impl Iterator<Item = &'c Call>, when: &str) {
+    pub fn compare<'c>(&mut self, queries: impl Iterator<Item = &'c PlannedCall>, when: &str) {
         queries.for_each(|query| self.play(query, when));
         let more = self.found.iter().filter(|(_, count)| **count > SHOWN);
         self.problems.extend(

@@ -8,10 +8,10 @@ use super::ForeignConfig;
 use super::calls::{self, Parsed, Section};
 use crate::build::{self, Methods, Module};
 use crate::rehearse::RehearseError;
-use crate::trace::{Interface, Kind};
+use crate::trace::{CallKind, Interface};
 
 /// One of the two wasms.
-pub(super) struct Subject {
+pub(super) struct RehearsedModule {
     pub path: PathBuf,
     pub module: Module,
     pub methods: Methods,
@@ -19,8 +19,8 @@ pub(super) struct Subject {
     pub interface: Option<Interface>,
 }
 
-impl Subject {
-    fn read(path: &Path) -> Result<Subject, RehearseError> {
+impl RehearsedModule {
+    fn read(path: &Path) -> Result<RehearsedModule, RehearseError> {
         let unusable = |why| RehearseError::File { path: path.to_path_buf(), why };
         let file = std::fs::read(path).map_err(|error| unusable(format!("cannot read: {error}")))?;
         let wrong = |source| RehearseError::Wasm { path: path.to_path_buf(), source };
@@ -31,7 +31,7 @@ impl Subject {
             .map(|text| Interface::parse(&text))
             .transpose()
             .map_err(|why| unusable(format!("its Candid interface: {why}")))?;
-        Ok(Subject { module: Module::of(path, file)?, path: path.to_path_buf(), methods, interface })
+        Ok(RehearsedModule { module: Module::of(path, file)?, path: path.to_path_buf(), methods, interface })
     }
 
     /// Encodes arguments of `init` or of an upgrade.
@@ -48,12 +48,12 @@ impl Subject {
 
 /// A call, ready to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Call {
+pub(super) struct PlannedCall {
     pub line: usize,
     pub section: Section,
     pub caller: Principal,
     pub method: String,
-    pub kind: Kind,
+    pub kind: CallKind,
     pub arg: Vec<u8>,
     /// Whether the old wasm has the method: its answer is compared. Otherwise the new one must just not reject it.
     pub is_old: bool,
@@ -61,9 +61,9 @@ pub(super) struct Call {
 
 /// Everything that is known before anything runs.
 pub(super) struct Inputs {
-    pub old: Subject,
-    pub new: Subject,
-    pub calls: Vec<Call>,
+    pub old: RehearsedModule,
+    pub new: RehearsedModule,
+    pub calls: Vec<PlannedCall>,
     pub init_arg: Vec<u8>,
     pub upgrade_arg: Vec<u8>,
 }
@@ -74,13 +74,13 @@ impl Inputs {
     /// # Errors
     /// The file, its line, and what is wrong.
     pub fn read(config: &ForeignConfig) -> Result<Inputs, RehearseError> {
-        let (old, new) = (Subject::read(&config.old)?, Subject::read(&config.new)?);
+        let (old, new) = (RehearsedModule::read(&config.old)?, RehearsedModule::read(&config.new)?);
         let path = &config.calls;
         let unusable = |why| RehearseError::File { path: path.clone(), why };
         let text =
             std::fs::read_to_string(path).map_err(|error| unusable(format!("cannot read: {error}")))?;
         let parsed = calls::parse(&text).map_err(unusable)?;
-        let calls: Vec<Call> = parsed
+        let calls: Vec<PlannedCall> = parsed
             .into_iter()
             .map(|call| ready(&old, &new, call))
             .collect::<Result<_, _>>()
@@ -101,7 +101,7 @@ impl Inputs {
 }
 
 /// Finds the method of a call and encodes its arguments.
-fn ready(old: &Subject, new: &Subject, call: Parsed) -> Result<Call, String> {
+fn ready(old: &RehearsedModule, new: &RehearsedModule, call: Parsed) -> Result<PlannedCall, String> {
     let Parsed { line, section, caller, method, args } = call;
     let failed = |why: String| format!("line {line}: {why}");
     let is_old = old.methods.has(&method);
@@ -124,6 +124,6 @@ fn ready(old: &Subject, new: &Subject, call: Parsed) -> Result<Call, String> {
         None => args.to_bytes().map_err(|error| error.to_string()),
     };
     let arg = arg.map_err(|why| failed(format!("{method}: {}", why.lines().next().unwrap_or_default())))?;
-    let kind = if side.methods.queries.contains(&method) { Kind::Query } else { Kind::Update };
-    Ok(Call { line, section, caller, method, kind, arg, is_old })
+    let kind = if side.methods.queries.contains(&method) { CallKind::Query } else { CallKind::Update };
+    Ok(PlannedCall { line, section, caller, method, kind, arg, is_old })
 }

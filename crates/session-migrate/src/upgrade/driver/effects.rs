@@ -3,7 +3,7 @@
 
 use ic_management_canister_types::CanisterStatusType;
 
-use super::super::{Event, Outcome, Step, UpgradeError};
+use super::super::{EffectOutcome, Event, Step, UpgradeError};
 use super::Driver;
 use crate::client::ClientError;
 use crate::network::{Certified, Settled, Target, answered_at};
@@ -14,7 +14,7 @@ impl Driver<'_, '_> {
         &mut self,
         step: Step,
         target: Target,
-    ) -> Result<Outcome, UpgradeError> {
+    ) -> Result<EffectOutcome, UpgradeError> {
         if let Some(outcome) = self.journal.receipt(step) {
             return Ok(outcome.clone());
         }
@@ -51,17 +51,17 @@ impl Driver<'_, '_> {
         &mut self,
         step: Step,
         settled: Settled,
-    ) -> Result<Option<Outcome>, UpgradeError> {
+    ) -> Result<Option<EffectOutcome>, UpgradeError> {
         let outcome = match settled {
             Settled::Replied { reply, certificate } => {
-                Outcome::Replied { reply: hex::encode(reply), certificate: hex::encode(certificate) }
+                EffectOutcome::Replied { reply: hex::encode(reply), certificate: hex::encode(certificate) }
             }
             Settled::Rejected(rejection) if rejection.is_out_of_cycles() && step.must_be_done() => {
                 self.journal.append(Event::OutOfCycles { step })?;
                 return Err(UpgradeError::OutOfCycles(rejection.text));
             }
-            Settled::Rejected(rejection) => Outcome::Rejected(rejection),
-            Settled::Lost if self.observed(step).await? => Outcome::Observed,
+            Settled::Rejected(rejection) => EffectOutcome::Rejected(rejection),
+            Settled::Lost if self.observed(step).await? => EffectOutcome::Observed,
             Settled::Lost => {
                 self.journal.append(Event::Lost { step })?;
                 return Ok(None);

@@ -11,7 +11,7 @@ use super::{Config, RehearseError};
 use crate::client::{Asset, Canister, ClientError, Uploader};
 
 /// One upload: its client's view of it, and what else the rehearsal knows.
-pub(super) struct Lane {
+pub(super) struct UploadRun {
     /// Number of the client, from 1.
     pub client: u32,
     /// The client's side.
@@ -34,7 +34,7 @@ pub(super) struct Lane {
     pub is_own: bool,
 }
 
-impl Lane {
+impl UploadRun {
     /// Returns the upload's name in messages.
     pub fn title(&self) -> String {
         format!("client {} {}", self.client, self.uploader.asset.name)
@@ -64,9 +64,9 @@ impl Lane {
 }
 
 /// All uploads.
-pub(super) struct Crowd {
+pub(super) struct Clients {
     /// The uploads, client by client.
-    pub lanes: Vec<Lane>,
+    pub runs: Vec<UploadRun>,
     /// Source of random choices.
     pub rng: ChaCha8Rng,
     /// What could not be rehearsed.
@@ -77,27 +77,27 @@ pub(super) struct Crowd {
     pub known: BTreeSet<String>,
 }
 
-impl Crowd {
+impl Clients {
     /// Gives every client a principal and a capsule, and every upload a stop point.
     pub fn assemble(
         canister: &Canister<'_>,
         config: &Config,
         assets: Vec<Vec<Asset>>,
-    ) -> Result<Crowd, RehearseError> {
+    ) -> Result<Clients, RehearseError> {
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         // A stream that no client's file uses.
         rng.set_stream(u64::MAX);
         let chunk_size = canister.upload_config()?.chunk_size;
-        let mut lanes = Vec::new();
+        let mut runs = Vec::new();
         for (number, files) in (1u32..).zip(assets) {
             let principal = client_principal(config.seed, number);
             let capsule = canister.capsules_create(principal, None)?.id;
             for asset in files {
-                let idem = format!("upload-{number}-{}-{:016x}", lanes.len(), rng.next_u64());
+                let idem = format!("upload-{number}-{}-{:016x}", runs.len(), rng.next_u64());
                 let mut uploader = Uploader::new(principal, &capsule, asset, idem, chunk_size);
                 // Half of the clients send chunk hashes, so that both kinds occur.
                 uploader.hash_chunks = number % 2 == 0;
-                lanes.push(Lane {
+                runs.push(UploadRun {
                     client: number,
                     uploader,
                     stop: StopPoint::NotBegun,
@@ -111,20 +111,20 @@ impl Crowd {
                 });
             }
         }
-        let chunks: Vec<u32> = lanes.iter().map(|lane| lane.uploader.chunks()).collect();
+        let chunks: Vec<u32> = runs.iter().map(|run| run.uploader.chunks()).collect();
         let points = plan::assign(&chunks);
         let notes = plan::left_out(&chunks, &points);
         let mut open = 0;
-        for (lane, point) in lanes.iter_mut().zip(points) {
-            lane.stop = point;
+        for (run, point) in runs.iter_mut().zip(points) {
+            run.stop = point;
             if point.is_in_flight() || point == StopPoint::NotBegun {
                 // Every other one of them is still open when the direct build is installed, including the
                 // first.
-                lane.stays = open % 2 == 0;
+                run.stays = open % 2 == 0;
                 open += 1;
             }
         }
-        Ok(Crowd { lanes, rng, notes, problems: Vec::new(), known: BTreeSet::new() })
+        Ok(Clients { runs, rng, notes, problems: Vec::new(), known: BTreeSet::new() })
     }
 
     /// Returns the answer to a call that does not concern a single upload; records its failure.
@@ -134,21 +134,21 @@ impl Crowd {
 
     /// Returns the bytes to send and to read back, for the progress bar. Aborted uploads do not count.
     pub fn bytes_to_move(&self) -> u64 {
-        self.lanes
+        self.runs
             .iter()
-            .filter(|lane| lane.stop != StopPoint::Aborted)
-            .map(|lane| 2 * lane.uploader.asset.bytes)
+            .filter(|run| run.stop != StopPoint::Aborted)
+            .map(|run| 2 * run.uploader.asset.bytes)
             .sum()
     }
 
     /// Returns the clients' numbers, principals and capsules, each once.
     pub fn clients(&self) -> Vec<(u32, Principal, String)> {
         let mut clients: Vec<_> = self
-            .lanes
+            .runs
             .iter()
-            .map(|lane| {
-                let uploader = &lane.uploader;
-                (lane.client, uploader.client, uploader.capsule.clone())
+            .map(|run| {
+                let uploader = &run.uploader;
+                (run.client, uploader.client, uploader.capsule.clone())
             })
             .collect();
         clients.dedup();
