@@ -155,7 +155,7 @@ impl Config {
     }
 
     /// Returns the settings that apply in this build.
-    pub fn in_force(self) -> AdminConfig {
+    pub fn effective(self) -> AdminConfig {
         let share = self.compat_share_percent.unwrap_or(0);
         let capsules = self.max_capsules_per_caller.unwrap_or(DEFAULT_MAX_CAPSULES_PER_CALLER);
         let memories = self.max_memories_per_capsule.unwrap_or(DEFAULT_MAX_MEMORIES_PER_CAPSULE);

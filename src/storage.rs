@@ -72,7 +72,7 @@ pub enum OpenError {
     Preflight(#[from] PreflightError),
     /// This build does not accept the layout.
     #[error(
-        "stable memory is in layout {found}, the {build} build accepts {accepted}; {way_back}; nothing was changed"
+        "stable memory is in layout {found}, the {build} build accepts {accepted}; {advice}; nothing was changed"
     )]
     LayoutRefused {
         /// Layout of the header.
@@ -82,7 +82,7 @@ pub enum OpenError {
         /// Layouts that this build accepts, as text.
         accepted: String,
         /// Advice on what to do.
-        way_back: &'static str,
+        advice: &'static str,
     },
     /// A record does not decode.
     #[error(transparent)]
@@ -144,7 +144,7 @@ impl Storage {
             found: layout.0,
             build: BUILD,
             accepted: accepted.join(" and "),
-            way_back: if state.phase == Phase::Finalized {
+            advice: if state.phase == Phase::Finalized {
                 "the migration is finalized, so no rollback is possible"
             } else if layout > Layout::SPLIT {
                 "this layout cannot be rolled back"
@@ -214,7 +214,7 @@ impl Storage {
     /// # Errors
     /// When the stored ones do not decode.
     pub fn config(&self) -> Result<AdminConfig, StableError> {
-        Ok(self.settings.get()?.unwrap_or_default().in_force())
+        Ok(self.settings.get()?.unwrap_or_default().effective())
     }
 
     /// Describes what is stored.

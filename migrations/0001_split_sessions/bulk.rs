@@ -38,10 +38,10 @@ impl Bulk<Storage> for SplitSessions {
             return Err(error);
         }
         // Up to the first that stays a legacy record.
-        let is_behind = |(session, unit): &(&LegacySession, &Settled)| session.id == unit.key;
-        let behind = sessions.iter().zip(&settled).take_while(is_behind).count();
-        storage.sessions.legacy.move_mark_past(sessions.get(..behind).unwrap_or_default());
-        for unit in settled.iter().skip(behind) {
+        let is_settled = |(session, unit): &(&LegacySession, &Settled)| session.id == unit.key;
+        let prefix = sessions.iter().zip(&settled).take_while(is_settled).count();
+        storage.sessions.legacy.move_mark_past(sessions.get(..prefix).unwrap_or_default());
+        for unit in settled.iter().skip(prefix) {
             storage.sessions.legacy.remove(&unit.key);
         }
         Ok(settled)

@@ -71,7 +71,7 @@ classes! {
     /// chunks may arrive, and none is stored
     PendingEmpty = "pending, no chunk" => Convert;
     /// a message that did nothing else than convert the record was cut off
-    CutOff = "cut off" => Quarantine;
+    TrappedAlone = "cut off" => Quarantine;
 }
 
 impl Class {

@@ -6,7 +6,7 @@ use candid::de::IDLDeserialize;
 use candid::{CandidType, Deserialize, Principal};
 
 use super::asset::LegacyAssetMetadata;
-use super::wire::{HEADER, Reader, Wire, behind_header, record};
+use super::wire::{HEADER, Reader, Wire, after_header, record};
 use crate::blob::ChunkPrefix;
 use crate::bytes::is_same;
 use crate::session::SessionId;
@@ -106,12 +106,12 @@ const USUAL_BYTES: usize = 512;
 impl LegacyUploadSession {
     /// Decodes stored bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Self::read_behind_header(bytes).map_or_else(|| Self::decode_by_library(bytes), Ok)
+        Self::read_after_header(bytes).map_or_else(|| Self::decode_by_library(bytes), Ok)
     }
 
     /// Returns the record, if the stored bytes are exactly what [`Self::encode`] writes.
-    pub(super) fn read_behind_header(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader::of(behind_header(bytes)?);
+    pub(super) fn read_after_header(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader::of(after_header(bytes)?);
         let version = u16::read(&mut reader)?;
         let record = Self::read(&mut reader)?;
         (version == VERSION && reader.is_at_end()).then_some(record)
@@ -139,14 +139,14 @@ impl LegacyUploadSession {
     /// Returns the BLAKE3 of a stored record: of its value if it begins with our type table, otherwise of all
     /// its bytes.
     pub fn digest_of_stored(bytes: &[u8]) -> [u8; 32] {
-        blake3::hash(behind_header(bytes).unwrap_or(bytes)).into()
+        blake3::hash(after_header(bytes).unwrap_or(bytes)).into()
     }
 
     /// Returns [`Self::digest_of_stored`] of `stored`, if these bytes decode to this record. They may come
     /// from another encoder.
     pub fn digest_as_stored(&self, stored: &[u8]) -> Option<[u8; 32]> {
         let value = self.value();
-        if behind_header(stored).is_some_and(|stored| is_same(stored, &value)) {
+        if after_header(stored).is_some_and(|stored| is_same(stored, &value)) {
             return Some(blake3::hash(&value).into());
         }
         let decoded = Self::decode(stored).ok()?;

@@ -4,7 +4,7 @@ use candid::Principal;
 
 use super::class::{CLASSES, Class};
 use super::convert::FIELDS;
-use super::examine::{Examined, Verdict, examine};
+use super::examine::{Decision, Examined, examine};
 use super::left;
 use super::write::{bytes_missing, quarantine_record, settle, stored, withdraw};
 use super::{LegacyUploadSession, Split, Unconvertible, convert, revert};
@@ -97,8 +97,8 @@ impl Migration<Storage> for SplitSessions {
         let legacy = LegacySession { id: key, raw: raw(storage, key)?, noted };
         let Examined { class, verdict } = examine(storage, &legacy, now.into())?;
         let reason = match verdict {
-            Verdict::Reject { reason, .. } => Some(reason),
-            Verdict::Convert { .. } | Verdict::Release { .. } => None,
+            Decision::Reject { reason, .. } => Some(reason),
+            Decision::Convert { .. } | Decision::Release { .. } => None,
         };
         Ok(Classified { class: class.index(), reason })
     }
@@ -186,7 +186,7 @@ impl Migration<Storage> for SplitSessions {
     }
 
     fn trapped_class(&self) -> usize {
-        Class::CutOff.index()
+        Class::TrappedAlone.index()
     }
 
     fn targets(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Vec<u64> {

@@ -53,7 +53,7 @@ proptest! {
         let bytes = legacy.encode();
         prop_assert_eq!(&bytes, &crate::stable::codec::encode_candid(1, &legacy));
         prop_assert_eq!(LegacyUploadSession::decode_by_library(&bytes), Ok(legacy.clone()));
-        prop_assert_eq!(LegacyUploadSession::read_behind_header(&bytes), Some(legacy.clone()));
+        prop_assert_eq!(LegacyUploadSession::read_after_header(&bytes), Some(legacy.clone()));
         let digest = LegacyUploadSession::digest_of_stored(&bytes);
         prop_assert_eq!(legacy.digest_as_stored(&bytes), Some(digest));
         let mut changed = bytes.clone();

@@ -25,7 +25,7 @@ use crate::leb128;
 pub const HEADER: &[u8] = include_bytes!("golden/header.bin");
 
 /// Returns the value part of a message with our [`HEADER`]; `None` for any other.
-pub fn behind_header(message: &[u8]) -> Option<&[u8]> {
+pub fn after_header(message: &[u8]) -> Option<&[u8]> {
     let (header, value) = message.split_at_checked(HEADER.len())?;
     is_same(header, HEADER).then_some(value)
 }

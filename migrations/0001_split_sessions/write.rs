@@ -3,7 +3,7 @@
 use candid::Principal;
 
 use super::class::Class;
-use super::examine::{Examined, Key, Verdict, examine};
+use super::examine::{Decision, Examined, Key, examine};
 use super::{LegacyUploadSession, Split, revert};
 use crate::api::{Error, Result, SessionPath};
 use crate::blob::{ChunkPrefix, Place};
@@ -30,14 +30,14 @@ pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<
     let id = SessionId(legacy.id);
     let Examined { class, verdict } = examine(storage, legacy, now)?;
     let fate = match verdict {
-        Verdict::Convert { split, key: None, .. } => {
+        Decision::Convert { split, key: None, .. } => {
             insert(storage, id, &split);
             return Ok((class, Made::Written(split)));
         }
-        Verdict::Convert { caller, split, key: Some(key) } => {
+        Decision::Convert { caller, split, key: Some(key) } => {
             Fate::Converted(write_indexed(storage, legacy, caller, &split, key)?)
         }
-        Verdict::Release { caller, split } => {
+        Decision::Release { caller, split } => {
             let Split { session, meta } = *split;
             let upload = Upload { session, meta, path: SessionPath::Compat };
             let limits = storage.config()?;
@@ -55,7 +55,7 @@ pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<
             release_payload(storage, session, meta, &place)?;
             Fate::Released(LegacyUploadSession::digest_of_stored(&legacy.raw))
         }
-        Verdict::Reject { legacy: decoded, reason } => {
+        Decision::Reject { legacy: decoded, reason } => {
             let was_indexed = decoded.as_ref().map(|decoded| storage.index.contains(id, decoded.caller));
             withdraw(storage, id, decoded.as_deref(), legacy.noted)?;
             Fate::Quarantined(QuarantineRecord { was_indexed, ..quarantine_record(legacy.clone(), reason) })

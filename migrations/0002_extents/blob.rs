@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::class::Class;
-use super::{Moved, copy, unless_given_up};
+use super::{Moved, abandon_on_error, copy};
 use crate::api::{Error, Result};
 use crate::blob::{BlobId, BlobRecord, Extents, Place};
 use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
@@ -31,7 +31,7 @@ pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut 
     };
     let extents = progress.extents.clone().unwrap_or_default();
     let moved = move_some(storage, id, blob, &extents, &mut progress, work);
-    let (class, fate) = match unless_given_up(storage, &extents, moved)? {
+    let (class, fate) = match abandon_on_error(storage, &extents, moved)? {
         Moved::Partly => {
             work.progress = progress.encode();
             return Ok(Advance::More);

@@ -14,7 +14,7 @@ pub enum Class {
     /// A committed blob whose bytes differ from those committed.
     DamagedBlob,
     /// A unit whose message trapped.
-    CutOff,
+    TrappedAlone,
 }
 
 /// All of them, in the order of `Class`.
@@ -41,4 +41,4 @@ impl Class {
     }
 }
 
-const _: () = assert!(CLASSES.len() == Class::CutOff.index() + 1, "every class is declared");
+const _: () = assert!(CLASSES.len() == Class::TrappedAlone.index() + 1, "every class is declared");

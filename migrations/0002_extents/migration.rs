@@ -137,7 +137,7 @@ impl Migration<Storage> for MoveToExtents {
     }
 
     fn trapped_class(&self) -> usize {
-        Class::CutOff.index()
+        Class::TrappedAlone.index()
     }
 
     fn abandon(&self, storage: &mut Storage, _: u64, progress: Vec<u8>) {
@@ -179,7 +179,7 @@ fn lacks_room(storage: &Storage) -> Result<Option<String>> {
 /// Returns the extents of a unit in progress.
 pub fn extents_of(progress: &[u8]) -> Option<Extents> {
     let blob = PayloadState::decode(progress).ok().and_then(|state| state.extents);
-    let session = || session::Progress::decode(progress).ok().map(|progress| progress.extents);
+    let session = || session::SessionProgress::decode(progress).ok().map(|progress| progress.extents);
     blob.or_else(session)
 }
 

@@ -40,7 +40,7 @@ fn copy(storage: &mut Storage, at: u64, bytes: &[u8], extents: &Extents) -> Resu
 }
 
 /// Returns the outcome of a unit, and frees its extents if they neither contain its bytes nor ever will.
-fn unless_given_up(storage: &mut Storage, extents: &Extents, moved: Result<Moved>) -> Result<Moved> {
+fn abandon_on_error(storage: &mut Storage, extents: &Extents, moved: Result<Moved>) -> Result<Moved> {
     if !matches!(moved, Ok(Moved::Partly | Moved::Wholly)) {
         storage.blobs.extents_mut().free(extents)?;
     }

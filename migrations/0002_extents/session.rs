@@ -4,7 +4,7 @@
 use sha2::{Digest, Sha256};
 
 use super::class::Class;
-use super::{Moved, copy, unless_given_up};
+use super::{Moved, abandon_on_error, copy};
 use crate::api::{Error, Result};
 use crate::blob::{ChunkPrefix, Extents, Place};
 use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
@@ -16,7 +16,7 @@ use crate::upload::{UploadMeta, mapped_sessions, release_payload};
 /// Progress of a session.
 #[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
-pub struct Progress {
+pub struct SessionProgress {
     /// Where its bytes go.
     #[n(0)]
     pub extents: Extents,
@@ -31,7 +31,7 @@ pub struct Progress {
 /// Differs from every version of the payload state, in which the progress of a blob is stored.
 const VERSION: u8 = 3;
 
-impl Record for Progress {
+impl Record for SessionProgress {
     const NAME: &'static str = "session on its way into extents";
 
     fn encode(&self) -> Vec<u8> {
@@ -74,17 +74,21 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
     let (session, meta) = records(storage, id)?;
     let replaced = storage.payload_of(id)?.replaced;
     let mut progress = if work.progress.is_empty() {
-        Progress { extents: storage.blobs.allocate(session.bytes_expected)?, copied: Vec::new(), replaced }
+        SessionProgress {
+            extents: storage.blobs.allocate(session.bytes_expected)?,
+            copied: Vec::new(),
+            replaced,
+        }
     } else {
-        Progress::decode(&work.progress).map_err(Error::Internal)?
+        SessionProgress::decode(&work.progress).map_err(Error::Internal)?
     };
     if progress.replaced != replaced {
         // Any of the copied chunks may have been replaced since.
-        progress = Progress { copied: Vec::new(), replaced, ..progress };
+        progress = SessionProgress { copied: Vec::new(), replaced, ..progress };
     }
     let prefix = ChunkPrefix::of(&meta.provisional_memory_id, id);
     let moved = copy_some(storage, prefix, &session, &meta, &mut progress, work);
-    let (class, fate) = match unless_given_up(storage, &progress.extents, moved)? {
+    let (class, fate) = match abandon_on_error(storage, &progress.extents, moved)? {
         Moved::Partly => {
             work.progress = progress.encode();
             return Ok(Advance::More);
@@ -118,7 +122,7 @@ fn copy_some(
     prefix: ChunkPrefix,
     session: &Session,
     meta: &UploadMeta,
-    progress: &mut Progress,
+    progress: &mut SessionProgress,
     work: &Work<'_>,
 ) -> Result<Moved> {
     let mut copied = ChunkSet::from_ranges(&progress.copied)

@@ -69,9 +69,9 @@ impl ExtentStore {
     pub fn write_at(&mut self, extents: &Extents, at: u64, bytes: &[u8]) -> Result<(), SinkError> {
         let mut rest = bytes;
         for piece in extents.pieces(at, bytes.len())? {
-            let (part, behind) = rest.split_at_checked(piece.len as usize).unwrap_or((rest, &[]));
+            let (part, remainder) = rest.split_at_checked(piece.len as usize).unwrap_or((rest, &[]));
             self.region.write(piece.offset, part)?;
-            rest = behind;
+            rest = remainder;
         }
         Ok(())
     }
@@ -100,9 +100,9 @@ impl ExtentStore {
     pub fn holds_at(&self, extents: &Extents, at: u64, bytes: &[u8]) -> Result<bool, SinkError> {
         let (mut rest, mut same) = (bytes, true);
         self.read_at(extents, at, bytes.len(), &mut |stored| {
-            let (part, behind) = rest.split_at_checked(stored.len()).unwrap_or((rest, &[]));
+            let (part, remainder) = rest.split_at_checked(stored.len()).unwrap_or((rest, &[]));
             same = same && is_same(part, stored);
-            rest = behind;
+            rest = remainder;
             Ok(())
         })?;
         Ok(same)

@@ -82,7 +82,7 @@ pub struct BlobStore {
     chunks: ChunkMap,
     extents: ExtentStore,
     mapped: Table<u64, MappedBlob>,
-    mapped_otherwise: Table<u64, BlobRecord>,
+    mapped_by_other_digest: Table<u64, BlobRecord>,
     blobs: Table<u64, BlobRecord>,
     refs: Table<NumberAndText, String>,
     by_content: Table<TwoTexts, u64>,
@@ -95,7 +95,7 @@ impl BlobStore {
             chunks: ChunkMap::open(memories, room),
             extents: ExtentStore::open(memories, room),
             mapped: Table::open(memories, memory_ids::BLOB_META),
-            mapped_otherwise: Table::open(memories, memory_ids::MAPPED_BLOBS),
+            mapped_by_other_digest: Table::open(memories, memory_ids::MAPPED_BLOBS),
             blobs: Table::open(memories, memory_ids::BLOBS),
             refs: Table::open(memories, memory_ids::BLOB_REFS),
             by_content: Table::open(memories, memory_ids::BLOB_BY_CONTENT),
@@ -287,7 +287,7 @@ impl BlobStore {
         if let Some(mapped) = self.mapped.get(&id.0)? {
             return Ok(Some(mapped.into()));
         }
-        self.mapped_otherwise.get(&id.0)
+        self.mapped_by_other_digest.get(&id.0)
     }
 
     /// Returns whether the bytes at a location are those of a committed blob in the chunk map.
@@ -303,7 +303,7 @@ impl BlobStore {
     pub fn list_in_chunk_map(&self, after: Option<u64>, limit: usize) -> Vec<u64> {
         let mapped = self.mapped.keys_after(after.as_ref()).take(limit);
         let mut ids: Vec<u64> =
-            mapped.chain(self.mapped_otherwise.keys_after(after.as_ref()).take(limit)).collect();
+            mapped.chain(self.mapped_by_other_digest.keys_after(after.as_ref()).take(limit)).collect();
         ids.sort_unstable();
         ids.truncate(limit);
         ids
@@ -329,23 +329,25 @@ impl BlobStore {
     fn insert(&mut self, id: BlobId, blob: &BlobRecord) {
         match (MappedBlob::of(blob), &blob.place) {
             (Some(mapped), _) => self.mapped.insert(id.0, &mapped),
-            (None, Place::Chunks(_)) => self.mapped_otherwise.insert(id.0, blob),
+            (None, Place::Chunks(_)) => self.mapped_by_other_digest.insert(id.0, blob),
             (None, Place::Extents(_)) => self.blobs.insert(id.0, blob),
         }
     }
 
     fn remove(&mut self, id: BlobId) {
-        let _ = self.blobs.remove(&id.0) || self.mapped.remove(&id.0) || self.mapped_otherwise.remove(&id.0);
+        let _ = self.blobs.remove(&id.0)
+            || self.mapped.remove(&id.0)
+            || self.mapped_by_other_digest.remove(&id.0);
     }
 
     fn has_blob(&self, id: BlobId) -> bool {
-        let Self { blobs, mapped, mapped_otherwise, .. } = self;
-        blobs.contains(&id.0) || mapped.contains(&id.0) || mapped_otherwise.contains(&id.0)
+        let Self { blobs, mapped, mapped_by_other_digest, .. } = self;
+        blobs.contains(&id.0) || mapped.contains(&id.0) || mapped_by_other_digest.contains(&id.0)
     }
 
     /// Returns the number of committed blobs.
     pub fn blob_total(&self) -> u64 {
-        self.blobs.len().saturating_add(self.mapped.len()).saturating_add(self.mapped_otherwise.len())
+        self.blobs.len().saturating_add(self.mapped.len()).saturating_add(self.mapped_by_other_digest.len())
     }
 
     /// Iterates over the memories that refer to a blob, each with its capsule.
@@ -480,7 +482,7 @@ impl BlobStore {
         self.chunks.describe(to);
         self.extents.describe(to);
         to.table(memory_ids::numbers::BLOB_META, &self.mapped);
-        to.table(memory_ids::numbers::MAPPED_BLOBS, &self.mapped_otherwise);
+        to.table(memory_ids::numbers::MAPPED_BLOBS, &self.mapped_by_other_digest);
         to.table(memory_ids::numbers::BLOBS, &self.blobs);
         to.table(memory_ids::numbers::BLOB_REFS, &self.refs);
         to.table(memory_ids::numbers::BLOB_BY_CONTENT, &self.by_content);

@@ -42,7 +42,7 @@ pub struct CapsuleStore {
     by_creator: Table<Principal, u64>,
     /// Deleted capsules with memories that could not be removed: the last such memory of each. This is on the
     /// heap, so that the next build tries again.
-    passed_over: BTreeMap<String, String>,
+    resume_points: BTreeMap<String, String>,
     pub(super) is_holding: bool,
     pub(super) held: RefCell<Option<Held>>,
     /// Capsule numbers.
@@ -61,7 +61,7 @@ impl CapsuleStore {
             by_idem: Table::open(memories, memory_ids::MEMORY_BY_IDEM),
             condemned: Table::open(memories, memory_ids::CONDEMNED_CAPSULES),
             by_creator: Table::open(memories, memory_ids::CAPSULES_BY_CREATOR),
-            passed_over: BTreeMap::new(),
+            resume_points: BTreeMap::new(),
             is_holding: false,
             held: RefCell::new(None),
             ids: Ids::open(memories, memory_ids::CAPSULE_COUNTER),
@@ -177,8 +177,8 @@ impl CapsuleStore {
     pub fn condemned_memories(&mut self, limit: usize) -> Vec<TwoTexts> {
         let mut after = None;
         while let Some(capsule) = self.condemned.next_key(after.as_ref()) {
-            let passed_over = self.passed_over.get(&capsule);
-            let start = match passed_over {
+            let resume_points = self.resume_points.get(&capsule);
+            let start = match resume_points {
                 Some(memory) => Bound::Excluded(TwoTexts(capsule.clone(), memory.clone())),
                 None => Bound::Included(TwoTexts(capsule.clone(), String::new())),
             };
@@ -187,7 +187,7 @@ impl CapsuleStore {
             if !found.is_empty() {
                 return found;
             }
-            if passed_over.is_none() {
+            if resume_points.is_none() {
                 self.condemned.remove(&capsule);
             }
             after = Some(capsule);
@@ -197,7 +197,7 @@ impl CapsuleStore {
 
     /// Skips a memory of a deleted capsule, and all before it, until the next upgrade.
     pub fn pass_over(&mut self, TwoTexts(capsule, memory): TwoTexts) {
-        self.passed_over.insert(capsule, memory);
+        self.resume_points.insert(capsule, memory);
     }
 
     /// Returns the number of capsules.

@@ -84,8 +84,8 @@ pub fn check_share(storage: &Storage, compat_share_percent: u8) -> Result<()> {
 
 /// Goes forward, in a build that does not serve layout 1, from a rollback in progress and from a deferred
 /// migration; what was already rolled back is converted again.
-pub fn go_forward(storage: &mut Storage, now: Time, serves_old_form: bool) -> Result<()> {
-    if serves_old_form { Ok(()) } else { ENGINE.go_forward(storage, now) }
+pub fn go_forward(storage: &mut Storage, now: Time, serves_layout_1: bool) -> Result<()> {
+    if serves_layout_1 { Ok(()) } else { ENGINE.go_forward(storage, now) }
 }
 
 /// Refuses as the engine's own controls do.

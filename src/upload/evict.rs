@@ -135,7 +135,7 @@ impl UploadService<'_> {
             if let Ok(Some(upload)) = self.path.load(self.storage, id, Some(self.caller), self.now) {
                 let is_over = upload.expires_at(limits) <= self.now;
                 let is_own = upload.session.owner == self.caller.as_slice();
-                if is_over || !is_own && is_behind(&upload, limits, self.now) {
+                if is_over || !is_own && lags(&upload, limits, self.now) {
                     found.push(Candidate { id, upload, is_over });
                 }
             }
@@ -149,7 +149,7 @@ impl UploadService<'_> {
 
 /// Returns whether the share of a session's bytes that has arrived is smaller than the share of its maximum
 /// age that has passed. A session without any bytes always lags, and a complete one never does.
-fn is_behind(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
+fn lags(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
     let session = &upload.session;
     let age = now.as_nanos().saturating_sub(upload.begun_at().as_nanos());
     let life = u128::from(limits.session_age_seconds()).saturating_mul(1_000_000_000);

@@ -24,7 +24,7 @@ pub struct MappedSessions {
 }
 
 /// Sessions that one call skips, about 20,000 instructions each.
-const PASSED_OVER: usize = 1_000;
+const MAX_SKIPPED: usize = 1_000;
 
 /// Migration that moves them.
 const MIGRATION: u16 = 2;
@@ -74,7 +74,7 @@ pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u
     if first > range.through {
         return Ok(found);
     }
-    let mut passed_over: usize = 0;
+    let mut skipped: usize = 0;
     for id in storage.sessions.sessions.keys(first..=range.through) {
         if found.len() >= limit {
             break;
@@ -83,8 +83,8 @@ pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u
             found.push(id);
             continue;
         }
-        passed_over = passed_over.saturating_add(1);
-        if passed_over == PASSED_OVER {
+        skipped = skipped.saturating_add(1);
+        if skipped == MAX_SKIPPED {
             found.push(id);
             break;
         }
@@ -135,12 +135,12 @@ pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
     let mut after = range.after;
     let first = after.saturating_add(1);
     // The table does not accept an empty range.
-    let mut behind = (first <= range.through)
+    let mut following = (first <= range.through)
         .then(|| storage.sessions.sessions.keys(first..=range.through))
         .into_iter()
         .flatten();
-    for _ in 0..PASSED_OVER {
-        match behind.next() {
+    for _ in 0..MAX_SKIPPED {
+        match following.next() {
             Some(id) if moves(id)? => break,
             Some(id) => after = id,
             None => {
@@ -149,7 +149,7 @@ pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
             }
         }
     }
-    drop(behind);
+    drop(following);
     let mut again = Vec::new();
     for id in &range.again {
         if moves(*id)? {

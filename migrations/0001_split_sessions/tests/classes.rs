@@ -23,7 +23,7 @@ enum Key {
 
 /// Which chunks are stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Stored {
+enum StoredChunks {
     Nothing,
     Some,
     All,
@@ -31,22 +31,24 @@ enum Stored {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Kind {
+struct RecordCase {
     committed: bool,
     key: Key,
     blob: bool,
-    stored: Stored,
+    stored: StoredChunks,
     counts_agree: bool,
 }
 
-fn kinds() -> Vec<Kind> {
+fn kinds() -> Vec<RecordCase> {
     let mut kinds = Vec::new();
     for committed in [false, true] {
         for key in [Key::Own, Key::Shared, Key::Empty] {
             for blob in [false, true] {
-                for stored in [Stored::Nothing, Stored::Some, Stored::All, Stored::TooMany] {
+                for stored in
+                    [StoredChunks::Nothing, StoredChunks::Some, StoredChunks::All, StoredChunks::TooMany]
+                {
                     for counts_agree in [true, false] {
-                        kinds.push(Kind { committed, key, blob, stored, counts_agree });
+                        kinds.push(RecordCase { committed, key, blob, stored, counts_agree });
                     }
                 }
             }
@@ -56,19 +58,19 @@ fn kinds() -> Vec<Kind> {
 }
 
 /// Returns the class of a record of this kind.
-fn expected(kind: Kind) -> Class {
+fn expected(kind: RecordCase) -> Class {
     match kind {
-        Kind { counts_agree: false, .. } => Class::CountsDisagree,
-        Kind { stored: Stored::TooMany, .. } => Class::ExtraChunks,
-        Kind { key: Key::Shared, .. } => Class::DuplicateKey,
-        Kind { key: Key::Empty, .. } => Class::EmptyKey,
-        Kind { committed: true, blob: false, .. } => Class::CommittedWithoutBlob,
-        Kind { committed: true, stored: Stored::All, .. } => Class::Committed,
-        Kind { committed: true, .. } => Class::CommittedIncomplete,
-        Kind { blob: true, .. } => Class::PendingWithBlob,
-        Kind { stored: Stored::All, .. } => Class::PendingComplete,
-        Kind { stored: Stored::Some, .. } => Class::PendingPartial,
-        Kind { stored: Stored::Nothing, .. } => Class::PendingEmpty,
+        RecordCase { counts_agree: false, .. } => Class::CountsDisagree,
+        RecordCase { stored: StoredChunks::TooMany, .. } => Class::ExtraChunks,
+        RecordCase { key: Key::Shared, .. } => Class::DuplicateKey,
+        RecordCase { key: Key::Empty, .. } => Class::EmptyKey,
+        RecordCase { committed: true, blob: false, .. } => Class::CommittedWithoutBlob,
+        RecordCase { committed: true, stored: StoredChunks::All, .. } => Class::Committed,
+        RecordCase { committed: true, .. } => Class::CommittedIncomplete,
+        RecordCase { blob: true, .. } => Class::PendingWithBlob,
+        RecordCase { stored: StoredChunks::All, .. } => Class::PendingComplete,
+        RecordCase { stored: StoredChunks::Some, .. } => Class::PendingPartial,
+        RecordCase { stored: StoredChunks::Nothing, .. } => Class::PendingEmpty,
     }
 }
 
@@ -114,7 +116,7 @@ impl Layout1 {
         self.canister.storage.blobs.write_chunk(prefix, idx, b"chunk");
     }
 
-    fn add_kind(&mut self, kind: Kind) {
+    fn add_kind(&mut self, kind: RecordCase) {
         let mut legacy = self.record();
         if kind.committed {
             legacy.status = LegacyStatus::Committed { completed_at: 5 };
@@ -130,10 +132,10 @@ impl Layout1 {
         legacy.blob_id = kind.blob.then_some(9);
         legacy.chunk_count = if kind.counts_agree { CHUNKS } else { CHUNKS + 1 };
         let stored: &[u32] = match kind.stored {
-            Stored::Nothing => &[],
-            Stored::Some => &[1],
-            Stored::All => &[0, 1],
-            Stored::TooMany => &[0, 1, 2],
+            StoredChunks::Nothing => &[],
+            StoredChunks::Some => &[1],
+            StoredChunks::All => &[0, 1],
+            StoredChunks::TooMany => &[0, 1, 2],
         };
         stored.iter().for_each(|idx| self.store(&legacy, *idx));
         self.add(&legacy, expected(kind));
@@ -211,7 +213,7 @@ fn every_class_is_met_and_treated_as_declared() {
         let name = CLASSES[class.index()].name;
         let met = state.classes.iter().find(|(class, _)| class == name).map_or(0, |(_, met)| *met);
         assert_eq!(met, there, "{name}");
-        assert!(there > 0 || *class == Class::CutOff, "no record of the class {name}");
+        assert!(there > 0 || *class == Class::TrappedAlone, "no record of the class {name}");
     }
 }
 

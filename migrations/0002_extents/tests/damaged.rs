@@ -11,7 +11,7 @@ fn control(canister: &mut TestCanister) -> Control<'_> {
 }
 
 /// Source, converted, quarantined.
-fn books(state: &MigrationState) -> [u64; 3] {
+fn counts(state: &MigrationState) -> [u64; 3] {
     [state.source, state.converted, state.quarantined]
 }
 
@@ -30,9 +30,9 @@ fn a_session_with_a_lost_chunk_is_quarantined_in_place() {
     let (id, prefix) = begun(&mut canister, &content, "a chunk will be lost");
     assert_eq!(in_the_middle(&mut canister), id);
     canister.storage.blobs.release(prefix);
-    let other = begun(&mut canister, &file(CHUNK), "behind it").0;
+    let other = begun(&mut canister, &file(CHUNK), "after it").0;
     let state = to_end(&mut canister);
-    assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 0, 1]), "{}", state.note);
+    assert_eq!((state.phase, counts(&state)), (Phase::Converted, [1, 0, 1]), "{}", state.note);
     assert!(other > id && canister.storage.payloads.get(&other).unwrap().unwrap().extents.is_some());
     let reason = canister.storage.migration.quarantine.get(2, id).unwrap().unwrap().reason;
     assert!(reason.contains(&format!("session {id}")) && reason.contains("chunk 1 "), "{reason}");
@@ -43,7 +43,7 @@ fn a_session_with_a_lost_chunk_is_quarantined_in_place() {
     chunks.zip(0..).for_each(|(chunk, idx)| canister.storage.blobs.write_chunk(prefix, idx, chunk));
     control(&mut canister).retry(Some(id)).unwrap();
     let state = to_end(&mut canister);
-    assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 1, 0]), "{}", state.note);
+    assert_eq!((state.phase, counts(&state)), (Phase::Converted, [1, 1, 0]), "{}", state.note);
     assert_all_moved(&mut canister, &[content.len(), CHUNK]);
 }
 
@@ -85,7 +85,7 @@ fn bytes_that_were_damaged_before_move_as_they_are() {
     let other = vec![7; CHUNK];
     canister.storage.blobs.write_chunk(prefix, 1, &other);
     let state = to_end(&mut canister);
-    assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 1, 0]), "{}", state.note);
+    assert_eq!((state.phase, counts(&state)), (Phase::Converted, [1, 1, 0]), "{}", state.note);
     assert!(in_extents(&canister, &blob));
     assert!(read_back(&canister, &blob) == [&content[..CHUNK], &other, &content[2 * CHUNK..]].concat());
 }
@@ -97,15 +97,15 @@ fn a_retried_damaged_blob_is_counted_once() {
     let (id, prefix) = begun(&mut canister, &content, "torn");
     let blob = canister.finish(id, &content).unwrap().blob_id;
     canister.storage.blobs.write_chunk(prefix, 1, &[7; CHUNK - 1]);
-    assert_eq!(books(&to_end(&mut canister)), [1, 0, 1]);
+    assert_eq!(counts(&to_end(&mut canister)), [1, 0, 1]);
     control(&mut canister).retry(None).unwrap();
     let state = to_end(&mut canister);
-    assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 0, 1]), "{}", state.note);
+    assert_eq!((state.phase, counts(&state)), (Phase::Converted, [1, 0, 1]), "{}", state.note);
 
     canister.storage.blobs.write_chunk(prefix, 1, &content[CHUNK..]);
     control(&mut canister).retry(None).unwrap();
     let state = to_end(&mut canister);
-    assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 1, 0]), "{}", state.note);
+    assert_eq!((state.phase, counts(&state)), (Phase::Converted, [1, 1, 0]), "{}", state.note);
     assert!(in_extents(&canister, &blob));
     control(&mut canister).finalize(false).unwrap();
 }
@@ -120,10 +120,10 @@ fn a_poison_session_is_counted_and_frees_its_extents() {
     trapped.pace.skip_next = true;
     canister.storage.migration.set_state(2, &trapped);
     let state = to_end(&mut canister);
-    assert_eq!((state.phase, books(&state)), (Phase::Converted, [1, 0, 1]), "{}", state.note);
+    assert_eq!((state.phase, counts(&state)), (Phase::Converted, [1, 0, 1]), "{}", state.note);
     assert_eq!(canister.storage.blobs.extents().taken_bytes(), Ok(0));
     control(&mut canister).retry(Some(id)).unwrap();
-    assert_eq!(books(&to_end(&mut canister)), [1, 1, 0]);
+    assert_eq!(counts(&to_end(&mut canister)), [1, 1, 0]);
     assert_all_moved(&mut canister, &[content.len()]);
 }
 
@@ -132,7 +132,7 @@ fn a_damaged_payload_state_hides_no_session() {
     let mut canister = finalized();
     let content = file(CHUNK);
     let (damaged, _) = begun(&mut canister, &content, "its payload state does not decode");
-    begun(&mut canister, &content, "behind it");
+    begun(&mut canister, &content, "after it");
     let sound = canister.storage.payloads.get_raw(&damaged).unwrap();
     canister.storage.payloads.insert_raw(damaged, vec![9]);
     let state = to_end(&mut canister);
@@ -144,7 +144,7 @@ fn a_damaged_payload_state_hides_no_session() {
     );
     canister.storage.payloads.insert_raw(damaged, sound);
     control(&mut canister).resume().unwrap();
-    assert_eq!(books(&to_end(&mut canister)), [2, 2, 0]);
+    assert_eq!(counts(&to_end(&mut canister)), [2, 2, 0]);
 }
 
 /// As a canister is left by a build whose range of sessions could not pass a session in quarantine.
@@ -155,7 +155,7 @@ fn one_call_skips_a_bounded_number_of_sessions() {
     let (torn, prefix) = begun(&mut canister, &content, "torn");
     let (last, _) = begun(&mut canister, &content, "last");
     canister.storage.blobs.release(prefix);
-    assert_eq!(books(&to_end(&mut canister)), [2, 1, 1]);
+    assert_eq!(counts(&to_end(&mut canister)), [2, 1, 1]);
     // Sessions that moved in between, as copies of the last.
     let session = canister.storage.sessions.sessions.get(&last).unwrap().unwrap();
     let payload = canister.storage.payloads.get(&last).unwrap().unwrap();
@@ -187,10 +187,10 @@ fn one_call_skips_a_bounded_number_of_sessions() {
 
     // It is found again when it is retried.
     control(&mut canister).retry(Some(torn)).unwrap();
-    assert_eq!(books(&to_end(&mut canister)), [2, 1, 1], "its chunk is not there yet");
+    assert_eq!(counts(&to_end(&mut canister)), [2, 1, 1], "its chunk is not there yet");
     canister.storage.blobs.write_chunk(prefix, 0, &content);
     control(&mut canister).retry(None).unwrap();
-    assert_eq!(books(&to_end(&mut canister)), [2, 2, 0]);
+    assert_eq!(counts(&to_end(&mut canister)), [2, 2, 0]);
 }
 
 #[test]

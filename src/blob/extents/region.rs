@@ -88,11 +88,11 @@ impl Region {
 
     fn read_block(&self, at: u64, block: &mut [u8]) {
         let written = self.memory.size().saturating_mul(PAGE_BYTES).saturating_sub(at);
-        let (stored, behind) = block.split_at_mut(written.min(block.len() as u64) as usize);
+        let (stored, remainder) = block.split_at_mut(written.min(block.len() as u64) as usize);
         if !stored.is_empty() {
             self.memory.read(at, stored);
         }
-        behind.fill(0);
+        remainder.fill(0);
     }
 
     fn grow_to(&self, end: u64) -> Result<(), SinkError> {

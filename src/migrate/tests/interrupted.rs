@@ -6,9 +6,10 @@ use crate::migrations::split_sessions::{CLASSES, Class};
 use crate::upload::UploadMeta;
 
 /// Everything that the migration makes, with what it counted.
-type Outcome = (Vec<(u64, Vec<u8>, UploadMeta)>, Vec<u64>, [u64; 4], MultisetDigest, MultisetDigest, Phase);
+type FinalState =
+    (Vec<(u64, Vec<u8>, UploadMeta)>, Vec<u64>, [u64; 4], MultisetDigest, MultisetDigest, Phase);
 
-fn outcome(canister: &TestCanister) -> Outcome {
+fn outcome(canister: &TestCanister) -> FinalState {
     let Storage { sessions, migration, .. } = &canister.storage;
     let state = migration.state().unwrap();
     let split = sessions.sessions.keys(..).map(|id| {
@@ -94,7 +95,7 @@ fn a_poison_record_is_quarantined_alone() {
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 4, 1), "{}", state.note);
     assert!(trapped > 5, "the batch was halved: {trapped}");
     assert!(canister.storage.migration.quarantine.contains(1, poison));
-    let class = CLASSES[Class::CutOff.index()].name;
+    let class = CLASSES[Class::TrappedAlone.index()].name;
     assert!(state.classes.contains(&(class.to_owned(), 1)), "{:?}", state.classes);
     controls::retry(&mut canister.storage, canister.now, Some(poison)).unwrap();
     let state = run_to_end(&mut canister);

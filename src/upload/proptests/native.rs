@@ -28,8 +28,8 @@ use crate::upload::tests::{Exhausted, TestCanister, filled, memory_of_small_buck
 use faults::{Faults, Snapshot, number};
 
 use upload_model::{
-    self as model, Answer, Control, Finished, Guest, Holdings, Limits, MemoryView, NewContent, NewMemory,
-    Put, Refusal, Stage, Target, View,
+    self as model, Control, Finished, Guest, Holdings, Limits, MemoryView, NewContent, NewMemory, Put,
+    Refusal, Stage, Target, TargetResult, View,
 };
 
 /// Prefix of an asset name whose metadata the model has chosen.
@@ -158,7 +158,7 @@ impl Target for Native {
         true
     }
 
-    fn create_capsule(&mut self, owner: u8) -> Answer<String> {
+    fn create_capsule(&mut self, owner: u8) -> TargetResult<String> {
         faults::next_message();
         let TestCanister { storage, now, .. } = &mut self.canister;
         let id = storage.capsules.create(person(owner), None, *now).map_err(refusal)?.id;
@@ -166,11 +166,11 @@ impl Target for Native {
         Ok(id)
     }
 
-    fn delete_capsule(&mut self, who: u8, capsule: &str) -> Answer<()> {
+    fn delete_capsule(&mut self, who: u8, capsule: &str) -> TargetResult<()> {
         self.canister.storage.capsules.delete(person(who), capsule).map_err(refusal)
     }
 
-    fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> Answer<()> {
+    fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> TargetResult<()> {
         let other = person((owner + 1) % model::PEOPLE);
         let of = |right: Guest| if guest == right { vec![other] } else { vec![] };
         let access = CapsuleAccess {
@@ -181,14 +181,14 @@ impl Target for Native {
         self.canister.storage.capsules.set_access(person(who), capsule, access).map(drop).map_err(refusal)
     }
 
-    fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> Answer<u64> {
+    fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> TargetResult<u64> {
         faults::next_message();
         let mut service = self.canister.as_person(who);
         let hash = HashAlgorithm::Sha256;
         service.begin(capsule.to_owned(), metadata(bytes), chunks, idem.to_owned(), hash).map_err(refusal)
     }
 
-    fn put(&mut self, who: u8, put: &Put) -> Answer<()> {
+    fn put(&mut self, who: u8, put: &Put) -> TargetResult<()> {
         let digest = put.digest.map(|right| {
             let digest: [u8; 32] = if right { Sha256::digest(&put.bytes).into() } else { [7; 32] };
             ByteBuf::from(digest)
@@ -199,7 +199,14 @@ impl Target for Native {
             .map_err(refusal)
     }
 
-    fn finish(&mut self, who: u8, session: u64, digest: &[u8], bytes: u64, tired: bool) -> Answer<Finished> {
+    fn finish(
+        &mut self,
+        who: u8,
+        session: u64,
+        digest: &[u8],
+        bytes: u64,
+        tired: bool,
+    ) -> TargetResult<Finished> {
         if tired {
             self.canister.meter = Box::new(Exhausted);
         }
@@ -209,16 +216,16 @@ impl Target for Native {
         Ok(Finished { memory: finished.memory_id, locator: finished.blob_id, size: finished.size })
     }
 
-    fn abort(&mut self, who: u8, session: u64) -> Answer<()> {
+    fn abort(&mut self, who: u8, session: u64) -> TargetResult<()> {
         self.canister.as_person(who).abort(session).map_err(refusal)
     }
 
-    fn status(&mut self, who: u8, session: u64) -> Answer<View> {
+    fn status(&mut self, who: u8, session: u64) -> TargetResult<View> {
         self.canister.as_person(who).status(session).map_err(refusal)?;
         self.look(SessionId(session)).ok_or(Refusal::Internal)
     }
 
-    fn create_memory(&mut self, who: u8, new: &NewMemory<'_>) -> Answer<String> {
+    fn create_memory(&mut self, who: u8, new: &NewMemory<'_>) -> TargetResult<String> {
         let NewMemory { capsule, idem, bytes, version, .. } = *new;
         let mut content = memories::NewContent { inline: None, blob: None, external: None };
         match &new.content {
@@ -240,13 +247,13 @@ impl Target for Native {
             .map_err(refusal)
     }
 
-    fn update_memory(&mut self, who: u8, memory: &str, bytes: u64, version: u8) -> Answer<()> {
+    fn update_memory(&mut self, who: u8, memory: &str, bytes: u64, version: u8) -> TargetResult<()> {
         let updated =
             memories::update(&mut self.canister.storage, person(who), memory, named(bytes, version));
         updated.map(drop).map_err(refusal)
     }
 
-    fn memory(&mut self, who: u8, memory: &str) -> Answer<MemoryView> {
+    fn memory(&mut self, who: u8, memory: &str) -> TargetResult<MemoryView> {
         let memory = self.canister.storage.capsules.memory(person(who), memory).map_err(refusal)?;
         let base = memory.asset_metadata.base();
         assert_eq!(base.bytes, memory.blob.len);
@@ -259,7 +266,7 @@ impl Target for Native {
         })
     }
 
-    fn delete_blob(&mut self, who: u8, locator: &str) -> Answer<()> {
+    fn delete_blob(&mut self, who: u8, locator: &str) -> TargetResult<()> {
         // As the entry point does: a blob that the caller may not read does not exist.
         let storage = &mut self.canister.storage;
         let id = BlobId::from_locator(locator).ok_or(Refusal::NotFound)?;
@@ -268,7 +275,7 @@ impl Target for Native {
         memories::delete_blob(storage, person(who), id).map_err(refusal)
     }
 
-    fn delete_memory(&mut self, who: u8, memory: &str) -> Answer<()> {
+    fn delete_memory(&mut self, who: u8, memory: &str) -> TargetResult<()> {
         memories::delete(&mut self.canister.storage, person(who), memory).map_err(refusal)
     }
 
@@ -317,7 +324,7 @@ impl Target for Native {
         }
     }
 
-    fn control(&mut self, control: Control) -> Option<Answer<()>> {
+    fn control(&mut self, control: Control) -> Option<TargetResult<()>> {
         self.steer(control)
     }
 

@@ -91,7 +91,7 @@ fn the_sessions_of_a_caller_are_limited() {
 }
 
 #[test]
-fn bytes_are_reserved_at_begin_and_given_back_at_the_end() {
+fn bytes_are_reserved_at_begin_and_released_at_the_end() {
     on_every_path(|mut canister| {
         let limit = |canister: &mut TestCanister, change: fn(&mut AdminConfig)| {
             let mut config = canister.storage.config().unwrap();

@@ -9,7 +9,7 @@ use crate::upload::path::ActivePath;
 use crate::upload::path::compat::CompatPath;
 use crate::upload::path::direct::DirectPath;
 use crate::upload::tests::{ALL_LAYOUTS, TestCanister, set_share};
-use upload_model::{self as model, Answer, Control, Stage};
+use upload_model::{self as model, Control, Stage, TargetResult};
 
 use super::faults::number;
 use super::{Native, refusal};
@@ -68,7 +68,7 @@ impl Native {
     }
 
     /// Returns the answer of this stage's build to a controller; `None` if it has no such call.
-    pub(super) fn steer(&mut self, control: Control) -> Option<Answer<()>> {
+    pub(super) fn steer(&mut self, control: Control) -> Option<TargetResult<()>> {
         // The legacy build has no such code, and the answers of a build without the compat path are decided
         // at compile time: these tests are compiled as the staged build.
         let may_hold = matches!(control, Control::Pause | Control::Resume);
@@ -101,7 +101,7 @@ impl Native {
             Phase::Validating | Phase::Converting | Phase::Verifying => model::Phase::Working,
             Phase::Converted => model::Phase::Converted,
             Phase::Finalized => model::Phase::Finalized,
-            Phase::Paused if state.is_going_back() => model::Phase::PausedOnTheWayBack,
+            Phase::Paused if state.is_going_back() => model::Phase::PausedInRollback,
             Phase::Paused => model::Phase::Paused,
             Phase::Stuck => model::Phase::Stuck,
             Phase::RollingBack => model::Phase::RollingBack,
