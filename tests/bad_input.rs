@@ -19,7 +19,7 @@ fn scene(canister: &InstalledCanister) -> Scene {
 
 /// The errors that bad input may be answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum ErrorKind {
     Unauthorized,
     NotFound,
     Conflict,
@@ -28,9 +28,9 @@ enum Kind {
     Invalid(&'static str),
 }
 
-use Kind::{Conflict, Exhausted, Invalid, NotFound, Unauthorized};
+use ErrorKind::{Conflict, Exhausted, Invalid, NotFound, Unauthorized};
 
-impl Kind {
+impl ErrorKind {
     fn is(self, error: &Error) -> bool {
         match error {
             Error::Unauthorized { .. } => self == Unauthorized,
@@ -44,7 +44,7 @@ impl Kind {
 }
 
 /// One call: the function, what is bad about it, who calls, the arguments, and the error.
-type Case = (&'static str, &'static str, Principal, Vec<u8>, Kind);
+type Case = (&'static str, &'static str, Principal, Vec<u8>, ErrorKind);
 
 #[test]
 fn on_legacy() {
@@ -325,14 +325,14 @@ fn memories(scene: &Scene) -> Vec<Case> {
 }
 
 fn admin(scene: &Scene) -> Vec<Case> {
-    let in_force = scene.settings;
+    let effective = scene.settings;
     let case =
         |what, config: AdminConfig, kind| ("admin_config_set", what, controller(), args!(config), kind);
-    let share = |percent| AdminConfig { compat_share_percent: percent, ..in_force };
-    let ttl = |seconds| AdminConfig { session_ttl_seconds: seconds, ..in_force };
-    let age = |seconds| AdminConfig { max_session_age_seconds: Some(seconds), ..in_force };
-    let promised = |percent| AdminConfig { max_promised_percent: Some(percent), ..in_force };
-    let bytes = |bytes| AdminConfig { max_bytes: bytes, ..in_force };
+    let share = |percent| AdminConfig { compat_share_percent: percent, ..effective };
+    let ttl = |seconds| AdminConfig { session_ttl_seconds: seconds, ..effective };
+    let age = |seconds| AdminConfig { max_session_age_seconds: Some(seconds), ..effective };
+    let promised = |percent| AdminConfig { max_promised_percent: Some(percent), ..effective };
+    let bytes = |bytes| AdminConfig { max_bytes: bytes, ..effective };
     vec![
         case("an age below the time to live", age(60), Invalid("max_session_age_seconds")),
         case("an age without end", age(u64::MAX), Invalid("max_session_age_seconds")),

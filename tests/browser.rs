@@ -16,13 +16,13 @@ use crate::support::upload::{CHUNK, chunks, file};
 use crate::support::{InstalledCanister, owner, reader, stranger};
 
 /// A file in the owner's capsule that the reader may read.
-struct Stored {
+struct StoredFile {
     capsule: String,
     locator: String,
     file: Vec<u8>,
 }
 
-impl Stored {
+impl StoredFile {
     fn new(canister: &InstalledCanister, len: usize) -> Self {
         let capsule = canister.capsule();
         canister.share(&capsule, &[], &[reader()]);
@@ -96,7 +96,7 @@ fn minute(canister: &InstalledCanister) {
 fn a_public_file_is_streamed_whole_and_in_parts_on_every_build() {
     for build in Build::ALL {
         let canister = InstalledCanister::new(build);
-        let Stored { capsule, locator, file } = Stored::new(&canister, 3 * CHUNK + 5);
+        let StoredFile { capsule, locator, file } = StoredFile::new(&canister, 3 * CHUNK + 5);
         let path = format!("/blob/{locator}");
         assert_eq!(get(&canister, &path, &[]).status_code, 404, "{build}: it is private");
         canister.update::<Capsule>(owner(), "capsules_set_public", (&capsule, true)).unwrap();
@@ -126,7 +126,7 @@ fn a_public_file_is_streamed_whole_and_in_parts_on_every_build() {
 #[test]
 fn a_private_file_is_read_while_the_canister_is_upgraded() {
     let mut canister = InstalledCanister::new(Build::Legacy);
-    let Stored { locator, file, .. } = Stored::new(&canister, 3 * CHUNK + 5);
+    let StoredFile { locator, file, .. } = StoredFile::new(&canister, 3 * CHUNK + 5);
     let begun: DownloadStatus = canister.update(reader(), "downloads_begin", (&locator,)).unwrap();
     let AccessToken { path, .. } = token(&canister, &locator);
     let chunk = |canister: &InstalledCanister, idx: u32| {
@@ -163,7 +163,7 @@ fn a_private_file_is_read_while_the_canister_is_upgraded() {
 fn a_body_in_the_middle_is_rejected_once_its_reader_is_removed() {
     for build in [Build::Legacy, Build::Direct] {
         let canister = InstalledCanister::new(build);
-        let Stored { capsule, locator, .. } = Stored::new(&canister, 2 * CHUNK);
+        let StoredFile { capsule, locator, .. } = StoredFile::new(&canister, 2 * CHUNK);
         let AccessToken { path, expires_at, .. } = token(&canister, &locator);
         let begun = rest(&get(&canister, &path, &[])).unwrap();
         assert!(next(&canister, begun.clone()).is_ok());
@@ -220,7 +220,7 @@ fn a_gateway_serves_a_private_file_whole_and_in_parts() {
     }
     for build in [Build::Legacy, Build::Direct] {
         let canister = InstalledCanister::new(build);
-        let Stored { locator, file, .. } = Stored::new(&canister, 2 * CHUNK + 5);
+        let StoredFile { locator, file, .. } = StoredFile::new(&canister, 2 * CHUNK + 5);
         let AccessToken { path, .. } = token(&canister, &locator);
         let server = u64::from(canister.pic.get_server_url().port().unwrap());
         let wanted = format!("{{\"forward_to\": {{\"PocketIcInstance\": {}}}}}", canister.pic.instance_id());

@@ -18,8 +18,8 @@ use upload_canister::api::{
 };
 
 use upload_model::{
-    Answer, Control, Finished, Guest, Holdings, Limits, MemoryView, NewContent, NewMemory, Operation, Phase,
-    Put, Refusal, Stage, Target, View, operations,
+    Control, Finished, Guest, Holdings, Limits, MemoryView, NewContent, NewMemory, Operation, Phase, Put,
+    Refusal, Stage, Target, TargetResult, View, operations,
 };
 
 /// Prefix of an asset name whose metadata the model has chosen.
@@ -145,18 +145,18 @@ impl Target for Wasm {
         false // the timers of a canister come when they are due, or with the next update
     }
 
-    fn create_capsule(&mut self, owner: u8) -> Answer<String> {
+    fn create_capsule(&mut self, owner: u8) -> TargetResult<String> {
         let made = self.canister.update::<Capsule>(person(owner), "capsules_create", (None::<PersonRef>,));
         let id = made.map_err(refusal)?.id;
         self.share(owner, owner, &id, Guest::Write)?;
         Ok(id)
     }
 
-    fn delete_capsule(&mut self, who: u8, capsule: &str) -> Answer<()> {
+    fn delete_capsule(&mut self, who: u8, capsule: &str) -> TargetResult<()> {
         self.canister.update(person(who), "capsules_delete", (capsule,)).map_err(refusal)
     }
 
-    fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> Answer<()> {
+    fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> TargetResult<()> {
         let other = person((owner + 1) % upload_model::PEOPLE);
         let of = |right: Guest| if guest == right { vec![other] } else { vec![] };
         let access = CapsuleAccess {
@@ -168,12 +168,12 @@ impl Target for Wasm {
         shared.map(drop).map_err(refusal)
     }
 
-    fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> Answer<u64> {
+    fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> TargetResult<u64> {
         let args = (capsule, metadata(bytes), chunks, idem);
         self.canister.update(person(who), "uploads_begin", args).map_err(refusal)
     }
 
-    fn put(&mut self, who: u8, put: &Put) -> Answer<()> {
+    fn put(&mut self, who: u8, put: &Put) -> TargetResult<()> {
         let digest = put.digest.map(|right| {
             let digest: [u8; 32] = if right { Sha256::digest(&put.bytes).into() } else { [7; 32] };
             ByteBuf::from(digest)
@@ -183,22 +183,29 @@ impl Target for Wasm {
         self.canister.update(person(who), "uploads_put_chunk", args).map_err(refusal)
     }
 
-    fn finish(&mut self, who: u8, session: u64, digest: &[u8], bytes: u64, _: bool) -> Answer<Finished> {
+    fn finish(
+        &mut self,
+        who: u8,
+        session: u64,
+        digest: &[u8],
+        bytes: u64,
+        _: bool,
+    ) -> TargetResult<Finished> {
         let finished: Result<UploadFinishResult, Error> =
             self.canister.finish_as(person(who), session, digest, bytes);
         let finished = finished.map_err(refusal)?;
         Ok(Finished { memory: finished.memory_id, locator: finished.blob_id, size: finished.size })
     }
 
-    fn abort(&mut self, who: u8, session: u64) -> Answer<()> {
+    fn abort(&mut self, who: u8, session: u64) -> TargetResult<()> {
         self.canister.abort(person(who), session).map_err(refusal)
     }
 
-    fn status(&mut self, who: u8, session: u64) -> Answer<View> {
+    fn status(&mut self, who: u8, session: u64) -> TargetResult<View> {
         self.canister.status(person(who), session).map(view).map_err(refusal)
     }
 
-    fn create_memory(&mut self, who: u8, new: &NewMemory<'_>) -> Answer<String> {
+    fn create_memory(&mut self, who: u8, new: &NewMemory<'_>) -> TargetResult<String> {
         let NewMemory { capsule, idem, bytes, version, .. } = *new;
         let (mut inline, mut blob, mut backend) = (None, None, None);
         match &new.content {
@@ -215,12 +222,12 @@ impl Target for Wasm {
         self.canister.update(person(who), "memories_create", args).map_err(refusal)
     }
 
-    fn update_memory(&mut self, who: u8, memory: &str, bytes: u64, version: u8) -> Answer<()> {
+    fn update_memory(&mut self, who: u8, memory: &str, bytes: u64, version: u8) -> TargetResult<()> {
         let args = (memory, named(bytes, version));
         self.canister.update::<Memory>(person(who), "memories_update", args).map(drop).map_err(refusal)
     }
 
-    fn memory(&mut self, who: u8, memory: &str) -> Answer<MemoryView> {
+    fn memory(&mut self, who: u8, memory: &str) -> TargetResult<MemoryView> {
         let memory = self.canister.memory(person(who), memory).map_err(refusal)?;
         let base = memory.asset_metadata.base();
         assert_eq!(base.bytes, memory.blob.len);
@@ -233,11 +240,11 @@ impl Target for Wasm {
         })
     }
 
-    fn delete_blob(&mut self, who: u8, locator: &str) -> Answer<()> {
+    fn delete_blob(&mut self, who: u8, locator: &str) -> TargetResult<()> {
         self.canister.update(person(who), "blob_delete", (locator,)).map_err(refusal)
     }
 
-    fn delete_memory(&mut self, who: u8, memory: &str) -> Answer<()> {
+    fn delete_memory(&mut self, who: u8, memory: &str) -> TargetResult<()> {
         self.canister.update(person(who), "memories_delete", (memory,)).map_err(refusal)
     }
 
@@ -281,7 +288,7 @@ impl Target for Wasm {
         self.canister.pic.tick();
     }
 
-    fn control(&mut self, control: Control) -> Option<Answer<()>> {
+    fn control(&mut self, control: Control) -> Option<TargetResult<()>> {
         let method = match control {
             Control::Pause => "migration_pause",
             Control::Resume => "migration_resume",

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use session_migrate::ab::rules_of_the_tree;
 use session_migrate::compare::{self, Difference, Tally};
-use session_migrate::replay::{self, Builds, Interruption, State, Subject};
+use session_migrate::replay::{self, Builds, Interruption, ReplayCanister, State};
 use session_migrate::trace::Trace;
 
 use crate::support::tree;
@@ -57,7 +57,7 @@ fn play(trace: &Trace, play: &Play) -> (Vec<String>, State) {
     let interruptions: Vec<Interruption> = play.interrupt.iter().map(|text| text.parse().unwrap()).collect();
     let mut builds = Builds::default();
     let module = builds.get(&play.build).unwrap();
-    let mut subject = Subject::install(&play.build, &module, &trace.header).unwrap();
+    let mut subject = ReplayCanister::install(&play.build, &module, &trace.header).unwrap();
     let mut playing = replay::play(trace, &mut subject, &mut builds, &interruptions).unwrap();
     let mut tally = Tally::new(rules_of_the_tree().unwrap());
     let judgement = compare::with_record(trace, &playing.events, &mut tally);

@@ -12,7 +12,7 @@ use upload_canister::api::{Capsule, HttpResponse, UploadStatus};
 
 /// The answer to a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+enum Access {
     /// The caller may: the call succeeds, or contradicts what is stored (`Conflict`).
     Yes,
     /// `Unauthorized`.
@@ -21,7 +21,7 @@ enum Answer {
     Unknown,
 }
 
-use Answer::{No, Unknown, Yes};
+use Access::{No, Unknown, Yes};
 
 /// Returns the callers, in the order of the table's columns.
 fn callers() -> [(&'static str, Principal); 6] {
@@ -35,20 +35,20 @@ fn callers() -> [(&'static str, Principal); 6] {
     ]
 }
 
-const EVERYBODY: [Answer; 6] = [Yes; 6];
-const CONTROLLERS: [Answer; 6] = [No, No, No, No, No, Yes];
+const EVERYBODY: [Access; 6] = [Yes; 6];
+const CONTROLLERS: [Access; 6] = [No, No, No, No, No, Yes];
 /// Capsules are named in the call, so a refusal reveals nothing.
-const READERS: [Answer; 6] = [No, No, Yes, Yes, Yes, No];
-const WRITERS: [Answer; 6] = [No, No, No, Yes, Yes, No];
-const OWNERS: [Answer; 6] = [No, No, No, No, Yes, No];
+const READERS: [Access; 6] = [No, No, Yes, Yes, Yes, No];
+const WRITERS: [Access; 6] = [No, No, No, Yes, Yes, No];
+const OWNERS: [Access; 6] = [No, No, No, No, Yes, No];
 /// Blobs, memories and sessions of others are not known to those who may not read them.
-const READERS_OF_THE_THING: [Answer; 6] = [Unknown, Unknown, Yes, Yes, Yes, Unknown];
-const WRITERS_OF_THE_THING: [Answer; 6] = [Unknown, Unknown, No, Yes, Yes, Unknown];
-const ITS_UPLOADER: [Answer; 6] = [Unknown, Unknown, Unknown, Unknown, Yes, Unknown];
+const READERS_OF_THE_THING: [Access; 6] = [Unknown, Unknown, Yes, Yes, Yes, Unknown];
+const WRITERS_OF_THE_THING: [Access; 6] = [Unknown, Unknown, No, Yes, Yes, Unknown];
+const ITS_UPLOADER: [Access; 6] = [Unknown, Unknown, Unknown, Unknown, Yes, Unknown];
 
 /// Every function and the answer to each caller. [`CALLS`] has the arguments.
 #[rustfmt::skip]
-const TABLE: &[(&str, [Answer; 6])] = &[
+const TABLE: &[(&str, [Access; 6])] = &[
     ("admin_canary_begin",   CONTROLLERS),
     ("admin_canary_report",  CONTROLLERS),
     ("admin_capsule_makers",     CONTROLLERS),
@@ -109,13 +109,13 @@ fn scene(canister: &InstalledCanister) -> Scene {
 }
 
 /// Classifies a reply, whatever its type: an error by its name, or success.
-fn read(reply: &[u8]) -> std::result::Result<Answer, String> {
+fn read(reply: &[u8]) -> std::result::Result<Access, String> {
     let values = IDLArgs::from_bytes(reply).map_err(|error| error.to_string())?.args;
     told_by(&values)
 }
 
 /// Classifies decoded values. A list of answers, one for each file, counts as its only one.
-fn told_by(values: &[IDLValue]) -> std::result::Result<Answer, String> {
+fn told_by(values: &[IDLValue]) -> std::result::Result<Access, String> {
     let [IDLValue::Variant(outer)] = values else { return Ok(Yes) };
     let is = |label: &candid::types::Label, name: &str| label.get_id() == candid::idl_hash(name);
     if !is(&outer.0.id, "Err") {

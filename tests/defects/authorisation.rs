@@ -137,8 +137,8 @@ pub fn d18_a_debug_finish_took_any_hash(build: Build) {
     let content = file(33, 1);
     let session = canister.begin(owner(), &capsule, &content, "hashed").unwrap();
     canister.put_all(owner(), session, &content);
-    let made_up = canister.finish_as(owner(), session, &[7; 32], 33);
-    assert!(matches!(made_up, Err(Error::ChecksumMismatch { .. })), "{made_up:?}");
+    let unrelated = canister.finish_as(owner(), session, &[7; 32], 33);
+    assert!(matches!(unrelated, Err(Error::ChecksumMismatch { .. })), "{unrelated:?}");
     let result = canister.finish(owner(), session, &content).unwrap();
     assert_eq!(result.checksum_sha256.unwrap().as_slice(), sha256(&content));
     let memory = canister.memory(owner(), &result.memory_id).unwrap();
@@ -222,9 +222,9 @@ pub fn d21_anonymous_callers_subjects_and_first_callers_had_rights(build: Build)
     let canister = InstalledCanister::new(build);
     let config = || canister.query::<AdminConfig>(stranger(), "admin_config_get", ());
     assert!(unauthorized(config()), "the first caller of all is nobody");
-    let in_force = canister.config();
-    assert!(unauthorized(canister.update::<()>(stranger(), "admin_config_set", (in_force,))));
-    assert!(unauthorized(canister.update::<()>(owner(), "admin_config_set", (in_force,))));
+    let effective = canister.config();
+    assert!(unauthorized(canister.update::<()>(stranger(), "admin_config_set", (effective,))));
+    assert!(unauthorized(canister.update::<()>(owner(), "admin_config_set", (effective,))));
 
     let nobody = Principal::anonymous();
     let made = canister.update::<Capsule>(nobody, "capsules_create", (None::<PersonRef>,));

@@ -129,9 +129,9 @@ pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
     let capsule = canister.capsule();
     let (content, half) = (file(2 * CHUNK + 7, 1), two_chunks(2));
     let session = canister.begin(owner(), &capsule, &content, "goes on").unwrap();
-    let given_up = canister.begin(owner(), &capsule, &half, "abandoned").unwrap();
+    let aborted = canister.begin(owner(), &capsule, &half, "abandoned").unwrap();
     canister.put(owner(), session, 0, &content).unwrap();
-    canister.put(owner(), given_up, 0, &half).unwrap();
+    canister.put(owner(), aborted, 0, &half).unwrap();
 
     canister.upgrade(course[1]);
     assert_eq!(canister.status(owner(), session).unwrap().bytes_received, CHUNK as u64);
@@ -147,7 +147,7 @@ pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
     let result = canister.finish(owner(), session, &content).unwrap();
     assert_eq!(canister.read_back(owner(), &result.blob_id), content);
 
-    canister.abort(owner(), given_up).unwrap();
+    canister.abort(owner(), aborted).unwrap();
     canister.settle(|stats| stats.sessions == 0);
     let stats = canister.stats();
     assert_eq!(stats.blobs, 1);

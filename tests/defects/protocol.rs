@@ -22,19 +22,19 @@ pub fn d22_a_capsule_that_vanished_left_half_a_commit(build: Build) {
     let capsule = canister.capsule();
     canister.share(&capsule, &[writer()], &[]);
     let content = file(40, 1);
-    let given_up = canister.begin(writer(), &capsule, &content, "abandoned").unwrap();
+    let aborted = canister.begin(writer(), &capsule, &content, "abandoned").unwrap();
     let idle = canister.begin(writer(), &capsule, &content, "idle").unwrap();
-    for session in [given_up, idle] {
+    for session in [aborted, idle] {
         canister.put_all(writer(), session, &content);
     }
     canister.update::<()>(owner(), "capsules_delete", (&capsule,)).unwrap();
     for _ in 0..2 {
-        let refused = canister.finish(writer(), given_up, &content);
+        let refused = canister.finish(writer(), aborted, &content);
         assert!(matches!(refused, Err(Error::Unauthorized { .. })), "{refused:?}");
     }
     let stats = canister.stats();
     assert_eq!((stats.blobs, stats.memories, stats.sessions), (0, 0, 2));
-    canister.abort(writer(), given_up).unwrap();
+    canister.abort(writer(), aborted).unwrap();
     canister.pass(std::time::Duration::from_secs(25 * 3_600));
     canister.settle(|stats| stats.sessions == 0);
     let stats = canister.stats();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use candid::Principal;
 use serde_bytes::ByteBuf;
 use session_migrate::client::{Asset, Canister, Step, Uploader};
-use session_migrate::replay::{Builds, Subject};
+use session_migrate::replay::{Builds, ReplayCanister};
 use session_migrate::trace::{Header, Recorder, Tape};
 use session_migrate::workload::{self, Order, Workload};
 use upload_canister::api::AssetType;
@@ -49,7 +49,7 @@ struct Scene<'p> {
 fn scripted(build: &'static str, path: &Path, script: fn(&Scene<'_>)) -> &'static str {
     let controller = Principal::self_authenticating("controller of the trace");
     let header = Header::new(BEGINNING, build, "a script of tests/replay/record.rs", vec![controller]);
-    let subject = Subject::install(build, &Builds::default().get(build).unwrap(), &header).unwrap();
+    let subject = ReplayCanister::install(build, &Builds::default().get(build).unwrap(), &header).unwrap();
     let tape = Tape::new(Recorder::create(path, &header).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let canister = subject.canister().recorded(Some(&tape));

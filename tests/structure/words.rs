@@ -1,4 +1,4 @@
-//! Words of `docs/words.txt`, looked for in comments, documents and help texts.
+//! Words of `docs/words.txt`, looked for in comments, documents and help texts, and in identifiers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ fn banned() -> Vec<Banned> {
     let parse = |line: &str| {
         let mut columns = line.split('|').map(str::trim);
         let mut next = || columns.next().unwrap_or_default().to_owned();
-        let (phrase, instead, except) = (next().to_lowercase(), next(), next());
+        let (phrase, instead, except) = (next(), next(), next());
         assert!(!phrase.is_empty() && !instead.is_empty(), "a phrase and its replacement: {line}");
         Banned { phrase, instead, except: except.split(", ").map(str::to_owned).collect() }
     };
@@ -81,8 +81,9 @@ fn has_words(text: &str, phrase: &str) -> bool {
 
 #[test]
 fn words_of_the_list_do_not_come_back() {
-    let banned = banned();
+    let banned: Vec<Banned> = banned().into_iter().filter(|word| !word.phrase.starts_with('`')).collect();
     assert!(banned.len() > 20);
+    assert!(banned.iter().all(|word| word.phrase == word.phrase.to_lowercase()));
     let mut found = Vec::new();
     for (path, text) in texts() {
         let name = relative(&path);
@@ -101,6 +102,69 @@ fn words_of_the_list_do_not_come_back() {
         }
     }
     assert!(found.is_empty(), "docs/words.txt lists these words:\n{}", found.join("\n"));
+}
+
+/// Returns the identifiers of a line of code, without those in comments and strings.
+fn identifiers(line: &str) -> Vec<&str> {
+    let code = line.split("//").next().unwrap_or_default();
+    let outside = code.split('"').step_by(2);
+    let words = outside.flat_map(|code| code.split(|c: char| !c.is_alphanumeric() && c != '_'));
+    words.filter(|word| !word.is_empty()).collect()
+}
+
+/// Returns the words of an identifier in lower case, joined by underscores, with one at each end.
+fn snake_case(identifier: &str) -> String {
+    let mut words = String::from("_");
+    let mut follows_lower_case = false;
+    for c in identifier.chars() {
+        if c.is_uppercase() && follows_lower_case {
+            words.push('_');
+        }
+        follows_lower_case = c.is_lowercase() || c.is_numeric();
+        words.extend(c.to_lowercase());
+    }
+    words + "_"
+}
+
+/// Returns whether a line of code has a listed word in an identifier, or declares a type of that name.
+fn has_identifier(line: &str, phrase: &str) -> bool {
+    let name = phrase.trim_matches('`');
+    let identifiers = identifiers(line);
+    if name.starts_with(char::is_uppercase) {
+        let declares = |pair: &[&str]| {
+            pair[1] == name && matches!(pair[0], "struct" | "enum" | "trait" | "type" | "union")
+        };
+        return identifiers.windows(2).any(declares);
+    }
+    let part = format!("_{}_", name.replace([' ', '-'], "_"));
+    identifiers.into_iter().any(|identifier| snake_case(identifier).contains(&part))
+}
+
+#[test]
+fn identifiers_have_no_listed_words() {
+    let banned = banned();
+    let mut found = Vec::new();
+    for (path, text) in ["src", "migrations", "crates", "tests"].into_iter().flat_map(sources) {
+        let name = relative(&path);
+        let banned: Vec<&Banned> = banned.iter().filter(|word| !word.except.contains(&name)).collect();
+        for (number, line) in text.lines().enumerate() {
+            // The names of stable memories are part of the schema.
+            let line = line.replace("LEGACY_LEFT_BEHIND", "");
+            let words = banned.iter().filter(|word| has_identifier(&line, &word.phrase));
+            found.extend(
+                words.map(|word| format!("{name}:{}: {}, use: {}", number + 1, word.phrase, word.instead)),
+            );
+        }
+    }
+    assert!(found.is_empty(), "docs/words.txt lists these words:\n{}", found.join("\n"));
+}
+
+#[test]
+fn listed_words_are_found_in_identifiers_but_not_in_strings() {
+    assert!(has_identifier("let put_aside = 1;", "put aside") && has_identifier("PutAside,", "put aside"));
+    assert!(!has_identifier("let aside = \"put_aside\"; // put_aside", "put aside"));
+    assert!(has_identifier("pub struct Run<'a> {", "`Run`") && !has_identifier("Watched::Run", "`Run`"));
+    assert!(has_identifier("let world = 1;", "`world`") && !has_identifier("let worldly = 1;", "`world`"));
 }
 
 #[test]

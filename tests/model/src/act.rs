@@ -3,7 +3,7 @@
 use super::expect::{Begin, Seen, Sent, digest_sent, len_sent};
 use super::memories::Create;
 use super::operation::{FinishKind, Guest, MemoryKind, Operation, PutKind, Stage, Who};
-use super::run::Run;
+use super::run::ModelRun;
 use super::state::{Capsule, Model, Session, chunk_count, idem};
 use super::target::{NewContent, NewMemory, Phase, Put, Refusal};
 use super::{PEOPLE, TTL_SECONDS, chunk_bytes, fill};
@@ -14,7 +14,7 @@ const OTHER_FILL: u8 = 0xee;
 /// Beyond this index every chunk is refused, whatever it is filled with.
 const CHUNKS_AT_MOST: u32 = 14;
 
-impl Run<'_> {
+impl ModelRun<'_> {
     /// Executes one operation and checks its answer.
     pub fn act(&mut self, operation: &Operation) -> Result<(), String> {
         match *operation {

@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 
 use super::operation::{FinishKind, PutKind};
 use super::state::{Blob, Memory, Model, Receipt, Session, chunk_count, chunk_len, digest, fills};
-use super::target::{Answer, Finished, Refusal};
+use super::target::{Finished, Refusal, TargetResult};
 use super::{SECOND, TTL_SECONDS};
 
 /// The difference between two answers, as text.
-pub type Verdict = Result<(), String>;
+pub type Judgement = Result<(), String>;
 
 /// Returns `Ok(())` if both are the same.
-pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -> Verdict {
+pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -> Judgement {
     if expected == got {
         return Ok(());
     }
@@ -53,7 +53,7 @@ pub struct Sent {
 
 impl Model {
     /// Checks an answer of begin.
-    pub fn begun(&mut self, now: u64, call: Begin, got: &Answer<u64>, seen: &Seen) -> Verdict {
+    pub fn begun(&mut self, now: u64, call: Begin, got: &TargetResult<u64>, seen: &Seen) -> Judgement {
         let Begin { who, capsule, key, bytes, content, wrong_count } = call;
         if !self.may_write(who, capsule) {
             return same("begin", &Err(Refusal::Unauthorized), got);
@@ -120,7 +120,7 @@ impl Model {
     }
 
     /// Checks an answer of put.
-    pub fn put(&mut self, now: u64, who: u8, chunk: Sent, got: &Answer<()>) -> Verdict {
+    pub fn put(&mut self, now: u64, who: u8, chunk: Sent, got: &TargetResult<()>) -> Judgement {
         let Sent { id, idx, kind, fill: sent } = chunk;
         let refusal = self.not_authorized(who, id, now).or_else(|| {
             let session = &self.sessions[&id];
@@ -153,8 +153,8 @@ impl Model {
         id: u64,
         kind: FinishKind,
         content: u8,
-        got: &Answer<Finished>,
-    ) -> Verdict {
+        got: &TargetResult<Finished>,
+    ) -> Judgement {
         let right = matches!(kind, FinishKind::Right | FinishKind::Tired);
         if let Some(Receipt { finished: Some((before, stored)), bytes, .. }) = self.receipt(who, id, now) {
             let expected = if right && *stored == fills(content, *bytes) {
@@ -191,7 +191,7 @@ impl Model {
         }
     }
 
-    fn commit(&mut self, now: u64, id: u64, got: &Finished) -> Verdict {
+    fn commit(&mut self, now: u64, id: u64, got: &Finished) -> Judgement {
         let session = self.sessions.remove(&id).ok_or("finish: no such session")?;
         let Session { owner, capsule, key, bytes, chunks, memory, .. } = session;
         let blob = Blob { capsule, bytes, fills: chunks.into_values().collect() };
@@ -221,7 +221,7 @@ impl Model {
     }
 
     /// Checks an answer of abort.
-    pub fn aborted(&mut self, now: u64, who: u8, id: u64, got: &Answer<()>) -> Verdict {
+    pub fn aborted(&mut self, now: u64, who: u8, id: u64, got: &TargetResult<()>) -> Judgement {
         if matches!(self.receipt(who, id, now), Some(Receipt { is_aborted: true, .. })) {
             return same("abort again", &Ok(()), got);
         }
@@ -233,7 +233,7 @@ impl Model {
     }
 
     /// Checks an answer of status.
-    pub fn looked(&self, now: u64, who: u8, id: u64, got: Answer<&super::View>) -> Verdict {
+    pub fn looked(&self, now: u64, who: u8, id: u64, got: TargetResult<&super::View>) -> Judgement {
         match (self.not_own(who, id, now), got) {
             (None, Ok(view)) => same("status", &self.view(id, &self.sessions[&id]), view),
             (Some(refusal), Err(got)) => same("status", &refusal, &got),
@@ -242,7 +242,7 @@ impl Model {
     }
 
     /// Checks an answer of a call that only a capsule's owner may make. Returns `true` if it was accepted.
-    pub fn owner_only(&self, who: u8, capsule: usize, got: &Answer<()>) -> Result<bool, String> {
+    pub fn owner_only(&self, who: u8, capsule: usize, got: &TargetResult<()>) -> Result<bool, String> {
         let may = self.capsules[capsule].exists && self.capsules[capsule].owner == who;
         same("owners only", &if may { Ok(()) } else { Err(Refusal::Unauthorized) }, got)?;
         Ok(may)

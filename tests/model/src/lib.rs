@@ -23,7 +23,8 @@ mod target;
 pub use operation::{Control, Guest, Operation, Stage, operations, operations_in_little_room};
 pub use run::run;
 pub use target::{
-    Answer, Finished, Holdings, MemoryView, NewContent, NewMemory, Payload, Phase, Put, Refusal, Target, View,
+    Finished, Holdings, MemoryView, NewContent, NewMemory, Payload, Phase, Put, Refusal, Target,
+    TargetResult, View,
 };
 
 /// Length of every chunk but the last, bytes.

@@ -1,8 +1,8 @@
 //! The expected answers of calls about memories, and their effects.
 
-use super::expect::{Verdict, same};
+use super::expect::{Judgement, same};
 use super::state::{Memory, Model, Request};
-use super::target::{Answer, MemoryView, NewContent, Refusal};
+use super::target::{MemoryView, NewContent, Refusal, TargetResult};
 use super::{MAX_INLINE, MAX_MEMORIES};
 
 /// A call of `memories_create`.
@@ -23,7 +23,7 @@ impl Model {
     }
 
     /// Checks an answer of `memories_create`.
-    pub fn created(&mut self, call: Create, got: &Answer<String>) -> Verdict {
+    pub fn created(&mut self, call: Create, got: &TargetResult<String>) -> Judgement {
         let Create { who, capsule, key, content, bytes, version } = call;
         if let Some(refusal) = self.not_creatable(who, capsule, &content, bytes) {
             return same("create memory", &Err(refusal), got);
@@ -86,7 +86,14 @@ impl Model {
     }
 
     /// Checks an answer of `memories_update`.
-    pub fn updated(&mut self, who: u8, id: &str, bytes: u64, version: u8, got: &Answer<()>) -> Verdict {
+    pub fn updated(
+        &mut self,
+        who: u8,
+        id: &str,
+        bytes: u64,
+        version: u8,
+        got: &TargetResult<()>,
+    ) -> Judgement {
         let other_size =
             || self.memories.get(id).filter(|memory| memory.bytes != bytes).map(|_| Refusal::Invalid);
         let refusal = self.not_changeable(who, id).or_else(other_size);
@@ -101,7 +108,7 @@ impl Model {
     }
 
     /// Checks an answer of `memories_delete`.
-    pub fn memory_deleted(&mut self, who: u8, id: &str, got: &Answer<()>) -> Verdict {
+    pub fn memory_deleted(&mut self, who: u8, id: &str, got: &TargetResult<()>) -> Judgement {
         same("delete memory", &self.not_changeable(who, id).map_or(Ok(()), Err), got)?;
         if got.is_ok() {
             self.drop_memory(id);
@@ -110,7 +117,7 @@ impl Model {
     }
 
     /// Checks an answer of `blob_delete`: a blob goes with the one memory that refers to it.
-    pub fn blob_deleted(&mut self, who: u8, locator: &str, got: &Answer<()>) -> Verdict {
+    pub fn blob_deleted(&mut self, who: u8, locator: &str, got: &TargetResult<()>) -> Judgement {
         let of_it = |(_, memory): &(&String, &Memory)| memory.locator == locator;
         let memories: Vec<String> = self.memories.iter().filter(of_it).map(|(id, _)| id.clone()).collect();
         let refusal = match memories.first() {
@@ -127,7 +134,7 @@ impl Model {
     }
 
     /// Checks an answer of `memories_read`.
-    pub fn read(&self, who: u8, id: &str, got: &Answer<MemoryView>) -> Verdict {
+    pub fn read(&self, who: u8, id: &str, got: &TargetResult<MemoryView>) -> Judgement {
         let memory = self.memories.get(id).filter(|memory| self.may_read(who, memory.capsule));
         let expected = memory.ok_or(Refusal::NotFound).map(|memory| MemoryView {
             capsule: self.capsules[memory.capsule].id.clone(),

@@ -1,13 +1,19 @@
 //! The expected answers of a controller's calls to the migration.
 
-use super::expect::{Verdict, same};
+use super::expect::{Judgement, same};
 use super::operation::{Control, Stage};
 use super::state::Model;
-use super::target::{Answer, Phase, Refusal};
+use super::target::{Phase, Refusal, TargetResult};
 
 impl Model {
     /// Checks an answer of a call that was made in `phase`.
-    pub fn controlled(&mut self, stage: Stage, phase: Phase, control: Control, got: &Answer<()>) -> Verdict {
+    pub fn controlled(
+        &mut self,
+        stage: Stage,
+        phase: Phase,
+        control: Control,
+        got: &TargetResult<()>,
+    ) -> Judgement {
         // What is in quarantine, and how far the second migration is, changes no answer to a client, so the model does not
         // follow it.
         if control == Control::Retry || phase == Phase::Second && control != Control::Rollback {
@@ -24,7 +30,7 @@ impl Model {
             (Stage::Legacy, _) | (Stage::Direct, Control::Rollback) | (_, Control::Retry) => false,
             (_, Control::Pause) => matches!(phase, Phase::Working | Phase::RollingBack),
             (_, Control::Resume) => {
-                matches!(phase, Phase::Paused | Phase::PausedOnTheWayBack | Phase::RolledBack)
+                matches!(phase, Phase::Paused | Phase::PausedInRollback | Phase::RolledBack)
             }
             (_, Control::Rollback) => {
                 !matches!(phase, Phase::Finalized | Phase::Second | Phase::RollingBack | Phase::RolledBack)
@@ -43,11 +49,11 @@ impl Model {
     /// Returns whether a rollback is in progress or complete. A build without the compat path does not serve
     /// layout 1 until the migration is resumed, so no one upgrades to one then.
     pub const fn goes_back(phase: Phase) -> bool {
-        matches!(phase, Phase::RollingBack | Phase::PausedOnTheWayBack | Phase::RolledBack)
+        matches!(phase, Phase::RollingBack | Phase::PausedInRollback | Phase::RolledBack)
     }
 
     /// Checks that the migration may be in its phase.
-    pub fn may_be_in(&self, phase: Phase) -> Verdict {
+    pub fn may_be_in(&self, phase: Phase) -> Judgement {
         match phase {
             Phase::Stuck => Err("the migration is stuck".into()),
             Phase::Finalized | Phase::Second if self.finalized => Ok(()),

@@ -324,7 +324,7 @@ fn begin_in_little_room(bytes: impl Strategy<Value = u64>) -> impl Strategy<Valu
 }
 
 /// Returns a large upload that is aborted when there is too little room for every removal.
-fn given_up_in_full_memory() -> impl Strategy<Value = Vec<Operation>> {
+fn aborted_in_full_memory() -> impl Strategy<Value = Vec<Operation>> {
     (1..13u16, vec(0..9u8, 1..5)).prop_map(|(left, sessions)| {
         let aborts = sessions.into_iter().map(|session| Operation::Abort { who: Who::Owner, session });
         [Operation::Crowd { left }].into_iter().chain(aborts).collect()
@@ -340,7 +340,7 @@ pub fn operations_in_little_room(
     let one = prop_oneof![
         20 => operation_in_little_room().prop_map(|operation| vec![operation]),
         6 => uploaded,
-        1 => given_up_in_full_memory(),
+        1 => aborted_in_full_memory(),
     ];
     vec(one, len).prop_map(|stories| stories.concat())
 }
@@ -357,7 +357,7 @@ fn slow_upload() -> impl Strategy<Value = Vec<Operation>> {
 }
 
 /// Returns records that cannot be converted, of which one does not even decode in quarantine when they are retried.
-fn rubbish_tried_again() -> impl Strategy<Value = Vec<Operation>> {
+fn rubbish_retried() -> impl Strategy<Value = Vec<Operation>> {
     (2..4u8, 0..4u8).prop_map(|(records, record)| {
         vec![
             Operation::Rubbish { records },
@@ -375,7 +375,7 @@ pub fn operations(len: impl Into<prop::collection::SizeRange>) -> impl Strategy<
     let one = prop_oneof![
         60 => operation().prop_map(|operation| vec![operation]),
         1 => slow_upload(),
-        1 => rubbish_tried_again(),
+        1 => rubbish_retried(),
     ];
     vec(one, len).prop_map(|stories| stories.concat())
 }

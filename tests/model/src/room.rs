@@ -1,8 +1,8 @@
 //! Room for a session that begins: refusals by the limits, and evictions.
 
-use super::expect::{Begin, Seen, Verdict};
+use super::expect::{Begin, Judgement, Seen};
 use super::state::{Model, Session};
-use super::target::{Answer, Refusal};
+use super::target::{Refusal, TargetResult};
 use super::{AGE_SECONDS, MAX_MEMORIES, MAX_PROMISED_PERCENT, SECOND};
 
 /// The sessions that count.
@@ -21,7 +21,7 @@ impl Model {
         &self,
         now: u64,
         call: Begin,
-        got: &Answer<u64>,
+        got: &TargetResult<u64>,
         seen: &Seen,
         vanished: &[u64],
     ) -> Result<bool, String> {
@@ -40,7 +40,7 @@ impl Model {
         Ok(got.is_err())
     }
 
-    fn evicts_exactly(&self, now: u64, call: &Begin, got: &Answer<u64>, vanished: &[u64]) -> Verdict {
+    fn evicts_exactly(&self, now: u64, call: &Begin, got: &TargetResult<u64>, vanished: &[u64]) -> Judgement {
         let expected = if self.refused_at_once(call, &|_| true) { None } else { self.victims(now, call) };
         match (expected, got) {
             (None, Err(Refusal::Exhausted)) if vanished.is_empty() => Ok(()),
@@ -54,10 +54,10 @@ impl Model {
         &self,
         now: u64,
         call: &Begin,
-        got: &Answer<u64>,
+        got: &TargetResult<u64>,
         vanished: &[u64],
         [all, alive]: [Counts<'_>; 2],
-    ) -> Verdict {
+    ) -> Judgement {
         if let Some(wrong) = vanished.iter().find(|id| !self.may_be_evicted(now, call, **id)) {
             return Err(format!("session {wrong} may not be evicted"));
         }
@@ -135,7 +135,7 @@ impl Model {
         let Some(session) = self.sessions.get(&id) else { return false };
         let (arrived, bytes) = (u128::from(session.arrived()), u128::from(session.bytes));
         let age = u128::from(now - session.begun_at);
-        let is_behind = arrived == 0 || arrived * u128::from(AGE_SECONDS * SECOND) < bytes * age;
-        session.owner != call.who && arrived < bytes && is_behind
+        let lags = arrived == 0 || arrived * u128::from(AGE_SECONDS * SECOND) < bytes * age;
+        session.owner != call.who && arrived < bytes && lags
     }
 }

@@ -6,7 +6,7 @@ use super::target::{Holdings, Payload, Target};
 use super::{PEOPLE, TTL_SECONDS, chunk_bytes};
 
 /// The code under test and its model.
-pub struct Run<'a> {
+pub struct ModelRun<'a> {
     pub target: &'a mut dyn Target,
     pub model: Model,
     pub stage: Stage,
@@ -19,7 +19,7 @@ pub struct Run<'a> {
 /// In the end everything is deleted, aborted or expired, and then nothing may be left.
 pub fn run(target: &mut dyn Target, operations: &[Operation], from: Stage) -> Result<(), String> {
     let model = Model::new(target.limits());
-    let mut run = Run { target, model, stage: from, snapshot: None };
+    let mut run = ModelRun { target, model, stage: from, snapshot: None };
     for place in 0..2 {
         run.new_capsule(place)?;
     }
@@ -29,7 +29,7 @@ pub fn run(target: &mut dyn Target, operations: &[Operation], from: Stage) -> Re
     run.conclude().map_err(|what| format!("in the end: {what}"))
 }
 
-impl Run<'_> {
+impl ModelRun<'_> {
     fn step(&mut self, operation: &Operation) -> Result<(), String> {
         self.model.touched.clear();
         let before = self.target.now();

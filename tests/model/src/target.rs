@@ -27,7 +27,7 @@ pub enum Refusal {
 }
 
 /// Answer of a call.
-pub type Answer<T> = Result<T, Refusal>;
+pub type TargetResult<T> = Result<T, Refusal>;
 
 /// The answer of finish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ pub enum Phase {
     Paused,
     /// Paused by a controller during a rollback.
     #[allow(dead_code, reason = "the interface of the canister does not tell it from the other pause")]
-    PausedOnTheWayBack,
+    PausedInRollback,
     /// Rolling back.
     RollingBack,
     /// Rolled back.
@@ -180,32 +180,39 @@ pub trait Target {
     /// Lets time pass without the timers. Returns `false`, having done nothing, if that is impossible.
     fn pass_without_timers(&mut self, seconds: u64) -> bool;
     /// Creates a capsule of `owner`, to which the other person may write.
-    fn create_capsule(&mut self, owner: u8) -> Answer<String>;
+    fn create_capsule(&mut self, owner: u8) -> TargetResult<String>;
     /// Deletes a capsule.
-    fn delete_capsule(&mut self, who: u8, capsule: &str) -> Answer<()>;
+    fn delete_capsule(&mut self, who: u8, capsule: &str) -> TargetResult<()>;
     /// Calls `capsules_set_access` as `who`: the owner stays, and the other person gets the access of
     /// `guest`.
-    fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> Answer<()>;
+    fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> TargetResult<()>;
     /// Calls `uploads_begin`.
-    fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> Answer<u64>;
+    fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> TargetResult<u64>;
     /// Calls `uploads_put_chunk`.
-    fn put(&mut self, who: u8, put: &Put) -> Answer<()>;
+    fn put(&mut self, who: u8, put: &Put) -> TargetResult<()>;
     /// Calls `uploads_finish`; `tired` in a message without budget for hashing.
-    fn finish(&mut self, who: u8, session: u64, digest: &[u8], bytes: u64, tired: bool) -> Answer<Finished>;
+    fn finish(
+        &mut self,
+        who: u8,
+        session: u64,
+        digest: &[u8],
+        bytes: u64,
+        tired: bool,
+    ) -> TargetResult<Finished>;
     /// Calls `uploads_abort`.
-    fn abort(&mut self, who: u8, session: u64) -> Answer<()>;
+    fn abort(&mut self, who: u8, session: u64) -> TargetResult<()>;
     /// Calls `uploads_status`.
-    fn status(&mut self, who: u8, session: u64) -> Answer<View>;
+    fn status(&mut self, who: u8, session: u64) -> TargetResult<View>;
     /// Calls `memories_create`.
-    fn create_memory(&mut self, who: u8, new: &NewMemory<'_>) -> Answer<String>;
+    fn create_memory(&mut self, who: u8, new: &NewMemory<'_>) -> TargetResult<String>;
     /// Calls `memories_update` with metadata of this size.
-    fn update_memory(&mut self, who: u8, memory: &str, bytes: u64, version: u8) -> Answer<()>;
+    fn update_memory(&mut self, who: u8, memory: &str, bytes: u64, version: u8) -> TargetResult<()>;
     /// Calls `memories_read`.
-    fn memory(&mut self, who: u8, memory: &str) -> Answer<MemoryView>;
+    fn memory(&mut self, who: u8, memory: &str) -> TargetResult<MemoryView>;
     /// Calls `blob_delete`.
-    fn delete_blob(&mut self, who: u8, locator: &str) -> Answer<()>;
+    fn delete_blob(&mut self, who: u8, locator: &str) -> TargetResult<()>;
     /// Calls `memories_delete`.
-    fn delete_memory(&mut self, who: u8, memory: &str) -> Answer<()>;
+    fn delete_memory(&mut self, who: u8, memory: &str) -> TargetResult<()>;
     /// Reads a chunk of a blob; `None` if it does not exist.
     fn read(&mut self, who: u8, locator: &str, idx: u32) -> Option<Vec<u8>>;
     /// Returns the sessions of a person, without changing anything.
@@ -221,7 +228,7 @@ pub trait Target {
     /// Runs the migration for this many steps.
     fn migrate(&mut self, steps: u8);
     /// Makes a controller's call to the migration; `None` if this target has no code for the build's answer.
-    fn control(&mut self, control: Control) -> Option<Answer<()>>;
+    fn control(&mut self, control: Control) -> Option<TargetResult<()>>;
     /// Returns the phase of the migration.
     fn phase(&mut self) -> Phase;
     /// Returns the limits in force, with no more bytes than stable memory has room for.
