@@ -114,7 +114,8 @@ pub enum Damaged {
 pub enum Values {
     /// Records.
     Records(Decodes),
-    /// Any bytes, one or more and at most so many. They are not read.
+    /// Any bytes, at most so many. They are not read. A chunk has none if it was emptied because there was no
+    /// room to remove it.
     Bytes(u32),
 }
 
@@ -172,8 +173,8 @@ pub fn check_map<M: Memory>(
     let mut check = |end: End| {
         let found = match value {
             Values::Bytes(most) => map.key(end, key_len).map_err(damaged)?.map(|(key, len)| {
-                let wrong = || format!("{len} bytes beside it, expected 1 to {most}");
-                (key, if (1..=most).contains(&len) { Ok(()) } else { Err(wrong().into()) })
+                let wrong = || format!("{len} bytes beside it, expected at most {most}");
+                (key, if len <= most { Ok(()) } else { Err(wrong().into()) })
             }),
             Values::Records(decodes) => map.entry(end, key_len).map_err(damaged)?.map(|entry| {
                 let value = entry.value.as_deref();

@@ -96,7 +96,12 @@ pub fn sweep(canister: &mut TestCanister, taken: &Range<usize>) -> usize {
         loop {
             // What can trap is done as a message; what has room for sure is not, since that costs a copy of the memory.
             let has_room = canister.storage.room.for_removal();
-            match if has_room { Some(one(canister)) } else { message(canister, taken, one) } {
+            let swept = if has_room { Some(one(canister)) } else { message(canister, taken, one) };
+            if !has_room {
+                // An upgrade may come after any message.
+                Storage::open_accepting(canister.raw.clone(), ALL_LAYOUTS).unwrap();
+            }
+            match swept {
                 Some(true) => return trapped,
                 Some(false) => {}
                 None => {
