@@ -14,9 +14,11 @@ use upload_canister::session::SessionId;
 use upload_canister::stable::memory_ids::numbers as ids;
 use upload_canister::upload::{IdemKey, RawRecord};
 
+use super::checks;
 use super::facts::{ContentFact, Facts};
+use super::finding::FindingKind;
 use super::scan::Scan;
-use super::{InspectError, check_layout, open};
+use super::{InspectError, read};
 use crate::snapshot::{Snapshot, SnapshotError};
 
 /// A snapshot in layout 1, as its clients know it.
@@ -37,6 +39,8 @@ pub struct Contents {
     pub open: Vec<OpenSession>,
     /// Every capsule.
     pub capsules: Vec<CapsuleContents>,
+    /// Number of findings of each kind of damage, without hashing blobs.
+    pub damage: BTreeMap<FindingKind, u64>,
 }
 
 /// An upload in flight.
@@ -85,11 +89,10 @@ const SOON: u64 = 60 * 60;
 /// # Errors
 /// See [`super::run`].
 pub fn contents(snapshot: &Snapshot) -> Result<Contents, InspectError> {
-    let (mut scan, _) = open(snapshot)?;
-    let taken_at = snapshot.metadata.as_ref().map(|metadata| metadata.taken_at_timestamp);
-    let facts = Facts::read(&mut scan, taken_at);
+    let (mut scan, _, facts) = read(snapshot)?;
+    checks::run(&facts, &mut scan);
     snapshot.stable.failure()?;
-    check_layout(snapshot, &facts)?;
+    let damage = scan.findings.damage();
     let counted = |treatment: Treatment| {
         let of = |class: Class| CLASSES[class.index()].treatment == treatment;
         facts.examined.values().filter(|examined| of(examined.class)).count() as u64
@@ -103,6 +106,7 @@ pub fn contents(snapshot: &Snapshot) -> Result<Contents, InspectError> {
         sessions: facts.legacy_ids.len() as u64,
         open,
         capsules: capsules(&facts),
+        damage,
         scan,
     })
 }

@@ -199,6 +199,12 @@ impl Findings {
         self.listed.push(Finding { kind, severity: kind.severity(), memory, table, key, offset, what });
     }
 
+    /// Returns the number of findings of each kind of damage.
+    pub fn damage(&self) -> BTreeMap<FindingKind, u64> {
+        let damage = self.counts.iter().filter(|(kind, _)| kind.severity() == Severity::Damage);
+        damage.map(|(kind, count)| (*kind, *count)).collect()
+    }
+
     /// Returns the findings, worst first, and their number by kind.
     pub fn into_parts(mut self) -> (Vec<Finding>, BTreeMap<FindingKind, u64>) {
         self.listed.sort_by_key(|finding| (finding.severity, finding.kind));

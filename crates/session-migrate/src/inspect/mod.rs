@@ -146,12 +146,8 @@ pub(crate) fn of(
     progress: &Progress,
 ) -> Result<Report, InspectError> {
     let module = snapshot.module().map(|path| module(&path)).transpose()?.flatten();
-    let (mut scan, memory) = open(snapshot)?;
     progress.phase("reading the tables");
-    let taken_at = snapshot.metadata.as_ref().map(|metadata| metadata.taken_at_timestamp);
-    let facts = Facts::read(&mut scan, taken_at);
-    snapshot.stable.failure()?;
-    check_layout(snapshot, &facts)?;
+    let (mut scan, memory, facts) = read(snapshot)?;
     progress.phase("comparing the tables");
     checks::run(&facts, &mut scan);
     progress.phase("looking for pages in use");
@@ -178,7 +174,7 @@ pub(crate) fn of(
         snapshot: SnapshotReport {
             path: snapshot.path.clone(),
             form: snapshot.form.name().into(),
-            taken_at,
+            taken_at: taken_at(snapshot),
             as_of: facts.now.as_nanos(),
             canister_version: metadata.map(|metadata| metadata.canister_version),
             module,
@@ -256,6 +252,20 @@ fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
         return Err(foreign(why));
     }
     Ok((scan, memory))
+}
+
+/// Returns when the snapshot was taken, nanoseconds, if it says so.
+fn taken_at(snapshot: &Snapshot) -> Option<u64> {
+    snapshot.metadata.as_ref().map(|metadata| metadata.taken_at_timestamp)
+}
+
+/// Reads the tables of a snapshot, in a layout that this program knows.
+fn read(snapshot: &Snapshot) -> Result<(Scan, MemoryReport, Facts), InspectError> {
+    let (mut scan, memory) = open(snapshot)?;
+    let facts = Facts::read(&mut scan, taken_at(snapshot));
+    snapshot.stable.failure()?;
+    check_layout(snapshot, &facts)?;
+    Ok((scan, memory, facts))
 }
 
 fn check_layout(snapshot: &Snapshot, facts: &Facts) -> Result<(), InspectError> {

@@ -17,7 +17,7 @@ use super::stages::{Stages, controller};
 use super::upload_run::Clients;
 use super::{Config, RehearseError, Report, files, play};
 use crate::client::Canister;
-use crate::inspect::{self, Contents, FindingKind, Severity};
+use crate::inspect::{self, Contents, FindingKind};
 use crate::progress::Progress;
 use crate::provenance::Provenance;
 use crate::server;
@@ -67,7 +67,6 @@ pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<R
     progress.phase("verifying the snapshot");
     let mut snapshot = Snapshot::open(path)?;
     snapshot.verify(&mut |_| ())?;
-    let before = inspected(&snapshot)?;
     let mut contents = check(&snapshot)?;
     let wasms = progress.silent(super::BUILDING, || config.wasms.load())?;
     let server = server::chosen()?;
@@ -108,14 +107,14 @@ pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<R
     play(&canister, true, &mut stages, &mut clients, progress, compare)?;
     progress.phase("inspecting the result");
     let after = of_result(&canister, folder.path())?;
-    clients.problems.extend(new_damage(&before, &after));
+    clients.problems.extend(new_damage(&contents.damage, &after));
     let part = SnapshotPart {
         path: path.display().to_string(),
         sessions: contents.sessions,
         continued,
         capsules: contents.capsules.len() as u64,
         reads: readable.len() as u64,
-        damage_before: names(&before),
+        damage_before: names(&contents.damage),
         damage_after: names(&after),
     };
     let circumstances = Circumstances {
@@ -131,12 +130,6 @@ pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<R
 /// Number of differences that are reported per step.
 const SHOWN: usize = 20;
 
-fn inspected(snapshot: &Snapshot) -> Result<BTreeMap<FindingKind, u64>, RehearseError> {
-    let report = inspect::of(snapshot, false, Provenance::now(), &Progress::hidden())?;
-    let damage = report.found.into_iter().filter(|found| found.severity == Severity::Damage);
-    Ok(damage.map(|found| (found.kind, found.count)).collect())
-}
-
 /// Inspects the canister at the end.
 fn of_result(canister: &Canister<'_>, folder: &Path) -> Result<BTreeMap<FindingKind, u64>, RehearseError> {
     let folder = folder.join("result");
@@ -145,7 +138,7 @@ fn of_result(canister: &Canister<'_>, folder: &Path) -> Result<BTreeMap<FindingK
         .take_canister_snapshot(id, Some(controller()), None)
         .map_err(|reject| RehearseError::File { path: folder.clone(), why: reject.reject_message })?;
     pic.canister_snapshot_download(id, controller(), taken.id, folder.clone());
-    inspected(&Snapshot::open(&folder)?)
+    Ok(inspect::contents(&Snapshot::open(&folder)?)?.damage)
 }
 
 fn new_damage(before: &BTreeMap<FindingKind, u64>, after: &BTreeMap<FindingKind, u64>) -> Vec<String> {
