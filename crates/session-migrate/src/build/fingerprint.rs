@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{Build, BuildError, Workspace, publish};
 
 /// Increased when the steps after the compiler change their output.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Files that matter although rustc does not list them.
 const MANIFESTS: [&str; 4] =

@@ -8,8 +8,8 @@ use std::io::{Read, Write};
 use flate2::Compression;
 use flate2::GzBuilder;
 use flate2::read::GzDecoder;
-use wasm_encoder::{CustomSection, Module, RawSection};
-use wasmparser::{Encoding, Parser, Payload};
+use wasm_encoder::{CustomSection, Module, NameMap, NameSection, RawSection};
+use wasmparser::{Encoding, KnownCustom, Name, NameSectionReader, Naming, Parser, Payload};
 
 use super::Build;
 
@@ -56,10 +56,14 @@ pub(crate) fn finish(wasm: &[u8], build: Build, did: &str, schema: &str) -> Resu
     let mut module = Module::new();
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload?;
-        if let Payload::CustomSection(section) = &payload
-            && !is_kept(section.name())
-        {
-            continue;
+        if let Payload::CustomSection(section) = &payload {
+            if let KnownCustom::Name(names) = section.as_known() {
+                module.section(&readable(names)?);
+                continue;
+            }
+            if !is_kept(section.name()) {
+                continue;
+            }
         }
         if let Some((id, range)) = payload.as_section() {
             module.section(&RawSection { id, data: &wasm[range] });
@@ -72,11 +76,25 @@ pub(crate) fn finish(wasm: &[u8], build: Build, did: &str, schema: &str) -> Resu
     Ok(module.finish())
 }
 
-/// Returns whether a custom section is kept. Names of functions make a trap's backtrace readable; everything
-/// else that a compiler adds is of no use on the IC.
+/// Returns the names of the functions, demangled and without the hashes of crates: they make a trap's backtrace
+/// readable, and take a quarter less when compressed.
+fn readable(names: NameSectionReader<'_>) -> Result<NameSection, WasmError> {
+    let mut functions = NameMap::new();
+    for name in names {
+        if let Name::Function(mangled) = name? {
+            for Naming { index, name } in mangled.into_iter().collect::<Result<Vec<_>, _>>()? {
+                functions.append(index, &format!("{:#}", rustc_demangle::demangle(name)));
+            }
+        }
+    }
+    let mut section = NameSection::new();
+    section.functions(&functions);
+    Ok(section)
+}
+
+/// Returns whether a custom section is kept. Whatever a compiler adds, apart from names, is of no use on the IC.
 fn is_kept(custom: &str) -> bool {
-    let ours = [CANDID, BUILD, FEATURES, SCHEMA].contains(&custom);
-    custom == "name" || (custom.starts_with("icp:") && !ours)
+    custom.starts_with("icp:") && ![CANDID, BUILD, FEATURES, SCHEMA].contains(&custom)
 }
 
 /// Compresses with a header without time and name, so that the same wasm gives the same bytes.
@@ -230,6 +248,12 @@ mod tests {
         module.finish()
     }
 
+    fn encoded(section: &impl wasm_encoder::Section) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        section.append_to(&mut bytes);
+        bytes
+    }
+
     fn customs(wasm: &[u8]) -> Vec<(String, Vec<u8>)> {
         Parser::new(0)
             .parse_all(wasm)
@@ -244,13 +268,19 @@ mod tests {
     fn metadata_replaces_what_the_compiler_left() {
         let raw = module(
             &["canister_query a"],
-            &["producers", ".debug_info", "target_features", "name", "icp:private x", CANDID],
+            &["producers", ".debug_info", "target_features", "icp:private x", CANDID],
         );
+        let mut functions = NameMap::new();
+        functions.append(0, "_RNvNtCs1_7example4part3run");
+        let mut name = NameSection::new();
+        name.functions(&functions);
+        let raw = [raw, encoded(&name)].concat();
         let finished = finish(&raw, Build::Staged, "service : {}", "{}").unwrap();
         wasmparser::validate(&finished).unwrap();
         let found = customs(&finished);
         let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["name", "icp:private x", CANDID, BUILD, FEATURES, SCHEMA]);
+        assert_eq!(names, ["icp:private x", "name", CANDID, BUILD, FEATURES, SCHEMA]);
+        assert!(String::from_utf8_lossy(&found[1].1).contains("example::part::run"), "{:?}", found[1].1);
         assert_eq!(found[2].1, b"service : {}");
         assert_eq!(found[3].1, b"staged");
         assert_eq!(found[4].1, b"compat,direct");
