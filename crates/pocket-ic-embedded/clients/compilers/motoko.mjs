@@ -1,21 +1,21 @@
-// Compiles the cases with the published Motoko compiler, and runs them on the embedded server with the npm client.
+// Cases in Motoko, compiled with the published compiler.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { PocketIc, PocketIcServer, SubnetStateType } from '@dfinity/pic';
 import { IDL } from '@icp-sdk/core/candid';
 import { Principal } from '@icp-sdk/core/principal';
 import motoko from 'motoko';
+import { runCases } from './cases.mjs';
 
 const compiled = name => {
-  motoko.write(`${name}.mo`, readFileSync(new URL(`cases/${name}.mo`, import.meta.url), 'utf8'));
+  motoko.write(`${name}.mo`, readFileSync(new URL(`cases/motoko/${name}.mo`, import.meta.url), 'utf8'));
   return new Uint8Array(motoko.wasm(`${name}.mo`, 'ic').wasm);
 };
 
 const pair = [IDL.Text, IDL.Text];
 const nat = [IDL.Nat];
 
-// A module, its interface, and what is expected of it on an instance of its own.
+// By module: its interface, and what is expected of it.
 const cases = {
   management: [
     { history: [[], [IDL.Vec(IDL.Text)]], minimum: [[], nat], random: [[], [IDL.Bool]] },
@@ -87,34 +87,4 @@ const cases = {
   ],
 };
 
-const server = await PocketIcServer.start();
-let passed = 0;
-let failed = 0;
-for (const [name, [methods, test]] of Object.entries(cases)) {
-  const pic = await PocketIc.create(server.getUrl(), {
-    application: [{ state: { type: SubnetStateType.New } }],
-  });
-  try {
-    const wasm = compiled(name);
-    const canisterId = await pic.createCanister();
-    await pic.installCode({ canisterId, wasm });
-    const entries = Object.entries(methods).map(([method, [args, rets, modes]]) => [
-      method,
-      IDL.Func(args, rets, modes ?? []),
-    ]);
-    const idl = () => IDL.Service(Object.fromEntries(entries));
-    const actor = pic.createActor(idl, canisterId);
-    const deferred = pic.createDeferredActor(idl, canisterId);
-    await test({ pic, canisterId, actor, deferred, wasm });
-    passed += 1;
-    console.log(`ok      ${name}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAILED  ${name}\n${error.stack?.slice(0, 2_000)}`);
-  } finally {
-    await pic.tearDown();
-  }
-}
-await server.stop();
-console.log(`Motoko's compiler, our cases: ${passed} passed, ${failed} failed`);
-process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+await runCases("Motoko's compiler, our cases", cases, compiled);
