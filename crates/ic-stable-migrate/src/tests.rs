@@ -6,8 +6,13 @@ use ic_stable_structures::VectorMemory;
 use super::*;
 
 mod bad_input;
+mod budget;
+mod finalize;
+mod no_room;
 mod runs;
 mod schema;
+mod stored;
+mod touch;
 
 /// A separate memory for each structure; together they are what an upgrade keeps.
 #[derive(Clone, Default)]

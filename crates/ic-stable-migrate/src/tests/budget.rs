@@ -1,0 +1,58 @@
+//! How much a message does, after a trap as well, and what of it is counted.
+
+use super::*;
+
+#[test]
+fn work_is_used_up_when_it_exceeds_its_budget() {
+    let is_used_up = |budget| Work { now: NOW, meter: &OneStep, budget, progress: vec![] }.is_used_up();
+    assert_eq!([0, 1, 2].map(is_used_up), [true, false, false]);
+}
+
+#[test]
+fn the_watch_halves_the_batch_of_a_message_that_traps() {
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let engine = Engine::new(&[&ONLY]);
+    let mut seen = None;
+    engine.run(&mut notes, STEP).unwrap();
+    assert_eq!(engine.watch(&mut notes, NOW, &mut seen), Ok(Watched::Quiet), "the message may still run");
+    assert_eq!(engine.watch(&mut notes, NOW, &mut seen), Ok(Watched::Run), "it has not committed");
+    assert_eq!(notes.ledger.state_of(1).unwrap().pace.limit, 512);
+}
+
+#[test]
+fn a_message_after_a_trap_ends_at_its_limit_of_units() {
+    let mut notes = Notes::<u64>::open(old_release(1..=40_u64));
+    let engine = Engine::new(&[&ONLY]);
+    engine.run(&mut notes, STEP).unwrap();
+    let mut before = notes.ledger.state_of(1).unwrap();
+    before.pace.limit = 8;
+    notes.ledger.set_state(1, &before);
+    assert_eq!(engine.run(&mut notes, WHOLE), Ok(Progress::More));
+    let after = notes.ledger.state_of(1).unwrap();
+    assert_eq!((after.pace.steps - before.pace.steps, after.pace.limit), (8, 16));
+}
+
+#[test]
+fn a_run_after_a_rollback_keeps_counting_its_cost() {
+    /// Every look at it takes an instruction.
+    struct Ticking(std::cell::Cell<u64>);
+    impl Meter for Ticking {
+        fn used(&self) -> u64 {
+            self.0.set(self.0.get() + 1);
+            self.0.get()
+        }
+    }
+    let meter = Ticking(Default::default());
+    let message = Message { now: NOW, meter: &meter, budget: 1_000_000 };
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let engine = Engine::new(&[&ONLY]);
+    engine.run(&mut notes, message).unwrap();
+    engine.control(&mut notes, NOW).unwrap().rollback().unwrap();
+    engine.run(&mut notes, message).unwrap();
+    let before = notes.ledger.state_of(1).unwrap();
+    assert!(before.instructions > 0 && before.pace.messages > 1, "{before:?}");
+    engine.control(&mut notes, NOW).unwrap().resume().unwrap();
+    let after = notes.ledger.state_of(1).unwrap();
+    assert_eq!((after.instructions, after.pace.messages), (before.instructions, before.pace.messages));
+    assert_eq!((after.source, after.pace.steps), (0, 0));
+}

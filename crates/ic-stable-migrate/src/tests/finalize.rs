@@ -1,0 +1,86 @@
+//! What finalization and the verification before it find.
+
+use candid::Principal;
+
+use super::*;
+
+#[test]
+fn a_source_unit_that_appears_later_prevents_finalization() {
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let engine = Engine::new(&[&ONLY]);
+    engine.run(&mut notes, WHOLE).unwrap();
+    notes.old.insert(9, &"written by somebody else".into());
+    let refused = engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap_err();
+    assert!(refused.to_string().contains("unit 9 is neither converted nor quarantined"), "{refused}");
+}
+
+#[test]
+fn a_changed_target_is_found_before_finalization() {
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let engine = Engine::new(&[&ONLY]);
+    engine.run(&mut notes, WHOLE).unwrap();
+    notes.new.insert(2, &Counted { words: 9, text: "two words".into() });
+    engine.control(&mut notes, NOW).unwrap().verify().unwrap();
+    engine.run(&mut notes, WHOLE).unwrap();
+    let state = notes.ledger.state_of(1).unwrap();
+    assert!(state.note.contains("1 of 3 records are not sound"), "{}", state.note);
+    let refused = engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap_err();
+    assert!(refused.to_string().contains("note 2 has another number of words"), "{refused}");
+}
+
+#[test]
+fn a_migration_without_any_source_can_be_finalized_at_once() {
+    let engine = Engine::new(&[&ONLY]);
+    let mut fresh = Notes::<u64>::open(Memories::default());
+    fresh.set_layout(Layout(2));
+    engine.control(&mut fresh, NOW).unwrap().finalize(false).unwrap();
+    assert_eq!(fresh.ledger.state_of(1).unwrap().phase, Phase::Finalized);
+    let mut waiting = Notes::<u64>::open(old_release(1..=4_u64));
+    let refused = engine.control(&mut waiting, NOW).unwrap().finalize(false).unwrap_err();
+    assert!(refused.to_string().contains("not everything is converted"), "{refused}");
+}
+
+/// Returns notes of which all but the last are quarantined in place, as a migration may do whose units stay.
+fn all_but_the_last_in_place<K: Key>(keys: Vec<K>) -> Notes<K> {
+    let mut notes = Notes::<K>::open(old_release(keys.clone()));
+    let last = keys.last().unwrap();
+    notes.old.remove(last);
+    Engine::new(&[&ONLY as &dyn Migration<Notes<K>>]).run(&mut notes, WHOLE).unwrap();
+    for key in &keys {
+        notes.old.insert(key.clone(), &"stays".to_owned());
+        if key != last {
+            let kept = QuarantineRecord::new("stays in place".into(), b"stays".to_vec());
+            notes.ledger.quarantine.insert(1, key, &kept);
+        }
+    }
+    notes
+}
+
+/// Finalizes, with `last` still a source unit, and again without it.
+fn the_last_is_found<K: Key>(keys: Vec<K>) {
+    let last = keys.last().unwrap().clone();
+    let mut notes = all_but_the_last_in_place(keys);
+    let only: [&dyn Migration<Notes<K>>; 1] = [&ONLY];
+    let engine = Engine::new(&only);
+    let refused = engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap_err();
+    let said = format!("unit {last:?} is neither converted nor quarantined");
+    assert!(refused.to_string().contains(&said), "{refused}");
+    assert_eq!(notes.ledger.state_of(1).unwrap().phase, Phase::Converted);
+    notes.old.remove(&last);
+    engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap();
+}
+
+#[test]
+fn finalize_finds_a_leftover_after_any_number_in_quarantine() {
+    the_last_is_found((1..=2_500_u64).collect());
+}
+
+/// Principals are not in the order of their stored bytes.
+#[test]
+fn finalize_finds_a_leftover_in_any_order_of_the_keys() {
+    let mut keys: Vec<_> = (0..300_u16)
+        .map(|n| Principal::from_slice(&n.to_le_bytes()[..if n < 256 { 1 } else { 2 }]))
+        .collect();
+    keys.sort();
+    the_last_is_found(keys);
+}

@@ -1,0 +1,100 @@
+//! What the engine keeps in stable memory, and what its values mean.
+
+use candid::Principal;
+
+use super::*;
+
+#[test]
+fn an_old_build_that_takes_over_discards_all_but_a_final_state() {
+    let phase_after = |before: Phase| {
+        let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+        notes.ledger.set_state(1, &MigrationState { phase: before, ..MigrationState::default() });
+        taken_over(&mut notes, NOW).unwrap();
+        let told = notes.ledger.journal(0).unwrap().len();
+        (notes.ledger.state_of(1).unwrap().phase, told)
+    };
+    assert_eq!(phase_after(Phase::Finalized), (Phase::Finalized, 0));
+    assert_eq!(phase_after(Phase::Idle), (Phase::Idle, 0));
+    for discarded in [Phase::Validating, Phase::Stuck, Phase::RolledBack] {
+        assert_eq!(phase_after(discarded), (Phase::Idle, 1), "{discarded:?}");
+    }
+}
+
+#[test]
+fn a_pause_remembers_the_direction_of_the_run() {
+    let state = |phase, resume_to| MigrationState::<u64> { phase, resume_to, ..MigrationState::default() };
+    for (state, phase, is_going_back) in [
+        (state(Phase::Converting, None), Phase::Converting, false),
+        (state(Phase::Paused, Some(Phase::Converting)), Phase::Converting, false),
+        (state(Phase::Stuck, Some(Phase::RollingBack)), Phase::RollingBack, true),
+        (state(Phase::RollingBack, None), Phase::RollingBack, true),
+        (state(Phase::RolledBack, None), Phase::RolledBack, true),
+    ] {
+        assert_eq!((state.interrupted_phase(), state.is_going_back()), (phase, is_going_back));
+    }
+}
+
+#[test]
+fn only_a_pause_before_the_beginning_is_a_deferral() {
+    let state = |phase, resume_to| MigrationState::<u64> { phase, resume_to, ..MigrationState::default() };
+    assert!(state(Phase::Paused, Some(Phase::Idle)).is_deferred());
+    for (phase, resume_to) in [
+        (Phase::Idle, None),
+        (Phase::Paused, None),
+        (Phase::Paused, Some(Phase::Converting)),
+        (Phase::Stuck, Some(Phase::Idle)),
+        (Phase::Converted, None),
+    ] {
+        assert!(!state(phase, resume_to).is_deferred(), "{phase:?} {resume_to:?}");
+    }
+}
+
+#[test]
+fn each_migration_has_its_own_quarantine() {
+    let [states, journal, quarantine, state, first] = <[VectorMemory; 5]>::default();
+    let first = Some(FirstMemories { state, quarantine: first });
+    let build = Build { name: "notes 2", features: &[] };
+    let mut ledger = Ledger::<u64, _>::open(LedgerMemories { states, journal, quarantine, first }, build);
+    let kept = QuarantineRecord::new("damaged".into(), vec![1]);
+    let units = [(1, 10), (2, 20), (3, 30)];
+    units.iter().for_each(|(migration, key)| ledger.quarantine.insert(*migration, *key, &kept));
+    [2, 3].iter().for_each(|later| ledger.set_state(*later, &MigrationState::default()));
+    for (migration, key) in units {
+        assert_eq!(ledger.quarantine.keys(migration, None, 9), [key]);
+        assert!(ledger.quarantine.keys(migration, Some(key), 9).is_empty());
+        assert_eq!(ledger.quarantine.len(migration), 1);
+        for (other, of_other) in units {
+            assert_eq!(ledger.quarantine.contains(migration, of_other), migration == other);
+        }
+    }
+    assert_eq!(ledger.current(), 3);
+    let listed: Vec<_> = ledger.quarantined(None).into_iter().map(|unit| unit.session).collect();
+    assert_eq!(listed, [10, 20, 30]);
+    assert!(ledger.quarantine.remove(2, 20) && !ledger.quarantine.remove(2, 10));
+    assert_eq!((ledger.quarantine.len(2), ledger.quarantine.len(1)), (0, 1));
+}
+
+#[test]
+fn a_layout_header_is_read_back_and_damage_is_named() {
+    let mut register = Register::over(VectorMemory::default());
+    assert!(register.raw().is_empty());
+    register.set(&Layout(258));
+    assert_eq!(register.raw(), b"LAY\x01\x01\x02");
+    assert_eq!(Layout::decode(b"LAY\x01\x01\x02"), Ok(Layout(258)));
+    assert_eq!(Layout::decode(b"LAY\x02\x01\x02"), Err("header version 2, expected 1".into()));
+    let foreign = Layout::decode(b"BTR\x02").unwrap_err();
+    assert!(foreign.contains("expected the magic"), "{foreign}");
+}
+
+#[test]
+fn a_unit_that_traps_is_of_a_class_that_is_quarantined() {
+    assert_eq!(CLASSES[Migration::<Notes<u64>>::trapped_class(&ONLY)].treatment, Treatment::Quarantine);
+}
+
+#[test]
+fn a_refused_endpoint_says_why() {
+    let caller = Principal::anonymous();
+    let unauthorized = api::EndpointError::Unauthorized { caller };
+    assert_eq!(unauthorized.to_string(), format!("{caller} is not a controller"));
+    assert_eq!(api::EndpointError::Refused("it is paused".into()).to_string(), "it is paused");
+}

@@ -1,0 +1,44 @@
+//! Units that a call converts before the run reaches them.
+
+use super::*;
+
+#[test]
+fn a_touched_unit_is_converted_at_once_and_counted_once() {
+    for steps in 0..12 {
+        let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+        let engine = Engine::new(&[&ONLY]);
+        for _ in 0..steps {
+            engine.run(&mut notes, STEP).unwrap();
+        }
+        if notes.old.contains(&3) {
+            Engine::touch(&ONLY, &mut notes, 3, NOW).unwrap();
+        }
+        assert_eq!(notes.new.get(&3).unwrap().unwrap().words, 3);
+        engine.run(&mut notes, WHOLE).unwrap();
+        let state = notes.ledger.state_of(1).unwrap();
+        assert_eq!((state.phase, state.source), (Phase::Converted, 4), "after {steps} steps: {}", state.note);
+        assert_eq!((state.converted + state.already, state.quarantined), (3, 1), "after {steps} steps");
+    }
+}
+
+#[test]
+fn a_touch_of_a_unit_that_is_gone_counts_nothing() {
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    Engine::touch(&ONLY, &mut notes, 99, NOW).unwrap();
+    assert_eq!(notes.ledger.state_of(1).unwrap().source, 0);
+    Engine::new(&[&ONLY]).run(&mut notes, WHOLE).unwrap();
+    assert_eq!(notes.ledger.state_of(1).unwrap().phase, Phase::Converted);
+}
+
+#[test]
+fn a_touched_unit_does_not_move_the_cursor() {
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let engine = Engine::new(&[&ONLY]);
+    while notes.ledger.state_of(1).unwrap().converted == 0 {
+        engine.run(&mut notes, STEP).unwrap();
+    }
+    assert_eq!(notes.ledger.state_of(1).unwrap().cursor, Some(1));
+    Engine::touch(&ONLY, &mut notes, 3, NOW).unwrap();
+    let state = notes.ledger.state_of(1).unwrap();
+    assert_eq!((state.cursor, state.already), (Some(1), 1));
+}
