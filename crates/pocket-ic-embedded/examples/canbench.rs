@@ -118,7 +118,10 @@ fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     if let Some(path) = &arguments.stable_memory {
         pic.set_stable_memory(canister, read(path)?, BlobCompression::NoCompression);
     }
-    let results = names.into_iter().map(|name| {
+    let total = names.len();
+    let results = names.into_iter().zip(1..).map(|(name, number)| {
+        // Hundreds of benchmarks take minutes.
+        eprintln!("{number} of {total}: {name}");
         let result = measure(&pic, canister, &name).map_err(|error| format!("{name}: {error}"))?;
         Ok((name, result))
     });
@@ -161,10 +164,17 @@ fn measure(pic: &PocketIc, canister: Principal, name: &str) -> Result<BenchResul
     candid::decode_one(&reply).map_err(|error| error.to_string())
 }
 
-/// Returns a table of all counts, and how many are the same as published.
+/// Returns a table of all counts, how many are the same as published, and how the ratios of the benchmarks are spread.
 fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, BenchResult>) -> String {
     let mut text = String::from("| benchmark | published | here | ratio |\n|---|---|---|---|\n");
     let (mut compared, mut same, mut close) = (0, 0, 0);
+    let mut ratios: Vec<f64> = results
+        .iter()
+        .filter_map(|(name, here)| {
+            Some(ratio(here.total.instructions, published.get(name)?.total.instructions))
+        })
+        .collect();
+    ratios.sort_by(f64::total_cmp);
     let mut pages = Vec::new();
     for (name, result) in results {
         let known = published.get(name);
@@ -200,6 +210,11 @@ fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, 
         "\n{} benchmarks; of {compared} counts {same} within 0.1 % of the published ones, {close} within 1 %.",
         results.len()
     );
+    if let (Some(lowest), Some(median), Some(highest)) =
+        (ratios.first(), ratios.get(ratios.len() / 2), ratios.last())
+    {
+        let _ = write!(text, "\nRatios: lowest {lowest:.3}, median {median:.3}, highest {highest:.3}.");
+    }
     if !pages.is_empty() {
         let _ = write!(text, "\nOther numbers of new pages: {}", pages.join(", "));
     }
@@ -262,6 +277,7 @@ mod tests {
             "| one | 1000 | 1005 | 1.0050 |",
             "| one / part | 300 | 300 | 1.0000 |",
             "1 benchmarks; of 2 counts 1 within 0.1 % of the published ones, 2 within 1 %.",
+            "Ratios: lowest 1.005, median 1.005, highest 1.005.",
             "Other numbers of new pages: one",
         ] {
             assert!(text.lines().any(|found| found == line), "{text}");
