@@ -161,13 +161,13 @@ proptest! {
     #[test]
     fn no_forged_token_opens_anything(text in "[0-9a-f]{0,160}|.{0,160}") {
         thread_local! {
-            static WORLD: (TestCanister, String) = {
+            static CANISTER: (TestCanister, String) = {
                 let mut canister = canisters().remove(0);
                 let [a, _] = with_reader(&mut canister);
                 (canister, a)
             };
         }
-        WORLD.with(|(canister, a)| {
+        CANISTER.with(|(canister, a)| {
             for text in [&text, &format!("01{text}")] {
                 prop_assert!(!opens(canister, a, text), "{}", text);
             }

@@ -138,12 +138,8 @@ pub fn digest_of_bytes(algorithm: HashAlgorithm, bytes: &[u8]) -> [u8; 32] {
     }
 }
 
-fn end_of(session: &Session, idx: u32) -> u64 {
-    session.offset(idx).saturating_add(session.chunk_len(idx).unwrap_or(0))
-}
-
 fn leaves_of(session: &Session, idx: u32) -> LeafHasher {
-    LeafHasher::new(session.offset(idx), end_of(session, idx), session.bytes_expected)
+    LeafHasher::new(session.offset(idx), session.chunking().end(idx), session.bytes_expected)
 }
 
 /// Appends the subtrees of chunk `idx`, after the leaf that spans its beginning.
@@ -188,7 +184,7 @@ fn leaf_across(
 /// Returns the subtrees of a chunk that arrived out of order.
 fn kept_subtrees(blobs: &BlobStore, slots: &Extents, session: &Session, idx: u32) -> Result<Vec<Subtree>> {
     let total = session.bytes_expected;
-    let (at, end) = leaves_within(session.offset(idx), end_of(session, idx), total);
+    let (at, end) = leaves_within(session.offset(idx), session.chunking().end(idx), total);
     let heights: Vec<u8> = heights(at, end, leaves(total)).collect();
     let mut values = Vec::new();
     let len = heights.len().saturating_mul(blake3::OUT_LEN);

@@ -3,7 +3,7 @@
 use crate::api::{AssetMetadata, Error, HashAlgorithm, Result};
 use crate::blob::CHUNK_SIZE;
 use crate::capsule::{Access, CapsuleStore};
-use crate::session::{SessionId, SessionSpec};
+use crate::session::{Chunking, SessionId, SessionSpec};
 use crate::stable::layout::Layout;
 
 use super::absorb::subtree_bytes;
@@ -202,7 +202,7 @@ pub(super) fn check_begin(asset_metadata: &AssetMetadata, expected_chunks: u32, 
     check_idem(idem)?;
     check_metadata(asset_metadata)?;
     let base = asset_metadata.base();
-    let chunks = base.bytes.div_ceil(u64::from(CHUNK_SIZE));
+    let chunks = Chunking::new(base.bytes, u64::from(CHUNK_SIZE)).chunks();
     if chunks > u64::from(MAX_CHUNKS) {
         return Err(Error::exhausted("bytes per upload", MAX_UPLOAD_BYTES, base.bytes));
     }

@@ -16,7 +16,7 @@ use candid::Principal;
 
 use crate::api::{CanaryCounts, CanaryReport, Error, Result, SessionPath};
 use crate::blob::CHUNK_SIZE;
-use crate::session::Time;
+use crate::session::{Chunking, Time};
 use crate::stable::Counters;
 
 use super::canary_verdict::{Arm, judge};
@@ -69,7 +69,7 @@ pub(super) struct Cell(u32);
 
 impl Cell {
     fn of(path: SessionPath, bytes: u64) -> Self {
-        let chunks = bytes.div_ceil(u64::from(CHUNK_SIZE));
+        let chunks = Chunking::new(bytes, u64::from(CHUNK_SIZE)).chunks();
         let fits = |max: &Option<u32>| max.is_none_or(|max| chunks <= u64::from(max));
         Self::at(path, SIZES.iter().position(fits).unwrap_or_default())
     }

@@ -273,13 +273,13 @@ proptest! {
         value in ".{0,40}",
     ) {
         thread_local! {
-            static WORLD: (TestCanister, String) = {
+            static CANISTER: (TestCanister, String) = {
                 let mut canister = crate::upload::tests::canisters().remove(0);
                 let (url, _) = public_file(&mut canister, 9);
                 (canister, url)
             };
         }
-        let status = WORLD.with(|(canister, url)| {
+        let status = CANISTER.with(|(canister, url)| {
             let url = if rest == "!" { url.clone() } else { format!("/blob/{rest}") };
             let request = request(&method, &url, &[(&name, &value)]);
             answer(&canister.storage, &request, canister.now).unwrap().response.status_code

@@ -7,6 +7,7 @@ use upload_canister::api::{
     AssetMetadata, AssetMetadataBase, AssetType, BlobMeta, BlobRef, HashAlgorithm, Memory, Result, SmallFile,
     StorageBackend, UploadFinishResult, UploadStatus,
 };
+use upload_canister::session::Chunking;
 
 use super::InstalledCanister;
 
@@ -53,7 +54,7 @@ pub fn metadata(bytes: u64) -> AssetMetadata {
 
 /// Returns the number of chunks of a file of this many bytes.
 pub fn chunks(bytes: usize) -> u32 {
-    bytes.div_ceil(CHUNK) as u32
+    Chunking::new(bytes as u64, CHUNK as u64).count()
 }
 
 /// A memory that is not uploaded. One of inline bytes, a blob and a backend is given.

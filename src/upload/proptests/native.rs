@@ -103,7 +103,7 @@ impl Native {
     }
 
     fn drain(&mut self) {
-        if let Some(taken) = &self.faults.crowded {
+        if let Some(taken) = &self.faults.filled {
             filled::sweep(&mut self.canister, taken);
             number(&mut self.canister.storage);
         }
@@ -341,7 +341,7 @@ impl Target for Native {
         room.for_records().is_err() || room.for_chunk(model::CHUNK).is_err()
     }
 
-    fn crowd(&mut self, left: u16) -> bool {
+    fn fill_memory(&mut self, left: u16) -> bool {
         self.take_room(left)
     }
 

@@ -39,7 +39,7 @@ impl Small {
             canister.begin(1, &format!("small {n}"));
         }
         let begun = (0..7).map(|n| canister.begin(10 * CHUNK, &format!("begun {n}"))).collect();
-        let taken = crowd(&mut canister, LEFT);
+        let taken = fill_memory(&mut canister, LEFT);
         Self { canister, taken, begun }
     }
 
@@ -115,7 +115,7 @@ pub fn sweep(canister: &mut TestCanister, taken: &Range<usize>) -> usize {
 }
 
 /// Takes all of the memory except `left` bytes; returns which bytes are taken.
-pub fn crowd(canister: &mut TestCanister, left: u64) -> Range<usize> {
+pub fn fill_memory(canister: &mut TestCanister, left: u64) -> Range<usize> {
     let pages = (canister.storage.room.bytes_left().saturating_sub(left)) / PAGE as u64;
     let region = Memories::init(canister.raw.clone()).get(memory_ids::EXTENT_REGION);
     region.grow(pages);

@@ -175,8 +175,8 @@ impl ModelRun<'_> {
                 }
                 Ok(())
             }
-            Operation::Crowd { left } => {
-                self.model.overpromised |= self.target.crowd(left) && !self.model.sessions.is_empty();
+            Operation::FillMemory { left } => {
+                self.model.overpromised |= self.target.fill_memory(left) && !self.model.sessions.is_empty();
                 Ok(())
             }
         }

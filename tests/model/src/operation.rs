@@ -77,7 +77,7 @@ pub enum Operation {
     /// The canister is what it was when the snapshot was taken.
     LoadSnapshot,
     /// Something else takes all of stable memory but a few MiB, once.
-    Crowd { left: u16 },
+    FillMemory { left: u16 },
 }
 
 /// What the person who does not own a capsule may do in it.
@@ -308,7 +308,7 @@ fn operation_in_little_room() -> impl Strategy<Value = Operation> {
         1 => Just(Operation::Control { control: Control::Resume }),
         2 => Just(Operation::Control { control: Control::Rollback }),
         1 => Just(Operation::GoBack),
-        1 => left.prop_map(|left| Operation::Crowd { left }),
+        1 => left.prop_map(|left| Operation::FillMemory { left }),
     ]
 }
 
@@ -327,7 +327,7 @@ fn begin_in_little_room(bytes: impl Strategy<Value = u64>) -> impl Strategy<Valu
 fn aborted_in_full_memory() -> impl Strategy<Value = Vec<Operation>> {
     (1..13u16, vec(0..9u8, 1..5)).prop_map(|(left, sessions)| {
         let aborts = sessions.into_iter().map(|session| Operation::Abort { who: Who::Owner, session });
-        [Operation::Crowd { left }].into_iter().chain(aborts).collect()
+        [Operation::FillMemory { left }].into_iter().chain(aborts).collect()
     })
 }
 

@@ -241,7 +241,7 @@ pub trait Target {
     }
     /// Lets something else take all of stable memory except this many MiB. Returns `false` if that is
     /// impossible, and the second time.
-    fn crowd(&mut self, _left: u16) -> bool {
+    fn fill_memory(&mut self, _left: u16) -> bool {
         false
     }
     /// Puts records into layout 1 that no build can read; they are in no index. Nothing happens where that cannot be arranged.

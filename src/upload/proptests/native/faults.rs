@@ -34,7 +34,7 @@ pub struct Faults {
     /// Records of layout 1 that no build can read.
     rubbish: BTreeSet<u64>,
     /// Bytes of the memory that something else occupies.
-    pub crowded: Option<Range<usize>>,
+    pub filled: Option<Range<usize>>,
 }
 
 /// A canister at some time.
@@ -125,10 +125,10 @@ impl Native {
 
     /// Takes all of the memory except `left` MiB.
     pub(super) fn take_room(&mut self, left: u16) -> bool {
-        if self.faults.crowded.is_some() {
+        if self.faults.filled.is_some() {
             return false;
         }
-        self.faults.crowded = Some(filled::crowd(&mut self.canister, u64::from(left) << 20));
+        self.faults.filled = Some(filled::fill_memory(&mut self.canister, u64::from(left) << 20));
         self.reopen();
         true
     }

@@ -21,7 +21,7 @@ impl Native {
         let live = sessions.legacy.len() + sessions.sessions.len();
         let live = live - self.rubbish_in_layout_1();
         // Where there is no room for it, the timers remove what was released.
-        let released = if settled || self.faults.crowded.is_none() { blobs.release_total() } else { 0 };
+        let released = if settled || self.faults.filled.is_none() { blobs.release_total() } else { 0 };
         let pairs = [
             ("legacy records and their activity", self.legacy_sessions(), sessions.legacy.notes()),
             ("sessions and their meta", sessions.sessions.len(), sessions.metas.len()),
