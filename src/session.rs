@@ -7,6 +7,7 @@
 //! uploads, assets or hashes.
 
 mod chunk_set;
+mod chunking;
 mod clock;
 mod error;
 mod service;
@@ -16,6 +17,7 @@ mod store;
 mod types;
 
 pub use chunk_set::ChunkSet;
+pub use chunking::Chunking;
 pub use clock::{Clock, Time};
 pub use error::SessionError;
 pub use service::{PutOutcome, SessionService};

@@ -8,7 +8,7 @@ use super::{LegacyUploadSession, Split, revert};
 use crate::api::{Error, Result, SessionPath};
 use crate::blob::{ChunkPrefix, Place};
 use crate::migrate::{Fate, QuarantineRecord};
-use crate::session::{SessionId, Time};
+use crate::session::{Chunking, SessionId, Time};
 use crate::stable::StableError;
 use crate::storage::Storage;
 use crate::upload::path::Upload;
@@ -169,12 +169,9 @@ fn write_indexed(
 /// Returns the bytes of a session that have not arrived.
 pub fn bytes_missing(storage: &Storage, legacy: &LegacyUploadSession) -> u64 {
     let bytes = legacy.asset_metadata.bytes();
-    let chunk = |idx: u32| {
-        let offset = u64::from(idx).saturating_mul(legacy.chunk_size);
-        bytes.saturating_sub(offset).min(legacy.chunk_size)
-    };
+    let chunking = Chunking::new(bytes, legacy.chunk_size);
     let chunks = storage.blobs.stored_chunks(legacy.chunk_prefix());
-    let stored: u64 = chunks.ranges().flat_map(|(first, last)| first..=last).map(chunk).sum();
+    let stored: u64 = chunks.ranges().map(|(first, last)| chunking.len_of_run(first, last)).sum();
     bytes.saturating_sub(stored)
 }
 

@@ -13,7 +13,7 @@ use minicbor::{Decode, Encode};
 use serde_bytes::ByteBuf;
 
 use crate::api::HashAlgorithm;
-use crate::session::Time;
+use crate::session::{Chunking, Time};
 use crate::stable::{Record, codec};
 
 use super::chunk_map::ChunkPrefix;
@@ -100,9 +100,14 @@ pub struct BlobRecord {
 }
 
 impl BlobRecord {
+    /// Returns how the blob is divided into the chunks in which it is read.
+    pub const fn chunking(&self) -> Chunking {
+        Chunking::new(self.size, CHUNK_SIZE as u64)
+    }
+
     /// Returns the number of chunks in which the blob is read; 0 for an empty one.
     pub fn chunk_count(&self) -> u32 {
-        u32::try_from(self.size.div_ceil(u64::from(CHUNK_SIZE))).unwrap_or(u32::MAX)
+        self.chunking().count()
     }
 }
 

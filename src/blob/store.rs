@@ -378,12 +378,9 @@ impl BlobStore {
     /// # Errors
     /// [`BlobError::NoSuchChunk`].
     pub fn chunk_range(&self, id: BlobId, blob: &BlobRecord, idx: u32) -> Result<(u64, u64), BlobError> {
-        let chunks = blob.chunk_count();
-        if idx >= chunks {
-            return Err(BlobError::NoSuchChunk { blob: id, idx, chunks });
-        }
-        let offset = u64::from(idx).saturating_mul(u64::from(CHUNK_SIZE));
-        Ok((offset, blob.size.saturating_sub(offset).min(u64::from(CHUNK_SIZE))))
+        let chunking = blob.chunking();
+        let missing = || BlobError::NoSuchChunk { blob: id, idx, chunks: chunking.count() };
+        chunking.range(idx).ok_or_else(missing)
     }
 
     /// Returns `Ok(())` if a committed blob has the bytes `offset..offset + len`.

@@ -1,9 +1,8 @@
 //! The rules of a session: put, complete, finish, abort, expire.
 
-use super::types::chunk_count;
 use super::{
-    ByteSink, ByteSource, ChunkSet, Clock, Session, SessionError, SessionId, SessionMeta, SessionSpec,
-    SessionStatus, SessionStore, Time,
+    ByteSink, ByteSource, ChunkSet, Chunking, Clock, Session, SessionError, SessionId, SessionMeta,
+    SessionSpec, SessionStatus, SessionStore, Time,
 };
 
 /// Outcome of [`SessionService::put_chunk`].
@@ -240,7 +239,7 @@ fn check_spec(spec: &SessionSpec) -> Result<(), SessionError> {
     if chunk_size == 0 {
         return Err(SessionError::ZeroChunkSize);
     }
-    if chunk_count(bytes_expected, chunk_size) == u32::MAX {
+    if Chunking::new(bytes_expected, u64::from(chunk_size)).count() == u32::MAX {
         return Err(SessionError::TooManyChunks { bytes_expected, chunk_size });
     }
     Ok(())

@@ -200,3 +200,36 @@ fn a_chunk_set_reaches_to_the_last_number() {
         assert_eq!(ChunkSet::from_ranges(ill_formed), None, "{ill_formed:?}");
     }
 }
+
+#[test]
+fn the_chunks_of_an_object_are_adjacent_and_cover_it() {
+    for (bytes, chunk_size) in [(0, 4), (1, 4), (4, 4), (9, 4), (12, 4), (5, 1), (7, u64::MAX), (3, 0)] {
+        let chunking = Chunking::new(bytes, chunk_size);
+        let mut end = 0;
+        for idx in 0..chunking.count() {
+            let (offset, len) = chunking.range(idx).unwrap();
+            assert_eq!(
+                (offset, len, offset + len),
+                (end, chunking.len(idx), chunking.end(idx)),
+                "{chunking:?}"
+            );
+            end += len;
+        }
+        let covered = if chunk_size == 0 { 0 } else { bytes };
+        assert_eq!(end, covered, "{chunking:?}");
+        assert_eq!(chunking.len_of_run(0, u32::MAX), covered, "{chunking:?}");
+        assert_eq!(
+            (chunking.range(chunking.count()), chunking.len(chunking.count())),
+            (None, 0),
+            "{chunking:?}"
+        );
+    }
+}
+
+#[test]
+fn the_chunks_of_absurd_sizes_saturate() {
+    let many = Chunking::new(u64::MAX, 1);
+    assert_eq!((many.chunks(), many.count()), (u64::MAX, u32::MAX));
+    let long = Chunking::new(u64::MAX, u64::MAX);
+    assert_eq!((long.count(), long.offset(2), long.len(2)), (1, u64::MAX, 0));
+}

@@ -1,7 +1,7 @@
 //! The types of a session.
 
 use super::chunk_set::count;
-use super::{ChunkSet, SessionError, Time};
+use super::{ChunkSet, Chunking, SessionError, Time};
 
 /// Id of a session. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,11 +67,17 @@ pub struct Session {
 }
 
 impl Session {
+    /// Returns how the object is divided into chunks.
+    #[inline]
+    pub const fn chunking(&self) -> Chunking {
+        Chunking::new(self.bytes_expected, self.chunk_size as u64)
+    }
+
     /// Returns the number of chunks of the object; zero for an empty one.
     ///
     /// Saturates at `u32::MAX`, which [`super::SessionService::begin`] refuses.
     pub fn chunk_count(&self) -> u32 {
-        chunk_count(self.bytes_expected, self.chunk_size)
+        self.chunking().count()
     }
 
     /// Returns whether nothing has happened for `ttl_seconds`; `false` if the clock is before the last
@@ -82,16 +88,12 @@ impl Session {
 
     /// Returns the length of chunk `idx` in bytes; `None` if the object has no such chunk.
     pub fn chunk_len(&self, idx: u32) -> Option<u64> {
-        if idx >= self.chunk_count() {
-            return None;
-        }
-        let start = self.offset(idx);
-        Some(self.bytes_expected.saturating_sub(start).min(u64::from(self.chunk_size)))
+        self.chunking().range(idx).map(|(_, len)| len)
     }
 
     /// Returns the offset of chunk `idx` in the object, bytes.
     pub fn offset(&self, idx: u32) -> u64 {
-        u64::from(idx).saturating_mul(u64::from(self.chunk_size))
+        self.chunking().offset(idx)
     }
 
     /// Returns `Ok(())` if every chunk has arrived; otherwise what is missing.
@@ -115,18 +117,7 @@ impl Session {
 
     /// Returns the total length of the chunks in `received_idxs`, bytes.
     pub fn bytes_of_received(&self) -> u64 {
-        self.received_idxs
-            .ranges()
-            .map(|(first, last)| {
-                let end = self.offset(last).saturating_add(u64::from(self.chunk_size));
-                end.min(self.bytes_expected).saturating_sub(self.offset(first))
-            })
-            .sum()
+        let chunking = self.chunking();
+        self.received_idxs.ranges().map(|(first, last)| chunking.len_of_run(first, last)).sum()
     }
-}
-
-/// Returns the number of chunks of `chunk_size` bytes in `bytes`; saturates at `u32::MAX`, and a chunk size
-/// of zero counts as one byte.
-pub(super) fn chunk_count(bytes: u64, chunk_size: u32) -> u32 {
-    u32::try_from(bytes.div_ceil(u64::from(chunk_size.max(1)))).unwrap_or(u32::MAX)
 }

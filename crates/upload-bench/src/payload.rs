@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 use upload_canister::api::{AssetMetadata, AssetMetadataBase, AssetType};
+use upload_canister::session::Chunking;
 
 /// Length of every chunk but the last, bytes; as in `upload_config`.
 pub const CHUNK_BYTES: u64 = 1_800_000;
@@ -21,16 +22,19 @@ impl File {
         Self { bytes: u64::from(chunks) * CHUNK_BYTES, seed }
     }
 
+    fn chunking(&self) -> Chunking {
+        Chunking::new(self.bytes, CHUNK_BYTES)
+    }
+
     /// Returns the number of chunks.
     pub fn chunks(&self) -> u32 {
-        // Files here have at most 16,384 chunks.
-        self.bytes.div_ceil(CHUNK_BYTES) as u32
+        self.chunking().count()
     }
 
     /// Returns the bytes of a chunk.
     pub fn chunk(&self, index: u32) -> Vec<u8> {
-        let start = u64::from(index) * CHUNK_BYTES;
-        let length = CHUNK_BYTES.min(self.bytes.saturating_sub(start)) as usize;
+        // A chunk is far smaller than usize on every platform.
+        let length = self.chunking().len(index) as usize;
         let mut state = splitmix(self.seed.wrapping_mul(1 << 32).wrapping_add(u64::from(index)));
         let mut bytes = Vec::with_capacity(length + 8);
         while bytes.len() < length {

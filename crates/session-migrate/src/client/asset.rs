@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use upload_canister::api;
+use upload_canister::session::Chunking;
 
 use super::ClientError;
 
@@ -57,8 +58,8 @@ impl Asset {
     /// # Errors
     /// [`ClientError::File`]; also if the file has become shorter.
     pub fn chunk(&self, index: u32, chunk_size: u32) -> Result<Vec<u8>, ClientError> {
-        let offset = u64::from(index) * u64::from(chunk_size);
-        let length = u64::from(chunk_size).min(self.bytes.saturating_sub(offset));
+        let chunking = Chunking::new(self.bytes, u64::from(chunk_size));
+        let (offset, length) = (chunking.offset(index), chunking.len(index));
         let read = || -> std::io::Result<Vec<u8>> {
             let mut file = File::open(&self.path)?;
             file.seek(SeekFrom::Start(offset))?;

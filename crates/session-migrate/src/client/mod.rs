@@ -15,4 +15,4 @@ pub use canister::{Canister, EncodedCall, Sent};
 pub(crate) use canister::{NO_ARGUMENTS, decode as decode_reply, decode_result, rejected};
 pub use error::ClientError;
 pub(crate) use settled::{PATIENCE_ROUNDS, is_at_rest};
-pub use uploader::{Step, StepOutcome, Uploader, chunks_of};
+pub use uploader::{Step, StepOutcome, Uploader};

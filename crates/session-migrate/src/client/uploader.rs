@@ -6,6 +6,7 @@ use candid::Principal;
 use serde_bytes::{ByteBuf, Bytes};
 use sha2::{Digest, Sha256};
 use upload_canister::api;
+use upload_canister::session::Chunking;
 
 use super::canister::decode_result;
 use super::{Asset, Canister, ClientError, EncodedCall};
@@ -55,11 +56,6 @@ pub struct Uploader {
     aborted: bool,
 }
 
-/// Returns the number of chunks of `bytes` bytes.
-pub fn chunks_of(bytes: u64, chunk_size: u32) -> u64 {
-    bytes.div_ceil(u64::from(chunk_size))
-}
-
 impl Uploader {
     /// Creates an upload that has not begun. `chunk_size` is from the canister's `upload_config`, in bytes.
     pub fn new(
@@ -90,9 +86,13 @@ impl Uploader {
         Uploader { session: Some(session), stored, ..self }
     }
 
+    fn chunking(&self) -> Chunking {
+        Chunking::new(self.asset.bytes, u64::from(self.chunk_size))
+    }
+
     /// Returns the number of chunks, `u32::MAX` if there are more: the canister refuses such a file.
     pub fn chunks(&self) -> u32 {
-        u32::try_from(chunks_of(self.asset.bytes, self.chunk_size)).unwrap_or(u32::MAX)
+        self.chunking().count()
     }
 
     /// Returns the length of every chunk but the last, bytes.
@@ -127,8 +127,7 @@ impl Uploader {
 
     /// Returns the size of chunk `index` in bytes.
     pub fn chunk_bytes(&self, index: u32) -> u64 {
-        let offset = u64::from(index) * u64::from(self.chunk_size);
-        u64::from(self.chunk_size).min(self.asset.bytes.saturating_sub(offset))
+        self.chunking().len(index)
     }
 
     /// Returns the remaining steps, in file order.

@@ -18,7 +18,7 @@ use upload_canister::migrate::{JournalRecord, MigrationState, QuarantineRecord};
 use upload_canister::migrations::split_sessions::{
     Class, Decision, Examined, LegacyUploadSession, Split, examine,
 };
-use upload_canister::session::{ChunkSet, SessionId, Time};
+use upload_canister::session::{ChunkSet, Chunking, SessionId, Time};
 use upload_canister::stable::Record;
 use upload_canister::stable::keys::{NumberAndText, TwoTexts};
 use upload_canister::stable::layout::Layout;
@@ -405,14 +405,13 @@ impl Facts {
         let received: ChunkSet = self.stored(prefix).map(|(idx, _)| idx).collect();
         let bytes_expected = record.asset_metadata.bytes();
         let chunk_size = u32::try_from(record.chunk_size).unwrap_or(u32::MAX);
-        let offset = |idx: u32| u64::from(idx).saturating_mul(record.chunk_size);
-        let arrived = |idx: u32| bytes_expected.saturating_sub(offset(idx)).min(record.chunk_size);
+        let chunking = Chunking::new(bytes_expected, record.chunk_size);
         Session {
             layout: 1,
             owner: record.caller,
             capsule: record.capsule_id.clone(),
             bytes_expected,
-            bytes_received: self.stored(prefix).map(|(idx, _)| arrived(idx)).sum(),
+            bytes_received: self.stored(prefix).map(|(idx, _)| chunking.len(idx)).sum(),
             received,
             chunks: record.expected_chunks,
             chunk_size,

@@ -10,9 +10,10 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use serde_bytes::{ByteBuf, Bytes};
 use tempfile::TempDir;
 use upload_canister::api;
+use upload_canister::session::Chunking;
 
 use super::WorkloadError;
-use crate::client::{Asset, Canister, ClientError, EncodedCall, Uploader, chunks_of};
+use crate::client::{Asset, Canister, ClientError, EncodedCall, Uploader};
 use crate::trace::Tape;
 
 /// Longest time between two calls, whole milliseconds: the times in a trace are rounded to them.
@@ -116,11 +117,10 @@ impl<'p> RecordedCanister<'p> {
     fn write(&self, path: &Path, seed: u64, bytes: u64) -> std::io::Result<()> {
         use std::io::Write;
         let mut file = std::fs::File::create(path)?;
-        let size = u64::from(self.chunk_size);
-        for chunk in 0..chunks_of(bytes, self.chunk_size) {
-            let offset = chunk * size;
+        let chunking = Chunking::new(bytes, u64::from(self.chunk_size));
+        for (offset, length) in (0..chunking.count()).filter_map(|index| chunking.range(index)) {
             // At most a chunk.
-            file.write_all(&self.tape.make(seed, offset, size.min(bytes - offset) as usize))?;
+            file.write_all(&self.tape.make(seed, offset, length as usize))?;
         }
         file.flush()
     }

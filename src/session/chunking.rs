@@ -1,0 +1,69 @@
+//! How an object is divided into chunks: count, offset and length of each.
+
+/// An object divided into chunks of equal length, the last of which may be shorter.
+///
+/// Sums and products saturate: sizes and indices come from clients and stored records, and a chunk beyond the end is
+/// empty, whatever its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunking {
+    /// Length of every chunk but the last, bytes.
+    pub chunk_size: u64,
+    /// Size of the object, bytes.
+    pub bytes: u64,
+}
+
+impl Chunking {
+    /// Returns the division of `bytes` bytes into chunks of `chunk_size` bytes.
+    #[inline]
+    pub const fn new(bytes: u64, chunk_size: u64) -> Self {
+        Self { chunk_size, bytes }
+    }
+
+    /// Returns the number of chunks; zero for an empty object. A chunk size of zero counts as one byte.
+    #[inline]
+    pub const fn chunks(self) -> u64 {
+        let size = if self.chunk_size == 0 { 1 } else { self.chunk_size };
+        self.bytes.div_ceil(size)
+    }
+
+    /// Returns the number of chunks, `u32::MAX` if there are more.
+    #[inline]
+    pub const fn count(self) -> u32 {
+        let chunks = self.chunks();
+        // Below the limit it fits.
+        if chunks > u32::MAX as u64 { u32::MAX } else { chunks as u32 }
+    }
+
+    /// Returns the offset of chunk `idx`, bytes.
+    #[inline]
+    pub const fn offset(self, idx: u32) -> u64 {
+        (idx as u64).saturating_mul(self.chunk_size)
+    }
+
+    /// Returns the length of chunk `idx`, bytes: zero if the object has no such chunk.
+    #[inline]
+    pub const fn len(self, idx: u32) -> u64 {
+        let rest = self.bytes.saturating_sub(self.offset(idx));
+        if rest < self.chunk_size { rest } else { self.chunk_size }
+    }
+
+    /// Returns the offset after chunk `idx`, bytes: its own offset if the object has no such chunk.
+    #[inline]
+    pub const fn end(self, idx: u32) -> u64 {
+        self.offset(idx).saturating_add(self.len(idx))
+    }
+
+    /// Returns offset and length of chunk `idx`; `None` if the object has no such chunk.
+    #[inline]
+    pub const fn range(self, idx: u32) -> Option<(u64, u64)> {
+        if idx < self.count() { Some((self.offset(idx), self.len(idx))) } else { None }
+    }
+
+    /// Returns the total length of the chunks `first..=last`, bytes.
+    #[inline]
+    pub const fn len_of_run(self, first: u32, last: u32) -> u64 {
+        let end = self.offset(last).saturating_add(self.chunk_size);
+        let end = if end < self.bytes { end } else { self.bytes };
+        end.saturating_sub(self.offset(first))
+    }
+}
