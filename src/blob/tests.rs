@@ -93,6 +93,47 @@ fn a_committed_blob_is_not_overwritten_and_bounds_its_reads() {
 }
 
 #[test]
+fn last_reference_frees_the_blob_and_its_content() {
+    let mut blobs = store();
+    blobs.write_chunk(prefix(1), 0, b"abc");
+    let id = prefix(1).blob_id();
+    commit(&mut blobs, id, &record(prefix(1), 3), "mem1", "capsule_1").unwrap();
+    blobs.add_ref(id, "mem2", "capsule_1");
+    assert_eq!(blobs.unref(id, "mem1", "capsule_1"), Ok(0), "mem2 still refers to it");
+    assert_eq!(blobs.refs(id).collect::<Vec<_>>(), [Ok(("mem2".into(), "capsule_1".into()))]);
+    assert_eq!(blobs.unref(id, "mem2", "capsule_1"), Ok(3));
+    assert_eq!(blobs.blob(id), Err(BlobError::NotFound(id)));
+    assert_eq!((blobs.has_chunk(prefix(1), 0), blobs.blob_total()), (false, 0));
+    assert_eq!(blobs.unref(id, "mem2", "capsule_1"), Err(BlobError::NotFound(id)));
+    // The index by content does not lead to what is gone.
+    blobs.write_chunk(prefix(2), 0, b"abc");
+    let later = prefix(2).blob_id();
+    let again = commit(&mut blobs, later, &record(prefix(2), 3), "mem3", "capsule_1");
+    assert_eq!(again, Ok(Committed { id: later, stored: true }));
+}
+
+#[test]
+fn content_stored_twice_is_found_while_one_copy_is_left() {
+    let mut blobs = store();
+    // As an adopted capsule has it: the index leads to the second.
+    let [first, second] = [1, 2].map(|n| {
+        blobs.write_chunk(prefix(n), 0, b"abc");
+        let id = prefix(n).blob_id();
+        blobs
+            .commit(Committed { id, stored: true }, &record(prefix(n), 3), &format!("mem{n}"), "capsule_1")
+            .unwrap();
+        id
+    });
+    let found = |blobs: &BlobStore| blobs.destination(BlobId(9), record(prefix(3), 3).digest, "capsule_1");
+    assert_eq!(found(&blobs), Ok(Committed { id: second, stored: false }));
+    assert_eq!(blobs.unref(first, "mem1", "capsule_1"), Ok(3));
+    assert_eq!(found(&blobs), Ok(Committed { id: second, stored: false }), "the second copy is still found");
+    assert_eq!(blobs.read_chunk(second, 0), Ok(b"abc".to_vec()));
+    assert_eq!(blobs.unref(second, "mem2", "capsule_1"), Ok(3));
+    assert_eq!(found(&blobs), Ok(Committed { id: BlobId(9), stored: true }));
+}
+
+#[test]
 fn only_a_blob_under_its_sha256_is_in_the_table_of_layout_1() {
     let raw = RawMemory::default();
     let memories = Memories::init(raw.clone());

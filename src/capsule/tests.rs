@@ -57,6 +57,46 @@ fn rights_include_one_another_and_strangers_have_none() {
 }
 
 #[test]
+fn restored_capsule_keeps_its_id_rights_and_creator() {
+    let mut capsules = store();
+    let [owner, reader, other] = [1, 2, 3].map(person);
+    let record = CapsuleRecord {
+        readers: vec![reader],
+        ..CapsuleRecord::new(PersonRef::Opaque("grandma".into()), owner, 9)
+    };
+    assert_eq!(capsules.restore("capsule_7", &record), Ok(true));
+    assert_eq!(capsules.authorize(reader, Access::Read, "capsule_7").as_deref(), Ok(&record));
+    for member in [owner, reader] {
+        let listed = capsules.list_capsules(member, None, 10).unwrap();
+        assert_eq!(listed, [record.to_api("capsule_7")], "the index by member leads to it");
+    }
+    // It counts against the limit of its creator.
+    let full = capsules.create_within(1, owner, None, NOW);
+    assert!(matches!(full, Err(CapsuleError::Full { allowed: 1, requested: 2, .. })), "{full:?}");
+    // Nobody's capsule is replaced, and what was refused is not counted.
+    let theirs = CapsuleRecord::new(PersonRef::Principal(other), other, 1);
+    for id in ["capsule_7", &"c".repeat(33)] {
+        assert_eq!(capsules.restore(id, &theirs), Ok(false), "{id}");
+    }
+    assert_eq!(capsules.authorize(owner, Access::Own, "capsule_7").as_deref(), Ok(&record));
+    assert_eq!((capsules.len(), capsules.list_capsules(other, None, 10)), (1, Ok(vec![])));
+    capsules.create_within(1, other, None, NOW).unwrap();
+}
+
+#[test]
+fn restored_capsule_of_no_known_creator_counts_for_nobody() {
+    let mut capsules = store();
+    let record = CapsuleRecord {
+        created_by: None,
+        ..CapsuleRecord::new(PersonRef::Principal(person(1)), person(1), 9)
+    };
+    let longest = "c".repeat(32);
+    assert_eq!(capsules.restore(&longest, &record), Ok(true));
+    assert_eq!(capsules.authorize(person(1), Access::Own, &longest).as_deref(), Ok(&record));
+    capsules.create_within(1, person(1), None, NOW).unwrap();
+}
+
+#[test]
 fn a_capsule_keeps_an_owner() {
     let mut capsules = store();
     let id = capsules.create(person(1), Some(PersonRef::Opaque("grandma".into())), NOW).unwrap().id;
