@@ -2,12 +2,15 @@
 //! code continues, and memory is unchanged.
 
 use crate::support::InstalledCanister;
-use crate::support::legacy_state::{client, image, memory_of};
+use crate::support::legacy_state::{client, memory_of, small_image};
+use candid::Principal;
 use ic_stable_structures::memory_manager::MemoryId;
+use ic_stable_structures::storable::Blob;
 use ic_stable_structures::{Memory as _, StableBTreeMap, StableCell, Storable};
 use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::Build;
 use upload_canister::stable::layout::Layout;
+use upload_canister::stable::memory_ids::{ALL, Structure, numbers as n};
 use upload_canister::stable::{Memories, RawMemory, Register, memory_ids};
 use upload_canister::storage::Storage;
 use upload_model::public_release::{CHUNK_SIZE, PublicRelease};
@@ -29,12 +32,51 @@ fn public_release() -> PublicRelease {
     release
 }
 
+/// Offset of the memory that each bucket belongs to, one byte each, in the header of the memory manager.
+const OWNERS: usize = 2_080;
+
+/// Bytes of a bucket of `small_image`; the header takes as many.
+const BUCKET: usize = 65_536;
+
+/// Returns a memory that ends where a table begins, as a copy that was interrupted.
+fn cut_before(bytes: &[u8], id: u8) -> Vec<u8> {
+    let bucket = bytes[OWNERS..BUCKET].iter().position(|owner| *owner == id).unwrap();
+    bytes[..BUCKET * (1 + bucket)].to_vec()
+}
+
+/// Puts a record of another format after the last one of a table.
+fn plant_last(raw: &RawMemory, id: u8) {
+    use upload_canister::stable::keys::{NumberAndText, TwoTexts};
+    let text = || "\u{10ffff}".repeat(5);
+    let principal = Principal::from_slice(&[0xff; 29]);
+    let memory = MemoryId::new(id);
+    match id {
+        n::CAPSULES | n::MEMORIES | n::CONDEMNED_CAPSULES => plant(raw, memory, text()),
+        n::SESSION_BY_ACTIVITY | n::RECEIPT_BY_EXPIRY | n::FREE_EXTENTS_BY_LEN => {
+            plant(raw, memory, (u64::MAX, u64::MAX));
+        }
+        n::SESSION_BY_OWNER => plant(raw, memory, (principal, u64::MAX)),
+        n::SESSION_BY_IDEM | n::RELEASED_CHUNKS | n::MEMORY_BY_IDEM => plant(raw, memory, [0xff_u8; 32]),
+        n::MEMORY_BY_CAPSULE | n::USAGE | n::BLOB_BY_CONTENT => plant(raw, memory, TwoTexts(text(), text())),
+        n::BLOB_REFS => plant(raw, memory, NumberAndText(u64::MAX, text())),
+        n::CAPSULE_BY_MEMBER => {
+            plant(raw, memory, (principal, Blob::<32>::try_from(&[0xff; 32][..]).unwrap()))
+        }
+        n::MIGRATION_STATES => plant(raw, memory, u16::MAX),
+        n::CAPSULES_BY_CREATOR => plant(raw, memory, principal),
+        _ => plant(raw, memory, u64::MAX),
+    }
+}
+
+/// A record that no table has.
+const FOREIGN: &[u8] = b"DIDL\x00\x01\x71\x01\xff";
+
 /// A record in the next format of the engine.
 const NEWER: &[u8] = &[2, 0x80];
 
 /// Stores a value of another format under a key before or after every other of its map.
 fn plant<K: Storable + Ord + Clone>(raw: &RawMemory, id: MemoryId, key: K) {
-    plant_bytes(raw, id, key, b"DIDL\x00\x01\x71\x01x");
+    plant_bytes(raw, id, key, FOREIGN);
 }
 
 fn plant_bytes<K: Storable + Ord + Clone>(raw: &RawMemory, id: MemoryId, key: K, value: &[u8]) {
@@ -159,23 +201,98 @@ const CASES: &[(&str, Damage, &[&str])] = &[
     ),
 ];
 
+/// Every build refuses the memory with these words, and leaves it as it is.
+fn refused_by_every_build(canister: &InstalledCanister, what: &str, damaged: &[u8], said: &[&str]) {
+    canister.pic.set_stable_memory(canister.id, damaged.to_vec(), BlobCompression::NoCompression);
+    for build in [Build::Legacy, Build::Staged, Build::Direct] {
+        let Err(refused) = canister.try_upgrade(build) else { panic!("{what}: {build} accepts it") };
+        let refused = refused.reject_message;
+        for words in said.iter().chain(&["upgrade refused", "nothing was changed"]) {
+            assert!(refused.contains(words), "{what}, {build}: {refused}");
+        }
+        assert!(canister.pic.get_stable_memory(canister.id) == damaged, "{what}, {build}");
+        let info: upload_canister::api::BuildInfo = canister.plain("build_info", ());
+        assert_eq!(info.build, "legacy", "the old code continues");
+    }
+}
+
+/// A legacy canister, and a sound memory.
+fn sound() -> (InstalledCanister, Vec<u8>) {
+    let canister = InstalledCanister::new(Build::Legacy);
+    let (healthy, _) = small_image(3, canister.pic.get_time().as_nanos_since_unix_epoch());
+    (canister, healthy)
+}
+
+/// Returns the tables of a memory.
+fn tables(bytes: &[u8]) -> impl Iterator<Item = (u8, &'static str, Structure)> {
+    let is_there = |id: u8| bytes[OWNERS..BUCKET].contains(&id);
+    ALL.iter().copied().filter(move |(id, _, structure)| *structure != Structure::Reserved && is_there(*id))
+}
+
 #[test]
 fn each_is_refused_with_what_where_and_what_to_do() {
-    let canister = InstalledCanister::new(Build::Legacy);
-    let (healthy, _) = image(3, canister.pic.get_time().as_nanos_since_unix_epoch());
+    let (canister, healthy) = sound();
     for (what, damage, said) in CASES {
         let raw = memory_of(&healthy);
         damage(&raw);
         let damaged = raw.borrow().clone();
-        canister.pic.set_stable_memory(canister.id, damaged.clone(), BlobCompression::NoCompression);
-        for build in [Build::Legacy, Build::Staged, Build::Direct] {
-            let refused = canister.try_upgrade(build).unwrap_err().reject_message;
-            for words in said.iter().chain(&["upgrade refused", "nothing was changed"]) {
-                assert!(refused.contains(words), "{what}, {build}: {refused}");
-            }
-            assert!(canister.pic.get_stable_memory(canister.id) == damaged, "{what}, {build}");
-            let info: upload_canister::api::BuildInfo = canister.plain("build_info", ());
-            assert_eq!(info.build, "legacy", "the old code continues");
+        refused_by_every_build(&canister, what, &damaged, said);
+    }
+}
+
+#[test]
+fn memory_that_ends_before_any_table_is_refused() {
+    let (canister, healthy) = sound();
+    for (id, name, _) in tables(&healthy) {
+        let cut = cut_before(&healthy, id);
+        refused_by_every_build(&canister, name, &cut, &["at offset 4", "the number of buckets"]);
+    }
+}
+
+#[test]
+fn memory_with_any_table_half_written_is_refused() {
+    let (canister, healthy) = sound();
+    for (id, name, _) in tables(&healthy) {
+        let at = format!("memory id {id} ({name})");
+        // The beginning of its header is missing, or the rest.
+        for (from, until) in [(0, 3), (3, 64)] {
+            let raw = memory_of(&healthy);
+            Memories::init(raw.clone()).get(MemoryId::new(id)).write(from as u64, &vec![0; until - from]);
+            let damaged = raw.borrow().clone();
+            refused_by_every_build(&canister, &format!("{name} from {from}"), &damaged, &[&at]);
         }
     }
+}
+
+/// Tables of which any one record is accepted: chunks have no format, the migration reads what it quarantines, the release
+/// before stored blobs as Candid, and an access key that does not decode is replaced.
+const ANY_RECORD: [u8; 6] = [
+    n::CHUNKS,
+    n::LEGACY_SESSIONS,
+    n::BLOB_META,
+    n::MIGRATION_QUARANTINE,
+    n::MIGRATION_QUARANTINES,
+    n::ACCESS_KEYS,
+];
+
+#[test]
+fn record_of_another_format_in_any_table_is_refused() {
+    let (canister, healthy) = sound();
+    let mut wrong = 0;
+    for (id, name, structure) in tables(&healthy).filter(|(id, ..)| !ANY_RECORD.contains(id)) {
+        let raw = memory_of(&healthy);
+        match structure {
+            Structure::Map => plant_last(&raw, id),
+            Structure::Cell => {
+                let memory = Memories::init(raw.clone()).get(MemoryId::new(id));
+                StableCell::init(memory, Vec::new()).set(FOREIGN.to_vec());
+            }
+            Structure::Region | Structure::Counters | Structure::Reserved => continue,
+        }
+        let damaged = raw.borrow().clone();
+        let said = [&*format!("memory id {id} ({name})"), "record"];
+        refused_by_every_build(&canister, name, &damaged, &said);
+        wrong += 1;
+    }
+    assert!(wrong >= 30, "{wrong} tables");
 }
