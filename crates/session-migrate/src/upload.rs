@@ -139,7 +139,7 @@ impl Live<'_> {
         &self,
         call: impl FnMut() -> F,
     ) -> Result<T, ClientError> {
-        Retry { retry_for: self.options.retry_for, progress: self.progress }.again(call).await
+        Retry::new(self.options.retry_for, self.progress).again(call).await
     }
 
     /// Repeats a step until it is done.

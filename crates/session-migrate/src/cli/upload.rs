@@ -64,7 +64,7 @@ fn upload_all(args: UploadArgs) -> Result<Vec<Uploaded>, Failed> {
     let uploads = async {
         let network = args.network.connect().await?;
         let canister = network.canister(args.canister);
-        let retry = Retry { retry_for: options.retry_for, progress: &progress };
+        let retry = Retry::new(options.retry_for, &progress);
         let config = retry.again(|| canister.query_plain::<api::UploadConfig>("upload_config")).await;
         let config = config.map_err(|error| (ENVIRONMENT, error.to_string()))?;
         let failed = |error: UploadError| (code_of(&error), error.to_string());

@@ -1,6 +1,7 @@
 //! A live network, defined by its URL, its root key and an identity.
 
 mod canister;
+mod clock;
 mod connect;
 mod identity;
 mod management;
@@ -8,6 +9,7 @@ mod once;
 mod retry;
 
 pub use canister::LiveCanister;
+pub use clock::{Clock, system_clock};
 pub use connect::{Network, NetworkError, RootKey};
 pub use identity::read_identity;
 pub use management::{Certified, Management};

@@ -1,9 +1,11 @@
 //! Retries calls while a canister is stopped or the network is not reachable.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 
+use super::{Clock, system_clock};
 use crate::client::ClientError;
 use crate::progress::Progress;
 
@@ -17,9 +19,16 @@ pub struct Retry<'a> {
     pub retry_for: Duration,
     /// Where each retry is reported.
     pub progress: &'a Progress,
+    /// Who pauses.
+    pub clock: &'a Arc<dyn Clock>,
 }
 
-impl Retry<'_> {
+impl<'a> Retry<'a> {
+    /// Retries by the clock of the system.
+    pub fn new(retry_for: Duration, progress: &'a Progress) -> Retry<'a> {
+        Retry { retry_for, progress, clock: system_clock() }
+    }
+
     /// Makes a call, and makes it again as long as that may help. The call must be harmless if it is executed
     /// twice.
     ///
@@ -59,6 +68,7 @@ impl Retry<'_> {
         let told = |error: &ClientError, pause: Duration| {
             self.progress.line(&format!("{error}; again in {:.1} s", pause.as_secs_f64()));
         };
-        call.retry(backoff).when(may_help).notify(told).await
+        let clock = self.clock.clone();
+        call.retry(backoff).sleep(move |pause| clock.pause(pause)).when(may_help).notify(told).await
     }
 }

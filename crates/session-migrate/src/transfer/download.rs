@@ -105,7 +105,7 @@ pub async fn download(
     }
     progress.phase("asking for the snapshot");
     let management = network.management(canister);
-    let retry = Retry { retry_for: options.retry_for, progress };
+    let retry = Retry::new(options.retry_for, progress);
     let note = match found {
         Found::Unfinished(note) => note,
         _ => {

@@ -2,7 +2,8 @@
 
 mod effects;
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use candid::Principal;
 use ic_management_canister_types::{
@@ -22,7 +23,7 @@ use super::{
 use crate::Verdict;
 use crate::build::{Build, Module};
 use crate::client::{ClientError, NO_ARGUMENTS, decode_reply, decode_result};
-use crate::network::{LiveCanister, Management, Network, Retry, Target};
+use crate::network::{Clock, LiveCanister, Management, Network, Retry, Target};
 use crate::progress::Progress;
 use crate::rehearse;
 use crate::transfer::{self, Which};
@@ -47,6 +48,7 @@ pub(super) struct Driver<'a, 'j> {
     pub(super) journal: &'a mut Journal<'j>,
     retry_for: Duration,
     pub(super) progress: &'a Progress,
+    pub(super) clock: &'a Arc<dyn Clock>,
 }
 
 /// Makes the call that upgrades a canister.
@@ -77,13 +79,19 @@ impl<'a, 'j> Driver<'a, 'j> {
             journal,
             retry_for: tools.retry_for,
             progress: tools.progress,
+            clock: tools.clock,
         }
     }
 }
 
 impl Driver<'_, '_> {
     pub(super) fn retry(&self) -> Retry<'_> {
-        Retry { retry_for: self.retry_for, progress: self.progress }
+        Retry { retry_for: self.retry_for, progress: self.progress, clock: self.clock }
+    }
+
+    /// Returns how long ago this was.
+    pub(super) fn since(&self, moment: Duration) -> Duration {
+        self.clock.now().saturating_sub(moment)
     }
 
     /// Drives the upgrade to its end and records the end in the journal.
@@ -362,15 +370,15 @@ impl Driver<'_, '_> {
             Err(error) => return silent(error),
         }
         // One node answers a query, and it may still run the previous module.
-        let (began, mut in_a_row) = (Instant::now(), 0);
+        let (began, mut in_a_row) = (self.clock.now(), 0);
         while in_a_row < ANSWERS {
             let asked = self.retry().again(|| self.canister.query_plain("build_info")).await;
             match asked.map(answers) {
                 Ok(Ok(())) => in_a_row += 1,
-                Ok(Err(other)) if began.elapsed() >= self.retry_for => return Ok(Err(other)),
+                Ok(Err(other)) if self.since(began) >= self.retry_for => return Ok(Err(other)),
                 Ok(Err(_)) => {
                     in_a_row = 0;
-                    tokio::time::sleep(LAG).await;
+                    self.clock.pause(LAG).await;
                 }
                 Err(error) => return silent(error),
             }

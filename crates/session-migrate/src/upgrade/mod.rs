@@ -19,8 +19,10 @@ mod recovery;
 mod report;
 mod watch;
 
+use std::sync::Arc;
+
 use crate::build::Module;
-use crate::network::Network;
+use crate::network::{Clock, Network};
 use crate::progress::Progress;
 
 pub use error::{Unconfirmed, UpgradeError};
@@ -40,6 +42,8 @@ pub struct Tools<'a> {
     pub retry_for: std::time::Duration,
     /// Where a person sees what is done.
     pub progress: &'a Progress,
+    /// By which clock to pause, and to give up.
+    pub clock: &'a Arc<dyn Clock>,
 }
 
 /// Starts an upgrade and drives it to its end. If the preflight refuses it, nothing is written to the journal.

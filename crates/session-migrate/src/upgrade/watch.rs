@@ -1,7 +1,7 @@
 //! Watches the migration of a live canister until it is where it should be, or a condition is met under which
 //! the upgrade has failed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use upload_canister::api::{MigrationPhase, MigrationStatus};
 
@@ -41,17 +41,18 @@ impl Driver<'_, '_> {
         goal: Goal,
     ) -> Result<Result<MigrationStatus, String>, UpgradeError> {
         let limit = Duration::from_secs(self.plan.time_limit);
-        let (began, mut refused_since, mut told) = (Instant::now(), None::<Instant>, None::<Instant>);
+        let (began, mut refused_since, mut told) = (self.clock.now(), None, None);
         let mut last = None;
         loop {
             let status = match self.migration_status().await {
                 Ok(status) => status,
                 Err(error) if error.is_out_of_cycles() => return Err(error.into()),
                 Err(error @ (ClientError::Rejected { .. } | ClientError::Refused { .. })) => {
-                    if refused_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE.min(limit) {
+                    let since = *refused_since.get_or_insert_with(|| self.clock.now());
+                    if self.since(since) >= PATIENCE.min(limit) {
                         return Ok(Err(format!("the canister does not answer: {error}")));
                     }
-                    tokio::time::sleep(PAUSE).await;
+                    self.clock.pause(PAUSE).await;
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -62,15 +63,15 @@ impl Driver<'_, '_> {
                 last = Some((status.migration, status.phase));
                 self.journal.append(seen.clone())?;
                 self.tell(&seen);
-                told = Some(Instant::now());
-            } else if told.is_none_or(|told| told.elapsed() >= LINE_EVERY) {
+                told = Some(self.clock.now());
+            } else if told.is_none_or(|told| self.since(told) >= LINE_EVERY) {
                 self.tell(&seen);
-                told = Some(Instant::now());
+                told = Some(self.clock.now());
             }
-            if let Some(result) = self.judged(goal, status, began.elapsed() >= limit)? {
+            if let Some(result) = self.judged(goal, status, self.since(began) >= limit)? {
                 return Ok(result);
             }
-            tokio::time::sleep(PAUSE).await;
+            self.clock.pause(PAUSE).await;
         }
     }
 

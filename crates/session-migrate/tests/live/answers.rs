@@ -124,6 +124,7 @@ async fn forward(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, body
 }
 
 /// A line to a network. While it is cut, its connections are dropped, and new ones are dropped at once.
+#[derive(Clone)]
 pub struct Wire {
     pub url: String,
     inner: Arc<WireInner>,
@@ -163,6 +164,10 @@ impl Wire {
             // It may be closed already.
             let _ = end.shutdown(Shutdown::Both);
         }
+    }
+
+    pub fn is_cut(&self) -> bool {
+        self.inner.cut_for.load(Ordering::SeqCst) > 0
     }
 
     pub fn mend(&self) {

@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::{Build, Module};
 use session_migrate::client::{Asset, Step as UploadStep, Uploader};
-use session_migrate::network::{self, RootKey, read_identity};
+use session_migrate::network::{self, Clock, RootKey, read_identity, system_clock};
 use session_migrate::progress::Progress;
 use session_migrate::upgrade::{
     self, Event, Journal, Line, Listener, OnFailure, Plan, Report, Silent, Step, Tools, UpgradeError,
@@ -65,6 +66,18 @@ impl Network {
         listener: &mut dyn Listener,
         retry_for: Duration,
     ) -> Result<Report, UpgradeError> {
+        self.drive_by(system_clock(), url, plan, module, listener, retry_for)
+    }
+
+    pub fn drive_by(
+        &self,
+        clock: &Arc<dyn Clock>,
+        url: &str,
+        plan: &Plan,
+        module: &Module,
+        listener: &mut dyn Listener,
+        retry_for: Duration,
+    ) -> Result<Report, UpgradeError> {
         // A program that another test starts holds the lock of the driver before for a moment.
         while let Err(UpgradeError::Locked { .. }) = Journal::open(&self.journal(), &mut Silent) {
             std::thread::yield_now();
@@ -75,7 +88,7 @@ impl Network {
         let progress = Progress::hidden();
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             let network = network::Network::connect(url, &key, identity).await.unwrap();
-            let tools = Tools { network: &network, retry_for, progress: &progress };
+            let tools = Tools { network: &network, retry_for, progress: &progress, clock };
             match journal.unfinished() {
                 Ok(_) => upgrade::resume(&tools, module, &mut journal).await,
                 Err(_) => upgrade::begin(&tools, plan.clone(), module, &mut journal).await,

@@ -1,8 +1,13 @@
 //! `upgrade` over a network that loses answers, lags, or is away.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 use session_migrate::build::Build;
+use session_migrate::network::{Clock, system_clock};
+use session_migrate::upgrade::Plan;
 use session_migrate::upgrade::{Ending, Event, Silent, Step};
 
 use super::answers::{Answers, Wire};
@@ -51,6 +56,78 @@ fn network_that_drops_connections_is_waited_for() {
     let report = network.drive_at(&wire.url, &plan, &staged, &mut cutting, Duration::from_secs(60)).unwrap();
     assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
     assert_eq!(wire.dropped(), 2 * EFFECTS.len() as u32);
+    assert_eq!((network.runs(), network.snapshots()), ("staged".to_owned(), 1));
+    network.finish(upload);
+}
+
+/// How long the network is away.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A clock on which the pauses of a driver take no time while its network is away, and after a minute of them it is back.
+struct AwayForMinutes {
+    wire: Wire,
+    /// What is left of the minute, and all pauses so far.
+    left_and_skipped: Mutex<(Duration, Duration)>,
+}
+
+impl AwayForMinutes {
+    /// Begins a minute, unless one is not over yet.
+    fn begin(&self) -> bool {
+        let is_new = !self.wire.is_cut();
+        if is_new {
+            self.left_and_skipped.lock().unwrap().0 = MINUTE;
+            self.wire.cut_for(u32::MAX);
+        }
+        is_new
+    }
+
+    fn skipped(&self) -> Duration {
+        self.left_and_skipped.lock().unwrap().1
+    }
+}
+
+impl Clock for AwayForMinutes {
+    fn now(&self) -> Duration {
+        system_clock().now() + self.skipped()
+    }
+
+    fn pause(&self, pause: Duration) -> BoxFuture<'static, ()> {
+        if !self.wire.is_cut() {
+            return system_clock().pause(pause);
+        }
+        let (left, skipped) = &mut *self.left_and_skipped.lock().unwrap();
+        *left = left.saturating_sub(pause);
+        *skipped += pause;
+        if left.is_zero() {
+            self.wire.mend();
+        }
+        ready(()).boxed()
+    }
+}
+
+#[test]
+fn network_away_for_a_minute_at_each_step_is_waited_for() {
+    let network = Network::with(Build::Legacy);
+    let upload = network.upload_in_flight("a.jpg");
+    let staged = network.module(Build::Staged);
+    let plan = Plan { time_limit: 600, ..network.plan(Build::Staged, &staged) };
+    let wire = Wire::to(&network.url);
+    let away = Arc::new(AwayForMinutes { wire: wire.clone(), left_and_skipped: Mutex::default() });
+    let clock: Arc<dyn Clock> = away.clone();
+    // Before each effect is sent, and each time the migration is looked at.
+    let mut times = 0;
+    let mut leaving = After(|event: &Event| {
+        if intent(event).is_some() || matches!(event, Event::Seen { .. }) {
+            times += u32::from(away.begin());
+        }
+    });
+    let report =
+        network.drive_by(&clock, &wire.url, &plan, &staged, &mut leaving, Duration::from_secs(300)).unwrap();
+    assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
+    assert!(times >= EFFECTS.len() as u32, "{times}");
+    assert!(away.skipped() >= MINUTE * times, "{times} times, {:?}", away.skipped());
+    let sent: Vec<Step> = network.events().iter().filter_map(intent).collect();
+    assert_eq!(sent, EFFECTS, "every effect is one request");
     assert_eq!((network.runs(), network.snapshots()), ("staged".to_owned(), 1));
     network.finish(upload);
 }

@@ -55,7 +55,7 @@ async fn uploads(
     let live = network::Network::connect(&network.url, &key, identity).await.unwrap();
     let (canister, owner) = (live.canister(network.canister), live.caller());
     let progress = Progress::hidden();
-    let nothing = Retry { retry_for: NOTHING_IS_RETRIED.retry_for, progress: &progress };
+    let nothing = Retry::new(NOTHING_IS_RETRIED.retry_for, &progress);
     let capsule = own_capsule(&canister, owner, nothing).await?;
     let path = network.path(&format!("client-{client}"));
     for number in 0.. {
