@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use candid::Principal;
 use ic_agent::{Agent, Identity};
@@ -13,6 +14,9 @@ use super::{LiveCanister, Management};
 const DER_PREFIX: &str = "308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100";
 /// Hexadecimal digits of a root key in DER.
 const DER_DIGITS: usize = DER_PREFIX.len() + 2 * 96;
+
+/// The longest time for one request, as the agent has it.
+const LONGEST_CALL: Duration = Duration::from_secs(360);
 
 /// A network that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +122,10 @@ impl FromStr for RootKey {
 pub struct Network {
     pub(super) agent: Agent,
     pub(super) identity: Arc<dyn Identity>,
+    /// What the agent uses, too.
+    pub(super) http: reqwest::Client,
+    /// Where the paths of the interface begin.
+    pub(super) api: reqwest::Url,
     url: String,
 }
 
@@ -133,15 +141,22 @@ impl Network {
             detail: error.to_string(),
         };
         // The agent's builder panics at what is not a url.
-        parse_url(url)?;
-        let agent =
-            Agent::builder().with_url(url).with_arc_identity(identity.clone()).build().map_err(refused)?;
+        let api = parse_url(url)?;
+        let no_client =
+            |error: reqwest::Error| NetworkError::Url { url: url.to_owned(), detail: error.to_string() };
+        let http = reqwest::Client::builder().timeout(LONGEST_CALL).build().map_err(no_client)?;
+        let agent = Agent::builder()
+            .with_url(url)
+            .with_http_client(http.clone())
+            .with_arc_identity(identity.clone())
+            .build()
+            .map_err(refused)?;
         match root_key {
             RootKey::Mainnet => {}
             RootKey::Fetch => agent.fetch_root_key().await.map_err(refused)?,
             RootKey::Der(key) => agent.set_root_key(key.clone()),
         }
-        Ok(Network { agent, identity, url: url.to_owned() })
+        Ok(Network { agent, identity, http, api, url: url.to_owned() })
     }
 
     /// Returns its URL.

@@ -7,7 +7,6 @@ use ic_certification::{Certificate, Label, LookupResult};
 use ic_management_canister_types::{
     CanisterIdRecord, CanisterStatusResult, ReadCanisterSnapshotDataArgs, ReadCanisterSnapshotDataResult,
     ReadCanisterSnapshotMetadataArgs, ReadCanisterSnapshotMetadataResult, Snapshot, SnapshotDataKind,
-    UploadCanisterSnapshotDataArgs,
 };
 
 use super::canister::failed;
@@ -91,14 +90,6 @@ impl Management {
             ReadCanisterSnapshotDataArgs { canister_id: self.canister, snapshot_id: snapshot.to_vec(), kind };
         let method = "read_canister_snapshot_data";
         Ok(self.call::<(ReadCanisterSnapshotDataResult,)>(method, (args,)).await?.0.chunk)
-    }
-
-    /// Writes a part of a snapshot that is being uploaded.
-    pub async fn upload_snapshot_data(
-        &self,
-        args: &UploadCanisterSnapshotDataArgs,
-    ) -> Result<(), ClientError> {
-        self.call("upload_canister_snapshot_data", (args,)).await
     }
 
     /// Returns what the network certifies about it.

@@ -10,9 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use candid::Principal;
 use candid::utils::ArgumentEncoder;
 use ic_agent::agent::{CallResponse, EnvelopeContent, RequestStatusResponse};
-use ic_agent::{AgentError, NonceFactory, RequestId, to_request_id};
-use ic_certification::Certificate;
+use ic_agent::{AgentError, NonceFactory, RequestId, TransportCallResponse, to_request_id};
+use ic_certification::{Certificate, LookupResult};
 use ic_transport_types::Envelope;
+use reqwest::StatusCode;
+use reqwest::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 
 use super::canister::failed;
@@ -80,7 +82,8 @@ pub struct Ticket {
 
 /// A request that can be sent again.
 pub struct OneCall {
-    target: Target,
+    effective: Principal,
+    method: &'static str,
     envelope: Vec<u8>,
     request_id: RequestId,
     ticket: Ticket,
@@ -172,15 +175,15 @@ impl Network {
     }
 
     fn signed(&self, target: Target, nonce: Vec<u8>, expiry: u64) -> Result<OneCall, ClientError> {
-        let method = target.method;
+        let Target { callee, effective, method, arg } = target;
         let unsigned = |detail: String| ClientError::Network { method, detail };
         let content = EnvelopeContent::Call {
             nonce: Some(nonce.clone()),
             ingress_expiry: expiry,
             sender: self.caller(),
-            canister_id: target.callee,
+            canister_id: callee,
             method_name: method.to_owned(),
-            arg: target.arg.clone(),
+            arg,
             sender_info: None,
         };
         let request_id = to_request_id(&content).map_err(|error| unsigned(error.to_string()))?;
@@ -194,7 +197,7 @@ impl Network {
         .encode_bytes();
         let ticket =
             Ticket { request_id: hex::encode(request_id.as_slice()), nonce: hex::encode(nonce), expiry };
-        Ok(OneCall { target, envelope, request_id, ticket })
+        Ok(OneCall { effective, method, envelope, request_id, ticket })
     }
 
     /// Sends a call until its outcome is known, or it has expired without a trace.
@@ -202,15 +205,15 @@ impl Network {
     /// # Errors
     /// Nobody has answered for as long as `retry` says: the outcome is unknown.
     pub async fn settle(&self, call: &OneCall, retry: Retry<'_>) -> Result<Settled, ClientError> {
-        let method = call.target.method;
+        let method = call.method;
         let sent = retry.again(|| async {
             if now() >= call.ticket.expiry {
                 return Ok(None);
             }
-            let answer = self.agent.update_signed(call.target.effective, call.envelope.clone()).await;
+            let answer = self.agent.update_signed(call.effective, call.envelope.clone()).await;
             match answer {
                 Ok(CallResponse::Response(_) | CallResponse::Poll(_)) => {
-                    let waited = self.agent.wait(&call.request_id, call.target.effective).await;
+                    let waited = self.agent.wait(&call.request_id, call.effective).await;
                     waited.map(Some).map_err(|error| failed(method, error))
                 }
                 Err(error) => Err(failed(method, error)),
@@ -220,9 +223,59 @@ impl Network {
             Ok(Some((reply, certificate))) => {
                 Ok(Settled::Replied { reply, certificate: encoded(&certificate) })
             }
-            Ok(None) => self.look_back(method, &call.ticket, call.target.effective, retry).await,
+            Ok(None) => self.look_back(method, &call.ticket, call.effective, retry).await,
             Err(error) => rejected(error),
         }
+    }
+
+    /// Sends a call that is harmless if it is executed twice, once, and returns its reply. While it is on its way, there is
+    /// one copy of its arguments; the agent would keep three, of megabytes for each slice of a snapshot.
+    ///
+    /// # Errors
+    /// A rejection, or a network that does not answer.
+    pub async fn send_large(&self, target: Target) -> Result<Vec<u8>, ClientError> {
+        let OneCall { effective, method, envelope, request_id, .. } = self.prepare(target)?;
+        let unusable = |detail: String| ClientError::Network { method, detail };
+        let unanswered = |detail: String| ClientError::Unanswered { method, detail };
+        let url = self.api.join(&format!("api/v4/canister/{effective}/call"));
+        let url = url.map_err(|error| unusable(error.to_string()))?;
+        let request = self.http.post(url).header(CONTENT_TYPE, "application/cbor").body(envelope);
+        let answer = request.send().await.map_err(|error| unanswered(causes(&error)))?;
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(|error| unanswered(causes(&error)))?;
+        match status {
+            StatusCode::ACCEPTED => {}
+            StatusCode::OK => {
+                let answer: TransportCallResponse =
+                    serde_cbor::from_slice(&body).map_err(|error| unusable(error.to_string()))?;
+                match answer {
+                    TransportCallResponse::Replied { certificate } => {
+                        let certificate: Certificate = serde_cbor::from_slice(&certificate)
+                            .map_err(|error| unusable(error.to_string()))?;
+                        self.agent.verify(&certificate, effective).map_err(|error| failed(method, error))?;
+                        let path: [&[u8]; 3] = [b"request_status", request_id.as_slice(), b"reply"];
+                        if let LookupResult::Found(reply) = certificate.tree.lookup_path(path) {
+                            return Ok(reply.to_vec());
+                        }
+                    }
+                    TransportCallResponse::NonReplicatedRejection(reject) => {
+                        return Err(failed(
+                            method,
+                            AgentError::UncertifiedReject { reject, operation: None },
+                        ));
+                    }
+                    TransportCallResponse::Accepted => {}
+                }
+            }
+            status => {
+                let detail = format!("{status}: {}", String::from_utf8_lossy(&body));
+                let is_transient = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+                return Err(if is_transient { unanswered(detail) } else { unusable(detail) });
+            }
+        }
+        let (reply, _) =
+            self.agent.wait(&request_id, effective).await.map_err(|error| failed(method, error))?;
+        Ok(reply)
     }
 
     /// Asks for the outcome of a call without sending it, until it is known or the call has expired.
@@ -270,7 +323,7 @@ impl Network {
                 }
                 RequestStatusResponse::Received | RequestStatusResponse::Processing => {}
             }
-            tokio::time::sleep(PAUSE).await;
+            retry.clock.pause(PAUSE).await;
         }
     }
 }
@@ -281,6 +334,12 @@ fn rejected(error: ClientError) -> Result<Settled, ClientError> {
         ClientError::Rejected { .. } => Ok(Settled::Rejected((&error).into())),
         other => Err(other),
     }
+}
+
+/// Returns an error with what has caused it.
+fn causes(error: &reqwest::Error) -> String {
+    let all = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn encoded(certificate: &Certificate) -> Vec<u8> {

@@ -24,8 +24,8 @@ pub use error::SnapshotError;
 pub use folder::{CHUNK_STORE, METADATA, Metadata, PROGRESS, STABLE_MEMORY, WASM_MEMORY, WASM_MODULE};
 pub use manifest::{FileEntry, Manifest, Verified};
 pub(crate) use manifest::{sha256_of, write_json};
-pub(crate) use stable::write_sparse;
 pub use stable::{PAGE_BYTES, StableFile};
+pub(crate) use stable::{read_exact_at, write_sparse};
 pub use tree::{Entry, Tree, Walked};
 pub use upload_canister::stable::{Damage, Key, cell};
 

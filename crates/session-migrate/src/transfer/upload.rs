@@ -1,7 +1,6 @@
 //! Uploads a snapshot folder to a canister.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -17,9 +16,11 @@ use sha2::{Digest, Sha256};
 use super::part::{Frontiers, Part, slices};
 use super::{NOTE_EVERY, Options, TransferError};
 use crate::client::decode_reply;
-use crate::network::{Management, Network, Retry, Settled, Target, Ticket};
+use crate::network::{Network, Retry, Settled, Target, Ticket};
 use crate::progress::Progress;
-use crate::snapshot::{CHUNK_STORE, METADATA, Manifest, SnapshotError, check_folder, write_json};
+use crate::snapshot::{
+    CHUNK_STORE, METADATA, Manifest, SnapshotError, check_folder, read_exact_at, write_json,
+};
 
 /// An uploaded snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +69,7 @@ pub async fn upload(
         serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
     let args = announcement(canister, replace, &metadata).map_err(unreadable)?;
     let target = Target::management("upload_canister_snapshot_metadata", canister, (&args,))?;
-    let retry = Retry { retry_for: options.retry_for, progress };
+    let retry = Retry::new(options.retry_for, progress);
     let mut note = Noted::open(network, folder, canister, &text, &target)?;
     progress.phase("announcing the snapshot");
     let management = network.management(canister);
@@ -86,7 +87,8 @@ pub async fn upload(
     let id = hex::decode(&snapshot).unwrap_or_default();
     progress.phase("uploading");
     progress.set_total(Part::ALL.iter().map(|part| part.bytes(&metadata)).sum());
-    let mut upload = Upload { management, id, retry, options, folder, note };
+    let sender = Sender { network, canister, id, retry };
+    let mut upload = Upload { sender, options, folder, note };
     for part in Part::ALL {
         upload.part(part, part.bytes(&metadata)).await?;
     }
@@ -196,72 +198,87 @@ impl Noted {
     }
 }
 
-/// An upload in progress.
-struct Upload<'a> {
-    management: Management,
+/// Sends parts of a snapshot.
+struct Sender<'a> {
+    network: &'a Network,
+    canister: Principal,
     id: Vec<u8>,
     retry: Retry<'a>,
+}
+
+impl Sender<'_> {
+    /// Sends a part of a file, and sends it again as long as that may help. It is read each time, so that what waits for an
+    /// answer is one request.
+    async fn send(
+        &self,
+        kind: SnapshotDataOffset,
+        read: impl Fn() -> Result<Vec<u8>, SnapshotError>,
+    ) -> Result<(), TransferError> {
+        let sent = self.retry.again(|| async {
+            let chunk = match read() {
+                Ok(chunk) => chunk,
+                Err(error) => return Ok(Err(error)),
+            };
+            let (canister_id, snapshot_id) = (self.canister, self.id.clone());
+            let args = UploadCanisterSnapshotDataArgs { canister_id, snapshot_id, kind: kind.clone(), chunk };
+            let target = Target::management("upload_canister_snapshot_data", canister_id, (&args,))?;
+            drop(args);
+            self.network.send_large(target).await.map(|_| Ok(()))
+        });
+        Ok(sent.await??)
+    }
+}
+
+/// An upload in progress.
+struct Upload<'a> {
+    sender: Sender<'a>,
     options: Options,
     folder: &'a Path,
     note: Noted,
 }
 
 impl Upload<'_> {
-    fn args(&self, kind: SnapshotDataOffset, chunk: Vec<u8>) -> UploadCanisterSnapshotDataArgs {
-        let canister_id = self.management.canister();
-        UploadCanisterSnapshotDataArgs { canister_id, snapshot_id: self.id.clone(), kind, chunk }
-    }
-
     /// Uploads one of the large files, from where it stands.
     async fn part(&mut self, part: Part, bytes: u64) -> Result<(), TransferError> {
         if bytes == 0 {
             return Ok(());
         }
-        let path = self.folder.join(part.file());
-        let from = *self.note.note.reached.of(part);
-        let (retry, management) = (self.retry, self.management.clone());
-        retry.progress.moved(from);
-        let mut file = File::open(&path).map_err(SnapshotError::io("read", &path))?;
-        file.seek(SeekFrom::Start(from)).map_err(SnapshotError::io("read", &path))?;
-        let (canister_id, snapshot_id) = (self.management.canister(), self.id.clone());
-        // A slice is read when it is its turn to be sent.
-        let calls = slices(from, bytes).map(|(offset, len)| {
-            let mut chunk = vec![0; usize::try_from(len).unwrap_or_default()];
-            let read = file.read_exact(&mut chunk).map_err(SnapshotError::io("read", &path));
-            let args = UploadCanisterSnapshotDataArgs {
-                canister_id,
-                snapshot_id: snapshot_id.clone(),
-                kind: part.to_write(offset),
-                chunk,
+        let Upload { sender, options, folder, note } = self;
+        let path = folder.join(part.file());
+        let from = *note.note.reached.of(part);
+        let progress = sender.retry.progress;
+        progress.moved(from);
+        let file = &File::open(&path).map_err(SnapshotError::io("read", &path))?;
+        let (sender, path) = (&*sender, &path);
+        let calls = slices(from, bytes).map(|(offset, len)| async move {
+            let read = || {
+                let mut chunk = vec![0; usize::try_from(len).unwrap_or_default()];
+                read_exact_at(file, &mut chunk, offset).map_err(SnapshotError::io("read", path))?;
+                Ok(chunk)
             };
-            let management = &management;
-            async move {
-                read?;
-                retry.again(|| management.upload_snapshot_data(&args)).await?;
-                Ok::<_, TransferError>((offset, len))
-            }
+            sender.send(part.to_write(offset), read).await?;
+            Ok::<_, TransferError>((offset, len))
         });
-        let mut answers = stream::iter(calls).buffered(self.options.parallel);
+        let mut answers = stream::iter(calls).buffered(options.parallel);
         let mut noted = Instant::now();
         while let Some(answer) = answers.next().await {
             let (offset, len) = answer?;
-            *self.note.note.reached.of(part) = offset + len;
-            retry.progress.moved(len);
+            *note.note.reached.of(part) = offset + len;
+            progress.moved(len);
             if noted.elapsed() >= NOTE_EVERY {
-                self.note.save()?;
+                note.save()?;
                 noted = Instant::now();
             }
         }
-        Ok(self.note.save()?)
+        Ok(note.save()?)
     }
 
     /// Uploads the chunks of modules. A chunk that is there already stays.
     async fn chunks(&self, metadata: &ReadCanisterSnapshotMetadataResult) -> Result<(), TransferError> {
         for chunk in &metadata.wasm_chunk_store {
             let path = self.folder.join(CHUNK_STORE).join(format!("{}.bin", hex::encode(&chunk.hash)));
-            let bytes = fs::read(&path).map_err(SnapshotError::io("read", &path))?;
-            let args = self.args(SnapshotDataOffset::WasmChunk, bytes);
-            self.retry.again(|| self.management.upload_snapshot_data(&args)).await?;
+            let read = || fs::read(&path).map_err(SnapshotError::io("read", &path));
+            self.sender.send(SnapshotDataOffset::WasmChunk, read).await?;
         }
         Ok(())
     }
