@@ -2,154 +2,24 @@
 // legacy to the direct build. The commands are those of docs/runbook.md, as written there, and all of them are run.
 
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
-import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto';
+import { spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { delimiter, dirname, join } from 'node:path';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { promisify } from 'node:util';
-import { HttpAgent } from '@icp-sdk/core/agent';
-import { IDL } from '@icp-sdk/core/candid';
-import { Ed25519KeyIdentity } from '@icp-sdk/core/identity';
 import { Principal } from '@icp-sdk/core/principal';
-import { program } from './icp.mjs';
 import { startNetwork } from './network.mjs';
+import { createCanister, prepare, root } from './operator.mjs';
+import { User } from './user.mjs';
 
 const CHUNK = 1_800_000;
-const root = process.env.SOURCE_TREE;
-
-/** The commands of icp and session-migrate in a text of Markdown: in blocks, and in the text if they have options. */
-function commandsIn(markdown) {
-  const block = /```sh\n(.*?)```/gs;
-  const lines = [...markdown.matchAll(block)].flatMap(([, text]) => text.split('\n'));
-  const spans = [...markdown.replace(/```.*?```/gs, '').matchAll(/`([^`]+)`/g)].map(([, text]) => text);
-  return new Set(
-    [...lines, ...spans.filter(span => /[$]| -/.test(span))]
-      .map(line => line.replace(/\s+#.*$/, '').replace(/\s+/g, ' ').trim())
-      .filter(line => /^([A-Z_]+=\S+ )?(icp|cargo migrate) /.test(line)),
-  );
-}
-
-/** A user with a file of their key, and with everything that they have stored. */
-class User {
-  constructor(folder, name) {
-    const { privateKey } = generateKeyPairSync('ed25519');
-    this.pem = join(folder, `${name}.pem`);
-    writeFileSync(this.pem, privateKey.export({ type: 'pkcs8', format: 'pem' }));
-    const seed = privateKey.export({ type: 'pkcs8', format: 'der' }).subarray(-32);
-    this.identity = Ed25519KeyIdentity.fromSecretKey(new Uint8Array(seed));
-  }
-
-  async connect(network, canister) {
-    const rootKey = new Uint8Array(Buffer.from(network.rootKey, 'hex'));
-    this.agent = await HttpAgent.create({ host: network.url, rootKey, identity: this.identity });
-    this.canister = canister;
-  }
-
-  async query(methodName, types, args, result) {
-    const answer = await this.agent.query(this.canister, { methodName, arg: IDL.encode(types, args) });
-    assert.equal(answer.status, 'replied', answer.reject_message);
-    const [reply] = IDL.decode([IDL.Variant({ Ok: result, Err: IDL.Reserved })], answer.reply.arg);
-    assert.ok('Ok' in reply, `${methodName} is refused`);
-    return reply.Ok;
-  }
-
-  /** Bytes that have arrived of each upload in flight. */
-  async inFlight() {
-    const Status = IDL.Record({ bytes_received: IDL.Nat64 });
-    const all = await this.query('uploads_list', [IDL.Opt(IDL.Nat64), IDL.Opt(IDL.Nat32)], [[], []], IDL.Vec(Status));
-    return all.map(status => Number(status.bytes_received));
-  }
-
-  /** Every file in the user's capsules, by name. */
-  async stored() {
-    const Base = IDL.Record({ base: IDL.Record({ name: IDL.Text }) });
-    const kinds = ['Note', 'Image', 'Document', 'Audio', 'Video'].map(kind => [kind, Base]);
-    const Memory = IDL.Record({
-      id: IDL.Text,
-      asset_metadata: IDL.Variant(Object.fromEntries(kinds)),
-      blob: IDL.Record({ locator: IDL.Text }),
-    });
-    const page = [IDL.Opt(IDL.Text), IDL.Opt(IDL.Nat32)];
-    const files = new Map();
-    const capsules = await this.query('capsules_list', page, [[], []], IDL.Vec(IDL.Record({ id: IDL.Text })));
-    for (const { id } of capsules) {
-      let after = [];
-      for (;;) {
-        const memories = await this.query('memories_list', [IDL.Text, ...page], [id, after, []], IDL.Vec(Memory));
-        if (memories.length === 0) break;
-        for (const { asset_metadata, blob } of memories) {
-          const [{ base }] = Object.values(asset_metadata);
-          files.set(base.name, await this.content(blob.locator));
-        }
-        after = [memories.at(-1).id];
-      }
-    }
-    return files;
-  }
-
-  async content(locator) {
-    const id = locator.split('/').at(-1);
-    const Meta = IDL.Record({ chunk_count: IDL.Nat32 });
-    const { chunk_count: count } = await this.query('blob_get_meta', [IDL.Text], [id], Meta);
-    const chunks = [];
-    for (let index = 0; index < count; index += 1) {
-      chunks.push(await this.query('blob_read_chunk', [IDL.Text, IDL.Nat32], [id, index], IDL.Vec(IDL.Nat8)));
-    }
-    return Buffer.concat(chunks);
-  }
-}
 
 export async function dayTests(test) {
-  const project = mkdtempSync(join(process.env.TMPDIR ?? '/tmp', 'day-'));
   const migrate = process.env.SESSION_MIGRATE;
   const network = await startNetwork(migrate, 'serve', '--live', '--gateway-port', '0', '--ttl', '600');
-  const runbook = readFileSync(join(root, 'docs', 'runbook.md'), 'utf8');
-  const open = commandsIn(runbook);
-  const done = new Set();
-  const env = {
-    ...process.env,
-    DO_NOT_TRACK: '1',
-    NO_COLOR: '1',
-    ICP_HOME: join(project, 'home'),
-    IDENTITY: 'operator',
-    PATH: [join(project, 'bin'), dirname(program()), process.env.PATH].join(delimiter),
-  };
-  for (const folder of ['bin', 'home', 'morning', 'dry', 'evening']) mkdirSync(join(project, folder));
-  symlinkSync(join(root, 'dist'), join(project, 'dist'));
-  writeFileSync(join(project, 'icp.yaml'), `${readFileSync(join(root, 'icp.yaml'), 'utf8')}\n${network.icpYaml}\n`);
-  // `cargo migrate` and the build of icp.yaml, with the program that is compiled already.
-  writeFileSync(
-    join(project, 'bin', 'cargo'),
-    `#!/usr/bin/env bash
-export PATH=\${PATH#*:}
-case "$1 $2 $3 $4" in
-  "migrate "*) shift ;;
-  "run --package session-migrate --") shift 4 ;;
-  *) exec cargo "$@" ;;
-esac
-exec "${migrate}" "$@"
-`,
-    { mode: 0o755 },
-  );
-
-  const run = promisify(execFile);
-  const shell = async (command, folder = '') => {
-    const options = { cwd: join(project, folder), env, timeout: 900_000, maxBuffer: 1 << 26 };
-    const { stdout, stderr } = await run('bash', ['-euc', command], options);
-    return stdout + stderr;
-  };
-  const here = [' --network', network.url, '-k', network.rootKey].join(' ');
-  /** Runs a command of the runbook, on this network, and returns what it prints. */
-  const operator = async (command, folder) => {
-    assert.ok(open.has(command) || done.has(command), `docs/runbook.md does not have: ${command}`);
-    open.delete(command);
-    done.add(command);
-    const there = command.replace(/ -([ne]) ic$/, ' -$1 embedded');
-    const isOnline = /^cargo migrate (upgrade|snapshot (download|upload)) /.test(command);
-    return shell(isOnline ? there + here : there, folder);
-  };
+  const { project, env, open, shell, operator } = prepare(network, 'runbook.md');
+  for (const folder of ['morning', 'dry', 'evening']) mkdirSync(join(project, folder));
   const builds = {};
   const isRunning = async build => {
     const status = await operator('icp canister status $CANISTER -n ic');
@@ -176,13 +46,8 @@ exec "${migrate}" "$@"
 
   try {
     await test('the operator deploys the legacy build', async () => {
-      await shell('icp identity new operator --storage plaintext && icp identity default operator');
+      env.CANISTER = await createCanister(shell);
       await operator('icp identity export $IDENTITY > identity.pem');
-      const created = await shell(
-        "icp canister call aaaaa-aa provisional_create_canister_with_cycles '(record { amount = opt 100_000_000_000_000; " +
-          "settings = null; specified_id = null; sender_canister_version = null })' -e embedded",
-      );
-      env.CANISTER = /principal "([a-z0-9-]+-cai)"/.exec(created)[1];
       await operator('icp canister link upload $CANISTER -e ic');
       await shell('UPLOAD_BUILD=legacy icp deploy upload --no-create --mode install -e embedded');
       await shell('cargo migrate build');

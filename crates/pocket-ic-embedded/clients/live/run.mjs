@@ -1,5 +1,7 @@
-// The published JavaScript agent and icp-cli on one network; then an operator's day with icp-cli on another.
+// The published JavaScript agent and icp-cli on one network; then an operator's day with icp-cli on another, and an adoption
+// of the public first release.
 
+import { adoptionTests } from './adoption.mjs';
 import { agentTests } from './agent.mjs';
 import { dayTests } from './day.mjs';
 import { icpTests, missing } from './icp.mjs';
@@ -31,6 +33,8 @@ try {
     console.log(`icp-cli: ${passed} passed, ${failed} failed in all`);
     await dayTests(test);
     console.log(`icp-cli and an operator's day: ${passed} passed, ${failed} failed in all`);
+    await adoptionTests(test);
+    console.log(`icp-cli, an operator's day and an adoption: ${passed} passed, ${failed} failed in all`);
   }
 } finally {
   await network.stop();
