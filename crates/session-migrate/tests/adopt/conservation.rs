@@ -70,19 +70,3 @@ fn what_has_no_counterpart_is_in_the_file_beside_it() {
     assert_eq!((chunk["session"].as_u64(), chunk["index"].as_u64()), (Some(9), Some(0)));
     assert_eq!(chunk["bytes"], "YWJhbmRvbmVk");
 }
-
-#[test]
-fn thousands_of_capsules_are_adopted() {
-    let mut release = PublicRelease::new(16);
-    let mut session = 0;
-    for owner in 0..2_000 {
-        let capsule = release.capsule(person(owner), NOW + owner);
-        session += 1;
-        release.upload(&capsule, session, &file(100, session), NOW + 10_000 + session);
-    }
-    let adopted = Adopted::of(&release.stable_memory());
-    assert_eq!(adopted.report.verdict, Verdict::Pass);
-    let counts =
-        [RecordKind::Capsule, RecordKind::Memory, RecordKind::Blob].map(|kind| adopted.count(kind).taken);
-    assert_eq!(counts, [2_000, 2_000, 2_000]);
-}

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use candid::Principal;
 use pocket_ic::PocketIc;
+use session_migrate::adopt::RecordKind;
 use session_migrate::build::{self, Build, Module};
 use session_migrate::client::Canister;
 use session_migrate::progress::Progress;
@@ -52,15 +53,20 @@ fn settled(canister: &Canister<'_>) {
     assert_eq!((status.phase, status.quarantined), (MigrationPhase::Converted, 0), "{status:?}");
 }
 
-/// Expects that the owner of a blob reads these bytes, and that a stranger and an anonymous caller read none.
-pub fn expect_blob(canister: &Canister<'_>, owner: Principal, blob: &str, bytes: &[u8]) {
+/// Expects that the owner of a blob reads these bytes.
+fn expect_bytes(canister: &Canister<'_>, owner: Principal, blob: &str, bytes: &[u8]) {
     let meta = canister.blob_get_meta(owner, blob).unwrap();
     assert_eq!(meta.size, bytes.len() as u64, "{blob}");
     let read: Vec<u8> = (0..meta.chunk_count)
         .flat_map(|chunk| canister.blob_read_chunk(owner, blob, chunk).unwrap())
         .collect();
     assert!(read == bytes, "{blob}");
-    for stranger in [person(1_000), Principal::anonymous()] {
+}
+
+/// Expects that the owner of a blob reads these bytes, and that a stranger and an anonymous caller read none.
+pub fn expect_blob(canister: &Canister<'_>, owner: Principal, blob: &str, bytes: &[u8]) {
+    expect_bytes(canister, owner, blob, bytes);
+    for stranger in [person(1 << 40), Principal::anonymous()] {
         let refused = canister.blob_read_chunk(stranger, blob, 0).unwrap_err();
         assert!(matches!(refused.refusal(), Some(Error::NotFound { .. })), "{blob}: {refused}");
     }
@@ -103,6 +109,45 @@ fn every_blob_is_read_back_through_every_build() {
     let number = |id: &str| id.strip_prefix("capsule_").unwrap().parse::<u64>().unwrap();
     let new = canister.capsules_create(person(1), None).unwrap();
     assert!(number(&new.id) > NOW + 2, "{}", new.id);
+}
+
+/// `cargo bench-costs sizes` adopts 10,000 capsules and a file of 100 MB.
+#[test]
+fn thousands_of_capsules_and_a_large_blob_reach_direct() {
+    const CAPSULES: u64 = 3_000;
+    let mut release = PublicRelease::new(128);
+    let mut blobs = Vec::new();
+    for n in 0..CAPSULES {
+        let (owner, capsule) = (person(n), release.capsule(person(n), NOW + n));
+        let bytes = file(100 + n as usize, n);
+        let (_, blob) = release.upload(&capsule, n + 1, &bytes, NOW + CAPSULES + n);
+        blobs.push((owner, format!("blob_{blob}"), bytes));
+        if n == CAPSULES / 2 {
+            let bytes = file(40_000_000, CAPSULES);
+            let (_, blob) = release.upload(&capsule, CAPSULES + 1, &bytes, NOW + 3 * CAPSULES);
+            blobs.push((owner, format!("blob_{blob}"), bytes));
+        }
+    }
+    let adopted = Adopted::of(&release.stable_memory());
+    drop(release);
+    assert_eq!(adopted.report.verdict, Verdict::Pass);
+    let counts =
+        [RecordKind::Capsule, RecordKind::Memory, RecordKind::Blob].map(|kind| adopted.count(kind).taken);
+    assert_eq!(counts, [CAPSULES, CAPSULES + 1, CAPSULES + 1]);
+    let pic = server::pocket_ic().unwrap();
+    let canister = loaded(&pic, &adopted.out());
+    for build in [Build::Legacy, Build::Staged, Build::Direct] {
+        if build != Build::Legacy {
+            upgraded(&canister, build);
+        }
+        // Whoever else asks is refused; that is the same for all.
+        for (owner, blob, bytes) in &blobs {
+            expect_bytes(&canister, *owner, blob, bytes);
+        }
+        for (owner, blob, bytes) in blobs.iter().step_by(100) {
+            expect_blob(&canister, *owner, blob, bytes);
+        }
+    }
 }
 
 #[test]

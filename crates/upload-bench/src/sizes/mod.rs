@@ -1,5 +1,6 @@
 //! Time and memory of the commands that read a large snapshot, next to those of programs that everybody has.
 
+mod adoption;
 mod process;
 mod report;
 mod snapshot;
@@ -70,6 +71,8 @@ pub struct Figures {
     pub stored_bytes: u64,
     /// Bytes of the snapshot that is sent over the network.
     pub sent_bytes: u64,
+    /// Bytes of the stable memory that is adopted.
+    pub adopted_bytes: u64,
     /// Runs of each command that only reads the snapshot.
     pub rounds: usize,
     /// Load of the machine in the minute before; absent where the system does not tell.
@@ -96,6 +99,7 @@ pub fn measure(config: &Config, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<F
         stable_bytes: length(&stable)?,
         stored_bytes: stored(&stable)?,
         sent_bytes: 0,
+        adopted_bytes: 0,
         rounds: config.rounds,
         load: process::load(),
         rows: Vec::new(),
@@ -122,7 +126,36 @@ pub fn measure(config: &Config, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<F
     }
     figures.sent_bytes = length(&sent.join(session_migrate::snapshot::STABLE_MEMORY))?;
     over_network(&session_migrate, &sent, &config.folder, &mut figures, done)?;
+    adopted(&session_migrate, &config.folder, &mut figures, done)?;
     Ok(figures)
+}
+
+/// Measures the adoption of a canister of the public first release, and its way to the direct build.
+fn adopted(
+    session_migrate: &Path,
+    folder: &Path,
+    figures: &mut Figures,
+    done: &dyn Fn(&str),
+) -> Result<(), BenchError> {
+    let old = folder.join("old-release");
+    if !old.exists() {
+        done("making a canister of the public first release");
+        adoption::make(&old)?;
+    }
+    figures.adopted_bytes = length(&old)?;
+    // Inside a folder, so that nothing is left beside it.
+    let results = tempfile::tempdir_in(folder).map_err(BenchError::file("create a folder in", folder))?;
+    let out = results.path().join("adopted");
+    let mut adopt = Command::new(session_migrate);
+    adopt.arg("adopt").arg(&old).arg("--out").arg(&out);
+    let mut plan = Command::new(session_migrate);
+    plan.arg("plan").arg(&out);
+    for (what, mut command) in [("`adopt`", adopt), ("`plan`, of what was adopted", plan)] {
+        let ran = run(&mut command)?;
+        done(&format!("{what}: {ran}"));
+        figures.rows.push(row(what.into(), &ran, None, None));
+    }
+    Ok(())
 }
 
 /// Measures what reads the snapshot and takes seconds, the commands in turn; returns the time of a copy.

@@ -12,7 +12,7 @@ pub fn terminal(figures: &Figures) -> Table {
 
 /// Returns the document.
 pub fn markdown(figures: &Figures) -> String {
-    let Figures { began, stable_bytes, stored_bytes, sent_bytes, rounds, load, .. } = figures;
+    let Figures { began, stable_bytes, stored_bytes, sent_bytes, adopted_bytes, rounds, load, .. } = figures;
     let times = if *rounds == 1 { "each once".into() } else { format!("the median of {rounds}") };
     let load = load.map_or(String::new(), |load| format!(", when the load of the machine was {load:.0}"));
     format!(
@@ -33,20 +33,27 @@ snapshot, and loading it into a canister.
 `snapshot upload` and `download` send a snapshot of {sent_mb:.0} MB to a live network and back; the limit is a tenth of
 the 695 MB that `icp` 1.5 takes to upload one of 150 MB.
 
+`adopt` reads the {adopted_mb:.0} MB of stable memory of a canister of the public first release: {capsules} capsules, each with
+a small file, and one file of 100 MB. `plan` takes the result to the direct build.
+
 {table}
 
 * **Memory**: the embedded server reads stable memory from the snapshot's file, page by page, when a message needs it.
   What messages write is kept in memory up to 128 MiB and then moved to a temporary file, in the folder of `TMPDIR`.
   So neither the size of a snapshot nor the second migration, which writes every file once more, shows in the peak.
 * **Time**: holes of the file are never read, neither by `inspect` nor by the server.
-* **`snapshot upload`** has eight slices of 2 MB in flight, and each is there several times: as read, as an argument, in
-  the signed request and in its body. With `--parallel 4` there are half as many.
+* **`snapshot upload`** has eight slices of 2 MB in flight, and one copy of each while it waits for its answer: the signed
+  request. The slice is read again if it has to be sent again.
+* **`adopt`** has all of the new stable memory in its own memory while it writes it.
 * **With a manifest** beside the folder, which `snapshot download` writes, `inspect --deep`, `plan` and `rehearse` also
-  compare the SHA-256 of each file. That is of every byte, holes included, and takes as long as hashing them.
+  compare the SHA-256 of each file. That is of every byte, holes included, and takes as long as hashing them; `plan` and
+  `rehearse` do it on another thread, while their messages run.
 ",
         stable_gib = gib(*stable_bytes),
         stored_gib = gib(*stored_bytes),
         sent_mb = *sent_bytes as f64 / 1e6,
+        adopted_mb = *adopted_bytes as f64 / 1e6,
+        capsules = super::adoption::CAPSULES,
         table = rows(Style::Markdown, figures),
     )
 }

@@ -45,7 +45,7 @@ impl Planner<'_> {
     pub(super) fn pending(&mut self, session: &Session) -> Result<Vec<String>, String> {
         self.may_upload(session)?;
         let prefix = chunk_key(session.id);
-        if self.source.blobs.values().any(|blob| place_of(blob) == prefix) {
+        if self.source.places.get(&prefix).is_some_and(|place| place.blob.is_some()) {
             return Err(
                 "a committed blob has the same chunks: the release gave its number out again after an upgrade".into()
             );
