@@ -97,8 +97,18 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, PlanError> {
     let (provenance, since) = (Provenance::now(), Instant::now());
     progress.phase("inspecting the snapshot");
     let mut snapshot = Snapshot::open(&config.snapshot)?;
-    snapshot.verify(&mut |_| ())?;
-    let found = inspect::of(&snapshot, false, provenance.clone(), &Progress::hidden())?;
+    let mut report = snapshot.while_verifying(|snapshot| on_copy(config, snapshot, provenance, progress))?;
+    report.seconds = since.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+fn on_copy(
+    config: &Config,
+    snapshot: &Snapshot,
+    provenance: Provenance,
+    progress: &Progress,
+) -> Result<Report, PlanError> {
+    let found = inspect::of(snapshot, false, provenance.clone(), &Progress::hidden())?;
     if found.layout != 1 {
         return Err(PlanError::Layout { path: config.snapshot.clone(), layout: found.layout });
     }
@@ -110,7 +120,7 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, PlanError> {
     let canister = Canister::new(&pic, id);
     progress.phase("loading the snapshot");
     let [legacy, staged, direct] = &wasms;
-    load(&pic, id, controller, &snapshot, found.snapshot.as_of, &legacy.module)?;
+    load(&pic, id, controller, snapshot, found.snapshot.as_of, &legacy.module)?;
     let mut plan =
         Plan { steps: Steps::new(canister, controller)?, reasons: Vec::new(), cautions: Vec::new() };
     if snapshot.verified == Verified::No {
@@ -137,7 +147,7 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, PlanError> {
         cautions,
         provenance: provenance.on(server),
         phases: progress.finish(),
-        seconds: since.elapsed().as_secs_f64(),
+        seconds: 0.0,
         snapshot: found.snapshot,
         records: converted.as_ref().map_or(0, |status| status.source),
         converted: converted.as_ref().map_or(0, |status| status.converted + status.already),

@@ -62,25 +62,28 @@ fn check(snapshot: &Snapshot) -> Result<Contents, RehearseError> {
 
 /// Rehearses on the snapshot of `config`.
 pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<Report, RehearseError> {
-    let (provenance, since) = (Provenance::now(), Instant::now());
     super::check(config)?;
-    progress.phase("verifying the snapshot");
+    progress.phase("inspecting the snapshot");
     let mut snapshot = Snapshot::open(path)?;
-    snapshot.verify(&mut |_| ())?;
-    let mut contents = check(&snapshot)?;
+    snapshot.while_verifying(|snapshot| on_copy(config, snapshot, progress))
+}
+
+fn on_copy(config: &Config, snapshot: &Snapshot, progress: &Progress) -> Result<Report, RehearseError> {
+    let (provenance, since) = (Provenance::now(), Instant::now());
+    let mut contents = check(snapshot)?;
     let wasms = progress.silent(super::BUILDING, || config.wasms.load())?;
     let server = server::chosen()?;
-    let folder = tempfile::tempdir().map_err(RehearseError::io("create", &std::env::temp_dir()))?;
-    progress.phase("preparing files");
-    let assets = files::assets(config, folder.path())?;
-    let own = own::runs(&snapshot, &mut contents, config.seed, folder.path())?;
     let pic = server::pocket_ic()?;
     let mut stages = Stages::new(&pic, wasms);
 
     progress.phase("loading the snapshot");
-    let canister = stages.load(&snapshot, &contents)?;
+    let canister = stages.load(snapshot, &contents)?;
     progress.phase("asking for everything that can be read");
     let readable = Readable::look(&canister, &contents);
+    progress.phase("preparing files");
+    let folder = tempfile::tempdir().map_err(RehearseError::io("create", &std::env::temp_dir()))?;
+    let assets = files::assets(config, folder.path())?;
+    let own = own::runs(snapshot, &mut contents, config.seed, folder.path())?;
     let mut clients = Clients::assemble(&canister, config, assets)?;
     clients.known =
         contents.capsules.iter().flat_map(|capsule| &capsule.memories).map(|(id, _)| id.clone()).collect();
@@ -109,7 +112,7 @@ pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<R
     let after = of_result(&canister, folder.path())?;
     clients.problems.extend(new_damage(&contents.damage, &after));
     let part = SnapshotPart {
-        path: path.display().to_string(),
+        path: snapshot.path.display().to_string(),
         sessions: contents.sessions,
         continued,
         capsules: contents.capsules.len() as u64,

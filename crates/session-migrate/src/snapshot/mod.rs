@@ -102,6 +102,30 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Does something with the snapshot while every byte of it is compared with its manifest, if it has one, on another
+    /// thread: `sha256` reads holes, too, and takes longer than everything else before the first message. The result counts
+    /// only if nothing differs; `work` must change nothing but its own copy.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Differs`], or a file that cannot be read; otherwise the error of `work`.
+    pub fn while_verifying<T, E: From<SnapshotError>>(
+        &mut self,
+        work: impl FnOnce(&Snapshot) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let Some(manifest) = self.manifest.clone() else { return work(&*self) };
+        self.verified = Verified::EveryByte;
+        let path = self.path.clone();
+        std::thread::scope(|scope| {
+            let verifying = scope.spawn(move || manifest.verify(&path, &mut |_| ()));
+            let worked = work(&*self);
+            match verifying.join() {
+                Ok(verified) => verified?,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+            worked
+        })
+    }
+
     /// Returns the path of a folder's module.
     pub fn module(&self) -> Option<PathBuf> {
         (self.form == Form::Folder).then(|| self.path.join(WASM_MODULE))

@@ -82,15 +82,24 @@ fn download_equals_what_the_server_writes_and_is_verified() {
     let inspect = |folder: &Path| said(&program(["inspect"]).arg(folder).output().unwrap());
     assert!(inspect(&ours).1.contains("as its manifest lists them"));
     assert!(inspect(&theirs).1.contains("unverified"));
-    let module = ours.join("wasm_module.bin");
-    let mut bytes = fs::read(&module).unwrap();
-    bytes[20] ^= 1;
-    fs::write(&module, bytes).unwrap();
+    let flip = |name: &str, at: usize| {
+        let mut bytes = fs::read(ours.join(name)).unwrap();
+        bytes[at] ^= 1;
+        fs::write(ours.join(name), bytes).unwrap();
+    };
+    let refused_by = |commands: &[&[&str]]| {
+        for command in commands {
+            let (code, out) = said(&program(*command).arg(&ours).output().unwrap());
+            assert!(code == 2 && out.contains("is not the file that"), "{command:?}: {code}: {out}");
+        }
+    };
+    flip("wasm_module.bin", 20);
     assert_eq!(verify(&ours).0, 1);
-    for command in [&["inspect"][..], &["plan"], &["rehearse", "--snapshot"]] {
-        let (code, out) = said(&program(command).arg(&ours).output().unwrap());
-        assert!(code == 2 && out.contains("is not the file that"), "{command:?}: {code}: {out}");
-    }
+    refused_by(&[&["inspect"], &["plan"], &["rehearse", "--snapshot"]]);
+    // A byte that no message reads: they run while it is hashed, and what they find does not count.
+    flip("wasm_module.bin", 20);
+    flip("stable_memory.bin", fs::metadata(ours.join("stable_memory.bin")).unwrap().len() as usize - 1);
+    refused_by(&[&["inspect", "--deep"], &["plan"], &["rehearse", "--clients", "1", "--snapshot"]]);
 }
 
 #[test]
