@@ -1,4 +1,4 @@
-//! The clock of a driver: how long it pauses before a retry, and when it gives up.
+//! The clock of a driver: how long it pauses before a retry, and for how long it retries.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};

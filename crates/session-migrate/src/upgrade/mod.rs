@@ -42,7 +42,7 @@ pub struct Tools<'a> {
     pub retry_for: std::time::Duration,
     /// Where a person sees what is done.
     pub progress: &'a Progress,
-    /// By which clock to pause, and to give up.
+    /// By which clock to pause, and to end what takes too long.
     pub clock: &'a Arc<dyn Clock>,
 }
 
