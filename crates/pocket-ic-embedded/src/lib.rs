@@ -17,34 +17,52 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! * [`engine`] executes one message of a canister's wasm: system API, metering, memories.
-//! * [`ic`] is the network around it: canisters, rounds, time, the management canister.
-//! * [`http`] is the PocketIC protocol, [`agent_api`] that of agents, and [`gateway`] serves canisters' pages
-//!   to browsers.
-//! * [`serve`] is the stand-alone server, which can replace the official binary.
+//! * `engine` executes one message of a canister's wasm: system API, metering, memories.
+//! * `ic` is the network around it: canisters, rounds, time, the management canister.
+//! * `http` is the PocketIC protocol, `agent_api` that of agents, and `gateway` serves canisters' pages to browsers.
+//! * `serve` is the stand-alone server, which can replace the official binary; feature `cli`, on by default.
 //!
 //! Requests that it does not support are answered with "not supported by the embedded server", never with a
 //! guess. The README lists the endpoints and the known differences from the official server.
 
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
-pub mod agent_api;
-pub mod engine;
-pub mod gateway;
-pub mod http;
-pub mod ic;
+#[cfg(feature = "cli")]
 pub mod serve;
-pub mod sparse;
 
+mod agent_api;
 mod cache_folder;
+#[cfg(feature = "cli")]
 mod detach;
+mod engine;
+mod gateway;
+mod http;
+mod ic;
+#[cfg(feature = "cli")]
 mod live;
+#[cfg(feature = "cli")]
 mod port_file;
 mod server;
+mod sparse;
 mod stderr;
 
 pub use cache_folder::CacheFolder;
+pub use ic::MessageCost;
 pub use server::{EmbeddedServer, StartError};
+
+/// What the other crates and the tests of this workspace share with the server. Not part of its interface: any release
+/// may change it.
+#[doc(hidden)]
+pub mod internals {
+    /// Execution of one message.
+    pub mod engine {
+        pub use crate::engine::*;
+    }
+
+    pub use crate::http::without_delay;
+    pub use crate::ic::SubnetKeys;
+    pub use crate::sparse::data_ranges;
+}
 
 /// What `--version` prints. Clients accept build metadata (after `+`) and compare only the part before it.
 pub const VERSION_LINE: &str = "pocket-ic-server 16.1.0+embedded";

@@ -24,7 +24,7 @@ mod snapshot_dir;
 mod stderr_log;
 mod subnet;
 
-pub use calls::{CallResult, MessageId};
+pub use calls::CallResult;
 pub use certification::{RangesForm, SubnetKeys};
 pub use error::{OpError, UserError};
 pub use ingress::{UserCall, named_canister, principal};

@@ -4,7 +4,7 @@ use crate::common::{ANONYMOUS, call, instance, user, wasm};
 use candid::Principal;
 use pocket_ic::common::rest::RawEffectivePrincipal;
 use pocket_ic::{CanisterSettings, EnvironmentVariable, PocketIc, Time};
-use pocket_ic_embedded::ic::SubnetKeys;
+use pocket_ic_embedded::internals::SubnetKeys;
 use serde_json::{Value, json};
 
 /// The argument of the call.

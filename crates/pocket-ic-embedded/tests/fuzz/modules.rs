@@ -6,7 +6,7 @@ use crate::program::program;
 use candid::Principal;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use pocket_ic_embedded::engine::{
+use pocket_ic_embedded::internals::engine::{
     CanisterState, Engine, EntryPoint, Limits, MessageContext, MethodKind, Trap,
 };
 use proptest::collection::vec;

@@ -191,7 +191,7 @@ pub(super) fn serve(listener: TcpListener, door: Door) -> JoinHandle<()> {
     let router = Router::new().fallback(handle).with_state(door);
     tokio::spawn(async move {
         // Serving ends only with the task; its result carries no further information.
-        let _ = axum::serve(pocket_ic_embedded::http::without_delay(listener), router).await;
+        let _ = axum::serve(pocket_ic_embedded::internals::without_delay(listener), router).await;
     })
 }
 

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use flate2::read::GzDecoder;
 use ic_stable_structures::Memory;
-use pocket_ic_embedded::sparse::data_ranges;
+use pocket_ic_embedded::internals::data_ranges;
 
 use super::{Form, SnapshotError};
 

@@ -1,6 +1,5 @@
 //! The arguments of management calls: decoding them within limits, and which canister they are about.
 
-use super::PROVISIONAL_CREATE;
 use candid::de::DecoderConfig;
 use candid::utils::decode_args_with_config;
 use candid::{CandidType, Deserialize, Principal};
@@ -22,13 +21,17 @@ pub(super) fn decode_argument<T: CandidType + for<'de> Deserialize<'de>>(bytes: 
     Ok(value)
 }
 
-/// Returns the canister that a call is about, if its argument says so.
-pub(in crate::ic) fn target(method: &str, arg: &[u8]) -> Option<Principal> {
-    match method {
-        PROVISIONAL_CREATE => {
-            decode_argument::<ProvisionalCreateCanisterWithCyclesArgs>(arg).ok()?.specified_id
-        }
-        "install_chunked_code" => Some(decode_argument::<InstallChunkedCodeArgs>(arg).ok()?.target_canister),
-        _ => Some(decode_argument::<CanisterIdRecord>(arg).ok()?.canister_id),
-    }
+/// Returns the canister that a call is about, as most arguments say it.
+pub(super) fn canister_id(arg: &[u8]) -> Option<Principal> {
+    Some(decode_argument::<CanisterIdRecord>(arg).ok()?.canister_id)
+}
+
+/// Returns the id that a canister to be created shall have.
+pub(super) fn specified_id(arg: &[u8]) -> Option<Principal> {
+    decode_argument::<ProvisionalCreateCanisterWithCyclesArgs>(arg).ok()?.specified_id
+}
+
+/// Returns the canister that code is installed on.
+pub(super) fn target_canister(arg: &[u8]) -> Option<Principal> {
+    Some(decode_argument::<InstallChunkedCodeArgs>(arg).ok()?.target_canister)
 }

@@ -20,7 +20,6 @@ use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Deserialize, Principal};
 use pocket_ic::ErrorCode;
 
-pub(super) use argument::target;
 pub use snapshots::{DownloadRequest, UploadRequest};
 
 const PROVISIONAL_CREATE: &str = "provisional_create_canister_with_cycles";
@@ -89,38 +88,120 @@ enum Access {
     QueryOnly,
 }
 
-fn access(method: &str) -> Option<Access> {
-    Some(match method {
-        PROVISIONAL_CREATE | PROVISIONAL_TOP_UP => Access::Anyone,
-        "create_canister" | "deposit_cycles" | "raw_rand" | "canister_info" | "canister_metadata"
-        | "subnet_info" => Access::Canisters,
-        "install_code"
-        | "install_chunked_code"
-        | "upload_chunk"
-        | "stored_chunks"
-        | "clear_chunk_store"
-        | "uninstall_code"
-        | "canister_metrics"
-        | "start_canister"
-        | "stop_canister"
-        | "delete_canister"
-        | "update_settings"
-        | "take_canister_snapshot"
-        | "load_canister_snapshot"
-        | "delete_canister_snapshot"
-        | "upload_canister_snapshot_metadata"
-        | "upload_canister_snapshot_data" => Access::Controllers,
-        "canister_status" => Access::StatusReaders,
-        "list_canister_snapshots" | "read_canister_snapshot_metadata" | "read_canister_snapshot_data" => {
-            Access::SnapshotReaders
-        }
-        "fetch_canister_logs" => Access::QueryOnly,
-        _ => return None,
-    })
+/// How a method is executed as part of a message.
+enum Run {
+    /// May change the instance, and may answer later.
+    Update(fn(&mut Instance, &mut ManagementCall) -> Result<Reply, UserError>),
+    /// Only reads.
+    Read(fn(&Instance, &ManagementCall) -> CallResult),
 }
 
-/// Methods that a canister may also call about itself.
-const OPEN_TO_ITSELF: [&str; 4] = ["canister_status", "upload_chunk", "stored_chunks", "clear_chunk_store"];
+/// Who may ask for a method's answer in a query.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum QueryAccess {
+    /// Nobody: it is not a query method.
+    Nobody,
+    /// Those who may call it as an update.
+    SameAsUpdate,
+    /// Everybody, as far as the method itself does not refuse.
+    Anyone,
+}
+
+/// A method of the management canister.
+struct Method {
+    name: &'static str,
+    access: Access,
+    /// Whether a canister may also call it about itself.
+    is_open_to_itself: bool,
+    query: QueryAccess,
+    /// Returns the canister that a call is about, if its argument says so.
+    target: fn(&[u8]) -> Option<Principal>,
+    run: Run,
+}
+
+impl Method {
+    const fn update(
+        name: &'static str,
+        access: Access,
+        run: fn(&mut Instance, &mut ManagementCall) -> Result<Reply, UserError>,
+    ) -> Self {
+        Self::of(name, access, Run::Update(run))
+    }
+
+    const fn read(
+        name: &'static str,
+        access: Access,
+        run: fn(&Instance, &ManagementCall) -> CallResult,
+    ) -> Self {
+        Self::of(name, access, Run::Read(run))
+    }
+
+    const fn of(name: &'static str, access: Access, run: Run) -> Self {
+        let query = QueryAccess::Nobody;
+        Self { name, access, is_open_to_itself: false, query, target: argument::canister_id, run }
+    }
+
+    const fn open_to_itself(self) -> Self {
+        Self { is_open_to_itself: true, ..self }
+    }
+
+    const fn as_query(self, query: QueryAccess) -> Self {
+        Self { query, ..self }
+    }
+
+    const fn about(self, target: fn(&[u8]) -> Option<Principal>) -> Self {
+        Self { target, ..self }
+    }
+
+    fn find(name: &str) -> Option<&'static Self> {
+        METHODS.iter().find(|method| method.name == name)
+    }
+}
+
+/// Every method that is implemented here, by subject.
+#[rustfmt::skip]
+static METHODS: &[Method] = {
+    use Access::{Anyone, Canisters, Controllers, QueryOnly, SnapshotReaders, StatusReaders};
+    use QueryAccess::SameAsUpdate;
+    &[
+        Method::update(PROVISIONAL_CREATE, Anyone, create::provisional_create).about(argument::specified_id),
+        Method::update(PROVISIONAL_TOP_UP, Anyone, create::provisional_top_up),
+        Method::update("create_canister", Canisters, create::create),
+        Method::update("deposit_cycles", Canisters, create::deposit_cycles),
+        Method::update("raw_rand", Canisters, create::raw_rand),
+        Method::update("install_code", Controllers, code::install),
+        Method::update("install_chunked_code", Controllers, code::install_chunked).about(argument::target_canister),
+        Method::update("uninstall_code", Controllers, code::uninstall),
+        Method::update("upload_chunk", Controllers, chunks::upload).open_to_itself(),
+        Method::update("stored_chunks", Controllers, chunks::list).open_to_itself(),
+        Method::update("clear_chunk_store", Controllers, chunks::clear).open_to_itself(),
+        Method::update("start_canister", Controllers, lifecycle::start),
+        Method::update("stop_canister", Controllers, lifecycle::stop),
+        Method::update("delete_canister", Controllers, lifecycle::delete),
+        Method::update("update_settings", Controllers, lifecycle::update_settings),
+        Method::read("canister_status", StatusReaders, status::status).open_to_itself().as_query(SameAsUpdate),
+        Method::read("canister_metrics", Controllers, status::metrics).as_query(SameAsUpdate),
+        // As an update only for canisters, as a query for everyone.
+        Method::read("canister_info", Canisters, status::info).as_query(QueryAccess::Anyone),
+        Method::read("canister_metadata", Canisters, status::metadata),
+        Method::read("subnet_info", Canisters, status::subnet),
+        // It checks itself who may see the log.
+        Method::read("fetch_canister_logs", QueryOnly, status::logs).as_query(QueryAccess::Anyone),
+        Method::update("take_canister_snapshot", Controllers, snapshots::take),
+        Method::update("load_canister_snapshot", Controllers, snapshots::load),
+        Method::update("delete_canister_snapshot", Controllers, snapshots::delete),
+        Method::update("list_canister_snapshots", SnapshotReaders, snapshots::list),
+        Method::update("read_canister_snapshot_metadata", SnapshotReaders, snapshots::read_metadata),
+        Method::update("read_canister_snapshot_data", SnapshotReaders, snapshots::read_data),
+        Method::update("upload_canister_snapshot_metadata", Controllers, snapshots::upload_metadata),
+        Method::update("upload_canister_snapshot_data", Controllers, snapshots::upload_data),
+    ]
+};
+
+/// Returns the canister that a call is about, if its argument says so.
+pub(super) fn target(method: &str, arg: &[u8]) -> Option<Principal> {
+    Method::find(method).map_or(argument::canister_id as fn(&[u8]) -> _, |method| method.target)(arg)
+}
 
 /// Methods of the real management canister that are not implemented here, apart from those whose name begins
 /// with `bitcoin_`.
@@ -178,35 +259,29 @@ fn encode<T: ArgumentEncoder>(method: &str, values: T) -> CallResult {
 
 /// Returns `Ok(())` if a user's call is accepted. It is checked again when it is executed.
 pub(super) fn filter_user_call(instance: &Instance, call: &UserCall) -> Result<(), UserError> {
-    check_access(instance, Caller::user(call.sender), &call.method, || target(&call.method, &call.arg))
+    let method = Method::find(&call.method).ok_or_else(|| unknown_method(&call.method))?;
+    check_access(instance, Caller::user(call.sender), method, &call.arg)
 }
 
-fn check_access(
-    instance: &Instance,
-    caller: Caller,
-    method: &str,
-    target: impl FnOnce() -> Option<Principal>,
-) -> Result<(), UserError> {
-    let access = access(method).ok_or_else(|| unknown_method(method))?;
+fn check_access(instance: &Instance, caller: Caller, method: &Method, arg: &[u8]) -> Result<(), UserError> {
+    let Method { name, access, .. } = *method;
     match access {
         Access::Anyone => return Ok(()),
         Access::Canisters if caller.is_canister => return Ok(()),
         Access::Canisters => {
-            return Err(UserError::rejected(format!("Only canisters can call ic00 method {method}")));
+            return Err(UserError::rejected(format!("Only canisters can call ic00 method {name}")));
         }
         Access::QueryOnly => {
-            return Err(UserError::rejected(format!(
-                "{method} API is only accessible in non-replicated mode"
-            )));
+            return Err(UserError::rejected(format!("{name} API is only accessible in non-replicated mode")));
         }
         Access::Controllers | Access::StatusReaders | Access::SnapshotReaders => {}
     }
-    let Some(id) = target() else {
+    let Some(id) = (method.target)(arg) else {
         // The argument does not decode; executing the call reports how.
         return Ok(());
     };
     let canister = instance.find(id)?;
-    if caller.id == id && OPEN_TO_ITSELF.contains(&method) {
+    if caller.id == id && method.is_open_to_itself {
         return Ok(());
     }
     match access {
@@ -234,8 +309,7 @@ pub(super) fn execute(
 ) -> u64 {
     let mut call =
         ManagementCall { caller, subnet, origin: &origin, method, arg, cycles, now, instructions: 0 };
-    let result = check_access(instance, caller, method, || target(method, arg))
-        .and_then(|()| dispatch(instance, &mut call));
+    let result = dispatch(instance, &mut call);
     let (refund, used) = (call.cycles, call.instructions);
     match result {
         Ok(Reply::Now(bytes)) => instance.respond(origin, Ok(bytes), refund),
@@ -246,36 +320,11 @@ pub(super) fn execute(
 }
 
 fn dispatch(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
-    match call.method {
-        PROVISIONAL_CREATE => create::provisional_create(instance, call),
-        PROVISIONAL_TOP_UP => create::provisional_top_up(instance, call),
-        "create_canister" => create::create(instance, call),
-        "deposit_cycles" => create::deposit_cycles(instance, call),
-        "raw_rand" => create::raw_rand(instance, call),
-        "install_code" => code::install(instance, call),
-        "install_chunked_code" => code::install_chunked(instance, call),
-        "uninstall_code" => code::uninstall(instance, call),
-        "upload_chunk" => chunks::upload(instance, call),
-        "stored_chunks" => chunks::list(instance, call),
-        "clear_chunk_store" => chunks::clear(instance, call),
-        "start_canister" => lifecycle::start(instance, call),
-        "stop_canister" => lifecycle::stop(instance, call),
-        "delete_canister" => lifecycle::delete(instance, call),
-        "update_settings" => lifecycle::update_settings(instance, call),
-        "canister_status" => status::status(instance, call).map(Reply::Now),
-        "canister_metrics" => status::metrics(instance, call).map(Reply::Now),
-        "canister_info" => status::info(instance, call).map(Reply::Now),
-        "canister_metadata" => status::metadata(instance, call).map(Reply::Now),
-        "subnet_info" => status::subnet(instance, call).map(Reply::Now),
-        "take_canister_snapshot" => snapshots::take(instance, call),
-        "load_canister_snapshot" => snapshots::load(instance, call),
-        "list_canister_snapshots" => snapshots::list(instance, call),
-        "delete_canister_snapshot" => snapshots::delete(instance, call),
-        "read_canister_snapshot_metadata" => snapshots::read_metadata(instance, call),
-        "read_canister_snapshot_data" => snapshots::read_data(instance, call),
-        "upload_canister_snapshot_metadata" => snapshots::upload_metadata(instance, call),
-        "upload_canister_snapshot_data" => snapshots::upload_data(instance, call),
-        other => Err(unknown_method(other)),
+    let method = Method::find(call.method).ok_or_else(|| unknown_method(call.method))?;
+    check_access(instance, call.caller, method, call.arg)?;
+    match method.run {
+        Run::Update(run) => run(instance, call),
+        Run::Read(run) => run(instance, call).map(Reply::Now),
     }
 }
 
@@ -284,19 +333,18 @@ pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &
     let (caller, now) = (Caller::user(caller), instance.clock.last_round());
     let origin = &Origin::System;
     let call = &ManagementCall { caller, subnet: None, origin, method, arg, cycles: 0, now, instructions: 0 };
-    let check = || check_access(instance, caller, method, || target(method, arg));
-    match method {
-        "fetch_canister_logs" => status::logs(instance, call),
-        "canister_status" => check().and_then(|()| status::status(instance, call)),
-        "canister_metrics" => check().and_then(|()| status::metrics(instance, call)),
-        // As an update only for canisters, as a query for everyone.
-        "canister_info" => status::info(instance, call),
-        _ if is_unsupported(method) => Err(unknown_method(method)),
-        _ => Err(UserError::new(
-            ErrorCode::CanisterMethodNotFound,
-            format!("Query method {method} not found."),
-        )),
+    let found = Method::find(method).filter(|method| method.query != QueryAccess::Nobody);
+    let Some(Method { query, run: Run::Read(run), .. }) = found else {
+        let not_found = format!("Query method {method} not found.");
+        return Err(match is_unsupported(method) {
+            true => unknown_method(method),
+            false => UserError::new(ErrorCode::CanisterMethodNotFound, not_found),
+        });
+    };
+    if let (QueryAccess::SameAsUpdate, Some(method)) = (query, found) {
+        check_access(instance, caller, method, arg)?;
     }
+    run(instance, call)
 }
 
 impl Instance {
