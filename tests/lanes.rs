@@ -136,7 +136,7 @@ fn lane_5_every_byte_of_every_asset(course: Course) {
         canister.assert_stored(&uploads.iter().collect::<Vec<_>>());
         canister.upgrade();
     }
-    let stranger = canister::person(9);
+    let stranger = crate::support::stranger();
     for upload in &uploads {
         let blob = &upload.result().unwrap().blob_id;
         canister.handle().blob_get_meta(stranger, blob).unwrap_err();

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use candid::Principal;
-use pocket_ic::PocketIc;
-use session_migrate::build::{self, Build};
-use session_migrate::client::{Asset, Canister, Step, Uploader};
+use session_migrate::build::Build;
+use session_migrate::client::{Asset, Canister, Uploader};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::picture;
+use crate::support::{InstalledCanister, owner};
 
 /// The builds that a lane goes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +34,7 @@ impl Course {
 
 /// One canister, one capsule, one folder of files.
 pub struct LaneCanister {
-    pic: PocketIc,
-    id: Principal,
+    installed: InstalledCanister,
     ahead: &'static [Build],
     /// The owner of the capsule, who uploads.
     pub owner: Principal,
@@ -46,49 +45,26 @@ pub struct LaneCanister {
     uploads: u32,
 }
 
-/// Returns a principal.
-pub fn person(n: u8) -> Principal {
-    Principal::self_authenticating([n])
-}
-
-fn wasm(build: Build) -> Vec<u8> {
-    let artifacts = build::ensure(&[build]).unwrap();
-    std::fs::read(&artifacts[0].wasm_gz).unwrap()
-}
-
 impl LaneCanister {
     /// Installs the first build of the course.
     pub fn new(course: Course) -> Self {
         let (first, ahead) = course.builds().split_first().unwrap();
-        let pic = session_migrate::server::pocket_ic().unwrap();
-        let id = pic.create_canister();
-        pic.install_canister(id, wasm(*first), candid::encode_args(()).unwrap(), None);
-        let owner = person(1);
-        let canister = Canister::new(&pic, id);
-        assert_eq!(canister.build_info().unwrap().build, first.name());
-        let capsule = canister.capsules_create(owner, None).unwrap().id;
-        Self { pic, id, ahead, owner, capsule, folder: TempDir::new().unwrap(), uploads: 0 }
+        let installed = InstalledCanister::new(*first);
+        let capsule = installed.capsule();
+        Self { installed, ahead, owner: owner(), capsule, folder: TempDir::new().unwrap(), uploads: 0 }
     }
 
     /// Returns the canister, as a client sees it.
     pub fn handle(&self) -> Canister<'_> {
-        Canister::new(&self.pic, self.id)
+        self.installed.handle()
     }
 
     /// Upgrades to the next build of the course; does nothing at its end.
     pub fn upgrade(&mut self) {
         let Some((next, ahead)) = self.ahead.split_first() else { return };
         self.ahead = ahead;
-        let arg = candid::encode_args(()).unwrap();
-        self.pic.upgrade_canister(self.id, wasm(*next), arg, None).unwrap();
-        let canister = self.handle();
-        assert_eq!(canister.build_info().unwrap().build, next.name());
-        let status = canister.migration_status().unwrap();
-        assert_eq!(
-            status.source,
-            status.converted + status.already + status.quarantined + status.expired,
-            "{status:?}"
-        );
+        self.installed.upgrade(*next);
+        let status = self.installed.migration();
         assert_eq!(status.digest_before, status.digest_after, "{status:?}");
         assert_eq!(status.layout, 2);
     }
@@ -111,23 +87,15 @@ impl LaneCanister {
     /// Sends the next call of every upload before waiting for any, and returns how many there were.
     pub fn one_call_of_each(&self, uploads: &mut [Uploader]) -> usize {
         let canister = self.handle();
-        let submitted: Vec<_> = uploads
-            .iter()
-            .map(|upload| {
-                let step: Step = *upload.remaining().first()?;
-                let call = upload.call(step).unwrap();
-                let method = call.method;
-                Some((step, method, canister.submit(self.owner, call).unwrap()))
-            })
-            .collect();
-        let mut calls = 0;
-        for (upload, (step, method, id)) in
-            uploads.iter_mut().zip(submitted).filter_map(|(u, s)| Some((u, s?)))
-        {
-            upload.accept(step, &canister.wait(method, id).unwrap()).unwrap();
-            calls += 1;
+        let next = |upload: &Uploader| upload.remaining().first().copied();
+        let steps: Vec<_> = uploads.iter().map(next).collect();
+        let calls = uploads.iter().zip(&steps).filter_map(|(upload, step)| Some((upload, (*step)?)));
+        let replies = canister.call_together(calls.map(|(upload, step)| (self.owner, upload.call(step))));
+        let sent = uploads.iter_mut().zip(steps).filter_map(|(upload, step)| Some((upload, step?)));
+        for ((upload, step), reply) in sent.zip(&replies) {
+            upload.accept(step, reply.as_ref().unwrap()).unwrap();
         }
-        calls
+        replies.len()
     }
 
     /// Reads every byte of a finished upload.

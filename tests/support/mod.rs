@@ -23,6 +23,7 @@ use pocket_ic::common::rest::BlobCompression;
 use pocket_ic::{PocketIc, RejectResponse};
 use serde::de::DeserializeOwned;
 use session_migrate::build::{self, Artifact, Build};
+use session_migrate::client::Canister;
 use upload_canister::api::{
     AdminConfig, AdminStats, BuildInfo, Capsule, CapsuleAccess, MigrationStatus, Result, UploadCounts,
 };
@@ -95,6 +96,11 @@ impl InstalledCanister {
         let arg = candid::encode_args(()).unwrap();
         pic.install_canister(id, wasm(build), arg, Some(controller()));
         Self { pic, id, build }
+    }
+
+    /// Returns the canister as the toolkit's clients see it.
+    pub fn handle(&self) -> Canister<'_> {
+        Canister::new(&self.pic, self.id)
     }
 
     /// Creates a canister with an empty module instead of a build, and no stable memory: buckets of an

@@ -175,6 +175,21 @@ impl<'p> Canister<'p> {
         answer.map_err(rejected(method))
     }
 
+    /// Sends all calls before it waits for any; returns the replies in the order of the calls. A call that cannot be
+    /// made fails alone.
+    pub fn call_together(
+        &self,
+        calls: impl IntoIterator<Item = (Principal, Result<EncodedCall, ClientError>)>,
+    ) -> Vec<Result<Vec<u8>, ClientError>> {
+        let submit = |(caller, call): (Principal, Result<EncodedCall, ClientError>)| {
+            let call = call?;
+            Ok((call.method, self.submit(caller, call)?))
+        };
+        // All are sent when the vector is complete.
+        let sent: Vec<Result<_, ClientError>> = calls.into_iter().map(submit).collect();
+        sent.into_iter().map(|sent| sent.and_then(|(method, sent)| self.wait(method, sent))).collect()
+    }
+
     /// Makes an update call, raw.
     pub fn call(&self, caller: Principal, call: EncodedCall) -> Result<Vec<u8>, ClientError> {
         let method = call.method;

@@ -126,7 +126,8 @@ impl<'p> Stages<'p> {
     /// Rolls the migration back and lets time pass until everything is in layout 1 again.
     pub fn wait_until_rolled_back(&mut self, canister: &Canister<'_>, clients: &mut Clients) {
         let rolled_back = canister.migration_rollback(self.controller);
-        let Some(status) = clients.noted(rolled_back.and_then(|status| canister.settled(status, || Ok(()))))
+        let Some(status) =
+            clients.ok_or_problem(rolled_back.and_then(|status| canister.settled(status, || Ok(()))))
         else {
             return;
         };
@@ -150,7 +151,9 @@ impl<'p> Stages<'p> {
         let leave_quarantined = self.known.quarantined > 0;
         let finalized =
             verified.and_then(|_| canister.migration_finalize(self.controller, leave_quarantined));
-        let Some(MigrationStatus { phase, note, .. }) = clients.noted(finalized) else { return false };
+        let Some(MigrationStatus { phase, note, .. }) = clients.ok_or_problem(finalized) else {
+            return false;
+        };
         if phase != MigrationPhase::Finalized {
             clients.problems.push(format!("the migration is not finalized, its phase is {phase:?} ({note})"));
         }
@@ -178,7 +181,7 @@ impl<'p> Stages<'p> {
     /// Lets time pass until the migration has converted everything, then reconciles it.
     pub fn wait_until_converted(&mut self, canister: &Canister<'_>, clients: &mut Clients) {
         let status = canister.migration_status().and_then(|status| canister.settled(status, || Ok(())));
-        let Some(status) = clients.noted(status) else { return };
+        let Some(status) = clients.ok_or_problem(status) else { return };
         let build = self.done.last().map_or("", |stage| stage.build.as_str());
         // The second migration also has units that were not in flight: committed blobs.
         let in_flight = if status.migration == 1 { self.in_flight } else { 0 };

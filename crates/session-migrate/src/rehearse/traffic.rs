@@ -229,28 +229,16 @@ fn drive(
         if chosen.is_empty() {
             return Ok(());
         }
-        let mut sent = Vec::with_capacity(chosen.len());
-        for index in chosen {
-            let Some(planned) = work[index].pop_front() else {
-                continue;
-            };
-            let uploader = &runs[index].uploader;
-            let submitted = uploader.call(planned.step).and_then(|call| {
-                let method = call.method;
-                Ok((method, canister.submit(uploader.client, call)?))
-            });
-            match submitted {
-                Ok((method, id)) => sent.push((index, planned, method, id)),
-                Err(error) => {
-                    note(&mut runs[index], error)?;
-                    work[index].clear();
-                }
-            }
-        }
-        for (index, planned, method, id) in sent {
+        let next = |index: usize| Some((index, work[index].pop_front()?));
+        let planned: Vec<(usize, PlannedCall)> = chosen.into_iter().filter_map(next).collect();
+        let replies = canister.call_together(planned.iter().map(|(index, planned)| {
+            let uploader = &runs[*index].uploader;
+            (uploader.client, uploader.call(planned.step))
+        }));
+        for ((index, planned), reply) in planned.into_iter().zip(replies) {
             let run = &mut runs[index];
             let known = run.must_be_stored();
-            match canister.wait(method, id).and_then(|reply| take(run, planned, &reply)) {
+            match reply.and_then(|reply| take(run, planned, &reply)) {
                 Ok(StepOutcome::Done) => {}
                 Ok(StepOutcome::CallAgain) => work[index].push_front(planned),
                 Err(error) => {

@@ -128,7 +128,7 @@ impl Clients {
     }
 
     /// Returns the answer to a call that does not concern a single upload; records its failure.
-    pub fn noted<T>(&mut self, answer: Result<T, ClientError>) -> Option<T> {
+    pub fn ok_or_problem<T>(&mut self, answer: Result<T, ClientError>) -> Option<T> {
         answer.map_err(|error| self.problems.push(error.to_string())).ok()
     }
 
@@ -142,7 +142,7 @@ impl Clients {
     }
 
     /// Returns the clients' numbers, principals and capsules, each once.
-    pub fn clients(&self) -> Vec<(u32, Principal, String)> {
+    pub fn principals(&self) -> Vec<(u32, Principal, String)> {
         let mut clients: Vec<_> = self
             .runs
             .iter()

@@ -79,8 +79,8 @@ fn check_result(run: &mut UploadRun, result: &api::UploadFinishResult) {
 
 /// Checks that every finished upload is one memory of its capsule, and that there are no others.
 pub(super) fn memories(canister: &Canister<'_>, clients: &mut Clients) {
-    for (number, client, capsule) in clients.clients() {
-        let Some(listed) = clients.noted(canister.memories_all(client, &capsule)) else { continue };
+    for (number, client, capsule) in clients.principals() {
+        let Some(listed) = clients.ok_or_problem(canister.memories_all(client, &capsule)) else { continue };
         let mine = |run: &&mut UploadRun| run.client == number;
         let mut known = Vec::new();
         for run in clients.runs.iter_mut().filter(mine) {

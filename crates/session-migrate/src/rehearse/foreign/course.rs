@@ -155,7 +155,7 @@ impl<'a> Course<'a> {
     }
 
     /// Notes a problem, if there is one.
-    fn noted<T>(&mut self, answer: Result<T, String>) -> Option<T> {
+    fn ok_or_problem<T>(&mut self, answer: Result<T, String>) -> Option<T> {
         let when = self.when();
         answer.map_err(|why| self.pair.problems.push(format!("{when}: {why}"))).ok()
     }
@@ -228,7 +228,7 @@ impl<'a> Course<'a> {
         if self.has("migration_verify") {
             self.progress.phase("verifying every unit");
             let verified = self.pair.control("migration_verify", NO_ARGUMENTS);
-            if self.noted(verified).is_none() || self.reconciled(false).is_none() {
+            if self.ok_or_problem(verified).is_none() || self.reconciled(false).is_none() {
                 return;
             }
         }
@@ -254,7 +254,7 @@ impl<'a> Course<'a> {
     /// and reconciles.
     fn reconciled(&mut self, with_interruptions: bool) -> Option<Status> {
         let settled = self.settled(with_interruptions);
-        let status = self.noted(settled)?;
+        let status = self.ok_or_problem(settled)?;
         let expected = Expected { in_flight: 0, quarantined: self.config.max_quarantined, expired: u64::MAX };
         let problems = accounting::check("new", &status, expected);
         let is_sound = problems.is_empty();
@@ -387,11 +387,12 @@ impl<'a> Course<'a> {
         self.progress.phase("rolling back");
         let rolled_back = self.pair.control("migration_rollback", NO_ARGUMENTS);
         let settled = rolled_back.and_then(|_| self.settled(false));
-        let Some(status) = self.noted(settled) else { return false };
+        let Some(status) = self.ok_or_problem(settled) else { return false };
         self.note_run(&status);
         if status.phase != MigrationPhase::RolledBack {
             let Status { phase, note, .. } = status;
-            let _: Option<()> = self.noted(Err(format!("the rollback ended in phase {phase:?} ({note})")));
+            let _: Option<()> =
+                self.ok_or_problem(Err(format!("the rollback ended in phase {phase:?} ({note})")));
             return false;
         }
         self.compare();
@@ -404,13 +405,13 @@ impl<'a> Course<'a> {
             return false;
         }
         let status = self.pair.status();
-        let Some(status) = self.noted(status) else { return false };
+        let Some(status) = self.ok_or_problem(status) else { return false };
         if matches!(status.phase, MigrationPhase::RolledBack | MigrationPhase::Paused) {
             if !self.has("migration_resume") {
                 return false;
             }
             let resumed = self.pair.control("migration_resume", NO_ARGUMENTS);
-            if self.noted(resumed).is_none() {
+            if self.ok_or_problem(resumed).is_none() {
                 return false;
             }
         }
@@ -423,10 +424,11 @@ impl<'a> Course<'a> {
         let leave = self.runs.last().is_some_and(|run| run.counts.quarantined > 0);
         let finalized = self.pair.control("migration_finalize", &leave_quarantined(leave));
         let settled = finalized.and_then(|_| self.settled(false));
-        let Some(Status { phase, note, .. }) = self.noted(settled) else { return false };
+        let Some(Status { phase, note, .. }) = self.ok_or_problem(settled) else { return false };
         if phase != MigrationPhase::Finalized {
-            let _: Option<()> =
-                self.noted(Err(format!("the migration is not finalized, its phase is {phase:?} ({note})")));
+            let _: Option<()> = self.ok_or_problem(Err(format!(
+                "the migration is not finalized, its phase is {phase:?} ({note})"
+            )));
         }
         self.compare();
         phase == MigrationPhase::Finalized
