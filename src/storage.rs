@@ -41,7 +41,7 @@ pub struct Storage {
     /// Bytes that sessions in flight have reserved but not filled yet.
     pub promises: Promises,
     /// Where the next search for a session to evict starts; on the heap, since any start will do.
-    pub looked_at: Option<(u64, u64)>,
+    pub eviction_cursor: Option<(u64, u64)>,
     /// Upload outcomes, by path.
     pub counters: PathCounters,
     /// The last errors that were reported to no caller.
@@ -169,7 +169,7 @@ impl Storage {
             receipts: Receipts::open(memories),
             usage: Usage::open(memories),
             promises: Promises::open(memories),
-            looked_at: None,
+            eviction_cursor: None,
             counters: PathCounters::open(memories),
             errors: ErrorLog::open(memories),
             blobs: BlobStore::open(memories, &room),

@@ -1,7 +1,7 @@
 //! Bulk conversion: records are read along the table, written, and read back along the tables of layout 2.
 
 use super::SplitSessions;
-use super::write::{Made, join, make, read_back, remove};
+use super::write::{Conversion, convert_record, join, read_back, remove};
 use crate::api::{Error, Result};
 use crate::migrate::{Bulk, EngineTime, Fate, Settled};
 use crate::session::SessionId;
@@ -20,12 +20,12 @@ impl Bulk<Storage> for SplitSessions {
         room: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<Settled>> {
         let sessions = storage.sessions.legacy.first(limit.min(AT_ONCE))?;
-        let mut made = Vec::with_capacity(sessions.len());
+        let mut conversions = Vec::with_capacity(sessions.len());
         for session in &sessions {
             let has_room = storage.room.for_step().map_err(Error::from);
-            match has_room.and_then(|()| make(storage, session, now.into())) {
-                Ok((class, what)) => made.push((session, class.index(), what)),
-                Err(error) if made.is_empty() => return Err(error),
+            match has_room.and_then(|()| convert_record(storage, session, now.into())) {
+                Ok((class, conversion)) => conversions.push((session, class.index(), conversion)),
+                Err(error) if conversions.is_empty() => return Err(error),
                 // The next call handles it first.
                 Err(_) => break,
             }
@@ -33,11 +33,11 @@ impl Bulk<Storage> for SplitSessions {
                 break;
             }
         }
-        let (settled, failed) = read_all_back(storage, made);
+        let (settled, failed) = read_all_back(storage, conversions);
         if let (true, Some(error)) = (settled.is_empty(), failed) {
             return Err(error);
         }
-        // Up to the first that stays a legacy record.
+        // The records before the first that stays in layout 1: the mark moves past them in one step.
         let is_settled = |(session, unit): &(&LegacySession, &Settled)| session.id == unit.key;
         let prefix = sessions.iter().zip(&settled).take_while(is_settled).count();
         storage.sessions.legacy.move_mark_past(sessions.get(..prefix).unwrap_or_default());
@@ -64,20 +64,22 @@ impl Bulk<Storage> for SplitSessions {
 /// unchanged.
 fn read_all_back(
     storage: &mut Storage,
-    made: Vec<(&LegacySession, usize, Made)>,
+    conversions: Vec<(&LegacySession, usize, Conversion)>,
 ) -> (Vec<Settled>, Option<Error>) {
-    let is_written = |(_, _, what): &&(&LegacySession, usize, Made)| matches!(what, Made::Written(_));
-    let ids: Vec<u64> = made.iter().filter(is_written).map(|(session, ..)| session.id).collect();
+    let is_written = |(_, _, conversion): &&(&LegacySession, usize, Conversion)| {
+        matches!(conversion, Conversion::Written(_))
+    };
+    let ids: Vec<u64> = conversions.iter().filter(is_written).map(|(session, ..)| session.id).collect();
     let tables = &storage.sessions;
     let halves = tables.sessions.get_ascending(&ids).into_iter().zip(tables.metas.get_ascending(&ids));
     let mut stored = ids.iter().zip(halves).map(|(id, (session, meta))| join(SessionId(*id), session, meta));
-    let mut settled = Vec::with_capacity(made.len());
+    let mut settled = Vec::with_capacity(conversions.len());
     let mut failed = None;
-    for (session, class, what) in made {
+    for (session, class, conversion) in conversions {
         let id = SessionId(session.id);
-        let fate = match what {
-            Made::Settled(fate) => fate,
-            Made::Written(split) => {
+        let fate = match conversion {
+            Conversion::Settled(fate) => fate,
+            Conversion::Written(split) => {
                 let found = stored.next().unwrap_or_else(|| Err(Error::not_found("session", id)));
                 match found.and_then(|found| read_back(session, &split, found)) {
                     Ok(digest) => Fate::Converted(digest),

@@ -18,7 +18,7 @@ use crate::upload::{
 };
 
 /// Result of writing a record.
-pub enum Made {
+pub enum Conversion {
     /// A session of layout 2 that is written and must still be read back.
     Written(Box<Split>),
     /// A final outcome.
@@ -26,13 +26,17 @@ pub enum Made {
 }
 
 /// Handles a record according to its class. An error leaves everything unchanged.
-pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<(Class, Made)> {
+pub fn convert_record(
+    storage: &mut Storage,
+    legacy: &LegacySession,
+    now: Time,
+) -> Result<(Class, Conversion)> {
     let id = SessionId(legacy.id);
     let Examined { class, verdict } = examine(storage, legacy, now)?;
     let fate = match verdict {
         Decision::Convert { split, key: None, .. } => {
             insert(storage, id, &split);
-            return Ok((class, Made::Written(split)));
+            return Ok((class, Conversion::Written(split)));
         }
         Decision::Convert { caller, split, key: Some(key) } => {
             Fate::Converted(write_indexed(storage, legacy, caller, &split, key)?)
@@ -61,15 +65,15 @@ pub fn make(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<
             Fate::Quarantined(QuarantineRecord { was_indexed, ..quarantine_record(legacy.clone(), reason) })
         }
     };
-    Ok((class, Made::Settled(fate)))
+    Ok((class, Conversion::Settled(fate)))
 }
 
 /// Does the same, reading back immediately what was written.
 pub fn settle(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<(Class, Fate)> {
-    let (class, made) = make(storage, legacy, now)?;
-    let fate = match made {
-        Made::Settled(fate) => fate,
-        Made::Written(split) => Fate::Converted(read_back_at_once(storage, legacy, &split)?),
+    let (class, conversion) = convert_record(storage, legacy, now)?;
+    let fate = match conversion {
+        Conversion::Settled(fate) => fate,
+        Conversion::Written(split) => Fate::Converted(read_back_at_once(storage, legacy, &split)?),
     };
     Ok((class, fate))
 }
@@ -90,7 +94,7 @@ pub fn read_back(legacy: &LegacySession, written: &Split, stored: Split) -> Resu
         .ok_or_else(|| Error::Internal(format!("session {id} is not stored as it was written")))
 }
 
-/// Removes what [`Made::Written`] has written.
+/// Removes what [`Conversion::Written`] has written.
 pub fn remove(storage: &mut Storage, id: SessionId) {
     storage.sessions.sessions.remove(&id.0);
     storage.sessions.metas.remove(&id.0);

@@ -52,6 +52,8 @@ pub fn digest(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
     let (session, meta) = records(storage, id)?;
     Ok(Sha256::new()
         .chain_update(id.0.to_be_bytes())
+        // A sum of these digests is stored between messages, and another build may continue with it: the text must not
+        // change as long as a canister may be in the middle of this migration.
         .chain_update(format!("{session:?}"))
         .chain_update(meta.encode())
         .finalize()

@@ -170,7 +170,7 @@ impl UploadService<'_> {
         let Some(id) = self.storage.index.find(key)? else {
             return Ok(None);
         };
-        let found = if let Some(receipt) = self.receipt(id)? {
+        let stored = if let Some(receipt) = self.receipt(id)? {
             if let Outcome::Finished(finished) = &receipt.outcome
                 && !self.storage.capsules.has_memory(&finished.memory_id)
             {
@@ -189,7 +189,7 @@ impl UploadService<'_> {
         } else {
             return Ok(None);
         };
-        if found == fingerprint {
+        if stored == fingerprint {
             Ok(Some(id))
         } else {
             let detail = format!("session {id} was begun under this key with other parameters");

@@ -32,7 +32,7 @@ pub(super) enum Wanted {
 struct Candidate {
     id: SessionId,
     upload: Upload,
-    is_over: bool,
+    is_expired: bool,
 }
 
 impl UploadService<'_> {
@@ -90,11 +90,11 @@ impl UploadService<'_> {
             ];
             let helps = missing.iter().zip(frees).any(|(missing, freed)| *missing > 0 && freed > 0);
             let at_once = session.received_idxs.len().min(RELEASE_AT_ONCE as u64);
-            let with_it = chunks.saturating_add(at_once);
-            if !helps || with_it > EVICTED_CHUNKS {
+            let chunks_with_it = chunks.saturating_add(at_once);
+            if !helps || chunks_with_it > EVICTED_CHUNKS {
                 continue;
             }
-            chunks = with_it;
+            chunks = chunks_with_it;
             for (missing, freed) in missing.iter_mut().zip(frees) {
                 *missing = missing.saturating_sub(freed);
             }
@@ -107,9 +107,9 @@ impl UploadService<'_> {
         if let Some((Shortage { limit, allowed, requested }, _)) = short {
             return Err(Error::exhausted(limit, *allowed, *requested));
         }
-        self.storage.looked_at = None;
-        for Candidate { id, upload, is_over } in evicted {
-            let outcome = if is_over { Outcome::Expired } else { Outcome::Evicted };
+        self.storage.eviction_cursor = None;
+        for Candidate { id, upload, is_expired } in evicted {
+            let outcome = if is_expired { Outcome::Expired } else { Outcome::Evicted };
             self.drop_session(id, &upload, outcome)?;
         }
         Ok(())
@@ -120,23 +120,23 @@ impl UploadService<'_> {
     /// one.
     fn candidates(&mut self, limits: &AdminConfig) -> Vec<Candidate> {
         let index = &self.storage.index;
-        let mut entries = index.walk(self.storage.looked_at, EVICTION_LOOKS);
+        let mut entries = index.walk(self.storage.eviction_cursor, EVICTION_LOOKS);
         let left = EVICTION_LOOKS.saturating_sub(entries.len());
-        if let Some(last) = self.storage.looked_at {
+        if let Some(last) = self.storage.eviction_cursor {
             let before = index.walk(None, left).into_iter().take_while(|entry| *entry <= last);
             entries.extend(before);
         }
         let mut found = Vec::new();
         for entry in entries {
-            self.storage.looked_at = Some(entry);
+            self.storage.eviction_cursor = Some(entry);
             let id = SessionId(entry.1);
             // Loaded as a stranger, so that nothing is converted. The sweep reports records that do not
             // decode.
             if let Ok(Some(upload)) = self.path.load(self.storage, id, Some(self.caller), self.now) {
-                let is_over = upload.expires_at(limits) <= self.now;
+                let is_expired = upload.expires_at(limits) <= self.now;
                 let is_own = upload.session.owner == self.caller.as_slice();
-                if is_over || !is_own && lags(&upload, limits, self.now) {
-                    found.push(Candidate { id, upload, is_over });
+                if is_expired || !is_own && lags(&upload, limits, self.now) {
+                    found.push(Candidate { id, upload, is_expired });
                 }
             }
             if self.meter.used() > CATCH_UP_INSTRUCTIONS {
@@ -164,8 +164,8 @@ fn by_turn(one: &Candidate, other: &Candidate) -> Ordering {
         u128::from(one.upload.session.bytes_received).saturating_mul(of.upload.session.bytes_expected.into())
     };
     let rest = |candidate: &Candidate| (candidate.upload.begun_at(), candidate.id);
-    Reverse(one.is_over)
-        .cmp(&Reverse(other.is_over))
+    Reverse(one.is_expired)
+        .cmp(&Reverse(other.is_expired))
         .then_with(|| share(one, other).cmp(&share(other, one)))
         .then_with(|| rest(one).cmp(&rest(other)))
 }

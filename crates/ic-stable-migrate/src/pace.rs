@@ -75,9 +75,9 @@ impl Pace {
         self.batch = batch;
     }
 
-    /// Records that the message has committed; `announce` writes the marker of another attempt.
-    pub(crate) fn committed(&mut self, announce: bool) {
-        self.attempts = u32::from(announce);
+    /// Records that the message has committed; `mark_attempt` writes the marker of another attempt.
+    pub(crate) fn committed(&mut self, mark_attempt: bool) {
+        self.attempts = u32::from(mark_attempt);
         self.skip_next = false;
         self.limit = self.limit.saturating_mul(2);
         if self.limit > LARGEST_BATCH {

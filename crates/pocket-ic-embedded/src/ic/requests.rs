@@ -114,13 +114,13 @@ impl Instance {
         self.requests.waiters.push(Waiter { id, form, certificate });
         // It may have been answered, and no round may follow.
         if self.ingress.get(&id).is_none_or(|record| record.answer.is_some()) {
-            self.tell_waiters();
+            self.notify_waiters();
         }
         receiver
     }
 
     /// Sends certificates to those whose requests have been answered.
-    pub(super) fn tell_waiters(&mut self) {
+    pub(super) fn notify_waiters(&mut self) {
         if self.requests.waiters.is_empty() {
             return;
         }

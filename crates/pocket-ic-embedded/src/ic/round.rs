@@ -76,25 +76,25 @@ impl Instance {
         let mut shares = Shares::default();
         let mut postponed = VecDeque::new();
         while let Some(work) = self.queue.pop_front() {
-            let place = self.place(&work);
-            if place.is_some_and(|place| shares.used_up(place)) {
+            let charged = self.charged(&work);
+            if charged.is_some_and(|charged| shares.used_up(charged)) {
                 postponed.push_back(work);
                 continue;
             }
             let used = self.run_work(work, now);
-            if let Some(place) = place {
-                shares.charge(place, used);
+            if let Some(charged) = charged {
+                shares.charge(charged, used);
             }
         }
         self.queue = postponed;
         for subnet in &mut self.subnets {
             subnet.transactions += shares.subnets.get(&subnet.id).map_or(0, |share| share.messages);
         }
-        self.tell_waiters();
+        self.notify_waiters();
     }
 
-    /// Returns where a message runs. `None` if it does not run and is only answered or dropped.
-    fn place(&self, work: &Work) -> Option<Place> {
+    /// Returns whose shares a message is charged to. `None` if it does not run and is only answered or dropped.
+    fn charged(&self, work: &Work) -> Option<Charged> {
         let (callee, subnet) = match work {
             Work::Ingress(id) => {
                 let record = self.ingress.get(id)?;
@@ -109,7 +109,7 @@ impl Instance {
             (Some(callee), self.subnet_of_canister(callee)?)
         };
         let instructions = self.subnet(subnet).map(Subnet::round_instructions).ok()?;
-        Some(Place { canister, subnet, instructions })
+        Some(Charged { canister, subnet, instructions })
     }
 
     fn run_work(&mut self, work: Work, now: u64) -> u64 {
@@ -214,9 +214,9 @@ impl Instance {
     }
 }
 
-/// Where a message runs, and what one canister may use there in a round.
+/// Whose shares a message is charged to, and what one canister may use in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct Charged {
     /// `None` for calls of the management canister, which are limited only by the subnet's share.
     canister: Option<Principal>,
     subnet: Principal,
@@ -251,19 +251,19 @@ impl Share {
 }
 
 impl Shares {
-    fn used_up(&self, place: Place) -> bool {
+    fn used_up(&self, charged: Charged) -> bool {
         let used_up = |shares: &BTreeMap<Principal, Share>, id: &Principal, threads| {
-            shares.get(id).is_some_and(|share| share.used_up(threads, place.instructions))
+            shares.get(id).is_some_and(|share| share.used_up(threads, charged.instructions))
         };
-        used_up(&self.subnets, &place.subnet, THREADS)
-            || place.canister.is_some_and(|id| used_up(&self.canisters, &id, 1))
+        used_up(&self.subnets, &charged.subnet, THREADS)
+            || charged.canister.is_some_and(|id| used_up(&self.canisters, &id, 1))
     }
 
-    fn charge(&mut self, place: Place, instructions: u64) {
-        if let Some(canister) = place.canister {
+    fn charge(&mut self, charged: Charged, instructions: u64) {
+        if let Some(canister) = charged.canister {
             self.canisters.entry(canister).or_default().charge(instructions);
         }
-        self.subnets.entry(place.subnet).or_default().charge(instructions);
+        self.subnets.entry(charged.subnet).or_default().charge(instructions);
     }
 }
 

@@ -102,11 +102,11 @@ impl Driver<'_, '_> {
 
     /// Checks the canister; if nothing prevents the upgrade, starts it and drives it to its end.
     pub async fn begin(mut self) -> Result<Report, UpgradeError> {
-        match self.look().await? {
+        match self.run_preflight().await? {
             Err(ending) => self.report(ending),
             Ok(facts) => {
                 self.journal.begin(self.plan.clone())?;
-                self.know("preflight", facts)?;
+                self.record_fact("preflight", facts)?;
                 self.run().await
             }
         }
@@ -130,7 +130,7 @@ impl Driver<'_, '_> {
     }
 
     /// Returns what the preflight finds, or that there is nothing to do, or why not to do it.
-    async fn look(&self) -> Result<Result<Facts, Ending>, UpgradeError> {
+    async fn run_preflight(&self) -> Result<Result<Facts, Ending>, UpgradeError> {
         self.progress.phase("preflight");
         let Some(module) = self.module else {
             let reasons = vec!["there is no module to install".into()];
@@ -149,8 +149,8 @@ impl Driver<'_, '_> {
     async fn drive(&mut self) -> Result<Ending, UpgradeError> {
         let facts: Facts = match self.journal.known("preflight") {
             Some(facts) => read(facts)?,
-            None => match self.look().await? {
-                Ok(facts) => self.know("preflight", facts)?,
+            None => match self.run_preflight().await? {
+                Ok(facts) => self.record_fact("preflight", facts)?,
                 Err(ending) => return Ok(ending),
             },
         };
@@ -217,7 +217,7 @@ impl Driver<'_, '_> {
     }
 
     /// Records a fact that later steps depend on.
-    pub(super) fn know<T: Serialize>(&mut self, fact: &str, known: T) -> Result<T, UpgradeError> {
+    pub(super) fn record_fact<T: Serialize>(&mut self, fact: &str, known: T) -> Result<T, UpgradeError> {
         let value = serde_json::to_value(&known).map_err(|error| self.damaged(&error))?;
         self.journal.append(Event::Known { fact: fact.to_owned(), value })?;
         Ok(known)
@@ -245,7 +245,7 @@ impl Driver<'_, '_> {
         }
         if self.journal.known("written").is_none() {
             let written = self.written().await?;
-            self.know("written", written)?;
+            self.record_fact("written", written)?;
         }
         let args = TakeCanisterSnapshotArgs {
             canister_id: self.plan.canister,
@@ -263,7 +263,7 @@ impl Driver<'_, '_> {
             }
             EffectOutcome::Observed => self.snapshot_since().await?.unwrap_or_default(),
         };
-        Ok(Ok(self.know("snapshot", id)?))
+        Ok(Ok(self.record_fact("snapshot", id)?))
     }
 
     /// Rehearses the upgrade on the snapshot; returns why it must not continue.
@@ -303,7 +303,7 @@ impl Driver<'_, '_> {
             let first = report.problems.first().map_or("", String::as_str);
             return Ok(Err(format!("the rehearsal on the snapshot failed: {first}")));
         }
-        self.know("rehearsed", report.verdict.word())?;
+        self.record_fact("rehearsed", report.verdict.word())?;
         Ok(Ok(()))
     }
 

@@ -38,7 +38,7 @@ impl Driver<'_, '_> {
                     format!("somebody else has installed the module {hash}, which stays as it is");
                 return Ok(Ending::Held { why, no_recovery });
             }
-            self.know(FAILED, &why)?;
+            self.record_fact(FAILED, &why)?;
         }
         let no_rollback: String = match self.journal.known(NO_ROLLBACK) {
             Some(known) => read(known)?,
@@ -47,7 +47,7 @@ impl Driver<'_, '_> {
                 Err(no_recovery) if on_failure == OnFailure::Rollback => {
                     return Ok(Ending::Held { why, no_recovery });
                 }
-                Err(no_rollback) => self.know(NO_ROLLBACK, no_rollback)?,
+                Err(no_rollback) => self.record_fact(NO_ROLLBACK, no_rollback)?,
             },
         };
         // Once the snapshot is restored, the canister does not know any more what was written since.
@@ -55,7 +55,7 @@ impl Driver<'_, '_> {
             Some(known) => read(known)?,
             None => {
                 let lost = self.lost().await;
-                self.know(LOST, lost)?
+                self.record_fact(LOST, lost)?
             }
         };
         if let Some(lost) = &lost {
