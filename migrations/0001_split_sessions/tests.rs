@@ -2,6 +2,7 @@
 
 mod classes;
 mod records;
+mod targets;
 
 pub use records::asset;
 

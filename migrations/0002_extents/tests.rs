@@ -2,6 +2,7 @@
 
 mod damaged;
 mod full;
+mod targets;
 
 use super::MoveToExtents;
 use crate::blob::{BlobId, CHUNK_SIZE, ChunkPrefix, Place};
