@@ -166,6 +166,48 @@ fn unusable_inputs_are_refused_with_one_line() {
     }
 }
 
+/// The wasms carry their schemas; a changed one is refused by name.
+#[test]
+fn check_compares_schemas_that_the_wasms_of_the_example_carry() {
+    let [old, new] = ledger_split().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let check = |old: &Path, new: &Path| {
+        let output = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
+            .arg("check")
+            .args([old, new])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = check(&old, &new);
+    assert_eq!(code, Some(0), "{said}");
+    for line in [
+        "upgrade, old to new: pass",
+        "  memory 0, ACCOUNTS: needs migration 1",
+        "rollback, new to old: fail",
+        "    conditional: layout 2 is refused: first roll back migration 1 on the new build",
+    ] {
+        assert!(said.lines().any(|of| of == line), "{line}:\n{said}");
+    }
+    for (wasm, release, memories) in [(&old, "old", 1), (&new, "new", 8)] {
+        let checked_in = root().join(format!("examples/ledger-split/schemas/{release}.json"));
+        let (code, said) = check(wasm, &checked_in);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains(&format!("\n  {memories} other memories: unchanged\n")), "{said}");
+    }
+
+    let schema = std::fs::read_to_string(root().join("examples/ledger-split/schemas/new.json")).unwrap();
+    let wrong = schema.replacen("\"uint\": 64", "\"uint\": 32", 1);
+    std::fs::write(folder.path().join("wrong.json"), wrong).unwrap();
+    let (code, said) = check(&new, Path::new("wrong.json"));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("  memory 0, ACCOUNTS: forbidden\n") && said.contains("a u64 where u32 is read"),
+        "{said}"
+    );
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

@@ -88,3 +88,10 @@ fn find(name: String) -> Vec<Principal> {
 
 // Tools that read the wasm find its interface by this.
 ic_cdk::export_candid!();
+
+// What is in stable memory, for tools that read the wasm: `session-migrate check` compares it with that of another release.
+#[cfg(target_family = "wasm")]
+#[unsafe(link_section = "icp:public stable:schema")]
+#[used]
+static SCHEMA: [u8; include_bytes!("../../schemas/new.json").len()] =
+    *include_bytes!("../../schemas/new.json");

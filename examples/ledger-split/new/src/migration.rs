@@ -11,6 +11,7 @@ use crate::model::{Account, Accounts, OLD, SPLIT};
 
 /// An account as the old release stores it. Frozen: later changes to accounts do not change this type.
 #[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct OldAccount {
     #[n(0)]
     pub name: String,
@@ -43,7 +44,7 @@ impl Record for OldAccount {
 
 pub struct SplitAccounts;
 
-static PLAN: Plan = Plan {
+pub static PLAN: Plan = Plan {
     number: 1,
     name: "split accounts",
     from: OLD,

@@ -20,6 +20,18 @@ use crate::migration::{OldAccount, SplitAccounts};
 
 pub type Memory = VirtualMemory<DefaultMemoryImpl>;
 
+/// Every memory id, in one table. An id is never reused for anything else.
+pub mod memories {
+    pub const ACCOUNTS: u8 = 0;
+    pub const LAYOUT: u8 = 1;
+    pub const BALANCES: u8 = 2;
+    pub const PROFILES: u8 = 3;
+    pub const NAMES: u8 = 4;
+    pub const MIGRATION_STATES: u8 = 5;
+    pub const MIGRATION_JOURNAL: u8 = 6;
+    pub const MIGRATION_QUARANTINE: u8 = 7;
+}
+
 pub const OLD: Layout = Layout(1);
 pub const SPLIT: Layout = Layout(2);
 
@@ -33,6 +45,7 @@ pub struct Account {
 
 /// The part of an account that does not change with every transfer.
 #[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Profile {
     #[n(0)]
     pub name: String,
@@ -55,10 +68,10 @@ impl Record for Profile {
 /// Everything in stable memory.
 pub struct Accounts {
     pub old: Table<Principal, OldAccount, Memory>,
-    layout: Register<Layout, Memory>,
+    pub layout: Register<Layout, Memory>,
     pub balances: Table<Principal, u64, Memory>,
     pub profiles: Table<Principal, Profile, Memory>,
-    names: Table<Vec<u8>, (), Memory>,
+    pub names: Table<Vec<u8>, (), Memory>,
     ledger: Ledger<Principal, Memory>,
 }
 
@@ -87,16 +100,20 @@ impl Host for Accounts {
 impl Accounts {
     /// Opens what is in stable memory.
     pub fn open(stable: DefaultMemoryImpl) -> Self {
-        let memories = MemoryManager::init(stable);
-        let memory = |id| memories.get(MemoryId::new(id));
-        let tables =
-            LedgerMemories { states: memory(5), journal: memory(6), quarantine: memory(7), first: None };
+        let manager = MemoryManager::init(stable);
+        let memory = |id| manager.get(MemoryId::new(id));
+        let tables = LedgerMemories {
+            states: memory(memories::MIGRATION_STATES),
+            journal: memory(memories::MIGRATION_JOURNAL),
+            quarantine: memory(memories::MIGRATION_QUARANTINE),
+            first: None,
+        };
         Self {
-            old: Table::over(memory(0)),
-            layout: Register::over(memory(1)),
-            balances: Table::over(memory(2)),
-            profiles: Table::over(memory(3)),
-            names: Table::over(memory(4)),
+            old: Table::over(memory(memories::ACCOUNTS)),
+            layout: Register::over(memory(memories::LAYOUT)),
+            balances: Table::over(memory(memories::BALANCES)),
+            profiles: Table::over(memory(memories::PROFILES)),
+            names: Table::over(memory(memories::NAMES)),
             ledger: Ledger::open(tables, Build { name: env!("CARGO_PKG_VERSION"), features: &[] }),
         }
     }

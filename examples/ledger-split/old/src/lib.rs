@@ -1,42 +1,17 @@
 //! The release before the migration: just one map from principal to account. It does not know migrations or
 //! layouts.
 
-use std::borrow::Cow;
+mod account;
+
 use std::cell::RefCell;
 
-use candid::{CandidType, Principal};
+use candid::Principal;
 use ic_cdk::api::{msg_caller, time};
 use ic_cdk::{query, update};
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemory};
-use ic_stable_structures::storable::{Bound, Storable};
 use ic_stable_structures::{DefaultMemoryImpl, StableBTreeMap};
-use minicbor::{Decode, Encode};
 
-#[derive(CandidType, Encode, Decode, Clone)]
-struct Account {
-    #[n(0)]
-    name: String,
-    #[n(1)]
-    balance: u64,
-    #[n(2)]
-    opened_at: u64,
-}
-
-impl Storable for Account {
-    const BOUND: Bound = Bound::Unbounded;
-
-    fn to_bytes(&self) -> Cow<'_, [u8]> {
-        Cow::Owned(minicbor::to_vec(self).unwrap())
-    }
-
-    fn into_bytes(self) -> Vec<u8> {
-        self.to_bytes().into_owned()
-    }
-
-    fn from_bytes(bytes: Cow<'_, [u8]>) -> Self {
-        minicbor::decode(&bytes).unwrap()
-    }
-}
+use account::Account;
 
 type Accounts = StableBTreeMap<Principal, Account, VirtualMemory<DefaultMemoryImpl>>;
 
@@ -83,3 +58,10 @@ fn account(who: Principal) -> Option<Account> {
 
 // Tools that read the wasm find its interface by this.
 ic_cdk::export_candid!();
+
+// What is in stable memory, for tools that read the wasm: `session-migrate check` compares it with that of another release.
+#[cfg(target_family = "wasm")]
+#[unsafe(link_section = "icp:public stable:schema")]
+#[used]
+static SCHEMA: [u8; include_bytes!("../../schemas/old.json").len()] =
+    *include_bytes!("../../schemas/old.json");
