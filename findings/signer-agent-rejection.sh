@@ -11,31 +11,16 @@
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/signer@5.4.0 @icp-sdk/core@5.4.0
+cp "$lib/network.mjs" .
 cat > probe.mjs <<'EOF'
-import { bls12_381 } from '@noble/curves/bls12-381.js';
-import { Actor, Cbor, HttpAgent, IC_STATE_ROOT_DOMAIN_SEPARATOR, reconstruct, requestIdOf } from '@icp-sdk/core/agent';
-import { IDL, lebEncode } from '@icp-sdk/core/candid';
+import { Actor, Cbor, HttpAgent, requestIdOf } from '@icp-sdk/core/agent';
+import { IDL } from '@icp-sdk/core/candid';
 import { Principal } from '@icp-sdk/core/principal';
 import { SignerAgent } from '@icp-sdk/signer/agent';
-
-// A network with a key of its own.
-const bls = bls12_381.shortSignatures, key = new Uint8Array(32).fill(1);
-const derPrefix = Buffer.from('308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100', 'hex');
-const rootKey = Uint8Array.from([...derPrefix, ...bls.getPublicKey(key).toBytes()]);
-const bytes = (text) => new TextEncoder().encode(text);
-const label = (name, tree) => [2, typeof name === 'string' ? bytes(name) : name, tree], leaf = (value) => [3, value];
-const fork = (...trees) => trees.reduceRight((right, left) => [1, left, right]);
-const replied = fork(label('reply', leaf(IDL.encode([IDL.Nat], [5]))), label('status', leaf(bytes('replied'))));
-const rejected = fork(label('error_code', leaf(bytes('IC0508'))), label('reject_code', leaf(new Uint8Array([5]))),
-  label('reject_message', leaf(bytes('Canister is stopped'))), label('status', leaf(bytes('rejected'))));
-const certify = async (requestId, outcome) => {
-  const tree = fork(label('request_status', label(requestId, outcome)), label('time', leaf(lebEncode(BigInt(Date.now()) * 1000000n))));
-  const message = Uint8Array.from([...IC_STATE_ROOT_DOMAIN_SEPARATOR, ...await reconstruct(tree)]);
-  return Cbor.encode({ tree, signature: bls.Signature.toBytes(bls.sign(bls.hash(message), key)) });
-};
+import { certify, rejected, replied, rootKey } from './network.mjs';
 
 const canisterId = Principal.fromText('rrkah-fqaaa-aaaaa-aaaaq-cai'), account = Principal.anonymous();
-for (const [name, outcome] of [['replied', replied], ['rejected', rejected]]) {
+for (const [name, outcome] of [['replied', replied(IDL.encode([IDL.Nat], [5]))], ['rejected', rejected('Canister is stopped', 'IC0508')]]) {
   // HttpAgent, whose network answers with the certificate.
   const fetch = async (url, { body }) => {
     const certificate = await certify(requestIdOf(Cbor.decode(body).content), outcome);

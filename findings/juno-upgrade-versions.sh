@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# @junobuild/admin 4.0.0 (npm), checkUpgradeVersion
+#
+# Expected: whether one version can be upgraded to another (the function's documentation), where a step over a release is
+#   refused: 1.4.0 to 1.6.0. Versions are ordered by major, then minor, then patch (Semantic Versioning 2.0.0, 11).
+# Happens: each of the three numbers is compared on its own, and only a step of two or more is refused. From 0.9.9 every
+#   release up to 1.10.10 is allowed, from 1.9.0 to 2.8.0, too, and every older version. The first patch releases that
+#   follow a minor one are allowed, later ones are not: 1.4.0 to 1.5.1, and not to 1.5.2.
+# Hurt: upgrade scripts that trust it: a canister skips the releases that convert its data, or an upgrade that is in order is
+#   refused. Compare with a list of the releases.
+. "$(dirname "$0")/lib/common.sh"
+
+npm_packages @junobuild/admin@4.0.0 @junobuild/ic-client@7.1.1 @junobuild/config@3.0.1 @junobuild/schema@1.2.4 @icp-sdk/canisters@3.6.0 \
+  @icp-sdk/core@5.4.0 @dfinity/utils@4.2.1 @dfinity/zod-schemas@3.2.0 zod@4.6.7 semver@7.8.6
+cat > probe.mjs <<'EOF'
+import { checkUpgradeVersion } from '@junobuild/admin';
+for (const [currentVersion, selectedVersion] of [['1.4.0', '1.5.0'], ['1.4.0', '1.6.0'], ['0.9.9', '1.0.0'], ['0.9.9', '1.10.10'], ['1.9.0', '2.8.0'],
+  ['1.4.0', '1.5.1'], ['1.4.0', '1.5.2'], ['2.0.0', '1.0.0']]) {
+  console.log(`${currentVersion} to ${selectedVersion}: ${checkUpgradeVersion({ currentVersion, selectedVersion }).canUpgrade ? 'allowed' : 'refused'}`);
+}
+EOF
+node probe.mjs > seen
+expect_seen <<'EOF'
+1.4.0 to 1.5.0: allowed
+1.4.0 to 1.6.0: refused
+0.9.9 to 1.0.0: allowed
+0.9.9 to 1.10.10: allowed
+1.9.0 to 2.8.0: allowed
+1.4.0 to 1.5.1: allowed
+1.4.0 to 1.5.2: refused
+2.0.0 to 1.0.0: allowed
+EOF
