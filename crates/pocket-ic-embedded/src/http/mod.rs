@@ -10,6 +10,7 @@ pub(crate) mod reply;
 mod server_routes;
 mod state;
 
+#[cfg(feature = "cli")]
 pub(crate) use server_routes::create as create_instance;
 pub use state::ServerState;
 pub(crate) use state::{Slot, unpoisoned};

@@ -123,6 +123,7 @@ impl ServerState {
     }
 
     /// Returns the same server, with gateways that may listen on addresses that other machines can reach.
+    #[cfg(feature = "cli")]
     pub fn allowing_remote(self, allow_remote: bool) -> Self {
         Self { allow_remote, ..self }
     }
@@ -233,6 +234,7 @@ impl Activity {
     }
 
     /// Returns the time since the last request ended; zero while one is pending.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "for the stand-alone server"))]
     pub fn idle_for(&self) -> Duration {
         let inner = unpoisoned(&self.inner);
         match *inner {

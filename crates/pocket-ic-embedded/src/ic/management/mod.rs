@@ -89,7 +89,7 @@ enum Access {
 }
 
 /// How a method is executed as part of a message.
-enum Run {
+enum Execution {
     /// May change the instance, and may answer later.
     Update(fn(&mut Instance, &mut ManagementCall) -> Result<Reply, UserError>),
     /// Only reads.
@@ -116,7 +116,7 @@ struct Method {
     query: QueryAccess,
     /// Returns the canister that a call is about, if its argument says so.
     target: fn(&[u8]) -> Option<Principal>,
-    run: Run,
+    run: Execution,
 }
 
 impl Method {
@@ -125,7 +125,7 @@ impl Method {
         access: Access,
         run: fn(&mut Instance, &mut ManagementCall) -> Result<Reply, UserError>,
     ) -> Self {
-        Self::of(name, access, Run::Update(run))
+        Self::of(name, access, Execution::Update(run))
     }
 
     const fn read(
@@ -133,10 +133,10 @@ impl Method {
         access: Access,
         run: fn(&Instance, &ManagementCall) -> CallResult,
     ) -> Self {
-        Self::of(name, access, Run::Read(run))
+        Self::of(name, access, Execution::Read(run))
     }
 
-    const fn of(name: &'static str, access: Access, run: Run) -> Self {
+    const fn of(name: &'static str, access: Access, run: Execution) -> Self {
         let query = QueryAccess::Nobody;
         Self { name, access, is_open_to_itself: false, query, target: argument::canister_id, run }
     }
@@ -145,7 +145,7 @@ impl Method {
         Self { is_open_to_itself: true, ..self }
     }
 
-    const fn as_query(self, query: QueryAccess) -> Self {
+    const fn with_query(self, query: QueryAccess) -> Self {
         Self { query, ..self }
     }
 
@@ -179,14 +179,14 @@ static METHODS: &[Method] = {
         Method::update("stop_canister", Controllers, lifecycle::stop),
         Method::update("delete_canister", Controllers, lifecycle::delete),
         Method::update("update_settings", Controllers, lifecycle::update_settings),
-        Method::read("canister_status", StatusReaders, status::status).open_to_itself().as_query(SameAsUpdate),
-        Method::read("canister_metrics", Controllers, status::metrics).as_query(SameAsUpdate),
+        Method::read("canister_status", StatusReaders, status::status).open_to_itself().with_query(SameAsUpdate),
+        Method::read("canister_metrics", Controllers, status::metrics).with_query(SameAsUpdate),
         // As an update only for canisters, as a query for everyone.
-        Method::read("canister_info", Canisters, status::info).as_query(QueryAccess::Anyone),
+        Method::read("canister_info", Canisters, status::info).with_query(QueryAccess::Anyone),
         Method::read("canister_metadata", Canisters, status::metadata),
         Method::read("subnet_info", Canisters, status::subnet),
         // It checks itself who may see the log.
-        Method::read("fetch_canister_logs", QueryOnly, status::logs).as_query(QueryAccess::Anyone),
+        Method::read("fetch_canister_logs", QueryOnly, status::logs).with_query(QueryAccess::Anyone),
         Method::update("take_canister_snapshot", Controllers, snapshots::take),
         Method::update("load_canister_snapshot", Controllers, snapshots::load),
         Method::update("delete_canister_snapshot", Controllers, snapshots::delete),
@@ -323,8 +323,8 @@ fn dispatch(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply,
     let method = Method::find(call.method).ok_or_else(|| unknown_method(call.method))?;
     check_access(instance, call.caller, method, call.arg)?;
     match method.run {
-        Run::Update(run) => run(instance, call),
-        Run::Read(run) => run(instance, call).map(Reply::Now),
+        Execution::Update(run) => run(instance, call),
+        Execution::Read(run) => run(instance, call).map(Reply::Now),
     }
 }
 
@@ -334,7 +334,7 @@ pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &
     let origin = &Origin::System;
     let call = &ManagementCall { caller, subnet: None, origin, method, arg, cycles: 0, now, instructions: 0 };
     let found = Method::find(method).filter(|method| method.query != QueryAccess::Nobody);
-    let Some(Method { query, run: Run::Read(run), .. }) = found else {
+    let Some(Method { query, run: Execution::Read(run), .. }) = found else {
         let not_found = format!("Query method {method} not found.");
         return Err(match is_unsupported(method) {
             true => unknown_method(method),
