@@ -111,17 +111,18 @@ pub fn digest(
 ) -> Result<[u8; 32]> {
     match &payload.hash {
         PrefixHash::Sha256(sha256) => Ok(sha2::Digest::finalize(sha256.clone()).into()),
-        PrefixHash::Blake3(prefix) => match prefix.digest() {
-            Some(digest) => Ok(digest),
-            // A file of one leaf has no tree.
-            None => {
-                let mut hasher = blake3::Hasher::new();
-                blobs.read(place, 0, session.bytes_expected, &mut |block| {
-                    hasher.update(block);
-                })?;
-                Ok(hasher.finalize().into())
-            }
-        },
+        // A file of one leaf has no tree.
+        PrefixHash::Blake3(_) if leaves(session.bytes_expected) < 2 => {
+            let mut hasher = blake3::Hasher::new();
+            blobs.read(place, 0, session.bytes_expected, &mut |block| {
+                hasher.update(block);
+            })?;
+            Ok(hasher.finalize().into())
+        }
+        PrefixHash::Blake3(prefix) => prefix.digest().ok_or_else(|| {
+            let (hashed, all) = (prefix.leaves(), leaves(session.bytes_expected));
+            Error::Internal(format!("{hashed} of {all} leaves are hashed"))
+        }),
     }
 }
 
