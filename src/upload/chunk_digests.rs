@@ -19,7 +19,7 @@ impl UploadService<'_> {
     /// [`Error::Conflict`](crate::api::Error::Conflict) for a session that has ended.
     pub fn chunk_digests(&mut self, id: u64, from: u32, limit: usize) -> Result<ChunkDigests> {
         let id = SessionId(id);
-        let upload = self.own(id)?;
+        let (upload, _) = self.own_uncounted(id)?;
         let place = self.storage.payload_of(id)?.place(id, &upload.meta);
         let session = &upload.session;
         let mut digests = Vec::new();

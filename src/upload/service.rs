@@ -158,8 +158,8 @@ impl UploadService<'_> {
     /// # Errors
     /// [`Error::NotFound`].
     pub fn status(&mut self, id: u64) -> Result<UploadStatus> {
-        let upload = self.own(SessionId(id))?;
-        self.status_of(id, upload)
+        let (upload, expires_at) = self.own_uncounted(SessionId(id))?;
+        Ok(status_of(id, upload, expires_at))
     }
 
     /// Lists up to `limit` of the caller's sessions, in order of id, above `after`.
@@ -168,6 +168,7 @@ impl UploadService<'_> {
     /// A damaged record.
     pub fn list(&mut self, after: Option<u64>, limit: usize) -> Result<Vec<UploadStatus>> {
         let mut page = Vec::new();
+        let limits = self.storage.config()?;
         // There are few: the sessions of a caller are limited.
         for id in self.storage.index.of(self.caller, after, usize::MAX) {
             if page.len() == limit {
@@ -177,36 +178,13 @@ impl UploadService<'_> {
             if self.storage.migration.quarantine.contains(1, id.0) {
                 continue;
             }
-            if let Some(upload) = self.path.load(self.storage, id, None, self.now)?
-                && !self.expired(&upload)?
-            {
-                page.push(self.status_of(id.0, upload)?);
+            let Some(upload) = self.path.load(self.storage, id, None, self.now)? else { continue };
+            let expires_at = upload.expires_at(&limits);
+            if expires_at > self.now {
+                page.push(status_of(id.0, upload, expires_at));
             }
         }
         Ok(page)
-    }
-
-    fn status_of(&self, id: u64, upload: Upload) -> Result<UploadStatus> {
-        let expires_at = upload.expires_at(&self.storage.config()?);
-        let Upload { session, meta, path } = upload;
-        let chunks = session.chunk_count();
-        let missing = to_ranges(session.received_idxs.missing_below(chunks));
-        Ok(UploadStatus {
-            session: id,
-            capsule_id: meta.capsule_id,
-            idem: session.session_meta.idem,
-            bytes_expected: session.bytes_expected,
-            bytes_received: session.bytes_received,
-            chunk_size: session.chunk_size,
-            expected_chunks: chunks,
-            received: to_ranges(session.received_idxs.ranges()),
-            next_expected: missing.first().map(|range| range.first),
-            missing,
-            provisional_memory_id: meta.provisional_memory_id,
-            last_seen: session.session_meta.last_seen.as_nanos(),
-            expires_at: expires_at.as_nanos(),
-            path,
-        })
     }
 
     /// Ends sessions that were idle too long or are too old, drops expired receipts, and removes chunks of
@@ -309,9 +287,16 @@ impl UploadService<'_> {
         self.receipt(id).ok().flatten().filter(|receipt| receipt.owner == self.caller)
     }
 
-    /// Returns the caller's session in flight. For this caller, other callers' sessions do not exist, damaged
-    /// or not.
+    /// Returns the caller's session in flight, and counts the message for it.
     pub(super) fn own(&mut self, id: SessionId) -> Result<Upload> {
+        let (upload, _) = self.own_uncounted(id)?;
+        self.serve(&upload);
+        Ok(upload)
+    }
+
+    /// Returns the caller's session in flight and when it expires, for a query, which counts nothing. For this
+    /// caller, other callers' sessions do not exist, damaged or not.
+    pub(super) fn own_uncounted(&mut self, id: SessionId) -> Result<(Upload, Time)> {
         let found = match self.path.load(self.storage, id, Some(self.caller), self.now) {
             Ok(found) => found.filter(|upload| upload.session.owner == self.caller.as_slice()),
             Err(Error::Internal(_)) if !self.storage.index.contains(id, self.caller) => None,
@@ -321,8 +306,7 @@ impl UploadService<'_> {
             let limits = self.storage.config()?;
             let expires_at = upload.expires_at(&limits);
             if expires_at > self.now {
-                self.serve(&upload);
-                return Ok(upload);
+                return Ok((upload, expires_at));
             }
             // For as long as its receipt would say so if the timer had run immediately.
             if expires_at.plus_seconds(limits.session_ttl_seconds) > self.now {
@@ -365,6 +349,28 @@ impl UploadService<'_> {
             self.storage.blobs.extents_mut().free(slots)?;
         }
         Ok(())
+    }
+}
+
+fn status_of(id: u64, upload: Upload, expires_at: Time) -> UploadStatus {
+    let Upload { session, meta, path } = upload;
+    let chunks = session.chunk_count();
+    let missing = to_ranges(session.received_idxs.missing_below(chunks));
+    UploadStatus {
+        session: id,
+        capsule_id: meta.capsule_id,
+        idem: session.session_meta.idem,
+        bytes_expected: session.bytes_expected,
+        bytes_received: session.bytes_received,
+        chunk_size: session.chunk_size,
+        expected_chunks: chunks,
+        received: to_ranges(session.received_idxs.ranges()),
+        next_expected: missing.first().map(|range| range.first),
+        missing,
+        provisional_memory_id: meta.provisional_memory_id,
+        last_seen: session.session_meta.last_seen.as_nanos(),
+        expires_at: expires_at.as_nanos(),
+        path,
     }
 }
 
