@@ -282,3 +282,6 @@ impl ChunkMap {
         to.table(memory_ids::numbers::RELEASED_CHUNKS, &self.released);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -113,4 +113,13 @@ mod tests {
         counters.set(1, [1]);
         assert_eq!(counters.get(0), [0, 0]);
     }
+
+    #[test]
+    fn counters_take_one_page() {
+        let memories = MemoryManager::init_with_bucket_size(RawMemory::default(), 1);
+        let counters = Counters::open(&memories, memory_ids::UPLOAD_COUNTS);
+        (0..3).for_each(|n| counters.add(n, [1]));
+        let counters = Counters::open(&memories, memory_ids::UPLOAD_COUNTS);
+        assert_eq!((counters.get(0), counters.memory.size()), ([1; 3], 1));
+    }
 }

@@ -201,6 +201,15 @@ mod tests {
     }
 
     #[test]
+    fn a_message_uses_no_number_of_the_next_one() {
+        let mut ids = ids_on(RawMemory::default());
+        VERSION.set(3);
+        let last_of_message = (0..PER_MESSAGE).map(|_| ids.issue().unwrap()).last();
+        assert_eq!(last_of_message, Some((4 << 10) - 1));
+        assert_eq!(ids.issue(), Ok((1 << 52) + (3 << 10)));
+    }
+
+    #[test]
     fn a_canister_out_of_numbers_reports_it() {
         let mut ids = ids_on(RawMemory::default());
         VERSION.set(1 << 42);

@@ -158,6 +158,8 @@ mod tests {
         check(&(258_u64, 7_u64), "(258, 7)");
         check(&(258_u16, 7_u64), "(258, 7)");
         check(&[7; 32], &"07".repeat(32));
+        // Each prefix of these is a key, too.
+        assert_eq!(("text".to_owned().shown(), caller.shown()), ("text".into(), caller.to_text()));
         check(&([7; 32], 258_u32), &format!("{} 258", "07".repeat(32)));
         check(&(caller, 258_u64), &format!("{caller} 258"));
         check(&(caller, Blob::<32>::try_from(b"idem".as_slice()).unwrap()), &format!("{caller} idem"));

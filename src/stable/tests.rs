@@ -68,6 +68,27 @@ fn a_header_that_contradicts_itself_is_refused_with_the_place() {
     }
 }
 
+/// The list of owners is compared in blocks; a difference is found wherever it is in one.
+#[test]
+fn every_bucket_has_an_owner_or_none_as_the_count_says() {
+    let refused_with = |offset: u64, bytes: &[u8]| {
+        let memory = RawMemory::default();
+        drop(Storage::create(memory.clone()).unwrap());
+        memory.write(offset, bytes);
+        refused(&memory).to_string()
+    };
+    // Allocated buckets without an owner: one, eight at a time, and all of them.
+    for (offset, len) in [(2_085, 1), (2_088, 8), (2_080, 4_096)] {
+        let error = refused_with(offset, &vec![0xff; len]);
+        assert!(error.contains(&format!("at offset {offset}")), "{len}: {error}");
+    }
+    // Others with one: after the last in its block, and twice in the same place in another block.
+    for offset in [2_080 + 4_000, 2_080 + 20_000] {
+        let error = refused_with(offset, &[3, 255, 255, 255, 255, 255, 255, 255, 3]);
+        assert!(error.contains(&format!("at offset {offset}")), "{error}");
+    }
+}
+
 #[test]
 fn memory_of_a_second_manager_is_refused_by_its_id() {
     for id in [42, 200] {
@@ -218,4 +239,16 @@ fn a_memory_with_a_bucket_too_many_or_too_few_is_refused() {
         let place = format!("at offset {}", 2_080 + wrong.min(buckets));
         assert!(error.contains(&place) && error.contains("the memory of a bucket"), "{error}");
     }
+}
+
+#[cfg(feature = "direct")]
+#[test]
+fn a_begun_migration_that_this_build_lacks_is_refused() {
+    use crate::migrate::{MigrationState, Phase};
+    let memory = RawMemory::default();
+    let mut storage = Storage::create(memory.clone()).unwrap();
+    storage.migration.set_state(9, &MigrationState { phase: Phase::Converting, ..MigrationState::default() });
+    drop(storage);
+    let error = refused(&memory).to_string();
+    assert!(error.contains("migration 9"), "{error}");
 }

@@ -102,6 +102,19 @@ mod tests {
         judge(compat, direct, 2).verdict
     }
 
+    #[test]
+    fn an_arm_is_the_sum_of_all_sizes() {
+        let of = |finished, aborted, expired, internal_errors| CanaryCounts {
+            finished,
+            aborted,
+            expired,
+            internal_errors,
+            ..CanaryCounts::default()
+        };
+        let arm = Arm::of(&[of(1, 2, 3, 4), of(10, 20, 30, 40)]);
+        assert_eq!((arm.ended, arm.without_file, arm.internal_errors), (66, 55, 44));
+    }
+
     /// Calculated by hand: shares 3/102 and 13/102, standard error 0.0370, difference 9.8 points.
     #[test]
     fn the_interval_is_that_of_agresti_and_caffo() {

@@ -162,3 +162,6 @@ pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
     }
     Ok(())
 }
+
+#[cfg(all(test, feature = "direct"))]
+mod tests;

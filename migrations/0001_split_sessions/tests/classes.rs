@@ -253,6 +253,51 @@ fn a_dry_run_says_the_same_before_and_writes_nothing() {
 }
 
 #[test]
+fn a_key_that_leads_to_an_ended_session_is_free() {
+    let mut layout_1 = Layout1::new();
+    let legacy = layout_1.record();
+    let id = layout_1.add(&legacy, Class::PendingEmpty);
+    let key = IdemKey::of(&legacy.capsule_id, &legacy.caller, &legacy.idem);
+    layout_1.canister.storage.index.remember(key, SessionId(id + 1));
+    let state = layout_1.migrate();
+    assert_eq!(state.classes, [(CLASSES[Class::PendingEmpty.index()].name.to_owned(), 1)]);
+    assert_eq!(layout_1.canister.storage.index.find(key), Ok(Some(SessionId(id))));
+}
+
+#[test]
+fn an_expired_session_leaves_a_receipt_for_as_long_as_others_do() {
+    for (idle, receipts) in [(DEFAULT_SESSION_TTL_SECONDS, 1), (2 * DEFAULT_SESSION_TTL_SECONDS, 0)] {
+        for before in [1, 0] {
+            let mut layout_1 = Layout1::new();
+            let mut legacy = layout_1.record();
+            legacy.created_at = layout_1.canister.now.as_nanos() - idle * 1_000_000_000 + before;
+            let is_expired = idle > DEFAULT_SESSION_TTL_SECONDS || before == 0;
+            layout_1.add(&legacy, if is_expired { Class::Expired } else { Class::PendingEmpty });
+            let state = layout_1.migrate();
+            assert_eq!(state.expired, u64::from(is_expired), "{idle} s, {before} ns");
+            // At the last nanosecond of its time there is one, and then there is none.
+            let expected = if is_expired { receipts.max(before) } else { 0 };
+            assert_eq!(layout_1.canister.storage.receipts.len(), expected, "{idle} s, {before} ns");
+        }
+    }
+}
+
+/// The dry run of a thousand sessions says about what they take: 0.16 million instructions each.
+#[test]
+fn a_dry_run_estimates_what_writing_takes() {
+    let mut layout_1 = Layout1::new();
+    for _ in 0..3 {
+        let legacy = layout_1.record();
+        layout_1.add(&legacy, Class::PendingEmpty);
+    }
+    set_share(&mut layout_1.canister.storage, 0);
+    let message = migrate::Message { now: layout_1.canister.now.into(), meter: &Unmetered, budget: 1 };
+    let page = migrate::dry_run(&layout_1.canister.storage, message, None, None).unwrap();
+    let each = (page.estimated_instructions - page.instructions) / 3;
+    assert!((50_000..200_000).contains(&each), "{each}");
+}
+
+#[test]
 fn the_later_one_of_two_sessions_keeps_the_key() {
     for order in [[1, 2], [2, 1]] {
         let mut layout_1 = Layout1::new();
@@ -386,4 +431,10 @@ fn records_with_nan_or_of_another_encoder_are_converted() {
         assert_eq!(storage.sessions.legacy.get_raw(&first), Some(strange.encode()));
         assert!(storage.sessions.legacy.contains(&second));
     }
+}
+
+#[test]
+fn only_a_build_that_serves_layout_1_rolls_back() {
+    let allowed = migrate::Reversal::allowed(&SplitSessions);
+    assert_eq!(allowed.is_ok(), crate::build_profile::SERVES_LAYOUT_1, "{allowed:?}");
 }

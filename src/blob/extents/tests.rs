@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ic_stable_structures::Memory as _;
+use ic_stable_structures::memory_manager::MemoryManager;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -149,6 +151,15 @@ fn the_shortest_hole_that_fits_is_taken() {
 }
 
 #[test]
+fn a_gap_too_short_to_be_worth_an_entry_stays() {
+    let mut allocator = Allocator::open(&Memories::init(RawMemory::default()));
+    let [gap, _] = [64, 64].map(|bytes| allocator.allocate(bytes).unwrap());
+    allocator.free(*gap.iter().next().unwrap()).unwrap();
+    let taken = allocator.allocate(200 * MAX_EXTENTS as u64).unwrap();
+    assert_eq!(taken.iter().count(), 1, "{taken:?}");
+}
+
+#[test]
 fn damaged_tables_are_found() {
     let damage: [fn(&Memories); 6] = [
         |memories| {
@@ -271,4 +282,21 @@ fn unwritten_bytes_read_as_zeros() {
     assert_eq!(store.holds_at(&whole, 1_000_000, &[0; 100]), Ok(true), "before the first write");
     store.write_at(&whole, 0, b"x").unwrap();
     assert_eq!(store.holds_at(&whole, 1_000_000, &[0; 100]), Ok(true), "after the end of the memory");
+}
+
+#[test]
+fn bytes_within_the_region_take_no_room() {
+    const PAGE: u64 = 64 * 1024;
+    let raw = RawMemory::default();
+    *raw.borrow_mut() = vec![0; ((1 + crate::stable::buckets::MAX_BUCKETS) * PAGE) as usize];
+    let memories = MemoryManager::init_with_bucket_size(raw.clone(), 1);
+    let room = StableRoom::of(&memories, raw);
+    let mut store = ExtentStore::open(&memories, &room);
+    let large = store.allocate(20 << 20).unwrap();
+    // The region grows by 8 MiB: twice here.
+    [0, 9 << 20].iter().for_each(|at| store.write_at(&large, *at, b"bytes").unwrap());
+    memories.get(memory_ids::CHUNKS).grow(room.bytes_left() / PAGE);
+    store.write_at(&large, 10 << 20, b"bytes").unwrap();
+    let refused = store.write_at(&large, 17 << 20, b"bytes");
+    assert!(matches!(refused, Err(SinkError::MemoryFull { .. })), "{refused:?}");
 }

@@ -72,3 +72,25 @@ fn a_new_session_in_layout_2_locks_the_legacy_build_out() {
     let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 5, 5), "{}", state.note);
 }
+
+#[test]
+fn new_sessions_take_layout_1_while_deferred_or_rolled_back() {
+    let (canister, _) = deferred();
+    assert_eq!(compat_share(&canister.storage), Ok(100));
+    let (mut canister, _) = staged();
+    assert_eq!(compat_share(&canister.storage), Ok(0));
+    controls::rollback(&mut canister.storage, canister.now).unwrap();
+    assert_eq!(compat_share(&canister.storage), Ok(100));
+    assert_eq!(run_to_end(&mut canister).phase, Phase::RolledBack);
+    assert_eq!(compat_share(&canister.storage), Ok(100));
+}
+
+#[test]
+fn a_staged_build_without_a_share_converts_what_is_touched() {
+    let (mut canister, sessions) = layout_1();
+    set_share(&mut canister.storage, 0);
+    canister.path = TestCanister::staged().path;
+    let (id, file, _) = &sessions[0];
+    canister.put(*id, file, 0).unwrap();
+    assert!(!canister.storage.sessions.legacy.contains(id));
+}

@@ -48,6 +48,16 @@ fn leftovers_are_invisible_and_cleared_after_verification() {
 }
 
 #[test]
+fn leftovers_stay_while_another_session_is_in_layout_1() {
+    let (mut canister, sessions) = converting(2);
+    let legacy = &mut canister.storage.sessions.legacy;
+    assert_eq!(legacy.leftover_count(), 2);
+    legacy.clear_leftovers();
+    assert_eq!((legacy.leftover_count(), legacy.len()), (2, 3));
+    assert!(sessions[2..].iter().all(|(id, ..)| legacy.contains(id)));
+}
+
+#[test]
 fn leftovers_are_kept_while_the_migration_is_stuck() {
     let (mut canister, sessions) = converting(2);
     canister.storage.sessions.legacy.remove(&sessions[3].0);

@@ -138,6 +138,26 @@ fn a_damaged_quarantine_record_stops_no_rollback_or_resume() {
 }
 
 #[test]
+fn a_quarantined_session_promises_nothing() {
+    let (mut canister, sessions) = layout_1();
+    let missing = |canister: &mut TestCanister, id: u64| {
+        let status = canister.service().status(id).unwrap();
+        status.bytes_expected - status.bytes_received
+    };
+    let all: u64 = sessions.iter().map(|(id, ..)| missing(&mut canister, *id)).sum();
+    assert_eq!(canister.storage.promises.total(), all);
+    // One with some of its chunks.
+    let id = sessions[1].0;
+    let others = all - missing(&mut canister, id);
+    let prefix =
+        ChunkPrefix::of(&canister.service().status(id).unwrap().provisional_memory_id, SessionId(id));
+    canister.storage.blobs.write_chunk(prefix, 77, b"stray");
+    upgrade(&mut canister);
+    assert_eq!(run_to_end(&mut canister).quarantined, 1);
+    assert_eq!(canister.storage.promises.total(), others);
+}
+
+#[test]
 fn a_retry_that_fails_has_changed_no_account_and_no_index() {
     let (mut canister, sessions) = layout_1();
     let (id, ..) = &sessions[1];

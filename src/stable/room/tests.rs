@@ -134,3 +134,43 @@ fn each_write_is_refused_while_its_reserve_is_untouched() {
     assert!((MERGE_BYTES - 4 * PAGE_BYTES..MERGE_BYTES).contains(&removal), "{refused:?}");
     assert!(((tables - 1) * STEP_BYTES - PAGE_BYTES..tables * STEP_BYTES).contains(&step), "{refused:?}");
 }
+
+#[test]
+fn a_canister_without_a_chunk_map_keeps_no_room_for_removals() {
+    let (_, _map, room) = chunks(1);
+    let needed = |chunks| room.needed(Adds { chunks, records: RESERVED_BYTES, ..Adds::default() });
+    let for_one_chunk = needed(1) - needed(0);
+    assert!((MERGE_BYTES..MERGE_BYTES + 2 * PAGE_BYTES).contains(&for_one_chunk), "{for_one_chunk}");
+}
+
+#[test]
+fn the_other_layout_of_every_session_is_counted_without_reading() {
+    let (_, _map, room) = chunks(1);
+    let mut sessions = StableBTreeMap::<u64, Vec<u8>, _>::init(room.0.sessions.clone());
+    (0..1_000).for_each(|n| drop(sessions.insert(n, vec![7; 100_000])));
+    let adds = Adds { records: RESERVED_BYTES, ..Adds::default() };
+    assert!(room.needed(adds) > 100 << 20, "layout 1 would hold them again");
+    assert!(room.needed_at_most(adds) >= room.needed(adds));
+}
+
+#[test]
+fn the_payload_limit_is_what_is_left_beside_the_reserve() {
+    let raw = RawMemory::default();
+    *raw.borrow_mut() = vec![0; ((1 + MAX_BUCKETS) * PAGE_BYTES) as usize];
+    let memories = MemoryManager::init_with_bucket_size(raw.clone(), 1);
+    let room = StableRoom::of(&memories, raw);
+    let all = MAX_BUCKETS * PAGE_BYTES;
+    let in_region = room.payload_limit(Some(0), u64::MAX);
+    let in_map = room.payload_limit(None, u64::MAX);
+    let tables = room.0.tables.len() as u64 + 4;
+    // Each table may need one more bucket than its records fill.
+    let records = tables * RESERVED_BYTES..=tables * (RESERVED_BYTES + PAGE_BYTES);
+    assert!(records.contains(&(all - in_region)), "{in_region} of {all}");
+    let reserve = all - in_map.div_ceil(32) * 33;
+    let for_chunks = reserve - (all - in_region);
+    assert!((MERGE_BYTES..MERGE_BYTES + 2 * RESERVED_BYTES).contains(&for_chunks), "{in_map} of {all}");
+    assert!(for_chunks > MERGE_BYTES + RESERVED_BYTES / 2, "{for_chunks}");
+    for limit in [in_map - 1, in_map, in_map + 1] {
+        assert_eq!(room.payload_limit(None, limit), limit.min(in_map));
+    }
+}

@@ -131,3 +131,15 @@ fn a_canary_covers_what_was_begun_from_its_start_to_its_end() {
     let open = super::Mark { ended_at: None, ..mark };
     assert_eq!([4, 5, 9].map(|created_at| open.covers(created_at)), [false, true, true]);
 }
+
+/// As [`UploadPath::of_new`](crate::upload::path::UploadPath::of_new) distributes them.
+#[test]
+fn a_key_at_the_share_counts_as_direct() {
+    let mark = super::Mark { begun_at: 1, compat_share_percent: 50, ended_at: None };
+    let path_of = |first: u16| {
+        let mut key = [0xff; 32];
+        key[..2].copy_from_slice(&first.to_be_bytes());
+        mark.path(crate::upload::IdemKey(key))
+    };
+    assert_eq!([0x7fff, 0x8000].map(path_of), [SessionPath::Compat, SessionPath::Direct]);
+}

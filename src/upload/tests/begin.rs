@@ -171,3 +171,51 @@ fn a_caller_may_have_exactly_its_limit_in_flight() {
         assert_eq!(canister.try_begin(1, "c"), Err(full));
     });
 }
+
+#[test]
+fn the_largest_upload_is_accepted() {
+    use crate::upload::begin::check_begin;
+    use crate::upload::limits::{MAX_CHUNKS, MAX_UPLOAD_BYTES};
+    assert_eq!(check_begin(&metadata(MAX_UPLOAD_BYTES), MAX_CHUNKS, "a"), Ok(()));
+    let too_large = check_begin(&metadata(MAX_UPLOAD_BYTES + 1), MAX_CHUNKS + 1, "a");
+    assert!(matches!(too_large, Err(Error::ResourceExhausted { .. })), "{too_large:?}");
+}
+
+#[test]
+fn metadata_of_the_largest_size_is_accepted() {
+    use crate::upload::limits::{MAX_METADATA_BYTES, MAX_WORD_BYTES, check_metadata};
+    let of_len = |description: usize| {
+        let mut base = AssetMetadataBase::new("a.jpg", "image/jpeg", AssetType::Original, 1, 1);
+        base.tags = vec!["x".repeat(MAX_WORD_BYTES); 32];
+        base.description = Some("x".repeat(description));
+        AssetMetadata::image(base)
+    };
+    let rest = MAX_METADATA_BYTES - crate::stable::codec::encode(1, &of_len(1_000)).len();
+    let [largest, too_large] = [0, 1].map(|more| check_metadata(&of_len(1_000 + rest + more)));
+    assert_eq!(largest, Ok(()));
+    assert!(too_large.unwrap_err().to_string().contains("asset_metadata"));
+}
+
+/// Receipts from before there was a choice have no function in their fingerprint, and mean SHA-256.
+#[test]
+fn a_fingerprint_names_no_function_for_sha_256() {
+    let of = |hash| crate::upload::idempotency::Fingerprint::of(&metadata(7), 1, hash).0;
+    let encoded = crate::stable::codec::encode(1, &metadata(7));
+    let expected = |function: &[u8]| sha256(&[&1_u32.to_be_bytes()[..], &encoded, function].concat());
+    assert_eq!(of(HashAlgorithm::Sha256).as_slice(), expected(b"").as_slice());
+    assert_eq!(of(HashAlgorithm::Blake3).as_slice(), expected(b"Blake3").as_slice());
+}
+
+/// Half of the keys are below the middle of key space, and on the compat path if its share is 50 %.
+#[cfg(all(feature = "compat", feature = "direct"))]
+#[test]
+fn a_key_at_the_share_is_on_the_direct_path() {
+    let mut canister = TestCanister::staged();
+    set_share(&mut canister.storage, 50);
+    let path_of = |first: u16| {
+        let mut key = [0xff; 32];
+        key[..2].copy_from_slice(&first.to_be_bytes());
+        canister.path.of_new(&canister.storage, IdemKey(key)).unwrap()
+    };
+    assert_eq!([0x7fff, 0x8000].map(path_of), [SessionPath::Compat, SessionPath::Direct]);
+}

@@ -86,3 +86,16 @@ fn a_deleted_capsule_vanishes_and_its_bytes_are_swept() {
         assert_eq!(canister.storage.usage.accounts(), 0);
     });
 }
+
+#[test]
+fn a_deleted_memory_leaves_no_record_of_its_blob() {
+    on_every_path(|mut canister| {
+        let file = file(10);
+        let id = canister.begin(file.len(), "a");
+        canister.put(id, &file, 0).unwrap();
+        let memory = canister.finish(id, &file).unwrap().memory_id;
+        assert_eq!(canister.storage.blobs.blob_total(), 1);
+        crate::memories::delete(&mut canister.storage, person(OWNER), &memory).unwrap();
+        assert_eq!(canister.storage.blobs.blob_total(), 0);
+    });
+}

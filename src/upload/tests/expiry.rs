@@ -117,3 +117,90 @@ fn receipts_that_do_not_decode_do_not_stop_the_others() {
     assert!(wrong.len() == 1 && wrong[0].to_string().contains("receipt"), "{wrong:?}");
     assert!(canister.storage.receipts.is_empty());
 }
+
+/// A slice that was full says that there is more, even if there happens to be none.
+#[test]
+fn the_timer_continues_after_a_full_slice() {
+    on_every_path(|mut canister| {
+        let begun: Vec<u64> = (0..=SWEEP_BATCH).map(|n| canister.begin(0, &n.to_string())).collect();
+        let turns =
+            |canister: &mut TestCanister| (1..).find(|_| canister.service().sweep().unwrap()).unwrap();
+        canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        assert_eq!((turns(&mut canister), canister.storage.index.len()), (2, 0));
+        assert_eq!(canister.storage.receipts.len(), begun.len() as u64);
+        canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        assert_eq!((turns(&mut canister), canister.storage.receipts.len()), (2, 0));
+    });
+}
+
+#[test]
+fn a_full_slice_of_receipts_says_that_there_is_more() {
+    on_every_path(|mut canister| {
+        for n in 0..SWEEP_BATCH {
+            let id = canister.begin(0, &n.to_string());
+            canister.service().abort(id).unwrap();
+        }
+        canister.now = canister.now.plus_seconds(2 * DEFAULT_SESSION_TTL_SECONDS);
+        assert_eq!(canister.service().sweep(), Ok(false));
+        assert_eq!((canister.service().sweep(), canister.storage.receipts.len()), (Ok(true), 0));
+    });
+}
+
+#[test]
+fn a_key_is_forgotten_with_its_receipt() {
+    on_every_path(|mut canister| {
+        let key = IdemKey::of(&canister.capsule, &person(OWNER), "a");
+        let id = canister.begin(0, "a");
+        canister.finish(id, b"").unwrap();
+        assert_eq!(canister.storage.index.find(key), Ok(Some(SessionId(id))));
+        canister.now = canister.now.plus_seconds(2 * DEFAULT_SESSION_TTL_SECONDS);
+        while !canister.service().sweep().unwrap() {}
+        assert_eq!(canister.storage.index.find(key), Ok(None));
+    });
+}
+
+/// A timer run whose instructions are used up ends no session that is too old but in use.
+#[test]
+fn a_full_message_ends_no_session_for_its_age() {
+    on_every_path(|mut canister| {
+        let ttl = DEFAULT_SESSION_TTL_SECONDS;
+        let id = canister.begin(2, "a");
+        let age = canister.storage.config().unwrap().max_session_age_seconds.unwrap();
+        canister.storage.index.touch(SessionId(id), canister.now, canister.now.plus_seconds(age));
+        canister.now = canister.now.plus_seconds(age.max(ttl));
+        canister.meter = Box::new(Exhausted);
+        canister.service().sweep().unwrap();
+        let lives = |canister: &TestCanister| canister.live()[..2].iter().any(|records| *records > 0);
+        assert!(lives(&canister));
+        canister.meter = Box::new(Unmetered);
+        canister.service().sweep().unwrap();
+        assert!(!lives(&canister));
+    });
+}
+
+/// The first public release recorded other units than nanoseconds.
+#[test]
+fn a_session_of_unknown_beginning_is_as_old_as_its_activity() {
+    on_every_path(|mut canister| {
+        let id = SessionId(canister.begin(2, "a"));
+        let mut upload = canister.path.load(&mut canister.storage, id, None, canister.now).unwrap().unwrap();
+        let last_seen = upload.session.session_meta.last_seen;
+        for created_at in [0, 5, START.as_nanos() / 1_000_000] {
+            upload.meta.created_at = created_at;
+            assert_eq!(upload.begun_at(), last_seen);
+        }
+        upload.meta.created_at = START.as_nanos() - 1;
+        assert_eq!(upload.begun_at().as_nanos(), START.as_nanos() - 1);
+    });
+}
+
+#[test]
+fn the_timer_continues_while_released_chunks_are_left() {
+    let mut canister = canisters().remove(0);
+    let prefix = crate::blob::ChunkPrefix([1; 32]);
+    let stored = 2 * crate::blob::RELEASE_AT_ONCE as u32 + 1;
+    (0..stored).for_each(|idx| canister.storage.blobs.write_chunk(prefix, idx, b"chunk"));
+    canister.storage.blobs.release(prefix);
+    assert_eq!((canister.service().sweep(), canister.storage.blobs.chunk_total()), (Ok(false), 1));
+    assert_eq!((canister.service().sweep(), canister.storage.blobs.chunk_total()), (Ok(true), 0));
+}

@@ -209,6 +209,20 @@ fn promised_bytes_fit_and_can_all_be_removed() {
 }
 
 #[test]
+fn a_chunk_that_does_not_fit_is_refused_and_traps_nothing() {
+    for make in [Small::compat, Small::direct] {
+        let mut small = make();
+        let content = file(10 * CHUNK);
+        let begun = small.begun.clone();
+        let mut puts = begun.iter().flat_map(|id| (0..10).map(move |idx| (*id, idx)));
+        let refused = puts.find_map(|(id, idx)| small.canister.put(id, &content, idx).err());
+        assert!(matches!(refused, Some(Error::ResourceExhausted { .. })), "{refused:?}");
+        begun.iter().for_each(|id| small.canister.service().abort(*id).unwrap());
+        assert_eq!(small.sweep(), 0);
+    }
+}
+
+#[test]
 fn a_memory_that_was_filled_without_a_look_is_emptied() {
     for (make, aborts) in [(Small::compat as fn() -> Small, true), (Small::direct, false)] {
         let mut small = make();
@@ -226,6 +240,15 @@ fn a_memory_that_was_filled_without_a_look_is_emptied() {
         assert!(sessions.iter().any(|session| traps(session, &mut small)), "there is room for every removal");
         for (id, ..) in sessions.iter().filter(|_| aborts) {
             small.canister.service().abort(*id).unwrap();
+        }
+        if aborts {
+            // A step that is still marked at the second check has trapped.
+            assert_eq!(small.canister.service().sweep(), Ok(false));
+            for failures in ["failures: 0", "failures: 1"] {
+                small.canister.storage.blobs.watch_removals();
+                let attempt = format!("{:?}", small.canister.storage.blobs.attempt_mut());
+                assert!(attempt.contains(failures), "{attempt}");
+            }
         }
         small.canister.now = small.canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         let trapped = small.sweep();
@@ -269,6 +292,8 @@ fn a_full_memory_stops_the_engine_and_traps_in_no_call() {
     assert!(small.canister.storage.receipts.is_empty(), "there is no room for them");
     set_share(&mut small.canister.storage, 0);
     small.canister.restart(TestCanister::staged().path);
+    let refused = ic_stable_migrate::Host::check_room(&small.canister.storage).unwrap_err();
+    assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
     let state = migrate(&mut small);
     assert_eq!(state.phase, migrate::Phase::Stuck);
     assert!(state.note.contains("bytes of stable memory"), "{}", state.note);

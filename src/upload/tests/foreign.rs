@@ -78,7 +78,10 @@ fn a_memory_id_in_use_is_refused_and_loses_no_bytes() {
 
 /// Makes a layout 1 with a committed upload whose record is still there; returns the memory and the locator
 /// of its blob.
-fn committed_as(status: LegacyStatus) -> (TestCanister, u64, Vec<u8>, UploadFinishResult) {
+fn committed_as(
+    status: LegacyStatus,
+    names_its_blob: bool,
+) -> (TestCanister, u64, Vec<u8>, UploadFinishResult) {
     let mut canister = layout_1();
     let file = file(CHUNK + 1);
     let id = canister.begin(file.len(), "a");
@@ -91,20 +94,32 @@ fn committed_as(status: LegacyStatus) -> (TestCanister, u64, Vec<u8>, UploadFini
     let blob_id = BlobId::from_locator(&finished.blob_id).map(|blob| blob.0);
     rewrite(&mut canister, id, |record| {
         record.status = status;
-        record.blob_id = blob_id;
+        record.blob_id = blob_id.filter(|_| names_its_blob);
     });
     (canister, id, file, finished)
 }
 
-/// The record may say that the session is pending, and name its blob.
+/// The record may say that the session is pending, and name its blob, or that it is committed, and name none.
 #[test]
 fn the_end_of_a_committed_session_leaves_its_blob_alone() {
-    for status in [LegacyStatus::Committed { completed_at: START.as_nanos() }, LegacyStatus::Pending] {
-        check_every_end(status);
+    let committed = LegacyStatus::Committed { completed_at: START.as_nanos() };
+    for (status, names_its_blob) in [(committed, true), (LegacyStatus::Pending, true), (committed, false)] {
+        check_every_end(status, names_its_blob);
     }
 }
 
-fn check_every_end(status: LegacyStatus) {
+#[test]
+fn a_pending_session_that_names_another_blob_frees_its_bytes() {
+    let mut canister = layout_1();
+    let id = canister.begin(CHUNK + 1, "a");
+    (0..2).for_each(|idx| canister.put(id, &file(CHUNK + 1), idx).unwrap());
+    rewrite(&mut canister, id, |record| record.blob_id = Some(9));
+    canister.service().abort(id).unwrap();
+    while !canister.service().sweep().unwrap() {}
+    assert_eq!(canister.live(), [0; 5]);
+}
+
+fn check_every_end(status: LegacyStatus, names_its_blob: bool) {
     type End = fn(&mut TestCanister, u64);
     let ends: [(&str, End); 3] = [
         ("aborted", |canister, id| canister.service().abort(id).unwrap()),
@@ -121,7 +136,7 @@ fn check_every_end(status: LegacyStatus) {
         }),
     ];
     for (what, end) in ends {
-        let (mut canister, id, file, finished) = committed_as(status);
+        let (mut canister, id, file, finished) = committed_as(status, names_its_blob);
         end(&mut canister, id);
         while !canister.service().sweep().unwrap() {}
         assert_eq!(canister.live()[..3], [0; 3], "{what}: the session is gone");
@@ -136,7 +151,7 @@ fn check_every_end(status: LegacyStatus) {
 #[test]
 fn chunks_of_a_committed_session_are_not_replaced() {
     for steps in [|_: &mut TestCanister| {}, upgrade] {
-        let (mut canister, id, file, finished) = committed_as(LegacyStatus::Pending);
+        let (mut canister, id, file, finished) = committed_as(LegacyStatus::Pending, true);
         steps(&mut canister);
         let mut other = file.clone();
         other[0] ^= 1;

@@ -423,3 +423,32 @@ fn a_message_at_its_limit_looks_at_one_session() {
         assert_eq!(told(&mut canister, 2, complete), "in flight");
     });
 }
+
+/// Eight sessions of 32 chunks are as many as a message can release.
+#[cfg(feature = "direct")]
+#[test]
+fn a_message_evicts_as_many_chunks_as_it_can_release() {
+    use crate::blob::RELEASE_AT_ONCE;
+    use crate::upload::limits::EVICTED_CHUNKS;
+    const LEN: u64 = 40 * CHUNK as u64;
+    let sessions = EVICTED_CHUNKS / RELEASE_AT_ONCE as u64;
+    for (n, fits) in [(sessions, true), (sessions + 1, false)] {
+        let mut canister = TestCanister::direct();
+        limit(&mut canister, |config| (config.max_bytes, config.max_promised_percent) = (n * LEN, Some(100)));
+        for who in 0..n as u8 {
+            let id = begin_as(&mut canister, 10 + who, LEN, "a").unwrap();
+            // Only recorded as stored: how the chunks are removed is not what this is about.
+            let place = crate::session::SessionId(id);
+            let upload =
+                canister.path.load(&mut canister.storage, place, None, canister.now).unwrap().unwrap();
+            let mut session = upload.session;
+            (0..RELEASE_AT_ONCE as u32).for_each(|idx| assert!(session.received_idxs.insert(idx)));
+            session.bytes_received = RELEASE_AT_ONCE as u64 * CHUNK as u64;
+            canister.storage.promises.subtract(place, session.bytes_received);
+            canister.storage.sessions.sessions.insert(id, &(&session).into());
+        }
+        canister.now = canister.now.plus_seconds(24 * HOUR);
+        let begun = canister.try_begin((n * LEN) as usize, "all of it");
+        assert_eq!(begun.is_ok(), fits, "{n} sessions: {begun:?}");
+    }
+}

@@ -13,7 +13,8 @@ fn a_refused_chunk_does_not_touch_the_hash() {
         assert!(matches!(wrong, Error::ChecksumMismatch { .. }), "{wrong}");
         let short = canister.service().put_chunk(id, 0, &mut &b"short"[..], None).unwrap_err();
         assert!(matches!(short, Error::InvalidArgument { .. }), "{short}");
-        canister.put(id, &file, 0).unwrap();
+        let own = Some(sha256(&file[..CHUNK]));
+        canister.service().put_chunk(id, 0, &mut &file[..CHUNK], own).unwrap();
         canister.put(id, &file, 0).unwrap();
         let other = canister.service().put_chunk(id, 0, &mut &vec![9; CHUNK][..], None).unwrap_err();
         assert!(matches!(other, Error::Conflict { .. }), "{other}");

@@ -137,3 +137,17 @@ fn many_files_are_counted_in_each_of_their_capsules() {
         }
     });
 }
+
+#[test]
+fn a_whole_file_is_stored_where_an_upload_would_be() {
+    on_every_path(|mut canister| {
+        for bytes in [1, CHUNK] {
+            let before = canister.live();
+            let file = file(bytes);
+            let one = small(&canister, &file, &bytes.to_string());
+            canister.service().put_whole(one).unwrap();
+            let [.., chunks, taken] = canister.live();
+            assert_eq!([chunks - before[3], taken - before[4]], canister.stored(bytes));
+        }
+    });
+}

@@ -44,15 +44,29 @@ fn a_run_after_a_rollback_keeps_counting_its_cost() {
     }
     let meter = Ticking(Default::default());
     let message = Message { now: NOW, meter: &meter, budget: 1_000_000 };
-    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
     let engine = Engine::new(&[&ONLY]);
-    engine.run(&mut notes, message).unwrap();
-    engine.control(&mut notes, NOW).unwrap().rollback().unwrap();
-    engine.run(&mut notes, message).unwrap();
-    let before = notes.ledger.state_of(1).unwrap();
-    assert!(before.instructions > 0 && before.pace.messages > 1, "{before:?}");
-    engine.control(&mut notes, NOW).unwrap().resume().unwrap();
+    for is_resumed in [true, false] {
+        let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+        engine.run(&mut notes, message).unwrap();
+        engine.control(&mut notes, NOW).unwrap().rollback().unwrap();
+        engine.run(&mut notes, message).unwrap();
+        let before = notes.ledger.state_of(1).unwrap();
+        assert!(before.instructions > 0 && before.pace.messages > 1, "{before:?}");
+        if is_resumed {
+            engine.control(&mut notes, NOW).unwrap().resume().unwrap();
+        } else {
+            engine.go_forward(&mut notes, NOW).unwrap();
+        }
+        let after = notes.ledger.state_of(1).unwrap();
+        assert_eq!((after.instructions, after.pace.messages), (before.instructions, before.pace.messages));
+        assert_eq!((after.source, after.pace.steps), (0, 0));
+    }
+}
+
+#[test]
+fn batches_grow_while_the_message_has_room() {
+    let mut notes = Notes::<u64>::open(old_release(1..=500_u64));
+    Engine::new(&[&ONLY]).run(&mut notes, WHOLE).unwrap();
     let after = notes.ledger.state_of(1).unwrap();
-    assert_eq!((after.instructions, after.pace.messages), (before.instructions, before.pace.messages));
-    assert_eq!((after.source, after.pace.steps), (0, 0));
+    assert!(after.pace.units() > MigrationState::<u64>::default().pace.units(), "{after:?}");
 }

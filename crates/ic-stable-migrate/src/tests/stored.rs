@@ -59,6 +59,7 @@ fn each_migration_has_its_own_quarantine() {
     let units = [(1, 10), (2, 20), (3, 30)];
     units.iter().for_each(|(migration, key)| ledger.quarantine.insert(*migration, *key, &kept));
     [2, 3].iter().for_each(|later| ledger.set_state(*later, &MigrationState::default()));
+    assert_eq!(ledger.begun(), [2, 3]);
     for (migration, key) in units {
         assert_eq!(ledger.quarantine.keys(migration, None, 9), [key]);
         assert!(ledger.quarantine.keys(migration, Some(key), 9).is_empty());
@@ -72,6 +73,8 @@ fn each_migration_has_its_own_quarantine() {
     assert_eq!(listed, [10, 20, 30]);
     assert!(ledger.quarantine.remove(2, 20) && !ledger.quarantine.remove(2, 10));
     assert_eq!((ledger.quarantine.len(2), ledger.quarantine.len(1)), (0, 1));
+    ledger.set_state(1, &MigrationState::default());
+    assert_eq!(ledger.begun(), [1, 2, 3]);
 }
 
 #[test]
@@ -88,7 +91,11 @@ fn a_layout_header_is_read_back_and_damage_is_named() {
 
 #[test]
 fn a_unit_that_traps_is_of_a_class_that_is_quarantined() {
-    assert_eq!(CLASSES[Migration::<Notes<u64>>::trapped_class(&ONLY)].treatment, Treatment::Quarantine);
+    static LATER: Plan = Plan { classes: &[CLASSES[0], CLASSES[0], CLASSES[1]], ..COUNT_WORDS };
+    for migration in [ONLY, CountWords(&LATER)] {
+        let class = Migration::<Notes<u64>>::trapped_class(&migration);
+        assert_eq!(migration.0.classes[class].treatment, Treatment::Quarantine);
+    }
 }
 
 #[test]

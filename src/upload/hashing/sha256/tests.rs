@@ -115,3 +115,10 @@ proptest! {
         prop_assert_eq!(hash.finalize()[..].to_vec(), judge(&message).to_vec());
     }
 }
+
+#[test]
+fn a_reset_state_is_that_of_an_empty_message() {
+    let mut sha256 = Sha256::new().chain_update(bytes(100));
+    Digest::reset(&mut sha256);
+    assert_eq!(sha256.finalize()[..], judge(b""));
+}

@@ -1,0 +1,120 @@
+//! Damaged maps and cells, each fault by itself.
+
+use ic_stable_structures::{StableBTreeMap, VectorMemory};
+
+use super::*;
+
+/// Offset of the first page.
+const FIRST: u64 = HEADER as u64 + PAGE_HEADER;
+
+/// Bytes of a page with the allocator's bytes before it.
+const STEP: u64 = PAGE as u64 + PAGE_HEADER;
+
+fn map() -> VectorMemory {
+    let memory = VectorMemory::default();
+    let mut map: StableBTreeMap<u64, Vec<u8>, _> = StableBTreeMap::init(memory.clone());
+    (0..100).for_each(|n| drop(map.insert(n, vec![7; 100])));
+    memory
+}
+
+/// Offset of the only leaf of a map of three entries under keys of eight bytes.
+const LEAF: u64 = FIRST;
+
+/// Returns such a map, changed by `change`.
+fn leaf(change: impl FnOnce(&VectorMemory)) -> RawMap<VectorMemory> {
+    let memory = VectorMemory::default();
+    let mut map: StableBTreeMap<u64, Vec<u8>, _> = StableBTreeMap::init(memory.clone());
+    (1..4).for_each(|n| drop(map.insert(n, vec![7; 100])));
+    change(&memory);
+    RawMap::open(memory).unwrap().unwrap()
+}
+
+#[test]
+fn each_end_has_its_key() {
+    let map = RawMap::open(map()).unwrap().unwrap();
+    for (end, key) in [(End::First, 0_u64), (End::Last, 99)] {
+        assert_eq!(map.key(end, Some(8)), Ok(Some((key.to_be_bytes().to_vec(), 100))));
+    }
+}
+
+#[test]
+fn each_part_of_a_node_header_is_checked() {
+    for (at, bytes) in [(0, &b"BTX"[..]), (3, &[1]), (4, &[2]), (5, &[0, 0]), (5, &[12, 0])] {
+        let map = leaf(|memory| memory.write(LEAF + at, bytes));
+        let damage = map.key(End::First, Some(8)).unwrap_err();
+        assert_eq!(damage.offset, LEAF, "{bytes:?} at {at}: {}", damage.what);
+        assert!(damage.what.contains("a node begins with"), "{bytes:?} at {at}: {}", damage.what);
+    }
+}
+
+#[test]
+fn a_key_twice_in_a_node_is_damage() {
+    let key = |n: u64| LEAF + NODE_HEADER + 8 * n;
+    let map = leaf(|memory| memory.write(key(1), &1_u64.to_be_bytes()));
+    let damage = map.key(End::First, Some(8)).unwrap_err();
+    assert!(damage.what.contains("do not ascend"), "{}", damage.what);
+}
+
+#[test]
+fn a_key_of_an_impossible_length_is_damage() {
+    for (len, is_possible) in [(MAX_RECORD, true), (MAX_RECORD + 1, false), (u32::MAX, false)] {
+        // The keys of this map have no length of their own: the first word of the first key is taken for one.
+        let map = leaf(|memory| memory.write(LEAF + NODE_HEADER, &len.to_le_bytes()));
+        let damage = map.key(End::First, None).unwrap_err();
+        let told = damage.what == format!("a key of {len} bytes");
+        assert_eq!(told, !is_possible, "{}", damage.what);
+    }
+}
+
+#[test]
+fn a_cell_holds_what_fits_into_its_memory() {
+    let of_len = |pages: u64, len: u64| {
+        let memory = VectorMemory::default();
+        memory.grow(pages);
+        memory.write(0, &[&b"SCL\x01"[..], &(len as u32).to_le_bytes()].concat());
+        check_cell(&memory)
+    };
+    for pages in [1, 2] {
+        let most = pages * 64 * 1024 - BEFORE;
+        assert_eq!(of_len(pages, most), Ok(Some(most as u32)));
+        for len in [most + 1, most + 100_000] {
+            assert_eq!(of_len(pages, len).unwrap_err().offset, 4, "{len} bytes in {pages} pages");
+        }
+    }
+}
+
+fn changed(offset: u64, number: u64) -> Result<Option<RawMap<VectorMemory>>, Damage> {
+    let memory = map();
+    memory.write(offset, &number.to_le_bytes());
+    RawMap::open(memory)
+}
+
+#[test]
+fn a_map_header_that_contradicts_itself_is_damage() {
+    let bytes = map().size() * 64 * 1024;
+    let pages = (bytes - HEADER as u64) / STEP;
+    assert_eq!(changed(76, bytes).unwrap().unwrap().len, 100);
+    assert_eq!(changed(68, pages).unwrap().unwrap().len, 100);
+    for (offset, number, found_at) in [
+        (12, 0, 12),
+        (20, 0, 12),
+        (68, 0, 12),
+        (60, u64::from(PAGE) + 1, 52),
+        (68, pages + 1, 68),
+        (76, bytes + 1, 68),
+    ] {
+        let damage = changed(offset, number).err().unwrap();
+        assert_eq!(damage.offset, found_at, "{number} at {offset}: {}", damage.what);
+    }
+}
+
+#[test]
+fn an_address_at_which_no_page_can_be_is_damage() {
+    let bytes = map().size() * 64 * 1024;
+    let after_last = FIRST + (bytes - HEADER as u64) / STEP * STEP;
+    for root in [1, FIRST - 1, FIRST + 1, after_last, after_last + STEP, u64::MAX] {
+        let map = changed(12, root).unwrap().unwrap();
+        let damage = map.key(End::First, Some(8)).unwrap_err();
+        assert_eq!(damage.offset, 12, "a root at {root}: {}", damage.what);
+    }
+}

@@ -1,0 +1,38 @@
+//! What is listed, and what is skipped.
+
+use super::*;
+use crate::blob::Extents;
+use crate::upload::tests::TestCanister;
+
+/// Returns layout 2 with four sessions in the chunk map, and one after the first that has moved.
+fn five() -> (TestCanister, Vec<u64>) {
+    let mut canister = TestCanister::direct();
+    let ids: Vec<u64> = (0..5).map(|n| canister.begin(1, &n.to_string())).collect();
+    let moved = PayloadState { extents: Some(Extents::default()), ..PayloadState::default() };
+    canister.storage.payloads.insert(ids[1], &moved);
+    (canister, ids)
+}
+
+#[test]
+fn sessions_that_have_moved_are_skipped() {
+    let (mut canister, ids) = five();
+    let in_map = [ids[0], ids[2], ids[3], ids[4]];
+    assert_eq!(list(&canister.storage, None, 9).unwrap(), in_map, "without a record");
+    close(&mut canister.storage).unwrap();
+    canister.begin(1, "later, in extents");
+    assert_eq!(list(&canister.storage, None, 9).unwrap(), in_map);
+    assert_eq!(list(&canister.storage, None, 2).unwrap(), in_map[..2]);
+    assert_eq!(list(&canister.storage, Some(ids[2]), 9).unwrap(), in_map[2..]);
+}
+
+#[test]
+fn retried_sessions_are_listed_first_and_once() {
+    let (mut canister, ids) = five();
+    let range = MappedSessions { after: ids[3], through: ids[4], again: ids[..3].to_vec() };
+    canister.storage.mapped_sessions.set(&range);
+    let listed = |after, limit| list(&canister.storage, after, limit).unwrap();
+    assert_eq!(listed(None, 9), [ids[0], ids[2], ids[4]]);
+    assert_eq!(listed(None, 1), [ids[0]]);
+    assert_eq!(listed(Some(ids[0]), 9), [ids[2], ids[4]]);
+    assert_eq!(listed(Some(ids[2]), 9), [ids[4]]);
+}
