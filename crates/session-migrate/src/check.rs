@@ -10,7 +10,7 @@ use stable_schema::interface::{self, InterfaceComparison, NotCandid};
 use stable_schema::{Comparison, Compatibility, Schema, SchemaError, SchemaMismatch};
 
 use crate::Verdict;
-use crate::build::{Build, WasmError, candid_of, schema_of, unpack};
+use crate::build::{Build, WasmError, interface_of, schema_of, unpack};
 use crate::client::ClientError;
 use crate::network::Network;
 
@@ -109,7 +109,7 @@ impl Side {
         let wasm = |source| CheckError::Wasm { path: path.into(), source };
         let module = unpack(&file).map_err(wasm)?;
         wasmparser::validate(&module).map_err(|error| wasm(error.into()))?;
-        Side::of(of, schema_of(&module).as_deref().map(str::as_bytes), candid_of(&module))
+        Side::of(of, schema_of(&module).as_deref().map(str::as_bytes), interface_of(&module))
     }
 
     /// Reads the metadata of a live canister, certified by the network.

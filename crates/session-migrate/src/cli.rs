@@ -1,5 +1,14 @@
 //! The commands, their options, and their exit codes and output.
 
+/// Prints a line to standard output. Unlike `println!`, it does not panic if the reader has gone, as in `… | head`: the
+/// command still ends with its own exit code.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod ab;
 mod adopt;
 mod build;

@@ -185,6 +185,7 @@ fn check_compares_schemas_that_the_wasms_of_the_example_carry() {
     for line in [
         "upgrade, old to new: pass",
         "  memory 0, ACCOUNTS: needs migration 1",
+        "  interface: compatible",
         "rollback, new to old: fail",
         "    conditional: layout 2 is refused: first roll back migration 1 on the new build",
     ] {

@@ -5,6 +5,8 @@
 
 use wasmtime::{Config, Engine, Linker, Module, Store};
 
+use super::postprocess::candid_of;
+
 /// The export, as the Candid tools name it.
 const EXPORT: &str = "get_candid_pointer";
 
@@ -20,6 +22,12 @@ pub enum InterfaceError {
     /// The pointer or its text is bad.
     #[error("`{EXPORT}` does not point to a text that ends with a zero byte")]
     Text,
+}
+
+/// Returns the Candid interface of any canister's `wasm` (unpacked): from its metadata, otherwise from the function that
+/// exports it; `None` if it has neither.
+pub fn interface_of(wasm: &[u8]) -> Option<String> {
+    candid_of(wasm).or_else(|| candid_interface(wasm).ok())
 }
 
 /// Returns the Candid text of the canister `wasm` (unpacked).

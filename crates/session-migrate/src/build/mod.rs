@@ -26,10 +26,10 @@ use stable_schema::Schema;
 use crate::progress::Progress;
 
 pub use error::BuildError;
-pub use interface::candid_interface;
+pub use interface::interface_of;
 pub use module::Module;
 pub use postprocess::{
-    Methods, WasmError, candid_of, check_is_upload_canister, features, gzip, methods, schema_of, unpack,
+    Methods, WasmError, check_is_upload_canister, features, gzip, methods, schema_of, unpack,
 };
 pub use workspace::Workspace;
 

@@ -102,14 +102,14 @@ pub(super) fn run(args: AbArgs) -> u8 {
 
 fn print(report: &Report) {
     for run in &report.runs {
-        println!("{}: {} calls, {} bytes uploaded", run.name, run.calls, run.uploaded_bytes);
+        say!("{}: {} calls, {} bytes uploaded", run.name, run.calls, run.uploaded_bytes);
         if !run.endpoints.is_empty() {
-            println!("{}", endpoints(report, run));
+            say!("{}", endpoints(report, run));
         }
         if let Some(totals) = &run.totals {
             let per_mib = |per_mib: Option<u64>| per_mib.map_or("-".into(), |count| count.to_string());
             for (name, side) in [(&report.a.name, &totals.a), (&report.b.name, &totals.b)] {
-                println!(
+                say!(
                     "{name}: {} instructions and {} bytes written per MiB; stable memory {} bytes, heap {} bytes",
                     per_mib(side.instructions_per_mib),
                     per_mib(side.stable_bytes_written_per_mib),
@@ -119,14 +119,14 @@ fn print(report: &Report) {
             }
         }
         let allowed = run.differences.iter().filter(|difference| difference.rule.is_some()).count();
-        println!(
+        say!(
             "equal: {} answers, {} entries of state, {} endpoints; {allowed} differences allowed by rules, {} not",
             run.equal.replies,
             run.equal.state,
             run.equal.costs,
             run.differences.len() - allowed
         );
-        println!();
+        say!();
     }
     for run in &report.runs {
         let wrong: Vec<_> = run.differences.iter().filter(|difference| difference.rule.is_none()).collect();
@@ -138,12 +138,12 @@ fn print(report: &Report) {
         }
     }
     for rule in report.rules.iter().filter(|rule| rule.matched > 0) {
-        println!("allowed {} times: {}: {}", rule.matched, rule.name, rule.reason);
+        say!("allowed {} times: {}: {}", rule.matched, rule.name, rule.reason);
     }
     for rule in report.stale_rules() {
         eprintln!("stale: the rule `{}` matched nothing", rule.name);
     }
-    println!("verdict: {}", report.verdict);
+    say!("verdict: {}", report.verdict);
 }
 
 fn endpoints(report: &Report, run: &TraceComparison) -> Table {

@@ -64,18 +64,18 @@ fn print(report: &Report) {
     });
     print_rows(["", "found", "taken", "repaired", "no counterpart", "not taken"], rows.collect(), 1..6);
     if report.header == Header::Reconstructed {
-        println!(
+        say!(
             "the header of the memory manager was reconstructed: that release's pre_upgrade had overwritten it"
         );
     }
-    println!(
+    say!(
         "{} of blobs, each compared with its SHA-256; {} of stable memory in layout 1; session ids continue above {}",
         page::bytes(report.blob_bytes),
         page::bytes(report.stable_bytes),
         report.sessions_after
     );
-    println!("written: {}", report.folder);
-    println!("beside it: {}, {} lines", report.left, report.left_lines);
+    say!("written: {}", report.folder);
+    say!("beside it: {}, {} lines", report.left, report.left_lines);
     if let Some(why) = &report.heap {
         eprintln!("warning: {why}");
     }
@@ -95,7 +95,7 @@ fn print(report: &Report) {
     if count > SHOWN {
         eprintln!("and {} more; --json contains every record", count - SHOWN);
     }
-    println!("verdict: {}", report.verdict);
+    say!("verdict: {}", report.verdict);
 }
 
 fn line(item: &Item) -> String {

@@ -41,7 +41,7 @@ pub(super) fn run(args: BuildArgs) -> u8 {
         Ok(artifacts) => artifacts,
         Err(error) => return fail(ENVIRONMENT, error),
     };
-    println!("{}", artifact_table(&artifacts));
+    say!("{}", artifact_table(&artifacts));
     let mut code = 0;
     for artifact in artifacts.iter().filter(|artifact| !artifact.did_is_checked_in) {
         let build = artifact.build;

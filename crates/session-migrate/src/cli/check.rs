@@ -100,7 +100,7 @@ fn tree(schemas: &Path, args: &CheckArgs) -> u8 {
         Err((code, error)) => return fail(code, error),
     };
     for FromRelease { release, report } in &found {
-        println!("release {release}");
+        say!("release {release}");
         print(report, args.all);
     }
     found.iter().map(|from| code(&from.report, args.reversible)).max().unwrap_or_default()
@@ -108,27 +108,27 @@ fn tree(schemas: &Path, args: &CheckArgs) -> u8 {
 
 fn print(report: &Report, all: bool) {
     let (old, new) = (&report.schemas.old, &report.schemas.new);
-    println!("upgrade, {old} to {new}: {}", report.upgrade);
+    say!("upgrade, {old} to {new}: {}", report.upgrade);
     print_lines(&report.schemas.upgrade, all);
     match &report.interfaces {
-        None => println!("  interface: not compared, since a schema file has none"),
-        Some(interfaces) if interfaces.breaking.is_empty() => println!("  interface: compatible"),
+        None => say!("  interface: not compared, since OLD or NEW states none"),
+        Some(interfaces) if interfaces.breaking.is_empty() => say!("  interface: compatible"),
         Some(interfaces) => {
-            println!("  interface: forbidden");
-            interfaces.breaking.iter().for_each(|text| println!("    {text}"));
+            say!("  interface: forbidden");
+            interfaces.breaking.iter().for_each(|text| say!("    {text}"));
         }
     }
     let notes = |notes: &[stable_schema::interface::Note]| {
-        notes.iter().for_each(|note| println!("    warning: {note}"));
+        notes.iter().for_each(|note| say!("    warning: {note}"));
     };
     if let Some(interfaces) = &report.interfaces {
         notes(&interfaces.upgrade);
     }
-    println!("rollback, {new} to {old}: {}", report.rollback);
+    say!("rollback, {new} to {old}: {}", report.rollback);
     print_lines(&report.schemas.rollback, all);
     if let Some(interfaces) = report.interfaces.as_ref().filter(|interfaces| !interfaces.rollback.is_empty())
     {
-        println!("  interface, for clients made for {new}:");
+        say!("  interface, for clients made for {new}:");
         notes(&interfaces.rollback);
     }
 }
@@ -136,11 +136,11 @@ fn print(report: &Report, all: bool) {
 fn print_lines(lines: &[Line], all: bool) {
     let is_changed = |line: &&Line| all || !line.reasons.is_empty();
     for line in lines.iter().filter(is_changed) {
-        println!("  {line}");
-        line.reasons.iter().for_each(|reason| println!("    {reason}"));
+        say!("  {line}");
+        line.reasons.iter().for_each(|reason| say!("    {reason}"));
     }
     let unchanged = lines.iter().filter(|line| line.id.is_some() && line.reasons.is_empty()).count();
     if !all && unchanged > 0 {
-        println!("  {unchanged} other memories: unchanged");
+        say!("  {unchanged} other memories: unchanged");
     }
 }

@@ -49,14 +49,14 @@ pub(super) fn run(args: InspectArgs) -> u8 {
 
 fn print(report: &Report) {
     let snapshot = &report.snapshot;
-    println!("{}: {}, {}", snapshot.path.display(), snapshot.form, snapshot.verification());
+    say!("{}: {}, {}", snapshot.path.display(), snapshot.form, snapshot.verification());
     match &snapshot.module {
-        Some(module) => println!("module: {} build, hash {}", module.build, module.sha256),
-        None => println!("module: none"),
+        Some(module) => say!("module: {} build, hash {}", module.build, module.sha256),
+        None => say!("module: none"),
     }
-    println!("stable layout: {}", report.layout);
+    say!("stable layout: {}", report.layout);
     let counts = &report.counts;
-    println!(
+    say!(
         "holds: {} sessions ({} legacy records), {} capsules, {} memories, {} blobs of {}, {} chunks of {}, {} receipts",
         counts.sessions,
         counts.legacy_sessions,
@@ -75,7 +75,7 @@ fn print(report: &Report) {
         (counts.quarantined, "units in quarantine"),
     ];
     for (count, what) in waiting.into_iter().filter(|(count, _)| *count > 0) {
-        println!("       {count} {what}");
+        say!("       {count} {what}");
     }
     let sessions = report.sessions.iter().map(|of| {
         [
@@ -90,7 +90,7 @@ fn print(report: &Report) {
     let ages = report.ages.iter().filter(|of| of.count > 0).map(|of| format!("{} {}", of.count, of.idle));
     let ages: Vec<String> = ages.collect();
     if !ages.is_empty() {
-        println!("idle: {}", ages.join(", "));
+        say!("idle: {}", ages.join(", "));
     }
     let classes = report.classes.iter().filter(|class| class.count > 0).map(|class| {
         let examples: Vec<String> = class.examples.iter().map(u64::to_string).collect();
@@ -104,7 +104,7 @@ fn print(report: &Report) {
     });
     print_rows(["migration", "class", "treatment", "units", "for example"], classes.collect(), [3]);
     for migration in &report.migrations {
-        println!(
+        say!(
             "migration {}: {}, {} units = {} converted + {} quarantined + {} expired{}",
             migration.migration,
             migration.phase,
@@ -115,7 +115,7 @@ fn print(report: &Report) {
             if migration.note.is_empty() { String::new() } else { format!("; {}", migration.note) }
         );
         for (reason, count) in migration.reasons.iter().take(5) {
-            println!("       {count} in quarantine: {reason}");
+            say!("       {count} in quarantine: {reason}");
         }
     }
     let limits = report.limits.iter().map(|limit| {
@@ -129,7 +129,7 @@ fn print(report: &Report) {
     });
     print_rows(["limit", "used", "allowed", "", "most by"], limits.collect(), [1, 2, 3]);
     let memory = &report.memory;
-    println!(
+    say!(
         "stable memory: {} allocated in {} buckets of {}, {} in pages that are not all zero",
         page::bytes(memory.bytes),
         memory.buckets,
@@ -137,16 +137,16 @@ fn print(report: &Report) {
         page::bytes(memory.bytes_in_use)
     );
     match &report.deep {
-        Some(deep) => println!(
+        Some(deep) => say!(
             "hashed: {} blobs, {}; {} are unchanged since they were committed",
             deep.blobs,
             page::bytes(deep.bytes),
             deep.sound
         ),
-        None => println!("hashed: no blobs (use --deep)"),
+        None => say!("hashed: no blobs (use --deep)"),
     }
     if snapshot.taken_at.is_none() {
-        println!(
+        say!(
             "note: a raw stable memory has no timestamp; ages are relative to the last activity of any session"
         );
     }
@@ -160,5 +160,5 @@ fn print(report: &Report) {
     if all > SHOWN as u64 {
         eprintln!("and {} more; --json and --html contain up to 100 of each kind", all - SHOWN as u64);
     }
-    println!("verdict: {}", report.verdict);
+    say!("verdict: {}", report.verdict);
 }

@@ -45,7 +45,7 @@ pub(super) fn run(args: PlanArgs) -> u8 {
 }
 
 fn print(report: &Report) {
-    println!(
+    say!(
         "{}: {} legacy records = {} to be converted + {} to be quarantined + {} expired",
         report.snapshot.path.display(),
         report.records,
@@ -90,19 +90,19 @@ fn print(report: &Report) {
         steps.collect(),
         1..10,
     );
-    println!("prices: {}", report.prices);
+    say!("prices: {}", report.prices);
     for (what, before, after) in [
         ("stable memory", report.stable_before, report.stable_after),
         ("heap", report.heap_before, report.heap_after),
     ] {
-        println!("{what}: {} before, {} after", page::bytes(before), page::bytes(after));
+        say!("{what}: {} before, {} after", page::bytes(before), page::bytes(after));
     }
-    println!("for your users: {}", report.for_users());
+    say!("for your users: {}", report.for_users());
     for caution in &report.cautions {
         eprintln!("note: {caution}");
     }
     for reason in &report.reasons {
         eprintln!("error: {reason}");
     }
-    println!("verdict: {} ({:.1} s)", if report.reasons.is_empty() { "go" } else { "no go" }, report.seconds);
+    say!("verdict: {} ({:.1} s)", if report.reasons.is_empty() { "go" } else { "no go" }, report.seconds);
 }

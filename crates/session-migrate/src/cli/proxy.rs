@@ -10,13 +10,13 @@ pub(super) fn record(options: Options) -> u8 {
     let work = || -> Result<Recorded, ProxyError> {
         let proxy = Proxy::start(options)?;
         // Scripts wait for this line, and read the port from its URL.
-        println!("recording: {} forwards to {server}; press Ctrl-C to finish", proxy.url());
+        say!("recording: {} forwards to {server}; press Ctrl-C to finish", proxy.url());
         proxy.wait_for_signal()?;
         proxy.stop()
     };
     match work() {
         Ok(Recorded { trace, canister, build, calls, notes }) => {
-            println!("{}: {calls} calls to {canister}, initially the {build} build", trace.display());
+            say!("{}: {calls} calls to {canister}, initially the {build} build", trace.display());
             for note in notes {
                 eprintln!("note: {note}");
             }

@@ -124,27 +124,36 @@ fn print_report(report: &Report, compiled: Option<Duration>) {
         ]
     });
     let header = ["client", "file", "bytes", "at the upgrade", "chunks then", "SHA-256 read back", "intact"];
-    println!("{}", table(header, rows, [0, 2, 4]));
+    say!("{}", table(header, rows, [0, 2, 4]));
     print_stages(report);
     for MigrationRun { stage, migration, phase, counts: m } in &report.runs {
         if phase == "RolledBack" {
-            println!("sessions after {stage}: rolled back, {} instructions", m.instructions);
+            say!("sessions after {stage}: rolled back, {} instructions", m.instructions);
         } else if *migration == 1 {
-            println!(
+            say!(
                 "sessions after {stage}: {} records = {} converted + {} already + {} quarantined + {} expired; {phase}",
-                m.source, m.converted, m.already, m.quarantined, m.expired
+                m.source,
+                m.converted,
+                m.already,
+                m.quarantined,
+                m.expired
             );
         } else {
-            println!(
+            say!(
                 "payload after {stage}: {} sessions and blobs = {} moved into extents + {} quarantined; {phase}",
-                m.source, m.converted, m.quarantined
+                m.source,
+                m.converted,
+                m.quarantined
             );
         }
     }
     if let Some(part) = &report.snapshot {
-        println!(
+        say!(
             "snapshot: {} sessions, {} continued by their own clients; {} reads of {} capsules unchanged after every step",
-            part.sessions, part.continued, part.reads, part.capsules
+            part.sessions,
+            part.continued,
+            part.reads,
+            part.capsules
         );
     }
     print_end(report, compiled);
@@ -154,19 +163,19 @@ pub(super) fn print_stages(report: &Report) {
     for stage in &report.stages {
         let cost = stage.instructions.map_or(String::new(), |count| format!(", {count} instructions"));
         let ok = if stage.upgrade_ok { "ok" } else { "FAILED" };
-        println!("{}: {ok}{cost}", stage.name);
+        say!("{}: {ok}{cost}", stage.name);
     }
 }
 
 fn print_end(report: &Report, compiled: Option<Duration>) {
-    println!("time: {}", times(&report.phases, compiled));
+    say!("time: {}", times(&report.phases, compiled));
     for note in &report.notes {
         eprintln!("note: {note}");
     }
     for problem in &report.problems {
         eprintln!("error: {}", shorten_dumps(problem));
     }
-    println!("verdict: {} ({:.1} s)", report.verdict, report.seconds);
+    say!("verdict: {} ({:.1} s)", report.verdict, report.seconds);
 }
 
 /// Formats the times of the phases in one line.

@@ -75,16 +75,21 @@ pub(super) fn print(report: &Report) {
         };
         [name.clone(), kind.to_owned(), calls.to_string(), compared.to_string(), same]
     });
-    println!("{}", table(["method", "kind", "calls", "compared", "as before"], rows, [2, 3]));
+    say!("{}", table(["method", "kind", "calls", "compared", "as before"], rows, [2, 3]));
     print_stages(report);
     for MigrationRun { stage, migration, phase, counts: m } in &report.runs {
-        println!(
+        say!(
             "migration {migration} after {stage}: {} units = {} converted + {} already + {} quarantined + {} expired; {phase}, \
              {} instructions",
-            m.source, m.converted, m.already, m.quarantined, m.expired, m.instructions
+            m.source,
+            m.converted,
+            m.already,
+            m.quarantined,
+            m.expired,
+            m.instructions
         );
     }
     for interruption in &part.interruptions {
-        println!("interrupted: {interruption}");
+        say!("interrupted: {interruption}");
     }
 }

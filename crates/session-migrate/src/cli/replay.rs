@@ -105,7 +105,7 @@ fn record_workload(workload: Workload, args: &RecordArgs) -> u8 {
         without_panic(work).map(|done| done.and_then(|path| Ok((calls(&Trace::read(&path)?), path))));
     match recorded {
         Ok(Ok((calls, path))) => {
-            println!("{}: {calls}, {order}, recorded on {}", path.display(), args.build);
+            say!("{}: {calls}, {order}, recorded on {}", path.display(), args.build);
             0
         }
         Ok(Err(error)) => fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
@@ -155,7 +155,7 @@ fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {
         eprintln!("error: and {} more differences", wrong.len() - SHOWN);
     }
     let verdict = if wrong.is_empty() { Verdict::Pass } else { Verdict::Fail };
-    println!(
+    say!(
         "{}: {equal} answers equal, {allowed} differences allowed, {} not; verdict: {verdict}",
         calls(trace),
         wrong.len()

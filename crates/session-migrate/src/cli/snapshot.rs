@@ -119,7 +119,7 @@ fn download(args: &DownloadArgs) -> Result<(), Failed> {
     })?;
     print(&args.out, &done.manifest);
     if done.was_complete {
-        println!("it was complete already, and every byte is as the manifest lists it");
+        say!("it was complete already, and every byte is as the manifest lists it");
     }
     Ok(())
 }
@@ -136,7 +136,7 @@ fn verify(folder: &Path) -> Result<(), Failed> {
     manifest.verify(folder, &mut |bytes| progress.moved(bytes)).map_err(of_folder)?;
     progress.finish();
     print(folder, &manifest);
-    println!("every byte is as the manifest lists it");
+    say!("every byte is as the manifest lists it");
     Ok(())
 }
 
@@ -154,23 +154,24 @@ fn upload(args: &UploadArgs) -> Result<(), Failed> {
         Some(manifest) => print(&args.folder, manifest),
         None => eprintln!("note: {} is unverified: it has no manifest", args.folder.display()),
     }
-    println!("uploaded as snapshot {} of {}", done.snapshot, args.canister);
-    println!(
+    say!("uploaded as snapshot {} of {}", done.snapshot, args.canister);
+    say!(
         "to restore it, with the canister stopped: icp canister snapshot restore {} {}",
-        args.canister, done.snapshot
+        args.canister,
+        done.snapshot
     );
     Ok(())
 }
 
 fn print(folder: &Path, manifest: &Manifest) {
-    println!("{}: snapshot {} of {}", folder.display(), manifest.snapshot, manifest.canister);
-    println!("manifest: {}", Manifest::path(folder).display());
-    println!("module hash: {}", manifest.module_hash.as_deref().unwrap_or("none"));
+    say!("{}: snapshot {} of {}", folder.display(), manifest.snapshot, manifest.canister);
+    say!("manifest: {}", Manifest::path(folder).display());
+    say!("module hash: {}", manifest.module_hash.as_deref().unwrap_or("none"));
     let rows = manifest
         .files
         .iter()
         .map(|FileEntry { path, bytes, sha256 }| [path.clone(), bytes.to_string(), sha256.clone()]);
-    println!("{}", table(["file", "bytes", "SHA-256"], rows, [1]));
+    say!("{}", table(["file", "bytes", "SHA-256"], rows, [1]));
 }
 
 fn of_folder(error: SnapshotError) -> Failed {

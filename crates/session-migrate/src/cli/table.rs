@@ -30,6 +30,6 @@ pub(super) fn print_rows<const N: usize>(
     numbers: impl IntoIterator<Item = usize>,
 ) {
     if !rows.is_empty() {
-        println!("{}", table(header, rows, numbers));
+        say!("{}", table(header, rows, numbers));
     }
 }

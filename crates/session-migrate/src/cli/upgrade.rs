@@ -79,7 +79,7 @@ struct Lines;
 
 impl Listener for Lines {
     fn after(&mut self, line: &Line) -> std::io::Result<()> {
-        println!("{}", serde_json::to_string(line)?);
+        say!("{}", serde_json::to_string(line)?);
         Ok(())
     }
 }
@@ -89,7 +89,7 @@ pub(super) fn run(args: UpgradeArgs) -> u8 {
         Ok(code) => code,
         Err((code, error)) => {
             if args.json {
-                println!("{}", serde_json::json!({ "event": "failed", "code": code, "error": error }));
+                say!("{}", serde_json::json!({ "event": "failed", "code": code, "error": error }));
             }
             fail(code, error)
         }
@@ -182,7 +182,7 @@ fn plan(args: &UpgradeArgs, module: &Module, root_key: Vec<u8>, caller: Principa
 fn print_planned(calls: &[PlannedCall], json: bool) {
     if json {
         for call in calls {
-            println!("{}", serde_json::json!(call));
+            say!("{}", serde_json::json!(call));
         }
         return;
     }
@@ -190,17 +190,17 @@ fn print_planned(calls: &[PlannedCall], json: bool) {
         let PlannedCall { kind, call, purpose, when } = call;
         [(index + 1).to_string(), (*kind).to_owned(), call.clone(), purpose.clone(), when.clone()]
     });
-    println!("{}", table(["", "kind", "call", "for", "only if"], rows, [0]));
-    println!("nothing was sent");
+    say!("{}", table(["", "kind", "call", "for", "only if"], rows, [0]));
+    say!("nothing was sent");
 }
 
 fn print(report: &Report, json: bool) {
     if json {
-        println!("{}", serde_json::json!({ "event": "report", "report": report }));
+        say!("{}", serde_json::json!({ "event": "report", "report": report }));
         return;
     }
     if let Some(before) = &report.before {
-        println!(
+        say!(
             "before: {} build, module hash {}, migration {} {}, layout {}; stable memory: {}",
             before.build,
             before.module_hash,
@@ -211,37 +211,38 @@ fn print(report: &Report, json: bool) {
         );
     }
     if let Some(snapshot) = &report.snapshot {
-        println!("snapshot: {snapshot}; it stays until you delete it, and its memory is paid for");
+        say!("snapshot: {snapshot}; it stays until you delete it, and its memory is paid for");
     }
     match &report.ending {
-        Ending::NothingToDo => println!("the {} build {} runs already", report.to, report.module_hash),
+        Ending::NothingToDo => say!("the {} build {} runs already", report.to, report.module_hash),
         Ending::Refused { reasons } => {
             for reason in reasons {
                 eprintln!("error: {reason}");
             }
-            println!("refused: nothing was done");
+            say!("refused: nothing was done");
         }
-        Ending::Upgraded { quarantined } => println!(
+        Ending::Upgraded { quarantined } => say!(
             "upgraded to the {} build, module hash {}; everything is converted and verified, {quarantined} records in quarantine",
-            report.to, report.module_hash
+            report.to,
+            report.module_hash
         ),
         Ending::NotInstalled { why } => {
             eprintln!("error: {why}");
-            println!("not installed: the canister runs as before");
+            say!("not installed: the canister runs as before");
         }
         Ending::RolledBack { why } => {
             eprintln!("error: {why}");
-            println!("rolled back: the previous module runs, and everything written since is kept");
+            say!("rolled back: the previous module runs, and everything written since is kept");
         }
         Ending::Restored { why, no_rollback, lost } => {
             eprintln!("error: {why}");
             eprintln!("error: it could not be rolled back: {no_rollback}");
             let lost = lost.map_or("an unknown number of calls".to_owned(), |lost| lost.to_string());
-            println!("restored from the snapshot; lost: {lost}");
+            say!("restored from the snapshot; lost: {lost}");
         }
         Ending::Held { why, no_recovery } => {
             eprintln!("error: {why}");
-            println!("held: the canister is left as it is: {no_recovery}");
+            say!("held: the canister is left as it is: {no_recovery}");
         }
     }
 }

@@ -42,7 +42,7 @@ struct Uploaded {
 pub(super) fn run(args: UploadArgs) -> u8 {
     match upload_all(args) {
         Ok(uploaded) => {
-            println!("{}", uploads(&uploaded));
+            say!("{}", uploads(&uploaded));
             0
         }
         Err((code, error)) => fail(code, error),

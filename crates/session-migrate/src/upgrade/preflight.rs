@@ -143,7 +143,7 @@ impl Driver<'_, '_> {
         let old_did = self.metadata("candid:service").await?;
         let old_schema = self.metadata(stable_schema::METADATA).await?;
         let wasm = build::unpack(&module.gz).unwrap_or_default();
-        let (new_did, new_schema) = (build::candid_of(&wasm), build::schema_of(&wasm));
+        let (new_did, new_schema) = (build::interface_of(&wasm), build::schema_of(&wasm));
         let (Some(old_did), Some(new_did)) = (old_did, new_did) else {
             return Ok(Compared::against("a module does not say in its metadata what its interface is"));
         };

@@ -26,8 +26,7 @@ impl RehearsedModule {
         let wrong = |source| RehearseError::Wasm { path: path.to_path_buf(), source };
         let wasm = build::unpack(&file).map_err(wrong)?.into_owned();
         let methods = build::methods(&wasm).map_err(wrong)?;
-        let text = build::candid_of(&wasm).or_else(|| build::candid_interface(&wasm).ok());
-        let interface = text
+        let interface = build::interface_of(&wasm)
             .map(|text| Interface::parse(&text))
             .transpose()
             .map_err(|why| unusable(format!("its Candid interface: {why}")))?;
