@@ -102,6 +102,26 @@ fn uploads_in_flight_survive_migration_rollback_and_migration() {
     check(Stage::Legacy, &course).unwrap();
 }
 
+/// Found by the model: a retry did not count what the compat path had begun since the end of the migration, which then
+/// got stuck.
+#[test]
+fn a_retry_counts_sessions_begun_on_the_compat_path() {
+    let control = |control| Operation::Control { control };
+    let course = [
+        begin(0, 0, 1),
+        Operation::Upgrade { share: 0 },
+        Operation::Migrate { steps: 11 },
+        Operation::Restart { share: 100 },
+        begin(1, 1, 1),
+        Operation::Restart { share: 0 },
+        control(Control::Retry),
+        Operation::Migrate { steps: 11 },
+        Operation::Complete { session: 0 },
+        Operation::Complete { session: 1 },
+    ];
+    check(Stage::Legacy, &course).unwrap();
+}
+
 /// The compat path's heap copy of a session is out of date once the direct path has served it, with no
 /// upgrade between the two.
 #[test]

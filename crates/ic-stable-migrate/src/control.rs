@@ -119,7 +119,8 @@ impl<'a, H: Host> Control<'a, H> {
     /// rollback, and while the migration is held.
     pub fn retry(mut self, key: Option<H::Key>) -> Result<(), H::Error> {
         let phase = self.state.phase;
-        if !matches!(phase, Phase::Converting | Phase::Verifying | Phase::Converted) {
+        let is_under_way = matches!(phase, Phase::Validating | Phase::Converting | Phase::Verifying);
+        if !is_under_way && phase != Phase::Converted {
             return Err(self.refused("retry", self.why_not_converted()));
         }
         self.not_while_held("retry")?;
@@ -134,7 +135,8 @@ impl<'a, H: Host> Control<'a, H> {
         self.state.cursor = None;
         self.state.recheck = None;
         self.state.pace.steps = 0;
-        self.change(Phase::Converting)
+        // Units that have come since the last count must be counted, too.
+        self.change(Phase::Validating)
     }
 
     /// Restores every unit that can be restored; the others stay, and `note` says how many and why the first

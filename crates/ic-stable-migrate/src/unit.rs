@@ -76,7 +76,8 @@ pub fn restore<H: Host>(
     host.ledger_mut().quarantine.remove(number, &key);
     state.digest_after.remove(digest);
     state.quarantined = state.quarantined.saturating_sub(1);
-    if !migration.counts_ahead() {
+    let is_validated = state.validated_through.as_ref().is_some_and(|through| key <= *through);
+    if !migration.counts_ahead() || !is_validated {
         // It is counted again when its turn comes, unless its client has removed it.
         state.digest_before.remove(digest);
         state.source = state.source.saturating_sub(1);

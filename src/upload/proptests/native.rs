@@ -60,6 +60,7 @@ impl Native {
     }
 
     fn over(raw: RawMemory, stage: Stage, limits: Limits) -> Self {
+        faults::first_message();
         let mut storage = Storage::create(raw.clone()).unwrap();
         let config = AdminConfig {
             session_ttl_seconds: model::TTL_SECONDS,

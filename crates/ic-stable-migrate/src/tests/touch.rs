@@ -53,3 +53,37 @@ fn a_touched_unit_does_not_move_the_cursor() {
     let state = notes.ledger.state_of(1).unwrap();
     assert_eq!((state.cursor, state.already), (Some(1), 1));
 }
+
+#[test]
+fn a_unit_that_comes_before_a_retry_is_counted_once() {
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let engine = Engine::new(&[&ONLY]);
+    engine.run(&mut notes, WHOLE).unwrap();
+    notes.old.insert(9, &"a note of the old path".into());
+    engine.control(&mut notes, NOW).unwrap().retry(None).unwrap();
+    engine.run(&mut notes, WHOLE).unwrap();
+    let state = notes.ledger.state_of(1).unwrap();
+    assert_eq!((state.phase, state.source), (Phase::Converted, 5), "{}", state.note);
+    assert_eq!((state.converted, state.quarantined), (4, 1));
+}
+
+#[test]
+fn a_retried_unit_that_was_touched_is_counted_once() {
+    for touched_again in [false, true] {
+        let mut notes = Notes::<u64>::open(old_release(1..=3_u64));
+        let engine = Engine::new(&[&ONLY]);
+        engine.run(&mut notes, WHOLE).unwrap();
+        notes.old.insert_raw(9, vec![0xff]);
+        Engine::touch(&ONLY, &mut notes, 9, NOW).unwrap();
+        for key in [9, 3] {
+            engine.control(&mut notes, NOW).unwrap().retry(Some(key)).unwrap();
+        }
+        if touched_again {
+            Engine::touch(&ONLY, &mut notes, 9, NOW).unwrap();
+        }
+        engine.run(&mut notes, WHOLE).unwrap();
+        let state = notes.ledger.state_of(1).unwrap();
+        assert_eq!((state.phase, state.source), (Phase::Converted, 4), "{}", state.note);
+        assert_eq!(state.quarantined, 2);
+    }
+}

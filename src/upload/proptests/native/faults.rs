@@ -18,6 +18,11 @@ thread_local! {
     static VERSION: Cell<u64> = const { Cell::new(0) };
 }
 
+/// Resets the canister version, so that a sequence of operations always has the same ids.
+pub fn first_message() {
+    VERSION.set(0);
+}
+
 /// Advances the canister version, which the IC increments with every message and no snapshot resets.
 pub fn next_message() {
     VERSION.set(VERSION.get() + 1);
