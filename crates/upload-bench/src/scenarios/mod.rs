@@ -91,10 +91,11 @@ pub fn all() -> Vec<Scenario> {
     }
     // 1.8 GB through each build: minutes.
     all.push(Scenario::many("upload_1000", |wasm| uploads::in_order(wasm, 1000)).only_full());
-    for chunks in [10, 100] {
-        all.push(Scenario::one(format!("out_of_order_{chunks}"), move |wasm| {
-            uploads::out_of_order(wasm, chunks)
-        }));
+    all.push(Scenario::one("first_upload", uploads::first));
+    for (chunks, only_full) in [(10, false), (100, false), (240, true)] {
+        let scenario =
+            Scenario::one(format!("out_of_order_{chunks}"), move |wasm| uploads::out_of_order(wasm, chunks));
+        all.push(Scenario { only_full, ..scenario });
     }
     for (chunks, in_order) in [(10, true), (100, true), (100, false)] {
         let order = if in_order { "upload" } else { "out_of_order" };

@@ -59,6 +59,18 @@ pub fn finish(
     }
 }
 
+/// Measures the first calls of a canister.
+pub fn first(wasm: &Wasm) -> Result<Bench, BenchError> {
+    let mut run = Recorder::new("first_upload", wasm)?;
+    let file = File { bytes: 1024, seed: 1 };
+    run.payload(file.bytes);
+    let capsule = run.measure("capsules_create", capsule)?;
+    let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
+    run.measure("put", |canister| put(canister, session, &file, 0))?;
+    run.measure("finish", |canister| finish(canister, session, &file.sha256(), file.bytes))?;
+    Ok(run.finish())
+}
+
 /// Uploads chunks in file order; then does everything that can be done with the finished upload, up to its
 /// deletion.
 pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
