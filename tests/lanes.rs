@@ -11,6 +11,8 @@ mod picture;
 use canister::{Course, LaneCanister};
 use session_migrate::client::{Step, Uploader};
 
+use crate::support::owner;
+
 /// Runs a lane as one test on each course.
 macro_rules! on_every_course {
     ($($lane:ident)*) => {$(
@@ -110,7 +112,7 @@ fn lane_4_the_complete_set_with_its_memories(course: Course) {
     canister.upgrade();
     original.run(&canister.handle()).unwrap();
 
-    let memories = canister.handle().memories_all(canister.owner, &canister.capsule).unwrap();
+    let memories = canister.handle().memories_all(owner(), &canister.capsule).unwrap();
     assert_eq!(memories.len(), 4, "one memory for each upload");
     for upload in &uploads {
         let result = upload.result().unwrap();
@@ -119,9 +121,9 @@ fn lane_4_the_complete_set_with_its_memories(course: Course) {
         assert_eq!(memory.blob.locator, result.blob_id);
         assert_eq!(memory.blob.len, upload.asset.bytes);
         assert_eq!(memory.blob.hash.as_ref().unwrap().as_slice(), upload.asset.sha256);
-        assert_eq!(memory.created_by, canister.owner);
+        assert_eq!(memory.created_by, owner());
     }
-    assert_eq!(canister.handle().capsules_read(canister.owner, &canister.capsule).unwrap().memory_count, 4);
+    assert_eq!(canister.handle().capsules_read(owner(), &canister.capsule).unwrap().memory_count, 4);
     canister.assert_stored(&uploads.iter().collect::<Vec<_>>());
 }
 
@@ -141,7 +143,7 @@ fn lane_5_every_byte_of_every_asset(course: Course) {
         let blob = &upload.result().unwrap().blob_id;
         canister.handle().blob_get_meta(stranger, blob).unwrap_err();
         canister.handle().blob_read_chunk(stranger, blob, 0).unwrap_err();
-        let chunks = canister.handle().blob_get_meta(canister.owner, blob).unwrap().chunk_count;
-        canister.handle().blob_read_chunk(canister.owner, blob, chunks).unwrap_err();
+        let chunks = canister.handle().blob_get_meta(owner(), blob).unwrap().chunk_count;
+        canister.handle().blob_read_chunk(owner(), blob, chunks).unwrap_err();
     }
 }

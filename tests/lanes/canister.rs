@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use candid::Principal;
 use session_migrate::build::Build;
 use session_migrate::client::{Asset, Canister, Uploader};
 use sha2::{Digest, Sha256};
@@ -36,8 +35,6 @@ impl Course {
 pub struct LaneCanister {
     installed: InstalledCanister,
     ahead: &'static [Build],
-    /// The owner of the capsule, who uploads.
-    pub owner: Principal,
     /// The capsule of all uploads.
     pub capsule: String,
     /// The folder of the files.
@@ -51,7 +48,7 @@ impl LaneCanister {
         let (first, ahead) = course.builds().split_first().unwrap();
         let installed = InstalledCanister::new(*first);
         let capsule = installed.capsule();
-        Self { installed, ahead, owner: owner(), capsule, folder: TempDir::new().unwrap(), uploads: 0 }
+        Self { installed, ahead, capsule, folder: TempDir::new().unwrap(), uploads: 0 }
     }
 
     /// Returns the canister, as a client sees it.
@@ -74,7 +71,7 @@ impl LaneCanister {
         self.uploads += 1;
         let chunk_size = self.handle().upload_config().unwrap().chunk_size;
         let idem = format!("upload-{}", self.uploads);
-        Uploader::new(self.owner, &self.capsule, asset.clone(), idem, chunk_size)
+        Uploader::new(owner(), &self.capsule, asset.clone(), idem, chunk_size)
     }
 
     /// Makes uploads of the original and its three derivatives.
@@ -90,7 +87,7 @@ impl LaneCanister {
         let next = |upload: &Uploader| upload.remaining().first().copied();
         let steps: Vec<_> = uploads.iter().map(next).collect();
         let calls = uploads.iter().zip(&steps).filter_map(|(upload, step)| Some((upload, (*step)?)));
-        let replies = canister.call_together(calls.map(|(upload, step)| (self.owner, upload.call(step))));
+        let replies = canister.call_together(calls.map(|(upload, step)| (owner(), upload.call(step))));
         let sent = uploads.iter_mut().zip(steps).filter_map(|(upload, step)| Some((upload, step?)));
         for ((upload, step), reply) in sent.zip(&replies) {
             upload.accept(step, reply.as_ref().unwrap()).unwrap();
@@ -100,13 +97,9 @@ impl LaneCanister {
 
     /// Reads every byte of a finished upload.
     pub fn read_back(&self, upload: &Uploader) -> Vec<u8> {
-        let canister = self.handle();
-        let blob = &upload.result().unwrap().blob_id;
-        let meta = canister.blob_get_meta(self.owner, blob).unwrap();
-        assert_eq!(meta.size, upload.asset.bytes);
-        (0..meta.chunk_count)
-            .flat_map(|idx| canister.blob_read_chunk(self.owner, blob, idx).unwrap())
-            .collect()
+        let stored = self.installed.read_back(owner(), &upload.result().unwrap().blob_id);
+        assert_eq!(stored.len() as u64, upload.asset.bytes);
+        stored
     }
 
     /// Compares what the canister returns with the files on disk.

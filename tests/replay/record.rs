@@ -10,6 +10,7 @@ use session_migrate::replay::{Builds, ReplayCanister};
 use session_migrate::trace::{Header, Recorder, Tape};
 use session_migrate::workload::{self, Order, Workload};
 use upload_canister::api::AssetType;
+use upload_canister::session::Chunking;
 
 /// When the scripted ones begin: the first of January 2026, nanoseconds since 1970.
 const BEGINNING: u64 = 1_767_225_600_000_000_000;
@@ -71,10 +72,9 @@ impl Scene<'_> {
     /// Makes an upload of file `seed` into a capsule.
     fn upload(&self, client: Principal, capsule: &str, seed: u64, bytes: u64) -> Uploader {
         let path = self.folder.join(format!("{seed}.bin"));
-        let chunks = (0..bytes.div_ceil(u64::from(CHUNK))).map(|chunk| {
-            let offset = chunk * u64::from(CHUNK);
-            self.tape.make(seed, offset, u64::from(CHUNK).min(bytes - offset) as usize)
-        });
+        let chunking = Chunking::new(bytes, u64::from(CHUNK));
+        let ranges = (0..chunking.count()).filter_map(|idx| chunking.range(idx));
+        let chunks = ranges.map(|(offset, len)| self.tape.make(seed, offset, len as usize));
         std::fs::write(&path, chunks.collect::<Vec<_>>().concat()).unwrap();
         let asset = Asset::open(&path, format!("{seed}.bin"), AssetType::Original).unwrap();
         Uploader::new(client, capsule, asset, format!("upload of {seed}"), CHUNK)

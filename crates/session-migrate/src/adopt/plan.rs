@@ -16,7 +16,7 @@ use upload_canister::migrations::public_release::{
     PublicMemory, PublicMemoryMetadata, PublicPerson, PublicStore, chunk_key,
 };
 use upload_canister::migrations::split_sessions::{LegacyStatus, LegacyUploadSession};
-use upload_canister::session::{SessionId, Time};
+use upload_canister::session::{Chunking, SessionId, Time};
 use upload_canister::upload::Finished;
 use upload_canister::upload::limits::{MAX_UPLOAD_BYTES, upload_config};
 

@@ -82,7 +82,8 @@ fn readable(names: NameSectionReader<'_>) -> Result<NameSection, WasmError> {
     let mut functions = NameMap::new();
     for name in names {
         if let Name::Function(mangled) = name? {
-            for Naming { index, name } in mangled.into_iter().collect::<Result<Vec<_>, _>>()? {
+            for naming in mangled {
+                let Naming { index, name } = naming?;
                 functions.append(index, &format!("{:#}", rustc_demangle::demangle(name)));
             }
         }

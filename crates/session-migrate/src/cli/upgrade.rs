@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use candid::Principal;
 use clap::Args;
 use session_migrate::build::{self, Build, Module};
-use session_migrate::network::{Network, system_clock};
+use session_migrate::network::{Network, Retry};
 use session_migrate::progress::Progress;
 use session_migrate::upgrade::{
     self, Ending, Journal, Line, Listener, OnFailure, Plan, PlannedCall, Report, Silent, Tools, UpgradeError,
@@ -128,12 +128,7 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
     let progress = Progress::stderr();
     let report = runtime.block_on(async {
         let network: Network = args.network.connect().await?;
-        let tools = Tools {
-            network: &network,
-            retry_for: args.network.retry_for(),
-            progress: &progress,
-            clock: system_clock(),
-        };
+        let tools = Tools { network: &network, retry: Retry::new(args.network.retry_for(), &progress) };
         let done = match &module {
             None => upgrade::abort(&tools, &mut journal).await,
             Some(module) if args.resume => upgrade::resume(&tools, module, &mut journal).await,

@@ -84,14 +84,27 @@ pub struct CapsuleContents {
 /// canister's time.
 const SOON: u64 = 60 * 60;
 
+fn checked(snapshot: &Snapshot) -> Result<(Scan, Facts), InspectError> {
+    let (mut scan, _, facts) = read(snapshot)?;
+    checks::run(&facts, &mut scan);
+    snapshot.stable.failure()?;
+    Ok((scan, facts))
+}
+
+/// Returns the number of findings of each kind of damage, without hashing blobs.
+///
+/// # Errors
+/// See [`super::run`].
+pub fn damage(snapshot: &Snapshot) -> Result<BTreeMap<FindingKind, u64>, InspectError> {
+    Ok(checked(snapshot)?.0.findings.damage())
+}
+
 /// Reads what a rehearsal must know.
 ///
 /// # Errors
 /// See [`super::run`].
 pub fn contents(snapshot: &Snapshot) -> Result<Contents, InspectError> {
-    let (mut scan, _, facts) = read(snapshot)?;
-    checks::run(&facts, &mut scan);
-    snapshot.stable.failure()?;
+    let (mut scan, facts) = checked(snapshot)?;
     let damage = scan.findings.damage();
     let counted = |treatment: Treatment| {
         let of = |class: Class| CLASSES[class.index()].treatment == treatment;

@@ -33,7 +33,7 @@ use crate::progress::Progress;
 use crate::provenance::Provenance;
 use crate::snapshot::{Snapshot, SnapshotError};
 
-pub use contents::{CapsuleContents, Contents, OpenSession, contents};
+pub use contents::{CapsuleContents, Contents, OpenSession, contents, damage};
 pub use finding::{Finding, FindingKind, Severity};
 pub use public_release::PublicContents;
 pub use report::{

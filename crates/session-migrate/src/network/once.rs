@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use candid::Principal;
 use candid::utils::ArgumentEncoder;
+use ic_agent::agent::agent_error::{HttpErrorPayload, TransportError};
 use ic_agent::agent::{CallResponse, EnvelopeContent, RequestStatusResponse};
 use ic_agent::{AgentError, NonceFactory, RequestId, TransportCallResponse, to_request_id};
 use ic_certification::{Certificate, LookupResult};
@@ -235,46 +236,40 @@ impl Network {
     /// A rejection, or a network that does not answer.
     pub async fn send_large(&self, target: Target) -> Result<Vec<u8>, ClientError> {
         let OneCall { effective, method, envelope, request_id, .. } = self.prepare(target)?;
-        let unusable = |detail: String| ClientError::Network { method, detail };
-        let unanswered = |detail: String| ClientError::Unanswered { method, detail };
+        let failed = |error: AgentError| failed(method, error);
+        let lost = |error: reqwest::Error| {
+            failed(AgentError::TransportError(TransportError::Generic(causes(&error))))
+        };
         let url = self.api.join(&format!("api/v4/canister/{effective}/call"));
-        let url = url.map_err(|error| unusable(error.to_string()))?;
+        let url = url.map_err(|error| failed(error.into()))?;
         let request = self.http.post(url).header(CONTENT_TYPE, "application/cbor").body(envelope);
-        let answer = request.send().await.map_err(|error| unanswered(causes(&error)))?;
+        let answer = request.send().await.map_err(lost)?;
         let status = answer.status();
-        let body = answer.bytes().await.map_err(|error| unanswered(causes(&error)))?;
+        let body = answer.bytes().await.map_err(lost)?;
         match status {
             StatusCode::ACCEPTED => {}
-            StatusCode::OK => {
-                let answer: TransportCallResponse =
-                    serde_cbor::from_slice(&body).map_err(|error| unusable(error.to_string()))?;
-                match answer {
-                    TransportCallResponse::Replied { certificate } => {
-                        let certificate: Certificate = serde_cbor::from_slice(&certificate)
-                            .map_err(|error| unusable(error.to_string()))?;
-                        self.agent.verify(&certificate, effective).map_err(|error| failed(method, error))?;
-                        let path: [&[u8]; 3] = [b"request_status", request_id.as_slice(), b"reply"];
-                        if let LookupResult::Found(reply) = certificate.tree.lookup_path(path) {
-                            return Ok(reply.to_vec());
-                        }
+            StatusCode::OK => match serde_cbor::from_slice(&body).map_err(|error| failed(error.into()))? {
+                TransportCallResponse::Replied { certificate } => {
+                    let certificate: Certificate =
+                        serde_cbor::from_slice(&certificate).map_err(|error| failed(error.into()))?;
+                    self.agent.verify(&certificate, effective).map_err(failed)?;
+                    let path: [&[u8]; 3] = [b"request_status", request_id.as_slice(), b"reply"];
+                    if let LookupResult::Found(reply) = certificate.tree.lookup_path(path) {
+                        return Ok(reply.to_vec());
                     }
-                    TransportCallResponse::NonReplicatedRejection(reject) => {
-                        return Err(failed(
-                            method,
-                            AgentError::UncertifiedReject { reject, operation: None },
-                        ));
-                    }
-                    TransportCallResponse::Accepted => {}
                 }
-            }
+                TransportCallResponse::NonReplicatedRejection(reject) => {
+                    return Err(failed(AgentError::UncertifiedReject { reject, operation: None }));
+                }
+                TransportCallResponse::Accepted => {}
+            },
             status => {
-                let detail = format!("{status}: {}", String::from_utf8_lossy(&body));
-                let is_transient = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
-                return Err(if is_transient { unanswered(detail) } else { unusable(detail) });
+                let content = body.to_vec();
+                let payload = HttpErrorPayload { status: status.as_u16(), content_type: None, content };
+                return Err(failed(AgentError::HttpError(payload)));
             }
         }
-        let (reply, _) =
-            self.agent.wait(&request_id, effective).await.map_err(|error| failed(method, error))?;
+        let (reply, _) = self.agent.wait(&request_id, effective).await.map_err(failed)?;
         Ok(reply)
     }
 

@@ -97,11 +97,14 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, PlanError> {
     let (provenance, since) = (Provenance::now(), Instant::now());
     progress.phase("inspecting the snapshot");
     let mut snapshot = Snapshot::open(&config.snapshot)?;
-    let mut report = snapshot.while_verifying(|snapshot| on_copy(config, snapshot, provenance, progress))?;
+    let mut report =
+        snapshot.while_verifying(progress, |snapshot| on_copy(config, snapshot, provenance, progress))?;
+    report.phases = progress.finish();
     report.seconds = since.elapsed().as_secs_f64();
     Ok(report)
 }
 
+/// Runs the modules on a copy. Phases and duration are known when every byte is verified.
 fn on_copy(
     config: &Config,
     snapshot: &Snapshot,
@@ -146,7 +149,7 @@ fn on_copy(
         reasons,
         cautions,
         provenance: provenance.on(server),
-        phases: progress.finish(),
+        phases: Vec::new(),
         seconds: 0.0,
         snapshot: found.snapshot,
         records: converted.as_ref().map_or(0, |status| status.source),

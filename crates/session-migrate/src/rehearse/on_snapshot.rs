@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -62,14 +62,24 @@ fn check(snapshot: &Snapshot) -> Result<Contents, RehearseError> {
 
 /// Rehearses on the snapshot of `config`.
 pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<Report, RehearseError> {
+    let (provenance, since) = (Provenance::now(), Instant::now());
     super::check(config)?;
     progress.phase("inspecting the snapshot");
     let mut snapshot = Snapshot::open(path)?;
-    snapshot.while_verifying(|snapshot| on_copy(config, snapshot, progress))
+    let mut report =
+        snapshot.while_verifying(progress, |snapshot| on_copy(config, snapshot, provenance, progress))?;
+    report.phases = progress.finish();
+    report.seconds = since.elapsed().as_secs_f64();
+    Ok(report)
 }
 
-fn on_copy(config: &Config, snapshot: &Snapshot, progress: &Progress) -> Result<Report, RehearseError> {
-    let (provenance, since) = (Provenance::now(), Instant::now());
+/// Rehearses on a copy. Phases and duration are known when every byte is verified.
+fn on_copy(
+    config: &Config,
+    snapshot: &Snapshot,
+    provenance: Provenance,
+    progress: &Progress,
+) -> Result<Report, RehearseError> {
     let mut contents = check(snapshot)?;
     let wasms = progress.silent(super::BUILDING, || config.wasms.load())?;
     let server = server::chosen()?;
@@ -123,8 +133,8 @@ fn on_copy(config: &Config, snapshot: &Snapshot, progress: &Progress) -> Result<
     let circumstances = Circumstances {
         config,
         server: server.kind,
-        phases: progress.finish(),
-        took: since.elapsed(),
+        phases: Vec::new(),
+        took: Duration::ZERO,
         provenance: provenance.on(server),
     };
     Ok(Report { snapshot: Some(part), rollback: true, ..report::sum_up(circumstances, stages, clients) })
@@ -141,7 +151,7 @@ fn of_result(canister: &Canister<'_>, folder: &Path) -> Result<BTreeMap<FindingK
         .take_canister_snapshot(id, Some(controller()), None)
         .map_err(|reject| RehearseError::File { path: folder.clone(), why: reject.reject_message })?;
     pic.canister_snapshot_download(id, controller(), taken.id, folder.clone());
-    Ok(inspect::contents(&Snapshot::open(&folder)?)?.damage)
+    Ok(inspect::damage(&Snapshot::open(&folder)?)?)
 }
 
 fn new_damage(before: &BTreeMap<FindingKind, u64>, after: &BTreeMap<FindingKind, u64>) -> Vec<String> {

@@ -19,6 +19,8 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use crate::progress::Progress;
+
 pub use copy::{CopyError, load};
 pub use error::SnapshotError;
 pub use folder::{CHUNK_STORE, METADATA, Metadata, PROGRESS, STABLE_MEMORY, WASM_MEMORY, WASM_MODULE};
@@ -110,6 +112,7 @@ impl Snapshot {
     /// [`SnapshotError::Differs`], or a file that cannot be read; otherwise the error of `work`.
     pub fn while_verifying<T, E: From<SnapshotError>>(
         &mut self,
+        progress: &Progress,
         work: impl FnOnce(&Snapshot) -> Result<T, E>,
     ) -> Result<T, E> {
         let Some(manifest) = self.manifest.clone() else { return work(&*self) };
@@ -118,6 +121,7 @@ impl Snapshot {
         std::thread::scope(|scope| {
             let verifying = scope.spawn(move || manifest.verify(&path, &mut |_| ()));
             let worked = work(&*self);
+            progress.phase("verifying the snapshot");
             match verifying.join() {
                 Ok(verified) => verified?,
                 Err(panic) => std::panic::resume_unwind(panic),

@@ -2,7 +2,6 @@
 
 mod effects;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use candid::Principal;
@@ -23,8 +22,7 @@ use super::{
 use crate::Verdict;
 use crate::build::{Build, Module};
 use crate::client::{ClientError, NO_ARGUMENTS, decode_reply, decode_result};
-use crate::network::{Clock, LiveCanister, Management, Network, Retry, Target};
-use crate::progress::Progress;
+use crate::network::{LiveCanister, Management, Network, Retry, Target};
 use crate::rehearse;
 use crate::transfer::{self, Which};
 
@@ -46,9 +44,7 @@ pub(super) struct Driver<'a, 'j> {
     /// The module to install; an upgrade that is aborted needs none.
     module: Option<&'a Module>,
     pub(super) journal: &'a mut Journal<'j>,
-    retry_for: Duration,
-    pub(super) progress: &'a Progress,
-    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) retry: Retry<'a>,
 }
 
 /// Makes the call that upgrades a canister.
@@ -77,21 +73,15 @@ impl<'a, 'j> Driver<'a, 'j> {
             plan,
             module,
             journal,
-            retry_for: tools.retry_for,
-            progress: tools.progress,
-            clock: tools.clock,
+            retry: tools.retry,
         }
     }
 }
 
 impl Driver<'_, '_> {
-    pub(super) fn retry(&self) -> Retry<'_> {
-        Retry { retry_for: self.retry_for, progress: self.progress, clock: self.clock }
-    }
-
     /// Returns how long ago this was.
     pub(super) fn since(&self, moment: Duration) -> Duration {
-        self.clock.now().saturating_sub(moment)
+        self.retry.clock.now().saturating_sub(moment)
     }
 
     /// Drives the upgrade to its end and records the end in the journal.
@@ -131,7 +121,7 @@ impl Driver<'_, '_> {
 
     /// Returns what the preflight finds, or that there is nothing to do, or why not to do it.
     async fn run_preflight(&self) -> Result<Result<Facts, Ending>, UpgradeError> {
-        self.progress.phase("preflight");
+        self.retry.progress.phase("preflight");
         let Some(module) = self.module else {
             let reasons = vec!["there is no module to install".into()];
             return Ok(Err(Ending::Refused { reasons }));
@@ -191,7 +181,7 @@ impl Driver<'_, '_> {
     /// Ends an upgrade without continuing it.
     pub async fn abort(mut self) -> Result<Report, UpgradeError> {
         let why = "it was aborted".to_owned();
-        self.progress.phase("aborting");
+        self.retry.progress.phase("aborting");
         for step in [Step::Snapshot, Step::Stop, Step::Install, Step::Start] {
             self.look_back(step).await?;
         }
@@ -274,9 +264,10 @@ impl Driver<'_, '_> {
         let failed = |error: std::io::Error| UpgradeError::Rehearsal(error.to_string());
         let temporary = tempfile::tempdir().map_err(failed)?;
         let folder = temporary.path().join("snapshot");
-        let options = transfer::Options { parallel: PARALLEL, retry_for: self.retry_for };
+        let options = transfer::Options { parallel: PARALLEL, retry_for: self.retry.retry_for };
         let which = Which::Id(hex::encode(snapshot));
-        transfer::download(self.network, self.plan.canister, &which, &folder, options, self.progress).await?;
+        transfer::download(self.network, self.plan.canister, &which, &folder, options, self.retry.progress)
+            .await?;
         let wasm = temporary.path().join("module.wasm.gz");
         std::fs::write(&wasm, self.module.map(|module| module.gz.as_slice()).unwrap_or_default())
             .map_err(failed)?;
@@ -289,7 +280,7 @@ impl Driver<'_, '_> {
             wasms: rehearse::Wasms { staged: Some(wasm), ..rehearse::Wasms::default() },
             record: None,
         };
-        let progress = self.progress;
+        let progress = self.retry.progress;
         // The rehearsal blocks, and its client of PocketIC has a runtime of its own.
         let rehearsed = tokio::task::block_in_place(|| {
             std::thread::scope(|scope| scope.spawn(|| rehearse::run(&config, progress)).join())
@@ -311,7 +302,7 @@ impl Driver<'_, '_> {
     async fn install(&mut self, facts: &Facts) -> Result<Result<(), String>, UpgradeError> {
         let module = self.module.map(|module| module.gz.clone()).unwrap_or_default();
         if self.journal.intent(Step::Install).is_none() {
-            self.progress.phase("comparing the canister with the preflight");
+            self.retry.progress.phase("comparing the canister with the preflight");
             if let Some(why) = self.changed_since(facts).await? {
                 return Ok(Err(why));
             }
@@ -353,7 +344,7 @@ impl Driver<'_, '_> {
         hash: &str,
         build: Build,
     ) -> Result<Result<(), Unconfirmed>, UpgradeError> {
-        self.progress.phase("confirming the module hash and the build");
+        self.retry.progress.phase("confirming the module hash and the build");
         let got = self.hash().await?;
         if got != hash {
             return Ok(Err(Unconfirmed::OtherModule { expected: hash.to_owned(), got }));
@@ -363,22 +354,22 @@ impl Driver<'_, '_> {
             false => Err(Unconfirmed::OtherBuild { expected: build, got: info.build }),
         };
         // All nodes of the subnet agree on this answer: it decides.
-        let decided = self.retry().again(|| self.canister.replicated_query_plain("build_info")).await;
+        let decided = self.retry.again(|| self.canister.replicated_query_plain("build_info")).await;
         match decided.map(answers) {
             Ok(Ok(())) => {}
             Ok(Err(other)) => return Ok(Err(other)),
             Err(error) => return silent(error),
         }
         // One node answers a query, and it may still run the previous module.
-        let (began, mut in_a_row) = (self.clock.now(), 0);
+        let (began, mut in_a_row) = (self.retry.clock.now(), 0);
         while in_a_row < ANSWERS {
-            let asked = self.retry().again(|| self.canister.query_plain("build_info")).await;
+            let asked = self.retry.again(|| self.canister.query_plain("build_info")).await;
             match asked.map(answers) {
                 Ok(Ok(())) => in_a_row += 1,
-                Ok(Err(other)) if self.since(began) >= self.retry_for => return Ok(Err(other)),
+                Ok(Err(other)) if self.since(began) >= self.retry.retry_for => return Ok(Err(other)),
                 Ok(Err(_)) => {
                     in_a_row = 0;
-                    self.clock.pause(LAG).await;
+                    self.retry.clock.pause(LAG).await;
                 }
                 Err(error) => return silent(error),
             }
@@ -409,7 +400,7 @@ impl Driver<'_, '_> {
             (_, Build::Direct, "Finalized") => Goal::Converted(facts.migration + 1),
             _ => Goal::Converted(facts.migration),
         };
-        self.progress.phase("watching the migration");
+        self.retry.progress.phase("watching the migration");
         let status = match self.watch(goal).await? {
             Ok(status) => status,
             Err(why) => return Ok(Err(why)),

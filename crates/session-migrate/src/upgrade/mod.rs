@@ -19,11 +19,8 @@ mod recovery;
 mod report;
 mod watch;
 
-use std::sync::Arc;
-
 use crate::build::Module;
-use crate::network::{Clock, Network};
-use crate::progress::Progress;
+use crate::network::{Network, Retry};
 
 pub use error::{Unconfirmed, UpgradeError};
 pub use journal::{EffectOutcome, Event, Journal, Line, Listener, Silent, Step};
@@ -38,12 +35,9 @@ use driver::Driver;
 pub struct Tools<'a> {
     /// The network, as the identity of a controller.
     pub network: &'a Network,
-    /// How long a call without an answer is retried.
-    pub retry_for: std::time::Duration,
-    /// Where a person sees what is done.
-    pub progress: &'a Progress,
-    /// By which clock to pause, and to end what takes too long.
-    pub clock: &'a Arc<dyn Clock>,
+    /// How long a call without an answer is retried, where a person sees what is done, and by which clock to pause and to
+    /// end what takes too long. A download of the snapshot goes by the clock of the system.
+    pub retry: Retry<'a>,
 }
 
 /// Starts an upgrade and drives it to its end. If the preflight refuses it, nothing is written to the journal.

@@ -55,7 +55,7 @@ impl Driver<'_, '_> {
         &self,
         module: &Module,
     ) -> Result<Result<Facts, Vec<String>>, UpgradeError> {
-        let retry = self.retry();
+        let retry = self.retry;
         let caller = self.plan.caller;
         let status = match retry.again(|| self.management.status()).await {
             Ok(status) => status,
@@ -134,7 +134,7 @@ impl Driver<'_, '_> {
 
     /// Returns a text of the module's certified metadata.
     async fn metadata(&self, name: &str) -> Result<Option<String>, ClientError> {
-        let found = self.retry().again(|| self.management.metadata(name)).await?;
+        let found = self.retry.again(|| self.management.metadata(name)).await?;
         Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
@@ -145,7 +145,9 @@ impl Driver<'_, '_> {
         let wasm = build::unpack(&module.gz).unwrap_or_default();
         let (new_did, new_schema) = (build::interface_of(&wasm), build::schema_of(&wasm));
         let (Some(old_did), Some(new_did)) = (old_did, new_did) else {
-            return Ok(Compared::against("a module does not say in its metadata what its interface is"));
+            return Ok(Compared::against(
+                "the interface of the module that runs, or of the new one, is unknown",
+            ));
         };
         let Some(old_schema) = old_schema else {
             // A module of an earlier release has none: then only the interfaces can be compared.
@@ -194,7 +196,7 @@ impl Driver<'_, '_> {
         if certified.installed_at != facts.installed_at {
             return Ok(Some("somebody has installed the same module again since the preflight".into()));
         }
-        let status = match self.retry().again(|| self.management.status()).await {
+        let status = match self.retry.again(|| self.management.status()).await {
             Ok(status) => status,
             Err(error @ ClientError::Rejected { .. }) => {
                 return Ok(Some(format!("{} may no longer upgrade it: {error}", self.plan.caller)));

@@ -30,7 +30,7 @@ impl Driver<'_, '_> {
         if on_failure == OnFailure::Hold {
             return Ok(Ending::Held { why, no_recovery: "--on-failure hold".into() });
         }
-        self.progress.line(&format!("failed: {why}"));
+        self.retry.progress.line(&format!("failed: {why}"));
         if self.journal.known(FAILED).is_none() {
             let hash = self.hash().await?;
             if hash != self.plan.module_hash {
@@ -59,7 +59,7 @@ impl Driver<'_, '_> {
             }
         };
         if let Some(lost) = &lost {
-            self.progress.line(&format!("restoring the snapshot loses {lost}"));
+            self.retry.progress.line(&format!("restoring the snapshot loses {lost}"));
         }
         let args = LoadCanisterSnapshotArgs {
             canister_id: self.plan.canister,
@@ -126,7 +126,7 @@ impl Driver<'_, '_> {
         {
             return Ok(Err(why));
         }
-        self.progress.phase("rolling back");
+        self.retry.progress.phase("rolling back");
         let rolled_back = self.watch(Goal::RolledBack).await?;
         Ok(rolled_back.map(drop).map_err(|why| format!("the rollback has failed: {why}")))
     }
@@ -148,7 +148,7 @@ impl Driver<'_, '_> {
         facts: &Facts,
         snapshot: &[u8],
     ) -> Result<Result<Vec<u8>, String>, UpgradeError> {
-        self.progress.phase("reading the previous module");
+        self.retry.progress.phase("reading the previous module");
         let unreadable = |why: String| {
             format!("the previous module cannot be read from snapshot {}: {why}", hex::encode(snapshot))
         };
@@ -167,7 +167,7 @@ impl Driver<'_, '_> {
     }
 
     async fn module_of(&self, snapshot: &[u8]) -> Result<Vec<u8>, ClientError> {
-        let retry = self.retry();
+        let retry = self.retry;
         let bytes = retry.again(|| self.management.snapshot_metadata(snapshot)).await?.wasm_module_size;
         let mut module = Vec::new();
         while (module.len() as u64) < bytes {
@@ -191,7 +191,7 @@ impl Driver<'_, '_> {
 
     /// Returns what clients have written so far.
     pub(super) async fn written(&self) -> Result<Lost, ClientError> {
-        let stats: AdminStats = self.retry().again(|| self.canister.update("admin_stats", ())).await?;
+        let stats: AdminStats = self.retry.again(|| self.canister.update("admin_stats", ())).await?;
         let counts = [stats.counts.compat, stats.counts.direct, stats.counts.no_path];
         let sum = |of: fn(&PathCounts) -> u64| counts.iter().map(of).fold(0, u64::saturating_add);
         Ok(Lost {

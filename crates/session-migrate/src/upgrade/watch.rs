@@ -32,7 +32,7 @@ pub(super) enum Goal {
 impl Driver<'_, '_> {
     /// Returns the status of the migration, certified.
     pub(super) async fn migration_status(&self) -> Result<MigrationStatus, ClientError> {
-        self.retry().again(|| self.canister.update("migration_status", ())).await
+        self.retry.again(|| self.canister.update("migration_status", ())).await
     }
 
     /// Waits until the migration has come to rest; returns its status, or why the upgrade has failed.
@@ -41,18 +41,18 @@ impl Driver<'_, '_> {
         goal: Goal,
     ) -> Result<Result<MigrationStatus, String>, UpgradeError> {
         let limit = Duration::from_secs(self.plan.time_limit);
-        let (began, mut refused_since, mut told) = (self.clock.now(), None, None);
+        let (began, mut refused_since, mut told) = (self.retry.clock.now(), None, None);
         let mut last = None;
         loop {
             let status = match self.migration_status().await {
                 Ok(status) => status,
                 Err(error) if error.is_out_of_cycles() => return Err(error.into()),
                 Err(error @ (ClientError::Rejected { .. } | ClientError::Refused { .. })) => {
-                    let since = *refused_since.get_or_insert_with(|| self.clock.now());
+                    let since = *refused_since.get_or_insert_with(|| self.retry.clock.now());
                     if self.since(since) >= PATIENCE.min(limit) {
                         return Ok(Err(format!("the canister does not answer: {error}")));
                     }
-                    self.clock.pause(PAUSE).await;
+                    self.retry.clock.pause(PAUSE).await;
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -63,21 +63,21 @@ impl Driver<'_, '_> {
                 last = Some((status.migration, status.phase));
                 self.journal.append(seen.clone())?;
                 self.tell(&seen);
-                told = Some(self.clock.now());
+                told = Some(self.retry.clock.now());
             } else if told.is_none_or(|told| self.since(told) >= LINE_EVERY) {
                 self.tell(&seen);
-                told = Some(self.clock.now());
+                told = Some(self.retry.clock.now());
             }
             if let Some(result) = self.judged(goal, status, self.since(began) >= limit)? {
                 return Ok(result);
             }
-            self.clock.pause(PAUSE).await;
+            self.retry.clock.pause(PAUSE).await;
         }
     }
 
     fn tell(&self, seen: &Event) {
         if let Event::Seen { migration, phase, done, source, quarantined } = seen {
-            self.progress.line(&format!(
+            self.retry.progress.line(&format!(
                 "migration {migration}: {phase}, {done} of {source} records, {quarantined} in quarantine"
             ));
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::{Build, Module};
 use session_migrate::client::{Asset, Step as UploadStep, Uploader};
-use session_migrate::network::{self, Clock, RootKey, read_identity, system_clock};
+use session_migrate::network::{self, Clock, Retry, RootKey, read_identity, system_clock};
 use session_migrate::progress::Progress;
 use session_migrate::upgrade::{
     self, Event, Journal, Line, Listener, OnFailure, Plan, Report, Silent, Step, Tools, UpgradeError,
@@ -88,7 +88,7 @@ impl Network {
         let progress = Progress::hidden();
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             let network = network::Network::connect(url, &key, identity).await.unwrap();
-            let tools = Tools { network: &network, retry_for, progress: &progress, clock };
+            let tools = Tools { network: &network, retry: Retry { retry_for, progress: &progress, clock } };
             match journal.unfinished() {
                 Ok(_) => upgrade::resume(&tools, module, &mut journal).await,
                 Err(_) => upgrade::begin(&tools, plan.clone(), module, &mut journal).await,

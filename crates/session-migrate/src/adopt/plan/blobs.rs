@@ -33,7 +33,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    pub(super) fn refuse_blob(&mut self, id: u64, blob: &PublicBlob, why: &str) -> Result<(), SnapshotError> {
+    fn refuse_blob(&mut self, id: u64, blob: &PublicBlob, why: &str) -> Result<(), SnapshotError> {
         let name = BlobId(id).to_string();
         self.left.write(&Line::new(RecordKind::Blob, &name, why).record(blob))?;
         self.plan.outcomes.not_taken(RecordKind::Blob, &name, None, why);
@@ -97,7 +97,7 @@ impl Planner<'_> {
 }
 
 /// Compares the bytes of a blob with its record; returns what is irregular about them.
-pub(super) fn check_blob(blob: &PublicBlob, place: &SourcePlace) -> Result<Vec<String>, String> {
+fn check_blob(blob: &PublicBlob, place: &SourcePlace) -> Result<Vec<String>, String> {
     let Some(hashed) = &place.blob else { return Err("none of its chunks is stored".into()) };
     if hashed.bytes < blob.size {
         let next = hashed.chunks();

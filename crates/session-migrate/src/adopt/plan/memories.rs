@@ -28,7 +28,7 @@ impl Planner<'_> {
     }
 
     /// Finds the content of every asset of a memory.
-    pub(super) fn assets(&mut self, capsule: &str, memory: &PublicMemory) -> Vec<Asset> {
+    fn assets(&mut self, capsule: &str, memory: &PublicMemory) -> Vec<Asset> {
         let PublicMemory { inline_assets, blob_internal_assets, blob_external_assets, .. } = memory;
         let mut assets = Vec::new();
         for asset in inline_assets {
@@ -46,7 +46,7 @@ impl Planner<'_> {
     }
 
     /// Keeps bytes within the record if they fit there, and otherwise makes them a blob.
-    pub(super) fn inline(&mut self, capsule: &str, bytes: Vec<u8>) -> (Content, Option<Vec<u8>>) {
+    fn inline(&mut self, capsule: &str, bytes: Vec<u8>) -> (Content, Option<Vec<u8>>) {
         let limits = upload_config();
         let [most, budget] = [limits.inline_max, limits.inline_budget_per_capsule].map(u64::from);
         let used = self.inline.entry(capsule.to_owned()).or_default();
@@ -61,7 +61,7 @@ impl Planner<'_> {
     }
 
     /// Returns the content of a reference to a blob, if the capsule may refer to it.
-    pub(super) fn blob(&self, capsule: &str, reference: &PublicBlobRef) -> Found {
+    fn blob(&self, capsule: &str, reference: &PublicBlobRef) -> Found {
         let locator = &reference.locator;
         let refused = |why: String| Err((RecordOutcome::NotTaken, why));
         let Some(id) = BlobId::from_locator(locator) else {
@@ -80,7 +80,7 @@ impl Planner<'_> {
         }
     }
 
-    pub(super) fn memory(
+    fn memory(
         &mut self,
         capsule: &str,
         key: &str,
@@ -219,7 +219,7 @@ impl Planner<'_> {
     }
 
     /// Returns who made a memory: who it says, if that is a member of the capsule, otherwise its first owner.
-    pub(super) fn maker_of(&self, capsule: &str, metadata: &PublicMemoryMetadata) -> Principal {
+    fn maker_of(&self, capsule: &str, metadata: &PublicMemoryMetadata) -> Principal {
         let Some(record) = self.plan.capsules.get(capsule) else { return Principal::anonymous() };
         let said = metadata.created_by.as_deref().and_then(|text| Principal::from_text(text).ok());
         let said = said.filter(|who| record.members().any(|member| member == who));
@@ -236,7 +236,7 @@ pub(super) fn is_maker(reference: &PublicBlobRef, memory: &PublicMemory, blob: &
         && reference.hash.as_ref().is_some_and(|hash| hash.as_slice() == blob.digest.bytes)
 }
 
-pub(super) fn external(asset: &PublicExternalAsset) -> Found {
+fn external(asset: &PublicExternalAsset) -> Found {
     let backend = match asset.location {
         PublicStore::S3 => StorageBackend::S3,
         PublicStore::VercelBlob => StorageBackend::VercelBlob,
@@ -262,7 +262,7 @@ pub(super) fn assets_of(memory: &PublicMemory) -> usize {
 }
 
 /// Names what of a memory has no counterpart.
-pub(super) fn memory_rest(memory: &PublicMemory) -> Vec<String> {
+fn memory_rest(memory: &PublicMemory) -> Vec<String> {
     let rule = match &memory.access {
         PublicAccess::Private { .. } => None,
         PublicAccess::Public { .. } => Some("its access rule, public"),

@@ -30,7 +30,7 @@ impl Planner<'_> {
     }
 
     /// Returns why a caller may not upload to a capsule, if so.
-    pub(super) fn may_upload(&self, session: &Session) -> Result<(), String> {
+    fn may_upload(&self, session: &Session) -> Result<(), String> {
         use upload_canister::capsule::Access;
         let Session { capsule, caller, .. } = session;
         let Some(record) = self.plan.capsules.get(capsule) else {
@@ -42,7 +42,7 @@ impl Planner<'_> {
         }
     }
 
-    pub(super) fn pending(&mut self, session: &Session) -> Result<Vec<String>, String> {
+    fn pending(&mut self, session: &Session) -> Result<Vec<String>, String> {
         self.may_upload(session)?;
         let prefix = chunk_key(session.id);
         if self.source.places.get(&prefix).is_some_and(|place| place.blob.is_some()) {
@@ -71,11 +71,11 @@ impl Planner<'_> {
         if bytes > MAX_UPLOAD_BYTES {
             return Err(format!("{bytes} bytes are more than the {MAX_UPLOAD_BYTES} of an upload"));
         }
-        let len_of = |idx: u32| (bytes - full * u64::from(idx)).min(full);
+        let chunking = Chunking::new(bytes, full);
         let keep: BTreeSet<u32> = received
             .iter()
             .copied()
-            .filter(|idx| stored.get(idx).is_some_and(|len| u64::from(*len) == len_of(*idx)))
+            .filter(|idx| stored.get(idx).is_some_and(|len| u64::from(*len) == chunking.len(*idx)))
             .collect();
         if keep.len() < received.len() {
             notes.push(format!(
@@ -105,7 +105,7 @@ impl Planner<'_> {
             idem: idem_of_adopted(session.id),
             blob_id: None,
         };
-        let missing = bytes - keep.iter().map(|idx| len_of(*idx)).sum::<u64>();
+        let missing = bytes - keep.iter().map(|idx| chunking.len(*idx)).sum::<u64>();
         self.plan.sessions.push(PlannedSession { record, missing });
         let (used, why) = (Use::Session(keep), format!("not a chunk of session {}", session.id));
         self.plan.places.insert(prefix, PlannedPlace { used, session: Some(session.id), why });
@@ -113,7 +113,7 @@ impl Planner<'_> {
     }
 
     /// A session whose blob is committed: that release failed to make the memory, or to forget the session.
-    pub(super) fn committed(&mut self, session: &Session) -> Result<Vec<String>, String> {
+    fn committed(&mut self, session: &Session) -> Result<Vec<String>, String> {
         let prefix = ChunkPrefix(chunk_key(session.id));
         let blob = prefix.blob_id();
         let Some(sound) = self.sound.get(&blob.0) else {

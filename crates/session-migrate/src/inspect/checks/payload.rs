@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use upload_canister::blob::{ChunkPrefix, content_key};
-use upload_canister::session::ChunkSet;
+use upload_canister::session::{ChunkSet, Chunking};
 use upload_canister::stable::memory_ids::numbers as ids;
 
 use super::super::facts::{ContentFact, Facts, Session, mapped};
@@ -44,9 +44,9 @@ fn session_chunks(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
             scan.findings.at(FindingKind::StrayChunk, ids::CHUNKS, key(idx), what);
         }
     }
+    let chunking = Chunking::new(session.bytes_expected, u64::from(session.chunk_size));
     for (idx, len) in facts.stored(session.prefix).filter(|(idx, _)| *idx < session.chunks) {
-        let offset = u64::from(idx) * u64::from(session.chunk_size);
-        let expected = session.bytes_expected.saturating_sub(offset).min(u64::from(session.chunk_size));
+        let expected = chunking.len(idx);
         if u64::from(len) != expected {
             let what = format!("chunk {idx} of session {id} has {len} bytes, expected {expected}");
             scan.findings.at(FindingKind::ChunkLength, ids::CHUNKS, key(idx), what);

@@ -18,7 +18,7 @@ impl Driver<'_, '_> {
         if let Some(outcome) = self.journal.receipt(step) {
             return Ok(outcome.clone());
         }
-        self.progress.phase(step.name());
+        self.retry.progress.phase(step.name());
         loop {
             let call = match self.journal.intent(step) {
                 Some(ticket) => self.network.prepare_again(target.clone(), ticket)?,
@@ -29,7 +29,7 @@ impl Driver<'_, '_> {
                     call
                 }
             };
-            let settled = self.network.settle(&call, self.retry()).await?;
+            let settled = self.network.settle(&call, self.retry).await?;
             if let Some(outcome) = self.record(step, settled).await? {
                 return Ok(outcome);
             }
@@ -42,16 +42,12 @@ impl Driver<'_, '_> {
             return Ok(());
         }
         let Some(ticket) = self.journal.intent(step) else { return Ok(()) };
-        let settled = self.network.look_back(step.name(), ticket, self.plan.canister, self.retry()).await?;
+        let settled = self.network.look_back(step.name(), ticket, self.plan.canister, self.retry).await?;
         self.record(step, settled).await.map(drop)
     }
 
     /// Records the outcome of an effect and returns it; `None` if its request has expired and was not executed.
-    pub(super) async fn record(
-        &mut self,
-        step: Step,
-        settled: Settled,
-    ) -> Result<Option<EffectOutcome>, UpgradeError> {
+    async fn record(&mut self, step: Step, settled: Settled) -> Result<Option<EffectOutcome>, UpgradeError> {
         let outcome = match settled {
             Settled::Replied { reply, certificate } => {
                 EffectOutcome::Replied { reply: hex::encode(reply), certificate: hex::encode(certificate) }
@@ -72,7 +68,7 @@ impl Driver<'_, '_> {
     }
 
     /// Whether the state of the canister shows that an effect was executed whose request has expired.
-    pub(super) async fn observed(&self, step: Step) -> Result<bool, UpgradeError> {
+    async fn observed(&self, step: Step) -> Result<bool, UpgradeError> {
         Ok(match step {
             Step::Snapshot => self.snapshot_since().await?.is_some(),
             Step::Stop => self.status().await? == CanisterStatusType::Stopped,
@@ -86,14 +82,14 @@ impl Driver<'_, '_> {
             Step::Verify | Step::Rollback => false,
             Step::DropSnapshot => {
                 let snapshot = self.snapshot().unwrap_or_default();
-                let snapshots = self.retry().again(|| self.management.snapshots()).await?;
+                let snapshots = self.retry.again(|| self.management.snapshots()).await?;
                 !snapshots.iter().any(|there| there.id == snapshot)
             }
         })
     }
 
-    pub(super) async fn status(&self) -> Result<CanisterStatusType, ClientError> {
-        Ok(self.retry().again(|| self.management.status()).await?.status)
+    async fn status(&self) -> Result<CanisterStatusType, ClientError> {
+        Ok(self.retry.again(|| self.management.status()).await?.status)
     }
 
     /// Returns what the network certifies about the canister. A node may be older than the one that answered the last
@@ -109,7 +105,7 @@ impl Driver<'_, '_> {
             let detail = "the answer is older than the last effect".to_owned();
             Err(ClientError::Unanswered { method: "read_state", detail })
         };
-        self.retry().again(recent).await
+        self.retry.again(recent).await
     }
 
     /// Returns the certified module hash, hex; empty without a module.
@@ -121,7 +117,7 @@ impl Driver<'_, '_> {
     /// Returns the snapshot that was not there at the preflight.
     pub(super) async fn snapshot_since(&self) -> Result<Option<Vec<u8>>, ClientError> {
         let before = self.facts().map(|facts| facts.snapshots).unwrap_or_default();
-        let snapshots = self.retry().again(|| self.management.snapshots()).await?;
+        let snapshots = self.retry.again(|| self.management.snapshots()).await?;
         let mut new = snapshots.into_iter().filter(|there| !before.contains(&hex::encode(&there.id)));
         Ok(new.next().map(|snapshot| snapshot.id))
     }
