@@ -168,16 +168,11 @@ fn measure(pic: &PocketIc, canister: Principal, name: &str) -> Result<BenchResul
 fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, BenchResult>) -> String {
     let mut text = String::from("| benchmark | published | here | ratio |\n|---|---|---|---|\n");
     let (mut compared, mut same, mut close) = (0, 0, 0);
-    let mut ratios: Vec<f64> = results
-        .iter()
-        .filter_map(|(name, here)| {
-            Some(ratio(here.total.instructions, published.get(name)?.total.instructions))
-        })
-        .collect();
-    ratios.sort_by(f64::total_cmp);
+    let mut ratios = Vec::new();
     let mut pages = Vec::new();
     for (name, result) in results {
         let known = published.get(name);
+        ratios.extend(known.map(|known| ratio(result.total.instructions, known.total.instructions)));
         let rows = [(name.clone(), &result.total, known.map(|known| &known.total))];
         let scopes = result.scopes.iter().map(|(scope, here)| {
             (format!("{name} / {scope}"), here, known.and_then(|known| known.scopes.get(scope)))
@@ -210,6 +205,7 @@ fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, 
         "\n{} benchmarks; of {compared} counts {same} within 0.1 % of the published ones, {close} within 1 %.",
         results.len()
     );
+    ratios.sort_by(f64::total_cmp);
     if let (Some(lowest), Some(median), Some(highest)) =
         (ratios.first(), ratios.get(ratios.len() / 2), ratios.last())
     {

@@ -47,7 +47,6 @@ mod sparse;
 mod stderr;
 
 pub use cache_folder::CacheFolder;
-pub use ic::MessageCost;
 pub use server::{EmbeddedServer, StartError};
 
 /// What the other crates and the tests of this workspace share with the server. Not part of its interface: any release
@@ -56,7 +55,9 @@ pub use server::{EmbeddedServer, StartError};
 pub mod internals {
     /// Execution of one message.
     pub mod engine {
-        pub use crate::engine::*;
+        pub use crate::engine::{
+            CanisterState, Engine, EntryPoint, Limits, MessageContext, MethodKind, Trap,
+        };
     }
 
     pub use crate::http::without_delay;

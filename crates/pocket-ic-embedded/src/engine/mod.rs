@@ -33,13 +33,13 @@ mod tests;
 mod texts;
 mod types;
 
-pub use error::{EngineError, InvalidWasm, StateMismatch, Trap};
+pub use error::{EngineError, Trap};
 pub use execute::Engine;
 pub use heap::Heap;
 pub use intake::MAX_MODULE_BYTES;
 pub use module::{CanisterModule, GlobalValue, MAX_WASM_MEMORY, MAX_WASM_MEMORY_32};
 pub use module_cache::{ModuleCache, ModuleCacheError};
-pub use stable::{MAX_STABLE_BYTES, StableMemory, StableOutOfBounds, WASM_PAGE};
+pub use stable::{MAX_STABLE_BYTES, StableMemory, WASM_PAGE};
 pub use state::CanisterState;
 pub use texts::{LOG_RECORD_BYTES, MAX_LOG_BYTES};
 pub use types::{

@@ -234,7 +234,7 @@ impl Activity {
     }
 
     /// Returns the time since the last request ended; zero while one is pending.
-    #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "for the stand-alone server"))]
+    #[cfg(any(feature = "cli", test))]
     pub fn idle_for(&self) -> Duration {
         let inner = unpoisoned(&self.inner);
         match *inner {

@@ -31,6 +31,5 @@ pub use ingress::{UserCall, named_canister, principal};
 pub use instance::{Created, Instance};
 pub use management::{DownloadRequest, UploadRequest};
 pub use read_state::{ReadRefusal, ReadRequest};
-pub use records::MessageCost;
 pub use requests::{AgentCall, Effective, QueryAnswer};
 pub use snapshot_dir::StableFile;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::paged::PAGE;
-use crate::engine::stable::{ACCESS_PAGE, RESIDENT_PAGES, StableAccess};
+use crate::engine::stable::{ACCESS_PAGE, RESIDENT_PAGES, StableAccess, StableOutOfBounds};
 
 const SIZE: u64 = 20 * WASM_PAGE;
 

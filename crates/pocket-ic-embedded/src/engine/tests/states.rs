@@ -1,6 +1,7 @@
 //! Saving and putting together states; state that must not outlive a message; 64-bit memories.
 
 use super::*;
+use crate::engine::error::StateMismatch;
 
 /// A global of each type, hidden or exported.
 const GLOBALS: &str = r#"(module

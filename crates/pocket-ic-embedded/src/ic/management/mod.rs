@@ -190,9 +190,9 @@ static METHODS: &[Method] = {
         Method::update("take_canister_snapshot", Controllers, snapshots::take),
         Method::update("load_canister_snapshot", Controllers, snapshots::load),
         Method::update("delete_canister_snapshot", Controllers, snapshots::delete),
-        Method::update("list_canister_snapshots", SnapshotReaders, snapshots::list),
-        Method::update("read_canister_snapshot_metadata", SnapshotReaders, snapshots::read_metadata),
-        Method::update("read_canister_snapshot_data", SnapshotReaders, snapshots::read_data),
+        Method::read("list_canister_snapshots", SnapshotReaders, snapshots::list),
+        Method::read("read_canister_snapshot_metadata", SnapshotReaders, snapshots::read_metadata),
+        Method::read("read_canister_snapshot_data", SnapshotReaders, snapshots::read_data),
         Method::update("upload_canister_snapshot_metadata", Controllers, snapshots::upload_metadata),
         Method::update("upload_canister_snapshot_data", Controllers, snapshots::upload_data),
     ]
@@ -333,16 +333,16 @@ pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &
     let (caller, now) = (Caller::user(caller), instance.clock.last_round());
     let origin = &Origin::System;
     let call = &ManagementCall { caller, subnet: None, origin, method, arg, cycles: 0, now, instructions: 0 };
-    let found = Method::find(method).filter(|method| method.query != QueryAccess::Nobody);
-    let Some(Method { query, run: Execution::Read(run), .. }) = found else {
+    let found = Method::find(method).filter(|found| found.query != QueryAccess::Nobody);
+    let Some(found @ Method { run: Execution::Read(run), .. }) = found else {
+        if is_unsupported(method) {
+            return Err(unknown_method(method));
+        }
         let not_found = format!("Query method {method} not found.");
-        return Err(match is_unsupported(method) {
-            true => unknown_method(method),
-            false => UserError::new(ErrorCode::CanisterMethodNotFound, not_found),
-        });
+        return Err(UserError::new(ErrorCode::CanisterMethodNotFound, not_found));
     };
-    if let (QueryAccess::SameAsUpdate, Some(method)) = (query, found) {
-        check_access(instance, caller, method, arg)?;
+    if found.query == QueryAccess::SameAsUpdate {
+        check_access(instance, caller, found, arg)?;
     }
     run(instance, call)
 }

@@ -1,6 +1,7 @@
 //! The snapshot methods, and the two server operations that move snapshots to and from folders.
 
 use super::{Caller, ManagementCall, Reply, code, empty_reply, encode};
+use crate::ic::CallResult;
 use crate::ic::canister::Canister;
 use crate::ic::error::{OpError, UserError};
 use crate::ic::instance::Instance;
@@ -68,10 +69,10 @@ pub(super) fn load(instance: &mut Instance, call: &mut ManagementCall) -> Result
 }
 
 /// `list_canister_snapshots`
-pub(super) fn list(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
+pub(super) fn list(instance: &Instance, call: &ManagementCall) -> CallResult {
     let args: CanisterIdRecord = call.decode()?;
     let canister = readable(instance, args.canister_id, call.caller)?;
-    encode(call.method, (canister.snapshots.list(),)).map(Reply::Now)
+    encode(call.method, (canister.snapshots.list(),))
 }
 
 /// `delete_canister_snapshot`
@@ -84,16 +85,16 @@ pub(super) fn delete(instance: &mut Instance, call: &mut ManagementCall) -> Resu
 }
 
 /// `read_canister_snapshot_metadata`
-pub(super) fn read_metadata(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
+pub(super) fn read_metadata(instance: &Instance, call: &ManagementCall) -> CallResult {
     let args: ReadCanisterSnapshotMetadataArgs = call.decode()?;
     let canister = readable(instance, args.canister_id, call.caller)?;
     check_owner(args.canister_id, Some(&args.snapshot_id))?;
     let snapshot = canister.snapshots.get(args.canister_id, &args.snapshot_id)?;
-    encode(call.method, (snapshot.metadata(),)).map(Reply::Now)
+    encode(call.method, (snapshot.metadata(),))
 }
 
 /// `read_canister_snapshot_data`
-pub(super) fn read_data(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
+pub(super) fn read_data(instance: &Instance, call: &ManagementCall) -> CallResult {
     let args: ReadCanisterSnapshotDataArgs = call.decode()?;
     let canister = readable(instance, args.canister_id, call.caller)?;
     check_owner(args.canister_id, Some(&args.snapshot_id))?;
@@ -110,7 +111,7 @@ pub(super) fn read_data(instance: &mut Instance, call: &mut ManagementCall) -> R
         ));
     }
     let chunk = canister.snapshots.get(args.canister_id, &args.snapshot_id)?.read(&args.kind)?;
-    encode(call.method, (ReadCanisterSnapshotDataResult { chunk },)).map(Reply::Now)
+    encode(call.method, (ReadCanisterSnapshotDataResult { chunk },))
 }
 
 /// `upload_canister_snapshot_metadata`
