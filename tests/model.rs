@@ -141,10 +141,6 @@ impl Target for Wasm {
         self.canister.pass(Duration::from_secs(seconds));
     }
 
-    fn pass_without_timers(&mut self, _: u64) -> bool {
-        false // the timers of a canister come when they are due, or with the next update
-    }
-
     fn create_capsule(&mut self, owner: u8) -> TargetResult<String> {
         let made = self.canister.update::<Capsule>(person(owner), "capsules_create", (None::<PersonRef>,));
         let id = made.map_err(refusal)?.id;

@@ -1,9 +1,24 @@
 //! The buckets that the memory manager allocates, and never reclaims.
 
 use ic_stable_structures::Memory;
+#[cfg(test)]
+use ic_stable_structures::memory_manager::MemoryManager;
+
+#[cfg(test)]
+use super::RawMemory;
 
 /// Maximum number of buckets of a memory manager.
 pub const MAX_BUCKETS: u64 = 32_768;
+
+/// Returns a memory in buckets of this many pages, which can be full. It is allocated at once, so that pages that are never
+/// written cost nothing.
+#[cfg(test)]
+pub fn whole_memory(bucket_pages: u16) -> RawMemory {
+    let raw = RawMemory::default();
+    *raw.borrow_mut() = vec![0; ((1 + MAX_BUCKETS * u64::from(bucket_pages)) * 64 * 1024) as usize];
+    drop(MemoryManager::init_with_bucket_size(raw.clone(), bucket_pages));
+    raw
+}
 
 /// Returns the number of allocated buckets and the pages per bucket, from the manager's header.
 pub fn allocated_buckets(raw: &impl Memory) -> [u64; 2] {

@@ -96,16 +96,13 @@ pub fn offset(place: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stable::buckets::MAX_BUCKETS;
+    use crate::stable::buckets::{MAX_BUCKETS, whole_memory};
     use crate::stable::{RawMemory, memory_ids};
     use ic_stable_structures::memory_manager::MemoryManager;
 
     #[test]
     fn counters_without_room_for_their_page_read_as_zero() {
-        const PAGE: u64 = 64 * 1024;
-        let raw = RawMemory::default();
-        *raw.borrow_mut() = vec![0; ((1 + MAX_BUCKETS) * PAGE) as usize];
-        let memories = MemoryManager::init_with_bucket_size(raw, 1);
+        let memories = Memories::init(whole_memory(1));
         let rest = memories.get(memory_ids::EXTENT_REGION);
         assert!(rest.grow(MAX_BUCKETS) >= 0, "nothing is left");
         let counters = Counters::open(&memories, memory_ids::UPLOAD_COUNTS);

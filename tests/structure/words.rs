@@ -8,9 +8,36 @@ use super::{documents, relative, sources, tree};
 /// A word or phrase that must not come back.
 struct Banned {
     phrase: String,
+    /// The phrase in lower case; `None` if it is banned in identifiers only.
+    words: Option<String>,
+    name: Name,
     instead: String,
     /// Files in which it is stored data, such as the name of a class.
     except: Vec<String>,
+}
+
+/// A phrase as it would be in code.
+enum Name {
+    /// The name of a type.
+    Type(String),
+    /// A part of an identifier, as [`snake_case`] writes it.
+    Part(String),
+}
+
+impl Banned {
+    fn new(phrase: &str, instead: &str, except: &str) -> Self {
+        let (is_code, name) = (phrase.starts_with('`'), phrase.trim_matches('`'));
+        Self {
+            phrase: phrase.to_owned(),
+            words: (!is_code).then(|| phrase.to_lowercase()),
+            name: match is_code && name.starts_with(char::is_uppercase) {
+                true => Name::Type(name.to_owned()),
+                false => Name::Part(format!("_{}_", name.to_lowercase().replace([' ', '-'], "_"))),
+            },
+            instead: instead.to_owned(),
+            except: except.split(", ").map(str::to_owned).collect(),
+        }
+    }
 }
 
 fn banned() -> Vec<Banned> {
@@ -18,10 +45,10 @@ fn banned() -> Vec<Banned> {
     let lines = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let parse = |line: &str| {
         let mut columns = line.split('|').map(str::trim);
-        let mut next = || columns.next().unwrap_or_default().to_owned();
+        let mut next = || columns.next().unwrap_or_default();
         let (phrase, instead, except) = (next(), next(), next());
         assert!(!phrase.is_empty() && !instead.is_empty(), "a phrase and its replacement: {line}");
-        Banned { phrase, instead, except: except.split(", ").map(str::to_owned).collect() }
+        Banned::new(phrase, instead, except)
     };
     lines.map(parse).collect()
 }
@@ -81,7 +108,7 @@ fn has_words(text: &str, phrase: &str) -> bool {
 
 #[test]
 fn words_of_the_list_do_not_come_back() {
-    let banned: Vec<Banned> = banned().into_iter().filter(|word| !word.phrase.starts_with('`')).collect();
+    let banned: Vec<Banned> = banned().into_iter().filter(|word| word.words.is_some()).collect();
     assert!(banned.len() > 20);
     let mut found = Vec::new();
     for (path, text) in texts() {
@@ -95,7 +122,8 @@ fn words_of_the_list_do_not_come_back() {
                 _ => &paragraph,
             };
             let banned = banned.iter().filter(|word| !word.except.contains(&name));
-            let words = banned.filter(|word| has_words(shown, &word.phrase.to_lowercase()));
+            let words =
+                banned.filter(|word| word.words.as_ref().is_some_and(|words| has_words(shown, words)));
             found
                 .extend(words.map(|word| format!("{name}:{line}: `{}`, use: {}", word.phrase, word.instead)));
         }
@@ -133,15 +161,9 @@ fn in_identifiers<'w>(line: &str, banned: &[&'w Banned]) -> Vec<&'w Banned> {
         identifiers.windows(2).any(|pair| pair[1] == name && declares(pair[0]))
     };
     let words: Vec<String> = identifiers.iter().map(|identifier| snake_case(identifier)).collect();
-    let is_in = |word: &&&Banned| {
-        let name = word.phrase.trim_matches('`');
-        match word.phrase.starts_with('`') && name.starts_with(char::is_uppercase) {
-            true => is_declared(name),
-            false => {
-                let part = format!("_{}_", name.to_lowercase().replace([' ', '-'], "_"));
-                words.iter().any(|words| words.contains(&part))
-            }
-        }
+    let is_in = |word: &&&Banned| match &word.name {
+        Name::Type(name) => is_declared(name),
+        Name::Part(part) => words.iter().any(|words| words.contains(part)),
     };
     banned.iter().filter(is_in).copied().collect()
 }
@@ -167,10 +189,7 @@ fn identifiers_have_no_listed_words() {
 
 #[test]
 fn listed_words_are_found_in_identifiers_but_not_in_strings() {
-    let has = |line: &str, phrase: &str| {
-        let word = Banned { phrase: phrase.into(), instead: String::new(), except: Vec::new() };
-        !in_identifiers(line, &[&word]).is_empty()
-    };
+    let has = |line: &str, phrase: &str| !in_identifiers(line, &[&Banned::new(phrase, "", "")]).is_empty();
     assert!(has(&format!("let {} = 1;", ["put", "aside"].join("_")), "put aside"));
     assert!(has(&format!("{},", ["Put", "Aside"].concat()), "put aside"));
     assert!(!has("let aside = 1; // put_aside", "put aside") && !has("f(\"put_aside\")", "put aside"));

@@ -2,11 +2,9 @@
 //! has no room.
 
 use ic_stable_structures::Memory as _;
-use ic_stable_structures::memory_manager::MemoryManager;
 
 use super::*;
-use crate::stable::RawMemory;
-use crate::stable::buckets::MAX_BUCKETS;
+use crate::stable::buckets::whole_memory;
 
 const PAGE: u64 = 64 * 1024;
 
@@ -16,9 +14,8 @@ fn prefix(n: u8) -> ChunkPrefix {
 
 /// Returns a map with these chunks, and the memories around it, in buckets of one page.
 fn with_chunks(chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
-    let raw = RawMemory::default();
-    *raw.borrow_mut() = vec![0; ((1 + MAX_BUCKETS) * PAGE) as usize];
-    let memories = MemoryManager::init_with_bucket_size(raw.clone(), 1);
+    let raw = whole_memory(1);
+    let memories = Memories::init(raw.clone());
     let mut map = ChunkMap::open(&memories, &StableRoom::of(&memories, raw));
     chunks.iter().for_each(|(n, idx)| map.insert(prefix(*n), *idx, b"chunk"));
     (map, memories)

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use ic_stable_structures::Memory as _;
-use ic_stable_structures::memory_manager::MemoryManager;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
+use crate::stable::buckets::whole_memory;
 use crate::stable::{RawMemory, StableRoom, Table, memory_ids};
 
 fn store() -> ExtentStore {
@@ -287,9 +287,8 @@ fn unwritten_bytes_read_as_zeros() {
 #[test]
 fn bytes_within_the_region_take_no_room() {
     const PAGE: u64 = 64 * 1024;
-    let raw = RawMemory::default();
-    *raw.borrow_mut() = vec![0; ((1 + crate::stable::buckets::MAX_BUCKETS) * PAGE) as usize];
-    let memories = MemoryManager::init_with_bucket_size(raw.clone(), 1);
+    let raw = whole_memory(1);
+    let memories = Memories::init(raw.clone());
     let room = StableRoom::of(&memories, raw);
     let mut store = ExtentStore::open(&memories, &room);
     let large = store.allocate(20 << 20).unwrap();

@@ -4,6 +4,7 @@ use ic_stable_structures::StableBTreeMap;
 use ic_stable_structures::memory_manager::MemoryManager;
 
 use super::*;
+use crate::stable::buckets::whole_memory;
 
 type Chunks = StableBTreeMap<([u8; 32], u32), Vec<u8>, Memory>;
 
@@ -101,9 +102,8 @@ fn a_map_of_an_unknown_allocator_has_no_free_room() {
 /// What adds is refused while there is room to move and to remove what is stored.
 #[test]
 fn each_write_is_refused_while_its_reserve_is_untouched() {
-    let raw = RawMemory::default();
-    *raw.borrow_mut() = vec![0; ((1 + MAX_BUCKETS) * PAGE_BYTES) as usize];
-    let memories = MemoryManager::init_with_bucket_size(raw.clone(), 1);
+    let raw = whole_memory(1);
+    let memories = Memories::init(raw.clone());
     let room = StableRoom::of(&memories, raw);
     Chunks::init(memories.get(memory_ids::CHUNKS)).insert(([1; 32], 1), vec![7; 90_000]);
     let rest = memories.get(memory_ids::EXTENT_REGION);
@@ -155,9 +155,8 @@ fn the_other_layout_of_every_session_is_counted_without_reading() {
 
 #[test]
 fn the_payload_limit_is_what_is_left_beside_the_reserve() {
-    let raw = RawMemory::default();
-    *raw.borrow_mut() = vec![0; ((1 + MAX_BUCKETS) * PAGE_BYTES) as usize];
-    let memories = MemoryManager::init_with_bucket_size(raw.clone(), 1);
+    let raw = whole_memory(1);
+    let memories = Memories::init(raw.clone());
     let room = StableRoom::of(&memories, raw);
     let all = MAX_BUCKETS * PAGE_BYTES;
     let in_region = room.payload_limit(Some(0), u64::MAX);

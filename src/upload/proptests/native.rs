@@ -19,6 +19,7 @@ use crate::meter::Unmetered;
 use crate::migrate;
 use crate::session::{SessionId, Time};
 use crate::stable::RawMemory;
+use crate::stable::buckets::whole_memory;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
 use crate::upload::path::compat::CompatPath;
@@ -56,7 +57,7 @@ impl Native {
 
     /// Returns a canister in a memory that can be full. A bucket of a table has room for all that it needs then.
     pub fn in_little_room(stage: Stage) -> Self {
-        Self::over(filled::whole_memory(4), stage, Limits::WIDE)
+        Self::over(whole_memory(4), stage, Limits::WIDE)
     }
 
     fn over(raw: RawMemory, stage: Stage, limits: Limits) -> Self {
@@ -154,9 +155,8 @@ impl Target for Native {
         self.drain();
     }
 
-    fn pass_without_timers(&mut self, seconds: u64) -> bool {
+    fn pass_without_timers(&mut self, seconds: u64) {
         self.canister.now = self.canister.now.plus_seconds(seconds);
-        true
     }
 
     fn create_capsule(&mut self, owner: u8) -> TargetResult<String> {

@@ -118,21 +118,21 @@ fn receipts_that_do_not_decode_do_not_stop_the_others() {
     assert!(canister.storage.receipts.is_empty());
 }
 
-/// A slice that was full says that there is more, even if there happens to be none.
 #[test]
 fn the_timer_continues_after_a_full_slice() {
     on_every_path(|mut canister| {
         let begun: Vec<u64> = (0..=SWEEP_BATCH).map(|n| canister.begin(0, &n.to_string())).collect();
-        let turns =
+        let sweeps =
             |canister: &mut TestCanister| (1..).find(|_| canister.service().sweep().unwrap()).unwrap();
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-        assert_eq!((turns(&mut canister), canister.storage.index.len()), (2, 0));
+        assert_eq!((sweeps(&mut canister), canister.storage.index.len()), (2, 0));
         assert_eq!(canister.storage.receipts.len(), begun.len() as u64);
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-        assert_eq!((turns(&mut canister), canister.storage.receipts.len()), (2, 0));
+        assert_eq!((sweeps(&mut canister), canister.storage.receipts.len()), (2, 0));
     });
 }
 
+/// Even if there happens to be none.
 #[test]
 fn a_full_slice_of_receipts_says_that_there_is_more() {
     on_every_path(|mut canister| {

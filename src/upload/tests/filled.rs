@@ -5,12 +5,12 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ic_stable_structures::Memory as _;
-use ic_stable_structures::memory_manager::MemoryManager;
 
 use super::*;
 use crate::blob::ChunkPrefix;
 use crate::migrate::{self, MigrationState, Progress, controls};
 use crate::session::SessionId;
+use crate::stable::buckets::whole_memory;
 use crate::stable::{Memories, memory_ids};
 
 const PAGE: usize = 64 * 1024;
@@ -26,9 +26,6 @@ struct Small {
 
 /// Enough for some sixty chunks.
 const LEFT: u64 = 110 << 20;
-
-/// Buckets of the memory manager.
-const BUCKETS: usize = 32_768;
 
 impl Small {
     fn new(layout: Layout, path: fn() -> Box<dyn UploadPath>, share: u8) -> Self {
@@ -80,7 +77,11 @@ fn message<T>(
         raw[..taken.start].copy_from_slice(&head);
         raw[taken.end..].copy_from_slice(&tail);
         drop(raw);
-        canister.storage = Storage::open_accepting(canister.raw.clone(), ALL_LAYOUTS).unwrap();
+    }
+    // An upgrade may come after any message.
+    let reopened = Storage::open_accepting(canister.raw.clone(), ALL_LAYOUTS).unwrap();
+    if done.is_none() {
+        canister.storage = reopened;
         *canister.storage.blobs.attempt_mut() = attempt;
     }
     done
@@ -96,12 +97,7 @@ pub fn sweep(canister: &mut TestCanister, taken: &Range<usize>) -> usize {
         loop {
             // What can trap is done as a message; what has room for sure is not, since that costs a copy of the memory.
             let has_room = canister.storage.room.for_removal();
-            let swept = if has_room { Some(one(canister)) } else { message(canister, taken, one) };
-            if !has_room {
-                // An upgrade may come after any message.
-                Storage::open_accepting(canister.raw.clone(), ALL_LAYOUTS).unwrap();
-            }
-            match swept {
+            match if has_room { Some(one(canister)) } else { message(canister, taken, one) } {
                 Some(true) => return trapped,
                 Some(false) => {}
                 None => {
@@ -123,15 +119,6 @@ pub fn fill_memory(canister: &mut TestCanister, left: u64) -> Range<usize> {
     canister.storage = Storage::open_accepting(canister.raw.clone(), ALL_LAYOUTS).unwrap();
     let end = canister.raw.borrow().len() - canister.storage.room.bytes_left() as usize;
     end - (pages as usize - 1) * PAGE..end
-}
-
-/// Returns a memory in buckets of this many pages. It is allocated at once, so that pages that are never
-/// written cost nothing.
-pub fn whole_memory(bucket_pages: u16) -> RawMemory {
-    let raw = RawMemory::default();
-    *raw.borrow_mut() = vec![0; (1 + BUCKETS * usize::from(bucket_pages)) * PAGE];
-    drop(MemoryManager::init_with_bucket_size(raw.clone(), bucket_pages));
-    raw
 }
 
 /// Runs the engine until it has nothing to do; none of its messages traps.
