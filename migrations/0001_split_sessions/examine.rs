@@ -15,7 +15,7 @@ pub struct Examined {
     /// Its class.
     pub class: Class,
     /// Its outcome.
-    pub verdict: Decision,
+    pub decision: Decision,
 }
 
 /// Outcome of a record.
@@ -111,8 +111,8 @@ pub fn examine(around: &impl Surroundings, session: &LegacySession, now: Time) -
     let legacy = match LegacyUploadSession::decode(raw) {
         Ok(legacy) => legacy,
         Err(error) => {
-            let verdict = Decision::Reject { legacy: None, reason: error.to_string() };
-            return Ok(Examined { class: Class::of_undecodable(&error), verdict });
+            let decision = Decision::Reject { legacy: None, reason: error.to_string() };
+            return Ok(Examined { class: Class::of_undecodable(&error), decision });
         }
     };
     let ttl = around.session_ttl_seconds()?;
@@ -125,11 +125,11 @@ pub fn examine(around: &impl Surroundings, session: &LegacySession, now: Time) -
         Err(error) => {
             let class = Class::of_unconvertible(&error);
             let legacy = LegacyUploadSession::decode(raw).ok().map(Box::new);
-            return Ok(Examined { class, verdict: Decision::Reject { legacy, reason: error.to_string() } });
+            return Ok(Examined { class, decision: Decision::Reject { legacy, reason: error.to_string() } });
         }
     };
     if split.session.is_over(ttl, now) {
-        return Ok(Examined { class: Class::Expired, verdict: Decision::Release { caller, split } });
+        return Ok(Examined { class: Class::Expired, decision: Decision::Release { caller, split } });
     }
     // For a record that the legacy build has indexed, its key points to it, or to a later session that has
     // taken over the key.
@@ -145,5 +145,5 @@ pub fn examine(around: &impl Surroundings, session: &LegacySession, now: Time) -
     };
     let leads_elsewhere = matches!(key, Some(Key::TakenFrom(_) | Key::Lost));
     let class = Class::of_convertible(&split, unit, leads_elsewhere);
-    Ok(Examined { class, verdict: Decision::Convert { caller, split, key } })
+    Ok(Examined { class, decision: Decision::Convert { caller, split, key } })
 }

@@ -95,8 +95,8 @@ impl Migration<Storage> for SplitSessions {
     fn classify(&self, storage: &Storage, key: u64, now: EngineTime) -> Result<Classified> {
         let noted = storage.sessions.legacy.noted(&key)?;
         let legacy = LegacySession { id: key, raw: raw(storage, key)?, noted };
-        let Examined { class, verdict } = examine(storage, &legacy, now.into())?;
-        let reason = match verdict {
+        let Examined { class, decision } = examine(storage, &legacy, now.into())?;
+        let reason = match decision {
             Decision::Reject { reason, .. } => Some(reason),
             Decision::Convert { .. } | Decision::Release { .. } => None,
         };

@@ -32,8 +32,8 @@ pub fn convert_record(
     now: Time,
 ) -> Result<(Class, Conversion)> {
     let id = SessionId(legacy.id);
-    let Examined { class, verdict } = examine(storage, legacy, now)?;
-    let fate = match verdict {
+    let Examined { class, decision } = examine(storage, legacy, now)?;
+    let fate = match decision {
         Decision::Convert { split, key: None, .. } => {
             insert(storage, id, &split);
             return Ok((class, Conversion::Written(split)));
@@ -173,10 +173,8 @@ fn write_indexed(
 /// Returns the bytes of a session that have not arrived.
 pub fn bytes_missing(storage: &Storage, legacy: &LegacyUploadSession) -> u64 {
     let bytes = legacy.asset_metadata.bytes();
-    let chunking = Chunking::new(bytes, legacy.chunk_size);
-    let chunks = storage.blobs.stored_chunks(legacy.chunk_prefix());
-    let stored: u64 = chunks.ranges().map(|(first, last)| chunking.len_of_run(first, last)).sum();
-    bytes.saturating_sub(stored)
+    let stored = storage.blobs.stored_chunks(legacy.chunk_prefix());
+    bytes.saturating_sub(Chunking::new(bytes, legacy.chunk_size).len_of(&stored))
 }
 
 /// Removes a quarantined record from the sessions in flight: it must neither expire nor break a list. Its key

@@ -13,7 +13,6 @@ use super::timers::{self, Chain};
 use super::{now, page, report, streams, uploads};
 use crate::api::*;
 use crate::blob::CHUNK_SIZE;
-use crate::session::Chunking;
 use crate::upload::limits;
 
 /// Returns sizes and limits that an uploader needs.
@@ -49,8 +48,7 @@ fn put(args: PutArgs) -> Result<()> {
     let PutArgs { session, idx, chunk, sha256 } = args;
     uploads(|uploads| match chunk {
         ChunkBytes::InMessage { at, len } => {
-            // Every session has chunks of this size; what the session expects is checked against it.
-            let offset = Chunking::new(0, u64::from(CHUNK_SIZE)).offset(idx);
+            let offset = u64::from(idx).saturating_mul(u64::from(CHUNK_SIZE));
             let mut chunk = MessageChunk::new(&streams::Argument, at, len, offset);
             uploads.put_chunk(session, idx, &mut chunk, sha256)
         }

@@ -177,8 +177,8 @@ impl CapsuleStore {
     pub fn condemned_memories(&mut self, limit: usize) -> Vec<TwoTexts> {
         let mut after = None;
         while let Some(capsule) = self.condemned.next_key(after.as_ref()) {
-            let resume_points = self.resume_points.get(&capsule);
-            let start = match resume_points {
+            let resume_point = self.resume_points.get(&capsule);
+            let start = match resume_point {
                 Some(memory) => Bound::Excluded(TwoTexts(capsule.clone(), memory.clone())),
                 None => Bound::Included(TwoTexts(capsule.clone(), String::new())),
             };
@@ -187,7 +187,7 @@ impl CapsuleStore {
             if !found.is_empty() {
                 return found;
             }
-            if resume_points.is_none() {
+            if resume_point.is_none() {
                 self.condemned.remove(&capsule);
             }
             after = Some(capsule);

@@ -43,11 +43,12 @@ pub fn verify(storage: &mut Storage, now: Time) -> Result<()> {
     ENGINE.control(storage, now)?.verify()
 }
 
-/// Tries units in quarantine again: one, or all of them, at most a thousand in a call.
+/// Retries units in quarantine: one, or all of them, at most a thousand in a call. Sessions that the compat path has
+/// begun since the last count are counted and converted, too.
 ///
 /// # Errors
-/// [`Error::NotFound`] if there is no such unit, [`Error::Conflict`] after finalization, during a rollback,
-/// and while the compat path is in use.
+/// [`Error::NotFound`] if there is no such unit, [`Error::Conflict`] before the migration has begun, while it is paused
+/// or stuck, during a rollback, after finalization, and while the compat path is in use.
 pub fn retry(storage: &mut Storage, now: Time, key: Option<u64>) -> Result<()> {
     ENGINE.control(storage, now)?.retry(key)
 }

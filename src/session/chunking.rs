@@ -1,5 +1,7 @@
 //! How an object is divided into chunks: count, offset and length of each.
 
+use super::ChunkSet;
+
 /// An object divided into chunks of equal length, the last of which may be shorter.
 ///
 /// Sums and products saturate: sizes and indices come from clients and stored records, and a chunk beyond the end is
@@ -59,9 +61,14 @@ impl Chunking {
         if idx < self.count() { Some((self.offset(idx), self.len(idx))) } else { None }
     }
 
+    /// Returns the total length of these chunks, bytes.
+    pub fn len_of(self, chunks: &ChunkSet) -> u64 {
+        chunks.ranges().map(|(first, last)| self.len_of_run(first, last)).sum()
+    }
+
     /// Returns the total length of the chunks `first..=last`, bytes.
     #[inline]
-    pub const fn len_of_run(self, first: u32, last: u32) -> u64 {
+    pub(super) const fn len_of_run(self, first: u32, last: u32) -> u64 {
         let end = self.offset(last).saturating_add(self.chunk_size);
         let end = if end < self.bytes { end } else { self.bytes };
         end.saturating_sub(self.offset(first))

@@ -117,7 +117,6 @@ impl Session {
 
     /// Returns the total length of the chunks in `received_idxs`, bytes.
     pub fn bytes_of_received(&self) -> u64 {
-        let chunking = self.chunking();
-        self.received_idxs.ranges().map(|(first, last)| chunking.len_of_run(first, last)).sum()
+        self.chunking().len_of(&self.received_idxs)
     }
 }

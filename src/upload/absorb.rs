@@ -94,7 +94,7 @@ pub fn absorb_stored(
         (PrefixHash::Blake3(_), None) => ChunkHasher::Blake3(leaves_of(session, idx)),
     };
     let mut hasher = stored;
-    let len = session.chunk_len(idx).unwrap_or(0);
+    let len = session.chunking().len(idx);
     blobs.read(place, session.offset(idx), len, &mut |block| hasher.update(block))?;
     absorb_hashed(blobs, payload, place, session, idx, hasher).map(drop)
 }
@@ -102,7 +102,7 @@ pub fn absorb_stored(
 /// Returns the digest of a session whose chunks are all hashed.
 ///
 /// # Errors
-/// If stored bytes cannot be read.
+/// If stored bytes cannot be read, or a file of several leaves has no tree.
 pub fn digest(
     blobs: &BlobStore,
     payload: &PayloadState,

@@ -179,7 +179,7 @@ impl UploadService<'_> {
             }
             Fingerprint(receipt.fingerprint)
         } else if let Some(upload) = self.path.load(self.storage, id, None, self.now)? {
-            if self.expired(&upload)? {
+            if self.expired(&upload, &self.storage.config()?) {
                 self.drop_session(id, &upload, Outcome::Expired)?;
                 return Ok(None);
             }

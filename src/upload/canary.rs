@@ -59,7 +59,7 @@ impl Mark {
 
     /// Returns the path that a session with this key began on.
     fn path(&self, key: IdemKey) -> SessionPath {
-        if key.percentile() < self.compat_share_percent { SessionPath::Compat } else { SessionPath::Direct }
+        key.path(self.compat_share_percent)
     }
 }
 

@@ -30,7 +30,7 @@ impl UploadService<'_> {
                 return Ok(ChunkDigests { digests, next: Some(idx) });
             }
             let mut sha256 = Sha256::new();
-            let len = session.chunk_len(idx).unwrap_or(0);
+            let len = session.chunking().len(idx);
             self.storage.blobs.read(&place, session.offset(idx), len, &mut |block| sha256.update(block))?;
             digests.push(ChunkDigest { idx, sha256: ByteBuf::from(sha256.finalize().to_vec()) });
         }

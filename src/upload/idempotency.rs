@@ -3,7 +3,7 @@
 use candid::Principal;
 use sha2::{Digest, Sha256};
 
-use crate::api::{AssetMetadata, HashAlgorithm};
+use crate::api::{AssetMetadata, HashAlgorithm, SessionPath};
 use crate::session::{SessionId, Time};
 
 /// Identifies a call of begin: the capsule, the caller and the key that the caller chose, hashed to 32 bytes.
@@ -21,9 +21,13 @@ impl IdemKey {
         Self(hash.finalize().into())
     }
 
-    /// Returns the position of this key in key space, 0 to 99: distributes new sessions over two paths such
-    /// that a retry takes the same one.
-    pub fn percentile(&self) -> u8 {
+    /// Returns the path of a new session with this key, at this share of the compat path: a retry takes the same one.
+    pub fn path(&self, compat_share_percent: u8) -> SessionPath {
+        if self.percentile() < compat_share_percent { SessionPath::Compat } else { SessionPath::Direct }
+    }
+
+    /// Returns the position of this key in key space, 0 to 99.
+    fn percentile(&self) -> u8 {
         let [first, second, ..] = self.0;
         let scaled = u32::from(u16::from_be_bytes([first, second])).saturating_mul(100) >> 16;
         u8::try_from(scaled).unwrap_or(99)

@@ -4,7 +4,7 @@ use candid::Principal;
 use serde_bytes::ByteBuf;
 use sha2::Digest;
 
-use crate::api::{Error, Result, SessionPath, UploadStatus};
+use crate::api::{AdminConfig, Error, Result, SessionPath, UploadStatus};
 use crate::blob::Place;
 use crate::capsule::Access;
 use crate::meter::Meter;
@@ -193,12 +193,12 @@ impl UploadService<'_> {
     /// # Errors
     /// The first damaged record. All the others of the slice are handled nevertheless.
     pub fn sweep(&mut self) -> Result<bool> {
-        let ttl = self.storage.config()?.session_ttl_seconds;
-        let until = self.now.minus_seconds(ttl);
+        let limits = self.storage.config()?;
+        let until = self.now.minus_seconds(limits.session_ttl_seconds);
         let idle = self.storage.index.idle_since(until, SWEEP_BATCH);
         let mut sound = Ok(());
         for (seen, id) in &idle {
-            if let Err(error) = self.end_idle(*id, *seen) {
+            if let Err(error) = self.end_idle(*id, *seen, &limits) {
                 // It is retried after all the others.
                 self.storage.index.touch(*id, *seen, self.now);
                 sound = sound.and(Err(error));
@@ -207,7 +207,7 @@ impl UploadService<'_> {
                 return sound.and(Ok(false));
             }
         }
-        let none_too_old = self.end_oldest(SWEEP_BATCH.saturating_sub(idle.len()));
+        let none_too_old = self.end_oldest(SWEEP_BATCH.saturating_sub(idle.len()), &limits);
         if self.storage.index.is_empty() {
             self.storage.promises.clear();
         }
@@ -225,11 +225,11 @@ impl UploadService<'_> {
 
     /// Ends a session that according to the index has been idle since `seen`, if that is true; otherwise
     /// repairs the index.
-    fn end_idle(&mut self, id: SessionId, seen: Time) -> Result<()> {
+    fn end_idle(&mut self, id: SessionId, seen: Time, limits: &AdminConfig) -> Result<()> {
         match self.path.load(self.storage, id, None, self.now)? {
             None => self.storage.index.forget_activity(id, seen),
             // An entry that is not the session's own is removed in the next run.
-            Some(upload) if self.expired(&upload)? => {
+            Some(upload) if self.expired(&upload, limits) => {
                 self.drop_session(id, &upload, Outcome::Expired)?;
             }
             Some(upload) => self.storage.index.touch(id, seen, upload.session.session_meta.last_seen),
@@ -240,7 +240,7 @@ impl UploadService<'_> {
     /// Ends sessions that are too old although they are in use. Ids ascend with time, so the oldest come
     /// first; those that cannot be ended are skipped, and those after them end when they are idle. Returns
     /// `true` if none was ended.
-    fn end_oldest(&mut self, limit: usize) -> bool {
+    fn end_oldest(&mut self, limit: usize, limits: &AdminConfig) -> bool {
         if self.storage.index.is_empty() {
             return true;
         }
@@ -253,7 +253,7 @@ impl UploadService<'_> {
                 // Loaded as a stranger, so that nothing is converted.
                 let loaded = self.path.load(self.storage, id, Some(self.caller), self.now);
                 let Ok(Some(upload)) = loaded else { continue };
-                if self.meter.used() > SWEEP_INSTRUCTIONS || self.expired(&upload) != Ok(true) {
+                if self.meter.used() > SWEEP_INSTRUCTIONS || !self.expired(&upload, limits) {
                     break;
                 }
                 let _ = self.drop_session(id, &upload, Outcome::Expired);
@@ -271,8 +271,8 @@ impl UploadService<'_> {
 
     /// Returns whether a session has expired. From then on it accepts no call, whether or not the timer has
     /// run; only its reservations still count against the limits of begin until then.
-    pub(super) fn expired(&self, upload: &Upload) -> Result<bool> {
-        Ok(upload.expires_at(&self.storage.config()?) <= self.now)
+    pub(super) fn expired(&self, upload: &Upload, limits: &AdminConfig) -> bool {
+        upload.expires_at(limits) <= self.now
     }
 
     /// Returns the receipt of a session, unless it has expired.

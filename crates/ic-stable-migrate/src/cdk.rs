@@ -112,8 +112,8 @@ impl<H: Host + 'static> Driver<H> {
         self.set_watchdog();
     }
 
-    /// Restarts the timers if they are overdue: after a trap of the IC's timer message, on a frozen canister,
-    /// on a clone. Should be called in updates.
+    /// Restarts the timers if they are overdue: after a trap of the IC's timer message, and on a clone. Should be
+    /// called in updates.
     pub fn ensure_timers(&self) {
         let now = time();
         if WATCHDOG.with(|watchdog| watchdog.is_overdue(now)) {

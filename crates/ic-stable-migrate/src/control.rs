@@ -112,18 +112,19 @@ impl<'a, H: Host> Control<'a, H> {
         self.change(Phase::Verifying)
     }
 
-    /// Retries units in quarantine: one, or all of them, at most a thousand per call.
+    /// Retries units in quarantine: one, or all of them, at most a thousand per call. Units that have come since the last
+    /// count are counted and converted, too.
     ///
     /// # Errors
-    /// [`Error::NotQuarantined`] if there is no such unit, [`Error::Refused`] after finalization, during a
-    /// rollback, and while the migration is held.
+    /// [`Error::NotQuarantined`] if there is no such unit, [`Error::Refused`] before the migration has begun, while it is
+    /// paused, stuck or held, during a rollback, and after finalization.
     pub fn retry(mut self, key: Option<H::Key>) -> Result<(), H::Error> {
         let phase = self.state.phase;
-        let is_under_way = matches!(phase, Phase::Validating | Phase::Converting | Phase::Verifying);
-        if !is_under_way && phase != Phase::Converted {
+        if !matches!(phase, Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Converted) {
             return Err(self.refused("retry", self.why_not_converted()));
         }
         self.not_while_held("retry")?;
+        self.migration.prepare(self.host)?;
         self.state.note.clear();
         match key {
             None => self.restore_all()?,

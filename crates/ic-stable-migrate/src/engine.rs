@@ -147,7 +147,7 @@ impl<'m, H: Host> Engine<'m, H> {
         let mut state = host.ledger().state_of(number)?;
         begin(migration, &mut state);
         leave_old_layout(migration, host, &mut state, now)?;
-        if state.validated_through.as_ref().is_none_or(|through| key > *through) {
+        if !state.is_validated(&key) {
             // The engine has not reached this unit yet, and will no longer find it.
             count_source(migration, host, &mut state, key.clone())?;
         }

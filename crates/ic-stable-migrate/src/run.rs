@@ -6,6 +6,7 @@
 //!                                            └─── more source units ──────┘
 //! any of them ── rollback ──> RollingBack ──> RolledBack ── resume ──> Idle
 //! Converted ── verify ──> Verifying       Converted ── finalize ──> Finalized
+//! Validating … Converted ── retry ──> Validating
 //! working phases ── pause ──> Paused ── resume ──> as before
 //! ```
 //! A message on the IC commits completely or not at all, so the state is stored once, at its end: what is

@@ -194,6 +194,11 @@ impl<K: Key> Recheck<K> {
 }
 
 impl<K: Key> MigrationState<K> {
+    /// Returns whether a source unit was counted ahead. Any other is counted when it is touched or its turn comes.
+    pub(crate) fn is_validated(&self, key: &K) -> bool {
+        self.validated_through.as_ref().is_some_and(|through| key <= through)
+    }
+
     /// Returns which count or digest does not reconcile; `None` if everything does.
     pub fn imbalance(&self) -> Option<String> {
         let Self { source, converted, already, quarantined, expired, .. } = self;

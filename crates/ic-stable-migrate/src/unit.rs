@@ -76,8 +76,7 @@ pub fn restore<H: Host>(
     host.ledger_mut().quarantine.remove(number, &key);
     state.digest_after.remove(digest);
     state.quarantined = state.quarantined.saturating_sub(1);
-    let is_validated = state.validated_through.as_ref().is_some_and(|through| key <= *through);
-    if !migration.counts_ahead() || !is_validated {
+    if !state.is_validated(&key) {
         // It is counted again when its turn comes, unless its client has removed it.
         state.digest_before.remove(digest);
         state.source = state.source.saturating_sub(1);

@@ -35,8 +35,7 @@ impl StagedPath {
 
 impl UploadPath for StagedPath {
     fn of_new(&self, storage: &Storage, key: IdemKey) -> Result<SessionPath> {
-        let compat = key.percentile() < migrate::compat_share(storage)?;
-        Ok(if compat { SessionPath::Compat } else { SessionPath::Direct })
+        Ok(key.path(migrate::compat_share(storage)?))
     }
 
     fn begin(

@@ -2,11 +2,11 @@
 //!
 //! `ic-cdk-timers` keeps the deadline that it has passed to the IC on the heap, and sets another one only if
 //! that is earlier. If the two disagree, no timer runs until the next upgrade. This happens if the message
-//! `canister_global_timer` traps: the IC has dropped the deadline, but the heap still has it. (A canister that
-//! is frozen when it is due keeps its deadline.) It also happens if a snapshot is loaded into another canister:
-//! that restores the heap but sets no deadline. Furthermore, an interval is not run again after five of its
-//! calls got no answer. Therefore a [`Job`] records when it last ran, every update checks whether one is overdue, and if so
-//! sets it again and passes the deadline to the IC with [`wake`].
+//! `canister_global_timer` traps: the IC has dropped the deadline, but the heap still has it. It also happens
+//! if a snapshot is loaded into another canister: that restores the heap but sets no deadline. (A canister that
+//! is frozen when a timer is due keeps its deadline.) Furthermore, an interval is not run again after five of
+//! its calls got no answer. Therefore a [`Job`] records when it last ran, every update checks whether one is
+//! overdue, and if so sets it again and passes the deadline to the IC with [`wake`].
 
 use std::cell::Cell;
 use std::time::Duration;

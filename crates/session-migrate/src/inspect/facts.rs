@@ -331,8 +331,8 @@ impl Facts {
                 found.push((id, noted, examined));
             }
         });
-        for (id, noted, Examined { class, verdict }) in found {
-            let (split, reason) = match verdict {
+        for (id, noted, Examined { class, decision }) in found {
+            let (split, reason) = match decision {
                 Decision::Convert { split, .. } | Decision::Release { split, .. } => (Some(split), None),
                 Decision::Reject { legacy: None, reason } => {
                     scan.findings.at(
@@ -405,13 +405,13 @@ impl Facts {
         let received: ChunkSet = self.stored(prefix).map(|(idx, _)| idx).collect();
         let bytes_expected = record.asset_metadata.bytes();
         let chunk_size = u32::try_from(record.chunk_size).unwrap_or(u32::MAX);
-        let chunking = Chunking::new(bytes_expected, record.chunk_size);
+        let bytes_received = Chunking::new(bytes_expected, record.chunk_size).len_of(&received);
         Session {
             layout: 1,
             owner: record.caller,
             capsule: record.capsule_id.clone(),
             bytes_expected,
-            bytes_received: self.stored(prefix).map(|(idx, _)| chunking.len(idx)).sum(),
+            bytes_received,
             received,
             chunks: record.expected_chunks,
             chunk_size,
