@@ -9,8 +9,8 @@
 # Hurt: Python canisters that must show who changed what: every upgrade begins a new history on top of the old one. Put the
 #   value of "_max_id" back after init.
 . "$(dirname "$0")/lib/common.sh"
+. "$lib/ic-python-db.sh"
 
-python_packages env ic-python-db==0.12.0 ic-python-logging==0.3.4
 cat > probe.py <<'EOF'
 from ic_python_db import Database, Entity, Integer
 from ic_python_db.storage import MemoryStorage
@@ -39,7 +39,7 @@ show('after one more file', db)
 audit.insert('_max_id', kept)
 show('with the old number put back', db)
 EOF
-env/bin/python probe.py | grep -v "^Note: IC CDK not available" > seen
+python_db_probe
 expect_seen <<'EOF'
 before the upgrade: 3 files, 9 entries of the log about ['File@1', 'File@2', 'File@3']
 after it: 3 files, 0 entries of the log about []

@@ -9,8 +9,8 @@
 # Hurt: the second migration of a class: what reads the field fails later, record by record. Compare the versions in the list of
 #   changes: without VERSION_CHANGED for the class nothing is migrated.
 . "$(dirname "$0")/lib/common.sh"
+. "$lib/ic-python-db.sh"
 
-python_packages env ic-python-db==0.12.0 ic-python-logging==0.3.4
 cat > probe.py <<'EOF'
 from ic_python_db import Database, Entity, Integer, String
 from ic_python_db.storage import MemoryStorage
@@ -64,7 +64,7 @@ install('text without migrate()', without)
 print('  size of the file:', repr(install('text with the old version', third).load('1').size))
 install('checked again', third)
 EOF
-env/bin/python probe.py | grep -v "^Note: IC CDK not available" > seen
+python_db_probe
 expect_seen <<'EOF'
 version 1: []
 version 2: [SchemaChange(File: version_changed, safe=True)]

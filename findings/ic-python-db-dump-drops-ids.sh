@@ -8,8 +8,8 @@
 # Hurt: exports and moves to another canister by dump_json: users whose id is a mail address, files whose id is a package with
 #   its version, are not in it. Use raw_dump_json, and compare the number of entities with count().
 . "$(dirname "$0")/lib/common.sh"
+. "$lib/ic-python-db.sh"
 
-python_packages env ic-python-db==0.12.0 ic-python-logging==0.3.4
 cat > probe.py <<'EOF'
 import json
 from ic_python_db import Database, Entity, String
@@ -31,7 +31,7 @@ print('users in the dump:', list(dump['User']))
 print('aliases in the dump:', dump['Package_name_alias'], 'found by alias:', Package['tool@1.2.0'].name)
 print('users in the raw dump:', [key for key in json.loads(db.raw_dump_json()) if key.startswith('User@')])
 EOF
-env/bin/python probe.py | grep -v "^Note: IC CDK not available" > seen
+python_db_probe
 expect_seen <<'EOF'
 users: 3 ['Ann', 'Bob', 'Eve']
 users in the dump: ['ann']

@@ -10,8 +10,8 @@
 # Hurt: lists after an upgrade that renames a status or changes the case of names. Set the field once more after loading,
 #   from another value, instead of changing it in migrate().
 . "$(dirname "$0")/lib/common.sh"
+. "$lib/ic-python-db.sh"
 
-python_packages env ic-python-db==0.12.0 ic-python-logging==0.3.4
 cat > probe.py <<'EOF'
 from ic_python_db import Database, Entity, Integer, String
 from ic_python_db.storage import MemoryStorage
@@ -54,7 +54,7 @@ show('after rebuild_field_index')
 files[1].delete()
 show('after the second was deleted')
 EOF
-env/bin/python probe.py | grep -v "^Note: IC CDK not available" > seen
+python_db_probe
 expect_seen <<'EOF'
 version 1: open 2, receiving 0, found [('1', 'open'), ('2', 'open')]
 loaded by version 2: [('1', 'receiving'), ('2', 'receiving')]
