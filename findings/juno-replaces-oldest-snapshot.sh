@@ -9,15 +9,14 @@
 # Hurt: operators who take a snapshot by hand and then upgrade with this library: the way back is gone. Download the snapshot
 #   first, or pass takeSnapshot: false.
 . "$(dirname "$0")/lib/common.sh"
+. "$lib/juno-admin.sh"
 
-npm_packages @junobuild/admin@4.0.0 @junobuild/ic-client@7.1.1 @junobuild/config@3.0.1 @junobuild/schema@1.2.4 @icp-sdk/canisters@3.6.0 \
-  @icp-sdk/core@5.4.0 @dfinity/utils@4.2.1 @dfinity/zod-schemas@3.2.0 zod@4.6.7 semver@7.8.6
 cp "$lib/network.mjs" .
 cat > probe.mjs <<'EOF'
 import { IDL } from '@icp-sdk/core/candid';
 import { Principal } from '@icp-sdk/core/principal';
 import { upgradeModule } from '@junobuild/admin';
-import { agentOf } from './network.mjs';
+import { agentOf, outcome } from './network.mjs';
 import { idlFactory } from './node_modules/@icp-sdk/canisters/declarations/ic-management/ic-management.idl.js';
 
 const canisterId = Principal.fromText('rrkah-fqaaa-aaaaa-aaaaq-cai'), owner = Principal.fromText('2vxsx-fae');
@@ -57,7 +56,7 @@ for (const [count, options] of [[1], [3], [3, { takeSnapshot: false }]]) {
   const ids = () => snapshots.map(({ id }) => id[0]).join(', ');
   const before = ids();
   const upgrade = upgradeModule({ actor: { agent }, canisterId, wasmModule: wasm('new'), arg: new Uint8Array(), mode: { upgrade: [] }, ...options });
-  const said = await upgrade.then(() => 'upgraded', (error) => error.message.match(/Reject text: (.*)/)?.[1] ?? error.message);
+  const said = await outcome(upgrade, 'upgraded');
   console.log(`snapshots ${before}${options ? ', takeSnapshot: false' : ''}: ${said}; then snapshots ${ids()}`);
 }
 EOF

@@ -9,9 +9,8 @@
 # Hurt: upgrade scripts that trust it: a canister skips the releases that convert its data, or an upgrade that is in order is
 #   refused. Compare with a list of the releases.
 . "$(dirname "$0")/lib/common.sh"
+. "$lib/juno-admin.sh"
 
-npm_packages @junobuild/admin@4.0.0 @junobuild/ic-client@7.1.1 @junobuild/config@3.0.1 @junobuild/schema@1.2.4 @icp-sdk/canisters@3.6.0 \
-  @icp-sdk/core@5.4.0 @dfinity/utils@4.2.1 @dfinity/zod-schemas@3.2.0 zod@4.6.7 semver@7.8.6
 cat > probe.mjs <<'EOF'
 import { checkUpgradeVersion } from '@junobuild/admin';
 for (const [currentVersion, selectedVersion] of [['1.4.0', '1.5.0'], ['1.4.0', '1.6.0'], ['0.9.9', '1.0.0'], ['0.9.9', '1.10.10'], ['1.9.0', '2.8.0'],

@@ -5,6 +5,8 @@ import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
 import { agentOf } from './network.mjs';
 
+export { outcome } from './network.mjs';
+
 // The package's module calls `require`, which modules of Node.js lack.
 globalThis.require = createRequire(import.meta.url);
 const { AssetManager } = await import('@icp-sdk/canisters/assets');
@@ -25,9 +27,6 @@ const agent = agentOf(async ({ method_name, arg }) => {
 
 /** An AssetManager whose user may change everything. */
 export const manager = (options) => new AssetManager({ canisterId: 'rrkah-fqaaa-aaaaa-aaaaq-cai', agent, ...options });
-
-/** `done`, or the text with which the canister refused. */
-export const outcome = (promise) => promise.then(() => 'done', (error) => error.message.match(/Reject text: (.*)/)?.[1] ?? error.message);
 
 /** Ends the canister. */
 export const end = () => canister.stdin.end();

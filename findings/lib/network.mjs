@@ -42,3 +42,7 @@ export const agentOf = (execute) => {
   };
   return HttpAgent.createSync({ host: 'https://network.example', fetch, rootKey, verifyQuerySignatures: false });
 };
+
+/** `done`, or the text with which the canister refused. */
+export const outcome = (promise, done = 'done') =>
+  promise.then(() => done, (error) => error.message.match(/Reject text: (.*)/)?.[1] ?? error.message);
