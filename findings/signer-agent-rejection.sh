@@ -13,29 +13,26 @@
 npm_packages @icp-sdk/signer@5.4.0 @icp-sdk/core@5.4.0
 cp "$lib/network.mjs" .
 cat > probe.mjs <<'EOF'
-import { Actor, Cbor, HttpAgent, requestIdOf } from '@icp-sdk/core/agent';
+import { Actor, Cbor } from '@icp-sdk/core/agent';
 import { IDL } from '@icp-sdk/core/candid';
 import { Principal } from '@icp-sdk/core/principal';
 import { SignerAgent } from '@icp-sdk/signer/agent';
-import { certify, rejected, replied, rootKey } from './network.mjs';
+import { agentOf, certify } from './network.mjs';
 
 const canisterId = Principal.fromText('rrkah-fqaaa-aaaaa-aaaaq-cai'), account = Principal.anonymous();
-for (const [name, outcome] of [['replied', replied(IDL.encode([IDL.Nat], [5]))], ['rejected', rejected('Canister is stopped', 'IC0508')]]) {
+const stopped = Object.assign(new Error('Canister is stopped'), { code: 'IC0508' });
+for (const [name, said] of [['replied', IDL.encode([IDL.Nat], [5])], ['rejected', stopped]]) {
   // HttpAgent, whose network answers with the certificate.
-  const fetch = async (url, { body }) => {
-    const certificate = await certify(requestIdOf(Cbor.decode(body).content), outcome);
-    return new Response(Cbor.encode({ status: 'replied', certificate }), { status: 200 });
-  };
+  const http = agentOf(() => said);
   // SignerAgent, whose signer sends the call and hands on the certificate.
   const signer = {
     openChannel: async () => {},
     callCanister: async ({ sender, method, arg }) => {
       const content = { request_type: 'call', canister_id: canisterId.toUint8Array(), sender: sender.toUint8Array(),
         method_name: method, arg, ingress_expiry: BigInt(Date.now() + 60_000) * 1000000n };
-      return { contentMap: Cbor.encode(content), certificate: await certify(requestIdOf(content), outcome) };
+      return { contentMap: Cbor.encode(content), certificate: await certify(content, said) };
     },
   };
-  const http = HttpAgent.createSync({ host: 'https://network.example', fetch, rootKey });
   for (const [kind, agent] of [['HttpAgent', http], ['SignerAgent', SignerAgent.createSync({ signer, account, agent: http })]]) {
     const actor = Actor.createActor(({ IDL }) => IDL.Service({ finish: IDL.Func([], [IDL.Nat], []) }), { agent, canisterId });
     let got;
