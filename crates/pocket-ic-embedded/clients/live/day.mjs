@@ -9,6 +9,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { Principal } from '@icp-sdk/core/principal';
+import { snapshotIn } from './icp.mjs';
 import { startNetwork } from './network.mjs';
 import { createCanister, prepare, root } from './operator.mjs';
 import { User } from './user.mjs';
@@ -17,7 +18,7 @@ const CHUNK = 1_800_000;
 
 export async function dayTests(test) {
   const migrate = process.env.SESSION_MIGRATE;
-  const network = await startNetwork(migrate, 'serve', '--live', '--gateway-port', '0', '--ttl', '600');
+  const network = await startNetwork(migrate, 'serve');
   const { project, env, open, shell, operator } = prepare(network, 'runbook.md');
   for (const folder of ['morning', 'dry', 'evening']) mkdirSync(join(project, folder));
   const builds = {};
@@ -85,7 +86,7 @@ export async function dayTests(test) {
       await isRunning('legacy');
       await operator('icp canister stop $CANISTER -n ic');
       const taken = await operator('icp canister snapshot create $CANISTER -n ic');
-      env.SNAPSHOT = /\b[0-9a-f]{20,}\b/.exec(taken)[0];
+      env.SNAPSHOT = snapshotIn(taken);
       await operator('icp canister snapshot restore $CANISTER $SNAPSHOT -n ic');
       await operator('icp canister start $CANISTER -n ic');
       assert.ok((await operator('icp canister snapshot list $CANISTER -n ic')).includes(env.SNAPSHOT));

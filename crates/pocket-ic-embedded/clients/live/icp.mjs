@@ -23,6 +23,9 @@ export function program() {
 
 export const missing = () => (program() ? undefined : `icp-cli for ${process.platform} on ${process.arch}`);
 
+/** The id of a snapshot in what icp prints. */
+export const snapshotIn = said => /\b[0-9a-f]{20,}\b/.exec(said)[0];
+
 export async function icpTests(network, test) {
   const project = mkdtempSync(join(process.env.TMPDIR ?? '/tmp', 'icp-'));
   const home = join(project, 'home');
@@ -114,14 +117,14 @@ ${network.icpYaml}
     await call('stable_inc', '00', '--args-format', 'hex', '-o', 'hex');
     await icp('canister', 'stop', 'counter', ...here);
     const taken = await icp('canister', 'snapshot', 'create', 'counter', ...here);
-    const snapshot = /\b[0-9a-f]{20,}\b/.exec(taken)[0];
+    const snapshot = snapshotIn(taken);
     assert.match(await icp('canister', 'snapshot', 'list', 'counter', ...here), new RegExp(snapshot));
     const folder = join(project, 'snapshot');
     await icp('canister', 'snapshot', 'download', 'counter', snapshot, '--output', folder, ...here);
     assert.ok(existsSync(join(folder, 'metadata.json')));
     assert.deepEqual(readFileSync(join(folder, 'wasm_module.bin')), wasm);
     const uploaded = await icp('canister', 'snapshot', 'upload', 'counter', '--input', folder, ...here);
-    const copy = /\b[0-9a-f]{20,}\b/.exec(uploaded)[0];
+    const copy = snapshotIn(uploaded);
     assert.notEqual(copy, snapshot);
     await icp('canister', 'start', 'counter', ...here);
     await call('stable_inc', '00', '--args-format', 'hex', '-o', 'hex');

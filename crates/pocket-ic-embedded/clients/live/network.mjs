@@ -3,12 +3,9 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
-const EMBEDDED = [process.env.POCKET_IC_BIN, '--live', '--gateway-port', '0', '--ttl', '600'];
-
-/** Starts a network by a command; by default, by the binary of the embedded server. */
-export async function startNetwork(...given) {
-  const [command, ...args] = given.length > 0 ? given : EMBEDDED;
-  const server = spawn(command, args, {
+/** Starts a network by a program and its subcommand; by default, by the binary of the embedded server, which has none. */
+export async function startNetwork(command = process.env.POCKET_IC_BIN, ...subcommand) {
+  const server = spawn(command, [...subcommand, '--live', '--gateway-port', '0', '--ttl', '600'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   const ended = new Promise(resolve => server.once('exit', resolve));

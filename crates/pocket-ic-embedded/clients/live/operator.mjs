@@ -76,7 +76,6 @@ exec "${migrate}" "$@"
 /** Makes an identity and an empty canister that it controls, and returns the canister's id. */
 export async function createCanister(shell) {
   await shell('icp identity new operator --storage plaintext && icp identity default operator');
-  await shell('icp identity export operator > identity.pem');
   const created = await shell(
     "icp canister call aaaaa-aa provisional_create_canister_with_cycles '(record { amount = opt 100_000_000_000_000; " +
       "settings = null; specified_id = null; sender_canister_version = null })' -e embedded",
