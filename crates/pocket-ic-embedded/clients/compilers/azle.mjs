@@ -12,11 +12,10 @@ import { Principal } from '@icp-sdk/core/principal';
 import { runCases } from './cases.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
+// The templates are modules, too, as they are before azle adds a program and its methods.
 const template = name => readFileSync(`${here}/node_modules/azle/dist/canister_templates/${name}.wasm`);
 
 const built = name => {
-  // The templates are modules, too, as they are before azle adds a program and its methods.
-  if (name.startsWith('template ')) return template(name.slice('template '.length));
   execFileSync(`${here}/node_modules/.bin/azle`, ['build', name], {
     cwd: here,
     env: { ...process.env, CANISTER_CANDID_PATH: `${here}/.azle/${name}.did` },
@@ -30,7 +29,7 @@ const Blob = Vec(IDL.Nat8);
 const QUERY = ['query'];
 const nat32 = [Nat32];
 const texts = [Text];
-const words = words => IDL.encode(texts, [words]);
+const greeting = words => IDL.encode(texts, [words]);
 const someone = createIdentity('someone');
 const management = Principal.managementCanister();
 const Tree = IDL.Rec();
@@ -107,7 +106,7 @@ const cases = {
       assert.deepEqual(await actor.all(), notes);
       assert.deepEqual(await actor.state(), ['hello', 1]);
 
-      await pic.upgradeCanister({ canisterId, wasm, arg: words('hello again') });
+      await pic.upgradeCanister({ canisterId, wasm, arg: greeting('hello again') });
       assert.deepEqual(await actor.state(), ['hello again', 1]);
       assert.deepEqual(await actor.all(), notes);
       assert.equal(await actor.forget('a'), true);
@@ -122,11 +121,11 @@ const cases = {
       assert.deepEqual(await actor.state(), ['hello again', 1]);
       assert.deepEqual(await actor.lengthOf('long'), [10_000]);
 
-      await pic.reinstallCode({ canisterId, wasm, arg: words('from scratch') });
+      await pic.reinstallCode({ canisterId, wasm, arg: greeting('from scratch') });
       assert.deepEqual(await actor.state(), ['from scratch', 0]);
       assert.deepEqual(await actor.all(), []);
     },
-    words('hello'),
+    greeting('hello'),
   ],
   calls: [
     {
@@ -255,7 +254,7 @@ const cases = {
       assert.equal(await actor.guarded(), 'let in');
       const stranger = pic.createActor(idl, canisterId);
       stranger.setIdentity(someone);
-          await assert.rejects(stranger.guarded(), /CanisterRejectedMessage/);
+      await assert.rejects(stranger.guarded(), /CanisterRejectedMessage/);
 
       const sender = someone.getPrincipal();
       const [caller, self, controls, replicated] = await stranger.queried();
@@ -305,16 +304,14 @@ const cases = {
       await pic.stopLive();
     },
   ],
-  'template stable': [{}, accepted],
-  'template experimental': [{}, accepted],
 };
 
-async function accepted({ pic, canisterId }) {
+const accepted = async ({ pic, canisterId }) => {
   const { moduleHash } = await pic.canisterStatus({ canisterId });
   assert.equal(moduleHash?.length, 32);
-}
+};
 
-const canisters = Object.keys(cases).filter(name => !name.startsWith('template '));
 const entry = name => [name, { type: 'azle', main: `cases/azle/${name}.ts` }];
-writeFileSync(`${here}/dfx.json`, JSON.stringify({ canisters: Object.fromEntries(canisters.map(entry)) }));
+writeFileSync(`${here}/dfx.json`, JSON.stringify({ canisters: Object.fromEntries(Object.keys(cases).map(entry)) }));
 await runCases('azle, our cases', cases, built);
+await runCases("azle's templates", { stable: [{}, accepted], experimental: [{}, accepted] }, template);
