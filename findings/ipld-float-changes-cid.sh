@@ -4,7 +4,8 @@
 # Expected: DAG-CBOR has one encoding for each value, so that what is read and written again has the same CID (IPLD, DAG-CBOR
 #   specification, Strictness): integers are integers, and all floats have eight bytes.
 # Happens: JavaScript reads 1.0 as a number and writes the integer 1: another block, another CID, and another kind for typed
-#   readers. Above 2^53 it is the other way round: a Number is written as a float. libipld loses the sign of -0.0.
+#   readers. Above 2^53 it is the other way round: a Number is written as a float. libipld refuses
+#   to read -0.0, which both others write, and writes it without its sign.
 # Hurt: prices, ratings and coordinates in signed or linked records that pass through two languages: the link to the copy
 #   leads nowhere, but only for values without a fraction.
 . "$(dirname "$0")/lib/common.sh"
@@ -23,10 +24,33 @@ import cbrrr, dag_cbor, libipld
 for name, decode, encode in [('libipld', libipld.decode_dag_cbor, libipld.encode_dag_cbor), ('dag-cbor', dag_cbor.decode, dag_cbor.encode),
                              ('cbrrr', cbrrr.decode_dag_cbor, cbrrr.encode_dag_cbor)]:
     for block in sys.argv[1:]:
-        print('%s: %s -> %s' % (name, block, encode(decode(bytes.fromhex(block))).hex()))
+        try:
+            again = encode(decode(bytes.fromhex(block))).hex()
+        except ValueError as error:
+            again = 'error, %s' % error
+        print('%s: %s -> %s' % (name, block, again))
+print('libipld: -0.0 is written as %s' % libipld.encode_dag_cbor(-0.0).hex())
 EOF
 # 1.5, 1.0, -0.0 and 2^53 as an integer.
 blocks="fb3ff8000000000000 fb3ff0000000000000 fb8000000000000000 1b0020000000000000"
 { node probe.mjs $blocks; env/bin/python probe.py $blocks; } > seen
 expect_seen <<'EOF'
+@ipld/dag-cbor: fb3ff8000000000000 -> fb3ff8000000000000
+@ipld/dag-cbor: fb3ff0000000000000 -> 01
+@ipld/dag-cbor: fb8000000000000000 -> 00
+@ipld/dag-cbor: 1b0020000000000000 -> 1b0020000000000000
+@ipld/dag-cbor: 2**53 is written as fb4340000000000000, 2n**53n as 1b0020000000000000
+libipld: fb3ff8000000000000 -> fb3ff8000000000000
+libipld: fb3ff0000000000000 -> fb3ff0000000000000
+libipld: fb8000000000000000 -> error, Failed to decode DAG-CBOR. Negative zero is forbidden for f64
+libipld: 1b0020000000000000 -> 1b0020000000000000
+dag-cbor: fb3ff8000000000000 -> fb3ff8000000000000
+dag-cbor: fb3ff0000000000000 -> fb3ff0000000000000
+dag-cbor: fb8000000000000000 -> fb8000000000000000
+dag-cbor: 1b0020000000000000 -> 1b0020000000000000
+cbrrr: fb3ff8000000000000 -> fb3ff8000000000000
+cbrrr: fb3ff0000000000000 -> fb3ff0000000000000
+cbrrr: fb8000000000000000 -> fb8000000000000000
+cbrrr: 1b0020000000000000 -> 1b0020000000000000
+libipld: -0.0 is written as fb0000000000000000
 EOF

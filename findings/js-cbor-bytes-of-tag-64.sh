@@ -47,4 +47,16 @@ EOF
 node probe.mjs 2> seen | ./probe > rust
 cat rust >> seen
 expect_seen <<'EOF'
+cbor-x, Buffer: @dfinity/cbor 2d711642; @icp-sdk/core 2d711642
+cbor-x, Uint8Array: @dfinity/cbor Unsupported tag: 64.; @icp-sdk/core Failed to decode CBOR: DecodingError: Unsupported tag: 64.
+cbor, Buffer: @dfinity/cbor 2d711642; @icp-sdk/core 2d711642
+cbor, Uint8Array: @dfinity/cbor Unsupported tag: 64.; @icp-sdk/core Failed to decode CBOR: DecodingError: Unsupported tag: 64.
+cbor-x without tags, Buffer: @dfinity/cbor 2d711642; @icp-sdk/core 2d711642
+cbor-x without tags, Uint8Array: @dfinity/cbor 2d711642; @icp-sdk/core 2d711642
+cbor-x, Buffer 442d711642: minicbor 2d711642; ciborium 2d711642
+cbor-x, Uint8Array d840442d711642: minicbor unexpected type tag at position 0: expected bytes (definite length); ciborium 2d711642
+cbor, Buffer 442d711642: minicbor 2d711642; ciborium 2d711642
+cbor, Uint8Array d840442d711642: minicbor unexpected type tag at position 0: expected bytes (definite length); ciborium 2d711642
+cbor-x without tags, Buffer 442d711642: minicbor 2d711642; ciborium 2d711642
+cbor-x without tags, Uint8Array 442d711642: minicbor 2d711642; ciborium 2d711642
 EOF

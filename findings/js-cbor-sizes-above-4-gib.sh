@@ -39,4 +39,21 @@ minicbor = { version = "=2.3.1", features = ["std"] }
 EOF
 node probe.mjs | ./probe > seen
 expect_seen <<'EOF'
+4294967295 cbor-x 1affffffff: u64 for minicbor true, ciborium true
+4294967295 cbor 1affffffff: u64 for minicbor true, ciborium true
+4294967295 cbor2 1affffffff: u64 for minicbor true, ciborium true
+4294967295 cborg 1affffffff: u64 for minicbor true, ciborium true
+4294967296 cbor-x fb41f0000000000000: u64 for minicbor false, ciborium false
+4294967296 cbor 1b0000000100000000: u64 for minicbor true, ciborium true
+4294967296 cbor2 1b0000000100000000: u64 for minicbor true, ciborium true
+4294967296 cborg 1b0000000100000000: u64 for minicbor true, ciborium true
+9007199254740991 cbor-x fb433fffffffffffff: u64 for minicbor false, ciborium false
+9007199254740991 cbor 1b001fffffffffffff: u64 for minicbor true, ciborium true
+9007199254740991 cbor2 1b001fffffffffffff: u64 for minicbor true, ciborium true
+9007199254740991 cborg 1b001fffffffffffff: u64 for minicbor true, ciborium true
+9007199254740992 cbor-x fb4340000000000000: u64 for minicbor false, ciborium false
+9007199254740992 cbor fa5a000000: u64 for minicbor false, ciborium false
+9007199254740992 cbor2 fa5a000000: u64 for minicbor false, ciborium false
+9007199254740992 cborg fa5a000000: u64 for minicbor false, ciborium false
+4294967296 cbor-x, BigInt 1b0000000100000000: u64 for minicbor true, ciborium true
 EOF

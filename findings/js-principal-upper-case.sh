@@ -38,4 +38,12 @@ for text in rrkah-fqaaa-aaaaa-aaaaq-cai RRKAH-FQAAA-AAAAA-AAAAQ-CAI; do
   node probe.mjs $text
 done > seen
 expect_seen <<'EOF'
+rrkah-fqaaa-aaaaa-aaaaq-cai
+Rust: rrkah-fqaaa-aaaaa-aaaaq-cai
+icp-py-core: rrkah-fqaaa-aaaaa-aaaaq-cai
+JavaScript: rrkah-fqaaa-aaaaa-aaaaq-cai
+RRKAH-FQAAA-AAAAA-AAAAQ-CAI
+Rust: rrkah-fqaaa-aaaaa-aaaaq-cai
+icp-py-core: rrkah-fqaaa-aaaaa-aaaaq-cai
+JavaScript: Principal "rrkah-fqaaa-aaaaa-aaaaq-cai" does not have a valid checksum (original value "RRKAH-FQAAA-AAAAA-AAAAQ-CAI" may not be a valid Principal ID).
 EOF

@@ -4,8 +4,8 @@
 # Expected: what serde has written it reads back, with the same type and format (serde, Data model).
 # Happens: a Principal in an enum with `tag`, or in a struct that is flattened, is written by ciborium and cannot be read: "Not
 #   called by Candid". serde reads such types into a buffer first, which asks for a text where the format has bytes. In
-#   JSON all is well, so that tests with JSON do not show it. The same holds for a u128: "u128 is not supported", 1 included.
-#   With `untagged`, with `tag` and `content`, and without attributes both are read.
+#   JSON all is well, so that tests with JSON do not show it. A u128 is not read from the buffer at all, not even 1, and with
+#   `untagged` neither. With `tag` and `content`, and without attributes, both are read.
 # Hurt: events and accounts of a ledger, written to stable memory as CBOR: no record with an owner or a balance can be read
 #   after the upgrade, or ever.
 . "$(dirname "$0")/lib/common.sh"
@@ -64,4 +64,14 @@ serde_json = "=1.0.154"
 ciborium = "=0.2.2"
 EOF
 expect_seen <<'EOF'
+Principal, plain: CBOR read; JSON read
+Principal, tag and content: CBOR read; JSON read
+Principal, untagged: CBOR read; JSON read
+Principal, tag: CBOR Semantic(None, "Semantic(None, \"Not called by Candid\")"); JSON read
+Principal, flatten: CBOR Semantic(None, "Semantic(None, \"Not called by Candid\")"); JSON read
+u128, plain: CBOR read; JSON read
+u128, tag and content: CBOR read; JSON read
+u128, untagged: CBOR Semantic(None, "data did not match any variant of untagged enum Untagged"); JSON data did not match any variant of untagged enum Untagged
+u128, tag: CBOR Semantic(None, "u128 is not supported"); JSON u128 is not supported
+u128, flatten: CBOR Semantic(None, "u128 is not supported"); JSON u128 is not supported at line 1 column 22
 EOF
