@@ -6,7 +6,7 @@
 #   Candid decoder gives: "invalid type: sequence, expected Int value", for every value, in JSON and in CBOR. Nat is written
 #   as a list, too, and is read back.
 # Hurt: canisters that keep records as CBOR or JSON in a stable structure: a record with an Int is stored, and after the upgrade
-#   nobody can read it. Keep i128, or a text, and test the way back.
+#   nobody can read it. Keep i128, or a text, and test the round trip.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

@@ -12,7 +12,7 @@ mod store;
 
 pub use chunk_map::{ChunkPrefix, RELEASE_AT_ONCE};
 pub use extents::{AllocateError, Extents};
-pub use record::{BlobId, BlobRecord, ContentDigest, MappedBlob, Place, keep_mapped_header};
+pub use record::{BlobId, BlobRecord, ContentDigest, MappedBlob, Place, cache_mapped_header};
 pub use sink::StableBlobSink;
 pub use store::{BlobError, BlobStore, CHUNK_SIZE, Committed, content_key};
 

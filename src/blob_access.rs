@@ -2,8 +2,8 @@
 //!
 //! A caller of the interface may read a blob if its capsule is public or lists the caller as a reader. A
 //! browser has no principal: it may read the blob if the capsule is public, or with a token issued to a
-//! reader. A token is bound to the blob, to that reader and to a time, and grants what the reader may read at
-//! that moment: it ends with the reader's access.
+//! reader. A token names one blob, one reader and the time at which it expires. Whether the reader may still read
+//! the blob is checked each time the token is used.
 //!
 //! ```text
 //! id 48   CBOR     the keys of the tokens' MAC; the memory is allocated with the first key
@@ -89,8 +89,8 @@ impl AccessKeys {
         if self.memory.size() == 0 { Ok(None) } else { Register::over(self.memory.clone()).get() }
     }
 
-    /// Whether a new key is needed: there is none, it is old, or its record is damaged.
-    pub fn is_due(&self, now: Time) -> bool {
+    /// Returns whether a new key is needed: there is none, it is old, or its record is damaged.
+    pub fn needs_renewal(&self, now: Time) -> bool {
         let Ok(Some(keys)) = self.get() else { return true };
         Time::from_nanos(keys.made_at).plus_seconds(KEY_SECONDS) <= now
     }
@@ -122,16 +122,16 @@ pub enum Grant {
 ///
 /// # Errors
 /// [`Error::NotFound`] if there is no such blob, or the caller may not read it.
-pub fn readable(storage: &Storage, caller: Principal, locator: &str) -> Result<BlobId> {
+pub fn find_readable(storage: &Storage, caller: Principal, locator: &str) -> Result<BlobId> {
     find(storage, locator, |capsule| storage.capsules.authorize_blobs(caller, capsule))
 }
 
-/// Returns the blob of a locator, if `caller` may know more about it than its bytes: its capsule must list
-/// the caller.
+/// Returns the blob of a locator, if its capsule lists `caller`. Who may read only because the capsule is public
+/// learns no more than the bytes.
 ///
 /// # Errors
-/// [`Error::NotFound`].
-pub fn known(storage: &Storage, caller: Principal, locator: &str) -> Result<BlobId> {
+/// [`Error::NotFound`] if there is no such blob, or the capsule does not list the caller.
+pub fn find_as_member(storage: &Storage, caller: Principal, locator: &str) -> Result<BlobId> {
     find(storage, locator, |capsule| storage.capsules.authorize(caller, Access::Read, capsule).map(drop))
 }
 
@@ -159,7 +159,7 @@ pub fn issue(
     seconds: Option<u32>,
     now: Time,
 ) -> Result<AccessToken> {
-    let id = readable(storage, caller, locator)?;
+    let id = find_readable(storage, caller, locator)?;
     let seconds = seconds.unwrap_or(DEFAULT_TOKEN_SECONDS);
     if !(1..=MAX_TOKEN_SECONDS).contains(&seconds) {
         return Err(Error::invalid("seconds", format!("1 to {MAX_TOKEN_SECONDS}"), seconds));

@@ -35,7 +35,7 @@ use crate::metrics::Readings;
 use crate::session::Time;
 use crate::stable::RawMemory;
 use crate::storage::Storage;
-use crate::upload::path::{ActivePath, keep_record_headers};
+use crate::upload::path::{ActivePath, cache_record_headers};
 use crate::upload::{UploadService, limits};
 use crate::{memories, metrics};
 
@@ -275,7 +275,7 @@ fn admin_errors() -> Result<Vec<RecentError>> {
 
 /// Writes the Candid headers of the replies, and of the records that this build stores as Candid.
 fn write_headers() -> std::result::Result<(), candid::Error> {
-    keep_record_headers()?;
+    cache_record_headers()?;
     uploads::write_headers()?;
     blobs::write_headers()?;
     capsules::write_headers()?;

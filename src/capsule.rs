@@ -6,7 +6,7 @@
 //! id 0    text -> CapsuleRecord          capsules
 //! id 18   text -> MemoryRecord           memories, by memory id
 //! id 19   (text, text) -> ()             (capsule, memory): the memories of a capsule in order of id
-//! id 21   u64                            the last capsule number that was given out
+//! id 21   u64                            the last capsule number that was issued
 //! id 29   (principal, text) -> ()        (member, capsule)
 //! id 33   [u8; 32] -> text               idempotency key of `memories_create` to memory
 //! id 32   text -> ()                     deleted capsules whose memories are still to be removed

@@ -89,7 +89,7 @@ fn service<'a>(downloads: &'a mut Downloads, ids: &'a mut Ids) -> SessionService
 /// [`Error::NotFound`] for a blob that the caller may not read, [`Error::Unauthorized`] for the anonymous principal, and
 /// [`Error::ResourceExhausted`].
 pub fn begin(storage: &mut Storage, caller: Principal, locator: &str, now: Time) -> Result<DownloadStatus> {
-    let blob = blob_access::readable(storage, caller, locator)?;
+    let blob = blob_access::find_readable(storage, caller, locator)?;
     if caller == Principal::anonymous() {
         return Err(Error::Unauthorized { caller, needs: "an identity".into() });
     }
@@ -132,7 +132,7 @@ pub fn read_chunk(
 ) -> Result<Vec<u8>> {
     let id = SessionId(session);
     let Session { session_meta, received_idxs, .. } = own(storage, caller, id, now)?;
-    let blob = blob_access::readable(storage, caller, &session_meta.idem)?;
+    let blob = blob_access::find_readable(storage, caller, &session_meta.idem)?;
     let record = storage.blobs.blob(blob)?;
     let (at, len) = storage.blobs.chunk_range(blob, &record, idx)?;
     if !received_idxs.contains(idx) {
@@ -195,7 +195,7 @@ fn own(storage: &Storage, caller: Principal, id: SessionId, now: Time) -> Result
 
 /// Whether a session belongs to `caller` and has not expired.
 fn is_of(session: &Session, caller: Principal, now: Time) -> bool {
-    session.owner == caller.as_slice() && !session.is_over(DOWNLOAD_TTL_SECONDS, now)
+    session.owner == caller.as_slice() && !session.is_idle_for(DOWNLOAD_TTL_SECONDS, now)
 }
 
 fn status_of(id: SessionId, session: Session) -> DownloadStatus {

@@ -62,7 +62,7 @@ fn a_stopped_canister_changes_nothing_and_serves_once_started() {
     }
 }
 
-/// The heap is full half-way through a put: everything that the call had written by then is rolled back.
+/// The heap is full in the middle of a put: everything that the call had written by then is rolled back.
 #[test]
 fn a_call_that_runs_out_of_memory_changes_nothing() {
     for build in [Build::Legacy, Build::Direct] {

@@ -1,4 +1,4 @@
-//! Costs of the migration, for a thousand sessions and for very many, with clients at work all the time.
+//! Costs of the migration, for a thousand sessions and for very many, with client calls all the time.
 //!
 //! A hundred thousand by default; `MIGRATION_SESSIONS=1000000` runs the million whose figures are in
 //! `docs/migration-costs.md`. `UPDATE_REPORT=1` rewrites the report; without it no cost of the run may exceed

@@ -22,7 +22,7 @@ fn sessions_with_many_chunks_expire_in_separate_messages() {
     let chosen = server::chosen().unwrap();
     if chosen.kind != ServerKind::Embedded {
         eprintln!(
-            "{chosen}: only the embedded server cuts a message off where a test wants it; nothing is shown"
+            "{chosen}: only the embedded server lets a test set the instruction limit of a message; nothing is shown"
         );
         return;
     }

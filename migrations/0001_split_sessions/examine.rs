@@ -128,7 +128,7 @@ pub fn examine(around: &impl Surroundings, session: &LegacySession, now: Time) -
             return Ok(Examined { class, decision: Decision::Reject { legacy, reason: error.to_string() } });
         }
     };
-    if split.session.is_over(ttl, now) {
+    if split.session.is_idle_for(ttl, now) {
         return Ok(Examined { class: Class::Expired, decision: Decision::Release { caller, split } });
     }
     // For a record that the legacy build has indexed, its key points to it, or to a later session that has

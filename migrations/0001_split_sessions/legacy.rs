@@ -47,7 +47,7 @@ pub enum LegacyStatus {
     Pending,
     /// The upload is committed.
     Committed {
-        /// When, nanoseconds.
+        /// Time of the commit, nanoseconds.
         completed_at: u64,
     },
 }
@@ -144,7 +144,7 @@ impl LegacyUploadSession {
 
     /// Returns [`Self::digest_of_stored`] of `stored`, if these bytes decode to this record. They may come
     /// from another encoder.
-    pub fn digest_as_stored(&self, stored: &[u8]) -> Option<[u8; 32]> {
+    pub fn digest_if_decoded_from(&self, stored: &[u8]) -> Option<[u8; 32]> {
         let value = self.value();
         if after_header(stored).is_some_and(|stored| is_same(stored, &value)) {
             return Some(blake3::hash(&value).into());

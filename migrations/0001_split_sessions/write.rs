@@ -88,7 +88,7 @@ pub fn quarantine_record(legacy: LegacySession, reason: String) -> QuarantineRec
 pub fn read_back(legacy: &LegacySession, written: &Split, stored: Split) -> Result<[u8; 32]> {
     let id = legacy.id;
     let is_written = stored.session == written.session;
-    let digest = projection(SessionId(id), stored)?.digest_as_stored(&legacy.raw);
+    let digest = projection(SessionId(id), stored)?.digest_if_decoded_from(&legacy.raw);
     digest
         .filter(|_| is_written)
         .ok_or_else(|| Error::Internal(format!("session {id} is not stored as it was written")))

@@ -1,4 +1,4 @@
-//! Payload moving from the chunk map into extents, message by message, with clients at work in between.
+//! Payload moving from the chunk map into extents, message by message, with client calls in between.
 
 mod damaged;
 mod full;
@@ -203,7 +203,7 @@ fn in_the_middle(canister: &mut TestCanister) -> u64 {
 #[test]
 fn a_unit_removed_by_its_client_frees_its_extents() {
     let mut canister = finalized();
-    let locator = upload(&mut canister, &file(3 * CHUNK), "deleted on its way");
+    let locator = upload(&mut canister, &file(3 * CHUNK), "deleted in between");
     let id = BlobId::from_locator(&locator).unwrap();
     assert_eq!(in_the_middle(&mut canister), id.0);
     crate::memories::delete_blob(&mut canister.storage, person(OWNER), id).unwrap();
@@ -213,7 +213,7 @@ fn a_unit_removed_by_its_client_frees_its_extents() {
 
     let mut canister = finalized();
     let content = file(3 * CHUNK);
-    let id = canister.begin(content.len(), "aborted on its way");
+    let id = canister.begin(content.len(), "aborted in between");
     (0..3).for_each(|idx| canister.put(id, &content, idx).unwrap());
     assert_eq!(in_the_middle(&mut canister), id);
     canister.service().abort(id).unwrap();

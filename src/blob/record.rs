@@ -175,8 +175,8 @@ struct Stored {
 ///
 /// # Errors
 /// None: the type is static.
-pub fn keep_mapped_header() -> Result<(), candid::Error> {
-    codec::keep_candid_header::<Stored>().map(drop)
+pub fn cache_mapped_header() -> Result<(), candid::Error> {
+    codec::cache_candid_header::<Stored>().map(drop)
 }
 
 impl Record for MappedBlob {
@@ -229,7 +229,7 @@ mod tests {
             pmid_hash: ByteBuf::from([2; 32]),
         };
         let by_library = candid::encode_args((MAPPED_VERSION, &stored)).unwrap();
-        keep_mapped_header().unwrap();
+        cache_mapped_header().unwrap();
         assert_eq!(blob.encode(), by_library);
         assert_eq!(MappedBlob::decode(&by_library), Ok(blob));
     }

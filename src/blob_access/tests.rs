@@ -122,8 +122,8 @@ fn tokens_outlive_a_new_key_and_not_a_second_one() {
     let mut canister = canisters().remove(0);
     let [a, _] = with_reader(&mut canister);
     let old = token(&canister, READER, &a, None).unwrap();
-    assert!(!canister.storage.access_keys.is_due(canister.now));
-    assert!(canister.storage.access_keys.is_due(canister.now.plus_seconds(KEY_SECONDS)));
+    assert!(!canister.storage.access_keys.needs_renewal(canister.now));
+    assert!(canister.storage.access_keys.needs_renewal(canister.now.plus_seconds(KEY_SECONDS)));
     canister.storage.access_keys.renew([8; 32], canister.now);
     canister.upgrade();
     let new = token(&canister, READER, &a, None).unwrap();
@@ -140,7 +140,7 @@ fn without_a_key_or_with_a_damaged_one_nothing_opens() {
     let memory = Memories::init(canister.raw.clone()).get(memory_ids::ACCESS_KEYS);
     Register::over(memory).set(&crate::upload::RawRecord(vec![9]));
     canister.upgrade();
-    assert!(canister.storage.access_keys.is_due(canister.now) && !opens(&canister, &a, &good));
+    assert!(canister.storage.access_keys.needs_renewal(canister.now) && !opens(&canister, &a, &good));
     assert!(matches!(token(&canister, READER, &a, None), Err(Error::Internal(_))));
     canister.storage.access_keys.renew([8; 32], canister.now);
     assert!(token(&canister, READER, &a, None).is_ok());
@@ -150,7 +150,7 @@ fn without_a_key_or_with_a_damaged_one_nothing_opens() {
     let session = canister.begin(5, "5");
     canister.put(session, &file(5), 0).unwrap();
     let locator = canister.finish(session, &file(5)).unwrap().blob_id;
-    assert!(canister.storage.access_keys.is_due(canister.now));
+    assert!(canister.storage.access_keys.needs_renewal(canister.now));
     let refused = token(&canister, OWNER, &locator, None).unwrap_err();
     assert!(matches!(refused, Error::Conflict { .. }), "{refused}");
     assert!(!opens(&canister, &locator, &good));

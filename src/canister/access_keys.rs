@@ -18,7 +18,7 @@ thread_local! {
 /// round: until then a call is open, once in 30 days.
 pub fn watch() {
     let due = with_app(|App { storage, .. }| {
-        Ok(storage.blobs.blob_total() > 0 && storage.access_keys.is_due(now()))
+        Ok(storage.blobs.blob_total() > 0 && storage.access_keys.needs_renewal(now()))
     });
     // If the answer is lost, the next timer run asks again.
     if due != Ok(true) || ASKED.replace(false) {

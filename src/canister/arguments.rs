@@ -76,8 +76,8 @@ arguments!(A B C D);
 arguments!(A B C D E);
 arguments!(A B C D E F G H I J);
 
-/// Writes and stores the header of a function's arguments: from then on they are read without the library.
-pub fn keep_head<'a, T: Arguments<'a>>(function: &'static str) -> std::result::Result<(), candid::Error> {
+/// Writes and caches the header of a function's arguments: from then on they are read without the library.
+pub fn cache_header<'a, T: Arguments<'a>>(function: &'static str) -> std::result::Result<(), candid::Error> {
     if let Some(header) = Header::of::<T>()? {
         HEADERS.with_borrow_mut(|headers| headers.insert(function, header));
     }

@@ -15,7 +15,7 @@ use crate::upload::limits;
 #[apply(query)]
 fn blob_get_meta(locator: String) -> Result<BlobMeta> {
     with_app(|App { storage, .. }| {
-        let blob = storage.blobs.blob(blob_access::readable(storage, caller(), &locator)?)?;
+        let blob = storage.blobs.blob(blob_access::find_readable(storage, caller(), &locator)?)?;
         Ok(BlobMeta { size: blob.size, chunk_count: blob.chunk_count() })
     })
 }
@@ -31,7 +31,7 @@ fn reply_stored(read: impl FnOnce(&Storage) -> Result<()>) {
 #[apply(query)]
 fn blob_read_chunk(locator: String, idx: u32) -> Replied<Result<ByteBuf>> {
     reply_stored(|storage| {
-        let id = blob_access::readable(storage, caller(), &locator)?;
+        let id = blob_access::find_readable(storage, caller(), &locator)?;
         let blob = storage.blobs.blob(id)?;
         let (offset, len) = storage.blobs.chunk_range(id, &blob, idx)?;
         streams::reply_stored(&storage.blobs, &blob.place, offset, len)
@@ -43,7 +43,7 @@ fn blob_read_chunk(locator: String, idx: u32) -> Replied<Result<ByteBuf>> {
 #[apply(query)]
 fn blob_read_range(locator: String, offset: u64, len: u64) -> Replied<Result<ByteBuf>> {
     reply_stored(|storage| {
-        let id = blob_access::readable(storage, caller(), &locator)?;
+        let id = blob_access::find_readable(storage, caller(), &locator)?;
         if len > limits::MAX_RANGE_BYTES {
             return Err(Error::invalid("len", format!("at most {} bytes", limits::MAX_RANGE_BYTES), len));
         }
@@ -59,7 +59,7 @@ fn blob_read_range(locator: String, offset: u64, len: u64) -> Replied<Result<Byt
 #[apply(update)]
 fn blob_delete(locator: String) -> Result<()> {
     with_app(|App { storage, .. }| {
-        let id = blob_access::known(storage, caller(), &locator)?;
+        let id = blob_access::find_as_member(storage, caller(), &locator)?;
         memories::delete_blob(storage, caller(), id)
     })
 }

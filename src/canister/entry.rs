@@ -55,7 +55,7 @@ macro_rules! entry {
     };
     (@keep $name:ident()) => {};
     (@keep $name:ident($($type:ty),+)) => {
-        $crate::canister::arguments::keep_head::<($($type,)+)>(stringify!($name))?;
+        $crate::canister::arguments::cache_header::<($($type,)+)>(stringify!($name))?;
     };
     (@run $kind:ident $name:ident() -> $reply:ty) => {{
         $crate::canister::entry::entry!(@begin $kind);
@@ -73,7 +73,7 @@ macro_rules! entry {
     (@begin query) => {};
     (@end update $name:ident $call:expr) => {{
         let reply = $call;
-        $crate::canister::entry::keep_error(stringify!($name), &reply);
+        $crate::canister::entry::report_internal_error(stringify!($name), &reply);
         $crate::canister::entry::Reply::send(&reply)
     }};
     (@end query $name:ident $call:expr) => { $crate::canister::entry::Reply::send(&$call) };
@@ -103,7 +103,7 @@ pub trait Refuse {
 
 /// Stores an internal error for the controllers, since the client may have no one to report it to. A query
 /// stores nothing.
-pub fn keep_error<T>(function: &str, reply: &Result<T>) {
+pub fn report_internal_error<T>(function: &str, reply: &Result<T>) {
     if let Err(Error::Internal(error)) = reply {
         super::report(function, error);
     }

@@ -3,8 +3,8 @@
 use crate::blob::extents::BLOCK_BYTES;
 use crate::session::{ByteSource, SinkError, TakeBlock};
 
-/// The argument of the current message.
-pub trait Message {
+/// The argument of the current message, which is copied in parts.
+pub trait MessageArgument {
     /// Returns its length, bytes.
     fn size(&self) -> usize;
 
@@ -14,7 +14,7 @@ pub trait Message {
 
 /// A chunk that is read from the message block by block.
 pub struct MessageChunk<'a> {
-    message: &'a dyn Message,
+    message: &'a dyn MessageArgument,
     at: usize,
     len: usize,
     /// Length of the first block, bytes: then the other blocks begin at multiples of the block size in the
@@ -24,7 +24,7 @@ pub struct MessageChunk<'a> {
 
 impl<'a> MessageChunk<'a> {
     /// Reads the chunk of `len` bytes at `at` in the message, whose offset in its file is `offset`.
-    pub fn new(message: &'a dyn Message, at: usize, len: usize, offset: u64) -> Self {
+    pub fn new(message: &'a dyn MessageArgument, at: usize, len: usize, offset: u64) -> Self {
         let into_block = offset.checked_rem(BLOCK_BYTES as u64).unwrap_or(0) as usize;
         Self { message, at, len, first: BLOCK_BYTES.saturating_sub(into_block) }
     }
@@ -57,7 +57,7 @@ pub mod tests {
     /// A message in memory.
     pub struct Bytes(pub Vec<u8>);
 
-    impl Message for Bytes {
+    impl MessageArgument for Bytes {
         fn size(&self) -> usize {
             self.0.len()
         }

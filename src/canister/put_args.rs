@@ -7,7 +7,7 @@
 use serde_bytes::ByteBuf;
 
 use super::arguments;
-use super::message::Message;
+use super::message::MessageArgument;
 use crate::api::Result;
 use crate::leb128;
 
@@ -45,7 +45,7 @@ const HEAD_BYTES: usize = 96;
 ///
 /// # Errors
 /// [`crate::api::Error::InvalidArgument`] if the message does not decode.
-pub fn read(message: &dyn Message) -> Result<PutArgs> {
+pub fn read(message: &dyn MessageArgument) -> Result<PutArgs> {
     if let Some(args) = read_in_place(message) {
         return Ok(args);
     }
@@ -65,7 +65,7 @@ enum Type {
 }
 
 /// Reads the arguments of a message of the usual shape; `None` for any other.
-fn read_in_place(message: &dyn Message) -> Option<PutArgs> {
+fn read_in_place(message: &dyn MessageArgument) -> Option<PutArgs> {
     let size = message.size();
     let mut header = [0; HEAD_BYTES];
     let header = header.get_mut(..size.min(HEAD_BYTES))?;
@@ -124,7 +124,7 @@ fn read_type(header: &mut Cursor<'_>, table: &[Type]) -> Option<Type> {
 }
 
 /// Reads the last argument, which must end the message: an absent option, or a blob that is a digest.
-fn read_digest(message: &dyn Message, at: usize, found: Type) -> Option<Option<ByteBuf>> {
+fn read_digest(message: &dyn MessageArgument, at: usize, found: Type) -> Option<Option<ByteBuf>> {
     let mut rest = [0; 1 + 1 + 32];
     let rest = rest.get_mut(..message.size().checked_sub(at)?)?;
     message.copy(at, rest);

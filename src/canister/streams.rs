@@ -9,12 +9,12 @@ use crate::blob::{BlobStore, Place};
 use crate::leb128;
 
 use super::headers;
-use super::message::Message;
+use super::message::MessageArgument;
 
 /// The argument of the current message.
 pub struct Argument;
 
-impl Message for Argument {
+impl MessageArgument for Argument {
     fn size(&self) -> usize {
         ic0::msg_arg_data_size()
     }

@@ -40,7 +40,7 @@ fn uploads_begin(
 fn put_chunk() {
     timers::restart_overdue();
     let stored = put_args::read(&streams::Argument).and_then(put);
-    entry::keep_error("uploads_put_chunk", &stored);
+    entry::report_internal_error("uploads_put_chunk", &stored);
     streams::reply(&stored);
 }
 

@@ -232,7 +232,7 @@ fn sweep_to_end(canister: &mut TestCanister) -> Vec<String> {
             Err(error) => said.push(error.to_string()),
         }
     }
-    panic!("the sweep does not come to its end: {said:?}");
+    panic!("the sweep does not end: {said:?}");
 }
 
 #[test]

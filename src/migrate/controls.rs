@@ -1,6 +1,7 @@
-//! What a controller may do to the migrations, and in which phase.
+//! A controller's calls, each for the last migration that has begun, or the first if none has.
 //!
-//! Every function here is for the last migration that has begun, or the first if none has.
+//! What the functions do, and in which phases, is said at the methods of [`ic_stable_migrate::Control`] of the same
+//! names. A refusal is [`Error::Conflict`]. The migration is held while the compat path is in use.
 
 use super::{ENGINE, Phase};
 use crate::api::{Error, Result};
@@ -10,56 +11,32 @@ use crate::storage::Storage;
 /// The controls of one migration.
 pub type Control<'a> = ic_stable_migrate::Control<'a, Storage>;
 
-/// Pauses the engine. Sessions that clients touch are still served.
-///
-/// # Errors
-/// [`Error::Conflict`] when nothing is at work.
+/// Pauses the engine.
 pub fn pause(storage: &mut Storage, now: Time) -> Result<()> {
     ENGINE.control(storage, now)?.pause()
 }
 
 /// Resumes after a pause or where the engine was stuck, or starts again after a rollback.
-///
-/// # Errors
-/// [`Error::Conflict`] when there is nothing to resume.
 pub fn resume(storage: &mut Storage, now: Time) -> Result<()> {
     ENGINE.control(storage, now)?.resume()
 }
 
 /// Rolls everything back to the old layout, including what was begun and written since.
-///
-/// # Errors
-/// [`Error::Conflict`] if the migration has no rollback, if this build does not serve the old layout, after
-/// finalization, and if the rollback is complete.
 pub fn rollback(storage: &mut Storage, now: Time) -> Result<()> {
     ENGINE.control(storage, now)?.rollback()
 }
 
-/// Checks every converted unit again. To be called before finalizing if much was written since.
-///
-/// # Errors
-/// [`Error::Conflict`] unless everything is converted and the compat path is not in use.
+/// Checks every converted unit again.
 pub fn verify(storage: &mut Storage, now: Time) -> Result<()> {
     ENGINE.control(storage, now)?.verify()
 }
 
-/// Retries units in quarantine: one, or all of them, at most a thousand in a call. Sessions that the compat path has
-/// begun since the last count are counted and converted, too.
-///
-/// # Errors
-/// [`Error::NotFound`] if there is no such unit, [`Error::Conflict`] before the migration has begun, while it is paused
-/// or stuck, during a rollback, after finalization, and while the compat path is in use.
+/// Retries one quarantined unit, or all of them; [`Error::NotFound`] if there is no such unit.
 pub fn retry(storage: &mut Storage, now: Time, key: Option<u64>) -> Result<()> {
     ENGINE.control(storage, now)?.retry(key)
 }
 
-/// Closes the rollback for good. Quarantined units cannot be retried afterwards; they are left there only
-/// with the consent of a controller.
-///
-/// # Errors
-/// [`Error::Conflict`] unless everything is converted, every unit is accounted for, everything written since
-/// the last verification is sound, the compat path is not in use, and quarantine is empty or may be left as
-/// it is.
+/// Ends the possibility of a rollback.
 pub fn finalize(storage: &mut Storage, now: Time, leave_quarantined: bool) -> Result<()> {
     ENGINE.control(storage, now)?.finalize(leave_quarantined)
 }
@@ -78,13 +55,13 @@ pub fn check_share(storage: &Storage, compat_share_percent: u8) -> Result<()> {
         Phase::Idle | Phase::Converted | Phase::RollingBack | Phase::RolledBack => Ok(()),
         Phase::Finalized => Err(refused(state.phase, "the migration is finalized")),
         Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Paused | Phase::Stuck => {
-            Err(refused(state.phase, "the migration has begun and is not done"))
+            Err(refused(state.phase, "the migration is in progress; wait for Converted"))
         }
     }
 }
 
-/// Goes forward, in a build that does not serve layout 1, from a rollback in progress and from a deferred
-/// migration; what was already rolled back is converted again.
+/// In a build that does not serve layout 1, ends a deferral or a rollback in progress: the migration goes forward, and
+/// what was already rolled back is converted again.
 pub fn go_forward(storage: &mut Storage, now: Time, serves_layout_1: bool) -> Result<()> {
     if serves_layout_1 { Ok(()) } else { ENGINE.go_forward(storage, now) }
 }

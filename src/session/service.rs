@@ -202,7 +202,7 @@ impl<S: SessionStore> SessionService<S> {
         let mut ended = Vec::new();
         for id in candidates {
             let Some(session) = self.store.get(*id)? else { continue };
-            if session.is_over(ttl_seconds, now) {
+            if session.is_idle_for(ttl_seconds, now) {
                 self.store.remove(*id)?;
                 ended.push((*id, session));
             }

@@ -33,12 +33,12 @@ pub enum SessionStatus {
     Pending,
     /// The object was accepted.
     Committed {
-        /// When.
+        /// Time of the commit.
         completed_at: Time,
     },
 }
 
-/// The part of a session that changes, apart from its chunks.
+/// A session's key, last activity and status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionMeta {
     /// The owner's idempotency key.
@@ -62,7 +62,7 @@ pub struct Session {
     pub bytes_received: u64,
     /// Chunks that have arrived.
     pub received_idxs: ChunkSet,
-    /// The part that changes, apart from the chunks.
+    /// Key, last activity and status.
     pub session_meta: SessionMeta,
 }
 
@@ -80,9 +80,8 @@ impl Session {
         self.chunking().count()
     }
 
-    /// Returns whether nothing has happened for `ttl_seconds`; `false` if the clock is before the last
-    /// activity.
-    pub fn is_over(&self, ttl_seconds: u64, now: Time) -> bool {
+    /// Returns whether nothing has happened for `ttl_seconds`; `false` if `now` is before the last activity.
+    pub fn is_idle_for(&self, ttl_seconds: u64, now: Time) -> bool {
         self.session_meta.last_seen.plus_seconds(ttl_seconds) <= now
     }
 

@@ -51,7 +51,7 @@ fn try_encode_candid<T: CandidType>(version: u16, value: &T) -> Result<Vec<u8>, 
     {
         return Ok(bytes);
     }
-    let header = keep_candid_header::<T>()?;
+    let header = cache_candid_header::<T>()?;
     Ok([&header, values.get_result()].concat())
 }
 
@@ -60,11 +60,11 @@ thread_local! {
     static HEADERS: RefCell<BTreeMap<TypeId, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Writes the header of the records of a type, and keeps it on the heap.
+/// Writes the header of the records of a type, and caches it on the heap.
 ///
 /// # Errors
 /// None for a static type.
-pub fn keep_candid_header<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
+pub fn cache_candid_header<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
     // As the library does before it writes a message, so that the table is the one that it would write.
     candid::types::internal::env_clear();
     let header = candid_header(&[u16::ty(), T::ty()])?;

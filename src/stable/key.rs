@@ -84,13 +84,14 @@ impl Key for ([u8; 32], u32) {
     }
 }
 
-/// Bytes that a principal takes in a key of two parts, whatever its length.
-const PRINCIPAL: usize = 29;
+/// Length to which a principal is padded in a key of two parts, bytes.
+const PRINCIPAL_BYTES: usize = 29;
 
-/// The first part in its 29 bytes, then the second, then the lengths of those parts that vary in length.
+/// As the library stores a pair: both parts padded to their maximum length, then a length byte for each part of
+/// variable length.
 impl Key for (Principal, u64) {
     fn parse(bytes: &[u8]) -> Option<Self> {
-        let (principal, rest) = bytes.split_at_checked(PRINCIPAL)?;
+        let (principal, rest) = bytes.split_at_checked(PRINCIPAL_BYTES)?;
         let (number, len) = rest.split_at_checked(8)?;
         let [len] = len else { return None };
         Some((Principal::parse(principal.get(..usize::from(*len))?)?, u64::parse(number)?))
@@ -103,7 +104,7 @@ impl Key for (Principal, u64) {
 
 impl Key for (Principal, Blob<32>) {
     fn parse(bytes: &[u8]) -> Option<Self> {
-        let (principal, rest) = bytes.split_at_checked(PRINCIPAL)?;
+        let (principal, rest) = bytes.split_at_checked(PRINCIPAL_BYTES)?;
         let (text, lens) = rest.split_at_checked(32)?;
         let [len, text_len] = lens else { return None };
         let text = Blob::try_from(text.get(..usize::from(*text_len))?).ok()?;
@@ -158,7 +159,7 @@ mod tests {
         check(&(258_u64, 7_u64), "(258, 7)");
         check(&(258_u16, 7_u64), "(258, 7)");
         check(&[7; 32], &"07".repeat(32));
-        // Each prefix of these is a key, too.
+        // Every prefix of these is a valid key, so `check` does not apply.
         assert_eq!(("text".to_owned().shown(), caller.shown()), ("text".into(), caller.to_text()));
         check(&([7; 32], 258_u32), &format!("{} 258", "07".repeat(32)));
         check(&(caller, 258_u64), &format!("{caller} 258"));

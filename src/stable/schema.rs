@@ -79,7 +79,7 @@ macro_rules! engine_records {
 
 engine_records!(MigrationState, JournalRecord, QuarantineRecord);
 
-/// What the open structures have said of themselves.
+/// The descriptions that the open structures have given.
 #[derive(Debug, Default)]
 pub struct Description {
     /// The memories, in no order.

@@ -49,7 +49,7 @@ impl UploadService<'_> {
         if let Some(id) = self.begun_before(key, fingerprint, &idem)? {
             return Ok(id.0);
         }
-        let path = self.path.of_new(self.storage, key)?;
+        let path = self.path.for_new(self.storage, key)?;
         self.served_on = Some(path);
         let limits = self.storage.limits()?;
         self.storage.room.for_records()?;

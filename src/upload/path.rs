@@ -23,14 +23,18 @@ pub struct Upload {
     pub path: api::SessionPath,
 }
 
-/// 2001-09-09: an earlier start of a session, as recorded by the first public release, is not in nanoseconds.
-const EARLIEST: u64 = 1_000_000_000_000_000_000;
+/// 2001-09-09 in nanoseconds. A smaller value is one that the first public release recorded in another unit.
+const EARLIEST_NANOS: u64 = 1_000_000_000_000_000_000;
 
 impl Upload {
     /// Returns when it began, if that is known.
     pub fn begun_at(&self) -> Time {
         let created_at = self.meta.created_at;
-        if created_at < EARLIEST { self.session.session_meta.last_seen } else { Time::from_nanos(created_at) }
+        if created_at < EARLIEST_NANOS {
+            self.session.session_meta.last_seen
+        } else {
+            Time::from_nanos(created_at)
+        }
     }
 
     /// Returns when it expires if nothing else happens: idle too long, or too old.
@@ -40,15 +44,15 @@ impl Upload {
     }
 }
 
-/// Writes the Candid headers of the records that this build stores as Candid: their type tables take half a million
-/// instructions, which no call should pay.
+/// Caches the Candid headers of the records that this build stores as Candid. Making their type tables takes half a
+/// million instructions, which no client's call should have to pay.
 ///
 /// # Errors
 /// None: the types are static.
-pub fn keep_record_headers() -> std::result::Result<(), candid::Error> {
+pub fn cache_record_headers() -> std::result::Result<(), candid::Error> {
     #[cfg(feature = "compat")]
-    codec::keep_candid_header::<compat::UploadSessionMeta>()?;
-    blob::keep_mapped_header()
+    codec::cache_candid_header::<compat::UploadSessionMeta>()?;
+    blob::cache_mapped_header()
 }
 
 /// A layer that stores sessions. Both give the same answers; they differ in what they store.
@@ -56,9 +60,9 @@ pub fn keep_record_headers() -> std::result::Result<(), candid::Error> {
 /// Every method checks first and changes afterwards.
 pub trait UploadPath {
     /// Returns the layer that a new session with this key begins on.
-    fn of_new(&self, storage: &Storage, key: IdemKey) -> Result<api::SessionPath>;
+    fn for_new(&self, storage: &Storage, key: IdemKey) -> Result<api::SessionPath>;
 
-    /// Begins a session under an allocated id, on the layer that [`Self::of_new`] returned.
+    /// Begins a session under an allocated id, on the layer that [`Self::for_new`] returned.
     fn begin(
         &mut self,
         storage: &mut Storage,
@@ -69,8 +73,8 @@ pub trait UploadPath {
         now: Time,
     ) -> Result<()>;
 
-    /// Returns the upload, if there is one in flight. `asker` is the caller if that may be a stranger: for a
-    /// stranger nothing is changed.
+    /// Returns the upload, if there is one in flight. `asker` is the caller if it is not known yet whether the session
+    /// is theirs: a stranger's call must not convert it.
     fn load(
         &mut self,
         storage: &mut Storage,

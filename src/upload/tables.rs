@@ -1,7 +1,7 @@
 //! The tables of sessions in stable memory, in both layouts.
 //!
 //! ```text
-//! id 5    u64                                            the last session id that was given out, see `Ids`
+//! id 5    u64                                            the last session id that was issued, see `Ids`
 //! id 11   u64 -> SessionRecord                           layout 2
 //! id 12   u64 -> UploadMeta                              layout 2
 //! ```

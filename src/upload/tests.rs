@@ -179,7 +179,7 @@ impl TestCanister {
 
     /// Returns the layer that stores a session begun now.
     fn session_path(&self) -> SessionPath {
-        self.path.of_new(&self.storage, IdemKey([0; 32])).unwrap()
+        self.path.for_new(&self.storage, IdemKey([0; 32])).unwrap()
     }
 
     /// Upgrades to the same build: what is on the heap is gone.

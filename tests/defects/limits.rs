@@ -35,7 +35,7 @@ pub fn d08_nothing_ever_expired(build: Build) {
     canister.begin(owner(), &capsule, &content, "one more").unwrap();
 }
 
-/// Expiry counted from begin, so that a slow upload would have been killed half-way, begin could return an
+/// Expiry counted from begin, so that a slow upload would have ended too early, begin could return an
 /// expired session, and there were two different times to live. There is one now, which counts from the last
 /// activity.
 pub fn d09_expiry_counted_from_the_beginning(build: Build) {

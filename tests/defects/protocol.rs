@@ -86,7 +86,7 @@ pub fn d24_chunks_out_of_order_broke_the_upload(build: Build) {
     }
 }
 
-/// A repeated begin with the same key reset the hash of the session half-way, and with other parameters it
+/// A repeated begin with the same key reset the hash of the session in the middle of it, and with other parameters it
 /// still returned the old session. It returns the same session now, with its progress, or a conflict.
 pub fn d25_a_repeated_begin_reset_the_hash(build: Build) {
     let canister = InstalledCanister::new(build);

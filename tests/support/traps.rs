@@ -20,7 +20,7 @@ pub fn is_embedded() -> bool {
     let embedded = chosen.kind == ServerKind::Embedded;
     if !embedded {
         eprintln!(
-            "{chosen}: only the embedded server cuts a message off where a test wants it; nothing is shown"
+            "{chosen}: only the embedded server lets a test set the instruction limit of a message; nothing is shown"
         );
     }
     embedded

@@ -1,11 +1,11 @@
-// What an upload tells of itself.
+// Progress of an upload, as reported to the application.
 
 import type { Retry } from './retry.js';
 
 export type Phase =
   /** The digest of the file is computed. */
   | 'hashing'
-  /** Chunks are on their way. */
+  /** Chunks are being sent. */
   | 'uploading'
   /** The canister hashes what it has stored. */
   | 'verifying'

@@ -1,9 +1,9 @@
-// A call that is retried until it succeeds, is refused, or `patienceMs` has passed.
+// Calls that are retried until it succeeds, is refused, or `patienceMs` has passed.
 
 import { UploadError } from './errors.js';
 import { TimeoutError, verdict } from './verdict.js';
 
-/** The current time, and waiting. Tests replace it. */
+/** Clock and randomness. Tests replace them. */
 export interface Timing {
   now(): number;
   /** Resolves after this many milliseconds; rejects with the signal's reason if it is aborted. */
@@ -12,7 +12,7 @@ export interface Timing {
   random(): number;
 }
 
-export interface Patience {
+export interface RetryLimits {
   /** How long a call is retried, milliseconds. */
   patienceMs: number;
   /** After how long a call without an answer is abandoned and retried, milliseconds. */
@@ -29,6 +29,7 @@ export interface Retry {
   error: unknown;
 }
 
+/** How often a call with an error of the kind `few` is made. */
 const FEW = 3;
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 30_000;
@@ -54,14 +55,14 @@ export const realTiming: Timing = {
 export class Caller {
   constructor(
     private readonly timing: Timing,
-    private readonly patience: Patience,
+    private readonly limits: RetryLimits,
     private readonly signal: AbortSignal,
     private readonly onRetry: (retry: Retry) => void,
   ) {}
 
   /** The same calls under another signal. */
   under(signal: AbortSignal): Caller {
-    return new Caller(this.timing, this.patience, signal, this.onRetry);
+    return new Caller(this.timing, this.limits, signal, this.onRetry);
   }
 
   /**
@@ -81,7 +82,7 @@ export class Caller {
           throw error;
         }
         const inMs = this.delay(failures);
-        if (this.timing.now() + inMs - since > this.patience.patienceMs) {
+        if (this.timing.now() + inMs - since > this.limits.patienceMs) {
           const seconds = Math.round((this.timing.now() - since) / 1000);
           const message = `${method} failed ${failures} times within ${seconds} s: ${String(error)}`;
           throw new UploadError('unreachable', message, { resumable: true, cause: error });
@@ -101,7 +102,7 @@ export class Caller {
   private async once<T>(method: string, make: () => Promise<T>): Promise<T> {
     const settled = new AbortController();
     const signal = AbortSignal.any([this.signal, settled.signal]);
-    const { callTimeoutMs } = this.patience;
+    const { callTimeoutMs } = this.limits;
     const timeout = this.timing.sleep(callTimeoutMs, signal).then(() => {
       throw new TimeoutError(`${method}: no answer within ${callTimeoutMs} ms`);
     });

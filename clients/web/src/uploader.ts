@@ -1,4 +1,4 @@
-// What an application uses.
+// The interface for applications: settings, and an uploader for one canister and caller.
 
 import type { Agent } from '@icp-sdk/core/agent';
 import { Principal } from '@icp-sdk/core/principal';
@@ -11,7 +11,7 @@ import type { HashAlgorithm, Hasher } from './hash/hasher.js';
 import { workerHasher } from './hash/worker-hasher.js';
 import { metadataOf, type Description, type Named } from './metadata.js';
 import { Reporter, type Progress } from './progress.js';
-import { Caller, realTiming, type Patience, type Timing } from './retry.js';
+import { Caller, realTiming, type RetryLimits, type Timing } from './retry.js';
 import { uploadInChunks } from './session.js';
 import { indexedDbStore } from './store/indexed-db.js';
 import type { UploadRecord, UploadStore } from './store/store.js';
@@ -19,13 +19,14 @@ import { ask, digestOf, type Upload } from './upload.js';
 import { uploadWhole } from './whole.js';
 import { Window } from './window.js';
 
-export interface Settings extends Partial<Patience> {
+export interface Settings extends Partial<RetryLimits> {
   /** Where uploads are remembered; IndexedDB by default. */
   store?: UploadStore;
   /** Computes digests; a worker by default. */
   hasher?: Hasher;
   /** How many chunks are in flight at a time, for all uploads together; 4 by default. */
   parallel?: number;
+  /** Clock and randomness; tests replace it. */
   timing?: Timing;
 }
 
@@ -51,7 +52,7 @@ export class Uploader {
   private readonly hasher: Hasher;
   private readonly window: Window;
   private readonly timing: Timing;
-  private readonly patience: Patience;
+  private readonly limits: RetryLimits;
 
   /** `scope` names canister and caller: records of one are not those of another. */
   constructor(
@@ -64,7 +65,7 @@ export class Uploader {
     this.hasher = settings.hasher ?? workerHasher();
     this.timing = settings.timing ?? realTiming;
     this.window = new Window(parallel);
-    this.patience = { patienceMs, callTimeoutMs };
+    this.limits = { patienceMs, callTimeoutMs };
   }
 
   /** An uploader for a canister, acting as the agent's identity. */
@@ -102,7 +103,7 @@ export class Uploader {
       signal.throwIfAborted();
       const failed = failure(error);
       if (record !== undefined && failed instanceof UploadError && !failed.resumable) {
-        // No longer of use. If the canister cannot be reached, the session expires.
+        // The upload cannot be resumed. If the canister cannot be reached now, the session expires.
         this.discard(record).catch(() => undefined);
       }
       throw failed;
@@ -130,13 +131,13 @@ export class Uploader {
   }
 
   private caller(signal: AbortSignal, report: Reporter): Caller {
-    return new Caller(this.timing, this.patience, signal, (retry) => report.waiting(retry));
+    return new Caller(this.timing, this.limits, signal, (retry) => report.waiting(retry));
   }
 
   private recordOf(file: Blob & Named, options: UploadOptions, digest: Uint8Array): UploadRecord {
     const { capsule, hash: algorithm = 'sha256', name = file.name ?? '' } = options;
     return {
-      // What makes two calls of `upload` one.
+      // Two calls of `upload` with the same key are the same upload.
       key: JSON.stringify([this.scope, capsule, name, algorithm, bytesToHex(digest)]),
       scope: this.scope,
       capsule,

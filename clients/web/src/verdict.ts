@@ -4,7 +4,7 @@
 import { RefusedError } from './canister.js';
 import { UploadError } from './errors.js';
 
-/** `again`: until the patience runs out. `few`: a few times, since the failure may be temporary. `never`. */
+/** `again`: until `patienceMs` has passed. `few`: a few times, since the failure may be temporary. `never`. */
 export type Verdict = 'again' | 'few' | 'never';
 
 /** What an agent's error says, by the names of its fields: `instanceof` fails where a bundle has two copies of the agent. */
@@ -51,7 +51,7 @@ export const AGENT_CODES: Record<string, Verdict> = {
   HttpFetchErrorCode: 'again', // no network, or the connection broke: a lost reply
   TimeoutWaitingForResponseErrorCode: 'again', // the reply did not come in time
   RequestStatusDoneNoReplyErrorCode: 'again', // the reply is no longer kept
-  IngressExpiryInvalidErrorCode: 'again', // the message was too long on its way
+  IngressExpiryInvalidErrorCode: 'again', // the message was in transit for too long
   CertificateOutdatedErrorCode: 'again', // a replica that lags
   CertificateTimeErrorCode: 'again',
   UnexpectedErrorCode: 'few',

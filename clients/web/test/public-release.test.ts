@@ -12,7 +12,7 @@ import { idlFactory as staged } from './declarations/staged.did.js';
 import { functionsOf } from './support/network.js';
 import { problems } from './support/specimens.js';
 
-/** Rows of the table: the function, then what is said of its success and its error. */
+/** Rows of the table: the function, then whether its success and its error decode. */
 const TABLE = new Map(
   readFileSync(new URL('../../../docs/adopting.md', import.meta.url), 'utf8')
     .split('\n')

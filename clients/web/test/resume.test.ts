@@ -18,7 +18,7 @@ async function interrupted(after: number, bytes = 9_999) {
   const upload = scene.page().upload(file, { capsule: CAPSULE, signal: closed.signal });
   await assert.rejects(upload, { message: 'closed' });
   scene.network.before = () => undefined;
-  // What was on its way arrives.
+  // The call in flight arrives.
   await scene.network.idle();
   return { scene, file };
 }

@@ -9,10 +9,10 @@ use crate::{Error, Host, Migration, MigrationState, Phase, Recheck, Rollback, Ti
 const MAX_RECHECKED: usize = 1_000;
 
 /// Units that one call restores from quarantine.
-const RETRIED_AT_ONCE: usize = 1_000;
+const MAX_RESTORED: usize = 1_000;
 
 /// Units in quarantine that one call examines; some of them cannot be restored.
-const LOOKED_AT_ONCE: usize = 10_000;
+const MAX_EXAMINED: usize = 10_000;
 
 /// The controls of one migration.
 pub struct Control<'a, H: Host> {
@@ -39,7 +39,7 @@ impl<'a, H: Host> Control<'a, H> {
     /// Pauses the migration. Units that clients touch are still converted.
     ///
     /// # Errors
-    /// [`Error::Refused`] when nothing is at work.
+    /// [`Error::Refused`] unless the migration is running.
     pub fn pause(mut self) -> Result<(), H::Error> {
         let working = matches!(
             self.state.phase,
@@ -101,12 +101,12 @@ impl<'a, H: Host> Control<'a, H> {
     /// Checks every converted unit again. Should be called before finalizing if much was written since.
     ///
     /// # Errors
-    /// [`Error::Refused`] unless everything is converted and the old code is not in use.
+    /// [`Error::Refused`] unless everything is converted and the migration is not held.
     pub fn verify(mut self) -> Result<(), H::Error> {
         if self.state.phase != Phase::Converted {
             return Err(self.refused("verify", self.why_not_converted()));
         }
-        self.not_while_held("verify")?;
+        self.check_not_held("verify")?;
         self.state.recheck = Some(Recheck::begun_at(self.now.as_nanos()));
         self.state.pace.steps = 0;
         self.change(Phase::Verifying)
@@ -123,7 +123,7 @@ impl<'a, H: Host> Control<'a, H> {
         if !matches!(phase, Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Converted) {
             return Err(self.refused("retry", self.why_not_converted()));
         }
-        self.not_while_held("retry")?;
+        self.check_not_held("retry")?;
         self.migration.prepare(self.host)?;
         self.state.note.clear();
         match key {
@@ -147,7 +147,7 @@ impl<'a, H: Host> Control<'a, H> {
     /// The error of the first, if none could be restored; nothing is changed then.
     fn restore_all(&mut self) -> Result<(), H::Error> {
         let (mut restored, mut stay, mut first) = (0_usize, 0_u64, None);
-        for key in self.host.ledger().quarantine.keys(self.number(), None, LOOKED_AT_ONCE) {
+        for key in self.host.ledger().quarantine.keys(self.number(), None, MAX_EXAMINED) {
             match restore(self.migration, self.host, &mut self.state, key) {
                 Ok(()) => restored = restored.saturating_add(1),
                 Err(error) => {
@@ -155,7 +155,7 @@ impl<'a, H: Host> Control<'a, H> {
                     first.get_or_insert(error);
                 }
             }
-            if restored == RETRIED_AT_ONCE {
+            if restored == MAX_RESTORED {
                 break;
             }
         }
@@ -179,7 +179,9 @@ impl<'a, H: Host> Control<'a, H> {
             Phase::Finalized => "it is finalized already, and what is in quarantine stays there",
             Phase::Paused => "it is paused; resume it, and wait for Converted",
             Phase::Stuck => "it is stuck; see its note, and resume it",
-            Phase::RollingBack => "it is being rolled back",
+            Phase::RollingBack => {
+                "it is being rolled back; wait for RolledBack, and resume it to begin again"
+            }
             Phase::RolledBack => "it is rolled back; resume it to begin again",
             Phase::Idle | Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Converted => {
                 "not everything is converted and verified yet"
@@ -188,7 +190,7 @@ impl<'a, H: Host> Control<'a, H> {
     }
 
     /// Ends the possibility of a rollback. Quarantined units cannot be retried afterwards; they are left
-    /// there only with the consent of a controller.
+    /// there only if the controller says so.
     ///
     /// # Errors
     /// [`Error::Refused`] unless everything is converted, every unit is accounted for, everything written since
@@ -201,7 +203,7 @@ impl<'a, H: Host> Control<'a, H> {
         if self.state.phase != Phase::Converted && !nothing_to_do {
             return Err(self.refused("finalize", self.why_not_converted()));
         }
-        self.not_while_held("finalize")?;
+        self.check_not_held("finalize")?;
         if let Some(key) = leftover(self.migration, self.host)? {
             return Err(
                 self.refused("finalize", &format!("unit {key:?} is neither converted nor quarantined"))
@@ -211,20 +213,19 @@ impl<'a, H: Host> Control<'a, H> {
             return Err(self.refused("finalize", &imbalance));
         }
         if !leave_quarantined && !self.host.ledger().quarantine.is_empty_of(plan.number) {
-            let why =
-                "quarantined records cannot be retried afterwards; retry them, or consent to leaving them";
+            let why = "quarantined records cannot be retried afterwards; retry them, or finalize with `true` to leave them there";
             return Err(self.refused("finalize", why));
         }
         if !nothing_to_do {
-            self.look_again()?;
+            self.recheck_written()?;
         }
         self.migration.leave_in_quarantine(self.host)?;
         begin(self.migration, &mut self.state);
         self.change(Phase::Finalized)
     }
 
-    /// Refuses while something holds the migration: the engine does nothing then.
-    fn not_while_held(&self, what: &'static str) -> Result<(), H::Error> {
+    /// Returns `Ok(())` unless something holds the migration: the engine does nothing then.
+    fn check_not_held(&self, what: &'static str) -> Result<(), H::Error> {
         if let Some(why) = self.migration.held_by(self.host)? {
             return Err(self.refused(what, &why));
         }
@@ -232,7 +233,7 @@ impl<'a, H: Host> Control<'a, H> {
     }
 
     /// Checks what was written since the last verification; without one, every converted unit.
-    fn look_again(&self) -> Result<(), H::Error> {
+    fn recheck_written(&self) -> Result<(), H::Error> {
         let limit = MAX_RECHECKED.saturating_add(1);
         let (unproven, too_many) = match self.state.proven_since {
             Some(since) => (

@@ -196,7 +196,7 @@ fn clients_that_hang_up_do_no_harm() {
 fn a_call_completes_even_if_its_client_disconnects() {
     let pic = instance();
     let id = installed(&pic);
-    // Long enough to be seen at work, and with an end.
+    // Long enough to be seen running, and with an end.
     let base = pic.get_server_url().join(&format!("instances/{}/", pic.instance_id())).unwrap();
     let cap = base.join(&format!("embedded/instruction_cap/{id}")).unwrap();
     let capped = Client::new().post(cap).json(&json!({ "instructions": 2_000_000_000 })).send().unwrap();

@@ -256,7 +256,7 @@ fn a_refused_finalize_is_reported_and_uploads_continue() {
     assert!(stderr.contains("migration_finalize was rejected"), "{stderr}");
     let stages = report["stages"].as_array().unwrap();
     let builds: Vec<_> = stages.iter().map(|stage| stage["build"].as_str().unwrap()).collect();
-    assert_eq!(builds, ["legacy", "staged"], "the way back stays open");
+    assert_eq!(builds, ["legacy", "staged"], "a rollback is still possible");
     assert!(report["uploads"].as_array().unwrap().iter().all(|upload| upload["intact"] == true), "{stderr}");
 }
 

@@ -17,7 +17,7 @@ pub struct SchemaMismatch {
     pub new: String,
 }
 
-/// What is said of one memory, or of the layouts.
+/// The judgement of one memory, or of the layouts.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// The memory; absent for the layouts.

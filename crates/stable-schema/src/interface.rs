@@ -28,7 +28,7 @@ use crate::candid_types::one_line;
 #[error("not a Candid interface: {0}")]
 pub struct NotCandid(String);
 
-/// What is said of a method.
+/// The judgement of a method.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// The method.

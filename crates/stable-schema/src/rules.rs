@@ -19,7 +19,7 @@ pub enum Way {
     Rollback,
 }
 
-/// What is said of a memory, or of one reason.
+/// The judgement of a memory, or of one reason.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "kebab-case")]
 pub enum Compatibility {

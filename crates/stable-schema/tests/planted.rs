@@ -175,7 +175,7 @@ fn a_migration_that_is_dropped_must_be_finalized_first() {
 
 type Harmless = (&'static str, Compatibility, Compatibility, fn(&mut Schema));
 
-/// A change, what is said of it for the upgrade and for the rollback.
+/// A change, and its judgement for the upgrade and for the rollback.
 const HARMLESS: [Harmless; 12] = [
     ("an optional field", Compatibility::Compatible, Compatibility::Conditional, |s| {
         record(s, "SESSIONS").fields.push(new_field(7, "note", Shape::Optional(Shape::Text.into())));

@@ -194,7 +194,7 @@ fn a_batch_ends_when_its_message_is_full() {
         |canister| controls::verify(&mut canister.storage, canister.now).unwrap(),
         |canister| controls::rollback(&mut canister.storage, canister.now).unwrap(),
     ];
-    for (what, begin) in ["looked at again", "taken back"].into_iter().zip(begins) {
+    for (what, begin) in ["verify", "rollback"].into_iter().zip(begins) {
         begin(&mut canister);
         let (most, messages) = messages(&mut canister, 30, steps);
         assert!((1..=15).contains(&most) && messages >= NUMBER / 15, "{what}: {most}, {messages} messages");

@@ -24,7 +24,7 @@ pub struct Reels {
     pub old: RefCell<BTreeMap<u64, Reel>>,
     pub new: RefCell<BTreeMap<u64, Reel>>,
     pub slices: Cell<u32>,
-    /// Reels that were abandoned half-way.
+    /// Reels that were abandoned in the middle.
     pub abandoned: RefCell<Vec<u64>>,
     /// Whether each is counted when its turn comes.
     pub counts_as_it_goes: bool,

@@ -72,7 +72,7 @@ fn a_rollback_can_be_thought_better_of() {
     let _ = run(&mut canister.storage, canister.now, &OneStep, 0);
     controls::pause(&mut canister.storage, canister.now).unwrap();
     let begun = canister.begin(10, "while paused");
-    assert!(canister.storage.sessions.legacy.contains(&begun), "it is still the way back");
+    assert!(canister.storage.sessions.legacy.contains(&begun), "a rollback needs it");
     controls::resume(&mut canister.storage, canister.now).unwrap();
     run_to_end(&mut canister);
     controls::resume(&mut canister.storage, canister.now).unwrap();

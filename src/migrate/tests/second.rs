@@ -132,7 +132,7 @@ fn a_unit_quarantined_in_place_does_not_block_finalize() {
     controls::finalize(&mut canister.storage, canister.now, false).unwrap();
     assert_eq!(finish(&mut canister, &reels).quarantined, 1);
     let refused = control(&mut canister, &reels).finalize(false).unwrap_err().to_string();
-    assert!(refused.contains("consent to leaving them"), "{refused}");
+    assert!(refused.contains("finalize with `true`"), "{refused}");
     control(&mut canister, &reels).finalize(true).unwrap();
     assert_eq!(state(&canister).phase, Phase::Finalized);
 }

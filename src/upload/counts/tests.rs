@@ -174,7 +174,7 @@ fn a_share_of_the_sessions_is_counted_as_it_is_served() {
     assert_eq!(no_path, PathCounts::default());
 }
 
-/// The outcome of a session that is converted on its way belongs to the path it ended on.
+/// The outcome of a session that is converted in between belongs to the path it ended on.
 #[test]
 fn a_converted_session_is_counted_on_both_paths() {
     let mut canister = TestCanister::compat();

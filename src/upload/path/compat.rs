@@ -34,7 +34,7 @@ impl CompatPath {
 }
 
 impl UploadPath for CompatPath {
-    fn of_new(&self, _: &Storage, _: IdemKey) -> Result<api::SessionPath> {
+    fn for_new(&self, _: &Storage, _: IdemKey) -> Result<api::SessionPath> {
         Ok(api::SessionPath::Compat)
     }
 

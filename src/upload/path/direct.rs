@@ -16,7 +16,7 @@ use super::{Chunk, Upload, UploadPath};
 pub struct DirectPath;
 
 impl UploadPath for DirectPath {
-    fn of_new(&self, _: &Storage, _: IdemKey) -> Result<api::SessionPath> {
+    fn for_new(&self, _: &Storage, _: IdemKey) -> Result<api::SessionPath> {
         Ok(api::SessionPath::Direct)
     }
 

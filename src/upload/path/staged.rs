@@ -34,7 +34,7 @@ impl StagedPath {
 }
 
 impl UploadPath for StagedPath {
-    fn of_new(&self, storage: &Storage, key: IdemKey) -> Result<SessionPath> {
+    fn for_new(&self, storage: &Storage, key: IdemKey) -> Result<SessionPath> {
         Ok(key.path(migrate::compat_share(storage)?))
     }
 

@@ -215,7 +215,7 @@ fn a_key_at_the_share_is_on_the_direct_path() {
     let path_of = |first: u16| {
         let mut key = [0xff; 32];
         key[..2].copy_from_slice(&first.to_be_bytes());
-        canister.path.of_new(&canister.storage, IdemKey(key)).unwrap()
+        canister.path.for_new(&canister.storage, IdemKey(key)).unwrap()
     };
     assert_eq!([0x7fff, 0x8000].map(path_of), [SessionPath::Compat, SessionPath::Direct]);
 }

@@ -96,7 +96,7 @@ fn records_that_do_not_decode_do_not_stop_the_others() {
             "and so has the receipt, so that there is that of the good one"
         );
         assert_eq!(canister.storage.index.len(), damaged, "nothing is done to what cannot be read");
-        assert_eq!(canister.service().sweep(), Ok(true), "it is not looked at again at once");
+        assert_eq!(canister.service().sweep(), Ok(true), "it is not checked again at once");
     });
 }
 

@@ -41,7 +41,7 @@ fn a_session_survives_an_upgrade_at_any_point() {
         assert!(canister.finish(id, &file).is_ok());
         canister.upgrade();
         assert!(canister.finish(id, &file).is_ok(), "the receipt as well");
-        assert_ne!(canister.begin(5, "b"), id, "ids are never given out twice");
+        assert_ne!(canister.begin(5, "b"), id, "ids are never issued twice");
     });
 }
 

@@ -78,7 +78,7 @@ impl Model {
         vanished.into_iter().for_each(|id| self.drop_session(id, now, false));
         let Ok(id) = *got else { return Ok(()) };
         if self.history.iter().any(|(before, _)| *before >= id) {
-            return Err(format!("begin: session id {id} is not above all that were given out before"));
+            return Err(format!("begin: session id {id} is not above all that were issued before"));
         }
         let chunks = Default::default();
         let session = Session {

@@ -95,7 +95,7 @@ test('three files go up while the canister is upgraded under them', { skip, time
     await operator.settled('Converted');
   });
   await wire.reached(before + (step + 1) * CALLS_PER_STEP);
-  assert.equal(await page.locator('li[data-state]').count(), 0, 'all of them are still on their way');
+  assert.equal(await page.locator('li[data-state]').count(), 0, 'all of them are still in flight');
   await operator.upgradeStopped('direct', async () => {
     wire.release();
     await wire.sawStopped();

@@ -25,7 +25,7 @@ export class Clock implements Timing {
       }
     });
 
-  /** Every call that is on its way takes too long. */
+  /** Every call in flight takes too long. */
   expireCalls(): void {
     for (const resolve of this.held.splice(0)) {
       resolve();

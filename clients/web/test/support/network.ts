@@ -40,7 +40,7 @@ export class Network {
   /** Called before a message is executed. */
   before: (call: Call) => void | Promise<void> = () => undefined;
   readonly calls: string[] = [];
-  /** How many of each function were on their way at once, at most. */
+  /** The most calls of each function that were in flight at once. */
   readonly most = new Map<string, number>();
   /** Called when a call will never be answered. */
   silent: () => void = () => undefined;
@@ -62,7 +62,7 @@ export class Network {
     return Object.fromEntries(methods) as UploadCanister;
   }
 
-  /** Resolves when no call is on its way. */
+  /** Resolves when no call is in flight. */
   async idle(): Promise<void> {
     while ([...this.inFlight.values()].some((count) => count > 0)) {
       await turn();

@@ -57,7 +57,7 @@ fn there_and_back<K: Key>(keys: Vec<K>, later: K) {
     engine.control(&mut notes, NOW).unwrap().resume().unwrap();
     engine.run(&mut notes, WHOLE).unwrap();
     let refused = engine.control(&mut notes, NOW).unwrap().finalize(false).unwrap_err();
-    assert!(refused.to_string().contains("consent to leaving them"), "{refused}");
+    assert!(refused.to_string().contains("finalize with `true`"), "{refused}");
     engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap();
     assert_eq!(notes.ledger.state_of(1).unwrap().phase, Phase::Finalized);
     engine.check(&notes).unwrap();

@@ -64,7 +64,7 @@ export async function dayTests(test) {
       const child = uploader(alice, join(project, 'large.bin'), '--parallel', '1');
       const exited = once(child, 'exit');
       while (!(await alice.inFlight()).some(bytes => bytes > CHUNK)) {
-        assert.equal(child.exitCode, null, 'it is to be killed on its way');
+        assert.equal(child.exitCode, null, 'it is to be killed before it ends');
       }
       child.kill('SIGKILL');
       await exited;

@@ -1,4 +1,4 @@
-// An operator at work: a folder with the tools on its path, and the commands of a page of the documentation, run as
+// An operator: a folder with the tools on its path, and the commands of a page of the documentation, run as
 // written there, on a network of the embedded server.
 
 import assert from 'node:assert/strict';

@@ -144,7 +144,7 @@ const tests = {
   },
 
   async 'a large module goes in pieces'({ pic, canisterId, update }) {
-    // A custom section of bytes that do not repeat, behind the module: name "filler", then 3 MB.
+    // A custom section of bytes that do not repeat, after the module: name "filler", then 3 MB.
     const filler = new Uint8Array(3_000_000).map((_, n) => (n * 2_654_435_761) >>> 24);
     const leb = n => (n < 128 ? [n] : [(n % 128) | 128, ...leb(Math.floor(n / 128))]);
     const name = [6, ...new TextEncoder().encode('filler')];

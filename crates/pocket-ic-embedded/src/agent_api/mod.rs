@@ -108,7 +108,7 @@ async fn answer(
     answered.await.unwrap_or_else(Refusal::into_response)
 }
 
-/// Returns a response of CBOR with the tag for CBOR.
+/// Returns a response in CBOR, beginning with the tag that marks CBOR.
 fn cbor(value: &impl Serialize) -> Response {
     let mut bytes = Vec::new();
     let mut writer = serde_cbor::Serializer::new(&mut bytes);

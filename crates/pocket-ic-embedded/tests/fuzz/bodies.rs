@@ -103,7 +103,7 @@ impl Stage {
         ]
     }
 
-    /// Sends a body; an answer must come, and not one that tells of a fault of the server.
+    /// Sends a body; an answer must come, and not one that reports a fault of the server.
     fn post(&self, path: &str, body: Vec<u8>) -> Result<Response, TestCaseError> {
         let url = self.pic.get_server_url().join(path).expect("a path");
         let sent = self.client.post(url).header("content-type", "application/json").body(body.clone()).send();

@@ -69,7 +69,7 @@ impl Stage {
             .to_vec()
     }
 
-    /// Sends a body; an answer must come, and not one that tells of a fault of the server.
+    /// Sends a body; an answer must come, and not one that reports a fault of the server.
     fn post(&self, path: &str, body: &[u8]) -> Result<u16, TestCaseError> {
         let url = format!("{}instances/{}/api/{path}", self.pic.get_server_url(), self.pic.instance_id());
         let request = self.client.post(url).header("content-type", "application/cbor").body(body.to_vec());

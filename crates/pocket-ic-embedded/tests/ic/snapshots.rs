@@ -294,7 +294,7 @@ fn an_uploaded_snapshot_brings_its_timer_along() {
     pic.tick();
     assert_eq!(read(&pic, id), 0);
     pic.load_canister_snapshot(id, None, later).unwrap();
-    // One that tells of no timer leaves the one that is set.
+    // A folder without a timer leaves the one that is set.
     pic.load_canister_snapshot(id, None, silent).unwrap();
     pic.advance_time(Duration::from_secs(20));
     pic.tick();
@@ -381,7 +381,7 @@ fn every_snapshot_has_the_version_of_its_canister() {
     call(&pic, id, "inc", &[]).unwrap();
     let from_folder = pic.canister_snapshot_upload(id, ANONYMOUS, None, folder.path().to_owned());
     assert_eq!(metadata(&pic, id, from_folder).canister_version, version + 1);
-    // The history tells of the version that was loaded.
+    // The history has the version that was loaded.
     pic.load_canister_snapshot(id, None, snapshot).unwrap();
     assert_eq!(pic.canister_status(id, None).unwrap().version, version + 2);
 }

@@ -39,7 +39,7 @@ pub(super) struct Session {
     pub is_committed: bool,
     /// When it began, nanoseconds.
     pub created_at: u64,
-    /// What the release tells of its upload, or why it does not.
+    /// What the release reports about its upload, or why it does not.
     pub upload: Result<Upload, String>,
 }
 
@@ -116,7 +116,7 @@ impl<'p> Release<'p> {
                 parse(line).ok_or_else(|| format!("sessions_list has a line that is no session: {line}"))?;
             sessions.push(session);
         }
-        // Before anything is changed on the copy: its counter says which numbers were given out.
+        // Before anything is changed on the copy: its counter says which numbers were issued.
         let next = self.next_number(source);
         for session in &mut sessions {
             session.upload = self.upload(session, source);

@@ -32,7 +32,7 @@ use memories::assets_of;
 /// Longest id of a capsule that the index by member can hold.
 const MAX_CAPSULE_ID: usize = 32;
 
-/// Sessions up to this number are found by the keys of their chunks; more if the release has given out more.
+/// Sessions up to this number are found by the keys of their chunks; more if the release has issued more.
 const LAST_SESSION: u64 = 100_000;
 
 /// Session ids are issued this far above every number that is known, since those that left no trace are not.

@@ -163,7 +163,7 @@ pub(super) fn chunks(
     }
 }
 
-/// The bytes of a blob on their way into chunks of even length.
+/// The bytes of a blob, while they are cut into chunks of even length.
 struct Pieces {
     prefix: ChunkPrefix,
     missing: u64,

@@ -77,17 +77,18 @@ fn print(report: &Report) {
     for (count, what) in waiting.into_iter().filter(|(count, _)| *count > 0) {
         say!("       {count} {what}");
     }
-    let sessions = report.sessions.iter().map(|of| {
+    let sessions = report.sessions.iter().map(|group| {
         [
-            of.layout.to_string(),
-            of.state.clone(),
-            of.count.to_string(),
-            page::bytes(of.received),
-            page::bytes(of.bytes),
+            group.layout.to_string(),
+            group.state.clone(),
+            group.count.to_string(),
+            page::bytes(group.received),
+            page::bytes(group.bytes),
         ]
     });
     print_rows(["layout", "sessions", "number", "arrived", "declared"], sessions.collect(), [2, 3, 4]);
-    let ages = report.ages.iter().filter(|of| of.count > 0).map(|of| format!("{} {}", of.count, of.idle));
+    let ages =
+        report.ages.iter().filter(|age| age.count > 0).map(|age| format!("{} {}", age.count, age.idle));
     let ages: Vec<String> = ages.collect();
     if !ages.is_empty() {
         say!("idle: {}", ages.join(", "));

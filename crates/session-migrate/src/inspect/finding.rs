@@ -59,7 +59,7 @@ kinds! {
     HalfSession = "half_session" => Damage;
     /// a session is in layout 1 and in layout 2
     SessionInBothLayouts = "session_in_both_layouts" => Damage;
-    /// an id is in use that the counter has not given out yet
+    /// an id is in use that the counter has not issued yet
     IdAboveCounter = "id_above_counter" => Damage;
     /// an entry refers to something that does not exist
     IndexToNowhere = "index_to_nowhere" => Damage;

@@ -229,7 +229,7 @@ impl Network {
         }
     }
 
-    /// Sends a call that is harmless if it is executed twice, once, and returns its reply. While it is on its way, there is
+    /// Sends a call that is harmless if it is executed twice, once, and returns its reply. While it is in flight, there is
     /// one copy of its arguments; the agent would keep three, of megabytes for each slice of a snapshot.
     ///
     /// # Errors

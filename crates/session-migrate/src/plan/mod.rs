@@ -236,7 +236,7 @@ impl Plan<'_> {
                 && status.quarantined > 0
             {
                 self.cautions.push(format!(
-                    "{} sessions and blobs stay in the old map of chunks, since their bytes are not those that were committed",
+                    "{} sessions and blobs stay in the chunk map, since their bytes are not those that were committed",
                     status.quarantined
                 ));
             }

@@ -49,7 +49,7 @@ impl Forward {
 
 /// A listening port: the proxy's own, or one in front of a gateway.
 #[derive(Clone)]
-pub(super) struct Door {
+pub(super) struct Frontend {
     pub forward: Arc<Forward>,
     /// Where its requests are forwarded.
     to: Authority,
@@ -57,16 +57,16 @@ pub(super) struct Door {
     gateway_of: Option<InstanceId>,
 }
 
-impl Door {
-    /// Makes the proxy's own.
-    pub fn of_server(forward: Arc<Forward>) -> Door {
+impl Frontend {
+    /// Returns the proxy's own port.
+    pub fn of_server(forward: Arc<Forward>) -> Frontend {
         let to = forward.server.clone();
-        Door { forward, to, gateway_of: None }
+        Frontend { forward, to, gateway_of: None }
     }
 
-    /// Makes one before the gateway at `to`.
-    pub fn of_gateway(&self, to: Authority, instance: InstanceId) -> Door {
-        Door { forward: self.forward.clone(), to, gateway_of: Some(instance) }
+    /// Returns the port in front of the gateway at `to`.
+    pub fn of_gateway(&self, to: Authority, instance: InstanceId) -> Frontend {
+        Frontend { forward: self.forward.clone(), to, gateway_of: Some(instance) }
     }
 
     pub fn server(&self) -> &Authority {
@@ -187,22 +187,22 @@ async fn settle(watch: &mut Watch, begun: Begun, status: StatusCode, body: &Byte
 }
 
 /// Serves a port until the handle is aborted.
-pub(super) fn serve(listener: TcpListener, door: Door) -> JoinHandle<()> {
-    let router = Router::new().fallback(handle).with_state(door);
+pub(super) fn serve(listener: TcpListener, frontend: Frontend) -> JoinHandle<()> {
+    let router = Router::new().fallback(handle).with_state(frontend);
     tokio::spawn(async move {
         // Serving ends only with the task; its result carries no further information.
         let _ = axum::serve(pocket_ic_embedded::internals::without_delay(listener), router).await;
     })
 }
 
-/// Every request comes here.
-async fn handle(State(door): State<Door>, request: Request) -> Response {
-    let route = door.route(&request);
+/// Handles every request of a port.
+async fn handle(State(frontend): State<Frontend>, request: Request) -> Response {
+    let route = frontend.route(&request);
     if route == Route::Other {
-        return door.pass(request).await;
+        return frontend.pass(request).await;
     }
     // A request is forwarded and recorded even if the client disconnects before the answer.
-    match tokio::spawn(door.answer(route, request)).await {
+    match tokio::spawn(frontend.answer(route, request)).await {
         Ok(response) => response,
         Err(error) => failed(StatusCode::INTERNAL_SERVER_ERROR, &error),
     }

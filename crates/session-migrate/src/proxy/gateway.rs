@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::forward::{Door, serve, whole, with_body};
+use super::forward::{Frontend, serve, whole, with_body};
 use super::protocol::{GatewayId, InstanceId, Opening};
 
 /// Default host of gateways.
@@ -34,17 +34,17 @@ struct Gateway {
 }
 
 /// Lets the server open a gateway, and opens a port in front of it.
-pub(super) async fn open(door: &Door, opening: Opening, request: Request) -> Response {
+pub(super) async fn open(frontend: &Frontend, opening: Opening, request: Request) -> Response {
     let (mut request, body) = match whole(request).await {
         Ok(read) => read,
         Err(refusal) => return refusal,
     };
     let wanted = match Wanted::read(opening, &body) {
-        None => return door.pass(request).await,
+        None => return frontend.pass(request).await,
         Some(Err(why)) => {
-            let (response, body) = door.pass_whole(request).await;
+            let (response, body) = frontend.pass_whole(request).await;
             if opened(opening, &body).is_some() {
-                out_of_reach(door, &why).await;
+                out_of_reach(frontend, &why).await;
             }
             return response;
         }
@@ -52,20 +52,20 @@ pub(super) async fn open(door: &Door, opening: Opening, request: Request) -> Res
     };
     request.headers_mut().remove(CONTENT_LENGTH);
     *request.body_mut() = Body::from(wanted.body.clone());
-    let (response, body) = door.pass_whole(request).await;
-    let served = wanted.serve(&body, door, &mut *door.forward.gateways.lock().await);
+    let (response, body) = frontend.pass_whole(request).await;
+    let served = wanted.serve(&body, frontend, &mut *frontend.forward.gateways.lock().await);
     match served {
         Ok(Some(body)) => with_body(response, body),
         Ok(None) => response,
         Err(error) => {
-            out_of_reach(door, &error.to_string()).await;
+            out_of_reach(frontend, &error.to_string()).await;
             response
         }
     }
 }
 
-async fn out_of_reach(door: &Door, why: &str) {
-    door.forward.note(format!("calls through a gateway are not in the trace: {why}")).await;
+async fn out_of_reach(frontend: &Frontend, why: &str) {
+    frontend.forward.note(format!("calls through a gateway are not in the trace: {why}")).await;
 }
 
 /// A request for a gateway, with the requested port already open.
@@ -80,7 +80,7 @@ struct Wanted {
 
 /// The relevant part of a gateway's configuration.
 #[derive(Deserialize)]
-struct Config {
+struct GatewayConfig {
     ip_addr: Option<String>,
     port: Option<u16>,
     forward_to: Option<HttpGatewayBackend>,
@@ -111,7 +111,8 @@ impl Wanted {
     fn read(opening: Opening, body: &[u8]) -> Option<Result<Wanted, String>> {
         let mut request: Value = serde_json::from_slice(body).ok()?;
         let asked = request.pointer_mut(opening.config()).filter(|asked| !asked.is_null())?;
-        let Config { ip_addr, port, forward_to, https_config } = Config::deserialize(&*asked).ok()?;
+        let GatewayConfig { ip_addr, port, forward_to, https_config } =
+            GatewayConfig::deserialize(&*asked).ok()?;
         let instance = match (opening, forward_to) {
             (Opening::Alone, Some(HttpGatewayBackend::PocketIcInstance(id))) => Some(id.to_string()),
             (Opening::Alone, _) => return None,
@@ -136,20 +137,21 @@ impl Wanted {
     pub fn serve(
         self,
         answer: &[u8],
-        door: &Door,
+        frontend: &Frontend,
         gateways: &mut Gateways,
     ) -> std::io::Result<Option<Bytes>> {
         let Wanted { listener, instance, opening, .. } = self;
         let Some((mut answer, info)) = opened(opening, answer) else { return Ok(None) };
         let of_answer = || answer.pointer("/Created/instance_id").map(ToString::to_string);
         let Some(instance) = instance.or_else(of_answer) else { return Ok(None) };
-        let real: Authority = match format!("{}:{}", door.server().host(), info.port).parse() {
+        let real: Authority = match format!("{}:{}", frontend.server().host(), info.port).parse() {
             Ok(real) => real,
             Err(error) => return Err(std::io::Error::other(error)),
         };
         let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
-        let serving = serve(tokio::net::TcpListener::from_std(listener)?, door.of_gateway(real, instance));
+        let serving =
+            serve(tokio::net::TcpListener::from_std(listener)?, frontend.of_gateway(real, instance));
         gateways.0.insert(info.instance_id.to_string(), Gateway { port, serving });
         if let Some(told) = answer.pointer_mut(opening.info()) {
             told["port"] = json!(port);

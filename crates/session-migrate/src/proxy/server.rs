@@ -1,4 +1,4 @@
-//! The proxy as a value: it runs until it is stopped.
+//! Starts and stops the recording proxy.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -10,13 +10,13 @@ use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 
 use super::ProxyError;
-use super::forward::{Door, Forward, serve};
+use super::forward::{Forward, Frontend, serve};
 use super::recording::{Recorded, Recording};
 use super::upstream::Upstream;
 use super::watch::Watch;
 use crate::trace::Writer;
 
-/// Threads that forward.
+/// Threads that forward requests.
 const THREADS: usize = 2;
 
 /// Options of the proxy.
@@ -44,7 +44,7 @@ impl Proxy {
     /// Starts a proxy on its own threads. It accepts requests when this returns.
     ///
     /// # Errors
-    /// If there is no server, it cannot listen, or the trace could not be written.
+    /// If the server does not answer, the address is in use, or the trace cannot be written.
     pub fn start(options: Options) -> Result<Proxy, ProxyError> {
         let Options { listen, server, out, canister } = options;
         let authority = authority(&server)?;
@@ -68,7 +68,7 @@ impl Proxy {
         {
             let _in_runtime = runtime.enter();
             let listener = tokio::net::TcpListener::from_std(listener).map_err(cannot_listen)?;
-            serve(listener, Door::of_server(forward.clone()));
+            serve(listener, Frontend::of_server(forward.clone()));
         }
         Ok(Proxy { url, forward, runtime: Some(runtime) })
     }

@@ -53,7 +53,7 @@ pub enum TransferError {
         /// Those of the unfinished transfer.
         got: String,
     },
-    /// Another process is at work on the folder.
+    /// Another process uses the folder.
     #[error("{path} is locked: another transfer is running")]
     Locked {
         /// The lock.

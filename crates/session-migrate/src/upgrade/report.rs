@@ -84,7 +84,7 @@ impl std::fmt::Display for Lost {
     }
 }
 
-/// An upgrade that has come to its end.
+/// An upgrade that has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The canister.

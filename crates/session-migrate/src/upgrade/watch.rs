@@ -18,7 +18,7 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// For so long a canister may refuse to say how far it is.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where a migration should come to rest.
+/// The phase in which a migration should end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Goal {
     /// Everything is converted; of the migration with this number or a later one.
@@ -35,7 +35,7 @@ impl Driver<'_, '_> {
         self.retry.again(|| self.canister.update("migration_status", ())).await
     }
 
-    /// Waits until the migration has come to rest; returns its status, or why the upgrade has failed.
+    /// Waits until the migration has ended or failed; returns its status, or why the upgrade has failed.
     pub(super) async fn watch(
         &mut self,
         goal: Goal,

@@ -23,7 +23,7 @@ pub(super) struct Habits {
     pub flaky: bool,
     /// It sends the SHA-256 of every chunk along.
     pub hashes: bool,
-    /// It aborts half-way.
+    /// It aborts in the middle.
     pub aborts: bool,
 }
 

@@ -47,7 +47,7 @@ fn other(len: usize) -> Vec<u8> {
     file(len, 99)
 }
 
-/// Damage of the first blob that makes it, its memory and its asset "not taken", and what is said of the blob.
+/// Damage of the first blob that makes it, its memory and its asset "not taken", and the reason for the blob.
 const LOST: &[(&str, Damage, &str)] = &[
     ("a hole", |it| it.memories.remove_chunk(1, 0), "chunk 0 is missing"),
     ("a missing end", |it| it.memories.remove_chunk(1, 1), "bytes are stored, its record says"),
@@ -132,7 +132,7 @@ fn a_blob_of_uneven_chunks_is_cut_evenly() {
     assert_eq!(adopted.count(RecordKind::Chunk).taken, 4);
 }
 
-/// Damage of the first memory that makes it "not taken", and what is said of it.
+/// Damage of the first memory that makes it "not taken", and the reason.
 const DETACHED: &[(&str, Damage, &str)] = &[
     (
         "a locator that leads nowhere",
@@ -329,7 +329,7 @@ fn the_same_id_in_two_capsules_is_given_to_one_of_them() {
     assert!(renamed[0].notes[0].contains(&format!("mem_{}.2", NOW + 10)), "{renamed:?}");
 }
 
-/// Damage of the capsule that keeps everything in it from being taken, and what is said of it.
+/// Damage of the capsule that keeps everything in it from being taken, and the reason.
 const WITHOUT_CAPSULE: &[(&str, Damage, &str)] = &[
     (
         "an anonymous owner",

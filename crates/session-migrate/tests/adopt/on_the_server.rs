@@ -105,7 +105,7 @@ fn every_blob_is_read_back_through_every_build() {
         upgraded(&canister, build);
         check(&canister);
     }
-    // New ids are above all that the release gave out.
+    // New ids are above all that the release issued.
     let number = |id: &str| id.strip_prefix("capsule_").unwrap().parse::<u64>().unwrap();
     let new = canister.capsules_create(person(1), None).unwrap();
     assert!(number(&new.id) > NOW + 2, "{}", new.id);

@@ -44,7 +44,7 @@ fn kill_on_its_way(mut child: Child, note: &Path) {
         note.pointer("/stable_memory/frontier").or(note.pointer("/reached/stable_memory/frontier"))?.as_u64()
     };
     while reached().unwrap_or(0) == 0 {
-        assert_eq!(child.try_wait().unwrap(), None, "it is to be killed on its way");
+        assert_eq!(child.try_wait().unwrap(), None, "it is to be killed before it ends");
     }
     child.kill().unwrap();
     child.wait().unwrap();

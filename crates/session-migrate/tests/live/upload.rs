@@ -86,7 +86,7 @@ fn a_killed_upload_continues_after_two_upgrades() {
     let mut child = network.start(&[&file]);
     let received = || network.sessions().first().map_or(0, |status| status.bytes_received);
     while received() < 3 * CHUNK as u64 {
-        assert_eq!(child.try_wait().unwrap(), None, "it is to be killed on its way");
+        assert_eq!(child.try_wait().unwrap(), None, "it is to be killed before it ends");
     }
     child.kill().unwrap();
     child.wait().unwrap();

@@ -405,7 +405,7 @@ impl Aged {
                 return;
             }
         }
-        panic!("the migration does not come to rest: {:?}", self.storage.migration.state());
+        panic!("the migration does not end: {:?}", self.storage.migration.state());
     }
 
     /// Runs migration 1.

@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(record.encode(), by_library, "with the header that was kept");
         // Other types are encoded in between, in another order.
         codec::encode_candid(VERSION, &record.asset_metadata);
-        codec::keep_candid_header::<UploadSessionMeta>().unwrap();
+        codec::cache_candid_header::<UploadSessionMeta>().unwrap();
         assert_eq!(record.encode(), by_library, "with the header that was kept again");
     }
 }

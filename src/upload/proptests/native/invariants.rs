@@ -91,14 +91,14 @@ impl Native {
         }
         let taken = blobs.extents().taken_bytes().unwrap();
         let second = migration.state_of(2).unwrap();
-        let on_its_way = second.unit.filter(|_| second.phase != Phase::Converted);
+        let in_progress = second.unit.filter(|_| second.phase != Phase::Converted);
         let copied_to =
-            on_its_way.map(|unit| extents_of(&unit.progress).ok_or("the unit on its way has no room"));
+            in_progress.map(|unit| extents_of(&unit.progress).ok_or("the unit in progress has no room"));
         owned += copied_to.transpose()?.map_or(0, |extents| extents.size());
         if owned == taken {
             Ok(())
         } else {
-            Err(format!("{taken} bytes are taken, sessions, blobs and what is on its way have {owned}"))
+            Err(format!("{taken} bytes are taken, sessions, blobs and the unit in progress have {owned}"))
         }
     }
 }

@@ -164,7 +164,7 @@ fn assert_taken_by(storage: &Storage, mut taken: Vec<Extent>) {
         assert!(pair[0].end() <= pair[1].offset, "two wholes have taken {pair:?}");
     }
     let unit = storage.migration.state_of(super::SECOND).unwrap().unit;
-    assert_eq!(unit, None, "a unit is on its way");
+    assert_eq!(unit, None, "a unit is half moved");
     let sum: u64 = taken.iter().map(|extent| extent.len).sum();
     assert_eq!(region.taken_bytes(), Ok(sum), "bytes of the region that nothing lies in");
 }

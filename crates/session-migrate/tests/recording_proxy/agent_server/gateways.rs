@@ -6,9 +6,9 @@ use axum::response::{IntoResponse, Response};
 use pocket_ic::common::rest::{HttpGatewayBackend, HttpGatewayDetails};
 use serde_json::{Value, json};
 
-use super::{Door, listen};
+use super::{Frontend, listen};
 
-impl Door {
+impl Frontend {
     /// `POST /http_gateway`
     pub fn open(&self, config: &Value) -> Response {
         let HttpGatewayBackend::PocketIcInstance(instance) =
@@ -17,8 +17,8 @@ impl Door {
             panic!("a gateway before {config}");
         };
         let port = serde_json::from_value::<Option<u16>>(config["port"].clone()).unwrap().unwrap_or_default();
-        let door = Door { shared: self.shared.clone(), instance: Some(instance) };
-        let (port, serving) = match listen(port, door) {
+        let frontend = Frontend { shared: self.shared.clone(), instance: Some(instance) };
+        let (port, serving) = match listen(port, frontend) {
             Ok(listening) => listening,
             Err(error) => {
                 let error = json!({ "Error": { "message": error.to_string() } });
