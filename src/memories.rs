@@ -136,10 +136,18 @@ fn content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result<Conte
                 claimed.is_some_and(|claimed| known.is_none_or(|known| known != claimed))
             };
             if differs(blob.hash, stored.digest.as_sha256()) {
-                return Err(Error::conflict("blob", id, "has another SHA-256 or another hash function"));
+                return Err(Error::conflict(
+                    "blob",
+                    id,
+                    "its SHA-256 is not the given one, or was never computed: its digest is in blob_get_meta",
+                ));
             }
             if differs(blob.blake3, stored.digest.as_blake3()) {
-                return Err(Error::conflict("blob", id, "has another BLAKE3 or another hash function"));
+                return Err(Error::conflict(
+                    "blob",
+                    id,
+                    "its BLAKE3 is not the given one, or was never computed: its digest is in blob_get_meta",
+                ));
             }
             Ok(Content::blob(id, &stored))
         }

@@ -94,14 +94,14 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
     write(&mut text, "gauge", "cycle_balance", "Cycle balance", [("", readings.cycle_balance)]);
     let jobs = readings.jobs.iter().map(|(job, age)| (format!("{{job=\"{job}\"}}"), *age));
     write(&mut text, "gauge", "timer_job_age_seconds", "Seconds since a timer job last ran", jobs);
-    let at_work = matches!(
+    let is_running = matches!(
         migration.phase,
         MigrationPhase::Validating
             | MigrationPhase::Converting
             | MigrationPhase::Verifying
             | MigrationPhase::RollingBack
     );
-    let step = readings.migration_step_age.filter(|_| at_work);
+    let step = readings.migration_step_age.filter(|_| is_running);
     let step = step.map(|age| ("", age));
     write(
         &mut text,

@@ -9,7 +9,7 @@ mod canister;
 mod picture;
 
 use canister::{Course, LaneCanister};
-use session_migrate::client::{Step, Uploader};
+use session_migrate::client::{UploadStep, Uploader};
 
 use crate::support::owner;
 
@@ -102,7 +102,7 @@ fn lane_4_the_complete_set_with_its_memories(course: Course) {
     let mut canister = LaneCanister::new(course);
     let mut uploads = canister.full_set();
     for upload in &mut uploads {
-        upload.step(&canister.handle(), Step::Begin).unwrap();
+        upload.step(&canister.handle(), UploadStep::Begin).unwrap();
     }
     canister.upgrade();
     let (original, derivatives) = uploads.split_first_mut().unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::support::conversion::extents::held::Held;
 use crate::support::conversion::extents::image::{Kept, image};
-use crate::support::conversion::extents::{InChunkMap, SECOND, storage, unit_on_its_way};
+use crate::support::conversion::extents::{InChunkMap, SECOND, storage, unit_in_progress};
 use crate::support::conversion::{
     Interruption, Start, after, interrupted_everywhere, messages, pause_and_resume, settle, undisturbed,
 };
@@ -46,7 +46,7 @@ fn a_message_that_traps_changes_nothing() {
 }
 
 #[test]
-fn an_upgrade_that_traps_leaves_the_old_build_at_work() {
+fn an_upgrade_that_traps_leaves_the_old_build_running() {
     upgrade_trapped_everywhere(InChunkMap);
 }
 
@@ -69,7 +69,7 @@ fn upgrade_after_upgrade_it_ends_in_the_same_state() {
     for upgrade in 0.. {
         canister.try_upgrade(Build::Direct).unwrap();
         let storage = storage(&canister);
-        in_the_blob += u32::from(unit_on_its_way(&storage) == Some(blob));
+        in_the_blob += u32::from(unit_in_progress(&storage) == Some(blob));
         if storage.migration.state_of(SECOND).unwrap().phase == Phase::Converted {
             break;
         }
@@ -85,7 +85,7 @@ fn upgrade_after_upgrade_it_ends_in_the_same_state() {
 #[test]
 fn a_message_ends_in_the_middle_of_a_session() {
     let units: BTreeSet<u64> =
-        (0..messages(InChunkMap)).filter_map(|k| unit_on_its_way(&storage(&after(InChunkMap, k)))).collect();
+        (0..messages(InChunkMap)).filter_map(|k| unit_in_progress(&storage(&after(InChunkMap, k)))).collect();
     let session = image().file("long session").session;
     assert!(units.contains(&session), "{units:?}, not {session}");
 }

@@ -15,6 +15,6 @@ fn a_message_that_traps_while_converting_changes_nothing() {
 }
 
 #[test]
-fn an_upgrade_that_traps_leaves_the_old_build_at_work() {
+fn an_upgrade_that_traps_leaves_the_old_build_running() {
     upgrade_trapped_everywhere(Sessions::Untouched);
 }

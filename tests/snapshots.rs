@@ -24,15 +24,15 @@ fn ids(canister: &InstalledCanister, who: candid::Principal, round: u32) -> BTre
 }
 
 #[test]
-fn no_id_is_given_out_again_after_a_snapshot_is_loaded() {
+fn no_id_is_issued_again_after_a_snapshot_is_loaded() {
     for build in Build::ALL {
         let canister = InstalledCanister::new(build);
-        let mut given_out = ids(&canister, owner(), 0);
+        let mut issued = ids(&canister, owner(), 0);
         let snapshot = canister.take_snapshot();
         for round in 1..4 {
             // As many calls as before the load, and so the same state of everything but the canister version.
             for id in ids(&canister, owner(), round) {
-                assert!(given_out.insert(id.clone()), "{build}, round {round}: {id} was issued before");
+                assert!(issued.insert(id.clone()), "{build}, round {round}: {id} was issued before");
             }
             canister.load_snapshot(&snapshot);
         }
@@ -62,17 +62,17 @@ fn the_id_of_a_lost_session_is_never_someone_elses() {
 #[test]
 fn a_clone_gives_no_id_out_twice_either() {
     let canister = InstalledCanister::new(Build::Direct);
-    let mut given_out = ids(&canister, owner(), 0);
+    let mut issued = ids(&canister, owner(), 0);
     for n in 0..20 {
         canister.capsule_of(owner());
-        given_out.extend(ids(&canister, owner(), 100 + n));
+        issued.extend(ids(&canister, owner(), 100 + n));
     }
     let snapshot = canister.take_snapshot();
     let canister = canister.cloned(&snapshot);
     let on_clone = canister.take_snapshot();
     for round in 1..4 {
         for id in ids(&canister, owner(), round) {
-            assert!(given_out.insert(id.clone()), "round {round}: {id} was issued before");
+            assert!(issued.insert(id.clone()), "round {round}: {id} was issued before");
         }
         canister.load_snapshot(&on_clone);
     }

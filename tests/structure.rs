@@ -249,7 +249,6 @@ fn the_glossary_names_what_exists() {
     assert_eq!(missing, Vec::<&str>::new());
 }
 
-/// Every file is one idea, tests included. A length does not tell that, but few ideas take this many lines.
 /// What wasmtime is compiled with, by the packages that a cargo command names: each with its version and features.
 fn below_wasmtime(selection: &[&str]) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
@@ -285,6 +284,7 @@ fn every_selection_of_packages_has_the_same_wasmtime() {
     }
 }
 
+/// Every file is one idea, tests included. A length does not tell that, but few ideas take this many lines.
 #[test]
 fn no_file_is_longer_than_500_lines() {
     let folders = [

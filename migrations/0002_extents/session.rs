@@ -32,7 +32,7 @@ pub struct SessionProgress {
 const VERSION: u8 = 3;
 
 impl Record for SessionProgress {
-    const NAME: &'static str = "session on its way into extents";
+    const NAME: &'static str = "session being moved into extents";
 
     fn encode(&self) -> Vec<u8> {
         codec::encode(VERSION, self)

@@ -127,7 +127,9 @@ impl std::fmt::Display for Error {
             Self::Incomplete { expected_chunks, missing_chunks, .. } => {
                 write!(f, "{missing_chunks} of {expected_chunks} chunks are missing")
             }
-            Self::ChecksumMismatch { .. } => write!(f, "the bytes have another digest"),
+            Self::ChecksumMismatch { expected, got } => {
+                write!(f, "checksum mismatch: expected {}, got {}", hex::encode(expected), hex::encode(got))
+            }
             Self::ResourceExhausted { limit, allowed, requested } => {
                 write!(f, "{limit}: {allowed} allowed, {requested} requested")
             }

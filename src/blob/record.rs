@@ -3,10 +3,10 @@
 //! ```text
 //! id 7    u64 blob id -> Candid (1 : nat16, record { size; checksum; created_at; pmid_hash })
 //! id 40   u64 blob id -> CBOR of BlobRecord, of a blob in extents
-//! id 41   u64 blob id -> CBOR of BlobRecord, of a blob in the chunk map under another digest than SHA-256
+//! id 41   u64 blob id -> CBOR of BlobRecord, of a blob in the chunk map under a digest other than SHA-256
 //! ```
-//! The first has the fields of the public first release's record, which is one Candid argument, a tuple, where this is two:
-//! neither reads the other. The others are for what that record cannot say.
+//! Id 7 has the same fields as the record of the first public release, but as two Candid arguments where that release has
+//! one tuple, so neither decodes the other. Ids 40 and 41 have the blobs that this record cannot represent.
 
 use candid::{CandidType, Deserialize};
 use minicbor::{Decode, Encode};
@@ -163,6 +163,7 @@ impl From<MappedBlob> for BlobRecord {
 
 const MAPPED_VERSION: u16 = 1;
 
+/// A [`MappedBlob`] in Candid.
 #[derive(CandidType, Deserialize)]
 struct Stored {
     size: u64,
@@ -171,7 +172,7 @@ struct Stored {
     pmid_hash: ByteBuf,
 }
 
-/// Writes and keeps the Candid header of [`MappedBlob`]s, before the first is stored.
+/// Caches the Candid header of [`MappedBlob`]s, before the first is stored.
 ///
 /// # Errors
 /// None: the type is static.

@@ -3,7 +3,7 @@
 //! ```text
 //! id 7    u64 -> MappedBlob             committed blobs in the chunk map under their SHA-256
 //! id 40   u64 -> BlobRecord             committed blobs in extents
-//! id 41   u64 -> BlobRecord             committed blobs in the chunk map under another digest than SHA-256
+//! id 41   u64 -> BlobRecord             committed blobs in the chunk map under a digest other than SHA-256
 //! id 20   (u64, text) -> text           (blob, memory) -> capsule: who refers to a blob
 //! id 31   (text, text) -> u64           (capsule, digest in hex) -> blob: one copy of a content per capsule
 //! ```

@@ -30,7 +30,7 @@ pub mod controls {
     pub use crate::migrate::{hold as pause, release as resume};
 
     pub(super) fn refused() -> Error {
-        Error::conflict("migration", "Idle", "the legacy build migrates nothing")
+        Error::conflict("migration", "Idle", "the legacy build has no migration; install the staged build")
     }
 
     pub fn rollback(_: &mut Storage, _: Time) -> Result<()> {

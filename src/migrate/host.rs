@@ -10,7 +10,7 @@ use crate::stable::layout::Layout;
 use crate::stable::{Memories, Memory, StableError, memory_ids};
 use crate::storage::Storage;
 
-/// Time as the engine has it.
+/// The engine's type of time.
 pub type EngineTime = ic_stable_migrate::Time;
 
 impl Host for Storage {
@@ -82,7 +82,9 @@ impl From<ic_stable_migrate::Error> for Error {
             }
             NotQuarantined { key } => Self::not_found("quarantined record", key),
             WrongPhase { expected, found } => {
-                let why = format!("it is not {expected:?}, and the legacy build migrates nothing");
+                let why = format!(
+                    "expected {expected:?}: the legacy build can only defer a migration; install the staged build"
+                );
                 Self::conflict("migration", format!("{found:?}"), why)
             }
             other => Self::Internal(other.to_string()),

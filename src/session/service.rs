@@ -81,7 +81,7 @@ impl<S: SessionStore> SessionService<S> {
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NotOwner`], [`SessionError::NotPending`],
     /// [`SessionError::IndexOutOfRange`], [`SessionError::WrongLength`], [`SessionError::DifferentBytes`],
-    /// or what the sink or the store says.
+    /// or an error of the sink or the store.
     pub fn put_chunk(
         &mut self,
         id: SessionId,
@@ -91,7 +91,7 @@ impl<S: SessionStore> SessionService<S> {
         sink: &mut dyn ByteSink,
         clock: &dyn Clock,
     ) -> Result<PutOutcome, SessionError> {
-        self.take(id, caller, idx, Put { chunk, replace: false }, sink, clock)
+        self.accept_chunk(id, caller, idx, Put { chunk, replace: false }, sink, clock)
     }
 
     /// Does the same, except that different bytes replace those that are stored.
@@ -107,10 +107,10 @@ impl<S: SessionStore> SessionService<S> {
         sink: &mut dyn ByteSink,
         clock: &dyn Clock,
     ) -> Result<PutOutcome, SessionError> {
-        self.take(id, caller, idx, Put { chunk, replace: true }, sink, clock)
+        self.accept_chunk(id, caller, idx, Put { chunk, replace: true }, sink, clock)
     }
 
-    fn take(
+    fn accept_chunk(
         &mut self,
         id: SessionId,
         caller: &[u8],
@@ -218,7 +218,7 @@ impl<S: SessionStore> SessionService<S> {
     /// Returns the session.
     ///
     /// # Errors
-    /// [`SessionError::NotFound`], or what the store says.
+    /// [`SessionError::NotFound`], or an error of the store.
     pub fn session(&self, id: SessionId) -> Result<Session, SessionError> {
         self.store.get(id)?.ok_or(SessionError::NotFound(id))
     }

@@ -134,7 +134,7 @@ memory_ids! {
     EXTENT_STATE = 39, Cell;
     /// Layout 3: committed blobs in extents.
     BLOBS = 40, Map;
-    /// Committed blobs in the chunk map under another digest than SHA-256.
+    /// Committed blobs in the chunk map under a digest other than SHA-256.
     MAPPED_BLOBS = 41, Map;
     /// HTTP secret of a later public release, in a second memory manager. Never to be used.
     RESERVED_HTTP_SECRET = 42, Reserved;

@@ -117,7 +117,7 @@ pub const fn upload_config() -> UploadConfig {
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] for a text that is too long, too many tags, metadata that is too large as a whole,
-/// or a SHA-256 of another length than 32 bytes.
+/// or a SHA-256 whose length is not 32 bytes.
 pub fn check_metadata(asset_metadata: &AssetMetadata) -> Result<()> {
     check_texts(asset_metadata)?;
     let bytes = codec::encode(1, asset_metadata).len();

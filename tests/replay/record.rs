@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
-use session_migrate::client::{Asset, Canister, Step, Uploader};
+use session_migrate::client::{Asset, Canister, UploadStep, Uploader};
 use session_migrate::replay::{Builds, ReplayCanister};
 use session_migrate::trace::{Header, Recorder, Tape};
 use session_migrate::workload::{self, Order, Workload};
@@ -80,7 +80,7 @@ impl Scene<'_> {
         Uploader::new(client, capsule, asset, format!("upload of {seed}"), CHUNK)
     }
 
-    fn steps(&self, upload: &mut Uploader, steps: &[Step]) {
+    fn steps(&self, upload: &mut Uploader, steps: &[UploadStep]) {
         for step in steps {
             self.wait(1);
             upload.step(&self.canister, *step).unwrap();
@@ -98,11 +98,20 @@ fn in_flight(scene: &Scene<'_>) {
     let client = person(1);
     let capsule = scene.capsule(client);
     for (seed, steps) in [
-        (1, vec![Step::Begin]),
-        (2, vec![Step::Begin, Step::Put(2), Step::Put(0)]),
-        (3, vec![Step::Begin, Step::Put(1), Step::Put(0), Step::Put(2)]),
-        (4, vec![Step::Begin, Step::Put(0), Step::Put(1), Step::Put(2), Step::Finish]),
-        (5, vec![Step::Begin, Step::Put(0), Step::Abort]),
+        (1, vec![UploadStep::Begin]),
+        (2, vec![UploadStep::Begin, UploadStep::Put(2), UploadStep::Put(0)]),
+        (3, vec![UploadStep::Begin, UploadStep::Put(1), UploadStep::Put(0), UploadStep::Put(2)]),
+        (
+            4,
+            vec![
+                UploadStep::Begin,
+                UploadStep::Put(0),
+                UploadStep::Put(1),
+                UploadStep::Put(2),
+                UploadStep::Finish,
+            ],
+        ),
+        (5, vec![UploadStep::Begin, UploadStep::Put(0), UploadStep::Abort]),
     ] {
         let mut upload = scene.upload(client, &capsule, seed, 4_000_000);
         scene.steps(&mut upload, &steps);
@@ -120,7 +129,7 @@ fn strangers(scene: &Scene<'_>) {
     let (owner, stranger) = (person(1), person(2));
     let capsule = scene.capsule(owner);
     let mut upload = scene.upload(owner, &capsule, 1, 4_000_000);
-    scene.steps(&mut upload, &[Step::Begin, Step::Put(0)]);
+    scene.steps(&mut upload, &[UploadStep::Begin, UploadStep::Put(0)]);
     let session = upload.session().unwrap();
     for caller in [stranger, Principal::anonymous()] {
         scene.wait(1);
@@ -130,7 +139,7 @@ fn strangers(scene: &Scene<'_>) {
         scene.canister.uploads_abort(caller, session).unwrap_err();
         scene.canister.uploads_status(caller, session).unwrap_err();
     }
-    scene.steps(&mut upload, &[Step::Put(1), Step::Put(2), Step::Finish]);
+    scene.steps(&mut upload, &[UploadStep::Put(1), UploadStep::Put(2), UploadStep::Finish]);
 }
 
 /// The canister is upgraded to its own build during an upload, and someone else begins after it. In the first
@@ -139,16 +148,19 @@ fn upgraded_in_flight(scene: &Scene<'_>) {
     let (first, second) = (person(1), person(2));
     let capsule = scene.capsule(first);
     let mut upload = scene.upload(first, &capsule, 1, 4_000_000);
-    scene.steps(&mut upload, &[Step::Begin, Step::Put(2), Step::Put(0)]);
+    scene.steps(&mut upload, &[UploadStep::Begin, UploadStep::Put(2), UploadStep::Put(0)]);
     scene.wait(60);
     let legacy = Builds::default().get("legacy").unwrap();
     scene.canister.upgrade(scene.controller, "legacy", &legacy).unwrap();
     let other = scene.capsule(second);
     let mut later = scene.upload(second, &other, 2, 1_000);
-    scene.steps(&mut later, &[Step::Begin]);
+    scene.steps(&mut later, &[UploadStep::Begin]);
     upload.ask(&scene.canister).unwrap();
-    scene.steps(&mut upload, &[Step::Begin, Step::Put(0), Step::Put(1), Step::Finish, Step::Finish]);
-    scene.steps(&mut later, &[Step::Put(0), Step::Finish]);
+    scene.steps(
+        &mut upload,
+        &[UploadStep::Begin, UploadStep::Put(0), UploadStep::Put(1), UploadStep::Finish, UploadStep::Finish],
+    );
+    scene.steps(&mut later, &[UploadStep::Put(0), UploadStep::Finish]);
 }
 
 /// Several clients begin, and finish, in the same round. In the first public release a memory's id was the
@@ -161,7 +173,7 @@ fn same_round(scene: &Scene<'_>) {
             scene.upload(client, &capsule, number, 1_000)
         })
         .collect();
-    for step in [Step::Begin, Step::Put(0), Step::Finish] {
+    for step in [UploadStep::Begin, UploadStep::Put(0), UploadStep::Finish] {
         scene.wait(1);
         let sent: Vec<_> = uploads
             .iter()

@@ -53,21 +53,39 @@ fn banned() -> Vec<Banned> {
     lines.map(parse).collect()
 }
 
-/// Returns the texts for people: comments of Rust and Candid, and documents.
+/// Returns the files below a folder with one of these extensions, without those that a package manager has put there.
+fn files(folder: &Path, extensions: &[&str]) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let is_installed = path.ends_with("node_modules") || path.ends_with("dist");
+        if path.is_dir() && !path.is_symlink() && !is_installed {
+            found.extend(files(&path, extensions));
+        } else if path.extension().is_some_and(|extension| extensions.iter().any(|known| extension == *known))
+        {
+            let text = fs::read_to_string(&path).unwrap();
+            found.push((path, text));
+        }
+    }
+    found
+}
+
+/// Returns the texts for people: comments of Rust, Candid, TypeScript and scripts, and documents.
 fn texts() -> Vec<(PathBuf, String)> {
     let code = ["src", "migrations", "crates", "tests"].into_iter().flat_map(sources);
-    let interfaces = fs::read_dir(tree::root().join("candid")).unwrap().map(|entry| {
-        let path = entry.unwrap().path();
-        let text = fs::read_to_string(&path).unwrap();
-        (path, text)
-    });
-    code.chain(interfaces).chain(documents()).collect()
+    let others = ["candid", "clients", "findings", "crates/pocket-ic-embedded/clients"];
+    let others = others
+        .into_iter()
+        .flat_map(|folder| files(&tree::root().join(folder), &["did", "ts", "mjs", "sh", "py"]));
+    code.chain(others).chain(documents()).collect()
 }
 
 /// Returns the paragraphs of a text, each with the number of its first line: a phrase may span two lines. What is in
 /// backticks or in a fenced block is left out.
 fn paragraphs(path: &Path, text: &str) -> Vec<(usize, String)> {
-    let is_document = path.extension().is_some_and(|extension| extension == "md");
+    let is_of =
+        |extensions: &[&str]| extensions.iter().any(|known| path.extension().is_some_and(|e| e == *known));
+    let (is_document, marker) = (is_of(&["md"]), if is_of(&["sh", "py"]) { "#" } else { "//" });
     let mut found: Vec<(usize, String)> = Vec::new();
     let (mut goes_on, mut is_fenced) = (false, false);
     for (number, line) in text.lines().enumerate() {
@@ -77,7 +95,10 @@ fn paragraphs(path: &Path, text: &str) -> Vec<(usize, String)> {
         }
         let words = match is_document {
             true => Some(line).filter(|line| !line.is_empty() && !is_fenced),
-            false => line.strip_prefix("//").map(|comment| comment.trim_start_matches(['/', '!'])),
+            false if is_of(&["ts", "mjs"]) && line.starts_with(['/', '*']) => {
+                Some(line.trim_start_matches(['/', '*']))
+            }
+            false => line.strip_prefix(marker).map(|comment| comment.trim_start_matches(['/', '!', '#'])),
         };
         let Some(words) = words else {
             goes_on = false;
@@ -126,6 +147,36 @@ fn words_of_the_list_do_not_come_back() {
                 banned.filter(|word| word.words.as_ref().is_some_and(|words| has_words(shown, words)));
             found
                 .extend(words.map(|word| format!("{name}:{line}: `{}`, use: {}", word.phrase, word.instead)));
+        }
+    }
+    assert!(found.is_empty(), "docs/words.txt lists these words:\n{}", found.join("\n"));
+}
+
+/// Texts of errors, logs and reports are in string literals.
+#[test]
+fn string_literals_have_no_listed_words() {
+    let banned: Vec<Banned> = banned().into_iter().filter(|word| word.words.is_some()).collect();
+    let mut found = Vec::new();
+    for (path, text) in ["src", "migrations", "crates", "tests"].into_iter().flat_map(sources) {
+        let name = relative(&path);
+        // Its literals are examples of what is looked for.
+        if path.ends_with("tests/structure/words.rs") {
+            continue;
+        }
+        let banned: Vec<&Banned> = banned.iter().filter(|word| !word.except.contains(&name)).collect();
+        for (number, line) in
+            text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
+        {
+            for literal in line.to_lowercase().split('"').skip(1).step_by(2) {
+                let words = banned
+                    .iter()
+                    .filter(|word| word.words.as_ref().is_some_and(|words| has_words(literal, words)));
+                found.extend(
+                    words.map(|word| {
+                        format!("{name}:{}: `{}`, use: {}", number + 1, word.phrase, word.instead)
+                    }),
+                );
+            }
         }
     }
     assert!(found.is_empty(), "docs/words.txt lists these words:\n{}", found.join("\n"));

@@ -35,7 +35,7 @@ export async function finish(upload: Upload, session: bigint): Promise<Outcome> 
         throw sessionEnded(error, session) ?? error;
       }
       if (hashing.hashed <= hashed) {
-        const message = `uploads_finish does not get past ${hashed} of ${hashing.total} bytes hashed`;
+        const message = `uploads_finish makes no progress: repeated calls return ${hashed} of ${hashing.total} bytes hashed`;
         throw new UploadError('inconsistent', message, { resumable: true, cause: error });
       }
       hashed = hashing.hashed;

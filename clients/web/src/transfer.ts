@@ -1,4 +1,4 @@
-// Sending every chunk of a file to its session, until the canister has made it a memory.
+// Sends the chunks of a file that are missing, until the canister has finished the upload.
 
 import { indexesOf } from './chunks.js';
 import { sessionEnded } from './ended.js';
@@ -11,7 +11,7 @@ import { ask, read, refused, type Upload } from './upload.js';
 /** How often chunks that differ are searched for and sent again. */
 const REPAIRS = 3;
 
-/** How often a replica that answers queries may not have the session yet. */
+/** How often `NotFound` is retried: the replica that answers a query may not have the session yet. */
 const LAGS = 3;
 const LAG_MS = 1_000;
 
@@ -85,7 +85,7 @@ async function putAll(upload: Upload, session: bigint, indexes: number[]): Promi
     report.at('uploading', stored);
   };
 
-  // Each lane takes the next chunk as soon as its last one is stored, so that uploads beside each other share the window.
+  // Each lane takes the next chunk as soon as its last one is stored, so that concurrent uploads share the window.
   const queue = indexes.values();
   const lane = async () => {
     for (const index of queue) {

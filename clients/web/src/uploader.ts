@@ -76,7 +76,7 @@ export class Uploader {
   }
 
   /**
-   * Uploads a file, or goes on with it where an earlier call ended: it is the same file if its name, its bytes and its
+   * Uploads a file, or continues where an earlier call ended: it is the same file if its name, its bytes and its
    * capsule are the same. Throws an {@link UploadError}, or the reason of the signal.
    */
   async upload(file: Blob & Named, options: UploadOptions): Promise<UploadFinishResult> {

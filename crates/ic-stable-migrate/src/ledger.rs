@@ -27,8 +27,8 @@ const PAGE: usize = 50;
 /// Bytes of records in one reply: including everything around them, below the IC's 2 MB.
 const PAGE_BYTES: usize = 1_500_000;
 
-/// Keys of each quarantine that [`Ledger::check`] decodes, for 2,700 instructions each: `post_upgrade` must not take longer
-/// the more there are, and keys of another type are among the first.
+/// Keys of each quarantine that [`Ledger::check`] decodes, for 2,700 instructions each. A limit, so that the cost of
+/// `post_upgrade` does not grow with the quarantine; keys of another type would be among the first.
 const KEYS_CHECKED: usize = 350;
 
 /// What the journal says about the build that wrote an entry.
@@ -108,7 +108,7 @@ impl<K: Key, M: Memory> Ledger<K, M> {
             check_format::<JournalRecord<K>>(last, &raw)?;
             self.journal.get(&last)?;
         }
-        // A quarantined record that does not decode is listed with its bytes; it must not stop the upgrade that mends it.
+        // A quarantined record that does not decode is listed with its bytes; it must not stop the upgrade that fixes it.
         self.quarantine.check_keys(KEYS_CHECKED)
     }
 
@@ -219,7 +219,7 @@ impl<K: Key, M: Memory> Ledger<K, M> {
     }
 
     /// Lists up to a page of quarantined units above `after`, of every migration: units quarantined by the
-    /// first one stay so when it is finalized. Units of two migrations under the same number are on the same
+    /// first one stay so when it is finalized. Units of two migrations with the same key are on the same
     /// page. A record that is larger than a page is truncated.
     pub fn quarantined(&self, after: Option<K>) -> Vec<QuarantinedRecord<K>> {
         let after = after.map(|key| Stored::of(&key));
@@ -234,13 +234,13 @@ impl<K: Key, M: Memory> Ledger<K, M> {
         let last = keys.get(PAGE.saturating_sub(1)).map(|(key, _)| key.clone());
         keys.retain(|(key, _)| last.as_ref().is_none_or(|last| key <= last));
         let (mut page, mut bytes) = (Vec::new(), 0_usize);
-        for of_one_number in keys.chunk_by(|(one, _), (other, _)| one == other) {
+        for of_one_key in keys.chunk_by(|(one, _), (other, _)| one == other) {
             let get = |(key, migration): &(Stored<K>, u16)| {
                 let key = key.key().ok()?;
                 let record = self.quarantine.get_or_damaged(*migration, &key)?;
                 Some((key, record))
             };
-            let records: Vec<_> = of_one_number.iter().filter_map(get).collect();
+            let records: Vec<_> = of_one_key.iter().filter_map(get).collect();
             let taken = records.iter().map(|(_, record)| record.bytes_in_answer()).sum::<usize>();
             bytes = bytes.saturating_add(taken);
             if bytes > PAGE_BYTES && !page.is_empty() {

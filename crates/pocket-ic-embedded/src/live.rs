@@ -22,7 +22,7 @@ pub enum LiveError {
         source: OpError,
     },
     /// A fault of the server.
-    #[error("the network was started and is unusable: {0}")]
+    #[error("the network was started, but cannot be used: {0}")]
     Unusable(String),
 }
 

@@ -52,7 +52,7 @@ pub(crate) enum PortFileError {
         .0.display()
     )]
     Empty(PathBuf),
-    #[error("{} exists and is no port file: there is no port in it. Remove it, or name another file", .0.display())]
+    #[error("{} exists and is not a port file: it contains no port. Remove it, or name another file", .0.display())]
     NoPort(PathBuf),
     #[error(
         "port {port} of the port file {} is in use, but no PocketIC server answers there. Remove the file if none runs",

@@ -202,8 +202,8 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
         async move { axum::serve(without_delay(listener), router).with_graceful_shutdown(shutdown).await }
     });
     tokio::select! {
-        () = outlived(options, &state, started) => {}
-        () = any(&mut ended_by) => {}
+        () = time_is_up(options, &state, started) => {}
+        () = first_signal(&mut ended_by) => {}
     }
     // Clients must not find the port of a server that is about to exit.
     drop(port_file);
@@ -214,7 +214,7 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
 }
 
 /// Returns when one of the signals arrives.
-async fn any(signals: &mut [Signal]) {
+async fn first_signal(signals: &mut [Signal]) {
     std::future::poll_fn(|context| {
         let came = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
         if came { Poll::Ready(()) } else { Poll::Pending }
@@ -223,7 +223,7 @@ async fn any(signals: &mut [Signal]) {
 }
 
 /// Returns when the time to live has passed without a request, or the hard limit has passed.
-async fn outlived(options: &ServeOptions, state: &ServerState, started: Instant) {
+async fn time_is_up(options: &ServeOptions, state: &ServerState, started: Instant) {
     let ttl = Duration::from_secs(options.ttl);
     let hard_ttl = options.hard_ttl.map(Duration::from_secs);
     let mut ticks = tokio::time::interval(TTL_CHECK);

@@ -28,8 +28,8 @@ pub enum StartError {
     /// The threads of the server could not be started.
     #[error("cannot start the threads of the server: {0}")]
     Runtime(std::io::Error),
-    /// The address makes no URL.
-    #[error("the address of the server makes no URL: {0}")]
+    /// The address is not a valid URL.
+    #[error("the address of the server is not a valid URL: {0}")]
     Url(url::ParseError),
     /// The engine for canisters could not be set up.
     #[error(transparent)]

@@ -36,16 +36,22 @@ use clap::{Parser, Subcommand};
 use session_migrate::{Verdict, shorten_dumps};
 use tokio::runtime::Runtime;
 
+const AFTER_HELP: &str = "\
+The staged upgrade has two steps: from the legacy build to the staged build, which migrates the sessions and can still be \
+rolled back, and from there to the direct build. Start with `session-migrate rehearse`: it needs neither a canister nor a \
+network. The live upgrade, step by step: docs/runbook.md. Your own canister: docs/your-own-migration.md.
+
+Exit codes: 0 pass, 1 a loss or difference was found, 2 invalid usage or input, 3 something else failed, such as the \
+compiler, the server, the network or the disk";
+
 const LOSS: u8 = 1;
 const USAGE: u8 = 2;
 const ENVIRONMENT: u8 = 3;
 
-/// Builds an upload canister, rehearses its staged upgrade, and records, replays and compares client calls.
+/// Upgrades an upload canister of the Internet Computer to its new storage layout without losing an upload: builds its
+/// releases, rehearses the upgrade with real uploads on this machine, and performs it on the live network.
 #[derive(Debug, Parser)]
-#[command(name = "session-migrate", version, about)]
-#[command(
-    after_help = "Exit codes: 0 pass, 1 a loss or difference was found, 2 invalid usage or input, 3 the environment failed"
-)]
+#[command(name = "session-migrate", version, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -55,7 +61,7 @@ struct Cli {
 enum Command {
     /// Build the canister's wasms and their Candid interfaces.
     Build(build::BuildArgs),
-    /// Rehearse the staged upgrade during real uploads, and verify every byte.
+    /// Rehearse the staged upgrade on this machine during real uploads, and verify every byte.
     Rehearse(rehearse::RehearseArgs),
     /// Record client calls as a trace: a synthetic workload, or real clients through a proxy.
     Record(replay::RecordArgs),
@@ -67,7 +73,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Run the staged upgrade on a copy of a snapshot: show its effects, duration and cost.
     Plan(plan::PlanArgs),
-    /// Convert a snapshot of the public first release to one that this canister goes on with.
+    /// Convert a snapshot of the first public release into one that the legacy build can load.
     Adopt(adopt::AdoptArgs),
     /// Download, verify and upload snapshots of a canister on a live network.
     Snapshot(snapshot::SnapshotArgs),
@@ -77,7 +83,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Upload files to a canister on a live network; repeat the command to resume after an interruption.
     Upload(upload::UploadArgs),
-    /// Run the embedded PocketIC server until a signal arrives.
+    /// Run the embedded PocketIC server (an Internet Computer for tests) until a signal arrives.
     Serve(serve::ServeArgs),
 }
 

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use sha2::{Digest, Sha256};
 use upload_canister::api;
 
-use crate::client::{Asset, ClientError, Step, StepOutcome, Uploader};
+use crate::client::{Asset, ClientError, StepOutcome, UploadStep, Uploader};
 use crate::network::{LiveCanister, Retry};
 use crate::progress::Progress;
 
@@ -94,7 +94,7 @@ pub async fn upload(
     progress: &Progress,
 ) -> Result<api::UploadFinishResult, UploadError> {
     let mut live = Live { canister, options, progress };
-    live.step(&mut uploader, Step::Begin).await?;
+    live.step(&mut uploader, UploadStep::Begin).await?;
     match live.stored(&uploader).await? {
         Some(stored) => {
             progress.moved(stored.iter().map(|index| uploader.chunk_bytes(*index)).sum());
@@ -105,14 +105,14 @@ pub async fn upload(
         // It was finished earlier, and finish is answered from its receipt.
         None => progress.moved(uploader.asset.bytes),
     }
-    match live.step(&mut uploader, Step::Finish).await {
+    match live.step(&mut uploader, UploadStep::Finish).await {
         Err(UploadError::Client(error)) if is_checksum_mismatch(&error) => {
             let wrong = live.wrong_chunks(&uploader).await?;
             if wrong.is_empty() {
                 return Err(UploadError::FileChanged { name: uploader.asset.name.clone() });
             }
             live.put(&mut uploader, wrong, false).await?;
-            live.step(&mut uploader, Step::Finish).await?;
+            live.step(&mut uploader, UploadStep::Finish).await?;
         }
         done => done?,
     }
@@ -143,7 +143,7 @@ impl Live<'_> {
     }
 
     /// Repeats a step until it is done.
-    async fn step(&mut self, uploader: &mut Uploader, step: Step) -> Result<(), UploadError> {
+    async fn step(&mut self, uploader: &mut Uploader, step: UploadStep) -> Result<(), UploadError> {
         loop {
             let reply = self.again(|| async { self.canister.call(uploader.call(step)?).await }).await?;
             if uploader.accept(step, &reply)? == StepOutcome::Done {
@@ -179,7 +179,7 @@ impl Live<'_> {
         let calls = chunks.into_iter().map(|index| {
             let plan = &plan;
             async move {
-                let step = Step::Put(index);
+                let step = UploadStep::Put(index);
                 let reply = self.again(|| async { self.canister.call(plan.call(step)?).await }).await?;
                 Ok::<_, ClientError>((index, reply))
             }
@@ -187,7 +187,7 @@ impl Live<'_> {
         let mut answers = stream::iter(calls).buffer_unordered(self.options.parallel);
         while let Some(answer) = answers.next().await {
             let (index, reply) = answer?;
-            uploader.accept(Step::Put(index), &reply)?;
+            uploader.accept(UploadStep::Put(index), &reply)?;
             if counted {
                 self.progress.moved(plan.chunk_bytes(index));
             }

@@ -10,13 +10,13 @@ use session_migrate::trace::{Header, Writer};
 /// 16,384 chunks of 1,800,000 bytes.
 const LIMIT: u64 = 16_384 * 1_800_000;
 
-struct Said {
+struct CommandOutput {
     code: Option<i32>,
     stdout: String,
     stderr: String,
 }
 
-fn run(folder: &Path, args: &[&str]) -> Said {
+fn run(folder: &Path, args: &[&str]) -> CommandOutput {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
         .args(args)
         .current_dir(folder)
@@ -24,7 +24,7 @@ fn run(folder: &Path, args: &[&str]) -> Said {
         .env_remove("POCKET_IC_SERVER")
         .output()
         .unwrap();
-    Said {
+    CommandOutput {
         code: status.code(),
         stdout: String::from_utf8(stdout).unwrap(),
         stderr: String::from_utf8(stderr).unwrap(),

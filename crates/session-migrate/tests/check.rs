@@ -32,17 +32,17 @@ fn module(sections: &[(&str, &str)]) -> Vec<u8> {
     module.finish()
 }
 
-struct Said {
+struct CommandOutput {
     code: i32,
     stdout: String,
     stderr: String,
 }
 
-fn check(folder: &Path, args: &[&str]) -> Said {
+fn check(folder: &Path, args: &[&str]) -> CommandOutput {
     let mut command = Command::new(env!("CARGO_BIN_EXE_session-migrate"));
     let Output { status, stdout, stderr } =
         command.arg("check").args(args).current_dir(folder).output().unwrap();
-    Said {
+    CommandOutput {
         code: status.code().unwrap(),
         stdout: String::from_utf8(stdout).unwrap(),
         stderr: String::from_utf8(stderr).unwrap(),

@@ -7,13 +7,13 @@ use std::process::{Command, Output};
 use pocket_ic_fixtures::{ledger_split, ledger_split_changed};
 use session_migrate::rehearse::Report;
 
-struct Said {
+struct CommandOutput {
     code: Option<i32>,
     stdout: String,
     stderr: String,
 }
 
-fn rehearse(folder: &Path, old: &Path, new: &Path, more: &[&str]) -> Said {
+fn rehearse(folder: &Path, old: &Path, new: &Path, more: &[&str]) -> CommandOutput {
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
         .args(["rehearse", "--canister"])
         .args([old, new])
@@ -22,7 +22,7 @@ fn rehearse(folder: &Path, old: &Path, new: &Path, more: &[&str]) -> Said {
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    CommandOutput { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }
 
 fn calls() -> String {

@@ -8,9 +8,9 @@ use std::path::Path;
 use candid::Principal;
 use session_migrate::Verdict;
 use session_migrate::ab::report::Place;
-use session_migrate::ab::{self, Config, Report, rules_of_the_tree};
+use session_migrate::ab::{self, Options, Report, rules_of_the_tree};
 use session_migrate::build::Module;
-use session_migrate::client::{Asset, Step, Uploader};
+use session_migrate::client::{Asset, UploadStep, Uploader};
 use session_migrate::compare::{self, Judgement, Tally};
 use session_migrate::progress::Progress;
 use session_migrate::replay::{Builds, Player, ReplayCanister};
@@ -39,11 +39,11 @@ fn record(folder: &Path) -> (Trace, String) {
     let capsule = canister.capsules_create(client(), None).unwrap().id;
     let asset = Asset::open(&file, "file.bin", AssetType::Original).unwrap();
     let mut upload = Uploader::new(client(), &capsule, asset, IDEM, 1_800_000);
-    for step in [Step::Begin, Step::Put(0), Step::Put(1)] {
+    for step in [UploadStep::Begin, UploadStep::Put(0), UploadStep::Put(1)] {
         upload.step(&canister, step).unwrap();
     }
     canister.upgrade(controller, "staged", &builds.get("staged").unwrap()).unwrap();
-    upload.step(&canister, Step::Begin).unwrap();
+    upload.step(&canister, UploadStep::Begin).unwrap();
     upload.run(&canister).unwrap();
     tape.finish().unwrap();
     (Trace::read(&path).unwrap(), capsule)
@@ -97,8 +97,8 @@ fn ab(mutant: impl FnOnce(&Module) -> Module, workload: Workload) -> Report {
     builds.set("mutant", mutant);
     let subjects = vec![ab::Comparand::Workload(Order { workload, seed: 1, size: 1 })];
     let rules = rules_of_the_tree().unwrap();
-    let config = Config { a: "direct".into(), b: "mutant".into(), subjects, rules, builds };
-    ab::run(config, &Progress::hidden()).unwrap()
+    let options = Options { a: "direct".into(), b: "mutant".into(), subjects, rules, builds };
+    ab::run(options, &Progress::hidden()).unwrap()
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use candid::Principal;
 use session_migrate::Verdict;
-use session_migrate::ab::{self, Config, rules_of_the_tree};
+use session_migrate::ab::{self, Options, rules_of_the_tree};
 use session_migrate::client::EncodedCall;
 use session_migrate::compare::{self, Tally};
 use session_migrate::progress::Progress;
@@ -76,8 +76,8 @@ fn a_call_that_hangs_on_another_one_of_its_group_is_played() {
 fn ab_of(path: &Path) -> ab::Report {
     let subjects = vec![ab::Comparand::Trace(path.to_path_buf())];
     let rules = rules_of_the_tree().unwrap();
-    let config = Config { a: BUILD.into(), b: BUILD.into(), subjects, rules, builds: Builds::default() };
-    ab::run(config, &Progress::hidden()).unwrap()
+    let options = Options { a: BUILD.into(), b: BUILD.into(), subjects, rules, builds: Builds::default() };
+    ab::run(options, &Progress::hidden()).unwrap()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use session_migrate::Verdict;
 use session_migrate::ab::report::TraceComparison;
-use session_migrate::ab::{self, Comparand, Config, rules_of_the_tree};
+use session_migrate::ab::{self, Comparand, Options, rules_of_the_tree};
 use session_migrate::progress::Progress;
 use session_migrate::replay::Builds;
 use session_migrate::workload::{Order, Workload};
@@ -11,14 +11,14 @@ use session_migrate::workload::{Order, Workload};
 #[test]
 fn the_direct_build_does_the_same_for_less() {
     let order = |workload| Comparand::Workload(Order { workload, seed: 1, size: 1 });
-    let config = Config {
+    let options = Options {
         a: "legacy".into(),
         b: "direct".into(),
         subjects: Workload::ALL.into_iter().map(order).collect(),
         rules: rules_of_the_tree().unwrap(),
         builds: Builds::default(),
     };
-    let report = ab::run(config, &Progress::hidden()).unwrap();
+    let report = ab::run(options, &Progress::hidden()).unwrap();
     let regressions: Vec<_> = report.regressions().collect();
     assert_eq!(report.verdict, Verdict::Pass, "{regressions:?}");
     // What the heap looks like differs with every change of the canister, so rules about costs come and go.

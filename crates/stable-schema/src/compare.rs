@@ -159,7 +159,7 @@ fn layouts(direction: &Direction<'_>) -> Vec<Reason> {
         let goes_on = to.migrations.iter().any(|migration| migration.number == *number);
         if !goes_on && to.layouts.contains(layout) {
             let text =
-                format!("the {} build cannot go on with migration {number}: first finalize it", to.build);
+                format!("the {} build cannot continue migration {number}: first finalize it", to.build);
             rules.say("", Rule::Migration, Compatibility::Conditional, text);
         }
     }

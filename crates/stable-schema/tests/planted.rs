@@ -162,7 +162,7 @@ fn a_layout_that_may_be_stored_must_be_accepted() {
     assert_eq!(compare(&old, &new).unwrap().upgrade_verdict(), Compatibility::Forbidden);
 }
 
-/// A build that knows the layout, and cannot go on with what is under way.
+/// A build that knows the layout, and cannot continue the migration that has begun.
 #[test]
 fn a_migration_that_is_dropped_must_be_finalized_first() {
     let old = checked_in("direct");

@@ -8,7 +8,7 @@ use crate::metered_canister::{MeteredCanister, Wasm};
 
 /// A measured step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
+pub struct MeasuredStep {
     /// Its name, unique within the benchmark.
     pub name: String,
     /// What it cost.
@@ -26,7 +26,7 @@ pub struct Bench {
     /// Bytes of payload that went through, zero if that has no meaning.
     pub payload_bytes: u64,
     /// Its steps, in the order in which they were made.
-    pub steps: Vec<Step>,
+    pub steps: Vec<MeasuredStep>,
 }
 
 impl Bench {
@@ -89,7 +89,7 @@ impl Recorder {
         let cost = self.canister.cost()?;
         match self.bench.steps.iter_mut().find(|known| known.name == step) {
             Some(known) => known.cost += cost,
-            None => self.bench.steps.push(Step { name: step.to_owned(), cost }),
+            None => self.bench.steps.push(MeasuredStep { name: step.to_owned(), cost }),
         }
         Ok(done)
     }

@@ -25,7 +25,7 @@ const ENVIRONMENT: u8 = 3;
 #[derive(Debug, Parser)]
 #[command(name = "bench-costs", version, about, args_conflicts_with_subcommands = true)]
 #[command(
-    after_help = "Exit codes: 0 pass, 1 a figure got worse by more than 2 %, 2 invalid usage, 3 the environment failed"
+    after_help = "Exit codes: 0 pass, 1 a figure got worse by more than 2 %, 2 invalid usage, 3 something else failed, such as the compiler or the server"
 )]
 struct Cli {
     #[command(flatten)]
@@ -198,7 +198,7 @@ fn engine(args: &EngineArgs) -> Result<u8, BenchError> {
 fn sizes(args: SizeArgs) -> Result<(), BenchError> {
     let temporary = tempfile::tempdir().map_err(BenchError::file("create", std::env::temp_dir()))?;
     let folder = args.folder.unwrap_or_else(|| temporary.path().to_path_buf());
-    let config = sizes::Config {
+    let options = sizes::Options {
         stable_bytes: args.stable << 20,
         file_bytes: args.files << 20,
         rounds: args.rounds,
@@ -206,7 +206,7 @@ fn sizes(args: SizeArgs) -> Result<(), BenchError> {
     };
     let wasms = measure::wasms(&Build::ALL)?;
     let progress = measuring();
-    let figures = sizes::measure(&config, &wasms, &|what| progress.line(what))?;
+    let figures = sizes::measure(&options, &wasms, &|what| progress.line(what))?;
     drop(progress);
     println!("{}", sizes::terminal(&figures));
     if args.update {

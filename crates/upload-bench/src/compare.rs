@@ -4,7 +4,7 @@ use std::fmt;
 
 use session_migrate::build::Build;
 
-use crate::bench::Step;
+use crate::bench::MeasuredStep;
 use crate::results::Results;
 
 /// A figure may get worse by this share before it counts as a loss.
@@ -93,7 +93,7 @@ impl Comparison {
         }
     }
 
-    fn compare(&mut self, build: Build, bench: &str, before: &Step, after: &Step) {
+    fn compare(&mut self, build: Build, bench: &str, before: &MeasuredStep, after: &MeasuredStep) {
         let (cost, new) = (before.cost, after.cost);
         let figures = [
             ("instructions", cost.instructions, new.instructions, NOISE_INSTRUCTIONS),
@@ -128,7 +128,7 @@ mod tests {
     use crate::cost::Cost;
 
     fn results(steps: &[(&str, u64, u64)]) -> Results {
-        let steps = steps.iter().map(|&(name, instructions, stable_bytes_written)| Step {
+        let steps = steps.iter().map(|&(name, instructions, stable_bytes_written)| MeasuredStep {
             name: name.into(),
             cost: Cost { instructions, stable_bytes_written, ..Cost::default() },
         });

@@ -13,7 +13,7 @@ use canbench_rs::{BenchResult, Measurement};
 use serde::{Deserialize, Serialize};
 use session_migrate::build::Build;
 
-use crate::bench::{Bench, Step};
+use crate::bench::{Bench, MeasuredStep};
 use crate::cost::Cost;
 use crate::error::BenchError;
 use crate::scenarios::Scenario;
@@ -45,7 +45,7 @@ struct Row {
 }
 
 impl Row {
-    fn new(bench: &Bench, step: &Step) -> Self {
+    fn new(bench: &Bench, step: &MeasuredStep) -> Self {
         let cost = step.cost;
         Row {
             scenario: bench.scenario.clone(),
@@ -63,7 +63,7 @@ impl Row {
         }
     }
 
-    fn into_step(self) -> Step {
+    fn into_step(self) -> MeasuredStep {
         let cost = Cost {
             messages: self.messages,
             instructions: self.instructions,
@@ -75,7 +75,7 @@ impl Row {
             stable_memory_increase: self.stable_memory_increase,
             wall_nanos: 0,
         };
-        Step { name: self.step, cost }
+        MeasuredStep { name: self.step, cost }
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     fn results() -> Results {
-        let step = |name: &str, instructions| Step {
+        let step = |name: &str, instructions| MeasuredStep {
             name: name.into(),
             cost: Cost {
                 messages: 2,

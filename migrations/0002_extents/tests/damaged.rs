@@ -114,7 +114,7 @@ fn a_retried_damaged_blob_is_counted_once() {
 fn a_poison_session_is_counted_and_frees_its_extents() {
     let mut canister = finalized();
     let content = file(3 * CHUNK);
-    let (id, _) = begun(&mut canister, &content, "cut off");
+    let (id, _) = begun(&mut canister, &content, "trapped");
     assert_eq!(in_the_middle(&mut canister), id);
     let mut trapped = state(&canister);
     trapped.pace.skip_next = true;

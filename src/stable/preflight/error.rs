@@ -124,6 +124,8 @@ pub enum PreflightError {
         pages: u64,
     },
     /// An upgrade found empty stable memory, although an installed canister always has some.
-    #[error("stable memory is empty, although this is an upgrade; nothing was changed")]
+    #[error(
+        "stable memory is empty, although this is an upgrade: no build of this canister was installed here; install into a new canister, or load a snapshot of this one; nothing was changed"
+    )]
     Empty,
 }

@@ -19,7 +19,7 @@ use sha2::digest::common::hazmat::{DeserializeStateError, SerializableState, Ser
 use sha2::digest::consts::{U32, U40, U64};
 use sha2::digest::{HashMarker, Output, buffer_fixed};
 
-use lanes::{add, each, small_sigma_0, small_sigma_1, store, transposed};
+use lanes::{add, small_sigma_0, small_sigma_1, splat, store, transposed};
 
 buffer_fixed!(
     /// SHA-256, as `sha2::Sha256`.
@@ -85,7 +85,7 @@ fn expand(blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
                     let sum = add(w[$t], small_sigma_0(w[($t + 1) % 16]));
                     w[$t] = add(add(sum, w[($t + 9) % 16]), small_sigma_1(w[($t + 14) % 16]));
                 }
-                store(&mut schedule[$t], add(w[$t], each(constants[$t])));
+                store(&mut schedule[$t], add(w[$t], splat(constants[$t])));
             )*};
         }
         words!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);

@@ -24,7 +24,7 @@ pub fn storage(canister: &InstalledCanister) -> Storage {
 }
 
 /// Returns the unit that the last message left unfinished.
-pub fn unit_on_its_way(storage: &Storage) -> Option<u64> {
+pub fn unit_in_progress(storage: &Storage) -> Option<u64> {
     storage.migration.state_of(SECOND).unwrap().unit.map(|unit| unit.key)
 }
 

@@ -37,7 +37,7 @@ fn said(memories: &Memories, plans: &[&'static Plan]) -> Result<(), Error> {
 }
 
 /// Returns the memories of a release in the middle of migration 1.
-fn half_way() -> Memories {
+fn half_migrated() -> Memories {
     let memories = old_release(1..=4_u64);
     let mut notes = Notes::<u64>::open(memories.clone());
     for _ in 0..10 {
@@ -76,7 +76,7 @@ fn a_layout_outside_of_the_chain_is_refused() {
 
 #[test]
 fn a_begun_migration_must_be_in_the_list_with_its_classes() {
-    let memories = half_way();
+    let memories = half_migrated();
     assert_eq!(said(&memories, &[&COUNT_WORDS]), Ok(()));
     assert_eq!(
         said(&memories, &[&SECOND]),
@@ -96,7 +96,7 @@ fn a_begun_migration_must_be_in_the_list_with_its_classes() {
 
 #[test]
 fn a_finalized_migration_may_be_removed_from_the_list() {
-    let memories = half_way();
+    let memories = half_migrated();
     let mut notes = Notes::<u64>::open(memories.clone());
     let engine = Engine::new(&[&ONLY]);
     engine.run(&mut notes, WHOLE).unwrap();
@@ -145,23 +145,23 @@ fn reformat<K: Storable + Ord + Clone>(memory: &VectorMemory, key: K, format: u8
 #[test]
 fn a_record_of_a_newer_format_is_refused() {
     let newer = |name, key: &str| Err(Error::NewerFormat { name, key: key.into(), found: 2, known: 1 });
-    let memories = half_way();
+    let memories = half_migrated();
     reformat(&memories.0[3], 1_u16, 2);
     assert_eq!(said(&memories, &[&COUNT_WORDS]), newer("migration state", "1"));
 
-    let memories = half_way();
+    let memories = half_migrated();
     let last = Notes::<u64>::open(memories.clone()).ledger.journal(0).unwrap().last().unwrap().index;
     reformat(&memories.0[4], last, 2);
     assert_eq!(said(&memories, &[&COUNT_WORDS]), newer("journal entry", &last.to_string()));
 
-    let memories = half_way();
+    let memories = half_migrated();
     reformat(&memories.0[5], (1_u16, 4_u64), 2);
     assert_eq!(said(&memories, &[&COUNT_WORDS]), Ok(()), "it stays in quarantine");
 }
 
 #[test]
 fn a_damaged_state_is_refused() {
-    let memories = half_way();
+    let memories = half_migrated();
     reformat(&memories.0[3], 1_u16, 0);
     let refused = said(&memories, &[&COUNT_WORDS]).unwrap_err();
     assert!(matches!(&refused, Error::Stable(damage) if damage.key == "1"), "{refused:?}");

@@ -59,7 +59,7 @@ fn a_unit_that_comes_before_a_retry_is_counted_once() {
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
     let engine = Engine::new(&[&ONLY]);
     engine.run(&mut notes, WHOLE).unwrap();
-    notes.old.insert(9, &"a note of the old path".into());
+    notes.old.insert(9, &"a note in the old layout".into());
     engine.control(&mut notes, NOW).unwrap().retry(None).unwrap();
     engine.run(&mut notes, WHOLE).unwrap();
     let state = notes.ledger.state_of(1).unwrap();

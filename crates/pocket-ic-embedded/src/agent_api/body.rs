@@ -41,7 +41,7 @@ async fn read(state: &ServerState, mut body: Body) -> Result<Bytes, Refusal> {
     let (mut kept, mut length) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         state.activity().touch();
-        let frame = frame.map_err(|error| Refusal::bad(format!("The request broke off: {error}")))?;
+        let frame = frame.map_err(|error| Refusal::bad(format!("The request ended early: {error}")))?;
         if let Ok(data) = frame.into_data() {
             length += data.len();
             if length > MAX_READ_BYTES {

@@ -227,7 +227,7 @@ async fn send(slot: Arc<Slot>, first: Bytes, mut rest: Rest, mut sender: Sender<
 
 /// A body that ended early.
 #[derive(Debug, thiserror::Error)]
-#[error("the canister's response broke off: {0}")]
+#[error("the canister's response ended early: {0}")]
 struct Broken(String);
 
 fn describe(failure: Failure) -> String {

@@ -44,18 +44,18 @@ fn mainnet_ranges(kind: SubnetKind) -> Option<&'static [(&'static str, &'static 
 pub struct Subnet {
     /// Its id: the self-authenticating principal of its public key.
     pub id: Principal,
-    /// What it signs with.
+    /// The keys with which it signs.
     pub keys: &'static SubnetKeys,
     /// The public key of the instance's root subnet, DER.
     pub root_key: &'static [u8],
-    /// How many messages it has executed, queries apart.
+    /// How many messages it has executed, without queries.
     pub transactions: u64,
     /// The kind of subnet that clients requested.
     pub kind: SubnetKind,
     /// Production limits, or the very high ones for benchmarks.
     pub instructions: SubnetInstructionConfig,
-    /// Whether the client requested free cycles. Cycles are never charged; but unless they are free, an empty
-    /// balance freezes a canister.
+    /// Whether the client requested free cycles. This server never charges cycles; but unless they are free, a canister
+    /// with an empty balance is frozen.
     pub cost_schedule: CanisterCyclesCostSchedule,
     seed: [u8; 32],
     /// First and last number of the ids that it owns as on the mainnet.

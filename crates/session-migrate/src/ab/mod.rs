@@ -38,9 +38,9 @@ pub enum Comparand {
     Workload(Order),
 }
 
-/// Two builds, and what to play on them.
+/// Options of [`run`]: two builds, and what to replay on them.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct Options {
     /// Side A: a name or a file.
     pub a: String,
     /// Side B.
@@ -88,9 +88,9 @@ pub fn rules(path: Option<&Path>) -> Result<Rules, RuleError> {
 ///
 /// # Errors
 /// If the comparison could not be completed; what it *finds* is in the report.
-pub fn run(config: Config, progress: &Progress) -> Result<Report, AbError> {
+pub fn run(options: Options, progress: &Progress) -> Result<Report, AbError> {
     let provenance = Provenance::now();
-    let Config { a, b, subjects, rules, mut builds } = config;
+    let Options { a, b, subjects, rules, mut builds } = options;
     let rules_for = rules.builds.clone();
     let mut tally = Tally::new(rules.for_two_builds());
     let folder = tempfile::tempdir().map_err(AbError::Folder)?;

@@ -5,7 +5,7 @@
 //!              one byte for each bucket: its memory id, 255 if it has none
 //! page 1..     buckets; those of a memory ascend, since the manager never frees one
 //! ```
-//! A bucket shows whose it is: the first of a memory begins with the magic of its structure, and each later one of a map
+//! The contents of a bucket show to which memory it belongs: the first of a memory begins with the magic of its structure, and each later one of a map
 //! has a page header ("CHK") at every place where the pages of that map begin. The pages of different maps differ in
 //! length, or else the position of the bucket in its memory tells them apart.
 
@@ -23,11 +23,11 @@ const BUCKET_PAGES: u64 = 128;
 /// Offset of the owners of buckets in the header.
 const OWNERS: usize = 40 + 255 * 8;
 
-/// Bucket of no memory.
-const NOBODY: u8 = u8::MAX;
+/// Owner of a bucket that belongs to no memory.
+const UNALLOCATED: u8 = u8::MAX;
 
 /// Assignments of ambiguous buckets that are tried for each map.
-const TRIED: u32 = 32;
+const MAX_ASSIGNMENTS: u32 = 32;
 
 /// Bytes of a page of a map whose values have any length.
 const UNBOUNDED_PAGE: u32 = 1_024;
@@ -101,8 +101,8 @@ pub(super) fn reconstruct(file: &StableFile) -> Result<Patched, String> {
     let firsts = first_buckets(file, buckets);
     let unbounded = (0..firsts.maps.len()).filter(|index| firsts.maps[*index].id.is_none());
     for of_chunks in unbounded {
-        // The chunk map is the largest by far: a bucket that may be its is its, except a few.
-        for exceptions in 0..TRIED {
+        // The chunk map is by far the largest, so it gets every bucket that may be one of its own, except a few.
+        for exceptions in 0..MAX_ASSIGNMENTS {
             let Some(owners) = assign(file, buckets, &firsts, of_chunks, exceptions) else { break };
             let patched = Patched { file: file.clone(), head: Some(owners) };
             if has_chunks(&patched) {
@@ -218,7 +218,7 @@ fn head(buckets: u64, maps: &[Map], of_chunks: usize, cell: Option<u64>) -> Vec<
     head[..4].copy_from_slice(b"MGR\x01");
     head[4..6].copy_from_slice(&(buckets as u16).to_le_bytes());
     head[6..8].copy_from_slice(&(BUCKET_PAGES as u16).to_le_bytes());
-    head[OWNERS..OWNERS + MAX_BUCKETS as usize].fill(NOBODY);
+    head[OWNERS..OWNERS + MAX_BUCKETS as usize].fill(UNALLOCATED);
     let mut give = |id: u8, of: &[u64]| {
         let pages = of.len() as u64 * BUCKET_PAGES;
         let size = 40 + usize::from(id) * 8;
@@ -236,7 +236,7 @@ fn head(buckets: u64, maps: &[Map], of_chunks: usize, cell: Option<u64>) -> Vec<
     head
 }
 
-/// Returns whether the chunk map is one, to the last node.
+/// Returns whether the chunk map can be read to its last node without damage.
 fn has_chunks(patched: &Patched) -> bool {
     let memory = MemoryManager::init(patched.clone()).get(MemoryId::new(ids::CHUNKS));
     let Ok(Some(tree)) = Tree::open(&memory) else { return false };
@@ -244,8 +244,8 @@ fn has_chunks(patched: &Patched) -> bool {
     tree.len > 0 && walked.damage.is_empty()
 }
 
-/// Returns what lies in buckets that belong to no memory, in a line: after an upgrade of that release to itself, its
-/// memory manager began from scratch.
+/// Reports in one line the pages in use that belong to no memory: after an upgrade of that release to itself, its memory
+/// manager began from scratch.
 pub(super) fn lost_buckets(file: &StableFile, header: Header) -> Option<String> {
     if header != Header::Intact {
         return None;

@@ -1,5 +1,5 @@
 //! Adopts the canister of the public first release: reads its snapshot, and writes one in layout 1 that this canister's
-//! legacy build goes on with.
+//! legacy build can load.
 //!
 //! Owns: the treatment of each record, and the report. Does not own: the formats of that release
 //! (`migrations::public_release` has them), and how this canister stores records (its own [`Storage`] writes them).
@@ -101,7 +101,7 @@ pub enum AdoptError {
     #[error(transparent)]
     Server(#[from] ServerError),
     /// The legacy build does not accept the adopted memory.
-    #[error("the legacy build does not go on with what was adopted: {0}")]
+    #[error("the legacy build cannot continue with the adopted snapshot: {0}")]
     Copy(#[from] CopyError),
     /// The adopted folder cannot be inspected.
     #[error("the adopted folder cannot be inspected: {0}")]

@@ -95,9 +95,9 @@ pub(crate) fn capture(command: &mut Command) -> Result<String, BuildError> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The output of cargo.
-pub(crate) struct Raw {
-    /// The compiled wasm, not yet finished.
+/// Files that cargo has written.
+pub(crate) struct CargoOutput {
+    /// The compiled wasm, before post-processing.
     pub wasm: PathBuf,
     /// Rustc's list of the source files that went into it.
     pub dep_info: PathBuf,
@@ -184,10 +184,11 @@ pub(crate) fn run(
     workspace: &Workspace,
     toolchain: &Toolchain,
     progress: &Progress,
-) -> Result<Raw, BuildError> {
+) -> Result<CargoOutput, BuildError> {
     let folder = workspace.target_dir.join(TARGET).join(PROFILE);
     let stem = CANISTER_PACKAGE.replace('-', "_");
-    let raw = Raw { wasm: folder.join(format!("{stem}.wasm")), dep_info: folder.join(format!("{stem}.d")) };
+    let raw =
+        CargoOutput { wasm: folder.join(format!("{stem}.wasm")), dep_info: folder.join(format!("{stem}.d")) };
     // The file name of a wasm library contains no hash of its features, so the three builds overwrite one
     // another, and cargo may mistake another build's file for this one's. It never considers a missing file
     // fresh.

@@ -32,7 +32,7 @@ pub enum WasmError {
         found: String,
     },
     /// The gzip stream is damaged or too large.
-    #[error("cannot unpack: {0}")]
+    #[error("cannot decompress: {0}")]
     Gzip(std::io::Error),
     /// The module does not parse or does not validate.
     #[error("not a valid wasm module: {0}")]
@@ -323,7 +323,7 @@ mod tests {
         assert!(said(&cut).contains("not a valid wasm module"));
         let mut packed = gzip(&module(&["canister_update a"], &[])).unwrap();
         packed.truncate(packed.len() - 9);
-        assert!(said(&packed).contains("cannot unpack"));
+        assert!(said(&packed).contains("cannot decompress"));
         assert!(said(&gzip(b"text").unwrap()).contains("not a wasm module"));
     }
 }

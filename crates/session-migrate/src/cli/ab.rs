@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use comfy_table::Table;
 use session_migrate::ab::report::{DifferenceReport, TraceComparison};
-use session_migrate::ab::{self, Comparand, Config, Report};
+use session_migrate::ab::{self, Comparand, Options, Report};
 use session_migrate::progress::Progress;
 use session_migrate::replay::Builds;
 use session_migrate::shorten_both;
@@ -83,9 +83,9 @@ pub(super) fn run(args: AbArgs) -> u8 {
         (Ok(files), Ok(markdown)) => (files, markdown),
         (Err(error), _) | (_, Err(error)) => return fail(USAGE, error),
     };
-    let config = Config { a: args.a, b: args.b, subjects, rules, builds: Builds::default() };
+    let options = Options { a: args.a, b: args.b, subjects, rules, builds: Builds::default() };
     let progress = Progress::stderr();
-    let result = without_panic(|| ab::run(config, &progress));
+    let result = without_panic(|| ab::run(options, &progress));
     drop(progress);
     let report = match result {
         Ok(Ok(report)) => report,

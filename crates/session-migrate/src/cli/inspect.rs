@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use session_migrate::inspect::{self, Config, Report, Severity};
+use session_migrate::inspect::{self, Options, Report, Severity};
 use session_migrate::page;
 use session_migrate::progress::Progress;
 
@@ -31,9 +31,9 @@ pub(super) fn run(args: InspectArgs) -> u8 {
         Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };
-    let config = Config { snapshot: args.snapshot, deep: args.deep };
+    let options = Options { snapshot: args.snapshot, deep: args.deep };
     let progress = Progress::stderr();
-    let result = inspect::run(&config, &progress);
+    let result = inspect::run(&options, &progress);
     drop(progress);
     let report = match result {
         Ok(report) => report,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use session_migrate::page;
-use session_migrate::plan::{self, Config, Report};
+use session_migrate::plan::{self, Options, Report};
 use session_migrate::progress::Progress;
 
 use super::report_file::ReportArgs;
@@ -28,9 +28,9 @@ pub(super) fn run(args: PlanArgs) -> u8 {
         Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };
-    let config = Config { snapshot: args.snapshot, wasms: args.wasms.into() };
+    let options = Options { snapshot: args.snapshot, wasms: args.wasms.into() };
     let progress = Progress::stderr();
-    let result = without_panic(|| plan::run(&config, &progress));
+    let result = without_panic(|| plan::run(&options, &progress));
     drop(progress);
     let report = match result {
         Ok(Ok(report)) => report,

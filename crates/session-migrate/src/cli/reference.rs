@@ -10,8 +10,7 @@ const INTRODUCTION: &str = "\
 # Command line
 
 `cargo migrate COMMAND` runs `session-migrate COMMAND` from the source tree, and `cargo rehearse` runs
-`session-migrate rehearse`. Exit codes: 0 pass, 1 a loss or difference was found, 2 invalid usage or input,
-3 the environment failed.
+`session-migrate rehearse`.
 
 ";
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use session_migrate::progress::{Phase, Progress};
 use session_migrate::provenance;
-use session_migrate::rehearse::foreign::{self, ForeignConfig};
-use session_migrate::rehearse::{self, Config, MigrationRun, RehearseError, Report};
+use session_migrate::rehearse::foreign::{self, ForeignOptions};
+use session_migrate::rehearse::{self, MigrationRun, Options, RehearseError, Report};
 use session_migrate::shorten_dumps;
 
 use super::rehearse_canister::{self, ForeignArgs};
@@ -47,10 +47,10 @@ pub(super) struct RehearseArgs {
 
 /// Rehearses, prints, and returns the exit code.
 pub(super) fn run(args: RehearseArgs) -> u8 {
-    if let Some(config) = args.foreign.config(args.rollback) {
-        return run_foreign(config, &args.report);
+    if let Some(options) = args.foreign.options(args.rollback) {
+        return run_foreign(options, &args.report);
     }
-    let config = Config {
+    let options = Options {
         snapshot: args.snapshot,
         files: args.files,
         clients: args.clients,
@@ -59,7 +59,7 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
         wasms: args.wasms.into(),
         record: args.record,
     };
-    if let Err(error) = rehearse::check(&config) {
+    if let Err(error) = rehearse::check(&options) {
         return fail(USAGE, error);
     }
     let files = match args.report.create() {
@@ -68,7 +68,7 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
     };
     // Before anything else is done, the age of this process is the time that cargo took.
     let compiled = provenance::compiled_for();
-    let report = match with_progress(|progress| rehearse::run(&config, progress)) {
+    let report = match with_progress(|progress| rehearse::run(&options, progress)) {
         Ok(report) => report,
         Err((code, error)) => return fail(code, error),
     };
@@ -80,8 +80,8 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
 }
 
 /// The same for two wasms of another canister.
-fn run_foreign(config: ForeignConfig, report: &ReportArgs) -> u8 {
-    let checked = match foreign::check(config) {
+fn run_foreign(options: ForeignOptions, report: &ReportArgs) -> u8 {
+    let checked = match foreign::check(options) {
         Ok(checked) => checked,
         Err(error) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
     };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use session_migrate::rehearse::foreign::{ForeignConfig, Interruption, MethodReport};
+use session_migrate::rehearse::foreign::{ForeignOptions, Interruption, MethodReport};
 use session_migrate::rehearse::{MigrationRun, Report};
 
 use super::rehearse::print_stages;
@@ -45,9 +45,9 @@ pub(super) struct ForeignArgs {
 
 impl ForeignArgs {
     /// Returns what to rehearse, if it is another canister.
-    pub fn config(&self, rollback: bool) -> Option<ForeignConfig> {
+    pub fn options(&self, rollback: bool) -> Option<ForeignOptions> {
         let ([old, new], Some(calls)) = (self.canister.as_slice(), &self.calls) else { return None };
-        Some(ForeignConfig {
+        Some(ForeignOptions {
             old: old.clone(),
             new: new.clone(),
             calls: calls.clone(),

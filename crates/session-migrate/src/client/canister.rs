@@ -26,7 +26,7 @@ pub struct Canister<'p> {
 
 /// An update call in flight.
 #[derive(Clone, Debug)]
-pub struct Sent {
+pub struct CallInFlight {
     message: RawMessageId,
     ticket: Option<Ticket>,
 }
@@ -157,10 +157,10 @@ impl<'p> Canister<'p> {
     ///
     /// # Errors
     /// [`ClientError::Rejected`] if it is not even accepted.
-    pub fn submit(&self, caller: Principal, call: EncodedCall) -> Result<Sent, ClientError> {
+    pub fn submit(&self, caller: Principal, call: EncodedCall) -> Result<CallInFlight, ClientError> {
         let ticket = self.sent(CallKind::Update, caller, call.method, &call.arg);
         match self.pic.submit_call(self.id, caller, call.method, call.arg) {
-            Ok(message) => Ok(Sent { message, ticket }),
+            Ok(message) => Ok(CallInFlight { message, ticket }),
             Err(reject) => {
                 self.answered(ticket, &Err(reject.clone()));
                 Err(rejected(call.method)(reject))
@@ -169,7 +169,7 @@ impl<'p> Canister<'p> {
     }
 
     /// Waits for a submitted call and returns its raw reply.
-    pub fn wait(&self, method: &'static str, sent: Sent) -> Result<Vec<u8>, ClientError> {
+    pub fn wait(&self, method: &'static str, sent: CallInFlight) -> Result<Vec<u8>, ClientError> {
         let answer = self.pic.await_call(sent.message);
         self.answered(sent.ticket, &answer);
         answer.map_err(rejected(method))

@@ -61,12 +61,12 @@ pub enum ClientError {
         source: std::io::Error,
     },
     /// A step needs a session, and none was begun.
-    #[error("{step} before begin")]
+    #[error("{step} was called before begin")]
     NotBegun {
         /// The step.
         step: String,
     },
-    /// The same begin gave another session than before.
+    /// A repeated begin returned a different session.
     #[error("begin with the same key returned session {got}, expected {expected}")]
     OtherSession {
         /// The session of the first begin.
@@ -74,7 +74,7 @@ pub enum ClientError {
         /// The session of the repeated one.
         got: u64,
     },
-    /// The same finish gave another answer than before.
+    /// A repeated finish returned a different result.
     #[error("a repeated finish returned {got:?}, expected {expected:?}")]
     OtherResult {
         /// The first answer.
@@ -83,7 +83,7 @@ pub enum ClientError {
         got: Box<api::UploadFinishResult>,
     },
     /// The canister asks to be called again without having made progress.
-    #[error("{method} does not get past {at}")]
+    #[error("{method} makes no progress: repeated calls return {at}")]
     NoProgress {
         /// The canister's method.
         method: &'static str,

@@ -11,8 +11,8 @@ mod settled;
 mod uploader;
 
 pub use asset::Asset;
-pub use canister::{Canister, EncodedCall, Sent};
+pub use canister::{CallInFlight, Canister, EncodedCall};
 pub(crate) use canister::{NO_ARGUMENTS, decode as decode_reply, decode_result, rejected};
 pub use error::ClientError;
 pub(crate) use settled::{PATIENCE_ROUNDS, is_at_rest};
-pub use uploader::{Step, StepOutcome, Uploader};
+pub use uploader::{StepOutcome, UploadStep, Uploader};

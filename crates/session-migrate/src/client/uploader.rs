@@ -13,7 +13,7 @@ use super::{Asset, Canister, ClientError, EncodedCall};
 
 /// One call of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum UploadStep {
     /// Begin, or begin again with the same key.
     Begin,
     /// Store this chunk, or store it again.
@@ -131,39 +131,43 @@ impl Uploader {
     }
 
     /// Returns the remaining steps, in file order.
-    pub fn remaining(&self) -> Vec<Step> {
+    pub fn remaining(&self) -> Vec<UploadStep> {
         if self.aborted || self.result.is_some() {
             return Vec::new();
         }
-        let begin = self.session.is_none().then_some(Step::Begin);
-        begin.into_iter().chain(self.missing().into_iter().map(Step::Put)).chain([Step::Finish]).collect()
+        let begin = self.session.is_none().then_some(UploadStep::Begin);
+        begin
+            .into_iter()
+            .chain(self.missing().into_iter().map(UploadStep::Put))
+            .chain([UploadStep::Finish])
+            .collect()
     }
 
     /// Makes the call of `step`.
     ///
     /// # Errors
     /// If the file cannot be read, or there is no session yet.
-    pub fn call(&self, step: Step) -> Result<EncodedCall, ClientError> {
+    pub fn call(&self, step: UploadStep) -> Result<EncodedCall, ClientError> {
         match step {
-            Step::Begin => EncodedCall::new(
+            UploadStep::Begin => EncodedCall::new(
                 "uploads_begin",
                 (&self.capsule, self.asset.metadata(), self.chunks(), &self.idem),
             ),
-            Step::Put(index) => {
+            UploadStep::Put(index) => {
                 let session = self.begun(step)?;
                 let bytes = self.asset.chunk(index, self.chunk_size)?;
                 let sha256 = self.hash_chunks.then(|| ByteBuf::from(Sha256::digest(&bytes).to_vec()));
                 EncodedCall::new("uploads_put_chunk", (session, index, Bytes::new(&bytes), sha256))
             }
-            Step::Finish => EncodedCall::new(
+            UploadStep::Finish => EncodedCall::new(
                 "uploads_finish",
                 (self.begun(step)?, Bytes::new(&self.asset.sha256), self.asset.bytes),
             ),
-            Step::Abort => EncodedCall::new("uploads_abort", (self.begun(step)?,)),
+            UploadStep::Abort => EncodedCall::new("uploads_abort", (self.begun(step)?,)),
         }
     }
 
-    fn begun(&self, step: Step) -> Result<u64, ClientError> {
+    fn begun(&self, step: UploadStep) -> Result<u64, ClientError> {
         self.session.ok_or_else(|| ClientError::NotBegun { step: format!("{step:?}") })
     }
 
@@ -171,9 +175,9 @@ impl Uploader {
     ///
     /// # Errors
     /// A refusal by the canister, or an answer that differs from an earlier one to the same call.
-    pub fn accept(&mut self, step: Step, reply: &[u8]) -> Result<StepOutcome, ClientError> {
+    pub fn accept(&mut self, step: UploadStep, reply: &[u8]) -> Result<StepOutcome, ClientError> {
         match step {
-            Step::Begin => {
+            UploadStep::Begin => {
                 let got: u64 = decode_result("uploads_begin", reply)?;
                 match self.session {
                     Some(expected) if expected != got => {
@@ -182,11 +186,11 @@ impl Uploader {
                     _ => self.session = Some(got),
                 }
             }
-            Step::Put(index) => {
+            UploadStep::Put(index) => {
                 decode_result::<()>("uploads_put_chunk", reply)?;
                 self.stored.insert(index);
             }
-            Step::Finish => {
+            UploadStep::Finish => {
                 let result: api::UploadFinishResult = match decode_result("uploads_finish", reply) {
                     Err(ClientError::Refused { error: api::Error::Hashing { hashed, total }, .. }) => {
                         return self.hashed_on(hashed, total);
@@ -203,7 +207,7 @@ impl Uploader {
                     _ => self.result = Some(result),
                 }
             }
-            Step::Abort => {
+            UploadStep::Abort => {
                 decode_result::<()>("uploads_abort", reply)?;
                 self.aborted = true;
             }
@@ -225,7 +229,7 @@ impl Uploader {
     ///
     /// # Errors
     /// Those of [`Uploader::call`] and [`Uploader::accept`], and if the call is rejected.
-    pub fn step(&mut self, canister: &Canister<'_>, step: Step) -> Result<(), ClientError> {
+    pub fn step(&mut self, canister: &Canister<'_>, step: UploadStep) -> Result<(), ClientError> {
         loop {
             let reply = canister.call(self.client, self.call(step)?)?;
             if self.accept(step, &reply)? == StepOutcome::Done {
@@ -286,22 +290,31 @@ mod tests {
     #[test]
     fn the_steps_cover_the_file_once() {
         let mut one = uploader(25);
-        assert_eq!(one.remaining(), [Step::Begin, Step::Put(0), Step::Put(1), Step::Put(2), Step::Finish]);
+        assert_eq!(
+            one.remaining(),
+            [
+                UploadStep::Begin,
+                UploadStep::Put(0),
+                UploadStep::Put(1),
+                UploadStep::Put(2),
+                UploadStep::Finish
+            ]
+        );
         assert_eq!((0..3).map(|i| one.chunk_bytes(i)).sum::<u64>(), 25);
-        one.accept(Step::Begin, &reply(Ok(7u64))).unwrap();
-        one.accept(Step::Put(1), &reply(Ok(()))).unwrap();
-        assert_eq!(one.remaining(), [Step::Put(0), Step::Put(2), Step::Finish]);
+        one.accept(UploadStep::Begin, &reply(Ok(7u64))).unwrap();
+        one.accept(UploadStep::Put(1), &reply(Ok(()))).unwrap();
+        assert_eq!(one.remaining(), [UploadStep::Put(0), UploadStep::Put(2), UploadStep::Finish]);
         assert_eq!(one.missing(), [0, 2]);
-        one.accept(Step::Abort, &reply(Ok(()))).unwrap();
+        one.accept(UploadStep::Abort, &reply(Ok(()))).unwrap();
         assert!(one.remaining().is_empty());
     }
 
     #[test]
     fn a_repeated_begin_must_give_the_same_session() {
         let mut one = uploader(25);
-        one.accept(Step::Begin, &reply(Ok(7u64))).unwrap();
-        one.accept(Step::Begin, &reply(Ok(7u64))).unwrap();
-        let error = one.accept(Step::Begin, &reply(Ok(8u64))).unwrap_err();
+        one.accept(UploadStep::Begin, &reply(Ok(7u64))).unwrap();
+        one.accept(UploadStep::Begin, &reply(Ok(7u64))).unwrap();
+        let error = one.accept(UploadStep::Begin, &reply(Ok(8u64))).unwrap_err();
         assert!(matches!(error, ClientError::OtherSession { expected: 7, got: 8 }));
     }
 
@@ -309,7 +322,7 @@ mod tests {
     fn a_refused_chunk_is_not_stored() {
         let mut one = uploader(25);
         let refusal = api::Error::Internal("full".into());
-        let error = one.accept(Step::Put(0), &reply::<()>(Err(refusal.clone()))).unwrap_err();
+        let error = one.accept(UploadStep::Put(0), &reply::<()>(Err(refusal.clone()))).unwrap_err();
         assert_eq!(error.refusal(), Some(&refusal));
         assert!(one.stored().is_empty());
     }
@@ -319,12 +332,12 @@ mod tests {
         let mut one = uploader(25);
         let mut hashing = |hashed| {
             let still = api::Error::Hashing { hashed, total: 25 };
-            one.accept(Step::Finish, &reply::<api::UploadFinishResult>(Err(still)))
+            one.accept(UploadStep::Finish, &reply::<api::UploadFinishResult>(Err(still)))
         };
         assert_eq!(hashing(10).unwrap(), StepOutcome::CallAgain);
         assert_eq!(hashing(20).unwrap(), StepOutcome::CallAgain);
         let endless = hashing(20).unwrap_err().to_string();
-        assert_eq!(endless, "uploads_finish does not get past 20 of 25 bytes hashed");
+        assert_eq!(endless, "uploads_finish makes no progress: repeated calls return 20 of 25 bytes hashed");
         assert!(one.result().is_none());
     }
 }

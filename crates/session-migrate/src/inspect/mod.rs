@@ -44,9 +44,9 @@ pub use report::{
 use facts::{Facts, mapped};
 use scan::{Scan, cut_advice};
 
-/// What to inspect.
+/// Options of [`run`].
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct Options {
     /// A snapshot folder, or a raw stable memory; may be gzipped.
     pub snapshot: PathBuf,
     /// Hash every blob.
@@ -124,15 +124,15 @@ impl InspectError {
 ///
 /// # Errors
 /// If it is not the snapshot of an upload canister; damage is in the [`Report`].
-pub fn run(config: &Config, progress: &Progress) -> Result<Report, InspectError> {
+pub fn run(options: &Options, progress: &Progress) -> Result<Report, InspectError> {
     let provenance = Provenance::now();
     progress.phase("opening the snapshot");
-    let mut snapshot = Snapshot::open(&config.snapshot)?;
-    if config.deep {
+    let mut snapshot = Snapshot::open(&options.snapshot)?;
+    if options.deep {
         progress.phase("comparing every byte with the manifest");
         snapshot.verify(&mut |bytes| progress.moved(bytes))?;
     }
-    of(&snapshot, config.deep, provenance, progress)
+    of(&snapshot, options.deep, provenance, progress)
 }
 
 /// Inspects a snapshot that is open.

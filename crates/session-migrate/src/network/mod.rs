@@ -13,5 +13,5 @@ pub use clock::{Clock, system_clock};
 pub use connect::{Network, NetworkError, RootKey};
 pub use identity::read_identity;
 pub use management::{Certified, Management};
-pub use once::{OneCall, Rejection, Settled, Target, Ticket, answered_at};
+pub use once::{OneCall, Rejection, RequestOutcome, Target, Ticket, answered_at};
 pub use retry::Retry;

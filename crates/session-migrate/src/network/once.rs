@@ -92,7 +92,7 @@ pub struct OneCall {
 
 /// The outcome of a request.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Settled {
+pub enum RequestOutcome {
     /// It was executed.
     Replied {
         /// The reply.
@@ -133,7 +133,7 @@ impl From<&ClientError> for Rejection {
 }
 
 /// Returns the time of the state in which a call was answered, nanoseconds; `certificate` is that of
-/// [`Settled::Replied`].
+/// [`RequestOutcome::Replied`].
 pub fn answered_at(certificate: &[u8]) -> Option<u64> {
     time_of(&serde_cbor::from_slice(certificate).ok()?)
 }
@@ -205,7 +205,7 @@ impl Network {
     ///
     /// # Errors
     /// Nobody has answered for as long as `retry` says: the outcome is unknown.
-    pub async fn settle(&self, call: &OneCall, retry: Retry<'_>) -> Result<Settled, ClientError> {
+    pub async fn settle(&self, call: &OneCall, retry: Retry<'_>) -> Result<RequestOutcome, ClientError> {
         let method = call.method;
         let sent = retry.again(|| async {
             if now() >= call.ticket.expiry {
@@ -222,7 +222,7 @@ impl Network {
         });
         match sent.await {
             Ok(Some((reply, certificate))) => {
-                Ok(Settled::Replied { reply, certificate: encoded(&certificate) })
+                Ok(RequestOutcome::Replied { reply, certificate: encoded(&certificate) })
             }
             Ok(None) => self.look_back(method, &call.ticket, call.effective, retry).await,
             Err(error) => rejected(error),
@@ -283,7 +283,7 @@ impl Network {
         ticket: &Ticket,
         effective: Principal,
         retry: Retry<'_>,
-    ) -> Result<Settled, ClientError> {
+    ) -> Result<RequestOutcome, ClientError> {
         let digest = hex::decode(&ticket.request_id).ok().and_then(|bytes| bytes.try_into().ok());
         let request_id = RequestId::new(&digest.unwrap_or_default());
         loop {
@@ -302,18 +302,18 @@ impl Network {
             match status {
                 RequestStatusResponse::Replied(reply) => {
                     let certificate = certificate.as_ref().map(encoded).unwrap_or_default();
-                    return Ok(Settled::Replied { reply: reply.arg, certificate });
+                    return Ok(RequestOutcome::Replied { reply: reply.arg, certificate });
                 }
                 RequestStatusResponse::Rejected(reject) => {
                     let error = AgentError::CertifiedReject { reject, operation: None };
                     return rejected(failed(method, error));
                 }
-                RequestStatusResponse::Done => return Ok(Settled::Lost),
+                RequestStatusResponse::Done => return Ok(RequestOutcome::Lost),
                 RequestStatusResponse::Unknown => {
                     // The network's time counts: by then it accepts the request no more.
                     let time = certificate.as_ref().and_then(time_of).unwrap_or_else(now);
                     if time > ticket.expiry {
-                        return Ok(Settled::Lost);
+                        return Ok(RequestOutcome::Lost);
                     }
                 }
                 RequestStatusResponse::Received | RequestStatusResponse::Processing => {}
@@ -324,9 +324,9 @@ impl Network {
 }
 
 /// A rejection is the outcome of a call; every other error leaves its outcome unknown.
-fn rejected(error: ClientError) -> Result<Settled, ClientError> {
+fn rejected(error: ClientError) -> Result<RequestOutcome, ClientError> {
     match error {
-        ClientError::Rejected { .. } => Ok(Settled::Rejected((&error).into())),
+        ClientError::Rejected { .. } => Ok(RequestOutcome::Rejected((&error).into())),
         other => Err(other),
     }
 }

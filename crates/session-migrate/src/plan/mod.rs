@@ -27,13 +27,13 @@ use crate::server::{self, ServerError};
 use crate::snapshot::{CopyError, Snapshot, SnapshotError, Verified, load};
 
 pub use prices::{Cycles, SOURCE};
-pub use report::{ClassPlan, Report, Step};
+pub use report::{ClassPlan, Report, StepCost};
 
 use steps::Steps;
 
-/// What to plan for.
+/// Options of [`run`].
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct Options {
     /// A snapshot folder, or a raw stable memory; may be gzipped.
     pub snapshot: PathBuf,
     /// Wasms to use instead of those built from the tree.
@@ -93,12 +93,12 @@ impl PlanError {
 ///
 /// # Errors
 /// [`PlanError`]; reasons against the upgrade are in the [`Report`].
-pub fn run(config: &Config, progress: &Progress) -> Result<Report, PlanError> {
+pub fn run(options: &Options, progress: &Progress) -> Result<Report, PlanError> {
     let (provenance, since) = (Provenance::now(), Instant::now());
     progress.phase("inspecting the snapshot");
-    let mut snapshot = Snapshot::open(&config.snapshot)?;
+    let mut snapshot = Snapshot::open(&options.snapshot)?;
     let mut report =
-        snapshot.while_verifying(progress, |snapshot| on_copy(config, snapshot, provenance, progress))?;
+        snapshot.while_verifying(progress, |snapshot| on_copy(options, snapshot, provenance, progress))?;
     report.phases = progress.finish();
     report.seconds = since.elapsed().as_secs_f64();
     Ok(report)
@@ -106,16 +106,16 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, PlanError> {
 
 /// Runs the modules on a copy. Phases and duration are known when every byte is verified.
 fn on_copy(
-    config: &Config,
+    options: &Options,
     snapshot: &Snapshot,
     provenance: Provenance,
     progress: &Progress,
 ) -> Result<Report, PlanError> {
     let found = inspect::of(snapshot, false, provenance.clone(), &Progress::hidden())?;
     if found.layout != 1 {
-        return Err(PlanError::Layout { path: config.snapshot.clone(), layout: found.layout });
+        return Err(PlanError::Layout { path: options.snapshot.clone(), layout: found.layout });
     }
-    let wasms = progress.silent("building wasms", || config.wasms.load())?;
+    let wasms = progress.silent("building wasms", || options.wasms.load())?;
     let server = server::chosen()?;
     let pic = server::pocket_ic()?;
     let controller = Principal::self_authenticating("controller of the plan");

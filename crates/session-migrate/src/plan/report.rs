@@ -44,7 +44,7 @@ pub struct Report {
     /// Size of the heap after all steps.
     pub heap_after: u64,
     /// The cost of each step.
-    pub steps: Vec<Step>,
+    pub steps: Vec<StepCost>,
     /// Source of the prices.
     pub prices: String,
 }
@@ -62,7 +62,7 @@ pub struct ClassPlan {
 
 /// The cost of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
+pub struct StepCost {
     /// Its name.
     pub name: String,
     /// Messages that the canister executes.
@@ -87,7 +87,7 @@ pub struct Step {
     pub heap_limit: u64,
 }
 
-impl Step {
+impl StepCost {
     /// Returns what exceeds its limit: its name, its size and the limit.
     pub fn exceeded(&self) -> Vec<(&'static str, u64, u64)> {
         let each = [

@@ -4,7 +4,7 @@ use candid::Principal;
 use upload_canister::api::MigrationStatus;
 use upload_canister::stable::buckets::MAX_BUCKETS;
 
-use super::{Cycles, PlanError, Step};
+use super::{Cycles, PlanError, StepCost};
 use crate::client::{Canister, ClientError, rejected};
 use crate::costs;
 use crate::snapshot::PAGE_BYTES;
@@ -25,7 +25,7 @@ const BUCKET_BYTES: u64 = 128 * PAGE_BYTES;
 pub(super) struct Steps<'p> {
     pub canister: Canister<'p>,
     pub controller: Principal,
-    pub done: Vec<Step>,
+    pub done: Vec<StepCost>,
     /// The next message that is not counted yet.
     next: u64,
     current: Taken,
@@ -97,7 +97,7 @@ impl<'p> Steps<'p> {
         self.count()?;
         let Taken { messages, instructions, largest } = std::mem::take(&mut self.current);
         let Memory { stable_bytes, heap_bytes } = self.memory;
-        self.done.push(Step {
+        self.done.push(StepCost {
             name: name.into(),
             messages,
             instructions,

@@ -41,7 +41,9 @@ pub enum ProxyError {
     #[error(transparent)]
     Trace(#[from] TraceError),
     /// No upload canister was installed or called.
-    #[error("no call of an upload canister came through the proxy, so there is no trace")]
+    #[error(
+        "no call of an upload canister came through the proxy, so no trace was written: point the client at the proxy's address"
+    )]
     NothingCame,
 }
 

@@ -10,7 +10,7 @@ use crate::trace::{CallKind, EventKind};
 
 /// A call, in flight or answered.
 #[derive(Clone, Debug)]
-pub(super) struct Sent {
+pub(super) struct ForwardedCall {
     /// When it was sent, nanoseconds since 1970.
     pub at: u64,
     pub kind: CallKind,
@@ -34,7 +34,7 @@ pub(super) enum Answered {
 /// An item that is written as one line.
 #[derive(Clone, Debug)]
 pub(super) enum Item {
-    Call(Sent),
+    Call(ForwardedCall),
     EventKind { at: u64, what: EventKind },
 }
 
@@ -49,7 +49,9 @@ impl Queue {
     /// Iterates over the calls that are not answered.
     pub fn outstanding(&self) -> impl Iterator<Item = (&RawMessageId, Principal)> {
         self.0.iter().filter_map(|item| match item {
-            Item::Call(Sent { answer: Answered::NotYet(message), caller, .. }) => Some((message, *caller)),
+            Item::Call(ForwardedCall { answer: Answered::NotYet(message), caller, .. }) => {
+                Some((message, *caller))
+            }
             _ => None,
         })
     }
@@ -57,7 +59,7 @@ impl Queue {
     /// Adds the answer to a submitted call. An unknown message changes nothing.
     pub fn answer(&mut self, message: &[u8], result: RawCanisterResult) {
         let waiting = self.0.iter_mut().find_map(|item| match item {
-            Item::Call(Sent { answer, .. }) => match answer {
+            Item::Call(ForwardedCall { answer, .. }) => match answer {
                 Answered::NotYet(id) if id.message_id == message => Some(answer),
                 _ => None,
             },
@@ -71,7 +73,7 @@ impl Queue {
     /// Removes a call that the server did not accept after all.
     pub fn withdraw(&mut self, message: &[u8]) {
         self.0.retain(|item| match item {
-            Item::Call(Sent { answer: Answered::NotYet(id), .. }) => id.message_id != message,
+            Item::Call(ForwardedCall { answer: Answered::NotYet(id), .. }) => id.message_id != message,
             _ => true,
         });
     }
@@ -79,7 +81,7 @@ impl Queue {
     /// Returns the next item that is not waiting for an earlier one.
     pub fn next(&mut self) -> Option<Item> {
         match self.0.front()? {
-            Item::Call(Sent { answer: Answered::NotYet(_), .. }) => None,
+            Item::Call(ForwardedCall { answer: Answered::NotYet(_), .. }) => None,
             _ => self.0.pop_front(),
         }
     }
@@ -87,7 +89,7 @@ impl Queue {
     /// Drops the calls that are not answered; returns their number.
     pub fn abandon(&mut self) -> usize {
         let before = self.0.len();
-        self.0.retain(|item| !matches!(item, Item::Call(Sent { answer: Answered::NotYet(_), .. })));
+        self.0.retain(|item| !matches!(item, Item::Call(ForwardedCall { answer: Answered::NotYet(_), .. })));
         before - self.0.len()
     }
 }
@@ -101,7 +103,7 @@ mod tests {
         let id = RawMessageId { effective_principal: RawEffectivePrincipal::None, message_id: vec![number] };
         let answer =
             if answered { Answered::With(RawCanisterResult::Ok(vec![])) } else { Answered::NotYet(id) };
-        Item::Call(Sent {
+        Item::Call(ForwardedCall {
             at: u64::from(number),
             kind: CallKind::Update,
             caller: Principal::anonymous(),

@@ -8,7 +8,7 @@ use pocket_ic::common::rest::{RawCanisterCall, RawCanisterResult, RawMessageId};
 use super::agent;
 use super::management::{self, Change};
 use super::protocol::{InstanceId, Operation, OperationId, Submitted, json};
-use super::queue::{Answered, Item, Sent};
+use super::queue::{Answered, ForwardedCall, Item};
 use super::recording::Recording;
 use crate::trace::{CallKind, EventKind};
 
@@ -204,7 +204,7 @@ impl Watch {
         let ours = canister_of(&call).is_some_and(|canister| self.recording.records(instance, canister));
         if ours {
             let RawCanisterCall { method, payload: arg, .. } = call;
-            self.recording.transcript.push(Item::Call(Sent {
+            self.recording.transcript.push(Item::Call(ForwardedCall {
                 at,
                 kind,
                 caller,

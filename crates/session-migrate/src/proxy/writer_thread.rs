@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use pocket_ic::common::rest::RawCanisterResult;
 
-use super::queue::{Answered, Item, Sent};
+use super::queue::{Answered, ForwardedCall, Item};
 use crate::trace::{Exchange, Header, Recorder, TraceError};
 
 /// A trace that is being written.
@@ -58,7 +58,7 @@ fn write(path: &std::path::Path, header: &Header, items: &Receiver<Item>) -> Res
     Ok(calls)
 }
 
-fn call(recorder: &mut Recorder, sent: &Sent) -> Result<(), TraceError> {
+fn call(recorder: &mut Recorder, sent: &ForwardedCall) -> Result<(), TraceError> {
     let Answered::With(result) = &sent.answer else { return Ok(()) };
     let answer = match result {
         RawCanisterResult::Ok(reply) => Ok(reply.as_slice()),

@@ -9,7 +9,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use upload_canister::api::AssetType;
 use upload_canister::upload::limits;
 
-use super::{Config, RehearseError};
+use super::{Options, RehearseError};
 use crate::client::Asset;
 
 /// No upload has more chunks than this; the canister refuses it.
@@ -55,11 +55,11 @@ pub(super) fn check(files: &[PathBuf]) -> Result<(), RehearseError> {
 }
 
 /// Creates the assets of each client, client by client. Generated files are put into `folder`.
-pub(super) fn assets(config: &Config, folder: &Path) -> Result<Vec<Vec<Asset>>, RehearseError> {
-    if config.files.is_empty() {
-        return (0..config.clients).map(|client| generated(config.seed, client, folder)).collect();
+pub(super) fn assets(options: &Options, folder: &Path) -> Result<Vec<Vec<Asset>>, RehearseError> {
+    if options.files.is_empty() {
+        return (0..options.clients).map(|client| generated(options.seed, client, folder)).collect();
     }
-    let given: Vec<Asset> = config
+    let given: Vec<Asset> = options
         .files
         .iter()
         .map(|path| {
@@ -67,7 +67,7 @@ pub(super) fn assets(config: &Config, folder: &Path) -> Result<Vec<Vec<Asset>>, 
             Ok(Asset::open(path, name.to_string_lossy(), AssetType::Original)?)
         })
         .collect::<Result<_, RehearseError>>()?;
-    Ok(vec![given; config.clients as usize])
+    Ok(vec![given; options.clients as usize])
 }
 
 fn generated(seed: u64, client: u32, folder: &Path) -> Result<Vec<Asset>, RehearseError> {
@@ -113,8 +113,8 @@ mod tests {
     use super::*;
     use crate::rehearse::Wasms;
 
-    fn config(seed: u64) -> Config {
-        Config {
+    fn options(seed: u64) -> Options {
+        Options {
             snapshot: None,
             files: Vec::new(),
             clients: 2,
@@ -128,13 +128,13 @@ mod tests {
     #[test]
     fn the_generated_set_has_the_origins_sizes_and_repeats_exactly() {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let first = assets(&config(1), a.path()).unwrap();
+        let first = assets(&options(1), a.path()).unwrap();
         let sizes: Vec<_> = first[0].iter().map(|asset| asset.bytes).collect();
         assert_eq!(sizes, [21_827_484, 204_800, 51_200, 1_024]);
         let hashes = |sets: &[Vec<Asset>]| -> Vec<[u8; 32]> {
             sets.iter().flatten().map(|asset| asset.sha256).collect()
         };
-        let again = assets(&config(1), b.path()).unwrap();
+        let again = assets(&options(1), b.path()).unwrap();
         assert_eq!(hashes(&first), hashes(&again));
         assert_ne!(first[0][0].sha256, first[1][0].sha256, "clients differ");
         let display = std::fs::read(&first[0][1].path).unwrap();

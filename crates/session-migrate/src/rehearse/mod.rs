@@ -58,9 +58,9 @@ use upload_run::Clients;
 /// The phase in which the wasms are built.
 pub const BUILDING: &str = "building wasms";
 
-/// What to rehearse.
+/// Options of [`run`].
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct Options {
     /// The snapshot to rehearse on; absent: a fresh canister.
     pub snapshot: Option<PathBuf>,
     /// The files that every client uploads; empty: a generated set of an original and three derivatives.
@@ -78,46 +78,46 @@ pub struct Config {
     pub record: Option<PathBuf>,
 }
 
-/// Checks that `config` can be rehearsed, without starting anything.
+/// Checks that `options` can be rehearsed, without starting anything.
 ///
 /// # Errors
 /// An unreadable or oversized file, a file that is not an upload canister, or a trace that cannot be written.
-pub fn check(config: &Config) -> Result<(), RehearseError> {
-    files::check(&config.files)?;
-    config.record.as_deref().map_or(Ok(()), Writer::check)?;
-    config.wasms.check()
+pub fn check(options: &Options) -> Result<(), RehearseError> {
+    files::check(&options.files)?;
+    options.record.as_deref().map_or(Ok(()), Writer::check)?;
+    options.wasms.check()
 }
 
 /// Rehearses. `progress` counts bytes, first those uploaded, then those read back.
 ///
 /// # Errors
 /// If the rehearsal could not be completed; what it *finds* is in the [`Report`].
-pub fn run(config: &Config, progress: &Progress) -> Result<Report, RehearseError> {
-    if let Some(snapshot) = &config.snapshot {
-        return on_snapshot::run(config, snapshot, progress);
+pub fn run(options: &Options, progress: &Progress) -> Result<Report, RehearseError> {
+    if let Some(snapshot) = &options.snapshot {
+        return on_snapshot::run(options, snapshot, progress);
     }
     let (provenance, since) = (Provenance::now(), Instant::now());
-    check(config)?;
-    let wasms = progress.silent(BUILDING, || config.wasms.load())?;
+    check(options)?;
+    let wasms = progress.silent(BUILDING, || options.wasms.load())?;
     let server = server::chosen()?;
     let folder = tempfile::tempdir().map_err(RehearseError::io("create", &std::env::temp_dir()))?;
     progress.phase("preparing files");
-    let assets = files::assets(config, folder.path())?;
+    let assets = files::assets(options, folder.path())?;
     let pic = server::pocket_ic()?;
-    let tape = config.record.as_deref().map(|path| tape(path, &pic, config)).transpose()?;
+    let tape = options.record.as_deref().map(|path| tape(path, &pic, options)).transpose()?;
     let mut stages = Stages::new(&pic, wasms);
 
     progress.phase("installing the legacy build");
-    let canister = stages.install_legacy(tape.as_ref(), config.wasms.legacy.as_deref())?;
-    let mut clients = Clients::assemble(&canister, config, assets)?;
+    let canister = stages.install_legacy(tape.as_ref(), options.wasms.legacy.as_deref())?;
+    let mut clients = Clients::assemble(&canister, options, assets)?;
     progress.set_total(clients.bytes_to_move());
-    let reached = play(&canister, config.rollback, &mut stages, &mut clients, progress, |_, _| ())?;
+    let reached = play(&canister, options.rollback, &mut stages, &mut clients, progress, |_, _| ())?;
     if reached == Build::Direct {
         progress.phase("checking stable memory");
         verify::leftovers(&canister, &mut clients);
     }
     let circumstances = Circumstances {
-        config,
+        options,
         server: server.kind,
         phases: progress.finish(),
         took: since.elapsed(),
@@ -178,12 +178,12 @@ fn play(
 }
 
 /// Starts recording.
-fn tape(path: &Path, pic: &PocketIc, config: &Config) -> Result<Tape, TraceError> {
+fn tape(path: &Path, pic: &PocketIc, options: &Options) -> Result<Tape, TraceError> {
     // A replay sets the time, and the first round sees it, so it must be the same here, to the nanosecond:
     // digests of records contain times.
     pic.advance_time(Duration::from_secs(1));
     let start = pic.get_time().as_nanos_since_unix_epoch();
-    let source = format!("rehearsal, {} clients, seed {}", config.clients, config.seed);
+    let source = format!("rehearsal, {} clients, seed {}", options.clients, options.seed);
     let header = Header::new(start, Build::Legacy.name(), source, vec![stages::controller()]);
     Ok(Tape::new(Recorder::create(path, &header)?))
 }

@@ -15,7 +15,7 @@ use super::own::{self, Readable};
 use super::report::{self, Circumstances};
 use super::stages::{Stages, controller};
 use super::upload_run::Clients;
-use super::{Config, RehearseError, Report, files, play};
+use super::{Options, RehearseError, Report, files, play};
 use crate::client::Canister;
 use crate::inspect::{self, Contents, FindingKind};
 use crate::progress::Progress;
@@ -60,14 +60,14 @@ fn check(snapshot: &Snapshot) -> Result<Contents, RehearseError> {
     Ok(contents)
 }
 
-/// Rehearses on the snapshot of `config`.
-pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<Report, RehearseError> {
+/// Rehearses on the snapshot of `options`.
+pub(super) fn run(options: &Options, path: &Path, progress: &Progress) -> Result<Report, RehearseError> {
     let (provenance, since) = (Provenance::now(), Instant::now());
-    super::check(config)?;
+    super::check(options)?;
     progress.phase("inspecting the snapshot");
     let mut snapshot = Snapshot::open(path)?;
     let mut report =
-        snapshot.while_verifying(progress, |snapshot| on_copy(config, snapshot, provenance, progress))?;
+        snapshot.while_verifying(progress, |snapshot| on_copy(options, snapshot, provenance, progress))?;
     report.phases = progress.finish();
     report.seconds = since.elapsed().as_secs_f64();
     Ok(report)
@@ -75,13 +75,13 @@ pub(super) fn run(config: &Config, path: &Path, progress: &Progress) -> Result<R
 
 /// Rehearses on a copy. Phases and duration are known when every byte is verified.
 fn on_copy(
-    config: &Config,
+    options: &Options,
     snapshot: &Snapshot,
     provenance: Provenance,
     progress: &Progress,
 ) -> Result<Report, RehearseError> {
     let mut contents = check(snapshot)?;
-    let wasms = progress.silent(super::BUILDING, || config.wasms.load())?;
+    let wasms = progress.silent(super::BUILDING, || options.wasms.load())?;
     let server = server::chosen()?;
     let pic = server::pocket_ic()?;
     let mut stages = Stages::new(&pic, wasms);
@@ -92,9 +92,9 @@ fn on_copy(
     let readable = Readable::look(&canister, &contents);
     progress.phase("preparing files");
     let folder = tempfile::tempdir().map_err(RehearseError::io("create", &std::env::temp_dir()))?;
-    let assets = files::assets(config, folder.path())?;
-    let own = own::runs(snapshot, &mut contents, config.seed, folder.path())?;
-    let mut clients = Clients::assemble(&canister, config, assets)?;
+    let assets = files::assets(options, folder.path())?;
+    let own = own::runs(snapshot, &mut contents, options.seed, folder.path())?;
+    let mut clients = Clients::assemble(&canister, options, assets)?;
     clients.known =
         contents.capsules.iter().flat_map(|capsule| &capsule.memories).map(|(id, _)| id.clone()).collect();
     if snapshot.verified == Verified::No {
@@ -131,7 +131,7 @@ fn on_copy(
         damage_after: names(&after),
     };
     let circumstances = Circumstances {
-        config,
+        options,
         server: server.kind,
         phases: Vec::new(),
         took: Duration::ZERO,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stages::Stages;
 use super::upload_run::{Clients, UploadRun};
-use super::{CanisterPart, Config, SnapshotPart, StopPoint};
+use super::{CanisterPart, Options, SnapshotPart, StopPoint};
 use crate::Verdict;
 use crate::build::Module;
 use crate::progress::Phase;
@@ -190,7 +190,7 @@ fn upload_report(run: &UploadRun) -> UploadReport {
 
 /// Inputs and duration of a rehearsal.
 pub(super) struct Circumstances<'c> {
-    pub config: &'c Config,
+    pub options: &'c Options,
     pub server: ServerKind,
     pub phases: Vec<Phase>,
     pub took: Duration,
@@ -199,7 +199,7 @@ pub(super) struct Circumstances<'c> {
 
 /// Makes the report.
 pub(super) fn sum_up(circumstances: Circumstances<'_>, stages: Stages<'_>, clients: Clients) -> Report {
-    let Circumstances { config, server, phases, took, provenance } = circumstances;
+    let Circumstances { options, server, phases, took, provenance } = circumstances;
     let uploads: Vec<UploadReport> = clients.runs.iter().map(upload_report).collect();
     let mut problems = clients.problems;
     for (run, upload) in clients.runs.iter().zip(&uploads) {
@@ -217,9 +217,9 @@ pub(super) fn sum_up(circumstances: Circumstances<'_>, stages: Stages<'_>, clien
         notes: clients.notes,
         server,
         provenance,
-        seed: config.seed,
-        clients: config.clients,
-        rollback: config.rollback,
+        seed: options.seed,
+        clients: options.clients,
+        rollback: options.rollback,
         seconds: took.as_secs_f64(),
         phases,
         builds,

@@ -6,17 +6,17 @@ use upload_canister::api;
 
 use super::plan::{self, StopPoint};
 use super::upload_run::{Clients, UploadRun};
-use crate::client::{Canister, ClientError, Step, StepOutcome};
+use crate::client::{Canister, ClientError, StepOutcome, UploadStep};
 use crate::progress::Progress;
 
 /// A call to make, and whether its reply reaches the client.
 #[derive(Clone, Copy, Debug)]
 struct PlannedCall {
-    step: Step,
+    step: UploadStep,
     lost: bool,
 }
 
-fn seen(step: Step) -> PlannedCall {
+fn seen(step: UploadStep) -> PlannedCall {
     PlannedCall { step, lost: false }
 }
 
@@ -33,13 +33,13 @@ pub(super) fn before_upgrade(
             continue;
         }
         let chunks = run.uploader.chunks();
-        let mut calls = VecDeque::from([seen(Step::Begin)]);
+        let mut calls = VecDeque::from([seen(UploadStep::Begin)]);
         match run.stop {
             StopPoint::NotBegun => calls.clear(),
             StopPoint::Begun => {}
             StopPoint::Hole => {
                 let sent = plan::chunks_with_a_hole(chunks, &mut clients.rng);
-                calls.extend(sent.into_iter().map(|index| seen(Step::Put(index))));
+                calls.extend(sent.into_iter().map(|index| seen(UploadStep::Put(index))));
                 // The upgrade follows so soon after the last chunk that the client misses its reply.
                 if let Some(last) = calls.back_mut() {
                     last.lost = true;
@@ -48,15 +48,15 @@ pub(super) fn before_upgrade(
             StopPoint::Complete => {
                 let mut order: Vec<u32> = (0..chunks).collect();
                 plan::shuffle(&mut order, &mut clients.rng);
-                calls.extend(order.into_iter().map(|index| seen(Step::Put(index))));
+                calls.extend(order.into_iter().map(|index| seen(UploadStep::Put(index))));
             }
             StopPoint::Finished => {
-                calls.extend((0..chunks).map(|index| seen(Step::Put(index))));
-                calls.push_back(seen(Step::Finish));
+                calls.extend((0..chunks).map(|index| seen(UploadStep::Put(index))));
+                calls.push_back(seen(UploadStep::Finish));
             }
             StopPoint::Aborted => {
-                calls.extend((0..chunks.div_ceil(2)).map(|index| seen(Step::Put(index))));
-                calls.push_back(seen(Step::Abort));
+                calls.extend((0..chunks.div_ceil(2)).map(|index| seen(UploadStep::Put(index))));
+                calls.push_back(seen(UploadStep::Abort));
             }
         }
         work.push(calls);
@@ -106,7 +106,7 @@ fn continue_uploads(
             expect_gone(canister, run)?;
         } else if run.uploader.result().is_some() {
             // The client missed the answer to finish and asks again.
-            calls.push_back(seen(Step::Finish));
+            calls.push_back(seen(UploadStep::Finish));
         } else {
             if run.uploader.session().is_some() {
                 calls.extend(come_back(canister, run)?);
@@ -114,12 +114,12 @@ fn continue_uploads(
             if run.is_sound() {
                 let mut rest = run.uploader.remaining();
                 let stays = some_stay && run.stays;
-                if let Some(Step::Finish) = rest.last().filter(|_| stays) {
+                if let Some(UploadStep::Finish) = rest.last().filter(|_| stays) {
                     rest.pop();
                 }
-                let (begin, mut puts): (Vec<Step>, Vec<Step>) =
-                    rest.into_iter().partition(|&step| step == Step::Begin);
-                let finish = puts.pop_if(|step| *step == Step::Finish);
+                let (begin, mut puts): (Vec<UploadStep>, Vec<UploadStep>) =
+                    rest.into_iter().partition(|&step| step == UploadStep::Begin);
+                let finish = puts.pop_if(|step| *step == UploadStep::Finish);
                 plan::shuffle(&mut puts, &mut clients.rng);
                 if stays {
                     puts.truncate(puts.len() / 2);
@@ -145,10 +145,10 @@ fn come_back(canister: &Canister<'_>, run: &mut UploadRun) -> Result<Vec<Planned
     }
     let mut again = Vec::new();
     if run.repeats_begin {
-        again.push(seen(Step::Begin));
+        again.push(seen(UploadStep::Begin));
     }
     let unsure = run.unseen.pop_first().or(must.last().copied());
-    again.extend(unsure.map(|index| seen(Step::Put(index))));
+    again.extend(unsure.map(|index| seen(UploadStep::Put(index))));
     run.unseen.clear();
     Ok(again)
 }
@@ -246,7 +246,7 @@ fn drive(
                     work[index].clear();
                 }
             }
-            if let Step::Put(chunk) = planned.step
+            if let UploadStep::Put(chunk) = planned.step
                 && !known.contains(&chunk)
                 && run.stop != StopPoint::Aborted
             {
@@ -280,7 +280,7 @@ fn take(run: &mut UploadRun, planned: PlannedCall, reply: &[u8]) -> Result<StepO
     }
     // The rehearsal itself must know whether the chunk was accepted; only its client does not.
     let answer = run.uploader.clone().accept(planned.step, reply)?;
-    if let Step::Put(index) = planned.step {
+    if let UploadStep::Put(index) = planned.step {
         run.unseen.insert(index);
     }
     Ok(answer)

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use super::plan::{self, StopPoint};
-use super::{Config, RehearseError};
+use super::{Options, RehearseError};
 use crate::client::{Asset, Canister, ClientError, Uploader};
 
 /// One upload: its client's view of it, and what else the rehearsal knows.
@@ -81,16 +81,16 @@ impl Clients {
     /// Gives every client a principal and a capsule, and every upload a stop point.
     pub fn assemble(
         canister: &Canister<'_>,
-        config: &Config,
+        options: &Options,
         assets: Vec<Vec<Asset>>,
     ) -> Result<Clients, RehearseError> {
-        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
         // A stream that no client's file uses.
         rng.set_stream(u64::MAX);
         let chunk_size = canister.upload_config()?.chunk_size;
         let mut runs = Vec::new();
         for (number, files) in (1u32..).zip(assets) {
-            let principal = client_principal(config.seed, number);
+            let principal = client_principal(options.seed, number);
             let capsule = canister.capsules_create(principal, None)?.id;
             for asset in files {
                 let idem = format!("upload-{number}-{}-{:016x}", runs.len(), rng.next_u64());

@@ -73,7 +73,7 @@ fn check_result(run: &mut UploadRun, result: &api::UploadFinishResult) {
         run.record_problem(format!("finish said {} bytes, the file has {size}", result.size));
     }
     if result.checksum_sha256.as_ref().is_some_and(|said| said.as_slice() != hash) {
-        run.record_problem("finish said another SHA-256 than the file's");
+        run.record_problem("finish returned a SHA-256 other than the file's");
     }
 }
 
@@ -181,7 +181,7 @@ fn check_memory(run: &mut UploadRun, result: &api::UploadFinishResult, listed: &
         ));
     }
     if memory.blob.hash.as_ref().is_some_and(|hash| hash.as_slice() != asset.sha256) {
-        run.record_problem("its memory has another SHA-256 than the file");
+        run.record_problem("its memory has a SHA-256 other than the file's");
     }
     if !memory.blob.locator.ends_with(&result.blob_id) {
         run.record_problem(format!(

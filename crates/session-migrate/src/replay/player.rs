@@ -1,7 +1,7 @@
 //! Replays the events of a trace, one after the other or, as recorded, several calls at once.
 
 use super::interrupt::Interruption;
-use super::subject::OnItsWay;
+use super::subject::SentCall;
 use super::{Builds, ReplayCanister, ReplayError};
 use crate::trace::{Codec, CodecError, Event, EventKind, Trace, TracedAnswer, TracedCall};
 
@@ -157,7 +157,7 @@ impl Playing {
         first: usize,
         group: &[&TracedCall],
     ) -> Result<(), ReplayError> {
-        let mut sent: Vec<(&TracedCall, Result<OnItsWay, String>)> = Vec::with_capacity(group.len());
+        let mut sent: Vec<(&TracedCall, Result<SentCall, String>)> = Vec::with_capacity(group.len());
         for (number, call) in group.iter().enumerate() {
             let line = trace.line_of(first + number);
             let mut arg = self.encode(trace, line, call)?;
@@ -172,7 +172,7 @@ impl Playing {
         Ok(())
     }
 
-    /// Encodes the arguments of a call; the error is a name in them that no reply has shown.
+    /// Encodes the arguments of a call; the error is a name in them that no reply has contained.
     fn encode(
         &self,
         trace: &Trace,
@@ -189,11 +189,11 @@ impl Playing {
     }
 
     /// Awaits the answers to all calls that were sent, in their order.
-    fn wait(&mut self, subject: &ReplayCanister, sent: &mut Vec<(&TracedCall, Result<OnItsWay, String>)>) {
+    fn wait(&mut self, subject: &ReplayCanister, sent: &mut Vec<(&TracedCall, Result<SentCall, String>)>) {
         for (call, sent) in sent.drain(..) {
             self.events.push(match sent {
-                Ok(on_its_way) => {
-                    let answer = subject.wait(on_its_way);
+                Ok(call_sent) => {
+                    let answer = subject.wait(call_sent);
                     Played::Answered(self.codec.answer(&call.method, answer.as_deref()))
                 }
                 Err(name) => Played::NotSent { name },

@@ -148,21 +148,21 @@ impl ReplayCanister {
     }
 
     /// Sends a call. A query is answered immediately, an update in [`ReplayCanister::wait`].
-    pub(super) fn send(&self, kind: CallKind, caller: Principal, method: &str, arg: Vec<u8>) -> OnItsWay {
+    pub(super) fn send(&self, kind: CallKind, caller: Principal, method: &str, arg: Vec<u8>) -> SentCall {
         match kind {
-            CallKind::Query => OnItsWay::Answered(self.pic.query_call(self.id, caller, method, arg)),
+            CallKind::Query => SentCall::Answered(self.pic.query_call(self.id, caller, method, arg)),
             CallKind::Update => match self.pic.submit_call(self.id, caller, method, arg) {
-                Ok(message) => OnItsWay::Submitted(message),
-                Err(reject) => OnItsWay::Answered(Err(reject)),
+                Ok(message) => SentCall::Submitted(message),
+                Err(reject) => SentCall::Answered(Err(reject)),
             },
         }
     }
 
     /// Returns the answer to a call that was sent.
-    pub(super) fn wait(&self, call: OnItsWay) -> Result<Vec<u8>, RejectResponse> {
+    pub(super) fn wait(&self, call: SentCall) -> Result<Vec<u8>, RejectResponse> {
         match call {
-            OnItsWay::Answered(answer) => answer,
-            OnItsWay::Submitted(message) => self.pic.await_call(message),
+            SentCall::Answered(answer) => answer,
+            SentCall::Submitted(message) => self.pic.await_call(message),
         }
     }
 
@@ -192,8 +192,8 @@ impl ReplayCanister {
     }
 }
 
-/// A call that was sent.
-pub(super) enum OnItsWay {
+/// A call that was sent: an update in progress, or an answer.
+pub(super) enum SentCall {
     Submitted(RawMessageId),
     Answered(Result<Vec<u8>, RejectResponse>),
 }

@@ -123,7 +123,7 @@ pub enum SnapshotError {
         what: &'static str,
     },
     /// A damaged gzip file.
-    #[error("{path} does not unpack: {why}")]
+    #[error("cannot decompress {path}: {why}")]
     Gzip {
         /// The file.
         path: PathBuf,

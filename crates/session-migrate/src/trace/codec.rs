@@ -16,7 +16,7 @@ const RAW_INLINE_BYTES: usize = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
     /// They name an id that this canister has not issued.
-    #[error("the canister has not shown {0}")]
+    #[error("the arguments contain {0}, an id that no reply of the canister has contained")]
     UnknownName(String),
     /// They are not arguments of the method.
     #[error("arguments of {method}: {detail}")]

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::part::{Frontiers, Part, slices};
 use super::{NOTE_EVERY, Options, TransferError};
 use crate::client::decode_reply;
-use crate::network::{Management, Network, Retry, Settled, Target};
+use crate::network::{Management, Network, RequestOutcome, Retry, Target};
 use crate::progress::Progress;
 use crate::snapshot::{
     CHUNK_STORE, FileEntry, METADATA, Manifest, PROGRESS, SnapshotError, check_folder, sha256_of, write_json,
@@ -200,12 +200,12 @@ async fn take(network: &Network, canister: Principal, retry: Retry<'_>) -> Resul
     let target = Target::management("take_canister_snapshot", canister, (&args,))?;
     let call = network.prepare(target)?;
     match network.settle(&call, retry).await? {
-        Settled::Replied { reply, .. } => {
+        RequestOutcome::Replied { reply, .. } => {
             let (taken,): (Snapshot,) = decode_reply("take_canister_snapshot", &reply)?;
             Ok(hex::encode(taken.id))
         }
-        Settled::Rejected(rejection) => Err(TransferError::Refused(rejection.text)),
-        Settled::Lost => Err(TransferError::Refused("the call has expired without an answer".into())),
+        RequestOutcome::Rejected(rejection) => Err(TransferError::Refused(rejection.text)),
+        RequestOutcome::Lost => Err(TransferError::Refused("the call has expired without an answer".into())),
     }
 }
 

@@ -81,7 +81,7 @@ pub enum TransferError {
         value: f64,
     },
     /// The network refuses the snapshot.
-    #[error("the network refuses it: {0}")]
+    #[error("the network has refused the call: {0}")]
     Refused(String),
     /// The snapshot of an interrupted upload is gone.
     #[error(

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::part::{Frontiers, Part, slices};
 use super::{NOTE_EVERY, Options, TransferError};
 use crate::client::decode_reply;
-use crate::network::{Network, Retry, Settled, Target, Ticket};
+use crate::network::{Network, RequestOutcome, Retry, Target, Ticket};
 use crate::progress::Progress;
 use crate::snapshot::{
     CHUNK_STORE, METADATA, Manifest, SnapshotError, check_folder, read_exact_at, write_json,
@@ -177,7 +177,7 @@ impl Noted {
         loop {
             let call = network.prepare_again(target.clone(), &self.note.announcement)?;
             match network.settle(&call, retry).await? {
-                Settled::Replied { reply, .. } => {
+                RequestOutcome::Replied { reply, .. } => {
                     let (announced,): (UploadCanisterSnapshotMetadataResult,) =
                         decode_reply(target.method, &reply)?;
                     let id = hex::encode(announced.snapshot_id);
@@ -185,11 +185,11 @@ impl Noted {
                     self.save()?;
                     return Ok(id);
                 }
-                Settled::Rejected(rejection) => {
+                RequestOutcome::Rejected(rejection) => {
                     fs::remove_file(&self.path).map_err(SnapshotError::io("remove", &self.path))?;
                     return Err(TransferError::Refused(rejection.text));
                 }
-                Settled::Lost => {
+                RequestOutcome::Lost => {
                     self.note.announcement = network.prepare(target.clone())?.ticket().clone();
                     self.save()?;
                 }

@@ -271,7 +271,7 @@ impl Driver<'_, '_> {
         let wasm = temporary.path().join("module.wasm.gz");
         std::fs::write(&wasm, self.module.map(|module| module.gz.as_slice()).unwrap_or_default())
             .map_err(failed)?;
-        let config = rehearse::Config {
+        let options = rehearse::Options {
             snapshot: Some(folder),
             files: Vec::new(),
             clients: 1,
@@ -283,7 +283,7 @@ impl Driver<'_, '_> {
         let progress = self.retry.progress;
         // The rehearsal blocks, and its client of PocketIC has a runtime of its own.
         let rehearsed = tokio::task::block_in_place(|| {
-            std::thread::scope(|scope| scope.spawn(|| rehearse::run(&config, progress)).join())
+            std::thread::scope(|scope| scope.spawn(|| rehearse::run(&options, progress)).join())
         });
         let report = match rehearsed {
             Ok(Ok(report)) => report,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use candid::Principal;
 
 use super::recorded_canister::{RecordedCanister, whatever};
-use crate::client::{ClientError, Sent, Step, StepOutcome, Uploader};
+use crate::client::{CallInFlight, ClientError, StepOutcome, UploadStep, Uploader};
 
 /// The order in which chunks are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Habits {
 #[derive(Clone, Copy, Debug)]
 enum ClientAction {
     /// A step of its upload; `lost`: it does not see the reply.
-    Step { step: Step, lost: bool },
+    Step { step: UploadStep, lost: bool },
     /// It asks for the status of its upload.
     Ask,
 }
@@ -48,7 +48,7 @@ pub(super) struct Actor {
     actions: VecDeque<ClientAction>,
 }
 
-fn seen(step: Step) -> ClientAction {
+fn seen(step: UploadStep) -> ClientAction {
     ClientAction::Step { step, lost: false }
 }
 
@@ -71,16 +71,17 @@ impl Actor {
         if habits.aborts {
             order.truncate(order.len().div_ceil(2));
         }
-        let last = if habits.aborts { Step::Abort } else { Step::Finish };
-        let steps = [Step::Begin].into_iter().chain(order.into_iter().map(Step::Put)).chain([last]);
+        let last = if habits.aborts { UploadStep::Abort } else { UploadStep::Finish };
+        let steps =
+            [UploadStep::Begin].into_iter().chain(order.into_iter().map(UploadStep::Put)).chain([last]);
         let mut actions = VecDeque::new();
         for step in steps {
             if habits.flaky && canister.one_in(2) {
                 actions.push_back(ClientAction::Step { step, lost: true });
                 if canister.one_in(2) {
                     actions.extend(
-                        (step != Step::Begin)
-                            .then_some([seen(Step::Begin), ClientAction::Ask])
+                        (step != UploadStep::Begin)
+                            .then_some([seen(UploadStep::Begin), ClientAction::Ask])
                             .into_iter()
                             .flatten(),
                     );
@@ -97,9 +98,9 @@ impl Actor {
 
     /// Begins a failed upload again, with all chunks still to be sent.
     pub fn start_over(&mut self) {
-        self.actions = (0..self.uploader.chunks()).map(|index| seen(Step::Put(index))).collect();
-        self.actions.push_front(seen(Step::Begin));
-        self.actions.push_back(seen(Step::Finish));
+        self.actions = (0..self.uploader.chunks()).map(|index| seen(UploadStep::Put(index))).collect();
+        self.actions.push_front(seen(UploadStep::Begin));
+        self.actions.push_back(seen(UploadStep::Finish));
         self.uploader = Uploader::new(
             self.uploader.client,
             self.uploader.capsule.clone(),
@@ -111,7 +112,10 @@ impl Actor {
     }
 
     /// Sends the next call, if it is an update. A query is made immediately.
-    fn send(&mut self, canister: &RecordedCanister<'_>) -> Result<Option<(Step, bool, Sent)>, ClientError> {
+    fn send(
+        &mut self,
+        canister: &RecordedCanister<'_>,
+    ) -> Result<Option<(UploadStep, bool, CallInFlight)>, ClientError> {
         match self.actions.pop_front() {
             None => Ok(None),
             Some(ClientAction::Ask) => {
@@ -139,9 +143,9 @@ impl Actor {
     fn take(
         &mut self,
         canister: &RecordedCanister<'_>,
-        step: Step,
+        step: UploadStep,
         lost: bool,
-        sent: Sent,
+        sent: CallInFlight,
     ) -> Result<(), ClientError> {
         let answer = canister
             .handle
@@ -154,12 +158,12 @@ impl Actor {
     }
 }
 
-fn method(step: Step) -> &'static str {
+fn method(step: UploadStep) -> &'static str {
     match step {
-        Step::Begin => "uploads_begin",
-        Step::Put(_) => "uploads_put_chunk",
-        Step::Finish => "uploads_finish",
-        Step::Abort => "uploads_abort",
+        UploadStep::Begin => "uploads_begin",
+        UploadStep::Put(_) => "uploads_put_chunk",
+        UploadStep::Finish => "uploads_finish",
+        UploadStep::Abort => "uploads_abort",
     }
 }
 

@@ -36,8 +36,8 @@ fn a_whole_memory_is_adopted_and_inspects_clean() {
     assert_eq!((abandoned.len(), abandoned[0].id.as_str()), (1, "session 26"));
     assert!(report.sessions_after > 26);
 
-    let config = inspect::Config { snapshot: adopted.out(), deep: true };
-    let inspected = inspect::run(&config, &Progress::hidden()).unwrap();
+    let options = inspect::Options { snapshot: adopted.out(), deep: true };
+    let inspected = inspect::run(&options, &Progress::hidden()).unwrap();
     assert_eq!((inspected.verdict, inspected.layout), (Verdict::Pass, 1), "{:?}", inspected.findings);
     assert_eq!((inspected.counts.blobs, inspected.deep.unwrap().sound), (21, 21));
     assert_eq!(inspected.snapshot.verified, snapshot::Verified::EveryByte);

@@ -160,7 +160,7 @@ fn an_adopted_snapshot_is_rehearsed() {
     let adopted = Adopted::of(&release.stable_memory());
     let small = adopted.folder.path().join("new.jpg");
     std::fs::write(&small, file(2_000_000, 8)).unwrap();
-    let config = rehearse::Config {
+    let options = rehearse::Options {
         snapshot: Some(adopted.out()),
         files: vec![small],
         clients: 1,
@@ -169,7 +169,7 @@ fn an_adopted_snapshot_is_rehearsed() {
         wasms: Wasms::default(),
         record: None,
     };
-    let report = rehearse::run(&config, &Progress::hidden()).unwrap();
+    let report = rehearse::run(&options, &Progress::hidden()).unwrap();
     assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.problems);
     assert!(report.snapshot.unwrap().reads >= 10);
 }

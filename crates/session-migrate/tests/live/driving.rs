@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::{Build, Module};
-use session_migrate::client::{Asset, Step as UploadStep, Uploader};
+use session_migrate::client::{Asset, UploadStep, Uploader};
 use session_migrate::network::{self, Clock, Retry, RootKey, read_identity, system_clock};
 use session_migrate::progress::Progress;
 use session_migrate::upgrade::{

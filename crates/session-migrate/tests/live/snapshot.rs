@@ -38,7 +38,7 @@ impl Network {
 }
 
 /// Waits until a note of a transfer says that some of stable memory is there, and ends the process.
-fn kill_on_its_way(mut child: Child, note: &Path) {
+fn kill_before_its_end(mut child: Child, note: &Path) {
     let reached = || {
         let note: serde_json::Value = serde_json::from_slice(&fs::read(note).ok()?).ok()?;
         note.pointer("/stable_memory/frontier").or(note.pointer("/reached/stable_memory/frontier"))?.as_u64()
@@ -109,7 +109,7 @@ fn killed_download_is_refused_until_it_is_resumed() {
     let folder = network.path("folder");
     let canister = network.canister.to_text();
     let args = ["snapshot", "download", &canister, "--out", "folder", "--parallel", "1"];
-    kill_on_its_way(network.start_in_background(&args), &folder.join(PROGRESS));
+    kill_before_its_end(network.start_in_background(&args), &folder.join(PROGRESS));
 
     let (code, out) = said(&program(["inspect"]).arg(&folder).output().unwrap());
     assert!(code == 2 && out.contains("session-migrate snapshot download"), "{code}: {out}");
@@ -133,7 +133,7 @@ fn killed_upload_ends_as_one_snapshot_that_loads() {
     let id = other.to_text();
     let args = ["snapshot", "upload", "folder", "--canister", &id, "--parallel", "1"];
     let note = network.path("folder.upload.json");
-    kill_on_its_way(network.start_in_background(&args), &note);
+    kill_before_its_end(network.start_in_background(&args), &note);
 
     let (code, out) = said(&network.run(&args).output().unwrap());
     assert_eq!(code, 0, "{out}");

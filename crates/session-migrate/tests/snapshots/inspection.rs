@@ -10,7 +10,7 @@ use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;
 use proptest::prelude::*;
 use session_migrate::Verdict;
-use session_migrate::inspect::{self, Config, InspectError, Report, Severity};
+use session_migrate::inspect::{self, InspectError, Options, Report, Severity};
 use session_migrate::progress::Progress;
 use upload_canister::stable::layout::Layout;
 use upload_canister::stable::{Memories, RawMemory};
@@ -22,7 +22,7 @@ pub fn inspected(stable: &[u8], deep: bool) -> Result<Report, InspectError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stable_memory.bin");
     fs::write(&path, stable).unwrap();
-    inspect::run(&Config { snapshot: path, deep }, &Progress::hidden())
+    inspect::run(&Options { snapshot: path, deep }, &Progress::hidden())
 }
 
 /// Returns the findings as lines.
@@ -123,7 +123,7 @@ fn the_golden_snapshots_are_read_as_they_were() {
             std::io::Write::write_all(&mut gz, &aged(layout, 80, 42).bytes()).unwrap();
             gz.finish().unwrap();
         }
-        let report = inspect::run(&Config { snapshot: stable, deep: true }, &Progress::hidden()).unwrap();
+        let report = inspect::run(&Options { snapshot: stable, deep: true }, &Progress::hidden()).unwrap();
         let Report { layout, counts, sessions, classes, found, .. } = report;
         let classes: Vec<_> = classes.iter().filter(|class| class.count > 0).collect();
         let found: Vec<_> = found.iter().map(|found| (found.kind.name(), found.count)).collect();

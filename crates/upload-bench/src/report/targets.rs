@@ -204,12 +204,12 @@ const OUTSIDE_UPLOADS: [&str; 9] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::Step;
+    use crate::bench::MeasuredStep;
     use crate::cost::Cost;
     use crate::results::Results;
 
     fn upload(build: Build, put: u64, finish: u64) -> Results {
-        let step = |name: &str, instructions| Step {
+        let step = |name: &str, instructions| MeasuredStep {
             name: name.into(),
             cost: Cost { instructions, messages: 1, stable_bytes_written: CHUNK_BYTES, ..Cost::default() },
         };

@@ -21,9 +21,9 @@ pub use report::{markdown, terminal};
 /// Bytes that are not zero in the snapshot that is sent over the network.
 const SENT_BYTES: u64 = 150_000_000;
 
-/// What to measure.
+/// Options of [`measure`].
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct Options {
     /// Size of stable memory, bytes.
     pub stable_bytes: u64,
     /// Bytes of the files in it.
@@ -85,13 +85,13 @@ pub struct Figures {
 ///
 /// # Errors
 /// If a snapshot cannot be made, or a command fails.
-pub fn measure(config: &Config, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<Figures, BenchError> {
+pub fn measure(options: &Options, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<Figures, BenchError> {
     let began = Provenance::now().began;
     let session_migrate = program()?;
-    let snapshot = config.folder.join("snapshot");
+    let snapshot = options.folder.join("snapshot");
     if !snapshot.exists() {
         done("making a snapshot");
-        snapshot::make(wasms, config.file_bytes, config.stable_bytes, &snapshot)?;
+        snapshot::make(wasms, options.file_bytes, options.stable_bytes, &snapshot)?;
     }
     let stable = snapshot.join(session_migrate::snapshot::STABLE_MEMORY);
     let mut figures = Figures {
@@ -100,13 +100,13 @@ pub fn measure(config: &Config, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<F
         stored_bytes: stored(&stable)?,
         sent_bytes: 0,
         adopted_bytes: 0,
-        rounds: config.rounds,
+        rounds: options.rounds,
         load: process::load(),
         rows: Vec::new(),
     };
     let copying = read_only(&session_migrate, &snapshot, &stable, &mut figures, done)?;
     for (what, args) in [("plan", vec!["plan"]), ("rehearse --snapshot", vec!["rehearse", "--snapshot"])] {
-        let report = config.folder.join("report.json");
+        let report = options.folder.join("report.json");
         let mut command = Command::new(&session_migrate);
         command.args(args).arg(&snapshot).arg("--json").arg(&report);
         let (ran, report) = run_to_json(&mut command, &report)?;
@@ -120,13 +120,13 @@ pub fn measure(config: &Config, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<F
         });
         figures.rows.push(row(format!("`{what}`"), &ran, None, Some(3 << 29)));
     }
-    let sent = config.folder.join("sent");
+    let sent = options.folder.join("sent");
     if !sent.exists() {
         snapshot::make(wasms, SENT_BYTES, 0, &sent)?;
     }
     figures.sent_bytes = length(&sent.join(session_migrate::snapshot::STABLE_MEMORY))?;
-    over_network(&session_migrate, &sent, &config.folder, &mut figures, done)?;
-    adopted(&session_migrate, &config.folder, &mut figures, done)?;
+    over_network(&session_migrate, &sent, &options.folder, &mut figures, done)?;
+    adopted(&session_migrate, &options.folder, &mut figures, done)?;
     Ok(figures)
 }
 

@@ -2,12 +2,12 @@
 //! natively.
 
 #[cfg(not(target_arch = "wasm32"))]
-pub use portable::{Lanes, add, each, shifted_left, shifted_right, store, transposed, xor};
+pub use portable::{Lanes, add, shifted_left, shifted_right, splat, store, transposed, xor};
 #[cfg(target_arch = "wasm32")]
-pub use vector::{Lanes, add, each, shifted_left, shifted_right, store, transposed, xor};
+pub use vector::{Lanes, add, shifted_left, shifted_right, splat, store, transposed, xor};
 
-/// The first σ of the standard. There is no vector rotation, but none is needed: the two halves never
-/// overlap.
+/// Computes σ₀ of FIPS 180-4. WebAssembly has no vector rotation, so each rotation is the xor of two shifts, whose bits
+/// do not overlap.
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 #[inline]
 pub fn small_sigma_0(x: Lanes) -> Lanes {
@@ -15,7 +15,7 @@ pub fn small_sigma_0(x: Lanes) -> Lanes {
     xor(right, xor(shifted_left::<25>(x), shifted_left::<14>(x)))
 }
 
-/// The second σ of the standard.
+/// Computes σ₁ of FIPS 180-4.
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 #[inline]
 pub fn small_sigma_1(x: Lanes) -> Lanes {
@@ -56,10 +56,10 @@ mod vector {
         u32x4_shr(x, BITS)
     }
 
-    /// The same word in every lane.
+    /// Returns the same word in every lane.
     #[target_feature(enable = "simd128")]
     #[inline]
-    pub fn each(word: u32) -> Lanes {
+    pub fn splat(word: u32) -> Lanes {
         u32x4_splat(word)
     }
 
@@ -70,7 +70,7 @@ mod vector {
         unsafe { v128_store(words.as_mut_ptr().cast(), lanes) };
     }
 
-    /// The sixteen words of four blocks, big-endian, a lane for each block.
+    /// Returns the sixteen words of four blocks, big-endian, a lane for each block.
     #[target_feature(enable = "simd128")]
     #[inline]
     pub fn transposed(blocks: &[[u8; 64]; 4]) -> [Lanes; 16] {
@@ -101,7 +101,7 @@ mod vector {
         }
     }
 
-    /// Four words of each of four blocks; the byte order of each word is reversed on the way.
+    /// Returns four words of each of four blocks, with the bytes of each word reversed.
     #[target_feature(enable = "simd128")]
     #[inline]
     fn transposed_words(a: Lanes, b: Lanes, c: Lanes, d: Lanes) -> [Lanes; 4] {
@@ -146,8 +146,8 @@ mod portable {
         Lanes(x.0.map(|word| word >> BITS))
     }
 
-    /// The same word in every lane.
-    pub const fn each(word: u32) -> Lanes {
+    /// Returns the same word in every lane.
+    pub const fn splat(word: u32) -> Lanes {
         Lanes([word; 4])
     }
 
@@ -155,7 +155,7 @@ mod portable {
         *words = lanes.0;
     }
 
-    /// The sixteen words of four blocks, big-endian, a lane for each block.
+    /// Returns the sixteen words of four blocks, big-endian, a lane for each block.
     pub fn transposed(blocks: &[[u8; 64]; 4]) -> [Lanes; 16] {
         let blocks = blocks.each_ref().map(|block| block.as_chunks::<4>().0);
         core::array::from_fn(|t| {

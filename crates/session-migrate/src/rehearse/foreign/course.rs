@@ -10,7 +10,7 @@ use super::calls::Section;
 use super::contract::{STATUS, Status, leave_quarantined, untestable};
 use super::pair::{Pair, not_installed};
 use super::subject::{Inputs, PlannedCall};
-use super::{CanisterPart, ForeignConfig, Interruption};
+use super::{CanisterPart, ForeignOptions, Interruption};
 use crate::client::{NO_ARGUMENTS, PATIENCE_ROUNDS, is_at_rest};
 use crate::costs;
 use crate::progress::Progress;
@@ -35,7 +35,7 @@ const UPGRADES: u32 = 5;
 
 /// A rehearsal in progress.
 pub(super) struct Course<'a> {
-    config: &'a ForeignConfig,
+    options: &'a ForeignOptions,
     inputs: &'a Inputs,
     progress: &'a Progress,
     pair: Pair<'a>,
@@ -64,7 +64,7 @@ impl<'a> Course<'a> {
     /// # Errors
     /// If the old wasm cannot be installed, or a call proves nothing.
     pub fn begin(
-        config: &'a ForeignConfig,
+        options: &'a ForeignOptions,
         inputs: &'a Inputs,
         pic: &'a PocketIc,
         progress: &'a Progress,
@@ -72,8 +72,8 @@ impl<'a> Course<'a> {
         progress.phase("installing the old wasm");
         let Inputs { old, new, calls, init_arg, .. } = inputs;
         let interfaces = [old.interface.as_ref(), new.interface.as_ref()];
-        let pair = Pair::install(pic, &old.module, init_arg, interfaces, &config.may_differ)
-            .map_err(|message| not_installed(&config.old, message))?;
+        let pair = Pair::install(pic, &old.module, init_arg, interfaces, &options.may_differ)
+            .map_err(|message| not_installed(&options.old, message))?;
         let mut seen = BTreeSet::new();
         let queries = calls.iter().filter(|call| {
             call.kind == CallKind::Query
@@ -81,7 +81,7 @@ impl<'a> Course<'a> {
         });
         let queries: Vec<&PlannedCall> = queries.collect();
         let mut course = Course {
-            config,
+            options,
             inputs,
             progress,
             pair,
@@ -99,7 +99,7 @@ impl<'a> Course<'a> {
         course
             .pair
             .fill(before.chain(asked))
-            .map_err(|why| RehearseError::File { path: config.calls.clone(), why })?;
+            .map_err(|why| RehearseError::File { path: options.calls.clone(), why })?;
         Ok(course)
     }
 
@@ -118,13 +118,13 @@ impl<'a> Course<'a> {
 
     /// Returns what was found.
     pub fn end(self) -> CourseOutcome {
-        let Course { config, inputs, pair, stages, runs, mut notes, interruptions, is_interrupted, .. } =
+        let Course { options, inputs, pair, stages, runs, mut notes, interruptions, is_interrupted, .. } =
             self;
         if let Some(first) = &pair.first_rejected {
             let count = pair.rejected;
             notes.push(format!("{count} calls were rejected by the old wasm, too, the first in {first}"));
         }
-        let is_wanted = !config.interruptions.is_empty() && inputs.new.methods.has(STATUS);
+        let is_wanted = !options.interruptions.is_empty() && inputs.new.methods.has(STATUS);
         if is_wanted && !is_interrupted && pair.problems.is_empty() {
             notes.push(
                 "not tested: interruptions; the migration was complete before it could be interrupted: make more records \
@@ -133,8 +133,8 @@ impl<'a> Course<'a> {
             );
         }
         let part = CanisterPart {
-            old: config.old.display().to_string(),
-            new: config.new.display().to_string(),
+            old: options.old.display().to_string(),
+            new: options.new.display().to_string(),
             methods: pair.methods.into_values().collect(),
             interruptions,
         };
@@ -208,11 +208,12 @@ impl<'a> Course<'a> {
         }
         self.play(self.calls_of(Section::After));
         self.compare();
-        if self.config.interruptions.contains(&Interruption::Upgrade) && self.install("upgrade again", true) {
+        if self.options.interruptions.contains(&Interruption::Upgrade) && self.install("upgrade again", true)
+        {
             self.is_interrupted = true;
             self.compare();
         }
-        if self.config.rollback && self.install("back to old", false) {
+        if self.options.rollback && self.install("back to old", false) {
             self.compare();
         }
     }
@@ -232,7 +233,7 @@ impl<'a> Course<'a> {
                 return;
             }
         }
-        if self.config.rollback && self.has("migration_rollback") && !self.rolled_back() {
+        if self.options.rollback && self.has("migration_rollback") && !self.rolled_back() {
             return;
         }
         if self.has("migration_finalize") && self.finalized() && self.install("upgrade after the end", true) {
@@ -255,7 +256,8 @@ impl<'a> Course<'a> {
     fn reconciled(&mut self, with_interruptions: bool) -> Option<Status> {
         let settled = self.settled(with_interruptions);
         let status = self.ok_or_problem(settled)?;
-        let expected = Expected { in_flight: 0, quarantined: self.config.max_quarantined, expired: u64::MAX };
+        let expected =
+            Expected { in_flight: 0, quarantined: self.options.max_quarantined, expired: u64::MAX };
         let problems = accounting::check("new", &status, expected);
         let is_sound = problems.is_empty();
         if !is_sound {
@@ -311,9 +313,9 @@ impl<'a> Course<'a> {
     /// Whether messages that were made to trap have left it stuck, or sound units in quarantine. Until it has
     /// recovered, clients of such units are refused, and no wonder.
     fn suffers(&self, status: &Status) -> bool {
-        let is_trapped = self.is_interrupted && self.config.interruptions.contains(&Interruption::Trap);
+        let is_trapped = self.is_interrupted && self.options.interruptions.contains(&Interruption::Trap);
         let is_stuck = status.phase == MigrationPhase::Stuck;
-        is_trapped && (is_stuck || status.quarantined > self.config.max_quarantined)
+        is_trapped && (is_stuck || status.quarantined > self.options.max_quarantined)
     }
 
     /// Does what a controller does about that; returns whether anything was done.
@@ -330,7 +332,7 @@ impl<'a> Course<'a> {
 
     /// Interrupts the migration, if this round is one for it.
     fn interrupt(&mut self, round: u32) -> Result<(), String> {
-        let wanted = |how| self.config.interruptions.contains(&how);
+        let wanted = |how| self.options.interruptions.contains(&how);
         let (upgrade, trap) = (wanted(Interruption::Upgrade), wanted(Interruption::Trap));
         if trap && round == 1 {
             self.trap();

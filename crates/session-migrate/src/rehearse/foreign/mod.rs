@@ -34,7 +34,7 @@ use subject::Inputs;
 
 /// What to rehearse.
 #[derive(Clone, Debug)]
-pub struct ForeignConfig {
+pub struct ForeignOptions {
     /// The wasm that is installed.
     pub old: PathBuf,
     /// The wasm to upgrade to.
@@ -96,7 +96,7 @@ fn controller() -> Principal {
 
 /// Inputs that were read and checked.
 pub struct Checked {
-    config: ForeignConfig,
+    options: ForeignOptions,
     inputs: Inputs,
 }
 
@@ -104,9 +104,9 @@ pub struct Checked {
 ///
 /// # Errors
 /// A file that cannot be used, with the line.
-pub fn check(config: ForeignConfig) -> Result<Checked, RehearseError> {
-    let inputs = Inputs::read(&config)?;
-    Ok(Checked { config, inputs })
+pub fn check(options: ForeignOptions) -> Result<Checked, RehearseError> {
+    let inputs = Inputs::read(&options)?;
+    Ok(Checked { options, inputs })
 }
 
 /// Rehearses.
@@ -115,10 +115,10 @@ pub fn check(config: ForeignConfig) -> Result<Checked, RehearseError> {
 /// If the rehearsal could not be completed, or would prove nothing; what it finds is in the [`Report`].
 pub fn run(checked: &Checked, progress: &Progress) -> Result<Report, RehearseError> {
     let (provenance, since) = (Provenance::now(), Instant::now());
-    let Checked { config, inputs } = checked;
+    let Checked { options, inputs } = checked;
     let server = server::chosen()?;
     let pic = server::pocket_ic()?;
-    let mut course = Course::begin(config, inputs, &pic, progress)?;
+    let mut course = Course::begin(options, inputs, &pic, progress)?;
     course.run();
     let outcome = course.end();
     let migration = outcome.runs.last().map(|run| run.counts.clone()).unwrap_or_default();
@@ -130,7 +130,7 @@ pub fn run(checked: &Checked, progress: &Progress) -> Result<Report, RehearseErr
         provenance: provenance.on(server),
         seed: 0,
         clients: 0,
-        rollback: config.rollback,
+        rollback: options.rollback,
         seconds: since.elapsed().as_secs_f64(),
         phases: progress.finish(),
         builds: vec![BuildReport::of("old", &inputs.old.module), BuildReport::of("new", &inputs.new.module)],

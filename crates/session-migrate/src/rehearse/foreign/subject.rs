@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use candid::Principal;
 
-use super::ForeignConfig;
+use super::ForeignOptions;
 use super::calls::{self, Parsed, Section};
 use crate::build::{self, Methods, Module};
 use crate::rehearse::RehearseError;
@@ -72,9 +72,9 @@ impl Inputs {
     ///
     /// # Errors
     /// The file, its line, and what is wrong.
-    pub fn read(config: &ForeignConfig) -> Result<Inputs, RehearseError> {
-        let (old, new) = (RehearsedModule::read(&config.old)?, RehearsedModule::read(&config.new)?);
-        let path = &config.calls;
+    pub fn read(options: &ForeignOptions) -> Result<Inputs, RehearseError> {
+        let (old, new) = (RehearsedModule::read(&options.old)?, RehearsedModule::read(&options.new)?);
+        let path = &options.calls;
         let unusable = |why| RehearseError::File { path: path.clone(), why };
         let text =
             std::fs::read_to_string(path).map_err(|error| unusable(format!("cannot read: {error}")))?;
@@ -85,13 +85,13 @@ impl Inputs {
             .collect::<Result<_, _>>()
             .map_err(unusable)?;
         if let Some(name) =
-            config.may_differ.iter().find(|name| !calls.iter().any(|call| call.method == **name))
+            options.may_differ.iter().find(|name| !calls.iter().any(|call| call.method == **name))
         {
             return Err(unusable(format!("--may-differ {name}: there is no call of this method in it")));
         }
         Ok(Inputs {
-            init_arg: old.install_args("--init-args", &config.init_args)?,
-            upgrade_arg: new.install_args("--upgrade-args", &config.upgrade_args)?,
+            init_arg: old.install_args("--init-args", &options.init_args)?,
+            upgrade_arg: new.install_args("--upgrade-args", &options.upgrade_args)?,
             old,
             new,
             calls,

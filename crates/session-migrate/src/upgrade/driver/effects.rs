@@ -6,7 +6,7 @@ use ic_management_canister_types::CanisterStatusType;
 use super::super::{EffectOutcome, Event, Step, UpgradeError};
 use super::Driver;
 use crate::client::ClientError;
-use crate::network::{Certified, Settled, Target, answered_at};
+use crate::network::{Certified, RequestOutcome, Target, answered_at};
 
 impl Driver<'_, '_> {
     /// Executes an effect once, whatever happens to this process or to the answer.
@@ -47,18 +47,22 @@ impl Driver<'_, '_> {
     }
 
     /// Records the outcome of an effect and returns it; `None` if its request has expired and was not executed.
-    async fn record(&mut self, step: Step, settled: Settled) -> Result<Option<EffectOutcome>, UpgradeError> {
+    async fn record(
+        &mut self,
+        step: Step,
+        settled: RequestOutcome,
+    ) -> Result<Option<EffectOutcome>, UpgradeError> {
         let outcome = match settled {
-            Settled::Replied { reply, certificate } => {
+            RequestOutcome::Replied { reply, certificate } => {
                 EffectOutcome::Replied { reply: hex::encode(reply), certificate: hex::encode(certificate) }
             }
-            Settled::Rejected(rejection) if rejection.is_out_of_cycles() && step.must_be_done() => {
+            RequestOutcome::Rejected(rejection) if rejection.is_out_of_cycles() && step.must_be_done() => {
                 self.journal.append(Event::OutOfCycles { step })?;
                 return Err(UpgradeError::OutOfCycles(rejection.text));
             }
-            Settled::Rejected(rejection) => EffectOutcome::Rejected(rejection),
-            Settled::Lost if self.observed(step).await? => EffectOutcome::Observed,
-            Settled::Lost => {
+            RequestOutcome::Rejected(rejection) => EffectOutcome::Rejected(rejection),
+            RequestOutcome::Lost if self.observed(step).await? => EffectOutcome::Observed,
+            RequestOutcome::Lost => {
                 self.journal.append(Event::Lost { step })?;
                 return Ok(None);
             }
