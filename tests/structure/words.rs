@@ -73,7 +73,7 @@ fn files(folder: &Path, extensions: &[&str]) -> Vec<(PathBuf, String)> {
 /// Returns the texts for people: comments of Rust, Candid, TypeScript and scripts, and documents.
 fn texts() -> Vec<(PathBuf, String)> {
     let code = ["src", "migrations", "crates", "tests"].into_iter().flat_map(sources);
-    let others = ["candid", "clients", "findings", "crates/pocket-ic-embedded/clients"];
+    let others = ["candid", "clients", "crates/pocket-ic-embedded/clients"];
     let others = others
         .into_iter()
         .flat_map(|folder| files(&tree::root().join(folder), &["did", "ts", "mjs", "sh", "py"]));
