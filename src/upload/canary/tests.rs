@@ -132,7 +132,7 @@ fn a_canary_covers_what_was_begun_from_its_start_to_its_end() {
     assert_eq!([4, 5, 9].map(|created_at| open.covers(created_at)), [false, true, true]);
 }
 
-/// As [`UploadPath::of_new`](crate::upload::path::UploadPath::of_new) distributes them.
+/// As [`UploadPath::for_new`](crate::upload::path::UploadPath::for_new) distributes them.
 #[test]
 fn a_key_at_the_share_counts_as_direct() {
     let mark = super::Mark { begun_at: 1, compat_share_percent: 50, ended_at: None };
