@@ -9,6 +9,7 @@ use ic_stable_structures::storable::Blob;
 use ic_stable_structures::{Memory as _, StableBTreeMap, StableCell, Storable};
 use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::Build;
+use session_migrate::costs;
 use upload_canister::stable::layout::Layout;
 use upload_canister::stable::memory_ids::{ALL, Structure, numbers as n};
 use upload_canister::stable::{Memories, RawMemory, Register, memory_ids};
@@ -295,4 +296,40 @@ fn record_of_another_format_in_any_table_is_refused() {
         wrong += 1;
     }
     assert!(wrong >= 30, "{wrong} tables");
+}
+
+/// Instructions of an upgrade that is refused.
+fn cost_of_refusal(canister: &InstalledCanister, build: Build, damaged: Vec<u8>) -> u64 {
+    canister.pic.set_stable_memory(canister.id, damaged, BlobCompression::NoCompression);
+    canister.try_upgrade(build).unwrap_err();
+    let messages = costs::messages(&canister.pic, canister.id, 0).unwrap();
+    let last = messages.iter().rfind(|message| message.entry == "post_upgrade").unwrap();
+    assert!(!last.ok, "{build}: {last:?}");
+    last.instructions
+}
+
+/// A refusal at the last record comes after every other check, and one at the first table before all of them. The memory
+/// manager is open in both, which costs the library most of a million.
+#[test]
+fn the_preflight_costs_at_most_2_million_instructions() {
+    let (canister, healthy) = sound();
+    let of_records =
+        |(id, _, structure): &(u8, &str, Structure)| *structure == Structure::Map && !ANY_RECORD.contains(id);
+    let (last, name, _) = tables(&healthy).filter(of_records).last().unwrap();
+    let (first, ..) = tables(&healthy).next().unwrap();
+    for build in [Build::Legacy, Build::Staged, Build::Direct] {
+        let damaged = |damage: &dyn Fn(&RawMemory)| {
+            let raw = memory_of(&healthy);
+            damage(&raw);
+            raw.take()
+        };
+        let at_first = cost_of_refusal(
+            &canister,
+            build,
+            damaged(&|raw| Memories::init(raw.clone()).get(MemoryId::new(first)).write(0, b"XYZ")),
+        );
+        let at_last = cost_of_refusal(&canister, build, damaged(&|raw| plant_last(raw, last)));
+        let preflight = at_last - at_first;
+        assert!((100_000..=2_000_000).contains(&preflight), "{build}, {name}: {at_last} - {at_first}");
+    }
 }

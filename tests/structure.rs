@@ -178,25 +178,44 @@ fn the_headers_of_all_entry_points_are_written() {
     assert_eq!(seen + 1, did::names(Build::Direct).len());
 }
 
-/// Every test that `docs/upload-contract.md` names as `file::function` exists.
+/// Every test that these tables name as `file::function` exists, and no row is without one.
 #[test]
-fn every_test_that_the_contract_names_exists() {
-    let root = tree::root();
-    let contract = fs::read_to_string(root.join("docs/upload-contract.md")).unwrap();
-    let named: Vec<&str> =
-        contract.split('`').skip(1).step_by(2).filter(|code| code.contains("::")).collect();
-    assert!(named.len() > 50, "{named:?}");
-    let all: Vec<_> = ["src", "tests"].iter().flat_map(|folder| sources(folder)).collect();
-    let missing: Vec<&str> = named
-        .into_iter()
-        .filter(|test| {
-            let (file, function) = test.rsplit_once("::").unwrap();
-            let file = file.replace("::", "/");
-            let head = format!("fn {function}(");
-            !all.iter().any(|(path, text)| path.to_string_lossy().contains(&file) && text.contains(&head))
-        })
-        .collect();
-    assert_eq!(missing, Vec::<&str>::new());
+fn every_test_that_a_table_names_exists() {
+    let folders = ["src", "tests", "crates/session-migrate/tests"];
+    let all: Vec<_> = folders.iter().flat_map(|folder| sources(folder)).collect();
+    let exists = |test: &str| {
+        let (file, function) = test.rsplit_once("::").unwrap();
+        let (file, head) = (file.replace("::", "/"), format!("fn {function}("));
+        all.iter().any(|(path, text)| path.to_string_lossy().contains(&file) && text.contains(&head))
+    };
+    for page in ["docs/upload-contract.md", "docs/adopted-defects.md"] {
+        let text = fs::read_to_string(tree::root().join(page)).unwrap();
+        let named: Vec<&str> =
+            text.split('`').skip(1).step_by(2).filter(|code| code.contains("::")).collect();
+        assert!(named.len() > 50, "{page}: {named:?}");
+        let missing: Vec<&str> = named.into_iter().filter(|test| !exists(test)).collect();
+        assert_eq!(missing, Vec::<&str>::new(), "{page}");
+    }
+}
+
+/// `docs/adopted-defects.md` has every defect of the public first release that `tests/defects.rs` has a test for, with it.
+#[test]
+fn the_page_of_adopted_defects_has_all_of_them() {
+    let page = fs::read_to_string(tree::root().join("docs/adopted-defects.md")).unwrap();
+    let tests = fs::read_to_string(tree::root().join("tests/defects.rs")).unwrap();
+    let numbered = tests.lines().map(str::trim).filter(|line| {
+        line.strip_prefix('d')
+            .and_then(|line| line.get(..2))
+            .is_some_and(|number| number.parse::<u8>().is_ok())
+    });
+    let named: Vec<&str> = numbered.collect();
+    assert_eq!(named.len(), 40, "{named:?}");
+    let missing: Vec<_> = named.iter().filter(|test| !page.contains(&format!("`defects::{test}`"))).collect();
+    assert_eq!(missing, Vec::<&&str>::new());
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.ends_with("| tests |"));
+    let untested: Vec<&str> =
+        rows.filter(|row| !row.contains("::") && !row.contains("cargo bench-costs")).collect();
+    assert_eq!(untested, Vec::<&str>::new());
 }
 
 /// ic-py makes the quotes that a keyword needs part of the name.

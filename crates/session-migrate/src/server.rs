@@ -153,8 +153,16 @@ fn kind_of(version: &str) -> ServerKind {
 
 /// Creates an instance with one application subnet on the chosen server.
 pub fn pocket_ic() -> Result<PocketIc, ServerError> {
+    instance(PocketIcBuilder::new().with_application_subnet())
+}
+
+/// The same, for messages that need more instructions than the IC allows.
+pub fn without_instruction_limit() -> Result<PocketIc, ServerError> {
+    instance(PocketIcBuilder::new().with_benchmarking_application_subnet())
+}
+
+fn instance(builder: PocketIcBuilder) -> Result<PocketIc, ServerError> {
     let server = chosen()?;
-    let builder = PocketIcBuilder::new().with_application_subnet();
     let in_process = server.kind == ServerKind::Embedded && server.binary.is_none();
     let builder = if in_process { builder.with_server_url(embedded()?) } else { builder };
     Ok(builder.build())

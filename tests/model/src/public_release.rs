@@ -13,6 +13,7 @@
 //! hashes are on the heap only. There is no layout header.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use candid::{CandidType, Principal};
@@ -60,12 +61,30 @@ pub struct PublicRelease {
     blobs: StableBTreeMap<u64, Bounded<512>, Memory>,
     /// The records of `capsules`, since each upload rewrites one.
     held: BTreeMap<String, Capsule>,
+    bucket_pages: u16,
+}
+
+/// The second memory manager of a later version: it and the first do not know of each other's buckets.
+pub struct SecondManager(Memory);
+
+impl SecondManager {
+    /// Writes the HTTP secret, at its first use into a new bucket.
+    pub fn write_secret(&self, secret: [u8; 32]) {
+        if self.0.size() == 0 {
+            self.0.grow(1);
+        }
+        self.0.write(0, &[b"SCL\x01\x20\0\0\0".as_slice(), &secret].concat());
+    }
 }
 
 impl PublicRelease {
     /// Makes a canister whose memory manager has buckets of so many pages; the release has 128.
     pub fn new(bucket_pages: u16) -> Self {
-        let raw = VectorMemory::default();
+        Self::over(VectorMemory::default(), bucket_pages)
+    }
+
+    /// Opens its maps over a memory, as that release does when it starts.
+    fn over(raw: VectorMemory, bucket_pages: u16) -> Self {
         let memories = MemoryManager::init_with_bucket_size(raw.clone(), bucket_pages);
         let memory = |id| memories.get(MemoryId::new(id));
         drop(StableCell::init(memory(8), 0_u64));
@@ -77,7 +96,26 @@ impl PublicRelease {
             blobs: StableBTreeMap::init(memory(7)),
             held: BTreeMap::new(),
             raw,
+            bucket_pages,
         }
+    }
+
+    /// Returns what an upgrade of that release to itself makes of it: its memory manager finds Candid where its header was
+    /// and begins from scratch, and the capsules come back from that Candid. Chunks and blobs do not, and the heap counts
+    /// sessions from 1 again.
+    pub fn upgraded_to_itself(&self) -> Self {
+        let raw = VectorMemory::new(RefCell::new(self.after_pre_upgrade()));
+        let mut after = Self::over(raw, self.bucket_pages);
+        for capsule in self.held.values() {
+            after.index(capsule);
+            after.store(capsule.clone());
+        }
+        after
+    }
+
+    /// Opens the second memory manager of a later version, over the same memory.
+    pub fn second_manager(&self) -> SecondManager {
+        SecondManager(MemoryManager::init(self.raw.clone()).get(MemoryId::new(42)))
     }
 
     /// Makes a capsule of `owner`, about its owner, with a gallery and an entry in its social graph.
@@ -137,11 +175,21 @@ impl PublicRelease {
             bound_to_neon: false,
             inline_bytes_used: 0,
         };
-        self.by_subject.insert(owner.as_slice().to_vec(), id.clone());
-        let len = u32::try_from(owner.as_slice().len()).unwrap_or(0).to_be_bytes();
-        self.by_owner.insert(Bounded([&len, owner.as_slice(), id.as_bytes()].concat()), ());
+        self.index(&capsule);
         self.store(capsule);
         id
+    }
+
+    /// Enters a capsule into both indices.
+    fn index(&mut self, Capsule { id, subject, owners, .. }: &Capsule) {
+        if let PersonRef::Principal(subject) = subject {
+            self.by_subject.insert(subject.as_slice().to_vec(), id.clone());
+        }
+        for (owner, _) in owners {
+            let PersonRef::Principal(owner) = owner else { continue };
+            let len = u32::try_from(owner.as_slice().len()).unwrap_or(0).to_be_bytes();
+            self.by_owner.insert(Bounded([&len, owner.as_slice(), id.as_bytes()].concat()), ());
+        }
     }
 
     /// Adds so many galleries to a capsule: its record grows, and with it what `pre_upgrade` writes.
@@ -170,7 +218,8 @@ impl PublicRelease {
         }
     }
 
-    /// Uploads a file as a session; returns the ids of its memory and its blob.
+    /// Uploads a file as a session; returns the ids of its memory and its blob. The id of the memory is the time: a second
+    /// one of the same round and capsule replaces the first.
     pub fn upload(&mut self, capsule: &str, session: u64, bytes: &[u8], now: u64) -> (String, u64) {
         self.put(session, bytes);
         let (pmid_hash, checksum) = (key_of(session), <[u8; 32]>::from(Sha256::digest(bytes)));
@@ -212,6 +261,7 @@ impl PublicRelease {
             blob_external_assets: Vec::new(),
         };
         if let Some(mut capsule) = self.held.get(capsule).cloned() {
+            capsule.memories.retain(|(of, _)| *of != id);
             capsule.memories.push((id.clone(), memory));
             capsule.updated_at = now;
             self.store(capsule);
@@ -252,6 +302,11 @@ pub fn blob_of(session: u64) -> u64 {
 
 fn tuple<T: CandidType>(record: &T) -> Vec<u8> {
     candid::encode_one((1_u16, record)).unwrap_or_default()
+}
+
+/// Returns the metadata of a picture, as a client gives them when it begins an upload.
+pub fn metadata(bytes: u64, now: u64) -> impl CandidType {
+    image(bytes, now)
 }
 
 fn image(bytes: u64, now: u64) -> AssetMetadata {

@@ -195,10 +195,12 @@ fn shorten(metadata: &mut AssetMetadata) {
     }
 }
 
-/// Cuts a text at the last character that ends within the limit.
-fn cut(text: &mut String, limit: usize) {
-    if text.len() > limit {
+/// Cuts a text at the last character that ends within the limit. Returns whether it was longer.
+pub(super) fn cut(text: &mut String, limit: usize) -> bool {
+    let is_longer = text.len() > limit;
+    if is_longer {
         let end = (0..=limit).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);
     }
+    is_longer
 }

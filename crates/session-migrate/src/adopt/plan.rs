@@ -10,7 +10,7 @@ use candid::Principal;
 use sha2::{Digest, Sha256};
 use upload_canister::api::{PersonRef, StorageBackend};
 use upload_canister::blob::{BlobId, BlobRecord, CHUNK_SIZE, ChunkPrefix, ContentDigest, Place};
-use upload_canister::capsule::{CapsuleRecord, Content, MemoryRecord};
+use upload_canister::capsule::{CapsuleRecord, Content, MAX_LIST, MAX_SUBJECT_BYTES, MemoryRecord};
 use upload_canister::migrations::public_release::{
     PublicAccess, PublicAssetMetadata, PublicBlob, PublicBlobRef, PublicCapsule, PublicExternalAsset,
     PublicMemory, PublicMemoryMetadata, PublicPerson, PublicStore, chunk_key,
@@ -18,7 +18,7 @@ use upload_canister::migrations::public_release::{
 use upload_canister::migrations::split_sessions::{LegacyStatus, LegacyUploadSession};
 use upload_canister::session::{Chunking, SessionId, Time};
 use upload_canister::upload::Finished;
-use upload_canister::upload::limits::{MAX_UPLOAD_BYTES, upload_config};
+use upload_canister::upload::limits::{MAX_EXTERNAL_TEXT_BYTES, MAX_UPLOAD_BYTES, upload_config};
 
 use super::asset;
 use super::heap::{Heap, Session, Upload};
@@ -214,8 +214,10 @@ impl Planner<'_> {
 
     fn capsules(&mut self) -> Result<(), SnapshotError> {
         for (id, capsule) in &self.source.capsules {
-            let (owners, writers) = (principals(&capsule.owners), principals(&capsule.controllers));
-            let writers: Vec<Principal> = writers.into_iter().filter(|who| !owners.contains(who)).collect();
+            let (mut owners, mut writers) = (principals(&capsule.owners), principals(&capsule.controllers));
+            owners.truncate(MAX_LIST);
+            writers.retain(|who| !owners.contains(who));
+            writers.truncate(MAX_LIST);
             let why = match owners.first() {
                 None => Some("no owner has a principal that may own something here".to_owned()),
                 Some(_) if id.len() > MAX_CAPSULE_ID => {
@@ -238,9 +240,18 @@ impl Planner<'_> {
             }
             match (why, owners.first().copied()) {
                 (None, Some(owner)) => {
+                    let mut notes = Vec::new();
                     let subject = match &capsule.subject {
                         PublicPerson::Principal(principal) => PersonRef::Principal(*principal),
-                        PublicPerson::Opaque(text) => PersonRef::Opaque(text.clone()),
+                        PublicPerson::Opaque(text) => {
+                            let mut text = text.clone();
+                            if asset::cut(&mut text, MAX_SUBJECT_BYTES) {
+                                notes.push(
+                                    "the text of its subject exceeded the limit and was shortened".into(),
+                                );
+                            }
+                            PersonRef::Opaque(text)
+                        }
                     };
                     let record = CapsuleRecord {
                         owners,
@@ -248,7 +259,6 @@ impl Planner<'_> {
                         ..CapsuleRecord::new(subject, owner, capsule.created_at)
                     };
                     self.plan.capsules.insert(id.clone(), record);
-                    let mut notes = Vec::new();
                     if capsule.id != *id {
                         notes.push(format!("its record named {}, and it was stored as {id}", capsule.id));
                     }
@@ -343,13 +353,9 @@ impl Planner<'_> {
 
 /// Returns the principals of these people that may have rights here, once each.
 fn principals<T>(people: &[(PublicPerson, T)]) -> Vec<Principal> {
-    let mut found = Vec::new();
-    for who in people.iter().filter_map(|(person, _)| person.principal()) {
-        if who != Principal::anonymous() && !found.contains(&who) {
-            found.push(who);
-        }
-    }
-    found
+    let mut seen = BTreeSet::from([Principal::anonymous()]);
+    let all = people.iter().filter_map(|(person, _)| person.principal());
+    all.filter(|who| seen.insert(*who)).collect()
 }
 
 /// Names what of a capsule has no counterpart.
@@ -361,6 +367,7 @@ fn capsule_rest(capsule: &PublicCapsule) -> Vec<String> {
             .filter(|person| person.principal().is_none_or(|who| who == Principal::anonymous()))
             .count()
     };
+    let beyond = |list: usize| list.saturating_sub(MAX_LIST);
     let owners_without = without(owners.iter().map(|(person, _)| person).collect());
     let controllers_without = without(controllers.iter().map(|(person, _)| person).collect());
     let has_rights =
@@ -369,6 +376,8 @@ fn capsule_rest(capsule: &PublicCapsule) -> Vec<String> {
     let counted = [
         (owners_without, "owners without a principal"),
         (controllers_without, "controllers without a principal"),
+        (beyond(principals(owners).len()), "owners beyond the limit of a list"),
+        (beyond(principals(controllers).len()), "controllers beyond the limit of a list"),
         (connections.len(), "connections"),
         (connection_groups.len(), "groups"),
         (usize::from(is_other), "subject who is no owner, and has no right here"),

@@ -1,12 +1,14 @@
 //! Reports to the operator what a snapshot of the public first release contains. None of it can be upgraded to this canister; see
 //! `docs/adopting.md`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
 use sha2::{Digest, Sha256};
-use upload_canister::migrations::public_release::{PublicBlob, PublicCapsule, chunk_key, decode};
+use upload_canister::migrations::public_release::{
+    PublicBlob, PublicBlobRef, PublicCapsule, chunk_key, decode,
+};
 use upload_canister::stable::memory_ids::numbers as ids;
 use upload_canister::stable::{Damage, Key};
 
@@ -43,6 +45,8 @@ pub struct PublicContents {
 /// The stored bytes under one key.
 struct StoredChunks {
     chunks: u64,
+    /// The first number that is missing before one that is stored.
+    gap: Option<u32>,
     bytes: u64,
     sha256: Sha256,
 }
@@ -51,7 +55,7 @@ struct StoredChunks {
 pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
     let mut contents = PublicContents::default();
     let mut damage = Vec::new();
-    let mut referred = BTreeSet::new();
+    let mut referred = Vec::new();
     walk(memories, ids::CAPSULES, &mut damage, |id: String, entry| {
         let capsule: PublicCapsule = decode(&entry.value()).map_err(|why| format!("capsule {id}: {why}"))?;
         contents.capsules += 1;
@@ -61,7 +65,8 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
             let blobs = &memory.blob_internal_assets;
             let assets = memory.inline_assets.len() + blobs.len() + memory.blob_external_assets.len();
             contents.of_many_assets += u64::from(assets > 1);
-            referred.extend(blobs.iter().map(|asset| (asset.blob_ref.locator.clone(), id.clone())));
+            referred
+                .extend(memory.blob_internal_assets.into_iter().map(|asset| (id.clone(), asset.blob_ref)));
         }
         Ok(())
     });
@@ -72,26 +77,33 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
     });
     let mut stored: BTreeMap<[u8; 32], StoredChunks> = BTreeMap::new();
     walk(memories, ids::CHUNKS, &mut damage, |(key, idx): ([u8; 32], u32), entry| {
-        let of_key =
-            stored.entry(key).or_insert_with(|| StoredChunks { chunks: 0, bytes: 0, sha256: Sha256::new() });
+        let of_key = stored.entry(key).or_insert_with(|| StoredChunks {
+            chunks: 0,
+            gap: None,
+            bytes: 0,
+            sha256: Sha256::new(),
+        });
         let bytes = entry.value();
         of_key.sha256.update(&bytes);
         of_key.bytes += bytes.len() as u64;
-        of_key.chunks += 1;
-        if of_key.chunks == u64::from(idx) + 1 {
-            Ok(())
-        } else {
-            Err(format!("chunks of {} before {idx} are missing", hex::encode(key)))
+        if of_key.chunks < u64::from(idx) {
+            of_key.gap.get_or_insert(u32::try_from(of_key.chunks).unwrap_or(u32::MAX));
         }
+        of_key.chunks += 1;
+        Ok(())
     });
     contents.blobs = blobs.len() as u64;
     for (id, blob) in &blobs {
         contents.blob_bytes = contents.blob_bytes.saturating_add(blob.size);
         let stored = <[u8; 32]>::try_from(blob.pmid_hash.as_slice()).ok().and_then(|key| stored.remove(&key));
-        let Some(StoredChunks { bytes, sha256, .. }) = stored else {
+        let Some(StoredChunks { gap, bytes, sha256, .. }) = stored else {
             damage.push(format!("blob_{id}: none of its chunks is stored, or another blob has them"));
             continue;
         };
+        if let Some(gap) = gap {
+            damage.push(format!("blob_{id}: chunk {gap} is missing, and a later one is stored"));
+            continue;
+        }
         let sha256 = sha256.finalize();
         if bytes == blob.size && sha256.as_slice() == blob.checksum.as_slice() {
             contents.sound += 1;
@@ -103,10 +115,14 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
             ));
         }
     }
-    for (locator, memory) in referred {
-        let blob = locator.strip_prefix("blob_").and_then(|id| id.parse().ok());
-        if !blob.is_some_and(|id: u64| blobs.contains_key(&id)) {
-            damage.push(format!("memory {memory} refers to {locator}, which is not stored"));
+    for (memory, PublicBlobRef { locator, hash, .. }) in referred {
+        let id = locator.strip_prefix("blob_").and_then(|id| id.parse::<u64>().ok());
+        match id.and_then(|id| blobs.get(&id)) {
+            None => damage.push(format!("memory {memory} refers to {locator}, which is not stored")),
+            Some(blob) if hash.as_ref().is_some_and(|hash| *hash != blob.checksum) => damage.push(format!(
+                "memory {memory} refers to {locator} with another SHA-256: a later upload has replaced it"
+            )),
+            Some(_) => {}
         }
     }
     let numbers = if stored.is_empty() { 0..=0 } else { 1..=LAST_SESSION };

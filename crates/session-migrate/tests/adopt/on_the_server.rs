@@ -97,6 +97,7 @@ fn every_blob_is_read_back_through_every_build() {
             let memory = canister.memories_read(*owner, memory).unwrap();
             assert_eq!((&memory.blob.locator, memory.created_by), (blob, *owner));
             assert_eq!(memory.asset_metadata.base().name, "harbour.jpg");
+            assert_eq!(memory.id, format!("mem_{}", memory.created_at), "nanoseconds");
             canister.memories_read(person(1_000), &memory.id).unwrap_err();
         }
     };
@@ -111,7 +112,7 @@ fn every_blob_is_read_back_through_every_build() {
     assert!(number(&new.id) > NOW + 2, "{}", new.id);
 }
 
-/// `cargo bench-costs sizes` adopts 10,000 capsules and a file of 100 MB.
+/// `cargo bench-costs sizes` does the same with 10,000 capsules, a file of 100 MB and uploads in flight.
 #[test]
 fn thousands_of_capsules_and_a_large_blob_reach_direct() {
     const CAPSULES: u64 = 3_000;

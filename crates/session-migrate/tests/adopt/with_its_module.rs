@@ -1,153 +1,20 @@
 //! Snapshots with a heap: the release's own module, or rather a stand-in that keeps its sessions as that release does, is
 //! asked for its sessions, and their clients go on.
 
-use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
-use candid::utils::ArgumentEncoder;
-use candid::{CandidType, Deserialize, Principal};
-use pocket_ic::PocketIc;
+use candid::Principal;
 use serde_bytes::ByteBuf;
-use session_migrate::adopt::{self, Config, RecordKind, RecordOutcome, Report};
+use session_migrate::adopt::{RecordKind, RecordOutcome};
 use session_migrate::build::Build;
-use session_migrate::client::Canister;
-use session_migrate::progress::Progress;
 use session_migrate::{Verdict, server};
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
-use upload_canister::api::{ChunkRange, Error};
-use upload_canister::migrations::public_release::{
-    PublicAssetMetadata, PublicAssetType, PublicBase, PublicCapsule, PublicNote, PublicPerson,
-};
+use upload_canister::api::Error;
 use upload_model::public_release::{CHUNK_SIZE, blob_of};
 
-use super::on_the_server::{controller, expect_blob, loaded, upgraded};
+use super::on_the_server::{expect_blob, loaded, upgraded};
 use super::release::{file, person};
-
-/// The stand-in on the embedded server.
-struct Old {
-    pic: PocketIc,
-    id: Principal,
-}
-
-#[derive(CandidType, Deserialize, Debug)]
-enum ReleaseError {
-    Unauthorized,
-    NotFound,
-    InvalidArgument(String),
-    Conflict(String),
-    ResourceExhausted,
-    Internal(String),
-    NotImplemented(String),
-}
-
-fn metadata(name: &str, bytes: u64) -> PublicAssetMetadata {
-    PublicAssetMetadata::Note(PublicNote {
-        base: PublicBase {
-            name: name.into(),
-            description: None,
-            tags: vec!["tag".into()],
-            asset_type: PublicAssetType::Original,
-            bytes,
-            mime_type: "text/plain".into(),
-            sha256: None,
-            width: None,
-            height: None,
-            url: None,
-            storage_key: None,
-            bucket: None,
-            asset_location: None,
-            processing_status: None,
-            processing_error: None,
-            created_at: 1,
-            updated_at: 2,
-            deleted_at: None,
-        },
-        word_count: Some(3),
-        language: None,
-        format: None,
-    })
-}
-
-impl Old {
-    fn install() -> Old {
-        let wasm = std::fs::read(pocket_ic_fixtures::public_release().unwrap()).unwrap();
-        let pic = server::pocket_ic().unwrap();
-        let id = pic.create_canister_with_settings(Some(controller()), None);
-        pic.add_cycles(id, 1_000_000_000_000_000);
-        pic.install_canister(id, wasm, candid::encode_args(()).unwrap(), Some(controller()));
-        Old { pic, id }
-    }
-
-    fn call<T>(&self, caller: Principal, method: &str, args: impl ArgumentEncoder) -> Result<T, ReleaseError>
-    where
-        T: CandidType + for<'a> Deserialize<'a>,
-    {
-        self.pic.advance_time(Duration::from_secs(1));
-        let args = candid::encode_args(args).unwrap();
-        let reply = self.pic.update_call(self.id, caller, method, args).unwrap();
-        let (answer,): (Result<T, ReleaseError>,) = candid::decode_args(&reply).unwrap();
-        answer
-    }
-
-    fn capsule(&self, owner: Principal) -> String {
-        let made: PublicCapsule = self.call(owner, "capsules_create", (None::<PublicPerson>,)).unwrap();
-        made.id
-    }
-
-    fn begin(&self, owner: Principal, capsule: &str, name: &str, bytes: u64, chunks: u32) -> u64 {
-        self.call(owner, "uploads_begin", (capsule, metadata(name, bytes), chunks, name)).unwrap()
-    }
-
-    fn put(&self, owner: Principal, session: u64, idx: u32, bytes: &[u8]) {
-        let chunk = bytes.chunks(CHUNK_SIZE).nth(idx as usize).unwrap();
-        let () = self.call(owner, "uploads_put_chunk", (session, idx, ByteBuf::from(chunk))).unwrap();
-    }
-
-    /// Begins an upload, and sends these chunks of it.
-    fn started(&self, owner: Principal, capsule: &str, name: &str, bytes: &[u8], sent: &[u32]) -> u64 {
-        let chunks = bytes.len().div_ceil(CHUNK_SIZE) as u32;
-        let session = self.begin(owner, capsule, name, bytes.len() as u64, chunks);
-        sent.iter().for_each(|idx| self.put(owner, session, *idx, bytes));
-        session
-    }
-
-    fn finish(&self, owner: Principal, session: u64, bytes: &[u8]) -> (String, String) {
-        let args = (session, ByteBuf::from(Sha256::digest(bytes).to_vec()), bytes.len() as u64);
-        self.call(owner, "uploads_finish", args).unwrap()
-    }
-
-    /// Downloads a snapshot into a folder.
-    fn snapshot(&self, folder: &TempDir) -> PathBuf {
-        let path = folder.path().join("old-release");
-        let taken = self.pic.take_canister_snapshot(self.id, Some(controller()), None).unwrap();
-        self.pic.canister_snapshot_download(self.id, controller(), taken.id, path.clone());
-        path
-    }
-
-    fn adopted(&self) -> (TempDir, PathBuf, Report) {
-        let folder = tempfile::tempdir().unwrap();
-        let (snapshot, out) = (self.snapshot(&folder), folder.path().join("adopted"));
-        let config = Config { snapshot, out: out.clone(), legacy: None };
-        let report = adopt::run(&config, &Progress::hidden()).unwrap();
-        assert!(report.counts.iter().all(adopt::KindCount::is_conserved), "{:?}", report.counts);
-        (folder, out, report)
-    }
-}
-
-/// Continues an upload here, and returns its blob.
-fn completed(canister: &Canister<'_>, owner: Principal, session: u64, bytes: &[u8]) -> String {
-    let status = canister.uploads_status(owner, session).unwrap();
-    for ChunkRange { first, last } in status.missing {
-        for idx in first..=last {
-            let chunk = bytes.chunks(CHUNK_SIZE).nth(idx as usize).unwrap();
-            canister.uploads_put_chunk(owner, session, idx, chunk.to_vec(), None).unwrap();
-        }
-    }
-    let digest = Sha256::digest(bytes).into();
-    canister.uploads_finish(owner, session, digest, bytes.len() as u64).unwrap().blob_id
-}
+use super::stand_in::{Old, completed, new_metadata};
 
 #[test]
 fn sessions_in_every_state_go_on_under_their_numbers() {
@@ -205,11 +72,6 @@ fn sessions_in_every_state_go_on_under_their_numbers() {
     }
     let new = canister.uploads_begin(own, &capsule, &new_metadata(), 1, "new").unwrap();
     assert!(new > report.sessions_after, "{new}");
-}
-
-fn new_metadata() -> upload_canister::api::AssetMetadata {
-    use upload_canister::api::{AssetMetadata, AssetMetadataBase, AssetType};
-    AssetMetadata::image(AssetMetadataBase::new("new", "image/jpeg", AssetType::Original, 5, 1))
 }
 
 #[test]

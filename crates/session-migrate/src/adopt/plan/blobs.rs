@@ -1,6 +1,6 @@
 //! The treatment of blobs: their bytes are compared with their records.
 
-use super::memories::is_maker;
+use super::memories::{contradiction, is_maker};
 use super::*;
 
 impl Planner<'_> {
@@ -50,6 +50,9 @@ impl Planner<'_> {
                 for asset in &memory.blob_internal_assets {
                     let Some(blob) = BlobId::from_locator(&asset.blob_ref.locator) else { continue };
                     let Some(sound) = self.sound.get(&blob.0) else { continue };
+                    if contradiction(&asset.blob_ref, &sound.record).is_some() {
+                        continue;
+                    }
                     let is_maker = is_maker(&asset.blob_ref, memory, &sound.record);
                     *refs.entry(blob.0).or_default().entry(id).or_default() |= is_maker;
                 }

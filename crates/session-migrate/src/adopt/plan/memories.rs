@@ -73,10 +73,11 @@ impl Planner<'_> {
                 false => format!("{locator} is not stored"),
             });
         };
-        match &sound.capsule {
-            Some(of) if of == capsule => Ok((Content::blob(id, &sound.record), None)),
-            Some(of) => refused(format!("{locator} belongs to {of}")),
-            None => refused(format!("{locator} is not taken: {}", sound.why)),
+        match (&sound.capsule, contradiction(reference, &sound.record)) {
+            (Some(of), _) if of != capsule => refused(format!("{locator} belongs to {of}")),
+            (_, Some(why)) => refused(format!("{locator} {why}")),
+            (Some(_), None) => Ok((Content::blob(id, &sound.record), None)),
+            (None, None) => refused(format!("{locator} is not taken: {}", sound.why)),
         }
     }
 
@@ -236,7 +237,25 @@ pub(super) fn is_maker(reference: &PublicBlobRef, memory: &PublicMemory, blob: &
         && reference.hash.as_ref().is_some_and(|hash| hash.as_slice() == blob.digest.bytes)
 }
 
+/// Returns why a memory does not refer to a blob although it has its locator: that release gave numbers of sessions out
+/// again, and a later upload has replaced the blob.
+pub(super) fn contradiction(reference: &PublicBlobRef, blob: &BlobRecord) -> Option<String> {
+    let said = reference.hash.as_ref().filter(|hash| hash.as_slice() != blob.digest.bytes)?;
+    let (is, said) = (hex::encode(blob.digest.bytes), hex::encode(said));
+    Some(format!(
+        "has the SHA-256 {is}, and the memory refers to one with {said}: a later upload has replaced it"
+    ))
+}
+
 fn external(asset: &PublicExternalAsset) -> Found {
+    let url = asset.url.as_deref().unwrap_or_default();
+    for (what, text) in [("URL", url), ("storage key", &asset.storage_key)] {
+        if text.len() > MAX_EXTERNAL_TEXT_BYTES {
+            let bytes = text.len();
+            let why = format!("its {what} has {bytes} bytes, at most {MAX_EXTERNAL_TEXT_BYTES} are possible");
+            return Err((RecordOutcome::NotTaken, why));
+        }
+    }
     let backend = match asset.location {
         PublicStore::S3 => StorageBackend::S3,
         PublicStore::VercelBlob => StorageBackend::VercelBlob,

@@ -1,0 +1,213 @@
+//! Sessions that defects of that release have spoilt, made by the calls that spoil them. `docs/adopted-defects.md` has the
+//! table.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use candid::Principal;
+use serde_bytes::ByteBuf;
+use session_migrate::adopt::{RecordKind, RecordOutcome, Report};
+use session_migrate::{Verdict, server};
+use sha2::{Digest, Sha256};
+use upload_canister::api::Error;
+use upload_canister::upload::limits::DEFAULT_SESSION_TTL_SECONDS;
+use upload_model::public_release::{CHUNK_SIZE, blob_of};
+
+use super::on_the_server::{expect_blob, loaded};
+use super::release::{file, person};
+use super::stand_in::{Old, completed, new_metadata};
+
+/// What happened to a record, and what is said of it.
+fn outcome(report: &Report, kind: RecordKind, id: &str) -> (RecordOutcome, String) {
+    let item = report.items.iter().find(|item| item.kind == kind && item.id == id);
+    let item = item.unwrap_or_else(|| panic!("{id}: {:?}", report.items));
+    (item.outcome, item.notes.join("; "))
+}
+
+fn session(report: &Report, id: u64) -> (RecordOutcome, String) {
+    outcome(report, RecordKind::Session, &id.to_string())
+}
+
+/// An upload of two chunks, the second one short.
+struct Spoilt<'a> {
+    old: &'a Old,
+    capsule: &'a str,
+    bytes: &'a [u8],
+}
+
+impl Spoilt<'_> {
+    fn begin(&self, name: &str) -> u64 {
+        self.old.started(person(1), self.capsule, name, self.bytes, &[])
+    }
+
+    fn put(&self, caller: Principal, id: u64, idx: u32) -> bool {
+        let chunk = self.bytes.chunks(CHUNK_SIZE).nth(idx as usize).unwrap().to_vec();
+        self.old.call::<()>(caller, "uploads_put_chunk", (id, idx, ByteBuf::from(chunk))).is_ok()
+    }
+
+    fn finish(&self, caller: Principal, id: u64, digest: Vec<u8>) -> bool {
+        let args = (id, ByteBuf::from(digest), self.bytes.len() as u64);
+        self.old.call::<(String, String)>(caller, "uploads_finish", args).is_ok()
+    }
+}
+
+type Spoil = fn(&Spoilt<'_>, u64);
+
+/// Calls after which the release can never finish the upload. All its chunks arrive.
+const SPOILT: &[(&str, Spoil)] = &[
+    ("D15, a stranger's chunk", |it, id| {
+        assert!(it.put(person(1), id, 0) && !it.put(person(9), id, 1) && it.put(person(1), id, 1));
+    }),
+    ("D16, a stranger's finish", |it, id| {
+        assert!(it.put(person(1), id, 0) && it.put(person(1), id, 1));
+        assert!(!it.finish(person(9), id, vec![0; 32]));
+    }),
+    ("D18, a chunk that is not hashed", |it, id| {
+        let text = STANDARD.encode(&it.bytes[CHUNK_SIZE..]);
+        assert!(it.put(person(1), id, 0));
+        let () = it.old.call(person(1), "debug_put_chunk_b64", (id, 1_u32, text)).unwrap();
+    }),
+    ("D23, a repeated chunk", |it, id| {
+        assert!(it.put(person(1), id, 0) && !it.put(person(1), id, 0) && it.put(person(1), id, 1));
+    }),
+    ("D24, chunks out of order", |it, id| {
+        assert!(it.put(person(1), id, 1) && it.put(person(1), id, 0));
+    }),
+    ("D25, a repeated begin", |it, id| {
+        assert!(it.put(person(1), id, 0));
+        assert_eq!(it.begin("D25, a repeated begin"), id);
+        assert!(it.put(person(1), id, 1));
+    }),
+    ("D26, a finish with another digest", |it, id| {
+        assert!(it.put(person(1), id, 0) && it.put(person(1), id, 1));
+        assert!(!it.finish(person(1), id, vec![0; 32]));
+    }),
+];
+
+#[test]
+fn an_upload_with_a_spoilt_hash_is_finished_here() {
+    let old = Old::install();
+    let owner = person(1);
+    let capsule = old.capsule(owner);
+    let bytes = file(CHUNK_SIZE + 9, 1);
+    let it = Spoilt { old: &old, capsule: &capsule, bytes: &bytes };
+    let digest = Sha256::digest(&bytes).to_vec();
+    let sessions: Vec<u64> = SPOILT
+        .iter()
+        .map(|(what, spoil)| {
+            let id = it.begin(what);
+            spoil(&it, id);
+            assert!(!it.finish(owner, id, digest.clone()), "{what}");
+            id
+        })
+        .collect();
+    let (_folder, out, report) = old.adopted();
+    assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.items);
+    let pic = server::pocket_ic().unwrap();
+    let canister = loaded(&pic, &out);
+    for (id, (what, _)) in sessions.into_iter().zip(SPOILT) {
+        let status = canister.uploads_status(owner, id).unwrap();
+        assert_eq!((status.missing.len(), status.bytes_received), (0, bytes.len() as u64), "{what}");
+        let blob = completed(&canister, owner, id, &bytes);
+        expect_blob(&canister, owner, &blob, &bytes);
+    }
+}
+
+/// D8, D9: no session expired, and a hundred of them lock a caller out.
+#[test]
+fn sessions_of_years_ago_expire_like_any_other() {
+    let old = Old::install();
+    let owner = person(1);
+    let capsule = old.capsule(owner);
+    let bytes = file(90, 1);
+    let sessions: Vec<u64> =
+        (0..100).map(|n| old.started(owner, &capsule, &format!("{n}"), &bytes, &[0])).collect();
+    let years = Duration::from_secs(10 * 365 * 24 * 3_600);
+    old.pic.advance_time(years);
+    let (_folder, out, report) = old.adopted();
+    assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.items);
+    let pic = server::pocket_ic().unwrap();
+    pic.set_time(old.pic.get_time());
+    let canister = loaded(&pic, &out);
+    // Their clients have as long as those of any other session.
+    let blob = completed(&canister, owner, sessions[0], &bytes);
+    pic.advance_time(Duration::from_secs(DEFAULT_SESSION_TTL_SECONDS + 1));
+    pic.tick();
+    let expired = canister.uploads_status(owner, sessions[99]).unwrap_err();
+    assert!(matches!(expired.refusal(), Some(Error::Conflict { .. })), "{expired}");
+    canister.uploads_begin(owner, &capsule, &new_metadata(), 1, "new").unwrap();
+    expect_blob(&canister, owner, &blob, &bytes);
+}
+
+/// D20, D22: access was checked at begin alone, and a capsule could vanish before its uploads ended.
+#[test]
+fn a_session_without_its_capsule_or_right_is_not_taken() {
+    let old = Old::install();
+    let [owner, heir] = [person(1), person(2)];
+    let [given, deleted] = [(); 2].map(|()| old.capsule(owner));
+    let bytes = file(700, 1);
+    let begin = |capsule: &str, name: &str| old.started(owner, capsule, name, &bytes, &[0]);
+    let without_right = begin(&given, "without a right");
+    let [without_capsule, half] = ["without a capsule", "half"].map(|name| begin(&deleted, name));
+    let digest = ByteBuf::from(Sha256::digest(&bytes).to_vec());
+    let () = old.call(owner, "finish_half", (half, digest, bytes.len() as u64)).unwrap();
+    let () = old.call(owner, "capsules_delete", (&deleted,)).unwrap();
+    let () = old.call(owner, "give_away", (&given, heir)).unwrap();
+    let (_folder, out, report) = old.adopted();
+    assert_eq!(report.verdict, Verdict::Fail);
+    let blob = format!("blob_{}", blob_of(half));
+    for (id, said) in [
+        (without_right, "may not upload to"),
+        (without_capsule, "does not exist, or is not taken"),
+        (half, "debug_finish_hex answers NotFound"),
+    ] {
+        let (outcome, why) = session(&report, id);
+        assert_eq!(outcome, RecordOutcome::NotTaken, "{why}");
+        assert!(why.contains(said), "{why}");
+    }
+    assert_eq!(
+        outcome(&report, RecordKind::Blob, &blob),
+        (RecordOutcome::NotTaken, "no memory refers to it".into())
+    );
+    let pic = server::pocket_ic().unwrap();
+    let canister = loaded(&pic, &out);
+    for caller in [owner, heir] {
+        for id in [without_right, without_capsule, half] {
+            let gone = canister.uploads_status(caller, id).unwrap_err();
+            assert!(matches!(gone.refusal(), Some(Error::NotFound { .. })), "{gone}");
+        }
+        canister.blob_get_meta(caller, &blob).unwrap_err();
+    }
+}
+
+/// D3: a number is given out again, and its chunks are those of a committed blob.
+#[test]
+fn a_session_with_the_number_of_a_blob_is_not_taken() {
+    for sent in [&[][..], &[0]] {
+        let old = Old::install();
+        let owner = person(1);
+        let capsule = old.capsule(owner);
+        let [first, second] = [1, 2].map(|seed| file(600, seed));
+        let number = old.started(owner, &capsule, "first", &first, &[0]);
+        let (blob, memory) = old.finish(owner, number, &first);
+        let () = old.call(owner, "forget_heap", ()).unwrap();
+        assert_eq!(old.started(owner, &capsule, "second", &second, sent), number);
+        let (_folder, out, report) = old.adopted();
+        assert_eq!(report.verdict, Verdict::Fail, "{sent:?}");
+        let (outcome_of_session, why) = session(&report, number);
+        assert_eq!(outcome_of_session, RecordOutcome::NotTaken, "{sent:?}");
+        assert!(why.contains("gave its number out again"), "{why}");
+        let pic = server::pocket_ic().unwrap();
+        let canister = loaded(&pic, &out);
+        canister.uploads_status(owner, number).unwrap_err();
+        let of_memory = outcome(&report, RecordKind::Memory, &memory).0;
+        if sent.is_empty() {
+            assert_eq!(of_memory, RecordOutcome::Taken);
+            expect_blob(&canister, owner, &blob, &first);
+        } else {
+            assert_eq!(of_memory, RecordOutcome::NotTaken);
+            canister.blob_get_meta(owner, &blob).unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The stand-in for the public first release on the embedded server, and its clients before and after the adoption.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use candid::utils::ArgumentEncoder;
+use candid::{CandidType, Deserialize, Principal};
+use pocket_ic::PocketIc;
+use serde_bytes::ByteBuf;
+use session_migrate::adopt::{self, Config, Report};
+use session_migrate::client::Canister;
+use session_migrate::progress::Progress;
+use session_migrate::server;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use upload_canister::api::ChunkRange;
+use upload_canister::migrations::public_release::{
+    PublicAssetMetadata, PublicAssetType, PublicBase, PublicCapsule, PublicNote, PublicPerson,
+};
+use upload_model::public_release::CHUNK_SIZE;
+
+use super::on_the_server::controller;
+
+/// The stand-in on the embedded server.
+pub struct Old {
+    pub pic: PocketIc,
+    id: Principal,
+}
+
+#[derive(CandidType, Deserialize, Debug)]
+pub enum ReleaseError {
+    Unauthorized,
+    NotFound,
+    InvalidArgument(String),
+    Conflict(String),
+    ResourceExhausted,
+    Internal(String),
+    NotImplemented(String),
+}
+
+pub fn metadata(name: &str, bytes: u64) -> PublicAssetMetadata {
+    PublicAssetMetadata::Note(PublicNote {
+        base: PublicBase {
+            name: name.into(),
+            description: None,
+            tags: vec!["tag".into()],
+            asset_type: PublicAssetType::Original,
+            bytes,
+            mime_type: "text/plain".into(),
+            sha256: None,
+            width: None,
+            height: None,
+            url: None,
+            storage_key: None,
+            bucket: None,
+            asset_location: None,
+            processing_status: None,
+            processing_error: None,
+            created_at: 1,
+            updated_at: 2,
+            deleted_at: None,
+        },
+        word_count: Some(3),
+        language: None,
+        format: None,
+    })
+}
+
+impl Old {
+    pub fn install() -> Old {
+        let wasm = std::fs::read(pocket_ic_fixtures::public_release().unwrap()).unwrap();
+        let pic = server::pocket_ic().unwrap();
+        let id = pic.create_canister_with_settings(Some(controller()), None);
+        pic.add_cycles(id, 1_000_000_000_000_000);
+        pic.install_canister(id, wasm, candid::encode_args(()).unwrap(), Some(controller()));
+        Old { pic, id }
+    }
+
+    pub fn call<T>(
+        &self,
+        caller: Principal,
+        method: &str,
+        args: impl ArgumentEncoder,
+    ) -> Result<T, ReleaseError>
+    where
+        T: CandidType + for<'a> Deserialize<'a>,
+    {
+        self.pic.advance_time(Duration::from_secs(1));
+        let args = candid::encode_args(args).unwrap();
+        let reply = self.pic.update_call(self.id, caller, method, args).unwrap();
+        let (answer,): (Result<T, ReleaseError>,) = candid::decode_args(&reply).unwrap();
+        answer
+    }
+
+    pub fn capsule(&self, owner: Principal) -> String {
+        let made: PublicCapsule = self.call(owner, "capsules_create", (None::<PublicPerson>,)).unwrap();
+        made.id
+    }
+
+    pub fn begin(&self, owner: Principal, capsule: &str, name: &str, bytes: u64, chunks: u32) -> u64 {
+        self.call(owner, "uploads_begin", (capsule, metadata(name, bytes), chunks, name)).unwrap()
+    }
+
+    pub fn put(&self, owner: Principal, session: u64, idx: u32, bytes: &[u8]) {
+        let chunk = bytes.chunks(CHUNK_SIZE).nth(idx as usize).unwrap();
+        let () = self.call(owner, "uploads_put_chunk", (session, idx, ByteBuf::from(chunk))).unwrap();
+    }
+
+    /// Begins an upload, and sends these chunks of it.
+    pub fn started(&self, owner: Principal, capsule: &str, name: &str, bytes: &[u8], sent: &[u32]) -> u64 {
+        let chunks = bytes.len().div_ceil(CHUNK_SIZE) as u32;
+        let session = self.begin(owner, capsule, name, bytes.len() as u64, chunks);
+        sent.iter().for_each(|idx| self.put(owner, session, *idx, bytes));
+        session
+    }
+
+    pub fn finish(&self, owner: Principal, session: u64, bytes: &[u8]) -> (String, String) {
+        let args = (session, ByteBuf::from(Sha256::digest(bytes).to_vec()), bytes.len() as u64);
+        self.call(owner, "uploads_finish", args).unwrap()
+    }
+
+    /// Downloads a snapshot into a folder.
+    pub fn snapshot(&self, folder: &TempDir) -> PathBuf {
+        let path = folder.path().join("old-release");
+        let taken = self.pic.take_canister_snapshot(self.id, Some(controller()), None).unwrap();
+        self.pic.canister_snapshot_download(self.id, controller(), taken.id, path.clone());
+        path
+    }
+
+    pub fn adopted(&self) -> (TempDir, PathBuf, Report) {
+        let folder = tempfile::tempdir().unwrap();
+        let (snapshot, out) = (self.snapshot(&folder), folder.path().join("adopted"));
+        let config = Config { snapshot, out: out.clone(), legacy: None };
+        let report = adopt::run(&config, &Progress::hidden()).unwrap();
+        assert!(report.counts.iter().all(adopt::KindCount::is_conserved), "{:?}", report.counts);
+        (folder, out, report)
+    }
+}
+
+/// Continues an upload here, and returns its blob.
+pub fn completed(canister: &Canister<'_>, owner: Principal, session: u64, bytes: &[u8]) -> String {
+    let status = canister.uploads_status(owner, session).unwrap();
+    for ChunkRange { first, last } in status.missing {
+        for idx in first..=last {
+            let chunk = bytes.chunks(CHUNK_SIZE).nth(idx as usize).unwrap();
+            canister.uploads_put_chunk(owner, session, idx, chunk.to_vec(), None).unwrap();
+        }
+    }
+    let digest = Sha256::digest(bytes).into();
+    canister.uploads_finish(owner, session, digest, bytes.len() as u64).unwrap().blob_id
+}
+
+/// Metadata of an upload that begins here.
+pub fn new_metadata() -> upload_canister::api::AssetMetadata {
+    use upload_canister::api::{AssetMetadata, AssetMetadataBase, AssetType};
+    AssetMetadata::image(AssetMetadataBase::new("new", "image/jpeg", AssetType::Original, 5, 1))
+}

@@ -1,0 +1,270 @@
+//! The stable memory that each defect of that release leaves, made by doing what the release did, and its treatment.
+//! `docs/adopted-defects.md` has the table.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use session_migrate::Verdict;
+use session_migrate::adopt::{Header, RecordKind, RecordOutcome};
+use session_migrate::inspect::{self, InspectError};
+use session_migrate::progress::Progress;
+use upload_canister::migrations::public_release::{
+    PublicExternalAsset, PublicOwner, PublicPerson, PublicStore,
+};
+use upload_model::public_release::{CHUNK_SIZE, PublicRelease, blob_of};
+
+use super::release::{Adopted, Memories, NOW, file, person};
+
+/// What `inspect` says of a memory, which no build reads.
+fn inspected(stable: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = folder.path().join("old.bin");
+    std::fs::write(&snapshot, stable).unwrap();
+    let error: InspectError =
+        inspect::run(&inspect::Config { snapshot, deep: false }, &Progress::hidden()).unwrap_err();
+    error.to_string()
+}
+
+fn notes(adopted: &Adopted, kind: RecordKind, id: &str) -> (RecordOutcome, String) {
+    let item = adopted.report.items.iter().find(|item| item.kind == kind && item.id == id);
+    let item = item.unwrap_or_else(|| panic!("{id}: {:?}", adopted.report.items));
+    (item.outcome, item.notes.join("; "))
+}
+
+/// The bytes of all chunks in the file beside the folder, in its order.
+fn left_bytes(adopted: &Adopted) -> Vec<Vec<u8>> {
+    let left = adopted.left();
+    let chunks = left.iter().filter(|line| line["kind"] == "chunk");
+    chunks.map(|line| STANDARD.decode(line["bytes"].as_str().unwrap()).unwrap()).collect()
+}
+
+/// D3: the heap counts from 1 again, and an upload of 13 bytes gets the chunks and the blob of an earlier one.
+#[test]
+fn a_memory_whose_blob_was_replaced_is_not_taken() {
+    // Whose the later upload is, and whether its capsule is still there.
+    for (other, is_there) in [(false, true), (true, true), (true, false)] {
+        let case = format!("of another capsule {other}, which is there {is_there}");
+        let mut release = PublicRelease::new(1);
+        let own = release.capsule(person(1), NOW);
+        let foreign = release.capsule(person(2), NOW + 1);
+        let (first, blob) = release.upload(&own, 1, &file(CHUNK_SIZE + 1_000, 1), NOW + 2);
+        let of = if other { &foreign } else { &own };
+        let (second, same) = release.upload(of, 1, &file(13, 2), NOW + 3);
+        assert_eq!(blob, same);
+        let memories = Memories::of(&release);
+        if !is_there {
+            memories.capsules().remove(of).unwrap();
+        }
+        let said = inspected(&memories.bytes());
+        assert!(
+            said.contains(&format!("{first} refers to blob_{blob} with another SHA-256")),
+            "{case}: {said}"
+        );
+
+        let adopted = Adopted::of(&memories.bytes());
+        assert_eq!(adopted.report.verdict, Verdict::Fail, "{case}");
+        let (outcome, why) = notes(&adopted, RecordKind::Memory, &first);
+        assert_eq!(outcome, RecordOutcome::NotTaken, "{case}: {why}");
+        let said = if other && is_there { "belongs to" } else { "a later upload has replaced it" };
+        assert!(why.contains(said), "{case}: {why}");
+        let (outcome, why) = notes(&adopted, RecordKind::Blob, &format!("blob_{blob}"));
+        if is_there {
+            assert_eq!(notes(&adopted, RecordKind::Memory, &second).0, RecordOutcome::Taken, "{case}");
+            assert_eq!(outcome, RecordOutcome::Repaired, "{case}");
+            assert!(why.contains("1000 bytes of an earlier upload"), "{case}: {why}");
+        } else {
+            assert_eq!((outcome, &*why), (RecordOutcome::NotTaken, "no memory refers to it"), "{case}");
+        }
+        // The end of the first file is all that is left of it.
+        assert!(left_bytes(&adopted).contains(&file(CHUNK_SIZE + 1_000, 1)[CHUNK_SIZE..].to_vec()), "{case}");
+    }
+}
+
+/// D4: an upgrade of that release to itself loses every blob, and the next upload gets the id of the first.
+#[test]
+fn an_upgrade_of_that_release_to_itself_mixes_no_files() {
+    let mut release = PublicRelease::new(128);
+    let capsule = release.capsule(person(1), NOW);
+    let (first, blob) = release.upload(&capsule, 1, &file(6 * CHUNK_SIZE + 5, 1), NOW + 1);
+    let mut after = release.upgraded_to_itself();
+    let lost = Adopted::of(&after.stable_memory());
+    assert_eq!((lost.report.verdict, lost.report.header), (Verdict::Fail, Header::Intact));
+    assert!(lost.report.damage[0].contains("upgraded to itself"), "{:?}", lost.report.damage);
+    assert_eq!(
+        notes(&lost, RecordKind::Memory, &first),
+        (RecordOutcome::NotTaken, format!("blob_{blob} is not stored"))
+    );
+
+    let (second, same) = after.upload(&capsule, 1, &file(70, 2), NOW + 2);
+    assert_eq!(blob, same);
+    let mixed = Adopted::of(&after.stable_memory());
+    assert!(mixed.report.damage[0].contains("upgraded to itself"), "{:?}", mixed.report.damage);
+    let (outcome, why) = notes(&mixed, RecordKind::Memory, &first);
+    assert_eq!(outcome, RecordOutcome::NotTaken);
+    assert!(why.contains("a later upload has replaced it"), "{why}");
+    assert_eq!(notes(&mixed, RecordKind::Memory, &second).0, RecordOutcome::Taken);
+    assert_eq!(mixed.report.blob_bytes, 70);
+}
+
+/// D7, D19: a finish that failed, or a memory of somebody else, has deleted the record and the first chunks of a blob.
+#[test]
+fn a_memory_whose_blob_was_deleted_is_not_taken() {
+    let mut release = PublicRelease::new(1);
+    let capsule = release.capsule(person(1), NOW);
+    let (memory, blob) = release.upload(&capsule, 1, &file(2 * CHUNK_SIZE + 30, 1), NOW + 1);
+    let (whole, _) = release.upload(&capsule, 2, &file(30, 2), NOW + 2);
+    let memories = Memories::of(&release);
+    memories.blobs().remove(&blob).unwrap();
+    memories.remove_chunk(1, 0);
+    let said = inspected(&memories.bytes());
+    assert!(said.contains(&format!("{memory} refers to blob_{blob}, which is not stored")), "{said}");
+    let adopted = Adopted::of(&memories.bytes());
+    let refused = (RecordOutcome::NotTaken, format!("blob_{blob} is not stored"));
+    assert_eq!(notes(&adopted, RecordKind::Memory, &memory), refused);
+    assert_eq!(notes(&adopted, RecordKind::Memory, &whole).0, RecordOutcome::Taken);
+    let rest = file(2 * CHUNK_SIZE + 30, 1);
+    assert_eq!(left_bytes(&adopted), rest.chunks(CHUNK_SIZE).skip(1).collect::<Vec<_>>());
+}
+
+/// D17: a debugging function writes bytes of 0xAA under any key.
+#[test]
+fn bytes_of_a_debugging_function_are_told_from_files() {
+    let mut release = PublicRelease::new(1);
+    let capsule = release.capsule(person(1), NOW);
+    for session in 1..=2 {
+        release.upload(&capsule, session, &file(CHUNK_SIZE, session), NOW + session);
+    }
+    let memories = Memories::of(&release);
+    let written = vec![0xAA; 50];
+    // Over a file, after the end of one, and under a key of no session.
+    memories.put(1, 0, &written);
+    memories.put(2, 1, &written);
+    memories.chunks().insert(([9; 32], 7), written.clone());
+    let adopted = Adopted::of(&memories.bytes());
+    let blob = |session: u64| notes(&adopted, RecordKind::Blob, &format!("blob_{}", blob_of(session)));
+    assert_eq!((blob(1).0, blob(2).0), (RecordOutcome::NotTaken, RecordOutcome::Repaired));
+    assert!(blob(1).1.contains("50 bytes are stored, its record says"), "{:?}", blob(1));
+    let (outcome, why) = notes(&adopted, RecordKind::Chunk, &hex::encode([9; 32]));
+    assert_eq!((outcome, &*why), (RecordOutcome::NoCounterpart, "of no session that is known"));
+    assert_eq!(left_bytes(&adopted), vec![written; 3]);
+}
+
+/// D29: the id of a memory is the time, and so is that of a capsule.
+#[test]
+fn what_was_replaced_in_its_round_is_in_the_file() {
+    let mut release = PublicRelease::new(1);
+    let capsule = release.capsule(person(1), NOW);
+    let [first, second] = [1, 2].map(|seed| file(400, seed));
+    release.upload(&capsule, 1, &first, NOW + 5);
+    let (kept, _) = release.upload(&capsule, 2, &second, NOW + 5);
+    let adopted = Adopted::of(&release.stable_memory());
+    assert_eq!(notes(&adopted, RecordKind::Memory, &kept).0, RecordOutcome::Taken);
+    let orphan = notes(&adopted, RecordKind::Blob, &format!("blob_{}", blob_of(1)));
+    assert_eq!(orphan, (RecordOutcome::NotTaken, "no memory refers to it".into()));
+    assert_eq!(left_bytes(&adopted), std::slice::from_ref(&first));
+
+    // Somebody else's capsule gets the same id.
+    assert_eq!(release.capsule(person(2), NOW), capsule);
+    let adopted = Adopted::of(&release.stable_memory());
+    assert_eq!(notes(&adopted, RecordKind::Capsule, &capsule).0, RecordOutcome::Taken);
+    let (outcome, why) = notes(&adopted, RecordKind::IndexEntry, &person(1).to_text());
+    assert_eq!(outcome, RecordOutcome::NoCounterpart);
+    assert!(why.contains("gave its id out twice"), "{why}");
+    assert_eq!((adopted.report.blob_bytes, adopted.count(RecordKind::Blob).not_taken), (0, 2));
+    let mut left = left_bytes(&adopted);
+    left.sort();
+    let mut files = [first, second];
+    files.sort();
+    assert_eq!(left, files, "the new owner gets none of them");
+}
+
+/// D12: texts and lists had no limits.
+#[test]
+fn what_exceeds_a_limit_is_cut_and_is_in_the_file() {
+    let mut release = PublicRelease::new(1);
+    let capsule = release.capsule(person(1), NOW);
+    let (memory, _) = release.upload(&capsule, 1, &file(10, 1), NOW + 1);
+    let memories = Memories::of(&release);
+    memories.change_capsule(&capsule, |capsule| {
+        capsule.subject = PublicPerson::Opaque("ä".repeat(900_000));
+        let owner = PublicOwner { since: NOW, last_activity_at: NOW };
+        let more = (100..1_299).map(|n| (PublicPerson::Principal(person(n)), owner.clone()));
+        capsule.owners.extend(more);
+        let (_, memory) = &mut capsule.memories[0];
+        let metadata = memory.blob_internal_assets[0].metadata.clone();
+        let elsewhere = |storage_key: String, url: Option<String>| PublicExternalAsset {
+            location: PublicStore::S3,
+            storage_key,
+            url,
+            metadata: metadata.clone(),
+        };
+        memory.blob_external_assets.extend([
+            elsewhere("key".into(), Some("u".repeat(3_000))),
+            elsewhere("k".repeat(3_000), None),
+            elsewhere("key".into(), Some("https://example.com".into())),
+        ]);
+    });
+    let adopted = Adopted::of(&memories.bytes());
+    let (outcome, why) = notes(&adopted, RecordKind::Capsule, &capsule);
+    assert_eq!(outcome, RecordOutcome::Repaired);
+    assert!(why.contains("the text of its subject exceeded the limit"), "{why}");
+    let item = adopted.report.items.iter().find(|item| item.kind == RecordKind::Capsule).unwrap();
+    assert!(item.rest.contains(&"200 owners beyond the limit of a list".into()), "{item:?}");
+    for (asset, said) in [(1, "its URL has 3000 bytes"), (2, "its storage key has 3000 bytes")] {
+        let (outcome, why) = notes(&adopted, RecordKind::Asset, &format!("{memory} asset {asset}"));
+        assert_eq!(outcome, RecordOutcome::NotTaken);
+        assert!(why.contains(said), "{why}");
+    }
+    assert_eq!(adopted.count(RecordKind::Asset).not_taken, 2);
+    let line = adopted.left().into_iter().find(|line| line["kind"] == "capsule").unwrap();
+    assert!(line["record"].as_str().unwrap().len() > 1_800_000, "the record as it was");
+}
+
+/// D36: all memories of a capsule are in its record.
+#[test]
+fn a_capsule_of_thousands_of_memories_is_taken_apart() {
+    let mut release = PublicRelease::new(1);
+    let capsule = release.capsule(person(1), NOW);
+    release.upload(&capsule, 1, &file(10, 1), NOW + 1);
+    let memories = Memories::of(&release);
+    memories.change_capsule(&capsule, |capsule| {
+        let (_, first) = capsule.memories[0].clone();
+        capsule.memories.extend((0..4_000).map(|n| {
+            let mut memory = first.clone();
+            memory.id = format!("mem_{n}");
+            (memory.id.clone(), memory)
+        }));
+    });
+    let adopted = Adopted::of(&memories.bytes());
+    assert_eq!(adopted.report.verdict, Verdict::Pass);
+    assert_eq!(adopted.count(RecordKind::Memory).taken, 4_001);
+}
+
+/// D38: two memory managers give the same bucket to an HTTP secret and to chunks.
+#[test]
+fn a_second_memory_manager_spoils_no_file_unseen() {
+    let mut release = PublicRelease::new(1);
+    let capsule = release.capsule(person(1), NOW);
+    let (sound, _) = release.upload(&capsule, 1, &file(3_000, 1), NOW + 1);
+    let second = release.second_manager();
+    second.write_secret([1; 32]);
+    let adopted = Adopted::of(&release.stable_memory());
+    assert_eq!(adopted.report.verdict, Verdict::Fail);
+    assert!(adopted.report.damage[0].contains("memory id 42"), "{:?}", adopted.report.damage);
+    assert_eq!(notes(&adopted, RecordKind::Memory, &sound).0, RecordOutcome::Taken);
+
+    // The first manager takes the bucket for chunks; the secret is gone, and nothing else.
+    let bytes = file(CHUNK_SIZE, 2);
+    let (overwritten, blob) = release.upload(&capsule, 2, &bytes, NOW + 2);
+    let adopted = Adopted::of(&release.stable_memory());
+    assert_eq!((adopted.report.verdict, adopted.report.blob_bytes), (Verdict::Pass, 1_803_000));
+
+    // The second manager writes another secret into what are chunks now.
+    second.write_secret([2; 32]);
+    let adopted = Adopted::of(&release.stable_memory());
+    assert_eq!(adopted.report.verdict, Verdict::Fail);
+    let (outcome, why) = notes(&adopted, RecordKind::Blob, &format!("blob_{blob}"));
+    assert_eq!(outcome, RecordOutcome::NotTaken, "{why}");
+    assert!(why.contains("its bytes have the SHA-256"), "{why}");
+    assert_eq!(notes(&adopted, RecordKind::Memory, &overwritten).0, RecordOutcome::NotTaken);
+    assert_eq!(notes(&adopted, RecordKind::Memory, &sound).0, RecordOutcome::Taken);
+}
