@@ -20,7 +20,7 @@ fn inspected(stable: &[u8]) -> String {
     let snapshot = folder.path().join("old.bin");
     std::fs::write(&snapshot, stable).unwrap();
     let error: InspectError =
-        inspect::run(&inspect::Config { snapshot, deep: false }, &Progress::hidden()).unwrap_err();
+        inspect::run(&inspect::Options { snapshot, deep: false }, &Progress::hidden()).unwrap_err();
     error.to_string()
 }
 
