@@ -22,7 +22,7 @@ fn replace(raw: &RawMemory, bytes: Vec<u8>) {
     raw.replace(bytes);
 }
 
-/// A canister of the public first release, with a capsule, two files and half of a third.
+/// A canister of the first public release, with a capsule, two files and half of a third.
 fn public_release() -> PublicRelease {
     let now = 1_759_000_000_000_000_000;
     let mut release = PublicRelease::new(128);
@@ -125,7 +125,7 @@ const CASES: &[(&str, Damage, &[&str])] = &[
     (
         "the public release, whose pre_upgrade is skipped",
         |raw| replace(raw, public_release().stable_memory()),
-        &["public first release", "memory ids 0, 1, 2, 6, 7, 8", "skip_pre_upgrade", "docs/adopting.md"],
+        &["first public release", "memory ids 0, 1, 2, 6, 7, 8", "skip_pre_upgrade", "docs/adopting.md"],
     ),
     (
         "the public release after its pre_upgrade",

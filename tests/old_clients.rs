@@ -1,4 +1,4 @@
-//! What a client that was made for the public first release meets here: which calls are accepted, and which replies
+//! What a client that was made for the first public release meets here: which calls are accepted, and which replies
 //! it can decode. `docs/adopting.md` has the table.
 
 use candid::TypeEnv;

@@ -1,4 +1,4 @@
-//! The records that the public first release keeps in stable memory; see `README.md`.
+//! The records that the first public release keeps in stable memory; see `README.md`.
 //!
 //! No build of the canister reads them: the memory of that release is refused. They are here for the tools.
 

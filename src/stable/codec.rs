@@ -33,7 +33,7 @@ pub mod opt_digest {
     }
 }
 
-/// Encodes Candid `(version, value)`, two arguments: the encoding of layout 1. The public first release writes one, a
+/// Encodes Candid `(version, value)`, two arguments: the encoding of layout 1. The first public release writes one, a
 /// tuple; see `migrations/public_release`.
 ///
 /// The type table is the same for every record of a type, and writing it is most of the cost; it is kept on the heap.

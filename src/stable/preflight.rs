@@ -31,7 +31,7 @@ pub fn open_existing(raw: RawMemory) -> Result<Memories, PreflightError> {
     Ok(memories)
 }
 
-/// The reserved memories that the public first release has always used.
+/// The reserved memories that the first public release has always used.
 const PUBLIC_RELEASE: [u8; 4] = [
     numbers::RESERVED_BY_SUBJECT,
     numbers::RESERVED_BY_OWNER,
@@ -103,7 +103,7 @@ pub enum Damaged {
     /// The canister has a treatment for it, and an upgrade may be what mends it: refused only if the record at the other
     /// end does not decode either.
     Treated,
-    /// The same, and a record that is Candid is refused: it is the public first release's.
+    /// The same, and a record that is Candid is refused: it is the first public release's.
     TreatedUnlessCandid,
     /// Every such record is quarantined, or stays in quarantine, so any number of them is accepted.
     Quarantined,
@@ -283,7 +283,7 @@ pub fn check_manager(raw: &impl Memory) -> Result<(), PreflightError> {
     if found != *b"MGR\x01" {
         let hint = match &found {
             b"DIDL" => {
-                ", found Candid, as written by `stable_save` over everything else: the public first release does so at every upgrade, and this refusal rolls it back; keep that release running, and see docs/adopting.md"
+                ", found Candid, as written by `stable_save` over everything else: the first public release does so at every upgrade, and this refusal rolls it back; keep that release running, and see docs/adopting.md"
             }
             _ => "",
         };

@@ -1,4 +1,4 @@
-// What a JavaScript client of the public first release makes of this canister's replies: as docs/adopting.md says, which
+// What a JavaScript client of the first public release makes of this canister's replies: as docs/adopting.md says, which
 // derives its table from Candid's rules. Arguments are decoded by the canister alone.
 
 import assert from 'node:assert/strict';

@@ -81,9 +81,9 @@ pub enum PreflightError {
         /// The memory ids in use, in words.
         in_use: String,
     },
-    /// The memory of the public first release.
+    /// The memory of the first public release.
     #[error(
-        "stable memory is that of the public first release: it uses {in_use}, and memory id 10 (LAYOUT) is empty; no build of this canister can read that release's capsules, memories and blobs; keep that release running, never upgrade it with skip_pre_upgrade, and see docs/adopting.md; nothing was changed"
+        "stable memory is that of the first public release: it uses {in_use}, and memory id 10 (LAYOUT) is empty; no build of this canister can read that release's capsules, memories and blobs; keep that release running, never upgrade it with skip_pre_upgrade, and see docs/adopting.md; nothing was changed"
     )]
     PublicRelease {
         /// The memory ids in use, in words.

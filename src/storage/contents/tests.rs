@@ -89,7 +89,7 @@ fn key(map: &MapContents, n: u8) -> Vec<u8> {
     candidates.into_iter().find(|key| (map.is_key)(key)).expect("a key")
 }
 
-/// Returns bytes that are no record of a map; those of the public first release, if they are none.
+/// Returns bytes that are no record of a map; those of the first public release, if they are none.
 fn wrong(map: &MapContents) -> Option<Vec<u8>> {
     let Values::Records(decodes) = map.value else { return None };
     let candid = candid::encode_args((("capsule", 1_u64),)).unwrap();

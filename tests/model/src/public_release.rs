@@ -1,4 +1,4 @@
-//! Stable memory as the public first release leaves it, made from what is publicly known of its formats.
+//! Stable memory as the first public release leaves it, made from what is publicly known of its formats.
 //!
 //! ```text
 //! id 0   text -> Candid ((1 : nat16, Capsule))            every memory of a capsule is in its record
@@ -51,7 +51,7 @@ impl<const N: u32> Storable for Bounded<N> {
     }
 }
 
-/// A canister of the public first release, as far as its stable memory goes.
+/// A canister of the first public release, as far as its stable memory goes.
 pub struct PublicRelease {
     raw: VectorMemory,
     capsules: StableBTreeMap<String, Vec<u8>, Memory>,

@@ -1,4 +1,4 @@
-// A canister of the public first release is adopted by its operator, with the published icp-cli and session-migrate, by
+// A canister of the first public release is adopted by its operator, with the published icp-cli and session-migrate, by
 // the commands of docs/adopting.md: how long it is stopped, and whether its clients go on. The release itself is not here;
 // a stand-in keeps its memory and its sessions as it does.
 
@@ -53,7 +53,7 @@ const metadata = (name, bytes) => {
   return { Note: { base: { ...base, created_at: 1n, updated_at: 1n }, word_count: [], language: [], format: [] } };
 };
 
-/** A client that was written for the public first release. */
+/** A client that was written for the first public release. */
 class OldClient extends User {
   async begin(name, bytes) {
     const capsule = await this.update('capsules_create', [IDL.Opt(IDL.Null)], [[]], IDL.Record({ id: Text }));
@@ -95,7 +95,7 @@ export async function adoptionTests(test) {
   let session;
 
   try {
-    await test('a canister of the public first release has files, and an upload in flight', async () => {
+    await test('a canister of the first public release has files, and an upload in flight', async () => {
       env.CANISTER = await createCanister(shell);
       // docs/adopting.md has no command for it.
       await shell('icp identity export $IDENTITY > identity.pem');

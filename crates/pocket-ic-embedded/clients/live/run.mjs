@@ -1,5 +1,5 @@
 // The published JavaScript agent and icp-cli on one network; then an operator's day with icp-cli on another, and an adoption
-// of the public first release.
+// of the first public release.
 
 import { adoptionTests } from './adoption.mjs';
 import { agentTests } from './agent.mjs';

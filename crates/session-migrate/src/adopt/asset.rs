@@ -1,4 +1,4 @@
-//! Metadata of assets: from the type of the public first release to that of this canister.
+//! Metadata of assets: from the type of the first public release to that of this canister.
 
 use serde_bytes::ByteBuf;
 use upload_canister::api::{

@@ -1,4 +1,4 @@
-//! The header of the memory manager, which `pre_upgrade` of the public first release overwrites.
+//! The header of the memory manager, which `pre_upgrade` of the first public release overwrites.
 //!
 //! ```text
 //! page 0       "MGR", 1, u16 buckets, u16 pages per bucket, 32 bytes, u64 pages of each of 255 memories,

@@ -1,4 +1,4 @@
-//! What only the heap of the public first release knows: sessions in flight. Its own module is run on a copy of the
+//! What only the heap of the first public release knows: sessions in flight. Its own module is run on a copy of the
 //! snapshot, and answers.
 //!
 //! No function of that release returns a session as a whole, so it is asked step by step:

@@ -1,4 +1,4 @@
-//! Adopts the canister of the public first release: reads its snapshot, and writes one in layout 1 that this canister's
+//! Adopts the canister of the first public release: reads its snapshot, and writes one in layout 1 that this canister's
 //! legacy build can load.
 //!
 //! Owns: the treatment of each record, and the report. Does not own: the formats of that release
@@ -58,7 +58,7 @@ use source::Source;
 /// What to adopt, and where to.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// A snapshot folder of the public first release, or a raw stable memory of it.
+    /// A snapshot folder of the first public release, or a raw stable memory of it.
     pub snapshot: PathBuf,
     /// The folder to write, which must not exist.
     pub out: PathBuf,
@@ -72,8 +72,8 @@ pub enum AdoptError {
     /// The snapshot cannot be read, or the folder cannot be written.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// It is not a snapshot of the public first release.
-    #[error("{path} is not a snapshot of the public first release: {why}")]
+    /// It is not a snapshot of the first public release.
+    #[error("{path} is not a snapshot of the first public release: {why}")]
     Foreign {
         /// The snapshot.
         path: PathBuf,

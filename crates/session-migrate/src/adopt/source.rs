@@ -1,4 +1,4 @@
-//! Reads the stable memory of the public first release, with every byte checked.
+//! Reads the stable memory of the first public release, with every byte checked.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -358,7 +358,7 @@ fn saved_by_pre_upgrade(stable: &StableFile) -> Result<Saved, String> {
             Ok(saved) => return Ok(saved),
             Err(error) if len == stable.bytes() => {
                 return Err(format!(
-                    "it begins with Candid that is not what the public first release saves: {}",
+                    "it begins with Candid that is not what the first public release saves: {}",
                     error.to_string().lines().next().unwrap_or_default()
                 ));
             }

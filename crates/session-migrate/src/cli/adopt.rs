@@ -1,4 +1,4 @@
-//! The command `adopt`: a snapshot of the public first release becomes one of this canister.
+//! The command `adopt`: a snapshot of the first public release becomes one of this canister.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ const SHOWN: usize = 40;
 
 #[derive(Debug, Args)]
 pub(super) struct AdoptArgs {
-    /// Snapshot folder of a canister of the public first release, or a raw stable memory of one; may be gzipped.
+    /// Snapshot folder of a canister of the first public release, or a raw stable memory of one; may be gzipped.
     snapshot: PathBuf,
     /// Folder to write; FOLDER.left.jsonl beside it gets everything that has no counterpart or is damaged.
     #[arg(long, value_name = "FOLDER")]

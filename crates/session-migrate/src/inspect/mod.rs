@@ -67,9 +67,9 @@ pub enum InspectError {
         /// What was found.
         why: String,
     },
-    /// Its stable memory is of the public first release.
+    /// Its stable memory is of the first public release.
     #[error(
-        "{path} is a snapshot of the public first release, which no build of this canister reads; it holds {contents}\nsee docs/adopting.md"
+        "{path} is a snapshot of the first public release, which no build of this canister reads; it holds {contents}\nsee docs/adopting.md"
     )]
     PublicRelease {
         /// The snapshot.

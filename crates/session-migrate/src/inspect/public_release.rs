@@ -1,4 +1,4 @@
-//! Reports to the operator what a snapshot of the public first release contains. None of it can be upgraded to this canister; see
+//! Reports to the operator what a snapshot of the first public release contains. None of it can be upgraded to this canister; see
 //! `docs/adopting.md`.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use super::scan::SnapshotMemory;
 /// Sessions up to this number are found by the keys of their chunks.
 const LAST_SESSION: u64 = 100_000;
 
-/// What is in the stable memory of the public first release.
+/// What is in the stable memory of the first public release.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PublicContents {
     /// Capsules.
@@ -51,7 +51,7 @@ struct StoredChunks {
     sha256: Sha256,
 }
 
-/// Reads the stable memory of the public first release.
+/// Reads the stable memory of the first public release.
 pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
     let mut contents = PublicContents::default();
     let mut damage = Vec::new();

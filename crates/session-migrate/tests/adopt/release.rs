@@ -1,4 +1,4 @@
-//! Memories of the public first release to be adopted, and what is adopted of them.
+//! Memories of the first public release to be adopted, and what is adopted of them.
 
 use std::borrow::Cow;
 use std::cell::RefCell;

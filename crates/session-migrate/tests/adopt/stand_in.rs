@@ -1,4 +1,4 @@
-//! The stand-in for the public first release on the embedded server, and its clients before and after the adoption.
+//! The stand-in for the first public release on the embedded server, and its clients before and after the adoption.
 
 use std::path::PathBuf;
 use std::time::Duration;

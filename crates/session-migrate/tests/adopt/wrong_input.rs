@@ -54,9 +54,9 @@ fn what_is_no_snapshot_of_that_release_is_refused() {
     refused(folder, &adopted("absent.bin"), 2, "cannot read absent.bin");
     refused(folder, &adopted("text.bin"), 2, "expected whole pages");
     refused(folder, &adopted("cut.bin"), 2, "expected whole pages");
-    refused(folder, &adopted("zeros.bin"), 2, "is not a snapshot of the public first release");
-    refused(folder, &adopted("short.bin"), 2, "is not a snapshot of the public first release");
-    refused(folder, &adopted("candid.bin"), 2, "not what the public first release saves");
+    refused(folder, &adopted("zeros.bin"), 2, "is not a snapshot of the first public release");
+    refused(folder, &adopted("short.bin"), 2, "is not a snapshot of the first public release");
+    refused(folder, &adopted("candid.bin"), 2, "not what the first public release saves");
     refused(folder, &adopted("empty"), 2, "has no metadata.json");
 }
 

@@ -1,4 +1,4 @@
-//! A canister of the public first release, as large as an operator's may be.
+//! A canister of the first public release, as large as an operator's may be.
 
 use std::path::Path;
 

@@ -130,7 +130,7 @@ pub fn measure(options: &Options, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result
     Ok(figures)
 }
 
-/// Measures the adoption of a canister of the public first release, and its way to the direct build.
+/// Measures the adoption of a canister of the first public release, and its way to the direct build.
 fn adopted(
     session_migrate: &Path,
     folder: &Path,
@@ -139,7 +139,7 @@ fn adopted(
 ) -> Result<(), BenchError> {
     let old = folder.join("old-release");
     if !old.exists() {
-        done("making a canister of the public first release");
+        done("making a canister of the first public release");
         adoption::make(&old)?;
     }
     figures.adopted_bytes = length(&old)?;

@@ -33,7 +33,7 @@ snapshot, and loading it into a canister.
 `snapshot upload` and `download` send a snapshot of {sent_mb:.0} MB to a live network and back; the limit is a tenth of
 the 695 MB that `icp` 1.5 takes to upload one of 150 MB.
 
-`adopt` reads the {adopted_mb:.0} MB of stable memory of a canister of the public first release: {capsules} capsules, each with
+`adopt` reads the {adopted_mb:.0} MB of stable memory of a canister of the first public release: {capsules} capsules, each with
 a small file, and one file of 100 MB. `plan` takes the result to the direct build.
 
 {table}

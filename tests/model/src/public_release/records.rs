@@ -1,4 +1,4 @@
-//! The records of the public first release.
+//! The records of the first public release.
 
 use candid::{CandidType, Principal};
 
