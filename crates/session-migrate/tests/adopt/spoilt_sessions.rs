@@ -18,7 +18,7 @@ use super::on_the_server::{expect_blob, loaded};
 use super::release::{file, person};
 use super::stand_in::{Old, completed, new_metadata};
 
-/// What happened to a record, and what is said of it.
+/// What happened to a record, and the reason.
 fn outcome(report: &Report, kind: RecordKind, id: &str) -> (RecordOutcome, String) {
     let item = report.items.iter().find(|item| item.kind == kind && item.id == id);
     let item = item.unwrap_or_else(|| panic!("{id}: {:?}", report.items));
@@ -181,7 +181,7 @@ fn a_session_without_its_capsule_or_right_is_not_taken() {
     }
 }
 
-/// D3: a number is given out again, and its chunks are those of a committed blob.
+/// D3: a number is issued again, and its chunks are those of a committed blob.
 #[test]
 fn a_session_with_the_number_of_a_blob_is_not_taken() {
     for sent in [&[][..], &[0]] {
