@@ -6,6 +6,8 @@
 mod did;
 #[path = "structure/names.rs"]
 mod names;
+#[path = "structure/old_faults.rs"]
+mod old_faults;
 #[path = "support/tree.rs"]
 mod tree;
 #[path = "structure/words.rs"]

@@ -346,6 +346,10 @@ impl Target for Native {
         self.take_room(left)
     }
 
+    fn add_foreign(&mut self, who: u8, capsule: &str, chunks: &[Vec<u8>]) -> Option<u64> {
+        self.put_foreign(who, capsule, chunks)
+    }
+
     fn add_rubbish(&mut self, records: u8) {
         self.put_rubbish(records);
     }

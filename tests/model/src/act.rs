@@ -1,10 +1,12 @@
 //! Executes an operation: makes its call, and passes the answer to the model.
 
+use std::collections::BTreeMap;
+
 use super::expect::{Begin, Seen, Sent, digest_sent, len_sent};
 use super::memories::Create;
 use super::operation::{FinishKind, Guest, MemoryKind, Operation, PutKind, Stage, Who};
 use super::run::ModelRun;
-use super::state::{Capsule, Model, Session, chunk_count, idem};
+use super::state::{Capsule, Model, Session, chunk_count, chunk_len, fills, idem};
 use super::target::{NewContent, NewMemory, Phase, Put, Refusal};
 use super::{PEOPLE, TTL_SECONDS, chunk_bytes, fill};
 
@@ -13,6 +15,9 @@ const OTHER_FILL: u8 = 0xee;
 
 /// Beyond this index every chunk is refused, whatever it is filled with.
 const CHUNKS_AT_MOST: u32 = 14;
+
+/// Key of sessions that the first public release left; no begin uses it.
+const FOREIGN_KEY: u8 = u8::MAX;
 
 impl ModelRun<'_> {
     /// Executes one operation and checks its answer.
@@ -153,6 +158,13 @@ impl ModelRun<'_> {
                 }
                 Ok(())
             }
+            Operation::EndForeign { who, capsule, bytes, content, kind } => {
+                let capsule = self.model.places[usize::from(capsule)];
+                self.end_foreign(
+                    Begin { who, capsule, key: FOREIGN_KEY, bytes, content, wrong_count: false },
+                    kind,
+                )
+            }
             Operation::Rubbish { records } => {
                 self.target.add_rubbish(records);
                 Ok(())
@@ -213,6 +225,20 @@ impl ModelRun<'_> {
         self.look_at_room();
         let got = self.target.create_memory(who, &new);
         self.model.created(call, &got)
+    }
+
+    fn end_foreign(&mut self, call: Begin, kind: FinishKind) -> Result<(), String> {
+        let Begin { who, capsule, bytes, content, .. } = call;
+        let now = self.target.now();
+        let chunks: BTreeMap<u32, u8> = (0..).zip(fills(content, bytes)).collect();
+        let file: Vec<_> =
+            chunks.iter().map(|(idx, fill)| chunk_bytes(*fill, chunk_len(bytes, *idx))).collect();
+        let Some(id) = self.target.add_foreign(who, &self.model.capsules[capsule].id, &file) else {
+            return Ok(());
+        };
+        self.model.add_session(id, call, now, chunks);
+        self.finish(who, id, kind)?;
+        if self.model.sessions.contains_key(&id) { self.abort(who, id) } else { Ok(()) }
     }
 
     fn caller(&self, who: Who, session: u8) -> (u64, u8) {

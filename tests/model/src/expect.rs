@@ -3,7 +3,7 @@
 //! Each function compares an answer with the model and, if the call changed something, changes the model
 //! accordingly. A refused call changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::operation::{FinishKind, PutKind};
 use super::state::{Blob, Memory, Model, Receipt, Session, chunk_count, chunk_len, digest, fills};
@@ -54,7 +54,7 @@ pub struct Sent {
 impl Model {
     /// Checks an answer of begin.
     pub fn begun(&mut self, now: u64, call: Begin, got: &TargetResult<u64>, seen: &Seen) -> Judgement {
-        let Begin { who, capsule, key, bytes, content, wrong_count } = call;
+        let Begin { who, capsule, key, bytes, wrong_count, .. } = call;
         if !self.may_write(who, capsule) {
             return same("begin", &Err(Refusal::Unauthorized), got);
         }
@@ -80,9 +80,17 @@ impl Model {
         if self.history.iter().any(|(before, _)| *before >= id) {
             return Err(format!("begin: session id {id} is not above all that were issued before"));
         }
-        let chunks = Default::default();
+        self.add_session(id, call, now, BTreeMap::new());
+        self.keys.insert((capsule, who, key), id);
+        self.touched.push(id);
+        Ok(())
+    }
+
+    /// Adds a session with the chunks that have arrived.
+    pub fn add_session(&mut self, id: u64, call: Begin, now: u64, chunks: BTreeMap<u32, u8>) {
+        let Begin { who: owner, capsule, key, bytes, content, .. } = call;
         let session = Session {
-            owner: who,
+            owner,
             capsule,
             key,
             bytes,
@@ -95,10 +103,7 @@ impl Model {
             memory: None,
         };
         self.sessions.insert(id, session);
-        self.keys.insert((capsule, who, key), id);
-        self.history.push((id, who));
-        self.touched.push(id);
-        Ok(())
+        self.history.push((id, owner));
     }
 
     /// Returns the refusal for a session that is not a person's in flight.
@@ -196,7 +201,10 @@ impl Model {
         let Session { owner, capsule, key, bytes, chunks, memory, .. } = session;
         let blob = Blob { capsule, bytes, fills: chunks.into_values().collect() };
         same("size", &bytes, &got.size)?;
-        same("memory", &memory.unwrap_or_default(), &got.memory)?;
+        // A session of the first public release has no memory id before it is finished.
+        if let Some(memory) = memory {
+            same("memory", &memory, &got.memory)?;
+        }
         if self.made.contains(&got.memory) {
             return Err(format!("finish: memory {} was made before", got.memory));
         }

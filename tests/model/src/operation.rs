@@ -68,6 +68,9 @@ pub enum Operation {
     Control { control: Control },
     /// Return to the legacy build, if everything has been rolled back.
     GoBack,
+    /// Layout 1 has a complete session that the first public release left, in no index and on no account. Its client
+    /// finishes it, or aborts it where that is refused.
+    EndForeign { who: u8, capsule: u8, bytes: u64, content: u8, kind: FinishKind },
     /// Layout 1 gets records that no build can read and that belong to no client.
     Rubbish { records: u8 },
     /// What is kept of one of them in quarantine does not decode either.
@@ -275,6 +278,11 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => (1..12u8).prop_map(|steps| Operation::Migrate { steps }),
         4 => control().prop_map(|control| Operation::Control { control }),
         2 => Just(Operation::GoBack),
+        2 => (0..2u8, 0..2u8, bytes(), 0..2u8, finish_kind()).prop_map(
+            |(who, capsule, bytes, content, kind)| {
+                Operation::EndForeign { who, capsule, bytes, content, kind }
+            }
+        ),
         1 => (1..4u8).prop_map(|records| Operation::Rubbish { records }),
         2 => (0..4u8).prop_map(|record| Operation::DamageQuarantined { record }),
         2 => Just(Operation::TakeSnapshot),
@@ -340,7 +348,7 @@ pub fn operations_in_little_room(
     let one = prop_oneof![
         20 => operation_in_little_room().prop_map(|operation| vec![operation]),
         6 => uploaded,
-        1 => aborted_in_full_memory(),
+        3 => aborted_in_full_memory(),
     ];
     vec(one, len).prop_map(|stories| stories.concat())
 }
@@ -353,6 +361,17 @@ fn slow_upload() -> impl Strategy<Value = Vec<Operation>> {
         let put = Operation::PutMissing { session: 0, last: false };
         let wait = Operation::PassQuietly { seconds: 900 };
         vec![begin, wait.clone(), put.clone(), wait.clone(), put.clone(), wait, put]
+    })
+}
+
+/// An upload with a bad chunk, which is replaced after a finish has failed.
+fn bad_chunk_replaced() -> impl Strategy<Value = Vec<Operation>> {
+    (0..2u8, 0..2u8, 0..3u8, 0..2u32).prop_map(|(who, capsule, key, idx)| {
+        let begin = Operation::Begin { who, capsule, key, bytes: CHUNK + 1, content: 0, wrong_count: false };
+        let put = |kind| Operation::Put { who: Who::Owner, session: 0, idx, kind };
+        let finish = Operation::Finish { who: Who::Owner, session: 0, kind: FinishKind::Right };
+        let rest = Operation::PutAll { session: 0 };
+        vec![begin, put(PutKind::OtherBytes), rest, finish.clone(), put(PutKind::Right), finish]
     })
 }
 
@@ -375,6 +394,7 @@ pub fn operations(len: impl Into<prop::collection::SizeRange>) -> impl Strategy<
     let one = prop_oneof![
         60 => operation().prop_map(|operation| vec![operation]),
         1 => slow_upload(),
+        1 => bad_chunk_replaced(),
         1 => rubbish_retried(),
     ];
     vec(one, len).prop_map(|stories| stories.concat())

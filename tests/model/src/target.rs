@@ -245,6 +245,11 @@ pub trait Target {
     fn fill_memory(&mut self, _left: u16) -> bool {
         false
     }
+    /// Puts a complete session with these chunks into layout 1 as the first public release did: in no index, on no
+    /// account, and without a memory id. Returns its id; `None` where that cannot be arranged.
+    fn add_foreign(&mut self, _who: u8, _capsule: &str, _chunks: &[Vec<u8>]) -> Option<u64> {
+        None
+    }
     /// Puts records into layout 1 that no build can read; they are in no index. Nothing happens where that cannot be arranged.
     fn add_rubbish(&mut self, _records: u8) {}
     /// Damages the quarantined copy of one of these records. Returns `false` if there is none.

@@ -5,11 +5,13 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::blob::ChunkPrefix;
-use crate::stable::{Table, memory_ids, preflight};
+use crate::blob::{CHUNK_SIZE, ChunkPrefix};
+use crate::session::{SessionId, SessionSpec};
+use crate::stable::{Record as _, Table, memory_ids, preflight};
 use crate::storage::Storage;
-use crate::upload::RawRecord;
-use crate::upload::tests::filled;
+use crate::upload::path::compat::UploadSessionMeta;
+use crate::upload::tests::{TestCanister, filled, metadata, person};
+use crate::upload::{RawRecord, UploadMeta};
 use upload_model::Stage;
 
 use super::Native;
@@ -62,6 +64,37 @@ impl Native {
             sessions.legacy.insert(id, &RawRecord(b"rubbish".to_vec()));
             self.faults.rubbish.insert(id);
         }
+    }
+
+    /// Adds a complete session as the first public release left it: nothing refers to it.
+    pub(super) fn put_foreign(&mut self, who: u8, capsule: &str, chunks: &[Vec<u8>]) -> Option<u64> {
+        if self.stage != Stage::Legacy {
+            return None;
+        }
+        next_message();
+        let TestCanister { storage, now, .. } = &mut self.canister;
+        let id = SessionId(storage.sessions.ids.issue().unwrap());
+        let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let spec = SessionSpec {
+            chunk_size: CHUNK_SIZE,
+            bytes_expected: bytes,
+            owner: person(who).as_slice().to_vec(),
+            idem: String::new(),
+        };
+        let meta = UploadMeta {
+            capsule_id: capsule.into(),
+            provisional_memory_id: String::new(),
+            asset_metadata: metadata(bytes),
+            blob_id: None,
+            created_at: now.as_nanos(),
+            expected_chunks: chunks.len() as u32,
+        };
+        let record = UploadSessionMeta::new(id, &spec, meta).unwrap();
+        for (idx, chunk) in (0..).zip(chunks) {
+            storage.blobs.write_chunk(record.chunk_prefix(), idx, chunk);
+        }
+        storage.sessions.legacy.insert(id.0, &RawRecord(record.encode()));
+        Some(id.0)
     }
 
     /// Returns how many of them are in layout 1 and not quarantined.

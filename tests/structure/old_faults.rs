@@ -1,0 +1,42 @@
+//! The patches of `tests/old_faults`, each of which plants a fault of an earlier release again.
+
+use std::fs;
+
+use super::{sources, tree};
+
+/// Returns what each hunk of a patch expects to find, with the path of its file.
+fn expected(patch: &str) -> Vec<(&str, String)> {
+    let (mut path, mut hunks) = ("", Vec::<(&str, String)>::new());
+    for line in patch.lines() {
+        if let Some(file) = line.strip_prefix("--- a/") {
+            path = file;
+        } else if line.starts_with("@@") {
+            hunks.push((path, String::new()));
+        } else if let (Some((_, hunk)), Some(found)) = (hunks.last_mut(), line.strip_prefix([' ', '-'])) {
+            hunk.push_str(found);
+            hunk.push('\n');
+        }
+    }
+    hunks
+}
+
+/// Otherwise nobody notices that such a patch no longer applies, or that its test has another name.
+#[test]
+fn every_old_fault_can_be_planted_again() {
+    let root = tree::root();
+    let tests = sources("src");
+    let mut hunks = 0;
+    for entry in fs::read_dir(root.join("tests/old_faults")).unwrap() {
+        let path = entry.unwrap().path();
+        let patch = fs::read_to_string(&path).unwrap();
+        let test = patch.lines().find_map(|line| line.strip_prefix("Found by upload::proptests::")).unwrap();
+        let head = format!("fn {test}(");
+        assert!(tests.iter().any(|(_, text)| text.contains(&head)), "{}: no test {test}", path.display());
+        for (file, hunk) in expected(&patch) {
+            let source = fs::read_to_string(root.join(file)).unwrap();
+            assert_eq!(source.matches(&hunk).count(), 1, "{}: in {file}:\n{hunk}", path.display());
+            hunks += 1;
+        }
+    }
+    assert!(hunks >= 10, "{hunks} hunks");
+}
