@@ -168,6 +168,19 @@ fn memories_of_a_deleted_capsule_go_within_the_message_budget() {
     assert_eq!(sweep(&mut canister.storage, &crate::upload::tests::Exhausted), Ok(true));
 }
 
+#[test]
+fn memories_of_a_deleted_capsule_use_the_whole_budget() {
+    let mut canister = TestCanister::compat();
+    for n in 0..3 {
+        try_create(&mut canister, OWNER, inline(b"1"), 1, &n.to_string()).unwrap();
+    }
+    let capsule = canister.capsule.clone();
+    canister.storage.capsules.delete(person(OWNER), &capsule).unwrap();
+    let at_budget = crate::upload::tests::Used(limits::SWEEP_INSTRUCTIONS);
+    assert_eq!(sweep(&mut canister.storage, &at_budget), Ok(false));
+    assert_eq!(canister.storage.capsules.memory_total(), 0);
+}
+
 /// A claim in the metadata is not stored along with a contradicting digest.
 #[test]
 fn a_claimed_sha256_must_be_that_of_the_content() {

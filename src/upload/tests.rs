@@ -28,7 +28,10 @@ use serde_bytes::{ByteBuf, Bytes};
 use sha2::{Digest, Sha256};
 
 use super::absorb::digest_of_bytes;
-use super::limits::{DEFAULT_MAX_SESSIONS_PER_CALLER, DEFAULT_SESSION_TTL_SECONDS, SWEEP_BATCH};
+use super::limits::{
+    CATCH_UP_INSTRUCTIONS, DEFAULT_MAX_SESSIONS_PER_CALLER, DEFAULT_SESSION_TTL_SECONDS, SWEEP_BATCH,
+    SWEEP_INSTRUCTIONS,
+};
 use super::path::UploadPath;
 #[cfg(feature = "compat")]
 use super::path::compat::CompatPath;
@@ -56,6 +59,15 @@ pub struct Exhausted;
 impl Meter for Exhausted {
     fn used(&self) -> u64 {
         u64::MAX
+    }
+}
+
+/// A message that has used exactly this many instructions.
+pub struct Used(pub u64);
+
+impl Meter for Used {
+    fn used(&self) -> u64 {
+        self.0
     }
 }
 

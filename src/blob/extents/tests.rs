@@ -151,6 +151,14 @@ fn the_shortest_hole_that_fits_is_taken() {
 }
 
 #[test]
+fn an_object_without_bytes_has_no_extent() {
+    let mut allocator = Allocator::open(&Memories::init(RawMemory::default()));
+    let [hole, _] = [64, 64].map(|bytes| allocator.allocate(bytes).unwrap());
+    allocator.free(*hole.iter().next().unwrap()).unwrap();
+    assert_eq!(allocator.allocate(0).unwrap(), Extents::default());
+}
+
+#[test]
 fn a_gap_too_short_to_be_worth_an_entry_stays() {
     let mut allocator = Allocator::open(&Memories::init(RawMemory::default()));
     let [gap, _] = [64, 64].map(|bytes| allocator.allocate(bytes).unwrap());
@@ -246,6 +254,16 @@ fn bytes_go_in_and_out_across_pieces() {
     let mut changed = bytes.clone();
     changed[123_456] ^= 1;
     assert_eq!(store.holds_at(&whole, 0, &changed), Ok(false));
+}
+
+#[test]
+fn a_range_has_a_piece_in_each_extent_with_its_bytes() {
+    let mut store = store();
+    let whole = in_pieces(&mut store);
+    let first = whole.iter().next().unwrap().len;
+    let pieces = |at, len| whole.pieces(at, len).unwrap().count();
+    let ends = [pieces(0, 0), pieces(0, first as usize), pieces(first, 1), pieces(first - 1, 2)];
+    assert_eq!((ends, pieces(0, 350 << 10)), ([0, 1, 1, 2], whole.iter().count()));
 }
 
 #[test]

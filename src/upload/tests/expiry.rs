@@ -39,6 +39,19 @@ fn a_slice_ends_with_its_message() {
 }
 
 #[test]
+fn a_slice_goes_on_while_it_is_within_its_budget() {
+    on_every_path(|mut canister| {
+        for idem in ["a", "b", "c"] {
+            canister.begin(1, idem);
+        }
+        canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        canister.meter = Box::new(Used(SWEEP_INSTRUCTIONS));
+        assert_eq!(canister.service().sweep(), Ok(true));
+        assert_eq!(canister.live(), [0; 5]);
+    });
+}
+
+#[test]
 fn an_entry_of_the_index_alone_ends_no_upload() {
     on_every_path(|mut canister| {
         let id = canister.begin(1, "a");
@@ -172,7 +185,7 @@ fn a_full_message_ends_no_session_for_its_age() {
         canister.service().sweep().unwrap();
         let lives = |canister: &TestCanister| canister.live()[..2].iter().any(|records| *records > 0);
         assert!(lives(&canister));
-        canister.meter = Box::new(Unmetered);
+        canister.meter = Box::new(Used(SWEEP_INSTRUCTIONS));
         canister.service().sweep().unwrap();
         assert!(!lives(&canister));
     });

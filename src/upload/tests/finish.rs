@@ -106,6 +106,22 @@ fn hashing_beyond_one_message_continues_in_the_next() {
     });
 }
 
+/// Sessions of earlier builds have no hash state.
+#[test]
+fn a_finish_that_hashes_nothing_stores_no_hash_state() {
+    let mut canister = canisters().remove(0);
+    let file = file(CHUNK + 1);
+    let id = canister.begin(file.len(), "a");
+    (0..2).for_each(|idx| canister.put(id, &file, idx).unwrap());
+    canister.storage.payloads.remove(&id);
+    canister.meter = Box::new(Exhausted);
+    let hashing = canister.finish(id, &file).unwrap_err();
+    assert_eq!(hashing, Error::Hashing { hashed: 0, total: file.len() as u64 });
+    assert_eq!(canister.storage.payloads.len(), 0);
+    canister.meter = Box::new(Unmetered);
+    assert!(canister.finish(id, &file).is_ok());
+}
+
 #[test]
 fn hashing_continues_without_its_client() {
     on_every_path(|mut canister| {

@@ -290,6 +290,7 @@ fn many_small_sessions_do_not_shield_a_large_one() {
     }
     let hidden = begin_as(&mut canister, 2, 1_000, "hidden").unwrap();
     assert!(matches!(canister.try_begin(10, "a"), Err(Error::ResourceExhausted { .. })));
+    begin_as(&mut canister, 3, 0, "a session without bytes, which needs no room").unwrap();
     canister.begin(10, "a");
     assert_eq!(told(&mut canister, 2, hidden), "was evicted");
 }
@@ -402,15 +403,20 @@ fn a_session_that_exceeds_every_limit_evicts_for_all() {
     });
 }
 
+/// Begins a complete session and then an empty one, which fill the canister. Returns both.
+fn complete_and_empty(canister: &mut TestCanister) -> [u64; 2] {
+    let [all, most] = [4, 3].map(|chunks| chunks * CHUNK as u64);
+    limit(canister, |config| (config.max_bytes, config.max_promised_percent) = (all, Some(100)));
+    let complete = begin_as(canister, 2, CHUNK as u64, "a").unwrap();
+    put_as(canister, 2, complete, 0).unwrap();
+    canister.now = canister.now.plus_seconds(1);
+    [complete, begin_as(canister, 3, most, "a").unwrap()]
+}
+
 #[test]
 fn a_message_at_its_limit_looks_at_one_session() {
     on_every_path(|mut canister| {
-        let [all, most] = [4, 3].map(|chunks| chunks * CHUNK as u64);
-        limit(&mut canister, |config| (config.max_bytes, config.max_promised_percent) = (all, Some(100)));
-        let complete = begin_as(&mut canister, 2, CHUNK as u64, "a").unwrap();
-        put_as(&mut canister, 2, complete, 0).unwrap();
-        canister.now = canister.now.plus_seconds(1);
-        let empty = begin_as(&mut canister, 3, most, "a").unwrap();
+        let [complete, empty] = complete_and_empty(&mut canister);
         canister.meter = Box::new(Exhausted);
         canister.try_begin(CHUNK, "new").unwrap_err();
         assert_eq!(
@@ -418,6 +424,17 @@ fn a_message_at_its_limit_looks_at_one_session() {
             "in flight",
             "the next call goes on after the first session"
         );
+        canister.begin(CHUNK, "new");
+        assert_eq!(told(&mut canister, 3, empty), "was evicted");
+        assert_eq!(told(&mut canister, 2, complete), "in flight");
+    });
+}
+
+#[test]
+fn a_message_within_its_budget_looks_at_every_session() {
+    on_every_path(|mut canister| {
+        let [complete, empty] = complete_and_empty(&mut canister);
+        canister.meter = Box::new(Used(CATCH_UP_INSTRUCTIONS));
         canister.begin(CHUNK, "new");
         assert_eq!(told(&mut canister, 3, empty), "was evicted");
         assert_eq!(told(&mut canister, 2, complete), "in flight");

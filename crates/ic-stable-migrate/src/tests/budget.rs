@@ -70,3 +70,12 @@ fn batches_grow_while_the_message_has_room() {
     let after = notes.ledger.state_of(1).unwrap();
     assert!(after.pace.units() > MigrationState::<u64>::default().pace.units(), "{after:?}");
 }
+
+#[test]
+fn a_batch_uses_what_is_left_and_has_at_least_one_unit() {
+    for (each, left, units) in [(10, 9, 1), (5, 10, 2), (5, 9, 1)] {
+        let mut pace = Pace::default();
+        pace.fit(each, left);
+        assert_eq!(pace.units(), units, "{each} instructions each, {left} left");
+    }
+}
