@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candid::{Encode, Principal};
 use serde_bytes::ByteBuf;
 use session_migrate::trace::{
-    CallKind, EventKind, Exchange, Header, PayloadRef, Recorder, Trace, TraceError,
+    CallKind, EventKind, Header, PayloadRef, Recorder, SentCall, Tape, Trace, TraceError,
 };
 
 /// Returns a trace of a begin, a chunk of 1000 bytes that no seed generated, and a round without calls: lines
@@ -20,10 +20,9 @@ fn record(folder: &Path) -> PathBuf {
         [(1000, "uploads_begin", vec![], &begun), (2000, "uploads_put_chunk", put, &begun)]
     {
         let caller = Principal::anonymous();
-        let answer = Ok(answer.as_slice());
-        let exchange =
-            Exchange { at, kind: CallKind::Update, caller, method, arg: &arg, together: false, answer };
-        recorder.exchange(&exchange).unwrap();
+        let call =
+            SentCall { at, kind: CallKind::Update, caller, method: method.into(), arg, together: false };
+        recorder.exchange(&call, &Ok(answer.clone())).unwrap();
     }
     recorder.add_event(3000, EventKind::Pass { rounds: 2 }).unwrap();
     recorder.finish().unwrap()
@@ -53,6 +52,24 @@ fn said(trace: &Path, line: usize) -> String {
     let text = error.to_string();
     assert!(text.contains(&format!("one.trace:{line}: ")), "{text}");
     text
+}
+
+#[test]
+fn an_event_comes_after_the_calls_sent_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one.trace");
+    let header = Header::new(1000, "legacy", "a test", vec![Principal::management_canister()]);
+    let tape = Tape::new(Recorder::create(&path, &header).unwrap());
+    let send = |at| tape.sent(at, CallKind::Update, Principal::anonymous(), "capsules_list", b"DIDL\0\0");
+    let (first, second, _never_answered) = (send(2000), send(3000), send(4000));
+    tape.add_event(5000, EventKind::Stop);
+    tape.answered(second, &Ok(b"DIDL\0\0".to_vec()));
+    tape.answered(first, &Ok(b"DIDL\0\0".to_vec()));
+    tape.finish().unwrap();
+    let events = Trace::read(&path).unwrap().events;
+    let order: Vec<_> =
+        events.iter().map(|event| (event.at, matches!(event.what, EventKind::Stop))).collect();
+    assert_eq!(order, [(1000, false), (2000, false), (4000, true)]);
 }
 
 #[test]

@@ -16,7 +16,6 @@ mod forward;
 mod gateway;
 mod management;
 mod protocol;
-mod queue;
 mod recording;
 mod server;
 mod transcript;

@@ -9,9 +9,9 @@ use pocket_ic::common::rest::{RawCanisterResult, RawMessageId};
 use super::ProxyError;
 use super::management::Change;
 use super::protocol::InstanceId;
-use super::queue::Item;
 use super::transcript::Transcript;
 use super::upstream::Upstream;
+use crate::trace::queue::Entry;
 use crate::trace::{EventKind, Header, TracedAnswer};
 
 /// What was recorded.
@@ -113,7 +113,7 @@ impl Recording {
         if self.is_on(instance) && !std::mem::replace(&mut self.clock_ran, true) {
             self.transcript.note("the time advanced automatically, so later answers contain no times, and timers may run between other calls");
             let at = self.now(instance).await;
-            self.transcript.push(Item::EventKind { at, what: EventKind::ClockRuns });
+            self.transcript.push(Entry::Event { at, what: EventKind::ClockRuns });
         }
     }
 
@@ -140,7 +140,7 @@ impl Recording {
             }
         };
         let at = self.now(instance).await;
-        self.transcript.push(Item::EventKind { at, what });
+        self.transcript.push(Entry::Event { at, what });
     }
 
     /// Ends the trace here, complete.
@@ -154,7 +154,7 @@ impl Recording {
     pub async fn is_waiting(&mut self) -> bool {
         for (message, caller) in self.transcript.outstanding() {
             match self.outcome(&message, caller).await {
-                Some(result) => self.transcript.answer(&message, result),
+                Some(result) => self.transcript.answer(&message, result.into()),
                 None => return true,
             }
         }
@@ -173,7 +173,7 @@ impl Recording {
     pub async fn finish(mut self) -> Result<Recorded, ProxyError> {
         for (message, caller) in self.transcript.outstanding() {
             if let Some(result) = self.outcome(&message, caller).await {
-                self.transcript.answer(&message, result);
+                self.transcript.answer(&message, result.into());
             }
         }
         self.transcript.complete();

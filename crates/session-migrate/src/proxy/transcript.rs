@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use candid::Principal;
-use pocket_ic::common::rest::{RawCanisterResult, RawMessageId};
+use pocket_ic::common::rest::RawMessageId;
 
-use super::queue::{Item, Queue};
 use super::writer_thread::WriterThread;
-use crate::trace::{Header, TraceError};
+use crate::trace::queue::{Entry, Queue};
+use crate::trace::{Answer, Header, SentCall, TraceError};
 
 /// One recording.
 #[derive(Default)]
 pub(super) struct Transcript {
-    queue: Queue,
+    /// The server knows an unanswered call by its id.
+    queue: Queue<RawMessageId>,
     /// Absent before the recording begins, and once it is complete.
     writer: Option<WriterThread>,
     /// The number of calls, or why there is no trace.
@@ -32,19 +33,24 @@ impl Transcript {
         self.writer.is_some()
     }
 
-    /// Adds an item.
-    pub fn push(&mut self, item: Item) {
-        self.queue.push(item);
+    /// Adds a submitted call.
+    pub fn sent(&mut self, message: RawMessageId, call: SentCall) {
+        self.queue.sent(message, call);
+    }
+
+    /// Adds an event, or a call that is answered already.
+    pub fn push(&mut self, entry: Entry) {
+        self.queue.push(entry);
     }
 
     /// Adds the answer to a submitted call.
-    pub fn answer(&mut self, message: &RawMessageId, result: RawCanisterResult) {
-        self.queue.answer(&message.message_id, result);
+    pub fn answer(&mut self, message: &RawMessageId, answer: Answer) {
+        self.queue.answer(|sent| sent.message_id == message.message_id, answer);
     }
 
     /// Removes a call that the server did not accept after all.
     pub fn withdraw(&mut self, message: &RawMessageId) {
-        self.queue.withdraw(&message.message_id);
+        self.queue.withdraw(|sent| sent.message_id == message.message_id);
     }
 
     /// Returns the calls that are not answered, each with its caller, in the order in which they were sent.
@@ -54,7 +60,7 @@ impl Transcript {
 
     /// Returns whether a call is not answered.
     pub fn is_waiting(&self) -> bool {
-        self.queue.outstanding().next().is_some()
+        self.queue.is_waiting()
     }
 
     /// Notes what the trace does not contain.
@@ -64,9 +70,9 @@ impl Transcript {
 
     /// Writes what no earlier call delays any more.
     pub fn write_down(&mut self) {
-        while let Some(item) = self.queue.next() {
+        while let Some(entry) = self.queue.next() {
             if let Some(writer) = &self.writer {
-                writer.take(item);
+                writer.take(entry);
             }
         }
     }

@@ -8,9 +8,9 @@ use pocket_ic::common::rest::{RawCanisterCall, RawCanisterResult, RawMessageId};
 use super::agent;
 use super::management::{self, Change};
 use super::protocol::{InstanceId, Operation, OperationId, Submitted, json};
-use super::queue::{Answered, ForwardedCall, Item};
 use super::recording::Recording;
-use crate::trace::{CallKind, EventKind};
+use crate::trace::queue::Entry;
+use crate::trace::{CallKind, EventKind, SentCall};
 
 /// Sees every request that matters, before it goes to the server and after it was answered.
 pub(super) struct Watch {
@@ -123,8 +123,8 @@ impl Watch {
                 self.submitted(&instance, call, (at, together), submitted);
             }
             Operation::Query(call) => {
-                let Some(result) = json(answer) else { return false };
-                self.call(&instance, CallKind::Query, call, (at, together), Answered::With(result));
+                let Some(result) = json::<RawCanisterResult>(answer) else { return false };
+                self.queried(&instance, call, (at, together), result);
             }
             Operation::Await(message) => {
                 let Some(result) = json(answer) else { return false };
@@ -139,9 +139,7 @@ impl Watch {
             Operation::Tick => {
                 // A round while someone waits for an answer is part of the waiting.
                 if self.recording.is_on(&instance) && !self.recording.transcript.is_waiting() {
-                    self.recording
-                        .transcript
-                        .push(Item::EventKind { at, what: EventKind::Pass { rounds: 1 } });
+                    self.recording.transcript.push(Entry::Event { at, what: EventKind::Pass { rounds: 1 } });
                 }
             }
             Operation::SetStableMemory(canister) => {
@@ -157,7 +155,7 @@ impl Watch {
             }
             Operation::AgentQuery(call) => {
                 let Some(result) = agent::queried(answer) else { return false };
-                self.call(&instance, CallKind::Query, call, (at, together), Answered::With(result));
+                self.queried(&instance, call, (at, together), result);
             }
             Operation::AgentReadState(messages) => {
                 let Some(state) = agent::state(answer) else { return false };
@@ -178,42 +176,44 @@ impl Watch {
         (at, together): (u64, bool),
         submitted: Submitted,
     ) {
-        let answer = match submitted {
-            Ok(message) => {
-                if call.canister_id.is_empty()
-                    && let Some(change) = management::change(&call.method, &call.payload)
-                {
-                    self.changes.insert((instance.into(), message.message_id.clone()), change);
-                }
-                Answered::NotYet(message)
-            }
-            Err(rejection) => Answered::With(RawCanisterResult::Err(rejection)),
-        };
-        self.call(instance, CallKind::Update, call, (at, together), answer);
+        if let Ok(message) = &submitted
+            && call.canister_id.is_empty()
+            && let Some(change) = management::change(&call.method, &call.payload)
+        {
+            self.changes.insert((instance.into(), message.message_id.clone()), change);
+        }
+        let Some(sent) = self.recorded_call(instance, CallKind::Update, call, (at, together)) else { return };
+        match submitted {
+            Ok(message) => self.recording.transcript.sent(message, sent),
+            Err(rejection) => self.recording.transcript.push(Entry::Call(sent, Err(rejection))),
+        }
     }
 
-    fn call(
+    fn queried(
         &mut self,
+        instance: &str,
+        call: RawCanisterCall,
+        (at, together): (u64, bool),
+        result: RawCanisterResult,
+    ) {
+        if let Some(sent) = self.recorded_call(instance, CallKind::Query, call, (at, together)) {
+            self.recording.transcript.push(Entry::Call(sent, result.into()));
+        }
+    }
+
+    /// Returns the call as the trace has it; `None` if it is not one of the recorded canister.
+    fn recorded_call(
+        &self,
         instance: &str,
         kind: CallKind,
         call: RawCanisterCall,
         (at, together): (u64, bool),
-        answer: Answered,
-    ) {
-        let Ok(caller) = Principal::try_from_slice(&call.sender) else { return };
-        let ours = canister_of(&call).is_some_and(|canister| self.recording.records(instance, canister));
-        if ours {
-            let RawCanisterCall { method, payload: arg, .. } = call;
-            self.recording.transcript.push(Item::Call(ForwardedCall {
-                at,
-                kind,
-                caller,
-                method,
-                arg,
-                together,
-                answer,
-            }));
-        }
+    ) -> Option<SentCall> {
+        let caller = Principal::try_from_slice(&call.sender).ok()?;
+        let canister = canister_of(&call)?;
+        let RawCanisterCall { method, payload: arg, .. } = call;
+        let sent = SentCall { at, kind, caller, method, arg, together };
+        self.recording.records(instance, canister).then_some(sent)
     }
 
     /// Notes the answer of a submitted call.
@@ -230,7 +230,7 @@ impl Watch {
                 RawCanisterResult::Err(_) => {}
             }
         } else if self.recording.is_on(instance) {
-            self.recording.transcript.answer(message, result);
+            self.recording.transcript.answer(message, result.into());
         }
     }
 }

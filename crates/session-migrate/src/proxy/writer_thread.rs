@@ -5,28 +5,26 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use pocket_ic::common::rest::RawCanisterResult;
-
-use super::queue::{Answered, ForwardedCall, Item};
-use crate::trace::{Exchange, Header, Recorder, TraceError};
+use crate::trace::queue::Entry;
+use crate::trace::{Header, Recorder, TraceError};
 
 /// A trace that is being written.
 pub(super) struct WriterThread {
-    items: Sender<Item>,
+    entries: Sender<Entry>,
     thread: JoinHandle<Result<u64, TraceError>>,
 }
 
 impl WriterThread {
     /// Begins a trace that will be at `path`. Errors are returned by [`WriterThread::finish`].
     pub fn begin(path: PathBuf, header: Header) -> WriterThread {
-        let (items, received) = channel();
-        WriterThread { items, thread: std::thread::spawn(move || write(&path, &header, &received)) }
+        let (entries, received) = channel();
+        WriterThread { entries, thread: std::thread::spawn(move || write(&path, &header, &received)) }
     }
 
-    /// Adds an item.
-    pub fn take(&self, item: Item) {
+    /// Adds an entry.
+    pub fn take(&self, entry: Entry) {
         // The thread ends early only with an error, which is returned at the end.
-        let _ = self.items.send(item);
+        let _ = self.entries.send(entry);
     }
 
     /// Completes the trace; returns the number of calls in it.
@@ -34,7 +32,7 @@ impl WriterThread {
     /// # Errors
     /// If it could not be written; no file is left then.
     pub fn finish(self) -> Result<u64, TraceError> {
-        drop(self.items);
+        drop(self.entries);
         match self.thread.join() {
             Ok(written) => written,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -42,36 +40,13 @@ impl WriterThread {
     }
 }
 
-fn write(path: &std::path::Path, header: &Header, items: &Receiver<Item>) -> Result<u64, TraceError> {
+fn write(path: &std::path::Path, header: &Header, entries: &Receiver<Entry>) -> Result<u64, TraceError> {
     let mut recorder = Recorder::create(path, header)?;
     let mut calls = 0;
-    for item in items {
-        match item {
-            Item::EventKind { at, what } => recorder.add_event(at, what)?,
-            Item::Call(sent) => {
-                calls += 1;
-                call(&mut recorder, &sent)?;
-            }
-        }
+    for entry in entries {
+        calls += u64::from(matches!(entry, Entry::Call(..)));
+        recorder.entry(&entry)?;
     }
     recorder.finish()?;
     Ok(calls)
-}
-
-fn call(recorder: &mut Recorder, sent: &ForwardedCall) -> Result<(), TraceError> {
-    let Answered::With(result) = &sent.answer else { return Ok(()) };
-    let answer = match result {
-        RawCanisterResult::Ok(reply) => Ok(reply.as_slice()),
-        RawCanisterResult::Err(rejection) => Err(rejection),
-    };
-    let exchange = Exchange {
-        at: sent.at,
-        kind: sent.kind,
-        caller: sent.caller,
-        method: &sent.method,
-        arg: &sent.arg,
-        together: sent.together,
-        answer,
-    };
-    recorder.exchange(&exchange).map(drop)
 }

@@ -16,6 +16,7 @@ mod format;
 mod ids;
 mod interface;
 mod payload;
+pub(crate) mod queue;
 mod reader;
 mod recorder;
 mod tape;
@@ -28,7 +29,8 @@ pub use format::{Arguments, CallKind, Event, EventKind, Header, TracedAnswer, Tr
 pub use ids::Ids;
 pub use interface::Interface;
 pub use payload::{PayloadRef, Seeds, seeded};
+pub use queue::{Answer, SentCall};
 pub use reader::Trace;
-pub use recorder::{Exchange, Recorder};
+pub use recorder::Recorder;
 pub use tape::{Tape, Ticket};
 pub use writer::Writer;

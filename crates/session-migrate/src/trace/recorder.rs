@@ -2,29 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use candid::Principal;
-use pocket_ic::RejectResponse;
-
-use super::{CallKind, Codec, Event, EventKind, Header, Seeds, TraceError, TracedAnswer, TracedCall, Writer};
-
-/// A call and its answer, as they went over the wire.
-#[derive(Clone, Debug)]
-pub struct Exchange<'a> {
-    /// The canister's time when the call was sent, nanoseconds since 1970.
-    pub at: u64,
-    /// Update or query.
-    pub kind: CallKind,
-    /// The caller.
-    pub caller: Principal,
-    /// The canister's method.
-    pub method: &'a str,
-    /// The encoded arguments.
-    pub arg: &'a [u8],
-    /// Sent before the previous exchange was answered.
-    pub together: bool,
-    /// The encoded reply, or the rejection.
-    pub answer: Result<&'a [u8], &'a RejectResponse>,
-}
+use super::queue::{Answer, Entry, SentCall};
+use super::{Codec, Event, EventKind, Header, Seeds, TraceError, TracedAnswer, TracedCall, Writer};
 
 /// Records one canister. Exchanges are added in the order in which the calls were sent, once they are
 /// answered.
@@ -48,23 +27,31 @@ impl Recorder {
         })
     }
 
-    /// Adds an exchange and returns its answer, as the trace shows it.
-    pub fn exchange(&mut self, exchange: &Exchange<'_>) -> Result<TracedAnswer, TraceError> {
-        let (arguments, keep) = self.codec.arguments(exchange.method, exchange.arg, &self.seeds);
+    /// Adds a call with its answer, and returns the answer as the trace shows it.
+    pub fn exchange(&mut self, call: &SentCall, answer: &Answer) -> Result<TracedAnswer, TraceError> {
+        let (arguments, keep) = self.codec.arguments(&call.method, &call.arg, &self.seeds);
         for payload in keep {
             self.writer.payload(&payload)?;
         }
-        let answer = self.codec.answer(exchange.method, exchange.answer);
-        let call = TracedCall {
-            kind: exchange.kind,
-            caller: exchange.caller,
-            method: exchange.method.into(),
+        let answer = self.codec.answer(&call.method, answer.as_deref());
+        let traced = TracedCall {
+            kind: call.kind,
+            caller: call.caller,
+            method: call.method.clone(),
             arguments,
-            together: exchange.together,
+            together: call.together,
             answer: answer.clone(),
         };
-        self.add_event(exchange.at, EventKind::Call(call))?;
+        self.add_event(call.at, EventKind::Call(traced))?;
         Ok(answer)
+    }
+
+    /// Adds an entry of a queue.
+    pub(crate) fn entry(&mut self, entry: &Entry) -> Result<(), TraceError> {
+        match entry {
+            Entry::Call(call, answer) => self.exchange(call, answer).map(drop),
+            Entry::Event { at, what } => self.add_event(*at, what.clone()),
+        }
     }
 
     /// Adds any other event at this time, nanoseconds since 1970.

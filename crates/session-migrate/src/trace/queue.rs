@@ -1,0 +1,173 @@
+//! Calls and other events in the order in which they happened; each leaves the queue when it and all earlier
+//! ones are complete.
+
+use std::collections::VecDeque;
+
+use candid::Principal;
+use pocket_ic::RejectResponse;
+
+use super::{CallKind, EventKind};
+
+/// A call, as it went over the wire.
+#[derive(Clone, Debug)]
+pub struct SentCall {
+    /// The canister's time when the call was sent, nanoseconds since 1970.
+    pub at: u64,
+    /// Update or query.
+    pub kind: CallKind,
+    /// The caller.
+    pub caller: Principal,
+    /// The canister's method.
+    pub method: String,
+    /// The encoded arguments.
+    pub arg: Vec<u8>,
+    /// Sent before an earlier call was answered.
+    pub together: bool,
+}
+
+/// The encoded reply to a call, or the rejection.
+pub type Answer = Result<Vec<u8>, RejectResponse>;
+
+/// What becomes one event of a trace.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    Call(SentCall, Answer),
+    /// Any other event; `at` in nanoseconds since 1970.
+    Event {
+        at: u64,
+        what: EventKind,
+    },
+}
+
+/// A queue whose unanswered calls are known by a `K`.
+#[derive(Debug)]
+pub(crate) struct Queue<K>(VecDeque<Item<K>>);
+
+#[derive(Debug)]
+enum Item<K> {
+    Unanswered(K, SentCall),
+    Complete(Entry),
+}
+
+impl<K> Default for Queue<K> {
+    fn default() -> Self {
+        Queue(VecDeque::new())
+    }
+}
+
+impl<K> Queue<K> {
+    /// Adds a call that is not answered yet.
+    pub fn sent(&mut self, id: K, call: SentCall) {
+        self.0.push_back(Item::Unanswered(id, call));
+    }
+
+    /// Adds an event, or a call that is answered already.
+    pub fn push(&mut self, entry: Entry) {
+        self.0.push_back(Item::Complete(entry));
+    }
+
+    /// Iterates over the calls that are not answered, each with its caller.
+    pub fn outstanding(&self) -> impl Iterator<Item = (&K, Principal)> {
+        self.0.iter().filter_map(|item| match item {
+            Item::Unanswered(id, call) => Some((id, call.caller)),
+            Item::Complete(_) => None,
+        })
+    }
+
+    /// Returns whether a call is not answered.
+    pub fn is_waiting(&self) -> bool {
+        self.outstanding().next().is_some()
+    }
+
+    /// Adds the answer to the call that `is_it` accepts. Changes nothing if there is none, or it is answered.
+    pub fn answer(&mut self, is_it: impl Fn(&K) -> bool, answer: Answer) {
+        let index = self.0.iter().position(|item| matches!(item, Item::Unanswered(id, _) if is_it(id)));
+        if let Some(index) = index
+            && let Some(Item::Unanswered(_, call)) = self.0.remove(index)
+        {
+            self.0.insert(index, Item::Complete(Entry::Call(call, answer)));
+        }
+    }
+
+    /// Removes the call that `is_it` accepts, if it is not answered.
+    pub fn withdraw(&mut self, is_it: impl Fn(&K) -> bool) {
+        self.0.retain(|item| !matches!(item, Item::Unanswered(id, _) if is_it(id)));
+    }
+
+    /// Returns the next entry, unless a call is not answered that was sent before it.
+    pub fn next(&mut self) -> Option<Entry> {
+        match self.0.pop_front_if(|item| matches!(item, Item::Complete(_)))? {
+            Item::Complete(entry) => Some(entry),
+            Item::Unanswered(..) => None,
+        }
+    }
+
+    /// Drops the calls that are not answered; returns their number.
+    pub fn abandon(&mut self) -> usize {
+        let before = self.0.len();
+        self.0.retain(|item| matches!(item, Item::Complete(_)));
+        before - self.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(at: u64) -> SentCall {
+        SentCall {
+            at,
+            kind: CallKind::Update,
+            caller: Principal::anonymous(),
+            method: "m".into(),
+            arg: vec![],
+            together: false,
+        }
+    }
+
+    fn times(queue: &mut Queue<u8>) -> Vec<u64> {
+        std::iter::from_fn(|| queue.next())
+            .map(|entry| match entry {
+                Entry::Call(call, _) => call.at,
+                Entry::Event { at, .. } => at,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn entries_leave_in_the_order_in_which_they_came() {
+        let mut queue = Queue::default();
+        queue.sent(1, call(1));
+        queue.push(Entry::Call(call(2), Ok(vec![])));
+        queue.sent(3, call(3));
+        queue.push(Entry::Event { at: 4, what: EventKind::Stop });
+        queue.answer(|id| *id == 3, Ok(vec![]));
+        assert_eq!(times(&mut queue), [] as [u64; 0], "the first one is not answered");
+        assert_eq!(queue.outstanding().count(), 1);
+        queue.answer(|id| *id == 9, Ok(vec![]));
+        queue.answer(|id| *id == 1, Ok(vec![]));
+        assert!(!queue.is_waiting());
+        assert_eq!(times(&mut queue), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_call_that_was_not_accepted_blocks_no_other() {
+        let mut queue = Queue::default();
+        queue.sent(1, call(1));
+        queue.sent(2, call(2));
+        queue.push(Entry::Call(call(3), Ok(vec![])));
+        queue.withdraw(|id| *id == 2);
+        queue.answer(|id| *id == 1, Ok(vec![]));
+        queue.withdraw(|id| *id == 1);
+        assert_eq!(times(&mut queue), [1, 3], "an answered call stays");
+    }
+
+    #[test]
+    fn an_unanswered_call_is_dropped_alone() {
+        let mut queue = Queue::default();
+        queue.sent(1, call(1));
+        queue.push(Entry::Call(call(2), Ok(vec![])));
+        assert_eq!(queue.abandon(), 1);
+        assert_eq!(times(&mut queue), [2]);
+    }
+}
