@@ -162,7 +162,7 @@ fn run(sessions: u64) -> Figures {
     canister.try_upgrade(Build::Staged).unwrap();
     let heap_before = heap(&canister);
     let mut all = told(&canister, seen);
-    let upgrade = |cost: &&MessageCost| ["start", "post_upgrade"].contains(&cost.entry.as_str());
+    let upgrade = |cost: &&MessageCost| ["start", "post_upgrade"].contains(&&*cost.entry);
     let post_upgrade = all.iter().filter(upgrade).map(|cost| cost.instructions).sum();
 
     let mut traffic =

@@ -90,7 +90,7 @@ pub fn trapped_everywhere<S: Start>(start: S) {
             let canister = after(start, k);
             let before = status(&canister);
             let cut = with_message_limit(&canister, timer * part / PARTS, |canister| canister.pic.tick());
-            assert_eq!(cut.first().map(|message| message.entry.as_str()), Some("global_timer"), "{cut:?}");
+            assert_eq!(cut.first().map(|message| &*message.entry), Some("global_timer"), "{cut:?}");
             assert_eq!(status(&canister), before, "message {k}, part {part} of the timer");
             canister.pic.advance_time(Duration::from_secs(301));
             canister.pic.tick();

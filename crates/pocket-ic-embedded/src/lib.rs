@@ -20,6 +20,8 @@
 //! * `engine` executes one message of a canister's wasm: system API, metering, memories.
 //! * `ic` is the network around it: canisters, rounds, time, the management canister.
 //! * `http` is the PocketIC protocol, `agent_api` that of agents, and `gateway` serves canisters' pages to browsers.
+//! * [`Extensions`] is a client of what the protocol does not have, such as the costs of messages; feature `client`, on
+//!   by default.
 //! * `serve` is the stand-alone server, which can replace the official binary; feature `cli`, on by default.
 //!
 //! Requests that it does not support are answered with "not supported by the embedded server", never with a
@@ -35,11 +37,14 @@ mod cache_folder;
 #[cfg(feature = "cli")]
 mod detach;
 mod engine;
+#[cfg(feature = "client")]
+mod extensions;
 mod gateway;
 mod http;
 mod ic;
 #[cfg(feature = "cli")]
 mod live;
+mod message_cost;
 #[cfg(feature = "cli")]
 mod port_file;
 mod server;
@@ -47,6 +52,9 @@ mod sparse;
 mod stderr;
 
 pub use cache_folder::CacheFolder;
+#[cfg(feature = "client")]
+pub use extensions::{ExtensionError, Extensions};
+pub use message_cost::MessageCost;
 pub use server::{EmbeddedServer, StartError};
 
 /// What the other crates and the tests of this workspace share with the server. Not part of its interface: any release

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use pocket_ic::common::rest::BlobCompression;
 use pocket_ic::{ErrorCode, PocketIc};
-use pocket_ic_embedded::EmbeddedServer;
+use pocket_ic_embedded::{EmbeddedServer, Extensions};
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -198,9 +198,7 @@ fn a_call_completes_even_if_its_client_disconnects() {
     let id = installed(&pic);
     // Long enough to be seen running, and with an end.
     let base = pic.get_server_url().join(&format!("instances/{}/", pic.instance_id())).unwrap();
-    let cap = base.join(&format!("embedded/instruction_cap/{id}")).unwrap();
-    let capped = Client::new().post(cap).json(&json!({ "instructions": 2_000_000_000 })).send().unwrap();
-    assert_eq!(capped.status(), 200);
+    Extensions::of(&pic).set_instruction_cap(id, Some(2_000_000_000)).unwrap();
     let submitted = pic.submit_call(id, ANONYMOUS, "spin", vec![]).unwrap();
     let body = serde_json::to_string(&submitted).unwrap();
     let request = format!(

@@ -4,7 +4,7 @@ mod common;
 
 use candid::Principal;
 use common::{builder, call, counter, installed, instance};
-use pocket_ic_embedded::EmbeddedServer;
+use pocket_ic_embedded::{EmbeddedServer, ExtensionError, Extensions};
 use reqwest::blocking::{Client, Response};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -219,23 +219,36 @@ fn the_costs_of_messages_can_be_read() {
     pic.update_call(id, Principal::anonymous(), "stable_inc", vec![]).unwrap();
     pic.query_call(id, Principal::anonymous(), "read", vec![]).unwrap();
     pic.upgrade_canister(id, counter(), vec![], None).unwrap();
-    let path = format!("/instances/{}/embedded/canister_costs/{id}", pic.instance_id());
-    let costs: Vec<Value> = get(&path).json().unwrap();
-    let entries: Vec<&str> = costs.iter().map(|cost| cost["entry"].as_str().unwrap()).collect();
+    let extensions = Extensions::of(&pic);
+    let costs = extensions.message_costs(id, 0).unwrap();
+    let entries: Vec<&str> = costs.iter().map(|cost| &*cost.entry).collect();
     assert_eq!(entries, ["start", "init", "update", "query", "pre_upgrade", "start", "post_upgrade"]);
-    let newer: Vec<Value> = get(&format!("{path}?from=5")).json().unwrap();
-    assert_eq!(newer, costs[5..]);
+    assert_eq!(extensions.message_costs(id, 5).unwrap(), costs[5..]);
+    assert!(costs[0].is_install() && costs[6].is_install() && !costs[3].is_install());
     let update = &costs[2];
-    assert_eq!(update["method"], "stable_inc");
-    assert_eq!(update["index"], 2);
-    assert_eq!(update["stable_bytes_written"], 4);
-    assert_eq!(update["stable_bytes_read"], 4);
-    assert_eq!(update["dirty_stable_pages"], 1);
-    assert_eq!(update["stable_memory_pages"], costs[1]["stable_memory_pages"]);
-    assert_eq!(update["wasm_memory_pages"], 1);
-    assert!(update["dirty_wasm_pages"].as_u64().unwrap() >= 1, "the number is read to the heap: {update}");
-    assert!(update["wall_nanos"].as_u64().unwrap() > 0, "{update}");
-    assert!(update["instructions"].as_u64().unwrap() > 1000, "{update}");
+    assert_eq!(update.method, "stable_inc");
+    assert_eq!(update.index, 2);
+    assert_eq!(update.stable_bytes_written, 4);
+    assert_eq!(update.stable_bytes_read, 4);
+    assert_eq!(update.dirty_stable_pages, 1);
+    assert_eq!(update.stable_memory_pages, costs[1].stable_memory_pages);
+    assert_eq!(update.wasm_memory_pages, 1);
+    assert!(update.dirty_wasm_pages >= 1, "the number is read to the heap: {update:?}");
+    assert!(update.wall_nanos > 0, "{update:?}");
+    assert!(update.instructions > 1000, "{update:?}");
+    assert!(update.ok);
+    let refused = extensions.message_costs(Principal::anonymous(), 0).unwrap_err();
+    assert!(matches!(&refused, ExtensionError::Refused { status: 400, .. }), "{refused}");
+}
+
+#[test]
+fn an_extension_that_a_server_lacks_is_named() {
+    let pic = instance();
+    let id = pic.create_canister();
+    let extensions = Extensions::of(&pic);
+    drop(pic);
+    let refused = extensions.message_costs(id, 0).unwrap_err().to_string();
+    assert!(refused.contains(&format!("embedded/canister_costs/{id}")), "{refused}");
 }
 
 #[test]
@@ -243,16 +256,12 @@ fn a_test_sets_the_instruction_limit_of_a_message() {
     let pic = instance();
     let id = pic.create_canister();
     pic.install_canister(id, counter(), vec![], None);
-    let cap = |instructions: Option<u64>| {
-        let path = format!("/instances/{}/embedded/instruction_cap/{id}", pic.instance_id());
-        let body = serde_json::json!({ "instructions": instructions }).to_string();
-        reqwest::blocking::Client::new().post(url(&path)).body(body).send().unwrap().status()
-    };
+    let extensions = Extensions::of(&pic);
     let call = || pic.update_call(id, Principal::anonymous(), "stable_inc", vec![]);
-    assert_eq!(cap(Some(10)), 200);
+    extensions.set_instruction_cap(id, Some(10)).unwrap();
     let refused = call().unwrap_err();
     assert_eq!(refused.error_code, pocket_ic::ErrorCode::CanisterInstructionLimitExceeded);
-    assert_eq!(cap(None), 200);
+    extensions.set_instruction_cap(id, None).unwrap();
     call().unwrap();
     let read = pic.query_call(id, Principal::anonymous(), "stable_read", vec![]);
     assert_eq!(read.unwrap().first(), Some(&1), "the message that was stopped has left nothing");

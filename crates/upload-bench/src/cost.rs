@@ -107,7 +107,7 @@ mod tests {
 
     fn message(entry: &str, wasm: u64, stable: u64) -> MessageCost {
         MessageCost {
-            entry: entry.into(),
+            entry: entry.to_owned().into(),
             wasm_memory_pages: wasm,
             stable_memory_pages: stable,
             instructions: 1,

@@ -55,6 +55,7 @@ impl StableMemory {
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let mut memory = Self { pages: (bytes.len() as u64).div_ceil(WASM_PAGE), bytes: Paged::default() };
         memory.bytes.write(0, bytes);
+        memory.bytes.keep_resident(RESIDENT_PAGES);
         memory
     }
 
@@ -132,7 +133,7 @@ impl StableMemory {
     /// Returns the host memory used by the contents and not shared with `other`, bytes: for two memories with
     /// a common origin, what this one has cost since. Compared with an empty memory, everything that it uses.
     #[cfg(test)]
-    pub(super) fn bytes_apart(&self, other: &Self) -> u64 {
+    pub(crate) fn bytes_apart(&self, other: &Self) -> u64 {
         self.bytes.pages_apart(&other.bytes) * PAGE as u64
     }
 

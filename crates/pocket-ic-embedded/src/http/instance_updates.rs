@@ -2,6 +2,7 @@
 
 use super::reply::{canister_result, operate, operate_with};
 use super::state::{Blob, ServerState};
+use crate::engine::StableMemory;
 use crate::ic::{DownloadRequest, OpError, StableFile, UploadRequest, named_canister, principal};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -12,7 +13,6 @@ use pocket_ic::common::rest::{
     RawCanisterSnapshotUpload, RawCycles, RawMessageId, RawSetStableMemory, RawTickConfigs, RawTime,
 };
 use serde::Deserialize;
-use std::borrow::Cow;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -74,25 +74,25 @@ pub(super) async fn set_stable_memory(State(state): Server, Path(id): Path<usize
         let raw: RawSetStableMemory = super::reply::parse(&body)?;
         let canister = principal(&raw.canister_id, "Bad canister id")?;
         let blob = blobs.blob(&raw.blob_id.0).ok_or_else(|| OpError::Other("Bad blob id".into()))?;
-        instance.set_stable_memory(canister, &unpack(&blob)?)
+        instance.set_stable_memory(canister, unpack(&blob)?)
     })
     .await
 }
 
-fn unpack(blob: &Blob) -> Result<Cow<'_, [u8]>, OpError> {
+fn unpack(blob: &Blob) -> Result<StableMemory, OpError> {
     if !blob.gzip {
-        return Ok(Cow::Borrowed(&blob.bytes));
+        return Ok(blob.memory().clone());
     }
     let mut bytes = Vec::new();
     let failed = |cause: String| OpError::Other(format!("Decompression failed: {cause}"));
-    let read = MultiGzDecoder::new(blob.bytes.as_ref())
+    let read = MultiGzDecoder::new(blob.to_vec().as_slice())
         .take(MAX_UNPACKED_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| failed(error.to_string()))?;
     if read as u64 > MAX_UNPACKED_BYTES {
         return Err(failed(format!("more than {MAX_UNPACKED_BYTES} bytes")));
     }
-    Ok(Cow::Owned(bytes))
+    Ok(StableMemory::from_bytes(&bytes))
 }
 
 pub(super) async fn snapshot_download(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {

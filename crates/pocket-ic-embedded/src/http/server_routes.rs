@@ -107,18 +107,12 @@ pub(super) async fn put_blob(
                 .into_response();
         }
     };
-    // This can take seconds for a large blob, which would block the threads that answer requests.
-    let hashed = tokio::task::spawn_blocking(move || {
+    let stored = without_blocking(move || {
         let hash: [u8; 32] = Sha256::digest(&bytes).into();
-        (hash, bytes)
+        state.put_blob(hash, Blob::new(&bytes, gzip));
+        hex::encode(hash)
     });
-    match hashed.await {
-        Ok((hash, bytes)) => {
-            state.put_blob(hash, Blob { bytes, gzip });
-            hex::encode(hash).into_response()
-        }
-        Err(fault) => (StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()).into_response(),
-    }
+    stored.await.into_response()
 }
 
 /// `GET /blobstore/<hex>`
@@ -126,9 +120,15 @@ pub(super) async fn get_blob(State(state): State<Arc<ServerState>>, Path(hash): 
     let Ok(hash) = hex::decode(&hash) else {
         return (StatusCode::BAD_REQUEST, "Bad blob id").into_response();
     };
-    match state.blob(&hash) {
-        None => StatusCode::NOT_FOUND.into_response(),
-        Some(blob) if blob.gzip => ([(header::CONTENT_ENCODING, "gzip")], blob.bytes).into_response(),
-        Some(blob) => blob.bytes.into_response(),
-    }
+    let Some(blob) = state.blob(&hash) else { return StatusCode::NOT_FOUND.into_response() };
+    let encoding = blob.gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
+    (encoding, without_blocking(move || blob.to_vec()).await).into_response()
+}
+
+/// Does what can take seconds for a large blob, and would block the threads that answer requests.
+async fn without_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, (StatusCode, String)> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|fault| (StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()))
 }

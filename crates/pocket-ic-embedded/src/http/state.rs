@@ -1,10 +1,9 @@
 //! The state of the server: instances, blobs, and when it was last used.
 
 use super::progress::AutoProgressState;
-use crate::engine::Engine;
+use crate::engine::{Engine, StableMemory};
 use crate::gateway::Gateways;
 use crate::ic::{Instance, OpError};
-use axum::body::Bytes;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -23,12 +22,32 @@ pub struct ServerState {
     activity: Activity,
 }
 
-/// Bytes that a client uploaded, as it sent them.
+/// Bytes that a client uploaded, as it sent them. The server keeps them as long as it runs, so they are stored as a
+/// stable memory is: zeros take no space, and a canister that gets them as its memory shares the pages.
 #[derive(Clone, Debug)]
 pub(super) struct Blob {
-    pub bytes: Bytes,
+    memory: StableMemory,
+    bytes: usize,
     /// Whether they are compressed with gzip.
     pub gzip: bool,
+}
+
+impl Blob {
+    pub fn new(bytes: &[u8], gzip: bool) -> Blob {
+        Blob { memory: StableMemory::from_bytes(bytes), bytes: bytes.len(), gzip }
+    }
+
+    /// Returns the bytes, padded with zeros to whole pages.
+    pub fn memory(&self) -> &StableMemory {
+        &self.memory
+    }
+
+    /// Returns the bytes.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = self.memory.to_vec();
+        bytes.truncate(self.bytes);
+        bytes
+    }
 }
 
 /// An instance and its own clock, if it has one.
@@ -259,6 +278,17 @@ impl Drop for Busy<'_> {
 mod tests {
     use super::*;
     use pocket_ic::common::rest::{InstanceConfig, SubnetConfigSet};
+
+    #[test]
+    fn a_blob_takes_no_memory_for_zeros() {
+        let mut bytes = vec![0; 64 << 20];
+        bytes[40 << 20] = 1;
+        let blob = Blob::new(&bytes, false);
+        let page = blob.memory().bytes_apart(&StableMemory::new());
+        assert!((1..=1 << 16).contains(&page), "{page} bytes for one that is not zero");
+        assert!(blob.to_vec() == bytes);
+        assert_eq!(Blob::new(b"abc", true).to_vec(), b"abc");
+    }
 
     #[test]
     fn a_pending_request_keeps_the_server_busy() {

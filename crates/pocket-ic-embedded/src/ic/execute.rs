@@ -9,8 +9,8 @@ use super::canister::{Canister, RunStatus};
 use super::error::{UserError, reject_number};
 use super::instance::Instance;
 use super::management;
-use super::records::MessageCost;
 use super::round::Work;
+use crate::MessageCost;
 use crate::engine::{
     CallerInfo, EntryPoint, Limits, MessageContext, MessageOutcome, MethodKind, OutgoingCall, Response, Trap,
     WASM_PAGE,
@@ -351,7 +351,7 @@ impl Instance {
         if let Some(canister) = self.canisters.get_mut(&id) {
             canister.costs.push(MessageCost {
                 index: 0,
-                entry,
+                entry: entry.into(),
                 method: method.to_owned(),
                 instructions: outcome.instructions,
                 stable_bytes_written: outcome.stable_bytes_written,

@@ -9,10 +9,10 @@ use super::certification::Certifier;
 use super::clock::{Clock, GENESIS_NANOS};
 use super::error::OpError;
 use super::ingress::IngressRecord;
-use super::records::MessageCost;
 use super::requests::Requests;
 use super::round::Work;
 use super::subnet::{self, Subnet};
+use crate::MessageCost;
 use crate::engine::{Engine, MAX_STABLE_BYTES, StableMemory};
 use candid::Principal;
 use pocket_ic::common::rest::{
@@ -221,21 +221,21 @@ impl Instance {
         Ok(state.stable().to_vec())
     }
 
-    /// Replaces a canister's stable memory by these bytes, padded with zeros to whole pages.
+    /// Replaces a canister's stable memory.
     ///
     /// # Errors
-    /// If there is no such canister, it has no code, or there are more bytes than fit into a stable memory.
-    pub fn set_stable_memory(&mut self, id: Principal, bytes: &[u8]) -> Result<(), OpError> {
+    /// If there is no such canister, it has no code, or the memory is larger than a stable memory can be.
+    pub fn set_stable_memory(&mut self, id: Principal, memory: StableMemory) -> Result<(), OpError> {
         let Some(state) = &mut self.canister_mut(id)?.state else {
             return Err(OpError::CanisterIsEmpty(id));
         };
-        if bytes.len() as u64 > MAX_STABLE_BYTES {
+        if memory.bytes() > MAX_STABLE_BYTES {
             return Err(OpError::Other(format!(
                 "Stable memory of {} bytes exceeds the maximum of {MAX_STABLE_BYTES} bytes",
-                bytes.len()
+                memory.bytes()
             )));
         }
-        *state.stable_mut() = StableMemory::from_bytes(bytes);
+        *state.stable_mut() = memory;
         Ok(())
     }
 

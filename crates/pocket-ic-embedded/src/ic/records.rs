@@ -1,12 +1,12 @@
 //! Records of a canister: its logs, its history, and the costs of its recent messages.
 
 use super::replies::Change;
+use crate::MessageCost;
 use crate::engine::LOG_RECORD_BYTES;
 use candid::Principal;
 use ic_management_canister_types::{
     CanisterLogFilter, CanisterLogRecord, ChangeDetails, ChangeOrigin, FromCanisterRecord, FromUserRecord,
 };
-use serde::Serialize;
 use std::collections::VecDeque;
 
 /// How many changes of a canister's history are kept.
@@ -128,37 +128,6 @@ pub fn origin(caller: Principal, is_canister: bool, sender_version: Option<u64>)
     }
 }
 
-/// What one execution of a canister's code cost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct MessageCost {
-    /// Numbers the executions of the canister from 0; never reused, so that a reader can see what is new.
-    pub index: u64,
-    /// The kind of entry: `start`, `init`, `update`, `query`, `global_timer`, …
-    pub entry: &'static str,
-    /// The method, or empty for entries without one.
-    pub method: String,
-    /// Instructions, with the engine's approximation of the Internet Computer's weights.
-    pub instructions: u64,
-    /// Bytes that went to stable memory.
-    pub stable_bytes_written: u64,
-    /// Bytes that came from stable memory.
-    pub stable_bytes_read: u64,
-    /// 4 KiB pages of stable memory that the execution wrote, each counted once.
-    pub dirty_stable_pages: u64,
-    /// 4 KiB pages of the wasm memory whose contents the execution changed.
-    pub dirty_wasm_pages: u64,
-    /// Size of the wasm memory afterwards, 64 KiB pages.
-    pub wasm_memory_pages: u64,
-    /// Size of stable memory afterwards, 64 KiB pages.
-    pub stable_memory_pages: u64,
-    /// How long the wasm ran on this machine, nanoseconds. The only figure that differs between runs.
-    pub wall_nanos: u64,
-    /// Time of the round or of the last round, nanoseconds.
-    pub time_nanos: u64,
-    /// Whether the execution ended without a trap.
-    pub ok: bool,
-}
-
 /// The costs of the newest executions.
 #[derive(Clone, Debug, Default)]
 pub struct CostRing {
@@ -227,23 +196,8 @@ mod tests {
     #[test]
     fn cost_indexes_survive_the_ring() {
         let mut ring = CostRing::default();
-        let cost = MessageCost {
-            index: 0,
-            entry: "update",
-            method: "m".into(),
-            instructions: 1,
-            stable_bytes_written: 0,
-            stable_bytes_read: 0,
-            dirty_stable_pages: 0,
-            dirty_wasm_pages: 0,
-            wasm_memory_pages: 0,
-            stable_memory_pages: 0,
-            wall_nanos: 0,
-            time_nanos: 0,
-            ok: true,
-        };
         for _ in 0..MAX_COSTS + 3 {
-            ring.push(cost.clone());
+            ring.push(MessageCost::default());
         }
         assert_eq!(ring.iter().count(), MAX_COSTS);
         assert_eq!(ring.iter().next().map(|c| c.index), Some(3));

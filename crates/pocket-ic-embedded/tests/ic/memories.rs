@@ -42,6 +42,21 @@ fn stable_memory_is_read_and_set() {
 }
 
 #[test]
+fn canisters_with_the_same_blob_as_memory_share_nothing() {
+    let pic = instance();
+    let (one, other) = (installed_with(&pic, 5), installed_with(&pic, 5));
+    let blob = 41u32.to_le_bytes().to_vec();
+    for id in [one, other] {
+        pic.set_stable_memory(id, blob.clone(), BlobCompression::NoCompression);
+    }
+    call(&pic, one, "stable_inc", &[]).unwrap();
+    assert_eq!(query_number(&pic, one, "stable_read"), 42);
+    assert_eq!(query_number(&pic, other, "stable_read"), 41);
+    pic.set_stable_memory(one, blob, BlobCompression::NoCompression);
+    assert_eq!(query_number(&pic, one, "stable_read"), 41, "the blob is as it was uploaded");
+}
+
+#[test]
 #[should_panic(expected = "CanisterIsEmpty")]
 fn a_canister_without_code_has_no_stable_memory() {
     let pic = instance();

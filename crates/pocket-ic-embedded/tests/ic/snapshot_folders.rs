@@ -3,7 +3,8 @@
 use super::common::{
     ANONYMOUS, call, counter, installed_wasm, installed_with, instance, number, query_number, read, wasm,
 };
-use pocket_ic::common::rest::{BlobCompression, RawCanisterSnapshotId, RawCanisterSnapshotUpload};
+use pocket_ic::common::rest::{BlobCompression, RawCanisterSnapshotUpload};
+use pocket_ic_embedded::{ExtensionError, Extensions};
 use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -228,12 +229,9 @@ fn a_snapshot_in_place_reads_the_file_and_never_writes_it() {
         replace_snapshot: None,
         snapshot_dir: folder.clone(),
     };
-    let path = format!("/instances/{}/embedded/canister_snapshot_in_place", pic.instance_id());
-    let upload = || {
-        let url = pic.get_server_url().join(&path).unwrap();
-        reqwest::blocking::Client::new().post(url).json(&request).send().unwrap()
-    };
-    let uploaded: RawCanisterSnapshotId = upload().json().unwrap();
+    let extensions = Extensions::of(&pic);
+    let upload = || extensions.upload_snapshot_in_place(&request);
+    let uploaded = upload().unwrap();
     pic.load_canister_snapshot(copy, None, uploaded.snapshot_id).unwrap();
     assert_eq!(pic.get_stable_memory(copy), written["stable_memory.bin"]);
     call(&pic, copy, "stable_inc", &[]).unwrap();
@@ -241,8 +239,6 @@ fn a_snapshot_in_place_reads_the_file_and_never_writes_it() {
     assert_eq!(files(&folder), written);
     // A file of another length is refused, as by an upload.
     fs::write(folder.join("stable_memory.bin"), "short").unwrap();
-    let refused = upload();
-    assert_eq!(refused.status(), 400);
-    let text = refused.text().unwrap();
-    assert!(text.contains("stable_memory.bin") && text.contains("got 5"), "{text}");
+    let Err(ExtensionError::Refused { status: 400, message, .. }) = upload() else { panic!("not refused") };
+    assert!(message.contains("stable_memory.bin") && message.contains("got 5"), "{message}");
 }

@@ -41,9 +41,11 @@ fn by_endpoint(costs: &[MessageCost]) -> ByEndpoint<'_> {
 }
 
 fn endpoint_of(cost: &MessageCost) -> Name {
-    match cost.entry.as_str() {
+    match &*cost.entry {
         _ if cost.is_install() => ("upgrade".into(), "upgrade".into()),
-        "update" | "query" if !cost.method.starts_with(INTERNAL) => (cost.method.clone(), cost.entry.clone()),
+        "update" | "query" if !cost.method.starts_with(INTERNAL) => {
+            (cost.method.clone(), cost.entry.to_string())
+        }
         // Timers, and the messages that they send to the canister itself.
         _ => ("timer".into(), "timer".into()),
     }
@@ -96,7 +98,12 @@ mod tests {
     use super::*;
 
     fn message(entry: &str, method: &str, instructions: u64) -> MessageCost {
-        MessageCost { entry: entry.into(), method: method.into(), instructions, ..MessageCost::default() }
+        MessageCost {
+            entry: entry.to_owned().into(),
+            method: method.into(),
+            instructions,
+            ..MessageCost::default()
+        }
     }
 
     #[test]

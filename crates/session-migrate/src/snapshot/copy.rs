@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use candid::Principal;
-use pocket_ic::common::rest::{RawCanisterSnapshotId, RawCanisterSnapshotUpload};
+use pocket_ic::common::rest::RawCanisterSnapshotUpload;
 use pocket_ic::{PocketIc, Time};
+use pocket_ic_embedded::ExtensionError;
 use serde_json::Value;
 
 use super::{Form, METADATA, STABLE_MEMORY, Snapshot, SnapshotError};
@@ -97,7 +98,7 @@ fn upload(
     controller: Principal,
     folder: PathBuf,
 ) -> Result<Vec<u8>, String> {
-    let Ok(url) = costs::address(pic, canister, "canister_snapshot_in_place") else {
+    let Ok(extensions) = costs::extensions(pic) else {
         let upload = || pic.canister_snapshot_upload(canister, controller, None, folder);
         return std::panic::catch_unwind(std::panic::AssertUnwindSafe(upload))
             .map_err(|panic| crate::panic_text(&*panic));
@@ -108,15 +109,10 @@ fn upload(
         replace_snapshot: None,
         snapshot_dir: folder,
     };
-    let ask = || {
-        let client = reqwest::blocking::Client::builder().timeout(None).build()?;
-        let answer = client.post(url).json(&request).send()?;
-        Ok::<_, reqwest::Error>((answer.status().is_success(), answer.json::<Value>()?))
-    };
-    let (done, answer) = ask().map_err(|error| error.to_string())?;
-    match serde_json::from_value::<RawCanisterSnapshotId>(answer.clone()) {
-        Ok(id) if done => Ok(id.snapshot_id),
-        _ => Err(answer["message"].as_str().map_or_else(|| answer.to_string(), str::to_owned)),
+    match extensions.upload_snapshot_in_place(&request) {
+        Ok(id) => Ok(id.snapshot_id),
+        Err(ExtensionError::Refused { message, .. }) => Err(message),
+        Err(error) => Err(error.to_string()),
     }
 }
 

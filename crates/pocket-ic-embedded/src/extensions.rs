@@ -1,0 +1,139 @@
+//! A client of what this server has beyond the PocketIC protocol.
+
+use candid::Principal;
+use pocket_ic::PocketIc;
+use pocket_ic::common::rest::{RawCanisterSnapshotId, RawCanisterSnapshotUpload};
+use reqwest::blocking::{Client, RequestBuilder};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::MessageCost;
+
+/// The extensions for one instance of the embedded server.
+///
+/// ```no_run
+/// # fn test(pic: &pocket_ic::PocketIc, canister: candid::Principal) -> Result<(), pocket_ic_embedded::ExtensionError> {
+/// use pocket_ic_embedded::Extensions;
+///
+/// let extensions = Extensions::of(pic);
+/// let before = extensions.message_costs(canister, 0)?.len() as u64;
+/// pic.update_call(canister, candid::Principal::anonymous(), "increment", vec![]).unwrap();
+/// for cost in extensions.message_costs(canister, before)? {
+///     assert!(cost.instructions < 1_000_000, "{} took {} instructions", cost.method, cost.instructions);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Extensions {
+    client: Client,
+    /// Ends with a slash.
+    base: String,
+}
+
+/// Why an extension did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExtensionError {
+    /// There was no complete answer.
+    #[error("{url}: {source}")]
+    Http {
+        /// The address of the extension.
+        url: String,
+        /// The client's error.
+        source: reqwest::Error,
+    },
+    /// The server refused.
+    #[error("{url}: {message} (status {status})")]
+    Refused {
+        /// The address of the extension.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// The server's message.
+        message: String,
+    },
+    /// The answer is not what this version expects: the server is another one, or of another version.
+    #[error("{url}: not an answer of pocket-ic-embedded {}: {detail}", env!("CARGO_PKG_VERSION"))]
+    Unexpected {
+        /// The address of the extension.
+        url: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+impl Extensions {
+    /// Returns the extensions for the instance of this client. The first request shows whether its server has them.
+    pub fn of(pic: &PocketIc) -> Extensions {
+        let server = pic.get_server_url();
+        let base =
+            format!("{}/instances/{}/embedded/", server.as_str().trim_end_matches('/'), pic.instance_id());
+        Extensions { client: Client::new(), base }
+    }
+
+    /// Returns the costs of a canister's executions starting at index `from`, oldest first. The server keeps the
+    /// last 10,000.
+    ///
+    /// # Errors
+    /// [`ExtensionError`]; refused if there is no such canister.
+    pub fn message_costs(&self, canister: Principal, from: u64) -> Result<Vec<MessageCost>, ExtensionError> {
+        let url = format!("{}canister_costs/{canister}?from={from}", self.base);
+        answer(url, |url| self.client.get(url))
+    }
+
+    /// Sets the instruction limit of a canister's messages; `None` restores the limit of each kind.
+    ///
+    /// # Errors
+    /// [`ExtensionError`]; refused if there is no such canister.
+    pub fn set_instruction_cap(
+        &self,
+        canister: Principal,
+        instructions: Option<u64>,
+    ) -> Result<(), ExtensionError> {
+        let url = format!("{}instruction_cap/{canister}", self.base);
+        let body = serde_json::json!({ "instructions": instructions });
+        answer::<Value>(url, |url| self.client.post(url).json(&body)).map(drop)
+    }
+
+    /// Uploads a snapshot without a copy of its `stable_memory.bin`, which must not change as long as the canister
+    /// exists. The server never writes it. There is no time limit: the server reads the whole folder.
+    ///
+    /// # Errors
+    /// [`ExtensionError`]; refused if the folder is not a complete snapshot.
+    pub fn upload_snapshot_in_place(
+        &self,
+        request: &RawCanisterSnapshotUpload,
+    ) -> Result<RawCanisterSnapshotId, ExtensionError> {
+        let url = format!("{}canister_snapshot_in_place", self.base);
+        match Client::builder().timeout(None).build() {
+            Ok(patient) => answer(url, |url| patient.post(url).json(request)),
+            Err(source) => Err(ExtensionError::Http { url, source }),
+        }
+    }
+}
+
+fn answer<T: DeserializeOwned>(
+    url: String,
+    request: impl FnOnce(&str) -> RequestBuilder,
+) -> Result<T, ExtensionError> {
+    let ask = || {
+        let answer = request(&url).send()?;
+        Ok((answer.status(), answer.bytes()?))
+    };
+    let (status, body) = match ask() {
+        Ok(answer) => answer,
+        Err(source) => return Err(ExtensionError::Http { url, source }),
+    };
+    if status.is_success() {
+        let expected = serde_json::from_slice(&body);
+        return expected.map_err(|error| ExtensionError::Unexpected { url, detail: error.to_string() });
+    }
+    let refused: Option<Value> = serde_json::from_slice(&body).ok();
+    match refused.as_ref().and_then(|refused| refused["message"].as_str()) {
+        Some(message) => {
+            Err(ExtensionError::Refused { url, status: status.as_u16(), message: message.to_owned() })
+        }
+        None => Err(ExtensionError::Unexpected { url, detail: format!("status {status}") }),
+    }
+}

@@ -1,0 +1,43 @@
+//! What one execution of a canister's code cost: what the server lists, and its clients read.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+/// What one execution of a canister's code cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageCost {
+    /// Numbers the executions of the canister from 0; never reused, so that a reader can see what is new.
+    pub index: u64,
+    /// The kind of entry: `start`, `init`, `update`, `query`, `global_timer`, …
+    pub entry: Cow<'static, str>,
+    /// The method, or empty for entries without one.
+    pub method: String,
+    /// Instructions, with the engine's approximation of the Internet Computer's weights.
+    pub instructions: u64,
+    /// Bytes written to stable memory.
+    pub stable_bytes_written: u64,
+    /// Bytes read from stable memory.
+    pub stable_bytes_read: u64,
+    /// 4 KiB pages of stable memory that were written, each counted once.
+    pub dirty_stable_pages: u64,
+    /// 4 KiB pages of the wasm memory whose contents changed.
+    pub dirty_wasm_pages: u64,
+    /// Size of the wasm memory afterwards, 64 KiB pages.
+    pub wasm_memory_pages: u64,
+    /// Size of stable memory afterwards, 64 KiB pages.
+    pub stable_memory_pages: u64,
+    /// How long the wasm ran, nanoseconds. The only figure that differs between runs.
+    pub wall_nanos: u64,
+    /// Time of the round or of the last round, nanoseconds since 1970.
+    pub time_nanos: u64,
+    /// Whether the execution ended without a trap.
+    pub ok: bool,
+}
+
+impl MessageCost {
+    /// Returns whether it is a part of an install, reinstall or upgrade.
+    pub fn is_install(&self) -> bool {
+        ["start", "init", "pre_upgrade", "post_upgrade"].contains(&&*self.entry)
+    }
+}
