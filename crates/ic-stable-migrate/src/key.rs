@@ -1,21 +1,38 @@
 //! Keys of units, and how they are stored.
 
+mod tuples;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 use candid::Principal;
 use ic_stable_structures::Storable;
-use ic_stable_structures::storable::Bound;
+use ic_stable_structures::storable::{Blob, Bound};
 use minicbor::data::Type;
 use minicbor::decode::{Decoder, Error as DecodeError};
 use minicbor::encode::{Encoder, Error as EncodeError, Write};
 
-/// The key of a unit: a number, a principal, a text. It is passed by value, so it should be small.
+/// The key of a unit: a number, a principal, a text, bytes, or a pair or triple of keys. It is passed by value, so it
+/// should be small.
 ///
 /// The engine stores keys in its records (as CBOR numbers if they are numbers, otherwise as the bytes of
 /// [`Storable`]) and as keys of the quarantine. It reads them with [`Key::from_stored`], which fails on damaged
 /// bytes where [`Storable::from_bytes`] may trap.
+///
+/// A pair is a key as it is, whether its parts are of a fixed size or only bounded:
+///
+/// ```
+/// use candid::Principal;
+/// use ic_stable_migrate::Key;
+/// use ic_stable_structures::Storable;
+///
+/// let key = (Principal::anonymous(), 7_u64);
+/// let stored = key.to_bytes();
+/// assert_eq!(<(Principal, u64)>::from_stored(&stored), Ok(key));
+/// assert!(<(Principal, u64)>::from_stored(&stored[1..]).is_err());
+/// assert_eq!((key.number(), u16::from_number(7)), (None, Some(7)));
+/// ```
 ///
 /// A key of a canister's own:
 ///
@@ -92,7 +109,7 @@ macro_rules! number_keys {
     )*};
 }
 
-number_keys!(u64, u32, u16);
+number_keys!(u64, u32, u16, u8);
 
 impl Key for Principal {
     fn from_stored(bytes: &[u8]) -> Result<Self, String> {
@@ -103,6 +120,24 @@ impl Key for Principal {
 impl Key for String {
     fn from_stored(bytes: &[u8]) -> Result<Self, String> {
         std::str::from_utf8(bytes).map(Self::from).map_err(|error| error.to_string())
+    }
+}
+
+impl Key for u128 {
+    fn from_stored(bytes: &[u8]) -> Result<Self, String> {
+        <[u8; 16]>::from_stored(bytes).map(Self::from_be_bytes)
+    }
+}
+
+impl<const N: usize> Key for [u8; N] {
+    fn from_stored(bytes: &[u8]) -> Result<Self, String> {
+        bytes.try_into().map_err(|_| format!("a key of {} bytes, expected {N}", bytes.len()))
+    }
+}
+
+impl<const N: usize> Key for Blob<N> {
+    fn from_stored(bytes: &[u8]) -> Result<Self, String> {
+        bytes.try_into().map_err(|_| format!("a key of {} bytes, expected at most {N}", bytes.len()))
     }
 }
 

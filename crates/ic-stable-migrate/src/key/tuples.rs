@@ -1,0 +1,112 @@
+//! Pairs and triples as keys. `ic-stable-structures` stores them, but reads them with functions that trap on damaged
+//! bytes; what is read here is in its form:
+//!
+//! ```text
+//! (A, B)      A, padded to its bound; B, padded to its bound; length of A; length of B
+//! (A, B, C)   lengths of the lengths, one byte; length of A; A; length of B; B; C
+//! ```
+//! The length of a type of a fixed size is left out, and the byte for the lengths of the lengths if both are fixed.
+
+use ic_stable_structures::Storable;
+use ic_stable_structures::storable::Bound;
+
+use super::Key;
+
+impl<A: Key, B: Key> Key for (A, B) {
+    fn from_stored(bytes: &[u8]) -> Result<Self, String> {
+        // The library does not store pairs of types without a bound.
+        let (a, b) = (Size::of::<A>()?, Size::of::<B>()?);
+        let mut rest = Rest(bytes);
+        let (first, second) = (rest.take(a.most)?, rest.take(b.most)?);
+        let (a_len, b_len) = (rest.len_of(&a)?, rest.len_of(&b)?);
+        rest.end()?;
+        let key = (A::from_stored(prefix(first, a_len)?)?, B::from_stored(prefix(second, b_len)?)?);
+        checked(key, bytes)
+    }
+}
+
+impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
+    fn from_stored(bytes: &[u8]) -> Result<Self, String> {
+        let (a, b) = (fixed_size::<A>(), fixed_size::<B>());
+        let mut rest = Rest(bytes);
+        let lens = match (a, b) {
+            (Some(_), Some(_)) => 0,
+            _ => rest.number(1)?,
+        };
+        // Two bits for each, less one.
+        let (a_width, b_width) = ((lens >> 2 & 3).saturating_add(1), (lens & 3).saturating_add(1));
+        let a_len = a.map_or_else(|| rest.number(a_width), Ok)?;
+        let first = rest.take(a_len)?;
+        let b_len = b.map_or_else(|| rest.number(b_width), Ok)?;
+        let second = rest.take(b_len)?;
+        let key = (A::from_stored(first)?, B::from_stored(second)?, C::from_stored(rest.0)?);
+        checked(key, bytes)
+    }
+}
+
+/// Returns the key if these are the bytes that it is stored as: others are damaged, or of another release of the library.
+fn checked<K: Storable>(key: K, bytes: &[u8]) -> Result<K, String> {
+    if key.to_bytes().as_ref() == bytes {
+        Ok(key)
+    } else {
+        Err("not the bytes that the key is stored as".into())
+    }
+}
+
+/// How a type is stored in a pair.
+struct Size {
+    most: usize,
+    is_fixed: bool,
+}
+
+impl Size {
+    fn of<K: Storable>() -> Result<Self, String> {
+        match K::BOUND {
+            Bound::Bounded { max_size, is_fixed_size } => {
+                Ok(Self { most: usize::try_from(max_size).unwrap_or(usize::MAX), is_fixed: is_fixed_size })
+            }
+            Bound::Unbounded => Err("a pair of keys without a bound".into()),
+        }
+    }
+}
+
+fn fixed_size<K: Storable>() -> Option<usize> {
+    Size::of::<K>().ok().filter(|size| size.is_fixed).map(|size| size.most)
+}
+
+fn prefix(bytes: &[u8], len: usize) -> Result<&[u8], String> {
+    bytes.get(..len).ok_or_else(|| format!("a part of {len} bytes, expected at most {}", bytes.len()))
+}
+
+/// Bytes that are still to be read.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], String> {
+        let found = self.0.len();
+        let (taken, rest) =
+            self.0.split_at_checked(len).ok_or_else(|| format!("{found} bytes are left, expected {len}"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    /// Reads a number of so many bytes, big-endian.
+    fn number(&mut self, width: usize) -> Result<usize, String> {
+        Ok(self.take(width)?.iter().fold(0, |number, byte| number << 8 | usize::from(*byte)))
+    }
+
+    /// Reads the length of a part of a pair.
+    fn len_of(&mut self, size: &Size) -> Result<usize, String> {
+        let width = match size.most {
+            most if size.is_fixed => return Ok(most),
+            0..=0xff => 1,
+            0x100..=0xffff => 2,
+            _ => 4,
+        };
+        self.number(width)
+    }
+
+    fn end(&self) -> Result<(), String> {
+        if self.0.is_empty() { Ok(()) } else { Err(format!("{} bytes after the key", self.0.len())) }
+    }
+}
