@@ -15,6 +15,33 @@ const MAX_RESTORED: usize = 1_000;
 const MAX_EXAMINED: usize = 10_000;
 
 /// The controls of one migration.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// let mut bank = Bank::of([(7, 100), (8, 250)]);
+/// ENGINE.run(&mut bank, STEP)?;
+/// ENGINE.control(&mut bank, NOW)?.pause()?;
+/// assert_eq!(ENGINE.run(&mut bank, MESSAGE)?, Progress::Done, "nothing is done during a pause");
+/// ENGINE.control(&mut bank, NOW)?.resume()?;
+/// ENGINE.run(&mut bank, MESSAGE)?;
+/// assert_eq!(bank.ledger.state_of(1)?.phase, Phase::Converted);
+///
+/// // Before the last step, everything is checked again.
+/// ENGINE.control(&mut bank, NOW)?.verify()?;
+/// ENGINE.run(&mut bank, MESSAGE)?;
+/// assert_eq!(bank.ledger.state_of(1)?.proven_since, Some(NOW.as_nanos()));
+/// ENGINE.control(&mut bank, NOW)?.finalize(false)?;
+///
+/// // The engine chooses the migration that has begun last; a build may also name it.
+/// let refused = Control::of(&CentsToMillionths, &mut bank, NOW)?.rollback().unwrap_err();
+/// assert_eq!(
+///     refused.to_string(),
+///     "cannot roll back the migration in phase Finalized: the migration is finalized"
+/// );
+/// # Ok(())
+/// # }
+/// ```
 pub struct Control<'a, H: Host> {
     migration: &'a dyn Migration<H>,
     host: &'a mut H,
@@ -73,7 +100,7 @@ impl<'a, H: Host> Control<'a, H> {
     ///
     /// # Errors
     /// [`Error::Refused`] if the migration has no rollback, if this build does not serve the old layout, after
-    /// finalization, and if the rollback is complete.
+    /// finalization, if the rollback is complete, and if stable memory is in the layout of another migration.
     pub fn rollback(mut self) -> Result<(), H::Error> {
         let Some(reversal) = self.migration.reversal() else {
             return Err(self.refused("roll back", "it cannot be rolled back"));
@@ -83,6 +110,13 @@ impl<'a, H: Host> Control<'a, H> {
         }
         if self.state.phase == Phase::Finalized {
             return Err(self.refused("roll back", "the migration is finalized"));
+        }
+        let plan = self.migration.plan();
+        let layout = self.host.layout()?;
+        if layout != plan.from && layout != plan.to {
+            let why =
+                format!("stable memory is in layout {}: roll back the migration that leads there", layout.0);
+            return Err(self.refused("roll back", &why));
         }
         match self.state.phase {
             Phase::RollingBack => return Err(self.refused("roll back", "it is being rolled back already")),
@@ -114,6 +148,26 @@ impl<'a, H: Host> Control<'a, H> {
 
     /// Retries units in quarantine: one, or all of them, at most a thousand per call. Units that have come since the last
     /// count are counted and converted, too.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+    /// # fn main() -> Result<(), Error> {
+    /// let mut bank = Bank::of([(7, 100), (8, 250)]);
+    /// // What the engine does with a unit whose conversion traps.
+    /// let kept = CentsToMillionths.take_out(&mut bank, 7, "its conversion trapped".into())?;
+    /// bank.ledger.quarantine.insert(1, 7, &kept);
+    /// ENGINE.run(&mut bank, MESSAGE)?;
+    /// let state = bank.ledger.state_of(1)?;
+    /// assert_eq!((state.converted, state.quarantined), (1, 1));
+    ///
+    /// // A build with a corrected conversion tries it again.
+    /// ENGINE.control(&mut bank, NOW)?.retry(Some(7))?;
+    /// ENGINE.run(&mut bank, MESSAGE)?;
+    /// let state = bank.ledger.state_of(1)?;
+    /// assert_eq!((state.converted, state.quarantined, state.phase), (2, 0, Phase::Converted));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::NotQuarantined`] if there is no such unit, [`Error::Refused`] before the migration has begun, while it is

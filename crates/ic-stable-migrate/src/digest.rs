@@ -2,13 +2,77 @@
 
 use sha2::{Digest as _, Sha256};
 
+use crate::Record;
+
 /// The SHA-256 of what must survive of a unit.
+///
+/// ```
+/// use ic_stable_migrate::{Digest, digest_of};
+///
+/// let digest: Digest = digest_of(b"cents: 100");
+/// assert_ne!(digest, digest_of(b"cents: 101"));
+/// ```
 pub type Digest = [u8; 32];
 
 /// Returns the SHA-256 of some bytes.
+///
+/// ```
+/// use ic_stable_migrate::digest_of;
+///
+/// // A fixed-size number has one encoding, so the digest may be that of its bytes.
+/// let (before, after) = (100_u64, 1_000_000_u128);
+/// assert_eq!(digest_of(&before.to_be_bytes()), digest_of(&u64::try_from(after / 10_000)?.to_be_bytes()));
+/// # Ok::<(), std::num::TryFromIntError>(())
+/// ```
 #[must_use]
 pub fn digest_of(bytes: &[u8]) -> Digest {
     Sha256::digest(bytes).into()
+}
+
+/// Returns the digest of what a stored record says, whichever release wrote it: of the bytes that [`Record::encode`] makes
+/// of it. Of a record that does not decode, it is the digest of the stored bytes.
+///
+/// Two releases may write different bytes for the same content: an optional field that one of them does not know, or
+/// Candid's table of types. A migration that digests the stored bytes before, and encodes the record for the digest
+/// after, is stuck then, though nothing was lost.
+///
+/// ```
+/// use candid::{CandidType, Deserialize};
+/// use ic_stable_migrate::{Record, digest_of, digest_of_record};
+///
+/// #[derive(CandidType, Deserialize)]
+/// struct Todo {
+///     text: String,
+///     due: Option<u64>,
+/// }
+///
+/// impl Record for Todo {
+///     const NAME: &'static str = "todo";
+///
+///     fn encode(&self) -> Vec<u8> {
+///         candid::encode_one(self).unwrap_or_default()
+///     }
+///
+///     fn decode(bytes: &[u8]) -> Result<Self, String> {
+///         candid::decode_one(bytes).map_err(|error| error.to_string())
+///     }
+/// }
+///
+/// // An early release had only the text.
+/// #[derive(CandidType)]
+/// struct First {
+///     text: String,
+/// }
+/// let early = candid::encode_one(First { text: "buy milk".into() })?;
+/// let late = Todo { text: "buy milk".into(), due: None }.encode();
+/// assert_ne!(digest_of(&early), digest_of(&late));
+/// assert_eq!(digest_of_record::<Todo>(&early), digest_of_record::<Todo>(&late));
+/// assert_eq!(digest_of_record::<Todo>(b"damaged"), digest_of(b"damaged"));
+/// # Ok::<(), candid::Error>(())
+/// ```
+#[must_use]
+pub fn digest_of_record<V: Record>(stored: &[u8]) -> Digest {
+    V::decode(stored).map_or_else(|_| digest_of(stored), |record| digest_of(&record.encode()))
 }
 
 /// The sum of the digests of the members, in four lanes of 64 bits each.
@@ -30,6 +94,10 @@ pub fn digest_of(bytes: &[u8]) -> Digest {
 /// assert_ne!(before, after);
 /// after.add(digest_of(b"two"));
 /// assert_eq!(before, after);
+/// // As `MigrationStatus` shows them.
+/// assert_eq!(before.to_bytes(), after.to_bytes());
+/// after.remove(digest_of(b"one"));
+/// assert_ne!(before, after);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]

@@ -2,6 +2,7 @@
 //! writing.
 
 use crate::api::{ClassForecast, DryRun};
+use crate::run::predecessor;
 use crate::unit::count;
 use crate::{Classified, Host, Message, Migration};
 
@@ -25,7 +26,8 @@ pub(crate) fn page<H: Host>(
     let mut page = DryRun {
         migration: plan.number,
         name: plan.name.into(),
-        waits_for: migration.waits_for(host)?,
+        waits_for: predecessor(migration, host)?
+            .map_or_else(|| migration.waits_for(host), |why| Ok(Some(why)))?,
         ..DryRun::default()
     };
     let keys = migration.sources(host, after, usize::try_from(limit).unwrap_or(usize::MAX))?;

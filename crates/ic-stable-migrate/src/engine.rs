@@ -1,7 +1,7 @@
 //! The engine: a list of migrations, and what can be done with it.
 
 use crate::api::DryRun;
-use crate::run::MigrationRun;
+use crate::run::{MigrationRun, predecessor};
 use crate::unit::{begin, count_quarantined, count_source, leave_old_layout, settle};
 use crate::{
     Advance, Control, Error, Host, Meter, Migration, MigrationState, Phase, Settled, StableError, Time,
@@ -9,6 +9,21 @@ use crate::{
 };
 
 /// What a run has left to do.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// let mut bank = Bank::of([(7, 100), (8, 250)]);
+/// let mut messages = 1;
+/// while ENGINE.run(&mut bank, STEP)? == Progress::More {
+///     // On the IC, the next message is one of a timer.
+///     messages += 1;
+/// }
+/// assert_eq!(ENGINE.run(&mut bank, STEP)?, Progress::Done);
+/// assert!(messages > 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Nothing is left.
@@ -18,6 +33,26 @@ pub enum Progress {
 }
 
 /// Time and instruction budget of a message.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// /// A message of the IC, of which the engine may use half.
+/// struct Counter;
+///
+/// impl Meter for Counter {
+///     fn used(&self) -> u64 {
+///         123_456 // ic_cdk::api::performance_counter(0)
+///     }
+/// }
+///
+/// let mut bank = Bank::of([(7, 100)]);
+/// let message = Message { now: Time::from_nanos(1_800_000_000_000_000_000), meter: &Counter, budget: 20_000_000_000 };
+/// ENGINE.run(&mut bank, message)?;
+/// assert_eq!(bank.ledger.state_of(1)?.converted, 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Message<'a> {
     /// Time of the message.
@@ -29,6 +64,32 @@ pub struct Message<'a> {
 }
 
 /// The migrations of a host, in the order of their numbers.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// const ENGINE: Engine<'static, Bank> = Engine::new(&[&CentsToMillionths]);
+///
+/// let mut bank = Bank::of([(7, 100), (8, 250), (9, 1)]);
+/// ENGINE.check(&bank)?;
+/// let forecast = ENGINE.dry_run(&bank, MESSAGE, None, None)?;
+/// assert_eq!((forecast.units, forecast.classes[0].class.as_str()), (3, "balance"));
+///
+/// // The first message, in `post_upgrade`. A client is faster than the next one.
+/// ENGINE.run(&mut bank, STEP)?;
+/// Engine::touch(&CentsToMillionths, &mut bank, 9, NOW)?;
+/// assert_eq!(bank.millionths.get(&9), Some(10_000));
+///
+/// // Once a minute: whether a message is missing.
+/// let mut seen = None;
+/// assert_eq!(ENGINE.watch(&mut bank, NOW, &mut seen)?, Watched::Quiet);
+/// ENGINE.run(&mut bank, MESSAGE)?;
+/// let state = bank.ledger.state_of(1)?;
+/// assert_eq!((state.phase, state.converted, state.already), (Phase::Converted, 2, 1));
+/// ENGINE.control(&mut bank, NOW)?.finalize(false)?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Engine<'m, H: Host> {
     migrations: &'m [&'m dyn Migration<H>],
 }
@@ -60,7 +121,8 @@ impl<'m, H: Host> Engine<'m, H> {
         chain::check_host(self.migrations, host)
     }
 
-    /// Runs the migrations, one after the other, until they are done or the budget of the message is used.
+    /// Runs the migrations, one after the other, until they are done or the budget of the message is used. Each begins
+    /// only once the one before it is finalized.
     ///
     /// # Errors
     /// If the state of a migration is damaged. Any other failure is noted in the state, which is
@@ -118,6 +180,19 @@ impl<'m, H: Host> Engine<'m, H> {
 
     /// Returns a page of a migration, as [`Self::dry_run`] does.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+    /// # fn main() -> Result<(), Error> {
+    /// // Of a migration that is not the current one, as a later one of the list.
+    /// let bank = Bank::of([(7, 100), (8, 250)]);
+    /// let page = Engine::dry_run_of(&CentsToMillionths, &bank, MESSAGE, None, Some(1))?;
+    /// assert_eq!((page.units, page.next), (1, Some(7)));
+    /// let last = Engine::dry_run_of(&CentsToMillionths, &bank, MESSAGE, page.next, None)?;
+    /// assert_eq!((last.units, last.next), (1, None));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// A damaged record.
     pub fn dry_run_of(
@@ -131,7 +206,8 @@ impl<'m, H: Host> Engine<'m, H> {
     }
 
     /// Converts a unit that a client is about to use, if it is a source unit of this migration. The caller
-    /// must make sure that the migration is not held.
+    /// must make sure that the migration is not held. The unit stays as it is while the migration before this one is
+    /// not finalized.
     ///
     /// # Errors
     /// A damaged record, or no room; nothing is changed.
@@ -141,6 +217,9 @@ impl<'m, H: Host> Engine<'m, H> {
         key: H::Key,
         now: impl Into<Time>,
     ) -> Result<(), H::Error> {
+        if predecessor(migration, host)?.is_some() {
+            return Ok(());
+        }
         host.check_room()?;
         let now = now.into();
         let number = migration.plan().number;
@@ -162,6 +241,18 @@ impl<'m, H: Host> Engine<'m, H> {
     /// Changes the layout to that of a migration which has not begun, since a client is about to write a target
     /// unit: a build that knows only the old layout would not find it.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+    /// # fn main() -> Result<(), Error> {
+    /// let mut bank = Bank::of([]);
+    /// // The first account is opened before the migration has begun.
+    /// Engine::enter_layout(&CentsToMillionths, &mut bank, NOW)?;
+    /// bank.millionths.insert(7, 0);
+    /// assert_eq!(bank.layout()?, Layout(2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// A damaged record.
     pub fn enter_layout(
@@ -181,6 +272,21 @@ impl<'m, H: Host> Engine<'m, H> {
 
     /// Continues forward from rollbacks and deferred migrations, in a build that cannot serve the old layout:
     /// what was already rolled back is converted again.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+    /// # fn main() -> Result<(), Error> {
+    /// let mut bank = Bank::converted([(7, 100), (8, 250)]);
+    /// ENGINE.control(&mut bank, NOW)?.rollback()?;
+    /// ENGINE.run(&mut bank, STEP)?;
+    /// assert!(bank.ledger.state_of(1)?.is_going_back());
+    /// // In `post_upgrade` of a build that has no code for the old layout any more.
+    /// ENGINE.go_forward(&mut bank, NOW)?;
+    /// ENGINE.run(&mut bank, MESSAGE)?;
+    /// assert_eq!((bank.cents.len(), bank.millionths.len()), (0, 2));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// A damaged record.

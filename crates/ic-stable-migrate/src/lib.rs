@@ -45,7 +45,7 @@ mod watch;
 
 pub use control::Control;
 pub use deferral::{defer, release, taken_over};
-pub use digest::{Digest, MultisetDigest, digest_of};
+pub use digest::{Digest, MultisetDigest, digest_of, digest_of_record};
 pub use engine::{Engine, Message, Progress};
 pub use error::{Error, StableError};
 pub use host::Host;
@@ -68,6 +68,15 @@ use std::ops::Bound;
 
 /// The stored form of the engine's own records, by their names ([`Record::NAME`]): values of the crate `stable-schema`,
 /// in JSON. A canister that states what it keeps in stable memory describes the tables of its [`Ledger`] by them.
+///
+/// ```
+/// // The tables of the engine, in the schema of a canister.
+/// let records: serde_json::Value = serde_json::from_str(ic_stable_migrate::SCHEMA)?;
+/// for name in ["migration state", "journal entry", "quarantined record"] {
+///     assert!(records[name].is_object(), "{name}");
+/// }
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 pub const SCHEMA: &str = include_str!("../schema.json");
 
 /// Returns the range of the keys above `last`, or of all: for [`Migration::sources`] and [`Migration::targets`].

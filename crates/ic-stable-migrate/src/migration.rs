@@ -11,11 +11,41 @@ use crate::{
 };
 
 /// A migration: nine methods, and others with defaults. Methods that take `&H` change nothing.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// // The first page of the documentation has a whole migration. What the methods say that it leaves at their defaults:
+/// let (migration, mut bank) = (&CentsToMillionths as &dyn Migration<Bank>, Bank::of([(7, 100), (8, 250)]));
+/// assert_eq!(migration.waits_for(&bank)?, None, "it may begin, once the migration before it is finalized");
+/// assert_eq!(migration.held_by(&bank)?, None, "nothing else writes balances in cents");
+/// assert!(migration.counts_ahead(), "everything is counted and digested before the first conversion");
+/// migration.prepare(&mut bank)?;
+/// migration.layout_entered(&mut bank)?;
+/// migration.leave_in_quarantine(&mut bank)?;
+/// migration.abandon(&mut bank, 7, Vec::new());
+/// assert_eq!(migration.price(&bank, 7)?, 0, "the dry run estimates the cost by that of reading");
+/// assert_eq!(migration.plan().classes[migration.trapped_class()].name, "trapped");
+/// assert!(migration.written_since(&bank, NOW, 10).is_empty(), "only a verification finds what is unsound");
+/// assert!(migration.bulk().is_none() && migration.reversal().is_some());
+/// assert_eq!(migration.max_steps(1_000), 18_000);
+///
+/// let mut digests = Vec::new();
+/// migration.digest_from(&bank, None, 10, &mut |key, digest| {
+///     digests.push((key, digest));
+///     true
+/// })?;
+/// assert_eq!(migration.digest_of_quarantined(&100_u64.to_be_bytes()), digests[0].1);
+/// assert_eq!(migration.sources(&bank, Some(7), 10)?, [8]);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Migration<H: Host> {
     /// Returns its declaration.
     fn plan(&self) -> &'static Plan;
 
-    /// Returns what must happen before the migration may begin; `None` if it may.
+    /// Returns what must happen before the migration may begin; `None` if it may. The migration before it must be
+    /// finalized in any case.
     ///
     /// # Errors
     /// A damaged record.
@@ -62,7 +92,8 @@ pub trait Migration<H: Host> {
     fn sources(&self, host: &H, after: Option<H::Key>, limit: usize) -> Result<Vec<H::Key>, H::Error>;
 
     /// Returns the digest of the part of a source unit that must survive, or `None` if there is no such unit.
-    /// An unreadable unit has a digest, too: usually [`digest_of`] its bytes.
+    /// An unreadable unit has a digest, too. Usually it is [`digest_of_record`](crate::digest_of_record) of the stored
+    /// bytes; plain [`digest_of`] only if every release wrote the same bytes for the same content.
     ///
     /// # Errors
     /// A damaged record in the tables around it; the engine stops.
@@ -182,6 +213,59 @@ pub trait Migration<H: Host> {
 /// Conversion of many small units at a time, for a migration that can read and read back more cheaply that
 /// way. It leaves the sources of converted units in place instead of removing them one by one. Such a
 /// leftover is invisible to the methods of the migration and to clients.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// /// Converts the first balances that are not in the new map yet; they stay in the old one until the end.
+/// struct InBulk;
+///
+/// impl Bulk<Bank> for InBulk {
+///     fn convert_first(
+///         &self,
+///         bank: &mut Bank,
+///         limit: usize,
+///         _: Time,
+///         room: &mut dyn FnMut() -> bool,
+///     ) -> Result<Vec<Settled>, Error> {
+///         let through = bank.millionths.last_key_value().map(|(key, _)| key);
+///         let some: Vec<_> = bank.cents.range(after(through)).take(limit).map(|entry| entry.into_pair()).collect();
+///         let mut settled = Vec::new();
+///         for (key, cents) in some {
+///             bank.millionths.insert(key, u128::from(cents) * 10_000);
+///             let back = bank.millionths.get(&key).and_then(to_cents).unwrap_or_default();
+///             settled.push(Settled { key, class: 0, fate: Fate::Converted(digest_of(&back.to_be_bytes())) });
+///             if !room() {
+///                 break;
+///             }
+///         }
+///         Ok(settled)
+///     }
+///
+///     fn leftovers(&self, bank: &Bank, limit: usize) -> Vec<u64> {
+///         bank.millionths.keys_range(..).filter(|key| bank.cents.contains_key(key)).take(limit).collect()
+///     }
+///
+///     fn drop_leftover(&self, bank: &mut Bank, key: u64) {
+///         bank.cents.remove(&key);
+///     }
+///
+///     fn clear_leftovers(&self, bank: &mut Bank) {
+///         bank.cents.clear_new();
+///     }
+/// }
+///
+/// let mut bank = Bank::of([(7, 100), (8, 250)]);
+/// let settled = InBulk.convert_first(&mut bank, 1, NOW, &mut || true)?;
+/// assert_eq!((settled[0].key, InBulk.leftovers(&bank, 9)), (7, vec![7]));
+/// InBulk.convert_first(&mut bank, 9, NOW, &mut || true)?;
+/// // Before a rollback, they are dropped one by one; in the end, all at once.
+/// InBulk.drop_leftover(&mut bank, 7);
+/// InBulk.clear_leftovers(&mut bank);
+/// assert_eq!((bank.cents.len(), bank.millionths.len()), (0, 2));
+/// # Ok(())
+/// # }
+/// ```
 pub trait Bulk<H: Host> {
     /// Converts the first source units, ascending, at most `limit`, until `room` reports after one that there
     /// is no room for another. Returns the outcome of each. A unit whose conversion fails ends the call.
@@ -207,6 +291,14 @@ pub trait Bulk<H: Host> {
 }
 
 /// A unit that has left its source.
+///
+/// ```
+/// use ic_stable_migrate::{Fate, Settled, digest_of};
+///
+/// // What a bulk conversion returns for the unit 7, of the first class of its plan.
+/// let settled = Settled { key: 7_u64, class: 0, fate: Fate::Converted(digest_of(&100_u64.to_be_bytes())) };
+/// assert_eq!(settled.key, 7);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled<K = u64> {
     /// Key of the unit.
@@ -218,6 +310,21 @@ pub struct Settled<K = u64> {
 }
 
 /// The rollback of a migration.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// let mut bank = Bank::converted([(7, 100), (8, 250)]);
+/// let reversal = CentsToMillionths.reversal().expect("it has one");
+/// reversal.allowed().expect("this build serves cents");
+/// assert_eq!(reversal.left(&bank), 2);
+/// // The engine calls it for one unit after the other, and again for the rest of a large one.
+/// let mut work = Work { now: NOW, meter: &Unmetered, budget: 0, progress: Vec::new() };
+/// assert_eq!(reversal.revert(&mut bank, 7, &mut work)?, Reverted::Done);
+/// assert_eq!((bank.cents.get(&7), reversal.left(&bank)), (Some(100), 1));
+/// # Ok(())
+/// # }
+/// ```
 pub trait Reversal<H: Host> {
     /// Returns `Ok(())` if this build may roll back.
     ///
@@ -237,6 +344,29 @@ pub trait Reversal<H: Host> {
 }
 
 /// Budget and time of a slice of work, and the progress of its unit.
+///
+/// ```
+/// use ic_stable_migrate::{Advance, Fate, Unmetered, Time, Work, digest_of};
+///
+/// /// Copies a file in slices of 1,000 bytes, as long as the message has budget; where it goes on is its progress.
+/// fn convert(file: &[u8], copy: &mut Vec<u8>, work: &mut Work<'_>) -> Advance {
+///     let copied = work.progress.as_slice().try_into().map(u64::from_be_bytes).unwrap_or(0);
+///     copy.truncate(usize::try_from(copied).unwrap_or(0));
+///     for slice in file[copy.len()..].chunks(1_000) {
+///         if work.is_used_up() {
+///             work.progress = (copy.len() as u64).to_be_bytes().to_vec();
+///             return Advance::More;
+///         }
+///         copy.extend_from_slice(slice);
+///     }
+///     Advance::Done { class: 0, fate: Fate::Converted(digest_of(copy)) }
+/// }
+///
+/// let (file, mut copy) = (vec![7; 2_500], Vec::new());
+/// let mut work = Work { now: Time::default(), meter: &Unmetered, budget: 1_000_000, progress: Vec::new() };
+/// assert!(matches!(convert(&file, &mut copy, &mut work), Advance::Done { .. }));
+/// assert_eq!(copy, file);
+/// ```
 pub struct Work<'a> {
     /// Time of the message.
     pub now: Time,
@@ -257,6 +387,21 @@ impl Work<'_> {
 }
 
 /// What would become of a source unit.
+///
+/// ```
+/// use ic_stable_migrate::Classified;
+///
+/// /// Classes of the plan: 0 is "balance", 1 is "too large".
+/// fn classify(cents: u64) -> Classified {
+///     match cents.checked_mul(10_000) {
+///         Some(_) => Classified { class: 0, reason: None },
+///         None => Classified { class: 1, reason: Some(format!("{cents} cents are too many millionths")) },
+///     }
+/// }
+///
+/// assert_eq!(classify(100).class, 0);
+/// assert_eq!(classify(u64::MAX).class, 1);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classified {
     /// Index of its class in [`Plan::classes`].
@@ -266,6 +411,22 @@ pub struct Classified {
 }
 
 /// What [`Migration::convert`] did.
+///
+/// ```
+/// use ic_stable_migrate::{Advance, Fate, digest_of};
+///
+/// /// Converts a balance, if its client has not closed the account in the meantime.
+/// fn convert(cents: Option<u64>) -> Advance {
+///     match cents {
+///         None => Advance::Gone,
+///         // Of a unit that is larger than a message, a part of it is converted: `Advance::More`.
+///         Some(cents) => Advance::Done { class: 0, fate: Fate::Converted(digest_of(&cents.to_be_bytes())) },
+///     }
+/// }
+///
+/// assert_eq!(convert(None), Advance::Gone);
+/// assert_ne!(convert(Some(1)), Advance::More);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Advance {
     /// A slice; the message has no budget for more.
@@ -282,6 +443,23 @@ pub enum Advance {
 }
 
 /// Outcome of a unit.
+///
+/// ```
+/// use ic_stable_migrate::{Fate, QuarantineRecord, digest_of};
+///
+/// /// Returns the outcome of a stored session: text, or nothing that can be read.
+/// fn fate(stored: &[u8], is_expired: bool) -> Fate {
+///     match str::from_utf8(stored) {
+///         Err(error) => Fate::Quarantined(QuarantineRecord::new(error.to_string(), stored.to_vec())),
+///         Ok(_) if is_expired => Fate::Released(digest_of(stored)),
+///         Ok(_) => Fate::Converted(digest_of(stored)),
+///     }
+/// }
+///
+/// assert_eq!(fate(b"abc", false), Fate::Converted(digest_of(b"abc")));
+/// assert_eq!(fate(b"abc", true), Fate::Released(digest_of(b"abc")));
+/// assert!(matches!(fate(&[0xff], true), Fate::Quarantined(kept) if kept.raw == [0xff]));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It is converted; the digest of the result, converted back to the source form.
@@ -293,6 +471,23 @@ pub enum Fate {
 }
 
 /// What [`Reversal::revert`] did.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// let mut bank = Bank::converted([(7, 100)]);
+/// bank.millionths.insert(8, 5);
+/// let mut work = Work { now: NOW, meter: &Unmetered, budget: 0, progress: Vec::new() };
+/// assert_eq!(CentsToMillionths.revert(&mut bank, 7, &mut work)?, Reverted::Done);
+/// // `Reverted::More` would say that this unit has more slices; a balance has one.
+/// match CentsToMillionths.revert(&mut bank, 8, &mut work)? {
+///     Reverted::Refused(why) => assert_eq!(why, "balance 8 has 5 millionths, a fraction of a cent"),
+///     Reverted::Done | Reverted::More => unreachable!(),
+/// }
+/// assert_eq!(bank.millionths.get(&8), Some(5), "nothing is lost");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reverted {
     /// The unit is a source unit again.

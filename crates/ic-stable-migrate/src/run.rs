@@ -13,7 +13,7 @@
 //! stored is consistent, and the next message continues from it. An upgrade in between does not affect that.
 
 use crate::unit::{begin, count, count_quarantined, enter, leave_old_layout, left_to_roll_back, restore};
-use crate::{Host, Message, Migration, MigrationState, Phase, Progress, Recheck, Rollback};
+use crate::{Host, Message, Migration, MigrationState, Phase, Progress, Recheck, Rollback, StableError};
 
 /// Source units that [`leftover`] lists at once.
 const LISTED_AT_ONCE: usize = 64;
@@ -34,9 +34,20 @@ pub fn has_work<H: Host>(
             let unproven = state.phase == Phase::Idle && state.source > 0;
             let old =
                 host.layout()? == migration.plan().from || unproven || leftover(migration, host)?.is_some();
-            Ok(old && migration.waits_for(host)?.is_none())
+            let may_begin = state.phase == Phase::Converted || predecessor(migration, host)?.is_none();
+            Ok(old && may_begin && migration.waits_for(host)?.is_none())
         }
     }
+}
+
+/// Returns what must happen to the migration before this one: it must be finalized, or never have begun. Otherwise a
+/// controller could neither finalize it nor roll it back any more.
+pub fn predecessor<H: Host>(migration: &dyn Migration<H>, host: &H) -> Result<Option<String>, StableError> {
+    let previous = migration.plan().number.saturating_sub(1);
+    let phase = if previous == 0 { Phase::Idle } else { host.ledger().state_of(previous)?.phase };
+    let is_at_rest = matches!(phase, Phase::Idle | Phase::Finalized);
+    Ok((!is_at_rest)
+        .then(|| format!("migration {previous} is in phase {phase:?}, and must be finalized first")))
 }
 
 /// Returns the first source unit that is not quarantined. Looks at every unit that stays in place while it is

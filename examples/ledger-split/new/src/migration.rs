@@ -4,7 +4,7 @@
 use candid::Principal;
 use ic_stable_migrate::{
     Advance, ClassPlan, Classified, Digest, Error, Fate, Migration, Plan, QuarantineRecord, Record, Reversal,
-    Reverted, Time, Treatment, Work, after, digest_of,
+    Reverted, Time, Treatment, Work, after, digest_of, digest_of_record,
 };
 
 use crate::model::{Account, Accounts, OLD, SPLIT};
@@ -76,7 +76,12 @@ impl Migration<Accounts> for SplitAccounts {
     }
 
     fn digest(&self, accounts: &Accounts, who: Principal) -> Result<Option<Digest>, Error> {
-        Ok(accounts.old.get_raw(&who).map(|raw| digest_of(&raw)))
+        Ok(accounts.old.get_raw(&who).map(|raw| self.digest_of_quarantined(&raw)))
+    }
+
+    // Earlier releases may have written other bytes for the same account, so the digest is of what they say.
+    fn digest_of_quarantined(&self, raw: &[u8]) -> Digest {
+        digest_of_record::<OldAccount>(raw)
     }
 
     fn classify(&self, accounts: &Accounts, who: Principal, _: Time) -> Result<Classified, Error> {

@@ -1,0 +1,346 @@
+//! Two migrations after each other, by what the crate exports: todos under a pair of keys, whose type changes twice. One
+//! of them does not decode.
+
+use candid::Principal;
+use ic_stable_migrate::{
+    Advance, Build, ClassPlan, Classified, Control, Digest, Engine, Error, Fate, Host, Layout, Ledger,
+    LedgerMemories, Message, Migration, Phase, Plan, Progress, QuarantineRecord, Record, Register, Reversal,
+    Reverted, StableError, Table, Time, Treatment, Unmetered, Work, codec, digest_of_record,
+};
+use ic_stable_structures::VectorMemory;
+
+type Key = (Principal, u64);
+
+#[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
+struct Todo {
+    #[n(0)]
+    text: String,
+    #[n(1)]
+    due: Option<u64>,
+}
+
+macro_rules! record {
+    ($record:ty, $name:literal) => {
+        impl Record for $record {
+            const NAME: &'static str = $name;
+
+            fn encode(&self) -> Vec<u8> {
+                codec::encode(1, self)
+            }
+
+            fn decode(bytes: &[u8]) -> Result<Self, String> {
+                codec::decode(1, bytes)
+            }
+        }
+    };
+}
+
+record!(Todo, "todo");
+record!(Ranked, "ranked todo");
+record!(Tagged, "tagged todo");
+
+#[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
+struct Ranked {
+    #[n(0)]
+    todo: Todo,
+    #[n(1)]
+    rank: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
+struct Tagged {
+    #[n(0)]
+    ranked: Ranked,
+    #[n(1)]
+    tags: Vec<String>,
+}
+
+/// Stable memory, as an upgrade keeps it.
+#[derive(Clone, Default)]
+struct Memories([VectorMemory; 7]);
+
+struct Todos {
+    layout: Register<Layout, VectorMemory>,
+    plain: Table<Key, Todo, VectorMemory>,
+    ranked: Table<Key, Ranked, VectorMemory>,
+    tagged: Table<Key, Tagged, VectorMemory>,
+    ledger: Ledger<Key, VectorMemory>,
+}
+
+impl Todos {
+    fn open(Memories([layout, plain, ranked, tagged, states, journal, quarantine]): Memories) -> Self {
+        let tables = LedgerMemories { states, journal, quarantine, first: None };
+        Self {
+            layout: Register::over(layout),
+            plain: Table::over(plain),
+            ranked: Table::over(ranked),
+            tagged: Table::over(tagged),
+            ledger: Ledger::open(tables, Build { name: "todos 3", features: &[] }),
+        }
+    }
+
+    fn phases(&self) -> (Phase, Phase) {
+        (self.ledger.state_of(1).unwrap().phase, self.ledger.state_of(2).unwrap().phase)
+    }
+
+    fn lens(&self) -> (u64, u64, u64) {
+        (self.plain.len(), self.ranked.len(), self.tagged.len())
+    }
+}
+
+impl Host for Todos {
+    type Memory = VectorMemory;
+    type Key = Key;
+    type Error = Error;
+
+    fn layout(&self) -> Result<Layout, StableError> {
+        Ok(self.layout.get()?.unwrap_or(Layout(1)))
+    }
+
+    fn set_layout(&mut self, layout: Layout) {
+        self.layout.set(&layout);
+    }
+
+    fn ledger(&self) -> &Ledger<Key, VectorMemory> {
+        &self.ledger
+    }
+
+    fn ledger_mut(&mut self) -> &mut Ledger<Key, VectorMemory> {
+        &mut self.ledger
+    }
+}
+
+const CLASSES: &[ClassPlan] = &[
+    ClassPlan { name: "todo", treatment: Treatment::Convert, what: "it decodes" },
+    ClassPlan { name: "damaged", treatment: Treatment::Quarantine, what: "it does not" },
+];
+
+static RANK: Plan =
+    Plan { number: 1, name: "rank", from: Layout(1), to: Layout(2), classes: CLASSES, fields: &[] };
+static TAG: Plan =
+    Plan { number: 2, name: "tag", from: Layout(2), to: Layout(3), classes: CLASSES, fields: &[] };
+
+/// A migration from one table to another.
+struct Move<Old: 'static, New: 'static> {
+    plan: &'static Plan,
+    from: fn(&mut Todos) -> &mut Table<Key, Old, VectorMemory>,
+    seen: fn(&Todos) -> &Table<Key, Old, VectorMemory>,
+    to: fn(&mut Todos) -> &mut Table<Key, New, VectorMemory>,
+    there: fn(&Todos) -> &Table<Key, New, VectorMemory>,
+    convert: fn(Old) -> New,
+    revert: fn(New) -> Old,
+}
+
+const FIRST: Move<Todo, Ranked> = Move {
+    plan: &RANK,
+    from: |todos| &mut todos.plain,
+    seen: |todos| &todos.plain,
+    to: |todos| &mut todos.ranked,
+    there: |todos| &todos.ranked,
+    convert: |todo| Ranked { todo, rank: 0 },
+    revert: |ranked| ranked.todo,
+};
+const SECOND: Move<Ranked, Tagged> = Move {
+    plan: &TAG,
+    from: |todos| &mut todos.ranked,
+    seen: |todos| &todos.ranked,
+    to: |todos| &mut todos.tagged,
+    there: |todos| &todos.tagged,
+    convert: |ranked| Tagged { ranked, tags: Vec::new() },
+    revert: |tagged| tagged.ranked,
+};
+
+const ENGINE: Engine<'static, Todos> = Engine::new(&[&FIRST, &SECOND]);
+
+impl<Old: Record, New: Record> Migration<Todos> for Move<Old, New> {
+    fn plan(&self) -> &'static Plan {
+        self.plan
+    }
+
+    fn sources(&self, todos: &Todos, after: Option<Key>, limit: usize) -> Result<Vec<Key>, Error> {
+        Ok((self.seen)(todos).keys_after(after.as_ref()).take(limit).collect())
+    }
+
+    fn digest(&self, todos: &Todos, key: Key) -> Result<Option<Digest>, Error> {
+        Ok((self.seen)(todos).get_raw(&key).map(|raw| digest_of_record::<Old>(&raw)))
+    }
+
+    fn digest_of_quarantined(&self, raw: &[u8]) -> Digest {
+        digest_of_record::<Old>(raw)
+    }
+
+    fn classify(&self, todos: &Todos, key: Key, _: Time) -> Result<Classified, Error> {
+        let damage = (self.seen)(todos).get(&key).err();
+        Ok(Classified { class: usize::from(damage.is_some()), reason: damage.map(|why| why.reason) })
+    }
+
+    fn convert(&self, todos: &mut Todos, key: Key, _: &mut Work<'_>) -> Result<Advance, Error> {
+        let Some(raw) = (self.seen)(todos).get_raw(&key) else { return Ok(Advance::Gone) };
+        let old = match Old::decode(&raw) {
+            Ok(old) => old,
+            Err(reason) => {
+                let fate = Fate::Quarantined(self.take_out(todos, key, reason)?);
+                return Ok(Advance::Done { class: 1, fate });
+            }
+        };
+        (self.to)(todos).insert(key, &(self.convert)(old));
+        let back = (self.there)(todos).get(&key)?.map(|new| (self.revert)(new).encode()).unwrap_or_default();
+        (self.from)(todos).remove(&key);
+        Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of_record::<Old>(&back)) })
+    }
+
+    fn restore(&self, todos: &mut Todos, key: Key, kept: QuarantineRecord) -> Result<(), Error> {
+        (self.from)(todos).insert_raw(key, kept.raw);
+        Ok(())
+    }
+
+    fn take_out(&self, todos: &mut Todos, key: Key, reason: String) -> Result<QuarantineRecord, Error> {
+        Ok(QuarantineRecord::new(reason, (self.from)(todos).take_raw(&key).unwrap_or_default()))
+    }
+
+    fn targets(&self, todos: &Todos, after: Option<Key>, limit: usize) -> Vec<Key> {
+        (self.there)(todos).keys_after(after.as_ref()).take(limit).collect()
+    }
+
+    fn check(&self, todos: &Todos, key: Key) -> Result<Option<String>, Error> {
+        Ok((self.there)(todos).get(&key).err().map(|damage| damage.to_string()))
+    }
+
+    fn reversal(&self) -> Option<&dyn Reversal<Todos>> {
+        Some(self)
+    }
+}
+
+impl<Old: Record, New: Record> Reversal<Todos> for Move<Old, New> {
+    fn allowed(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn left(&self, todos: &Todos) -> u64 {
+        (self.there)(todos).len()
+    }
+
+    fn revert(&self, todos: &mut Todos, key: Key, _: &mut Work<'_>) -> Result<Reverted, Error> {
+        if let Some(new) = (self.to)(todos).take(&key)? {
+            (self.from)(todos).insert(key, &(self.revert)(new));
+        }
+        Ok(Reverted::Done)
+    }
+}
+
+const NOW: Time = Time::from_nanos(1_800_000_000_000_000_000);
+const WHOLE: Message<'static> = Message { now: NOW, meter: &Unmetered, budget: 0 };
+
+/// Returns the memories of the first release: two owners with three todos each, of which one is damaged.
+fn first_release() -> Memories {
+    let memories = Memories::default();
+    let mut todos = Todos::open(memories.clone());
+    for owner in [Principal::anonymous(), Principal::management_canister()] {
+        for number in 0..3 {
+            todos.plain.insert((owner, number), &Todo { text: format!("todo {number}"), due: None });
+        }
+    }
+    todos.plain.insert_raw(DAMAGED, vec![1, 0xff]);
+    memories
+}
+
+const DAMAGED: Key = (Principal::anonymous(), 1);
+const SOUND: Key = (Principal::anonymous(), 2);
+
+/// Upgrades, and runs the migrations as far as they go.
+fn upgraded(memories: &Memories) -> Todos {
+    let mut todos = Todos::open(memories.clone());
+    ENGINE.check(&todos).unwrap();
+    assert_eq!(ENGINE.run(&mut todos, WHOLE), Ok(Progress::Done));
+    todos
+}
+
+#[test]
+fn the_second_migration_begins_when_the_first_is_finalized() {
+    let memories = first_release();
+    let mut todos = upgraded(&memories);
+    assert_eq!((todos.phases(), todos.lens()), ((Phase::Converted, Phase::Idle), (0, 5, 0)));
+    let forecast = Engine::dry_run_of(&SECOND, &todos, WHOLE, None, None).unwrap();
+    assert_eq!(
+        forecast.waits_for.as_deref(),
+        Some("migration 1 is in phase Converted, and must be finalized first")
+    );
+    assert_eq!(forecast.units, 5);
+    Engine::touch(&SECOND, &mut todos, SOUND, NOW).unwrap();
+    assert_eq!(
+        (todos.lens(), todos.layout()),
+        ((0, 5, 0), Ok(Layout(2))),
+        "a touch does not begin it, either"
+    );
+
+    ENGINE.control(&mut todos, NOW).unwrap().finalize(true).unwrap();
+    let todos = upgraded(&memories);
+    assert_eq!((todos.phases(), todos.lens()), ((Phase::Finalized, Phase::Converted), (0, 0, 5)));
+    let state = todos.ledger.state_of(2).unwrap();
+    assert_eq!((state.source, state.converted, state.digest_before), (5, 5, state.digest_after));
+    let [kept] = &todos.ledger.quarantined(None)[..] else { panic!("{:?}", todos.ledger.quarantined(None)) };
+    assert_eq!(
+        (kept.session, kept.raw.as_slice()),
+        (DAMAGED, [1, 0xff].as_slice()),
+        "left in the first's quarantine"
+    );
+}
+
+#[test]
+fn the_first_can_be_rolled_back_with_its_damaged_record() {
+    let memories = first_release();
+    let mut todos = upgraded(&memories);
+    todos.ranked.insert(
+        (Principal::anonymous(), 9),
+        &Ranked { todo: Todo { text: "new".into(), due: Some(1) }, rank: 3 },
+    );
+    ENGINE.control(&mut todos, NOW).unwrap().rollback().unwrap();
+    let todos = upgraded(&memories);
+    assert_eq!((todos.phases(), todos.lens()), ((Phase::RolledBack, Phase::Idle), (7, 0, 0)));
+    assert_eq!(todos.layout(), Ok(Layout(1)));
+    assert_eq!(todos.plain.get_raw(&DAMAGED), Some(vec![1, 0xff]));
+    assert_eq!(todos.plain.get(&(Principal::anonymous(), 9)).unwrap().unwrap().due, Some(1));
+    let mut todos = Todos::open(memories.clone());
+    ENGINE.control(&mut todos, NOW).unwrap().resume().unwrap();
+    assert_eq!(upgraded(&memories).lens(), (0, 6, 0), "and is converted again");
+}
+
+#[test]
+fn the_second_is_rolled_back_to_the_layout_of_the_first() {
+    let memories = first_release();
+    let mut todos = upgraded(&memories);
+    ENGINE.control(&mut todos, NOW).unwrap().finalize(true).unwrap();
+    let mut todos = upgraded(&memories);
+    let refused = Control::of(&FIRST, &mut todos, NOW).unwrap().rollback().unwrap_err();
+    assert!(matches!(&refused, Error::Refused { phase: Phase::Finalized, .. }), "{refused}");
+    ENGINE.control(&mut todos, NOW).unwrap().rollback().unwrap();
+    let todos = upgraded(&memories);
+    assert_eq!((todos.phases(), todos.lens()), ((Phase::Finalized, Phase::RolledBack), (0, 5, 0)));
+    assert_eq!(todos.layout(), Ok(Layout(2)));
+}
+
+#[test]
+fn a_rollback_past_a_later_layout_is_refused() {
+    let mut todos = Todos::open(Memories::default());
+    todos.set_layout(Layout(3));
+    todos.tagged.insert(SOUND, &(SECOND.convert)((FIRST.convert)(Todo { text: "new".into(), due: None })));
+    let refused = ENGINE.control(&mut todos, NOW).unwrap().rollback().unwrap_err();
+    let said = "cannot roll back the migration in phase Idle: stable memory is in layout 3: roll back the migration that \
+                leads there";
+    assert_eq!(refused.to_string(), said);
+    assert_eq!(todos.layout(), Ok(Layout(3)));
+}
+
+#[test]
+fn an_earlier_encoding_of_a_record_is_no_difference() {
+    let memories = first_release();
+    let mut todos = Todos::open(memories.clone());
+    // The same text and no date, with the date written as null instead of left out.
+    let stored = todos.plain.get_raw(&SOUND).unwrap();
+    let other = [&[1, 0x82], &stored[2..], &[0xf6]].concat();
+    assert_eq!(Todo::decode(&other), Todo::decode(&stored));
+    assert_ne!(other, stored);
+    todos.plain.insert_raw(SOUND, other);
+    let todos = upgraded(&memories);
+    assert_eq!((todos.phases().0, todos.lens()), (Phase::Converted, (0, 5, 0)));
+}
