@@ -1,8 +1,13 @@
 //! What a canister needs in addition to the engine: a slice in `post_upgrade`, timers that recover on their
-//! own, and endpoints. For the bank of the crate's documentation, the rest of the canister is this; it is compiled and
-//! tested on wasm in `examples/one-map` of the repository:
+//! own, and endpoints. For the bank of the crate's documentation, the rest of the canister is this; it is compiled for
+//! wasm and tested in `examples/one-map` of the repository:
 //!
-//! ```ignore
+//! ```standalone_crate
+//! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+//! use std::cell::RefCell;
+//!
+//! use ic_stable_migrate::cdk::Driver;
+//!
 //! thread_local!(static BANK: RefCell<Option<Bank>> = const { RefCell::new(None) });
 //!
 //! fn with_bank(f: &mut dyn FnMut(&mut Bank)) {
@@ -18,6 +23,10 @@
 //! }
 //!
 //! ic_stable_migrate::migration_endpoints!(MIGRATIONS, u64);
+//! # fn main() {
+//! #     BANK.set(Some(Bank::converted([(7, 100)])));
+//! #     assert_eq!(migration_status().unwrap().converted, 1);
+//! # }
 //! ```
 
 pub mod timers;
@@ -32,6 +41,21 @@ use crate::api::{DryRun, EndpointError, JournalEntry, MigrationStatus, Quarantin
 use crate::{Control, Engine, Host, Message, Meter, Migration, Progress, Time, Watched};
 
 /// Result of an endpoint.
+///
+/// ```
+/// use ic_stable_migrate::api::{EndpointError, MigrationStatus};
+/// use ic_stable_migrate::cdk::EndpointResult;
+///
+/// /// Says what a controller sees.
+/// fn line(answer: EndpointResult<MigrationStatus>) -> String {
+///     match answer {
+///         Ok(status) => format!("{:?}: {} of {}", status.phase, status.converted, status.source),
+///         Err(error) => error.to_string(),
+///     }
+/// }
+///
+/// assert_eq!(line(Err(EndpointError::Refused("nothing is running".into()))), "nothing is running");
+/// ```
 pub type EndpointResult<T> = Result<T, EndpointError>;
 
 /// Instructions for the migration in `post_upgrade`: enough for a small canister, and few compared with the
@@ -45,6 +69,16 @@ const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 const CLOSING_INSTRUCTIONS: u64 = 500_000;
 
 /// Instructions of the message, as the IC counts them.
+///
+/// ```
+/// use ic_stable_migrate::cdk::MessageMeter;
+/// use ic_stable_migrate::{Message, Time};
+///
+/// /// A message of a canister that calls the engine itself, without a [`Driver`](ic_stable_migrate::cdk::Driver).
+/// fn message() -> Message<'static> {
+///     Message { now: Time::from_nanos(ic_cdk::api::time()), meter: &MessageMeter, budget: 1_500_000_000 }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct MessageMeter;
 
@@ -63,9 +97,101 @@ thread_local! {
 }
 
 /// Calls a function with the canister's storage, once that is open.
+///
+/// ```
+/// use std::cell::RefCell;
+///
+/// use ic_stable_migrate::cdk::With;
+/// # struct Bank;
+/// # impl Bank { fn open() -> Self { Self } }
+///
+/// thread_local!(static BANK: RefCell<Option<Bank>> = const { RefCell::new(None) });
+///
+/// const WITH_BANK: With<Bank> = |f| BANK.with_borrow_mut(|bank| {
+///     // Before `init` or `post_upgrade` has opened it, the function is not called.
+///     bank.as_mut().map(f);
+/// });
+///
+/// let mut calls = 0;
+/// WITH_BANK(&mut |_| calls += 1);
+/// BANK.set(Some(Bank::open()));
+/// WITH_BANK(&mut |_| calls += 1);
+/// assert_eq!(calls, 1);
+/// ```
 pub type With<H> = fn(&mut dyn FnMut(&mut H));
 
 /// The engine of a canister, with access to its host.
+///
+/// ```standalone_crate
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # use std::cell::RefCell;
+/// #
+/// use ic_stable_migrate::cdk::{Driver, EndpointResult};
+///
+/// # thread_local!(static BANK: RefCell<Option<Bank>> = const { RefCell::new(None) });
+/// #
+/// # fn with_bank(f: &mut dyn FnMut(&mut Bank)) {
+/// #     BANK.with_borrow_mut(|bank| bank.as_mut().map(f));
+/// # }
+/// #
+/// const MIGRATIONS: Driver<Bank> =
+///     Driver::new(&[&CentsToMillionths], with_bank).with_budget(500_000_000);
+///
+/// #[ic_cdk::init]
+/// fn init() {
+///     let mut bank = Bank::open(DefaultMemoryImpl::default());
+///     // A fresh installation starts in the newest layout.
+///     bank.set_layout(PLAN.to);
+///     BANK.set(Some(bank));
+///     MIGRATIONS.init();
+/// }
+///
+/// #[ic_cdk::post_upgrade]
+/// fn post_upgrade() {
+///     BANK.set(Some(Bank::open(DefaultMemoryImpl::default())));
+///     MIGRATIONS.post_upgrade();
+/// }
+///
+/// #[ic_cdk::update]
+/// fn deposit(account: u64, millionths: u128) {
+///     MIGRATIONS.ensure_timers();
+///     // Convert the account on touch, then add to its balance.
+/// }
+///
+/// // Endpoints of the canister's own, instead of those of `migration_endpoints!`. `quarantine`, `dry_run` and `control` answer controllers only.
+/// fn status() -> EndpointResult<MigrationStatus> {
+///     MIGRATIONS.status()
+/// }
+///
+/// fn journal() -> EndpointResult<Vec<JournalEntry>> {
+///     MIGRATIONS.journal(None)
+/// }
+///
+/// fn quarantine() -> EndpointResult<Vec<QuarantinedRecord>> {
+///     MIGRATIONS.quarantine(None)
+/// }
+///
+/// fn dry_run() -> EndpointResult<DryRun> {
+///     MIGRATIONS.dry_run(None, Some(1_000))
+/// }
+///
+/// fn retry_all() -> EndpointResult<MigrationStatus> {
+///     MIGRATIONS.control(|control| control.retry(None))
+/// }
+///
+/// /// Does not wait for the timer.
+/// fn hurry() -> EndpointResult<MigrationStatus> {
+///     MIGRATIONS.go_on();
+///     MIGRATIONS.status()
+/// }
+///
+/// # fn main() {
+/// assert!(status().is_err(), "the storage is not open yet");
+/// BANK.set(Some(Bank::converted([(7, 100)])));
+/// assert_eq!(status().unwrap().phase, MigrationPhase::Converted);
+/// assert_eq!(journal().unwrap().len(), 5);
+/// # }
+/// ```
 pub struct Driver<H: Host + 'static> {
     engine: Engine<'static, H>,
     with: With<H>,
@@ -246,6 +372,30 @@ fn report(error: &EndpointError) {
 /// as queries, `_pause`, `_resume`, `_verify`, `_retry`, `_rollback` and `_finalize` as updates for controllers.
 /// The arguments are the [`Driver`], a constant, and the type of keys. The canister depends on `ic-cdk`, and on this crate by
 /// its own name: `ic_cdk::export_candid!` reads the types as text, in which `$crate` would mean nothing.
+///
+/// ```standalone_crate
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # use std::cell::RefCell;
+/// #
+/// use ic_stable_migrate::cdk::Driver;
+///
+/// # thread_local!(static BANK: RefCell<Option<Bank>> = const { RefCell::new(None) });
+/// #
+/// # fn with_bank(f: &mut dyn FnMut(&mut Bank)) {
+/// #     BANK.with_borrow_mut(|bank| bank.as_mut().map(f));
+/// # }
+/// #
+/// const MIGRATIONS: Driver<Bank> = Driver::new(&[&CentsToMillionths], with_bank);
+///
+/// ic_stable_migrate::migration_endpoints!(MIGRATIONS, u64);
+///
+/// # fn main() {
+/// BANK.set(Some(Bank::converted([(7, 100)])));
+/// // They are functions, which other code of the canister may call, too.
+/// assert_eq!(migration_status().unwrap().phase, MigrationPhase::Converted);
+/// assert_eq!(migration_journal(Some(4)).unwrap()[0].event, "converted");
+/// # }
+/// ```
 #[macro_export]
 macro_rules! migration_endpoints {
     ($driver:expr, $key:ty) => {

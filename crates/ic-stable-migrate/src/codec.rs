@@ -14,6 +14,20 @@ use minicbor::{Decode, Encode};
 const USUAL_BYTES: usize = 256;
 
 /// Encodes `version` and the CBOR of `value`.
+///
+/// ```
+/// use ic_stable_migrate::codec;
+///
+/// #[derive(Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
+/// struct Balance {
+///     #[n(0)]
+///     cents: u64,
+/// }
+///
+/// let stored = codec::encode(1, &Balance { cents: 100 });
+/// assert_eq!(stored, [1, 0x81, 0x18, 100], "the version, an array of one field, a number");
+/// assert_eq!(codec::decode(1, &stored), Ok(Balance { cents: 100 }));
+/// ```
 pub fn encode<T: Encode<()>>(version: u8, value: &T) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
     bytes.push(version);
@@ -29,6 +43,14 @@ fn unreachable_encoding() -> ! {
 }
 
 /// Decodes the value after a version byte.
+///
+/// ```
+/// use ic_stable_migrate::codec;
+///
+/// let stored = codec::encode(2, &"text");
+/// assert_eq!(codec::decode::<&str>(2, &stored), Ok("text"));
+/// assert_eq!(codec::decode::<&str>(1, &stored), Err("record version 2, expected 1".into()));
+/// ```
 ///
 /// # Errors
 /// What is wrong with the bytes: another version, not CBOR, a missing field, or trailing bytes.
@@ -59,6 +81,24 @@ pub(crate) fn null_or<'b, T>(
 }
 
 /// `#[cbor(with)]` for `Option<ByteBuf>`: a byte string or null.
+///
+/// ```
+/// use serde_bytes::ByteBuf;
+///
+/// #[derive(Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
+/// struct Upload {
+///     #[cbor(n(0), with = "ic_stable_migrate::codec::opt_bytes")]
+///     token: Option<ByteBuf>,
+///     #[cbor(n(1), with = "ic_stable_migrate::codec::opt_digest")]
+///     digest: Option<[u8; 32]>,
+/// }
+///
+/// let upload = Upload { token: Some(ByteBuf::from([1, 2])), digest: None };
+/// let stored = minicbor::to_vec(&upload)?;
+/// assert_eq!(stored, [0x81, 0x42, 1, 2], "a byte string, not a list of numbers");
+/// assert_eq!(minicbor::decode::<Upload>(&stored)?, upload);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub mod opt_bytes {
     use minicbor::decode::{Decoder, Error as DecodeError};
     use minicbor::encode::{Encoder, Error as EncodeError, Write};
@@ -90,6 +130,22 @@ pub mod opt_bytes {
 }
 
 /// `#[cbor(with)]` for an optional digest of 32 bytes: a byte string or null.
+///
+/// ```
+/// use ic_stable_migrate::digest_of;
+///
+/// #[derive(Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
+/// struct File {
+///     #[cbor(n(0), with = "ic_stable_migrate::codec::opt_digest")]
+///     digest: Option<[u8; 32]>,
+/// }
+///
+/// let file = File { digest: Some(digest_of(b"bytes")) };
+/// let stored = minicbor::to_vec(&file)?;
+/// assert_eq!(minicbor::decode::<File>(&stored)?, file);
+/// assert!(minicbor::decode::<File>(&[0x81, 0x42, 1, 2]).is_err(), "a digest has 32 bytes");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub mod opt_digest {
     use minicbor::decode::{Decoder, Error as DecodeError};
     use minicbor::encode::{Encoder, Error as EncodeError, Write};

@@ -5,6 +5,23 @@ use crate::{Error, Host, MigrationState, Phase, StableError, Time};
 
 /// Defers the current migration, in a build that has none: the next build finds it paused.
 ///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// let mut bank = Bank::of([(7, 100)]);
+/// // In `post_upgrade`, before the engine runs, if the upgrade's argument asks for it.
+/// defer(&mut bank, NOW)?;
+/// ENGINE.run(&mut bank, MESSAGE)?;
+/// assert_eq!(bank.cents.get(&7), Some(100), "it is served unconverted");
+/// assert_eq!(ENGINE.dry_run(&bank, MESSAGE, None, None)?.units, 1);
+/// // A controller lets it begin.
+/// ENGINE.control(&mut bank, NOW)?.resume()?;
+/// ENGINE.run(&mut bank, MESSAGE)?;
+/// assert_eq!(bank.millionths.get(&7), Some(1_000_000));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// [`Error::WrongPhase`] unless it is idle.
 pub fn defer<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error> {
@@ -12,6 +29,19 @@ pub fn defer<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error
 }
 
 /// Allows the next build to begin immediately.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// let mut bank = Bank::of([(7, 100)]);
+/// defer(&mut bank, NOW)?;
+/// assert!(bank.ledger.state_of(1)?.is_deferred());
+/// release(&mut bank, NOW)?;
+/// ENGINE.run(&mut bank, MESSAGE)?;
+/// assert_eq!(bank.ledger.state_of(1)?.phase, Phase::Converted);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// [`Error::WrongPhase`] if the migration is not deferred.
@@ -40,6 +70,22 @@ fn change<H: Host>(
 /// Discards the counts when a build that knows only the old layout takes over, after a rollback or before the
 /// first conversion: its clients change the records. The next migration starts from scratch. A deferred one
 /// stays deferred.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// let mut bank = Bank::converted([(7, 100)]);
+/// ENGINE.control(&mut bank, NOW)?.rollback()?;
+/// ENGINE.run(&mut bank, MESSAGE)?;
+/// // In `post_upgrade` of the old release, if that has the engine: its clients write, so that the counts would not fit.
+/// taken_over(&mut bank, NOW)?;
+/// bank.cents.insert(8, 250);
+/// // The new release is installed again.
+/// ENGINE.run(&mut bank, MESSAGE)?;
+/// assert_eq!(bank.ledger.state_of(1)?.converted, 2);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// A damaged record; nothing is changed.

@@ -3,6 +3,17 @@
 use crate::{Layout, Phase};
 
 /// A stored record does not decode. It is never replaced by a default.
+///
+/// ```
+/// use ic_stable_migrate::{StableError, Table};
+/// use ic_stable_structures::VectorMemory;
+///
+/// let mut names: Table<u64, String, VectorMemory> = Table::over(VectorMemory::default());
+/// names.insert_raw(7, vec![0xff]);
+/// let damage: StableError = names.get(&7).unwrap_err();
+/// assert_eq!((damage.name, damage.key.as_str()), ("text", "7"));
+/// assert!(damage.to_string().starts_with("text 7: the stored record is damaged: "), "{damage}");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} {key}: the stored record is damaged: {reason}")]
 pub struct StableError {
@@ -15,6 +26,42 @@ pub struct StableError {
 }
 
 /// Why the engine refused. Nothing was changed.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// /// Says what the developer of a canister does about an error.
+/// fn way_out(error: &Error) -> &'static str {
+///     match error {
+///         // From `Engine::check`: the list of migrations.
+///         Error::DuplicateNumber { .. } | Error::Gap { .. } | Error::BrokenChain { .. } => "mend the list",
+///         Error::MissingMigration { .. } | Error::PlanShrunk { .. } => "list what has begun, with all its classes",
+///         Error::UnknownLayout { .. } | Error::NewerFormat { .. } => "upgrade to a newer build",
+///         // What is stored.
+///         Error::Stable(_) | Error::DamagedKey { .. } => "load a snapshot, or mend the record in an upgrade",
+///         // From the controls.
+///         Error::Refused { .. } | Error::WrongPhase { .. } => "wait for the phase that it names",
+///         Error::NotQuarantined { .. } | Error::UnknownMigration { .. } => "name another one",
+///         _ => "read it",
+///     }
+/// }
+///
+/// let mut bank = Bank::of([(7, 100)]);
+/// let twice: Engine<'static, Bank> = Engine::new(&[&CentsToMillionths, &CentsToMillionths]);
+/// let error = twice.check(&bank).unwrap_err();
+/// assert!(matches!(&error, Error::DuplicateNumber { number: 1, .. }));
+/// assert_eq!(way_out(&error), "mend the list");
+///
+/// bank.set_layout(Layout(9));
+/// let error = ENGINE.check(&bank).unwrap_err();
+/// assert_eq!(error.to_string(), "stable memory is in layout 9, this build knows layouts 1 to 2");
+///
+/// bank.set_layout(Layout(1));
+/// let error = ENGINE.control(&mut bank, NOW)?.pause().unwrap_err();
+/// assert!(matches!(&error, Error::Refused { action: "pause", phase: Phase::Idle, .. }));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

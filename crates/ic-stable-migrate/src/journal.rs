@@ -8,6 +8,28 @@ use crate::ledger::FIRST_MIGRATION;
 use crate::{Build, Digest, Key, Layout, MigrationState, Record, Time, codec, digest_of};
 
 /// A stored entry. Its number is its key.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// // A tool reads the journal from a snapshot of stable memory, and recomputes the chain of hashes.
+/// let stable = DefaultMemoryImpl::default();
+/// let mut bank = Bank::open(stable.clone());
+/// ENGINE.run(&mut bank, MESSAGE)?;
+/// let memory = MemoryManager::init(stable).get(MemoryId::new(4));
+/// let journal: Table<u64, JournalRecord, Memory> = Table::over(memory);
+/// let mut previous = [0; 32];
+/// for index in journal.keys(..) {
+///     let stored = journal.get_raw(&index).unwrap_or_default();
+///     let entry = JournalRecord::<u64>::decode(&stored).unwrap();
+///     assert_eq!(entry.previous, previous);
+///     previous = JournalRecord::<u64>::hash(&stored);
+///     assert_eq!(entry.to_api(index, previous).build, "bank 2.0");
+/// }
+/// assert_eq!(journal.len(), 5);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct JournalRecord<K: Key = u64> {

@@ -4,6 +4,14 @@ use crate::Record;
 
 /// A stable layout: which structures stable memory contains, and what their records mean. A migration leads
 /// from one to the next.
+///
+/// ```
+/// use ic_stable_migrate::{Layout, Record};
+///
+/// assert!(Layout(1) < Layout(2));
+/// // For a host without a header of its own.
+/// assert_eq!(Layout::decode(&Layout(2).encode()), Ok(Layout(2)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Layout(pub u16);
 

@@ -32,6 +32,13 @@ const PAGE_BYTES: usize = 1_500_000;
 const KEYS_CHECKED: usize = 350;
 
 /// What the journal says about the build that wrote an entry.
+///
+/// ```
+/// use ic_stable_migrate::Build;
+///
+/// const BUILD: Build = Build { name: concat!("bank ", env!("CARGO_PKG_VERSION")), features: &["direct"] };
+/// assert!(BUILD.name.starts_with("bank "));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Build {
     /// Name of the build: a version, a variant.
@@ -41,6 +48,18 @@ pub struct Build {
 }
 
 /// Memories of a [`Ledger`]. Nothing else may use them.
+///
+/// ```
+/// use ic_stable_migrate::{Build, Ledger, LedgerMemories};
+/// use ic_stable_structures::VectorMemory;
+/// use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
+///
+/// let memories = MemoryManager::init(VectorMemory::default());
+/// let memory = |id| memories.get(MemoryId::new(id));
+/// let tables = LedgerMemories { states: memory(3), journal: memory(4), quarantine: memory(5), first: None };
+/// let ledger: Ledger<u64, _> = Ledger::open(tables, Build::default());
+/// assert!(ledger.quarantine.is_empty());
+/// ```
 pub struct LedgerMemories<M> {
     /// States of the migrations, by number.
     pub states: M,
@@ -54,6 +73,19 @@ pub struct LedgerMemories<M> {
 }
 
 /// Memories of migration 1, in a canister that had only that one when its ledger was created.
+///
+/// ```
+/// use ic_stable_migrate::{Build, FirstMemories, Ledger, LedgerMemories};
+/// use ic_stable_structures::VectorMemory;
+///
+/// // Only for a canister whose first migration kept its state in a memory of its own, before it had this crate.
+/// let memory = VectorMemory::default;
+/// let first = FirstMemories { state: memory(), quarantine: memory() };
+/// let tables = LedgerMemories { states: memory(), journal: memory(), quarantine: memory(), first: Some(first) };
+/// let ledger: Ledger<u64, _> = Ledger::open(tables, Build::default());
+/// assert_eq!(ledger.state()?, ledger.state_of(1)?);
+/// # Ok::<(), ic_stable_migrate::StableError>(())
+/// ```
 pub struct FirstMemories<M> {
     /// Its state, in a cell.
     pub state: M,
@@ -62,6 +94,30 @@ pub struct FirstMemories<M> {
 }
 
 /// The tables of all migrations: states, journal and quarantine.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// let mut bank = Bank::converted([(7, 100), (8, 250)]);
+/// bank.ledger.check()?;
+///
+/// // For the endpoints.
+/// let status = bank.ledger.status(bank.layout()?)?;
+/// assert_eq!((status.migration, status.layout, status.converted), (1, 2, 2));
+/// assert_eq!(bank.ledger.status_of(1, Layout(2))?, status);
+/// let journal = bank.ledger.journal(0)?;
+/// assert_eq!(journal.last().map(|entry| entry.event.as_str()), Some("converted"));
+/// assert_eq!(bank.ledger.quarantined(None), []);
+///
+/// // A tool that moves states between canisters.
+/// let (number, state) = (bank.ledger.current(), bank.ledger.state()?);
+/// let mut other = Bank::of([]);
+/// other.ledger.set_state(number, &state);
+/// other.ledger.record(NOW, "copied", Layout(2), number, &state);
+/// assert_eq!(other.ledger.state_of(number)?, state);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Ledger<K: Key, M: Memory> {
     build: Build,
     first: Option<Register<MigrationState<K>, M>>,

@@ -16,6 +16,18 @@ const LARGEST_BATCH: u32 = 1_024;
 
 /// How the work is divided into batches and messages: a part of [`MigrationState`](crate::MigrationState), which only the
 /// engine changes.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// let mut bank = Bank::of((0..100).map(|account| (account, 1)));
+/// ENGINE.run(&mut bank, MESSAGE)?;
+/// let pace: Pace = bank.ledger.state_of(1)?.pace;
+/// assert_eq!((pace.messages, pace.attempts, pace.limit), (1, 0, 0));
+/// assert!(pace.steps >= 200, "each was digested and converted");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Pace {

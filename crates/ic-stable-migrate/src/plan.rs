@@ -12,6 +12,26 @@ use crate::{Digest, Layout, digest_of};
 /// of its layout; the release that changes them has a new layout and a migration to it, and a copy of the old types
 /// for this one. A test holds this: it compares the bytes to which a known record is converted with those of the
 /// first release.
+///
+/// ```
+/// use ic_stable_migrate::{ClassPlan, Layout, Plan, Treatment};
+///
+/// static PLAN: Plan = Plan {
+///     number: 1,
+///     name: "cents to millionths",
+///     from: Layout(1),
+///     to: Layout(2),
+///     classes: &[ClassPlan { name: "balance", treatment: Treatment::Convert, what: "every balance" }],
+///     fields: &[("balance", "millionths: ten thousand times as many")],
+/// };
+///
+/// // A plan that treats a class otherwise is another plan, and the journal says so.
+/// let changed = Plan {
+///     classes: &[ClassPlan { name: "balance", treatment: Treatment::Release, what: "every balance" }],
+///     ..PLAN
+/// };
+/// assert_ne!(PLAN.digest(), changed.digest());
+/// ```
 #[derive(Debug)]
 pub struct Plan {
     /// Number of the migration; migrations apply in order of their numbers. Stored, never reused.
@@ -29,6 +49,18 @@ pub struct Plan {
 }
 
 /// A class of unit, and its treatment.
+///
+/// ```
+/// use ic_stable_migrate::{ClassPlan, Treatment};
+///
+/// /// The first class that is quarantined also gets the units whose conversion trapped.
+/// const CLASSES: &[ClassPlan] = &[
+///     ClassPlan { name: "session", treatment: Treatment::Convert, what: "it decodes" },
+///     ClassPlan { name: "expired", treatment: Treatment::Release, what: "its last call was more than a day ago" },
+///     ClassPlan { name: "damaged", treatment: Treatment::Quarantine, what: "it does not decode" },
+/// ];
+/// assert_eq!(CLASSES.iter().filter(|class| class.treatment == Treatment::Quarantine).count(), 1);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClassPlan {
     /// Name of the class.
@@ -40,6 +72,13 @@ pub struct ClassPlan {
 }
 
 /// Treatment of a unit.
+///
+/// ```
+/// use ic_stable_migrate::Treatment;
+///
+/// let names = [Treatment::Convert, Treatment::Release, Treatment::Quarantine].map(Treatment::name);
+/// assert_eq!(names, ["convert", "release", "quarantine"]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
     /// It is converted.

@@ -13,6 +13,16 @@ use crate::ledger::FIRST_MIGRATION;
 use crate::{Error, Key, Record, StableError, Table, codec};
 
 /// A unit in quarantine.
+///
+/// ```
+/// use ic_stable_migrate::{QuarantineRecord, Record};
+///
+/// // From `Migration::take_out`: the bytes as they were stored, and why.
+/// let kept = QuarantineRecord::new("it does not decode".into(), vec![0xff; 10]);
+/// assert_eq!(QuarantineRecord::decode(&kept.encode()), Ok(kept.clone()));
+/// let shown = kept.into_api(7_u64, 4);
+/// assert_eq!((shown.session, shown.raw.len(), shown.raw_len), (7, 4, Some(10)));
+/// ```
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct QuarantineRecord {
@@ -80,6 +90,29 @@ impl Record for QuarantineRecord {
 
 /// The quarantines of all migrations. The first migration's may have its own memory. Units are listed in the
 /// order of the stored bytes of their keys.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// let mut bank = Bank::of([(7, 100)]);
+/// let quarantine = &mut bank.ledger.quarantine;
+/// assert!(quarantine.is_empty());
+/// quarantine.insert(1, 7, &QuarantineRecord::new("its conversion trapped".into(), vec![1, 2]));
+///
+/// // A client's call about the unit.
+/// assert!(quarantine.contains(1, 7));
+/// let kept = quarantine.get(1, 7)?.expect("it is there");
+/// assert_eq!((kept.reason.as_str(), kept.raw.as_slice()), ("its conversion trapped", [1, 2].as_slice()));
+/// // The same, if the record may be damaged.
+/// assert_eq!(quarantine.get_or_damaged(1, 7), Some(kept));
+/// assert!(quarantine.get_raw(1, 7).is_some());
+///
+/// // By migration: another one has nothing under the key.
+/// assert_eq!((quarantine.len(1), quarantine.keys(1, None, 10), quarantine.len(2)), (1, vec![7], 0));
+/// assert!(quarantine.remove(1, 7));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Quarantine<K: Key, M: Memory> {
     first: Option<Table<Stored<K>, QuarantineRecord, M>>,
     later: Table<Numbered<K>, QuarantineRecord, M>,

@@ -49,6 +49,18 @@ impl<V: Record + Clone, M: Memory> Register<V, M> {
     }
 
     /// Returns the raw bytes; empty if no record was ever set.
+    ///
+    /// ```
+    /// use ic_stable_migrate::{Layout, Record, Register};
+    /// use ic_stable_structures::VectorMemory;
+    /// use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
+    ///
+    /// let memories = MemoryManager::init(VectorMemory::default());
+    /// let mut layout: Register<Layout, _> = Register::open(&memories, MemoryId::new(0));
+    /// assert!(layout.raw().is_empty());
+    /// layout.set(&Layout(2));
+    /// assert_eq!(layout.raw(), Layout(2).encode());
+    /// ```
     pub fn raw(&self) -> &[u8] {
         self.cell.get()
     }

@@ -7,6 +7,29 @@ use crate::api::{ClassCount, MigrationPhase, MigrationStatus};
 use crate::{Digest, Key, Layout, MultisetDigest, Pace, Record, codec};
 
 /// Phase of a migration. The numbers are stored.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// /// Says what a controller does in a phase.
+/// fn advice(phase: Phase) -> &'static str {
+///     match phase {
+///         Phase::Idle => "nothing: it has not begun, or there is nothing to convert",
+///         Phase::Validating | Phase::Converting | Phase::Verifying | Phase::RollingBack => "wait, or pause",
+///         Phase::Paused => "resume",
+///         Phase::Stuck => "read the note, then resume or roll back",
+///         Phase::Converted => "look at the quarantine, verify, and finalize or roll back",
+///         Phase::RolledBack => "install the old release, or resume",
+///         Phase::Finalized => "nothing: the next migration may begin",
+///     }
+/// }
+///
+/// let bank = Bank::converted([(7, 100)]);
+/// let advice = advice(bank.ledger.state_of(1)?.phase);
+/// assert_eq!(advice, "look at the quarantine, verify, and finalize or roll back");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(index_only)]
@@ -45,6 +68,29 @@ pub enum Phase {
 }
 
 /// The state of a migration.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// let mut bank = Bank::converted([(7, 100), (8, 250)]);
+/// let state = bank.ledger.state_of(1)?;
+/// assert_eq!((state.source, state.converted, state.imbalance()), (2, 2, None));
+/// assert_eq!(state.to_api(1, Layout(2), 5).converted, 2);
+/// let lost = MigrationState { converted: 1, ..state.clone() };
+/// assert!(lost.imbalance().unwrap().starts_with("source 2 is not converted 1"));
+///
+/// // What a call asks before it converts a unit, or writes a new one in the new layout.
+/// let converts = |state: &MigrationState| !state.is_going_back() && !state.is_deferred();
+/// assert!(converts(&state) && converts(&state.restarted()));
+/// assert!(!converts(&MigrationState::deferred()));
+/// ENGINE.control(&mut bank, NOW)?.rollback()?;
+/// ENGINE.control(&mut bank, NOW)?.pause()?;
+/// let state = bank.ledger.state_of(1)?;
+/// assert_eq!((state.phase, state.interrupted_phase()), (Phase::Paused, Phase::RollingBack));
+/// assert!(!converts(&state));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct MigrationState<K: Key = u64> {
@@ -114,6 +160,18 @@ pub struct MigrationState<K: Key = u64> {
 }
 
 /// Progress of a rollback.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// let mut bank = Bank::converted([(7, 100), (8, 250)]);
+/// ENGINE.control(&mut bank, NOW)?.rollback()?;
+/// assert_eq!(bank.ledger.state_of(1)?.rollback, Some(Rollback { done: 0, left: 2 }));
+/// ENGINE.run(&mut bank, MESSAGE)?;
+/// assert_eq!(bank.ledger.state_of(1)?.rollback, Some(Rollback { done: 2, left: 0 }));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Rollback {
@@ -126,6 +184,20 @@ pub struct Rollback {
 }
 
 /// A unit that is larger than a message, and its progress.
+///
+/// ```
+/// use ic_stable_migrate::{MigrationState, UnitProgress};
+///
+/// /// Says how far the conversion of a large unit is, for a migration that writes the number of copied bytes.
+/// fn copied(state: &MigrationState) -> Option<(u64, u64)> {
+///     let UnitProgress { key, progress } = state.unit.as_ref()?;
+///     Some((*key, u64::from_be_bytes(progress.as_slice().try_into().ok()?)))
+/// }
+///
+/// let unit = UnitProgress { key: 7, progress: 2_500_u64.to_be_bytes().to_vec() };
+/// let state = MigrationState { unit: Some(unit), ..MigrationState::default() };
+/// assert_eq!(copied(&state), Some((7, 2_500)));
+/// ```
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct UnitProgress<K: Key = u64> {
@@ -138,6 +210,18 @@ pub struct UnitProgress<K: Key = u64> {
 }
 
 /// A check of all converted units.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// let mut bank = Bank::converted([(7, 100), (8, 250)]);
+/// ENGINE.control(&mut bank, NOW)?.verify()?;
+/// ENGINE.run(&mut bank, STEP)?;
+/// let recheck: Recheck = bank.ledger.state_of(1)?.recheck.expect("it is in progress");
+/// assert_eq!((recheck.since, recheck.cursor, recheck.seen, recheck.unsound), (NOW.as_nanos(), Some(7), 1, 0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Recheck<K: Key = u64> {

@@ -60,6 +60,15 @@ pub trait Record: Sized {
 }
 
 /// Returns the format of a record and the newest that this build knows, if a newer build wrote the record.
+///
+/// ```
+/// use ic_stable_migrate::{MigrationState, Record, newer_format};
+///
+/// let mut stored = MigrationState::<u64>::default().encode();
+/// assert_eq!(newer_format::<MigrationState>(&stored), None);
+/// stored[0] = 9;
+/// assert_eq!(newer_format::<MigrationState>(&stored), Some((9, 1)));
+/// ```
 #[must_use]
 pub fn newer_format<V: Record>(stored: &[u8]) -> Option<(u8, u8)> {
     let (found, known) = stored.first().copied().zip(V::FORMAT)?;
@@ -177,6 +186,20 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
 
     /// Removes and returns the record under `key`.
     ///
+    /// ```
+    /// use ic_stable_migrate::Table;
+    /// use ic_stable_structures::VectorMemory;
+    ///
+    /// let mut names: Table<u64, String, VectorMemory> = Table::over(VectorMemory::default());
+    /// names.insert(7, &"seven".to_owned());
+    /// names.insert_raw(8, vec![0xff]);
+    /// assert_eq!(names.take(&7)?.as_deref(), Some("seven"));
+    /// assert!(names.take(&8).is_err());
+    /// assert_eq!(names.take_raw(&8), Some(vec![0xff]), "it was still there");
+    /// assert!(names.is_empty() && !names.remove(&8));
+    /// # Ok::<(), ic_stable_migrate::StableError>(())
+    /// ```
+    ///
     /// # Errors
     /// If it does not decode; it is not removed then.
     pub fn take(&mut self, key: &K) -> Result<Option<V>, StableError> {
@@ -211,6 +234,34 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
     }
 
     /// Iterates over the keys above `after`, or all, ascending. Values are not read.
+    ///
+    /// ```
+    /// use ic_stable_migrate::Table;
+    /// use ic_stable_structures::VectorMemory;
+    /// use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
+    ///
+    /// let memories = MemoryManager::init(VectorMemory::default());
+    /// let mut names: Table<u64, String, _> = Table::open(&memories, MemoryId::new(1));
+    /// for (key, name) in [(1, "one"), (2, "two"), (5, "five")] {
+    ///     assert!(names.insert_new(key, &name.to_owned()));
+    /// }
+    /// // What `Migration::sources` and `targets` return, page by page.
+    /// assert_eq!(names.keys_after(None).take(2).collect::<Vec<_>>(), [1, 2]);
+    /// assert_eq!(names.keys_after(Some(&2)).collect::<Vec<_>>(), [5]);
+    /// assert_eq!(names.keys(2..).collect::<Vec<_>>(), [2, 5]);
+    /// assert_eq!((names.next_key(Some(&2)), names.last_key(), names.len()), (Some(5), Some(5), 3));
+    /// assert!(names.contains(&5));
+    ///
+    /// // The records themselves.
+    /// assert_eq!(names.get_with_len(&5)?, Some(("five".to_owned(), 4)));
+    /// assert_eq!(names.range(..=1).next().transpose()?, Some((1, "one".to_owned())));
+    /// assert_eq!(names.raw_after(Some(&2)).next(), Some((5, b"five".to_vec())));
+    /// let found = names.get_ascending(&[1, 3, 5]);
+    /// assert_eq!(found.iter().filter(|name| matches!(name, Ok(Some(_)))).count(), 2);
+    /// names.clear();
+    /// assert!(names.is_empty());
+    /// # Ok::<(), ic_stable_migrate::StableError>(())
+    /// ```
     pub fn keys_after<'a>(&'a self, after: Option<&K>) -> impl Iterator<Item = K> + use<'a, K, V, M> {
         self.map.keys_range(crate::after(after.cloned()))
     }

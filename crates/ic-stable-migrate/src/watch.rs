@@ -7,6 +7,19 @@ use crate::unit::enter;
 use crate::{Host, Migration, Phase, Time};
 
 /// What to do.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// let mut bank = Bank::of([(7, 100), (8, 250)]);
+/// ENGINE.run(&mut bank, STEP)?;
+/// let mut seen = None;
+/// assert_eq!(ENGINE.watch(&mut bank, NOW, &mut seen)?, Watched::Quiet);
+/// // A minute later there was no other message: the timer is lost, or its message trapped.
+/// assert_eq!(ENGINE.watch(&mut bank, NOW, &mut seen)?, Watched::Run);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watched {
     /// Nothing: there is no work, or it makes progress.

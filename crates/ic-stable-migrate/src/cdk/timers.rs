@@ -14,6 +14,12 @@ use std::time::Duration;
 use ic_cdk_timers::TimerId;
 
 /// Interval of a [`Job`].
+///
+/// ```
+/// use ic_stable_migrate::cdk::timers::EVERY;
+///
+/// assert_eq!(EVERY.as_secs(), 60);
+/// ```
 pub const EVERY: Duration = Duration::from_secs(60);
 
 /// Time after which a job that did not run is overdue, nanoseconds: five intervals, since on a busy subnet a
@@ -21,6 +27,38 @@ pub const EVERY: Duration = Duration::from_secs(60);
 const OVERDUE_NANOS: u64 = 5 * 60 * 1_000_000_000;
 
 /// A job that runs once a minute, in a message of its own.
+///
+/// ```
+/// use ic_cdk::api::time;
+/// use ic_stable_migrate::cdk::timers::{Job, wake};
+///
+/// thread_local!(static SWEEP: Job = const { Job::new() });
+///
+/// /// In `init`, and at the end of `post_upgrade`.
+/// fn set() {
+///     SWEEP.with(|job| job.set(sweep, time()));
+/// }
+///
+/// fn sweep() {
+///     SWEEP.with(|job| job.begin(time()));
+///     // Remove what has expired.
+/// }
+///
+/// /// In every update.
+/// fn ensure() {
+///     if SWEEP.with(|job| job.is_overdue(time())) {
+///         set();
+///         wake(time());
+///     }
+/// }
+///
+/// SWEEP.with(|job| {
+///     let now = 1_800_000_000_000_000_000;
+///     job.begin(now);
+///     assert_eq!(job.ran_at(), now);
+///     assert!(!job.is_overdue(now + 60_000_000_000) && job.is_overdue(now + 300_000_000_000));
+/// });
+/// ```
 #[derive(Default)]
 pub struct Job {
     interval: Cell<Option<TimerId>>,
@@ -67,12 +105,43 @@ const fn is_overdue(ran_at: u64, now: u64) -> bool {
 
 /// Makes the IC run the timers of the library as soon as possible: the library believes that an earlier
 /// deadline is set, and does not set one. It then runs whatever is due, and sets the deadline of the next timer.
+///
+/// ```
+/// use ic_stable_migrate::cdk::timers::wake;
+///
+/// /// After loading a snapshot: the timers that the heap believes to be set do not run by themselves.
+/// fn repair() {
+///     wake(ic_cdk::api::time());
+/// }
+/// ```
 pub fn wake(now: u64) {
     ic_cdk::api::global_timer_set(now);
 }
 
 /// A chain of messages, one at a time: a caller that finds more work while it is running does not start a
 /// second chain.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ic_stable_migrate::cdk::timers::Chain;
+///
+/// thread_local!(static UPLOADS: Chain = const { Chain::new() });
+///
+/// fn send_next() {
+///     let is_more = false; // Send some, and look whether there are more.
+///     if is_more {
+///         UPLOADS.with(|chain| chain.run_next(send_next));
+///     }
+/// }
+///
+/// /// An update that finds more to send begins earlier than planned, and does not send twice.
+/// fn retry_later() {
+///     UPLOADS.with(|chain| chain.run_after(Duration::from_secs(10), send_next));
+/// }
+///
+/// send_next();
+/// ```
 #[derive(Default)]
 pub struct Chain {
     next: Cell<Option<TimerId>>,

@@ -1,0 +1,214 @@
+//! Every public item has an example that is compiled and run: its own, and for a method or variant that of its type or of
+//! another of its methods, if that uses it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use syn::{Attribute, Expr, ExprLit, ImplItem, Item, Lit, Meta, TraitItem, Type, UseTree, Visibility};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What the documentation of an item, or of its members, has in examples.
+#[derive(Default)]
+struct Documented {
+    /// Whether it has one of its own.
+    has_example: bool,
+    /// Words in examples of the item and its members.
+    words: BTreeSet<String>,
+    members: BTreeSet<String>,
+}
+
+#[derive(Default)]
+struct Found(BTreeMap<String, Documented>);
+
+/// Returns the words of the examples in a text that are run.
+fn words_of_examples(text: &str) -> Option<BTreeSet<String>> {
+    let mut words = None;
+    for (number, block) in text.split("```").enumerate() {
+        let (info, code) = block.split_once('\n').unwrap_or((block, ""));
+        if number % 2 == 1 && ["", "rust", "standalone_crate"].contains(&info.trim()) {
+            let split = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+            words.get_or_insert_with(BTreeSet::new).extend(split.map(str::to_owned));
+        }
+    }
+    words
+}
+
+fn documentation(attributes: &[Attribute]) -> String {
+    let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
+        Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
+            Expr::Lit(ExprLit { lit: Lit::Str(line), .. }) => Some(line.value()),
+            _ => None,
+        },
+        _ => None,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+const fn is_public(visibility: &Visibility) -> bool {
+    matches!(visibility, Visibility::Public(_))
+}
+
+impl Found {
+    fn add(&mut self, name: String, attributes: &[Attribute]) -> &mut Documented {
+        let of_examples = words_of_examples(&documentation(attributes));
+        let item = self.0.entry(name).or_default();
+        item.has_example |= of_examples.is_some();
+        item.words.extend(of_examples.unwrap_or_default());
+        item
+    }
+
+    fn member(&mut self, owner: &str, name: String, attributes: &[Attribute]) {
+        let Some(owner) = self.0.get_mut(owner) else { return };
+        owner.words.extend(words_of_examples(&documentation(attributes)).unwrap_or_default());
+        owner.members.insert(name);
+    }
+
+    /// Adds the public items of a module that are `wanted`.
+    fn items(&mut self, items: &[Item], wanted: &dyn Fn(&str) -> bool) {
+        for item in items {
+            match item {
+                Item::Struct(item) if is_public(&item.vis) && wanted(&item.ident.to_string()) => {
+                    self.add(item.ident.to_string(), &item.attrs);
+                }
+                Item::Enum(item) if is_public(&item.vis) && wanted(&item.ident.to_string()) => {
+                    let name = item.ident.to_string();
+                    self.add(name.clone(), &item.attrs);
+                    for variant in &item.variants {
+                        self.member(&name, variant.ident.to_string(), &variant.attrs);
+                    }
+                }
+                Item::Trait(item) if is_public(&item.vis) && wanted(&item.ident.to_string()) => {
+                    let name = item.ident.to_string();
+                    self.add(name.clone(), &item.attrs);
+                    for part in &item.items {
+                        match part {
+                            TraitItem::Fn(part) => {
+                                self.member(&name, part.sig.ident.to_string(), &part.attrs)
+                            }
+                            TraitItem::Const(part) => self.member(&name, part.ident.to_string(), &part.attrs),
+                            TraitItem::Type(part) => self.member(&name, part.ident.to_string(), &part.attrs),
+                            _ => {}
+                        }
+                    }
+                }
+                Item::Fn(item) if is_public(&item.vis) && wanted(&item.sig.ident.to_string()) => {
+                    self.add(item.sig.ident.to_string(), &item.attrs);
+                }
+                Item::Const(item) if is_public(&item.vis) && wanted(&item.ident.to_string()) => {
+                    self.add(item.ident.to_string(), &item.attrs);
+                }
+                Item::Type(item) if is_public(&item.vis) && wanted(&item.ident.to_string()) => {
+                    self.add(item.ident.to_string(), &item.attrs);
+                }
+                Item::Macro(item)
+                    if item.attrs.iter().any(|attribute| attribute.path().is_ident("macro_export")) =>
+                {
+                    self.add(item.ident.as_ref().unwrap().to_string(), &item.attrs);
+                }
+                // A module in a file: its example is about what is in it.
+                Item::Mod(item)
+                    if is_public(&item.vis) && item.content.is_some() && wanted(&item.ident.to_string()) =>
+                {
+                    self.add(item.ident.to_string(), &item.attrs);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Adds the public methods of types that are known.
+    fn methods(&mut self, items: &[Item]) {
+        for item in items {
+            let Item::Impl(item) = item else { continue };
+            let (None, Type::Path(path)) = (&item.trait_, &*item.self_ty) else { continue };
+            let owner = path.path.segments.last().unwrap().ident.to_string();
+            for part in &item.items {
+                if let ImplItem::Fn(part) = part
+                    && is_public(&part.vis)
+                {
+                    self.member(&owner, part.sig.ident.to_string(), &part.attrs);
+                }
+            }
+        }
+    }
+}
+
+fn names(tree: &UseTree, found: &mut BTreeSet<String>) {
+    match tree {
+        UseTree::Path(path) => names(&path.tree, found),
+        UseTree::Group(group) => group.items.iter().for_each(|tree| names(tree, found)),
+        UseTree::Name(name) => drop(found.insert(name.ident.to_string())),
+        UseTree::Rename(_) | UseTree::Glob(_) => panic!("renamed or globbed: the walk does not follow that"),
+    }
+}
+
+/// Returns the parsed sources, without tests, by their paths below `src`.
+fn sources(folder: &Path, found: &mut Vec<(PathBuf, syn::File)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else {
+            let text = fs::read_to_string(&path).unwrap();
+            found.push((
+                path.strip_prefix(root().join("src")).unwrap().to_owned(),
+                syn::parse_file(&text).unwrap(),
+            ));
+        }
+    }
+}
+
+#[test]
+fn every_public_item_has_an_example_that_runs() {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    files.retain(|(path, _)| !path.iter().any(|part| part == "tests" || part == "tests.rs"));
+    let library = &files.iter().find(|(path, _)| path == Path::new("lib.rs")).unwrap().1;
+    let (mut exported, mut modules) = (BTreeSet::new(), BTreeSet::new());
+    for item in &library.items {
+        match item {
+            Item::Use(item) if is_public(&item.vis) => names(&item.tree, &mut exported),
+            Item::Mod(item) if is_public(&item.vis) => drop(modules.insert(item.ident.to_string())),
+            _ => {}
+        }
+    }
+    let mut found = Found::default();
+    for (path, file) in &files {
+        let module = path.with_extension("").iter().next().unwrap().to_string_lossy().into_owned();
+        let is_open = module == "lib" || modules.contains(&module);
+        found.items(&file.items, &|name| is_open || exported.contains(name));
+    }
+    files.iter().for_each(|(_, file)| found.methods(&file.items));
+
+    let unseen: Vec<_> = exported.iter().filter(|name| !found.0.contains_key(*name)).collect();
+    assert!(unseen.is_empty(), "exported, and not found: {unseen:?}");
+    let members: usize = found.0.values().map(|item| item.members.len()).sum();
+    assert!(found.0.len() > 60 && members > 150, "{} items, {members} members", found.0.len());
+
+    let front_page = words_of_examples(&fs::read_to_string(root().join("README.md")).unwrap()).unwrap();
+    let mut lacking = Vec::new();
+    for (name, item) in &found.0 {
+        if !item.has_example {
+            lacking.push(name.clone());
+        }
+        let is_used = |member: &&String| item.words.contains(*member) || front_page.contains(*member);
+        lacking.extend(
+            item.members.iter().filter(|member| !is_used(member)).map(|member| format!("{name}::{member}")),
+        );
+    }
+    assert!(lacking.is_empty(), "without an example: {lacking:#?}");
+}
+
+/// The examples include the code of the README from this file.
+#[test]
+fn the_examples_use_the_canister_of_the_readme() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let (readme, bank) = (read("README.md"), read("doc/bank.rs"));
+    let start = readme.find("type Memory = VirtualMemory").unwrap();
+    let code = readme[start..].split("// The old release has left").next().unwrap().trim_end();
+    assert!(code.len() > 3_000 && bank.contains(code), "doc/bank.rs differs from the README");
+}
