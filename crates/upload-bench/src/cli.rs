@@ -67,6 +67,12 @@ enum Command {
     Engine(EngineArgs),
     /// Measure time and memory of the commands that read a large snapshot; takes minutes, and 15 GB of disk.
     Sizes(SizeArgs),
+    /// Read back the canister that `sizes` has adopted: the process that it measures.
+    #[command(hide = true)]
+    ReadBack {
+        /// The adopted folder.
+        folder: PathBuf,
+    },
     /// Regenerate docs/costs.md, docs/sizes.md, the plot and the section of the README from the checked-in figures.
     Document,
 }
@@ -98,6 +104,9 @@ struct SizeArgs {
     /// Folder for the snapshots, which are kept, and used again if they are there [default: a temporary one].
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
+    /// Measure the adoption of a canister of the first public release alone, and keep the other checked-in figures.
+    #[arg(long)]
+    adoption: bool,
     /// Overwrite the checked-in figures, and update docs/sizes.md.
     #[arg(long)]
     update: bool,
@@ -122,6 +131,10 @@ pub fn run() -> ExitCode {
         Some(Command::BareMap { update }) => bare_map(update).map(|()| 0),
         Some(Command::Engine(args)) => engine(&args),
         Some(Command::Sizes(args)) => sizes(args).map(|()| 0),
+        Some(Command::ReadBack { folder }) => {
+            let progress = measuring();
+            sizes::read_back(&folder, &|what| progress.line(what)).map(|()| 0)
+        }
         Some(Command::Document) => publish::write_documents().map(|()| 0),
     };
     match outcome {
@@ -206,7 +219,14 @@ fn sizes(args: SizeArgs) -> Result<(), BenchError> {
     };
     let wasms = measure::wasms(&Build::ALL)?;
     let progress = measuring();
-    let figures = sizes::measure(&options, &wasms, &|what| progress.line(what))?;
+    let recorded = if args.adoption { publish::recorded_sizes()? } else { None };
+    let figures = match recorded {
+        Some(mut figures) => {
+            sizes::measure_adoption(&options.folder, &mut figures, &|what| progress.line(what))?;
+            figures
+        }
+        None => sizes::measure(&options, &wasms, &|what| progress.line(what))?,
+    };
     drop(progress);
     println!("{}", sizes::terminal(&figures));
     if args.update {

@@ -136,6 +136,11 @@ pub fn recorded_engine() -> Result<Option<EngineCosts>, BenchError> {
     load_json(ENGINE)
 }
 
+/// Returns the checked-in figures of large snapshots; `None` before they were measured.
+pub fn recorded_sizes() -> Result<Option<sizes::Figures>, BenchError> {
+    load_json(SIZES)
+}
+
 /// Writes the figures of large snapshots.
 pub fn save_sizes(sizes: &sizes::Figures) -> Result<(), BenchError> {
     save_json(SIZES, sizes)
@@ -184,8 +189,7 @@ pub fn documents() -> Result<Documents, BenchError> {
     };
     let page = report::document(&figures, &sources);
     let readme = readme(&report::section(&figures))?;
-    let sizes: Option<sizes::Figures> = load_json(SIZES)?;
-    let sizes = sizes.map(|figures| sizes::markdown(&figures));
+    let sizes = recorded_sizes()?.map(|figures| sizes::markdown(&figures));
     Ok(Documents { page, plot, sizes, readme })
 }
 

@@ -1,37 +1,227 @@
-//! A canister of the first public release, as large as an operator's may be.
+//! A canister of the first public release, as large as an operator's may be: made, and read back after its adoption.
 
 use std::path::Path;
 
 use candid::Principal;
-use upload_model::public_release::PublicRelease;
+use pocket_ic::{PocketIc, Time};
+use serde_bytes::ByteBuf;
+use serde_json::Value;
+use session_migrate::build::{self, Build, Module};
+use session_migrate::client::{Canister, ClientError};
+use session_migrate::server;
+use session_migrate::snapshot::{METADATA, STABLE_MEMORY};
+use sha2::{Digest, Sha256};
+use upload_canister::api::{ChunkRange, Error, MigrationPhase};
+use upload_model::public_release::{self, PublicRelease, blob_of};
 
 use crate::error::BenchError;
-use crate::metered_canister::BEGINNING_SECONDS;
-use crate::payload::File as Payload;
+use crate::metered_canister::{BEGINNING_SECONDS, NO_ARGUMENTS};
+use crate::payload::{CHUNK_BYTES, File as Payload};
 
-/// Number of capsules, each with a small file.
+/// Number of capsules, each with a small file of 1 to `SMALL_BYTES` bytes.
 pub(super) const CAPSULES: u64 = 10_000;
+
+/// Most bytes of a small file.
+const SMALL_BYTES: u64 = 1_000;
 
 /// Chunks of the one large file: 100 MB.
 const LARGE_CHUNKS: u32 = 56;
 
-/// Bytes of a small file.
-const SMALL_BYTES: usize = 1_000;
+/// Uploads in flight, each of two chunks, of which the second one has arrived if its number is odd.
+pub(super) const IN_FLIGHT: u64 = 30;
 
-/// Writes the stable memory of such a canister.
-pub(super) fn make(path: &Path) -> Result<(), BenchError> {
-    let mut release = PublicRelease::new(128);
-    let now = BEGINNING_SECONDS * 1_000_000_000;
-    let mut large = Some(Payload::of_chunks(LARGE_CHUNKS, 1));
-    for number in 0..CAPSULES {
-        let capsule = release.capsule(Principal::self_authenticating(number.to_be_bytes()), now + number);
-        let at = now + CAPSULES + number;
-        if let Some(large) = large.take() {
-            let bytes: Vec<u8> = (0..LARGE_CHUNKS).flat_map(|index| large.chunk(index)).collect();
-            release.upload(&capsule, CAPSULES + 1, &bytes, at + CAPSULES);
-        }
-        let small: Vec<u8> = number.to_be_bytes().into_iter().cycle().take(SMALL_BYTES).collect();
-        release.upload(&capsule, number + 1, &small, at);
+/// Number of the first upload in flight.
+const FIRST_IN_FLIGHT: u64 = CAPSULES + 2;
+
+const NOW: u64 = BEGINNING_SECONDS * 1_000_000_000;
+
+const CYCLES: u128 = 1_000_000_000_000_000;
+
+const WHAT: &str = "adoption";
+
+fn owner(number: u64) -> Principal {
+    Principal::self_authenticating(number.to_be_bytes())
+}
+
+fn controller() -> Principal {
+    Principal::self_authenticating("controller")
+}
+
+/// Returns the files of a capsule, each with the number of its session.
+fn files(number: u64) -> Vec<(u64, Vec<u8>)> {
+    let length = 1 + number % SMALL_BYTES;
+    let small = number.to_be_bytes().into_iter().cycle().take(length as usize).collect();
+    let mut files = vec![(number + 1, small)];
+    if number == 0 {
+        let large = Payload::of_chunks(LARGE_CHUNKS, 1);
+        files.push((CAPSULES + 1, (0..LARGE_CHUNKS).flat_map(|index| large.chunk(index)).collect()));
     }
-    std::fs::write(path, release.stable_memory()).map_err(BenchError::file("write", path))
+    files
+}
+
+/// Returns the file of an upload in flight, in its two chunks.
+fn in_flight(number: u64) -> [Vec<u8>; 2] {
+    [Payload::of_chunks(1, number + 2).chunk(0), number.to_be_bytes().to_vec()]
+}
+
+/// Writes the snapshot folder of such a canister, of the release's stand-in, with uploads in flight on its heap.
+pub(super) fn make(folder: &Path) -> Result<(), BenchError> {
+    let mut release = PublicRelease::new(128);
+    let mut capsules = Vec::new();
+    for number in 0..CAPSULES {
+        let capsule = release.capsule(owner(number), NOW + number);
+        for (session, bytes) in files(number) {
+            release.upload(&capsule, session, &bytes, NOW + CAPSULES + session);
+        }
+        capsules.push(capsule);
+    }
+    let wasm = pocket_ic_fixtures::public_release()?;
+    let module = std::fs::read(&wasm).map_err(BenchError::file("read", &wasm))?;
+    let pic = server::pocket_ic()?;
+    // Its heap before it has opened its tables, which is that of any memory.
+    let empty = pic.create_canister_with_settings(Some(controller()), None);
+    pic.install_canister(empty, module, NO_ARGUMENTS.to_vec(), Some(controller()));
+    let fresh = folder.with_extension("fresh");
+    download(&pic, empty, &fresh)?;
+    fill(&fresh, &release.stable_memory())?;
+    drop(release);
+    let id = loaded(&pic, &fresh)?;
+    let old = Canister::new(&pic, id);
+    let failed = |source: ClientError| BenchError::Call { bench: WHAT.into(), source };
+    old.update::<()>(controller(), "numbers_given_out", (FIRST_IN_FLIGHT - 1,)).map_err(failed)?;
+    for (number, capsule) in (0..IN_FLIGHT).zip(&capsules) {
+        let chunks = in_flight(number);
+        let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        let args = (capsule, public_release::metadata(bytes, NOW), 2_u32, format!("in flight {number}"));
+        let session: u64 = old.update(owner(number), "uploads_begin", args).map_err(failed)?;
+        expect("number of a session", FIRST_IN_FLIGHT + number, session)?;
+        if number % 2 == 1 {
+            let args = (session, 1_u32, ByteBuf::from(chunks[1].as_slice()));
+            old.update::<()>(owner(number), "uploads_put_chunk", args).map_err(failed)?;
+        }
+    }
+    download(&pic, id, folder)?;
+    drop(pic);
+    std::fs::remove_dir_all(&fresh).map_err(BenchError::file("remove", &fresh))
+}
+
+/// Writes a snapshot of a canister.
+fn download(pic: &PocketIc, id: Principal, folder: &Path) -> Result<(), BenchError> {
+    let taken = pic.take_canister_snapshot(id, Some(controller()), None);
+    let taken = taken.map_err(|reject| BenchError::file("snapshot", folder)(reject.reject_message))?;
+    pic.canister_snapshot_download(id, controller(), taken.id, folder.to_path_buf());
+    Ok(())
+}
+
+/// Gives a snapshot another stable memory.
+fn fill(folder: &Path, stable: &[u8]) -> Result<(), BenchError> {
+    let path = folder.join(METADATA);
+    let text = std::fs::read(&path).map_err(BenchError::file("read", &path))?;
+    let mut metadata: Value = serde_json::from_slice(&text).map_err(BenchError::file("read", &path))?;
+    metadata["stable_memory_size"] = stable.len().into();
+    std::fs::write(&path, metadata.to_string()).map_err(BenchError::file("write", &path))?;
+    let path = folder.join(STABLE_MEMORY);
+    std::fs::write(&path, stable).map_err(BenchError::file("write", &path))
+}
+
+/// Loads a snapshot into a new canister.
+fn loaded(pic: &PocketIc, path: &Path) -> Result<Principal, BenchError> {
+    let id = pic.create_canister_with_settings(Some(controller()), None);
+    pic.add_cycles(id, CYCLES);
+    pic.set_time(Time::from_nanos_since_unix_epoch(pic.get_time().as_nanos_since_unix_epoch().max(NOW)));
+    let taken = pic.canister_snapshot_upload(id, controller(), None, path.to_path_buf());
+    pic.load_canister_snapshot(id, Some(controller()), taken)
+        .map_err(|reject| BenchError::file("load", path)(reject.reject_message))?;
+    Ok(id)
+}
+
+/// Takes an adopted canister to the direct build. On every build, each file is read by its owner and compared byte for byte,
+/// and refused to a stranger; and a third of the uploads in flight is finished.
+///
+/// # Errors
+/// What is not as it should be.
+pub fn read_back(folder: &Path, done: &dyn Fn(&str)) -> Result<(), BenchError> {
+    let module = |build: Build| Module::read(&build::ensure_one(build)?.wasm_gz);
+    let pic = server::pocket_ic()?;
+    let canister = Canister::new(&pic, loaded(&pic, folder)?);
+    for (step, build) in (0..).zip(Build::ALL) {
+        if build != Build::Legacy {
+            upgrade(&canister, build, &module(build)?)?;
+        }
+        let mut read = 0;
+        for number in 0..CAPSULES {
+            for (session, bytes) in files(number) {
+                read_file(&canister, number, &format!("blob_{}", blob_of(session)), &bytes)?;
+                read += bytes.len();
+            }
+        }
+        for number in (step..IN_FLIGHT).step_by(Build::ALL.len()) {
+            complete(&canister, number)?;
+        }
+        done(&format!("{build}: {read} bytes read back"));
+    }
+    Ok(())
+}
+
+fn upgrade(canister: &Canister<'_>, build: Build, module: &Module) -> Result<(), BenchError> {
+    let failed = |source: ClientError| BenchError::Call { bench: WHAT.into(), source };
+    if build == Build::Direct {
+        canister.migration_verify(controller()).map_err(failed)?;
+        settled(canister)?;
+        canister.migration_finalize(controller(), false).map_err(failed)?;
+    }
+    canister.upgrade(controller(), build.name(), module).map_err(|reject| BenchError::Install {
+        bench: WHAT.into(),
+        module: build.to_string(),
+        message: reject.reject_message,
+    })?;
+    settled(canister)
+}
+
+fn settled(canister: &Canister<'_>) -> Result<(), BenchError> {
+    let failed = |source: ClientError| BenchError::Call { bench: WHAT.into(), source };
+    let status = canister.migration_status().map_err(failed)?;
+    let status = canister.settled::<ClientError>(status, || Ok(())).map_err(failed)?;
+    expect("migration", (MigrationPhase::Converted, 0), (status.phase, status.quarantined))
+}
+
+fn read_file(canister: &Canister<'_>, number: u64, blob: &str, bytes: &[u8]) -> Result<(), BenchError> {
+    let failed = |source: ClientError| BenchError::Call { bench: WHAT.into(), source };
+    let meta = canister.blob_get_meta(owner(number), blob).map_err(failed)?;
+    expect("size of a blob", bytes.len() as u64, meta.size)?;
+    for (index, expected) in (0..).zip(bytes.chunks(CHUNK_BYTES as usize)) {
+        let read = canister.blob_read_chunk(owner(number), blob, index).map_err(failed)?;
+        let is_same = if read == expected { "its bytes" } else { "others" };
+        expect("a chunk of a blob", "its bytes", is_same)?;
+    }
+    let refused = match canister.blob_read_chunk(owner(CAPSULES), blob, 0) {
+        Err(error) if matches!(error.refusal(), Some(Error::NotFound { .. })) => "NotFound".to_owned(),
+        Err(error) => error.to_string(),
+        Ok(_) => "bytes".to_owned(),
+    };
+    expect("answer to a stranger", "NotFound".to_owned(), refused)
+}
+
+/// Sends what is missing of an upload in flight, finishes it, and reads it back.
+fn complete(canister: &Canister<'_>, number: u64) -> Result<(), BenchError> {
+    let failed = |source: ClientError| BenchError::Call { bench: WHAT.into(), source };
+    let (session, chunks) = (FIRST_IN_FLIGHT + number, in_flight(number));
+    let status = canister.uploads_status(owner(number), session).map_err(failed)?;
+    let last = if number % 2 == 1 { 0 } else { 1 };
+    expect("missing chunks", vec![ChunkRange { first: 0, last }], status.missing)?;
+    for (index, chunk) in (0..=last).zip(&chunks) {
+        canister.uploads_put_chunk(owner(number), session, index, chunk.clone(), None).map_err(failed)?;
+    }
+    let bytes = chunks.concat();
+    let digest = Sha256::digest(&bytes).into();
+    let finished = canister.uploads_finish(owner(number), session, digest, bytes.len() as u64);
+    read_file(canister, number, &finished.map_err(failed)?.blob_id, &bytes)
+}
+
+fn expect<T: PartialEq + std::fmt::Debug>(what: &'static str, expected: T, got: T) -> Result<(), BenchError> {
+    if expected == got {
+        return Ok(());
+    }
+    let [expected, got] = [expected, got].map(|value| format!("{value:?}"));
+    Err(BenchError::State { bench: WHAT.into(), what, expected, got })
 }

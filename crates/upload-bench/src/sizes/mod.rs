@@ -16,7 +16,13 @@ use crate::metered_canister::Wasm;
 
 use process::{Ran, program, run, run_to_json};
 
+pub use adoption::read_back;
 pub use report::{markdown, terminal};
+
+/// The rows of the adoption.
+const ADOPT: &str = "`adopt`";
+const ADOPTED_PLAN: &str = "`plan`, of what was adopted";
+const ADOPTED_READ: &str = "every file read back on every build";
 
 /// Bytes that are not zero in the snapshot that is sent over the network.
 const SENT_BYTES: u64 = 150_000_000;
@@ -56,8 +62,8 @@ pub struct Limit {
     pub other: String,
     /// Its time.
     pub seconds: f64,
-    /// The limit.
-    pub ratio: f64,
+    /// The limit, if there is one.
+    pub ratio: Option<f64>,
 }
 
 /// The figures of one run.
@@ -73,12 +79,24 @@ pub struct Figures {
     pub sent_bytes: u64,
     /// Bytes of the stable memory that is adopted.
     pub adopted_bytes: u64,
+    /// When the adoption was measured; absent in figures from before its files were read back.
+    #[serde(default)]
+    pub adopted: Option<AdoptionRun>,
     /// Runs of each command that only reads the snapshot.
     pub rounds: usize,
     /// Load of the machine in the minute before; absent where the system does not tell.
     pub load: Option<f64>,
     /// One row for each command.
     pub rows: Vec<Row>,
+}
+
+/// The run that measured the adoption.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdoptionRun {
+    /// When it began, in UTC.
+    pub began: String,
+    /// Load of the machine in the minute before; absent where the system does not tell.
+    pub load: Option<f64>,
 }
 
 /// Measures everything; calls `done` after each command.
@@ -100,6 +118,7 @@ pub fn measure(options: &Options, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result
         stored_bytes: stored(&stable)?,
         sent_bytes: 0,
         adopted_bytes: 0,
+        adopted: None,
         rounds: options.rounds,
         load: process::load(),
         rows: Vec::new(),
@@ -115,7 +134,7 @@ pub fn measure(options: &Options, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result
             what: format!("`{what}`, before the first message"),
             seconds: before_messages(&report),
             peak_bytes: None,
-            limit: Some(Limit { other: "`cp -r`".into(), seconds: copying, ratio: 1.0 }),
+            limit: Some(Limit { other: "`cp -r`".into(), seconds: copying, ratio: Some(1.0) }),
             peak_limit: None,
         });
         figures.rows.push(row(format!("`{what}`"), &ran, None, Some(3 << 29)));
@@ -130,7 +149,16 @@ pub fn measure(options: &Options, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result
     Ok(figures)
 }
 
-/// Measures the adoption of a canister of the first public release, and its way to the direct build.
+/// Measures the adoption alone, and keeps the other figures.
+///
+/// # Errors
+/// If the canister cannot be made, or a command fails.
+pub fn measure_adoption(folder: &Path, figures: &mut Figures, done: &dyn Fn(&str)) -> Result<(), BenchError> {
+    figures.rows.retain(|row| ![ADOPT, ADOPTED_PLAN, ADOPTED_READ].contains(&&*row.what));
+    adopted(&program()?, folder, figures, done)
+}
+
+/// Measures the adoption of a canister of the first public release, its way to the direct build, and reading it back there.
 fn adopted(
     session_migrate: &Path,
     folder: &Path,
@@ -142,7 +170,9 @@ fn adopted(
         done("making a canister of the first public release");
         adoption::make(&old)?;
     }
-    figures.adopted_bytes = length(&old)?;
+    let stable = old.join(session_migrate::snapshot::STABLE_MEMORY);
+    figures.adopted_bytes = length(&stable)?;
+    figures.adopted = Some(AdoptionRun { began: Provenance::now().began, load: process::load() });
     // Inside a folder, so that nothing is left beside it.
     let results = tempfile::tempdir_in(folder).map_err(BenchError::file("create a folder in", folder))?;
     let out = results.path().join("adopted");
@@ -150,10 +180,16 @@ fn adopted(
     adopt.arg("adopt").arg(&old).arg("--out").arg(&out);
     let mut plan = Command::new(session_migrate);
     plan.arg("plan").arg(&out);
-    for (what, mut command) in [("`adopt`", adopt), ("`plan`, of what was adopted", plan)] {
+    let own = std::env::current_exe().map_err(BenchError::file("find", "this program"))?;
+    let mut read_back = Command::new(own);
+    read_back.arg("read-back").arg(&out);
+    let mut sum = Command::new("sha256sum");
+    let sum = run(sum.arg(&stable))?;
+    for (what, mut command) in [(ADOPT, adopt), (ADOPTED_PLAN, plan), (ADOPTED_READ, read_back)] {
         let ran = run(&mut command)?;
         done(&format!("{what}: {ran}"));
-        figures.rows.push(row(what.into(), &ran, None, None));
+        let other = Limit { other: "`sha256sum`".into(), seconds: sum.seconds, ratio: None };
+        figures.rows.push(row(what.into(), &ran, (what == ADOPT).then_some(other), None));
     }
     Ok(())
 }
@@ -186,7 +222,7 @@ fn read_only(
     }
     let [sum, inspect, deep, cp] = rans.map(median);
     for (what, ran, ratio) in [("`inspect`", inspect, 0.5), ("`inspect --deep`", deep, 1.5)] {
-        let limit = Limit { other: "`sha256sum`".into(), seconds: sum.seconds, ratio };
+        let limit = Limit { other: "`sha256sum`".into(), seconds: sum.seconds, ratio: Some(ratio) };
         figures.rows.push(row(what.into(), &ran, Some(limit), Some(256 << 20)));
     }
     Ok(cp.seconds)

@@ -2,7 +2,7 @@
 
 use comfy_table::Table;
 
-use super::{Figures, Row};
+use super::{AdoptionRun, Figures, Row};
 use crate::report::{Style, table};
 
 /// Returns the table for a terminal.
@@ -12,7 +12,7 @@ pub fn terminal(figures: &Figures) -> Table {
 
 /// Returns the document.
 pub fn markdown(figures: &Figures) -> String {
-    let Figures { began, stable_bytes, stored_bytes, sent_bytes, adopted_bytes, rounds, load, .. } = figures;
+    let Figures { began, stable_bytes, stored_bytes, sent_bytes, rounds, load, .. } = figures;
     let times = if *rounds == 1 { "each once".into() } else { format!("the median of {rounds}") };
     let load = load.map_or(String::new(), |load| format!(", when the load of the machine was {load:.0}"));
     format!(
@@ -33,8 +33,7 @@ snapshot, and loading it into a canister.
 `snapshot upload` and `download` send a snapshot of {sent_mb:.0} MB to a live network and back; the limit is a tenth of
 the 695 MB that `icp` 1.5 takes to upload one of 150 MB.
 
-`adopt` reads the {adopted_mb:.0} MB of stable memory of a canister of the first public release: {capsules} capsules, each with
-a small file, and one file of 100 MB. `plan` takes the result to the direct build.
+{adoption}
 
 {table}
 
@@ -52,9 +51,30 @@ a small file, and one file of 100 MB. `plan` takes the result to the direct buil
         stable_gib = gib(*stable_bytes),
         stored_gib = gib(*stored_bytes),
         sent_mb = *sent_bytes as f64 / 1e6,
-        adopted_mb = *adopted_bytes as f64 / 1e6,
-        capsules = super::adoption::CAPSULES,
+        adoption = adoption(figures),
         table = rows(Style::Markdown, figures),
+    )
+}
+
+/// Says what is adopted.
+fn adoption(figures: &Figures) -> String {
+    let (megabytes, capsules) = (figures.adopted_bytes as f64 / 1e6, super::adoption::CAPSULES);
+    let Some(AdoptionRun { began, load }) = &figures.adopted else {
+        return format!(
+            "\
+`adopt` reads the {megabytes:.0} MB of stable memory of a canister of the first public release: {capsules} capsules, each with
+a small file, and one file of 100 MB. `plan` takes the result to the direct build."
+        );
+    };
+    let in_flight = super::adoption::IN_FLIGHT;
+    let load = load.map_or(String::new(), |load| format!(", when the load was {load:.0}"));
+    format!(
+        "\
+`adopt` reads a canister of the first public release: {megabytes:.0} MB of stable memory with {capsules} capsules, each with a
+file of 1 to 1,000 bytes, one file of 100 MB, and {in_flight} uploads in flight. `plan` takes the result to the direct build.
+Then all of it is read back: the result is loaded and taken through the three builds, and on each of them every file is read
+by its owner, compared byte for byte, and refused to a stranger, and a third of the uploads in flight is finished. This was
+begun at {began}{load}."
     )
 }
 
@@ -78,9 +98,10 @@ fn cells(row: &Row) -> [String; 9] {
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
     let megabytes =
         |bytes: Option<u64>| bytes.map_or("-".to_owned(), |bytes| format!("{:.0}", bytes as f64 / 1e6));
-    let is_slow = limit.zip(ratio).is_some_and(|(limit, ratio)| ratio > limit.ratio);
+    let most = limit.and_then(|limit| limit.ratio);
+    let is_slow = most.zip(ratio).is_some_and(|(most, ratio)| ratio > most);
     let is_large = row.peak_limit.zip(row.peak_bytes).is_some_and(|(limit, peak)| peak > limit);
-    let has_limit = limit.is_some() || row.peak_limit.is_some();
+    let has_limit = most.is_some() || row.peak_limit.is_some();
     let verdict = match (is_slow || is_large, has_limit) {
         (true, _) => "above",
         (false, true) => "met",
@@ -92,7 +113,7 @@ fn cells(row: &Row) -> [String; 9] {
         format!("{:.2}", row.seconds),
         number(limit.map(|limit| limit.seconds)),
         number(ratio),
-        number(limit.map(|limit| limit.ratio)),
+        number(most),
         megabytes(row.peak_bytes),
         megabytes(row.peak_limit),
         verdict.to_owned(),
@@ -106,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_exceeded_is_shown_as_such() {
-        let limit = |ratio| Some(Limit { other: "cp".into(), seconds: 2.0, ratio });
+        let limit = |ratio| Some(Limit { other: "cp".into(), seconds: 2.0, ratio: Some(ratio) });
         let row = |ratio, peak_bytes| Row {
             what: "inspect".into(),
             seconds: 3.0,
