@@ -10,12 +10,12 @@ use ic_agent::identity::{AnonymousIdentity, BasicIdentity};
 use ic_agent::{Agent, Identity};
 use pocket_ic::{PocketIc, PocketIcBuilder};
 use pocket_ic_embedded::EmbeddedServer;
-use reqwest::blocking::Client;
+use reqwest::RequestBuilder;
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 /// Times that each way is measured; the median counts.
 const ROUNDS: usize = 7;
@@ -43,6 +43,27 @@ struct Way<'a> {
     limits: Option<(&'static str, [f64; 2])>,
     prepare: Box<dyn Fn() -> Prepared + 'a>,
     call: AgentCall<'a>,
+}
+
+/// A client like the PocketIC client: it sends requests and receives responses on the threads that call it.
+struct Client {
+    runtime: Runtime,
+    http: reqwest::Client,
+}
+
+impl Client {
+    fn new() -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        Self { runtime, http: reqwest::Client::new() }
+    }
+
+    fn send(&self, request: RequestBuilder) {
+        self.runtime.block_on(async {
+            let response = request.send().await.expect("a response");
+            assert_eq!(response.status(), 200);
+            response.bytes().await.expect("a body");
+        });
+    }
 }
 
 fn main() {
@@ -89,10 +110,8 @@ fn ways<'a>(
     let status_url = pic.get_server_url().join("status").expect("a URL").to_string();
     let post = move |url: String| {
         move |prepared: &Prepared| {
-            let request = client.post(&url).header("content-type", "application/cbor");
-            let answer = request.body(prepared.body.clone()).send().expect("an answer");
-            assert_eq!(answer.status(), 200);
-            answer.bytes().expect("a body");
+            let request = client.http.post(&url).header("content-type", "application/cbor");
+            client.send(request.body(prepared.body.clone()));
         }
     };
     let signed = |query, is_signed| move || Prepared { body: envelope(id, query, is_signed) };
@@ -102,7 +121,7 @@ fn ways<'a>(
             name: "`GET /status`, for comparison",
             limits: None,
             prepare: Box::new(nothing),
-            call: Box::new(move |_| drop(client.get(&status_url).send().and_then(|answer| answer.bytes()))),
+            call: Box::new(move |_| client.send(client.http.get(&status_url))),
         },
         Way {
             name: UPDATE,

@@ -50,6 +50,7 @@ mod port_file;
 mod server;
 mod sparse;
 mod stderr;
+mod threads;
 
 pub use cache_folder::CacheFolder;
 #[cfg(feature = "client")]

@@ -55,7 +55,7 @@ pub async fn start(state: &Arc<ServerState>, ip_addr: IpAddr, port: u16) -> Resu
     let unusable = |what: &dyn fmt::Display| LiveError::Unusable(what.to_string());
     let created = create_instance(state, &config).await.map_err(|source| LiveError::Create { source })?;
     let slot = state.slot(created.instance_id).map_err(|error| unusable(&error))?;
-    let root_key = slot.operate(|instance| Ok(instance.root_key())).await;
+    let root_key = slot.operate_briefly(|instance| Ok(instance.root_key())).await;
     let root_key = root_key.map_err(|fault| unusable(&fault))?.map_err(|error| unusable(&error))?;
     let gateway = created.gateway.ok_or_else(|| unusable(&"it has no gateway"))?;
     Ok(Network {

@@ -8,6 +8,7 @@ use crate::http::{ServerState, router, without_delay};
 use crate::live::{self, LiveError};
 use crate::port_file::{Claim, PortFile, PortFileError};
 use crate::stderr;
+use crate::threads;
 use clap::Parser;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -155,8 +156,7 @@ fn serve(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(), Serv
     if !options.ip_addr.is_loopback() && !options.allow_remote {
         return Err(ServeError::NotLoopback(options.ip_addr));
     }
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServeError::Start)?;
+    let runtime = threads::runtime().build().map_err(ServeError::Start)?;
     let result = runtime.block_on(listen(options, port_file));
     // An operation that is running must not delay the end.
     runtime.shutdown_background();

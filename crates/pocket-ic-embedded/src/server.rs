@@ -3,15 +3,16 @@
 use crate::cache_folder::CacheFolder;
 use crate::engine::Engine;
 use crate::http::{ServerState, router, without_delay};
+use crate::threads;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use url::Url;
 
 /// The environment variable that, unless it is empty, makes the server print on standard error what canisters
 /// print.
 const LOGS_VARIABLE: &str = "POCKET_IC_EMBEDDED_LOGS";
-/// Threads that answer requests; the work itself is done on threads for blocking operations.
+/// Threads that answer requests. Others take over while these run canisters.
 const HTTP_THREADS: usize = 2;
 
 /// Why the server did not start.
@@ -61,10 +62,9 @@ impl EmbeddedServer {
         listener.set_nonblocking(true).map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
         let url = Url::parse(&format!("http://{address}/")).map_err(StartError::Url)?;
-        let runtime = Builder::new_multi_thread()
+        let runtime = threads::runtime()
             .worker_threads(HTTP_THREADS)
             .thread_name("pocket-ic-embedded")
-            .enable_all()
             .build()
             .map_err(StartError::Runtime)?;
         let listener = {

@@ -2,7 +2,7 @@
 
 use super::address::CallReply;
 use super::cbor;
-use super::envelope::{self, operate};
+use super::envelope::{self, operate_briefly};
 use super::refusal::Refusal;
 use super::sender::Action;
 use crate::http::Slot;
@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use ic_transport_types::{RejectCode, RejectResponse, TransportCallResponse};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::block_in_place;
 use tokio::time::timeout;
 
 /// Time to wait for the outcome of a synchronous call. Clients poll for it after that.
@@ -24,12 +25,16 @@ pub async fn call(
     reply: CallReply,
     body: &[u8],
 ) -> Result<Response, Refusal> {
-    let checked = envelope::check(&slot, Action::Call, body).await?;
-    let submitted = operate(slot.clone(), move |instance| {
+    let checked = envelope::check(&slot, Action::Call, body)?;
+    let submitted = operate_briefly(&slot, |instance| {
         checked.check_time(instance, Action::Call)?;
         let (id, expiry) = (*checked.id, checked.content.ingress_expiry);
         let call = AgentCall { id, expiry, effective, call: checked.content.into_call()? };
-        Ok(instance.submit_request(call)?.map(|()| match reply {
+        let submitted = match instance.inspects(&call.call) {
+            true => block_in_place(|| instance.submit_request(call)),
+            false => instance.submit_request(call),
+        };
+        Ok(submitted?.map(|()| match reply {
             CallReply::Accepted => None,
             CallReply::Certificate(form) => Some(instance.wait_for_request(id, form)),
         }))

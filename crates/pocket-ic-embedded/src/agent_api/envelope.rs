@@ -1,17 +1,18 @@
 //! Decodes and checks the envelopes that agents send.
 
+use super::public_key::is_ed25519;
 use super::refusal::Refusal;
 use super::sender::{Action, Sender};
 use crate::engine::CallerInfo;
 use crate::http::Slot;
 use crate::ic::clock;
 use crate::ic::{Instance, OpError, UserCall};
+use crate::threads::{self, Panicked};
 use candid::Principal;
 use ic_certification::Label;
 use ic_transport_types::{RequestId, SenderInfo, SignedDelegation, to_request_id};
 use pocket_ic::common::rest::RawEffectivePrincipal;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -74,7 +75,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// A request that is malformed or not signed by its sender.
-pub async fn check(slot: &Arc<Slot>, action: Action, body: &[u8]) -> Result<Checked, Refusal> {
+pub fn check(slot: &Slot, action: Action, body: &[u8]) -> Result<Checked, Refusal> {
     let envelope: Envelope = serde_cbor::from_slice(body)
         .map_err(|error| Refusal::bad(format!("Could not parse body as CBOR of a request: {error}")))?;
     envelope.content.check(action)?;
@@ -83,21 +84,19 @@ pub async fn check(slot: &Arc<Slot>, action: Action, body: &[u8]) -> Result<Chec
         return Ok(Checked { content: envelope.content, id, sender: Sender::unlimited() });
     }
     let root_key = slot.root_key();
-    if envelope.is_unsigned() {
-        let sender = Sender::authenticate(&envelope, &id, action, root_key)?;
-        return Ok(Checked { content: envelope.content, id, sender });
-    }
-    // This takes milliseconds, which would block the threads that serve requests.
-    let verified = tokio::task::spawn_blocking(move || {
-        let sender = Sender::authenticate(&envelope, &id, action, root_key)?;
-        Ok(Checked { content: envelope.content, id, sender })
-    });
-    verified.await.map_err(Refusal::fault)?
+    let verify = || Sender::authenticate(&envelope, &id, action, root_key);
+    let sender = match envelope.is_verified_quickly() {
+        true => threads::briefly(verify),
+        false => threads::at_length(verify),
+    };
+    let sender = sender.map_err(Refusal::fault)??;
+    Ok(Checked { content: envelope.content, id, sender })
 }
 
 impl Envelope {
-    fn is_unsigned(&self) -> bool {
-        self.sender_pubkey.is_none() && self.sender_sig.is_none()
+    /// Returns whether there is at most one signature to verify, and it takes far less than a millisecond.
+    fn is_verified_quickly(&self) -> bool {
+        self.sender_delegation.is_none() && self.sender_pubkey.as_deref().is_none_or(is_ed25519)
     }
 }
 
@@ -206,15 +205,28 @@ fn readable(nanos: u64) -> String {
     }
 }
 
-/// Runs an operation on the instance. The inner result is the operation's.
+/// Runs an operation on the instance.
 ///
 /// # Errors
-/// If the instance is not usable.
-pub async fn operate<T, F>(slot: Arc<Slot>, operation: F) -> Result<T, Refusal>
-where
-    T: Send + 'static,
-    F: FnOnce(&mut Instance) -> Result<T, Refusal> + Send + 'static,
-{
-    let result = slot.operate(move |instance| Ok::<_, OpError>(operation(instance))).await;
-    result.map_err(Refusal::fault)?.map_err(Refusal::from)?
+/// The operation's, or that the instance is not usable.
+pub async fn operate<T>(
+    slot: &Slot,
+    operation: impl FnOnce(&mut Instance) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    result(slot.operate(|instance| Ok(operation(instance))).await)
+}
+
+/// [`operate`] for an operation that is over in less than a millisecond.
+///
+/// # Errors
+/// The operation's, or that the instance is not usable.
+pub async fn operate_briefly<T>(
+    slot: &Slot,
+    operation: impl FnOnce(&mut Instance) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    result(slot.operate_briefly(|instance| Ok(operation(instance))).await)
+}
+
+fn result<T>(done: Result<Result<Result<T, Refusal>, OpError>, Panicked>) -> Result<T, Refusal> {
+    done.map_err(Refusal::fault)?.map_err(Refusal::from)?
 }

@@ -31,9 +31,9 @@ enum ResponseBody<'a> {
 
 /// `/query`
 pub async fn query(slot: Arc<Slot>, effective: Effective, body: &[u8]) -> Result<Response, Refusal> {
-    let checked = envelope::check(&slot, Action::Query, body).await?;
+    let checked = envelope::check(&slot, Action::Query, body)?;
     let id = checked.id;
-    operate(slot, move |instance| {
+    operate(&slot, |instance| {
         checked.check_time(instance, Action::Query)?;
         Ok(instance.query_request(effective, checked.content.into_call()?)?)
     })

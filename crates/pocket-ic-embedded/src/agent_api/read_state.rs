@@ -17,8 +17,8 @@ pub async fn read_state(
     form: RangesForm,
     body: &[u8],
 ) -> Result<Response, Refusal> {
-    let checked = envelope::check(&slot, Action::ReadState, body).await?;
-    let certificate = operate(slot, move |instance| {
+    let checked = envelope::check(&slot, Action::ReadState, body)?;
+    let certificate = operate(&slot, |instance| {
         checked.check_time(instance, Action::ReadState)?;
         let sender = checked.content.sender;
         let targets = checked.sender.into_targets();

@@ -1,6 +1,8 @@
 //! The engine: compiled modules, live instances, and the execution of one message.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +20,8 @@ use super::runtime::{Runtime, THREAD_STACK};
 use super::state::CanisterState;
 use super::types::{EntryPoint, Limits, MessageContext, MessageOutcome, MethodKind, SystemEntry};
 
+/// Why a message has no outcome.
+const PANICKED: &str = "the thread that ran the message panicked";
 /// Modules kept compiled for canisters to come.
 const MAX_MODULES: usize = 64;
 /// Instances kept alive between messages.
@@ -42,6 +46,16 @@ struct Shared {
 /// A module, once it is compiled. Locked while it is being compiled, so that many tests that start with the
 /// same module compile it once, and other modules do not have to wait for it.
 type Compiled = Arc<Mutex<Option<Arc<CanisterModule>>>>;
+
+thread_local! {
+    static RUNS_MESSAGES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes messages run on this thread, which must have a stack of [`THREAD_STACK`] bytes. All other threads hand them to
+/// new ones.
+pub fn allow_on_this_thread() {
+    RUNS_MESSAGES.set(true);
+}
 
 /// The values under these locks are always consistent, so a panic elsewhere does not corrupt them.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -132,17 +146,13 @@ impl Engine {
             Ok(false) => return MessageOutcome::new(Ok(()), state.clone(), message, 0, 0),
             Err(trap) => return MessageOutcome::new(Err(trap), state.clone(), message, 0, 0),
         }
-        // Wasm needs more stack than the threads of servers and tests have.
-        let on_own_thread = thread::scope(|scope| {
-            thread::Builder::new()
-                .name("canister".to_string())
-                .stack_size(THREAD_STACK)
-                .spawn_scoped(scope, || self.run(state, &entry, message))
-                .map_err(|error| format!("cannot start a thread: {error}"))?
-                .join()
-                .map_err(|_| "the thread that ran the message panicked".to_string())
-        });
-        on_own_thread.unwrap_or_else(|text| {
+        let run = || self.run(state, &entry, message);
+        let done = if RUNS_MESSAGES.get() {
+            panic::catch_unwind(AssertUnwindSafe(run)).map_err(|_| PANICKED.to_string())
+        } else {
+            on_new_thread(run)
+        };
+        done.unwrap_or_else(|text| {
             MessageOutcome::new(Err(Trap::Engine(text)), state.clone(), Message::none(), 0, 0)
         })
     }
@@ -207,6 +217,19 @@ impl Engine {
         }
         instances.drain(..surplus);
     }
+}
+
+/// Runs on a thread with enough stack for wasm.
+fn on_new_thread<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T, String> {
+    thread::scope(|scope| {
+        thread::Builder::new()
+            .name("canister".to_string())
+            .stack_size(THREAD_STACK)
+            .spawn_scoped(scope, run)
+            .map_err(|error| format!("cannot start a thread: {error}"))?
+            .join()
+            .map_err(|_| PANICKED.to_string())
+    })
 }
 
 /// Returns whether the module has the function of the entry point; an error if it is required.

@@ -34,11 +34,12 @@ mod texts;
 mod types;
 
 pub use error::{EngineError, Trap};
-pub use execute::Engine;
+pub use execute::{Engine, allow_on_this_thread};
 pub use heap::Heap;
 pub use intake::MAX_MODULE_BYTES;
 pub use module::{CanisterModule, GlobalValue, MAX_WASM_MEMORY, MAX_WASM_MEMORY_32};
 pub use module_cache::{ModuleCache, ModuleCacheError};
+pub use runtime::THREAD_STACK;
 pub use stable::{MAX_STABLE_BYTES, StableMemory, WASM_PAGE};
 pub use state::CanisterState;
 pub use texts::{LOG_RECORD_BYTES, MAX_LOG_BYTES};

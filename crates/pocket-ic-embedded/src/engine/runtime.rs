@@ -14,7 +14,7 @@ use super::module_cache::{Compiler, Kept, ModuleCache};
 /// Native stack that wasm may use, in bytes. More than that is the trap "stack overflow".
 const WASM_STACK: usize = 5 << 20;
 /// Native stack of the threads that run wasm, in bytes: room for the system API above the wasm.
-pub(super) const THREAD_STACK: usize = WASM_STACK + (3 << 20);
+pub const THREAD_STACK: usize = WASM_STACK + (3 << 20);
 
 /// Minimum size of wasm for which caching compiled code, and returning memory afterwards, is worthwhile.
 /// Smaller modules compile in milliseconds.

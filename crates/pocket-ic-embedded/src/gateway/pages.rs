@@ -6,16 +6,19 @@ use super::host::{Domains, Named};
 use super::verification::{Authority, verify};
 use crate::http::{ServerState, Slot};
 use crate::ic::{CallResult, OpError, UserCall, UserError};
-use axum::body::{Body, Bytes};
+use crate::threads::{self, Panicked};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::Response;
 use candid::Principal;
+use http_body::Frame;
 use http_body_util::channel::{Channel, Sender};
 use pocket_ic::ErrorCode;
 use pocket_ic::common::rest::RawEffectivePrincipal;
+use std::pin::Pin;
 use std::sync::Arc;
-use tokio::task::JoinError;
+use std::task::{Context, Poll};
 
 /// The longest body that is verified, in bytes.
 const MAX_VERIFIED_BYTES: usize = 64 << 20;
@@ -120,14 +123,10 @@ async fn ask(
         }
     }
     let authority = slot
-        .clone()
-        .operate(|instance| Ok(Authority { root_key: instance.root_key(), now: instance.time() }));
+        .operate_briefly(|instance| Ok(Authority { root_key: instance.root_key(), now: instance.time() }));
     let authority = authority.await.map_err(fault)?.map_err(Failure::Refused)?;
-    // This takes some milliseconds, which would block the threads that answer requests.
-    let verified = tokio::task::spawn_blocking(move || {
-        verify(&asked, &response, canister, &authority).map(|verified| (response, verified))
-    });
-    let (mut response, verified) = verified.await.map_err(fault)?.map_err(Failure::Uncertified)?;
+    let verified = threads::at_length(|| verify(&asked, &response, canister, &authority));
+    let verified = verified.map_err(fault)?.map_err(Failure::Uncertified)?;
     if let Some(headers) = verified.headers {
         response.headers = headers;
     }
@@ -166,7 +165,7 @@ async fn query(
     arg: Vec<u8>,
 ) -> Result<Vec<u8>, Failure> {
     let call = call(canister, method, arg);
-    settled(slot.clone().operate(move |instance| instance.query(call)).await)
+    settled(slot.operate(|instance| instance.query(call)).await)
 }
 
 async fn update(
@@ -176,18 +175,18 @@ async fn update(
     arg: Vec<u8>,
 ) -> Result<Vec<u8>, Failure> {
     let call = call(canister, method, arg);
-    let operation = slot.clone().operate(move |instance| match instance.submit(call)? {
+    let operation = slot.operate(|instance| match instance.submit(call)? {
         Ok(id) => instance.await_message(&id),
         Err(rejection) => Ok(Err(rejection)),
     });
     settled(operation.await)
 }
 
-fn settled(done: Result<Result<CallResult, OpError>, JoinError>) -> Result<Vec<u8>, Failure> {
+fn settled(done: Result<Result<CallResult, OpError>, Panicked>) -> Result<Vec<u8>, Failure> {
     done.map_err(fault)?.map_err(Failure::Refused)?.map_err(Failure::Rejected)
 }
 
-fn fault(fault: JoinError) -> Failure {
+fn fault(fault: Panicked) -> Failure {
     Failure::Refused(OpError::Other(fault.to_string()))
 }
 
@@ -201,7 +200,7 @@ fn page(slot: Arc<Slot>, method: &Method, mut response: HttpResponse, verificati
     }
     let (sender, body) = Channel::<Bytes, Broken>::new(PIECES_AHEAD);
     tokio::spawn(send(slot, first, rest, sender));
-    answer::response(method, &response, Body::new(body), verification)
+    answer::response(method, &response, Body::new(Sent { body, failure: None }), verification)
 }
 
 /// Sends a body piece by piece, as long as the client reads. A failure breaks the connection, so that no
@@ -221,6 +220,35 @@ async fn send(slot: Arc<Slot>, first: Bytes, mut rest: Rest, mut sender: Sender<
         match piece.token {
             Some(token) => rest.token = token,
             None => return,
+        }
+    }
+}
+
+/// A body of which everything before a failure is sent: a connection sends what it has when the rest is not ready yet, and
+/// drops it when the rest fails.
+struct Sent {
+    body: Channel<Bytes, Broken>,
+    failure: Option<Broken>,
+}
+
+impl HttpBody for Sent {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(Some(Err(failure))) => {
+                self.failure = Some(failure);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            other => other,
         }
     }
 }

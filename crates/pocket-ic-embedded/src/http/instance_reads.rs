@@ -1,6 +1,6 @@
 //! Routes that read an instance.
 
-use super::reply::{canister_result, operate, operate_with};
+use super::reply::{canister_result, operate, operate_briefly, operate_with};
 use super::state::ServerState;
 use crate::ic::{OpError, named_canister, principal};
 use axum::body::Bytes;
@@ -25,7 +25,7 @@ pub(super) async fn topology(State(state): Server, Path(id): Path<usize>) -> Res
 }
 
 pub(super) async fn time(State(state): Server, Path(id): Path<usize>) -> Response {
-    operate(&state, id, |instance| Ok(RawTime { nanos_since_epoch: instance.time() })).await
+    operate_briefly(&state, id, |instance| Ok(RawTime { nanos_since_epoch: instance.time() })).await
 }
 
 pub(super) async fn cycles(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {

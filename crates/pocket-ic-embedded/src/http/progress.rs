@@ -12,7 +12,7 @@ use pocket_ic::common::rest::AutoProgressConfig;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// The pause between two rounds when the client names none.
@@ -53,12 +53,13 @@ impl AutoProgress {
             loop {
                 tokio::select! {
                     _ = ticks.tick() => {}
-                    () = slot.hurried() => {}
+                    // Requests that have arrived meanwhile are executed in the same round.
+                    () = slot.hurried() => yield_now().await,
                     _ = stopped.changed() => break,
                 }
                 let elapsed = last.elapsed();
                 last += elapsed;
-                let step = operate(&slot, move |instance| {
+                let step = operate(&slot, |instance| {
                     instance.advance(elapsed);
                     Ok(())
                 });
@@ -113,11 +114,11 @@ fn set_present(instance: &mut Instance) -> Result<(), OpError> {
     instance.set_certified_time(target)
 }
 
-async fn operate<F>(slot: &Arc<Slot>, operation: F) -> Result<(), OpError>
-where
-    F: FnOnce(&mut Instance) -> Result<(), OpError> + Send + 'static,
-{
-    slot.clone().operate(operation).await.unwrap_or_else(|fault| Err(OpError::Other(fault.to_string())))
+async fn operate(
+    slot: &Slot,
+    operation: impl FnOnce(&mut Instance) -> Result<(), OpError>,
+) -> Result<(), OpError> {
+    slot.operate(operation).await.unwrap_or_else(|fault| Err(OpError::Other(fault.to_string())))
 }
 
 /// `POST /instances/<id>/auto_progress`
@@ -169,7 +170,7 @@ mod tests {
     use pocket_ic::common::rest::{InstanceConfig, SubnetConfigSet};
 
     /// A request that has found the instance and waits while another one deletes it must not start it again.
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_deleted_instance_does_not_advance() {
         let state = ServerState::new(Engine::new().unwrap(), false);
         let subnet_config_set = SubnetConfigSet { application: 1, ..SubnetConfigSet::default() }.into();

@@ -1,14 +1,14 @@
-//! Request and response bodies: JSON, errors with their status, and operations on threads that may block.
+//! Request and response bodies: JSON, errors with their status, and operations on instances.
 
-use super::state::{ServerState, Slot};
+use super::state::ServerState;
 use crate::ic::{CallResult, Instance, OpError};
+use crate::threads::Panicked;
 use axum::body::Bytes;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pocket_ic::common::rest::RawCanisterResult;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::Arc;
 
 /// Returns `{"message": …}` with a status.
 pub(crate) fn message(status: StatusCode, message: String) -> Response {
@@ -50,44 +50,48 @@ pub(super) fn canister_result(result: CallResult, certified: bool) -> RawCaniste
 }
 
 /// Runs an operation on an instance, after any earlier ones, and responds with its result.
-pub(crate) async fn operate<T, F>(state: &ServerState, id: usize, operation: F) -> Response
-where
-    T: Serialize,
-    F: FnOnce(&mut Instance) -> Result<T, OpError> + Send + 'static,
-{
+pub(crate) async fn operate<T: Serialize>(
+    state: &ServerState,
+    id: usize,
+    operation: impl FnOnce(&mut Instance) -> Result<T, OpError>,
+) -> Response {
     match state.slot(id) {
-        Ok(slot) => operate_on(slot, operation).await,
+        // Large answers are encoded where it may take time.
+        Ok(slot) => response(slot.operate(|instance| operation(instance).map(|value| ok(&value))).await),
+        Err(refusal) => error(&refusal),
+    }
+}
+
+/// [`operate`] for an operation that is over in less than a millisecond, and whose result is small.
+pub(super) async fn operate_briefly<T: Serialize>(
+    state: &ServerState,
+    id: usize,
+    operation: impl FnOnce(&mut Instance) -> Result<T, OpError>,
+) -> Response {
+    match state.slot(id) {
+        Ok(slot) => {
+            response(slot.operate_briefly(|instance| operation(instance).map(|value| ok(&value))).await)
+        }
         Err(refusal) => error(&refusal),
     }
 }
 
 /// [`operate`] with a body that is parsed first.
-pub(super) async fn operate_with<B, T, F>(
+pub(super) async fn operate_with<B: DeserializeOwned, T: Serialize>(
     state: &ServerState,
     id: usize,
     body: Bytes,
-    operation: F,
-) -> Response
-where
-    B: DeserializeOwned,
-    T: Serialize,
-    F: FnOnce(&mut Instance, B) -> Result<T, OpError> + Send + 'static,
-{
-    operate(state, id, move |instance| {
-        let body = parse(&body)?;
-        operation(instance, body)
-    })
-    .await
+    operation: impl FnOnce(&mut Instance, B) -> Result<T, OpError>,
+) -> Response {
+    operate(state, id, |instance| operation(instance, parse(&body)?)).await
 }
 
-async fn operate_on<T, F>(slot: Arc<Slot>, operation: F) -> Response
-where
-    T: Serialize,
-    F: FnOnce(&mut Instance) -> Result<T, OpError> + Send + 'static,
-{
-    // Large answers are encoded where it may take time.
-    let work = move |instance: &mut Instance| operation(instance).map(|value| json(StatusCode::OK, &value));
-    match slot.operate(work).await {
+fn ok(value: &impl Serialize) -> Response {
+    json(StatusCode::OK, value)
+}
+
+fn response(done: Result<Result<Response, OpError>, Panicked>) -> Response {
+    match done {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) => error(&refusal),
         Err(fault) => message(

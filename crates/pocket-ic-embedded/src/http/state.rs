@@ -4,11 +4,11 @@ use super::progress::AutoProgressState;
 use crate::engine::{Engine, StableMemory};
 use crate::gateway::Gateways;
 use crate::ic::{Instance, OpError};
+use crate::threads::{self, Panicked};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use tokio::task::JoinError;
 
 /// Everything that outlives one request.
 pub struct ServerState {
@@ -54,7 +54,7 @@ impl Blob {
 pub(crate) struct Slot {
     /// Held by the running operation. Waiting operations do not occupy a thread: the number of threads is
     /// limited, and operations on other instances need some, too.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    turn: tokio::sync::Mutex<()>,
     instance: Mutex<Instance>,
     pub(super) progress: tokio::sync::Mutex<AutoProgressState>,
     /// Whether agents must sign what they send.
@@ -68,7 +68,7 @@ pub(crate) struct Slot {
 impl Slot {
     fn new(instance: Instance) -> Self {
         Self {
-            turn: Arc::default(),
+            turn: tokio::sync::Mutex::default(),
             checks_envelopes: instance.checks_envelopes(),
             root_key: instance.root_key(),
             instance: Mutex::new(instance),
@@ -97,25 +97,27 @@ impl Slot {
         self.work.notified().await;
     }
 
-    /// Runs an operation on the instance, after any earlier ones, on a thread that may block. The outer error
-    /// is a panic: a bug in the server. It makes the instance unusable (its lock is poisoned), but not the
-    /// server.
-    pub async fn operate<T, F>(self: Arc<Self>, operation: F) -> Result<Result<T, OpError>, JoinError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut Instance) -> Result<T, OpError> + Send + 'static,
-    {
-        let turn = self.turn.clone().lock_owned().await;
-        let work = move || {
-            let result = self
-                .instance
-                .lock()
-                .map_err(|_| unusable())
-                .and_then(|mut instance| operation(&mut instance));
-            drop(turn);
-            result
-        };
-        tokio::task::spawn_blocking(work).await
+    /// Runs an operation on the instance, after any earlier ones; it may take long. The outer error is a panic: a bug in
+    /// the server. It makes the instance unusable (its lock is poisoned), but not the server.
+    pub async fn operate<T>(
+        &self,
+        operation: impl FnOnce(&mut Instance) -> Result<T, OpError>,
+    ) -> Result<Result<T, OpError>, Panicked> {
+        let _turn = self.turn.lock().await;
+        threads::at_length(|| self.locked(operation))
+    }
+
+    /// [`Self::operate`] for an operation that is over in less than a millisecond.
+    pub async fn operate_briefly<T>(
+        &self,
+        operation: impl FnOnce(&mut Instance) -> Result<T, OpError>,
+    ) -> Result<Result<T, OpError>, Panicked> {
+        let _turn = self.turn.lock().await;
+        threads::briefly(|| self.locked(operation))
+    }
+
+    fn locked<T>(&self, operation: impl FnOnce(&mut Instance) -> Result<T, OpError>) -> Result<T, OpError> {
+        operation(&mut *self.instance.lock().map_err(|_| unusable())?)
     }
 
     fn state_text(&self) -> &'static str {
@@ -303,42 +305,66 @@ mod tests {
         assert_eq!(activity.idle_for(), Duration::ZERO);
     }
 
-    /// The runtime has two threads for operations: if requests waiting for the busy instance occupied them,
-    /// nobody else would be served.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn slot(state: &ServerState) -> Arc<Slot> {
+        let set = SubnetConfigSet { application: 1, ..SubnetConfigSet::default() };
+        let config = InstanceConfig { subnet_config_set: set.into(), ..InstanceConfig::default() };
+        state.add_instance(Instance::create(state.engine(), &config, false).unwrap().instance).1
+    }
+
+    /// The runtime has two threads: if requests waiting for the busy instance occupied them, nobody else would be
+    /// served.
     #[test]
     fn those_who_wait_for_a_busy_instance_take_no_threads() {
-        const PATIENCE: Duration = Duration::from_secs(60);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .max_blocking_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = threads::runtime().worker_threads(1).max_blocking_threads(1).build().unwrap();
         runtime.block_on(async {
             let state = ServerState::new(Engine::new().unwrap(), false);
-            let slot = || {
-                let set = SubnetConfigSet { application: 1, ..SubnetConfigSet::default() };
-                let config = InstanceConfig { subnet_config_set: set.into(), ..InstanceConfig::default() };
-                state.add_instance(Instance::create(state.engine(), &config, false).unwrap().instance).1
-            };
-            let (busy, idle) = (slot(), slot());
+            let (busy, idle) = (slot(&state), slot(&state));
             let (finish, finished) = std::sync::mpsc::channel::<()>();
             let (begin, begun) = tokio::sync::oneshot::channel();
-            let mut waiting = vec![tokio::spawn(busy.clone().operate(move |_| {
-                let _ = begin.send(());
-                finished.recv_timeout(PATIENCE).map_err(|error| OpError::Other(error.to_string()))
-            }))];
-            waiting.extend((0..8).map(|_| tokio::spawn(busy.clone().operate(|_| Ok(())))));
+            let first = busy.clone();
+            let mut waiting = vec![tokio::spawn(async move {
+                let wait = move |_: &mut Instance| {
+                    let _ = begin.send(());
+                    finished.recv_timeout(PATIENCE).map_err(|error| OpError::Other(error.to_string()))
+                };
+                first.operate(wait).await
+            })];
             begun.await.unwrap();
-            // Lets the others run as far as they can.
-            for _ in 0..waiting.len() {
-                tokio::task::yield_now().await;
-            }
-            let answer = tokio::time::timeout(PATIENCE, idle.operate(|instance| Ok(instance.time()))).await;
-            assert!(answer.expect("the other instance answers").unwrap().is_ok());
+            waiting.extend((0..8).map(|number| {
+                let busy = busy.clone();
+                tokio::spawn(async move {
+                    match number % 2 {
+                        0 => busy.operate(|_| Ok(())).await,
+                        _ => busy.operate_briefly(|_| Ok(())).await,
+                    }
+                })
+            }));
+            let answer = tokio::spawn(async move { idle.operate(|instance| Ok(instance.time())).await });
+            let answer = tokio::time::timeout(PATIENCE, answer).await;
+            assert!(answer.expect("the other instance answers").unwrap().unwrap().is_ok());
             finish.send(()).unwrap();
             for operation in waiting {
                 assert_eq!(operation.await.unwrap().unwrap(), Ok(()));
             }
         });
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_panic_makes_only_its_instance_unusable() {
+        let state = ServerState::new(Engine::new().unwrap(), false);
+        for is_brief in [false, true] {
+            let (broken, other) = (slot(&state), slot(&state));
+            let panics = |_: &mut Instance| -> Result<(), OpError> { panic!("by a test: {is_brief}") };
+            let panicked = match is_brief {
+                false => broken.operate(panics).await,
+                true => broken.operate_briefly(panics).await,
+            };
+            assert_eq!(panicked.unwrap_err().to_string(), format!("panic: by a test: {is_brief}"));
+            assert_eq!(broken.operate(|_| Ok(())).await, Ok(Err(unusable())));
+            assert_eq!(broken.operate_briefly(|_| Ok(())).await, Ok(Err(unusable())));
+            assert_eq!(other.operate(|_| Ok(())).await, Ok(Ok(())));
+        }
     }
 }

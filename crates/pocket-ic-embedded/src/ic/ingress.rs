@@ -247,6 +247,12 @@ impl Instance {
         }
     }
 
+    /// Returns whether the code of a canister decides if it accepts this call.
+    pub fn inspects(&self, call: &UserCall) -> bool {
+        let state = self.canisters.get(&call.callee).and_then(|canister| canister.state.as_ref());
+        state.is_some_and(|state| state.module().exports_system(SystemEntry::InspectMessage))
+    }
+
     /// Ids are unique even for identical messages, as on the real network, where each has a nonce.
     fn new_message_id(&mut self, call: &UserCall) -> MessageId {
         let nonce = self.submitted;
