@@ -6,7 +6,7 @@
 //! the blob is checked each time the token is used.
 //!
 //! ```text
-//! id 48   CBOR     the keys of the tokens' MAC; the memory is allocated with the first key
+//! id 48   CBOR     the keys of the tokens' MAC
 //!
 //! token = 1 ‖ expires, u64 big-endian, seconds ‖ HMAC-SHA-256 ‖ principal                             in hex
 //! HMAC of "upload-canister blob access" ‖ 1 ‖ blob, u64 big-endian ‖ expires ‖ principal
@@ -14,7 +14,6 @@
 
 use candid::Principal;
 use hmac::{Hmac, KeyInit, Mac};
-use ic_stable_structures::Memory as _;
 use minicbor::{Decode, Encode};
 use sha2::Sha256;
 
@@ -22,7 +21,7 @@ use crate::api::{AccessToken, Error, Result};
 use crate::blob::BlobId;
 use crate::capsule::{Access, CapsuleError};
 use crate::session::Time;
-use crate::stable::{Memories, Memory, Record, Register, StableError, codec, memory_ids};
+use crate::stable::{Memories, Record, Register, codec, memory_ids};
 use crate::storage::Storage;
 
 /// Default lifetime of a token, seconds: a page loads its images right away.
@@ -45,7 +44,7 @@ const DOMAIN: &[u8] = b"upload-canister blob access";
 
 /// The keys that authenticate tokens.
 pub struct AccessKeys {
-    memory: Memory,
+    keys: Register<Keys>,
 }
 
 /// The stored keys.
@@ -80,32 +79,28 @@ impl Record for Keys {
 crate::stable::schema::described!(Keys, cbor VERSION);
 
 impl AccessKeys {
-    /// Opens the keys, if their memory was allocated.
+    /// Opens the keys.
     pub fn open(memories: &Memories) -> Self {
-        Self { memory: memories.get(memory_ids::ACCESS_KEYS) }
-    }
-
-    fn get(&self) -> std::result::Result<Option<Keys>, StableError> {
-        if self.memory.size() == 0 { Ok(None) } else { Register::over(self.memory.clone()).get() }
+        Self { keys: Register::open(memories, memory_ids::ACCESS_KEYS) }
     }
 
     /// Returns whether a new key is needed: there is none, it is old, or its record is damaged.
     pub fn needs_renewal(&self, now: Time) -> bool {
-        let Ok(Some(keys)) = self.get() else { return true };
+        let Ok(Some(keys)) = self.keys.get() else { return true };
         Time::from_nanos(keys.made_at).plus_seconds(KEY_SECONDS) <= now
     }
 
     /// Replaces the key. Tokens made with the previous key stay valid until they expire.
     pub fn renew(&mut self, key: [u8; 32], now: Time) {
-        let previous = self.get().ok().flatten().map(|keys| keys.current);
+        let previous = self.keys.get().ok().flatten().map(|keys| keys.current);
         let keys = Keys { current: key, made_at: now.as_nanos(), previous };
-        Register::over(self.memory.clone()).set(&keys);
+        self.keys.set(&keys);
     }
 
     /// Describes what is stored.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
-        to.register(memory_ids::numbers::ACCESS_KEYS, None::<&Register<Keys>>);
+        to.register(memory_ids::numbers::ACCESS_KEYS, &self.keys);
     }
 }
 
@@ -165,7 +160,7 @@ pub fn issue(
         return Err(Error::invalid("seconds", format!("1 to {MAX_TOKEN_SECONDS}"), seconds));
     }
     let expires = seconds_of(now).saturating_add(u64::from(seconds));
-    let keys = storage.access_keys.get()?;
+    let keys = storage.access_keys.keys.get()?;
     let Some(mac) = keys.and_then(|keys| mac(&keys.current, id, expires, caller)) else {
         return Err(Error::conflict("blob", id, "there is no key for tokens yet: try again in a minute"));
     };
@@ -201,7 +196,7 @@ fn reader(keys: &AccessKeys, id: BlobId, token: &str, now: Time) -> Option<Princ
         return None;
     }
     let principal = Principal::try_from_slice(principal).ok()?;
-    let Keys { current, previous, .. } = keys.get().ok()??;
+    let Keys { current, previous, .. } = keys.keys.get().ok()??;
     let is_ours =
         |key: &[u8; 32]| mac(key, id, expires, principal).is_some_and(|mac| mac.verify_slice(tag).is_ok());
     [Some(current), previous].iter().flatten().any(is_ours).then_some(principal)

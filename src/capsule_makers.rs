@@ -1,22 +1,21 @@
 //! Who may create capsules: everyone, those on a list, or nobody, as set by a controller.
 //!
 //! ```text
-//! id 47   CBOR    the list; no memory is taken for it before one is set
+//! id 47   CBOR    the list
 //! ```
 
 use candid::Principal;
-use ic_stable_structures::Memory as _;
 use minicbor::{Decode, Encode};
 
 use crate::api::{Capsule, CapsuleMakers, Error, PersonRef, Result};
 use crate::session::Time;
-use crate::stable::{Memories, Memory, Record, Register, StableError, codec, memory_ids};
+use crate::stable::{Memories, Record, Register, StableError, codec, memory_ids};
 use crate::storage::Storage;
 use crate::upload::limits::MAX_CAPSULE_MAKERS;
 
-/// The list. It is read only when a capsule is created.
+/// The list.
 pub struct CapsuleMakerList {
-    memory: Memory,
+    listed: Register<Listed>,
 }
 
 /// The stored list.
@@ -48,7 +47,7 @@ crate::stable::schema::described!(Listed, cbor VERSION);
 impl CapsuleMakerList {
     /// Opens the list.
     pub fn open(memories: &Memories) -> Self {
-        Self { memory: memories.get(memory_ids::CAPSULE_MAKERS) }
+        Self { listed: Register::open(memories, memory_ids::CAPSULE_MAKERS) }
     }
 
     /// Returns the principals on it.
@@ -56,11 +55,7 @@ impl CapsuleMakerList {
     /// # Errors
     /// When the list does not decode.
     pub fn get(&self) -> std::result::Result<Vec<Principal>, StableError> {
-        if self.memory.size() == 0 {
-            return Ok(Vec::new());
-        }
-        let listed: Option<Listed> = Register::over(self.memory.clone()).get()?;
-        Ok(listed.unwrap_or_default().principals)
+        Ok(self.listed.get()?.unwrap_or_default().principals)
     }
 
     /// Replaces the list.
@@ -74,14 +69,14 @@ impl CapsuleMakerList {
             let expected = format!("at most {MAX_CAPSULE_MAKERS} principals");
             return Err(Error::invalid("principals", expected, principals.len()));
         }
-        Register::over(self.memory.clone()).set(&Listed { principals });
+        self.listed.set(&Listed { principals });
         Ok(())
     }
 
     /// Describes what is stored.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
-        to.register(memory_ids::numbers::CAPSULE_MAKERS, None::<&Register<Listed>>);
+        to.register(memory_ids::numbers::CAPSULE_MAKERS, &self.listed);
     }
 }
 

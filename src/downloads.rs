@@ -7,13 +7,12 @@
 //! every chunk.
 //!
 //! ```text
-//! id 49   u64 -> SessionRecord     downloads, by session; the memory is allocated with the first
+//! id 49   u64 -> SessionRecord     downloads, by session
 //! ```
 
 use std::cell::RefCell;
 
 use candid::Principal;
-use ic_stable_structures::Memory as _;
 
 use crate::api::{DownloadStatus, Error, Result};
 use crate::blob::{BlobError, BlobStore, CHUNK_SIZE, Place};
@@ -22,7 +21,7 @@ use crate::session::{
     ByteSink, ByteSource, Session, SessionError, SessionId, SessionService, SessionSpec, SessionStore,
     SinkError, TakeBlock, Time,
 };
-use crate::stable::{Ids, Memories, Memory, Table, memory_ids};
+use crate::stable::{Ids, Memories, Table, memory_ids};
 use crate::storage::Storage;
 use crate::upload::{DirectStore, SessionRecord, to_ranges};
 
@@ -38,21 +37,18 @@ pub const DOWNLOAD_TTL_SECONDS: u64 = 60 * 60;
 
 /// The sessions of downloads.
 pub struct Downloads {
-    memory: Memory,
-    table: Option<Table<u64, SessionRecord>>,
+    table: Table<u64, SessionRecord>,
 }
 
 impl Downloads {
-    /// Opens the sessions, if their memory was allocated.
+    /// Opens the sessions.
     pub fn open(memories: &Memories) -> Self {
-        let memory = memories.get(memory_ids::DOWNLOADS);
-        let table = (memory.size() > 0).then(|| Table::over(memory.clone()));
-        Self { memory, table }
+        Self { table: Table::open(memories, memory_ids::DOWNLOADS) }
     }
 
     /// Returns the number of downloads.
     pub fn len(&self) -> u64 {
-        self.table.as_ref().map_or(0, Table::len)
+        self.table.len()
     }
 
     /// Whether there are no downloads.
@@ -61,26 +57,24 @@ impl Downloads {
     }
 
     fn ids(&self) -> Vec<SessionId> {
-        self.table.iter().flat_map(|table| table.keys(..)).map(SessionId).collect()
+        self.table.keys(..).map(SessionId).collect()
     }
 
     fn get(&self, id: SessionId) -> Option<Session> {
         // A record that does not decode belongs to nobody; the sweep removes it.
-        self.table.as_ref()?.get(&id.0).ok()??.into_session().ok()
+        self.table.get(&id.0).ok()??.into_session().ok()
     }
 
     /// Describes what is stored.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
-        to.table(memory_ids::numbers::DOWNLOADS, self.table.as_ref());
+        to.table(memory_ids::numbers::DOWNLOADS, &self.table);
     }
 }
 
 /// Returns the session layer over the table of downloads.
 fn service<'a>(downloads: &'a mut Downloads, ids: &'a mut Ids) -> SessionService<DirectStore<'a>> {
-    let Downloads { memory, table } = downloads;
-    let sessions = table.get_or_insert_with(|| Table::over(memory.clone()));
-    SessionService::new(DirectStore { sessions, ids })
+    SessionService::new(DirectStore { sessions: &mut downloads.table, ids })
 }
 
 /// Begins a download of a blob, or finds the caller's existing one.

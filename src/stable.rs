@@ -27,6 +27,7 @@ pub mod preflight;
 mod room;
 #[cfg(test)]
 pub mod schema;
+mod structures;
 
 pub use counters::Counters;
 pub use ends::{Damage, End, RawMap, cell, fixed_len};
@@ -35,6 +36,7 @@ pub use ids::{Ids, PER_MESSAGE};
 pub use key::Key;
 pub use map_keys::MapKeys;
 pub use room::{NoRoom, StableRoom};
+pub use structures::Structures;
 
 use ic_stable_structures::DefaultMemoryImpl;
 use ic_stable_structures::memory_manager::{MemoryManager, VirtualMemory};

@@ -3,6 +3,8 @@
 //! Owns: the only handle to each structure. Does not own: any rule. There is no state on the heap that an
 //! upgrade would lose, hence no `pre_upgrade`.
 
+use ic_stable_structures::Memory as _;
+
 use crate::api::AdminConfig;
 use crate::blob::BlobStore;
 use crate::blob_access::AccessKeys;
@@ -15,8 +17,9 @@ use crate::error_log::ErrorLog;
 use crate::migrate::{self, MigrationState, MigrationTables, Phase};
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
+use crate::stable::memory_ids::{LAST_MADE_BEFORE_LAYOUT_3, MADE_WITH_FIRST_CAPSULE, MADE_WITH_LAYOUT_3};
 use crate::stable::preflight::{self, PreflightError};
-use crate::stable::{Memories, RawMemory, Register, StableError, StableRoom, Table, memory_ids};
+use crate::stable::{Memories, RawMemory, Register, StableError, StableRoom, Structures, Table, memory_ids};
 use crate::upload::mapped_sessions::MappedSessions;
 use crate::upload::{PathCounters, PayloadState, Promises, Receipts, SessionIndex, SessionTables, Usage};
 
@@ -92,14 +95,36 @@ pub enum OpenError {
     Migration(#[from] ic_stable_migrate::Error),
 }
 
+/// Makes the structures that every memory of a layout has; those that are there are left as they are.
+fn make_structures(memories: &Memories, layout: Layout) {
+    let is_made = |id: u8| match layout {
+        Layout::EXTENTS => {
+            let has_had_capsules = memories.get(memory_ids::CAPSULES).size() > 0;
+            MADE_WITH_LAYOUT_3.contains(&id) || (has_had_capsules && MADE_WITH_FIRST_CAPSULE.contains(&id))
+        }
+        _ => id <= LAST_MADE_BEFORE_LAYOUT_3,
+    };
+    Structures::of(memories, is_made).make();
+}
+
 impl Storage {
     /// Creates the storage of a fresh installation.
     ///
     /// # Errors
     /// Damaged storage that already exists.
     pub fn create(raw: RawMemory) -> Result<Self, StableError> {
-        let mut storage = Self::open(&Memories::init(raw.clone()), raw)?;
-        storage.layout.set(&FRESH_LAYOUT);
+        Self::create_in(raw, FRESH_LAYOUT)
+    }
+
+    /// Creates the storage of a fresh installation in a layout.
+    ///
+    /// # Errors
+    /// Damaged storage that already exists.
+    pub fn create_in(raw: RawMemory, layout: Layout) -> Result<Self, StableError> {
+        let memories = Memories::init(raw.clone());
+        make_structures(&memories, layout);
+        let mut storage = Self::open(&memories, raw)?;
+        storage.layout.set(&layout);
         storage.promises.begin_after(storage.sessions.ids.last()?);
         Ok(storage)
     }
@@ -129,6 +154,7 @@ impl Storage {
         preflight::check_in_use(&memories)?;
         preflight::check_unknown(&memories)?;
         contents::check(&memories, found)?;
+        make_structures(&memories, layout);
         let mut storage = Self::open(&memories, raw)?;
         storage.promises.begin_after(storage.sessions.ids.last()?);
         if found.is_none() {

@@ -7,7 +7,7 @@
 
 use std::ops::RangeInclusive;
 
-use ic_stable_structures::StableBTreeMap;
+use ic_stable_structures::{Memory as _, StableBTreeMap};
 use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 
@@ -50,9 +50,13 @@ type ChunkKey = ([u8; 32], u32);
 /// Bytes of a key: the prefix, and the number, big-endian.
 const KEY_BYTES: usize = 36;
 
+type Chunks = StableBTreeMap<ChunkKey, Vec<u8>, Memory>;
+
 /// The stored chunks, and the prefixes whose chunks are still to be removed.
 pub struct ChunkMap {
-    chunks: StableBTreeMap<ChunkKey, Vec<u8>, Memory>,
+    /// None until the first chunk is stored; in layout 3 none ever is.
+    chunks: Option<Chunks>,
+    memory: Memory,
     keys: MapKeys<KEY_BYTES>,
     released: Table<[u8; 32], ()>,
     room: StableRoom,
@@ -82,11 +86,13 @@ enum Step {
 }
 
 impl ChunkMap {
-    /// Opens the map, or creates an empty one.
+    /// Opens the map. If there is none, it is created with its first chunk.
     pub fn open(memories: &Memories, room: &StableRoom) -> Self {
+        let memory = memories.get(memory_ids::CHUNKS);
         Self {
-            chunks: StableBTreeMap::init(memories.get(memory_ids::CHUNKS)),
-            keys: MapKeys::of(memories.get(memory_ids::CHUNKS)),
+            chunks: (memory.size() > 0).then(|| StableBTreeMap::init(memory.clone())),
+            keys: MapKeys::of(memory.clone()),
+            memory,
             released: Table::open(memories, memory_ids::RELEASED_CHUNKS),
             room: room.clone(),
             attempt: Attempt::default(),
@@ -111,18 +117,18 @@ impl ChunkMap {
         };
         match self.walk(prefix, idx..=idx, &mut take) {
             Some(()) => found,
-            None => self.chunks.contains_key(&(prefix.0, idx)),
+            None => self.chunks.as_ref().is_some_and(|chunks| chunks.contains_key(&(prefix.0, idx))),
         }
     }
 
     /// Returns a stored chunk.
     pub fn get(&self, prefix: ChunkPrefix, idx: u32) -> Option<Vec<u8>> {
-        self.chunks.get(&(prefix.0, idx))
+        self.chunks.as_ref()?.get(&(prefix.0, idx))
     }
 
     /// Stores a chunk.
     pub fn insert(&mut self, prefix: ChunkPrefix, idx: u32, bytes: &[u8]) {
-        self.chunks.insert((prefix.0, idx), bytes.to_vec());
+        self.made().insert((prefix.0, idx), bytes.to_vec());
     }
 
     /// Returns which chunks are actually stored under a prefix. Their bytes are not read.
@@ -138,9 +144,14 @@ impl ChunkMap {
         }
     }
 
+    /// Returns the map, which is created if there is none yet.
+    fn made(&mut self) -> &mut Chunks {
+        self.chunks.get_or_insert_with(|| Chunks::init(self.memory.clone()))
+    }
+
     /// Returns the number of chunks in the whole map.
     pub fn total(&self) -> u64 {
-        self.chunks.len()
+        self.chunks.as_ref().map_or(0, Chunks::len)
     }
 
     /// Returns the number of prefixes whose chunks are still to be removed.
@@ -179,7 +190,7 @@ impl ChunkMap {
 
     #[cfg(test)]
     pub fn remove_unseen(&mut self, prefix: ChunkPrefix, idx: u32) {
-        self.chunks.remove(&(prefix.0, idx));
+        self.made().remove(&(prefix.0, idx));
     }
 
     /// Skips a step that was marked and has not committed since the last check.
@@ -197,10 +208,10 @@ impl ChunkMap {
         match self.attempt.announced.take() {
             None => self.attempt.announced = self.next_step(),
             Some(Step::Empty(key)) => {
-                self.chunks.insert(key, Vec::new());
+                self.made().insert(key, Vec::new());
             }
             Some(Step::Remove(key)) => {
-                self.chunks.remove(&key);
+                self.made().remove(&key);
             }
         }
     }
@@ -217,7 +228,8 @@ impl ChunkMap {
         let round = turn.checked_div(prefixes.len())?;
         let first = round.checked_rem(keys.len())?;
         keys.rotate_left(first);
-        let has_bytes = |key: &&ChunkKey| self.chunks.get(key).is_some_and(|bytes| !bytes.is_empty());
+        let chunks = self.chunks.as_ref()?;
+        let has_bytes = |key: &&ChunkKey| chunks.get(key).is_some_and(|bytes| !bytes.is_empty());
         match keys.iter().find(has_bytes) {
             Some(key) if !removes => Some(Step::Empty(*key)),
             Some(key) => Some(Step::Remove(*key)),
@@ -233,7 +245,7 @@ impl ChunkMap {
             if !self.room.for_removal() {
                 return false;
             }
-            self.chunks.remove(key);
+            self.made().remove(key);
         }
         keys.len() < limit || self.first_under(prefix, 1).is_empty()
     }
@@ -272,13 +284,14 @@ impl ChunkMap {
     }
 
     fn keys_under(&self, prefix: ChunkPrefix) -> impl Iterator<Item = ChunkKey> + '_ {
-        self.chunks.keys_range((prefix.0, 0)..=(prefix.0, u32::MAX))
+        let range = (prefix.0, 0)..=(prefix.0, u32::MAX);
+        self.chunks.as_ref().map(|chunks| chunks.keys_range(range)).into_iter().flatten()
     }
 
     /// Describes what is stored.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
-        to.map(memory_ids::numbers::CHUNKS, &self.chunks);
+        to.map(memory_ids::numbers::CHUNKS, self.chunks.as_ref());
         to.table(memory_ids::numbers::RELEASED_CHUNKS, &self.released);
     }
 }

@@ -11,7 +11,8 @@ use ic_stable_structures::storable::Blob;
 use crate::api::{Capsule, CapsuleAccess, Memory, PersonRef};
 use crate::session::Time;
 use crate::stable::keys::TwoTexts;
-use crate::stable::{Ids, Memories, StableError, StableRoom, Table, memory_ids};
+use crate::stable::memory_ids::{self, MADE_WITH_FIRST_CAPSULE};
+use crate::stable::{Ids, Memories, StableError, StableRoom, Structures, Table};
 
 use super::error::CapsuleError;
 use super::held::Held;
@@ -47,6 +48,7 @@ pub struct CapsuleStore {
     pub(super) held: RefCell<Option<Held>>,
     /// Capsule numbers.
     pub ids: Ids,
+    made_with_first: Structures,
     room: StableRoom,
 }
 
@@ -65,6 +67,7 @@ impl CapsuleStore {
             is_holding: false,
             held: RefCell::new(None),
             ids: Ids::open(memories, memory_ids::CAPSULE_COUNTER),
+            made_with_first: Structures::of(memories, |id| MADE_WITH_FIRST_CAPSULE.contains(&id)),
             room: room.clone(),
         }
     }
@@ -105,6 +108,7 @@ impl CapsuleStore {
         let made = self.by_creator.get(&caller)?.unwrap_or(0);
         check_room("capsules per caller", allowed, made)?;
         self.room.for_records()?;
+        self.made_with_first.make();
         let id = format!("capsule_{}", self.ids.issue()?);
         let subject = subject.unwrap_or(PersonRef::Principal(caller));
         let record = CapsuleRecord::new(subject, caller, now.as_nanos());
@@ -122,6 +126,7 @@ impl CapsuleStore {
         if Blob::<32>::try_from(id.as_bytes()).is_err() || self.capsules.contains(&id.to_owned()) {
             return Ok(false);
         }
+        self.made_with_first.make();
         if let Some(creator) = record.created_by {
             let made = self.by_creator.get(&creator)?.unwrap_or(0);
             self.by_creator.insert(creator, &made.saturating_add(1));

@@ -1,5 +1,7 @@
 //! Tests of downloads, on every path: the session layer's rules, with chunks going out.
 
+use ic_stable_structures::Memory as _;
+
 use super::*;
 use crate::api::{CapsuleAccess, ChunkRange};
 use crate::stable::RawMemory;
@@ -156,7 +158,8 @@ fn a_damaged_download_has_no_owner_and_is_swept() {
 #[test]
 fn no_memory_is_taken_before_the_first_download() {
     let raw = RawMemory::default();
-    let downloads = Downloads::open(&Memories::init(raw.clone()));
+    let memories = Memories::init(raw);
+    let downloads = Downloads::open(&memories);
     assert!(downloads.is_empty() && downloads.ids().is_empty());
-    assert_eq!(downloads.memory.size(), 0);
+    assert_eq!(memories.get(memory_ids::DOWNLOADS).size(), 0);
 }

@@ -154,6 +154,51 @@ memory_ids! {
     DOWNLOADS = 49, Map;
 }
 
+/// The last of the structures that the first builds of layouts 1 to 3 made together with the layout header.
+pub const LAST_OF_FIRST_BUILD: u8 = numbers::MIGRATION_QUARANTINES;
+
+/// The last of the structures that this build makes in layouts 1 and 2, whatever is stored.
+pub const LAST_MADE_BEFORE_LAYOUT_3: u8 = numbers::LEGACY_LEFT_BEHIND;
+
+/// Structures that are made together with the layout header in layout 3. The counts of uploads are as well.
+pub const MADE_WITH_LAYOUT_3: [u8; 6] = [
+    numbers::SESSION_COUNTER,
+    numbers::MIGRATION_STATE,
+    numbers::MIGRATION_JOURNAL,
+    numbers::MIGRATION_QUARANTINE,
+    numbers::MIGRATION_STATES,
+    numbers::MIGRATION_QUARANTINES,
+];
+
+/// Structures that are made together with the first capsule in layout 3: everything that an upload, its end and the
+/// removal of what it left write to. The others are made when their first record is stored.
+pub const MADE_WITH_FIRST_CAPSULE: [u8; 24] = [
+    numbers::CAPSULES,
+    numbers::SESSIONS,
+    numbers::UPLOAD_META,
+    numbers::SESSION_BY_IDEM,
+    numbers::SESSION_BY_ACTIVITY,
+    numbers::SESSION_BY_OWNER,
+    numbers::PAYLOAD_STATES,
+    numbers::RECEIPTS,
+    numbers::MEMORIES,
+    numbers::MEMORY_BY_CAPSULE,
+    numbers::BLOB_REFS,
+    numbers::CAPSULE_COUNTER,
+    numbers::CONFIG,
+    numbers::RECEIPT_BY_EXPIRY,
+    numbers::CAPSULE_BY_MEMBER,
+    numbers::USAGE,
+    numbers::BLOB_BY_CONTENT,
+    numbers::CONDEMNED_CAPSULES,
+    numbers::MEMORY_BY_IDEM,
+    numbers::FREE_EXTENTS,
+    numbers::FREE_EXTENTS_BY_LEN,
+    numbers::EXTENT_STATE,
+    numbers::BLOBS,
+    numbers::CAPSULES_BY_CREATOR,
+];
+
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler")]
 const _: () = {
     let mut i = 1;

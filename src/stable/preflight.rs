@@ -11,8 +11,11 @@ use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
 
 use super::buckets::{MAX_BUCKETS, allocated_buckets};
 use super::ends::{self, Damage};
-use super::memory_ids::{ALL, Structure, numbers};
-use super::{End, Memories, RawMap, RawMemory};
+use super::layout::Layout;
+use super::memory_ids::{
+    ALL, LAST_OF_FIRST_BUILD, MADE_WITH_FIRST_CAPSULE, MADE_WITH_LAYOUT_3, Structure, numbers,
+};
+use super::{End, Memories, RawMap, RawMemory, Record};
 
 pub use error::PreflightError;
 
@@ -39,9 +42,6 @@ const PUBLIC_RELEASE: [u8; 4] = [
     numbers::RESERVED_ADMINS,
 ];
 
-/// The last of the memories that every released build made together with the layout header.
-const LAST_OF_FIRST_BUILD: u8 = numbers::MIGRATION_QUARANTINES;
-
 /// Returns `Ok(())` unless the memory is that of the public first release.
 ///
 /// # Errors
@@ -55,22 +55,45 @@ pub fn check_public_release<M: Memory>(memories: &MemoryManager<M>) -> Result<()
 }
 
 /// Returns `Ok(())` if the memories in use are those of this canister: with a layout header, every memory that is made
-/// together with it; without one, the sessions of layout 1, whose records the caller has to look at.
+/// together with it, and in layout 3 all or none of those that are made with the first capsule; without one, the sessions
+/// of layout 1, whose records the caller has to look at.
 ///
 /// # Errors
 /// [`PreflightError::NoLayout`], [`PreflightError::WrittenInPart`].
 pub fn check_in_use<M: Memory>(memories: &MemoryManager<M>) -> Result<(), PreflightError> {
-    let memory = |id: u8| memories.get(MemoryId::new(id));
-    if cell_value(memories, numbers::LAYOUT)?.is_some() {
-        let missing = ALL.iter().find(|(id, _, structure)| {
-            *id <= LAST_OF_FIRST_BUILD && *structure != Structure::Reserved && memory(*id).size() == 0
-        });
-        return missing.map_or(Ok(()), |(id, name, _)| Err(PreflightError::WrittenInPart { id: *id, name }));
+    let is_missing = |id: u8| memories.get(MemoryId::new(id)).size() == 0;
+    let has_records = |id: u8| {
+        let map = RawMap::open(memories.get(MemoryId::new(id)));
+        map.ok().flatten().is_some_and(|map| map.len > 0)
+    };
+    let Some(header) = cell_value(memories, numbers::LAYOUT)? else {
+        let in_use = || PreflightError::NoLayout { in_use: in_use(memories) };
+        return if has_records(numbers::LEGACY_SESSIONS) { Ok(()) } else { Err(in_use()) };
+    };
+    let torn = |id: u8, with: u8| {
+        let with = format!(
+            "{} in memory id {with}",
+            if with == numbers::LAYOUT { "the layout header" } else { name_of(with) }
+        );
+        Err(PreflightError::WrittenInPart { id, name: name_of(id), with })
+    };
+    let is_of_first_build = |id: &u8| *id <= LAST_OF_FIRST_BUILD;
+    let is_in_extents = Layout::decode(&header).is_ok_and(|layout| layout >= Layout::EXTENTS);
+    if !is_in_extents {
+        let made = ALL.iter().filter(|(.., structure)| *structure != Structure::Reserved).map(|(id, ..)| *id);
+        let missing = made.filter(is_of_first_build).find(|id| is_missing(*id));
+        return missing.map_or(Ok(()), |id| torn(id, numbers::LAYOUT));
     }
-    match RawMap::open(memory(numbers::LEGACY_SESSIONS)) {
-        Ok(Some(sessions)) if sessions.len > 0 => Ok(()),
-        _ => Err(PreflightError::NoLayout { in_use: in_use(memories) }),
+    if let Some(id) = MADE_WITH_LAYOUT_3.into_iter().find(|id| is_missing(*id)) {
+        return torn(id, numbers::LAYOUT);
     }
+    let mut with_capsules = MADE_WITH_FIRST_CAPSULE.into_iter().filter(is_of_first_build);
+    if is_missing(numbers::CAPSULES) {
+        // The settings can be there before the first capsule.
+        let there = with_capsules.find(|id| *id != numbers::CONFIG && !is_missing(*id));
+        return there.map_or(Ok(()), |id| torn(numbers::CAPSULES, id));
+    }
+    with_capsules.find(|id| is_missing(*id)).map_or(Ok(()), |id| torn(id, numbers::CAPSULES))
 }
 
 /// Returns the memory ids in use, in words.

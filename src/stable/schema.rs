@@ -120,11 +120,11 @@ impl Description {
         self.add(id, Structure::Map, Some(K::plain()), None);
     }
 
-    /// Describes a map of the library.
-    pub fn map<K, V>(&mut self, id: u8, _: &StableBTreeMap<K, V, Memory>)
+    /// Describes a map of the library. One that is opened when it is first needed is described by its type.
+    pub fn map<'m, K, V>(&mut self, id: u8, _: impl Into<Option<&'m StableBTreeMap<K, V, Memory>>>)
     where
-        K: Storable + Ord + Clone + PlainBytes,
-        V: Storable + PlainBytes,
+        K: Storable + Ord + Clone + PlainBytes + 'm,
+        V: Storable + PlainBytes + 'm,
     {
         self.add(id, Structure::Map, Some(K::plain()), Some(Value::Plain(V::plain())));
     }

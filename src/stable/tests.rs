@@ -50,7 +50,7 @@ fn a_foreign_structure_under_a_known_id_is_refused_by_name() {
 fn a_header_that_contradicts_itself_is_refused_with_the_place() {
     let healthy = || {
         let memory = RawMemory::default();
-        drop(Storage::create(memory.clone()).unwrap());
+        drop(Storage::create_in(memory.clone(), Layout::LEGACY).unwrap());
         memory
     };
     assert!(Storage::open_existing(healthy()).is_ok());
@@ -58,7 +58,7 @@ fn a_header_that_contradicts_itself_is_refused_with_the_place() {
         (4, &[0xff, 0x7f], "at offset 4"),
         (6, &[0, 0], "at offset 6"),
         (40 + 3 * 8, &[0xff, 0xff], "at offset 64"),
-        (2_080, &[3], "at offset 64"),
+        (2_080, &[3], "at offset 40"),
     ];
     for (offset, bytes, place) in cases {
         let memory = healthy();
@@ -251,4 +251,39 @@ fn a_begun_migration_that_this_build_lacks_is_refused() {
     drop(storage);
     let error = refused(&memory).to_string();
     assert!(error.contains("migration 9"), "{error}");
+}
+
+/// The memory manager gives every memory whole buckets of 8 MiB.
+#[test]
+fn an_empty_canister_of_layout_3_takes_at_most_80_mib() {
+    let memory = RawMemory::default();
+    let mut storage = Storage::create_in(memory.clone(), Layout::EXTENTS).unwrap();
+    assert!(memory.size() * 65_536 <= 80 << 20, "{} pages", memory.size());
+    let again = Storage::open_accepting(memory.clone(), &[Layout::EXTENTS]).unwrap();
+    assert!(again.capsules.is_empty() && memory.size() * 65_536 <= 80 << 20, "an upgrade takes no more");
+    let owner = candid::Principal::self_authenticating([1]);
+    let capsule = storage.capsules.create(owner, None, crate::session::Time::from_nanos(1)).unwrap().id;
+    drop(storage);
+    let storage = Storage::open_accepting(memory, &[Layout::EXTENTS]).unwrap();
+    assert_eq!(storage.capsules.list_capsules(owner, None, 10).unwrap()[0].id, capsule);
+}
+
+#[test]
+fn a_table_that_was_never_made_answers_as_an_empty_one() {
+    let memories = Memories::init(RawMemory::default());
+    let mut table: Table<u64, String> = Table::open(&memories, memory_ids::UPLOAD_META);
+    assert_eq!((table.get(&1), table.get_with_len(&1), table.take(&1)), (Ok(None), Ok(None), Ok(None)));
+    assert_eq!((table.get_raw(&1), table.take_raw(&1)), (None, None));
+    assert_eq!((table.next_key(None), table.next_key(Some(&1)), table.last_key()), (None, None, None));
+    assert_eq!((table.keys(..).count(), table.raw_after(None).count(), table.range(..).count()), (0, 0, 0));
+    assert_eq!(table.get_ascending(&[1, 2]), [Ok(None), Ok(None)]);
+    assert!(!table.contains(&1) && !table.remove(&1) && table.is_empty());
+    table.clear();
+    let mut register: Register<u64> = Register::open(&memories, memory_ids::CAPSULE_COUNTER);
+    assert_eq!((register.get(), register.raw()), (Ok(None), &[][..]));
+    assert_eq!(memories.get(memory_ids::UPLOAD_META).size(), 0);
+    assert_eq!(memories.get(memory_ids::CAPSULE_COUNTER).size(), 0);
+    register.set(&7);
+    let again: Register<u64> = Register::open(&memories, memory_ids::CAPSULE_COUNTER);
+    assert_eq!((register.get(), again.get()), (Ok(Some(7)), Ok(Some(7))));
 }

@@ -108,8 +108,7 @@ impl TestCanister {
     }
 
     fn over(raw: RawMemory, layout: Layout, path: Box<dyn UploadPath>, compat_share_percent: u8) -> Self {
-        let mut storage = Storage::create(raw.clone()).unwrap();
-        storage.layout.set(&layout);
+        let mut storage = Storage::create_in(raw.clone(), layout).unwrap();
         set_share(&mut storage, compat_share_percent);
         let capsule = storage.capsules.create(person(OWNER), None, START).unwrap().id;
         let hash = HashAlgorithm::Sha256;

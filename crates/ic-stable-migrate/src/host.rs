@@ -71,7 +71,7 @@ use crate::{Error, Key, Layout, Ledger, StableError};
 /// ```
 pub trait Host {
     /// Stable memory of the ledger.
-    type Memory: Memory;
+    type Memory: Memory + Clone;
 
     /// Key of the units of all migrations.
     type Key: Key;

@@ -127,7 +127,7 @@ pub struct Ledger<K: Key, M: Memory> {
     pub quarantine: Quarantine<K, M>,
 }
 
-impl<K: Key, M: Memory> Ledger<K, M> {
+impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     /// Opens the tables, or creates empty ones. The caller must make sure that nothing else is in their
     /// memories.
     pub fn open(memories: LedgerMemories<M>, build: Build) -> Self {

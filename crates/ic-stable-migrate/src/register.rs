@@ -22,22 +22,31 @@ use crate::{Record, StableError};
 /// # Ok::<(), ic_stable_migrate::StableError>(())
 /// ```
 pub struct Register<V, M: Memory> {
-    cell: StableCell<Vec<u8>, M>,
+    /// None until the first record is stored, if the register was opened by [`Register::open`].
+    cell: Option<StableCell<Vec<u8>, M>>,
+    memory: M,
     decoded: OnceCell<Result<Option<V>, StableError>>,
 }
 
-impl<V: Record + Clone, M: Memory> Register<V, VirtualMemory<M>> {
-    /// Opens the register in the memory `id`, as [`Register::over`] does.
+impl<V: Record + Clone, M: Memory + Clone> Register<V, VirtualMemory<M>> {
+    /// Opens the register in the memory `id`. If that is empty, it stays so until the first record is stored: a memory
+    /// of the manager takes a whole bucket. The caller must make sure that nothing else is there.
     pub fn open(memories: &MemoryManager<M>, id: MemoryId) -> Self {
-        Self::over(memories.get(id))
+        let memory = memories.get(id);
+        if memory.size() > 0 {
+            Self::over(memory)
+        } else {
+            Self { cell: None, memory, decoded: OnceCell::new() }
+        }
     }
 }
 
-impl<V: Record + Clone, M: Memory> Register<V, M> {
+impl<V: Record + Clone, M: Memory + Clone> Register<V, M> {
     /// Opens the register in a memory, or creates an empty one. The caller must make sure that nothing else
     /// is there.
     pub fn over(memory: M) -> Self {
-        Self { cell: StableCell::init(memory, Vec::new()), decoded: OnceCell::new() }
+        let cell = Some(StableCell::init(memory.clone(), Vec::new()));
+        Self { cell, memory, decoded: OnceCell::new() }
     }
 
     /// Returns the record, if one was ever set.
@@ -62,11 +71,11 @@ impl<V: Record + Clone, M: Memory> Register<V, M> {
     /// assert_eq!(layout.raw(), Layout(2).encode());
     /// ```
     pub fn raw(&self) -> &[u8] {
-        self.cell.get()
+        self.cell.as_ref().map_or(&[], |cell| cell.get())
     }
 
     fn decode(&self) -> Result<Option<V>, StableError> {
-        let bytes = self.cell.get();
+        let bytes = self.raw();
         if bytes.is_empty() {
             return Ok(None);
         }
@@ -76,7 +85,8 @@ impl<V: Record + Clone, M: Memory> Register<V, M> {
 
     /// Replaces the record.
     pub fn set(&mut self, value: &V) {
-        self.cell.set(value.encode());
+        let cell = self.cell.get_or_insert_with(|| StableCell::init(self.memory.clone(), Vec::new()));
+        cell.set(value.encode());
         self.decoded = OnceCell::from(Ok(Some(value.clone())));
     }
 }

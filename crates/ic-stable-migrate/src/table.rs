@@ -115,22 +115,35 @@ const STEPS_ALONG: usize = 8;
 /// # Ok::<(), ic_stable_migrate::StableError>(())
 /// ```
 pub struct Table<K: Storable + Ord + Clone, V, M: Memory> {
-    map: StableBTreeMap<K, Raw, M>,
+    /// None until the first record is stored, if the table was opened by [`Table::open`].
+    map: Option<StableBTreeMap<K, Raw, M>>,
+    memory: M,
     record: PhantomData<V>,
 }
 
-impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, VirtualMemory<M>> {
-    /// Opens the table in the memory `id`, as [`Table::over`] does.
+impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V, VirtualMemory<M>> {
+    /// Opens the table in the memory `id`. If that is empty, it stays so until the first record is stored: a memory of
+    /// the manager takes a whole bucket. The caller must make sure that nothing else is there.
     pub fn open(memories: &MemoryManager<M>, id: MemoryId) -> Self {
-        Self::over(memories.get(id))
+        let memory = memories.get(id);
+        if memory.size() > 0 { Self::over(memory) } else { Self { map: None, memory, record: PhantomData } }
     }
 }
 
-impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
+impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V, M> {
     /// Opens the table in a memory, or creates an empty one. The caller must make sure that nothing else is
     /// there.
     pub fn over(memory: M) -> Self {
-        Self { map: StableBTreeMap::init(memory), record: PhantomData }
+        Self { map: Some(open_map(memory.clone())), memory, record: PhantomData }
+    }
+
+    /// Returns the map, which is created if there is none yet.
+    fn made(&mut self) -> &mut StableBTreeMap<K, Raw, M> {
+        self.map.get_or_insert_with(|| open_map(self.memory.clone()))
+    }
+
+    fn find(&self, key: &K) -> Option<Raw> {
+        self.map.as_ref()?.get(key)
     }
 
     /// Returns the record under `key`.
@@ -138,7 +151,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
     /// # Errors
     /// When it does not decode.
     pub fn get(&self, key: &K) -> Result<Option<V>, StableError> {
-        self.map.get(key).map(|raw| decode(key, &raw.0)).transpose()
+        self.find(key).map(|raw| decode(key, &raw.0)).transpose()
     }
 
     /// Returns the record under `key`, and the length of its stored bytes.
@@ -146,17 +159,17 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
     /// # Errors
     /// When it does not decode.
     pub fn get_with_len(&self, key: &K) -> Result<Option<(V, usize)>, StableError> {
-        self.map.get(key).map(|raw| Ok((decode(key, &raw.0)?, raw.0.len()))).transpose()
+        self.find(key).map(|raw| Ok((decode(key, &raw.0)?, raw.0.len()))).transpose()
     }
 
     /// Returns the raw bytes under `key`.
     pub fn get_raw(&self, key: &K) -> Option<Vec<u8>> {
-        self.map.get(key).map(|raw| raw.0)
+        self.find(key).map(|raw| raw.0)
     }
 
     /// Returns whether there is a record under `key`.
     pub fn contains(&self, key: &K) -> bool {
-        self.map.contains_key(key)
+        self.map.as_ref().is_some_and(|map| map.contains_key(key))
     }
 
     /// Stores a record, replacing any previous one.
@@ -166,22 +179,22 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
 
     /// Stores a record, replacing any previous one, and returns whether there was none.
     pub fn insert_new(&mut self, key: K, value: &V) -> bool {
-        self.map.insert(key, Raw(value.encode())).is_none()
+        self.made().insert(key, Raw(value.encode())).is_none()
     }
 
     /// Stores raw bytes, replacing any previous ones.
     pub fn insert_raw(&mut self, key: K, bytes: Vec<u8>) {
-        self.map.insert(key, Raw(bytes));
+        self.made().insert(key, Raw(bytes));
     }
 
     /// Removes the record under `key`. Returns `false` if there was none.
     pub fn remove(&mut self, key: &K) -> bool {
-        self.map.remove(key).is_some()
+        self.take_raw(key).is_some()
     }
 
     /// Removes and returns the raw bytes under `key`.
     pub fn take_raw(&mut self, key: &K) -> Option<Vec<u8>> {
-        self.map.remove(key).map(|raw| raw.0)
+        self.map.as_mut()?.remove(key).map(|raw| raw.0)
     }
 
     /// Removes and returns the record under `key`.
@@ -208,29 +221,31 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
         };
         let decoded = decode(key, &raw);
         if decoded.is_err() {
-            self.map.insert(key.clone(), Raw(raw));
+            self.insert_raw(key.clone(), raw);
         }
         decoded.map(Some)
     }
 
     /// Removes all records, in time that does not depend on their number.
     pub fn clear(&mut self) {
-        self.map.clear_new();
+        if let Some(map) = &mut self.map {
+            map.clear_new();
+        }
     }
 
     /// Returns the number of records.
     pub fn len(&self) -> u64 {
-        self.map.len()
+        self.map.as_ref().map_or(0, StableBTreeMap::len)
     }
 
     /// Returns whether there is no record.
     pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        self.len() == 0
     }
 
     /// Iterates over the keys in `range`, ascending. Values are not read.
     pub fn keys(&self, range: impl RangeBounds<K>) -> impl DoubleEndedIterator<Item = K> + '_ {
-        self.map.keys_range(range)
+        OrEmpty(self.map.as_ref().map(|map| map.keys_range(range)))
     }
 
     /// Iterates over the keys above `after`, or all, ascending. Values are not read.
@@ -263,7 +278,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
     /// # Ok::<(), ic_stable_migrate::StableError>(())
     /// ```
     pub fn keys_after<'a>(&'a self, after: Option<&K>) -> impl Iterator<Item = K> + use<'a, K, V, M> {
-        self.map.keys_range(crate::after(after.cloned()))
+        self.keys(crate::after(after.cloned()))
     }
 
     /// Iterates over the records above `after`, or all, as bytes, ascending.
@@ -271,7 +286,8 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
         &'a self,
         after: Option<&K>,
     ) -> impl Iterator<Item = (K, Vec<u8>)> + use<'a, K, V, M> {
-        self.map.range(crate::after(after.cloned())).map(|entry| {
+        let from = crate::after(after.cloned());
+        OrEmpty(self.map.as_ref().map(|map| map.range(from))).map(|entry| {
             let (key, raw) = entry.into_pair();
             (key, raw.0)
         })
@@ -280,12 +296,13 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
     /// Returns the records under ascending keys, in their order. If the keys are close together, this takes
     /// one step along the table for each instead of a descent from the root.
     pub fn get_ascending(&self, keys: &[K]) -> Vec<Result<Option<V>, StableError>> {
+        let Some(map) = &self.map else { return keys.iter().map(|_| Ok(None)).collect() };
         let mut walk = None;
         let find = |key: &K| {
-            let entries = walk.get_or_insert_with(|| self.map.range(key..).peekable());
+            let entries = walk.get_or_insert_with(|| map.range(key..).peekable());
             let is_far = (0..STEPS_ALONG).all(|_| entries.next_if(|entry| entry.key() < key).is_some());
             if is_far {
-                *entries = self.map.range(key..).peekable();
+                *entries = map.range(key..).peekable();
             }
             entries.next_if(|entry| entry.key() == key).map(|entry| decode(key, &entry.value().0)).transpose()
         };
@@ -295,11 +312,12 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
     /// Returns the place of the first of these keys under which there is no record. Keys that follow each other in
     /// the table take one step along it each; any other takes a descent from the root.
     pub(crate) fn first_absent(&self, mut keys: impl Iterator<Item = K>) -> Option<usize> {
+        let Some(map) = &self.map else { return keys.next().map(|_| 0) };
         let mut walk = None;
         keys.position(|key| {
             let is_next = walk.as_mut().and_then(Iterator::next).is_some_and(|next| next == key);
             !is_next && {
-                let mut from_here = self.map.keys_range(key.clone()..);
+                let mut from_here = map.keys_range(key.clone()..);
                 let is_absent = from_here.next().is_none_or(|found| found != key);
                 walk = Some(from_here);
                 is_absent
@@ -314,7 +332,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
 
     /// Returns the last key of all.
     pub fn last_key(&self) -> Option<K> {
-        self.map.last_key_value().map(|(key, _)| key)
+        self.map.as_ref()?.last_key_value().map(|(key, _)| key)
     }
 
     /// Iterates over the records in `range`, ascending.
@@ -322,12 +340,36 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory> Table<K, V, M> {
         &self,
         range: impl RangeBounds<K>,
     ) -> impl DoubleEndedIterator<Item = Result<(K, V), StableError>> + '_ {
-        self.map.range(range).map(|entry| {
+        OrEmpty(self.map.as_ref().map(|map| map.range(range))).map(|entry| {
             let (key, raw) = entry.into_pair();
             let value = decode(&key, &raw.0)?;
             Ok((key, value))
         })
     }
+}
+
+/// The items of an iterator over a map, or none if there is no map. `Option::into_iter().flatten()` does the same, and takes
+/// two thousand instructions more for each range.
+struct OrEmpty<I>(Option<I>);
+
+impl<I: Iterator> Iterator for OrEmpty<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        self.0.as_mut()?.next()
+    }
+}
+
+impl<I: DoubleEndedIterator> DoubleEndedIterator for OrEmpty<I> {
+    fn next_back(&mut self) -> Option<I::Item> {
+        self.0.as_mut()?.next_back()
+    }
+}
+
+/// Opens or creates a map, in one copy of the code for every place that inserts.
+#[inline(never)]
+fn open_map<K: Storable + Ord + Clone, M: Memory>(memory: M) -> StableBTreeMap<K, Raw, M> {
+    StableBTreeMap::init(memory)
 }
 
 fn decode<V: Record>(key: &impl Debug, bytes: &[u8]) -> Result<V, StableError> {

@@ -6,16 +6,16 @@ use ic_stable_structures::{Memory as _, StableBTreeMap};
 use upload_model::public_release::PublicRelease;
 
 use super::*;
-use crate::stable::RawMemory;
-use crate::stable::memory_ids::{self, ALL, Structure};
+use crate::stable::memory_ids::{self, ALL, MADE_WITH_FIRST_CAPSULE, MADE_WITH_LAYOUT_3, Structure};
 use crate::stable::preflight::PreflightError;
+use crate::stable::{RawMemory, Structures};
 use crate::storage::{OpenError, Storage};
 
 /// Returns the memory of a fresh canister, in buckets of 64 KiB: hundreds of them are copied.
 fn sound() -> RawMemory {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
-    drop(Storage::create(raw.clone()).unwrap());
+    drop(Storage::create_in(raw.clone(), Layout::LEGACY).unwrap());
     raw
 }
 
@@ -300,6 +300,40 @@ fn memory_written_in_part_is_refused_by_what_is_missing() {
     crate::stable::Register::open(&memories, memory_ids::LAYOUT).set(&Layout::LEGACY);
     drop(StableBTreeMap::<String, Vec<u8>, _>::init(memories.get(memory_ids::CAPSULES)));
     refused(&raw, &["memory id 3 (LEGACY_SESSIONS) is empty", "only partly written", "snapshot"]);
+}
+
+/// In layout 3 everything that uploads write is made with the first capsule, all of it or nothing.
+#[test]
+fn layout_3_lacks_nothing_that_its_header_or_capsules_imply() {
+    let made = |is_made: &dyn Fn(u8) -> bool| {
+        let raw = RawMemory::default();
+        drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
+        let memories = Memories::init(raw);
+        crate::stable::Register::open(&memories, memory_ids::LAYOUT).set(&Layout::EXTENTS);
+        Structures::of(&memories, is_made).make();
+        preflight::check_in_use(&memories)
+    };
+    let with_header = |id: u8| MADE_WITH_LAYOUT_3.contains(&id);
+    let with_capsules = |id: u8| with_header(id) || MADE_WITH_FIRST_CAPSULE.contains(&id);
+    assert_eq!((made(&with_header), made(&with_capsules)), (Ok(()), Ok(())));
+    assert_eq!(made(&|id| with_header(id) || id == ids::CONFIG), Ok(()), "settings before the first capsule");
+    for lost in MADE_WITH_LAYOUT_3 {
+        let refused = made(&|id| with_header(id) && id != lost).unwrap_err().to_string();
+        assert!(refused.contains(&format!("memory id {lost} ({}) is empty", name_of(lost))), "{refused}");
+        assert!(refused.contains("the layout header in memory id 10"), "{refused}");
+    }
+    // Later builds have added the others: they are made when a memory of an earlier build is opened.
+    for lost in MADE_WITH_FIRST_CAPSULE {
+        let found = made(&|id| with_capsules(id) && id != lost);
+        if lost > memory_ids::LAST_OF_FIRST_BUILD {
+            assert_eq!(found, Ok(()), "{lost}");
+            continue;
+        }
+        let refused = found.unwrap_err().to_string();
+        assert!(refused.contains(&format!("memory id {lost} ({}) is empty", name_of(lost))), "{refused}");
+        let with = if lost == ids::CAPSULES { "in memory id 11" } else { "CAPSULES in memory id 0" };
+        assert!(refused.contains(with), "{refused}");
+    }
 }
 
 /// The memory is truncated at every bucket, and every table is zeroed in turn.

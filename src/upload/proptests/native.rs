@@ -62,7 +62,13 @@ impl Native {
 
     fn over(raw: RawMemory, stage: Stage, limits: Limits) -> Self {
         faults::first_message();
-        let mut storage = Storage::create(raw.clone()).unwrap();
+        // As each build installs itself.
+        let layout = match stage {
+            Stage::Legacy => Layout::LEGACY,
+            Stage::Staged => Layout::SPLIT,
+            Stage::Direct => Layout::EXTENTS,
+        };
+        let mut storage = Storage::create_in(raw.clone(), layout).unwrap();
         let config = AdminConfig {
             session_ttl_seconds: model::TTL_SECONDS,
             max_sessions_per_caller: limits.sessions,
@@ -75,12 +81,6 @@ impl Native {
             ..storage.config().unwrap()
         };
         storage.settings.set(&Config::checked(config).unwrap());
-        // As each build installs itself.
-        storage.layout.set(match stage {
-            Stage::Legacy => &Layout::LEGACY,
-            Stage::Staged => &Layout::SPLIT,
-            Stage::Direct => &Layout::EXTENTS,
-        });
         let now = Time::from_nanos(1_700_000_000_000_000_000);
         let capsule = String::new();
         let (path, meter) = (Box::new(DirectPath), Box::new(Unmetered));

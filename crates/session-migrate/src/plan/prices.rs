@@ -46,7 +46,7 @@ mod tests {
     fn prices_are_in_proportion_to_the_nodes() {
         let Cycles { nodes_13, nodes_34 } = Cycles::of_messages(2, 3_000_000);
         assert_eq!((nodes_13, nodes_34), (13_000_000, 34_000_000));
-        // An empty canister's 320 MiB, as in the runbook: about 1.26 T.
+        // An empty legacy canister's 320 MiB, as in the runbook: about 1.26 T.
         assert_eq!(Cycles::of_memory(335_609_856).nodes_13 / 10_000_000_000, 125);
     }
 }

@@ -59,7 +59,7 @@ pub fn finish(
     }
 }
 
-/// Measures the first calls of a canister.
+/// Measures the first calls of a canister: its tables are made with the first capsule.
 pub fn first(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new("first_upload", wasm)?;
     let file = File { bytes: 1024, seed: 1 };
