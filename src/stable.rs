@@ -36,7 +36,7 @@ pub use ids::{Ids, PER_MESSAGE};
 pub use key::Key;
 pub use map_keys::MapKeys;
 pub use room::{NoRoom, StableRoom};
-pub use structures::Structures;
+pub use structures::{Marks, Structures, mark_all};
 
 use ic_stable_structures::DefaultMemoryImpl;
 use ic_stable_structures::memory_manager::{MemoryManager, VirtualMemory};

@@ -3,8 +3,6 @@
 //! Owns: the only handle to each structure. Does not own: any rule. There is no state on the heap that an
 //! upgrade would lose, hence no `pre_upgrade`.
 
-use ic_stable_structures::Memory as _;
-
 use crate::api::AdminConfig;
 use crate::blob::BlobStore;
 use crate::blob_access::AccessKeys;
@@ -17,9 +15,11 @@ use crate::error_log::ErrorLog;
 use crate::migrate::{self, MigrationState, MigrationTables, Phase};
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
-use crate::stable::memory_ids::{LAST_MADE_BEFORE_LAYOUT_3, MADE_WITH_FIRST_CAPSULE, MADE_WITH_LAYOUT_3};
+use crate::stable::memory_ids::{LAST_MADE_BEFORE_LAYOUT_3, MADE_WITH_FIRST_UPLOAD, MADE_WITH_LAYOUT_3};
 use crate::stable::preflight::{self, PreflightError};
-use crate::stable::{Memories, RawMemory, Register, StableError, StableRoom, Structures, Table, memory_ids};
+use crate::stable::{
+    self, Memories, NoRoom, RawMemory, Register, StableError, StableRoom, Structures, Table, memory_ids,
+};
 use crate::upload::mapped_sessions::MappedSessions;
 use crate::upload::{PathCounters, PayloadState, Promises, Receipts, SessionIndex, SessionTables, Usage};
 
@@ -63,6 +63,8 @@ pub struct Storage {
     pub settings: Register<Config>,
     /// State, journal and quarantine of the migration.
     pub migration: MigrationTables,
+    /// What is made with the first upload.
+    pub made_with_first_upload: Structures,
     /// Room left in stable memory.
     pub room: StableRoom,
 }
@@ -93,37 +95,37 @@ pub enum OpenError {
     /// The migrations of this build do not continue what is stored.
     #[error("{0}; nothing was changed")]
     Migration(#[from] ic_stable_migrate::Error),
+    /// A structure that this build has in addition cannot be made.
+    #[error("{0}; nothing was changed")]
+    NoRoom(#[from] NoRoom),
 }
 
 /// Makes the structures that every memory of a layout has; those that are there are left as they are.
-fn make_structures(memories: &Memories, layout: Layout) {
-    let is_made = |id: u8| match layout {
-        Layout::EXTENTS => {
-            let has_had_capsules = memories.get(memory_ids::CAPSULES).size() > 0;
-            MADE_WITH_LAYOUT_3.contains(&id) || (has_had_capsules && MADE_WITH_FIRST_CAPSULE.contains(&id))
-        }
-        _ => id <= LAST_MADE_BEFORE_LAYOUT_3,
-    };
-    Structures::of(memories, is_made).make();
+fn make_structures(memories: &Memories, layout: Layout, room: &StableRoom) -> Result<(), NoRoom> {
+    if layout < Layout::EXTENTS {
+        return Structures::of(memories, |id| id <= LAST_MADE_BEFORE_LAYOUT_3).make(room);
+    }
+    Structures::of(memories, |id| MADE_WITH_LAYOUT_3.contains(&id)).make(room)?;
+    stable::mark_all(memories);
+    Ok(())
 }
 
 impl Storage {
     /// Creates the storage of a fresh installation.
     ///
     /// # Errors
-    /// Damaged storage that already exists.
-    pub fn create(raw: RawMemory) -> Result<Self, StableError> {
+    /// [`OpenError::NoRoom`].
+    pub fn create(raw: RawMemory) -> Result<Self, OpenError> {
         Self::create_in(raw, FRESH_LAYOUT)
     }
 
     /// Creates the storage of a fresh installation in a layout.
     ///
     /// # Errors
-    /// Damaged storage that already exists.
-    pub fn create_in(raw: RawMemory, layout: Layout) -> Result<Self, StableError> {
+    /// [`OpenError::NoRoom`].
+    pub fn create_in(raw: RawMemory, layout: Layout) -> Result<Self, OpenError> {
         let memories = Memories::init(raw.clone());
-        make_structures(&memories, layout);
-        let mut storage = Self::open(&memories, raw)?;
+        let mut storage = Self::open(&memories, raw, layout)?;
         storage.layout.set(&layout);
         storage.promises.begin_after(storage.sessions.ids.last()?);
         Ok(storage)
@@ -154,8 +156,7 @@ impl Storage {
         preflight::check_in_use(&memories)?;
         preflight::check_unknown(&memories)?;
         contents::check(&memories, found)?;
-        make_structures(&memories, layout);
-        let mut storage = Self::open(&memories, raw)?;
+        let mut storage = Self::open(&memories, raw, layout)?;
         storage.promises.begin_after(storage.sessions.ids.last()?);
         if found.is_none() {
             storage.layout.set(&layout);
@@ -184,8 +185,9 @@ impl Storage {
         }
     }
 
-    fn open(memories: &Memories, raw: RawMemory) -> Result<Self, StableError> {
+    fn open(memories: &Memories, raw: RawMemory, layout: Layout) -> Result<Self, OpenError> {
         let room = StableRoom::of(memories, raw);
+        make_structures(memories, layout, &room)?;
         Ok(Self {
             layout: Register::open(memories, memory_ids::LAYOUT),
             sessions: SessionTables::open(memories)?,
@@ -205,6 +207,7 @@ impl Storage {
             downloads: Downloads::open(memories),
             settings: Register::open(memories, memory_ids::CONFIG),
             migration: migrate::open_tables(memories),
+            made_with_first_upload: Structures::of(memories, |id| MADE_WITH_FIRST_UPLOAD.contains(&id)),
             room,
         })
     }

@@ -108,7 +108,7 @@ impl CapsuleStore {
         let made = self.by_creator.get(&caller)?.unwrap_or(0);
         check_room("capsules per caller", allowed, made)?;
         self.room.for_records()?;
-        self.made_with_first.make();
+        self.made_with_first.make(&self.room)?;
         let id = format!("capsule_{}", self.ids.issue()?);
         let subject = subject.unwrap_or(PersonRef::Principal(caller));
         let record = CapsuleRecord::new(subject, caller, now.as_nanos());
@@ -126,7 +126,6 @@ impl CapsuleStore {
         if Blob::<32>::try_from(id.as_bytes()).is_err() || self.capsules.contains(&id.to_owned()) {
             return Ok(false);
         }
-        self.made_with_first.make();
         if let Some(creator) = record.created_by {
             let made = self.by_creator.get(&creator)?.unwrap_or(0);
             self.by_creator.insert(creator, &made.saturating_add(1));

@@ -30,9 +30,14 @@ impl Counters {
     /// Opens the memory at `id`, or initializes it if it is empty. The preflight has made sure that nothing
     /// else is there.
     pub fn open(memories: &Memories, id: MemoryId) -> Self {
-        let counters = Self { memory: memories.get(id) };
+        let counters = Self::over(memories.get(id));
         counters.exists();
         counters
+    }
+
+    /// Same, in a memory that is initialized with the first write.
+    pub(super) const fn over(memory: Memory) -> Self {
+        Self { memory }
     }
 
     /// Returns the counters from index `first` on.
@@ -75,7 +80,7 @@ impl Counters {
     }
 
     /// Returns whether there is a page for the counters, allocating it if need be.
-    fn exists(&self) -> bool {
+    pub(super) fn exists(&self) -> bool {
         if self.memory.size() > 0 {
             return true;
         }

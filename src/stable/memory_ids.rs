@@ -160,9 +160,12 @@ pub const LAST_OF_FIRST_BUILD: u8 = numbers::MIGRATION_QUARANTINES;
 /// The last of the structures that this build makes in layouts 1 and 2, whatever is stored.
 pub const LAST_MADE_BEFORE_LAYOUT_3: u8 = numbers::LEGACY_LEFT_BEHIND;
 
-/// Structures that are made together with the layout header in layout 3. The counts of uploads are as well.
-pub const MADE_WITH_LAYOUT_3: [u8; 6] = [
+/// Structures that are made together with the layout header in layout 3.
+pub const MADE_WITH_LAYOUT_3: [u8; 9] = [
+    numbers::LAYOUT,
+    numbers::UPLOAD_COUNTS,
     numbers::SESSION_COUNTER,
+    numbers::CONFIG,
     numbers::MIGRATION_STATE,
     numbers::MIGRATION_JOURNAL,
     numbers::MIGRATION_QUARANTINE,
@@ -170,10 +173,19 @@ pub const MADE_WITH_LAYOUT_3: [u8; 6] = [
     numbers::MIGRATION_QUARANTINES,
 ];
 
-/// Structures that are made together with the first capsule in layout 3: everything that an upload, its end and the
-/// removal of what it left write to. The others are made when their first record is stored.
-pub const MADE_WITH_FIRST_CAPSULE: [u8; 24] = [
+/// Structures that are made together with the first capsule in layout 3: everything that creating and deleting an empty one
+/// writes to.
+pub const MADE_WITH_FIRST_CAPSULE: [u8; 5] = [
     numbers::CAPSULES,
+    numbers::CAPSULE_COUNTER,
+    numbers::CAPSULE_BY_MEMBER,
+    numbers::CONDEMNED_CAPSULES,
+    numbers::CAPSULES_BY_CREATOR,
+];
+
+/// Structures that are made together with the first upload, or the first memory without one, in layout 3: everything that an
+/// upload, its end and the removal of what it left write to. All other structures are made with their first record.
+pub const MADE_WITH_FIRST_UPLOAD: [u8; 18] = [
     numbers::SESSIONS,
     numbers::UPLOAD_META,
     numbers::SESSION_BY_IDEM,
@@ -184,19 +196,14 @@ pub const MADE_WITH_FIRST_CAPSULE: [u8; 24] = [
     numbers::MEMORIES,
     numbers::MEMORY_BY_CAPSULE,
     numbers::BLOB_REFS,
-    numbers::CAPSULE_COUNTER,
-    numbers::CONFIG,
     numbers::RECEIPT_BY_EXPIRY,
-    numbers::CAPSULE_BY_MEMBER,
     numbers::USAGE,
     numbers::BLOB_BY_CONTENT,
-    numbers::CONDEMNED_CAPSULES,
     numbers::MEMORY_BY_IDEM,
     numbers::FREE_EXTENTS,
     numbers::FREE_EXTENTS_BY_LEN,
     numbers::EXTENT_STATE,
     numbers::BLOBS,
-    numbers::CAPSULES_BY_CREATOR,
 ];
 
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "evaluated by the compiler")]

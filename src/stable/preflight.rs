@@ -12,10 +12,8 @@ use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
 use super::buckets::{MAX_BUCKETS, allocated_buckets};
 use super::ends::{self, Damage};
 use super::layout::Layout;
-use super::memory_ids::{
-    ALL, LAST_OF_FIRST_BUILD, MADE_WITH_FIRST_CAPSULE, MADE_WITH_LAYOUT_3, Structure, numbers,
-};
-use super::{End, Memories, RawMap, RawMemory, Record};
+use super::memory_ids::{ALL, LAST_OF_FIRST_BUILD, Structure, numbers};
+use super::{End, Marks, Memories, RawMap, RawMemory, Record};
 
 pub use error::PreflightError;
 
@@ -54,46 +52,34 @@ pub fn check_public_release<M: Memory>(memories: &MemoryManager<M>) -> Result<()
     Ok(())
 }
 
-/// Returns `Ok(())` if the memories in use are those of this canister: with a layout header, every memory that is made
-/// together with it, and in layout 3 all or none of those that are made with the first capsule; without one, the sessions
-/// of layout 1, whose records the caller has to look at.
+/// Returns `Ok(())` if the memories in use are those of this canister: with a layout header, every memory that was made; without
+/// one, the sessions of layout 1, whose records the caller has to look at. What was made is marked in layout 3; without
+/// marks it is everything that every earlier build makes together with the layout header.
 ///
 /// # Errors
 /// [`PreflightError::NoLayout`], [`PreflightError::WrittenInPart`].
 pub fn check_in_use<M: Memory>(memories: &MemoryManager<M>) -> Result<(), PreflightError> {
-    let is_missing = |id: u8| memories.get(MemoryId::new(id)).size() == 0;
-    let has_records = |id: u8| {
-        let map = RawMap::open(memories.get(MemoryId::new(id)));
-        map.ok().flatten().is_some_and(|map| map.len > 0)
-    };
+    let memory = |id: u8| memories.get(MemoryId::new(id));
     let Some(header) = cell_value(memories, numbers::LAYOUT)? else {
-        let in_use = || PreflightError::NoLayout { in_use: in_use(memories) };
-        return if has_records(numbers::LEGACY_SESSIONS) { Ok(()) } else { Err(in_use()) };
+        let sessions = RawMap::open(memory(numbers::LEGACY_SESSIONS)).ok().flatten();
+        let has_sessions = sessions.is_some_and(|sessions| sessions.len > 0);
+        return if has_sessions {
+            Ok(())
+        } else {
+            Err(PreflightError::NoLayout { in_use: in_use(memories) })
+        };
     };
-    let torn = |id: u8, with: u8| {
-        let with = format!(
-            "{} in memory id {with}",
-            if with == numbers::LAYOUT { "the layout header" } else { name_of(with) }
-        );
-        Err(PreflightError::WrittenInPart { id, name: name_of(id), with })
-    };
-    let is_of_first_build = |id: &u8| *id <= LAST_OF_FIRST_BUILD;
+    let is_missing = |id: &u8| memory(*id).size() == 0;
     let is_in_extents = Layout::decode(&header).is_ok_and(|layout| layout >= Layout::EXTENTS);
-    if !is_in_extents {
+    let marks = if is_in_extents { Marks::read(&memory(numbers::UPLOAD_COUNTS)) } else { Marks::default() };
+    let (missing, why) = if marks.are_none() {
         let made = ALL.iter().filter(|(.., structure)| *structure != Structure::Reserved).map(|(id, ..)| *id);
-        let missing = made.filter(is_of_first_build).find(|id| is_missing(*id));
-        return missing.map_or(Ok(()), |id| torn(id, numbers::LAYOUT));
-    }
-    if let Some(id) = MADE_WITH_LAYOUT_3.into_iter().find(|id| is_missing(*id)) {
-        return torn(id, numbers::LAYOUT);
-    }
-    let mut with_capsules = MADE_WITH_FIRST_CAPSULE.into_iter().filter(is_of_first_build);
-    if is_missing(numbers::CAPSULES) {
-        // The settings can be there before the first capsule.
-        let there = with_capsules.find(|id| *id != numbers::CONFIG && !is_missing(*id));
-        return there.map_or(Ok(()), |id| torn(numbers::CAPSULES, id));
-    }
-    with_capsules.find(|id| is_missing(*id)).map_or(Ok(()), |id| torn(id, numbers::CAPSULES))
+        let missing = made.take_while(|id| *id <= LAST_OF_FIRST_BUILD).find(is_missing);
+        (missing, "every build makes it together with the layout header in memory id 10")
+    } else {
+        (marks.ids().find(is_missing), "the marks in memory id 45 say that it was there")
+    };
+    missing.map_or(Ok(()), |id| Err(PreflightError::WrittenInPart { id, name: name_of(id), why }))
 }
 
 /// Returns the memory ids in use, in words.

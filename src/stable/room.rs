@@ -99,6 +99,11 @@ impl StableRoom {
         Self(Rc::new(Inner { raw, bucket_bytes, chunks, legacy, sessions, metas, tables }))
     }
 
+    /// Returns the error for a structure whose memory could not get a bucket.
+    pub fn no_bucket(&self) -> NoRoom {
+        NoRoom { needed: self.0.bucket_bytes, left: 0 }
+    }
+
     /// Returns the bytes in buckets that no memory has yet.
     pub fn bytes_left(&self) -> u64 {
         let [allocated_buckets, _] = allocated_buckets(&self.0.raw);

@@ -1,34 +1,125 @@
-//! Makes empty structures.
+//! Structures that do not exist before they are needed.
 //!
-//! A memory of the manager takes a whole bucket of 8 MiB when the first byte is written to it. In layout 3 most
-//! structures are made with the first capsule, all of them at once: a call that ends an upload, which must also work when
-//! the canister cannot get more memory, finds every table that it writes.
+//! A memory of the manager takes a whole bucket of 8 MiB when the first byte is written to it. In layout 3 most structures
+//! are made with the first capsule or the first upload, all that belong together at once: a call that ends an upload, which
+//! must also work when the canister cannot get more memory, finds every table that it writes.
+//!
+//! A structure that does not exist yet and one that was lost look the same. So layout 3 has a mark for each one that exists,
+//! next to the counts of uploads; the preflight refuses a memory that lacks a marked one:
+//!
+//! ```text
+//! id 45   byte 32896..32928    four numbers of eight bytes, big-endian: bit `id % 64` of number `id / 64`; all 0: no marks
+//! ```
 
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;
 
-use super::memory_ids::{ALL, Structure};
-use super::{Memories, Memory, Register, Table};
+use super::counters::{self, Counters};
+use super::memory_ids::{self, ALL, COUNTERS_MAGIC, Structure};
+use super::{Memories, Memory, NoRoom, Register, StableRoom, Table};
 
-/// Memories, each with what belongs in it.
-pub struct Structures(Vec<(Structure, Memory)>);
+/// Counter at which the marks begin.
+const MARKS: u32 = 4104;
+
+/// The marks: a bit for each memory id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks([u64; 4]);
+
+impl Marks {
+    /// Reads them without changing anything.
+    pub fn read(memory: &impl ic_stable_structures::Memory) -> Self {
+        let (mut magic, mut bytes) = ([0; 3], [[0; 8]; 4]);
+        if memory.size() > 0 {
+            memory.read(0, &mut magic);
+        }
+        if magic == *COUNTERS_MAGIC {
+            memory.read(counters::offset(MARKS), bytes.as_flattened_mut());
+        }
+        Self(bytes.map(u64::from_be_bytes))
+    }
+
+    /// Whether there are none: the memory is in another layout, or an earlier build has written it.
+    pub fn are_none(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Returns the ids that are marked.
+    pub fn ids(self) -> impl Iterator<Item = u8> {
+        (0..=u8::MAX).filter(move |id| self.has(*id))
+    }
+
+    fn has(self, id: u8) -> bool {
+        self.0.get(usize::from(id >> 6)).is_some_and(|number| number >> (id & 63) & 1 == 1)
+    }
+
+    fn with(mut self, id: u8) -> Self {
+        if let Some(number) = self.0.get_mut(usize::from(id >> 6)) {
+            *number |= 1 << (id & 63);
+        }
+        self
+    }
+}
+
+/// Structures that are made together.
+pub struct Structures {
+    /// Those that did not exist when the storage was opened.
+    missing: Vec<(u8, Structure, Memory)>,
+    counts: Memory,
+}
 
 impl Structures {
     /// Returns the structures whose ids are `among`.
     pub fn of(memories: &Memories, among: impl Fn(u8) -> bool) -> Self {
         let ids = ALL.iter().filter(|(id, ..)| among(*id));
-        Self(ids.map(|(id, _, structure)| (*structure, memories.get(MemoryId::new(*id)))).collect())
+        let memories_of = ids.map(|(id, _, structure)| (*id, *structure, memories.get(MemoryId::new(*id))));
+        let missing = memories_of.filter(|(.., memory)| memory.size() == 0).collect();
+        Self { missing, counts: memories.get(memory_ids::UPLOAD_COUNTS) }
     }
 
-    /// Makes those that do not exist yet. Maps and cells only: regions and counters are made by what writes them.
-    pub fn make(&self) {
-        for (structure, memory) in self.0.iter().filter(|(_, memory)| memory.size() == 0) {
-            // While there is no record in it, a structure is the same for all types.
-            match structure {
-                Structure::Map => drop(Table::<u64, ()>::over(memory.clone())),
-                Structure::Cell => drop(Register::<u64>::over(memory.clone())),
-                Structure::Region | Structure::Counters | Structure::Reserved => {}
+    /// Makes those that do not exist yet, and marks them if there are marks.
+    ///
+    /// # Errors
+    /// [`NoRoom`] if the canister cannot get the memory. What was made until then stays, and the next call makes the others.
+    pub fn make(&mut self, room: &StableRoom) -> Result<(), NoRoom> {
+        for (id, structure, memory) in &self.missing {
+            if memory.size() == 0 {
+                make(*structure, memory).ok_or_else(|| room.no_bucket())?;
+            }
+            let marks = Marks::read(&self.counts);
+            if !marks.are_none() {
+                self.mark(marks.with(*id));
             }
         }
+        self.missing.clear();
+        Ok(())
     }
+
+    fn mark(&self, Marks(numbers): Marks) {
+        self.counts.write(counters::offset(MARKS), numbers.map(u64::to_be_bytes).as_flattened());
+    }
+}
+
+/// Marks every structure that exists, so that there are marks from now on. The counts of uploads must exist.
+pub fn mark_all(memories: &Memories) {
+    let structures = Structures::of(memories, |_| false);
+    let marks = Marks::read(&structures.counts);
+    let exists = |id: &&(u8, &str, Structure)| memories.get(MemoryId::new(id.0)).size() > 0;
+    let all = ALL.iter().filter(exists).fold(marks, |marks, (id, ..)| marks.with(*id));
+    if all != marks {
+        structures.mark(all);
+    }
+}
+
+/// Makes an empty structure in an empty memory; none if that cannot grow.
+fn make(structure: Structure, memory: &Memory) -> Option<()> {
+    // While there is no record in it, a structure is the same for all types.
+    match structure {
+        Structure::Map if memory.grow(1) >= 0 => drop(Table::<u64, ()>::over(memory.clone())),
+        Structure::Cell if memory.grow(1) >= 0 => drop(Register::<u64>::over(memory.clone())),
+        Structure::Counters => return Counters::over(memory.clone()).exists().then_some(()),
+        Structure::Map | Structure::Cell => return None,
+        // Made by what writes them.
+        Structure::Region | Structure::Reserved => {}
+    }
+    Some(())
 }

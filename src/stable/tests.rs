@@ -257,15 +257,47 @@ fn a_begun_migration_that_this_build_lacks_is_refused() {
 #[test]
 fn an_empty_canister_of_layout_3_takes_at_most_80_mib() {
     let memory = RawMemory::default();
+    let mib = |memory: &RawMemory| memory.size() / 16;
     let mut storage = Storage::create_in(memory.clone(), Layout::EXTENTS).unwrap();
-    assert!(memory.size() * 65_536 <= 80 << 20, "{} pages", memory.size());
+    assert_eq!(mib(&memory), 72);
     let again = Storage::open_accepting(memory.clone(), &[Layout::EXTENTS]).unwrap();
-    assert!(again.capsules.is_empty() && memory.size() * 65_536 <= 80 << 20, "an upgrade takes no more");
+    assert!(again.capsules.is_empty());
+    assert_eq!(mib(&memory), 72, "an upgrade takes no more");
     let owner = candid::Principal::self_authenticating([1]);
     let capsule = storage.capsules.create(owner, None, crate::session::Time::from_nanos(1)).unwrap().id;
+    assert_eq!(mib(&memory), 112);
+    storage.made_with_first_upload.make(&storage.room).unwrap();
+    assert_eq!(mib(&memory), 256);
     drop(storage);
     let storage = Storage::open_accepting(memory, &[Layout::EXTENTS]).unwrap();
     assert_eq!(storage.capsules.list_capsules(owner, None, 10).unwrap()[0].id, capsule);
+}
+
+/// What could be made stays, and is marked.
+#[test]
+fn structures_without_memory_are_refused_and_made_later() {
+    use super::buckets::whole_memory;
+    let memory = whole_memory(1);
+    let left = Storage::create_in(memory.clone(), Layout::EXTENTS).unwrap().room.bytes_left();
+    let region = Memories::init(memory.clone()).get(memory_ids::EXTENT_REGION);
+    region.grow(left / 65_536 - 3);
+    region.write(0, b"EXT\x01");
+    let mut storage = Storage::open_accepting(memory.clone(), &[Layout::EXTENTS]).unwrap();
+    let first = &mut storage.made_with_first_upload;
+    let refused = first.make(&storage.room);
+    assert_eq!(refused, Err(super::NoRoom { needed: 65_536, left: 0 }));
+    assert_eq!(first.make(&storage.room), refused, "and again");
+    let made = || {
+        let memories = Memories::init(memory.clone());
+        let ids = memory_ids::MADE_WITH_FIRST_UPLOAD.into_iter();
+        ids.filter(|id| memories.get(MemoryId::new(*id)).size() > 0).collect::<Vec<_>>()
+    };
+    assert_eq!(made(), memory_ids::MADE_WITH_FIRST_UPLOAD[..3]);
+    drop(storage);
+    let storage = Storage::open_accepting(memory.clone(), &[Layout::EXTENTS]).unwrap();
+    assert!(storage.index.is_empty(), "an upgrade needs none of the others");
+    let marks = super::Marks::read(&Memories::init(memory.clone()).get(memory_ids::UPLOAD_COUNTS));
+    assert!(made().iter().all(|id| marks.ids().any(|marked| marked == *id)));
 }
 
 #[test]

@@ -80,8 +80,7 @@ pub fn small_image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
 }
 
 fn image_in(raw: RawMemory, sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
-    let mut storage = Storage::create(raw.clone()).unwrap();
-    storage.layout.set(&Layout::LEGACY);
+    let mut storage = Storage::create_in(raw.clone(), Layout::LEGACY).unwrap();
     let many = AdminConfig { max_sessions_per_caller: u64::MAX, ..storage.config().unwrap() };
     storage.settings.set(&Config::checked(many).unwrap());
     let now = Time::from_nanos(now);

@@ -95,7 +95,8 @@ impl Legacy {
     /// Returns a state with nothing but the client's capsule.
     pub fn new() -> Result<Self, Error> {
         let raw = RawMemory::default();
-        let mut storage = Storage::create(raw.clone()).map_err(Error::from)?;
+        let mut storage =
+            Storage::create_in(raw.clone(), Layout::LEGACY).map_err(|e| Error::Internal(e.to_string()))?;
         let settings = AdminConfig { compat_share_percent: 100, ..storage.config()? };
         storage.settings.set(&Config::checked(settings)?);
         let capsule = storage.capsules.create(client(), None, now())?.id;
@@ -104,7 +105,6 @@ impl Legacy {
 
     /// Returns stable memory, as the legacy build leaves it.
     pub fn finish(mut self) -> RawMemory {
-        self.storage.layout.set(&Layout::LEGACY);
         // With the share of the staged build at its default, so that the migration starts with the upgrade.
         self.storage.settings.set(&Config::default());
         self.raw
@@ -122,7 +122,8 @@ pub fn make(population: Population) -> Result<Seed, BenchError> {
         detail,
     };
     let raw = RawMemory::default();
-    let mut storage = Storage::create(raw.clone()).unwrap();
+    let mut storage =
+        Storage::create_in(raw.clone(), population.layout).map_err(|error| failed(error.to_string()))?;
     let (capsule, session, memory) =
         fill(&mut storage, population).map_err(|error| failed(error.to_string()))?;
     drop(storage);
@@ -145,9 +146,6 @@ fn fill(storage: &mut Storage, population: Population) -> Result<(String, u64, S
     let share = if legacy { 100 } else { 0 };
     let settings = AdminConfig { compat_share_percent: share, ..storage.config()? };
     storage.settings.set(&Config::checked(settings)?);
-    if !legacy {
-        storage.layout.set(&population.layout);
-    }
     let capsule = storage.capsules.create(client(), None, now())?.id;
     let mut session = 0;
     for number in 0..SESSIONS_OF_CLIENT.min(population.sessions) {
@@ -173,7 +171,6 @@ fn fill(storage: &mut Storage, population: Population) -> Result<(String, u64, S
         memory = create_memory(storage, &capsule, number)?;
     }
     if legacy {
-        storage.layout.set(&Layout::LEGACY);
         // With the share of the staged build at its default, so that the migration starts with the upgrade.
         storage.settings.set(&Config::default());
     }

@@ -16,6 +16,8 @@ fn prefix(n: u8) -> ChunkPrefix {
 fn with_chunks(chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
     let raw = whole_memory(1);
     let memories = Memories::init(raw.clone());
+    // As in every memory that has a chunk map.
+    drop(Table::<[u8; 32], ()>::over(memories.get(memory_ids::RELEASED_CHUNKS)));
     let mut map = ChunkMap::open(&memories, &StableRoom::of(&memories, raw));
     chunks.iter().for_each(|(n, idx)| map.insert(prefix(*n), *idx, b"chunk"));
     (map, memories)

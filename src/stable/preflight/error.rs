@@ -89,17 +89,17 @@ pub enum PreflightError {
         /// The memory ids in use, in words.
         in_use: String,
     },
-    /// A memory that is created together with something that is there is missing.
+    /// A memory that was made is missing.
     #[error(
-        "memory id {id} ({name}) is empty, and every build makes it together with {with}: the memory was only partly written; load a snapshot of this canister; nothing was changed"
+        "memory id {id} ({name}) is empty, and {why}: the memory was only partly written; load a snapshot of this canister; nothing was changed"
     )]
     WrittenInPart {
         /// Memory id.
         id: u8,
         /// Its name in the table.
         name: &'static str,
-        /// What is there, in words.
-        with: String,
+        /// How it is known that it was made, in words.
+        why: &'static str,
     },
     /// The memory manager's header contradicts itself or the size of the memory.
     #[error(

@@ -6,12 +6,14 @@ use ic_stable_structures::{Memory as _, StableBTreeMap};
 use upload_model::public_release::PublicRelease;
 
 use super::*;
-use crate::stable::memory_ids::{self, ALL, MADE_WITH_FIRST_CAPSULE, MADE_WITH_LAYOUT_3, Structure};
+use crate::stable::memory_ids::{self, ALL, Structure};
 use crate::stable::preflight::PreflightError;
-use crate::stable::{RawMemory, Structures};
+use crate::stable::{Marks, RawMemory};
 use crate::storage::{OpenError, Storage};
 
-/// Returns the memory of a fresh canister, in buckets of 64 KiB: hundreds of them are copied.
+const EVERY_LAYOUT: [Layout; 3] = [Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
+
+/// Returns the memory of a fresh canister of layout 1, in buckets of 64 KiB: hundreds of them are copied.
 fn sound() -> RawMemory {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
@@ -31,7 +33,7 @@ fn memory(raw: &RawMemory, id: u8) -> crate::stable::Memory {
 #[track_caller]
 fn refusal(raw: &RawMemory) -> OpenError {
     let before = raw.borrow().clone();
-    let refused = Storage::open_existing(raw.clone()).err().expect("must be refused");
+    let refused = Storage::open_accepting(raw.clone(), &EVERY_LAYOUT).err().expect("must be refused");
     assert!(*raw.borrow() == before, "a refused memory is left as it was: {refused}");
     let text = refused.to_string();
     assert!(text.ends_with("nothing was changed"), "{text}");
@@ -253,7 +255,7 @@ fn memory_of_the_public_release_is_refused_as_that() {
     refused(&raw, &["skip_pre_upgrade", "docs/adopting.md"]);
     refused(&memory_of(release.after_pre_upgrade()), &["44, 49, 44, 4c", "stable_save", "docs/adopting.md"]);
     // With a layout header in it, as an earlier build of this canister left it once it had accepted it.
-    drop(Storage::open(&Memories::init(raw.clone()), raw.clone()).err());
+    drop(Storage::open(&Memories::init(raw.clone()), raw.clone(), Layout::LEGACY).err());
     let memories = Memories::init(raw.clone());
     crate::stable::Register::open(&memories, memory_ids::LAYOUT).set(&Layout::LEGACY);
     refused(&raw, &["memory id 7 (BLOB_META)", "offset 4", "keys and values with bounds"]);
@@ -302,61 +304,146 @@ fn memory_written_in_part_is_refused_by_what_is_missing() {
     refused(&raw, &["memory id 3 (LEGACY_SESSIONS) is empty", "only partly written", "snapshot"]);
 }
 
-/// In layout 3 everything that uploads write is made with the first capsule, all of it or nothing.
+/// A canister that was installed in layout 3: empty, with a capsule, and with an upload.
+fn installed_in_layout_3() -> [RawMemory; 3] {
+    let raw = RawMemory::default();
+    drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
+    let mut storage = Storage::create_in(raw.clone(), Layout::EXTENTS).unwrap();
+    let empty = copy(&raw);
+    let owner = candid::Principal::self_authenticating([1]);
+    storage.capsules.create(owner, None, crate::session::Time::from_nanos(1)).unwrap();
+    let with_capsule = copy(&raw);
+    storage.made_with_first_upload.make(&storage.room).unwrap();
+    [empty, with_capsule, raw]
+}
+
+fn made(raw: &RawMemory) -> Vec<u8> {
+    ALL.iter().map(|(id, ..)| *id).filter(|id| memory(raw, *id).size() > 0).collect()
+}
+
+/// Makes a memory empty, as if it had never been made. Its buckets go to one that nobody opens.
+fn lose(raw: &RawMemory, id: u8) {
+    const NOBODY: u8 = ids::RESERVED_SESSION_CHUNKS;
+    let sizes = [id, NOBODY].map(|id| 40 + 8 * u64::from(id));
+    let [lost, others] = [id, NOBODY].map(|id| memory(raw, id).size());
+    raw.write(sizes[0], &[0; 8]);
+    raw.write(sizes[1], &(lost + others).to_le_bytes());
+    for owner in raw.borrow_mut()[2_080..2_080 + 32_768].iter_mut().filter(|owner| **owner == id) {
+        *owner = NOBODY;
+    }
+}
+
+/// What was never made and what was lost look the same, apart from the marks.
 #[test]
-fn layout_3_lacks_nothing_that_its_header_or_capsules_imply() {
-    let made = |is_made: &dyn Fn(u8) -> bool| {
+fn a_lost_structure_of_layout_3_is_refused_by_its_mark() {
+    for whole in installed_in_layout_3() {
+        let made = made(&whole);
+        for id in &made {
+            let raw = copy(&whole);
+            lose(&raw, *id);
+            let expected = match *id {
+                ids::LAYOUT => "memory id 10 (LAYOUT) is empty".into(),
+                // The marks are gone, too.
+                ids::UPLOAD_COUNTS => "only partly written".into(),
+                id => format!("memory id {id} ({}) is empty, and the marks in memory id 45 say", name_of(id)),
+            };
+            refused(&raw, &[&expected]);
+        }
+        let raw = copy(&whole);
+        made.iter()
+            .filter(|id| ![ids::LAYOUT, ids::UPLOAD_COUNTS].contains(id))
+            .for_each(|id| lose(&raw, *id));
+        refused(&raw, &["say that it was there: the memory was only partly written"]);
+    }
+}
+
+/// They expect everything up to id 35.
+#[test]
+fn builds_without_marks_refuse_what_was_made_late() {
+    for (whole, missing) in
+        installed_in_layout_3().into_iter().zip([ids::CAPSULES, ids::LEGACY_SESSIONS, ids::LEGACY_SESSIONS])
+    {
+        memory(&whole, ids::UPLOAD_COUNTS).write(32_896, &[0; 32]);
+        refused(
+            &whole,
+            &[&format!("memory id {missing} ({}) is empty, and every build makes it", name_of(missing))],
+        );
+    }
+}
+
+#[test]
+fn a_manager_from_before_the_first_upload_is_refused() {
+    let [empty, with_capsule, whole] = installed_in_layout_3();
+    for (earlier, lost) in [(empty, ids::CAPSULES), (with_capsule, ids::SESSIONS)] {
+        let raw = copy(&whole);
+        raw.write(0, &earlier.borrow()[..65_536]);
+        refused(&raw, &[&format!("memory id {lost} ({}) is empty, and the marks", name_of(lost))]);
+    }
+}
+
+/// They made everything at once, and no marks.
+#[test]
+fn a_layout_3_of_an_earlier_build_opens_and_is_marked() {
+    let earlier = || {
         let raw = RawMemory::default();
         drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
-        let memories = Memories::init(raw);
-        crate::stable::Register::open(&memories, memory_ids::LAYOUT).set(&Layout::EXTENTS);
-        Structures::of(&memories, is_made).make();
-        preflight::check_in_use(&memories)
+        Storage::create_in(raw.clone(), Layout::SPLIT).unwrap().layout.set(&Layout::EXTENTS);
+        raw
     };
-    let with_header = |id: u8| MADE_WITH_LAYOUT_3.contains(&id);
-    let with_capsules = |id: u8| with_header(id) || MADE_WITH_FIRST_CAPSULE.contains(&id);
-    assert_eq!((made(&with_header), made(&with_capsules)), (Ok(()), Ok(())));
-    assert_eq!(made(&|id| with_header(id) || id == ids::CONFIG), Ok(()), "settings before the first capsule");
-    for lost in MADE_WITH_LAYOUT_3 {
-        let refused = made(&|id| with_header(id) && id != lost).unwrap_err().to_string();
-        assert!(refused.contains(&format!("memory id {lost} ({}) is empty", name_of(lost))), "{refused}");
-        assert!(refused.contains("the layout header in memory id 10"), "{refused}");
+    let raw = earlier();
+    assert!(Marks::read(&memory(&raw, ids::UPLOAD_COUNTS)).are_none());
+    for id in made(&raw).into_iter().filter(|id| *id <= memory_ids::LAST_OF_FIRST_BUILD && *id != ids::LAYOUT)
+    {
+        let raw = earlier();
+        lose(&raw, id);
+        refused(&raw, &[&format!("memory id {id} ({}) is empty, and every build makes it", name_of(id))]);
     }
-    // Later builds have added the others: they are made when a memory of an earlier build is opened.
-    for lost in MADE_WITH_FIRST_CAPSULE {
-        let found = made(&|id| with_capsules(id) && id != lost);
-        if lost > memory_ids::LAST_OF_FIRST_BUILD {
-            assert_eq!(found, Ok(()), "{lost}");
-            continue;
-        }
-        let refused = found.unwrap_err().to_string();
-        assert!(refused.contains(&format!("memory id {lost} ({}) is empty", name_of(lost))), "{refused}");
-        let with = if lost == ids::CAPSULES { "in memory id 11" } else { "CAPSULES in memory id 0" };
-        assert!(refused.contains(with), "{refused}");
+    let before = raw.size();
+    drop(Storage::open_accepting(raw.clone(), &EVERY_LAYOUT).unwrap());
+    assert_eq!(raw.size(), before, "nothing is made");
+    let marked: Vec<u8> = Marks::read(&memory(&raw, ids::UPLOAD_COUNTS)).ids().collect();
+    assert_eq!(marked, made(&raw));
+    for id in marked.into_iter().filter(|id| ![ids::LAYOUT, ids::UPLOAD_COUNTS].contains(id)) {
+        let raw = copy(&raw);
+        lose(&raw, id);
+        refused(&raw, &[&format!("memory id {id} ({}) is empty, and the marks", name_of(id))]);
+    }
+}
+
+#[test]
+fn layouts_1_and_2_have_no_marks() {
+    for layout in [Layout::LEGACY, Layout::SPLIT] {
+        let raw = RawMemory::default();
+        drop(Storage::create_in(raw.clone(), layout).unwrap());
+        drop(Storage::open_accepting(raw.clone(), &EVERY_LAYOUT).unwrap());
+        assert!(Marks::read(&memory(&raw, ids::UPLOAD_COUNTS)).are_none());
     }
 }
 
 /// The memory is truncated at every bucket, and every table is zeroed in turn.
 #[test]
 fn truncation_and_zeros_at_every_table_are_refused() {
-    let whole = sound();
-    let pages = whole.size();
-    for cut in 1..pages {
-        let raw = RawMemory::default();
-        raw.borrow_mut().extend_from_slice(&whole.borrow()[..(cut * 65_536) as usize]);
-        refused(&raw, &["at offset 4", "the number of buckets"]);
-    }
-    for (id, name, structure) in ALL.iter().filter(|(_, _, structure)| *structure != Structure::Reserved) {
-        let raw = copy(&whole);
-        let memory = memory(&raw, *id);
-        if memory.size() == 0 {
-            continue;
+    let [empty, _, in_use] = installed_in_layout_3();
+    for whole in [sound(), empty, in_use] {
+        let pages = whole.size();
+        for cut in 1..pages {
+            let raw = RawMemory::default();
+            raw.borrow_mut().extend_from_slice(&whole.borrow()[..(cut * 65_536) as usize]);
+            refused(&raw, &["at offset 4", "the number of buckets"]);
         }
-        memory.write(0, &[0; 512]);
-        refused(&raw, &[&format!("memory id {id} ({name})"), "begins with [00, 00, 00]"]);
-        // The magic alone is there.
-        memory.write(0, structure.magic().unwrap());
-        refused(&raw, &[&format!("memory id {id} ({name})"), "offset "]);
+        for (id, name, structure) in ALL.iter().filter(|(_, _, structure)| *structure != Structure::Reserved)
+        {
+            let raw = copy(&whole);
+            let memory = memory(&raw, *id);
+            if memory.size() == 0 {
+                continue;
+            }
+            memory.write(0, &[0; 512]);
+            refused(&raw, &[&format!("memory id {id} ({name})"), "begins with [00, 00, 00]"]);
+            // The magic alone is there.
+            memory.write(0, structure.magic().unwrap());
+            refused(&raw, &[&format!("memory id {id} ({name})"), "offset "]);
+        }
     }
 }
 

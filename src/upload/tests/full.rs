@@ -35,47 +35,79 @@ fn a_chunk_without_room_for_its_hash_is_accepted_in_its_turn() {
 
 /// A canister that gets no more memory could otherwise neither end an upload nor delete a file.
 #[test]
-fn after_the_first_capsule_only_payload_makes_a_memory() {
-    let made = |canister: &TestCanister| {
-        let memories = Memories::init(canister.raw.clone());
-        let ids = memory_ids::ALL.iter().map(|(id, ..)| *id);
-        ids.filter(|id| memories.get(MemoryId::new(*id)).size() > 0).collect::<Vec<_>>()
-    };
+fn what_ends_uploads_and_capsules_takes_no_memory() {
     for mut canister in [TestCanister::extents(), TestCanister::extents().with_blake3()] {
-        let before = made(&canister);
         let (long, capsule) = (file(3 * CHUNK), canister.capsule.clone());
-        let finished = ["a", "the same content"].map(|idem| {
+        let all = [2, 0, 1].as_slice();
+        let begun = [("a", all), ("the same content", all), ("aborted", &[1]), ("expired", &[1])];
+        let [finished, same, aborted, _] = begun.map(|(idem, chunks)| {
             let id = canister.begin(long.len(), idem);
-            [2, 0, 1].into_iter().for_each(|idx| canister.put(id, &long, idx).unwrap());
-            canister.finish(id, &long).unwrap()
-        });
-        let whole = small(&canister, b"whole", "whole");
-        canister.service().put_whole(whole).unwrap();
-        let inline = NewContent { inline: Some(ByteBuf::from("inline")), blob: None, external: None };
-        let now = canister.now;
-        memories::create(
-            &mut canister.storage,
-            person(OWNER),
-            now,
-            capsule.clone(),
-            inline,
-            metadata(6),
-            "inline",
-        )
-        .unwrap();
-        memories::delete(&mut canister.storage, person(OWNER), &finished[0].memory_id).unwrap();
-        let [aborted, _expired] = ["aborted", "expired"].map(|idem| {
-            let id = canister.begin(long.len(), idem);
-            canister.put(id, &long, 1).unwrap();
+            chunks.iter().for_each(|idx| canister.put(id, &long, *idx).unwrap());
             id
         });
+        let before = canister.raw.size();
+        let finished = [finished, same].map(|id| canister.finish(id, &long).unwrap());
+        memories::delete(&mut canister.storage, person(OWNER), &finished[0].memory_id).unwrap();
         canister.service().abort(aborted).unwrap();
         canister.storage.capsules.delete(person(OWNER), &capsule).unwrap();
         while !memories::sweep(&mut canister.storage, &Unmetered).unwrap() {}
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         while !canister.service().sweep().unwrap() {}
+        canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        while !canister.service().sweep().unwrap() {}
         assert_eq!((canister.live(), canister.storage.capsules.memory_total()), ([0; 5], 0));
-        let new: Vec<_> = made(&canister).into_iter().filter(|id| !before.contains(id)).collect();
-        assert_eq!(new, [memory_ids::numbers::EXTENT_REGION]);
+        assert_eq!(canister.raw.size(), before);
     }
+}
+
+/// Makes a memory without an upload.
+fn create_memory(canister: &mut TestCanister, idem: &str) -> String {
+    let (now, capsule) = (canister.now, canister.capsule.clone());
+    let inline = NewContent { inline: Some(ByteBuf::from("inline")), blob: None, external: None };
+    memories::create(&mut canister.storage, person(OWNER), now, capsule, inline, metadata(6), idem).unwrap()
+}
+
+/// Each of these may be the first call that stores something in a capsule.
+#[test]
+fn the_first_stored_thing_makes_all_tables_that_its_end_needs() {
+    type First = fn(&mut TestCanister);
+    let begin: First = |canister| _ = canister.begin(CHUNK, "first");
+    let whole: First = |canister| {
+        let file = small(canister, b"whole", "whole");
+        canister.service().put_whole(file).unwrap();
+    };
+    let memory: First = |canister| drop(create_memory(canister, "first"));
+    let made = |canister: &TestCanister| {
+        let memories = Memories::init(canister.raw.clone());
+        let ids = memory_ids::ALL.iter().map(|(id, ..)| *id);
+        ids.filter(|id| memories.get(MemoryId::new(*id)).size() > 0).collect::<Vec<_>>()
+    };
+    for first in [begin, whole, memory] {
+        let mut canister = TestCanister::extents();
+        let with_capsule = made(&canister);
+        assert!(memory_ids::MADE_WITH_FIRST_UPLOAD.iter().all(|id| !with_capsule.contains(id)));
+        let refused = canister.try_begin(usize::MAX, "too large").unwrap_err();
+        assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
+        assert_eq!(made(&canister), with_capsule, "a refused call makes nothing");
+        first(&mut canister);
+        let before = made(&canister);
+        [begin, whole, memory].into_iter().for_each(|next| next(&mut canister));
+        let capsule = canister.capsule.clone();
+        canister.storage.capsules.delete(person(OWNER), &capsule).unwrap();
+        while !memories::sweep(&mut canister.storage, &Unmetered).unwrap() {}
+        canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        while !canister.service().sweep().unwrap() {}
+        let new: Vec<_> = made(&canister).into_iter().filter(|id| !before.contains(id)).collect();
+        assert!([&[][..], &[memory_ids::numbers::EXTENT_REGION]].contains(&new.as_slice()), "{new:?}");
+    }
+}
+
+#[test]
+fn deleting_an_empty_capsule_takes_no_memory() {
+    let mut canister = TestCanister::extents();
+    let (before, capsule) = (canister.raw.size(), canister.capsule.clone());
+    canister.storage.capsules.delete(person(OWNER), &capsule).unwrap();
+    while !memories::sweep(&mut canister.storage, &Unmetered).unwrap() {}
+    while !canister.service().sweep().unwrap() {}
+    assert_eq!(canister.raw.size(), before);
 }

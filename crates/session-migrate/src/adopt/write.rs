@@ -9,7 +9,7 @@ use upload_canister::capsule::CapsuleError;
 use upload_canister::session::{SessionId, Time};
 use upload_canister::stable::layout::Layout;
 use upload_canister::stable::{RawMemory, StableError};
-use upload_canister::storage::Storage;
+use upload_canister::storage::{OpenError, Storage};
 use upload_canister::upload::{Ended, IdemKey, Outcome, RawRecord, UploadMeta, leave_receipt};
 
 use super::AdoptError;
@@ -29,8 +29,7 @@ pub(super) fn records(
 ) -> Result<(RawMemory, Storage), AdoptError> {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), bucket_pages));
-    let mut storage = Storage::create(raw.clone()).map_err(refused)?;
-    storage.layout.set(&Layout::LEGACY);
+    let mut storage = Storage::create_in(raw.clone(), Layout::LEGACY).map_err(refused)?;
     for (id, capsule) in &plan.capsules {
         if !storage.capsules.restore(id, capsule).map_err(refused)? {
             return Err(AdoptError::Fault(format!("{id} cannot be restored")));
@@ -197,6 +196,7 @@ impl Pieces {
 
 /// A refusal of the canister's storage, which was made for records that the canister wrote itself.
 trait Refusal: std::fmt::Display {}
+impl Refusal for OpenError {}
 impl Refusal for StableError {}
 impl Refusal for CapsuleError {}
 

@@ -98,8 +98,7 @@ impl Aged {
     pub fn new(seed: u64) -> Aged {
         let raw = RawMemory::default();
         drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
-        let mut storage = Storage::create(raw.clone()).unwrap();
-        storage.layout.set(&Layout::LEGACY);
+        let storage = Storage::create_in(raw.clone(), Layout::LEGACY).unwrap();
         let mut canister = Aged {
             raw,
             storage,

@@ -18,7 +18,7 @@ use crate::payload::{CHUNK_BYTES, File, metadata};
 use crate::seed::{Population, Seed};
 
 use super::Seeds;
-use super::uploads::{begin, finish, put};
+use super::uploads::{begin, capsule_in_use, finish, put};
 
 /// Calls on a state of this many sessions and memories, in the build's own layout.
 pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, BenchError> {
@@ -62,7 +62,7 @@ fn upload_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
 
 fn other_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
     let Seed { capsule, memory, .. } = seed;
-    let made = run.measure("memories_create", |canister| create_inline(canister, capsule, 1024))?;
+    let made = run.measure("memories_create", |canister| create_inline(canister, capsule, 1024, "inline"))?;
     run.measure("memories_read", |canister| canister.query::<Memory>("memories_read", (memory,)))?;
     run.measure("memories_list", |canister| {
         canister.query::<Vec<Memory>>("memories_list", (capsule, None::<String>, Some(10u32)))
@@ -88,7 +88,12 @@ fn metrics(canister: &MeteredCanister) -> Result<(), BenchError> {
 }
 
 /// Creates a memory with this many bytes in its record.
-fn create_inline(canister: &MeteredCanister, capsule: &str, bytes: u64) -> Result<String, BenchError> {
+pub(super) fn create_inline(
+    canister: &MeteredCanister,
+    capsule: &str,
+    bytes: u64,
+    idem: &str,
+) -> Result<String, BenchError> {
     let file = File { bytes, seed: 3 };
     let inline = file.chunk(0);
     let none = None::<String>;
@@ -102,7 +107,7 @@ fn create_inline(canister: &MeteredCanister, capsule: &str, bytes: u64) -> Resul
         Some(bytes),
         None::<ByteBuf>,
         file.metadata(),
-        "inline",
+        idem,
     );
     canister.update("memories_create", args)
 }
@@ -112,13 +117,13 @@ pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
     let mut run = Recorder::new("file_1_kib", wasm)?;
     let file = File { bytes: 1024, seed: 1 };
     run.payload(file.bytes);
-    let capsule = run.aside(super::uploads::capsule)?;
+    let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     run.measure("put", |canister| put(canister, session, &file, 0))?;
     run.measure("finish", |canister| finish(canister, session, &file.sha256(), file.bytes))?;
     let uploaded = run.next("inline_1_kib");
     run.payload(file.bytes);
-    run.measure("memories_create", |canister| create_inline(canister, &capsule, file.bytes))?;
+    run.measure("memories_create", |canister| create_inline(canister, &capsule, file.bytes, "inline"))?;
     let inline = run.next("whole_1_kib");
     run.payload(file.bytes);
     run.measure("put_whole", |canister| put_files(canister, &capsule, "uploads_put_whole", 10..11))?;
@@ -241,7 +246,7 @@ pub fn expiry(wasm: &Wasm) -> Result<Bench, BenchError> {
     const SESSIONS: u64 = 20;
     let mut run = Recorder::new("expiry", wasm)?;
     let file = File { bytes: CHUNK_BYTES + 1, seed: 1 };
-    let capsule = run.aside(super::uploads::capsule)?;
+    let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
     for number in 0..SESSIONS {
         let session = run.aside(|canister| begin(canister, &capsule, &file, &number.to_string()))?;
         run.aside(|canister| put(canister, session, &file, 0))?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_bytes::{ByteBuf, Bytes};
+use session_migrate::build::Build;
 use session_migrate::client::ClientError;
 use sha2::{Digest, Sha256};
 use upload_canister::api::{
@@ -14,6 +15,8 @@ use crate::error::BenchError;
 use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS, Wasm};
 use crate::payload::{CHUNK_BYTES, File};
 
+use super::populated::create_inline;
+
 /// Chunks of the largest upload that the canister accepts.
 pub const MOST_CHUNKS: u32 = 16_384;
 
@@ -21,6 +24,18 @@ pub const MOST_CHUNKS: u32 = 16_384;
 pub fn capsule(canister: &MeteredCanister) -> Result<String, BenchError> {
     let made: Capsule = canister.update("capsules_create", (None::<PersonRef>,))?;
     Ok(made.id)
+}
+
+/// Creates a capsule of the client in a canister whose tables exist, as in one that has been in use: the direct build makes
+/// most of them with the first capsule and the first thing in it. [`first`] measures that.
+pub fn capsule_in_use(canister: &MeteredCanister, build: Build) -> Result<String, BenchError> {
+    let capsule = capsule(canister)?;
+    if build == Build::Direct {
+        let memory = create_inline(canister, &capsule, 1, "first")?;
+        canister.update::<()>("memories_delete", (&memory,))?;
+        canister.upgrade(NO_ARGUMENTS)?;
+    }
+    Ok(capsule)
 }
 
 /// Begins the upload of a file under an idempotency key.
@@ -59,7 +74,7 @@ pub fn finish(
     }
 }
 
-/// Measures the first calls of a canister: its tables are made with the first capsule.
+/// Measures the first calls of a canister, which make its tables, and the second upload.
 pub fn first(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new("first_upload", wasm)?;
     let file = File { bytes: 1024, seed: 1 };
@@ -68,6 +83,10 @@ pub fn first(wasm: &Wasm) -> Result<Bench, BenchError> {
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     run.measure("put", |canister| put(canister, session, &file, 0))?;
     run.measure("finish", |canister| finish(canister, session, &file.sha256(), file.bytes))?;
+    let other = File { bytes: 1024, seed: 2 };
+    let session = run.measure("second_begin", |canister| begin(canister, &capsule, &other, "b"))?;
+    run.measure("second_put", |canister| put(canister, session, &other, 0))?;
+    run.measure("second_finish", |canister| finish(canister, session, &other.sha256(), other.bytes))?;
     Ok(run.finish())
 }
 
@@ -78,7 +97,7 @@ pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
     let file = File::of_chunks(chunks, 1);
     let sha256 = file.sha256();
     run.payload(file.bytes);
-    let capsule = run.aside(capsule)?;
+    let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     for index in 0..chunks {
         let step = match index {
@@ -151,7 +170,7 @@ pub fn out_of_order(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("out_of_order_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
     run.payload(file.bytes);
-    let capsule = run.aside(capsule)?;
+    let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     for index in (0..chunks).rev() {
         run.measure("put", |canister| put(canister, session, &file, index))?;
@@ -166,7 +185,7 @@ pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchEr
     let mut run = Recorder::new(format!("{name}_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
     run.payload(file.bytes);
-    let capsule = run.aside(capsule)?;
+    let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin_blake3(canister, &capsule, &file))?;
     for n in 0..chunks {
         let index = if in_order { n } else { chunks - 1 - n };
@@ -181,7 +200,7 @@ pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchEr
 pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new("chunk_again", wasm)?;
     let file = File::of_chunks(10, 1);
-    let capsule = run.aside(capsule)?;
+    let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.aside(|canister| begin(canister, &capsule, &file, "a"))?;
     for index in (0..10).step_by(2) {
         run.aside(|canister| put(canister, session, &file, index))?;
@@ -209,7 +228,7 @@ pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
 pub fn abort(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("abort_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks.max(1), 1);
-    let capsule = run.aside(capsule)?;
+    let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.aside(|canister| begin(canister, &capsule, &file, "a"))?;
     for index in 0..chunks {
         run.aside(|canister| put(canister, session, &file, index))?;
@@ -223,7 +242,7 @@ pub fn abort(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
 pub fn largest(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("chunks_of_{MOST_CHUNKS}"), wasm)?;
     let file = File::of_chunks(MOST_CHUNKS, 1);
-    let capsule = run.aside(capsule)?;
+    let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     run.measure("put_last", |canister| put(canister, session, &file, MOST_CHUNKS - 1))?;
     run.measure("put_first", |canister| put(canister, session, &file, 0))?;

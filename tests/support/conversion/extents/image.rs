@@ -121,7 +121,7 @@ fn make() -> Image {
     // Buckets of 64 KiB and not of 8 MiB: there is less to copy for each of hundreds of canisters.
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
-    Storage::create(raw.clone()).unwrap().layout.set(&Layout::LEGACY);
+    drop(Storage::create_in(raw.clone(), Layout::LEGACY).unwrap());
     canister.set_stable_memory(&raw);
     canister.try_upgrade(Build::Legacy).unwrap();
 
