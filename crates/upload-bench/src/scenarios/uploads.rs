@@ -33,7 +33,6 @@ pub fn capsule_in_use(canister: &MeteredCanister, build: Build) -> Result<String
     if build == Build::Direct {
         let memory = create_inline(canister, &capsule, 1, "first")?;
         canister.update::<()>("memories_delete", (&memory,))?;
-        canister.upgrade(NO_ARGUMENTS)?;
     }
     Ok(capsule)
 }
