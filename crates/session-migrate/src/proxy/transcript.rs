@@ -8,7 +8,7 @@ use pocket_ic::common::rest::RawMessageId;
 
 use super::writer_thread::WriterThread;
 use crate::trace::queue::{Entry, Queue};
-use crate::trace::{Answer, Header, SentCall, TraceError};
+use crate::trace::{CallResult, Header, SentCall, TraceError};
 
 /// One recording.
 #[derive(Default)]
@@ -44,7 +44,7 @@ impl Transcript {
     }
 
     /// Adds the answer to a submitted call.
-    pub fn answer(&mut self, message: &RawMessageId, answer: Answer) {
+    pub fn answer(&mut self, message: &RawMessageId, answer: CallResult) {
         self.queue.answer(|sent| sent.message_id == message.message_id, answer);
     }
 

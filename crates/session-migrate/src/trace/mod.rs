@@ -29,7 +29,7 @@ pub use format::{Arguments, CallKind, Event, EventKind, Header, TracedAnswer, Tr
 pub use ids::Ids;
 pub use interface::Interface;
 pub use payload::{PayloadRef, Seeds, seeded};
-pub use queue::{Answer, SentCall};
+pub use queue::{CallResult, SentCall};
 pub use reader::Trace;
 pub use recorder::Recorder;
 pub use tape::{Tape, Ticket};

@@ -26,12 +26,12 @@ pub struct SentCall {
 }
 
 /// The encoded reply to a call, or the rejection.
-pub type Answer = Result<Vec<u8>, RejectResponse>;
+pub type CallResult = Result<Vec<u8>, RejectResponse>;
 
 /// What becomes one event of a trace.
 #[derive(Clone, Debug)]
 pub(crate) enum Entry {
-    Call(SentCall, Answer),
+    Call(SentCall, CallResult),
     /// Any other event; `at` in nanoseconds since 1970.
     Event {
         at: u64,
@@ -80,7 +80,7 @@ impl<K> Queue<K> {
     }
 
     /// Adds the answer to the call that `is_it` accepts. Changes nothing if there is none, or it is answered.
-    pub fn answer(&mut self, is_it: impl Fn(&K) -> bool, answer: Answer) {
+    pub fn answer(&mut self, is_it: impl Fn(&K) -> bool, answer: CallResult) {
         let index = self.0.iter().position(|item| matches!(item, Item::Unanswered(id, _) if is_it(id)));
         if let Some(index) = index
             && let Some(Item::Unanswered(_, call)) = self.0.remove(index)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::queue::{Answer, Entry, SentCall};
+use super::queue::{CallResult, Entry, SentCall};
 use super::{Codec, Event, EventKind, Header, Seeds, TraceError, TracedAnswer, TracedCall, Writer};
 
 /// Records one canister. Exchanges are added in the order in which the calls were sent, once they are
@@ -28,7 +28,7 @@ impl Recorder {
     }
 
     /// Adds a call with its answer, and returns the answer as the trace shows it.
-    pub fn exchange(&mut self, call: &SentCall, answer: &Answer) -> Result<TracedAnswer, TraceError> {
+    pub fn exchange(&mut self, call: &SentCall, answer: &CallResult) -> Result<TracedAnswer, TraceError> {
         let (arguments, keep) = self.codec.arguments(&call.method, &call.arg, &self.seeds);
         for payload in keep {
             self.writer.payload(&payload)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use candid::Principal;
 
-use super::queue::{Answer, Entry, Queue, SentCall};
+use super::queue::{CallResult, Entry, Queue, SentCall};
 use super::{CallKind, EventKind, Recorder, TraceError};
 
 /// A recorder for clients that have several calls in flight. Single-threaded; shared by reference.
@@ -44,7 +44,7 @@ impl Tape {
     }
 
     /// Adds its answer. A ticket that was already answered is ignored.
-    pub fn answered(&self, ticket: Ticket, answer: &Answer) {
+    pub fn answered(&self, ticket: Ticket, answer: &CallResult) {
         let mut inner = self.0.borrow_mut();
         inner.queue.answer(|sent| *sent == ticket, answer.clone());
         inner.write_complete();
