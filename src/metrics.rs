@@ -61,7 +61,11 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
         ("upload_chunks", "Chunks in the chunk map", stats.chunks),
         ("upload_payload_bytes", "Bytes allocated in the payload region", stats.payload_bytes),
         ("upload_payload_region_bytes", "Size of the payload region", stats.payload_region_bytes),
-        ("upload_releases_pending", "Ended sessions with chunks to be removed", stats.releases_pending),
+        (
+            "upload_releases_pending",
+            "Ended, deleted or moved objects with chunks to be removed",
+            stats.releases_pending,
+        ),
         ("upload_capsules", "Capsules", stats.capsules),
         ("upload_memories", "Memories", stats.memories),
         ("upload_downloads", "Downloads that are kept track of", storage.downloads.len()),

@@ -2,8 +2,8 @@
 //!
 //! A unit is anything that has bytes in the chunk map under a number: a session in flight, or a committed
 //! blob. It is copied chunk by chunk, in as many messages as necessary, while clients read it, put more
-//! chunks and finish it; the old copy is freed once the new one has been read back. `README.md` in this
-//! folder has the treatment of each class.
+//! chunks and finish it; the old copy is released once the new one has been read back, and removed when
+//! everything has moved. `README.md` in this folder has the treatment of each class.
 
 mod blob;
 mod class;

@@ -11,7 +11,7 @@ use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
 use crate::session::{ChunkSet, Session, SessionId};
 use crate::stable::{Record, codec};
 use crate::storage::Storage;
-use crate::upload::{UploadMeta, mapped_sessions, release_payload};
+use crate::upload::{UploadMeta, is_of_a_blob, mapped_sessions};
 
 /// Progress of a session.
 #[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq, Eq)]
@@ -145,7 +145,9 @@ fn copy_some(
         copied.insert(idx);
     }
     // A blob with the same chunks is moved separately, and still needs them.
-    release_payload(storage, session, meta, &Place::Chunks(prefix))?;
+    if !is_of_a_blob(storage, session, meta, &Place::Chunks(prefix))? {
+        storage.blobs.release_copied(prefix);
+    }
     Ok(Moved::Wholly)
 }
 

@@ -2,6 +2,7 @@
 
 mod damaged;
 mod full;
+mod released;
 mod targets;
 
 use super::MoveToExtents;

@@ -67,7 +67,7 @@ pub struct AdminStats {
     pub payload_bytes: u64,
     /// Size of the payload region, bytes; the part that is not allocated is free.
     pub payload_region_bytes: u64,
-    /// Ended sessions and deleted blobs whose chunks are still to be removed.
+    /// Ended sessions, and deleted or moved blobs and sessions, whose chunks are still to be removed.
     pub releases_pending: u64,
     /// Capsules.
     pub capsules: u64,

@@ -16,6 +16,10 @@ use crate::stable::{MapKeys, Memories, Memory, NoRoom, StableRoom, Table, memory
 
 use super::record::BlobId;
 
+mod survey;
+
+use survey::{Found, Survey};
+
 /// Chunks removed in the message that ends a session; the timer removes the rest. Removing one chunk reads it
 /// and may move its neighbors, at a cost of tens of millions of instructions of the 40 billion of a message.
 pub const RELEASE_AT_ONCE: usize = 32;
@@ -52,6 +56,10 @@ const KEY_BYTES: usize = 36;
 
 type Chunks = StableBTreeMap<ChunkKey, Vec<u8>, Memory>;
 
+/// Room that must be left, beside the reserve, for copied chunks to stay in the map until it can be emptied at once: the
+/// pages of removed chunks take chunks of the sessions that are still in the map.
+const AMPLE_BYTES: u64 = 1 << 30;
+
 /// The stored chunks, and the prefixes whose chunks are still to be removed.
 pub struct ChunkMap {
     /// None until the first chunk is stored; in layout 3 none ever is.
@@ -61,6 +69,7 @@ pub struct ChunkMap {
     released: Table<[u8; 32], ()>,
     room: StableRoom,
     attempt: Attempt,
+    survey: Survey,
 }
 
 /// A removal that may trap because the map has no room for it. One message writes an attempt marker and the
@@ -96,6 +105,7 @@ impl ChunkMap {
             released: Table::open(memories, memory_ids::RELEASED_CHUNKS),
             room: room.clone(),
             attempt: Attempt::default(),
+            survey: Survey::default(),
         }
     }
 
@@ -128,6 +138,7 @@ impl ChunkMap {
 
     /// Stores a chunk.
     pub fn insert(&mut self, prefix: ChunkPrefix, idx: u32, bytes: &[u8]) {
+        self.survey.start_over();
         self.made().insert((prefix.0, idx), bytes.to_vec());
     }
 
@@ -166,12 +177,36 @@ impl ChunkMap {
         }
     }
 
-    /// Removes a few released chunks, or only one if the map has no room for more. Returns `true` if none is
-    /// left to remove.
+    /// Releases the chunks under a prefix, which have been copied elsewhere. While there is ample room, none is removed
+    /// before [`Self::sweep`]: removing them one by one rewrites their neighbors, and the whole map may be emptied at
+    /// once when all of it has been copied.
+    pub fn release_copied(&mut self, prefix: ChunkPrefix) {
+        if !self.has_ample_room() {
+            self.release(prefix);
+        } else if !self.first_under(prefix, 1).is_empty() {
+            self.released.insert(prefix.0, &());
+        }
+    }
+
+    /// Returns whether released chunks may stay for now: nothing will soon need their room.
+    pub fn has_ample_room(&self) -> bool {
+        self.room.for_chunk(AMPLE_BYTES).is_ok()
+    }
+
+    /// Removes all chunks at once if none is in use, which takes no room; otherwise a few released ones, or only one if
+    /// the map has no room for more. Returns `true` if none is left to remove.
     pub fn sweep(&mut self) -> bool {
         let Some(prefix) = self.released.next_key(None) else {
             return true;
         };
+        match self.survey.advance(&self.keys, &self.released, self.total()) {
+            Found::Nothing => {
+                self.empty();
+                return true;
+            }
+            Found::More => return false,
+            Found::InUse => {}
+        }
         if self.room.for_removal() || self.first_under(ChunkPrefix(prefix), 1).is_empty() {
             self.attempt = Attempt::default();
             if self.remove_some(ChunkPrefix(prefix), RELEASE_AT_ONCE) {
@@ -203,6 +238,16 @@ impl ChunkMap {
         };
     }
 
+    /// Removes everything, in time that does not depend on how much there is.
+    fn empty(&mut self) {
+        if let Some(chunks) = &mut self.chunks {
+            chunks.clear_new();
+        }
+        self.released.clear();
+        self.survey.start_over();
+        self.attempt = Attempt::default();
+    }
+
     /// Does the marked step, or marks the next one.
     fn attempt(&mut self) {
         match self.attempt.announced.take() {
@@ -211,6 +256,7 @@ impl ChunkMap {
                 self.made().insert(key, Vec::new());
             }
             Some(Step::Remove(key)) => {
+                self.survey.start_over();
                 self.made().remove(&key);
             }
         }
@@ -241,6 +287,7 @@ impl ChunkMap {
     /// none is left.
     fn remove_some(&mut self, prefix: ChunkPrefix, limit: usize) -> bool {
         let keys = self.first_under(prefix, limit);
+        self.survey.start_over();
         for key in &keys {
             if !self.room.for_removal() {
                 return false;

@@ -177,7 +177,18 @@ impl BlobStore {
         self.chunks.release(prefix);
     }
 
-    /// Removes a few released chunks. Returns `true` if none is left to remove.
+    /// Releases the chunks under a prefix, which have been copied into extents: immediately if room is short, otherwise
+    /// all of them in [`Self::sweep`].
+    pub fn release_copied(&mut self, prefix: ChunkPrefix) {
+        self.chunks.release_copied(prefix);
+    }
+
+    /// Returns whether there are released chunks that need not be removed yet: nothing will soon need their room.
+    pub fn may_defer_removal(&self) -> bool {
+        self.release_total() > 0 && self.chunks.has_ample_room()
+    }
+
+    /// Removes a few released chunks, or all if none is in use. Returns `true` if none is left to remove.
     pub fn sweep(&mut self) -> bool {
         self.chunks.sweep()
     }
@@ -314,7 +325,8 @@ impl BlobStore {
         self.blobs.keys_after(after.as_ref()).take(limit).collect()
     }
 
-    /// Points a committed blob to `extents`, to which its bytes were copied, and releases the old copy.
+    /// Points a committed blob to `extents`, to which its bytes were copied, and releases the old copy as
+    /// [`Self::release_copied`] does.
     ///
     /// # Errors
     /// [`BlobError::NotFound`], or a damaged record; nothing is changed then.
@@ -323,7 +335,11 @@ impl BlobStore {
         let new = BlobRecord { place: Place::Extents(extents), ..old.clone() };
         self.remove(id);
         self.insert(id, &new);
-        Ok(self.free(&old.place)?)
+        match &old.place {
+            Place::Chunks(prefix) => self.release_copied(*prefix),
+            Place::Extents(extents) => self.extents.free(extents)?,
+        }
+        Ok(())
     }
 
     fn insert(&mut self, id: BlobId, blob: &BlobRecord) {

@@ -40,7 +40,7 @@ const PUBLIC_RELEASE: [u8; 4] = [
     numbers::RESERVED_ADMINS,
 ];
 
-/// Returns `Ok(())` unless the memory is that of the public first release.
+/// Returns `Ok(())` unless the memory is that of the first public release.
 ///
 /// # Errors
 /// [`PreflightError::PublicRelease`].

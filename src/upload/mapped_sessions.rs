@@ -2,6 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
+use crate::migrate::Phase;
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
 use crate::stable::{Record, StableError, codec};
@@ -122,6 +123,15 @@ pub fn contains(storage: &Storage, id: SessionId) -> Result<bool, StableError> {
         return Ok(false);
     }
     Ok(storage.payloads.get(&id.0)?.is_none_or(|PayloadState { extents, .. }| extents.is_none()))
+}
+
+/// Returns whether the migration is moving the payload out of the chunk map; `false` while it is paused or stuck.
+pub fn are_moving(storage: &Storage) -> Result<bool, StableError> {
+    if storage.layout.get()? != Some(Layout::EXTENTS) {
+        return Ok(false);
+    }
+    let phase = storage.migration.state_of(MIGRATION)?.phase;
+    Ok(matches!(phase, Phase::Validating | Phase::Converting | Phase::Verifying))
 }
 
 /// Shrinks the range by sessions that have moved, have ended or are quarantined, up to the first session that

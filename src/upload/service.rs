@@ -19,7 +19,9 @@ use super::hashing::{HashingSource, Sha256};
 use super::idempotency::IdemKey;
 use super::limits::{CATCH_UP_INSTRUCTIONS, SWEEP_BATCH, SWEEP_INSTRUCTIONS};
 use super::path::{Chunk, Upload, UploadPath};
-use super::{Ended, Outcome, PayloadState, Receipt, forget_session, leave_receipt, release_payload};
+use super::{
+    Ended, Outcome, PayloadState, Receipt, forget_session, leave_receipt, mapped_sessions, release_payload,
+};
 
 /// The uploads as seen by one message.
 ///
@@ -219,8 +221,16 @@ impl UploadService<'_> {
                 .map_err(Error::from);
             sound = sound.and(forgotten);
         }
-        let swept = self.storage.blobs.sweep();
-        sound.and(Ok(swept && none_too_old && idle.len() < SWEEP_BATCH && receipts < SWEEP_BATCH))
+        let swept = self.sweep_chunks();
+        sound?;
+        Ok(swept? && none_too_old && idle.len() < SWEEP_BATCH && receipts < SWEEP_BATCH)
+    }
+
+    /// Removes released chunks, a few or all at once. While payload is moving out of the chunk map they stay, since the
+    /// map can be emptied at once afterwards. Returns `true` if there is nothing to do now.
+    fn sweep_chunks(&mut self) -> Result<bool> {
+        let waits = self.storage.blobs.may_defer_removal() && mapped_sessions::are_moving(self.storage)?;
+        Ok(waits || self.storage.blobs.sweep())
     }
 
     /// Ends a session that according to the index has been idle since `seen`, if that is true; otherwise

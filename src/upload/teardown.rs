@@ -69,8 +69,7 @@ pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, ou
     storage.receipts.insert(id, &receipt);
 }
 
-/// Releases the bytes of a session, unless they belong to a blob: the first public release kept the records
-/// of committed uploads.
+/// Releases the bytes of a session, unless they belong to a blob.
 ///
 /// # Errors
 /// A damaged record of a blob, or a damaged table.
@@ -80,9 +79,23 @@ pub fn release_payload(
     meta: &UploadMeta,
     place: &Place,
 ) -> Result<(), StableError> {
-    let may_be_a_blobs = session.session_meta.status != SessionStatus::Pending || meta.blob_id.is_some();
-    if may_be_a_blobs && storage.blobs.is_committed(place)? {
+    if is_of_a_blob(storage, session, meta, place)? {
         return Ok(());
     }
     storage.blobs.free(place)
+}
+
+/// Returns whether the bytes of a session belong to a blob: the first public release kept the records of committed
+/// uploads.
+///
+/// # Errors
+/// A damaged record of a blob.
+pub fn is_of_a_blob(
+    storage: &Storage,
+    session: &Session,
+    meta: &UploadMeta,
+    place: &Place,
+) -> Result<bool, StableError> {
+    let may_be = session.session_meta.status != SessionStatus::Pending || meta.blob_id.is_some();
+    Ok(may_be && storage.blobs.is_committed(place)?)
 }

@@ -1,7 +1,10 @@
 //! Removal of released chunks: how many a message removes, and the steps that are tried one by one when the map
 //! has no room.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ic_stable_structures::Memory as _;
+use proptest::prelude::*;
 
 use super::*;
 use crate::stable::buckets::whole_memory;
@@ -23,13 +26,22 @@ fn with_chunks(chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
     (map, memories)
 }
 
-/// Returns a map with these chunks and no room for a removal, and releases them.
-fn without_room(chunks: &[(u8, u32)]) -> ChunkMap {
-    let (mut map, memories) = with_chunks(chunks);
+/// Lets the map have no room for a removal.
+fn fill(map: &ChunkMap, memories: &Memories) {
     memories.get(memory_ids::EXTENT_REGION).grow(map.room.bytes_left() / PAGE);
     assert!(!map.room.for_removal());
+}
+
+/// Prefix of a chunk that nobody releases, after all others: the map cannot be emptied at once.
+const IN_USE: u8 = 200;
+
+/// Returns a map with these chunks and one in use, and no room for a removal, and releases these.
+fn without_room(chunks: &[(u8, u32)]) -> ChunkMap {
+    let (mut map, memories) = with_chunks(chunks);
+    map.insert(prefix(IN_USE), 0, b"in use");
+    fill(&map, &memories);
     chunks.iter().for_each(|(n, _)| map.release(prefix(*n)));
-    assert_eq!(map.total(), chunks.len() as u64);
+    assert_eq!(map.total(), chunks.len() as u64 + 1);
     map
 }
 
@@ -38,10 +50,12 @@ fn a_message_removes_a_few_released_chunks() {
     const AT_ONCE: u32 = RELEASE_AT_ONCE as u32;
     for (stored, left) in [(1, 0), (AT_ONCE, 0), (AT_ONCE + 1, 1), (2 * AT_ONCE + 8, AT_ONCE + 8)] {
         let (mut map, _) = with_chunks(&(0..stored).map(|idx| (1, idx)).collect::<Vec<_>>());
+        map.insert(prefix(IN_USE), 0, b"in use");
         map.release(prefix(1));
-        assert_eq!((map.total(), map.release_total()), (left.into(), u64::from(left > 0)), "{stored} chunks");
+        let total = u64::from(left) + 1;
+        assert_eq!((map.total(), map.release_total()), (total, u64::from(left > 0)), "{stored} chunks");
         let sweeps = (1..).find(|_| map.sweep()).unwrap();
-        assert_eq!((sweeps, map.total()), (left.div_ceil(AT_ONCE).max(1), 0), "{stored} chunks");
+        assert_eq!((sweeps, map.total()), (left.div_ceil(AT_ONCE).max(1), 1), "{stored} chunks");
     }
 }
 
@@ -68,7 +82,7 @@ fn without_room_each_removal_is_marked_first() {
     let first =
         [Step::Empty(key(1, 0)), Step::Empty(key(1, 1)), Step::Remove(key(1, 0)), Step::Remove(key(1, 1))];
     assert_eq!(done, [&first[..], &[Step::Empty(key(2, 0)), Step::Remove(key(2, 0))]].concat());
-    assert_eq!(map.total(), 0);
+    assert_eq!(map.total(), 1);
 }
 
 #[test]
@@ -87,5 +101,166 @@ fn a_step_whose_message_traps_is_skipped() {
     let key = |n, idx| (prefix(n).0, idx);
     let both = |key| [Step::Empty(key), Step::Remove(key)];
     assert_eq!(tried, [both(key(1, 0)), both(key(2, 0)), both(key(1, 1))].concat());
+    assert_eq!(map.total(), 4);
+}
+
+#[test]
+fn a_map_in_which_nothing_is_in_use_is_emptied_at_once() {
+    for has_room in [true, false] {
+        let (mut map, memories) = with_chunks(&[(1, 0), (1, 1), (3, 7)]);
+        let room = map.room.clone();
+        [1, 3].iter().for_each(|n| map.release_copied(prefix(*n)));
+        assert_eq!((map.total(), map.release_total()), (3, 2), "copied chunks stay");
+        if !has_room {
+            fill(&map, &memories);
+        }
+        assert!(map.sweep());
+        assert_eq!((map.total(), map.release_total(), map.stored(prefix(1)).len()), (0, 0, 0));
+
+        // Another build opens it, and it can be used again.
+        drop(map);
+        let mut map = ChunkMap::open(&memories, &room);
+        assert_eq!((map.total(), map.release_total(), map.get(prefix(3), 7)), (0, 0, None));
+        let bytes = if has_room { 30_000 } else { 30 };
+        (0..40).for_each(|idx| map.insert(prefix(5), idx, &vec![idx as u8; bytes]));
+        assert!((0..40).all(|idx| map.get(prefix(5), idx) == Some(vec![idx as u8; bytes])));
+    }
+}
+
+#[test]
+fn one_chunk_in_use_keeps_the_map_from_being_emptied() {
+    for in_use in [(0, 0), (2, 5), (9, 9)] {
+        let (mut map, _) = with_chunks(&[(1, 0), (1, 1), (3, 7), in_use]);
+        [1, 3].iter().for_each(|n| map.release_copied(prefix(*n)));
+        while !map.sweep() {}
+        assert_eq!((map.total(), map.release_total()), (1, 0), "{in_use:?}");
+        assert_eq!(map.get(prefix(in_use.0), in_use.1), Some(b"chunk".to_vec()));
+    }
+}
+
+#[test]
+fn copied_chunks_are_removed_as_released_ones_if_room_is_short() {
+    let (mut map, memories) = with_chunks(&[(1, 0), (1, 1), (2, 0)]);
+    let left = map.room.bytes_left() - AMPLE_BYTES;
+    memories.get(memory_ids::EXTENT_REGION).grow(left / PAGE);
+    assert!(map.room.for_removal() && !map.has_ample_room());
+    map.release_copied(prefix(1));
+    assert_eq!((map.total(), map.release_total()), (1, 0));
+}
+
+#[test]
+fn a_prefix_without_chunks_is_not_listed_for_removal() {
+    let (mut map, _) = with_chunks(&[(1, 0)]);
+    map.release_copied(prefix(2));
+    assert_eq!(map.release_total(), 0);
+}
+
+/// Chunks that arrive during a survey may be anywhere, also before the keys that were already looked at.
+#[test]
+fn a_chunk_that_arrives_during_a_survey_is_not_lost() {
+    const CHUNKS: u32 = 5_000;
+    let (mut map, _) = with_chunks(&(0..CHUNKS).map(|idx| (100, idx)).collect::<Vec<_>>());
+    map.release_copied(prefix(100));
+    assert!(!map.sweep(), "there are more keys than a message looks at");
+    assert_eq!(map.total(), u64::from(CHUNKS), "nothing is removed before the end of the survey");
+    map.insert(prefix(7), 0, b"new");
+    // One chunk is replaced, so that the number stays the same.
+    map.remove_unseen(prefix(100), CHUNKS - 1);
+    while !map.sweep() {}
+    assert_eq!((map.total(), map.get(prefix(7), 0)), (1, Some(b"new".to_vec())));
+}
+
+#[test]
+fn a_survey_of_many_keys_takes_several_messages() {
+    let (mut map, _) = with_chunks(&(0..5_000).map(|n| ((n % 250) as u8, n / 250)).collect::<Vec<_>>());
+    (0..250).for_each(|n| map.release_copied(prefix(n)));
+    assert_eq!((1..).find(|_| map.sweep()), Some(3));
+    assert_eq!((map.total(), map.release_total()), (0, 0));
+}
+
+#[test]
+fn a_chunk_in_use_that_is_released_later_is_found() {
+    let (mut map, _) = with_chunks(&(0..200).map(|idx| (1, idx)).collect::<Vec<_>>());
+    map.insert(prefix(IN_USE), 0, b"in use");
+    map.release_copied(prefix(1));
+    assert!(!map.sweep());
+    assert_eq!(map.total(), 201 - RELEASE_AT_ONCE as u64, "one by one, since a chunk is in use");
+    map.release_copied(prefix(IN_USE));
+    assert!(map.sweep());
+    assert_eq!((map.total(), map.release_total()), (0, 0));
+}
+
+#[test]
+fn a_chunk_that_the_survey_cannot_see_keeps_the_map() {
+    let (mut map, memories) = with_chunks(&[(1, 0), (1, 1)]);
+    map.release_copied(prefix(1));
+    // The header says that there is one more than the nodes have.
+    memories.get(memory_ids::CHUNKS).write(20, &3_u64.to_le_bytes());
+    let room = map.room.clone();
+    drop(map);
+    let mut map = ChunkMap::open(&memories, &room);
     assert_eq!(map.total(), 3);
+    assert!(map.sweep());
+    assert_eq!((map.total(), map.release_total()), (1, 0), "they were removed one by one");
+}
+
+/// A step of the model test.
+#[derive(Clone, Debug)]
+enum Act {
+    Insert(u8, u32),
+    Release(u8),
+    ReleaseCopied(u8),
+    Sweep,
+    Reopen,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => (0..12_u8, 0..60_u32).prop_map(|(n, idx)| Act::Insert(n, idx)),
+        1 => (0..12_u8).prop_map(Act::Release),
+        2 => (0..12_u8).prop_map(Act::ReleaseCopied),
+        2 => Just(Act::Sweep),
+        1 => Just(Act::Reopen),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_in_use_stays_and_everything_else_goes(acts in prop::collection::vec(act(), 1..120)) {
+        let (mut map, memories) = with_chunks(&[]);
+        let mut in_use = BTreeMap::new();
+        let mut released = BTreeSet::new();
+        for act in acts {
+            match act {
+                // Nobody puts chunks of an object that has ended.
+                Act::Insert(n, idx) if !released.contains(&n) => {
+                    map.insert(prefix(n), idx, &[n, idx as u8]);
+                    in_use.insert((n, idx), vec![n, idx as u8]);
+                }
+                Act::Insert(..) => {}
+                Act::Release(n) | Act::ReleaseCopied(n) => {
+                    match act {
+                        Act::Release(_) => map.release(prefix(n)),
+                        _ => map.release_copied(prefix(n)),
+                    }
+                    released.insert(n);
+                    in_use.retain(|(object, _), _| *object != n);
+                }
+                Act::Sweep => {
+                    map.sweep();
+                }
+                Act::Reopen => {
+                    let room = map.room.clone();
+                    map = ChunkMap::open(&memories, &room);
+                }
+            }
+            for ((n, idx), bytes) in &in_use {
+                prop_assert_eq!(&map.get(prefix(*n), *idx).unwrap_or_default(), bytes);
+            }
+        }
+        while !map.sweep() {}
+        prop_assert_eq!((map.total(), map.release_total()), (in_use.len() as u64, 0));
+    }
 }

@@ -70,7 +70,7 @@ fn print(report: &Report) {
     );
     let waiting = [
         (counts.leftovers, "converted records to be deleted"),
-        (counts.releases_pending, "ended sessions with chunks to be removed"),
+        (counts.releases_pending, "ended, deleted or moved objects with chunks to be removed"),
         (counts.condemned_capsules, "deleted capsules with memories to be removed"),
         (counts.quarantined, "units in quarantine"),
     ];

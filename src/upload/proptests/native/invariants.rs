@@ -7,8 +7,8 @@ use crate::migrations::MoveToExtents;
 use crate::migrations::extents::extents_of;
 use crate::session::SessionId;
 use crate::storage::Storage;
-use crate::upload::PayloadState;
 use crate::upload::path::compat::CompatPath;
+use crate::upload::{PayloadState, mapped_sessions};
 use upload_model::Stage;
 
 use super::Native;
@@ -20,8 +20,10 @@ impl Native {
         let Storage { sessions, index, payloads, blobs, usage, receipts, .. } = &self.canister.storage;
         let live = sessions.legacy.len() + sessions.sessions.len();
         let live = live - self.rubbish_in_layout_1();
-        // Where there is no room for it, the timers remove what was released.
-        let released = if settled || self.faults.filled.is_none() { blobs.release_total() } else { 0 };
+        // The timers remove what was released, when migration 2 does not run and if there is room.
+        let waits = mapped_sessions::are_moving(&self.canister.storage).unwrap();
+        let removed = !waits && (settled || self.faults.filled.is_none());
+        let released = if removed { blobs.release_total() } else { 0 };
         let pairs = [
             ("legacy records and their activity", self.legacy_sessions(), sessions.legacy.notes()),
             ("sessions and their meta", sessions.sessions.len(), sessions.metas.len()),

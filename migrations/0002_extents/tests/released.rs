@@ -1,0 +1,181 @@
+//! Chunks of units that have moved: they stay in the chunk map until everything has, and the map is emptied at once;
+//! unless room is short, or something in it is still in use.
+
+use ic_stable_structures::Memory as _;
+
+use super::*;
+use crate::migrate::controls::Control;
+use crate::stable::{Memories, memory_ids, preflight};
+
+/// Chunks in the chunk map, and objects whose chunks are still to be removed from there.
+fn chunk_map(canister: &TestCanister) -> [u64; 2] {
+    [canister.storage.blobs.chunk_total(), canister.storage.blobs.release_total()]
+}
+
+fn control(canister: &mut TestCanister) -> Control<'_> {
+    Control::of(&MIGRATION, &mut canister.storage, canister.now).unwrap()
+}
+
+/// Runs messages until this many units are converted.
+fn until_converted(canister: &mut TestCanister, units: u64) {
+    while state(canister).converted < units {
+        assert_eq!(message(canister), Progress::More);
+    }
+}
+
+fn sweep_to_end(canister: &mut TestCanister) -> usize {
+    (1..).find(|_| canister.service().sweep().unwrap()).unwrap()
+}
+
+fn three_blobs(canister: &mut TestCanister) -> Vec<String> {
+    (0..3).map(|n| upload(canister, &file(2 * CHUNK + n), &n.to_string())).collect()
+}
+
+#[test]
+fn moved_chunks_stay_until_all_have_moved() {
+    let mut canister = finalized();
+    let blobs = three_blobs(&mut canister);
+    let content = file(2 * CHUNK);
+    let begun = canister.begin(content.len(), "in flight");
+    canister.put(begun, &content, 1).unwrap();
+    let chunks = canister.storage.blobs.chunk_total();
+    for units in 1..4 {
+        until_converted(&mut canister, units);
+        assert_eq!(canister.service().sweep(), Ok(true), "there is nothing to do now");
+        assert_eq!(chunk_map(&canister), [chunks, units]);
+        for (n, locator) in blobs.iter().enumerate() {
+            assert!(read_back(&canister, locator) == file(2 * CHUNK + n));
+        }
+    }
+    assert_eq!(to_end(&mut canister).phase, Phase::Converted);
+    assert_eq!(chunk_map(&canister), [chunks, 4]);
+    assert_eq!((sweep_to_end(&mut canister), chunk_map(&canister)), (1, [0, 0]));
+    // A later build opens what is left.
+    preflight::open_existing(canister.raw.clone()).unwrap();
+    for (n, locator) in blobs.iter().enumerate() {
+        assert!(read_back(&canister, locator) == file(2 * CHUNK + n));
+    }
+    canister.put(begun, &content, 0).unwrap();
+    let finished = canister.finish(begun, &content).unwrap();
+    assert!(read_back(&canister, &finished.blob_id) == content);
+    assert_eq!(message(&mut canister), Progress::Done);
+}
+
+#[test]
+fn chunks_do_not_wait_for_a_paused_migration() {
+    let mut canister = finalized();
+    three_blobs(&mut canister);
+    until_converted(&mut canister, 1);
+    control(&mut canister).pause().unwrap();
+    let [before, pending] = chunk_map(&canister);
+    assert_eq!(pending, 1);
+    sweep_to_end(&mut canister);
+    let [after, pending] = chunk_map(&canister);
+    assert!(after + 2 <= before && pending == 0, "{before} chunks before and {after} after the pause");
+    control(&mut canister).resume().unwrap();
+    assert_eq!(to_end(&mut canister).converted, 3);
+    assert_eq!((sweep_to_end(&mut canister), chunk_map(&canister)), (1, [0, 0]));
+}
+
+#[test]
+fn a_quarantined_blob_keeps_its_chunks_and_the_others_go() {
+    let mut canister = finalized();
+    let blobs = three_blobs(&mut canister);
+    let torn = BlobId::from_locator(&blobs[1]).unwrap();
+    let Place::Chunks(prefix) = canister.storage.blobs.blob(torn).unwrap().place else {
+        panic!("it has moved")
+    };
+    canister.storage.blobs.write_chunk(prefix, 1, b"torn");
+    let state = to_end(&mut canister);
+    assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 2, 1), "{}", state.note);
+    sweep_to_end(&mut canister);
+    assert_eq!(chunk_map(&canister), [3, 0], "the chunks of the blob in quarantine");
+    assert!(canister.storage.blobs.read_chunk(torn, 0).unwrap() == file(CHUNK));
+
+    canister.storage.blobs.write_chunk(prefix, 1, &file(2 * CHUNK)[CHUNK..]);
+    control(&mut canister).retry(None).unwrap();
+    assert_eq!(to_end(&mut canister).converted, 3);
+    assert_eq!(chunk_map(&canister), [3, 1]);
+    assert_eq!((sweep_to_end(&mut canister), chunk_map(&canister)), (1, [0, 0]));
+    assert!(read_back(&canister, &blobs[1]) == file(2 * CHUNK + 1));
+}
+
+#[test]
+fn what_clients_end_in_the_middle_is_removed_at_once() {
+    let mut canister = finalized();
+    let blobs = three_blobs(&mut canister);
+    let content = file(3 * CHUNK);
+    let begun = canister.begin(content.len(), "aborted");
+    (0..3).for_each(|idx| canister.put(begun, &content, idx).unwrap());
+    assert_eq!(in_the_middle(&mut canister), begun);
+    let before = canister.storage.blobs.chunk_total();
+    canister.service().abort(begun).unwrap();
+    assert_eq!(chunk_map(&canister), [before - 3, 0]);
+    until_converted(&mut canister, 1);
+    let kept = blobs.iter().find(|locator| !in_extents(&canister, locator)).unwrap();
+    crate::memories::delete_blob(&mut canister.storage, person(OWNER), BlobId::from_locator(kept).unwrap())
+        .unwrap();
+    assert_eq!(to_end(&mut canister).phase, Phase::Converted);
+    let rest = blobs.iter().filter(|locator| *locator != kept).count();
+    assert_eq!(rest, 2);
+    while !canister.service().sweep().unwrap() {}
+    assert_eq!(chunk_map(&canister), [0, 0]);
+}
+
+/// Lets the payload region take all of the memory except 400 MiB.
+fn fill(canister: &mut TestCanister) {
+    const PAGE: u64 = 64 * 1024;
+    let region = Memories::init(canister.raw.clone()).get(memory_ids::EXTENT_REGION);
+    let left = canister.storage.room.bytes_left();
+    assert!(region.grow((left - (400 << 20)) / PAGE) >= 0);
+    region.write(0, b"EXT\x01");
+    canister.restart(Box::<crate::upload::path::direct::DirectPath>::default());
+}
+
+#[test]
+fn chunks_are_removed_as_they_move_if_room_is_short() {
+    let mut canister = finalized();
+    let blobs = three_blobs(&mut canister);
+    fill(&mut canister);
+    for units in 1..4 {
+        let before = canister.storage.blobs.chunk_total();
+        until_converted(&mut canister, units);
+        let [after, pending] = chunk_map(&canister);
+        assert!(after + 2 <= before && pending == 0, "{before} chunks before and {after} after unit {units}");
+    }
+    assert_eq!((to_end(&mut canister).phase, chunk_map(&canister)), (Phase::Converted, [0, 0]));
+    for (n, locator) in blobs.iter().enumerate() {
+        assert!(read_back(&canister, locator) == file(2 * CHUNK + n));
+    }
+}
+
+#[test]
+fn chunks_that_wait_are_removed_when_room_gets_short() {
+    let mut canister = finalized();
+    three_blobs(&mut canister);
+    until_converted(&mut canister, 1);
+    let [before, pending] = chunk_map(&canister);
+    assert_eq!((before, pending), (8, 1));
+    fill(&mut canister);
+    while !canister.service().sweep().unwrap() {}
+    let [after, pending] = chunk_map(&canister);
+    assert!(after + 2 <= before && pending == 0, "{after} chunks are left");
+    assert_eq!((to_end(&mut canister).phase, chunk_map(&canister)), (Phase::Converted, [0, 0]));
+}
+
+/// A build that knows nothing of all this removes released chunks as soon as it is there.
+#[test]
+fn another_build_may_sweep_in_the_middle() {
+    let mut canister = finalized();
+    let blobs = three_blobs(&mut canister);
+    until_converted(&mut canister, 1);
+    let before = canister.storage.blobs.chunk_total();
+    while !canister.storage.blobs.sweep() {}
+    let [chunks, pending] = chunk_map(&canister);
+    assert!(chunks < before && pending == 0);
+    assert_eq!(to_end(&mut canister).converted, 3);
+    assert_eq!((sweep_to_end(&mut canister), chunk_map(&canister)), (1, [0, 0]));
+    for (n, locator) in blobs.iter().enumerate() {
+        assert!(read_back(&canister, locator) == file(2 * CHUNK + n));
+    }
+}
