@@ -69,7 +69,7 @@ impl Survey {
         }
         let Self::Through { last, keys: seen } = self else { return Found::InUse };
         let low = last.unwrap_or([0; KEY_BYTES]);
-        let (mut looked_at, mut in_use, mut prefix) = (0, None, None);
+        let (mut looked_at, mut in_use, mut prefix) = (0_usize, None, None);
         let walked = keys.between(&low, &[u8::MAX; KEY_BYTES], &mut |key| {
             if *last == Some(*key) {
                 return true;
@@ -81,7 +81,7 @@ impl Survey {
             }
             prefix = key.first_chunk().copied();
             *last = Some(*key);
-            looked_at += 1;
+            looked_at = looked_at.saturating_add(1);
             looked_at < KEYS_AT_ONCE
         });
         *seen = seen.saturating_add(looked_at as u64);
