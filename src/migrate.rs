@@ -36,7 +36,7 @@ cfg_if::cfg_if! {
         pub mod controls;
         mod touch;
         pub use ic_stable_migrate::{
-            Advance, Bulk, ClassPlan, Classified, Fate, Message, Migration, Plan, Progress, Reversal, Reverted,
+            Advance, Bulk, ClassPlan, Classified, Fate, MessageBudget, Migration, Plan, RunOutcome, Reversal, Reverted,
             Treatment, Watched, Work,
         };
         pub use touch::{compat_share, held, leave_layout_1, touch};
@@ -61,14 +61,14 @@ cfg_if::cfg_if! {
         }
 
         /// Runs the migrations until they are done or `budget` instructions of this message are used.
-        pub fn run(storage: &mut Storage, now: Time, meter: &dyn Meter, budget: u64) -> api::Result<Progress> {
-            ENGINE.run(storage, Message { now: now.into(), meter, budget })
+        pub fn run(storage: &mut Storage, now: Time, meter: &dyn Meter, budget: u64) -> api::Result<RunOutcome> {
+            ENGINE.run(storage, MessageBudget { now: now.into(), meter, budget })
         }
 
         /// Returns a page of at most `limit` units of the current migration above `after`.
         pub fn dry_run(
             storage: &Storage,
-            message: Message<'_>,
+            message: MessageBudget<'_>,
             after: Option<u64>,
             limit: Option<u32>,
         ) -> api::Result<DryRun> {

@@ -3,7 +3,7 @@
 use crate::support::legacy_state::{client, image, memory_of, metadata};
 use upload_canister::api::HashAlgorithm;
 use upload_canister::meter::Unmetered;
-use upload_canister::migrate::{self, Phase, Progress};
+use upload_canister::migrate::{self, Phase, RunOutcome};
 use upload_canister::migrations::split_sessions::LegacyUploadSession;
 use upload_canister::session::Time;
 use upload_canister::storage::Storage;
@@ -26,7 +26,7 @@ fn the_others_are_listed_when_one_does_not_decode() {
         let mut service = UploadService::new(storage, path, client(2), now, &Unmetered);
         service.list(None, 99).map(|page| page.iter().map(|status| status.session).collect::<Vec<_>>())
     };
-    assert_eq!(migrate::run(&mut storage, now, &Unmetered, 0), Ok(Progress::Done));
+    assert_eq!(migrate::run(&mut storage, now, &Unmetered, 0), Ok(RunOutcome::Done));
     assert_eq!(storage.migration.state().unwrap().quarantined, 1);
     assert_eq!(list(&mut storage, &mut path), Ok(vec![]));
     let mut service = UploadService::new(&mut storage, &mut path, client(2), now, &Unmetered);
@@ -50,7 +50,7 @@ fn quarantined_records_stop_neither_the_sweep_nor_a_list() {
     let mut record = LegacyUploadSession::decode(&stored).unwrap();
     record.chunk_count += 1;
     storage.sessions.legacy.insert(2, &RawRecord(record.encode()));
-    assert_eq!(migrate::run(&mut storage, now, &Unmetered, 0), Ok(Progress::Done));
+    assert_eq!(migrate::run(&mut storage, now, &Unmetered, 0), Ok(RunOutcome::Done));
     let state = storage.migration.state().unwrap();
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, SESSIONS - 1, 1));
 

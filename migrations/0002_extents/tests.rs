@@ -8,7 +8,7 @@ mod targets;
 use super::MoveToExtents;
 use crate::blob::{BlobId, CHUNK_SIZE, ChunkPrefix, Place};
 use crate::meter::{Meter, Unmetered};
-use crate::migrate::{Engine, Message, Migration, MigrationState, Phase, Progress, Treatment};
+use crate::migrate::{Engine, MessageBudget, Migration, MigrationState, Phase, RunOutcome, Treatment};
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
 use crate::upload::tests::{ALL_LAYOUTS, OWNER, TestCanister, file, person};
@@ -35,15 +35,15 @@ fn finalized() -> TestCanister {
 }
 
 /// Runs one message, after an upgrade.
-fn message(canister: &mut TestCanister) -> Progress {
+fn message(canister: &mut TestCanister) -> RunOutcome {
     canister.restart(Box::<crate::upload::path::direct::DirectPath>::default());
-    let message = Message { now: canister.now.into(), meter: &OneChunk, budget: 0 };
+    let message = MessageBudget { now: canister.now.into(), meter: &OneChunk, budget: 0 };
     Engine::new(&[&MIGRATION]).run(&mut canister.storage, message).unwrap()
 }
 
 fn to_end(canister: &mut TestCanister) -> MigrationState {
     let mut messages = 0;
-    while message(canister) == Progress::More {
+    while message(canister) == RunOutcome::More {
         messages += 1;
         assert!(messages < 10_000, "it does not come to an end");
     }
@@ -88,10 +88,10 @@ fn assert_all_moved(canister: &mut TestCanister, lens: &[usize]) {
 fn migration_2_waits_for_migration_1_and_a_layout_3_build() {
     let mut canister = finalized();
     let waiting = MoveToExtents { layouts: &[Layout::LEGACY, Layout::SPLIT] };
-    let one = Message { now: canister.now.into(), meter: &OneChunk, budget: 0 };
-    assert_eq!(Engine::new(&[&waiting]).run(&mut canister.storage, one).unwrap(), Progress::Done);
+    let one = MessageBudget { now: canister.now.into(), meter: &OneChunk, budget: 0 };
+    assert_eq!(Engine::new(&[&waiting]).run(&mut canister.storage, one).unwrap(), RunOutcome::Done);
     canister.storage.migration.set_state(1, &MigrationState::default());
-    assert_eq!(message(&mut canister), Progress::Done);
+    assert_eq!(message(&mut canister), RunOutcome::Done);
     assert_eq!(state(&canister), MigrationState::default());
     assert_eq!(canister.storage.layout.get(), Ok(Some(Layout::SPLIT)));
 }
@@ -103,7 +103,7 @@ fn an_empty_canister_is_in_layout_3_at_once() {
     assert_eq!(canister.storage.layout.get(), Ok(Some(Layout::EXTENTS)));
     let id = canister.begin(10, "a");
     assert!(canister.storage.payloads.get(&id).unwrap().unwrap().extents.is_some());
-    assert_eq!(message(&mut canister), Progress::Done, "and nothing is left to do");
+    assert_eq!(message(&mut canister), RunOutcome::Done, "and nothing is left to do");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn blobs_and_sessions_move_whatever_their_size_and_digest() {
         let finished = canister.finish(id, &begun).unwrap();
         assert!(in_extents(&canister, &finished.blob_id) && read_back(&canister, &finished.blob_id) == begun);
     }
-    assert_eq!(message(&mut canister), Progress::Done);
+    assert_eq!(message(&mut canister), RunOutcome::Done);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn clients_go_on_in_the_middle_of_it() {
     }
     let mut step = 0;
     let mut results = Vec::new();
-    while message(&mut canister) == Progress::More {
+    while message(&mut canister) == RunOutcome::More {
         step += 1;
         assert!(read_back(&canister, &kept) == large, "read in step {step}");
         match step {
@@ -194,7 +194,7 @@ fn clients_go_on_in_the_middle_of_it() {
 /// Runs until a unit is in progress, and returns it.
 fn in_the_middle(canister: &mut TestCanister) -> u64 {
     loop {
-        assert_eq!(message(canister), Progress::More, "no unit is larger than a message");
+        assert_eq!(message(canister), RunOutcome::More, "no unit is larger than a message");
         if let Some(unit) = state(canister).unit {
             return unit.key;
         }
@@ -299,7 +299,7 @@ fn a_dry_run_counts_what_is_in_the_chunk_map() {
     let session = canister.begin(2 * CHUNK, "a session");
     canister.put(session, &file(2 * CHUNK), 0).unwrap();
     let units = |canister: &TestCanister| {
-        let message = Message { now: canister.now.into(), meter: &Unmetered, budget: 0 };
+        let message = MessageBudget { now: canister.now.into(), meter: &Unmetered, budget: 0 };
         Engine::dry_run_of(&MIGRATION, &canister.storage, message, None, None).unwrap().units
     };
     assert_eq!(units(&canister), 2);

@@ -8,7 +8,7 @@ use super::timers::Chain;
 use super::{App, MessageMeter, now, report, with_app};
 use crate::api::{DryRun, Result};
 use crate::build_profile::SERVES_LAYOUT_1;
-use crate::migrate::{self, Message, Progress, Watched};
+use crate::migrate::{self, MessageBudget, RunOutcome, Watched};
 
 /// Instructions for the migration in `post_upgrade`: enough for a small canister, and so few compared with
 /// the 300 billion of an installation that no number of sessions can make an upgrade fail.
@@ -38,7 +38,7 @@ pub fn start() {
 }
 
 pub fn dry_run(after: Option<u64>, limit: Option<u32>) -> Result<DryRun> {
-    let message = Message { now: now().into(), meter: &MessageMeter, budget: MESSAGE_INSTRUCTIONS };
+    let message = MessageBudget { now: now().into(), meter: &MessageMeter, budget: MESSAGE_INSTRUCTIONS };
     with_app(|App { storage, .. }| migrate::dry_run(storage, message, after, limit))
 }
 
@@ -60,8 +60,8 @@ pub fn watch() {
 
 fn run(budget: u64) {
     match slice(budget) {
-        Ok(Progress::Done) => {}
-        Ok(Progress::More) => schedule(),
+        Ok(RunOutcome::Done) => {}
+        Ok(RunOutcome::More) => schedule(),
         Err(error) => report("migration", error),
     }
 }
@@ -71,7 +71,7 @@ pub fn stepped_at() -> Option<u64> {
     STEPPED_AT.get()
 }
 
-fn slice(budget: u64) -> Result<Progress> {
+fn slice(budget: u64) -> Result<RunOutcome> {
     STEPPED_AT.set(Some(now().as_nanos()));
     with_app(|App { storage, .. }| migrate::run(storage, now(), &MessageMeter, budget))
 }

@@ -101,7 +101,7 @@ fn upgrade(canister: &mut TestCanister) {
 }
 
 fn run_to_end(canister: &mut TestCanister) -> MigrationState {
-    assert_eq!(run(&mut canister.storage, canister.now, &Unmetered, 0), Ok(Progress::Done));
+    assert_eq!(run(&mut canister.storage, canister.now, &Unmetered, 0), Ok(RunOutcome::Done));
     canister.storage.migration.state().unwrap()
 }
 
@@ -146,7 +146,7 @@ fn the_migration_resumes_exactly_where_a_message_ended() {
     let (mut canister, sessions) = layout_1();
     upgrade(&mut canister);
     let mut messages = 0;
-    while run(&mut canister.storage, canister.now, &OneStep, 0) == Ok(Progress::More) {
+    while run(&mut canister.storage, canister.now, &OneStep, 0) == Ok(RunOutcome::More) {
         messages += 1;
         let raw = canister.raw.clone();
         canister.storage = Storage::open_existing(raw).unwrap(); // an upgrade between any two messages
@@ -290,7 +290,7 @@ fn a_changed_record_is_noticed() {
 #[test]
 fn while_the_compat_path_is_in_use_nothing_is_converted() {
     let (mut canister, _) = layout_1();
-    assert_eq!(run(&mut canister.storage, canister.now, &Unmetered, 0), Ok(Progress::Done));
+    assert_eq!(run(&mut canister.storage, canister.now, &Unmetered, 0), Ok(RunOutcome::Done));
     assert_eq!(canister.storage.sessions.legacy.len(), 5);
     assert_eq!(canister.storage.migration.state().unwrap(), MigrationState::default());
 }

@@ -149,7 +149,7 @@ const ENGINE: Engine<'static, Bank> = Engine::new(&[&CentsToMillionths]);
 const NOW: Time = Time::from_nanos(1_800_000_000_000_000_000);
 
 /// A message with room for everything.
-const MESSAGE: Message<'static> = Message { now: NOW, meter: &Unmetered, budget: 1_500_000_000 };
+const MESSAGE: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 1_500_000_000 };
 
 /// Tells that a message has used an instruction.
 struct Used;
@@ -161,7 +161,7 @@ impl Meter for Used {
 }
 
 /// A message with room for one step.
-const STEP: Message<'static> = Message { now: NOW, meter: &Used, budget: 0 };
+const STEP: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Used, budget: 0 };
 
 impl Bank {
     /// Returns the bank of the new release over what the old one has left: accounts with their cents.

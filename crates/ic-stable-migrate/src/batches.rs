@@ -3,7 +3,7 @@
 use crate::run::MigrationRun;
 use crate::unit::{count, settle};
 use crate::{
-    Advance, Bulk, Digest, Fate, Host, Message, Meter, Phase, Reverted, Settled, UnitProgress, Work,
+    Advance, Bulk, Digest, Fate, Host, MessageBudget, Meter, Phase, Reverted, Settled, UnitProgress, Work,
 };
 
 /// Tells after each unit of a batch whether the message has budget left for another unit at the highest cost
@@ -16,8 +16,8 @@ struct Room<'a> {
 }
 
 impl<'a> Room<'a> {
-    fn of(message: Message<'a>, highest_cost: &'a mut u64) -> Self {
-        let Message { meter, budget, .. } = message;
+    fn of(message: MessageBudget<'a>, highest_cost: &'a mut u64) -> Self {
+        let MessageBudget { meter, budget, .. } = message;
         Self { meter, budget, highest_cost, used: meter.used() }
     }
 
@@ -95,7 +95,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     }
 
     fn convert_first(&mut self, bulk: &dyn Bulk<H>) -> Result<bool, H::Error> {
-        let Message { now, meter, .. } = self.message;
+        let MessageBudget { now, meter, .. } = self.message;
         let before = meter.used();
         let units = self.state.pace.units();
         let mut room = Room::of(self.message, &mut self.highest_cost);
@@ -145,7 +145,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
 
     /// Returns the budget of the message for a unit, and the progress of a unit that was begun before.
     fn work(&mut self, key: &H::Key) -> Work<'a> {
-        let Message { now, meter, budget } = self.message;
+        let MessageBudget { now, meter, budget } = self.message;
         let begun = self.state.unit.take_if(|unit| unit.key == *key);
         self.abandon_unit();
         Work { now, meter, budget, progress: begun.map_or_else(Vec::new, |unit| unit.progress) }

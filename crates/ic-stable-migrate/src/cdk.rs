@@ -38,7 +38,7 @@ use ic_cdk::api::{is_controller, msg_caller, performance_counter, time, trap};
 
 use self::timers::{Chain, Job};
 use crate::api::{DryRun, EndpointError, JournalEntry, MigrationStatus, QuarantinedRecord};
-use crate::{Control, Engine, Host, Message, Meter, Migration, Progress, Time, Watched};
+use crate::{Control, Engine, Host, MessageBudget, Meter, Migration, RunOutcome, Time, Watched};
 
 /// Result of an endpoint.
 ///
@@ -72,11 +72,11 @@ const CLOSING_INSTRUCTIONS: u64 = 500_000;
 ///
 /// ```
 /// use ic_stable_migrate::cdk::MessageMeter;
-/// use ic_stable_migrate::{Message, Time};
+/// use ic_stable_migrate::{MessageBudget, Time};
 ///
 /// /// A message of a canister that calls the engine itself, without a [`Driver`](ic_stable_migrate::cdk::Driver).
-/// fn message() -> Message<'static> {
-///     Message { now: Time::from_nanos(ic_cdk::api::time()), meter: &MessageMeter, budget: 1_500_000_000 }
+/// fn message() -> MessageBudget<'static> {
+///     MessageBudget { now: Time::from_nanos(ic_cdk::api::time()), meter: &MessageMeter, budget: 1_500_000_000 }
 /// }
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -310,8 +310,8 @@ impl<H: Host + 'static> Driver<H> {
     fn run(&self, budget: u64) {
         let message = self.message(budget);
         match self.answer(|host| self.engine.run(host, message)) {
-            Ok(Progress::Done) => {}
-            Ok(Progress::More) => self.go_on_at_once(),
+            Ok(RunOutcome::Done) => {}
+            Ok(RunOutcome::More) => self.go_on_at_once(),
             Err(error) => report(&error),
         }
     }
@@ -339,8 +339,12 @@ impl<H: Host + 'static> Driver<H> {
         MESSAGES.with(|messages| messages.run_next(move || this.go_on()));
     }
 
-    fn message(&self, budget: u64) -> Message<'static> {
-        Message { now: now(), meter: &MessageMeter, budget: budget.saturating_sub(CLOSING_INSTRUCTIONS) }
+    fn message(&self, budget: u64) -> MessageBudget<'static> {
+        MessageBudget {
+            now: now(),
+            meter: &MessageMeter,
+            budget: budget.saturating_sub(CLOSING_INSTRUCTIONS),
+        }
     }
 
     fn answer<T>(&self, f: impl FnOnce(&mut H) -> Result<T, H::Error>) -> EndpointResult<T> {

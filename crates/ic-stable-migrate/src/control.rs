@@ -22,7 +22,7 @@ const MAX_EXAMINED: usize = 10_000;
 /// let mut bank = Bank::of([(7, 100), (8, 250)]);
 /// ENGINE.run(&mut bank, STEP)?;
 /// ENGINE.control(&mut bank, NOW)?.pause()?;
-/// assert_eq!(ENGINE.run(&mut bank, MESSAGE)?, Progress::Done, "nothing is done during a pause");
+/// assert_eq!(ENGINE.run(&mut bank, MESSAGE)?, RunOutcome::Done, "nothing is done during a pause");
 /// ENGINE.control(&mut bank, NOW)?.resume()?;
 /// ENGINE.run(&mut bank, MESSAGE)?;
 /// assert_eq!(bank.ledger.state_of(1)?.phase, Phase::Converted);

@@ -4,7 +4,7 @@
 use crate::api::{ClassForecast, DryRun};
 use crate::run::predecessor;
 use crate::unit::count;
-use crate::{Classified, Host, Message, Migration};
+use crate::{Classified, Host, MessageBudget, Migration};
 
 /// Most units on a page.
 const LARGEST_PAGE: u32 = 10_000;
@@ -16,7 +16,7 @@ const EXAMPLES: usize = 3;
 pub(crate) fn page<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,
-    message: Message<'_>,
+    message: MessageBudget<'_>,
     after: Option<H::Key>,
     limit: Option<u32>,
 ) -> Result<DryRun<H::Key>, H::Error> {

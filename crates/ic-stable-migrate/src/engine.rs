@@ -15,17 +15,17 @@ use crate::{
 /// # fn main() -> Result<(), Error> {
 /// let mut bank = Bank::of([(7, 100), (8, 250)]);
 /// let mut messages = 1;
-/// while ENGINE.run(&mut bank, STEP)? == Progress::More {
+/// while ENGINE.run(&mut bank, STEP)? == RunOutcome::More {
 ///     // On the IC, the next message is one of a timer.
 ///     messages += 1;
 /// }
-/// assert_eq!(ENGINE.run(&mut bank, STEP)?, Progress::Done);
+/// assert_eq!(ENGINE.run(&mut bank, STEP)?, RunOutcome::Done);
 /// assert!(messages > 2);
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum RunOutcome {
     /// Nothing is left.
     Done,
     /// The budget is used up; run again.
@@ -47,14 +47,15 @@ pub enum Progress {
 /// }
 ///
 /// let mut bank = Bank::of([(7, 100)]);
-/// let message = Message { now: Time::from_nanos(1_800_000_000_000_000_000), meter: &Counter, budget: 20_000_000_000 };
+/// let now = Time::from_nanos(1_800_000_000_000_000_000);
+/// let message = MessageBudget { now, meter: &Counter, budget: 20_000_000_000 };
 /// ENGINE.run(&mut bank, message)?;
 /// assert_eq!(bank.ledger.state_of(1)?.converted, 1);
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy)]
-pub struct Message<'a> {
+pub struct MessageBudget<'a> {
     /// Time of the message.
     pub now: Time,
     /// Tells how many instructions the message has used.
@@ -127,15 +128,15 @@ impl<'m, H: Host> Engine<'m, H> {
     /// # Errors
     /// If the state of a migration is damaged. Any other failure is noted in the state, which is
     /// [`Phase::Stuck`] then.
-    pub fn run(&self, host: &mut H, message: Message<'_>) -> Result<Progress, H::Error> {
+    pub fn run(&self, host: &mut H, message: MessageBudget<'_>) -> Result<RunOutcome, H::Error> {
         for migration in self.migrations {
             let state = host.ledger().state_of(migration.plan().number)?;
             let run = MigrationRun { migration: *migration, host, state, message, highest_cost: 0 };
-            if run.run_batches()? == Progress::More {
-                return Ok(Progress::More);
+            if run.run_batches()? == RunOutcome::More {
+                return Ok(RunOutcome::More);
             }
         }
-        Ok(Progress::Done)
+        Ok(RunOutcome::Done)
     }
 
     /// Checks whether a migration that has work makes progress; should be called about once a minute.
@@ -171,7 +172,7 @@ impl<'m, H: Host> Engine<'m, H> {
     pub fn dry_run(
         &self,
         host: &H,
-        message: Message<'_>,
+        message: MessageBudget<'_>,
         after: Option<H::Key>,
         limit: Option<u32>,
     ) -> Result<DryRun<H::Key>, H::Error> {
@@ -198,7 +199,7 @@ impl<'m, H: Host> Engine<'m, H> {
     pub fn dry_run_of(
         migration: &dyn Migration<H>,
         host: &H,
-        message: Message<'_>,
+        message: MessageBudget<'_>,
         after: Option<H::Key>,
         limit: Option<u32>,
     ) -> Result<DryRun<H::Key>, H::Error> {

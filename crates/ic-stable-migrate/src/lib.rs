@@ -46,7 +46,7 @@ mod watch;
 pub use control::Control;
 pub use deferral::{defer, release, taken_over};
 pub use digest::{Digest, MultisetDigest, digest_of, digest_of_record};
-pub use engine::{Engine, Message, Progress};
+pub use engine::{Engine, MessageBudget, RunOutcome};
 pub use error::{Error, StableError};
 pub use host::Host;
 pub use journal::JournalRecord;

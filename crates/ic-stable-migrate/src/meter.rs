@@ -25,10 +25,10 @@ pub trait Meter {
 /// Outside of the IC nothing is metered, so no work is cut short.
 ///
 /// ```
-/// use ic_stable_migrate::{Message, Meter, Time, Unmetered};
+/// use ic_stable_migrate::{MessageBudget, Meter, Time, Unmetered};
 ///
 /// // In tests and tools: one message does everything.
-/// let message = Message { now: Time::from_nanos(0), meter: &Unmetered, budget: 1 };
+/// let message = MessageBudget { now: Time::from_nanos(0), meter: &Unmetered, budget: 1 };
 /// assert_eq!(message.meter.used(), 0);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]

@@ -13,7 +13,9 @@
 //! stored is consistent, and the next message continues from it. An upgrade in between does not affect that.
 
 use crate::unit::{begin, count, count_quarantined, enter, leave_old_layout, left_to_roll_back, restore};
-use crate::{Host, Message, Migration, MigrationState, Phase, Progress, Recheck, Rollback, StableError};
+use crate::{
+    Host, MessageBudget, Migration, MigrationState, Phase, Recheck, Rollback, RunOutcome, StableError,
+};
 
 /// Source units that [`leftover`] lists at once.
 const LISTED_AT_ONCE: usize = 64;
@@ -72,15 +74,15 @@ pub(crate) struct MigrationRun<'a, H: Host> {
     pub(crate) migration: &'a dyn Migration<H>,
     pub(crate) host: &'a mut H,
     pub(crate) state: MigrationState<H::Key>,
-    pub(crate) message: Message<'a>,
+    pub(crate) message: MessageBudget<'a>,
     /// Highest cost of a unit in this message so far, in instructions.
     pub(crate) highest_cost: u64,
 }
 
 impl<'a, H: Host> MigrationRun<'a, H> {
-    pub(crate) fn run_batches(mut self) -> Result<Progress, H::Error> {
+    pub(crate) fn run_batches(mut self) -> Result<RunOutcome, H::Error> {
         if !has_work(self.migration, self.host, &self.state)? {
-            return Ok(Progress::Done);
+            return Ok(RunOutcome::Done);
         }
         self.follow_the_plan()?;
         let (begun_with, used_before) = (self.message.meter.used(), self.state.instructions);
@@ -90,10 +92,10 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         let progress = loop {
             match self.step() {
                 Ok(true) => {}
-                Ok(false) => break Progress::Done,
+                Ok(false) => break RunOutcome::Done,
                 Err(error) => {
                     self.get_stuck(error.to_string())?;
-                    break Progress::Done;
+                    break RunOutcome::Done;
                 }
             }
             let used = self.message.meter.used().saturating_sub(begun_with);
@@ -101,13 +103,13 @@ impl<'a, H: Host> MigrationRun<'a, H> {
             let done = self.state.pace.steps.saturating_sub(steps_before);
             // A message limited to one unit does not also change the phase: if it traps, the unit is known.
             if self.is_full() || limit == 1 || limit > 1 && done >= u64::from(limit) {
-                break Progress::More;
+                break RunOutcome::More;
             }
         };
         if let (Phase::RollingBack, Some(rollback)) = (self.state.phase, &mut self.state.rollback) {
             rollback.left = left_to_roll_back(self.migration, self.host);
         }
-        self.state.pace.committed(progress == Progress::More);
+        self.state.pace.committed(progress == RunOutcome::More);
         self.host.ledger_mut().set_state(self.migration.plan().number, &self.state);
         Ok(progress)
     }

@@ -186,8 +186,8 @@ impl Meter for OneStep {
     }
 }
 
-const WHOLE: Message<'static> = Message { now: NOW, meter: &Unmetered, budget: 0 };
-const STEP: Message<'static> = Message { now: NOW, meter: &OneStep, budget: 0 };
+const WHOLE: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 0 };
+const STEP: MessageBudget<'static> = MessageBudget { now: NOW, meter: &OneStep, budget: 0 };
 
 /// Returns the memories of an old release with these notes; the last one is no text.
 fn old_release<K: Key>(keys: impl IntoIterator<Item = K>) -> Memories {

@@ -4,8 +4,8 @@
 use candid::Principal;
 use ic_stable_migrate::{
     Advance, Build, ClassPlan, Classified, Control, Digest, Engine, Error, Fate, Host, Layout, Ledger,
-    LedgerMemories, Message, Migration, Phase, Plan, Progress, QuarantineRecord, Record, Register, Reversal,
-    Reverted, StableError, Table, Time, Treatment, Unmetered, Work, codec, digest_of_record,
+    LedgerMemories, MessageBudget, Migration, Phase, Plan, QuarantineRecord, Record, Register, Reversal,
+    Reverted, RunOutcome, StableError, Table, Time, Treatment, Unmetered, Work, codec, digest_of_record,
 };
 use ic_stable_structures::VectorMemory;
 
@@ -229,7 +229,7 @@ impl<Old: Record, New: Record> Reversal<Todos> for Move<Old, New> {
 }
 
 const NOW: Time = Time::from_nanos(1_800_000_000_000_000_000);
-const WHOLE: Message<'static> = Message { now: NOW, meter: &Unmetered, budget: 0 };
+const WHOLE: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 0 };
 
 /// Returns the memories of the first release: two owners with three todos each, of which one is damaged.
 fn first_release() -> Memories {
@@ -251,7 +251,7 @@ const SOUND: Key = (Principal::anonymous(), 2);
 fn upgraded(memories: &Memories) -> Todos {
     let mut todos = Todos::open(memories.clone());
     ENGINE.check(&todos).unwrap();
-    assert_eq!(ENGINE.run(&mut todos, WHOLE), Ok(Progress::Done));
+    assert_eq!(ENGINE.run(&mut todos, WHOLE), Ok(RunOutcome::Done));
     todos
 }
 

@@ -109,6 +109,18 @@ fn a_lossy_release_fails_and_its_query_is_named() {
 }
 
 #[test]
+fn a_migration_too_short_to_trap_is_not_called_interrupted() {
+    let [old, new] = ledger_split().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("calls.txt"), "[before]\n@a open (\"a\")\n").unwrap();
+    let options = ["--calls", "calls.txt", "--interrupt", "trap", "--json", "report.json"];
+    let said = rehearse(folder.path(), &old, &new, &options);
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    assert!(said.stderr.contains("note: not tested: messages that trap: "), "{}", said.stderr);
+    assert_eq!(report(folder.path()).canister.unwrap().interruptions, [] as [String; 0]);
+}
+
+#[test]
 fn without_endpoints_it_says_what_was_not_tested() {
     let [old, _] = ledger_split().unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use candid::Principal;
 use super::*;
 use crate::blob::ChunkPrefix;
 use crate::meter::Unmetered;
-use crate::migrate::{self, Migration as _, Phase, Progress, Treatment};
+use crate::migrate::{self, Migration as _, Phase, RunOutcome, Treatment};
 use crate::stable::layout::Layout;
 use crate::upload::limits::DEFAULT_SESSION_TTL_SECONDS;
 use crate::upload::tests::{TestCanister, set_share};
@@ -171,7 +171,7 @@ impl Layout1 {
     fn migrate(&mut self) -> migrate::MigrationState {
         set_share(&mut self.canister.storage, 0);
         let ran = migrate::run(&mut self.canister.storage, self.canister.now, &Unmetered, 0);
-        assert_eq!(ran, Ok(Progress::Done));
+        assert_eq!(ran, Ok(RunOutcome::Done));
         self.canister.storage.migration.state().unwrap()
     }
 }
@@ -225,7 +225,8 @@ fn a_dry_run_says_the_same_before_and_writes_nothing() {
     let mut forecast = std::collections::BTreeMap::<String, u64>::new();
     let (mut after, mut pages) = (None, 0);
     loop {
-        let message = migrate::Message { now: layout_1.canister.now.into(), meter: &Unmetered, budget: 1 };
+        let message =
+            migrate::MessageBudget { now: layout_1.canister.now.into(), meter: &Unmetered, budget: 1 };
         let page = migrate::dry_run(&layout_1.canister.storage, message, after, Some(20)).unwrap();
         assert_eq!(page.units, page.classes.iter().map(|class| class.count).sum::<u64>());
         for class in &page.classes {
@@ -291,7 +292,7 @@ fn a_dry_run_estimates_what_writing_takes() {
         layout_1.add(&legacy, Class::PendingEmpty);
     }
     set_share(&mut layout_1.canister.storage, 0);
-    let message = migrate::Message { now: layout_1.canister.now.into(), meter: &Unmetered, budget: 1 };
+    let message = migrate::MessageBudget { now: layout_1.canister.now.into(), meter: &Unmetered, budget: 1 };
     let page = migrate::dry_run(&layout_1.canister.storage, message, None, None).unwrap();
     let each = (page.estimated_instructions - page.instructions) / 3;
     assert!((50_000..200_000).contains(&each), "{each}");

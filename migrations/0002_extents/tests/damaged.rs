@@ -72,7 +72,7 @@ fn a_damaged_blob_stays_where_it_is_and_says_so() {
         "it can be read as far as it is"
     );
     assert_eq!(canister.storage.blobs.extents().taken_bytes(), Ok((2 * CHUNK as u64).next_multiple_of(64)));
-    assert_eq!(message(&mut canister), Progress::Done, "it is not tried for ever");
+    assert_eq!(message(&mut canister), RunOutcome::Done, "it is not tried for ever");
 }
 
 /// What other bytes were there before is no business of the move: they are there afterwards, to the byte.
@@ -173,7 +173,7 @@ fn one_call_skips_a_bounded_number_of_sessions() {
         let progress = message(&mut canister);
         most = most.max(crate::upload::mapped_sessions::LOOKED_UP.get());
         messages += 1;
-        if progress == Progress::Done {
+        if progress == RunOutcome::Done {
             break;
         }
         assert!(messages < 100, "it does not come to an end");
@@ -181,7 +181,7 @@ fn one_call_skips_a_bounded_number_of_sessions() {
     assert!(most < 5_000, "{most} sessions were looked up in a message");
     assert_eq!(state(&canister).phase, Phase::Converted);
     crate::upload::mapped_sessions::LOOKED_UP.set(0);
-    assert_eq!(message(&mut canister), Progress::Done);
+    assert_eq!(message(&mut canister), RunOutcome::Done);
     let looked_up = crate::upload::mapped_sessions::LOOKED_UP.get();
     assert!(looked_up <= 1_001, "{looked_up} sessions are looked up when there is nothing to do");
 

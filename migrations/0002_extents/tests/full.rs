@@ -32,10 +32,10 @@ fn migration_2_waits_while_the_payload_does_not_fit() {
     fill(&mut canister, size - CHUNK as u64);
     let waits = MIGRATION.waits_for(&canister.storage).unwrap().unwrap();
     assert!(waits.contains(&format!("{size} bytes")), "{waits}");
-    let one = Message { now: canister.now.into(), meter: &OneChunk, budget: 0 };
+    let one = MessageBudget { now: canister.now.into(), meter: &OneChunk, budget: 0 };
     let forecast = Engine::dry_run_of(&MIGRATION, &canister.storage, one, None, None).unwrap();
     assert_eq!(forecast.waits_for, Some(waits));
-    assert_eq!(message(&mut canister), Progress::Done);
+    assert_eq!(message(&mut canister), RunOutcome::Done);
     assert_eq!(
         (state(&canister), canister.storage.layout.get()),
         (MigrationState::default(), Ok(Some(Layout::SPLIT)))

@@ -19,7 +19,7 @@ fn control(canister: &mut TestCanister) -> Control<'_> {
 /// Runs messages until this many units are converted.
 fn until_converted(canister: &mut TestCanister, units: u64) {
     while state(canister).converted < units {
-        assert_eq!(message(canister), Progress::More);
+        assert_eq!(message(canister), RunOutcome::More);
     }
 }
 
@@ -58,7 +58,7 @@ fn moved_chunks_stay_until_all_have_moved() {
     canister.put(begun, &content, 0).unwrap();
     let finished = canister.finish(begun, &content).unwrap();
     assert!(read_back(&canister, &finished.blob_id) == content);
-    assert_eq!(message(&mut canister), Progress::Done);
+    assert_eq!(message(&mut canister), RunOutcome::Done);
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn a_record_that_reads_back_differently_stays_what_it_was() {
             let (id, file, _) = &sessions[place];
             let before = legacy(&canister, *id);
             let faulty = Faulty { raw: canister.raw.clone(), session: *id, damage: *damage };
-            assert_eq!(run(&mut canister.storage, canister.now, &faulty, 0), Ok(Progress::Done));
+            assert_eq!(run(&mut canister.storage, canister.now, &faulty, 0), Ok(RunOutcome::Done));
 
             let state = canister.storage.migration.state().unwrap();
             assert_eq!(
@@ -178,7 +178,7 @@ fn messages(canister: &mut TestCanister, budget: u64, treated: impl Fn(&TestCani
         let progress = run(&mut canister.storage, canister.now, &meter, budget).unwrap();
         most = most.max(treated(canister).saturating_sub(before));
         messages += 1;
-        if progress == Progress::Done {
+        if progress == RunOutcome::Done {
             return (most, messages);
         }
     }
@@ -240,7 +240,7 @@ fn a_batch_ends_in_its_middle_when_units_cost_more() {
         assert!(units <= 75, "{units} units in {:?}", phase(&canister));
         // The last unit, and what is done after it.
         assert!(meter.used.get() <= BUDGET + 400, "{} in {:?}", meter.used.get(), phase(&canister));
-        if progress == Progress::Done {
+        if progress == RunOutcome::Done {
             break;
         }
     }

@@ -26,7 +26,7 @@ fn a_deferred_migration_serves_layout_1_and_dry_runs() {
     assert!(canister.storage.sessions.legacy.contains(&new) && canister.storage.sessions.sessions.is_empty());
     assert_eq!(canister.storage.layout.get(), Ok(Some(Layout::LEGACY)), "the legacy build may come back");
     assert_eq!(controls::check_share(&canister.storage, 50), Ok(()));
-    let message = Message { now: canister.now.into(), meter: &Unmetered, budget: 1 };
+    let message = MessageBudget { now: canister.now.into(), meter: &Unmetered, budget: 1 };
     assert_eq!(dry_run(&canister.storage, message, None, None).unwrap().units, 6);
 
     controls::resume(&mut canister.storage, canister.now).unwrap();

@@ -29,7 +29,7 @@ fn undo(canister: &mut TestCanister, message: impl FnOnce(&mut TestCanister)) {
     canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
 }
 
-fn one_step(canister: &mut TestCanister) -> Progress {
+fn one_step(canister: &mut TestCanister) -> RunOutcome {
     run(&mut canister.storage, canister.now, &OneStep, 0).unwrap()
 }
 
@@ -38,7 +38,7 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
     let (mut undisturbed, _) = layout_1();
     upgrade(&mut undisturbed);
     let mut steps = 0;
-    while one_step(&mut undisturbed) == Progress::More {
+    while one_step(&mut undisturbed) == RunOutcome::More {
         steps += 1;
     }
     let expected = outcome(&undisturbed);
@@ -50,9 +50,9 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
             one_step(&mut canister);
         }
         undo(&mut canister, |canister| {
-            assert_eq!(one_step(canister), if k < steps { Progress::More } else { Progress::Done })
+            assert_eq!(one_step(canister), if k < steps { RunOutcome::More } else { RunOutcome::Done })
         });
-        while one_step(&mut canister) == Progress::More {}
+        while one_step(&mut canister) == RunOutcome::More {}
         assert_eq!(outcome(&canister), expected, "step {k}");
     }
 }
@@ -81,7 +81,7 @@ fn trapped_by(mut canister: TestCanister, poison: u64) -> (TestCanister, u64, u6
             trapped += 1;
             *canister.raw.borrow_mut() = before;
             canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
-        } else if progress == Progress::Done {
+        } else if progress == RunOutcome::Done {
             break;
         }
     }
@@ -165,7 +165,7 @@ fn a_record_is_quarantined_only_for_its_own_traps() {
     one_step(&mut canister);
     assert_eq!(phase(&canister), Phase::Validating);
     trap_times(&mut canister, 10);
-    while run(&mut canister.storage, canister.now, &Unmetered, 0) == Ok(Progress::More) {}
+    while run(&mut canister.storage, canister.now, &Unmetered, 0) == Ok(RunOutcome::More) {}
     let state = canister.storage.migration.state().unwrap();
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 5, 0), "{}", state.note);
 

@@ -158,15 +158,15 @@ pub fn reels() -> (TestCanister, Reels) {
 }
 
 /// Runs one message, after an upgrade.
-pub fn slice(canister: &mut TestCanister, reels: &Reels) -> Progress {
+pub fn slice(canister: &mut TestCanister, reels: &Reels) -> RunOutcome {
     let layouts = [Layout::SPLIT, EXTENTS];
     canister.storage = Storage::open_accepting(canister.raw.clone(), &layouts).unwrap();
-    let message = Message { now: canister.now.into(), meter: &OneStep, budget: 0 };
+    let message = MessageBudget { now: canister.now.into(), meter: &OneStep, budget: 0 };
     Engine::new(&[&SplitSessions, reels]).run(&mut canister.storage, message).unwrap()
 }
 
 pub fn finish(canister: &mut TestCanister, reels: &Reels) -> MigrationState {
-    while slice(canister, reels) == Progress::More {}
+    while slice(canister, reels) == RunOutcome::More {}
     state(canister)
 }
 

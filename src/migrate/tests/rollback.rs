@@ -138,7 +138,7 @@ fn the_status_tells_how_far_a_rollback_is() {
         let now = (status.rollback_done.unwrap(), status.rollback_left.unwrap());
         assert!(now.0 >= before.0 && now.1 <= before.1 && now.0 + now.1 == 5, "{before:?}, then {now:?}");
         before = now;
-        if run(&mut canister.storage, canister.now, &OneStep, 0) == Ok(Progress::Done) {
+        if run(&mut canister.storage, canister.now, &OneStep, 0) == Ok(RunOutcome::Done) {
             break;
         }
     }

@@ -8,7 +8,7 @@ use crate::migrate::controls::Control;
 #[test]
 fn a_second_migration_waits_for_the_first() {
     let (mut canister, reels) = reels();
-    assert_eq!(slice(&mut canister, &reels), Progress::Done);
+    assert_eq!(slice(&mut canister, &reels), RunOutcome::Done);
     assert_eq!(state(&canister), MigrationState::default());
     controls::finalize(&mut canister.storage, canister.now, false).unwrap();
     let first = canister.storage.migration.state().unwrap();
@@ -79,7 +79,7 @@ fn a_unit_that_never_ends_is_noticed() {
     let (mut canister, reels) = reels();
     reels.old.borrow_mut().insert(13, Reel::of(vec![1; 200_000]));
     controls::finalize(&mut canister.storage, canister.now, false).unwrap();
-    let message = Message { now: canister.now.into(), meter: &Unmetered, budget: 0 };
+    let message = MessageBudget { now: canister.now.into(), meter: &Unmetered, budget: 0 };
     Engine::new(&[&reels]).run(&mut canister.storage, message).unwrap();
     let state = state(&canister);
     assert_eq!((state.phase, state.resume_to), (Phase::Stuck, Some(Phase::Converting)));
@@ -96,7 +96,7 @@ fn verifying_very_many_units_is_not_endless() {
         [|control| control.verify(), |control| control.retry(None)];
     for steer in controls {
         steer(control(&mut canister, &reels)).unwrap();
-        let message = Message { now: canister.now.into(), meter: &Unmetered, budget: 0 };
+        let message = MessageBudget { now: canister.now.into(), meter: &Unmetered, budget: 0 };
         Engine::new(&[&reels]).run(&mut canister.storage, message).unwrap();
         let state = state(&canister);
         assert_eq!((state.phase, state.note.as_str()), (Phase::Converted, ""));
@@ -107,7 +107,7 @@ fn verifying_very_many_units_is_not_endless() {
 fn a_dry_run_prices_each_unit_that_is_still_to_be_converted() {
     let (mut canister, reels) = reels();
     let page = |canister: &TestCanister, reels: &Reels, after, limit| {
-        let message = Message { now: canister.now.into(), meter: &Unmetered, budget: 0 };
+        let message = MessageBudget { now: canister.now.into(), meter: &Unmetered, budget: 0 };
         Engine::dry_run_of(reels, &canister.storage, message, after, limit).unwrap()
     };
     let all = page(&canister, &reels, None, None);

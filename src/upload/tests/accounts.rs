@@ -97,7 +97,10 @@ fn sweep(canister: &mut TestCanister) {
 }
 
 fn run(canister: &mut TestCanister) {
-    assert_eq!(migrate::run(&mut canister.storage, canister.now, &Unmetered, 0), Ok(migrate::Progress::Done));
+    assert_eq!(
+        migrate::run(&mut canister.storage, canister.now, &Unmetered, 0),
+        Ok(migrate::RunOutcome::Done)
+    );
 }
 
 fn end(canister: &mut TestCanister, id: u64, file: &[u8], end: End) {

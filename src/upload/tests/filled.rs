@@ -8,7 +8,7 @@ use ic_stable_structures::Memory as _;
 
 use super::*;
 use crate::blob::ChunkPrefix;
-use crate::migrate::{self, MigrationState, Progress, controls};
+use crate::migrate::{self, MigrationState, RunOutcome, controls};
 use crate::session::SessionId;
 use crate::stable::buckets::whole_memory;
 use crate::stable::{Memories, memory_ids};
@@ -126,7 +126,7 @@ fn migrate(small: &mut Small) -> MigrationState {
     let one = |canister: &mut TestCanister| {
         migrate::run(&mut canister.storage, canister.now, &Exhausted, 0).unwrap()
     };
-    while one(&mut small.canister) == Progress::More {}
+    while one(&mut small.canister) == RunOutcome::More {}
     small.canister.storage.migration.state().unwrap()
 }
 

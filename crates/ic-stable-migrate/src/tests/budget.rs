@@ -27,7 +27,7 @@ fn a_message_after_a_trap_ends_at_its_limit_of_units() {
     let mut before = notes.ledger.state_of(1).unwrap();
     before.pace.limit = 8;
     notes.ledger.set_state(1, &before);
-    assert_eq!(engine.run(&mut notes, WHOLE), Ok(Progress::More));
+    assert_eq!(engine.run(&mut notes, WHOLE), Ok(RunOutcome::More));
     let after = notes.ledger.state_of(1).unwrap();
     assert_eq!((after.pace.steps - before.pace.steps, after.pace.limit), (8, 16));
 }
@@ -43,7 +43,7 @@ fn a_run_after_a_rollback_keeps_counting_its_cost() {
         }
     }
     let meter = Ticking(Default::default());
-    let message = Message { now: NOW, meter: &meter, budget: 1_000_000 };
+    let message = MessageBudget { now: NOW, meter: &meter, budget: 1_000_000 };
     let engine = Engine::new(&[&ONLY]);
     for is_resumed in [true, false] {
         let mut notes = Notes::<u64>::open(old_release(1..=4_u64));

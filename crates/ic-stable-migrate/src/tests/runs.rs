@@ -22,7 +22,7 @@ fn there_and_back<K: Key>(keys: Vec<K>, later: K) {
     loop {
         let mut notes = Notes::<K>::open(memories.clone());
         engine.check(&notes).unwrap();
-        if engine.run(&mut notes, STEP).unwrap() == Progress::Done {
+        if engine.run(&mut notes, STEP).unwrap() == RunOutcome::Done {
             break;
         }
         messages += 1;
@@ -130,7 +130,7 @@ fn a_rollback_says_how_many_units_are_left() {
     engine.run(&mut notes, WHOLE).unwrap();
     engine.control(&mut notes, NOW).unwrap().rollback().unwrap();
     let mut left = Vec::new();
-    while engine.run(&mut notes, STEP) == Ok(Progress::More) {
+    while engine.run(&mut notes, STEP) == Ok(RunOutcome::More) {
         left.extend(notes.ledger.state_of(1).unwrap().rollback.map(|rollback| rollback.left));
     }
     left.dedup();

@@ -1,7 +1,7 @@
 //! Builds that follow one another on the same memory, and the migration between them, message by message.
 
 use crate::meter::{Meter, Unmetered};
-use crate::migrate::{self, Message, Phase, controls};
+use crate::migrate::{self, MessageBudget, Phase, controls};
 use crate::migrations::{MoveToExtents, SplitSessions};
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
@@ -28,7 +28,7 @@ impl Native {
     pub(super) fn one_message(&mut self, meter: &dyn Meter) {
         let second = MoveToExtents { layouts: accepted_by(self.stage) };
         let TestCanister { storage, now, .. } = &mut self.canister;
-        let message = Message { now: (*now).into(), meter, budget: 0 };
+        let message = MessageBudget { now: (*now).into(), meter, budget: 0 };
         migrate::Engine::new(&[&SplitSessions, &second]).run(storage, message).unwrap();
     }
 

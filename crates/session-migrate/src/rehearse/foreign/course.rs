@@ -21,6 +21,10 @@ use crate::trace::CallKind;
 /// Parts of the usual instructions of a message at which it is made to trap, in percent.
 const LIMITS: [u64; 4] = [2, 20, 50, 80];
 
+/// Note that no message could be made to trap.
+const NOT_TRAPPED: &str = "not tested: messages that trap: the migration has none after the upgrade; \
+    use more units, or a smaller budget for each message";
+
 /// Rounds with each of these limits. They are a minute apart, so that a watchdog notices each.
 const TRAPPED_ROUNDS: u32 = 3;
 
@@ -362,7 +366,9 @@ impl<'a> Course<'a> {
             method.starts_with("migration_") || self.inputs.calls.iter().any(|call| call.method == method)
         };
         let messages = costs.iter().skip(install).filter(|cost| !is_called(&cost.method));
-        let Some(most) = messages.map(|cost| cost.instructions).max() else { return };
+        let Some(most) = messages.map(|cost| cost.instructions).max() else {
+            return self.notes.push(NOT_TRAPPED.to_owned());
+        };
         let from = costs.last().map_or(0, |last| last.index + 1);
         for percent in LIMITS {
             let limit = (most / 100 * percent).max(1);
@@ -376,7 +382,10 @@ impl<'a> Course<'a> {
         }
         let trapped =
             costs::messages(pic, id, from).map_or(0, |costs| costs.iter().filter(|cost| !cost.ok).count());
-        self.is_interrupted |= trapped > 0;
+        if trapped == 0 {
+            return self.notes.push(NOT_TRAPPED.to_owned());
+        }
+        self.is_interrupted = true;
         let limits = LIMITS.map(|percent| format!("{percent} %")).join(", ");
         self.interruptions.push(format!(
             "{trapped} messages trapped at instruction limits of {limits} of the {most} that the largest had used"
