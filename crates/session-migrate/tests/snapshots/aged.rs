@@ -17,7 +17,7 @@ use upload_canister::blob::{BlobRecord, CHUNK_SIZE, ChunkPrefix, ContentDigest, 
 use upload_canister::config::Config;
 use upload_canister::memories::{self, NewContent};
 use upload_canister::meter::Unmetered;
-use upload_canister::migrate::{self, Message, Migration, Progress, controls};
+use upload_canister::migrate::{self, MessageBudget, Migration, RunOutcome, controls};
 use upload_canister::migrations::split_sessions::{LegacyStatus, LegacyUploadSession};
 use upload_canister::migrations::{MoveToExtents, SplitSessions};
 use upload_canister::session::{SessionId, Time};
@@ -399,8 +399,8 @@ impl Aged {
     /// Runs these migrations until they settle.
     fn run(&mut self, migrations: &[&dyn Migration<Storage>]) {
         for _ in 0..10_000 {
-            let message = Message { now: self.now.into(), meter: &Unmetered, budget: 0 };
-            if migrate::Engine::new(migrations).run(&mut self.storage, message).unwrap() == Progress::Done {
+            let message = MessageBudget { now: self.now.into(), meter: &Unmetered, budget: 0 };
+            if migrate::Engine::new(migrations).run(&mut self.storage, message).unwrap() == RunOutcome::Done {
                 return;
             }
         }
