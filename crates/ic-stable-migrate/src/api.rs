@@ -1,4 +1,6 @@
 //! Status, dry run, journal and quarantine of the migrations.
+//!
+//! The comments of these types are in the Candid interface of every canister that has the endpoints; their examples are not.
 
 use std::fmt;
 
@@ -7,28 +9,32 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 /// Phase of a migration.
-///
-/// ```
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
-/// # fn main() -> Result<(), Error> {
-/// use ic_stable_migrate::api::MigrationPhase;
-///
-/// /// Says whether a monitor should wake up somebody.
-/// fn is_alarming(phase: MigrationPhase) -> bool {
-///     match phase {
-///         MigrationPhase::Stuck => true,
-///         MigrationPhase::Paused | MigrationPhase::RolledBack => false, // a controller did that
-///         MigrationPhase::Idle | MigrationPhase::Converted | MigrationPhase::Finalized => false,
-///         MigrationPhase::Validating | MigrationPhase::Converting => false,
-///         MigrationPhase::Verifying | MigrationPhase::RollingBack => false,
-///     }
-/// }
-///
-/// let bank = Bank::converted([(7, 100)]);
-/// assert!(!is_alarming(bank.ledger.status(bank.layout()?)?.phase));
-/// # Ok(())
-/// # }
-/// ```
+#[cfg_attr(
+    doc,
+    doc = r#"
+```
+# include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+# fn main() -> Result<(), Error> {
+use ic_stable_migrate::api::MigrationPhase;
+
+/// Says whether a monitor should wake up somebody.
+fn is_alarming(phase: MigrationPhase) -> bool {
+    match phase {
+        MigrationPhase::Stuck => true,
+        MigrationPhase::Paused | MigrationPhase::RolledBack => false, // a controller did that
+        MigrationPhase::Idle | MigrationPhase::Converted | MigrationPhase::Finalized => false,
+        MigrationPhase::Validating | MigrationPhase::Converting => false,
+        MigrationPhase::Verifying | MigrationPhase::RollingBack => false,
+    }
+}
+
+let bank = Bank::converted([(7, 100)]);
+assert!(!is_alarming(bank.ledger.status(bank.layout()?)?.phase));
+# Ok(())
+# }
+```
+"#
+)]
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MigrationPhase {
     /// Nothing to do, or never started.
@@ -54,20 +60,24 @@ pub enum MigrationPhase {
 }
 
 /// The state of the migration. Once it is converted, `source = converted + already + quarantined + expired`.
-///
-/// ```
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
-/// # fn main() -> Result<(), Error> {
-/// let bank = Bank::converted([(7, 100), (8, 250)]);
-/// let status: MigrationStatus = bank.ledger.status(bank.layout()?)?;
-/// assert_eq!(status.source, status.converted + status.already + status.quarantined + status.expired);
-/// assert_eq!(status.digest_before, status.digest_after);
-/// // It is what `migration_status` returns.
-/// let reply = candid::encode_one(&status).unwrap();
-/// assert_eq!(candid::decode_one::<MigrationStatus>(&reply).unwrap(), status);
-/// # Ok(())
-/// # }
-/// ```
+#[cfg_attr(
+    doc,
+    doc = r#"
+```
+# include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+# fn main() -> Result<(), Error> {
+let bank = Bank::converted([(7, 100), (8, 250)]);
+let status: MigrationStatus = bank.ledger.status(bank.layout()?)?;
+assert_eq!(status.source, status.converted + status.already + status.quarantined + status.expired);
+assert_eq!(status.digest_before, status.digest_after);
+// It is what `migration_status` returns.
+let reply = candid::encode_one(&status).unwrap();
+assert_eq!(candid::decode_one::<MigrationStatus>(&reply).unwrap(), status);
+# Ok(())
+# }
+```
+"#
+)]
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct MigrationStatus<K = u64> {
     /// Number of the migration.
@@ -120,16 +130,20 @@ pub struct MigrationStatus<K = u64> {
 }
 
 /// Number of units of a class.
-///
-/// ```
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
-/// # fn main() -> Result<(), Error> {
-/// let bank = Bank::converted([(7, 100), (8, 250)]);
-/// let status = bank.ledger.status(bank.layout()?)?;
-/// assert_eq!(status.classes, [ClassCount { class: "balance".into(), count: 2 }]);
-/// # Ok(())
-/// # }
-/// ```
+#[cfg_attr(
+    doc,
+    doc = r#"
+```
+# include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+# fn main() -> Result<(), Error> {
+let bank = Bank::converted([(7, 100), (8, 250)]);
+let status = bank.ledger.status(bank.layout()?)?;
+assert_eq!(status.classes, [ClassCount { class: "balance".into(), count: 2 }]);
+# Ok(())
+# }
+```
+"#
+)]
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct ClassCount {
     /// Name of the class.
@@ -139,26 +153,30 @@ pub struct ClassCount {
 }
 
 /// A page describing what the migration would do. Nothing is written.
-///
-/// ```
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
-/// # fn main() -> Result<(), Error> {
-/// let bank = Bank::of((0..250).map(|account| (account, 1)));
-/// // Page by page, as a controller calls `migration_dry_run`.
-/// let (mut units, mut next) = (0, None);
-/// loop {
-///     let page: DryRun = ENGINE.dry_run(&bank, MESSAGE, next, Some(100))?;
-///     assert_eq!(page.waits_for, None);
-///     units += page.units;
-///     next = page.next;
-///     if next.is_none() {
-///         break;
-///     }
-/// }
-/// assert_eq!(units, 250);
-/// # Ok(())
-/// # }
-/// ```
+#[cfg_attr(
+    doc,
+    doc = r#"
+```
+# include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+# fn main() -> Result<(), Error> {
+let bank = Bank::of((0..250).map(|account| (account, 1)));
+// Page by page, as a controller calls `migration_dry_run`.
+let (mut units, mut next) = (0, None);
+loop {
+    let page: DryRun = ENGINE.dry_run(&bank, MESSAGE, next, Some(100))?;
+    assert_eq!(page.waits_for, None);
+    units += page.units;
+    next = page.next;
+    if next.is_none() {
+        break;
+    }
+}
+assert_eq!(units, 250);
+# Ok(())
+# }
+```
+"#
+)]
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct DryRun<K = u64> {
     /// Number of the migration.
@@ -198,18 +216,22 @@ impl<K> Default for DryRun<K> {
 }
 
 /// A class on a page of a dry run.
-///
-/// ```
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
-/// # fn main() -> Result<(), Error> {
-/// let bank = Bank::of((0..5).map(|account| (account, 1)));
-/// let page = ENGINE.dry_run(&bank, MESSAGE, None, None)?;
-/// let ClassForecast { class, treatment, count, examples, .. } = &page.classes[0];
-/// assert_eq!((class.as_str(), treatment.as_str(), *count), ("balance", "convert", 5));
-/// assert_eq!(*examples, [0, 1, 2]);
-/// # Ok(())
-/// # }
-/// ```
+#[cfg_attr(
+    doc,
+    doc = r#"
+```
+# include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+# fn main() -> Result<(), Error> {
+let bank = Bank::of((0..5).map(|account| (account, 1)));
+let page = ENGINE.dry_run(&bank, MESSAGE, None, None)?;
+let ClassForecast { class, treatment, count, examples, .. } = &page.classes[0];
+assert_eq!((class.as_str(), treatment.as_str(), *count), ("balance", "convert", 5));
+assert_eq!(*examples, [0, 1, 2]);
+# Ok(())
+# }
+```
+"#
+)]
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct ClassForecast<K = u64> {
     /// Name of the class.
@@ -225,19 +247,23 @@ pub struct ClassForecast<K = u64> {
 }
 
 /// An entry of the journal. Each contains the hash of the previous one.
-///
-/// ```
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
-/// # fn main() -> Result<(), Error> {
-/// let bank = Bank::converted([(7, 100)]);
-/// let journal: Vec<JournalEntry> = bank.ledger.journal(0)?;
-/// // Each entry has the hash of the one before.
-/// assert!(journal.windows(2).all(|pair| pair[1].previous == pair[0].hash));
-/// let events: Vec<&str> = journal.iter().map(|entry| entry.event.as_str()).collect();
-/// assert_eq!(events, ["validating", "layout 2", "converting", "verifying", "converted"]);
-/// # Ok(())
-/// # }
-/// ```
+#[cfg_attr(
+    doc,
+    doc = r#"
+```
+# include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+# fn main() -> Result<(), Error> {
+let bank = Bank::converted([(7, 100)]);
+let journal: Vec<JournalEntry> = bank.ledger.journal(0)?;
+// Each entry has the hash of the one before.
+assert!(journal.windows(2).all(|pair| pair[1].previous == pair[0].hash));
+let events: Vec<&str> = journal.iter().map(|entry| entry.event.as_str()).collect();
+assert_eq!(events, ["validating", "layout 2", "converting", "verifying", "converted"]);
+# Ok(())
+# }
+```
+"#
+)]
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct JournalEntry<K = u64> {
     /// Number of the entry, from 0.
@@ -261,20 +287,24 @@ pub struct JournalEntry<K = u64> {
 }
 
 /// A unit that could not be converted. Nothing of it is lost.
-///
-/// ```
-/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
-/// # fn main() -> Result<(), Error> {
-/// let mut bank = Bank::of([]);
-/// bank.ledger.quarantine.insert(1, 7, &QuarantineRecord::new("it does not decode".into(), vec![0xff]));
-/// let page: Vec<QuarantinedRecord> = bank.ledger.quarantined(None);
-/// assert_eq!((page[0].session, page[0].reason.as_str()), (7, "it does not decode"));
-/// assert_eq!((page[0].raw.as_slice(), page[0].raw_len), ([0xff].as_slice(), None));
-/// // The next page.
-/// assert_eq!(bank.ledger.quarantined(page.last().map(|record| record.session)), []);
-/// # Ok(())
-/// # }
-/// ```
+#[cfg_attr(
+    doc,
+    doc = r#"
+```
+# include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+# fn main() -> Result<(), Error> {
+let mut bank = Bank::of([]);
+bank.ledger.quarantine.insert(1, 7, &QuarantineRecord::new("it does not decode".into(), vec![0xff]));
+let page: Vec<QuarantinedRecord> = bank.ledger.quarantined(None);
+assert_eq!((page[0].session, page[0].reason.as_str()), (7, "it does not decode"));
+assert_eq!((page[0].raw.as_slice(), page[0].raw_len), ([0xff].as_slice(), None));
+// The next page.
+assert_eq!(bank.ledger.quarantined(page.last().map(|record| record.session)), []);
+# Ok(())
+# }
+```
+"#
+)]
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct QuarantinedRecord<K = u64> {
     /// Key of the unit. The field's name is that of the first canister that used this interface.
@@ -288,16 +318,20 @@ pub struct QuarantinedRecord<K = u64> {
 }
 
 /// Why an endpoint changed nothing.
-///
-/// ```
-/// use candid::Principal;
-/// use ic_stable_migrate::api::EndpointError;
-///
-/// let strange = EndpointError::Unauthorized { caller: Principal::anonymous() };
-/// assert_eq!(strange.to_string(), "2vxsx-fae is not a controller");
-/// let early = EndpointError::Refused("not everything is converted and verified yet".into());
-/// assert_eq!(early.to_string(), "not everything is converted and verified yet");
-/// ```
+#[cfg_attr(
+    doc,
+    doc = r#"
+```
+use candid::Principal;
+use ic_stable_migrate::api::EndpointError;
+
+let strange = EndpointError::Unauthorized { caller: Principal::anonymous() };
+assert_eq!(strange.to_string(), "2vxsx-fae is not a controller");
+let early = EndpointError::Refused("not everything is converted and verified yet".into());
+assert_eq!(early.to_string(), "not everything is converted and verified yet");
+```
+"#
+)]
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum EndpointError {
     /// The caller is not a controller.

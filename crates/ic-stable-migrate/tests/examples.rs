@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use syn::{Attribute, Expr, ExprLit, ImplItem, Item, Lit, Meta, TraitItem, Type, UseTree, Visibility};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Expr, ExprLit, ImplItem, Item, Lit, Meta, Token, TraitItem, Type, UseTree, Visibility};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -39,13 +40,24 @@ fn words_of_examples(text: &str) -> Option<BTreeSet<String>> {
 
 fn documentation(attributes: &[Attribute]) -> String {
     let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
+        // `cfg_attr(doc, doc = "…")` is not in the Candid interface.
+        Meta::List(list) if list.path.is_ident("cfg_attr") => {
+            let parsed = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).ok()?;
+            parsed.iter().find_map(line_of)
+        }
+        meta => line_of(meta),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn line_of(meta: &Meta) -> Option<String> {
+    match meta {
         Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
             Expr::Lit(ExprLit { lit: Lit::Str(line), .. }) => Some(line.value()),
             _ => None,
         },
         _ => None,
-    });
-    lines.collect::<Vec<_>>().join("\n")
+    }
 }
 
 const fn is_public(visibility: &Visibility) -> bool {

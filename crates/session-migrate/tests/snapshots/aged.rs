@@ -295,7 +295,7 @@ impl Aged {
     }
 
     /// Does what the timer does.
-    fn sweep(&mut self) {
+    pub fn sweep(&mut self) {
         while !self.service(person(0)).sweep().unwrap() {}
         while !memories::sweep(&mut self.storage, &Unmetered).unwrap() {}
     }

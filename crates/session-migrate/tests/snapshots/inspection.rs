@@ -99,6 +99,7 @@ fn a_blob_keeps_its_bytes_when_its_old_session_moves() {
     canister.add_foreign_records();
     canister.split();
     canister.move_to_extents();
+    canister.sweep();
     let report = inspected(&canister.bytes(), true).unwrap();
     assert_eq!(damage(&report), Vec::<String>::new());
     let deep = report.deep.clone().unwrap();

@@ -6,9 +6,10 @@ use crate::migrate::{Migration as _, Phase};
 use crate::migrations::MoveToExtents;
 use crate::migrations::extents::extents_of;
 use crate::session::SessionId;
+use crate::stable::layout::Layout;
 use crate::storage::Storage;
+use crate::upload::PayloadState;
 use crate::upload::path::compat::CompatPath;
-use crate::upload::{PayloadState, mapped_sessions};
 use upload_model::Stage;
 
 use super::Native;
@@ -17,12 +18,13 @@ impl Native {
     /// Checks that the tables agree with one another; once everything has settled, no session and no receipt
     /// is left.
     pub(super) fn check_tables(&self, settled: bool) -> Result<(), String> {
-        let Storage { sessions, index, payloads, blobs, usage, receipts, .. } = &self.canister.storage;
+        let Storage { layout, sessions, index, payloads, blobs, usage, receipts, .. } =
+            &self.canister.storage;
         let live = sessions.legacy.len() + sessions.sessions.len();
         let live = live - self.rubbish_in_layout_1();
-        // The timers remove what was released, when migration 2 does not run and if there is room.
-        let waits = mapped_sessions::are_moving(&self.canister.storage).unwrap();
-        let removed = !waits && (settled || self.faults.filled.is_none());
+        // The timers remove what was released where there is no room for it, and what migration 2 has moved.
+        let is_moved = layout.get().unwrap() == Some(Layout::EXTENTS);
+        let removed = settled || !is_moved && self.faults.filled.is_none();
         let released = if removed { blobs.release_total() } else { 0 };
         let pairs = [
             ("legacy records and their activity", self.legacy_sessions(), sessions.legacy.notes()),
