@@ -3,10 +3,9 @@
 //! They are TEST KEYS: derived from a public text, the same in every process. Their signatures prove nothing
 //! outside of a test.
 
-use super::bls::SigningKey;
 use candid::Principal;
 use ic_certification::Hash;
-use ic_verify_bls_signature::PrivateKey;
+use ic_verify_bls_signature as bls;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -31,7 +30,7 @@ pub struct SubnetKeys {
     pub node_id: Principal,
     /// The node's public key, DER.
     pub node_public_key: Vec<u8>,
-    subnet: SigningKey,
+    subnet: bls::PrivateKey,
     node: ic_ed25519::PrivateKey,
 }
 
@@ -55,11 +54,8 @@ impl SubnetKeys {
     }
 
     fn derive(index: usize) -> Self {
-        let mut subnet = secret("subnet", index);
-        // Any 32 bytes make a key without their highest bits: the order of the group has 255 bits.
-        subnet[0] &= 0x3f;
-        let key = PrivateKey::deserialize(&subnet).expect("the number is below the order of the group");
-        let der = [BLS_DER_PREFIX.as_slice(), &key.public_key().serialize()].concat();
+        let subnet = bls_key(secret("subnet", index));
+        let der = [BLS_DER_PREFIX.as_slice(), &subnet.public_key().serialize()].concat();
         let node = ic_ed25519::PrivateKey::deserialize_raw_32(&secret("node", index));
         let node_public_key = node.public_key().serialize_rfc8410_der();
         Self {
@@ -67,14 +63,14 @@ impl SubnetKeys {
             public_key: der,
             node_id: Principal::self_authenticating(&node_public_key),
             node_public_key,
-            subnet: SigningKey::new(&subnet),
+            subnet,
             node,
         }
     }
 
     /// Returns the subnet's signature of a state tree with this root hash.
     pub fn sign_root(&self, root: &Hash) -> Vec<u8> {
-        self.subnet.sign(&[b"\x0dic-state-root".as_slice(), root].concat())
+        self.subnet.sign(&[b"\x0dic-state-root".as_slice(), root].concat()).serialize().to_vec()
     }
 
     /// Returns the node's signature.
@@ -86,6 +82,12 @@ impl SubnetKeys {
 fn secret(kind: &str, index: usize) -> [u8; 32] {
     let index = (index as u64).to_be_bytes();
     Sha256::digest([TEST_SEED, b" ", kind.as_bytes(), b" ", &index].concat()).into()
+}
+
+/// Returns a key from any 32 bytes. The highest bits are cleared: the order of the group has 255 bits.
+fn bls_key(mut secret: [u8; 32]) -> bls::PrivateKey {
+    secret[0] &= 0x3f;
+    bls::PrivateKey::deserialize(&secret).expect("the number is below the order of the group")
 }
 
 #[cfg(test)]
@@ -107,7 +109,7 @@ mod tests {
         let keys = SubnetKeys::of(0);
         let signature = keys.sign_root(&[7; 32]);
         let message = [b"\x0dic-state-root".as_slice(), &[7; 32]].concat();
-        ic_verify_bls_signature::verify_bls_signature(&signature, &message, &keys.public_key[37..]).unwrap();
+        bls::verify_bls_signature(&signature, &message, &keys.public_key[37..]).unwrap();
         let node = ic_ed25519::PublicKey::deserialize_rfc8410_der(&keys.node_public_key).unwrap();
         node.verify_signature(b"message", &keys.sign_as_node(b"message")).unwrap();
         assert!(node.verify_signature(b"messagf", &keys.sign_as_node(b"message")).is_err());

@@ -3,7 +3,6 @@
 //! All work is done on demand, at most once per round: the tree is updated with what has changed, and its
 //! root hash is signed once, however many certificates reveal parts of it.
 
-mod bls;
 mod certifier;
 mod keys;
 mod state_tree;
