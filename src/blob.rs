@@ -5,16 +5,18 @@
 //! capsules.
 
 mod chunk_map;
+mod error;
 pub mod extents;
 mod record;
 mod sink;
 mod store;
 
 pub use chunk_map::{ChunkPrefix, RELEASE_AT_ONCE};
+pub use error::BlobError;
 pub use extents::{AllocateError, Extents};
 pub use record::{BlobId, BlobRecord, ContentDigest, MappedBlob, Place, cache_mapped_header};
 pub use sink::StableBlobSink;
-pub use store::{BlobError, BlobStore, CHUNK_SIZE, Committed, content_key};
+pub use store::{BlobStore, CHUNK_SIZE, Committed, content_key};
 
 #[cfg(test)]
 mod tests;

@@ -9,11 +9,12 @@
 //! ```
 
 use crate::api::HashAlgorithm;
-use crate::session::{ChunkSet, SinkError};
+use crate::session::ChunkSet;
 use crate::stable::keys::{NumberAndText, TwoTexts};
 use crate::stable::{Memories, NoRoom, StableError, StableRoom, Table, memory_ids};
 
 use super::chunk_map::{ChunkMap, ChunkPrefix};
+use super::error::BlobError;
 use super::extents::{AllocateError, ExtentStore, Extents};
 use super::record::{BlobId, BlobRecord, ContentDigest, MappedBlob, Place};
 
@@ -28,53 +29,6 @@ pub struct Committed {
     pub id: BlobId,
     /// Whether the new bytes are kept; `false` if the capsule already has the content.
     pub stored: bool,
-}
-
-/// Errors of blob calls.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BlobError {
-    /// No committed blob has this id.
-    #[error("{0} not found")]
-    NotFound(BlobId),
-    /// A committed blob has this id already.
-    #[error("{0} already exists")]
-    AlreadyExists(BlobId),
-    /// The blob has no such chunk.
-    #[error("chunk {idx} of {blob}: it has {chunks} chunks")]
-    NoSuchChunk {
-        /// The blob.
-        blob: BlobId,
-        /// The chunk.
-        idx: u32,
-        /// Number of chunks that the blob has.
-        chunks: u32,
-    },
-    /// The blob has no such range.
-    #[error("bytes {offset} to {offset} + {len} of {blob}: it has {size} bytes")]
-    NoSuchRange {
-        /// The blob.
-        blob: BlobId,
-        /// First byte of the range.
-        offset: u64,
-        /// Number of bytes of the range.
-        len: u64,
-        /// Number of bytes that the blob has.
-        size: u64,
-    },
-    /// A chunk that should be stored is missing.
-    #[error("chunk {idx} under {prefix:02x?} is not stored")]
-    MissingChunk {
-        /// Where it should be stored.
-        prefix: [u8; 32],
-        /// The chunk.
-        idx: u32,
-    },
-    /// The extents of a record do not match its size.
-    #[error(transparent)]
-    Payload(#[from] SinkError),
-    /// A record does not decode.
-    #[error(transparent)]
-    Stable(#[from] StableError),
 }
 
 /// Blobs in stable memory.
