@@ -168,6 +168,7 @@ fn memories_of_a_deleted_capsule_go_within_the_message_budget() {
     assert_eq!(sweep(&mut canister.storage, &crate::upload::tests::Exhausted), Ok(true));
 }
 
+#[cfg(feature = "compat")]
 #[test]
 fn memories_of_a_deleted_capsule_use_the_whole_budget() {
     let mut canister = TestCanister::compat();
