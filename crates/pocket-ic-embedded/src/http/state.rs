@@ -7,7 +7,9 @@ use crate::ic::{Instance, OpError};
 use crate::threads::{self, Panicked};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
+#[cfg(any(feature = "cli", test))]
+use std::time::Duration;
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Everything that outlives one request.
