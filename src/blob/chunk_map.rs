@@ -60,6 +60,14 @@ type Chunks = StableBTreeMap<ChunkKey, Vec<u8>, Memory>;
 /// pages of removed chunks take chunks of the sessions that are still in the map.
 const AMPLE_BYTES: u64 = 1 << 30;
 
+/// Returns a key as the library stores it.
+fn key_bytes(prefix: ChunkPrefix, idx: u32) -> [u8; KEY_BYTES] {
+    let mut key = [0; KEY_BYTES];
+    let bytes = prefix.0.into_iter().chain(idx.to_be_bytes());
+    key.iter_mut().zip(bytes).for_each(|(byte, value)| *byte = value);
+    key
+}
+
 /// The stored chunks, and the prefixes whose chunks are still to be removed.
 pub struct ChunkMap {
     /// None until the first chunk is stored; in layout 3 none ever is.
@@ -120,15 +128,8 @@ impl ChunkMap {
 
     /// Returns whether a chunk is stored.
     pub fn contains(&self, prefix: ChunkPrefix, idx: u32) -> bool {
-        let mut found = false;
-        let mut take = |_| {
-            found = true;
-            false
-        };
-        match self.walk(prefix, idx..=idx, &mut take) {
-            Some(()) => found,
-            None => self.chunks.as_ref().is_some_and(|chunks| chunks.contains_key(&(prefix.0, idx))),
-        }
+        let by_library = || self.chunks.as_ref().is_some_and(|chunks| chunks.contains_key(&(prefix.0, idx)));
+        self.keys.contains(&key_bytes(prefix, idx)).unwrap_or_else(by_library)
     }
 
     /// Returns a stored chunk.
@@ -138,7 +139,7 @@ impl ChunkMap {
 
     /// Stores a chunk.
     pub fn insert(&mut self, prefix: ChunkPrefix, idx: u32, bytes: &[u8]) {
-        self.survey.start_over();
+        self.survey = Survey::InUse(key_bytes(prefix, idx));
         self.made().insert((prefix.0, idx), bytes.to_vec());
     }
 
@@ -318,13 +319,7 @@ impl ChunkMap {
         numbers: RangeInclusive<u32>,
         take: &mut dyn FnMut(u32) -> bool,
     ) -> Option<()> {
-        let key = |idx: &u32| {
-            let mut key = [0; KEY_BYTES];
-            let bytes = prefix.0.into_iter().chain(idx.to_be_bytes());
-            key.iter_mut().zip(bytes).for_each(|(byte, value)| *byte = value);
-            key
-        };
-        let (low, high) = (key(numbers.start()), key(numbers.end()));
+        let (low, high) = (key_bytes(prefix, *numbers.start()), key_bytes(prefix, *numbers.end()));
         self.keys.between(&low, &high, &mut |key| {
             key.last_chunk().is_some_and(|idx| take(u32::from_be_bytes(*idx)))
         })

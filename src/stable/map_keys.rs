@@ -77,6 +77,16 @@ impl<const N: usize> MapKeys<N> {
         }
     }
 
+    /// Returns whether the map has this key; `None` if its layout is not supported here.
+    pub fn contains(&self, key: &[u8; N]) -> Option<bool> {
+        let mut found = false;
+        self.between(key, key, &mut |_| {
+            found = true;
+            false
+        })?;
+        Some(found)
+    }
+
     /// False when no more keys are wanted.
     fn walk(
         &self,

@@ -25,7 +25,7 @@ pub enum Survey {
         /// Number of them.
         keys: u64,
     },
-    /// This one was not released.
+    /// This one was not released when it was looked at or stored.
     InUse(Key),
 }
 
@@ -47,7 +47,7 @@ impl Default for Survey {
 }
 
 impl Survey {
-    /// Starts from scratch, since chunks are inserted or removed. A chunk that was in use probably still is.
+    /// Starts from scratch, since chunks are removed. A chunk that was in use probably still is.
     pub fn start_over(&mut self) {
         if let Self::Through { .. } = self {
             *self = Self::default();
@@ -62,7 +62,7 @@ impl Survey {
         total: u64,
     ) -> Found {
         if let Self::InUse(key) = *self {
-            if is_stored(keys, &key) && !is_released(released, &key) {
+            if keys.contains(&key) == Some(true) && !is_released(released, &key) {
                 return Found::InUse;
             }
             *self = Self::default();
@@ -97,15 +97,6 @@ impl Survey {
             None => Found::InUse,
         }
     }
-}
-
-fn is_stored(keys: &MapKeys<KEY_BYTES>, key: &Key) -> bool {
-    let mut found = false;
-    let walked = keys.between(key, key, &mut |_| {
-        found = true;
-        false
-    });
-    walked.is_some() && found
 }
 
 fn is_released(released: &Table<[u8; PREFIX_BYTES], ()>, key: &Key) -> bool {

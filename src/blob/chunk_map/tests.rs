@@ -170,6 +170,19 @@ fn a_chunk_that_arrives_during_a_survey_is_not_lost() {
     assert_eq!((map.total(), map.get(prefix(7), 0)), (1, Some(b"new".to_vec())));
 }
 
+/// Otherwise, clients who keep uploading would start the survey over before each of its messages.
+#[test]
+fn chunks_that_keep_arriving_do_not_hold_up_removal() {
+    const CHUNKS: u32 = 5_000;
+    let (mut map, _) = with_chunks(&(0..CHUNKS).map(|idx| (100, idx)).collect::<Vec<_>>());
+    map.release_copied(prefix(100));
+    for n in 1..4 {
+        map.insert(prefix(200), n, b"new");
+        assert!(!map.sweep());
+        assert_eq!(map.total(), u64::from(CHUNKS + n) - u64::from(n) * RELEASE_AT_ONCE as u64);
+    }
+}
+
 #[test]
 fn a_survey_of_many_keys_takes_several_messages() {
     let (mut map, _) = with_chunks(&(0..5_000).map(|n| ((n % 250) as u8, n / 250)).collect::<Vec<_>>());
