@@ -140,14 +140,14 @@ fn content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result<Conte
                 return Err(Error::conflict(
                     "blob",
                     id,
-                    "its SHA-256 is not the given one, or was never computed: its digest is in blob_get_meta",
+                    "its SHA-256 is not the given one, or was never computed; memories_read returns its digest",
                 ));
             }
             if differs(blob.blake3, stored.digest.as_blake3()) {
                 return Err(Error::conflict(
                     "blob",
                     id,
-                    "its BLAKE3 is not the given one, or was never computed: its digest is in blob_get_meta",
+                    "its BLAKE3 is not the given one, or was never computed; memories_read returns its digest",
                 ));
             }
             Ok(Content::blob(id, &stored))

@@ -48,6 +48,10 @@ impl Marks {
         (0..=u8::MAX).filter(move |id| self.has(*id))
     }
 
+    fn write(self, memory: &Memory) {
+        memory.write(counters::offset(MARKS), self.0.map(u64::to_be_bytes).as_flattened());
+    }
+
     fn has(self, id: u8) -> bool {
         self.0.get(usize::from(id >> 6)).is_some_and(|number| number >> (id & 63) & 1 == 1)
     }
@@ -87,26 +91,22 @@ impl Structures {
             }
             let marks = Marks::read(&self.counts);
             if !marks.are_none() {
-                self.mark(marks.with(*id));
+                marks.with(*id).write(&self.counts);
             }
         }
         self.missing.clear();
         Ok(())
     }
-
-    fn mark(&self, Marks(numbers): Marks) {
-        self.counts.write(counters::offset(MARKS), numbers.map(u64::to_be_bytes).as_flattened());
-    }
 }
 
 /// Marks every structure that exists, so that there are marks from now on. The counts of uploads must exist.
 pub fn mark_all(memories: &Memories) {
-    let structures = Structures::of(memories, |_| false);
-    let marks = Marks::read(&structures.counts);
+    let counts = memories.get(memory_ids::UPLOAD_COUNTS);
+    let marks = Marks::read(&counts);
     let exists = |id: &&(u8, &str, Structure)| memories.get(MemoryId::new(id.0)).size() > 0;
     let all = ALL.iter().filter(exists).fold(marks, |marks, (id, ..)| marks.with(*id));
     if all != marks {
-        structures.mark(all);
+        all.write(&counts);
     }
 }
 
