@@ -215,9 +215,9 @@ impl Planner<'_> {
     fn capsules(&mut self) -> Result<(), SnapshotError> {
         for (id, capsule) in &self.source.capsules {
             let (mut owners, mut writers) = (principals(&capsule.owners), principals(&capsule.controllers));
-            owners.truncate(MAX_LIST);
+            let owners_cut = cut(&mut owners);
             writers.retain(|who| !owners.contains(who));
-            writers.truncate(MAX_LIST);
+            let writers_cut = cut(&mut writers);
             let why = match owners.first() {
                 None => Some("no owner has a principal that may own something here".to_owned()),
                 Some(_) if id.len() > MAX_CAPSULE_ID => {
@@ -227,7 +227,7 @@ impl Planner<'_> {
             };
             // Its people, connections and groups; memories and galleries have lines of their own.
             let shell = PublicCapsule { memories: Vec::new(), galleries: Vec::new(), ..capsule.clone() };
-            let rest = capsule_rest(capsule);
+            let rest = capsule_rest(capsule, owners_cut, writers_cut);
             let said = why.clone().unwrap_or_else(|| match rest.is_empty() {
                 true => "taken; the record as it was".into(),
                 false => format!("taken, except for {}", rest.join(", ")),
@@ -358,8 +358,15 @@ fn principals<T>(people: &[(PublicPerson, T)]) -> Vec<Principal> {
     all.filter(|who| seen.insert(*who)).collect()
 }
 
-/// Names what of a capsule has no counterpart.
-fn capsule_rest(capsule: &PublicCapsule) -> Vec<String> {
+/// Cuts a list to its limit; returns how many were beyond it.
+fn cut(list: &mut Vec<Principal>) -> usize {
+    let beyond = list.len().saturating_sub(MAX_LIST);
+    list.truncate(MAX_LIST);
+    beyond
+}
+
+/// Names what of a capsule has no counterpart. The last two numbers are those of owners and controllers beyond the limit.
+fn capsule_rest(capsule: &PublicCapsule, owners_cut: usize, writers_cut: usize) -> Vec<String> {
     let PublicCapsule { subject, owners, controllers, connections, connection_groups, .. } = capsule;
     let without = |people: Vec<&PublicPerson>| {
         people
@@ -367,7 +374,6 @@ fn capsule_rest(capsule: &PublicCapsule) -> Vec<String> {
             .filter(|person| person.principal().is_none_or(|who| who == Principal::anonymous()))
             .count()
     };
-    let beyond = |list: usize| list.saturating_sub(MAX_LIST);
     let owners_without = without(owners.iter().map(|(person, _)| person).collect());
     let controllers_without = without(controllers.iter().map(|(person, _)| person).collect());
     let has_rights =
@@ -376,8 +382,8 @@ fn capsule_rest(capsule: &PublicCapsule) -> Vec<String> {
     let counted = [
         (owners_without, "owners without a principal"),
         (controllers_without, "controllers without a principal"),
-        (beyond(principals(owners).len()), "owners beyond the limit of a list"),
-        (beyond(principals(controllers).len()), "controllers beyond the limit of a list"),
+        (owners_cut, "owners beyond the limit of a list"),
+        (writers_cut, "controllers beyond the limit of a list"),
         (connections.len(), "connections"),
         (connection_groups.len(), "groups"),
         (usize::from(is_other), "subject who is no owner, and has no right here"),

@@ -12,7 +12,7 @@ use upload_canister::migrations::public_release::{
 };
 use upload_model::public_release::{CHUNK_SIZE, PublicRelease, blob_of};
 
-use super::release::{Adopted, Memories, NOW, file, person};
+use super::release::{Adopted, Memories, NOW, file, outcome_of, person};
 
 /// What `inspect` says of a memory, which no build reads.
 fn inspected(stable: &[u8]) -> String {
@@ -22,12 +22,6 @@ fn inspected(stable: &[u8]) -> String {
     let error: InspectError =
         inspect::run(&inspect::Options { snapshot, deep: false }, &Progress::hidden()).unwrap_err();
     error.to_string()
-}
-
-fn notes(adopted: &Adopted, kind: RecordKind, id: &str) -> (RecordOutcome, String) {
-    let item = adopted.report.items.iter().find(|item| item.kind == kind && item.id == id);
-    let item = item.unwrap_or_else(|| panic!("{id}: {:?}", adopted.report.items));
-    (item.outcome, item.notes.join("; "))
 }
 
 /// The bytes of all chunks in the file beside the folder, in its order.
@@ -62,13 +56,17 @@ fn a_memory_whose_blob_was_replaced_is_not_taken() {
 
         let adopted = Adopted::of(&memories.bytes());
         assert_eq!(adopted.report.verdict, Verdict::Fail, "{case}");
-        let (outcome, why) = notes(&adopted, RecordKind::Memory, &first);
+        let (outcome, why) = outcome_of(&adopted.report, RecordKind::Memory, &first);
         assert_eq!(outcome, RecordOutcome::NotTaken, "{case}: {why}");
         let said = if other && is_there { "belongs to" } else { "a later upload has replaced it" };
         assert!(why.contains(said), "{case}: {why}");
-        let (outcome, why) = notes(&adopted, RecordKind::Blob, &format!("blob_{blob}"));
+        let (outcome, why) = outcome_of(&adopted.report, RecordKind::Blob, &format!("blob_{blob}"));
         if is_there {
-            assert_eq!(notes(&adopted, RecordKind::Memory, &second).0, RecordOutcome::Taken, "{case}");
+            assert_eq!(
+                outcome_of(&adopted.report, RecordKind::Memory, &second).0,
+                RecordOutcome::Taken,
+                "{case}"
+            );
             assert_eq!(outcome, RecordOutcome::Repaired, "{case}");
             assert!(why.contains("1000 bytes of an earlier upload"), "{case}: {why}");
         } else {
@@ -90,7 +88,7 @@ fn an_upgrade_of_that_release_to_itself_mixes_no_files() {
     assert_eq!((lost.report.verdict, lost.report.header), (Verdict::Fail, Header::Intact));
     assert!(lost.report.damage[0].contains("upgraded to itself"), "{:?}", lost.report.damage);
     assert_eq!(
-        notes(&lost, RecordKind::Memory, &first),
+        outcome_of(&lost.report, RecordKind::Memory, &first),
         (RecordOutcome::NotTaken, format!("blob_{blob} is not stored"))
     );
 
@@ -98,10 +96,10 @@ fn an_upgrade_of_that_release_to_itself_mixes_no_files() {
     assert_eq!(blob, same);
     let mixed = Adopted::of(&after.stable_memory());
     assert!(mixed.report.damage[0].contains("upgraded to itself"), "{:?}", mixed.report.damage);
-    let (outcome, why) = notes(&mixed, RecordKind::Memory, &first);
+    let (outcome, why) = outcome_of(&mixed.report, RecordKind::Memory, &first);
     assert_eq!(outcome, RecordOutcome::NotTaken);
     assert!(why.contains("a later upload has replaced it"), "{why}");
-    assert_eq!(notes(&mixed, RecordKind::Memory, &second).0, RecordOutcome::Taken);
+    assert_eq!(outcome_of(&mixed.report, RecordKind::Memory, &second).0, RecordOutcome::Taken);
     assert_eq!(mixed.report.blob_bytes, 70);
 }
 
@@ -119,8 +117,8 @@ fn a_memory_whose_blob_was_deleted_is_not_taken() {
     assert!(said.contains(&format!("{memory} refers to blob_{blob}, which is not stored")), "{said}");
     let adopted = Adopted::of(&memories.bytes());
     let refused = (RecordOutcome::NotTaken, format!("blob_{blob} is not stored"));
-    assert_eq!(notes(&adopted, RecordKind::Memory, &memory), refused);
-    assert_eq!(notes(&adopted, RecordKind::Memory, &whole).0, RecordOutcome::Taken);
+    assert_eq!(outcome_of(&adopted.report, RecordKind::Memory, &memory), refused);
+    assert_eq!(outcome_of(&adopted.report, RecordKind::Memory, &whole).0, RecordOutcome::Taken);
     let rest = file(2 * CHUNK_SIZE + 30, 1);
     assert_eq!(left_bytes(&adopted), rest.chunks(CHUNK_SIZE).skip(1).collect::<Vec<_>>());
 }
@@ -140,10 +138,11 @@ fn bytes_of_a_debugging_function_are_told_from_files() {
     memories.put(2, 1, &written);
     memories.chunks().insert(([9; 32], 7), written.clone());
     let adopted = Adopted::of(&memories.bytes());
-    let blob = |session: u64| notes(&adopted, RecordKind::Blob, &format!("blob_{}", blob_of(session)));
+    let blob =
+        |session: u64| outcome_of(&adopted.report, RecordKind::Blob, &format!("blob_{}", blob_of(session)));
     assert_eq!((blob(1).0, blob(2).0), (RecordOutcome::NotTaken, RecordOutcome::Repaired));
     assert!(blob(1).1.contains("50 bytes are stored, its record says"), "{:?}", blob(1));
-    let (outcome, why) = notes(&adopted, RecordKind::Chunk, &hex::encode([9; 32]));
+    let (outcome, why) = outcome_of(&adopted.report, RecordKind::Chunk, &hex::encode([9; 32]));
     assert_eq!((outcome, &*why), (RecordOutcome::NoCounterpart, "of no session that is known"));
     assert_eq!(left_bytes(&adopted), vec![written; 3]);
 }
@@ -157,16 +156,16 @@ fn what_was_replaced_in_its_round_is_in_the_file() {
     release.upload(&capsule, 1, &first, NOW + 5);
     let (kept, _) = release.upload(&capsule, 2, &second, NOW + 5);
     let adopted = Adopted::of(&release.stable_memory());
-    assert_eq!(notes(&adopted, RecordKind::Memory, &kept).0, RecordOutcome::Taken);
-    let orphan = notes(&adopted, RecordKind::Blob, &format!("blob_{}", blob_of(1)));
+    assert_eq!(outcome_of(&adopted.report, RecordKind::Memory, &kept).0, RecordOutcome::Taken);
+    let orphan = outcome_of(&adopted.report, RecordKind::Blob, &format!("blob_{}", blob_of(1)));
     assert_eq!(orphan, (RecordOutcome::NotTaken, "no memory refers to it".into()));
     assert_eq!(left_bytes(&adopted), std::slice::from_ref(&first));
 
     // Somebody else's capsule gets the same id.
     assert_eq!(release.capsule(person(2), NOW), capsule);
     let adopted = Adopted::of(&release.stable_memory());
-    assert_eq!(notes(&adopted, RecordKind::Capsule, &capsule).0, RecordOutcome::Taken);
-    let (outcome, why) = notes(&adopted, RecordKind::IndexEntry, &person(1).to_text());
+    assert_eq!(outcome_of(&adopted.report, RecordKind::Capsule, &capsule).0, RecordOutcome::Taken);
+    let (outcome, why) = outcome_of(&adopted.report, RecordKind::IndexEntry, &person(1).to_text());
     assert_eq!(outcome, RecordOutcome::NoCounterpart);
     assert!(why.contains("gave its id out twice"), "{why}");
     assert_eq!((adopted.report.blob_bytes, adopted.count(RecordKind::Blob).not_taken), (0, 2));
@@ -189,6 +188,10 @@ fn what_exceeds_a_limit_is_cut_and_is_in_the_file() {
         let owner = PublicOwner { since: NOW, last_activity_at: NOW };
         let more = (100..1_299).map(|n| (PublicPerson::Principal(person(n)), owner.clone()));
         capsule.owners.extend(more);
+        // A thousand and ten, most of whom are owners and so no controllers here.
+        let granted = capsule.controllers[0].1.clone();
+        let again = (100..1_050).chain(2_000..2_060);
+        capsule.controllers = again.map(|n| (PublicPerson::Principal(person(n)), granted.clone())).collect();
         let (_, memory) = &mut capsule.memories[0];
         let metadata = memory.blob_internal_assets[0].metadata.clone();
         let elsewhere = |storage_key: String, url: Option<String>| PublicExternalAsset {
@@ -204,13 +207,15 @@ fn what_exceeds_a_limit_is_cut_and_is_in_the_file() {
         ]);
     });
     let adopted = Adopted::of(&memories.bytes());
-    let (outcome, why) = notes(&adopted, RecordKind::Capsule, &capsule);
+    let (outcome, why) = outcome_of(&adopted.report, RecordKind::Capsule, &capsule);
     assert_eq!(outcome, RecordOutcome::Repaired);
     assert!(why.contains("the text of its subject exceeded the limit"), "{why}");
     let item = adopted.report.items.iter().find(|item| item.kind == RecordKind::Capsule).unwrap();
     assert!(item.rest.contains(&"200 owners beyond the limit of a list".into()), "{item:?}");
+    assert!(!item.rest.iter().any(|rest| rest.contains("controllers beyond")), "{item:?}");
     for (asset, said) in [(1, "its URL has 3000 bytes"), (2, "its storage key has 3000 bytes")] {
-        let (outcome, why) = notes(&adopted, RecordKind::Asset, &format!("{memory} asset {asset}"));
+        let (outcome, why) =
+            outcome_of(&adopted.report, RecordKind::Asset, &format!("{memory} asset {asset}"));
         assert_eq!(outcome, RecordOutcome::NotTaken);
         assert!(why.contains(said), "{why}");
     }
@@ -250,7 +255,7 @@ fn a_second_memory_manager_spoils_no_file_unseen() {
     let adopted = Adopted::of(&release.stable_memory());
     assert_eq!(adopted.report.verdict, Verdict::Fail);
     assert!(adopted.report.damage[0].contains("memory id 42"), "{:?}", adopted.report.damage);
-    assert_eq!(notes(&adopted, RecordKind::Memory, &sound).0, RecordOutcome::Taken);
+    assert_eq!(outcome_of(&adopted.report, RecordKind::Memory, &sound).0, RecordOutcome::Taken);
 
     // The first manager takes the bucket for chunks; the secret is gone, and nothing else.
     let bytes = file(CHUNK_SIZE, 2);
@@ -262,9 +267,9 @@ fn a_second_memory_manager_spoils_no_file_unseen() {
     second.write_secret([2; 32]);
     let adopted = Adopted::of(&release.stable_memory());
     assert_eq!(adopted.report.verdict, Verdict::Fail);
-    let (outcome, why) = notes(&adopted, RecordKind::Blob, &format!("blob_{blob}"));
+    let (outcome, why) = outcome_of(&adopted.report, RecordKind::Blob, &format!("blob_{blob}"));
     assert_eq!(outcome, RecordOutcome::NotTaken, "{why}");
     assert!(why.contains("its bytes have the SHA-256"), "{why}");
-    assert_eq!(notes(&adopted, RecordKind::Memory, &overwritten).0, RecordOutcome::NotTaken);
-    assert_eq!(notes(&adopted, RecordKind::Memory, &sound).0, RecordOutcome::Taken);
+    assert_eq!(outcome_of(&adopted.report, RecordKind::Memory, &overwritten).0, RecordOutcome::NotTaken);
+    assert_eq!(outcome_of(&adopted.report, RecordKind::Memory, &sound).0, RecordOutcome::Taken);
 }
