@@ -1,5 +1,8 @@
 //! A client of what this server has beyond the PocketIC protocol.
 
+use std::sync::OnceLock;
+use std::time::Duration;
+
 use candid::Principal;
 use pocket_ic::PocketIc;
 use pocket_ic::common::rest::{RawCanisterSnapshotId, RawCanisterSnapshotUpload};
@@ -26,9 +29,21 @@ use crate::MessageCost;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Extensions {
-    client: Client,
     /// Ends with a slash.
     base: String,
+}
+
+/// How long a short request may take, as with the library's default client.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Returns the client of this process, which has a thread of its own. It sets no time limit.
+fn client() -> Result<&'static Client, reqwest::Error> {
+    static CLIENT: OnceLock<Client> = OnceLock::new();
+    if let Some(client) = CLIENT.get() {
+        return Ok(client);
+    }
+    let made = Client::builder().timeout(None).build()?;
+    Ok(CLIENT.get_or_init(|| made))
 }
 
 /// Why an extension did not do what was asked.
@@ -69,7 +84,7 @@ impl Extensions {
         let server = pic.get_server_url();
         let base =
             format!("{}/instances/{}/embedded/", server.as_str().trim_end_matches('/'), pic.instance_id());
-        Extensions { client: Client::new(), base }
+        Extensions { base }
     }
 
     /// Returns the costs of a canister's executions starting at index `from`, oldest first. The server keeps the
@@ -79,7 +94,7 @@ impl Extensions {
     /// [`ExtensionError`]; refused if there is no such canister.
     pub fn message_costs(&self, canister: Principal, from: u64) -> Result<Vec<MessageCost>, ExtensionError> {
         let url = format!("{}canister_costs/{canister}?from={from}", self.base);
-        answer(url, |url| self.client.get(url))
+        answer(url, |client, url| client.get(url).timeout(PATIENCE))
     }
 
     /// Sets the instruction limit of a canister's messages; `None` restores the limit of each kind.
@@ -93,7 +108,7 @@ impl Extensions {
     ) -> Result<(), ExtensionError> {
         let url = format!("{}instruction_cap/{canister}", self.base);
         let body = serde_json::json!({ "instructions": instructions });
-        answer::<Value>(url, |url| self.client.post(url).json(&body)).map(drop)
+        answer::<Value>(url, |client, url| client.post(url).timeout(PATIENCE).json(&body)).map(drop)
     }
 
     /// Uploads a snapshot without a copy of its `stable_memory.bin`, which must not change as long as the canister
@@ -106,19 +121,16 @@ impl Extensions {
         request: &RawCanisterSnapshotUpload,
     ) -> Result<RawCanisterSnapshotId, ExtensionError> {
         let url = format!("{}canister_snapshot_in_place", self.base);
-        match Client::builder().timeout(None).build() {
-            Ok(patient) => answer(url, |url| patient.post(url).json(request)),
-            Err(source) => Err(ExtensionError::Http { url, source }),
-        }
+        answer(url, |client, url| client.post(url).json(request))
     }
 }
 
 fn answer<T: DeserializeOwned>(
     url: String,
-    request: impl FnOnce(&str) -> RequestBuilder,
+    request: impl FnOnce(&Client, &str) -> RequestBuilder,
 ) -> Result<T, ExtensionError> {
     let ask = || {
-        let answer = request(&url).send()?;
+        let answer = request(client()?, &url).send()?;
         Ok((answer.status(), answer.bytes()?))
     };
     let (status, body) = match ask() {

@@ -2,6 +2,7 @@
 
 use crate::http::{ServerState, create_instance};
 use crate::ic::OpError;
+use crate::threads::Work;
 use candid::Principal;
 use pocket_ic::common::rest::{
     AutoProgressConfig, InitialTime, InstanceConfig, InstanceHttpGatewayConfig, SubnetConfigSet,
@@ -55,7 +56,7 @@ pub async fn start(state: &Arc<ServerState>, ip_addr: IpAddr, port: u16) -> Resu
     let unusable = |what: &dyn fmt::Display| LiveError::Unusable(what.to_string());
     let created = create_instance(state, &config).await.map_err(|source| LiveError::Create { source })?;
     let slot = state.slot(created.instance_id).map_err(|error| unusable(&error))?;
-    let root_key = slot.operate_briefly(|instance| Ok(instance.root_key())).await;
+    let root_key = slot.operate(Work::Brief, |instance| Ok(instance.root_key())).await;
     let root_key = root_key.map_err(|fault| unusable(&fault))?.map_err(|error| unusable(&error))?;
     let gateway = created.gateway.ok_or_else(|| unusable(&"it has no gateway"))?;
     Ok(Network {

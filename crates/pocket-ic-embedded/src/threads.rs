@@ -30,20 +30,44 @@ pub fn runtime() -> Builder {
     builder
 }
 
-/// Runs work that is over in less than a millisecond.
-///
-/// # Errors
-/// If it panics.
-pub fn briefly<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
-    // What a panic leaves inconsistent is under a lock, which it poisons.
-    panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| Panicked::new(&*payload))
+/// How long work may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// It is over in less than a millisecond.
+    Brief,
+    /// Longer, or nobody knows: another thread takes over the other tasks of this one.
+    Long,
 }
 
-/// Runs work that may take long on the thread of the current task; another thread takes over the other tasks. Requires
-/// a runtime with several threads.
+/// Largest request that is handled in less than a millisecond, bytes.
+const SHORT_REQUEST: usize = 64 << 10;
+
+impl Work {
+    /// Returns how long a request with this body may take if nothing else makes it long.
+    pub const fn of_request(body: &[u8]) -> Self {
+        Self::long_if(body.len() > SHORT_REQUEST)
+    }
+
+    /// Returns [`Work::Long`] if it may be long.
+    pub const fn long_if(may_be_long: bool) -> Self {
+        if may_be_long { Self::Long } else { Self::Brief }
+    }
+}
+
+/// Runs work on the thread of the current task, in a runtime with several threads.
 ///
 /// # Errors
 /// If it panics.
-pub fn at_length<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
-    briefly(|| task::block_in_place(work))
+pub fn run<T>(work: Work, job: impl FnOnce() -> T) -> Result<T, Panicked> {
+    // What a panic leaves inconsistent is under a lock, which it poisons.
+    let done = panic::catch_unwind(AssertUnwindSafe(|| within(work, job)));
+    done.map_err(|payload| Panicked::new(&*payload))
+}
+
+/// Runs a part of other work, whose panics that work catches.
+pub fn within<T>(work: Work, job: impl FnOnce() -> T) -> T {
+    match work {
+        Work::Brief => job(),
+        Work::Long => task::block_in_place(job),
+    }
 }

@@ -2,17 +2,17 @@
 
 use super::address::CallReply;
 use super::cbor;
-use super::envelope::{self, operate_briefly};
+use super::envelope::{self, operate};
 use super::refusal::Refusal;
 use super::sender::Action;
 use crate::http::Slot;
 use crate::ic::{AgentCall, Effective, UserError};
+use crate::threads::{self, Work};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use ic_transport_types::{RejectCode, RejectResponse, TransportCallResponse};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::block_in_place;
 use tokio::time::timeout;
 
 /// Time to wait for the outcome of a synchronous call. Clients poll for it after that.
@@ -26,15 +26,13 @@ pub async fn call(
     body: &[u8],
 ) -> Result<Response, Refusal> {
     let checked = envelope::check(&slot, Action::Call, body)?;
-    let submitted = operate_briefly(&slot, |instance| {
+    let submitted = operate(&slot, Work::of_request(body), |instance| {
         checked.check_time(instance, Action::Call)?;
         let (id, expiry) = (*checked.id, checked.content.ingress_expiry);
         let call = AgentCall { id, expiry, effective, call: checked.content.into_call()? };
-        let submitted = match instance.inspects(&call.call) {
-            true => block_in_place(|| instance.submit_request(call)),
-            false => instance.submit_request(call),
-        };
-        Ok(submitted?.map(|()| match reply {
+        let inspection = Work::long_if(instance.inspects(&call.call));
+        let submitted = threads::within(inspection, || instance.submit_request(call))?;
+        Ok(submitted.map(|()| match reply {
             CallReply::Accepted => None,
             CallReply::Certificate(form) => Some(instance.wait_for_request(id, form)),
         }))

@@ -6,8 +6,8 @@ use super::sender::{Action, Sender};
 use crate::engine::CallerInfo;
 use crate::http::Slot;
 use crate::ic::clock;
-use crate::ic::{Instance, OpError, UserCall};
-use crate::threads::{self, Panicked};
+use crate::ic::{Instance, UserCall};
+use crate::threads::{self, Work};
 use candid::Principal;
 use ic_certification::Label;
 use ic_transport_types::{RequestId, SenderInfo, SignedDelegation, to_request_id};
@@ -85,18 +85,16 @@ pub fn check(slot: &Slot, action: Action, body: &[u8]) -> Result<Checked, Refusa
     }
     let root_key = slot.root_key();
     let verify = || Sender::authenticate(&envelope, &id, action, root_key);
-    let sender = match envelope.is_verified_quickly() {
-        true => threads::briefly(verify),
-        false => threads::at_length(verify),
-    };
-    let sender = sender.map_err(Refusal::fault)??;
+    let sender = threads::run(envelope.verification(), verify).map_err(Refusal::fault)??;
     Ok(Checked { content: envelope.content, id, sender })
 }
 
 impl Envelope {
-    /// Returns whether there is at most one signature to verify, and it takes far less than a millisecond.
-    fn is_verified_quickly(&self) -> bool {
-        self.sender_delegation.is_none() && self.sender_pubkey.as_deref().is_none_or(is_ed25519)
+    /// Returns how long its verification may take: far less than a millisecond for at most one signature with Ed25519.
+    fn verification(&self) -> Work {
+        let is_quick =
+            self.sender_delegation.is_none() && self.sender_pubkey.as_deref().is_none_or(is_ed25519);
+        Work::long_if(!is_quick)
     }
 }
 
@@ -211,22 +209,9 @@ fn readable(nanos: u64) -> String {
 /// The operation's, or that the instance is not usable.
 pub async fn operate<T>(
     slot: &Slot,
+    work: Work,
     operation: impl FnOnce(&mut Instance) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    result(slot.operate(|instance| Ok(operation(instance))).await)
-}
-
-/// [`operate`] for an operation that is over in less than a millisecond.
-///
-/// # Errors
-/// The operation's, or that the instance is not usable.
-pub async fn operate_briefly<T>(
-    slot: &Slot,
-    operation: impl FnOnce(&mut Instance) -> Result<T, Refusal>,
-) -> Result<T, Refusal> {
-    result(slot.operate_briefly(|instance| Ok(operation(instance))).await)
-}
-
-fn result<T>(done: Result<Result<Result<T, Refusal>, OpError>, Panicked>) -> Result<T, Refusal> {
+    let done = slot.operate(work, |instance| Ok(operation(instance))).await;
     done.map_err(Refusal::fault)?.map_err(Refusal::from)?
 }

@@ -7,6 +7,7 @@ use super::refusal::Refusal;
 use super::sender::Action;
 use crate::http::Slot;
 use crate::ic::{Effective, QueryAnswer};
+use crate::threads::Work;
 use axum::response::Response;
 use ic_transport_types::{NodeSignature, QueryResponse, RejectCode, RejectResponse, ReplyResponse};
 use serde::Serialize;
@@ -33,7 +34,7 @@ enum ResponseBody<'a> {
 pub async fn query(slot: Arc<Slot>, effective: Effective, body: &[u8]) -> Result<Response, Refusal> {
     let checked = envelope::check(&slot, Action::Query, body)?;
     let id = checked.id;
-    operate(&slot, |instance| {
+    operate(&slot, Work::Long, |instance| {
         checked.check_time(instance, Action::Query)?;
         Ok(instance.query_request(effective, checked.content.into_call()?)?)
     })

@@ -6,6 +6,7 @@ use super::refusal::Refusal;
 use super::sender::Action;
 use crate::http::Slot;
 use crate::ic::{Effective, RangesForm, ReadRequest};
+use crate::threads::Work;
 use axum::response::Response;
 use ic_transport_types::ReadStateResponse;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ pub async fn read_state(
     body: &[u8],
 ) -> Result<Response, Refusal> {
     let checked = envelope::check(&slot, Action::ReadState, body)?;
-    let certificate = operate(&slot, |instance| {
+    let certificate = operate(&slot, Work::Long, |instance| {
         checked.check_time(instance, Action::ReadState)?;
         let sender = checked.content.sender;
         let targets = checked.sender.into_targets();

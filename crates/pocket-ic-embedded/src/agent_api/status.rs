@@ -1,10 +1,11 @@
 //! `/api/v2/status`: what agents request first, above all the root key.
 
 use super::cbor;
-use super::envelope::operate_briefly;
+use super::envelope::operate;
 use super::refusal::Refusal;
 use crate::VERSION_LINE;
 use crate::http::ServerState;
+use crate::threads::Work;
 use axum::response::Response;
 use serde::Serialize;
 
@@ -21,6 +22,6 @@ struct Status {
 /// # Errors
 /// If there is no such instance, or it is not usable.
 pub async fn status(state: &ServerState, instance: usize) -> Result<Response, Refusal> {
-    let root_key = operate_briefly(&*state.slot(instance)?, |instance| Ok(instance.root_key())).await?;
+    let root_key = operate(&*state.slot(instance)?, Work::Brief, |instance| Ok(instance.root_key())).await?;
     Ok(cbor(&Status { impl_version: VERSION_LINE, replica_health_status: "healthy", root_key }))
 }

@@ -12,6 +12,7 @@ use crate::http::ServerState;
 use crate::http::reply::{self, json};
 use crate::http::{unpoisoned, without_delay};
 use crate::ic::OpError;
+use crate::threads::Work;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -193,7 +194,7 @@ async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiv
 
 fn router(state: &Arc<ServerState>, instance: usize, domains: Domains) -> Router {
     let topology = move |State(state): State<Arc<ServerState>>| async move {
-        reply::operate(&state, instance, |instance| instance.topology()).await
+        reply::operate(&state, instance, Work::Long, |instance| instance.topology()).await
     };
     let pages = Arc::new(Pages::new(state.clone(), instance, domains));
     let fallback = move |parts: Parts, body: Bytes| {

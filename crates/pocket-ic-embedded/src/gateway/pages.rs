@@ -6,7 +6,7 @@ use super::host::{Domains, Named};
 use super::verification::{Authority, verify};
 use crate::http::{ServerState, Slot};
 use crate::ic::{CallResult, OpError, UserCall, UserError};
-use crate::threads::{self, Panicked};
+use crate::threads::{self, Panicked, Work};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
@@ -122,10 +122,11 @@ async fn ask(
             None => response.rest = None,
         }
     }
-    let authority = slot
-        .operate_briefly(|instance| Ok(Authority { root_key: instance.root_key(), now: instance.time() }));
+    let authority = slot.operate(Work::Brief, |instance| {
+        Ok(Authority { root_key: instance.root_key(), now: instance.time() })
+    });
     let authority = authority.await.map_err(fault)?.map_err(Failure::Refused)?;
-    let verified = threads::at_length(|| verify(&asked, &response, canister, &authority));
+    let verified = threads::run(Work::Long, || verify(&asked, &response, canister, &authority));
     let verified = verified.map_err(fault)?.map_err(Failure::Uncertified)?;
     if let Some(headers) = verified.headers {
         response.headers = headers;
@@ -165,7 +166,7 @@ async fn query(
     arg: Vec<u8>,
 ) -> Result<Vec<u8>, Failure> {
     let call = call(canister, method, arg);
-    settled(slot.operate(|instance| instance.query(call)).await)
+    settled(slot.operate(Work::Long, |instance| instance.query(call)).await)
 }
 
 async fn update(
@@ -175,7 +176,7 @@ async fn update(
     arg: Vec<u8>,
 ) -> Result<Vec<u8>, Failure> {
     let call = call(canister, method, arg);
-    let operation = slot.operate(|instance| match instance.submit(call)? {
+    let operation = slot.operate(Work::Long, |instance| match instance.submit(call)? {
         Ok(id) => instance.await_message(&id),
         Err(rejection) => Ok(Err(rejection)),
     });

@@ -1,8 +1,9 @@
 //! Routes that read an instance.
 
-use super::reply::{canister_result, operate, operate_briefly, operate_with};
+use super::reply::{canister_result, operate, operate_with};
 use super::state::ServerState;
 use crate::ic::{OpError, named_canister, principal};
+use crate::threads::Work;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
@@ -21,11 +22,11 @@ fn id_of(raw: &RawCanisterId) -> Result<Principal, OpError> {
 }
 
 pub(super) async fn topology(State(state): Server, Path(id): Path<usize>) -> Response {
-    operate(&state, id, |instance| instance.topology()).await
+    operate(&state, id, Work::Long, |instance| instance.topology()).await
 }
 
 pub(super) async fn time(State(state): Server, Path(id): Path<usize>) -> Response {
-    operate_briefly(&state, id, |instance| Ok(RawTime { nanos_since_epoch: instance.time() })).await
+    operate(&state, id, Work::Brief, |instance| Ok(RawTime { nanos_since_epoch: instance.time() })).await
 }
 
 pub(super) async fn cycles(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
@@ -82,7 +83,7 @@ pub(super) async fn ingress_status(State(state): Server, Path(id): Path<usize>, 
 
 /// Returns no outcalls: canisters that try one get an error.
 pub(super) async fn canister_http(State(state): Server, Path(id): Path<usize>) -> Response {
-    operate(&state, id, |_| Ok(Vec::<RawCanisterHttpRequest>::new())).await
+    operate(&state, id, Work::Brief, |_| Ok(Vec::<RawCanisterHttpRequest>::new())).await
 }
 
 pub(super) async fn pub_key(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
@@ -105,6 +106,8 @@ pub(super) async fn canister_costs(
     Path((id, canister)): Path<(usize, String)>,
     Query(wanted): Query<CostsFrom>,
 ) -> Response {
-    operate(&state, id, move |instance| instance.costs(named_canister(&canister)?, wanted.from.unwrap_or(0)))
-        .await
+    operate(&state, id, Work::Long, move |instance| {
+        instance.costs(named_canister(&canister)?, wanted.from.unwrap_or(0))
+    })
+    .await
 }

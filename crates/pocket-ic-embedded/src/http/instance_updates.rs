@@ -1,11 +1,10 @@
 //! Routes that change an instance.
 
-use super::reply::{canister_result, operate, operate_briefly, operate_with, parse};
+use super::reply::{canister_result, operate, operate_with, parse};
 use super::state::{Blob, ServerState};
 use crate::engine::StableMemory;
-use crate::ic::{
-    DownloadRequest, Instance, OpError, StableFile, UploadRequest, UserCall, named_canister, principal,
-};
+use crate::ic::{DownloadRequest, OpError, StableFile, UploadRequest, UserCall, named_canister, principal};
+use crate::threads::{self, Work};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -17,32 +16,17 @@ use pocket_ic::common::rest::{
 use serde::Deserialize;
 use std::io::Read;
 use std::sync::Arc;
-use tokio::task::block_in_place;
 
 /// Maximum size of an unpacked blob: the same as for one that is not compressed.
 const MAX_UNPACKED_BYTES: u64 = super::MAX_BODY_BYTES as u64;
 
-/// Maximum size of a call that is parsed in far less than a millisecond.
-const SHORT_BODY: usize = 64 << 10;
-
 type Server = State<Arc<ServerState>>;
 
 pub(super) async fn submit(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
-    let submitted = |instance: &mut Instance, call| {
-        Ok(instance.submit(call)?.map_err(|rejection| rejection.into_response(false)))
-    };
-    if body.len() > SHORT_BODY {
-        return operate_with(&state, id, body, |instance, raw: RawCanisterCall| {
-            submitted(instance, raw.try_into()?)
-        })
-        .await;
-    }
-    operate_briefly(&state, id, |instance| {
+    operate(&state, id, Work::of_request(&body), |instance| {
         let call: UserCall = parse::<RawCanisterCall>(&body)?.try_into()?;
-        match instance.inspects(&call) {
-            true => block_in_place(|| submitted(instance, call)),
-            false => submitted(instance, call),
-        }
+        let submitted = threads::within(Work::long_if(instance.inspects(&call)), || instance.submit(call))?;
+        Ok(submitted.map_err(|rejection| rejection.into_response(false)))
     })
     .await
 }
@@ -88,7 +72,7 @@ pub(super) async fn add_cycles(State(state): Server, Path(id): Path<usize>, body
 
 pub(super) async fn set_stable_memory(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     let blobs = state.clone();
-    operate(&state, id, move |instance| {
+    operate(&state, id, Work::Long, move |instance| {
         let raw: RawSetStableMemory = parse(&body)?;
         let canister = principal(&raw.canister_id, "Bad canister id")?;
         let blob = blobs.blob(&raw.blob_id.0).ok_or_else(|| OpError::Other("Bad blob id".into()))?;

@@ -4,6 +4,7 @@ use super::reply::{self, error};
 use super::state::{ServerState, Slot, deleted};
 use crate::ic::clock;
 use crate::ic::{Instance, OpError};
+use crate::threads::Work;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -118,7 +119,7 @@ async fn operate(
     slot: &Slot,
     operation: impl FnOnce(&mut Instance) -> Result<(), OpError>,
 ) -> Result<(), OpError> {
-    slot.operate(operation).await.unwrap_or_else(|fault| Err(OpError::Other(fault.to_string())))
+    slot.operate(Work::Long, operation).await.unwrap_or_else(|fault| Err(OpError::Other(fault.to_string())))
 }
 
 /// `POST /instances/<id>/auto_progress`

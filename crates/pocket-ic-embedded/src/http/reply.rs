@@ -2,7 +2,7 @@
 
 use super::state::ServerState;
 use crate::ic::{CallResult, Instance, OpError};
-use crate::threads::Panicked;
+use crate::threads::Work;
 use axum::body::Bytes;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -53,45 +53,16 @@ pub(super) fn canister_result(result: CallResult, certified: bool) -> RawCaniste
 pub(crate) async fn operate<T: Serialize>(
     state: &ServerState,
     id: usize,
+    work: Work,
     operation: impl FnOnce(&mut Instance) -> Result<T, OpError>,
 ) -> Response {
-    match state.slot(id) {
-        // Large answers are encoded where it may take time.
-        Ok(slot) => response(slot.operate(|instance| operation(instance).map(|value| ok(&value))).await),
-        Err(refusal) => error(&refusal),
-    }
-}
-
-/// [`operate`] for an operation that is over in less than a millisecond, and whose result is small.
-pub(super) async fn operate_briefly<T: Serialize>(
-    state: &ServerState,
-    id: usize,
-    operation: impl FnOnce(&mut Instance) -> Result<T, OpError>,
-) -> Response {
-    match state.slot(id) {
-        Ok(slot) => {
-            response(slot.operate_briefly(|instance| operation(instance).map(|value| ok(&value))).await)
-        }
-        Err(refusal) => error(&refusal),
-    }
-}
-
-/// [`operate`] with a body that is parsed first.
-pub(super) async fn operate_with<B: DeserializeOwned, T: Serialize>(
-    state: &ServerState,
-    id: usize,
-    body: Bytes,
-    operation: impl FnOnce(&mut Instance, B) -> Result<T, OpError>,
-) -> Response {
-    operate(state, id, |instance| operation(instance, parse(&body)?)).await
-}
-
-fn ok(value: &impl Serialize) -> Response {
-    json(StatusCode::OK, value)
-}
-
-fn response(done: Result<Result<Response, OpError>, Panicked>) -> Response {
-    match done {
+    let slot = match state.slot(id) {
+        Ok(slot) => slot,
+        Err(refusal) => return error(&refusal),
+    };
+    // The response is encoded as a part of the work, since it may be large.
+    let encoded = |instance: &mut Instance| operation(instance).map(|value| json(StatusCode::OK, &value));
+    match slot.operate(work, encoded).await {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) => error(&refusal),
         Err(fault) => message(
@@ -99,4 +70,14 @@ fn response(done: Result<Result<Response, OpError>, Panicked>) -> Response {
             format!("internal error of the embedded server: {fault}"),
         ),
     }
+}
+
+/// [`operate`] for long work with a body that is parsed first.
+pub(super) async fn operate_with<B: DeserializeOwned, T: Serialize>(
+    state: &ServerState,
+    id: usize,
+    body: Bytes,
+    operation: impl FnOnce(&mut Instance, B) -> Result<T, OpError>,
+) -> Response {
+    operate(state, id, Work::Long, |instance| operation(instance, parse(&body)?)).await
 }

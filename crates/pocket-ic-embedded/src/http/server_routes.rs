@@ -5,6 +5,7 @@ use super::reply::{self, error, json};
 use super::state::{Blob, ServerState};
 use crate::gateway;
 use crate::ic::{Created, Instance, OpError};
+use crate::threads::{self, Work};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -107,12 +108,12 @@ pub(super) async fn put_blob(
                 .into_response();
         }
     };
-    let stored = without_blocking(move || {
+    let stored = at_length(|| {
         let hash: [u8; 32] = Sha256::digest(&bytes).into();
         state.put_blob(hash, Blob::new(&bytes, gzip));
         hex::encode(hash)
     });
-    stored.await.into_response()
+    stored.into_response()
 }
 
 /// `GET /blobstore/<hex>`
@@ -122,13 +123,10 @@ pub(super) async fn get_blob(State(state): State<Arc<ServerState>>, Path(hash): 
     };
     let Some(blob) = state.blob(&hash) else { return StatusCode::NOT_FOUND.into_response() };
     let encoding = blob.gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
-    (encoding, without_blocking(move || blob.to_vec()).await).into_response()
+    (encoding, at_length(|| blob.to_vec())).into_response()
 }
 
-/// Does what can take seconds for a large blob, and would block the threads that answer requests.
-async fn without_blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, (StatusCode, String)> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|fault| (StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()))
+/// Does what can take seconds for a large blob.
+fn at_length<T>(job: impl FnOnce() -> T) -> Result<T, (StatusCode, String)> {
+    threads::run(Work::Long, job).map_err(|fault| (StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()))
 }

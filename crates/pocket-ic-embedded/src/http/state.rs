@@ -4,7 +4,7 @@ use super::progress::AutoProgressState;
 use crate::engine::{Engine, StableMemory};
 use crate::gateway::Gateways;
 use crate::ic::{Instance, OpError};
-use crate::threads::{self, Panicked};
+use crate::threads::{self, Panicked, Work};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 #[cfg(any(feature = "cli", test))]
@@ -99,27 +99,15 @@ impl Slot {
         self.work.notified().await;
     }
 
-    /// Runs an operation on the instance, after any earlier ones; it may take long. The outer error is a panic: a bug in
-    /// the server. It makes the instance unusable (its lock is poisoned), but not the server.
+    /// Runs an operation on the instance, after any earlier ones. The outer error is a panic: a bug in the server. It makes
+    /// the instance unusable (its lock is poisoned), but not the server.
     pub async fn operate<T>(
         &self,
+        work: Work,
         operation: impl FnOnce(&mut Instance) -> Result<T, OpError>,
     ) -> Result<Result<T, OpError>, Panicked> {
         let _turn = self.turn.lock().await;
-        threads::at_length(|| self.locked(operation))
-    }
-
-    /// [`Self::operate`] for an operation that is over in less than a millisecond.
-    pub async fn operate_briefly<T>(
-        &self,
-        operation: impl FnOnce(&mut Instance) -> Result<T, OpError>,
-    ) -> Result<Result<T, OpError>, Panicked> {
-        let _turn = self.turn.lock().await;
-        threads::briefly(|| self.locked(operation))
-    }
-
-    fn locked<T>(&self, operation: impl FnOnce(&mut Instance) -> Result<T, OpError>) -> Result<T, OpError> {
-        operation(&mut *self.instance.lock().map_err(|_| unusable())?)
+        threads::run(work, || operation(&mut *self.instance.lock().map_err(|_| unusable())?))
     }
 
     fn state_text(&self) -> &'static str {
@@ -331,19 +319,15 @@ mod tests {
                     let _ = begin.send(());
                     finished.recv_timeout(PATIENCE).map_err(|error| OpError::Other(error.to_string()))
                 };
-                first.operate(wait).await
+                first.operate(Work::Long, wait).await
             })];
             begun.await.unwrap();
             waiting.extend((0..8).map(|number| {
                 let busy = busy.clone();
-                tokio::spawn(async move {
-                    match number % 2 {
-                        0 => busy.operate(|_| Ok(())).await,
-                        _ => busy.operate_briefly(|_| Ok(())).await,
-                    }
-                })
+                tokio::spawn(async move { busy.operate(Work::long_if(number % 2 == 0), |_| Ok(())).await })
             }));
-            let answer = tokio::spawn(async move { idle.operate(|instance| Ok(instance.time())).await });
+            let answer =
+                tokio::spawn(async move { idle.operate(Work::Long, |instance| Ok(instance.time())).await });
             let answer = tokio::time::timeout(PATIENCE, answer).await;
             assert!(answer.expect("the other instance answers").unwrap().unwrap().is_ok());
             finish.send(()).unwrap();
@@ -356,17 +340,14 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_panic_makes_only_its_instance_unusable() {
         let state = ServerState::new(Engine::new().unwrap(), false);
-        for is_brief in [false, true] {
+        for work in [Work::Long, Work::Brief] {
             let (broken, other) = (slot(&state), slot(&state));
-            let panics = |_: &mut Instance| -> Result<(), OpError> { panic!("by a test: {is_brief}") };
-            let panicked = match is_brief {
-                false => broken.operate(panics).await,
-                true => broken.operate_briefly(panics).await,
-            };
-            assert_eq!(panicked.unwrap_err().to_string(), format!("panic: by a test: {is_brief}"));
-            assert_eq!(broken.operate(|_| Ok(())).await, Ok(Err(unusable())));
-            assert_eq!(broken.operate_briefly(|_| Ok(())).await, Ok(Err(unusable())));
-            assert_eq!(other.operate(|_| Ok(())).await, Ok(Ok(())));
+            let panics = |_: &mut Instance| -> Result<(), OpError> { panic!("by a test: {work:?}") };
+            let panicked = broken.operate(work, panics).await;
+            assert_eq!(panicked.unwrap_err().to_string(), format!("panic: by a test: {work:?}"));
+            assert_eq!(broken.operate(Work::Long, |_| Ok(())).await, Ok(Err(unusable())));
+            assert_eq!(broken.operate(Work::Brief, |_| Ok(())).await, Ok(Err(unusable())));
+            assert_eq!(other.operate(Work::Long, |_| Ok(())).await, Ok(Ok(())));
         }
     }
 }
