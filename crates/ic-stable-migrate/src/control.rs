@@ -178,7 +178,6 @@ impl<'a, H: Host> Control<'a, H> {
             return Err(self.refused("retry", self.why_not_converted()));
         }
         self.check_not_held("retry")?;
-        self.migration.prepare(self.host)?;
         self.state.note.clear();
         match key {
             None => self.restore_all()?,
@@ -187,6 +186,7 @@ impl<'a, H: Host> Control<'a, H> {
             }
             Some(key) => return Err(Error::NotQuarantined { key: format!("{key:?}") }.into()),
         }
+        self.migration.prepare(self.host)?;
         self.state.cursor = None;
         self.state.recheck = None;
         self.state.pace.steps = 0;

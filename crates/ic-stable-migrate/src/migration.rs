@@ -93,7 +93,8 @@ pub trait Migration<H: Host> {
 
     /// Returns the digest of the part of a source unit that must survive, or `None` if there is no such unit.
     /// An unreadable unit has a digest, too. Usually it is [`digest_of_record`](crate::digest_of_record) of the stored
-    /// bytes; plain [`digest_of`] only if every release wrote the same bytes for the same content.
+    /// bytes; plain [`digest_of`] only if every release wrote the same bytes for the same content. With anything else
+    /// than [`digest_of`], override [`Self::digest_of_quarantined`], too.
     ///
     /// # Errors
     /// A damaged record in the tables around it; the engine stops.
