@@ -16,9 +16,7 @@ use upload_canister::api::{
     AssetMetadata, AssetMetadataBase, AssetType, BlobRef, Capsule, CapsuleAccess, Error, Memory,
     MigrationPhase, MigrationStatus, PersonRef, StorageBackend, UploadFinishResult, UploadStatus,
 };
-use upload_canister::blob::ChunkPrefix;
 use upload_canister::stable::layout::Layout;
-use upload_canister::stable::{Table, memory_ids, preflight};
 use upload_canister::storage::Storage;
 
 use upload_model::{
@@ -106,15 +104,11 @@ impl Wasm {
         self.set_limits();
     }
 
-    /// Returns whether migration 2 is running: what it has moved stays in the chunk map until it is done.
     /// Returns the number of chunks that are still to be removed.
     fn released_chunks(&self) -> u64 {
-        let raw = self.canister.stable_memory();
-        let released: Table<[u8; 32], ()> =
-            Table::open(&preflight::open_existing(raw.clone()).unwrap(), memory_ids::RELEASED_CHUNKS);
-        let storage =
-            Storage::open_accepting(raw, &[Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS]).unwrap();
-        released.keys(..).map(|prefix| storage.blobs.stored_chunks(ChunkPrefix(prefix)).len()).sum()
+        let layouts = [Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
+        let storage = Storage::open_accepting(self.canister.stable_memory(), &layouts).unwrap();
+        storage.blobs.released_chunks()
     }
 
     /// Makes the message of the timers trap, after which the IC has no timer, and later the update that restarts them. It

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use crate::support::traps::is_embedded;
 use crate::support::upload::{CHUNK, chunks, metadata};
 use crate::support::{InstalledCanister, owner};
 use session_migrate::build::Build;
 use session_migrate::costs;
-use session_migrate::server::{self, ServerKind};
 
 /// Chunks that an ended session releases immediately: removing them takes 2.2 billion instructions
 /// (`docs/costs.md`).
@@ -19,11 +19,7 @@ const ALLOWED_INSTRUCTIONS: u64 = 5_000_000_000;
 
 #[test]
 fn sessions_with_many_chunks_expire_in_separate_messages() {
-    let chosen = server::chosen().unwrap();
-    if chosen.kind != ServerKind::Embedded {
-        eprintln!(
-            "{chosen}: only the embedded server lets a test set the instruction limit of a message; nothing is shown"
-        );
+    if !is_embedded() {
         return;
     }
     let canister = InstalledCanister::new(Build::Legacy);

@@ -8,6 +8,7 @@ mod targets;
 use super::MoveToExtents;
 use crate::blob::{BlobId, CHUNK_SIZE, ChunkPrefix, Place};
 use crate::meter::{Meter, Unmetered};
+use crate::migrate::controls::Control;
 use crate::migrate::{Engine, MessageBudget, Migration, MigrationState, Phase, RunOutcome, Treatment};
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
@@ -32,6 +33,10 @@ fn finalized() -> TestCanister {
     let state = MigrationState { phase: Phase::Finalized, ..MigrationState::default() };
     canister.storage.migration.set_state(1, &state);
     canister
+}
+
+fn control(canister: &mut TestCanister) -> Control<'_> {
+    Control::of(&MIGRATION, &mut canister.storage, canister.now).unwrap()
 }
 
 /// Runs one message, after an upgrade.

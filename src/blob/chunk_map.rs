@@ -171,6 +171,11 @@ impl ChunkMap {
         self.released.len()
     }
 
+    /// Returns the number of chunks that are still to be removed.
+    pub fn released_chunks(&self) -> u64 {
+        self.released.keys(..).map(|prefix| self.stored(ChunkPrefix(prefix)).len()).sum()
+    }
+
     /// Releases the chunks under a prefix: a few immediately, the rest in [`Self::sweep`].
     pub fn release(&mut self, prefix: ChunkPrefix) {
         if !self.remove_some(prefix, RELEASE_AT_ONCE) {

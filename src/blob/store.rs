@@ -107,6 +107,11 @@ impl BlobStore {
         self.chunks.release_total()
     }
 
+    /// Returns the number of chunks that are still to be removed.
+    pub fn released_chunks(&self) -> u64 {
+        self.chunks.released_chunks()
+    }
+
     /// Returns the number of chunks in the chunk map.
     pub fn chunk_total(&self) -> u64 {
         self.chunks.total()

@@ -119,4 +119,18 @@ impl BenchError {
         let path = path.into();
         move |error| BenchError::File { action, path, detail: error.to_string() }
     }
+
+    /// Returns `Ok(())` if what was checked is as expected.
+    pub fn unless_equal<T: PartialEq + std::fmt::Debug>(
+        bench: &str,
+        what: &'static str,
+        expected: T,
+        got: T,
+    ) -> Result<(), BenchError> {
+        if expected == got {
+            return Ok(());
+        }
+        let [expected, got] = [expected, got].map(|value| format!("{value:?}"));
+        Err(BenchError::State { bench: bench.into(), what, expected, got })
+    }
 }

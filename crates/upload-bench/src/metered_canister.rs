@@ -237,10 +237,6 @@ impl MeteredCanister {
         expected: T,
         got: T,
     ) -> Result<(), BenchError> {
-        if expected == got {
-            return Ok(());
-        }
-        let (expected, got) = (format!("{expected:?}"), format!("{got:?}"));
-        Err(BenchError::State { bench: self.bench.clone(), what, expected, got })
+        BenchError::unless_equal(&self.bench, what, expected, got)
     }
 }

@@ -3,12 +3,7 @@
 
 use super::*;
 use crate::blob::BlobRecord;
-use crate::migrate::controls::Control;
 use crate::stable::{Table, memory_ids, preflight};
-
-fn control(canister: &mut TestCanister) -> Control<'_> {
-    Control::of(&MIGRATION, &mut canister.storage, canister.now).unwrap()
-}
 
 /// Source, converted, quarantined.
 fn counts(state: &MigrationState) -> [u64; 3] {

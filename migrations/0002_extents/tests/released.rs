@@ -4,16 +4,11 @@
 use ic_stable_structures::Memory as _;
 
 use super::*;
-use crate::migrate::controls::Control;
 use crate::stable::{Memories, memory_ids, preflight};
 
 /// Chunks in the chunk map, and objects whose chunks are still to be removed from there.
 fn chunk_map(canister: &TestCanister) -> [u64; 2] {
     [canister.storage.blobs.chunk_total(), canister.storage.blobs.release_total()]
-}
-
-fn control(canister: &mut TestCanister) -> Control<'_> {
-    Control::of(&MIGRATION, &mut canister.storage, canister.now).unwrap()
 }
 
 /// Runs messages until this many units are converted.

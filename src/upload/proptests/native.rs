@@ -303,7 +303,7 @@ impl Target for Native {
             sessions: stats.sessions - self.rubbish_in_layout_1(),
             receipts: stats.receipts,
             payload: model::Payload {
-                chunks: stats.chunks - self.released_chunks(),
+                chunks: stats.chunks - self.canister.storage.blobs.released_chunks(),
                 extent_bytes: stats.payload_bytes - self.abandoned_bytes(),
             },
             blobs: stats.blobs,

@@ -6,6 +6,7 @@ use std::fmt;
 
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
 use sha2::{Digest, Sha256};
+use upload_canister::blob::BlobId;
 use upload_canister::migrations::public_release::{
     PublicBlob, PublicBlobRef, PublicCapsule, chunk_key, decode,
 };
@@ -116,8 +117,7 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
         }
     }
     for (memory, PublicBlobRef { locator, hash, .. }) in referred {
-        let id = locator.strip_prefix("blob_").and_then(|id| id.parse::<u64>().ok());
-        match id.and_then(|id| blobs.get(&id)) {
+        match BlobId::from_locator(&locator).and_then(|id| blobs.get(&id.0)) {
             None => damage.push(format!("memory {memory} refers to {locator}, which is not stored")),
             Some(blob) if hash.as_ref().is_some_and(|hash| *hash != blob.checksum) => damage.push(format!(
                 "memory {memory} refers to {locator} with another SHA-256: a later upload has replaced it"

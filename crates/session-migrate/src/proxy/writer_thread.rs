@@ -45,7 +45,7 @@ fn write(path: &std::path::Path, header: &Header, entries: &Receiver<Entry>) -> 
     let mut calls = 0;
     for entry in entries {
         calls += u64::from(matches!(entry, Entry::Call(..)));
-        recorder.entry(&entry)?;
+        recorder.entry(entry)?;
     }
     recorder.finish()?;
     Ok(calls)

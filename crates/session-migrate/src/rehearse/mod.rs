@@ -116,14 +116,10 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, RehearseErr
         progress.phase("checking stable memory");
         verify::leftovers(&canister, &mut clients);
     }
-    let circumstances = Circumstances {
-        options,
-        server: server.kind,
-        phases: progress.finish(),
-        took: since.elapsed(),
-        provenance: provenance.on(server),
-    };
+    let circumstances = Circumstances { options, server: server.kind, provenance: provenance.on(server) };
     let mut report = report::sum_up(circumstances, stages, clients);
+    report.phases = progress.finish();
+    report.seconds = since.elapsed().as_secs_f64();
     if let Some(Err(error)) = tape.map(Tape::finish) {
         report.verdict = Verdict::Fail;
         report.problems.push(format!("there is no trace: {error}"));

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -130,13 +130,7 @@ fn on_copy(
         damage_before: names(&contents.damage),
         damage_after: names(&after),
     };
-    let circumstances = Circumstances {
-        options,
-        server: server.kind,
-        phases: Vec::new(),
-        took: Duration::ZERO,
-        provenance: provenance.on(server),
-    };
+    let circumstances = Circumstances { options, server: server.kind, provenance: provenance.on(server) };
     Ok(Report { snapshot: Some(part), rollback: true, ..report::sum_up(circumstances, stages, clients) })
 }
 

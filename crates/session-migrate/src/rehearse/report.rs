@@ -1,7 +1,4 @@
 //! The report: what was rehearsed, and the outcome of every upload.
-
-use std::time::Duration;
-
 use ic_stable_migrate::api::MigrationStatus;
 use serde::{Deserialize, Serialize};
 
@@ -188,18 +185,16 @@ fn upload_report(run: &UploadRun) -> UploadReport {
     }
 }
 
-/// Inputs and duration of a rehearsal.
+/// Inputs of a rehearsal.
 pub(super) struct Circumstances<'c> {
     pub options: &'c Options,
     pub server: ServerKind,
-    pub phases: Vec<Phase>,
-    pub took: Duration,
     pub provenance: Provenance,
 }
 
-/// Makes the report.
+/// Makes the report, without phases and duration: those are known at the end.
 pub(super) fn sum_up(circumstances: Circumstances<'_>, stages: Stages<'_>, clients: Clients) -> Report {
-    let Circumstances { options, server, phases, took, provenance } = circumstances;
+    let Circumstances { options, server, provenance } = circumstances;
     let uploads: Vec<UploadReport> = clients.runs.iter().map(upload_report).collect();
     let mut problems = clients.problems;
     for (run, upload) in clients.runs.iter().zip(&uploads) {
@@ -220,8 +215,8 @@ pub(super) fn sum_up(circumstances: Circumstances<'_>, stages: Stages<'_>, clien
         seed: options.seed,
         clients: options.clients,
         rollback: options.rollback,
-        seconds: took.as_secs_f64(),
-        phases,
+        seconds: 0.0,
+        phases: Vec::new(),
         builds,
         stages: stages.done,
         uploads,

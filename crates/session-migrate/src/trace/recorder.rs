@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::queue::{CallResult, Entry, SentCall};
-use super::{Codec, Event, EventKind, Header, Seeds, TraceError, TracedAnswer, TracedCall, Writer};
+use super::{Codec, Event, EventKind, Header, Seeds, TraceError, TracedCall, Writer};
 
 /// Records one canister. Exchanges are added in the order in which the calls were sent, once they are
 /// answered.
@@ -27,30 +27,28 @@ impl Recorder {
         })
     }
 
-    /// Adds a call with its answer, and returns the answer as the trace shows it.
-    pub fn exchange(&mut self, call: &SentCall, answer: &CallResult) -> Result<TracedAnswer, TraceError> {
+    /// Adds a call with its answer.
+    pub fn exchange(&mut self, call: &SentCall, answer: &CallResult) -> Result<(), TraceError> {
         let (arguments, keep) = self.codec.arguments(&call.method, &call.arg, &self.seeds);
         for payload in keep {
             self.writer.payload(&payload)?;
         }
-        let answer = self.codec.answer(&call.method, answer.as_deref());
         let traced = TracedCall {
             kind: call.kind,
             caller: call.caller,
             method: call.method.clone(),
             arguments,
             together: call.together,
-            answer: answer.clone(),
+            answer: self.codec.answer(&call.method, answer.as_deref()),
         };
-        self.add_event(call.at, EventKind::Call(traced))?;
-        Ok(answer)
+        self.add_event(call.at, EventKind::Call(traced))
     }
 
     /// Adds an entry of a queue.
-    pub(crate) fn entry(&mut self, entry: &Entry) -> Result<(), TraceError> {
+    pub(crate) fn entry(&mut self, entry: Entry) -> Result<(), TraceError> {
         match entry {
-            Entry::Call(call, answer) => self.exchange(call, answer).map(drop),
-            Entry::Event { at, what } => self.add_event(*at, what.clone()),
+            Entry::Call(call, answer) => self.exchange(&call, &answer),
+            Entry::Event { at, what } => self.add_event(at, what),
         }
     }
 

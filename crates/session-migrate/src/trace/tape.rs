@@ -80,7 +80,7 @@ impl Tape {
 impl Inner {
     fn write_complete(&mut self) {
         while let Some(entry) = self.queue.next() {
-            if let Err(error) = self.recorder.entry(&entry) {
+            if let Err(error) = self.recorder.entry(entry) {
                 self.failed.get_or_insert(error);
             }
         }

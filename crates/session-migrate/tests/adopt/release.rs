@@ -161,6 +161,13 @@ impl Adopted {
     }
 }
 
+/// What happened to a record, and the reason.
+pub fn outcome_of(report: &Report, kind: RecordKind, id: &str) -> (RecordOutcome, String) {
+    let item = report.items.iter().find(|item| item.kind == kind && item.id == id);
+    let item = item.unwrap_or_else(|| panic!("{id}: {:?}", report.items));
+    (item.outcome, item.notes.join("; "))
+}
+
 pub fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -15,18 +15,11 @@ use upload_canister::upload::limits::DEFAULT_SESSION_TTL_SECONDS;
 use upload_model::public_release::{CHUNK_SIZE, blob_of};
 
 use super::on_the_server::{expect_blob, loaded};
-use super::release::{file, person};
+use super::release::{file, outcome_of, person};
 use super::stand_in::{Old, completed, new_metadata};
 
-/// What happened to a record, and the reason.
-fn outcome(report: &Report, kind: RecordKind, id: &str) -> (RecordOutcome, String) {
-    let item = report.items.iter().find(|item| item.kind == kind && item.id == id);
-    let item = item.unwrap_or_else(|| panic!("{id}: {:?}", report.items));
-    (item.outcome, item.notes.join("; "))
-}
-
 fn session(report: &Report, id: u64) -> (RecordOutcome, String) {
-    outcome(report, RecordKind::Session, &id.to_string())
+    outcome_of(report, RecordKind::Session, &id.to_string())
 }
 
 /// An upload of two chunks, the second one short.
@@ -42,13 +35,11 @@ impl Spoilt<'_> {
     }
 
     fn put(&self, caller: Principal, id: u64, idx: u32) -> bool {
-        let chunk = self.bytes.chunks(CHUNK_SIZE).nth(idx as usize).unwrap().to_vec();
-        self.old.call::<()>(caller, "uploads_put_chunk", (id, idx, ByteBuf::from(chunk))).is_ok()
+        self.old.try_put(caller, id, idx, self.bytes).is_ok()
     }
 
     fn finish(&self, caller: Principal, id: u64, digest: Vec<u8>) -> bool {
-        let args = (id, ByteBuf::from(digest), self.bytes.len() as u64);
-        self.old.call::<(String, String)>(caller, "uploads_finish", args).is_ok()
+        self.old.try_finish(caller, id, digest, self.bytes.len()).is_ok()
     }
 }
 
@@ -167,7 +158,7 @@ fn a_session_without_its_capsule_or_right_is_not_taken() {
         assert!(why.contains(said), "{why}");
     }
     assert_eq!(
-        outcome(&report, RecordKind::Blob, &blob),
+        outcome_of(&report, RecordKind::Blob, &blob),
         (RecordOutcome::NotTaken, "no memory refers to it".into())
     );
     let pic = server::pocket_ic().unwrap();
@@ -201,7 +192,7 @@ fn a_session_with_the_number_of_a_blob_is_not_taken() {
         let pic = server::pocket_ic().unwrap();
         let canister = loaded(&pic, &out);
         canister.uploads_status(owner, number).unwrap_err();
-        let of_memory = outcome(&report, RecordKind::Memory, &memory).0;
+        let of_memory = outcome_of(&report, RecordKind::Memory, &memory).0;
         if sent.is_empty() {
             assert_eq!(of_memory, RecordOutcome::Taken);
             expect_blob(&canister, owner, &blob, &first);

@@ -101,9 +101,19 @@ impl Old {
         self.call(owner, "uploads_begin", (capsule, metadata(name, bytes), chunks, name)).unwrap()
     }
 
-    pub fn put(&self, owner: Principal, session: u64, idx: u32, bytes: &[u8]) {
+    pub fn try_put(
+        &self,
+        caller: Principal,
+        session: u64,
+        idx: u32,
+        bytes: &[u8],
+    ) -> Result<(), ReleaseError> {
         let chunk = bytes.chunks(CHUNK_SIZE).nth(idx as usize).unwrap();
-        let () = self.call(owner, "uploads_put_chunk", (session, idx, ByteBuf::from(chunk))).unwrap();
+        self.call(caller, "uploads_put_chunk", (session, idx, ByteBuf::from(chunk)))
+    }
+
+    pub fn put(&self, owner: Principal, session: u64, idx: u32, bytes: &[u8]) {
+        self.try_put(owner, session, idx, bytes).unwrap();
     }
 
     /// Begins an upload, and sends these chunks of it.
@@ -114,9 +124,19 @@ impl Old {
         session
     }
 
+    /// Finishes an upload of `len` bytes; returns the ids of its memory and its blob.
+    pub fn try_finish(
+        &self,
+        caller: Principal,
+        session: u64,
+        digest: Vec<u8>,
+        len: usize,
+    ) -> Result<(String, String), ReleaseError> {
+        self.call(caller, "uploads_finish", (session, ByteBuf::from(digest), len as u64))
+    }
+
     pub fn finish(&self, owner: Principal, session: u64, bytes: &[u8]) -> (String, String) {
-        let args = (session, ByteBuf::from(Sha256::digest(bytes).to_vec()), bytes.len() as u64);
-        self.call(owner, "uploads_finish", args).unwrap()
+        self.try_finish(owner, session, Sha256::digest(bytes).to_vec(), bytes.len()).unwrap()
     }
 
     /// Downloads a snapshot into a folder.

@@ -18,6 +18,8 @@ use crate::error::BenchError;
 use crate::metered_canister::{BEGINNING_SECONDS, NO_ARGUMENTS};
 use crate::payload::{CHUNK_BYTES, File as Payload};
 
+use super::snapshot::download;
+
 /// Number of capsules, each with a small file of 1 to `SMALL_BYTES` bytes.
 pub(super) const CAPSULES: u64 = 10_000;
 
@@ -82,12 +84,11 @@ pub(super) fn make(folder: &Path) -> Result<(), BenchError> {
     let empty = pic.create_canister_with_settings(Some(controller()), None);
     pic.install_canister(empty, module, NO_ARGUMENTS.to_vec(), Some(controller()));
     let fresh = folder.with_extension("fresh");
-    download(&pic, empty, &fresh)?;
+    download(&pic, empty, controller(), &fresh)?;
     fill(&fresh, &release.stable_memory())?;
     drop(release);
     let id = loaded(&pic, &fresh)?;
     let old = Canister::new(&pic, id);
-    let failed = |source: ClientError| BenchError::Call { bench: WHAT.into(), source };
     old.update::<()>(controller(), "numbers_given_out", (FIRST_IN_FLIGHT - 1,)).map_err(failed)?;
     for (number, capsule) in (0..IN_FLIGHT).zip(&capsules) {
         let chunks = in_flight(number);
@@ -100,17 +101,9 @@ pub(super) fn make(folder: &Path) -> Result<(), BenchError> {
             old.update::<()>(owner(number), "uploads_put_chunk", args).map_err(failed)?;
         }
     }
-    download(&pic, id, folder)?;
+    download(&pic, id, controller(), folder)?;
     drop(pic);
     std::fs::remove_dir_all(&fresh).map_err(BenchError::file("remove", &fresh))
-}
-
-/// Writes a snapshot of a canister.
-fn download(pic: &PocketIc, id: Principal, folder: &Path) -> Result<(), BenchError> {
-    let taken = pic.take_canister_snapshot(id, Some(controller()), None);
-    let taken = taken.map_err(|reject| BenchError::file("snapshot", folder)(reject.reject_message))?;
-    pic.canister_snapshot_download(id, controller(), taken.id, folder.to_path_buf());
-    Ok(())
 }
 
 /// Gives a snapshot another stable memory.
@@ -164,7 +157,6 @@ pub fn read_back(folder: &Path, done: &dyn Fn(&str)) -> Result<(), BenchError> {
 }
 
 fn upgrade(canister: &Canister<'_>, build: Build, module: &Module) -> Result<(), BenchError> {
-    let failed = |source: ClientError| BenchError::Call { bench: WHAT.into(), source };
     if build == Build::Direct {
         canister.migration_verify(controller()).map_err(failed)?;
         settled(canister)?;
@@ -179,14 +171,12 @@ fn upgrade(canister: &Canister<'_>, build: Build, module: &Module) -> Result<(),
 }
 
 fn settled(canister: &Canister<'_>) -> Result<(), BenchError> {
-    let failed = |source: ClientError| BenchError::Call { bench: WHAT.into(), source };
     let status = canister.migration_status().map_err(failed)?;
     let status = canister.settled::<ClientError>(status, || Ok(())).map_err(failed)?;
     expect("migration", (MigrationPhase::Converted, 0), (status.phase, status.quarantined))
 }
 
 fn read_file(canister: &Canister<'_>, number: u64, blob: &str, bytes: &[u8]) -> Result<(), BenchError> {
-    let failed = |source: ClientError| BenchError::Call { bench: WHAT.into(), source };
     let meta = canister.blob_get_meta(owner(number), blob).map_err(failed)?;
     expect("size of a blob", bytes.len() as u64, meta.size)?;
     for (index, expected) in (0..).zip(bytes.chunks(CHUNK_BYTES as usize)) {
@@ -204,7 +194,6 @@ fn read_file(canister: &Canister<'_>, number: u64, blob: &str, bytes: &[u8]) -> 
 
 /// Sends what is missing of an upload in flight, finishes it, and reads it back.
 fn complete(canister: &Canister<'_>, number: u64) -> Result<(), BenchError> {
-    let failed = |source: ClientError| BenchError::Call { bench: WHAT.into(), source };
     let (session, chunks) = (FIRST_IN_FLIGHT + number, in_flight(number));
     let status = canister.uploads_status(owner(number), session).map_err(failed)?;
     let last = if number % 2 == 1 { 0 } else { 1 };
@@ -218,10 +207,10 @@ fn complete(canister: &Canister<'_>, number: u64) -> Result<(), BenchError> {
     read_file(canister, number, &finished.map_err(failed)?.blob_id, &bytes)
 }
 
+fn failed(source: ClientError) -> BenchError {
+    BenchError::Call { bench: WHAT.into(), source }
+}
+
 fn expect<T: PartialEq + std::fmt::Debug>(what: &'static str, expected: T, got: T) -> Result<(), BenchError> {
-    if expected == got {
-        return Ok(());
-    }
-    let [expected, got] = [expected, got].map(|value| format!("{value:?}"));
-    Err(BenchError::State { bench: WHAT.into(), what, expected, got })
+    BenchError::unless_equal(WHAT, what, expected, got)
 }

@@ -54,13 +54,23 @@ pub(super) fn make(
     let opened = Snapshot::open(&raw).map_err(BenchError::file("open", &raw))?;
     let as_of = BEGINNING_SECONDS * 1_000_000_000;
     load(&pic, id, controller, &opened, as_of, &module).map_err(BenchError::file("load", &raw))?;
-    let taken = pic
-        .take_canister_snapshot(id, Some(controller), None)
-        .map_err(|reject| BenchError::file("snapshot", &raw)(reject.reject_message))?;
-    pic.canister_snapshot_download(id, controller, taken.id, folder.to_path_buf());
+    download(&pic, id, controller, folder)?;
     for path in [raw, file] {
         fs::remove_file(&path).map_err(BenchError::file("remove", &path))?;
     }
+    Ok(())
+}
+
+/// Writes a snapshot of a canister.
+pub(super) fn download(
+    pic: &PocketIc,
+    id: Principal,
+    controller: Principal,
+    folder: &Path,
+) -> Result<(), BenchError> {
+    let taken = pic.take_canister_snapshot(id, Some(controller), None);
+    let taken = taken.map_err(|reject| BenchError::file("snapshot", folder)(reject.reject_message))?;
+    pic.canister_snapshot_download(id, controller, taken.id, folder.to_path_buf());
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use crate::blob::{CHUNK_SIZE, ChunkPrefix};
+use crate::blob::CHUNK_SIZE;
 use crate::session::{SessionId, SessionSpec};
 use crate::stable::{Record as _, Table, memory_ids, preflight};
 use crate::storage::Storage;
@@ -169,14 +169,5 @@ impl Native {
         self.faults.filled = Some(filled::fill_memory(&mut self.canister, u64::from(left) << 20));
         self.reopen();
         true
-    }
-
-    /// Returns the number of chunks without an owner that wait for the timers, since there was no room to
-    /// remove them.
-    pub(super) fn released_chunks(&self) -> u64 {
-        let memories = preflight::open_existing(self.canister.raw.clone()).unwrap();
-        let released: Table<[u8; 32], ()> = Table::open(&memories, memory_ids::RELEASED_CHUNKS);
-        let blobs = &self.canister.storage.blobs;
-        released.keys(..).map(|prefix| blobs.stored_chunks(ChunkPrefix(prefix)).len()).sum()
     }
 }

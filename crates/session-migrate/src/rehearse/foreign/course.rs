@@ -21,10 +21,6 @@ use crate::trace::CallKind;
 /// Parts of the usual instructions of a message at which it is made to trap, in percent.
 const LIMITS: [u64; 4] = [2, 20, 50, 80];
 
-/// Note that no message could be made to trap.
-const NOT_TRAPPED: &str = "not tested: messages that trap: the migration has none after the upgrade; \
-    use more units, or a smaller budget for each message";
-
 /// Rounds with each of these limits. They are a minute apart, so that a watchdog notices each.
 const TRAPPED_ROUNDS: u32 = 3;
 
@@ -51,6 +47,8 @@ pub(super) struct Course<'a> {
     interruptions: Vec<String>,
     /// Whether the interruptions that were asked for were made.
     is_interrupted: bool,
+    /// Number of messages that trapped, if limits were set.
+    trapped: Option<usize>,
 }
 
 /// What it found.
@@ -95,6 +93,7 @@ impl<'a> Course<'a> {
             notes: untestable(&new.methods),
             interruptions: Vec::new(),
             is_interrupted: false,
+            trapped: None,
         };
         course.note_stage("install old", "old", true);
         progress.phase("calls before the upgrade");
@@ -122,8 +121,18 @@ impl<'a> Course<'a> {
 
     /// Returns what was found.
     pub fn end(self) -> CourseOutcome {
-        let Course { options, inputs, pair, stages, runs, mut notes, interruptions, is_interrupted, .. } =
-            self;
+        let Course {
+            options,
+            inputs,
+            pair,
+            stages,
+            runs,
+            mut notes,
+            interruptions,
+            is_interrupted,
+            trapped,
+            ..
+        } = self;
         if let Some(first) = &pair.first_rejected {
             let count = pair.rejected;
             notes.push(format!("{count} calls were rejected by the old wasm, too, the first in {first}"));
@@ -133,6 +142,11 @@ impl<'a> Course<'a> {
             notes.push(
                 "not tested: interruptions; the migration was complete before it could be interrupted: make more records \
                  in [before]"
+                    .into(),
+            );
+        } else if trapped == Some(0) {
+            notes.push(
+                "not tested: messages that trap; none reached its limit: make more records in [before]"
                     .into(),
             );
         }
@@ -367,7 +381,8 @@ impl<'a> Course<'a> {
         };
         let messages = costs.iter().skip(install).filter(|cost| !is_called(&cost.method));
         let Some(most) = messages.map(|cost| cost.instructions).max() else {
-            return self.notes.push(NOT_TRAPPED.to_owned());
+            self.trapped = Some(0);
+            return;
         };
         let from = costs.last().map_or(0, |last| last.index + 1);
         for percent in LIMITS {
@@ -380,10 +395,13 @@ impl<'a> Course<'a> {
                 return self.pair.problems.push(error.to_string());
             }
         }
-        let trapped =
-            costs::messages(pic, id, from).map_or(0, |costs| costs.iter().filter(|cost| !cost.ok).count());
+        let trapped = match costs::messages(pic, id, from) {
+            Ok(costs) => costs.iter().filter(|cost| !cost.ok).count(),
+            Err(error) => return self.notes.push(format!("not tested: messages that trap: {error}")),
+        };
+        self.trapped = Some(trapped);
         if trapped == 0 {
-            return self.notes.push(NOT_TRAPPED.to_owned());
+            return;
         }
         self.is_interrupted = true;
         let limits = LIMITS.map(|percent| format!("{percent} %")).join(", ");
