@@ -98,8 +98,8 @@ impl ErrorLog {
             last_at.enumerate().min_by_key(|(_, last_at)| *last_at).map(|(index, _)| index)
         };
         let Some(index) = known.or_else(oldest) else { return };
-        let kept = slots.get(index).cloned().flatten().filter(same);
-        let mut entry = kept.unwrap_or(new);
+        let entries = slots.get(index).cloned().flatten().filter(same);
+        let mut entry = entries.unwrap_or(new);
         entry.count = entry.count.saturating_add(1);
         entry.last_at = now;
         if let Some(slot) = entry.encode() {
@@ -116,8 +116,8 @@ impl ErrorLog {
 
     /// Returns the stored errors, latest first.
     pub fn recent(&self) -> Vec<RecentError> {
-        let mut kept: Vec<Entry> = self.slots().into_iter().flatten().collect();
-        kept.sort_by_key(|entry| std::cmp::Reverse(entry.last_at));
+        let mut entries: Vec<Entry> = self.slots().into_iter().flatten().collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.last_at));
         let to_api = |Entry { source, message, count, first_at, last_at }| RecentError {
             source,
             message,
@@ -125,7 +125,7 @@ impl ErrorLog {
             first_at,
             last_at,
         };
-        kept.into_iter().map(to_api).collect()
+        entries.into_iter().map(to_api).collect()
     }
 
     fn slots(&self) -> Vec<Option<Entry>> {

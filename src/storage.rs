@@ -234,7 +234,7 @@ impl Storage {
     pub fn limits(&self) -> Result<AdminConfig, StableError> {
         let limits = self.config()?;
         let is_in_extents = self.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS);
-        let region = is_in_extents.then(|| self.blobs.extents().bytes());
+        let region = is_in_extents.then(|| self.blobs.extents().capacity());
         Ok(AdminConfig { max_bytes: self.room.payload_limit(region, limits.max_bytes), ..limits })
     }
 

@@ -1,6 +1,6 @@
-//! Tests that the first public release asked for and never wrote: two uploads interleaved at random, a file
-//! read back a hundred times right after it was finished, and the memory that a large file takes. And a file
-//! too large to be hashed in one message.
+//! Long tests: two uploads interleaved at random, a file read back a hundred times right after it was finished, the
+//! heap during a large upload, and a file too large to be hashed in one message. The first three were planned for the
+//! first public release and never written.
 
 use crate::support::upload::{CHUNK, chunks, file, metadata, sha256};
 use crate::support::{InstalledCanister, controller, owner};
@@ -10,16 +10,16 @@ use session_migrate::build::Build;
 use sha2::{Digest, Sha256};
 use upload_canister::api::Error;
 
-/// How much the heap may grow between a file of a few chunks and one of hundreds, bytes: the allocator's and the
-/// record's leeway.
+/// How much the heap may grow from a few chunks of a file to hundreds, in bytes: for the session's record, and for the
+/// allocator.
 const HEAP_GROWTH_BYTES: u64 = 1 << 20;
 
-/// Most heap of the direct build, bytes: without any payload, and some blocks of it.
+/// Maximum heap of the direct build, in bytes: it never holds more payload than a few blocks.
 const HEAP_BYTES_IN_EXTENTS: u64 = 4 << 20;
 
-/// Most heap where chunks are in the nodes of a B-tree, up to eleven in one: when a node is split, two of
-/// them are on the heap, 40 MB, and the allocator never returns a page. So the heap of the legacy build is
-/// that large after the first tens of chunks, and not larger after the thousandth.
+/// Maximum heap of the legacy build, in bytes. Its chunks are in the nodes of a B-tree, up to eleven in each. When a
+/// node is split, two nodes are on the heap, 40 MB, and the allocator never returns a page. So the heap is that large
+/// after some tens of chunks, and no larger after a thousand.
 const HEAP_BYTES_IN_CHUNKS: u64 = 64 << 20;
 
 /// Returns the order in which the chunks of two files are sent: for each call, which file continues.
@@ -33,18 +33,18 @@ fn interleaved(build: Build, order: &[bool], backwards: bool, seed: u64) -> Resu
     let files = [file(2 * CHUNK + 9, seed), file(3 * CHUNK, seed + 1)];
     let sessions: Vec<u64> =
         (0..2).map(|n| canister.begin(owner(), &capsule, &files[n], &format!("file-{n}")).unwrap()).collect();
-    let mut ahead: Vec<Vec<u32>> = files.iter().map(|file| (0..chunks(file.len())).collect()).collect();
+    let mut unsent: Vec<Vec<u32>> = files.iter().map(|file| (0..chunks(file.len())).collect()).collect();
     if backwards {
-        ahead[0].reverse();
+        unsent[0].reverse();
     }
-    // Whatever the order leaves over is sent at its end.
+    // The chunks that are left after this order are sent at the end.
     for which in order.iter().map(|second| usize::from(*second)).chain([0, 0, 0, 1, 1, 1]) {
         let other = canister.status(owner(), sessions[1 - which]).unwrap();
-        if let Some(idx) = ahead[which].pop() {
+        if let Some(idx) = unsent[which].pop() {
             canister.put(owner(), sessions[which], idx, &files[which]).unwrap();
         }
         let after = canister.status(owner(), sessions[1 - which]).unwrap();
-        prop_assert_eq!(other, after, "a chunk of one session changes nothing of the other one");
+        prop_assert_eq!(other, after, "a chunk of one session does not change the other one");
     }
     // The digest of one file does not match the bytes of the other session.
     for which in 0..2 {
@@ -127,7 +127,7 @@ fn a_long_finish_continues_on_its_own() {
     let hashing = canister.finish_as(owner(), session, &digest, bytes).unwrap_err();
     let Error::Hashing { hashed, total } = hashing else { panic!("{hashing}") };
     assert_eq!(total, bytes);
-    assert!(hashed > 0 && total - hashed > hashed, "one call more would not be enough: {hashed} of {total}");
+    assert!(hashed > 0 && total - hashed > hashed, "one more call would not be enough: {hashed} of {total}");
     assert_eq!(canister.status(owner(), session).unwrap().bytes_received, bytes, "the session stays");
     canister.pic.tick();
     canister.pic.tick();
@@ -135,9 +135,9 @@ fn a_long_finish_continues_on_its_own() {
     assert_eq!((finished.size, finished.checksum_sha256.as_deref()), (bytes, Some(&digest.to_vec())));
 }
 
-/// Returns the bytes of the canister's heap after each tenth chunk and the finish of one upload of `count`
-/// chunks, which are generated as they are sent.
-fn heap_on_the_way(canister: &InstalledCanister, count: u32) -> Vec<(u64, u64)> {
+/// Uploads a file of `count` generated chunks. Returns the bytes sent and the bytes of the heap, after every tenth chunk
+/// and after the finish.
+fn heap_during_upload(canister: &InstalledCanister, count: u32) -> Vec<(u64, u64)> {
     let heap = |sent: u32| {
         let status = canister.pic.canister_status(canister.id, Some(controller())).unwrap();
         let heap = u64::try_from(status.memory_metrics.wasm_memory_size.0).unwrap();
@@ -164,16 +164,16 @@ fn heap_on_the_way(canister: &InstalledCanister, count: u32) -> Vec<(u64, u64)> 
     measured
 }
 
-/// Uploads `count` chunks, and compares the heap once `settled` bytes are there with the heap at the end.
-fn heap_does_not_grow(build: Build, count: u32, settled: u64, most: u64) {
-    let measured = heap_on_the_way(&InstalledCanister::new(build), count);
+/// Uploads `count` chunks, and compares the heap at the end with the heap after `settled_after` bytes.
+fn heap_does_not_grow(build: Build, count: u32, settled_after: u64, max_heap: u64) {
+    let measured = heap_during_upload(&InstalledCanister::new(build), count);
     let after = |bytes: u64| *measured.iter().find(|(sent, _)| *sent >= bytes).unwrap();
-    let (first, settled, last) = (after(18_000_000), after(settled), *measured.last().unwrap());
+    let (first, settled, last) = (after(18_000_000), after(settled_after), *measured.last().unwrap());
     for (sent, heap) in [first, settled, last] {
         println!("{build}: after {sent:>11} bytes the heap has {heap} bytes");
     }
     assert!(last.1 - settled.1 < HEAP_GROWTH_BYTES, "{build}: the heap grows with the file: {measured:?}");
-    assert!(last.1 < most, "{build}: the heap is larger than {most} bytes: {measured:?}");
+    assert!(last.1 < max_heap, "{build}: the heap is larger than {max_heap} bytes: {measured:?}");
 }
 
 #[test]

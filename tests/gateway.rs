@@ -57,8 +57,8 @@ fn gateways_must_not_cache_pages() {
     let canister = InstalledCanister::new(Build::Direct);
     for url in ["/metrics", "/health", "/nothing"] {
         let page = canister.page(request(url));
-        let kept = page.headers.iter().find(|(name, _)| name == "cache-control");
-        assert_eq!(kept.map(|(_, value)| value.as_str()), Some("no-store"), "{url}");
+        let cache_control = page.headers.iter().find(|(name, _)| name == "cache-control");
+        assert_eq!(cache_control.map(|(_, value)| value.as_str()), Some("no-store"), "{url}");
     }
 }
 

@@ -114,13 +114,13 @@ const KEPT: &[(&str, &str)] = &[
 fn functions_of_the_first_release_keep_name_and_arguments() {
     for build in Build::ALL {
         let (_, functions) = did::functions(build);
-        for (name, kept) in KEPT {
+        for (name, expected) in KEPT {
             let (_, function) = functions.iter().find(|(found, _)| found == name).expect(name);
-            let kept: Vec<&str> = kept.split(", ").filter(|kept| !kept.is_empty()).collect();
+            let expected: Vec<&str> = expected.split(", ").filter(|expected| !expected.is_empty()).collect();
             let args: Vec<String> = function.args.iter().map(|arg| arg.to_string()).collect();
-            assert!(args.len() >= kept.len(), "{name} {args:?}");
-            let (first, added) = args.split_at(kept.len());
-            assert_eq!(first, kept, "{name} in {build}");
+            assert!(args.len() >= expected.len(), "{name} {args:?}");
+            let (first, added) = args.split_at(expected.len());
+            assert_eq!(first, expected, "{name} in {build}");
             assert!(added.iter().all(|arg| arg.starts_with("opt ")), "{name} {added:?} in {build}");
         }
     }

@@ -49,14 +49,14 @@ mod check_that {
         assert_eq!(create(owner()), Err(Error::exhausted("capsules per caller", 2, 3)));
         assert_eq!(canister.holdings(), before);
 
-        // Capsules of which others make someone an owner do not count against that person's limit.
+        // A capsule counts against the limit of its creator, not of other owners.
         for capsule in [&first, &second] {
             let owners = vec![owner(), stranger()];
             let access = CapsuleAccess { owners, writers: vec![], readers: vec![] };
             canister.update::<Capsule>(owner(), "capsules_set_access", (&capsule.id, access)).unwrap();
         }
         create(stranger()).unwrap();
-        // The room is released for the creator, whoever deletes the capsule.
+        // Whoever deletes a capsule, its creator may create another one.
         canister.update::<()>(stranger(), "capsules_delete", (&first.id,)).unwrap();
         create(owner()).unwrap();
         assert_eq!(create(owner()), Err(Error::exhausted("capsules per caller", 2, 3)));
@@ -77,7 +77,7 @@ mod check_that {
             idem,
         };
         let inline = NewMemory::inline(&capsule, b"inline", "inline");
-        let kept = canister.create_memory(owner(), inline).unwrap();
+        let first = canister.create_memory(owner(), inline).unwrap();
         canister.create_memory(owner(), elsewhere("elsewhere")).unwrap();
         canister.upload(owner(), &capsule, b"", "uploaded");
 
@@ -87,10 +87,10 @@ mod check_that {
         let one_more = NewMemory::inline(&capsule, b"x", "one more");
         assert_eq!(canister.create_memory(owner(), one_more), full());
         assert_eq!(canister.begin(owner(), &capsule, b"", "one more"), full().map(|_: String| 0));
-        assert_eq!(canister.create_memory(owner(), inline).as_ref(), Ok(&kept), "the same call again");
+        assert_eq!(canister.create_memory(owner(), inline).as_ref(), Ok(&first), "the same call again");
         assert_eq!(canister.holdings(), before);
 
-        canister.update::<()>(owner(), "memories_delete", (&kept,)).unwrap();
+        canister.update::<()>(owner(), "memories_delete", (&first,)).unwrap();
         canister.create_memory(owner(), elsewhere("one more")).unwrap();
     }
 
@@ -156,7 +156,7 @@ mod check_that {
             let refused = canister.try_configure(change).unwrap_err();
             let Error::InvalidArgument { field, expected, .. } = &refused else { panic!("{refused}") };
             assert_eq!(field, named);
-            assert!(expected.contains("force"), "the way to do it nevertheless: {expected}");
+            assert!(expected.contains("force"), "the error names the way to set it nevertheless: {expected}");
             assert_eq!(canister.config(), open, "nothing was changed");
             let mut config = open;
             change(&mut config);
@@ -166,7 +166,7 @@ mod check_that {
             assert!(set(config, Some(false)).is_err());
             set(config, Some(true)).unwrap();
             assert_eq!(canister.config(), config);
-            set(config, None).unwrap(); // what is closed already stays closed without force
+            set(config, None).unwrap(); // `force` is needed only to close what is open
             set(open, None).unwrap();
         }
     }
@@ -232,8 +232,7 @@ mod check_that {
     }
 }
 
-/// Makes metadata of an empty file in which one text is a byte too long, with its name and its limit; and one
-/// with a tag too many.
+/// Returns metadata that exceed one limit each, by one byte or one tag, with the name of the field and the limit.
 fn too_long() -> Vec<(&'static str, usize, AssetMetadata)> {
     type Change<T> = fn(&mut T, String);
     let base: [(&str, usize, Change<AssetMetadataBase>); 9] = [

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::support::conversion::extents::held::Held;
-use crate::support::conversion::extents::image::{Kept, image};
+use crate::support::conversion::extents::image::{UploadedFile, image};
 use crate::support::conversion::extents::{InChunkMap, SECOND, storage, unit_in_progress};
 use crate::support::conversion::{
     Interruption, Start, after, interrupted_everywhere, messages, pause_and_resume, settle, undisturbed,
@@ -25,7 +25,7 @@ fn the_migration_preserves_everything_that_is_stored() {
     // The torn blob's two chunks, and that of the session which the first migration has quarantined.
     assert_eq!(after.held.chunk_map, [3, 0]);
     let moved = image().sound_blobs().chain(image().sessions());
-    let taken: usize = moved.map(|(_, kept)| kept.content.len().next_multiple_of(64)).sum();
+    let taken: usize = moved.map(|(_, uploaded)| uploaded.content.len().next_multiple_of(64)).sum();
     assert_eq!(after.held.region, taken as u64);
     assert_eq!(after.held.anywhere(), before.anywhere());
 
@@ -93,10 +93,10 @@ fn a_message_ends_in_the_middle_of_a_session() {
 /// What clients do while the migration is running, and what they must see then and at any other time.
 const CLIENTS: &[(&str, Interruption)] = &[
     ("everything is read", |canister| {
-        for (name, kept) in image().sound_blobs() {
-            assert!(canister.read_back(owner(), &kept.locator()) == kept.content, "{name}");
+        for (name, uploaded) in image().sound_blobs() {
+            assert!(canister.read_back(owner(), &uploaded.locator()) == uploaded.content, "{name}");
         }
-        let Kept { content, .. } = image().file("long");
+        let UploadedFile { content, .. } = image().file("long");
         let (at, len) = (content.len() / 3, 1_000_000);
         let range =
             canister.read_range(owner(), &image().file("long").locator(), at as u64, len as u64).unwrap();
@@ -104,7 +104,7 @@ const CLIENTS: &[(&str, Interruption)] = &[
     }),
     ("chunks arrive", |canister| {
         for (name, idx) in [("long session", 3), ("begun, by BLAKE3", 0), ("nothing has come", 0)] {
-            let Kept { session, content, .. } = image().file(name);
+            let UploadedFile { session, content, .. } = image().file(name);
             canister.put(owner(), *session, idx, content).unwrap();
             let mut other = content.clone();
             other.fill(1);
@@ -117,17 +117,17 @@ const CLIENTS: &[(&str, Interruption)] = &[
     }),
     ("uploads are finished", |canister| {
         for name in ["complete", "complete, by BLAKE3"] {
-            let kept = image().file(name);
-            let finished = finish(canister, kept);
-            assert_eq!(finish(canister, kept), finished, "{name}");
-            assert!(canister.read_back(owner(), &finished.blob_id) == kept.content, "{name}");
+            let uploaded = image().file(name);
+            let finished = finish(canister, uploaded);
+            assert_eq!(finish(canister, uploaded), finished, "{name}");
+            assert!(canister.read_back(owner(), &finished.blob_id) == uploaded.content, "{name}");
         }
     }),
     ("an upload is completed and finished", |canister| {
-        let kept = image().file("long session");
-        canister.put(owner(), kept.session, 3, &kept.content).unwrap();
-        let finished = finish(canister, kept);
-        assert!(canister.read_back(owner(), &finished.blob_id) == kept.content);
+        let uploaded = image().file("long session");
+        canister.put(owner(), uploaded.session, 3, &uploaded.content).unwrap();
+        let finished = finish(canister, uploaded);
+        assert!(canister.read_back(owner(), &finished.blob_id) == uploaded.content);
     }),
     ("blobs are deleted", |canister| {
         for name in ["long", "short", "two, by BLAKE3"] {
@@ -139,15 +139,15 @@ const CLIENTS: &[(&str, Interruption)] = &[
     }),
     ("uploads are aborted", |canister| {
         for name in ["long session", "begun, by BLAKE3"] {
-            let Kept { session, .. } = image().file(name);
+            let UploadedFile { session, .. } = image().file(name);
             canister.abort(owner(), *session).unwrap();
         }
     }),
 ];
 
-fn finish(canister: &InstalledCanister, kept: &Kept) -> UploadFinishResult {
-    let digest = digest(kept.hash, &kept.content);
-    canister.finish_as(owner(), kept.session, &digest, kept.content.len() as u64).unwrap()
+fn finish(canister: &InstalledCanister, uploaded: &UploadedFile) -> UploadFinishResult {
+    let digest = digest(uploaded.hash, &uploaded.content);
+    canister.finish_as(owner(), uploaded.session, &digest, uploaded.content.len() as u64).unwrap()
 }
 
 /// Returns what is stored when the migration and the timers have nothing left to do.

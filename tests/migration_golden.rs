@@ -43,7 +43,13 @@ fn fill(canister: &InstalledCanister, layout: u16) {
 }
 
 /// Finishes the half upload of the key `idem`, and checks that the capsule has these memories in the end.
-fn goes_on(canister: &InstalledCanister, capsule: &str, idem: &str, hash: HashAlgorithm, memories: usize) {
+fn finishes_upload(
+    canister: &InstalledCanister,
+    capsule: &str,
+    idem: &str,
+    hash: HashAlgorithm,
+    memories: usize,
+) {
     let session = canister.begin_hashed(owner(), capsule, &half(), idem, hash).unwrap();
     let status = canister.status(owner(), session).unwrap();
     assert_eq!(status.received.len(), 1, "{idem} on {}", canister.build);
@@ -70,8 +76,8 @@ fn every_build_reads_every_layout_that_it_accepts() {
             canister.pic.set_stable_memory(canister.id, bytes.clone(), BlobCompression::NoCompression);
             if layout > newest_of(build) {
                 let refused = canister.try_upgrade(build).unwrap_err().reject_message;
-                let said = [&format!("layout {layout}"), "nothing was changed"];
-                assert!(said.iter().all(|said| refused.contains(*said)), "{refused}");
+                let expected = [&format!("layout {layout}"), "nothing was changed"];
+                assert!(expected.iter().all(|expected| refused.contains(*expected)), "{refused}");
                 continue;
             }
             canister.upgrade(build);
@@ -80,9 +86,9 @@ fn every_build_reads_every_layout_that_it_accepts() {
             let capsules: Result<Vec<upload_canister::api::Capsule>> =
                 canister.query(owner(), "capsules_list", (None::<String>, None::<u32>));
             let capsule = &capsules.unwrap()[0].id;
-            goes_on(&canister, capsule, "half", HashAlgorithm::Sha256, 2);
+            finishes_upload(&canister, capsule, "half", HashAlgorithm::Sha256, 2);
             if layout >= 3 {
-                goes_on(&canister, capsule, BY_BLAKE3, HashAlgorithm::Blake3, 3);
+                finishes_upload(&canister, capsule, BY_BLAKE3, HashAlgorithm::Blake3, 3);
             }
             let memories = canister.memories(owner(), capsule, None, None).unwrap();
             for memory in memories {

@@ -203,12 +203,12 @@ const CASES: &[(&str, Damage, &[&str])] = &[
 ];
 
 /// Every build refuses the memory with these words, and leaves it as it is.
-fn refused_by_every_build(canister: &InstalledCanister, what: &str, damaged: &[u8], said: &[&str]) {
+fn refused_by_every_build(canister: &InstalledCanister, what: &str, damaged: &[u8], expected: &[&str]) {
     canister.pic.set_stable_memory(canister.id, damaged.to_vec(), BlobCompression::NoCompression);
     for build in [Build::Legacy, Build::Staged, Build::Direct] {
         let Err(refused) = canister.try_upgrade(build) else { panic!("{what}: {build} accepts it") };
         let refused = refused.reject_message;
-        for words in said.iter().chain(&["upgrade refused", "nothing was changed"]) {
+        for words in expected.iter().chain(&["upgrade refused", "nothing was changed"]) {
             assert!(refused.contains(words), "{what}, {build}: {refused}");
         }
         assert!(canister.pic.get_stable_memory(canister.id) == damaged, "{what}, {build}");
@@ -233,11 +233,11 @@ fn tables(bytes: &[u8]) -> impl Iterator<Item = (u8, &'static str, Structure)> {
 #[test]
 fn each_is_refused_with_what_where_and_what_to_do() {
     let (canister, healthy) = sound();
-    for (what, damage, said) in CASES {
+    for (what, damage, expected) in CASES {
         let raw = memory_of(&healthy);
         damage(&raw);
         let damaged = raw.borrow().clone();
-        refused_by_every_build(&canister, what, &damaged, said);
+        refused_by_every_build(&canister, what, &damaged, expected);
     }
 }
 
@@ -291,8 +291,8 @@ fn record_of_another_format_in_any_table_is_refused() {
             Structure::Region | Structure::Counters | Structure::Reserved => continue,
         }
         let damaged = raw.borrow().clone();
-        let said = [&*format!("memory id {id} ({name})"), "record"];
-        refused_by_every_build(&canister, name, &damaged, &said);
+        let expected = [&*format!("memory id {id} ({name})"), "record"];
+        refused_by_every_build(&canister, name, &damaged, &expected);
         wrong += 1;
     }
     assert!(wrong >= 30, "{wrong} tables");

@@ -19,10 +19,10 @@ use crate::storage::Storage;
 pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
     let mut undecodable = BTreeSet::new();
     for key in storage.migration.quarantine.keys(migration, None, usize::MAX) {
-        let Some(kept) = storage.migration.quarantine.get_or_damaged(migration, key) else { continue };
-        match LegacyUploadSession::decode(&kept.raw) {
+        let Some(quarantined) = storage.migration.quarantine.get_or_damaged(migration, key) else { continue };
+        match LegacyUploadSession::decode(&quarantined.raw) {
             Ok(legacy) => {
-                withdraw(storage, SessionId(key), Some(&legacy), kept.beside.map(Time::from_nanos))?;
+                withdraw(storage, SessionId(key), Some(&legacy), quarantined.beside.map(Time::from_nanos))?;
             }
             Err(_) => {
                 undecodable.insert(key);
@@ -34,11 +34,13 @@ pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
     }
     let mut owners = BTreeSet::new();
     for (owner, id) in storage.index.owners_of(&undecodable) {
-        if let Ok(Some(kept)) = storage.migration.quarantine.get(migration, id.0) {
+        if let Ok(Some(quarantined)) = storage.migration.quarantine.get(migration, id.0) {
             // Its owner must still be told its outcome.
-            let kept =
-                crate::migrate::QuarantineRecord { owner: Some(ByteBuf::from(owner.as_slice())), ..kept };
-            storage.migration.quarantine.insert(migration, id.0, &kept);
+            let quarantined = crate::migrate::QuarantineRecord {
+                owner: Some(ByteBuf::from(owner.as_slice())),
+                ..quarantined
+            };
+            storage.migration.quarantine.insert(migration, id.0, &quarantined);
         }
         storage.index.disown(id, owner);
         owners.insert(owner);

@@ -49,8 +49,8 @@ impl SplitSessions {
         }
         let (raw, owner) = match storage.sessions.legacy.get_raw(&key) {
             None => {
-                let kept = storage.migration.quarantine.get_or_damaged(PLAN.number, key);
-                kept.map(|kept| (kept.raw, kept.owner)).unzip()
+                let quarantined = storage.migration.quarantine.get_or_damaged(PLAN.number, key);
+                quarantined.map(|quarantined| (quarantined.raw, quarantined.owner)).unzip()
             }
             raw => (raw, None),
         };
@@ -140,13 +140,13 @@ impl Migration<Storage> for SplitSessions {
         }
     }
 
-    fn restore(&self, storage: &mut Storage, key: u64, kept: QuarantineRecord) -> Result<()> {
+    fn restore(&self, storage: &mut Storage, key: u64, quarantined: QuarantineRecord) -> Result<()> {
         let id = SessionId(key);
         if storage.sessions.legacy.is_below_mark(key) {
             let why = "the records around it are still being converted: retry it afterwards";
             return Err(Error::conflict("session", id, why));
         }
-        let QuarantineRecord { reason: _, raw, beside, was_indexed, owner: _ } = kept;
+        let QuarantineRecord { reason: _, raw, beside, was_indexed, owner: _ } = quarantined;
         let noted = beside.map(Time::from_nanos);
         // A record that was in no index is added to the indexes and the accounts when it is converted.
         let was_indexed = was_indexed.unwrap_or(true);

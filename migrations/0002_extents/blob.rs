@@ -39,8 +39,8 @@ pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut 
         Moved::Wholly => (Class::Blob, Fate::Converted(digest(id, &storage.blobs.blob(id)?))),
         // It stays in place, and readable as far as its bytes go.
         Moved::Damaged(reason) => {
-            let kept = QuarantineRecord::new(format!("{id}: {reason}"), digest(id, blob).to_vec());
-            (Class::DamagedBlob, Fate::Quarantined(kept))
+            let quarantined = QuarantineRecord::new(format!("{id}: {reason}"), digest(id, blob).to_vec());
+            (Class::DamagedBlob, Fate::Quarantined(quarantined))
         }
     };
     Ok(Advance::Done { class: class.index(), fate })

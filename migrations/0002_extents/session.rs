@@ -101,9 +101,9 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
         }
         // It stays in place, and continues as far as it can.
         Moved::Damaged(reason) => {
-            let kept =
+            let quarantined =
                 QuarantineRecord::new(format!("session {id}: {reason}"), digest(storage, id)?.to_vec());
-            (Class::DamagedSession, Fate::Quarantined(kept))
+            (Class::DamagedSession, Fate::Quarantined(quarantined))
         }
     };
     Ok(Advance::Done { class: class.index(), fate })

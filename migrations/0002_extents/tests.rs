@@ -50,7 +50,7 @@ fn to_end(canister: &mut TestCanister) -> MigrationState {
     let mut messages = 0;
     while message(canister) == RunOutcome::More {
         messages += 1;
-        assert!(messages < 10_000, "it does not come to an end");
+        assert!(messages < 10_000, "it does not end");
     }
     state(canister)
 }
@@ -86,7 +86,7 @@ fn assert_all_moved(canister: &mut TestCanister, lens: &[usize]) {
     let extents = canister.storage.blobs.extents();
     assert_eq!(extents.check(), Ok(()));
     let expected: u64 = lens.iter().map(|len| len.next_multiple_of(64) as u64).sum();
-    assert_eq!(extents.taken_bytes(), Ok(expected), "no room was lost on the way");
+    assert_eq!(extents.taken_bytes(), Ok(expected), "no room was lost");
 }
 
 #[test]
@@ -115,12 +115,12 @@ fn an_empty_canister_is_in_layout_3_at_once() {
 fn blobs_and_sessions_move_whatever_their_size_and_digest() {
     let mut canister = finalized();
     let files = [file(3 * CHUNK + 5), file(1), file(0)];
-    let mut kept = Vec::new();
+    let mut uploaded = Vec::new();
     for (n, file) in files.iter().enumerate() {
-        kept.push((upload(&mut canister, file, &format!("sha {n}")), file));
+        uploaded.push((upload(&mut canister, file, &format!("sha {n}")), file));
     }
     let mut canister = canister.with_blake3();
-    kept.push((upload(&mut canister, &files[0], "blake3"), &files[0]));
+    uploaded.push((upload(&mut canister, &files[0], "blake3"), &files[0]));
     let begun = file(2 * CHUNK + 9);
     let by_blake3 = canister.begin(begun.len(), "in flight, BLAKE3");
     canister.put(by_blake3, &begun, 2).unwrap();
@@ -136,7 +136,7 @@ fn blobs_and_sessions_move_whatever_their_size_and_digest() {
     assert_eq!((state.source, state.converted, state.quarantined), (7, 7, 0));
     assert_eq!(state.digest_before, state.digest_after);
     assert_eq!(state.classes, [("session".to_owned(), 3), ("blob".to_owned(), 4)]);
-    for (locator, file) in &kept {
+    for (locator, file) in &uploaded {
         assert!(in_extents(&canister, locator) && read_back(&canister, locator) == **file);
     }
     let lens = [&files[0], &files[1], &files[0], &begun, &begun, &begun].map(Vec::len);
@@ -155,10 +155,10 @@ fn blobs_and_sessions_move_whatever_their_size_and_digest() {
 }
 
 #[test]
-fn clients_go_on_in_the_middle_of_it() {
+fn clients_continue_in_the_middle_of_it() {
     let mut canister = finalized();
     let large = file(4 * CHUNK);
-    let kept = upload(&mut canister, &large, "kept");
+    let uploaded = upload(&mut canister, &large, "kept");
     let deleted = upload(&mut canister, &file(3 * CHUNK), "deleted");
     let [finished, aborted, grows] =
         ["finished", "aborted", "grows"].map(|idem| canister.begin(large.len(), idem));
@@ -171,7 +171,7 @@ fn clients_go_on_in_the_middle_of_it() {
     let mut results = Vec::new();
     while message(&mut canister) == RunOutcome::More {
         step += 1;
-        assert!(read_back(&canister, &kept) == large, "read in step {step}");
+        assert!(read_back(&canister, &uploaded) == large, "read in step {step}");
         match step {
             2 => canister.put(grows, &large, 2).unwrap(),
             3 => canister.put(finished, &large, 2).unwrap(),
@@ -190,7 +190,7 @@ fn clients_go_on_in_the_middle_of_it() {
     assert_eq!((state.phase, state.note.as_str(), state.quarantined), (Phase::Converted, "", 0));
     assert_eq!(state.digest_before, state.digest_after);
     results.push(canister.finish(grows, &large).unwrap().blob_id);
-    assert_eq!(results[0], kept, "the same content in the same capsule is stored once");
+    assert_eq!(results[0], uploaded, "the same content in the same capsule is stored once");
     assert!(read_back(&canister, &results[2]) == large);
     assert!(read_back(&canister, &results[1]) == file(CHUNK + 1));
     assert_all_moved(&mut canister, &[large.len(), CHUNK + 1]);
@@ -314,7 +314,7 @@ fn a_dry_run_counts_what_is_in_the_chunk_map() {
 
 /// A chunk that is replaced after it was copied is copied again.
 #[test]
-fn chunks_that_clients_replace_on_the_way_are_copied_again() {
+fn chunks_that_clients_replace_meanwhile_are_copied_again() {
     for blake3 in [false, true] {
         let canister = finalized();
         let mut canister = if blake3 { canister.with_blake3() } else { canister };

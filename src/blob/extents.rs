@@ -108,7 +108,7 @@ impl ExtentStore {
         Ok(same)
     }
 
-    /// Returns the allocated bytes, rounded up as the allocator does.
+    /// Returns the bytes that are allocated; each allocation is rounded up to whole units of the allocator.
     ///
     /// # Errors
     /// A damaged state.
@@ -116,12 +116,12 @@ impl ExtentStore {
         self.allocator.taken_bytes()
     }
 
-    /// Returns the bytes of payload that fit into the region without growing it.
-    pub fn bytes(&self) -> u64 {
+    /// Returns the bytes of payload that fit into the region at its present size.
+    pub fn capacity(&self) -> u64 {
         self.region.bytes()
     }
 
-    /// Returns the bytes that can be allocated before the region has to grow.
+    /// Returns how many of these bytes are not allocated.
     ///
     /// # Errors
     /// A damaged state.

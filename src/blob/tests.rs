@@ -78,7 +78,11 @@ fn a_committed_blob_is_not_overwritten_and_bounds_its_reads() {
     let again = commit(&mut blobs, id, &record(prefix(2), 9), "mem2", "capsule_2");
     assert_eq!(again, Err(BlobError::AlreadyExists(id)));
     let itself = commit(&mut blobs, id, &record(prefix(1), 3), "mem", "capsule_1");
-    assert_eq!(itself, Err(BlobError::AlreadyExists(id)), "its own bytes are not a copy to be released");
+    assert_eq!(
+        itself,
+        Err(BlobError::AlreadyExists(id)),
+        "its own bytes must not be released as a duplicate"
+    );
     let same = commit(&mut blobs, prefix(4).blob_id(), &record(prefix(4), 3), "mem4", "capsule_1");
     assert_eq!(same, Ok(Committed { id, stored: false }), "the capsule has this content already");
     assert_eq!(blobs.unref(id, "mem4", "capsule_1"), Ok(0), "another memory still refers to it");
@@ -105,7 +109,7 @@ fn last_reference_frees_the_blob_and_its_content() {
     assert_eq!(blobs.blob(id), Err(BlobError::NotFound(id)));
     assert_eq!((blobs.has_chunk(prefix(1), 0), blobs.blob_total()), (false, 0));
     assert_eq!(blobs.unref(id, "mem2", "capsule_1"), Err(BlobError::NotFound(id)));
-    // The index by content does not lead to what is gone.
+    // The index by content does not refer to the removed blob.
     blobs.write_chunk(prefix(2), 0, b"abc");
     let later = prefix(2).blob_id();
     let again = commit(&mut blobs, later, &record(prefix(2), 3), "mem3", "capsule_1");
@@ -115,7 +119,7 @@ fn last_reference_frees_the_blob_and_its_content() {
 #[test]
 fn content_stored_twice_is_found_while_one_copy_is_left() {
     let mut blobs = store();
-    // As an adopted capsule has it: the index leads to the second.
+    // An adopted capsule may have the same content twice; the index refers to the second copy.
     let [first, second] = [1, 2].map(|n| {
         blobs.write_chunk(prefix(n), 0, b"abc");
         let id = prefix(n).blob_id();
@@ -146,11 +150,11 @@ fn only_a_blob_under_its_sha256_is_in_the_table_of_layout_1() {
         commit(&mut blobs, prefix(n).blob_id(), blob, &format!("mem{n}"), "capsule_1").unwrap();
         assert_eq!(blobs.blob(prefix(n).blob_id()).as_ref(), Ok(blob));
     }
-    let of_layout_1: Table<u64, MappedBlob> = Table::open(&memories, memory_ids::BLOB_META);
+    let layout_1_table: Table<u64, MappedBlob> = Table::open(&memories, memory_ids::BLOB_META);
     let BlobRecord { size, created_at, .. } = by_sha256;
-    let kept = MappedBlob { size, sha256: [7; 32], created_at, prefix: prefix(1) };
-    assert_eq!(of_layout_1.get(&prefix(1).blob_id().0), Ok(Some(kept)));
-    assert_eq!(of_layout_1.len(), 1);
+    let expected = MappedBlob { size, sha256: [7; 32], created_at, prefix: prefix(1) };
+    assert_eq!(layout_1_table.get(&prefix(1).blob_id().0), Ok(Some(expected)));
+    assert_eq!(layout_1_table.len(), 1);
 }
 
 #[test]

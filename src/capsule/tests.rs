@@ -198,7 +198,7 @@ fn a_capsule_from_before_the_count_is_not_counted() {
         ..CapsuleRecord::new(PersonRef::Principal(person(1)), person(1), 9)
     };
     let stored = record.encode();
-    assert_eq!(CapsuleRecord::decode(&stored), Ok(record), "an absent field is no field");
+    assert_eq!(CapsuleRecord::decode(&stored), Ok(record), "an absent field is not encoded");
     let counted = CapsuleRecord::new(PersonRef::Principal(person(1)), person(1), 9);
     assert!(stored.len() < counted.encode().len());
     assert_eq!(CapsuleRecord::decode(&counted.encode()), Ok(counted));

@@ -238,15 +238,15 @@ fn damage_blob(canister: &TestCanister, locator: &str) {
 
 /// Returns what the sweep reports until it has nothing left to do.
 fn sweep_to_end(canister: &mut TestCanister) -> Vec<String> {
-    let mut said = Vec::new();
+    let mut errors = Vec::new();
     for _ in 0..100 {
         match sweep(&mut canister.storage, &crate::meter::Unmetered) {
-            Ok(true) => return said,
+            Ok(true) => return errors,
             Ok(false) => {}
-            Err(error) => said.push(error.to_string()),
+            Err(error) => errors.push(error.to_string()),
         }
     }
-    panic!("the sweep does not end: {said:?}");
+    panic!("the sweep does not end: {errors:?}");
 }
 
 #[test]
@@ -279,10 +279,10 @@ fn a_damaged_memory_stops_the_clearing_of_no_other() {
         canister.storage.capsules.delete(person(OWNER), capsule).unwrap();
     }
 
-    let said = sweep_to_end(&mut canister);
-    assert_eq!(said.len(), 4, "each is told once: {said:?}");
-    assert_eq!(said.iter().filter(|text| text.contains("memory")).count(), 3, "{said:?}");
-    assert_eq!(said.iter().filter(|text| text.contains("blob")).count(), 1, "{said:?}");
+    let errors = sweep_to_end(&mut canister);
+    assert_eq!(errors.len(), 4, "each is told once: {errors:?}");
+    assert_eq!(errors.iter().filter(|text| text.contains("memory")).count(), 3, "{errors:?}");
+    assert_eq!(errors.iter().filter(|text| text.contains("blob")).count(), 1, "{errors:?}");
     assert_eq!(
         canister.storage.capsules.memory_total(),
         5,

@@ -106,7 +106,7 @@ fn run_to_end(canister: &mut TestCanister) -> MigrationState {
 }
 
 #[test]
-fn every_session_goes_on_where_it_was() {
+fn every_session_continues_where_it_was() {
     let (mut canister, sessions) = layout_1();
     let before: Vec<_> = sessions.iter().map(|(id, ..)| canister.service().status(*id).unwrap()).collect();
     upgrade(&mut canister);
@@ -349,7 +349,7 @@ fn a_digest_does_not_depend_on_order_and_tells_one_from_three() {
 }
 
 #[test]
-fn a_pause_holds_and_a_resume_goes_on_where_it_was() {
+fn a_resume_continues_where_the_pause_stopped() {
     let (mut canister, _) = layout_1();
     upgrade(&mut canister);
     assert!(controls::pause(&mut canister.storage, canister.now).is_err(), "nothing is running");

@@ -64,7 +64,7 @@ fn the_same_chunk_twice_is_fine_and_other_bytes_are_not() {
     let again = service.put_chunk(id, OWNER, 0, &mut &b"aaaa"[..], &mut sink, &later);
     assert_eq!(again, Ok(PutOutcome::AlreadyThere));
     let before = service.session(id).unwrap();
-    assert_eq!(before.session_meta.last_seen, NOW, "a repeated chunk is no activity");
+    assert_eq!(before.session_meta.last_seen, NOW, "a repeated chunk is not activity");
     let other = service.put_chunk(id, OWNER, 0, &mut &b"bbbb"[..], &mut sink, &later.plus_seconds(1));
     assert_eq!(other, Err(SessionError::DifferentBytes { id, idx: 0 }));
     assert_eq!(service.session(id), Ok(before), "a refused call changes nothing");

@@ -170,7 +170,7 @@ impl<M: Memory> RawMap<M> {
     /// Returns the entry closest to an end that is short enough to be decoded; `None` if there is none.
     ///
     /// # Errors
-    /// What is wrong with the nodes on the way.
+    /// Damage of the nodes that lead to it.
     pub fn entry(&self, end: End, key_len: Option<u32>) -> Result<Option<RawEntry>, Damage> {
         self.leaf(end)?.map(|mut leaf| leaf.entry(end, key_len)).transpose()
     }
@@ -179,7 +179,7 @@ impl<M: Memory> RawMap<M> {
     /// read.
     ///
     /// # Errors
-    /// What is wrong with the nodes on the way.
+    /// Damage of the nodes that lead to it.
     pub fn key(&self, end: End, key_len: Option<u32>) -> Result<Option<(Vec<u8>, u32)>, Damage> {
         let Some(mut leaf) = self.leaf(end)? else { return Ok(None) };
         let mut keys = leaf.keys(key_len)?;

@@ -82,7 +82,7 @@ pub fn check_in_use<M: Memory>(memories: &MemoryManager<M>) -> Result<(), Prefli
     missing.map_or(Ok(()), |id| Err(PreflightError::WrittenInPart { id, name: name_of(id), why }))
 }
 
-/// Returns the memory ids in use, in words.
+/// Lists the memory ids in use, for an error.
 fn in_use<M: Memory>(memories: &MemoryManager<M>) -> String {
     let is_used = |id: &u8| memories.get(MemoryId::new(*id)).size() > 0;
     let used: Vec<String> = (0..u8::MAX).filter(is_used).map(|id| id.to_string()).collect();
@@ -309,8 +309,8 @@ pub fn check_manager(raw: &impl Memory) -> Result<(), PreflightError> {
 pub fn check_unknown<M: Memory>(memories: &MemoryManager<M>) -> Result<(), PreflightError> {
     // What the first public release left under its ids stays there; what a second memory manager wrote is
     // refused.
-    let kept = |id: u8| ALL.iter().any(|(known, ..)| *known == id) && id != numbers::RESERVED_HTTP_SECRET;
-    for id in (0..u8::MAX).filter(|id| !kept(*id)) {
+    let is_known = |id: u8| ALL.iter().any(|(known, ..)| *known == id) && id != numbers::RESERVED_HTTP_SECRET;
+    for id in (0..u8::MAX).filter(|id| !is_known(*id)) {
         let pages = memories.get(MemoryId::new(id)).size();
         if pages > 0 {
             return Err(PreflightError::UnknownMemory { id, pages });

@@ -8,8 +8,8 @@
 //!
 //! ```text
 //! byte 52..56    "BTA", 1    header of the allocator of a map, as ic-stable-structures 0.7 writes it
-//! byte 60..68                bytes of a node page, little-endian; 16 of its own come on top
-//! byte 68..76                pages that are taken, little-endian
+//! byte 60..68                bytes of a node page without its header of 16 bytes, little-endian
+//! byte 68..76                number of pages in use, little-endian
 //! ```
 
 use std::rc::Rc;
@@ -27,15 +27,15 @@ const PAGE_BYTES: u64 = 64 * 1024;
 /// to the two that are merged into it, so that six entries, of at most the 2 MiB of a message, exist twice.
 const MERGE_BYTES: u64 = 13 << 20;
 
-/// How much each table must be able to grow for an addition to the canister to be accepted: more than
-/// anything that ends, finishes or moves a session writes there until something is removed.
+/// How much each table must still be able to grow after an addition. Finishing, ending and moving sessions also
+/// adds records; this is more than all of that writes to a table before something is removed.
 const RESERVED_BYTES: u64 = 1 << 20;
 
-/// How much each table must be able to grow for a session to be converted or rolled back: more than its
-/// largest record.
+/// How much each table must be able to grow before a session is converted or rolled back: more than its largest
+/// record.
 const STEP_BYTES: u64 = 128 << 10;
 
-/// What a chunk takes in addition to its bytes: a share of its node, and the new pages when nodes are split.
+/// Upper bound of what storing a chunk takes besides its bytes: its share of a node, and new pages if nodes are split.
 const NODE_BYTES: u64 = 16 << 10;
 
 /// Stable memory has no room for a write.
@@ -50,27 +50,27 @@ pub struct NoRoom {
     pub left: u64,
 }
 
-/// How full the memory of a map is, bytes.
+/// How full the memory of a map is, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Fill {
-    /// In pages that are in use.
+    /// Bytes of the pages in use.
     taken: u64,
-    /// Room for more pages before the memory needs another bucket.
+    /// Bytes of further pages that fit before the memory needs another bucket.
     free: u64,
 }
 
-/// The bytes of a planned write.
+/// The bytes that a planned write additions.
 #[derive(Clone, Copy, Debug, Default)]
-struct Adds {
-    /// To the chunk map, bytes.
+struct Additions {
+    /// To the chunk map.
     chunks: u64,
-    /// By how much the payload region has to grow, bytes.
+    /// To the payload region.
     region: u64,
-    /// To each table, bytes.
+    /// To each table: what it must still be able to grow.
     records: u64,
 }
 
-/// The room of a canister. Clones share one memory.
+/// Checks whether writes fit into the canister's stable memory. Clones share one memory.
 #[derive(Clone)]
 pub struct StableRoom(Rc<Inner>);
 
@@ -86,7 +86,7 @@ struct Inner {
 }
 
 impl StableRoom {
-    /// Returns the room of the memory under this memory manager.
+    /// Returns the room in the memory of this memory manager.
     pub fn of(memories: &Memories, raw: RawMemory) -> Self {
         const OWN: [MemoryId; 4] =
             [memory_ids::CHUNKS, memory_ids::LEGACY_SESSIONS, memory_ids::SESSIONS, memory_ids::UPLOAD_META];
@@ -110,28 +110,26 @@ impl StableRoom {
         MAX_BUCKETS.saturating_sub(allocated_buckets).saturating_mul(self.0.bucket_bytes)
     }
 
-    /// Returns a lower bound of that from the size of the whole memory, which costs nothing to read.
+    /// Returns a lower bound of [`Self::bytes_left`], from the size of the whole memory: reading that costs nothing.
     fn bytes_left_at_least(&self) -> u64 {
         let used = self.0.raw.size().saturating_sub(1).saturating_mul(PAGE_BYTES);
         MAX_BUCKETS.saturating_mul(self.0.bucket_bytes).saturating_sub(used)
     }
 
-    /// Returns `Ok(())` if a chunk of this many bytes can be stored in the chunk map.
-    ///
-    /// # Errors
-    /// [`NoRoom`] while what is stored can still be removed.
+    /// Returns `Ok(())` if a chunk of this many bytes can be stored in the chunk map, and everything stored could
+    /// still be removed afterwards.
     pub fn for_chunk(&self, bytes: u64) -> Result<(), NoRoom> {
-        self.check(Adds { chunks: bytes_in_map(bytes), records: RESERVED_BYTES, ..Adds::default() })
+        self.check(Additions { chunks: bytes_in_map(bytes), records: RESERVED_BYTES, ..Additions::default() })
     }
 
     /// Returns `Ok(())` if the payload region can grow by this many bytes.
     pub fn for_region(&self, bytes: u64) -> Result<(), NoRoom> {
-        self.check(Adds { region: bytes, records: RESERVED_BYTES, ..Adds::default() })
+        self.check(Additions { region: bytes, records: RESERVED_BYTES, ..Additions::default() })
     }
 
     /// Returns `Ok(())` if records can be added: sessions, memories, capsules.
     pub fn for_records(&self) -> Result<(), NoRoom> {
-        self.check(Adds { records: RESERVED_BYTES, ..Adds::default() })
+        self.check(Additions { records: RESERVED_BYTES, ..Additions::default() })
     }
 
     /// Returns `Ok(())` if a session can be converted or rolled back and its outcome recorded. That uses what
@@ -140,11 +138,11 @@ impl StableRoom {
         let Inner { chunks, legacy, sessions, metas, .. } = &*self.0;
         let own = [chunks, legacy, sessions, metas];
         let at_most = self.buckets(STEP_BYTES).saturating_mul(own.len() as u64);
-        if self.tables_at_most(STEP_BYTES).saturating_add(at_most) <= self.bytes_left_at_least() {
+        if self.needed_by_tables_at_most(STEP_BYTES).saturating_add(at_most) <= self.bytes_left_at_least() {
             return Ok(());
         }
         let own = own.map(|memory| self.buckets(STEP_BYTES.saturating_sub(self.fill_of(memory).free)));
-        self.compare(own.into_iter().fold(self.tables(STEP_BYTES), u64::saturating_add))
+        self.compare(own.into_iter().fold(self.needed_by_tables(STEP_BYTES), u64::saturating_add))
     }
 
     /// Returns whether a chunk can be removed from the chunk map, however that changes its nodes.
@@ -160,10 +158,11 @@ impl StableRoom {
         // The first chunk also needs the room for removing one, and a session that begins now writes records
         // before its last chunk arrives.
         let chunks = if region.is_none() { RESERVED_BYTES } else { 0 };
-        let kept = self.needed_at_most(Adds { chunks, records: RESERVED_BYTES, ..Adds::default() });
-        let map = quick(&self.0.chunks).taken;
+        let reserve =
+            self.needed_at_most(Additions { chunks, records: RESERVED_BYTES, ..Additions::default() });
+        let map = assume_full(&self.0.chunks).taken;
         let capacity = |left: u64| {
-            let room = map.saturating_add(left).saturating_add(region.unwrap_or(0)).saturating_sub(kept);
+            let room = map.saturating_add(left).saturating_add(region.unwrap_or(0)).saturating_sub(reserve);
             match region {
                 Some(_) => room,
                 // The inverse of `bytes_in_map`, apart from the nodes.
@@ -176,11 +175,11 @@ impl StableRoom {
         }
     }
 
-    fn check(&self, adds: Adds) -> Result<(), NoRoom> {
-        if self.needed_at_most(adds) <= self.bytes_left_at_least() {
+    fn check(&self, additions: Additions) -> Result<(), NoRoom> {
+        if self.needed_at_most(additions) <= self.bytes_left_at_least() {
             return Ok(());
         }
-        self.compare(self.needed(adds))
+        self.compare(self.needed(additions))
     }
 
     fn compare(&self, needed: u64) -> Result<(), NoRoom> {
@@ -188,43 +187,45 @@ impl StableRoom {
         if needed <= left { Ok(()) } else { Err(NoRoom { needed, left }) }
     }
 
-    /// Returns the bytes of free buckets needed for all of it.
-    fn needed(&self, adds: Adds) -> u64 {
-        self.beside_tables(adds, |memory| self.fill_of(memory)).saturating_add(self.tables(adds.records))
+    /// Returns the bytes of free buckets that these additions need.
+    fn needed(&self, additions: Additions) -> u64 {
+        self.needed_by_uploads(additions, |memory| self.fill_of(memory))
+            .saturating_add(self.needed_by_tables(additions.records))
     }
 
-    /// Returns an upper bound of the same without reading anything.
-    fn needed_at_most(&self, adds: Adds) -> u64 {
-        self.beside_tables(adds, quick).saturating_add(self.tables_at_most(adds.records))
+    /// Returns an upper bound of [`Self::needed`] without reading any header.
+    fn needed_at_most(&self, additions: Additions) -> u64 {
+        self.needed_by_uploads(additions, assume_full)
+            .saturating_add(self.needed_by_tables_at_most(additions.records))
     }
 
-    /// Returns the bytes for chunks, sessions and the payload region.
-    fn beside_tables(&self, adds: Adds, fill: impl Fn(&Memory) -> Fill) -> u64 {
+    /// Returns the bytes of free buckets needed by the chunk map, the tables of sessions and the payload region.
+    fn needed_by_uploads(&self, additions: Additions, fill: impl Fn(&Memory) -> Fill) -> u64 {
         let Inner { chunks, legacy, sessions, metas, .. } = &*self.0;
         let [chunks, legacy, sessions, metas] = [chunks, legacy, sessions, metas].map(fill);
-        let is_used = adds.chunks > 0 || chunks.taken > 0;
+        let is_used = additions.chunks > 0 || chunks.taken > 0;
         let merge = if is_used { MERGE_BYTES } else { 0 };
-        // Every session must have room in the other layout, too.
+        // Every session must also fit into the tables of the other layout, since it may be converted either way.
         let split = sessions.taken.saturating_add(metas.taken);
-        let kept = [
-            (chunks, merge.saturating_add(adds.chunks)),
+        let room = [
+            (chunks, merge.saturating_add(additions.chunks)),
             (legacy, split),
             (sessions, legacy.taken),
             (metas, legacy.taken),
         ];
-        let missing = |(fill, kept): (Fill, u64)| {
-            self.buckets(kept.saturating_add(adds.records).saturating_sub(fill.free))
+        let missing = |(fill, bytes): (Fill, u64)| {
+            self.buckets(bytes.saturating_add(additions.records).saturating_sub(fill.free))
         };
-        kept.into_iter().map(missing).fold(self.buckets(adds.region), u64::saturating_add)
+        room.into_iter().map(missing).fold(self.buckets(additions.region), u64::saturating_add)
     }
 
-    /// Returns the bytes for every other table to grow by `bytes`.
-    fn tables(&self, bytes: u64) -> u64 {
+    /// Returns the bytes of free buckets needed for every other table to grow by `bytes`.
+    fn needed_by_tables(&self, bytes: u64) -> u64 {
         let missing = |memory| self.buckets(bytes.saturating_sub(self.fill_of(memory).free));
         self.0.tables.iter().map(missing).fold(0, u64::saturating_add)
     }
 
-    fn tables_at_most(&self, bytes: u64) -> u64 {
+    fn needed_by_tables_at_most(&self, bytes: u64) -> u64 {
         self.buckets(bytes).saturating_mul(self.0.tables.len() as u64)
     }
 
@@ -233,7 +234,7 @@ impl StableRoom {
         bytes.checked_next_multiple_of(self.0.bucket_bytes).unwrap_or(u64::MAX)
     }
 
-    /// Reads the header of the allocator; an unknown header counts as having no free page.
+    /// Reads the header of the allocator. A memory with an unknown header counts as full.
     fn fill_of(&self, memory: &Memory) -> Fill {
         const HEADER: u64 = 52;
         const FIRST_PAGE: u64 = 100;
@@ -256,12 +257,12 @@ impl StableRoom {
     }
 }
 
-/// Assumes that a memory is full, without reading anything.
-fn quick(memory: &Memory) -> Fill {
+/// Assumes that a memory is full, without reading its header.
+fn assume_full(memory: &Memory) -> Fill {
     Fill { taken: memory.size().saturating_mul(PAGE_BYTES), free: 0 }
 }
 
-/// Returns the bytes of a chunk in the map: its node is in pages of 1,040 bytes that hold 1,013 each.
+/// Returns the bytes that a chunk takes in the map: a node is in pages of 1,040 bytes, of which 1,013 hold its contents.
 const fn bytes_in_map(bytes: u64) -> u64 {
     bytes.saturating_add(bytes >> 5).saturating_add(NODE_BYTES)
 }

@@ -77,12 +77,12 @@ fn every_bucket_has_an_owner_or_none_as_the_count_says() {
         memory.write(offset, bytes);
         refused(&memory).to_string()
     };
-    // Allocated buckets without an owner: one, eight at a time, and all of them.
+    // Without an owner although they are allocated: one bucket, a block of eight, all of them.
     for (offset, len) in [(2_085, 1), (2_088, 8), (2_080, 4_096)] {
         let error = refused_with(offset, &vec![0xff; len]);
         assert!(error.contains(&format!("at offset {offset}")), "{len}: {error}");
     }
-    // Others with one: after the last in its block, and twice in the same place in another block.
+    // With an owner although they are not allocated: two buckets, at the same place of two blocks.
     for offset in [2_080 + 4_000, 2_080 + 20_000] {
         let error = refused_with(offset, &[3, 255, 255, 255, 255, 255, 255, 255, 3]);
         assert!(error.contains(&format!("at offset {offset}")), "{error}");
@@ -180,7 +180,7 @@ fn bytes_after_a_record_and_other_versions_are_refused() {
     assert!(codec::decode::<u64>(1, &[]).is_err());
     let candid = codec::encode_candid(1, &7u64);
     assert_eq!(Ok(&candid), candid::encode_args((1_u16, 7_u64)).as_ref().map_err(drop));
-    assert_eq!(candid, codec::encode_candid(1, &7u64), "with the header that was kept");
+    assert_eq!(candid, codec::encode_candid(1, &7u64), "with the cached header");
     assert_eq!(codec::decode_candid::<u64>(1, &candid), Ok(7));
     assert!(codec::decode_candid::<u64>(2, &candid).unwrap_err().contains("version 1"));
     assert!(codec::decode_candid::<u64>(1, b"nonsense").is_err());
@@ -212,9 +212,9 @@ fn a_truncated_memory_is_refused_and_a_longer_one_accepted() {
     drop(Storage::create(memory.clone()).unwrap());
     let pages = memory.size() as usize;
     for lacking in [1, 2, 127, 128, 129] {
-        let cut = RawMemory::default();
-        cut.borrow_mut().extend_from_slice(&memory.borrow()[..(pages - lacking) * 65_536]);
-        let error = refused(&cut).to_string();
+        let truncated = RawMemory::default();
+        truncated.borrow_mut().extend_from_slice(&memory.borrow()[..(pages - lacking) * 65_536]);
+        let error = refused(&truncated).to_string();
         assert!(error.contains("at offset 4") && error.contains("restore a snapshot"), "{lacking}: {error}");
     }
     for longer in [0, 1, 500] {
@@ -273,7 +273,7 @@ fn an_empty_canister_of_layout_3_takes_at_most_80_mib() {
     assert_eq!(storage.capsules.list_capsules(owner, None, 10).unwrap()[0].id, capsule);
 }
 
-/// What could be made stays, and is marked.
+/// Structures that were made before the memory was full stay, and are marked as existing.
 #[test]
 fn structures_without_memory_are_refused_and_made_later() {
     use super::buckets::whole_memory;

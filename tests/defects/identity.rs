@@ -210,14 +210,14 @@ pub fn d07_a_failed_finish_deleted_somebody_elses_blob(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
     canister.share(&capsule, &[writer()], &[]);
-    let (kept, late) = (file(100, 1), file(100, 2));
-    let result = canister.upload(owner(), &capsule, &kept, "kept");
+    let (committed, late) = (file(100, 1), file(100, 2));
+    let result = canister.upload(owner(), &capsule, &committed, "kept");
     let session = canister.begin(writer(), &capsule, &late, "late").unwrap();
     canister.put_all(writer(), session, &late);
     let before = canister.holdings();
-    match canister.finish_as(writer(), session, &sha256(&kept), 100) {
+    match canister.finish_as(writer(), session, &sha256(&committed), 100) {
         Err(Error::ChecksumMismatch { expected, got }) => {
-            assert_eq!(expected.as_slice(), sha256(&kept));
+            assert_eq!(expected.as_slice(), sha256(&committed));
             assert_eq!(got.as_slice(), sha256(&late));
         }
         other => panic!("{other:?}"),
@@ -225,9 +225,9 @@ pub fn d07_a_failed_finish_deleted_somebody_elses_blob(build: Build) {
     let size = canister.finish_as(writer(), session, &sha256(&late), 101);
     assert_eq!(size, Err(Error::invalid("total_len", "100", 101)));
     assert_eq!(canister.holdings(), before);
-    assert_eq!(canister.read_back(owner(), &result.blob_id), kept);
+    assert_eq!(canister.read_back(owner(), &result.blob_id), committed);
     let second = canister.finish(writer(), session, &late).unwrap();
     assert_eq!(canister.read_back(owner(), &second.blob_id), late);
-    assert_eq!(canister.read_back(owner(), &result.blob_id), kept);
+    assert_eq!(canister.read_back(owner(), &result.blob_id), committed);
     assert!(matches!(canister.finish(controller(), session, &late), Err(Error::NotFound { .. })));
 }

@@ -64,7 +64,7 @@ pub fn d09_expiry_counted_from_the_beginning(build: Build) {
     );
 }
 
-/// Nothing of a session was ever released, whether it was finished, aborted or expired. Everything is now:
+/// No bytes of a session were ever released, whether it was finished, aborted or expired. Everything is now:
 /// only committed blobs and live sessions hold bytes.
 pub fn d10_ended_sessions_gave_nothing_back(build: Build) {
     let canister = InstalledCanister::new(build);
@@ -74,7 +74,7 @@ pub fn d10_ended_sessions_gave_nothing_back(build: Build) {
 
     let blob = canister.upload(owner(), &capsule, &content, "kept");
     let (chunks, payload_bytes) = canister.payload_of(&[content.len()]);
-    let kept = AdminStats {
+    let with_blob = AdminStats {
         blobs: 1,
         chunks,
         payload_bytes,
@@ -83,7 +83,7 @@ pub fn d10_ended_sessions_gave_nothing_back(build: Build) {
         receipts: 1,
         ..empty
     };
-    assert_eq!(canister.holdings(), kept);
+    assert_eq!(canister.holdings(), with_blob);
 
     let mut sizes = Vec::new();
     for round in 0..4 {
@@ -96,7 +96,7 @@ pub fn d10_ended_sessions_gave_nothing_back(build: Build) {
         );
         canister.abort(owner(), session).unwrap();
         canister.settle(|stats| stats.sessions == 0);
-        assert_eq!(canister.holdings(), AdminStats { receipts: 2 + round, ..kept });
+        assert_eq!(canister.holdings(), AdminStats { receipts: 2 + round, ..with_blob });
         sizes.push(canister.stats().stable_memory_bytes);
     }
     assert_eq!(sizes[1], sizes[3], "what was freed is used again");
@@ -105,7 +105,7 @@ pub fn d10_ended_sessions_gave_nothing_back(build: Build) {
     canister.put(owner(), idle, 1, &content).unwrap();
     canister.pass(49 * HOUR);
     canister.settle(|stats| stats.sessions == 0 && stats.receipts == 0);
-    assert_eq!(canister.holdings(), AdminStats { receipts: 0, ..kept });
+    assert_eq!(canister.holdings(), AdminStats { receipts: 0, ..with_blob });
     assert_eq!(canister.read_back(owner(), &blob.blob_id), content);
 }
 

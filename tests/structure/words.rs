@@ -92,7 +92,7 @@ fn paragraphs(path: &Path, text: &str) -> Vec<(usize, String)> {
         |extensions: &[&str]| extensions.iter().any(|known| path.extension().is_some_and(|e| e == *known));
     let (is_document, marker) = (is_of(&["md"]), if is_of(&["sh", "py"]) { "#" } else { "//" });
     let mut found: Vec<(usize, String)> = Vec::new();
-    let (mut goes_on, mut is_fenced) = (false, false);
+    let (mut is_continued, mut is_fenced) = (false, false);
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
         if is_document && line.starts_with("```") {
@@ -106,14 +106,14 @@ fn paragraphs(path: &Path, text: &str) -> Vec<(usize, String)> {
             false => line.strip_prefix(marker).map(|comment| comment.trim_start_matches(['/', '!', '#'])),
         };
         let Some(words) = words else {
-            goes_on = false;
+            is_continued = false;
             continue;
         };
-        match found.last_mut().filter(|_| goes_on && !line.starts_with(['|', '-', '*', '#'])) {
+        match found.last_mut().filter(|_| is_continued && !line.starts_with(['|', '-', '*', '#'])) {
             Some((_, paragraph)) => *paragraph = format!("{paragraph} {}", words.trim()),
             None => found.push((number + 1, words.trim().to_owned())),
         }
-        goes_on = true;
+        is_continued = true;
     }
     for (_, paragraph) in &mut found {
         let outside: Vec<&str> = paragraph.split('`').step_by(2).collect();

@@ -22,7 +22,7 @@ async function start(): Promise<void> {
   const upload = async (file: File) => {
     const row = new Row(list, file);
     const stop = new AbortController();
-    row.stop.onclick = () => stop.abort(new Error('stopped; choose the file again to go on'));
+    row.stop.onclick = () => stop.abort(new Error('stopped; choose the file again to continue'));
     try {
       const onProgress = row.show.bind(row);
       row.finished(await uploader.upload(file, { capsule, signal: stop.signal, onProgress }));
@@ -44,7 +44,7 @@ async function start(): Promise<void> {
 async function showUnfinished(uploader: Uploader): Promise<void> {
   const names = (await uploader.unfinished()).map(({ name }) => name);
   element('#unfinished').textContent =
-    names.length === 0 ? '' : `Not finished: ${names.join(', ')}. Choose them again to go on.`;
+    names.length === 0 ? '' : `Not finished: ${names.join(', ')}. Choose them again to continue.`;
 }
 
 start().catch((error: unknown) => {

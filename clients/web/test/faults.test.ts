@@ -82,7 +82,7 @@ test('upgrades between two calls are not noticed', async () => {
   assert.equal(scene.count('uploads_put_chunk'), 10);
 });
 
-test('patience ends, and a later call goes on', async () => {
+test('the time limit ends a call, and a later call continues', async () => {
   const scene = new Scene();
   scene.network.fault = ({ number }) => (number > 4 ? { status: 503 } : undefined);
   const file = fileOf(9_999);

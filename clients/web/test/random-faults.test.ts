@@ -56,7 +56,7 @@ async function oneCase(seed: number): Promise<void> {
   }
 }
 
-test('files arrive whole, whatever goes wrong on the way', async () => {
+test('files arrive whole, whatever fails in transit', async () => {
   for (let seed = 1; seed <= CASES; seed += 1) {
     await oneCase(seed).catch((error: unknown) => {
       throw new Error(`case ${seed}`, { cause: error });

@@ -46,7 +46,7 @@ test('a finish that takes several calls is called until it is done', async () =>
   assert.deepEqual(verifying, [0, 2_000, 4_000, 6_000]);
 });
 
-test('a canister that does not go on hashing is abandoned', async () => {
+test('a canister that does not continue hashing is abandoned', async () => {
   const scene = new Scene();
   scene.network.canister.hashPerCall = 0;
   const failed = scene.page().upload(fileOf(3_000), { capsule: CAPSULE });

@@ -14,7 +14,7 @@ test('uploads beside each other share one window', async () => {
   }
 });
 
-test('uploads beside each other go on together', async () => {
+test('simultaneous uploads all progress', async () => {
   const scene = new Scene({ parallel: 2 });
   const page = scene.page();
   const ends: number[] = [];

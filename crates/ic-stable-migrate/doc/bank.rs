@@ -92,7 +92,7 @@ impl Migration<Bank> for CentsToMillionths {
     fn convert(&self, bank: &mut Bank, key: u64, _: &mut Work<'_>) -> Result<Advance, Error> {
         let Some(cents) = bank.cents.get(&key) else { return Ok(Advance::Gone) };
         bank.millionths.insert(key, u128::from(cents) * 10_000);
-        // The digest is that of what can be read back, not of what was meant to be written.
+        // Digests what can be read back, not what should have been written.
         let back = bank.millionths.get(&key).and_then(to_cents).unwrap_or_default();
         bank.cents.remove(&key);
         Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of(&back.to_be_bytes())) })
@@ -103,8 +103,8 @@ impl Migration<Bank> for CentsToMillionths {
         Ok(QuarantineRecord::new(reason, cents.to_be_bytes().to_vec()))
     }
 
-    fn restore(&self, bank: &mut Bank, key: u64, kept: QuarantineRecord) -> Result<(), Error> {
-        let cents = kept.raw.try_into().map(u64::from_be_bytes).unwrap_or_default();
+    fn restore(&self, bank: &mut Bank, key: u64, quarantined: QuarantineRecord) -> Result<(), Error> {
+        let cents = quarantined.raw.try_into().map(u64::from_be_bytes).unwrap_or_default();
         bank.cents.insert(key, cents);
         Ok(())
     }

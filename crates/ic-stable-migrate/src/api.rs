@@ -47,7 +47,7 @@ pub enum MigrationPhase {
     Verifying,
     /// Everything is converted and verified; a rollback is possible.
     Converted,
-    /// Verified once more; a rollback is no longer possible.
+    /// Verified again; a rollback is no longer possible.
     Finalized,
     /// Stopped by a controller.
     Paused,
@@ -286,7 +286,7 @@ pub struct JournalEntry<K = u64> {
     pub hash: ByteBuf,
 }
 
-/// A unit that could not be converted. Nothing of it is lost.
+/// A unit that could not be converted. None of its bytes are lost.
 #[cfg_attr(
     doc,
     doc = r#"

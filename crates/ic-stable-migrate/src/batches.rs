@@ -121,9 +121,9 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         if std::mem::take(&mut self.state.pace.skip_next) {
             self.abandon_unit();
             let reason = "its conversion trapped, though the message did nothing else".to_owned();
-            let kept = self.migration.take_out(self.host, key.clone(), reason)?;
+            let record = self.migration.take_out(self.host, key.clone(), reason)?;
             let class = self.migration.trapped_class();
-            return self.account(digest, Settled { key, class, fate: Fate::Quarantined(kept) });
+            return self.account(digest, Settled { key, class, fate: Fate::Quarantined(record) });
         }
         let mut work = self.work(&key);
         match self.migration.convert(self.host, key.clone(), &mut work)? {

@@ -244,7 +244,7 @@ impl<H: Host + 'static> Driver<H> {
         let now = time();
         if WATCHDOG.with(|watchdog| watchdog.is_overdue(now)) {
             self.set_watchdog();
-            self.go_on_at_once();
+            self.run_next_message();
             timers::wake(now);
         }
     }
@@ -311,7 +311,7 @@ impl<H: Host + 'static> Driver<H> {
         let message = self.message(budget);
         match self.answer(|host| self.engine.run(host, message)) {
             Ok(RunOutcome::Done) => {}
-            Ok(RunOutcome::More) => self.go_on_at_once(),
+            Ok(RunOutcome::More) => self.run_next_message(),
             Err(error) => report(&error),
         }
     }
@@ -323,7 +323,7 @@ impl<H: Host + 'static> Driver<H> {
         SEEN.set(seen);
         match watched {
             Ok(Watched::Quiet) => {}
-            Ok(Watched::Run) => self.go_on_at_once(),
+            Ok(Watched::Run) => self.run_next_message(),
             Err(error) => report(&error),
         }
     }
@@ -334,7 +334,7 @@ impl<H: Host + 'static> Driver<H> {
     }
 
     /// Schedules a message of the engine, replacing one that is already scheduled.
-    fn go_on_at_once(&self) {
+    fn run_next_message(&self) {
         let this = *self;
         MESSAGES.with(|messages| messages.run_next(move || this.go_on()));
     }

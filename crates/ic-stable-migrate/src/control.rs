@@ -154,8 +154,8 @@ impl<'a, H: Host> Control<'a, H> {
     /// # fn main() -> Result<(), Error> {
     /// let mut bank = Bank::of([(7, 100), (8, 250)]);
     /// // What the engine does with a unit whose conversion traps.
-    /// let kept = CentsToMillionths.take_out(&mut bank, 7, "its conversion trapped".into())?;
-    /// bank.ledger.quarantine.insert(1, 7, &kept);
+    /// let record = CentsToMillionths.take_out(&mut bank, 7, "its conversion trapped".into())?;
+    /// bank.ledger.quarantine.insert(1, 7, &record);
     /// ENGINE.run(&mut bank, MESSAGE)?;
     /// let state = bank.ledger.state_of(1)?;
     /// assert_eq!((state.converted, state.quarantined), (1, 1));

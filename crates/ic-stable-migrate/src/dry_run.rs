@@ -56,7 +56,7 @@ pub(crate) fn page<H: Host>(
         page.next = None;
     }
     page.instructions = message.meter.used().saturating_sub(begun_with);
-    // Every unit is digested once, and checked once more when it is written.
+    // Every unit is digested once, and checked again when it is written.
     page.estimated_instructions = page.instructions.saturating_add(writing);
     page.estimated_messages = page.estimated_instructions.div_ceil(message.budget.max(1));
     Ok(page)

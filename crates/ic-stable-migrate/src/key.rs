@@ -20,7 +20,7 @@ use minicbor::encode::{Encoder, Error as EncodeError, Write};
 /// [`Storable`]) and as keys of the quarantine. It reads them with [`Key::from_stored`], which fails on damaged
 /// bytes where [`Storable::from_bytes`] may trap.
 ///
-/// A pair is a key as it is, whether its parts are of a fixed size or only bounded:
+/// Pairs need no implementation of their own, whether their parts have a fixed size or a maximum:
 ///
 /// ```
 /// use candid::Principal;
@@ -34,7 +34,7 @@ use minicbor::encode::{Encoder, Error as EncodeError, Write};
 /// assert_eq!((key.number(), u16::from_number(7)), (None, Some(7)));
 /// ```
 ///
-/// A key of a canister's own:
+/// A key type defined by a canister:
 ///
 /// ```
 /// use std::borrow::Cow;
@@ -75,7 +75,7 @@ pub trait Key: Storable + Ord + Clone + fmt::Debug + 'static {
     /// Decodes a key from the bytes of [`Storable::to_bytes`].
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// The reason why they are not a key.
     fn from_stored(bytes: &[u8]) -> Result<Self, String>;
 
     /// Returns the number that represents the key in the engine's records, for keys that are numbers.
@@ -266,10 +266,11 @@ pub(crate) mod cbor {
             return K::from_stored(d.bytes()?).map_err(DecodeError::message);
         }
         let number = d.u64()?;
-        K::from_number(number).ok_or_else(|| DecodeError::message(format!("{number} is no key of this kind")))
+        K::from_number(number)
+            .ok_or_else(|| DecodeError::message(format!("{number} is not a key of this type")))
     }
 
-    /// Returns what is stored, for the schema. The kind of keys is that of the tables.
+    /// Describes a stored key for the schema. The schema of the tables says which type of key it is.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Opaque("key, a number or a byte string".into(), 1)
@@ -297,7 +298,7 @@ pub(crate) mod opt_cbor {
         crate::codec::null_or(d, |d| super::cbor::decode(d, ctx))
     }
 
-    /// Returns what is stored, for the schema.
+    /// Describes a stored key for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Optional(super::cbor::shape().into())

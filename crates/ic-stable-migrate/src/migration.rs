@@ -151,7 +151,7 @@ pub trait Migration<H: Host> {
     ///
     /// # Errors
     /// A damaged record, or an error of the host while the unit's location is occupied; nothing is changed.
-    fn restore(&self, host: &mut H, key: H::Key, kept: QuarantineRecord) -> Result<(), H::Error>;
+    fn restore(&self, host: &mut H, key: H::Key, quarantined: QuarantineRecord) -> Result<(), H::Error>;
 
     /// Removes a source unit without decoding it, to be quarantined for this reason. A unit that may stay in
     /// place while it is quarantined stays.
@@ -204,7 +204,7 @@ pub trait Migration<H: Host> {
     }
 
     /// Returns the number of steps after which a run of this many units counts as failed: each unit is
-    /// digested, converted and checked once, and once more if a controller requests it. Larger units need
+    /// digested, converted and checked once, and again if a controller requests it. Larger units need
     /// more.
     fn max_steps(&self, units: u64) -> u64 {
         units.saturating_mul(8).saturating_add(10_000)
@@ -349,7 +349,7 @@ pub trait Reversal<H: Host> {
 /// ```
 /// use ic_stable_migrate::{Advance, Fate, Unmetered, Time, Work, digest_of};
 ///
-/// /// Copies a file in slices of 1,000 bytes, as long as the message has budget; where it goes on is its progress.
+/// /// Copies a file in slices of 1,000 bytes, as long as the message has budget; its progress is where it continues.
 /// fn convert(file: &[u8], copy: &mut Vec<u8>, work: &mut Work<'_>) -> Advance {
 ///     let copied = work.progress.as_slice().try_into().map(u64::from_be_bytes).unwrap_or(0);
 ///     copy.truncate(usize::try_from(copied).unwrap_or(0));
@@ -459,7 +459,7 @@ pub enum Advance {
 ///
 /// assert_eq!(fate(b"abc", false), Fate::Converted(digest_of(b"abc")));
 /// assert_eq!(fate(b"abc", true), Fate::Released(digest_of(b"abc")));
-/// assert!(matches!(fate(&[0xff], true), Fate::Quarantined(kept) if kept.raw == [0xff]));
+/// assert!(matches!(fate(&[0xff], true), Fate::Quarantined(record) if record.raw == [0xff]));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {

@@ -10,7 +10,7 @@ use crate::{Digest, Layout, digest_of};
 /// [`Plan::to`], and are frozen with it: a canister may take this migration after any number of releases, and the
 /// next migration of the chain reads what it writes. While the migration is the last one, the live types are those
 /// of its layout; the release that changes them has a new layout and a migration to it, and a copy of the old types
-/// for this one. A test holds this: it compares the bytes to which a known record is converted with those of the
+/// for this one. Check this with a test that compares the bytes to which a known record is converted with those of the
 /// first release.
 ///
 /// ```

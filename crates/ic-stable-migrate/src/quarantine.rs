@@ -18,9 +18,9 @@ use crate::{Error, Key, Record, StableError, Table, codec};
 /// use ic_stable_migrate::{QuarantineRecord, Record};
 ///
 /// // From `Migration::take_out`: the bytes as they were stored, and why.
-/// let kept = QuarantineRecord::new("it does not decode".into(), vec![0xff; 10]);
-/// assert_eq!(QuarantineRecord::decode(&kept.encode()), Ok(kept.clone()));
-/// let shown = kept.into_api(7_u64, 4);
+/// let record = QuarantineRecord::new("it does not decode".into(), vec![0xff; 10]);
+/// assert_eq!(QuarantineRecord::decode(&record.encode()), Ok(record.clone()));
+/// let shown = record.into_api(7_u64, 4);
 /// assert_eq!((shown.session, shown.raw.len(), shown.raw_len), (7, 4, Some(10)));
 /// ```
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
@@ -101,8 +101,8 @@ impl Record for QuarantineRecord {
 ///
 /// // A client's call about the unit.
 /// assert!(quarantine.contains(1, 7));
-/// let kept = quarantine.get(1, 7)?.expect("it is there");
-/// assert_eq!((kept.reason.as_str(), kept.raw.as_slice()), ("its conversion trapped", [1, 2].as_slice()));
+/// let record = quarantine.get(1, 7)?.expect("it is there");
+/// assert_eq!((record.reason.as_str(), record.raw.as_slice()), ("its conversion trapped", [1, 2].as_slice()));
 /// // The same, if the record may be damaged.
 /// assert_eq!(quarantine.get_or_damaged(1, 7), Some(kept));
 /// assert!(quarantine.get_raw(1, 7).is_some());

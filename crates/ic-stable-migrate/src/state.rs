@@ -50,7 +50,7 @@ pub enum Phase {
     /// Everything is converted and verified.
     #[n(4)]
     Converted,
-    /// Verified once more; a rollback is no longer possible.
+    /// Verified again; a rollback is no longer possible.
     #[n(5)]
     Finalized,
     /// Stopped by a controller; `resume_to` says where.

@@ -135,8 +135,8 @@ impl<K: Key> Migration<Notes<K>> for CountWords {
         }
     }
 
-    fn restore(&self, notes: &mut Notes<K>, key: K, kept: QuarantineRecord) -> Result<(), Error> {
-        notes.old.insert_raw(key, kept.raw);
+    fn restore(&self, notes: &mut Notes<K>, key: K, quarantined: QuarantineRecord) -> Result<(), Error> {
+        notes.old.insert_raw(key, quarantined.raw);
         Ok(())
     }
 
@@ -189,7 +189,7 @@ impl Meter for OneStep {
 const WHOLE: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 0 };
 const STEP: MessageBudget<'static> = MessageBudget { now: NOW, meter: &OneStep, budget: 0 };
 
-/// Returns the memories of an old release with these notes; the last one is no text.
+/// Returns the memories of an old release with these notes; the last one is not text.
 fn old_release<K: Key>(keys: impl IntoIterator<Item = K>) -> Memories {
     let memories = Memories::default();
     let mut notes = Notes::open(memories.clone());

@@ -44,8 +44,8 @@ pub fn settle<H: Host>(
         Fate::Quarantined(record) => {
             host.ledger_mut().quarantine.insert(plan.number, &key, &record);
             // Only what can be read back counts.
-            if let Some(kept) = host.ledger().quarantine.get(plan.number, &key)? {
-                state.digest_after.add(migration.digest_of_quarantined(&kept.raw));
+            if let Some(found) = host.ledger().quarantine.get(plan.number, &key)? {
+                state.digest_after.add(migration.digest_of_quarantined(&found.raw));
             }
             count(&mut state.quarantined);
         }

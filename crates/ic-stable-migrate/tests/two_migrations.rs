@@ -189,8 +189,8 @@ impl<Old: Record, New: Record> Migration<Todos> for Move<Old, New> {
         Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of_record::<Old>(&back)) })
     }
 
-    fn restore(&self, todos: &mut Todos, key: Key, kept: QuarantineRecord) -> Result<(), Error> {
-        (self.from)(todos).insert_raw(key, kept.raw);
+    fn restore(&self, todos: &mut Todos, key: Key, record: QuarantineRecord) -> Result<(), Error> {
+        (self.from)(todos).insert_raw(key, record.raw);
         Ok(())
     }
 
@@ -278,9 +278,11 @@ fn the_second_migration_begins_when_the_first_is_finalized() {
     assert_eq!((todos.phases(), todos.lens()), ((Phase::Finalized, Phase::Converted), (0, 0, 5)));
     let state = todos.ledger.state_of(2).unwrap();
     assert_eq!((state.source, state.converted, state.digest_before), (5, 5, state.digest_after));
-    let [kept] = &todos.ledger.quarantined(None)[..] else { panic!("{:?}", todos.ledger.quarantined(None)) };
+    let [record] = &todos.ledger.quarantined(None)[..] else {
+        panic!("{:?}", todos.ledger.quarantined(None))
+    };
     assert_eq!(
-        (kept.session, kept.raw.as_slice()),
+        (record.session, record.raw.as_slice()),
         (DAMAGED, [1, 0xff].as_slice()),
         "left in the first's quarantine"
     );
@@ -325,9 +327,9 @@ fn a_rollback_past_a_later_layout_is_refused() {
     todos.set_layout(Layout(3));
     todos.tagged.insert(SOUND, &(SECOND.convert)((FIRST.convert)(Todo { text: "new".into(), due: None })));
     let refused = ENGINE.control(&mut todos, NOW).unwrap().rollback().unwrap_err();
-    let said = "cannot roll back the migration in phase Idle: stable memory is in layout 3: roll back the migration that \
+    let message = "cannot roll back the migration in phase Idle: stable memory is in layout 3: roll back the migration that \
                 leads there";
-    assert_eq!(refused.to_string(), said);
+    assert_eq!(refused.to_string(), message);
     assert_eq!(todos.layout(), Ok(Layout(3)));
 }
 

@@ -69,7 +69,7 @@ fn compile(mut build: Command) -> io::Result<ExitStatus> {
         build.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", BAR_WIDTH);
     }
     let mut child = build.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    let (sender, said) = channel();
+    let (sender, chunks) = channel();
     let reader = child.stderr.take().map(|stderr| {
         std::thread::spawn(move || {
             for segment in Segments::new(stderr) {
@@ -82,7 +82,7 @@ fn compile(mut build: Command) -> io::Result<ExitStatus> {
     let start = Instant::now();
     let mut screen = Screen { terminal, bar: String::new(), drawn: false };
     loop {
-        match said.recv_timeout(if terminal { FRAME } else { SILENCE }) {
+        match chunks.recv_timeout(if terminal { FRAME } else { SILENCE }) {
             Ok(segment) => screen.show(segment, start.elapsed()),
             Err(RecvTimeoutError::Timeout) => screen.still_running(start.elapsed()),
             Err(RecvTimeoutError::Disconnected) => break,
@@ -96,7 +96,7 @@ fn compile(mut build: Command) -> io::Result<ExitStatus> {
     child.wait()
 }
 
-/// What is shown on standard error. If nobody can read it, that is no reason to stop compiling.
+/// What is shown on standard error. If nobody can read it, the compilation continues.
 struct Screen {
     terminal: bool,
     /// Cargo's progress bar, as it was last.

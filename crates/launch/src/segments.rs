@@ -58,13 +58,13 @@ mod tests {
 
     #[test]
     fn lines_and_the_progress_bar_are_separated() {
-        let said = "   Compiling a v1.0.0\n    Building [=>  ] 1/2: b     \r\x1b[K   Compiling c v1.0.0\n";
+        let output = "   Compiling a v1.0.0\n    Building [=>  ] 1/2: b     \r\x1b[K   Compiling c v1.0.0\n";
         let expected = [
             Segment::Line("   Compiling a v1.0.0".into()),
             Segment::Bar("    Building [=>  ] 1/2: b".into()),
             Segment::Line("   Compiling c v1.0.0".into()),
         ];
-        assert_eq!(segments(said), expected);
+        assert_eq!(segments(output), expected);
     }
 
     #[test]

@@ -50,9 +50,9 @@ fn the_program_prints_all_output_and_logs_that_of_updates() {
     let url = format!("http://127.0.0.1:{}/", port.trim()).parse().unwrap();
     let pic = PocketIcBuilder::new().with_server_url(url).with_application_subnet().build();
     let id = talk(&pic);
-    let kept = pic.fetch_canister_logs(id, ANONYMOUS).unwrap();
-    let kept: Vec<&[u8]> = kept.iter().map(|record| record.content.as_slice()).collect();
-    assert_eq!(kept, [b"updated"]);
+    let contents = pic.fetch_canister_logs(id, ANONYMOUS).unwrap();
+    let contents: Vec<&[u8]> = contents.iter().map(|record| record.content.as_slice()).collect();
+    assert_eq!(contents, [b"updated"]);
     drop(pic);
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     let output = child.wait_with_output().unwrap();

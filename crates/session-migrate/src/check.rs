@@ -26,7 +26,7 @@ pub enum CheckError {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// A file is no wasm.
+    /// A file is not wasm.
     #[error("{path}: {source}")]
     Wasm {
         /// The file.
@@ -202,7 +202,7 @@ pub fn tree(schemas: &Path) -> Result<Vec<FromRelease>, CheckError> {
 /// Compares two builds that were read.
 ///
 /// # Errors
-/// Schemas of two canisters; a text that is no interface.
+/// Schemas of two canisters; a text that is not an interface.
 pub fn compare(old: &Side, new: &Side) -> Result<Report, CheckError> {
     let schemas = stable_schema::compare(&old.schema, &new.schema)?;
     let interfaces = match (&old.interface, &new.interface) {

@@ -185,8 +185,8 @@ impl Progress {
         }
     }
 
-    /// Adds moved bytes.
-    pub fn moved(&self, bytes: u64) {
+    /// Adds bytes that were read or sent.
+    pub fn add_bytes(&self, bytes: u64) {
         self.shared.state().moved += bytes;
         self.bar.inc(bytes);
     }
@@ -272,23 +272,23 @@ mod tests {
 
     #[test]
     fn long_work_without_a_terminal_is_reported_repeatedly() {
-        let (progress, said) = lines(Duration::from_millis(1));
+        let (progress, printed) = lines(Duration::from_millis(1));
         progress.phase("moving");
         for _ in 0..3 {
-            expect(&said, "moving: 0 s\n");
+            expect(&printed, "moving: 0 s\n");
         }
         progress.set_total(2 << 20);
-        progress.moved(1 << 20);
-        expect(&said, ", 1.00 MiB of 2.00 MiB, ");
+        progress.add_bytes(1 << 20);
+        expect(&printed, ", 1.00 MiB of 2.00 MiB, ");
     }
 
     #[test]
     fn progress_lines_do_not_overwrite_output_of_the_work() {
-        let (progress, said) = lines(Duration::from_secs(3_600));
+        let (progress, printed) = lines(Duration::from_secs(3_600));
         progress.phase("compiling");
         progress.line("   Compiling a v0.1.0");
         drop(progress);
-        let all: String = said.try_iter().collect();
+        let all: String = printed.try_iter().collect();
         assert_eq!(all, "compiling\n   Compiling a v0.1.0\n");
     }
 

@@ -45,7 +45,7 @@ impl Provenance {
             tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
             commit: git(&tree, &["rev-parse", "HEAD"]),
             dirty: git(&tree, &["status", "--porcelain", "--untracked-files=no"])
-                .map(|said| !said.is_empty()),
+                .map(|value| !value.is_empty()),
             server: String::new(),
         }
     }
@@ -71,14 +71,14 @@ impl Provenance {
             h2 { "How this report was made" }
             .wide {
                 table {
-                    @for (what, said) in [
+                    @for (what, value) in [
                         ("began", began),
                         ("command", &command.join(" ")),
                         ("program", tool),
                         ("source tree", &self.tree()),
                         ("server", server),
                     ] {
-                        tr { td { (what) } td { code { (said) } } }
+                        tr { td { (what) } td { code { (value) } } }
                     }
                 }
             }

@@ -139,11 +139,11 @@ fn version_of(path: &PathBuf) -> Result<String, ServerError> {
     let bad = |detail: String| ServerError::Binary { path: path.clone(), detail };
     let output = Command::new(path).arg("--version").output().map_err(|error| bad(error.to_string()))?;
     let stdout = String::from_utf8_lossy(&output.stdout);
-    let said = stdout.lines().next().unwrap_or_default().to_owned();
-    if !output.status.success() || !said.starts_with("pocket-ic-server ") {
-        return Err(bad(format!("--version says `{said}` ({})", output.status)));
+    let line = stdout.lines().next().unwrap_or_default().to_owned();
+    if !output.status.success() || !line.starts_with("pocket-ic-server ") {
+        return Err(bad(format!("--version says `{line}` ({})", output.status)));
     }
-    Ok(said)
+    Ok(line)
 }
 
 /// Recognises our own server by its build metadata.

@@ -97,13 +97,13 @@ pub async fn upload(
     live.step(&mut uploader, UploadStep::Begin).await?;
     match live.stored(&uploader).await? {
         Some(stored) => {
-            progress.moved(stored.iter().map(|index| uploader.chunk_bytes(*index)).sum());
+            progress.add_bytes(stored.iter().map(|index| uploader.chunk_bytes(*index)).sum());
             uploader.adopt(stored);
             let missing = uploader.missing();
             live.put(&mut uploader, missing, true).await?;
         }
         // It was finished earlier, and finish is answered from its receipt.
-        None => progress.moved(uploader.asset.bytes),
+        None => progress.add_bytes(uploader.asset.bytes),
     }
     match live.step(&mut uploader, UploadStep::Finish).await {
         Err(UploadError::Client(error)) if is_checksum_mismatch(&error) => {
@@ -189,7 +189,7 @@ impl Live<'_> {
             let (index, reply) = answer?;
             uploader.accept(UploadStep::Put(index), &reply)?;
             if counted {
-                self.progress.moved(plan.chunk_bytes(index));
+                self.progress.add_bytes(plan.chunk_bytes(index));
             }
         }
         Ok(())

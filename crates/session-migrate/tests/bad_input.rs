@@ -40,13 +40,13 @@ fn expect_refusal(folder: &Path, args: &[&str], code: i32, parts: &[&str]) {
         names
     };
     let before = files(folder);
-    let said = run(folder, args);
-    assert_eq!(said.code, Some(code), "{args:?}: {}", said.stderr);
-    assert_eq!(said.stdout, "", "{args:?}");
-    assert_eq!(said.stderr.lines().count(), 1, "{args:?}: {}", said.stderr);
-    assert!(said.stderr.starts_with("error: "), "{args:?}: {}", said.stderr);
+    let printed = run(folder, args);
+    assert_eq!(printed.code, Some(code), "{args:?}: {}", printed.stderr);
+    assert_eq!(printed.stdout, "", "{args:?}");
+    assert_eq!(printed.stderr.lines().count(), 1, "{args:?}: {}", printed.stderr);
+    assert!(printed.stderr.starts_with("error: "), "{args:?}: {}", printed.stderr);
     for part in parts {
-        assert!(said.stderr.contains(part), "{args:?}: `{part}` in {}", said.stderr);
+        assert!(printed.stderr.contains(part), "{args:?}: `{part}` in {}", printed.stderr);
     }
     assert_eq!(files(folder), before, "{args:?}");
 }
@@ -135,10 +135,10 @@ fn a_port_in_use_is_an_environment_error() {
     let dir = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let said = run(dir.path(), &["serve", "--port", &port, "--port-file", "port"]);
-    assert_eq!(said.code, Some(3), "{}", said.stderr);
-    assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
-    assert!(said.stderr.contains(&port), "{}", said.stderr);
+    let printed = run(dir.path(), &["serve", "--port", &port, "--port-file", "port"]);
+    assert_eq!(printed.code, Some(3), "{}", printed.stderr);
+    assert_eq!(printed.stderr.lines().count(), 1, "{}", printed.stderr);
+    assert!(printed.stderr.contains(&port), "{}", printed.stderr);
     assert!(!dir.path().join("port").exists());
 }
 
@@ -214,12 +214,12 @@ fn a_canister_that_is_not_ours_cannot_be_rehearsed() {
         "--direct",
         "canister.wasm",
     ];
-    let said = run(dir.path(), &args);
-    assert_eq!(said.code, Some(2), "the file is at fault: {}", said.stderr);
+    let printed = run(dir.path(), &args);
+    assert_eq!(printed.code, Some(2), "the file is at fault: {}", printed.stderr);
     // Other lines say which server is used, and what is in progress.
-    let error: Vec<_> = said.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
-    assert_eq!(error.len(), 1, "{}", said.stderr);
-    assert!(error[0].contains("cannot install the legacy build (canister.wasm): "), "{}", said.stderr);
+    let error: Vec<_> = printed.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(error.len(), 1, "{}", printed.stderr);
+    assert!(error[0].contains("cannot install the legacy build (canister.wasm): "), "{}", printed.stderr);
     assert!(!dir.path().join("report.json").exists());
 }
 

@@ -112,15 +112,15 @@ fn a_forbidden_change_in_a_wasm_is_named_and_exits_with_1() {
         let bytes = module(&[(CANDID, &did), (SCHEMA, &schema.to_compact_json())]);
         std::fs::write(folder.path().join(name), bytes).unwrap();
     }
-    let said = check(folder.path(), &["old.wasm", "new.wasm"]);
-    assert_eq!((said.code, said.stderr.as_str()), (1, ""), "{}", said.stdout);
+    let printed = check(folder.path(), &["old.wasm", "new.wasm"]);
+    assert_eq!((printed.code, printed.stderr.as_str()), (1, ""), "{}", printed.stdout);
     for line in [
         "upgrade, staged to staged: fail",
         "  memory 17, RECEIPTS: forbidden",
         "    value.v1.expires_at: forbidden: u64 where text is read",
         "  interface: compatible",
     ] {
-        assert!(said.stdout.lines().any(|of| of == line), "{line}:\n{}", said.stdout);
+        assert!(printed.stdout.lines().any(|of| of == line), "{line}:\n{}", printed.stdout);
     }
 }
 
@@ -136,18 +136,18 @@ fn a_broken_interface_exits_with_1_and_a_trailing_result_warns() {
     for (name, did) in dids {
         std::fs::write(folder.path().join(name), module(&[(CANDID, did), (SCHEMA, &json)])).unwrap();
     }
-    let said = check(folder.path(), &["a.wasm", "b.wasm"]);
-    assert_eq!(said.code, 0, "{}", said.stdout);
+    let printed = check(folder.path(), &["a.wasm", "b.wasm"]);
+    assert_eq!(printed.code, 0, "{}", printed.stdout);
     for line in [
         "  interface: compatible",
         "    warning: n: the result is nat where int is expected: an error in @icp-sdk/core",
         "    warning: m: 1 results where 2 are expected: an error in @icp-sdk/core",
     ] {
-        assert!(said.stdout.lines().any(|of| of == line), "{line}:\n{}", said.stdout);
+        assert!(printed.stdout.lines().any(|of| of == line), "{line}:\n{}", printed.stdout);
     }
-    let said = check(folder.path(), &["a.wasm", "c.wasm"]);
-    assert_eq!(said.code, 1, "{}", said.stdout);
-    assert!(said.stdout.contains("  interface: forbidden\n"), "{}", said.stdout);
+    let printed = check(folder.path(), &["a.wasm", "c.wasm"]);
+    assert_eq!(printed.code, 1, "{}", printed.stdout);
+    assert!(printed.stdout.contains("  interface: forbidden\n"), "{}", printed.stdout);
 }
 
 #[test]
@@ -174,11 +174,15 @@ fn what_is_no_schema_is_a_usage_error_of_one_line() {
         ("damaged.json", "not a stable schema"),
         ("other.json", "of the canister `upload-canister`, the other of `ledger`"),
     ] {
-        let said = check(folder.path(), &["good.json", file]);
-        assert_eq!((said.code, said.stdout.as_str()), (2, ""), "{file}: {}", said.stderr);
-        assert_eq!(said.stderr.lines().count(), 1, "{file}: {}", said.stderr);
-        assert!(said.stderr.starts_with("error: ") && said.stderr.contains(words), "{file}: {}", said.stderr);
-        assert!(file == "other.json" || said.stderr.contains(file), "{file}: {}", said.stderr);
+        let printed = check(folder.path(), &["good.json", file]);
+        assert_eq!((printed.code, printed.stdout.as_str()), (2, ""), "{file}: {}", printed.stderr);
+        assert_eq!(printed.stderr.lines().count(), 1, "{file}: {}", printed.stderr);
+        assert!(
+            printed.stderr.starts_with("error: ") && printed.stderr.contains(words),
+            "{file}: {}",
+            printed.stderr
+        );
+        assert!(file == "other.json" || printed.stderr.contains(file), "{file}: {}", printed.stderr);
     }
     assert_eq!(check(folder.path(), &["good.json"]).code, 2);
     // A folder is there, and cannot be read as a file.
@@ -188,10 +192,10 @@ fn what_is_no_schema_is_a_usage_error_of_one_line() {
 #[test]
 fn upgrades_from_every_release_to_this_tree_pass() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let said = check(&root, &["--tree"]);
-    assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{}", said.stdout);
+    let printed = check(&root, &["--tree"]);
+    assert_eq!((printed.code, printed.stderr.as_str()), (0, ""), "{}", printed.stdout);
     for line in ["release 0.1.0", "upgrade, legacy to staged: pass", "upgrade, direct to direct: pass"] {
-        assert!(said.stdout.lines().any(|of| of == line), "{line}:\n{}", said.stdout);
+        assert!(printed.stdout.lines().any(|of| of == line), "{line}:\n{}", printed.stdout);
     }
 }
 
@@ -200,8 +204,12 @@ fn a_tree_that_does_not_read_a_release_exits_with_1() {
     let folder = tempfile::tempdir().unwrap();
     let release = folder.path().join("schemas/releases/0.1.0");
     std::fs::create_dir_all(folder.path().join("schemas/releases")).unwrap();
-    let said = check(folder.path(), &["--tree"]);
-    assert!(said.code == 2 && said.stderr.contains("schemas/releases has no release"), "{}", said.stderr);
+    let printed = check(folder.path(), &["--tree"]);
+    assert!(
+        printed.code == 2 && printed.stderr.contains("schemas/releases has no release"),
+        "{}",
+        printed.stderr
+    );
     std::fs::create_dir(&release).unwrap();
     for build in ["legacy", "staged", "direct"] {
         let mut schema = schema(build);
@@ -211,14 +219,14 @@ fn a_tree_that_does_not_read_a_release_exits_with_1() {
         }
         std::fs::write(folder.path().join(format!("schemas/{build}.json")), schema.to_json()).unwrap();
     }
-    let said = check(folder.path(), &["--tree", "schemas"]);
-    assert_eq!(said.code, 1, "{}", said.stdout);
-    assert!(said.stdout.contains("  memory 11, SESSIONS: forbidden\n"), "{}", said.stdout);
+    let printed = check(folder.path(), &["--tree", "schemas"]);
+    assert_eq!(printed.code, 1, "{}", printed.stdout);
+    assert!(printed.stdout.contains("  memory 11, SESSIONS: forbidden\n"), "{}", printed.stdout);
     assert_eq!(check(folder.path(), &["--tree", "absent"]).code, 2);
     assert_eq!(check(folder.path(), &["--tree", "schemas", "a.json"]).code, 2);
     // Neither one build nor three are a comparison.
     for builds in [&["schemas/legacy.json"][..], &["a", "b", "c"], &[]] {
-        let said = check(folder.path(), builds);
-        assert_eq!((said.code, said.stdout.as_str()), (2, ""), "{}", said.stderr);
+        let printed = check(folder.path(), builds);
+        assert_eq!((printed.code, printed.stdout.as_str()), (2, ""), "{}", printed.stderr);
     }
 }

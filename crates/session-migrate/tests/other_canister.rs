@@ -40,10 +40,10 @@ fn a_sound_release_passes_with_interruptions_and_a_rollback() {
     let folder = tempfile::tempdir().unwrap();
     let options = ["--calls", &calls(), "--interrupt", "upgrade", "--interrupt", "trap", "--rollback"];
     let reports = ["--json", "report.json", "--html", "report.html"];
-    let said = rehearse(folder.path(), &old, &new, &[&options[..], &reports].concat());
-    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    let printed = rehearse(folder.path(), &old, &new, &[&options[..], &reports].concat());
+    assert_eq!(printed.code, Some(0), "{}{}", printed.stdout, printed.stderr);
     for line in ["upgrade to new: ok", "back to old: ok", "upgrade after the end: ok", "verdict: pass"] {
-        assert!(said.stdout.contains(line), "{line}: {}", said.stdout);
+        assert!(printed.stdout.contains(line), "{line}: {}", printed.stdout);
     }
     let report = report(folder.path());
     let part = report.canister.as_ref().unwrap();
@@ -90,9 +90,9 @@ fn lossy() -> PathBuf {
 fn a_lossy_release_fails_and_its_query_is_named() {
     let [old, _] = ledger_split().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let said = rehearse(folder.path(), &old, &lossy(), &["--calls", &calls(), "--json", "report.json"]);
-    assert_eq!(said.code, Some(1), "{}{}", said.stdout, said.stderr);
-    assert!(said.stdout.contains("verdict: fail"), "{}", said.stdout);
+    let printed = rehearse(folder.path(), &old, &lossy(), &["--calls", &calls(), "--json", "report.json"]);
+    assert_eq!(printed.code, Some(1), "{}{}", printed.stdout, printed.stderr);
+    assert!(printed.stdout.contains("verdict: fail"), "{}", printed.stdout);
     let report = report(folder.path());
     let named =
         report.problems.iter().find(|problem| problem.contains(": account (line 7) answers")).unwrap();
@@ -103,9 +103,9 @@ fn a_lossy_release_fails_and_its_query_is_named() {
 
     // Who says that the answers may differ gets no verdict on them.
     let may_differ = ["--calls", &calls(), "--may-differ", "account", "--may-differ", "deposit"];
-    let said = rehearse(folder.path(), &old, &lossy(), &may_differ);
-    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
-    assert!(said.stdout.contains("may differ"), "{}", said.stdout);
+    let printed = rehearse(folder.path(), &old, &lossy(), &may_differ);
+    assert_eq!(printed.code, Some(0), "{}{}", printed.stdout, printed.stderr);
+    assert!(printed.stdout.contains("may differ"), "{}", printed.stdout);
 }
 
 #[test]
@@ -114,9 +114,9 @@ fn a_migration_too_short_to_trap_is_not_called_interrupted() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("calls.txt"), "[before]\n@a open (\"a\")\n").unwrap();
     let options = ["--calls", "calls.txt", "--interrupt", "trap", "--json", "report.json"];
-    let said = rehearse(folder.path(), &old, &new, &options);
-    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
-    assert!(said.stderr.contains("note: not tested: interruptions"), "{}", said.stderr);
+    let printed = rehearse(folder.path(), &old, &new, &options);
+    assert_eq!(printed.code, Some(0), "{}{}", printed.stdout, printed.stderr);
+    assert!(printed.stderr.contains("note: not tested: interruptions"), "{}", printed.stderr);
     assert_eq!(report(folder.path()).canister.unwrap().interruptions, [] as [String; 0]);
 }
 
@@ -130,13 +130,13 @@ fn without_endpoints_it_says_what_was_not_tested() {
         "[before]\n@a open (\"a\")\naccount (principal \"@a\")\n[during]\n@a deposit (1)\n",
     )
     .unwrap();
-    let said = rehearse(folder.path(), &old, &old, &["--calls", "calls.txt", "--rollback"]);
-    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    let printed = rehearse(folder.path(), &old, &old, &["--calls", "calls.txt", "--rollback"]);
+    assert_eq!(printed.code, Some(0), "{}{}", printed.stdout, printed.stderr);
     for endpoint in ["migration_status", "migration_rollback", "migration_finalize"] {
         let line = format!("note: not tested, as there is no {endpoint}: ");
-        assert!(said.stderr.contains(&line), "{}", said.stderr);
+        assert!(printed.stderr.contains(&line), "{}", printed.stderr);
     }
-    assert!(said.stdout.contains("back to old: ok"), "{}", said.stdout);
+    assert!(printed.stdout.contains("back to old: ok"), "{}", printed.stdout);
 }
 
 #[test]
@@ -148,10 +148,10 @@ fn unusable_inputs_are_refused_with_one_line() {
     write("bare.wasm", b"\0asm\x01\0\0\0");
     write("good.txt", b"[before]\n@a open (\"a\")\n");
     let refused = |old: &Path, new: &Path, more: &[&str], parts: &[&str]| {
-        let said = rehearse(folder.path(), old, new, &[more, &["--json", "report.json"]].concat());
-        assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{more:?}: {}", said.stderr);
-        let lines = said.stderr.lines().filter(|line| !line.starts_with("PocketIC server: "));
-        let [line] = lines.collect::<Vec<_>>()[..] else { panic!("{more:?}: {}", said.stderr) };
+        let printed = rehearse(folder.path(), old, new, &[more, &["--json", "report.json"]].concat());
+        assert_eq!((printed.code, printed.stdout.as_str()), (Some(2), ""), "{more:?}: {}", printed.stderr);
+        let lines = printed.stderr.lines().filter(|line| !line.starts_with("PocketIC server: "));
+        let [line] = lines.collect::<Vec<_>>()[..] else { panic!("{more:?}: {}", printed.stderr) };
         assert!(line.starts_with("error: "), "{line}");
         parts.iter().for_each(|part| assert!(line.contains(part), "{part}: {line}"));
         assert!(!folder.path().join("report.json").exists());
@@ -192,8 +192,8 @@ fn check_compares_schemas_that_the_wasms_of_the_example_carry() {
             .unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
-    let (code, said) = check(&old, &new);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, printed) = check(&old, &new);
+    assert_eq!(code, Some(0), "{printed}");
     for line in [
         "upgrade, old to new: pass",
         "  memory 0, ACCOUNTS: needs migration 1",
@@ -201,23 +201,23 @@ fn check_compares_schemas_that_the_wasms_of_the_example_carry() {
         "rollback, new to old: fail",
         "    conditional: layout 2 is refused: first roll back migration 1 on the new build",
     ] {
-        assert!(said.lines().any(|of| of == line), "{line}:\n{said}");
+        assert!(printed.lines().any(|of| of == line), "{line}:\n{printed}");
     }
     for (wasm, release, memories) in [(&old, "old", 1), (&new, "new", 8)] {
         let checked_in = root().join(format!("examples/ledger-split/schemas/{release}.json"));
-        let (code, said) = check(wasm, &checked_in);
-        assert_eq!(code, Some(0), "{said}");
-        assert!(said.contains(&format!("\n  {memories} other memories: unchanged\n")), "{said}");
+        let (code, printed) = check(wasm, &checked_in);
+        assert_eq!(code, Some(0), "{printed}");
+        assert!(printed.contains(&format!("\n  {memories} other memories: unchanged\n")), "{printed}");
     }
 
     let schema = std::fs::read_to_string(root().join("examples/ledger-split/schemas/new.json")).unwrap();
     let wrong = schema.replacen("\"uint\": 64", "\"uint\": 32", 1);
     std::fs::write(folder.path().join("wrong.json"), wrong).unwrap();
-    let (code, said) = check(&new, Path::new("wrong.json"));
-    assert_eq!(code, Some(1), "{said}");
+    let (code, printed) = check(&new, Path::new("wrong.json"));
+    assert_eq!(code, Some(1), "{printed}");
     assert!(
-        said.contains("  memory 0, ACCOUNTS: forbidden\n") && said.contains("a u64 where u32 is read"),
-        "{said}"
+        printed.contains("  memory 0, ACCOUNTS: forbidden\n") && printed.contains("a u64 where u32 is read"),
+        "{printed}"
     );
 }
 

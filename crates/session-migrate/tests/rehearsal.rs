@@ -214,7 +214,7 @@ fn a_build_that_refuses_the_layout_fails_the_rehearsal() {
 }
 
 #[test]
-fn a_rollback_on_the_way_loses_nothing() {
+fn a_rollback_between_the_upgrades_loses_nothing() {
     let FinishedRehearsal { code, stdout, stderr, report } = rehearse_with(&["--rollback"], &[]);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     let stages = report["stages"].as_array().unwrap();

@@ -46,7 +46,7 @@ fn change(trace: &Path, change: impl FnOnce(&str) -> String) {
     std::fs::write(trace, changed).unwrap();
 }
 
-fn said(trace: &Path, line: usize) -> String {
+fn error_of(trace: &Path, line: usize) -> String {
     let error = Trace::read(trace).unwrap_err();
     assert!(error.is_usage(), "{error:?}");
     let text = error.to_string();
@@ -104,12 +104,12 @@ fn a_truncated_trace_is_refused_with_its_line() {
     let whole = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = whole.lines().collect();
     assert_eq!(lines.len(), 5);
-    for kept in 1..5 {
-        std::fs::write(&path, lines[..kept].join("\n") + "\n").unwrap();
-        assert!(said(&path, kept).contains("truncated"));
+    for lines_left in 1..5 {
+        std::fs::write(&path, lines[..lines_left].join("\n") + "\n").unwrap();
+        assert!(error_of(&path, lines_left).contains("truncated"));
     }
     std::fs::write(&path, &whole[..whole.len() - lines[4].len() - 10]).unwrap();
-    assert!(said(&path, 4).contains("truncated"), "in the middle of a line");
+    assert!(error_of(&path, 4).contains("truncated"), "in the middle of a line");
 }
 
 #[test]
@@ -124,14 +124,14 @@ fn a_line_that_was_changed_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = record(folder.path());
         change(&path, |text| text.replace(was, is));
-        assert!(said(&path, line).contains("was changed"), "{was}");
+        assert!(error_of(&path, line).contains("was changed"), "{was}");
     }
     let folder = tempfile::tempdir().unwrap();
     let path = record(folder.path());
     change(&path, |text| {
         text.lines().filter(|line| !line.contains("put_chunk")).map(|line| format!("{line}\n")).collect()
     });
-    assert!(said(&path, 3).contains("was changed"), "a line taken away");
+    assert!(error_of(&path, 3).contains("was changed"), "a line taken away");
 }
 
 #[test]
@@ -139,10 +139,10 @@ fn files_that_are_not_traces_and_newer_versions_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = record(folder.path());
     change(&path, |text| text.replacen("\"version\":1", "\"version\":2", 1));
-    assert!(said(&path, 1).contains("version 2, this program reads up to 1"));
+    assert!(error_of(&path, 1).contains("version 2, this program reads up to 1"));
     for text in ["", "hello\n", "{\"trace\":\"something\",\"version\":1}\n", "{}\n"] {
         std::fs::write(&path, text).unwrap();
-        assert!(said(&path, 1).contains("not a trace"), "{text}");
+        assert!(error_of(&path, 1).contains("not a trace"), "{text}");
     }
 }
 
@@ -153,9 +153,9 @@ fn missing_or_damaged_payload_is_named_with_its_line() {
     let file = payload_file(&path);
     std::fs::write(&file, b"something else").unwrap();
     assert!(matches!(Trace::read(&path), Err(TraceError::DamagedPayload { line: 3, bytes: 14, .. })));
-    assert!(said(&path, 3).contains("expected 1000"));
+    assert!(error_of(&path, 3).contains("expected 1000"));
     std::fs::remove_file(&file).unwrap();
-    assert!(said(&path, 3).contains("missing"));
+    assert!(error_of(&path, 3).contains("missing"));
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(crate) fn is_same(one: &str, other: &str) -> bool {
 /// Candid reads an option of another type as null. For an argument that is a rule, for stored data it is a loss.
 ///
 /// # Errors
-/// What does not fit, in words.
+/// Describes what does not fit.
 pub(crate) fn reads(written: &str, read: &str) -> Result<(), String> {
     let (mut env, read) = load(read)?;
     let (other, written) = load(written)?;

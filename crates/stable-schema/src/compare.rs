@@ -156,8 +156,8 @@ fn layouts(direction: &Direction<'_>) -> Vec<Reason> {
         rules.say("", Rule::Layout, verdict, text);
     }
     for Migration { number, to: layout, .. } in &from.migrations {
-        let goes_on = to.migrations.iter().any(|migration| migration.number == *number);
-        if !goes_on && to.layouts.contains(layout) {
+        let is_continued = to.migrations.iter().any(|migration| migration.number == *number);
+        if !is_continued && to.layouts.contains(layout) {
             let text =
                 format!("the {} build cannot continue migration {number}: first finalize it", to.build);
             rules.say("", Rule::Migration, Compatibility::Conditional, text);

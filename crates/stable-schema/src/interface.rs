@@ -46,7 +46,7 @@ impl fmt::Display for Note {
 /// Two interfaces.
 #[derive(Serialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceComparison {
-    /// Where the new interface is no subtype of the old one: clients of the old one break.
+    /// Where the new interface is not a subtype of the old one: clients of the old one break.
     pub breaking: Vec<String>,
     /// What front ends of the old interface make of the new build.
     pub upgrade: Vec<Note>,

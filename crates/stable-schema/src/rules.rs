@@ -88,7 +88,7 @@ pub enum Rule {
     GrownBound,
     /// Bounds that decide how the bytes are laid out.
     ChangedBound,
-    /// The Candid type of what is stored is no subtype of what is read.
+    /// The Candid type of what is stored is not a subtype of what is read.
     CandidType,
     /// A memory is new.
     NewMemory,
@@ -117,7 +117,7 @@ pub struct Reason {
     pub rule: Rule,
     /// What follows from it.
     pub verdict: Compatibility,
-    /// The same in words.
+    /// Text that explains it.
     pub text: String,
 }
 

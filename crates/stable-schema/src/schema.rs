@@ -114,7 +114,7 @@ impl Value {
     }
 }
 
-/// Text that is no schema.
+/// Text that is not a schema.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SchemaError {

@@ -143,10 +143,10 @@ fn a_dropped_field_is_lost_without_an_error() {
     assert_eq!(read.owner, "a");
     let value = |shape| Value::one(1, Body::Cbor(shape));
     let [old, new] = [value(old::Account::shape()), value(new::fewer_fields::Account::shape())];
-    let said: Vec<_> =
+    let texts: Vec<_> =
         compare_values(&old, &new, Way::Upgrade).into_iter().map(|of| (of.place, of.rule)).collect();
     let dropped = ["digest", "limit", "tags", "state"].map(|name| (format!("v1.{name}"), Rule::DroppedField));
-    assert_eq!(said, dropped);
+    assert_eq!(texts, dropped);
 }
 
 #[test]

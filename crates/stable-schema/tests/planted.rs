@@ -264,8 +264,8 @@ fn the_chain_of_builds_is_accepted() {
     }
     assert_eq!(verdict(&first.upgrade, "CAPSULES"), Compatibility::Unchanged);
     assert_eq!(first.rollback_verdict(), Compatibility::Conditional);
-    let said = &first.rollback[0].reasons[0].text;
-    assert_eq!(said, "layout 2 is refused: first roll back migration 1 on the staged build");
+    let text = &first.rollback[0].reasons[0].text;
+    assert_eq!(text, "layout 2 is refused: first roll back migration 1 on the staged build");
 
     let second = compare(&staged, &direct).unwrap();
     assert_eq!(second.upgrade_verdict(), Compatibility::NeedsMigration(2));
@@ -274,10 +274,10 @@ fn the_chain_of_builds_is_accepted() {
     }
     assert_eq!(verdict(&second.upgrade, "LEGACY_SESSIONS"), Compatibility::Unchanged);
     assert_eq!(second.rollback_verdict(), Compatibility::Conditional);
-    let said = &second.rollback[0].reasons[0].text;
+    let text = &second.rollback[0].reasons[0].text;
     assert!(
-        said.starts_with("layout 3 is refused, and the direct build cannot roll migration 2 back"),
-        "{said}"
+        text.starts_with("layout 3 is refused, and the direct build cannot roll migration 2 back"),
+        "{text}"
     );
 
     // Leaving out the staged build is accepted, too: the direct build has both migrations.
@@ -314,8 +314,8 @@ fn a_stored_option_of_another_type_is_forbidden() {
 fn a_schema_of_another_canister_is_refused() {
     let old = checked_in("staged");
     let new = Schema { canister: "ledger".into(), ..old.clone() };
-    let said = compare(&old, &new).unwrap_err().to_string();
-    assert_eq!(said, "one schema is of the canister `upload-canister`, the other of `ledger`");
+    let text = compare(&old, &new).unwrap_err().to_string();
+    assert_eq!(text, "one schema is of the canister `upload-canister`, the other of `ledger`");
 }
 
 #[test]
@@ -324,12 +324,15 @@ fn a_text_that_is_no_schema_is_refused() {
     assert_eq!(Schema::from_json(good.to_json().as_bytes()).unwrap(), good);
     assert_eq!(Schema::from_json(good.to_compact_json().as_bytes()).unwrap(), good);
 
-    let said = |schema: &Schema| Schema::from_json(schema.to_json().as_bytes()).unwrap_err().to_string();
+    let error_of = |schema: &Schema| Schema::from_json(schema.to_json().as_bytes()).unwrap_err().to_string();
     let later = Schema { format: 2, ..good.clone() };
-    assert_eq!(said(&later), "the stable schema has format 2, this program reads up to 1: use a later one");
+    assert_eq!(
+        error_of(&later),
+        "the stable schema has format 2, this program reads up to 1: use a later one"
+    );
     let mut twice = good.clone();
     twice.memories[1].id = twice.memories[0].id;
-    assert_eq!(said(&twice), "not a stable schema: memory 0 is listed twice or out of order");
+    assert_eq!(error_of(&twice), "not a stable schema: memory 0 is listed twice or out of order");
     let migration = Migration {
         number: 1,
         name: "one".into(),
@@ -340,7 +343,7 @@ fn a_text_that_is_no_schema_is_refused() {
         puts_into: vec![],
     };
     let twice = Schema { migrations: vec![migration.clone(), migration], ..good.clone() };
-    assert_eq!(said(&twice), "not a stable schema: migration 1 is listed twice or out of order");
+    assert_eq!(error_of(&twice), "not a stable schema: migration 1 is listed twice or out of order");
 
     let json = good.to_json();
     for damaged in ["", "{}", "[1]", &json[..json.len() / 2], &json.replace("\"build\"", "\"bild\"")] {

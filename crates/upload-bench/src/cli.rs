@@ -239,7 +239,7 @@ fn sizes(args: SizeArgs) -> Result<(), BenchError> {
 fn measure(args: CostArgs) -> Result<u8, BenchError> {
     let everything = args.full && args.builds.is_empty() && args.only.is_none();
     if args.update && !everything {
-        publish::same_compiler()?;
+        publish::check_compiler()?;
     }
     let builds = if args.builds.is_empty() { Build::ALL.to_vec() } else { args.builds };
     let selection = Selection { full: args.full, only: args.only };

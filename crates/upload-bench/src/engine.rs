@@ -266,8 +266,8 @@ impl Image {
         };
         let mut ledger = Ledger::<u64, _>::open(memories, Build::default());
         for key in 1..=units {
-            let kept = QuarantineRecord::new("it does not decode".into(), vec![7; RECORD_BYTES]);
-            ledger.quarantine.insert(1, key, &kept);
+            let quarantined = QuarantineRecord::new("it does not decode".into(), vec![7; RECORD_BYTES]);
+            ledger.quarantine.insert(1, key, &quarantined);
         }
     }
 }
@@ -291,7 +291,7 @@ impl EngineCosts {
         Some((engine as i64 - by_hand as i64, engine as f64 / by_hand as f64))
     }
 
-    /// Returns the figures that exceed their limits, in words.
+    /// Describes the figures that exceed their limits.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let beside_proof = self.beside_proof();

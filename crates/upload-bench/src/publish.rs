@@ -42,7 +42,7 @@ impl Documents {
     }
 }
 
-/// The figures of the peers, in the folder of results.
+/// The figures of other canisters that store files, in the folder of results.
 const PEERS: &str = "side_by_side.json";
 
 /// The figures of the bare map, in the folder of results.
@@ -62,7 +62,7 @@ fn in_tree(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
-/// Returns the README with another section on costs.
+/// Returns the README with its section on costs replaced.
 fn readme(section: &str) -> Result<String, BenchError> {
     let path = in_tree("README.md");
     let text = std::fs::read_to_string(&path).map_err(BenchError::file("read", &path))?;
@@ -96,7 +96,7 @@ pub fn recorded_compiler() -> Result<String, BenchError> {
 
 /// Returns `Ok(())` if the wasms of the checked-in figures were built by this machine's compiler, or there
 /// are none.
-pub fn same_compiler() -> Result<(), BenchError> {
+pub fn check_compiler() -> Result<(), BenchError> {
     let (recorded, here) = (recorded_compiler()?, compiler()?);
     if recorded.is_empty() || recorded == here {
         Ok(())
@@ -109,14 +109,14 @@ pub fn same_compiler() -> Result<(), BenchError> {
 pub fn save(measured: Vec<Results>) -> Result<(), BenchError> {
     let folder = results::folder();
     let scenarios = scenarios::all();
-    for one in measured {
-        let recorded = Results::load(&folder, one.build)?;
-        one.completed(recorded, &scenarios).save(&folder)?;
+    for results in measured {
+        let recorded = Results::load(&folder, results.build)?;
+        results.completed(recorded, &scenarios).save(&folder)?;
     }
     results::write(&compiler_path(), format!("{}\n", compiler()?).as_bytes())
 }
 
-/// Writes the figures of the peers.
+/// Writes the figures of other canisters that store files.
 pub fn save_peers(peers: &[PeerFigures]) -> Result<(), BenchError> {
     save_json(PEERS, peers)
 }

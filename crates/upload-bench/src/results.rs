@@ -94,13 +94,12 @@ impl Results {
         self.benches.iter().find(|bench| bench.name == name)
     }
 
-    /// Takes the benchmarks of scenarios that were not run from the checked-in ones, in the order of
-    /// `scenarios`.
+    /// Adds the checked-in benchmarks of the scenarios that were not run; the result is in the order of `scenarios`.
     pub fn completed(mut self, recorded: Option<Self>, scenarios: &[Scenario]) -> Self {
-        let kept = recorded.map_or_else(Vec::new, |recorded| recorded.benches);
+        let recorded = recorded.map_or_else(Vec::new, |recorded| recorded.benches);
         let not_run = |bench: &Bench| self.benches.iter().all(|run| run.scenario != bench.scenario);
-        let kept: Vec<Bench> = kept.into_iter().filter(not_run).collect();
-        self.benches.extend(kept);
+        let recorded: Vec<Bench> = recorded.into_iter().filter(not_run).collect();
+        self.benches.extend(recorded);
         let place = |bench: &Bench| scenarios.iter().position(|scenario| scenario.name == bench.scenario);
         // Benchmarks without a scenario are dropped.
         self.benches.retain(|bench| place(bench).is_some());

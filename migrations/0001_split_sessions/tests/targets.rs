@@ -1,14 +1,14 @@
-//! What the migration writes: layout 2, whatever later releases store.
+//! The target records keep the bytes of layout 2, even if later releases store something else.
 
 use super::*;
 use crate::session::SessionId;
 use crate::stable::Record as _;
 use crate::upload::SessionRecord;
 
-/// The records of layout 2 as its first release wrote them, in hexadecimal. Made once, never again.
+/// The records of layout 2 as its first release wrote them, in hexadecimal. Never generate them again.
 const LAYOUT_2: &str = include_str!("../golden/layout_2.txt");
 
-/// Returns metadata of every kind; together they have every role and every progress.
+/// Returns metadata of every kind; together they have every asset type and every processing status.
 fn assets() -> [LegacyAssetMetadata; 5] {
     use LegacyAssetType::*;
     use LegacyProcessingStatus::*;
@@ -63,7 +63,7 @@ fn assets() -> [LegacyAssetMetadata; 5] {
     ]
 }
 
-/// Migration 2 starts from these records, and a canister may come to them after any number of releases. If this fails,
+/// Migration 2 starts from these records, and any later release may run it. If this fails,
 /// layout 2 needs a frozen copy of its types in this migration.
 #[test]
 fn converted_records_have_the_bytes_of_layout_2() {

@@ -70,7 +70,7 @@ fn a_damaged_blob_stays_where_it_is_and_says_so() {
     assert_eq!(message(&mut canister), RunOutcome::Done, "it is not tried for ever");
 }
 
-/// What other bytes were there before is no business of the move: they are there afterwards, to the byte.
+/// The move does not judge bytes that differed before: they are the same afterwards.
 #[test]
 fn bytes_that_were_damaged_before_move_as_they_are() {
     let mut canister = finalized();
@@ -171,7 +171,7 @@ fn one_call_skips_a_bounded_number_of_sessions() {
         if progress == RunOutcome::Done {
             break;
         }
-        assert!(messages < 100, "it does not come to an end");
+        assert!(messages < 100, "it does not end");
     }
     assert!(most < 5_000, "{most} sessions were looked up in a message");
     assert_eq!(state(&canister).phase, Phase::Converted);

@@ -107,11 +107,15 @@ fn what_clients_end_in_the_middle_is_removed_at_once() {
     canister.service().abort(begun).unwrap();
     assert_eq!(chunk_map(&canister), [before - 3, 0]);
     until_converted(&mut canister, 1);
-    let kept = blobs.iter().find(|locator| !in_extents(&canister, locator)).unwrap();
-    crate::memories::delete_blob(&mut canister.storage, person(OWNER), BlobId::from_locator(kept).unwrap())
-        .unwrap();
+    let unmoved = blobs.iter().find(|locator| !in_extents(&canister, locator)).unwrap();
+    crate::memories::delete_blob(
+        &mut canister.storage,
+        person(OWNER),
+        BlobId::from_locator(unmoved).unwrap(),
+    )
+    .unwrap();
     assert_eq!(to_end(&mut canister).phase, Phase::Converted);
-    let rest = blobs.iter().filter(|locator| *locator != kept).count();
+    let rest = blobs.iter().filter(|locator| *locator != unmoved).count();
     assert_eq!(rest, 2);
     while !canister.service().sweep().unwrap() {}
     assert_eq!(chunk_map(&canister), [0, 0]);
@@ -158,7 +162,7 @@ fn chunks_that_wait_are_removed_when_room_gets_short() {
     assert_eq!((to_end(&mut canister).phase, chunk_map(&canister)), (Phase::Converted, [0, 0]));
 }
 
-/// A build that knows nothing of all this removes released chunks as soon as it is there.
+/// A build without the survey removes released chunks as soon as it is installed.
 #[test]
 fn another_build_may_sweep_in_the_middle() {
     let mut canister = finalized();

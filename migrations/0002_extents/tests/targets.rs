@@ -10,7 +10,7 @@ use crate::stable::{Register, Table, memory_ids, preflight};
 /// The records of layout 3 as its first release wrote them, in hexadecimal. Made once, never again.
 const LAYOUT_3: &str = include_str!("../golden/layout_3.txt");
 
-/// A canister may come to these records after any number of releases. If this fails, layout 3 needs a frozen copy of its
+/// Any later release may read these records. If this fails, layout 3 needs a frozen copy of its
 /// types in this migration.
 #[test]
 fn moved_records_have_the_bytes_of_layout_3() {

@@ -1,7 +1,7 @@
 //! Finds out whether anything in the chunk map is still in use, from its keys alone. If not, the map can be emptied at
 //! once instead of chunk by chunk.
 //!
-//! Nothing of this is stored: after an upgrade the survey starts from scratch, and so does any other build.
+//! None of this is stored: after an upgrade the survey starts from scratch, and so does any other build.
 
 use crate::stable::{MapKeys, Table};
 

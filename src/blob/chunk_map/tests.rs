@@ -71,7 +71,7 @@ fn without_room_each_removal_is_marked_first() {
         let Some(marked) = map.attempt.announced else { continue };
         done.push(marked);
         let before = map.total();
-        // One check between the two messages is no failure.
+        // One check between the two messages does not count as a failure.
         map.watch();
         assert_eq!((map.attempt.announced, map.total()), (Some(marked), before), "it is only marked");
         map.sweep();
@@ -93,7 +93,7 @@ fn a_step_whose_message_traps_is_skipped() {
         assert!(!map.sweep());
         let marked = map.attempt.announced;
         tried.extend(marked);
-        // Its message traps, so nothing of it is kept, at the next check and the one after.
+        // Its message traps, so none of it is stored, at the next check and the one after.
         map.watch();
         assert_eq!(map.attempt.announced, marked, "its message may be yet to come");
         map.watch();

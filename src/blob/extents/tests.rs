@@ -281,12 +281,12 @@ fn bytes_outside_of_an_object_are_refused() {
 #[test]
 fn the_region_says_how_much_fits_without_growing() {
     let mut store = store();
-    assert_eq!((store.bytes(), store.bytes_left()), (0, Ok(0)));
+    assert_eq!((store.capacity(), store.bytes_left()), (0, Ok(0)));
     let extents = store.allocate(100).unwrap();
-    assert_eq!((store.bytes(), store.bytes_left()), (0, Ok(0)), "it grows when it is written");
+    assert_eq!((store.capacity(), store.bytes_left()), (0, Ok(0)), "it grows when it is written");
     assert_eq!(store.end(), Ok(128));
     store.write_at(&extents, 0, &[7; 100]).unwrap();
-    let bytes = store.bytes();
+    let bytes = store.capacity();
     assert_eq!(bytes, (8 << 20) - HEADER_BYTES, "a bucket");
     assert_eq!(store.bytes_left(), Ok(bytes - 128));
     store.free(&extents).unwrap();

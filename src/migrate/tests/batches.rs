@@ -86,13 +86,13 @@ fn a_record_that_reads_back_differently_stays_what_it_was() {
             assert_eq!(
                 tables.legacy.keys_after(None).collect::<Vec<_>>(),
                 [*id],
-                "{what}: the others went on"
+                "{what}: the others continued"
             );
             assert_eq!(legacy(&canister, *id), before, "{what}");
             assert_eq!(
                 (tables.sessions.len(), tables.metas.len()),
                 (4, 4),
-                "{what}: nothing of it is in layout 2"
+                "{what}: none of it is in layout 2"
             );
 
             controls::resume(&mut canister.storage, canister.now).unwrap();

@@ -127,8 +127,8 @@ fn retry_is_refused_until_leftovers_are_cleared() {
         "{refused}"
     );
     assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
-    let kept = canister.storage.migration.quarantine.get(1, rubbish).unwrap().unwrap();
-    assert_eq!(kept.beside, Some(canister.now.as_nanos()), "its activity is stored with it");
+    let record = canister.storage.migration.quarantine.get(1, rubbish).unwrap().unwrap();
+    assert_eq!(record.beside, Some(canister.now.as_nanos()), "its activity is stored with it");
     controls::retry(&mut canister.storage, canister.now, Some(rubbish)).unwrap();
     assert_eq!(canister.storage.sessions.legacy.noted(&rubbish), Ok(Some(canister.now)));
     let state = run_to_end(&mut canister);

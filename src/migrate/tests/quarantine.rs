@@ -83,8 +83,8 @@ fn with_a_damaged_one(places: &[usize]) -> (TestCanister, Vec<u64>) {
 }
 
 fn damage(canister: &mut TestCanister, id: u64) {
-    let mut kept: Table<u64, RawRecord> = Table::open(&memories(canister), memory_ids::MIGRATION_QUARANTINE);
-    kept.insert(id, &RawRecord(b"damaged".to_vec()));
+    let mut table: Table<u64, RawRecord> = Table::open(&memories(canister), memory_ids::MIGRATION_QUARANTINE);
+    table.insert(id, &RawRecord(b"damaged".to_vec()));
     canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
 }
 
@@ -236,7 +236,7 @@ fn records_left_in_quarantine_count_against_no_limit() {
         // Quarantined without being read, like a poison record.
         let legacy = canister.storage.sessions.metas.contains(&trapped);
         assert!(legacy, "it was converted");
-        let kept = QuarantineRecord {
+        let record = QuarantineRecord {
             was_indexed: Some(true),
             ..QuarantineRecord::new("cut off".into(), {
                 controls::rollback(&mut canister.storage, canister.now).unwrap();
@@ -245,7 +245,7 @@ fn records_left_in_quarantine_count_against_no_limit() {
             })
         };
         canister.storage.sessions.legacy.remove(&trapped);
-        canister.storage.migration.quarantine.insert(1, trapped, &kept);
+        canister.storage.migration.quarantine.insert(1, trapped, &record);
         controls::go_forward(&mut canister.storage, canister.now, false).unwrap();
         let state = run_to_end(&mut canister);
         assert_eq!((state.phase, state.quarantined), (Phase::Converted, 2), "{}", state.note);

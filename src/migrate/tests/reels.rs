@@ -105,8 +105,8 @@ impl Migration<Storage> for Reels {
         }
         let moved = Reel::of(std::mem::take(&mut work.progress));
         if moved.digest != reel.digest {
-            let kept = QuarantineRecord::new("torn".into(), reel.digest.to_vec());
-            let fate = Fate::Quarantined(kept);
+            let quarantined = QuarantineRecord::new("torn".into(), reel.digest.to_vec());
+            let fate = Fate::Quarantined(quarantined);
             return Ok(Advance::Done { class: 1, fate });
         }
         let digest = moved.digest;

@@ -42,7 +42,7 @@ fn a_rollback_includes_everything_that_came_since() {
 }
 
 #[test]
-fn clients_go_on_in_the_middle_of_a_rollback() {
+fn clients_continue_in_the_middle_of_a_rollback() {
     for steps in 0..8 {
         let (mut canister, sessions) = staged();
         controls::rollback(&mut canister.storage, canister.now).unwrap();
@@ -154,7 +154,7 @@ fn the_status_tells_how_far_a_rollback_is() {
 fn what_is_refused_says_what_to_do_in_this_phase() {
     let (mut canister, _) = staged();
     let now = canister.now;
-    let said = |refused: Result<(), Error>| refused.unwrap_err().to_string();
+    let message = |refused: Result<(), Error>| refused.unwrap_err().to_string();
     controls::rollback(&mut canister.storage, now).unwrap();
     let legacy = |canister: &TestCanister| {
         let refused = Storage::open_accepting(canister.raw.clone(), &[Layout::LEGACY]);
@@ -162,23 +162,23 @@ fn what_is_refused_says_what_to_do_in_this_phase() {
     };
     let refused = legacy(&canister);
     assert!(refused.contains("the rollback is in progress") && !refused.contains("roll the"), "{refused}");
-    let refused = said(controls::finalize(&mut canister.storage, now, false));
+    let refused = message(controls::finalize(&mut canister.storage, now, false));
     assert!(refused.contains("being rolled back"), "{refused}");
-    assert!(said(controls::rollback(&mut canister.storage, now)).contains("being rolled back already"));
+    assert!(message(controls::rollback(&mut canister.storage, now)).contains("being rolled back already"));
     controls::pause(&mut canister.storage, now).unwrap();
     assert!(legacy(&canister).contains("resume it"), "{}", legacy(&canister));
-    assert!(said(controls::pause(&mut canister.storage, now)).contains("paused already"));
+    assert!(message(controls::pause(&mut canister.storage, now)).contains("paused already"));
     controls::resume(&mut canister.storage, now).unwrap();
     run_to_end(&mut canister);
     assert!(Storage::open_accepting(canister.raw.clone(), &[Layout::LEGACY]).is_ok());
-    assert!(said(controls::rollback(&mut canister.storage, now)).contains("rolled back already"));
+    assert!(message(controls::rollback(&mut canister.storage, now)).contains("rolled back already"));
     controls::resume(&mut canister.storage, now).unwrap();
     run_to_end(&mut canister);
     controls::finalize(&mut canister.storage, now, false).unwrap();
     for refused in [
-        said(controls::finalize(&mut canister.storage, now, false)),
-        said(controls::verify(&mut canister.storage, now)),
-        said(controls::retry(&mut canister.storage, now, None)),
+        message(controls::finalize(&mut canister.storage, now, false)),
+        message(controls::verify(&mut canister.storage, now)),
+        message(controls::retry(&mut canister.storage, now, None)),
     ] {
         assert!(refused.contains("finalized already"), "{refused}");
     }

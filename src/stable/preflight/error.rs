@@ -36,7 +36,7 @@ pub enum PreflightError {
         name: &'static str,
         /// Where in it, bytes.
         offset: u64,
-        /// What is wrong, in words.
+        /// What is wrong.
         what: String,
     },
     /// A record is not what this canister stores in its table.
@@ -78,7 +78,7 @@ pub enum PreflightError {
         "memory id 10 (LAYOUT) is empty, so no build of this canister has written this memory; it uses {in_use}; install the canister that wrote it, or load a snapshot of this one; nothing was changed"
     )]
     NoLayout {
-        /// The memory ids in use, in words.
+        /// List of the memory ids in use.
         in_use: String,
     },
     /// The memory of the first public release.
@@ -86,7 +86,7 @@ pub enum PreflightError {
         "stable memory is that of the first public release: it uses {in_use}, and memory id 10 (LAYOUT) is empty; no build of this canister can read that release's capsules, memories and blobs; keep that release running, never upgrade it with skip_pre_upgrade, and see docs/adopting.md; nothing was changed"
     )]
     PublicRelease {
-        /// The memory ids in use, in words.
+        /// List of the memory ids in use.
         in_use: String,
     },
     /// A memory that was made is missing.
@@ -98,7 +98,7 @@ pub enum PreflightError {
         id: u8,
         /// Its name in the table.
         name: &'static str,
-        /// How it is known that it was made, in words.
+        /// How it is known that it was made.
         why: &'static str,
     },
     /// The memory manager's header contradicts itself or the size of the memory.

@@ -81,8 +81,8 @@ fn what_is_told_without_reading_is_never_too_much() {
         if n % 3 == 0 {
             map.remove(&([n as u8 / 2; 32], n / 2));
         }
-        let adds = Adds { chunks: 90_000, region: 70_000, records: RESERVED_BYTES };
-        assert!(room.needed_at_most(adds) >= room.needed(adds));
+        let additions = Additions { chunks: 90_000, region: 70_000, records: RESERVED_BYTES };
+        assert!(room.needed_at_most(additions) >= room.needed(additions));
         assert!(room.bytes_left_at_least() <= room.bytes_left());
     }
     raw.grow(1_000);
@@ -99,7 +99,7 @@ fn a_map_of_an_unknown_allocator_has_no_free_room() {
     assert_eq!(room.chunks(), Fill { taken: room.chunk_pages() * PAGE_BYTES, free: 0 });
 }
 
-/// What adds is refused while there is room to move and to remove what is stored.
+/// What additions is refused while there is room to move and to remove what is stored.
 #[test]
 fn each_write_is_refused_while_its_reserve_is_untouched() {
     let raw = whole_memory(1);
@@ -138,7 +138,7 @@ fn each_write_is_refused_while_its_reserve_is_untouched() {
 #[test]
 fn a_canister_without_a_chunk_map_keeps_no_room_for_removals() {
     let (_, _map, room) = chunks(1);
-    let needed = |chunks| room.needed(Adds { chunks, records: RESERVED_BYTES, ..Adds::default() });
+    let needed = |chunks| room.needed(Additions { chunks, records: RESERVED_BYTES, ..Additions::default() });
     let for_one_chunk = needed(1) - needed(0);
     assert!((MERGE_BYTES..MERGE_BYTES + 2 * PAGE_BYTES).contains(&for_one_chunk), "{for_one_chunk}");
 }
@@ -148,9 +148,9 @@ fn the_other_layout_of_every_session_is_counted_without_reading() {
     let (_, _map, room) = chunks(1);
     let mut sessions = StableBTreeMap::<u64, Vec<u8>, _>::init(room.0.sessions.clone());
     (0..1_000).for_each(|n| drop(sessions.insert(n, vec![7; 100_000])));
-    let adds = Adds { records: RESERVED_BYTES, ..Adds::default() };
-    assert!(room.needed(adds) > 100 << 20, "layout 1 would hold them again");
-    assert!(room.needed_at_most(adds) >= room.needed(adds));
+    let additions = Additions { records: RESERVED_BYTES, ..Additions::default() };
+    assert!(room.needed(additions) > 100 << 20, "layout 1 would hold them again");
+    assert!(room.needed_at_most(additions) >= room.needed(additions));
 }
 
 #[test]

@@ -41,9 +41,9 @@ fn refusal(raw: &RawMemory) -> OpenError {
 }
 
 #[track_caller]
-fn refused(raw: &RawMemory, said: &[&str]) {
+fn refused(raw: &RawMemory, parts: &[&str]) {
     let text = refusal(raw).to_string();
-    assert!(said.iter().all(|said| text.contains(said)), "{text}, expected {said:?}");
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}, expected {parts:?}");
 }
 
 /// Adds entries to the map under an id, whatever its types are.

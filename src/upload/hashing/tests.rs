@@ -18,8 +18,8 @@ fn in_parts(file: &[u8], chunk: usize, block: usize) -> [u8; 32] {
 
         let (at, end) = leaves_within(from, to, total);
         let heights: Vec<u8> = heights(at, end, leaves(total)).collect();
-        let kept = from_values(&to_values(&subtrees), heights.into_iter());
-        assert_eq!(kept, subtrees, "chaining values are kept without their heights");
+        let restored = from_values(&to_values(&subtrees), heights.into_iter());
+        assert_eq!(restored, subtrees, "chaining values are kept without their heights");
 
         let across = prefix.leaves() * LEAF_BYTES;
         if leaves(total) > 1 && across < from {
@@ -28,7 +28,7 @@ fn in_parts(file: &[u8], chunk: usize, block: usize) -> [u8; 32] {
             hasher.update(&file[across as usize..end as usize]);
             hasher.finish().into_iter().for_each(|subtree| prefix.push(subtree, leaves(total)));
         }
-        kept.into_iter().for_each(|subtree| prefix.push(subtree, leaves(total)));
+        restored.into_iter().for_each(|subtree| prefix.push(subtree, leaves(total)));
     }
     assert!(prefix.leaves() == leaves(total) || leaves(total) < 2);
     prefix.digest().unwrap_or_else(|| blake3::hash(file).into())

@@ -39,7 +39,7 @@ fn a_slice_ends_with_its_message() {
 }
 
 #[test]
-fn a_slice_goes_on_while_it_is_within_its_budget() {
+fn a_slice_continues_while_it_is_within_its_budget() {
     on_every_path(|mut canister| {
         for idem in ["a", "b", "c"] {
             canister.begin(1, idem);

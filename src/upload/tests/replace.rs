@@ -38,7 +38,7 @@ fn differing(canister: &mut TestCanister, id: u64, file: &[u8], limit: usize) ->
             |idx: u32, digest: &ByteBuf| *digest != sha256(file.chunks(CHUNK).nth(idx as usize).unwrap());
         found.extend(digests.iter().filter(|one| differs(one.idx, &one.sha256)).map(|one| one.idx));
         let Some(next) = next else { return found };
-        assert!(next > from, "a page goes on");
+        assert!(next > from, "the next page starts later");
         from = next;
     }
 }

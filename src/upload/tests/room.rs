@@ -414,7 +414,7 @@ fn complete_and_empty(canister: &mut TestCanister) -> [u64; 2] {
 }
 
 #[test]
-fn a_message_at_its_limit_looks_at_one_session() {
+fn a_message_at_its_limit_considers_one_session() {
     on_every_path(|mut canister| {
         let [complete, empty] = complete_and_empty(&mut canister);
         canister.meter = Box::new(Exhausted);
@@ -422,7 +422,7 @@ fn a_message_at_its_limit_looks_at_one_session() {
         assert_eq!(
             told(&mut canister, 3, empty),
             "in flight",
-            "the next call goes on after the first session"
+            "the next call continues after the first session"
         );
         canister.begin(CHUNK, "new");
         assert_eq!(told(&mut canister, 3, empty), "was evicted");
@@ -431,7 +431,7 @@ fn a_message_at_its_limit_looks_at_one_session() {
 }
 
 #[test]
-fn a_message_within_its_budget_looks_at_every_session() {
+fn a_message_within_its_budget_considers_every_session() {
     on_every_path(|mut canister| {
         let [complete, empty] = complete_and_empty(&mut canister);
         canister.meter = Box::new(Used(CATCH_UP_INSTRUCTIONS));

@@ -95,7 +95,7 @@ impl ModelRun<'_> {
                 let Some(id) = self.model.memory_at(memory) else { return Ok(()) };
                 let size = self.model.memories.get(&id).map_or(0, |memory| memory.bytes);
                 let bytes = if right_size { size } else { size.wrapping_add(1) };
-                self.look_at_room();
+                self.check_room();
                 let got = self.target.update_memory(who, &id, bytes, version);
                 self.model.updated(who, &id, bytes, version, &got)?;
                 self.model.read(who, &id, &self.target.memory(who, &id))
@@ -195,7 +195,7 @@ impl ModelRun<'_> {
     }
 
     /// Records what may be refused from now on, since there is no room for it.
-    fn look_at_room(&mut self) {
+    fn check_room(&mut self) {
         self.model.limits = self.target.limits();
         self.model.lacks_room = self.target.lacks_room();
     }
@@ -222,7 +222,7 @@ impl ModelRun<'_> {
         let Create { who, capsule, key, bytes, version, .. } = call;
         let (capsule, idem) = (self.model.capsules[capsule].id.clone(), idem(key));
         let new = NewMemory { capsule: &capsule, idem: &idem, content: call.content.clone(), bytes, version };
-        self.look_at_room();
+        self.check_room();
         let got = self.target.create_memory(who, &new);
         self.model.created(call, &got)
     }
@@ -257,7 +257,7 @@ impl ModelRun<'_> {
 
     /// The place's number is the owner's as well.
     pub fn new_capsule(&mut self, place: u8) -> Result<(), String> {
-        self.look_at_room();
+        self.check_room();
         let id = match self.target.create_capsule(place) {
             Ok(id) => id,
             Err(Refusal::Exhausted) if self.model.lacks_room => return Ok(()),
@@ -278,7 +278,7 @@ impl ModelRun<'_> {
         let capsule = self.model.capsules[capsule].id.clone();
         // A session that is not converted when the call arrives cannot be evicted by it.
         let all_converted = self.target.all_converted();
-        self.look_at_room();
+        self.check_room();
         let got = self.target.begin(who, &capsule, bytes, chunks, &idem(key));
         let alive = (0..PEOPLE).flat_map(|who| self.target.sessions_of(who)).map(|view| view.id).collect();
         self.model.begun(now, call, &got, &Seen { alive, all_converted })
@@ -295,7 +295,7 @@ impl ModelRun<'_> {
             _ => None,
         };
         let put = Put { session: id, idx, bytes: chunk_bytes(sent, len_sent(kind, bytes, idx)), digest };
-        self.look_at_room();
+        self.check_room();
         let got = self.target.put(who, &put);
         self.model.put(now, who, Sent { id, idx, kind, fill: sent }, &got)
     }
@@ -305,7 +305,7 @@ impl ModelRun<'_> {
         let len = bytes + u64::from(kind == FinishKind::WrongLength);
         let digest = digest_sent(kind, content, bytes);
         let now = self.target.now();
-        self.look_at_room();
+        self.check_room();
         let got = self.target.finish(who, id, &digest, len, kind == FinishKind::Tired);
         self.model.finished(now, who, id, kind, content, &got)?;
         match got {

@@ -103,7 +103,7 @@ pub enum MemoryKind {
     Blob { memory: u8, right_size: bool },
     /// Something stored elsewhere.
     Elsewhere { bytes: u64 },
-    /// Nothing of these.
+    /// None of these.
     Nothing,
 }
 

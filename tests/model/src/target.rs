@@ -100,7 +100,7 @@ pub enum NewContent {
     Blob(String),
     /// Something elsewhere.
     Elsewhere,
-    /// Nothing of these.
+    /// None of these.
     Nothing,
 }
 

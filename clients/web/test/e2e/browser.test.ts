@@ -17,7 +17,7 @@ import { Wire } from './wire.js';
 const SIZES = [20_000_001, 12_345_678, 9_000_000];
 /** Every so many messages all replies are lost. */
 const LOSE_EVERY = 9;
-/** So many calls pass while one step of the operator goes on: the files need more than all steps together. */
+/** So many calls pass during one step of the operator: the files need more than all steps together. */
 const CALLS_PER_STEP = 4;
 const PATIENCE_MS = 400_000;
 
@@ -69,7 +69,7 @@ test('three files go up while the canister is upgraded under them', { skip, time
   wire.allow(before + CALLS_PER_STEP);
   wire.hold('uploads_finish');
   let step = 0;
-  // While a step goes on, the page goes on, too, but never so far that nothing is left for the steps to come.
+  // The page continues during a step, but never so far that nothing is left for the later steps.
   const during = async (name: string, act: () => Promise<void>) => {
     await wire.reached(before + (step += 1) * CALLS_PER_STEP);
     wire.allow(before + (step + 1) * CALLS_PER_STEP);

@@ -1,11 +1,11 @@
-//! Timers that a canister can find lost, and set again.
+//! Detects lost timers, and sets them again.
 //!
 //! `ic-cdk-timers` keeps the deadline that it has passed to the IC on the heap, and sets another one only if
 //! that is earlier. If the two disagree, no timer runs until the next upgrade. This happens if the message
 //! `canister_global_timer` traps: the IC has dropped the deadline, but the heap still has it. It also happens
 //! if a snapshot is loaded into another canister: that restores the heap but sets no deadline. (A canister that
-//! is frozen when a timer is due keeps its deadline.) Furthermore, an interval is not run again after five of
-//! its calls got no answer. Therefore a [`Job`] records when it last ran, every update checks whether one is
+//! is frozen when a timer is due keeps its deadline.) Furthermore, `ic-cdk-timers` runs an interval by calling the
+//! canister itself, and stops after five calls without an answer. Therefore a [`Job`] records when it last ran, every update checks whether one is
 //! overdue, and if so sets it again and passes the deadline to the IC with [`wake`].
 
 use std::cell::Cell;
@@ -79,7 +79,7 @@ impl Job {
         self.ran_at.set(now);
     }
 
-    /// Records that it runs, at the beginning of the run.
+    /// Records that the job runs now; called at the beginning of each run.
     pub fn begin(&self, now: u64) {
         self.ran_at.set(now);
     }

@@ -100,6 +100,6 @@ fn numbers_are_cbor_numbers_and_others_byte_strings() {
     let none: Holder<u64> = minicbor::decode(&[0x82, 0xf6, 0xf5]).unwrap();
     assert_eq!(none, Holder { key: None, last: true });
     let wrong = minicbor::decode::<Holder<u16>>(&[0x82, 0x1a, 0, 1, 0, 0, 0xf5]).unwrap_err();
-    assert!(wrong.to_string().contains("65536 is no key of this kind"), "{wrong}");
+    assert!(wrong.to_string().contains("65536 is not a key of this type"), "{wrong}");
     minicbor::decode::<Holder<u64>>(&[0x82, 0x41, b'a', 0xf5]).unwrap_err();
 }

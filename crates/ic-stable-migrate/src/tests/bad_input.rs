@@ -25,15 +25,15 @@ fn bytes(memories: &Memories) -> Vec<Vec<u8>> {
 }
 
 /// Returns what an engine with these plans says to a release's memories, which stay as they are.
-fn said(memories: &Memories, plans: &[&'static Plan]) -> Result<(), Error> {
+fn check(memories: &Memories, plans: &[&'static Plan]) -> Result<(), Error> {
     let migrations: Vec<CountWords> = plans.iter().map(|plan| CountWords(plan)).collect();
     let list: Vec<&dyn Migration<Notes<u64>>> =
         migrations.iter().map(|migration| migration as &dyn Migration<Notes<u64>>).collect();
     let notes = Notes::<u64>::open(memories.clone());
     let before = bytes(memories);
-    let said = Engine::new(&list).check(&notes);
+    let result = Engine::new(&list).check(&notes);
     assert!(bytes(memories) == before, "the check has written");
-    said
+    result
 }
 
 /// Returns the memories of a release in the middle of migration 1.
@@ -51,15 +51,15 @@ fn half_migrated() -> Memories {
 #[test]
 fn a_chain_with_a_fault_is_refused_by_name() {
     let memories = old_release(1..=4_u64);
-    assert_eq!(said(&memories, &[&COUNT_WORDS, &SECOND, &THIRD]), Ok(()));
+    assert_eq!(check(&memories, &[&COUNT_WORDS, &SECOND, &THIRD]), Ok(()));
     assert_eq!(
-        said(&memories, &[&COUNT_WORDS, &SECOND, &SECOND_AGAIN]),
+        check(&memories, &[&COUNT_WORDS, &SECOND, &SECOND_AGAIN]),
         Err(Error::DuplicateNumber { number: 2, first: "second", second: "second again" })
     );
-    assert_eq!(said(&memories, &[&COUNT_WORDS, &THIRD]), Err(Error::Gap { previous: 1, found: 3 }));
-    assert_eq!(said(&memories, &[&SECOND, &COUNT_WORDS]), Err(Error::Gap { previous: 2, found: 1 }));
+    assert_eq!(check(&memories, &[&COUNT_WORDS, &THIRD]), Err(Error::Gap { previous: 1, found: 3 }));
+    assert_eq!(check(&memories, &[&SECOND, &COUNT_WORDS]), Err(Error::Gap { previous: 2, found: 1 }));
     assert_eq!(
-        said(&memories, &[&COUNT_WORDS, &SECOND, &THIRD_FROM_2]),
+        check(&memories, &[&COUNT_WORDS, &SECOND, &THIRD_FROM_2]),
         Err(Error::BrokenChain { number: 3, from: Layout(2), previous: Layout(3) })
     );
 }
@@ -69,7 +69,7 @@ fn a_layout_outside_of_the_chain_is_refused() {
     let memories = old_release(1..=4_u64);
     Notes::<u64>::open(memories.clone()).set_layout(Layout(7));
     assert_eq!(
-        said(&memories, &[&COUNT_WORDS, &SECOND]),
+        check(&memories, &[&COUNT_WORDS, &SECOND]),
         Err(Error::UnknownLayout { found: Layout(7), first: Layout(1), last: Layout(3) })
     );
 }
@@ -77,19 +77,19 @@ fn a_layout_outside_of_the_chain_is_refused() {
 #[test]
 fn a_begun_migration_must_be_in_the_list_with_its_classes() {
     let memories = half_migrated();
-    assert_eq!(said(&memories, &[&COUNT_WORDS]), Ok(()));
+    assert_eq!(check(&memories, &[&COUNT_WORDS]), Ok(()));
     assert_eq!(
-        said(&memories, &[&SECOND]),
+        check(&memories, &[&SECOND]),
         Err(Error::MissingMigration { number: 1, phase: Phase::Converting })
     );
     assert_eq!(
-        said(&memories, &[&LOST_A_CLASS]),
+        check(&memories, &[&LOST_A_CLASS]),
         Err(Error::PlanShrunk { number: 1, class: "damaged".into() })
     );
     let later = MigrationState { phase: Phase::Stuck, ..MigrationState::default() };
     Notes::<u64>::open(memories.clone()).ledger.set_state(2, &later);
     assert_eq!(
-        said(&memories, &[&COUNT_WORDS]),
+        check(&memories, &[&COUNT_WORDS]),
         Err(Error::MissingMigration { number: 2, phase: Phase::Stuck })
     );
 }
@@ -101,11 +101,11 @@ fn a_finalized_migration_may_be_removed_from_the_list() {
     let engine = Engine::new(&[&ONLY]);
     engine.run(&mut notes, WHOLE).unwrap();
     assert_eq!(
-        said(&memories, &[&SECOND]),
+        check(&memories, &[&SECOND]),
         Err(Error::MissingMigration { number: 1, phase: Phase::Converted })
     );
     engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap();
-    assert_eq!(said(&memories, &[&SECOND]), Ok(()));
+    assert_eq!(check(&memories, &[&SECOND]), Ok(()));
     let dry: [&dyn Migration<Notes<u64>>; 1] = [&CountWords(&SECOND)];
     assert_eq!(
         Engine::new(&dry).control(&mut notes, NOW).map(drop),
@@ -147,23 +147,23 @@ fn a_record_of_a_newer_format_is_refused() {
     let newer = |name, key: &str| Err(Error::NewerFormat { name, key: key.into(), found: 2, known: 1 });
     let memories = half_migrated();
     reformat(&memories.0[3], 1_u16, 2);
-    assert_eq!(said(&memories, &[&COUNT_WORDS]), newer("migration state", "1"));
+    assert_eq!(check(&memories, &[&COUNT_WORDS]), newer("migration state", "1"));
 
     let memories = half_migrated();
     let last = Notes::<u64>::open(memories.clone()).ledger.journal(0).unwrap().last().unwrap().index;
     reformat(&memories.0[4], last, 2);
-    assert_eq!(said(&memories, &[&COUNT_WORDS]), newer("journal entry", &last.to_string()));
+    assert_eq!(check(&memories, &[&COUNT_WORDS]), newer("journal entry", &last.to_string()));
 
     let memories = half_migrated();
     reformat(&memories.0[5], (1_u16, 4_u64), 2);
-    assert_eq!(said(&memories, &[&COUNT_WORDS]), Ok(()), "it stays in quarantine");
+    assert_eq!(check(&memories, &[&COUNT_WORDS]), Ok(()), "it stays in quarantine");
 }
 
 #[test]
 fn a_damaged_state_is_refused() {
     let memories = half_migrated();
     reformat(&memories.0[3], 1_u16, 0);
-    let refused = said(&memories, &[&COUNT_WORDS]).unwrap_err();
+    let refused = check(&memories, &[&COUNT_WORDS]).unwrap_err();
     assert!(matches!(&refused, Error::Stable(damage) if damage.key == "1"), "{refused:?}");
     let notes = Notes::<u64>::open(memories);
     notes.ledger.state_of(1).unwrap_err();
@@ -177,8 +177,8 @@ fn a_key_that_does_not_decode_is_refused() {
     engine.run(&mut notes, WHOLE).unwrap();
     assert_eq!(engine.check(&notes), Ok(()));
     let mut quarantine: StableBTreeMap<Raw, Raw, VectorMemory> = StableBTreeMap::init(memories.0[5].clone());
-    let kept = quarantine.get(&Raw([&[0, 1], b"b".as_slice()].concat())).unwrap();
-    quarantine.insert(Raw(vec![0, 1, 0xff]), kept);
+    let record = quarantine.get(&Raw([&[0, 1], b"b".as_slice()].concat())).unwrap();
+    quarantine.insert(Raw(vec![0, 1, 0xff]), record);
     let notes = Notes::<String>::open(memories);
     let refused = engine.check(&notes).unwrap_err();
     assert!(matches!(&refused, Error::DamagedKey { key, .. } if key == "ff"), "{refused:?}");

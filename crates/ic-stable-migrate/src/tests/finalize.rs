@@ -49,8 +49,8 @@ fn all_but_the_last_in_place<K: Key>(keys: Vec<K>) -> Notes<K> {
     for key in &keys {
         notes.old.insert(key.clone(), &"stays".to_owned());
         if key != last {
-            let kept = QuarantineRecord::new("stays in place".into(), b"stays".to_vec());
-            notes.ledger.quarantine.insert(1, key, &kept);
+            let quarantined = QuarantineRecord::new("stays in place".into(), b"stays".to_vec());
+            notes.ledger.quarantine.insert(1, key, &quarantined);
         }
     }
     notes
@@ -63,8 +63,8 @@ fn the_last_is_found<K: Key>(keys: Vec<K>) {
     let only: [&dyn Migration<Notes<K>>; 1] = [&ONLY];
     let engine = Engine::new(&only);
     let refused = engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap_err();
-    let said = format!("unit {last:?} is neither converted nor quarantined");
-    assert!(refused.to_string().contains(&said), "{refused}");
+    let message = format!("unit {last:?} is neither converted nor quarantined");
+    assert!(refused.to_string().contains(&message), "{refused}");
     assert_eq!(notes.ledger.state_of(1).unwrap().phase, Phase::Converted);
     notes.old.remove(&last);
     engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap();

@@ -73,8 +73,8 @@ impl Migration<Full> for Wrapped {
         Ok(ONLY.convert(&mut full.0, key, work)?)
     }
 
-    fn restore(&self, full: &mut Full, key: u64, kept: QuarantineRecord) -> Result<(), Refusal> {
-        Ok(ONLY.restore(&mut full.0, key, kept)?)
+    fn restore(&self, full: &mut Full, key: u64, quarantined: QuarantineRecord) -> Result<(), Refusal> {
+        Ok(ONLY.restore(&mut full.0, key, quarantined)?)
     }
 
     fn take_out(&self, full: &mut Full, key: u64, reason: String) -> Result<QuarantineRecord, Refusal> {

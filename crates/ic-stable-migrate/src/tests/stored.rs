@@ -55,9 +55,9 @@ fn each_migration_has_its_own_quarantine() {
     let first = Some(FirstMemories { state, quarantine: first });
     let build = Build { name: "notes 2", features: &[] };
     let mut ledger = Ledger::<u64, _>::open(LedgerMemories { states, journal, quarantine, first }, build);
-    let kept = QuarantineRecord::new("damaged".into(), vec![1]);
+    let record = QuarantineRecord::new("damaged".into(), vec![1]);
     let units = [(1, 10), (2, 20), (3, 30)];
-    units.iter().for_each(|(migration, key)| ledger.quarantine.insert(*migration, *key, &kept));
+    units.iter().for_each(|(migration, key)| ledger.quarantine.insert(*migration, *key, &record));
     [2, 3].iter().for_each(|later| ledger.set_state(*later, &MigrationState::default()));
     assert_eq!(ledger.begun(), [2, 3]);
     for (migration, key) in units {

@@ -182,7 +182,7 @@ impl Engine {
     /// Returns an instance in the given state: one that is already in it, one that can be brought into it, or
     /// a new one.
     fn instance_for(&self, state: &CanisterState) -> Result<LiveInstance, Trap> {
-        let kept = {
+        let existing = {
             let mut instances = lock(&self.shared.instances);
             let fits: Vec<_> = instances.iter().map(|live| live.fits(state)).collect();
             let found = fits
@@ -191,7 +191,7 @@ impl Engine {
                 .or_else(|| fits.iter().rposition(|fit| *fit == Some(false)));
             found.map(|index| instances.remove(index))
         };
-        let mut live = match kept {
+        let mut live = match existing {
             Some(live) => live,
             None => LiveInstance::new(state.module())?,
         };

@@ -96,9 +96,9 @@ impl CanisterModule {
         let wasm = intake::unpack(uploaded)?;
         let flavour = runtime.flavour(intake::has_wide_memory(&wasm))?;
         // Code that is kept was checked when it was compiled.
-        let kept = runtime.load(flavour, &wasm);
-        let keeps_segments = match &kept {
-            Some(kept) => kept.keeps_segments,
+        let cached = runtime.load(flavour, &wasm);
+        let keeps_segments = match &cached {
+            Some(cached) => cached.keeps_segments,
             None => intake::check_code(&wasm)?,
         };
         let info = intake::describe(&wasm, keeps_segments)?;
@@ -120,8 +120,8 @@ impl CanisterModule {
         }
         let (rewritten, names) = rewrite::rewrite(&wasm, &info)
             .map_err(|error| InvalidWasm(format!("Wasm module failed validation: {error}")))?;
-        let compiled = match kept {
-            Some(kept) => kept.module,
+        let compiled = match cached {
+            Some(cached) => cached.module,
             None => runtime.compile(flavour, &wasm, &rewritten, keeps_segments)?,
         };
         let code = flavour.link(&compiled)?;

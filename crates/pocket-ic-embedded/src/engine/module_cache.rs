@@ -51,7 +51,7 @@ pub struct ModuleCache {
 }
 
 /// A compiled module and the result of checking its code.
-pub(super) struct Kept {
+pub(super) struct CachedModule {
     pub(super) module: Module,
     /// The code leaves segments as they are at instantiation.
     pub(super) keeps_segments: bool,
@@ -92,7 +92,7 @@ impl ModuleCache {
         // A process that changes its working folder keeps the cache.
         let folder = fs::canonicalize(folder).map_err(failed)?;
         let metadata = fs::metadata(&folder).map_err(failed)?;
-        match others_may_write(&metadata) {
+        match other_writers(&metadata) {
             None => Ok(Self { folder, max_bytes: MAX_CACHE_BYTES }),
             Some(reason) => Err(ModuleCacheError::Unsafe { folder, reason }),
         }
@@ -114,7 +114,7 @@ impl ModuleCache {
 
     /// Returns the module of an entry; `None` if there is none, or if it is not one that this process would
     /// have written.
-    pub(super) fn load(&self, engine: &wasmtime::Engine, key: &Key) -> Option<Kept> {
+    pub(super) fn load(&self, engine: &wasmtime::Engine, key: &Key) -> Option<CachedModule> {
         let mut file = OpenOptions::new()
             .read(true)
             // Do not follow a link, and do not block on a pipe without a writer.
@@ -122,7 +122,7 @@ impl ModuleCache {
             .open(self.path(key))
             .ok()?;
         let metadata = file.metadata().ok()?;
-        if !metadata.is_file() || metadata.len() > self.max_bytes || others_may_write(&metadata).is_some() {
+        if !metadata.is_file() || metadata.len() > self.max_bytes || other_writers(&metadata).is_some() {
             return None;
         }
         let mut entry = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
@@ -135,7 +135,7 @@ impl ModuleCache {
         // Determines the order in which entries are removed. A file system without times may remove some that
         // are in use.
         let _ = file.set_modified(SystemTime::now());
-        Some(Kept { module, keeps_segments })
+        Some(CachedModule { module, keeps_segments })
     }
 
     /// Stores machine code for other processes. If it cannot be stored, they just have to compile the module
@@ -206,7 +206,7 @@ fn digest(key: &Key, flag: u8, code: &[u8]) -> [u8; HASH_BYTES] {
 }
 
 /// Returns who other than the user of this process may write to a file or folder; `None` if nobody.
-fn others_may_write(metadata: &Metadata) -> Option<String> {
+fn other_writers(metadata: &Metadata) -> Option<String> {
     // SAFETY: it has no preconditions and never fails.
     let me = unsafe { libc::geteuid() };
     writers(metadata.uid(), metadata.mode(), me)

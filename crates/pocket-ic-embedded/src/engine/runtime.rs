@@ -9,7 +9,7 @@ use super::api;
 use super::costs::operator_costs;
 use super::error::{EngineError, InvalidWasm};
 use super::host::{Host, Word};
-use super::module_cache::{Compiler, Kept, ModuleCache};
+use super::module_cache::{CachedModule, Compiler, ModuleCache};
 
 /// Native stack that wasm may use, in bytes. More than that is the trap "stack overflow".
 const WASM_STACK: usize = 5 << 20;
@@ -83,7 +83,7 @@ impl Runtime {
     }
 
     /// Returns what the cache has for a module.
-    pub(super) fn load(&self, flavour: &Flavour, wasm: &[u8]) -> Option<Kept> {
+    pub(super) fn load(&self, flavour: &Flavour, wasm: &[u8]) -> Option<CachedModule> {
         if wasm.len() < LARGE_WASM_BYTES {
             return None;
         }

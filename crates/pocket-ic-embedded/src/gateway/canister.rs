@@ -125,7 +125,7 @@ impl Piece {
         let Some(Typed { body, token }) = Decode!(reply, Option<Typed>).map_err(malformed)? else {
             return match untyped(reply)? {
                 IDLValue::None | IDLValue::Null => Ok(Self { body: Vec::new(), token: None }),
-                _ => Err(Malformed("it is no piece of a body".into())),
+                _ => Err(Malformed("it is not a piece of a body".into())),
             };
         };
         let token = match token {
@@ -154,11 +154,11 @@ fn rest_of(reply: &[u8]) -> Result<Option<Rest>, Malformed> {
         return Ok(None);
     };
     let IDLValue::Variant(variant) = strategy else {
-        return Err(Malformed("streaming_strategy is no variant".into()));
+        return Err(Malformed("streaming_strategy is not a variant".into()));
     };
     let IDLField { id, val } = variant.0.as_ref();
     if id.get_id() != idl_hash("Callback") {
-        return Err(Malformed("streaming_strategy is no Callback".into()));
+        return Err(Malformed("streaming_strategy is not Callback".into()));
     }
     match (field(val, "callback"), field(val, "token")) {
         (Some(IDLValue::Func(canister, method)), Some(token)) => {

@@ -154,9 +154,9 @@ pub async fn open(state: &Arc<ServerState>, config: HttpGatewayConfig) -> Result
     }
     let ip_addr = match ip_addr {
         None => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        Some(text) => text
-            .parse::<IpAddr>()
-            .map_err(|error| OpError::Other(format!("{text:.100} is no address to listen on: {error}")))?,
+        Some(text) => text.parse::<IpAddr>().map_err(|error| {
+            OpError::Other(format!("{text:.100} is not an address to listen on: {error}"))
+        })?,
     };
     if !ip_addr.is_loopback() && !state.allows_remote() {
         return Err(OpError::Other(format!(

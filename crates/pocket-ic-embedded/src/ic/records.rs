@@ -162,8 +162,8 @@ mod tests {
         for n in 0..5u8 {
             logs.push(u64::from(n), vec![n; 4], 50);
         }
-        let kept = logs.select(None);
-        assert_eq!(kept.iter().map(|r| r.idx).collect::<Vec<_>>(), [3, 4]);
+        let selected = logs.select(None);
+        assert_eq!(selected.iter().map(|r| r.idx).collect::<Vec<_>>(), [3, 4]);
         assert_eq!(logs.bytes(), 48);
         let by_index = CanisterLogFilter::ByIdx { start: 4, end: 5 };
         assert_eq!(logs.select(Some(&by_index)).len(), 1);

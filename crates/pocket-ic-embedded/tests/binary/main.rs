@@ -118,20 +118,20 @@ fn a_server_with_a_port_file_keeps_no_pipe_open() {
         let mut child = piped.spawn().unwrap();
         let port = port(&file);
         // The read ends when no process has the other end of the pipe open any more.
-        let mut said = String::new();
-        child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        let mut printed = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
         let mut stderr = child.stderr.take().unwrap();
         if mute {
-            stderr.read_to_string(&mut said).unwrap();
+            stderr.read_to_string(&mut printed).unwrap();
         }
-        assert_eq!(said, "", "mute: {mute}");
+        assert_eq!(printed, "", "mute: {mute}");
         let status = reqwest::blocking::get(format!("http://127.0.0.1:{port}/status")).unwrap();
         assert_eq!(status.status(), 200, "it lives on");
         terminate(child.id());
         assert!(end(child).success());
         if !mute {
-            stderr.read_to_string(&mut said).unwrap();
-            assert!(said.contains("listens on"), "errors are still told: {said}");
+            stderr.read_to_string(&mut printed).unwrap();
+            assert!(printed.contains("listens on"), "errors are still told: {printed}");
         }
     }
 }

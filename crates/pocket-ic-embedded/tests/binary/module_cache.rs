@@ -48,11 +48,11 @@ fn servers_that_need_a_module_concurrently_both_get_it() {
             scope.spawn(|| install_on_a_new_server(&cache, large()));
         }
     });
-    let kept = contents(&cache);
-    assert_eq!(kept.len(), 1, "{kept:?}");
-    assert!(kept[0].0.ends_with(".module"), "{kept:?}");
+    let cached = contents(&cache);
+    assert_eq!(cached.len(), 1, "{cached:?}");
+    assert!(cached[0].0.ends_with(".module"), "{cached:?}");
     install_on_a_new_server(&cache, large());
-    assert_eq!(contents(&cache), kept, "the next server has it without compiling");
+    assert_eq!(contents(&cache), cached, "the next server has it without compiling");
 }
 
 #[test]

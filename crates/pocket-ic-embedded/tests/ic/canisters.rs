@@ -205,7 +205,7 @@ fn a_canister_below_its_freezing_threshold_takes_no_calls() {
     assert_eq!(error.error_code, ErrorCode::CanisterOutOfCycles);
     pic.add_cycles(id, u128::MAX / 2);
     assert_eq!(number(&call(&pic, id, "inc", &[]).unwrap()), 6);
-    // A system subnet charges nothing, so that an empty balance is no obstacle there.
+    // A system subnet charges nothing, so an empty balance does not matter there.
     let free = builder().with_system_subnet().build();
     let params = pocket_ic::CreateCanisterParams { cycles: Some(0), ..Default::default() };
     let id = free.create_canister_with_params(None, params).unwrap();

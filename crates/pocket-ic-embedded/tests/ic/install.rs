@@ -29,7 +29,7 @@ fn an_upgrade_keeps_the_heap_of_a_module_that_supports_it() {
     let pic = instance();
     let id = installed_wasm(&pic, persistent.clone());
     call(&pic, id, "inc", &[]).unwrap();
-    for (persistence, kept) in
+    for (persistence, expected) in
         [(types::WasmMemoryPersistence::Keep, 1), (types::WasmMemoryPersistence::Replace, 0)]
     {
         let flags =
@@ -42,7 +42,7 @@ fn an_upgrade_keeps_the_heap_of_a_module_that_supports_it() {
             sender_canister_version: None,
         };
         manage(&pic, id, ANONYMOUS, "install_code", candid::encode_one(upgrade).unwrap()).unwrap();
-        assert_eq!(read(&pic, id), kept, "{persistence:?}");
+        assert_eq!(read(&pic, id), expected, "{persistence:?}");
     }
 }
 

@@ -136,9 +136,9 @@ fn records_without_content_fill_a_log_too() {
     let id = installed_wasm(&pic, wasm(CHATTY));
     call(&pic, id, "chat", &[]).unwrap();
     // 4 KiB, of which each record takes twenty bytes besides its content.
-    let kept = logs(&pic, id);
-    assert_eq!(kept.len(), 4096 / 20);
-    assert_eq!(kept.last().unwrap().0, 99_999);
+    let records = logs(&pic, id);
+    assert_eq!(records.len(), 4096 / 20);
+    assert_eq!(records.last().unwrap().0, 99_999);
     let silent = pocket_ic::CanisterSettings { log_memory_limit: Some(0u8.into()), ..Default::default() };
     pic.update_canister_settings(id, None, silent).unwrap();
     assert!(logs(&pic, id).is_empty());

@@ -169,7 +169,7 @@ fn every_reply_is_of_the_declared_type() {
     let program: IDLProg = include_str!("replies.did").parse().unwrap();
     let mut env = candid::TypeEnv::new();
     let service = check_prog(&mut env, &program).unwrap().unwrap();
-    let TypeInner::Service(methods) = service.as_ref() else { panic!("{service} is no service") };
+    let TypeInner::Service(methods) = service.as_ref() else { panic!("{service} is not a service") };
     let declared: Vec<&str> = methods.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(asked.replies.keys().copied().collect::<Vec<_>>(), declared);
     let mut wrong = Vec::new();

@@ -32,7 +32,7 @@ fn a_snapshot_brings_everything_back() {
     assert_eq!(read(&pic, id), 6);
     assert_eq!(query_number(&pic, id, "hidden"), 8);
     assert_eq!(query_number(&pic, id, "stable_read"), 1);
-    // Loading once more still gives the state of the snapshot: what ran since did not write into it.
+    // Loading again still gives the state of the snapshot: what ran since did not write into it.
     call(&pic, id, "inc", &[]).unwrap();
     pic.load_canister_snapshot(id, None, snapshot.id.clone()).unwrap();
     assert_eq!(read(&pic, id), 6);
@@ -322,7 +322,7 @@ fn an_uploaded_hook_status_must_fit_the_canister() {
             assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload);
             assert!(error.reject_message.contains("is inconsistent with the canister's state"), "{error}");
             pic.delete_canister_snapshot(id, None, snapshot).unwrap();
-            // Nothing of it was loaded, the timer neither.
+            // None of it was loaded, not even the timer.
             pic.tick();
             assert_eq!((read(&pic, id), pic.canister_status(id, None).unwrap().version), before);
         }

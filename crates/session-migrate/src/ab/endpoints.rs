@@ -74,15 +74,15 @@ pub(super) fn totals(costs: Sides<&[MessageCost]>, uploaded: u64) -> Sides<Total
 }
 
 fn total(costs: &[MessageCost], uploaded: u64) -> Totals {
-    let kept: Vec<&MessageCost> = costs.iter().filter(|cost| cost.entry != "query").collect();
-    let instructions = kept.iter().map(|cost| cost.instructions).sum();
-    let written = kept.iter().map(|cost| cost.stable_bytes_written).sum();
+    let updates: Vec<&MessageCost> = costs.iter().filter(|cost| cost.entry != "query").collect();
+    let instructions = updates.iter().map(|cost| cost.instructions).sum();
+    let written = updates.iter().map(|cost| cost.stable_bytes_written).sum();
     // In 128 bits, so that no size overflows.
     let per_mib = |sum: u64| {
         let scaled = u128::from(sum) * u128::from(MIB) / u128::from(uploaded.max(1));
         (uploaded > 0).then(|| u64::try_from(scaled).unwrap_or(u64::MAX))
     };
-    let last = kept.last();
+    let last = updates.last();
     Totals {
         instructions,
         stable_bytes_written: written,

@@ -105,15 +105,15 @@ impl<'p> Release<'p> {
     /// Asks for every session.
     ///
     /// # Errors
-    /// Why the module does not tell, in a line.
-    pub fn tell(&self, source: &Source) -> Result<Heap, String> {
+    /// Why the module does not answer, in one line.
+    pub fn sessions(&self, source: &Source) -> Result<Heap, String> {
         let text: String = self
             .query(Principal::anonymous(), "sessions_list", ())
             .map_err(|error| error.describe("sessions_list"))?;
         let mut sessions = Vec::new();
         for line in text.lines().skip(1).filter(|line| !line.is_empty()) {
-            let session =
-                parse(line).ok_or_else(|| format!("sessions_list has a line that is no session: {line}"))?;
+            let session = parse(line)
+                .ok_or_else(|| format!("sessions_list has a line that is not a session: {line}"))?;
             sessions.push(session);
         }
         // Before anything is changed on the copy: its counter says which numbers were issued.

@@ -5,11 +5,11 @@
 //! (`migrations::public_release` has them), and how this canister stores records (its own [`Storage`] writes them).
 //!
 //! ```text
-//! source    its stable memory, every byte checked          header   the header that its pre_upgrade destroys
-//! heap      its own module on a copy, asked for sessions   plan     the treatment of each record
-//! write     layout 1, by the canister's storage            left     what has no counterpart, beside the folder
+//! source    reads its stable memory, checking every byte   header   reconstructs the header that its pre_upgrade destroys
+//! heap      asks its module, on a copy, for its sessions   plan     decides the treatment of each record
+//! write     writes layout 1, by the canister's storage     left     lists what has no counterpart here
 //! ```
-//! Nothing appears under its final name before everything is written and verified.
+//! Everything is written under temporary names, and renamed once it is complete and verified.
 //!
 //! [`Storage`]: upload_canister::storage::Storage
 
@@ -57,7 +57,7 @@ use source::Source;
 
 /// What to adopt, and where to.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct Options {
     /// A snapshot folder of the first public release, or a raw stable memory of it.
     pub snapshot: PathBuf,
     /// The folder to write, which must not exist.
@@ -138,7 +138,7 @@ pub fn left_beside(folder: &Path) -> PathBuf {
     folder.with_file_name(name)
 }
 
-/// Where everything is written first: next to its final place.
+/// Temporary folder next to the final one, in which everything is written first.
 struct Scratch {
     folder: TempDir,
     out: PathBuf,
@@ -164,7 +164,7 @@ impl Scratch {
         self.folder.path().join(name)
     }
 
-    /// The folder that becomes the result.
+    /// Returns the folder that becomes the result.
     fn adopted(&self) -> PathBuf {
         self.path("adopted")
     }
@@ -173,7 +173,7 @@ impl Scratch {
         self.path("left.jsonl")
     }
 
-    /// Moves everything to its final place, or nothing.
+    /// Renames everything to its final name; if one of them fails, none is renamed.
     fn publish(self) -> Result<(), SnapshotError> {
         let moves = [
             (self.left(), left_beside(&self.out)),
@@ -197,17 +197,17 @@ impl Scratch {
 ///
 /// # Errors
 /// [`AdoptError`]; damaged records are in the [`Report`].
-pub fn run(config: &Config, progress: &Progress) -> Result<Report, AdoptError> {
+pub fn run(options: &Options, progress: &Progress) -> Result<Report, AdoptError> {
     let provenance = Provenance::now();
-    let scratch = Scratch::beside(&config.out)?;
+    let scratch = Scratch::beside(&options.out)?;
     progress.phase("opening the snapshot");
-    let mut snapshot = Snapshot::open(&config.snapshot)?;
-    snapshot.verify(&mut |bytes| progress.moved(bytes))?;
+    let mut snapshot = Snapshot::open(&options.snapshot)?;
+    snapshot.verify(&mut |bytes| progress.add_bytes(bytes))?;
     progress.phase("reading every record and hashing every chunk");
-    let source = Source::read(&snapshot, &mut |bytes| progress.moved(bytes))?;
-    let legacy = progress.silent("building the legacy canister", || legacy(config))?;
+    let source = Source::read(&snapshot, &mut |bytes| progress.add_bytes(bytes))?;
+    let legacy_module = progress.silent("building the legacy canister", || legacy_module(options))?;
     let taken_at = source::taken_at(&snapshot, &source);
-    let (heap, heap_unknown) = match ask(&snapshot, &source, taken_at, &legacy, progress)? {
+    let (heap, heap_unknown) = match read_heap(&snapshot, &source, taken_at, &legacy_module, progress)? {
         Ok(heap) => (heap, None),
         Err(why) => (Heap::default(), Some(why)),
     };
@@ -217,32 +217,33 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, AdoptError> {
     let plan = plan::plan(&source, &heap, taken_at, &mut left)?;
     progress.phase("writing layout 1");
     let (raw, mut storage) = write::records(&plan, Time::from_nanos(taken_at), source.bucket_pages)?;
-    let taken = write::chunks(&source, &plan, &mut storage, &mut left, &mut |bytes| progress.moved(bytes))?;
+    let taken =
+        write::chunks(&source, &plan, &mut storage, &mut left, &mut |bytes| progress.add_bytes(bytes))?;
     drop(storage);
     snapshot.stable.failure()?;
     let left_lines = left.finish()?;
-    let counts = conserved(&plan, taken)?;
+    let counts = checked_counts(&plan, taken)?;
     let stable = scratch.path(STABLE_MEMORY);
     write_memory(&raw, &stable)?;
     let stable_bytes = raw.borrow().len() as u64;
     drop(raw);
 
     progress.phase("starting the legacy build on it");
-    start(&stable, &scratch.adopted(), taken_at, &legacy)?;
+    start(&stable, &scratch.adopted(), taken_at, &legacy_module)?;
     fs::remove_file(&stable).map_err(SnapshotError::io("remove", &stable))?;
     progress.phase("comparing every blob with its SHA-256");
-    let blob_bytes = verify(&scratch.adopted(), &plan, &mut |bytes| progress.moved(bytes))?;
+    let blob_bytes = verify(&scratch.adopted(), &plan, &mut |bytes| progress.add_bytes(bytes))?;
     manifest(&scratch.adopted(), &snapshot, taken_at)?.write(&scratch.adopted())?;
 
-    let is_whole = counts.iter().all(|count| count.not_taken == 0) && source.damage.is_empty();
-    let knows_heap = heap_unknown.is_none() || !source::has_heap(&snapshot);
+    let is_complete = counts.iter().all(|count| count.not_taken == 0) && source.damage.is_empty();
+    let has_sessions = heap_unknown.is_none() || !source::has_heap(&snapshot);
     let report = Report {
-        verdict: if is_whole && knows_heap { Verdict::Pass } else { Verdict::Fail },
+        verdict: if is_complete && has_sessions { Verdict::Pass } else { Verdict::Fail },
         provenance: provenance.on(server::chosen()?),
         phases: progress.finish(),
-        snapshot: config.snapshot.display().to_string(),
-        folder: config.out.display().to_string(),
-        left: left_beside(&config.out).display().to_string(),
+        snapshot: options.snapshot.display().to_string(),
+        folder: options.out.display().to_string(),
+        left: left_beside(&options.out).display().to_string(),
         left_lines,
         header: source.header,
         heap: heap_unknown,
@@ -257,8 +258,8 @@ pub fn run(config: &Config, progress: &Progress) -> Result<Report, AdoptError> {
     Ok(report)
 }
 
-fn legacy(config: &Config) -> Result<Module, BuildError> {
-    match &config.legacy {
+fn legacy_module(options: &Options) -> Result<Module, BuildError> {
+    match &options.legacy {
         Some(path) => Module::read(path),
         None => Module::read(&build::ensure_one(Build::Legacy)?.wasm_gz),
     }
@@ -268,12 +269,13 @@ fn controller() -> Principal {
     Principal::self_authenticating("controller of an adopted canister")
 }
 
-/// Runs the snapshot's own module on a copy, and asks it for its sessions. Returns why they are unknown if they are.
-fn ask(
+/// Runs the snapshot's own module on a copy, and asks it for its sessions. The inner error is the reason why the
+/// sessions are unknown; the adoption continues without them.
+fn read_heap(
     snapshot: &Snapshot,
     source: &Source,
     taken_at: u64,
-    legacy: &Module,
+    legacy_module: &Module,
     progress: &Progress,
 ) -> Result<Result<Heap, String>, AdoptError> {
     if !source::has_heap(snapshot) {
@@ -288,16 +290,16 @@ fn ask(
     // That release reads every capsule of the canister to find one memory.
     let pic = server::without_instruction_limit()?;
     let id = pic.create_canister_with_settings(Some(controller()), None);
-    if let Err(error) = load(&pic, id, controller(), snapshot, taken_at, legacy) {
+    if let Err(error) = load(&pic, id, controller(), snapshot, taken_at, legacy_module) {
         return Ok(Err(format!("its own module does not run on a copy: {error}")));
     }
-    Ok(Release::new(&pic, id).tell(source))
+    Ok(Release::new(&pic, id).sessions(source))
 }
 
-/// Compares the outcomes with what was found and with the chunks that were copied.
-fn conserved(plan: &Plan, chunks: u64) -> Result<Vec<KindCount>, AdoptError> {
+/// Returns the counts by kind of record. It is a fault if a record has no outcome, or a planned chunk was not copied.
+fn checked_counts(plan: &Plan, chunks: u64) -> Result<Vec<KindCount>, AdoptError> {
     let counts = plan.outcomes.counts();
-    if let Some(count) = counts.iter().find(|count| !count.is_conserved()) {
+    if let Some(count) = counts.iter().find(|count| !count.has_all_outcomes()) {
         return Err(AdoptError::Fault(format!("{count:?} does not add up")));
     }
     let planned = counts.iter().find(|count| count.kind == RecordKind::Chunk).map_or(0, |count| count.taken);
@@ -316,12 +318,12 @@ fn write_memory(raw: &RawMemory, path: &Path) -> Result<(), SnapshotError> {
 }
 
 /// Starts the legacy build on a stable memory, as an upgrade does, and takes a snapshot of the result into `folder`.
-fn start(stable: &Path, folder: &Path, taken_at: u64, legacy: &Module) -> Result<(), AdoptError> {
+fn start(stable: &Path, folder: &Path, taken_at: u64, legacy_module: &Module) -> Result<(), AdoptError> {
     let snapshot = Snapshot::open(stable)?;
     let refused = |why: String| CopyError::Refused { path: folder.to_path_buf(), why };
     let pic = server::pocket_ic()?;
     let id = pic.create_canister_with_settings(Some(controller()), None);
-    load(&pic, id, controller(), &snapshot, taken_at, legacy)?;
+    load(&pic, id, controller(), &snapshot, taken_at, legacy_module)?;
     let taken = pic
         .take_canister_snapshot(id, Some(controller()), None)
         .map_err(|reject| refused(reject.reject_message))?;
@@ -333,7 +335,7 @@ fn start(stable: &Path, folder: &Path, taken_at: u64, legacy: &Module) -> Result
 }
 
 /// Inspects the adopted folder, and compares every blob in it with the plan. Returns the bytes of all blobs.
-fn verify(folder: &Path, plan: &Plan, moved: &mut dyn FnMut(u64)) -> Result<u64, AdoptError> {
+fn verify(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> Result<u64, AdoptError> {
     let snapshot = Snapshot::open(folder)?;
     let report = inspect::of(&snapshot, true, Provenance::now(), &Progress::hidden())?;
     let damage = report.findings.iter().find(|finding| finding.severity == Severity::Damage);
@@ -359,7 +361,7 @@ fn verify(folder: &Path, plan: &Plan, moved: &mut dyn FnMut(u64)) -> Result<u64,
         if !is_same {
             return Err(AdoptError::Fault(format!("blob_{id} is not what was planned")));
         }
-        moved(blob.record.size);
+        on_bytes(blob.record.size);
     }
     let (sessions, memories) = (plan.sessions.len() as u64, plan.memories.len() as u64);
     let counts = &report.counts;

@@ -24,7 +24,7 @@ use super::asset;
 use super::heap::{Heap, Session, Upload};
 use super::left::{LeftFile, Line};
 use super::report::{Outcomes, RecordKind, RecordOutcome};
-use super::source::{Place as SourcePlace, Source, place_of};
+use super::source::{Source, StoredChunks, place_of};
 use super::write::idem_of_adopted;
 use crate::snapshot::SnapshotError;
 use memories::assets_of;
@@ -228,11 +228,11 @@ impl Planner<'_> {
             // Its people, connections and groups; memories and galleries have lines of their own.
             let shell = PublicCapsule { memories: Vec::new(), galleries: Vec::new(), ..capsule.clone() };
             let rest = capsule_rest(capsule, owners_cut, writers_cut);
-            let said = why.clone().unwrap_or_else(|| match rest.is_empty() {
+            let reason = why.clone().unwrap_or_else(|| match rest.is_empty() {
                 true => "taken; the record as it was".into(),
                 false => format!("taken, except for {}", rest.join(", ")),
             });
-            self.left.write(&Line::new(RecordKind::Capsule, id, &said).record(&shell))?;
+            self.left.write(&Line::new(RecordKind::Capsule, id, &reason).record(&shell))?;
             for (gallery, record) in &capsule.galleries {
                 let why = "there are no galleries here";
                 self.left.write(&Line::new(RecordKind::Gallery, gallery, why).of(id).record(record))?;
@@ -386,7 +386,7 @@ fn capsule_rest(capsule: &PublicCapsule, owners_cut: usize, writers_cut: usize) 
         (writers_cut, "controllers beyond the limit of a list"),
         (connections.len(), "connections"),
         (connection_groups.len(), "groups"),
-        (usize::from(is_other), "subject who is no owner, and has no right here"),
+        (usize::from(is_other), "subject who is not an owner, and has no right here"),
         (usize::from(capsule.bound_to_neon), "binding to an external database"),
     ];
     counted

@@ -130,7 +130,7 @@ pub struct KindCount {
 
 impl KindCount {
     /// Returns whether every record that was found has an outcome.
-    pub const fn is_conserved(&self) -> bool {
+    pub const fn has_all_outcomes(&self) -> bool {
         self.found == self.taken + self.repaired + self.no_counterpart + self.not_taken
     }
 }
@@ -254,6 +254,6 @@ impl Outcomes {
                 RecordOutcome::NotTaken => &mut count.not_taken,
             } += item.count;
         }
-        counts.into_values().filter(|count| count.found > 0 || !count.is_conserved()).collect()
+        counts.into_values().filter(|count| count.found > 0 || !count.has_all_outcomes()).collect()
     }
 }

@@ -19,10 +19,10 @@ use super::AdoptError;
 use super::header::{self, Patched};
 use crate::snapshot::{Entry, Snapshot, StableFile, Tree, cell};
 
-/// Memory id of the HTTP secret of a later version of that release.
+/// Memory id of the HTTP secret, which a later version of that release stores.
 const HTTP_SECRET: u8 = ids::RESERVED_HTTP_SECRET;
 
-/// Memory ids that release has opened, or reserved.
+/// Memory ids that the first public release has opened or reserved.
 const KNOWN: [u8; 11] = [
     ids::CAPSULES,
     ids::RESERVED_BY_SUBJECT,
@@ -44,7 +44,7 @@ type SourceMemory = VirtualMemory<Patched>;
 pub(super) struct Undecodable {
     /// What it should be.
     pub kind: super::RecordKind,
-    /// Its key, in words.
+    /// Its key, as shown in the report.
     pub key: String,
     /// Its bytes.
     pub bytes: Vec<u8>,
@@ -54,30 +54,32 @@ pub(super) struct Undecodable {
 
 /// The stored chunks under one key.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct StoredChunks {
     /// Length of each chunk, by number.
     pub chunks: BTreeMap<u32, u32>,
-    /// If a committed blob is there: what its bytes are.
-    pub blob: Option<Hashed>,
+    /// Hash of its chunks; `None` if no committed blob refers to this key.
+    pub blob: Option<HashedChunks>,
 }
 
-/// The first bytes under a key, up to the size of the blob.
+/// The chunks under a key, hashed from the first one to the first gap, at most up to the size of the blob.
 #[derive(Clone, Debug)]
-pub(super) struct Hashed {
-    /// Size by the record of the blob.
+pub(super) struct HashedChunks {
+    /// Size according to the record of the blob.
     size: u64,
+    /// Number of the chunk that is hashed next.
     next: u32,
-    /// Bytes without a gap from the first on, at most `size`.
+    /// Bytes hashed so far, at most `size`.
     pub bytes: u64,
     hasher: Sha256,
 }
 
-impl Hashed {
-    fn new(size: u64) -> Hashed {
-        Hashed { size, next: 0, bytes: 0, hasher: Sha256::new() }
+impl HashedChunks {
+    fn new(size: u64) -> HashedChunks {
+        HashedChunks { size, next: 0, bytes: 0, hasher: Sha256::new() }
     }
 
-    fn absorb(&mut self, idx: u32, chunk: &[u8]) {
+    /// Hashes a chunk if all earlier ones have been hashed.
+    fn add(&mut self, idx: u32, chunk: &[u8]) {
         if idx != self.next || self.bytes >= self.size {
             return;
         }
@@ -92,7 +94,7 @@ impl Hashed {
         self.hasher.clone().finalize().into()
     }
 
-    /// Returns the number of chunks that they take.
+    /// Returns the number of hashed chunks.
     pub fn chunks(&self) -> u32 {
         self.next
     }
@@ -120,14 +122,14 @@ pub(super) struct Source {
     /// Committed blobs by id.
     pub blobs: BTreeMap<u64, PublicBlob>,
     /// Chunks by the first half of their keys.
-    pub places: BTreeMap<[u8; 32], Place>,
+    pub places: BTreeMap<[u8; 32], StoredChunks>,
     /// Entries of the index by owner: principal and capsule.
     pub by_owner: Vec<(Principal, String)>,
     /// Administrators.
     pub admins: Vec<Principal>,
     /// Records that do not decode.
     pub undecodable: Vec<Undecodable>,
-    /// What is wrong with the structures themselves, each in a line.
+    /// Damage of the structures themselves, one line each.
     pub damage: Vec<String>,
 }
 
@@ -162,11 +164,11 @@ impl Key for Raw {
 }
 
 impl Source {
-    /// Reads everything except the bytes of chunks. `moved` counts bytes of chunks, which are hashed.
+    /// Reads everything, and hashes the chunks of committed blobs. `on_bytes` gets the size of every chunk read.
     ///
     /// # Errors
     /// [`AdoptError::Foreign`] if it is not the memory of that release.
-    pub fn read(snapshot: &Snapshot, moved: &mut dyn FnMut(u64)) -> Result<Source, AdoptError> {
+    pub fn read(snapshot: &Snapshot, on_bytes: &mut dyn FnMut(u64)) -> Result<Source, AdoptError> {
         let foreign =
             |why: String| AdoptError::Foreign { path: snapshot.path.clone(), why: why.replace('\n', " ") };
         let mut saved = None;
@@ -217,8 +219,8 @@ impl Source {
             None => source.read_capsules(),
         }
         source.read_blobs();
-        source.survey_chunks(moved);
-        source.look_at_the_rest(&snapshot.stable);
+        source.survey_chunks(on_bytes);
+        source.read_indexes_and_unknown_memories(&snapshot.stable);
         snapshot.stable.failure()?;
         Ok(source)
     }
@@ -227,7 +229,7 @@ impl Source {
         self.memories.get(MemoryId::new(id))
     }
 
-    /// Passes every entry of a map to `each`; notes what is wrong with the map.
+    /// Passes every entry of a map to `each`, and records damage of the map.
     fn walk<K: Key>(&mut self, id: u8, each: &mut dyn FnMut(K, &Entry<'_, SourceMemory>)) {
         let memory = self.memory(id);
         let at = |found: Damage| format!("memory id {id}, offset {}: {}", found.offset, found.what);
@@ -279,24 +281,24 @@ impl Source {
     }
 
     /// Reads every chunk once, and hashes those of committed blobs.
-    fn survey_chunks(&mut self, moved: &mut dyn FnMut(u64)) {
-        let mut places: BTreeMap<[u8; 32], Place> = BTreeMap::new();
+    fn survey_chunks(&mut self, on_bytes: &mut dyn FnMut(u64)) {
+        let mut places: BTreeMap<[u8; 32], StoredChunks> = BTreeMap::new();
         for blob in self.blobs.values() {
             let place = places.entry(place_of(blob)).or_default();
-            place.blob.get_or_insert_with(|| Hashed::new(blob.size));
+            place.blob.get_or_insert_with(|| HashedChunks::new(blob.size));
         }
         self.walk(ids::CHUNKS, &mut |(prefix, idx): ([u8; 32], u32), entry| {
             let place = places.entry(prefix).or_default();
             place.chunks.insert(idx, entry.len);
             if let Some(blob) = &mut place.blob {
-                blob.absorb(idx, &entry.value());
+                blob.add(idx, &entry.value());
             }
-            moved(u64::from(entry.len));
+            on_bytes(u64::from(entry.len));
         });
         self.places = places;
     }
 
-    fn look_at_the_rest(&mut self, file: &StableFile) {
+    fn read_indexes_and_unknown_memories(&mut self, file: &StableFile) {
         let mut by_owner = Vec::new();
         self.walk(ids::RESERVED_BY_OWNER, &mut |Raw(key), _| {
             let parsed = key.split_first_chunk::<4>().and_then(|(len, rest)| {
@@ -329,7 +331,7 @@ impl Source {
         self.damage.extend(header::lost_buckets(file, self.header));
     }
 
-    /// Passes every chunk to `each`, ascending by key. What is wrong with the map has been noted before.
+    /// Passes every chunk to `each`, ascending by key. Damage of the map has been recorded by [`Self::read`].
     pub fn chunks(&self, each: &mut dyn FnMut([u8; 32], u32, Vec<u8>)) {
         let memory = self.memory(ids::CHUNKS);
         if let Ok(Some(tree)) = Tree::open(&memory) {
@@ -373,7 +375,8 @@ fn decode_saved(bytes: &[u8]) -> candid::Result<Saved> {
     Ok((capsules.into_iter().collect(), values.get_value()?))
 }
 
-/// Returns whether a folder has a heap: without one, only the chunks of sessions in flight are known.
+/// Returns whether a folder has a heap and the module that can read it. Without them only the chunks of sessions in
+/// flight are known.
 pub(super) fn has_heap(snapshot: &Snapshot) -> bool {
     snapshot
         .metadata

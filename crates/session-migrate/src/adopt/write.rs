@@ -116,7 +116,8 @@ pub(super) fn idem_of_adopted(session: u64) -> String {
 }
 
 /// Copies the chunks that are taken, those of blobs in pieces of even length, and writes the others to `left`. Returns how
-/// many were taken. `moved` counts bytes.
+/// many were taken. `on_bytes` gets
+/// the size of every chunk.
 ///
 /// # Errors
 /// If that file cannot be written.
@@ -125,12 +126,12 @@ pub(super) fn chunks(
     plan: &Plan,
     storage: &mut Storage,
     left: &mut LeftFile,
-    moved: &mut dyn FnMut(u64),
+    on_bytes: &mut dyn FnMut(u64),
 ) -> Result<u64, AdoptError> {
     let (mut taken, mut failed) = (0, None);
     let mut pieces: BTreeMap<[u8; 32], Pieces> = BTreeMap::new();
     source.chunks(&mut |prefix, idx, bytes| {
-        moved(bytes.len() as u64);
+        on_bytes(bytes.len() as u64);
         let Some(PlannedPlace { used, session, why }) = plan.places.get(&prefix) else { return };
         let is_taken = match used {
             Use::Blob(size) => {

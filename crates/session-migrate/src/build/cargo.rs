@@ -85,11 +85,11 @@ pub(crate) fn capture(command: &mut Command) -> Result<String, BuildError> {
         source,
     })?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
+        let stderr = String::from_utf8_lossy(&output.stderr);
         return Err(BuildError::Failed {
             command: text(command),
             status: output.status.to_string(),
-            detail: format!(": {}", said.trim().replace('\n', "; ")),
+            detail: format!(": {}", stderr.trim().replace('\n', "; ")),
         });
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())

@@ -309,21 +309,21 @@ mod tests {
         check_is_upload_canister(&module(&ours, &[])).unwrap();
         check_is_upload_canister(&gzip(&module(&ours, &[])).unwrap()).unwrap();
 
-        let said = |file: &[u8]| check_is_upload_canister(file).unwrap_err().to_string();
+        let error_of = |file: &[u8]| check_is_upload_canister(file).unwrap_err().to_string();
         assert_eq!(
-            said(&module(&["canister_query build_info", "canister_update uploads_begin", "memory"], &[])),
+            error_of(&module(&["canister_query build_info", "canister_update uploads_begin", "memory"], &[])),
             "not an upload canister: it has no method uploads_put_chunk, uploads_finish"
         );
-        assert!(said(b"").contains("empty"));
-        assert!(said(b"#!/bin/sh").contains("not a wasm module"));
-        assert!(said(&module(&["main", "_start"], &[])).contains("2 other exports"));
-        assert!(said(&module(&["canister_init"], &[])).contains("not a canister"));
+        assert!(error_of(b"").contains("empty"));
+        assert!(error_of(b"#!/bin/sh").contains("not a wasm module"));
+        assert!(error_of(&module(&["main", "_start"], &[])).contains("2 other exports"));
+        assert!(error_of(&module(&["canister_init"], &[])).contains("not a canister"));
         let mut cut = module(&["canister_update a"], &[]);
         cut.truncate(cut.len() - 3);
-        assert!(said(&cut).contains("not a valid wasm module"));
+        assert!(error_of(&cut).contains("not a valid wasm module"));
         let mut packed = gzip(&module(&["canister_update a"], &[])).unwrap();
         packed.truncate(packed.len() - 9);
-        assert!(said(&packed).contains("cannot decompress"));
-        assert!(said(&gzip(b"text").unwrap()).contains("not a wasm module"));
+        assert!(error_of(&packed).contains("cannot decompress"));
+        assert!(error_of(&gzip(b"text").unwrap()).contains("not a wasm module"));
     }
 }

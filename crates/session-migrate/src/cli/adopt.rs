@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use session_migrate::adopt::{self, Config, Header, Item, RecordOutcome, Report};
+use session_migrate::adopt::{self, Header, Item, Options, RecordOutcome, Report};
 use session_migrate::page;
 use session_migrate::progress::Progress;
 
@@ -35,9 +35,9 @@ pub(super) fn run(args: AdoptArgs) -> u8 {
         Ok(json) => json,
         Err(error) => return fail(USAGE, error),
     };
-    let config = Config { snapshot: args.snapshot, out: args.out, legacy: args.legacy };
+    let options = Options { snapshot: args.snapshot, out: args.out, legacy: args.legacy };
     let progress = Progress::stderr();
-    let result = without_panic(|| adopt::run(&config, &progress));
+    let result = without_panic(|| adopt::run(&options, &progress));
     drop(progress);
     let report = match result {
         Ok(Ok(report)) => report,

@@ -133,7 +133,7 @@ fn verify(folder: &Path) -> Result<(), Failed> {
     })?;
     check_folder(folder).map_err(of_folder)?;
     progress.set_total(manifest.bytes());
-    manifest.verify(folder, &mut |bytes| progress.moved(bytes)).map_err(of_folder)?;
+    manifest.verify(folder, &mut |bytes| progress.add_bytes(bytes)).map_err(of_folder)?;
     progress.finish();
     print(folder, &manifest);
     say!("every byte is as the manifest lists it");

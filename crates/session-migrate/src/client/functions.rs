@@ -168,7 +168,7 @@ impl Canister<'_> {
         self.update(controller, "migration_rollback", ())
     }
 
-    /// Checks everything that was converted once more, for a controller.
+    /// Checks everything that was converted again, for a controller.
     pub fn migration_verify(&self, controller: Principal) -> Result<api::MigrationStatus, ClientError> {
         self.update(controller, "migration_verify", ())
     }

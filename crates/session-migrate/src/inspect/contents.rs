@@ -145,7 +145,7 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
     let lives_on = |id: &u64| {
         let session = facts.sessions.get(id)?;
         let class = facts.examined.get(id)?.class;
-        let can_go_on = matches!(
+        let can_continue = matches!(
             class,
             Class::TimeUnit
                 | Class::EmptyKey
@@ -160,7 +160,7 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
         let fits = !session.is_committed
             && session.blob.is_none()
             && session.received.len() <= u64::from(session.chunks);
-        (can_go_on && idle + SOON < ttl && is_sha256 && is_owned && fits).then_some(class)
+        (can_continue && idle + SOON < ttl && is_sha256 && is_owned && fits).then_some(class)
     };
     let wanted: BTreeMap<u64, Class> =
         facts.examined.keys().filter_map(|id| Some((*id, lives_on(id)?))).collect();

@@ -181,7 +181,7 @@ impl Facts {
     /// Returns whether there are records whose contents cannot be known.
     pub fn has_unreadable(&self) -> bool {
         !self.unreadable.is_empty()
-            || self.quarantine.iter().any(|kept| kept.migration == 1 && kept.legacy.is_none())
+            || self.quarantine.iter().any(|unit| unit.migration == 1 && unit.legacy.is_none())
     }
 
     fn read_registers(&mut self, scan: &mut Scan) {
@@ -288,16 +288,16 @@ impl Facts {
             last = Sha256::digest(&stored).into();
             self.journal = index.saturating_add(1);
         });
-        let kept = |migration, unit, QuarantineRecord { reason, raw, .. }: QuarantineRecord| {
+        let quarantined = |migration, unit, QuarantineRecord { reason, raw, .. }: QuarantineRecord| {
             let legacy = if migration == 1 { LegacyUploadSession::decode(&raw).ok() } else { None };
             QuarantineFact { migration, unit, reason, legacy: legacy.map(Box::new) }
         };
         scan.table(ids::MIGRATION_QUARANTINE, |unit: u64, record| {
             self.quarantined.insert(unit);
-            self.quarantine.push(kept(1, unit, record));
+            self.quarantine.push(quarantined(1, unit, record));
         });
         scan.table(ids::MIGRATION_QUARANTINES, |(migration, unit): (u16, u64), record| {
-            self.quarantine.push(kept(migration, unit, record));
+            self.quarantine.push(quarantined(migration, unit, record));
         });
     }
 

@@ -130,7 +130,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, InspectErro
     let mut snapshot = Snapshot::open(&options.snapshot)?;
     if options.deep {
         progress.phase("comparing every byte with the manifest");
-        snapshot.verify(&mut |bytes| progress.moved(bytes))?;
+        snapshot.verify(&mut |bytes| progress.add_bytes(bytes))?;
     }
     of(&snapshot, options.deep, provenance, progress)
 }
@@ -152,12 +152,12 @@ pub(crate) fn of(
     checks::run(&facts, &mut scan);
     progress.phase("looking for pages in use");
     progress.set_total(snapshot.stable.bytes());
-    let pages = snapshot.stable.pages_in_use(&mut |bytes| progress.moved(bytes))?;
+    let pages = snapshot.stable.pages_in_use(&mut |bytes| progress.add_bytes(bytes))?;
     let memory = MemoryReport { bytes_in_use: pages * crate::snapshot::PAGE_BYTES, ..memory };
     let deep = deep.then(|| {
         progress.phase("hashing every blob");
         progress.set_total(facts.blobs.values().map(|(_, blob)| blob.size).sum());
-        deep::check(&facts, &mut scan, &mut |bytes| progress.moved(bytes))
+        deep::check(&facts, &mut scan, &mut |bytes| progress.add_bytes(bytes))
     });
     let limits = limits::of(&facts, &mut scan, &memory);
     snapshot.stable.failure()?;
@@ -384,8 +384,8 @@ fn place(classes: &[ClassPlan], name: &str) -> usize {
 fn migrations(facts: &Facts) -> Vec<MigrationReport> {
     let report = |(number, state): (&u16, &upload_canister::migrate::MigrationState)| {
         let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
-        for kept in facts.quarantine.iter().filter(|kept| kept.migration == *number) {
-            *reasons.entry(&kept.reason).or_default() += 1;
+        for record in facts.quarantine.iter().filter(|record| record.migration == *number) {
+            *reasons.entry(&record.reason).or_default() += 1;
         }
         MigrationReport {
             migration: *number,

@@ -71,7 +71,7 @@ pub struct SnapshotReport {
 }
 
 impl SnapshotReport {
-    /// Returns in words how far the folder was compared with its manifest.
+    /// Describes how far the folder was compared with its manifest.
     pub fn verification(&self) -> &'static str {
         match self.verified {
             Verified::No => "unverified: there is no manifest beside it",

@@ -154,15 +154,15 @@ mod tests {
     #[test]
     fn unusable_files_are_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        let said = |path: &Path| {
+        let error_of = |path: &Path| {
             let error = check(&[path.to_path_buf()]).unwrap_err();
             assert!(error.is_usage());
             let text = error.to_string();
             assert!(text.contains(&path.display().to_string()), "{text}");
             text
         };
-        assert!(said(&dir.path().join("absent")).contains("cannot read"));
-        assert!(said(dir.path()).contains("not a regular file"));
+        assert!(error_of(&dir.path().join("absent")).contains("cannot read"));
+        assert!(error_of(dir.path()).contains("not a regular file"));
         let empty = dir.path().join("empty");
         File::create(&empty).unwrap();
         check(&[empty]).unwrap();
@@ -171,6 +171,6 @@ mod tests {
         file.set_len(MAX_FILE_BYTES).unwrap();
         check(std::slice::from_ref(&large)).unwrap();
         file.set_len(MAX_FILE_BYTES + 1).unwrap();
-        assert!(said(&large).contains("limit"));
+        assert!(error_of(&large).contains("limit"));
     }
 }

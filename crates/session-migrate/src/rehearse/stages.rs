@@ -140,7 +140,7 @@ impl<'p> Stages<'p> {
         }
     }
 
-    /// Verifies the first migration once more and finalizes it, so that the direct build may begin the second
+    /// Verifies the first migration again and finalizes it, so that the direct build may begin the second
     /// one. Returns `false` if it does not reconcile or is refused; then a rollback remains possible.
     pub fn finalize(&mut self, canister: &Canister<'_>, clients: &mut Clients) -> bool {
         if self.migration.as_ref().is_none_or(|status| status.phase != MigrationPhase::Converted) {

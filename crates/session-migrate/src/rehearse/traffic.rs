@@ -250,7 +250,7 @@ fn drive(
                 && !known.contains(&chunk)
                 && run.stop != StopPoint::Aborted
             {
-                progress.moved(run.uploader.chunk_bytes(chunk));
+                progress.add_bytes(run.uploader.chunk_bytes(chunk));
             }
         }
         turn += 1;

@@ -61,7 +61,7 @@ fn read(
         let chunk = canister.blob_read_chunk(client, blob, index)?;
         hasher.update(&chunk);
         bytes += chunk.len() as u64;
-        progress.moved(chunk.len() as u64);
+        progress.add_bytes(chunk.len() as u64);
     }
     Ok((bytes, hasher.finalize().into()))
 }
@@ -72,7 +72,7 @@ fn check_result(run: &mut UploadRun, result: &api::UploadFinishResult) {
     if result.size != size {
         run.record_problem(format!("finish said {} bytes, the file has {size}", result.size));
     }
-    if result.checksum_sha256.as_ref().is_some_and(|said| said.as_slice() != hash) {
+    if result.checksum_sha256.as_ref().is_some_and(|claimed| claimed.as_slice() != hash) {
         run.record_problem("finish returned a SHA-256 other than the file's");
     }
 }
@@ -126,19 +126,19 @@ pub(super) fn leftovers(canister: &Canister<'_>, clients: &mut Clients) {
     }
     let finished =
         clients.runs.iter().map(|run| &run.uploader).filter(|uploader| uploader.result().is_some());
-    // A capsule keeps one copy of a content.
-    let kept: BTreeMap<_, u64> =
+    // A capsule stores identical content once.
+    let contents: BTreeMap<_, u64> =
         finished.map(|uploader| ((&uploader.capsule, uploader.asset.sha256), uploader.asset.bytes)).collect();
-    let expected: u64 = kept.values().map(|bytes| bytes.next_multiple_of(UNIT_BYTES)).sum();
+    let expected: u64 = contents.values().map(|bytes| bytes.next_multiple_of(UNIT_BYTES)).sum();
     let stable = canister.pic().get_stable_memory(canister.id());
-    let kept = Storage::open_accepting(Rc::new(RefCell::new(stable)), &[Layout::EXTENTS])
+    let held = Storage::open_accepting(Rc::new(RefCell::new(stable)), &[Layout::EXTENTS])
         .map_err(|error| error.to_string())
         .and_then(|storage| {
             let taken = storage.blobs.extents().taken_bytes().map_err(|error| error.to_string())?;
             Ok((storage.blobs.chunk_total(), taken))
         });
-    let (chunks, stored) = match kept {
-        Ok(kept) => kept,
+    let (chunks, stored) = match held {
+        Ok(held) => held,
         Err(error) => {
             clients.problems.push(format!("the stable memory cannot be read: {error}"));
             return;

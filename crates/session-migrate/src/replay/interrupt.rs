@@ -208,15 +208,16 @@ fn roll_back(subject: &ReplayCanister) -> Result<(), String> {
             candid::decode_one(&reply).map_err(|error| error.to_string())?;
         answer.map_err(|error| error.to_string())
     };
-    let said = |reject: pocket_ic::RejectResponse| reject.reject_message;
+    let message_of = |reject: pocket_ic::RejectResponse| reject.reject_message;
     let controller = subject.controller();
-    let mut status = decode(subject.update(controller, "migration_rollback", none.clone()).map_err(said)?)?;
+    let mut status =
+        decode(subject.update(controller, "migration_rollback", none.clone()).map_err(message_of)?)?;
     for _ in 0..ROLLBACK_ROUNDS {
         if status.phase == MigrationPhase::RolledBack {
             return Ok(());
         }
         subject.rounds(1);
-        status = decode(subject.query(controller, "migration_status", none.clone()).map_err(said)?)?;
+        status = decode(subject.query(controller, "migration_status", none.clone()).map_err(message_of)?)?;
     }
     Err(format!("its phase is {:?} ({})", status.phase, status.note))
 }

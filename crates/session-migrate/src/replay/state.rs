@@ -67,11 +67,11 @@ impl Reading<'_> {
         method: &str,
         args: impl ArgumentEncoder,
     ) -> Result<T, String> {
-        let said = |error: &dyn std::fmt::Display| format!("{method}: {error}");
-        let arg = candid::encode_args(args).map_err(|error| said(&error))?;
-        let reply = self.subject.query(caller, method, arg).map_err(|reject| said(&reject))?;
-        let answer: api::Result<T> = candid::decode_one(&reply).map_err(|error| said(&error))?;
-        answer.map_err(|error| said(&error))
+        let describe = |error: &dyn std::fmt::Display| format!("{method}: {error}");
+        let arg = candid::encode_args(args).map_err(|error| describe(&error))?;
+        let reply = self.subject.query(caller, method, arg).map_err(|reject| describe(&reject))?;
+        let answer: api::Result<T> = candid::decode_one(&reply).map_err(|error| describe(&error))?;
+        answer.map_err(|error| describe(&error))
     }
 
     /// Reads all pages of a list in the order of `key`. A page that does not advance is an error, since the

@@ -163,13 +163,15 @@ impl Codec {
 
 /// Returns the bytes of a reference in arguments of `size` bytes. A client's text may look like a longer
 /// reference.
-fn payload_at_hand(reference: &PayloadRef, size: usize, kept: &[Vec<u8>]) -> Result<Vec<u8>, CodecError> {
+fn payload_at_hand(reference: &PayloadRef, size: usize, payloads: &[Vec<u8>]) -> Result<Vec<u8>, CodecError> {
     let found = match reference {
         PayloadRef::Seed { seed, offset, length } => {
             let length = usize::try_from(*length).ok().filter(|length| *length <= size);
             length.map(|length| super::seeded(*seed, *offset, length))
         }
-        PayloadRef::Sha256 { .. } => kept.iter().find(|bytes| PayloadRef::of(bytes) == *reference).cloned(),
+        PayloadRef::Sha256 { .. } => {
+            payloads.iter().find(|bytes| PayloadRef::of(bytes) == *reference).cloned()
+        }
     };
     found.ok_or_else(|| CodecError::UnknownName(reference.to_string()))
 }
@@ -254,8 +256,8 @@ mod tests {
         let sent = other.encode("uploads_abort", &arguments, &mut no_payload).unwrap();
         assert_eq!(sent, Encode!(&9u64).unwrap());
         let gone = Encode!(&Reply::<()>::Err(Error::not_found("session", 9))).unwrap();
-        let TracedAnswer::Reply(said) = other.reply("uploads_abort", &gone) else { panic!() };
-        assert!(said.contains("key = \"@session:1\""), "{said}");
+        let TracedAnswer::Reply(reply_text) = other.reply("uploads_abort", &gone) else { panic!() };
+        assert!(reply_text.contains("key = \"@session:1\""), "{reply_text}");
         let error = codec().encode("uploads_abort", &arguments, &mut no_payload).unwrap_err();
         assert!(matches!(error, CodecError::UnknownName(name) if name == "@session:1"));
     }
@@ -291,12 +293,12 @@ mod tests {
             is_public: None,
         };
         let reply = Encode!(&Reply::Ok(capsule)).unwrap();
-        let TracedAnswer::Reply(said) = codec.reply("capsules_create", &reply) else { panic!() };
+        let TracedAnswer::Reply(reply_text) = codec.reply("capsules_create", &reply) else { panic!() };
         for part in ["created_at = \"@+2000ms\"", "id = \"@capsule:1\"", "principal \"2vxsx-fae\""] {
-            assert!(said.contains(part), "{said}");
+            assert!(reply_text.contains(part), "{reply_text}");
         }
         codec.clock_runs();
-        let TracedAnswer::Reply(said) = codec.reply("capsules_create", &reply) else { panic!() };
-        assert!(said.contains("created_at = \"@time\""), "{said}");
+        let TracedAnswer::Reply(reply_text) = codec.reply("capsules_create", &reply) else { panic!() };
+        assert!(reply_text.contains("created_at = \"@time\""), "{reply_text}");
     }
 }

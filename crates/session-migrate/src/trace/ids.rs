@@ -41,8 +41,8 @@ impl IdKind {
             32 => digits(number) && digest.bytes().all(|byte| byte.is_ascii_hexdigit()),
             26 => {
                 let (length, number) = number.split_at_checked(1)?;
-                let said = length.bytes().next()?.checked_sub(b'a')?;
-                number.len() == usize::from(said) + 1 && of_32(number) && of_32(digest)
+                let digit_count = length.bytes().next()?.checked_sub(b'a')?;
+                number.len() == usize::from(digit_count) + 1 && of_32(number) && of_32(digest)
             }
             _ => false,
         };

@@ -100,7 +100,7 @@ pub async fn download(
     let found = look(folder, canister, wanted)?;
     if let Found::Complete(manifest) = found {
         progress.phase("verifying the folder");
-        manifest.verify(folder, &mut |bytes| progress.moved(bytes))?;
+        manifest.verify(folder, &mut |bytes| progress.add_bytes(bytes))?;
         return Ok(Downloaded { manifest, was_complete: true });
     }
     progress.phase("asking for the snapshot");
@@ -288,7 +288,7 @@ impl Download<'_> {
         file.set_len(bytes).map_err(SnapshotError::io("write", &path))?;
         let progress = self.retry.progress;
         let from = *self.note.reached.of(part);
-        let mut hasher = sha256_of(&path, from, &mut |bytes| progress.moved(bytes))?;
+        let mut hasher = sha256_of(&path, from, &mut |bytes| progress.add_bytes(bytes))?;
         let (management, id, retry) = (self.management.clone(), self.id.clone(), self.retry);
         let calls = slices(from, bytes).map(|(offset, len)| {
             let (management, id) = (&management, &id);
@@ -311,7 +311,7 @@ impl Download<'_> {
             write_sparse(&mut file, offset, &slice).map_err(SnapshotError::io("write", &path))?;
             hasher.update(&slice);
             *self.note.reached.of(part) = offset + len;
-            progress.moved(len);
+            progress.add_bytes(len);
             if noted.elapsed() >= NOTE_EVERY {
                 file.sync_data().map_err(SnapshotError::io("write", &path))?;
                 self.save()?;

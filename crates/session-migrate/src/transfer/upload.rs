@@ -60,7 +60,7 @@ pub async fn upload(
     let (_, manifest) = check_folder(folder)?;
     if let Some(manifest) = &manifest {
         progress.phase("verifying the folder");
-        manifest.verify(folder, &mut |bytes| progress.moved(bytes))?;
+        manifest.verify(folder, &mut |bytes| progress.add_bytes(bytes))?;
     }
     let path = folder.join(METADATA);
     let text = fs::read(&path).map_err(SnapshotError::io("read", &path))?;
@@ -247,7 +247,7 @@ impl Upload<'_> {
         let path = folder.join(part.file());
         let from = *note.note.reached.of(part);
         let progress = sender.retry.progress;
-        progress.moved(from);
+        progress.add_bytes(from);
         let file = &File::open(&path).map_err(SnapshotError::io("read", &path))?;
         let (sender, path) = (&*sender, &path);
         let calls = slices(from, bytes).map(|(offset, len)| async move {
@@ -264,7 +264,7 @@ impl Upload<'_> {
         while let Some(answer) = answers.next().await {
             let (offset, len) = answer?;
             *note.note.reached.of(part) = offset + len;
-            progress.moved(len);
+            progress.add_bytes(len);
             if noted.elapsed() >= NOTE_EVERY {
                 note.save()?;
                 noted = Instant::now();

@@ -45,7 +45,7 @@ impl Step {
         !matches!(self, Step::Snapshot | Step::Stop | Step::Install)
     }
 
-    /// Returns the step in words.
+    /// Describes the step for the operator.
     pub fn name(self) -> &'static str {
         match self {
             Step::Snapshot => "taking a snapshot",

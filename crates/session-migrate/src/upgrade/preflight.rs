@@ -183,7 +183,7 @@ impl Driver<'_, '_> {
     }
 
     /// Returns how the canister differs from what the preflight has found, so that the module would be installed
-    /// over something else. A canister with clients has a higher version after every call: that is no difference.
+    /// over something else. A canister with clients has a higher version after every call, which does not count as a difference.
     pub(super) async fn changed_since(&self, facts: &Facts) -> Result<Option<String>, UpgradeError> {
         let certified = self.certified().await?;
         let hash = certified.module_hash.map(hex::encode).unwrap_or_default();
@@ -277,7 +277,7 @@ fn wrong_phase(from: Build, to: Build, status: &MigrationStatus) -> Option<Strin
     };
     let advice = match (phase, status.note.as_str()) {
         _ if is_right => return None,
-        (Paused, _) => ": it was paused, `migration_resume ()` lets it go on".to_owned(),
+        (Paused, _) => ": it was paused, `migration_resume ()` continues it".to_owned(),
         (_, "") => ": wait for it".to_owned(),
         (_, note) => format!(": {note}"),
     };

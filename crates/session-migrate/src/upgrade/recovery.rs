@@ -131,7 +131,7 @@ impl Driver<'_, '_> {
         Ok(rolled_back.map(drop).map_err(|why| format!("the rollback has failed: {why}")))
     }
 
-    /// Returns whether the migration is rolled back or on the way there: a second rollback is refused then.
+    /// Returns whether the migration is or is being rolled back: a second rollback is refused then.
     async fn is_going_back(&self) -> Result<bool, UpgradeError> {
         match self.migration_status().await {
             Ok(status) => {

@@ -132,19 +132,19 @@ fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cli
             Actor::new(canister, client, &capsule, TWO_CHUNKS, Habits::PLAIN)?,
             Actor::new(canister, client, &capsule, TWO_CHUNKS, Habits::PLAIN)?,
         ];
-        let [kept, lost] = &mut actors;
+        let [active, lost] = &mut actors;
         // Two calls of each: begun, and one chunk there.
         for _ in 0..2 {
-            round(canister, std::slice::from_mut(kept), 1)?;
+            round(canister, std::slice::from_mut(active), 1)?;
             round(canister, std::slice::from_mut(lost), 1)?;
         }
         // One is touched shortly before it would expire, the other is not.
         canister.pass(ttl.saturating_sub(minute));
-        round(canister, std::slice::from_mut(kept), 1)?;
+        round(canister, std::slice::from_mut(active), 1)?;
         canister.look(client)?;
         canister.pass(minute * 3);
         canister.look(client)?;
-        drive(canister, std::slice::from_mut(kept), 1)?;
+        drive(canister, std::slice::from_mut(active), 1)?;
         drive(canister, std::slice::from_mut(lost), 1)?;
         lost.start_over();
         drive(canister, std::slice::from_mut(lost), 1)?;

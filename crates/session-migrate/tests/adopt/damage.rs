@@ -86,14 +86,14 @@ const LOST: &[(&str, Damage, &str)] = &[
 
 #[test]
 fn a_blob_with_another_digest_is_not_taken() {
-    for (damage, act, said) in LOST {
+    for (damage, act, message) in LOST {
         let victim = victim();
         act(&victim);
         let adopted = victim.adopted();
         assert_eq!(adopted.report.verdict, Verdict::Fail, "{damage}");
         let blobs = adopted.items(RecordKind::Blob, RecordOutcome::NotTaken);
         assert_eq!(blobs.len(), 1, "{damage}");
-        assert!(blobs[0].notes[0].contains(said), "{damage}: {:?}", blobs[0]);
+        assert!(blobs[0].notes[0].contains(message), "{damage}: {:?}", blobs[0]);
         assert_eq!(adopted.count(RecordKind::Blob).taken, 1, "{damage}");
         for kind in [RecordKind::Memory, RecordKind::Asset] {
             let count = adopted.count(kind);
@@ -155,13 +155,13 @@ const DETACHED: &[(&str, Damage, &str)] = &[
 
 #[test]
 fn a_memory_whose_blob_is_missing_is_not_taken() {
-    for (damage, act, said) in DETACHED {
+    for (damage, act, message) in DETACHED {
         let victim = victim();
         act(&victim);
         let adopted = victim.adopted();
         assert_eq!(adopted.report.verdict, Verdict::Fail, "{damage}");
         let memories = adopted.items(RecordKind::Memory, RecordOutcome::NotTaken);
-        assert!(memories[0].notes[0].contains(said), "{damage}: {memories:?}");
+        assert!(memories[0].notes[0].contains(message), "{damage}: {memories:?}");
         let blobs = adopted.items(RecordKind::Blob, RecordOutcome::NotTaken);
         assert_eq!(blobs[0].notes, ["no memory refers to it"], "{damage}");
     }
@@ -218,14 +218,14 @@ fn base(memory: &mut PublicMemory) -> &mut upload_canister::migrations::public_r
 
 #[test]
 fn a_memory_that_contradicts_itself_is_mended() {
-    for (damage, act, kind, said) in MENDED {
+    for (damage, act, kind, message) in MENDED {
         let victim = victim();
         act(&victim);
         let adopted = victim.adopted();
         assert_eq!(adopted.report.verdict, Verdict::Pass, "{damage}");
         let mended = adopted.items(*kind, RecordOutcome::Repaired);
         assert_eq!(mended.len(), 1, "{damage}: {:?}", adopted.report.items);
-        assert!(mended[0].notes.iter().any(|note| note.contains(said)), "{damage}: {mended:?}");
+        assert!(mended[0].notes.iter().any(|note| note.contains(message)), "{damage}: {mended:?}");
         assert_eq!(adopted.count(RecordKind::Memory).not_taken, 0, "{damage}");
     }
 }
@@ -247,8 +247,8 @@ fn further_assets_of_a_memory_become_memories() {
     let of_three = adopted.report.items.iter().find(|item| item.id == victim.ids[0]).unwrap();
     assert!(of_three.rest.iter().any(|rest| rest.contains("order of its 3 assets")), "{of_three:?}");
     let told = format!("{:?}", adopted.items(RecordKind::Asset, RecordOutcome::Repaired));
-    for said in ["asset1", "were within the record, and are blob_"] {
-        assert!(told.contains(said), "{told}");
+    for message in ["asset1", "were within the record, and are blob_"] {
+        assert!(told.contains(message), "{told}");
     }
 }
 
@@ -371,13 +371,13 @@ const WITHOUT_CAPSULE: &[(&str, Damage, &str)] = &[
 
 #[test]
 fn the_contents_of_a_capsule_not_taken_are_not_taken() {
-    for (damage, act, said) in WITHOUT_CAPSULE {
+    for (damage, act, message) in WITHOUT_CAPSULE {
         let victim = victim();
         act(&victim);
         let adopted = victim.adopted();
         assert_eq!(adopted.report.verdict, Verdict::Fail, "{damage}");
         let capsules = adopted.items(RecordKind::Capsule, RecordOutcome::NotTaken);
-        assert!(capsules[0].notes[0].contains(said), "{damage}: {capsules:?}");
+        assert!(capsules[0].notes[0].contains(message), "{damage}: {capsules:?}");
         assert_eq!(adopted.count(RecordKind::Blob).not_taken, 2, "{damage}");
         assert_eq!(adopted.count(RecordKind::Chunk).not_taken, 3, "{damage}");
         assert_eq!(adopted.report.blob_bytes, 0, "{damage}");

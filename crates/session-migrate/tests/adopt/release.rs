@@ -9,7 +9,7 @@ use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemor
 use ic_stable_structures::storable::Bound;
 use ic_stable_structures::{StableBTreeMap, Storable, VectorMemory};
 use serde_json::Value;
-use session_migrate::adopt::{self, AdoptError, Config, Item, KindCount, RecordKind, RecordOutcome, Report};
+use session_migrate::adopt::{self, AdoptError, Item, KindCount, Options, RecordKind, RecordOutcome, Report};
 use session_migrate::progress::Progress;
 use tempfile::TempDir;
 use upload_canister::migrations::public_release::{PublicBlob, PublicCapsule, PublicMemory, decode};
@@ -134,10 +134,10 @@ impl Adopted {
         let snapshot = folder.path().join("old.bin");
         std::fs::write(&snapshot, stable).unwrap();
         let out = folder.path().join("adopted");
-        let report = adopt::run(&Config { snapshot, out, legacy: None }, &Progress::hidden())?;
+        let report = adopt::run(&Options { snapshot, out, legacy: None }, &Progress::hidden())?;
         let adopted = Adopted { folder, report };
         for count in &adopted.report.counts {
-            assert!(count.is_conserved(), "{count:?}");
+            assert!(count.has_all_outcomes(), "{count:?}");
         }
         Ok(adopted)
     }

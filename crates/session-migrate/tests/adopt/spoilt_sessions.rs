@@ -148,14 +148,14 @@ fn a_session_without_its_capsule_or_right_is_not_taken() {
     let (_folder, out, report) = old.adopted();
     assert_eq!(report.verdict, Verdict::Fail);
     let blob = format!("blob_{}", blob_of(half));
-    for (id, said) in [
+    for (id, message) in [
         (without_right, "may not upload to"),
         (without_capsule, "does not exist, or is not taken"),
         (half, "debug_finish_hex answers NotFound"),
     ] {
         let (outcome, why) = session(&report, id);
         assert_eq!(outcome, RecordOutcome::NotTaken, "{why}");
-        assert!(why.contains(said), "{why}");
+        assert!(why.contains(message), "{why}");
     }
     assert_eq!(
         outcome_of(&report, RecordKind::Blob, &blob),

@@ -7,7 +7,7 @@ use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Deserialize, Principal};
 use pocket_ic::PocketIc;
 use serde_bytes::ByteBuf;
-use session_migrate::adopt::{self, Config, Report};
+use session_migrate::adopt::{self, Options, Report};
 use session_migrate::client::Canister;
 use session_migrate::progress::Progress;
 use session_migrate::server;
@@ -150,9 +150,9 @@ impl Old {
     pub fn adopted(&self) -> (TempDir, PathBuf, Report) {
         let folder = tempfile::tempdir().unwrap();
         let (snapshot, out) = (self.snapshot(&folder), folder.path().join("adopted"));
-        let config = Config { snapshot, out: out.clone(), legacy: None };
-        let report = adopt::run(&config, &Progress::hidden()).unwrap();
-        assert!(report.counts.iter().all(adopt::KindCount::is_conserved), "{:?}", report.counts);
+        let options = Options { snapshot, out: out.clone(), legacy: None };
+        let report = adopt::run(&options, &Progress::hidden()).unwrap();
+        assert!(report.counts.iter().all(adopt::KindCount::has_all_outcomes), "{:?}", report.counts);
         (folder, out, report)
     }
 }

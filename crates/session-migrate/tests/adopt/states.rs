@@ -48,18 +48,18 @@ fn a_memory_whose_blob_was_replaced_is_not_taken() {
         if !is_there {
             memories.capsules().remove(of).unwrap();
         }
-        let said = inspected(&memories.bytes());
+        let reason = inspected(&memories.bytes());
         assert!(
-            said.contains(&format!("{first} refers to blob_{blob} with another SHA-256")),
-            "{case}: {said}"
+            reason.contains(&format!("{first} refers to blob_{blob} with another SHA-256")),
+            "{case}: {reason}"
         );
 
         let adopted = Adopted::of(&memories.bytes());
         assert_eq!(adopted.report.verdict, Verdict::Fail, "{case}");
         let (outcome, why) = outcome_of(&adopted.report, RecordKind::Memory, &first);
         assert_eq!(outcome, RecordOutcome::NotTaken, "{case}: {why}");
-        let said = if other && is_there { "belongs to" } else { "a later upload has replaced it" };
-        assert!(why.contains(said), "{case}: {why}");
+        let reason = if other && is_there { "belongs to" } else { "a later upload has replaced it" };
+        assert!(why.contains(reason), "{case}: {why}");
         let (outcome, why) = outcome_of(&adopted.report, RecordKind::Blob, &format!("blob_{blob}"));
         if is_there {
             assert_eq!(
@@ -113,8 +113,8 @@ fn a_memory_whose_blob_was_deleted_is_not_taken() {
     let memories = Memories::of(&release);
     memories.blobs().remove(&blob).unwrap();
     memories.remove_chunk(1, 0);
-    let said = inspected(&memories.bytes());
-    assert!(said.contains(&format!("{memory} refers to blob_{blob}, which is not stored")), "{said}");
+    let reason = inspected(&memories.bytes());
+    assert!(reason.contains(&format!("{memory} refers to blob_{blob}, which is not stored")), "{reason}");
     let adopted = Adopted::of(&memories.bytes());
     let refused = (RecordOutcome::NotTaken, format!("blob_{blob} is not stored"));
     assert_eq!(outcome_of(&adopted.report, RecordKind::Memory, &memory), refused);
@@ -154,9 +154,9 @@ fn what_was_replaced_in_its_round_is_in_the_file() {
     let capsule = release.capsule(person(1), NOW);
     let [first, second] = [1, 2].map(|seed| file(400, seed));
     release.upload(&capsule, 1, &first, NOW + 5);
-    let (kept, _) = release.upload(&capsule, 2, &second, NOW + 5);
+    let (second_memory, _) = release.upload(&capsule, 2, &second, NOW + 5);
     let adopted = Adopted::of(&release.stable_memory());
-    assert_eq!(outcome_of(&adopted.report, RecordKind::Memory, &kept).0, RecordOutcome::Taken);
+    assert_eq!(outcome_of(&adopted.report, RecordKind::Memory, &second_memory).0, RecordOutcome::Taken);
     let orphan = outcome_of(&adopted.report, RecordKind::Blob, &format!("blob_{}", blob_of(1)));
     assert_eq!(orphan, (RecordOutcome::NotTaken, "no memory refers to it".into()));
     assert_eq!(left_bytes(&adopted), std::slice::from_ref(&first));
@@ -213,11 +213,11 @@ fn what_exceeds_a_limit_is_cut_and_is_in_the_file() {
     let item = adopted.report.items.iter().find(|item| item.kind == RecordKind::Capsule).unwrap();
     assert!(item.rest.contains(&"200 owners beyond the limit of a list".into()), "{item:?}");
     assert!(!item.rest.iter().any(|rest| rest.contains("controllers beyond")), "{item:?}");
-    for (asset, said) in [(1, "its URL has 3000 bytes"), (2, "its storage key has 3000 bytes")] {
+    for (asset, reason) in [(1, "its URL has 3000 bytes"), (2, "its storage key has 3000 bytes")] {
         let (outcome, why) =
             outcome_of(&adopted.report, RecordKind::Asset, &format!("{memory} asset {asset}"));
         assert_eq!(outcome, RecordOutcome::NotTaken);
-        assert!(why.contains(said), "{why}");
+        assert!(why.contains(reason), "{why}");
     }
     assert_eq!(adopted.count(RecordKind::Asset).not_taken, 2);
     let line = adopted.left().into_iter().find(|line| line["kind"] == "capsule").unwrap();

@@ -1,5 +1,5 @@
 //! Snapshots with a heap: the release's own module, or rather a stand-in that keeps its sessions as that release does, is
-//! asked for its sessions, and their clients go on.
+//! asked for its sessions, and their clients continue.
 
 use std::process::Command;
 
@@ -17,7 +17,7 @@ use super::release::{file, person};
 use super::stand_in::{Old, completed, new_metadata};
 
 #[test]
-fn sessions_in_every_state_go_on_under_their_numbers() {
+fn sessions_in_every_state_continue_under_their_numbers() {
     let old = Old::install();
     let [own, others] = [person(1), person(2)];
     let [capsule, foreign] = [own, others].map(|owner| old.capsule(owner));

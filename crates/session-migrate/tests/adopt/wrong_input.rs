@@ -22,7 +22,7 @@ fn names(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Expects that nothing is adopted, that one line says why, and that no file is new.
-fn refused(folder: &Path, args: &[&str], code: i32, said: &str) {
+fn refused(folder: &Path, args: &[&str], code: i32, expected: &str) {
     let before = names(folder);
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
         .arg("adopt")
@@ -34,7 +34,7 @@ fn refused(folder: &Path, args: &[&str], code: i32, said: &str) {
     assert_eq!((status.code(), stdout.len()), (Some(code), 0), "{args:?}: {stderr}");
     let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!(errors.len(), 1, "{args:?}: {stderr}");
-    assert!(errors[0].contains(said), "{args:?}: `{said}` in {stderr}");
+    assert!(errors[0].contains(expected), "{args:?}: `{expected}` in {stderr}");
     assert_eq!(names(folder), before, "{args:?}");
 }
 

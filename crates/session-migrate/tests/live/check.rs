@@ -9,7 +9,7 @@ use stable_schema::{Body, Schema, Shape, Value};
 use wasm_encoder::{CustomSection, Module, RawSection};
 use wasmparser::{Parser, Payload};
 
-use super::network::{Network, module, program, said};
+use super::network::{Network, module, outcome_of, program};
 
 const SCHEMA: &str = "icp:public stable:schema";
 
@@ -68,7 +68,9 @@ fn live_metadata_is_compared_with_a_build() {
     let check = |canister: Principal, network_url: &str, new: &str| {
         let canister = canister.to_text();
         let mut command = program(["check", "--canister", &canister, new, "--network", network_url]);
-        said(&command.args(["-k", &network.root_key]).current_dir(network.folder.path()).output().unwrap())
+        outcome_of(
+            &command.args(["-k", &network.root_key]).current_dir(network.folder.path()).output().unwrap(),
+        )
     };
     let (code, out) = check(network.canister, &network.url, "staged.wasm.gz");
     assert_eq!(code, 0, "{out}");
@@ -89,8 +91,8 @@ fn live_metadata_is_compared_with_a_build() {
 
     let empty = network.pic.create_canister();
     let (code, out) = check(empty, &network.url, "staged.wasm.gz");
-    let said = format!("canister {empty}: the wasm has no metadata `stable:schema`");
-    assert!(code == 2 && out.contains(&said), "{code}: {out}");
+    let reason = format!("canister {empty}: the wasm has no metadata `stable:schema`");
+    assert!(code == 2 && out.contains(&reason), "{code}: {out}");
     let (code, out) = check(network.canister, "http://127.0.0.1:9", "staged.wasm.gz");
     assert!(code == 3 && out.contains(&format!("canister {}", network.canister)), "{code}: {out}");
     let (code, out) = check(network.canister, &network.url, "absent.wasm.gz");
@@ -115,7 +117,7 @@ fn preflight_refuses_what_check_forbids() {
         write(&network, "bare.wasm.gz", with_schema(Build::Staged, |_| None)),
         "the new module: the wasm has no metadata `stable:schema`",
     );
-    // A module of an earlier release says nothing of stable memory: it is upgraded, and the report says what was not compared.
+    // A module of an earlier release does not describe its stable memory: it is upgraded, and the report says what was not compared.
     let bare = with_schema(Build::Legacy, |_| None);
     network.pic.upgrade_canister(network.canister, bare, b"DIDL\0\0".to_vec(), None).unwrap();
     let (code, out) = network.upgrade_command("staged", &[]);

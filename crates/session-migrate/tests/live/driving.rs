@@ -20,7 +20,7 @@ use upload_canister::stable::layout::Layout;
 use upload_canister::storage::Storage;
 use upload_canister::upload::{RawRecord, SessionRecord};
 
-use super::network::{CHUNK, Network, module, said};
+use super::network::{CHUNK, Network, module, outcome_of};
 
 impl Network {
     /// The module of a build, as the program reads it.
@@ -129,7 +129,7 @@ impl Network {
         change_storage(self, |storage| storage.sessions.legacy.insert(damaged, &RawRecord(vec![0xff; 8])));
     }
 
-    /// The upload goes on where it was, and its bytes are the file's.
+    /// The upload continues where it was, and its bytes are the file's.
     pub fn finish(&self, mut uploader: Uploader) {
         uploader.run(&self.client()).unwrap();
         let file = std::fs::read(self.path(&uploader.asset.name)).unwrap();
@@ -146,7 +146,7 @@ impl Network {
 
     pub fn upgrade_command(&self, to: &str, more: &[&str]) -> (i32, String) {
         let canister = self.canister.to_text();
-        said(&self.run(&[&["upgrade", &canister, "--to", to][..], more].concat()).output().unwrap())
+        outcome_of(&self.run(&[&["upgrade", &canister, "--to", to][..], more].concat()).output().unwrap())
     }
 }
 

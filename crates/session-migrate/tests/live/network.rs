@@ -98,7 +98,7 @@ pub fn text(bytes: &[u8]) -> String {
 }
 
 /// Returns the exit code, and everything that was printed.
-pub fn said(output: &Output) -> (i32, String) {
+pub fn outcome_of(output: &Output) -> (i32, String) {
     (output.status.code().unwrap(), text(&output.stdout) + &text(&output.stderr))
 }
 

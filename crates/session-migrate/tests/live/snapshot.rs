@@ -8,7 +8,7 @@ use session_migrate::build::Build;
 use session_migrate::snapshot::{Manifest, PROGRESS};
 use upload_canister::api;
 
-use super::network::{Network, installed, program, said, text};
+use super::network::{Network, installed, outcome_of, program, text};
 
 const FILES: [&str; 4] = ["metadata.json", "wasm_module.bin", "wasm_memory.bin", "stable_memory.bin"];
 
@@ -21,7 +21,7 @@ impl Network {
     fn download(&self, folder: &str, more: &[&str]) -> (i32, String) {
         let canister = self.canister.to_text();
         let args = [&["snapshot", "download", &canister, "--out", folder][..], more].concat();
-        said(&self.run(&args).output().unwrap())
+        outcome_of(&self.run(&args).output().unwrap())
     }
 
     /// Downloads a snapshot as the server does, without the program; returns the folder.
@@ -70,7 +70,7 @@ fn download_equals_what_the_server_writes_and_is_verified() {
     let manifest = Manifest::beside(&ours).unwrap().unwrap();
     assert_eq!((&manifest.snapshot, &manifest.canister), (&id, &network.canister.to_text()));
 
-    let verify = |folder: &Path| said(&program(["snapshot", "verify"]).arg(folder).output().unwrap());
+    let verify = |folder: &Path| outcome_of(&program(["snapshot", "verify"]).arg(folder).output().unwrap());
     assert_eq!(verify(&ours).0, 0);
     let (code, out) = verify(&theirs);
     assert!(code == 2 && out.contains("cannot be verified"), "{code}: {out}");
@@ -79,7 +79,7 @@ fn download_equals_what_the_server_writes_and_is_verified() {
     let (code, out) = network.download("theirs", &[]);
     assert!(code == 2 && out.contains("is not empty"), "{code}: {out}");
 
-    let inspect = |folder: &Path| said(&program(["inspect"]).arg(folder).output().unwrap());
+    let inspect = |folder: &Path| outcome_of(&program(["inspect"]).arg(folder).output().unwrap());
     assert!(inspect(&ours).1.contains("as its manifest lists them"));
     assert!(inspect(&theirs).1.contains("unverified"));
     let flip = |name: &str, at: usize| {
@@ -89,7 +89,7 @@ fn download_equals_what_the_server_writes_and_is_verified() {
     };
     let refused_by = |commands: &[&[&str]]| {
         for command in commands {
-            let (code, out) = said(&program(*command).arg(&ours).output().unwrap());
+            let (code, out) = outcome_of(&program(*command).arg(&ours).output().unwrap());
             assert!(code == 2 && out.contains("is not the file that"), "{command:?}: {code}: {out}");
         }
     };
@@ -111,7 +111,7 @@ fn killed_download_is_refused_until_it_is_resumed() {
     let args = ["snapshot", "download", &canister, "--out", "folder", "--parallel", "1"];
     kill_before_its_end(network.start_in_background(&args), &folder.join(PROGRESS));
 
-    let (code, out) = said(&program(["inspect"]).arg(&folder).output().unwrap());
+    let (code, out) = outcome_of(&program(["inspect"]).arg(&folder).output().unwrap());
     assert!(code == 2 && out.contains("session-migrate snapshot download"), "{code}: {out}");
     // A later snapshot is not mixed into it.
     let later = network.take();
@@ -120,7 +120,7 @@ fn killed_download_is_refused_until_it_is_resumed() {
     let (code, out) = network.download("folder", &[]);
     assert!(code == 0 && out.contains(&id), "{code}: {out}");
     assert_same_files(&folder, &network.download_by_server(&id, "theirs"));
-    assert_eq!(said(&program(["snapshot", "verify"]).arg(&folder).output().unwrap()).0, 0);
+    assert_eq!(outcome_of(&program(["snapshot", "verify"]).arg(&folder).output().unwrap()).0, 0);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn killed_upload_ends_as_one_snapshot_that_loads() {
     let note = network.path("folder.upload.json");
     kill_before_its_end(network.start_in_background(&args), &note);
 
-    let (code, out) = said(&network.run(&args).output().unwrap());
+    let (code, out) = outcome_of(&network.run(&args).output().unwrap());
     assert_eq!(code, 0, "{out}");
     assert!(!note.exists());
     let snapshots = network.pic.list_canister_snapshots(other, None).unwrap();
@@ -157,7 +157,7 @@ fn refused_transfers_name_the_reason_and_leave_nothing() {
     let args = ["snapshot", "download", &canister, "--out"];
     let mut command = program(args);
     command.arg(&folder).args(["--network", &network.url]).arg("--identity").arg(&pem);
-    let (code, out) = said(&command.output().unwrap());
+    let (code, out) = outcome_of(&command.output().unwrap());
     assert!(code == 2 && out.contains("--root-key"), "no root key was named: {code}: {out}");
     let (code, out) = network.download("folder", &["--snapshot", "00ff"]);
     assert!(code == 2 && out.contains("00ff"), "{code}: {out}");

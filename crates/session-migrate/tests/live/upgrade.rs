@@ -6,7 +6,7 @@ use session_migrate::upgrade::{Event, Line, Listener, Step};
 use upload_canister::api;
 
 use super::driving::is_receipt;
-use super::network::{Network, module, said};
+use super::network::{Network, module, outcome_of};
 
 #[test]
 fn aborted_upgrade_goes_back_once_the_module_is_installed() {
@@ -28,10 +28,10 @@ fn aborted_upgrade_goes_back_once_the_module_is_installed() {
     let canister = network.canister.to_text();
     let (code, out) = network.upgrade_command("staged", &[]);
     assert!(code == 2 && out.contains("--resume or --abort"), "{code}: {out}");
-    let (code, out) = said(&network.run(&["upgrade", &canister, "--abort"]).output().unwrap());
+    let (code, out) = outcome_of(&network.run(&["upgrade", &canister, "--abort"]).output().unwrap());
     assert!(code == 1 && out.contains("rolled back"), "{code}: {out}");
     assert_eq!(network.runs(), "legacy");
-    let (code, out) = said(&network.run(&["upgrade", &canister, "--resume"]).output().unwrap());
+    let (code, out) = outcome_of(&network.run(&["upgrade", &canister, "--resume"]).output().unwrap());
     assert!(code == 2 && out.contains("no unfinished upgrade"), "{code}: {out}");
     network.finish(upload);
 }

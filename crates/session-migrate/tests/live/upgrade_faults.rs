@@ -173,7 +173,7 @@ fn stuck_migration_is_rolled_back() {
 fn module_that_answers_as_another_build_is_not_confirmed() {
     let network = Network::with(Build::Legacy);
     let upload = network.upload_in_flight("a.jpg");
-    // The legacy build once more, with metadata of the staged build; a custom section makes another module of it.
+    // The legacy build again, with metadata of the staged build; a custom section makes another module of it.
     let legacy = network.module(Build::Legacy);
     let wasm = [&unpack(&legacy.gz).unwrap()[..], b"\x00\x05\x04note"].concat();
     let wrong = Module { features: network.module(Build::Staged).features, ..of_wasm(&legacy, &wasm) };

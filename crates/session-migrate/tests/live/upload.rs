@@ -122,10 +122,10 @@ fn canister_that_is_stopped_from_the_beginning_is_waited_for() {
     network.pic.stop_canister(network.canister, None).unwrap();
     let mut command = network.command(&[&file], &["-k", &network.root_key]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(said.any(|line| line.contains("CanisterStopped") && line.contains("again in")));
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("CanisterStopped") && line.contains("again in")));
     network.pic.start_canister(network.canister, None).unwrap();
-    let rest: Vec<String> = said.collect();
+    let rest: Vec<String> = lines.collect();
     assert!(child.wait().unwrap().success(), "{rest:?}");
     assert_eq!(network.stored(), [("small.bin".to_owned(), std::fs::read(&file).unwrap())]);
 }
@@ -135,21 +135,21 @@ fn refusals_name_what_is_wrong_with_its_exit_code() {
     let network = Network::with(Build::Direct);
     let file = network.file("a.txt", 10);
     let missing = network.folder.path().join("not-there");
-    let said = |output: Output| (output.status.code().unwrap(), text(&output.stderr));
-    let (code, error) = said(network.upload(&[&missing], &[]));
+    let outcome_of = |output: Output| (output.status.code().unwrap(), text(&output.stderr));
+    let (code, error) = outcome_of(network.upload(&[&missing], &[]));
     assert!(code == 2 && error.contains("not-there"), "{code}: {error}");
-    let (code, error) = said(network.command(&[&file], &["-k", "00"]).output().unwrap());
+    let (code, error) = outcome_of(network.command(&[&file], &["-k", "00"]).output().unwrap());
     assert!(code == 2 && error.contains("266 hexadecimal digits"), "{code}: {error}");
     // Of another network: nothing that comes is believed.
-    let (code, error) = said(network.command(&[&file], &["-k", "mainnet"]).output().unwrap());
+    let (code, error) = outcome_of(network.command(&[&file], &["-k", "mainnet"]).output().unwrap());
     assert!(code == 3 && error.contains("upload_config"), "{code}: {error}");
-    let (code, error) = said(network.upload(&[&file], &["--capsule", "capsule_9"]));
+    let (code, error) = outcome_of(network.upload(&[&file], &["--capsule", "capsule_9"]));
     assert!(
         code == 1 && error.contains("a.txt: uploads_begin: ") && error.contains("capsule_9"),
         "{code}: {error}"
     );
     std::fs::write(network.folder.path().join("identity.pem"), "no key").unwrap();
-    let (code, error) = said(network.upload(&[&file], &[]));
+    let (code, error) = outcome_of(network.upload(&[&file], &[]));
     assert!(code == 2 && error.contains("identity.pem has no identity"), "{code}: {error}");
     assert!(network.sessions().is_empty());
 }

@@ -88,7 +88,7 @@ fn forty_uploaders_notice_nothing_of_the_whole_way() {
                 std::thread::sleep(Duration::from_millis(20));
             }
         };
-        // The clients come to their end, too, if an assertion fails here.
+        // The clients end, too, if an assertion fails here.
         let over = Over(&traffic.is_over);
         wait_for_all();
         let (staged, direct) = upgraded(&network, &traffic, wait_for_all);

@@ -165,14 +165,14 @@ pub fn lose_chunk(subject: &ReplayCanister, module: &Module, chunk: u32) {
         let session = storage.sessions.sessions.next_key(None).expect("the session is converted");
         let record = storage.sessions.sessions.get(&session).unwrap().unwrap();
         let mut converted = record.into_session().unwrap();
-        let mut kept = ChunkSet::default();
+        let mut remaining = ChunkSet::default();
         for index in converted.received_idxs.ranges().flat_map(|(first, last)| first..=last) {
             if index != chunk {
-                kept.insert(index);
+                remaining.insert(index);
             }
         }
-        assert_eq!(kept.len() + 1, converted.received_idxs.len());
-        converted.received_idxs = kept;
+        assert_eq!(remaining.len() + 1, converted.received_idxs.len());
+        converted.received_idxs = remaining;
         storage.sessions.sessions.insert(session, &SessionRecord::from(&converted));
     });
 }

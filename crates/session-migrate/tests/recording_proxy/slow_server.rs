@@ -23,20 +23,20 @@ pub struct SlowServer {
 impl SlowServer {
     /// Returns how many results had to be requested.
     pub fn late(&self) -> u64 {
-        self.state.kept.lock().unwrap().given
+        self.state.results.lock().unwrap().given
     }
 }
 
 struct Slow {
     client: reqwest::Client,
     server: Url,
-    kept: Mutex<Kept>,
+    results: Mutex<Results>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct Results {
     given: u64,
-    results: HashMap<String, Bytes>,
+    waiting: HashMap<String, Bytes>,
     /// Requests that were refused as busy, and will not be again.
     seen: HashMap<(String, Bytes), ()>,
 }
@@ -47,7 +47,7 @@ pub fn start(server: &Url) -> SlowServer {
     let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let state =
-        Arc::new(Slow { client: reqwest::Client::new(), server: server.clone(), kept: Mutex::default() });
+        Arc::new(Slow { client: reqwest::Client::new(), server: server.clone(), results: Mutex::default() });
     let router = Router::new().fallback(handle).layer(DefaultBodyLimit::disable()).with_state(state.clone());
     runtime.spawn(async move {
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
@@ -59,25 +59,25 @@ pub fn start(server: &Url) -> SlowServer {
 async fn handle(State(slow): State<Arc<Slow>>, method: Method, uri: Uri, body: Bytes) -> Response {
     let path = uri.path().trim_end_matches('/').to_owned();
     if let Some(id) = path.strip_prefix("/read_graph/state/") {
-        let result = slow.kept.lock().unwrap().results.get(id).cloned();
+        let result = slow.results.lock().unwrap().waiting.get(id).cloned();
         return result.map_or(StatusCode::NOT_FOUND.into_response(), IntoResponse::into_response);
     }
     let late = path.contains("/update/") || path.ends_with("/read/query");
     let busy = late || path.ends_with("/get_time");
-    if busy && slow.kept.lock().unwrap().seen.insert((path.clone(), body.clone()), ()).is_none() {
+    if busy && slow.results.lock().unwrap().seen.insert((path.clone(), body.clone()), ()).is_none() {
         return (StatusCode::CONFLICT, r#"{"state_label":"busy","op_id":"other"}"#).into_response();
     }
-    slow.kept.lock().unwrap().seen.remove(&(path.clone(), body.clone()));
+    slow.results.lock().unwrap().seen.remove(&(path.clone(), body.clone()));
     let request = slow.client.request(method, slow.server.join(&path).unwrap()).body(body);
     let answer = request.send().await.unwrap();
     let (status, bytes) = (answer.status(), answer.bytes().await.unwrap());
     if !late || status != StatusCode::OK {
         return (status, bytes).into_response();
     }
-    let mut kept = slow.kept.lock().unwrap();
-    kept.given += 1;
-    let id = format!("operation-{}", kept.given);
-    kept.results.insert(id.clone(), bytes);
+    let mut results = slow.results.lock().unwrap();
+    results.given += 1;
+    let id = format!("operation-{}", results.given);
+    results.waiting.insert(id.clone(), bytes);
     let body = format!(r#"{{"state_label":"state","op_id":"{id}"}}"#);
     (StatusCode::ACCEPTED, body).into_response()
 }

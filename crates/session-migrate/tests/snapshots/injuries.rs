@@ -148,11 +148,14 @@ fn the_memory_of_another_canister_is_named() {
         (release.stable_memory(), format!("damaged: blob_{blob}: 6 bytes are stored")),
         (release.after_pre_upgrade(), "stable_save".to_owned()),
     ];
-    for (memory, said) in cases {
+    for (memory, expected) in cases {
         let error = inspected(&memory, false).unwrap_err();
         let text = error.to_string();
-        assert!(!error.is_damage() && text.contains("docs/adopting.md") && text.contains(&said), "{text}");
-        assert!(said.contains("save") || text.contains("(sessions 3)"), "{text}");
+        assert!(
+            !error.is_damage() && text.contains("docs/adopting.md") && text.contains(&expected),
+            "{text}"
+        );
+        assert!(expected.contains("save") || text.contains("(sessions 3)"), "{text}");
     }
     let foreign = finds(ONE, FindingKind::DamagedStructure, numbers::CONDEMNED_CAPSULES, |patient| {
         let memory = patient.memory(numbers::CONDEMNED_CAPSULES);
@@ -451,8 +454,8 @@ fn every_kind_of_finding_has_an_injury_here() {
 #[test]
 fn a_quarantined_session_keeps_its_chunks() {
     let patient = Patient::new(TWO);
-    let kept: Table<u64, QuarantineRecord> = patient.table(ids::MIGRATION_QUARANTINE);
-    assert!(kept.len() >= 4, "{}", kept.len());
+    let quarantined: Table<u64, QuarantineRecord> = patient.table(ids::MIGRATION_QUARANTINE);
+    assert!(quarantined.len() >= 4, "{}", quarantined.len());
     let receipts: Table<u64, Receipt> = patient.table(ids::RECEIPTS);
     assert!(!receipts.is_empty());
 }

@@ -207,10 +207,10 @@ fn a_foreign_snapshot_is_refused_in_one_line_with_code_2() {
     ];
     for (path, words) in cases {
         let output = run(&[&path]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
-        assert_eq!(output.status.code(), Some(2), "{}: {said}", path.display());
-        assert!(errors.len() == 1 && errors[0].contains(words), "{}: {said}", path.display());
+        let text = String::from_utf8_lossy(&output.stderr);
+        let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("error: ")).collect();
+        assert_eq!(output.status.code(), Some(2), "{}: {text}", path.display());
+        assert!(errors.len() == 1 && errors[0].contains(words), "{}: {text}", path.display());
         assert!(output.stdout.is_empty());
     }
 }
@@ -224,10 +224,10 @@ fn the_command_prints_reports_and_leaves_the_snapshot_alone() {
     let [json, html] = ["report.json", "report.html"].map(|name| folder.path().join(name));
     let output =
         run(&[&snapshot, Path::new("--deep"), Path::new("--json"), &json, Path::new("--html"), &html]);
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
     for words in ["stable layout: 2", "verdict: pass", "migration 1: Converted", "buckets of stable memory"] {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(text.contains(words), "{words}: {text}");
     }
     let report: Report = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     assert_eq!((report.layout, report.snapshot.taken_at), (2, Some(1_770_000_000_000_000_000)));

@@ -30,7 +30,7 @@ fn snapshot(folder: &Path, canister: &Aged) -> PathBuf {
     path
 }
 
-fn said(output: &Output) -> String {
+fn printed(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -42,7 +42,7 @@ fn an_aged_canister_is_rehearsed_with_its_own_clients() {
     let path = snapshot(folder.path(), &canister);
     let args = ["rehearse", "--clients", "1", "--files", "new.jpg", "--snapshot"];
     let (output, report) = run(&args, &path, folder.path());
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
     let part = &report["snapshot"];
     assert!(part["continued"].as_u64().unwrap() >= 3, "{part}");
     assert!(part["reads"].as_u64().unwrap() > 50, "{part}");
@@ -68,7 +68,7 @@ fn a_plan_says_what_the_upgrade_takes_and_whether_to_go() {
     let canister = aged(Layout::LEGACY, 200, 22);
     let path = snapshot(folder.path(), &canister);
     let (output, report) = run(&["plan"], &path, folder.path());
-    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
     assert_eq!((&report["verdict"], &report["quarantined"]), (&Value::from("pass"), &Value::from(4)));
     let records = ["converted", "quarantined", "expired"].map(|what| report[what].as_u64().unwrap());
     assert_eq!(report["records"].as_u64(), Some(records.iter().sum()));
@@ -93,10 +93,14 @@ fn a_plan_says_what_the_upgrade_takes_and_whether_to_go() {
         assert!(report[field].as_u64() > Some(0), "{report}");
     }
     assert_eq!(report["heap_after"], steps.last().unwrap()["heap_bytes"]);
-    assert!(said(&output).contains("heap after") && said(&output).contains("fits"), "{}", said(&output));
+    assert!(
+        printed(&output).contains("heap after") && printed(&output).contains("fits"),
+        "{}",
+        printed(&output)
+    );
     let cycles = &step("migration 2: payload")["cycles"];
     assert!(cycles["nodes_34"].as_u64() > cycles["nodes_13"].as_u64(), "{cycles}");
-    assert!(said(&output).contains("verdict: go"), "{}", said(&output));
+    assert!(printed(&output).contains("verdict: go"), "{}", printed(&output));
 }
 
 #[test]
@@ -111,7 +115,7 @@ fn a_snapshot_that_is_damaged_is_a_reason_not_to_go() {
     bytes[at - 1] += 1;
     std::fs::write(&stable, bytes).unwrap();
     let (output, report) = run(&["plan"], &path, folder.path());
-    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_eq!(output.status.code(), Some(1), "{}", printed(&output));
     assert!(report["reasons"][0].as_str().unwrap().contains("damaged_record"), "{report}");
 }
 
@@ -121,7 +125,7 @@ fn a_snapshot_in_a_later_layout_is_refused_in_one_line() {
     let path = snapshot(folder.path(), &aged(Layout::SPLIT, 40, 24));
     for args in [&["plan"][..], &["rehearse", "--snapshot"]] {
         let (output, report) = run(args, &path, folder.path());
-        assert_eq!((output.status.code(), report), (Some(2), Value::Null), "{}", said(&output));
-        assert!(said(&output).contains("in stable layout 2"), "{}", said(&output));
+        assert_eq!((output.status.code(), report), (Some(2), Value::Null), "{}", printed(&output));
+        assert!(printed(&output).contains("in stable layout 2"), "{}", printed(&output));
     }
 }

@@ -64,8 +64,8 @@ pub(super) fn run(command: &mut Command) -> Result<Ran, BenchError> {
     };
     let seconds = began.elapsed().as_secs_f64();
     if !status.success() {
-        let said = std::fs::read_to_string(errors.path()).unwrap_or_default();
-        let last = said.lines().rev().find(|line| !line.is_empty()).unwrap_or_default();
+        let error_text = std::fs::read_to_string(errors.path()).unwrap_or_default();
+        let last = error_text.lines().rev().find(|line| !line.is_empty()).unwrap_or_default();
         return Err(failed(format!("{status}: {last}")));
     }
     Ok(Ran { seconds, peak_bytes })

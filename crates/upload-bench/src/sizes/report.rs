@@ -39,7 +39,7 @@ the 695 MB that `icp` 1.5 takes to upload one of 150 MB.
 
 * **Memory**: the embedded server reads stable memory from the snapshot's file, page by page, when a message needs it.
   What messages write is kept in memory up to 128 MiB and then moved to a temporary file, in the folder of `TMPDIR`.
-  So neither the size of a snapshot nor the second migration, which writes every file once more, shows in the peak.
+  So neither the size of a snapshot nor the second migration, which writes every file again, shows in the peak.
 * **Time**: holes of the file are never read, neither by `inspect` nor by the server.
 * **`snapshot upload`** has eight slices of 2 MB in flight, and one copy of each while it waits for its answer: the signed
   request. The slice is read again if it has to be sent again.

@@ -79,7 +79,7 @@ impl Migration<Accounts> for SplitAccounts {
         Ok(accounts.old.get_raw(&who).map(|raw| self.digest_of_quarantined(&raw)))
     }
 
-    // Earlier releases may have written other bytes for the same account, so the digest is of what they say.
+    // Earlier releases may have written other bytes for the same account, so its content is digested.
     fn digest_of_quarantined(&self, raw: &[u8]) -> Digest {
         digest_of_record::<OldAccount>(raw)
     }
@@ -99,7 +99,7 @@ impl Migration<Accounts> for SplitAccounts {
             }
         };
         accounts.put_split(who, &Account { name, balance, opened_at });
-        // The digest is of what can be read back, as the old release would have stored it.
+        // Read back, and encoded as the old release would have stored it.
         let back = accounts.get_split(who).ok().flatten().map(|account| OldAccount::from(account).encode());
         accounts.old.remove(&who);
         Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of(&back.unwrap_or_default())) })
@@ -114,8 +114,13 @@ impl Migration<Accounts> for SplitAccounts {
         Ok(QuarantineRecord::new(reason, accounts.old.take_raw(&who).unwrap_or_default()))
     }
 
-    fn restore(&self, accounts: &mut Accounts, who: Principal, kept: QuarantineRecord) -> Result<(), Error> {
-        accounts.old.insert_raw(who, kept.raw);
+    fn restore(
+        &self,
+        accounts: &mut Accounts,
+        who: Principal,
+        quarantined: QuarantineRecord,
+    ) -> Result<(), Error> {
+        accounts.old.insert_raw(who, quarantined.raw);
         Ok(())
     }
 

@@ -133,7 +133,7 @@ impl Accounts {
             Engine::touch(&SplitAccounts, self, who, now).map_err(|error| error.to_string())?;
         }
         match self.ledger.quarantine.get_or_damaged(1, who) {
-            Some(kept) => Err(format!("the account of {who} is quarantined: {}", kept.reason)),
+            Some(quarantined) => Err(format!("the account of {who} is quarantined: {}", quarantined.reason)),
             None => Ok(()),
         }
     }

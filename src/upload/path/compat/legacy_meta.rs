@@ -134,10 +134,10 @@ mod tests {
         let record = UploadSessionMeta::new(SessionId(1), &spec, meta).unwrap();
         let by_library = candid::encode_args((VERSION, &record)).unwrap();
         assert_eq!(record.encode(), by_library);
-        assert_eq!(record.encode(), by_library, "with the header that was kept");
+        assert_eq!(record.encode(), by_library, "with the cached header");
         // Other types are encoded in between, in another order.
         codec::encode_candid(VERSION, &record.asset_metadata);
         codec::cache_candid_header::<UploadSessionMeta>().unwrap();
-        assert_eq!(record.encode(), by_library, "with the header that was kept again");
+        assert_eq!(record.encode(), by_library, "with the cached header, again");
     }
 }

@@ -139,8 +139,8 @@ impl Native {
             return false;
         };
         let memories = preflight::open_existing(self.canister.raw.clone()).unwrap();
-        let mut kept: Table<u64, RawRecord> = Table::open(&memories, memory_ids::MIGRATION_QUARANTINE);
-        kept.insert(*key, &RawRecord(b"damaged".to_vec()));
+        let mut damaged: Table<u64, RawRecord> = Table::open(&memories, memory_ids::MIGRATION_QUARANTINE);
+        damaged.insert(*key, &RawRecord(b"damaged".to_vec()));
         self.reopen();
         true
     }

@@ -24,7 +24,7 @@ use crate::support::upload::{CHUNK, digest, file};
 use crate::support::{InstalledCanister, controller, owner};
 
 /// A file of the owner's.
-pub struct Kept {
+pub struct UploadedFile {
     pub content: Vec<u8>,
     pub hash: HashAlgorithm,
     /// Its session.
@@ -33,7 +33,7 @@ pub struct Kept {
     pub blob: Option<BlobId>,
 }
 
-impl Kept {
+impl UploadedFile {
     /// Returns the locator of the blob.
     pub fn locator(&self) -> String {
         self.blob.expect("it is finished").to_string()
@@ -43,25 +43,27 @@ impl Kept {
 /// A canister in layout 2 with its first migration finalized.
 pub struct Image {
     pub bytes: Vec<u8>,
-    files: BTreeMap<&'static str, Kept>,
+    files: BTreeMap<&'static str, UploadedFile>,
 }
 
 impl Image {
     /// Returns the file of this name.
-    pub fn file(&self, name: &str) -> &Kept {
+    pub fn file(&self, name: &str) -> &UploadedFile {
         &self.files[name]
     }
 
     /// Iterates over committed blobs whose bytes are unchanged since they were committed, by name.
-    pub fn sound_blobs(&self) -> impl Iterator<Item = (&str, &Kept)> {
-        let blobs = self.files.iter().filter(|(name, kept)| kept.blob.is_some() && !DAMAGED.contains(name));
-        blobs.map(|(name, kept)| (*name, kept))
+    pub fn sound_blobs(&self) -> impl Iterator<Item = (&str, &UploadedFile)> {
+        let blobs =
+            self.files.iter().filter(|(name, uploaded)| uploaded.blob.is_some() && !DAMAGED.contains(name));
+        blobs.map(|(name, uploaded)| (*name, uploaded))
     }
 
     /// Iterates over sessions in flight that are not quarantined, by name.
-    pub fn sessions(&self) -> impl Iterator<Item = (&str, &Kept)> {
-        let sessions = self.files.iter().filter(|(name, kept)| kept.blob.is_none() && **name != UNDECODABLE);
-        sessions.map(|(name, kept)| (*name, kept))
+    pub fn sessions(&self) -> impl Iterator<Item = (&str, &UploadedFile)> {
+        let sessions =
+            self.files.iter().filter(|(name, uploaded)| uploaded.blob.is_none() && **name != UNDECODABLE);
+        sessions.map(|(name, uploaded)| (*name, uploaded))
     }
 }
 
@@ -159,7 +161,7 @@ fn make() -> Image {
 }
 
 /// Uploads a file as far as the upload goes.
-fn send(canister: &InstalledCanister, capsule: &str, upload: &Upload) -> Kept {
+fn send(canister: &InstalledCanister, capsule: &str, upload: &Upload) -> UploadedFile {
     let (name, len, hash, chunks, finished) = *upload;
     let content = file(len, len as u64);
     let session = canister.begin_hashed(owner(), capsule, &content, name, hash).unwrap();
@@ -171,7 +173,7 @@ fn send(canister: &InstalledCanister, capsule: &str, upload: &Upload) -> Kept {
             canister.finish_as(owner(), session, &digest(hash, &content), content.len() as u64).unwrap();
         BlobId::from_locator(&result.blob_id).unwrap()
     });
-    Kept { content, hash, session, blob }
+    UploadedFile { content, hash, session, blob }
 }
 
 /// Changes a canister's stable memory directly.

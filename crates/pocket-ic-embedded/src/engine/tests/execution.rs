@@ -171,8 +171,8 @@ fn start_runs_when_asked_for_and_at_no_other_time() {
     // An upgrade to the same module: stable memory kept, heap fresh.
     let upgraded = started.state.replace_module(state.module().clone(), false);
     assert_eq!(reply(&update(&upgraded, "show")), [1, 2]);
-    let kept = started.state.replace_module(state.module().clone(), true);
-    assert_eq!(reply(&update(&kept, "show")), [11, 2]);
+    let with_heap = started.state.replace_module(state.module().clone(), true);
+    assert_eq!(reply(&update(&with_heap, "show")), [11, 2]);
 }
 
 #[test]
@@ -347,7 +347,7 @@ fn a_wasm_memory_grows_to_its_limits_and_no_further() {
     assert_eq!((grown(0, 100, Some(100)), grown(0, 101, Some(100))), (Ok(true), Ok(false)));
     assert_eq!(grown(200, 200, None), Ok(true));
     assert_eq!(grown(200, 201, None), Err(Trap::WasmMemoryLimit { limit: 200, peak: 201 }));
-    assert_eq!(grown(200, 301, None), Ok(false), "what can never be is no question of the limit");
+    assert_eq!(grown(200, 301, None), Ok(false), "what can never be granted is not refused by the limit");
 }
 
 #[test]

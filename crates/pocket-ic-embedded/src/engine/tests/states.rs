@@ -94,10 +94,10 @@ fn an_upgrade_keeps_stable_memory_and_only_that() {
     assert_eq!(new.heap().read(70000, 4), Some(b"new\0".to_vec()));
     assert_eq!(new.globals(), [GlobalValue::I32(9)]);
     assert_eq!(new.stable().to_vec()[3..7], *b"kept");
-    let kept = old.replace_module(module, true);
-    assert_eq!(kept.heap().read(70000, 4), Some(vec![4, 0, 0, 0]));
-    assert_eq!(kept.wasm_memory_bytes(), 5 * WASM_PAGE);
-    assert_eq!(kept.globals(), [GlobalValue::I32(9)]);
+    let with_heap = old.replace_module(module, true);
+    assert_eq!(with_heap.heap().read(70000, 4), Some(vec![4, 0, 0, 0]));
+    assert_eq!(with_heap.wasm_memory_bytes(), 5 * WASM_PAGE);
+    assert_eq!(with_heap.globals(), [GlobalValue::I32(9)]);
 }
 
 /// In every message, dropped segments are as at instantiation, whatever the previous message did.

@@ -100,7 +100,7 @@ impl Planner<'_> {
 }
 
 /// Compares the bytes of a blob with its record; returns what is irregular about them.
-fn check_blob(blob: &PublicBlob, place: &SourcePlace) -> Result<Vec<String>, String> {
+fn check_blob(blob: &PublicBlob, place: &StoredChunks) -> Result<Vec<String>, String> {
     let Some(hashed) = &place.blob else { return Err("none of its chunks is stored".into()) };
     if hashed.bytes < blob.size {
         let next = hashed.chunks();

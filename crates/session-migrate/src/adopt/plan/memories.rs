@@ -177,13 +177,13 @@ impl Planner<'_> {
         }
         let worst =
             refusals.iter().map(|(outcome, _)| *outcome).max().unwrap_or(RecordOutcome::NoCounterpart);
-        let said: Vec<&str> = refusals.iter().map(|(_, why)| why.as_str()).collect();
-        let why = match (primary, said.is_empty(), rest.is_empty()) {
+        let refusal_texts: Vec<&str> = refusals.iter().map(|(_, why)| why.as_str()).collect();
+        let why = match (primary, refusal_texts.is_empty(), rest.is_empty()) {
             (None, true, _) => "it has no asset".to_owned(),
-            (None, ..) => said.join("; "),
+            (None, ..) => refusal_texts.join("; "),
             (Some(_), true, true) => "taken; the record as it was".to_owned(),
             (Some(_), true, false) => format!("taken, except for {}", rest.join(", ")),
-            (Some(_), false, _) => format!("taken, except for: {}", said.join("; ")),
+            (Some(_), false, _) => format!("taken, except for: {}", refusal_texts.join("; ")),
         };
         self.left.write(&Line::new(RecordKind::Memory, key, &why).of(capsule).record(record))?;
         if primary.is_some() {
@@ -219,12 +219,12 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns who made a memory: who it says, if that is a member of the capsule, otherwise its first owner.
+    /// Returns who made a memory: the person it names, if a member of the capsule, otherwise the capsule's first owner.
     fn maker_of(&self, capsule: &str, metadata: &PublicMemoryMetadata) -> Principal {
         let Some(record) = self.plan.capsules.get(capsule) else { return Principal::anonymous() };
-        let said = metadata.created_by.as_deref().and_then(|text| Principal::from_text(text).ok());
-        let said = said.filter(|who| record.members().any(|member| member == who));
-        said.or_else(|| record.owners.first().copied()).unwrap_or(Principal::anonymous())
+        let maker = metadata.created_by.as_deref().and_then(|text| Principal::from_text(text).ok());
+        let maker = maker.filter(|who| record.members().any(|member| member == who));
+        maker.or_else(|| record.owners.first().copied()).unwrap_or(Principal::anonymous())
     }
 }
 
@@ -237,13 +237,13 @@ pub(super) fn is_maker(reference: &PublicBlobRef, memory: &PublicMemory, blob: &
         && reference.hash.as_ref().is_some_and(|hash| hash.as_slice() == blob.digest.bytes)
 }
 
-/// Returns why a memory does not refer to a blob although it has its locator: that release gave numbers of sessions out
-/// again, and a later upload has replaced the blob.
+/// Returns why a memory does not refer to a blob although it has its locator: that release issued numbers of sessions
+/// twice, and a later upload has replaced the blob.
 pub(super) fn contradiction(reference: &PublicBlobRef, blob: &BlobRecord) -> Option<String> {
-    let said = reference.hash.as_ref().filter(|hash| hash.as_slice() != blob.digest.bytes)?;
-    let (is, said) = (hex::encode(blob.digest.bytes), hex::encode(said));
+    let expected = reference.hash.as_ref().filter(|hash| hash.as_slice() != blob.digest.bytes)?;
+    let (found, expected) = (hex::encode(blob.digest.bytes), hex::encode(expected));
     Some(format!(
-        "has the SHA-256 {is}, and the memory refers to one with {said}: a later upload has replaced it"
+        "has the SHA-256 {found}, and the memory refers to one with {expected}: a later upload has replaced it"
     ))
 }
 

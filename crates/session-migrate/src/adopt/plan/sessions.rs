@@ -51,7 +51,7 @@ impl Planner<'_> {
             );
         }
         let Upload { chunks, received, metadata } = session.upload.clone()?;
-        let none = SourcePlace::default();
+        let none = StoredChunks::default();
         let stored = &self.source.places.get(&prefix).unwrap_or(&none).chunks;
         let declared = asset::declared(&metadata);
         let full = u64::from(CHUNK_SIZE);

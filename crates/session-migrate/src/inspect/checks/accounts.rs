@@ -46,15 +46,16 @@ fn counted(facts: &Facts) -> BTreeMap<TwoTexts, u64> {
         }
     };
     // A session that is in no index is on no account: the first public release left such sessions.
-    let kept = facts.quarantine.iter().filter(|kept| kept.migration == 1).filter_map(|kept| {
-        let legacy = kept.legacy.as_ref()?;
-        Some((kept.unit, legacy.caller, &legacy.capsule_id, legacy.asset_metadata.bytes()))
-    });
+    let quarantined =
+        facts.quarantine.iter().filter(|quarantined| quarantined.migration == 1).filter_map(|quarantined| {
+            let legacy = quarantined.legacy.as_ref()?;
+            Some((quarantined.unit, legacy.caller, &legacy.capsule_id, legacy.asset_metadata.bytes()))
+        });
     let sessions = facts.sessions.iter();
     let sessions =
         sessions.map(|(id, session)| (*id, session.owner, &session.capsule, session.bytes_expected));
     for (_, owner, capsule, bytes) in
-        sessions.chain(kept).filter(|(id, owner, ..)| facts.by_owner.contains(&(*owner, *id)))
+        sessions.chain(quarantined).filter(|(id, owner, ..)| facts.by_owner.contains(&(*owner, *id)))
     {
         add("caller", owner.to_text(), bytes);
         add("capsule", capsule.clone(), bytes);

@@ -94,8 +94,8 @@ fn orphans(facts: &Facts, scan: &mut Scan) {
     let mut known: HashSet<[u8; 32]> = facts.released.iter().copied().collect();
     known.extend(facts.sessions.values().map(|session| session.prefix.0));
     known.extend(facts.blobs.values().filter_map(|(_, blob)| mapped(blob)).map(|prefix| prefix.0));
-    let kept = facts.quarantine.iter().filter_map(|kept| kept.legacy.as_ref());
-    known.extend(kept.map(|legacy| legacy.chunk_prefix().0));
+    let quarantined = facts.quarantine.iter().filter_map(|quarantined| quarantined.legacy.as_ref());
+    known.extend(quarantined.map(|legacy| legacy.chunk_prefix().0));
     let can_tell = scan.whole(&records) && !facts.has_unreadable();
     let kind = if can_tell { FindingKind::OrphanChunks } else { FindingKind::UnattributedChunks };
     let mut orphans: Vec<_> = facts.chunks.iter().filter(|(prefix, _)| !known.contains(*prefix)).collect();

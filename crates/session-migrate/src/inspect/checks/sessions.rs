@@ -180,9 +180,13 @@ fn migrations(facts: &Facts, scan: &mut Scan) {
         }
     }
     for (number, memory) in [(1, ids::MIGRATION_QUARANTINE), (2, ids::MIGRATION_QUARANTINES)] {
-        let kept = facts.quarantine.iter().filter(|kept| (kept.migration == 1) == (number == 1)).count();
-        if kept > 0 {
-            let what = format!("{kept} units are in the quarantine of migration {number}");
+        let quarantined = facts
+            .quarantine
+            .iter()
+            .filter(|quarantined| (quarantined.migration == 1) == (number == 1))
+            .count();
+        if quarantined > 0 {
+            let what = format!("{quarantined} units are in the quarantine of migration {number}");
             scan.findings.general(FindingKind::Quarantined, Some(memory), what);
         }
     }

@@ -17,7 +17,7 @@ pub(super) const STATUS: &str = "migration_status";
 /// What each endpoint is needed for.
 const ENDPOINTS: [(&str, &str); 5] = [
     (STATUS, "whether a migration runs and when it is complete, its counts and digests, interruptions"),
-    ("migration_resume", "that it goes on after it was stuck or rolled back"),
+    ("migration_resume", "that it continues after it was stuck or rolled back"),
     ("migration_verify", "that every converted unit is read back and found sound"),
     ("migration_rollback", "the rollback"),
     ("migration_finalize", "that the migration ends"),

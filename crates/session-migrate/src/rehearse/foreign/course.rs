@@ -259,7 +259,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Waits until everything is converted; returns whether the rehearsal can go on.
+    /// Waits until everything is converted; returns whether the rehearsal can continue.
     fn converted(&mut self, with_interruptions: bool) -> bool {
         let Some(status) = self.reconciled(with_interruptions) else { return false };
         self.note_run(&status);
@@ -411,7 +411,7 @@ impl<'a> Course<'a> {
         self.pair.pass(A_MINUTE);
     }
 
-    /// Rolls back, continues on the old wasm, and migrates again; returns whether the rehearsal can go on.
+    /// Rolls back, continues on the old wasm, and migrates again; returns whether the rehearsal can continue.
     fn rolled_back(&mut self) -> bool {
         self.progress.phase("rolling back");
         let rolled_back = self.pair.control("migration_rollback", NO_ARGUMENTS);
