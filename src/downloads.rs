@@ -51,7 +51,7 @@ impl Downloads {
         self.table.len()
     }
 
-    /// Whether there are no downloads.
+    /// Returns whether there are no downloads.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -187,7 +187,7 @@ fn own(storage: &Storage, caller: Principal, id: SessionId, now: Time) -> Result
     session.ok_or_else(|| Error::not_found("download", id))
 }
 
-/// Whether a session belongs to `caller` and has not expired.
+/// Returns whether a session belongs to `caller` and has not expired.
 fn is_of(session: &Session, caller: Principal, now: Time) -> bool {
     session.owner == caller.as_slice() && !session.is_idle_for(DOWNLOAD_TTL_SECONDS, now)
 }

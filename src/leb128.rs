@@ -1,18 +1,18 @@
 //! LEB128 numbers, as Candid writes its lengths: seven bits to a byte, the lowest first.
 
 /// Takes a number of at most `most` bytes, and at most five, off the front. Overlong encodings are accepted.
-pub fn take(rest: &mut &[u8], most: usize) -> Option<u64> {
-    take_counted(rest, most).map(|(value, _)| value)
+pub fn take(rest: &mut &[u8], max: usize) -> Option<u64> {
+    take_counted(rest, max).map(|(value, _)| value)
 }
 
 /// Same for the shortest encoding, which every encoder writes.
-pub fn take_shortest(rest: &mut &[u8], most: usize) -> Option<u64> {
-    take_counted(rest, most).filter(|(_, is_shortest)| *is_shortest).map(|(value, _)| value)
+pub fn take_shortest(rest: &mut &[u8], max: usize) -> Option<u64> {
+    take_counted(rest, max).filter(|(_, is_shortest)| *is_shortest).map(|(value, _)| value)
 }
 
-fn take_counted(rest: &mut &[u8], most: usize) -> Option<(u64, bool)> {
+fn take_counted(rest: &mut &[u8], max: usize) -> Option<(u64, bool)> {
     let mut value = 0;
-    for shift in [0, 7, 14, 21, 28].into_iter().take(most) {
+    for shift in [0, 7, 14, 21, 28].into_iter().take(max) {
         let (byte, others) = rest.split_first()?;
         *rest = others;
         value |= u64::from(byte & 0x7f) << shift;

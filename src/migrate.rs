@@ -16,9 +16,7 @@
 mod host;
 
 pub use host::{EngineTime, open_tables};
-pub use ic_stable_migrate::{
-    MultisetDigest, Phase, QuarantineRecord, Rollback, defer as hold, release, taken_over,
-};
+pub use ic_stable_migrate::{MultisetDigest, Phase, QuarantineRecord, Rollback, defer, release, taken_over};
 
 /// The engine's tables.
 pub type MigrationTables = ic_stable_migrate::Ledger<u64, Memory>;

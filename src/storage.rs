@@ -100,7 +100,7 @@ pub enum OpenError {
     NoRoom(#[from] NoRoom),
 }
 
-/// Makes the structures that every memory of a layout has; those that are there are left as they are.
+/// Creates the structures that every memory of a layout has; those that are there are left as they are.
 fn make_structures(memories: &Memories, layout: Layout, room: &StableRoom) -> Result<(), NoRoom> {
     if layout < Layout::EXTENTS {
         return Structures::of(memories, |id| id <= LAST_MADE_BEFORE_LAYOUT_3).make(room);

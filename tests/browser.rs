@@ -199,7 +199,7 @@ fn every_page_carries_the_proof_that_it_is_not_certified() {
     }
 }
 
-/// A request over HTTP/1.1, and what comes back: the head, and the body.
+/// Sends a request over HTTP/1.1. Returns the head and the body of the response.
 fn exchange(port: u64, request: &str, headers: &str, body: &str) -> (String, Vec<u8>) {
     let mut stream = TcpStream::connect(("127.0.0.1", u16::try_from(port).unwrap())).unwrap();
     let len = body.len();

@@ -46,7 +46,7 @@ fn a_frozen_canister_changes_nothing_and_serves_once_thawed() {
     }
 }
 
-/// So does one that is stopped.
+/// A stopped canister does the same.
 #[test]
 fn a_stopped_canister_changes_nothing_and_serves_once_started() {
     for build in [Build::Legacy, Build::Direct] {

@@ -100,12 +100,12 @@ mod check_that {
         canister.share(&capsule, &[writer()], &[]);
         let memory = canister.upload(owner(), &capsule, b"", "stored").memory_id;
         let before = canister.holdings();
-        for (field, most, asset) in too_long() {
+        for (field, max, asset) in too_long() {
             let expected = match field {
                 "asset_metadata.tags (number)" => {
                     Error::invalid("asset_metadata.tags", "at most 100 tags", 101)
                 }
-                _ => Error::invalid(field, format!("at most {most} bytes"), format!("{} bytes", most + 1)),
+                _ => Error::invalid(field, format!("at most {max} bytes"), format!("{} bytes", max + 1)),
             };
             let begun: Result<u64> = canister.update(owner(), "uploads_begin", (&capsule, &asset, 0u32, "k"));
             assert_eq!(begun, Err(expected.clone()));
@@ -249,10 +249,10 @@ fn too_long() -> Vec<(&'static str, usize, AssetMetadata)> {
     let plain = || metadata(0).base().clone();
     let mut all: Vec<_> = base
         .into_iter()
-        .map(|(field, most, change)| {
+        .map(|(field, max, change)| {
             let mut base = plain();
-            change(&mut base, "x".repeat(most + 1));
-            (field, most, AssetMetadata::document(base))
+            change(&mut base, "x".repeat(max + 1));
+            (field, max, AssetMetadata::document(base))
         })
         .collect();
     let mut tagged = plain();

@@ -1,6 +1,6 @@
 //! Arguments that are not Candid, or Candid of another type: the caller gets the function's own error, which
-//! names the function and says what does not decode. Nothing changes, the canister keeps running, and no
-//! bytes can make it work until it hits the instruction limit.
+//! names the function and says what does not decode. Nothing changes, and no arguments can make decoding hit the
+//! instruction limit.
 
 use crate::support::calls::CALLS;
 use crate::support::scene::Scene;
@@ -46,8 +46,8 @@ impl Endpoint<'_> {
     /// Returns the malformed arguments, each with a name.
     fn malformed(&self) -> Vec<(String, Vec<u8>)> {
         let mut tried: Vec<(String, Vec<u8>)> = [
-            ("no Candid", b"{\"session\": 1}".to_vec()),
-            ("much of no Candid", file(LONG, 3)),
+            ("not Candid", b"{\"session\": 1}".to_vec()),
+            ("long bytes that are not Candid", file(LONG, 3)),
             ("the magic alone", b"DIDL".to_vec()),
             ("an unknown type", b"DIDL\x01\x40\x01\x00".to_vec()),
             ("a type that is not there", b"DIDL\x00\x01\x05".to_vec()),
@@ -75,13 +75,13 @@ impl Endpoint<'_> {
     }
 }
 
-/// Makes half a million `opt null` types, and one value.
+/// Creates half a million `opt null` types, and one value.
 fn many_types() -> Vec<u8> {
     let count = LONG / 4;
     [b"DIDL", leb128(count).as_slice(), &b"\x6e\x7f".repeat(count), b"\x01\x00\x00"].concat()
 }
 
-/// Makes as many null arguments as fit.
+/// Creates as many null arguments as fit.
 fn many_arguments() -> Vec<u8> {
     [b"DIDL\x00", leb128(LONG).as_slice(), &b"\x7f".repeat(LONG)].concat()
 }
@@ -137,7 +137,7 @@ fn check_every_function(build: Build) {
             let is_refused = match &answer {
                 Ok(reply) => refuses(name, reply),
                 Err(reject) => {
-                    *name == "http_request_streaming_callback" && tells(name, &reject.reject_message)
+                    *name == "http_request_streaming_callback" && names_reason(name, &reject.reject_message)
                 }
             };
             if !is_refused {
@@ -163,7 +163,7 @@ fn refuses(name: &str, reply: &[u8]) -> bool {
     if name == "http_request" {
         let reply: HttpResponse = candid::decode_one(reply).unwrap();
         let body = String::from_utf8_lossy(&reply.body);
-        return reply.status_code == 400 && tells(name, &body);
+        return reply.status_code == 400 && names_reason(name, &body);
     }
     match candid::decode_one::<api::Result<Reserved>>(reply).unwrap() {
         Err(api::Error::InvalidArgument { field, expected, got }) => {
@@ -173,8 +173,8 @@ fn refuses(name: &str, reply: &[u8]) -> bool {
     }
 }
 
-/// Whether a text says the same, where the reply has no room for an error.
-fn tells(name: &str, text: &str) -> bool {
+/// Returns whether a text names the function and the reason, for replies that have no field for an error.
+fn names_reason(name: &str, text: &str) -> bool {
     text.contains(&format!("arguments: expected those of {name}, in Candid, got "))
 }
 

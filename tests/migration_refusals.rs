@@ -22,7 +22,7 @@ fn replace(raw: &RawMemory, bytes: Vec<u8>) {
     raw.replace(bytes);
 }
 
-/// A canister of the first public release, with a capsule, two files and half of a third.
+/// Returns a canister of the first public release, with a capsule, two files and half of a third.
 fn public_release() -> PublicRelease {
     let now = 1_759_000_000_000_000_000;
     let mut release = PublicRelease::new(128);
@@ -217,7 +217,7 @@ fn refused_by_every_build(canister: &InstalledCanister, what: &str, damaged: &[u
     }
 }
 
-/// A legacy canister, and a sound memory.
+/// Returns a legacy canister, and a sound memory.
 fn sound() -> (InstalledCanister, Vec<u8>) {
     let canister = InstalledCanister::new(Build::Legacy);
     let (healthy, _) = small_image(3, canister.pic.get_time().as_nanos_since_unix_epoch());

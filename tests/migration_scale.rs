@@ -18,7 +18,7 @@ use session_migrate::costs::{self, MessageCost};
 use session_migrate::server::ServerKind;
 use upload_canister::api::{MigrationPhase, MigrationStatus, Result, UploadFinishResult};
 
-/// Most instructions of the migration in `post_upgrade`, whatever the number of sessions:
+/// Maximum instructions of the migration in `post_upgrade`, whatever the number of sessions:
 /// `UPGRADE_INSTRUCTIONS` in `src/canister/migration.rs`, plus a little for the start of the module and the
 /// timers.
 const UPGRADE_LIMIT: u64 = 50_000_000 + 1_000_000;

@@ -36,15 +36,16 @@ fn named(bytes: u64, version: u8) -> AssetMetadata {
 const TOO_FEW: u64 = 2_000;
 
 /// Interval of the timers.
-const TURN: Duration = Duration::from_secs(60);
+const TIMER_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Longer than a timer may be late before an update restarts it.
+/// Time after which an update restarts a timer that did not run.
 const OVERDUE: Duration = Duration::from_secs(301);
 
 /// A canister on a PocketIC instance.
 struct Wasm {
     canister: InstalledCanister,
-    /// Whether its timers get lost: where the server can make their message trap, and nothing but the sweep needs them.
+    /// Whether the test also loses timers, by a trap of their message. Only the embedded server can make a message trap,
+    /// and only on the direct build is the sweep the only job of the timers.
     loses_timers: bool,
 }
 
@@ -98,7 +99,7 @@ impl Wasm {
         wasm
     }
 
-    /// Empties the canister: faster than another instance.
+    /// Reinstalls the canister, which is faster than a new instance.
     fn renew(&mut self, stage: Stage) {
         self.canister.reinstall(build(stage));
         self.set_limits();
@@ -111,11 +112,11 @@ impl Wasm {
         storage.blobs.released_chunks()
     }
 
-    /// Makes the message of the timers trap, after which the IC has no timer, and later the update that restarts them. It
+    /// Makes the message of the timers trap, so that the IC has no timer any more. Later an update restarts the timers; it
     /// changes nothing else.
     fn lose_timers(&self) {
         let trapped = with_message_limit(&self.canister, TOO_FEW, |canister| {
-            canister.pic.advance_time(TURN);
+            canister.pic.advance_time(TIMER_INTERVAL);
             canister.pic.tick();
         });
         assert!(!trapped.is_empty(), "a timer is due in each minute");
@@ -350,16 +351,15 @@ impl Target for Wasm {
         self.canister.settle(|stats| stats.legacy_sessions == 0);
         let status = self.canister.migration();
         let accounted = status.converted + status.already + status.quarantined + status.expired;
-        let balanced = status.source == accounted
+        let reconciles = status.source == accounted
             && status.digest_before == status.digest_after
             && status.quarantined == 0
             && (status.layout == 2 || status.layout == 3 && self.canister.build == Build::Direct);
-        if balanced { Ok(()) } else { Err(format!("the migration does not balance: {status:?}")) }
+        if reconciles { Ok(()) } else { Err(format!("the migration does not reconcile: {status:?}")) }
     }
 }
 
-/// Four hundred cases in both tests together, which take a minute or two. `PROPTEST_CASES` changes their
-/// number.
+/// Runs two hundred cases in each of the two tests, which take a minute or two. `PROPTEST_CASES` changes their number.
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 200 };

@@ -66,7 +66,7 @@ pub trait Surroundings {
     /// Returns the chunks that are actually stored under a prefix.
     fn stored_chunks(&self, prefix: ChunkPrefix) -> ChunkSet;
 
-    /// Whether the session is in the indexes.
+    /// Returns whether the session is in the indexes.
     fn is_indexed(&self, id: SessionId, owner: Principal) -> bool;
 
     /// Returns the session to which a key belongs.
@@ -75,7 +75,7 @@ pub trait Surroundings {
     /// A damaged entry.
     fn leads_to(&self, key: IdemKey) -> Result<Option<SessionId>>;
 
-    /// Whether a session is in flight, in either layout.
+    /// Returns whether a session is in flight, in either layout.
     fn lives(&self, id: SessionId) -> bool;
 }
 
@@ -106,7 +106,7 @@ impl Surroundings for Storage {
 /// # Errors
 /// A damaged record of the tables around it.
 pub fn examine(around: &impl Surroundings, session: &LegacySession, now: Time) -> Result<Examined> {
-    let LegacySession { id, raw, noted } = session;
+    let LegacySession { id, raw, activity } = session;
     let id = SessionId(*id);
     let legacy = match LegacyUploadSession::decode(raw) {
         Ok(legacy) => legacy,
@@ -117,7 +117,7 @@ pub fn examine(around: &impl Surroundings, session: &LegacySession, now: Time) -
     };
     let ttl = around.session_ttl_seconds()?;
     let unit = TimeUnit::of(legacy.created_at, now);
-    let last_seen = noted.unwrap_or_else(|| unit.read(legacy.created_at, now));
+    let last_seen = activity.unwrap_or_else(|| unit.read(legacy.created_at, now));
     let chunks = around.stored_chunks(legacy.chunk_prefix());
     let caller = legacy.caller;
     let split = match convert(id, legacy, chunks, Some(last_seen)) {

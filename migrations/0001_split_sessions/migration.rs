@@ -36,9 +36,8 @@ static PLAN: Plan = Plan {
 /// `tests/migration_dry_run.rs` compares the two.
 const WRITE_INSTRUCTIONS: u64 = 100_000;
 
-/// A session with a higher id has a damaged key: no counter gets that far, and no ids would be left for
-/// others.
-const LARGEST_ID: u64 = u64::MAX >> 1;
+/// Highest session id that is believed. A higher one is a damaged key: no counter has issued so many ids.
+const MAX_ID: u64 = u64::MAX >> 1;
 
 impl SplitSessions {
     /// Returns whether a session that is, or was, a legacy record belongs to this principal, according to the
@@ -75,7 +74,7 @@ impl Migration<Storage> for SplitSessions {
     /// have higher ids than all of them.
     fn prepare(&self, storage: &mut Storage) -> Result<()> {
         let ids = &mut storage.sessions.ids;
-        let last = storage.sessions.legacy.last_id(LARGEST_ID);
+        let last = storage.sessions.legacy.last_id(MAX_ID);
         if let Some(last) = last
             && ids.last()? < last
         {
@@ -93,8 +92,8 @@ impl Migration<Storage> for SplitSessions {
     }
 
     fn classify(&self, storage: &Storage, key: u64, now: EngineTime) -> Result<Classified> {
-        let noted = storage.sessions.legacy.noted(&key)?;
-        let legacy = LegacySession { id: key, raw: raw(storage, key)?, noted };
+        let activity = storage.sessions.legacy.activity(&key)?;
+        let legacy = LegacySession { id: key, raw: raw(storage, key)?, activity };
         let Examined { class, decision } = examine(storage, &legacy, now.into())?;
         let reason = match decision {
             Decision::Reject { reason, .. } => Some(reason),
@@ -147,11 +146,11 @@ impl Migration<Storage> for SplitSessions {
             return Err(Error::conflict("session", id, why));
         }
         let QuarantineRecord { reason: _, raw, beside, was_indexed, owner: _ } = quarantined;
-        let noted = beside.map(Time::from_nanos);
+        let activity = beside.map(Time::from_nanos);
         // A record that was in no index is added to the indexes and the accounts when it is converted.
         let was_indexed = was_indexed.unwrap_or(true);
         if was_indexed && let Ok(legacy) = LegacyUploadSession::decode(&raw) {
-            let last_seen = noted.unwrap_or(Time::from_nanos(legacy.created_at));
+            let last_seen = activity.unwrap_or(Time::from_nanos(legacy.created_at));
             if !storage.index.contains(id, legacy.caller) {
                 let bytes = legacy.asset_metadata.bytes();
                 storage.usage.reserve_unlimited(legacy.caller, &legacy.capsule_id, bytes)?;
@@ -159,11 +158,11 @@ impl Migration<Storage> for SplitSessions {
                 storage.index.insert_without_key(id, legacy.caller, last_seen);
             }
         }
-        // A record quarantined without being read has kept its owner, but lost its activity.
-        if was_indexed && let Some(last_seen) = noted {
+        // A record quarantined without being read is still in the index, without its last activity.
+        if was_indexed && let Some(last_seen) = activity {
             storage.index.touch(id, Time::default(), last_seen);
         }
-        storage.sessions.legacy.put_back(LegacySession { id: key, raw, noted });
+        storage.sessions.legacy.put_back(LegacySession { id: key, raw, activity });
         Ok(())
     }
 
@@ -172,8 +171,8 @@ impl Migration<Storage> for SplitSessions {
         let legacy = storage.sessions.legacy.take(key)?.ok_or_else(gone)?;
         let id = SessionId(key);
         // The record is not read, since reading may be what trapped; only its index entry is.
-        let was_indexed = Some(legacy.noted.is_some_and(|seen| storage.index.is_active_at(id, seen)));
-        withdraw(storage, id, None, legacy.noted)?;
+        let was_indexed = Some(legacy.activity.is_some_and(|seen| storage.index.is_active_at(id, seen)));
+        withdraw(storage, id, None, legacy.activity)?;
         Ok(QuarantineRecord { was_indexed, ..quarantine_record(legacy, reason) })
     }
 
@@ -202,7 +201,7 @@ impl Migration<Storage> for SplitSessions {
             Ok(split) => split,
             Err(error) => return Ok(Some(error.to_string())),
         };
-        let legacy = match leads_back(storage, id, &split) {
+        let legacy = match legacy_record_of(storage, id, &split) {
             Ok(legacy) => legacy,
             Err(problem) => return Ok(Some(problem)),
         };
@@ -238,29 +237,29 @@ impl Reversal<Storage> for SplitSessions {
         let id = SessionId(key);
         let split = stored(storage, id)?;
         let last_seen = split.session.session_meta.last_seen;
-        let legacy = match leads_back(storage, id, &split) {
+        let legacy = match legacy_record_of(storage, id, &split) {
             Ok(legacy) => legacy,
             Err(problem) => return Ok(Reverted::Refused(problem)),
         };
         let raw = legacy.encode();
-        storage.sessions.legacy.put_back(LegacySession { id: key, raw, noted: Some(last_seen) });
+        storage.sessions.legacy.put_back(LegacySession { id: key, raw, activity: Some(last_seen) });
         storage.sessions.sessions.remove(&key);
         storage.sessions.metas.remove(&key);
         Ok(Reverted::Done)
     }
 }
 
-/// Returns the legacy record of a session of layout 2, if converting it yields the same session again.
-fn leads_back(
+/// Returns the legacy record of a session of layout 2, after checking that converting it yields the same session again.
+fn legacy_record_of(
     storage: &Storage,
     id: SessionId,
     split: &Split,
 ) -> std::result::Result<LegacyUploadSession, String> {
-    let in_words = |error: Unconvertible| format!("session {id}: {error}");
-    let legacy = revert(id, split.clone()).map_err(in_words)?;
+    let to_text = |error: Unconvertible| format!("session {id}: {error}");
+    let legacy = revert(id, split.clone()).map_err(to_text)?;
     let chunks = storage.blobs.stored_chunks(legacy.chunk_prefix());
     let last_seen = split.session.session_meta.last_seen;
-    let again = convert(id, legacy.clone(), chunks, Some(last_seen)).map_err(in_words)?;
+    let again = convert(id, legacy.clone(), chunks, Some(last_seen)).map_err(to_text)?;
     if again.is_same(split) {
         return Ok(legacy);
     }

@@ -61,9 +61,9 @@ proptest! {
         let place = HEADER.len() + place.index(bytes.len() - HEADER.len());
         changed[place] ^= 1 << bit;
         // Compared as text, since a changed float may be a NaN, which is not equal to itself.
-        let in_words = |decoded| format!("{decoded:?}");
+        let to_text = |decoded| format!("{decoded:?}");
         let by_library = LegacyUploadSession::decode_by_library(&changed);
-        prop_assert_eq!(in_words(LegacyUploadSession::decode(&changed)), in_words(by_library));
+        prop_assert_eq!(to_text(LegacyUploadSession::decode(&changed)), to_text(by_library));
         prop_assert_ne!(LegacyUploadSession::digest_of_stored(&changed), digest, "byte {}", place);
         prop_assert_eq!(legacy.digest_if_decoded_from(&changed), None, "byte {}", place);
     }

@@ -61,7 +61,7 @@ pub fn convert_record(
         }
         Decision::Reject { legacy: decoded, reason } => {
             let was_indexed = decoded.as_ref().map(|decoded| storage.index.contains(id, decoded.caller));
-            withdraw(storage, id, decoded.as_deref(), legacy.noted)?;
+            withdraw(storage, id, decoded.as_deref(), legacy.activity)?;
             Fate::Quarantined(QuarantineRecord { was_indexed, ..quarantine_record(legacy.clone(), reason) })
         }
     };
@@ -80,8 +80,8 @@ pub fn settle(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Resul
 
 /// Returns the quarantine entry for a record.
 pub fn quarantine_record(legacy: LegacySession, reason: String) -> QuarantineRecord {
-    let LegacySession { id: _, raw, noted } = legacy;
-    QuarantineRecord { beside: noted.map(Time::as_nanos), ..QuarantineRecord::new(reason, raw) }
+    let LegacySession { id: _, raw, activity } = legacy;
+    QuarantineRecord { beside: activity.map(Time::as_nanos), ..QuarantineRecord::new(reason, raw) }
 }
 
 /// Returns the digest of a record, if the stored session is the one made from it and converts back to it.
@@ -183,11 +183,11 @@ pub fn withdraw(
     storage: &mut Storage,
     id: SessionId,
     legacy: Option<&LegacyUploadSession>,
-    noted: Option<Time>,
+    activity: Option<Time>,
 ) -> Result<()> {
     match legacy {
         Some(legacy) => {
-            let last_seen = noted.unwrap_or(Time::from_nanos(legacy.created_at));
+            let last_seen = activity.unwrap_or(Time::from_nanos(legacy.created_at));
             if storage.index.contains(id, legacy.caller) {
                 storage.usage.forget(legacy.caller, &legacy.capsule_id, legacy.asset_metadata.bytes())?;
                 storage.promises.subtract(id, bytes_missing(storage, legacy));
@@ -195,7 +195,7 @@ pub fn withdraw(
             storage.index.end(id, legacy.caller, last_seen);
         }
         None => {
-            if let Some(last_seen) = noted {
+            if let Some(last_seen) = activity {
                 storage.index.forget_activity(id, last_seen);
             }
         }

@@ -59,10 +59,10 @@ impl Migration<Storage> for MoveToExtents {
         if storage.migration.state()?.phase != Phase::Finalized {
             return Ok(Some("migration 1 is not finalized".into()));
         }
-        lacks_room(storage)
+        missing_room(storage)
     }
 
-    /// Clients finish sessions and delete blobs all the time.
+    /// Units are counted one by one, since clients finish sessions and delete blobs during the migration.
     fn counts_ahead(&self) -> bool {
         false
     }
@@ -164,10 +164,9 @@ impl Migration<Storage> for MoveToExtents {
     }
 }
 
-/// Returns whether there is room for a second copy of the payload: the chunk map keeps its memory when its
-/// chunks are removed. Files and sessions count with their full length, including chunks that have not
-/// arrived.
-fn lacks_room(storage: &Storage) -> Result<Option<String>> {
+/// Returns the reason if there is no room for a second copy of the payload: the chunk map keeps its memory when its
+/// chunks are removed. Files and sessions count with their full length, including chunks that have not arrived.
+fn missing_room(storage: &Storage) -> Result<Option<String>> {
     let extents = storage.blobs.extents();
     let needed = storage.usage.total()?.saturating_sub(extents.taken_bytes()?);
     let left = storage.room.bytes_left().saturating_add(extents.bytes_left()?);

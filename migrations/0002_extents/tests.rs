@@ -27,7 +27,7 @@ impl Meter for OneChunk {
     }
 }
 
-/// A canister in layout 2 whose migration 1 is finalized.
+/// Returns a canister in layout 2 whose migration 1 is finalized.
 fn finalized() -> TestCanister {
     let mut canister = TestCanister::direct();
     let state = MigrationState { phase: Phase::Finalized, ..MigrationState::default() };

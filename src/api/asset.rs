@@ -283,7 +283,7 @@ pub enum AssetMetadata {
 }
 
 impl AssetMetadata {
-    /// An image of which only the common part is known.
+    /// Returns an image of which only the common part is known.
     pub fn image(base: AssetMetadataBase) -> Self {
         Self::Image(ImageAssetMetadata {
             base,
@@ -295,7 +295,7 @@ impl AssetMetadata {
         })
     }
 
-    /// A document of which only the common part is known.
+    /// Returns a document of which only the common part is known.
     pub fn document(base: AssetMetadataBase) -> Self {
         Self::Document(DocumentAssetMetadata {
             base,
@@ -306,7 +306,7 @@ impl AssetMetadata {
         })
     }
 
-    /// What all kinds have.
+    /// Returns the fields that all kinds have.
     pub fn base(&self) -> &AssetMetadataBase {
         match self {
             Self::Image(asset) => &asset.base,

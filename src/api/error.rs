@@ -83,22 +83,22 @@ pub enum Error {
 }
 
 impl Error {
-    /// Makes an [`Error::NotFound`].
+    /// Creates an [`Error::NotFound`].
     pub fn not_found(kind: &str, key: impl ToString) -> Self {
         Self::NotFound { kind: kind.into(), key: shortened(key) }
     }
 
-    /// Makes an [`Error::InvalidArgument`].
+    /// Creates an [`Error::InvalidArgument`].
     pub fn invalid(field: &str, expected: impl Into<String>, got: impl ToString) -> Self {
         Self::InvalidArgument { field: field.into(), expected: expected.into(), got: shortened(got) }
     }
 
-    /// Makes an [`Error::Conflict`].
+    /// Creates an [`Error::Conflict`].
     pub fn conflict(kind: &str, key: impl ToString, detail: impl Into<String>) -> Self {
         Self::Conflict { kind: kind.into(), key: shortened(key), detail: detail.into() }
     }
 
-    /// Makes an [`Error::ResourceExhausted`].
+    /// Creates an [`Error::ResourceExhausted`].
     pub fn exhausted(limit: &str, allowed: u64, requested: u64) -> Self {
         Self::ResourceExhausted { limit: limit.into(), allowed, requested }
     }

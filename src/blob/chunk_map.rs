@@ -303,7 +303,7 @@ impl ChunkMap {
         keys.len() < limit || self.first_under(prefix, 1).is_empty()
     }
 
-    /// The first keys under a prefix.
+    /// Returns the first keys under a prefix.
     fn first_under(&self, prefix: ChunkPrefix, limit: usize) -> Vec<ChunkKey> {
         let mut keys = Vec::new();
         let mut take = |idx| {

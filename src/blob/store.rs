@@ -461,7 +461,7 @@ impl BlobStore {
     }
 }
 
-/// The key for looking up content in a capsule.
+/// Returns the key for looking up content in a capsule.
 pub fn content_key(capsule_id: &str, digest: ContentDigest) -> TwoTexts {
     let hex = hex::encode(digest.bytes);
     let digest = match digest.algorithm {

@@ -27,7 +27,7 @@ pub mod controls {
 
     use super::{Error, Result, Storage, Time};
 
-    pub use crate::migrate::{hold as pause, release as resume};
+    pub use crate::migrate::{defer as pause, release as resume};
 
     pub(super) fn refused() -> Error {
         Error::conflict("migration", "Idle", "the legacy build has no migration; install the staged build")

@@ -30,7 +30,7 @@ impl CapsuleStore {
         self.stored_capsules();
     }
 
-    /// The capsules, of which none is held any more.
+    /// Returns the capsules, of which none is held any more.
     pub(super) fn stored_capsules(&mut self) -> &mut Table<String, CapsuleRecord> {
         if let Some(Held { id, record, is_changed: true }) = self.held.take() {
             self.capsules.insert(id, &record);

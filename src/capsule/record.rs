@@ -107,7 +107,7 @@ impl CapsuleRecord {
         }
     }
 
-    /// Whether everyone may read its blobs.
+    /// Returns whether everyone may read its blobs.
     pub fn is_public(&self) -> bool {
         self.is_public == Some(true)
     }

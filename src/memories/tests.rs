@@ -291,7 +291,7 @@ fn a_damaged_memory_stops_the_clearing_of_no_other() {
     assert_eq!(sweep(&mut canister.storage, &crate::meter::Unmetered), Ok(true), "it is not told again");
 
     canister.restart(Box::<ActivePath>::default());
-    assert_eq!(sweep_to_end(&mut canister).len(), 4, "the next build looks at them again");
+    assert_eq!(sweep_to_end(&mut canister).len(), 4, "the next build checks them again");
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn the_migration_resumes_exactly_where_a_message_ended() {
     }
     let state = canister.storage.migration.state().unwrap();
     assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 5, 5));
-    assert!(messages > 2 * sessions.len(), "one step a message: {messages}");
+    assert!(messages > 2 * sessions.len(), "one step per message: {messages}");
 }
 
 #[test]

@@ -336,11 +336,11 @@ impl<M: Memory> Cursor<'_, M> {
     }
 
     /// Takes up to `most` bytes of the page; returns where they are, and how many.
-    fn take(&mut self, most: u64) -> Result<(u64, u64), Damage> {
+    fn take(&mut self, max: u64) -> Result<(u64, u64), Damage> {
         if self.left == 0 {
             self.turn()?;
         }
-        let (at, taken) = (self.at, self.left.min(most));
+        let (at, taken) = (self.at, self.left.min(max));
         self.at = at.saturating_add(taken);
         self.left = self.left.saturating_sub(taken);
         Ok((at, taken))

@@ -109,7 +109,7 @@ pub struct MapContents {
 pub enum Damaged {
     /// The upgrade is refused.
     Refused,
-    /// The canister has a treatment for it, and an upgrade may be what mends it: refused only if the record at the other
+    /// The canister has a treatment for it, and an upgrade may repair it: refused only if the record at the other
     /// end does not decode either.
     Treated,
     /// The same, and a record that is Candid is refused: it is the first public release's.
@@ -181,9 +181,9 @@ pub fn check_map<M: Memory>(
     let (mut is_candid, mut is_foreign_key) = (false, false);
     let mut check = |end: End| {
         let found = match value {
-            Values::Bytes(most) => map.key(end, key_len).map_err(damaged)?.map(|(key, len)| {
-                let wrong = || format!("{len} bytes beside it, expected at most {most}");
-                (key, if len <= most { Ok(()) } else { Err(wrong().into()) })
+            Values::Bytes(max) => map.key(end, key_len).map_err(damaged)?.map(|(key, len)| {
+                let wrong = || format!("{len} bytes beside it, expected at most {max}");
+                (key, if len <= max { Ok(()) } else { Err(wrong().into()) })
             }),
             Values::Records(decodes) => map.entry(end, key_len).map_err(damaged)?.map(|entry| {
                 let value = entry.value.as_deref();

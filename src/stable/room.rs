@@ -152,7 +152,7 @@ impl StableRoom {
             || missing(self.fill_of(&self.0.chunks).free) <= self.bytes_left()
     }
 
-    /// Returns the most payload that the canister can hold, up to `limit`: in the chunk map, or in `region`
+    /// Returns how much payload the canister can hold, at most `limit`: in the chunk map, or in `region`
     /// bytes of the payload region and as much as that can still grow.
     pub fn payload_limit(&self, region: Option<u64>, limit: u64) -> u64 {
         // The first chunk also needs the room for removing one, and a session that begins now writes records

@@ -38,7 +38,7 @@ impl Marks {
         Self(bytes.map(u64::from_be_bytes))
     }
 
-    /// Whether there are none: the memory is in another layout, or an earlier build has written it.
+    /// Returns whether there are none: the memory is in another layout, or an earlier build has written it.
     pub fn are_none(self) -> bool {
         self == Self::default()
     }
@@ -80,7 +80,7 @@ impl Structures {
         Self { missing, counts: memories.get(memory_ids::UPLOAD_COUNTS) }
     }
 
-    /// Makes those that do not exist yet, and marks them if there are marks.
+    /// Creates those that do not exist yet, and marks them if there are marks.
     ///
     /// # Errors
     /// [`NoRoom`] if the canister cannot get the memory. What was made until then stays, and the next call makes the others.
@@ -110,7 +110,7 @@ pub fn mark_all(memories: &Memories) {
     }
 }
 
-/// Makes an empty structure in an empty memory; none if that cannot grow.
+/// Creates an empty structure in an empty memory; none if that cannot grow.
 fn make(structure: Structure, memory: &Memory) -> Option<()> {
     // While there is no record in it, a structure is the same for all types.
     match structure {

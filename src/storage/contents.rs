@@ -97,12 +97,12 @@ const fn treated<K: Key, V: Record>() -> Contents {
     Contents::Map(MapContents { damaged: Damaged::TreatedUnlessCandid, ..records::<K, V>() })
 }
 
-/// A table whose records are Candid.
+/// Returns a table whose records are Candid.
 const fn legacy(contents: MapContents) -> Contents {
     Contents::Map(MapContents { damaged: Damaged::Treated, ..contents })
 }
 
-/// A table whose records are quarantined when they do not decode, or lie in quarantine.
+/// Returns a table whose records are quarantined when they do not decode, or lie in quarantine.
 const fn quarantined(contents: MapContents) -> Contents {
     Contents::Map(MapContents { damaged: Damaged::Quarantined, ..contents })
 }

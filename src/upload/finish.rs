@@ -132,7 +132,7 @@ impl UploadService<'_> {
         Ok((payload, digest))
     }
 
-    /// Makes a verified upload a memory. Everything that can be refused is checked before the first change,
+    /// Turns a verified upload into a memory. Everything that can be refused is checked before the first change,
     /// so that the upload is committed atomically.
     fn commit(
         &mut self,

@@ -39,7 +39,7 @@ impl IdemKey {
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
-    /// Makes the fingerprint of the parameters that are not part of the [`IdemKey`].
+    /// Creates the fingerprint of the parameters that are not part of the [`IdemKey`].
     pub fn of(asset_metadata: &AssetMetadata, expected_chunks: u32, hash: HashAlgorithm) -> Self {
         let mut digest = Sha256::new()
             .chain_update(expected_chunks.to_be_bytes())

@@ -24,7 +24,7 @@ pub struct LegacySession {
     /// Its record.
     pub raw: Vec<u8>,
     /// Its last activity, if the build that wrote it recorded one.
-    pub noted: Option<Time>,
+    pub activity: Option<Time>,
 }
 
 /// The converted records that are still stored.
@@ -98,7 +98,7 @@ impl LegacySessions {
     ///
     /// # Errors
     /// A damaged entry.
-    pub fn noted(&self, id: &u64) -> Result<Option<Time>, StableError> {
+    pub fn activity(&self, id: &u64) -> Result<Option<Time>, StableError> {
         if self.is_below_mark(*id) {
             return Ok(None);
         }
@@ -134,15 +134,15 @@ impl LegacySessions {
         if self.is_below_mark(id) {
             return Ok(None);
         }
-        let noted = self.activity.take(&id)?.map(Time::from_nanos);
-        Ok(self.records.take_raw(&id).map(|raw| LegacySession { id, raw, noted }))
+        let activity = self.activity.take(&id)?.map(Time::from_nanos);
+        Ok(self.records.take_raw(&id).map(|raw| LegacySession { id, raw, activity }))
     }
 
     /// Restores what was removed.
     pub fn put_back(&mut self, session: LegacySession) {
-        let LegacySession { id, raw, noted } = session;
+        let LegacySession { id, raw, activity } = session;
         self.insert(id, &RawRecord(raw));
-        if let Some(last_seen) = noted {
+        if let Some(last_seen) = activity {
             self.note(id, last_seen);
         }
     }
@@ -168,8 +168,8 @@ impl LegacySessions {
     }
 
     /// Returns the highest id up to `most`, including those below the mark.
-    pub fn last_id(&self, most: u64) -> Option<u64> {
-        self.records.keys(..=most).next_back()
+    pub fn last_id(&self, max: u64) -> Option<u64> {
+        self.records.keys(..=max).next_back()
     }
 
     /// Iterates over the records above `after`, or all, as bytes, ascending.
@@ -184,22 +184,22 @@ impl LegacySessions {
     pub fn first(&self, limit: usize) -> Result<Vec<LegacySession>, StableError> {
         let records: Vec<_> = self.raw_after(None).take(limit).collect();
         let ids: Vec<u64> = records.iter().map(|(id, _)| *id).collect();
-        let with_note = |((id, raw), noted): ((u64, Vec<u8>), Result<Option<u64>, StableError>)| {
-            Ok(LegacySession { id, raw, noted: noted?.map(Time::from_nanos) })
+        let with_activity = |((id, raw), activity): ((u64, Vec<u8>), Result<Option<u64>, StableError>)| {
+            Ok(LegacySession { id, raw, activity: activity?.map(Time::from_nanos) })
         };
-        records.into_iter().zip(self.activity.get_ascending(&ids)).map(with_note).collect()
+        records.into_iter().zip(self.activity.get_ascending(&ids)).map(with_activity).collect()
     }
 
     /// Moves the mark past the first sessions, as [`Self::first`] returned them.
     pub fn move_mark_past(&mut self, first: &[LegacySession]) {
         let Some(last) = first.last() else { return };
-        let noted = first.iter().filter(|session| session.noted.is_some()).count() as u64;
+        let recorded = first.iter().filter(|session| session.activity.is_some()).count() as u64;
         let Leftovers { records, notes, .. } =
             self.mark.unwrap_or(Leftovers { through: 0, records: 0, notes: 0 });
         self.set_mark(Leftovers {
             through: last.id,
             records: records.saturating_add(first.len() as u64),
-            notes: notes.saturating_add(noted),
+            notes: notes.saturating_add(recorded),
         });
     }
 

@@ -83,7 +83,7 @@ pub const DEFAULT_MAX_SESSION_AGE_SECONDS: u64 = 7 * DEFAULT_SESSION_TTL_SECONDS
 /// million instructions.
 pub const EVICTION_LOOKS: usize = 200;
 
-/// Most chunks that a message releases with the sessions that it evicts; each takes about 70 million
+/// Maximum number of chunks that a message releases with the sessions that it evicts; each takes about 70 million
 /// instructions in the chunk map.
 pub const EVICTED_CHUNKS: u64 = 256;
 

@@ -120,7 +120,7 @@ impl TestCanister {
         Self::new(Box::<CompatPath>::default(), 100)
     }
 
-    /// Makes a canister with both paths.
+    /// Creates a canister with both paths.
     #[cfg(all(feature = "compat", feature = "direct"))]
     pub fn staged() -> Self {
         Self::new(Box::<super::path::ActivePath>::default(), 0)
@@ -137,12 +137,12 @@ impl TestCanister {
         Self::in_layout(Layout::EXTENTS, Box::<DirectPath>::default(), 0)
     }
 
-    /// Makes the same canister, with uploads verified by BLAKE3.
+    /// Creates the same canister, with uploads verified by BLAKE3.
     pub fn with_blake3(self) -> Self {
         Self { hash: HashAlgorithm::Blake3, ..self }
     }
 
-    /// Makes the same canister, with uploads verified by SHA-256.
+    /// Creates the same canister, with uploads verified by SHA-256.
     #[cfg(feature = "direct")]
     pub fn with_sha256(self) -> Self {
         Self { hash: HashAlgorithm::Sha256, ..self }
@@ -260,7 +260,7 @@ pub fn file(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8 ^ (i / CHUNK) as u8).collect()
 }
 
-/// Makes a fresh canister for each way in which the build under test stores sessions and payload.
+/// Creates a fresh canister for each way in which the build under test stores sessions and payload.
 pub fn canisters() -> Vec<TestCanister> {
     vec![
         #[cfg(feature = "compat")]

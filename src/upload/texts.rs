@@ -27,23 +27,23 @@ pub fn check_texts(asset_metadata: &AssetMetadata) -> Result<()> {
         return Err(Error::invalid("asset_metadata.tags", format!("at most {MAX_TAGS} tags"), tags));
     }
     let base = base_texts(asset_metadata.base());
-    for (field, text, most) in base.into_iter().chain(kind_texts(asset_metadata)) {
-        check_text(field, Some(text), most)?;
+    for (field, text, max) in base.into_iter().chain(kind_texts(asset_metadata)) {
+        check_text(field, Some(text), max)?;
     }
     Ok(())
 }
 
 /// Returns `Ok(())` if a text, if present, has at most `most` bytes.
-pub fn check_text(field: &str, text: Option<&str>, most: usize) -> Result<()> {
+pub fn check_text(field: &str, text: Option<&str>, max: usize) -> Result<()> {
     let bytes = text.map_or(0, str::len);
-    if bytes > most {
-        return Err(Error::invalid(field, format!("at most {most} bytes"), format!("{bytes} bytes")));
+    if bytes > max {
+        return Err(Error::invalid(field, format!("at most {max} bytes"), format!("{bytes} bytes")));
     }
     Ok(())
 }
 
 fn present<'a>(texts: impl IntoIterator<Item = (&'static str, &'a Option<String>, usize)>) -> Vec<Text<'a>> {
-    texts.into_iter().filter_map(|(field, text, most)| Some((field, text.as_deref()?, most))).collect()
+    texts.into_iter().filter_map(|(field, text, max)| Some((field, text.as_deref()?, max))).collect()
 }
 
 fn base_texts(base: &AssetMetadataBase) -> Vec<Text<'_>> {

@@ -21,13 +21,13 @@ pub enum Asked {
 }
 
 /// One more than is answered, to distinguish one range from several.
-const MOST_RANGES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+const MAX_RANGES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// Returns what a header field requests of a representation of `size` bytes. Other units, fields that do not
 /// parse, and several ranges at once are ignored, as the standard allows: `multipart/byteranges` could not be
 /// streamed, and no media element requests it.
 pub fn asked(field: Option<&str>, size: u64) -> Asked {
-    let Some(Ok(ranges)) = field.map(|field| parse_range_header_with_max_ranges(field, MOST_RANGES)) else {
+    let Some(Ok(ranges)) = field.map(|field| parse_range_header_with_max_ranges(field, MAX_RANGES)) else {
         return Asked::Whole;
     };
     if ranges.len() != 1 {

@@ -66,7 +66,7 @@ impl LaneCanister {
         assert_eq!(status.layout, 2);
     }
 
-    /// Makes an upload of a file that has not begun.
+    /// Creates an upload of a file that has not begun.
     pub fn uploader(&mut self, asset: &Asset) -> Uploader {
         self.uploads += 1;
         let chunk_size = self.handle().upload_config().unwrap().chunk_size;
@@ -74,7 +74,7 @@ impl LaneCanister {
         Uploader::new(owner(), &self.capsule, asset.clone(), idem, chunk_size)
     }
 
-    /// Makes uploads of the original and its three derivatives.
+    /// Creates uploads of the original and its three derivatives.
     pub fn full_set(&mut self) -> Vec<Uploader> {
         let mut assets = vec![picture::original(&self.folder)];
         assets.extend(picture::derivatives(&self.folder));

@@ -1,4 +1,4 @@
-//! Sources of the traces of this folder.
+//! Records the traces of this folder.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use session_migrate::workload::{self, Order, Workload};
 use upload_canister::api::AssetType;
 use upload_canister::session::Chunking;
 
-/// When the scripted ones begin: the first of January 2026, nanoseconds since 1970.
+/// Time at which the scripted traces begin: the first of January 2026, nanoseconds since 1970.
 const BEGINNING: u64 = 1_767_225_600_000_000_000;
 
 /// Length of every chunk but the last, bytes.
@@ -39,7 +39,7 @@ fn workload(build: &'static str, workload: Workload, path: &Path) -> &'static st
     build
 }
 
-/// The canister on a tape, and what its clients need.
+/// The recorded canister, and what its scripted clients need.
 struct Scene<'p> {
     canister: Canister<'p>,
     tape: &'p Tape,
@@ -69,7 +69,7 @@ impl Scene<'_> {
         self.canister.pass(Duration::from_secs(seconds), 2);
     }
 
-    /// Makes an upload of file `seed` into a capsule.
+    /// Creates an upload of file `seed` into a capsule.
     fn upload(&self, client: Principal, capsule: &str, seed: u64, bytes: u64) -> Uploader {
         let path = self.folder.join(format!("{seed}.bin"));
         let chunking = Chunking::new(bytes, u64::from(CHUNK));
@@ -93,7 +93,7 @@ impl Scene<'_> {
     }
 }
 
-/// Makes sessions at every stage: begun, with a hole, complete, finished, aborted.
+/// Creates sessions at every stage: begun, with a hole, complete, finished, aborted.
 fn in_flight(scene: &Scene<'_>) {
     let client = person(1);
     let capsule = scene.capsule(client);
@@ -122,7 +122,7 @@ fn in_flight(scene: &Scene<'_>) {
     scene.canister.memories_all(client, &capsule).unwrap();
 }
 
-/// Others put into, finish and abort a session that is not theirs. In the first public release a stranger's
+/// A stranger and an anonymous caller put, finish and abort a session of somebody else. In the first public release a stranger's
 /// call destroyed the owner's upload, since it was hashed, or its hash state removed, before access was
 /// checked.
 fn strangers(scene: &Scene<'_>) {

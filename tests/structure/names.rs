@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{documents, relative, sources};
 
-/// Most characters of a test's name: subject, condition, expectation.
+/// Maximum number of characters of a test's name: subject, condition, expectation.
 const LONGEST: usize = 60;
 
 #[test]

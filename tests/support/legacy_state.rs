@@ -19,7 +19,7 @@ use upload_canister::upload::{IdemKey, RawRecord};
 /// Bytes of each file.
 pub const BYTES: usize = 64;
 
-/// Most clients.
+/// Maximum number of clients.
 pub const CLIENTS: u64 = 1_000;
 
 /// Returns a client.
@@ -57,7 +57,7 @@ pub fn idem(session: u64) -> String {
     format!("upload-1759000000000-{session:09}")
 }
 
-/// Makes a memory of these bytes.
+/// Creates a memory of these bytes.
 pub fn memory_of(bytes: &[u8]) -> RawMemory {
     let raw = RawMemory::default();
     raw.grow(bytes.len().div_ceil(65_536) as u64);
@@ -65,7 +65,7 @@ pub fn memory_of(bytes: &[u8]) -> RawMemory {
     raw
 }
 
-/// Makes the whole stable memory, with sessions `1..=sessions` begun at `now`, and the capsules of the
+/// Creates the whole stable memory, with sessions `1..=sessions` begun at `now`, and the capsules of the
 /// clients.
 pub fn image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     image_in(RawMemory::default(), sessions, now)

@@ -89,7 +89,7 @@ fn decode<T: CandidType + DeserializeOwned>(method: &str, reply: &[u8]) -> T {
 }
 
 impl InstalledCanister {
-    /// Makes a freshly installed canister.
+    /// Creates a freshly installed canister.
     pub fn new(build: Build) -> Self {
         let pic = session_migrate::server::pocket_ic().unwrap();
         let id = pic.create_canister_with_settings(Some(controller()), None);

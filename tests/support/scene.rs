@@ -47,7 +47,7 @@ pub struct State {
 }
 
 impl Scene {
-    /// Makes a scene whose session has the first `sent` chunks of `content`.
+    /// Creates a scene whose session has the first `sent` chunks of `content`.
     pub fn new(canister: &InstalledCanister, content: Vec<u8>, sent: u32) -> Self {
         let capsule = canister.capsule();
         canister.share(&capsule, &[writer()], &[reader()]);

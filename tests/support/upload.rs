@@ -28,7 +28,7 @@ pub fn file(bytes: usize, seed: u64) -> Vec<u8> {
     made
 }
 
-/// Makes a file of two chunks, the second of which is short.
+/// Creates a file of two chunks, the second of which is short.
 pub fn two_chunks(seed: u64) -> Vec<u8> {
     file(CHUNK + 5, seed)
 }
@@ -46,7 +46,7 @@ pub fn digest(hash: HashAlgorithm, file: &[u8]) -> [u8; 32] {
     }
 }
 
-/// Makes metadata of a file of this many bytes.
+/// Creates metadata of a file of this many bytes.
 pub fn metadata(bytes: u64) -> AssetMetadata {
     let base = AssetMetadataBase::new("file.bin", "application/octet-stream", AssetType::Original, bytes, 0);
     AssetMetadata::document(base)
@@ -202,7 +202,7 @@ impl InstalledCanister {
         bytes
     }
 
-    /// Makes a memory without an upload.
+    /// Creates a memory without an upload.
     pub fn create_memory(&self, caller: Principal, new: NewMemory<'_>) -> Result<String> {
         let NewMemory { capsule, inline, blob, backend, bytes, idem } = new;
         let none = None::<String>;

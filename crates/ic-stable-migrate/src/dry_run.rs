@@ -6,7 +6,7 @@ use crate::run::predecessor;
 use crate::unit::count;
 use crate::{Classified, Host, MessageBudget, Migration};
 
-/// Most units on a page.
+/// Maximum number of units on a page.
 const LARGEST_PAGE: u32 = 10_000;
 
 /// Examples of each class on a page.

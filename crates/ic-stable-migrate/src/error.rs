@@ -34,11 +34,11 @@ pub struct StableError {
 /// fn way_out(error: &Error) -> &'static str {
 ///     match error {
 ///         // From `Engine::check`: the list of migrations.
-///         Error::DuplicateNumber { .. } | Error::Gap { .. } | Error::BrokenChain { .. } => "mend the list",
+///         Error::DuplicateNumber { .. } | Error::Gap { .. } | Error::BrokenChain { .. } => "fix the list",
 ///         Error::MissingMigration { .. } | Error::PlanShrunk { .. } => "list what has begun, with all its classes",
 ///         Error::UnknownLayout { .. } | Error::NewerFormat { .. } => "upgrade to a newer build",
 ///         // What is stored.
-///         Error::Stable(_) | Error::DamagedKey { .. } => "load a snapshot, or mend the record in an upgrade",
+///         Error::Stable(_) | Error::DamagedKey { .. } => "load a snapshot, or repair the record in an upgrade",
 ///         // From the controls.
 ///         Error::Refused { .. } | Error::WrongPhase { .. } => "wait for the phase that it names",
 ///         Error::NotQuarantined { .. } | Error::UnknownMigration { .. } => "name another one",
@@ -50,7 +50,7 @@ pub struct StableError {
 /// let twice: Engine<'static, Bank> = Engine::new(&[&CentsToMillionths, &CentsToMillionths]);
 /// let error = twice.check(&bank).unwrap_err();
 /// assert!(matches!(&error, Error::DuplicateNumber { number: 1, .. }));
-/// assert_eq!(way_out(&error), "mend the list");
+/// assert_eq!(way_out(&error), "fix the list");
 ///
 /// bank.set_layout(Layout(9));
 /// let error = ENGINE.check(&bank).unwrap_err();

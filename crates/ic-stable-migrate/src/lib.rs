@@ -66,8 +66,8 @@ pub use watch::Watched;
 
 use std::ops::Bound;
 
-/// The stored form of the engine's own records, by their names ([`Record::NAME`]): values of the crate `stable-schema`,
-/// in JSON. A canister that states what it keeps in stable memory describes the tables of its [`Ledger`] by them.
+/// The schema of the engine's own records, by their names ([`Record::NAME`]), as JSON of the crate `stable-schema`. A
+/// canister that publishes the schema of its stable memory uses it for the tables of its [`Ledger`].
 ///
 /// ```
 /// // The tables of the engine, in the schema of a canister.

@@ -51,10 +51,10 @@ impl QuarantineRecord {
     }
 
     /// Converts to the interface's type, with at most `most` of its bytes.
-    pub fn into_api<K>(self, session: K, most: usize) -> QuarantinedRecord<K> {
+    pub fn into_api<K>(self, session: K, max: usize) -> QuarantinedRecord<K> {
         let Self { mut reason, mut raw, .. } = self;
         let len = raw.len();
-        raw.truncate(most);
+        raw.truncate(max);
         reason.truncate(reason.floor_char_boundary(LONGEST_REASON));
         let raw_len = (raw.len() < len).then_some(len as u64);
         QuarantinedRecord { session, reason, raw: ByteBuf::from(raw), raw_len }

@@ -147,10 +147,10 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     /// rollbacks are exempt: they take one step per unit, however many there are.
     fn is_endless(&self) -> Option<String> {
         let MigrationState { source, pace, .. } = &self.state;
-        let (steps, most) = (pace.steps, self.migration.max_steps(*source));
+        let (steps, max) = (pace.steps, self.migration.max_steps(*source));
         let is_bounded = matches!(self.state.phase, Phase::Validating | Phase::Converting);
-        (is_bounded && steps > most)
-            .then(|| format!("{steps} steps for {source} records, expected at most {most}"))
+        (is_bounded && steps > max)
+            .then(|| format!("{steps} steps for {source} records, expected at most {max}"))
     }
 
     /// Handles a batch of units, or changes the phase. Returns `false` if there was nothing to do and nothing

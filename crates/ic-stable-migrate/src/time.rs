@@ -12,7 +12,7 @@
 pub struct Time(u64);
 
 impl Time {
-    /// Makes a time of nanoseconds.
+    /// Creates a time of nanoseconds.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)

@@ -25,7 +25,7 @@ impl Folder {
     }
 }
 
-/// Makes a folder with a cargo that is this script.
+/// Creates a folder with a cargo that is this script.
 fn prepare(name: &str, script: &str) -> Folder {
     let folder =
         Folder(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id())));

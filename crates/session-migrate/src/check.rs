@@ -75,7 +75,7 @@ pub enum CheckError {
 }
 
 impl CheckError {
-    /// Whether the user's input is at fault, not the machine.
+    /// Returns whether the user's input is at fault, not the machine.
     pub fn is_usage(&self) -> bool {
         match self {
             CheckError::Read { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
@@ -125,7 +125,7 @@ impl Side {
         Side::of(format!("canister {canister}"), schema.as_deref(), interface)
     }
 
-    /// Makes a side of the metadata of a build, named `of` in errors.
+    /// Creates a side from the metadata of a build, which errors call `of`.
     pub(crate) fn of(
         of: String,
         schema: Option<&[u8]>,

@@ -1,15 +1,15 @@
 //! Shortening of values for display: long digests and dumps are truncated.
 
-/// This many hexadecimal digits in a row are a digest; more are a dump.
+/// Number of hexadecimal digits of a digest; longer sequences are dumps.
 const DIGEST: usize = 64;
 
-/// Most digits of a value that is not shortened.
+/// Maximum number of digits in a row in a value; longer sequences are shortened.
 const SHORT: usize = 32;
 
-/// Digits that are shown of a shortened value.
+/// Number of digits that remain of a shortened sequence.
 const SHOWN: usize = 16;
 
-/// Most characters of a text.
+/// Maximum number of characters of a text.
 const WIDTH: usize = 200;
 
 /// Shortens a value: digests and dumps to their first digits, everything else to the first `WIDTH`
@@ -44,7 +44,7 @@ fn cut(text: &str) -> String {
 }
 
 /// Shortens every sequence of more than `most` digits.
-fn short_digits(text: &str, most: usize) -> String {
+fn short_digits(text: &str, max: usize) -> String {
     let mut short = String::with_capacity(text.len().min(2 * WIDTH));
     let mut rest = text;
     while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
@@ -53,7 +53,7 @@ fn short_digits(text: &str, most: usize) -> String {
         let (digits, after) = from.split_at(end);
         short.push_str(before);
         match digits.len() {
-            length if length <= most => short.push_str(digits),
+            length if length <= max => short.push_str(digits),
             ..=DIGEST => short.extend([&digits[..SHOWN], "…"]),
             length => short.push_str(&format!("{}… ({length} hexadecimal digits)", &digits[..SHOWN])),
         }

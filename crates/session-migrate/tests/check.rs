@@ -23,7 +23,7 @@ fn schema(build: &str) -> Schema {
     Schema::from_json(&std::fs::read(checked_in(build)).unwrap()).unwrap()
 }
 
-/// A module of nothing but metadata.
+/// Returns a module of nothing but metadata.
 fn module(sections: &[(&str, &str)]) -> Vec<u8> {
     let mut module = Module::new();
     for &(name, text) in sections {

@@ -24,8 +24,8 @@ fn client() -> Principal {
     Principal::self_authenticating("client of the test")
 }
 
-/// An upload of three chunks, with an upgrade from the legacy to the staged build after the second; then its
-/// client, which is not sure, begins again, asks, and continues.
+/// Records an upload of three chunks, with an upgrade from the legacy to the staged build after the second; then the
+/// client repeats the begin, asks for the status, and continues.
 fn record(folder: &Path) -> (Trace, String) {
     let path = folder.join("upload.trace");
     let controller = Principal::self_authenticating("controller of the test");

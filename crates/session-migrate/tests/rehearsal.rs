@@ -17,12 +17,12 @@ struct FinishedRehearsal {
     report: Value,
 }
 
-/// Rehearses two files with three clients, with `options` besides.
+/// Rehearses two files with three clients, with these options in addition.
 fn rehearse(options: &[(&str, &Path)]) -> FinishedRehearsal {
     rehearse_with(&[], options)
 }
 
-/// The same, with more files, or flags that take no path.
+/// Rehearses the same, with more files, or with flags that take no path.
 fn rehearse_with(flags: &[&str], options: &[(&str, &Path)]) -> FinishedRehearsal {
     let dir = tempfile::tempdir().unwrap();
     let content = |length: usize| (0..length).map(|i| (i * i / 7) as u8).collect::<Vec<u8>>();

@@ -72,7 +72,7 @@ fn derive(input: &DeriveInput) -> Result<Tokens> {
     })
 }
 
-/// The shape of the one field of a transparent struct.
+/// Returns the shape of the one field of a transparent struct.
 fn transparent(fields: &Fields, input: &DeriveInput) -> Result<Tokens> {
     let mut fields = fields.iter();
     match (fields.next(), fields.next()) {

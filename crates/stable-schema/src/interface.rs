@@ -120,7 +120,7 @@ fn changed_options(old: &Interface, new: &Interface) -> Vec<Note> {
     notes
 }
 
-/// What a front end that was made for one interface makes of the answers of the other.
+/// Describes how a front end made for one interface decodes the answers of the other.
 fn front_end(client: &Interface, canister: &Interface) -> Vec<Note> {
     let mut notes = Vec::new();
     for (method, wanted) in &client.methods {

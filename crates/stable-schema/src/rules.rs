@@ -155,7 +155,7 @@ impl Rules {
         self.reasons.push(Reason { place: place.into(), rule, verdict, text: text.into() });
     }
 
-    /// What is stored only once the newer build has run: no obstacle to the rollback before.
+    /// Returns what is stored only once the newer build has run: no obstacle to the rollback before.
     const fn once_written(&self) -> Compatibility {
         match self.way {
             Way::Upgrade => Compatibility::Forbidden,

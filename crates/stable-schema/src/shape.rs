@@ -89,7 +89,7 @@ pub struct Field {
 }
 
 impl Field {
-    /// Whether a record without the field decodes.
+    /// Returns whether a record without the field decodes.
     pub const fn may_be_absent(&self) -> bool {
         self.default || matches!(self.shape, Shape::Optional(_))
     }

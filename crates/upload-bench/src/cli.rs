@@ -268,7 +268,7 @@ fn check(measured: &[Measured]) -> Result<u8, BenchError> {
     for one in measured {
         let recorded = Results::load(&results::folder(), one.results.build)?;
         comparison.add(recorded.as_ref(), &one.results, |scenario| {
-            !one.left_out.iter().any(|left| left == scenario)
+            !one.skipped.iter().any(|left| left == scenario)
         });
     }
     for gain in &comparison.gains {

@@ -224,7 +224,7 @@ fn count(messages: &[MessageCost]) -> u64 {
 /// Stable memory that is being made, with the memory ids of the canisters.
 struct Image(MemoryManager<VectorMemory>);
 
-/// Makes a stable memory, gzipped.
+/// Creates a stable memory, gzipped.
 fn image(fill: impl FnOnce(&Image)) -> Result<Vec<u8>, BenchError> {
     let raw = VectorMemory::default();
     fill(&Image(MemoryManager::init(raw.clone())));
@@ -277,14 +277,14 @@ impl EngineCosts {
         self.moves.iter().find(|moved| moved.way == way).map(|moved| moved.each)
     }
 
-    /// Returns the instructions a record of the engine in bulk beside two operations on bare maps; less than none if it
+    /// Returns the instructions per record of the engine in bulk compared with two operations on bare maps; less than none if it
     /// uses fewer.
     pub fn beside_two_operations(&self) -> Option<i64> {
         let (engine, by_hand) = (self.each(IN_BULK)?, self.each(TWO_OPERATIONS)?);
         Some(engine as i64 - by_hand as i64)
     }
 
-    /// Returns the instructions a record of the engine in bulk beside the loop by hand that proves as much, and their
+    /// Returns the instructions per record of the engine in bulk compared with the loop by hand that proves as much, and their
     /// ratio.
     pub fn beside_proof(&self) -> Option<(i64, f64)> {
         let (engine, by_hand) = (self.each(IN_BULK)?, self.each(PROVEN)?);
@@ -297,7 +297,8 @@ impl EngineCosts {
         let beside_proof = self.beside_proof();
         let added = self.beside_two_operations().into_iter().chain(beside_proof.map(|(each, _)| each));
         for added in added.filter(|added| *added > limits::OVERHEAD) {
-            faults.push(format!("the engine adds {added} instructions a record, limit {}", limits::OVERHEAD));
+            faults
+                .push(format!("the engine adds {added} instructions per record, limit {}", limits::OVERHEAD));
         }
         if let Some((_, ratio)) = beside_proof
             && ratio > limits::RATIO

@@ -22,7 +22,7 @@ pub struct Selection {
 
 impl Selection {
     /// Returns whether a scenario is run on a build.
-    pub fn takes(&self, scenario: &Scenario, build: Build) -> bool {
+    pub fn includes(&self, scenario: &Scenario, build: Build) -> bool {
         (self.full || !scenario.only_full)
             && scenario.builds.contains(&build)
             && self.only.as_ref().is_none_or(|only| scenario.name.contains(only.as_str()))
@@ -35,7 +35,7 @@ pub struct Measured {
     /// The figures.
     pub results: Results,
     /// The scenarios that were not run, by name.
-    pub left_out: Vec<String>,
+    pub skipped: Vec<String>,
 }
 
 /// Builds what is missing and reads the wasms.
@@ -88,10 +88,10 @@ fn run_one(
     done: &(dyn Fn(Build, &str) + Sync),
 ) -> Result<Measured, BenchError> {
     let mut measured =
-        Measured { results: Results { build: wasm.build, benches: Vec::new() }, left_out: Vec::new() };
+        Measured { results: Results { build: wasm.build, benches: Vec::new() }, skipped: Vec::new() };
     for scenario in scenarios {
-        if !selection.takes(scenario, wasm.build) {
-            measured.left_out.push(scenario.name.clone());
+        if !selection.includes(scenario, wasm.build) {
+            measured.skipped.push(scenario.name.clone());
             continue;
         }
         let benches = scenario.run(wasm)?.into_iter();

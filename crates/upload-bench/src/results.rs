@@ -1,7 +1,7 @@
 //! The checked-in figures of one build: a table with everything, and the part of it that `canbench` reads.
 //!
 //! ```text
-//! results/<build>/costs.csv                one line a step, every figure
+//! results/<build>/costs.csv                one line for each step, with every figure
 //! results/<build>/canbench_results.yml     one benchmark with its steps as scopes, as the canbench tool writes it
 //! results/compiler.txt                     the compiler of the measured wasms
 //! ```
@@ -18,8 +18,8 @@ use crate::cost::Cost;
 use crate::error::BenchError;
 use crate::scenarios::Scenario;
 
-/// The version of the format in the yml files: the oldest that has all of its fields, so that every later
-/// canbench can read them.
+/// The format version of the yml files: the oldest version that has all these fields, so that every later canbench
+/// can read them.
 const CANBENCH_VERSION: &str = "0.1.10";
 
 /// Returns the folder of the checked-in results.

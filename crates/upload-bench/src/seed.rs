@@ -111,7 +111,7 @@ impl Legacy {
     }
 }
 
-/// Makes a state.
+/// Creates a state.
 ///
 /// # Errors
 /// [`BenchError::Seed`] with the refusal of the canister's own code.
@@ -189,7 +189,7 @@ fn begin(storage: &mut Storage, caller: Principal, capsule: &str, number: u32) -
     )
 }
 
-/// A session with stored chunks of zeros, and one that is missing unless it is to be finished.
+/// Begins a session, and stores its chunks of zeros; one is missing unless the session is to be finished.
 fn begin_with_chunks(
     storage: &mut Storage,
     capsule: &str,

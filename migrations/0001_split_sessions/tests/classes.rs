@@ -88,7 +88,7 @@ impl Layout1 {
         Self { canister, next: 1, expected: Vec::new() }
     }
 
-    /// Makes a clean record under the next id.
+    /// Creates a clean record under the next id.
     fn record(&self) -> LegacyUploadSession {
         let mut legacy = super::sample();
         legacy.session_id = self.next;
@@ -176,7 +176,7 @@ impl Layout1 {
     }
 }
 
-/// Makes a first record with the key that others share, all combinations of clean differences, and every kind
+/// Creates a first record with the key that others share, all combinations of clean differences, and every kind
 /// of dirt.
 fn all_classes() -> Layout1 {
     let mut layout_1 = Layout1::new();
@@ -352,8 +352,8 @@ fn a_quarantined_record_is_retried() {
         digest.add(LegacyUploadSession::digest_of_stored(&legacy.encode()));
     }
     storage.migration.set_state(1, &state);
-    let mended = migrate::QuarantineRecord { raw: legacy.encode(), ..broken };
-    storage.migration.quarantine.insert(1, id, &mended);
+    let repaired = migrate::QuarantineRecord { raw: legacy.encode(), ..broken };
+    storage.migration.quarantine.insert(1, id, &repaired);
 
     let now = layout_1.canister.now;
     migrate::controls::retry(&mut layout_1.canister.storage, now, Some(99)).unwrap_err();

@@ -161,19 +161,19 @@ fn one_call_skips_a_bounded_number_of_sessions() {
     canister.storage.sessions.ids.continue_after(last + 10_500);
     crate::upload::mapped_sessions::close(&mut canister.storage).unwrap();
 
-    let mut most = 0;
+    let mut max = 0;
     let mut messages = 0;
     loop {
         crate::upload::mapped_sessions::LOOKED_UP.set(0);
         let progress = message(&mut canister);
-        most = most.max(crate::upload::mapped_sessions::LOOKED_UP.get());
+        max = max.max(crate::upload::mapped_sessions::LOOKED_UP.get());
         messages += 1;
         if progress == RunOutcome::Done {
             break;
         }
         assert!(messages < 100, "it does not end");
     }
-    assert!(most < 5_000, "{most} sessions were looked up in a message");
+    assert!(max < 5_000, "{max} sessions were looked up in a message");
     assert_eq!(state(&canister).phase, Phase::Converted);
     crate::upload::mapped_sessions::LOOKED_UP.set(0);
     assert_eq!(message(&mut canister), RunOutcome::Done);

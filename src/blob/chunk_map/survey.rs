@@ -7,7 +7,7 @@ use crate::stable::{MapKeys, Table};
 
 use super::KEY_BYTES;
 
-/// Keys that one message looks at: at most 60,000 instructions each.
+/// Keys that one message checks: at most 60,000 instructions each.
 const KEYS_AT_ONCE: usize = 2_000;
 
 /// Bytes of a prefix.
@@ -25,7 +25,7 @@ pub enum Survey {
         /// Number of them.
         keys: u64,
     },
-    /// This one was not released when it was looked at or stored.
+    /// This one was not released when it was checked or stored.
     InUse(Key),
 }
 
@@ -36,7 +36,7 @@ pub enum Found {
     Nothing,
     /// A chunk is in use, or the keys cannot be read.
     InUse,
-    /// The next message looks at more of them.
+    /// The next message checks more of them.
     More,
 }
 

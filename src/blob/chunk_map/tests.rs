@@ -155,13 +155,13 @@ fn a_prefix_without_chunks_is_not_listed_for_removal() {
     assert_eq!(map.release_total(), 0);
 }
 
-/// Chunks that arrive during a survey may be anywhere, also before the keys that were already looked at.
+/// Chunks that arrive during a survey may be anywhere, also before the keys that were already checked.
 #[test]
 fn a_chunk_that_arrives_during_a_survey_is_not_lost() {
     const CHUNKS: u32 = 5_000;
     let (mut map, _) = with_chunks(&(0..CHUNKS).map(|idx| (100, idx)).collect::<Vec<_>>());
     map.release_copied(prefix(100));
-    assert!(!map.sweep(), "there are more keys than a message looks at");
+    assert!(!map.sweep(), "there are more keys than a message checks");
     assert_eq!(map.total(), u64::from(CHUNKS), "nothing is removed before the end of the survey");
     map.insert(prefix(7), 0, b"new");
     // One chunk is replaced, so that the number stays the same.

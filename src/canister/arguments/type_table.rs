@@ -143,8 +143,8 @@ fn byte(rest: &mut &[u8]) -> Option<u8> {
     Some(*first)
 }
 
-fn length(rest: &mut &[u8], most: usize) -> Option<usize> {
-    usize::try_from(leb128::take(rest, 5)?).ok().filter(|length| *length <= most)
+fn length(rest: &mut &[u8], max: usize) -> Option<usize> {
+    usize::try_from(leb128::take(rest, 5)?).ok().filter(|length| *length <= max)
 }
 
 /// Reads an opcode or index, which has one byte or two here.

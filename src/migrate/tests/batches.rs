@@ -12,7 +12,7 @@ use crate::upload::{SessionRecord, UploadMeta};
 /// Returns what is stored of a session in layout 1.
 fn legacy(canister: &TestCanister, id: u64) -> (Option<Vec<u8>>, Option<Time>) {
     let legacy = &canister.storage.sessions.legacy;
-    (legacy.get_raw(&id), legacy.noted(&id).unwrap())
+    (legacy.get_raw(&id), legacy.activity(&id).unwrap())
 }
 
 /// Opens the memory of a canister as another program sees it.
@@ -155,7 +155,7 @@ impl Meter for Ticking {
     }
 }
 
-/// Makes sessions in layout 2, in a canister of the staged build.
+/// Creates sessions in layout 2, in a canister of the staged build.
 fn many(number: usize) -> TestCanister {
     let mut canister = TestCanister::compat();
     canister.storage.layout.set(&Layout::LEGACY);
@@ -171,15 +171,15 @@ fn many(number: usize) -> TestCanister {
 /// Returns the most units that one message of this budget has handled, as counted by `treated`, and the
 /// number of messages.
 fn messages(canister: &mut TestCanister, budget: u64, treated: impl Fn(&TestCanister) -> u64) -> (u64, u64) {
-    let (mut most, mut messages) = (0, 0);
+    let (mut max, mut messages) = (0, 0);
     loop {
         let before = treated(canister);
         let meter = Ticking(std::cell::Cell::new(0));
         let progress = run(&mut canister.storage, canister.now, &meter, budget).unwrap();
-        most = most.max(treated(canister).saturating_sub(before));
+        max = max.max(treated(canister).saturating_sub(before));
         messages += 1;
         if progress == RunOutcome::Done {
-            return (most, messages);
+            return (max, messages);
         }
     }
 }
@@ -188,7 +188,7 @@ fn messages(canister: &mut TestCanister, budget: u64, treated: impl Fn(&TestCani
 fn a_batch_ends_when_its_message_is_full() {
     const NUMBER: u64 = 60;
     let mut canister = many(NUMBER as usize);
-    // Three looks at the meter for each unit: some ten units fit a message of 30.
+    // The meter is read three times for each unit: some ten units fit a message of 30.
     let steps = |canister: &TestCanister| canister.storage.migration.state().unwrap().pace.steps;
     let begins: [fn(&mut TestCanister); 2] = [
         |canister| controls::verify(&mut canister.storage, canister.now).unwrap(),
@@ -196,17 +196,17 @@ fn a_batch_ends_when_its_message_is_full() {
     ];
     for (what, begin) in ["verify", "rollback"].into_iter().zip(begins) {
         begin(&mut canister);
-        let (most, messages) = messages(&mut canister, 30, steps);
-        assert!((1..=15).contains(&most) && messages >= NUMBER / 15, "{what}: {most}, {messages} messages");
+        let (max, messages) = messages(&mut canister, 30, steps);
+        assert!((1..=15).contains(&max) && messages >= NUMBER / 15, "{what}: {max}, {messages} messages");
     }
     assert_eq!(phase(&canister), Phase::RolledBack);
     controls::resume(&mut canister.storage, canister.now).unwrap();
-    let (most, messages) = messages(&mut canister, 30, |canister| canister.storage.sessions.sessions.len());
-    assert!((1..=30).contains(&most) && messages > 2, "converted: {most}, {messages} messages");
+    let (max, messages) = messages(&mut canister, 30, |canister| canister.storage.sessions.sessions.len());
+    assert!((1..=30).contains(&max) && messages > 2, "converted: {max}, {messages} messages");
     assert_eq!(phase(&canister), Phase::Converted);
 }
 
-/// A message in which units become expensive: a look at the meter takes 1 instruction, later 100.
+/// A message in which units become expensive: reading the meter takes 1 instruction, later 100.
 #[derive(Default)]
 struct Steepening {
     looks: std::cell::Cell<u64>,

@@ -3,11 +3,11 @@
 use super::*;
 use crate::api::SessionPath;
 
-/// Returns the staged build after a legacy build on which the migration was deferred.
+/// Returns a canister upgraded to the staged build, after the migration was deferred on the legacy build.
 fn deferred() -> (TestCanister, Vec<Begun>) {
     let (mut canister, sessions) = layout_1();
-    hold(&mut canister.storage, canister.now).unwrap();
-    assert!(hold(&mut canister.storage, canister.now).is_err(), "it is deferred already");
+    defer(&mut canister.storage, canister.now).unwrap();
+    assert!(defer(&mut canister.storage, canister.now).is_err(), "it is deferred already");
     set_share(&mut canister.storage, 0);
     let staged = TestCanister::staged().path;
     canister.restart(staged);
@@ -56,7 +56,7 @@ fn a_deferred_migration_can_be_rolled_back() {
     assert_eq!(canister.storage.sessions.legacy.len(), 5);
 }
 
-/// The legacy build would not find it.
+/// The legacy build would not find this session.
 #[test]
 fn a_new_session_in_layout_2_locks_the_legacy_build_out() {
     let (mut canister, _) = layout_1();

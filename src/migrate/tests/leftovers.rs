@@ -37,7 +37,7 @@ fn leftovers_are_invisible_and_cleared_after_verification() {
         assert_eq!(legacy.raw_after(Some(1)).count(), 3);
         assert_eq!(legacy.first(99).unwrap().len(), 3);
         for (id, ..) in &sessions[..2] {
-            assert!(!legacy.contains(id) && legacy.get_raw(id).is_none() && legacy.noted(id) == Ok(None));
+            assert!(!legacy.contains(id) && legacy.get_raw(id).is_none() && legacy.activity(id) == Ok(None));
         }
         canister.storage = Storage::open_existing(canister.raw.clone()).unwrap(); // an upgrade changes nothing about that
     }
@@ -130,7 +130,7 @@ fn retry_is_refused_until_leftovers_are_cleared() {
     let record = canister.storage.migration.quarantine.get(1, rubbish).unwrap().unwrap();
     assert_eq!(record.beside, Some(canister.now.as_nanos()), "its activity is stored with it");
     controls::retry(&mut canister.storage, canister.now, Some(rubbish)).unwrap();
-    assert_eq!(canister.storage.sessions.legacy.noted(&rubbish), Ok(Some(canister.now)));
+    assert_eq!(canister.storage.sessions.legacy.activity(&rubbish), Ok(Some(canister.now)));
     let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.quarantined), (Phase::Converted, 1));
 }

@@ -278,8 +278,8 @@ fn a_record_in_the_quarantine_of_any_migration_is_one() {
 
 #[test]
 fn only_a_truncated_record_says_how_long_it_is() {
-    for (most, raw, raw_len) in [(3, vec![7; 3], None), (2, vec![7; 2], Some(3))] {
-        let shown = QuarantineRecord::new("damaged".into(), vec![7; 3]).into_api(1, most);
+    for (max, raw, raw_len) in [(3, vec![7; 3], None), (2, vec![7; 2], Some(3))] {
+        let shown = QuarantineRecord::new("damaged".into(), vec![7; 3]).into_api(1, max);
         assert_eq!((shown.raw.into_vec(), shown.raw_len), (raw, raw_len));
     }
 }

@@ -25,7 +25,7 @@ pub enum PreflightError {
         /// What should be there.
         expected: String,
     },
-    /// A memory begins as it should, and the rest of its header, or what that leads to, is not what the library writes.
+    /// A memory begins with the right magic, but its header or a node is not as the library writes it.
     #[error(
         "memory id {id} ({name}), offset {offset}: {what}; install the build that wrote it, or load a snapshot from before the damage; `session-migrate inspect` names all of it; nothing was changed"
     )]
@@ -34,7 +34,7 @@ pub enum PreflightError {
         id: u8,
         /// Its name in the table.
         name: &'static str,
-        /// Where in it, bytes.
+        /// Offset in the memory, bytes.
         offset: u64,
         /// What is wrong.
         what: String,
@@ -89,7 +89,7 @@ pub enum PreflightError {
         /// List of the memory ids in use.
         in_use: String,
     },
-    /// A memory that was made is missing.
+    /// A memory that should exist is empty.
     #[error(
         "memory id {id} ({name}) is empty, and {why}: the memory was only partly written; load a snapshot of this canister; nothing was changed"
     )]
@@ -98,7 +98,7 @@ pub enum PreflightError {
         id: u8,
         /// Its name in the table.
         name: &'static str,
-        /// How it is known that it was made.
+        /// Why it should exist.
         why: &'static str,
     },
     /// The memory manager's header contradicts itself or the size of the memory.
@@ -106,7 +106,7 @@ pub enum PreflightError {
         "the memory manager's header at offset {offset} is damaged: {what} is {found}, expected {expected}; restore a snapshot of this canister; nothing was changed"
     )]
     DamagedHeader {
-        /// Where, bytes from the start of stable memory.
+        /// Offset in stable memory, bytes.
         offset: u64,
         /// Which field of it.
         what: &'static str,

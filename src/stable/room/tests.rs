@@ -26,7 +26,7 @@ impl StableRoom {
     }
 }
 
-/// Makes an entry of a length that differs, as files end in short chunks.
+/// Creates an entry of a length that differs, as files end in short chunks.
 fn value(n: u32) -> Vec<u8> {
     vec![7; [1, 90_000, 2_000, 90_000][n as usize % 4]]
 }
@@ -62,15 +62,15 @@ fn a_removal_takes_no_more_than_is_kept_for_it() {
         map.insert(([1; 32], n), vec![7; largest]);
         assert!(room.chunks().taken - before.taken <= bytes_in_map(largest as u64), "chunk {n}");
     }
-    let mut most = 0;
+    let mut max = 0;
     for n in (0..30).map(|n| n * 13 % 30) {
         let (pages, free) = (room.chunk_pages(), room.chunks().free);
         map.remove(&([1; 32], n));
         let grown = (room.chunk_pages() - pages) * PAGE_BYTES;
-        most = most.max(if grown > 0 { grown + free } else { 0 });
+        max = max.max(if grown > 0 { grown + free } else { 0 });
     }
-    assert!(most > 0, "no removal made the memory grow");
-    assert!(most <= MERGE_BYTES, "{most} bytes");
+    assert!(max > 0, "no removal made the memory grow");
+    assert!(max <= MERGE_BYTES, "{max} bytes");
 }
 
 #[test]

@@ -304,7 +304,7 @@ fn memory_written_in_part_is_refused_by_what_is_missing() {
     refused(&raw, &["memory id 3 (LEGACY_SESSIONS) is empty", "only partly written", "snapshot"]);
 }
 
-/// A canister that was installed in layout 3: empty, with a capsule, and with an upload.
+/// Returns a canister that was installed in layout 3: empty, with a capsule, and with an upload.
 fn installed_in_layout_3() -> [RawMemory; 3] {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
@@ -457,7 +457,7 @@ fn every_damaged_byte_of_a_header_is_refused_or_harmless() {
             memory(&raw, ids::LEGACY_ACTIVITY).write(at, &[byte]);
             // Whatever the answer is, it is one.
             if let Ok(storage) = Storage::open_existing(raw.clone()) {
-                assert!(storage.sessions.legacy.noted(&1).is_ok(), "byte {at}");
+                assert!(storage.sessions.legacy.activity(&1).is_ok(), "byte {at}");
             }
         }
     }

@@ -10,7 +10,8 @@ fn report(canister: &TestCanister) -> CanaryReport {
     canister.storage.counters.canary_report(2).unwrap()
 }
 
-/// Returns a staged build on which half of the sessions take the compat path, after an eventful past.
+/// Returns a staged build on which half of the sessions take the compat path. Earlier sessions exist when its canary
+/// begins.
 fn half_and_half() -> TestCanister {
     let mut canister = TestCanister::staged();
     set_share(&mut canister.storage, 50);
@@ -22,11 +23,11 @@ fn half_and_half() -> TestCanister {
     canister
 }
 
-/// Begins sessions until each path has `least`; returns those of the compat path and of the direct path.
-fn begin_on_both(canister: &mut TestCanister, bytes: usize, least: usize) -> [Vec<u64>; 2] {
+/// Begins sessions until each path has at least `min`; returns those of the compat path and of the direct path.
+fn begin_on_both(canister: &mut TestCanister, bytes: usize, min: usize) -> [Vec<u64>; 2] {
     let mut begun = [Vec::new(), Vec::new()];
     for n in 0.. {
-        if begun.iter().all(|ids| ids.len() >= least) {
+        if begun.iter().all(|ids| ids.len() >= min) {
             break;
         }
         let id = canister.begin(bytes, &format!("{bytes} bytes, {n}"));
@@ -43,7 +44,7 @@ fn sum(counts: &[CanaryCounts], number: fn(&CanaryCounts) -> u64) -> u64 {
 #[test]
 fn sessions_count_by_the_path_and_the_size_that_they_began_with() {
     let mut canister = half_and_half();
-    assert_eq!(sum(&report(&canister).compat, |counts| counts.begun), 0, "the past is not in it");
+    assert_eq!(sum(&report(&canister).compat, |counts| counts.begun), 0, "earlier sessions are not counted");
     let small = begin_on_both(&mut canister, 10, 3);
     let large = begin_on_both(&mut canister, CHUNK + 1, 1);
     for id in small.iter().map(|ids| ids[0]) {
@@ -94,7 +95,7 @@ fn a_session_on_another_path_than_its_share_ends_the_canary() {
     }
     let before = report(&canister);
     assert_eq!(before.ended_at, Some(canister.now.as_nanos()));
-    // Those begun before still end in it, and later ones do not.
+    // Sessions begun before the end are still counted when they end; later ones are not.
     canister.service().abort(compat[0]).unwrap();
     let later = canister.begin(10, "later 0");
     canister.service().abort(later).unwrap();

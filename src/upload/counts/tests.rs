@@ -49,9 +49,9 @@ fn upload(canister: &mut TestCanister, idem: &str) -> UploadFinishResult {
     canister.finish(id, &file).unwrap()
 }
 
-/// Runs five sessions in which everything happens that is counted; returns the counts of their path and of
-/// none.
-fn eventful(canister: &mut TestCanister) -> (PathCounts, PathCounts) {
+/// Runs five sessions in which everything happens that is counted. Returns the counts of their path, and those of calls
+/// that no path serves.
+fn count_everything(canister: &mut TestCanister) -> (PathCounts, PathCounts) {
     canister.meter = Box::new(Used(PRICE));
     let file = file(10);
     let finished = canister.begin(10, "finished");
@@ -125,10 +125,10 @@ fn eventful(canister: &mut TestCanister) -> (PathCounts, PathCounts) {
 #[test]
 fn everything_is_counted_on_the_path_that_served_it() {
     let mut canister = TestCanister::compat();
-    let (compat, no_path) = eventful(&mut canister);
+    let (compat, no_path) = count_everything(&mut canister);
     assert_eq!(canister.storage.counters.all(), UploadCounts { compat, no_path, ..UploadCounts::default() });
     for mut canister in [TestCanister::direct(), TestCanister::extents()] {
-        let (direct, no_path) = eventful(&mut canister);
+        let (direct, no_path) = count_everything(&mut canister);
         assert_eq!(
             canister.storage.counters.all(),
             UploadCounts { direct, no_path, ..UploadCounts::default() }

@@ -21,8 +21,8 @@ pub struct StagedPath {
 }
 
 impl StagedPath {
-    /// Returns the path of an existing session. While the compat path is in use, a legacy record is kept as
-    /// it is until its session ends; after that the direct path takes over and converts it.
+    /// Returns the path that serves an existing session. While the compat path is in use, it serves all legacy records;
+    /// otherwise the direct path does, and converts them.
     fn serving(&mut self, storage: &Storage, id: SessionId) -> Result<&mut dyn UploadPath> {
         let compat = migrate::compat_share(storage)? > 0 && storage.sessions.legacy.contains(&id.0);
         if compat {

@@ -4,9 +4,9 @@ use super::*;
 use crate::session::SessionId;
 use crate::upload::RawRecord;
 
-/// Runs turns of the timer; returns their errors.
-fn turns(canister: &mut TestCanister, turns: usize) -> Vec<Error> {
-    (0..turns).filter_map(|_| canister.service().sweep().err()).collect()
+/// Runs the sweep of the timer this many times; returns its errors.
+fn sweep(canister: &mut TestCanister, times: usize) -> Vec<Error> {
+    (0..times).filter_map(|_| canister.service().sweep().err()).collect()
 }
 
 /// Makes the record of a session undecodable, on whichever path it is.
@@ -59,11 +59,11 @@ fn an_entry_of_the_index_alone_ends_no_upload() {
         canister.put(id, &file(1), 0).unwrap();
         canister.storage.index.touch(SessionId(id), Time::default(), START);
         canister.now = START.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-        assert_eq!(turns(&mut canister, 3), []);
+        assert_eq!(sweep(&mut canister, 3), []);
         assert_eq!(canister.service().status(id).unwrap().bytes_received, 1);
         assert_eq!(canister.storage.index.len(), 1, "the wrong entry is gone");
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-        assert_eq!(turns(&mut canister, 3), []);
+        assert_eq!(sweep(&mut canister, 3), []);
         assert_eq!(
             (canister.storage.index.len(), canister.live()),
             (0, [0; 5]),
@@ -81,7 +81,7 @@ fn dangling_entries_do_not_stop_the_others() {
         canister.now = START.plus_seconds(1);
         canister.begin(1, "a");
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-        assert_eq!(turns(&mut canister, 3), []);
+        assert_eq!(sweep(&mut canister, 3), []);
         assert_eq!(canister.service().sweep(), Ok(true));
         assert_eq!((canister.storage.index.len(), canister.live()), (0, [0; 5]));
     });
@@ -100,7 +100,7 @@ fn records_that_do_not_decode_do_not_stop_the_others() {
         canister.now = START.plus_seconds(1);
         let good = canister.begin(1, "good");
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-        let wrong = turns(&mut canister, 3);
+        let wrong = sweep(&mut canister, 3);
         assert!(wrong[0].to_string().contains("session"), "it is told which one: {wrong:?}");
         assert!(!canister.storage.index.contains(SessionId(good), person(OWNER)), "the good one has expired");
         assert_eq!(
@@ -126,7 +126,7 @@ fn receipts_that_do_not_decode_do_not_stop_the_others() {
         crate::stable::Table::open(&memories, crate::stable::memory_ids::RECEIPTS);
     receipts.insert(1, &RawRecord(b"rubbish".to_vec()));
     canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-    let wrong = turns(&mut canister, 3);
+    let wrong = sweep(&mut canister, 3);
     assert!(wrong.len() == 1 && wrong[0].to_string().contains("receipt"), "{wrong:?}");
     assert!(canister.storage.receipts.is_empty());
 }

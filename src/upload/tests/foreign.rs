@@ -27,7 +27,7 @@ fn upgrade(canister: &mut TestCanister) {
     canister.path = Box::<DirectPath>::default();
 }
 
-/// Makes two complete uploads of one capsule that are to become memories of the same id.
+/// Creates two complete uploads of one capsule that are to become memories of the same id.
 fn of_one_memory(memory_id: &str) -> (TestCanister, [(u64, Vec<u8>); 2]) {
     let mut canister = layout_1();
     let uploads = [7, 8].map(|byte| {
@@ -76,7 +76,7 @@ fn a_memory_id_in_use_is_refused_and_loses_no_bytes() {
     }
 }
 
-/// Makes a layout 1 with a committed upload whose record is still there; returns the memory and the locator
+/// Creates a layout 1 with a committed upload whose record is still there; returns the memory and the locator
 /// of its blob.
 fn committed_as(
     status: LegacyStatus,

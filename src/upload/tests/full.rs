@@ -8,7 +8,7 @@ use super::*;
 use crate::memories::{self, NewContent};
 use crate::stable::{Memories, memory_ids};
 
-/// Makes a canister whose stable memory ends at 2 GiB: 32,768 buckets of 64 KiB.
+/// Creates a canister whose stable memory ends at 2 GiB: 32,768 buckets of 64 KiB.
 fn small_canister() -> TestCanister {
     TestCanister::over(memory_of_small_buckets(), Layout::EXTENTS, Box::<DirectPath>::default(), 0)
         .with_blake3()
@@ -60,7 +60,7 @@ fn what_ends_uploads_and_capsules_takes_no_memory() {
     }
 }
 
-/// Makes a memory without an upload.
+/// Creates a memory without an upload.
 fn create_memory(canister: &mut TestCanister, idem: &str) -> String {
     let (now, capsule) = (canister.now, canister.capsule.clone());
     let inline = NewContent { inline: Some(ByteBuf::from("inline")), blob: None, external: None };

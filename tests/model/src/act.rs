@@ -14,7 +14,7 @@ use super::{PEOPLE, TTL_SECONDS, chunk_bytes, fill};
 const OTHER_FILL: u8 = 0xee;
 
 /// Beyond this index every chunk is refused, whatever it is filled with.
-const CHUNKS_AT_MOST: u32 = 14;
+const MAX_CHUNKS: u32 = 14;
 
 /// Key of sessions that the first public release left; no begin uses it.
 const FOREIGN_KEY: u8 = u8::MAX;
@@ -286,8 +286,7 @@ impl ModelRun<'_> {
 
     fn put(&mut self, who: u8, id: u64, idx: u32, kind: PutKind) -> Result<(), String> {
         let (bytes, content) = self.file_of(id);
-        let sent =
-            if kind == PutKind::OtherBytes { OTHER_FILL } else { fill(content, idx.min(CHUNKS_AT_MOST)) };
+        let sent = if kind == PutKind::OtherBytes { OTHER_FILL } else { fill(content, idx.min(MAX_CHUNKS)) };
         let now = self.target.now();
         let digest = match kind {
             PutKind::WithDigest => Some(true),

@@ -56,7 +56,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// So little that random uploads meet every limit.
+    /// Limits that random uploads exceed.
     pub const TIGHT: Self = Self {
         sessions: 4,
         bytes_per_caller: 4 * CHUNK + 10,
@@ -64,7 +64,7 @@ impl Limits {
         bytes: 8 * CHUNK,
     };
 
-    /// So much that stable memory is full before.
+    /// Limits that are not reached before stable memory is full.
     pub const WIDE: Self = Self {
         sessions: 20,
         bytes_per_caller: 100 * CHUNK,

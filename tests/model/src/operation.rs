@@ -64,7 +64,7 @@ pub enum Operation {
     Restart { share: u8 },
     /// Run the migration for this many steps.
     Migrate { steps: u8 },
-    /// A controller steers the migration.
+    /// A controller operates the migration.
     Control { control: Control },
     /// Return to the legacy build, if everything has been rolled back.
     GoBack,
@@ -339,7 +339,7 @@ fn aborted_in_full_memory() -> impl Strategy<Value = Vec<Operation>> {
     })
 }
 
-/// A sequence of this many operations, some of which fill stable memory. Nothing goes to layout 3.
+/// Returns a sequence of this many operations, some of which fill stable memory. Nothing goes to layout 3.
 pub fn operations_in_little_room(
     len: impl Into<prop::collection::SizeRange>,
 ) -> impl Strategy<Value = Vec<Operation>> {
@@ -353,7 +353,7 @@ pub fn operations_in_little_room(
     vec(one, len).prop_map(|stories| stories.concat())
 }
 
-/// An upload that takes longer than a session may live, though it is never idle for long.
+/// Returns an upload that takes longer than a session may live, though it is never idle for long.
 fn slow_upload() -> impl Strategy<Value = Vec<Operation>> {
     (0..2u8, 0..2u8, 0..3u8).prop_map(|(who, capsule, key)| {
         let bytes = 2 * CHUNK + 1;
@@ -364,7 +364,7 @@ fn slow_upload() -> impl Strategy<Value = Vec<Operation>> {
     })
 }
 
-/// A short upload with a bad chunk, which is replaced after a finish has failed.
+/// Returns a short upload with a bad chunk, which is replaced after a finish has failed.
 fn bad_chunk_replaced() -> impl Strategy<Value = Vec<Operation>> {
     (0..2u8, 0..2u8, 0..3u8).prop_map(|(who, capsule, key)| {
         let begin = Operation::Begin { who, capsule, key, bytes: 700, content: 0, wrong_count: false };
@@ -387,7 +387,7 @@ fn rubbish_retried() -> impl Strategy<Value = Vec<Operation>> {
     })
 }
 
-/// A sequence of this many operations; some of them are short fixed sequences, since they are unlikely to
+/// Returns a sequence of this many operations; some of them are short fixed sequences, since they are unlikely to
 /// occur by chance in that order.
 pub fn operations(len: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Vec<Operation>> {
     let one = prop_oneof![

@@ -78,7 +78,7 @@ impl SecondManager {
 }
 
 impl PublicRelease {
-    /// Makes a canister whose memory manager has buckets of so many pages; the release has 128.
+    /// Creates a canister whose memory manager has buckets of so many pages; the release has 128.
     pub fn new(bucket_pages: u16) -> Self {
         Self::over(VectorMemory::default(), bucket_pages)
     }
@@ -118,7 +118,7 @@ impl PublicRelease {
         SecondManager(MemoryManager::init(self.raw.clone()).get(MemoryId::new(42)))
     }
 
-    /// Makes a capsule of `owner`, about its owner, with a gallery and an entry in its social graph.
+    /// Creates a capsule of `owner`, about its owner, with a gallery and an entry in its social graph.
     pub fn capsule(&mut self, owner: Principal, now: u64) -> String {
         let id = format!("capsule_{now}");
         let person = PersonRef::Principal(owner);

@@ -236,7 +236,7 @@ pub trait Target {
     fn limits(&mut self) -> Limits {
         Limits::TIGHT
     }
-    /// Whether stable memory is so full that calls may be refused which add to it.
+    /// Returns whether stable memory is so full that calls may be refused which add to it.
     fn lacks_room(&mut self) -> bool {
         false
     }

@@ -47,7 +47,7 @@ impl Start for Sessions {
 
     type Dump = Dump;
 
-    /// Makes a canister with sessions, one of which cannot be converted.
+    /// Creates a canister with sessions, one of which cannot be converted.
     fn canister(self) -> InstalledCanister {
         let build = match self {
             Sessions::Untouched => Build::Legacy,

@@ -17,7 +17,7 @@ impl<A: Key, B: Key> Key for (A, B) {
         // The library does not store pairs of types without a bound.
         let (a, b) = (Size::of::<A>()?, Size::of::<B>()?);
         let mut rest = Rest(bytes);
-        let (first, second) = (rest.take(a.most)?, rest.take(b.most)?);
+        let (first, second) = (rest.take(a.max)?, rest.take(b.max)?);
         let (a_len, b_len) = (rest.len_of(&a)?, rest.len_of(&b)?);
         rest.end()?;
         let key = (A::from_stored(prefix(first, a_len)?)?, B::from_stored(prefix(second, b_len)?)?);
@@ -55,7 +55,7 @@ fn checked<K: Storable>(key: K, bytes: &[u8]) -> Result<K, String> {
 
 /// How a type is stored in a pair.
 struct Size {
-    most: usize,
+    max: usize,
     is_fixed: bool,
 }
 
@@ -63,7 +63,7 @@ impl Size {
     fn of<K: Storable>() -> Result<Self, String> {
         match K::BOUND {
             Bound::Bounded { max_size, is_fixed_size } => {
-                Ok(Self { most: usize::try_from(max_size).unwrap_or(usize::MAX), is_fixed: is_fixed_size })
+                Ok(Self { max: usize::try_from(max_size).unwrap_or(usize::MAX), is_fixed: is_fixed_size })
             }
             Bound::Unbounded => Err("a pair of keys without a bound".into()),
         }
@@ -71,7 +71,7 @@ impl Size {
 }
 
 fn fixed_size<K: Storable>() -> Option<usize> {
-    Size::of::<K>().ok().filter(|size| size.is_fixed).map(|size| size.most)
+    Size::of::<K>().ok().filter(|size| size.is_fixed).map(|size| size.max)
 }
 
 fn prefix(bytes: &[u8], len: usize) -> Result<&[u8], String> {
@@ -97,8 +97,8 @@ impl<'a> Rest<'a> {
 
     /// Reads the length of a part of a pair.
     fn len_of(&mut self, size: &Size) -> Result<usize, String> {
-        let width = match size.most {
-            most if size.is_fixed => return Ok(most),
+        let width = match size.max {
+            max if size.is_fixed => return Ok(max),
             0..=0xff => 1,
             0x100..=0xffff => 2,
             _ => 4,

@@ -240,19 +240,13 @@ pub(super) fn take(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64) -> Res
 }
 
 /// Copies at most the first `most` of `len` bytes. All of them must exist and cost one instruction per byte.
-pub(super) fn take_start(
-    c: &mut Cx<'_>,
-    api: &'static Api,
-    src: u64,
-    len: u64,
-    most: u64,
-) -> Result<Vec<u8>> {
+pub(super) fn take_start(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64, max: u64) -> Result<Vec<u8>> {
     charge(c, len)?;
     let (memory, _) = split(c);
     let mut range = range(api, "heap", src, len, memory.len())?;
-    if len > most {
+    if len > max {
         // Not beyond the end of the range, which is a usize.
-        range.end = range.start + most as usize;
+        range.end = range.start + max as usize;
     }
     Ok(memory[range].to_vec())
 }

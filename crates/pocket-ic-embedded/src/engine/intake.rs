@@ -25,16 +25,16 @@ const MAX_CODE_SECTION_BYTES: u32 = 12 << 20;
 const MAX_FUNCTION_COMPLEXITY: u64 = 1_000_000;
 /// Maximum length of a function name in the section `name`, in bytes.
 const MAX_FUNCTION_NAME: usize = 1 << 20;
-/// Most functions a module may define.
+/// Maximum number of functions that a module may define.
 const MAX_FUNCTIONS: usize = 50_000;
-/// Most globals.
+/// Maximum number of globals.
 const MAX_GLOBALS: usize = 1_000;
-/// Most methods a module may export.
+/// Maximum number of methods that a module may export.
 const MAX_METHODS: usize = 1_000;
 /// Maximum sum of the lengths of their names, in bytes; also the maximum length of the name of a called
 /// method.
 pub(super) const MAX_METHOD_NAMES: usize = 20_000;
-/// Most custom sections with the prefix `icp:`.
+/// Maximum number of custom sections with the prefix `icp:`.
 const MAX_CUSTOM_SECTIONS: usize = 16;
 /// Largest sum of their sizes and names, in bytes.
 const MAX_CUSTOM_BYTES: usize = 1 << 20;

@@ -11,11 +11,11 @@ use num_traits::ToPrimitive;
 use pocket_ic::ErrorCode;
 use sha2::{Digest, Sha256};
 
-/// The most controllers a canister can have.
+/// Maximum number of controllers of a canister.
 pub const MAX_CONTROLLERS: usize = 10;
 /// Maximum number of principals that can be listed as viewers of something of a canister.
 const MAX_VIEWERS: usize = 10;
-/// The most environment variables a canister can have.
+/// Maximum number of environment variables of a canister.
 const MAX_ENVIRONMENT_VARIABLES: usize = 20;
 /// Maximum length of the name or value of an environment variable, in bytes.
 const MAX_ENVIRONMENT_VARIABLE_BYTES: usize = 128;

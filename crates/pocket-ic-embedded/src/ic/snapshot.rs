@@ -23,7 +23,7 @@ use std::io;
 
 /// How many snapshots one canister can have.
 pub const MAX_SNAPSHOTS: usize = 10;
-/// The most bytes that one read of a snapshot gives.
+/// Maximum number of bytes that one read of a snapshot returns.
 pub const MAX_SLICE_BYTES: u64 = 2_000_000;
 
 /// The snapshots of one canister by id, in order of creation.

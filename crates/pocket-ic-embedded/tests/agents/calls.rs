@@ -176,7 +176,7 @@ fn a_call_whose_time_is_over_before_its_turn_is_rejected() {
     network.pic.tick();
     let id = envelope.content.to_request_id();
     let place = [b"request_status".as_slice(), id.as_slice()];
-    let certificate = network.read_by_hand(&sender, &place);
+    let certificate = network.read_without_agent(&sender, &place);
     let field = |name: &str| lookup_value(&certificate, [place[0], place[1], name.as_bytes()]).unwrap();
     assert_eq!(field("status"), b"rejected");
     assert_eq!(field("error_code"), b"IC0202");

@@ -1,4 +1,4 @@
-//! Tests of the interface for agents, with the published agent and with handmade requests.
+//! Tests of the interface for agents, with the published agent and with requests made without it.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,5 +1,5 @@
-//! Fixtures: a network whose time is the host's, with a canister on each of two subnets, and handmade
-//! envelopes.
+//! Fixtures: a network whose time is the host's, with a canister on each of two subnets, and envelopes
+//! made without an agent.
 
 use crate::common::{builder, counter, read};
 use candid::Principal;
@@ -79,8 +79,8 @@ impl Network {
         (response.status().as_u16(), response.bytes().unwrap().to_vec())
     }
 
-    /// Reads the state tree at the canister, whatever its time is.
-    pub fn read_by_hand(&self, sender: &dyn Identity, path: &[&[u8]]) -> Certificate {
+    /// Reads a path of the canister's state without an agent, which would check the time of the certificate.
+    pub fn read_without_agent(&self, sender: &dyn Identity, path: &[&[u8]]) -> Certificate {
         let content = EnvelopeContent::ReadState {
             ingress_expiry: self.pic.get_time().as_nanos_since_unix_epoch() + 60_000_000_000,
             sender: sender.sender().unwrap(),
@@ -93,7 +93,7 @@ impl Network {
         serde_cbor::from_slice(&answer.certificate).unwrap()
     }
 
-    /// Returns a call of a method without argument that expires in five minutes.
+    /// Returns a call of a method without argument that expires in four minutes.
     pub fn call(&self, sender: Principal, method: &str, nonce: u8) -> EnvelopeContent {
         EnvelopeContent::Call {
             nonce: Some(vec![nonce; 8]),
@@ -107,7 +107,7 @@ impl Network {
     }
 }
 
-/// Returns a time, nanoseconds since 1970.
+/// Returns the time after this duration from now, nanoseconds since 1970.
 pub fn from_now(ahead: Duration) -> u64 {
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + ahead;
     u64::try_from(time.as_nanos()).unwrap()

@@ -77,7 +77,7 @@ impl Certified {
     }
 }
 
-/// The tree of one page, next to one that is pruned.
+/// Returns the tree of one page, next to one that is pruned.
 fn tree_of(path: &str, body: &str) -> HashTree<Vec<u8>> {
     let page = label(path, leaf(Sha256::digest(body).to_vec()));
     label("http_assets", fork(page, pruned([7; 32])))

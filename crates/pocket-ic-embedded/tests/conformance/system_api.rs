@@ -14,8 +14,8 @@ const CYCLES: u64 = 100_000_000_000_000;
 /// What the clock says while the call runs.
 const NOW: u64 = 1_700_000_000_000_000_000;
 
-/// The canister that the functions speak of.
-struct Stage {
+/// The canister and the subnet whose ids the functions return.
+struct CalledCanister {
     id: Principal,
     subnet: Principal,
 }
@@ -29,7 +29,7 @@ struct Asked {
     bytes: usize,
 }
 
-/// A getter of 4 bytes.
+/// Returns a getter of 4 bytes.
 const fn number(function: &'static [&'static str]) -> Asked {
     Asked {
         functions: function,
@@ -39,7 +39,7 @@ const fn number(function: &'static [&'static str]) -> Asked {
     }
 }
 
-/// A getter of 8 bytes.
+/// Returns a getter of 8 bytes.
 const fn long(function: &'static [&'static str]) -> Asked {
     Asked {
         functions: function,
@@ -49,12 +49,12 @@ const fn long(function: &'static [&'static str]) -> Asked {
     }
 }
 
-/// A function that stores 16 bytes at an address.
+/// Returns a function that stores 16 bytes at an address.
 const fn amount(function: &'static [&'static str]) -> Asked {
     Asked { functions: function, types: &["(param i32)"], body: "(call $f0 (i32.const 0))", bytes: 16 }
 }
 
-/// A pair `*_size`, `*_copy`: the size (4 bytes), then the bytes.
+/// Returns a pair `*_size`, `*_copy`: the size (4 bytes), then the bytes.
 const fn blob(functions: &'static [&'static str], len: usize) -> Asked {
     Asked {
         functions,
@@ -64,7 +64,7 @@ const fn blob(functions: &'static [&'static str], len: usize) -> Asked {
     }
 }
 
-type Expected = fn(&Stage) -> Vec<u8>;
+type Expected = fn(&CalledCanister) -> Vec<u8>;
 
 fn le(value: u64, bytes: usize) -> Vec<u8> {
     u128::from(value).to_le_bytes()[..bytes].to_vec()
@@ -285,7 +285,7 @@ fn each_function_returns_the_correct_value() {
         pic.update_canister_settings(id, None, settings).expect("the settings are taken");
         // The round of the call is the next one.
         pic.set_time(Time::from_nanos_since_unix_epoch(NOW));
-        let stage = Stage { id, subnet: pic.topology().get_app_subnets()[0] };
+        let stage = CalledCanister { id, subnet: pic.topology().get_app_subnets()[0] };
         let (got, expected) = (ask(&pic, id), expected(&stage));
         if got != expected {
             wrong.push(format!("{:?}: expected {expected:?}, got {got:?}", asked.functions));

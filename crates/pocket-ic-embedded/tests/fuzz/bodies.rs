@@ -12,8 +12,8 @@ use proptest::sample::{Index, select};
 use reqwest::blocking::{Client, Response};
 use serde_json::{Value, json};
 
-/// An instance with a canister, a snapshot, a blob and a submitted message: things that good bodies speak of.
-struct Stage {
+/// An instance with a canister, a snapshot, a blob and a submitted message: everything that valid bodies refer to.
+struct TestInstance {
     pic: PocketIc,
     canister: Principal,
     snapshot: Vec<u8>,
@@ -23,7 +23,7 @@ struct Stage {
     dir: tempfile::TempDir,
 }
 
-impl Stage {
+impl TestInstance {
     fn new() -> Self {
         let pic = instance();
         let canister = installed(&pic);
@@ -138,7 +138,7 @@ impl Stage {
 
 #[test]
 fn good_bodies_are_taken() {
-    let stage = Stage::new();
+    let stage = TestInstance::new();
     let folder = stage.dir.path().join("snapshot");
     for (path, body) in stage.routes() {
         let status = stage.post(&path, body.to_string().into_bytes()).expect("an answer").status();
@@ -154,7 +154,7 @@ fn good_bodies_are_taken() {
 
 #[test]
 fn bodies_that_are_almost_right() {
-    let stage = Stage::new();
+    let stage = TestInstance::new();
     fuzz(&(any::<Index>(), changes()), |(route, changes): (Index, Changes)| {
         stage.post_to_any(&route, |good| changed(good, &changes).to_string().into_bytes())
     });
@@ -162,8 +162,8 @@ fn bodies_that_are_almost_right() {
 }
 
 #[test]
-fn any_json() {
-    let stage = Stage::new();
+fn arbitrary_json_bodies_are_answered() {
+    let stage = TestInstance::new();
     fuzz(&(any::<Index>(), value()), |(route, value)| {
         stage.post_to_any(&route, |_| value.to_string().into_bytes())
     });
@@ -172,7 +172,7 @@ fn any_json() {
 
 #[test]
 fn arbitrary_and_truncated_bodies_are_answered() {
-    let stage = Stage::new();
+    let stage = TestInstance::new();
     fuzz(
         &(any::<Index>(), vec(any::<u8>(), 0..200), any::<Index>(), any::<bool>()),
         |(route, bytes, end, cut)| {
@@ -186,7 +186,7 @@ fn arbitrary_and_truncated_bodies_are_answered() {
 }
 
 /// Returns good arguments of management methods, and the methods they are for.
-fn management_arguments(stage: &Stage) -> Vec<(&'static str, Vec<u8>)> {
+fn management_arguments(stage: &TestInstance) -> Vec<(&'static str, Vec<u8>)> {
     let canister_id = stage.canister;
     let record = encode_one(types::CanisterIdRecord { canister_id }).expect("it encodes");
     let mut all: Vec<(&str, Vec<u8>)> = [
@@ -255,8 +255,8 @@ fn management_arguments(stage: &Stage) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn arguments_of_management_methods() {
-    let stage = Stage::new();
+fn damaged_management_arguments_are_answered() {
+    let stage = TestInstance::new();
     let arguments = management_arguments(&stage);
     let damage = vec((any::<Index>(), any::<u8>()), 0..5);
     let place = select(vec!["None", "CanisterId", "SubnetId"]);

@@ -13,13 +13,13 @@ use serde_cbor::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-struct Stage {
+struct TestInstance {
     pic: PocketIc,
     canister: Principal,
     client: Client,
 }
 
-impl Stage {
+impl TestInstance {
     fn new() -> Self {
         let pic = builder().with_application_subnet().disable_ingress_validation().build();
         let canister = pic.create_canister();
@@ -27,8 +27,8 @@ impl Stage {
         Self { pic, canister, client: Client::new() }
     }
 
-    /// Returns every kind of request, as a value and where it goes. Nothing is signed, so that more than the
-    /// signatures is looked at.
+    /// Returns a request of every kind with its path. They are not signed: otherwise every change would be refused for
+    /// its signature.
     fn requests(&self) -> Vec<(String, Value)> {
         let (ingress_expiry, sender, canister_id) = (1 << 60, Principal::anonymous(), self.canister);
         let (nonce, method_name, arg, sender_info) =
@@ -69,7 +69,7 @@ impl Stage {
             .to_vec()
     }
 
-    /// Sends a body; an answer must come, and not one that reports a fault of the server.
+    /// Sends a body. The server must answer, and not with a fault of its own.
     fn post(&self, path: &str, body: &[u8]) -> Result<u16, TestCaseError> {
         let url = format!("{}instances/{}/api/{path}", self.pic.get_server_url(), self.pic.instance_id());
         let request = self.client.post(url).header("content-type", "application/cbor").body(body.to_vec());
@@ -105,7 +105,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Exchanges the parts that the indexes name, or takes them out of their maps.
+/// Replaces the fields that the indexes select, or removes them if there is no new value.
 fn change(body: &mut Value, changes: &[(Index, Option<Value>)]) {
     for (index, new) in changes {
         let Value::Map(envelope) = body else { return };
@@ -127,31 +127,31 @@ fn change(body: &mut Value, changes: &[(Index, Option<Value>)]) {
 }
 
 #[test]
-fn good_envelopes_are_taken() {
-    let stage = Stage::new();
-    for (path, body) in stage.requests() {
-        let status = stage.post(&path, &serde_cbor::to_vec(&body).expect("CBOR")).expect("an answer");
+fn good_envelopes_are_accepted() {
+    let instance = TestInstance::new();
+    for (path, body) in instance.requests() {
+        let status = instance.post(&path, &serde_cbor::to_vec(&body).expect("CBOR")).expect("an answer");
         assert_eq!(status, if path.ends_with("call") { 202 } else { 200 }, "{path}");
     }
-    stage.assert_alive();
+    instance.assert_alive();
 }
 
 #[test]
-fn envelopes_that_are_almost_right() {
-    let stage = Stage::new();
-    let requests = stage.requests();
+fn almost_right_envelopes_are_answered() {
+    let instance = TestInstance::new();
+    let requests = instance.requests();
     let changes = vec((any::<Index>(), proptest::option::weighted(0.8, value())), 0..4);
     fuzz(&(select(requests), changes), |((path, mut body), changes)| {
         change(&mut body, &changes);
-        stage.post(&path, &serde_cbor::to_vec(&body).expect("CBOR")).map(drop)
+        instance.post(&path, &serde_cbor::to_vec(&body).expect("CBOR")).map(drop)
     });
-    stage.assert_alive();
+    instance.assert_alive();
 }
 
 #[test]
-fn envelopes_whose_bytes_are_damaged() {
-    let stage = Stage::new();
-    let requests: Vec<_> = stage
+fn damaged_envelopes_are_answered() {
+    let instance = TestInstance::new();
+    let requests: Vec<_> = instance
         .requests()
         .into_iter()
         .map(|(path, body)| (path, serde_cbor::to_vec(&body).expect("CBOR")))
@@ -167,8 +167,8 @@ fn envelopes_whose_bytes_are_damaged() {
             if cut {
                 body.truncate(end.index(body.len()));
             }
-            stage.post(&path, &body).map(drop)
+            instance.post(&path, &body).map(drop)
         },
     );
-    stage.assert_alive();
+    instance.assert_alive();
 }

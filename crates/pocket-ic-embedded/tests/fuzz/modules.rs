@@ -90,7 +90,7 @@ fn generated_canisters_that_are_damaged() {
 }
 
 #[test]
-fn damaged_and_shortened_canisters() {
+fn damaged_and_truncated_modules_are_refused_or_run() {
     let whole = wat::parse_str(COUNTER).expect("the text is valid");
     let damage = (vec((any::<Index>(), any::<u8>()), 0..5), any::<Index>(), any::<bool>(), any::<bool>());
     fuzz(&damage, |(bytes, end, cut, pack)| {
@@ -108,7 +108,7 @@ fn damaged_and_shortened_canisters() {
 }
 
 #[test]
-fn any_bytes() {
+fn arbitrary_modules_are_refused_or_run() {
     fuzz(&(vec(any::<u8>(), 0..300), 0..3usize), |(bytes, kind)| {
         let start: &[u8] = [b"".as_slice(), b"\0asm\x01\0\0\0", b"\x1f\x8b\x08\0"][kind];
         run_all(&[start, &bytes].concat())?;

@@ -1,4 +1,4 @@
-//! Tests of what fits in a round, and of fair shares.
+//! Tests of how many messages fit into a round, and of how canisters share it.
 
 use super::common::{ANONYMOUS, installed, installed_wasm, instance, number, wasm};
 use candid::Principal;
@@ -69,7 +69,7 @@ fn a_loop_of_calls_does_not_starve_others() {
     let others: Vec<Principal> = (0..5).map(|_| greedy(&pic)).collect();
     start_loop(&pic, looping);
     pic.tick();
-    // Somewhat less than 3,500 messages are a canister's share: calls and answers by turns.
+    // A canister's share is somewhat less than 3,500 messages, half of them calls and half of them answers.
     let share = count(&pic, looping, "answers");
     assert!((1_700..1_750).contains(&share), "{share}");
     let (beats, time) = (count(&pic, looping, "rounds"), pic.get_time().as_nanos_since_unix_epoch());
@@ -96,7 +96,7 @@ fn hard_working(pic: &PocketIc) -> Principal {
     installed_wasm(pic, wasm(&GREEDY.replace("(memory 1)", "(memory 1025)")))
 }
 
-/// Returns how many of nine calls of a method have ended after a round.
+/// Submits nine calls of a method and runs a round. Returns how many have ended, and the ids of all.
 fn ended_in_a_round(pic: &PocketIc, id: Principal, method: &str) -> (usize, Vec<RawMessageId>) {
     let messages: Vec<_> = (0..9).map(|_| pic.submit_call(id, ANONYMOUS, method, vec![]).unwrap()).collect();
     pic.tick();
@@ -104,7 +104,7 @@ fn ended_in_a_round(pic: &PocketIc, id: Principal, method: &str) -> (usize, Vec<
     (ended, messages)
 }
 
-/// And they keep their order.
+/// The messages also keep their order.
 #[test]
 fn messages_beyond_seven_billion_instructions_wait() {
     let pic = instance();

@@ -212,7 +212,7 @@ fn has_page(file: &StableFile, at: u64, stride: u64, ordinal: u64) -> bool {
     magic == *b"CHK\x01"
 }
 
-/// Makes the header page. The map `of_chunks` is that of chunks; the two other maps of its kind are left out.
+/// Creates the header page. The map `of_chunks` is that of chunks; the two other maps of its kind are left out.
 fn head(buckets: u64, maps: &[Map], of_chunks: usize, cell: Option<u64>) -> Vec<u8> {
     let mut head = vec![0; PAGE_BYTES as usize];
     head[..4].copy_from_slice(b"MGR\x01");

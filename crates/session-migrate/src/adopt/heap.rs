@@ -185,7 +185,7 @@ impl<'p> Release<'p> {
         self.update(caller, "debug_put_chunk_b64", (id, idx, STANDARD.encode(bytes)))
     }
 
-    /// Makes an upload a memory, with whatever bytes it has on the copy, and returns its metadata.
+    /// Turns an upload into a memory, with whatever bytes it has on the copy, and returns its metadata.
     fn finish(&self, caller: Principal, id: u64, len: u64) -> Result<PublicAssetMetadata, String> {
         // The id of the memory is the time.
         self.pic.advance_time(Duration::from_secs(1));

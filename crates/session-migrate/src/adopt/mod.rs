@@ -372,7 +372,7 @@ fn verify(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> Result<u
     Ok(plan.blobs.values().map(|blob| blob.record.size).sum())
 }
 
-/// Makes the manifest of the adopted folder.
+/// Creates the manifest of the adopted folder.
 fn manifest(folder: &Path, of: &Snapshot, taken_at: u64) -> Result<Manifest, SnapshotError> {
     let canister = source::canister(of).unwrap_or_default();
     let mut manifest = Manifest::new(canister, "adopted".into(), String::new(), String::new());

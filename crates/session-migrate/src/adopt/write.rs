@@ -110,7 +110,7 @@ fn receipt(storage: &mut Storage, receipt: &PlannedReceipt, taken_at: Time) -> R
     Ok(())
 }
 
-/// The idempotency key of an adopted session, whose own is not known.
+/// Returns the idempotency key of an adopted session, whose own is not known.
 pub(super) fn idem_of_adopted(session: u64) -> String {
     format!("adopted session {session}")
 }

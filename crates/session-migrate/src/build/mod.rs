@@ -69,7 +69,7 @@ impl Build {
         format!("{self}.json")
     }
 
-    /// Whether an upgrade to `to` is a step of the staged upgrade, or a newer module of the same build.
+    /// Returns whether an upgrade to `to` is a step of the staged upgrade, or a newer module of the same build.
     pub fn leads_to(self, to: Build) -> bool {
         matches!(
             (self, to),

@@ -15,7 +15,7 @@ use super::report_file::{ReportArgs, ReportFile};
 use super::table::table;
 use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
-/// Most regressions that are listed for each run.
+/// Maximum number of regressions that are listed for each run.
 const SHOWN: usize = 20;
 
 #[derive(Debug, Args)]

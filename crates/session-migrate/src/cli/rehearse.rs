@@ -79,7 +79,7 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
     code_of(report.verdict)
 }
 
-/// The same for two wasms of another canister.
+/// Rehearses with two wasms of another canister.
 fn run_foreign(options: ForeignOptions, report: &ReportArgs) -> u8 {
     let checked = match foreign::check(options) {
         Ok(checked) => checked,

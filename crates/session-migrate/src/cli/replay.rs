@@ -18,7 +18,7 @@ use session_migrate::{Verdict, shorten_both};
 
 use super::{ENVIRONMENT, LOSS, USAGE, code_of, fail, proxy, without_panic};
 
-/// Most differences that are listed.
+/// Maximum number of differences that are listed.
 const SHOWN: usize = 20;
 
 #[derive(Debug, Args)]

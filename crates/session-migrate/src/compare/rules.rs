@@ -170,7 +170,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Makes a tally without matches.
+    /// Creates a tally without matches.
     pub fn new(rules: Rules) -> Tally {
         let matched = vec![0; rules.names().count()];
         Tally { rules, matched }

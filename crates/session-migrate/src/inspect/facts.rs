@@ -139,7 +139,7 @@ impl Default for AdminConfigOrDefault {
 }
 
 impl Facts {
-    /// Whether the bytes of a session are in the chunk map.
+    /// Returns whether the bytes of a session are in the chunk map.
     pub fn is_mapped(&self, id: u64) -> bool {
         self.payloads.get(&id).is_none_or(|state| state.extents.is_none())
     }
@@ -158,7 +158,7 @@ impl Facts {
         facts
     }
 
-    /// Whether a session is in flight, in either layout.
+    /// Returns whether a session is in flight, in either layout.
     pub fn is_live(&self, id: u64) -> bool {
         self.split_ids.contains(&id) || self.is_live_legacy(id)
     }
@@ -173,7 +173,7 @@ impl Facts {
         self.mark.is_some_and(|mark| mark.records > 0 && id <= mark.through)
     }
 
-    /// Whether a session is in the quarantine of the first migration.
+    /// Returns whether a session is in the quarantine of the first migration.
     pub fn is_quarantined(&self, id: u64) -> bool {
         self.quarantined.contains(&id)
     }
@@ -265,7 +265,7 @@ impl Facts {
         scan.entries(journal, |index: u64, entry, findings| {
             let stored = entry.value();
             match JournalRecord::decode(&stored) {
-                Err(why) => findings.place(
+                Err(why) => findings.at_offset(
                     FindingKind::DamagedRecord,
                     journal,
                     Some(index.to_string()),
@@ -302,10 +302,10 @@ impl Facts {
     }
 
     fn read_sessions(&mut self, scan: &mut Scan) {
-        let [legacy, activity] = [ids::LEGACY_SESSIONS, ids::LEGACY_ACTIVITY];
-        let mut noted = BTreeMap::new();
-        scan.table(activity, |id: u64, seen: u64| {
-            noted.insert(id, seen);
+        let [legacy, activity_table] = [ids::LEGACY_SESSIONS, ids::LEGACY_ACTIVITY];
+        let mut activity = BTreeMap::new();
+        scan.table(activity_table, |id: u64, seen: u64| {
+            activity.insert(id, seen);
         });
         // Keys first: the class of a record depends on which others are in flight.
         scan.entries(legacy, |id: u64, _, _| {
@@ -324,14 +324,14 @@ impl Facts {
             if facts.is_leftover(id) {
                 return;
             }
-            let noted = noted.get(&id).copied();
-            let session = LegacySession { id, raw, noted: noted.map(Time::from_nanos) };
+            let activity = activity.get(&id).copied();
+            let session = LegacySession { id, raw, activity: activity.map(Time::from_nanos) };
             // Reading these tables cannot fail.
             if let Ok(examined) = examine(&Around(facts), &session, facts.now) {
-                found.push((id, noted, examined));
+                found.push((id, activity, examined));
             }
         });
-        for (id, noted, Examined { class, decision }) in found {
+        for (id, activity, Examined { class, decision }) in found {
             let (split, reason) = match decision {
                 Decision::Convert { split, .. } | Decision::Release { split, .. } => (Some(split), None),
                 Decision::Reject { legacy: None, reason } => {
@@ -345,23 +345,23 @@ impl Facts {
                     (None, Some(reason))
                 }
                 Decision::Reject { legacy: Some(record), reason } => {
-                    let session = self.of_unconvertible(&record, id, noted);
+                    let session = self.of_unconvertible(&record, id, activity);
                     self.sessions.insert(id, session);
                     (None, Some(reason))
                 }
             };
             if let Some(split) = split {
-                let session = Session { noted, ..Session::of(1, id, *split) };
+                let session = Session { activity, ..Session::of(1, id, *split) };
                 self.sessions.insert(id, session);
             }
             self.examined.insert(id, Examination { class, reason });
         }
-        let stored = noted.keys().filter(|id| !self.legacy_ids.contains(id));
+        let stored = activity.keys().filter(|id| !self.legacy_ids.contains(id));
         if scan.whole(&[legacy]) {
             for id in stored {
                 scan.findings.at(
                     FindingKind::IndexToNowhere,
-                    activity,
+                    activity_table,
                     id.to_string(),
                     "the activity of no session",
                 );
@@ -400,7 +400,7 @@ impl Facts {
     }
 
     /// Returns what is known about a legacy record that cannot be converted.
-    fn of_unconvertible(&self, record: &LegacyUploadSession, id: u64, noted: Option<u64>) -> Session {
+    fn of_unconvertible(&self, record: &LegacyUploadSession, id: u64, activity: Option<u64>) -> Session {
         let prefix = record.chunk_prefix();
         let received: ChunkSet = self.stored(prefix).map(|(idx, _)| idx).collect();
         let bytes_expected = record.asset_metadata.bytes();
@@ -415,12 +415,12 @@ impl Facts {
             received,
             chunks: record.expected_chunks,
             chunk_size,
-            last_seen: Time::from_nanos(noted.unwrap_or(record.created_at)),
+            last_seen: Time::from_nanos(activity.unwrap_or(record.created_at)),
             is_committed: false,
             key: IdemKey::of(&record.capsule_id, &record.caller, &record.idem),
             prefix: if record.session_id == id { prefix } else { ChunkPrefix::of("", SessionId(id)) },
             blob: record.blob_id,
-            noted,
+            activity,
         }
     }
 

@@ -18,17 +18,17 @@ macro_rules! kinds {
             /// All of them.
             pub const ALL: &[FindingKind] = &[$(FindingKind::$kind),*];
 
-            /// Its name in reports.
+            /// Returns its name in reports.
             pub fn name(self) -> &'static str {
                 match self { $(FindingKind::$kind => $name),* }
             }
 
-            /// How bad it is.
+            /// Returns its severity.
             pub fn severity(self) -> Severity {
                 match self { $(FindingKind::$kind => Severity::$severity),* }
             }
 
-            /// What it means, for people.
+            /// Returns its explanation for operators.
             pub fn what(self) -> &'static str {
                 match self { $(FindingKind::$kind => concat!($($what),+).trim_ascii()),* }
             }
@@ -164,7 +164,7 @@ impl Findings {
     }
 
     /// Adds a finding at an offset of a memory.
-    pub fn place(
+    pub fn at_offset(
         &mut self,
         kind: FindingKind,
         memory: u8,

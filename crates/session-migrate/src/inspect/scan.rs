@@ -33,7 +33,7 @@ impl Scan {
             Scan { memories, findings: Findings::default(), tables: Vec::new(), damaged: BTreeSet::new() };
         for (id, name, structure) in ALL {
             if let Err(error) = preflight::check_structure(&scan.memories, *id, name, *structure) {
-                scan.findings.place(
+                scan.findings.at_offset(
                     FindingKind::ForeignStructure,
                     *id,
                     None,
@@ -53,7 +53,13 @@ impl Scan {
         }
         if let Err(error @ PreflightError::WrittenInPart { id, .. }) = preflight::check_in_use(&scan.memories)
         {
-            scan.findings.place(FindingKind::DamagedStructure, id, None, 0, cut_advice(&error.to_string()));
+            scan.findings.at_offset(
+                FindingKind::DamagedStructure,
+                id,
+                None,
+                0,
+                cut_advice(&error.to_string()),
+            );
         }
         scan
     }
@@ -63,7 +69,7 @@ impl Scan {
         self.memories.get(MemoryId::new(id))
     }
 
-    /// Whether these memories could be read completely.
+    /// Returns whether these memories could be read completely.
     pub fn whole(&self, ids: &[u8]) -> bool {
         ids.iter().all(|id| !self.damaged.contains(id))
     }
@@ -93,7 +99,7 @@ impl Scan {
             Err(damage) => (0, vec![damage]),
         };
         for damage in damage {
-            self.findings.place(FindingKind::DamagedStructure, id, None, damage.offset, damage.what);
+            self.findings.at_offset(FindingKind::DamagedStructure, id, None, damage.offset, damage.what);
             self.damaged.insert(id);
         }
         if !self.tables.iter().any(|table| table.id == id) {
@@ -109,7 +115,7 @@ impl Scan {
             Err(why) => {
                 is_damaged = true;
                 let what = format!("{}: {why}", V::NAME);
-                findings.place(FindingKind::DamagedRecord, id, Some(key.shown()), entry.offset, what);
+                findings.at_offset(FindingKind::DamagedRecord, id, Some(key.shown()), entry.offset, what);
             }
         });
         if is_damaged {
@@ -130,7 +136,7 @@ impl Scan {
                 Some(bytes).filter(|bytes| !bytes.is_empty())
             }
             Err(damage) => {
-                self.findings.place(FindingKind::DamagedStructure, id, None, damage.offset, damage.what);
+                self.findings.at_offset(FindingKind::DamagedStructure, id, None, damage.offset, damage.what);
                 self.damaged.insert(id);
                 None
             }
@@ -142,7 +148,13 @@ impl Scan {
         let bytes = self.bytes_of(id)?;
         V::decode(&bytes)
             .map_err(|why| {
-                self.findings.place(FindingKind::DamagedRecord, id, None, 8, format!("{}: {why}", V::NAME));
+                self.findings.at_offset(
+                    FindingKind::DamagedRecord,
+                    id,
+                    None,
+                    8,
+                    format!("{}: {why}", V::NAME),
+                );
                 self.damaged.insert(id);
             })
             .ok()
@@ -158,7 +170,7 @@ impl Scan {
         memory.read(3, &mut version);
         if version != [counters::VERSION] {
             let what = format!("version {}, expected {}", version[0], counters::VERSION);
-            self.findings.place(FindingKind::DamagedStructure, id, None, 3, what);
+            self.findings.at_offset(FindingKind::DamagedStructure, id, None, 3, what);
             self.damaged.insert(id);
             return None;
         }

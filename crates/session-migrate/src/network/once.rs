@@ -26,7 +26,7 @@ use crate::client::{ClientError, EncodedCall};
 /// How long a new request may be executed. The Internet Computer accepts five minutes.
 const LIFETIME: Duration = Duration::from_secs(240);
 
-/// Pause between two looks at a request.
+/// Pause between two checks of a request.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Whom and what to call.
@@ -43,7 +43,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// A call to the management canister about `canister`.
+    /// Returns a call to the management canister about `canister`.
     ///
     /// # Errors
     /// Arguments that do not encode.
@@ -56,7 +56,7 @@ impl Target {
         Ok(Target { callee: Principal::management_canister(), effective: canister, method, arg })
     }
 
-    /// A call to `canister` itself.
+    /// Returns a call to `canister` itself.
     ///
     /// # Errors
     /// Arguments that do not encode.
@@ -224,7 +224,7 @@ impl Network {
             Ok(Some((reply, certificate))) => {
                 Ok(RequestOutcome::Replied { reply, certificate: encoded(&certificate) })
             }
-            Ok(None) => self.look_back(method, &call.ticket, call.effective, retry).await,
+            Ok(None) => self.find_outcome(method, &call.ticket, call.effective, retry).await,
             Err(error) => rejected(error),
         }
     }
@@ -277,7 +277,7 @@ impl Network {
     ///
     /// # Errors
     /// Nobody has answered for as long as `retry` says: the outcome is unknown.
-    pub async fn look_back(
+    pub async fn find_outcome(
         &self,
         method: &'static str,
         ticket: &Ticket,

@@ -65,7 +65,7 @@ impl Side {
 }
 
 impl Bar {
-    /// Makes a bar without a line.
+    /// Creates a bar without a line.
     pub fn new(side: Side, length: u64) -> Self {
         Bar { side, length, reach: length }
     }

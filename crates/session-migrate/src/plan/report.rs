@@ -75,7 +75,7 @@ pub struct StepCost {
     pub limit: u64,
     /// Price.
     pub cycles: Cycles,
-    /// Time at one message a round, seconds.
+    /// Time at one message per round, seconds.
     pub seconds: u64,
     /// Size of stable memory afterwards, bytes.
     pub stable_bytes: u64,

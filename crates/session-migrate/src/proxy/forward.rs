@@ -143,7 +143,7 @@ impl Frontend {
         let (response, body) = self.pass_whole(request).await;
         if response.status() == StatusCode::OK
             && let Some(watch) = self.forward.watch.lock().await.as_mut()
-            && let Some(begun) = watch.went_on(operation)
+            && let Some(begun) = watch.take_running(operation)
         {
             watch.done(begun, &body).await;
         }

@@ -88,7 +88,7 @@ struct GatewayConfig {
 }
 
 impl Opening {
-    /// Path of the configuration in a request.
+    /// Returns the path of the configuration in a request.
     fn config(self) -> &'static str {
         match self {
             Opening::Alone => "",
@@ -96,7 +96,7 @@ impl Opening {
         }
     }
 
-    /// Path of the gateway's description in an answer.
+    /// Returns the path of the gateway's description in an answer.
     fn info(self) -> &'static str {
         match self {
             Opening::Alone => "/Created",

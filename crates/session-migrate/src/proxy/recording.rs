@@ -85,7 +85,7 @@ impl Recording {
 
     /// Begins the trace with this canister, if none is recorded and it is an upload canister. `fresh`: it was
     /// just installed.
-    pub async fn look_at(&mut self, instance: &str, canister: Principal, fresh: bool) {
+    pub async fn begin_with(&mut self, instance: &str, canister: Principal, fresh: bool) {
         let key = (instance.to_owned(), canister);
         let unwanted = self.wanted.is_some_and(|wanted| wanted != canister);
         if self.subject.is_some() || unwanted || self.others.contains(&key) {
@@ -124,7 +124,7 @@ impl Recording {
         }
         if !self.records(instance, canister) {
             if change == Change::Install {
-                self.look_at(instance, canister, true).await;
+                self.begin_with(instance, canister, true).await;
             }
             return;
         }

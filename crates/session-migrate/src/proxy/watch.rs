@@ -12,13 +12,13 @@ use super::recording::Recording;
 use crate::trace::queue::Entry;
 use crate::trace::{CallKind, EventKind, SentCall};
 
-/// Sees every request that matters, before it goes to the server and after it was answered.
+/// Records the requests that matter, before they go to the server and after they were answered.
 pub(super) struct Watch {
     pub recording: Recording,
     /// Submitted calls of the management canister that change a canister.
     changes: HashMap<(InstanceId, Vec<u8>), (Principal, Change)>,
     /// Operations that continue on the server.
-    going_on: HashMap<OperationId, Begun>,
+    running: HashMap<OperationId, Begun>,
     /// Calls of agents, which repeat a call without an answer; the server executes it once.
     by_agents: HashSet<(InstanceId, Vec<u8>)>,
 }
@@ -28,7 +28,9 @@ pub(super) struct Watch {
 pub(super) struct Begun {
     instance: InstanceId,
     operation: Operation,
+    /// Time at which it was forwarded, nanoseconds.
     at: u64,
+    /// Whether an earlier call had no answer yet.
     together: bool,
     /// It repeats an earlier call of an agent.
     again: bool,
@@ -42,7 +44,7 @@ impl Begun {
 
 impl Watch {
     pub fn new(recording: Recording) -> Self {
-        Watch { recording, changes: HashMap::new(), going_on: HashMap::new(), by_agents: HashSet::new() }
+        Watch { recording, changes: HashMap::new(), running: HashMap::new(), by_agents: HashSet::new() }
     }
 
     /// Records an operation that is about to be sent to the server.
@@ -54,7 +56,7 @@ impl Watch {
             | Operation::AgentCall(call, _)
             | Operation::AgentQuery(call) => {
                 if let Some(canister) = canister_of(call) {
-                    self.recording.look_at(&begun.instance, canister, false).await;
+                    self.recording.begin_with(&begun.instance, canister, false).await;
                 }
                 if self.recording.is_on(&begun.instance) {
                     begun.at = self.recording.now(&begun.instance).await;
@@ -83,12 +85,12 @@ impl Watch {
 
     /// Records an operation that continues on the server until its result is requested.
     pub fn continues(&mut self, id: OperationId, begun: Begun) {
-        self.going_on.insert(id, begun);
+        self.running.insert(id, begun);
     }
 
-    /// Returns an operation that continued on the server.
-    pub fn went_on(&mut self, id: &OperationId) -> Option<Begun> {
-        self.going_on.remove(id)
+    /// Returns an operation that has continued on the server, and forgets it.
+    pub fn take_running(&mut self, id: &OperationId) -> Option<Begun> {
+        self.running.remove(id)
     }
 
     /// Notes an operation that the server refused.
@@ -106,7 +108,7 @@ impl Watch {
 
     /// Notes an operation that the server did.
     pub async fn done(&mut self, begun: Begun, answer: &[u8]) {
-        if !self.understand(begun, answer).await {
+        if !self.record(begun, answer).await {
             self.recording
                 .transcript
                 .note("an answer of the server could not be read and is not in the trace");
@@ -114,8 +116,8 @@ impl Watch {
         self.recording.transcript.write_down();
     }
 
-    /// Returns `false` if the answer does not belong to this operation.
-    async fn understand(&mut self, begun: Begun, answer: &[u8]) -> bool {
+    /// Records the answer to an operation. Returns `false` if it cannot be decoded.
+    async fn record(&mut self, begun: Begun, answer: &[u8]) -> bool {
         let Begun { instance, operation, at, together, .. } = begun;
         match operation {
             Operation::Submit(call) => {

@@ -83,7 +83,7 @@ impl RehearseError {
         }
     }
 
-    /// Makes a closure for `map_err` on file operations.
+    /// Creates a closure for `map_err` on file operations.
     pub(crate) fn io<'p>(
         action: &'static str,
         path: &'p Path,

@@ -13,7 +13,7 @@ use super::{Builds, ReplayCanister, ReplayError};
 use crate::build::{Module, gzip};
 use crate::trace::Trace;
 
-/// Most rounds of a rollback.
+/// Maximum number of rounds of a rollback.
 const ROLLBACK_ROUNDS: u32 = 1_000;
 
 /// An interruption: `KIND@WHEN`.
@@ -155,7 +155,7 @@ impl Interruption {
     }
 }
 
-/// Makes a module whose `post_upgrade` traps.
+/// Creates a module whose `post_upgrade` traps.
 fn trapping_module() -> std::io::Result<Module> {
     let mut types = TypeSection::new();
     types.ty().function([], []);

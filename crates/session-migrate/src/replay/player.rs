@@ -57,7 +57,7 @@ pub struct Player<'a> {
 }
 
 impl<'a> Player<'a> {
-    /// Makes a player at the beginning of a trace.
+    /// Creates a player at the beginning of a trace.
     ///
     /// # Errors
     /// If an interruption would never occur, or the interface does not parse.

@@ -62,7 +62,7 @@ pub struct FileEntry {
 }
 
 impl Manifest {
-    /// Makes the manifest of a download by this program.
+    /// Creates the manifest of a download by this program.
     pub(crate) fn new(canister: String, snapshot: String, network: String, root_key: String) -> Manifest {
         Manifest {
             format: FORMAT,

@@ -23,7 +23,7 @@ fn walk<K: Key>(memory: &VectorMemory) -> (Entries<K>, Result<Walked, Damage>) {
     (entries, walked)
 }
 
-/// Makes a map of these entries with the library: each is inserted, and every third is removed again.
+/// Creates a map of these entries with the library: each is inserted, and every third is removed again.
 fn map_of<K: Key>(entries: &[(K, Vec<u8>)]) -> (VectorMemory, BTreeMap<K, Vec<u8>>) {
     let memory = VectorMemory::default();
     let mut map: LibraryMap<K, Vec<u8>, _> = LibraryMap::init(memory.clone());

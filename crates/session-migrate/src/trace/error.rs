@@ -101,7 +101,7 @@ pub enum TraceError {
 }
 
 impl TraceError {
-    /// Makes a closure for `map_err` on file operations.
+    /// Creates a closure for `map_err` on file operations.
     pub(crate) fn io<'p>(
         action: &'static str,
         path: &'p Path,

@@ -28,7 +28,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Makes a header of the current version.
+    /// Creates a header of the current version.
     pub fn new(start: u64, build: &str, source: impl Into<String>, controllers: Vec<Principal>) -> Self {
         Header {
             trace: FORMAT.into(),

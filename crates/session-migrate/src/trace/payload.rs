@@ -60,7 +60,7 @@ impl fmt::Display for PayloadRef {
 }
 
 impl PayloadRef {
-    /// Makes the reference by digest.
+    /// Creates the reference by digest.
     pub fn of(bytes: &[u8]) -> PayloadRef {
         PayloadRef::Sha256 { digest: Sha256::digest(bytes).into(), length: bytes.len() as u64 }
     }

@@ -27,7 +27,7 @@ struct Inner {
 pub struct Ticket(u64);
 
 impl Tape {
-    /// Makes a tape that records with this recorder.
+    /// Creates a tape that records with this recorder.
     pub fn new(recorder: Recorder) -> Tape {
         Tape(RefCell::new(Inner { recorder, queue: Queue::default(), calls: 0, failed: None }))
     }

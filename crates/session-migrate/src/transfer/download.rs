@@ -298,7 +298,7 @@ impl Download<'_> {
             }
         });
         let mut answers = stream::iter(calls).buffered(self.options.parallel);
-        let mut noted = Instant::now();
+        let mut last_note = Instant::now();
         while let Some(answer) = answers.next().await {
             let (offset, len, slice) = answer?;
             if slice.len() as u64 != len {
@@ -312,10 +312,10 @@ impl Download<'_> {
             hasher.update(&slice);
             *self.note.reached.of(part) = offset + len;
             progress.add_bytes(len);
-            if noted.elapsed() >= NOTE_EVERY {
+            if last_note.elapsed() >= NOTE_EVERY {
                 file.sync_data().map_err(SnapshotError::io("write", &path))?;
                 self.save()?;
-                noted = Instant::now();
+                last_note = Instant::now();
             }
         }
         file.sync_data().map_err(SnapshotError::io("write", &path))?;

@@ -96,7 +96,7 @@ pub enum TransferError {
 }
 
 impl TransferError {
-    /// Whether the user's input is at fault, not the machine or the network.
+    /// Returns whether the user's input is at fault, not the machine or the network.
     pub fn is_usage(&self) -> bool {
         match self {
             TransferError::Client(error) => matches!(error, ClientError::Rejected { .. }),

@@ -260,14 +260,14 @@ impl Upload<'_> {
             Ok::<_, TransferError>((offset, len))
         });
         let mut answers = stream::iter(calls).buffered(options.parallel);
-        let mut noted = Instant::now();
+        let mut last_note = Instant::now();
         while let Some(answer) = answers.next().await {
             let (offset, len) = answer?;
             *note.note.reached.of(part) = offset + len;
             progress.add_bytes(len);
-            if noted.elapsed() >= NOTE_EVERY {
+            if last_note.elapsed() >= NOTE_EVERY {
                 note.save()?;
-                noted = Instant::now();
+                last_note = Instant::now();
             }
         }
         Ok(note.save()?)

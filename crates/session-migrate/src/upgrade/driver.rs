@@ -119,7 +119,8 @@ impl Driver<'_, '_> {
         })
     }
 
-    /// Returns what the preflight finds, or that there is nothing to do, or why not to do it.
+    /// Returns the facts that the preflight finds. The inner error is the end of an upgrade that does not begin: there is
+    /// nothing to do, or reasons against it.
     async fn run_preflight(&self) -> Result<Result<Facts, Ending>, UpgradeError> {
         self.retry.progress.phase("preflight");
         let Some(module) = self.module else {
@@ -183,7 +184,7 @@ impl Driver<'_, '_> {
         let why = "it was aborted".to_owned();
         self.retry.progress.phase("aborting");
         for step in [Step::Snapshot, Step::Stop, Step::Install, Step::Start] {
-            self.look_back(step).await?;
+            self.find_outcome(step).await?;
         }
         let facts: Option<Facts> = self.journal.known("preflight").map(read).transpose()?;
         let is_installed = self.is_done(Step::Install);
@@ -323,7 +324,7 @@ impl Driver<'_, '_> {
     /// Starts the canister if it may have been stopped, even if the stop was rejected: it may be stopping nevertheless.
     /// Returns why it stays stopped.
     async fn start_again(&mut self) -> Result<Result<(), String>, UpgradeError> {
-        self.look_back(Step::Stop).await?;
+        self.find_outcome(Step::Stop).await?;
         if self.journal.intent(Step::Stop).is_none() {
             return Ok(Ok(()));
         }

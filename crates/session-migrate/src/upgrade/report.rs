@@ -102,12 +102,12 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the module runs as planned.
+    /// Returns whether the module runs as planned.
     pub fn is_success(&self) -> bool {
         matches!(self.ending, Ending::NothingToDo | Ending::Upgraded { .. })
     }
 
-    /// Whether nothing was done.
+    /// Returns whether nothing was done.
     pub fn is_refused(&self) -> bool {
         matches!(self.ending, Ending::Refused { .. })
     }

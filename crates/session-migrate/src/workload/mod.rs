@@ -58,7 +58,7 @@ impl Workload {
         Workload::Mixed,
     ];
 
-    /// The name on the command line.
+    /// Returns the name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Workload::SingleLarge => "single-large",

@@ -125,14 +125,14 @@ impl<'p> RecordedCanister<'p> {
         file.flush()
     }
 
-    /// Makes an upload that has not begun.
+    /// Creates an upload that has not begun.
     pub fn upload(&mut self, client: Principal, capsule: &str, bytes: u64) -> Result<Uploader, ClientError> {
         let asset = self.file(bytes)?;
         let idem = format!("key of {}", asset.name);
         Ok(Uploader::new(client, capsule, asset, idem, self.chunk_size))
     }
 
-    /// Makes a file for one call.
+    /// Creates a file for one call.
     pub fn whole(&mut self, capsule: &str, bytes: u64) -> Result<Whole, ClientError> {
         let asset = self.file(bytes)?;
         Ok(Whole { bytes: asset.chunk(0, self.chunk_size)?, asset, capsule: capsule.to_owned() })

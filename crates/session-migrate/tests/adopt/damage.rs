@@ -168,7 +168,7 @@ fn a_memory_whose_blob_is_missing_is_not_taken() {
 }
 
 /// Changes of the first memory that do not keep it from being taken, and what is noted of it or of its asset.
-const MENDED: &[(&str, Damage, RecordKind, &str)] = &[
+const REPAIRED: &[(&str, Damage, RecordKind, &str)] = &[
     (
         "a wrong size in the metadata",
         |it| it.change(0, |memory| base(memory).bytes = 5),
@@ -218,14 +218,14 @@ fn base(memory: &mut PublicMemory) -> &mut upload_canister::migrations::public_r
 
 #[test]
 fn a_memory_that_contradicts_itself_is_mended() {
-    for (damage, act, kind, message) in MENDED {
+    for (damage, act, kind, message) in REPAIRED {
         let victim = victim();
         act(&victim);
         let adopted = victim.adopted();
         assert_eq!(adopted.report.verdict, Verdict::Pass, "{damage}");
-        let mended = adopted.items(*kind, RecordOutcome::Repaired);
-        assert_eq!(mended.len(), 1, "{damage}: {:?}", adopted.report.items);
-        assert!(mended[0].notes.iter().any(|note| note.contains(message)), "{damage}: {mended:?}");
+        let repaired = adopted.items(*kind, RecordOutcome::Repaired);
+        assert_eq!(repaired.len(), 1, "{damage}: {:?}", adopted.report.items);
+        assert!(repaired[0].notes.iter().any(|note| note.contains(message)), "{damage}: {repaired:?}");
         assert_eq!(adopted.count(RecordKind::Memory).not_taken, 0, "{damage}");
     }
 }

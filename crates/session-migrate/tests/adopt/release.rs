@@ -112,7 +112,7 @@ impl Memories {
     }
 }
 
-/// A record as that release stores it.
+/// Returns a record as that release stores it.
 pub fn tuple<T: CandidType>(record: &T) -> Vec<u8> {
     candid::encode_one((1_u16, record)).unwrap()
 }
@@ -161,7 +161,7 @@ impl Adopted {
     }
 }
 
-/// What happened to a record, and the reason.
+/// Returns what happened to a record, and the reason.
 pub fn outcome_of(report: &Report, kind: RecordKind, id: &str) -> (RecordOutcome, String) {
     let item = report.items.iter().find(|item| item.kind == kind && item.id == id);
     let item = item.unwrap_or_else(|| panic!("{id}: {:?}", report.items));

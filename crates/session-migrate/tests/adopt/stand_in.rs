@@ -170,7 +170,7 @@ pub fn completed(canister: &Canister<'_>, owner: Principal, session: u64, bytes:
     canister.uploads_finish(owner, session, digest, bytes.len() as u64).unwrap().blob_id
 }
 
-/// Metadata of an upload that begins here.
+/// Returns metadata of an upload that begins here.
 pub fn new_metadata() -> upload_canister::api::AssetMetadata {
     use upload_canister::api::{AssetMetadata, AssetMetadataBase, AssetType};
     AssetMetadata::image(AssetMetadataBase::new("new", "image/jpeg", AssetType::Original, 5, 1))

@@ -14,7 +14,7 @@ use upload_model::public_release::{CHUNK_SIZE, PublicRelease, blob_of};
 
 use super::release::{Adopted, Memories, NOW, file, outcome_of, person};
 
-/// What `inspect` says of a memory, which no build reads.
+/// Returns what `inspect` says of a memory, which no build reads.
 fn inspected(stable: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let snapshot = folder.path().join("old.bin");
@@ -24,7 +24,7 @@ fn inspected(stable: &[u8]) -> String {
     error.to_string()
 }
 
-/// The bytes of all chunks in the file beside the folder, in its order.
+/// Returns the bytes of all chunks in the file beside the folder, in its order.
 fn left_bytes(adopted: &Adopted) -> Vec<Vec<u8>> {
     let left = adopted.left();
     let chunks = left.iter().filter(|line| line["kind"] == "chunk");

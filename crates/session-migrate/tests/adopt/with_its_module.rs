@@ -86,8 +86,9 @@ fn a_committed_upload_without_its_memory_gets_one() {
     let () = old.call(owner, "finish_half", args).unwrap();
     let (_folder, out, report) = old.adopted();
     assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.items);
-    let mended: Vec<_> = report.items.iter().filter(|item| item.outcome == RecordOutcome::Repaired).collect();
-    assert!(mended[0].notes[0].contains("never became a memory"), "{mended:?}");
+    let repaired: Vec<_> =
+        report.items.iter().filter(|item| item.outcome == RecordOutcome::Repaired).collect();
+    assert!(repaired[0].notes[0].contains("never became a memory"), "{repaired:?}");
     let pic = server::pocket_ic().unwrap();
     let canister = loaded(&pic, &out);
     // A client that asks again is told what it was never told.

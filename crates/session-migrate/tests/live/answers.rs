@@ -139,7 +139,7 @@ struct WireInner {
 }
 
 impl Wire {
-    /// A line to the network at `url`. It ends with the process.
+    /// Opens a line to the network at `url`. It ends with the process.
     pub fn to(url: &str) -> Wire {
         let (upstream, path) = url.trim_start_matches("http://").split_once('/').unwrap();
         let inner = Arc::new(WireInner {
@@ -170,7 +170,7 @@ impl Wire {
         self.inner.cut_for.load(Ordering::SeqCst) > 0
     }
 
-    pub fn mend(&self) {
+    pub fn reconnect(&self) {
         self.inner.cut_for.store(0, Ordering::SeqCst);
     }
 

@@ -23,7 +23,7 @@ use upload_canister::upload::{RawRecord, SessionRecord};
 use super::network::{CHUNK, Network, module, outcome_of};
 
 impl Network {
-    /// The module of a build, as the program reads it.
+    /// Returns the module of a build, as the program reads it.
     pub fn module(&self, build: Build) -> Module {
         let path = self.path(&format!("{build}.wasm.gz"));
         std::fs::write(&path, module(build)).unwrap();
@@ -105,7 +105,7 @@ impl Network {
         text.lines().map(|line| serde_json::from_str::<Line>(line).unwrap().event).collect()
     }
 
-    /// An upload of three chunks, of which one has arrived.
+    /// Returns an upload of three chunks, of which one has arrived.
     pub fn upload_in_flight(&self, name: &str) -> Uploader {
         let client = self.client();
         let capsule = match self.capsules(self.owner).into_iter().next() {
@@ -121,7 +121,7 @@ impl Network {
         uploader
     }
 
-    /// Damages a session between the upload before it and one after it, since an upgrade looks at the first and last
+    /// Damages a session between the upload before it and one after it, since an upgrade checks the first and last
     /// session: it will be quarantined.
     pub fn damage_a_session(&self) {
         let [damaged, _] =

@@ -32,7 +32,7 @@ pub fn module(build: Build) -> Vec<u8> {
     std::fs::read(ensure_one(build).unwrap().wasm_gz).unwrap()
 }
 
-/// Makes a canister with a build, controlled by `owner` and by the anonymous principal, who is the default of PocketIC.
+/// Creates a canister with a build, controlled by `owner` and by the anonymous principal, who is the default of PocketIC.
 pub fn installed(pic: &PocketIc, owner: Principal, build: Build) -> Principal {
     let canister = pic.create_canister();
     pic.set_controllers(canister, None, vec![owner, Principal::anonymous()]).unwrap();
@@ -59,7 +59,7 @@ impl Network {
         Network { pic, url, root_key, canister, owner, folder }
     }
 
-    /// The file of the owner's identity.
+    /// Returns the file of the owner's identity.
     pub fn pem(&self) -> PathBuf {
         self.folder.path().join("identity.pem")
     }
@@ -68,7 +68,7 @@ impl Network {
         self.folder.path().join(name)
     }
 
-    /// A command of the program on this network, as the owner.
+    /// Returns a command of the program on this network, as the owner.
     pub fn run(&self, args: &[&str]) -> Command {
         let mut command = program(args);
         command.args(["--network", &self.url, "-k", &self.root_key]).arg("--identity").arg(self.pem());

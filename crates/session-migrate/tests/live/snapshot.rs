@@ -13,7 +13,7 @@ use super::network::{Network, installed, outcome_of, program, text};
 const FILES: [&str; 4] = ["metadata.json", "wasm_module.bin", "wasm_memory.bin", "stable_memory.bin"];
 
 impl Network {
-    /// A snapshot, taken by hand; returns its id.
+    /// Takes a snapshot without the program; returns its id.
     fn take(&self) -> String {
         hex::encode(self.pic.take_canister_snapshot(self.canister, None, None).unwrap().id)
     }

@@ -14,7 +14,7 @@ use wasmparser::{ExternalKind, Parser, Payload};
 use super::driving::{After, change_storage, forget_chunks, is_receipt, meanwhile};
 use super::network::{CHUNK, Network};
 
-/// A module whose `post_upgrade` is one of its updates, which may not reply there.
+/// Returns a module whose `post_upgrade` is one of its updates, which may not reply there.
 fn trapping(module: &Module) -> Module {
     struct Swapped {
         update: u32,

@@ -99,7 +99,7 @@ impl Clock for AwayForMinutes {
         *left = left.saturating_sub(pause);
         *skipped += pause;
         if left.is_zero() {
-            self.wire.mend();
+            self.wire.reconnect();
         }
         ready(()).boxed()
     }
@@ -114,7 +114,7 @@ fn network_away_for_a_minute_at_each_step_is_waited_for() {
     let wire = Wire::to(&network.url);
     let away = Arc::new(AwayForMinutes { wire: wire.clone(), left_and_skipped: Mutex::default() });
     let clock: Arc<dyn Clock> = away.clone();
-    // Before each effect is sent, and each time the migration is looked at.
+    // Before each effect is sent, and each time the migration is checked.
     let mut times = 0;
     let mut leaving = After(|event: &Event| {
         if intent(event).is_some() || matches!(event, Event::Seen { .. }) {
@@ -150,7 +150,7 @@ fn network_that_stays_away_leaves_an_upgrade_to_resume() {
             .unwrap_err()
             .to_string();
         assert!(error.contains("resume with --resume"), "{step:?}: {error}");
-        wire.mend();
+        wire.reconnect();
     }
     let report = network.drive_at(&wire.url, &plan, &staged, &mut Silent, Duration::from_secs(60)).unwrap();
     assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });

@@ -152,7 +152,7 @@ impl Shared {
         serde_json::from_slice(&answer).unwrap()
     }
 
-    /// A request of an agent.
+    /// Answers a request of an agent.
     async fn api(&self, instance: usize, path: &[&str], body: &[u8]) -> Response {
         let Envelope { content, .. } = serde_cbor::from_slice(body).unwrap();
         let id = content.to_request_id();

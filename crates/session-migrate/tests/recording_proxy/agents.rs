@@ -53,7 +53,7 @@ fn begin(agent: &Agent, capsule: &str, file: &[u8], idem: &str) -> u64 {
     begun.unwrap()
 }
 
-/// A whole upload, looked at in the middle; returns how many calls it took.
+/// Uploads a whole file, with a status call in the middle; returns how many calls it took.
 fn upload(agent: &Agent) -> u64 {
     let file = content(90);
     let session = begin(agent, &capsule(agent), &file, "whole");

@@ -54,7 +54,7 @@ pub struct Aged {
     calls: u64,
 }
 
-/// A person.
+/// Returns a person.
 pub fn person(n: u64) -> Principal {
     Principal::self_authenticating(n.to_be_bytes())
 }

@@ -19,7 +19,7 @@ pub struct Sources {
     pub bare_map: Vec<MapCosts>,
     /// The migration engine; empty before it was measured.
     pub engine: EngineCosts,
-    /// The section on the peers; empty before they were measured.
+    /// The section on other canisters that store files; empty before they were measured.
     pub side_by_side: String,
 }
 
@@ -66,8 +66,8 @@ pub fn section(figures: &Figures) -> String {
     )
 }
 
-/// Returns how much more calls cost on a full canister, and why that cannot be less. Empty until everything
-/// that it needs was measured.
+/// Returns the section on how much more calls cost on a full canister, and why the ratio cannot be reduced. Empty until
+/// everything that it needs was measured.
 fn floor_of_maps(figures: &Figures, maps: &[MapCosts]) -> String {
     let cost = |state, step| {
         let instructions = figures.bench(Build::Direct, state)?.step(step)?.instructions;
@@ -81,9 +81,9 @@ fn floor_of_maps(figures: &Figures, maps: &[MapCosts]) -> String {
     let ratio = |of: fn(&MapCosts) -> u64| of(many) as f64 / of(few) as f64;
     format!(
         "\
-The ratio of `begin`, `finish` and `status` cannot get below its limit. Their extra cost on a full canister is that of the
-B-trees of `ic-stable-structures`, whose nodes hold at most 11 entries. Such a map on its own, with entries of 108 bytes, in
-instructions, measured by `cargo bench-costs bare-map`:
+The ratio of `begin`, `finish` and `status` cannot be reduced further: what they cost more on a full canister is the cost of
+the B-trees of `ic-stable-structures`, whose nodes hold at most 11 entries. Instructions of such a map on its own, with
+entries of 108 bytes, measured by `cargo bench-costs bare-map`:
 
 {}
 
@@ -122,10 +122,10 @@ measures the smallest example, `examples/one-map`, with more and more records, b
 
 {}
 
-In bulk the engine uses {} instructions a record {compared} than the loop with one insertion and one removal: it clears the old map in
-the end instead of removing the records one by one. Beside the loop that does the same and proves as much, it adds {proof}, {ratio:.2}
-times as many: for the counts, the fitting of the batches and the budget of the messages. The rest of the distance to the loop that
-proves nothing is the floor of the proof: two SHA-256 of 100 bytes and two walks along the maps. Without a bulk conversion, the engine
+In bulk the engine uses {} {compared} instructions per record than the loop with one insertion and one removal: it clears the old map in
+the end instead of removing the records one by one. Compared with the loop that does the same and computes the same digests, it adds {proof}, {ratio:.2}
+times as many: for the counts, the fitting of the batches and the budget of the messages. The rest of the difference to the loop
+without digests is the minimum cost of the digests: two SHA-256 of 100 bytes and two walks along the maps. Without a bulk conversion, the engine
 looks each record up in the old map twice and in the new one once, and removes it there.
 
 {}
@@ -133,7 +133,7 @@ looks each record up in the old map twice and in the new one once, and removes i
 No message uses more than its budget, 1,500 M, and only the number of messages grows; a look-up in a larger map costs more.
 
 Units in quarantine, as an upgrade finds them, in instructions of the upgrade. Only the first keys of a quarantine are checked. Units
-that stay in the old map while they are quarantined are all looked at, to find one that is not quarantined.
+that stay in the old map while they are quarantined are all checked, to find one that is not quarantined.
 
 {}
 ",

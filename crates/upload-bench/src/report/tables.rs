@@ -64,7 +64,7 @@ pub fn bare_map(style: Style, maps: &[MapCosts]) -> Table {
 
 /// Returns the ways to move records.
 pub fn moved(style: Style, costs: &EngineCosts) -> Table {
-    let mut table = table(style, 1, &["way", "messages", "instructions a record"]);
+    let mut table = table(style, 1, &["way", "messages", "instructions per record"]);
     for moved in &costs.moves {
         table.add_row([moved.way.clone(), moved.messages.to_string(), moved.each.to_string()]);
     }

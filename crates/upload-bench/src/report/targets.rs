@@ -132,7 +132,7 @@ pub fn all(figures: &Figures) -> Vec<Target> {
     ]
 }
 
-/// What a migration takes beyond an upgrade without one, M instructions for each of this many sessions.
+/// Returns what a migration takes beyond an upgrade without one, M instructions for each of this many sessions.
 fn of_each_session(figures: &Figures, name: &str, sessions: f64) -> Option<f64> {
     let of = |name| Some(figures.bench(Build::Direct, name)?.total().instructions as f64 / 1e6);
     Some((of(name)? - of("open_10")?) / sessions)

@@ -107,7 +107,7 @@ pub fn all() -> Vec<Scenario> {
     for chunks in [0, 10, 100] {
         all.push(Scenario::one(format!("abort_{chunks}"), move |wasm| uploads::abort(wasm, chunks)));
     }
-    all.push(Scenario::one(format!("chunks_of_{}", uploads::MOST_CHUNKS), uploads::largest));
+    all.push(Scenario::one(format!("chunks_of_{}", uploads::MAX_CHUNKS), uploads::largest));
     all.push(Scenario::many("small", populated::small));
     all.push(Scenario::one("expiry", populated::expiry));
     for count in [10, 1_000, 100_000] {

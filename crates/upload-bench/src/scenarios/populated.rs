@@ -218,7 +218,7 @@ fn migrate(name: String, wasm: &Wasm, seeds: &Seeds, population: Population) -> 
     }
 }
 
-/// A committed blob of this many chunks, moved from the chunk map into extents.
+/// Measures moving a committed blob of this many chunks from the chunk map into extents.
 pub fn move_to_extents(wasm: &Wasm, seeds: &Seeds, chunks: u32) -> Result<Bench, BenchError> {
     let population = Population { finished: true, ..Population::with_chunks(Layout::SPLIT, 1, chunks) };
     let seed = seeds.get(population)?;

@@ -18,7 +18,7 @@ use crate::payload::{CHUNK_BYTES, File};
 use super::populated::create_inline;
 
 /// Chunks of the largest upload that the canister accepts.
-pub const MOST_CHUNKS: u32 = 16_384;
+pub const MAX_CHUNKS: u32 = 16_384;
 
 /// Creates a capsule of the client.
 pub fn capsule(canister: &MeteredCanister) -> Result<String, BenchError> {
@@ -151,7 +151,7 @@ fn reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> 
 /// Lets the timers remove what is still to be removed; measures nothing if there is nothing to do.
 fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
     // Two minutes for the timer to run, then as many rounds as it immediately asks for.
-    for _ in 0..MOST_CHUNKS {
+    for _ in 0..MAX_CHUNKS {
         let stats: api::AdminStats = run.aside(|canister| canister.controller_query("admin_stats", ()))?;
         if stats.releases_pending == 0 {
             return run.canister.expect("chunks left", 0, stats.chunks);
@@ -239,13 +239,13 @@ pub fn abort(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
 
 /// Measures the first, middle and last chunks of the largest possible session. Filling it would take 29 GB.
 pub fn largest(wasm: &Wasm) -> Result<Bench, BenchError> {
-    let mut run = Recorder::new(format!("chunks_of_{MOST_CHUNKS}"), wasm)?;
-    let file = File::of_chunks(MOST_CHUNKS, 1);
+    let mut run = Recorder::new(format!("chunks_of_{MAX_CHUNKS}"), wasm)?;
+    let file = File::of_chunks(MAX_CHUNKS, 1);
     let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
-    run.measure("put_last", |canister| put(canister, session, &file, MOST_CHUNKS - 1))?;
+    run.measure("put_last", |canister| put(canister, session, &file, MAX_CHUNKS - 1))?;
     run.measure("put_first", |canister| put(canister, session, &file, 0))?;
-    run.measure("put_in_the_middle", |canister| put(canister, session, &file, MOST_CHUNKS / 2))?;
+    run.measure("put_in_the_middle", |canister| put(canister, session, &file, MAX_CHUNKS / 2))?;
     run.measure("status", |canister| canister.query::<UploadStatus>("uploads_status", (session,)))?;
     run.measure("abort", |canister| canister.update::<()>("uploads_abort", (session,)))?;
     Ok(run.finish())

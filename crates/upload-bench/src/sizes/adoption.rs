@@ -23,7 +23,7 @@ use super::snapshot::download;
 /// Number of capsules, each with a small file of 1 to `SMALL_BYTES` bytes.
 pub(super) const CAPSULES: u64 = 10_000;
 
-/// Most bytes of a small file.
+/// Maximum size of a small file, bytes.
 const SMALL_BYTES: u64 = 1_000;
 
 /// Chunks of the one large file: 100 MB.

@@ -47,11 +47,11 @@ pub struct Row {
     pub what: String,
     /// Its time.
     pub seconds: f64,
-    /// Most memory that the process ever had; absent where the system does not tell.
+    /// Peak memory of the process; absent where the system does not report it.
     pub peak_bytes: Option<u64>,
     /// What it is compared with, and the most it may take, as a multiple.
     pub limit: Option<Limit>,
-    /// The most memory that it may have.
+    /// Limit of the peak.
     pub peak_limit: Option<u64>,
 }
 

@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_millis(5);
 pub(super) struct Ran {
     /// From its start to its end.
     pub seconds: f64,
-    /// Most memory that it ever had; absent where the system does not tell.
+    /// Its peak memory; absent where the system does not report it.
     pub peak_bytes: Option<u64>,
 }
 

@@ -98,10 +98,10 @@ fn cells(row: &Row) -> [String; 9] {
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
     let megabytes =
         |bytes: Option<u64>| bytes.map_or("-".to_owned(), |bytes| format!("{:.0}", bytes as f64 / 1e6));
-    let most = limit.and_then(|limit| limit.ratio);
-    let is_slow = most.zip(ratio).is_some_and(|(most, ratio)| ratio > most);
+    let max = limit.and_then(|limit| limit.ratio);
+    let is_slow = max.zip(ratio).is_some_and(|(max, ratio)| ratio > max);
     let is_large = row.peak_limit.zip(row.peak_bytes).is_some_and(|(limit, peak)| peak > limit);
-    let has_limit = most.is_some() || row.peak_limit.is_some();
+    let has_limit = max.is_some() || row.peak_limit.is_some();
     let verdict = match (is_slow || is_large, has_limit) {
         (true, _) => "above",
         (false, true) => "met",
@@ -113,7 +113,7 @@ fn cells(row: &Row) -> [String; 9] {
         format!("{:.2}", row.seconds),
         number(limit.map(|limit| limit.seconds)),
         number(ratio),
-        number(most),
+        number(max),
         megabytes(row.peak_bytes),
         megabytes(row.peak_limit),
         verdict.to_owned(),

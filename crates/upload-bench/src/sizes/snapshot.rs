@@ -74,7 +74,7 @@ pub(super) fn download(
     Ok(())
 }
 
-/// Makes the stable memory of a legacy canister with these files.
+/// Creates the stable memory of a legacy canister with these files.
 fn state(file_bytes: u64) -> Result<RawMemory, BenchError> {
     let files = file_bytes.div_ceil(Payload::of_chunks(CHUNKS, 0).bytes) as u32;
     let fill = || {

@@ -140,8 +140,8 @@ impl Accounts {
 
     /// Returns an account, wherever it is.
     pub fn get(&self, who: Principal) -> Result<Option<Account>, String> {
-        let in_words = |error: StableError| error.to_string();
-        if let Some(OldAccount { name, balance, opened_at }) = self.old.get(&who).map_err(in_words)? {
+        let to_text = |error: StableError| error.to_string();
+        if let Some(OldAccount { name, balance, opened_at }) = self.old.get(&who).map_err(to_text)? {
             return Ok(Some(Account { name, balance, opened_at }));
         }
         self.get_split(who)
@@ -149,9 +149,9 @@ impl Accounts {
 
     /// Returns an account of layout 2.
     pub fn get_split(&self, who: Principal) -> Result<Option<Account>, String> {
-        let in_words = |error: StableError| error.to_string();
-        let profile = self.profiles.get(&who).map_err(in_words)?;
-        let balance = self.balances.get(&who).map_err(in_words)?;
+        let to_text = |error: StableError| error.to_string();
+        let profile = self.profiles.get(&who).map_err(to_text)?;
+        let balance = self.balances.get(&who).map_err(to_text)?;
         let join = |(Profile { name, opened_at }, balance)| Account { name, balance, opened_at };
         Ok(profile.zip(balance).map(join))
     }
@@ -167,13 +167,13 @@ impl Accounts {
 
     /// Adds an account, in the layout to which the migration leads.
     pub fn put_new(&mut self, who: Principal, account: Account, now: u64) -> Result<(), String> {
-        let in_words = |error: StableError| error.to_string();
-        let state = self.ledger.state_of(1).map_err(in_words)?;
+        let to_text = |error: StableError| error.to_string();
+        let state = self.ledger.state_of(1).map_err(to_text)?;
         if state.is_going_back() || state.is_deferred() {
             self.old.insert(who, &OldAccount::from(account));
             return Ok(());
         }
-        Engine::enter_layout(&SplitAccounts, self, Time::from_nanos(now)).map_err(in_words)?;
+        Engine::enter_layout(&SplitAccounts, self, Time::from_nanos(now)).map_err(to_text)?;
         self.put_split(who, &account);
         Ok(())
     }

@@ -126,7 +126,7 @@ fn rebuild(storage: &Storage, id: SessionId, meta: &UploadSessionMeta) -> Result
         key: id.to_string(),
         reason: format!("chunk_size {} is beyond {}", meta.chunk_size, u32::MAX),
     })?;
-    let last_seen = storage.sessions.legacy.noted(&id.0)?.unwrap_or(Time::from_nanos(meta.created_at));
+    let last_seen = storage.sessions.legacy.activity(&id.0)?.unwrap_or(Time::from_nanos(meta.created_at));
     let mut session = Session {
         owner: meta.caller.as_slice().to_vec(),
         chunk_size,

@@ -103,7 +103,7 @@ impl Native {
         self.faults.rubbish.iter().filter(|id| legacy.contains(id)).count() as u64
     }
 
-    /// Whether a record is one of them.
+    /// Returns whether a record is one of them.
     pub(super) fn is_rubbish(&self, id: u64) -> bool {
         self.faults.rubbish.contains(&id)
     }

@@ -79,7 +79,7 @@ impl Native {
         }
         let TestCanister { storage, now, .. } = &mut self.canister;
         let answer = match control {
-            Control::Pause if self.stage == Stage::Legacy => migrate::hold(storage, *now),
+            Control::Pause if self.stage == Stage::Legacy => migrate::defer(storage, *now),
             Control::Resume if self.stage == Stage::Legacy => migrate::release(storage, *now),
             Control::Pause => controls::pause(storage, *now),
             Control::Resume => controls::resume(storage, *now),

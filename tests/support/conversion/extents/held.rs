@@ -12,7 +12,7 @@ use upload_canister::upload::{PayloadState, UploadMeta};
 
 use crate::support::owner;
 
-/// Most records of one kind.
+/// Maximum number of records of one kind.
 const ALL: usize = 99;
 
 /// Everything that clients have uploaded, and the room that it takes.

@@ -65,7 +65,7 @@ fn operators_have_the_weights_of_the_ic() {
 #[test]
 fn system_calls_have_their_charges() {
     let state = fresh(METERED);
-    // Two constants, two calls (5 each), two charges of 500, one instruction a byte.
+    // Two constants, two calls (5 each), two charges of 500, one instruction for each byte.
     let arg = |bytes: usize| cost(&state, "arg", &vec![1; bytes]).instructions;
     assert_eq!(arg(0), 1 + 2 + 10 + 1000);
     assert_eq!(arg(10_000) - arg(0), 10_000);

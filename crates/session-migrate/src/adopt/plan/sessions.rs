@@ -112,7 +112,7 @@ impl Planner<'_> {
         Ok(notes)
     }
 
-    /// A session whose blob is committed: that release failed to make the memory, or to forget the session.
+    /// Plans a session whose blob is committed: that release failed to make the memory, or to forget the session.
     fn committed(&mut self, session: &Session) -> Result<Vec<String>, String> {
         let prefix = ChunkPrefix(chunk_key(session.id));
         let blob = prefix.blob_id();

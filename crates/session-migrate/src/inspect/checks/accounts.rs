@@ -74,32 +74,34 @@ fn usage(facts: &Facts, scan: &mut Scan) {
     let counted = counted(facts);
     let keys: BTreeSet<&TwoTexts> = counted.keys().chain(facts.usage.keys()).collect();
     for key in keys {
-        let [noted, counted] = [&facts.usage, &counted].map(|of| of.get(key).copied().unwrap_or(0));
+        let [recorded, counted] = [&facts.usage, &counted].map(|of| of.get(key).copied().unwrap_or(0));
         // The bytes of a record that does not decode are unknown, and stay on its accounts.
-        let kind = match noted.cmp(&counted) {
+        let kind = match recorded.cmp(&counted) {
             std::cmp::Ordering::Equal => continue,
             std::cmp::Ordering::Greater if facts.has_unreadable() => FindingKind::AccountUnattributed,
             _ => FindingKind::AccountDisagrees,
         };
         let TwoTexts(of, name) = key;
-        let what =
-            format!("{} has {noted} bytes, {counted} are in flight or stored", format!("{of} {name}").trim());
+        let what = format!(
+            "{} has {recorded} bytes, {counted} are in flight or stored",
+            format!("{of} {name}").trim()
+        );
         scan.findings.at(kind, ids::USAGE, key.shown(), what);
     }
 }
 
 fn promises(facts: &Facts, scan: &mut Scan) {
-    let Some([noted, first]) = facts.promised.filter(|[_, first]| *first > 0) else { return };
+    let Some([recorded, first]) = facts.promised.filter(|[_, first]| *first > 0) else { return };
     let counted = facts
         .sessions
         .iter()
         .filter(|(id, session)| **id >= first && facts.by_owner.contains(&(session.owner, **id)));
     let counted: u64 = counted.map(|(_, session)| session.bytes_missing()).sum();
-    let kind = match noted.cmp(&counted) {
+    let kind = match recorded.cmp(&counted) {
         std::cmp::Ordering::Equal => return,
         std::cmp::Ordering::Greater if facts.has_unreadable() => FindingKind::AccountUnattributed,
         _ => FindingKind::AccountDisagrees,
     };
-    let what = format!("{noted} bytes are promised, {counted} are reserved and have not arrived");
+    let what = format!("{recorded} bytes are promised, {counted} are reserved and have not arrived");
     scan.findings.general(kind, Some(ids::UPLOAD_COUNTS), what);
 }

@@ -105,12 +105,14 @@ fn counts(facts: &Facts, scan: &mut Scan) {
         }
         for (id, capsule) in &facts.capsules {
             let (memories, bytes) = counted.get(id).copied().unwrap_or_default();
-            let noted = [
+            let recorded = [
                 ("memories", capsule.memories, memories),
                 ("bytes within their records", capsule.inline_bytes, bytes),
             ];
-            for (of, noted, counted) in noted.into_iter().filter(|(_, noted, counted)| noted != counted) {
-                let what = format!("{id} has {noted} {of} by its record, {counted} were counted");
+            for (of, recorded, counted) in
+                recorded.into_iter().filter(|(_, recorded, counted)| recorded != counted)
+            {
+                let what = format!("{id} has {recorded} {of} by its record, {counted} were counted");
                 scan.findings.at(FindingKind::CountDisagrees, ids::CAPSULES, id.clone(), what);
             }
         }
@@ -122,10 +124,11 @@ fn counts(facts: &Facts, scan: &mut Scan) {
         }
         let people = counted.keys().chain(facts.by_creator.keys());
         for who in people.collect::<std::collections::BTreeSet<_>>() {
-            let [noted, counted] = [&facts.by_creator, &counted].map(|of| of.get(who).copied().unwrap_or(0));
-            if noted != counted {
+            let [recorded, counted] =
+                [&facts.by_creator, &counted].map(|of| of.get(who).copied().unwrap_or(0));
+            if recorded != counted {
                 let what = format!(
-                    "{who} has created {noted} capsules according to this count, but {counted} exist"
+                    "{who} has created {recorded} capsules according to this count, but {counted} exist"
                 );
                 scan.findings.at(FindingKind::CountDisagrees, ids::CAPSULES_BY_CREATOR, who.to_text(), what);
             }

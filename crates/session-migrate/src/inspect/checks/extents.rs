@@ -48,7 +48,13 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     let end = facts.extent_state.end;
     for (extent, whose) in owned.iter().filter(|(extent, _)| extent.end() > end) {
         let what = format!("{whose} has {} bytes there, and what is taken ends at {end}", extent.len);
-        scan.findings.place(FindingKind::ExtentOutOfBounds, ids::EXTENT_REGION, None, extent.offset, what);
+        scan.findings.at_offset(
+            FindingKind::ExtentOutOfBounds,
+            ids::EXTENT_REGION,
+            None,
+            extent.offset,
+            what,
+        );
     }
     let free =
         facts.free.iter().map(|(offset, len)| (Extent { offset: *offset, len: *len }, "free".to_owned()));
@@ -59,10 +65,16 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     for (extent, whose) in &all {
         if extent.offset < taken_to.0 {
             let what = format!("{} bytes there are of {whose} and of {}", extent.len, taken_to.1);
-            scan.findings.place(FindingKind::ExtentOfTwo, ids::EXTENT_REGION, None, extent.offset, what);
+            scan.findings.at_offset(FindingKind::ExtentOfTwo, ids::EXTENT_REGION, None, extent.offset, what);
         } else if extent.offset > taken_to.0 && can_tell {
             let what = format!("{} bytes there are allocated but have no owner", extent.offset - taken_to.0);
-            scan.findings.place(FindingKind::ExtentWithoutOwner, ids::EXTENT_REGION, None, taken_to.0, what);
+            scan.findings.at_offset(
+                FindingKind::ExtentWithoutOwner,
+                ids::EXTENT_REGION,
+                None,
+                taken_to.0,
+                what,
+            );
         }
         if extent.end() >= taken_to.0 {
             taken_to = (extent.end(), whose);
@@ -70,7 +82,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     }
     if taken_to.0 < end && can_tell {
         let what = format!("{} bytes there are allocated but have no owner", end - taken_to.0);
-        scan.findings.place(FindingKind::ExtentWithoutOwner, ids::EXTENT_REGION, None, taken_to.0, what);
+        scan.findings.at_offset(FindingKind::ExtentWithoutOwner, ids::EXTENT_REGION, None, taken_to.0, what);
     }
 }
 

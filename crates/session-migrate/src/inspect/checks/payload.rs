@@ -142,7 +142,7 @@ fn blobs(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Whether a memory refers to a blob.
+/// Returns whether a memory refers to a blob.
 fn has_refs(facts: &Facts, id: u64) -> bool {
     refs_of(facts, id).next().is_some()
 }

@@ -75,7 +75,7 @@ fn classes(facts: &Facts, scan: &mut Scan) {
 
 /// Returns whether the indexes ever had a session: the first public release had none.
 fn is_indexed_by_its_build(session: &Session) -> bool {
-    session.layout == 2 || session.noted.is_some()
+    session.layout == 2 || session.activity.is_some()
 }
 
 fn indexed(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {

@@ -39,7 +39,7 @@ pub struct Session {
     /// The blob that was committed from it.
     pub blob: Option<u64>,
     /// Last activity as recorded in layout 1.
-    pub noted: Option<u64>,
+    pub activity: Option<u64>,
 }
 
 impl Session {
@@ -60,7 +60,7 @@ impl Session {
             blob: meta.blob_id,
             capsule: meta.capsule_id,
             received: session.received_idxs,
-            noted: None,
+            activity: None,
         }
     }
 
@@ -69,7 +69,7 @@ impl Session {
         self.bytes_expected.saturating_sub(self.bytes_received)
     }
 
-    /// Whether every chunk has arrived.
+    /// Returns whether every chunk has arrived.
     pub fn is_complete(&self) -> bool {
         self.received.contains_all_below(self.chunks)
     }

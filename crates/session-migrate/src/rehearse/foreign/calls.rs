@@ -19,7 +19,7 @@
 use candid::{IDLArgs, Principal};
 use candid_parser::parse_idl_args;
 
-/// Most calls of a file, counting every repetition.
+/// Maximum number of calls in a file, counting every repetition.
 const MAX_CALLS: usize = 100_000;
 
 /// When a call is made.

@@ -24,7 +24,7 @@ const LIMITS: [u64; 4] = [2, 20, 50, 80];
 /// Rounds with each of these limits. They are a minute apart, so that a watchdog notices each.
 const TRAPPED_ROUNDS: u32 = 3;
 
-/// More than the minute after which a watchdog looks at the migration.
+/// More than the minute after which a watchdog checks the migration.
 const A_MINUTE: Duration = Duration::from_secs(61);
 
 /// Times that the migration is resumed, or its units retried, after messages that were made to trap.
@@ -328,7 +328,7 @@ impl<'a> Course<'a> {
         Ok(status)
     }
 
-    /// Whether messages that were made to trap have left it stuck, or sound units in quarantine. Until it has
+    /// Returns whether messages that were made to trap have left it stuck, or sound units in quarantine. Until it has
     /// recovered, clients of such units are refused, and no wonder.
     fn suffers(&self, status: &Status) -> bool {
         let is_trapped = self.is_interrupted && self.options.interruptions.contains(&Interruption::Trap);

@@ -60,7 +60,7 @@ pub(super) struct Pair<'p> {
 type Reply = Result<Vec<u8>, RejectResponse>;
 
 impl<'p> Pair<'p> {
-    /// Makes two canisters with the old wasm.
+    /// Creates two canisters with the old wasm.
     ///
     /// # Errors
     /// The IC's or the canister's message, if it cannot be installed.
@@ -228,7 +228,7 @@ pub(super) fn first_line(reject: &RejectResponse) -> String {
     shorten(reject.reject_message.lines().next().unwrap_or_default())
 }
 
-/// Makes the error for an old wasm that cannot be installed.
+/// Creates the error for an old wasm that cannot be installed.
 pub(super) fn not_installed(old: &std::path::Path, message: String) -> RehearseError {
     RehearseError::File { path: old.to_path_buf(), why: format!("cannot install it: {message}") }
 }

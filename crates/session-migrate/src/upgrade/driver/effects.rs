@@ -37,12 +37,12 @@ impl Driver<'_, '_> {
     }
 
     /// Finds out the outcome of an effect that may have been sent, without sending anything.
-    pub(super) async fn look_back(&mut self, step: Step) -> Result<(), UpgradeError> {
+    pub(super) async fn find_outcome(&mut self, step: Step) -> Result<(), UpgradeError> {
         if self.journal.receipt(step).is_some() {
             return Ok(());
         }
         let Some(ticket) = self.journal.intent(step) else { return Ok(()) };
-        let settled = self.network.look_back(step.name(), ticket, self.plan.canister, self.retry).await?;
+        let settled = self.network.find_outcome(step.name(), ticket, self.plan.canister, self.retry).await?;
         self.record(step, settled).await.map(drop)
     }
 
@@ -71,7 +71,7 @@ impl Driver<'_, '_> {
         Ok(Some(outcome))
     }
 
-    /// Whether the state of the canister shows that an effect was executed whose request has expired.
+    /// Returns whether the state of the canister shows that an effect was executed whose request has expired.
     async fn observed(&self, step: Step) -> Result<bool, UpgradeError> {
         Ok(match step {
             Step::Snapshot => self.snapshot_since().await?.is_some(),
