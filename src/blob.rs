@@ -4,19 +4,27 @@
 //! session is still missing (the session does). Boundary: depends neither on the session service nor on
 //! capsules.
 
+mod chunk_key;
 mod chunk_map;
 mod error;
 pub mod extents;
+mod id;
 mod record;
 mod sink;
 mod store;
 
-pub use chunk_map::{ChunkPrefix, RELEASE_AT_ONCE};
+pub use chunk_key::ChunkPrefix;
+pub use chunk_map::RELEASE_AT_ONCE;
 pub use error::BlobError;
 pub use extents::{AllocateError, Extents};
-pub use record::{BlobId, BlobRecord, ContentDigest, MappedBlob, Place, cache_mapped_header};
+pub use id::BlobId;
+pub use record::{BlobRecord, ContentDigest, MappedBlob, Place, cache_mapped_header};
 pub use sink::StableBlobSink;
-pub use store::{BlobStore, CHUNK_SIZE, Committed, content_key};
+pub use store::{BlobStore, Committed, content_key};
+
+/// Length of every chunk but the last, bytes: as in the first public release, and below the IC's 2 MiB per
+/// message.
+pub const CHUNK_SIZE: u32 = 1_800_000;
 
 #[cfg(test)]
 mod tests;

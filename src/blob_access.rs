@@ -6,33 +6,29 @@
 //! the blob is checked each time the token is used.
 //!
 //! ```text
-//! id 48   CBOR     the keys of the tokens' MAC
-//!
 //! token = 1 ‖ expires, u64 big-endian, seconds ‖ HMAC-SHA-256 ‖ principal                             in hex
 //! HMAC of "upload-canister blob access" ‖ 1 ‖ blob, u64 big-endian ‖ expires ‖ principal
 //! ```
 
 use candid::Principal;
 use hmac::{Hmac, KeyInit, Mac};
-use minicbor::{Decode, Encode};
 use sha2::Sha256;
 
 use crate::api::{AccessToken, Error, Result};
 use crate::blob::BlobId;
 use crate::capsule::{Access, CapsuleError};
 use crate::session::Time;
-use crate::stable::{Memories, Record, Register, codec, memory_ids};
 use crate::storage::Storage;
+
+mod keys;
+
+pub use keys::{AccessKeys, Keys};
 
 /// Default lifetime of a token, seconds: a page loads its images right away.
 pub const DEFAULT_TOKEN_SECONDS: u32 = 5 * 60;
 
 /// Maximum lifetime, seconds: enough to watch a film.
 pub const MAX_TOKEN_SECONDS: u32 = 60 * 60;
-
-/// Age at which a key is replaced, seconds. Tokens made with the previous key stay valid, for at most an
-/// hour.
-const KEY_SECONDS: u64 = 30 * 24 * 60 * 60;
 
 /// Version of the token format.
 const TOKEN_VERSION: u8 = 1;
@@ -41,68 +37,6 @@ const TOKEN_VERSION: u8 = 1;
 const TOKEN_BYTES: usize = 1 + 8 + 32;
 
 const DOMAIN: &[u8] = b"upload-canister blob access";
-
-/// The keys that authenticate tokens.
-pub struct AccessKeys {
-    keys: Register<Keys>,
-}
-
-/// The stored keys.
-#[derive(Encode, Decode, Clone, PartialEq, Eq)]
-#[cfg_attr(test, derive(stable_schema::StableSchema))]
-pub struct Keys {
-    #[cbor(n(0), with = "minicbor::bytes")]
-    current: [u8; 32],
-    /// When the key was made, nanoseconds.
-    #[n(1)]
-    made_at: u64,
-    /// The previous key.
-    #[cbor(n(2), with = "codec::opt_digest")]
-    previous: Option<[u8; 32]>,
-}
-
-const VERSION: u8 = 1;
-
-impl Record for Keys {
-    const NAME: &'static str = "keys of access tokens";
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(VERSION, self)
-    }
-
-    fn decode(bytes: &[u8]) -> std::result::Result<Self, String> {
-        codec::decode(VERSION, bytes)
-    }
-}
-
-#[cfg(test)]
-crate::stable::schema::described!(Keys, cbor VERSION);
-
-impl AccessKeys {
-    /// Opens the keys.
-    pub fn open(memories: &Memories) -> Self {
-        Self { keys: Register::open(memories, memory_ids::ACCESS_KEYS) }
-    }
-
-    /// Returns whether a new key is needed: there is none, it is old, or its record is damaged.
-    pub fn needs_renewal(&self, now: Time) -> bool {
-        let Ok(Some(keys)) = self.keys.get() else { return true };
-        Time::from_nanos(keys.made_at).plus_seconds(KEY_SECONDS) <= now
-    }
-
-    /// Replaces the key. Tokens made with the previous key stay valid until they expire.
-    pub fn renew(&mut self, key: [u8; 32], now: Time) {
-        let previous = self.keys.get().ok().flatten().map(|keys| keys.current);
-        let keys = Keys { current: key, made_at: now.as_nanos(), previous };
-        self.keys.set(&keys);
-    }
-
-    /// Describes what is stored.
-    #[cfg(test)]
-    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
-        to.register(memory_ids::numbers::ACCESS_KEYS, &self.keys);
-    }
-}
 
 /// Why a client may read the bytes of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +94,7 @@ pub fn issue(
         return Err(Error::invalid("seconds", format!("1 to {MAX_TOKEN_SECONDS}"), seconds));
     }
     let expires = seconds_of(now).saturating_add(u64::from(seconds));
-    let keys = storage.access_keys.keys.get()?;
+    let keys = storage.access_keys.get()?;
     let Some(mac) = keys.and_then(|keys| mac(&keys.current, id, expires, caller)) else {
         return Err(Error::conflict("blob", id, "there is no key for tokens yet: try again in a minute"));
     };
@@ -196,7 +130,7 @@ fn reader(keys: &AccessKeys, id: BlobId, token: &str, now: Time) -> Option<Princ
         return None;
     }
     let principal = Principal::try_from_slice(principal).ok()?;
-    let Keys { current, previous, .. } = keys.keys.get().ok()??;
+    let Keys { current, previous, .. } = keys.get().ok()??;
     let is_ours =
         |key: &[u8; 32]| mac(key, id, expires, principal).is_some_and(|mac| mac.verify_slice(tag).is_ok());
     [Some(current), previous].iter().flatten().any(is_ours).then_some(principal)

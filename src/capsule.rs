@@ -16,15 +16,21 @@
 //! ten memories and in one of a hundred thousand.
 
 mod error;
-mod held;
 mod member_keys;
 mod page;
 mod record;
 mod store;
+mod table;
 
 pub use error::CapsuleError;
 pub use record::{Access, CapsuleRecord, Content, MemoryRecord, Request};
-pub use store::{CapsuleStore, MAX_LIST, MAX_SUBJECT_BYTES};
+pub use store::CapsuleStore;
+
+/// Maximum number of principals in one access list; each adds up to 29 bytes to every read of the capsule.
+pub const MAX_LIST: usize = 1_000;
+
+/// Maximum length of a subject that is not a principal, bytes.
+pub const MAX_SUBJECT_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests;

@@ -1,84 +1,14 @@
 //! Who may create capsules: everyone, those on a list, or nobody, as set by a controller.
-//!
-//! ```text
-//! id 47   CBOR    the list
-//! ```
 
 use candid::Principal;
-use minicbor::{Decode, Encode};
 
 use crate::api::{Capsule, CapsuleMakers, Error, PersonRef, Result};
 use crate::session::Time;
-use crate::stable::{Memories, Record, Register, StableError, codec, memory_ids};
 use crate::storage::Storage;
-use crate::upload::limits::MAX_CAPSULE_MAKERS;
 
-/// The list.
-pub struct CapsuleMakerList {
-    listed: Register<Listed>,
-}
+mod list;
 
-/// The stored list.
-#[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(test, derive(stable_schema::StableSchema))]
-pub struct Listed {
-    /// Who.
-    #[cbor(n(0), with = "codec::principals")]
-    pub principals: Vec<Principal>,
-}
-
-const VERSION: u8 = 1;
-
-impl Record for Listed {
-    const NAME: &'static str = "list of those who may make capsules";
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(VERSION, self)
-    }
-
-    fn decode(bytes: &[u8]) -> std::result::Result<Self, String> {
-        codec::decode(VERSION, bytes)
-    }
-}
-
-#[cfg(test)]
-crate::stable::schema::described!(Listed, cbor VERSION);
-
-impl CapsuleMakerList {
-    /// Opens the list.
-    pub fn open(memories: &Memories) -> Self {
-        Self { listed: Register::open(memories, memory_ids::CAPSULE_MAKERS) }
-    }
-
-    /// Returns the principals on it.
-    ///
-    /// # Errors
-    /// When the list does not decode.
-    pub fn get(&self) -> std::result::Result<Vec<Principal>, StableError> {
-        Ok(self.listed.get()?.unwrap_or_default().principals)
-    }
-
-    /// Replaces the list.
-    ///
-    /// # Errors
-    /// [`Error::InvalidArgument`] for more than [`MAX_CAPSULE_MAKERS`].
-    pub fn set(&mut self, mut principals: Vec<Principal>) -> Result<()> {
-        principals.sort_unstable();
-        principals.dedup();
-        if principals.len() > MAX_CAPSULE_MAKERS {
-            let expected = format!("at most {MAX_CAPSULE_MAKERS} principals");
-            return Err(Error::invalid("principals", expected, principals.len()));
-        }
-        self.listed.set(&Listed { principals });
-        Ok(())
-    }
-
-    /// Describes what is stored.
-    #[cfg(test)]
-    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
-        to.register(memory_ids::numbers::CAPSULE_MAKERS, &self.listed);
-    }
-}
+pub use list::{CapsuleMakerList, Listed};
 
 /// Creates a capsule, if the caller may.
 ///

@@ -5,10 +5,6 @@
 //! Each chunk is read by an update call, so that the subnet certifies its bytes, and is recorded as sent. A
 //! client that has lost track asks what is missing, even after an upgrade. The right to read is checked for
 //! every chunk.
-//!
-//! ```text
-//! id 49   u64 -> SessionRecord     downloads, by session
-//! ```
 
 use std::cell::RefCell;
 
@@ -18,12 +14,17 @@ use crate::api::{DownloadStatus, Error, Result};
 use crate::blob::{BlobError, BlobStore, CHUNK_SIZE, Place};
 use crate::blob_access;
 use crate::session::{
-    ByteSink, ByteSource, Session, SessionError, SessionId, SessionService, SessionSpec, SessionStore,
-    SinkError, TakeBlock, Time,
+    ByteSink, ByteSource, Session, SessionError, SessionId, SessionSpec, SessionStore, SinkError, TakeBlock,
+    Time,
 };
-use crate::stable::{Ids, Memories, Table, memory_ids};
 use crate::storage::Storage;
-use crate::upload::{DirectStore, SessionRecord, to_ranges};
+use crate::upload::to_ranges;
+
+mod table;
+
+pub use table::Downloads;
+
+use table::service;
 
 /// Maximum number of downloads. At the limit, a new one ends the one that has been idle longest, whose client
 /// has to begin again.
@@ -34,48 +35,6 @@ pub const MAX_DOWNLOADS_PER_CALLER: u64 = 20;
 
 /// Time after which a download expires if no new chunk is sent, seconds.
 pub const DOWNLOAD_TTL_SECONDS: u64 = 60 * 60;
-
-/// The sessions of downloads.
-pub struct Downloads {
-    table: Table<u64, SessionRecord>,
-}
-
-impl Downloads {
-    /// Opens the sessions.
-    pub fn open(memories: &Memories) -> Self {
-        Self { table: Table::open(memories, memory_ids::DOWNLOADS) }
-    }
-
-    /// Returns the number of downloads.
-    pub fn len(&self) -> u64 {
-        self.table.len()
-    }
-
-    /// Returns whether there are no downloads.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn ids(&self) -> Vec<SessionId> {
-        self.table.keys(..).map(SessionId).collect()
-    }
-
-    fn get(&self, id: SessionId) -> Option<Session> {
-        // A record that does not decode belongs to nobody; the sweep removes it.
-        self.table.get(&id.0).ok()??.into_session().ok()
-    }
-
-    /// Describes what is stored.
-    #[cfg(test)]
-    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
-        to.table(memory_ids::numbers::DOWNLOADS, &self.table);
-    }
-}
-
-/// Returns the session layer over the table of downloads.
-fn service<'a>(downloads: &'a mut Downloads, ids: &'a mut Ids) -> SessionService<DirectStore<'a>> {
-    SessionService::new(DirectStore { sessions: &mut downloads.table, ids })
-}
 
 /// Begins a download of a blob, or finds the caller's existing one.
 ///

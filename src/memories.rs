@@ -11,7 +11,7 @@ use crate::meter::Meter;
 use crate::session::{SessionId, Time};
 use crate::stable::codec;
 use crate::storage::Storage;
-use crate::upload::{IdemKey, limits, memory_id};
+use crate::upload::{IdemKey, check_metadata, check_text, limits, memory_id};
 
 /// Memories of deleted capsules that one timer run removes.
 const SWEEP_BATCH: usize = 20;
@@ -43,7 +43,7 @@ pub fn create(
 ) -> Result<String> {
     let capsule = storage.capsules.authorize(caller, Access::Write, &capsule_id)?;
     limits::check_idem(idem)?;
-    limits::check_metadata(&asset_metadata)?;
+    check_metadata(&asset_metadata)?;
     let content = content(storage, &capsule_id, new)?;
     let declared = asset_metadata.base().bytes;
     if declared != content.size() {
@@ -161,7 +161,7 @@ fn content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result<Conte
                 return Err(Error::invalid("sha256", "32 bytes", format!("{} bytes", checksum.len())));
             }
             for (field, text) in [("storage_key", &storage_key), ("url", &url)] {
-                limits::check_text(field, text.as_deref(), limits::MAX_EXTERNAL_TEXT_BYTES)?;
+                check_text(field, text.as_deref(), limits::MAX_EXTERNAL_TEXT_BYTES)?;
             }
             Ok(Content::External { backend, storage_key, url, size, checksum })
         }
@@ -184,7 +184,7 @@ pub fn update(
     asset_metadata: AssetMetadata,
 ) -> Result<Memory> {
     let mut record = storage.capsules.memory_record(caller, Access::Write, memory_id)?;
-    limits::check_metadata(&asset_metadata)?;
+    check_metadata(&asset_metadata)?;
     let bytes = asset_metadata.base().bytes;
     let size = record.content.size();
     if bytes != size {

@@ -1,11 +1,14 @@
 //! Metrics: the contents of the canister, as numbers for controllers and as Prometheus text.
 
 mod counts;
+mod text;
 
 use crate::api::{AdminStats, MigrationPhase, Result};
 use crate::build_profile::BUILD;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
+
+use text::write;
 
 /// Values that are not in stable memory.
 #[derive(Clone, Debug, Default)]
@@ -124,25 +127,4 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
     );
     counts::write(&mut text, &stats.counts);
     Ok(text)
-}
-
-/// Writes samples of one name, each with its labels; nothing if there are none.
-fn write<L: AsRef<str>, V: ToString>(
-    text: &mut String,
-    kind: &str,
-    name: &str,
-    help: &str,
-    samples: impl IntoIterator<Item = (L, V)>,
-) {
-    let mut samples = samples.into_iter().peekable();
-    if samples.peek().is_some() {
-        for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"] {
-            text.push_str(part);
-        }
-    }
-    for (labels, value) in samples {
-        for part in [name, labels.as_ref(), " ", &value.to_string(), "\n"] {
-            text.push_str(part);
-        }
-    }
 }

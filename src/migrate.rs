@@ -4,30 +4,31 @@
 //! Owns: the engine's list of migrations, and who may use the compat path while they run. Does not own what a
 //! record is converted to: that is in `migrations/`, one folder per migration, each with its own frozen copy of
 //! the old types.
-//!
-//! ```text
-//! id 25   MigrationState                       phase, cursor, counts, digests: of migration 1
-//! id 26   u64 -> JournalRecord                 hash-chained, one entry per change of phase, of all migrations
-//! id 27   u64 -> QuarantineRecord              session id to raw bytes and reason: of migration 1
-//! id 34   u16 -> MigrationState                of later migrations, by number
-//! id 35   (u16, u64) -> QuarantineRecord       the same, by number and unit
-//! ```
 
 mod host;
+mod tables;
 
-pub use host::{EngineTime, open_tables};
+pub use host::EngineTime;
 pub use ic_stable_migrate::{MultisetDigest, Phase, QuarantineRecord, Rollback, defer, release, taken_over};
-
-/// The engine's tables.
-pub type MigrationTables = ic_stable_migrate::Ledger<u64, Memory>;
-/// The state of a migration.
-pub type MigrationState = ic_stable_migrate::MigrationState<u64>;
-/// A stored entry of the journal.
-pub type JournalRecord = ic_stable_migrate::JournalRecord<u64>;
+#[cfg(test)]
+pub use tables::describe;
+pub use tables::{JournalRecord, MigrationState, MigrationTables, open_tables};
 
 use ic_stable_migrate::Error;
 
-use crate::stable::Memory;
+use crate::build_profile::LAYOUTS;
+use crate::stable::RawMemory;
+use crate::storage::{OpenError, Storage};
+
+/// Opens the storage of an installed canister, if this build's migrations continue what is stored.
+///
+/// # Errors
+/// See [`OpenError`]; nothing was changed.
+pub fn open_storage(raw: RawMemory) -> Result<Storage, OpenError> {
+    let storage = Storage::open_accepting(raw, LAYOUTS)?;
+    check(&storage)?;
+    Ok(storage)
+}
 
 cfg_if::cfg_if! {
     if #[cfg(feature = "direct")] {
@@ -45,8 +46,6 @@ cfg_if::cfg_if! {
 
         use crate::api::{self, DryRun};
         use crate::session::Time;
-        use crate::storage::Storage;
-
         /// A unit that has left its source.
         pub type Settled = ic_stable_migrate::Settled<u64>;
 
@@ -54,7 +53,7 @@ cfg_if::cfg_if! {
         pub const ENGINE: Engine<'static, Storage> = Engine::new(crate::migrations::ALL);
 
         /// Returns `Ok(())` if this build's migrations form a chain, and continue what is stored.
-        pub fn check(storage: &Storage) -> Result<(), Error> {
+        fn check(storage: &Storage) -> Result<(), Error> {
             ENGINE.check(storage)
         }
 
@@ -78,10 +77,8 @@ cfg_if::cfg_if! {
     } else {
         use ic_stable_migrate::Host as _;
 
-        use crate::storage::Storage;
-
         /// Returns `Ok(())` if the engine's tables are of a format that this build knows.
-        pub fn check(storage: &Storage) -> Result<(), Error> {
+        fn check(storage: &Storage) -> Result<(), Error> {
             storage.ledger().check()
         }
     }

@@ -10,6 +10,7 @@ mod chunk_set;
 mod chunking;
 mod clock;
 mod error;
+mod id;
 mod service;
 mod sink;
 mod source;
@@ -19,12 +20,13 @@ mod types;
 pub use chunk_set::ChunkSet;
 pub use chunking::Chunking;
 pub use clock::{Clock, Time};
-pub use error::SessionError;
+pub use error::{SessionError, StoreError};
+pub use id::SessionId;
 pub use service::{PutOutcome, SessionService};
 pub use sink::{ByteSink, SinkError};
 pub use source::{ByteSource, TakeBlock};
-pub use store::{HeapStore, SessionStore, StoreError};
-pub use types::{Session, SessionId, SessionMeta, SessionSpec, SessionStatus};
+pub use store::{HeapStore, SessionStore};
+pub use types::{Session, SessionMeta, SessionSpec, SessionStatus};
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@
 use crate::api::AdminConfig;
 use crate::blob::BlobStore;
 use crate::blob_access::AccessKeys;
-use crate::build_profile::{BUILD, FRESH_LAYOUT, LAYOUTS};
+use crate::build_profile::{BUILD, FRESH_LAYOUT};
 use crate::capsule::CapsuleStore;
 use crate::capsule_makers::CapsuleMakerList;
 use crate::config::Config;
@@ -131,18 +131,8 @@ impl Storage {
         Ok(storage)
     }
 
-    /// Opens the storage of an installed canister, after the preflight. Memory without a layout header is layout 1
-    /// if it holds sessions of that layout; otherwise it is not this canister's.
-    ///
-    /// # Errors
-    /// See [`OpenError`]; nothing was changed.
-    pub fn open_existing(raw: RawMemory) -> Result<Self, OpenError> {
-        let storage = Self::open_accepting(raw, LAYOUTS)?;
-        migrate::check(&storage)?;
-        Ok(storage)
-    }
-
-    /// Opens the storage for a build that accepts these layouts.
+    /// Opens the storage of an installed canister, after the preflight, for a build that accepts these layouts. Memory
+    /// without a layout header is layout 1 if it holds sessions of that layout; otherwise it is not this canister's.
     ///
     /// # Errors
     /// See [`OpenError`]; nothing was changed.
@@ -263,6 +253,6 @@ impl Storage {
         self.access_keys.describe(to);
         self.downloads.describe(to);
         to.register(memory_ids::numbers::CONFIG, &self.settings);
-        to.migration_ledger();
+        migrate::describe(to);
     }
 }

@@ -8,16 +8,20 @@
 //! features.
 
 mod absorb;
+mod asset_metadata;
 mod begin;
 mod canary;
 mod canary_verdict;
 mod chunk_digests;
+mod counted;
 mod counts;
 mod error;
+mod event;
 mod evict;
 mod finish;
 mod hashing;
 mod idempotency;
+mod in_flight;
 mod index;
 mod legacy_sessions;
 pub mod limits;
@@ -30,21 +34,23 @@ mod receipt;
 mod service;
 mod tables;
 mod teardown;
-mod texts;
 mod usage;
 mod whole;
 
-pub use counts::{Event, PathCounters};
+pub use asset_metadata::{check_metadata, check_text};
+pub use counts::PathCounters;
 pub use error::to_ranges;
+pub use event::Event;
 pub use idempotency::{IdemKey, memory_id};
+pub use in_flight::Upload;
 pub use index::SessionIndex;
-pub use legacy_sessions::{Leftovers, LegacySession, LegacySessions};
+pub use legacy_sessions::{Leftovers, LegacySession, LegacySessions, RawRecord};
 pub use meta::UploadMeta;
 pub use payload::PayloadState;
 pub use promises::{PROMISES_PLACE, Promises};
 pub use receipt::{Finished, Outcome, Receipt, Receipts};
 pub use service::UploadService;
-pub use tables::{DirectStore, RawRecord, SessionRecord, SessionTables};
+pub use tables::{DirectStore, SessionRecord, SessionTables};
 pub use teardown::{Ended, forget_session, is_of_a_blob, leave_receipt, release_payload};
 pub use usage::Usage;
 

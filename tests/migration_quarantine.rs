@@ -3,6 +3,7 @@
 use crate::support::legacy_state::{client, image, memory_of, metadata};
 use upload_canister::api::HashAlgorithm;
 use upload_canister::meter::Unmetered;
+use upload_canister::migrate::open_storage;
 use upload_canister::migrate::{self, Phase, RunOutcome};
 use upload_canister::migrations::split_sessions::LegacyUploadSession;
 use upload_canister::session::Time;
@@ -19,7 +20,7 @@ const SESSIONS: u64 = 6;
 fn the_others_are_listed_when_one_does_not_decode() {
     let now = Time::from_nanos(1_700_000_000_000_000_000);
     let (bytes, capsules) = image(SESSIONS, now.as_nanos());
-    let mut storage = Storage::open_existing(memory_of(&bytes)).unwrap();
+    let mut storage = open_storage(memory_of(&bytes)).unwrap();
     storage.sessions.legacy.insert(2, &RawRecord(b"rubbish".to_vec()));
     let mut path = ActivePath::default();
     let list = |storage: &mut Storage, path: &mut ActivePath| {
@@ -45,7 +46,7 @@ fn the_others_are_listed_when_one_does_not_decode() {
 fn quarantined_records_stop_neither_the_sweep_nor_a_list() {
     let now = Time::from_nanos(1_700_000_000_000_000_000);
     let (bytes, capsules) = image(SESSIONS, now.as_nanos());
-    let mut storage = Storage::open_existing(memory_of(&bytes)).unwrap();
+    let mut storage = open_storage(memory_of(&bytes)).unwrap();
     let stored = storage.sessions.legacy.get_raw(&2).unwrap();
     let mut record = LegacyUploadSession::decode(&stored).unwrap();
     record.chunk_count += 1;

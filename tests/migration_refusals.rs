@@ -10,10 +10,10 @@ use ic_stable_structures::{Memory as _, StableBTreeMap, StableCell, Storable};
 use pocket_ic::common::rest::BlobCompression;
 use session_migrate::build::Build;
 use session_migrate::costs;
+use upload_canister::migrate::open_storage;
 use upload_canister::stable::layout::Layout;
 use upload_canister::stable::memory_ids::{ALL, Structure, numbers as n};
 use upload_canister::stable::{Memories, RawMemory, Register, memory_ids};
-use upload_canister::storage::Storage;
 use upload_model::public_release::{CHUNK_SIZE, PublicRelease};
 
 type Damage = fn(&RawMemory);
@@ -114,7 +114,7 @@ const CASES: &[(&str, Damage, &[&str])] = &[
     ),
     (
         "a newer layout",
-        |raw| Storage::open_existing(raw.clone()).unwrap().layout.set(&Layout(99)),
+        |raw| open_storage(raw.clone()).unwrap().layout.set(&Layout(99)),
         &["stable memory is in layout 99", "accepts"],
     ),
     (

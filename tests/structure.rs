@@ -4,6 +4,8 @@
 #[path = "support/did.rs"]
 #[allow(dead_code, reason = "the names are enough here")]
 mod did;
+#[path = "structure/imports.rs"]
+mod imports;
 #[path = "structure/names.rs"]
 mod names;
 #[path = "structure/old_faults.rs"]

@@ -11,7 +11,7 @@ use crate::migrate::{Fate, QuarantineRecord};
 use crate::session::{Chunking, SessionId, Time};
 use crate::stable::StableError;
 use crate::storage::Storage;
-use crate::upload::path::Upload;
+use crate::upload::Upload;
 use crate::upload::{
     Ended, Event, LegacySession, Outcome, SessionRecord, UploadMeta, forget_session, leave_receipt,
     release_payload,

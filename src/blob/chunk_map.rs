@@ -8,13 +8,11 @@
 use std::ops::RangeInclusive;
 
 use ic_stable_structures::{Memory as _, StableBTreeMap};
-use minicbor::{Decode, Encode};
-use sha2::{Digest, Sha256};
 
-use crate::session::{ChunkSet, SessionId};
+use crate::session::ChunkSet;
 use crate::stable::{MapKeys, Memories, Memory, NoRoom, StableRoom, Table, memory_ids};
 
-use super::record::BlobId;
+use super::chunk_key::{ChunkKey, ChunkPrefix, KEY_BYTES, key_bytes};
 
 mod survey;
 
@@ -24,49 +22,11 @@ use survey::{Found, Survey};
 /// and may move its neighbors, at a cost of tens of millions of instructions of the 40 billion of a message.
 pub const RELEASE_AT_ONCE: usize = 32;
 
-/// First half of the key of a session's chunks.
-#[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(stable_schema::StableSchema))]
-#[cbor(transparent)]
-pub struct ChunkPrefix(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
-
-impl ChunkPrefix {
-    /// Returns the prefix of a session: SHA-256(memory id ‖ "#" ‖ session id as eight bytes, little-endian).
-    pub fn of(provisional_memory_id: &str, session: SessionId) -> Self {
-        let digest = Sha256::new()
-            .chain_update(provisional_memory_id.as_bytes())
-            .chain_update(b"#")
-            .chain_update(session.0.to_le_bytes())
-            .finalize();
-        Self(digest.into())
-    }
-
-    /// Returns the id of the blob that these chunks become: the first eight bytes, big-endian.
-    pub const fn blob_id(self) -> BlobId {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        BlobId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
-    }
-}
-
-/// Key of a chunk.
-type ChunkKey = ([u8; 32], u32);
-
-/// Bytes of a key: the prefix, and the number, big-endian.
-const KEY_BYTES: usize = 36;
-
 type Chunks = StableBTreeMap<ChunkKey, Vec<u8>, Memory>;
 
 /// Room that must be left, beside the reserve, for copied chunks to stay in the map until it can be emptied at once: the
 /// pages of removed chunks take chunks of the sessions that are still in the map.
 const AMPLE_BYTES: u64 = 1 << 30;
-
-/// Returns a key as the library stores it.
-fn key_bytes(prefix: ChunkPrefix, idx: u32) -> [u8; KEY_BYTES] {
-    let mut key = [0; KEY_BYTES];
-    let bytes = prefix.0.into_iter().chain(idx.to_be_bytes());
-    key.iter_mut().zip(bytes).for_each(|(byte, value)| *byte = value);
-    key
-}
 
 /// The stored chunks, and the prefixes whose chunks are still to be removed.
 pub struct ChunkMap {

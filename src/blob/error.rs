@@ -3,7 +3,7 @@
 use crate::session::SinkError;
 use crate::stable::StableError;
 
-use super::record::BlobId;
+use super::id::BlobId;
 
 /// Errors of blob calls.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! The record of a committed blob, and its id.
+//! The record of a committed blob.
 //!
 //! ```text
 //! id 7    u64 blob id -> Candid (1 : nat16, record { size; checksum; created_at; pmid_hash })
@@ -16,29 +16,9 @@ use crate::api::HashAlgorithm;
 use crate::session::{Chunking, Time};
 use crate::stable::{Record, codec};
 
-use super::chunk_map::ChunkPrefix;
+use super::CHUNK_SIZE;
+use super::chunk_key::ChunkPrefix;
 use super::extents::Extents;
-use super::store::CHUNK_SIZE;
-
-/// Id of a committed blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct BlobId(pub u64);
-
-impl BlobId {
-    /// Parses the id in a locator `blob_<number>`.
-    pub fn from_locator(locator: &str) -> Option<Self> {
-        let digits = locator.strip_prefix("blob_")?;
-        // `parse` would also take a sign, and one blob must have one name.
-        let canonical = digits == "0" || digits.bytes().next().is_some_and(|b| (b'1'..=b'9').contains(&b));
-        if canonical { digits.parse().ok().map(Self) } else { None }
-    }
-}
-
-impl std::fmt::Display for BlobId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "blob_{}", self.0)
-    }
-}
 
 /// Where the bytes of an object are stored.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use crate::bytes::is_same;
 use crate::session::{ByteSink, SinkError};
 use crate::stable::NoRoom;
 
-use super::chunk_map::ChunkPrefix;
+use super::chunk_key::ChunkPrefix;
 use super::record::Place;
 use super::store::BlobStore;
 

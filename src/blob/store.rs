@@ -13,14 +13,13 @@ use crate::session::ChunkSet;
 use crate::stable::keys::{NumberAndText, TwoTexts};
 use crate::stable::{Memories, NoRoom, StableError, StableRoom, Table, memory_ids};
 
-use super::chunk_map::{ChunkMap, ChunkPrefix};
+use super::CHUNK_SIZE;
+use super::chunk_key::ChunkPrefix;
+use super::chunk_map::ChunkMap;
 use super::error::BlobError;
 use super::extents::{AllocateError, ExtentStore, Extents};
-use super::record::{BlobId, BlobRecord, ContentDigest, MappedBlob, Place};
-
-/// Length of every chunk but the last, bytes: as in the first public release, and below the IC's 2 MiB per
-/// message.
-pub const CHUNK_SIZE: u32 = 1_800_000;
+use super::id::BlobId;
+use super::record::{BlobRecord, ContentDigest, MappedBlob, Place};
 
 /// Destination of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

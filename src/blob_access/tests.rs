@@ -7,6 +7,7 @@ use super::*;
 use crate::api::CapsuleAccess;
 use crate::memories;
 use crate::stable::RawMemory;
+use crate::stable::{Memories, Register, memory_ids};
 use crate::upload::tests::{OWNER, TestCanister, canisters, file, on_every_path, person};
 
 const READER: u8 = 3;
@@ -123,7 +124,7 @@ fn tokens_outlive_a_new_key_and_not_a_second_one() {
     let [a, _] = with_reader(&mut canister);
     let old = token(&canister, READER, &a, None).unwrap();
     assert!(!canister.storage.access_keys.needs_renewal(canister.now));
-    assert!(canister.storage.access_keys.needs_renewal(canister.now.plus_seconds(KEY_SECONDS)));
+    assert!(canister.storage.access_keys.needs_renewal(canister.now.plus_seconds(keys::KEY_SECONDS)));
     canister.storage.access_keys.renew([8; 32], canister.now);
     canister.upgrade();
     let new = token(&canister, READER, &a, None).unwrap();

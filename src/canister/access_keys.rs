@@ -6,7 +6,7 @@ use std::time::Duration;
 use candid::Principal;
 use ic_cdk::call::Call;
 
-use super::{App, now, report, with_app};
+use super::app::{App, now, report, with_app};
 use crate::api::{Error, Result};
 
 thread_local! {

@@ -3,8 +3,9 @@
 use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
+use super::app::{App, caller, now, with_app};
 use super::entry::{Replied, query, update, write_headers};
-use super::{App, caller, now, streams, with_app};
+use super::streams;
 use crate::api::*;
 use crate::blob_access;
 use crate::memories;

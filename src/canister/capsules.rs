@@ -4,8 +4,8 @@ use candid::Principal;
 use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
+use super::app::{App, caller, controllers_only, now, page, with_app};
 use super::entry::{query, update, write_headers};
-use super::{App, caller, controllers_only, now, page, with_app};
 use crate::api::*;
 use crate::capsule::Access;
 use crate::capsule_makers;

@@ -2,8 +2,9 @@
 
 use macro_rules_attribute::apply;
 
+use super::app::{App, controllers_only, now, with_app};
 use super::entry::{query, update, write_headers};
-use super::{App, controllers_only, migration, now, with_app};
+use super::migration;
 use crate::api::*;
 use crate::session::Time;
 use crate::stable::layout::Layout;

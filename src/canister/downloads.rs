@@ -3,8 +3,8 @@
 use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
+use super::app::{App, caller, now, with_app};
 use super::entry::{query, update, write_headers};
-use super::{App, caller, now, with_app};
 use crate::api::*;
 use crate::downloads;
 

@@ -9,6 +9,7 @@ use candid::CandidType;
 use candid::types::{Serializer, Type, TypeId};
 use serde::ser::Error as _;
 
+use super::app::report;
 use super::streams;
 use crate::api::{BuildInfo, Error, HttpResponse, Result, StreamingBody, UploadConfig};
 
@@ -105,7 +106,7 @@ pub trait Refuse {
 /// stores nothing.
 pub fn report_internal_error<T>(function: &str, reply: &Result<T>) {
     if let Err(Error::Internal(error)) = reply {
-        super::report(function, error);
+        report(function, error);
     }
 }
 

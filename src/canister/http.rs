@@ -4,8 +4,10 @@ use ic_http_certification::HttpResponse as CertifiedResponse;
 use ic_http_certification::utils::{add_skip_certification_header, skip_certification_certified_data};
 use macro_rules_attribute::apply;
 
+use super::app::{App, now, with_app};
 use super::entry::{Replied, query, write_headers};
-use super::{App, now, readings, streams, with_app};
+use super::readings::readings;
+use super::streams;
 use crate::api::*;
 use crate::{metrics, web};
 

@@ -4,8 +4,9 @@ use std::cell::Cell;
 
 pub use crate::migrate::controls;
 
-use super::timers::Chain;
-use super::{App, MessageMeter, now, report, with_app};
+use ic_stable_migrate::cdk::timers::Chain;
+
+use super::app::{App, MessageMeter, now, report, with_app};
 use crate::api::{DryRun, Result};
 use crate::build_profile::SERVES_LAYOUT_1;
 use crate::migrate::{self, MessageBudget, RunOutcome, Watched};

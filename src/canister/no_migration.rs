@@ -1,7 +1,8 @@
 //! The legacy build's part in the migration: it converts nothing, takes over after a rollback by the staged
 //! build, and can defer the migration before it starts.
 
-use super::{App, DryRun, Error, Result, Storage, Time, now, report, with_app};
+use super::app::{App, now, report, with_app};
+use crate::api::{DryRun, Result};
 use crate::migrate;
 
 pub fn start() {
@@ -25,7 +26,9 @@ pub fn dry_run(_: Option<u64>, _: Option<u32>) -> Result<DryRun> {
 pub mod controls {
     //! On the legacy build, only the start of the migration can be controlled.
 
-    use super::{Error, Result, Storage, Time};
+    use crate::api::{Error, Result};
+    use crate::session::Time;
+    use crate::storage::Storage;
 
     pub use crate::migrate::{defer as pause, release as resume};
 

@@ -5,8 +5,13 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-pub use ic_stable_migrate::cdk::timers::Chain;
-use ic_stable_migrate::cdk::timers::{self, EVERY};
+use ic_stable_migrate::cdk::timers::{self, Chain, EVERY};
+
+use super::app::report;
+use super::{access_keys, migration, sweep};
+
+/// Writes the type tables of the entry points.
+pub type WriteHeaders = fn() -> Result<(), candid::Error>;
 
 /// Jobs that run once a minute, each in a separate message, so that one that traps does not affect the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +26,8 @@ thread_local! {
     static SWEEP: timers::Job = const { timers::Job::new() };
     static WATCH: timers::Job = const { timers::Job::new() };
     static HEADERS: Chain = const { Chain::new() };
-    static HEADERS_ARE_WRITTEN: Cell<bool> = const { Cell::new(false) };
+    /// What writes the type tables; `None` once they are written.
+    static WRITE_HEADERS: Cell<Option<WriteHeaders>> = const { Cell::new(None) };
 }
 
 impl Job {
@@ -61,14 +67,15 @@ impl Job {
         self.with(|job| job.begin(ic_cdk::api::time()));
         restart_overdue();
         match self {
-            Self::Sweep => super::sweep(),
+            Self::Sweep => sweep::sweep(),
             Self::Watch => watch(),
         }
     }
 }
 
 /// Sets all timers of a canister whose heap is new.
-pub fn start() {
+pub fn start(write: WriteHeaders) {
+    WRITE_HEADERS.set(Some(write));
     // In a separate message, not in that of the installation.
     HEADERS.with(|headers| headers.run_after(EVERY, write_headers));
     let now = ic_cdk::api::time();
@@ -93,25 +100,24 @@ fn restart(now: u64) {
             job.set(now);
             ic_cdk_timers::set_timer(Duration::ZERO, async move { job.run() });
             let late = now.saturating_sub(ran_at).div_euclid(1_000_000_000);
-            super::report("timers", format!("{} did not run for {late} s, and was restarted", job.name()));
+            report("timers", format!("{} did not run for {late} s, and was restarted", job.name()));
         }
     }
     timers::wake(now);
 }
 
 fn watch() {
-    if !HEADERS_ARE_WRITTEN.get() {
+    if WRITE_HEADERS.get().is_some() {
         HEADERS.with(|headers| headers.run_next(write_headers));
     }
-    super::watch_removals();
-    super::migration::watch();
-    super::access_keys::watch();
+    sweep::watch_removals();
+    migration::watch();
+    access_keys::watch();
 }
 
 /// If the message traps, the next run writes them.
 fn write_headers() {
-    if let Err(error) = super::write_headers() {
-        super::report("type tables", error);
+    if let Some(Err(error)) = WRITE_HEADERS.take().map(|write| write()) {
+        report("type tables", error);
     }
-    HEADERS_ARE_WRITTEN.set(true);
 }

@@ -6,14 +6,16 @@ use std::collections::BTreeMap;
 use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
+use super::app::{now, page, report, uploads};
 use super::entry::{self, query, update, write_headers};
 use super::message::MessageChunk;
 use super::put_args::{self, ChunkBytes, PutArgs};
-use super::timers::{self, Chain};
-use super::{now, page, report, streams, uploads};
+use super::streams;
+use super::timers;
 use crate::api::*;
 use crate::blob::CHUNK_SIZE;
 use crate::upload::limits;
+use ic_stable_migrate::cdk::timers::Chain;
 
 /// Returns sizes and limits that an uploader needs.
 #[apply(query)]

@@ -5,7 +5,7 @@ use candid::Principal;
 use crate::stable::{NoRoom, StableError};
 
 use super::record::Access;
-use super::store::{MAX_LIST, MAX_SUBJECT_BYTES};
+use super::{MAX_LIST, MAX_SUBJECT_BYTES};
 
 /// Errors of capsule calls.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

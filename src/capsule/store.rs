@@ -1,6 +1,5 @@
 //! Capsules and memories in stable memory.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::rc::Rc;
@@ -15,16 +14,11 @@ use crate::stable::memory_ids::{self, MADE_WITH_FIRST_CAPSULE};
 use crate::stable::{Ids, Memories, StableError, StableRoom, Structures, Table};
 
 use super::error::CapsuleError;
-use super::held::Held;
 use super::member_keys::{capsule_of, member_key};
 use super::page::Room;
 use super::record::{Access, CapsuleRecord, MemoryRecord};
-
-/// Maximum number of principals in one access list; each adds up to 29 bytes to every read of the capsule.
-pub const MAX_LIST: usize = 1_000;
-
-/// Maximum length of a subject that is not a principal, bytes.
-pub const MAX_SUBJECT_BYTES: usize = 256;
+use super::table::CapsuleTable;
+use super::{MAX_LIST, MAX_SUBJECT_BYTES};
 
 /// Returns `Ok(())` if one more may be added to `present` items.
 fn check_room(limit: &'static str, allowed: u64, present: u64) -> Result<(), CapsuleError> {
@@ -34,7 +28,8 @@ fn check_room(limit: &'static str, allowed: u64, present: u64) -> Result<(), Cap
 
 /// Capsules and memories in stable memory.
 pub struct CapsuleStore {
-    pub(super) capsules: Table<String, CapsuleRecord>,
+    /// The capsules.
+    pub records: CapsuleTable,
     pub(super) memories: Table<String, MemoryRecord>,
     by_capsule: Table<TwoTexts, ()>,
     by_member: Table<(Principal, Blob<32>), ()>,
@@ -44,8 +39,6 @@ pub struct CapsuleStore {
     /// Deleted capsules with memories that could not be removed: the last such memory of each. This is on the
     /// heap, so that the next build tries again.
     resume_points: BTreeMap<String, String>,
-    pub(super) is_holding: bool,
-    pub(super) held: RefCell<Option<Held>>,
     /// Capsule numbers.
     pub ids: Ids,
     made_with_first: Structures,
@@ -56,7 +49,7 @@ impl CapsuleStore {
     /// Opens the store, or creates an empty one.
     pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self {
-            capsules: Table::open(memories, memory_ids::CAPSULES),
+            records: CapsuleTable::open(memories),
             memories: Table::open(memories, memory_ids::MEMORIES),
             by_capsule: Table::open(memories, memory_ids::MEMORY_BY_CAPSULE),
             by_member: Table::open(memories, memory_ids::CAPSULE_BY_MEMBER),
@@ -64,8 +57,6 @@ impl CapsuleStore {
             condemned: Table::open(memories, memory_ids::CONDEMNED_CAPSULES),
             by_creator: Table::open(memories, memory_ids::CAPSULES_BY_CREATOR),
             resume_points: BTreeMap::new(),
-            is_holding: false,
-            held: RefCell::new(None),
             ids: Ids::open(memories, memory_ids::CAPSULE_COUNTER),
             made_with_first: Structures::of(memories, |id| MADE_WITH_FIRST_CAPSULE.contains(&id)),
             room: room.clone(),
@@ -123,7 +114,7 @@ impl CapsuleStore {
     /// # Errors
     /// A damaged count of its creator's capsules.
     pub fn restore(&mut self, id: &str, record: &CapsuleRecord) -> Result<bool, StableError> {
-        if Blob::<32>::try_from(id.as_bytes()).is_err() || self.capsules.contains(&id.to_owned()) {
+        if Blob::<32>::try_from(id.as_bytes()).is_err() || self.records.stored().contains(&id.to_owned()) {
             return Ok(false);
         }
         if let Some(creator) = record.created_by {
@@ -145,7 +136,7 @@ impl CapsuleStore {
             self.uncount(creator)?;
         }
         self.unlist(capsule, &record);
-        self.stored_capsules().remove(&capsule.to_owned());
+        self.records.stored_mut().remove(&capsule.to_owned());
         self.condemned.insert(capsule.to_owned(), &());
         Ok(())
     }
@@ -167,7 +158,7 @@ impl CapsuleStore {
         let (mut page, mut room) = (Vec::new(), Room::default());
         for (_, key) in keys.take_while(|(member, _)| *member == caller).take(limit) {
             let id = capsule_of(&key);
-            let Some((record, stored)) = self.capsules.get_with_len(&id)? else { continue };
+            let Some((record, stored)) = self.records.stored().get_with_len(&id)? else { continue };
             if !room.take(stored) {
                 break;
             }
@@ -204,14 +195,22 @@ impl CapsuleStore {
         self.resume_points.insert(capsule, memory);
     }
 
+    /// Returns the record of a capsule.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn capsule(&self, id: &str) -> Result<Option<Rc<CapsuleRecord>>, StableError> {
+        self.records.get(id)
+    }
+
     /// Returns the number of capsules.
     pub fn len(&self) -> u64 {
-        self.capsules.len()
+        self.records.stored().len()
     }
 
     /// Returns whether there is no capsule.
     pub fn is_empty(&self) -> bool {
-        self.capsules.is_empty()
+        self.records.stored().is_empty()
     }
 
     /// Returns the number of memories.
@@ -275,7 +274,7 @@ impl CapsuleStore {
         let mut record = Rc::unwrap_or_clone(self.authorize(caller, Access::Own, capsule)?);
         self.room.for_records()?;
         record.is_public = is_public.then_some(true);
-        self.stored_capsules().insert(capsule.to_owned(), &record);
+        self.records.stored_mut().insert(capsule.to_owned(), &record);
         Ok(record.to_api(capsule))
     }
 
@@ -334,7 +333,7 @@ impl CapsuleStore {
         }
         self.memories.insert(memory_id.to_owned(), record);
         self.by_capsule.insert(TwoTexts(record.capsule_id.clone(), memory_id.to_owned()), &());
-        self.change_capsule(&record.capsule_id, capsule, |capsule| {
+        self.records.change(&record.capsule_id, capsule, |capsule| {
             capsule.memory_count = capsule.memory_count.saturating_add(1);
             capsule.inline_bytes = capsule.inline_bytes.saturating_add(record.content.inline_bytes());
         });
@@ -422,7 +421,7 @@ impl CapsuleStore {
     pub fn detach(&mut self, memory_id: &str, record: &MemoryRecord) -> Result<(), CapsuleError> {
         let id = memory_id.to_owned();
         if let Some(capsule) = self.capsule(&record.capsule_id)? {
-            self.change_capsule(&record.capsule_id, capsule, |capsule| {
+            self.records.change(&record.capsule_id, capsule, |capsule| {
                 capsule.memory_count = capsule.memory_count.saturating_sub(1);
                 capsule.inline_bytes = capsule.inline_bytes.saturating_sub(record.content.inline_bytes());
             });
@@ -439,7 +438,7 @@ impl CapsuleStore {
         for member in record.members() {
             self.by_member.insert((*member, member_key(capsule)), &());
         }
-        self.stored_capsules().insert(capsule.to_owned(), record);
+        self.records.stored_mut().insert(capsule.to_owned(), record);
     }
 
     fn uncount(&mut self, creator: Principal) -> Result<(), CapsuleError> {
@@ -487,7 +486,7 @@ impl CapsuleStore {
     /// Describes what is stored.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
-        to.table(memory_ids::numbers::CAPSULES, &self.capsules);
+        to.table(memory_ids::numbers::CAPSULES, self.records.stored());
         to.table(memory_ids::numbers::MEMORIES, &self.memories);
         to.table(memory_ids::numbers::MEMORY_BY_CAPSULE, &self.by_capsule);
         to.table(memory_ids::numbers::CAPSULE_BY_MEMBER, &self.by_member);

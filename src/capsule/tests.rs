@@ -250,7 +250,8 @@ fn a_page_of_the_largest_capsules_fits_a_reply() {
 
 #[test]
 fn a_page_of_the_largest_memories_fits_a_reply() {
-    use crate::upload::limits::{MAX_EXTERNAL_TEXT_BYTES, MAX_METADATA_BYTES, check_metadata, upload_config};
+    use crate::upload::check_metadata;
+    use crate::upload::limits::{MAX_EXTERNAL_TEXT_BYTES, MAX_METADATA_BYTES, upload_config};
 
     let mut capsules = store();
     let owner = person(1);
@@ -295,7 +296,7 @@ fn a_stranger_learns_nothing_of_damaged_capsules_and_memories() {
     assert_eq!(read(&capsules, stranger), CapsuleError::NoSuchMemory("mem".into()));
     assert!(matches!(read(&capsules, owner), CapsuleError::Stable(_)), "its owner is told");
 
-    capsules.capsules.insert_raw(id.clone(), b"rubbish".to_vec());
+    capsules.records.stored_mut().insert_raw(id.clone(), b"rubbish".to_vec());
     let authorize = |capsules: &CapsuleStore, who| capsules.authorize(who, Access::Read, &id).unwrap_err();
     assert!(matches!(authorize(&capsules, stranger), CapsuleError::Unauthorized { .. }));
     assert!(matches!(authorize(&capsules, owner), CapsuleError::Stable(_)), "its owner is told");

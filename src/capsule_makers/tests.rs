@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Config;
+use crate::upload::limits::MAX_CAPSULE_MAKERS;
 use crate::upload::tests::{TestCanister, person};
 
 fn canister(makers: CapsuleMakers) -> TestCanister {

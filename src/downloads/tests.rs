@@ -5,6 +5,7 @@ use ic_stable_structures::Memory as _;
 use super::*;
 use crate::api::{CapsuleAccess, ChunkRange};
 use crate::stable::RawMemory;
+use crate::stable::{Memories, Table, memory_ids};
 use crate::upload::RawRecord;
 use crate::upload::tests::{OWNER, TestCanister, canisters, file, on_every_path, person};
 

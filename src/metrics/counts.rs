@@ -2,6 +2,8 @@
 
 use crate::api::{CallCounts, PathCounts, UploadCounts};
 
+use super::text::write as write_samples;
+
 /// Appends every count.
 pub fn write(text: &mut String, counts: &UploadCounts) {
     let paths = [("compat", &counts.compat), ("direct", &counts.direct), ("none", &counts.no_path)];
@@ -16,7 +18,7 @@ pub fn write(text: &mut String, counts: &UploadCounts) {
                 (labels, number)
             })
         };
-        super::write(text, "counter", name, help, paths.into_iter().flat_map(of_path));
+        write_samples(text, "counter", name, help, paths.into_iter().flat_map(of_path));
     }
 }
 

@@ -1,13 +1,12 @@
 //! The storage as the migration engine sees it.
 
-use ic_stable_migrate::{Build, FirstMemories, Host, Ledger, LedgerMemories};
+use ic_stable_migrate::Host;
 
-use super::MigrationTables;
+use super::tables::MigrationTables;
 use crate::api::Error;
-use crate::build_profile::{BUILD, FEATURES};
 use crate::session::Time;
 use crate::stable::layout::Layout;
-use crate::stable::{Memories, Memory, StableError, memory_ids};
+use crate::stable::{Memory, StableError};
 use crate::storage::Storage;
 
 /// The engine's type of time.
@@ -37,21 +36,6 @@ impl Host for Storage {
     fn check_room(&self) -> Result<(), Error> {
         Ok(self.room.for_step()?)
     }
-}
-
-/// Opens the engine's tables, or creates empty ones. Migration 1 has its own memories, since it existed
-/// first.
-pub fn open_tables(memories: &Memories) -> MigrationTables {
-    let tables = LedgerMemories {
-        states: memories.get(memory_ids::MIGRATION_STATES),
-        journal: memories.get(memory_ids::MIGRATION_JOURNAL),
-        quarantine: memories.get(memory_ids::MIGRATION_QUARANTINES),
-        first: Some(FirstMemories {
-            state: memories.get(memory_ids::MIGRATION_STATE),
-            quarantine: memories.get(memory_ids::MIGRATION_QUARANTINE),
-        }),
-    };
-    Ledger::open(tables, Build { name: BUILD, features: FEATURES })
 }
 
 impl From<Time> for EngineTime {

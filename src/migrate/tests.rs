@@ -16,6 +16,7 @@ use super::*;
 use crate::api::{Error, MigrationPhase};
 use crate::blob::{CHUNK_SIZE, ChunkPrefix};
 use crate::meter::{Meter, Unmetered};
+use crate::migrate::open_storage;
 use crate::migrations::SplitSessions;
 use crate::session::SessionId;
 use crate::stable::Table;
@@ -149,7 +150,7 @@ fn the_migration_resumes_exactly_where_a_message_ended() {
     while run(&mut canister.storage, canister.now, &OneStep, 0) == Ok(RunOutcome::More) {
         messages += 1;
         let raw = canister.raw.clone();
-        canister.storage = Storage::open_existing(raw).unwrap(); // an upgrade between any two messages
+        canister.storage = open_storage(raw).unwrap(); // an upgrade between any two messages
     }
     let state = canister.storage.migration.state().unwrap();
     assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 5, 5));

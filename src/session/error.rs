@@ -1,8 +1,8 @@
-//! Errors of the session layer.
+//! Errors of the session layer and of its stores.
 
 use std::fmt;
 
-use super::{SessionId, SinkError, StoreError};
+use super::{SessionId, SinkError};
 
 /// Why a call about a session changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,3 +114,28 @@ impl From<StoreError> for SessionError {
         Self::Store(error)
     }
 }
+
+/// Errors of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// The record under this id does not decode.
+    Damaged {
+        /// Id of the record.
+        id: SessionId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No id is left, which takes 2^64 sessions.
+    IdsExhausted,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged { id, reason } => write!(f, "session {id}: {reason}"),
+            Self::IdsExhausted => f.write_str("session ids are used up"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}

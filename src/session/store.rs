@@ -1,9 +1,8 @@
 //! The interface of a store of sessions.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use super::{Session, SessionId};
+use super::{Session, SessionId, StoreError};
 
 /// A store of sessions. Implementations choose the memory and the encoding.
 pub trait SessionStore {
@@ -28,31 +27,6 @@ pub trait SessionStore {
     /// If the store cannot be changed; nothing is changed then.
     fn remove(&mut self, id: SessionId) -> Result<(), StoreError>;
 }
-
-/// Errors of a store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreError {
-    /// The record under this id does not decode.
-    Damaged {
-        /// Id of the record.
-        id: SessionId,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// No id is left, which takes 2^64 sessions.
-    IdsExhausted,
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Damaged { id, reason } => write!(f, "session {id}: {reason}"),
-            Self::IdsExhausted => f.write_str("session ids are used up"),
-        }
-    }
-}
-
-impl std::error::Error for StoreError {}
 
 /// Sessions on the heap: for the compatibility layer's cache and for tests.
 #[derive(Debug)]

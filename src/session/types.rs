@@ -1,17 +1,7 @@
 //! The types of a session.
 
 use super::chunk_set::count;
-use super::{ChunkSet, Chunking, SessionError, Time};
-
-/// Id of a session. Never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub u64);
-
-impl std::fmt::Display for SessionId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use super::{ChunkSet, Chunking, SessionError, SessionId, Time};
 
 /// Parameters of a new session.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,16 +3,12 @@
 //! Compiled for tests only: the schema travels in the wasm as text, `schemas/BUILD.json`, which the test below compares
 //! with the types. Each store describes its own structures, so that the type of a field decides what the schema says.
 
-use std::collections::BTreeMap;
-
 use ic_stable_structures::{StableBTreeMap, Storable};
 use stable_schema::{Body, Memory as Entry, Plain, PlainBytes, Size, Structure, Value};
 
 use super::layout::Layout;
-use super::memory_ids::{self, ALL, numbers};
-use super::{Memory, Record, Register, Table};
-use crate::migrate::{JournalRecord, MigrationState, QuarantineRecord};
-use crate::upload::RawRecord;
+use super::memory_ids::{self, ALL};
+use super::{Memory, Register, Table};
 
 #[cfg(all(feature = "compat", feature = "direct"))]
 mod tests;
@@ -64,21 +60,6 @@ plain_records!((), u64, String);
 
 described!(Layout, 1_u8, Body::Opaque("u16 after UPL and the version of the header, big-endian".into()));
 
-macro_rules! engine_records {
-    ($($record:ty),*) => {
-        $(impl Described for $record {
-            /// The engine says itself what its records are.
-            fn value() -> Value {
-                let mut records: BTreeMap<String, Value> =
-                    serde_json::from_str(ic_stable_migrate::SCHEMA).expect("the engine's schema is JSON");
-                records.remove(<$record as Record>::NAME).expect("the engine describes each of its records")
-            }
-        })*
-    };
-}
-
-engine_records!(MigrationState, JournalRecord, QuarantineRecord);
-
 /// The descriptions that the open structures have given.
 #[derive(Debug, Default)]
 pub struct Description {
@@ -116,7 +97,7 @@ impl Description {
     }
 
     /// Describes a table of which only the readers know the types; the test asks them.
-    pub fn raw_table<K: Storable + Ord + Clone + PlainBytes>(&mut self, id: u8, _: &Table<K, RawRecord>) {
+    pub fn raw_table<K: Storable + Ord + Clone + PlainBytes, V>(&mut self, id: u8, _: &Table<K, V>) {
         self.add(id, Structure::Map, Some(K::plain()), None);
     }
 
@@ -139,14 +120,5 @@ impl Description {
         let magic = ALL.iter().find(|(known, ..)| *known == id).and_then(|(.., structure)| structure.magic());
         let magic = String::from_utf8_lossy(magic.unwrap_or(b"???")).into_owned();
         self.add(id, Structure::Raw(magic, version.into()), None, value);
-    }
-
-    /// Describes the tables of the engine, which has types of its own.
-    pub fn migration_ledger(&mut self) {
-        self.register(numbers::MIGRATION_STATE, None::<&Register<MigrationState>>);
-        self.table(numbers::MIGRATION_STATES, None::<&Table<u16, MigrationState>>);
-        self.table(numbers::MIGRATION_JOURNAL, None::<&Table<u64, JournalRecord>>);
-        self.table(numbers::MIGRATION_QUARANTINE, None::<&Table<u64, QuarantineRecord>>);
-        self.table(numbers::MIGRATION_QUARANTINES, None::<&Table<(u16, u64), QuarantineRecord>>);
     }
 }

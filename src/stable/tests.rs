@@ -6,6 +6,7 @@ use ic_stable_structures::memory_manager::MemoryId;
 
 use super::preflight::{PreflightError, open_existing};
 use super::*;
+use crate::migrate::open_storage;
 use crate::stable::layout::Layout;
 use crate::storage::{OpenError, Storage};
 
@@ -17,7 +18,7 @@ fn bytes_of(memory: &RawMemory) -> Vec<u8> {
 
 fn refused(memory: &RawMemory) -> OpenError {
     let before = bytes_of(memory);
-    let error = Storage::open_existing(memory.clone()).err().expect("must be refused");
+    let error = open_storage(memory.clone()).err().expect("must be refused");
     assert!(bytes_of(memory) == before, "a refused memory is left as it was");
     error
 }
@@ -53,7 +54,7 @@ fn a_header_that_contradicts_itself_is_refused_with_the_place() {
         drop(Storage::create_in(memory.clone(), Layout::LEGACY).unwrap());
         memory
     };
-    assert!(Storage::open_existing(healthy()).is_ok());
+    assert!(open_storage(healthy()).is_ok());
     let cases: [(u64, &[u8], &str); 4] = [
         (4, &[0xff, 0x7f], "at offset 4"),
         (6, &[0, 0], "at offset 6"),
@@ -113,7 +114,7 @@ fn sessions_of_layout_1_without_a_header_are_layout_1() {
             .insert(7, record.to_vec());
         memory
     };
-    let storage = Storage::open_existing(with(golden)).unwrap();
+    let storage = open_storage(with(golden)).unwrap();
     assert_eq!(storage.layout.get(), Ok(Some(Layout::LEGACY)));
     assert_eq!(storage.sessions.legacy.len(), 1, "what was there is still there");
     let error = refused(&with(b"another's")).to_string();
@@ -219,7 +220,7 @@ fn a_truncated_memory_is_refused_and_a_longer_one_accepted() {
     }
     for longer in [0, 1, 500] {
         memory.grow(longer);
-        assert!(Storage::open_existing(memory.clone()).is_ok(), "{longer} pages of nobody after it");
+        assert!(open_storage(memory.clone()).is_ok(), "{longer} pages of nobody after it");
     }
 }
 

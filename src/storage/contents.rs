@@ -19,7 +19,6 @@ use crate::stable::memory_ids::numbers as ids;
 use crate::stable::preflight::{self, Damaged, Decodes, MapContents, PreflightError, Undecodable, Values};
 use crate::stable::{Key, Memories, Record, fixed_len};
 use crate::upload::mapped_sessions::MappedSessions;
-use crate::upload::path::check_legacy_record;
 use crate::upload::{Leftovers, PayloadState, Receipt, SessionRecord, UploadMeta};
 
 enum Contents {
@@ -131,7 +130,14 @@ fn decodes<V: Record>(bytes: &[u8]) -> Result<(), Undecodable> {
 }
 
 fn decodes_legacy(bytes: &[u8]) -> Result<(), Undecodable> {
-    Ok(check_legacy_record(bytes)?)
+    cfg_if::cfg_if! {
+        if #[cfg(feature = "direct")] {
+            use crate::migrations::split_sessions::LegacyUploadSession;
+            LegacyUploadSession::decode(bytes).map(drop).map_err(|error| Undecodable::Damaged(error.to_string()))
+        } else {
+            decodes::<crate::upload::path::compat::UploadSessionMeta>(bytes)
+        }
+    }
 }
 
 /// Returns `Ok(())` if the first and the last record of every table are what this canister stores there. Without a

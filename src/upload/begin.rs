@@ -7,10 +7,11 @@ use crate::session::{Chunking, SessionId, SessionSpec};
 use crate::stable::layout::Layout;
 
 use super::absorb::subtree_bytes;
+use super::asset_metadata::check_metadata;
 use super::counts::CountedCall;
 use super::evict::Wanted;
 use super::idempotency::{Fingerprint, IdemKey, memory_id};
-use super::limits::{MAX_CHUNKS, MAX_UPLOAD_BYTES, check_idem, check_metadata};
+use super::limits::{MAX_CHUNKS, MAX_UPLOAD_BYTES, check_idem};
 use super::service::UploadService;
 use super::{Event, Outcome, PayloadState, UploadMeta};
 

@@ -20,9 +20,9 @@ use crate::session::{Chunking, Time};
 use crate::stable::Counters;
 
 use super::canary_verdict::{Arm, judge};
-use super::counts::Event;
+use super::event::Event;
 use super::idempotency::IdemKey;
-use super::path::Upload;
+use super::in_flight::Upload;
 
 const MARK: u32 = 192;
 const ENDED_AT: u32 = MARK + 2;

@@ -20,29 +20,13 @@ use crate::session::Time;
 use crate::stable::{Counters, Memories, memory_ids};
 
 use super::canary::Canary;
-use super::path::Upload;
-use super::service::UploadService;
+use super::event::Event;
+use super::in_flight::Upload;
 
 const ROW: u32 = 64;
 const BYTES: u32 = 4;
 const CALLS: u32 = 16;
 const ERRORS: u32 = 32;
-
-/// An event in the life of a session. The numbers are offsets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Event {
-    /// It began.
-    Begun = 0,
-    /// It became a memory.
-    Finished = 1,
-    /// Its caller aborted it.
-    Aborted = 2,
-    /// It was idle too long or too old.
-    Expired = 3,
-    /// It was evicted.
-    Evicted = 5,
-}
 
 /// The call that a message serves. The numbers are offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,11 +85,11 @@ impl PathCounters {
         self.counters.add(row(path).saturating_add(BYTES), [bytes]);
     }
 
-    fn message(&self, path: Option<SessionPath>, call: CountedCall, instructions: u64) {
+    pub(super) fn message(&self, path: Option<SessionPath>, call: CountedCall, instructions: u64) {
         self.counters.add(row(path).saturating_add(call as u32), [1, instructions]);
     }
 
-    fn error(&self, path: Option<SessionPath>, error: &Error) {
+    pub(super) fn error(&self, path: Option<SessionPath>, error: &Error) {
         let kind = match error {
             Error::Unauthorized { .. } => 0,
             Error::NotFound { .. } => 1,
@@ -187,39 +171,6 @@ fn row(path: Option<SessionPath>) -> u32 {
         Some(SessionPath::Compat) => 0,
         Some(SessionPath::Direct) => ROW,
         None => 2 * ROW,
-    }
-}
-
-impl UploadService<'_> {
-    /// Runs a call, and counts it for the path that served it, whatever its outcome.
-    pub(super) fn counted<T>(
-        &mut self,
-        call: CountedCall,
-        work: impl FnOnce(&mut Self) -> Result<T>,
-    ) -> Result<T> {
-        self.served_on = None;
-        self.canary = None;
-        self.storage.capsules.hold();
-        let result = work(self);
-        self.storage.capsules.let_go();
-        // A whole file is never a session, but its key may belong to one.
-        let path = self.served_on.filter(|_| call != CountedCall::Whole);
-        if let Err(error) = &result {
-            self.storage.counters.error(path, error);
-        }
-        if let Some(cell) = self.canary {
-            self.storage.counters.canary().message(cell, self.meter.used(), result.as_ref().err());
-        }
-        self.storage.counters.message(path, call, self.meter.used());
-        result
-    }
-
-    /// Counts one of the files of a message, if it was refused.
-    pub(super) fn counted_file<T>(&mut self, result: Result<T>) -> Result<T> {
-        if let Err(error) = &result {
-            self.storage.counters.error(None, error);
-        }
-        result
     }
 }
 

@@ -14,8 +14,8 @@ use crate::blob::RELEASE_AT_ONCE;
 use crate::session::{SessionId, Time};
 
 use super::Outcome;
+use super::in_flight::Upload;
 use super::limits::{CATCH_UP_INSTRUCTIONS, EVICTED_CHUNKS, EVICTION_LOOKS};
-use super::path::Upload;
 use super::service::UploadService;
 use super::usage::Shortage;
 

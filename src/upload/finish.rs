@@ -8,11 +8,12 @@ use crate::capsule::{Content, MemoryRecord};
 use crate::session::SessionId;
 
 use super::absorb::{digest, hashed_bytes};
+use super::asset_metadata::contradicted;
 use super::counts::CountedCall;
 use super::error::digest_of;
 use super::idempotency::{IdemKey, memory_id};
-use super::limits::{FINISH_INSTRUCTIONS, contradicted};
-use super::path::Upload;
+use super::in_flight::Upload;
+use super::limits::FINISH_INSTRUCTIONS;
 use super::service::{UploadService, check_digest};
 use super::{Ended, Event, Finished, Outcome, PayloadState, Receipt, UploadMeta, leave_receipt};
 

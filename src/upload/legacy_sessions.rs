@@ -14,8 +14,6 @@ use minicbor::{Decode, Encode};
 use crate::session::Time;
 use crate::stable::{Memories, Record, Register, StableError, Table, codec, memory_ids};
 
-use super::RawRecord;
-
 /// A session of layout 1 as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegacySession {
@@ -58,6 +56,22 @@ impl Record for Leftovers {
 
 #[cfg(test)]
 crate::stable::schema::described!(Leftovers, cbor VERSION);
+
+/// Bytes whose type is known only to their reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawRecord(pub Vec<u8>);
+
+impl Record for RawRecord {
+    const NAME: &'static str = "legacy session";
+
+    fn encode(&self) -> Vec<u8> {
+        self.0.clone()
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        Ok(Self(bytes.to_vec()))
+    }
+}
 
 /// The sessions of layout 1.
 pub struct LegacySessions {

@@ -1,12 +1,7 @@
 //! Limits of the upload contract. Every one is named in the error that enforces it.
 
-use crate::api::{AssetMetadata, Error, Result, UploadConfig};
-use crate::blob::{CHUNK_SIZE, ContentDigest};
-use crate::stable::codec;
-
-use super::error::digest_of;
-pub use super::texts::check_text;
-use super::texts::check_texts;
+use crate::api::{Error, Result, UploadConfig};
+use crate::blob::CHUNK_SIZE;
 
 /// Chunks of one upload: 29.5 GB. As in the first public release.
 pub const MAX_CHUNKS: u32 = 16_384;
@@ -113,35 +108,12 @@ pub const fn upload_config() -> UploadConfig {
     UploadConfig { inline_max: 32 * 1024, chunk_size: CHUNK_SIZE, inline_budget_per_capsule: 32 * 1024 }
 }
 
-/// Returns `Ok(())` if an asset's metadata may be stored.
-///
-/// # Errors
-/// [`Error::InvalidArgument`] for a text that is too long, too many tags, metadata that is too large as a whole,
-/// or a SHA-256 whose length is not 32 bytes.
-pub fn check_metadata(asset_metadata: &AssetMetadata) -> Result<()> {
-    check_texts(asset_metadata)?;
-    let bytes = codec::encode(1, asset_metadata).len();
-    if bytes > MAX_METADATA_BYTES {
-        let expected = format!("at most {MAX_METADATA_BYTES} bytes");
-        return Err(Error::invalid("asset_metadata", expected, format!("{bytes} bytes")));
-    }
-    let sha256 = asset_metadata.base().sha256.as_ref();
-    sha256.map_or(Ok(()), |sha256| digest_of("asset_metadata.sha256", sha256).map(drop))
-}
-
 /// Returns `Ok(())` if a text may be an idempotency key.
 pub fn check_idem(idem: &str) -> Result<()> {
     if (1..=MAX_IDEM_BYTES).contains(&idem.len()) {
         return Ok(());
     }
     Err(Error::invalid("idem", format!("1 to {MAX_IDEM_BYTES} bytes"), format!("{} bytes", idem.len())))
-}
-
-/// Returns the SHA-256 claimed in the metadata, in hex, if it contradicts the digest. A digest by another
-/// function contradicts nothing.
-pub fn contradicted(asset_metadata: &AssetMetadata, digest: ContentDigest) -> Option<String> {
-    let claimed = asset_metadata.base().sha256.as_ref()?;
-    digest.as_sha256().filter(|digest| digest != claimed).map(|_| hex::encode(claimed))
 }
 
 const _: () =

@@ -1,51 +1,22 @@
 //! Sessions that may still have their bytes in the chunk map, so that the others need not be searched.
 
-use minicbor::{Decode, Encode};
-
 use crate::migrate::Phase;
 use crate::session::SessionId;
+use crate::stable::StableError;
 use crate::stable::layout::Layout;
-use crate::stable::{Record, StableError, codec};
 use crate::storage::Storage;
 
 use super::PayloadState;
 
-/// Sessions `after < id <= through`, and those of `again`. Later sessions have their bytes in extents from
-/// the beginning.
-#[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(test, derive(stable_schema::StableSchema))]
-pub struct MappedSessions {
-    #[n(0)]
-    after: u64,
-    #[n(1)]
-    through: u64,
-    /// Sessions outside of the range that were quarantined and are retried, ascending.
-    #[cbor(n(2), default)]
-    again: Vec<u64>,
-}
+mod range;
+
+pub use range::MappedSessions;
 
 /// Sessions that one call skips, about 20,000 instructions each.
 const MAX_SKIPPED: usize = 1_000;
 
 /// Migration that moves them.
 const MIGRATION: u16 = 2;
-
-const VERSION: u8 = 1;
-
-impl Record for MappedSessions {
-    const NAME: &'static str = "range of sessions in the chunk map";
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(VERSION, self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
-        codec::decode(VERSION, bytes)
-    }
-}
-
-#[cfg(test)]
-crate::stable::schema::described!(MappedSessions, cbor VERSION);
 
 #[cfg(test)]
 thread_local! {

@@ -3,46 +3,14 @@
 
 use candid::Principal;
 
-use crate::api::{self, AdminConfig, Result};
+use crate::api::{self, Result};
 use crate::blob::{self, Place};
-use crate::session::{ByteSource, PutOutcome, Session, SessionId, SessionSpec, Time};
+use crate::session::{ByteSource, PutOutcome, SessionId, SessionSpec, Time};
 #[cfg(feature = "compat")]
 use crate::stable::codec;
 use crate::storage::Storage;
 
-use super::{IdemKey, UploadMeta};
-
-/// An upload in flight: the session and its meta, whichever layer stores them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Upload {
-    /// Which chunks have arrived.
-    pub session: Session,
-    /// Its destination and metadata.
-    pub meta: UploadMeta,
-    /// The layer that stores it.
-    pub path: api::SessionPath,
-}
-
-/// 2001-09-09 in nanoseconds. A smaller value is one that the first public release recorded in another unit.
-const EARLIEST_NANOS: u64 = 1_000_000_000_000_000_000;
-
-impl Upload {
-    /// Returns when it began, if that is known.
-    pub fn begun_at(&self) -> Time {
-        let created_at = self.meta.created_at;
-        if created_at < EARLIEST_NANOS {
-            self.session.session_meta.last_seen
-        } else {
-            Time::from_nanos(created_at)
-        }
-    }
-
-    /// Returns when it expires if nothing else happens: idle too long, or too old.
-    pub fn expires_at(&self, limits: &AdminConfig) -> Time {
-        let idle = self.session.session_meta.last_seen.plus_seconds(limits.session_ttl_seconds);
-        idle.min(self.begun_at().plus_seconds(limits.session_age_seconds()))
-    }
-}
+use super::{IdemKey, Upload, UploadMeta};
 
 /// Caches the Candid headers of the records that this build stores as Candid. Making their type tables takes half a
 /// million instructions, which no client's call should have to pay.
@@ -113,18 +81,6 @@ pub struct Chunk<'a> {
     pub chunk_size: u32,
     /// Whether it may replace different bytes.
     pub replace: bool,
-}
-
-/// Returns `Ok(())` if bytes are the record of a session in layout 1, otherwise what is wrong with them.
-pub fn check_legacy_record(bytes: &[u8]) -> std::result::Result<(), String> {
-    cfg_if::cfg_if! {
-        if #[cfg(feature = "direct")] {
-            use crate::migrations::split_sessions::LegacyUploadSession;
-            LegacyUploadSession::decode(bytes).map(drop).map_err(|error| error.to_string())
-        } else {
-            <compat::UploadSessionMeta as crate::stable::Record>::decode(bytes).map(drop)
-        }
-    }
 }
 
 cfg_if::cfg_if! {

@@ -17,8 +17,9 @@ use super::counts::CountedCall;
 use super::error::{digest_of, to_ranges};
 use super::hashing::{HashingSource, Sha256};
 use super::idempotency::IdemKey;
+use super::in_flight::Upload;
 use super::limits::{CATCH_UP_INSTRUCTIONS, SWEEP_BATCH, SWEEP_INSTRUCTIONS};
-use super::path::{Chunk, Upload, UploadPath};
+use super::path::{Chunk, UploadPath};
 use super::{
     Ended, Outcome, PayloadState, Receipt, forget_session, leave_receipt, mapped_sessions, release_payload,
 };

@@ -50,22 +50,6 @@ impl SessionTables {
     }
 }
 
-/// Bytes whose type is known only to their reader.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RawRecord(pub Vec<u8>);
-
-impl Record for RawRecord {
-    const NAME: &'static str = "legacy session";
-
-    fn encode(&self) -> Vec<u8> {
-        self.0.clone()
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
-        Ok(Self(bytes.to_vec()))
-    }
-}
-
 /// The stored record of a [`Session`]. `bytes_received` follows from the ranges and is not stored.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]

@@ -6,13 +6,14 @@ use crate::capsule::{Access, CapsuleStore};
 use crate::session::{ByteSink, SessionError, SessionId};
 
 use super::absorb::digest_of_bytes;
+use super::asset_metadata::contradicted;
 use super::begin::check_begin;
 use super::counts::CountedCall;
 use super::error::digest_of;
 use super::evict::Wanted;
 use super::finish::finished_before;
 use super::idempotency::{Fingerprint, IdemKey};
-use super::limits::{MAX_FILES_PER_CALL, contradicted};
+use super::limits::MAX_FILES_PER_CALL;
 use super::service::{UploadService, check_digest};
 use super::{Outcome, PayloadState, Receipt, UploadMeta};
 

@@ -5,7 +5,7 @@
 
 use crate::stable::{MapKeys, Table};
 
-use super::KEY_BYTES;
+use super::super::chunk_key::KEY_BYTES;
 
 /// Keys that one message checks: at most 60,000 instructions each.
 const KEYS_AT_ONCE: usize = 2_000;

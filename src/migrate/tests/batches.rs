@@ -4,6 +4,7 @@
 use super::*;
 use crate::api::AdminConfig;
 use crate::config::Config;
+use crate::migrate::open_storage;
 use crate::session::{Session, Time};
 use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, RawMemory, Table, memory_ids, preflight};
@@ -81,7 +82,7 @@ fn a_record_that_reads_back_differently_stays_what_it_was() {
                 "{what}: {state:?}"
             );
             assert!(state.note.contains(&format!("session {id}")), "{what}: {}", state.note);
-            canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
+            canister.storage = open_storage(canister.raw.clone()).unwrap();
             let tables = &canister.storage.sessions;
             assert_eq!(
                 tables.legacy.keys_after(None).collect::<Vec<_>>(),
@@ -125,7 +126,7 @@ fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
     not_last(accounts(&canister));
     let before = legacy(&canister, *id);
 
-    canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
+    canister.storage = open_storage(canister.raw.clone()).unwrap();
     let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.converted), (Phase::Stuck, 5, 2), "{state:?}");
     assert!(state.note.contains("number") && state.note.contains(&canister.capsule), "{}", state.note);
@@ -135,7 +136,7 @@ fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
     assert_eq!(accounts(&canister).get_raw(&callers), of_caller, "no account was changed");
 
     accounts(&canister).insert(account.clone(), &RawRecord(sound));
-    canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
+    canister.storage = open_storage(canister.raw.clone()).unwrap();
     controls::resume(&mut canister.storage, canister.now).unwrap();
     let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 5, 5), "{}", state.note);

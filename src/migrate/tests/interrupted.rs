@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::migrate::Watched;
+use crate::migrate::open_storage;
 use crate::migrations::split_sessions::{CLASSES, Class};
 use crate::upload::UploadMeta;
 
@@ -26,7 +27,7 @@ fn undo(canister: &mut TestCanister, message: impl FnOnce(&mut TestCanister)) {
     let before = canister.raw.borrow().clone();
     message(canister);
     *canister.raw.borrow_mut() = before;
-    canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
+    canister.storage = open_storage(canister.raw.clone()).unwrap();
 }
 
 fn one_step(canister: &mut TestCanister) -> RunOutcome {
@@ -80,7 +81,7 @@ fn trapped_by(mut canister: TestCanister, poison: u64) -> (TestCanister, u64, u6
         if converted && !state.pace.skip_next {
             trapped += 1;
             *canister.raw.borrow_mut() = before;
-            canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
+            canister.storage = open_storage(canister.raw.clone()).unwrap();
         } else if progress == RunOutcome::Done {
             break;
         }

@@ -2,6 +2,7 @@
 //! at all.
 
 use super::*;
+use crate::migrate::open_storage;
 
 /// Returns layout 1 under the staged build, with every record counted and `converted` of five converted.
 fn converting(converted: u64) -> (TestCanister, Vec<Begun>) {
@@ -39,7 +40,7 @@ fn leftovers_are_invisible_and_cleared_after_verification() {
         for (id, ..) in &sessions[..2] {
             assert!(!legacy.contains(id) && legacy.get_raw(id).is_none() && legacy.activity(id) == Ok(None));
         }
-        canister.storage = Storage::open_existing(canister.raw.clone()).unwrap(); // an upgrade changes nothing about that
+        canister.storage = open_storage(canister.raw.clone()).unwrap(); // an upgrade changes nothing about that
     }
     let listed = canister.service().list(None, 99).unwrap();
     assert_eq!(listed.len(), 5);
@@ -75,7 +76,7 @@ fn a_rollback_drops_leftovers_first_and_revives_no_session() {
     let mut seen_while_dropped = 0;
     while phase(&canister) != Phase::RolledBack {
         one_step(&mut canister);
-        canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
+        canister.storage = open_storage(canister.raw.clone()).unwrap();
         seen_while_dropped += usize::from(!leftovers(&canister).is_empty());
         let legacy = &canister.storage.sessions.legacy;
         assert!(!legacy.contains(&ended));

@@ -1,6 +1,7 @@
 //! Quarantined records that are retried.
 
 use super::*;
+use crate::migrate::open_storage;
 use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, Table, memory_ids, preflight};
 
@@ -85,7 +86,7 @@ fn with_a_damaged_one(places: &[usize]) -> (TestCanister, Vec<u64>) {
 fn damage(canister: &mut TestCanister, id: u64) {
     let mut table: Table<u64, RawRecord> = Table::open(&memories(canister), memory_ids::MIGRATION_QUARANTINE);
     table.insert(id, &RawRecord(b"damaged".to_vec()));
-    canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
+    canister.storage = open_storage(canister.raw.clone()).unwrap();
 }
 
 #[test]
@@ -125,7 +126,7 @@ fn a_damaged_quarantine_record_stops_no_rollback_or_resume() {
     let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.quarantined), (Phase::Converted, 5, 2), "{}", state.note);
     canister.raw.borrow_mut().clone_from(&rolled_back);
-    canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
+    canister.storage = open_storage(canister.raw.clone()).unwrap();
     controls::go_forward(&mut canister.storage, canister.now, false).unwrap();
     let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.quarantined), (Phase::Converted, 5, 2), "{}", state.note);
@@ -172,7 +173,7 @@ fn a_retry_that_fails_has_changed_no_account_and_no_index() {
     let capsule = TwoTexts("capsule".into(), canister.capsule.clone());
     accounts(&canister).insert(capsule, &RawRecord(b"rubbish".to_vec()));
     not_last(accounts(&canister));
-    canister.storage = Storage::open_existing(canister.raw.clone()).unwrap();
+    canister.storage = open_storage(canister.raw.clone()).unwrap();
     let state = canister.storage.migration.state().unwrap();
     assert!(controls::retry(&mut canister.storage, canister.now, Some(*id)).is_err());
     assert!(!canister.storage.index.contains(SessionId(*id), person(OWNER)));

@@ -6,6 +6,7 @@ use ic_stable_structures::{Memory as _, StableBTreeMap};
 use upload_model::public_release::PublicRelease;
 
 use super::*;
+use crate::migrate::open_storage;
 use crate::stable::memory_ids::{self, ALL, Structure};
 use crate::stable::preflight::PreflightError;
 use crate::stable::{Marks, RawMemory};
@@ -183,7 +184,7 @@ fn both_ends_of_a_deep_table_are_read() {
         raw
     };
     let id = ids::LEGACY_ACTIVITY;
-    Storage::open_existing(numbers(id, |_| ())).unwrap();
+    open_storage(numbers(id, |_| ())).unwrap();
     refused(
         &numbers(id, |entries| entries[0].1 = vec![1]),
         &["memory id 23", "the first record, under 0", "1 bytes"],
@@ -193,7 +194,7 @@ fn both_ends_of_a_deep_table_are_read() {
         &["memory id 23", "the last record, under 499"],
     );
     // The damage of the middle is a matter of `inspect`.
-    Storage::open_existing(numbers(id, |entries| entries[250].1 = vec![1])).unwrap();
+    open_storage(numbers(id, |entries| entries[250].1 = vec![1])).unwrap();
 }
 
 #[test]
@@ -208,7 +209,7 @@ fn treated_damage_at_one_end_is_accepted_and_at_both_refused() {
         raw
     };
     for accepted in [&[][..], &[1], &[40], &[2, 3, 40]] {
-        assert!(Storage::open_existing(records(accepted)).is_ok(), "{accepted:?}");
+        assert!(open_storage(records(accepted)).is_ok(), "{accepted:?}");
     }
     refused(&records(&[1, 40]), &["memory id 11 (SESSIONS)", "the first record, under 1"]);
 }
@@ -456,7 +457,7 @@ fn every_damaged_byte_of_a_header_is_refused_or_harmless() {
             let raw = copy(&whole);
             memory(&raw, ids::LEGACY_ACTIVITY).write(at, &[byte]);
             // Whatever the answer is, it is one.
-            if let Ok(storage) = Storage::open_existing(raw.clone()) {
+            if let Ok(storage) = open_storage(raw.clone()) {
                 assert!(storage.sessions.legacy.activity(&1).is_ok(), "byte {at}");
             }
         }

@@ -7,6 +7,7 @@ use crate::api::{
     CallCounts, Error, ErrorCounts, PathCounts, SessionPath, SmallFile, UploadCounts, UploadFinishResult,
 };
 use crate::meter::Meter;
+use crate::migrate::open_storage;
 use crate::stable::{Memories, RawMemory, memory_ids};
 use crate::storage::Storage;
 use crate::upload::limits::{DEFAULT_SESSION_TTL_SECONDS, MAX_FILES_PER_CALL};
@@ -225,6 +226,6 @@ fn counters_of_another_version_are_refused_with_the_version() {
     let raw = RawMemory::default();
     drop(Storage::create(raw.clone()).unwrap());
     Memories::init(raw.clone()).get(memory_ids::UPLOAD_COUNTS).write(3, &[9]);
-    let refused = Storage::open_existing(raw).err().expect("must be refused").to_string();
+    let refused = open_storage(raw).err().expect("must be refused").to_string();
     assert!(refused.contains("UPLOAD_COUNTS") && refused.contains("version 9, expected 1"), "{refused}");
 }

@@ -22,9 +22,10 @@ use crate::stable::RawMemory;
 use crate::stable::buckets::whole_memory;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
+use crate::upload::Upload;
+use crate::upload::path::UploadPath;
 use crate::upload::path::compat::CompatPath;
 use crate::upload::path::direct::DirectPath;
-use crate::upload::path::{Upload, UploadPath};
 use crate::upload::tests::{Exhausted, TestCanister, filled, memory_of_small_buckets, metadata, person};
 use faults::{Faults, Snapshot, number};
 

@@ -183,7 +183,8 @@ fn the_largest_upload_is_accepted() {
 
 #[test]
 fn metadata_of_the_largest_size_is_accepted() {
-    use crate::upload::limits::{MAX_METADATA_BYTES, MAX_WORD_BYTES, check_metadata};
+    use crate::upload::check_metadata;
+    use crate::upload::limits::{MAX_METADATA_BYTES, MAX_WORD_BYTES};
     let of_len = |description: usize| {
         let mut base = AssetMetadataBase::new("a.jpg", "image/jpeg", AssetType::Original, 1, 1);
         base.tags = vec!["x".repeat(MAX_WORD_BYTES); 32];

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use session_migrate::build::Build;
+use upload_canister::migrate::open_storage;
 use upload_canister::migrate::{self, Phase};
 use upload_canister::session::Time;
-use upload_canister::storage::Storage;
 use upload_canister::upload::RawRecord;
 
 use super::{OneStep, Start};
@@ -57,7 +57,7 @@ impl Start for Sessions {
         let now = canister.pic.get_time().as_nanos_since_unix_epoch();
         let (bytes, _) = small_image(SESSIONS, now);
         let raw = memory_of(&bytes);
-        let mut storage = Storage::open_existing(raw.clone()).unwrap();
+        let mut storage = open_storage(raw.clone()).unwrap();
         storage.sessions.legacy.insert(5, &RawRecord(b"rubbish".to_vec()));
         if let Sessions::Counted = self {
             while storage.migration.state().unwrap().phase != Phase::Converting {
@@ -76,7 +76,7 @@ impl Start for Sessions {
     }
 
     fn dump(canister: &InstalledCanister) -> Dump {
-        let storage = Storage::open_existing(canister.stable_memory()).unwrap();
+        let storage = open_storage(canister.stable_memory()).unwrap();
         let tables = &storage.sessions;
         let state = storage.migration.state().unwrap();
         Dump {

@@ -6,8 +6,9 @@ use upload_canister::api::{
     ImageAssetMetadata, NoteAssetMetadata, ProcessingStatus, VideoAssetMetadata,
 };
 use upload_canister::migrations::public_release::{PublicAssetMetadata, PublicAssetType, PublicBase};
+use upload_canister::upload::check_metadata;
 use upload_canister::upload::limits::{
-    MAX_DESCRIPTION_BYTES, MAX_EXTERNAL_TEXT_BYTES, MAX_NAME_BYTES, MAX_TAGS, MAX_WORD_BYTES, check_metadata,
+    MAX_DESCRIPTION_BYTES, MAX_EXTERNAL_TEXT_BYTES, MAX_NAME_BYTES, MAX_TAGS, MAX_WORD_BYTES,
 };
 
 /// Converts the metadata of an asset with `bytes` bytes and the given SHA-256; whatever contradicts those, or exceeds a

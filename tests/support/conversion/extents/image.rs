@@ -13,6 +13,7 @@ use upload_canister::api::HashAlgorithm::{self, Blake3, Sha256};
 use upload_canister::api::{MigrationPhase, MigrationStatus, Result};
 use upload_canister::blob::{BlobId, Place};
 use upload_canister::migrate::MigrationState;
+use upload_canister::migrate::open_storage;
 use upload_canister::stable::RawMemory;
 use upload_canister::stable::layout::Layout;
 use upload_canister::storage::Storage;
@@ -179,7 +180,7 @@ fn send(canister: &InstalledCanister, capsule: &str, upload: &Upload) -> Uploade
 /// Changes a canister's stable memory directly.
 fn change(canister: &InstalledCanister, change: impl FnOnce(&mut Storage)) -> RawMemory {
     let raw = canister.stable_memory();
-    change(&mut Storage::open_existing(raw.clone()).unwrap());
+    change(&mut open_storage(raw.clone()).unwrap());
     canister.set_stable_memory(&raw);
     raw
 }

@@ -1,14 +1,15 @@
-//! Maximum lengths of the texts in an asset's metadata, and the number of tags.
+//! Checks of an asset's metadata: its texts, its tags, its length as a whole, and the digest that it claims.
 //!
-//! The stored metadata as a whole has a separate limit (`limits::MAX_METADATA_BYTES`); these limits exist so
-//! that the error can name the text that is too long. Every field is destructured by name: a new one does not
-//! compile until its length is decided here.
+//! Every field is destructured by name: a new one does not compile until its length is decided here.
 
 use crate::api::{
     AssetMetadata, AssetMetadataBase, AudioAssetMetadata, DocumentAssetMetadata, Error, ImageAssetMetadata,
     NoteAssetMetadata, Result, VideoAssetMetadata,
 };
+use crate::blob::ContentDigest;
+use crate::stable::codec;
 
+use super::error::digest_of;
 use super::limits::{
     MAX_DESCRIPTION_BYTES, MAX_EXTERNAL_TEXT_BYTES, MAX_METADATA_BYTES, MAX_NAME_BYTES, MAX_TAGS,
     MAX_WORD_BYTES,
@@ -17,11 +18,34 @@ use super::limits::{
 /// A text, its name in an error, and its maximum length in bytes.
 type Text<'a> = (&'static str, &'a str, usize);
 
+/// Returns `Ok(())` if an asset's metadata may be stored.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] for a text that is too long, too many tags, metadata that is too large as a whole,
+/// or a SHA-256 whose length is not 32 bytes.
+pub fn check_metadata(asset_metadata: &AssetMetadata) -> Result<()> {
+    check_texts(asset_metadata)?;
+    let bytes = codec::encode(1, asset_metadata).len();
+    if bytes > MAX_METADATA_BYTES {
+        let expected = format!("at most {MAX_METADATA_BYTES} bytes");
+        return Err(Error::invalid("asset_metadata", expected, format!("{bytes} bytes")));
+    }
+    let sha256 = asset_metadata.base().sha256.as_ref();
+    sha256.map_or(Ok(()), |sha256| digest_of("asset_metadata.sha256", sha256).map(drop))
+}
+
+/// Returns the SHA-256 claimed in the metadata, in hex, if it contradicts the digest. A digest by another
+/// function contradicts nothing.
+pub fn contradicted(asset_metadata: &AssetMetadata, digest: ContentDigest) -> Option<String> {
+    let claimed = asset_metadata.base().sha256.as_ref()?;
+    digest.as_sha256().filter(|digest| digest != claimed).map(|_| hex::encode(claimed))
+}
+
 /// Returns `Ok(())` if every text of the metadata may be stored.
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] with the name of the first text that is too long, or of the tags.
-pub fn check_texts(asset_metadata: &AssetMetadata) -> Result<()> {
+fn check_texts(asset_metadata: &AssetMetadata) -> Result<()> {
     let tags = asset_metadata.base().tags.len();
     if tags > MAX_TAGS {
         return Err(Error::invalid("asset_metadata.tags", format!("at most {MAX_TAGS} tags"), tags));
@@ -33,7 +57,7 @@ pub fn check_texts(asset_metadata: &AssetMetadata) -> Result<()> {
     Ok(())
 }
 
-/// Returns `Ok(())` if a text, if present, has at most `most` bytes.
+/// Returns `Ok(())` if a text, if present, has at most `max` bytes.
 pub fn check_text(field: &str, text: Option<&str>, max: usize) -> Result<()> {
     let bytes = text.map_or(0, str::len);
     if bytes > max {

@@ -1,22 +1,34 @@
-//! The record of the capsule that a call is about, decoded once and stored once.
+//! The table of capsules. The capsule that a call is about is decoded once and stored once.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::stable::{StableError, Table};
+use crate::stable::{Memories, StableError, Table, memory_ids};
 
 use super::record::CapsuleRecord;
-use super::store::CapsuleStore;
+
+/// The table of capsules.
+pub struct CapsuleTable {
+    stored: Table<String, CapsuleRecord>,
+    is_holding: bool,
+    held: RefCell<Option<Held>>,
+}
 
 /// The capsule that a call is about, while it is held.
-pub struct Held {
+struct Held {
     id: String,
     record: Rc<CapsuleRecord>,
     /// Whether its stored record is out of date.
     is_changed: bool,
 }
 
-impl CapsuleStore {
+impl CapsuleTable {
+    /// Opens the table, or creates an empty one.
+    pub fn open(memories: &Memories) -> Self {
+        let stored = Table::open(memories, memory_ids::CAPSULES);
+        Self { stored, is_holding: false, held: RefCell::new(None) }
+    }
+
     /// From now on, the first capsule that is accessed stays decoded, and changes to it are stored once, by
     /// [`Self::let_go`]: without this, access lists of 3,000 would be read and written for each of a thousand
     /// files in a call. Both must be called in the same message, which is stored completely or not at all.
@@ -27,28 +39,33 @@ impl CapsuleStore {
     /// Stores what has changed since [`Self::hold`].
     pub fn let_go(&mut self) {
         self.is_holding = false;
-        self.stored_capsules();
+        self.stored_mut();
     }
 
-    /// Returns the capsules, of which none is held any more.
-    pub(super) fn stored_capsules(&mut self) -> &mut Table<String, CapsuleRecord> {
+    /// Returns the stored table, without the changes to a capsule that is held.
+    pub const fn stored(&self) -> &Table<String, CapsuleRecord> {
+        &self.stored
+    }
+
+    /// Returns the stored table, in which no capsule is held any more.
+    pub fn stored_mut(&mut self) -> &mut Table<String, CapsuleRecord> {
         if let Some(Held { id, record, is_changed: true }) = self.held.take() {
-            self.capsules.insert(id, &record);
+            self.stored.insert(id, &record);
         }
-        &mut self.capsules
+        &mut self.stored
     }
 
     /// Returns the record of a capsule, decoded once while it is held.
     ///
     /// # Errors
     /// A damaged record.
-    pub fn capsule(&self, id: &str) -> Result<Option<Rc<CapsuleRecord>>, StableError> {
+    pub fn get(&self, id: &str) -> Result<Option<Rc<CapsuleRecord>>, StableError> {
         if let Some(held) = &*self.held.borrow()
             && held.id == id
         {
             return Ok(Some(held.record.clone()));
         }
-        let found = self.capsules.get(&id.to_owned())?.map(Rc::new);
+        let found = self.stored.get(&id.to_owned())?.map(Rc::new);
         if let Some(record) = found.as_ref().filter(|_| self.is_holding) {
             let mut held = self.held.borrow_mut();
             if !held.as_ref().is_some_and(|held| held.is_changed) {
@@ -59,7 +76,7 @@ impl CapsuleStore {
     }
 
     /// Changes the record of the capsule, which is the current one.
-    pub(super) fn change_capsule(
+    pub fn change(
         &mut self,
         id: &str,
         mut record: Rc<CapsuleRecord>,
@@ -67,14 +84,14 @@ impl CapsuleStore {
     ) {
         // A record is never held twice, or it would have to be cloned.
         if self.held.get_mut().take_if(|held| held.id == id).is_none() {
-            self.stored_capsules();
+            self.stored_mut();
         }
         change(Rc::make_mut(&mut record));
         let id = id.to_owned();
         if self.is_holding {
             self.held = RefCell::new(Some(Held { id, record, is_changed: true }));
         } else {
-            self.capsules.insert(id, &record);
+            self.stored.insert(id, &record);
         }
     }
 }

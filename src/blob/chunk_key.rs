@@ -1,0 +1,46 @@
+//! The keys of chunks in the chunk map.
+
+use minicbor::{Decode, Encode};
+use sha2::{Digest, Sha256};
+
+use crate::session::SessionId;
+
+use super::id::BlobId;
+
+/// First half of the key of a session's chunks.
+#[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
+#[cbor(transparent)]
+pub struct ChunkPrefix(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
+
+impl ChunkPrefix {
+    /// Returns the prefix of a session: SHA-256(memory id ‖ "#" ‖ session id as eight bytes, little-endian).
+    pub fn of(provisional_memory_id: &str, session: SessionId) -> Self {
+        let digest = Sha256::new()
+            .chain_update(provisional_memory_id.as_bytes())
+            .chain_update(b"#")
+            .chain_update(session.0.to_le_bytes())
+            .finalize();
+        Self(digest.into())
+    }
+
+    /// Returns the id of the blob that these chunks become: the first eight bytes, big-endian.
+    pub const fn blob_id(self) -> BlobId {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        BlobId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+}
+
+/// Key of a chunk.
+pub type ChunkKey = ([u8; 32], u32);
+
+/// Bytes of a key: the prefix, and the number, big-endian.
+pub const KEY_BYTES: usize = 36;
+
+/// Returns a key as the library stores it.
+pub fn key_bytes(prefix: ChunkPrefix, idx: u32) -> [u8; KEY_BYTES] {
+    let mut key = [0; KEY_BYTES];
+    let bytes = prefix.0.into_iter().chain(idx.to_be_bytes());
+    key.iter_mut().zip(bytes).for_each(|(byte, value)| *byte = value);
+    key
+}

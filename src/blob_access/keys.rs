@@ -1,0 +1,85 @@
+//! The keys that authenticate tokens.
+//!
+//! ```text
+//! id 48   CBOR     the keys of the tokens' MAC
+//! ```
+
+use minicbor::{Decode, Encode};
+
+use crate::session::Time;
+use crate::stable::{Memories, Record, Register, StableError, codec, memory_ids};
+
+/// Age at which a key is replaced, seconds. Tokens made with the previous key stay valid, for at most an
+/// hour.
+pub(super) const KEY_SECONDS: u64 = 30 * 24 * 60 * 60;
+
+/// The keys that authenticate tokens.
+pub struct AccessKeys {
+    keys: Register<Keys>,
+}
+
+/// The stored keys.
+#[derive(Encode, Decode, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
+pub struct Keys {
+    /// The key that makes new tokens.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub current: [u8; 32],
+    /// When the key was made, nanoseconds.
+    #[n(1)]
+    made_at: u64,
+    /// The previous key.
+    #[cbor(n(2), with = "codec::opt_digest")]
+    pub previous: Option<[u8; 32]>,
+}
+
+const VERSION: u8 = 1;
+
+impl Record for Keys {
+    const NAME: &'static str = "keys of access tokens";
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(VERSION, self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        codec::decode(VERSION, bytes)
+    }
+}
+
+#[cfg(test)]
+crate::stable::schema::described!(Keys, cbor VERSION);
+
+impl AccessKeys {
+    /// Opens the keys.
+    pub fn open(memories: &Memories) -> Self {
+        Self { keys: Register::open(memories, memory_ids::ACCESS_KEYS) }
+    }
+
+    /// Returns the keys, if there are any yet.
+    ///
+    /// # Errors
+    /// A damaged record.
+    pub fn get(&self) -> Result<Option<Keys>, StableError> {
+        self.keys.get()
+    }
+
+    /// Returns whether a new key is needed: there is none, it is old, or its record is damaged.
+    pub fn needs_renewal(&self, now: Time) -> bool {
+        let Ok(Some(keys)) = self.keys.get() else { return true };
+        Time::from_nanos(keys.made_at).plus_seconds(KEY_SECONDS) <= now
+    }
+
+    /// Replaces the key. Tokens made with the previous key stay valid until they expire.
+    pub fn renew(&mut self, key: [u8; 32], now: Time) {
+        let previous = self.keys.get().ok().flatten().map(|keys| keys.current);
+        let keys = Keys { current: key, made_at: now.as_nanos(), previous };
+        self.keys.set(&keys);
+    }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        to.register(memory_ids::numbers::ACCESS_KEYS, &self.keys);
+    }
+}

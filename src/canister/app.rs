@@ -1,0 +1,84 @@
+//! The running canister, and what a message knows of itself.
+
+use std::cell::RefCell;
+
+use candid::Principal;
+
+use crate::api::{Error, Result};
+use crate::meter::Meter;
+use crate::session::Time;
+use crate::storage::Storage;
+use crate::upload::path::ActivePath;
+use crate::upload::{UploadService, limits};
+
+/// The running canister.
+pub struct App {
+    pub storage: Storage,
+    pub path: ActivePath,
+}
+
+thread_local! {
+    static APP: RefCell<Option<App>> = const { RefCell::new(None) };
+}
+
+/// The IC's instruction counter for the current message.
+pub struct MessageMeter;
+
+impl Meter for MessageMeter {
+    fn used(&self) -> u64 {
+        ic_cdk::api::performance_counter(0)
+    }
+}
+
+pub fn now() -> Time {
+    Time::from_nanos(ic_cdk::api::time())
+}
+
+pub fn with_app<T>(f: impl FnOnce(&mut App) -> Result<T>) -> Result<T> {
+    APP.with_borrow_mut(|app| match app {
+        Some(app) => f(app),
+        None => Err(Error::Internal("the canister is not initialized".into())),
+    })
+}
+
+pub fn uploads<T>(f: impl FnOnce(&mut UploadService<'_>) -> Result<T>) -> Result<T> {
+    with_app(|App { storage, path }| {
+        let meter = &MessageMeter;
+        f(&mut UploadService::new(storage, path, ic_cdk::api::msg_caller(), now(), meter))
+    })
+}
+
+pub fn controllers_only() -> Result<()> {
+    let caller = ic_cdk::api::msg_caller();
+    if ic_cdk::api::is_controller(&caller) {
+        Ok(())
+    } else {
+        Err(Error::Unauthorized { caller, needs: "to be a controller".into() })
+    }
+}
+
+pub fn caller() -> Principal {
+    ic_cdk::api::msg_caller()
+}
+
+/// Starts to serve calls from this storage.
+pub fn serve(mut storage: Storage) {
+    storage.number_by(ic_cdk::api::canister_version);
+    APP.set(Some(App { storage, path: Default::default() }));
+}
+
+/// Logs an error in a message that nobody waits for, and stores it for `admin_errors`.
+pub fn report(source: &str, error: impl ToString) {
+    let error = error.to_string();
+    ic_cdk::api::debug_print(format!("{source}: {error}"));
+    APP.with_borrow(|app| {
+        if let Some(App { storage, .. }) = app {
+            storage.errors.note(source, &error, now());
+        }
+    });
+}
+
+/// Returns the number of entries in one page.
+pub fn page(limit: Option<u32>) -> usize {
+    limit.unwrap_or(limits::MAX_PAGE).min(limits::MAX_PAGE) as usize
+}

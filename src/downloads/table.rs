@@ -1,0 +1,53 @@
+//! The sessions of downloads in stable memory.
+//!
+//! ```text
+//! id 49   u64 -> SessionRecord     downloads, by session
+//! ```
+
+use crate::session::{Session, SessionId, SessionService};
+use crate::stable::{Ids, Memories, Table, memory_ids};
+use crate::upload::{DirectStore, SessionRecord};
+
+/// The sessions of downloads.
+pub struct Downloads {
+    table: Table<u64, SessionRecord>,
+}
+
+impl Downloads {
+    /// Opens the sessions.
+    pub fn open(memories: &Memories) -> Self {
+        Self { table: Table::open(memories, memory_ids::DOWNLOADS) }
+    }
+
+    /// Returns the number of downloads.
+    pub fn len(&self) -> u64 {
+        self.table.len()
+    }
+
+    /// Returns whether there are no downloads.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns their ids.
+    pub fn ids(&self) -> Vec<SessionId> {
+        self.table.keys(..).map(SessionId).collect()
+    }
+
+    /// Returns a session, unless its record is damaged.
+    pub fn get(&self, id: SessionId) -> Option<Session> {
+        // A record that does not decode belongs to nobody; the sweep removes it.
+        self.table.get(&id.0).ok()??.into_session().ok()
+    }
+
+    /// Describes what is stored.
+    #[cfg(test)]
+    pub fn describe(&self, to: &mut crate::stable::schema::Description) {
+        to.table(memory_ids::numbers::DOWNLOADS, &self.table);
+    }
+}
+
+/// Returns the session layer over the table of downloads.
+pub fn service<'a>(downloads: &'a mut Downloads, ids: &'a mut Ids) -> SessionService<DirectStore<'a>> {
+    SessionService::new(DirectStore { sessions: &mut downloads.table, ids })
+}

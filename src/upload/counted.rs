@@ -1,0 +1,39 @@
+//! Counts the calls of the upload service.
+
+use crate::api::Result;
+
+use super::counts::CountedCall;
+use super::service::UploadService;
+
+impl UploadService<'_> {
+    /// Runs a call, and counts it for the path that served it, whatever its outcome.
+    pub(super) fn counted<T>(
+        &mut self,
+        call: CountedCall,
+        work: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        self.served_on = None;
+        self.canary = None;
+        self.storage.capsules.records.hold();
+        let result = work(self);
+        self.storage.capsules.records.let_go();
+        // A whole file is never a session, but its key may belong to one.
+        let path = self.served_on.filter(|_| call != CountedCall::Whole);
+        if let Err(error) = &result {
+            self.storage.counters.error(path, error);
+        }
+        if let Some(cell) = self.canary {
+            self.storage.counters.canary().message(cell, self.meter.used(), result.as_ref().err());
+        }
+        self.storage.counters.message(path, call, self.meter.used());
+        result
+    }
+
+    /// Counts one of the files of a message, if it was refused.
+    pub(super) fn counted_file<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            self.storage.counters.error(None, error);
+        }
+        result
+    }
+}

@@ -1,0 +1,38 @@
+//! The record of the sessions that may still have their bytes in the chunk map.
+
+use minicbor::{Decode, Encode};
+
+use crate::stable::{Record, codec};
+
+/// Sessions `after < id <= through`, and those of `again`. Later sessions have their bytes in extents from
+/// the beginning.
+#[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(stable_schema::StableSchema))]
+pub struct MappedSessions {
+    /// No session up to this one is still to be moved, except those of `again`.
+    #[n(0)]
+    pub after: u64,
+    /// The last session that may have its bytes in the chunk map.
+    #[n(1)]
+    pub through: u64,
+    /// Sessions outside of the range that were quarantined and are retried, ascending.
+    #[cbor(n(2), default)]
+    pub again: Vec<u64>,
+}
+
+const VERSION: u8 = 1;
+
+impl Record for MappedSessions {
+    const NAME: &'static str = "range of sessions in the chunk map";
+
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(VERSION, self)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        codec::decode(VERSION, bytes)
+    }
+}
+
+#[cfg(test)]
+crate::stable::schema::described!(MappedSessions, cbor VERSION);

@@ -1,0 +1,326 @@
+//! Which file of a crate imports which, and that none imports itself, directly or through others.
+//!
+//! A re-export counts as no import: whoever uses a re-exported name imports the file that defines it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::{Attribute, File, ImplItem, Item, ItemMod, Meta, UseTree, Visibility};
+
+use super::tree;
+
+/// A module's path in its crate.
+type Name = Vec<String>;
+
+#[derive(Default)]
+struct Module {
+    /// The module whose file it is in: another one if it is inline.
+    file: Name,
+    /// Names in scope: those that it imports or re-exports, and its child modules.
+    scope: BTreeMap<String, Name>,
+    /// Modules all of whose names it re-exports.
+    globs: Vec<Name>,
+    /// Names of what it defines.
+    defines: BTreeSet<String>,
+    /// Paths that its code names.
+    paths: Vec<Name>,
+}
+
+#[derive(Default)]
+struct Modules(BTreeMap<Name, Module>);
+
+fn child(parent: &[String], name: &str) -> Name {
+    [parent, &[name.to_owned()]].concat()
+}
+
+fn is_for_tests(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| match &attribute.meta {
+        // `not(test)` is no test.
+        Meta::List(list) if list.path.is_ident("cfg") => {
+            let condition = list.tokens.to_string();
+            condition == "test" || condition.starts_with("all (test") || condition.starts_with("all(test")
+        }
+        _ => false,
+    })
+}
+
+/// Returns the items of each branch of a `cfg_if!`.
+fn branches(tokens: TokenStream) -> Vec<Item> {
+    let groups = tokens.into_iter().filter_map(|token| match token {
+        TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => Some(group.stream()),
+        _ => None,
+    });
+    groups.flat_map(|items| syn::parse2::<File>(items).expect("a branch has items").items).collect()
+}
+
+/// Adds every path of at least two parts, also those in the groups of a `use` and in the arguments of macros.
+fn find_paths(tokens: TokenStream, prefix: &[String], found: &mut Vec<Name>) {
+    let mut path = prefix.to_vec();
+    let mut colons = if prefix.is_empty() { 0 } else { 2 };
+    for token in tokens {
+        match token {
+            TokenTree::Ident(ident) => {
+                if colons != 2 {
+                    found.push(std::mem::take(&mut path));
+                }
+                path.push(ident.to_string());
+                colons = 0;
+            }
+            TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
+            TokenTree::Group(group) if colons == 2 => {
+                find_paths(group.stream(), &path, found);
+                (path, colons) = (Name::new(), 0);
+            }
+            TokenTree::Group(group) => {
+                found.push(std::mem::take(&mut path));
+                colons = 0;
+                find_paths(group.stream(), &[], found);
+            }
+            TokenTree::Punct(punct) if punct.as_char() == ',' && !prefix.is_empty() => {
+                found.push(std::mem::replace(&mut path, prefix.to_vec()));
+                colons = 2;
+            }
+            _ => {
+                found.push(std::mem::take(&mut path));
+                colons = 0;
+            }
+        }
+    }
+    found.push(path);
+}
+
+impl Modules {
+    fn of_crate(folder: &str) -> Self {
+        let mut modules = Self::default();
+        let root = tree::root().join(folder).join("src");
+        modules.read_file(Name::new(), &root.join("lib.rs"), &root);
+        modules
+    }
+
+    /// Reads a file; its child modules are in `folder`.
+    fn read_file(&mut self, name: Name, path: &Path, folder: &Path) {
+        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        self.0.insert(name.clone(), Module { file: name.clone(), ..Module::default() });
+        self.read(&name, file.items, path.parent().unwrap(), folder);
+    }
+
+    fn read(&mut self, name: &Name, items: Vec<Item>, beside: &Path, folder: &Path) {
+        for item in items {
+            match item {
+                Item::Mod(module) => self.read_module(name, module, beside, folder),
+                Item::Use(import) if !is_for_tests(&import.attrs) => {
+                    self.read_use(name, &import.tree, !matches!(import.vis, Visibility::Inherited), &[]);
+                }
+                Item::Macro(call) if call.mac.path.segments.last().unwrap().ident == "cfg_if" => {
+                    self.read(name, branches(call.mac.tokens), beside, folder);
+                }
+                item => self.read_code(name, item),
+            }
+        }
+    }
+
+    fn read_module(&mut self, parent: &Name, module: ItemMod, beside: &Path, folder: &Path) {
+        if is_for_tests(&module.attrs) {
+            return;
+        }
+        let ident = module.ident.to_string();
+        let name = child(parent, &ident);
+        self.0.get_mut(parent).unwrap().scope.insert(ident.clone(), name.clone());
+        if let Some((_, items)) = module.content {
+            let file = self.0[parent].file.clone();
+            self.0.insert(name.clone(), Module { file, ..Module::default() });
+            return self.read(&name, items, beside, &folder.join(&ident));
+        }
+        let below = folder.join(&ident);
+        let usual = below.with_extension("rs");
+        let (path, folder) = match given_path(&module.attrs) {
+            // A build without some feature may have another file; with all features, it is the usual one.
+            _ if usual.exists() => (usual, below),
+            Some(given) => (beside.join(&given), beside.join(&given).parent().unwrap().to_path_buf()),
+            None => (below.join("mod.rs"), below),
+        };
+        self.read_file(name, &path, &folder);
+    }
+
+    fn read_use(&mut self, name: &Name, tree: &UseTree, is_reexport: bool, prefix: &[String]) {
+        let add = |part: &syn::Ident| child(prefix, &part.to_string());
+        match tree {
+            UseTree::Path(path) => self.read_use(name, &path.tree, is_reexport, &add(&path.ident)),
+            UseTree::Group(group) => {
+                for tree in &group.items {
+                    self.read_use(name, tree, is_reexport, prefix);
+                }
+            }
+            UseTree::Glob(_) => self.0.get_mut(name).unwrap().globs.push(prefix.to_vec()),
+            UseTree::Name(_) | UseTree::Rename(_) => {
+                let (last, known_as) = match tree {
+                    UseTree::Name(last) => (&last.ident, &last.ident),
+                    UseTree::Rename(last) => (&last.ident, &last.rename),
+                    _ => unreachable!(),
+                };
+                let path = if last == "self" { prefix.to_vec() } else { add(last) };
+                let known_as =
+                    if last == known_as { path.last().unwrap().clone() } else { known_as.to_string() };
+                let module = self.0.get_mut(name).unwrap();
+                if !is_reexport {
+                    module.paths.push(path.clone());
+                }
+                module.scope.insert(known_as, path);
+            }
+        }
+    }
+
+    fn read_code(&mut self, name: &Name, mut item: Item) {
+        if let Item::Impl(item) = &mut item {
+            item.items
+                .retain(|item| !matches!(item, ImplItem::Fn(function) if is_for_tests(&function.attrs)));
+        }
+        if is_for_tests(attributes(&item)) {
+            return;
+        }
+        let module = self.0.get_mut(name).unwrap();
+        module.defines.extend(defined(&item));
+        find_paths(item.to_token_stream(), &[], &mut module.paths);
+    }
+
+    /// Returns the module that defines what a path means in a module; `None` if it is in another crate, or a module itself:
+    /// what is used of that counts. `depth` bounds re-exports of re-exports.
+    fn defining(&self, module: &Name, path: &[String], depth: usize) -> Option<Name> {
+        let depth = depth.checked_sub(1)?;
+        let (first, rest) = path.split_first()?;
+        match first.as_str() {
+            "crate" => self.defining_below(Name::new(), rest, depth),
+            "self" => self.defining_below(module.clone(), rest, depth),
+            "super" => self.defining_below(module.split_last()?.1.to_vec(), rest, depth),
+            name => match self.0[module].scope.get(name) {
+                Some(meaning) if *meaning == child(module, name) => {
+                    self.defining_below(meaning.clone(), rest, depth)
+                }
+                // The crate of this name.
+                Some(meaning) if meaning.first() == Some(first) => None,
+                Some(meaning) => self.defining(module, &[meaning, rest].concat(), depth),
+                None => self.defining_through_glob(module, name, depth),
+            },
+        }
+    }
+
+    /// Returns the module that defines what a path means from a module on.
+    fn defining_below(&self, at: Name, path: &[String], depth: usize) -> Option<Name> {
+        let (first, rest) = path.split_first()?;
+        if first == "super" {
+            return self.defining_below(at.split_last()?.1.to_vec(), rest, depth);
+        }
+        match self.0[&at].scope.get(first) {
+            Some(meaning) if *meaning == child(&at, first) => {
+                self.defining_below(meaning.clone(), rest, depth)
+            }
+            Some(_) => self.defining(&at, path, depth),
+            None if self.0[&at].defines.contains(first) => Some(at),
+            // Otherwise a macro defines it.
+            None => self.defining_through_glob(&at, first, depth).or(Some(at)),
+        }
+    }
+
+    /// Returns the module that defines a name that a module knows from `use …::*`.
+    fn defining_through_glob(&self, module: &Name, name: &str, depth: usize) -> Option<Name> {
+        self.0[module].globs.iter().find_map(|glob| {
+            // Resolved like a name in it, which a macro seems to define.
+            let at = self.defining(module, &child(glob, ""), depth)?;
+            let found = &self.0[&at];
+            if found.scope.contains_key(name) {
+                self.defining(&at, &[name.to_owned()], depth)
+            } else if found.defines.contains(name) {
+                Some(at)
+            } else {
+                self.defining_through_glob(&at, name, depth.checked_sub(1)?)
+            }
+        })
+    }
+
+    /// Returns the files that each file imports, by the names of their modules.
+    fn imports(&self) -> BTreeMap<&Name, BTreeSet<&Name>> {
+        let mut imports = BTreeMap::<_, BTreeSet<_>>::new();
+        for (name, module) in &self.0 {
+            let found = module.paths.iter().filter_map(|path| self.defining(name, path, 8));
+            let files = found.map(|found| &self.0[&found].file).filter(|file| **file != module.file);
+            imports.entry(&module.file).or_default().extend(files);
+        }
+        imports
+    }
+}
+
+fn given_path(attributes: &[Attribute]) -> Option<PathBuf> {
+    attributes.iter().find_map(|attribute| {
+        let text = attribute.meta.to_token_stream().to_string();
+        let given = text.split("path = \"").nth(1)?.split('"').next()?;
+        Some(PathBuf::from(given))
+    })
+}
+
+fn attributes(item: &Item) -> &[Attribute] {
+    match item {
+        Item::Const(item) => &item.attrs,
+        Item::Enum(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        Item::Macro(item) => &item.attrs,
+        Item::Static(item) => &item.attrs,
+        Item::Struct(item) => &item.attrs,
+        Item::Trait(item) => &item.attrs,
+        Item::Type(item) => &item.attrs,
+        _ => &[],
+    }
+}
+
+/// Returns the names that an item defines.
+fn defined(item: &Item) -> Vec<String> {
+    match item {
+        Item::Const(item) => vec![item.ident.to_string()],
+        Item::Enum(item) => vec![item.ident.to_string()],
+        Item::Fn(item) => vec![item.sig.ident.to_string()],
+        Item::Macro(item) => item.ident.iter().map(ToString::to_string).collect(),
+        Item::Static(item) => vec![item.ident.to_string()],
+        Item::Struct(item) => vec![item.ident.to_string()],
+        Item::Trait(item) => vec![item.ident.to_string()],
+        Item::Type(item) => vec![item.ident.to_string()],
+        _ => Vec::new(),
+    }
+}
+
+/// Returns the imports of those files that import themselves through others.
+fn in_circles<'m>(
+    mut imports: BTreeMap<&'m Name, BTreeSet<&'m Name>>,
+) -> BTreeMap<&'m Name, BTreeSet<&'m Name>> {
+    loop {
+        let before = imports.len();
+        // What imports nothing that is left, or is imported by nothing that is left, is in no circle.
+        let left: BTreeSet<&Name> = imports.keys().copied().collect();
+        imports.values_mut().for_each(|found| found.retain(|name| left.contains(name)));
+        let imported: BTreeSet<&Name> = imports.values().flatten().copied().collect();
+        imports.retain(|name, found| !found.is_empty() && imported.contains(name));
+        if imports.len() == before {
+            return imports;
+        }
+    }
+}
+
+fn circles_of(folder: &str) -> Vec<String> {
+    let modules = Modules::of_crate(folder);
+    let imports = modules.imports();
+    let edges: usize = imports.values().map(BTreeSet::len).sum();
+    assert!(edges > imports.len(), "{folder}: {} files, {edges} imports", imports.len());
+    let shown = |(name, found): (&Name, BTreeSet<&Name>)| {
+        let found: Vec<String> = found.iter().map(|name| name.join("::")).collect();
+        format!("{} imports {}", name.join("::"), found.join(", "))
+    };
+    in_circles(imports).into_iter().map(shown).collect()
+}
+
+#[test]
+fn no_file_of_the_canister_imports_itself_through_others() {
+    assert_eq!(circles_of(""), Vec::<String>::new());
+}
