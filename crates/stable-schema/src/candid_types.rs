@@ -1,14 +1,10 @@
 //! Candid types of stored records, as text.
 
 use candid::CandidType;
-use candid::TypeEnv;
-use candid::types::Type;
 use candid::types::internal::TypeContainer;
-use candid::types::subtype::{Gamma, OptReport, equal, subtype_with_config};
-use candid_parser::utils::CandidSource;
 
 /// Name of the definition of the record's own type.
-const STORED: &str = "stored";
+pub(crate) const STORED: &str = "stored";
 
 /// Returns the Candid type of a stored record: definitions, of which `stored` is the record's own.
 pub fn candid_text<T: CandidType>() -> String {
@@ -17,38 +13,4 @@ pub fn candid_text<T: CandidType>() -> String {
     let mut env = container.env;
     env.0.insert(STORED.into(), ty);
     candid::pretty::candid::compile(&env, &None)
-}
-
-/// Returns whether two texts define the same type, whatever its parts are called.
-pub(crate) fn is_same(one: &str, other: &str) -> bool {
-    let (Ok((mut env, one)), Ok((other_env, other))) = (load(one), load(other)) else { return false };
-    let other = env.merge_type(other_env, other);
-    equal(&mut Gamma::new(), &env, &one, &other).is_ok()
-}
-
-/// Returns `Ok(())` if a record of the type `written` decodes as `read` without losing anything.
-///
-/// Candid reads an option of another type as null. For an argument that is a rule, for stored data it is a loss.
-///
-/// # Errors
-/// Describes what does not fit.
-pub(crate) fn reads(written: &str, read: &str) -> Result<(), String> {
-    let (mut env, read) = load(read)?;
-    let (other, written) = load(written)?;
-    let written = env.merge_type(other, written);
-    let checked = subtype_with_config(OptReport::Error, &mut Gamma::new(), &env, &written, &read);
-    checked.map_err(|error| one_line(&error.to_string()))
-}
-
-fn load(text: &str) -> Result<(TypeEnv, Type), String> {
-    let (env, _) = CandidSource::Text(text).load().map_err(|error| one_line(&error.to_string()))?;
-    let ty = env.find_type(STORED).map_err(|_| format!("no type `{STORED}`"))?.clone();
-    Ok((env, ty))
-}
-
-/// Returns a message of Candid's libraries as one line, without the explanation that follows each special rule.
-pub(crate) fn one_line(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line = line.split(" due to special subtyping rules").next().unwrap_or_default();
-    line.replace("WARNING: ", "")
 }

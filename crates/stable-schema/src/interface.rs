@@ -21,7 +21,7 @@ use candid::{TypeEnv, types::Function};
 use candid_parser::utils::CandidSource;
 use serde::Serialize;
 
-use crate::candid_types::one_line;
+use crate::candid_records::one_line;
 
 /// A text that is not a Candid interface.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

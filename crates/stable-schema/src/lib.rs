@@ -35,17 +35,24 @@
 //! Owns: the schema, its text form, the rules. Does not own: where a schema comes from (a wasm, a file), and what is
 //! printed. The rules for CBOR are those of minicbor's derive, the rules for maps those of ic-stable-structures 0.7.
 
+#[cfg(feature = "compare")]
+mod candid_records;
 mod candid_types;
+#[cfg(feature = "compare")]
 mod compare;
+#[cfg(feature = "compare")]
 pub mod interface;
 mod plain;
+#[cfg(feature = "compare")]
 mod rules;
 mod schema;
 mod shape;
 
 pub use candid_types::candid_text;
+#[cfg(feature = "compare")]
 pub use compare::{Comparison, Line, SchemaMismatch, compare};
 pub use plain::{Plain, PlainBytes, Size};
+#[cfg(feature = "compare")]
 pub use rules::{Compatibility, Reason, Rule, Way, compare_values};
 pub use schema::{Body, FORMAT, METADATA, Memory, Migration, Schema, SchemaError, Structure, Value};
 pub use shape::{ByteString, Encoding, Enum, Field, Record, Shape, StableSchema, Tag, Variant};

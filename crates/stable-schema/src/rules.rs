@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::{Body, Encoding, Enum, Field, Plain, Record, Shape, Size, Tag, Value, candid_types};
+use crate::{Body, Encoding, Enum, Field, Plain, Record, Shape, Size, Tag, Value, candid_records};
 
 /// Direction of a comparison.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,8 +226,8 @@ impl Rules {
     fn body(&mut self, place: &str, written: &Body, read: &Body) {
         match (written, read) {
             (Body::Cbor(written), Body::Cbor(read)) => self.shape(place, written, read),
-            (Body::Candid(written), Body::Candid(read)) if candid_types::is_same(written, read) => {}
-            (Body::Candid(written), Body::Candid(read)) => match candid_types::reads(written, read) {
+            (Body::Candid(written), Body::Candid(read)) if candid_records::is_same(written, read) => {}
+            (Body::Candid(written), Body::Candid(read)) => match candid_records::reads(written, read) {
                 Ok(()) => {
                     self.say(
                         place,

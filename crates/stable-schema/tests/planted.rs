@@ -288,6 +288,17 @@ fn the_chain_of_builds_is_accepted() {
 
 /// What the compat path wrote is what migration 1 reads: a changed copy of the type does not become right by a
 /// migration.
+/// The direct build has a frozen copy of the type that the compat path stores.
+#[test]
+fn the_migration_reads_what_the_compat_path_writes() {
+    let sessions = |build| memory(&mut checked_in(build), "LEGACY_SESSIONS").value.clone().unwrap();
+    let [written, read] = ["legacy", "direct"].map(sessions);
+    assert_ne!(written, read, "their parts have other names");
+    for way in [Way::Upgrade, Way::Rollback] {
+        assert_eq!(stable_schema::compare_values(&written, &read, way), []);
+    }
+}
+
 #[test]
 fn a_migration_does_not_excuse_a_changed_type() {
     let (legacy, mut staged) = (checked_in("legacy"), checked_in("staged"));
