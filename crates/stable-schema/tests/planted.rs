@@ -293,7 +293,6 @@ fn the_chain_of_builds_is_accepted() {
 fn the_migration_reads_what_the_compat_path_writes() {
     let sessions = |build| memory(&mut checked_in(build), "LEGACY_SESSIONS").value.clone().unwrap();
     let [written, read] = ["legacy", "direct"].map(sessions);
-    assert_ne!(written, read, "their parts have other names");
     for way in [Way::Upgrade, Way::Rollback] {
         assert_eq!(stable_schema::compare_values(&written, &read, way), []);
     }
