@@ -129,15 +129,15 @@ pub fn end(storage: &mut Storage, caller: Principal, session: u64, now: Time) ->
 /// A damaged record. It is removed: only the record of which chunks were sent is lost, and the other sessions
 /// have been swept.
 pub fn sweep(storage: &mut Storage, now: Time) -> Result<()> {
-    let mut sound = Ok(());
+    let mut result = Ok(());
     for id in storage.downloads.ids() {
         let mut service = service(&mut storage.downloads, &mut storage.sessions.ids);
         if let Err(error) = service.tick_ttl(&[id], now, DOWNLOAD_TTL_SECONDS) {
             service.store_mut().remove(id).map_err(SessionError::from)?;
-            sound = Err(error.into());
+            result = Err(error.into());
         }
     }
-    sound
+    result
 }
 
 /// Returns the caller's download. For this caller, other callers' downloads do not exist.

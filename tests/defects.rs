@@ -62,7 +62,7 @@ macro_rules! on_every_course {
 on_both_builds! {identity:
     d01_the_provisional_memory_id_was_always_empty
     d02_blob_ids_could_be_guessed
-    d06_reads_went_on_until_a_page_was_missing
+    d06_reads_continued_until_a_page_was_missing
     d07_a_failed_finish_deleted_somebody_elses_blob
 }
 

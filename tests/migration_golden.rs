@@ -29,7 +29,7 @@ fn half() -> Vec<u8> {
 }
 
 /// Fills a canister: a finished file, and one of which the second chunk has arrived; in layout 3 another one
-/// of that kind that is verified by BLAKE3. Their ids are stable, since the canister gives them out in order.
+/// of that kind that is verified by BLAKE3. Their ids are stable, since the canister issues them in order.
 fn fill(canister: &InstalledCanister, layout: u16) {
     let capsule = canister.capsule();
     canister.upload(owner(), &capsule, b"a finished file", "finished");

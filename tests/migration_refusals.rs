@@ -1,5 +1,5 @@
-//! Stable memory that no build of this canister left like that: every build refuses it by name, and the old
-//! code continues, and memory is unchanged.
+//! Foreign or damaged stable memory: every build refuses the upgrade and names what is wrong, the old code continues, and
+//! the memory is unchanged.
 
 use crate::support::InstalledCanister;
 use crate::support::legacy_state::{client, memory_of, small_image};
@@ -69,7 +69,7 @@ fn plant_last(raw: &RawMemory, id: u8) {
     }
 }
 
-/// A record that no table has.
+/// A record that no table stores.
 const FOREIGN: &[u8] = b"DIDL\x00\x01\x71\x01\xff";
 
 /// A record in the next format of the engine.
@@ -85,7 +85,7 @@ fn plant_bytes<K: Storable + Ord + Clone>(raw: &RawMemory, id: MemoryId, key: K,
     StableBTreeMap::<K, Vec<u8>, _>::init(memory).insert(key, value.to_vec());
 }
 
-/// What was done to the memory, and what the refusal must say of it.
+/// Names of damages, what each does to the memory, and what its refusal must say.
 const CASES: &[(&str, Damage, &[&str])] = &[
     (
         "a raw stable_save",
@@ -265,8 +265,8 @@ fn memory_with_any_table_half_written_is_refused() {
     }
 }
 
-/// Tables of which any one record is accepted: chunks have no format, the migration reads what it quarantines, the release
-/// before stored blobs as Candid, and an access key that does not decode is replaced.
+/// Tables in which a single record of another format is accepted: chunks have no format, records of the migrations are
+/// quarantined, blobs may be Candid from an earlier release, and an access key that does not decode is replaced.
 const ANY_RECORD: [u8; 6] = [
     n::CHUNKS,
     n::LEGACY_SESSIONS,

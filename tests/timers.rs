@@ -1,4 +1,4 @@
-//! The canister's timers, on real wasm: what loses them, and that the next update finds them again.
+//! The canister's timers, on real wasm: how they get lost, and how the next update restarts them.
 
 use std::time::Duration;
 
@@ -54,26 +54,26 @@ fn an_update_restarts_timers_lost_by_a_trap() {
         let mut canister = InstalledCanister::new(build);
         let capsule = canister.capsule();
         canister.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
-        let cut = with_message_limit(&canister, TOO_FEW, minute);
-        assert_eq!(cut.len(), 1, "{cut:?}");
-        assert_eq!(cut[0].entry, "global_timer");
+        let trapped = with_message_limit(&canister, TOO_FEW, minute);
+        assert_eq!(trapped.len(), 1, "{trapped:?}");
+        assert_eq!(trapped[0].entry, "global_timer");
 
         pass(&canister, TWO_DAYS);
         assert_eq!(canister.stats().sessions, 1, "{build}: no timer runs, and a query changes nothing");
         anybody_calls(&canister);
         canister.settle(|stats| stats.sessions == 0);
 
-        // It is reported, and forty-eight lines of finished uploads do not displace it.
+        // The trap is reported, and the log lines of finished uploads do not displace it.
         for n in 0..60 {
             put_whole(&canister, &capsule, n);
         }
-        let told = errors(&canister);
+        let reported = errors(&canister);
         assert!(
-            told.iter().any(|error| error.source == "timers" && error.message.contains("sweep")),
-            "{told:?}"
+            reported.iter().any(|error| error.source == "timers" && error.message.contains("sweep")),
+            "{reported:?}"
         );
         canister.upgrade(build);
-        assert_eq!(errors(&canister), told, "{build}: nor does an upgrade");
+        assert_eq!(errors(&canister), reported, "{build}: an upgrade keeps the errors");
     }
 }
 
@@ -181,8 +181,8 @@ fn type_tables_are_written_when_the_first_minute_is_lost() {
         let usual = cost(minute);
         let lost = cost(|canister| {
             // Enough for the jobs and too little for the tables.
-            let cut = with_message_limit(canister, 3_000_000, minute);
-            assert!(!cut.is_empty(), "the tables were written");
+            let trapped = with_message_limit(canister, 3_000_000, minute);
+            assert!(!trapped.is_empty(), "the tables were written");
         });
         assert!(lost < usual + usual / 10, "{build}: {lost} instead of {usual}");
     }

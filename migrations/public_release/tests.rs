@@ -54,7 +54,7 @@ fn the_golden_records_are_those_of_the_generator_and_decode() {
     assert_eq!(reference.hash.as_ref(), Some(&blob.checksum));
 }
 
-/// One argument there, two here, although the fields are the same.
+/// The fields are the same, but that release encodes a record as one Candid argument, and this canister as two.
 #[test]
 fn neither_release_reads_the_blob_records_of_the_other() {
     let [_, of_release] = GOLDEN;

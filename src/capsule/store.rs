@@ -376,9 +376,9 @@ impl CapsuleStore {
     /// Returns whether a memory is in one of the first capsules of which `caller` is a member, according to
     /// the indexes.
     fn is_in_a_capsule_of(&self, caller: Principal, memory_id: &str) -> bool {
-        const LOOKED_AT: usize = 1_000;
+        const MAX_CAPSULES: usize = 1_000;
         let keys = self.by_member.keys((caller, member_key(""))..);
-        let mut own = keys.take_while(|(member, _)| *member == caller).take(LOOKED_AT);
+        let mut own = keys.take_while(|(member, _)| *member == caller).take(MAX_CAPSULES);
         own.any(|(_, capsule)| {
             self.by_capsule.contains(&TwoTexts(capsule_of(&capsule), memory_id.to_owned()))
         })

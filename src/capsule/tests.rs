@@ -285,7 +285,7 @@ fn a_page_of_the_largest_memories_fits_a_reply() {
 }
 
 #[test]
-fn a_stranger_learns_nothing_of_damaged_capsules_and_memories() {
+fn strangers_learn_nothing_about_damaged_capsules_and_memories() {
     let mut capsules = store();
     let [owner, stranger] = [1, 2].map(person);
     let id = capsules.create(owner, None, NOW).unwrap().id;

@@ -85,7 +85,7 @@ impl UploadService<'_> {
         }
         payload.replaced = Some(0);
         // Every chunk is hashed. Those that must be hashed again are read from storage.
-        self.give_subtrees_back(&payload)?;
+        self.free_subtrees(&payload)?;
         payload.subtrees = None;
         self.storage.payloads.insert(id.0, &payload);
         Ok(())
@@ -157,7 +157,7 @@ impl UploadService<'_> {
             self.attach_foreign(id, &meta, &blob)?
         };
         self.path.finish(self.storage, id, self.caller.as_slice(), self.now)?;
-        self.give_subtrees_back(payload)?;
+        self.free_subtrees(payload)?;
         self.storage.index.end(id, self.caller, session.session_meta.last_seen);
         self.storage.payloads.remove(&id.0);
         self.storage.usage.end(self.caller, blob.size)?;

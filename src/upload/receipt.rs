@@ -104,7 +104,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Returns the answer that finish gave, and gives again.
+    /// Returns the answer of finish, for a repeated call.
     pub fn to_api(&self) -> UploadFinishResult {
         let locator = BlobId(self.blob_id).to_string();
         let digest = ContentDigest { algorithm: self.algorithm.unwrap_or_default(), bytes: self.checksum };

@@ -199,15 +199,15 @@ impl UploadService<'_> {
         let limits = self.storage.config()?;
         let until = self.now.minus_seconds(limits.session_ttl_seconds);
         let idle = self.storage.index.idle_since(until, SWEEP_BATCH);
-        let mut sound = Ok(());
+        let mut first_error = Ok(());
         for (seen, id) in &idle {
             if let Err(error) = self.end_idle(*id, *seen, &limits) {
                 // It is retried after all the others.
                 self.storage.index.touch(*id, *seen, self.now);
-                sound = sound.and(Err(error));
+                first_error = first_error.and(Err(error));
             }
             if self.meter.used() > SWEEP_INSTRUCTIONS {
-                return sound.and(Ok(false));
+                return first_error.and(Ok(false));
             }
         }
         let none_too_old = self.end_oldest(SWEEP_BATCH.saturating_sub(idle.len()), &limits);
@@ -220,10 +220,10 @@ impl UploadService<'_> {
             let forgotten = receipt
                 .and_then(|receipt| self.storage.index.forget_key(IdemKey(receipt.idem_key), id))
                 .map_err(Error::from);
-            sound = sound.and(forgotten);
+            first_error = first_error.and(forgotten);
         }
         let swept = self.sweep_chunks();
-        sound?;
+        first_error?;
         Ok(swept? && none_too_old && idle.len() < SWEEP_BATCH && receipts < SWEEP_BATCH)
     }
 
@@ -239,7 +239,7 @@ impl UploadService<'_> {
     fn end_idle(&mut self, id: SessionId, seen: Time, limits: &AdminConfig) -> Result<()> {
         match self.path.load(self.storage, id, None, self.now)? {
             None => self.storage.index.forget_activity(id, seen),
-            // An entry that is not the session's own is removed in the next run.
+            // An index entry with another time than the session's own is removed in the next run.
             Some(upload) if self.expired(&upload, limits) => {
                 self.drop_session(id, &upload, Outcome::Expired)?;
             }
@@ -280,8 +280,8 @@ impl UploadService<'_> {
         Ok(upload)
     }
 
-    /// Returns whether a session has expired. From then on it accepts no call, whether or not the timer has
-    /// run; only its reservations still count against the limits of begin until then.
+    /// Returns whether a session has expired. An expired session accepts no call, even if the timer has not run yet; until
+    /// it has, only the bytes that it reserved still count against the limits of begin.
     pub(super) fn expired(&self, upload: &Upload, limits: &AdminConfig) -> bool {
         upload.expires_at(limits) <= self.now
     }
@@ -319,7 +319,7 @@ impl UploadService<'_> {
             if expires_at > self.now {
                 return Ok((upload, expires_at));
             }
-            // For as long as its receipt would say so if the timer had run immediately.
+            // The answer of the receipt that the timer leaves, for as long as that receipt would be valid.
             if expires_at.plus_seconds(limits.session_ttl_seconds) > self.now {
                 return Err(Outcome::Expired.conflict(id));
             }
@@ -342,7 +342,7 @@ impl UploadService<'_> {
         let payload = self.storage.payload_of(id)?;
         self.path.abort(self.storage, id, &session.owner, self.now)?;
         release_payload(self.storage, session, meta, &payload.place(id, meta))?;
-        self.give_subtrees_back(&payload)?;
+        self.free_subtrees(&payload)?;
         let key = forget_session(self.storage, id, owner, session, &meta.capsule_id)?;
         self.storage.counters.dropped(upload, outcome.event());
         let ended_at = upload.expires_at(&limits).min(self.now);
@@ -354,8 +354,8 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Releases the subtrees of chunks that arrived out of order: they are no longer needed.
-    pub(super) fn give_subtrees_back(&mut self, payload: &PayloadState) -> Result<()> {
+    /// Frees the extents in which hashes of chunks that arrived out of order are stored: they are no longer needed.
+    pub(super) fn free_subtrees(&mut self, payload: &PayloadState) -> Result<()> {
         if let Some(slots) = &payload.subtrees {
             self.storage.blobs.extents_mut().free(slots)?;
         }

@@ -128,14 +128,14 @@ pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
     let capsule = canister.capsule();
     let (content, half) = (file(2 * CHUNK + 7, 1), two_chunks(2));
-    let session = canister.begin(owner(), &capsule, &content, "goes on").unwrap();
+    let session = canister.begin(owner(), &capsule, &content, "continues").unwrap();
     let aborted = canister.begin(owner(), &capsule, &half, "abandoned").unwrap();
     canister.put(owner(), session, 0, &content).unwrap();
     canister.put(owner(), aborted, 0, &half).unwrap();
 
     canister.upgrade(course[1]);
     assert_eq!(canister.status(owner(), session).unwrap().bytes_received, CHUNK as u64);
-    assert_eq!(canister.begin(owner(), &capsule, &content, "goes on"), Ok(session));
+    assert_eq!(canister.begin(owner(), &capsule, &content, "continues"), Ok(session));
     canister.put(owner(), session, 2, &content).unwrap();
 
     canister.upgrade(course[2]);
@@ -159,7 +159,7 @@ pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
 /// Reading continued from page to page until one was missing, so that a shorter blob over a longer one had
 /// the longer one's tail, and a hole ended the blob silently. The size decides now: no chunk exists beyond
 /// it, and a missing chunk is an error.
-pub fn d06_reads_went_on_until_a_page_was_missing(build: Build) {
+pub fn d06_reads_continued_until_a_page_was_missing(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
     let long = two_chunks(1);

@@ -58,13 +58,14 @@ fn banned() -> Vec<Banned> {
     lines.map(parse).collect()
 }
 
-/// Returns the files below a folder with one of these extensions, without those that a package manager has put there.
+/// Returns the files below a folder with one of these extensions, without generated and installed ones.
 fn files(folder: &Path, extensions: &[&str]) -> Vec<(PathBuf, String)> {
+    const GENERATED: [&str; 3] = ["node_modules", "dist", "declarations"];
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let is_installed = path.ends_with("node_modules") || path.ends_with("dist");
-        if path.is_dir() && !path.is_symlink() && !is_installed {
+        let is_generated = GENERATED.iter().any(|name| path.ends_with(name));
+        if path.is_dir() && !path.is_symlink() && !is_generated {
             found.extend(files(&path, extensions));
         } else if path.extension().is_some_and(|extension| extensions.iter().any(|known| extension == *known))
         {

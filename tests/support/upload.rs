@@ -140,7 +140,7 @@ impl InstalledCanister {
         self.update(caller, "uploads_finish", (session, Bytes::new(digest), total_len))
     }
 
-    /// Gives an upload up.
+    /// Aborts an upload.
     pub fn abort(&self, caller: Principal, session: u64) -> Result<()> {
         self.update(caller, "uploads_abort", (session,))
     }

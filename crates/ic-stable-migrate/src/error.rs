@@ -31,7 +31,7 @@ pub struct StableError {
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
 /// # fn main() -> Result<(), Error> {
 /// /// Says what the developer of a canister does about an error.
-/// fn way_out(error: &Error) -> &'static str {
+/// fn advice(error: &Error) -> &'static str {
 ///     match error {
 ///         // From `Engine::check`: the list of migrations.
 ///         Error::DuplicateNumber { .. } | Error::Gap { .. } | Error::BrokenChain { .. } => "fix the list",
@@ -50,7 +50,7 @@ pub struct StableError {
 /// let twice: Engine<'static, Bank> = Engine::new(&[&CentsToMillionths, &CentsToMillionths]);
 /// let error = twice.check(&bank).unwrap_err();
 /// assert!(matches!(&error, Error::DuplicateNumber { number: 1, .. }));
-/// assert_eq!(way_out(&error), "fix the list");
+/// assert_eq!(advice(&error), "fix the list");
 ///
 /// bank.set_layout(Layout(9));
 /// let error = ENGINE.check(&bank).unwrap_err();

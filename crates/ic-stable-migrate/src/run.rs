@@ -52,7 +52,7 @@ pub fn predecessor<H: Host>(migration: &dyn Migration<H>, host: &H) -> Result<Op
         .then(|| format!("migration {previous} is in phase {phase:?}, and must be finalized first")))
 }
 
-/// Returns the first source unit that is not quarantined. Looks at every unit that stays in place while it is
+/// Returns the first source unit that is not quarantined. Checks every unit that stays in place while it is
 /// quarantined, at the cost of a step along both tables for each.
 pub fn leftover<H: Host>(migration: &dyn Migration<H>, host: &H) -> Result<Option<H::Key>, H::Error> {
     let number = migration.plan().number;

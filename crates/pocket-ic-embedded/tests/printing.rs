@@ -20,7 +20,7 @@ const TALKATIVE: &str = r#"(module
     (func (export "canister_query ask") (call $print (i32.const 11) (i32.const 7)) (call $reply))
     (func (export "canister_update do") (call $print (i32.const 20) (i32.const 7)) (call $reply)))"#;
 
-/// Lets a canister print, and gives its id.
+/// Lets a canister print, and returns its id.
 fn talk(pic: &PocketIc) -> Principal {
     let id = installed_wasm(pic, wasm(TALKATIVE));
     pic.query_call(id, ANONYMOUS, "ask", vec![]).unwrap();

@@ -53,7 +53,7 @@ fn each_build_carries_interface_name_features_and_schema() {
 }
 
 #[test]
-fn the_builds_differ_and_nothing_of_this_machine_is_in_them() {
+fn the_builds_differ_and_do_not_name_this_machine() {
     let all = artifacts();
     assert_ne!(all[0].sha256, all[1].sha256);
     assert_ne!(all[1].sha256, all[2].sha256);

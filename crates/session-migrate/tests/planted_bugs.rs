@@ -120,7 +120,7 @@ fn five_percent_more_instructions_are_found_by_ab() {
     let sound = ab(Module::clone, Workload::OutOfOrder);
     assert_eq!(sound.verdict, Verdict::Pass, "{:?}", sound.regressions().collect::<Vec<_>>());
     let put = sound.runs[0].endpoints.iter().find(|endpoint| endpoint.name == "uploads_put_chunk").unwrap();
-    assert_eq!(put.a, put.b, "the meter tells the same of the same");
+    assert_eq!(put.a, put.b, "the same calls cost the same");
 
     let rounds = put.a.total / put.a.messages / 20 / mutants::INSTRUCTIONS_PER_ROUND;
     let slower =

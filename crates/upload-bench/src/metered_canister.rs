@@ -56,7 +56,7 @@ pub struct MeteredCanister {
 /// What has been measured so far.
 #[derive(Default)]
 struct Meter {
-    /// The index of the first message that was not.
+    /// Index of the next message to measure.
     next: u64,
     sizes: Sizes,
 }

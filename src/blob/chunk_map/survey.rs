@@ -54,7 +54,7 @@ impl Survey {
         }
     }
 
-    /// Looks at the next keys of a map of `total` chunks.
+    /// Checks the next keys of a map of `total` chunks.
     pub fn advance(
         &mut self,
         keys: &MapKeys<KEY_BYTES>,
@@ -69,7 +69,7 @@ impl Survey {
         }
         let Self::Through { last, keys: seen } = self else { return Found::InUse };
         let low = last.unwrap_or([0; KEY_BYTES]);
-        let (mut looked_at, mut in_use, mut prefix) = (0_usize, None, None);
+        let (mut checked, mut in_use, mut prefix) = (0_usize, None, None);
         let walked = keys.between(&low, &[u8::MAX; KEY_BYTES], &mut |key| {
             if *last == Some(*key) {
                 return true;
@@ -81,17 +81,17 @@ impl Survey {
             }
             prefix = key.first_chunk().copied();
             *last = Some(*key);
-            looked_at = looked_at.saturating_add(1);
-            looked_at < KEYS_AT_ONCE
+            checked = checked.saturating_add(1);
+            checked < KEYS_AT_ONCE
         });
-        *seen = seen.saturating_add(looked_at as u64);
+        *seen = seen.saturating_add(checked as u64);
         match in_use {
             _ if walked.is_none() => Found::InUse,
             Some(key) => {
                 *self = Self::InUse(key);
                 Found::InUse
             }
-            None if looked_at >= KEYS_AT_ONCE => Found::More,
+            None if checked >= KEYS_AT_ONCE => Found::More,
             None if *seen == total => Found::Nothing,
             // The map has other chunks than can be found.
             None => Found::InUse,

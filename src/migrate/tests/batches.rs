@@ -146,7 +146,7 @@ fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
     }
 }
 
-/// A message whose meter advances with every look at it.
+/// A message whose meter advances whenever it is read.
 struct Ticking(std::cell::Cell<u64>);
 
 impl Meter for Ticking {

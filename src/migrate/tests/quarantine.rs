@@ -68,8 +68,8 @@ fn memories(canister: &TestCanister) -> Memories {
     preflight::open_existing(canister.raw.clone()).unwrap()
 }
 
-/// Returns a staged canister with these of its five sessions quarantined, the first with a damaged quarantine
-/// record.
+/// Returns a staged canister in which the sessions at these places are quarantined; the quarantine record of the first
+/// is damaged.
 fn with_a_damaged_one(places: &[usize]) -> (TestCanister, Vec<u64>) {
     let (mut canister, sessions) = layout_1();
     let ids: Vec<u64> = places.iter().map(|place| sessions[*place].0).collect();
@@ -235,8 +235,8 @@ fn records_left_in_quarantine_count_against_no_limit() {
         canister.path = TestCanister::staged().path;
         run_to_end(&mut canister);
         // Quarantined without being read, like a poison record.
-        let legacy = canister.storage.sessions.metas.contains(&trapped);
-        assert!(legacy, "it was converted");
+        let is_converted = canister.storage.sessions.metas.contains(&trapped);
+        assert!(is_converted);
         let record = QuarantineRecord {
             was_indexed: Some(true),
             ..QuarantineRecord::new("cut off".into(), {
@@ -267,7 +267,7 @@ fn records_left_in_quarantine_count_against_no_limit() {
 }
 
 #[test]
-fn a_record_in_the_quarantine_of_any_migration_is_one() {
+fn a_quarantine_with_a_record_of_any_migration_is_not_empty() {
     for number in [1, 2] {
         let mut canister = TestCanister::direct();
         let quarantine = &mut canister.storage.migration.quarantine;

@@ -1,4 +1,4 @@
-//! Finish: every byte hashed, in as many messages as that takes, one answer, and the same one again.
+//! Finish: hashes every byte, over several messages if necessary, and returns the same result to a repeated call.
 
 use super::*;
 

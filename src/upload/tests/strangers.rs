@@ -17,7 +17,7 @@ fn answers(canister: &mut TestCanister, who: u8, id: u64) -> Vec<Error> {
 }
 
 #[test]
-fn a_stranger_learns_nothing_of_a_damaged_session() {
+fn a_stranger_learns_nothing_about_a_damaged_session() {
     on_every_path(|mut canister| {
         let damaged = canister.begin(1, "a");
         expiry::damage(&mut canister, damaged);
@@ -32,7 +32,7 @@ fn a_stranger_learns_nothing_of_a_damaged_session() {
 
 #[cfg(feature = "direct")]
 #[test]
-fn a_stranger_learns_nothing_of_a_session_without_its_meta() {
+fn a_stranger_learns_nothing_about_a_session_without_its_meta() {
     for mut canister in [TestCanister::direct(), TestCanister::extents()] {
         let halved = canister.begin(1, "a");
         canister.storage.sessions.metas.remove(&halved);

@@ -83,7 +83,7 @@ pub struct Request {
     pub version: u8,
 }
 
-/// Everything that must be kept.
+/// Everything that the canister must store.
 #[derive(Clone, Debug)]
 pub struct Model {
     /// Every capsule there ever was.
@@ -110,7 +110,7 @@ pub struct Model {
     pub finalized: bool,
     /// The limits at the last check.
     pub limits: Limits,
-    /// Whether what adds to the canister may have been refused at the last look, since stable memory is full.
+    /// Whether stable memory was full at the last check, so that additions may be refused.
     pub lacks_room: bool,
     /// Whether memory was taken away that was promised to sessions, so that their chunks may be refused.
     pub overpromised: bool,
@@ -169,7 +169,7 @@ impl Session {
         self.expires_at() <= now
     }
 
-    /// Returns whether it was idle too long, and is not only too old.
+    /// Returns whether it has expired because it was idle, not only because of its age.
     pub const fn is_idle(&self, now: u64) -> bool {
         self.last_seen + TTL_SECONDS * SECOND <= now
     }
@@ -218,7 +218,7 @@ impl Model {
         (self.history, self.made, self.capsule_ids) = (history, made, capsule_ids);
     }
 
-    /// Returns the session that an operation means, counted from the last one begun, and its owner.
+    /// Returns the session that an operation refers to, counted back from the last one begun, and its owner.
     pub fn session_at(&self, n: u8) -> (u64, u8) {
         // An id that no canister has reached.
         const UNKNOWN: (u64, u8) = (4_000_000_000, 0);

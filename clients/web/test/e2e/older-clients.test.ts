@@ -29,7 +29,7 @@ async function callAll(operator: Operator, client: Client): Promise<{ wrong: str
   let ok = 0;
   for (const [method, { argTypes }] of functionsOf(CLIENTS[client])) {
     try {
-      // Empty texts, absent options, zeros: most are refused, in words that the client must understand.
+      // Empty texts, absent options, zeros: most are refused, with errors that the client must understand.
       const reply = await methods[method]!(...argTypes.map((type) => specimen(type, 0)));
       ok += typeof reply === 'object' && reply !== null && 'Ok' in reply ? 1 : 0;
     } catch (error) {

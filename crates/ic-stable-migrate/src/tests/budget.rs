@@ -34,7 +34,7 @@ fn a_message_after_a_trap_ends_at_its_limit_of_units() {
 
 #[test]
 fn a_run_after_a_rollback_keeps_counting_its_cost() {
-    /// Every look at it takes an instruction.
+    /// Reading it takes an instruction.
     struct Ticking(std::cell::Cell<u64>);
     impl Meter for Ticking {
         fn used(&self) -> u64 {

@@ -1,5 +1,5 @@
 // A canister of the first public release is adopted by its operator, with the published icp-cli and session-migrate, by
-// the commands of docs/adopting.md: how long it is stopped, and whether its clients go on. The release itself is not here;
+// the commands of docs/adopting.md: how long it is stopped, and whether its clients continue. The release itself is not here;
 // a stand-in keeps its memory and its sessions as it does.
 
 import assert from 'node:assert/strict';

@@ -43,7 +43,7 @@ def load(path):
 
 
 def fails_as_announced(test, words):
-    # A client whose instance was refused complains once more on stderr when it is dropped.
+    # A client whose instance was refused complains again on stderr when it is dropped.
     with contextlib.redirect_stderr(io.StringIO()):
         result = unittest.TestResult()
         test.run(result)

@@ -147,7 +147,7 @@ pub fn encode_token(token: &IDLValue) -> candid::Result<Vec<u8>> {
     IDLArgs::new(std::slice::from_ref(token)).to_bytes()
 }
 
-/// The token can be of any type, which is only in the reply's own type table.
+/// Decodes the streaming strategy without a type of its own, since the token can be of any type.
 fn rest_of(reply: &[u8]) -> Result<Option<Rest>, Malformed> {
     let record = untyped(reply)?;
     let Some(strategy) = field(&record, "streaming_strategy").map(inner) else {

@@ -188,7 +188,7 @@ impl Instance {
         Ok(self.canister(id)?.cycles)
     }
 
-    /// Adds to a canister's balance and gives the new one.
+    /// Adds to a canister's balance and returns the new one.
     ///
     /// # Errors
     /// When there is no such canister.

@@ -153,7 +153,7 @@ fn good_bodies_are_taken() {
 }
 
 #[test]
-fn bodies_that_are_almost_right() {
+fn almost_right_bodies_are_answered() {
     let stage = TestInstance::new();
     fuzz(&(any::<Index>(), changes()), |(route, changes): (Index, Changes)| {
         stage.post_to_any(&route, |good| changed(good, &changes).to_string().into_bytes())

@@ -26,7 +26,7 @@ fn packed(wasm: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory does not fail")
 }
 
-/// Compiles a module and, if it is accepted, runs everything in it. Gives whether it was accepted.
+/// Compiles a module and, if it is accepted, runs everything in it. Returns whether it was accepted.
 fn run_all(wasm: &[u8]) -> Result<bool, TestCaseError> {
     let Ok(module) = ENGINE.compile(wasm) else {
         return Ok(false);
@@ -75,7 +75,7 @@ fn generated_canisters_run() {
 }
 
 #[test]
-fn generated_canisters_that_are_damaged() {
+fn damaged_generated_canisters_are_refused_or_run() {
     let damage = (program(), vec((any::<Index>(), any::<u8>()), 1..4), any::<bool>());
     fuzz(&damage, |(text, bytes, pack)| {
         let wasm = wat::parse_str(&text).map_err(|error| TestCaseError::fail(format!("{error}: {text}")))?;

@@ -1,5 +1,5 @@
 //! The types of what the management canister answers: every reply must decode as the interface specification declares it,
-//! for those, too, who make nothing optional that it requires.
+//! also for clients whose types have no optional field that the specification requires.
 
 use super::common::{ANONYMOUS, about, installed_wasm, instance, manage, user, wasm};
 use super::management::{MESSENGER, messenger, send};
@@ -11,15 +11,15 @@ use pocket_ic::common::rest::RawEffectivePrincipal;
 use pocket_ic::{ErrorCode, PocketIc};
 use std::collections::BTreeMap;
 
-/// A canister to which any request can be sent, and the replies by method.
-struct Asked {
+/// A canister that calls the management canister, and the replies by method.
+struct CollectedReplies {
     pic: PocketIc,
     /// Sends calls to the management canister; its controllers are an arbitrary principal and itself.
     asker: Principal,
     replies: BTreeMap<&'static str, Vec<u8>>,
 }
 
-impl Asked {
+impl CollectedReplies {
     /// Makes a call by a user about the canister.
     fn user(&mut self, method: &'static str, args: impl CandidType) -> Vec<u8> {
         let arg = encode_one(args).unwrap();
@@ -46,12 +46,12 @@ impl Asked {
 }
 
 /// Calls every method, so that each variant of a change is in the canister's history.
-fn ask_for_everything() -> Asked {
+fn ask_for_everything() -> CollectedReplies {
     let pic = instance();
     let asker = messenger(&pic);
     pic.set_controllers(asker, None, vec![ANONYMOUS, asker]).unwrap();
     let record = types::CanisterIdRecord { canister_id: asker };
-    let mut all = Asked { pic, asker, replies: BTreeMap::new() };
+    let mut all = CollectedReplies { pic, asker, replies: BTreeMap::new() };
     let named = types::CanisterSettings {
         environment_variables: Some(vec![types::EnvironmentVariable { name: "a".into(), value: "b".into() }]),
         ..Default::default()
@@ -112,7 +112,7 @@ fn ask_for_everything() -> Asked {
     all
 }
 
-fn snapshots(all: &mut Asked) {
+fn snapshots(all: &mut CollectedReplies) {
     let canister_id = all.asker;
     let args = types::TakeCanisterSnapshotArgs {
         canister_id,
@@ -250,7 +250,7 @@ fn queries_are_answered_for_those_who_may_ask() {
     assert_eq!(query(ANONYMOUS, "stored_chunks").unwrap_err().error_code, ErrorCode::CanisterMethodNotFound);
 }
 
-/// Cycles that were burned are all that is consumed here.
+/// This server consumes no other cycles than those that canisters burn.
 #[test]
 fn metrics_report_burned_cycles() {
     let pic = instance();

@@ -137,7 +137,7 @@ fn an_endlessly_busy_canister_blocks_no_round_and_can_stop() {
 
 /// The answer to a call of a deleted canister is not taken for one that its successor waits for.
 #[test]
-fn a_late_answer_runs_nothing_of_a_canister_with_the_same_id() {
+fn a_late_answer_runs_no_code_of_a_canister_with_the_same_id() {
     let pic = instance();
     let id = proxy(&pic);
     let restless = installed_wasm(&pic, wasm(RESTLESS));

@@ -26,14 +26,14 @@ pub enum SnapshotError {
     },
     /// An unfinished download.
     #[error(
-        "{path} says that the download is not finished, and the files around it may have holes: finish it with `{way_out}`, or \
+        "{path} says that the download is not finished, and the files around it may have holes: finish it with `{resume_command}`, or \
          download the snapshot again"
     )]
     Unfinished {
         /// The file that says so.
         path: PathBuf,
         /// The command that finishes it.
-        way_out: &'static str,
+        resume_command: &'static str,
     },
     /// A file that the metadata list is missing.
     #[error("{path} is missing, expected {expected} bytes by metadata.json: download the snapshot again")]

@@ -23,7 +23,7 @@ pub const CHUNK_STORE: &str = "wasm_chunk_store";
 /// with holes.
 pub const PROGRESS: &str = ".download_progress.json";
 const PROGRESS_BEING_WRITTEN: &str = ".download_progress.json.tmp";
-/// The key in it that tells a download of this program.
+/// The key in that file which only this program writes.
 const OWN_PROGRESS: &str = "session_migrate";
 
 /// The metadata that are needed here.
@@ -52,7 +52,7 @@ struct StoredChunk {
 }
 
 /// Returns the command that finishes a download.
-fn way_out(progress: &Path) -> &'static str {
+fn resume_command(progress: &Path) -> &'static str {
     let is_own = fs::read(progress)
         .ok()
         .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
@@ -65,7 +65,7 @@ pub(super) fn check(folder: &Path) -> Result<Metadata, SnapshotError> {
     for name in [PROGRESS, PROGRESS_BEING_WRITTEN] {
         let path = folder.join(name);
         if path.exists() {
-            return Err(SnapshotError::Unfinished { way_out: way_out(&path), path });
+            return Err(SnapshotError::Unfinished { resume_command: resume_command(&path), path });
         }
     }
     let path = folder.join(METADATA);

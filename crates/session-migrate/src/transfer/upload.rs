@@ -70,7 +70,7 @@ pub async fn upload(
     let args = announcement(canister, replace, &metadata).map_err(unreadable)?;
     let target = Target::management("upload_canister_snapshot_metadata", canister, (&args,))?;
     let retry = Retry::new(options.retry_for, progress);
-    let mut note = Noted::open(network, folder, canister, &text, &target)?;
+    let mut note = NoteFile::open(network, folder, canister, &text, &target)?;
     progress.phase("announcing the snapshot");
     let management = network.management(canister);
     let snapshot = match &note.note.snapshot {
@@ -119,13 +119,13 @@ fn announcement(
     })
 }
 
-/// A note on disk.
-struct Noted {
+/// The note and its file.
+struct NoteFile {
     path: PathBuf,
     note: Note,
 }
 
-impl Noted {
+impl NoteFile {
     /// Reads the note of this upload, or makes a new one.
     fn open(
         network: &Network,
@@ -133,7 +133,7 @@ impl Noted {
         canister: Principal,
         metadata: &[u8],
         target: &Target,
-    ) -> Result<Noted, TransferError> {
+    ) -> Result<NoteFile, TransferError> {
         let manifest = Manifest::path(folder);
         let name = manifest.file_name().unwrap_or_default().to_string_lossy();
         let path = manifest.with_file_name(name.replace(".manifest.json", ".upload.json"));
@@ -158,7 +158,7 @@ impl Noted {
             }
             Err(error) => return Err(SnapshotError::io("read", &path)(error).into()),
         };
-        let noted = Noted { path, note };
+        let noted = NoteFile { path, note };
         noted.save()?;
         Ok(noted)
     }
@@ -167,7 +167,7 @@ impl Noted {
         write_json(&self.path, &self.note).map_err(SnapshotError::io("write", &self.path))
     }
 
-    /// Announces the snapshot, once however often the upload is interrupted; returns its id.
+    /// Announces the snapshot and returns its id. It is announced only once, even if the upload is interrupted.
     async fn announce(
         &mut self,
         network: &Network,
@@ -207,8 +207,8 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// Sends a part of a file, and sends it again as long as that may help. It is read each time, so that what waits for an
-    /// answer is one request.
+    /// Sends a part of a file, and sends it again as long as that may help. The part is read for each attempt, so that
+    /// only the encoded request is in memory while it waits for its answer.
     async fn send(
         &self,
         kind: SnapshotDataOffset,
@@ -234,11 +234,11 @@ struct Upload<'a> {
     sender: Sender<'a>,
     options: Options,
     folder: &'a Path,
-    note: Noted,
+    note: NoteFile,
 }
 
 impl Upload<'_> {
-    /// Uploads one of the large files, from where it stands.
+    /// Uploads one of the large files, from the offset that was reached.
     async fn part(&mut self, part: Part, bytes: u64) -> Result<(), TransferError> {
         if bytes == 0 {
             return Ok(());

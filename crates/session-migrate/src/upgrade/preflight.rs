@@ -50,7 +50,7 @@ pub struct Facts {
 }
 
 impl Driver<'_, '_> {
-    /// Looks at the canister. Returns the reasons against the upgrade if there are any.
+    /// Checks the canister. Returns the reasons against the upgrade if there are any.
     pub(super) async fn preflight(
         &self,
         module: &Module,

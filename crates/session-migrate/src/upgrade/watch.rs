@@ -9,7 +9,7 @@ use super::driver::Driver;
 use super::{Event, UpgradeError};
 use crate::client::ClientError;
 
-/// Pause between two looks.
+/// Pause between two checks.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Pause between two lines for a person while the phase does not change.

@@ -217,7 +217,7 @@ fn base(memory: &mut PublicMemory) -> &mut upload_canister::migrations::public_r
 }
 
 #[test]
-fn a_memory_that_contradicts_itself_is_mended() {
+fn a_memory_that_contradicts_itself_is_repaired() {
     for (damage, act, kind, message) in REPAIRED {
         let victim = victim();
         act(&victim);

@@ -73,7 +73,7 @@ async fn uploads(
 }
 
 #[test]
-fn forty_uploaders_notice_nothing_of_the_whole_way() {
+fn forty_uploaders_do_not_notice_the_whole_upgrade() {
     let network = Network::with(Build::Legacy);
     let traffic = Traffic::default();
     let clients = std::thread::scope(|scope| {

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_fails_is_an_error_with_what_it_said() {
+    fn a_failed_program_is_an_error_with_its_output() {
         let ran = run(Command::new("sleep").arg("0.05")).unwrap();
         assert!(ran.seconds >= 0.05);
         assert!(ran.peak_bytes.is_none_or(|peak| peak > 0));

@@ -134,7 +134,7 @@ fn a_call_has_all_its_parts() {
 }
 
 #[test]
-fn calls_that_are_not_performed_give_their_cycles_back() {
+fn calls_that_are_not_performed_refund_their_cycles() {
     let outcome = run("abandoned");
     assert_eq!(reply_u64(&outcome), 700);
     assert_eq!(outcome.calls, []);
@@ -226,7 +226,7 @@ fn callbacks() {
 }
 
 #[test]
-fn callbacks_that_are_not_there() {
+fn callbacks_that_do_not_exist_trap() {
     for fun in [4, 5, u32::MAX] {
         let trap = callback(EntryPoint::ReplyCallback { fun, env: 0 }, context()).result;
         assert_eq!(trap, Err(Trap::FunctionNotFound { table: 0, index: fun }));

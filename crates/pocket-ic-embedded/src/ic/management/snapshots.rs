@@ -209,7 +209,7 @@ impl Instance {
         snapshot_dir::download(snapshot, &request.dir).map_err(folder_error)
     }
 
-    /// Creates a snapshot from a folder and gives its id.
+    /// Creates a snapshot from a folder and returns its id.
     ///
     /// # Errors
     /// A canister that the sender does not control, or a folder that does not contain a valid snapshot.
