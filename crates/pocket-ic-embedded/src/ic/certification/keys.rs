@@ -3,9 +3,9 @@
 //! They are TEST KEYS: derived from a public text, the same in every process. Their signatures prove nothing
 //! outside of a test.
 
+use blst::min_sig::SecretKey;
 use candid::Principal;
 use ic_certification::Hash;
-use ic_verify_bls_signature as bls;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -19,6 +19,8 @@ const BLS_DER_PREFIX: [u8; 37] = [
     0x01, 0x02, 0x01, 0x06, 0x0c, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xdc, 0x7c, 0x05, 0x03, 0x02, 0x01,
     0x03, 0x61, 0x00,
 ];
+/// How the Internet Computer maps a message to the curve.
+const BLS_DOMAIN: &[u8] = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_";
 
 /// The keys of one subnet.
 pub struct SubnetKeys {
@@ -30,7 +32,7 @@ pub struct SubnetKeys {
     pub node_id: Principal,
     /// The node's public key, DER.
     pub node_public_key: Vec<u8>,
-    subnet: bls::PrivateKey,
+    subnet: SecretKey,
     node: ic_ed25519::PrivateKey,
 }
 
@@ -54,8 +56,8 @@ impl SubnetKeys {
     }
 
     fn derive(index: usize) -> Self {
-        let subnet = bls_key(secret("subnet", index));
-        let der = [BLS_DER_PREFIX.as_slice(), &subnet.public_key().serialize()].concat();
+        let subnet = SecretKey::from_bytes(&bls_secret(index)).expect("a number from 1 to the group's order");
+        let der = [BLS_DER_PREFIX.as_slice(), &subnet.sk_to_pk().compress()].concat();
         let node = ic_ed25519::PrivateKey::deserialize_raw_32(&secret("node", index));
         let node_public_key = node.public_key().serialize_rfc8410_der();
         Self {
@@ -70,7 +72,8 @@ impl SubnetKeys {
 
     /// Returns the subnet's signature of a state tree with this root hash.
     pub fn sign_root(&self, root: &Hash) -> Vec<u8> {
-        self.subnet.sign(&[b"\x0dic-state-root".as_slice(), root].concat()).serialize().to_vec()
+        let message = [b"\x0dic-state-root".as_slice(), root].concat();
+        self.subnet.sign(&message, BLS_DOMAIN, &[]).compress().to_vec()
     }
 
     /// Returns the node's signature.
@@ -84,15 +87,17 @@ fn secret(kind: &str, index: usize) -> [u8; 32] {
     Sha256::digest([TEST_SEED, b" ", kind.as_bytes(), b" ", &index].concat()).into()
 }
 
-/// Returns a key from any 32 bytes. The highest bits are cleared: the order of the group has 255 bits.
-fn bls_key(mut secret: [u8; 32]) -> bls::PrivateKey {
+/// Returns a number below the order of the group, which has 255 bits: the highest two are cleared.
+fn bls_secret(index: usize) -> [u8; 32] {
+    let mut secret = secret("subnet", index);
     secret[0] &= 0x3f;
-    bls::PrivateKey::deserialize(&secret).expect("the number is below the order of the group")
+    secret
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ic_verify_bls_signature as bls;
 
     #[test]
     fn keys_are_the_same_at_every_call_and_differ_by_subnet() {
@@ -113,5 +118,20 @@ mod tests {
         let node = ic_ed25519::PublicKey::deserialize_rfc8410_der(&keys.node_public_key).unwrap();
         node.verify_signature(b"message", &keys.sign_as_node(b"message")).unwrap();
         assert!(node.verify_signature(b"messagf", &keys.sign_as_node(b"message")).is_err());
+    }
+
+    /// Both have only one right value.
+    #[test]
+    fn bls_keys_and_signatures_equal_those_of_another_library() {
+        for index in 0..4 {
+            let keys = SubnetKeys::of(index);
+            let judge = bls::PrivateKey::deserialize(&bls_secret(index)).unwrap();
+            assert_eq!(judge.public_key().serialize(), keys.public_key[37..]);
+            for byte in 0..8 {
+                let root = [byte; 32];
+                let message = [b"\x0dic-state-root".as_slice(), &root].concat();
+                assert_eq!(judge.sign(&message).serialize(), keys.sign_root(&root).as_slice());
+            }
+        }
     }
 }

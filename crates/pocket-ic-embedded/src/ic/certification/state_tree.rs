@@ -29,9 +29,12 @@ macro_rules! path {
     ($($label:expr),+ $(,)?) => { path_of(&[$(AsRef::<[u8]>::as_ref(&$label)),+]) };
 }
 
+/// The label of the statuses of all requests.
+const REQUEST_STATUS: &[u8] = b"request_status";
+
 /// Returns the path of a request's status.
 pub fn request_path(id: &MessageId) -> Path {
-    path!["request_status", id]
+    path![REQUEST_STATUS, id]
 }
 
 /// A value of the tree, hashed once.
@@ -98,10 +101,12 @@ impl Facts {
     }
 }
 
+type Tree = NestedTree<Vec<u8>, Leaf>;
+
 /// The tree of one subnet, and the signature of its root.
 pub struct StateTree {
     keys: &'static SubnetKeys,
-    tree: NestedTree<Vec<u8>, Leaf>,
+    tree: Tree,
     canisters: BTreeMap<Principal, Facts>,
     signature: Arc<OnceLock<Vec<u8>>>,
     root: Hash,
@@ -110,7 +115,7 @@ pub struct StateTree {
 impl StateTree {
     /// Returns the tree of a subnet without canisters, among all subnets of its instance.
     pub fn new(own: &Subnet, subnets: &[Subnet]) -> Self {
-        let mut tree = NestedTree::default();
+        let mut tree = Tree::default();
         for subnet in subnets {
             let (id, keys) = (subnet.id, subnet.keys);
             let ranges = subnet.canister_ranges();
@@ -161,12 +166,7 @@ impl StateTree {
         for id in gone.keys() {
             self.tree.delete(&path!["canister", id]);
         }
-        for (id, record) in requests {
-            self.tree.delete(&request_path(id));
-            if let Some(record) = record {
-                self.put_request(id, record);
-            }
-        }
+        self.put_requests(requests);
         self.root = self.tree.root_hash();
         self.signature = Arc::default();
     }
@@ -199,27 +199,32 @@ impl StateTree {
         }
     }
 
-    fn put_request(&mut self, id: &MessageId, record: &IngressRecord) {
-        let mut put = |label: &str, value: Leaf| {
-            let mut path = request_path(id);
-            path.push(label.as_bytes().to_vec());
-            self.tree.insert(&path, value);
+    /// Replaces the statuses of these requests; each change hashes the path to the root of all statuses once.
+    fn put_requests<'a>(
+        &mut self,
+        requests: impl Iterator<Item = (&'a MessageId, Option<&'a IngressRecord>)>,
+    ) {
+        let NestedTree::Nested(root) = &mut self.tree else {
+            return;
         };
-        let status = match (&record.answer, &record.call) {
-            (Some(Ok(_)), _) => "replied",
-            (Some(Err(_)), _) => "rejected",
-            (None, Some(_)) => "received",
-            (None, None) => "processing",
-        };
-        put("status", Leaf::new(status.as_bytes()));
-        match &record.answer {
-            None => {}
-            Some(CallResult::Ok(reply)) => put("reply", Leaf::new(reply.as_slice())),
-            Some(CallResult::Err(error)) => {
-                put("reject_code", natural(reject_number(error.reject_code()).into()));
-                put("reject_message", Leaf::new(error.message.as_bytes()));
-                put("error_code", Leaf::new(error.code_text().as_bytes()));
+        if root.get(REQUEST_STATUS).is_none() {
+            root.insert(REQUEST_STATUS.to_vec(), NestedTree::default());
+        }
+        let mut is_empty = false;
+        root.modify(REQUEST_STATUS, |statuses| {
+            let NestedTree::Nested(statuses) = statuses else {
+                return;
+            };
+            for (id, record) in requests {
+                match record {
+                    Some(record) => statuses.insert(id.to_vec(), status(record)),
+                    None => statuses.delete(id),
+                }
             }
+            is_empty = statuses.is_empty();
+        });
+        if is_empty {
+            root.delete(REQUEST_STATUS);
         }
     }
 
@@ -251,6 +256,28 @@ impl RootSignature {
     }
 }
 
+/// Returns what the tree tells about a request.
+fn status(record: &IngressRecord) -> Tree {
+    let status = match (&record.answer, &record.call) {
+        (Some(Ok(_)), _) => "replied",
+        (Some(Err(_)), _) => "rejected",
+        (None, Some(_)) => "received",
+        (None, None) => "processing",
+    };
+    let mut leaves = vec![("status", Leaf::new(status.as_bytes()))];
+    match &record.answer {
+        None => {}
+        Some(CallResult::Ok(reply)) => leaves.push(("reply", Leaf::new(reply.as_slice()))),
+        Some(CallResult::Err(error)) => leaves.extend([
+            ("reject_code", natural(reject_number(error.reject_code()).into())),
+            ("reject_message", Leaf::new(error.message.as_bytes())),
+            ("error_code", Leaf::new(error.code_text().as_bytes())),
+        ]),
+    }
+    let leaves = leaves.into_iter().map(|(label, leaf)| (label.as_bytes().to_vec(), NestedTree::Leaf(leaf)));
+    NestedTree::Nested(leaves.collect())
+}
+
 /// Returns a number encoded as in the tree: unsigned LEB128.
 fn natural(mut number: u64) -> Leaf {
     let mut bytes = Vec::new();
@@ -274,11 +301,43 @@ pub fn tagged(value: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ic::subnet;
+    use pocket_ic::common::rest::SubnetConfigSet;
 
     #[test]
     fn numbers_are_unsigned_leb128() {
         for (number, bytes) in [(0, "00"), (127, "7f"), (128, "8001"), (624_485, "e58e26")] {
             assert_eq!(hex::encode(&natural(number).bytes), bytes);
         }
+    }
+
+    #[test]
+    fn a_request_shows_its_newest_status_until_it_is_forgotten() {
+        let config = SubnetConfigSet { application: 1, ..SubnetConfigSet::default() };
+        let subnets = subnet::build(&config.into()).unwrap();
+        let mut tree = StateTree::new(&subnets[0], &subnets);
+        let record = |answer| IngressRecord {
+            request: None,
+            sender: Principal::anonymous(),
+            call: None,
+            subnet: subnets[0].id,
+            answer,
+        };
+        let without = tree.tree.root_hash();
+        let ids: [MessageId; 2] = [[1; 32], [2; 32]];
+        let (processing, replied) = (record(None), record(Some(Ok(b"reply".to_vec()))));
+        tree.put_requests(ids.iter().map(|id| (id, Some(&processing))));
+        tree.put_requests([(&ids[0], Some(&replied))].into_iter());
+        let shown = |tree: &StateTree, id, label: &str| {
+            let mut path = request_path(id);
+            path.push(label.into());
+            tree.tree.get(&path).map(|leaf| String::from_utf8(leaf.bytes.to_vec()).unwrap())
+        };
+        assert_eq!(shown(&tree, &ids[0], "status").as_deref(), Some("replied"));
+        assert_eq!(shown(&tree, &ids[0], "reply").as_deref(), Some("reply"));
+        assert_eq!(shown(&tree, &ids[1], "status").as_deref(), Some("processing"));
+        assert_eq!(shown(&tree, &ids[1], "reply"), None);
+        tree.put_requests(ids.iter().map(|id| (id, None)));
+        assert_eq!(tree.tree.root_hash(), without);
     }
 }
