@@ -1,4 +1,5 @@
-//! A controller's calls, each for the last migration that has begun, or the first if none has.
+//! A controller's calls, each for the current migration: the first that is neither idle nor finalized, otherwise the last
+//! that has begun.
 //!
 //! What the functions do, and in which phases, is said at the methods of [`ic_stable_migrate::Control`] of the same
 //! names. A refusal is [`Error::Conflict`]. The migration is held while the compat path is in use.

@@ -58,12 +58,13 @@ impl From<Layout> for ic_stable_migrate::Layout {
 
 impl From<ic_stable_migrate::Error> for Error {
     fn from(error: ic_stable_migrate::Error) -> Self {
-        use ic_stable_migrate::Error::{NotQuarantined, Refused, Stable, WrongPhase};
+        use ic_stable_migrate::Error::{NotEntered, NotQuarantined, Refused, Stable, WrongPhase};
         match error {
             Stable(damage) => damage.into(),
             Refused { action, phase, why } => {
                 Self::conflict("migration", format!("{phase:?}"), format!("cannot {action}: {why}"))
             }
+            NotEntered { number, .. } => Self::conflict("migration", number, error.to_string()),
             NotQuarantined { key } => Self::not_found("quarantined record", key),
             WrongPhase { expected, found } => {
                 let why = format!(

@@ -254,7 +254,7 @@ impl<H: Host + 'static> Driver<H> {
         self.run(self.budget);
     }
 
-    /// Returns phase and counts of the last migration that has begun.
+    /// Returns phase and counts of the [current](crate::Ledger::current) migration.
     ///
     /// # Errors
     /// A damaged record.

@@ -2,9 +2,15 @@
 
 use crate::{Error, Host, Layout, Migration};
 
-/// Returns `Ok(())` if the numbers are consecutive, and each migration starts from the layout to which the
+/// Returns `Ok(())` if the numbers are consecutive, the layouts ascend, and each migration starts from the layout to which the
 /// previous one leads.
 pub(crate) fn check<H: Host>(migrations: &[&dyn Migration<H>]) -> Result<(), Error> {
+    // By the numbers of the layouts a migration knows whether stable memory is before or past it.
+    for plan in migrations.iter().map(|migration| migration.plan()) {
+        if plan.from >= plan.to {
+            return Err(Error::BackwardLayout { number: plan.number, from: plan.from, to: plan.to });
+        }
+    }
     for (one, next) in migrations.iter().zip(migrations.iter().skip(1)) {
         let (one, next) = (one.plan(), next.plan());
         if one.number == next.number {

@@ -1,6 +1,6 @@
 //! What a controller may do to a migration, and in which phase.
 
-use crate::run::leftover;
+use crate::run::{leftover, predecessor};
 use crate::unit::{begin, count, enter, left_to_roll_back, restore};
 use crate::{Error, Host, Migration, MigrationState, Phase, Recheck, Rollback, Time};
 
@@ -33,7 +33,7 @@ const MAX_EXAMINED: usize = 10_000;
 /// assert_eq!(bank.ledger.state_of(1)?.proven_since, Some(NOW.as_nanos()));
 /// ENGINE.control(&mut bank, NOW)?.finalize(false)?;
 ///
-/// // The engine chooses the migration that has begun last; a build may also name it.
+/// // The engine chooses the current migration; a build may also name one.
 /// let refused = Control::of(&CentsToMillionths, &mut bank, NOW)?.rollback().unwrap_err();
 /// assert_eq!(
 ///     refused.to_string(),
@@ -122,6 +122,12 @@ impl<'a, H: Host> Control<'a, H> {
             Phase::RollingBack => return Err(self.refused("roll back", "it is being rolled back already")),
             Phase::RolledBack => return Err(self.refused("roll back", "it is rolled back already")),
             _ => {}
+        }
+        // Its records are still the targets of the migration before it.
+        if !self.state.has_begun()
+            && let Some(why) = predecessor(self.migration, self.host)?
+        {
+            return Err(self.refused("roll back", &why));
         }
         begin(self.migration, &mut self.state);
         self.state.resume_to = None;
@@ -253,7 +259,7 @@ impl<'a, H: Host> Control<'a, H> {
     pub fn finalize(mut self, leave_quarantined: bool) -> Result<(), H::Error> {
         let plan = self.migration.plan();
         // If there never was anything to convert, there is nothing to prove, either.
-        let nothing_to_do = self.state.phase == Phase::Idle && self.host.layout()? != plan.from;
+        let nothing_to_do = self.state.phase == Phase::Idle && self.host.layout()? >= plan.to;
         if self.state.phase != Phase::Converted && !nothing_to_do {
             return Err(self.refused("finalize", self.why_not_converted()));
         }

@@ -153,7 +153,8 @@ impl<'m, H: Host> Engine<'m, H> {
         watch::watch(self.migrations, host, now.into(), messages)
     }
 
-    /// Returns the controls of the last migration that has begun, or of the first if none has.
+    /// Returns the controls of the current migration: the first that is neither idle nor finalized, otherwise the last
+    /// that has begun, or the first of the list.
     ///
     /// # Errors
     /// [`Error::UnknownMigration`], or a damaged record.
@@ -208,7 +209,7 @@ impl<'m, H: Host> Engine<'m, H> {
 
     /// Converts a unit that a client is about to use, if it is a source unit of this migration. The caller
     /// must make sure that the migration is not held. The unit stays as it is while the migration before this one is
-    /// not finalized.
+    /// not finalized, while this one is deferred or rolled back, and in the layouts of other migrations.
     ///
     /// # Errors
     /// A damaged record, or no room; nothing is changed.
@@ -218,13 +219,15 @@ impl<'m, H: Host> Engine<'m, H> {
         key: H::Key,
         now: impl Into<Time>,
     ) -> Result<(), H::Error> {
-        if predecessor(migration, host)?.is_some() {
+        let plan = migration.plan();
+        let number = plan.number;
+        let layout = host.layout()?;
+        let mut state = host.ledger().state_of(number)?;
+        if layout != plan.from && layout != plan.to || not_entered(migration, host, &state)?.is_some() {
             return Ok(());
         }
         host.check_room()?;
         let now = now.into();
-        let number = migration.plan().number;
-        let mut state = host.ledger().state_of(number)?;
         begin(migration, &mut state);
         leave_old_layout(migration, host, &mut state, now)?;
         if !state.is_validated(&key) {
@@ -239,8 +242,9 @@ impl<'m, H: Host> Engine<'m, H> {
         Ok(())
     }
 
-    /// Changes the layout to that of a migration which has not begun, since a client is about to write a target
-    /// unit: a build that knows only the old layout would not find it.
+    /// Must be called before a client's new unit is written as a target unit of this migration: changes the layout to
+    /// that of the migration if it has not begun, since a build that knows only the old layout would not find the unit.
+    /// In the layout of this migration or a later one, nothing is changed.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -250,24 +254,40 @@ impl<'m, H: Host> Engine<'m, H> {
     /// Engine::enter_layout(&CentsToMillionths, &mut bank, NOW)?;
     /// bank.millionths.insert(7, 0);
     /// assert_eq!(bank.layout()?, Layout(2));
+    ///
+    /// // After a rollback, an account is opened where the old release finds it.
+    /// ENGINE.control(&mut bank, NOW)?.rollback()?;
+    /// ENGINE.run(&mut bank, MESSAGE)?;
+    /// match Engine::enter_layout(&CentsToMillionths, &mut bank, NOW) {
+    ///     Ok(()) => drop(bank.millionths.insert(8, 0)),
+    ///     Err(Error::NotEntered { .. }) => drop(bank.cents.insert(8, 0)),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// assert_eq!((bank.layout()?, bank.cents.len()), (Layout(1), 2));
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// A damaged record.
+    /// [`Error::NotEntered`] if the migration may not begin, since the one before it is not finalized, and if it is
+    /// deferred or rolled back: the unit must be written in the layout before. A damaged record.
     pub fn enter_layout(
         migration: &dyn Migration<H>,
         host: &mut H,
         now: impl Into<Time>,
-    ) -> Result<(), StableError> {
+    ) -> Result<(), H::Error> {
         let plan = migration.plan();
-        if host.layout()? == plan.from {
-            let mut state = host.ledger().state_of(plan.number)?;
-            begin(migration, &mut state);
-            leave_old_layout(migration, host, &mut state, now.into())?;
-            host.ledger_mut().set_state(plan.number, &state);
+        // During a rollback, too: that finds the unit as long as the layout is the new one.
+        if host.layout()? >= plan.to {
+            return Ok(());
         }
+        let mut state = host.ledger().state_of(plan.number)?;
+        if let Some(why) = not_entered(migration, host, &state)? {
+            return Err(Error::NotEntered { number: plan.number, to: plan.to, why }.into());
+        }
+        begin(migration, &mut state);
+        leave_old_layout(migration, host, &mut state, now.into())?;
+        host.ledger_mut().set_state(plan.number, &state);
         Ok(())
     }
 
@@ -315,13 +335,26 @@ impl<'m, H: Host> Engine<'m, H> {
         Ok(())
     }
 
-    /// Returns the last migration that has begun, or the first if none has.
+    /// Returns the migration that the controls are about.
     fn current(&self, host: &H) -> Result<&'m dyn Migration<H>, Error> {
-        let number = host.ledger().begun().last().copied();
-        let found = match number {
-            Some(number) => self.migrations.iter().find(|migration| migration.plan().number == number),
-            None => self.migrations.first(),
-        };
-        found.copied().ok_or_else(|| Error::UnknownMigration { number: number.unwrap_or(0) })
+        let number = host.ledger().current();
+        // The migrations before the first of the list are finalized.
+        let found = self.migrations.iter().find(|migration| migration.plan().number >= number);
+        found.copied().ok_or(Error::UnknownMigration { number })
     }
+}
+
+/// Returns why no unit may be written or converted to the layout of a migration.
+fn not_entered<H: Host>(
+    migration: &dyn Migration<H>,
+    host: &H,
+    state: &MigrationState<H::Key>,
+) -> Result<Option<String>, StableError> {
+    if state.is_going_back() {
+        return Ok(Some("it is rolled back, or about to be".into()));
+    }
+    if state.is_deferred() {
+        return Ok(Some("it is deferred".into()));
+    }
+    predecessor(migration, host)
 }

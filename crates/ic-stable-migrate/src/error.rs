@@ -35,12 +35,15 @@ pub struct StableError {
 ///     match error {
 ///         // From `Engine::check`: the list of migrations.
 ///         Error::DuplicateNumber { .. } | Error::Gap { .. } | Error::BrokenChain { .. } => "fix the list",
+///         Error::BackwardLayout { .. } => "number the layouts in order",
 ///         Error::MissingMigration { .. } | Error::PlanShrunk { .. } => "list what has begun, with all its classes",
 ///         Error::UnknownLayout { .. } | Error::NewerFormat { .. } => "upgrade to a newer build",
 ///         // What is stored.
 ///         Error::Stable(_) | Error::DamagedKey { .. } => "load a snapshot, or repair the record in an upgrade",
 ///         // From the controls.
 ///         Error::Refused { .. } | Error::WrongPhase { .. } => "wait for the phase that it names",
+///         // From `Engine::enter_layout`.
+///         Error::NotEntered { .. } => "write the unit in the layout before",
 ///         Error::NotQuarantined { .. } | Error::UnknownMigration { .. } => "name another one",
 ///         _ => "read it",
 ///     }
@@ -76,6 +79,19 @@ pub enum Error {
         /// The phase.
         phase: Phase,
         /// Why not, and what to do instead.
+        why: String,
+    },
+    /// A unit may not be written in the layout of a migration yet, or not any more.
+    #[error(
+        "no unit may be written in layout {}, to which migration {number} leads: {why}; write it in the layout before that",
+        to.0
+    )]
+    NotEntered {
+        /// Number of the migration.
+        number: u16,
+        /// Layout to which it leads.
+        to: Layout,
+        /// Why not.
         why: String,
     },
     /// A unit is not in quarantine.
@@ -127,6 +143,19 @@ pub enum Error {
         from: Layout,
         /// Layout to which the previous migration leads.
         previous: Layout,
+    },
+    /// A migration does not lead to a higher layout.
+    #[error(
+        "migration {number} leads from layout {} to layout {}: a later layout must have a higher number",
+        from.0, to.0
+    )]
+    BackwardLayout {
+        /// Number of the migration.
+        number: u16,
+        /// Layout that it starts from.
+        from: Layout,
+        /// Layout to which it leads.
+        to: Layout,
     },
     /// No migration of this build starts from the layout, or leads to it.
     #[error("stable memory is in layout {}, this build knows layouts {} to {}", found.0, first.0, last.0)]

@@ -215,9 +215,16 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
         }
     }
 
-    /// Returns the number of the last migration that has begun, or 1.
+    /// Returns the number of the current migration: the first that is neither idle nor finalized, otherwise the last that
+    /// has begun, or 1. A later one begins only once it is finalized.
     pub fn current(&self) -> u16 {
-        self.later.last_key().unwrap_or(FIRST_MIGRATION)
+        let begun = self.begun();
+        // One whose state does not decode is current, so that the damage is reported.
+        let is_settled = |number: &u16| {
+            self.state_of(*number).is_ok_and(|state| matches!(state.phase, Phase::Idle | Phase::Finalized))
+        };
+        let unsettled = begun.iter().find(|number| !is_settled(number));
+        unsettled.or(begun.last()).copied().unwrap_or(FIRST_MIGRATION)
     }
 
     /// Appends an entry to the journal.
@@ -237,7 +244,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
         self.journal.insert(index, &entry);
     }
 
-    /// Returns the status of the last migration that has begun.
+    /// Returns the status of the [current](Self::current) migration.
     ///
     /// # Errors
     /// If its state does not decode.

@@ -42,14 +42,27 @@ pub fn has_work<H: Host>(
     }
 }
 
-/// Returns what must happen to the migration before this one: it must be finalized, or never have begun. Otherwise a
-/// controller could neither finalize it nor roll it back any more.
+/// Returns what must happen to the migrations before this one: the last of them must be finalized, or never have begun,
+/// and stable memory must be in the layout to which it leads. Otherwise a controller could neither finalize it nor roll
+/// it back any more.
 pub fn predecessor<H: Host>(migration: &dyn Migration<H>, host: &H) -> Result<Option<String>, StableError> {
-    let previous = migration.plan().number.saturating_sub(1);
-    let phase = if previous == 0 { Phase::Idle } else { host.ledger().state_of(previous)?.phase };
-    let is_at_rest = matches!(phase, Phase::Idle | Phase::Finalized);
-    Ok((!is_at_rest)
-        .then(|| format!("migration {previous} is in phase {phase:?}, and must be finalized first")))
+    let plan = migration.plan();
+    if let Some(previous) = plan.number.checked_sub(1).filter(|previous| *previous > 0) {
+        let state = host.ledger().state_of(previous)?;
+        if state.has_begun() && state.phase != Phase::Finalized {
+            let phase = state.phase;
+            return Ok(Some(format!(
+                "migration {previous} is in phase {phase:?}, and must be finalized first"
+            )));
+        }
+    }
+    let layout = host.layout()?;
+    Ok((layout < plan.from).then(|| {
+        format!(
+            "stable memory is in layout {}, and the migrations that lead to layout {} must be finalized first",
+            layout.0, plan.from.0
+        )
+    }))
 }
 
 /// Returns the first source unit that is not quarantined. Checks every unit that stays in place while it is

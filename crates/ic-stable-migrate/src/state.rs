@@ -308,6 +308,11 @@ impl<K: Key> MigrationState<K> {
         matches!(self.interrupted_phase(), Phase::RollingBack | Phase::RolledBack)
     }
 
+    /// Returns whether it has done anything, or a controller has deferred it.
+    pub(crate) const fn has_begun(&self) -> bool {
+        !matches!(self.phase, Phase::Idle) || self.plan.is_some()
+    }
+
     /// Returns the state of the same migration before it has done anything, with what it has used so far.
     pub fn restarted(&self) -> Self {
         Self { instructions: self.instructions, pace: self.pace.of_new_run(), ..Self::default() }

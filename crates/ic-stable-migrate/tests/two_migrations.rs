@@ -4,8 +4,9 @@
 use candid::Principal;
 use ic_stable_migrate::{
     Advance, Build, ClassPlan, Classified, Control, Digest, Engine, Error, Fate, Host, Layout, Ledger,
-    LedgerMemories, MessageBudget, Migration, Phase, Plan, QuarantineRecord, Record, Register, Reversal,
-    Reverted, RunOutcome, StableError, Table, Time, Treatment, Unmetered, Work, codec, digest_of_record,
+    LedgerMemories, MessageBudget, Migration, MigrationState, Phase, Plan, QuarantineRecord, Record,
+    Register, Reversal, Reverted, RunOutcome, StableError, Table, Time, Treatment, Unmetered, Work, codec,
+    defer, digest_of_record, taken_over,
 };
 use ic_stable_structures::VectorMemory;
 
@@ -286,6 +287,107 @@ fn the_second_migration_begins_when_the_first_is_finalized() {
         (DAMAGED, [1, 0xff].as_slice()),
         "left in the first's quarantine"
     );
+}
+
+#[test]
+fn the_second_layout_is_not_entered_before_the_first_is_final() {
+    let memories = first_release();
+    let mut todos = Todos::open(memories.clone());
+    let waits = |todos: &mut Todos| Engine::enter_layout(&SECOND, todos, NOW).unwrap_err().to_string();
+    assert_eq!(
+        waits(&mut todos),
+        "no unit may be written in layout 3, to which migration 2 leads: stable memory is in layout 1, and the \
+         migrations that lead to layout 2 must be finalized first; write it in the layout before that"
+    );
+    let mut todos = upgraded(&memories);
+    assert_eq!(
+        waits(&mut todos),
+        "no unit may be written in layout 3, to which migration 2 leads: migration 1 is in phase Converted, and must \
+         be finalized first; write it in the layout before that"
+    );
+    assert_eq!((todos.layout(), todos.phases()), (Ok(Layout(2)), (Phase::Converted, Phase::Idle)));
+    assert_eq!(todos.ledger.current(), 1);
+    ENGINE.control(&mut todos, NOW).unwrap().finalize(true).unwrap();
+    Engine::enter_layout(&SECOND, &mut todos, NOW).unwrap();
+    Engine::enter_layout(&FIRST, &mut todos, NOW).expect("a later layout than that of the first");
+    assert_eq!((todos.layout(), todos.ledger.current()), (Ok(Layout(3)), 2));
+}
+
+#[test]
+fn a_layout_is_not_entered_after_a_rollback_or_deferral() {
+    let memories = first_release();
+    let mut todos = upgraded(&memories);
+    ENGINE.control(&mut todos, NOW).unwrap().rollback().unwrap();
+    Engine::enter_layout(&FIRST, &mut todos, NOW)
+        .expect("the rollback finds what is written until it is complete");
+    let mut todos = upgraded(&memories);
+    let refused = |todos: &mut Todos, why: &str| {
+        Engine::touch(&FIRST, todos, SOUND, NOW).unwrap();
+        let refused = Engine::enter_layout(&FIRST, todos, NOW).unwrap_err();
+        assert!(
+            matches!(&refused, Error::NotEntered { number: 1, .. }) && refused.to_string().contains(why),
+            "{refused}"
+        );
+        assert_eq!((todos.layout(), todos.lens()), (Ok(Layout(1)), (6, 0, 0)));
+    };
+    refused(&mut todos, "rolled back");
+    taken_over(&mut todos, NOW).unwrap();
+    defer(&mut todos, NOW).unwrap();
+    refused(&mut todos, "deferred");
+}
+
+#[test]
+fn a_touch_in_the_layout_of_another_migration_changes_nothing() {
+    let memories = first_release();
+    let mut todos = Todos::open(memories.clone());
+    Engine::touch(&SECOND, &mut todos, SOUND, NOW).unwrap();
+    assert_eq!(todos.ledger.status(Layout(1)).unwrap().migration, 1);
+    assert_eq!(upgraded(&memories).phases(), (Phase::Converted, Phase::Idle));
+    ENGINE.control(&mut Todos::open(memories.clone()), NOW).unwrap().finalize(true).unwrap();
+    let mut todos = upgraded(&memories);
+    ENGINE.control(&mut todos, NOW).unwrap().finalize(true).unwrap();
+    Engine::touch(&FIRST, &mut todos, SOUND, NOW).unwrap();
+    assert_eq!((todos.phases(), todos.lens()), ((Phase::Finalized, Phase::Finalized), (0, 0, 5)));
+}
+
+#[test]
+fn the_second_waits_for_a_first_that_only_touches_have_begun() {
+    let memories = first_release();
+    let mut todos = Todos::open(memories.clone());
+    Engine::touch(&FIRST, &mut todos, SOUND, NOW).unwrap();
+    Engine::touch(&SECOND, &mut todos, SOUND, NOW).unwrap();
+    assert_eq!((todos.layout(), todos.lens()), (Ok(Layout(2)), (5, 1, 0)));
+    assert!(matches!(Engine::enter_layout(&SECOND, &mut todos, NOW), Err(Error::NotEntered { .. })));
+    assert_eq!(upgraded(&memories).phases(), (Phase::Converted, Phase::Idle));
+}
+
+#[test]
+fn the_controls_of_the_second_are_refused_before_its_layout() {
+    let memories = first_release();
+    let mut todos = Todos::open(memories.clone());
+    let second = |todos: &mut Todos, control: fn(Control<'_, Todos>) -> Result<(), Error>| {
+        let refused = control(Control::of(&SECOND, todos, NOW).unwrap()).unwrap_err();
+        assert!(matches!(&refused, Error::Refused { phase: Phase::Idle, .. }), "{refused}");
+    };
+    second(&mut todos, |control| control.finalize(true));
+    let mut todos = upgraded(&memories);
+    second(&mut todos, |control| control.finalize(true));
+    second(&mut todos, |control| control.rollback());
+    assert_eq!((todos.phases(), todos.layout()), ((Phase::Converted, Phase::Idle), Ok(Layout(2))));
+}
+
+#[test]
+fn the_controls_are_about_the_first_that_is_not_settled() {
+    let memories = first_release();
+    let mut todos = upgraded(&memories);
+    // What an earlier release of the engine could leave: the second was begun by a client, and rolled back.
+    let begun = MigrationState { phase: Phase::RolledBack, ..MigrationState::default() };
+    todos.ledger.set_state(2, &begun);
+    assert_eq!(todos.ledger.status(Layout(2)).unwrap().migration, 1);
+    ENGINE.control(&mut todos, NOW).unwrap().finalize(true).unwrap();
+    assert_eq!(todos.ledger.current(), 2);
+    ENGINE.control(&mut todos, NOW).unwrap().resume().unwrap();
+    assert_eq!(upgraded(&memories).phases(), (Phase::Finalized, Phase::Converted));
 }
 
 #[test]

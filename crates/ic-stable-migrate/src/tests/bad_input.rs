@@ -13,6 +13,7 @@ static SECOND: Plan = plan(2, "second", 2, 3);
 static SECOND_AGAIN: Plan = plan(2, "second again", 3, 4);
 static THIRD: Plan = plan(3, "third", 3, 4);
 static THIRD_FROM_2: Plan = plan(3, "third from 2", 2, 4);
+static BACKWARD: Plan = plan(2, "backward", 2, 1);
 static LOST_A_CLASS: Plan = Plan { classes: &[CLASSES[0]], ..plan(1, "count words", 1, 2) };
 
 fn bytes(memories: &Memories) -> Vec<Vec<u8>> {
@@ -58,6 +59,10 @@ fn a_chain_with_a_fault_is_refused_by_name() {
     );
     assert_eq!(check(&memories, &[&COUNT_WORDS, &THIRD]), Err(Error::Gap { previous: 1, found: 3 }));
     assert_eq!(check(&memories, &[&SECOND, &COUNT_WORDS]), Err(Error::Gap { previous: 2, found: 1 }));
+    assert_eq!(
+        check(&memories, &[&COUNT_WORDS, &BACKWARD]),
+        Err(Error::BackwardLayout { number: 2, from: Layout(2), to: Layout(1) })
+    );
     assert_eq!(
         check(&memories, &[&COUNT_WORDS, &SECOND, &THIRD_FROM_2]),
         Err(Error::BrokenChain { number: 3, from: Layout(2), previous: Layout(3) })
@@ -106,11 +111,13 @@ fn a_finalized_migration_may_be_removed_from_the_list() {
     );
     engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap();
     assert_eq!(check(&memories, &[&SECOND]), Ok(()));
-    let dry: [&dyn Migration<Notes<u64>>; 1] = [&CountWords(&SECOND)];
+    let second: [&dyn Migration<Notes<u64>>; 1] = [&CountWords(&SECOND)];
+    let engine = Engine::new(&second);
+    assert_eq!(engine.dry_run(&notes, WHOLE, None, None).map(|page| page.migration), Ok(2));
+    let none: [&dyn Migration<Notes<u64>>; 0] = [];
     assert_eq!(
-        Engine::new(&dry).control(&mut notes, NOW).map(drop),
-        Err(Error::UnknownMigration { number: 1 }),
-        "the last that has begun"
+        Engine::new(&none).control(&mut notes, NOW).map(drop),
+        Err(Error::UnknownMigration { number: 1 })
     );
 }
 

@@ -173,7 +173,8 @@ impl Accounts {
             self.old.insert(who, &OldAccount::from(account));
             return Ok(());
         }
-        Engine::enter_layout(&SplitAccounts, self, Time::from_nanos(now)).map_err(to_text)?;
+        let entered = Engine::enter_layout(&SplitAccounts, self, Time::from_nanos(now));
+        entered.map_err(|error| error.to_string())?;
         self.put_split(who, &account);
         Ok(())
     }

@@ -1,0 +1,379 @@
+//! Three migrations after each other, under any sequence of calls: a controller can always finalize all of them or roll
+//! back to the layout of the last that is finalized, and no unit is lost.
+
+use std::collections::BTreeSet;
+
+use ic_stable_migrate::{
+    Advance, Build, ClassPlan, Classified, Control, Digest, Engine, Error, Fate, Host, Layout, Ledger,
+    LedgerMemories, MessageBudget, Meter, Migration, Phase, Plan, QuarantineRecord, Register, Reversal,
+    Reverted, RunOutcome, StableError, Table, Time, Treatment, Unmetered, Work, digest_of,
+};
+use ic_stable_structures::VectorMemory;
+use proptest::prelude::*;
+
+/// Words, in a table for each layout.
+struct Words {
+    layout: Register<Layout, VectorMemory>,
+    tables: [Table<u64, String, VectorMemory>; 4],
+    ledger: Ledger<u64, VectorMemory>,
+}
+
+impl Words {
+    /// Returns words of the first layout. [`Step`] quarantines some of them.
+    fn of(keys: &[u64]) -> Self {
+        let memory = VectorMemory::default;
+        let ledger =
+            LedgerMemories { states: memory(), journal: memory(), quarantine: memory(), first: None };
+        let mut words = Self {
+            layout: Register::over(memory()),
+            tables: std::array::from_fn(|_| Table::over(memory())),
+            ledger: Ledger::open(ledger, Build::default()),
+        };
+        keys.iter().for_each(|key| words.tables[0].insert(*key, &word(*key)));
+        words
+    }
+
+    fn is_known(&self, key: u64) -> bool {
+        self.tables.iter().any(|table| table.contains(&key))
+            || STEPS.iter().any(|step| self.ledger.quarantine.contains(step.0.number, key))
+    }
+
+    /// Returns every unit, wherever it is. Each is in one place, and the tables of layouts that are not in use are
+    /// empty.
+    fn check(&self) -> Result<BTreeSet<u64>, TestCaseError> {
+        let at = usize::from(self.layout()?.0 - 1);
+        let mut found = BTreeSet::new();
+        for (number, table) in self.tables.iter().enumerate() {
+            prop_assert!(
+                table.is_empty() || number == at || number + 1 == at,
+                "table {number} in layout {}",
+                at + 1
+            );
+            for key in table.keys(..) {
+                prop_assert!(found.insert(key), "{key} is in two places");
+            }
+        }
+        for Step(plan) in STEPS {
+            for key in self.ledger.quarantine.keys(plan.number, None, usize::MAX) {
+                prop_assert!(found.insert(key), "{key} is in two places");
+            }
+        }
+        Ok(found)
+    }
+
+    fn phases(&self) -> [Phase; 3] {
+        [1, 2, 3].map(|number| self.ledger.state_of(number).unwrap().phase)
+    }
+}
+
+/// Units that a migration cannot convert: the first one those that are divisible by 5, the second by 7.
+fn word(key: u64) -> String {
+    match key {
+        key if key.is_multiple_of(5) => "no 1".into(),
+        key if key.is_multiple_of(7) => "no 2".into(),
+        key => format!("word {key}"),
+    }
+}
+
+impl Host for Words {
+    type Memory = VectorMemory;
+    type Key = u64;
+    type Error = Error;
+
+    fn layout(&self) -> Result<Layout, StableError> {
+        Ok(self.layout.get()?.unwrap_or(Layout(1)))
+    }
+
+    fn set_layout(&mut self, layout: Layout) {
+        self.layout.set(&layout);
+    }
+
+    fn ledger(&self) -> &Ledger<u64, VectorMemory> {
+        &self.ledger
+    }
+
+    fn ledger_mut(&mut self) -> &mut Ledger<u64, VectorMemory> {
+        &mut self.ledger
+    }
+}
+
+const CLASSES: &[ClassPlan] = &[
+    ClassPlan { name: "word", treatment: Treatment::Convert, what: "any other" },
+    ClassPlan { name: "refused", treatment: Treatment::Quarantine, what: "it names the migration" },
+];
+
+const fn plan(number: u16, name: &'static str) -> Plan {
+    Plan { number, name, from: Layout(number), to: Layout(number + 1), classes: CLASSES, fields: &[] }
+}
+
+static PLANS: [Plan; 3] = [plan(1, "first"), plan(2, "second"), plan(3, "third")];
+
+/// Moves words to the next table.
+#[derive(Clone, Copy)]
+struct Step(&'static Plan);
+
+const STEPS: [Step; 3] = [Step(&PLANS[0]), Step(&PLANS[1]), Step(&PLANS[2])];
+
+const ENGINE: Engine<'static, Words> = Engine::new(&[&STEPS[0], &STEPS[1], &STEPS[2]]);
+
+impl Step {
+    fn tables<'a>(&self, words: &'a mut Words) -> [&'a mut Table<u64, String, VectorMemory>; 2] {
+        let to = usize::from(self.0.number);
+        words.tables.get_disjoint_mut([to - 1, to]).unwrap()
+    }
+
+    const fn sources_in<'a>(&self, words: &'a Words) -> &'a Table<u64, String, VectorMemory> {
+        &words.tables[self.0.number as usize - 1]
+    }
+
+    const fn targets_in<'a>(&self, words: &'a Words) -> &'a Table<u64, String, VectorMemory> {
+        &words.tables[self.0.number as usize]
+    }
+
+    fn refuses(&self, word: &str) -> bool {
+        word == format!("no {}", self.0.number)
+    }
+}
+
+impl Migration<Words> for Step {
+    fn plan(&self) -> &'static Plan {
+        self.0
+    }
+
+    fn sources(&self, words: &Words, after: Option<u64>, limit: usize) -> Result<Vec<u64>, Error> {
+        Ok(self.sources_in(words).keys_after(after.as_ref()).take(limit).collect())
+    }
+
+    fn digest(&self, words: &Words, key: u64) -> Result<Option<Digest>, Error> {
+        Ok(self.sources_in(words).get_raw(&key).map(|raw| digest_of(&raw)))
+    }
+
+    fn classify(&self, words: &Words, key: u64, _: Time) -> Result<Classified, Error> {
+        let refused = self.sources_in(words).get(&key)?.is_some_and(|word| self.refuses(&word));
+        Ok(Classified { class: usize::from(refused), reason: None })
+    }
+
+    fn convert(&self, words: &mut Words, key: u64, _: &mut Work<'_>) -> Result<Advance, Error> {
+        let Some(word) = self.sources_in(words).get(&key)? else { return Ok(Advance::Gone) };
+        if self.refuses(&word) {
+            let fate = Fate::Quarantined(self.take_out(words, key, word)?);
+            return Ok(Advance::Done { class: 1, fate });
+        }
+        let [old, new] = self.tables(words);
+        new.insert(key, &word);
+        old.remove(&key);
+        let back = new.get_raw(&key).unwrap_or_default();
+        Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of(&back)) })
+    }
+
+    fn restore(&self, words: &mut Words, key: u64, kept: QuarantineRecord) -> Result<(), Error> {
+        self.tables(words)[0].insert_raw(key, kept.raw);
+        Ok(())
+    }
+
+    fn take_out(&self, words: &mut Words, key: u64, reason: String) -> Result<QuarantineRecord, Error> {
+        Ok(QuarantineRecord::new(reason, self.tables(words)[0].take_raw(&key).unwrap_or_default()))
+    }
+
+    fn targets(&self, words: &Words, after: Option<u64>, limit: usize) -> Vec<u64> {
+        self.targets_in(words).keys_after(after.as_ref()).take(limit).collect()
+    }
+
+    fn check(&self, words: &Words, key: u64) -> Result<Option<String>, Error> {
+        Ok(self.targets_in(words).get(&key)?.filter(|word| self.refuses(word)))
+    }
+
+    fn reversal(&self) -> Option<&dyn Reversal<Words>> {
+        Some(self)
+    }
+}
+
+impl Reversal<Words> for Step {
+    fn allowed(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn left(&self, words: &Words) -> u64 {
+        self.targets_in(words).len()
+    }
+
+    fn revert(&self, words: &mut Words, key: u64, _: &mut Work<'_>) -> Result<Reverted, Error> {
+        let [old, new] = self.tables(words);
+        if let Some(word) = new.take(&key)? {
+            old.insert(key, &word);
+        }
+        Ok(Reverted::Done)
+    }
+}
+
+/// A message that has budget for exactly one step.
+struct OneStep;
+
+impl Meter for OneStep {
+    fn used(&self) -> u64 {
+        1
+    }
+}
+
+const NOW: Time = Time::from_nanos(1_800_000_000_000_000_000);
+const WHOLE: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 0 };
+const STEP: MessageBudget<'static> = MessageBudget { now: NOW, meter: &OneStep, budget: 0 };
+
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    Pause,
+    Resume,
+    Rollback,
+    Verify,
+    Retry(Option<u64>),
+    Finalize(bool),
+}
+
+impl Order {
+    fn give(self, control: Control<'_, Words>) -> Result<(), Error> {
+        match self {
+            Self::Pause => control.pause(),
+            Self::Resume => control.resume(),
+            Self::Rollback => control.rollback(),
+            Self::Verify => control.verify(),
+            Self::Retry(key) => control.retry(key),
+            Self::Finalize(leave) => control.finalize(leave),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum EngineCall {
+    Run,
+    Step,
+    Touch(usize, u64),
+    /// A client's new unit, in the newest layout that the engine allows.
+    Write(u64),
+    /// A controller's order, about the current migration or one that a build names.
+    Order(Option<usize>, Order),
+    GoForward,
+}
+
+fn calls() -> impl Strategy<Value = Vec<EngineCall>> {
+    let key = 1..12_u64;
+    let order = prop_oneof![
+        2 => Just(Order::Pause),
+        3 => Just(Order::Resume),
+        2 => Just(Order::Rollback),
+        1 => Just(Order::Verify),
+        1 => prop::option::of(key.clone()).prop_map(Order::Retry),
+        4 => any::<bool>().prop_map(Order::Finalize),
+    ];
+    let call = prop_oneof![
+        3 => Just(EngineCall::Run),
+        6 => Just(EngineCall::Step),
+        4 => (0..STEPS.len(), key.clone()).prop_map(|(step, key)| EngineCall::Touch(step, key)),
+        3 => key.prop_map(EngineCall::Write),
+        6 => (prop::option::weighted(0.3, 0..STEPS.len()), order).prop_map(|(step, order)| EngineCall::Order(step, order)),
+        1 => Just(EngineCall::GoForward),
+    ];
+    prop::collection::vec(call, 0..60)
+}
+
+/// Makes a call. The engine may refuse orders, and nothing else.
+fn make(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
+    match call {
+        EngineCall::Run => drop(ENGINE.run(words, WHOLE)?),
+        EngineCall::Step => drop(ENGINE.run(words, STEP)?),
+        EngineCall::Touch(step, key) => Engine::touch(&STEPS[step], words, key, NOW)?,
+        EngineCall::Write(key) if words.is_known(key) => {}
+        EngineCall::Write(key) => {
+            let mut table = 0;
+            for step in STEPS.iter().rev() {
+                match Engine::enter_layout(step, words, NOW) {
+                    Ok(()) => {
+                        table = usize::from(step.0.number);
+                        break;
+                    }
+                    Err(Error::NotEntered { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            // Only what every migration converts: a client's unit is sound in the layout in which it writes.
+            words.tables[table].insert(key, &format!("word {key}"));
+        }
+        EngineCall::Order(step, order) => {
+            let control = match step {
+                Some(step) => Control::of(&STEPS[step], words, NOW)?,
+                None => ENGINE.control(words, NOW)?,
+            };
+            match order.give(control) {
+                Ok(()) | Err(Error::Refused { .. } | Error::NotQuarantined { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        EngineCall::GoForward => ENGINE.go_forward(words, NOW)?,
+    }
+    Ok(())
+}
+
+/// Does what an operator does who wants everything finalized, by the controls of the current migration alone.
+fn finalize_all(words: &mut Words) -> Result<(), TestCaseError> {
+    for _ in 0..20 {
+        while ENGINE.run(words, WHOLE)? == RunOutcome::More {}
+        let phase = words.ledger.status(words.layout()?)?.phase;
+        let control = ENGINE.control(words, NOW)?;
+        use ic_stable_migrate::api::MigrationPhase::{Converted, Finalized, Idle, Paused, RolledBack, Stuck};
+        match phase {
+            Paused | Stuck | RolledBack => control.resume()?,
+            Converted | Idle => control.finalize(true)?,
+            Finalized if words.phases() == [Phase::Finalized; 3] => return Ok(()),
+            _ => {}
+        }
+    }
+    Err(TestCaseError::fail(format!("not final: {:?}", words.phases())))
+}
+
+/// Does what an operator does who wants everything rolled back that is not final.
+fn roll_all_back(words: &mut Words) -> Result<(), TestCaseError> {
+    for _ in 0..20 {
+        let phase = words.ledger.state_of(words.ledger.current())?.phase;
+        let control = ENGINE.control(words, NOW)?;
+        match phase {
+            Phase::RolledBack | Phase::Finalized => return Ok(()),
+            Phase::Paused | Phase::Stuck => control.resume()?,
+            Phase::RollingBack => {}
+            _ => control.rollback()?,
+        }
+        while ENGINE.run(words, WHOLE)? == RunOutcome::More {}
+    }
+    Err(TestCaseError::fail(format!("not rolled back: {:?}", words.phases())))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+    #[test]
+    fn any_sequence_of_calls_leaves_a_way_forward_and_back(
+        keys in prop::collection::btree_set(1..12_u64, 0..6),
+        calls in calls(),
+        forward: bool,
+    ) {
+        let mut words = Words::of(&keys.iter().copied().collect::<Vec<_>>());
+        for call in calls {
+            let before = words.check()?;
+            make(&mut words, call)?;
+            let after = words.check()?;
+            let written = if let EngineCall::Write(key) = call { after.contains(&key).then_some(key) } else { None };
+            prop_assert!(before.is_subset(&after), "{call:?} lost one of {before:?}");
+            prop_assert!(after.difference(&before).all(|key| Some(*key) == written));
+        }
+        let all = words.check()?;
+        if forward {
+            finalize_all(&mut words)?;
+            prop_assert_eq!(words.layout(), Ok(Layout(4)));
+            prop_assert!(words.tables[..3].iter().all(Table::is_empty));
+        } else {
+            let is_final = words.phases().into_iter().take_while(|phase| *phase == Phase::Finalized).count();
+            roll_all_back(&mut words)?;
+            prop_assert!(words.phases()[is_final..].iter().all(|phase| matches!(phase, Phase::Idle | Phase::RolledBack)));
+            prop_assert_eq!(usize::from(words.layout()?.0), is_final + 1);
+        }
+        prop_assert_eq!(words.check()?, all);
+    }
+}
