@@ -123,7 +123,7 @@ pub mod opt_bytes {
     }
 
     /// Returns what is stored, for the schema.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "_schema"))]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Optional(stable_schema::Shape::Bytes.into())
     }
@@ -172,7 +172,7 @@ pub mod opt_digest {
     }
 
     /// Returns what is stored, for the schema.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "_schema"))]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Optional(stable_schema::Shape::FixedBytes(32).into())
     }

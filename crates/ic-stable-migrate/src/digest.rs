@@ -100,7 +100,7 @@ pub fn digest_of_record<V: Record>(stored: &[u8]) -> Digest {
 /// assert_ne!(before, after);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
-#[cfg_attr(test, derive(stable_schema::StableSchema))]
+#[cfg_attr(all(test, feature = "_schema"), derive(stable_schema::StableSchema))]
 #[cbor(transparent)]
 pub struct MultisetDigest([u64; 4]);
 

@@ -31,7 +31,7 @@ use crate::{Build, Digest, Key, Layout, MigrationState, Record, Time, codec, dig
 /// # }
 /// ```
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(stable_schema::StableSchema))]
+#[cfg_attr(all(test, feature = "_schema"), derive(stable_schema::StableSchema))]
 pub struct JournalRecord<K: Key = u64> {
     /// Time, in nanoseconds.
     #[n(0)]

@@ -271,7 +271,7 @@ pub(crate) mod cbor {
     }
 
     /// Describes a stored key for the schema. The schema of the tables says which type of key it is.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "_schema"))]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Opaque("key, a number or a byte string".into(), 1)
     }
@@ -299,7 +299,7 @@ pub(crate) mod opt_cbor {
     }
 
     /// Describes a stored key for the schema.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "_schema"))]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Optional(super::cbor::shape().into())
     }

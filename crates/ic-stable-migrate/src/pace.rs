@@ -29,7 +29,7 @@ const LARGEST_BATCH: u32 = 1_024;
 /// # }
 /// ```
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(test, derive(stable_schema::StableSchema))]
+#[cfg_attr(all(test, feature = "_schema"), derive(stable_schema::StableSchema))]
 pub struct Pace {
     /// Units in a batch; 0 before the first.
     #[n(0)]

@@ -24,7 +24,7 @@ use crate::{Error, Key, Record, StableError, Table, codec};
 /// assert_eq!((shown.session, shown.raw.len(), shown.raw_len), (7, 4, Some(10)));
 /// ```
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(stable_schema::StableSchema))]
+#[cfg_attr(all(test, feature = "_schema"), derive(stable_schema::StableSchema))]
 pub struct QuarantineRecord {
     /// Why it could not be converted.
     #[n(0)]

@@ -31,7 +31,7 @@ use crate::{Digest, Key, Layout, MultisetDigest, Pace, Record, codec};
 /// # }
 /// ```
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(test, derive(stable_schema::StableSchema))]
+#[cfg_attr(all(test, feature = "_schema"), derive(stable_schema::StableSchema))]
 #[cbor(index_only)]
 pub enum Phase {
     /// Nothing to do, or not begun.
@@ -92,7 +92,7 @@ pub enum Phase {
 /// # }
 /// ```
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(stable_schema::StableSchema))]
+#[cfg_attr(all(test, feature = "_schema"), derive(stable_schema::StableSchema))]
 pub struct MigrationState<K: Key = u64> {
     /// Phase.
     #[n(0)]
@@ -173,7 +173,7 @@ pub struct MigrationState<K: Key = u64> {
 /// # }
 /// ```
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(test, derive(stable_schema::StableSchema))]
+#[cfg_attr(all(test, feature = "_schema"), derive(stable_schema::StableSchema))]
 pub struct Rollback {
     /// Units rolled back, and leftover sources deleted before that.
     #[n(0)]
@@ -199,7 +199,7 @@ pub struct Rollback {
 /// assert_eq!(copied(&state), Some((7, 2_500)));
 /// ```
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(stable_schema::StableSchema))]
+#[cfg_attr(all(test, feature = "_schema"), derive(stable_schema::StableSchema))]
 pub struct UnitProgress<K: Key = u64> {
     /// Key of the unit.
     #[cbor(n(0), with = "crate::key::cbor")]
@@ -223,7 +223,7 @@ pub struct UnitProgress<K: Key = u64> {
 /// # }
 /// ```
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(stable_schema::StableSchema))]
+#[cfg_attr(all(test, feature = "_schema"), derive(stable_schema::StableSchema))]
 pub struct Recheck<K: Key = u64> {
     /// When it began, nanoseconds.
     #[n(0)]

@@ -10,6 +10,7 @@ mod budget;
 mod finalize;
 mod no_room;
 mod runs;
+#[cfg(feature = "_schema")]
 mod schema;
 mod stored;
 mod touch;
