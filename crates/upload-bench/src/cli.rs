@@ -11,6 +11,7 @@ use upload_bench::bare_map;
 use upload_bench::compare::Comparison;
 use upload_bench::engine;
 use upload_bench::error::BenchError;
+use upload_bench::full_chunks;
 use upload_bench::measure::{self, Measured, Selection};
 use upload_bench::peers;
 use upload_bench::publish;
@@ -65,6 +66,15 @@ enum Command {
     },
     /// Measure the migration engine on its own: per record, by number of records, and with units in quarantine.
     Engine(EngineArgs),
+    /// Measure migration 1 on sessions with a stored chunk of 1.8 MB each, up to what stable memory can hold.
+    FullChunks {
+        /// Compare with the checked-in figures, and with the target.
+        #[arg(long, conflicts_with = "update")]
+        check: bool,
+        /// Overwrite the checked-in figures, and update docs/costs.md.
+        #[arg(long)]
+        update: bool,
+    },
     /// Measure time and memory of the commands that read a large snapshot; takes minutes, and 15 GB of disk.
     Sizes(SizeArgs),
     /// Read back the canister that `sizes` has adopted: the process that it measures.
@@ -130,6 +140,7 @@ pub fn run() -> ExitCode {
         Some(Command::SideBySide(args)) => side_by_side(&args).map(|()| 0),
         Some(Command::BareMap { update }) => bare_map(update).map(|()| 0),
         Some(Command::Engine(args)) => engine(&args),
+        Some(Command::FullChunks { check, update }) => full_chunks(check, update),
         Some(Command::Sizes(args)) => sizes(args).map(|()| 0),
         Some(Command::ReadBack { folder }) => {
             let progress = measuring();
@@ -206,6 +217,24 @@ fn engine(args: &EngineArgs) -> Result<u8, BenchError> {
         println!("WORSE: {fault}");
     }
     Ok(if args.check && !faults.is_empty() { LOSS } else { 0 })
+}
+
+fn full_chunks(check: bool, update: bool) -> Result<u8, BenchError> {
+    let wasms = measure::wasms(&[Build::Legacy, Build::Staged])?;
+    let progress = measuring();
+    let measured = full_chunks::measure(&wasms, &|run| progress.line(run))?;
+    drop(progress);
+    println!("{}", report::full_chunks(Style::Terminal, &measured));
+    if update {
+        publish::save_full_chunks(&measured)?;
+        publish::write_documents()?;
+    }
+    let faults =
+        if check { full_chunks::faults(&measured, &publish::recorded_full_chunks()?) } else { Vec::new() };
+    for fault in &faults {
+        println!("WORSE: {fault}");
+    }
+    Ok(if faults.is_empty() { 0 } else { LOSS })
 }
 
 fn sizes(args: SizeArgs) -> Result<(), BenchError> {

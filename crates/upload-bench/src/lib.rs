@@ -10,6 +10,7 @@ pub mod compare;
 pub mod cost;
 pub mod engine;
 pub mod error;
+pub mod full_chunks;
 pub mod measure;
 pub mod metered_canister;
 pub mod payload;

@@ -1,5 +1,6 @@
 //! A canister on a separate instance, the client that calls it, and its meter.
 
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -8,9 +9,10 @@ use candid::{CandidType, Principal};
 use pocket_ic::PocketIc;
 use pocket_ic::common::rest::BlobCompression;
 use serde::de::DeserializeOwned;
-use session_migrate::build::Build;
+use session_migrate::build::{Build, Module};
 use session_migrate::client::{Canister, ClientError, EncodedCall};
 use session_migrate::costs::MessageCost;
+use session_migrate::snapshot::{Snapshot, load};
 use session_migrate::{costs, server};
 use upload_canister::api::{HttpRequest, HttpResponse};
 
@@ -112,6 +114,14 @@ impl MeteredCanister {
     /// again.
     pub fn set_stable_memory(&self, gzipped: &[u8]) {
         self.pic.set_stable_memory(self.id, gzipped.to_vec(), BlobCompression::Gzip);
+    }
+
+    /// Puts a legacy canister with this stable memory, which is read when it is needed, into the empty canister.
+    pub fn load(&self, stable: &Path, legacy: &Module) -> Result<(), BenchError> {
+        let opened = Snapshot::open(stable).map_err(BenchError::file("open", stable))?;
+        let as_of = BEGINNING_SECONDS * 1_000_000_000;
+        load(&self.pic, self.id, controller(), &opened, as_of, legacy)
+            .map_err(BenchError::file("load", stable))
     }
 
     fn not_installed(&self, reject: pocket_ic::RejectResponse) -> BenchError {

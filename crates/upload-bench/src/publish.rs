@@ -10,6 +10,7 @@ use session_migrate::build::{Build, Workspace};
 use crate::bare_map::MapCosts;
 use crate::engine::EngineCosts;
 use crate::error::BenchError;
+use crate::full_chunks::FullChunks;
 use crate::peers::{self, PeerFigures};
 use crate::report::{self, Figures, Sources};
 use crate::results::{self, Results};
@@ -50,6 +51,9 @@ const BARE_MAP: &str = "bare_map.json";
 
 /// The figures of the migration engine, in the folder of results.
 const ENGINE: &str = "engine.json";
+
+/// The figures of migration 1 on full chunks, in the folder of results.
+const FULL_CHUNKS: &str = "full_chunks.json";
 
 /// The figures of large snapshots, in the folder of results.
 const SIZES: &str = "sizes.json";
@@ -136,6 +140,16 @@ pub fn recorded_engine() -> Result<Option<EngineCosts>, BenchError> {
     load_json(ENGINE)
 }
 
+/// Writes the figures of migration 1 on full chunks.
+pub fn save_full_chunks(measured: &[FullChunks]) -> Result<(), BenchError> {
+    save_json(FULL_CHUNKS, measured)
+}
+
+/// Returns the checked-in figures of migration 1 on full chunks; none before they were measured.
+pub fn recorded_full_chunks() -> Result<Vec<FullChunks>, BenchError> {
+    Ok(load_json(FULL_CHUNKS)?.unwrap_or_default())
+}
+
 /// Returns the checked-in figures of large snapshots; `None` before they were measured.
 pub fn recorded_sizes() -> Result<Option<sizes::Figures>, BenchError> {
     load_json(SIZES)
@@ -185,6 +199,7 @@ pub fn documents() -> Result<Documents, BenchError> {
         scenarios: scenarios::all(),
         bare_map: load_json(BARE_MAP)?.unwrap_or_default(),
         engine: recorded_engine()?.unwrap_or_default(),
+        full_chunks: recorded_full_chunks()?,
         side_by_side: peers.map(|peers| peers::markdown(&peers)).unwrap_or_default(),
     };
     let page = report::document(&figures, &sources);

@@ -6,6 +6,7 @@ use super::tables::{self, Style};
 use super::{Figures, ORIGIN_PER_MIB};
 use crate::bare_map::MapCosts;
 use crate::engine::{EngineCosts, RECORDS};
+use crate::full_chunks::FullChunks;
 use crate::scenarios::Scenario;
 
 /// The inputs of the document apart from the figures of the builds.
@@ -19,6 +20,8 @@ pub struct Sources {
     pub bare_map: Vec<MapCosts>,
     /// The migration engine; empty before it was measured.
     pub engine: EngineCosts,
+    /// Migration 1 on full chunks; empty before it was measured.
+    pub full_chunks: Vec<FullChunks>,
     /// The section on other canisters that store files; empty before they were measured.
     pub side_by_side: String,
 }
@@ -50,6 +53,7 @@ pub fn document(figures: &Figures, sources: &Sources) -> String {
         format!("{}\n", tables::summary(Style::Markdown, figures)),
         sources.side_by_side.clone(),
         engine(&sources.engine),
+        full_chunks(&sources.full_chunks),
         "## Every step\n".into(),
         COLUMNS.to_owned(),
         format!("{}\n", tables::costs(Style::Markdown, figures)),
@@ -144,6 +148,26 @@ that stay in the old map while they are quarantined are all checked, to find one
     )
 }
 
+/// Returns the section on migration 1 with full chunks; empty before it was measured.
+fn full_chunks(measured: &[FullChunks]) -> String {
+    let Some(most) = measured.last() else { return String::new() };
+    format!(
+        "\
+## Migration 1 with chunks of 1.8 MB
+
+Each session has one stored chunk of 1.8 MB, and everything else that a session has, without client calls meanwhile. The chunks'
+bytes are holes in a sparse file (a read of one would trap), and their keys are where they would be; for a hundred sessions, the
+command compares that with chunks that are really there. {} sessions are close to the most that fit: the memory manager has 32,768 buckets of 8 MiB, 256 GiB, and a million
+such chunks would be 1.8 TB.
+
+{}
+
+",
+        most.sessions,
+        tables::full_chunks(Style::Markdown, measured),
+    )
+}
+
 const INTRODUCTION: &str = "\
 # What the calls cost
 
@@ -158,6 +182,7 @@ cargo bench-costs --update --full    # measures everything, and writes the figur
 cargo bench-costs side-by-side       # measures the builds and DFINITY's asset canister with the same files
 cargo bench-costs bare-map           # measures the library's map that stores all records, on its own
 cargo bench-costs engine --check     # measures the migration engine on its own, and compares with the checked-in figures
+cargo bench-costs full-chunks --check  # measures migration 1 on up to 140,000 chunks of 1.8 MB
 ```
 
 The figures are in `crates/upload-bench/results/`: `costs.csv` has everything, and `canbench_results.yml` is in the format

@@ -8,7 +8,7 @@ mod targets;
 pub use document::{Sources, document, section};
 pub use plot::plot;
 pub use tables::{
-    Style, bare_map, costs, grown, moved, quarantined, summary, table, targets as target_table,
+    Style, bare_map, costs, full_chunks, grown, moved, quarantined, summary, table, targets as target_table,
 };
 pub use targets::{ORIGIN_PER_MIB, Target};
 

@@ -8,6 +8,7 @@ use super::targets::{self, instructions_per_mib};
 use crate::bare_map::MapCosts;
 use crate::cost::DELTA_PAGE_BYTES;
 use crate::engine::EngineCosts;
+use crate::full_chunks::FullChunks;
 
 /// Where a table is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +84,22 @@ pub fn grown(style: Style, costs: &EngineCosts) -> Table {
             format!("{:.3}", grown.highest as f64 / 1e6),
             grown.each.to_string(),
             grown.heap_pages.to_string(),
+        ]);
+    }
+    table
+}
+
+/// Returns the runs of migration 1 on full chunks.
+pub fn full_chunks(style: Style, measured: &[FullChunks]) -> Table {
+    let header = ["sessions", "stable memory GiB", "messages", "a session", "a session without a chunk"];
+    let mut table = table(style, 0, &header);
+    for run in measured {
+        table.add_row([
+            run.sessions.to_string(),
+            format!("{:.1}", run.stable_bytes as f64 / f64::from(1 << 30)),
+            run.messages.to_string(),
+            run.each.to_string(),
+            run.each_without.to_string(),
         ]);
     }
     table

@@ -1,0 +1,403 @@
+//! Migration 1 on very many sessions with a stored chunk of 1.8 MB each: whether its cost follows the size of the
+//! chunks, and how it grows with their number.
+//!
+//! A hundred thousand such chunks are 180 GB, so their bytes are left out. The chunk map has the nodes that the
+//! library makes for the same keys, at the addresses that they would have with these chunks; of each node, the first
+//! page is there, with the keys. The other pages are holes. The library traps when it reads one, so that a migration
+//! that succeeds has read no payload; and on few sessions the cost is compared with that of chunks that are really
+//! there.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use candid::Principal;
+use ic_stable_structures::{StableBTreeMap, VectorMemory};
+use serde::{Deserialize, Serialize};
+use session_migrate::build::{Build, Module};
+use upload_canister::api::{Error, MigrationPhase};
+use upload_canister::blob::ChunkPrefix;
+use upload_canister::migrations::split_sessions::{LegacyStatus, LegacyUploadSession};
+use upload_canister::session::SessionId;
+use upload_canister::stable::memory_ids;
+use upload_canister::upload::{IdemKey, RawRecord};
+
+use crate::error::BenchError;
+use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS, Wasm};
+use crate::payload::{CHUNK_BYTES, metadata};
+use crate::seed::{self, Legacy};
+
+/// Sessions of the measured states. The memory manager of the canister has 32,768 buckets of 8 MiB, 256 GiB: the last
+/// one fills 94 % of that.
+const SESSIONS: [u64; 3] = [1_000, 10_000, 140_000];
+
+/// Sessions whose chunks are also really stored, 180 MB.
+const COMPARED: u64 = 100;
+
+/// Share of the instructions by which the two may differ, percent.
+const TOLERATED_PERCENT: u64 = 1;
+
+/// Sessions of one caller, in one capsule.
+const SESSIONS_OF_CALLER: u64 = 100;
+
+const WASM_PAGE: u64 = 65_536;
+
+/// Migration 1 on one state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FullChunks {
+    /// Sessions, each with one stored chunk of 1.8 MB.
+    pub sessions: u64,
+    /// Bytes of stable memory.
+    pub stable_bytes: u64,
+    /// Messages of the migration.
+    pub messages: u64,
+    /// Instructions for each session.
+    pub each: u64,
+    /// The same without a stored chunk: what is left once no chunk is looked up.
+    pub each_without: u64,
+}
+
+/// Which chunks a state has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chunks {
+    None,
+    /// All of their bytes.
+    Stored,
+    /// Their keys.
+    Hollow,
+}
+
+/// Measures every state; calls `done` after each.
+///
+/// # Errors
+/// [`BenchError`]; also if hollow chunks cost anything else than stored ones.
+pub fn measure(wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<Vec<FullChunks>, BenchError> {
+    let run = |sessions, chunks| {
+        let run = migrate(wasms, sessions, chunks)?;
+        done(&format!("{sessions} sessions, {chunks:?}: {} instructions each", run.each));
+        Ok::<_, BenchError>(run)
+    };
+    let (stored, hollow) = (run(COMPARED, Chunks::Stored)?, run(COMPARED, Chunks::Hollow)?);
+    if stored.each.abs_diff(hollow.each) * 100 > stored.each * TOLERATED_PERCENT {
+        BenchError::unless_equal("full chunks", "instructions a session", stored.each, hollow.each)?;
+    }
+    SESSIONS
+        .into_iter()
+        .map(|sessions| {
+            let without = run(sessions, Chunks::None)?;
+            Ok(FullChunks { each_without: without.each, ..run(sessions, Chunks::Hollow)? })
+        })
+        .collect()
+}
+
+/// Instructions that a session may cost at any of these sizes.
+const MOST_EACH: u64 = 300_000;
+
+/// Returns what costs more than the target, or by more than 2 % more than what is checked in.
+pub fn faults(measured: &[FullChunks], recorded: &[FullChunks]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for FullChunks { sessions, each, .. } in measured {
+        let before = recorded.iter().find(|run| run.sessions == *sessions).map_or(0, |run| run.each);
+        if *each > MOST_EACH {
+            faults.push(format!(
+                "{each} instructions for each of {sessions} sessions, the target is {MOST_EACH}"
+            ));
+        }
+        if each * 100 > before * 102 {
+            faults.push(format!(
+                "{each} instructions for each of {sessions} sessions, {before} are checked in"
+            ));
+        }
+    }
+    faults
+}
+
+fn migrate(wasms: &[Wasm], sessions: u64, chunks: Chunks) -> Result<FullChunks, BenchError> {
+    let of = |build| {
+        let found = wasms.iter().find(|wasm| wasm.build == build);
+        found.ok_or_else(|| BenchError::file("find", "target")(format!("the {build} build is missing")))
+    };
+    let folder = tempfile::tempdir().map_err(BenchError::file("create", std::env::temp_dir()))?;
+    let (raw, module) = (folder.path().join("stable.bin"), folder.path().join("legacy.wasm.gz"));
+    let refused =
+        |error: Error| BenchError::Seed { sessions: sessions as u32, memories: 0, detail: error.to_string() };
+    let (image, keys) = state(sessions, chunks).map_err(refused)?;
+    write_sparse(&image, &keys, &raw).map_err(BenchError::file("write", &raw))?;
+    drop(image);
+    std::fs::write(&module, &of(Build::Legacy)?.gz).map_err(BenchError::file("write", &module))?;
+    let legacy = Module::read(&module).map_err(BenchError::file("read", &module))?;
+    let canister = MeteredCanister::empty(format!("{sessions} full chunks"), of(Build::Staged)?)?;
+    canister.load(&raw, &legacy)?;
+    canister.upgrade(NO_ARGUMENTS)?;
+    let status = loop {
+        let status = canister.handle().migration_status().map_err(|error| canister.failed(error))?;
+        match status.phase {
+            MigrationPhase::Validating | MigrationPhase::Converting | MigrationPhase::Verifying => {}
+            phase => {
+                canister.expect("phase", MigrationPhase::Converted, phase)?;
+                break status;
+            }
+        }
+        canister.tick();
+    };
+    canister.expect("converted sessions", sessions, status.converted)?;
+    let kept = u64::from(chunks != Chunks::None) * sessions;
+    let class =
+        |name: &str| status.classes.iter().find(|class| class.class == name).map_or(0, |class| class.count);
+    canister.expect("sessions with every chunk", kept, class(COMPLETE))?;
+    let stable_bytes = std::fs::metadata(&raw).map_err(BenchError::file("read", &raw))?.len();
+    let each = status.instructions / sessions;
+    Ok(FullChunks { sessions, stable_bytes, messages: status.messages, each, each_without: each })
+}
+
+/// Class of a pending session whose only chunk is stored.
+const COMPLETE: &str = "pending, complete";
+
+type ChunkKey = ([u8; 32], u32);
+
+/// Returns the state of a legacy canister, and the keys of the chunks that are to be hollow.
+fn state(
+    sessions: u64,
+    chunks: Chunks,
+) -> Result<(upload_canister::stable::RawMemory, Vec<ChunkKey>), Error> {
+    let mut state = Legacy::new()?;
+    let mut keys = Vec::new();
+    let (mut caller, mut capsule) = (Principal::anonymous(), String::new());
+    for session in 1..=sessions {
+        if session % SESSIONS_OF_CALLER == 1 {
+            caller = Principal::self_authenticating(session.to_be_bytes());
+            capsule = state.storage.capsules.create(caller, None, seed::now())?.id;
+        }
+        let prefix = add(&mut state, session, caller, &capsule)?;
+        match chunks {
+            Chunks::None => {}
+            Chunks::Stored => {
+                state.storage.blobs.write_chunk(prefix, 0, &vec![session as u8; CHUNK_BYTES as usize]);
+            }
+            Chunks::Hollow => keys.push((prefix.0, 0)),
+        }
+    }
+    state.storage.sessions.ids.continue_after(sessions);
+    Ok((state.finish(), keys))
+}
+
+/// Adds the session of a file of one chunk.
+fn add(state: &mut Legacy, session: u64, caller: Principal, capsule: &str) -> Result<ChunkPrefix, Error> {
+    let legacy = LegacyUploadSession {
+        session_id: session,
+        capsule_id: capsule.to_owned(),
+        caller,
+        created_at: seed::now().as_nanos(),
+        expected_chunks: 1,
+        status: LegacyStatus::Pending,
+        chunk_count: 1,
+        asset_metadata: metadata(CHUNK_BYTES).into(),
+        provisional_memory_id: format!("mem_{session}_00112233445566778899aabbccddeeff"),
+        chunk_size: CHUNK_BYTES,
+        idem: format!("upload {session}"),
+        blob_id: None,
+    };
+    let (id, storage) = (SessionId(session), &mut state.storage);
+    storage.sessions.legacy.insert(session, &RawRecord(legacy.encode()));
+    storage.sessions.legacy.note(session, seed::now());
+    storage.index.insert(id, IdemKey::of(capsule, &caller, &legacy.idem), caller, seed::now());
+    storage.usage.reserve_unlimited(caller, capsule, CHUNK_BYTES)?;
+    Ok(ChunkPrefix::of(&legacy.provisional_memory_id, id))
+}
+
+/// Writes stable memory with holes for zeros, and with a hollow chunk map under these keys.
+fn write_sparse(
+    image: &upload_canister::stable::RawMemory,
+    keys: &[ChunkKey],
+    path: &Path,
+) -> std::io::Result<()> {
+    let file = File::create(path)?;
+    for (index, page) in image.borrow().chunks(WASM_PAGE as usize).enumerate() {
+        if page.iter().any(|byte| *byte != 0) {
+            file.write_all_at(page, index as u64 * WASM_PAGE)?;
+        }
+    }
+    file.set_len(image.borrow().len() as u64)?;
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let buckets = Buckets::of(&image.borrow(), memory_ids::numbers::CHUNKS);
+    let bytes = hollow_map(keys, CHUNK_BYTES, |address, page| buckets.write(&file, address, page))?;
+    buckets.append(&file, bytes.div_ceil(WASM_PAGE))
+}
+
+/// The buckets of one memory: those that it has, and then as many new ones as are needed, at the end.
+///
+/// ```text
+/// byte 4..6      number of buckets; 6..8: pages of each
+/// byte 40..      pages of each memory, 255 numbers
+/// byte 2080..    memory of each bucket
+/// 65536..        buckets
+/// ```
+struct Buckets {
+    memory: u8,
+    allocated: u64,
+    bytes: u64,
+    /// Its own, by their numbers.
+    own: Vec<u64>,
+}
+
+impl Buckets {
+    const SIZES: u64 = 40;
+    const OWNERS: u64 = Self::SIZES + 255 * 8;
+
+    fn of(image: &[u8], memory: u8) -> Self {
+        let short = |at: usize| u64::from(u16::from_le_bytes([image[at], image[at + 1]]));
+        let allocated = short(4);
+        let own = (0..allocated).filter(|bucket| image[(Self::OWNERS + bucket) as usize] == memory);
+        Self { memory, allocated, bytes: short(6) * WASM_PAGE, own: own.collect() }
+    }
+
+    /// Writes bytes at an address of the memory.
+    fn write(&self, file: &File, address: u64, mut bytes: &[u8]) -> std::io::Result<()> {
+        let mut address = address;
+        while !bytes.is_empty() {
+            let (number, offset) = (address / self.bytes, address % self.bytes);
+            let own = self.own.len() as u64;
+            let bucket =
+                self.own.get(number as usize).copied().unwrap_or_else(|| self.allocated + number - own);
+            let (now, later) = bytes.split_at(bytes.len().min((self.bytes - offset) as usize));
+            file.write_all_at(now, WASM_PAGE + bucket * self.bytes + offset)?;
+            (bytes, address) = (later, address + now.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Gives the memory this many pages.
+    fn append(&self, file: &File, pages: u64) -> std::io::Result<()> {
+        let added = (pages * WASM_PAGE).div_ceil(self.bytes).saturating_sub(self.own.len() as u64);
+        let allocated = self.allocated + added;
+        file.write_all_at(&(allocated as u16).to_le_bytes(), 4)?;
+        file.write_all_at(&pages.to_le_bytes(), Self::SIZES + u64::from(self.memory) * 8)?;
+        file.write_all_at(&vec![self.memory; added as usize], Self::OWNERS + self.allocated)?;
+        file.set_len(WASM_PAGE + allocated * self.bytes)
+    }
+}
+
+/// Bytes of a map before the first page, of a page, of its header as the allocator writes it, of a node's header, of an
+/// address, of a key, and of the length before a value.
+const MAP_HEADER: u64 = 100;
+const PAGE: u64 = 1_024;
+const PAGE_HEADER: u64 = 16;
+const NODE_HEADER: u64 = 15;
+const ADDRESS: u64 = 8;
+const KEY: u64 = 36;
+const LENGTH: u64 = 4;
+/// Bytes of a node's further pages that are not payload.
+const NEXT_HEADER: u64 = 11;
+
+/// Passes the pages of a map of values of this length to `write`, with their addresses: all that is not payload. Returns
+/// the bytes of the map.
+fn hollow_map(
+    keys: &[ChunkKey],
+    value_bytes: u64,
+    mut write: impl FnMut(u64, &[u8]) -> std::io::Result<()>,
+) -> std::io::Result<u64> {
+    let memory = VectorMemory::default();
+    let mut shape = StableBTreeMap::<ChunkKey, Vec<u8>, _>::init(memory.clone());
+    for key in keys {
+        shape.insert(*key, Vec::new());
+    }
+    drop(shape);
+    let bytes = memory.borrow();
+    let root = number(&bytes, 12);
+    let mut end = MAP_HEADER;
+    let new_root = hollow_node(&bytes, root, value_bytes, &mut end, &mut write)?;
+    let mut header = bytes[..MAP_HEADER as usize].to_vec();
+    header[12..20].copy_from_slice(&new_root.to_le_bytes());
+    // The list of free pages.
+    header[76..84].copy_from_slice(&end.to_le_bytes());
+    write(0, &header)?;
+    write(end, &page_header(false))?;
+    Ok(end + PAGE_HEADER + PAGE)
+}
+
+/// Writes the first pages of a node and of all below it, each after the room of those before. Returns its address.
+fn hollow_node(
+    shape: &[u8],
+    at: u64,
+    value_bytes: u64,
+    end: &mut u64,
+    write: &mut impl FnMut(u64, &[u8]) -> std::io::Result<()>,
+) -> std::io::Result<u64> {
+    let page = &shape[at as usize..][..PAGE as usize];
+    let (is_internal, entries) = (page[4] == 1, u64::from(u16::from_le_bytes([page[5], page[6]])));
+    let children = if is_internal { entries + 1 } else { 0 };
+    let mut hollow = vec![0; PAGE as usize];
+    let values = NODE_HEADER + children * ADDRESS + entries * KEY;
+    hollow[..values as usize].copy_from_slice(&page[..values as usize]);
+    hollow[values as usize..][..LENGTH as usize].copy_from_slice(&(value_bytes as u32).to_le_bytes());
+    for child in 0..children {
+        let place = NODE_HEADER + child * ADDRESS;
+        let address = hollow_node(shape, number(page, place), value_bytes, end, write)?;
+        hollow[place as usize..][..ADDRESS as usize].copy_from_slice(&address.to_le_bytes());
+    }
+    let address = *end + PAGE_HEADER;
+    let bytes = values + entries * (LENGTH + value_bytes);
+    let further = bytes.saturating_sub(PAGE).div_ceil(PAGE - NEXT_HEADER);
+    let next = if further > 0 { address + PAGE + PAGE_HEADER } else { 0 };
+    hollow[7..15].copy_from_slice(&next.to_le_bytes());
+    write(*end, &page_header(true))?;
+    write(address, &hollow)?;
+    *end += (1 + further) * (PAGE_HEADER + PAGE);
+    Ok(address)
+}
+
+fn page_header(allocated: bool) -> [u8; PAGE_HEADER as usize] {
+    let mut header = [0; PAGE_HEADER as usize];
+    header[..5].copy_from_slice(&[b'C', b'H', b'K', 1, u8::from(allocated)]);
+    header
+}
+
+fn number(bytes: &[u8], at: u64) -> u64 {
+    let mut number = [0; 8];
+    number.copy_from_slice(&bytes[at as usize..][..8]);
+    u64::from_le_bytes(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With empty values there is no payload to be left out: the library reads the whole map.
+    #[test]
+    fn a_hollow_map_is_a_map_of_the_library() {
+        let keys: Vec<ChunkKey> = (0..500_u32).map(|n| ([(n * 37 % 251) as u8; 32], n)).collect();
+        let memory = VectorMemory::default();
+        let mut write = |address: u64, page: &[u8]| {
+            let mut memory = memory.borrow_mut();
+            let end = address as usize + page.len();
+            let pages = end.max(memory.len()).next_multiple_of(WASM_PAGE as usize);
+            memory.resize(pages, 0);
+            memory[address as usize..end].copy_from_slice(page);
+            Ok(())
+        };
+        hollow_map(&keys, 0, &mut write).unwrap();
+        let mut expected = keys.clone();
+        expected.sort_unstable();
+        let mut map = StableBTreeMap::<ChunkKey, Vec<u8>, _>::init(memory.clone());
+        assert_eq!(map.keys().collect::<Vec<_>>(), expected);
+        map.insert(([255; 32], 9), vec![1; 5_000]);
+        assert_eq!((map.len(), map.remove(&keys[7])), (501, Some(Vec::new())));
+    }
+
+    #[test]
+    fn nodes_have_the_room_of_their_payload() {
+        let keys: Vec<ChunkKey> = (0..1_000_u32).map(|n| ([(n * 37 % 251) as u8; 32], n)).collect();
+        let (mut last, mut written) = (0, 0);
+        let write = |address: u64, page: &[u8]| {
+            assert!(address >= last || address == 0, "{address} is before {last}");
+            (last, written) = (address, written + page.len() as u64);
+            Ok(())
+        };
+        let bytes = hollow_map(&keys, CHUNK_BYTES, write).unwrap();
+        let (payload, stored) = (1_000 * CHUNK_BYTES, bytes * 1_013 / 1_040);
+        assert!((payload..payload + payload / 100).contains(&stored), "{payload} bytes in {bytes}");
+        assert!(written < 400 * 1_024, "{written} bytes are not left out");
+    }
+}
