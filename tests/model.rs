@@ -47,6 +47,8 @@ struct Wasm {
     /// Whether the test also loses timers, by a trap of their message. Only the embedded server can make a message trap,
     /// and only on the direct build is the sweep the only job of the timers.
     loses_timers: bool,
+    /// The last snapshot of the canister, and the build in it.
+    snapshot: Option<(Vec<u8>, Build)>,
 }
 
 fn person(who: u8) -> Principal {
@@ -94,6 +96,7 @@ impl Wasm {
         let mut wasm = Self {
             canister: InstalledCanister::new(build(stage)),
             loses_timers: stage == Stage::Direct && is_embedded(),
+            snapshot: None,
         };
         wasm.set_limits();
         wasm
@@ -328,6 +331,20 @@ impl Target for Wasm {
             MigrationPhase::RollingBack => Phase::RollingBack,
             MigrationPhase::RolledBack => Phase::RolledBack,
         }
+    }
+
+    fn take_snapshot(&mut self) -> bool {
+        let InstalledCanister { pic, id, build } = &self.canister;
+        let replaced = self.snapshot.take().map(|(snapshot, _)| snapshot);
+        let taken = pic.take_canister_snapshot(*id, Some(controller()), replaced).unwrap();
+        self.snapshot = Some((taken.id, *build));
+        true
+    }
+
+    fn load_snapshot(&mut self) {
+        let (snapshot, build) = self.snapshot.as_ref().unwrap();
+        self.canister.load_snapshot(snapshot);
+        self.canister.build = *build;
     }
 
     fn own_invariants(&mut self, settled: bool) -> Result<(), String> {

@@ -277,3 +277,33 @@ proptest! {
         prop_assert_eq!((map.total(), map.release_total()), (in_use.len() as u64, 0));
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_chunk_is_removed_from_a_map_that_has_no_room_for_it(
+        objects in prop::collection::vec(1..16_u32, 3..8),
+        pages_left in 0..4_u64,
+        released in prop::collection::vec(any::<prop::sample::Index>(), 1..12),
+    ) {
+        // Merging two nodes of the map takes more pages than are left.
+        let content = |n| vec![n; 20_000];
+        let (mut map, memories) = with_chunks(&[]);
+        for (n, chunks) in (0..).zip(&objects) {
+            (0..*chunks).for_each(|idx| map.insert(prefix(n), idx, &content(n)));
+        }
+        memories.get(memory_ids::EXTENT_REGION).grow(map.room.bytes_left() / PAGE - pages_left);
+        let in_use = objects.len() - 1;
+        for object in released {
+            map.release(prefix(object.index(in_use) as u8));
+            // The marked step may trap; its message is then rolled back.
+            if map.attempt.announced.is_none() {
+                map.sweep();
+            }
+        }
+        for idx in 0..objects[in_use] {
+            prop_assert_eq!(map.get(prefix(in_use as u8), idx), Some(content(in_use as u8)));
+        }
+    }
+}

@@ -331,23 +331,28 @@ fn begin_in_little_room(bytes: impl Strategy<Value = u64>) -> impl Strategy<Valu
     })
 }
 
-/// Returns a large upload that is aborted when there is too little room for every removal.
+/// Returns large uploads of which some are aborted when there is too little room for merging two nodes of the chunk map.
+/// While the others are in use, the map cannot be emptied at once.
 fn aborted_in_full_memory() -> impl Strategy<Value = Vec<Operation>> {
-    (1..13u16, vec(0..9u8, 1..5)).prop_map(|(left, sessions)| {
-        let aborts = sessions.into_iter().map(|session| Operation::Abort { who: Who::Owner, session });
-        [Operation::FillMemory { left }].into_iter().chain(aborts).collect()
-    })
+    (vec(uploaded_in_little_room(), 2..4), 1..8u16, vec(0..4u8, 1..4)).prop_map(
+        |(uploaded, left, sessions)| {
+            let aborts = sessions.into_iter().map(|session| Operation::Abort { who: Who::Owner, session });
+            uploaded.into_iter().flatten().chain([Operation::FillMemory { left }]).chain(aborts).collect()
+        },
+    )
+}
+
+fn uploaded_in_little_room() -> impl Strategy<Value = Vec<Operation>> {
+    begin_in_little_room(Just(10 * CHUNK)).prop_map(|begin| vec![begin, Operation::PutAll { session: 0 }])
 }
 
 /// Returns a sequence of this many operations, some of which fill stable memory. Nothing goes to layout 3.
 pub fn operations_in_little_room(
     len: impl Into<prop::collection::SizeRange>,
 ) -> impl Strategy<Value = Vec<Operation>> {
-    let uploaded = begin_in_little_room(Just(10 * CHUNK))
-        .prop_map(|begin| vec![begin, Operation::PutAll { session: 0 }]);
     let one = prop_oneof![
         20 => operation_in_little_room().prop_map(|operation| vec![operation]),
-        6 => uploaded,
+        6 => uploaded_in_little_room(),
         3 => aborted_in_full_memory(),
     ];
     vec(one, len).prop_map(|stories| stories.concat())
