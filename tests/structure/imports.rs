@@ -324,3 +324,10 @@ fn circles_of(folder: &str) -> Vec<String> {
 fn no_file_of_the_canister_imports_itself_through_others() {
     assert_eq!(circles_of(""), Vec::<String>::new());
 }
+
+#[test]
+fn no_file_of_the_engine_imports_itself_through_others() {
+    for folder in ["crates/ic-stable-migrate", "crates/stable-schema"] {
+        assert_eq!(circles_of(folder), Vec::<String>::new(), "{folder}");
+    }
+}

@@ -1,29 +1,6 @@
 //! What can go wrong in the engine itself.
 
-use crate::{Layout, Phase};
-
-/// A stored record does not decode. It is never replaced by a default.
-///
-/// ```
-/// use ic_stable_migrate::{StableError, Table};
-/// use ic_stable_structures::VectorMemory;
-///
-/// let mut names: Table<u64, String, VectorMemory> = Table::over(VectorMemory::default());
-/// names.insert_raw(7, vec![0xff]);
-/// let damage: StableError = names.get(&7).unwrap_err();
-/// assert_eq!((damage.name, damage.key.as_str()), ("text", "7"));
-/// assert!(damage.to_string().starts_with("text 7: the stored record is damaged: "), "{damage}");
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name} {key}: the stored record is damaged: {reason}")]
-pub struct StableError {
-    /// [`Record::NAME`](crate::Record::NAME).
-    pub name: &'static str,
-    /// Key of the record.
-    pub key: String,
-    /// What is wrong with it.
-    pub reason: String,
-}
+use crate::{Layout, Phase, StableError};
 
 /// Why the engine refused. Nothing was changed.
 ///

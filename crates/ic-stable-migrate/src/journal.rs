@@ -4,8 +4,24 @@ use minicbor::{Decode, Encode};
 use serde_bytes::ByteBuf;
 
 use crate::api::JournalEntry;
-use crate::ledger::FIRST_MIGRATION;
-use crate::{Build, Digest, Key, Layout, MigrationState, Record, Time, codec, digest_of};
+use crate::plan::FIRST_MIGRATION;
+use crate::{Digest, Key, Layout, MigrationState, Record, Time, codec, digest_of};
+
+/// What the journal says about the build that wrote an entry.
+///
+/// ```
+/// use ic_stable_migrate::Build;
+///
+/// const BUILD: Build = Build { name: concat!("bank ", env!("CARGO_PKG_VERSION")), features: &["direct"] };
+/// assert!(BUILD.name.starts_with("bank "));
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Build {
+    /// Name of the build: a version, a variant.
+    pub name: &'static str,
+    /// Its cargo features.
+    pub features: &'static [&'static str],
+}
 
 /// A stored entry. Its number is its key.
 ///

@@ -13,13 +13,11 @@ use ic_stable_structures::Memory;
 
 use crate::api::{JournalEntry, MigrationStatus, QuarantinedRecord};
 use crate::key::Stored;
+use crate::plan::FIRST_MIGRATION;
 use crate::{
-    Error, JournalRecord, Key, Layout, MigrationState, Phase, Quarantine, Record, Register, StableError,
-    Table, Time, newer_format,
+    Build, Error, JournalRecord, Key, Layout, MigrationState, Phase, Quarantine, Record, Register,
+    StableError, Table, Time, newer_format,
 };
-
-/// Number of the migration whose state and quarantine may have their own memories.
-pub(crate) const FIRST_MIGRATION: u16 = 1;
 
 /// Entries or records in one reply.
 const PAGE: usize = 50;
@@ -30,22 +28,6 @@ const PAGE_BYTES: usize = 1_500_000;
 /// Keys of each quarantine that [`Ledger::check`] decodes, for 2,700 instructions each. A limit, so that the cost of
 /// `post_upgrade` does not grow with the quarantine; keys of another type would be among the first.
 const KEYS_CHECKED: usize = 350;
-
-/// What the journal says about the build that wrote an entry.
-///
-/// ```
-/// use ic_stable_migrate::Build;
-///
-/// const BUILD: Build = Build { name: concat!("bank ", env!("CARGO_PKG_VERSION")), features: &["direct"] };
-/// assert!(BUILD.name.starts_with("bank "));
-/// ```
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Build {
-    /// Name of the build: a version, a variant.
-    pub name: &'static str,
-    /// Its cargo features.
-    pub features: &'static [&'static str],
-}
 
 /// Memories of a [`Ledger`]. Nothing else may use them.
 ///

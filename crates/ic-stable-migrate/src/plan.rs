@@ -2,6 +2,9 @@
 
 use crate::{Digest, Layout, digest_of};
 
+/// Number of the migration whose state and quarantine may have their own memories.
+pub(crate) const FIRST_MIGRATION: u16 = 1;
+
 /// The declaration of a migration. Its digest is in every journal entry, so that a run can be distinguished
 /// from one of a build that would have treated a class differently.
 ///

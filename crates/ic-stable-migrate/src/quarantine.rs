@@ -9,7 +9,7 @@ use serde_bytes::ByteBuf;
 
 use crate::api::QuarantinedRecord;
 use crate::key::{Numbered, Stored};
-use crate::ledger::FIRST_MIGRATION;
+use crate::plan::FIRST_MIGRATION;
 use crate::{Error, Key, Record, StableError, Table, codec};
 
 /// A unit in quarantine.

@@ -1,0 +1,59 @@
+//! What a message gives to the engine, and what it gets back.
+
+use crate::{Meter, Time};
+
+/// What a run has left to do.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// let mut bank = Bank::of([(7, 100), (8, 250)]);
+/// let mut messages = 1;
+/// while ENGINE.run(&mut bank, STEP)? == RunOutcome::More {
+///     // On the IC, the next message is one of a timer.
+///     messages += 1;
+/// }
+/// assert_eq!(ENGINE.run(&mut bank, STEP)?, RunOutcome::Done);
+/// assert!(messages > 2);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// Nothing is left.
+    Done,
+    /// The budget is used up; run again.
+    More,
+}
+
+/// Time and instruction budget of a message.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+/// # fn main() -> Result<(), Error> {
+/// /// A message of the IC, of which the engine may use half.
+/// struct Counter;
+///
+/// impl Meter for Counter {
+///     fn used(&self) -> u64 {
+///         123_456 // ic_cdk::api::performance_counter(0)
+///     }
+/// }
+///
+/// let mut bank = Bank::of([(7, 100)]);
+/// let now = Time::from_nanos(1_800_000_000_000_000_000);
+/// let message = MessageBudget { now, meter: &Counter, budget: 20_000_000_000 };
+/// ENGINE.run(&mut bank, message)?;
+/// assert_eq!(bank.ledger.state_of(1)?.converted, 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy)]
+pub struct MessageBudget<'a> {
+    /// Time of the message.
+    pub now: Time,
+    /// Tells how many instructions the message has used.
+    pub meter: &'a dyn Meter,
+    /// Instructions after which it stops.
+    pub budget: u64,
+}
