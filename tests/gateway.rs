@@ -89,8 +89,20 @@ fn every_request_gets_a_page() {
         for url in ["", "?", "metrics", "/metrics/", "//", &"/".repeat(100_000)] {
             assert_eq!(status("GET", url, 0), 404, "{}", url.len());
         }
+        let page = |method: &str, url: &str| {
+            let (method, url) = (method.into(), url.into());
+            canister.page(HttpRequest { method, url, headers: Vec::new(), body: ByteBuf::new() })
+        };
+        for (url, status) in [("/health", 200), ("/metrics", 200), ("/", 404)] {
+            let (head, get) = (page("HEAD", url), page("GET", url));
+            assert_eq!((head.status_code, get.status_code, head.body.len()), (status, status, 0), "{url}");
+            assert_eq!(head.headers, get.headers, "{url}");
+        }
         for method in ["", "get", "POST", &"G".repeat(100_000)] {
-            assert_eq!(status(method, "/metrics", 0), 405, "{}", method.len());
+            let refused = page(method, "/metrics");
+            assert_eq!(refused.status_code, 405, "{}", method.len());
+            let allow = refused.headers.iter().find(|(name, _)| name == "allow");
+            assert_eq!(allow.map(|(_, methods)| methods.as_str()), Some("GET, HEAD"));
         }
     }
 }

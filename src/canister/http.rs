@@ -12,7 +12,7 @@ use crate::api::*;
 use crate::{metrics, web};
 
 /// Serves `GET` and `HEAD` of `/blob/blob_<number>` (to everyone if the capsule is public, otherwise with
-/// `?token=…` from `blob_access_token`), `GET /metrics` and `GET /health`.
+/// `?token=…` from `blob_access_token`), of `/metrics` and of `/health`.
 #[apply(query)]
 fn http_request(request: HttpRequest) -> HttpResponse {
     let blob = with_app(|App { storage, .. }| Ok(web::answer(storage, &request, now())));
@@ -28,21 +28,26 @@ fn http_request(request: HttpRequest) -> HttpResponse {
 }
 
 fn page(request: &HttpRequest) -> HttpResponse {
-    let path = request.url.split('?').next().unwrap_or_default();
-    match (request.method.as_str(), path) {
-        ("GET", "/metrics") => {
-            match with_app(|App { storage, .. }| metrics::prometheus(storage, &readings())) {
-                Ok(text) => HttpResponse::text(200, text),
-                Err(error) => HttpResponse::text(500, error.to_string()),
-            }
-        }
-        ("GET", "/health") => match with_app(|App { storage, .. }| Ok(storage.config()?)) {
+    if !["GET", "HEAD"].contains(&request.method.as_str()) {
+        let mut refused = HttpResponse::text(405, format!("GET and HEAD only, got {}\n", request.method));
+        refused.headers.push(("allow".into(), "GET, HEAD".into()));
+        return refused;
+    }
+    let mut response = match request.url.split('?').next().unwrap_or_default() {
+        "/metrics" => match with_app(|App { storage, .. }| metrics::prometheus(storage, &readings())) {
+            Ok(text) => HttpResponse::text(200, text),
+            Err(error) => HttpResponse::text(500, error.to_string()),
+        },
+        "/health" => match with_app(|App { storage, .. }| Ok(storage.config()?)) {
             Ok(_) => HttpResponse::text(200, "ok\n"),
             Err(error) => HttpResponse::text(503, error.to_string()),
         },
-        ("GET", _) => HttpResponse::text(404, "there are /metrics, /health and /blob/blob_<number>\n"),
-        (method, _) => HttpResponse::text(405, format!("GET only, got {method}\n")),
+        _ => HttpResponse::text(404, "there are /metrics, /health and /blob/blob_<number>\n"),
+    };
+    if request.method == "HEAD" {
+        response.body.clear();
     }
+    response
 }
 
 fn strategy(token: StreamingToken) -> StreamingStrategy {

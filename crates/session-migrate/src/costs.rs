@@ -29,10 +29,16 @@ pub fn messages(pic: &PocketIc, canister: Principal, from: u64) -> Result<Vec<Me
     Ok(extensions(pic)?.message_costs(canister, from)?)
 }
 
-/// Returns the instructions of the last install, reinstall or upgrade of a canister; `None` if the server
-/// does not report costs.
-pub fn last_install(pic: &PocketIc, canister: Principal) -> Option<u64> {
-    sum_of_last_install(&messages(pic, canister, 0).ok()?)
+/// Returns the index that a canister's next message will have; 0 if the server does not report costs.
+pub fn next_index(pic: &PocketIc, canister: Principal) -> u64 {
+    let costs = messages(pic, canister, 0).unwrap_or_default();
+    costs.last().map_or(0, |last| last.index + 1)
+}
+
+/// Returns the instructions of the last install, reinstall or upgrade of a canister from index `from` on; `None` if
+/// nothing of it was executed, or the server does not report costs.
+pub fn last_install(pic: &PocketIc, canister: Principal, from: u64) -> Option<u64> {
+    sum_of_last_install(&messages(pic, canister, from).ok()?)
 }
 
 /// Sums the entry points of an install, which run one after the other; later messages do not count.

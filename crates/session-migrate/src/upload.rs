@@ -32,9 +32,10 @@ pub struct Options {
 pub enum UploadError {
     /// A call failed that would fail again.
     #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The stored bytes do not match the file's digest, although every chunk matches the file.
-    #[error("{name} changed while it was being uploaded: upload it again")]
+    Client(ClientError),
+    /// The stored bytes do not match the file's digest, although every chunk matches the file; or the file has become
+    /// shorter than the upload.
+    #[error("{name} changed while it was being uploaded")]
     FileChanged {
         /// The file's name.
         name: String,
@@ -49,6 +50,17 @@ pub enum UploadError {
         /// One of them.
         first: String,
     },
+}
+
+impl From<ClientError> for UploadError {
+    fn from(error: ClientError) -> Self {
+        match &error {
+            ClientError::File { path, source } if source.kind() == std::io::ErrorKind::UnexpectedEof => {
+                UploadError::FileChanged { name: path.display().to_string() }
+            }
+            _ => UploadError::Client(error),
+        }
+    }
 }
 
 /// Returns the idempotency key: the same file under the same name in the same capsule is the same upload, so

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use ic_stable_migrate::api::EndpointError;
+use ic_stable_migrate::{Layout, MigrationState, Phase};
 use pocket_ic_fixtures::{ledger_split, ledger_split_changed};
 use session_migrate::rehearse::Report;
 
@@ -118,6 +120,127 @@ fn a_migration_too_short_to_trap_is_not_called_interrupted() {
     assert_eq!(printed.code, Some(0), "{}{}", printed.stdout, printed.stderr);
     assert!(printed.stderr.contains("note: not tested: interruptions"), "{}", printed.stderr);
     assert_eq!(report(folder.path()).canister.unwrap().interruptions, [] as [String; 0]);
+}
+
+/// Returns a canister with the update `step`, and with `more`; `$reply` answers with bytes of its memory.
+fn module(more: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+            (import "ic0" "msg_reply" (func $end))
+            (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+            (import "ic0" "msg_arg_data_size" (func $size (result i32)))
+            (import "ic0" "msg_arg_data_copy" (func $copy (param i32 i32 i32)))
+            (memory 1)
+            (global $at (mut i32) (i32.const 0))
+            (func $reply (param i32 i32) (call $append (local.get 0) (local.get 1)) (call $end))
+            (data (i32.const 0) "DIDL\00\00")
+            (func $go_on (global.set $at (i32.add (global.get $at) (i32.const 1))))
+            {more})"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+/// A release whose two migrations are finalized one after the other; `step` completes the second.
+fn chain_of_two() -> Vec<u8> {
+    use Phase::{Converted, Converting, Finalized};
+    let status = |(migration, phase)| {
+        let state: MigrationState = MigrationState { phase, ..MigrationState::default() };
+        let status = state.to_api(migration, Layout(migration + 1), 0);
+        candid::encode_one(Ok::<_, EndpointError>(status)).unwrap()
+    };
+    let all = [(1, Converted), (2, Converting), (2, Converted), (2, Finalized)].map(status);
+    // Only numbers of a fixed width differ.
+    let size = all[0].len();
+    let data: String = all.concat().iter().map(|byte| format!("\\{byte:02x}")).collect();
+    module(&format!(
+        r#"(data (i32.const 1024) "{data}")
+            (func $status (call $reply
+                (i32.add (i32.const 1024) (i32.mul (i32.const {size}) (global.get $at))) (i32.const {size})))
+            (func (export "canister_query migration_status") (call $status))
+            (func (export "canister_update migration_finalize") (call $go_on) (call $status))
+            (func (export "canister_update step")
+                (if (i32.eq (global.get $at) (i32.const 1)) (then (call $go_on)))
+                (call $reply (i32.const 0) (i32.const 6)))"#
+    ))
+}
+
+#[test]
+fn a_chain_of_two_is_rehearsed_to_the_end_of_the_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = module(r#"(func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))"#);
+    for (name, bytes) in
+        [("old.wasm", old.as_slice()), ("new.wasm", &chain_of_two()), ("calls.txt", b"[during]\nstep\n")]
+    {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let options = ["--calls", "calls.txt", "--json", "report.json"];
+    let said = rehearse(folder.path(), Path::new("old.wasm"), Path::new("new.wasm"), &options);
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    let runs = report(folder.path()).runs;
+    let runs: Vec<_> = runs.iter().map(|run| (run.migration, run.phase.as_str())).collect();
+    assert_eq!(runs, [(1, "Converted"), (2, "Converted")]);
+    assert!(said.stdout.contains("upgrade after the end: ok"), "{}", said.stdout);
+}
+
+/// Motoko's wasm memory is kept by an upgrade only on request, and a module that declares so is refused without it.
+#[test]
+fn an_upgrade_keeps_the_memory_of_a_module_that_declares_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = r#"(@custom "icp:private enhanced-orthogonal-persistence" "")
+        (func (export "canister_update step")
+            (i32.store8 (i32.const 6) (i32.add (i32.load8_u (i32.const 6)) (i32.const 1)))
+            (call $reply (i32.const 0) (i32.const 6)))
+        (func (export "canister_query steps") (call $reply (i32.const 6) (i32.const 1)))"#;
+    std::fs::write(folder.path().join("counter.wasm"), module(more)).unwrap();
+    std::fs::write(folder.path().join("calls.txt"), "[before]\n1..=3 step\nsteps\n[after]\nstep\n").unwrap();
+    let counter = Path::new("counter.wasm");
+    let options = ["--calls", "calls.txt", "--rollback"];
+    let said = rehearse(folder.path(), counter, counter, &options);
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    assert!(said.stdout.contains("back to old: ok"), "{}", said.stdout);
+}
+
+/// As Motoko's compiler writes it: private, with the arguments of `init` apart.
+#[test]
+fn an_interface_in_two_private_parts_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    // It traps unless arguments have the types of the interface: without it, numbers are sent as int.
+    let more = r#"(@custom "icp:private candid:service" "type T = record { nat8 }; service : { step : (T) -> () }")
+        (@custom "icp:private candid:args" "(start : nat, T)")
+        (func $check (param $at i32) (param $byte i32)
+            (if (i32.ne (i32.load8_u (local.get $at)) (local.get $byte)) (then unreachable)))
+        (func $read (call $copy (i32.const 8) (i32.const 0) (call $size)))
+        ;; DIDL, 1 type, record of 1 field, 0 : nat8, 2 arguments, nat, type 0, 7, 8
+        (func (export "canister_init") (call $read)
+            (call $check (i32.const 18) (i32.const 0x7d)) (call $check (i32.const 21) (i32.const 8)))
+        (func (export "canister_update step") (call $read)
+            (call $check (i32.const 16) (i32.const 0x7b)) (call $reply (i32.const 0) (i32.const 6)))"#;
+    std::fs::write(folder.path().join("class.wasm"), module(more)).unwrap();
+    std::fs::write(folder.path().join("calls.txt"), "[before]\nstep (record { 5 })\n").unwrap();
+    let options =
+        ["--calls", "calls.txt", "--init-args", "(7, record { 8 })", "--upgrade-args", "(7, record { 8 })"];
+    let said = rehearse(folder.path(), Path::new("class.wasm"), Path::new("class.wasm"), &options);
+    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    assert!(!said.stderr.contains("rejected"), "{}", said.stderr);
+}
+
+#[test]
+fn a_refused_upgrade_has_no_instructions() {
+    let folder = tempfile::tempdir().unwrap();
+    let step = r#"(func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))"#;
+    let unknown = module(step).windows(9).position(|bytes| bytes == b"msg_reply").unwrap();
+    let mut refused = module(step);
+    refused[unknown..unknown + 9].copy_from_slice(b"msg_other");
+    for (name, bytes) in
+        [("old.wasm", module(step)), ("new.wasm", refused), ("calls.txt", b"[before]\nstep\n".into())]
+    {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let (old, new) = (Path::new("old.wasm"), Path::new("new.wasm"));
+    let said = rehearse(folder.path(), old, new, &["--calls", "calls.txt"]);
+    assert_eq!(said.code, Some(1), "{}{}", said.stdout, said.stderr);
+    // Not those of the installation before it.
+    assert!(said.stdout.contains("upgrade to new: FAILED\n"), "{}", said.stdout);
 }
 
 #[test]

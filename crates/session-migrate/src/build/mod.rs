@@ -29,7 +29,8 @@ pub use error::BuildError;
 pub use interface::interface_of;
 pub use module::Module;
 pub use postprocess::{
-    Methods, WasmError, check_is_upload_canister, features, gzip, methods, schema_of, unpack,
+    Methods, WasmError, check_is_upload_canister, features, gzip, init_args_of, keeps_wasm_memory, methods,
+    schema_of, unpack,
 };
 pub use workspace::Workspace;
 

@@ -22,6 +22,9 @@ const SCHEMA: &str = "icp:public stable:schema";
 const BUILD: &str = "icp:public build";
 const FEATURES: &str = "icp:public features";
 
+/// The section of a module that continues with the wasm memory of the one before it; `icp`, `dfx` and the IC look for it.
+const PERSISTENCE: &str = "icp:private enhanced-orthogonal-persistence";
+
 /// A file that is not a usable canister.
 #[derive(Debug, thiserror::Error)]
 pub enum WasmError {
@@ -137,14 +140,27 @@ pub fn features(wasm: &[u8]) -> Vec<String> {
     metadata(wasm, FEATURES).map_or(Vec::new(), |text| text.split(',').map(str::to_owned).collect())
 }
 
-/// Returns the interface in the metadata of the canister `wasm` (unpacked), if there is one.
+/// Returns the interface in the metadata of the canister `wasm` (unpacked), public or private, if there is one.
 pub fn candid_of(wasm: &[u8]) -> Option<String> {
-    metadata(wasm, CANDID)
+    // Motoko's compiler writes it as private, unless it is told otherwise.
+    metadata(wasm, CANDID).or_else(|| metadata(wasm, "icp:private candid:service"))
+}
+
+/// Returns the types of the arguments of `init` in the metadata of the canister `wasm` (unpacked), if they are not in the
+/// interface: Motoko writes them there.
+pub fn init_args_of(wasm: &[u8]) -> Option<String> {
+    ["icp:public candid:args", "icp:private candid:args"].iter().find_map(|name| metadata(wasm, name))
 }
 
 /// Returns the stable schema in the metadata of the canister `wasm` (unpacked), if there is one.
 pub fn schema_of(wasm: &[u8]) -> Option<String> {
     metadata(wasm, SCHEMA)
+}
+
+/// Returns whether the canister `wasm` (unpacked) keeps its wasm memory across upgrades: Motoko's enhanced orthogonal
+/// persistence. Such a module is installed only with an explicit option.
+pub fn keeps_wasm_memory(wasm: &[u8]) -> bool {
+    metadata(wasm, PERSISTENCE).is_some()
 }
 
 fn metadata(wasm: &[u8], name: &str) -> Option<String> {

@@ -80,7 +80,13 @@ fn upload_all(args: UploadArgs) -> Result<Vec<Uploaded>, Failed> {
             let uploader =
                 Uploader::new(network.caller(), capsule.clone(), asset.clone(), key, config.chunk_size);
             let result = upload::upload(&canister, uploader, options, &progress).await.map_err(|error| {
-                (code_of(&error), format!("{}: {error}; repeat the command to resume", asset.name))
+                let text = match &error {
+                    UploadError::FileChanged { .. } => {
+                        format!("{error}; repeat the command to upload it again")
+                    }
+                    _ => format!("{}: {error}; repeat the command to resume", asset.name),
+                };
+                (code_of(&error), text)
             })?;
             uploaded.push(Uploaded { asset, result });
         }

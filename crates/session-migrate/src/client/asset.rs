@@ -92,6 +92,12 @@ impl Asset {
 }
 
 fn hash(path: &Path) -> std::io::Result<(u64, [u8; 32])> {
+    // What comes through a pipe can be read only once; opening one that nobody writes to would wait for ever.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other(
+            "it is no file: its bytes are read more than once, so write them into a file first",
+        ));
+    }
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut block = vec![0; BLOCK];
@@ -129,6 +135,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_no_file_is_refused_without_reading_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [folder.path(), Path::new("/dev/zero")] {
+            let error = Asset::open(path, "a", api::AssetType::Original).unwrap_err().to_string();
+            assert!(error.contains("it is no file"), "{error}");
+        }
+    }
+
+    #[test]
     fn chunks_put_together_are_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.jpg");
@@ -150,7 +165,9 @@ mod tests {
         std::fs::write(&path, [0; 100]).unwrap();
         let asset = Asset::open(&path, "a.bin", api::AssetType::Original).unwrap();
         std::fs::write(&path, [0; 10]).unwrap();
-        let error = asset.chunk(0, 64).unwrap_err().to_string();
-        assert!(error.contains("a.bin"), "{error}");
+        let error = asset.chunk(0, 64).unwrap_err();
+        assert!(error.to_string().contains("a.bin"), "{error}");
+        let changed = crate::upload::UploadError::from(error).to_string();
+        assert!(changed.contains("a.bin changed while it was being uploaded"), "{changed}");
     }
 }

@@ -77,7 +77,7 @@ impl<'p> Stages<'p> {
         self.canister = self.canister.recorded(tape);
         let build = legacy.build;
         expect_build(&self.canister, build).map_err(failed)?;
-        self.note(build, format!("install {build}"), true);
+        self.note(build, format!("install {build}"), true, 0);
         Ok(self.canister)
     }
 
@@ -91,7 +91,7 @@ impl<'p> Stages<'p> {
             .map_err(|why| RehearseError::File { path: snapshot.path.clone(), why })?;
         self.known =
             Expected { in_flight: 0, quarantined: contents.unconvertible, expired: contents.expired };
-        self.note(build, "load the snapshot".into(), true);
+        self.note(build, "load the snapshot".into(), true, 0);
         Ok(self.canister)
     }
 
@@ -105,6 +105,7 @@ impl<'p> Stages<'p> {
         if self.done.last().is_some_and(|stage| stage.build == Build::Legacy.name()) {
             self.in_flight = clients.runs.iter().filter(|run| run.is_in_flight()).count() as u64;
         }
+        let from = costs::next_index(self.canister.pic(), self.canister.id());
         let answer = self
             .canister
             .upgrade(self.controller, build.name(), &wasm.module)
@@ -114,7 +115,7 @@ impl<'p> Stages<'p> {
         if let Err(why) = answer {
             clients.problems.push(format!("the upgrade to the {build} build failed: {why}"));
         }
-        self.note(build, format!("upgrade to {build}"), upgraded);
+        self.note(build, format!("upgrade to {build}"), upgraded, from);
         upgraded
     }
 
@@ -160,12 +161,12 @@ impl<'p> Stages<'p> {
         phase == MigrationPhase::Finalized
     }
 
-    fn note(&mut self, build: Build, name: String, upgrade_ok: bool) {
+    fn note(&mut self, build: Build, name: String, upgrade_ok: bool, from: u64) {
         self.done.push(StageReport {
             name,
             build: build.name().to_owned(),
             upgrade_ok,
-            instructions: costs::last_install(self.canister.pic(), self.canister.id()),
+            instructions: costs::last_install(self.canister.pic(), self.canister.id(), from),
         });
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use candid::types::value::{IDLArgs, IDLField, IDLValue, VariantValue};
 use candid::types::{Label, Type, TypeInner};
 use candid::{DecoderConfig, TypeEnv, idl_hash};
-use candid_parser::utils::CandidSource;
+use candid_parser::utils::{CandidSource, merge_init_args};
 
 use super::TraceError;
 
@@ -40,7 +40,19 @@ impl Interface {
     /// # Errors
     /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Interface, String> {
-        let (env, service) = CandidSource::Text(text).load().map_err(|error| first_line(&error))?;
+        Interface::parse_with(text, None)
+    }
+
+    /// Parses an interface, and the types of the arguments of `init`, if they are apart from it.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub(crate) fn parse_with(text: &str, init_args: Option<&str>) -> Result<Interface, String> {
+        let (env, service) = match init_args {
+            Some(init_args) => merge_init_args(text, init_args).map(|(env, service)| (env, Some(service))),
+            None => CandidSource::Text(text).load(),
+        }
+        .map_err(|error| first_line(&error))?;
         let service = service.ok_or("it has no service")?;
         let mut labels = HashMap::new();
         for ty in env.0.values() {

@@ -138,6 +138,9 @@ fn refusals_name_what_is_wrong_with_its_exit_code() {
     let outcome_of = |output: Output| (output.status.code().unwrap(), text(&output.stderr));
     let (code, error) = outcome_of(network.upload(&[&missing], &[]));
     assert!(code == 2 && error.contains("not-there"), "{code}: {error}");
+    let mut piped = network.command(&[Path::new("/dev/stdin")], &["-k", &network.root_key]);
+    let (code, error) = outcome_of(piped.stdin(Stdio::piped()).output().unwrap());
+    assert!(code == 2 && error.contains("/dev/stdin: it is no file"), "{code}: {error}");
     let (code, error) = outcome_of(network.command(&[&file], &["-k", "00"]).output().unwrap());
     assert!(code == 2 && error.contains("266 hexadecimal digits"), "{code}: {error}");
     // Of another network: nothing that comes is believed.

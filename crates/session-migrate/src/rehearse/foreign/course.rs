@@ -95,7 +95,7 @@ impl<'a> Course<'a> {
             is_interrupted: false,
             trapped: None,
         };
-        course.note_stage("install old", "old", true);
+        course.note_stage("install old", "old", true, 0);
         progress.phase("calls before the upgrade");
         let before = calls.iter().filter(|call| call.section == Section::Before);
         let asked = course.queries.iter().copied().filter(|query| query.is_old);
@@ -178,12 +178,12 @@ impl<'a> Course<'a> {
         answer.map_err(|why| self.pair.problems.push(format!("{when}: {why}"))).ok()
     }
 
-    fn note_stage(&mut self, name: &str, build: &str, upgrade_ok: bool) {
+    fn note_stage(&mut self, name: &str, build: &str, upgrade_ok: bool, from: u64) {
         self.stages.push(StageReport {
             name: name.to_owned(),
             build: build.to_owned(),
             upgrade_ok,
-            instructions: costs::last_install(self.pair.pic, self.pair.id),
+            instructions: costs::last_install(self.pair.pic, self.pair.id, from),
         });
     }
 
@@ -193,9 +193,10 @@ impl<'a> Course<'a> {
         let (side, build) = if is_new { (&self.inputs.new, "new") } else { (&self.inputs.old, "old") };
         // The old release is upgraded to as it was installed.
         let arg = if is_new { &self.inputs.upgrade_arg } else { &self.inputs.init_arg };
-        let answer = self.pair.upgrade(&side.module, arg, is_new);
+        let from = costs::next_index(self.pair.pic, self.pair.id);
+        let answer = self.pair.upgrade(side, arg, is_new);
         let upgrade_ok = answer.is_ok();
-        self.note_stage(name, build, upgrade_ok);
+        self.note_stage(name, build, upgrade_ok, from);
         if let Err(why) = answer {
             self.pair.problems.push(format!("{name} failed: {why}"));
         }
@@ -236,27 +237,36 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// The migration, the rollback and the end.
+    /// The migrations of the new wasm, one after the other, and the end.
     fn migrated(&mut self) {
+        let mut has_next = self.one_migrated(true);
+        while has_next == Some(true) {
+            has_next = self.one_migrated(false);
+        }
+        if has_next == Some(false) && self.install("upgrade after the end", true) {
+            self.compare();
+        }
+    }
+
+    /// One migration, its rollback and its end; returns whether another one has begun, or `None` if the rehearsal
+    /// cannot continue. The old wasm knows the layout from which the first one starts, and no later one.
+    fn one_migrated(&mut self, is_first: bool) -> Option<bool> {
         self.progress.phase("migrating under traffic");
         if !self.converted(true) {
-            return;
+            return None;
         }
         self.play(self.calls_of(Section::After));
         self.compare();
         if self.has("migration_verify") {
             self.progress.phase("verifying every unit");
             let verified = self.pair.control("migration_verify", NO_ARGUMENTS);
-            if self.ok_or_problem(verified).is_none() || self.reconciled(false).is_none() {
-                return;
-            }
+            self.ok_or_problem(verified)?;
+            self.reconciled(false)?;
         }
-        if self.options.rollback && self.has("migration_rollback") && !self.rolled_back() {
-            return;
+        if self.options.rollback && self.has("migration_rollback") && !self.rolled_back(is_first) {
+            return None;
         }
-        if self.has("migration_finalize") && self.finalized() && self.install("upgrade after the end", true) {
-            self.compare();
-        }
+        if self.has("migration_finalize") { self.finalized() } else { None }
     }
 
     /// Waits until everything is converted; returns whether the rehearsal can continue.
@@ -357,7 +367,7 @@ impl<'a> Course<'a> {
         }
         if upgrade && round.is_power_of_two() && round < 1 << UPGRADES {
             self.is_interrupted = true;
-            let (new, arg) = (&self.inputs.new.module, &self.inputs.upgrade_arg);
+            let (new, arg) = (&self.inputs.new, &self.inputs.upgrade_arg);
             self.pair
                 .upgrade(new, arg, true)
                 .map_err(|why| format!("the upgrade in the middle of the migration failed: {why}"))?;
@@ -384,7 +394,7 @@ impl<'a> Course<'a> {
             self.trapped = Some(0);
             return;
         };
-        let from = costs.last().map_or(0, |last| last.index + 1);
+        let from = costs::next_index(pic, id);
         for percent in LIMITS {
             let limit = (most / 100 * percent).max(1);
             if let Err(error) = costs::limit_message(pic, id, Some(limit)) {
@@ -411,8 +421,9 @@ impl<'a> Course<'a> {
         self.pair.pass(A_MINUTE);
     }
 
-    /// Rolls back, continues on the old wasm, and migrates again; returns whether the rehearsal can continue.
-    fn rolled_back(&mut self) -> bool {
+    /// Rolls back, continues on the old wasm if it knows the layout, and migrates again; returns whether the rehearsal can
+    /// continue.
+    fn rolled_back(&mut self, to_old: bool) -> bool {
         self.progress.phase("rolling back");
         let rolled_back = self.pair.control("migration_rollback", NO_ARGUMENTS);
         let settled = rolled_back.and_then(|_| self.settled(false));
@@ -425,12 +436,12 @@ impl<'a> Course<'a> {
             return false;
         }
         self.compare();
-        if !self.install("back to old", false) {
+        if to_old && !self.install("back to old", false) {
             return false;
         }
         self.play(self.calls_of(Section::During).chain(self.calls_of(Section::After)));
         self.compare();
-        if !self.install("upgrade to new again", true) {
+        if to_old && !self.install("upgrade to new again", true) {
             return false;
         }
         let status = self.pair.status();
@@ -448,19 +459,27 @@ impl<'a> Course<'a> {
         self.converted(false)
     }
 
-    fn finalized(&mut self) -> bool {
+    /// Finalizes a migration; returns whether another one has begun.
+    fn finalized(&mut self) -> Option<bool> {
         self.progress.phase("finalizing");
+        let number = self.runs.last().map_or(0, |run| run.migration);
         let leave = self.runs.last().is_some_and(|run| run.counts.quarantined > 0);
         let finalized = self.pair.control("migration_finalize", &leave_quarantined(leave));
-        let settled = finalized.and_then(|_| self.settled(false));
-        let Some(Status { phase, note, .. }) = self.ok_or_problem(settled) else { return false };
+        let finalized = self.ok_or_problem(finalized)?;
+        // The next one begins in a message of its own.
+        self.pair.pass(Duration::from_secs(1));
+        let status = self.pair.status();
+        let Status { migration, phase, note, .. } = self.ok_or_problem(status)?;
+        self.compare();
+        if migration.max(finalized.migration) > number {
+            return Some(true);
+        }
         if phase != MigrationPhase::Finalized {
             let _: Option<()> = self.ok_or_problem(Err(format!(
                 "the migration is not finalized, its phase is {phase:?} ({note})"
             )));
         }
-        self.compare();
-        phase == MigrationPhase::Finalized
+        (phase == MigrationPhase::Finalized).then_some(false)
     }
 }
 

@@ -11,7 +11,7 @@ use pocket_ic::{PocketIc, RejectResponse};
 use serde::{Deserialize, Serialize};
 
 use super::controller;
-use super::subject::PlannedCall;
+use super::subject::{PlannedCall, RehearsedModule};
 use crate::build::Module;
 use crate::rehearse::RehearseError;
 use crate::trace::{CallKind, Interface, TracedAnswer};
@@ -95,8 +95,13 @@ impl<'p> Pair<'p> {
     }
 
     /// Installs a module over what runs.
-    pub fn upgrade(&mut self, module: &Module, arg: &[u8], is_new: bool) -> Result<(), String> {
-        let answer = self.pic.upgrade_canister(self.id, module.gz.clone(), arg.to_vec(), Some(controller()));
+    pub fn upgrade(&mut self, side: &RehearsedModule, arg: &[u8], is_new: bool) -> Result<(), String> {
+        let (module, arg, sender) = (side.module.gz.clone(), arg.to_vec(), Some(controller()));
+        let answer = if side.keeps_wasm_memory {
+            self.pic.upgrade_eop_canister(self.id, module, arg, sender)
+        } else {
+            self.pic.upgrade_canister(self.id, module, arg, sender)
+        };
         answer.map_err(|reject| first_line(&reject))?;
         self.runs_new = is_new;
         Ok(())

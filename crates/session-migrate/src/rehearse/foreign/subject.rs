@@ -15,6 +15,8 @@ pub(super) struct RehearsedModule {
     pub path: PathBuf,
     pub module: Module,
     pub methods: Methods,
+    /// Whether an upgrade to it keeps the wasm memory.
+    pub keeps_wasm_memory: bool,
     /// Its Candid interface, if it says one.
     pub interface: Option<Interface>,
 }
@@ -27,10 +29,16 @@ impl RehearsedModule {
         let wasm = build::unpack(&file).map_err(wrong)?.into_owned();
         let methods = build::methods(&wasm).map_err(wrong)?;
         let interface = build::interface_of(&wasm)
-            .map(|text| Interface::parse(&text))
+            .map(|text| Interface::parse_with(&text, build::init_args_of(&wasm).as_deref()))
             .transpose()
             .map_err(|why| unusable(format!("its Candid interface: {why}")))?;
-        Ok(RehearsedModule { module: Module::of(path, file)?, path: path.to_path_buf(), methods, interface })
+        Ok(RehearsedModule {
+            keeps_wasm_memory: build::keeps_wasm_memory(&wasm),
+            module: Module::of(path, file)?,
+            path: path.to_path_buf(),
+            methods,
+            interface,
+        })
     }
 
     /// Encodes arguments of `init` or of an upgrade.
