@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # @mux/upchunk 3.5.0 and huge-uploader 1.2.0 (npm): pause and resume of a chunked upload
 #
-# Expected: pause() stops after the chunk that is being sent, resume() goes on with the next one ("Pauses an upload after the
+# Expected: pause() stops after the chunk that is being sent, resume() continues with the next one ("Pauses an upload after the
 #   current in-flight chunk is finished uploading", documentation of upchunk; huge-uploader: togglePause).
 # Happens: whoever resumes before that chunk has been answered has two loops that send. Those of upchunk share the reader but each
 #   takes the position of the chunk in flight: every later chunk is stored one place too early, the last place stays empty,
