@@ -36,7 +36,7 @@ pub fn next_index(pic: &PocketIc, canister: Principal) -> u64 {
 }
 
 /// Returns the instructions of the last install, reinstall or upgrade of a canister from index `from` on; `None` if
-/// nothing of it was executed, or the server does not report costs.
+/// none of its entry points was executed, or the server does not report costs.
 pub fn last_install(pic: &PocketIc, canister: Principal, from: u64) -> Option<u64> {
     sum_of_last_install(&messages(pic, canister, from).ok()?)
 }

@@ -134,7 +134,7 @@ fn module(more: &str) -> Vec<u8> {
             (global $at (mut i32) (i32.const 0))
             (func $reply (param i32 i32) (call $append (local.get 0) (local.get 1)) (call $end))
             (data (i32.const 0) "DIDL\00\00")
-            (func $go_on (global.set $at (i32.add (global.get $at) (i32.const 1))))
+            (func $advance (global.set $at (i32.add (global.get $at) (i32.const 1))))
             {more})"#
     );
     wat::parse_str(text).unwrap()
@@ -157,9 +157,9 @@ fn chain_of_two() -> Vec<u8> {
             (func $status (call $reply
                 (i32.add (i32.const 1024) (i32.mul (i32.const {size}) (global.get $at))) (i32.const {size})))
             (func (export "canister_query migration_status") (call $status))
-            (func (export "canister_update migration_finalize") (call $go_on) (call $status))
+            (func (export "canister_update migration_finalize") (call $advance) (call $status))
             (func (export "canister_update step")
-                (if (i32.eq (global.get $at) (i32.const 1)) (then (call $go_on)))
+                (if (i32.eq (global.get $at) (i32.const 1)) (then (call $advance)))
                 (call $reply (i32.const 0) (i32.const 6)))"#
     ))
 }
@@ -174,12 +174,12 @@ fn a_chain_of_two_is_rehearsed_to_the_end_of_the_second() {
         std::fs::write(folder.path().join(name), bytes).unwrap();
     }
     let options = ["--calls", "calls.txt", "--json", "report.json"];
-    let said = rehearse(folder.path(), Path::new("old.wasm"), Path::new("new.wasm"), &options);
-    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
+    let printed = rehearse(folder.path(), Path::new("old.wasm"), Path::new("new.wasm"), &options);
+    assert_eq!(printed.code, Some(0), "{}{}", printed.stdout, printed.stderr);
     let runs = report(folder.path()).runs;
     let runs: Vec<_> = runs.iter().map(|run| (run.migration, run.phase.as_str())).collect();
     assert_eq!(runs, [(1, "Converted"), (2, "Converted")]);
-    assert!(said.stdout.contains("upgrade after the end: ok"), "{}", said.stdout);
+    assert!(printed.stdout.contains("upgrade after the end: ok"), "{}", printed.stdout);
 }
 
 /// Motoko's wasm memory is kept by an upgrade only on request, and a module that declares so is refused without it.
@@ -195,9 +195,9 @@ fn an_upgrade_keeps_the_memory_of_a_module_that_declares_so() {
     std::fs::write(folder.path().join("calls.txt"), "[before]\n1..=3 step\nsteps\n[after]\nstep\n").unwrap();
     let counter = Path::new("counter.wasm");
     let options = ["--calls", "calls.txt", "--rollback"];
-    let said = rehearse(folder.path(), counter, counter, &options);
-    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
-    assert!(said.stdout.contains("back to old: ok"), "{}", said.stdout);
+    let printed = rehearse(folder.path(), counter, counter, &options);
+    assert_eq!(printed.code, Some(0), "{}{}", printed.stdout, printed.stderr);
+    assert!(printed.stdout.contains("back to old: ok"), "{}", printed.stdout);
 }
 
 /// As Motoko's compiler writes it: private, with the arguments of `init` apart.
@@ -219,9 +219,9 @@ fn an_interface_in_two_private_parts_is_read() {
     std::fs::write(folder.path().join("calls.txt"), "[before]\nstep (record { 5 })\n").unwrap();
     let options =
         ["--calls", "calls.txt", "--init-args", "(7, record { 8 })", "--upgrade-args", "(7, record { 8 })"];
-    let said = rehearse(folder.path(), Path::new("class.wasm"), Path::new("class.wasm"), &options);
-    assert_eq!(said.code, Some(0), "{}{}", said.stdout, said.stderr);
-    assert!(!said.stderr.contains("rejected"), "{}", said.stderr);
+    let printed = rehearse(folder.path(), Path::new("class.wasm"), Path::new("class.wasm"), &options);
+    assert_eq!(printed.code, Some(0), "{}{}", printed.stdout, printed.stderr);
+    assert!(!printed.stderr.contains("rejected"), "{}", printed.stderr);
 }
 
 #[test]
@@ -237,10 +237,10 @@ fn a_refused_upgrade_has_no_instructions() {
         std::fs::write(folder.path().join(name), bytes).unwrap();
     }
     let (old, new) = (Path::new("old.wasm"), Path::new("new.wasm"));
-    let said = rehearse(folder.path(), old, new, &["--calls", "calls.txt"]);
-    assert_eq!(said.code, Some(1), "{}{}", said.stdout, said.stderr);
+    let printed = rehearse(folder.path(), old, new, &["--calls", "calls.txt"]);
+    assert_eq!(printed.code, Some(1), "{}{}", printed.stdout, printed.stderr);
     // Not those of the installation before it.
-    assert!(said.stdout.contains("upgrade to new: FAILED\n"), "{}", said.stdout);
+    assert!(printed.stdout.contains("upgrade to new: FAILED\n"), "{}", printed.stdout);
 }
 
 #[test]
