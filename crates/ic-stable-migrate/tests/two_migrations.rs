@@ -436,47 +436,6 @@ fn a_rollback_past_a_later_layout_is_refused() {
 }
 
 #[test]
-<<<<<<< HEAD
-=======
-fn new_units_go_where_the_finalized_migrations_lead() {
-    let memories = first_release();
-    let targets = |todos: &Todos| -> [bool; 2] {
-        [Engine::writes_target(&FIRST, todos).unwrap(), Engine::writes_target(&SECOND, todos).unwrap()]
-    };
-    assert_eq!(targets(&Todos::open(memories.clone())), [true, false], "nothing has begun");
-    let mut todos = upgraded(&memories);
-    assert_eq!((targets(&todos), todos.layout()), ([true, false], Ok(Layout(2))));
-    ENGINE.control(&mut todos, NOW).unwrap().rollback().unwrap();
-    assert_eq!(targets(&todos), [false, false]);
-    let mut todos = upgraded(&memories);
-    ENGINE.control(&mut todos, NOW).unwrap().resume().unwrap();
-    let mut todos = upgraded(&memories);
-    ENGINE.control(&mut todos, NOW).unwrap().finalize(true).unwrap();
-    assert_eq!(targets(&todos), [true, true]);
-}
-
-#[test]
-fn new_units_of_a_later_layout_wait_for_the_finalization() {
-    let memories = first_release();
-    let mut todos = upgraded(&memories);
-    let refused = Engine::enter_layout(&SECOND, &mut todos, NOW).unwrap_err();
-    let expected = "cannot begin the migration in phase Idle: migration 1 is in phase Converted, and must be finalized first";
-    assert_eq!(refused.to_string(), expected);
-    assert_eq!((todos.layout(), todos.phases()), (Ok(Layout(2)), (Phase::Converted, Phase::Idle)));
-    // The rollback is still open.
-    ENGINE.control(&mut todos, NOW).unwrap().rollback().unwrap();
-    assert_eq!(upgraded(&memories).layout(), Ok(Layout(1)));
-
-    // A fresh installation of the release in between never took the first migration.
-    let mut todos = Todos::open(Memories::default());
-    todos.set_layout(Layout(2));
-    assert_eq!(Engine::writes_target(&SECOND, &todos), Ok(true));
-    Engine::enter_layout(&SECOND, &mut todos, NOW).unwrap();
-    assert_eq!(todos.layout(), Ok(Layout(3)));
-}
-
-#[test]
->>>>>>> eca2ca2 (The interface says that /metrics and /health answer HEAD)
 fn an_earlier_encoding_of_a_record_is_no_difference() {
     let memories = first_release();
     let mut todos = Todos::open(memories.clone());
