@@ -44,7 +44,8 @@ pub fn defer<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error
 /// ```
 ///
 /// # Errors
-/// [`Error::WrongPhase`] if the migration is not deferred.
+/// [`Error::WrongPhase`] if the migration is not paused, [`Error::Refused`] if it is, but has begun: only resuming keeps
+/// its counts.
 pub fn release<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error> {
     change(host, now.into(), Phase::Paused, MigrationState::default())
 }
@@ -56,9 +57,14 @@ fn change<H: Host>(
     to: MigrationState<H::Key>,
 ) -> Result<(), H::Error> {
     let number = host.ledger().current();
-    let found = host.ledger().state_of(number)?.phase;
+    let state = host.ledger().state_of(number)?;
+    let found = state.phase;
     if found != expected {
         return Err(Error::WrongPhase { expected, found }.into());
+    }
+    if found == Phase::Paused && !state.is_deferred() {
+        let why = "it is paused, not deferred; resume it in a build that has it".into();
+        return Err(Error::Refused { action: "release", phase: found, why }.into());
     }
     let layout = host.layout()?;
     let ledger = host.ledger_mut();

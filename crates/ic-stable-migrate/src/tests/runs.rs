@@ -123,6 +123,20 @@ fn a_deferred_migration_waits_until_it_is_resumed() {
     assert_eq!(notes.new.len(), 3);
 }
 
+/// Released, it would begin from scratch beside what it has converted.
+#[test]
+fn a_migration_that_was_paused_halfway_is_not_released() {
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let engine = Engine::new(&[&ONLY]);
+    engine.run(&mut notes, WHOLE).unwrap();
+    engine.control(&mut notes, NOW).unwrap().rollback().unwrap();
+    engine.control(&mut notes, NOW).unwrap().pause().unwrap();
+    let before = notes.ledger.state_of(1).unwrap();
+    let refused = release(&mut notes, NOW).unwrap_err();
+    assert!(matches!(refused, Error::Refused { action: "release", phase: Phase::Paused, .. }), "{refused}");
+    assert_eq!(notes.ledger.state_of(1).unwrap(), before);
+}
+
 #[test]
 fn a_rollback_says_how_many_units_are_left() {
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
