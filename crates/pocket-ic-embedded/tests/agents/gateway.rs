@@ -258,7 +258,7 @@ fn gateways_that_cannot_be_are_refused() {
         (json!({ "forward_to": { "PocketIcInstance": 99_999 } }), "Instance not found"),
         (json!({ "forward_to": { "Replica": "http://x" } }), "not supported by the embedded server"),
         (json!({ "forward_to": instance, "ip_addr": "0.0.0.0" }), "not a loopback address"),
-        (json!({ "forward_to": instance, "ip_addr": "here" }), "no address"),
+        (json!({ "forward_to": instance, "ip_addr": "here" }), "not an address to listen on"),
         (json!({ "forward_to": instance, "https_config": { "cert_path": "a", "key_path": "b" } }), "HTTPS"),
         (json!({ "forward_to": instance, "domain_custom_provider_local_file": "f" }), "custom domains"),
         (json!({}), "forward_to"),

@@ -95,7 +95,7 @@ fn hash(path: &Path) -> std::io::Result<(u64, [u8; 32])> {
     // What comes through a pipe can be read only once; opening one that nobody writes to would wait for ever.
     if !std::fs::metadata(path)?.is_file() {
         return Err(std::io::Error::other(
-            "it is no file: its bytes are read more than once, so write them into a file first",
+            "it is not a regular file: its bytes are read more than once, so write them into a file first",
         ));
     }
     let mut file = File::open(path)?;
@@ -139,7 +139,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for path in [folder.path(), Path::new("/dev/zero")] {
             let error = Asset::open(path, "a", api::AssetType::Original).unwrap_err().to_string();
-            assert!(error.contains("it is no file"), "{error}");
+            assert!(error.contains("it is not a regular file"), "{error}");
         }
     }
 

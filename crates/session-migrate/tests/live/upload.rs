@@ -140,7 +140,7 @@ fn refusals_name_what_is_wrong_with_its_exit_code() {
     assert!(code == 2 && error.contains("not-there"), "{code}: {error}");
     let mut piped = network.command(&[Path::new("/dev/stdin")], &["-k", &network.root_key]);
     let (code, error) = outcome_of(piped.stdin(Stdio::piped()).output().unwrap());
-    assert!(code == 2 && error.contains("/dev/stdin: it is no file"), "{code}: {error}");
+    assert!(code == 2 && error.contains("/dev/stdin: it is not a regular file"), "{code}: {error}");
     let (code, error) = outcome_of(network.command(&[&file], &["-k", "00"]).output().unwrap());
     assert!(code == 2 && error.contains("266 hexadecimal digits"), "{code}: {error}");
     // Of another network: nothing that comes is believed.
