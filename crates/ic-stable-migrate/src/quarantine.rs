@@ -104,7 +104,7 @@ impl Record for QuarantineRecord {
 /// let record = quarantine.get(1, 7)?.expect("it is there");
 /// assert_eq!((record.reason.as_str(), record.raw.as_slice()), ("its conversion trapped", [1, 2].as_slice()));
 /// // The same, if the record may be damaged.
-/// assert_eq!(quarantine.get_or_damaged(1, 7), Some(kept));
+/// assert_eq!(quarantine.get_or_damaged(1, 7), Some(record));
 /// assert!(quarantine.get_raw(1, 7).is_some());
 ///
 /// // By migration: another one has nothing under the key.
