@@ -1,8 +1,8 @@
 //! The value part of a Candid message, read and written without its type table.
 //!
 //! Every record of layout 1 begins with the same 504 bytes: the magic, the type table, and the types of the
-//! two arguments. The library decodes that table again for each record, which is most of the cost of
-//! decoding. This module recognizes the table and reads the value after it; anything that it does not
+//! two arguments, version and record. The library decodes that table again for each record, which is most of
+//! the cost of decoding. This module recognizes the table and reads the value after it; anything that it does not
 //! recognize is left to the library. It is strict: it accepts only what the encoder writes, so that each
 //! record has exactly one encoding here.
 //!
@@ -21,10 +21,10 @@ use serde_bytes::ByteBuf;
 use crate::bytes::is_same;
 use crate::leb128;
 
-/// Header of every record; version and record follow.
+/// The bytes with which every record of layout 1 begins; the values of version and record follow.
 pub const HEADER: &[u8] = include_bytes!("golden/header.bin");
 
-/// Returns the value part of a message with our [`HEADER`]; `None` for any other.
+/// Returns the value part of a message that begins with [`HEADER`]; `None` for any other.
 pub fn after_header(message: &[u8]) -> Option<&[u8]> {
     let (header, value) = message.split_at_checked(HEADER.len())?;
     is_same(header, HEADER).then_some(value)
@@ -168,7 +168,8 @@ impl Wire for Vec<String> {
     }
 }
 
-/// A record whose fields are listed by hash. A field that is not listed does not compile.
+/// Implements [`Wire`] for a struct, with its fields listed in the order of the hashes of their names. If one is
+/// omitted, the code does not compile.
 macro_rules! record {
     ($record:ident { $($field:ident),* $(,)? }) => {
         impl crate::migrations::split_sessions::wire::Wire for $record {
@@ -191,7 +192,8 @@ macro_rules! record {
     };
 }
 
-/// A variant whose cases are numbered by hash; a case has no value, or one.
+/// Implements [`Wire`] for an enum, with its cases numbered in the order of the hashes of their names. Either every
+/// case has a value or none has. The number is a single byte, since there are fewer than 128 cases.
 macro_rules! variant {
     ($variant:ident { $($place:literal => $case:ident $(($value:ident))? ),* $(,)? }) => {
         impl crate::migrations::split_sessions::wire::Wire for $variant {

@@ -335,7 +335,7 @@ impl<M: Memory> Cursor<'_, M> {
         Ok(())
     }
 
-    /// Takes up to `most` bytes of the page; returns where they are, and how many.
+    /// Takes up to `max` bytes of the page; returns where they are, and how many.
     fn take(&mut self, max: u64) -> Result<(u64, u64), Damage> {
         if self.left == 0 {
             self.turn()?;

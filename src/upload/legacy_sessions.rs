@@ -181,7 +181,7 @@ impl LegacySessions {
         self.records.keys_after(self.after_mark(after).as_ref())
     }
 
-    /// Returns the highest id up to `most`, including those below the mark.
+    /// Returns the highest id up to `max`, including those below the mark.
     pub fn last_id(&self, max: u64) -> Option<u64> {
         self.records.keys(..=max).next_back()
     }

@@ -1,7 +1,8 @@
 //! A canister on a PocketIC instance, the people around it, and small uploads.
 //!
 //! Owns: installing and upgrading builds, typed and raw calls to every function of the interface, waiting for
-//! the canister's timers. Does not own: any expectation about an answer.
+//! the canister's timers. Does not own: expectations about answers, except that `upgrade` checks the build and the
+//! migration's counts.
 
 pub mod calls;
 pub mod clone;
@@ -103,9 +104,9 @@ impl InstalledCanister {
         Canister::new(&self.pic, self.id)
     }
 
-    /// Creates a canister with an empty module instead of a build, and no stable memory: buckets of an
-    /// installation stay allocated, and a test that creates hundreds of canisters copies them hundreds of
-    /// times.
+    /// Creates a canister with an empty module and no stable memory, for tests that set the stable memory and then
+    /// upgrade; `build` is recorded, not installed. Otherwise the buckets that an installation allocates would be
+    /// copied for each of the hundreds of canisters that such a test creates.
     pub fn empty(build: Build) -> Self {
         let pic = session_migrate::server::pocket_ic().unwrap();
         let id = pic.create_canister_with_settings(Some(controller()), None);
@@ -130,7 +131,8 @@ impl InstalledCanister {
         self.build = build;
     }
 
-    /// Upgrades the canister.
+    /// Upgrades the canister. Fails the test unless the new build runs, and the migration's counts reconcile without a
+    /// quarantined record.
     pub fn upgrade(&mut self, to: Build) {
         self.try_upgrade(to).unwrap();
         self.build = to;
@@ -219,7 +221,7 @@ impl InstalledCanister {
     }
 
     /// Returns what stored files of these lengths take in the canister's layout: chunks of the map, or
-    /// otherwise bytes of the payload region, where extents are allocated in units of 64.
+    /// otherwise bytes of the payload region, where extents are allocated in units of 64 bytes.
     pub fn payload_of(&self, lens: &[usize]) -> (u64, u64) {
         if self.migration().layout < 3 {
             (lens.iter().map(|len| u64::from(upload::chunks(*len))).sum(), 0)
@@ -269,7 +271,7 @@ impl InstalledCanister {
         self.update::<Capsule>(owner(), "capsules_set_access", (capsule, access)).unwrap();
     }
 
-    /// Lets time pass, with the canister's timers.
+    /// Lets at least this time pass, and runs the timers afterwards, which takes another minute or more.
     pub fn pass(&self, time: Duration) {
         self.pic.advance_time(time);
         // The canister's timer runs at least once a minute.

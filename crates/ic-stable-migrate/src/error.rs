@@ -58,7 +58,8 @@ pub enum Error {
         /// Why not, and what to do instead.
         why: String,
     },
-    /// A unit may not be written in the layout of a migration yet, or not any more.
+    /// A unit may not be written in the layout to which a migration leads: the migration may not begin yet, is
+    /// deferred, or is rolled back.
     #[error(
         "no unit may be written in layout {}, to which migration {number} leads: {why}; write it in the layout before that",
         to.0
@@ -77,7 +78,7 @@ pub enum Error {
         /// Key of the unit.
         key: String,
     },
-    /// A migration is deferred, or released, in the wrong phase.
+    /// A migration cannot be deferred, or released from being deferred, in this phase.
     #[error("the migration is in phase {found:?}, expected {expected:?}")]
     WrongPhase {
         /// The phase that it must be in.
@@ -144,7 +145,7 @@ pub enum Error {
         /// The last layout that this build knows.
         last: Layout,
     },
-    /// This build does not contain a migration that has begun, and is neither finalized nor rolled back.
+    /// A migration that has begun and is neither finalized nor rolled back is missing in this build.
     #[error(
         "migration {number} is in phase {phase:?}, and this build does not carry it: roll it back or finalize it on a build that does"
     )]

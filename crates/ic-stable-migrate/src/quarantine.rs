@@ -50,7 +50,7 @@ impl QuarantineRecord {
         Self { reason, raw, beside: None, was_indexed: None, owner: None }
     }
 
-    /// Converts to the interface's type, with at most `most` of its bytes.
+    /// Converts to the interface's type, with at most `max` of its bytes.
     pub fn into_api<K>(self, session: K, max: usize) -> QuarantinedRecord<K> {
         let Self { mut reason, mut raw, .. } = self;
         let len = raw.len();

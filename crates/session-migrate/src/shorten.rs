@@ -43,7 +43,7 @@ fn cut(text: &str) -> String {
     format!("{}… ({length} characters)", text.chars().take(WIDTH).collect::<String>())
 }
 
-/// Shortens every sequence of more than `most` digits.
+/// Shortens every sequence of more than `max` digits.
 fn short_digits(text: &str, max: usize) -> String {
     let mut short = String::with_capacity(text.len().min(2 * WIDTH));
     let mut rest = text;

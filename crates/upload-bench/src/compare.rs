@@ -10,8 +10,8 @@ use crate::results::Results;
 /// A figure may get worse by this share before it counts as a loss.
 const TOLERANCE: f64 = 0.02;
 
-/// Increase of a step's instructions that is allowed whatever its share: a change that the compiler makes in
-/// another function may cost a call of 30,000 instructions that much.
+/// Change of a step's instructions that is ignored whatever its share: a change elsewhere in the code can make the
+/// compiler add as much to a call of 30,000 instructions.
 const NOISE_INSTRUCTIONS: u64 = 2_000;
 
 /// A figure that has changed.

@@ -20,7 +20,7 @@ fn map() -> VectorMemory {
 /// Offset of the only leaf of a map of three entries under keys of eight bytes.
 const LEAF: u64 = FIRST;
 
-/// Returns such a map, changed by `change`.
+/// Returns a map of three entries under keys of eight bytes, changed by `change`.
 fn leaf(change: impl FnOnce(&VectorMemory)) -> RawMap<VectorMemory> {
     let memory = VectorMemory::default();
     let mut map: StableBTreeMap<u64, Vec<u8>, _> = StableBTreeMap::init(memory.clone());
@@ -58,7 +58,8 @@ fn a_key_twice_in_a_node_is_damage() {
 #[test]
 fn a_key_of_an_impossible_length_is_damage() {
     for (len, is_possible) in [(MAX_RECORD, true), (MAX_RECORD + 1, false), (u32::MAX, false)] {
-        // The keys of this map have no length of their own: the first word of the first key is taken for one.
+        // Keys of a fixed length are stored without one. Without `key_len`, the first four bytes of the first key are
+        // read as its length; if that is possible, the node ends before the key does, which is another damage.
         let map = leaf(|memory| memory.write(LEAF + NODE_HEADER, &len.to_le_bytes()));
         let damage = map.key(End::First, None).unwrap_err();
         let told = damage.what == format!("a key of {len} bytes");
@@ -83,6 +84,7 @@ fn a_cell_holds_what_fits_into_its_memory() {
     }
 }
 
+/// Opens the map of 100 entries with a number of its header replaced.
 fn changed(offset: u64, number: u64) -> Result<Option<RawMap<VectorMemory>>, Damage> {
     let memory = map();
     memory.write(offset, &number.to_le_bytes());
@@ -95,6 +97,8 @@ fn a_map_header_that_contradicts_itself_is_damage() {
     let pages = (bytes - HEADER as u64) / STEP;
     assert_eq!(changed(76, bytes).unwrap().unwrap().len, 100);
     assert_eq!(changed(68, pages).unwrap().unwrap().len, 100);
+    // Offsets: 12 address of the root, 20 number of entries, 60 page size, 68 pages in use, 76 address of the next free
+    // page.
     for (offset, number, found_at) in [
         (12, 0, 12),
         (20, 0, 12),

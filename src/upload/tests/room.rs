@@ -22,7 +22,8 @@ fn put_as(canister: &mut TestCanister, who: u8, id: u64, idx: u32) -> Result<()>
     canister.as_person(who).put_chunk(id, idx, &mut bytes.as_slice(), None)
 }
 
-/// Takes what eight identities can take with sixteen calls: seven of the largest uploads, and the rest.
+/// Reserves as much as eight identities can, each with one capsule and one begin: seven uploads of the largest size,
+/// and one of what is left. Returns the sessions that were accepted.
 fn attack(canister: &mut TestCanister, largest: u64, key: &str) -> Vec<(u8, u64)> {
     let rest = canister.storage.config().unwrap().max_bytes.saturating_sub(7 * largest);
     let sizes = [largest; 7].into_iter().chain([rest]);
@@ -30,7 +31,7 @@ fn attack(canister: &mut TestCanister, largest: u64, key: &str) -> Vec<(u8, u64)
     begun.filter_map(|(who, begun)| Some((who, begun.ok()?))).collect()
 }
 
-/// Returns what its owner learns about how a session ended.
+/// Returns how a session ended, as `status` tells its owner: the conflict's text up to the first comma or semicolon.
 fn told(canister: &mut TestCanister, who: u8, id: u64) -> String {
     match canister.as_person(who).status(id) {
         Ok(_) => "in flight".into(),
@@ -42,7 +43,7 @@ fn told(canister: &mut TestCanister, who: u8, id: u64) -> String {
 #[test]
 fn promises_alone_do_not_close_the_canister() {
     on_every_path(|mut canister| {
-        // As seven of the largest uploads are to what a canister may hold unless a controller says otherwise.
+        // The proportion of the defaults: the largest upload is 13.7 % of `max_bytes`.
         let [all, largest] = [1_000, 137].map(|chunks| chunks * CHUNK as u64);
         limit(&mut canister, |config| config.max_bytes = all);
         let held = attack(&mut canister, largest, "attack");
@@ -89,6 +90,7 @@ fn a_repeated_chunk_keeps_no_session_alive() {
             assert!(expired, "{gone}");
         }
         while !canister.service().sweep().unwrap() {}
+        // `live` counts everything that a session may leave in storage.
         assert_eq!(
             (canister.storage.index.len(), canister.storage.promises.total(), canister.live()),
             (0, 0, [0; 5])
@@ -140,7 +142,8 @@ fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
         (0..2).for_each(|idx| put_as(&mut canister, a, fuller, idx).unwrap());
         put_as(&mut canister, b, emptier, 0).unwrap();
         canister.now = canister.now.plus_seconds(5 * 24 * HOUR / 10);
-        // Of 40 chunks that may be promised, 37 are; each of these needs one more eviction.
+        // After twelve hours 7 % of the bytes are due: only the two empty sessions lag. Of the 40 chunks that may be
+        // promised, 37 are; each of the two begins has to evict one session.
         let mut expected = Vec::new();
         for (n, next) in [(1, (c, first)), (2, (d, second))] {
             canister.try_begin(9 * CHUNK, &format!("new {n}")).unwrap();
@@ -150,7 +153,7 @@ fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
                 assert_eq!(told(&mut canister, *who, *id) == "was evicted", evicted, "{n}: session {id}");
             }
         }
-        // The others have sent as much as is due at their age, or the caller is the same.
+        // Nothing else may be evicted: the others have sent what is due at their age, or are the caller's own.
         let before = (canister.live(), canister.storage.promises.total());
         let full = canister.try_begin(10 * CHUNK, "new 3").unwrap_err();
         let promised = before.1 + 10 * CHUNK as u64;
@@ -160,7 +163,7 @@ fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
             before,
             "nobody is evicted for nothing"
         );
-        // Two days later the emptier of them lags.
+        // After 23 hours 14 % of the bytes are due: the session that has sent 10 % lags, the one with 20 % does not.
         canister.now = canister.now.plus_seconds(11 * HOUR);
         canister.try_begin(10 * CHUNK, "new 3").unwrap();
         assert_eq!(told(&mut canister, b, emptier), "was evicted");
@@ -260,7 +263,7 @@ fn promises_of_a_guest_do_not_close_a_capsule() {
     });
 }
 
-/// An expired session of an empty file blocks no one and does not affect the order.
+/// Expired sessions of empty files have no share of arrived bytes to sort by, and release no bytes: they are skipped.
 #[test]
 fn expired_sessions_of_every_size_are_evicted_in_total_order() {
     on_every_path(|mut canister| {
@@ -290,6 +293,7 @@ fn many_small_sessions_do_not_shield_a_large_one() {
     }
     let hidden = begin_as(&mut canister, 2, 1_000, "hidden").unwrap();
     assert!(matches!(canister.try_begin(10, "a"), Err(Error::ResourceExhausted { .. })));
+    // A begin that fits evicts nothing: the next eviction still continues after the sessions already considered.
     begin_as(&mut canister, 3, 0, "a session without bytes, which needs no room").unwrap();
     canister.begin(10, "a");
     assert_eq!(told(&mut canister, 2, hidden), "was evicted");
@@ -309,7 +313,7 @@ fn damaged_sessions_are_skipped_by_eviction_and_age() {
     });
 }
 
-/// Leaves no count of promises, as builds did that had none, and upgrades.
+/// Clears the number of promised bytes and its mark, as if a build without them had written this memory; then upgrades.
 fn forget_promises(canister: &mut TestCanister) {
     let memories = crate::stable::Memories::init(canister.raw.clone());
     let counters = crate::stable::Counters::open(&memories, crate::stable::memory_ids::UPLOAD_COUNTS);
@@ -385,6 +389,7 @@ fn every_limit_on_promises_is_in_the_settings() {
     assert_eq!(age, "max_session_age_seconds: expected session_ttl_seconds, 864000, to 31536000, got 777600");
 }
 
+/// The begin exceeds the limits of the capsule, of the canister and of promises: one eviction makes room in all three.
 #[test]
 fn a_session_that_exceeds_every_limit_evicts_for_all() {
     on_every_path(|mut canister| {

@@ -239,7 +239,7 @@ pub(super) fn take(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64) -> Res
     take_start(c, api, src, len, u64::MAX)
 }
 
-/// Copies at most the first `most` of `len` bytes. All of them must exist and cost one instruction per byte.
+/// Copies at most the first `max` of `len` bytes. All of them must exist and cost one instruction per byte.
 pub(super) fn take_start(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64, max: u64) -> Result<Vec<u8>> {
     charge(c, len)?;
     let (memory, _) = split(c);

@@ -1,7 +1,7 @@
 //! The two kinds of failure of an operation: a rejection as from an Internet Computer subnet ([`UserError`]),
 //! and an invalid operation on the instance ([`OpError`]).
 //!
-//! Contains the messages that belong nowhere else. The texts of traps belong to the engine.
+//! Contains the error texts that several operations share. The texts of traps are in the engine.
 
 use candid::Principal;
 use pocket_ic::{ErrorCode, RejectCode, RejectResponse};
@@ -13,8 +13,9 @@ pub struct UserError {
     pub code: ErrorCode,
     /// The reject message.
     pub message: String,
-    /// Whether a canister that gets this rejection sees the code before the text. It does not if the IC
-    /// generates the rejection without an error, or if the text comes from the called canister.
+    /// Whether a canister that gets this rejection sees the code before the text. It does not if the callee does not
+    /// exist, is not running or is uninstalled during the call, if the call's deadline passes, or if the text comes
+    /// from the callee.
     pub coded: bool,
 }
 
@@ -154,7 +155,8 @@ fn suggestion(code: ErrorCode) -> Option<&'static str> {
     }
 }
 
-/// An operation on an instance that the server refuses; the client sees status 400 and the message.
+/// An operation on an instance that the server refuses. The client gets the message, with status 403 for `Forbidden`,
+/// 501 for `Unsupported`, and 400 otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpError {
     /// The canister does not exist on this instance.

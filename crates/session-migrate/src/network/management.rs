@@ -26,7 +26,8 @@ pub struct Certified {
     pub at: u64,
     /// SHA-256 of its module; `None` without a module.
     pub module_hash: Option<Vec<u8>>,
-    /// When the module was installed or loaded, nanoseconds; `None` also on a network that does not say.
+    /// When the module was installed or loaded, nanoseconds; `None` also on a network that does not
+    /// certify it.
     pub installed_at: Option<u64>,
 }
 
@@ -97,7 +98,7 @@ impl Management {
         let paths = ["module_hash", "last_install_timestamp"].map(|name| self.path(name));
         let read = self.agent.read_state_raw(paths.to_vec(), self.canister).await;
         let certificate = match read {
-            // Networks before version 0.66 of the interface refuse the path of the time.
+            // Networks before version 0.66 of the interface refuse a request for `last_install_timestamp`.
             Err(AgentError::HttpError(payload)) if payload.status == 400 => {
                 self.agent.read_state_raw(vec![self.path("module_hash")], self.canister).await
             }

@@ -23,7 +23,7 @@ use crate::snapshot::{
     write_sparse,
 };
 
-/// The lock of a folder, as `icp` has it.
+/// Name of the lock file in a folder, the same as that of `icp`.
 const LOCK: &str = ".lock";
 
 /// A downloaded snapshot.
@@ -35,14 +35,16 @@ pub struct Downloaded {
     pub was_complete: bool,
 }
 
-/// The note of an unfinished download. `icp` reads the first three fields.
+/// The progress file of an unfinished download. `icp` reads the fields of `reached`, one for each large file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Note {
     #[serde(flatten)]
     reached: Frontiers,
+    /// `None` if `icp` began the download.
     session_migrate: Option<Whose>,
 }
 
+/// The canister and the snapshot that are downloaded into a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Whose {
     canister: String,
@@ -209,7 +211,7 @@ async fn take(network: &Network, canister: Principal, retry: Retry<'_>) -> Resul
     }
 }
 
-/// Returns the metadata as the tools write them.
+/// Returns the metadata as `icp` writes them, in JSON, which cannot hold infinite numbers.
 fn text_of(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<String, TransferError> {
     for (index, global) in metadata.globals.iter().enumerate() {
         let value = match global {
@@ -276,7 +278,8 @@ impl Download<'_> {
         Ok(())
     }
 
-    /// Downloads one of the large files, from where it stands. Digests are of what the network has sent.
+    /// Downloads the rest of one of the large files. Its digest is of the bytes as the network sends them; only what an
+    /// interrupted download has already written is read from the file.
     async fn part(&mut self, part: Part, bytes: u64) -> Result<FileEntry, TransferError> {
         let path = self.folder.join(part.file());
         let mut file = OpenOptions::new()
@@ -323,7 +326,7 @@ impl Download<'_> {
         Ok(FileEntry { path: part.file().into(), bytes, sha256: hex::encode(hasher.finalize()) })
     }
 
-    /// Downloads the chunks of modules, each of which is small.
+    /// Downloads the canister's chunk store, the uploaded chunks of modules: each fits into one reply.
     async fn chunks(
         &self,
         metadata: &ReadCanisterSnapshotMetadataResult,
