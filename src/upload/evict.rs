@@ -160,12 +160,66 @@ fn lags(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
 
 /// Orders expired sessions first, then the emptiest, then the oldest.
 fn by_turn(one: &Candidate, other: &Candidate) -> Ordering {
-    let share = |one: &Candidate, of: &Candidate| {
-        u128::from(one.upload.session.bytes_received).saturating_mul(of.upload.session.bytes_expected.into())
+    // An empty file is complete. Without a share of its own it would equal every other, and the order would not be total.
+    let arrived = |Candidate { upload, .. }: &Candidate| match upload.session.bytes_expected {
+        0 => (1, 1),
+        expected => (u128::from(upload.session.bytes_received), u128::from(expected)),
     };
+    let ((one_arrived, one_expected), (other_arrived, other_expected)) = (arrived(one), arrived(other));
     let rest = |candidate: &Candidate| (candidate.upload.begun_at(), candidate.id);
     Reverse(one.is_expired)
         .cmp(&Reverse(other.is_expired))
-        .then_with(|| share(one, other).cmp(&share(other, one)))
+        .then_with(|| {
+            one_arrived.saturating_mul(other_expected).cmp(&other_arrived.saturating_mul(one_expected))
+        })
         .then_with(|| rest(one).cmp(&rest(other)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::SessionPath;
+    use crate::session::{ChunkSet, Session, SessionMeta, SessionStatus};
+    use crate::upload::UploadMeta;
+    use crate::upload::tests::metadata;
+
+    fn candidate(id: u64, (bytes_received, bytes_expected): (u64, u64), begun_at: u64) -> Candidate {
+        let last_seen = Time::from_nanos(begun_at);
+        let session = Session {
+            owner: vec![4],
+            chunk_size: 1,
+            bytes_expected,
+            bytes_received,
+            received_idxs: ChunkSet::default(),
+            session_meta: SessionMeta { idem: String::new(), last_seen, status: SessionStatus::Pending },
+        };
+        let meta = UploadMeta {
+            capsule_id: String::new(),
+            provisional_memory_id: String::new(),
+            asset_metadata: metadata(bytes_expected),
+            blob_id: None,
+            created_at: 0,
+            expected_chunks: 1,
+        };
+        let upload = Upload { session, meta, path: SessionPath::Direct };
+        Candidate { id: SessionId(id), upload, is_expired: true }
+    }
+
+    /// A sort may panic otherwise, and every begin that needs room would trap.
+    #[test]
+    fn the_order_of_eviction_is_total() {
+        let shares = [(0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2), (1, 3), (u64::MAX, u64::MAX)];
+        let ages = [1, 2, 3].into_iter().flat_map(|age| shares.map(|share| (share, age)));
+        let all: Vec<Candidate> =
+            (0..).zip(ages).map(|(id, (share, age))| candidate(id, share, age)).collect();
+        for one in &all {
+            for other in &all {
+                assert_eq!(by_turn(one, other), by_turn(other, one).reverse());
+                for third in all.iter().filter(|third| by_turn(other, third).is_lt()) {
+                    let is_in_order = !by_turn(one, other).is_lt() || by_turn(one, third).is_lt();
+                    assert!(is_in_order, "{}, {}, {}", one.id, other.id, third.id);
+                }
+            }
+        }
+    }
 }

@@ -3,7 +3,8 @@
 
 use crate::{Error, Host, MigrationState, Phase, StableError, Time};
 
-/// Defers the current migration, in a build that has none: the next build finds it paused.
+/// Defers the current migration: it is paused before it has begun, until a controller resumes it or [`release`] is called.
+/// Possible in the build before it, and in `post_upgrade` of its own build before the engine runs.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));

@@ -112,7 +112,7 @@ impl Management {
         Ok(Certified {
             at: time_of(&certificate).unwrap_or_default(),
             module_hash: look_up("module_hash"),
-            installed_at: look_up("last_install_timestamp").and_then(|bytes| leb128(&bytes)),
+            installed_at: look_up("last_install_timestamp").and_then(|bytes| natural(&bytes)),
         })
     }
 
@@ -133,33 +133,27 @@ impl Management {
 /// Returns the time of the state that a certificate is about, nanoseconds.
 pub(super) fn time_of(certificate: &Certificate) -> Option<u64> {
     match certificate.tree.lookup_path([b"time".as_slice()]) {
-        LookupResult::Found(bytes) => leb128(bytes),
+        LookupResult::Found(bytes) => natural(bytes),
         _ => None,
     }
 }
 
-/// Reads a natural of the state tree.
-fn leb128(bytes: &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for (index, byte) in bytes.iter().enumerate() {
-        let shift = u32::try_from(index).ok()?.checked_mul(7)?;
-        value |= u64::from(byte & 0x7f).checked_shl(shift).filter(|_| shift < 64)?;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
+/// Reads a natural of the state tree; `None` if it is truncated or has more than 64 bits.
+fn natural(mut bytes: &[u8]) -> Option<u64> {
+    leb128::read::unsigned(&mut bytes).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::leb128;
+    use super::natural;
 
     #[test]
     fn naturals_of_the_state_tree_are_read() {
-        assert_eq!(leb128(&[0xe5, 0x8e, 0x26]), Some(624_485));
-        assert_eq!(leb128(&[0]), Some(0));
-        assert_eq!(leb128(&[0x80]), None, "truncated");
-        assert_eq!(leb128(&[0x80; 12]), None, "more than 64 bits");
+        assert_eq!(natural(&[0xe5, 0x8e, 0x26]), Some(624_485));
+        assert_eq!(natural(&[0]), Some(0));
+        assert_eq!(natural(&[0x80]), None, "truncated");
+        assert_eq!(natural(&[0x80; 12]), None, "more than 64 bits");
+        let too_large = [[0x80; 9].as_slice(), &[0x7e]].concat();
+        assert_eq!(natural(&too_large), None, "more than 64 bits, in as many bytes as 64 take");
     }
 }
