@@ -24,13 +24,13 @@ pub struct AccessKeys {
 pub struct Keys {
     /// The key that makes new tokens.
     #[cbor(n(0), with = "minicbor::bytes")]
-    pub current: [u8; 32],
+    pub(super) current: [u8; 32],
     /// When the key was made, nanoseconds.
     #[n(1)]
     made_at: u64,
     /// The previous key.
     #[cbor(n(2), with = "codec::opt_digest")]
-    pub previous: Option<[u8; 32]>,
+    pub(super) previous: Option<[u8; 32]>,
 }
 
 const VERSION: u8 = 1;
@@ -60,7 +60,7 @@ impl AccessKeys {
     ///
     /// # Errors
     /// A damaged record.
-    pub fn get(&self) -> Result<Option<Keys>, StableError> {
+    pub(super) fn get(&self) -> Result<Option<Keys>, StableError> {
         self.keys.get()
     }
 

@@ -30,12 +30,12 @@ impl Downloads {
     }
 
     /// Returns their ids.
-    pub fn ids(&self) -> Vec<SessionId> {
+    pub(super) fn ids(&self) -> Vec<SessionId> {
         self.table.keys(..).map(SessionId).collect()
     }
 
     /// Returns a session, unless its record is damaged.
-    pub fn get(&self, id: SessionId) -> Option<Session> {
+    pub(super) fn get(&self, id: SessionId) -> Option<Session> {
         // A record that does not decode belongs to nobody; the sweep removes it.
         self.table.get(&id.0).ok()??.into_session().ok()
     }
@@ -48,6 +48,6 @@ impl Downloads {
 }
 
 /// Returns the session layer over the table of downloads.
-pub fn service<'a>(downloads: &'a mut Downloads, ids: &'a mut Ids) -> SessionService<DirectStore<'a>> {
+pub(super) fn service<'a>(downloads: &'a mut Downloads, ids: &'a mut Ids) -> SessionService<DirectStore<'a>> {
     SessionService::new(DirectStore { sessions: &mut downloads.table, ids })
 }

@@ -11,13 +11,13 @@ use crate::stable::{Record, codec};
 pub struct MappedSessions {
     /// No session up to this one is still to be moved, except those of `again`.
     #[n(0)]
-    pub after: u64,
+    pub(super) after: u64,
     /// The last session that may have its bytes in the chunk map.
     #[n(1)]
-    pub through: u64,
+    pub(super) through: u64,
     /// Sessions outside of the range that were quarantined and are retried, ascending.
     #[cbor(n(2), default)]
-    pub again: Vec<u64>,
+    pub(super) again: Vec<u64>,
 }
 
 const VERSION: u8 = 1;
