@@ -47,10 +47,8 @@ impl From<HttpResponse> for StreamedResponse {
 pub fn answer(storage: &Storage, request: &HttpRequest, now: Time) -> Option<StreamedResponse> {
     let (path, query) = request.url.split_once('?').unwrap_or((&request.url, ""));
     let locator = path.strip_prefix("/blob/")?;
-    if !["GET", "HEAD"].contains(&request.method.as_str()) {
-        let mut refused = HttpResponse::text(405, "GET and HEAD only\n");
-        refused.headers.push(("allow".into(), "GET, HEAD".into()));
-        return Some(refused.into());
+    if !request.is_read() {
+        return Some(HttpResponse::only_reads("GET and HEAD only\n").into());
     }
     let token = query.split('&').find_map(|parameter| parameter.strip_prefix("token="));
     Some(match Found::of(storage, locator, token, now) {

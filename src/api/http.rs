@@ -85,7 +85,21 @@ pub struct AccessToken {
     pub expires_at: u64,
 }
 
+impl HttpRequest {
+    /// Returns whether it only reads: everything else is refused by [`HttpResponse::only_reads`].
+    pub fn is_read(&self) -> bool {
+        ["GET", "HEAD"].contains(&self.method.as_str())
+    }
+}
+
 impl HttpResponse {
+    /// Returns the refusal of a method that does not only read.
+    pub fn only_reads(body: impl Into<String>) -> Self {
+        let mut refused = Self::text(405, body);
+        refused.headers.push(("allow".into(), "GET, HEAD".into()));
+        refused
+    }
+
     /// Returns a plain text response.
     pub fn text(status_code: u16, body: impl Into<String>) -> Self {
         let content_type = "text/plain; version=0.0.4; charset=utf-8";

@@ -28,10 +28,8 @@ fn http_request(request: HttpRequest) -> HttpResponse {
 }
 
 fn page(request: &HttpRequest) -> HttpResponse {
-    if !["GET", "HEAD"].contains(&request.method.as_str()) {
-        let mut refused = HttpResponse::text(405, format!("GET and HEAD only, got {}\n", request.method));
-        refused.headers.push(("allow".into(), "GET, HEAD".into()));
-        return refused;
+    if !request.is_read() {
+        return HttpResponse::only_reads(format!("GET and HEAD only, got {}\n", request.method));
     }
     let mut response = match request.url.split('?').next().unwrap_or_default() {
         "/metrics" => match with_app(|App { storage, .. }| metrics::prometheus(storage, &readings())) {
