@@ -31,7 +31,11 @@ pub fn messages(pic: &PocketIc, canister: Principal, from: u64) -> Result<Vec<Me
 
 /// Returns the index that a canister's next message will have; 0 if the server does not report costs.
 pub fn next_index(pic: &PocketIc, canister: Principal) -> u64 {
-    let costs = messages(pic, canister, 0).unwrap_or_default();
+    index_after(&messages(pic, canister, 0).unwrap_or_default())
+}
+
+/// Returns the index of the message after these.
+pub fn index_after(costs: &[MessageCost]) -> u64 {
     costs.last().map_or(0, |last| last.index + 1)
 }
 

@@ -394,7 +394,7 @@ impl<'a> Course<'a> {
             self.trapped = Some(0);
             return;
         };
-        let from = costs::next_index(pic, id);
+        let from = costs::index_after(&costs);
         for percent in LIMITS {
             let limit = (most / 100 * percent).max(1);
             if let Err(error) = costs::limit_message(pic, id, Some(limit)) {
