@@ -213,10 +213,15 @@ fn engine(args: &EngineArgs) -> Result<u8, BenchError> {
     } else if args.check {
         faults.extend(costs.compare(&recorded.unwrap_or_default()));
     }
-    for fault in &faults {
+    Ok(exit_code(args.check, &faults))
+}
+
+/// Prints what is worse; returns the exit code.
+fn exit_code(check: bool, faults: &[String]) -> u8 {
+    for fault in faults {
         println!("WORSE: {fault}");
     }
-    Ok(if args.check && !faults.is_empty() { LOSS } else { 0 })
+    if check && !faults.is_empty() { LOSS } else { 0 }
 }
 
 fn full_chunks(check: bool, update: bool) -> Result<u8, BenchError> {
@@ -231,10 +236,7 @@ fn full_chunks(check: bool, update: bool) -> Result<u8, BenchError> {
     }
     let faults =
         if check { full_chunks::faults(&measured, &publish::recorded_full_chunks()?) } else { Vec::new() };
-    for fault in &faults {
-        println!("WORSE: {fault}");
-    }
-    Ok(if faults.is_empty() { 0 } else { LOSS })
+    Ok(exit_code(check, &faults))
 }
 
 fn sizes(args: SizeArgs) -> Result<(), BenchError> {

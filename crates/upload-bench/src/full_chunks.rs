@@ -15,17 +15,20 @@ use candid::Principal;
 use ic_stable_structures::{StableBTreeMap, VectorMemory};
 use serde::{Deserialize, Serialize};
 use session_migrate::build::{Build, Module};
+use session_migrate::snapshot::PAGE_BYTES;
 use upload_canister::api::{Error, MigrationPhase};
 use upload_canister::blob::ChunkPrefix;
 use upload_canister::migrations::split_sessions::{LegacyStatus, LegacyUploadSession};
 use upload_canister::session::SessionId;
-use upload_canister::stable::memory_ids;
+use upload_canister::stable::buckets::allocated_buckets;
+use upload_canister::stable::{RawMemory, memory_ids};
 use upload_canister::upload::{IdemKey, RawRecord};
 
 use crate::error::BenchError;
 use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS, Wasm};
 use crate::payload::{CHUNK_BYTES, metadata};
 use crate::seed::{self, Legacy};
+use crate::sparse;
 
 /// Sessions of the measured states. The memory manager of the canister has 32,768 buckets of 8 MiB, 256 GiB: the last
 /// one fills 94 % of that.
@@ -39,8 +42,6 @@ const TOLERATED_PERCENT: u64 = 1;
 
 /// Sessions of one caller, in one capsule.
 const SESSIONS_OF_CALLER: u64 = 100;
-
-const WASM_PAGE: u64 = 65_536;
 
 /// Migration 1 on one state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,7 +123,7 @@ fn migrate(wasms: &[Wasm], sessions: u64, chunks: Chunks) -> Result<FullChunks, 
     let refused =
         |error: Error| BenchError::Seed { sessions: sessions as u32, memories: 0, detail: error.to_string() };
     let (image, keys) = state(sessions, chunks).map_err(refused)?;
-    write_sparse(&image, &keys, &raw).map_err(BenchError::file("write", &raw))?;
+    write_hollow(&image, &keys, &raw).map_err(BenchError::file("write", &raw))?;
     drop(image);
     std::fs::write(&module, &of(Build::Legacy)?.gz).map_err(BenchError::file("write", &module))?;
     let legacy = Module::read(&module).map_err(BenchError::file("read", &module))?;
@@ -156,10 +157,7 @@ const COMPLETE: &str = "pending, complete";
 type ChunkKey = ([u8; 32], u32);
 
 /// Returns the state of a legacy canister, and the keys of the chunks that are to be hollow.
-fn state(
-    sessions: u64,
-    chunks: Chunks,
-) -> Result<(upload_canister::stable::RawMemory, Vec<ChunkKey>), Error> {
+fn state(sessions: u64, chunks: Chunks) -> Result<(RawMemory, Vec<ChunkKey>), Error> {
     let mut state = Legacy::new()?;
     let mut keys = Vec::new();
     let (mut caller, mut capsule) = (Principal::anonymous(), String::new());
@@ -206,24 +204,14 @@ fn add(state: &mut Legacy, session: u64, caller: Principal, capsule: &str) -> Re
 }
 
 /// Writes stable memory with holes for zeros, and with a hollow chunk map under these keys.
-fn write_sparse(
-    image: &upload_canister::stable::RawMemory,
-    keys: &[ChunkKey],
-    path: &Path,
-) -> std::io::Result<()> {
-    let file = File::create(path)?;
-    for (index, page) in image.borrow().chunks(WASM_PAGE as usize).enumerate() {
-        if page.iter().any(|byte| *byte != 0) {
-            file.write_all_at(page, index as u64 * WASM_PAGE)?;
-        }
-    }
-    file.set_len(image.borrow().len() as u64)?;
+fn write_hollow(image: &RawMemory, keys: &[ChunkKey], path: &Path) -> std::io::Result<()> {
+    let file = sparse::write(image, 0, path)?;
     if keys.is_empty() {
         return Ok(());
     }
-    let buckets = Buckets::of(&image.borrow(), memory_ids::numbers::CHUNKS);
+    let buckets = Buckets::of(image, memory_ids::numbers::CHUNKS);
     let bytes = hollow_map(keys, CHUNK_BYTES, |address, page| buckets.write(&file, address, page))?;
-    buckets.append(&file, bytes.div_ceil(WASM_PAGE))
+    buckets.append(&file, bytes.div_ceil(PAGE_BYTES))
 }
 
 /// The buckets of one memory: those that it has, and then as many new ones as are needed, at the end.
@@ -246,11 +234,11 @@ impl Buckets {
     const SIZES: u64 = 40;
     const OWNERS: u64 = Self::SIZES + 255 * 8;
 
-    fn of(image: &[u8], memory: u8) -> Self {
-        let short = |at: usize| u64::from(u16::from_le_bytes([image[at], image[at + 1]]));
-        let allocated = short(4);
-        let own = (0..allocated).filter(|bucket| image[(Self::OWNERS + bucket) as usize] == memory);
-        Self { memory, allocated, bytes: short(6) * WASM_PAGE, own: own.collect() }
+    fn of(image: &RawMemory, memory: u8) -> Self {
+        let [allocated, pages] = allocated_buckets(image);
+        let bytes = image.borrow();
+        let own = (0..allocated).filter(|bucket| bytes[(Self::OWNERS + bucket) as usize] == memory);
+        Self { memory, allocated, bytes: pages * PAGE_BYTES, own: own.collect() }
     }
 
     /// Writes bytes at an address of the memory.
@@ -262,7 +250,7 @@ impl Buckets {
             let bucket =
                 self.own.get(number as usize).copied().unwrap_or_else(|| self.allocated + number - own);
             let (now, later) = bytes.split_at(bytes.len().min((self.bytes - offset) as usize));
-            file.write_all_at(now, WASM_PAGE + bucket * self.bytes + offset)?;
+            file.write_all_at(now, PAGE_BYTES + bucket * self.bytes + offset)?;
             (bytes, address) = (later, address + now.len() as u64);
         }
         Ok(())
@@ -270,12 +258,12 @@ impl Buckets {
 
     /// Gives the memory this many pages.
     fn append(&self, file: &File, pages: u64) -> std::io::Result<()> {
-        let added = (pages * WASM_PAGE).div_ceil(self.bytes).saturating_sub(self.own.len() as u64);
+        let added = (pages * PAGE_BYTES).div_ceil(self.bytes).saturating_sub(self.own.len() as u64);
         let allocated = self.allocated + added;
         file.write_all_at(&(allocated as u16).to_le_bytes(), 4)?;
         file.write_all_at(&pages.to_le_bytes(), Self::SIZES + u64::from(self.memory) * 8)?;
         file.write_all_at(&vec![self.memory; added as usize], Self::OWNERS + self.allocated)?;
-        file.set_len(WASM_PAGE + allocated * self.bytes)
+        file.set_len(PAGE_BYTES + allocated * self.bytes)
     }
 }
 
@@ -372,7 +360,7 @@ mod tests {
         let mut write = |address: u64, page: &[u8]| {
             let mut memory = memory.borrow_mut();
             let end = address as usize + page.len();
-            let pages = end.max(memory.len()).next_multiple_of(WASM_PAGE as usize);
+            let pages = end.max(memory.len()).next_multiple_of(PAGE_BYTES as usize);
             memory.resize(pages, 0);
             memory[address as usize..end].copy_from_slice(page);
             Ok(())

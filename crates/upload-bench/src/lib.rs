@@ -21,3 +21,4 @@ pub mod results;
 pub mod scenarios;
 pub mod seed;
 pub mod sizes;
+mod sparse;

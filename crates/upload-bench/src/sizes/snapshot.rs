@@ -1,6 +1,6 @@
 //! Large snapshots, made by the canister's own code, and a network to send them to.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use candid::Principal;
@@ -9,7 +9,7 @@ use serde_bytes::ByteBuf;
 use session_migrate::build::{Build, Module};
 use session_migrate::network::read_identity;
 use session_migrate::server;
-use session_migrate::snapshot::{PAGE_BYTES, Snapshot, load};
+use session_migrate::snapshot::{Snapshot, load};
 use upload_canister::api::{Error, HashAlgorithm};
 use upload_canister::meter::Unmetered;
 use upload_canister::stable::RawMemory;
@@ -19,7 +19,7 @@ use upload_canister::upload::path::ActivePath;
 use crate::error::BenchError;
 use crate::metered_canister::{BEGINNING_SECONDS, Wasm, client};
 use crate::payload::File as Payload;
-use crate::seed;
+use crate::{seed, sparse};
 
 /// Chunks of each file: 36 MB, as a video of a minute.
 const CHUNKS: u32 = 20;
@@ -41,7 +41,7 @@ pub(super) fn make(
     folder: &Path,
 ) -> Result<(), BenchError> {
     let raw = folder.with_extension("raw");
-    write_raw(&state(file_bytes)?, stable_bytes, &raw)?;
+    sparse::write(&state(file_bytes)?, stable_bytes, &raw).map_err(BenchError::file("write", &raw))?;
     let legacy = wasms.iter().find(|wasm| wasm.build == Build::Legacy);
     let legacy = legacy.ok_or_else(|| BenchError::file("find", "legacy.wasm.gz")("not built"))?;
     let file = folder.with_extension("wasm.gz");
@@ -100,23 +100,6 @@ fn upload(state: &mut seed::Legacy, number: u32, is_in_flight: bool) -> Result<(
         service.finish(session, &ByteBuf::from(file.sha256()), file.bytes)?;
     }
     Ok(())
-}
-
-/// Writes stable memory to a file with holes for zeros.
-fn write_raw(memory: &RawMemory, stable_bytes: u64, path: &Path) -> Result<(), BenchError> {
-    use std::os::unix::fs::FileExt;
-    let write = || {
-        let file = File::create(path)?;
-        let bytes = memory.borrow();
-        file.set_len(stable_bytes.max(bytes.len() as u64).next_multiple_of(PAGE_BYTES))?;
-        for (index, page) in bytes.chunks(PAGE_BYTES as usize).enumerate() {
-            if page.iter().any(|byte| *byte != 0) {
-                file.write_all_at(page, index as u64 * PAGE_BYTES)?;
-            }
-        }
-        Ok::<_, std::io::Error>(())
-    };
-    write().map_err(BenchError::file("write", path))
 }
 
 /// A live network of this process, with an empty canister.
