@@ -59,7 +59,7 @@ struct Fill {
     free: u64,
 }
 
-/// The bytes that a planned write additions.
+/// The bytes that a planned write adds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Additions {
     /// To the chunk map.

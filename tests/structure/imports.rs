@@ -56,7 +56,7 @@ fn branches(tokens: TokenStream) -> Vec<Item> {
     groups.flat_map(|items| syn::parse2::<File>(items).expect("a branch has items").items).collect()
 }
 
-/// Adds every path of at least two parts, also those in the groups of a `use` and in the arguments of macros.
+/// Adds every path, also those in the groups of a `use` and in the arguments of macros.
 fn find_paths(tokens: TokenStream, prefix: &[String], found: &mut Vec<Name>) {
     let mut path = prefix.to_vec();
     let mut colons = if prefix.is_empty() { 0 } else { 2 };

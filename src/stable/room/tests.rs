@@ -99,7 +99,7 @@ fn a_map_of_an_unknown_allocator_has_no_free_room() {
     assert_eq!(room.chunks(), Fill { taken: room.chunk_pages() * PAGE_BYTES, free: 0 });
 }
 
-/// What additions is refused while there is room to move and to remove what is stored.
+/// What adds something is refused while there is room to move and to remove what is stored.
 #[test]
 fn each_write_is_refused_while_its_reserve_is_untouched() {
     let raw = whole_memory(1);

@@ -263,7 +263,7 @@ fn promises_of_a_guest_do_not_close_a_capsule() {
     });
 }
 
-/// Expired sessions of empty files have no share of arrived bytes to sort by, and release no bytes: they are skipped.
+/// Expired sessions of empty files count as complete, and release no bytes: they are skipped.
 #[test]
 fn expired_sessions_of_every_size_are_evicted_in_total_order() {
     on_every_path(|mut canister| {
