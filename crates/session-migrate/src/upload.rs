@@ -106,33 +106,11 @@ pub async fn upload(
     progress: &Progress,
 ) -> Result<api::UploadFinishResult, UploadError> {
     let mut live = Live { canister, options, progress };
-    live.step(&mut uploader, UploadStep::Begin).await?;
-    match live.stored(&uploader).await? {
-        Some(stored) => {
-            progress.add_bytes(stored.iter().map(|index| uploader.chunk_bytes(*index)).sum());
-            uploader.adopt(stored);
-            let missing = uploader.missing();
-            live.put(&mut uploader, missing, true).await?;
-        }
-        // It was finished earlier, and finish is answered from its receipt.
-        None => progress.add_bytes(uploader.asset.bytes),
+    let result = live.upload(&mut uploader).await;
+    if let Err(UploadError::FileChanged { .. }) = result {
+        live.abort(&uploader).await;
     }
-    match live.step(&mut uploader, UploadStep::Finish).await {
-        Err(UploadError::Client(error)) if is_checksum_mismatch(&error) => {
-            let wrong = live.wrong_chunks(&uploader).await?;
-            if wrong.is_empty() {
-                return Err(UploadError::FileChanged { name: uploader.asset.name.clone() });
-            }
-            live.put(&mut uploader, wrong, false).await?;
-            live.step(&mut uploader, UploadStep::Finish).await?;
-        }
-        done => done?,
-    }
-    match uploader.result() {
-        Some(result) => Ok(result.clone()),
-        // A finish that is done has a result.
-        None => Err(ClientError::NotBegun { step: "result".into() }.into()),
-    }
+    result
 }
 
 fn is_checksum_mismatch(error: &ClientError) -> bool {
@@ -152,6 +130,44 @@ impl Live<'_> {
         call: impl FnMut() -> F,
     ) -> Result<T, ClientError> {
         Retry::new(self.options.retry_for, self.progress).again(call).await
+    }
+
+    async fn upload(&mut self, uploader: &mut Uploader) -> Result<api::UploadFinishResult, UploadError> {
+        self.step(uploader, UploadStep::Begin).await?;
+        match self.stored(uploader).await? {
+            Some(stored) => {
+                self.progress.add_bytes(stored.iter().map(|index| uploader.chunk_bytes(*index)).sum());
+                uploader.adopt(stored);
+                let missing = uploader.missing();
+                self.put(uploader, missing, true).await?;
+            }
+            // It was finished earlier, and finish is answered from its receipt.
+            None => self.progress.add_bytes(uploader.asset.bytes),
+        }
+        match self.step(uploader, UploadStep::Finish).await {
+            Err(UploadError::Client(error)) if is_checksum_mismatch(&error) => {
+                let wrong = self.wrong_chunks(uploader).await?;
+                if wrong.is_empty() {
+                    return Err(UploadError::FileChanged { name: uploader.asset.name.clone() });
+                }
+                self.put(uploader, wrong, false).await?;
+                self.step(uploader, UploadStep::Finish).await?;
+            }
+            done => done?,
+        }
+        match uploader.result() {
+            Some(result) => Ok(result.clone()),
+            // A finish that is done has a result.
+            None => Err(ClientError::NotBegun { step: "result".into() }.into()),
+        }
+    }
+
+    /// Aborts an upload that cannot be resumed: its idempotency key has the digest of a file that is no longer there.
+    /// Without an answer, the session expires.
+    async fn abort(&self, uploader: &Uploader) {
+        if let Ok(call) = uploader.call(UploadStep::Abort) {
+            let _ = self.canister.call(call).await;
+        }
     }
 
     /// Repeats a step until it is done.

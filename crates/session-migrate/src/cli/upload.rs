@@ -40,16 +40,20 @@ struct Uploaded {
 }
 
 pub(super) fn run(args: UploadArgs) -> u8 {
-    match upload_all(args) {
-        Ok(uploaded) => {
-            say!("{}", uploads(&uploaded));
-            0
-        }
+    let mut uploaded = Vec::new();
+    let result = upload_all(args, &mut uploaded);
+    // The ids of what has been uploaded are of use when a later file fails, too.
+    if !uploaded.is_empty() {
+        say!("{}", uploads(&uploaded));
+    }
+    match result {
+        Ok(()) => 0,
         Err((code, error)) => fail(code, error),
     }
 }
 
-fn upload_all(args: UploadArgs) -> Result<Vec<Uploaded>, Failed> {
+/// Uploads the files, one after the other, and adds each to `uploaded`, until one fails.
+fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Failed> {
     let usage = |error: &dyn std::fmt::Display| (USAGE, error.to_string());
     args.network.check()?;
     let progress = Progress::stderr();
@@ -73,7 +77,6 @@ fn upload_all(args: UploadArgs) -> Result<Vec<Uploaded>, Failed> {
             None => upload::own_capsule(&canister, network.caller(), retry).await.map_err(failed)?,
         };
         progress.set_total(assets.iter().map(|asset| asset.bytes).sum());
-        let mut uploaded = Vec::new();
         for asset in assets {
             progress.phase(format!("uploading {}", asset.name));
             let key = upload::idempotency_key(&capsule, &asset);
@@ -90,11 +93,11 @@ fn upload_all(args: UploadArgs) -> Result<Vec<Uploaded>, Failed> {
             })?;
             uploaded.push(Uploaded { asset, result });
         }
-        Ok(uploaded)
+        Ok(())
     };
-    let uploaded = runtime.block_on(uploads);
+    let result = runtime.block_on(uploads);
     progress.finish();
-    uploaded
+    result
 }
 
 /// Returns the exit code: a refusal by the canister is a failed upload; everything else is a failure of the
@@ -111,7 +114,7 @@ fn code_of(error: &UploadError) -> u8 {
 fn uploads(uploaded: &[Uploaded]) -> Table {
     let rows = uploaded.iter().map(|Uploaded { asset, result }| {
         [
-            asset.name.clone(),
+            on_one_line(&asset.name),
             asset.bytes.to_string(),
             result.memory_id.clone(),
             result.blob_id.clone(),
@@ -119,4 +122,17 @@ fn uploads(uploaded: &[Uploaded]) -> Table {
         ]
     });
     table(["file", "bytes", "memory", "blob", "SHA-256"], rows, [1])
+}
+
+/// Escapes control characters: a file name may contain line breaks, and a row of the table is one line.
+fn on_one_line(name: &str) -> String {
+    let mut line = String::with_capacity(name.len());
+    for character in name.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
 }

@@ -131,6 +131,30 @@ fn canister_that_is_stopped_from_the_beginning_is_waited_for() {
 }
 
 #[test]
+fn changed_file_is_aborted_and_files_before_it_are_listed() {
+    let network = Network::with(Build::Direct);
+    let small = network.file("a\nb.txt", 700);
+    let large = network.file("large.bin", 40 * CHUNK);
+    let mut command = network.command(&[&small, &large], &["-k", &network.root_key, "--parallel", "1"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let received = || network.sessions().first().map_or(0, |status| status.bytes_received);
+    while received() < 3 * CHUNK as u64 {
+        assert_eq!(child.try_wait().unwrap(), None, "the file is to change before it is uploaded");
+    }
+    std::fs::write(&large, "another file").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("large.bin changed while it was being uploaded; repeat the command"), "{error}");
+    assert!(network.sessions().is_empty(), "the session that nobody can continue holds no room");
+    let memories =
+        network.client().memories_all(network.owner, &network.capsules(network.owner)[0].id).unwrap();
+    let listed = text(&output.stdout);
+    assert!(memories.len() == 1 && listed.contains(&memories[0].id), "{listed}");
+    assert!(listed.contains("a\\nb.txt"), "a row is one line: {listed}");
+}
+
+#[test]
 fn refusals_name_what_is_wrong_with_its_exit_code() {
     let network = Network::with(Build::Direct);
     let file = network.file("a.txt", 10);
