@@ -95,12 +95,12 @@ pub enum OpenError {
     /// The migrations of this build do not continue what is stored.
     #[error("{0}; nothing was changed")]
     Migration(#[from] ic_stable_migrate::Error),
-    /// A structure that this build has in addition cannot be made.
+    /// A structure that only this build has cannot be created.
     #[error("{0}; nothing was changed")]
     NoRoom(#[from] NoRoom),
 }
 
-/// Creates the structures that every memory of a layout has; those that are there are left as they are.
+/// Creates the structures that every memory of a layout has; existing ones are left as they are.
 fn make_structures(memories: &Memories, layout: Layout, room: &StableRoom) -> Result<(), NoRoom> {
     if layout < Layout::EXTENTS {
         return Structures::of(memories, |id| id <= LAST_MADE_BEFORE_LAYOUT_3).make(room);
@@ -168,7 +168,7 @@ impl Storage {
             } else if state.phase == Phase::RollingBack {
                 "the rollback is in progress: wait for RolledBack on the staged build"
             } else if state.is_going_back() && is_stopped {
-                "the rollback has stopped halfway: resume it on the staged build"
+                "the rollback has stopped in the middle: resume it on the staged build"
             } else {
                 "roll the migration back on the staged build first"
             },

@@ -1,8 +1,8 @@
-//! Costs of the migration, for a thousand sessions and for very many, with client calls all the time.
+//! Costs of the migration, for a thousand sessions and for very many, with client calls throughout.
 //!
 //! A hundred thousand by default; `MIGRATION_SESSIONS=1000000` runs the million whose figures are in
 //! `docs/migration-costs.md`. `UPDATE_REPORT=1` rewrites the report; without it no cost of the run may exceed
-//! the report by more than a tenth, and the run says if the report is stale.
+//! the report by more than a tenth, and a stale report is reported.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -154,14 +154,14 @@ fn run(sessions: u64) -> Figures {
     let (bytes, capsules) = image(sessions, canister.pic.get_time().as_nanos_since_unix_epoch());
     canister.pic.set_stable_memory(canister.id, bytes, BlobCompression::NoCompression);
     canister.upgrade(Build::Legacy);
-    let told = |canister: &InstalledCanister, from| {
-        costs::messages(&canister.pic, canister.id, from).expect("the server tells")
+    let messages_from = |canister: &InstalledCanister, from| {
+        costs::messages(&canister.pic, canister.id, from).expect("the server reports costs")
     };
     let last = |all: &[MessageCost]| all.last().expect("something was executed").index;
-    let seen = last(&told(&canister, 0)) + 1;
+    let seen = last(&messages_from(&canister, 0)) + 1;
     canister.try_upgrade(Build::Staged).unwrap();
     let heap_before = heap(&canister);
-    let mut all = told(&canister, seen);
+    let mut all = messages_from(&canister, seen);
     let upgrade = |cost: &&MessageCost| ["start", "post_upgrade"].contains(&&*cost.entry);
     let post_upgrade = all.iter().filter(upgrade).map(|cost| cost.instructions).sum();
 
@@ -171,7 +171,7 @@ fn run(sessions: u64) -> Figures {
         traffic.round(&canister);
         let state = status(&canister);
         assert_ne!(state.phase, MigrationPhase::Stuck, "{}", state.note);
-        let new = told(&canister, last(&all) + 1);
+        let new = messages_from(&canister, last(&all) + 1);
         all.extend(new);
         if state.phase == MigrationPhase::Converted {
             break state;
@@ -226,7 +226,7 @@ fn report_path() -> PathBuf {
 
 /// Returns the rows of the table, by number of sessions.
 fn lines_of(report: &str) -> Vec<(u64, String)> {
-    // The table before this one has two columns.
+    // An earlier table has two columns.
     let rows = report.lines().filter(|line| line.split('|').count() > 4).filter_map(|line| {
         let sessions = line.strip_prefix("| ")?.split(' ').next()?.parse().ok()?;
         Some((sessions, line.to_owned()))
@@ -318,7 +318,7 @@ deeper map costs more; looking its chunk up, by the keys alone, is 7 % of it. Th
 fn an_upgrade_costs_the_same_for_any_number_of_sessions() {
     let many = std::env::var("MIGRATION_SESSIONS").map_or(100_000, |text| text.parse().unwrap());
     if session_migrate::server::chosen().unwrap().kind != ServerKind::Embedded {
-        eprintln!("only the embedded server tells what a message costs: nothing is measured");
+        eprintln!("only the embedded server reports what a message costs: nothing is measured");
         return;
     }
     let (few, many) = (run(1_000), run(many));
@@ -327,6 +327,6 @@ fn an_upgrade_costs_the_same_for_any_number_of_sessions() {
     check(&many);
     let tenth = few.post_upgrade / 10;
     assert!(many.post_upgrade.abs_diff(few.post_upgrade) <= tenth, "{few:?}\n{many:?}");
-    assert!(many.heap_after <= few.heap_after * 2, "the heap follows the number of sessions: {many:?}");
+    assert!(many.heap_after <= few.heap_after * 2, "the heap grows with the number of sessions: {many:?}");
     report(&[few, many]);
 }

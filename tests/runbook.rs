@@ -24,7 +24,7 @@ fn call(canister: &InstalledCanister, name: &str, arguments: &str) -> Vec<u8> {
     let (_, functions) = crate::support::did::functions(canister.build);
     let (_, function) = functions.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("{name}"));
     let arguments = candid_parser::parse_idl_args(arguments).unwrap();
-    assert_eq!(arguments.args.len(), function.args.len(), "{name}: icp wants every argument");
+    assert_eq!(arguments.args.len(), function.args.len(), "{name}: icp requires every argument");
     let bytes = arguments.to_bytes().unwrap();
     let reply = match function.is_query() {
         true => canister.query_bytes(controller(), name, bytes),

@@ -42,7 +42,7 @@ pub enum Unconvertible {
         /// Second count.
         chunk_count: u32,
     },
-    /// The declared size does not make that number of chunks.
+    /// The declared size does not result in that number of chunks.
     #[error(
         "{bytes} bytes in chunks of {chunk_size} are {implied} chunks, expected_chunks is {expected_chunks}"
     )]

@@ -24,13 +24,13 @@ pub const RELEASE_AT_ONCE: usize = 32;
 
 type Chunks = StableBTreeMap<ChunkKey, Vec<u8>, Memory>;
 
-/// Room that must be left, beside the reserve, for copied chunks to stay in the map until it can be emptied at once: the
-/// pages of removed chunks take chunks of the sessions that are still in the map.
+/// Room that must remain, in addition to the reserve, for copied chunks to stay in the map until it can be emptied at
+/// once. With less, they are removed, since sessions that are still in the map can reuse their pages.
 const AMPLE_BYTES: u64 = 1 << 30;
 
 /// The stored chunks, and the prefixes whose chunks are still to be removed.
 pub struct ChunkMap {
-    /// None until the first chunk is stored; in layout 3 none ever is.
+    /// `None` until the first chunk is stored; in layout 3 no chunk ever is.
     chunks: Option<Chunks>,
     memory: Memory,
     keys: MapKeys<KEY_BYTES>,
@@ -204,7 +204,7 @@ impl ChunkMap {
         };
     }
 
-    /// Removes everything, in time that does not depend on how much there is.
+    /// Removes everything, in constant time.
     fn empty(&mut self) {
         if let Some(chunks) = &mut self.chunks {
             chunks.clear_new();

@@ -76,7 +76,7 @@ impl CapsuleStore {
         self.create_within(u64::MAX, caller, subject, now)
     }
 
-    /// Same, with a limit on the capsules that a caller has created and that still exist. Capsules that
+    /// Does the same, with a limit on the capsules that a caller has created and that still exist. Capsules that
     /// others made the caller an owner of do not count: otherwise they could exhaust the limit.
     ///
     /// # Errors
@@ -125,8 +125,8 @@ impl CapsuleStore {
         Ok(true)
     }
 
-    /// Deletes a capsule; an owner's right. It disappears immediately for everyone; its memories are then
-    /// removed via [`Self::condemned_memories`] by the caller, who frees their blobs.
+    /// Deletes a capsule; an owner's right. It disappears immediately for everyone; the calling code must then remove
+    /// the memories that [`Self::memories_to_remove`] lists, and free their blobs.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`].
@@ -169,7 +169,7 @@ impl CapsuleStore {
 
     /// Lists up to `limit` memories of a deleted capsule, without those that were skipped. Empty if none is
     /// left.
-    pub fn condemned_memories(&mut self, limit: usize) -> Vec<TwoTexts> {
+    pub fn memories_to_remove(&mut self, limit: usize) -> Vec<TwoTexts> {
         let mut after = None;
         while let Some(capsule) = self.condemned.next_key(after.as_ref()) {
             let resume_point = self.resume_points.get(&capsule);
@@ -191,7 +191,7 @@ impl CapsuleStore {
     }
 
     /// Skips a memory of a deleted capsule, and all before it, until the next upgrade.
-    pub fn pass_over(&mut self, TwoTexts(capsule, memory): TwoTexts) {
+    pub fn skip_memory(&mut self, TwoTexts(capsule, memory): TwoTexts) {
         self.resume_points.insert(capsule, memory);
     }
 

@@ -75,7 +75,7 @@ impl CapsuleTable {
         Ok(found)
     }
 
-    /// Changes the record of the capsule, which is the current one.
+    /// Changes the record of a capsule, of which `record` is the current value.
     pub fn change(
         &mut self,
         id: &str,

@@ -118,7 +118,7 @@ memory_ids! {
     BLOB_BY_CONTENT = 31, Map;
     /// Deleted capsules whose memories are still to be removed.
     CONDEMNED_CAPSULES = 32, Map;
-    /// Index of memories that were made without an upload, by idempotency key.
+    /// Index of memories that were created without an upload, by idempotency key.
     MEMORY_BY_IDEM = 33, Map;
     /// States of the migrations after the first: migration number to state.
     MIGRATION_STATES = 34, Map;
@@ -130,7 +130,7 @@ memory_ids! {
     FREE_EXTENTS = 37, Map;
     /// Layout 3: the same, by length.
     FREE_EXTENTS_BY_LEN = 38, Map;
-    /// Layout 3: end of the region, and bytes taken.
+    /// Layout 3: end of the region, and allocated bytes.
     EXTENT_STATE = 39, Cell;
     /// Layout 3: committed blobs in extents.
     BLOBS = 40, Map;

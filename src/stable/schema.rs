@@ -96,7 +96,7 @@ impl Description {
         self.add(id, Structure::Map, Some(K::plain()), Some(V::value()));
     }
 
-    /// Describes a table of which only the readers know the types; the test asks them.
+    /// Describes a table whose types only its readers know; the test gets them there.
     pub fn raw_table<K: Storable + Ord + Clone + PlainBytes, V>(&mut self, id: u8, _: &Table<K, V>) {
         self.add(id, Structure::Map, Some(K::plain()), None);
     }

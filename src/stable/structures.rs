@@ -110,7 +110,7 @@ pub fn mark_all(memories: &Memories) {
     }
 }
 
-/// Creates an empty structure in an empty memory; none if that cannot grow.
+/// Creates an empty structure in an empty memory; creates none if the memory cannot grow.
 fn make(structure: Structure, memory: &Memory) -> Option<()> {
     // While there is no record in it, a structure is the same for all types.
     match structure {
@@ -118,7 +118,7 @@ fn make(structure: Structure, memory: &Memory) -> Option<()> {
         Structure::Cell if memory.grow(1) >= 0 => drop(Register::<u64>::over(memory.clone())),
         Structure::Counters => return Counters::over(memory.clone()).exists().then_some(()),
         Structure::Map | Structure::Cell => return None,
-        // Made by what writes them.
+        // Created by the code that writes them.
         Structure::Region | Structure::Reserved => {}
     }
     Some(())

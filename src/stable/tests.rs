@@ -71,7 +71,7 @@ fn a_header_that_contradicts_itself_is_refused_with_the_place() {
 
 /// The list of owners is compared in blocks; a difference is found wherever it is in one.
 #[test]
-fn every_bucket_has_an_owner_or_none_as_the_count_says() {
+fn buckets_have_owners_exactly_up_to_their_count() {
     let refused_with = |offset: u64, bytes: &[u8]| {
         let memory = RawMemory::default();
         drop(Storage::create(memory.clone()).unwrap());
@@ -116,7 +116,7 @@ fn sessions_of_layout_1_without_a_header_are_layout_1() {
     };
     let storage = open_storage(with(golden)).unwrap();
     assert_eq!(storage.layout.get(), Ok(Some(Layout::LEGACY)));
-    assert_eq!(storage.sessions.legacy.len(), 1, "what was there is still there");
+    assert_eq!(storage.sessions.legacy.len(), 1, "what was stored is still there");
     let error = refused(&with(b"another's")).to_string();
     assert!(error.contains("memory id 3 (LEGACY_SESSIONS)") && error.contains("under 7"), "{error}");
 }
@@ -220,7 +220,7 @@ fn a_truncated_memory_is_refused_and_a_longer_one_accepted() {
     }
     for longer in [0, 1, 500] {
         memory.grow(longer);
-        assert!(open_storage(memory.clone()).is_ok(), "{longer} pages of nobody after it");
+        assert!(open_storage(memory.clone()).is_ok(), "{longer} unused pages after it");
     }
 }
 

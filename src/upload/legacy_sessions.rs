@@ -1,7 +1,7 @@
 //! Sessions of layout 1: their records, as bytes, and their last activity.
 //!
 //! ```text
-//! id 3    u64 -> Candid (1 : nat16, UploadSessionMeta)   raw bytes here, typed by who reads them
+//! id 3    u64 -> Candid (1 : nat16, UploadSessionMeta)   raw bytes here, decoded by their readers
 //! id 23   u64 -> u64                                     last activity, nanoseconds
 //! id 46   Leftovers                                     the mark: how far they are converted
 //! ```
@@ -32,10 +32,10 @@ pub struct Leftovers {
     /// Everything up to this id.
     #[n(0)]
     pub through: u64,
-    /// Records.
+    /// Number of records.
     #[n(1)]
     pub records: u64,
-    /// Entries for their last activity.
+    /// Number of entries for their last activity.
     #[n(2)]
     pub notes: u64,
 }

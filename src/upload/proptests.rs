@@ -1,7 +1,7 @@
 //! The model of the upload contract against the canister's logic, natively, over a memory in the process.
 //!
-//! Every build is in here: an upgrade opens the same memory again with the path of the next build, and the
-//! migration does as many steps as an operation says, one in each message.
+//! Every build is in here: an upgrade opens the same memory again with the path of the next build, and the migration
+//! takes as many steps as an operation specifies, one in each message.
 
 use proptest::prelude::*;
 
@@ -36,7 +36,7 @@ fn an_expired_session_is_gone_before_the_sweep() {
     }
 }
 
-/// Found by the model: the receipt of a legacy session that was too old said until when it was idle for too long.
+/// Found by the model: a legacy session that was too old had a receipt only once it had also been idle for too long.
 #[test]
 fn a_session_that_is_too_old_has_a_receipt_after_the_migration() {
     let (put, wait) =

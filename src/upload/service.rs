@@ -36,7 +36,7 @@ pub struct UploadService<'a> {
     pub caller: Principal,
     /// The time of the message.
     pub now: Time,
-    /// Tells how many instructions the message has used.
+    /// Reads how many instructions the message has used.
     pub meter: &'a dyn Meter,
     /// The layer that served the message, once that is known.
     pub(super) served_on: Option<SessionPath>,
@@ -319,7 +319,8 @@ impl UploadService<'_> {
             if expires_at > self.now {
                 return Ok((upload, expires_at));
             }
-            // The answer of the receipt that the timer leaves, for as long as that receipt would be valid.
+            // The same answer as from the receipt that the timer will leave, for as long as that receipt would be
+            // valid.
             if expires_at.plus_seconds(limits.session_ttl_seconds) > self.now {
                 return Err(Outcome::Expired.conflict(id));
             }

@@ -31,7 +31,7 @@ fn assert_gone(canister: &InstalledCanister, methods: &[&str]) {
     }
 }
 
-/// Anybody could read any blob. Those who may read a capsule that holds it can now, in every way of reading.
+/// Anybody could read any blob. Now only those can who may read a capsule that holds it, by every function that reads.
 pub fn d13_anybody_could_read_any_blob(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -191,8 +191,8 @@ pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
     assert!(not_found(canister.blob_meta(owner(), &second.blob_id)));
 }
 
-/// Write access was checked at begin only, so that a session outlived it. It is checked again at every chunk
-/// and at finish; abort stays possible, since it only frees bytes.
+/// Write access was checked at begin only, so a session continued after it was revoked. It is checked again at every
+/// chunk and at finish; abort stays possible, since it only frees bytes.
 pub fn d20_access_was_checked_at_begin_only(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -221,7 +221,7 @@ pub fn d20_access_was_checked_at_begin_only(build: Build) {
 pub fn d21_anonymous_callers_subjects_and_first_callers_had_rights(build: Build) {
     let canister = InstalledCanister::new(build);
     let config = || canister.query::<AdminConfig>(stranger(), "admin_config_get", ());
-    assert!(unauthorized(config()), "the first caller of all is nobody");
+    assert!(unauthorized(config()), "the first caller of all has no rights");
     let effective = canister.config();
     assert!(unauthorized(canister.update::<()>(stranger(), "admin_config_set", (effective,))));
     assert!(unauthorized(canister.update::<()>(owner(), "admin_config_set", (effective,))));

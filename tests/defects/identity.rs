@@ -54,7 +54,7 @@ pub fn d02_blob_ids_could_be_guessed(build: Build) {
 }
 
 /// Session ids began at 1 again after an upgrade, and the second session 1 overwrote the first one's blob.
-/// Ids come from stable memory now, and are never reused.
+/// Ids are now issued from stable memory, and are never reused.
 pub fn d03_session_ids_began_again_after_an_upgrade(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
     let capsule = canister.capsule();

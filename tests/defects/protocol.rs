@@ -70,7 +70,7 @@ pub fn d23_a_repeated_chunk_broke_the_upload(build: Build) {
     assert_eq!(canister.read_back(owner(), &result.blob_id), content);
 }
 
-/// Chunks out of order were accepted, but the hash was wrong at the very end; the key was lost with it. Now
+/// Chunks out of order were accepted, but the hash was wrong at the very end, and the upload and its key were lost. Now
 /// any order gives the same file.
 pub fn d24_chunks_out_of_order_broke_the_upload(build: Build) {
     let canister = InstalledCanister::new(build);

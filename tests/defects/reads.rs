@@ -40,8 +40,8 @@ pub fn d34_a_large_blob_came_in_one_reply(build: Build) {
     }
 }
 
-/// Stable memory took 56 MiB for 44 MiB of payload, since every insert moved its neighbours. It grows by the
-/// payload now, and by no more than a quarter on top; memory comes in buckets of 8 MiB.
+/// Stable memory took 56 MiB for 44 MiB of payload, since every insert moved its neighbours. It now grows by the
+/// payload plus at most a quarter, since memory is allocated in buckets of 8 MiB.
 pub fn d35_stable_memory_grew_faster_than_the_payload(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -56,8 +56,8 @@ pub fn d35_stable_memory_grew_faster_than_the_payload(build: Build) {
     assert!(grown + bucket >= payload, "{grown} bytes cannot hold {payload}");
 }
 
-/// A capsule was one record with all its memories, which every upload rewrote, and lists had no pages. Now a
-/// memory is a separate record, the capsule's does not grow, and lists have pages.
+/// A capsule was one record with all its memories, which every upload rewrote, and lists had no pages. Now a memory is
+/// a separate record, the record of the capsule does not grow, and lists have pages.
 pub fn d36_a_commit_rewrote_the_whole_capsule(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -122,8 +122,7 @@ pub fn d37_the_same_content_was_stored_again_and_payload_was_logged(build: Build
 }
 
 /// A later release opened a second memory manager over the same memory, and both handed out the same bucket.
-/// There is one: every bucket in stable memory belongs to a memory of the one table of ids, and each bucket to
-/// one of them.
+/// Now there is only one: every bucket in stable memory belongs to exactly one memory in the table of ids.
 pub fn d38_two_memory_managers_shared_one_memory(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
     let capsule = canister.capsule();

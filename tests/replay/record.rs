@@ -29,7 +29,7 @@ pub fn by_name(name: &str, path: &Path) -> &'static str {
         "incident-strangers" => scripted("legacy", path, strangers),
         "incident-upgrade-in-flight" => scripted("legacy", path, upgraded_in_flight),
         "incident-same-round" => scripted("legacy", path, same_round),
-        _ => panic!("there is nothing under the name {name}"),
+        _ => panic!("there is no script of the name {name}"),
     }
 }
 

@@ -38,7 +38,7 @@ fn child(parent: &[String], name: &str) -> Name {
 
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
-        // `not(test)` is no test.
+        // `not(test)` is not for tests.
         Meta::List(list) if list.path.is_ident("cfg") => {
             let condition = list.tokens.to_string();
             condition == "test" || condition.starts_with("all (test") || condition.starts_with("all(test")
@@ -56,7 +56,7 @@ fn branches(tokens: TokenStream) -> Vec<Item> {
     groups.flat_map(|items| syn::parse2::<File>(items).expect("a branch has items").items).collect()
 }
 
-/// Adds every path, also those in the groups of a `use` and in the arguments of macros.
+/// Adds every path, including those in the groups of a `use` and in the arguments of macros.
 fn find_paths(tokens: TokenStream, prefix: &[String], found: &mut Vec<Name>) {
     let mut path = prefix.to_vec();
     let mut colons = if prefix.is_empty() { 0 } else { 2 };
@@ -187,8 +187,8 @@ impl Modules {
         find_paths(item.to_token_stream(), &[], &mut module.paths);
     }
 
-    /// Returns the module that defines what a path means in a module; `None` if it is in another crate, or a module itself:
-    /// what is used of that counts. `depth` bounds re-exports of re-exports.
+    /// Returns the module that defines what a path means in a module. Returns `None` if it is in another crate, or is
+    /// itself a module: then what is used from that module counts. `depth` bounds re-exports of re-exports.
     fn defining(&self, module: &Name, path: &[String], depth: usize) -> Option<Name> {
         let depth = depth.checked_sub(1)?;
         let (first, rest) = path.split_first()?;
@@ -200,7 +200,7 @@ impl Modules {
                 Some(meaning) if *meaning == child(module, name) => {
                     self.defining_below(meaning.clone(), rest, depth)
                 }
-                // The crate of this name.
+                // The path names a crate.
                 Some(meaning) if meaning.first() == Some(first) => None,
                 Some(meaning) => self.defining(module, &[meaning, rest].concat(), depth),
                 None => self.defining_through_glob(module, name, depth),
@@ -208,7 +208,7 @@ impl Modules {
         }
     }
 
-    /// Returns the module that defines what a path means from a module on.
+    /// Returns the module that defines what a path means relative to a module.
     fn defining_below(&self, at: Name, path: &[String], depth: usize) -> Option<Name> {
         let (first, rest) = path.split_first()?;
         if first == "super" {
@@ -228,7 +228,7 @@ impl Modules {
     /// Returns the module that defines a name that a module knows from `use …::*`.
     fn defining_through_glob(&self, module: &Name, name: &str, depth: usize) -> Option<Name> {
         self.0[module].globs.iter().find_map(|glob| {
-            // Resolved like a name in it, which a macro seems to define.
+            // It is resolved like a name in that module, which a macro seems to define.
             let at = self.defining(module, &child(glob, ""), depth)?;
             let found = &self.0[&at];
             if found.scope.contains_key(name) {
@@ -292,12 +292,12 @@ fn defined(item: &Item) -> Vec<String> {
 }
 
 /// Returns the imports of those files that import themselves through others.
-fn in_circles<'m>(
+fn in_cycles<'m>(
     mut imports: BTreeMap<&'m Name, BTreeSet<&'m Name>>,
 ) -> BTreeMap<&'m Name, BTreeSet<&'m Name>> {
     loop {
         let before = imports.len();
-        // What imports nothing that is left, or is imported by nothing that is left, is in no circle.
+        // A file that imports none of the remaining files, or that none of them imports, is in no cycle.
         let left: BTreeSet<&Name> = imports.keys().copied().collect();
         imports.values_mut().for_each(|found| found.retain(|name| left.contains(name)));
         let imported: BTreeSet<&Name> = imports.values().flatten().copied().collect();
@@ -308,7 +308,7 @@ fn in_circles<'m>(
     }
 }
 
-fn circles_of(folder: &str) -> Vec<String> {
+fn cycles_of(folder: &str) -> Vec<String> {
     let modules = Modules::of_crate(folder);
     let imports = modules.imports();
     let edges: usize = imports.values().map(BTreeSet::len).sum();
@@ -317,17 +317,17 @@ fn circles_of(folder: &str) -> Vec<String> {
         let found: Vec<String> = found.iter().map(|name| name.join("::")).collect();
         format!("{} imports {}", name.join("::"), found.join(", "))
     };
-    in_circles(imports).into_iter().map(shown).collect()
+    in_cycles(imports).into_iter().map(shown).collect()
 }
 
 #[test]
-fn no_file_of_the_canister_imports_itself_through_others() {
-    assert_eq!(circles_of(""), Vec::<String>::new());
+fn the_files_of_the_canister_have_no_import_cycle() {
+    assert_eq!(cycles_of(""), Vec::<String>::new());
 }
 
 #[test]
-fn no_file_of_the_engine_imports_itself_through_others() {
+fn the_files_of_the_engine_have_no_import_cycle() {
     for folder in ["crates/ic-stable-migrate", "crates/stable-schema"] {
-        assert_eq!(circles_of(folder), Vec::<String>::new(), "{folder}");
+        assert_eq!(cycles_of(folder), Vec::<String>::new(), "{folder}");
     }
 }

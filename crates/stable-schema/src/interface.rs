@@ -30,14 +30,14 @@ pub struct NotCandid(String);
 
 /// The judgement of a method.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
-pub struct Note {
+pub struct MethodNote {
     /// The method.
     pub method: String,
     /// What is the matter with it.
     pub text: String,
 }
 
-impl fmt::Display for Note {
+impl fmt::Display for MethodNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.method, self.text)
     }
@@ -49,9 +49,9 @@ pub struct InterfaceComparison {
     /// Where the new interface is not a subtype of the old one: clients of the old one break.
     pub breaking: Vec<String>,
     /// What front ends of the old interface make of the new build.
-    pub upgrade: Vec<Note>,
+    pub upgrade: Vec<MethodNote>,
     /// What front ends of the new interface make of the old build: after a rollback, or when they are deployed first.
-    pub rollback: Vec<Note>,
+    pub rollback: Vec<MethodNote>,
 }
 
 /// Compares two interfaces.
@@ -64,7 +64,7 @@ pub fn compare(old: &str, new: &str) -> Result<InterfaceComparison, NotCandid> {
     upgrade.extend(changed_options(&old, &new));
     let mut rollback = front_end(&new, &old);
     for method in new.methods.keys().filter(|method| !old.methods.contains_key(*method)) {
-        rollback.push(Note { method: method.clone(), text: "the older build has no such method".into() });
+        rollback.push(MethodNote { method: method.clone(), text: "the older build has no such method".into() });
     }
     let mut env = new.env.clone();
     let read = env.merge_type(old.env.clone(), old.service.clone());
@@ -98,7 +98,7 @@ impl Interface {
 }
 
 /// Options of the new results whose type is another one: a client of the old interface reads null.
-fn changed_options(old: &Interface, new: &Interface) -> Vec<Note> {
+fn changed_options(old: &Interface, new: &Interface) -> Vec<MethodNote> {
     let mut notes = Vec::new();
     for (method, wanted) in &old.methods {
         let Some(function) = new.methods.get(method) else { continue };
@@ -113,7 +113,7 @@ fn changed_options(old: &Interface, new: &Interface) -> Vec<Note> {
             {
                 let text =
                     format!("an option of another type is read as null: {}", one_line(&error.to_string()));
-                notes.push(Note { method: method.clone(), text });
+                notes.push(MethodNote { method: method.clone(), text });
             }
         }
     }
@@ -121,7 +121,7 @@ fn changed_options(old: &Interface, new: &Interface) -> Vec<Note> {
 }
 
 /// Describes how a front end made for one interface decodes the answers of the other.
-fn front_end(client: &Interface, canister: &Interface) -> Vec<Note> {
+fn front_end(client: &Interface, canister: &Interface) -> Vec<MethodNote> {
     let mut notes = Vec::new();
     for (method, wanted) in &client.methods {
         let Some(answered) = canister.methods.get(method) else { continue };
@@ -135,7 +135,7 @@ fn front_end(client: &Interface, canister: &Interface) -> Vec<Note> {
         for (wanted, answered) in wanted.rets.iter().zip(&answered.rets) {
             walk.compare("the result", wanted, answered, false);
         }
-        notes.extend(walk.found.into_iter().map(|text| Note { method: method.clone(), text }));
+        notes.extend(walk.found.into_iter().map(|text| MethodNote { method: method.clone(), text }));
     }
     notes
 }

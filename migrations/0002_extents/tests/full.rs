@@ -15,7 +15,7 @@ fn small() -> (TestCanister, String) {
     (canister, locator)
 }
 
-/// Lets the chunk map take all of the memory but this much, bytes.
+/// Lets the chunk map take all of the memory except this many bytes.
 fn fill(canister: &mut TestCanister, left: u64) {
     const PAGE: u64 = 64 * 1024;
     let taken = canister.raw.size() - 1;

@@ -3,7 +3,7 @@
 /// Stable memory was not written by this canister.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PreflightError {
-    /// The first bytes are not a memory manager's.
+    /// The first bytes are not those of a memory manager.
     #[error(
         "stable memory begins with {found:02x?}, expected the memory manager's \"MGR\" version 1{hint}; nothing was changed"
     )]

@@ -18,7 +18,7 @@ enum End {
     FinishedAtLast,
     FinishedAndDeleted,
     Aborted,
-    /// By the timer, with everything else that is idle.
+    /// Ended by the timer, with everything else that is idle.
     Expired,
     Left,
 }
@@ -174,7 +174,7 @@ fn goes(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
     }
     new_build(&mut canister);
     run(&mut canister);
-    check(&canister, "migrated at last");
+    check(&canister, "the migration has ended");
     if rolls_back {
         controls::rollback(&mut canister.storage, canister.now).unwrap();
         run(&mut canister);

@@ -131,7 +131,7 @@ fn a_server_with_a_port_file_keeps_no_pipe_open() {
         assert!(end(child).success());
         if !mute {
             stderr.read_to_string(&mut printed).unwrap();
-            assert!(printed.contains("listens on"), "errors are still told: {printed}");
+            assert!(printed.contains("listens on"), "errors are still printed: {printed}");
         }
     }
 }

@@ -300,9 +300,9 @@ impl Planner<'_> {
 
     /// Finds the numbers above which ids are issued, and the sessions of the chunks that nobody claims.
     fn numbers(&mut self, heap: &Heap) {
-        let told = heap.sessions.iter().map(|session| session.id).max().max(heap.next).unwrap_or(0);
-        let last = LAST_SESSION.max(told);
-        let mut highest = told;
+        let recorded = heap.sessions.iter().map(|session| session.id).max().max(heap.next).unwrap_or(0);
+        let last = LAST_SESSION.max(recorded);
+        let mut highest = recorded;
         for session in 1..=last {
             let prefix = chunk_key(session);
             if !self.source.places.contains_key(&prefix) {

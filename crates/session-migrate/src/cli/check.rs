@@ -118,7 +118,7 @@ fn print(report: &Report, all: bool) {
             interfaces.breaking.iter().for_each(|text| say!("    {text}"));
         }
     }
-    let notes = |notes: &[stable_schema::interface::Note]| {
+    let notes = |notes: &[stable_schema::interface::MethodNote]| {
         notes.iter().for_each(|note| say!("    warning: {note}"));
     };
     if let Some(interfaces) = &report.interfaces {

@@ -121,8 +121,8 @@ impl<'p> Canister<'p> {
         let at = self.now();
         let answer =
             self.pic.upgrade_canister(self.id, module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller));
-        let told = answer.as_ref().map_or_else(TracedAnswer::from, |()| TracedAnswer::accepted());
-        self.happened(at, EventKind::Upgrade { build: build.to_owned(), answer: told });
+        let traced = answer.as_ref().map_or_else(TracedAnswer::from, |()| TracedAnswer::accepted());
+        self.happened(at, EventKind::Upgrade { build: build.to_owned(), answer: traced });
         answer
     }
 

@@ -65,10 +65,10 @@ impl<'a> Retry<'a> {
             .with_jitter()
             .without_max_times()
             .with_total_delay(Some(self.retry_for));
-        let told = |error: &ClientError, pause: Duration| {
+        let report = |error: &ClientError, pause: Duration| {
             self.progress.line(&format!("{error}; again in {:.1} s", pause.as_secs_f64()));
         };
         let clock = self.clock.clone();
-        call.retry(backoff).sleep(move |pause| clock.pause(pause)).when(may_help).notify(told).await
+        call.retry(backoff).sleep(move |pause| clock.pause(pause)).when(may_help).notify(report).await
     }
 }

@@ -89,7 +89,7 @@ fn on_copy(
     progress.phase("loading the snapshot");
     let canister = stages.load(snapshot, &contents)?;
     progress.phase("asking for everything that can be read");
-    let readable = Readable::look(&canister, &contents);
+    let readable = Readable::read_all(&canister, &contents);
     progress.phase("preparing files");
     let folder = tempfile::tempdir().map_err(RehearseError::io("create", &std::env::temp_dir()))?;
     let assets = files::assets(options, folder.path())?;
@@ -113,7 +113,7 @@ fn on_copy(
     }
     progress.set_total(clients.bytes_to_move());
     let compare = |stages: &Stages<'_>, clients: &mut Clients| {
-        let now = Readable::look(&canister, &contents);
+        let now = Readable::read_all(&canister, &contents);
         let when = format!("after {}", stages.last());
         clients.problems.extend(readable.differences(&now, &when).into_iter().take(SHOWN));
     };

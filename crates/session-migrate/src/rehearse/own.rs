@@ -120,7 +120,7 @@ pub(super) struct Readable {
 
 impl Readable {
     /// Reads everything, as everyone who may, as a stranger, and as the anonymous principal.
-    pub fn look(canister: &Canister<'_>, contents: &Contents) -> Readable {
+    pub fn read_all(canister: &Canister<'_>, contents: &Contents) -> Readable {
         let stranger = Principal::self_authenticating("a stranger in the rehearsal");
         let mut readable = Readable::default();
         for (place, capsule) in contents.capsules.iter().enumerate() {

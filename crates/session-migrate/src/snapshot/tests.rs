@@ -129,7 +129,7 @@ fn each_damage_to_a_map_is_reported_with_its_location() {
         let (memory, _) = map_of(&entries);
         change(&memory);
         match walk::<u64>(&memory).1 {
-            Ok(walked) => walked.damage.into_iter().next().expect("it is told"),
+            Ok(walked) => walked.damage.into_iter().next().expect("the damage is reported"),
             Err(damage) => damage,
         }
     };

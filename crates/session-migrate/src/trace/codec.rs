@@ -45,7 +45,7 @@ impl Codec {
         Ok(Codec {
             interface: Interface::upload_canister()?,
             ids: Ids::default(),
-            times: Times { start, told: true },
+            times: Times { start, are_shown: true },
         })
     }
 
@@ -56,7 +56,7 @@ impl Codec {
 
     /// From here on the clock advances automatically.
     pub fn clock_runs(&mut self) {
-        self.times.told = false;
+        self.times.are_shown = false;
     }
 
     /// Returns the text of encoded arguments, and the payloads that must be stored for it.

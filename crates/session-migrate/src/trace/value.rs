@@ -60,12 +60,12 @@ pub(super) struct Times {
     /// When the trace begins, nanoseconds since 1970.
     pub start: u64,
     /// Whether times are shown at all.
-    pub told: bool,
+    pub are_shown: bool,
 }
 
 impl Times {
     fn show(self, time: u64) -> String {
-        if self.told { format!("@+{}ms", (time - self.start) / NANOS_PER_MILLI) } else { "@time".into() }
+        if self.are_shown { format!("@+{}ms", (time - self.start) / NANOS_PER_MILLI) } else { "@time".into() }
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Uploaded {
 
 /// The note of an unfinished upload, beside the folder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Note {
+struct ProgressFile {
     canister: String,
     /// SHA-256 of the metadata, hex.
     metadata: String,
@@ -122,7 +122,7 @@ fn announcement(
 /// The note and its file.
 struct NoteFile {
     path: PathBuf,
-    note: Note,
+    note: ProgressFile,
 }
 
 impl NoteFile {
@@ -140,7 +140,7 @@ impl NoteFile {
         let metadata = hex::encode(Sha256::digest(metadata));
         let note = match fs::read(&path) {
             Ok(text) => {
-                let note: Note = serde_json::from_slice(&text).map_err(|error| SnapshotError::Metadata {
+                let note: ProgressFile = serde_json::from_slice(&text).map_err(|error| SnapshotError::Metadata {
                     path: path.clone(),
                     why: error.to_string(),
                 })?;
@@ -154,7 +154,7 @@ impl NoteFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let announcement = network.prepare(target.clone())?.ticket().clone();
                 let (canister, reached) = (canister.to_text(), Frontiers::default());
-                Note { canister, metadata, announcement, snapshot: None, reached }
+                ProgressFile { canister, metadata, announcement, snapshot: None, reached }
             }
             Err(error) => return Err(SnapshotError::io("read", &path)(error).into()),
         };

@@ -41,7 +41,7 @@ impl Driver<'_, '_> {
         goal: Goal,
     ) -> Result<Result<MigrationStatus, String>, UpgradeError> {
         let limit = Duration::from_secs(self.plan.time_limit);
-        let (began, mut refused_since, mut told) = (self.retry.clock.now(), None, None);
+        let (began, mut refused_since, mut reported_at) = (self.retry.clock.now(), None, None);
         let mut last = None;
         loop {
             let status = match self.migration_status().await {
@@ -62,11 +62,11 @@ impl Driver<'_, '_> {
             if last != Some((status.migration, status.phase)) {
                 last = Some((status.migration, status.phase));
                 self.journal.append(seen.clone())?;
-                self.tell(&seen);
-                told = Some(self.retry.clock.now());
-            } else if told.is_none_or(|told| self.since(told) >= LINE_EVERY) {
-                self.tell(&seen);
-                told = Some(self.retry.clock.now());
+                self.report(&seen);
+                reported_at = Some(self.retry.clock.now());
+            } else if reported_at.is_none_or(|reported_at| self.since(reported_at) >= LINE_EVERY) {
+                self.report(&seen);
+                reported_at = Some(self.retry.clock.now());
             }
             if let Some(result) = self.judged(goal, status, self.since(began) >= limit)? {
                 return Ok(result);
@@ -75,7 +75,7 @@ impl Driver<'_, '_> {
         }
     }
 
-    fn tell(&self, seen: &Event) {
+    fn report(&self, seen: &Event) {
         if let Event::Seen { migration, phase, done, source, quarantined } = seen {
             self.retry.progress.line(&format!(
                 "migration {migration}: {phase}, {done} of {source} records, {quarantined} in quarantine"

@@ -172,7 +172,7 @@ impl<'p> RecordedCanister<'p> {
     }
 
     /// Reads everything that a client can see, byte for byte.
-    pub fn look(&mut self, client: Principal) -> Result<(), ClientError> {
+    pub fn read_everything(&mut self, client: Principal) -> Result<(), ClientError> {
         self.query(client, "uploads_list", (None::<u64>, None::<u32>))?;
         let capsules: Vec<api::Capsule> =
             self.handle.query(client, "capsules_list", (None::<String>, None::<u32>))?;

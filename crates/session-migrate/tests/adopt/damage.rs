@@ -246,9 +246,9 @@ fn further_assets_of_a_memory_become_memories() {
     assert_eq!(adopted.count(RecordKind::Asset).repaired, 3, "their sizes, and two of their ids");
     let of_three = adopted.report.items.iter().find(|item| item.id == victim.ids[0]).unwrap();
     assert!(of_three.rest.iter().any(|rest| rest.contains("order of its 3 assets")), "{of_three:?}");
-    let told = format!("{:?}", adopted.items(RecordKind::Asset, RecordOutcome::Repaired));
+    let repaired = format!("{:?}", adopted.items(RecordKind::Asset, RecordOutcome::Repaired));
     for message in ["asset1", "were within the record, and are blob_"] {
-        assert!(told.contains(message), "{told}");
+        assert!(repaired.contains(message), "{repaired}");
     }
 }
 

@@ -193,7 +193,7 @@ fn a_call_that_an_old_server_did_not_take_is_recorded_once() {
     assert!(calls(&out).iter().all(|call| !call.together));
 }
 
-fn told(recorded: &Recorded, parts: &[&str]) {
+fn assert_notes(recorded: &Recorded, parts: &[&str]) {
     let notes = &recorded.notes;
     assert_eq!(notes.len(), parts.len(), "{notes:?}");
     for part in parts {
@@ -233,7 +233,7 @@ fn a_live_front_end_finds_the_proxy_before_its_gateway() {
     }
     let recorded = proxy.stop().unwrap();
     assert_eq!(recorded.calls, made);
-    told(&recorded, &["the time advanced automatically"]);
+    assert_notes(&recorded, &["the time advanced automatically"]);
     // The proxy cannot know the times that calls were executed at, so the trace must not depend on them.
     let events = Trace::read(&out).unwrap().events;
     assert_eq!(events.iter().position(|event| event.what == EventKind::ClockRuns), Some(0));
@@ -279,6 +279,6 @@ fn an_instance_that_comes_with_a_gateway_is_recorded_by_it() {
 
     let recorded = proxy.stop().unwrap();
     assert_eq!(recorded.calls, made);
-    told(&recorded, &["through a gateway are not in the trace: it speaks TLS"]);
+    assert_notes(&recorded, &["through a gateway are not in the trace: it speaks TLS"]);
     assert_replays(&out);
 }

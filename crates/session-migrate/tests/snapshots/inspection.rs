@@ -116,7 +116,7 @@ fn a_blob_keeps_its_bytes_when_its_old_session_moves() {
 fn the_golden_snapshots_are_read_as_they_were() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/golden");
     for (layout, name) in LAYOUTS.into_iter().zip(["legacy", "split", "extents"]) {
-        let [stable, told] = [".bin.gz", ".txt"].map(|end| folder.join(format!("{name}{end}")));
+        let [stable, expected] = [".bin.gz", ".txt"].map(|end| folder.join(format!("{name}{end}")));
         let update = std::env::var_os("UPDATE_GOLDEN").is_some();
         if update {
             let file = fs::File::create(&stable).unwrap();
@@ -130,9 +130,9 @@ fn the_golden_snapshots_are_read_as_they_were() {
         let found: Vec<_> = found.iter().map(|found| (found.kind.name(), found.count)).collect();
         let now = format!("{layout}\n{counts:#?}\n{sessions:#?}\n{classes:#?}\n{found:?}\n");
         if update {
-            fs::write(&told, &now).unwrap();
+            fs::write(&expected, &now).unwrap();
         }
-        assert_eq!(now, fs::read_to_string(&told).unwrap(), "{name}");
+        assert_eq!(now, fs::read_to_string(&expected).unwrap(), "{name}");
     }
 }
 

@@ -92,7 +92,7 @@ fn segments_are_fresh_in_every_message_of_a_kept_module() {
         (import "ic0" "msg_reply" (func $reply))
         (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
         (memory 1) (data $d "seven") (data $filler "{}")
-        (func (export "canister_update look")
+        (func (export "canister_update read")
             (memory.init $d (i32.const 0) (i32.const 0) (i32.const 5)) (data.drop $d)
             (call $append (i32.const 0) (i32.const 5)) (call $reply)))"#,
         "x".repeat(40_000)
@@ -102,8 +102,8 @@ fn segments_are_fresh_in_every_message_of_a_kept_module() {
         let engine = Engine::with_cache(Some(cache(&dir))).unwrap();
         let mut state = CanisterState::new(engine.compile(&wasm).unwrap());
         for _ in 0..2 {
-            let look = EntryPoint::Update("look".into());
-            let outcome = engine.execute(&state, look, context(), Limits::update());
+            let read = EntryPoint::Update("read".into());
+            let outcome = engine.execute(&state, read, context(), Limits::update());
             assert_eq!(reply(&outcome), b"seven");
             state = outcome.state;
         }

@@ -108,14 +108,14 @@ fn segments_are_fresh_in_every_message() {
         (import "ic0" "msg_reply" (func $reply))
         (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
         (memory 1) (data $d "seven")
-        (func (export "canister_update look")
+        (func (export "canister_update read")
             (memory.init $d (i32.const 0) (i32.const 0) (i32.const 5))
             (data.drop $d)
             (call $append (i32.const 0) (i32.const 5)) (call $reply)))"#,
     );
-    let first = update(&state, "look");
+    let first = update(&state, "read");
     assert_eq!(reply(&first), b"seven");
-    assert_eq!(reply(&update(&first.state, "look")), b"seven");
+    assert_eq!(reply(&update(&first.state, "read")), b"seven");
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn free(facts: &Facts, scan: &mut Scan) {
         }
     }
     if state.taken.saturating_add(free) != state.end {
-        let what = format!("{} bytes taken and {free} free are not {}", state.taken, state.end);
+        let what = format!("{} bytes allocated and {free} free are not {}", state.taken, state.end);
         scan.findings.general(FindingKind::FreeExtentsDisagree, Some(ids::EXTENT_STATE), what);
     }
 }
