@@ -14,7 +14,7 @@ cat > src/main.rs <<'EOF'
 use candid::{Int, Nat};
 use serde::{de::DeserializeOwned, Serialize};
 
-fn there_and_back<T: Serialize + DeserializeOwned + PartialEq>(what: &str, value: T) {
+fn migrate_and_roll_back<T: Serialize + DeserializeOwned + PartialEq>(what: &str, value: T) {
     let said = |read: Result<T, String>| match read {
         Ok(read) => format!("read back, {}", if read == value { "the same" } else { "another" }),
         Err(error) => error,
@@ -28,11 +28,11 @@ fn there_and_back<T: Serialize + DeserializeOwned + PartialEq>(what: &str, value
 }
 
 fn main() {
-    there_and_back("Int 0", Int::from(0));
-    there_and_back("Int 5", Int::from(5));
-    there_and_back("Int -5", Int::from(-5));
-    there_and_back("Nat 5", Nat::from(5u8));
-    there_and_back("list with an Int", vec![Some(Int::from(1))]);
+    migrate_and_roll_back("Int 0", Int::from(0));
+    migrate_and_roll_back("Int 5", Int::from(5));
+    migrate_and_roll_back("Int -5", Int::from(-5));
+    migrate_and_roll_back("Nat 5", Nat::from(5u8));
+    migrate_and_roll_back("list with an Int", vec![Some(Int::from(1))]);
 }
 EOF
 rust_program > seen <<'EOF'

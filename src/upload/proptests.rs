@@ -91,9 +91,9 @@ fn uploads_in_flight_survive_migration_rollback_and_migration() {
         Operation::Upgrade { share: 0 },
         Operation::Complete { session: 0 },
     ];
-    let there_and_back = course.iter().position(|operation| matches!(operation, Operation::GoBack)).unwrap();
+    let migrate_and_roll_back = course.iter().position(|operation| matches!(operation, Operation::GoBack)).unwrap();
     let mut native = Native::new(Stage::Legacy);
-    upload_model::run(&mut native, &course[..=there_and_back], Stage::Legacy).unwrap();
+    upload_model::run(&mut native, &course[..=migrate_and_roll_back], Stage::Legacy).unwrap();
     assert_eq!(
         native.stage,
         Stage::Legacy,

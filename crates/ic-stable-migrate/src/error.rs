@@ -7,7 +7,7 @@ use crate::{Layout, Phase, StableError};
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
 /// # fn main() -> Result<(), Error> {
-/// /// Says what the developer of a canister does about an error.
+/// /// Returns what the developer of a canister does about an error.
 /// fn advice(error: &Error) -> &'static str {
 ///     match error {
 ///         // From `Engine::check`: the list of migrations.
@@ -22,7 +22,7 @@ use crate::{Layout, Phase, StableError};
 ///         // From `Engine::enter_layout`.
 ///         Error::NotEntered { .. } => "write the unit in the layout before",
 ///         Error::NotQuarantined { .. } | Error::UnknownMigration { .. } => "name another one",
-///         _ => "read it",
+///         _ => "read its message",
 ///     }
 /// }
 ///
@@ -86,7 +86,7 @@ pub enum Error {
         /// The phase that it is in.
         found: Phase,
     },
-    /// This build carries no such migration.
+    /// This build contains no such migration.
     #[error("this build has no migration {number}")]
     UnknownMigration {
         /// Number of the migration.
@@ -147,7 +147,8 @@ pub enum Error {
     },
     /// A migration that has begun and is neither finalized nor rolled back is missing in this build.
     #[error(
-        "migration {number} is in phase {phase:?}, and this build does not carry it: roll it back or finalize it on a build that does"
+        "migration {number} is in phase {phase:?}, and is missing in this build: roll it back or finalize \
+        it on a build that contains it"
     )]
     MissingMigration {
         /// Number of the migration.

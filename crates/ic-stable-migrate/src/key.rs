@@ -13,8 +13,8 @@ use minicbor::data::Type;
 use minicbor::decode::{Decoder, Error as DecodeError};
 use minicbor::encode::{Encoder, Error as EncodeError, Write};
 
-/// The key of a unit: a number, a principal, a text, bytes, or a pair or triple of keys. It is passed by value, so it
-/// should be small.
+/// The key of a unit: a number, a principal, a text, bytes, or a pair or triple of keys. Keys are passed by value, so
+/// they should be small.
 ///
 /// The engine stores keys in its records (as CBOR numbers if they are numbers, otherwise as the bytes of
 /// [`Storable`]) and as keys of the quarantine. It reads them with [`Key::from_stored`], which fails on damaged

@@ -54,9 +54,9 @@ pub struct Pace {
 /// What to try after a message that trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
-    /// The same with fewer units.
+    /// The same step with fewer units.
     Smaller,
-    /// Nothing: there is nothing smaller.
+    /// Nothing: the step cannot be made smaller.
     Never,
 }
 

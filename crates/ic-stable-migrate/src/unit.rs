@@ -8,7 +8,7 @@ pub fn count(counter: &mut u64) {
     *counter = counter.saturating_add(1);
 }
 
-/// Adds a source unit to what the migration must account for.
+/// Adds a source unit to those for which the migration must account.
 pub fn count_source<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,

@@ -16,7 +16,7 @@ pub(crate) fn is_same(one: &str, other: &str) -> bool {
 
 /// Returns `Ok(())` if a record of the type `written` decodes as `read` without losing anything.
 ///
-/// Candid reads an option of another type as null. For an argument that is a rule, for stored data it is a loss.
+/// Candid reads an option of another type as null. For an argument that is intended; for stored data it is a loss.
 ///
 /// # Errors
 /// Describes what does not fit.

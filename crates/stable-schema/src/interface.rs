@@ -6,7 +6,7 @@
 //! | the front end was made for | the canister answers | what happens |
 //! |---|---|---|
 //! | more results | fewer, the others being `opt`, `null` or `reserved` | an error: wrong number of return values |
-//! | `int` | `nat` | an error; within an `opt` silently none |
+//! | `int` | `nat` | an error; within an `opt`, silently none |
 //! | `opt opt t` | `t` | silently none |
 //! | a field of type `null` | no such field | an error |
 //! | a field of type `reserved` | no such field | silently an empty list |
@@ -28,12 +28,12 @@ use crate::candid_records::one_line;
 #[error("not a Candid interface: {0}")]
 pub struct NotCandid(String);
 
-/// The judgement of a method.
+/// The verdict on a method.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub struct MethodNote {
     /// The method.
     pub method: String,
-    /// What is the matter with it.
+    /// What is incompatible about it.
     pub text: String,
 }
 
@@ -48,9 +48,10 @@ impl fmt::Display for MethodNote {
 pub struct InterfaceComparison {
     /// Where the new interface is not a subtype of the old one: clients of the old one break.
     pub breaking: Vec<String>,
-    /// What front ends of the old interface make of the new build.
+    /// What front ends of the old interface misread or cannot decode from the new build.
     pub upgrade: Vec<MethodNote>,
-    /// What front ends of the new interface make of the old build: after a rollback, or when they are deployed first.
+    /// What front ends of the new interface misread or cannot decode from the old build: after a rollback, or if they
+    /// are deployed first.
     pub rollback: Vec<MethodNote>,
 }
 
@@ -84,7 +85,7 @@ impl Interface {
         let fail = |error: candid_parser::Error| NotCandid(one_line(&error.to_string()));
         let candid = |error: candid::Error| NotCandid(one_line(&error.to_string()));
         let (env, service) = CandidSource::Text(text).load().map_err(fail)?;
-        let service = service.ok_or_else(|| NotCandid("there is no service".into()))?;
+        let service = service.ok_or_else(|| NotCandid("it has no service".into()))?;
         let service = match env.trace_type(&service).map_err(candid)?.as_ref() {
             TypeInner::Class(_, service) => service.clone(),
             _ => service,
@@ -97,7 +98,7 @@ impl Interface {
     }
 }
 
-/// Options of the new results whose type is another one: a client of the old interface reads null.
+/// Lists options in the new results whose type has changed: a client of the old interface reads null.
 fn changed_options(old: &Interface, new: &Interface) -> Vec<MethodNote> {
     let mut notes = Vec::new();
     for (method, wanted) in &old.methods {

@@ -38,7 +38,7 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Returns a line about one thing.
+    /// Returns a line about one record.
     pub fn new(kind: RecordKind, id: &'a str, why: &'a str) -> Self {
         Line { kind: Some(kind), id, why, ..Line::default() }
     }

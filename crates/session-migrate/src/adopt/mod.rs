@@ -80,10 +80,10 @@ pub enum AdoptError {
         /// What was found.
         why: String,
     },
-    /// Something is where the result would be.
+    /// Something already exists where the result would be written.
     #[error("{path} exists: name another folder with --out, or remove it")]
     Exists {
-        /// What is there.
+        /// What exists there.
         path: PathBuf,
     },
     /// There is no folder to write into.
@@ -283,7 +283,7 @@ fn read_heap(
     }
     if source.header != Header::Intact {
         return Ok(Err(
-            "its `pre_upgrade` has run, and its heap does not belong to this memory any more".into()
+            "its `pre_upgrade` has run, and its heap no longer belongs to this memory".into()
         ));
     }
     progress.phase("asking the release's own module for its sessions");
@@ -296,7 +296,7 @@ fn read_heap(
     Ok(Release::new(&pic, id).sessions(source))
 }
 
-/// Returns the counts by kind of record. It is a fault if a record has no outcome, or a planned chunk was not copied.
+/// Returns the counts by kind of record. It is an error if a record has no outcome, or a planned chunk was not copied.
 fn checked_counts(plan: &Plan, chunks: u64) -> Result<Vec<KindCount>, AdoptError> {
     let counts = plan.outcomes.counts();
     if let Some(count) = counts.iter().find(|count| !count.has_all_outcomes()) {

@@ -63,7 +63,7 @@ pub enum BuildError {
         /// What is wrong with it.
         source: super::postprocess::WasmError,
     },
-    /// A checked-in schema is none.
+    /// A checked-in schema file is not a schema.
     #[error("{path}: {source}")]
     Schema {
         /// The file.

@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn packing_is_reversible_and_contains_no_time() {
+    fn compression_is_reversible_and_contains_no_time() {
         let raw = module(&["canister_query a"], &[]);
         let packed = gzip(&raw).unwrap();
         assert_eq!(&packed[4..8], [0; 4], "the header's time");

@@ -32,7 +32,7 @@ pub(super) struct UpgradeArgs {
     /// Resume an interrupted upgrade with the options in its journal.
     #[arg(long, conflicts_with_all = ["to", "abort", "dry_run"])]
     resume: bool,
-    /// End an interrupted upgrade: go back if the module is installed.
+    /// End an interrupted upgrade: roll back if the module is installed.
     #[arg(long, conflicts_with_all = ["to", "dry_run"])]
     abort: bool,
     /// Print every call in order without making any.
@@ -110,13 +110,13 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
     let listener: &mut dyn Listener = if args.json { &mut lines } else { &mut silent };
     if args.dry_run {
         let module = module(args, args.to.unwrap_or(Build::Staged))?;
-        // Neither root key nor caller shows in the calls.
+        // The printed calls contain neither the root key nor the caller.
         let plan = plan(args, &module, Vec::new(), Principal::anonymous());
         print_planned(&upgrade::planned(&plan), args.json);
         return Ok(0);
     }
     if (args.resume || args.abort) && !path.exists() {
-        let text = format!("there is no journal {}: nothing was begun there", path.display());
+        let text = format!("there is no journal {}, so there is no upgrade to continue", path.display());
         return Err((USAGE, text));
     }
     let mut journal = Journal::open(&path, listener).map_err(coded)?;
@@ -206,10 +206,10 @@ fn print(report: &Report, json: bool) {
         );
     }
     if let Some(snapshot) = &report.snapshot {
-        say!("snapshot: {snapshot}; it stays until you delete it, and its memory is paid for");
+        say!("snapshot: {snapshot}; it stays until you delete it, and its memory costs cycles");
     }
     match &report.ending {
-        Ending::NothingToDo => say!("the {} build {} runs already", report.to, report.module_hash),
+        Ending::NothingToDo => say!("the {} build {} is already running", report.to, report.module_hash),
         Ending::Refused { reasons } => {
             for reason in reasons {
                 eprintln!("error: {reason}");

@@ -7,7 +7,7 @@ use super::{Finding, Severity};
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 
 impl Report {
-    /// Returns the page, complete in itself.
+    /// Returns the page, which is self-contained.
     pub fn to_html(&self) -> String {
         let damage: u64 = self
             .found

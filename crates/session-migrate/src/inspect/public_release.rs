@@ -46,7 +46,7 @@ pub struct PublicContents {
 /// The stored bytes under one key.
 struct StoredChunks {
     chunks: u64,
-    /// The first number that is missing before one that is stored.
+    /// The first missing number that is followed by a stored one.
     gap: Option<u32>,
     bytes: u64,
     sha256: Sha256,

@@ -17,7 +17,7 @@ use crate::snapshot::Verified;
 pub struct Report {
     /// Fail if there is damage.
     pub verdict: Verdict,
-    /// When, how and from which tree it was made.
+    /// When, how and from which tree the report was made.
     pub provenance: Provenance,
     /// The time of each phase.
     pub phases: Vec<Phase>,
@@ -75,8 +75,8 @@ impl SnapshotReport {
     pub fn verification(&self) -> &'static str {
         match self.verified {
             Verified::No => "unverified: there is no manifest beside it",
-            Verified::Lengths => "lengths, metadata and module are as its manifest lists them",
-            Verified::EveryByte => "every byte is as its manifest lists it",
+            Verified::Lengths => "lengths, metadata and module match its manifest",
+            Verified::EveryByte => "every byte matches its manifest",
         }
     }
 }

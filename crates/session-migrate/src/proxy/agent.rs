@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_has_the_id_that_its_content_gives_it() {
+    fn a_call_has_the_id_derived_from_its_content() {
         let content = EnvelopeContent::Call {
             nonce: Some(vec![1, 2, 3]),
             ingress_expiry: 1_700_000_000_000_000_000,

@@ -73,7 +73,7 @@ struct Wanted {
     /// The request, which leaves the port to the server.
     body: Bytes,
     listener: TcpListener,
-    /// Absent if only the answer will tell it.
+    /// Absent if only the answer will contain it.
     instance: Option<InstanceId>,
     opening: Opening,
 }

@@ -52,7 +52,8 @@ fn check(snapshot: &Snapshot) -> Result<Contents, RehearseError> {
         return Err(RehearseError::File {
             path: snapshot.path.clone(),
             why: format!(
-                "it is in stable layout {}, and the rehearsal begins in layout 1: take a snapshot before the staged upgrade",
+                "it is in stable layout {}, but the rehearsal begins in layout 1: take a snapshot before \
+                the staged upgrade",
                 contents.layout
             ),
         });
@@ -105,11 +106,12 @@ fn on_copy(
     if continued < contents.sessions {
         let (all, others) = (contents.sessions, contents.sessions - continued);
         clients.notes.push(format!(
-            "clients continue {continued} of {all} sessions; the other {others} are converted and accounted for, not continued"
+            "clients continue {continued} of {all} sessions; the other {others} are converted and \
+            accounted for, but not continued"
         ));
     }
     if readable.is_cut_short {
-        clients.notes.push(format!("{} answers were compared; the snapshot holds more", readable.len()));
+        clients.notes.push(format!("{} answers were compared; the snapshot contains more", readable.len()));
     }
     progress.set_total(clients.bytes_to_move());
     let compare = |stages: &Stages<'_>, clients: &mut Clients| {
@@ -151,7 +153,7 @@ fn of_result(canister: &Canister<'_>, folder: &Path) -> Result<BTreeMap<FindingK
 fn new_damage(before: &BTreeMap<FindingKind, u64>, after: &BTreeMap<FindingKind, u64>) -> Vec<String> {
     let line = |(kind, now): (&FindingKind, &u64)| {
         let then = before.get(kind).copied().unwrap_or(0);
-        let text = || format!("an inspection of the result finds {now} times {}, before {then}", kind.name());
+        let text = || format!("an inspection of the result finds {} {now} times, {then} times before", kind.name());
         (*now > then).then(text)
     };
     after.iter().filter_map(line).collect()

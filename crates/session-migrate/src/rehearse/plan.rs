@@ -77,7 +77,7 @@ pub(super) fn assign(chunks: &[u32]) -> Vec<StopPoint> {
     points
 }
 
-/// Says what the assignment leaves out and why.
+/// Describes which points the assignment omits and why.
 pub(super) fn left_out(chunks: &[u32], points: &[StopPoint]) -> Vec<String> {
     let missing = StopPoint::ORDER.into_iter().filter(|point| !points.contains(point));
     let (too_few, impossible): (Vec<_>, Vec<_>) =

@@ -1,4 +1,4 @@
-//! The manifest beside a snapshot folder: where the snapshot is from, and length and SHA-256 of each file. The
+//! The manifest beside a snapshot folder: the origin of the snapshot, and length and SHA-256 of each file. The
 //! format of snapshots has neither.
 
 use std::fs::{self, File};

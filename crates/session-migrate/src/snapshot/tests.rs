@@ -83,7 +83,7 @@ proptest! {
         let (memory, model) = map_of(&entries);
         let used = memory.borrow().iter().rposition(|byte| *byte != 0).unwrap() + 1;
         for (place, change, near) in flips {
-            // Three of four near the beginning, where the headers are.
+            // Three of four changes are near the beginning, where the headers are.
             let place = place.index(if near == 0 { used } else { used.min(3_000) });
             memory.borrow_mut()[place] ^= change;
         }
@@ -225,7 +225,7 @@ fn folder(bytes: &[u8]) -> tempfile::TempDir {
 }
 
 #[test]
-fn a_stable_memory_is_read_where_it_is_asked_for() {
+fn a_stable_memory_is_read_only_where_requested() {
     let bytes = pages(4);
     let folder = folder(&bytes);
     let raw = folder.path().join(STABLE_MEMORY);

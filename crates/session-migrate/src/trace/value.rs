@@ -71,7 +71,8 @@ impl Times {
 
 /// Converts a reply for a trace: names for ids, relative times in whole milliseconds, digests for long blobs.
 ///
-/// Two canisters that do the same need not take the same number of rounds, and a round takes a nanosecond.
+/// Times are rounded since two canisters that do the same may take different numbers of rounds, and a round takes a
+/// nanosecond.
 pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, times: Times) -> IDLValue {
     let value = name_session_keys(value, ids);
     infallible(map(value, "", &mut |label, value| {

@@ -31,7 +31,7 @@ const LOCK: &str = ".lock";
 pub struct Downloaded {
     /// What was written.
     pub manifest: Manifest,
-    /// It was complete before.
+    /// Whether it was already complete.
     pub was_complete: bool,
 }
 
@@ -159,7 +159,7 @@ fn check_folder_state(folder: &Path, canister: Principal, wanted: Option<&str>) 
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Nothing),
         entries => entries.map_err(SnapshotError::io("read", folder))?,
     };
-    // The lock alone is left by a download that failed before it wrote anything.
+    // A folder with only the lock is left by a download that failed before it wrote anything.
     if entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK)) {
         return Ok(Found::Nothing);
     }
@@ -211,7 +211,7 @@ async fn take(network: &Network, canister: Principal, retry: Retry<'_>) -> Resul
     }
 }
 
-/// Returns the metadata as `icp` writes them, in JSON, which cannot hold infinite numbers.
+/// Returns the metadata as `icp` writes it, in JSON, which cannot represent infinite numbers.
 fn text_of(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<String, TransferError> {
     for (index, global) in metadata.globals.iter().enumerate() {
         let value = match global {
@@ -256,7 +256,7 @@ impl Download<'_> {
         write_json(&path, &self.note).map_err(SnapshotError::io("write", &path))
     }
 
-    /// Writes the metadata, or compares them with those of the download that is resumed.
+    /// Writes the metadata, or compares it with that of the download that is resumed.
     fn write_metadata(&self, text: &str, manifest: &mut Manifest) -> Result<(), TransferError> {
         let path = self.folder.join(METADATA);
         match fs::read_to_string(&path) {
@@ -264,7 +264,7 @@ impl Download<'_> {
             Ok(_) => {
                 return Err(TransferError::Other {
                     path,
-                    expected: format!("{} as the network has it", manifest.snapshot),
+                    expected: format!("{}, as downloaded from the network", manifest.snapshot),
                     got: "with other metadata".into(),
                 });
             }

@@ -31,7 +31,7 @@ pub struct Uploaded {
     pub manifest: Option<Manifest>,
 }
 
-/// The note of an unfinished upload, beside the folder.
+/// The progress file of an unfinished upload, beside the folder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct ProgressFile {
     canister: String,
@@ -119,14 +119,14 @@ fn announcement(
     })
 }
 
-/// The note and its file.
+/// The progress and its file.
 struct NoteFile {
     path: PathBuf,
     note: ProgressFile,
 }
 
 impl NoteFile {
-    /// Reads the note of this upload, or makes a new one.
+    /// Reads the progress file of this upload, or creates a new one.
     fn open(
         network: &Network,
         folder: &Path,
@@ -207,7 +207,7 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// Sends a part of a file, and sends it again as long as that may help. The part is read for each attempt, so that
+    /// Sends a part of a file, and repeats that as long as it may help. The part is read for each attempt, so that
     /// only the encoded request is in memory while it waits for its answer.
     async fn send(
         &self,
@@ -273,7 +273,7 @@ impl Upload<'_> {
         Ok(note.save()?)
     }
 
-    /// Uploads the chunks of modules. A chunk that is there already stays.
+    /// Uploads the chunks of modules. A chunk that already exists is kept.
     async fn chunks(&self, metadata: &ReadCanisterSnapshotMetadataResult) -> Result<(), TransferError> {
         for chunk in &metadata.wasm_chunk_store {
             let path = self.folder.join(CHUNK_STORE).join(format!("{}.bin", hex::encode(&chunk.hash)));

@@ -1,5 +1,5 @@
-//! Watches the migration of a live canister until it is where it should be, or a condition is met under which
-//! the upgrade has failed.
+//! Watches the migration of a live canister until it has reached its goal, or a condition is met under which the
+//! upgrade has failed.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Pause between two lines for a person while the phase does not change.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// For so long a canister may refuse to say how far it is.
+/// For how long a canister may refuse to report its status.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The phase in which a migration should end.
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) enum Goal {
     /// Everything is converted; of the migration with this number or a later one.
     Converted(u16),
-    /// As before: the build has changed, and the layout has not.
+    /// As before: the build has changed, but the layout has not.
     Unchanged,
     /// Everything is rolled back.
     RolledBack,

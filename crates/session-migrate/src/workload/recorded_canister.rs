@@ -104,7 +104,7 @@ impl<'p> RecordedCanister<'p> {
         self.seed.wrapping_mul(1_000_000).wrapping_add(self.files)
     }
 
-    /// Generates a file of `bytes` bytes that is unlike any other.
+    /// Generates a file of `bytes` bytes that differs from every other.
     pub fn file(&mut self, bytes: u64) -> Result<Asset, ClientError> {
         let seed = self.next_file();
         let name = format!("file-{seed}.bin");

@@ -1,4 +1,4 @@
-//! Memories of the first public release to be adopted, and what is adopted of them.
+//! Memories of the first public release to be adopted, and the results of their adoption.
 
 use std::borrow::Cow;
 use std::cell::RefCell;

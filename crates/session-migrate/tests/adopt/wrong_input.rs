@@ -39,7 +39,7 @@ fn refused(folder: &Path, args: &[&str], code: i32, expected: &str) {
 }
 
 #[test]
-fn what_is_no_snapshot_of_that_release_is_refused() {
+fn input_that_is_not_a_snapshot_of_that_release_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();
     let old = release();

@@ -35,7 +35,7 @@ fn with_schema(build: Build, change: impl FnOnce(Schema) -> Option<Schema>) -> V
     gzip(&changed.finish()).unwrap()
 }
 
-/// The receipts' time of expiry becomes a text, which the records that are there are not.
+/// The expiry of receipts becomes a text, unlike in the stored records.
 fn with_text_for_a_time(mut schema: Schema) -> Option<Schema> {
     let receipts = schema.memories.iter_mut().find(|memory| memory.name == "RECEIPTS")?;
     let Some(Value::Versions(versions)) = &mut receipts.value else { return None };

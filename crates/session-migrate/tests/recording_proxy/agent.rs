@@ -1,4 +1,4 @@
-//! An agent as front ends have one: it speaks the interface of the Internet Computer, and waits as agents do.
+//! An agent like those of front ends: it uses the interface of the Internet Computer, and waits as agents do.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 /// The reply, or the error code of the rejection.
 pub type AgentResult = Result<Vec<u8>, String>;
 
-/// Makes every call another one.
+/// Makes every call different.
 static NONCES: AtomicU64 = AtomicU64::new(0);
 
 pub struct Agent {
@@ -36,12 +36,12 @@ impl Agent {
         Agent { client: reqwest::blocking::Client::new(), url, canister, place, sender }
     }
 
-    /// It calls the management canister about the canister.
+    /// Returns the agent, calling the management canister about the canister.
     pub fn managing(self) -> Agent {
         Agent { canister: Principal::management_canister(), ..self }
     }
 
-    /// Its requests go to a subnet, as far as the interface has such.
+    /// Returns the agent, sending its requests to a subnet where the interface supports that.
     pub fn at_subnet(self, subnet: Principal) -> Agent {
         Agent { place: format!("subnet/{subnet}"), ..self }
     }
@@ -77,7 +77,7 @@ impl Agent {
         }
     }
 
-    /// Sends a call that will be asked about later.
+    /// Sends a call whose outcome will be requested later.
     pub fn submit(&self, method: &str, args: impl ArgumentEncoder) -> EnvelopeContent {
         let call = self.call(method, args);
         let (status, body) = self.post("v2", "call", &call);

@@ -52,7 +52,7 @@ fn damage(report: &Report) -> Vec<String> {
 }
 
 #[test]
-fn a_canister_that_has_lived_is_sound_in_every_layout() {
+fn a_used_canister_is_sound_in_every_layout() {
     for layout in LAYOUTS {
         let report = inspected(sound(layout), true).unwrap();
         assert_eq!(damage(&report), Vec::<String>::new(), "{layout:?}");
@@ -70,7 +70,7 @@ fn a_canister_that_has_lived_is_sound_in_every_layout() {
 }
 
 #[test]
-fn every_class_that_is_no_damage_is_counted() {
+fn every_class_without_damage_is_counted() {
     let report = inspected(sound(Layout::LEGACY), false).unwrap();
     let first = report.classes.iter().filter(|class| class.migration == 1);
     let missing: Vec<_> = first.filter(|class| class.count == 0).map(|class| class.class.as_str()).collect();
@@ -137,7 +137,7 @@ fn the_golden_snapshots_are_read_as_they_were() {
 }
 
 #[test]
-fn many_lives_are_sound() {
+fn canisters_of_many_seeds_are_sound() {
     for seed in 100..106 {
         for layout in LAYOUTS {
             let report = inspected(&aged(layout, 250, seed).bytes(), false).unwrap();
@@ -216,7 +216,7 @@ fn a_foreign_snapshot_is_refused_in_one_line_with_code_2() {
 }
 
 #[test]
-fn the_command_prints_reports_and_leaves_the_snapshot_alone() {
+fn the_command_prints_reports_and_keeps_the_snapshot_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let snapshot = folder.path().join("snapshot");
     let stable = sound(Layout::SPLIT);

@@ -41,7 +41,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Decides to which capsule each blob belongs: here it belongs to one.
+    /// Decides to which capsule each blob belongs: in this canister, to only one.
     pub(super) fn assign_blobs(&mut self, heap: &Heap) {
         let mut refs: BTreeMap<u64, BTreeMap<&str, bool>> = BTreeMap::new();
         for id in self.plan.capsules.keys() {
@@ -112,7 +112,7 @@ fn check_blob(blob: &PublicBlob, place: &StoredChunks) -> Result<Vec<String>, St
     let sha256 = hashed.sha256();
     if sha256.as_slice() != blob.checksum.as_slice() {
         let (is, was) = (hex::encode(sha256), hex::encode(&blob.checksum));
-        return Err(format!("its bytes have the SHA-256 {is}, committed was {was}"));
+        return Err(format!("its bytes have the SHA-256 {is}, but {was} was committed"));
     }
     let mut notes = Vec::new();
     let taken = place.chunks.range(..hashed.chunks());

@@ -98,7 +98,7 @@ pub fn resolve(workspace: &Workspace) -> Result<Toolchain, BuildError> {
                     ..probe::facts(workspace)?
                 };
             }
-            Decision::GiveUp { tried, advice } => {
+            Decision::NoCompiler { tried, advice } => {
                 return Err(BuildError::NoToolchain { tried, advice });
             }
         }
