@@ -42,8 +42,12 @@ fn chunks_are_sent_in_any_order_across_upgrades() {
         let (locator, file) = store(&mut canister, 2 * CHUNK + 5);
         let begun = begin_as(&mut canister, OWNER, &locator).unwrap();
         assert_eq!((begun.expected_chunks, begun.bytes_expected), (3, file.len() as u64));
-        assert_eq!(begin_as(&mut canister, OWNER, &locator), Ok(begun.clone()), "a repeated begin finds \
-            the same download");
+        assert_eq!(
+            begin_as(&mut canister, OWNER, &locator),
+            Ok(begun.clone()),
+            "a repeated begin finds \
+            the same download"
+        );
         let session = begun.session;
         let parts: Vec<&[u8]> = file.chunks(CHUNK).collect();
         for idx in [2, 0] {
@@ -53,8 +57,11 @@ fn chunks_are_sent_in_any_order_across_upgrades() {
         let halfway = status_now(&canister, session).unwrap();
         assert_eq!(halfway.bytes_sent, (CHUNK + 5) as u64);
         assert_eq!(halfway.missing, [ChunkRange { first: 1, last: 1 }]);
-        assert!(chunk(&mut canister, session, 2).unwrap() == parts[2], "a chunk whose reply was lost is \
-            sent again");
+        assert!(
+            chunk(&mut canister, session, 2).unwrap() == parts[2],
+            "a chunk whose reply was lost is \
+            sent again"
+        );
         assert_eq!(status_now(&canister, session), Ok(halfway));
         assert!(chunk(&mut canister, session, 1).unwrap() == parts[1]);
         let complete = status_now(&canister, session).unwrap();
@@ -64,8 +71,12 @@ fn chunks_are_sent_in_any_order_across_upgrades() {
         end(&mut canister.storage, person(OWNER), session, canister.now).unwrap();
         assert_eq!(status_now(&canister, session), not_found(session));
         assert_eq!(end(&mut canister.storage, person(OWNER), session, canister.now), not_found(session));
-        assert_ne!(begin_as(&mut canister, OWNER, &locator).unwrap().session, session, "no id is issued \
-            twice");
+        assert_ne!(
+            begin_as(&mut canister, OWNER, &locator).unwrap().session,
+            session,
+            "no id is issued \
+            twice"
+        );
     });
 }
 

@@ -197,7 +197,10 @@ pub fn check_map<M: Memory>(
             _ if !is_key(&key) => {
                 is_foreign_key = true;
                 let start = key.get(..16).unwrap_or(&key);
-                foreign(format!("{start:02x?}"), format!("{} bytes that are not a key of this map", key.len()).into())
+                foreign(
+                    format!("{start:02x?}"),
+                    format!("{} bytes that are not a key of this map", key.len()).into(),
+                )
             }
             Ok(()) => Ok(()),
             Err(why) => foreign(show_key(&key), why),

@@ -147,7 +147,9 @@ mod tests {
         ] {
             let judged = judge(compat, direct, 2);
             let sessions = sessions_needed(compat.ended + direct.ended, seen, judged.uncertainty, 2.0);
-            let CanaryVerdict::NeedsMore { sessions: estimate } = judged.verdict else { panic!("{judged:?}") };
+            let CanaryVerdict::NeedsMore { sessions: estimate } = judged.verdict else {
+                panic!("{judged:?}")
+            };
             assert!(estimate.abs_diff(sessions) <= 1, "{estimate}, expected {sessions}");
         }
     }

@@ -91,7 +91,8 @@ fn uploads_in_flight_survive_migration_rollback_and_migration() {
         Operation::Upgrade { share: 0 },
         Operation::Complete { session: 0 },
     ];
-    let migrate_and_roll_back = course.iter().position(|operation| matches!(operation, Operation::GoBack)).unwrap();
+    let migrate_and_roll_back =
+        course.iter().position(|operation| matches!(operation, Operation::GoBack)).unwrap();
     let mut native = Native::new(Stage::Legacy);
     upload_model::run(&mut native, &course[..=migrate_and_roll_back], Stage::Legacy).unwrap();
     assert_eq!(

@@ -115,8 +115,14 @@ pub fn upgrade_trapped_everywhere<S: Start>(start: S) {
     let expected = undisturbed(start);
     let upgrade = |canister: &InstalledCanister| drop(canister.try_upgrade(S::BUILD));
     let all = executed(&start.canister(), upgrade);
-    let cost = all.iter().find(|message| message.entry == "post_upgrade").expect("it has such a \
-        message").instructions;
+    let cost = all
+        .iter()
+        .find(|message| message.entry == "post_upgrade")
+        .expect(
+            "it has such a \
+        message",
+        )
+        .instructions;
     for part in 1..PARTS {
         let mut canister = start.canister();
         let before = canister.pic.get_stable_memory(canister.id);

@@ -65,7 +65,8 @@ pub fn compare(old: &str, new: &str) -> Result<InterfaceComparison, NotCandid> {
     upgrade.extend(changed_options(&old, &new));
     let mut rollback = front_end(&new, &old);
     for method in new.methods.keys().filter(|method| !old.methods.contains_key(*method)) {
-        rollback.push(MethodNote { method: method.clone(), text: "the older build has no such method".into() });
+        rollback
+            .push(MethodNote { method: method.clone(), text: "the older build has no such method".into() });
     }
     let mut env = new.env.clone();
     let read = env.merge_type(old.env.clone(), old.service.clone());

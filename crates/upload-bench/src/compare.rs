@@ -53,7 +53,7 @@ impl fmt::Display for Change {
 pub struct Comparison {
     /// Worse by more than 2 %.
     pub losses: Vec<Change>,
-    /// Better by more than 2 %: to be recorded, or else the gain can be lost unnoticed.
+    /// Better by more than 2 %: must be recorded, or the gain can be lost unnoticed.
     pub gains: Vec<Change>,
     /// Checked in and due in this run, but not measured.
     pub missing: Vec<String>,

@@ -1,8 +1,8 @@
-//! The migration engine of `ic-stable-migrate` on its own: what it costs beside the work of a migration, and what
-//! does not grow with the number of records.
+//! The migration engine of `ic-stable-migrate` on its own: its cost in addition to the work of a migration, and which
+//! costs do not grow with the number of records.
 //!
 //! The canisters are a fixture whose conversion changes nothing (`fixtures/migration-engine`) and the smallest example
-//! (`examples/one-map`). Their stable memory is made natively, as an old release would have left it.
+//! (`examples/one-map`). Their stable memory is created natively, as an old release would have left it.
 
 use std::io::Write as _;
 
@@ -35,8 +35,8 @@ const RECORD_BYTES: usize = 100;
 
 /// Limits of the figures.
 pub mod limits {
-    /// Instructions a record that the engine may add to two operations on bare maps, and to the loop by hand that proves
-    /// as much.
+    /// Instructions per record that the engine may add to two operations on bare maps, and to the loop by hand that
+    /// proves as much.
     pub const OVERHEAD: i64 = 15_000;
     /// The engine relative to that loop.
     pub const RATIO: f64 = 1.15;
@@ -66,9 +66,9 @@ pub struct EngineCosts {
 pub struct Moved {
     /// The way.
     pub way: String,
-    /// Messages that it took.
+    /// Number of messages.
     pub messages: u64,
-    /// Instructions a record.
+    /// Instructions per record.
     pub each: u64,
 }
 
@@ -83,7 +83,7 @@ pub struct Grown {
     pub messages: u64,
     /// The highest instructions of one of them.
     pub highest: u64,
-    /// Instructions a record, all messages together.
+    /// Instructions per record, all messages together.
     pub each: u64,
     /// Size of the wasm memory in the end, pages of 64 KiB.
     pub heap_pages: u64,
@@ -221,7 +221,7 @@ fn count(messages: &[MessageCost]) -> u64 {
     messages.iter().filter(|message| message.instructions > 0).count() as u64
 }
 
-/// Stable memory that is being made, with the memory ids of the canisters.
+/// Stable memory that is being created, with the memory ids of the canisters.
 struct Image(MemoryManager<VectorMemory>);
 
 /// Creates a stable memory, gzipped.
@@ -277,8 +277,8 @@ impl EngineCosts {
         self.moves.iter().find(|moved| moved.way == way).map(|moved| moved.each)
     }
 
-    /// Returns the instructions per record of the engine in bulk compared with two operations on bare maps; less than none if it
-    /// uses fewer.
+    /// Returns the instructions per record of the engine in bulk compared with two operations on bare maps; negative if
+    /// it uses fewer.
     pub fn beside_two_operations(&self) -> Option<i64> {
         let (engine, by_hand) = (self.each(IN_BULK)?, self.each(TWO_OPERATIONS)?);
         Some(engine as i64 - by_hand as i64)
@@ -353,7 +353,7 @@ impl EngineCosts {
         moves.chain(grown).chain(quarantines).collect()
     }
 
-    /// Returns these costs, with those of the states that were not measured taken from `recorded`.
+    /// Returns these costs, in which those of the states that were not measured are taken from `recorded`.
     #[must_use]
     pub fn completed(mut self, recorded: Option<Self>) -> Self {
         let measured: Vec<u64> = self.grown.iter().map(|grown| grown.records).collect();

@@ -347,7 +347,9 @@ fn a_lost_structure_of_layout_3_is_refused_by_its_mark() {
                 ids::LAYOUT => "memory id 10 (LAYOUT) is empty".into(),
                 // The marks are lost, too.
                 ids::UPLOAD_COUNTS => "only partly written".into(),
-                id => format!("memory id {id} ({}) is empty, and the marks in memory id 45 show", name_of(id)),
+                id => {
+                    format!("memory id {id} ({}) is empty, and the marks in memory id 45 show", name_of(id))
+                }
             };
             refused(&raw, &[&expected]);
         }

@@ -138,8 +138,12 @@ fn hashing_continues_without_its_client() {
         canister.meter = Box::new(Unmetered);
         assert_eq!(canister.service().continue_hashing(id), Ok(true));
         assert_eq!(canister.storage.payloads.get(&id).unwrap().unwrap().next_chunk, 2);
-        assert_eq!(canister.service().continue_hashing(id + 1), Ok(true), "a session that no longer exists needs no \
-            hash");
+        assert_eq!(
+            canister.service().continue_hashing(id + 1),
+            Ok(true),
+            "a session that no longer exists needs no \
+            hash"
+        );
         assert!(canister.finish(id, &file).is_ok());
     });
 }

@@ -53,7 +53,8 @@ fn promises_alone_do_not_close_the_canister() {
         assert_eq!(config.max_promised_bytes(), config.max_bytes / 2);
         canister.begin(1, "honest");
         canister.try_begin(largest as usize, "large").unwrap();
-        let ended = held.iter().filter(|(who, id)| reported(&mut canister, *who, *id) == "was evicted").count();
+        let ended =
+            held.iter().filter(|(who, id)| reported(&mut canister, *who, *id) == "was evicted").count();
         assert!(ended > 0, "some sessions have been evicted");
     });
 }
@@ -260,7 +261,11 @@ fn promises_of_a_guest_do_not_close_a_capsule() {
         let guest = canister.as_person(2).begin(capsule, metadata(90), 1, "a".into(), hash).unwrap();
         canister.begin(20, "owner");
         assert_eq!(reported(&mut canister, 2, guest), "was evicted");
-        assert_eq!(reported(&mut canister, 2, elsewhere), "in flight", "it holds none of the capsule's bytes");
+        assert_eq!(
+            reported(&mut canister, 2, elsewhere),
+            "in flight",
+            "it holds none of the capsule's bytes"
+        );
     });
 }
 

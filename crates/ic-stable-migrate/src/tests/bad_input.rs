@@ -190,7 +190,11 @@ fn a_key_that_does_not_decode_is_refused() {
     let refused = engine.check(&notes).unwrap_err();
     assert!(matches!(&refused, Error::DamagedKey { key, .. } if key == "ff"), "{refused:?}");
     assert_eq!(notes.ledger.quarantine.len(1), 2, "it is counted");
-    assert_eq!(notes.ledger.quarantine.keys(1, None, 9), ["b"], "and does not keep the others from being \
-        listed");
+    assert_eq!(
+        notes.ledger.quarantine.keys(1, None, 9),
+        ["b"],
+        "and does not keep the others from being \
+        listed"
+    );
     assert_eq!(notes.ledger.quarantined(None).len(), 1);
 }

@@ -60,7 +60,7 @@ pub(crate) async fn operate<T: Serialize>(
         Ok(slot) => slot,
         Err(refusal) => return error(&refusal),
     };
-    // The response is encoded as a part of the work, since it may be large.
+    // The response is encoded as part of the work, since it may be large.
     let encoded = |instance: &mut Instance| operation(instance).map(|value| json(StatusCode::OK, &value));
     match slot.operate(work, encoded).await {
         Ok(Ok(response)) => response,

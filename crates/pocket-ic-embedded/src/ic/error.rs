@@ -25,7 +25,7 @@ impl UserError {
         Self { code, message: message.into(), coded: true }
     }
 
-    /// Returns the same error as a rejection of which canisters see only the text.
+    /// Returns the same error as a rejection whose code canisters do not see.
     pub fn uncoded(self) -> Self {
         Self { coded: false, ..self }
     }
@@ -189,7 +189,7 @@ pub enum OpError {
     /// A request that does not parse.
     #[error("ConversionError {{ message: {0:?} }}")]
     Conversion(String),
-    /// Something only the official server does.
+    /// Something that only the official server supports.
     #[error("{0} is not supported by the embedded server")]
     Unsupported(String),
     /// Any other error, with its text.

@@ -15,10 +15,10 @@ use std::borrow::Cow;
 /// The last number of the identifier of keys of canisters.
 const CANISTER: u8 = 2;
 
-/// What a canister signs to say something about a caller.
+/// The prefix of what a canister signs about a caller.
 const SIGNED_INFO: &[u8] = b"\x0eic-sender-infoname=Ada";
 
-/// Replies with what canister and signer say about the caller.
+/// Replies with the caller, and with what the signer has attested about it.
 const WHO: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -103,7 +103,7 @@ impl<'a> Signer<'a> {
         SignedDelegation { delegation, signature }
     }
 
-    /// Returns what a user has who signed in with Internet Identity.
+    /// Returns the identity of a user who has signed in with Internet Identity.
     fn session(&self, key: u8) -> DelegatedIdentity {
         let link = self.delegate(&ed25519(key));
         // The agent verifies the canister's signature, too.
@@ -120,7 +120,7 @@ fn hash(bytes: &[u8]) -> Vec<u8> {
 /// Returns the tree of a canister that signs one message.
 fn tree(seed: &[u8], message: &[u8], at_message: &[u8]) -> HashTree {
     let messages = labeled(hash(message), leaf(at_message));
-    // Next to it, something else that the canister certifies.
+    // Next to it is something else that the canister certifies.
     fork(labeled("http_assets", leaf(b"")), labeled("sig", labeled(hash(seed), messages)))
 }
 

@@ -1,4 +1,4 @@
-//! Every error that a user of this server can bring about, and how.
+//! Every error that a user of this server can provoke, and how.
 
 use crate::common::{ANONYMOUS, about, call, counter, manage, submit_manage, user, wasm};
 use candid::{Principal, encode_one};
@@ -8,7 +8,7 @@ use pocket_ic::common::rest::{RawEffectivePrincipal, RawMessageId};
 use pocket_ic::{CanisterSettings, PocketIc, RejectResponse};
 use std::time::Duration;
 
-/// Brings the error about, on a new instance with the faulty canister.
+/// Provokes the error, on a new instance with the faulty canister.
 pub type Provoke = fn(&PocketIc, Principal) -> RejectResponse;
 
 /// Whether the error came with a certified answer: it did if the message went through a round.
@@ -44,7 +44,7 @@ fn upgrade(pic: &PocketIc, id: Principal, module: Vec<u8>) -> RejectResponse {
 
 /// Returns the faulty canister, which never finishes stopping because it keeps calling itself.
 fn stopping(pic: &PocketIc, id: Principal) -> RawMessageId {
-    pic.submit_call(id, ANONYMOUS, "ping", vec![]).expect("the call is let in");
+    pic.submit_call(id, ANONYMOUS, "ping", vec![]).expect("the call is accepted");
     let stop = submit_manage(pic, id, "stop_canister");
     pic.tick();
     stop
@@ -54,16 +54,16 @@ fn snapshot(pic: &PocketIc, id: Principal) -> Vec<u8> {
     pic.take_canister_snapshot(id, None, None).expect("a snapshot").id
 }
 
-/// Lets the canister freeze.
+/// Freezes the canister.
 fn freeze(pic: &PocketIc, id: Principal) {
     set(pic, id, CanisterSettings { freezing_threshold: Some(u64::MAX.into()), ..Default::default() });
 }
 
 fn set(pic: &PocketIc, id: Principal, settings: CanisterSettings) {
-    pic.update_canister_settings(id, None, settings).expect("the settings are taken");
+    pic.update_canister_settings(id, None, settings).expect("the settings are accepted");
 }
 
-/// The code, a part of the message, whether it is certified, and how it comes.
+/// The code, a part of the message, whether it is certified, and how it is provoked.
 pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
     (StopCanisterRequestTimeout, "timed out", Certified, |pic, id| {
         let stop = stopping(pic, id);
@@ -275,8 +275,8 @@ pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
         Uncertified,
         |p, c| query(p, c, "insist"),
     ),
-    // Seven composite queries, each of which asks the next one; the depth is the same whether or not they are of one
-    // canister.
+    // Seven composite queries, each of which calls the next one; the depth is the same whether or not they belong to
+    // one canister.
     (QueryCallGraphTooDeep, "exceeded the maximum call depth", Uncertified, |pic, id| {
         fails(pic.query_call(id, ANONYMOUS, "ask", id.as_slice().repeat(7)))
     }),

@@ -1,4 +1,4 @@
-//! The sizes that messages and memories may have, and that counting repeats.
+//! The sizes that messages and memories may have, and that counts are reproducible.
 
 use super::common::{ANONYMOUS, call, installed, installed_wasm, instance, long, wasm};
 use candid::Principal;
@@ -91,11 +91,11 @@ fn ingress_has_at_most_two_mib() {
 fn stable_memory_grows_to_500_gib_and_costs_what_is_written() {
     let pic = instance();
     let id = sizes(&pic);
-    // Else the memory would freeze it.
+    // Otherwise the memory would freeze the canister.
     pic.add_cycles(id, 1_000_000_000_000_000_000);
     let grow = |pages: u64| long(&call(&pic, id, "grow", &pages.to_le_bytes()).unwrap());
     assert_eq!(grow(10 * GIB_PAGES), 0);
-    // 10 GiB, which the machine need not have: a message, a trap, a query, and snapshots of it.
+    // 10 GiB, more than the machine may have: a message, a trap, a query, and snapshots.
     call(&pic, id, "touch", &[]).unwrap();
     call(&pic, id, "touch_and_trap", &[]).unwrap_err();
     pic.query_call(id, ANONYMOUS, "touch_query", vec![]).unwrap();

@@ -282,9 +282,7 @@ fn read_heap(
         return Ok(Err("the snapshot has no heap and no module, so sessions in flight are unknown".into()));
     }
     if source.header != Header::Intact {
-        return Ok(Err(
-            "its `pre_upgrade` has run, and its heap no longer belongs to this memory".into()
-        ));
+        return Ok(Err("its `pre_upgrade` has run, and its heap no longer belongs to this memory".into()));
     }
     progress.phase("asking the release's own module for its sessions");
     // That release reads every capsule of the canister to find one memory.

@@ -173,7 +173,8 @@ mod tests {
         assert!(outcome(&reply, &other).is_none());
         let why =
             |code: &str| fork(labeled("error_code", leaf(code)), labeled("reject_message", leaf("no more")));
-        let Some(RawCanisterResult::Err(reject)) = outcome(&with_status("rejected", why("IC0503")), &message) else {
+        let Some(RawCanisterResult::Err(reject)) = outcome(&with_status("rejected", why("IC0503")), &message)
+        else {
             panic!("no rejection");
         };
         assert_eq!(reject.error_code, ErrorCode::CanisterCalledTrap);

@@ -153,7 +153,8 @@ fn of_result(canister: &Canister<'_>, folder: &Path) -> Result<BTreeMap<FindingK
 fn new_damage(before: &BTreeMap<FindingKind, u64>, after: &BTreeMap<FindingKind, u64>) -> Vec<String> {
     let line = |(kind, now): (&FindingKind, &u64)| {
         let then = before.get(kind).copied().unwrap_or(0);
-        let text = || format!("an inspection of the result finds {} {now} times, {then} times before", kind.name());
+        let text =
+            || format!("an inspection of the result finds {} {now} times, {then} times before", kind.name());
         (*now > then).then(text)
     };
     after.iter().filter_map(line).collect()

@@ -157,8 +157,10 @@ impl<'m, M: Memory> Tree<'m, M> {
         }
         let allocated = number(ALLOCATOR + 8);
         if allocated != page_bytes || !(SHORTEST_PAGE..bytes).contains(&page_bytes) {
-            let what = format!("pages of {page_bytes} bytes according to the map, of {allocated} according \
-                to its allocator");
+            let what = format!(
+                "pages of {page_bytes} bytes according to the map, of {allocated} according \
+                to its allocator"
+            );
             return Err(Damage::at(ALLOCATOR + 8, what));
         }
         let (root, len, pages) = (number(12), number(20), number(ALLOCATOR + 16));
@@ -237,8 +239,13 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
             ));
         }
         if kind == 0 && *self.leaves_at.get_or_insert(depth) != depth {
-            return Err(Damage::at(address, format!("a leaf {depth} levels below the root, unlike the \
-                others")));
+            return Err(Damage::at(
+                address,
+                format!(
+                    "a leaf {depth} levels below the root, unlike the \
+                others"
+                ),
+            ));
         }
         let mut node =
             Node { memory: self.tree.memory, page_bytes: self.tree.page_bytes, pages: vec![address] };

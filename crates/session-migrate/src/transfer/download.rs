@@ -154,7 +154,11 @@ pub async fn download(
 }
 
 /// Returns what is in the folder, if this download may write there.
-fn check_folder_state(folder: &Path, canister: Principal, wanted: Option<&str>) -> Result<Found, TransferError> {
+fn check_folder_state(
+    folder: &Path,
+    canister: Principal,
+    wanted: Option<&str>,
+) -> Result<Found, TransferError> {
     let mut entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Nothing),
         entries => entries.map_err(SnapshotError::io("read", folder))?,
@@ -176,7 +180,8 @@ fn check_folder_state(folder: &Path, canister: Principal, wanted: Option<&str>) 
     if folder.join(METADATA).exists()
         && let (_, Some(manifest)) = check_folder(folder)?
     {
-        let source = SnapshotSource { canister: manifest.canister.clone(), snapshot: manifest.snapshot.clone() };
+        let source =
+            SnapshotSource { canister: manifest.canister.clone(), snapshot: manifest.snapshot.clone() };
         source.check(canister, wanted, folder)?;
         return Ok(Found::Complete(manifest));
     }

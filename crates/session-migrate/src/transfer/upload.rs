@@ -140,9 +140,8 @@ impl NoteFile {
         let metadata = hex::encode(Sha256::digest(metadata));
         let note = match fs::read(&path) {
             Ok(text) => {
-                let note: ProgressFile = serde_json::from_slice(&text).map_err(|error| SnapshotError::Metadata {
-                    path: path.clone(),
-                    why: error.to_string(),
+                let note: ProgressFile = serde_json::from_slice(&text).map_err(|error| {
+                    SnapshotError::Metadata { path: path.clone(), why: error.to_string() }
                 })?;
                 if (&note.canister, &note.metadata) != (&canister.to_text(), &metadata) {
                     let expected = format!("with metadata {metadata} to {canister}");

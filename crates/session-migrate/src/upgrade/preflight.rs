@@ -98,8 +98,10 @@ impl Driver<'_, '_> {
         let migration = match self.migration_status().await {
             Ok(status) => status,
             Err(error @ (ClientError::Rejected { .. } | ClientError::Refused { .. })) => {
-                return Ok(Err(vec![format!("the canister does not report the state of its migration: \
-                    {error}")]));
+                return Ok(Err(vec![format!(
+                    "the canister does not report the state of its migration: \
+                    {error}"
+                )]));
             }
             Err(error) => return Err(error.into()),
         };

@@ -167,7 +167,8 @@ fn envelope(content: &EnvelopeContent) -> Vec<u8> {
 /// Returns what a certificate says about a call; `None` if the call is still in progress.
 fn outcome(certificate: &[u8], id: RequestId) -> Option<AgentResult> {
     let Certificate { tree, .. } = serde_cbor::from_slice::<Certificate>(certificate).unwrap();
-    let field = |what: &str| match tree.lookup_path([&b"request_status"[..], id.as_slice(), what.as_bytes()]) {
+    let field = |what: &str| match tree.lookup_path([&b"request_status"[..], id.as_slice(), what.as_bytes()])
+    {
         LookupResult::Found(value) => value.to_vec(),
         other => panic!("{what}: {other:?}"),
     };

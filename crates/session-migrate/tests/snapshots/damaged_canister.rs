@@ -76,7 +76,12 @@ impl DamagedCanister {
 
 /// Damages a canister of a layout; `inspect` must report it as `kind` in memory `memory`.
 #[track_caller]
-pub fn finds(layout: Layout, kind: FindingKind, memory: u8, injure: impl FnOnce(&DamagedCanister)) -> Finding {
+pub fn finds(
+    layout: Layout,
+    kind: FindingKind,
+    memory: u8,
+    injure: impl FnOnce(&DamagedCanister),
+) -> Finding {
     let canister = DamagedCanister::new(layout);
     injure(&canister);
     let report = inspected(&canister.raw.borrow(), true).unwrap();

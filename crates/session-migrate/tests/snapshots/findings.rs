@@ -18,8 +18,8 @@ use upload_canister::upload::{PayloadState, RawRecord, Receipt, SessionRecord, U
 use upload_model::public_release::PublicRelease;
 
 use super::aged::person;
-use super::inspection::{inspected, lines};
 use super::damaged_canister::{DamagedCanister, finds};
+use super::inspection::{inspected, lines};
 
 const ONE: Layout = Layout::LEGACY;
 const TWO: Layout = Layout::SPLIT;
@@ -424,7 +424,8 @@ fn accounts_and_counts_that_are_wrong_are_found() {
         canister.remove_first::<u64>(ids::MIGRATION_JOURNAL);
     });
     finds(TWO, FindingKind::CountDisagrees, numbers::MIGRATION_STATE, |canister| {
-        let mut register = canister.register::<upload_canister::migrate::MigrationState>(ids::MIGRATION_STATE);
+        let mut register =
+            canister.register::<upload_canister::migrate::MigrationState>(ids::MIGRATION_STATE);
         let mut state = register.get().unwrap().unwrap();
         state.converted += 1;
         register.set(&state);

@@ -26,8 +26,7 @@ pub struct Sources {
     pub side_by_side: String,
 }
 
-/// Returns the document. A pure function of the checked-in results, so that a test can tell whether it
-/// is up to date.
+/// Returns the document. A pure function of the checked-in results, so that a test can check whether it is up to date.
 pub fn document(figures: &Figures, sources: &Sources) -> String {
     let only_full = sources.scenarios.iter().filter(|one| one.only_full);
     let full: Vec<&str> = only_full.map(|one| one.name.as_str()).collect();

@@ -10,7 +10,7 @@ use crate::cost::DELTA_PAGE_BYTES;
 use crate::engine::EngineCosts;
 use crate::full_chunks::FullChunks;
 
-/// Where a table is to be read.
+/// Where a table is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// On a terminal.
@@ -147,8 +147,8 @@ pub fn summary(style: Style, figures: &Figures) -> Table {
     table
 }
 
-/// Every step: instructions on each build, and the bytes of the direct build or, without that, of the last
-/// build there is.
+/// Every step: instructions on each build, and the bytes of the direct build or, without it, of the last measured
+/// build.
 pub fn costs(style: Style, figures: &Figures) -> Table {
     let header = [
         "benchmark",

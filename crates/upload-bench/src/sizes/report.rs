@@ -56,7 +56,7 @@ the 695 MB that `icp` 1.5 takes to upload one of 150 MB.
     )
 }
 
-/// Says what is adopted.
+/// Describes what is adopted.
 fn adoption(figures: &Figures) -> String {
     let (megabytes, capsules) = (figures.adopted_bytes as f64 / 1e6, super::adoption::CAPSULES);
     let Some(AdoptionRun { began, load }) = &figures.adopted else {

@@ -102,8 +102,10 @@ impl Native {
         if owned == taken {
             Ok(())
         } else {
-            Err(format!("{taken} bytes are allocated, but sessions, blobs and the unit in progress have \
-                {owned}"))
+            Err(format!(
+                "{taken} bytes are allocated, but sessions, blobs and the unit in progress have \
+                {owned}"
+            ))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Saving and putting together states; state that must not outlive a message; 64-bit memories.
+//! Saving and restoring states; state that must not outlive a message; 64-bit memories.
 
 use super::*;
 use crate::engine::error::StateMismatch;
@@ -41,7 +41,7 @@ fn globals_are_saved_and_restored() {
     );
     assert_eq!(changed.globals()[4], initial[4], "a NaN keeps its bits");
     assert_eq!(changed.globals()[5], GlobalValue::V128(7 | 8 << 64));
-    // Put together again from its parts.
+    // Restored from its parts.
     let memory = changed.heap().read(0, changed.wasm_memory_bytes()).expect("all of it");
     let mut heap = Heap::zeroed(memory.len() as u64 / WASM_PAGE);
     assert_eq!(heap.write(1, &memory), None);

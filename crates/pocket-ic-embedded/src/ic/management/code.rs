@@ -53,7 +53,7 @@ struct Deployment {
     caller: Caller,
     arg: Vec<u8>,
     now: u64,
-    /// Its instructions are what the steps before have left.
+    /// Its instructions are those that the previous steps have left.
     limits: Limits,
     total_instructions: u64,
     logs: Vec<Vec<u8>>,

@@ -48,7 +48,8 @@ impl Planner<'_> {
         if self.source.places.get(&prefix).is_some_and(|place| place.blob.is_some()) {
             return Err(
                 "a committed blob has the same chunks: the release issued its number again after an \
-                upgrade".into()
+                upgrade"
+                    .into(),
             );
         }
         let Upload { chunks, received, metadata } = session.upload.clone()?;

@@ -40,8 +40,10 @@ fn session_chunks(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
             scan.findings.at(FindingKind::MissingChunk, ids::CHUNKS, key(idx), what);
         }
         for idx in first_missing(&stored, &session.received) {
-            let what = format!("chunk {idx} of session {id} is stored, but has not arrived according to \
-                its record");
+            let what = format!(
+                "chunk {idx} of session {id} is stored, but has not arrived according to \
+                its record"
+            );
             scan.findings.at(FindingKind::StrayChunk, ids::CHUNKS, key(idx), what);
         }
     }
