@@ -68,7 +68,7 @@ pub fn create(
     storage.room.for_records()?;
     CapsuleStore::check_memories(&capsule, storage.config()?.memories_per_capsule())?;
     check_inline_budget(&content, capsule.inline_bytes)?;
-    storage.made_with_first_upload.make(&storage.room)?;
+    storage.created_with_first_upload.create(&storage.room)?;
     let number = SessionId(storage.sessions.ids.issue()?);
     let memory_id = memory_id(number, idem_key, now);
     if let Content::Blob { id, .. } = content {

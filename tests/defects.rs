@@ -1,7 +1,6 @@
 //! The forty defects of the first public release, one test each, on the legacy build and on the direct build;
 //! those about upgrades also across the whole staged upgrade.
-//!
-//! Each test says what went wrong there and what holds now. Where a defect cannot come back because its feature was
+//! Each test describes what went wrong there and what holds now. If a defect cannot recur because its feature was
 //! removed, the test shows that it was.
 
 mod authorisation;

@@ -56,7 +56,7 @@ mod check_that {
             canister.update::<Capsule>(owner(), "capsules_set_access", (&capsule.id, access)).unwrap();
         }
         create(stranger()).unwrap();
-        // Whoever deletes a capsule, its creator may create another one.
+        // Regardless of who deletes a capsule, its creator may create another one.
         canister.update::<()>(stranger(), "capsules_delete", (&first.id,)).unwrap();
         create(owner()).unwrap();
         assert_eq!(create(owner()), Err(Error::exhausted("capsules per caller", 2, 3)));

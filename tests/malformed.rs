@@ -34,7 +34,7 @@ impl Endpoint<'_> {
     }
 
     /// Returns valid arguments, all of them numbers or texts, followed by a list of as many nulls as can be
-    /// declared. A decoder skips arguments that it does not know.
+    /// declared. A decoder skips undeclared arguments.
     fn with_a_list_of_nulls(&self) -> Option<Vec<u8>> {
         let count = self.function.args.len() as u8;
         // No table of types, and the arguments are of primitive types.

@@ -1,5 +1,5 @@
-//! Foreign or damaged stable memory: every build refuses the upgrade and names what is wrong, the old code continues, and
-//! the memory is unchanged.
+//! Foreign or damaged stable memory: every build refuses the upgrade and names what is wrong, the old code continues,
+//! and the memory is unchanged.
 
 use crate::support::InstalledCanister;
 use crate::support::legacy_state::{client, memory_of, small_image};
@@ -202,7 +202,7 @@ const CASES: &[(&str, Damage, &[&str])] = &[
     ),
 ];
 
-/// Every build refuses the memory with these words, and leaves it as it is.
+/// Every build refuses the memory with these words, and leaves it unchanged.
 fn refused_by_every_build(canister: &InstalledCanister, what: &str, damaged: &[u8], expected: &[&str]) {
     canister.pic.set_stable_memory(canister.id, damaged.to_vec(), BlobCompression::NoCompression);
     for build in [Build::Legacy, Build::Staged, Build::Direct] {

@@ -44,8 +44,8 @@ const OVERDUE: Duration = Duration::from_secs(301);
 /// A canister on a PocketIC instance.
 struct Wasm {
     canister: InstalledCanister,
-    /// Whether the test also loses timers, by a trap of their message. Only the embedded server can make a message trap,
-    /// and only on the direct build is the sweep the only job of the timers.
+    /// Whether the test also loses timers, by a trap of their message. Only the embedded server can make a message
+    /// trap, and only on the direct build is the sweep the only job of the timers.
     loses_timers: bool,
     /// The last snapshot of the canister, and the build in it.
     snapshot: Option<(Vec<u8>, Build)>,
@@ -115,7 +115,7 @@ impl Wasm {
         storage.blobs.released_chunks()
     }
 
-    /// Makes the message of the timers trap, so that the IC has no timer any more. Later an update restarts the timers; it
+    /// Makes the timers' message trap, so that the IC no longer has a timer. A later update restarts the timers; it
     /// changes nothing else.
     fn lose_timers(&self) {
         let trapped = with_message_limit(&self.canister, TOO_FEW, |canister| {

@@ -203,7 +203,8 @@ fn every_test_that_a_table_names_exists() {
     }
 }
 
-/// `docs/adopted-defects.md` has every defect of the first public release that `tests/defects.rs` has a test for, with it.
+/// `docs/adopted-defects.md` has every defect of the first public release that `tests/defects.rs` has a test for, with
+/// it.
 #[test]
 fn the_page_of_adopted_defects_has_all_of_them() {
     let page = fs::read_to_string(tree::root().join("docs/adopted-defects.md")).unwrap();

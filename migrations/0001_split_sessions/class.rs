@@ -96,7 +96,7 @@ impl Class {
             Unconvertible::CountsDisagree { .. } => Self::CountsDisagree,
             Unconvertible::SizeDisagrees { .. } => Self::SizeDisagrees,
             Unconvertible::StrayChunk { .. } => Self::ExtraChunks,
-            // No legacy record makes a session whose owner is not a principal.
+            // No legacy record is converted to a session whose owner is not a principal.
             Unconvertible::Owner(_) => Self::Undecodable,
         }
     }

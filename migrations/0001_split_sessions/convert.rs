@@ -171,7 +171,7 @@ pub fn revert(id: SessionId, split: Split) -> Result<LegacyUploadSession, Unconv
         bytes_expected: _, // in the asset metadata
         bytes_received: _, // derived from the stored chunks
         received_idxs: _,  // the stored chunks themselves
-        session_meta: SessionMeta { idem, last_seen: _ /* noted beside the record */, status },
+        session_meta: SessionMeta { idem, last_seen: _ /* stored in a separate table */, status },
     } = session;
     let UploadMeta {
         capsule_id,

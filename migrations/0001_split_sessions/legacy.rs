@@ -121,7 +121,7 @@ impl LegacyUploadSession {
     pub fn decode_by_library(bytes: &[u8]) -> Result<Self, DecodeError> {
         let unreadable = |error: candid::Error| DecodeError::Bytes(error.to_string());
         let mut values = IDLDeserialize::new(bytes).map_err(unreadable)?;
-        // The version first: a record of another version has fields that this type does not know.
+        // The version first: a record of another version has fields that this type does not have.
         let version: u16 = values.get_value().map_err(unreadable)?;
         if version != VERSION {
             return Err(DecodeError::Version(version));

@@ -47,7 +47,7 @@ impl CapsuleTable {
         &self.stored
     }
 
-    /// Returns the stored table, in which no capsule is held any more.
+    /// Returns the stored table, without any cached capsule.
     pub fn stored_mut(&mut self) -> &mut Table<String, CapsuleRecord> {
         if let Some(Held { id, record, is_changed: true }) = self.held.take() {
             self.stored.insert(id, &record);

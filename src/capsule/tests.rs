@@ -317,7 +317,7 @@ fn a_public_capsule_shows_its_bytes_and_nothing_else() {
     }
     for is_public in [true, false] {
         assert_eq!(capsules.set_public(owner, &id, is_public).unwrap().is_public, Some(is_public));
-        // Older clients, which do not know it, leave it unchanged.
+        // Older clients, whose interface lacks this field, leave it unchanged.
         assert_eq!(capsules.set_access(owner, &id, access.clone()).unwrap().is_public, Some(is_public));
         for who in strangers {
             assert_eq!(capsules.authorize_blobs(who, &id).is_ok(), is_public);

@@ -1,5 +1,5 @@
-//! A controller's calls, each for the current migration: the first that is neither idle nor finalized, otherwise the last
-//! that has begun.
+//! A controller's calls, each for the current migration: the first that is neither idle nor finalized, otherwise the
+//! last that has begun.
 //!
 //! The methods of the same names in [`ic_stable_migrate::Control`] document what the functions do, and in which phases.
 //! A refusal is [`Error::Conflict`]. The migration waits while the compat path is in use.

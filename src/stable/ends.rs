@@ -175,8 +175,8 @@ impl<M: Memory> RawMap<M> {
         self.leaf(end)?.map(|mut leaf| leaf.entry(end, key_len)).transpose()
     }
 
-    /// Returns the key at an end, and the length of the first value of its node; `None` if there is none. Values are not
-    /// read.
+    /// Returns the key at an end, and the length of the first value of its node; `None` if there is none. Values are
+    /// not read.
     ///
     /// # Errors
     /// Damage of the nodes that lead to it.

@@ -52,9 +52,10 @@ pub fn check_public_release<M: Memory>(memories: &MemoryManager<M>) -> Result<()
     Ok(())
 }
 
-/// Returns `Ok(())` if the memories in use are those of this canister: with a layout header, every memory that was made; without
-/// one, the sessions of layout 1, whose records the caller has to check. What was made is marked in layout 3; without
-/// marks it is everything that every earlier build makes together with the layout header.
+/// Returns `Ok(())` if the memories in use are those of this canister: with a layout header, every memory that was
+/// created; without one, the sessions of layout 1, whose records the caller has to check. In layout 3 marks show which
+/// memories were created; without marks, they are all those that every earlier build creates together with the layout
+/// header.
 ///
 /// # Errors
 /// [`PreflightError::NoLayout`], [`PreflightError::WrittenInPart`].
@@ -138,7 +139,7 @@ pub enum Undecodable {
     Newer {
         /// Format of the record.
         found: u8,
-        /// Newest format that this build knows.
+        /// Newest format that this build supports.
         known: u8,
     },
     /// They do not decode, for this reason.
@@ -304,7 +305,7 @@ pub fn check_manager(raw: &impl Memory) -> Result<(), PreflightError> {
     check_header(raw)
 }
 
-/// Returns `Ok(())` if no memory that this build does not know is in use. Must be called after the layout is
+/// Returns `Ok(())` if only memories of this build are in use. Must be called after the layout is
 /// checked, since a newer layout is the better explanation.
 ///
 /// # Errors

@@ -1,11 +1,11 @@
 //! Structures that do not exist before they are needed.
 //!
-//! A memory of the manager takes a whole bucket of 8 MiB when the first byte is written to it. In layout 3 most structures
-//! are made with the first capsule or the first upload, all that belong together at once: a call that ends an upload, which
-//! must also work when the canister cannot get more memory, finds every table that it writes.
+//! A memory of the manager takes a whole bucket of 8 MiB when the first byte is written to it. In layout 3 most
+//! structures are created with the first capsule or the first upload, all structures of a group at once: a call that
+//! ends an upload, which must work even if the canister gets no more memory, finds every table that it writes.
 //!
-//! A structure that does not exist yet and one that was lost look the same. So layout 3 has a mark for each one that exists,
-//! next to the counts of uploads; the preflight refuses a memory that lacks a marked one:
+//! A structure that does not exist yet and one that was lost look the same. So layout 3 has a mark for each one that
+//! exists, next to the counts of uploads; the preflight refuses a memory that lacks a marked one:
 //!
 //! ```text
 //! id 45   byte 32896..32928    four numbers of eight bytes, big-endian: bit `id % 64` of number `id / 64`; all 0: no marks
@@ -64,7 +64,7 @@ impl Marks {
     }
 }
 
-/// Structures that are made together.
+/// Structures that are created together.
 pub struct Structures {
     /// Those that did not exist when the storage was opened.
     missing: Vec<(u8, Structure, Memory)>,
@@ -83,7 +83,8 @@ impl Structures {
     /// Creates those that do not exist yet, and marks them if there are marks.
     ///
     /// # Errors
-    /// [`NoRoom`] if the canister cannot get the memory. What was made until then stays, and the next call makes the others.
+    /// [`NoRoom`] if the canister cannot get the memory. Structures created until then stay, and the next call creates
+    /// the others.
     pub fn make(&mut self, room: &StableRoom) -> Result<(), NoRoom> {
         for (id, structure, memory) in &self.missing {
             if memory.size() == 0 {

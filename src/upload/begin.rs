@@ -61,7 +61,7 @@ impl UploadService<'_> {
             return Err(Error::exhausted("sessions per caller", allowed, sessions.saturating_add(1)));
         }
         let bytes = asset_metadata.base().bytes;
-        self.storage.made_with_first_upload.make(&self.storage.room)?;
+        self.storage.created_with_first_upload.create(&self.storage.room)?;
         self.take_room(&capsule_id, bytes, Wanted::Session, &limits)?;
         let payload = match self.allocate(bytes, expected_chunks, hash) {
             Ok(payload) => payload,

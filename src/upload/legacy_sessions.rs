@@ -83,7 +83,7 @@ pub struct LegacySessions {
 }
 
 impl LegacySessions {
-    /// Opens the tables, or makes empty ones.
+    /// Opens the tables, or creates empty ones.
     ///
     /// # Errors
     /// A damaged mark: without it, it is unknown which sessions are converted.

@@ -280,8 +280,8 @@ impl UploadService<'_> {
         Ok(upload)
     }
 
-    /// Returns whether a session has expired. An expired session accepts no call, even if the timer has not run yet; until
-    /// it has, only the bytes that it reserved still count against the limits of begin.
+    /// Returns whether a session has expired. An expired session accepts no call, even if the timer has not run yet;
+    /// until it has, only the bytes that it reserved still count against the limits of begin.
     pub(super) fn expired(&self, upload: &Upload, limits: &AdminConfig) -> bool {
         upload.expires_at(limits) <= self.now
     }
@@ -335,7 +335,8 @@ impl UploadService<'_> {
         self.canary = self.storage.counters.canary().cell_of(upload);
     }
 
-    /// Ends a session, whoever requested it, releases everything it holds, and leaves its owner a receipt.
+    /// Ends a session, whether a client or the timer requested it: releases everything it holds, and stores a receipt
+    /// for its owner.
     pub(super) fn drop_session(&mut self, id: SessionId, upload: &Upload, outcome: Outcome) -> Result<()> {
         let limits = self.storage.config()?;
         let (session, meta) = (&upload.session, &upload.meta);

@@ -145,7 +145,7 @@ pub fn d18_a_debug_finish_took_any_hash(build: Build) {
     assert_eq!(memory.blob.hash.unwrap().as_slice(), sha256(&content));
 }
 
-/// A memory could be created over any locator, and deleting it freed that blob, whoever owned it. Now a
+/// A memory could be created with any locator, and deleting it freed that blob, regardless of its owner. Now a
 /// memory refers to the blob of its own upload; deleting needs write access, and frees only what nothing else
 /// refers to.
 pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {

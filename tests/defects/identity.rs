@@ -204,7 +204,7 @@ fn a_hole_is_an_error() {
     assert_eq!(store.read_range(id, CHUNK as u64 - 1, 3), Err(hole));
 }
 
-/// A finish that failed deleted the blob of that number, whoever owned it, and returned "not found". Now it
+/// A finish that failed deleted the blob of that number, regardless of its owner, and returned "not found". Now it
 /// says what is wrong, changes nothing, and can be repeated.
 pub fn d07_a_failed_finish_deleted_somebody_elses_blob(build: Build) {
     let canister = InstalledCanister::new(build);

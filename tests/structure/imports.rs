@@ -225,7 +225,7 @@ impl Modules {
         }
     }
 
-    /// Returns the module that defines a name that a module knows from `use …::*`.
+    /// Returns the module that defines a name that a module has from `use …::*`.
     fn defining_through_glob(&self, module: &Name, name: &str, depth: usize) -> Option<Name> {
         self.0[module].globs.iter().find_map(|glob| {
             // It is resolved like a name in that module, which a macro seems to define.

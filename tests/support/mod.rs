@@ -278,7 +278,7 @@ impl InstalledCanister {
         self.settle(|_| true);
     }
 
-    /// Runs the timers until there is nothing to be removed any more and `done` holds.
+    /// Runs the timers until nothing is left to remove and `done` holds.
     pub fn settle(&self, done: impl Fn(&AdminStats) -> bool) {
         for _ in 0..60 {
             self.pic.advance_time(Duration::from_secs(61));

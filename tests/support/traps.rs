@@ -133,7 +133,7 @@ pub fn upgrade_trapped_everywhere<S: Start>(start: S) {
         assert_eq!(info.build, canister.build.name(), "the old code continues");
         assert!(
             canister.pic.get_stable_memory(canister.id) == before,
-            "part {part}: stable memory is as it was"
+            "part {part}: stable memory is unchanged"
         );
         canister.try_upgrade(S::BUILD).unwrap();
         canister.build = S::BUILD;

@@ -32,7 +32,7 @@ export async function connection(address: URLSearchParams) {
   return { agent, canisterId, capsule: await capsuleOf(agent, canisterId) };
 }
 
-/** The caller's first capsule, created if there is none. */
+/** The caller's first capsule, created if the caller has none. */
 async function capsuleOf(agent: HttpAgent, canisterId: string): Promise<string> {
   const canister = uploadActor(agent, canisterId);
   const known = await canister.capsules_list([], [1]);

@@ -1,6 +1,7 @@
 //! Status, dry run, journal and quarantine of the migrations.
 //!
-//! The comments of these types are in the Candid interface of every canister that has the endpoints; their examples are not.
+//! The comments of these types are in the Candid interface of every canister that has the endpoints; their examples are
+//! not.
 
 use std::fmt;
 

@@ -372,10 +372,10 @@ fn report(error: &EndpointError) {
     ic_cdk::api::debug_print(format!("migration: {error}"));
 }
 
-/// Gives a canister the endpoints of its migrations: `migration_status`, `_journal`, `_quarantine` and `_dry_run`
-/// as queries, `_pause`, `_resume`, `_verify`, `_retry`, `_rollback` and `_finalize` as updates for controllers.
-/// The arguments are the [`Driver`], a constant, and the type of keys. The canister depends on `ic-cdk`, and on this crate by
-/// its own name: `ic_cdk::export_candid!` reads the types as text, in which `$crate` would mean nothing.
+/// Gives a canister the endpoints of its migrations: `migration_status`, `_journal`, `_quarantine` and `_dry_run` as
+/// queries, `_pause`, `_resume`, `_verify`, `_retry`, `_rollback` and `_finalize` as updates for controllers. The
+/// arguments are the [`Driver`], a constant, and the type of keys. The canister depends on `ic-cdk`, and on this crate
+/// by its own name: `ic_cdk::export_candid!` reads the types as text, in which `$crate` would mean nothing.
 ///
 /// ```standalone_crate
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));

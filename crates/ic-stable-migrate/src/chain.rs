@@ -2,8 +2,8 @@
 
 use crate::{Error, Host, Layout, Migration};
 
-/// Returns `Ok(())` if the numbers are consecutive, the layouts ascend, and each migration starts from the layout to which the
-/// previous one leads.
+/// Returns `Ok(())` if the numbers are consecutive, the layouts ascend, and each migration starts from the layout to
+/// which the previous one leads.
 pub(crate) fn check<H: Host>(migrations: &[&dyn Migration<H>]) -> Result<(), Error> {
     // From the numbers of the layouts a migration knows whether stable memory is before or after it.
     for plan in migrations.iter().map(|migration| migration.plan()) {

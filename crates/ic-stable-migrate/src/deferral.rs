@@ -3,8 +3,8 @@
 
 use crate::{Error, Host, MigrationState, Phase, StableError, Time};
 
-/// Defers the current migration: it is paused before it has begun, until a controller resumes it or [`release`] is called.
-/// This is possible in the build before it, and in `post_upgrade` of its own build before the engine runs.
+/// Defers the current migration: it is paused before it has begun, until a controller resumes it or [`release`] is
+/// called. This is possible in the build before it, and in `post_upgrade` of its own build before the engine runs.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -45,8 +45,8 @@ pub fn defer<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error
 /// ```
 ///
 /// # Errors
-/// [`Error::WrongPhase`] if the migration is not paused, [`Error::Refused`] if it is, but has begun: only resuming keeps
-/// its counts.
+/// [`Error::WrongPhase`] if the migration is not paused, [`Error::Refused`] if it is, but has begun: only resuming
+/// keeps its counts.
 pub fn release<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error> {
     change(host, now.into(), Phase::Paused, MigrationState::default())
 }

@@ -245,7 +245,7 @@ impl<'m, H: Host> Engine<'m, H> {
     /// ENGINE.control(&mut bank, NOW)?.rollback()?;
     /// ENGINE.run(&mut bank, STEP)?;
     /// assert!(bank.ledger.state_of(1)?.is_going_back());
-    /// // In `post_upgrade` of a build that has no code for the old layout any more.
+    /// // In `post_upgrade` of a build without code for the old layout.
     /// ENGINE.go_forward(&mut bank, NOW)?;
     /// ENGINE.run(&mut bank, MESSAGE)?;
     /// assert_eq!((bank.cents.len(), bank.millionths.len()), (0, 2));

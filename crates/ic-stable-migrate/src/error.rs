@@ -34,7 +34,7 @@ use crate::{Layout, Phase, StableError};
 ///
 /// bank.set_layout(Layout(9));
 /// let error = ENGINE.check(&bank).unwrap_err();
-/// assert_eq!(error.to_string(), "stable memory is in layout 9, this build knows layouts 1 to 2");
+/// assert_eq!(error.to_string(), "stable memory is in layout 9, this build supports layouts 1 to 2");
 ///
 /// bank.set_layout(Layout(1));
 /// let error = ENGINE.control(&mut bank, NOW)?.pause().unwrap_err();
@@ -136,13 +136,13 @@ pub enum Error {
         to: Layout,
     },
     /// No migration of this build starts from the layout, or leads to it.
-    #[error("stable memory is in layout {}, this build knows layouts {} to {}", found.0, first.0, last.0)]
+    #[error("stable memory is in layout {}, this build supports layouts {} to {}", found.0, first.0, last.0)]
     UnknownLayout {
         /// Layout of stable memory.
         found: Layout,
-        /// The first layout that this build knows.
+        /// The first layout that this build supports.
         first: Layout,
-        /// The last layout that this build knows.
+        /// The last layout that this build supports.
         last: Layout,
     },
     /// A migration that has begun and is neither finalized nor rolled back is missing in this build.
@@ -168,7 +168,7 @@ pub enum Error {
     },
     /// A record of the ledger was written by a newer release of this crate.
     #[error(
-        "{name} {key} has format {found}, this build knows formats up to {known}: upgrade to a build with a newer engine"
+        "{name} {key} has format {found}, this build supports formats up to {known}: upgrade to a build with a newer engine"
     )]
     NewerFormat {
         /// [`Record::NAME`](crate::Record::NAME).
@@ -177,7 +177,7 @@ pub enum Error {
         key: String,
         /// Format of the record.
         found: u8,
-        /// Newest format that this build knows.
+        /// Newest format that this build supports.
         known: u8,
     },
     /// A key of the quarantine does not decode.

@@ -146,7 +146,8 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
             check_format::<JournalRecord<K>>(last, &raw)?;
             self.journal.get(&last)?;
         }
-        // A quarantined record that does not decode is listed with its bytes; it must not stop the upgrade that fixes it.
+        // A quarantined record that does not decode is listed with its bytes; it must not stop the upgrade that fixes
+        // it.
         self.quarantine.check_keys(KEYS_CHECKED)
     }
 
@@ -197,8 +198,8 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
         }
     }
 
-    /// Returns the number of the current migration: the first that is neither idle nor finalized, otherwise the last that
-    /// has begun, or 1. A later one begins only once the current one is finalized.
+    /// Returns the number of the current migration: the first that is neither idle nor finalized, otherwise the last
+    /// that has begun, or 1. A later one begins only once the current one is finalized.
     pub fn current(&self) -> u16 {
         let begun = self.begun();
         // A migration whose state does not decode counts as current, so that the damage is reported.

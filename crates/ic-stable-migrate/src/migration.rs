@@ -60,7 +60,7 @@ pub trait Migration<H: Host> {
     }
 
     /// Returns whether units are counted and digested before the first is converted. Otherwise each is
-    /// counted when its turn comes: for units that clients create and remove while the migration runs.
+    /// counted when the migration reaches it: for units that clients create and remove while the migration runs.
     fn counts_ahead(&self) -> bool {
         true
     }

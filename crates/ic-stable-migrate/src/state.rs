@@ -279,7 +279,8 @@ impl<K: Key> Recheck<K> {
 }
 
 impl<K: Key> MigrationState<K> {
-    /// Returns whether a source unit was counted ahead. Any other is counted when it is touched or its turn comes.
+    /// Returns whether a source unit was counted ahead. Any other is counted when it is touched, or when the migration
+    /// reaches it.
     pub(crate) fn is_validated(&self, key: &K) -> bool {
         self.validated_through.as_ref().is_some_and(|through| key <= through)
     }

@@ -45,7 +45,7 @@ pub trait Record: Sized {
     /// Name of what is stored, for error messages.
     const NAME: &'static str;
 
-    /// The newest format that this build knows, for records whose first byte is their format. A record of a higher
+    /// The newest format that this build supports, for records whose first byte is their format. A record of a higher
     /// format was written by a newer build.
     const FORMAT: Option<u8> = None;
 
@@ -59,7 +59,7 @@ pub trait Record: Sized {
     fn decode(bytes: &[u8]) -> Result<Self, String>;
 }
 
-/// Returns the format of a record and the newest that this build knows, if a newer build wrote the record.
+/// Returns the format of a record and the newest that this build supports, if a newer build wrote the record.
 ///
 /// ```
 /// use ic_stable_migrate::{MigrationState, Record, newer_format};
@@ -348,8 +348,8 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
     }
 }
 
-/// The items of an iterator over a map, or none if there is no map. `Option::into_iter().flatten()` does the same, and takes
-/// two thousand instructions more for each range.
+/// The items of an iterator over a map, or none if there is no map. `Option::into_iter().flatten()` does the same, and
+/// takes two thousand instructions more for each range.
 struct OrEmpty<I>(Option<I>);
 
 impl<I: Iterator> Iterator for OrEmpty<I> {

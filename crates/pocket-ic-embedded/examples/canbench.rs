@@ -1,9 +1,9 @@
 //! Runs the benchmarks of a canbench module on the embedded server and prints the instructions next to the
 //! published ones.
 //!
-//! `cargo run -p pocket-ic-embedded --example canbench -- MODULE.wasm [canbench_results.yml]`. The module is one that was
-//! built with `canbench-rs`: each of its queries `__canbench__<name>` runs a benchmark and replies what it measured. The
-//! results are what `canbench --persist` writes, from the official server.
+//! `cargo run -p pocket-ic-embedded --example canbench -- MODULE.wasm [canbench_results.yml]`. The module is one that
+//! was built with `canbench-rs`: each of its queries `__canbench__<name>` runs a benchmark and replies what it
+//! measured. The results are what `canbench --persist` writes, from the official server.
 
 use candid::{CandidType, Principal};
 use clap::Parser;

@@ -34,7 +34,7 @@ pub(crate) enum Claim {
     Ours(PortFile),
     /// A server is already running, or is about to run.
     Running,
-    /// A server may be about to start, but none is visible.
+    /// A server may be about to start, but none has written its port yet.
     Unclear(PortFileError),
 }
 

@@ -1,5 +1,5 @@
-//! The threads of the server: they answer requests, and run canisters without handing each message to another thread, which
-//! would take longer than most messages do.
+//! The threads of the server: they answer requests, and run canisters without handing each message to another thread,
+//! which would take longer than most messages do.
 
 use crate::engine;
 use std::any::Any;

@@ -297,7 +297,8 @@ impl Drop for SetAtEnd<'_> {
     }
 }
 
-/// A query that uses up its instructions, over and over, on one instance; calls on another come back in the meantime.
+/// A query that uses up its instructions runs repeatedly on one instance; calls on another are answered in the
+/// meantime.
 #[test]
 fn instances_do_not_wait_for_each_other() {
     let (busy, free) = (instance(), instance());

@@ -91,7 +91,7 @@ impl State {
     fn say(&mut self, line: &str) {
         self.last_line = Instant::now();
         if let Some(out) = &mut self.lines {
-            // Nothing can be done if nobody reads any more.
+            // Nothing can be done if the reader has closed the stream.
             let _ = writeln!(out, "{line}");
         }
     }

@@ -21,7 +21,7 @@ fn the_direct_build_does_the_same_for_less() {
     let report = ab::run(options, &Progress::hidden()).unwrap();
     let regressions: Vec<_> = report.regressions().collect();
     assert_eq!(report.verdict, Verdict::Pass, "{regressions:?}");
-    // What the heap looks like differs with every change of the canister, so rules about costs come and go.
+    // The contents of the heap differ with every change of the canister, so rules about costs may become stale.
     let rules = rules_of_the_tree().unwrap().rules;
     let stale: Vec<_> =
         report.stale_rules().filter(|stale| rules.iter().any(|rule| rule.name == stale.name)).collect();

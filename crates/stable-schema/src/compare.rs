@@ -188,7 +188,8 @@ fn memory(direction: &Direction<'_>, id: u8, stored: Option<&Memory>, read: Opti
         (None, Some(read)) if read.structure == Structure::Reserved => {}
         // The upgrade is forbidden for the same reason.
         (None, Some(_)) => {
-            let text = "the newer build does not know this memory, so it may hold anything by then";
+            let text = "the newer build does not use this memory, so it may contain anything when the \
+                older one is installed again";
             rules.say("", Rule::DroppedMemory, Compatibility::Conditional, text);
         }
         (None, None) => {}
@@ -260,11 +261,11 @@ fn only_stored(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory) {
         }
         (Way::Rollback, Structure::Reserved) => {}
         (Way::Rollback, _) if direction.to.refuses_unknown_memories => {
-            let text = "the older build does not know it, and refuses the upgrade once it is in use";
+            let text = "the older build does not have this memory, and refuses the upgrade once it is in use";
             rules.say("", Rule::NewMemory, Compatibility::Conditional, text);
         }
         (Way::Rollback, _) => {
-            let text = "the older build does not know it, and leaves it as it is";
+            let text = "the older build does not have this memory, and leaves it unchanged";
             rules.say("", Rule::NewMemory, Compatibility::Compatible, text);
         }
     }

@@ -24,7 +24,7 @@ pub struct Schema {
     pub build: String,
     /// Layouts that the build accepts at an upgrade, and may leave in stable memory.
     pub layouts: Vec<u16>,
-    /// Whether the build refuses an upgrade if a memory is in use that it does not know.
+    /// Whether the build refuses an upgrade if a memory is in use that it does not have.
     pub refuses_unknown_memories: bool,
     /// Migrations that the build can run, by number.
     #[serde(default)]

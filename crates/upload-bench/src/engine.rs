@@ -279,14 +279,14 @@ impl EngineCosts {
 
     /// Returns the instructions per record of the engine in bulk compared with two operations on bare maps; negative if
     /// it uses fewer.
-    pub fn beside_two_operations(&self) -> Option<i64> {
+    pub fn above_two_operations(&self) -> Option<i64> {
         let (engine, by_hand) = (self.each(IN_BULK)?, self.each(TWO_OPERATIONS)?);
         Some(engine as i64 - by_hand as i64)
     }
 
-    /// Returns the instructions per record of the engine in bulk compared with the loop by hand that proves as much, and their
-    /// ratio.
-    pub fn beside_proof(&self) -> Option<(i64, f64)> {
+    /// Returns the instructions per record of the engine in bulk compared with the loop by hand that proves as much,
+    /// and their ratio.
+    pub fn above_proof(&self) -> Option<(i64, f64)> {
         let (engine, by_hand) = (self.each(IN_BULK)?, self.each(PROVEN)?);
         Some((engine as i64 - by_hand as i64, engine as f64 / by_hand as f64))
     }
@@ -294,13 +294,13 @@ impl EngineCosts {
     /// Describes the figures that exceed their limits.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let beside_proof = self.beside_proof();
-        let added = self.beside_two_operations().into_iter().chain(beside_proof.map(|(each, _)| each));
+        let above_proof = self.above_proof();
+        let added = self.above_two_operations().into_iter().chain(above_proof.map(|(each, _)| each));
         for added in added.filter(|added| *added > limits::OVERHEAD) {
             faults
                 .push(format!("the engine adds {added} instructions per record, limit {}", limits::OVERHEAD));
         }
-        if let Some((_, ratio)) = beside_proof
+        if let Some((_, ratio)) = above_proof
             && ratio > limits::RATIO
         {
             faults.push(format!("the engine costs {ratio:.2} times the loop, limit {}", limits::RATIO));
@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn figures_at_their_limits_pass_and_above_them_fail() {
         assert_eq!(costs(100_000, 115_000).faults(), Vec::<String>::new());
-        assert_eq!(costs(200_000, 215_001).faults().len(), 2, "more than 15,000 beside both");
+        assert_eq!(costs(200_000, 215_001).faults().len(), 2, "more than 15,000 above both");
         assert_eq!(costs(10_000, 11_600).faults().len(), 1, "more than 1.15");
         let mut grown = costs(1, 1);
         grown.grown[1].post_upgrade = 111;

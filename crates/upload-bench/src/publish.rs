@@ -109,7 +109,7 @@ pub fn check_compiler() -> Result<(), BenchError> {
     }
 }
 
-/// Overwrites the checked-in results with measured ones; scenarios that were not run stay as they are.
+/// Overwrites the checked-in results with measured ones; scenarios that were not run stay unchanged.
 pub fn save(measured: Vec<Results>) -> Result<(), BenchError> {
     let folder = results::folder();
     let scenarios = scenarios::all();

@@ -8,7 +8,8 @@ use crate::stable::{Memories, memory_ids};
 /// Chunks of the file to move: more than one bucket of the region.
 const CHUNKS: usize = 6;
 
-/// A canister in layout 2 whose migration 1 is finalized, in a memory of at most 2 GiB instead of 256, and a blob in it.
+/// A canister in layout 2 whose migration 1 is finalized, in a memory of at most 2 GiB instead of 256, and a blob in
+/// it.
 fn small() -> (TestCanister, String) {
     let mut canister = finalized();
     let locator = upload(&mut canister, &file(CHUNKS * CHUNK), "a");

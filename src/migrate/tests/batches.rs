@@ -1,4 +1,4 @@
-//! Batches in which one record is not converted correctly: it stays as it was, the others are converted, and
+//! Batches in which one record is not converted correctly: it stays unchanged, the others are converted, and
 //! the engine stops before it.
 
 use super::*;

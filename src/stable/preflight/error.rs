@@ -57,7 +57,7 @@ pub enum PreflightError {
     },
     /// A record was written by a newer build, to judge by the format in its first byte.
     #[error(
-        "memory id {id} ({name}): the {which} record, under {key}, has format {found}, this build knows formats up to {known}: install the newer build that wrote it; if there is none, the record is damaged: load a snapshot from before the damage; `session-migrate inspect` names every such record; nothing was changed"
+        "memory id {id} ({name}): the {which} record, under {key}, has format {found}, this build supports formats up to {known}: install the newer build that wrote it; if there is none, the record is damaged: load a snapshot from before the damage; `session-migrate inspect` names every such record; nothing was changed"
     )]
     NewerRecord {
         /// Memory id.
@@ -70,7 +70,7 @@ pub enum PreflightError {
         key: String,
         /// Format of the record.
         found: u8,
-        /// Newest format that this build knows.
+        /// Newest format that this build supports.
         known: u8,
     },
     /// There is a memory manager, but not the layout header that every build of this canister writes.
@@ -115,7 +115,7 @@ pub enum PreflightError {
         /// What it should be.
         expected: String,
     },
-    /// Something is stored under an id that this build does not know.
+    /// Something is stored under an id that this build does not use.
     #[error(
         "memory id {id} has {pages} pages, and this build stores nothing there: a second memory manager or a newer build has written it; install that build, and move the data elsewhere; nothing was changed"
     )]

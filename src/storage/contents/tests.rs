@@ -30,12 +30,12 @@ fn memory(raw: &RawMemory, id: u8) -> crate::stable::Memory {
     Memories::init(raw.clone()).get(MemoryId::new(id))
 }
 
-/// Returns the refusal of a memory, which must be left as it was.
+/// Returns the refusal of a memory, which must be left unchanged.
 #[track_caller]
 fn refusal(raw: &RawMemory) -> OpenError {
     let before = raw.borrow().clone();
     let refused = Storage::open_accepting(raw.clone(), &EVERY_LAYOUT).err().expect("must be refused");
-    assert!(*raw.borrow() == before, "a refused memory is left as it was: {refused}");
+    assert!(*raw.borrow() == before, "a refused memory is left unchanged: {refused}");
     let text = refused.to_string();
     assert!(text.ends_with("nothing was changed"), "{text}");
     refused
@@ -315,7 +315,7 @@ fn installed_in_layout_3() -> [RawMemory; 3] {
     let owner = candid::Principal::self_authenticating([1]);
     storage.capsules.create(owner, None, crate::session::Time::from_nanos(1)).unwrap();
     let with_capsule = copy(&raw);
-    storage.made_with_first_upload.make(&storage.room).unwrap();
+    storage.created_with_first_upload.create(&storage.room).unwrap();
     [empty, with_capsule, raw]
 }
 
@@ -323,7 +323,7 @@ fn made(raw: &RawMemory) -> Vec<u8> {
     ALL.iter().map(|(id, ..)| *id).filter(|id| memory(raw, *id).size() > 0).collect()
 }
 
-/// Makes a memory empty, as if it had never been made. Its buckets are assigned to a memory that nobody opens.
+/// Makes a memory empty, as if it had never been created. Its buckets are assigned to a memory that nobody opens.
 fn lose(raw: &RawMemory, id: u8) {
     const NOBODY: u8 = ids::RESERVED_SESSION_CHUNKS;
     let sizes = [id, NOBODY].map(|id| 40 + 8 * u64::from(id));
@@ -335,7 +335,7 @@ fn lose(raw: &RawMemory, id: u8) {
     }
 }
 
-/// What was never made and what was lost look the same, apart from the marks.
+/// A structure that was never created and one that was lost look the same, apart from the marks.
 #[test]
 fn a_lost_structure_of_layout_3_is_refused_by_its_mark() {
     for whole in installed_in_layout_3() {

@@ -1,4 +1,4 @@
-//! The accounts match what is in flight and stored, whoever began a session and however it ends.
+//! The accounts match what is in flight and stored, regardless of who began a session and how it ends.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Stable memory that cannot grow any more: a call that does not fit changes nothing, and what is stored can still be
+//! Stable memory that can no longer grow: a call that does not fit changes nothing, and what is stored can still be
 //! finished.
 
 use ic_stable_structures::Memory as _;
@@ -85,7 +85,7 @@ fn the_first_record_creates_all_tables_that_its_end_needs() {
     for first in [begin, whole, memory] {
         let mut canister = TestCanister::extents();
         let with_capsule = made(&canister);
-        assert!(memory_ids::MADE_WITH_FIRST_UPLOAD.iter().all(|id| !with_capsule.contains(id)));
+        assert!(memory_ids::CREATED_WITH_FIRST_UPLOAD.iter().all(|id| !with_capsule.contains(id)));
         let refused = canister.try_begin(usize::MAX, "too large").unwrap_err();
         assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
         assert_eq!(made(&canister), with_capsule, "a refused call creates nothing");

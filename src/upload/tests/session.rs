@@ -178,7 +178,7 @@ fn an_expired_session_is_a_conflict_for_a_day() {
         canister.now = canister.now.plus_seconds(2 * ttl);
         assert_eq!(canister.service().status(late), Err(Error::not_found("session", late)));
         while !canister.service().sweep().unwrap() {}
-        assert!(canister.storage.receipts.is_empty(), "there is no receipt any more");
+        assert!(canister.storage.receipts.is_empty(), "the receipt has been removed");
     });
 }
 

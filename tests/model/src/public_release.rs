@@ -64,7 +64,7 @@ pub struct PublicRelease {
     bucket_pages: u16,
 }
 
-/// The second memory manager of a later version: neither of the two knows the other's buckets.
+/// The second memory manager of a later version: neither of the two has the other's buckets in its table.
 pub struct SecondManager(Memory);
 
 impl SecondManager {
@@ -218,8 +218,8 @@ impl PublicRelease {
         }
     }
 
-    /// Uploads a file as a session; returns the ids of its memory and its blob. The id of the memory is the time: a second
-    /// one of the same round and capsule replaces the first.
+    /// Uploads a file as a session; returns the ids of its memory and its blob. The id of the memory is the time: a
+    /// second one of the same round and capsule replaces the first.
     pub fn upload(&mut self, capsule: &str, session: u64, bytes: &[u8], now: u64) -> (String, u64) {
         self.put(session, bytes);
         let (pmid_hash, checksum) = (key_of(session), <[u8; 32]>::from(Sha256::digest(bytes)));

@@ -249,7 +249,8 @@ pub trait Target {
     fn add_foreign(&mut self, _who: u8, _capsule: &str, _chunks: &[Vec<u8>]) -> Option<u64> {
         None
     }
-    /// Puts records into layout 1 that no build can read; they are in no index. Nothing happens where that cannot be arranged.
+    /// Puts records into layout 1 that no build can read; they are in no index. Nothing happens where that cannot be
+    /// arranged.
     fn add_rubbish(&mut self, _records: u8) {}
     /// Damages the quarantined copy of one of these records. Returns `false` if there is none.
     fn damage_quarantined(&mut self, _record: u8) -> bool {
@@ -261,8 +262,8 @@ pub trait Target {
     }
     /// Loads the snapshot that was taken.
     fn load_snapshot(&mut self) {}
-    /// Checks the invariants of the code under test that the model does not know; describes a violation.
-    /// `settled` says that nothing is in flight any more and nothing is stored.
+    /// Checks the invariants of the code under test that the model does not cover; describes a violation.
+    /// `settled`: nothing is in flight, and nothing is stored.
     fn own_invariants(&mut self, settled: bool) -> Result<(), String>;
     /// Runs the migration to its end; the error says what does not reconcile.
     fn conclude_migration(&mut self) -> Result<(), String>;

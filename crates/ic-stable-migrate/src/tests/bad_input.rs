@@ -1,4 +1,4 @@
-//! What [`Engine::check`] refuses. Stable memory is as it was after every refusal.
+//! Input that [`Engine::check`] refuses. Stable memory is unchanged after every refusal.
 
 use ic_stable_structures::storable::Bound;
 use ic_stable_structures::{Memory as _, StableBTreeMap, Storable};
@@ -25,7 +25,7 @@ fn bytes(memories: &Memories) -> Vec<Vec<u8>> {
     memories.0.iter().map(read).collect()
 }
 
-/// Returns the result of the check by an engine with these plans on a release's memories, which stay as they are.
+/// Returns the result of the check by an engine with these plans on a release's memories, which stay unchanged.
 fn check(memories: &Memories, plans: &[&'static Plan]) -> Result<(), Error> {
     let migrations: Vec<CountWords> = plans.iter().map(|plan| CountWords(plan)).collect();
     let list: Vec<&dyn Migration<Notes<u64>>> =

@@ -47,7 +47,7 @@ impl Paged {
         Arc::ptr_eq(&self.groups, &other.groups)
     }
 
-    /// Returns the bytes of a file that does not change any more, without reading them.
+    /// Returns the bytes of a file that no longer changes, without reading them.
     pub(super) fn of_file(file: &Arc<PageFile>, data: &[Range<u64>]) -> Paged {
         let mut paged = Paged::default();
         for range in data {

@@ -178,7 +178,7 @@ pub struct MessageContext {
     pub balance: u128,
     /// The part of `balance` that keeps the canister from freezing: it cannot be spent.
     pub frozen_balance: u128,
-    /// Cycles that came with the call and were not accepted yet.
+    /// Cycles of the call that have not been accepted yet.
     pub cycles_available: u128,
     /// Cycles refunded with the reply or reject (callbacks).
     pub cycles_refunded: u128,

@@ -45,7 +45,7 @@ pub struct CallContext {
     pub responded: bool,
     /// Callbacks of this context that have not run yet.
     pub outstanding: usize,
-    /// Cycles that came with the call and are not accepted.
+    /// Cycles of the call that have not been accepted.
     pub cycles: u128,
     /// Instructions of all its messages so far.
     pub instructions: u64,

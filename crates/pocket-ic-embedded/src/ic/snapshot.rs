@@ -97,7 +97,7 @@ pub(super) fn not_found(canister: Principal, id: &[u8]) -> UserError {
     )
 }
 
-/// Code and memories: as the canister had them, or as they are being uploaded.
+/// Code and memories: those of the canister, or those being uploaded.
 #[derive(Clone, Debug)]
 enum Contents {
     Taken(CanisterState),
@@ -123,7 +123,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns a snapshot of the canister as it is.
+    /// Returns a snapshot of the canister's current state.
     pub fn take(canister: &Canister, now: u64) -> Result<Self, UserError> {
         let Some(state) = &canister.state else {
             return Err(UserError::rejected(format!(

@@ -1,7 +1,7 @@
 //! The subnets of an instance: their ids, their ranges of canister ids, and the topology that clients read.
 //!
-//! A subnet of a kind that exists only once on the mainnet owns the canister ids of that subnet. In addition, every subnet
-//! owns one range from which new ids are allocated.
+//! A subnet of a kind that exists only once on the mainnet owns the canister ids of that subnet. In addition, every
+//! subnet owns one range from which new ids are allocated.
 
 use super::certification::SubnetKeys;
 use super::error::OpError;

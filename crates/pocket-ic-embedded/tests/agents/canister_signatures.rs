@@ -58,7 +58,7 @@ impl CanisterSignature {
 
 impl<'a> Signer<'a> {
     /// Creates the canister on the subnet of another.
-    fn beside(network: &'a Network, other: Principal, seed: &[u8]) -> Self {
+    fn on_subnet_of(network: &'a Network, other: Principal, seed: &[u8]) -> Self {
         let subnet = network.pic.get_subnet(other).unwrap();
         let canister = network.pic.create_canister_on_subnet(None, None, subnet);
         network.pic.install_canister(canister, wasm(CERTIFIED), vec![], None);
@@ -130,7 +130,7 @@ fn a_canister_signs_a_request() {
     let mut count = 0_u32;
     for place in network.canisters {
         for seed in [b"".as_slice(), &[7; 32], &[8; 300]] {
-            let signer = Signer::beside(&network, place, seed);
+            let signer = Signer::on_subnet_of(&network, place, seed);
             let content = network.call(signer.sender(), "inc", 1);
             let signature = signer.sign(&content.to_request_id().signable()).encode();
             let (status, body) = network.send_call("v4", &signer.envelope(content, signature));
@@ -146,7 +146,7 @@ fn a_session_of_internet_identity_calls_and_queries() {
     let network = Network::new();
     let id = network.canister();
     for place in network.canisters {
-        let signer = Signer::beside(&network, place, b"user 7");
+        let signer = Signer::on_subnet_of(&network, place, b"user 7");
         let agent = network.agent(signer.session(3));
         network.run(agent.update(&id, "inc").call_and_wait()).unwrap();
         let caller = network.run(agent.query(&id, "caller").call()).unwrap();
@@ -158,15 +158,15 @@ fn a_session_of_internet_identity_calls_and_queries() {
 fn wrong_signatures_of_canisters_are_refused() {
     let network = Network::new();
     let id = network.canister();
-    let signer = Signer::beside(&network, id, b"user 7");
+    let signer = Signer::on_subnet_of(&network, id, b"user 7");
     let content = network.call(signer.sender(), "inc", 1);
     let message = content.to_request_id().signable();
     let good = || signer.sign(&message);
     let mut uncertified = good();
     uncertified.tree = tree(&signer.seed, &message, b"");
     uncertified.tree = fork(uncertified.tree, labeled("zz", leaf(b"")));
-    let of_neighbor = Signer::beside(&network, id, b"user 7").sign(&message);
-    let on_root = Signer::beside(&network, network.canisters[0], b"user 7").sign(&message);
+    let of_neighbor = Signer::on_subnet_of(&network, id, b"user 7").sign(&message);
+    let on_root = Signer::on_subnet_of(&network, network.canisters[0], b"user 7").sign(&message);
     let mut flipped = good();
     // The signature of the root hash is after its name.
     let name = flipped.certificate.windows(9).position(|part| part == b"signature").unwrap();
@@ -237,7 +237,7 @@ fn info(signer: &Signer<'_>, sig: Vec<u8>) -> SenderInfo {
 #[test]
 fn canisters_read_what_the_signer_says_about_a_caller() {
     let network = Network::new();
-    let signer = Signer::beside(&network, network.canisters[0], b"user 7");
+    let signer = Signer::on_subnet_of(&network, network.canisters[0], b"user 7");
     let subnet = network.pic.get_subnet(network.canister()).unwrap();
     let who = network.pic.create_canister_on_subnet(None, None, subnet);
     network.pic.install_canister(who, wasm(WHO), vec![], None);
@@ -254,7 +254,7 @@ fn canisters_read_what_the_signer_says_about_a_caller() {
 #[test]
 fn wrong_information_about_a_caller_is_refused() {
     let network = Network::new();
-    let signer = Signer::beside(&network, network.canisters[0], b"user 7");
+    let signer = Signer::on_subnet_of(&network, network.canisters[0], b"user 7");
     let good = info(&signer, signer.sign(SIGNED_INFO).encode());
     let link = signer.delegate(&ed25519(3));
     let send = |sender: Principal, sender_info: SenderInfo| match network.call(sender, "inc", 1) {

@@ -11,12 +11,12 @@ use std::time::Duration;
 /// Provokes the error, on a new instance with the faulty canister.
 pub type Provoke = fn(&PocketIc, Principal) -> RejectResponse;
 
-/// Whether the error came with a certified answer: it did if the message went through a round.
+/// Whether the error was certified: it is if the message was executed in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorPath {
     /// Yes.
     Certified,
-    /// No: it comes from the filter before the round, or from a query.
+    /// No: it is from the filter before the round, or from a query.
     Uncertified,
 }
 use ErrorPath::{Certified, Uncertified};

@@ -225,8 +225,8 @@ fn a_trap_in_the_cleanup_is_reported_after_the_first() {
     assert_eq!(read(&pic, proxy), 0);
 }
 
-/// As on the IC: errors of execution and of the management canister have their code in the text; texts of the canister and
-/// errors of delivery do not.
+/// As on the IC: errors of execution and of the management canister have their code in the text; texts of the canister
+/// and errors of delivery do not.
 #[test]
 fn rejections_reach_canisters_with_the_code_in_their_text() {
     let pic = instance();

@@ -53,7 +53,7 @@ fn canisters_with_the_same_blob_as_memory_share_nothing() {
     assert_eq!(query_number(&pic, one, "stable_read"), 42);
     assert_eq!(query_number(&pic, other, "stable_read"), 41);
     pic.set_stable_memory(one, blob, BlobCompression::NoCompression);
-    assert_eq!(query_number(&pic, one, "stable_read"), 41, "the blob is as it was uploaded");
+    assert_eq!(query_number(&pic, one, "stable_read"), 41, "the blob is unchanged since its upload");
 }
 
 #[test]

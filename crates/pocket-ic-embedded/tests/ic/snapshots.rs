@@ -402,7 +402,8 @@ fn snapshots_of_another_subnet_are_not_found() {
     assert_eq!(error.error_code, ErrorCode::CanisterSnapshotNotFound);
 }
 
-/// A wasm memory of 6 GiB of which one byte is not zero: announced, filled, loaded and taken, it costs what was written.
+/// A wasm memory of 6 GiB of which one byte is not zero: announced, filled, loaded and taken, it costs what was
+/// written.
 #[test]
 fn the_largest_wasm_memory_is_uploaded_piece_by_piece() {
     let pic = instance();

@@ -11,7 +11,7 @@ use std::time::Duration;
 fn stopping_waits_for_open_calls() {
     let pic = instance();
     let (target, proxy) = (proxy(&pic), proxy(&pic));
-    // The outer call waits for the inner one, which is still in the queue when the stop comes.
+    // The outer call waits for the inner one, which is still in the queue when the canister is stopped.
     let open = pic.submit_call(proxy, ANONYMOUS, "forward", to(target, "read")).unwrap();
     let stop = submit_manage(&pic, proxy, "stop_canister");
     let late = pic.submit_call(proxy, ANONYMOUS, "refund", vec![]).unwrap();

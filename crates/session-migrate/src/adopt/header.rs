@@ -5,9 +5,9 @@
 //!              one byte for each bucket: its memory id, 255 if it has none
 //! page 1..     buckets; those of a memory ascend, since the manager never frees one
 //! ```
-//! The contents of a bucket show to which memory it belongs: the first of a memory begins with the magic of its structure, and each later one of a map
-//! has a page header ("CHK") at every place where the pages of that map begin. The pages of different maps differ in
-//! length, otherwise the position of the bucket in its memory distinguishes them.
+//! The contents of a bucket show to which memory it belongs: the first of a memory begins with the magic of its
+//! structure, and each later one of a map has a page header ("CHK") at every place where the pages of that map begin.
+//! The pages of different maps differ in length, otherwise the position of the bucket in its memory distinguishes them.
 
 use ic_stable_structures::Memory;
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
@@ -95,7 +95,7 @@ struct Map {
 /// the header was overwritten with.
 ///
 /// # Errors
-/// Why there is none.
+/// The reason why it cannot be read.
 pub(super) fn reconstruct(file: &StableFile) -> Result<Patched, String> {
     let buckets = (file.size().saturating_sub(1) / BUCKET_PAGES).min(MAX_BUCKETS);
     let firsts = first_buckets(file, buckets);
@@ -244,8 +244,8 @@ fn has_chunks(patched: &Patched) -> bool {
     tree.len > 0 && walked.damage.is_empty()
 }
 
-/// Reports in one line the pages in use that belong to no memory: after an upgrade of that release to itself, its memory
-/// manager began from scratch.
+/// Reports in one line the pages in use that belong to no memory: after an upgrade of that release to itself, its
+/// memory manager began from scratch.
 pub(super) fn lost_buckets(file: &StableFile, header: Header) -> Option<String> {
     if header != Header::Intact {
         return None;

@@ -4,8 +4,8 @@
 //! No function of that release returns a session as a whole, so it is asked step by step:
 //!
 //! 1. `sessions_list` names number, caller, capsule, status and beginning of each.
-//! 2. `debug_put_chunk_b64` is refused for a chunk that the file does not have, with the number of its chunks, and for one
-//!    that has arrived. The others are filled with one byte each.
+//! 2. `debug_put_chunk_b64` is refused for a chunk that the file does not have, with the number of its chunks, and for
+//!    one that has arrived. The others are filled with one byte each.
 //! 3. `debug_finish_hex` then makes the upload a memory, and `memories_read` returns the metadata that the client gave.
 //!
 //! The calls are made as the caller of each session. All of this happens on a copy in a server of this process; the

@@ -131,7 +131,7 @@ impl AdoptError {
     }
 }
 
-/// Returns the path of the file beside a folder with what was not taken.
+/// Returns the path of the file next to a folder with what was not taken.
 pub fn left_beside(folder: &Path) -> PathBuf {
     let mut name = folder.file_name().unwrap_or_default().to_owned();
     name.push(".left.jsonl");
@@ -145,7 +145,7 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn beside(out: &Path) -> Result<Scratch, AdoptError> {
+    fn next_to(out: &Path) -> Result<Scratch, AdoptError> {
         let out = std::path::absolute(out).map_err(SnapshotError::io("find", out))?;
         for path in [out.clone(), left_beside(&out), Manifest::path(&out)] {
             if path.symlink_metadata().is_ok() {
@@ -199,7 +199,7 @@ impl Scratch {
 /// [`AdoptError`]; damaged records are in the [`Report`].
 pub fn run(options: &Options, progress: &Progress) -> Result<Report, AdoptError> {
     let provenance = Provenance::now();
-    let scratch = Scratch::beside(&options.out)?;
+    let scratch = Scratch::next_to(&options.out)?;
     progress.phase("opening the snapshot");
     let mut snapshot = Snapshot::open(&options.snapshot)?;
     snapshot.verify(&mut |bytes| progress.add_bytes(bytes))?;

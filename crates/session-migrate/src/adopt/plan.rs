@@ -80,7 +80,7 @@ pub(super) enum Use {
     Blob(u64),
     /// These chunks belong to a session.
     Session(BTreeSet<u32>),
-    /// None is taken.
+    /// No blob is taken.
     Nothing,
 }
 

@@ -74,9 +74,9 @@ pub enum RecordOutcome {
     Taken,
     /// The same, but something in it was repaired.
     Repaired,
-    /// It has no counterpart here; it is in the file beside the folder.
+    /// It has no counterpart here; it is in the file next to the folder.
     NoCounterpart,
-    /// It is damaged or contradicts others; it is in the file beside the folder.
+    /// It is damaged or contradicts others; it is in the file next to the folder.
     NotTaken,
 }
 
@@ -106,7 +106,7 @@ pub struct Item {
     pub outcome: RecordOutcome,
     /// What was repaired, or why it was not taken.
     pub notes: Vec<String>,
-    /// Parts of a taken record that have no counterpart here; they are in the file beside the folder.
+    /// Parts of a taken record that have no counterpart here; they are in the file next to the folder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rest: Vec<String>,
 }
@@ -148,7 +148,7 @@ pub struct Report {
     pub snapshot: String,
     /// The adopted folder.
     pub folder: String,
-    /// The file beside it.
+    /// The file next to the folder.
     pub left: String,
     /// Lines of that file.
     pub left_lines: u64,

@@ -115,8 +115,8 @@ pub(super) fn idem_of_adopted(session: u64) -> String {
     format!("adopted session {session}")
 }
 
-/// Copies the chunks that are taken, those of blobs in pieces of even length, and writes the others to `left`. Returns how
-/// many were taken. `on_bytes` gets the size of every chunk.
+/// Copies the chunks that are taken, those of blobs in pieces of even length, and writes the others to `left`. Returns
+/// how many were taken. `on_bytes` gets the size of every chunk.
 ///
 /// # Errors
 /// If that file cannot be written.

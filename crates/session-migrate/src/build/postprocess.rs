@@ -22,7 +22,8 @@ const SCHEMA: &str = "icp:public stable:schema";
 const BUILD: &str = "icp:public build";
 const FEATURES: &str = "icp:public features";
 
-/// The section of a module that continues with the wasm memory of the one before it; `icp`, `dfx` and the IC look for it.
+/// The section of a module that continues with the wasm memory of the one before it; `icp`, `dfx` and the IC look for
+/// it.
 const PERSISTENCE: &str = "icp:private enhanced-orthogonal-persistence";
 
 /// A file that is not a usable canister.
@@ -146,8 +147,8 @@ pub fn candid_of(wasm: &[u8]) -> Option<String> {
     metadata(wasm, CANDID).or_else(|| metadata(wasm, "icp:private candid:service"))
 }
 
-/// Returns the types of the arguments of `init` in the metadata of the canister `wasm` (unpacked), if they are not in the
-/// interface: Motoko writes them there.
+/// Returns the types of the arguments of `init` in the metadata of the canister `wasm` (unpacked), if they are not in
+/// the interface: Motoko writes them there.
 pub fn init_args_of(wasm: &[u8]) -> Option<String> {
     ["icp:public candid:args", "icp:private candid:args"].iter().find_map(|name| metadata(wasm, name))
 }

@@ -127,7 +127,7 @@ fn download(args: &DownloadArgs) -> Result<(), Failed> {
 fn verify(folder: &Path) -> Result<(), Failed> {
     let progress = Progress::stderr();
     progress.phase("verifying");
-    let manifest = Manifest::beside(folder).map_err(of_folder)?.ok_or_else(|| {
+    let manifest = Manifest::next_to(folder).map_err(of_folder)?.ok_or_else(|| {
         let (path, manifest) = (folder.to_path_buf(), Manifest::path(folder));
         of_folder(SnapshotError::NoManifest { path, manifest })
     })?;

@@ -41,14 +41,15 @@ pub(super) struct UpgradeArgs {
     /// Print the journal's lines and the result as JSON on standard output.
     #[arg(long)]
     json: bool,
-    /// Stop the canister for the install. This canister does not need it, as it has no open calls; meanwhile clients are rejected.
+    /// Stop the canister for the install. This canister does not need this, as it has no open calls; clients are
+    /// rejected until it is started again.
     #[arg(long)]
     stop: bool,
     /// Download the snapshot and rehearse the upgrade on it before anything is installed; only to the staged build.
     #[arg(long)]
     rehearse: bool,
-    /// What to do if the upgrade fails after the install: roll back and keep later writes; roll back or, if impossible, restore
-    /// the snapshot, which loses them; or do nothing.
+    /// What to do if the upgrade fails after the install: roll back and keep later writes; roll back or, if impossible,
+    /// restore the snapshot, which loses them; or do nothing.
     #[arg(long, value_name = "rollback|restore|hold", default_value = "rollback")]
     on_failure: OnFailure,
     /// Fail the upgrade if more records than this are quarantined [default: no limit].

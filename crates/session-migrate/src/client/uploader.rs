@@ -34,7 +34,7 @@ pub enum StepOutcome {
     CallAgain,
 }
 
-/// An upload in progress, as seen by the client. A clone stands for a client that was saved to disk and returns later.
+/// An upload in progress, as seen by the client. A clone represents a client that was saved to disk and returns later.
 #[derive(Clone, Debug)]
 pub struct Uploader {
     /// The client.
@@ -241,7 +241,7 @@ impl Uploader {
     /// Asks the canister what has arrived and adopts its answer, like a client that returns.
     ///
     /// # Errors
-    /// If there is no session, or the canister does not know it.
+    /// If there is no session, or the canister cannot find it.
     pub fn ask(&mut self, canister: &Canister<'_>) -> Result<api::UploadStatus, ClientError> {
         let session = self.session.ok_or_else(|| ClientError::NotBegun { step: "status".into() })?;
         let status = canister.uploads_status(self.client, session)?;

@@ -96,7 +96,7 @@ pub enum InspectError {
     },
     /// It is in the layout of a later release.
     #[error(
-        "{path} is in stable layout {layout}, but this program knows 1 to 3: use the session-migrate of \
+        "{path} is in stable layout {layout}, but this program supports layouts 1 to 3: use the session-migrate of \
         the release that wrote it"
     )]
     NewerLayout {
@@ -261,7 +261,7 @@ fn taken_at(snapshot: &Snapshot) -> Option<u64> {
     snapshot.metadata.as_ref().map(|metadata| metadata.taken_at_timestamp)
 }
 
-/// Reads the tables of a snapshot, in a layout that this program knows.
+/// Reads the tables of a snapshot, in a layout that this program supports.
 fn read(snapshot: &Snapshot) -> Result<(Scan, MemoryReport, Facts), InspectError> {
     let (mut scan, memory) = open(snapshot)?;
     let facts = Facts::read(&mut scan, taken_at(snapshot));

@@ -102,7 +102,7 @@ fn classes(report: &Report) -> Markup {
         }
         @for migration in &report.migrations {
             p {
-                "Migration " (migration.migration) " stands at " (migration.phase) ": " (migration.source) " units, "
+                "Migration " (migration.migration) " is in phase " (migration.phase) ": " (migration.source) " units, "
                 (migration.converted) " converted, " (migration.quarantined) " in quarantine, " (migration.expired)
                 " expired. " (migration.note)
             }

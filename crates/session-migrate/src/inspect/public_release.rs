@@ -1,5 +1,5 @@
-//! Reports to the operator what a snapshot of the first public release contains. None of it can be upgraded to this canister; see
-//! `docs/adopting.md`.
+//! Reports to the operator what a snapshot of the first public release contains. None of it can be upgraded to this
+//! canister; see `docs/adopting.md`.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -230,8 +230,8 @@ impl Network {
         }
     }
 
-    /// Sends a call that is harmless if it is executed twice, once, and returns its reply. While it is in flight, there is
-    /// one copy of its arguments; the agent would keep three, of megabytes for each slice of a snapshot.
+    /// Sends a call that is harmless if it is executed twice, once, and returns its reply. While it is in flight, there
+    /// is one copy of its arguments; the agent would keep three, of megabytes for each slice of a snapshot.
     ///
     /// # Errors
     /// A rejection, or a network that does not answer.

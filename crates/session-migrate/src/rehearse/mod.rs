@@ -6,7 +6,7 @@
 //!    request, the migration is then rolled back, the clients continue on the legacy build, and the canister
 //!    is upgraded to the staged build again.
 //! 3. The migration is verified and finalized, and the canister is upgraded to the direct build, which moves
-//!    all payload into extents by a second migration. Meanwhile all uploads are finished. A migration that
+//!    all payload into extents by a second migration. In the meantime, all uploads are finished. A migration that
 //!    does not reconcile is not finalized: then all uploads are finished on the staged build.
 //! 4. Every byte is read back and hashed, the memories are listed, the migration's counts are reconciled.
 //!

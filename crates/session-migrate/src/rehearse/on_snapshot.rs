@@ -99,7 +99,7 @@ fn on_copy(
     clients.known =
         contents.capsules.iter().flat_map(|capsule| &capsule.memories).map(|(id, _)| id.clone()).collect();
     if snapshot.verified == Verified::No {
-        clients.notes.push("the snapshot is unverified: there is no manifest beside it".into());
+        clients.notes.push("the snapshot is unverified: it has no manifest".into());
     }
     let continued = own.len() as u64;
     clients.runs.extend(own);

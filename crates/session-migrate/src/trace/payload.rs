@@ -97,7 +97,7 @@ pub(super) fn folder(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Seeds of known bytes: added by whoever generates the bytes, looked up by whoever writes them.
+/// Seeds of known bytes: added when bytes are generated, looked up when they are written.
 #[derive(Clone, Debug, Default)]
 pub struct Seeds(HashMap<[u8; 32], PayloadRef>);
 

@@ -31,7 +31,7 @@ pub struct Uploaded {
     pub manifest: Option<Manifest>,
 }
 
-/// The progress file of an unfinished upload, beside the folder.
+/// The progress file of an unfinished upload, next to the folder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct ProgressFile {
     canister: String,

@@ -119,8 +119,8 @@ impl Driver<'_, '_> {
         })
     }
 
-    /// Returns the facts that the preflight finds. The inner error is the end of an upgrade that does not begin: there is
-    /// nothing to do, or reasons against it.
+    /// Returns the facts that the preflight finds. The inner error is the end of an upgrade that does not begin: there
+    /// is nothing to do, or reasons against it.
     async fn run_preflight(&self) -> Result<Result<Facts, Ending>, UpgradeError> {
         self.retry.progress.phase("preflight");
         let Some(module) = self.module else {

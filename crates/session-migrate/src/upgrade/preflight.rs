@@ -185,8 +185,9 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Returns how the canister differs from what the preflight has found, so that the module would be installed
-    /// over something else. A canister with clients has a higher version after every call, which does not count as a difference.
+    /// Returns how the canister differs from what the preflight has found, so that the module would be installed over
+    /// something else. A canister with clients has a higher version after every call, which does not count as a
+    /// difference.
     pub(super) async fn changed_since(&self, facts: &Facts) -> Result<Option<String>, UpgradeError> {
         let certified = self.certified().await?;
         let hash = certified.module_hash.map(hex::encode).unwrap_or_default();

@@ -22,7 +22,7 @@ pub enum Ending {
         /// Records in quarantine.
         quarantined: u64,
     },
-    /// The module was not installed: the canister is as it was.
+    /// The module was not installed: the canister is unchanged.
     NotInstalled {
         /// Why.
         why: String,

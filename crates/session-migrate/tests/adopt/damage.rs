@@ -1,5 +1,5 @@
-//! Damaged memories: each kind of damage has its treatment, nothing sound is lost, and the rest is in the file beside the
-//! folder. `Adopted::of` checks conservation, and `adopt` itself that the result inspects clean.
+//! Damaged memories: each kind of damage has its treatment, nothing sound is lost, and the rest is in the file next to
+//! the folder. `Adopted::of` checks conservation, and `adopt` itself that the result inspects clean.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;

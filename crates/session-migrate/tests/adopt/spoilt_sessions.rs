@@ -1,5 +1,5 @@
-//! Sessions that defects of that release have spoilt, made by the calls that spoil them. `docs/adopted-defects.md` has the
-//! table.
+//! Sessions that defects of that release have spoilt, made by the calls that spoil them. `docs/adopted-defects.md` has
+//! the table.
 
 use std::time::Duration;
 

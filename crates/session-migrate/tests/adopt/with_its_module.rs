@@ -1,5 +1,5 @@
-//! Snapshots with a heap: the release's own module, or rather a stand-in that keeps its sessions as that release does, is
-//! asked for its sessions, and their clients continue.
+//! Snapshots with a heap: the release's own module, or rather a stand-in that keeps its sessions as that release does,
+//! is asked for its sessions, and their clients continue.
 
 use std::process::Command;
 

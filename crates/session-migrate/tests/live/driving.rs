@@ -178,7 +178,7 @@ pub fn change_storage(network: &Network, change: impl FnOnce(&mut Storage)) {
     network.pic.set_stable_memory(network.canister, raw.take(), BlobCompression::NoCompression);
 }
 
-/// Removes everything that the session knows about its chunks, so that its migration can neither be verified nor rolled
+/// Removes all information about the chunks from the session, so that its migration can neither be verified nor rolled
 /// back.
 pub fn forget_chunks(network: &Network, session: u64) {
     change_storage(network, |storage| {

@@ -67,7 +67,7 @@ fn download_equals_what_the_server_writes_and_is_verified() {
     let (ours, theirs) = (network.path("ours"), network.download_by_server(&id, "theirs"));
     assert_same_files(&ours, &theirs);
     assert!(!ours.join(PROGRESS).exists());
-    let manifest = Manifest::beside(&ours).unwrap().unwrap();
+    let manifest = Manifest::next_to(&ours).unwrap().unwrap();
     assert_eq!((&manifest.snapshot, &manifest.canister), (&id, &network.canister.to_text()));
 
     let verify = |folder: &Path| outcome_of(&program(["snapshot", "verify"]).arg(folder).output().unwrap());

@@ -58,7 +58,7 @@ impl Agent {
         }
     }
 
-    /// Sends a call and waits for its outcome; a server that knows no version 4 is sent it again by version 2.
+    /// Sends a call and waits for its outcome; to a server without version 4 it is sent again by version 2.
     pub fn send(&self, call: &EnvelopeContent) -> AgentResult {
         let (status, body) = match self.post("v4", "call", call) {
             (StatusCode::NOT_FOUND, _) => self.post("v2", "call", call),

@@ -56,14 +56,14 @@ struct Shared {
     gateways: Mutex<Vec<(HttpGatewayDetails, JoinHandle<()>)>>,
 }
 
-/// Where requests come in; `instance` for a gateway.
+/// The path at which requests arrive; `instance` for a gateway.
 #[derive(Clone)]
 struct Frontend {
     shared: Arc<Shared>,
     instance: Option<usize>,
 }
 
-/// Returns a server that knows these versions of `/api`, before another one.
+/// Returns a proxy that supports only these versions of `/api`, in front of another server.
 pub fn start(versions: &'static [&'static str], server: &Url) -> AgentServer {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let shared = Arc::new(Shared {

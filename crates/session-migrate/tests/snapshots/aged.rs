@@ -30,7 +30,7 @@ const CHUNK: usize = CHUNK_SIZE as usize;
 const START: Time = Time::from_nanos(1_760_000_000_000_000_000);
 const LAYOUTS: &[Layout] = &[Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
 
-/// An upload in flight, as its client knows it.
+/// An upload in flight, as its client sees it.
 #[derive(Clone, Debug)]
 struct Open {
     owner: Principal,

@@ -232,7 +232,7 @@ fn the_command_prints_reports_and_keeps_the_snapshot_unchanged() {
     let report: Report = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     assert_eq!((report.layout, report.snapshot.taken_at), (2, Some(1_770_000_000_000_000_000)));
     assert!(fs::read_to_string(&html).unwrap().contains("sound"));
-    assert!(fs::read(snapshot.join("stable_memory.bin")).unwrap() == stable, "it is as it was");
+    assert!(fs::read(snapshot.join("stable_memory.bin")).unwrap() == stable, "the snapshot is unchanged");
     let left: Vec<_> = fs::read_dir(&snapshot).unwrap().collect();
     assert_eq!(left.len(), 3, "{left:?}");
 }

@@ -128,8 +128,8 @@ fn loaded(pic: &PocketIc, path: &Path) -> Result<Principal, BenchError> {
     Ok(id)
 }
 
-/// Takes an adopted canister to the direct build. On every build, each file is read by its owner and compared byte for byte,
-/// and refused to a stranger; and a third of the uploads in flight is finished.
+/// Takes an adopted canister to the direct build. On every build, each file is read by its owner and compared byte for
+/// byte, and refused to a stranger; and a third of the uploads in flight is finished.
 ///
 /// # Errors
 /// A description of what is wrong.

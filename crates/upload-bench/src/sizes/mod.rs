@@ -174,7 +174,7 @@ fn adopted(
     let stable = old.join(session_migrate::snapshot::STABLE_MEMORY);
     figures.adopted_bytes = length(&stable)?;
     figures.adopted = Some(AdoptionRun { began: Provenance::now().began, load: process::load() });
-    // Inside a folder, so that nothing is left beside it.
+    // Inside a folder, so that nothing is left next to it.
     let results = tempfile::tempdir_in(folder).map_err(BenchError::file("create a folder in", folder))?;
     let out = results.path().join("adopted");
     let mut adopt = Command::new(session_migrate);

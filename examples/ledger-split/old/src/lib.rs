@@ -1,4 +1,4 @@
-//! The release before the migration: just one map from principal to account. It knows neither migrations nor layouts.
+//! The release before the migration: just one map from principal to account. It has neither migrations nor layouts.
 
 mod account;
 

@@ -44,7 +44,7 @@ impl Native {
             return Err(format!("{} payload states of {live} sessions", payloads.len()));
         }
         if self.stage == Stage::Legacy && !sessions.sessions.is_empty() {
-            return Err("the legacy build has made a record of layout 2".into());
+            return Err("the legacy build has written a record of layout 2".into());
         }
         let left = [live, payloads.len(), index.len(), receipts.len(), usage.accounts()];
         if settled && left != [0; 5] {

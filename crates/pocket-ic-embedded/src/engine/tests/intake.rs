@@ -143,7 +143,8 @@ fn functions_have_at_most_a_million_operators_by_complexity() {
 #[test]
 fn a_code_section_has_at_most_12_mib() {
     const MAX: usize = 12 << 20;
-    // Thirteen functions, whose number does not count: each has its size in three bytes, its locals in one, and its `end`.
+    // Thirteen functions, whose number does not count: each has its size in three bytes, its locals in one, and its
+    // `end`.
     let of = |bytes: usize| {
         let nops = bytes - 13 * 5;
         functions((0..13).map(|index| vec![Instruction::Nop; nops / 13 + usize::from(index < nops % 13)]))

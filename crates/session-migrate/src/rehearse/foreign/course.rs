@@ -249,7 +249,7 @@ impl<'a> Course<'a> {
     }
 
     /// Runs one migration, its rollback and its end; returns whether another one has begun, or `None` if the rehearsal
-    /// cannot continue. The old wasm knows the layout from which the first one starts, and no later one.
+    /// cannot continue. The old wasm supports only the layout from which the first one starts.
     fn one_migrated(&mut self, is_first: bool) -> Option<bool> {
         self.progress.phase("migrating under traffic");
         if !self.converted(true) {
@@ -421,8 +421,8 @@ impl<'a> Course<'a> {
         self.pair.pass(A_MINUTE);
     }
 
-    /// Rolls back, continues on the old wasm if it knows the layout, and migrates again; returns whether the rehearsal can
-    /// continue.
+    /// Rolls back, continues on the old wasm if it supports the layout, and migrates again; returns whether the
+    /// rehearsal can continue.
     fn rolled_back(&mut self, to_old: bool) -> bool {
         self.progress.phase("rolling back");
         let rolled_back = self.pair.control("migration_rollback", NO_ARGUMENTS);

@@ -1,5 +1,5 @@
-//! Effects on the canister: each is recorded in the journal before and after, and an answer that was lost is looked up in what
-//! the network certifies.
+//! Effects on the canister: each is recorded in the journal before and after, and an answer that was lost is looked up
+//! in what the network certifies.
 
 use ic_management_canister_types::CanisterStatusType;
 
