@@ -92,7 +92,7 @@ fn short(found: &Option<Error>) -> String {
     format!("{found:?}").chars().take(300).collect()
 }
 
-/// Returns the error of a reply, whatever its type.
+/// Returns the error of a reply, regardless of its type.
 fn error_of(reply: &[u8]) -> Option<Error> {
     candid::decode_one::<Result<candid::Reserved>>(reply).unwrap().err()
 }

@@ -18,7 +18,7 @@ use session_migrate::costs::{self, MessageCost};
 use session_migrate::server::ServerKind;
 use upload_canister::api::{MigrationPhase, MigrationStatus, Result, UploadFinishResult};
 
-/// Maximum instructions of the migration in `post_upgrade`, whatever the number of sessions:
+/// Maximum instructions of the migration in `post_upgrade`, regardless of the number of sessions:
 /// `UPGRADE_INSTRUCTIONS` in `src/canister/migration.rs`, plus a little for the start of the module and the
 /// timers.
 const UPGRADE_LIMIT: u64 = 50_000_000 + 1_000_000;
@@ -285,12 +285,13 @@ session is a file of one chunk of 64 bytes with its metadata, four index entries
 stored. A thousand clients put, finish, abort and begin continuously, on sessions chosen at random, and no call fails.
 
 Instructions are IC instructions as the embedded server counts them. `post_upgrade` includes the start of the module.
-`most in a message` is the highest count of any migration message after `post_upgrade`. `each` is everything that the engine has
-used, in all messages, divided by the number of sessions.
+`most in a message` is the highest count of any migration message after `post_upgrade`. `per session` is the total of the
+engine's instructions, in all messages, divided by the number of sessions.
 
-**With full-size chunks it used to cost more**, before the keys of the chunk map were read without its payload
-(`src/stable/map_keys.rs`): a node holds up to eleven chunks, and loading one meant following the list of its pages. These figures
-are from commit 1e45df9, with stored chunks of 1.8 MB; `migrate_chunks_0`, `_20` and `_400` in [costs.md](costs.md) are today's:
+**Full-size chunks used to make the migration more expensive**, before the keys of the chunk map were read without its payload
+(`src/stable/map_keys.rs`): a node holds up to eleven chunks, and loading one required following the list of its pages. These
+figures are from commit 1e45df9, with stored chunks of 1.8 MB; for current ones, see `migrate_chunks_0`, `_20` and `_400` in
+[costs.md](costs.md):
 
 | a session with | instructions per session |
 |---|---|
@@ -298,11 +299,12 @@ are from commit 1e45df9, with stored chunks of 1.8 MB; `migrate_chunks_0`, `_20`
 | 20 stored chunks | 3.3 M |
 | 400 stored chunks | 6.65 M |
 
-**With one full-size chunk stored for each session, today's build stays below 0.30 M** up to what a canister can hold: 140,000 such
-chunks are 241 of the memory manager's 256 GiB, and a million would be 1.8 TB. The chunks' bytes are holes in a sparse file, which
-is checked against chunks that are really there (`cargo bench-costs full-chunks`, without clients meanwhile,
-[all figures](costs.md#migration-1-with-chunks-of-18-mb)). A session costs more the more there are, since every look-up and insertion in a
-deeper map costs more; looking its chunk up, by the keys alone, is 7 % of it. The size of the chunks no longer matters:
+**With one full-size chunk stored for each session, the current build stays below 0.30 M** up to the capacity of a canister:
+140,000 such chunks take 241 of the memory manager's 256 GiB, and a million would take 1.8 TB. The chunks' bytes are holes in a
+sparse file, whose results are compared with those of chunks that are stored completely (`cargo bench-costs full-chunks`, without
+client calls, [all figures](costs.md#migration-1-with-chunks-of-18-mb)). The cost of a session increases with the number of
+sessions, since every look-up and insertion in a deeper map costs more; looking up its chunk, by the keys alone, is 7 % of the
+cost. The size of the chunks no longer matters:
 
 | sessions with one chunk of 1.8 MB | instructions per session | without the chunk |
 |---|---|---|
@@ -310,7 +312,7 @@ deeper map costs more; looking its chunk up, by the keys alone, is 7 % of it. Th
 | 10,000 | 0.254 M | 0.235 M |
 | 140,000 | 0.289 M | 0.267 M |
 
-| sessions | post_upgrade | messages | most in a message | all together | each | calls meanwhile | slowest call | heap before, bytes | heap after, bytes |
+| sessions | post_upgrade | messages | most in a message | total | per session | client calls | slowest call | heap before, bytes | heap after, bytes |
 |---|---|---|---|---|---|---|---|---|---|
 ";
 

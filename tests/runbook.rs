@@ -43,7 +43,7 @@ fn is_for_operators(name: &str) -> bool {
     ["migration_", "admin_canary", "admin_errors"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Returns the reply if it is `Err`, whatever its content.
+/// Returns the reply if it is `Err`, regardless of its content.
 fn refusal(reply: &[u8]) -> Option<String> {
     let text = IDLArgs::from_bytes(reply).unwrap().to_string();
     // `Err` has no name here, only its hash.

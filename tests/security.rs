@@ -108,7 +108,7 @@ fn scene(canister: &InstalledCanister) -> Scene {
     Scene::new(canister, file(7, 1), 1)
 }
 
-/// Classifies a reply, whatever its type: an error by its name, or success.
+/// Classifies a reply, regardless of its type: an error by its name, or success.
 fn read(reply: &[u8]) -> std::result::Result<Access, String> {
     let values = IDLArgs::from_bytes(reply).map_err(|error| error.to_string())?.args;
     access_in(&values)

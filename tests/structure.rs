@@ -37,9 +37,9 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let root = tree::root().join(folder);
     let mut found = Vec::new();
     walk(&root, &mut found);
-    let beside = root.with_extension("rs");
-    if beside.exists() {
-        found.push((beside.clone(), fs::read_to_string(beside).unwrap()));
+    let root_file = root.with_extension("rs");
+    if root_file.exists() {
+        found.push((root_file.clone(), fs::read_to_string(root_file).unwrap()));
     }
     assert!(!found.is_empty(), "{folder} has no sources");
     found

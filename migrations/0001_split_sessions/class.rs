@@ -131,7 +131,7 @@ impl Class {
 /// The unit of a time in layout 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeUnit {
-    /// Nanoseconds, as it should be.
+    /// Nanoseconds, as specified.
     Nanoseconds,
     /// Microseconds.
     Microseconds,

@@ -72,7 +72,7 @@ pub enum Unconvertible {
     Owner(Vec<u8>),
 }
 
-/// Where each field of layout 1 goes.
+/// The place of each field of layout 1 in layout 2.
 pub const FIELDS: &[(&str, &str)] = &[
     ("session_id", "key of both records"),
     ("capsule_id", "UploadMeta.capsule_id"),

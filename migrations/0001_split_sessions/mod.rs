@@ -1,6 +1,6 @@
 //! Migration 1: an in-flight `UploadSessionMeta` becomes a `Session` and an `UploadMeta`.
 //!
-//! `README.md` in this folder lists where every old field goes. [`convert`] destructures the record: a field added to
+//! `README.md` in this folder lists the place of every old field. [`convert`] destructures the record: a field added to
 //! the frozen type fails to compile until it is mapped.
 
 mod asset;

@@ -53,7 +53,7 @@ pub struct CanaryCounts {
     pub refusals: u64,
 }
 
-/// What the sessions of a canary say about the direct path compared with the compat path.
+/// The verdict of a canary on the direct path compared with the compat path.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 pub enum CanaryVerdict {
     /// It is not worse by more than the margin.

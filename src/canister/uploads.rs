@@ -37,7 +37,7 @@ fn uploads_begin(
     uploads(|uploads| uploads.begin(capsule_id, asset_metadata, expected_chunks, idem, hash))
 }
 
-/// Reads its arguments itself: the chunk goes from the message to stable memory in blocks.
+/// Reads its arguments itself: the chunk is copied from the message to stable memory in blocks.
 #[ic_cdk::update(name = "uploads_put_chunk", hidden = true, manual_reply = true)]
 fn put_chunk() {
     timers::restart_overdue();

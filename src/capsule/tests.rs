@@ -50,7 +50,7 @@ fn rights_include_one_another_and_strangers_have_none() {
     assert_eq!(rights(writer), [true, true, false]);
     assert_eq!(rights(reader), [true, false, false]);
     assert_eq!(rights(stranger), [false, false, false]);
-    assert_eq!(rights(Principal::anonymous()), [false, false, false], "whatever the list says");
+    assert_eq!(rights(Principal::anonymous()), [false, false, false], "even if the list contains it");
     let nowhere = capsules.authorize(owner, Access::Read, "capsule_99");
     assert!(matches!(nowhere, Err(CapsuleError::Unauthorized { .. })), "ids cannot be probed");
     assert!(capsules.set_access(writer, &id, access).is_err());

@@ -61,8 +61,8 @@ pub fn check_share(storage: &Storage, compat_share_percent: u8) -> Result<()> {
     }
 }
 
-/// In a build that does not serve layout 1, ends a deferral or a rollback in progress: the migration goes forward, and
-/// what was already rolled back is converted again.
+/// In a build that does not serve layout 1, ends a deferral or a rollback in progress: the migration converts again,
+/// and what was already rolled back is converted again.
 pub fn go_forward(storage: &mut Storage, now: Time, serves_layout_1: bool) -> Result<()> {
     if serves_layout_1 { Ok(()) } else { ENGINE.go_forward(storage, now) }
 }

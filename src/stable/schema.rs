@@ -1,7 +1,7 @@
 //! What is kept in stable memory, taken from the types of the open structures.
 //!
 //! Compiled for tests only: the schema travels in the wasm as text, `schemas/BUILD.json`, which the test below compares
-//! with the types. Each store describes its own structures, so that the type of a field decides what the schema says.
+//! with the types. Each store describes its own structures, so that the type of a field determines the schema.
 
 use ic_stable_structures::{StableBTreeMap, Storable};
 use stable_schema::{Body, Memory as Entry, Plain, PlainBytes, Size, Structure, Value};

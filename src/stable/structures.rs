@@ -85,10 +85,10 @@ impl Structures {
     /// # Errors
     /// [`NoRoom`] if the canister cannot get the memory. Structures created until then stay, and the next call creates
     /// the others.
-    pub fn make(&mut self, room: &StableRoom) -> Result<(), NoRoom> {
+    pub fn create(&mut self, room: &StableRoom) -> Result<(), NoRoom> {
         for (id, structure, memory) in &self.missing {
             if memory.size() == 0 {
-                make(*structure, memory).ok_or_else(|| room.no_bucket())?;
+                create(*structure, memory).ok_or_else(|| room.no_bucket())?;
             }
             let marks = Marks::read(&self.counts);
             if !marks.are_none() {
@@ -112,7 +112,7 @@ pub fn mark_all(memories: &Memories) {
 }
 
 /// Creates an empty structure in an empty memory; creates none if the memory cannot grow.
-fn make(structure: Structure, memory: &Memory) -> Option<()> {
+fn create(structure: Structure, memory: &Memory) -> Option<()> {
     // While there is no record in it, a structure is the same for all types.
     match structure {
         Structure::Map if memory.grow(1) >= 0 => drop(Table::<u64, ()>::over(memory.clone())),

@@ -157,7 +157,7 @@ impl UploadService<'_> {
         Ok(Some(payload))
     }
 
-    /// Returns whether new payload goes into extents.
+    /// Returns whether new payload is stored in extents.
     pub(super) fn uses_extents(&self) -> Result<bool> {
         Ok(self.storage.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS))
     }

@@ -59,7 +59,7 @@ impl Fingerprint {
 /// ```text
 /// mem_ LETTER NUMBER _ DIGEST      digits of 32, "0" to "9" and "a" to "v"
 /// ```
-/// The letter says how many digits the number has, "a" for one, so that ids sort by their numbers, and after
+/// The letter encodes the number of digits, "a" for one, so that ids sort by their numbers, and after
 /// those of earlier releases, which have a decimal number there. The digest has 128 bits, so it cannot be
 /// guessed. An id is part of the keys of four tables, so it is kept short.
 pub fn memory_id(number: SessionId, key: IdemKey, now: Time) -> String {

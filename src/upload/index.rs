@@ -121,7 +121,7 @@ impl SessionIndex {
         Ok(())
     }
 
-    /// Removes an idempotency key, whatever session it belongs to.
+    /// Removes an idempotency key, regardless of its session.
     pub fn drop_key(&mut self, key: IdemKey) {
         self.by_idem.remove(&key.0);
     }

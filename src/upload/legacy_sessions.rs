@@ -7,7 +7,7 @@
 //! ```
 //! The migration converts sessions in the order of their ids. Removing them one by one would be a third of
 //! its work, so it only moves a mark past them, and removes all of them at once when it is done. Records
-//! below the mark are invisible: a session is in one layout at a time, and the mark says in which.
+//! below the mark are invisible: a session is in one layout at a time, and the mark determines in which.
 
 use minicbor::{Decode, Encode};
 
@@ -244,7 +244,7 @@ impl LegacySessions {
         });
     }
 
-    /// Removes everything below the mark at once, whatever its number, if nothing else is here.
+    /// Removes everything below the mark at once, regardless of its number, if nothing else is here.
     pub fn clear_leftovers(&mut self) {
         if let Some(mark) = self.mark.filter(|_| self.is_empty()) {
             self.records.clear();

@@ -216,7 +216,7 @@ pub fn d20_access_was_checked_at_begin_only(build: Build) {
 }
 
 /// Anonymous callers could create capsules, a capsule's subject could write but not upload, and the first
-/// caller became the administrator. Now anonymous callers have no rights, whatever a list says; subjects have
+/// caller became the administrator. Now anonymous callers have no rights, even if a list contains them; subjects have
 /// those they are listed for; controllers administer.
 pub fn d21_anonymous_callers_subjects_and_first_callers_had_rights(build: Build) {
     let canister = InstalledCanister::new(build);

@@ -49,7 +49,7 @@ pub fn d39_the_session_service_counted_instead_of_checking(build: Build) {
     assert_eq!(
         canister.finish(owner(), session, &content),
         Err(incomplete),
-        "two chunks were sent, one is there"
+        "two chunks were sent, one is stored"
     );
     let unknown = Error::not_found("session", session);
     assert_eq!(canister.put(writer(), session, 1, &content), Err(unknown.clone()));

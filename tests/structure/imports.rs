@@ -108,22 +108,22 @@ impl Modules {
         self.read(&name, file.items, path.parent().unwrap(), folder);
     }
 
-    fn read(&mut self, name: &Name, items: Vec<Item>, beside: &Path, folder: &Path) {
+    fn read(&mut self, name: &Name, items: Vec<Item>, file_folder: &Path, folder: &Path) {
         for item in items {
             match item {
-                Item::Mod(module) => self.read_module(name, module, beside, folder),
+                Item::Mod(module) => self.read_module(name, module, file_folder, folder),
                 Item::Use(import) if !is_for_tests(&import.attrs) => {
                     self.read_use(name, &import.tree, !matches!(import.vis, Visibility::Inherited), &[]);
                 }
                 Item::Macro(call) if call.mac.path.segments.last().unwrap().ident == "cfg_if" => {
-                    self.read(name, branches(call.mac.tokens), beside, folder);
+                    self.read(name, branches(call.mac.tokens), file_folder, folder);
                 }
                 item => self.read_code(name, item),
             }
         }
     }
 
-    fn read_module(&mut self, parent: &Name, module: ItemMod, beside: &Path, folder: &Path) {
+    fn read_module(&mut self, parent: &Name, module: ItemMod, file_folder: &Path, folder: &Path) {
         if is_for_tests(&module.attrs) {
             return;
         }
@@ -133,14 +133,14 @@ impl Modules {
         if let Some((_, items)) = module.content {
             let file = self.0[parent].file.clone();
             self.0.insert(name.clone(), Module { file, ..Module::default() });
-            return self.read(&name, items, beside, &folder.join(&ident));
+            return self.read(&name, items, file_folder, &folder.join(&ident));
         }
         let below = folder.join(&ident);
         let usual = below.with_extension("rs");
         let (path, folder) = match given_path(&module.attrs) {
             // A build without some feature may have another file; with all features, it is the usual one.
             _ if usual.exists() => (usual, below),
-            Some(given) => (beside.join(&given), beside.join(&given).parent().unwrap().to_path_buf()),
+            Some(given) => (file_folder.join(&given), file_folder.join(&given).parent().unwrap().to_path_buf()),
             None => (below.join("mod.rs"), below),
         };
         self.read_file(name, &path, &folder);

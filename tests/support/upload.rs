@@ -60,7 +60,7 @@ pub fn chunks(bytes: usize) -> u32 {
 /// A memory that is not uploaded. One of inline bytes, a blob and a backend is given.
 #[derive(Clone, Copy)]
 pub struct NewMemory<'a> {
-    /// The capsule it goes to.
+    /// The capsule that gets the file.
     pub capsule: &'a str,
     /// Its bytes.
     pub inline: Option<&'a [u8]>,

@@ -1,4 +1,4 @@
-// Who uploads, and to which canister. The address of the page names the canister and the network:
+// The identity that uploads, and the canister. The address of the page names the canister and the network:
 // `?canister=<id>&network=<url>`, and for a private network `&rootKey=<hex>`.
 
 import { HttpAgent } from '@icp-sdk/core/agent';

@@ -70,7 +70,7 @@ impl<'m, H: Host> Engine<'m, H> {
     /// only once the one before it is finalized.
     ///
     /// # Errors
-    /// If the state of a migration is damaged. Any other failure is noted in the state, whose phase is then
+    /// If the state of a migration is damaged. Any other failure is recorded in the state, whose phase is then
     /// [`Phase::Stuck`].
     pub fn run(&self, host: &mut H, message: MessageBudget<'_>) -> Result<RunOutcome, H::Error> {
         for migration in self.migrations {

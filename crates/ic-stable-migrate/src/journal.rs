@@ -7,7 +7,7 @@ use crate::api::JournalEntry;
 use crate::plan::FIRST_MIGRATION;
 use crate::{Digest, Key, Layout, MigrationState, Record, Time, codec, digest_of};
 
-/// What the journal says about the build that wrote an entry.
+/// The build that wrote an entry, as recorded in the journal.
 ///
 /// ```
 /// use ic_stable_migrate::Build;

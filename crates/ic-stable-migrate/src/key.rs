@@ -270,7 +270,7 @@ pub(crate) mod cbor {
             .ok_or_else(|| DecodeError::message(format!("{number} is not a key of this type")))
     }
 
-    /// Describes a stored key for the schema. The schema of the tables says which type of key it is.
+    /// Describes a stored key for the schema. The schema of the tables shows the type of key.
     #[cfg(all(test, feature = "_schema"))]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Opaque("key, a number or a byte string".into(), 1)

@@ -47,7 +47,7 @@ pub struct Plan {
     pub to: Layout,
     /// Every class of unit that the migration knows.
     pub classes: &'static [ClassPlan],
-    /// Every field of the source record, and where it goes.
+    /// Every field of the source record, and its place in the target record.
     pub fields: &'static [(&'static str, &'static str)],
 }
 

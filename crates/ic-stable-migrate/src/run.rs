@@ -44,7 +44,7 @@ pub fn has_work<H: Host>(
 
 /// Returns what must happen to the migrations before this one: the last of them must be finalized, or never have begun,
 /// and stable memory must be in the layout to which it leads. Otherwise a controller could neither finalize it nor roll
-/// it back any more.
+/// it back.
 pub fn predecessor<H: Host>(migration: &dyn Migration<H>, host: &H) -> Result<Option<String>, StableError> {
     let plan = migration.plan();
     if let Some(previous) = plan.number.checked_sub(1).filter(|previous| *previous > 0) {
@@ -156,7 +156,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         self.enter(Phase::Stuck)
     }
 
-    /// Returns the error text saying that units were digested and converted over and over. Verifications and rollbacks
+    /// Returns the error text for units that were digested and converted repeatedly. Verifications and rollbacks
     /// are exempt: they take one step per unit, however many units there are.
     fn is_endless(&self) -> Option<String> {
         let MigrationState { source, pace, .. } = &self.state;

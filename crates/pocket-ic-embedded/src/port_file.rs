@@ -1,4 +1,4 @@
-//! The file that tells clients the port. The process that creates it becomes the server; later ones find it
+//! The file from which clients read the port. The process that creates it becomes the server; later ones find it
 //! and exit.
 
 use crate::stderr;

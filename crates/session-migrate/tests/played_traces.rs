@@ -93,7 +93,7 @@ fn a_canister_stopped_at_the_end_is_compared_nevertheless() {
     let report = ab_of(&path);
     assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.regressions().collect::<Vec<_>>());
     assert!(report.runs[0].equal.state > 0);
-    assert_eq!(report.stale_rules().count(), 0, "one trace cannot tell");
+    assert_eq!(report.stale_rules().count(), 0, "a single trace cannot show that a rule is stale");
 }
 
 #[test]

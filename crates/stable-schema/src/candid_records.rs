@@ -7,7 +7,7 @@ use candid_parser::utils::CandidSource;
 
 use crate::candid_types::STORED;
 
-/// Returns whether two texts define the same type, whatever its parts are called.
+/// Returns whether two texts define the same type, regardless of the names of its parts.
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
     let (Ok((mut env, one)), Ok((other_env, other))) = (load(one), load(other)) else { return false };
     let other = env.merge_type(other_env, other);

@@ -278,7 +278,7 @@ impl Rules {
                 };
                 match (fits, written) {
                     (true, _) => self.say(place, Rule::Widened, Compatibility::Compatible, text),
-                    // The decoder refuses a double where it reads a single, whatever its value.
+                    // The decoder refuses a double where it reads a single, regardless of its value.
                     (false, Shape::Float(_)) => {
                         self.say(place, Rule::Narrowed, Compatibility::Forbidden, text)
                     }

@@ -10,7 +10,7 @@ use crate::results::Results;
 /// A figure may get worse by this share before it counts as a loss.
 const TOLERANCE: f64 = 0.02;
 
-/// Change of a step's instructions that is ignored whatever its share: a change elsewhere in the code can make the
+/// Change of a step's instructions that is ignored regardless of its share: a change elsewhere in the code can make the
 /// compiler add as much to a call of 30,000 instructions.
 const NOISE_INSTRUCTIONS: u64 = 2_000;
 

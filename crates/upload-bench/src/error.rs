@@ -70,7 +70,7 @@ pub enum BenchError {
     /// Another party's canister could not be built.
     #[error(transparent)]
     Fixture(#[from] pocket_ic_fixtures::FixtureError),
-    /// A reply is not what its canister's interface says.
+    /// A reply does not have the type in its canister's interface.
     #[error("{bench}: the reply of {method}: {detail}")]
     Reply {
         /// The benchmark.

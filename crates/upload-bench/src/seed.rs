@@ -32,7 +32,7 @@ use crate::payload::{CHUNK_BYTES, metadata};
 /// Sessions of one caller: as many as the settings allow.
 const SESSIONS_PER_CALLER: u32 = 100;
 
-/// Sessions of the measured client, whatever the size of the state: its own cost must not grow.
+/// Sessions of the measured client, regardless of the size of the state: its own cost must not grow.
 pub const SESSIONS_OF_CLIENT: u32 = 10;
 
 /// Bytes that a session of the state expects. It is small, and so is the room that the session reserves.

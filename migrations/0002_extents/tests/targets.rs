@@ -1,4 +1,4 @@
-//! What the migration writes: layout 3, whatever later releases store.
+//! The migration writes layout 3, regardless of what later releases store.
 
 use ic_stable_structures::Memory as _;
 

@@ -1,4 +1,4 @@
-//! Finds out whether anything in the chunk map is still in use, from its keys alone. If not, the map can be emptied at
+//! Determines whether anything in the chunk map is still in use, from its keys alone. If not, the map can be emptied at
 //! once instead of chunk by chunk.
 //!
 //! None of this is stored: after an upgrade the survey starts from scratch, and so does any other build.
@@ -29,7 +29,7 @@ pub enum Survey {
     InUse(Key),
 }
 
-/// What a survey has found out.
+/// The result of a survey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// Every chunk is released.

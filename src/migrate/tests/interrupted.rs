@@ -158,7 +158,7 @@ fn trap_times(canister: &mut TestCanister, times: u32) {
     }
 }
 
-/// Counting has trapped down to a single record; that says nothing about the first record that is converted.
+/// Counting has trapped down to a single record; that implies nothing about the first record that is converted.
 #[test]
 fn a_record_is_quarantined_only_for_its_own_traps() {
     let (mut canister, _) = layout_1();

@@ -13,7 +13,7 @@ pub enum PreflightError {
         /// What they look like.
         hint: &'static str,
     },
-    /// A memory contains something other than what the table of memory ids says.
+    /// A memory contains something other than the structure in the table of memory ids.
     #[error("memory id {id} ({name}) begins with {found:02x?}, expected {expected}; nothing was changed")]
     ForeignStructure {
         /// Memory id.

@@ -444,7 +444,7 @@ fn truncation_and_zeros_at_every_table_are_refused() {
             }
             memory.write(0, &[0; 512]);
             refused(&raw, &[&format!("memory id {id} ({name})"), "begins with [00, 00, 00]"]);
-            // The magic alone is there.
+            // Only the magic is stored.
             memory.write(0, structure.magic().unwrap());
             refused(&raw, &[&format!("memory id {id} ({name})"), "offset "]);
         }

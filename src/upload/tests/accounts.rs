@@ -131,7 +131,7 @@ fn end(canister: &mut TestCanister, id: u64, file: &[u8], end: End) {
     }
 }
 
-fn goes(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
+fn check_accounts(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
     let mut canister =
         TestCanister::over(memory_of_small_buckets(), Layout::LEGACY, Box::<CompatPath>::default(), 100);
     let file = |plan: &Plan| vec![plan.content; plan.len];
@@ -205,6 +205,6 @@ proptest! {
         ],
         rolls_back in any::<bool>(),
     ) {
-        goes(&plans, upgrade, rolls_back);
+        check_accounts(&plans, upgrade, rolls_back);
     }
 }

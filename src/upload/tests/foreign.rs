@@ -146,8 +146,8 @@ fn check_every_end(status: LegacyStatus, names_its_blob: bool) {
     }
 }
 
-/// The bytes of such a session belong to the blob: they are not replaced, whatever digest its client claims
-/// at finish.
+/// The bytes of such a session belong to the blob: they are not replaced, regardless of the digest that its client
+/// claims at finish.
 #[test]
 fn chunks_of_a_committed_session_are_not_replaced() {
     for steps in [|_: &mut TestCanister| {}, upgrade] {

@@ -1,4 +1,4 @@
-//! What a stranger learns about a session: that it does not exist, whatever its state.
+//! A stranger learns only that a session does not exist, regardless of its state.
 
 use super::*;
 use crate::session::SessionId;

@@ -111,7 +111,7 @@ fn every_limit_applies_to_a_whole_file() {
     }
 }
 
-/// The capsules that are held during a call are stored at its end, in whatever order its files name capsules.
+/// The capsules cached during a call are stored at its end, regardless of the order in which its files name capsules.
 #[test]
 fn many_files_are_counted_in_each_of_their_capsules() {
     on_every_path(|mut canister| {

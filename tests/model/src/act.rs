@@ -13,7 +13,7 @@ use super::{PEOPLE, TTL_SECONDS, chunk_bytes, fill};
 /// Content of a chunk with other bytes than the file's.
 const OTHER_FILL: u8 = 0xee;
 
-/// Every chunk beyond this index is refused, whatever its content.
+/// Every chunk beyond this index is refused, regardless of its content.
 const MAX_CHUNKS: u32 = 14;
 
 /// Key of sessions left by the first public release; no begin uses it.

@@ -73,7 +73,7 @@ impl Model {
         }
     }
 
-    /// Returns whether a limit refuses a session, whatever is evicted.
+    /// Returns whether a limit refuses a session regardless of evictions.
     fn refused_at_once(&self, call: &Begin, counts: Counts<'_>) -> bool {
         let Begin { who, capsule, bytes, .. } = *call;
         let own = |session: &Session| session.owner == who && counts(session);

@@ -32,7 +32,7 @@ pub struct Session {
     /// Fill bytes of the chunks that have arrived.
     pub chunks: BTreeMap<u32, u8>,
     pub begun_at: u64,
-    /// Begun in the current step: the target says when exactly.
+    /// Begun in the current step: the target supplies the exact time.
     pub is_new: bool,
     pub last_seen: u64,
     /// Whether a finish has failed on the checksum, so that chunks may be replaced.

@@ -119,7 +119,7 @@ impl Content {
         self.canister_id
     }
 
-    /// Returns what a canister says about the sender.
+    /// Returns the `sender_info`: a canister's statement about the sender.
     pub fn sender_info(&self) -> Option<&SenderInfo> {
         self.sender_info.as_ref()
     }

@@ -127,7 +127,7 @@ impl Engine {
         modules.entry(hash).or_default().clone()
     }
 
-    /// Executes one message. Blocks until it ends; never panics, whatever the wasm does.
+    /// Executes one message. Blocks until it ends; never panics, regardless of what the wasm does.
     pub fn execute(
         &self,
         state: &CanisterState,
@@ -296,7 +296,7 @@ impl MessageOutcome {
     }
 }
 
-/// Returns what the canister's log says about a trap.
+/// Returns the line about a trap in the canister's log.
 fn log_text(trap: &Trap) -> String {
     match trap {
         Trap::CalledTrap(text) if text.is_empty() => "[TRAP]: (no message)".to_string(),

@@ -305,7 +305,7 @@ fn check_code_section(wasm: &[u8]) -> Result<(), InvalidWasm> {
             }
             Ok(Payload::CodeSectionStart { .. }) => break,
             Ok(_) => {}
-            // Validation says what is wrong.
+            // Validation reports what is wrong.
             Err(_) => break,
         }
     }

@@ -52,7 +52,7 @@ impl UserError {
         }
     }
 
-    /// Returns the answer that a client sees. `certified` is true for answers that went through a round of
+    /// Returns the answer that a client sees. `certified` is true for answers that passed through a round of
     /// the subnet.
     pub fn into_response(self, certified: bool) -> RejectResponse {
         RejectResponse {

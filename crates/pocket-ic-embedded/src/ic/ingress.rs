@@ -171,7 +171,7 @@ impl Instance {
         Ok(record.answer.clone())
     }
 
-    /// Returns the subnet a user's call goes to.
+    /// Returns the subnet to which a user's call is routed.
     pub(super) fn destination(&self, call: &UserCall) -> Result<Principal, OpError> {
         match &call.effective {
             RawEffectivePrincipal::SubnetId(bytes) => {

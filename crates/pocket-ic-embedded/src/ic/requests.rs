@@ -150,7 +150,7 @@ impl Instance {
         }
     }
 
-    /// Returns the subnet to which a request goes. `anywhere` is for methods of the management canister that
+    /// Returns the subnet to which a request is routed. `anywhere` is for methods of the management canister that
     /// can be sent to any subnet.
     fn subnet_for(
         &self,

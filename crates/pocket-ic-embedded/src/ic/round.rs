@@ -61,7 +61,7 @@ pub(super) enum Work {
 }
 
 impl Instance {
-    /// Runs one round: first the timers and heartbeats that are due, whatever they use; then the waiting
+    /// Runs one round: first the timers and heartbeats that are due, regardless of what they use; then the waiting
     /// messages and their consequences, within the shares of their canisters and subnets.
     pub fn round(&mut self) {
         let now = self.clock.begin_round();

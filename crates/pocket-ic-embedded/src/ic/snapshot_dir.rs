@@ -68,7 +68,7 @@ pub enum SnapshotDirError {
         /// The global.
         index: usize,
     },
-    /// A file is not as long as the metadata says.
+    /// A file does not have the length in the metadata.
     #[error("{path}: expected {expected} bytes, got {got}")]
     Length {
         /// The file.

@@ -81,7 +81,7 @@ pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
     (CanisterOutOfCycles, "is out of cycles: requested", Certified, |pic, id| update(pic, id, "spend")),
     (CanisterNotFound, "not found", Uncertified, |pic, id| {
         pic.stop_canister(id, None).expect("it stops");
-        pic.delete_canister(id, None).expect("it goes");
+        pic.delete_canister(id, None).expect("the stopped canister is deleted");
         update(pic, id, "pong")
     }),
     (CanisterSnapshotNotFound, "Could not find the snapshot ID 00ff", Certified, |pic, id| {

@@ -226,7 +226,7 @@ const TABLE: &[(Asked, Expected)] = &[
     ),
 ];
 
-/// Returns a canister whose update method `ask` replies with what the functions say.
+/// Returns a canister whose update method `ask` replies with the results of the functions.
 fn asking(asked: &Asked) -> Vec<u8> {
     let imports: String = asked
         .functions

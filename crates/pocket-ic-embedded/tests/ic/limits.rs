@@ -7,7 +7,7 @@ use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, PocketIcBuilder, RejectRe
 use pocket_ic_embedded::EmbeddedServer;
 use serde_json::json;
 
-/// `reply` and `reply_query` answer as many bytes as their argument says; `grow` makes the stable memory
+/// `reply` and `reply_query` reply with as many bytes as their argument requests; `grow` makes the stable memory
 /// larger by that many pages and answers whether that worked; `touch` writes at its end; `work` answers both
 /// performance counters after some work.
 const SIZES: &str = r#"(module
@@ -163,7 +163,7 @@ fn the_wasm_memory_limit_is_for_updates_and_installations() {
     limit(2);
     (0..4).for_each(|_| pic.tick());
     let status = pic.canister_status(id, None).unwrap();
-    assert_eq!(status.memory_metrics.wasm_memory_size, 4u64 * 65_536, "the heartbeat went beyond the limit");
+    assert_eq!(status.memory_metrics.wasm_memory_size, 4u64 * 65_536, "the heartbeat exceeded the limit");
     pic.query_call(id, ANONYMOUS, "grow_query", vec![]).unwrap();
     update("grow_query").unwrap();
     // Updates are refused as long as the memory is too large, even those that take nothing.

@@ -109,7 +109,7 @@ fn snapshots_are_read_and_written_in_pieces() {
     };
     let data: types::ReadCanisterSnapshotDataResult = decode_one(&slice(512, 4).unwrap()).unwrap();
     assert_eq!(number(&data.chunk), 6);
-    // The limit is that of a piece, whatever the size of the memory.
+    // The limit is that of a piece, regardless of the size of the memory.
     let error = slice(0, 2_000_001).unwrap_err();
     assert!(error.reject_message.contains("at most 2000000 bytes"), "{error}");
     let error = slice(0, 2_000_000).unwrap_err();
@@ -219,7 +219,7 @@ fn a_taken_snapshot_does_not_restore_timer_and_hook() {
     pic.advance_time(Duration::from_secs(20));
     pic.tick();
     assert_eq!(read(&pic, id), 105);
-    // According to the settings the hook is due, whatever its status in the snapshot: the status is loaded, not
+    // According to the settings the hook is due, regardless of its status in the snapshot: the status is loaded, not
     // compared.
     let hook = CanisterSettings { wasm_memory_threshold: Some((4u64 << 30).into()), ..Default::default() };
     let before = pic.take_canister_snapshot(id, None, None).unwrap().id;

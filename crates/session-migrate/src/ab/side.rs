@@ -23,7 +23,7 @@ pub(super) fn play_both(trace: &Trace, a: &str, b: &str, builds: &Builds) -> Res
         let join = |side: std::thread::ScopedJoinHandle<'_, Result<Side, AbError>>| {
             side.join().unwrap_or_else(|panic| Err(AbError::Panicked(crate::panic_text(&*panic))))
         };
-        // Both are awaited, whatever the outcome of the first.
+        // Both are awaited, regardless of the outcome of the first.
         let (a, b) = (join(a), join(b));
         Ok(Sides { a: a?, b: b? })
     })

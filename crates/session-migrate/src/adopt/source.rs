@@ -390,7 +390,7 @@ pub(super) fn taken_at(snapshot: &Snapshot, source: &Source) -> u64 {
     snapshot.metadata.as_ref().map_or(changed, |metadata| metadata.taken_at_timestamp).max(1)
 }
 
-/// Returns the canister that the snapshot was taken from, if its manifest says so.
+/// Returns the canister of which the snapshot was taken, if its manifest names it.
 pub(super) fn canister(snapshot: &Snapshot) -> Option<String> {
     snapshot.manifest.as_ref().map(|manifest| manifest.canister.clone())
 }

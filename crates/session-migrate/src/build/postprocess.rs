@@ -143,7 +143,7 @@ pub fn features(wasm: &[u8]) -> Vec<String> {
 
 /// Returns the interface in the metadata of the canister `wasm` (unpacked), public or private, if there is one.
 pub fn candid_of(wasm: &[u8]) -> Option<String> {
-    // Motoko's compiler writes it as private, unless it is told otherwise.
+    // Motoko's compiler writes it as private by default.
     metadata(wasm, CANDID).or_else(|| metadata(wasm, "icp:private candid:service"))
 }
 

@@ -8,7 +8,8 @@ use serde::Serialize;
 use session_migrate::file_beside;
 use tempfile::NamedTempFile;
 
-// Where a report goes in addition to the terminal. A doc comment here would become the help text of the command.
+// The files to which a report is written in addition to the terminal. A doc comment here would become the help text of
+// the command.
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     /// Write the report as JSON to this file.
@@ -27,7 +28,7 @@ impl ReportArgs {
     }
 }
 
-/// The files that a report goes to.
+/// The files to which a report is written.
 pub(super) struct ReportFiles {
     json: Option<ReportFile>,
     html: Option<ReportFile>,

@@ -13,7 +13,7 @@ use super::ClientError;
 /// Size of the buffer for hashing, bytes.
 const BLOCK: usize = 256 * 1024;
 
-/// A file on disk and what an upload says about it.
+/// A file on disk and its metadata for an upload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asset {
     /// Where it is.

@@ -60,7 +60,7 @@ pub struct Rules {
     /// How much more anything may cost, percent.
     #[serde(default)]
     pub tolerance_percent: u32,
-    /// How many more instructions a message may take, whatever the percentage.
+    /// How many more instructions a message may take, regardless of the percentage.
     #[serde(default)]
     pub tolerance_instructions: u64,
     /// On these builds, with all workloads, every rule must be needed; on others a rule may be unused. Absent: on any
@@ -183,7 +183,7 @@ impl Tally {
         self.rules.rules.get(found).map(|rule| rule.name.clone())
     }
 
-    /// Returns how many more instructions a message may take, whatever the percentage.
+    /// Returns how many more instructions a message may take, regardless of the percentage.
     pub const fn tolerance_instructions(&self) -> u64 {
         self.rules.tolerance_instructions
     }

@@ -1,7 +1,7 @@
 //! Inspects a snapshot: its contents, and whether they are consistent. It changes nothing.
 //!
 //! Owns: which tables must agree, and the names of contradictions. Does not own: how a snapshot is read (the
-//! snapshot module) and what a record means (the canister's library). Boundary: whatever the bytes are, the
+//! snapshot module) and what a record means (the canister's library). Boundary: regardless of the bytes, the
 //! result is a report or one error.
 
 mod checks;
@@ -256,7 +256,7 @@ fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
     Ok((scan, memory))
 }
 
-/// Returns when the snapshot was taken, nanoseconds, if it says so.
+/// Returns when the snapshot was taken, nanoseconds, if the snapshot contains that.
 fn taken_at(snapshot: &Snapshot) -> Option<u64> {
     snapshot.metadata.as_ref().map(|metadata| metadata.taken_at_timestamp)
 }

@@ -2,7 +2,7 @@
 //! it.
 //!
 //! Owns: the ports in front of the server's gateways, and ports in requests and answers. Boundary: a gateway
-//! that uses TLS is left alone, since its traffic cannot be read.
+//! that uses TLS is ignored, since its traffic cannot be read.
 
 use std::collections::HashMap;
 use std::net::TcpListener;

@@ -114,7 +114,7 @@ pub struct UploadReport {
     pub chunks_before_upgrade: u32,
     /// Chunks in all.
     pub chunks_total: u32,
-    /// Whether everything about it is as it should be: the same bytes back and one memory; or, for an aborted one,
+    /// Whether everything about it is correct: the same bytes back and one memory; or, for an aborted one,
     /// nothing left.
     pub intact: bool,
 }

@@ -73,7 +73,7 @@ pub(super) struct Clients {
     pub notes: Vec<String>,
     /// Problems that do not concern a single upload.
     pub problems: Vec<String>,
-    /// Memories that were there before.
+    /// Memories that existed before.
     pub known: BTreeSet<String>,
 }
 

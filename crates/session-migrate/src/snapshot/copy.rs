@@ -116,7 +116,7 @@ fn upload(
     }
 }
 
-/// Makes `link` refer to `file`, in place of whatever it is.
+/// Makes `link` refer to `file`, replacing it if it exists.
 fn link(file: &Path, link: &Path) -> Result<(), SnapshotError> {
     let file = std::path::absolute(file).map_err(SnapshotError::io("read", file))?;
     match std::fs::remove_file(link) {

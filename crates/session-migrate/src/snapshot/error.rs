@@ -30,7 +30,7 @@ pub enum SnapshotError {
         with `{resume_command}`, or download the snapshot again"
     )]
     Unfinished {
-        /// The file that says so.
+        /// The file that records the unfinished download.
         path: PathBuf,
         /// The command that finishes it.
         resume_command: &'static str,

@@ -2,7 +2,7 @@
 //!
 //! Owns: whether a folder is complete, reading stable memory without loading it, and walking the structures
 //! of ic-stable-structures with every byte checked first. Does not own: what the records mean. Boundary:
-//! nothing here writes to a snapshot; whatever runs is a copy in a canister on a server.
+//! nothing here writes to a snapshot; only copies are run, in a canister on a server.
 //!
 //! The library asserts what it reads, so a damaged node is a panic. That is why its maps are walked here
 //! ([`Tree`]), with typed errors.

@@ -11,7 +11,7 @@
 //! overflow     "NOF", next page, bytes of the node
 //! ```
 //! All numbers are little-endian. Every page is visited once: if two nodes share a page, that is damage, so a
-//! walk ends whatever the bytes are.
+//! walk ends regardless of the bytes.
 
 use ic_stable_structures::Memory;
 use upload_canister::stable::fixed_len;

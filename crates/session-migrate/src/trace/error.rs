@@ -72,7 +72,7 @@ pub enum TraceError {
         path: PathBuf,
         /// The line.
         line: usize,
-        /// The file that should be there.
+        /// The missing file.
         file: PathBuf,
         /// The operating system's error.
         source: std::io::Error,

@@ -8,7 +8,7 @@ use pocket_ic::RejectResponse;
 
 use super::{CallKind, EventKind};
 
-/// A call, as it went over the wire.
+/// A call, as transmitted.
 #[derive(Clone, Debug)]
 pub struct SentCall {
     /// The canister's time when the call was sent, nanoseconds since 1970.

@@ -79,7 +79,7 @@ pub enum EffectOutcome {
     Observed,
 }
 
-/// What a line says.
+/// The event of a line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -146,7 +146,7 @@ pub enum Event {
 pub struct Line {
     /// When it was written, in UTC.
     pub at: String,
-    /// What it says.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
 }

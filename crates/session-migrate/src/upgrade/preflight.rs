@@ -18,7 +18,7 @@ const MAX_SNAPSHOTS: usize = 10;
 /// Cycles that must be left in addition to those that keep the canister from freezing.
 const MARGIN: u128 = 100_000_000_000;
 
-/// Bytes of a module that one message carries, with room for the rest of the message.
+/// Maximum size of a module in one message, bytes, with room for the rest of the message.
 const MAX_MODULE: usize = 1_900_000;
 
 /// What the preflight has found.
@@ -266,7 +266,8 @@ pub(super) fn unfit(module: &Module, to: Build) -> Option<String> {
     }
     (module.gz.len() > MAX_MODULE).then(|| {
         format!(
-            "the module has {} bytes, gzipped, and one message carries {MAX_MODULE}: install it by hand, in chunks",
+            "the module has {} bytes, gzipped, and a message holds at most {MAX_MODULE}: install it by \
+            hand, in chunks",
             module.gz.len()
         )
     })

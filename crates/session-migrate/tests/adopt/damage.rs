@@ -167,7 +167,7 @@ fn a_memory_whose_blob_is_missing_is_not_taken() {
     }
 }
 
-/// Changes to the first memory that do not keep it from being taken, and what is noted about it or its asset.
+/// Changes to the first memory despite which it is taken, and the note about it or its asset.
 const REPAIRED: &[(&str, Damage, RecordKind, &str)] = &[
     (
         "a wrong size in the metadata",

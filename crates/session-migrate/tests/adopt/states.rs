@@ -14,7 +14,7 @@ use upload_model::public_release::{CHUNK_SIZE, PublicRelease, blob_of};
 
 use super::release::{Adopted, Memories, NOW, file, outcome_of, person};
 
-/// Returns what `inspect` says of a memory, which no build reads.
+/// Returns the report of `inspect` on a memory that no build can read.
 fn inspected(stable: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let snapshot = folder.path().join("old.bin");

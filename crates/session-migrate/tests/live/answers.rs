@@ -193,7 +193,7 @@ impl WireInner {
             [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
         {
             std::thread::spawn(move || {
-                // Its end closes the connection, whatever the reason.
+                // Its end closes the connection, regardless of the reason.
                 let _ = std::io::copy(&mut from, &mut to);
                 let _ = to.shutdown(Shutdown::Both);
             });

@@ -99,7 +99,7 @@ fn foreign_install_after_the_install_stays_as_it_is() {
             if is_receipt(event, Step::Install) {
                 let args = b"DIDL\0\0".to_vec();
                 let module = super::network::module(build);
-                // This holds whatever that module does with the stored data.
+                // This holds regardless of what that module does with the stored data.
                 meanwhile(|| network.pic.reinstall_canister(network.canister, module, args, None).unwrap());
             }
         };

@@ -164,7 +164,7 @@ fn envelope(content: &EnvelopeContent) -> Vec<u8> {
     Envelope { content, sender_pubkey: None, sender_sig: None, sender_delegation: None }.encode_bytes()
 }
 
-/// Returns what a certificate says about a call; `None` if the call is still in progress.
+/// Returns the outcome of a call in a certificate; `None` if the call is still in progress.
 fn outcome(certificate: &[u8], id: RequestId) -> Option<AgentResult> {
     let Certificate { tree, .. } = serde_cbor::from_slice::<Certificate>(certificate).unwrap();
     let field = |what: &str| match tree.lookup_path([&b"request_status"[..], id.as_slice(), what.as_bytes()])

@@ -224,7 +224,7 @@ impl Shared {
         })
     }
 
-    /// Returns what the state of an instance says of one call.
+    /// Returns the outcome of one call in the state of an instance.
     async fn certificate(
         &self,
         instance: usize,

@@ -120,7 +120,7 @@ impl FrontEnd {
         self.update(person("client"), "uploads_finish", finish_args(session, file))
     }
 
-    /// Uploads across every build, with what goes wrong in between.
+    /// Uploads across every build, with faults in between.
     pub fn act(&mut self) {
         let client = person("client");
         let capsule = self.capsule();

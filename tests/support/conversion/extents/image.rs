@@ -161,7 +161,7 @@ fn make() -> Image {
     Image { bytes, files }
 }
 
-/// Uploads a file as far as the upload goes.
+/// Uploads the part of a file that its upload is to have stored.
 fn send(canister: &InstalledCanister, capsule: &str, upload: &Upload) -> UploadedFile {
     let (name, len, hash, chunks, finished) = *upload;
     let content = file(len, len as u64);

@@ -100,7 +100,7 @@ fn an_upgrade_keeps_stable_memory_and_only_that() {
     assert_eq!(with_heap.globals(), [GlobalValue::I32(9)]);
 }
 
-/// In every message, dropped segments are as at instantiation, whatever the previous message did.
+/// In every message, dropped segments are as at instantiation, regardless of what the previous message did.
 #[test]
 fn segments_are_fresh_in_every_message() {
     let state = fresh(

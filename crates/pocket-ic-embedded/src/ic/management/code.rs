@@ -179,7 +179,7 @@ impl Deployment {
             state = self.step(instance, &state, EntryPoint::PreUpgrade)?;
         }
         self.version += 1;
-        // An upgrade deactivates the timer, whatever pre_upgrade has set.
+        // An upgrade deactivates the timer, even if `pre_upgrade` has set it.
         self.global_timer = 0;
         let state = state.replace_module(module.clone(), keep);
         let state = self.step(instance, &state, EntryPoint::Start)?;

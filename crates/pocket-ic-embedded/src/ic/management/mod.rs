@@ -114,7 +114,7 @@ struct Method {
     /// Whether a canister may also call it about itself.
     is_open_to_itself: bool,
     query: QueryAccess,
-    /// Returns the canister that a call is about, if its argument says so.
+    /// Returns the canister that a call is about, if its argument names one.
     target: fn(&[u8]) -> Option<Principal>,
     run: Execution,
 }
@@ -198,7 +198,7 @@ static METHODS: &[Method] = {
     ]
 };
 
-/// Returns the canister that a call is about, if its argument says so.
+/// Returns the canister that a call is about, if its argument names one.
 pub(super) fn target(method: &str, arg: &[u8]) -> Option<Principal> {
     Method::find(method).map_or(argument::canister_id as fn(&[u8]) -> _, |method| method.target)(arg)
 }

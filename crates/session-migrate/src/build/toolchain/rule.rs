@@ -33,7 +33,7 @@ pub(crate) enum Rustup {
 pub(crate) enum Apt {
     /// No apt on this system.
     Absent,
-    /// Apt is there, but we are not root.
+    /// Apt is available, but the user is not root.
     NotRoot,
     /// It can install these packages.
     Offers { packages: Vec<String> },
@@ -46,7 +46,7 @@ pub(crate) enum Apt {
 pub(crate) struct Distribution {
     pub rustc: PathBuf,
     pub version: (u32, u32),
-    /// The sources of the standard library are there.
+    /// The sources of the standard library are installed.
     pub sources: bool,
     pub linker: Linker,
 }

@@ -1,4 +1,4 @@
-//! The `migration_…` endpoints of a canister, as the crate `ic-stable-migrate` defines them, whatever the type of its
+//! The `migration_…` endpoints of a canister, as the crate `ic-stable-migrate` defines them, regardless of the type of its
 //! keys.
 
 use candid::{Reserved, encode_args};

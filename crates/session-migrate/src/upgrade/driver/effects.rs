@@ -9,7 +9,7 @@ use crate::client::ClientError;
 use crate::network::{Certified, RequestOutcome, Target, answered_at};
 
 impl Driver<'_, '_> {
-    /// Executes an effect once, whatever happens to this process or to the answer.
+    /// Executes an effect exactly once, even if this process is killed or the answer is lost.
     pub(in super::super) async fn effect(
         &mut self,
         step: Step,
@@ -36,7 +36,7 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Finds out the outcome of an effect that may have been sent, without sending anything.
+    /// Determines the outcome of an effect that may have been sent, without sending anything.
     pub(super) async fn find_outcome(&mut self, step: Step) -> Result<(), UpgradeError> {
         if self.journal.receipt(step).is_some() {
             return Ok(());
