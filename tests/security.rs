@@ -182,7 +182,7 @@ fn check_every_function(build: Build) {
 
 /// Lists show only the caller's own items, and the gateway's pages name no one.
 #[test]
-fn lists_and_pages_reveal_nothing_of_others() {
+fn lists_and_pages_reveal_nothing_about_others() {
     let canister = InstalledCanister::new(Build::Direct);
     let scene = scene(&canister);
     for (who, caller) in callers() {

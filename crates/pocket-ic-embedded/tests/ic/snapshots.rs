@@ -323,7 +323,7 @@ fn an_uploaded_hook_status_must_fit_the_canister() {
             assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload);
             assert!(error.reject_message.contains("is inconsistent with the canister's state"), "{error}");
             pic.delete_canister_snapshot(id, None, snapshot).unwrap();
-            // Nothing of it was loaded, not even the timer.
+            // No part of it was loaded, not even the timer.
             pic.tick();
             assert_eq!((read(&pic, id), pic.canister_status(id, None).unwrap().version), before);
         }

@@ -44,7 +44,7 @@ pub(super) struct Patched {
 }
 
 impl Patched {
-    /// Returns a memory as it is.
+    /// Returns a memory with its own first page.
     pub fn whole(file: StableFile) -> Patched {
         Patched { file, head: None }
     }

@@ -132,7 +132,7 @@ impl AdoptError {
 }
 
 /// Returns the path of the file next to a folder with what was not taken.
-pub fn left_beside(folder: &Path) -> PathBuf {
+pub fn left_path(folder: &Path) -> PathBuf {
     let mut name = folder.file_name().unwrap_or_default().to_owned();
     name.push(".left.jsonl");
     folder.with_file_name(name)
@@ -147,7 +147,7 @@ struct Scratch {
 impl Scratch {
     fn next_to(out: &Path) -> Result<Scratch, AdoptError> {
         let out = std::path::absolute(out).map_err(SnapshotError::io("find", out))?;
-        for path in [out.clone(), left_beside(&out), Manifest::path(&out)] {
+        for path in [out.clone(), left_path(&out), Manifest::path(&out)] {
             if path.symlink_metadata().is_ok() {
                 return Err(AdoptError::Exists { path });
             }
@@ -176,7 +176,7 @@ impl Scratch {
     /// Renames everything to its final name; if one of them fails, none is renamed.
     fn publish(self) -> Result<(), SnapshotError> {
         let moves = [
-            (self.left(), left_beside(&self.out)),
+            (self.left(), left_path(&self.out)),
             (Manifest::path(&self.adopted()), Manifest::path(&self.out)),
             (self.adopted(), self.out.clone()),
         ];
@@ -243,7 +243,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, AdoptError>
         phases: progress.finish(),
         snapshot: options.snapshot.display().to_string(),
         folder: options.out.display().to_string(),
-        left: left_beside(&options.out).display().to_string(),
+        left: left_path(&options.out).display().to_string(),
         left_lines,
         header: source.header,
         heap: heap_unknown,
@@ -338,7 +338,7 @@ fn verify(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> Result<u
     let report = inspect::of(&snapshot, true, Provenance::now(), &Progress::hidden())?;
     let damage = report.findings.iter().find(|finding| finding.severity == Severity::Damage);
     if let Some(finding) = damage {
-        return Err(AdoptError::Fault(format!("an inspection of the result finds: {finding}")));
+        return Err(AdoptError::Fault(format!("the inspection of the result found: {finding}")));
     }
     let sound = report.deep.as_ref().map_or(0, |deep| deep.sound);
     let memory = MemoryManager::init(snapshot.stable.clone()).get(MemoryId::new(ids::BLOB_META));

@@ -55,7 +55,7 @@ pub enum BuildError {
         /// What to install.
         advice: String,
     },
-    /// The compiled file is not what it should be.
+    /// The compiled file is not a usable canister.
     #[error("{path}: {source}")]
     Wasm {
         /// The wasm file.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use session_migrate::file_beside;
+use session_migrate::temporary_next_to;
 use tempfile::NamedTempFile;
 
 // The files to which a report is written in addition to the terminal. A doc comment here would become the help text of
@@ -56,7 +56,7 @@ pub(super) struct ReportFile {
 impl ReportFile {
     /// Opens a temporary file, which gets its final name when it has been written.
     pub fn create(path: &Path) -> Result<ReportFile, String> {
-        let file = file_beside(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        let file = temporary_next_to(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         Ok(ReportFile { path: path.to_path_buf(), file })
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{METADATA, SnapshotError, WASM_MODULE};
-use crate::file_beside;
+use crate::temporary_next_to;
 
 /// Version of the manifest.
 const FORMAT: u32 = 1;
@@ -179,7 +179,7 @@ pub(crate) fn sha256_of(path: &Path, limit: u64, read: &mut dyn FnMut(u64)) -> R
 
 /// Writes a JSON file as a whole.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> std::io::Result<()> {
-    let mut file = file_beside(path)?;
+    let mut file = temporary_next_to(path)?;
     serde_json::to_writer_pretty(&mut file, value)?;
     file.write_all(b"\n")?;
     file.as_file().sync_data()?;

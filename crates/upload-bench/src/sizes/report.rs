@@ -20,9 +20,10 @@ pub fn markdown(figures: &Figures) -> String {
 # Time and memory on a large snapshot
 
 Written by `cargo bench-costs sizes --update`, which takes about ten minutes and 15 GB of disk; CI does not run it. Its
-figures are from one run, begun at {began}{load}. It generates the snapshot folder of a legacy canister with the canister's
-own code: {stable_gib:.1} GiB of stable memory, of which {stored_gib:.1} GiB are not zero, in files of 36 MB, every tenth of
-which is in flight. The rest is memory that was grown and never written, a hole in the file.
+figures are from one run, begun at {began}{load}.
+It generates the snapshot folder of a legacy canister with the canister's own code: {stable_gib:.1} GiB of stable memory, of
+which {stored_gib:.1} GiB are not zero, in files of 36 MB, every tenth of which is in flight. The rest is memory that was grown
+and never written, a hole in the file.
 
 Each command is a process of the workspace's `dev` profile. Each time is compared with that of another program, run
 alternately on the same files, {times}; `plan` and `rehearse` are run once. A peak is the kernel's `VmHWM`, which

@@ -1,6 +1,6 @@
 //! The treatment of blobs: their bytes are compared with their records.
 
-use super::memories::{contradiction, is_maker};
+use super::memories::{contradiction, is_of_upload};
 use super::*;
 
 impl Planner<'_> {
@@ -53,8 +53,8 @@ impl Planner<'_> {
                     if contradiction(&asset.blob_ref, &sound.record).is_some() {
                         continue;
                     }
-                    let is_maker = is_maker(&asset.blob_ref, memory, &sound.record);
-                    *refs.entry(blob.0).or_default().entry(id).or_default() |= is_maker;
+                    let is_of_upload = is_of_upload(&asset.blob_ref, memory, &sound.record);
+                    *refs.entry(blob.0).or_default().entry(id).or_default() |= is_of_upload;
                 }
             }
         }
@@ -66,7 +66,7 @@ impl Planner<'_> {
         }
         for (blob, sound) in &mut self.sound {
             let of = refs.remove(blob).unwrap_or_default();
-            let mut makers = of.iter().filter(|(_, is_maker)| **is_maker).map(|(capsule, _)| *capsule);
+            let mut makers = of.iter().filter(|(_, is_of_upload)| **is_of_upload).map(|(capsule, _)| *capsule);
             sound.capsule = match (of.len(), makers.next(), makers.next()) {
                 (1, ..) => of.keys().next().map(|capsule| (*capsule).to_owned()),
                 (_, Some(maker), None) => Some(maker.to_owned()),

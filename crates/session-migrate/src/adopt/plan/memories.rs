@@ -170,7 +170,7 @@ impl Planner<'_> {
                 asset_metadata,
                 content,
                 created_at: memory.metadata.created_at,
-                created_by: self.maker_of(capsule, &memory.metadata),
+                created_by: self.creator_of(capsule, &memory.metadata),
                 request: None,
             };
             self.plan.memories.insert(asset_id, taken);
@@ -221,7 +221,7 @@ impl Planner<'_> {
 
     /// Returns who created a memory: the person it names, if a member of the capsule, otherwise the capsule's first
     /// owner.
-    fn maker_of(&self, capsule: &str, metadata: &PublicMemoryMetadata) -> Principal {
+    fn creator_of(&self, capsule: &str, metadata: &PublicMemoryMetadata) -> Principal {
         let Some(record) = self.plan.capsules.get(capsule) else { return Principal::anonymous() };
         let maker = metadata.created_by.as_deref().and_then(|text| Principal::from_text(text).ok());
         let maker = maker.filter(|who| record.members().any(|member| member == who));
@@ -230,7 +230,7 @@ impl Planner<'_> {
 }
 
 /// Returns whether a memory is the one that the upload of a blob became.
-pub(super) fn is_maker(reference: &PublicBlobRef, memory: &PublicMemory, blob: &BlobRecord) -> bool {
+pub(super) fn is_of_upload(reference: &PublicBlobRef, memory: &PublicMemory, blob: &BlobRecord) -> bool {
     let created_at = blob.created_at.as_nanos();
     let is_its_time = memory.id == format!("mem_{created_at}") || memory.metadata.uploaded_at == created_at;
     is_its_time

@@ -96,8 +96,8 @@ impl Driver<'_, '_> {
         Ok(self.retry.again(|| self.management.status()).await?.status)
     }
 
-    /// Returns what the network certifies about the canister. A node may lag behind the one that answered the last
-    /// effect: an older state is not accepted.
+    /// Returns what the network certifies about the canister. A node may have an older state than the one that
+    /// answered the last effect: an older state is not accepted.
     pub(in super::super) async fn certified(&self) -> Result<Certified, ClientError> {
         let last = self.journal.last_certificate().and_then(|certificate| hex::decode(certificate).ok());
         let since = last.and_then(|certificate| answered_at(&certificate)).unwrap_or_default();
