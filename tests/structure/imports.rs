@@ -140,7 +140,9 @@ impl Modules {
         let (path, folder) = match given_path(&module.attrs) {
             // A build without some feature may have another file; with all features, it is the usual one.
             _ if usual.exists() => (usual, below),
-            Some(given) => (file_folder.join(&given), file_folder.join(&given).parent().unwrap().to_path_buf()),
+            Some(given) => {
+                (file_folder.join(&given), file_folder.join(&given).parent().unwrap().to_path_buf())
+            }
             None => (below.join("mod.rs"), below),
         };
         self.read_file(name, &path, &folder);

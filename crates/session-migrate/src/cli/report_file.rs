@@ -56,7 +56,8 @@ pub(super) struct ReportFile {
 impl ReportFile {
     /// Opens a temporary file, which gets its final name when it has been written.
     pub fn create(path: &Path) -> Result<ReportFile, String> {
-        let file = temporary_next_to(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        let file =
+            temporary_next_to(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         Ok(ReportFile { path: path.to_path_buf(), file })
     }
 

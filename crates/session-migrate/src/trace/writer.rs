@@ -9,7 +9,7 @@ use super::checksum::ChecksumChain;
 use super::format::End;
 use super::payload::{self, PayloadRef};
 use super::{Event, Header, TraceError};
-use crate::{temporary_next_to, folder_of};
+use crate::{folder_of, temporary_next_to};
 
 /// A trace that is being written. If it is dropped before [`Writer::finish`], it leaves no file.
 #[derive(Debug)]

@@ -66,7 +66,8 @@ impl Planner<'_> {
         }
         for (blob, sound) in &mut self.sound {
             let of = refs.remove(blob).unwrap_or_default();
-            let mut makers = of.iter().filter(|(_, is_of_upload)| **is_of_upload).map(|(capsule, _)| *capsule);
+            let mut makers =
+                of.iter().filter(|(_, is_of_upload)| **is_of_upload).map(|(capsule, _)| *capsule);
             sound.capsule = match (of.len(), makers.next(), makers.next()) {
                 (1, ..) => of.keys().next().map(|capsule| (*capsule).to_owned()),
                 (_, Some(maker), None) => Some(maker.to_owned()),
