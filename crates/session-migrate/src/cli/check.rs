@@ -29,7 +29,7 @@ pub(super) struct CheckArgs {
     /// Compare the schemas of every release in FOLDER/releases/VERSION with those in FOLDER.
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = SCHEMAS, conflicts_with = "json")]
     tree: Option<PathBuf>,
-    /// Also exit with code 1 if a rollback to OLD would not be possible at any time after the upgrade.
+    /// Also exit with code 1 unless a rollback to OLD is always possible after the upgrade.
     #[arg(long)]
     reversible: bool,
     /// Print unchanged memories, too.

@@ -144,7 +144,7 @@ fn each_damage_to_a_map_is_reported_with_its_location() {
     });
     assert!(at_overflow.what.contains("expected \"NOF\""), "{at_overflow:?}");
     let at_pages = damaged(&|memory| memory.borrow_mut()[68] ^= 1);
-    assert!(at_pages.what.contains("pages taken by the allocator"), "{at_pages:?}");
+    assert!(at_pages.what.contains("pages allocated by the allocator"), "{at_pages:?}");
     let at_root = damaged(&|memory| memory.borrow_mut()[12] ^= 1);
     assert!(at_root.what.contains("where there is no page"), "{at_root:?}");
     let at_len = damaged(&|memory| memory.borrow_mut()[20] ^= 1);

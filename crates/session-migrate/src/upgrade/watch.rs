@@ -62,10 +62,10 @@ impl Driver<'_, '_> {
             if last != Some((status.migration, status.phase)) {
                 last = Some((status.migration, status.phase));
                 self.journal.append(seen.clone())?;
-                self.report(&seen);
+                self.show(&seen);
                 reported_at = Some(self.retry.clock.now());
             } else if reported_at.is_none_or(|reported_at| self.since(reported_at) >= LINE_EVERY) {
-                self.report(&seen);
+                self.show(&seen);
                 reported_at = Some(self.retry.clock.now());
             }
             if let Some(result) = self.judged(goal, status, self.since(began) >= limit)? {
@@ -75,7 +75,7 @@ impl Driver<'_, '_> {
         }
     }
 
-    fn report(&self, seen: &Event) {
+    fn show(&self, seen: &Event) {
         if let Event::Seen { migration, phase, done, source, quarantined } = seen {
             self.retry.progress.line(&format!(
                 "migration {migration}: {phase}, {done} of {source} records, {quarantined} in quarantine"

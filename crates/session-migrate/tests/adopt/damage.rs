@@ -57,7 +57,7 @@ const LOST: &[(&str, Damage, &str)] = &[
     (
         "a digest that was never compared",
         |it| it.memories.change_blob(blob_of(1), |blob| blob.checksum = ByteBuf::from([7; 32])),
-        "committed was 0707",
+        "but 0707",
     ),
     (
         "a digest of another length",

@@ -75,7 +75,7 @@ fn download_equals_what_the_server_writes_and_is_verified() {
     let (code, out) = verify(&theirs);
     assert!(code == 2 && out.contains("cannot be verified"), "{code}: {out}");
     let (code, out) = network.download("ours", &[]);
-    assert!(code == 0 && out.contains("complete already"), "{code}: {out}");
+    assert!(code == 0 && out.contains("already complete"), "{code}: {out}");
     let (code, out) = network.download("theirs", &[]);
     assert!(code == 2 && out.contains("is not empty"), "{code}: {out}");
 

@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn a_wrong_line_is_named_with_what_is_expected() {
         for (text, words) in [
-            ("", "there is no call"),
+            ("", "it contains no call"),
             ("open ()", "line 1: a call before the first section"),
             ("[befor]", "line 1: the sections are"),
             ("[before]\nopen (", "line 2: open: `(` are not Candid arguments"),
