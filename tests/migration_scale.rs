@@ -63,8 +63,8 @@ enum Act {
     Begin,
 }
 
-/// Clients that act on sessions chosen at random, each session at most once, and must always be answered as if
-/// there were no migration: every call succeeds.
+/// Clients that act on sessions chosen at random, each session at most once, and must always get the same answers as
+/// without a migration: every call succeeds.
 struct Traffic {
     random: u64,
     sessions: u64,

@@ -31,7 +31,7 @@ fn assert_gone(canister: &InstalledCanister, methods: &[&str]) {
     }
 }
 
-/// Anybody could read any blob. Now only those can who may read a capsule that holds it, by every function that reads.
+/// Anybody could read any blob. Now only those who may read a capsule that contains it can, by any function that reads.
 pub fn d13_anybody_could_read_any_blob(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -51,8 +51,8 @@ pub fn d13_anybody_could_read_any_blob(build: Build) {
     assert!(not_found(canister.read_chunk(reader(), &blob, 0)), "access may be revoked");
 }
 
-/// Anybody could list all sessions and clear them. These functions are gone; one's own sessions are listed,
-/// to oneself.
+/// Anybody could list all sessions and clear them. These functions have been removed; callers can list only their own
+/// sessions.
 pub fn d14_anybody_could_list_and_clear_sessions(build: Build) {
     let canister = InstalledCanister::new(build);
     assert_gone(
@@ -145,9 +145,9 @@ pub fn d18_a_debug_finish_took_any_hash(build: Build) {
     assert_eq!(memory.blob.hash.unwrap().as_slice(), sha256(&content));
 }
 
-/// A memory could be created with any locator, and deleting it freed that blob, regardless of its owner. Now a
-/// memory refers to the blob of its own upload; deleting needs write access, and frees only what nothing else
-/// refers to.
+/// A memory could be created with any locator, and deleting it freed that blob, regardless of its owner. Now a memory
+/// refers to the blob of its own upload; deleting requires write access, and frees only blobs to which nothing else
+/// refers.
 pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();

@@ -9,7 +9,7 @@ use crate::support::upload::{CHUNK, file, sha256, two_chunks};
 use crate::support::{InstalledCanister, controller, owner, stranger, writer};
 
 /// Every session had the empty text as its provisional memory id, so that all keys depended only on the
-/// session number. Now the id is unique, never empty, and the id of the memory that finish creates.
+/// session number. Now the id is unique and never empty, and becomes the id of the memory that finish creates.
 pub fn d01_the_provisional_memory_id_was_always_empty(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -80,7 +80,7 @@ pub fn d03_session_ids_began_again_after_an_upgrade(course: Course) {
 }
 
 /// Saving the heap at an upgrade overwrote the header of the memory manager, which then started from scratch:
-/// every blob was gone, silently. Now nothing is saved at an upgrade, every byte survives it, and stable
+/// every blob was gone, silently. Now an upgrade saves nothing, every byte survives it, and stable
 /// memory that begins with something else is refused and left unchanged.
 pub fn d04_an_upgrade_wrote_over_the_memory_manager(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);

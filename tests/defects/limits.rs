@@ -64,8 +64,8 @@ pub fn d09_expiry_counted_from_the_beginning(build: Build) {
     );
 }
 
-/// No bytes of a session were ever released, whether it was finished, aborted or expired. Everything is now:
-/// only committed blobs and live sessions hold bytes.
+/// No bytes of a session were ever released, whether it was finished, aborted or expired. Now all of them are: only
+/// committed blobs and live sessions hold bytes.
 pub fn d10_ended_sessions_released_nothing(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -127,7 +127,7 @@ pub fn d11_finished_sessions_counted_as_active(build: Build) {
 }
 
 /// What a client declared was not compared with what it sent, nothing was limited, and texts could be of any
-/// length. The declared size binds now, at every step, and every limit is an error with its numbers.
+/// length. Now the declared size is enforced at every step, and exceeding a limit is an error with its numbers.
 pub fn d12_declared_sizes_and_texts_had_no_limits(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();

@@ -4,7 +4,7 @@
 //! after every step. Does not own: how an operation reaches the code under test; that is a [`Target`], of
 //! which there are two, the canister's logic over a memory in the process and the real wasm.
 //!
-//! Nothing in here uses a type of the canister, so that unit tests and end-to-end tests share one model, and a mistake
+//! Nothing here uses a type of the canister, so that unit tests and end-to-end tests share one model, and a mistake
 //! in the canister cannot also be one in the model.
 
 #![allow(missing_docs, reason = "the fields of an operation say what they are by their names")]
