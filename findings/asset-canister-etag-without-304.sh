@@ -3,9 +3,9 @@
 #
 # Expected: a response with an `etag` can be asked for again with `if-none-match`, and is then 304 without a body
 #   (RFC 9110, 13.1.2: a recipient must not perform the method, and answers GET and HEAD with 304); HEAD has no body (9.3.2).
-# Happens: each asset has a strong `etag`, the SHA-256 of its bytes, and a request that names it gets 200 and all bytes again.
+# Actual: each asset has a strong `etag`, the SHA-256 of its bytes, and a request that names it gets 200 and all bytes again.
 #   HEAD and POST are answered as GET is. A range is ignored, which is allowed: a large file is streamed from its beginning.
-# Hurt: pages on the asset canister: every reload transfers every file again, and a film cannot be continued in its middle.
+# Affected: pages on the asset canister: every reload transfers every file again, and a film cannot be continued in its middle.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

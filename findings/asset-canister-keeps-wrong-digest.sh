@@ -3,9 +3,9 @@
 #
 # Expected: the SHA-256 that goes with a file is that of its bytes from first to last, in whatever order a "custom Readable
 #   implementation" delivers its parts; and the canister compares it, as it does for a file in one request ("sha256 mismatch").
-# Happens: AssetManager asks for all parts at once and hashes them in the order in which they come. The canister compares
+# Actual: AssetManager asks for all parts at once and hashes them in the order in which they come. The canister compares
 #   nothing for a file in chunks: it stores and certifies the digest that it was given.
-# Hurt: who uploads from a network or a disk, where a later part may come first: the upload succeeds, and the file's certified
+# Affected: anyone who uploads from a network or a disk, where a later part may come first: the upload succeeds, and the file's certified
 #   digest is not that of its bytes. Passing `sha256` avoids it.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/asset-canister.sh"

@@ -3,8 +3,8 @@
 #
 # Expected: the headers of an asset are a list of pairs in the canister's interface and in AssetManager; a response may have
 #   several lines with one name, as `link` and `content-security-policy` often have (RFC 9110, 5.3).
-# Happens: the canister reads the list as a map: of the lines with one name only the last is stored. Nothing says so.
-# Hurt: sites that preload files or have more than one policy: the first ones are not in force.
+# Actual: the canister reads the list as a map: of the lines with one name only the last is stored. No error is reported.
+# Affected: sites that preload files or have more than one policy: the first ones are not in force.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/asset-canister.sh"
 

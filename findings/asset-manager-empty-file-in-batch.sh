@@ -2,9 +2,9 @@
 # @icp-sdk/canisters 3.6.0 (npm), AssetManager.batch, with ic-certified-assets 0.3.0 (crates.io), the asset canister
 #
 # Expected: an empty file is a file: `store` stores it, and a batch does, too.
-# Happens: a batch sends no chunk for it, and the canister refuses an encoding without chunks. The whole batch fails, after all
+# Actual: a batch sends no chunk for it, and the canister refuses an encoding without chunks. The whole batch fails, after all
 #   its chunks were uploaded.
-# Hurt: deployments by script: one empty file (`.nojekyll`, `robots.txt`, a placeholder) and nothing of the site is published.
+# Affected: deployments by script: one empty file (`.nojekyll`, `robots.txt`, a placeholder) and nothing of the site is published.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/asset-canister.sh"
 

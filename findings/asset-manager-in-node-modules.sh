@@ -3,9 +3,9 @@
 #
 # Expected: the documentation of AssetManager has examples for Node.js, with `import`; the package declares itself a module
 #   and has a build for `import`.
-# Happens: the import throws `Dynamic require of "fs" is not supported`. It loads once `globalThis.require` is set; every other
+# Actual: the import throws `Dynamic require of "fs" is not supported`. It loads once `globalThis.require` is set; every other
 #   part of the package can be imported.
-# Hurt: scripts that upload to an asset canister from Node.js.
+# Affected: scripts that upload to an asset canister from Node.js.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/canisters@3.6.0 @icp-sdk/core@5.4.0 @dfinity/utils@4.2.1

@@ -3,9 +3,9 @@
 #
 # Expected: storing a file at a path a second time replaces it, whatever its size: the size decides only whether one request or
 #   chunks are used (documentation of `maxSingleFileSize`).
-# Happens: a file of up to 1,900,000 bytes is replaced. A larger one is uploaded again, then refused: `commit_batch` begins with
+# Actual: a file of up to 1,900,000 bytes is replaced. A larger one is uploaded again, then refused: `commit_batch` begins with
 #   CreateAsset, and "asset already exists". It must be deleted first, and is missing until the new one is there.
-# Hurt: deployments by script: they work until a file outgrows the limit, and then the old version stays.
+# Affected: deployments by script: they work until a file outgrows the limit, and then the old version stays.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/asset-canister.sh"
 

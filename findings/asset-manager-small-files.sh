@@ -3,9 +3,9 @@
 #
 # Expected: `store(bytes, { contentType, headers })` sets both for a file of any size (documentation of StoreConfig: "File
 #   content type", "Custom headers to be sent with the asset").
-# Happens: up to `maxSingleFileSize` (1,900,000 bytes unless it is set) both are dropped: the type is guessed from the file's
+# Actual: up to `maxSingleFileSize` (1,900,000 bytes unless it is set) both are dropped: the type is guessed from the file's
 #   name, the asset has no headers. One byte more, and both are set.
-# Hurt: sites that upload by script: `cache-control` and `content-security-policy` are missing on small files, which most pages
+# Affected: sites that upload by script: `cache-control` and `content-security-policy` are missing on small files, which most pages
 #   and scripts are, and files without a known extension are offered as downloads.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,9 +3,9 @@
 #
 # Expected: an asset has one content for each encoding (`content_encoding` of SetAssetContent in the interface of the asset
 #   canister), so a batch stores a page as it is and compressed with gzip under one key.
-# Happens: the batch keeps one hash for each key, and both contents go into it. `commit` uploads all chunks, then fails with
+# Actual: the batch keeps one hash for each key, and both contents go into it. `commit` uploads all chunks, then fails with
 #   "Hash#digest() has already been called". With two batches it works.
-# Hurt: deployments by script: the upload has been paid for, and nothing is published.
+# Affected: deployments by script: the upload has been paid for, and nothing is published.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/canisters@3.6.0 @icp-sdk/core@5.4.0 @dfinity/utils@4.2.1

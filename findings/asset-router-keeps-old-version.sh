@@ -3,12 +3,12 @@
 #
 # Expected: certifying an asset at a path that has one replaces it, and delete_assets_by_path takes every encoding of a path
 #   away (the crate's documentation, Deleting assets by path).
-# Happens: only what the new version has is replaced. Encodings of the old one stay and are preferred: who accepts gzip
+# Actual: only what the new version has is replaced. Encodings of the old one stay and are preferred: who accepts gzip
 #   gets the old text, who does not gets the new one. Pieces of a larger old version stay, too, and are served after
-#   the end of the new one. All of it counts in the root hash, so it is certified. After delete_assets_by_path it does not
-#   count any more, and is served all the same. After delete_assets, with the old content and configuration, it is gone,
+#   the end of the new one. All of it counts in the root hash, so it is certified. After delete_assets_by_path it no longer
+#   counts, but is still served. After delete_assets, with the old content and configuration, it is gone,
 #   but the root hash is not that of a router that never had it.
-# Hurt: a page that is published again without its .gz, a film that became shorter: some readers get the old one, or one
+# Affected: a page that is published again without its .gz, a film that became shorter: some readers get the old one, or one
 #   that is not certified. Call delete_assets with the old content first, or begin with a new router.
 . "$(dirname "$0")/lib/common.sh"
 

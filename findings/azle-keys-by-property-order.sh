@@ -3,11 +3,11 @@
 #
 # Expected: a record may be a key: what is stored under { owner, id } is found under the record of a call that has the same
 #   owner and id. Candid records have no order (Candid specification, Records).
-# Happens: a key is stored as its JSON, in the order of its properties. That of a decoded argument is the order of the hashes of
+# Actual: a key is stored as its JSON, in the order of its properties. That of a decoded argument is the order of the hashes of
 #   the names, that of an object in the source the one in which it is written: two records that are equal are two keys. Among
-#   the values, a Date is stored as a text and comes back as one, although bigint, Principal, Map and others come back as
-#   they were.
-# Hurt: containsKey is false for what is stored, a second insert makes a second entry, and remove removes nothing. After an
+#   the values, a Date is stored and returned as a text, although bigint, Principal, Map and others are returned
+#   unchanged.
+# Affected: containsKey is false for what is stored, a second insert makes a second entry, and remove removes nothing. After an
 #   upgrade that renames a field or builds its keys elsewhere, everything stored before seems to be gone. Make keys of texts
 #   or tuples, and store times as bigint.
 . "$(dirname "$0")/lib/common.sh"

@@ -3,9 +3,9 @@
 #
 # Expected: dates are of the form YYYY-MM-DD, a day is 86,400 seconds, and add_days takes negative numbers (documentation of the
 #   module, which stands in for datetime in canisters); nothing limits it to days after 1969.
-# Happens: the years before 1970 are not counted at all: 1950-05-01 and 1969-05-01 are the same second as 1970-05-01. One day
+# Actual: the years before 1970 are not counted at all: 1950-05-01 and 1969-05-01 are the same second as 1970-05-01. One day
 #   before 1970-01-01 is 1970-01-00. No error; weekdays and differences are wrong accordingly.
-# Hurt: dates of birth, of photographs and letters: ages, sorting and anniversaries are wrong for half of a family, while
+# Affected: dates of birth, of photographs and letters: ages, sorting and anniversaries are wrong for half of a family, while
 #   every test with a date of this century passes.
 . "$(dirname "$0")/lib/common.sh"
 

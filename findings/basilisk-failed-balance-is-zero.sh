@@ -3,9 +3,9 @@
 #
 # Expected: the cached balance is what the ledger has said last (documentation of Wallet); a call that failed says nothing of a
 #   balance.
-# Happens: a call that is rejected, as while the ledger is stopped for its own upgrade, is a balance of 0: it is returned, and
+# Actual: a call that is rejected, as while the ledger is stopped for its own upgrade, is a balance of 0: it is returned, and
 #   overwrites the cached one. refresh logs an error, balance_of does not; neither raises.
-# Hurt: canisters that decide by the balance (pay, refill, close an account) act as if the money were gone, until the next refresh
+# Affected: canisters that decide by the balance (pay, refill, close an account) act as if the money were gone, until the next refresh
 #   that succeeds.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,10 +3,10 @@
 #
 # Expected: each invoice, and each user, has an account of its own: the subaccount is derived from the identifier, any text
 #   (documentation of both functions). A subaccount has 32 bytes, so longer texts have to be hashed.
-# Happens: the text is cut after 28 bytes. Invoices whose numbers begin alike, with a year, a customer or a date, get one account for
+# Actual: the text is cut after 28 bytes. Invoices whose numbers begin alike, with a year, a customer or a date, get one account for
 #   all of them. Short numbers, as in examples, are fine. The other way round, no other tool makes the same account from a
 #   principal: JavaScript and Rust write its bytes with their length in front, this writes its text.
-# Hurt: whoever pays the first invoice has paid all of them, or none can be told apart. Pass a digest: the first 28
+# Affected: anyone who pays the first invoice has paid all of them, or none can be distinguished. Pass a digest: the first 28
 #   characters of it.
 . "$(dirname "$0")/lib/common.sh"
 

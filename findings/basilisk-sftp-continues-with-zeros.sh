@@ -4,9 +4,9 @@
 # Expected: a file that is opened for writing without the flag that truncates it keeps its bytes; with the flag that appends, bytes go
 #   to its end; one that is opened with the flag that creates it is there, of 0 bytes, when it is closed (SFTP, draft of
 #   version 3, 6.3). `put -a` of sftp continues an upload that way.
-# Happens: a file that is opened for writing only begins as empty, and is replaced when it is closed: what was there becomes zeros up
+# Actual: a file that is opened for writing only begins as empty, and is replaced when it is closed: what was there becomes zeros up
 #   to the offset of the first write, or is gone after an append. An empty file is never made.
-# Hurt: an upload that is continued has its full size, reports no error, and is zeros up to where it was interrupted.
+# Affected: an upload that is continued has its full size, reports no error, and is zeros up to where it was interrupted.
 #   Compare digests, or upload from the beginning.
 . "$(dirname "$0")/lib/common.sh"
 

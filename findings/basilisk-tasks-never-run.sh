@@ -3,10 +3,10 @@
 #
 # Expected: TaskManager.run starts every pending task whose schedule is due, and a new task is pending (documentation of the module;
 #   `status` of Task has the default "pending").
-# Happens: the manager compares the status, a text, with members of an Enum that is no text, so that no task is ever pending; and the
+# Actual: the manager compares the status, a text, with members of an Enum that is no text, so that no task is ever pending; and the
 #   field refuses the member with TypeError. No timer is set and no error is logged: "No pending tasks to execute". After an
 #   upgrade the same comparison keeps it from setting the timers again.
-# Hurt: whoever relies on recurring work in a canister of Python: expiry, backups and payments never happen, and the log looks
+# Affected: anyone who relies on recurring work in a canister of Python: expiry, backups and payments never happen, and the log looks
 #   like that of a canister with nothing to do.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,11 +3,11 @@
 #
 # Expected: a variant whose tags have no values becomes an enum of TypeScript, and an actor returns its members; the name of
 #   the type is free (Candid specification, Grammar: any identifier that is not a keyword of Candid).
-# Happens: a type named Error, Date, Map, Promise, Record, … becomes `enum Error_`, but the code reads `Error.NotFound`, of
+# Actual: a type named Error, Date, Map, Promise, Record, … becomes `enum Error_`, but the code reads `Error.NotFound`, of
 #   the Error of JavaScript: undefined. Every result of the type is undefined; the same type as an argument is refused by
 #   the encoder. For Record, which JavaScript does not have, it is a ReferenceError. The file says @ts-nocheck, so that the
 #   compiler is silent. A type of another name works, and so does Error as soon as one tag has a value.
-# Hurt: interfaces with `type Error = variant { NotFound; Denied }`: the front end gets undefined for each error, and cannot
+# Affected: interfaces with `type Error = variant { NotFound; Denied }`: the front end gets undefined for each error, and cannot
 #   tell them apart.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,10 +3,10 @@
 #
 # Expected: each type definition of the .did is a type of the generated module; records and variants with values of the same
 #   structure are both there.
-# Happens: of two variants without values that have the same tags only one is exported. The generated interface mentions the
+# Actual: of two variants without values that have the same tags only one is exported. The generated interface mentions the
 #   other, and as the file says @ts-nocheck, it compiles; whoever imports the other gets TS2305. One more tag in either of
 #   them brings both back.
-# Hurt: two states of an interface, such as `Open` and `Closed` of a session and of a migration: the front end does not build.
+# Affected: two states of an interface, such as `Open` and `Closed` of a session and of a migration: the front end does not build.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/bindgen@0.3.0 @icp-sdk/core@6.1.0 typescript@5.9.3

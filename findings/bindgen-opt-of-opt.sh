@@ -3,10 +3,10 @@
 #
 # Expected: `opt opt nat` tells null, `opt null` and `opt opt 5` apart, in a record as elsewhere
 #   (Candid specification, Options).
-# Happens: for a field of a record the interface promises `a?: bigint | null`, and the value that arrives is an object
+# Actual: for a field of a record the interface promises `a?: bigint | null`, and the value that arrives is an object
 #   { __kind__: "Some", … }; passed back unchanged it is refused, and null (meaning `opt null`) is sent as null.
 #   As an argument of its own the same type works. `// @ts-nocheck` in the generated file hides the contradiction.
-# Hurt: interfaces that say "leave it", "clear it" and "set it" with opt opt: "clear it" cannot be said.
+# Affected: interfaces that say "leave it", "clear it" and "set it" with opt opt: "clear it" cannot be said.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/bindgen@0.3.0 @icp-sdk/core@6.1.0 typescript@5.9.3

@@ -3,10 +3,10 @@
 #
 # Expected: a field may have any text as its name (Candid specification, Names); what is generated from a valid `.did`
 #   is a program.
-# Happens: the class around the actor quotes the name in one place and not in the other: `a b: … value.a b`,
-#   `content-type: value.content-type`. The file is no TypeScript any more; `// @ts-nocheck` does not help.
-#   The generated `declarations/` are right. The generator says nothing and exits 0.
-# Hurt: interfaces with fields such as "content-type": the front end does not build.
+# Actual: the class around the actor quotes the name in one place and not in the other: `a b: … value.a b`,
+#   `content-type: value.content-type`. The file is no longer valid TypeScript; `// @ts-nocheck` does not help.
+#   The generated `declarations/` are right. The generator reports nothing and exits with 0.
+# Affected: interfaces with fields such as "content-type": the front end does not build.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/bindgen@0.3.0 @icp-sdk/core@6.1.0 typescript@5.9.3

@@ -3,9 +3,9 @@
 #
 # Expected: an example for rustdoc is about Rust: `export_service!` writes the sentences of a comment into the .did, or leaves
 #   all of it out.
-# Happens: `derive(CandidType)` takes every line of the comment, with code, fences, and the lines that rustdoc hides (`# …`).
+# Actual: `derive(CandidType)` takes every line of the comment, with code, fences, and the lines that rustdoc hides (`# …`).
 #   Only what an attribute leaves out of the build, `cfg_attr(doc, doc = "…")`, is not in the interface.
-# Hurt: users of a library with such types have its Rust examples in the public interface of their canister, and in every
+# Affected: users of a library with such types have its Rust examples in the public interface of their canister, and in every
 #   file that is generated from it; comparing two releases' .did files shows a change.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -2,10 +2,10 @@
 # candid 0.10.39 with serde_json 1.0.154 and ciborium 0.2.2 (crates.io), Int through serde
 #
 # Expected: Int has Serialize and Deserialize, as Nat has; what a format has written it reads back (the traits of serde).
-# Happens: Int is written as a sign and a list of 32-bit digits, [-1,[5]], and reading expects a number or the bytes that only the
+# Actual: Int is written as a sign and a list of 32-bit digits, [-1,[5]], and reading expects a number or the bytes that only the
 #   Candid decoder gives: "invalid type: sequence, expected Int value", for every value, in JSON and in CBOR. Nat is written
 #   as a list, too, and is read back.
-# Hurt: canisters that keep records as CBOR or JSON in a stable structure: a record with an Int is stored, and after the upgrade
+# Affected: canisters that keep records as CBOR or JSON in a stable structure: a record with an Int is stored, and after the upgrade
 #   nobody can read it. Keep i128, or a text, and test the round trip.
 . "$(dirname "$0")/lib/common.sh"
 
@@ -14,7 +14,7 @@ cat > src/main.rs <<'EOF'
 use candid::{Int, Nat};
 use serde::{de::DeserializeOwned, Serialize};
 
-fn there_and_back<T: Serialize + DeserializeOwned + PartialEq>(what: &str, value: T) {
+fn migrate_and_roll_back<T: Serialize + DeserializeOwned + PartialEq>(what: &str, value: T) {
     let said = |read: Result<T, String>| match read {
         Ok(read) => format!("read back, {}", if read == value { "the same" } else { "another" }),
         Err(error) => error,
@@ -28,11 +28,11 @@ fn there_and_back<T: Serialize + DeserializeOwned + PartialEq>(what: &str, value
 }
 
 fn main() {
-    there_and_back("Int 0", Int::from(0));
-    there_and_back("Int 5", Int::from(5));
-    there_and_back("Int -5", Int::from(-5));
-    there_and_back("Nat 5", Nat::from(5u8));
-    there_and_back("list with an Int", vec![Some(Int::from(1))]);
+    migrate_and_roll_back("Int 0", Int::from(0));
+    migrate_and_roll_back("Int 5", Int::from(5));
+    migrate_and_roll_back("Int -5", Int::from(-5));
+    migrate_and_roll_back("Nat 5", Nat::from(5u8));
+    migrate_and_roll_back("list with an Int", vec![Some(Int::from(1))]);
 }
 EOF
 rust_program > seen <<'EOF'

@@ -3,10 +3,10 @@
 #
 # Expected: a valid `.did` becomes a program (Candid specification, Records: "host languages … will have to come up with a
 #   suitable textual encoding" of names that are not valid in them; fileName and file_name are two names).
-# Happens: Rust names are put into snake case after that: file_name and fileName become one field twice, a_b and aB one
+# Actual: Rust names are put into snake case after that: file_name and fileName become one field twice, a_b and aB one
 #   variant twice; a type called Vec holds itself. For Motoko the keywords of the last years are not escaped:
-#   transient, persistent, finally, do, ignore, weak, implicit, mixin, include. Nothing is said, the output does not compile.
-# Hurt: whoever adds a field in another spelling next to an old one, or has a field `finally` or `include`.
+#   transient, persistent, finally, do, ignore, weak, implicit, mixin, include. No error is reported, and the output does not compile.
+# Affected: anyone who adds a field in another spelling next to an old one, or has a field `finally` or `include`.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages motoko@4.10.0

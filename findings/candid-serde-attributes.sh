@@ -3,11 +3,11 @@
 #
 # Expected: an attribute of serde means for Candid what it means for JSON, or does not compile; a value that was encoded is
 #   decoded again.
-# Happens: `rename` is honoured by both derives, `rename_all`, `flatten` and `skip` by Deserialize only: it compiles,
+# Actual: `rename` is honoured by both derives, `rename_all`, `flatten` and `skip` by Deserialize only: it compiles,
 #   encodes under the old names, and cannot decode what it encoded. `default` does not make a field optional: a message
 #   without it is an error (Candid specification, Coercion, Records: null, opt or reserved only).
 #   `deny_unknown_fields` makes every new field of a client an error.
-# Hurt: services that share a type between JSON and Candid. A test of one round trip for each type finds it.
+# Affected: services that share a type between JSON and Candid. A test of one round trip for each type finds it.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

@@ -3,9 +3,9 @@
 #
 # Expected: what a tool prints as Candid text can be read as Candid text (Candid specification, Values: "a text format for
 #   values"; its grammar of floats has no word for infinity and not-a-number).
-# Happens: NaN and infinity, which are valid floats on the wire, are printed as `NaN` and `inf` and refused when read.
+# Actual: NaN and infinity, which are valid floats on the wire, are printed as `NaN` and `inf` and refused when read.
 #   1e300 is printed with all its 301 digits, and read.
-# Hurt: whoever saves a record with didc or `icp canister call` to send it again, and a record holds a ratio of nothing to
+# Affected: anyone who saves a record with didc or `icp canister call` to send it again, and a record holds a ratio of nothing to
 #   nothing. Keep it as bytes (`--output hex`).
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,11 +3,11 @@
 #
 # Expected by most: a canister that is asked for `opt variant { sha3 }` and knows sha256 and blake3 only answers with an
 #   error, as it does for `variant { sha3 }`.
-# Happens, and is what the specification says (Coercion, Options: "Any other value goes to null"): the argument is null,
+# Actual, and what the specification says (Coercion, Options: "Any other value goes to null"): the argument is null,
 #   and the default is taken. The same for a text or a number in that place, and for `blake3` misspelt in a tool
 #   without the `.did`.
-# Hurt: a client that is newer than the canister, or one that meets the older build after a rollback: it is given
-#   another algorithm than it asked for, without a word. A service cannot notice; let the reply say what was chosen,
+# Affected: a client that is newer than the canister, or one that meets the older build after a rollback: it is given
+#   another algorithm than it asked for, without an error. A service cannot notice; let the reply say what was chosen,
 #   and let the client compare.
 . "$(dirname "$0")/lib/common.sh"
 

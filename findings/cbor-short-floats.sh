@@ -3,10 +3,10 @@
 #
 # Expected: a float is written in the shortest form that keeps its value (RFC 8949, 4.1, preferred serialization), and a
 #   decoder takes all three sizes (3.3).
-# Happens: ciborium and serde_cbor write 1.5 in two bytes; minicbor reads an f64 from eight or four bytes, and not from two.
+# Actual: ciborium and serde_cbor write 1.5 in two bytes; minicbor reads an f64 from eight or four bytes, and not from two.
 #   0.1 passes, which needs all eight. Some(None) is written by minicbor as null and read back as None; `char` and `()` are
 #   written otherwise than by both others.
-# Hurt: records of a canister that a tool made with another library: refused or not by the digits of one number.
+# Affected: records of a canister that a tool made with another library: refused or not by the digits of one number.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

@@ -4,9 +4,9 @@
 # Expected: DelegateIdentity.from_json reads what DelegationChain.toJSON writes, and sends each delegation as it was signed,
 #   `targets` included (Internet Computer interface specification, Authentication: the signature is over the map of the
 #   delegation, targets are one of its fields).
-# Happens: JavaScript writes the expiration in hexadecimal digits without 0x; icp-py-core reads them as a decimal number, a
+# Actual: JavaScript writes the expiration in hexadecimal digits without 0x; icp-py-core reads them as a decimal number, a
 #   ValueError. ic-py reads the number, and leaves the targets out: the network then finds that the signature is wrong.
-# Hurt: scripts that act for somebody who signed in to a page. Give icp-py-core 0x before the digits; a delegation with
+# Affected: scripts that act for somebody who signed in to a page. Give icp-py-core 0x before the digits; a delegation with
 #   targets can be used from neither.
 . "$(dirname "$0")/lib/common.sh"
 

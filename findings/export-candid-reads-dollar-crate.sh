@@ -3,9 +3,9 @@
 #
 # Expected: a macro of a library may define endpoints for its users, whose types it names by `$crate::…`, as macros must that
 #   are used in other crates (The Rust Reference, Macros By Example, Hygiene).
-# Happens: such an endpoint alone compiles. With `ic_cdk::export_candid!()`, which every canister has whose interface is
+# Actual: such an endpoint alone compiles. With `ic_cdk::export_candid!()`, which every canister has whose interface is
 #   extracted, the procedural macro panics: it keeps the types as text, in which `$crate` is no path.
-# Hurt: authors of libraries with endpoints: their macro compiles in the library's tests and in no canister of a user.
+# Affected: authors of libraries with endpoints: their macro compiles in the library's tests and in no canister of a user.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

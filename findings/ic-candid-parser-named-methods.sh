@@ -3,9 +3,9 @@
 #
 # Expected: `upload : Upload` with `type Upload = func (blob) -> (nat)` is the method `upload : (blob) -> (nat)` (Candid
 #   specification, Grammar: <methtype> ::= <name> : (<functype> | <id>)); @dfinity/didc 0.0.4 takes it so.
-# Happens: the parser gives such a method no arguments, no results and no annotation. With its argument a call is a
+# Actual: the parser gives such a method no arguments, no results and no annotation. With its argument a call is a
 #   TypeError; a query without arguments is sent as an update, which takes seconds and costs cycles.
-# Hurt: interfaces that name the types of their methods, as callbacks and standards do.
+# Affected: interfaces that name the types of their methods, as callbacks and standards do.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages venv icp-py-core==2.3.1 ic-candid-parser==0.2.1

@@ -3,10 +3,10 @@
 #
 # Expected: with a stable map as its storage, data persists automatically across upgrades; the audit log keeps all changes, and
 #   its storage is given like that of the data, by the argument db_audit (the package's README and Database.init).
-# Happens: each Database.init writes 0 for the first and the next number of the log, into a log that has entries, too. After an
+# Actual: each Database.init writes 0 for the first and the next number of the log, into a log that has entries, too. After an
 #   upgrade, whose new module calls init again, get_audit is empty, and each change overwrites an old entry. The data and its
 #   counters are kept.
-# Hurt: Python canisters that must show who changed what: every upgrade begins a new history on top of the old one. Put the
+# Affected: Python canisters that must show who changed what: every upgrade begins a new history on top of the old one. Put the
 #   value of "_max_id" back after init.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/ic-python-db.sh"

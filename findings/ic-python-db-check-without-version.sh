@@ -3,10 +3,10 @@
 #
 # Expected: called in post_upgrade, it refuses an upgrade that changes the type of a field without a migration, so that no data
 #   is damaged (the package's README, Upgrade compatibility enforcement).
-# Happens: any method migrate() will do, also one that an earlier upgrade has left in the class. If the number __version__ was
+# Actual: any method migrate() will do, also one that an earlier upgrade has left in the class. If the number __version__ was
 #   not raised with it, migrate() is never called: the check passes and keeps the new schema, and records have the old type in
-#   a field of the new one. The next check sees no change any more. A class without migrate() is refused.
-# Hurt: the second migration of a class: what reads the field fails later, record by record. Compare the versions in the list of
+#   a field of the new one. The next check sees no change. A class without migrate() is refused.
+# Affected: the second migration of a class: what reads the field fails later, record by record. Compare the versions in the list of
 #   changes: without VERSION_CHANGED for the class nothing is migrated.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/ic-python-db.sh"

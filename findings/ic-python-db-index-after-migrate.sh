@@ -4,10 +4,10 @@
 # Expected: the index of a field declared with indexed=True is maintained automatically on create, update and delete; migrate()
 #   is the place for data transformations, and its result is persisted (the package's README, Indexed Fields and Schema
 #   Versioning).
-# Happens: what migrate() changes is stored, and the index stays as it was: find_by and count_by of the new value find nothing,
+# Actual: what migrate() changes is stored, and the index stays as it was: find_by and count_by of the new value find nothing,
 #   those of the old value find records that no longer have it. A later update of another field does not mend it, and
 #   deleting the record leaves its id under the old value. rebuild_field_index adds the new value and keeps the old one.
-# Hurt: lists after an upgrade that renames a status or changes the case of names. Set the field once more after loading,
+# Affected: lists after an upgrade that renames a status or changes the case of names. Set the field once more after loading,
 #   from another value, instead of changing it in migrate().
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/ic-python-db.sh"

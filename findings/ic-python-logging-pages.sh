@@ -3,9 +3,9 @@
 #
 # Expected: get_logs(from_entry, max_entries), and the query get_canister_logs on it, start from an entry and return at most so
 #   many, "oldest first by default" (its documentation): whoever asks again from the last number plus one reads everything.
-# Happens: of the entries from there on the newest are returned, not the first. The documented loop skips all but the last page,
+# Actual: of the entries from there on the newest are returned, not the first. The documented loop skips all but the last page,
 #   without a gap that could be seen in the answer: its entries are in order.
-# Hurt: monitoring that reads the log of a canister in pages (a reply is limited to 2 MiB, so it has to) loses whatever came
+# Affected: monitoring that reads the log of a canister in pages (a reply is limited to 2 MiB, so it has to) loses whatever came
 #   faster than it asked, such as the first error of a series. Compare the first number with the one asked for, and ask
 #   again with a smaller distance.
 . "$(dirname "$0")/lib/common.sh"

@@ -2,9 +2,9 @@
 # @ic-reactor/core 3.0.0 with @icp-sdk/core 5.4.0 (npm), blobs of DisplayReactor
 #
 # Expected: one type has one representation. Its README says: a blob of at most 32 bytes is a text of hexadecimal digits.
-# Happens: of at most 512 bytes, an empty one is "", longer ones are a Uint8Array. So the representation depends on the
+# Actual: of at most 512 bytes, an empty one is "", longer ones are a Uint8Array. So the representation depends on the
 #   length of the data, and is another one than the README says from 33 to 512 bytes.
-# Hurt: whoever reads a file in chunks: a short last chunk is a text. `new Blob(chunks)` takes texts, too, and the file ends
+# Affected: anyone who reads a file in chunks: a short last chunk is a text. `new Blob(chunks)` takes texts, too, and the file ends
 #   with digits instead of its bytes, without an error. Use Reactor for methods with bytes.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -4,10 +4,10 @@
 # Expected: check-endpoints compares the exports of a module with its .did: a composite query is exported as
 #   canister_composite_query <name> (Internet Computer interface specification, Entry points), and a method may have a named
 #   type (Candid specification, Grammar: <methtype> ::= <name> : (<functype> | <id>)).
-# Happens: for a composite query it wants canister_query <name>, the export of a plain query, and no --hidden list helps: a
+# Actual: for a composite query it wants canister_query <name>, the export of a plain query, and no --hidden list helps: a
 #   correct canister never passes. A method with a named type is taken for one that the .did does not have: it is "unexpected"
 #   where it is exported, and where it is not, nothing is said.
-# Hurt: builds with this check: they fail for a good module, and pass one that lacks a method.
+# Affected: builds with this check: they fail for a good module, and pass one that lacks a method.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/ic-wasm-linux-x64@0.11.1 motoko@4.10.0

@@ -3,10 +3,10 @@
 #
 # Expected: a section that is not there is an error, or nothing on standard output; an output named .gz is a gzip stream, as
 #   the input was (the IC takes a module plain or as gzip: interface specification, install_code).
-# Happens: "Cannot find metadata …" goes to standard output with exit code 0, so that
+# Actual: "Cannot find metadata …" goes to standard output with exit code 0, so that
 #   `ic-wasm x.wasm metadata candid:service > x.did` leaves a file with that sentence. A gzip module is read, and written
 #   unpacked under the name that ends in .gz.
-# Hurt: release scripts: an interface that is a sentence; a "compressed" module that is larger than what one message holds.
+# Affected: release scripts: an interface that is a sentence; a "compressed" module that is larger than what one message holds.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/ic-wasm-linux-x64@0.11.1

@@ -4,9 +4,9 @@
 # Expected: with the interface at hand, a field that does not exist is refused as a variant's tag is, and an argument too many,
 #   too; a last argument of type opt may be left out (Candid specification, Upgrading and Subtyping, Functions:
 #   parameters may be missing where they are optional).
-# Happens: the other way round. A misspelt optional field is left out without a word, and the call is made, as is one with an
+# Actual: the other way round. A misspelt optional field is left out without an error, and the call is made, as is one with an
 #   argument too many; but a call without the last optional argument is refused.
-# Hurt: an operator who sets a limit under a wrong name is told that all went well and has set nothing. And a canister that
+# Affected: an operator who sets a limit under a wrong name is told that all went well and has set nothing. And a canister that
 #   adds an optional argument at the end, which is the one safe way, breaks every script that calls it with icp, since
 #   icp asks the canister for its newest interface.
 . "$(dirname "$0")/lib/common.sh"

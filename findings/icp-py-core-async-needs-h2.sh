@@ -2,10 +2,10 @@
 # icp-py-core 2.3.1 with httpx 0.28.1 (PyPI), functions that end with _async
 #
 # Expected: what a package needs is in its metadata; its README promises "HTTP/2 support in async methods".
-# Happens: every one of them makes a client for HTTP/2, and the metadata asks for httpx without its extra http2. After
+# Actual: every one of them makes a client for HTTP/2, and the metadata asks for httpx without its extra http2. After
 #   `pip install icp-py-core` each is an ImportError, before anything is sent, also towards a network that has no HTTP/2.
 #   The functions without _async work.
-# Hurt: whoever uploads several chunks at a time. Install "httpx[http2]" beside it.
+# Affected: anyone who uploads several chunks at a time. Install "httpx[http2]" in addition.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages plain icp-py-core==2.3.1 httpx==0.28.1 cbor2==5.9.0

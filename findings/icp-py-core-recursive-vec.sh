@@ -3,9 +3,9 @@
 #
 # Expected: `type folder = record { name : text; folders : vec folder }` is a type like any other
 #   (Candid specification, Type Definitions).
-# Happens: a recursion through `vec` is encoded and cannot be decoded: RecursionError, even for an empty list. A recursion
+# Actual: a recursion through `vec` is encoded and cannot be decoded: RecursionError, even for an empty list. A recursion
 #   through `opt` alone is read. ic-py reads both.
-# Hurt: clients of canisters that answer with trees: folders, comments, nested menus.
+# Affected: clients of canisters that answer with trees: folders, comments, nested menus.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages old ic-py==1.0.1

@@ -3,10 +3,10 @@
 #
 # Expected: a reference to a `service { get : () -> (nat) query }` is sent with that type; `service {}` is no subtype of it
 #   (Candid specification, Upgrading and Subtyping, Services; Coercion, References).
-# Happens: a type read from a `.did` loses its methods; every service reference is sent as `service {}`. A canister that
+# Actual: a type read from a `.did` loses its methods; every service reference is sent as `service {}`. A canister that
 #   asks for the service refuses the call, and one that asks for `opt service …` reads null.
 #   Function references keep their type.
-# Hurt: Python clients that register a canister for callbacks: refused, or registered without it.
+# Affected: Python clients that register a canister for callbacks: refused, or registered without it.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/core@6.1.0

@@ -4,9 +4,9 @@
 # Expected: a rejected query carries node signatures over status, reject_code, reject_message, error_code, request_id and
 #   timestamp, all at the top of the answer; verified, it is a rejection (Internet Computer interface specification,
 #   Request: Query, signatures of rejected responses).
-# Happens: the agent looks for these fields in a map named "reject", which the answer does not have. Replies are verified;
+# Actual: the agent looks for these fields in a map named "reject", which the answer does not have. Replies are verified;
 #   a rejection with a good signature is a QuerySignatureVerificationFailed, and code and message are lost.
-# Hurt: scripts that verify: a canister that is stopped, out of cycles or refuses looks like one whose answers are forged.
+# Affected: scripts that verify: a canister that is stopped, out of cycles or refuses looks like one whose answers are forged.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages venv icp-py-core==2.3.1 cbor2==5.9.0

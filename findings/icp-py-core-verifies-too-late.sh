@@ -3,10 +3,10 @@
 #
 # Expected: certificates are verified by default, for which the package needs blst; without it an update should fail before
 #   it changes anything, and the extra of that name, icp-py-core[bls], should install what is needed.
-# Happens: the call is sent and executed, its answer arrives, and then BlstUnavailable is raised: the result is lost, and it is
+# Actual: the call is sent and executed, its answer arrives, and then BlstUnavailable is raised: the result is lost, and it is
 #   not one of the errors of the package (ICError), but a RuntimeError. The extra asks for a package that PyPI does not have.
 #   The README says that calls fail without blst, not that they are executed.
-# Hurt: scripts that take an exception for "not done" and call again. Call ensure_blst_available() first, and build blst as
+# Affected: scripts that take an exception for "not done" and call again. Call ensure_blst_available() first, and build blst as
 #   the README says.
 . "$(dirname "$0")/lib/common.sh"
 

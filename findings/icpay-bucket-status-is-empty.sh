@@ -3,10 +3,10 @@
 #
 # Expected: get_upload tells how far an upload is, list_buckets and get_bucket which buckets there are (the package's API
 #   reference): what an interrupted upload needs to go on.
-# Happens: the three declare their result as a record without fields. By the rules of subtyping a record is read at such a
+# Actual: the three declare their result as a record without fields. By the rules of subtyping a record is read at such a
 #   type, and all of its fields are skipped (Candid specification, Coercion): the reply arrives as {}, one for each bucket,
 #   whatever the canister sent. Nothing fails. Methods whose result is a number or a text are as they should be.
-# Hurt: scripts that resume an upload: the chunks that were received cannot be learnt, all are sent again.
+# Affected: scripts that resume an upload: the chunks that were received cannot be learnt, all are sent again.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env icpay-bucket==1.1.1 ic-py==1.0.1 cbor2==5.9.0

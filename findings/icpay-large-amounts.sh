@@ -3,9 +3,9 @@
 #
 # Expected: tokenAmountDecimals of calculateTokenAmountFromUSD is the amount in the smallest unit as a text of digits, "whole
 #   number for blockchain" (its source), as `icrc1_transfer` and BigInt take it; formatBalance is its inverse.
-# Happens: it is computed as a float and written by toString(): from 1,000 tokens of 18 decimals on it is in scientific notation,
+# Actual: it is computed as a float and written by toString(): from 1,000 tokens of 18 decimals on it is in scientific notation,
 #   which BigInt refuses. formatBalance parses a float, too, and changes the digits from the 17th on.
-# Hurt: payments of more than a thousand stable coins fail, smaller ones do not. Compute with BigInt from the price and the
+# Affected: payments of more than a thousand stable coins fail, smaller ones do not. Compute with BigInt from the price and the
 #   number of decimals.
 . "$(dirname "$0")/lib/common.sh"
 

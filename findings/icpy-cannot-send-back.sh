@@ -3,9 +3,9 @@
 #
 # Expected: a value that was decoded at a type can be encoded at it (Candid specification, Coercion: each value has its type);
 #   JavaScript, Rust and icp-py-core do so.
-# Happens: ic-py reads a principal as an object and takes texts and bytes only, and reads a tuple as a list and takes tuples
+# Actual: ic-py reads a principal as an object and takes texts and bytes only, and reads a tuple as a list and takes tuples
 #   only: both are a ValueError.
-# Hurt: scripts that read an access list, add somebody and write it back; every principal has to be made a text first, at
+# Affected: scripts that read an access list, add somebody and write it back; every principal has to be made a text first, at
 #   any depth.
 . "$(dirname "$0")/lib/common.sh"
 

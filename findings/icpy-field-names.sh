@@ -3,9 +3,9 @@
 #
 # Expected: a name is hashed, whatever it begins with; a number may be hexadecimal or have underscores, and is the id
 #   (Candid specification, Records; Shorthand: Symbolic Field Ids).
-# Happens: `_5` is sent as the field with id 5, so that an optional `_5` arrives as null, without an error;
+# Actual: `_5` is sent as the field with id 5, so that an optional `_5` arrives as null, without an error;
 #   `_hidden` is a ValueError; `0x10` is sent as a field named "x10" and `1_000` as one named "_000", that is, with id 0.
-# Hurt: interfaces with fields that begin with an underscore (Rust's habit for unused ones) or have ids instead of names
+# Affected: interfaces with fields that begin with an underscore (Rust's habit for unused ones) or have ids instead of names
 #   (Motoko's tuples with gaps, minimised interfaces).
 . "$(dirname "$0")/lib/common.sh"
 

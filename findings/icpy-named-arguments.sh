@@ -3,10 +3,10 @@
 #
 # Expected: the names of arguments and results are documentation only; `(name : text, size : nat)` is `(text, nat)`
 #   (Candid specification, Shorthand: Named Parameters and Results).
-# Happens: after a named argument ic-py reads no other: the method takes one argument, and returns one result.
+# Actual: after a named argument ic-py reads no other: the method takes one argument, and returns one result.
 #   A line on standard error is all it says. One named argument alone is read; an unnamed one followed by a named one
 #   is an error. The Motoko compiler names every argument. `composite_query` is lost, and the method called as an update.
-# Hurt: Python scripts for Motoko canisters: "Arguments length not match" for the right call, or a call with half of
+# Affected: Python scripts for Motoko canisters: "Arguments length not match" for the right call, or a call with half of
 #   the arguments. Nothing is wrong with interfaces that leave the names out.
 . "$(dirname "$0")/lib/common.sh"
 

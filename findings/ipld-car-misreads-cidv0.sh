@@ -3,10 +3,10 @@
 #
 # Expected: a CAR file has blocks of any codec, named by CIDs of version 0 or 1, and possibly no root (IPLD, CARv1 specification;
 #   its CIDv0 section says how to tell the two apart).
-# Happens: ipld-car reads blocks with a CIDv0 off by one: the digest is another one, and the last byte of the real one is the first
+# Actual: ipld-car reads blocks with a CIDv0 off by one: the digest is another one, and the last byte of the real one is the first
 #   byte of the data. No error, and the next block is right again. libipld reads blocks of DAG-CBOR only, so no file of
 #   IPFS at all, and no CAR without a root.
-# Hurt: whoever unpacks in Python what JavaScript or `ipfs dag export` has packed: files get a byte in front. Hash each block, and
+# Affected: anyone who unpacks in Python what JavaScript or `ipfs dag export` has packed: files get a byte in front. Hash each block, and
 #   compare with its CID.
 . "$(dirname "$0")/lib/common.sh"
 

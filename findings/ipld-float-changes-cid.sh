@@ -3,10 +3,10 @@
 #
 # Expected: DAG-CBOR has one encoding for each value, so that what is read and written again has the same CID (IPLD, DAG-CBOR
 #   specification, Strictness): integers are integers, and all floats have eight bytes.
-# Happens: JavaScript reads 1.0 as a number and writes the integer 1: another block, another CID, and another kind for typed
+# Actual: JavaScript reads 1.0 as a number and writes the integer 1: another block, another CID, and another kind for typed
 #   readers. Above 2^53 it is the other way round: a Number is written as a float. libipld refuses
 #   to read -0.0, which both others write, and writes it without its sign.
-# Hurt: prices, ratings and coordinates in signed or linked records that pass through two languages: the link to the copy
+# Affected: prices, ratings and coordinates in signed or linked records that pass through two languages: the link to the copy
 #   leads nowhere, but only for values without a fraction.
 . "$(dirname "$0")/lib/common.sh"
 

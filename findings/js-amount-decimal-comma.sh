@@ -3,9 +3,9 @@
 #
 # Expected: a text that is not one of the accepted forms is FromStringToTokenError.InvalidFormat; commas and apostrophes may group
 #   thousands, as in 1,234,567.8901 (documentation of fromString). `1,5` is no such grouping; in much of the world it is one and a half.
-# Happens: commas and apostrophes are removed wherever they are: `1,5` is 15 tokens, `0,00000001` is one whole token. Other texts that are
+# Actual: commas and apostrophes are removed wherever they are: `1,5` is 15 tokens, `0,00000001` is one whole token. Other texts that are
 #   no numbers are refused, so that it looks as if the input were checked.
-# Hurt: wallets and top-up forms used where the comma separates decimals: ten times as much is sent, or 10^8 times, without a
+# Affected: wallets and top-up forms used where the comma separates decimals: ten times as much is sent, or 10^8 times, without a
 #   word. Refuse a comma that is not followed by three digits before calling.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,10 +3,10 @@
 #
 # Expected: 1 is 10^decimals units of the token, for every number of decimals (the method's documentation): cycles have 12,
 #   ckETH has 18. A number with more decimals than the token has is an error, "has more than N decimals", in the same class.
-# Happens: numbers are rounded to 8 decimals before they are read, whatever the token: 0.000000004 T cycles, which are 4,000
+# Actual: numbers are rounded to 8 decimals before they are read, whatever the token: 0.000000004 T cycles, which are 4,000
 #   cycles, are 0, and so are amounts of ckETH below 5 gwei; others are rounded up. The error never comes, not for ICP,
 #   either: 0.000000005 ICP are one e8s. fromString is exact and refuses.
-# Hurt: front ends that show or send cycles and 18-decimal tokens: fees of ck tokens become 0, and costs of single calls
+# Affected: front ends that show or send cycles and 18-decimal tokens: fees of ck tokens become 0, and costs of single calls
 #   vanish. Use fromString, or fromUlps.
 . "$(dirname "$0")/lib/common.sh"
 

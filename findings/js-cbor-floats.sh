@@ -4,9 +4,9 @@
 # Expected: 0.75 is a float of CBOR (RFC 8949, 3.3), and a map may have integers as keys (3.1); the subnet metrics of
 #   the state tree hold such a map (Internet Computer interface specification, /subnet/<subnet_id>/metrics:
 #   consumed_cycles_total, written as { 0 : low, 1 : high } by ic-transport-types).
-# Happens: floats are cut to integers when encoding, without an error; floats and integer keys are refused when decoding.
+# Actual: floats are cut to integers when encoding, without an error; floats and integer keys are refused when decoding.
 #   A JavaScript Map becomes an empty map.
-# Hurt: a JavaScript tool that keeps figures in CBOR, reads subnet metrics, or reads records that minicbor wrote
+# Affected: a JavaScript tool that keeps figures in CBOR, reads subnet metrics, or reads records that minicbor wrote
 #   (its keys are integers).
 . "$(dirname "$0")/lib/common.sh"
 

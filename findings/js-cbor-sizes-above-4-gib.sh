@@ -3,9 +3,9 @@
 #
 # Expected: a whole number is encoded as an integer (RFC 8949, 3.1 and 4.1), as JavaScript's Number can hold it exactly up
 #   to 2^53.
-# Happens: cbor-x writes each Number from 2^32 on as a float of eight bytes; the others do so from 2^53 on, with four. Readers of
+# Actual: cbor-x writes each Number from 2^32 on as a float of eight bytes; the others do so from 2^53 on, with four. Readers of
 #   Rust expect an integer for a u64 and refuse the message.
-# Hurt: sizes and offsets of files of 4 GiB and more, and times in milliseconds: a protocol that works in every test with small
+# Affected: sizes and offsets of files of 4 GiB and more, and times in milliseconds: a protocol that works in every test with small
 #   files fails by the size of one field. Write BigInt.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,9 +3,9 @@
 #
 # Expected: a Node Buffer is a Uint8Array; a message is the bytes of the array that is given
 #   (Candid specification, Deserialisation).
-# Happens: the reader starts at the beginning of the ArrayBuffer beneath, whatever the offset of the view.
+# Actual: the reader starts at the beginning of the ArrayBuffer beneath, whatever the offset of the view.
 #   Buffer.from(hex, 'hex') lives in Node's shared pool, as does every slice of a larger array.
-# Hurt: scripts that decode recorded replies or arguments from hexadecimal text or from a part of a file;
+# Affected: scripts that decode recorded replies or arguments from hexadecimal text or from a part of a file;
 #   the error speaks of a wrong magic number. A copy, `new Uint8Array(buffer)`, is read correctly.
 . "$(dirname "$0")/lib/common.sh"
 

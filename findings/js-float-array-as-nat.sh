@@ -3,9 +3,9 @@
 #
 # Expected: an array whose elements are no `nat32` is refused by IDL.encode, as the same values in a plain array are;
 #   a Float32Array is taken for `vec float32` (Candid specification, Memory: elements are encoded at their type).
-# Happens: any typed array with elements of the right width is taken as bytes: a Float32Array passes as `vec nat32`,
+# Actual: any typed array with elements of the right width is taken as bytes: a Float32Array passes as `vec nat32`,
 #   and 1.0 arrives as 1065353216; -1 of an Int8Array arrives as 255. At `vec float32` the Float32Array is refused.
-# Hurt: browser code that hands audio samples or canvas data on. The canister cannot tell.
+# Affected: browser code that hands audio samples or canvas data on. The canister cannot tell.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/core@6.1.0

@@ -3,10 +3,10 @@
 #
 # Expected: labels are ordered as bytes, a prefix comes first; looking up a label that is in the tree finds it, and "absent"
 #   means that the tree proves that it is not there (Internet Computer interface specification, Lookup).
-# Happens: a label counts as greater than another only if one of its bytes is greater. A label that continues another, as
+# Actual: a label counts as greater than another only if one of its bytes is greater. A label that continues another, as
 #   blob_17 continues blob_1, is not, so the search ends at its left neighbor: "Absent", although the tree has it. Other
 #   labels are found. icp-py-core 2.3.1 finds all of them.
-# Hurt: certified values of a canister whose names are numbered, or of which one extends the other: metadata and
+# Affected: certified values of a canister whose names are numbered, or of which one extends the other: metadata and
 #   metadata_v2. The state tree itself has such a pair, canister and canister_ranges.
 . "$(dirname "$0")/lib/common.sh"
 

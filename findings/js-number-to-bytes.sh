@@ -3,9 +3,9 @@
 #
 # Expected: eight bytes, big endian, that uint8ArrayToBigInt turns back into the number, for every number that JavaScript
 #   holds exactly (the names and types of the three functions, which stand side by side in the package).
-# Happens: from 2^31 on the upper four bytes are filled with ones, from 2^32 on they are dropped: 4 GiB becomes 0.
+# Actual: from 2^31 on the upper four bytes are filled with ones, from 2^32 on they are dropped: 4 GiB becomes 0.
 #   bigIntToUint8Array is right up to 2^64 and drops what is above, without an error.
-# Hurt: keys and subaccounts made from sizes, times in milliseconds or ids: wrong from 2 GiB on, and two sizes share one from
+# Affected: keys and subaccounts made from sizes, times in milliseconds or ids: wrong from 2 GiB on, and two sizes share one from
 #   4 GiB on.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,9 +3,9 @@
 #
 # Expected: every value is decoded at an `opt`, to null in the worst case; a record or a vec at `opt reserved` is
 #   `opt null` (Candid specification, Coercion, Options).
-# Happens: a number is read (to null), but a record, a variant or a vec throws, with a message that names the same type
+# Actual: a number is read (to null), but a record, a variant or a vec throws, with a message that names the same type
 #   on both sides.
-# Hurt: whoever retires a field by giving it the type `opt reserved`, or reads a text or blob at `opt opt`:
+# Affected: anyone who retires a field by giving it the type `opt reserved`, or reads a text or blob at `opt opt`:
 #   every reply with a value in that place fails. `reserved` and `opt empty` work.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,9 +3,9 @@
 #
 # Expected: of `token:address?param&param` the amount is returned, "amount=" *digit [ "." *digit ] (the grammar in its
 #   documentation); the order of parameters has no meaning.
-# Happens: the amount is found only if nothing comes after it. With `&label=…` or `&memo=…` after it there is no amount, without an
+# Actual: the amount is found only if nothing comes after it. With `&label=…` or `&memo=…` after it there is no amount, without an
 #   error; the token and the address are as they should be.
-# Hurt: a wallet that scans the code of an invoice asks for the amount, or sends what was typed before. Write the amount last,
+# Affected: a wallet that scans the code of an invoice asks for the amount, or sends what was typed before. Write the amount last,
 #   and read it by URLSearchParams.
 . "$(dirname "$0")/lib/common.sh"
 

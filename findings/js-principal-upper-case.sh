@@ -3,9 +3,9 @@
 #
 # Expected: principals are printed in lower case and parsed case-insensitively (Internet Computer interface specification,
 #   Textual representation of principals), so that they fit the compact alphabet of QR codes.
-# Happens: Principal.fromText of JavaScript makes the text lower case, decodes it, and then compares the result with the text as
+# Actual: Principal.fromText of JavaScript makes the text lower case, decodes it, and then compares the result with the text as
 #   it was given: "does not have a valid checksum", which is not true. Rust and Python take it.
-# Hurt: whoever scans or types an address: the command line accepts what the page calls a wrong checksum. Lower case first.
+# Affected: anyone who scans or types an address: the command line accepts what the page calls a wrong checksum. Lower case first.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/core@6.1.0

@@ -3,10 +3,10 @@
 #
 # Expected: `vec nat` is no subtype of `vec nat8`: an error; at `opt vec nat8` null, and what comes after it is read
 #   as sent (Candid specification, Coercion: Vectors, Options).
-# Happens: at `vec nat8`, `vec int8`, `vec nat16` … the element type of the message is never looked at; the bytes are
+# Actual: at `vec nat8`, `vec int8`, `vec nat16` … the element type of the message is never looked at; the bytes are
 #   taken as they are. Values below 128 look right, others shift what comes after them: a text turns into another text.
 #   At `opt` no null, but wrong numbers or an error.
-# Hurt: a front end whose `.did` is older than the canister: numbers that are silently wrong only from 128 on.
+# Affected: a front end whose `.did` is older than the canister: numbers that are silently wrong only from 128 on.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/core@6.1.0

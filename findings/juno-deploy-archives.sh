@@ -2,12 +2,12 @@
 # @junobuild/cli-tools 0.10.0 (npm), deploy
 #
 # Expected: Content-Encoding says how a file was compressed for the transfer, on top of its type: a client undoes it (RFC 9110,
-#   8.4). An archive has the type application/gzip, and no encoding. Which files get one is told by their extension
+#   8.4). An archive has the type application/gzip, and no encoding. The extension determines which files get one
 #   (@junobuild/config, HostingConfig.encoding). Every file of the folder is sent.
-# Happens: whatever begins as gzip gets the encoding gzip, under any name and beside the type application/gzip: what a browser
+# Actual: whatever begins as gzip gets the encoding gzip, under any name, even with the type application/gzip: what a browser
 #   saves as backup.tar.gz is a tar, and a module.wasm.gz has another SHA-256 than the file that was deployed. An empty file
-#   is left out, without a word.
-# Hurt: sites with archives or modules to download; sites with an empty file that must exist. Name them in `encoding` as
+#   is left out, without an error.
+# Affected: sites with archives or modules to download; sites with an empty file that must exist. Name them in `encoding` as
 #   "identity", and write a byte into empty files.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/juno-deploy.sh"

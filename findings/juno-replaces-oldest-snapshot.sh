@@ -4,9 +4,9 @@
 # Expected: before an upgrade a snapshot is taken, unless takeSnapshot is false (the package's documentation of upgradeSatellite
 #   and its siblings). A canister may have ten snapshots, and taking one replaces another only if the caller names it
 #   (Internet Computer interface specification, take_canister_snapshot).
-# Happens: the new snapshot replaces the first one of the list, however many there are. Whoever keeps one from before a
+# Actual: the new snapshot replaces the first one of the list, however many there are. Whoever keeps one from before a
 #   migration and tries an upgrade that fails has a snapshot of what was to be repaired in its place, after one attempt.
-# Hurt: operators who take a snapshot by hand and then upgrade with this library: the snapshot to go back to is gone. Download the snapshot
+# Affected: operators who take a snapshot by hand and then upgrade with this library: the snapshot to go back to is gone. Download the snapshot
 #   first, or pass takeSnapshot: false.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/juno-admin.sh"

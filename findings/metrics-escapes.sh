@@ -3,9 +3,9 @@
 #
 # Expected: in the help of a metric a backslash and a line break are escaped; in the value of a label a quote, too, and a
 #   reader takes the escapes away again (Prometheus, Exposition formats, Text format details).
-# Happens: ic-metrics-encoder escapes labels but not the help: a help of two lines makes a page that prometheus-client
+# Actual: ic-metrics-encoder escapes labels but not the help: a help of two lines makes a page that prometheus-client
 #   refuses, all of it. prometheus-parse leaves the escapes in the labels, and drops an escaped quote at the end of one.
-# Hurt: a canister that puts a version or an error into a help text loses its monitoring at that release; tests that compare
+# Affected: a canister that puts a version or an error into a help text loses its monitoring at that release; tests that compare
 #   labels with prometheus-parse see other text than was written.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,11 +3,11 @@
 #
 # Expected: `mops user import` takes the PEM file of an identity, as `icp identity export` writes it (PKCS #8, RFC 5958), and
 #   `mops user get-principal` is the principal of that identity.
-# Happens: only the two forms of dfx are read, told apart by their length: EC PRIVATE KEY for secp256k1, and 85 bytes for
+# Actual: only the two forms of dfx are read, distinguished by their length: EC PRIVATE KEY for secp256k1, and 85 bytes for
 #   Ed25519. A key of secp256k1 in PKCS #8, icp's default, and one of Ed25519 without its public half (openssl genpkey) are
 #   stored with "Success", then "expecting byte length 85" ends this and every later command. The identity that was there
 #   before is already deleted.
-# Hurt: who moves from dfx to icp loses the key that may publish a package, unless there is a copy of it. Convert the key with
+# Affected: anyone who moves from dfx to icp loses the key that may publish a package, unless there is a copy of it. Convert the key with
 #   `openssl ec -in icp.pem -out ec.pem`, and copy ~/.config/mops/identity.pem first.
 . "$(dirname "$0")/lib/common.sh"
 

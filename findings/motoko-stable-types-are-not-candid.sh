@@ -3,10 +3,10 @@
 #
 # Expected: Motoko keeps stable variables in an extension of Candid, and its types map to Candid's, so that a value that Candid
 #   reads at the new type is also taken over by an upgrade (Motoko documentation, Stable variables; Candid specification, Coercion).
-# Happens: only half of the rules are the same. A new optional field, a value that becomes optional and a removed field are all fine
+# Actual: only half of the rules are the same. A new optional field, a value that becomes optional and a removed field are all fine
 #   for callers, and refused by the upgrade, as is every change between types that are one in Candid: Blob and [Nat8], with var
 #   and without.
-# Hurt: "add it as opt, then nothing breaks" is right for the interface and wrong for the state: the upgrade is refused, or, where
+# Affected: "add it as opt, then nothing breaks" is right for the interface and wrong for the state: the upgrade is refused, or, where
 #   nobody compares the .most files, traps. Write a migration function for it.
 . "$(dirname "$0")/lib/common.sh"
 

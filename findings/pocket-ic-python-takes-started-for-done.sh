@@ -4,10 +4,10 @@
 # Expected: a PocketIC server answers an operation that takes more than 10 seconds with 202, a label and an operation, and the
 #   client asks read_graph until it is done; meanwhile the instance is busy, 409, and the client retries. The Rust client
 #   pocket-ic and @dfinity/pic do so (PocketIC, HTTP interface of the server).
-# Happens: 202 is taken for the result. tick and set_time return although nothing is done yet, update_call raises "Malformed
+# Actual: 202 is taken for the result. tick and set_time return although nothing is done yet, update_call raises "Malformed
 #   response", get_cycles_balance a KeyError, and the next operation finds the instance busy: a KeyError, too, as the answer
 #   409 has no message. read_graph is never asked.
-# Hurt: tests with large uploads, or on a loaded machine: they fail at another call than the slow one.
+# Affected: tests with large uploads, or on a loaded machine: they fail at another call than the slow one.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages venv pocket-ic==3.1.2 ic-py==1.0.1 cbor2==5.9.0

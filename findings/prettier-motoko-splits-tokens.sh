@@ -3,9 +3,9 @@
 #
 # Expected: a formatter changes spaces between tokens, and what it has formatted means the same; a hexadecimal float is one
 #   token, with its exponent, and so is `await?` (Motoko language manual: Lexical conventions, Await).
-# Happens: it puts spaces into both: `0x1.8p-3` becomes `0x1.8 p - 3`, and `await? f()` becomes `await ?f()`, which is another
+# Actual: it puts spaces into both: `0x1.8p-3` becomes `0x1.8 p - 3`, and `await? f()` becomes `await ?f()`, which is another
 #   expression: an await of an option. The second parses, so that only the type checker sees it.
-# Hurt: format on save, and hooks that format before a commit, since they run no compiler. Write the float in decimal, and put
+# Affected: format on save, and hooks that format before a commit, since they run no compiler. Write the float in decimal, and put
 #   `// prettier-ignore` before the other.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,10 +3,10 @@
 #
 # Expected: principals are ordered by their bytes (Internet Computer interface specification, state tree,
 #   canister_ranges: "lexicographic ordering of principals").
-# Happens: Rust's `Ord` compares the length first, then the bytes; so does every StableBTreeMap with such keys.
+# Actual: Rust's `Ord` compares the length first, then the bytes; so does every StableBTreeMap with such keys.
 #   JavaScript's compareTo compares bytes. Ids of one length agree, so that tests with canisters only do not show it:
 #   users have 29 bytes, canisters 10, the anonymous caller 1.
-# Hurt: front ends that sort or page by principal and ask the canister for "what comes after": entries are skipped or come
+# Affected: front ends that sort or page by principal and ask the canister for "what comes after": entries are skipped or come
 #   twice; Rust programs that look for a canister in a range by `low <= id && id <= high`.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,10 +3,10 @@
 #
 # Expected: what finalize has published is there until it is deleted; garbage_collect removes what nothing refers to
 #   (documentation of the module: deletion is bounded, and continued by garbage_collect).
-# Happens: chunks are named by the digest of their file. A deletion that is not finished, 25 chunks by default, leaves a note to go on;
+# Actual: chunks are named by the digest of their file. A deletion that is not finished, 25 chunks by default, leaves a note to go on;
 #   if the same content is stored again meanwhile, the note is kept, and the next garbage_collect removes the chunks of the new
 #   file. It is still listed, and each read of it is an error. It cannot be stored a third time, as "finalized".
-# Hurt: undo after a deletion, and a deployment that is rolled back: the file is verified right after the upload, and lost with
+# Affected: undo after a deletion, and a deployment that is rolled back: the file is verified right after the upload, and lost with
 #   the next clean-up. Call garbage_collect until nothing is left before a file is stored again.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,11 +3,11 @@
 #
 # Expected: an upload that was interrupted is continued, or begun anew; chunk_size and the type of the content are parameters
 #   of an upload (documentation of the module).
-# Happens: chunks are named by the content of the whole file, never by their own, and cannot be replaced or given up. Once a canister
+# Actual: chunks are named by the content of the whole file, never by their own, and cannot be replaced or given up. Once a canister
 #   with another chunk_size answers, a file whose upload had begun can be neither continued nor begun anew, under no session id,
 #   because its new chunks differ from the old ones; there is no function to abort. With a new content type the same
 #   content is a conflict, too, unless a session id is made up for it.
-# Hurt: whoever changes chunk_size with an upgrade while uploads are under way: exactly these files can never be stored under
+# Affected: anyone who changes chunk_size with an upgrade while uploads are in flight: exactly these files can never be stored under
 #   their names again.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,8 +3,8 @@
 #
 # Expected: a server that does not serve several ranges at once sends the whole file; it ignores a unit that it does not know,
 #   and takes the name of the unit in any case. 416 says that none of the ranges overlaps the file (RFC 9110, 14.1, 14.2, 15.5.17).
-# Happens: each of them is answered with 416 and no bytes, as is a list of one range with a comma after it.
-# Hurt: readers of PDF files, which ask for several ranges of large documents, and download managers: "cannot be opened" for a
+# Actual: each of them is answered with 416 and no bytes, as is a list of one range with a comma after it.
+# Affected: readers of PDF files, which ask for several ranges of large documents, and download managers: "cannot be opened" for a
 #   file that is all there.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,10 +3,10 @@
 #
 # Expected: migrate(doc, from_version) is called for records of an older version, once for each record (documentation of the
 #   module: the stored version rides in the record).
-# Happens: code of version 1 reads records of version 2 as they are, without a word, and what it writes bears version 1 again, whatever
+# Actual: code of version 1 reads records of version 2 as they are, without an error, and what it writes bears version 1 again, whatever
 #   its shape. After the second upgrade these records, and only these, are migrated once more: 100 kcal become 418 kJ and
 #   then 1749. A record's own `id` and `_v` are dropped, because both names are the framework's.
-# Hurt: every upgrade that was rolled back while people went on working: some records are wrong, by a factor or a prefix, and
+# Affected: every upgrade that was rolled back while people went on working: some records are wrong, by a factor or a prefix, and
 #   nothing tells which. Let migrate look at the record, or give a changed field a new name.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,11 +3,11 @@
 #
 # Expected: work that was scheduled survives upgrades, and is executed at least once (documentation of the module: "upgrade-safe,
 #   persistent", "at-least-once"); `completed` is the state of a task that has run.
-# Happens: a task of `after` whose time comes while the canister is stopped for an upgrade is `completed`, with run_count 0; only
+# Actual: a task of `after` whose time comes while the canister is stopped for an upgrade is `completed`, with run_count 0; only
 #   catch_up="run_once" helps, and "skip" is the default. A task that one version does not have is `orphaned`; when a
 #   later version, or a rollback, brings it back, it stays so, without a timer: in a canister only the start of the canister looks
 #   at it, and does not take the mark away.
-# Hurt: expiry, payments and reminders that were due during an upgrade, and all recurring work after a rollback over two
+# Affected: expiry, payments and reminders that were due during an upgrade, and all recurring work after a rollback over two
 #   versions: the list of tasks says completed, or orphaned, and no error is logged. Call `resume`.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,10 +3,10 @@
 #
 # Expected: Identity.to_pem writes PKCS#8, `icp identity import --from-pem` reads PKCS#8. Version 1 of that format (RFC 5958,
 #   Asymmetric Key Package) says that the public key follows as a field of its own; without it the version is 0.
-# Happens: both libraries write version 1 without that field, for secp256k1 (and P-256). Both read it, openssl reads it,
+# Actual: both libraries write version 1 without that field, for secp256k1 (and P-256). Both read it, openssl reads it,
 #   and icp-cli refuses it as malformed. The same key as openssl writes it is version 0, and icp-cli reads it. Files of
 #   Ed25519 keys are read by all.
-# Hurt: whoever made an identity in a script and wants to be controller with it on the command line. Convert the file:
+# Affected: anyone who made an identity in a script and wants to be controller with it on the command line. Convert the file:
 #   `openssl pkcs8 -topk8 -nocrypt -in script.pem -out icp.pem`.
 . "$(dirname "$0")/lib/common.sh"
 

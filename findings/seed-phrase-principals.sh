@@ -4,10 +4,10 @@
 # Expected: a seed phrase is an identity: BIP-39 makes the seed, BIP-32 or SLIP-0010 the key, and the principal follows from
 #   the key (Internet Computer interface specification, Principals: self-authenticating ids). The specification names no
 #   path and no curve, so one would expect the tools to agree on them.
-# Happens: three principals. icp-cli and JavaScript derive a secp256k1 key; icp-py-core derives an Ed25519 key, which
+# Actual: three principals. icp-cli and JavaScript derive a secp256k1 key; icp-py-core derives an Ed25519 key, which
 #   icp-cli finds with --seed-curve ed25519 only; ic-py takes the first half of the seed as an Ed25519 key, which no other
 #   tool does. And the PKCS#8 file that `icp identity export` writes is read by both Python agents, but not by JavaScript.
-# Hurt: whoever moves a phrase from one tool to another is a stranger to the canister: no controller, no owner of the
+# Affected: anyone who moves a phrase from one tool to another is a stranger to the canister: no controller, no owner of the
 #   capsules, and nothing but "unauthorized" to go by. Compare principals first.
 . "$(dirname "$0")/lib/common.sh"
 

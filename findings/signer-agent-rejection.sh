@@ -4,9 +4,9 @@
 # Expected: the answer to a call is a certificate, in which the call is replied or rejected, with a code and a message
 #   (Internet Computer interface specification, Request status). SignerAgent is "a drop-in replacement for HttpAgent", whose
 #   actors raise a rejection with both.
-# Happens: SignerAgent looks for a reply only. A rejection, certified and for the right request, is "Received invalid
+# Actual: SignerAgent looks for a reply only. A rejection, certified and for the right request, is "Received invalid
 #   response from signer", without code and message. The same certificate in an answer to HttpAgent is the rejection.
-# Hurt: users with a wallet: a canister that is stopped, refuses or traps looks like a faulty wallet, and a client cannot know
+# Affected: users with a wallet: a canister that is stopped, refuses or traps looks like a faulty wallet, and a client cannot know
 #   whether to retry.
 . "$(dirname "$0")/lib/common.sh"
 

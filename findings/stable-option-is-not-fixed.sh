@@ -3,9 +3,9 @@
 #
 # Expected: `Option<u64>::BOUND` says Bounded { max_size: 9, is_fixed_size: true }, and the trait asks that every value of
 #   a type of fixed size has exactly max_size bytes (crate documentation, Storable::BOUND).
-# Happens: None is stored in one byte. A StableBTreeMap with such values takes every Some and panics at the first None;
+# Actual: None is stored in one byte. A StableBTreeMap with such values takes every Some and panics at the first None;
 #   a StableVec, too. Options of unbounded types are taken.
-# Hurt: a canister whose map got `Option<u64>` for its value: it works in every test that sets it, and traps at the first
+# Affected: a canister whose map got `Option<u64>` for its value: it works in every test that sets it, and traps at the first
 #   record that leaves it open.
 . "$(dirname "$0")/lib/common.sh"
 

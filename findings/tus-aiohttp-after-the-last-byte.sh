@@ -3,9 +3,9 @@
 #
 # Expected: HEAD tells what the server has, of complete uploads, too, so that a client whose last answer was lost learns
 #   that it is done; an upload of no bytes is complete as soon as it is made (tus resumable upload protocol 1.0.0: HEAD; Creation).
-# Happens: with its last byte an upload is forgotten, and HEAD is 404, as for one that never was. To begin again is refused
+# Actual: with its last byte an upload is forgotten, and HEAD is 404, as for one that never was. To begin again is refused
 #   with 409, because the file is there. An empty file is never complete: no hook, and no file under its name.
-# Hurt: clients behind a proxy that drops the last answer: a stored file is reported as failed by every attempt. Folders
+# Affected: clients behind a proxy that drops the last answer: a stored file is reported as failed by every attempt. Folders
 #   with an empty file in them (`__init__.py`, `.gitkeep`) arrive without it.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"

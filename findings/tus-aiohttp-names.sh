@@ -3,9 +3,9 @@
 #
 # Expected: without allow_overwrite_files, which is the default, a file that is there is not replaced, and any other name is free
 #   (aiohttp-tus, documentation of setup_tus).
-# Happens: a name is taken if any file begins with it up to its last dot, and a dot. After `report.txt`, `report.pdf` is refused
-#   as a conflict; `LICENSE`, which has no dot, is replaced without a word.
-# Hurt: uploads of a folder: `index.html` keeps `index.js` away, with an error that says nothing of a name; files
+# Actual: a name is taken if any file begins with it up to its last dot, and a dot. After `report.txt`, `report.pdf` is refused
+#   as a conflict; `LICENSE`, which has no dot, is replaced without an error.
+# Affected: uploads of a folder: `index.html` keeps `index.js` away, with an error that says nothing of a name; files
 #   without an extension, as snapshots often are, overwrite the ones of yesterday.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # aiotus 1.1.0 (PyPI) with @tus/server 2.4.5, @tus/file-store 2.1.1, @uploadx/core 7.0.3 (npm)
 #
-# Expected: a value of Upload-Metadata is Base64 of any bytes, and comes back with HEAD as it was (tus resumable upload
+# Expected: a value of Upload-Metadata is Base64 of any bytes, and is returned by HEAD unchanged (tus resumable upload
 #   protocol 1.0.0, Creation); aiotus has metadata of type bytes for that reason.
-# Happens: both servers of Node.js read the value as UTF-8 and send back U+FFFD for what is none, so that two digests can
+# Actual: both servers of Node.js read the value as UTF-8 and send back U+FFFD for what is none, so that two digests can
 #   have the same metadata. Neither says so.
-# Hurt: a digest or a key that goes with a file as bytes: after the upload it is another one. Write it as hexadecimal text.
+# Affected: a digest or a key that goes with a file as bytes: after the upload it is another one. Write it as hexadecimal text.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"
 

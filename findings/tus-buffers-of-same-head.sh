@@ -3,11 +3,11 @@
 #
 # Expected: findPreviousUploads finds the started uploads of this input, by its fingerprint, so that they can be continued
 #   (tus-js-client, API reference).
-# Happens: the fingerprint of a Buffer is its length and a digest of its first 64 KiB. Two Buffers that differ later are
+# Actual: the fingerprint of a Buffer is its length and a digest of its first 64 KiB. Two Buffers that differ later are
 #   the same input: the second one continues the upload of the first, and the file that arises is the first one's beginning
 #   and the second one's end. If the first is complete, nothing of the second is sent, and it succeeds. The server sees offsets
 #   that fit. Entries are kept after success unless removeFingerprintOnSuccess is set.
-# Hurt: uploads of snapshots of a stable memory: same size, and the same first page while the memory manager's buckets do.
+# Affected: uploads of snapshots of a stable memory: same size, and the same first page while the memory manager's buckets do.
 #   Give a `fingerprint` of your own that reads every byte.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -4,10 +4,10 @@
 # Expected: a server takes the method from X-HTTP-Method-Override if there is one (tus resumable upload protocol 1.0.0,
 #   X-HTTP-Method-Override: "MUST"); overridePatchMethod is for networks that let no PATCH through. @tus/server names the header
 #   among those that it allows and exposes to browsers.
-# Happens: neither does. @tus/server takes the data for a new upload and refuses it with 400. @uploadx/core stores it as the
+# Actual: neither does. @tus/server takes the data for a new upload and refuses it with 400. @uploadx/core stores it as the
 #   beginning of a new one, which is never complete, and answers with an offset: the client reports success, and
 #   its file has no bytes.
-# Hurt: users behind such a network: one server takes nothing from them, the other loses everything without an error.
+# Affected: users behind such a network: one server takes nothing from them, the other loses everything without an error.
 #   Ask for the offset (HEAD) after the upload.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"

@@ -3,9 +3,9 @@
 #
 # Expected: `Location` may be relative to the address of the request (RFC 9110, 10.2.2); the tus protocol asks for nothing
 #   else, and relativeLocation of @tus/server is meant for servers behind a proxy.
-# Happens: aiotus makes the upload and then cannot use its address: it appends the path, which its own URL type forbids for a path
+# Actual: aiotus makes the upload and then cannot use its address: it appends the path, which its own URL type forbids for a path
 #   with a slash in front. It raises nothing: upload() logs one line and returns None. Both other clients resolve it.
-# Hurt: scripts that do not look at what upload() returns: nothing is stored, each run leaves one more empty upload on the
+# Affected: scripts that do not look at what upload() returns: nothing is stored, each run leaves one more empty upload on the
 #   server, and the exit code is 0.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"

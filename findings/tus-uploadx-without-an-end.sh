@@ -3,10 +3,10 @@
 #
 # Expected: the length may be told with a later request (tus resumable upload protocol 1.0.0, Creation, Upload-Defer-Length),
 #   and an upload is complete when its offset is its length; metadata is optional.
-# Happens: creation-defer-length is not among the extensions that the server offers, but it does not refuse either: it takes all
+# Actual: creation-defer-length is not among the extensions that the server offers, but it does not refuse either: it takes all
 #   bytes, never looks at the length, and does not call onComplete, while the client reports success. An upload without metadata is made, and its first byte is refused with 403, "Authenticated
 #   user is not allowed access", where no user is authenticated; so are the pieces of parallelUploads.
-# Hurt: recordings and streams, whose length is not known before: they stay in the folder of unfinished uploads until they are
+# Affected: recordings and streams, whose length is not known before: they stay in the folder of unfinished uploads until they are
 #   cleaned up. Buffer the stream, and give every upload a file name.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"

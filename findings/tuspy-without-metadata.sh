@@ -3,9 +3,9 @@
 #
 # Expected: metadata is optional, and a header without a pair is no valid one: Upload-Metadata has "one or more" pairs
 #   (tus resumable upload protocol 1.0.0, Upload-Metadata). Both packages are of the project that has written the protocol.
-# Happens: without metadata tuspy sends the header with nothing in it, which @tus/server answers with 400: such an upload
+# Actual: without metadata tuspy sends the header with nothing in it, which @tus/server answers with 400: such an upload
 #   cannot be made. Its error does not name the header. One pair, whichever, is enough.
-# Hurt: the shortest program of tuspy's introduction against the server that is used most in Node.js. Give a file name.
+# Affected: the shortest program of tuspy's introduction against the server that is used most in Node.js. Give a file name.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"
 

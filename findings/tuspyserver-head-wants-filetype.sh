@@ -3,10 +3,10 @@
 #
 # Expected: metadata is the client's affair, and optional; HEAD answers with the offset, and with the metadata that the
 #   client has given when it made the upload (tus resumable upload protocol 1.0.0: HEAD; Creation, Upload-Metadata).
-# Happens: an upload without `filename` and `filetype`, or with an empty one, is made and takes data, but HEAD is refused with
+# Actual: an upload without `filename` and `filetype`, or with an empty one, is made and takes data, but HEAD is refused with
 #   400: it can be sent, not continued. aiotus asks for the offset before it sends anything, so it cannot upload such
 #   a file at all. Of other metadata HEAD says nothing.
-# Hurt: clients written for other servers: all is well until a connection breaks, and then nothing can be continued.
+# Affected: clients written for other servers: all is well until a connection breaks, and then nothing can be continued.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"
 

@@ -3,11 +3,11 @@
 #
 # Expected: pause() stops after the chunk that is being sent, resume() continues with the next one ("Pauses an upload after the
 #   current in-flight chunk is finished uploading", documentation of upchunk; huge-uploader: togglePause).
-# Happens: whoever resumes before that chunk has been answered has two loops that send. Those of upchunk share the reader but each
+# Actual: whoever resumes before that chunk has been answered has two loops that send. Those of upchunk share the reader but each
 #   takes the position of the chunk in flight: every later chunk is stored one place too early, the last place stays empty,
 #   and there is a success event, even two. huge-uploader sends a chunk twice and says "finish" while the last one is still on
 #   its way. Resumed after the answer both are right.
-# Hurt: a double click on "pause" spoils a film, and the page says that it is stored. Compare a digest at the end, and allow
+# Affected: a double click on "pause" spoils a film, and the page says that it is stored. Compare a digest at the end, and allow
 #   resume() only after the answer of the chunk.
 . "$(dirname "$0")/lib/common.sh"
 

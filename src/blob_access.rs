@@ -55,8 +55,8 @@ pub fn find_readable(storage: &Storage, caller: Principal, locator: &str) -> Res
     find(storage, locator, |capsule| storage.capsules.authorize_blobs(caller, capsule))
 }
 
-/// Returns the blob of a locator, if its capsule lists `caller`. Who may read only because the capsule is public
-/// learns no more than the bytes.
+/// Returns the blob of a locator, if its capsule lists `caller`. A caller who may read only because the capsule is
+/// public learns nothing but the bytes.
 ///
 /// # Errors
 /// [`Error::NotFound`] if there is no such blob, or the capsule does not list the caller.

@@ -46,7 +46,7 @@ pub const DIRECT: Profile = Profile {
     fresh_layout: Layout::EXTENTS,
 };
 
-/// All builds, in the order in which a canister goes through them.
+/// All builds, in the order in which a canister is upgraded to them.
 pub const PROFILES: [Profile; 3] = [LEGACY, STAGED, DIRECT];
 
 cfg_if::cfg_if! {

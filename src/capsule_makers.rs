@@ -24,7 +24,7 @@ pub fn create_capsule(
     let needs = match limits.capsule_makers.unwrap_or_default() {
         CapsuleMakers::Anyone => None,
         CapsuleMakers::Listed if storage.capsule_makers.get()?.contains(&caller) => None,
-        CapsuleMakers::Listed => Some("to be on the list of those who may make capsules"),
+        CapsuleMakers::Listed => Some("to be on the list of those who may create capsules"),
         CapsuleMakers::Nobody => Some("another setting: capsule_makers is Nobody"),
     };
     if let Some(needs) = needs {

@@ -68,8 +68,8 @@ impl AdminConfig {
         }
     }
 
-    /// Returns `Ok(())` if none of these settings refuses every upload, or only such that already did so
-    /// `before`; `in_use` bytes are in the canister.
+    /// Returns `Ok(())` if none of these settings refuses every upload, or only those that already did so `before`;
+    /// `in_use` bytes are in the canister.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] with the first setting that refuses everything, and how to force it.

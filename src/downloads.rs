@@ -1,6 +1,6 @@
-//! Tracked downloads: a second kind of session on the generic session layer. The chunks of an upload come
-//! from a message and go to storage; the chunks of a download come from storage and go into a reply. The
-//! session layer's rules about order, repetition, lengths, owners and expiry apply to both.
+//! Tracked downloads: a second kind of session on the generic session layer. The chunks of an upload are read from a
+//! message and written to storage; the chunks of a download are read from storage and written to a reply. The session
+//! layer's rules about order, repetition, lengths, owners and expiry apply to both.
 //!
 //! Each chunk is read by an update call, so that the subnet certifies its bytes, and is recorded as sent. A
 //! client that has lost track asks what is missing, even after an upgrade. The right to read is checked for
@@ -39,8 +39,8 @@ pub const DOWNLOAD_TTL_SECONDS: u64 = 60 * 60;
 /// Begins a download of a blob, or finds the caller's existing one.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a blob that the caller may not read, [`Error::Unauthorized`] for the anonymous principal, and
-/// [`Error::ResourceExhausted`].
+/// [`Error::NotFound`] for a blob that the caller may not read, [`Error::Unauthorized`] for the anonymous principal,
+/// and [`Error::ResourceExhausted`].
 pub fn begin(storage: &mut Storage, caller: Principal, locator: &str, now: Time) -> Result<DownloadStatus> {
     let blob = blob_access::find_readable(storage, caller, locator)?;
     if caller == Principal::anonymous() {

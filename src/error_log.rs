@@ -3,9 +3,6 @@
 //! The canister's log holds a few kilobytes, and the lines of finished uploads push everything else out of
 //! it. Errors stored here outlive those lines, and upgrades too. A repeated error is counted in its slot, so
 //! that it does not push out others.
-//!
-//! In the memory of the counters, after the numbers:
-//!
 //! In the memory of the counters, after the numbers:
 //!
 //! ```text
@@ -160,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_kept_across_upgrades_the_last_one_first() {
+    fn errors_are_kept_across_upgrades_latest_first() {
         let raw = RawMemory::default();
         log_on(&raw).note("sweep", "session 7: damaged", at(1));
         log_on(&raw).note("migration", "stuck", at(2));
@@ -185,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_error_takes_the_place_of_the_oldest() {
+    fn a_new_error_replaces_the_oldest() {
         let log = log_on(&RawMemory::default());
         for n in 0..SLOTS as u64 {
             log.note("sweep", &n.to_string(), at(n));

@@ -1,6 +1,6 @@
 //! LEB128 numbers, as Candid writes its lengths: seven bits to a byte, the lowest first.
 
-/// Takes a number of at most `max` bytes, and at most five, off the front. Overlong encodings are accepted.
+/// Takes a number off the front, of at most `max` and at most five bytes. Overlong encodings are accepted.
 pub fn take(rest: &mut &[u8], max: usize) -> Option<u64> {
     take_counted(rest, max).map(|(value, _)| value)
 }

@@ -68,7 +68,7 @@ pub fn create(
     storage.room.for_records()?;
     CapsuleStore::check_memories(&capsule, storage.config()?.memories_per_capsule())?;
     check_inline_budget(&content, capsule.inline_bytes)?;
-    storage.made_with_first_upload.make(&storage.room)?;
+    storage.created_with_first_upload.create(&storage.room)?;
     let number = SessionId(storage.sessions.ids.issue()?);
     let memory_id = memory_id(number, idem_key, now);
     if let Content::Blob { id, .. } = content {
@@ -230,16 +230,16 @@ pub fn delete_blob(storage: &mut Storage, caller: Principal, id: BlobId) -> Resu
 /// # Errors
 /// A damaged record: the memory stays until the next upgrade, and the next call continues after it.
 pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
-    let condemned = storage.capsules.condemned_memories(SWEEP_BATCH);
+    let to_remove = storage.capsules.memories_to_remove(SWEEP_BATCH);
     // A short batch may be the end of one capsule, with another one after it.
-    let none_left = condemned.is_empty();
-    for key in condemned {
+    let none_left = to_remove.is_empty();
+    for key in to_remove {
         let removed = match storage.capsules.record(&key.1) {
             Ok(record) => remove(storage, &key.1, record),
             Err(error) => Err(error.into()),
         };
         if let Err(error) = removed {
-            storage.capsules.pass_over(key);
+            storage.capsules.skip_memory(key);
             return Err(error);
         }
         if meter.used() > limits::SWEEP_INSTRUCTIONS {

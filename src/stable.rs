@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! offset 0   "MGR" 1   header of the memory manager (ic-stable-structures), buckets of 8 MiB
-//!            id  0..9   where the first public release had them        see `memory_ids`
+//!            id  0..9   at the ids that the first public release used        see `memory_ids`
 //!            id 10      "UPL" header with the number of the layout      see `layout`
 //!            id 11..    what was added since
 //! each id    "BTR", "SCL", …   magic of the structure in it             checked by `preflight`

@@ -15,7 +15,9 @@ use crate::error_log::ErrorLog;
 use crate::migrate::{self, MigrationState, MigrationTables, Phase};
 use crate::session::SessionId;
 use crate::stable::layout::Layout;
-use crate::stable::memory_ids::{LAST_MADE_BEFORE_LAYOUT_3, MADE_WITH_FIRST_UPLOAD, MADE_WITH_LAYOUT_3};
+use crate::stable::memory_ids::{
+    CREATED_WITH_FIRST_UPLOAD, CREATED_WITH_LAYOUT_3, LAST_CREATED_BEFORE_LAYOUT_3,
+};
 use crate::stable::preflight::{self, PreflightError};
 use crate::stable::{
     self, Memories, NoRoom, RawMemory, Register, StableError, StableRoom, Structures, Table, memory_ids,
@@ -63,8 +65,8 @@ pub struct Storage {
     pub settings: Register<Config>,
     /// State, journal and quarantine of the migration.
     pub migration: MigrationTables,
-    /// What is made with the first upload.
-    pub made_with_first_upload: Structures,
+    /// The structures that are created with the first upload.
+    pub created_with_first_upload: Structures,
     /// Room left in stable memory.
     pub room: StableRoom,
 }
@@ -95,17 +97,17 @@ pub enum OpenError {
     /// The migrations of this build do not continue what is stored.
     #[error("{0}; nothing was changed")]
     Migration(#[from] ic_stable_migrate::Error),
-    /// A structure that this build has in addition cannot be made.
+    /// A structure that only this build has cannot be created.
     #[error("{0}; nothing was changed")]
     NoRoom(#[from] NoRoom),
 }
 
-/// Creates the structures that every memory of a layout has; those that are there are left as they are.
+/// Creates the structures that every memory of a layout has; existing ones are left unchanged.
 fn make_structures(memories: &Memories, layout: Layout, room: &StableRoom) -> Result<(), NoRoom> {
     if layout < Layout::EXTENTS {
-        return Structures::of(memories, |id| id <= LAST_MADE_BEFORE_LAYOUT_3).make(room);
+        return Structures::of(memories, |id| id <= LAST_CREATED_BEFORE_LAYOUT_3).create(room);
     }
-    Structures::of(memories, |id| MADE_WITH_LAYOUT_3.contains(&id)).make(room)?;
+    Structures::of(memories, |id| CREATED_WITH_LAYOUT_3.contains(&id)).create(room)?;
     stable::mark_all(memories);
     Ok(())
 }
@@ -168,7 +170,7 @@ impl Storage {
             } else if state.phase == Phase::RollingBack {
                 "the rollback is in progress: wait for RolledBack on the staged build"
             } else if state.is_going_back() && is_stopped {
-                "the rollback has stopped halfway: resume it on the staged build"
+                "the rollback has stopped in the middle: resume it on the staged build"
             } else {
                 "roll the migration back on the staged build first"
             },
@@ -197,7 +199,7 @@ impl Storage {
             downloads: Downloads::open(memories),
             settings: Register::open(memories, memory_ids::CONFIG),
             migration: migrate::open_tables(memories),
-            made_with_first_upload: Structures::of(memories, |id| MADE_WITH_FIRST_UPLOAD.contains(&id)),
+            created_with_first_upload: Structures::of(memories, |id| CREATED_WITH_FIRST_UPLOAD.contains(&id)),
             room,
         })
     }

@@ -48,7 +48,7 @@ pub fn answer(storage: &Storage, request: &HttpRequest, now: Time) -> Option<Str
     let (path, query) = request.url.split_once('?').unwrap_or((&request.url, ""));
     let locator = path.strip_prefix("/blob/")?;
     if !request.is_read() {
-        return Some(HttpResponse::only_reads("GET and HEAD only\n").into());
+        return Some(HttpResponse::method_not_allowed("GET and HEAD only\n").into());
     }
     let token = query.split('&').find_map(|parameter| parameter.strip_prefix("token="));
     Some(match Found::of(storage, locator, token, now) {

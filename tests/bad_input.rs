@@ -1,5 +1,5 @@
-//! Bad input: each case is answered with an error that says what is wrong, or the call is rejected, and
-//! nothing changes. On the legacy build and on the direct build.
+//! Bad input, on the legacy build and on the direct build: each call gets an error that says what is wrong, or is
+//! rejected, and nothing changes.
 
 use crate::support::scene::{Scene, args};
 use crate::support::upload::{CHUNK, file, metadata, sha256, two_chunks};
@@ -92,12 +92,12 @@ fn short(found: &Option<Error>) -> String {
     format!("{found:?}").chars().take(300).collect()
 }
 
-/// Returns the error of a reply, whatever its type.
+/// Returns the error of a reply, regardless of its type.
 fn error_of(reply: &[u8]) -> Option<Error> {
     candid::decode_one::<Result<candid::Reserved>>(reply).unwrap().err()
 }
 
-/// Makes `metadata` of an empty file, with a text that is too long.
+/// Creates metadata of an empty file, with a text that is too long.
 fn described(change: impl FnOnce(&mut AssetMetadataBase)) -> AssetMetadata {
     let AssetMetadata::Document(mut document) = metadata(0) else { unreachable!("a document") };
     change(&mut document.base);

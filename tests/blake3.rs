@@ -31,14 +31,14 @@ fn across(builds: &[Build], order: &[u32]) {
 }
 
 #[test]
-fn chunks_may_come_in_any_order_on_every_build() {
+fn chunks_may_arrive_in_any_order_on_every_build() {
     for build in Build::ALL {
         across(&[build], &[3, 1, 2, 0]);
     }
 }
 
 #[test]
-fn a_session_goes_through_every_upgrade() {
+fn a_session_survives_every_upgrade() {
     across(&[Build::Legacy, Build::Staged, Build::Direct], &[3, 1, 2, 0]);
     across(&[Build::Direct, Build::Direct], &[1, 2, 0]);
 }

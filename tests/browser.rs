@@ -82,7 +82,7 @@ fn token(canister: &InstalledCanister, locator: &str) -> AccessToken {
             issued => return issued.unwrap(),
         }
     }
-    panic!("no key is made: {:?}", asked());
+    panic!("no key is created: {:?}", asked());
 }
 
 fn minute(canister: &InstalledCanister) {

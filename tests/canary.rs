@@ -1,5 +1,5 @@
-//! A canary on the real wasm: a share of the new sessions takes one path, and the comparison of the counts
-//! says whether it can take all.
+//! A canary on the real wasm: a share of the new sessions takes one path, and the comparison of the counts shows
+//! whether it can take all of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,8 +31,8 @@ impl Seen {
     }
 }
 
-/// Uploads files until each path has had `least`; every third is refused once for its hash, every fourth
-/// aborted.
+/// Uploads files until each path has had at least `least`; every third is refused once because of its hash, every
+/// fourth is aborted.
 fn upload_until(canister: &InstalledCanister, capsule: &str, least: u64) -> BTreeMap<&'static str, Seen> {
     let mut seen = BTreeMap::from([("compat", Seen::default()), ("direct", Seen::default())]);
     for n in 0_u64.. {
@@ -103,7 +103,7 @@ fn assert_scraped(canister: &InstalledCanister, counts: &UploadCounts) {
 }
 
 #[test]
-fn a_share_of_five_per_cent_can_be_judged_by_its_counts() {
+fn a_share_of_5_percent_can_be_judged_by_its_counts() {
     let mut canister = InstalledCanister::new(Build::Legacy);
     let capsule = canister.capsule();
     canister.upload(owner(), &capsule, &file(100, 1_000), "before the canary");
@@ -141,7 +141,7 @@ fn a_share_of_five_per_cent_can_be_judged_by_its_counts() {
     assert_scraped(&canister, &after);
 }
 
-/// What no call serves is counted as well: a session that expires, and hashing that continues by timer.
+/// What happens without a call is counted as well: a session expires, and hashing continues by timer.
 #[test]
 fn expiry_is_counted_on_the_path_of_the_session() {
     for build in [Build::Legacy, Build::Direct] {

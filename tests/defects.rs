@@ -1,8 +1,7 @@
 //! The forty defects of the first public release, one test each, on the legacy build and on the direct build;
 //! those about upgrades also across the whole staged upgrade.
-//!
-//! Each test says what went wrong there and what holds now. Where a defect cannot come back because its
-//! feature is gone, the test shows that it is gone.
+//! Each test describes what went wrong there and what holds now. If a defect cannot recur because its feature was
+//! removed, the test shows that it was.
 
 mod authorisation;
 mod identity;
@@ -13,7 +12,7 @@ mod results;
 mod sessions;
 use session_migrate::build::Build;
 
-/// The builds that a canister goes through in a test about upgrades.
+/// The builds to which a canister is upgraded in a test about upgrades.
 type Course = &'static [Build];
 
 const LEGACY: Course = &[Build::Legacy, Build::Legacy, Build::Legacy];
@@ -75,7 +74,7 @@ on_every_course! {identity:
 on_both_builds! {limits:
     d08_nothing_ever_expired
     d09_expiry_counted_from_the_beginning
-    d10_ended_sessions_gave_nothing_back
+    d10_ended_sessions_released_nothing
     d11_finished_sessions_counted_as_active
     d12_declared_sizes_and_texts_had_no_limits
 }
@@ -122,7 +121,7 @@ on_every_course! {reads:
 }
 
 on_both_builds! {sessions:
-    d39_the_session_service_counted_instead_of_looking
+    d39_the_session_service_counted_instead_of_checking
 }
 
 on_every_course! {sessions:

@@ -135,8 +135,8 @@ fn a_long_finish_continues_on_its_own() {
     assert_eq!((finished.size, finished.checksum_sha256.as_deref()), (bytes, Some(&digest.to_vec())));
 }
 
-/// Uploads a file of `count` generated chunks. Returns the bytes sent and the bytes of the heap, after every tenth chunk
-/// and after the finish.
+/// Uploads a file of `count` generated chunks. Returns the bytes sent and the bytes of the heap, after every tenth
+/// chunk and after the finish.
 fn heap_during_upload(canister: &InstalledCanister, count: u32) -> Vec<(u64, u64)> {
     let heap = |sent: u32| {
         let status = canister.pic.canister_status(canister.id, Some(controller())).unwrap();

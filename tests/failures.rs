@@ -1,5 +1,5 @@
-//! A canister that may not run, or runs out of memory during a call: the call fails completely, and the upload
-//! continues once there is room again. On the legacy build and on the direct build.
+//! A canister that may not run, or runs out of memory during a call, on the legacy build and on the direct build: the
+//! call fails completely, and the upload continues once there is room again.
 
 use crate::support::calls::CALLS;
 use crate::support::scene::{Scene, args};
@@ -76,7 +76,7 @@ fn a_call_that_runs_out_of_memory_changes_nothing() {
             ..CanisterSettings::default()
         };
         let mut refused = 0;
-        // From no room at all up to where it suffices, so that the call ends at different places.
+        // From no room at all up to enough room, so that the call fails at different points.
         for pages in (0..).step_by(4) {
             change_settings(&canister, heap(used + pages * PAGE));
             match put(&canister, &scene, 0) {

@@ -1,5 +1,5 @@
-//! The Candid interfaces: each build's is the checked-in one, a client of one build can talk to the next, and
-//! the names of the first public release stay.
+//! The Candid interfaces: that of each build is the checked-in one, a client of one build can use the next, and the
+//! names of the first public release are kept.
 
 use crate::support::did;
 use candid_parser::utils::{CandidSource, service_compatible};
@@ -32,7 +32,7 @@ fn each_build_serves_the_clients_of_the_one_before() {
     }
 }
 
-/// The chain of upgrades is safe by what the wasms themselves say of stable memory.
+/// The chain of upgrades is safe according to the schemas of stable memory in the wasms themselves.
 #[test]
 fn each_build_reads_what_the_one_before_has_stored() {
     let artifacts = Build::ALL.map(crate::support::artifact);
@@ -60,7 +60,7 @@ fn newer_settings_may_be_omitted() {
             let at = older.find(line).unwrap_or_else(|| panic!("{line} in {build}"));
             older.replace_range(at..at + line.len(), "");
         }
-        // And the override of the check of settings that close the service.
+        // So is the override for settings that close the service.
         older = older.replace("(AdminConfig, opt bool)", "(AdminConfig)");
         let compatible = service_compatible(CandidSource::Text(&text), CandidSource::Text(&older));
         compatible.unwrap_or_else(|error| panic!("{build}: {error}"));
@@ -76,7 +76,7 @@ fn all_builds_have_the_same_functions() {
 
 /// An incompatible interface must not pass for a compatible one.
 #[test]
-fn the_comparison_sees_what_a_client_would_stumble_over() {
+fn the_comparison_finds_what_breaks_a_client() {
     let text = std::fs::read_to_string(did::path(Build::Legacy)).unwrap();
     for (was, is) in [
         ("  uploads_abort : (nat64) ->", "  uploads_abandon : (nat64) ->"),
@@ -90,8 +90,7 @@ fn the_comparison_sees_what_a_client_would_stumble_over() {
     }
 }
 
-/// Functions of the first public release that are kept, with their arguments: more may follow, and what follows
-/// must be optional.
+/// Functions of the first public release that are kept, with their arguments; any further arguments must be optional.
 const KEPT: &[(&str, &str)] = &[
     ("upload_config", ""),
     ("uploads_begin", "text, AssetMetadata, nat32, text"),

@@ -79,7 +79,7 @@ fn lane_2_derivatives_of_a_picture(course: Course) {
     }
 }
 
-/// The original and its derivatives at the same time: each has a call in flight while the others have theirs.
+/// The original and its derivatives at the same time: each has a call in flight while the others do.
 fn lane_3_both_in_parallel(course: Course) {
     let mut canister = LaneCanister::new(course);
     let mut uploads = canister.full_set();

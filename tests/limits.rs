@@ -1,5 +1,5 @@
-//! Limits on numbers and lengths: each is named in the error with its numbers, a refused call changes
-//! nothing, and released room can be used again. On the legacy build and on the direct build.
+//! Limits on numbers and lengths, on the legacy build and on the direct build: each is named in the error with its
+//! numbers, a refused call changes nothing, and released room can be used again.
 
 use crate::support::upload::{NewMemory, metadata};
 use crate::support::{InstalledCanister, controller, owner, stranger, writer};
@@ -31,8 +31,8 @@ on_both_builds! {
     the_memories_of_a_capsule_are_limited
     every_text_has_a_length
     a_client_of_the_older_settings_resets_none_of_the_newer_ones
-    settings_that_close_the_service_are_taken_by_force_only
-    who_may_make_capsules_is_a_setting
+    settings_that_close_the_service_need_force
+    who_may_create_capsules_is_a_setting
 }
 
 mod check_that {
@@ -56,7 +56,7 @@ mod check_that {
             canister.update::<Capsule>(owner(), "capsules_set_access", (&capsule.id, access)).unwrap();
         }
         create(stranger()).unwrap();
-        // Whoever deletes a capsule, its creator may create another one.
+        // Regardless of who deletes a capsule, its creator may create another one.
         canister.update::<()>(stranger(), "capsules_delete", (&first.id,)).unwrap();
         create(owner()).unwrap();
         assert_eq!(create(owner()), Err(Error::exhausted("capsules per caller", 2, 3)));
@@ -135,7 +135,7 @@ mod check_that {
         external(2_048, 2_048).unwrap();
     }
 
-    pub fn settings_that_close_the_service_are_taken_by_force_only(build: Build) {
+    pub fn settings_that_close_the_service_need_force(build: Build) {
         type Change = fn(&mut AdminConfig);
         let canister = InstalledCanister::new(build);
         let capsule = canister.capsule();
@@ -156,7 +156,7 @@ mod check_that {
             let refused = canister.try_configure(change).unwrap_err();
             let Error::InvalidArgument { field, expected, .. } = &refused else { panic!("{refused}") };
             assert_eq!(field, named);
-            assert!(expected.contains("force"), "the error names the way to set it nevertheless: {expected}");
+            assert!(expected.contains("force"), "the error says how to set it nevertheless: {expected}");
             assert_eq!(canister.config(), open, "nothing was changed");
             let mut config = open;
             change(&mut config);
@@ -171,7 +171,7 @@ mod check_that {
         }
     }
 
-    pub fn who_may_make_capsules_is_a_setting(build: Build) {
+    pub fn who_may_create_capsules_is_a_setting(build: Build) {
         let mut canister = InstalledCanister::new(build);
         let create = |canister: &InstalledCanister, caller: Principal| {
             canister.update::<Capsule>(caller, "capsules_create", (None::<PersonRef>,))

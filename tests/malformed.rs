@@ -34,7 +34,7 @@ impl Endpoint<'_> {
     }
 
     /// Returns valid arguments, all of them numbers or texts, followed by a list of as many nulls as can be
-    /// declared. A decoder skips arguments that it does not know.
+    /// declared. A decoder skips undeclared arguments.
     fn with_a_list_of_nulls(&self) -> Option<Vec<u8>> {
         let count = self.function.args.len() as u8;
         // No table of types, and the arguments are of primitive types.
@@ -50,7 +50,7 @@ impl Endpoint<'_> {
             ("long bytes that are not Candid", file(LONG, 3)),
             ("the magic alone", b"DIDL".to_vec()),
             ("an unknown type", b"DIDL\x01\x40\x01\x00".to_vec()),
-            ("a type that is not there", b"DIDL\x00\x01\x05".to_vec()),
+            ("a type that does not exist", b"DIDL\x00\x01\x05".to_vec()),
             ("a table of types without end", [b"DIDL", LENGTH].concat()),
             ("more arguments than bytes", [b"DIDL\x00", LENGTH].concat()),
             ("many arguments", many_arguments()),
@@ -86,8 +86,7 @@ fn many_arguments() -> Vec<u8> {
     [b"DIDL\x00", leb128(LONG).as_slice(), &b"\x7f".repeat(LONG)].concat()
 }
 
-/// Makes `opt opt … null`, five thousand deep, each of them present: deeper than the stack if a decoder
-/// recursed.
+/// Creates `opt opt … null`, five thousand deep, each of them present: too deep for the stack of a recursive decoder.
 fn deep_types() -> Vec<u8> {
     let count = 5_000;
     let types: Vec<u8> = (1..=count)
@@ -178,7 +177,7 @@ fn names_reason(name: &str, text: &str) -> bool {
     text.contains(&format!("arguments: expected those of {name}, in Candid, got "))
 }
 
-/// Checks that a function without arguments ignores what is sent. As a stranger, since controllers' calls
+/// Checks that a function without arguments ignores what is sent. The caller is a stranger, since a controller's calls
 /// have effects.
 fn ignores_its_arguments(canister: &InstalledCanister, endpoint: &Endpoint<'_>) {
     let Endpoint { name, function, .. } = *endpoint;

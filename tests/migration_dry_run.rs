@@ -9,7 +9,7 @@ use upload_canister::api::{DryRun, MigrationPhase, MigrationStatus, Result};
 
 const SESSIONS: u64 = 2_000;
 
-/// Records of a page: what one query has room for.
+/// Number of records on a page: as many as fit into one query.
 const PAGE: u32 = 1_000;
 
 fn status(canister: &InstalledCanister) -> MigrationStatus {

@@ -22,7 +22,7 @@ fn the_migration_preserves_everything_that_is_stored() {
     let after = undisturbed(InChunkMap);
     let (blobs, sessions) = (image().sound_blobs().count(), image().sessions().count());
     assert_eq!((before.moved(), after.held.moved()), ([0, 0], [blobs, sessions]));
-    // The torn blob's two chunks, and that of the session which the first migration has quarantined.
+    // The two chunks of the damaged blob, and the chunk of the session that the first migration has quarantined.
     assert_eq!(after.held.chunk_map, [3, 0]);
     let moved = image().sound_blobs().chain(image().sessions());
     let taken: usize = moved.map(|(_, uploaded)| uploaded.content.len().next_multiple_of(64)).sum();
@@ -60,9 +60,9 @@ fn any_interruption_leads_to_the_same_final_state() {
     interrupted_everywhere(InChunkMap, INTERRUPTIONS);
 }
 
-/// A stopped canister has no timers, so that only upgrades move anything, and each has room for a few chunks.
+/// Timers do not run on a stopped canister, so only upgrades move anything, a few chunks each.
 #[test]
-fn upgrade_after_upgrade_it_ends_in_the_same_state() {
+fn repeated_upgrades_lead_to_the_same_final_state() {
     let mut canister = InChunkMap.canister();
     canister.pic.stop_canister(canister.id, Some(controller())).unwrap();
     let (blob, mut in_the_blob) = (image().file("long").blob.unwrap().0, 0);
@@ -73,7 +73,7 @@ fn upgrade_after_upgrade_it_ends_in_the_same_state() {
         if storage.migration.state_of(SECOND).unwrap().phase == Phase::Converted {
             break;
         }
-        assert!(upgrade < 60, "it does not get there");
+        assert!(upgrade < 60, "it does not reach that state");
     }
     assert!(in_the_blob >= 5, "{in_the_blob} upgrades ended in the middle of the long blob");
     canister.pic.start_canister(canister.id, Some(controller())).unwrap();

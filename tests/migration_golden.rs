@@ -1,4 +1,4 @@
-//! Stable memory as each released layout left it, read by the builds of today.
+//! Stable memory of each released layout, read by the current builds.
 //!
 //! `tests/golden/layout-N.bin.gz` are complete stable memories, created once by the builds that wrote the
 //! layout and never again; a release with a new layout adds one.
@@ -28,8 +28,8 @@ fn half() -> Vec<u8> {
     vec![7; CHUNK + 5]
 }
 
-/// Fills a canister: a finished file, and one of which the second chunk has arrived; in layout 3 another one
-/// of that kind that is verified by BLAKE3. Their ids are stable, since the canister issues them in order.
+/// Fills a canister: a finished file, and one of which the second chunk has arrived; in layout 3 also such a file that
+/// is verified by BLAKE3. Their ids are stable, since the canister issues them in order.
 fn fill(canister: &InstalledCanister, layout: u16) {
     let capsule = canister.capsule();
     canister.upload(owner(), &capsule, b"a finished file", "finished");
@@ -42,7 +42,7 @@ fn fill(canister: &InstalledCanister, layout: u16) {
     }
 }
 
-/// Finishes the half upload of the key `idem`, and checks that the capsule has these memories in the end.
+/// Finishes the half-finished upload of the key `idem`, and checks that the capsule has these memories in the end.
 fn finishes_upload(
     canister: &InstalledCanister,
     capsule: &str,
@@ -113,7 +113,7 @@ fn newest_of(build: Build) -> u16 {
 }
 
 #[test]
-#[ignore = "makes the fixtures that are missing; each is made once, by the release that brings the layout"]
+#[ignore = "creates the missing fixtures; each is created once, by the release that introduces the layout"]
 fn make_the_fixtures() {
     for (layout, build) in LAYOUTS.into_iter().filter(|(layout, _)| !path(*layout).exists()) {
         let canister = InstalledCanister::new(build);

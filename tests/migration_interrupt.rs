@@ -1,8 +1,8 @@
 //! The migration interrupted between any two of its messages, on real wasm: the final state is the same.
 //!
-//! The sessions are in stable memory from the start, with a pace of one unit in the first message, so that a
-//! dozen sessions take a message each time the pace doubles. A message on the IC commits as a whole or not at
-//! all: traps inside of one are in `migration_traps.rs`.
+//! The sessions are in stable memory from the start, with a pace of one unit in the first message, so that a dozen
+//! sessions take a message for each doubling of the pace. A message on the IC commits as a whole or not at all;
+//! `migration_traps.rs` tests traps within a message.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const INTERRUPTIONS: &[(&str, Interruption)] = &[
     ("an upgrade to the same build", |canister| canister.try_upgrade(Build::Staged).unwrap()),
     ("an upgrade to the next build", |canister| canister.try_upgrade(Build::Direct).unwrap()),
     ("a downgrade", |canister| {
-        // Refused from the first conversion on; before that nothing has happened yet.
+        // Refused from the first conversion on; before it nothing has changed.
         let refused = canister.try_upgrade(Build::Legacy);
         let layout = status(canister).layout;
         assert_eq!(refused.is_err(), layout == 2, "layout {layout}: {refused:?}");
@@ -42,7 +42,7 @@ const INTERRUPTIONS: &[(&str, Interruption)] = &[
         assert_eq!(settle(canister).phase, MigrationPhase::RolledBack);
         control(canister, "migration_resume");
     }),
-    ("want of cycles", |canister| {
+    ("a lack of cycles", |canister| {
         let settings = |threshold: u64| pocket_ic::CanisterSettings {
             freezing_threshold: Some(threshold.into()),
             ..Default::default()
@@ -95,8 +95,7 @@ fn the_next_build_goes_forward_from_a_rollback() {
     assert_eq!(found.digests[0], found.digests[1]);
 }
 
-/// Calls by a controller run the engine as well; each of its messages schedules one more, and no second one
-/// in addition.
+/// Calls by a controller run the engine as well; each message of the engine schedules exactly one more.
 #[test]
 fn repeated_controls_start_no_second_chain_of_messages() {
     let mut canister = InstalledCanister::new(Build::Legacy);

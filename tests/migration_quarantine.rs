@@ -14,7 +14,7 @@ use upload_canister::upload::{RawRecord, UploadService};
 
 const SESSIONS: u64 = 6;
 
-/// The owner of a record that does not decode is unknown, so its owner still has it, in addition to two
+/// The owner of a record that does not decode is unknown, so the index still lists it for its owner, in addition to two
 /// others.
 #[test]
 fn the_others_are_listed_when_one_does_not_decode() {
@@ -67,5 +67,5 @@ fn quarantined_records_stop_neither_the_sweep_nor_a_list() {
     while !service.sweep().unwrap() {}
     assert!(storage.index.is_empty(), "everything else has expired");
     assert!(storage.migration.quarantine.contains(1, 2));
-    assert_eq!(storage.usage.accounts(), 0, "a quarantined record holds no bytes of its owner's");
+    assert_eq!(storage.usage.accounts(), 0, "a quarantined record uses none of its owner's quota");
 }

@@ -1,5 +1,5 @@
-//! Foreign or damaged stable memory: every build refuses the upgrade and names what is wrong, the old code continues, and
-//! the memory is unchanged.
+//! Foreign or damaged stable memory: every build refuses the upgrade and names what is wrong, the old code continues,
+//! and the memory is unchanged.
 
 use crate::support::InstalledCanister;
 use crate::support::legacy_state::{client, memory_of, small_image};
@@ -39,7 +39,7 @@ const OWNERS: usize = 2_080;
 /// Bytes of a bucket of `small_image`; the header takes as many.
 const BUCKET: usize = 65_536;
 
-/// Returns a memory that ends where a table begins, as a copy that was interrupted.
+/// Returns a memory that ends where a table begins, as an interrupted copy would.
 fn cut_before(bytes: &[u8], id: u8) -> Vec<u8> {
     let bucket = bytes[OWNERS..BUCKET].iter().position(|owner| *owner == id).unwrap();
     bytes[..BUCKET * (1 + bucket)].to_vec()
@@ -85,7 +85,7 @@ fn plant_bytes<K: Storable + Ord + Clone>(raw: &RawMemory, id: MemoryId, key: K,
     StableBTreeMap::<K, Vec<u8>, _>::init(memory).insert(key, value.to_vec());
 }
 
-/// Names of damages, what each does to the memory, and what its refusal must say.
+/// Kinds of damage: the name, what it does to the memory, and what the refusal must say.
 const CASES: &[(&str, Damage, &[&str])] = &[
     (
         "a raw stable_save",
@@ -123,7 +123,7 @@ const CASES: &[(&str, Damage, &[&str])] = &[
         &["memory id 42 has 1 pages", "second memory manager"],
     ),
     (
-        "the public release, whose pre_upgrade is skipped",
+        "the public release, if its pre_upgrade is skipped",
         |raw| replace(raw, public_release().stable_memory()),
         &["first public release", "memory ids 0, 1, 2, 6, 7, 8", "skip_pre_upgrade", "docs/adopting.md"],
     ),
@@ -202,7 +202,7 @@ const CASES: &[(&str, Damage, &[&str])] = &[
     ),
 ];
 
-/// Every build refuses the memory with these words, and leaves it as it is.
+/// Every build refuses the memory with these words, and leaves it unchanged.
 fn refused_by_every_build(canister: &InstalledCanister, what: &str, damaged: &[u8], expected: &[&str]) {
     canister.pic.set_stable_memory(canister.id, damaged.to_vec(), BlobCompression::NoCompression);
     for build in [Build::Legacy, Build::Staged, Build::Direct] {
@@ -231,7 +231,7 @@ fn tables(bytes: &[u8]) -> impl Iterator<Item = (u8, &'static str, Structure)> {
 }
 
 #[test]
-fn each_is_refused_with_what_where_and_what_to_do() {
+fn each_refusal_says_what_is_wrong_where_and_what_to_do() {
     let (canister, healthy) = sound();
     for (what, damage, expected) in CASES {
         let raw = memory_of(&healthy);
@@ -255,7 +255,7 @@ fn memory_with_any_table_half_written_is_refused() {
     let (canister, healthy) = sound();
     for (id, name, _) in tables(&healthy) {
         let at = format!("memory id {id} ({name})");
-        // The beginning of its header is missing, or the rest.
+        // Either the beginning of its header is missing, or the rest of it.
         for (from, until) in [(0, 3), (3, 64)] {
             let raw = memory_of(&healthy);
             Memories::init(raw.clone()).get(MemoryId::new(id)).write(from as u64, &vec![0; until - from]);
@@ -308,8 +308,8 @@ fn cost_of_refusal(canister: &InstalledCanister, build: Build, damaged: Vec<u8>)
     last.instructions
 }
 
-/// A refusal at the last record comes after every other check, and one at the first table before all of them. The memory
-/// manager is open in both, which costs the library most of a million.
+/// A refusal at the last record happens after every other check, and one at the first table before all of them. In
+/// both, the library has opened the memory manager, which takes almost a million.
 #[test]
 fn the_preflight_costs_at_most_2_million_instructions() {
     let (canister, healthy) = sound();

@@ -1,8 +1,8 @@
-//! Costs of the migration, for a thousand sessions and for very many, with client calls all the time.
+//! Costs of the migration, for a thousand sessions and for very many, with client calls throughout.
 //!
 //! A hundred thousand by default; `MIGRATION_SESSIONS=1000000` runs the million whose figures are in
 //! `docs/migration-costs.md`. `UPDATE_REPORT=1` rewrites the report; without it no cost of the run may exceed
-//! the report by more than a tenth, and the run says if the report is stale.
+//! the report by more than a tenth, and a stale report is reported.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use session_migrate::costs::{self, MessageCost};
 use session_migrate::server::ServerKind;
 use upload_canister::api::{MigrationPhase, MigrationStatus, Result, UploadFinishResult};
 
-/// Maximum instructions of the migration in `post_upgrade`, whatever the number of sessions:
+/// Maximum instructions of the migration in `post_upgrade`, regardless of the number of sessions:
 /// `UPGRADE_INSTRUCTIONS` in `src/canister/migration.rs`, plus a little for the start of the module and the
 /// timers.
 const UPGRADE_LIMIT: u64 = 50_000_000 + 1_000_000;
@@ -63,8 +63,8 @@ enum Act {
     Begin,
 }
 
-/// Clients that act on sessions chosen at random, each session at most once, and must always be answered as if
-/// there were no migration: every call succeeds.
+/// Clients that act on sessions chosen at random, each session at most once, and must always get the same answers as
+/// without a migration: every call succeeds.
 struct Traffic {
     random: u64,
     sessions: u64,
@@ -154,14 +154,14 @@ fn run(sessions: u64) -> Figures {
     let (bytes, capsules) = image(sessions, canister.pic.get_time().as_nanos_since_unix_epoch());
     canister.pic.set_stable_memory(canister.id, bytes, BlobCompression::NoCompression);
     canister.upgrade(Build::Legacy);
-    let told = |canister: &InstalledCanister, from| {
-        costs::messages(&canister.pic, canister.id, from).expect("the server tells")
+    let messages_from = |canister: &InstalledCanister, from| {
+        costs::messages(&canister.pic, canister.id, from).expect("the server reports costs")
     };
     let last = |all: &[MessageCost]| all.last().expect("something was executed").index;
-    let seen = last(&told(&canister, 0)) + 1;
+    let seen = last(&messages_from(&canister, 0)) + 1;
     canister.try_upgrade(Build::Staged).unwrap();
     let heap_before = heap(&canister);
-    let mut all = told(&canister, seen);
+    let mut all = messages_from(&canister, seen);
     let upgrade = |cost: &&MessageCost| ["start", "post_upgrade"].contains(&&*cost.entry);
     let post_upgrade = all.iter().filter(upgrade).map(|cost| cost.instructions).sum();
 
@@ -171,7 +171,7 @@ fn run(sessions: u64) -> Figures {
         traffic.round(&canister);
         let state = status(&canister);
         assert_ne!(state.phase, MigrationPhase::Stuck, "{}", state.note);
-        let new = told(&canister, last(&all) + 1);
+        let new = messages_from(&canister, last(&all) + 1);
         all.extend(new);
         if state.phase == MigrationPhase::Converted {
             break state;
@@ -226,7 +226,7 @@ fn report_path() -> PathBuf {
 
 /// Returns the rows of the table, by number of sessions.
 fn lines_of(report: &str) -> Vec<(u64, String)> {
-    // The table before this one has two columns.
+    // An earlier table has two columns.
     let rows = report.lines().filter(|line| line.split('|').count() > 4).filter_map(|line| {
         let sessions = line.strip_prefix("| ")?.split(' ').next()?.parse().ok()?;
         Some((sessions, line.to_owned()))
@@ -285,12 +285,13 @@ session is a file of one chunk of 64 bytes with its metadata, four index entries
 stored. A thousand clients put, finish, abort and begin continuously, on sessions chosen at random, and no call fails.
 
 Instructions are IC instructions as the embedded server counts them. `post_upgrade` includes the start of the module.
-`most in a message` is the highest count of any migration message after `post_upgrade`. `each` is everything that the engine has
-used, in all messages, divided by the number of sessions.
+`most in a message` is the highest count of any migration message after `post_upgrade`. `per session` is the total of the
+engine's instructions, in all messages, divided by the number of sessions.
 
-**With full-size chunks it used to cost more**, before the keys of the chunk map were read without its payload
-(`src/stable/map_keys.rs`): a node holds up to eleven chunks, and loading one meant following the list of its pages. These figures
-are from commit 1e45df9, with stored chunks of 1.8 MB; `migrate_chunks_0`, `_20` and `_400` in [costs.md](costs.md) are today's:
+**Full-size chunks used to make the migration more expensive**, before the keys of the chunk map were read without its payload
+(`src/stable/map_keys.rs`): a node holds up to eleven chunks, and loading one required following the list of its pages. These
+figures are from commit 1e45df9, with stored chunks of 1.8 MB; for current ones, see `migrate_chunks_0`, `_20` and `_400` in
+[costs.md](costs.md):
 
 | a session with | instructions per session |
 |---|---|
@@ -298,11 +299,12 @@ are from commit 1e45df9, with stored chunks of 1.8 MB; `migrate_chunks_0`, `_20`
 | 20 stored chunks | 3.3 M |
 | 400 stored chunks | 6.65 M |
 
-**With one full-size chunk stored for each session, today's build stays below 0.30 M** up to what a canister can hold: 140,000 such
-chunks are 241 of the memory manager's 256 GiB, and a million would be 1.8 TB. The chunks' bytes are holes in a sparse file, which
-is checked against chunks that are really there (`cargo bench-costs full-chunks`, without clients meanwhile,
-[all figures](costs.md#migration-1-with-chunks-of-18-mb)). A session costs more the more there are, since every look-up and insertion in a
-deeper map costs more; looking its chunk up, by the keys alone, is 7 % of it. The size of the chunks no longer matters:
+**With one full-size chunk stored for each session, the current build stays below 0.30 M** up to the capacity of a canister:
+140,000 such chunks take 241 of the memory manager's 256 GiB, and a million would take 1.8 TB. The chunks' bytes are holes in a
+sparse file, whose results are compared with those of chunks that are stored completely (`cargo bench-costs full-chunks`, without
+client calls, [all figures](costs.md#migration-1-with-chunks-of-18-mb)). The cost of a session increases with the number of
+sessions, since every look-up and insertion in a deeper map costs more; looking up its chunk, by the keys alone, is 7 % of the
+cost. The size of the chunks no longer matters:
 
 | sessions with one chunk of 1.8 MB | instructions per session | without the chunk |
 |---|---|---|
@@ -310,7 +312,7 @@ deeper map costs more; looking its chunk up, by the keys alone, is 7 % of it. Th
 | 10,000 | 0.254 M | 0.235 M |
 | 140,000 | 0.289 M | 0.267 M |
 
-| sessions | post_upgrade | messages | most in a message | all together | each | calls meanwhile | slowest call | heap before, bytes | heap after, bytes |
+| sessions | post_upgrade | messages | most in a message | total | per session | client calls | slowest call | heap before, bytes | heap after, bytes |
 |---|---|---|---|---|---|---|---|---|---|
 ";
 
@@ -318,7 +320,7 @@ deeper map costs more; looking its chunk up, by the keys alone, is 7 % of it. Th
 fn an_upgrade_costs_the_same_for_any_number_of_sessions() {
     let many = std::env::var("MIGRATION_SESSIONS").map_or(100_000, |text| text.parse().unwrap());
     if session_migrate::server::chosen().unwrap().kind != ServerKind::Embedded {
-        eprintln!("only the embedded server tells what a message costs: nothing is measured");
+        eprintln!("only the embedded server reports what a message costs: nothing is measured");
         return;
     }
     let (few, many) = (run(1_000), run(many));
@@ -327,6 +329,6 @@ fn an_upgrade_costs_the_same_for_any_number_of_sessions() {
     check(&many);
     let tenth = few.post_upgrade / 10;
     assert!(many.post_upgrade.abs_diff(few.post_upgrade) <= tenth, "{few:?}\n{many:?}");
-    assert!(many.heap_after <= few.heap_after * 2, "the heap follows the number of sessions: {many:?}");
+    assert!(many.heap_after <= few.heap_after * 2, "the heap grows with the number of sessions: {many:?}");
     report(&[few, many]);
 }

@@ -1,4 +1,4 @@
-//! Messages of the migration that trap halfway, on real wasm, at every message and in several places of each:
+//! Messages of the migration that trap, on real wasm, each message at several points:
 //! the canister is unchanged, and ends in the same state as if nothing had happened.
 
 use crate::support::conversion::sessions::Sessions;

@@ -44,8 +44,8 @@ const OVERDUE: Duration = Duration::from_secs(301);
 /// A canister on a PocketIC instance.
 struct Wasm {
     canister: InstalledCanister,
-    /// Whether the test also loses timers, by a trap of their message. Only the embedded server can make a message trap,
-    /// and only on the direct build is the sweep the only job of the timers.
+    /// Whether the test also loses timers, by a trap of their message. Only the embedded server can make a message
+    /// trap, and only on the direct build is the sweep the only job of the timers.
     loses_timers: bool,
     /// The last snapshot of the canister, and the build in it.
     snapshot: Option<(Vec<u8>, Build)>,
@@ -115,14 +115,14 @@ impl Wasm {
         storage.blobs.released_chunks()
     }
 
-    /// Makes the message of the timers trap, so that the IC has no timer any more. Later an update restarts the timers; it
+    /// Makes the timers' message trap, so that the IC no longer has a timer. A later update restarts the timers; it
     /// changes nothing else.
     fn lose_timers(&self) {
         let trapped = with_message_limit(&self.canister, TOO_FEW, |canister| {
             canister.pic.advance_time(TIMER_INTERVAL);
             canister.pic.tick();
         });
-        assert!(!trapped.is_empty(), "a timer is due in each minute");
+        assert!(!trapped.is_empty(), "a timer is due every minute");
         self.canister.pic.advance_time(OVERDUE);
         self.canister.abort(owner(), 0).unwrap_err();
     }
@@ -290,7 +290,7 @@ impl Target for Wasm {
     fn upgrade(&mut self, to: Stage, share: u8) {
         self.canister.upgrade(build(to));
         if to == Stage::Staged {
-            // Refused after finalizing; then the share stays at zero.
+            // This is refused after finalization; then the share stays at zero.
             let _ = self.canister.try_configure(|config| config.compat_share_percent = share);
         }
     }
@@ -308,8 +308,7 @@ impl Target for Wasm {
             Control::Finalize => "migration_finalize",
             Control::Retry => "migration_retry",
         };
-        // The optional argument is omitted: which record to retry, or whether to leave the quarantine as it
-        // is.
+        // The optional argument is omitted: which record to retry, or whether to leave the quarantined records there.
         let answer = self.canister.update::<MigrationStatus>(controller(), method, ());
         Some(answer.map(drop).map_err(refusal))
     }
@@ -363,7 +362,7 @@ impl Target for Wasm {
         if self.canister.build == Build::Staged {
             self.canister.configure(|config| config.compat_share_percent = 0);
         }
-        // Refused if nothing is paused or rolled back.
+        // This is refused if nothing is paused or rolled back.
         let _ = self.canister.update::<MigrationStatus>(controller(), "migration_resume", ());
         self.canister.settle(|stats| stats.legacy_sessions == 0);
         let status = self.canister.migration();
@@ -376,12 +375,12 @@ impl Target for Wasm {
     }
 }
 
-/// Runs two hundred cases in each of the two tests, which take a minute or two. `PROPTEST_CASES` changes their number.
+/// Runs two hundred cases in each of the two tests, which takes a minute or two. `PROPTEST_CASES` changes their number.
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 200 };
     let file = FileFailurePersistence::Direct("proptest-regressions/model.txt");
-    // A canister takes milliseconds per step instead of microseconds.
+    // On the wasm, a step takes milliseconds instead of microseconds.
     ProptestConfig { cases, max_shrink_iters: 200, failure_persistence: Some(Box::new(file)), ..default }
 }
 

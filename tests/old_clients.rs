@@ -1,5 +1,5 @@
-//! What a client that was made for the first public release meets here: which calls are accepted, and which replies
-//! it can decode. `docs/adopting.md` has the table.
+//! What clients of the first public release can do with this canister: which of their calls are accepted, and which
+//! replies they can decode. `docs/adopting.md` has the table.
 
 use candid::TypeEnv;
 use candid::types::subtype::{Gamma, subtype};
@@ -21,7 +21,7 @@ fn fits(env: &TypeEnv, given: &Type, expected: &Type) -> bool {
     subtype(&mut Gamma::new(), env, given, expected).is_ok()
 }
 
-/// Whether a function of the old interface accepts what old clients send, and they can decode its success and its error.
+/// Returns whether a function accepts what old clients send, and whether they can decode its success and its error.
 fn verdict(env: &TypeEnv, old: &Function, new: &Function) -> [&'static str; 3] {
     let args = old.args.iter().zip(&new.args).all(|(old, new)| fits(env, old, new));
     let [old_reply, new_reply] = [old, new].map(|function| &function.rets[0]);
@@ -42,7 +42,7 @@ fn verdict(env: &TypeEnv, old: &Function, new: &Function) -> [&'static str; 3] {
 }
 
 #[test]
-fn the_table_of_what_old_clients_meet_is_that_of_every_build() {
+fn the_table_for_old_clients_matches_every_build() {
     let page = std::fs::read_to_string(tree::root().join("docs/adopting.md")).unwrap();
     let path = tree::root().join("tests/golden/public-release.did");
     for build in Build::ALL {
@@ -67,6 +67,6 @@ fn the_table_of_what_old_clients_meet_is_that_of_every_build() {
             })
             .collect();
         let table = rows.join("\n");
-        assert!(page.contains(&table), "docs/adopting.md must have, by {build}:\n{table}");
+        assert!(page.contains(&table), "docs/adopting.md must have this table for {build}:\n{table}");
     }
 }

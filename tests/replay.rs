@@ -1,9 +1,9 @@
-//! Traces of clients of releases, and of incidents, played on every build they apply to.
+//! Traces of clients of each release, and of incidents, played on every build to which they apply.
 //!
 //! Each folder below `tests/replay/` is one of them: `calls.trace`, the calls and answers; `state.txt`, the
-//! final state of the canister; `expect.toml`, its subject, and the builds and interruptions it is played
-//! with. Every play must give the recorded answers and the recorded state, except for what a rule of
-//! `ab/allowed.toml` allows. A new release adds a folder; an existing one is never recorded again.
+//! final state of the canister; `expect.toml`, its subject, and the builds and interruptions with which it is played.
+//! Every play must give the recorded answers and the recorded state, except for what a rule of `ab/allowed.toml`
+//! allows. A new release adds a folder; an existing folder is never recorded again.
 //!
 //! `RECORD_TRACE=NAME` records a new folder, from what `replay/record.rs` has under that name.
 

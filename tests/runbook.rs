@@ -24,7 +24,7 @@ fn call(canister: &InstalledCanister, name: &str, arguments: &str) -> Vec<u8> {
     let (_, functions) = crate::support::did::functions(canister.build);
     let (_, function) = functions.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("{name}"));
     let arguments = candid_parser::parse_idl_args(arguments).unwrap();
-    assert_eq!(arguments.args.len(), function.args.len(), "{name}: icp wants every argument");
+    assert_eq!(arguments.args.len(), function.args.len(), "{name}: icp requires every argument");
     let bytes = arguments.to_bytes().unwrap();
     let reply = match function.is_query() {
         true => canister.query_bytes(controller(), name, bytes),
@@ -43,7 +43,7 @@ fn is_for_operators(name: &str) -> bool {
     ["migration_", "admin_canary", "admin_errors"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Returns the reply if it is `Err`, whatever its content.
+/// Returns the reply if it is `Err`, regardless of its content.
 fn refusal(reply: &[u8]) -> Option<String> {
     let text = IDLArgs::from_bytes(reply).unwrap().to_string();
     // `Err` has no name here, only its hash.

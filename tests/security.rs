@@ -74,7 +74,7 @@ const TABLE: &[(&str, [Access; 6])] = &[
     ("downloads_read_chunk", ITS_UPLOADER),
     ("downloads_status",     ITS_UPLOADER),
     ("http_request",         EVERYBODY),
-    // Its token alone says who may; there is no caller.
+    // The token alone determines access; there is no caller.
     ("http_request_streaming_callback", [Unknown; 6]),
     ("memories_create",      WRITERS),
     ("memories_delete",      WRITERS_OF_THE_THING),
@@ -108,18 +108,18 @@ fn scene(canister: &InstalledCanister) -> Scene {
     Scene::new(canister, file(7, 1), 1)
 }
 
-/// Classifies a reply, whatever its type: an error by its name, or success.
+/// Classifies a reply, regardless of its type: an error by its name, or success.
 fn read(reply: &[u8]) -> std::result::Result<Access, String> {
     let values = IDLArgs::from_bytes(reply).map_err(|error| error.to_string())?.args;
-    told_by(&values)
+    access_in(&values)
 }
 
 /// Classifies decoded values. A list of answers, one for each file, counts as its only one.
-fn told_by(values: &[IDLValue]) -> std::result::Result<Access, String> {
+fn access_in(values: &[IDLValue]) -> std::result::Result<Access, String> {
     let [IDLValue::Variant(outer)] = values else { return Ok(Yes) };
     let is = |label: &candid::types::Label, name: &str| label.get_id() == candid::idl_hash(name);
     if !is(&outer.0.id, "Err") {
-        return if let IDLValue::Vec(answers) = &outer.0.val { told_by(answers) } else { Ok(Yes) };
+        return if let IDLValue::Vec(answers) = &outer.0.val { access_in(answers) } else { Ok(Yes) };
     }
     match &outer.0.val {
         IDLValue::Variant(error) if is(&error.0.id, "Unauthorized") => Ok(No),
@@ -182,7 +182,7 @@ fn check_every_function(build: Build) {
 
 /// Lists show only the caller's own items, and the gateway's pages name no one.
 #[test]
-fn lists_and_pages_give_nothing_away() {
+fn lists_and_pages_reveal_nothing_about_others() {
     let canister = InstalledCanister::new(Build::Direct);
     let scene = scene(&canister);
     for (who, caller) in callers() {

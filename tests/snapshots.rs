@@ -7,7 +7,7 @@ use crate::support::{InstalledCanister, owner, stranger};
 use session_migrate::build::Build;
 use upload_canister::api::Error;
 
-/// Makes sessions, capsules and memories, and returns their ids.
+/// Creates sessions, capsules and memories, and returns their ids.
 fn ids(canister: &InstalledCanister, who: candid::Principal, round: u32) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for n in 0..3 {
@@ -57,10 +57,10 @@ fn the_id_of_a_lost_session_is_never_someone_elses() {
     }
 }
 
-/// A clone issues ids above all that came with the snapshot, whichever canister has had more messages, and
-/// loads it again without reusing an id.
+/// A clone issues ids above all those in the snapshot, whichever canister has executed more messages, and loads the
+/// snapshot again without reusing an id.
 #[test]
-fn a_clone_gives_no_id_out_twice_either() {
+fn a_clone_issues_no_id_twice_either() {
     let canister = InstalledCanister::new(Build::Direct);
     let mut issued = ids(&canister, owner(), 0);
     for n in 0..20 {

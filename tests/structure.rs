@@ -37,9 +37,9 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let root = tree::root().join(folder);
     let mut found = Vec::new();
     walk(&root, &mut found);
-    let beside = root.with_extension("rs");
-    if beside.exists() {
-        found.push((beside.clone(), fs::read_to_string(beside).unwrap()));
+    let root_file = root.with_extension("rs");
+    if root_file.exists() {
+        found.push((root_file.clone(), fs::read_to_string(root_file).unwrap()));
     }
     assert!(!found.is_empty(), "{folder} has no sources");
     found
@@ -58,7 +58,7 @@ fn documents() -> Vec<(PathBuf, String)> {
     documents.map(|path| (path.clone(), fs::read_to_string(&path).unwrap())).collect()
 }
 
-/// Returns a path from the root of the tree on.
+/// Returns a path relative to the root of the tree.
 fn relative(path: &Path) -> String {
     path.strip_prefix(tree::root()).unwrap().to_string_lossy().into_owned()
 }
@@ -86,7 +86,7 @@ fn without_tests(sources: Vec<(PathBuf, String)>) -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-fn the_session_layer_knows_the_standard_library_only() {
+fn the_session_layer_depends_on_the_standard_library_only() {
     let session = without_tests(sources("src/session"));
     let foreign = uses(
         &session,
@@ -96,7 +96,7 @@ fn the_session_layer_knows_the_standard_library_only() {
 }
 
 #[test]
-fn only_the_entry_points_know_the_ic() {
+fn only_the_entry_points_depend_on_the_ic() {
     let all = without_tests(sources("src"));
     let outside: Vec<_> =
         all.into_iter().filter(|(path, _)| !path.to_string_lossy().contains("src/canister")).collect();
@@ -104,7 +104,7 @@ fn only_the_entry_points_know_the_ic() {
 }
 
 #[test]
-fn the_engine_knows_no_canister() {
+fn the_engine_depends_on_no_canister() {
     let all = without_tests(sources("crates/ic-stable-migrate/src"));
     let words = ["upload_canister", "Session", "BlobId", "BlobRecord", "BlobStore"];
     assert_eq!(uses(&all, &words), Vec::<String>::new());
@@ -133,7 +133,7 @@ fn features_are_chosen_in_one_place_of_the_upload_layer() {
     assert_eq!(chosen, Vec::<String>::new());
 }
 
-/// What is below the upload layer and the engine takes facts about the build from `build_profile` only.
+/// Code below the upload layer and the engine takes facts about the build from `build_profile` only.
 #[test]
 fn build_facts_come_from_the_build_profile() {
     let all = without_tests(sources("src"));
@@ -160,7 +160,7 @@ fn memories_are_opened_by_their_names_in_the_table_of_ids() {
     assert_eq!(uses(&elsewhere, &["MemoryId::new", "MemoryManager"]), Vec::<String>::new());
 }
 
-/// A function that is left out works nevertheless, and costs more.
+/// A function that is left out works nevertheless, but costs more.
 #[test]
 fn the_headers_of_all_entry_points_are_written() {
     let mut seen = 0;
@@ -203,7 +203,8 @@ fn every_test_that_a_table_names_exists() {
     }
 }
 
-/// `docs/adopted-defects.md` has every defect of the first public release that `tests/defects.rs` has a test for, with it.
+/// `docs/adopted-defects.md` has every defect of the first public release that `tests/defects.rs` has a test for, with
+/// it.
 #[test]
 fn the_page_of_adopted_defects_has_all_of_them() {
     let page = fs::read_to_string(tree::root().join("docs/adopted-defects.md")).unwrap();
@@ -242,7 +243,7 @@ fn the_environment_is_on_one_page() {
         let reads = text.split("env::var").skip(1);
         let names =
             reads.filter_map(|read| read.trim_start_matches("_os").strip_prefix("(\"")?.split('"').next());
-        // A variable may have its name from a constant.
+        // The name of a variable may be a constant.
         let constants = text
             .split('"')
             .filter(|text| text.starts_with("POCKET_IC_") && text.ends_with(char::is_alphabetic));
@@ -250,7 +251,7 @@ fn the_environment_is_on_one_page() {
         let unnamed = names.chain(constants).filter(|name| !page.contains(&format!("`{name}`")));
         missing.extend(unnamed.map(|name| format!("{name} in {}", path.display())));
     }
-    assert_eq!(missing, BTreeSet::new(), "variables that docs/environment.md does not have");
+    assert_eq!(missing, BTreeSet::new(), "variables that are missing from docs/environment.md");
 }
 
 /// Every type, function and file that the glossary gives as the place of a term exists.
@@ -273,7 +274,8 @@ fn the_glossary_names_what_exists() {
     assert_eq!(missing, Vec::<&str>::new());
 }
 
-/// What wasmtime is compiled with, by the packages that a cargo command names: each with its version and features.
+/// The dependencies with which wasmtime is compiled if a cargo command names these packages, each with its version and
+/// features.
 fn below_wasmtime(selection: &[&str]) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(tree::root()).args(["tree", "--frozen", "--edges", "normal,build", "--no-dedupe"]);
@@ -296,7 +298,8 @@ fn below_wasmtime(selection: &[&str]) -> BTreeSet<String> {
     found
 }
 
-/// Features are united over the packages of one command, and what differs is compiled again: with wasmtime in it, minutes.
+/// Cargo unifies features over the packages of one command, and compiles again what differs; for wasmtime that takes
+/// minutes.
 #[test]
 fn every_selection_of_packages_has_the_same_wasmtime() {
     let whole = below_wasmtime(&["--workspace"]);
@@ -308,7 +311,7 @@ fn every_selection_of_packages_has_the_same_wasmtime() {
     }
 }
 
-/// Every file is one idea, tests included. A length does not tell that, but few ideas take this many lines.
+/// Every file is one idea, tests included. The length does not prove that, but few ideas take this many lines.
 #[test]
 fn no_file_is_longer_than_500_lines() {
     let folders = [

@@ -14,7 +14,7 @@ use session_migrate::costs;
 const CHUNKS: u32 = 32;
 
 /// Twenty such sessions in one message, as many as a slice may have, would take 44 billion instructions of the 40 that
-/// the IC allows. Three of them, and an eighth of that limit, do the same in less time.
+/// the IC allows. Three of them, with an eighth of that limit, test the same in less time.
 const ALLOWED_INSTRUCTIONS: u64 = 5_000_000_000;
 
 #[test]

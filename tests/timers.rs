@@ -59,7 +59,7 @@ fn an_update_restarts_timers_lost_by_a_trap() {
         assert_eq!(trapped[0].entry, "global_timer");
 
         pass(&canister, TWO_DAYS);
-        assert_eq!(canister.stats().sessions, 1, "{build}: no timer runs, and a query changes nothing");
+        assert_eq!(canister.stats().sessions, 1, "{build}: no timer runs, and a query does not change that");
         anybody_calls(&canister);
         canister.settle(|stats| stats.sessions == 0);
 
@@ -95,7 +95,7 @@ fn timers_continue_by_themselves_after_a_freeze() {
         pass(&canister, TWO_DAYS);
     }
     freeze(0);
-    // No update is made.
+    // No update call is made.
     canister.settle(|stats| stats.sessions == 0);
 }
 
@@ -157,7 +157,7 @@ fn the_sweep_is_one_chain_of_messages() {
         let jobs = all.iter().filter(|message: &&MessageCost| message.entry == "update").count();
         assert!(
             jobs <= 4,
-            "round {round}: sweep, watch, the key of tokens and one that follows, but there are {jobs}"
+            "round {round}: expected sweep, watch, the key of tokens and one that follows, got {jobs}"
         );
     }
     canister.settle(|stats| stats.memories == 0);
@@ -180,7 +180,7 @@ fn type_tables_are_written_when_the_first_minute_is_lost() {
         };
         let usual = cost(minute);
         let lost = cost(|canister| {
-            // Enough for the jobs and too little for the tables.
+            // Enough for the jobs, but not for the tables.
             let trapped = with_message_limit(canister, 3_000_000, minute);
             assert!(!trapped.is_empty(), "the tables were written");
         });

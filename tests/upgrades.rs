@@ -100,7 +100,7 @@ fn a_rollback_to_legacy_keeps_everything_uploaded_since() {
 
     canister.upgrade(Build::Legacy);
     let first = canister.status(owner(), before[0].session).unwrap();
-    assert_eq!(first.missing, [], "the chunk put after the upgrade is there");
+    assert_eq!(first.missing, [], "the chunk put after the upgrade is stored");
     let [first, second, unfinished] = before;
     for upload in [first, second, meanwhile].into_iter().chain(since) {
         upload.complete(&canister);

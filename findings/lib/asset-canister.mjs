@@ -1,5 +1,5 @@
-// AssetManager of @icp-sdk/canisters on a network of one asset canister, whose logic is that of the crate ic-certified-assets:
-// the program of asset-canister.rs.
+// AssetManager of @icp-sdk/canisters on a network with one asset canister, whose logic is that of the crate
+// ic-certified-assets: the program of asset-canister.rs.
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';

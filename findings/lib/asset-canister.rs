@@ -1,5 +1,6 @@
-//! The logic of the asset canister, without a canister around it: reads a method and its Candid arguments in hexadecimal from
-//! each line of standard input, and writes `ok` and the reply in hexadecimal, or `err` and the text that the canister traps with.
+//! The logic of the asset canister, outside of a canister: reads a method and its Candid arguments in hexadecimal from
+//! each line of standard input, and writes `ok` and the reply in hexadecimal, or `err` and the text that the canister
+//! traps with.
 
 use candid::{CandidType, Decode, Encode};
 use ic_certified_assets::state_machine::State;

@@ -1,5 +1,5 @@
-# What findings share that run AssetManager against the asset canister: both packages, and asset-canister.mjs and network.mjs in
-# the scratch folder. Sourced after common.sh.
+# Shared by findings that run AssetManager against the asset canister: both packages, and asset-canister.mjs and
+# network.mjs in the scratch folder. Sourced after common.sh.
 
 npm_packages @icp-sdk/canisters@3.6.0 @icp-sdk/core@5.4.0 @dfinity/utils@4.2.1
 cp "$lib/asset-canister.mjs" "$lib/network.mjs" .

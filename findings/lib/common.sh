@@ -1,9 +1,10 @@
-# What every finding shares: a scratch folder that is removed, packages in it, and the comparison at the end.
-# Sourced, not run. A finding exits 0 while the behaviour is as it says, 1 once it has changed, 2 if it could not be tried.
+# Shared by all findings: a scratch folder that is removed at the end, packages in it, and the comparison at the end.
+# Sourced, not run. A finding exits with 0 while the behaviour is as described, 1 once it has changed, 2 if it could not
+# be tested.
 
 set -euo pipefail
 
-# Prints the comment at the head of the finding: what is expected, and who is hurt.
+# Prints the comment at the head of the finding: what is expected, and who is affected.
 sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
 echo
 
@@ -13,13 +14,13 @@ trap 'rm -rf "$scratch"' EXIT
 export CARGO_TARGET_DIR="$scratch/target"
 cd "$scratch"
 
-# Ends with what a client said: the packages could not be had, which says nothing of the behaviour.
+# Ends with the output of a client: the packages could not be installed, which says nothing about the behaviour.
 give_up() {
   cat "$1" >&2
   exit 2
 }
 
-# Installs npm packages with exact versions; no script of theirs is run.
+# Installs npm packages with exact versions, without running their scripts.
 npm_packages() {
   echo '{"private":true,"type":"module"}' > package.json
   npm install --silent --no-audit --no-fund --no-save --ignore-scripts "$@" > npm.log 2>&1 || give_up npm.log
@@ -46,7 +47,7 @@ rust_program() {
   ./probe
 }
 
-# Compares what was seen (the file `seen`) with standard input.
+# Compares the observed output (the file `seen`) with standard input.
 expect_seen() {
   cat > expected
   cat seen

@@ -1,4 +1,4 @@
-// A network for an HttpAgent, whose certificates are signed with a key of its own.
+// A network for an HttpAgent, which signs certificates with its own key.
 import { bls12_381 } from '@noble/curves/bls12-381.js';
 import { Cbor, HttpAgent, IC_STATE_ROOT_DOMAIN_SEPARATOR, reconstruct, requestIdOf } from '@icp-sdk/core/agent';
 import { lebEncode } from '@icp-sdk/core/candid';
@@ -18,7 +18,7 @@ const rejected = (text, code) => fork(label('error_code', leaf(bytes(code))), la
 
 const codeOf = (error) => error.code ?? 'IC0503';
 
-/** A certificate of what a call was answered with: the bytes of the reply, or an Error, as with `agentOf`. */
+/** A certificate of the answer to a call: the bytes of the reply, or an Error, as with `agentOf`. */
 export const certify = async (content, said) => {
   const outcome = said instanceof Error ? rejected(said.message, codeOf(said)) : replied(said);
   const tree = fork(label('request_status', label(requestIdOf(content), outcome)), label('time', leaf(lebEncode(BigInt(Date.now()) * 1000000n))));

@@ -11,7 +11,7 @@ use crate::api;
 
 /// Metadata of an asset, in one of five kinds.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the fields are those of `api::asset`, where they are described")]
+#[allow(missing_docs, reason = "the fields are those of `api::asset`, which documents them")]
 pub enum LegacyAssetMetadata {
     Image(LegacyImage),
     Video(LegacyVideo),

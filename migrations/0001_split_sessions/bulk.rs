@@ -1,4 +1,5 @@
-//! Bulk conversion: records are read along the table, written, and read back along the tables of layout 2.
+//! Bulk conversion: records are read in the order of the table, written, and read back in the order of the tables of
+//! layout 2.
 
 use super::SplitSessions;
 use super::write::{Conversion, convert_record, join, read_back, remove};

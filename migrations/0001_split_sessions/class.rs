@@ -96,7 +96,7 @@ impl Class {
             Unconvertible::CountsDisagree { .. } => Self::CountsDisagree,
             Unconvertible::SizeDisagrees { .. } => Self::SizeDisagrees,
             Unconvertible::StrayChunk { .. } => Self::ExtraChunks,
-            // No legacy record makes a session whose owner is not a principal.
+            // No legacy record is converted to a session whose owner is not a principal.
             Unconvertible::Owner(_) => Self::Undecodable,
         }
     }
@@ -131,7 +131,7 @@ impl Class {
 /// The unit of a time in layout 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeUnit {
-    /// Nanoseconds, as it should be.
+    /// Nanoseconds, as specified.
     Nanoseconds,
     /// Microseconds.
     Microseconds,

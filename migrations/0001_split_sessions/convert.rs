@@ -42,7 +42,7 @@ pub enum Unconvertible {
         /// Second count.
         chunk_count: u32,
     },
-    /// The declared size does not make that number of chunks.
+    /// The declared size does not result in that number of chunks.
     #[error(
         "{bytes} bytes in chunks of {chunk_size} are {implied} chunks, expected_chunks is {expected_chunks}"
     )]
@@ -72,7 +72,7 @@ pub enum Unconvertible {
     Owner(Vec<u8>),
 }
 
-/// Where each field of layout 1 goes.
+/// The place of each field of layout 1 in layout 2.
 pub const FIELDS: &[(&str, &str)] = &[
     ("session_id", "key of both records"),
     ("capsule_id", "UploadMeta.capsule_id"),
@@ -171,7 +171,7 @@ pub fn revert(id: SessionId, split: Split) -> Result<LegacyUploadSession, Unconv
         bytes_expected: _, // in the asset metadata
         bytes_received: _, // derived from the stored chunks
         received_idxs: _,  // the stored chunks themselves
-        session_meta: SessionMeta { idem, last_seen: _ /* noted beside the record */, status },
+        session_meta: SessionMeta { idem, last_seen: _ /* stored in a separate table */, status },
     } = session;
     let UploadMeta {
         capsule_id,

@@ -131,8 +131,8 @@ pub fn examine(around: &impl Surroundings, session: &LegacySession, now: Time) -
     if split.session.is_idle_for(ttl, now) {
         return Ok(Examined { class: Class::Expired, decision: Decision::Release { caller, split } });
     }
-    // For a record that the legacy build has indexed, its key points to it, or to a later session that has
-    // taken over the key.
+    // If the legacy build has indexed the record, its key points to it, or to a later session that has taken over the
+    // key.
     let key = if around.is_indexed(id, caller) {
         None
     } else {

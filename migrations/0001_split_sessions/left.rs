@@ -2,7 +2,7 @@
 //!
 //! A record that decodes has already been removed from all accounts and indexes. If one does not decode, or
 //! was quarantined without being read, its quota was kept in case of a retry. Its chunks stay, and their
-//! bytes keep counting against its capsule and the canister, since nobody knows which chunks they are.
+//! bytes keep counting against its capsule and the canister, since it is unknown which chunks they are.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
     let mut owners = BTreeSet::new();
     for (owner, id) in storage.index.owners_of(&undecodable) {
         if let Ok(Some(quarantined)) = storage.migration.quarantine.get(migration, id.0) {
-            // Its owner must still be told its outcome.
+            // Its owner must still be able to learn its outcome.
             let quarantined = crate::migrate::QuarantineRecord {
                 owner: Some(ByteBuf::from(owner.as_slice())),
                 ..quarantined

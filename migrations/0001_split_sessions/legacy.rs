@@ -16,7 +16,7 @@ use crate::session::SessionId;
 pub struct LegacyUploadSession {
     /// Session id; also the key of the record.
     pub session_id: u64,
-    /// Capsule that the upload goes to.
+    /// Capsule that gets the file.
     pub capsule_id: String,
     /// Who uploads it.
     pub caller: Principal,
@@ -121,7 +121,7 @@ impl LegacyUploadSession {
     pub fn decode_by_library(bytes: &[u8]) -> Result<Self, DecodeError> {
         let unreadable = |error: candid::Error| DecodeError::Bytes(error.to_string());
         let mut values = IDLDeserialize::new(bytes).map_err(unreadable)?;
-        // The version first: a record of another version has fields that this type does not know.
+        // The version first: a record of another version has fields that this type does not have.
         let version: u16 = values.get_value().map_err(unreadable)?;
         if version != VERSION {
             return Err(DecodeError::Version(version));

@@ -36,7 +36,7 @@ static PLAN: Plan = Plan {
 /// `tests/migration_dry_run.rs` compares the two.
 const WRITE_INSTRUCTIONS: u64 = 100_000;
 
-/// Highest session id that is believed. A higher one is a damaged key: no counter has issued so many ids.
+/// Highest session id that is accepted. A higher one is a damaged key: no counter has issued that many ids.
 const MAX_ID: u64 = u64::MAX >> 1;
 
 impl SplitSessions {
@@ -109,7 +109,7 @@ impl Migration<Storage> for SplitSessions {
         limit: usize,
         each: &mut dyn FnMut(u64, [u8; 32]) -> bool,
     ) -> Result<()> {
-        // One walk along the table instead of a look-up for each record.
+        // One scan of the table instead of a look-up for each record.
         for (key, raw) in storage.sessions.legacy.raw_after(after).take(limit) {
             if !each(key, LegacyUploadSession::digest_of_stored(&raw)) {
                 break;

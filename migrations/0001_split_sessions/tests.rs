@@ -48,9 +48,9 @@ proptest! {
 }
 
 proptest! {
-    /// The fast reader and the library agree on every record, and on every byte string near one.
+    /// The fast reader and the library agree on every record, and on every byte string that is almost one.
     #[test]
-    fn the_short_way_is_the_librarys((legacy, ..) in record(), place in any::<prop::sample::Index>(), bit in 0u8..8) {
+    fn the_fast_reader_agrees_with_the_library((legacy, ..) in record(), place in any::<prop::sample::Index>(), bit in 0u8..8) {
         let bytes = legacy.encode();
         prop_assert_eq!(&bytes, &crate::stable::codec::encode_candid(1, &legacy));
         prop_assert_eq!(LegacyUploadSession::decode_by_library(&bytes), Ok(legacy.clone()));
@@ -113,8 +113,8 @@ fn sample() -> LegacyUploadSession {
     }
 }
 
-/// The bytes of [`sample`] as layout 1 stores them. Made once, never again; the test prints
-/// what the types encode to today when that differs.
+/// The bytes of [`sample`] as layout 1 stores them. Generated once and never again; the test prints what the types
+/// encode to today if that differs.
 const GOLDEN: &[u8] = include_bytes!("golden/upload_session_meta.bin");
 
 #[test]
@@ -158,8 +158,8 @@ fn a_record_of_another_encoder_round_trips_to_its_bytes() {
 }
 
 #[test]
-fn a_record_of_another_version_is_told_from_rubbish() {
-    let next = candid::encode_args((2u16, "whatever that will be")).unwrap();
+fn a_record_of_another_version_is_distinguished_from_garbage() {
+    let next = candid::encode_args((2u16, "whatever that version will be")).unwrap();
     assert_eq!(LegacyUploadSession::decode(&next), Err(DecodeError::Version(2)));
     assert!(matches!(LegacyUploadSession::decode(b"rubbish"), Err(DecodeError::Bytes(_))));
 }
@@ -189,12 +189,12 @@ fn a_record_that_contradicts_itself_is_refused_with_the_numbers() {
 }
 
 #[test]
-fn without_a_noted_activity_the_beginning_counts() {
+fn without_recorded_activity_the_beginning_counts() {
     let split = convert(SessionId(sample().session_id), sample(), ChunkSet::new(), None).unwrap();
     assert_eq!(split.session.session_meta.last_seen, Time::from_nanos(sample().created_at));
 }
 
-/// Layout 1 as its own layer writes it is layout 1 as this migration reads it.
+/// This migration reads layout 1 exactly as the compat path writes it.
 #[cfg(feature = "compat")]
 #[test]
 fn the_compat_path_writes_what_this_migration_reads() {

@@ -45,7 +45,7 @@ pub fn convert_record(
             let Split { session, meta } = *split;
             let upload = Upload { session, meta, path: SessionPath::Compat };
             let limits = storage.config()?;
-            // It may have become too old before it was idle for too long.
+            // It may have reached its maximum age before it was idle for too long.
             let until = upload.expires_at(&limits).plus_seconds(limits.session_ttl_seconds);
             let Upload { session, meta, .. } = &upload;
             let hash = storage.payload_of(id)?.hash.algorithm();
@@ -84,7 +84,7 @@ pub fn quarantine_record(legacy: LegacySession, reason: String) -> QuarantineRec
     QuarantineRecord { beside: activity.map(Time::as_nanos), ..QuarantineRecord::new(reason, raw) }
 }
 
-/// Returns the digest of a record, if the stored session is the one made from it and converts back to it.
+/// Returns the digest of a record, if the stored session is the one converted from it and converts back to it.
 pub fn read_back(legacy: &LegacySession, written: &Split, stored: Split) -> Result<[u8; 32]> {
     let id = legacy.id;
     let is_written = stored.session == written.session;

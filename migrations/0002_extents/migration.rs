@@ -142,7 +142,7 @@ impl Migration<Storage> for MoveToExtents {
 
     fn abandon(&self, storage: &mut Storage, _: u64, progress: Vec<u8>) {
         if let Some(extents) = extents_of(&progress) {
-            // Room allocated only for this unit; if a table is damaged, the next call finds out.
+            // These extents were allocated only for this unit; if a table is damaged, the next call reports it.
             let _ = storage.blobs.extents_mut().free(&extents);
         }
     }

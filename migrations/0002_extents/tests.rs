@@ -196,7 +196,7 @@ fn clients_continue_in_the_middle_of_it() {
     assert_all_moved(&mut canister, &[large.len(), CHUNK + 1]);
 }
 
-/// Runs until a unit is in progress, and returns it.
+/// Runs messages until a unit is in progress, and returns it.
 fn in_the_middle(canister: &mut TestCanister) -> u64 {
     loop {
         assert_eq!(message(canister), RunOutcome::More, "no unit is larger than a message");

@@ -309,8 +309,8 @@ pub fn decode<T: CandidType + for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result
     if version == VERSION { Ok(record) } else { Err(format!("record version {version}, expected {VERSION}")) }
 }
 
-/// Returns the first part of the keys of a session's chunks in memory id 6. That release gives sessions no memory id, so
-/// only the session number is hashed; numbers start at 1.
+/// Returns the first part of the keys of a session's chunks in memory id 6. That release gives sessions no memory id,
+/// so only the session number is hashed; numbers start at 1.
 pub fn chunk_key(session: u64) -> [u8; 32] {
     Sha256::new().chain_update(b"#").chain_update(session.to_le_bytes()).finalize().into()
 }

@@ -22,7 +22,7 @@ pub enum AssetType {
     /// A reduced version for display.
     #[n(2)]
     Preview,
-    /// Any other file made from the original.
+    /// Any other file derived from the original.
     #[n(3)]
     Derivative,
     /// Data about the original.

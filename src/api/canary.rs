@@ -30,7 +30,8 @@ pub struct CanaryReport {
 /// Outcomes of the sessions of one size class.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CanaryCounts {
-    /// They have at most this many chunks, and more than the previous class; absent for the largest.
+    /// The sessions have at most this many chunks, and more than those of the previous class; absent for the largest
+    /// class.
     pub max_chunks: Option<u32>,
     /// Sessions begun.
     pub begun: u64,
@@ -52,7 +53,7 @@ pub struct CanaryCounts {
     pub refusals: u64,
 }
 
-/// What the sessions of a canary say about the direct path compared with the compat path.
+/// The verdict of a canary on the direct path compared with the compat path.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 pub enum CanaryVerdict {
     /// It is not worse by more than the margin.

@@ -86,15 +86,15 @@ pub struct AccessToken {
 }
 
 impl HttpRequest {
-    /// Returns whether it only reads: everything else is refused by [`HttpResponse::only_reads`].
+    /// Returns whether the method is `GET` or `HEAD`; others get [`HttpResponse::method_not_allowed`].
     pub fn is_read(&self) -> bool {
         ["GET", "HEAD"].contains(&self.method.as_str())
     }
 }
 
 impl HttpResponse {
-    /// Returns the refusal of a method that does not only read.
-    pub fn only_reads(body: impl Into<String>) -> Self {
+    /// Returns the response to a method other than `GET` and `HEAD`.
+    pub fn method_not_allowed(body: impl Into<String>) -> Self {
         let mut refused = Self::text(405, body);
         refused.headers.push(("allow".into(), "GET, HEAD".into()));
         refused

@@ -24,13 +24,13 @@ pub const RELEASE_AT_ONCE: usize = 32;
 
 type Chunks = StableBTreeMap<ChunkKey, Vec<u8>, Memory>;
 
-/// Room that must be left, beside the reserve, for copied chunks to stay in the map until it can be emptied at once: the
-/// pages of removed chunks take chunks of the sessions that are still in the map.
+/// Room that must remain, in addition to the reserve, for copied chunks to stay in the map until it can be emptied at
+/// once. With less, they are removed, since sessions that are still in the map can reuse their pages.
 const AMPLE_BYTES: u64 = 1 << 30;
 
 /// The stored chunks, and the prefixes whose chunks are still to be removed.
 pub struct ChunkMap {
-    /// None until the first chunk is stored; in layout 3 none ever is.
+    /// `None` until the first chunk is stored; in layout 3 no chunk ever is.
     chunks: Option<Chunks>,
     memory: Memory,
     keys: MapKeys<KEY_BYTES>,
@@ -100,7 +100,7 @@ impl ChunkMap {
     /// Stores a chunk.
     pub fn insert(&mut self, prefix: ChunkPrefix, idx: u32, bytes: &[u8]) {
         self.survey = Survey::InUse(key_bytes(prefix, idx));
-        self.made().insert((prefix.0, idx), bytes.to_vec());
+        self.created().insert((prefix.0, idx), bytes.to_vec());
     }
 
     /// Returns which chunks are actually stored under a prefix. Their bytes are not read.
@@ -117,7 +117,7 @@ impl ChunkMap {
     }
 
     /// Returns the map, which is created if there is none yet.
-    fn made(&mut self) -> &mut Chunks {
+    fn created(&mut self) -> &mut Chunks {
         self.chunks.get_or_insert_with(|| Chunks::init(self.memory.clone()))
     }
 
@@ -191,7 +191,7 @@ impl ChunkMap {
 
     #[cfg(test)]
     pub fn remove_unseen(&mut self, prefix: ChunkPrefix, idx: u32) {
-        self.made().remove(&(prefix.0, idx));
+        self.created().remove(&(prefix.0, idx));
     }
 
     /// Skips a step that was marked and has not committed since the last check.
@@ -204,7 +204,7 @@ impl ChunkMap {
         };
     }
 
-    /// Removes everything, in time that does not depend on how much there is.
+    /// Removes everything, in constant time.
     fn empty(&mut self) {
         if let Some(chunks) = &mut self.chunks {
             chunks.clear_new();
@@ -219,11 +219,11 @@ impl ChunkMap {
         match self.attempt.announced.take() {
             None => self.attempt.announced = self.next_step(),
             Some(Step::Empty(key)) => {
-                self.made().insert(key, Vec::new());
+                self.created().insert(key, Vec::new());
             }
             Some(Step::Remove(key)) => {
                 self.survey.start_over();
-                self.made().remove(&key);
+                self.created().remove(&key);
             }
         }
     }
@@ -258,7 +258,7 @@ impl ChunkMap {
             if !self.room.for_removal() {
                 return false;
             }
-            self.made().remove(key);
+            self.created().remove(key);
         }
         keys.len() < limit || self.first_under(prefix, 1).is_empty()
     }

@@ -5,9 +5,9 @@
 //!
 //! ```text
 //! id 36   region            4 KiB of header ("EXT", version 1), then payload
-//! id 37   u64 -> u64        free extents: offset to length, never touching one another
+//! id 37   u64 -> u64        free extents: offset to length, never adjacent
 //! id 38   (u64, u64) -> ()  the same by (length, offset)
-//! id 39   AllocatorState    where the used part of the region ends, and how much of it is taken
+//! id 39   AllocatorState    where the used part of the region ends, and how much of it is allocated
 //! ```
 //! Offsets count from the end of the header. A message commits completely or not at all, so the tables and
 //! the payload always agree.

@@ -5,8 +5,8 @@
 //! id 40   u64 blob id -> CBOR of BlobRecord, of a blob in extents
 //! id 41   u64 blob id -> CBOR of BlobRecord, of a blob in the chunk map under a digest other than SHA-256
 //! ```
-//! Id 7 has the same fields as the record of the first public release, but as two Candid arguments where that release has
-//! one tuple, so neither decodes the other. Ids 40 and 41 have the blobs that this record cannot represent.
+//! Id 7 has the same fields as the record of the first public release, but as two Candid arguments where that release
+//! has one tuple, so neither decodes the other. Ids 40 and 41 have the blobs that this record cannot represent.
 
 use candid::{CandidType, Deserialize};
 use minicbor::{Decode, Encode};

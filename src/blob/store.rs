@@ -228,7 +228,7 @@ impl BlobStore {
             return Ok(0);
         }
         self.remove(id);
-        // Only an adopted capsule has a content twice; the index leads to one of the two.
+        // Only an adopted capsule can have the same content twice; the index refers to one of the two.
         let key = content_key(capsule_id, record.digest);
         if self.by_content.get(&key)? == Some(id.0) {
             self.by_content.remove(&key);

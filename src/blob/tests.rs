@@ -184,7 +184,7 @@ fn a_blob_record_round_trips_and_damage_is_named() {
 }
 
 #[test]
-fn a_range_is_exactly_what_was_asked_for() {
+fn a_range_is_exactly_what_was_requested() {
     let mut blobs = store();
     let chunk = CHUNK_SIZE as usize;
     let bytes: Vec<u8> = (0..2 * chunk + 5).map(|i| (i % 253) as u8).collect();

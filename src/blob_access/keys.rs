@@ -9,7 +9,7 @@ use minicbor::{Decode, Encode};
 use crate::session::Time;
 use crate::stable::{Memories, Record, Register, StableError, codec, memory_ids};
 
-/// Age at which a key is replaced, seconds. Tokens made with the previous key stay valid, for at most an
+/// Age at which a key is replaced, seconds. Tokens created with the previous key stay valid, for at most an
 /// hour.
 pub(super) const KEY_SECONDS: u64 = 30 * 24 * 60 * 60;
 
@@ -22,10 +22,10 @@ pub struct AccessKeys {
 #[derive(Encode, Decode, Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Keys {
-    /// The key that makes new tokens.
+    /// The key for new tokens.
     #[cbor(n(0), with = "minicbor::bytes")]
     pub(super) current: [u8; 32],
-    /// When the key was made, nanoseconds.
+    /// The time when the key was generated, nanoseconds.
     #[n(1)]
     made_at: u64,
     /// The previous key.
@@ -70,7 +70,7 @@ impl AccessKeys {
         Time::from_nanos(keys.made_at).plus_seconds(KEY_SECONDS) <= now
     }
 
-    /// Replaces the key. Tokens made with the previous key stay valid until they expire.
+    /// Replaces the key. Tokens created with the previous key stay valid until they expire.
     pub fn renew(&mut self, key: [u8; 32], now: Time) {
         let previous = self.keys.get().ok().flatten().map(|keys| keys.current);
         let keys = Keys { current: key, made_at: now.as_nanos(), previous };

@@ -56,7 +56,7 @@ fn a_reader_gets_a_token_and_a_stranger_none() {
 }
 
 #[test]
-fn a_token_expires_after_the_time_it_was_asked_for() {
+fn a_token_expires_after_the_requested_time() {
     let mut canister = canisters().remove(0);
     let [a, _] = with_reader(&mut canister);
     let begun = canister.now;
@@ -77,7 +77,7 @@ fn a_token_expires_after_the_time_it_was_asked_for() {
 }
 
 #[test]
-fn a_token_ends_with_the_readers_access() {
+fn a_token_is_valid_only_while_its_reader_has_access() {
     on_every_path(|mut canister| {
         let [a, b] = with_reader(&mut canister);
         let [of_a, of_b] = [&a, &b].map(|locator| token(&canister, READER, locator, None).unwrap());
@@ -119,7 +119,7 @@ fn no_byte_of_a_token_can_be_changed() {
 }
 
 #[test]
-fn tokens_outlive_a_new_key_and_not_a_second_one() {
+fn tokens_stay_valid_for_one_new_key_but_not_for_two() {
     let mut canister = canisters().remove(0);
     let [a, _] = with_reader(&mut canister);
     let old = token(&canister, READER, &a, None).unwrap();
@@ -134,7 +134,7 @@ fn tokens_outlive_a_new_key_and_not_a_second_one() {
 }
 
 #[test]
-fn without_a_key_or_with_a_damaged_one_nothing_opens() {
+fn no_token_is_valid_without_a_key_or_with_a_damaged_one() {
     let mut canister = canisters().remove(0);
     let [a, _] = with_reader(&mut canister);
     let good = token(&canister, READER, &a, None).unwrap();

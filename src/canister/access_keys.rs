@@ -14,8 +14,8 @@ thread_local! {
     static ASKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Creates a key if one is due and there is a blob that it could be used for. The subnet answers in the next
-/// round: until then a call is open, once in 30 days.
+/// Creates a key if one is due and there is a blob that it could be used for. The subnet answers in the next round;
+/// until then the canister has an open call, once in 30 days.
 pub fn watch() {
     let due = with_app(|App { storage, .. }| {
         Ok(storage.blobs.blob_total() > 0 && storage.access_keys.needs_renewal(now()))

@@ -1,4 +1,4 @@
-//! The running canister, and what a message knows of itself.
+//! The running canister, and the caller, time and instruction count of the current message.
 
 use std::cell::RefCell;
 
@@ -67,7 +67,7 @@ pub fn serve(mut storage: Storage) {
     APP.set(Some(App { storage, path: Default::default() }));
 }
 
-/// Logs an error in a message that nobody waits for, and stores it for `admin_errors`.
+/// Logs an error of a message that no caller waits for, and stores it for `admin_errors`.
 pub fn report(source: &str, error: impl ToString) {
     let error = error.to_string();
     ic_cdk::api::debug_print(format!("{source}: {error}"));

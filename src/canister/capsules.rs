@@ -11,8 +11,8 @@ use crate::capsule::Access;
 use crate::capsule_makers;
 use crate::memories::{self, NewContent};
 
-/// Creates a capsule owned by the caller, about `subject` or by default about the caller. The setting
-/// `capsule_makers` says who may.
+/// Creates a capsule owned by the caller, about `subject` or by default about the caller. The setting `capsule_makers`
+/// determines who may create capsules.
 #[apply(update)]
 fn capsules_create(subject: Option<PersonRef>) -> Result<Capsule> {
     with_app(|App { storage, .. }| capsule_makers::create_capsule(storage, caller(), subject, now()))

@@ -25,8 +25,8 @@ macro_rules! query {
 }
 pub(super) use query;
 
-/// Registers the function for the interface, and defines what the IC calls: since that has the function's
-/// name, it is in a separate block. A function without arguments ignores what is sent.
+/// Registers the function for the interface, and defines the export that the IC calls; since the export has the
+/// function's name, it is in a separate block. A function without arguments ignores what is sent.
 macro_rules! entry {
     (
         $kind:ident $(#[$attribute:meta])*
@@ -142,7 +142,7 @@ impl<T: CandidType> CandidType for Replied<T> {
     }
 
     fn idl_serialize<S: Serializer>(&self, _: S) -> std::result::Result<(), S::Error> {
-        Err(S::Error::custom("the reply has been given"))
+        Err(S::Error::custom("the reply has been sent"))
     }
 }
 
@@ -174,7 +174,7 @@ impl Refuse for HttpResponse {
     }
 }
 
-/// There is no room for an error.
+/// The type has no variant for an error.
 impl Refuse for StreamingBody {
     fn refuse(error: Error) {
         ic_cdk::api::msg_reject(error.to_string());

@@ -29,7 +29,7 @@ fn http_request(request: HttpRequest) -> HttpResponse {
 
 fn page(request: &HttpRequest) -> HttpResponse {
     if !request.is_read() {
-        return HttpResponse::only_reads(format!("GET and HEAD only, got {}\n", request.method));
+        return HttpResponse::method_not_allowed(format!("GET and HEAD only, got {}\n", request.method));
     }
     let mut response = match request.url.split('?').next().unwrap_or_default() {
         "/metrics" => match with_app(|App { storage, .. }| metrics::prometheus(storage, &readings())) {

@@ -8,7 +8,7 @@ pub trait MessageArgument {
     /// Returns its length, bytes.
     fn size(&self) -> usize;
 
-    /// Copies its bytes from `at` on. They must be there.
+    /// Copies its bytes from `at` on, which must exist.
     fn copy(&self, at: usize, into: &mut [u8]);
 }
 
@@ -17,7 +17,7 @@ pub struct MessageChunk<'a> {
     message: &'a dyn MessageArgument,
     at: usize,
     len: usize,
-    /// Length of the first block, bytes: then the other blocks begin at multiples of the block size in the
+    /// Length of the first block, bytes, chosen so that the other blocks begin at multiples of the block size in the
     /// file, where the subtrees of BLAKE3 begin.
     first: usize,
 }

@@ -1,4 +1,4 @@
-//! What is measured of the running canister.
+//! Measurements of the running canister.
 
 use super::migration;
 use super::timers::Job;
@@ -18,7 +18,7 @@ fn heap_memory_bytes() -> u64 {
     (pages as u64) << 16
 }
 
-/// Returns what `/metrics` shows beside the contents of stable memory.
+/// Returns the values that `/metrics` shows in addition to the contents of stable memory.
 pub fn readings() -> Readings {
     let now = ic_cdk::api::time();
     let age = |at: u64| now.saturating_sub(at).div_euclid(1_000_000_000);

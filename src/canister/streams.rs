@@ -46,7 +46,7 @@ fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Erro
 /// If they cannot be read; no reply has been sent then.
 pub fn reply_stored(blobs: &BlobStore, place: &Place, at: u64, len: u64) -> Result<()> {
     let mut header = encode(&Result::Ok(ByteBuf::new())).map_err(|e| Error::Internal(e.to_string()))?;
-    // The last byte is the length, 0, of no bytes at all.
+    // The last byte is the length of an empty byte string, 0.
     header.pop();
     leb128::push(len, &mut header);
     match place {
@@ -55,7 +55,7 @@ pub fn reply_stored(blobs: &BlobStore, place: &Place, at: u64, len: u64) -> Resu
             blobs.read(place, at, len, &mut |block| header.extend_from_slice(block))?;
             ic0::msg_reply_data_append(&header);
         }
-        // Known before the first block: bytes that the extents do not have.
+        // This is known before the first block: the extents do not have these bytes.
         Place::Extents(_) => {
             let mut header = Some(header);
             blobs.read(place, at, len, &mut |block| {
@@ -83,7 +83,7 @@ mod tests {
             for value in values {
                 let library = candid::encode_one(value).unwrap();
                 assert_eq!(encode(value).unwrap(), library, "its header is written");
-                assert_eq!(encode(value).unwrap(), library, "its header was kept");
+                assert_eq!(encode(value).unwrap(), library, "its header was cached");
             }
         }
         same::<Result<()>>(&[

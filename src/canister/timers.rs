@@ -1,5 +1,5 @@
 //! The canister's timers: jobs that are due once a minute, and chains of messages that continue immediately.
-//! Every update and every job checks whether one is overdue; `ic_stable_migrate::cdk::timers` says how a timer gets
+//! Every update and every job checks whether one is overdue; `ic_stable_migrate::cdk::timers` explains how a timer gets
 //! lost.
 
 use std::cell::Cell;

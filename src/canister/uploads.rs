@@ -37,7 +37,7 @@ fn uploads_begin(
     uploads(|uploads| uploads.begin(capsule_id, asset_metadata, expected_chunks, idem, hash))
 }
 
-/// Reads its arguments itself: the chunk goes from the message to stable memory in blocks.
+/// Reads its arguments itself: the chunk is copied from the message to stable memory in blocks.
 #[ic_cdk::update(name = "uploads_put_chunk", hidden = true, manual_reply = true)]
 fn put_chunk() {
     timers::restart_overdue();
@@ -78,12 +78,12 @@ fn uploads_finish(session: u64, sha256: ByteBuf, total_len: u64) -> Result<Uploa
     let finished = uploads(|uploads| uploads.finish(session, &sha256, total_len));
     if let Err(Error::Hashing { .. }) = &finished {
         // The caller may ask again immediately or later; hashing continues either way.
-        hash_on_at_once(session);
+        continue_hashing_at_once(session);
     }
     logged(finished)
 }
 
-/// Logs one line for each upload that this message has finished, none for a repeated answer.
+/// Logs one line for each upload that this message has finished, none for a repeated call.
 fn logged(finished: Result<UploadFinishResult>) -> Result<UploadFinishResult> {
     if let Ok(finished) = &finished
         && finished.uploaded_at == now().as_nanos()
@@ -139,16 +139,16 @@ thread_local! {
     static HASHING: RefCell<BTreeMap<u64, Chain>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-fn hash_on_at_once(session: u64) {
+fn continue_hashing_at_once(session: u64) {
     HASHING.with_borrow_mut(|hashing| {
-        hashing.entry(session).or_insert_with(Chain::new).run_next(move || hash_on(session));
+        hashing.entry(session).or_insert_with(Chain::new).run_next(move || continue_hashing(session));
     });
 }
 
 /// Hashes another message's worth of a large upload.
-fn hash_on(session: u64) {
-    match uploads(|uploads| uploads.hash_on(session)) {
-        Ok(false) => return hash_on_at_once(session),
+fn continue_hashing(session: u64) {
+    match uploads(|uploads| uploads.continue_hashing(session)) {
+        Ok(false) => return continue_hashing_at_once(session),
         Ok(true) => {}
         Err(error) => report("hashing", format!("session {session}: {error}")),
     }

@@ -15,7 +15,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// Takes room for one more entry of `stored` stored bytes. Returns `false` if there is not enough; the
+    /// Reserves room for one more entry of `stored` stored bytes. Returns `false` if there is not enough; the
     /// first entry always fits.
     pub fn take(&mut self, stored: usize) -> bool {
         let is_first = self.taken == 0;

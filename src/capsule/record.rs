@@ -92,7 +92,7 @@ impl CapsuleRecord {
     }
 
     /// Returns the highest right of `who`; `None` for a stranger. The anonymous principal never has any,
-    /// whatever the lists say, since anyone can use it.
+    /// even if a list contains it, since anyone can use it.
     pub fn access_of(&self, who: &Principal) -> Option<Access> {
         if *who == Principal::anonymous() {
             None

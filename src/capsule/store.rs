@@ -10,7 +10,7 @@ use ic_stable_structures::storable::Blob;
 use crate::api::{Capsule, CapsuleAccess, Memory, PersonRef};
 use crate::session::Time;
 use crate::stable::keys::TwoTexts;
-use crate::stable::memory_ids::{self, MADE_WITH_FIRST_CAPSULE};
+use crate::stable::memory_ids::{self, CREATED_WITH_FIRST_CAPSULE};
 use crate::stable::{Ids, Memories, StableError, StableRoom, Structures, Table};
 
 use super::error::CapsuleError;
@@ -41,7 +41,7 @@ pub struct CapsuleStore {
     resume_points: BTreeMap<String, String>,
     /// Capsule numbers.
     pub ids: Ids,
-    made_with_first: Structures,
+    created_with_first: Structures,
     room: StableRoom,
 }
 
@@ -58,7 +58,7 @@ impl CapsuleStore {
             by_creator: Table::open(memories, memory_ids::CAPSULES_BY_CREATOR),
             resume_points: BTreeMap::new(),
             ids: Ids::open(memories, memory_ids::CAPSULE_COUNTER),
-            made_with_first: Structures::of(memories, |id| MADE_WITH_FIRST_CAPSULE.contains(&id)),
+            created_with_first: Structures::of(memories, |id| CREATED_WITH_FIRST_CAPSULE.contains(&id)),
             room: room.clone(),
         }
     }
@@ -76,7 +76,7 @@ impl CapsuleStore {
         self.create_within(u64::MAX, caller, subject, now)
     }
 
-    /// Same, with a limit on the capsules that a caller has created and that still exist. Capsules that
+    /// Does the same, with a limit on the capsules that a caller has created and that still exist. Capsules that
     /// others made the caller an owner of do not count: otherwise they could exhaust the limit.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl CapsuleStore {
         let made = self.by_creator.get(&caller)?.unwrap_or(0);
         check_room("capsules per caller", allowed, made)?;
         self.room.for_records()?;
-        self.made_with_first.make(&self.room)?;
+        self.created_with_first.create(&self.room)?;
         let id = format!("capsule_{}", self.ids.issue()?);
         let subject = subject.unwrap_or(PersonRef::Principal(caller));
         let record = CapsuleRecord::new(subject, caller, now.as_nanos());
@@ -108,8 +108,8 @@ impl CapsuleStore {
         Ok(record.to_api(&id))
     }
 
-    /// Adds a capsule under its own id, for tools that write a stable memory. Returns `false`, changing nothing, if there is
-    /// one already, or the index by member cannot hold the id.
+    /// Adds a capsule under its own id, for tools that write a stable memory. Returns `false`, changing nothing, if
+    /// there is one already, or the index by member cannot hold the id.
     ///
     /// # Errors
     /// A damaged count of its creator's capsules.
@@ -125,8 +125,8 @@ impl CapsuleStore {
         Ok(true)
     }
 
-    /// Deletes a capsule; an owner's right. It disappears immediately for everyone; its memories are then
-    /// removed via [`Self::condemned_memories`] by the caller, who frees their blobs.
+    /// Deletes a capsule; an owner's right. It disappears immediately for everyone; the calling code must then remove
+    /// the memories that [`Self::memories_to_remove`] lists, and free their blobs.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`].
@@ -169,7 +169,7 @@ impl CapsuleStore {
 
     /// Lists up to `limit` memories of a deleted capsule, without those that were skipped. Empty if none is
     /// left.
-    pub fn condemned_memories(&mut self, limit: usize) -> Vec<TwoTexts> {
+    pub fn memories_to_remove(&mut self, limit: usize) -> Vec<TwoTexts> {
         let mut after = None;
         while let Some(capsule) = self.condemned.next_key(after.as_ref()) {
             let resume_point = self.resume_points.get(&capsule);
@@ -191,7 +191,7 @@ impl CapsuleStore {
     }
 
     /// Skips a memory of a deleted capsule, and all before it, until the next upgrade.
-    pub fn pass_over(&mut self, TwoTexts(capsule, memory): TwoTexts) {
+    pub fn skip_memory(&mut self, TwoTexts(capsule, memory): TwoTexts) {
         self.resume_points.insert(capsule, memory);
     }
 

@@ -47,7 +47,7 @@ impl CapsuleTable {
         &self.stored
     }
 
-    /// Returns the stored table, in which no capsule is held any more.
+    /// Returns the stored table, without any cached capsule.
     pub fn stored_mut(&mut self) -> &mut Table<String, CapsuleRecord> {
         if let Some(Held { id, record, is_changed: true }) = self.held.take() {
             self.stored.insert(id, &record);
@@ -75,7 +75,7 @@ impl CapsuleTable {
         Ok(found)
     }
 
-    /// Changes the record of the capsule, which is the current one.
+    /// Changes the record of a capsule, of which `record` is the current value.
     pub fn change(
         &mut self,
         id: &str,

@@ -50,7 +50,7 @@ fn rights_include_one_another_and_strangers_have_none() {
     assert_eq!(rights(writer), [true, true, false]);
     assert_eq!(rights(reader), [true, false, false]);
     assert_eq!(rights(stranger), [false, false, false]);
-    assert_eq!(rights(Principal::anonymous()), [false, false, false], "whatever the list says");
+    assert_eq!(rights(Principal::anonymous()), [false, false, false], "even if the list contains it");
     let nowhere = capsules.authorize(owner, Access::Read, "capsule_99");
     assert!(matches!(nowhere, Err(CapsuleError::Unauthorized { .. })), "ids cannot be probed");
     assert!(capsules.set_access(writer, &id, access).is_err());
@@ -68,7 +68,7 @@ fn restored_capsule_keeps_its_id_rights_and_creator() {
     assert_eq!(capsules.authorize(reader, Access::Read, "capsule_7").as_deref(), Ok(&record));
     for member in [owner, reader] {
         let listed = capsules.list_capsules(member, None, 10).unwrap();
-        assert_eq!(listed, [record.to_api("capsule_7")], "the index by member leads to it");
+        assert_eq!(listed, [record.to_api("capsule_7")], "the index by member has it");
     }
     // It counts against the limit of its creator.
     let full = capsules.create_within(1, owner, None, NOW);
@@ -84,7 +84,7 @@ fn restored_capsule_keeps_its_id_rights_and_creator() {
 }
 
 #[test]
-fn restored_capsule_of_no_known_creator_counts_for_nobody() {
+fn restored_capsule_without_creator_counts_for_nobody() {
     let mut capsules = store();
     let record = CapsuleRecord {
         created_by: None,
@@ -149,7 +149,7 @@ fn a_memory_is_attached_once_and_read_by_readers_only() {
 }
 
 #[test]
-fn ones_capsules_are_listed_while_one_is_a_member() {
+fn capsules_are_listed_while_the_caller_is_a_member() {
     let mut capsules = store();
     let ids: Vec<String> = (0..3).map(|_| capsules.create(person(1), None, NOW).unwrap().id).collect();
     let access = |readers| CapsuleAccess { owners: vec![person(1)], writers: vec![], readers };
@@ -166,14 +166,14 @@ fn ones_capsules_are_listed_while_one_is_a_member() {
 }
 
 #[test]
-fn capsules_count_for_who_made_them_as_long_as_they_exist() {
+fn capsules_count_for_their_creator_while_they_exist() {
     let mut capsules = store();
     let make = |capsules: &mut CapsuleStore, who| capsules.create_within(2, person(who), None, NOW);
     let full = CapsuleError::Full { limit: "capsules per caller", allowed: 2, requested: 3 };
     let first = make(&mut capsules, 1).unwrap().id;
     make(&mut capsules, 1).unwrap();
     assert_eq!(make(&mut capsules, 1), Err(full.clone()));
-    assert_eq!(capsules.len(), 2, "a refused call makes nothing");
+    assert_eq!(capsules.len(), 2, "a refused call creates nothing");
 
     let owners = vec![person(1), person(2)];
     capsules
@@ -182,10 +182,10 @@ fn capsules_count_for_who_made_them_as_long_as_they_exist() {
     make(&mut capsules, 2).unwrap();
     make(&mut capsules, 2).unwrap();
     capsules.delete(person(2), &first).unwrap();
-    assert_eq!(make(&mut capsules, 2), Err(full), "it was not theirs");
+    assert_eq!(make(&mut capsules, 2), Err(full), "the capsule was not theirs");
     make(&mut capsules, 1).unwrap();
     let anonymous = capsules.create_within(0, Principal::anonymous(), None, NOW);
-    assert_eq!(anonymous, Err(CapsuleError::Anonymous), "who may is asked first");
+    assert_eq!(anonymous, Err(CapsuleError::Anonymous), "access is checked first");
 }
 
 /// A record of a build that did not count: it decodes, and deleting it decrements no one's count.
@@ -294,12 +294,12 @@ fn strangers_learn_nothing_about_damaged_capsules_and_memories() {
     capsules.memories.insert_raw("mem".into(), b"rubbish".to_vec());
     let read = |capsules: &CapsuleStore, who| capsules.memory(who, "mem").unwrap_err();
     assert_eq!(read(&capsules, stranger), CapsuleError::NoSuchMemory("mem".into()));
-    assert!(matches!(read(&capsules, owner), CapsuleError::Stable(_)), "its owner is told");
+    assert!(matches!(read(&capsules, owner), CapsuleError::Stable(_)), "its owner gets the error");
 
     capsules.records.stored_mut().insert_raw(id.clone(), b"rubbish".to_vec());
     let authorize = |capsules: &CapsuleStore, who| capsules.authorize(who, Access::Read, &id).unwrap_err();
     assert!(matches!(authorize(&capsules, stranger), CapsuleError::Unauthorized { .. }));
-    assert!(matches!(authorize(&capsules, owner), CapsuleError::Stable(_)), "its owner is told");
+    assert!(matches!(authorize(&capsules, owner), CapsuleError::Stable(_)), "its owner gets the error");
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn a_public_capsule_shows_its_bytes_and_nothing_else() {
     }
     for is_public in [true, false] {
         assert_eq!(capsules.set_public(owner, &id, is_public).unwrap().is_public, Some(is_public));
-        // Older clients, which do not know it, leave it unchanged.
+        // Older clients, whose interface lacks this field, leave it unchanged.
         assert_eq!(capsules.set_access(owner, &id, access.clone()).unwrap().is_public, Some(is_public));
         for who in strangers {
             assert_eq!(capsules.authorize_blobs(who, &id).is_ok(), is_public);
@@ -328,7 +328,7 @@ fn a_public_capsule_shows_its_bytes_and_nothing_else() {
     }
 }
 
-/// A capsule as releases store it that know of no public ones.
+/// A capsule as stored by releases without public capsules.
 #[derive(minicbor::Encode)]
 struct OlderRecord(
     #[cbor(n(0), with = "crate::stable::codec::principals")] Vec<Principal>,
@@ -349,5 +349,5 @@ fn a_capsule_of_an_older_release_is_private_and_unchanged() {
     let bytes = codec::encode(1, &older);
     let record = CapsuleRecord::decode(&bytes).unwrap();
     assert!(!record.is_public() && record.memory_count == 2);
-    assert_eq!(record.encode(), bytes, "an older release reads what is private as before");
+    assert_eq!(record.encode(), bytes, "an older release reads a private capsule as before");
 }

@@ -28,7 +28,7 @@ pub struct Listed {
 const VERSION: u8 = 1;
 
 impl Record for Listed {
-    const NAME: &'static str = "list of those who may make capsules";
+    const NAME: &'static str = "list of those who may create capsules";
 
     fn encode(&self) -> Vec<u8> {
         codec::encode(VERSION, self)

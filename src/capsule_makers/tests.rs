@@ -1,4 +1,4 @@
-//! Who may make capsules, by each of the settings.
+//! Who may create capsules under each of the settings.
 
 use super::*;
 use crate::config::Config;

@@ -1,4 +1,4 @@
-//! Tests of downloads, on every path: the session layer's rules, with chunks going out.
+//! Tests of downloads, on every path: the session layer's rules, for chunks that are sent.
 
 use ic_stable_structures::Memory as _;
 
@@ -37,12 +37,17 @@ fn not_found<T>(session: u64) -> Result<T> {
 }
 
 #[test]
-fn chunks_go_out_in_any_order_across_upgrades() {
+fn chunks_are_sent_in_any_order_across_upgrades() {
     on_every_path(|mut canister| {
         let (locator, file) = store(&mut canister, 2 * CHUNK + 5);
         let begun = begin_as(&mut canister, OWNER, &locator).unwrap();
         assert_eq!((begun.expected_chunks, begun.bytes_expected), (3, file.len() as u64));
-        assert_eq!(begin_as(&mut canister, OWNER, &locator), Ok(begun.clone()), "begin twice is begin once");
+        assert_eq!(
+            begin_as(&mut canister, OWNER, &locator),
+            Ok(begun.clone()),
+            "a repeated begin finds \
+            the same download"
+        );
         let session = begun.session;
         let parts: Vec<&[u8]> = file.chunks(CHUNK).collect();
         for idx in [2, 0] {
@@ -52,7 +57,11 @@ fn chunks_go_out_in_any_order_across_upgrades() {
         let halfway = status_now(&canister, session).unwrap();
         assert_eq!(halfway.bytes_sent, (CHUNK + 5) as u64);
         assert_eq!(halfway.missing, [ChunkRange { first: 1, last: 1 }]);
-        assert!(chunk(&mut canister, session, 2).unwrap() == parts[2], "a lost reply is given again");
+        assert!(
+            chunk(&mut canister, session, 2).unwrap() == parts[2],
+            "a chunk whose reply was lost is \
+            sent again"
+        );
         assert_eq!(status_now(&canister, session), Ok(halfway));
         assert!(chunk(&mut canister, session, 1).unwrap() == parts[1]);
         let complete = status_now(&canister, session).unwrap();
@@ -62,7 +71,12 @@ fn chunks_go_out_in_any_order_across_upgrades() {
         end(&mut canister.storage, person(OWNER), session, canister.now).unwrap();
         assert_eq!(status_now(&canister, session), not_found(session));
         assert_eq!(end(&mut canister.storage, person(OWNER), session, canister.now), not_found(session));
-        assert_ne!(begin_as(&mut canister, OWNER, &locator).unwrap().session, session, "no id comes twice");
+        assert_ne!(
+            begin_as(&mut canister, OWNER, &locator).unwrap().session,
+            session,
+            "no id is issued \
+            twice"
+        );
     });
 }
 
@@ -75,7 +89,7 @@ fn an_empty_blob_is_downloaded_without_a_chunk() {
 }
 
 #[test]
-fn a_download_expires_and_a_repeated_chunk_is_no_activity() {
+fn a_download_expires_even_if_a_chunk_is_repeated() {
     let mut canister = canisters().remove(0);
     let (locator, _) = store(&mut canister, CHUNK + 5);
     let session = begin_as(&mut canister, OWNER, &locator).unwrap().session;
@@ -87,7 +101,7 @@ fn a_download_expires_and_a_repeated_chunk_is_no_activity() {
     let expires_at = begun.plus_seconds(60 + DOWNLOAD_TTL_SECONDS);
     assert_eq!(status_now(&canister, session).unwrap().expires_at, expires_at.as_nanos());
     canister.now = expires_at;
-    assert_eq!(chunk(&mut canister, session, 1), not_found(session), "whether the timer has come or not");
+    assert_eq!(chunk(&mut canister, session, 1), not_found(session), "whether or not the timer has run");
     assert_ne!(begin_as(&mut canister, OWNER, &locator).unwrap().session, session);
     assert_eq!(canister.storage.downloads.len(), 2);
     sweep(&mut canister.storage, canister.now).unwrap();
@@ -95,7 +109,7 @@ fn a_download_expires_and_a_repeated_chunk_is_no_activity() {
 }
 
 #[test]
-fn a_download_is_its_owners_and_only_while_the_blob_may_be_read() {
+fn a_download_serves_its_owner_while_the_blob_is_readable() {
     let mut canister = canisters().remove(0);
     let (locator, _) = store(&mut canister, 5);
     let capsule = canister.capsule.clone();
@@ -103,7 +117,7 @@ fn a_download_is_its_owners_and_only_while_the_blob_may_be_read() {
     assert_eq!(begin_as(&mut canister, 3, &locator), Err(Error::not_found("blob", &locator)));
     canister.storage.capsules.set_access(person(OWNER), &capsule, access(vec![person(3)])).unwrap();
     let session = begin_as(&mut canister, 3, &locator).unwrap().session;
-    assert_eq!(chunk(&mut canister, session, 0), not_found(session), "it is somebody else's");
+    assert_eq!(chunk(&mut canister, session, 0), not_found(session), "it belongs to someone else");
     assert_eq!(status_now(&canister, session), not_found(session));
     assert_eq!(end(&mut canister.storage, person(OWNER), session, canister.now), not_found(session));
     canister.storage.capsules.set_access(person(OWNER), &capsule, access(vec![])).unwrap();
@@ -150,8 +164,8 @@ fn a_damaged_download_has_no_owner_and_is_swept() {
     canister.upgrade();
     assert_eq!(chunk(&mut canister, session, 0), not_found(session));
     let another = begin_as(&mut canister, OWNER, &locator).unwrap().session;
-    let told = sweep(&mut canister.storage, canister.now).unwrap_err();
-    assert!(told.to_string().contains(&session.to_string()), "{told}");
+    let error = sweep(&mut canister.storage, canister.now).unwrap_err();
+    assert!(error.to_string().contains(&session.to_string()), "{error}");
     assert_eq!(sweep(&mut canister.storage, canister.now), Ok(()));
     assert!(chunk(&mut canister, another, 0).is_ok());
 }

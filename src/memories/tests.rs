@@ -54,7 +54,7 @@ fn small_bytes_are_kept_in_the_record_within_a_budget() {
     let full = try_create(&mut canister, OWNER, inline(b"1"), 1, "d").unwrap_err();
     assert_eq!(full, Error::exhausted("inline bytes per capsule", 32 * 1024, 32 * 1024 + 1));
     delete(&mut canister.storage, person(OWNER), &id).unwrap();
-    assert!(try_create(&mut canister, OWNER, inline(b"1"), 1, "d").is_ok(), "deleting gives the budget back");
+    assert!(try_create(&mut canister, OWNER, inline(b"1"), 1, "d").is_ok(), "deleting releases the budget");
     assert_ne!(try_create(&mut canister, OWNER, inline(b"1"), 1, "a"), Ok(id), "and the key");
 }
 
@@ -87,7 +87,7 @@ fn a_memory_can_share_a_blob_of_its_own_capsule_and_of_no_other() {
     delete(&mut canister.storage, person(OWNER), &uploaded.memory_id).unwrap();
     assert_eq!(canister.storage.blobs.blob_total(), 1, "the other memory still refers to it");
     delete_blob(&mut canister.storage, person(OWNER), id).unwrap();
-    assert!(matches!(read(&canister, &shared), Err(Error::NotFound { .. })), "its memory is gone with it");
+    assert!(matches!(read(&canister, &shared), Err(Error::NotFound { .. })), "its memory is deleted with it");
     assert_eq!((canister.storage.blobs.blob_total(), canister.live()[3]), (0, 0));
 }
 
@@ -154,7 +154,7 @@ fn the_number_of_memories_in_a_capsule_is_limited() {
 /// A memory may have so many chunks to release that twenty memories do not fit into one message.
 #[cfg(feature = "compat")]
 #[test]
-fn memories_of_a_deleted_capsule_go_within_the_message_budget() {
+fn memories_of_a_deleted_capsule_are_removed_within_the_budget() {
     let mut canister = TestCanister::compat();
     for n in 0..3 {
         try_create(&mut canister, OWNER, inline(b"1"), 1, &n.to_string()).unwrap();
@@ -250,7 +250,7 @@ fn sweep_to_end(canister: &mut TestCanister) -> Vec<String> {
 }
 
 #[test]
-fn a_damaged_memory_stops_the_clearing_of_no_other() {
+fn a_damaged_memory_does_not_block_removal_of_others() {
     let mut canister = TestCanister::extents();
     let deleted: Vec<String> = (0..3)
         .map(|_| canister.storage.capsules.create(person(OWNER), None, canister.now).unwrap().id)
@@ -280,7 +280,7 @@ fn a_damaged_memory_stops_the_clearing_of_no_other() {
     }
 
     let errors = sweep_to_end(&mut canister);
-    assert_eq!(errors.len(), 4, "each is told once: {errors:?}");
+    assert_eq!(errors.len(), 4, "each is reported once: {errors:?}");
     assert_eq!(errors.iter().filter(|text| text.contains("memory")).count(), 3, "{errors:?}");
     assert_eq!(errors.iter().filter(|text| text.contains("blob")).count(), 1, "{errors:?}");
     assert_eq!(
@@ -288,7 +288,7 @@ fn a_damaged_memory_stops_the_clearing_of_no_other() {
         5,
         "what is damaged or not deleted stays, and nothing else"
     );
-    assert_eq!(sweep(&mut canister.storage, &crate::meter::Unmetered), Ok(true), "it is not told again");
+    assert_eq!(sweep(&mut canister.storage, &crate::meter::Unmetered), Ok(true), "it is not reported again");
 
     canister.restart(Box::<ActivePath>::default());
     assert_eq!(sweep_to_end(&mut canister).len(), 4, "the next build checks them again");

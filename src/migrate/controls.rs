@@ -1,8 +1,8 @@
-//! A controller's calls, each for the current migration: the first that is neither idle nor finalized, otherwise the last
-//! that has begun.
+//! A controller's calls, each for the current migration: the first that is neither idle nor finalized, otherwise the
+//! last that has begun.
 //!
-//! What the functions do, and in which phases, is said at the methods of [`ic_stable_migrate::Control`] of the same
-//! names. A refusal is [`Error::Conflict`]. The migration is held while the compat path is in use.
+//! The methods of the same names in [`ic_stable_migrate::Control`] document what the functions do, and in which phases.
+//! A refusal is [`Error::Conflict`]. The migration waits while the compat path is in use.
 
 use super::{ENGINE, Phase};
 use crate::api::{Error, Result};
@@ -61,8 +61,8 @@ pub fn check_share(storage: &Storage, compat_share_percent: u8) -> Result<()> {
     }
 }
 
-/// In a build that does not serve layout 1, ends a deferral or a rollback in progress: the migration goes forward, and
-/// what was already rolled back is converted again.
+/// In a build that does not serve layout 1, ends a deferral or a rollback in progress: the migration converts again,
+/// and what was already rolled back is converted again.
 pub fn go_forward(storage: &mut Storage, now: Time, serves_layout_1: bool) -> Result<()> {
     if serves_layout_1 { Ok(()) } else { ENGINE.go_forward(storage, now) }
 }

@@ -55,7 +55,7 @@ mod description {
     macro_rules! engine_records {
         ($($record:ty),*) => {
             $(impl Described for $record {
-                /// The engine says itself what its records are.
+                /// The engine describes its own records.
                 fn value() -> Value {
                     let mut records: BTreeMap<String, Value> =
                         serde_json::from_str(ic_stable_migrate::SCHEMA).expect("the engine's schema is JSON");

@@ -81,7 +81,7 @@ fn staged_with_one_in_quarantine() -> (TestCanister, SessionId) {
     (canister, SessionId(id))
 }
 
-/// Returns layout 1 as the first public release leaves it: no index and no account knows the session.
+/// Returns layout 1 as the first public release leaves it: the session is in no index and on no account.
 fn forget(canister: &mut TestCanister, id: u64, file: &[u8], idem: &str) {
     let (caller, bytes) = (person(OWNER), file.len() as u64);
     let key = IdemKey::of(&canister.capsule, &caller, idem);

@@ -27,8 +27,7 @@ pub fn held(storage: &Storage) -> std::result::Result<bool, StableError> {
 }
 
 /// Converts a session that is still a legacy record, since its client is about to use it, and leaves any
-/// other as it is. Returns `false`, having changed nothing, if the session is not `asker`'s (where there is
-/// one).
+/// other as it is. Returns `false`, having changed nothing, if there is an `asker` and the session is not theirs.
 ///
 /// # Errors
 /// [`Error::Conflict`] if the session is quarantined, or a damaged record of the migration itself.

@@ -5,7 +5,7 @@ use super::ChunkSet;
 /// An object divided into chunks of equal length, the last of which may be shorter.
 ///
 /// Sums and products saturate: sizes and indices come from clients and stored records, and a chunk beyond the end is
-/// empty, whatever its index.
+/// empty, regardless of its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunking {
     /// Length of every chunk but the last, bytes.

@@ -155,7 +155,7 @@ impl<S: SessionStore> SessionService<S> {
         Ok(outcome)
     }
 
-    /// Returns the session, if `caller` owns it and every chunk is there.
+    /// Returns the session, if `caller` owns it and every chunk has arrived.
     ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NotOwner`], [`SessionError::Incomplete`].

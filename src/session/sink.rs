@@ -84,9 +84,9 @@ impl fmt::Display for SinkError {
             Self::OversizedChunk { offset, got, chunk_size } => {
                 write!(f, "{got} bytes at offset {offset}, at most {chunk_size} fit")
             }
-            Self::Occupied { offset } => write!(f, "something is stored at offset {offset} already"),
+            Self::Occupied { offset } => write!(f, "bytes are already stored at offset {offset}"),
             Self::OutOfRange { offset, got, size } => {
-                write!(f, "{got} bytes at offset {offset} end beyond the {size} bytes of the place")
+                write!(f, "{got} bytes at offset {offset} end beyond the {size} bytes of the destination")
             }
             Self::MemoryFull { needed, has } => {
                 write!(f, "stable memory cannot grow from {has} to {needed} bytes")

@@ -39,7 +39,7 @@ fn begun(bytes_expected: u64, chunk_size: u32) -> (SessionService<HeapStore>, Se
 }
 
 #[test]
-fn chunks_come_in_any_order() {
+fn chunks_arrive_in_any_order() {
     let (mut service, id) = begun(10, 4);
     let mut sink = HeapSink::default();
     for (idx, bytes) in [(2, &b"89"[..]), (0, b"0123"), (1, b"4567")] {
@@ -56,7 +56,7 @@ fn chunks_come_in_any_order() {
 }
 
 #[test]
-fn the_same_chunk_twice_is_fine_and_other_bytes_are_not() {
+fn a_repeated_chunk_is_accepted_and_other_bytes_are_not() {
     let (mut service, id) = begun(8, 4);
     let mut sink = HeapSink::default();
     let later = NOW.plus_seconds(5);
@@ -126,7 +126,7 @@ fn an_empty_object_is_complete_immediately() {
 }
 
 #[test]
-fn a_spec_that_no_session_can_keep_is_refused() {
+fn an_impossible_session_spec_is_refused() {
     let mut service = SessionService::new(HeapStore::default());
     let spec = |chunk_size, bytes_expected| SessionSpec {
         chunk_size,
@@ -157,10 +157,10 @@ fn idle_sessions_end_and_active_ones_do_not() {
         let ended = service.tick_ttl(&[id, SessionId(99)], now, 60).unwrap();
         ended.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
     };
-    assert_eq!(tick(&mut service, Time::from_nanos(0)), [], "a clock that is slow ends nothing");
+    assert_eq!(tick(&mut service, Time::from_nanos(0)), [], "a clock that is slow ends no session");
     let active = NOW.plus_seconds(50);
     service.put_chunk(id, OWNER, 0, &mut &b"aaaa"[..], &mut HeapSink::default(), &active).unwrap();
-    assert_eq!(tick(&mut service, NOW.plus_seconds(60)), [], "the time runs from the last activity");
+    assert_eq!(tick(&mut service, NOW.plus_seconds(60)), [], "the time to live starts at the last activity");
     assert_eq!(tick(&mut service, active.plus_seconds(60)), [id]);
     assert_eq!(service.session(id), Err(SessionError::NotFound(id)));
 }
@@ -181,7 +181,7 @@ proptest! {
         }
         let of = |ranges: Vec<(u32, u32)>| ranges.into_iter().flat_map(|(a, b)| a..=b).collect::<BTreeSet<_>>();
         let ranges: Vec<_> = set.ranges().collect();
-        prop_assert_eq!(ChunkSet::from_ranges(&ranges), Some(set.clone()), "ranges are well formed");
+        prop_assert_eq!(ChunkSet::from_ranges(&ranges), Some(set.clone()), "ranges are well-formed");
         prop_assert_eq!(of(ranges), model.clone());
         prop_assert_eq!(set.len(), model.len() as u64);
         prop_assert!((0..45).all(|number| set.contains(number) == model.contains(&number)));

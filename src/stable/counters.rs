@@ -35,7 +35,7 @@ impl Counters {
         counters
     }
 
-    /// Same, in a memory that is initialized with the first write.
+    /// Does the same in a memory that is initialized with the first write.
     pub(super) const fn over(memory: Memory) -> Self {
         Self { memory }
     }

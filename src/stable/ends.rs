@@ -1,8 +1,8 @@
 //! Reads the header of a map and its first and last entry without the library.
 //!
-//! The library asserts what it reads, and a failed assertion in `post_upgrade` names neither the memory nor the way
-//! out. Here every number is checked before use, and the work is bounded for any bytes. The layout is that of the maps
-//! that this canister creates: version 2, in pages of 1,024 bytes, since their values have no maximum size.
+//! The library asserts what it reads, and a failed assertion in `post_upgrade` names neither the memory nor a remedy.
+//! Here every number is checked before use, and the work is bounded for any bytes. The layout is that of the maps that
+//! this canister creates: version 2, in pages of 1,024 bytes, since their values have no maximum size.
 //!
 //! ```text
 //! map       byte 0..4     "BTR", 2
@@ -175,8 +175,8 @@ impl<M: Memory> RawMap<M> {
         self.leaf(end)?.map(|mut leaf| leaf.entry(end, key_len)).transpose()
     }
 
-    /// Returns the key at an end, and the length of the first value of its node; `None` if there is none. Values are not
-    /// read.
+    /// Returns the key at an end, and the length of the first value of its node; `None` if there is none. Values are
+    /// not read.
     ///
     /// # Errors
     /// Damage of the nodes that lead to it.

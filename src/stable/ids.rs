@@ -5,8 +5,8 @@
 //! have the same version, so an id that contains it is new:
 //!
 //! ```text
-//! bit 52..64   generation: 0, until the state of another canister is loaded whose version was higher
-//! bit 10..52   canister version of the message that gave the number out
+//! bit 52..64   generation: 0, until the state of another canister, whose version was higher, is loaded
+//! bit 10..52   canister version of the message that issued the number
 //! bit  0..10   counts within that message
 //! ```
 //!
@@ -128,10 +128,10 @@ mod tests {
     enum Event {
         /// A message takes this many ids.
         Message(u16),
-        /// Messages that take none.
+        /// Messages that take no id.
         Pass(u64),
         TakeSnapshot,
-        /// Its own, or one of another canister.
+        /// The canister's own snapshot, or that of another canister.
         LoadSnapshot(prop::sample::Index),
     }
 
@@ -154,7 +154,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_snapshot_brings_a_number_back(
+        fn no_number_is_issued_again_after_a_snapshot_is_loaded(
             events in prop::collection::vec(event(), 1..60),
             foreign_last in prop::collection::vec(0..(3_u64 << VERSIONED_BITS), 0..3),
         ) {
@@ -197,7 +197,7 @@ mod tests {
         ids.continue_after(20);
         assert_eq!(ids.issue(), Ok(9 << 10), "an earlier counter continues above");
         ids.continue_after(1 << 40);
-        assert_eq!(ids.issue(), Ok((1 << 52) + (9 << 10)), "and one of a busier canister, too");
+        assert_eq!(ids.issue(), Ok((1 << 52) + (9 << 10)), "and so does one of a busier canister");
     }
 
     #[test]

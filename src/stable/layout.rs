@@ -20,7 +20,7 @@ impl Layout {
     /// Payload is in contiguous extents, except what a migration has not moved yet.
     pub const EXTENTS: Self = Self(3);
 
-    /// Returns the layout as the migration engine has it.
+    /// Returns the layout as the migration engine stores it.
     pub const fn number(self) -> ic_stable_migrate::Layout {
         ic_stable_migrate::Layout(self.0)
     }

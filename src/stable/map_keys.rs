@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! map     byte 0..4    "BTR", 2
-//!         byte 4..12   bytes of a page, all ones: a page is not derived from bounds
+//!         byte 4..12   bytes of a page, all ones: the page size is not derived from bounds
 //!         byte 12..20  address of the root, 0 for none
 //! node    byte 0..4    "BTN", 2
 //!         byte 4       0 leaf, 1 internal
@@ -46,7 +46,7 @@ impl<const N: usize> MapKeys<N> {
     /// The bytes of a node that contain all of its keys.
     const NODE_BYTES: usize = ENTRIES_OFFSET + (MAX_ENTRIES + 1) * ADDRESS_BYTES + MAX_ENTRIES * N;
 
-    /// Of the map in this memory.
+    /// Creates the reader for the map in this memory.
     pub const fn of(memory: Memory) -> Self {
         Self { memory }
     }
@@ -87,7 +87,7 @@ impl<const N: usize> MapKeys<N> {
         Some(found)
     }
 
-    /// False when no more keys are wanted.
+    /// Returns false if no more keys are wanted.
     fn walk(
         &self,
         address: u64,
@@ -103,7 +103,7 @@ impl<const N: usize> MapKeys<N> {
         let first = keys.partition_point(|key| key < low);
         let mut children = children.iter().skip(first);
         for key in keys.iter().skip(first) {
-            // Keys before the lowest one are not wanted.
+            // Keys below the requested range are skipped.
             if let Some(child) = children.next().filter(|_| key != low)
                 && !self.walk(u64::from_le_bytes(*child), low, high, take, depth)?
             {

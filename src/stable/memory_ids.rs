@@ -84,7 +84,7 @@ memory_ids! {
     SESSION_BY_ACTIVITY = 14, Map;
     /// Index of live sessions by owner.
     SESSION_BY_OWNER = 15, Map;
-    /// Where the payload of live sessions goes, and how much of it is hashed.
+    /// Where the payload of live sessions is stored, and how much of it is hashed.
     PAYLOAD_STATES = 16, Map;
     /// Receipts of finished uploads, for clients that lost the reply.
     RECEIPTS = 17, Map;
@@ -118,7 +118,7 @@ memory_ids! {
     BLOB_BY_CONTENT = 31, Map;
     /// Deleted capsules whose memories are still to be removed.
     CONDEMNED_CAPSULES = 32, Map;
-    /// Index of memories that were made without an upload, by idempotency key.
+    /// Index of memories that were created without an upload, by idempotency key.
     MEMORY_BY_IDEM = 33, Map;
     /// States of the migrations after the first: migration number to state.
     MIGRATION_STATES = 34, Map;
@@ -130,7 +130,7 @@ memory_ids! {
     FREE_EXTENTS = 37, Map;
     /// Layout 3: the same, by length.
     FREE_EXTENTS_BY_LEN = 38, Map;
-    /// Layout 3: end of the region, and bytes taken.
+    /// Layout 3: end of the region, and allocated bytes.
     EXTENT_STATE = 39, Cell;
     /// Layout 3: committed blobs in extents.
     BLOBS = 40, Map;
@@ -154,14 +154,14 @@ memory_ids! {
     DOWNLOADS = 49, Map;
 }
 
-/// The last of the structures that the first builds of layouts 1 to 3 made together with the layout header.
+/// The last of the structures that the first builds of layouts 1 to 3 created together with the layout header.
 pub const LAST_OF_FIRST_BUILD: u8 = numbers::MIGRATION_QUARANTINES;
 
-/// The last of the structures that this build makes in layouts 1 and 2, whatever is stored.
-pub const LAST_MADE_BEFORE_LAYOUT_3: u8 = numbers::LEGACY_LEFT_BEHIND;
+/// The last of the structures that this build creates in layouts 1 and 2, regardless of what is stored.
+pub const LAST_CREATED_BEFORE_LAYOUT_3: u8 = numbers::LEGACY_LEFT_BEHIND;
 
-/// Structures that are made together with the layout header in layout 3.
-pub const MADE_WITH_LAYOUT_3: [u8; 9] = [
+/// Structures that are created together with the layout header in layout 3.
+pub const CREATED_WITH_LAYOUT_3: [u8; 9] = [
     numbers::LAYOUT,
     numbers::UPLOAD_COUNTS,
     numbers::SESSION_COUNTER,
@@ -173,9 +173,9 @@ pub const MADE_WITH_LAYOUT_3: [u8; 9] = [
     numbers::MIGRATION_QUARANTINES,
 ];
 
-/// Structures that are made together with the first capsule in layout 3: everything that creating and deleting an empty one
-/// writes to.
-pub const MADE_WITH_FIRST_CAPSULE: [u8; 5] = [
+/// Structures that are created together with the first capsule in layout 3: all to which creating and deleting an empty
+/// capsule writes.
+pub const CREATED_WITH_FIRST_CAPSULE: [u8; 5] = [
     numbers::CAPSULES,
     numbers::CAPSULE_COUNTER,
     numbers::CAPSULE_BY_MEMBER,
@@ -183,9 +183,10 @@ pub const MADE_WITH_FIRST_CAPSULE: [u8; 5] = [
     numbers::CAPSULES_BY_CREATOR,
 ];
 
-/// Structures that are made together with the first upload, or the first memory without one, in layout 3: everything that an
-/// upload, its end and the removal of what it left write to. All other structures are made with their first record.
-pub const MADE_WITH_FIRST_UPLOAD: [u8; 18] = [
+/// Structures that are created together with the first upload, or the first memory without one, in layout 3: all to
+/// which an upload, its end, and the removal of its file write. All other structures are created with their first
+/// record.
+pub const CREATED_WITH_FIRST_UPLOAD: [u8; 18] = [
     numbers::SESSIONS,
     numbers::UPLOAD_META,
     numbers::SESSION_BY_IDEM,

@@ -52,9 +52,10 @@ pub fn check_public_release<M: Memory>(memories: &MemoryManager<M>) -> Result<()
     Ok(())
 }
 
-/// Returns `Ok(())` if the memories in use are those of this canister: with a layout header, every memory that was made; without
-/// one, the sessions of layout 1, whose records the caller has to look at. What was made is marked in layout 3; without
-/// marks it is everything that every earlier build makes together with the layout header.
+/// Returns `Ok(())` if the memories in use are those of this canister: with a layout header, every memory that was
+/// created; without one, the sessions of layout 1, whose records the caller has to check. In layout 3 marks show which
+/// memories were created; without marks, they are all those that every earlier build creates together with the layout
+/// header.
 ///
 /// # Errors
 /// [`PreflightError::NoLayout`], [`PreflightError::WrittenInPart`].
@@ -75,9 +76,9 @@ pub fn check_in_use<M: Memory>(memories: &MemoryManager<M>) -> Result<(), Prefli
     let (missing, why) = if marks.are_none() {
         let made = ALL.iter().filter(|(.., structure)| *structure != Structure::Reserved).map(|(id, ..)| *id);
         let missing = made.take_while(|id| *id <= LAST_OF_FIRST_BUILD).find(is_missing);
-        (missing, "every build makes it together with the layout header in memory id 10")
+        (missing, "every build creates it together with the layout header in memory id 10")
     } else {
-        (marks.ids().find(is_missing), "the marks in memory id 45 say that it was there")
+        (marks.ids().find(is_missing), "the marks in memory id 45 show that it existed")
     };
     missing.map_or(Ok(()), |id| Err(PreflightError::WrittenInPart { id, name: name_of(id), why }))
 }
@@ -100,11 +101,11 @@ pub struct MapContents {
     pub key_len: Option<u32>,
     /// What the values are.
     pub value: Values,
-    /// Whether one record that does not decode stops an upgrade.
+    /// What one record that does not decode means for an upgrade.
     pub damaged: Damaged,
 }
 
-/// What a record that does not decode means.
+/// What a record that does not decode means for an upgrade.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Damaged {
     /// The upgrade is refused.
@@ -123,7 +124,7 @@ pub enum Damaged {
 pub enum Values {
     /// Records.
     Records(Decodes),
-    /// Any bytes, at most so many. They are not read. A chunk has none if it was emptied because there was no
+    /// Any bytes, at most this many, which are not read. A chunk has none if it was emptied because there was no
     /// room to remove it.
     Bytes(u32),
 }
@@ -131,14 +132,14 @@ pub enum Values {
 /// Returns `Ok(())` if bytes are a record, otherwise what is wrong with them.
 pub type Decodes = fn(&[u8]) -> Result<(), Undecodable>;
 
-/// Why bytes are no record that this build reads.
+/// Why bytes are not a record that this build can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Undecodable {
     /// They begin with the format of a newer build.
     Newer {
         /// Format of the record.
         found: u8,
-        /// Newest format that this build knows.
+        /// Newest format that this build supports.
         known: u8,
     },
     /// They do not decode, for this reason.
@@ -164,7 +165,7 @@ impl Undecodable {
     }
 }
 
-/// Returns `Ok(())` if the first and the last record of a map are what `contents` says.
+/// Returns `Ok(())` if the first and the last record of a map are as `contents` requires.
 ///
 /// # Errors
 /// [`PreflightError::ForeignRecord`], [`PreflightError::NewerRecord`], [`PreflightError::DamagedStructure`].
@@ -182,7 +183,7 @@ pub fn check_map<M: Memory>(
     let mut check = |end: End| {
         let found = match value {
             Values::Bytes(max) => map.key(end, key_len).map_err(damaged)?.map(|(key, len)| {
-                let wrong = || format!("{len} bytes beside it, expected at most {max}");
+                let wrong = || format!("{len} bytes as its value, expected at most {max}");
                 (key, if len <= max { Ok(()) } else { Err(wrong().into()) })
             }),
             Values::Records(decodes) => map.entry(end, key_len).map_err(damaged)?.map(|entry| {
@@ -197,7 +198,10 @@ pub fn check_map<M: Memory>(
             _ if !is_key(&key) => {
                 is_foreign_key = true;
                 let start = key.get(..16).unwrap_or(&key);
-                foreign(format!("{start:02x?}"), format!("a key of {} bytes that is none", key.len()).into())
+                foreign(
+                    format!("{start:02x?}"),
+                    format!("{} bytes that are not a key of this map", key.len()).into(),
+                )
             }
             Ok(()) => Ok(()),
             Err(why) => foreign(show_key(&key), why),
@@ -301,13 +305,13 @@ pub fn check_manager(raw: &impl Memory) -> Result<(), PreflightError> {
     check_header(raw)
 }
 
-/// Returns `Ok(())` if no memory that this build does not know is in use. Must be called after the layout is
+/// Returns `Ok(())` if only memories of this build are in use. Must be called after the layout is
 /// checked, since a newer layout is the better explanation.
 ///
 /// # Errors
 /// [`PreflightError::UnknownMemory`].
 pub fn check_unknown<M: Memory>(memories: &MemoryManager<M>) -> Result<(), PreflightError> {
-    // What the first public release left under its ids stays there; what a second memory manager wrote is
+    // What the first public release has stored under its ids stays there; what a second memory manager has written is
     // refused.
     let is_known = |id: u8| ALL.iter().any(|(known, ..)| *known == id) && id != numbers::RESERVED_HTTP_SECRET;
     for id in (0..u8::MAX).filter(|id| !is_known(*id)) {

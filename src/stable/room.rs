@@ -262,7 +262,8 @@ fn assume_full(memory: &Memory) -> Fill {
     Fill { taken: memory.size().saturating_mul(PAGE_BYTES), free: 0 }
 }
 
-/// Returns the bytes that a chunk takes in the map: a node is in pages of 1,040 bytes, of which 1,013 hold its contents.
+/// Returns the bytes that a chunk takes in the map: a node is in pages of 1,040 bytes, of which 1,013 hold its
+/// contents.
 const fn bytes_in_map(bytes: u64) -> u64 {
     bytes.saturating_add(bytes >> 5).saturating_add(NODE_BYTES)
 }

@@ -1,7 +1,7 @@
 //! What is kept in stable memory, taken from the types of the open structures.
 //!
 //! Compiled for tests only: the schema travels in the wasm as text, `schemas/BUILD.json`, which the test below compares
-//! with the types. Each store describes its own structures, so that the type of a field decides what the schema says.
+//! with the types. Each store describes its own structures, so that the type of a field determines the schema.
 
 use ic_stable_structures::{StableBTreeMap, Storable};
 use stable_schema::{Body, Memory as Entry, Plain, PlainBytes, Size, Structure, Value};
@@ -96,7 +96,7 @@ impl Description {
         self.add(id, Structure::Map, Some(K::plain()), Some(V::value()));
     }
 
-    /// Describes a table of which only the readers know the types; the test asks them.
+    /// Describes a table whose types only its readers know; the test gets them there.
     pub fn raw_table<K: Storable + Ord + Clone + PlainBytes, V>(&mut self, id: u8, _: &Table<K, V>) {
         self.add(id, Structure::Map, Some(K::plain()), None);
     }

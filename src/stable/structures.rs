@@ -1,11 +1,11 @@
 //! Structures that do not exist before they are needed.
 //!
-//! A memory of the manager takes a whole bucket of 8 MiB when the first byte is written to it. In layout 3 most structures
-//! are made with the first capsule or the first upload, all that belong together at once: a call that ends an upload, which
-//! must also work when the canister cannot get more memory, finds every table that it writes.
+//! A memory of the manager takes a whole bucket of 8 MiB when the first byte is written to it. In layout 3 most
+//! structures are created with the first capsule or the first upload, all structures of a group at once: a call that
+//! ends an upload, which must work even if the canister gets no more memory, finds every table that it writes.
 //!
-//! A structure that does not exist yet and one that was lost look the same. So layout 3 has a mark for each one that exists,
-//! next to the counts of uploads; the preflight refuses a memory that lacks a marked one:
+//! A structure that does not exist yet and one that was lost look the same. So layout 3 has a mark for each one that
+//! exists, next to the counts of uploads; the preflight refuses a memory that lacks a marked one:
 //!
 //! ```text
 //! id 45   byte 32896..32928    four numbers of eight bytes, big-endian: bit `id % 64` of number `id / 64`; all 0: no marks
@@ -64,7 +64,7 @@ impl Marks {
     }
 }
 
-/// Structures that are made together.
+/// Structures that are created together.
 pub struct Structures {
     /// Those that did not exist when the storage was opened.
     missing: Vec<(u8, Structure, Memory)>,
@@ -83,11 +83,12 @@ impl Structures {
     /// Creates those that do not exist yet, and marks them if there are marks.
     ///
     /// # Errors
-    /// [`NoRoom`] if the canister cannot get the memory. What was made until then stays, and the next call makes the others.
-    pub fn make(&mut self, room: &StableRoom) -> Result<(), NoRoom> {
+    /// [`NoRoom`] if the canister cannot get the memory. Structures created until then stay, and the next call creates
+    /// the others.
+    pub fn create(&mut self, room: &StableRoom) -> Result<(), NoRoom> {
         for (id, structure, memory) in &self.missing {
             if memory.size() == 0 {
-                make(*structure, memory).ok_or_else(|| room.no_bucket())?;
+                create(*structure, memory).ok_or_else(|| room.no_bucket())?;
             }
             let marks = Marks::read(&self.counts);
             if !marks.are_none() {
@@ -110,15 +111,15 @@ pub fn mark_all(memories: &Memories) {
     }
 }
 
-/// Creates an empty structure in an empty memory; none if that cannot grow.
-fn make(structure: Structure, memory: &Memory) -> Option<()> {
+/// Creates an empty structure in an empty memory; creates none if the memory cannot grow.
+fn create(structure: Structure, memory: &Memory) -> Option<()> {
     // While there is no record in it, a structure is the same for all types.
     match structure {
         Structure::Map if memory.grow(1) >= 0 => drop(Table::<u64, ()>::over(memory.clone())),
         Structure::Cell if memory.grow(1) >= 0 => drop(Register::<u64>::over(memory.clone())),
         Structure::Counters => return Counters::over(memory.clone()).exists().then_some(()),
         Structure::Map | Structure::Cell => return None,
-        // Made by what writes them.
+        // Created by the code that writes them.
         Structure::Region | Structure::Reserved => {}
     }
     Some(())

@@ -19,7 +19,7 @@ fn bytes_of(memory: &RawMemory) -> Vec<u8> {
 fn refused(memory: &RawMemory) -> OpenError {
     let before = bytes_of(memory);
     let error = open_storage(memory.clone()).err().expect("must be refused");
-    assert!(bytes_of(memory) == before, "a refused memory is left as it was");
+    assert!(bytes_of(memory) == before, "a refused memory is left unchanged");
     error
 }
 
@@ -71,7 +71,7 @@ fn a_header_that_contradicts_itself_is_refused_with_the_place() {
 
 /// The list of owners is compared in blocks; a difference is found wherever it is in one.
 #[test]
-fn every_bucket_has_an_owner_or_none_as_the_count_says() {
+fn buckets_have_owners_exactly_up_to_their_count() {
     let refused_with = |offset: u64, bytes: &[u8]| {
         let memory = RawMemory::default();
         drop(Storage::create(memory.clone()).unwrap());
@@ -116,7 +116,7 @@ fn sessions_of_layout_1_without_a_header_are_layout_1() {
     };
     let storage = open_storage(with(golden)).unwrap();
     assert_eq!(storage.layout.get(), Ok(Some(Layout::LEGACY)));
-    assert_eq!(storage.sessions.legacy.len(), 1, "what was there is still there");
+    assert_eq!(storage.sessions.legacy.len(), 1, "what was stored is still there");
     let error = refused(&with(b"another's")).to_string();
     assert!(error.contains("memory id 3 (LEGACY_SESSIONS)") && error.contains("under 7"), "{error}");
 }
@@ -220,7 +220,7 @@ fn a_truncated_memory_is_refused_and_a_longer_one_accepted() {
     }
     for longer in [0, 1, 500] {
         memory.grow(longer);
-        assert!(open_storage(memory.clone()).is_ok(), "{longer} pages of nobody after it");
+        assert!(open_storage(memory.clone()).is_ok(), "{longer} unused pages after it");
     }
 }
 
@@ -267,14 +267,14 @@ fn an_empty_canister_of_layout_3_takes_at_most_80_mib() {
     let owner = candid::Principal::self_authenticating([1]);
     let capsule = storage.capsules.create(owner, None, crate::session::Time::from_nanos(1)).unwrap().id;
     assert_eq!(mib(&memory), 112);
-    storage.made_with_first_upload.make(&storage.room).unwrap();
+    storage.created_with_first_upload.create(&storage.room).unwrap();
     assert_eq!(mib(&memory), 256);
     drop(storage);
     let storage = Storage::open_accepting(memory, &[Layout::EXTENTS]).unwrap();
     assert_eq!(storage.capsules.list_capsules(owner, None, 10).unwrap()[0].id, capsule);
 }
 
-/// Structures that were made before the memory was full stay, and are marked as existing.
+/// Structures that were created before the memory was full stay, and are marked as existing.
 #[test]
 fn structures_without_memory_are_refused_and_made_later() {
     use super::buckets::whole_memory;
@@ -284,16 +284,16 @@ fn structures_without_memory_are_refused_and_made_later() {
     region.grow(left / 65_536 - 3);
     region.write(0, b"EXT\x01");
     let mut storage = Storage::open_accepting(memory.clone(), &[Layout::EXTENTS]).unwrap();
-    let first = &mut storage.made_with_first_upload;
-    let refused = first.make(&storage.room);
+    let first = &mut storage.created_with_first_upload;
+    let refused = first.create(&storage.room);
     assert_eq!(refused, Err(super::NoRoom { needed: 65_536, left: 0 }));
-    assert_eq!(first.make(&storage.room), refused, "and again");
+    assert_eq!(first.create(&storage.room), refused, "and again");
     let made = || {
         let memories = Memories::init(memory.clone());
-        let ids = memory_ids::MADE_WITH_FIRST_UPLOAD.into_iter();
+        let ids = memory_ids::CREATED_WITH_FIRST_UPLOAD.into_iter();
         ids.filter(|id| memories.get(MemoryId::new(*id)).size() > 0).collect::<Vec<_>>()
     };
-    assert_eq!(made(), memory_ids::MADE_WITH_FIRST_UPLOAD[..3]);
+    assert_eq!(made(), memory_ids::CREATED_WITH_FIRST_UPLOAD[..3]);
     drop(storage);
     let storage = Storage::open_accepting(memory.clone(), &[Layout::EXTENTS]).unwrap();
     assert!(storage.index.is_empty(), "an upgrade needs none of the others");

@@ -41,7 +41,7 @@ pub fn check_slot(blobs: &mut BlobStore, payload: &PayloadState, session: &Sessi
     Ok(grown.map_err(SessionError::from)?)
 }
 
-/// Adds the result for chunk `idx`, which is stored now. Returns `false` if nothing was computed.
+/// Adds the result for chunk `idx`, which has just been stored. Returns `false` if nothing was computed.
 ///
 /// # Errors
 /// If stored bytes cannot be read.

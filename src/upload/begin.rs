@@ -61,7 +61,7 @@ impl UploadService<'_> {
             return Err(Error::exhausted("sessions per caller", allowed, sessions.saturating_add(1)));
         }
         let bytes = asset_metadata.base().bytes;
-        self.storage.made_with_first_upload.make(&self.storage.room)?;
+        self.storage.created_with_first_upload.create(&self.storage.room)?;
         self.take_room(&capsule_id, bytes, Wanted::Session, &limits)?;
         let payload = match self.allocate(bytes, expected_chunks, hash) {
             Ok(payload) => payload,
@@ -157,7 +157,7 @@ impl UploadService<'_> {
         Ok(Some(payload))
     }
 
-    /// Returns whether new payload goes into extents.
+    /// Returns whether new payload is stored in extents.
     pub(super) fn uses_extents(&self) -> Result<bool> {
         Ok(self.storage.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS))
     }

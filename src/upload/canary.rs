@@ -7,8 +7,8 @@
 //! In the memory of the counters:
 //!
 //! ```text
-//! place 192..195   start, nanoseconds, 0: never; share of the compat path, per cent; end, 0: not yet
-//! place 256..      32 places for each size of the compat path, the smallest first, then of the direct path:
+//! place 192..195   start, nanoseconds, 0: never; share of the compat path, percent; end, 0: running
+//! place 256..      32 places for each size class on the compat path, the smallest first, then on the direct path:
 //!                  begun, finished, aborted, expired, bytes finished, messages, instructions, internal errors, refusals
 //! ```
 

@@ -130,11 +130,11 @@ mod tests {
         );
     }
 
-    /// Half the width takes four times as many, with the four that the interval adds.
+    /// Half the width takes four times as many sessions, including the four that the interval adds.
     #[test]
-    fn the_sessions_needed_go_with_the_square_of_the_width() {
+    fn sessions_needed_grow_with_the_inverse_square_of_the_width() {
         assert_eq!(sessions_needed(96, 0.0, 4.0, 2.0), 300);
-        assert_eq!(sessions_needed(96, 6.0, 12.0, 2.0), 300, "to be told from no difference");
+        assert_eq!(sessions_needed(96, 6.0, 12.0, 2.0), 300, "to be distinguished from no difference");
         assert_eq!(sessions_needed(96, 0.0, 1.0, 2.0), 1);
     }
 
@@ -147,8 +147,10 @@ mod tests {
         ] {
             let judged = judge(compat, direct, 2);
             let sessions = sessions_needed(compat.ended + direct.ended, seen, judged.uncertainty, 2.0);
-            let CanaryVerdict::NeedsMore { sessions: told } = judged.verdict else { panic!("{judged:?}") };
-            assert!(told.abs_diff(sessions) <= 1, "{told}, expected {sessions}");
+            let CanaryVerdict::NeedsMore { sessions: estimate } = judged.verdict else {
+                panic!("{judged:?}")
+            };
+            assert!(estimate.abs_diff(sessions) <= 1, "{estimate}, expected {sessions}");
         }
     }
 
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn three_times_the_sessions_it_asks_for_suffice() {
+    fn three_times_the_sessions_requested_suffice() {
         for (compat, direct) in
             [(arm(2, 50), arm(20, 950)), (arm(1, 40), arm(9, 160)), (arm(0, 20), arm(0, 380))]
         {

@@ -6,7 +6,7 @@ use super::counts::CountedCall;
 use super::service::UploadService;
 
 impl UploadService<'_> {
-    /// Runs a call, and counts it for the path that served it, whatever its outcome.
+    /// Runs a call, and counts it for the path that served it, regardless of its outcome.
     pub(super) fn counted<T>(
         &mut self,
         call: CountedCall,

@@ -3,7 +3,7 @@
 //! Owns: what is counted, and at which offset in stable memory. Every count is written in the message that it
 //! is about, so that an upgrade loses none.
 //!
-//! A path has a row of 64 counters, so that new ones can be added without moving the others:
+//! Each path has a row of 64 counters, so that new ones can be added without moving the others:
 //!
 //! ```text
 //! place 0..4     sessions begun, finished, aborted, expired

@@ -160,7 +160,8 @@ fn lags(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
 
 /// Orders expired sessions first, then the emptiest, then the oldest.
 fn by_turn(one: &Candidate, other: &Candidate) -> Ordering {
-    // An empty file is complete. Without a share of its own it would equal every other, and the order would not be total.
+    // An empty file is complete. If it had no share, it would compare as equal to every other session, and the order
+    // would not be total.
     let arrived = |Candidate { upload, .. }: &Candidate| match upload.session.bytes_expected {
         0 => (1, 1),
         expected => (u128::from(upload.session.bytes_received), u128::from(expected)),

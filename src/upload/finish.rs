@@ -24,7 +24,7 @@ impl UploadService<'_> {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Incomplete`],
     /// [`Error::ChecksumMismatch`], [`Error::Conflict`] if the SHA-256 differs from the one given at begin,
-    /// and [`Error::Hashing`] if another call has to continue. After any of them the session is unchanged;
+    /// and [`Error::Hashing`] if another call has to continue hashing. After any of them the session is unchanged;
     /// after [`Error::ChecksumMismatch`] its chunks may be replaced.
     pub fn finish(&mut self, id: u64, digest: &ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
         self.counted(CountedCall::Finish, |uploads| {
@@ -50,10 +50,10 @@ impl UploadService<'_> {
         let payload = self.storage.payload_of(id)?;
         let digest = ContentDigest { algorithm: payload.hash.algorithm(), bytes: expected };
         if let Some(claimed) = contradicted(&upload.meta.asset_metadata, digest) {
-            let told = hex::encode(expected);
+            let given = hex::encode(expected);
             let detail = format!(
-                "the asset_metadata.sha256 given at begin is {claimed}, but finish was given {told}: finish with the \
-                 first, or abort and begin again with the second"
+                "the asset_metadata.sha256 given at begin is {claimed}, but finish was given {given}: \
+                finish with the first, or abort and begin again with the second"
             );
             return Err(Error::conflict("session", id, detail));
         }
@@ -96,7 +96,7 @@ impl UploadService<'_> {
     ///
     /// # Errors
     /// A damaged record.
-    pub fn hash_on(&mut self, id: u64) -> Result<bool> {
+    pub fn continue_hashing(&mut self, id: u64) -> Result<bool> {
         self.counted(CountedCall::Finish, |uploads| uploads.hash_slice(SessionId(id)))
     }
 
@@ -177,7 +177,7 @@ impl UploadService<'_> {
         Ok(finished.to_api())
     }
 
-    /// Does the same for a session of the first public release, whose bytes were on no account so far.
+    /// Does the same for a session of the first public release, whose bytes have not been counted on any account yet.
     fn attach_foreign(&mut self, id: SessionId, meta: &UploadMeta, blob: &BlobRecord) -> Result<Finished> {
         self.storage.usage.reserve_unlimited(self.caller, &meta.capsule_id, blob.size)?;
         let finished = self.attach(id, meta, blob);

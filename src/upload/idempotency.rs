@@ -45,7 +45,7 @@ impl Fingerprint {
             .chain_update(expected_chunks.to_be_bytes())
             .chain_update(crate::stable::codec::encode(1, asset_metadata));
         match hash {
-            // Receipts from before there was a choice have nothing here.
+            // Receipts from before the hash function could be chosen have nothing here.
             HashAlgorithm::Sha256 => {}
             // Stored in receipts: it must not change.
             HashAlgorithm::Blake3 => digest.update(b"Blake3"),
@@ -59,9 +59,9 @@ impl Fingerprint {
 /// ```text
 /// mem_ LETTER NUMBER _ DIGEST      digits of 32, "0" to "9" and "a" to "v"
 /// ```
-/// The letter says how many digits the number has, "a" for one, so that ids sort by their numbers, and after
+/// The letter encodes the number of digits, "a" for one, so that ids sort by their numbers, and after
 /// those of earlier releases, which have a decimal number there. The digest has 128 bits, so it cannot be
-/// guessed. An id is part of the key of four tables, so it is kept short.
+/// guessed. An id is part of the keys of four tables, so it is kept short.
 pub fn memory_id(number: SessionId, key: IdemKey, now: Time) -> String {
     let digest: [u8; 32] = Sha256::new()
         .chain_update(key.0)
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_fit_one_block_of_sha256_with_what_chunks_are_found_by() {
+    fn chunk_keys_hash_an_id_in_one_block_of_sha256() {
         // The eight bytes of the session, "#", a bit and the length: 55 bytes apart from the last two.
         assert!(id_of(u64::MAX).len() + 9 <= 55, "{}", id_of(u64::MAX));
         let id = id_of((5_000_000 << 10) + 1);

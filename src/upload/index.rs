@@ -2,7 +2,7 @@
 //! layout and on every path.
 //!
 //! ```text
-//! id 13   [u8; 32] -> u64           idempotency key to session; also of a finished one while its receipt lives
+//! id 13   [u8; 32] -> u64           idempotency key to session; also of a finished one while its receipt exists
 //! id 14   (u64, u64) -> ()          (last activity in nanoseconds, session)
 //! id 15   (principal, u64) -> ()    (owner, session)
 //! ```
@@ -121,7 +121,7 @@ impl SessionIndex {
         Ok(())
     }
 
-    /// Removes an idempotency key, whatever session it belongs to.
+    /// Removes an idempotency key, regardless of its session.
     pub fn drop_key(&mut self, key: IdemKey) {
         self.by_idem.remove(&key.0);
     }

@@ -1,13 +1,13 @@
 //! Sessions of layout 1: their records, as bytes, and their last activity.
 //!
 //! ```text
-//! id 3    u64 -> Candid (1 : nat16, UploadSessionMeta)   raw bytes here, typed by who reads them
+//! id 3    u64 -> Candid (1 : nat16, UploadSessionMeta)   raw bytes here, decoded by their readers
 //! id 23   u64 -> u64                                     last activity, nanoseconds
 //! id 46   Leftovers                                     the mark: how far they are converted
 //! ```
 //! The migration converts sessions in the order of their ids. Removing them one by one would be a third of
 //! its work, so it only moves a mark past them, and removes all of them at once when it is done. Records
-//! below the mark are invisible: a session is in one layout at a time, and the mark says in which.
+//! below the mark are invisible: a session is in one layout at a time, and the mark determines in which.
 
 use minicbor::{Decode, Encode};
 
@@ -32,10 +32,10 @@ pub struct Leftovers {
     /// Everything up to this id.
     #[n(0)]
     pub through: u64,
-    /// Records.
+    /// Number of records.
     #[n(1)]
     pub records: u64,
-    /// Entries for their last activity.
+    /// Number of entries for their last activity.
     #[n(2)]
     pub notes: u64,
 }
@@ -83,7 +83,7 @@ pub struct LegacySessions {
 }
 
 impl LegacySessions {
-    /// Opens the tables, or makes empty ones.
+    /// Opens the tables, or creates empty ones.
     ///
     /// # Errors
     /// A damaged mark: without it, it is unknown which sessions are converted.
@@ -244,7 +244,7 @@ impl LegacySessions {
         });
     }
 
-    /// Removes everything below the mark at once, whatever its number, if nothing else is here.
+    /// Removes everything below the mark at once, regardless of its number, if nothing else is here.
     pub fn clear_leftovers(&mut self) {
         if let Some(mark) = self.mark.filter(|_| self.is_empty()) {
             self.records.clear();

@@ -9,7 +9,7 @@ use crate::stable::{Record, codec};
 #[derive(Encode, Decode, Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct UploadMeta {
-    /// Capsule that the upload goes to.
+    /// Capsule that gets the file.
     #[n(0)]
     pub capsule_id: String,
     /// Id of the memory that finish will create. Unique and never empty.

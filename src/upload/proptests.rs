@@ -1,7 +1,7 @@
 //! The model of the upload contract against the canister's logic, natively, over a memory in the process.
 //!
-//! Every build is in here: an upgrade opens the same memory again with the path of the next build, and the
-//! migration does as many steps as an operation says, one in each message.
+//! Every build is in here: an upgrade opens the same memory again with the path of the next build, and the migration
+//! takes as many steps as an operation specifies, one in each message.
 
 use proptest::prelude::*;
 
@@ -36,7 +36,7 @@ fn an_expired_session_is_gone_before_the_sweep() {
     }
 }
 
-/// Found by the model: the receipt of a legacy session that was too old said until when it was idle for too long.
+/// Found by the model: a legacy session that was too old had a receipt only once it had also been idle for too long.
 #[test]
 fn a_session_that_is_too_old_has_a_receipt_after_the_migration() {
     let (put, wait) =
@@ -91,9 +91,10 @@ fn uploads_in_flight_survive_migration_rollback_and_migration() {
         Operation::Upgrade { share: 0 },
         Operation::Complete { session: 0 },
     ];
-    let there_and_back = course.iter().position(|operation| matches!(operation, Operation::GoBack)).unwrap();
+    let migrate_and_roll_back =
+        course.iter().position(|operation| matches!(operation, Operation::GoBack)).unwrap();
     let mut native = Native::new(Stage::Legacy);
-    upload_model::run(&mut native, &course[..=there_and_back], Stage::Legacy).unwrap();
+    upload_model::run(&mut native, &course[..=migrate_and_roll_back], Stage::Legacy).unwrap();
     assert_eq!(
         native.stage,
         Stage::Legacy,

@@ -181,7 +181,7 @@ impl Receipts {
         self.by_expiry.insert((receipt.expires_at, id.0), &());
     }
 
-    /// Stores raw bytes, replacing a receipt.
+    /// Stores raw bytes in place of a receipt.
     #[cfg(test)]
     pub fn insert_raw(&mut self, id: SessionId, bytes: Vec<u8>) {
         self.by_session.insert_raw(id.0, bytes);

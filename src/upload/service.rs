@@ -36,7 +36,7 @@ pub struct UploadService<'a> {
     pub caller: Principal,
     /// The time of the message.
     pub now: Time,
-    /// Tells how many instructions the message has used.
+    /// Reads how many instructions the message has used.
     pub meter: &'a dyn Meter,
     /// The layer that served the message, once that is known.
     pub(super) served_on: Option<SessionPath>,
@@ -280,8 +280,8 @@ impl UploadService<'_> {
         Ok(upload)
     }
 
-    /// Returns whether a session has expired. An expired session accepts no call, even if the timer has not run yet; until
-    /// it has, only the bytes that it reserved still count against the limits of begin.
+    /// Returns whether a session has expired. An expired session accepts no call, even if the timer has not run yet;
+    /// until it has, only the bytes that it reserved still count against the limits of begin.
     pub(super) fn expired(&self, upload: &Upload, limits: &AdminConfig) -> bool {
         upload.expires_at(limits) <= self.now
     }
@@ -319,7 +319,8 @@ impl UploadService<'_> {
             if expires_at > self.now {
                 return Ok((upload, expires_at));
             }
-            // The answer of the receipt that the timer leaves, for as long as that receipt would be valid.
+            // The same answer as from the receipt that the timer will leave, for as long as that receipt would be
+            // valid.
             if expires_at.plus_seconds(limits.session_ttl_seconds) > self.now {
                 return Err(Outcome::Expired.conflict(id));
             }
@@ -334,7 +335,8 @@ impl UploadService<'_> {
         self.canary = self.storage.counters.canary().cell_of(upload);
     }
 
-    /// Ends a session, whoever requested it, releases everything it holds, and leaves its owner a receipt.
+    /// Ends a session, whether a client or the timer requested it: releases everything it holds, and stores a receipt
+    /// for its owner.
     pub(super) fn drop_session(&mut self, id: SessionId, upload: &Upload, outcome: Outcome) -> Result<()> {
         let limits = self.storage.config()?;
         let (session, meta) = (&upload.session, &upload.meta);

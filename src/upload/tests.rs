@@ -193,7 +193,7 @@ impl TestCanister {
         self.path.for_new(&self.storage, IdemKey([0; 32])).unwrap()
     }
 
-    /// Upgrades to the same build: what is on the heap is gone.
+    /// Upgrades to the same build: what is on the heap is lost.
     pub fn upgrade(&mut self) {
         let path: Box<dyn UploadPath> = match self.session_path() {
             #[cfg(feature = "compat")]

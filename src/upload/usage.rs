@@ -186,7 +186,7 @@ impl Usage {
         self.of(Account::Canister)
     }
 
-    /// Returns the number of accounts that are not empty, for the invariant that ended sessions leave none.
+    /// Returns the number of accounts that are not empty, for the invariant that ended sessions leave no account.
     pub fn accounts(&self) -> u64 {
         self.bytes.len()
     }

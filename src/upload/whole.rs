@@ -64,7 +64,7 @@ impl UploadService<'_> {
         self.storage.room.for_records()?;
         CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
         drop(capsule);
-        self.storage.made_with_first_upload.make(&self.storage.room)?;
+        self.storage.created_with_first_upload.create(&self.storage.room)?;
         self.take_room(&capsule_id, size, Wanted::File, &limits)?;
 
         let id = SessionId(self.storage.sessions.ids.issue()?);

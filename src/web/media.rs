@@ -25,7 +25,7 @@ const SHOWN: &[&str] = &[
     "text/plain",
 ];
 
-/// What a page that a browser makes from a blob may do: show that blob, and nothing else.
+/// The content security policy of a page that a browser generates for a blob: it may show that blob, and nothing else.
 pub const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox";
 

@@ -16,11 +16,11 @@ pub enum Asked {
         /// Offset after the last byte.
         end: u64,
     },
-    /// Nothing in the representation.
+    /// No byte of the representation.
     Unsatisfiable,
 }
 
-/// One more than is answered, to distinguish one range from several.
+/// One more range than is supported, to distinguish one range from several.
 const MAX_RANGES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// Returns what a header field requests of a representation of `size` bytes. Other units, fields that do not

@@ -42,13 +42,13 @@ fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> HttpRequest {
 }
 
 fn get(canister: &TestCanister, url: &str, headers: &[(&str, &str)]) -> StreamedResponse {
-    answer(&canister.storage, &request("GET", url, headers), canister.now).expect("a page of ours")
+    answer(&canister.storage, &request("GET", url, headers), canister.now).expect("a page of our own")
 }
 
 fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
     let mut values = response.headers.iter().filter(|(field, _)| field == name);
     let value = values.next().map(|(_, value)| value.as_str());
-    assert_eq!(values.next(), None, "{name} comes once");
+    assert_eq!(values.next(), None, "{name} occurs once");
     value
 }
 
@@ -190,7 +190,7 @@ fn missing_and_forbidden_blobs_get_the_same_answer() {
 }
 
 #[test]
-fn a_body_ends_when_the_right_to_read_it_does() {
+fn a_body_ends_when_access_to_it_ends() {
     on_every_path(|mut canister| {
         let (url, file) = public_file(&mut canister, 2 * CHUNK + 5);
         publish(&mut canister, false);

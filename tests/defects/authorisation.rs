@@ -31,7 +31,7 @@ fn assert_gone(canister: &InstalledCanister, methods: &[&str]) {
     }
 }
 
-/// Anybody could read any blob. Those who may read a capsule that holds it can now, in every way of reading.
+/// Anybody could read any blob. Now only those who may read a capsule that contains it can, by any function that reads.
 pub fn d13_anybody_could_read_any_blob(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -51,8 +51,8 @@ pub fn d13_anybody_could_read_any_blob(build: Build) {
     assert!(not_found(canister.read_chunk(reader(), &blob, 0)), "access may be revoked");
 }
 
-/// Anybody could list all sessions and clear them. These functions are gone; one's own sessions are listed,
-/// to oneself.
+/// Anybody could list all sessions and clear them. These functions have been removed; callers can list only their own
+/// sessions.
 pub fn d14_anybody_could_list_and_clear_sessions(build: Build) {
     let canister = InstalledCanister::new(build);
     assert_gone(
@@ -145,9 +145,9 @@ pub fn d18_a_debug_finish_took_any_hash(build: Build) {
     assert_eq!(memory.blob.hash.unwrap().as_slice(), sha256(&content));
 }
 
-/// A memory could be created over any locator, and deleting it freed that blob, whoever owned it. Now a
-/// memory refers to the blob of its own upload; deleting needs write access, and frees only what nothing else
-/// refers to.
+/// A memory could be created with any locator, and deleting it freed that blob, regardless of its owner. Now a memory
+/// refers to the blob of its own upload; deleting requires write access, and frees only blobs to which nothing else
+/// refers.
 pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -191,8 +191,8 @@ pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
     assert!(not_found(canister.blob_meta(owner(), &second.blob_id)));
 }
 
-/// Write access was checked at begin only, so that a session outlived it. It is checked again at every chunk
-/// and at finish; abort stays possible, since it only frees bytes.
+/// Write access was checked at begin only, so a session continued after it was revoked. It is checked again at every
+/// chunk and at finish; abort stays possible, since it only frees bytes.
 pub fn d20_access_was_checked_at_begin_only(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -216,12 +216,12 @@ pub fn d20_access_was_checked_at_begin_only(build: Build) {
 }
 
 /// Anonymous callers could create capsules, a capsule's subject could write but not upload, and the first
-/// caller became the administrator. Now anonymous callers have no rights, whatever a list says; subjects have
+/// caller became the administrator. Now anonymous callers have no rights, even if a list contains them; subjects have
 /// those they are listed for; controllers administer.
 pub fn d21_anonymous_callers_subjects_and_first_callers_had_rights(build: Build) {
     let canister = InstalledCanister::new(build);
     let config = || canister.query::<AdminConfig>(stranger(), "admin_config_get", ());
-    assert!(unauthorized(config()), "the first caller of all is nobody");
+    assert!(unauthorized(config()), "the first caller of all has no rights");
     let effective = canister.config();
     assert!(unauthorized(canister.update::<()>(stranger(), "admin_config_set", (effective,))));
     assert!(unauthorized(canister.update::<()>(owner(), "admin_config_set", (effective,))));

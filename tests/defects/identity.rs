@@ -9,7 +9,7 @@ use crate::support::upload::{CHUNK, file, sha256, two_chunks};
 use crate::support::{InstalledCanister, controller, owner, stranger, writer};
 
 /// Every session had the empty text as its provisional memory id, so that all keys depended only on the
-/// session number. Now the id is unique, never empty, and the id of the memory that finish creates.
+/// session number. Now the id is unique and never empty, and becomes the id of the memory that finish creates.
 pub fn d01_the_provisional_memory_id_was_always_empty(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -54,7 +54,7 @@ pub fn d02_blob_ids_could_be_guessed(build: Build) {
 }
 
 /// Session ids began at 1 again after an upgrade, and the second session 1 overwrote the first one's blob.
-/// Ids come from stable memory now, and are never reused.
+/// Ids are now issued from stable memory, and are never reused.
 pub fn d03_session_ids_began_again_after_an_upgrade(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
     let capsule = canister.capsule();
@@ -80,7 +80,7 @@ pub fn d03_session_ids_began_again_after_an_upgrade(course: Course) {
 }
 
 /// Saving the heap at an upgrade overwrote the header of the memory manager, which then started from scratch:
-/// every blob was gone, silently. Now nothing is saved at an upgrade, every byte survives it, and stable
+/// every blob was gone, silently. Now an upgrade saves nothing, every byte survives it, and stable
 /// memory that begins with something else is refused and left unchanged.
 pub fn d04_an_upgrade_wrote_over_the_memory_manager(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
@@ -204,7 +204,7 @@ fn a_hole_is_an_error() {
     assert_eq!(store.read_range(id, CHUNK as u64 - 1, 3), Err(hole));
 }
 
-/// A finish that failed deleted the blob of that number, whoever owned it, and returned "not found". Now it
+/// A finish that failed deleted the blob of that number, regardless of its owner, and returned "not found". Now it
 /// says what is wrong, changes nothing, and can be repeated.
 pub fn d07_a_failed_finish_deleted_somebody_elses_blob(build: Build) {
     let canister = InstalledCanister::new(build);

@@ -16,7 +16,7 @@ fn exhausted(limit: &str, allowed: u64, requested: u64) -> Error {
 }
 
 /// Nanoseconds were compared with milliseconds, so that no session expired for two million years and a caller
-/// with a hundred idle ones was locked out. Idle sessions end by themselves now, and their room is released.
+/// with a hundred idle ones was locked out. Idle sessions now end on their own, and their room is released.
 pub fn d08_nothing_ever_expired(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -57,16 +57,16 @@ pub fn d09_expiry_counted_from_the_beginning(build: Build) {
     let idle = canister.begin(owner(), &capsule, &small, "idle").unwrap();
     canister.pic.advance_time(HOUR + MINUTE);
     let fresh = canister.begin(owner(), &capsule, &small, "idle").unwrap();
-    assert_ne!(fresh, idle, "an expired session is not handed out");
+    assert_ne!(fresh, idle, "an expired session is not returned");
     assert!(
         matches!(canister.status(owner(), idle), Err(Error::Conflict { .. })),
-        "it is said to have expired"
+        "the error says that it has expired"
     );
 }
 
-/// No bytes of a session were ever released, whether it was finished, aborted or expired. Everything is now:
-/// only committed blobs and live sessions hold bytes.
-pub fn d10_ended_sessions_gave_nothing_back(build: Build) {
+/// No bytes of a session were ever released, whether it was finished, aborted or expired. Now all of them are: only
+/// committed blobs and live sessions hold bytes.
+pub fn d10_ended_sessions_released_nothing(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
     let empty = canister.holdings();
@@ -127,7 +127,7 @@ pub fn d11_finished_sessions_counted_as_active(build: Build) {
 }
 
 /// What a client declared was not compared with what it sent, nothing was limited, and texts could be of any
-/// length. The declared size binds now, at every step, and every limit is an error with its numbers.
+/// length. Now the declared size is enforced at every step, and exceeding a limit is an error with its numbers.
 pub fn d12_declared_sizes_and_texts_had_no_limits(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();

@@ -70,7 +70,7 @@ pub fn d23_a_repeated_chunk_broke_the_upload(build: Build) {
     assert_eq!(canister.read_back(owner(), &result.blob_id), content);
 }
 
-/// Chunks out of order were accepted, but the hash was wrong at the very end; the key was lost with it. Now
+/// Chunks out of order were accepted, but the hash was wrong at the very end, and the upload and its key were lost. Now
 /// any order gives the same file.
 pub fn d24_chunks_out_of_order_broke_the_upload(build: Build) {
     let canister = InstalledCanister::new(build);
@@ -149,7 +149,7 @@ pub fn d26_finish_could_be_called_once_only(build: Build) {
     assert_eq!((after.memories, after.blobs, after.sessions), (1, 1, 0));
 }
 
-/// A digest shorter than eight bytes trapped. Every length but 32 is an error that says so, and the session
+/// A digest shorter than eight bytes trapped. Every length except 32 is an error that names it, and the session
 /// stays.
 pub fn d27_a_short_digest_trapped(build: Build) {
     let canister = InstalledCanister::new(build);
@@ -197,7 +197,7 @@ pub fn d28_chunks_had_no_length(build: Build) {
 }
 
 /// Memory and capsule ids were derived from the time, so that two in one round had the same id and the second
-/// replaced the first. Now no two have the same id, whatever the time.
+/// replaced the first. Now no two have the same id, regardless of the time.
 pub fn d29_ids_were_made_from_the_time(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();

@@ -9,8 +9,7 @@ use crate::support::upload::{CHUNK, file};
 use crate::support::{InstalledCanister, controller, did, owner};
 
 /// A read of more than 2 MiB returned everything in one reply, which traps, and a chunk beyond the end was
-/// empty instead of an error. No read returns more than one reply can carry now, and reading beyond the end
-/// is an error.
+/// empty instead of an error. Now every read fits into one reply, and reading beyond the end is an error.
 pub fn d34_a_large_blob_came_in_one_reply(build: Build) {
     let canister = InstalledCanister::new(build);
     let names = did::names(build);
@@ -40,8 +39,8 @@ pub fn d34_a_large_blob_came_in_one_reply(build: Build) {
     }
 }
 
-/// Stable memory took 56 MiB for 44 MiB of payload, since every insert moved its neighbours. It grows by the
-/// payload now, and by no more than a quarter on top; memory comes in buckets of 8 MiB.
+/// Stable memory took 56 MiB for 44 MiB of payload, since every insert moved its neighbours. It now grows by the
+/// payload plus at most a quarter, since memory is allocated in buckets of 8 MiB.
 pub fn d35_stable_memory_grew_faster_than_the_payload(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -56,8 +55,8 @@ pub fn d35_stable_memory_grew_faster_than_the_payload(build: Build) {
     assert!(grown + bucket >= payload, "{grown} bytes cannot hold {payload}");
 }
 
-/// A capsule was one record with all its memories, which every upload rewrote, and lists had no pages. Now a
-/// memory is a separate record, the capsule's does not grow, and lists have pages.
+/// A capsule was one record with all its memories, which every upload rewrote, and lists had no pages. Now a memory is
+/// a separate record, the record of the capsule does not grow, and lists have pages.
 pub fn d36_a_commit_rewrote_the_whole_capsule(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -91,8 +90,8 @@ fn the_record_of_a_capsule_does_not_grow() {
     assert!(record.encode().len() - empty < 8, "a number is all that grows");
 }
 
-/// The same content was stored as often as it was uploaded, and the beginnings of chunks were logged. Now it
-/// is stored once per capsule, and no log has a byte of it.
+/// The same content was stored as often as it was uploaded, and the beginnings of chunks were logged. Now it is stored
+/// once per capsule, and no log contains any of its bytes.
 pub fn d37_the_same_content_was_stored_again_and_payload_was_logged(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -121,9 +120,9 @@ pub fn d37_the_same_content_was_stored_again_and_payload_was_logged(build: Build
     }
 }
 
-/// A later release opened a second memory manager over the same memory, and both handed out the same bucket.
-/// There is one: every bucket in stable memory belongs to a memory of the one table of ids, and each bucket to
-/// one of them.
+/// A later release opened a second memory manager over the same memory, and both allocated the same bucket.
+/// Now there is only one memory manager: every bucket in stable memory belongs to exactly one memory in the table of
+/// ids.
 pub fn d38_two_memory_managers_shared_one_memory(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
     let capsule = canister.capsule();

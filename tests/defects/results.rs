@@ -132,7 +132,7 @@ pub fn d31_metadata_was_lost_on_the_way(build: Build) {
     }
 }
 
-/// One field came in milliseconds or nanoseconds, depending on who had written it. All times are nanoseconds.
+/// One field was in milliseconds or nanoseconds, depending on the code that had written it. All times are nanoseconds.
 pub fn d32_times_came_in_two_units(build: Build) {
     let canister = InstalledCanister::new(build);
     let now = || canister.pic.get_time().as_nanos_since_unix_epoch();

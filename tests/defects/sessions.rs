@@ -34,9 +34,8 @@ fn spec(chunk_size: u32, bytes_expected: u64) -> SessionSpec {
 
 /// The session service counted chunks instead of checking which they were, accepted chunks after finish,
 /// divided by a chunk size of zero, overflowed near the largest size, expired live sessions when the clock
-/// lagged, and did not check the owner. Now it does none of that, in either build, nor when it is used
-/// directly.
-pub fn d39_the_session_service_counted_instead_of_looking(build: Build) {
+/// lagged, and did not check the owner. Now it does none of that, neither in either build nor when it is used directly.
+pub fn d39_the_session_service_counted_instead_of_checking(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
     canister.share(&capsule, &[writer()], &[]);
@@ -50,7 +49,7 @@ pub fn d39_the_session_service_counted_instead_of_looking(build: Build) {
     assert_eq!(
         canister.finish(owner(), session, &content),
         Err(incomplete),
-        "two chunks were sent, one is there"
+        "two chunks were sent, one is stored"
     );
     let unknown = Error::not_found("session", session);
     assert_eq!(canister.put(writer(), session, 1, &content), Err(unknown.clone()));
@@ -109,8 +108,8 @@ fn the_service_itself() {
 }
 
 /// The design that was to replace the old layer did not check the caller at put, lost the idempotency keys
-/// and the metadata at an upgrade, compared counts at commit, and waited for the last session to end. All of
-/// these hold at any point of an upgrade now, with sessions in flight.
+/// and the metadata at an upgrade, compared counts at commit, and waited for the last session to end. Now the service
+/// does all of this correctly at any point of an upgrade, with sessions in flight.
 pub fn d40_the_target_design_had_holes_of_its_own(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
     let capsule = canister.capsule();

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::picture;
 use crate::support::{InstalledCanister, owner};
 
-/// The builds that a lane goes through.
+/// The builds to which a lane's canister is upgraded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Course {
     /// The legacy build alone.

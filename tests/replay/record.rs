@@ -29,7 +29,7 @@ pub fn by_name(name: &str, path: &Path) -> &'static str {
         "incident-strangers" => scripted("legacy", path, strangers),
         "incident-upgrade-in-flight" => scripted("legacy", path, upgraded_in_flight),
         "incident-same-round" => scripted("legacy", path, same_round),
-        _ => panic!("there is nothing under the name {name}"),
+        _ => panic!("there is no script of the name {name}"),
     }
 }
 
@@ -122,8 +122,8 @@ fn in_flight(scene: &Scene<'_>) {
     scene.canister.memories_all(client, &capsule).unwrap();
 }
 
-/// A stranger and an anonymous caller put, finish and abort a session of somebody else. In the first public release a stranger's
-/// call destroyed the owner's upload, since it was hashed, or its hash state removed, before access was
+/// A stranger and an anonymous caller put, finish and abort a session of somebody else. In the first public release a
+/// stranger's call destroyed the owner's upload, since it was hashed, or its hash state removed, before access was
 /// checked.
 fn strangers(scene: &Scene<'_>) {
     let (owner, stranger) = (person(1), person(2));

@@ -38,7 +38,7 @@ fn child(parent: &[String], name: &str) -> Name {
 
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
-        // `not(test)` is no test.
+        // `not(test)` is not for tests.
         Meta::List(list) if list.path.is_ident("cfg") => {
             let condition = list.tokens.to_string();
             condition == "test" || condition.starts_with("all (test") || condition.starts_with("all(test")
@@ -56,7 +56,7 @@ fn branches(tokens: TokenStream) -> Vec<Item> {
     groups.flat_map(|items| syn::parse2::<File>(items).expect("a branch has items").items).collect()
 }
 
-/// Adds every path, also those in the groups of a `use` and in the arguments of macros.
+/// Adds every path, including those in the groups of a `use` and in the arguments of macros.
 fn find_paths(tokens: TokenStream, prefix: &[String], found: &mut Vec<Name>) {
     let mut path = prefix.to_vec();
     let mut colons = if prefix.is_empty() { 0 } else { 2 };
@@ -108,22 +108,22 @@ impl Modules {
         self.read(&name, file.items, path.parent().unwrap(), folder);
     }
 
-    fn read(&mut self, name: &Name, items: Vec<Item>, beside: &Path, folder: &Path) {
+    fn read(&mut self, name: &Name, items: Vec<Item>, file_folder: &Path, folder: &Path) {
         for item in items {
             match item {
-                Item::Mod(module) => self.read_module(name, module, beside, folder),
+                Item::Mod(module) => self.read_module(name, module, file_folder, folder),
                 Item::Use(import) if !is_for_tests(&import.attrs) => {
                     self.read_use(name, &import.tree, !matches!(import.vis, Visibility::Inherited), &[]);
                 }
                 Item::Macro(call) if call.mac.path.segments.last().unwrap().ident == "cfg_if" => {
-                    self.read(name, branches(call.mac.tokens), beside, folder);
+                    self.read(name, branches(call.mac.tokens), file_folder, folder);
                 }
                 item => self.read_code(name, item),
             }
         }
     }
 
-    fn read_module(&mut self, parent: &Name, module: ItemMod, beside: &Path, folder: &Path) {
+    fn read_module(&mut self, parent: &Name, module: ItemMod, file_folder: &Path, folder: &Path) {
         if is_for_tests(&module.attrs) {
             return;
         }
@@ -133,14 +133,16 @@ impl Modules {
         if let Some((_, items)) = module.content {
             let file = self.0[parent].file.clone();
             self.0.insert(name.clone(), Module { file, ..Module::default() });
-            return self.read(&name, items, beside, &folder.join(&ident));
+            return self.read(&name, items, file_folder, &folder.join(&ident));
         }
         let below = folder.join(&ident);
         let usual = below.with_extension("rs");
         let (path, folder) = match given_path(&module.attrs) {
             // A build without some feature may have another file; with all features, it is the usual one.
             _ if usual.exists() => (usual, below),
-            Some(given) => (beside.join(&given), beside.join(&given).parent().unwrap().to_path_buf()),
+            Some(given) => {
+                (file_folder.join(&given), file_folder.join(&given).parent().unwrap().to_path_buf())
+            }
             None => (below.join("mod.rs"), below),
         };
         self.read_file(name, &path, &folder);
@@ -187,8 +189,8 @@ impl Modules {
         find_paths(item.to_token_stream(), &[], &mut module.paths);
     }
 
-    /// Returns the module that defines what a path means in a module; `None` if it is in another crate, or a module itself:
-    /// what is used of that counts. `depth` bounds re-exports of re-exports.
+    /// Returns the module that defines what a path means in a module. Returns `None` if it is in another crate, or is
+    /// itself a module: then what is used from that module counts. `depth` bounds re-exports of re-exports.
     fn defining(&self, module: &Name, path: &[String], depth: usize) -> Option<Name> {
         let depth = depth.checked_sub(1)?;
         let (first, rest) = path.split_first()?;
@@ -200,7 +202,7 @@ impl Modules {
                 Some(meaning) if *meaning == child(module, name) => {
                     self.defining_below(meaning.clone(), rest, depth)
                 }
-                // The crate of this name.
+                // The path names a crate.
                 Some(meaning) if meaning.first() == Some(first) => None,
                 Some(meaning) => self.defining(module, &[meaning, rest].concat(), depth),
                 None => self.defining_through_glob(module, name, depth),
@@ -208,7 +210,7 @@ impl Modules {
         }
     }
 
-    /// Returns the module that defines what a path means from a module on.
+    /// Returns the module that defines what a path means relative to a module.
     fn defining_below(&self, at: Name, path: &[String], depth: usize) -> Option<Name> {
         let (first, rest) = path.split_first()?;
         if first == "super" {
@@ -225,10 +227,10 @@ impl Modules {
         }
     }
 
-    /// Returns the module that defines a name that a module knows from `use …::*`.
+    /// Returns the module that defines a name that a module has from `use …::*`.
     fn defining_through_glob(&self, module: &Name, name: &str, depth: usize) -> Option<Name> {
         self.0[module].globs.iter().find_map(|glob| {
-            // Resolved like a name in it, which a macro seems to define.
+            // It is resolved like a name in that module, which a macro seems to define.
             let at = self.defining(module, &child(glob, ""), depth)?;
             let found = &self.0[&at];
             if found.scope.contains_key(name) {
@@ -292,12 +294,12 @@ fn defined(item: &Item) -> Vec<String> {
 }
 
 /// Returns the imports of those files that import themselves through others.
-fn in_circles<'m>(
+fn in_cycles<'m>(
     mut imports: BTreeMap<&'m Name, BTreeSet<&'m Name>>,
 ) -> BTreeMap<&'m Name, BTreeSet<&'m Name>> {
     loop {
         let before = imports.len();
-        // What imports nothing that is left, or is imported by nothing that is left, is in no circle.
+        // A file that imports none of the remaining files, or that none of them imports, is in no cycle.
         let left: BTreeSet<&Name> = imports.keys().copied().collect();
         imports.values_mut().for_each(|found| found.retain(|name| left.contains(name)));
         let imported: BTreeSet<&Name> = imports.values().flatten().copied().collect();
@@ -308,7 +310,7 @@ fn in_circles<'m>(
     }
 }
 
-fn circles_of(folder: &str) -> Vec<String> {
+fn cycles_of(folder: &str) -> Vec<String> {
     let modules = Modules::of_crate(folder);
     let imports = modules.imports();
     let edges: usize = imports.values().map(BTreeSet::len).sum();
@@ -317,17 +319,17 @@ fn circles_of(folder: &str) -> Vec<String> {
         let found: Vec<String> = found.iter().map(|name| name.join("::")).collect();
         format!("{} imports {}", name.join("::"), found.join(", "))
     };
-    in_circles(imports).into_iter().map(shown).collect()
+    in_cycles(imports).into_iter().map(shown).collect()
 }
 
 #[test]
-fn no_file_of_the_canister_imports_itself_through_others() {
-    assert_eq!(circles_of(""), Vec::<String>::new());
+fn the_files_of_the_canister_have_no_import_cycle() {
+    assert_eq!(cycles_of(""), Vec::<String>::new());
 }
 
 #[test]
-fn no_file_of_the_engine_imports_itself_through_others() {
+fn the_files_of_the_engine_have_no_import_cycle() {
     for folder in ["crates/ic-stable-migrate", "crates/stable-schema"] {
-        assert_eq!(circles_of(folder), Vec::<String>::new(), "{folder}");
+        assert_eq!(cycles_of(folder), Vec::<String>::new(), "{folder}");
     }
 }

@@ -1,4 +1,4 @@
-//! The patches of `tests/old_faults`, each of which plants a fault of an earlier release again.
+//! The patches of `tests/old_faults`, each of which reintroduces a fault of an earlier release.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ fn expected(patch: &str) -> Vec<(&str, String)> {
     hunks
 }
 
-/// Otherwise nobody notices that such a patch no longer applies, or that its test has another name.
+/// Without this test nobody would notice that a patch no longer applies, or that its test has another name.
 #[test]
 fn every_old_fault_can_be_planted_again() {
     let root = tree::root();

@@ -17,10 +17,10 @@ use upload_canister::meter::Meter;
 
 use super::{InstalledCanister, controller};
 
-/// The start of a migration's run: each takes a unit or two in its first message, twice as many in the next,
-/// and so on.
+/// The start of a migration's run: each handles a unit or two in its first message, twice as many in the next, and so
+/// on.
 pub trait Start: Copy {
-    /// The build that carries the migration out.
+    /// The build that runs the migration.
     const BUILD: Build;
 
     /// Everything that the migration produces, and what it counted; not the number of messages.
@@ -61,7 +61,7 @@ pub fn settle(canister: &InstalledCanister) -> MigrationStatus {
         canister.pic.tick();
         canister.pic.tick();
     }
-    panic!("the migration does not get there: {:?}", status(canister));
+    panic!("the migration does not settle: {:?}", status(canister));
 }
 
 pub fn control(canister: &InstalledCanister, method: &str) -> MigrationStatus {
@@ -115,7 +115,7 @@ pub fn undisturbed<S: Start>(start: S) -> S::Dump {
 /// after the last: it ends as if nothing had happened.
 pub fn interrupted_everywhere<S: Start>(start: S, interruptions: &[(&str, Interruption)]) -> S::Dump {
     let messages = messages(start);
-    // The upgrade's own message comes before them.
+    // The message of the upgrade precedes them.
     assert!(messages >= 2, "{messages} messages leave nothing to interrupt");
     let expected = undisturbed(start);
     for (what, interrupt) in interruptions {

@@ -1,6 +1,6 @@
 //! Stable memory as the legacy build leaves it, with any number of sessions, created without a call for each.
 //!
-//! Every session is a file of one chunk; session `n` belongs to client `n % CLIENTS` and goes to that
+//! Every session is a file of one chunk; session `n` belongs to client `n % CLIENTS` and uploads to that
 //! client's capsule. The chunk of every third session is stored.
 
 use candid::Principal;

@@ -1,4 +1,4 @@
-//! A canister on a PocketIC instance, the people around it, and small uploads.
+//! A canister on a PocketIC instance, its users, and small uploads.
 //!
 //! Owns: installing and upgrading builds, typed and raw calls to every function of the interface, waiting for
 //! the canister's timers. Does not own: expectations about answers, except that `upgrade` checks the build and the
@@ -50,22 +50,22 @@ pub fn owner() -> Principal {
     person(1)
 }
 
-/// Has write access to them, if a test says so.
+/// Returns a principal who has write access to them, if a test grants it.
 pub fn writer() -> Principal {
     person(2)
 }
 
-/// Has read access to them, if a test says so.
+/// Returns a principal who has read access to them, if a test grants it.
 pub fn reader() -> Principal {
     person(3)
 }
 
-/// Has no access anywhere.
+/// Returns a principal who has no access to anything.
 pub fn stranger() -> Principal {
     person(4)
 }
 
-/// Controls the canister and is on no access list.
+/// Returns a principal who controls the canister and is on no access list.
 pub fn controller() -> Principal {
     person(5)
 }
@@ -105,8 +105,8 @@ impl InstalledCanister {
     }
 
     /// Creates a canister with an empty module and no stable memory, for tests that set the stable memory and then
-    /// upgrade; `build` is recorded, not installed. Otherwise the buckets that an installation allocates would be
-    /// copied for each of the hundreds of canisters that such a test creates.
+    /// upgrade; `build` is recorded, not installed. An installation would allocate buckets, which would be copied for
+    /// each of the hundreds of canisters that such a test creates.
     pub fn empty(build: Build) -> Self {
         let pic = session_migrate::server::pocket_ic().unwrap();
         let id = pic.create_canister_with_settings(Some(controller()), None);
@@ -193,7 +193,7 @@ impl InstalledCanister {
         decode(method, &reply.unwrap_or_else(|reject| panic!("{method}: {reject}")))
     }
 
-    /// Makes a query call likewise.
+    /// Makes a query call to a function that answers `variant { Ok; Err }`. A rejected call fails the test.
     pub fn query<T: CandidType + DeserializeOwned>(
         &self,
         caller: Principal,
@@ -278,7 +278,7 @@ impl InstalledCanister {
         self.settle(|_| true);
     }
 
-    /// Runs the timers until there is nothing to be removed any more and `done` holds.
+    /// Runs the timers until nothing is left to remove and `done` holds.
     pub fn settle(&self, done: impl Fn(&AdminStats) -> bool) {
         for _ in 0..60 {
             self.pic.advance_time(Duration::from_secs(61));
@@ -289,6 +289,6 @@ impl InstalledCanister {
                 return;
             }
         }
-        panic!("the timers do not get there: {:?}", self.stats());
+        panic!("the timers do not settle: {:?}", self.stats());
     }
 }

@@ -24,7 +24,7 @@ pub fn samples(page: &str) -> BTreeMap<String, f64> {
         assert!(scrape.docs.contains_key(&sample.metric), "{sample:?}");
         let value = match sample.value {
             Value::Gauge(value) | Value::Counter(value) => value,
-            other => panic!("{} has no type of ours: {other:?}", sample.metric),
+            other => panic!("{} has a type that we do not use: {other:?}", sample.metric),
         };
         let name = match sample.labels.is_empty() {
             true => sample.metric,
@@ -33,7 +33,7 @@ pub fn samples(page: &str) -> BTreeMap<String, f64> {
         let before = samples.insert(name.clone(), value);
         assert_eq!(before, None, "{name}");
     }
-    // The parser leaves out what it cannot read.
+    // The parser omits what it cannot read.
     assert_eq!(samples.len(), page.lines().filter(|line| !line.starts_with('#')).count());
     samples
 }

@@ -14,24 +14,25 @@ use super::{InstalledCanister, owner};
 /// Parts of a message; it traps after each but the last.
 const PARTS: u64 = 6;
 
-/// Returns whether instruction limits can be set; says so if not.
+/// Returns whether instruction limits can be set; prints a message if not.
 pub fn is_embedded() -> bool {
     let chosen = server::chosen().unwrap();
     let embedded = chosen.kind == ServerKind::Embedded;
     if !embedded {
         eprintln!(
-            "{chosen}: only the embedded server lets a test set the instruction limit of a message; nothing is shown"
+            "{chosen}: only the embedded server lets a test set the instruction limit of a message; \
+            nothing is tested"
         );
     }
     embedded
 }
 
-/// Returns what `act` has executed.
+/// Returns the messages that `act` has executed.
 pub fn executed(canister: &InstalledCanister, act: impl FnOnce(&InstalledCanister)) -> Vec<MessageCost> {
-    let told = |from| costs::messages(&canister.pic, canister.id, from).unwrap();
-    let from = told(0).last().map_or(0, |last| last.index + 1);
+    let messages_from = |from| costs::messages(&canister.pic, canister.id, from).unwrap();
+    let from = messages_from(0).last().map_or(0, |last| last.index + 1);
     act(canister);
-    told(from)
+    messages_from(from)
 }
 
 /// Returns the messages of `act` that hit the limit of `instructions`.
@@ -75,7 +76,7 @@ pub fn trapped_everywhere<S: Start>(start: S) {
         let (cost, timer) = (largest("update"), largest("global_timer"));
         for part in 1..PARTS {
             let instructions = cost * part / PARTS;
-            assert!(instructions > timer, "the timer itself must come through: {timer} of {cost}");
+            assert!(instructions > timer, "the timer itself must complete: {timer} of {cost}");
             let canister = after(start, k);
             let before = status(&canister);
             let cut = with_message_limit(&canister, instructions, |canister| canister.pic.tick());
@@ -85,7 +86,7 @@ pub fn trapped_everywhere<S: Start>(start: S) {
             assert_eq!(after.phase, MigrationPhase::Converted, "message {k}, part {part}: {}", after.note);
             assert_eq!(S::dump(&canister), expected, "message {k}, part {part}");
         }
-        // The message of the timer itself: the IC has no timer then, until an update checks the timers.
+        // If the message of the timer itself traps, the IC has no timer until an update checks the timers.
         for part in 1..PARTS {
             let canister = after(start, k);
             let before = status(&canister);
@@ -114,7 +115,14 @@ pub fn upgrade_trapped_everywhere<S: Start>(start: S) {
     let expected = undisturbed(start);
     let upgrade = |canister: &InstalledCanister| drop(canister.try_upgrade(S::BUILD));
     let all = executed(&start.canister(), upgrade);
-    let cost = all.iter().find(|message| message.entry == "post_upgrade").expect("it has one").instructions;
+    let cost = all
+        .iter()
+        .find(|message| message.entry == "post_upgrade")
+        .expect(
+            "it has such a \
+        message",
+        )
+        .instructions;
     for part in 1..PARTS {
         let mut canister = start.canister();
         let before = canister.pic.get_stable_memory(canister.id);
@@ -125,7 +133,7 @@ pub fn upgrade_trapped_everywhere<S: Start>(start: S) {
         assert_eq!(info.build, canister.build.name(), "the old code continues");
         assert!(
             canister.pic.get_stable_memory(canister.id) == before,
-            "part {part}: stable memory is as it was"
+            "part {part}: stable memory is unchanged"
         );
         canister.try_upgrade(S::BUILD).unwrap();
         canister.build = S::BUILD;

@@ -11,10 +11,10 @@ use upload_canister::session::Chunking;
 
 use super::InstalledCanister;
 
-/// Length of every chunk but the last, bytes; what `upload_config` says.
+/// Length of every chunk but the last, bytes, as in `upload_config`.
 pub const CHUNK: usize = 1_800_000;
 
-/// Creates a file of this length; another `seed` gives another file.
+/// Creates a file of this length; each `seed` gives a different file.
 pub fn file(bytes: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -60,11 +60,11 @@ pub fn chunks(bytes: usize) -> u32 {
 /// A memory that is not uploaded. One of inline bytes, a blob and a backend is given.
 #[derive(Clone, Copy)]
 pub struct NewMemory<'a> {
-    /// The capsule it goes to.
+    /// The capsule that gets the file.
     pub capsule: &'a str,
     /// Its bytes.
     pub inline: Option<&'a [u8]>,
-    /// Bytes that are there already.
+    /// A blob that is already stored.
     pub blob: Option<&'a BlobRef>,
     /// A store elsewhere.
     pub backend: Option<StorageBackend>,

@@ -1,4 +1,4 @@
-// Who uploads, and to which canister. The address of the page names the canister and the network:
+// The identity that uploads, and the canister. The address of the page names the canister and the network:
 // `?canister=<id>&network=<url>`, and for a private network `&rootKey=<hex>`.
 
 import { HttpAgent } from '@icp-sdk/core/agent';
@@ -32,7 +32,7 @@ export async function connection(address: URLSearchParams) {
   return { agent, canisterId, capsule: await capsuleOf(agent, canisterId) };
 }
 
-/** The caller's first capsule, created if there is none. */
+/** The caller's first capsule, created if the caller has none. */
 async function capsuleOf(agent: HttpAgent, canisterId: string): Promise<string> {
   const canister = uploadActor(agent, canisterId);
   const known = await canister.capsules_list([], [1]);

@@ -1,5 +1,6 @@
 // Writes the declarations of the canister's interface: for the client those of the oldest build, which all newer builds
-// understand, and for the tests those of every build, of every interface that clients have got, and of the first public release.
+// understand, and for the tests those of every build, of every interface that was released to clients, and of the first
+// public release.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';

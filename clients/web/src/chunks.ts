@@ -1,4 +1,4 @@
-// Where the chunks of a file are.
+// The positions of the chunks in a file.
 
 import type { ChunkRange } from './canister.js';
 

@@ -3,11 +3,11 @@
 import type { Refusal } from './canister.js';
 
 export type UploadErrorCode =
-  /** The canister refuses the upload: `refusal` says why. */
+  /** The canister refuses the upload: `refusal` has the reason. */
   | 'refused'
   /** The network rejects the call, and retrying would not help. */
   | 'rejected'
-  /** It was tried until the patience ran out. */
+  /** The call was retried until `patienceMs` had passed. */
   | 'unreachable'
   /** The file is not the same as at the beginning, or can no longer be read. */
   | 'file-changed'

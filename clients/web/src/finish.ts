@@ -1,4 +1,4 @@
-// Finishing a session, and what may be missing.
+// Finishing a session, and the reasons why that may not be possible yet.
 
 import type { ChunkRange, UploadFinishResult } from './canister.js';
 import { UploadError } from './errors.js';

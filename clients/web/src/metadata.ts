@@ -1,4 +1,4 @@
-// What the canister is told about a file.
+// The metadata of a file that the canister gets.
 
 import type { AssetMetadata, AssetMetadataBase, AssetType } from './canister.js';
 
@@ -18,7 +18,8 @@ export interface Named {
 }
 
 /**
- * The metadata of a file. All of it follows from the file and the description: a begin that is repeated must be the same.
+ * The metadata of a file. All of it is derived from the file and the description: a repeated begin must have the same
+ * metadata.
  */
 export function metadataOf(file: Blob & Named, sha256: Uint8Array | undefined, given: Description): AssetMetadata {
   const modified = BigInt(file.lastModified ?? 0) * 1_000_000n;

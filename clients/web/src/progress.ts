@@ -15,7 +15,7 @@ export type Phase =
 
 export interface Progress {
   phase: Phase;
-  /** Bytes of this phase that are done. */
+  /** Number of bytes processed in this phase. */
   loaded: number;
   /** Bytes of the file. */
   total: number;

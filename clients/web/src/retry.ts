@@ -1,4 +1,4 @@
-// Calls that are retried until it succeeds, is refused, or `patienceMs` has passed.
+// A call that is retried until it succeeds, is refused, or `patienceMs` has passed.
 
 import { UploadError } from './errors.js';
 import { TimeoutError, verdict } from './verdict.js';
@@ -60,14 +60,14 @@ export class Caller {
     private readonly onRetry: (retry: Retry) => void,
   ) {}
 
-  /** The same calls under another signal. */
+  /** Returns the same caller with another signal. */
   under(signal: AbortSignal): Caller {
     return new Caller(this.timing, this.limits, signal, this.onRetry);
   }
 
   /**
-   * Makes a call, again if need be. Throws the reason of the signal, what `make` throws that is not worth a retry, or
-   * `unreachable`.
+   * Makes a call, and retries it if necessary. Throws the reason of the signal, an error of `make` that is not worth a
+   * retry, or `unreachable`.
    */
   async call<T>(method: string, make: () => Promise<T>): Promise<T> {
     const since = this.timing.now();

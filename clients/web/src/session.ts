@@ -6,7 +6,7 @@ import { finish } from './finish.js';
 import { transfer } from './transfer.js';
 import { ask, hashArgument, refused, renewKey, type Upload } from './upload.js';
 
-/** How often an upload is begun again because its session has ended. */
+/** Maximum number of times that an upload is begun again because its session has ended. */
 const RESTARTS = 2;
 
 export async function uploadInChunks(upload: Upload): Promise<UploadFinishResult> {

@@ -8,10 +8,10 @@ import type { UploadFinishResult } from './canister.js';
 import { differing } from './repair.js';
 import { ask, read, refused, type Upload } from './upload.js';
 
-/** How often chunks that differ are searched for and sent again. */
+/** Maximum number of times that chunks that differ are searched for and sent again. */
 const REPAIRS = 3;
 
-/** How often `NotFound` is retried: the replica that answers a query may not have the session yet. */
+/** Maximum number of retries after `NotFound`: the replica that answers a query may not have the session yet. */
 const LAGS = 3;
 const LAG_MS = 1_000;
 

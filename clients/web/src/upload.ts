@@ -20,7 +20,7 @@ export interface Upload {
   file: Blob;
   chunks: Chunks;
   record: UploadRecord;
-  /** Whether the record was there before: chunks may have arrived. */
+  /** Whether the record existed before: chunks may have arrived. */
   resumed: boolean;
 }
 
@@ -59,13 +59,13 @@ export async function digestOf(
 
 /** Browsers refuse to read a file that has changed on disk since it was chosen. */
 function unreadable(cause: unknown): UploadError {
-  return new UploadError('file-changed', `the file cannot be read any more: ${String(cause)}`, {
+  return new UploadError('file-changed', `the file can no longer be read: ${String(cause)}`, {
     resumable: false,
     cause,
   });
 }
 
-/** The refusal that `error` is, if it is of this kind. */
+/** The refusal in `error`, if it is of this kind. */
 export function refused<K extends string>(error: unknown, kind: K): Extract<Refusal, Record<K, unknown>>[K] | undefined {
   if (error instanceof RefusedError && kind in error.refusal) {
     return (error.refusal as Record<string, unknown>)[kind] as Extract<Refusal, Record<K, unknown>>[K];

@@ -20,7 +20,7 @@ import { uploadWhole } from './whole.js';
 import { Window } from './window.js';
 
 export interface Settings extends Partial<RetryLimits> {
-  /** Where uploads are remembered; IndexedDB by default. */
+  /** Where records of uploads are stored; IndexedDB by default. */
   store?: UploadStore;
   /** Computes digests; a worker by default. */
   hasher?: Hasher;

@@ -1,4 +1,4 @@
-// Whether a failed call is worth another one. Every call of an upload may be repeated: the canister answers a repeated call
+// Whether to retry a failed call. Every call of an upload may be repeated: the canister answers a repeated call
 // as it answered the first.
 
 import { RefusedError } from './canister.js';
@@ -7,7 +7,7 @@ import { UploadError } from './errors.js';
 /** `again`: until `patienceMs` has passed. `few`: a few times, since the failure may be temporary. `never`. */
 export type Verdict = 'again' | 'few' | 'never';
 
-/** What an agent's error says, by the names of its fields: `instanceof` fails where a bundle has two copies of the agent. */
+/** The fields of an agent's error, matched by name: `instanceof` fails if a bundle has two copies of the agent. */
 interface AgentCode {
   name?: string;
   status?: number;
@@ -20,7 +20,7 @@ export class TimeoutError extends Error {
   override readonly name = 'TimeoutError';
 }
 
-/** No such canister or method, or no right; and failures that would recur. */
+/** No such canister or method, no permission, and failures that would recur. */
 export const REJECT_CODES: Record<number, Verdict> = {
   1: 'never', // SYS_FATAL
   2: 'again', // SYS_TRANSIENT: queues are full, the canister is out of cycles, …
@@ -49,7 +49,7 @@ export const HTTP_STATUS: Record<number, Verdict> = {
 
 export const AGENT_CODES: Record<string, Verdict> = {
   HttpFetchErrorCode: 'again', // no network, or the connection broke: a lost reply
-  TimeoutWaitingForResponseErrorCode: 'again', // the reply did not come in time
+  TimeoutWaitingForResponseErrorCode: 'again', // the reply did not arrive in time
   RequestStatusDoneNoReplyErrorCode: 'again', // the reply is no longer kept
   IngressExpiryInvalidErrorCode: 'again', // the message was in transit for too long
   CertificateOutdatedErrorCode: 'again', // a replica that lags

@@ -1,4 +1,4 @@
-// Limits the number of calls in flight, whatever uploads they belong to.
+// Limits the number of calls in flight, regardless of the uploads that they belong to.
 
 export class Window {
   private free: number;

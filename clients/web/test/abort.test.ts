@@ -21,7 +21,7 @@ test('an abort ends the upload with its reason at any call', async () => {
   }
 });
 
-test('an abort while a call waits for its retry does not wait', async () => {
+test('an abort ends the wait for a retry immediately', async () => {
   const scene = new Scene();
   const stop = new AbortController();
   scene.network.fault = () => ({ status: 503 });
@@ -32,14 +32,14 @@ test('an abort while a call waits for its retry does not wait', async () => {
   assert.equal(scene.network.calls.length, 1);
 });
 
-test('an aborted signal lets nothing begin', async () => {
+test('with an aborted signal nothing begins', async () => {
   const scene = new Scene();
   const upload = scene.page().upload(fileOf(9_999), { capsule: CAPSULE, signal: AbortSignal.abort() });
   await assert.rejects(upload, { name: 'AbortError' });
   assert.deepEqual(scene.network.calls, []);
 });
 
-test('an abort of one upload leaves the others alone', async () => {
+test('an abort of one upload does not affect the others', async () => {
   const scene = new Scene({ parallel: 2 });
   const page = scene.page();
   const stop = new AbortController();

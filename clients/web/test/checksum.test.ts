@@ -32,7 +32,7 @@ test('chunks that differ from the file are found and replaced', async () => {
   }
 });
 
-test('other bytes under a chunk number are replaced after finish', async () => {
+test('different bytes under a chunk number are replaced after finish', async () => {
   const scene = new Scene({ parallel: 1 });
   let puts = 0;
   scene.network.before = ({ method }) => {
@@ -44,7 +44,7 @@ test('other bytes under a chunk number are replaced after finish', async () => {
   await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
 });
 
-/** A file whose bytes are others after some of its parts have been read. */
+/** A file whose bytes change after some of its parts have been read. */
 function changing(file: File, afterParts: number): File {
   const other = fileOf(file.size, 99);
   let parts = 0;
@@ -63,7 +63,7 @@ test('a file that changes while it is sent is refused', async () => {
   assert.equal(scene.network.canister.state.memories.size, 0);
 });
 
-test('a file that cannot be read any more is refused', async () => {
+test('a file that can no longer be read is refused', async () => {
   const scene = new Scene();
   const file = fileOf(9_999);
   const gone = () => Promise.reject(new DOMException('gone', 'NotReadableError'));
@@ -72,7 +72,7 @@ test('a file that cannot be read any more is refused', async () => {
   await assert.rejects(failed, { name: 'UploadError', code: 'file-changed' });
 });
 
-test('a hasher that fails during repair leaves the upload to be resumed', async () => {
+test('an upload can be resumed after its hasher failed during repair', async () => {
   let digests = 0;
   const hasher: Hasher = {
     digest(data, algorithm, options) {

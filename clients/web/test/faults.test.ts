@@ -6,7 +6,7 @@ import { idlFactory as staged } from './declarations/staged.did.js';
 import type { Call, Fault } from './support/network.js';
 import { fileOf, CAPSULE, Scene } from './support/scene.js';
 
-/** This goes wrong with the first call of every function, and nothing else. */
+/** This fault affects the first call of every function, and no other call. */
 function firstOfEach(fault: Fault): (call: Call) => Fault | undefined {
   const seen = new Set<string>();
   return ({ method }) => {
@@ -47,7 +47,7 @@ test('a call that is never answered is made again', async () => {
   await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
 });
 
-test('chunks that come late do no harm', async () => {
+test('chunks that arrive late do no harm', async () => {
   const scene = new Scene();
   scene.network.fault = ({ method, number }) => (method === 'uploads_put_chunk' && number % 2 ? 'late' : undefined);
   scene.network.before = async ({ method }) => {
@@ -57,7 +57,7 @@ test('chunks that come late do no harm', async () => {
   await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
 });
 
-test('a stopped canister is waited for, and the page is told', async () => {
+test('calls wait for a stopped canister, and progress reports it', async () => {
   const scene = new Scene();
   scene.network.fault = ({ number }) => (number > 2 && number < 12 ? { reject: 5, errorCode: 'IC0508' } : undefined);
   const waits: Progress[] = [];
@@ -94,7 +94,7 @@ test('the time limit ends a call, and a later call continues', async () => {
   assert.equal(scene.network.canister.state.nextId, 2n, 'one session');
 });
 
-test('what is not worth a retry is not retried', async () => {
+test('errors that would recur are not retried', async () => {
   for (const fault of [{ reject: 3, errorCode: 'IC0301' }, { reject: 5, errorCode: 'IC0536' }, { status: 403 }]) {
     const scene = new Scene();
     scene.network.fault = ({ method }) => (method === 'uploads_begin' ? fault : undefined);

@@ -35,7 +35,7 @@ test('BLAKE3 is that of its test vectors', async () => {
   }
 });
 
-test('a worker computes the same, and tells how far it is', async () => {
+test('a worker computes the same digest, and reports its progress', async () => {
   const { hasher, close } = overChannel();
   const files = [fileOf(9_000_001, 1), fileOf(10, 2)];
   const seen: number[] = [];
@@ -49,7 +49,7 @@ test('a worker computes the same, and tells how far it is', async () => {
   close();
 });
 
-test('an abort ends the work of the worker', async () => {
+test('an abort stops the worker', async () => {
   const { hasher, close } = overChannel();
   const stop = new AbortController();
   const onProgress = () => stop.abort();
@@ -68,7 +68,7 @@ test('a worker that cannot be loaded is an error', async () => {
   await assert.rejects(hasher.digest(fileOf(1), 'sha256'), /could not be loaded/);
 });
 
-test('a file that a worker cannot read is an error by its name', async () => {
+test('a file that a worker cannot read is an error with its name', async () => {
   const { port1, port2 } = new MessageChannel();
   // Streams cannot be sent over a channel of node, so the worker is one that answers.
   port2.on('message', ({ id }) => port2.postMessage({ kind: 'failed', id, name: 'NotReadableError', message: 'gone' }));

@@ -1,5 +1,5 @@
-// A client made from an older build's interface understands the newer builds. That Candid calls two types compatible does
-// not say that JavaScript reads one as the other.
+// A client generated from an older build's interface understands the newer builds. That Candid considers two types
+// compatible does not mean that JavaScript reads one as the other.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -34,7 +34,7 @@ for (const [name, older, newer] of PAIRS) {
   });
 }
 
-test('new arguments of a function may be left out', () => {
+test('new arguments of a function may be omitted', () => {
   const served = new Map(functionsOf(direct));
   let added = 0;
   for (const [method, { argTypes }] of [released, legacy, staged].flatMap(functionsOf)) {
@@ -45,7 +45,7 @@ test('new arguments of a function may be left out', () => {
   assert.ok(added > 0, 'since 2026-11-24 there are some');
 });
 
-test('what JavaScript reads otherwise than Candid says is found', () => {
+test('values that JavaScript does not read as Candid defines are detected', () => {
   const { Record, Opt, Nat, Int, Text, Bool, Variant, Null, Vec } = IDL;
   const found = (written: IDL.Type, read: IDL.Type) => problems([written], [read]).length > 0;
   assert.ok(found(Record({ a: Opt(Nat) }), Record({ a: Opt(Int) })), 'nat at int, in an option, is lost');

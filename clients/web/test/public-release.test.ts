@@ -1,5 +1,5 @@
-// What a JavaScript client of the first public release makes of this canister's replies: as docs/adopting.md says, which
-// derives its table from Candid's rules. Arguments are decoded by the canister alone.
+// How a JavaScript client of the first public release decodes this canister's replies: as listed in docs/adopting.md,
+// whose table is derived from Candid's rules. Arguments are decoded only by the canister.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -21,7 +21,7 @@ const TABLE = new Map(
     .map(([, method, , ok, err]) => [method!, [ok!.trim(), err!.trim()]] as const),
 );
 
-/** A result with this case alone; a reply that is no result has nothing but success. */
+/** A result with only this case; a reply that is not a result has only the success case. */
 function only(type: IDL.Type, name: 'Ok' | 'Err'): IDL.Type | undefined {
   const found = type instanceof IDL.VariantClass && type._fields.find(([label]) => label === name);
   if (found) return IDL.Variant({ [name]: found[1] });

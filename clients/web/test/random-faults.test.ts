@@ -50,13 +50,13 @@ async function oneCase(seed: number): Promise<void> {
       return;
     }
     const { reason } = failed as PromiseRejectedResult;
-    // An upload whose session is ended again and again fails in the end; the user retries.
+    // An upload whose session is ended repeatedly fails eventually; the user retries.
     assert.ok(reload.signal.aborted || reason.code === 'refused', String(reason));
     reload = new AbortController();
   }
 }
 
-test('files arrive whole, whatever fails in transit', async () => {
+test('files arrive complete despite faults in transit', async () => {
   for (let seed = 1; seed <= CASES; seed += 1) {
     await oneCase(seed).catch((error: unknown) => {
       throw new Error(`case ${seed}`, { cause: error });

@@ -53,7 +53,7 @@ for (const detail of ['has expired; begin the upload again', 'was evicted', 'was
   });
 }
 
-test('sessions that always end are not begun for ever', async () => {
+test('an upload whose sessions always end is not restarted for ever', async () => {
   const scene = new Scene();
   scene.network.before = ({ method }) => {
     if (method === 'uploads_finish') scene.network.canister.endAll('was evicted');
@@ -77,7 +77,7 @@ test('a session lost with a snapshot is begun again', async () => {
   await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
 });
 
-test('an upload that another tab finishes meanwhile is finished', async () => {
+test('an upload that another tab finishes is finished', async () => {
   const scene = new Scene({ parallel: 1 });
   const file = fileOf(9_999);
   let other: Promise<unknown> | undefined;
@@ -92,7 +92,7 @@ test('an upload that another tab finishes meanwhile is finished', async () => {
   assert.equal(scene.network.canister.state.memories.size, 1);
 });
 
-test('an upload that two tabs send at once is one', async () => {
+test('an upload sent by two tabs at once gives one memory', async () => {
   const scene = new Scene({ parallel: 1 });
   const file = fileOf(9_999);
   const first = scene.page().upload(file, { capsule: CAPSULE });
@@ -108,7 +108,7 @@ test('an upload that two tabs send at once is one', async () => {
   assert.equal(scene.network.canister.state.memories.size, 1);
 });
 
-test('a key that is taken is replaced by another', async () => {
+test('a key that is in use is replaced by another', async () => {
   for (const bytes of [500, 9_999]) {
     const scene = new Scene();
     const method = bytes === 500 ? 'uploads_put_whole' : 'uploads_begin';
@@ -119,7 +119,7 @@ test('a key that is taken is replaced by another', async () => {
   }
 });
 
-test('chunks that the canister misses are sent again', async () => {
+test('chunks that the canister lacks are sent again', async () => {
   const scene = new Scene();
   let lost = false;
   scene.network.before = ({ method }) => {
@@ -135,7 +135,7 @@ test('chunks that the canister misses are sent again', async () => {
   assert.equal(scene.count('uploads_put_chunk'), 12);
 });
 
-test('a status that does not know the session yet is asked again', async () => {
+test('a status query that does not find the session yet is repeated', async () => {
   for (const times of [1, 9]) {
     const scene = new Scene();
     const stop = new AbortController();

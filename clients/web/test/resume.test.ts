@@ -7,7 +7,7 @@ import { fileOf, CAPSULE, Scene } from './support/scene.js';
 
 let databases = 0;
 
-/** A page that is closed after so many calls, and what it leaves. */
+/** A page that is closed after this many calls, and the state that it leaves. */
 async function interrupted(after: number, bytes = 9_999) {
   const scene = new Scene({ store: indexedDbStore(`database-${(databases += 1)}`), parallel: 2 });
   const closed = new AbortController();
@@ -23,7 +23,7 @@ async function interrupted(after: number, bytes = 9_999) {
   return { scene, file };
 }
 
-test('after a reload only what is missing is sent', async () => {
+test('after a reload only the missing chunks are sent', async () => {
   const { scene, file } = await interrupted(7);
   const stored = [...scene.network.canister.state.sessions.values()][0]!.chunks.size;
   assert.ok(stored > 0);
@@ -48,7 +48,7 @@ test('a reload in the only call of a small file gives one memory', async () => {
   assert.equal(scene.network.canister.state.memories.size, 1);
 });
 
-test('a page can tell what is unfinished', async () => {
+test('a page can list unfinished uploads', async () => {
   const { scene } = await interrupted(7);
   const [record] = await scene.page().unfinished();
   assert.equal(record?.name, 'file-1.bin');
@@ -64,7 +64,7 @@ test('another file of the same name and size begins from scratch', async () => {
   assert.equal((await scene.page().unfinished()).length, 1);
 });
 
-test('two tabs that begin at once make one upload', async () => {
+test('two tabs that begin at once share one upload', async () => {
   const scene = new Scene({ store: indexedDbStore(`database-${(databases += 1)}`) });
   const file = fileOf(9_999);
   const [one, other] = await Promise.all([1, 2].map(() => scene.page().upload(file, { capsule: CAPSULE })));
@@ -72,14 +72,14 @@ test('two tabs that begin at once make one upload', async () => {
   await scene.assertStored(one!, file);
 });
 
-test('other metadata than before does not lose what was sent', async () => {
+test('chunks already sent are kept if the metadata differ', async () => {
   const { scene, file } = await interrupted(7);
   const result = await scene.page().upload(file, { capsule: CAPSULE, description: 'said only now' });
   await scene.assertStored(result, file);
   assert.equal(scene.network.canister.state.nextId, 2n);
 });
 
-test('an upload that is discarded is aborted and forgotten', async () => {
+test('a discarded upload is aborted and its record deleted', async () => {
   const { scene, file } = await interrupted(7);
   const [record] = await scene.page().unfinished();
   await scene.page().discard(record!);

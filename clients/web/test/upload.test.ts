@@ -10,7 +10,7 @@ test('a small file takes one update call', async () => {
   assert.deepEqual(scene.network.calls, ['upload_config', 'uploads_put_whole']);
 });
 
-test('an empty file is a file', async () => {
+test('an empty file can be uploaded', async () => {
   const scene = new Scene();
   const file = fileOf(0);
   await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
@@ -24,7 +24,7 @@ test('a large file is begun, sent in chunks and finished', async () => {
   assert.deepEqual(scene.network.calls, ['upload_config', 'uploads_begin', ...puts, 'uploads_finish']);
 });
 
-test('a file may be verified by BLAKE3', async () => {
+test('a file can be verified with BLAKE3', async () => {
   const scene = new Scene();
   for (const bytes of [700, 4_500]) {
     const file = fileOf(bytes);
@@ -53,7 +53,7 @@ test('a canister that does not continue hashing is abandoned', async () => {
   await assert.rejects(failed, { name: 'UploadError', code: 'inconsistent', resumable: true });
 });
 
-test('progress goes from nothing to all of the file', async () => {
+test('progress runs from zero to the size of the file', async () => {
   const scene = new Scene();
   const seen: Progress[] = [];
   const onProgress = (progress: Progress) => seen.push(progress);
@@ -65,7 +65,7 @@ test('progress goes from nothing to all of the file', async () => {
   assert.deepEqual(seen.at(-1), { phase: 'done', loaded: 4_500, total: 4_500 });
 });
 
-test('nothing is remembered of a finished upload', async () => {
+test('no record remains of a finished upload', async () => {
   const scene = new Scene();
   await scene.page().upload(fileOf(4_500), { capsule: CAPSULE });
   assert.deepEqual(await scene.page().unfinished(), []);

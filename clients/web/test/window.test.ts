@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { Window } from '../src/window.js';
 import { fileOf, CAPSULE, Scene } from './support/scene.js';
 
-test('uploads beside each other share one window', async () => {
+test('concurrent uploads share one window', async () => {
   const scene = new Scene({ parallel: 5 });
   const page = scene.page();
   const files = [1, 2, 3].map((seed) => fileOf(20_000 + seed, seed));
@@ -27,14 +27,14 @@ test('simultaneous uploads all progress', async () => {
   assert.ok(second - first < 10, `the second ended ${second - first} calls after the first`);
 });
 
-test('a place is free again when its work fails', async () => {
+test('a slot is free again when its work fails', async () => {
   const window = new Window(1);
   const { signal } = new AbortController();
   await assert.rejects(window.run(signal, () => Promise.reject(new Error('no'))));
   assert.equal(await window.run(signal, async () => 'yes'), 'yes');
 });
 
-test('who is aborted while waiting for a place leaves the line', async () => {
+test('an upload aborted while waiting for a slot leaves the queue', async () => {
   const window = new Window(1);
   const stop = new AbortController();
   const { signal } = new AbortController();
@@ -49,6 +49,6 @@ test('who is aborted while waiting for a place leaves the line', async () => {
   assert.equal(await third, 'third');
 });
 
-test('a window without places is refused', () => {
+test('a window without slots is refused', () => {
   assert.throws(() => new Window(0), RangeError);
 });

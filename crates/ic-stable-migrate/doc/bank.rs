@@ -67,7 +67,7 @@ static PLAN: Plan = Plan {
     fields: &[("balance", "millionths: ten thousand times as many")],
 };
 
-/// Returns the cents that a balance in millionths stands for, if it is a whole number of them.
+/// Returns a balance in millionths as cents, if it is a whole number of cents.
 fn to_cents(millionths: u128) -> Option<u64> {
     (millionths % 10_000 == 0).then(|| u64::try_from(millionths / 10_000).ok()).flatten()
 }
@@ -92,7 +92,7 @@ impl Migration<Bank> for CentsToMillionths {
     fn convert(&self, bank: &mut Bank, key: u64, _: &mut Work<'_>) -> Result<Advance, Error> {
         let Some(cents) = bank.cents.get(&key) else { return Ok(Advance::Gone) };
         bank.millionths.insert(key, u128::from(cents) * 10_000);
-        // Digests what can be read back, not what should have been written.
+        // Digests what is read back, not what should have been written.
         let back = bank.millionths.get(&key).and_then(to_cents).unwrap_or_default();
         bank.cents.remove(&key);
         Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of(&back.to_be_bytes())) })
@@ -148,10 +148,10 @@ const ENGINE: Engine<'static, Bank> = Engine::new(&[&CentsToMillionths]);
 
 const NOW: Time = Time::from_nanos(1_800_000_000_000_000_000);
 
-/// A message with room for everything.
+/// A message with budget for everything.
 const MESSAGE: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 1_500_000_000 };
 
-/// Tells that a message has used an instruction.
+/// Reports that a message has used one instruction.
 struct Used;
 
 impl Meter for Used {
@@ -160,7 +160,7 @@ impl Meter for Used {
     }
 }
 
-/// A message with room for one step.
+/// A message with budget for one step.
 const STEP: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Used, budget: 0 };
 
 impl Bank {

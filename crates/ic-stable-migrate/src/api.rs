@@ -1,6 +1,7 @@
 //! Status, dry run, journal and quarantine of the migrations.
 //!
-//! The comments of these types are in the Candid interface of every canister that has the endpoints; their examples are not.
+//! The comments of these types are in the Candid interface of every canister that has the endpoints; their examples are
+//! not.
 
 use std::fmt;
 
@@ -17,7 +18,7 @@ use serde_bytes::ByteBuf;
 # fn main() -> Result<(), Error> {
 use ic_stable_migrate::api::MigrationPhase;
 
-/// Says whether a monitor should wake up somebody.
+/// Returns whether a monitor should raise an alarm.
 fn is_alarming(phase: MigrationPhase) -> bool {
     match phase {
         MigrationPhase::Stuck => true,
@@ -160,7 +161,7 @@ pub struct ClassCount {
 # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
 # fn main() -> Result<(), Error> {
 let bank = Bank::of((0..250).map(|account| (account, 1)));
-// Page by page, as a controller calls `migration_dry_run`.
+// Reads it page by page, as a controller calls `migration_dry_run`.
 let (mut units, mut next) = (0, None);
 loop {
     let page: DryRun = ENGINE.dry_run(&bank, MESSAGE, next, Some(100))?;

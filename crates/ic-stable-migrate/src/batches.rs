@@ -6,8 +6,7 @@ use crate::{
     Advance, Bulk, Digest, Fate, Host, MessageBudget, Meter, Phase, Reverted, Settled, UnitProgress, Work,
 };
 
-/// Tells after each unit of a batch whether the message has budget left for another unit at the highest cost
-/// seen.
+/// Checks after each unit of a batch whether the message has budget left for another unit at the highest cost seen.
 struct Room<'a> {
     meter: &'a dyn Meter,
     budget: u64,
@@ -120,7 +119,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         let digest = if counts_now { self.migration.digest(self.host, key.clone())? } else { None };
         if std::mem::take(&mut self.state.pace.skip_next) {
             self.abandon_unit();
-            let reason = "its conversion trapped, though the message did nothing else".to_owned();
+            let reason = "its conversion trapped, although the message did nothing else".to_owned();
             let record = self.migration.take_out(self.host, key.clone(), reason)?;
             let class = self.migration.trapped_class();
             return self.account(digest, Settled { key, class, fate: Fate::Quarantined(record) });

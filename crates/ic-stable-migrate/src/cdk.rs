@@ -1,6 +1,6 @@
 //! What a canister needs in addition to the engine: a slice in `post_upgrade`, timers that recover on their
-//! own, and endpoints. For the bank of the crate's documentation, the rest of the canister is this; it is compiled for
-//! wasm and tested in `examples/one-map` of the repository:
+//! own, and endpoints. This is the rest of the canister for the bank of the crate's documentation; `examples/one-map`
+//! in the repository compiles it for wasm and tests it:
 //!
 //! ```standalone_crate
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -46,7 +46,7 @@ use crate::{Control, Engine, Host, MessageBudget, Meter, Migration, RunOutcome, 
 /// use ic_stable_migrate::api::{EndpointError, MigrationStatus};
 /// use ic_stable_migrate::cdk::EndpointResult;
 ///
-/// /// Says what a controller sees.
+/// /// Formats what a controller sees.
 /// fn line(answer: EndpointResult<MigrationStatus>) -> String {
 ///     match answer {
 ///         Ok(status) => format!("{:?}: {} of {}", status.phase, status.converted, status.source),
@@ -65,7 +65,7 @@ const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 /// Instructions of a message of the migration: it hardly delays clients.
 const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 
-/// Instructions of a message that are kept for its end, when the state and the journal are written.
+/// Instructions that a message reserves for its end, when the state and the journal are written.
 const CLOSING_INSTRUCTIONS: u64 = 500_000;
 
 /// Instructions of the message, as the IC counts them.
@@ -214,13 +214,13 @@ impl<H: Host + 'static> Driver<H> {
         Self { engine: Engine::new(migrations), with, budget: MESSAGE_INSTRUCTIONS }
     }
 
-    /// Replaces the instructions of a message of the migration. Only a unit that takes more by itself exceeds them.
+    /// Replaces the instructions of a message of the migration. Only a single unit that takes more exceeds them.
     #[must_use]
     pub const fn with_budget(self, budget: u64) -> Self {
         Self { budget, ..self }
     }
 
-    /// Sets the timers. To be called at the end of `init`.
+    /// Sets the timers. Must be called at the end of `init`.
     pub fn init(&self) {
         self.set_watchdog();
     }
@@ -372,10 +372,10 @@ fn report(error: &EndpointError) {
     ic_cdk::api::debug_print(format!("migration: {error}"));
 }
 
-/// Gives a canister the endpoints of its migrations: `migration_status`, `_journal`, `_quarantine` and `_dry_run`
-/// as queries, `_pause`, `_resume`, `_verify`, `_retry`, `_rollback` and `_finalize` as updates for controllers.
-/// The arguments are the [`Driver`], a constant, and the type of keys. The canister depends on `ic-cdk`, and on this crate by
-/// its own name: `ic_cdk::export_candid!` reads the types as text, in which `$crate` would mean nothing.
+/// Gives a canister the endpoints of its migrations: `migration_status`, `_journal`, `_quarantine` and `_dry_run` as
+/// queries, `_pause`, `_resume`, `_verify`, `_retry`, `_rollback` and `_finalize` as updates for controllers. The
+/// arguments are the [`Driver`], a constant, and the type of keys. The canister depends on `ic-cdk`, and on this crate
+/// by its own name: `ic_cdk::export_candid!` reads the types as text, in which `$crate` would mean nothing.
 ///
 /// ```standalone_crate
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));

@@ -2,10 +2,10 @@
 
 use crate::{Error, Host, Layout, Migration};
 
-/// Returns `Ok(())` if the numbers are consecutive, the layouts ascend, and each migration starts from the layout to which the
-/// previous one leads.
+/// Returns `Ok(())` if the numbers are consecutive, the layouts ascend, and each migration starts from the layout to
+/// which the previous one leads.
 pub(crate) fn check<H: Host>(migrations: &[&dyn Migration<H>]) -> Result<(), Error> {
-    // By the numbers of the layouts a migration knows whether stable memory is before or past it.
+    // From the numbers of the layouts a migration knows whether stable memory is before or after it.
     for plan in migrations.iter().map(|migration| migration.plan()) {
         if plan.from >= plan.to {
             return Err(Error::BackwardLayout { number: plan.number, from: plan.from, to: plan.to });
@@ -26,8 +26,8 @@ pub(crate) fn check<H: Host>(migrations: &[&dyn Migration<H>]) -> Result<(), Err
     Ok(())
 }
 
-/// Returns `Ok(())` if the host's layout is one of the chain, and the list contains every migration that is
-/// in progress, with every class that was counted.
+/// Returns `Ok(())` if the host's layout occurs in the chain, and the list contains every migration that is in
+/// progress, with every class that was counted.
 pub(crate) fn check_host<H: Host>(migrations: &[&dyn Migration<H>], host: &H) -> Result<(), Error> {
     let plans = || migrations.iter().map(|migration| migration.plan());
     let layouts: Vec<Layout> =

@@ -123,7 +123,7 @@ impl<'a, H: Host> Control<'a, H> {
             Phase::RolledBack => return Err(self.refused("roll back", "it is rolled back already")),
             _ => {}
         }
-        // Its records are still the targets of the migration before it.
+        // Its records are still the targets of the previous migration.
         if !self.state.has_begun()
             && let Some(why) = predecessor(self.migration, self.host)?
         {
@@ -141,7 +141,7 @@ impl<'a, H: Host> Control<'a, H> {
     /// Checks every converted unit again. Should be called before finalizing if much was written since.
     ///
     /// # Errors
-    /// [`Error::Refused`] unless everything is converted and the migration is not held.
+    /// [`Error::Refused`] unless everything is converted and nothing holds the migration.
     pub fn verify(mut self) -> Result<(), H::Error> {
         if self.state.phase != Phase::Converted {
             return Err(self.refused("verify", self.why_not_converted()));
@@ -152,7 +152,7 @@ impl<'a, H: Host> Control<'a, H> {
         self.change(Phase::Verifying)
     }
 
-    /// Retries units in quarantine: one, or all of them, at most a thousand per call. Units that have come since the last
+    /// Retries units in quarantine: one, or all of them, at most a thousand per call. Units created since the last
     /// count are counted and converted, too.
     ///
     /// ```
@@ -166,7 +166,7 @@ impl<'a, H: Host> Control<'a, H> {
     /// let state = bank.ledger.state_of(1)?;
     /// assert_eq!((state.converted, state.quarantined), (1, 1));
     ///
-    /// // A build with a corrected conversion tries it again.
+    /// // A build with a corrected conversion retries it.
     /// ENGINE.control(&mut bank, NOW)?.retry(Some(7))?;
     /// ENGINE.run(&mut bank, MESSAGE)?;
     /// let state = bank.ledger.state_of(1)?;
@@ -176,8 +176,8 @@ impl<'a, H: Host> Control<'a, H> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NotQuarantined`] if there is no such unit, [`Error::Refused`] before the migration has begun, while it is
-    /// paused, stuck or held, during a rollback, and after finalization.
+    /// [`Error::NotQuarantined`] if there is no such unit, [`Error::Refused`] before the migration has begun, while it
+    /// is paused, stuck or held by the host, during a rollback, and after finalization.
     pub fn retry(mut self, key: Option<H::Key>) -> Result<(), H::Error> {
         let phase = self.state.phase;
         if !matches!(phase, Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Converted) {
@@ -196,7 +196,7 @@ impl<'a, H: Host> Control<'a, H> {
         self.state.cursor = None;
         self.state.recheck = None;
         self.state.pace.steps = 0;
-        // Units that have come since the last count must be counted, too.
+        // Units created since the last count must be counted, too.
         self.change(Phase::Validating)
     }
 
@@ -249,13 +249,12 @@ impl<'a, H: Host> Control<'a, H> {
         }
     }
 
-    /// Ends the possibility of a rollback. Quarantined units cannot be retried afterwards; they are left
-    /// there only if the controller says so.
+    /// Ends the possibility of a rollback. Quarantined units cannot be retried afterwards; they are left there only if
+    /// the controller requests it.
     ///
     /// # Errors
-    /// [`Error::Refused`] unless everything is converted, every unit is accounted for, everything written since
-    /// the last verification is sound, the migration is not held, and quarantine is empty or may be left as it
-    /// is.
+    /// [`Error::Refused`] unless everything is converted, every unit is accounted for, everything written since the
+    /// last verification is sound, nothing holds the migration, and quarantine is empty or may be left as it is.
     pub fn finalize(mut self, leave_quarantined: bool) -> Result<(), H::Error> {
         let plan = self.migration.plan();
         // If there never was anything to convert, there is nothing to prove, either.

@@ -3,8 +3,8 @@
 
 use crate::{Error, Host, MigrationState, Phase, StableError, Time};
 
-/// Defers the current migration: it is paused before it has begun, until a controller resumes it or [`release`] is called.
-/// Possible in the build before it, and in `post_upgrade` of its own build before the engine runs.
+/// Defers the current migration: it is paused before it has begun, until a controller resumes it or [`release`] is
+/// called. This is possible in the build before it, and in `post_upgrade` of its own build before the engine runs.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -45,8 +45,8 @@ pub fn defer<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error
 /// ```
 ///
 /// # Errors
-/// [`Error::WrongPhase`] if the migration is not paused, [`Error::Refused`] if it is, but has begun: only resuming keeps
-/// its counts.
+/// [`Error::WrongPhase`] if the migration is not paused, [`Error::Refused`] if it is, but has begun: only resuming
+/// keeps its counts.
 pub fn release<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error> {
     change(host, now.into(), Phase::Paused, MigrationState::default())
 }
@@ -64,7 +64,7 @@ fn change<H: Host>(
         return Err(Error::WrongPhase { expected, found }.into());
     }
     if found == Phase::Paused && !state.is_deferred() {
-        let why = "it is paused, not deferred; resume it in a build that has it".into();
+        let why = "it is paused, not deferred; resume it on a build that contains it".into();
         return Err(Error::Refused { action: "release", phase: found, why }.into());
     }
     let layout = host.layout()?;
@@ -84,12 +84,9 @@ fn change<H: Host>(
 /// let mut bank = Bank::converted([(7, 100)]);
 /// ENGINE.control(&mut bank, NOW)?.rollback()?;
 /// ENGINE.run(&mut bank, MESSAGE)?;
-/// // In `post_upgrade` of the old release, if that has the engine: its clients write, so that the counts would not fit.
-/// taken_over(&mut bank, NOW)?;
-/// bank.cents.insert(8, 250);
-/// // The new release is installed again.
-/// ENGINE.run(&mut bank, MESSAGE)?;
-/// assert_eq!(bank.ledger.state_of(1)?.converted, 2);
+/// // In `post_upgrade` of the old release, if that has the engine: its clients write, so the counts would no longer
+/// match. taken_over(&mut bank, NOW)?; bank.cents.insert(8, 250); // The new release is installed again.
+/// ENGINE.run(&mut bank, MESSAGE)?; assert_eq!(bank.ledger.state_of(1)?.converted, 2);
 /// # Ok(())
 /// # }
 /// ```

@@ -29,12 +29,12 @@ pub fn digest_of(bytes: &[u8]) -> Digest {
     Sha256::digest(bytes).into()
 }
 
-/// Returns the digest of what a stored record says, whichever release wrote it: of the bytes that [`Record::encode`] makes
-/// of it. Of a record that does not decode, it is the digest of the stored bytes.
+/// Returns the digest of a stored record's content, whichever release wrote it: the digest of the bytes to which
+/// [`Record::encode`] encodes it. For a record that does not decode, it is the digest of the stored bytes.
 ///
 /// Two releases may write different bytes for the same content: an optional field that one of them does not know, or
 /// Candid's table of types. A migration that digests the stored bytes before, and encodes the record for the digest
-/// after, is stuck then, though nothing was lost.
+/// after, is then stuck although nothing was lost.
 ///
 /// ```
 /// use candid::{CandidType, Deserialize};
@@ -113,7 +113,7 @@ impl MultisetDigest {
         }
     }
 
-    /// Takes a member out again.
+    /// Removes a member.
     pub fn remove(&mut self, member: Digest) {
         let (words, _) = member.as_chunks::<8>();
         for (lane, word) in self.0.iter_mut().zip(words) {

@@ -25,7 +25,7 @@ use crate::{
 /// Engine::touch(&CentsToMillionths, &mut bank, 9, NOW)?;
 /// assert_eq!(bank.millionths.get(&9), Some(10_000));
 ///
-/// // Once a minute: whether a message is missing.
+/// // Once a minute: checks whether a message is missing.
 /// let mut seen = None;
 /// assert_eq!(ENGINE.watch(&mut bank, NOW, &mut seen)?, Watched::Quiet);
 /// ENGINE.run(&mut bank, MESSAGE)?;
@@ -70,8 +70,8 @@ impl<'m, H: Host> Engine<'m, H> {
     /// only once the one before it is finalized.
     ///
     /// # Errors
-    /// If the state of a migration is damaged. Any other failure is noted in the state, which is
-    /// [`Phase::Stuck`] then.
+    /// If the state of a migration is damaged. Any other failure is recorded in the state, whose phase is then
+    /// [`Phase::Stuck`].
     pub fn run(&self, host: &mut H, message: MessageBudget<'_>) -> Result<RunOutcome, H::Error> {
         for migration in self.migrations {
             let state = host.ledger().state_of(migration.plan().number)?;
@@ -129,7 +129,7 @@ impl<'m, H: Host> Engine<'m, H> {
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
     /// # fn main() -> Result<(), Error> {
-    /// // Of a migration that is not the current one, as a later one of the list.
+    /// // For a migration that is not the current one, such as a later one in the list.
     /// let bank = Bank::of([(7, 100), (8, 250)]);
     /// let page = Engine::dry_run_of(&CentsToMillionths, &bank, MESSAGE, None, Some(1))?;
     /// assert_eq!((page.units, page.next), (1, Some(7)));
@@ -151,9 +151,9 @@ impl<'m, H: Host> Engine<'m, H> {
         dry_run::page(migration, host, message, after, limit)
     }
 
-    /// Converts a unit that a client is about to use, if it is a source unit of this migration. The caller
-    /// must make sure that the migration is not held. The unit stays as it is while the migration before this one is
-    /// not finalized, while this one is deferred or rolled back, and in the layouts of other migrations.
+    /// Converts a unit that a client is about to use, if it is a source unit of this migration. The caller must make
+    /// sure that nothing holds the migration. The unit stays as it is while the migration before this one is not
+    /// finalized, while this one is deferred or rolled back, and in the layouts of other migrations.
     ///
     /// # Errors
     /// A damaged record, or no room; nothing is changed.
@@ -221,7 +221,7 @@ impl<'m, H: Host> Engine<'m, H> {
         now: impl Into<Time>,
     ) -> Result<(), H::Error> {
         let plan = migration.plan();
-        // During a rollback, too: that finds the unit as long as the layout is the new one.
+        // This also holds during a rollback, which finds the unit as long as the layout is the new one.
         if host.layout()? >= plan.to {
             return Ok(());
         }
@@ -245,7 +245,7 @@ impl<'m, H: Host> Engine<'m, H> {
     /// ENGINE.control(&mut bank, NOW)?.rollback()?;
     /// ENGINE.run(&mut bank, STEP)?;
     /// assert!(bank.ledger.state_of(1)?.is_going_back());
-    /// // In `post_upgrade` of a build that has no code for the old layout any more.
+    /// // In `post_upgrade` of a build without code for the old layout.
     /// ENGINE.go_forward(&mut bank, NOW)?;
     /// ENGINE.run(&mut bank, MESSAGE)?;
     /// assert_eq!((bank.cents.len(), bank.millionths.len()), (0, 2));

@@ -7,7 +7,7 @@ use crate::{Layout, Phase, StableError};
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
 /// # fn main() -> Result<(), Error> {
-/// /// Says what the developer of a canister does about an error.
+/// /// Returns what the developer of a canister does about an error.
 /// fn advice(error: &Error) -> &'static str {
 ///     match error {
 ///         // From `Engine::check`: the list of migrations.
@@ -22,7 +22,7 @@ use crate::{Layout, Phase, StableError};
 ///         // From `Engine::enter_layout`.
 ///         Error::NotEntered { .. } => "write the unit in the layout before",
 ///         Error::NotQuarantined { .. } | Error::UnknownMigration { .. } => "name another one",
-///         _ => "read it",
+///         _ => "read its message",
 ///     }
 /// }
 ///
@@ -34,7 +34,7 @@ use crate::{Layout, Phase, StableError};
 ///
 /// bank.set_layout(Layout(9));
 /// let error = ENGINE.check(&bank).unwrap_err();
-/// assert_eq!(error.to_string(), "stable memory is in layout 9, this build knows layouts 1 to 2");
+/// assert_eq!(error.to_string(), "stable memory is in layout 9, this build supports layouts 1 to 2");
 ///
 /// bank.set_layout(Layout(1));
 /// let error = ENGINE.control(&mut bank, NOW)?.pause().unwrap_err();
@@ -86,7 +86,7 @@ pub enum Error {
         /// The phase that it is in.
         found: Phase,
     },
-    /// This build carries no such migration.
+    /// This build contains no such migration.
     #[error("this build has no migration {number}")]
     UnknownMigration {
         /// Number of the migration.
@@ -136,18 +136,19 @@ pub enum Error {
         to: Layout,
     },
     /// No migration of this build starts from the layout, or leads to it.
-    #[error("stable memory is in layout {}, this build knows layouts {} to {}", found.0, first.0, last.0)]
+    #[error("stable memory is in layout {}, this build supports layouts {} to {}", found.0, first.0, last.0)]
     UnknownLayout {
         /// Layout of stable memory.
         found: Layout,
-        /// The first layout that this build knows.
+        /// The first layout that this build supports.
         first: Layout,
-        /// The last layout that this build knows.
+        /// The last layout that this build supports.
         last: Layout,
     },
     /// A migration that has begun and is neither finalized nor rolled back is missing in this build.
     #[error(
-        "migration {number} is in phase {phase:?}, and this build does not carry it: roll it back or finalize it on a build that does"
+        "migration {number} is in phase {phase:?}, and is missing in this build: roll it back or finalize \
+        it on a build that contains it"
     )]
     MissingMigration {
         /// Number of the migration.
@@ -167,7 +168,7 @@ pub enum Error {
     },
     /// A record of the ledger was written by a newer release of this crate.
     #[error(
-        "{name} {key} has format {found}, this build knows formats up to {known}: upgrade to a build with a newer engine"
+        "{name} {key} has format {found}, this build supports formats up to {known}: upgrade to a build with a newer engine"
     )]
     NewerFormat {
         /// [`Record::NAME`](crate::Record::NAME).
@@ -176,7 +177,7 @@ pub enum Error {
         key: String,
         /// Format of the record.
         found: u8,
-        /// Newest format that this build knows.
+        /// Newest format that this build supports.
         known: u8,
     },
     /// A key of the quarantine does not decode.

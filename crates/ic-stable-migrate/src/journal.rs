@@ -7,7 +7,7 @@ use crate::api::JournalEntry;
 use crate::plan::FIRST_MIGRATION;
 use crate::{Digest, Key, Layout, MigrationState, Record, Time, codec, digest_of};
 
-/// What the journal says about the build that wrote an entry.
+/// The build that wrote an entry, as recorded in the journal.
 ///
 /// ```
 /// use ic_stable_migrate::Build;
@@ -67,7 +67,7 @@ pub struct JournalRecord<K: Key = u64> {
     /// Hash of the entry before; zero for the first.
     #[cbor(n(5), with = "minicbor::bytes")]
     pub previous: Digest,
-    /// Number of the migration; absent where there was only the first.
+    /// Number of the migration; absent in entries from before there was a second one.
     #[n(6)]
     pub migration: Option<u16>,
     /// Cargo features of the build.

@@ -13,8 +13,8 @@ use minicbor::data::Type;
 use minicbor::decode::{Decoder, Error as DecodeError};
 use minicbor::encode::{Encoder, Error as EncodeError, Write};
 
-/// The key of a unit: a number, a principal, a text, bytes, or a pair or triple of keys. It is passed by value, so it
-/// should be small.
+/// The key of a unit: a number, a principal, a text, bytes, or a pair or triple of keys. Keys are passed by value, so
+/// they should be small.
 ///
 /// The engine stores keys in its records (as CBOR numbers if they are numbers, otherwise as the bytes of
 /// [`Storable`]) and as keys of the quarantine. It reads them with [`Key::from_stored`], which fails on damaged
@@ -270,7 +270,7 @@ pub(crate) mod cbor {
             .ok_or_else(|| DecodeError::message(format!("{number} is not a key of this type")))
     }
 
-    /// Describes a stored key for the schema. The schema of the tables says which type of key it is.
+    /// Describes a stored key for the schema. The schema of the tables shows the type of key.
     #[cfg(all(test, feature = "_schema"))]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Opaque("key, a number or a byte string".into(), 1)

@@ -22,7 +22,7 @@ use crate::{
 /// Entries or records in one reply.
 const PAGE: usize = 50;
 
-/// Bytes of records in one reply: including everything around them, below the IC's 2 MB.
+/// Bytes of records in one reply: with their encoding and the rest of the reply, below the IC's 2 MB.
 const PAGE_BYTES: usize = 1_500_000;
 
 /// Keys of each quarantine that [`Ledger::check`] decodes, for 2,700 instructions each. A limit, so that the cost of
@@ -146,7 +146,8 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
             check_format::<JournalRecord<K>>(last, &raw)?;
             self.journal.get(&last)?;
         }
-        // A quarantined record that does not decode is listed with its bytes; it must not stop the upgrade that fixes it.
+        // A quarantined record that does not decode is listed with its bytes; it must not stop the upgrade that fixes
+        // it.
         self.quarantine.check_keys(KEYS_CHECKED)
     }
 
@@ -197,11 +198,11 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
         }
     }
 
-    /// Returns the number of the current migration: the first that is neither idle nor finalized, otherwise the last that
-    /// has begun, or 1. A later one begins only once it is finalized.
+    /// Returns the number of the current migration: the first that is neither idle nor finalized, otherwise the last
+    /// that has begun, or 1. A later one begins only once the current one is finalized.
     pub fn current(&self) -> u16 {
         let begun = self.begun();
-        // One whose state does not decode is current, so that the damage is reported.
+        // A migration whose state does not decode counts as current, so that the damage is reported.
         let is_settled = |number: &u16| {
             self.state_of(*number).is_ok_and(|state| matches!(state.phase, Phase::Idle | Phase::Finalized))
         };
@@ -292,7 +293,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
                 break;
             }
             let each = PAGE_BYTES.checked_div(records.len()).unwrap_or(PAGE_BYTES);
-            // If all of them fit, one may exceed its share.
+            // One record may exceed its share if all of them fit.
             let each = if taken > PAGE_BYTES { each } else { PAGE_BYTES };
             page.extend(records.into_iter().map(|(key, record)| record.into_api(key, each)));
         }

@@ -1,4 +1,4 @@
-//! What a message gives to the engine, and what it gets back.
+//! What a message passes to the engine, and what it gets back.
 
 use crate::{Meter, Time};
 
@@ -31,7 +31,7 @@ pub enum RunOutcome {
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
 /// # fn main() -> Result<(), Error> {
-/// /// A message of the IC, of which the engine may use half.
+/// /// A message on the IC, half of whose instructions the engine may use.
 /// struct Counter;
 ///
 /// impl Meter for Counter {
@@ -52,7 +52,7 @@ pub enum RunOutcome {
 pub struct MessageBudget<'a> {
     /// Time of the message.
     pub now: Time,
-    /// Tells how many instructions the message has used.
+    /// Reads how many instructions the message has used.
     pub meter: &'a dyn Meter,
     /// Instructions after which it stops.
     pub budget: u64,

@@ -1,6 +1,6 @@
 //! Metering: how many instructions a message has used.
 
-/// Tells how many instructions the current message has used so far.
+/// Reads how many instructions the current message has used so far.
 ///
 /// ```
 /// use ic_stable_migrate::Meter;
@@ -22,7 +22,7 @@ pub trait Meter {
     fn used(&self) -> u64;
 }
 
-/// Outside of the IC nothing is metered, so no work is cut short.
+/// A meter for use outside of the IC: it always reads zero, so no work ends early.
 ///
 /// ```
 /// use ic_stable_migrate::{MessageBudget, Meter, Time, Unmetered};

@@ -15,20 +15,17 @@ use crate::{
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
 /// # fn main() -> Result<(), Error> {
-/// // The first page of the documentation has a whole migration. What the methods say that it leaves at their defaults:
-/// let (migration, mut bank) = (&CentsToMillionths as &dyn Migration<Bank>, Bank::of([(7, 100), (8, 250)]));
-/// assert_eq!(migration.waits_for(&bank)?, None, "it may begin, once the migration before it is finalized");
+/// // The first page of the documentation has a whole migration. These are the values of the methods that it leaves at
+/// their defaults: let (migration, mut bank) = (&CentsToMillionths as &dyn Migration<Bank>, Bank::of([(7, 100), (8,
+/// 250)])); assert_eq!(migration.waits_for(&bank)?, None, "it may begin once the migration before it is finalized");
 /// assert_eq!(migration.held_by(&bank)?, None, "nothing else writes balances in cents");
 /// assert!(migration.counts_ahead(), "everything is counted and digested before the first conversion");
-/// migration.prepare(&mut bank)?;
-/// migration.layout_entered(&mut bank)?;
-/// migration.leave_in_quarantine(&mut bank)?;
-/// migration.abandon(&mut bank, 7, Vec::new());
-/// assert_eq!(migration.price(&bank, 7)?, 0, "the dry run estimates the cost by that of reading");
-/// assert_eq!(migration.plan().classes[migration.trapped_class()].name, "trapped");
+/// migration.prepare(&mut bank)?; migration.layout_entered(&mut bank)?; migration.leave_in_quarantine(&mut bank)?;
+/// migration.abandon(&mut bank, 7, Vec::new()); assert_eq!(migration.price(&bank, 7)?, 0, "the dry run estimates the
+/// cost by that of reading"); assert_eq!(migration.plan().classes[migration.trapped_class()].name, "trapped");
 /// assert!(migration.written_since(&bank, NOW, 10).is_empty(), "only a verification finds what is unsound");
-/// assert!(migration.bulk().is_none() && migration.reversal().is_some());
-/// assert_eq!(migration.max_steps(1_000), 18_000);
+/// assert!(migration.bulk().is_none() && migration.reversal().is_some()); assert_eq!(migration.max_steps(1_000),
+/// 18_000);
 ///
 /// let mut digests = Vec::new();
 /// migration.digest_from(&bank, None, 10, &mut |key, digest| {
@@ -63,7 +60,7 @@ pub trait Migration<H: Host> {
     }
 
     /// Returns whether units are counted and digested before the first is converted. Otherwise each is
-    /// counted when its turn comes: for units that clients create and remove while the migration runs.
+    /// counted when the migration reaches it: for units that clients create and remove while the migration runs.
     fn counts_ahead(&self) -> bool {
         true
     }
@@ -84,8 +81,8 @@ pub trait Migration<H: Host> {
         Ok(())
     }
 
-    /// Lists up to `limit` source units above `after`, ascending. The list may include quarantined units, and
-    /// units that no longer exist if more of those come first than one message can skip.
+    /// Lists up to `limit` source units above `after`, ascending. The list may include quarantined units. It may also
+    /// include units that no longer exist, if there are more of those at its beginning than one message can skip.
     ///
     /// # Errors
     /// A damaged record; the engine stops.
@@ -93,15 +90,15 @@ pub trait Migration<H: Host> {
 
     /// Returns the digest of the part of a source unit that must survive, or `None` if there is no such unit.
     /// An unreadable unit has a digest, too. Usually it is [`digest_of_record`](crate::digest_of_record) of the stored
-    /// bytes; plain [`digest_of`] only if every release wrote the same bytes for the same content. With anything else
-    /// than [`digest_of`], override [`Self::digest_of_quarantined`], too.
+    /// bytes; plain [`digest_of`] only if every release wrote the same bytes for the same content. If it is anything
+    /// other than [`digest_of`], override [`Self::digest_of_quarantined`], too.
     ///
     /// # Errors
     /// A damaged record in the tables around it; the engine stops.
     fn digest(&self, host: &H, key: H::Key) -> Result<Option<Digest>, H::Error>;
 
-    /// Digests up to `limit` source units above `after`, ascending, until `each` returns `false`. For a
-    /// migration that can read many units more cheaply than one by one.
+    /// Digests up to `limit` source units above `after`, ascending, until `each` returns `false`. Meant for a migration
+    /// that can read many units more cheaply than one by one.
     ///
     /// # Errors
     /// As [`Self::digest`].
@@ -218,7 +215,7 @@ pub trait Migration<H: Host> {
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
 /// # fn main() -> Result<(), Error> {
-/// /// Converts the first balances that are not in the new map yet; they stay in the old one until the end.
+/// /// Converts the first balances that are not in the new map yet; in the old map, they stay until the end.
 /// struct InBulk;
 ///
 /// impl Bulk<Bank> for InBulk {
@@ -371,7 +368,7 @@ pub trait Reversal<H: Host> {
 pub struct Work<'a> {
     /// Time of the message.
     pub now: Time,
-    /// Tells how many instructions the message has used.
+    /// Reads how many instructions the message has used.
     pub meter: &'a dyn Meter,
     /// Instructions of the message after which conversion of a large unit stops.
     pub budget: u64,
@@ -439,7 +436,7 @@ pub enum Advance {
         /// Its outcome.
         fate: Fate,
     },
-    /// Its client has removed it since it was listed.
+    /// The client has removed the unit since it was listed.
     Gone,
 }
 
@@ -467,7 +464,7 @@ pub enum Fate {
     Converted(Digest),
     /// It had expired and is released; its digest before that.
     Released(Digest),
-    /// It is to be quarantined like this.
+    /// It is to be quarantined with this record.
     Quarantined(QuarantineRecord),
 }
 

@@ -14,8 +14,8 @@ const FIRST_BATCH: u32 = 16;
 /// Maximum number of units in a batch: their keys are listed at once.
 const LARGEST_BATCH: u32 = 1_024;
 
-/// How the work is divided into batches and messages: a part of [`MigrationState`](crate::MigrationState), which only the
-/// engine changes.
+/// How the work is divided into batches and messages: a part of [`MigrationState`](crate::MigrationState), which only
+/// the engine changes.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -54,9 +54,9 @@ pub struct Pace {
 /// What to try after a message that trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
-    /// The same with fewer units.
+    /// The same step with fewer units.
     Smaller,
-    /// Nothing: there is nothing smaller.
+    /// Nothing: the step cannot be made smaller.
     Never,
 }
 

@@ -5,8 +5,8 @@ use crate::{Digest, Layout, digest_of};
 /// Number of the migration whose state and quarantine may have their own memories.
 pub(crate) const FIRST_MIGRATION: u16 = 1;
 
-/// The declaration of a migration. Its digest is in every journal entry, so that a run can be distinguished
-/// from one of a build that would have treated a class differently.
+/// The declaration of a migration. Its digest is in every journal entry, so that a run can be distinguished from that
+/// of a build that would have treated a class differently.
 ///
 /// **What is frozen.** Number, name and layouts never change once a release has them, and classes are only added. The
 /// types of the source are a frozen copy in the migration's module. The types of the *target* are those of the layout
@@ -28,7 +28,7 @@ pub(crate) const FIRST_MIGRATION: u16 = 1;
 ///     fields: &[("balance", "millionths: ten thousand times as many")],
 /// };
 ///
-/// // A plan that treats a class otherwise is another plan, and the journal says so.
+/// // A plan that treats a class differently has another digest, which the journal records.
 /// let changed = Plan {
 ///     classes: &[ClassPlan { name: "balance", treatment: Treatment::Release, what: "every balance" }],
 ///     ..PLAN
@@ -47,7 +47,7 @@ pub struct Plan {
     pub to: Layout,
     /// Every class of unit that the migration knows.
     pub classes: &'static [ClassPlan],
-    /// Every field of the source record, and where it goes.
+    /// Every field of the source record, and its place in the target record.
     pub fields: &'static [(&'static str, &'static str)],
 }
 

@@ -38,7 +38,8 @@ pub struct QuarantineRecord {
     /// Whether indexes referred to it; absent if that is unknown, as in records of earlier builds.
     #[n(3)]
     pub was_indexed: Option<bool>,
-    /// Its owner according to the indexes, if the bytes do not tell and it was left here permanently.
+    /// Its owner according to the indexes, if that cannot be read from the bytes and the unit was left here
+    /// permanently.
     #[cbor(n(4), with = "codec::opt_bytes")]
     pub owner: Option<ByteBuf>,
 }
@@ -185,7 +186,7 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
     }
 
     /// Returns the first of these units that is not quarantined. If they are close together, and in the order of
-    /// their stored bytes, each takes one step along the table.
+    /// their stored bytes, the check of each takes one step along the table.
     pub(crate) fn first_absent(&self, migration: u16, keys: &[K]) -> Option<K> {
         let stored = || keys.iter().map(Stored::of);
         let absent = match &self.first {

@@ -44,7 +44,7 @@ pub fn has_work<H: Host>(
 
 /// Returns what must happen to the migrations before this one: the last of them must be finalized, or never have begun,
 /// and stable memory must be in the layout to which it leads. Otherwise a controller could neither finalize it nor roll
-/// it back any more.
+/// it back.
 pub fn predecessor<H: Host>(migration: &dyn Migration<H>, host: &H) -> Result<Option<String>, StableError> {
     let plan = migration.plan();
     if let Some(previous) = plan.number.checked_sub(1).filter(|previous| *previous > 0) {
@@ -114,7 +114,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
             let used = self.message.meter.used().saturating_sub(begun_with);
             self.state.instructions = used_before.saturating_add(used);
             let done = self.state.pace.steps.saturating_sub(steps_before);
-            // A message limited to one unit does not also change the phase: if it traps, the unit is known.
+            // A message limited to one unit does not also change the phase: if it traps, the unit must be the cause.
             if self.is_full() || limit == 1 || limit > 1 && done >= u64::from(limit) {
                 break RunOutcome::More;
             }
@@ -127,8 +127,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(progress)
     }
 
-    /// Follows the plan of this build, which may treat a class differently from the build that began; the
-    /// journal says so.
+    /// Follows the plan of this build, which may treat a class differently from the build that began the run; the
+    /// journal records that.
     fn follow_the_plan(&mut self) -> Result<(), H::Error> {
         let plan = self.migration.plan();
         let followed = self.state.plan;
@@ -156,8 +156,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         self.enter(Phase::Stuck)
     }
 
-    /// Returns the error text saying that units were digested and converted over and over. Checks and
-    /// rollbacks are exempt: they take one step per unit, however many there are.
+    /// Returns the error text for units that were digested and converted repeatedly. Verifications and rollbacks
+    /// are exempt: they take one step per unit, however many units there are.
     fn is_endless(&self) -> Option<String> {
         let MigrationState { source, pace, .. } = &self.state;
         let (steps, max) = (pace.steps, self.migration.max_steps(*source));
@@ -181,7 +181,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
                 }
                 self.migration.prepare(self.host)?;
                 if self.state.quarantined == 0 && self.state.phase == Phase::Idle {
-                    // What an earlier run could not take back.
+                    // Leftovers that an earlier run could not remove.
                     count_quarantined(self.migration, self.host, &mut self.state);
                 }
                 begin(self.migration, &mut self.state);
@@ -200,7 +200,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
                 if self.convert_some()? {
                     // Another batch, if the message has room for it.
                 } else if leftover(self.migration, self.host)?.is_some() {
-                    // A unit may have come below the cursor.
+                    // A unit may have been created below the cursor.
                     self.state.cursor = None;
                 } else {
                     self.abandon_unit();

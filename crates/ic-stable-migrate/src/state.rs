@@ -11,7 +11,7 @@ use crate::{Digest, Key, Layout, MultisetDigest, Pace, Record, codec};
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
 /// # fn main() -> Result<(), Error> {
-/// /// Says what a controller does in a phase.
+/// /// Returns what a controller does in a phase.
 /// fn advice(phase: Phase) -> &'static str {
 ///     match phase {
 ///         Phase::Idle => "nothing: it has not begun, or there is nothing to convert",
@@ -53,10 +53,11 @@ pub enum Phase {
     /// Verified again; a rollback is no longer possible.
     #[n(5)]
     Finalized,
-    /// Stopped by a controller; `resume_to` says where.
+    /// Stopped by a controller; `resume_to` is the phase to which it returns.
     #[n(6)]
     Paused,
-    /// Stopped because of an error; `note` says why, `resume_to` where. Only what clients use is converted.
+    /// Stopped because of an error; `note` is the reason, `resume_to` the phase to which it returns. Only what clients
+    /// use is converted.
     #[n(7)]
     Stuck,
     /// Rolling back.
@@ -97,13 +98,13 @@ pub struct MigrationState<K: Key = u64> {
     /// Phase.
     #[n(0)]
     pub phase: Phase,
-    /// Last unit that was treated.
+    /// Last unit that was handled.
     #[cbor(n(1), with = "crate::key::opt_cbor")]
     pub cursor: Option<K>,
     /// Every source unit up to this one is included in `source` and `digest_before`.
     #[cbor(n(2), with = "crate::key::opt_cbor")]
     pub validated_through: Option<K>,
-    /// Source units that there were.
+    /// Source units counted.
     #[n(3)]
     pub source: u64,
     /// Of these: converted by the engine.
@@ -118,7 +119,7 @@ pub struct MigrationState<K: Key = u64> {
     /// Of these: expired, and released.
     #[n(7)]
     pub expired: u64,
-    /// Digest of all source units, before.
+    /// Digest of all source units, before their conversion.
     #[n(8)]
     pub digest_before: MultisetDigest,
     /// Digest of the converted units, converted back to the source form.
@@ -175,10 +176,10 @@ pub struct MigrationState<K: Key = u64> {
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(all(test, feature = "_schema"), derive(stable_schema::StableSchema))]
 pub struct Rollback {
-    /// Units rolled back, and leftover sources deleted before that.
+    /// Number of units rolled back, and of leftover sources deleted before that.
     #[n(0)]
     pub done: u64,
-    /// The same, still to do.
+    /// Number of those that are still to be done.
     #[n(1)]
     pub left: u64,
 }
@@ -188,7 +189,7 @@ pub struct Rollback {
 /// ```
 /// use ic_stable_migrate::{MigrationState, UnitProgress};
 ///
-/// /// Says how far the conversion of a large unit is, for a migration that writes the number of copied bytes.
+/// /// Returns how far the conversion of a large unit is, for a migration that stores the number of copied bytes.
 /// fn copied(state: &MigrationState) -> Option<(u64, u64)> {
 ///     let UnitProgress { key, progress } = state.unit.as_ref()?;
 ///     Some((*key, u64::from_be_bytes(progress.as_slice().try_into().ok()?)))
@@ -278,7 +279,8 @@ impl<K: Key> Recheck<K> {
 }
 
 impl<K: Key> MigrationState<K> {
-    /// Returns whether a source unit was counted ahead. Any other is counted when it is touched or its turn comes.
+    /// Returns whether a source unit was counted ahead. Any other is counted when it is touched, or when the migration
+    /// reaches it.
     pub(crate) fn is_validated(&self, key: &K) -> bool {
         self.validated_through.as_ref().is_some_and(|through| key <= through)
     }
@@ -295,7 +297,7 @@ impl<K: Key> MigrationState<K> {
             ));
         }
         (self.digest_before != self.digest_after)
-            .then(|| "the digest of what the records became is not the digest of what they were".into())
+            .then(|| "the digest of the converted records differs from that of the source records".into())
     }
 
     /// Returns the current phase, or the phase before it was stopped.
@@ -313,7 +315,8 @@ impl<K: Key> MigrationState<K> {
         !matches!(self.phase, Phase::Idle) || self.plan.is_some()
     }
 
-    /// Returns the state of the same migration before it has done anything, with what it has used so far.
+    /// Returns the state of the same migration before it has done anything, but with the instructions and messages that
+    /// it has used so far.
     pub fn restarted(&self) -> Self {
         Self { instructions: self.instructions, pace: self.pace.of_new_run(), ..Self::default() }
     }

@@ -45,8 +45,8 @@ pub trait Record: Sized {
     /// Name of what is stored, for error messages.
     const NAME: &'static str;
 
-    /// The newest format that this build knows, for records that begin with a byte for it. A record with a higher
-    /// one was written by a newer build.
+    /// The newest format that this build supports, for records whose first byte is their format. A record of a higher
+    /// format was written by a newer build.
     const FORMAT: Option<u8> = None;
 
     /// Returns the bytes to store.
@@ -59,7 +59,7 @@ pub trait Record: Sized {
     fn decode(bytes: &[u8]) -> Result<Self, String>;
 }
 
-/// Returns the format of a record and the newest that this build knows, if a newer build wrote the record.
+/// Returns the format of a record and the newest that this build supports, if a newer build wrote the record.
 ///
 /// ```
 /// use ic_stable_migrate::{MigrationState, Record, newer_format};
@@ -226,7 +226,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
         decoded.map(Some)
     }
 
-    /// Removes all records, in time that does not depend on their number.
+    /// Removes all records, in constant time.
     pub fn clear(&mut self) {
         if let Some(map) = &mut self.map {
             map.clear_new();
@@ -309,7 +309,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
         keys.iter().map(find).collect()
     }
 
-    /// Returns the place of the first of these keys under which there is no record. Keys that follow each other in
+    /// Returns the index of the first of these keys under which there is no record. Keys that follow each other in
     /// the table take one step along it each; any other takes a descent from the root.
     pub(crate) fn first_absent(&self, mut keys: impl Iterator<Item = K>) -> Option<usize> {
         let Some(map) = &self.map else { return keys.next().map(|_| 0) };
@@ -348,8 +348,8 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
     }
 }
 
-/// The items of an iterator over a map, or none if there is no map. `Option::into_iter().flatten()` does the same, and takes
-/// two thousand instructions more for each range.
+/// The items of an iterator over a map, or none if there is no map. `Option::into_iter().flatten()` does the same, and
+/// takes two thousand instructions more for each range.
 struct OrEmpty<I>(Option<I>);
 
 impl<I: Iterator> Iterator for OrEmpty<I> {
@@ -366,7 +366,7 @@ impl<I: DoubleEndedIterator> DoubleEndedIterator for OrEmpty<I> {
     }
 }
 
-/// Opens or creates a map, in one copy of the code for every place that inserts.
+/// Opens or creates a map: one copy of this code for all functions that insert.
 #[inline(never)]
 fn open_map<K: Storable + Ord + Clone, M: Memory>(memory: M) -> StableBTreeMap<K, Raw, M> {
     StableBTreeMap::init(memory)

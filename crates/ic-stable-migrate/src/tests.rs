@@ -1,5 +1,5 @@
-//! The engine with a small host: notes, whose texts move from one table to another with the number of their
-//! words, under any kind of key.
+//! The engine with a small host: notes, under any kind of key, whose texts move to another table together with their
+//! number of words.
 
 use ic_stable_structures::VectorMemory;
 

@@ -1,6 +1,6 @@
 //! Time of a message.
 
-/// A time in nanoseconds since 1970-01-01 UTC, as the IC tells it.
+/// A time in nanoseconds since 1970-01-01 UTC, as the IC reports it.
 ///
 /// ```
 /// use ic_stable_migrate::Time;
@@ -12,7 +12,7 @@
 pub struct Time(u64);
 
 impl Time {
-    /// Creates a time of nanoseconds.
+    /// Creates a time from nanoseconds.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)

@@ -1,4 +1,4 @@
-//! Steps of a single unit, whoever triggers them: digesting it before, accounting for it after.
+//! Steps of a single unit, triggered by the engine or by a client's call: digesting it before, accounting for it after.
 
 use crate::chain::UNKNOWN;
 use crate::{Fate, Host, Migration, MigrationState, Phase, Settled, StableError, Time};
@@ -8,7 +8,7 @@ pub fn count(counter: &mut u64) {
     *counter = counter.saturating_add(1);
 }
 
-/// Adds a source unit to what the migration must account for.
+/// Adds a source unit to those for which the migration must account.
 pub fn count_source<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,
@@ -77,7 +77,7 @@ pub fn restore<H: Host>(
     state.digest_after.remove(digest);
     state.quarantined = state.quarantined.saturating_sub(1);
     if !state.is_validated(&key) {
-        // It is counted again when its turn comes, unless its client has removed it.
+        // It is counted again when the migration reaches it, unless its client has removed it.
         state.digest_before.remove(digest);
         state.source = state.source.saturating_sub(1);
     }

@@ -1,5 +1,5 @@
-//! Watchdog: asks from time to time whether the engine makes progress. A timer that traps is lost, and an
-//! error in the engine's own tables must not end in silence.
+//! Watchdog: checks from time to time whether the engine makes progress. A timer that traps is lost, and an error in
+//! the engine's own tables must not stop the migration silently.
 
 use crate::pace::Retry;
 use crate::run::has_work;
@@ -15,7 +15,7 @@ use crate::{Host, Migration, Phase, Time};
 /// ENGINE.run(&mut bank, STEP)?;
 /// let mut seen = None;
 /// assert_eq!(ENGINE.watch(&mut bank, NOW, &mut seen)?, Watched::Quiet);
-/// // A minute later there was no other message: the timer is lost, or its message trapped.
+/// // A minute later there has been no other message: the timer is lost, or its message trapped.
 /// assert_eq!(ENGINE.watch(&mut bank, NOW, &mut seen)?, Watched::Run);
 /// # Ok(())
 /// # }
@@ -56,7 +56,7 @@ pub(crate) fn watch<H: Host>(
     Ok(Watched::Quiet)
 }
 
-/// Handles an attempt that did not commit: the next one tries less, or none is tried any more.
+/// Handles an attempt that did not commit: the next one does less, or there is no further attempt.
 fn did_not_commit<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,
@@ -74,7 +74,7 @@ fn did_not_commit<H: Host>(
             Phase::Converting => format!("quarantining {unit}"),
             phase => format!("a step of {phase:?} at {unit}"),
         };
-        state.note = format!("{step} trapped, though the message did nothing else");
+        state.note = format!("{step} trapped, although the message did nothing else");
         state.resume_to = Some(state.phase);
         enter(migration, host, &mut state, Phase::Stuck, now)?;
     }

@@ -1,5 +1,5 @@
-//! Three migrations after each other, under any sequence of calls: a controller can always finalize all of them or roll
-//! back to the layout of the last that is finalized, and no unit is lost.
+//! Three consecutive migrations, under any sequence of calls: a controller can always finalize all of them, or roll
+//! back to the layout of the last finalized one, and no unit is lost.
 
 use std::collections::BTreeSet;
 
@@ -38,8 +38,8 @@ impl Words {
             || STEPS.iter().any(|step| self.ledger.quarantine.contains(step.0.number, key))
     }
 
-    /// Returns every unit, wherever it is. Each is in one place, and the tables of layouts that are not in use are
-    /// empty.
+    /// Returns every unit, wherever it is. Checks that each is in only one table, and that the tables of layouts that
+    /// are not in use are empty.
     fn check(&self) -> Result<BTreeSet<u64>, TestCaseError> {
         let at = usize::from(self.layout()?.0 - 1);
         let mut found = BTreeSet::new();
@@ -50,12 +50,12 @@ impl Words {
                 at + 1
             );
             for key in table.keys(..) {
-                prop_assert!(found.insert(key), "{key} is in two places");
+                prop_assert!(found.insert(key), "{key} is in two tables");
             }
         }
         for Step(plan) in STEPS {
             for key in self.ledger.quarantine.keys(plan.number, None, usize::MAX) {
-                prop_assert!(found.insert(key), "{key} is in two places");
+                prop_assert!(found.insert(key), "{key} is in two tables");
             }
         }
         Ok(found)
@@ -275,7 +275,7 @@ fn calls() -> impl Strategy<Value = Vec<EngineCall>> {
     prop::collection::vec(call, 0..60)
 }
 
-/// Makes a call. The engine may refuse orders, and nothing else.
+/// Makes a call. The engine may refuse controllers' orders, but nothing else.
 fn make(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
     match call {
         EngineCall::Run => drop(ENGINE.run(words, WHOLE)?),
@@ -294,7 +294,7 @@ fn make(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
                     Err(error) => return Err(error.into()),
                 }
             }
-            // Only what every migration converts: a client's unit is sound in the layout in which it writes.
+            // Only units that every migration converts: a client's unit is sound in the layout in which it is written.
             words.tables[table].insert(key, &format!("word {key}"));
         }
         EngineCall::Order(step, order) => {
@@ -312,7 +312,7 @@ fn make(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Does what an operator does who wants everything finalized, by the controls of the current migration alone.
+/// Does what an operator does to finalize everything, using only the controls of the current migration.
 fn finalize_all(words: &mut Words) -> Result<(), TestCaseError> {
     for _ in 0..20 {
         while ENGINE.run(words, WHOLE)? == RunOutcome::More {}
@@ -329,7 +329,7 @@ fn finalize_all(words: &mut Words) -> Result<(), TestCaseError> {
     Err(TestCaseError::fail(format!("not final: {:?}", words.phases())))
 }
 
-/// Does what an operator does who wants everything rolled back that is not final.
+/// Does what an operator does to roll back everything that is not finalized.
 fn roll_all_back(words: &mut Words) -> Result<(), TestCaseError> {
     for _ in 0..20 {
         let phase = words.ledger.state_of(words.ledger.current())?.phase;

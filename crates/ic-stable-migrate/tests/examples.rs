@@ -1,5 +1,5 @@
-//! Every public item has an example that is compiled and run: its own, and for a method or variant that of its type or of
-//! another of its methods, if that uses it.
+//! Every public item has an example that is compiled and run: its own; for a method or variant, also that of its type
+//! or of another method, if that example uses it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,10 +12,10 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What the documentation of an item, or of its members, has in examples.
+/// The examples in the documentation of an item and of its members.
 #[derive(Default)]
 struct Documented {
-    /// Whether it has one of its own.
+    /// Whether the item has an example of its own.
     has_example: bool,
     /// Words in examples of the item and its members.
     words: BTreeSet<String>,
@@ -25,7 +25,7 @@ struct Documented {
 #[derive(Default)]
 struct Found(BTreeMap<String, Documented>);
 
-/// Returns the words of the examples in a text that are run.
+/// Returns the words of those examples in a text that are run.
 fn words_of_examples(text: &str) -> Option<BTreeSet<String>> {
     let mut words = None;
     for (number, block) in text.split("```").enumerate() {
@@ -121,7 +121,7 @@ impl Found {
                 {
                     self.add(item.ident.as_ref().unwrap().to_string(), &item.attrs);
                 }
-                // A module in a file: its example is about what is in it.
+                // A module that is a file: its example is about its contents.
                 Item::Mod(item)
                     if is_public(&item.vis) && item.content.is_some() && wanted(&item.ident.to_string()) =>
                 {

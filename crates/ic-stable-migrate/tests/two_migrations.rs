@@ -1,5 +1,5 @@
-//! Two migrations after each other, by what the crate exports: todos under a pair of keys, whose type changes twice. One
-//! of them does not decode.
+//! Two consecutive migrations, written with what the crate exports: todos under a pair of keys, whose type changes
+//! twice. One todo does not decode.
 
 use candid::Principal;
 use ic_stable_migrate::{
@@ -285,7 +285,7 @@ fn the_second_migration_begins_when_the_first_is_finalized() {
     assert_eq!(
         (record.session, record.raw.as_slice()),
         (DAMAGED, [1, 0xff].as_slice()),
-        "left in the first's quarantine"
+        "left in the quarantine of the first"
     );
 }
 
@@ -309,7 +309,7 @@ fn the_second_layout_is_not_entered_before_the_first_is_final() {
     assert_eq!(todos.ledger.current(), 1);
     ENGINE.control(&mut todos, NOW).unwrap().finalize(true).unwrap();
     Engine::enter_layout(&SECOND, &mut todos, NOW).unwrap();
-    Engine::enter_layout(&FIRST, &mut todos, NOW).expect("a later layout than that of the first");
+    Engine::enter_layout(&FIRST, &mut todos, NOW).expect("a later layout than that of the first migration");
     assert_eq!((todos.layout(), todos.ledger.current()), (Ok(Layout(3)), 2));
 }
 
@@ -380,7 +380,8 @@ fn the_controls_of_the_second_are_refused_before_its_layout() {
 fn the_controls_are_about_the_first_that_is_not_settled() {
     let memories = first_release();
     let mut todos = upgraded(&memories);
-    // What an earlier release of the engine could leave: the second was begun by a client, and rolled back.
+    // An earlier release of the engine could leave this state: the second migration was begun by a client, and rolled
+    // back.
     let begun = MigrationState { phase: Phase::RolledBack, ..MigrationState::default() };
     todos.ledger.set_state(2, &begun);
     assert_eq!(todos.ledger.status(Layout(2)).unwrap().migration, 1);
@@ -436,10 +437,10 @@ fn a_rollback_past_a_later_layout_is_refused() {
 }
 
 #[test]
-fn an_earlier_encoding_of_a_record_is_no_difference() {
+fn an_earlier_encoding_of_a_record_changes_no_digest() {
     let memories = first_release();
     let mut todos = Todos::open(memories.clone());
-    // The same text and no date, with the date written as null instead of left out.
+    // The same text without a date, but with the date written as null instead of omitted.
     let stored = todos.plain.get_raw(&SOUND).unwrap();
     let other = [&[1, 0x82], &stored[2..], &[0xf6]].concat();
     assert_eq!(Todo::decode(&other), Todo::decode(&stored));

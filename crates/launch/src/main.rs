@@ -17,9 +17,9 @@ use segments::{Segment, Segments};
 const BAR_WIDTH: &str = "85";
 /// How often the time is drawn on a terminal.
 const FRAME: Duration = Duration::from_secs(1);
-/// Where there is no terminal, nothing is silent for longer.
+/// Maximum time without output where there is no terminal.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Clears the line that the cursor is in.
+/// Clears the line with the cursor.
 const CLEAR: &str = "\r\x1b[K";
 
 fn main() -> ExitCode {
@@ -60,7 +60,7 @@ fn become_program(mut run: Command) -> io::Result<ExitStatus> {
     run.status()
 }
 
-/// Runs a build and shows its output, and that it is still running when there is none.
+/// Runs a build and shows its output; while there is none, shows that the build is still running.
 fn compile(mut build: Command) -> io::Result<ExitStatus> {
     let terminal = io::stderr().is_terminal();
     if terminal {
@@ -90,7 +90,7 @@ fn compile(mut build: Command) -> io::Result<ExitStatus> {
     }
     screen.clear();
     if let Some(reader) = reader {
-        // It reads and sends, and panics in neither.
+        // The thread reads and sends; neither panics.
         let _ = reader.join();
     }
     child.wait()
@@ -99,9 +99,9 @@ fn compile(mut build: Command) -> io::Result<ExitStatus> {
 /// What is shown on standard error. If nobody can read it, the compilation continues.
 struct Screen {
     terminal: bool,
-    /// Cargo's progress bar, as it was last.
+    /// The latest progress bar of cargo.
     bar: String,
-    /// The cursor is in a line with the bar.
+    /// Whether the cursor is in the line of the bar.
     drawn: bool,
 }
 

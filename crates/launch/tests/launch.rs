@@ -1,4 +1,4 @@
-//! The program with a cargo of the test's own.
+//! The program with a cargo that is a script of the test.
 #![cfg(unix)]
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// A folder that goes when the test ends.
+/// A folder that is removed when the test ends.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -63,7 +63,7 @@ fn failed_build_ends_with_cargo_s_exit_code_and_words() {
 
 #[test]
 fn silent_build_is_reported_without_a_terminal() {
-    // The build ends when the line is read.
+    // The build ends once the line has been read.
     let prepared =
         prepare("silent", "[ $1 = build ] && until [ -e \"$0.done\" ]; do sleep 0.1; done; exit 0");
     let mut child = prepared.command().stderr(Stdio::piped()).spawn().unwrap();

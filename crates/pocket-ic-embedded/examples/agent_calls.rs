@@ -1,5 +1,5 @@
-//! Calls by the interface for agents, side by side with the same calls by the PocketIC protocol: prints a table of their
-//! times.
+//! Compares calls through the interface for agents with the same calls through the PocketIC protocol: prints a table of
+//! their times.
 //!
 //! `cargo run -p pocket-ic-embedded --example agent_calls`. All ways are measured in turn, several times over, on one
 //! instance of one server; the medians are printed, and nothing is asserted about them.
@@ -28,10 +28,10 @@ const CANISTER: &str = r#"(module
     (func (export "canister_update nothing") (call $reply))
     (func (export "canister_query nothing_query") (call $reply)))"#;
 
-/// A way to call, for one client: the argument tells which of its calls it is.
+/// A way to call, for one client; the argument is the number of the call.
 type AgentCall<'a> = Box<dyn Fn(&Prepared) + Sync + 'a>;
 
-/// What a call needs that is not to be measured.
+/// What a call needs and is not measured.
 #[derive(Clone, Default)]
 struct Prepared {
     body: Vec<u8>,
@@ -175,7 +175,7 @@ fn ways<'a>(
     ]
 }
 
-/// Returns a request that no other one equals.
+/// Returns a request that differs from all others.
 fn envelope(id: Principal, is_query: bool, is_signed: bool) -> Vec<u8> {
     static NONCE: AtomicU64 = AtomicU64::new(0);
     let nonce = Some(NONCE.fetch_add(1, Ordering::Relaxed).to_be_bytes().to_vec());

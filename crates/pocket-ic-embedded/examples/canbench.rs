@@ -1,9 +1,9 @@
 //! Runs the benchmarks of a canbench module on the embedded server and prints the instructions next to the
 //! published ones.
 //!
-//! `cargo run -p pocket-ic-embedded --example canbench -- MODULE.wasm [canbench_results.yml]`. The module is one that was
-//! built with `canbench-rs`: each of its queries `__canbench__<name>` runs a benchmark and replies what it measured. The
-//! results are what `canbench --persist` writes, from the official server.
+//! `cargo run -p pocket-ic-embedded --example canbench -- MODULE.wasm [canbench_results.yml]`. The module is one that
+//! was built with `canbench-rs`: each of its queries `__canbench__<name>` runs a benchmark and replies what it
+//! measured. The results are what `canbench --persist` writes, from the official server.
 
 use candid::{CandidType, Principal};
 use clap::Parser;
@@ -25,7 +25,7 @@ use wasmparser::{ExternalKind, Payload};
 const PREFIX: &str = "canister_query __canbench__";
 /// By how much a count may differ and still count as the same: a part of 1000.
 const SAME: f64 = 0.001;
-/// By how much a count may differ without being listed as one to look into.
+/// By how much a count may differ without being listed as one to investigate.
 const CLOSE: f64 = 0.01;
 
 #[derive(Parser)]
@@ -44,12 +44,12 @@ struct Arguments {
     /// The argument of `canister_init`, in hexadecimal.
     #[arg(long, value_name = "HEX", default_value = "")]
     init_arg: String,
-    /// What stable memory holds when the benchmarks begin.
+    /// The contents of stable memory when the benchmarks begin.
     #[arg(long, value_name = "FILE")]
     stable_memory: Option<PathBuf>,
 }
 
-/// What a benchmark or a part of it took. Modules of before 0.2 do not count calls.
+/// What a benchmark or a part of it took. Modules built before 0.2 do not count calls.
 #[derive(Debug, Clone, PartialEq, CandidType, Deserialize)]
 struct Measurement {
     #[serde(default)]
@@ -104,7 +104,7 @@ fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
         }
     };
     let server = EmbeddedServer::shared()?;
-    // A module with many benchmarks has longer names of methods than a canister may have.
+    // The method names of a module with many benchmarks may exceed the limits of a canister.
     let config =
         IcpConfig { function_name_length_limits: Some(IcpConfigFlag::Disabled), ..IcpConfig::default() };
     let pic = PocketIcBuilder::new()

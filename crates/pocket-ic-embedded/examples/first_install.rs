@@ -1,9 +1,9 @@
-//! What the first installation of a module costs a server, without and with the compiled module on disk: the tables of
-//! `BENCHMARKS.md` about it.
+//! Measures what the first installation of a module costs a server, without and with the compiled module on disk: the
+//! tables in `BENCHMARKS.md`.
 //!
 //! `cargo run -p pocket-ic-embedded --example first_install -- SERVER MODULE`, where SERVER is the program, for example
 //! `target/debug/pocket-ic-embedded`. The module is installed on three servers that are started for it, one after the
-//! other: one that keeps nothing, one that finds an empty folder for compiled modules, and one that finds it filled.
+//! other: one that caches nothing, one with an empty folder for compiled modules, and one with a filled folder.
 
 use pocket_ic::PocketIcBuilder;
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-/// Ends the server in order, however the program ends.
+/// Shuts the server down in an orderly way, however the program ends.
 struct Server(Child);
 
 impl Drop for Server {
@@ -81,9 +81,9 @@ fn measure(what: &str, program: &str, module: &[u8], cache: &Path, folder: &Path
     println!("| {what} | {seconds:.2} | {processor:.2} | {} | {} |", megabytes("VmRSS"), megabytes("VmHWM"));
 }
 
-/// Returns what a process has used of the processors; 0 where the system does not tell.
+/// Returns the processor time that a process has used; 0 where the system does not report it.
 fn processor_seconds(process: u32) -> f64 {
-    /// What Linux counts in, whatever the machine.
+    /// The unit in which Linux counts, on every machine.
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);

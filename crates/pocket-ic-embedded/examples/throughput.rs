@@ -14,11 +14,11 @@ const CALLS: usize = 2_000;
 /// Instances that run side by side, and calls to each.
 const INSTANCES: usize = 100;
 const CALLS_EACH: usize = 40;
-/// An upload: this many bytes in chunks of this many.
+/// An upload: its size, and the size of its chunks, in bytes.
 const UPLOAD: usize = 18_000_000;
 const CHUNK: usize = 1_800_000;
 
-/// Replies to `nothing`; appends the argument of `put` to stable memory; `get` gives a chunk of it.
+/// Replies to `nothing`; appends the argument of `put` to stable memory; `get` returns a chunk of it.
 const CANISTER: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -57,7 +57,7 @@ fn main() {
     row("empty query call, one after the other", per_second(CALLS, query(CALLS)));
     let submitted = Instant::now();
     let messages: Vec<_> = (0..CALLS)
-        .map(|_| pic.submit_call(id, anonymous(), "nothing", vec![]).expect("the call is let in"))
+        .map(|_| pic.submit_call(id, anonymous(), "nothing", vec![]).expect("the call is accepted"))
         .collect();
     messages.into_iter().for_each(|message| drop(pic.await_call(message)));
     row("empty update call, submitted together", per_second(CALLS, submitted.elapsed()));
@@ -123,7 +123,7 @@ fn side_by_side(server: &EmbeddedServer, wasm: &[u8]) {
     row(&format!("empty update calls to 100 instances, {cores} threads"), per_second(calls, many));
 }
 
-/// Returns the resident memory of this process; `None` if the system does not tell.
+/// Returns the resident memory of this process; `None` if the system does not report it.
 fn resident_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;

@@ -6,7 +6,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The environment variable with a folder, or `off`. Empty is the same as not set.
+/// The environment variable with a folder, or `off`. An empty value counts as not set.
 const VARIABLE: &str = "POCKET_IC_EMBEDDED_MODULE_CACHE";
 /// Turns the cache off, instead of a folder.
 const OFF: &str = "off";
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_variable_goes_before_the_users_folder() {
+    fn the_variable_overrides_the_users_folder() {
         let user = || Some(PathBuf::from("/home/somebody/.cache"));
         let chosen = |value: &str| CacheFolder::chosen(Some(value.into()), user());
         assert_eq!(chosen("off"), CacheFolder::Off);

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 ///
 /// If they are pipes of the client, their readers (`python tests.py | cat`) would wait until the server
 /// exits, long after the tests. The program executes itself again, since there is no safe way to replace open
-/// files; if that fails, it continues as it is.
+/// files; if that fails, it continues without the change.
 pub(crate) fn from_client() {
     let mute = std::env::var_os("POCKET_IC_MUTE_SERVER").is_some_and(|value| !value.is_empty());
     let inherited = |descriptor| is_null(descriptor) == Some(false);

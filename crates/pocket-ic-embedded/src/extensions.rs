@@ -1,4 +1,4 @@
-//! A client of what this server has beyond the PocketIC protocol.
+//! A client of this server's extensions of the PocketIC protocol.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -46,7 +46,7 @@ fn client() -> Result<&'static Client, reqwest::Error> {
     Ok(CLIENT.get_or_init(|| made))
 }
 
-/// Why an extension did not do what was asked.
+/// Why a request to an extension failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtensionError {
@@ -68,7 +68,7 @@ pub enum ExtensionError {
         /// The server's message.
         message: String,
     },
-    /// The answer is not what this version expects: the server is another one, or of another version.
+    /// The answer is not what this version expects: it comes from another server, or from another version.
     #[error("{url}: not an answer of pocket-ic-embedded {}: {detail}", env!("CARGO_PKG_VERSION"))]
     Unexpected {
         /// The address of the extension.

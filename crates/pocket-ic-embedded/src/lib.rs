@@ -58,8 +58,8 @@ pub use extensions::{ExtensionError, Extensions};
 pub use message_cost::MessageCost;
 pub use server::{EmbeddedServer, StartError};
 
-/// What the other crates and the tests of this workspace share with the server. Not part of its interface: any release
-/// may change it.
+/// Items that the other crates and the tests of this workspace share with the server. They are not part of its
+/// interface: any release may change them.
 #[doc(hidden)]
 pub mod internals {
     /// Execution of one message.

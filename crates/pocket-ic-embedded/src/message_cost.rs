@@ -1,4 +1,4 @@
-//! What one execution of a canister's code cost: what the server lists, and its clients read.
+//! The cost of one execution of a canister's code, as listed by the server and read by its clients.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 /// What one execution of a canister's code cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageCost {
-    /// Numbers the executions of the canister from 0; never reused, so that a reader can see what is new.
+    /// Number of the execution, counted from 0 for each canister; never reused, so that a reader can tell which entries
+    /// are new.
     pub index: u64,
     /// The kind of entry: `start`, `init`, `update`, `query`, `global_timer`, …
     pub entry: Cow<'static, str>,

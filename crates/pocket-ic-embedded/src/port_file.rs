@@ -1,4 +1,4 @@
-//! The file that tells clients the port. The process that creates it becomes the server; later ones find it
+//! The file from which clients read the port. The process that creates it becomes the server; later ones find it
 //! and exit.
 
 use crate::stderr;
@@ -30,11 +30,11 @@ pub(crate) struct PortFile {
 /// Whose file it is.
 #[derive(Debug)]
 pub(crate) enum Claim {
-    /// This process's: it is the server.
+    /// The file of this process, which is the server.
     Ours(PortFile),
-    /// A server runs already, or will in a moment.
+    /// A server is already running, or is about to run.
     Running,
-    /// A server may be about to start; none can be seen.
+    /// A server may be about to start, but none has written its port yet.
     Unclear(PortFileError),
 }
 
@@ -48,14 +48,16 @@ pub(crate) enum PortFileError {
     #[error("cannot read the port file {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error(
-        "the port file {} is empty: another server is starting, or ended before it had a port. Remove the file if none runs",
+        "the port file {} is empty: another server is starting, or ended before it had a port. Remove the \
+        file if no server is running",
         .0.display()
     )]
     Empty(PathBuf),
     #[error("{} exists and is not a port file: it contains no port. Remove it, or name another file", .0.display())]
     NoPort(PathBuf),
     #[error(
-        "port {port} of the port file {} is in use, but no PocketIC server answers there. Remove the file if none runs",
+        "port {port} of the port file {} is in use, but no PocketIC server answers there. Remove the file \
+        if no server is running",
         path.display()
     )]
     Stranger { path: PathBuf, port: u16 },
@@ -85,7 +87,7 @@ impl PortFile {
         Ok(Claim::Running)
     }
 
-    /// `None` when the file was removed meanwhile.
+    /// Returns `None` if the file was removed in the meantime.
     fn claim_existing(path: &Path, ip_addr: IpAddr) -> Result<Option<Claim>, PortFileError> {
         let failed = |source| PortFileError::Read { path: path.to_owned(), source };
         let Some(text) = found(wait_for_port(path)).map_err(failed)? else { return Ok(None) };
@@ -119,7 +121,8 @@ impl PortFile {
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
         stderr::line(format_args!(
-            "pocket-ic-embedded: nothing listens on port {port} of the port file {}: its server is gone, and this one takes its place",
+            "pocket-ic-embedded: nothing listens on port {port} of the port file {}: its server has ended, \
+            and this one takes its place",
             path.display()
         ));
         Ok(Some(Claim::Ours(Self { path: path.to_owned(), _locked: Some(file) })))
@@ -138,12 +141,12 @@ impl PortFile {
 
 impl Drop for PortFile {
     fn drop(&mut self) {
-        // Someone may have removed it; then all is as it should be.
+        // Someone may have removed it already, which is fine.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// `None` for a file that is not there.
+/// Returns `None` for a file that does not exist.
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -243,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_a_stranger_has_is_not_taken_over() {
+    fn a_port_used_by_another_program_is_not_taken_over() {
         let listener = TcpListener::bind((HERE, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (_dir, path) = file(&format!("{port}\n"));
@@ -258,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_holds_no_port_is_left_alone() {
+    fn a_file_without_a_port_is_not_changed() {
         for text in ["export PATH=$PATH:~/bin\n", "70000\n", "-1\n"] {
             let (_dir, path) = file(text);
             let error = PortFile::claim(&path, HERE).unwrap_err();

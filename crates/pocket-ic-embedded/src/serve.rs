@@ -29,7 +29,7 @@ const TTL_CHECK: Duration = Duration::from_secs(1);
 /// The port where tools expect a local network.
 pub const DEFAULT_GATEWAY_PORT: u16 = 8000;
 
-/// The command line. Same as the official server's, as far as it applies here.
+/// The command line. It is the same as that of the official server, as far as that applies here.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "pocket-ic-embedded",
@@ -158,7 +158,7 @@ fn serve(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(), Serv
     }
     let runtime = threads::runtime().build().map_err(ServeError::Start)?;
     let result = runtime.block_on(listen(options, port_file));
-    // An operation that is running must not delay the end.
+    // A running operation must not delay the shutdown.
     runtime.shutdown_background();
     result
 }
@@ -208,7 +208,7 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
     // Clients must not find the port of a server that is about to exit.
     drop(port_file);
     let _ = end.send(true);
-    // Idle connections must not delay the end.
+    // Idle connections must not delay the shutdown.
     let _ = tokio::time::timeout(TTL_CHECK, serving).await;
     Ok(())
 }

@@ -9,8 +9,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::runtime::Runtime;
 use url::Url;
 
-/// The environment variable that, unless it is empty, makes the server print on standard error what canisters
-/// print.
+/// The environment variable that, unless it is empty, makes the server print the output of canisters on standard error.
 const LOGS_VARIABLE: &str = "POCKET_IC_EMBEDDED_LOGS";
 /// Threads that answer requests. Others take over while these run canisters.
 const HTTP_THREADS: usize = 2;
@@ -42,7 +41,7 @@ pub enum StartError {
 pub struct EmbeddedServer {
     address: SocketAddr,
     url: Url,
-    /// Always there until the handle is dropped.
+    /// Always present until the handle is dropped.
     runtime: Option<Runtime>,
 }
 
@@ -53,7 +52,7 @@ impl EmbeddedServer {
     /// `POCKET_IC_EMBEDDED_MODULE_CACHE`, or in one in the user's cache folder.
     ///
     /// # Errors
-    /// When no port or thread is to be had.
+    /// If no port or thread is available.
     pub fn start() -> Result<Self, StartError> {
         let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let bind_error = |source| StartError::Bind { address: wanted, source };

@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Range;
 
 /// Returns the ranges of the first `len` bytes of a file that may hold something other than zeros, in ascending order.
-/// On a file system that does not tell, that is all of them. Moves the file's cursor.
+/// On a file system that does not report holes, the result is the whole range. Moves the file's cursor.
 ///
 /// # Errors
 /// A file that cannot be searched.
@@ -16,7 +16,7 @@ pub fn data_ranges(file: &File, len: u64) -> io::Result<Vec<Range<u64>>> {
     let mut at = 0;
     while at < len {
         let start = match seek(file, SeekFrom::Data(at)) {
-            // There is nothing but holes after it.
+            // The rest of the file is a hole.
             Err(Errno::NXIO) => break,
             Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
             start => start?,
@@ -40,7 +40,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     #[test]
-    fn holes_are_left_out_and_data_is_not() {
+    fn data_is_returned_and_holes_are_not() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(64 << 20).unwrap();
         file.write_all_at(b"x", 20 << 20).unwrap();

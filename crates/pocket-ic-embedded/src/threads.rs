@@ -1,5 +1,5 @@
-//! The threads of the server: they answer requests, and run canisters without handing each message to another thread, which
-//! would take longer than most messages do.
+//! The threads of the server: they answer requests, and run canisters without handing each message to another thread,
+//! which would take longer than most messages do.
 
 use crate::engine;
 use std::any::Any;
@@ -33,9 +33,9 @@ pub fn runtime() -> Builder {
 /// How long work may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// It is over in less than a millisecond.
+    /// It ends in less than a millisecond.
     Brief,
-    /// Longer, or nobody knows: another thread takes over the other tasks of this one.
+    /// It may take longer: another thread takes over the other tasks of this one.
     Long,
 }
 
@@ -59,7 +59,7 @@ impl Work {
 /// # Errors
 /// If it panics.
 pub fn run<T>(work: Work, job: impl FnOnce() -> T) -> Result<T, Panicked> {
-    // What a panic leaves inconsistent is under a lock, which it poisons.
+    // Data that a panic leaves inconsistent is under a lock, which the panic poisons.
     let done = panic::catch_unwind(AssertUnwindSafe(|| within(work, job)));
     done.map_err(|payload| Panicked::new(&*payload))
 }

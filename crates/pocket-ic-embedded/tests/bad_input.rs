@@ -26,7 +26,7 @@ fn assert_alive(pic: &PocketIc) {
 }
 
 #[test]
-fn modules_that_are_none_or_too_large_are_refused() {
+fn invalid_and_too_large_modules_are_refused() {
     let pic = instance();
     let id = pic.create_canister();
     let mut huge = b"\0asm\x01\0\0\0".to_vec();
@@ -57,7 +57,7 @@ fn a_list_of_chunks_cannot_be_longer_than_a_module() {
     let pic = instance();
     let id = pic.create_canister();
     let chunk = pic.upload_chunk(id, None, vec![7; 1 << 20]).unwrap();
-    // The same chunk two thousand times: 2 GiB from one of 1 MiB.
+    // The same chunk of 1 MiB two thousand times: 2 GiB.
     let error = pic
         .install_chunked_canister(
             id,
@@ -110,7 +110,7 @@ fn a_stable_memory_that_does_not_fit_an_answer_is_refused() {
     assert_eq!(response.status(), 400);
     let body: Value = response.json().unwrap();
     assert!(body["message"].as_str().unwrap().contains("1073807360 bytes is more than can be read at once"));
-    // A snapshot is fine: on the disk it takes what was written.
+    // A snapshot is possible: on disk it takes only the space of what was written.
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
     assert!(snapshot.total_size > SIZE);
     let dir = tempfile::tempdir().unwrap();
@@ -176,7 +176,7 @@ fn clients_that_hang_up_do_no_harm() {
         String::new(),
         "nonsense\r\n\r\n".into(),
         "POST /instances HTTP/1.1\r\nhost: x\r\n".into(),
-        // A body that never comes, and one that ends early.
+        // A body that is never sent, and one that ends early.
         "POST /instances HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000000\r\n\r\n{".into(),
         format!(
             "POST /instances/{id}/update/tick HTTP/1.1\r\nhost: x\r\ncontent-length: 17\r\n\r\n{{\"block"
@@ -196,7 +196,7 @@ fn clients_that_hang_up_do_no_harm() {
 fn a_call_completes_even_if_its_client_disconnects() {
     let pic = instance();
     let id = installed(&pic);
-    // Long enough to be seen running, and with an end.
+    // It runs long enough to be observed, but it ends.
     let base = pic.get_server_url().join(&format!("instances/{}/", pic.instance_id())).unwrap();
     Extensions::of(&pic).set_instruction_cap(id, Some(2_000_000_000)).unwrap();
     let submitted = pic.submit_call(id, ANONYMOUS, "spin", vec![]).unwrap();

@@ -20,7 +20,7 @@ const TALKATIVE: &str = r#"(module
     (func (export "canister_query ask") (call $print (i32.const 11) (i32.const 7)) (call $reply))
     (func (export "canister_update do") (call $print (i32.const 20) (i32.const 7)) (call $reply)))"#;
 
-/// Lets a canister print, and returns its id.
+/// Makes a canister print, and returns its id.
 fn talk(pic: &PocketIc) -> Principal {
     let id = installed_wasm(pic, wasm(TALKATIVE));
     pic.query_call(id, ANONYMOUS, "ask", vec![]).unwrap();
@@ -60,10 +60,10 @@ fn the_program_prints_all_output_and_logs_that_of_updates() {
     assert_eq!(printed(&stderr, id), ["queried", "inspected", "updated"], "{stderr}");
 }
 
-/// Set for the process that a test starts of itself.
+/// Set in the process that a test starts from its own program.
 const TALKS: &str = "PRINTING_TEST_TALKS";
 
-/// The server prints from its own threads, so the test needs a process that runs nothing else.
+/// The server prints from its own threads, so the test needs a process in which nothing else runs.
 #[test]
 fn a_server_in_the_process_prints_when_it_is_asked_to() {
     if env::var_os(TALKS).is_some() {

@@ -1,4 +1,4 @@
-//! The protocol as other clients speak it: slashes, status codes, bodies; and what is not supported.
+//! The protocol as used by other clients: slashes, status codes, bodies; and what is not supported.
 
 mod common;
 
@@ -101,7 +101,7 @@ fn unsupported_requests_are_refused_as_such() {
     assert_eq!(response.status(), 400);
     let body: Value = response.json().unwrap();
     assert!(body["Error"]["message"].as_str().unwrap().contains("not supported"), "{body}");
-    // An adapter without addresses is none.
+    // An adapter without addresses counts as none.
     for (adapter, name) in [("bitcoind_addr", "A Bitcoin adapter"), ("dogecoind_addr", "A Dogecoin adapter")]
     {
         let with = |addresses: Value| {
@@ -264,7 +264,7 @@ fn a_test_sets_the_instruction_limit_of_a_message() {
     extensions.set_instruction_cap(id, None).unwrap();
     call().unwrap();
     let read = pic.query_call(id, Principal::anonymous(), "stable_read", vec![]);
-    assert_eq!(read.unwrap().first(), Some(&1), "the message that was stopped has left nothing");
+    assert_eq!(read.unwrap().first(), Some(&1), "the message that hit the limit has changed nothing");
 }
 
 #[test]
@@ -297,7 +297,8 @@ impl Drop for SetAtEnd<'_> {
     }
 }
 
-/// A query that uses up its instructions, over and over, on one instance; calls on another come back in the meantime.
+/// A query that uses up its instructions runs repeatedly on one instance; calls on another are answered in the
+/// meantime.
 #[test]
 fn instances_do_not_wait_for_each_other() {
     let (busy, free) = (instance(), instance());

@@ -34,7 +34,7 @@ pub enum CheckError {
         /// What it is.
         source: WasmError,
     },
-    /// A wasm states no schema.
+    /// A wasm contains no schema.
     #[error(
         "{of}: the wasm has no metadata `{name}`, so it does not say what it keeps in stable memory; \
          name the schema that was checked in with it instead, schemas/BUILD.json",
@@ -52,7 +52,7 @@ pub enum CheckError {
         /// What is wrong with it.
         source: SchemaError,
     },
-    /// The schemas are of two canisters.
+    /// The schemas belong to two different canisters.
     #[error(transparent)]
     Mismatch(#[from] SchemaMismatch),
     /// An interface cannot be read.
@@ -85,7 +85,7 @@ impl CheckError {
     }
 }
 
-/// A build as far as it is compared.
+/// What is compared of a build.
 #[derive(Clone, Debug)]
 pub struct Side {
     /// What it keeps in stable memory.

@@ -48,7 +48,7 @@ pub fn folder_of(path: &Path) -> &Path {
 ///
 /// # Errors
 /// If `path` is a folder, or nothing can be created next to it.
-pub fn file_beside(path: &Path) -> std::io::Result<NamedTempFile> {
+pub fn temporary_next_to(path: &Path) -> std::io::Result<NamedTempFile> {
     if path.is_dir() {
         return Err(std::io::ErrorKind::IsADirectory.into());
     }
@@ -79,7 +79,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (usual, path) = (folder.path().join("usual"), folder.path().join("report"));
         std::fs::write(&usual, "").unwrap();
-        file_beside(&path).unwrap().persist(&path).unwrap();
+        temporary_next_to(&path).unwrap().persist(&path).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode(&path), mode(&usual));
     }

@@ -66,7 +66,7 @@ struct Current {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere has at most left a line unfinished.
+        // A panic elsewhere has left at most an unfinished line.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,7 +91,7 @@ impl State {
     fn say(&mut self, line: &str) {
         self.last_line = Instant::now();
         if let Some(out) = &mut self.lines {
-            // Nothing can be done if nobody reads any more.
+            // Nothing can be done if the reader has closed the stream.
             let _ = writeln!(out, "{line}");
         }
     }
@@ -114,7 +114,7 @@ impl Progress {
         }
     }
 
-    /// Reports nothing, and keeps the times.
+    /// Reports nothing, but keeps the times.
     pub fn hidden() -> Progress {
         Progress::start(ProgressDrawTarget::hidden(), None, SILENCE)
     }
@@ -139,7 +139,7 @@ impl Progress {
         Progress { shared, bar, ticker }
     }
 
-    /// Ends the phase before, and begins this one.
+    /// Ends the previous phase, and begins this one.
     pub fn phase(&self, name: impl Into<String>) {
         let name = name.into();
         let mut state = self.shared.state();
@@ -215,7 +215,7 @@ impl Drop for Progress {
         self.shared.state().over = true;
         self.shared.ended.notify_all();
         if let Some(ticker) = self.ticker.take() {
-            // It does not panic; and even if it did, the work is done.
+            // The thread does not panic; and even if it did, the work is done.
             let _ = ticker.join();
         }
     }

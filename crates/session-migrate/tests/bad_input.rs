@@ -104,7 +104,7 @@ fn an_unwritable_report_is_refused_before_the_work() {
 }
 
 #[test]
-fn clap_refuses_what_it_does_not_know_with_2() {
+fn unknown_options_are_refused_with_code_2() {
     let dir = tempfile::tempdir().unwrap();
     for args in [
         &["rehearse", "--clients", "0"][..],
@@ -143,7 +143,7 @@ fn a_port_in_use_is_an_environment_error() {
 }
 
 #[test]
-fn a_server_that_is_none_is_an_environment_error() {
+fn a_program_that_is_not_a_server_is_an_environment_error() {
     let dir = tempfile::tempdir().unwrap();
     let wasm = canister(&METHODS);
     let path = dir.path().join("canister.wasm");

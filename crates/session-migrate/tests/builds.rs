@@ -1,4 +1,4 @@
-//! The three builds of this tree: what is in them, and that making them again changes nothing.
+//! The three builds of this tree: what they contain, and that building them again changes nothing.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -78,7 +78,7 @@ fn the_compat_path_is_only_in_builds_with_its_feature() {
 }
 
 #[test]
-fn making_them_again_is_quick_and_changes_nothing() {
+fn building_again_is_quick_and_changes_nothing() {
     let first = artifacts();
     let began = Instant::now();
     let second = artifacts();

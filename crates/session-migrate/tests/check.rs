@@ -1,4 +1,4 @@
-//! The command `check`: its exit codes, what it prints, and what it says of input that it cannot use.
+//! The command `check`: its exit codes, its output, and its errors for unusable input.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ fn check(folder: &Path, args: &[&str]) -> CommandOutput {
 }
 
 #[test]
-fn the_checked_in_chain_passes_and_says_its_migrations() {
+fn the_checked_in_chain_passes_and_names_its_migrations() {
     let folder = tempfile::tempdir().unwrap();
     let [legacy, staged, direct] =
         ["legacy", "staged", "direct"].map(|build| checked_in(build).display().to_string());
@@ -60,7 +60,7 @@ fn the_checked_in_chain_passes_and_says_its_migrations() {
         "upgrade, legacy to staged: pass",
         "  memory 3, LEGACY_SESSIONS: needs migration 1",
         "    needs migration 1: migration 1, split sessions, moves its records into memories 11, 12",
-        "  interface: not compared, since OLD or NEW states none",
+        "  interface: not compared, since OLD or NEW has none",
         "rollback, staged to legacy: fail",
         "    conditional: layout 2 is refused: first roll back migration 1 on the staged build",
     ] {
@@ -151,7 +151,7 @@ fn a_broken_interface_exits_with_1_and_a_trailing_result_warns() {
 }
 
 #[test]
-fn what_is_no_schema_is_a_usage_error_of_one_line() {
+fn input_without_a_schema_is_a_usage_error_of_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
     let good = schema("legacy");
@@ -185,7 +185,7 @@ fn what_is_no_schema_is_a_usage_error_of_one_line() {
         assert!(file == "other.json" || printed.stderr.contains(file), "{file}: {}", printed.stderr);
     }
     assert_eq!(check(folder.path(), &["good.json"]).code, 2);
-    // A folder is there, and cannot be read as a file.
+    // A folder exists, but cannot be read as a file.
     assert_eq!(check(folder.path(), &["good.json", "."]).code, 3);
 }
 

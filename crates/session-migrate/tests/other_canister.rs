@@ -1,5 +1,5 @@
-//! `rehearse --canister`: the upgrade of a canister that is none of this project's uploads, with the example
-//! `examples/ledger-split`, and with a new release of it that loses data.
+//! `rehearse --canister`: the upgrade of a canister other than the upload canister: the example
+//! `examples/ledger-split`, and a new release of it that loses data.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -69,7 +69,7 @@ fn number(text: &str) -> u64 {
     text.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// The migration believes what it meant to write, so that its own counts and digests agree.
+/// The migration digests what it meant to write, so that its own counts and digests agree.
 fn lossy() -> PathBuf {
     ledger_split_changed(
         "lossy",
@@ -103,7 +103,7 @@ fn a_lossy_release_fails_and_its_query_is_named() {
     assert!(balances.iter().all(|part| named.contains(part)), "{named}");
     assert!(!report.problems.iter().any(|problem| problem.contains("digest")), "{:?}", report.problems);
 
-    // Who says that the answers may differ gets no verdict on them.
+    // If the answers may differ, there is no verdict on them.
     let may_differ = ["--calls", &calls(), "--may-differ", "account", "--may-differ", "deposit"];
     let printed = rehearse(folder.path(), &old, &lossy(), &may_differ);
     assert_eq!(printed.code, Some(0), "{}{}", printed.stdout, printed.stderr);
@@ -165,7 +165,7 @@ fn chain_of_two() -> Vec<u8> {
 }
 
 #[test]
-fn a_chain_of_two_is_rehearsed_to_the_end_of_the_second() {
+fn a_chain_of_two_is_rehearsed_to_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let old = module(r#"(func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))"#);
     for (name, bytes) in
@@ -204,7 +204,7 @@ fn an_upgrade_keeps_the_memory_of_a_module_that_declares_so() {
 #[test]
 fn an_interface_in_two_private_parts_is_read() {
     let folder = tempfile::tempdir().unwrap();
-    // It traps unless arguments have the types of the interface: without it, numbers are sent as int.
+    // It traps unless arguments have the types of the interface; without an interface, numbers are sent as int.
     let more = r#"(@custom "icp:private candid:service" "type T = record { nat8 }; service : { step : (T) -> () }")
         (@custom "icp:private candid:args" "(start : nat, T)")
         (func $check (param $at i32) (param $byte i32)
@@ -239,7 +239,7 @@ fn a_refused_upgrade_has_no_instructions() {
     let (old, new) = (Path::new("old.wasm"), Path::new("new.wasm"));
     let printed = rehearse(folder.path(), old, new, &["--calls", "calls.txt"]);
     assert_eq!(printed.code, Some(1), "{}{}", printed.stdout, printed.stderr);
-    // Not those of the installation before it.
+    // The report must not show the instructions of the installation before it.
     assert!(printed.stdout.contains("upgrade to new: FAILED\n"), "{}", printed.stdout);
 }
 
@@ -361,7 +361,7 @@ fn blocks(guide: &str, language: &str) -> Vec<(String, String)> {
     blocks
 }
 
-/// The examples are compiled and tested; so is what the guide shows of them.
+/// The examples are compiled and tested; so are the parts of them that the guide shows.
 #[test]
 fn code_in_the_guide_is_that_of_the_example() {
     let guide = std::fs::read_to_string(root().join("docs/your-own-migration.md")).unwrap();

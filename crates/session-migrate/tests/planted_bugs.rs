@@ -1,5 +1,5 @@
-//! Four bugs that an upgrade could introduce, planted one at a time: the tool finds each at the place where
-//! it shows, and finds nothing where there is none.
+//! Four bugs that an upgrade could introduce, planted one at a time: the tool finds each where it becomes visible, and
+//! finds nothing where there is none.
 
 mod mutants;
 
@@ -64,7 +64,7 @@ fn replay(trace: &Trace, plant: impl FnOnce(&ReplayCanister, &Module)) -> Judgem
     compare::with_record(trace, &player.finish().events, &mut Tally::new(rules_of_the_tree().unwrap()))
 }
 
-/// Returns the first answer that is wrong: its method, its field, and what it says now.
+/// Returns the first wrong answer: its method, its field, and the new value.
 fn first_wrong(judgement: &Judgement) -> (&str, &str, &str) {
     let first = judgement.wrong.first().expect("the bug is found");
     (&first.of, &first.difference.field, &first.difference.b)

@@ -1,4 +1,5 @@
-//! Traces that are awkward to play: calls that hang on others of their group, and a canister that is stopped at the end.
+//! Traces that are difficult to play: calls that depend on others of their group, and a canister that is stopped at the
+//! end.
 
 use std::path::{Path, PathBuf};
 
@@ -54,7 +55,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[test]
-fn a_call_that_hangs_on_another_one_of_its_group_is_played() {
+fn a_call_that_depends_on_another_of_its_group_is_played() {
     let folder = folder();
     let trace = overtaken(folder.path().join("overtaken.trace"));
     let together = |event: &Event| matches!(&event.what, EventKind::Call(call) if call.together);
@@ -92,14 +93,14 @@ fn a_canister_stopped_at_the_end_is_compared_nevertheless() {
     let report = ab_of(&path);
     assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.regressions().collect::<Vec<_>>());
     assert!(report.runs[0].equal.state > 0);
-    assert_eq!(report.stale_rules().count(), 0, "one trace cannot tell");
+    assert_eq!(report.stale_rules().count(), 0, "a single trace cannot show that a rule is stale");
 }
 
 #[test]
 fn a_call_not_played_on_either_build_counts_as_a_difference() {
     let folder = folder();
     let trace = overtaken(folder.path().join("overtaken.trace"));
-    // The same without its beginning: no reply has shown the capsule.
+    // The same trace without its beginning: no reply has contained the capsule.
     let path = folder.path().join("beheaded.trace");
     let mut writer = Writer::create(&path, &trace.header).unwrap();
     trace.events.iter().skip(2).for_each(|event| writer.event(event).unwrap());

@@ -238,7 +238,7 @@ fn without_method(build: Build, export: &str, folder: &Path) -> PathBuf {
     // The export, and the name of its function.
     let places: Vec<usize> =
         (0..bytes.len() - export.len()).filter(|&at| bytes[at..].starts_with(export.as_bytes())).collect();
-    assert!(!places.is_empty(), "{export} is not there");
+    assert!(!places.is_empty(), "{export} does not exist");
     for place in places {
         bytes[place + export.len() - 1] = b'_';
     }
@@ -261,7 +261,7 @@ fn a_refused_finalize_is_reported_and_uploads_continue() {
 }
 
 #[test]
-fn a_list_that_cannot_be_had_is_a_finding() {
+fn an_unavailable_list_is_a_finding() {
     let folder = tempfile::tempdir().unwrap();
     let direct = without_method(Build::Direct, "canister_query memories_list", folder.path());
     let FinishedRehearsal { code, stderr, report, .. } = rehearse(&[("--direct", &direct)]);

@@ -1,4 +1,4 @@
-//! Traces as files: what is written is read again, and what is wrong with one is named with its line.
+//! Traces as files: what is written can be read again, and errors name the line.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! The legacy build against the direct build, over every workload: nothing differs but what a rule names, and the direct build
-//! is cheaper on each. `docs/ab-report.md` has the figures.
+//! The legacy build against the direct build, over every workload: nothing differs except what a rule allows, and the
+//! direct build is cheaper on each. `docs/ab-report.md` has the figures.
 
 use session_migrate::Verdict;
 use session_migrate::ab::report::TraceComparison;
@@ -21,15 +21,15 @@ fn the_direct_build_does_the_same_for_less() {
     let report = ab::run(options, &Progress::hidden()).unwrap();
     let regressions: Vec<_> = report.regressions().collect();
     assert_eq!(report.verdict, Verdict::Pass, "{regressions:?}");
-    // What the heap looks like differs with every change of the canister, so rules about costs come and go.
+    // The contents of the heap differ with every change of the canister, so rules about costs may become stale.
     let rules = rules_of_the_tree().unwrap().rules;
     let stale: Vec<_> =
         report.stale_rules().filter(|stale| rules.iter().any(|rule| rule.name == stale.name)).collect();
-    assert!(stale.is_empty(), "rules that allow nothing any more: {stale:?}");
+    assert!(stale.is_empty(), "rules that are no longer needed: {stale:?}");
     assert_eq!(report.runs.len(), Workload::ALL.len());
     for TraceComparison { name, calls, equal, totals, .. } in &report.runs {
         assert!(*calls > 20 && equal.replies > 0 && equal.state > 0, "{name}");
-        // No figures where the server keeps none.
+        // There are no figures if the server does not report costs.
         let Some(totals) = totals else { continue };
         let (a, b) = (&totals.a, &totals.b);
         assert!(b.instructions_per_mib < a.instructions_per_mib, "{name}: {totals:?}");

@@ -1,6 +1,6 @@
 //! `#[derive(StableSchema)]`: the shape of a type as minicbor's derive stores it.
 //!
-//! It reads the attributes that minicbor reads, so that there is nothing to keep in step: `#[n(…)]`, `#[b(…)]` and
+//! It reads the attributes that minicbor reads, so there is nothing to keep in sync: `#[n(…)]`, `#[b(…)]` and
 //! `#[cbor(…)]`. An attribute of minicbor whose effect on the bytes is not known here is a compile error.
 
 use proc_macro::TokenStream;
@@ -103,7 +103,7 @@ fn fields(fields: &Fields) -> Result<Tokens> {
     Ok(quote!(::std::vec![#(#described),*]))
 }
 
-/// What minicbor's attributes say of a type, a variant or a field.
+/// The attributes of minicbor on a type, a variant or a field.
 #[derive(Default)]
 struct Attributes {
     number: Option<u32>,
@@ -145,7 +145,7 @@ impl Attributes {
             "array" => self.array = true,
             "transparent" => self.transparent = true,
             "index_only" => self.index_only = true,
-            // Bounds of the impl: nothing in the bytes.
+            // Bounds of the impl, which do not affect the bytes.
             "bound" | "encode_bound" | "decode_bound" => drop(meta.value()?.parse::<LitStr>()?),
             _ => {
                 return Err(
@@ -164,8 +164,8 @@ impl Attributes {
         format_ident!("{}", if self.map { "Map" } else { "Array" })
     }
 
-    /// The shape of a field. With minicbor's own `bytes` it is a byte string; any other module of a `with` says it
-    /// itself, by a function `shape`.
+    /// The shape of a field. With minicbor's own `bytes` it is a byte string; any other module of a `with` describes it
+    /// by its own function `shape`.
     fn shape_of(&self, ty: &Type) -> Tokens {
         let is_bytes = |path: &Path| {
             let segments: Vec<String> =

@@ -17,7 +17,7 @@ pub struct SchemaMismatch {
     pub new: String,
 }
 
-/// The judgement of one memory, or of the layouts.
+/// The verdict on one memory, or on the layouts.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// The memory; absent for the layouts.
@@ -88,7 +88,7 @@ pub fn compare(old: &Schema, new: &Schema) -> Result<Comparison, SchemaMismatch>
 
 /// One direction.
 struct Direction<'a> {
-    /// The build whose state is there.
+    /// The build that has written the state.
     from: &'a Schema,
     /// The build that is installed.
     to: &'a Schema,
@@ -188,7 +188,8 @@ fn memory(direction: &Direction<'_>, id: u8, stored: Option<&Memory>, read: Opti
         (None, Some(read)) if read.structure == Structure::Reserved => {}
         // The upgrade is forbidden for the same reason.
         (None, Some(_)) => {
-            let text = "the newer build does not know this memory, so it may hold anything by then";
+            let text = "the newer build does not use this memory, so it may contain anything when the \
+                older one is installed again";
             rules.say("", Rule::DroppedMemory, Compatibility::Conditional, text);
         }
         (None, None) => {}
@@ -200,10 +201,10 @@ fn memory(direction: &Direction<'_>, id: u8, stored: Option<&Memory>, read: Opti
 fn both(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory, read: &Memory) {
     let was_reserved = stored.structure == Structure::Reserved;
     match (was_reserved, read.structure == Structure::Reserved, direction.way) {
-        // A tombstone may get another name: no data belongs to it.
+        // A tombstone may be renamed: it has no data.
         (true, true, _) => return,
         (true, false, Way::Upgrade) => {
-            let text = format!("id {} is reserved and belongs to nobody; it is now {}", stored.id, read.name);
+            let text = format!("id {} is reserved for no memory; it is now {}", stored.id, read.name);
             return rules.say("", Rule::ReusedId, Compatibility::Forbidden, text);
         }
         (false, true, Way::Upgrade) => {
@@ -211,7 +212,8 @@ fn both(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory, read: &Me
             return rules.say("", Rule::RetiredMemory, Compatibility::Compatible, text);
         }
         (true, false, Way::Rollback) => {
-            let text = "the newer build does not use it: it is as the older build left it, however long ago";
+            let text = "the newer build does not use it: its contents are those that the older build left, \
+                however long ago";
             return rules.say("", Rule::RetiredMemory, Compatibility::Conditional, text);
         }
         (false, true, Way::Rollback) => {
@@ -250,27 +252,27 @@ fn both(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory, read: &Me
 fn only_stored(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory) {
     match (direction.way, &stored.structure) {
         (Way::Upgrade, Structure::Reserved) => {
-            let text = format!("id {} is reserved no more, and could be used again", stored.id);
+            let text = format!("id {} is no longer reserved, and could be used again", stored.id);
             rules.say("", Rule::DroppedTombstone, Compatibility::Forbidden, text);
         }
         (Way::Upgrade, _) => {
-            let text = format!("it is dropped: reserve id {}, so that nobody uses it again", stored.id);
+            let text = format!("it is dropped: reserve id {}, so that the id is never used again", stored.id);
             rules.say("", Rule::DroppedMemory, Compatibility::Forbidden, text);
         }
         (Way::Rollback, Structure::Reserved) => {}
         (Way::Rollback, _) if direction.to.refuses_unknown_memories => {
-            let text = "the older build does not know it, and refuses the upgrade once it is in use";
+            let text = "the older build does not have this memory, and refuses the upgrade once it is in use";
             rules.say("", Rule::NewMemory, Compatibility::Conditional, text);
         }
         (Way::Rollback, _) => {
-            let text = "the older build does not know it, and leaves it as it is";
+            let text = "the older build does not have this memory, and leaves it unchanged";
             rules.say("", Rule::NewMemory, Compatibility::Compatible, text);
         }
     }
 }
 
-/// What a migration of the newer build does with the records of a memory. By which types it reads them is what the
-/// schema of the newer build says of that memory.
+/// What a migration of the newer build does with the records of a memory. The schema of the newer build describes the
+/// types with which it reads them.
 fn by_migration(direction: &Direction<'_>, rules: &mut Rules, id: u8) {
     for Migration { number, name, reversible, takes_from, puts_into, .. } in direction.added {
         match direction.way {

@@ -6,7 +6,7 @@
 //! | the front end was made for | the canister answers | what happens |
 //! |---|---|---|
 //! | more results | fewer, the others being `opt`, `null` or `reserved` | an error: wrong number of return values |
-//! | `int` | `nat` | an error; within an `opt` silently none |
+//! | `int` | `nat` | an error; within an `opt`, silently none |
 //! | `opt opt t` | `t` | silently none |
 //! | a field of type `null` | no such field | an error |
 //! | a field of type `reserved` | no such field | silently an empty list |
@@ -28,16 +28,16 @@ use crate::candid_records::one_line;
 #[error("not a Candid interface: {0}")]
 pub struct NotCandid(String);
 
-/// The judgement of a method.
+/// The verdict on a method.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
-pub struct Note {
+pub struct MethodNote {
     /// The method.
     pub method: String,
-    /// What is the matter with it.
+    /// What is incompatible about it.
     pub text: String,
 }
 
-impl fmt::Display for Note {
+impl fmt::Display for MethodNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.method, self.text)
     }
@@ -48,10 +48,11 @@ impl fmt::Display for Note {
 pub struct InterfaceComparison {
     /// Where the new interface is not a subtype of the old one: clients of the old one break.
     pub breaking: Vec<String>,
-    /// What front ends of the old interface make of the new build.
-    pub upgrade: Vec<Note>,
-    /// What front ends of the new interface make of the old build: after a rollback, or when they are deployed first.
-    pub rollback: Vec<Note>,
+    /// What front ends of the old interface misread or cannot decode from the new build.
+    pub upgrade: Vec<MethodNote>,
+    /// What front ends of the new interface misread or cannot decode from the old build: after a rollback, or if they
+    /// are deployed first.
+    pub rollback: Vec<MethodNote>,
 }
 
 /// Compares two interfaces.
@@ -64,7 +65,8 @@ pub fn compare(old: &str, new: &str) -> Result<InterfaceComparison, NotCandid> {
     upgrade.extend(changed_options(&old, &new));
     let mut rollback = front_end(&new, &old);
     for method in new.methods.keys().filter(|method| !old.methods.contains_key(*method)) {
-        rollback.push(Note { method: method.clone(), text: "the older build has no such method".into() });
+        rollback
+            .push(MethodNote { method: method.clone(), text: "the older build has no such method".into() });
     }
     let mut env = new.env.clone();
     let read = env.merge_type(old.env.clone(), old.service.clone());
@@ -84,7 +86,7 @@ impl Interface {
         let fail = |error: candid_parser::Error| NotCandid(one_line(&error.to_string()));
         let candid = |error: candid::Error| NotCandid(one_line(&error.to_string()));
         let (env, service) = CandidSource::Text(text).load().map_err(fail)?;
-        let service = service.ok_or_else(|| NotCandid("there is no service".into()))?;
+        let service = service.ok_or_else(|| NotCandid("it has no service".into()))?;
         let service = match env.trace_type(&service).map_err(candid)?.as_ref() {
             TypeInner::Class(_, service) => service.clone(),
             _ => service,
@@ -97,8 +99,8 @@ impl Interface {
     }
 }
 
-/// Options of the new results whose type is another one: a client of the old interface reads null.
-fn changed_options(old: &Interface, new: &Interface) -> Vec<Note> {
+/// Lists options in the new results whose type has changed: a client of the old interface reads null.
+fn changed_options(old: &Interface, new: &Interface) -> Vec<MethodNote> {
     let mut notes = Vec::new();
     for (method, wanted) in &old.methods {
         let Some(function) = new.methods.get(method) else { continue };
@@ -113,7 +115,7 @@ fn changed_options(old: &Interface, new: &Interface) -> Vec<Note> {
             {
                 let text =
                     format!("an option of another type is read as null: {}", one_line(&error.to_string()));
-                notes.push(Note { method: method.clone(), text });
+                notes.push(MethodNote { method: method.clone(), text });
             }
         }
     }
@@ -121,7 +123,7 @@ fn changed_options(old: &Interface, new: &Interface) -> Vec<Note> {
 }
 
 /// Describes how a front end made for one interface decodes the answers of the other.
-fn front_end(client: &Interface, canister: &Interface) -> Vec<Note> {
+fn front_end(client: &Interface, canister: &Interface) -> Vec<MethodNote> {
     let mut notes = Vec::new();
     for (method, wanted) in &client.methods {
         let Some(answered) = canister.methods.get(method) else { continue };
@@ -135,7 +137,7 @@ fn front_end(client: &Interface, canister: &Interface) -> Vec<Note> {
         for (wanted, answered) in wanted.rets.iter().zip(&answered.rets) {
             walk.compare("the result", wanted, answered, false);
         }
-        notes.extend(walk.found.into_iter().map(|text| Note { method: method.clone(), text }));
+        notes.extend(walk.found.into_iter().map(|text| MethodNote { method: method.clone(), text }));
     }
     notes
 }

@@ -1,9 +1,9 @@
 //! What a canister keeps in stable memory, as data, and whether another build can read it.
 //!
-//! A Rust canister writes bytes, and the next build hopes to read them. Here each build states what it keeps: every
-//! memory with its id, structure, key and value, down to the numbered fields of each record. The statement, a
-//! [`Schema`], is taken from the types themselves by [`StableSchema`], travels in the wasm as the public metadata
-//! `stable:schema`, and is compared before an upgrade by [`compare`], for the upgrade and for the rollback.
+//! A Rust canister writes bytes that the next build must be able to read. With this crate, each build states what it
+//! keeps: every memory with its id, structure, key and value, down to the numbered fields of each record. The
+//! statement, a [`Schema`], is taken from the types themselves by [`StableSchema`], travels in the wasm as the public
+//! metadata `stable:schema`, and is compared before an upgrade by [`compare`], for the upgrade and for the rollback.
 //!
 //! ```
 //! use stable_schema::{Body, StableSchema, Value, Way, compare_values};

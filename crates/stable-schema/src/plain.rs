@@ -44,7 +44,7 @@ impl fmt::Display for Size {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Plain {
-    /// The meaning. Other bytes have another name.
+    /// The meaning. Bytes of another meaning have another name.
     pub name: String,
     /// The bound.
     pub size: Size,

@@ -1,7 +1,7 @@
-//! Whether a reader of one shape reads what a writer of another has stored.
+//! Decides whether a reader of one shape can read what a writer of another shape has stored.
 //!
 //! For the upgrade the old build is the writer and the new one the reader; for the rollback it is the reverse, and what
-//! the new build has not yet written does no harm: hence [`Compatibility::Conditional`].
+//! the new build has not written yet does no harm; hence [`Compatibility::Conditional`].
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub enum Way {
     Rollback,
 }
 
-/// The judgement of a memory, or of one reason.
+/// The verdict on a memory, or of one reason.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "kebab-case")]
 pub enum Compatibility {
@@ -29,7 +29,7 @@ pub enum Compatibility {
     Compatible,
     /// The migration of this number moves what is stored, after the upgrade.
     NeedsMigration(u16),
-    /// It depends on what was stored before, or on what is done first.
+    /// It depends on what has been stored, or on what is done first.
     Conditional,
     /// What is stored would be lost, misread, or refused.
     Forbidden,
@@ -60,17 +60,17 @@ pub enum Rule {
     Widened,
     /// A number, a byte string or an option has room for less.
     Narrowed,
-    /// A field that must be there, and is not in what is stored.
+    /// A required field is not stored.
     NewRequiredField,
-    /// A field that may be absent is new.
+    /// An optional field is new.
     NewOptionalField,
-    /// A field that may be absent in what is stored must be there.
+    /// A field that may be absent in stored records is required.
     NowRequired,
     /// A field that is stored is not read.
     DroppedField,
     /// A field or a variant is stored under another number.
     Renumbered,
-    /// A number that an earlier type skipped, and may have used before, is used.
+    /// A number is used that an earlier type skipped, and may have used before.
     ReusedNumber,
     /// A field or a variant has another name.
     Renamed,
@@ -82,11 +82,11 @@ pub enum Rule {
     DroppedVersion,
     /// A version is new.
     NewVersion,
-    /// A key or a value may be shorter than before at most.
+    /// A key or a value has a lower maximum length.
     ShrunkBound,
-    /// A key or a value may be longer than before.
+    /// A key or a value has a higher maximum length.
     GrownBound,
-    /// Bounds that decide how the bytes are laid out.
+    /// Bounds that determine how the bytes are laid out.
     ChangedBound,
     /// The Candid type of what is stored is not a subtype of what is read.
     CandidType,
@@ -98,7 +98,7 @@ pub enum Rule {
     RetiredMemory,
     /// An id that belonged to another memory.
     ReusedId,
-    /// A reserved id is reserved no more.
+    /// A reserved id is no longer reserved.
     DroppedTombstone,
     /// The structure in a memory is another one.
     ChangedStructure,
@@ -130,7 +130,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Compares what two builds store as one value: `old` and `new` for the upgrade, in this order also for the rollback.
+/// Compares what two builds store as one value: `old` and `new`, in this order for the upgrade and for the rollback.
 pub fn compare_values(old: &Value, new: &Value, way: Way) -> Vec<Reason> {
     let mut rules = Rules::new(way);
     match way {
@@ -155,7 +155,8 @@ impl Rules {
         self.reasons.push(Reason { place: place.into(), rule, verdict, text: text.into() });
     }
 
-    /// Returns what is stored only once the newer build has run: no obstacle to the rollback before.
+    /// Returns the verdict on what is stored only once the newer build has written it: until then, it is no obstacle to
+    /// the rollback.
     const fn once_written(&self) -> Compatibility {
         match self.way {
             Way::Upgrade => Compatibility::Forbidden,
@@ -215,7 +216,8 @@ impl Rules {
             (Size::Max(_) | Size::Unbounded, Size::Max(_)) => {
                 self.say(place, Rule::ShrunkBound, self.once_written(), text);
             }
-            // A map of an older library has pages for its bounds, and writes beyond them without these.
+            // A map of an older release of the library derives its pages from the bounds; without bounds, it would
+            // write beyond them.
             (Size::Max(_), Size::Unbounded) if self.way == Way::Rollback => {
                 self.say(place, Rule::GrownBound, Compatibility::Compatible, text);
             }
@@ -257,7 +259,7 @@ impl Rules {
             _ if written == read => {}
             (Shape::Optional(written), Shape::Optional(read)) => self.shape(place, written, read),
             (Shape::Optional(written), read) => {
-                let text = format!("optional where {} must be there", read.words());
+                let text = format!("optional where {} is required", read.words());
                 self.say(place, Rule::NowRequired, self.once_written(), text);
                 self.shape(place, written, read);
             }
@@ -276,7 +278,7 @@ impl Rules {
                 };
                 match (fits, written) {
                     (true, _) => self.say(place, Rule::Widened, Compatibility::Compatible, text),
-                    // The decoder refuses a double where it reads a single, whatever its value.
+                    // The decoder refuses a double where it reads a single, regardless of its value.
                     (false, Shape::Float(_)) => {
                         self.say(place, Rule::Narrowed, Compatibility::Forbidden, text)
                     }
@@ -349,7 +351,7 @@ impl Rules {
                 continue;
             };
             if stored.name != field.name {
-                // What was stored under this number has another number now; that is said there.
+                // What was stored under this number has another number now, under which it is reported.
                 if read.iter().any(|other| other.name == stored.name) {
                     let text = format!("number {} is stored as `{}`", field.number, stored.name);
                     self.say(&place, Rule::Renumbered, Compatibility::Forbidden, text);
@@ -375,7 +377,8 @@ impl Rules {
             match self.way {
                 Way::Upgrade => {
                     let text = format!(
-                        "number {} is stored and not read: keep it, optional and unused, so that nobody reuses the number",
+                        "number {} is stored but not read: keep it, optional and unused, so that the \
+                        number is never reused",
                         field.number
                     );
                     self.say(&place, Rule::DroppedField, Compatibility::Forbidden, text);
@@ -389,7 +392,7 @@ impl Rules {
         }
     }
 
-    /// A field that is read and not stored.
+    /// Judges a field that is read but not stored.
     fn absent_field(&mut self, place: &str, field: &Field, written: &[Field], encoding: Encoding) {
         let last = written.iter().map(|other| other.number).max();
         if !field.may_be_absent() {
@@ -423,7 +426,7 @@ impl Rules {
                         self.say(&place, Rule::Renumbered, Compatibility::Forbidden, text);
                     }
                     None => {
-                        let text = format!("number {} may be stored, and is not known", variant.number);
+                        let text = format!("number {} may be stored, but is not known", variant.number);
                         self.say(&place, Rule::DroppedVariant, self.once_written(), text);
                     }
                 }

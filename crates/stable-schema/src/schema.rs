@@ -24,7 +24,7 @@ pub struct Schema {
     pub build: String,
     /// Layouts that the build accepts at an upgrade, and may leave in stable memory.
     pub layouts: Vec<u16>,
-    /// Whether the build refuses an upgrade if a memory is in use that it does not know.
+    /// Whether the build refuses an upgrade if a memory is in use that it does not have.
     pub refuses_unknown_memories: bool,
     /// Migrations that the build can run, by number.
     #[serde(default)]
@@ -79,7 +79,7 @@ pub enum Structure {
     Map,
     /// A `StableCell`.
     Cell,
-    /// Bytes of the canister's own, by a name and a version of it.
+    /// Bytes in a format of the canister's own, by its name and version.
     Raw(String, u32),
     /// A tombstone: the id belonged to an earlier build, or must not be used.
     Reserved,
@@ -101,9 +101,10 @@ pub enum Value {
 pub enum Body {
     /// CBOR with numbered fields.
     Cbor(Shape),
-    /// Candid: definitions of types in which `stored` is the record's, as [`candid_text`](crate::candid_text) writes it.
+    /// Candid: definitions of types, among which `stored` is that of the record, as [`candid_text`](crate::candid_text)
+    /// writes it.
     Candid(String),
-    /// Bytes that only their own code knows.
+    /// Bytes whose format only their own code knows.
     Opaque(String),
 }
 
@@ -127,7 +128,7 @@ pub enum SchemaError {
         /// Its format.
         found: u32,
     },
-    /// Two entries for one thing, or not in order.
+    /// There are two entries for the same item, or the entries are not in order.
     #[error("not a stable schema: {what} {number} is listed twice or out of order")]
     Order {
         /// What is listed.

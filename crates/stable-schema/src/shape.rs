@@ -37,7 +37,7 @@ pub enum Shape {
     Record(Record),
     /// One of several numbered variants.
     Enum(Enum),
-    /// Bytes that only their own code knows, by a name and a version of it.
+    /// Bytes whose format only their own code knows, by its name and version.
     Opaque(String, u32),
 }
 
@@ -45,17 +45,17 @@ pub enum Shape {
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoding {
-    /// An array: the number is the place.
+    /// An array: the number is the index.
     Array,
     /// A map from number to value.
     Map,
 }
 
-/// How a variant is told.
+/// How a variant is identified.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tag {
-    /// By an array of the number and the fields.
+    /// By an array of its number and its fields.
     Pair,
     /// By the number alone (`#[cbor(index_only)]`).
     Number,
@@ -65,7 +65,7 @@ pub enum Tag {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// Name of the type; a renamed type is the same.
+    /// Name of the type; renaming a type changes nothing.
     pub name: String,
     /// How its fields are stored.
     pub encoding: Encoding,
@@ -81,7 +81,7 @@ pub struct Field {
     pub number: u32,
     /// Its name.
     pub name: String,
-    /// Whether an absent field has a default (`#[cbor(default)]`); an optional one has anyway.
+    /// Whether an absent field has a default (`#[cbor(default)]`); an optional field always has one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub default: bool,
     /// Its shape.
@@ -99,9 +99,9 @@ impl Field {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Enum {
-    /// Name of the type; a renamed type is the same.
+    /// Name of the type; renaming a type changes nothing.
     pub name: String,
-    /// How a variant is told.
+    /// How a variant is identified.
     pub tag: Tag,
     /// Its variants.
     pub variants: Vec<Variant>,

@@ -1,4 +1,4 @@
-//! The derived shape is what minicbor writes, and the rules say what minicbor does.
+//! The derived shape is what minicbor writes, and the rules predict what minicbor reads.
 
 use minicbor::{Decode, Encode};
 use stable_schema::{
@@ -135,7 +135,7 @@ fn what_the_rules_call_compatible_minicbor_reads() {
     assert_eq!(verdict::<new::added_optional::Account>(), Compatibility::Compatible);
 }
 
-/// It reads, and the next write drops four fields: the rules say so.
+/// Reading succeeds, but the next write drops four fields: the rules report that.
 #[test]
 fn a_dropped_field_is_lost_without_an_error() {
     let bytes = minicbor::to_vec(account()).unwrap();
@@ -174,7 +174,7 @@ fn a_derived_shape_has_numbers_names_and_encodings() {
     assert_eq!(map.encoding, Encoding::Map);
 }
 
-/// A variant in `index_only` is the number alone; `transparent` is its one field.
+/// A variant with `index_only` is only its number; a struct with `transparent` is its only field.
 #[test]
 fn the_shape_of_other_encodings_is_that_of_their_bytes() {
     #[derive(Encode, Decode, StableSchema)]

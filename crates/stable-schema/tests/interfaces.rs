@@ -28,7 +28,7 @@ fn more_optional_arguments_and_fields_are_compatible() {
 
 /// Candid allows all of these, and @icp-sdk/core 6.1.0 decodes none of them.
 #[test]
-fn what_candid_allows_and_front_ends_do_not_decode_is_told() {
+fn what_candid_allows_and_front_ends_do_not_decode_is_reported() {
     let cases = [
         ("(int)", "(nat)", "the result is nat where int is expected: an error"),
         (
@@ -60,14 +60,14 @@ fn what_candid_allows_and_front_ends_do_not_decode_is_told() {
 }
 
 #[test]
-fn a_trailing_result_is_told_for_the_rollback() {
+fn a_trailing_result_is_reported_for_the_rollback() {
     let found = compare("service : { m : () -> (text) }", "service : { m : () -> (text, opt nat) }").unwrap();
     assert_eq!((found.breaking.len(), found.upgrade.len()), (0, 0), "{found:?}");
     assert_eq!(found.rollback[0].to_string(), "m: 1 results where 2 are expected: an error in @icp-sdk/core");
 }
 
 #[test]
-fn an_option_of_another_type_is_told_for_the_upgrade() {
+fn an_option_of_another_type_is_reported_for_the_upgrade() {
     let found = notes("service : { m : () -> (opt text) }", "service : { m : () -> (opt bool) }");
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0], "m: an option of another type is read as null: opt bool <: opt text");
@@ -81,7 +81,7 @@ fn recursive_types_and_init_arguments_are_no_obstacle() {
 }
 
 #[test]
-fn a_text_that_is_no_interface_is_an_error_of_one_line() {
+fn a_text_that_is_not_an_interface_is_an_error_of_one_line() {
     for text in ["", "service", "type a = nat;", "service : { a : () -> (nowhere) }"] {
         let error = compare(text, "service : {}").unwrap_err().to_string();
         assert!(error.starts_with("not a Candid interface: ") && !error.contains('\n'), "{error}");

@@ -1,5 +1,5 @@
 //! Changes planted one at a time in the schema of the upload canister: each wrong one is found by name, each harmless
-//! one passes; and the true chain of builds is accepted.
+//! one passes; and the real chain of builds is accepted.
 
 use std::path::Path;
 
@@ -56,7 +56,7 @@ fn new_memory(id: u8, name: &str) -> Memory {
     Memory { id, name: name.into(), structure: Structure::Map, key, value }
 }
 
-/// A change, the memory it is in, what the reason must say of its place, and the rule.
+/// A change, the memory it is in, the place that the reason must name, and the rule.
 type Planted = (&'static str, &'static str, Rule, fn(&mut Schema));
 
 const WRONG: [Planted; 24] = [
@@ -146,7 +146,7 @@ fn each_wrong_change_is_found_by_name() {
     }
 }
 
-/// The layouts are no memory.
+/// Layouts are compared apart from the memories.
 #[test]
 fn a_layout_that_may_be_stored_must_be_accepted() {
     let old = checked_in("direct");
@@ -162,7 +162,7 @@ fn a_layout_that_may_be_stored_must_be_accepted() {
     assert_eq!(compare(&old, &new).unwrap().upgrade_verdict(), Compatibility::Forbidden);
 }
 
-/// A build that knows the layout, and cannot continue the migration that has begun.
+/// A build that accepts the layout, but cannot continue the migration that has begun.
 #[test]
 fn a_migration_that_is_dropped_must_be_finalized_first() {
     let old = checked_in("direct");
@@ -175,7 +175,7 @@ fn a_migration_that_is_dropped_must_be_finalized_first() {
 
 type Harmless = (&'static str, Compatibility, Compatibility, fn(&mut Schema));
 
-/// A change, and its judgement for the upgrade and for the rollback.
+/// A change, and its verdicts for the upgrade and for the rollback.
 const HARMLESS: [Harmless; 12] = [
     ("an optional field", Compatibility::Compatible, Compatibility::Conditional, |s| {
         record(s, "SESSIONS").fields.push(new_field(7, "note", Shape::Optional(Shape::Text.into())));
@@ -195,7 +195,7 @@ const HARMLESS: [Harmless; 12] = [
             Variant { number: 4, name: "Cancelled".into(), encoding: Encoding::Array, fields: vec![] };
         variants(s, "RECEIPTS", "outcome").variants.push(cancelled);
     }),
-    ("a version beside the old one", Compatibility::Compatible, Compatibility::Conditional, |s| {
+    ("a version in addition to the old one", Compatibility::Compatible, Compatibility::Conditional, |s| {
         let Some(Value::Versions(versions)) = &mut memory(s, "SESSIONS").value else { panic!() };
         versions.insert(2, Body::Cbor(Shape::Text));
     }),
@@ -286,9 +286,8 @@ fn the_chain_of_builds_is_accepted() {
     assert_eq!(verdict(&both.upgrade, "LEGACY_SESSIONS"), Compatibility::NeedsMigration(1));
 }
 
-/// What the compat path wrote is what migration 1 reads: a changed copy of the type does not become right by a
-/// migration.
-/// The direct build has a frozen copy of the type that the compat path stores.
+/// Migration 1 reads what the compat path wrote: a changed copy of the type would not be excused by the migration. The
+/// direct build has a frozen copy of the type that the compat path stores.
 #[test]
 fn the_migration_reads_what_the_compat_path_writes() {
     let sessions = |build| memory(&mut checked_in(build), "LEGACY_SESSIONS").value.clone().unwrap();
@@ -329,7 +328,7 @@ fn a_schema_of_another_canister_is_refused() {
 }
 
 #[test]
-fn a_text_that_is_no_schema_is_refused() {
+fn a_text_that_is_not_a_schema_is_refused() {
     let good = checked_in("legacy");
     assert_eq!(Schema::from_json(good.to_json().as_bytes()).unwrap(), good);
     assert_eq!(Schema::from_json(good.to_compact_json().as_bytes()).unwrap(), good);

@@ -23,7 +23,7 @@ pub struct Bench {
     pub scenario: String,
     /// Its name, unique within a build.
     pub name: String,
-    /// Bytes of payload that went through, zero if that has no meaning.
+    /// Bytes of payload that were transferred; zero where that has no meaning.
     pub payload_bytes: u64,
     /// Its steps, in the order in which they were made.
     pub steps: Vec<MeasuredStep>,
@@ -71,7 +71,7 @@ impl Recorder {
         Self { canister, bench: Bench::new(name) }
     }
 
-    /// Sets how many bytes of payload go through.
+    /// Sets how many bytes of payload are transferred.
     pub fn payload(&mut self, bytes: u64) {
         self.bench.payload_bytes = bytes;
     }

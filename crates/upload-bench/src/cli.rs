@@ -111,7 +111,7 @@ struct SizeArgs {
     /// Runs of each command that only reads the snapshot; the median counts.
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: usize,
-    /// Folder for the snapshots, which are kept, and used again if they are there [default: a temporary one].
+    /// Folder for the snapshots, which are kept, and reused if they exist [default: a temporary one].
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
     /// Measure the adoption of a canister of the first public release alone, and keep the other checked-in figures.
@@ -306,7 +306,7 @@ fn check(measured: &[Measured]) -> Result<u8, BenchError> {
         println!("better: {gain}");
     }
     if !comparison.gains.is_empty() {
-        println!("write them down, so that they cannot be lost unseen: cargo bench-costs --update");
+        println!("record them, so that they cannot be lost unnoticed: cargo bench-costs --update");
     }
     for loss in &comparison.losses {
         println!("WORSE: {loss}");
@@ -319,7 +319,7 @@ fn check(measured: &[Measured]) -> Result<u8, BenchError> {
     }
     let outdated = publish::outdated()?;
     for path in &outdated {
-        println!("OUTDATED: {} is not what the checked-in results say", path.display());
+        println!("OUTDATED: {} does not match the checked-in results", path.display());
     }
     let (recorded, here) = (publish::recorded_compiler()?, publish::compiler()?);
     if recorded != here {

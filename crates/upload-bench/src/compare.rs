@@ -10,7 +10,7 @@ use crate::results::Results;
 /// A figure may get worse by this share before it counts as a loss.
 const TOLERANCE: f64 = 0.02;
 
-/// Change of a step's instructions that is ignored whatever its share: a change elsewhere in the code can make the
+/// Change of a step's instructions that is ignored regardless of its share: a change elsewhere in the code can make the
 /// compiler add as much to a call of 30,000 instructions.
 const NOISE_INSTRUCTIONS: u64 = 2_000;
 
@@ -53,7 +53,7 @@ impl fmt::Display for Change {
 pub struct Comparison {
     /// Worse by more than 2 %.
     pub losses: Vec<Change>,
-    /// Better by more than 2 %: to be recorded, or else the gain can be lost unnoticed.
+    /// Better by more than 2 %: must be recorded, or the gain can be lost unnoticed.
     pub gains: Vec<Change>,
     /// Checked in and due in this run, but not measured.
     pub missing: Vec<String>,

@@ -78,7 +78,7 @@ impl Sizes {
     pub fn follow(&mut self, message: &MessageCost) -> Cost {
         let after = Sizes { wasm: message.wasm_memory_pages, stable: message.stable_memory_pages };
         if message.entry == "start" {
-            // A new instance: the initial contents of its memories were not added by any code.
+            // This is a new instance, the initial contents of whose memories were not added by any code.
             *self = after;
         }
         let cost = Cost {
@@ -93,7 +93,7 @@ impl Sizes {
             stable_memory_increase: after.stable.saturating_sub(self.stable),
             wall_nanos: message.wall_nanos,
         };
-        // What a query changes is dropped.
+        // The changes of a query are discarded.
         if message.entry != "query" {
             *self = after;
         }

@@ -1,8 +1,8 @@
-//! The migration engine of `ic-stable-migrate` on its own: what it costs beside the work of a migration, and what
-//! does not grow with the number of records.
+//! The migration engine of `ic-stable-migrate` on its own: its cost in addition to the work of a migration, and which
+//! costs do not grow with the number of records.
 //!
 //! The canisters are a fixture whose conversion changes nothing (`fixtures/migration-engine`) and the smallest example
-//! (`examples/one-map`). Their stable memory is made natively, as an old release would have left it.
+//! (`examples/one-map`). Their stable memory is created natively, as an old release would have left it.
 
 use std::io::Write as _;
 
@@ -35,8 +35,8 @@ const RECORD_BYTES: usize = 100;
 
 /// Limits of the figures.
 pub mod limits {
-    /// Instructions a record that the engine may add to two operations on bare maps, and to the loop by hand that proves
-    /// as much.
+    /// Instructions per record that the engine may add to two operations on bare maps, and to the loop by hand that
+    /// proves as much.
     pub const OVERHEAD: i64 = 15_000;
     /// The engine relative to that loop.
     pub const RATIO: f64 = 1.15;
@@ -66,9 +66,9 @@ pub struct EngineCosts {
 pub struct Moved {
     /// The way.
     pub way: String,
-    /// Messages that it took.
+    /// Number of messages.
     pub messages: u64,
-    /// Instructions a record.
+    /// Instructions per record.
     pub each: u64,
 }
 
@@ -83,7 +83,7 @@ pub struct Grown {
     pub messages: u64,
     /// The highest instructions of one of them.
     pub highest: u64,
-    /// Instructions a record, all messages together.
+    /// Instructions per record, all messages together.
     pub each: u64,
     /// Size of the wasm memory in the end, pages of 64 KiB.
     pub heap_pages: u64,
@@ -221,7 +221,7 @@ fn count(messages: &[MessageCost]) -> u64 {
     messages.iter().filter(|message| message.instructions > 0).count() as u64
 }
 
-/// Stable memory that is being made, with the memory ids of the canisters.
+/// Stable memory that is being created, with the memory ids of the canisters.
 struct Image(MemoryManager<VectorMemory>);
 
 /// Creates a stable memory, gzipped.
@@ -277,16 +277,16 @@ impl EngineCosts {
         self.moves.iter().find(|moved| moved.way == way).map(|moved| moved.each)
     }
 
-    /// Returns the instructions per record of the engine in bulk compared with two operations on bare maps; less than none if it
-    /// uses fewer.
-    pub fn beside_two_operations(&self) -> Option<i64> {
+    /// Returns the instructions per record of the engine in bulk compared with two operations on bare maps; negative if
+    /// it uses fewer.
+    pub fn above_two_operations(&self) -> Option<i64> {
         let (engine, by_hand) = (self.each(IN_BULK)?, self.each(TWO_OPERATIONS)?);
         Some(engine as i64 - by_hand as i64)
     }
 
-    /// Returns the instructions per record of the engine in bulk compared with the loop by hand that proves as much, and their
-    /// ratio.
-    pub fn beside_proof(&self) -> Option<(i64, f64)> {
+    /// Returns the instructions per record of the engine in bulk compared with the loop by hand that proves as much,
+    /// and their ratio.
+    pub fn above_proof(&self) -> Option<(i64, f64)> {
         let (engine, by_hand) = (self.each(IN_BULK)?, self.each(PROVEN)?);
         Some((engine as i64 - by_hand as i64, engine as f64 / by_hand as f64))
     }
@@ -294,13 +294,13 @@ impl EngineCosts {
     /// Describes the figures that exceed their limits.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let beside_proof = self.beside_proof();
-        let added = self.beside_two_operations().into_iter().chain(beside_proof.map(|(each, _)| each));
+        let above_proof = self.above_proof();
+        let added = self.above_two_operations().into_iter().chain(above_proof.map(|(each, _)| each));
         for added in added.filter(|added| *added > limits::OVERHEAD) {
             faults
                 .push(format!("the engine adds {added} instructions per record, limit {}", limits::OVERHEAD));
         }
-        if let Some((_, ratio)) = beside_proof
+        if let Some((_, ratio)) = above_proof
             && ratio > limits::RATIO
         {
             faults.push(format!("the engine costs {ratio:.2} times the loop, limit {}", limits::RATIO));
@@ -353,7 +353,7 @@ impl EngineCosts {
         moves.chain(grown).chain(quarantines).collect()
     }
 
-    /// Returns these costs, with those of the states that were not measured taken from `recorded`.
+    /// Returns these costs, in which those of the states that were not measured are taken from `recorded`.
     #[must_use]
     pub fn completed(mut self, recorded: Option<Self>) -> Self {
         let measured: Vec<u64> = self.grown.iter().map(|grown| grown.records).collect();
@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn figures_at_their_limits_pass_and_above_them_fail() {
         assert_eq!(costs(100_000, 115_000).faults(), Vec::<String>::new());
-        assert_eq!(costs(200_000, 215_001).faults().len(), 2, "more than 15,000 beside both");
+        assert_eq!(costs(200_000, 215_001).faults().len(), 2, "more than 15,000 above both");
         assert_eq!(costs(10_000, 11_600).faults().len(), 1, "more than 1.15");
         let mut grown = costs(1, 1);
         grown.grown[1].post_upgrade = 111;

@@ -57,8 +57,8 @@ pub enum BenchError {
         /// What it is.
         got: String,
     },
-    /// The initial stable memory could not be made.
-    #[error("making a state of {sessions} sessions and {memories} memories: {detail}")]
+    /// The initial stable memory could not be created.
+    #[error("creating a state of {sessions} sessions and {memories} memories: {detail}")]
     Seed {
         /// Sessions wanted.
         sessions: u32,
@@ -70,7 +70,7 @@ pub enum BenchError {
     /// Another party's canister could not be built.
     #[error(transparent)]
     Fixture(#[from] pocket_ic_fixtures::FixtureError),
-    /// A reply is not what its canister's interface says.
+    /// A reply does not have the type in its canister's interface.
     #[error("{bench}: the reply of {method}: {detail}")]
     Reply {
         /// The benchmark.
@@ -82,7 +82,8 @@ pub enum BenchError {
     },
     /// Figures of two compilers would be mixed.
     #[error(
-        "the checked-in figures are of wasms by `{recorded}`, here they are built by `{here}`: measure all of them, --update --full"
+        "the wasms of the checked-in figures were built by `{recorded}`, but here they are built by \
+        `{here}`: measure all of them, --update --full"
     )]
     OtherCompiler {
         /// Compiler of the checked-in figures.
@@ -95,7 +96,7 @@ pub enum BenchError {
     Program {
         /// The command.
         command: String,
-        /// What it said.
+        /// Its output.
         detail: String,
     },
     /// A file could not be read or written.

@@ -1,11 +1,11 @@
 //! Migration 1 on very many sessions with a stored chunk of 1.8 MB each: whether its cost follows the size of the
 //! chunks, and how it grows with their number.
 //!
-//! A hundred thousand such chunks are 180 GB, so their bytes are left out. The chunk map has the nodes that the
-//! library makes for the same keys, at the addresses that they would have with these chunks; of each node, the first
-//! page is there, with the keys. The other pages are holes. The library traps when it reads one, so that a migration
-//! that succeeds has read no payload; and on few sessions the cost is compared with that of chunks that are really
-//! there.
+//! A hundred thousand such chunks are 180 GB, so their bytes are omitted. The chunk map has the nodes that the library
+//! creates for the same keys, at the addresses that they would have with these chunks. Only the first page of each node
+//! exists, which contains the keys; the other pages are holes. The library traps when it reads one, so that a migration
+//! that succeeds has read no payload; and for a few sessions, the cost is compared with that of chunks that are really
+//! stored.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -54,7 +54,7 @@ pub struct FullChunks {
     pub messages: u64,
     /// Instructions for each session.
     pub each: u64,
-    /// The same without a stored chunk: what is left once no chunk is looked up.
+    /// The same without a stored chunk: the cost that remains if no chunk is looked up.
     pub each_without: u64,
 }
 
@@ -71,7 +71,7 @@ enum Chunks {
 /// Measures every state; calls `done` after each.
 ///
 /// # Errors
-/// [`BenchError`]; also if hollow chunks cost anything else than stored ones.
+/// [`BenchError`]; also if hollow chunks have a cost other than that of stored ones.
 pub fn measure(wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<Vec<FullChunks>, BenchError> {
     let run = |sessions, chunks| {
         let run = migrate(wasms, sessions, chunks)?;
@@ -94,7 +94,7 @@ pub fn measure(wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<Vec<FullChunks>, B
 /// Instructions that a session may cost at any of these sizes.
 const MOST_EACH: u64 = 300_000;
 
-/// Returns what costs more than the target, or by more than 2 % more than what is checked in.
+/// Returns what exceeds the target, or exceeds the checked-in figures by more than 2 %.
 pub fn faults(measured: &[FullChunks], recorded: &[FullChunks]) -> Vec<String> {
     let mut faults = Vec::new();
     for FullChunks { sessions, each, .. } in measured {
@@ -214,7 +214,7 @@ fn write_hollow(image: &RawMemory, keys: &[ChunkKey], path: &Path) -> std::io::R
     buckets.append(&file, bytes.div_ceil(PAGE_BYTES))
 }
 
-/// The buckets of one memory: those that it has, and then as many new ones as are needed, at the end.
+/// The buckets of one memory: first those that it has, then as many new ones at the end as are needed.
 ///
 /// ```text
 /// byte 4..6      number of buckets; 6..8: pages of each
@@ -256,7 +256,7 @@ impl Buckets {
         Ok(())
     }
 
-    /// Gives the memory this many pages.
+    /// Sets the size of the memory to this many pages.
     fn append(&self, file: &File, pages: u64) -> std::io::Result<()> {
         let added = (pages * PAGE_BYTES).div_ceil(self.bytes).saturating_sub(self.own.len() as u64);
         let allocated = self.allocated + added;
@@ -279,8 +279,8 @@ const LENGTH: u64 = 4;
 /// Bytes of a node's further pages that are not payload.
 const NEXT_HEADER: u64 = 11;
 
-/// Passes the pages of a map of values of this length to `write`, with their addresses: all that is not payload. Returns
-/// the bytes of the map.
+/// Passes to `write` everything of a map with values of this length that is not payload, page by page with the
+/// addresses. Returns the bytes of the map.
 fn hollow_map(
     keys: &[ChunkKey],
     value_bytes: u64,
@@ -305,7 +305,8 @@ fn hollow_map(
     Ok(end + PAGE_HEADER + PAGE)
 }
 
-/// Writes the first pages of a node and of all below it, each after the room of those before. Returns its address.
+/// Writes the first page of a node and of every node below it, each after the room of the previous ones. Returns the
+/// address of the node.
 fn hollow_node(
     shape: &[u8],
     at: u64,
@@ -352,7 +353,7 @@ fn number(bytes: &[u8], at: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// With empty values there is no payload to be left out: the library reads the whole map.
+    /// With empty values there is no payload to omit, so the library reads the whole map.
     #[test]
     fn a_hollow_map_is_a_map_of_the_library() {
         let keys: Vec<ChunkKey> = (0..500_u32).map(|n| ([(n * 37 % 251) as u8; 32], n)).collect();

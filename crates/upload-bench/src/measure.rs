@@ -69,7 +69,7 @@ pub fn run(
                 })
             })
             .collect();
-        // A thread that panicked reports that itself; the others run to completion.
+        // A thread that panics reports that itself; the others run to completion.
         running
             .into_iter()
             .filter_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

@@ -96,8 +96,8 @@ impl MeteredCanister {
 
     /// Installs the module into the empty canister.
     pub fn install(&self, argument: &[u8]) -> Result<(), BenchError> {
-        // Reinstalling into an empty canister is the same as installing, and its failure is an answer, not a
-        // panic.
+        // Reinstalling into an empty canister is the same as installing, and if it fails, the server returns an error
+        // instead of panicking.
         self.pic
             .reinstall_canister(self.id, self.gz.clone(), argument.to_vec(), Some(controller()))
             .map_err(|reject| self.not_installed(reject))
@@ -116,7 +116,7 @@ impl MeteredCanister {
         self.pic.set_stable_memory(self.id, gzipped.to_vec(), BlobCompression::Gzip);
     }
 
-    /// Puts a legacy canister with this stable memory, which is read when it is needed, into the empty canister.
+    /// Loads a legacy canister with this stable memory, which is read on demand, into the empty canister.
     pub fn load(&self, stable: &Path, legacy: &Module) -> Result<(), BenchError> {
         let opened = Snapshot::open(stable).map_err(BenchError::file("open", stable))?;
         let as_of = BEGINNING_SECONDS * 1_000_000_000;

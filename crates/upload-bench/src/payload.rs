@@ -12,7 +12,7 @@ pub const CHUNK_BYTES: u64 = 1_800_000;
 pub struct File {
     /// Its size in bytes.
     pub bytes: u64,
-    /// Another seed makes another file.
+    /// Each seed gives a different file.
     pub seed: u64,
 }
 
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_cut_into_different_chunks() {
+    fn a_file_is_divided_into_different_chunks() {
         let file = File { bytes: CHUNK_BYTES + 5, seed: 1 };
         assert_eq!(file.chunks(), 2);
         let (first, last) = (file.chunk(0), file.chunk(1));

@@ -1,4 +1,4 @@
-//! The checked-in files: reads them, and writes what is derived from them.
+//! Reads the checked-in files, and writes what is derived from them.
 
 use std::path::PathBuf;
 
@@ -73,7 +73,7 @@ fn readme(section: &str) -> Result<String, BenchError> {
     let parts =
         text.split_once(SECTION.0).and_then(|(before, rest)| Some((before, rest.split_once(SECTION.1)?.1)));
     let Some((before, after)) = parts else {
-        return Err(BenchError::file("find the section on costs in", &path)("its comments are gone"));
+        return Err(BenchError::file("find the section on costs in", &path)("its comments are missing"));
     };
     Ok([before, SECTION.0, section, SECTION.1, after].concat())
 }
@@ -109,7 +109,7 @@ pub fn check_compiler() -> Result<(), BenchError> {
     }
 }
 
-/// Overwrites the checked-in results with measured ones; scenarios that were not run stay as they are.
+/// Overwrites the checked-in results with measured ones; scenarios that were not run stay unchanged.
 pub fn save(measured: Vec<Results>) -> Result<(), BenchError> {
     let folder = results::folder();
     let scenarios = scenarios::all();
@@ -186,7 +186,7 @@ pub fn recorded() -> Result<Figures, BenchError> {
     Ok(Figures::new(all))
 }
 
-/// Returns what the documents should be, according to the checked-in results.
+/// Returns the documents according to the checked-in results.
 ///
 /// # Errors
 /// If a file cannot be read, or the plot cannot be drawn.

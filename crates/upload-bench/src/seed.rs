@@ -1,4 +1,4 @@
-//! States with many sessions and memories, made natively: sending each of them through the server would take
+//! States with many sessions and memories, created natively: sending each of them through the server would take
 //! minutes.
 //!
 //! The canister's own services write them to a memory that is a vector, and the result is what a canister
@@ -32,10 +32,10 @@ use crate::payload::{CHUNK_BYTES, metadata};
 /// Sessions of one caller: as many as the settings allow.
 const SESSIONS_PER_CALLER: u32 = 100;
 
-/// Sessions of the measured client, whatever the size of the state: its own cost must not grow.
+/// Sessions of the measured client, regardless of the size of the state: its own cost must not grow.
 pub const SESSIONS_OF_CLIENT: u32 = 10;
 
-/// Bytes that a session of the state expects. Small, so that the room it reserves is, too.
+/// Bytes that a session of the state expects. It is small, and so is the room that the session reserves.
 const SESSION_BYTES: u64 = 1000;
 
 /// How much is in a state.
@@ -47,7 +47,7 @@ pub struct Population {
     pub memories: u32,
     /// Stable layout: in layout 1 sessions are legacy records, in layout 3 payload is in extents.
     pub layout: Layout,
-    /// Chunks of 1.8 MB that each of the client's sessions has stored, out of one more that it expects.
+    /// Chunks of 1.8 MB that each of the client's sessions has stored; each expects one more.
     pub chunks: u32,
     /// Whether the client's sessions are finished, and migration 1 is finalized.
     pub finished: bool,
@@ -83,7 +83,7 @@ pub struct Seed {
     pub memory: String,
 }
 
-/// A state in layout 1 that others fill.
+/// A state in layout 1 to be filled by the caller.
 pub(crate) struct Legacy {
     raw: RawMemory,
     pub storage: Storage,
@@ -105,7 +105,7 @@ impl Legacy {
 
     /// Returns stable memory, as the legacy build leaves it.
     pub fn finish(mut self) -> RawMemory {
-        // With the share of the staged build at its default, so that the migration starts with the upgrade.
+        // The share of the staged build is at its default, so that the migration starts with the upgrade.
         self.storage.settings.set(&Config::default());
         self.raw
     }
@@ -171,7 +171,7 @@ fn fill(storage: &mut Storage, population: Population) -> Result<(String, u64, S
         memory = create_memory(storage, &capsule, number)?;
     }
     if legacy {
-        // With the share of the staged build at its default, so that the migration starts with the upgrade.
+        // The share of the staged build is at its default, so that the migration starts with the upgrade.
         storage.settings.set(&Config::default());
     }
     Ok((capsule, session, memory))
@@ -199,7 +199,7 @@ fn begin_with_chunks(
 ) -> Result<u64, Error> {
     let expected = if finished { chunks } else { chunks + 1 };
     let bytes = u64::from(expected) * CHUNK_BYTES;
-    // Else all of them would be one blob.
+    // Otherwise all of them would be one blob.
     let chunk = vec![number as u8; CHUNK_BYTES as usize];
     let path = &mut ActivePath::default();
     let mut service = UploadService::new(storage, path, client(), now(), &Unmetered);
@@ -233,7 +233,7 @@ mod tests {
     use std::io::Read;
 
     #[test]
-    fn a_state_holds_what_was_asked_for() {
+    fn a_state_has_the_requested_contents() {
         for build in Build::ALL {
             let population = Population::of(build, 230, 12);
             let legacy = build == Build::Legacy;

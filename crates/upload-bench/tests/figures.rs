@@ -1,4 +1,4 @@
-//! What must hold for the figures themselves: they are reproducible, and the documents are derived from them.
+//! Properties of the figures themselves: they are reproducible, and the documents are derived from them.
 
 use std::path::PathBuf;
 
@@ -33,7 +33,7 @@ fn every_figure_is_the_same_in_the_next_run() {
 }
 
 #[test]
-fn the_documents_are_what_the_results_say() {
+fn the_documents_match_the_results() {
     assert_eq!(publish::outdated().unwrap(), Vec::<PathBuf>::new(), "run: cargo bench-costs document");
 }
 

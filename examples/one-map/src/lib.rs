@@ -74,7 +74,7 @@ static PLAN: Plan = Plan {
     fields: &[("balance", "millionths: ten thousand times as many")],
 };
 
-/// Returns the cents that a balance in millionths stands for, if it is a whole number of them.
+/// Returns a balance in millionths as cents, if it is a whole number of cents.
 fn to_cents(millionths: u128) -> Option<u64> {
     (millionths % 10_000 == 0).then(|| u64::try_from(millionths / 10_000).ok()).flatten()
 }
@@ -99,7 +99,7 @@ impl Migration<Bank> for CentsToMillionths {
     fn convert(&self, bank: &mut Bank, key: u64, _: &mut Work<'_>) -> Result<Advance, Error> {
         let Some(cents) = bank.cents.get(&key) else { return Ok(Advance::Gone) };
         bank.millionths.insert(key, u128::from(cents) * 10_000);
-        // Digests what can be read back, not what should have been written.
+        // Digests what is read back, not what should have been written.
         let back = bank.millionths.get(&key).and_then(to_cents).unwrap_or_default();
         bank.cents.remove(&key);
         Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of(&back.to_be_bytes())) })

@@ -176,8 +176,8 @@ impl Layout1 {
     }
 }
 
-/// Creates a first record with the key that others share, all combinations of clean differences, and every kind
-/// of dirt.
+/// Creates a first record with the key that others share, all combinations of clean differences, and every kind of
+/// damage.
 fn all_classes() -> Layout1 {
     let mut layout_1 = Layout1::new();
     let mut first = layout_1.record();
@@ -202,7 +202,7 @@ fn every_class_is_met_and_treated_as_declared() {
             (true, false) => Treatment::Convert,
             (false, true) => Treatment::Quarantine,
             (false, false) => Treatment::Release,
-            (true, true) => panic!("session {id} is in two places"),
+            (true, true) => panic!("session {id} is in both layouts"),
         };
         assert_eq!(treatment, CLASSES[class.index()].treatment, "session {id}, {class:?}");
         assert!(!storage.sessions.legacy.contains(id));
@@ -218,7 +218,7 @@ fn every_class_is_met_and_treated_as_declared() {
 }
 
 #[test]
-fn a_dry_run_says_the_same_before_and_writes_nothing() {
+fn a_dry_run_predicts_the_migration_and_writes_nothing() {
     let mut layout_1 = all_classes();
     set_share(&mut layout_1.canister.storage, 0);
     let memory = layout_1.canister.raw.borrow().clone();
@@ -242,8 +242,8 @@ fn a_dry_run_says_the_same_before_and_writes_nothing() {
     }
     assert_eq!(pages, layout_1.expected.len().div_ceil(20));
     assert!(memory == *layout_1.canister.raw.borrow(), "a dry run has written");
-    // Keys of records that are not indexed yet lead nowhere, so a dry run classifies these duplicates by
-    // their shape.
+    // Keys of records that are not indexed yet are in no index, so a dry run classifies these duplicates by their
+    // shape.
     let state = layout_1.migrate();
     for (class, met) in &state.classes {
         let pending = ["duplicate key", "committed", "committed, chunks missing", "committed without blob"];
@@ -276,14 +276,14 @@ fn an_expired_session_leaves_a_receipt_for_as_long_as_others_do() {
             layout_1.add(&legacy, if is_expired { Class::Expired } else { Class::PendingEmpty });
             let state = layout_1.migrate();
             assert_eq!(state.expired, u64::from(is_expired), "{idle} s, {before} ns");
-            // At the last nanosecond of its time there is one, and then there is none.
+            // In its last nanosecond the receipt still exists, and then it does not.
             let expected = if is_expired { receipts.max(before) } else { 0 };
             assert_eq!(layout_1.canister.storage.receipts.len(), expected, "{idle} s, {before} ns");
         }
     }
 }
 
-/// The dry run of a thousand sessions says about what they take: 0.16 million instructions each.
+/// The dry run of a thousand sessions estimates roughly what they take: 0.16 million instructions each.
 #[test]
 fn a_dry_run_estimates_what_writing_takes() {
     let mut layout_1 = Layout1::new();
@@ -408,7 +408,7 @@ fn every_changed_bit_of_a_converted_record_is_found() {
     assert_eq!(unseen, Vec::<usize>::new(), "bits of {} + {} bytes", session.len(), meta.len());
 }
 
-/// A record of another encoder and one with a NaN: both are converted, sound, and lead back.
+/// A record of another encoder and one with a NaN: both are converted, sound, and can be rolled back.
 #[test]
 fn records_with_nan_or_of_another_encoder_are_converted() {
     let mut layout_1 = Layout1::new();

@@ -70,7 +70,7 @@ fn a_damaged_blob_stays_where_it_is_and_says_so() {
     assert_eq!(message(&mut canister), RunOutcome::Done, "it is not tried for ever");
 }
 
-/// The move does not judge bytes that differed before: they are the same afterwards.
+/// The migration does not judge bytes that were wrong before: they are the same afterwards.
 #[test]
 fn bytes_that_were_damaged_before_move_as_they_are() {
     let mut canister = finalized();
@@ -142,7 +142,7 @@ fn a_damaged_payload_state_hides_no_session() {
     assert_eq!(counts(&to_end(&mut canister)), [2, 2, 0]);
 }
 
-/// As a canister is left by a build whose range of sessions could not pass a session in quarantine.
+/// The state left by a build whose range of sessions could not advance past a session in quarantine.
 #[test]
 fn one_call_skips_a_bounded_number_of_sessions() {
     let mut canister = finalized();

@@ -8,14 +8,15 @@ use crate::stable::{Memories, memory_ids};
 /// Chunks of the file to move: more than one bucket of the region.
 const CHUNKS: usize = 6;
 
-/// A canister in layout 2 whose migration 1 is finalized, in a memory of at most 2 GiB instead of 256, and a blob in it.
+/// A canister in layout 2 whose migration 1 is finalized, in a memory of at most 2 GiB instead of 256, and a blob in
+/// it.
 fn small() -> (TestCanister, String) {
     let mut canister = finalized();
     let locator = upload(&mut canister, &file(CHUNKS * CHUNK), "a");
     (canister, locator)
 }
 
-/// Lets the chunk map take all of the memory but this much, bytes.
+/// Lets the chunk map take all of the memory except this many bytes.
 fn fill(canister: &mut TestCanister, left: u64) {
     const PAGE: u64 = 64 * 1024;
     let taken = canister.raw.size() - 1;

@@ -1,4 +1,4 @@
-//! What the migration writes: layout 3, whatever later releases store.
+//! The migration writes layout 3, regardless of what later releases store.
 
 use ic_stable_structures::Memory as _;
 
@@ -7,7 +7,7 @@ use crate::blob::BlobRecord;
 use crate::blob::extents::AllocatorState;
 use crate::stable::{Register, Table, memory_ids, preflight};
 
-/// The records of layout 3 as its first release wrote them, in hexadecimal. Made once, never again.
+/// The records of layout 3 as its first release wrote them, in hexadecimal. Generated once and never again.
 const LAYOUT_3: &str = include_str!("../golden/layout_3.txt");
 
 /// Any later release may read these records. If this fails, layout 3 needs a frozen copy of its

@@ -1,4 +1,4 @@
-//! Finds out whether anything in the chunk map is still in use, from its keys alone. If not, the map can be emptied at
+//! Determines whether anything in the chunk map is still in use, from its keys alone. If not, the map can be emptied at
 //! once instead of chunk by chunk.
 //!
 //! None of this is stored: after an upgrade the survey starts from scratch, and so does any other build.
@@ -15,7 +15,7 @@ const PREFIX_BYTES: usize = 32;
 
 type Key = [u8; KEY_BYTES];
 
-/// How far the map has been looked through.
+/// How far the map has been checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Survey {
     /// All keys up to this one are released.
@@ -25,11 +25,11 @@ pub enum Survey {
         /// Number of them.
         keys: u64,
     },
-    /// This one was not released when it was checked or stored.
+    /// This key was not released when it was checked or stored.
     InUse(Key),
 }
 
-/// What a survey has found out.
+/// The result of a survey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// Every chunk is released.
@@ -93,7 +93,7 @@ impl Survey {
             }
             None if checked >= KEYS_AT_ONCE => Found::More,
             None if *seen == total => Found::Nothing,
-            // The map has other chunks than can be found.
+            // The map has chunks that cannot be found.
             None => Found::InUse,
         }
     }

@@ -26,7 +26,7 @@ fn with_chunks(chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
     (map, memories)
 }
 
-/// Lets the map have no room for a removal.
+/// Leaves the map no room for a removal.
 fn fill(map: &ChunkMap, memories: &Memories) {
     memories.get(memory_ids::EXTENT_REGION).grow(map.room.bytes_left() / PAGE);
     assert!(!map.room.for_removal());
@@ -35,7 +35,7 @@ fn fill(map: &ChunkMap, memories: &Memories) {
 /// Prefix of a chunk that nobody releases, after all others: the map cannot be emptied at once.
 const IN_USE: u8 = 200;
 
-/// Returns a map with these chunks and one in use, and no room for a removal, and releases these.
+/// Returns a map with these chunks, which are released, and one in use, without room for a removal.
 fn without_room(chunks: &[(u8, u32)]) -> ChunkMap {
     let (mut map, memories) = with_chunks(chunks);
     map.insert(prefix(IN_USE), 0, b"in use");
@@ -95,7 +95,7 @@ fn a_step_whose_message_traps_is_skipped() {
         tried.extend(marked);
         // Its message traps, so none of it is stored, at the next check and the one after.
         map.watch();
-        assert_eq!(map.attempt.announced, marked, "its message may be yet to come");
+        assert_eq!(map.attempt.announced, marked, "its message may not have been executed yet");
         map.watch();
     }
     let key = |n, idx| (prefix(n).0, idx);
@@ -155,7 +155,7 @@ fn a_prefix_without_chunks_is_not_listed_for_removal() {
     assert_eq!(map.release_total(), 0);
 }
 
-/// Chunks that arrive during a survey may be anywhere, also before the keys that were already checked.
+/// Chunks that arrive during a survey may be anywhere, even before keys that were already checked.
 #[test]
 fn a_chunk_that_arrives_during_a_survey_is_not_lost() {
     const CHUNKS: u32 = 5_000;
@@ -170,7 +170,7 @@ fn a_chunk_that_arrives_during_a_survey_is_not_lost() {
     assert_eq!((map.total(), map.get(prefix(7), 0)), (1, Some(b"new".to_vec())));
 }
 
-/// Otherwise, clients who keep uploading would start the survey over before each of its messages.
+/// Otherwise, clients who keep uploading would make the survey start over before each of its messages.
 #[test]
 fn chunks_that_keep_arriving_do_not_hold_up_removal() {
     const CHUNKS: u32 = 5_000;
@@ -207,7 +207,7 @@ fn a_chunk_in_use_that_is_released_later_is_found() {
 fn a_chunk_that_the_survey_cannot_see_keeps_the_map() {
     let (mut map, memories) = with_chunks(&[(1, 0), (1, 1)]);
     map.release_copied(prefix(1));
-    // The header says that there is one more than the nodes have.
+    // The header counts one chunk more than the nodes have.
     memories.get(memory_ids::CHUNKS).write(20, &3_u64.to_le_bytes());
     let room = map.room.clone();
     drop(map);
@@ -241,7 +241,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_in_use_stays_and_everything_else_goes(acts in prop::collection::vec(act(), 1..120)) {
+    fn chunks_in_use_stay_and_all_others_are_removed(acts in prop::collection::vec(act(), 1..120)) {
         let (mut map, memories) = with_chunks(&[]);
         let mut in_use = BTreeMap::new();
         let mut released = BTreeSet::new();

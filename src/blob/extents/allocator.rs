@@ -138,7 +138,7 @@ impl Allocator {
             || next.is_some_and(|next| next.offset < extent.end())
             || extent.end() > state.end;
         if overlaps {
-            return Err(damaged(extent.offset, format!("{} bytes there are not taken", extent.len)));
+            return Err(damaged(extent.offset, format!("{} bytes there are not allocated", extent.len)));
         }
         let mut joined = extent;
         if let Some(before) = before.filter(|before| before.end() == extent.offset) {
@@ -200,7 +200,7 @@ impl Allocator {
             return Err(damaged(0, reason));
         }
         if state.taken.saturating_add(free) != state.end {
-            let reason = format!("{} bytes taken and {free} free, of {}", state.taken, state.end);
+            let reason = format!("{} bytes allocated and {free} free, of {}", state.taken, state.end);
             return Err(damaged(0, reason));
         }
         Ok(())

@@ -27,7 +27,7 @@ impl Taken {
             let before = self.0.range(..extent.end()).next_back();
             assert!(
                 before.is_none_or(|(offset, len)| offset + len <= extent.offset),
-                "{extent:?} is taken twice"
+                "{extent:?} is allocated twice"
             );
             self.0.insert(extent.offset, extent.len);
         }
@@ -88,8 +88,8 @@ proptest! {
     }
 }
 
-/// Blobs of 1 B to 1 GiB, sizes log-uniform, come and go at random while a hundred GiB live: of the region at
-/// its largest, at most a tenth was never used.
+/// Blobs of 1 B to 1 GiB, of log-uniform sizes, are stored and deleted at random while about 100 GiB are live: at most
+/// a tenth of the region, at its largest, is unused.
 #[test]
 fn at_most_a_tenth_is_lost_to_gaps() {
     const BLOBS: usize = 100_000;
@@ -120,7 +120,7 @@ fn at_most_a_tenth_is_lost_to_gaps() {
         live.len()
     );
     assert!(lost <= 0.1, "{lost}");
-    assert!(most_pieces > 1, "nothing was ever split, so nothing was shown");
+    assert!(most_pieces > 1, "no blob was ever split, so this shows nothing");
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn in_pieces(store: &mut ExtentStore) -> Extents {
 }
 
 #[test]
-fn bytes_go_in_and_out_across_pieces() {
+fn bytes_are_written_and_read_across_pieces() {
     let mut store = store();
     let whole = in_pieces(&mut store);
     let bytes: Vec<u8> = (0..350_u32 << 10).map(|n| (n % 251) as u8).collect();

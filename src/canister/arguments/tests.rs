@@ -103,8 +103,8 @@ proptest! {
         assert!(read_here::<Begin>(&shuffled));
     }
 
-    /// Messages with some bytes changed, removed or added: what is read here is what the library reads, and
-    /// both say the same of what neither reads.
+    /// Messages with some bytes changed, removed or added: what is read here is what the library reads, and what
+    /// neither can read gets the same error from both.
     #[test]
     fn damaged_messages_get_the_librarys_answer(
         begin in begin(),
@@ -133,7 +133,7 @@ proptest! {
 }
 
 #[test]
-fn messages_of_older_and_newer_clients_go_to_the_library() {
+fn messages_of_older_and_newer_clients_are_left_to_the_library() {
     #[derive(CandidType, Deserialize, PartialEq, Debug)]
     struct Settings {
         limit: u64,
@@ -181,7 +181,7 @@ fn an_empty_message_has_no_arguments() {
     }
 }
 
-/// Without a kept header everything goes through the library, and with one the answers are the same.
+/// Without a cached header everything is decoded by the library; with one, the answers are the same.
 #[test]
 fn a_cached_header_changes_no_answer() {
     let good = encode((7_u64, Some(8_u32)));

@@ -206,7 +206,7 @@ pub mod tests {
     }
 
     #[test]
-    fn opcodes_and_places_are_read_as_they_are_written() {
+    fn opcodes_and_indexes_are_read_as_they_are_written() {
         for value in -0x40..0x2000 {
             let mut bytes = Vec::new();
             write_signed(value, &mut bytes);

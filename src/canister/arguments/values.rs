@@ -33,7 +33,7 @@ type Read<T> = Result<T, NotReadHere>;
 /// A cursor over values; texts and blobs are borrowed from the message.
 pub struct Values<'de> {
     rest: &'de [u8],
-    /// Arguments that the message still has.
+    /// Number of arguments that have not been read yet.
     arguments: usize,
 }
 

@@ -44,7 +44,7 @@ fn usual_messages_are_read_in_place() {
     let none = None::<ByteBuf>;
     assert!(agree(&Encode!(&5_u64, &6_u32, &chunk, &digest).unwrap()));
     assert!(agree(&Encode!(&5_u64, &6_u32, &chunk, &none).unwrap()));
-    assert!(agree(&Encode!(&5_u64, &6_u32, &chunk).unwrap()), "as before there was a digest");
+    assert!(agree(&Encode!(&5_u64, &6_u32, &chunk).unwrap()), "as older clients send it, without the digest");
     assert!(agree(&Encode!(&5_u64, &6_u32, &chunk, &()).unwrap()), "null for an option");
     assert!(agree(&Encode!(&u64::MAX, &u32::MAX, &ByteBuf::new(), &none).unwrap()));
     assert!(agree(&Encode!(&5_u64, &6_u32, &vec![1_u8; 300], &Some(vec![2_u8; 32])).unwrap()));
@@ -76,7 +76,7 @@ fn anything_else_is_left_to_the_library() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Messages with some bytes changed, removed or added: both say the same.
+    /// Messages with some bytes changed, removed or added: this module and the library agree.
     #[test]
     fn damaged_messages_get_the_librarys_answer(
         len in 0..200_usize,
@@ -88,7 +88,7 @@ proptest! {
         let digest = digest.map(|len| ByteBuf::from(vec![3; len]));
         let mut message = Encode!(&5_u64, &6_u32, &ByteBuf::from(vec![7; len]), &digest).unwrap();
         for (at, byte) in changes {
-            // Changes matter in the header.
+            // Only changes in the header matter.
             let at = at.index(message.len().min(40));
             message[at] = byte;
         }

@@ -1,4 +1,4 @@
-//! Migrations that count units when their turn comes, since clients make and remove them meanwhile.
+//! Migrations that count each unit when they reach it, since clients create and remove units in the meantime.
 
 use super::reels::*;
 use super::*;

@@ -1,4 +1,4 @@
-//! Batches in which one record is not converted correctly: it stays as it was, the others are converted, and
+//! Batches in which one record is not converted correctly: it stays unchanged, the others are converted, and
 //! the engine stops before it.
 
 use super::*;
@@ -32,7 +32,7 @@ struct Faulty {
 type Damage = fn(&Memories, u64);
 
 impl Meter for Faulty {
-    /// The engine asks when a record of a batch is written, and before any is read back.
+    /// The engine reads the meter after it has written a record of a batch, and before it reads any of them back.
     fn used(&self) -> u64 {
         (self.damage)(&memories(&self.raw), self.session);
         0
@@ -46,7 +46,7 @@ const DAMAGES: &[(&str, Damage)] = &[
             metas.insert(id, &UploadMeta { created_at: u64::MAX, ..meta });
         }
     }),
-    // Layout 1 stores the activity separately from the record, so that a rollback does not show this one.
+    // Layout 1 stores the activity separately from the record, so a rollback does not reveal this damage.
     ("another session", |memories, id| {
         let mut sessions: Table<u64, SessionRecord> = Table::open(memories, memory_ids::SESSIONS);
         if let Some(record) = sessions.get(&id).unwrap() {

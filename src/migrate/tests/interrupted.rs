@@ -6,7 +6,7 @@ use crate::migrate::open_storage;
 use crate::migrations::split_sessions::{CLASSES, Class};
 use crate::upload::UploadMeta;
 
-/// Everything that the migration makes, with what it counted.
+/// Everything that the migration produces, with its counts.
 type FinalState =
     (Vec<(u64, Vec<u8>, UploadMeta)>, Vec<u64>, [u64; 4], MultisetDigest, MultisetDigest, Phase);
 
@@ -58,14 +58,14 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
     }
 }
 
-/// Returns a canister in which every message that converts one record traps, the number of that record, and how
-/// many did.
+/// Returns a canister in which every message that converts a particular record traps, the number of that record, and
+/// how many messages trapped.
 fn with_one_trapped() -> (TestCanister, u64, u64) {
     let (canister, sessions) = layout_1();
     trapped_by(canister, sessions[2].0)
 }
 
-/// Does the same in a layout 1 whose session `poison` it is.
+/// Does the same for session `poison` of a layout 1.
 fn trapped_by(mut canister: TestCanister, poison: u64) -> (TestCanister, u64, u64) {
     upgrade(&mut canister);
     let mut seen = None;
@@ -147,7 +147,7 @@ fn the_engine_is_stuck_when_every_attempt_traps_and_can_resume() {
     assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
 }
 
-/// Runs the engine, and traps in every message that is tried, this many times.
+/// Runs the engine in messages that all trap, this many times.
 fn trap_times(canister: &mut TestCanister, times: u32) {
     let mut seen = None;
     for _ in 0..times {
@@ -158,7 +158,7 @@ fn trap_times(canister: &mut TestCanister, times: u32) {
     }
 }
 
-/// Counting has trapped down to a single record; that says nothing about the first record that is converted.
+/// Counting has trapped down to a single record; that implies nothing about the first record that is converted.
 #[test]
 fn a_record_is_quarantined_only_for_its_own_traps() {
     let (mut canister, _) = layout_1();

@@ -147,7 +147,7 @@ fn a_quarantined_session_promises_nothing() {
     };
     let all: u64 = sessions.iter().map(|(id, ..)| missing(&mut canister, *id)).sum();
     assert_eq!(canister.storage.promises.total(), all);
-    // One with some of its chunks.
+    // A session with some of its chunks.
     let id = sessions[1].0;
     let others = all - missing(&mut canister, id);
     let prefix =

@@ -26,7 +26,7 @@ pub struct Reels {
     pub slices: Cell<u32>,
     /// Reels that were abandoned in the middle.
     pub abandoned: RefCell<Vec<u64>>,
-    /// Whether each is counted when its turn comes.
+    /// Whether each unit is counted when the migration reaches it.
     pub counts_as_it_goes: bool,
 }
 

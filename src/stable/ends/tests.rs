@@ -7,7 +7,7 @@ use super::*;
 /// Offset of the first page.
 const FIRST: u64 = HEADER as u64 + PAGE_HEADER;
 
-/// Bytes of a page with the allocator's bytes before it.
+/// Length of a page including the allocator's bytes before it.
 const STEP: u64 = PAGE as u64 + PAGE_HEADER;
 
 fn map() -> VectorMemory {
@@ -57,13 +57,13 @@ fn a_key_twice_in_a_node_is_damage() {
 
 #[test]
 fn a_key_of_an_impossible_length_is_damage() {
-    for (len, is_possible) in [(MAX_RECORD, true), (MAX_RECORD + 1, false), (u32::MAX, false)] {
+    for (len, is_allowed) in [(MAX_RECORD, true), (MAX_RECORD + 1, false), (u32::MAX, false)] {
         // Keys of a fixed length are stored without one. Without `key_len`, the first four bytes of the first key are
-        // read as its length; if that is possible, the node ends before the key does, which is another damage.
+        // read as its length; if that is possible, the node ends before the key does, which is damage of another kind.
         let map = leaf(|memory| memory.write(LEAF + NODE_HEADER, &len.to_le_bytes()));
         let damage = map.key(End::First, None).unwrap_err();
-        let told = damage.what == format!("a key of {len} bytes");
-        assert_eq!(told, !is_possible, "{}", damage.what);
+        let is_reported = damage.what == format!("a key of {len} bytes");
+        assert_eq!(is_reported, !is_allowed, "{}", damage.what);
     }
 }
 
@@ -113,7 +113,7 @@ fn a_map_header_that_contradicts_itself_is_damage() {
 }
 
 #[test]
-fn an_address_at_which_no_page_can_be_is_damage() {
+fn an_address_where_no_page_can_be_is_damage() {
     let bytes = map().size() * 64 * 1024;
     let after_last = FIRST + (bytes - HEADER as u64) / STEP * STEP;
     for root in [1, FIRST - 1, FIRST + 1, after_last, after_last + STEP, u64::MAX] {

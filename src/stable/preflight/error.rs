@@ -3,7 +3,7 @@
 /// Stable memory was not written by this canister.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PreflightError {
-    /// The first bytes are not a memory manager's.
+    /// The first bytes are not those of a memory manager.
     #[error(
         "stable memory begins with {found:02x?}, expected the memory manager's \"MGR\" version 1{hint}; nothing was changed"
     )]
@@ -13,7 +13,7 @@ pub enum PreflightError {
         /// What they look like.
         hint: &'static str,
     },
-    /// A memory contains something other than what the table of memory ids says.
+    /// A memory contains something other than the structure in the table of memory ids.
     #[error("memory id {id} ({name}) begins with {found:02x?}, expected {expected}; nothing was changed")]
     ForeignStructure {
         /// Memory id.
@@ -57,7 +57,7 @@ pub enum PreflightError {
     },
     /// A record was written by a newer build, to judge by the format in its first byte.
     #[error(
-        "memory id {id} ({name}): the {which} record, under {key}, has format {found}, this build knows formats up to {known}: install the newer build that wrote it; if there is none, the record is damaged: load a snapshot from before the damage; `session-migrate inspect` names every such record; nothing was changed"
+        "memory id {id} ({name}): the {which} record, under {key}, has format {found}, this build supports formats up to {known}: install the newer build that wrote it; if there is none, the record is damaged: load a snapshot from before the damage; `session-migrate inspect` names every such record; nothing was changed"
     )]
     NewerRecord {
         /// Memory id.
@@ -70,7 +70,7 @@ pub enum PreflightError {
         key: String,
         /// Format of the record.
         found: u8,
-        /// Newest format that this build knows.
+        /// Newest format that this build supports.
         known: u8,
     },
     /// There is a memory manager, but not the layout header that every build of this canister writes.
@@ -115,7 +115,7 @@ pub enum PreflightError {
         /// What it should be.
         expected: String,
     },
-    /// Something is stored under an id that this build does not know.
+    /// Something is stored under an id that this build does not use.
     #[error(
         "memory id {id} has {pages} pages, and this build stores nothing there: a second memory manager or a newer build has written it; install that build, and move the data elsewhere; nothing was changed"
     )]

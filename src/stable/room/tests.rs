@@ -8,7 +8,7 @@ use crate::stable::buckets::whole_memory;
 
 type Chunks = StableBTreeMap<([u8; 32], u32), Vec<u8>, Memory>;
 
-/// Creates a chunk map in buckets of this many pages, and the room in addition to it.
+/// Creates a chunk map in buckets of this many pages, and the room of its memory.
 fn chunks(bucket_pages: u16) -> (RawMemory, Chunks, StableRoom) {
     let raw = RawMemory::default();
     let memories = MemoryManager::init_with_bucket_size(raw.clone(), bucket_pages);
@@ -26,7 +26,7 @@ impl StableRoom {
     }
 }
 
-/// Creates an entry of a length that differs, as files end in short chunks.
+/// Creates a value whose length varies, since files end in short chunks.
 fn value(n: u32) -> Vec<u8> {
     vec![7; [1, 90_000, 2_000, 90_000][n as usize % 4]]
 }
@@ -54,7 +54,7 @@ fn free_room_of_a_map_is_used_before_it_grows() {
 }
 
 #[test]
-fn a_removal_takes_no_more_than_is_kept_for_it() {
+fn a_removal_takes_no_more_than_its_reserve() {
     let (_, mut map, room) = chunks(1);
     let largest = 2 << 20;
     for n in 0..30 {
@@ -74,7 +74,7 @@ fn a_removal_takes_no_more_than_is_kept_for_it() {
 }
 
 #[test]
-fn what_is_told_without_reading_is_never_too_much() {
+fn bounds_without_reading_headers_are_on_the_safe_side() {
     let (raw, mut map, room) = chunks(128);
     for n in 0..300 {
         map.insert(([n as u8; 32], n), value(n));
@@ -86,7 +86,7 @@ fn what_is_told_without_reading_is_never_too_much() {
         assert!(room.bytes_left_at_least() <= room.bytes_left());
     }
     raw.grow(1_000);
-    assert!(room.bytes_left_at_least() < room.bytes_left(), "pages of nobody");
+    assert!(room.bytes_left_at_least() < room.bytes_left(), "pages that belong to no map");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_map_of_an_unknown_allocator_has_no_free_room() {
     assert_eq!(room.chunks(), Fill { taken: room.chunk_pages() * PAGE_BYTES, free: 0 });
 }
 
-/// What adds something is refused while there is room to move and to remove what is stored.
+/// Additions are refused while there is still room to move and to remove what is stored.
 #[test]
 fn each_write_is_refused_while_its_reserve_is_untouched() {
     let raw = whole_memory(1);
@@ -108,7 +108,7 @@ fn each_write_is_refused_while_its_reserve_is_untouched() {
     Chunks::init(memories.get(memory_ids::CHUNKS)).insert(([1; 32], 1), vec![7; 90_000]);
     let rest = memories.get(memory_ids::EXTENT_REGION);
     rest.grow((room.bytes_left() - (128 << 20)) / PAGE_BYTES);
-    // Bytes that were left when each was refused first.
+    // Bytes that were left when each write was first refused.
     let mut refused = [0; 5];
     while room.bytes_left() > 0 {
         let fits = [
@@ -136,7 +136,7 @@ fn each_write_is_refused_while_its_reserve_is_untouched() {
 }
 
 #[test]
-fn a_canister_without_a_chunk_map_keeps_no_room_for_removals() {
+fn a_canister_without_a_chunk_map_reserves_none_for_removals() {
     let (_, _map, room) = chunks(1);
     let needed = |chunks| room.needed(Additions { chunks, records: RESERVED_BYTES, ..Additions::default() });
     let for_one_chunk = needed(1) - needed(0);
@@ -154,7 +154,7 @@ fn the_other_layout_of_every_session_is_counted_without_reading() {
 }
 
 #[test]
-fn the_payload_limit_is_what_is_left_beside_the_reserve() {
+fn the_payload_limit_is_what_the_reserve_leaves() {
     let raw = whole_memory(1);
     let memories = Memories::init(raw.clone());
     let room = StableRoom::of(&memories, raw);

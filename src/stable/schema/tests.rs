@@ -68,7 +68,7 @@ fn migrations_of(profile: &Profile) -> Vec<Migration> {
     });
     let described = known.map(|plan| {
         let moves = MOVES.iter().find(|(number, ..)| *number == plan.number);
-        let (_, takes_from, puts_into) = moves.expect("every migration says what it moves");
+        let (_, takes_from, puts_into) = moves.expect("every migration lists what it moves");
         Migration {
             number: plan.number,
             name: plan.name.into(),
@@ -104,8 +104,9 @@ fn the_checked_in_schemas_are_those_of_the_types() {
             continue;
         }
         panic!(
-            "schemas/{}.json is not what the types say; if that is meant, UPDATE_GOLDEN=1 writes it, and `session-migrate \
-             check --tree` says what the change does to a canister that is upgraded",
+            "schemas/{}.json is not what the types describe; if the change is intended, UPDATE_GOLDEN=1 \
+            writes it, and `session-migrate check --tree` says what the change does to a canister that is \
+            upgraded",
             profile.name
         );
     }

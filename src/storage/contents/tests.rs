@@ -30,12 +30,12 @@ fn memory(raw: &RawMemory, id: u8) -> crate::stable::Memory {
     Memories::init(raw.clone()).get(MemoryId::new(id))
 }
 
-/// Returns the refusal of a memory, which must be left as it was.
+/// Returns the refusal of a memory, which must be left unchanged.
 #[track_caller]
 fn refusal(raw: &RawMemory) -> OpenError {
     let before = raw.borrow().clone();
     let refused = Storage::open_accepting(raw.clone(), &EVERY_LAYOUT).err().expect("must be refused");
-    assert!(*raw.borrow() == before, "a refused memory is left as it was: {refused}");
+    assert!(*raw.borrow() == before, "a refused memory is left unchanged: {refused}");
     let text = refused.to_string();
     assert!(text.ends_with("nothing was changed"), "{text}");
     refused
@@ -92,7 +92,8 @@ fn key(map: &MapContents, n: u8) -> Vec<u8> {
     candidates.into_iter().find(|key| (map.is_key)(key)).expect("a key")
 }
 
-/// Returns bytes that are no record of a map; those of the first public release, if they are none.
+/// Returns bytes that are not a record of a map: those of the first public release, unless they are a record of this
+/// one.
 fn wrong(map: &MapContents) -> Option<Vec<u8>> {
     let Values::Records(decodes) = map.value else { return None };
     let candid = candid::encode_args((("capsule", 1_u64),)).unwrap();
@@ -123,7 +124,7 @@ fn records_of_another_format_are_refused_or_quarantined() {
         plant(&raw, id, &entries, map.key_len);
         if map.damaged == Damaged::Quarantined {
             let checked = check(&Memories::init(raw.clone()), Some(crate::build_profile::FRESH_LAYOUT));
-            assert!(checked.is_ok(), "{id}: they are quarantined: {checked:?}");
+            assert!(checked.is_ok(), "{id}: such records are quarantined: {checked:?}");
             continue;
         }
         let shown = (map.show_key)(&key(&map, 1));
@@ -193,7 +194,7 @@ fn both_ends_of_a_deep_table_are_read() {
         &numbers(id, |entries| entries[499].1 = vec![1]),
         &["memory id 23", "the last record, under 499"],
     );
-    // The damage of the middle is a matter of `inspect`.
+    // Damage in the middle is left to `inspect`.
     open_storage(numbers(id, |entries| entries[250].1 = vec![1])).unwrap();
 }
 
@@ -244,7 +245,7 @@ fn a_memory_manager_that_holds_nothing_is_refused() {
 
 /// The memory that the public release leaves if its `pre_upgrade` is skipped, and if it is not.
 #[test]
-fn memory_of_the_public_release_is_refused_as_that() {
+fn memory_of_the_public_release_is_refused_by_name() {
     let mut release = PublicRelease::new(1);
     let memory_of = |bytes: Vec<u8>| RawMemory::new(std::cell::RefCell::new(bytes));
     let public = |in_use: &str| OpenError::Preflight(PreflightError::PublicRelease { in_use: in_use.into() });
@@ -297,7 +298,7 @@ fn memory_written_in_part_is_refused_by_what_is_missing() {
     };
     refused(&only(memory_ids::LEGACY_SESSIONS), &["memory id 10 (LAYOUT) is empty", "memory ids 3;"]);
     refused(&only(memory_ids::SESSIONS), &["memory id 10 (LAYOUT) is empty", "memory ids 11;"]);
-    // The header came, and not all of the tables.
+    // The header was written, but not all of the tables.
     let raw = RawMemory::default();
     let memories = Memories::init(raw.clone());
     crate::stable::Register::open(&memories, memory_ids::LAYOUT).set(&Layout::LEGACY);
@@ -314,7 +315,7 @@ fn installed_in_layout_3() -> [RawMemory; 3] {
     let owner = candid::Principal::self_authenticating([1]);
     storage.capsules.create(owner, None, crate::session::Time::from_nanos(1)).unwrap();
     let with_capsule = copy(&raw);
-    storage.made_with_first_upload.make(&storage.room).unwrap();
+    storage.created_with_first_upload.create(&storage.room).unwrap();
     [empty, with_capsule, raw]
 }
 
@@ -322,7 +323,7 @@ fn made(raw: &RawMemory) -> Vec<u8> {
     ALL.iter().map(|(id, ..)| *id).filter(|id| memory(raw, *id).size() > 0).collect()
 }
 
-/// Makes a memory empty, as if it had never been made. Its buckets go to one that nobody opens.
+/// Makes a memory empty, as if it had never been created. Its buckets are assigned to a memory that nobody opens.
 fn lose(raw: &RawMemory, id: u8) {
     const NOBODY: u8 = ids::RESERVED_SESSION_CHUNKS;
     let sizes = [id, NOBODY].map(|id| 40 + 8 * u64::from(id));
@@ -334,7 +335,7 @@ fn lose(raw: &RawMemory, id: u8) {
     }
 }
 
-/// What was never made and what was lost look the same, apart from the marks.
+/// A structure that was never created and one that was lost look the same, apart from the marks.
 #[test]
 fn a_lost_structure_of_layout_3_is_refused_by_its_mark() {
     for whole in installed_in_layout_3() {
@@ -344,9 +345,11 @@ fn a_lost_structure_of_layout_3_is_refused_by_its_mark() {
             lose(&raw, *id);
             let expected = match *id {
                 ids::LAYOUT => "memory id 10 (LAYOUT) is empty".into(),
-                // The marks are gone, too.
+                // The marks are lost, too.
                 ids::UPLOAD_COUNTS => "only partly written".into(),
-                id => format!("memory id {id} ({}) is empty, and the marks in memory id 45 say", name_of(id)),
+                id => {
+                    format!("memory id {id} ({}) is empty, and the marks in memory id 45 show", name_of(id))
+                }
             };
             refused(&raw, &[&expected]);
         }
@@ -354,11 +357,11 @@ fn a_lost_structure_of_layout_3_is_refused_by_its_mark() {
         made.iter()
             .filter(|id| ![ids::LAYOUT, ids::UPLOAD_COUNTS].contains(id))
             .for_each(|id| lose(&raw, *id));
-        refused(&raw, &["say that it was there: the memory was only partly written"]);
+        refused(&raw, &["show that it existed: the memory was only partly written"]);
     }
 }
 
-/// They expect everything up to id 35.
+/// Builds without marks expect every memory up to id 35.
 #[test]
 fn builds_without_marks_refuse_what_was_made_late() {
     for (whole, missing) in
@@ -367,7 +370,7 @@ fn builds_without_marks_refuse_what_was_made_late() {
         memory(&whole, ids::UPLOAD_COUNTS).write(32_896, &[0; 32]);
         refused(
             &whole,
-            &[&format!("memory id {missing} ({}) is empty, and every build makes it", name_of(missing))],
+            &[&format!("memory id {missing} ({}) is empty, and every build creates it", name_of(missing))],
         );
     }
 }
@@ -382,7 +385,7 @@ fn a_manager_from_before_the_first_upload_is_refused() {
     }
 }
 
-/// They made everything at once, and no marks.
+/// Earlier builds of layout 3 created every structure at once, and no marks.
 #[test]
 fn a_layout_3_of_an_earlier_build_opens_and_is_marked() {
     let earlier = || {
@@ -397,11 +400,11 @@ fn a_layout_3_of_an_earlier_build_opens_and_is_marked() {
     {
         let raw = earlier();
         lose(&raw, id);
-        refused(&raw, &[&format!("memory id {id} ({}) is empty, and every build makes it", name_of(id))]);
+        refused(&raw, &[&format!("memory id {id} ({}) is empty, and every build creates it", name_of(id))]);
     }
     let before = raw.size();
     drop(Storage::open_accepting(raw.clone(), &EVERY_LAYOUT).unwrap());
-    assert_eq!(raw.size(), before, "nothing is made");
+    assert_eq!(raw.size(), before, "nothing is created");
     let marked: Vec<u8> = Marks::read(&memory(&raw, ids::UPLOAD_COUNTS)).ids().collect();
     assert_eq!(marked, made(&raw));
     for id in marked.into_iter().filter(|id| ![ids::LAYOUT, ids::UPLOAD_COUNTS].contains(id)) {
@@ -441,7 +444,7 @@ fn truncation_and_zeros_at_every_table_are_refused() {
             }
             memory.write(0, &[0; 512]);
             refused(&raw, &[&format!("memory id {id} ({name})"), "begins with [00, 00, 00]"]);
-            // The magic alone is there.
+            // Only the magic is stored.
             memory.write(0, structure.magic().unwrap());
             refused(&raw, &[&format!("memory id {id} ({name})"), "offset "]);
         }
@@ -456,7 +459,7 @@ fn every_damaged_byte_of_a_header_is_refused_or_harmless() {
         for byte in [0x00, 0x01, 0x7f, 0xff] {
             let raw = copy(&whole);
             memory(&raw, ids::LEGACY_ACTIVITY).write(at, &[byte]);
-            // Whatever the answer is, it is one.
+            // Any answer will do, as long as nothing traps.
             if let Ok(storage) = open_storage(raw.clone()) {
                 assert!(storage.sessions.legacy.activity(&1).is_ok(), "byte {at}");
             }

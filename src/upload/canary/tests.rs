@@ -10,7 +10,7 @@ fn report(canister: &TestCanister) -> CanaryReport {
     canister.storage.counters.canary_report(2).unwrap()
 }
 
-/// Returns a staged build on which half of the sessions take the compat path. Earlier sessions exist when its canary
+/// Returns a staged build on which half of the sessions take the compat path. Some sessions exist before its canary
 /// begins.
 fn half_and_half() -> TestCanister {
     let mut canister = TestCanister::staged();
@@ -80,7 +80,7 @@ fn sessions_count_by_the_path_and_the_size_that_they_began_with() {
             [all, all, 10]
         );
     }
-    assert_eq!(report.ended_at, None, "no session was begun on another path than the share says");
+    assert_eq!(report.ended_at, None, "every session was begun on the path that the share determines");
     assert!(matches!(report.verdict, CanaryVerdict::NeedsMore { .. }), "{}", report.summary);
 }
 

@@ -50,8 +50,8 @@ fn upload(canister: &mut TestCanister, idem: &str) -> UploadFinishResult {
     canister.finish(id, &file).unwrap()
 }
 
-/// Runs five sessions in which everything happens that is counted. Returns the counts of their path, and those of calls
-/// that no path serves.
+/// Runs five sessions in which every event that is counted happens. Returns the counts of their path, and those of
+/// calls that no path serves.
 fn count_everything(canister: &mut TestCanister) -> (PathCounts, PathCounts) {
     canister.meter = Box::new(Used(PRICE));
     let file = file(10);
@@ -208,7 +208,7 @@ fn the_counts_survive_every_upgrade() {
 }
 
 #[test]
-fn a_number_at_its_end_stays_there() {
+fn a_counter_at_its_maximum_stays_there() {
     let canister = TestCanister::compat();
     canister.storage.counters.bytes(None, u64::MAX);
     canister.storage.counters.bytes(None, 2);

@@ -4,7 +4,7 @@ use super::*;
 use crate::blob::Extents;
 use crate::upload::tests::TestCanister;
 
-/// Returns layout 2 with four sessions in the chunk map, and one after the first that has moved.
+/// Returns layout 2 with four sessions in the chunk map, and, after the first of them, one that has moved.
 fn five() -> (TestCanister, Vec<u64>) {
     let mut canister = TestCanister::direct();
     let ids: Vec<u64> = (0..5).map(|n| canister.begin(1, &n.to_string())).collect();

@@ -56,14 +56,15 @@ impl Native {
         Self::over(memory_of_small_buckets(), stage, Limits::TIGHT)
     }
 
-    /// Returns a canister in a memory that can be full. A bucket of a table has room for all that it needs then.
+    /// Returns a canister in a memory that can be full. One bucket of a table has room for everything that it needs
+    /// then.
     pub fn in_little_room(stage: Stage) -> Self {
         Self::over(whole_memory(4), stage, Limits::WIDE)
     }
 
     fn over(raw: RawMemory, stage: Stage, limits: Limits) -> Self {
         faults::first_message();
-        // As each build installs itself.
+        // As each build does at its installation.
         let layout = match stage {
             Stage::Legacy => Layout::LEGACY,
             Stage::Staged => Layout::SPLIT,
@@ -92,7 +93,7 @@ impl Native {
     }
 
     /// Returns a session as its owner sees it. A legacy record is read without converting it.
-    fn look(&mut self, id: SessionId) -> Option<View> {
+    fn view(&mut self, id: SessionId) -> Option<View> {
         let TestCanister { storage, path, now, .. } = &mut self.canister;
         let held = migrate::held(storage).unwrap();
         let untouched = self.stage != Stage::Legacy && storage.sessions.legacy.contains(&id.0) && !held;
@@ -224,7 +225,7 @@ impl Target for Native {
 
     fn status(&mut self, who: u8, session: u64) -> TargetResult<View> {
         self.canister.as_person(who).status(session).map_err(refusal)?;
-        self.look(SessionId(session)).ok_or(Refusal::Internal)
+        self.view(SessionId(session)).ok_or(Refusal::Internal)
     }
 
     fn create_memory(&mut self, who: u8, new: &NewMemory<'_>) -> TargetResult<String> {
@@ -288,7 +289,7 @@ impl Target for Native {
     fn sessions_of(&mut self, who: u8) -> Vec<View> {
         let now = self.now();
         let ids = self.canister.storage.index.of(person(who), None, usize::MAX);
-        let views = ids.into_iter().filter_map(|id| self.look(id));
+        let views = ids.into_iter().filter_map(|id| self.view(id));
         views.filter(|view| view.expires_at > now).collect()
     }
 

@@ -1,4 +1,4 @@
-//! The accounts match what is in flight and stored, whoever began a session and however it ends.
+//! The accounts match what is in flight and stored, regardless of who began a session and how it ends.
 
 use proptest::prelude::*;
 
@@ -18,7 +18,7 @@ enum End {
     FinishedAtLast,
     FinishedAndDeleted,
     Aborted,
-    /// By the timer, with everything else that is idle.
+    /// Ended by the timer, with everything else that is idle.
     Expired,
     Left,
 }
@@ -131,7 +131,7 @@ fn end(canister: &mut TestCanister, id: u64, file: &[u8], end: End) {
     }
 }
 
-fn goes(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
+fn check_accounts(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
     let mut canister =
         TestCanister::over(memory_of_small_buckets(), Layout::LEGACY, Box::<CompatPath>::default(), 100);
     let file = |plan: &Plan| vec![plan.content; plan.len];
@@ -174,7 +174,7 @@ fn goes(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
     }
     new_build(&mut canister);
     run(&mut canister);
-    check(&canister, "migrated at last");
+    check(&canister, "the migration has ended");
     if rolls_back {
         controls::rollback(&mut canister.storage, canister.now).unwrap();
         run(&mut canister);
@@ -205,6 +205,6 @@ proptest! {
         ],
         rolls_back in any::<bool>(),
     ) {
-        goes(&plans, upgrade, rolls_back);
+        check_accounts(&plans, upgrade, rolls_back);
     }
 }

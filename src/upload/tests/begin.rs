@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn begin_twice_is_begin_once() {
+fn a_repeated_begin_finds_the_same_session() {
     on_every_path(|mut canister| {
         let id = canister.begin(10, "a");
         assert_eq!(canister.begin(10, "a"), id);
@@ -13,7 +13,7 @@ fn begin_twice_is_begin_once() {
         let file = file(10);
         canister.put(id, &file, 0).unwrap();
         canister.finish(id, &file).unwrap();
-        assert_eq!(canister.begin(10, "a"), id, "also after finish, as long as the receipt lives");
+        assert_eq!(canister.begin(10, "a"), id, "also after finish, as long as the receipt exists");
     });
 }
 
@@ -71,7 +71,7 @@ fn an_expired_session_is_not_returned_by_begin_before_the_sweep() {
         assert_ne!(fresh, id);
         let room_of_one = canister.live()[4];
         assert_eq!(canister.live()[3], 0, "its chunks are gone");
-        assert!(room_of_one < 2_000, "and its room is the new one's: {room_of_one}");
+        assert!(room_of_one < 2_000, "and the new session has its room: {room_of_one}");
     });
 }
 
@@ -120,11 +120,10 @@ fn bytes_are_reserved_at_begin_and_released_at_the_end() {
     });
 }
 
-/// An upload that does not fit the payload region leaves nothing: no extents, no session, no bytes on
-/// account.
+/// An upload that does not fit into the payload region leaves nothing: no extents, no session, no reserved bytes.
 #[cfg(feature = "direct")]
 #[test]
-fn a_full_region_is_refused_and_nothing_is_taken() {
+fn a_full_region_refuses_a_begin_and_allocates_nothing() {
     for mut canister in [TestCanister::extents(), TestCanister::extents().with_blake3()] {
         // Room for the bytes of a file of 100, but not also for the chaining values.
         canister.storage.blobs.allocate(crate::blob::extents::REGION_BYTES - 128).unwrap();
@@ -148,9 +147,9 @@ fn a_full_region_is_refused_and_nothing_is_taken() {
     }
 }
 
-/// Nobody should get the id of a live session, and if it happens nothing is reserved for the new one.
+/// No session should get the id of a live one; if it happens nevertheless, nothing is reserved for the new one.
 #[test]
-fn a_begin_that_its_path_refuses_takes_nothing() {
+fn a_begin_that_its_path_refuses_reserves_nothing() {
     on_every_path(|mut canister| {
         let id = canister.begin(CHUNK, "a");
         let before = (canister.live(), canister.storage.usage.total(), canister.storage.index.len());
@@ -197,7 +196,7 @@ fn metadata_of_the_largest_size_is_accepted() {
     assert!(too_large.unwrap_err().to_string().contains("asset_metadata"));
 }
 
-/// Receipts from before there was a choice have no function in their fingerprint, and mean SHA-256.
+/// Receipts from before the hash function could be chosen have none in their fingerprint, and mean SHA-256.
 #[test]
 fn a_fingerprint_names_no_function_for_sha_256() {
     let of = |hash| crate::upload::idempotency::Fingerprint::of(&metadata(7), 1, hash).0;

@@ -1,4 +1,4 @@
-//! Expiry in slices, and what must stop it from ending neither too much nor too little.
+//! Expiry in slices: damaged entries and used-up budgets make it end neither too much nor too little.
 
 use super::*;
 use crate::session::SessionId;
@@ -101,12 +101,12 @@ fn records_that_do_not_decode_do_not_stop_the_others() {
         let good = canister.begin(1, "good");
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         let wrong = sweep(&mut canister, 3);
-        assert!(wrong[0].to_string().contains("session"), "it is told which one: {wrong:?}");
+        assert!(wrong[0].to_string().contains("session"), "the error says which one: {wrong:?}");
         assert!(!canister.storage.index.contains(SessionId(good), person(OWNER)), "the good one has expired");
         assert_eq!(
             canister.storage.receipts.len(),
             1,
-            "and so has the receipt, so that there is that of the good one"
+            "and so has the old receipt: only that of the good session is left"
         );
         assert_eq!(canister.storage.index.len(), damaged, "nothing is done to what cannot be read");
         assert_eq!(canister.service().sweep(), Ok(true), "it is not checked again at once");
@@ -145,7 +145,7 @@ fn the_timer_continues_after_a_full_slice() {
     });
 }
 
-/// Even if there happens to be none.
+/// It says so even if none is left.
 #[test]
 fn a_full_slice_of_receipts_says_that_there_is_more() {
     on_every_path(|mut canister| {
@@ -174,7 +174,7 @@ fn a_key_is_forgotten_with_its_receipt() {
 
 /// A timer run whose instructions are used up ends no session that is too old but in use.
 #[test]
-fn a_full_message_ends_no_session_for_its_age() {
+fn a_message_at_its_limit_ends_no_session_for_its_age() {
     on_every_path(|mut canister| {
         let ttl = DEFAULT_SESSION_TTL_SECONDS;
         let id = canister.begin(2, "a");

@@ -78,7 +78,7 @@ fn message<T>(
         raw[taken.end..].copy_from_slice(&tail);
         drop(raw);
     }
-    // An upgrade may come after any message.
+    // There may be an upgrade after any message.
     let reopened = Storage::open_accepting(canister.raw.clone(), ALL_LAYOUTS).unwrap();
     if done.is_none() {
         canister.storage = reopened;
@@ -87,7 +87,7 @@ fn message<T>(
     done
 }
 
-/// Minutes of the canister's timers until nothing is left to sweep, and how many messages trapped.
+/// Returns for how many minutes the timers run until nothing is left to sweep, and how many messages trap.
 pub fn sweep(canister: &mut TestCanister, taken: &Range<usize>) -> usize {
     // As a timer does, which has no caller.
     let one = |canister: &mut TestCanister| canister.as_person(u8::MAX).sweep().unwrap();
@@ -95,7 +95,8 @@ pub fn sweep(canister: &mut TestCanister, taken: &Range<usize>) -> usize {
     for _ in 0..1_000 {
         canister.storage.blobs.watch_removals();
         loop {
-            // What can trap is done as a message; what has room for sure is not, since that costs a copy of the memory.
+            // A removal that can trap runs as a message; one that certainly has room does not, since a message costs a
+            // copy of the memory.
             let has_room = canister.storage.room.for_removal();
             match if has_room { Some(one(canister)) } else { message(canister, taken, one) } {
                 Some(true) => return trapped,
@@ -141,7 +142,7 @@ fn fill(small: &mut Small) -> Sessions {
     for id in std::mem::take(&mut small.begun) {
         small.canister.service().abort(id).unwrap();
     }
-    // Each is put before the next one is begun: promises are limited by themselves.
+    // Each is filled before the next one is begun, since promises have their own limit.
     while let Ok(id) = small.canister.try_begin(content.len(), &sessions.len().to_string()) {
         let status = small.canister.service().status(id).unwrap();
         (0..10).for_each(|idx| small.canister.put(id, &content, idx).unwrap());
@@ -150,7 +151,7 @@ fn fill(small: &mut Small) -> Sessions {
     sessions
 }
 
-/// Fills the memory as builds did that did not check the room: until a chunk traps.
+/// Fills the memory as builds without a check of the room did: until a chunk traps.
 fn fill_over(small: &mut Small) -> Sessions {
     let content = file(10 * CHUNK);
     let mut sessions = Vec::new();
@@ -188,7 +189,7 @@ fn promised_bytes_fit_and_can_all_be_removed() {
         }
         assert_eq!(small.sweep(), 0);
         assert_eq!(small.canister.live()[3..], [0; 2]);
-        assert_eq!(fill(&mut small).len(), sessions.len(), "and the room is there again");
+        assert_eq!(fill(&mut small).len(), sessions.len(), "and the room is free again");
         small.canister.now = small.canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         assert_eq!(small.sweep(), 0);
         assert_eq!((small.canister.live(), small.canister.storage.usage.accounts()), ([0; 5], 0));
@@ -196,7 +197,7 @@ fn promised_bytes_fit_and_can_all_be_removed() {
 }
 
 #[test]
-fn a_chunk_that_does_not_fit_is_refused_and_traps_nothing() {
+fn a_chunk_that_does_not_fit_is_refused_without_a_trap() {
     for make in [Small::compat, Small::direct] {
         let mut small = make();
         let content = file(10 * CHUNK);
@@ -210,11 +211,11 @@ fn a_chunk_that_does_not_fit_is_refused_and_traps_nothing() {
 }
 
 #[test]
-fn a_memory_that_was_filled_without_a_look_is_emptied() {
+fn a_memory_filled_without_a_check_is_emptied() {
     for (make, aborts) in [(Small::compat as fn() -> Small, true), (Small::direct, false)] {
         let mut small = make();
         let sessions = fill_over(&mut small);
-        // As the timer did before: it traps, and the next time again.
+        // As the timer did before: it traps, and so does every retry.
         let traps = |(_, prefix, stored): &(u64, ChunkPrefix, usize), small: &mut Small| {
             let mut came_back = false;
             let _ = small.message(|canister| {
@@ -272,7 +273,7 @@ fn migration_and_rollback_have_room_in_a_full_memory() {
 fn a_full_memory_stops_the_engine_and_traps_in_no_call() {
     let mut small = Small::compat();
     let sessions = fill_over(&mut small);
-    // Every last bucket.
+    // All buckets, to the last one.
     let journal = Memories::init(small.canister.raw.clone()).get(memory_ids::MIGRATION_JOURNAL);
     journal.grow(small.canister.storage.room.bytes_left() / PAGE as u64);
     small.canister.restart(Box::<CompatPath>::default());

@@ -25,7 +25,7 @@ fn a_file_uploaded_in_any_order_is_the_same_file() {
 }
 
 #[test]
-fn an_empty_file_is_a_file() {
+fn an_empty_file_can_be_finished() {
     on_every_path(|mut canister| {
         let id = canister.begin(0, "a");
         let result = canister.finish(id, b"").unwrap();
@@ -35,7 +35,7 @@ fn an_empty_file_is_a_file() {
 }
 
 #[test]
-fn a_lost_reply_to_finish_is_answered_again() {
+fn a_finish_whose_reply_was_lost_is_answered_again() {
     on_every_path(|mut canister| {
         let file = file(10);
         let id = canister.begin(file.len(), "a");
@@ -49,7 +49,7 @@ fn a_lost_reply_to_finish_is_answered_again() {
         assert!(matches!(stranger, Error::NotFound { .. }), "{stranger}");
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         while !canister.service().sweep().unwrap() {}
-        assert!(matches!(canister.finish(id, &file), Err(Error::NotFound { .. })), "the receipt has run out");
+        assert!(matches!(canister.finish(id, &file), Err(Error::NotFound { .. })), "the receipt has expired");
         assert_ne!(canister.begin(10, "a"), id, "and the key is free again");
     });
 }
@@ -131,14 +131,19 @@ fn hashing_continues_without_its_client() {
         canister.put(id, &file, 1).unwrap();
         canister.put(id, &file, 0).unwrap();
         assert_eq!(
-            canister.service().hash_on(id),
+            canister.service().continue_hashing(id),
             Ok(false),
             "the message has no budget for the second chunk"
         );
         canister.meter = Box::new(Unmetered);
-        assert_eq!(canister.service().hash_on(id), Ok(true));
+        assert_eq!(canister.service().continue_hashing(id), Ok(true));
         assert_eq!(canister.storage.payloads.get(&id).unwrap().unwrap().next_chunk, 2);
-        assert_eq!(canister.service().hash_on(id + 1), Ok(true), "a session that is gone needs no hash");
+        assert_eq!(
+            canister.service().continue_hashing(id + 1),
+            Ok(true),
+            "a session that no longer exists needs no \
+            hash"
+        );
         assert!(canister.finish(id, &file).is_ok());
     });
 }
@@ -186,7 +191,7 @@ fn a_commit_writes_as_little_in_a_large_capsule_as_in_a_small() {
         fill(&mut canister, 10..2_000);
         let large = commit(&mut canister, "large");
         assert_eq!(canister.storage.capsules.memory_total(), 2_002);
-        // A record of a memory has some hundreds of bytes; two thousand of them have hundreds of thousands.
+        // The record of a memory has a few hundred bytes; two thousand records have hundreds of thousands.
         assert!(large < small + 8 * 1024, "{large} bytes changed in a large capsule, {small} in a small one");
     });
 }

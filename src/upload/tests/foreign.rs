@@ -72,7 +72,7 @@ fn a_memory_id_in_use_is_refused_and_loses_no_bytes() {
         }
         canister.service().abort(second).unwrap();
         assert_eq!(read_back(&canister, &finished.blob_id), one);
-        assert_eq!(canister.live()[3], 2, "the chunks of the other one are gone");
+        assert_eq!(canister.live()[3], 2, "the chunks of the other upload are removed");
     }
 }
 
@@ -101,7 +101,7 @@ fn committed_as(
 
 /// The record may say that the session is pending, and name its blob, or that it is committed, and name none.
 #[test]
-fn the_end_of_a_committed_session_leaves_its_blob_alone() {
+fn ending_a_committed_session_keeps_its_blob() {
     let committed = LegacyStatus::Committed { completed_at: START.as_nanos() };
     for (status, names_its_blob) in [(committed, true), (LegacyStatus::Pending, true), (committed, false)] {
         check_every_end(status, names_its_blob);
@@ -146,8 +146,8 @@ fn check_every_end(status: LegacyStatus, names_its_blob: bool) {
     }
 }
 
-/// The bytes of such a session belong to the blob: they are not replaced, whatever digest its client claims
-/// at finish.
+/// The bytes of such a session belong to the blob: they are not replaced, regardless of the digest that its client
+/// claims at finish.
 #[test]
 fn chunks_of_a_committed_session_are_not_replaced() {
     for steps in [|_: &mut TestCanister| {}, upgrade] {

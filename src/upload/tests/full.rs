@@ -1,4 +1,4 @@
-//! Stable memory that cannot grow any more: a call is refused whole, and what is stored can still be
+//! Stable memory that can no longer grow: a call that does not fit changes nothing, and what is stored can still be
 //! finished.
 
 use ic_stable_structures::Memory as _;
@@ -14,7 +14,7 @@ fn small_canister() -> TestCanister {
         .with_blake3()
 }
 
-/// What is computed over a chunk out of order would be beyond the end of what stable memory can grow to.
+/// The hashes of a chunk that arrives out of order would be stored beyond the size to which stable memory can grow.
 #[test]
 fn a_chunk_without_room_for_its_hash_is_accepted_in_its_turn() {
     let mut canister = small_canister();
@@ -35,7 +35,7 @@ fn a_chunk_without_room_for_its_hash_is_accepted_in_its_turn() {
 
 /// A canister that gets no more memory could otherwise neither end an upload nor delete a file.
 #[test]
-fn what_ends_uploads_and_capsules_takes_no_memory() {
+fn ending_uploads_and_capsules_takes_no_memory() {
     for mut canister in [TestCanister::extents(), TestCanister::extents().with_blake3()] {
         let (long, capsule) = (file(3 * CHUNK), canister.capsule.clone());
         let all = [2, 0, 1].as_slice();
@@ -69,7 +69,7 @@ fn create_memory(canister: &mut TestCanister, idem: &str) -> String {
 
 /// Each of these may be the first call that stores something in a capsule.
 #[test]
-fn the_first_stored_thing_makes_all_tables_that_its_end_needs() {
+fn the_first_record_creates_all_tables_that_its_end_needs() {
     type First = fn(&mut TestCanister);
     let begin: First = |canister| _ = canister.begin(CHUNK, "first");
     let whole: First = |canister| {
@@ -85,10 +85,10 @@ fn the_first_stored_thing_makes_all_tables_that_its_end_needs() {
     for first in [begin, whole, memory] {
         let mut canister = TestCanister::extents();
         let with_capsule = made(&canister);
-        assert!(memory_ids::MADE_WITH_FIRST_UPLOAD.iter().all(|id| !with_capsule.contains(id)));
+        assert!(memory_ids::CREATED_WITH_FIRST_UPLOAD.iter().all(|id| !with_capsule.contains(id)));
         let refused = canister.try_begin(usize::MAX, "too large").unwrap_err();
         assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
-        assert_eq!(made(&canister), with_capsule, "a refused call makes nothing");
+        assert_eq!(made(&canister), with_capsule, "a refused call creates nothing");
         first(&mut canister);
         let before = made(&canister);
         [begin, whole, memory].into_iter().for_each(|next| next(&mut canister));

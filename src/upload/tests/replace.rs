@@ -82,7 +82,7 @@ fn replacing_survives_upgrades_and_short_messages() {
         let hashing = canister.finish(id, &file).unwrap_err();
         assert_eq!(hashing, Error::Hashing { hashed: CHUNK as u64, total: file.len() as u64 });
         canister.upgrade();
-        // Not hashed yet, so the hash of the prefix stands.
+        // Not hashed yet, so the hash of the prefix stays valid.
         canister.service().put_chunk(id, 2, &mut &vec![5; CHUNK][..], None).unwrap();
         assert_eq!(canister.storage.payload_of(crate::session::SessionId(id)).unwrap().next_chunk, 1);
         canister.put(id, &file, 2).unwrap();
@@ -110,14 +110,14 @@ fn a_replaced_chunk_keeps_every_other_rule_of_put() {
         assert_eq!(differing(&mut canister, id, &file, 100), [1], "and nothing was replaced");
         canister.put(id, &file, 1).unwrap();
         let status = canister.service().status(id).unwrap();
-        assert_eq!(status.last_seen, canister.now.as_nanos(), "other bytes are activity");
+        assert_eq!(status.last_seen, canister.now.as_nanos(), "other bytes count as activity");
         assert_eq!((status.bytes_received, status.received), (before.bytes_received, before.received));
         assert_eq!(canister.storage.promises.total(), 0);
     });
 }
 
 #[test]
-fn digests_of_chunks_are_their_owners_and_skip_what_is_missing() {
+fn digests_of_chunks_are_for_the_owner_and_skip_missing_ones() {
     on_every_path(|mut canister| {
         let file = file(3 * CHUNK);
         let id = canister.begin(file.len(), "a");
@@ -142,7 +142,7 @@ fn digests_of_chunks_are_their_owners_and_skip_what_is_missing() {
 
 /// Begin and finish, or both halves of one call, must not claim two digests for the same bytes.
 #[test]
-fn two_claims_about_one_file_are_refused_where_they_differ() {
+fn contradicting_digests_of_one_file_are_refused() {
     on_every_path(|mut canister| {
         let file = file(10);
         let mut claimed = metadata(10);
@@ -167,7 +167,7 @@ fn two_claims_about_one_file_are_refused_where_they_differ() {
         let other = canister.service().finish(id, &sha256(b"something else"), 10).unwrap_err();
         assert!(matches!(other, Error::ChecksumMismatch { .. }), "{other}");
         canister.service().abort(id).unwrap();
-        assert_eq!(canister.live(), [0; 5], "neither is kept");
+        assert_eq!(canister.live(), [0; 5], "neither is stored");
 
         let mut right = metadata(10);
         if let AssetMetadata::Image(image) = &mut right {

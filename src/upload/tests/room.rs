@@ -23,7 +23,7 @@ fn put_as(canister: &mut TestCanister, who: u8, id: u64, idx: u32) -> Result<()>
 }
 
 /// Reserves as much as eight identities can, each with one capsule and one begin: seven uploads of the largest size,
-/// and one of what is left. Returns the sessions that were accepted.
+/// and one of the remaining size. Returns the sessions that were accepted.
 fn attack(canister: &mut TestCanister, largest: u64, key: &str) -> Vec<(u8, u64)> {
     let rest = canister.storage.config().unwrap().max_bytes.saturating_sub(7 * largest);
     let sizes = [largest; 7].into_iter().chain([rest]);
@@ -31,8 +31,9 @@ fn attack(canister: &mut TestCanister, largest: u64, key: &str) -> Vec<(u8, u64)
     begun.filter_map(|(who, begun)| Some((who, begun.ok()?))).collect()
 }
 
-/// Returns how a session ended, as `status` tells its owner: the conflict's text up to the first comma or semicolon.
-fn told(canister: &mut TestCanister, who: u8, id: u64) -> String {
+/// Returns how a session ended, as `status` reports it to the owner: the conflict's text up to the first comma or
+/// semicolon.
+fn reported(canister: &mut TestCanister, who: u8, id: u64) -> String {
     match canister.as_person(who).status(id) {
         Ok(_) => "in flight".into(),
         Err(Error::Conflict { detail, .. }) => detail.split([',', ';']).next().unwrap().into(),
@@ -52,8 +53,9 @@ fn promises_alone_do_not_close_the_canister() {
         assert_eq!(config.max_promised_bytes(), config.max_bytes / 2);
         canister.begin(1, "honest");
         canister.try_begin(largest as usize, "large").unwrap();
-        let ended = held.iter().filter(|(who, id)| told(&mut canister, *who, *id) == "was evicted").count();
-        assert!(ended > 0, "some have given their room up");
+        let ended =
+            held.iter().filter(|(who, id)| reported(&mut canister, *who, *id) == "was evicted").count();
+        assert!(ended > 0, "some sessions have been evicted");
     });
 }
 
@@ -68,7 +70,7 @@ fn sessions_with_bytes_outlast_empty_ones() {
             canister.now = canister.now.plus_seconds(HOUR);
             attack(&mut canister, 16 * CHUNK as u64, &format!("again {n}"));
         }
-        assert_eq!(told(&mut canister, OWNER, id), "in flight");
+        assert_eq!(reported(&mut canister, OWNER, id), "in flight");
     });
 }
 
@@ -99,7 +101,7 @@ fn a_repeated_chunk_keeps_no_session_alive() {
 }
 
 #[test]
-fn a_session_ends_at_its_longest_age_however_active() {
+fn a_session_ends_at_its_maximum_age_however_active() {
     on_every_path(|mut canister| {
         let days = |days: u64| START.plus_seconds(days * 24 * HOUR);
         let file = file(20 * CHUNK);
@@ -124,7 +126,7 @@ fn a_session_ends_at_its_longest_age_however_active() {
         assert_eq!(
             (canister.storage.index.len(), canister.live()),
             (0, [0; 5]),
-            "though it was in use just now"
+            "although it was just in use"
         );
     });
 }
@@ -150,7 +152,7 @@ fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
             expected.push(next);
             for (who, id) in &begun {
                 let evicted = expected.contains(&(*who, *id));
-                assert_eq!(told(&mut canister, *who, *id) == "was evicted", evicted, "{n}: session {id}");
+                assert_eq!(reported(&mut canister, *who, *id) == "was evicted", evicted, "{n}: session {id}");
             }
         }
         // Nothing else may be evicted: the others have sent what is due at their age, or are the caller's own.
@@ -161,13 +163,13 @@ fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
         assert_eq!(
             (canister.live(), canister.storage.promises.total()),
             before,
-            "nobody is evicted for nothing"
+            "no session is evicted without need"
         );
         // After 23 hours 14 % of the bytes are due: the session that has sent 10 % lags, the one with 20 % does not.
         canister.now = canister.now.plus_seconds(11 * HOUR);
         canister.try_begin(10 * CHUNK, "new 3").unwrap();
-        assert_eq!(told(&mut canister, b, emptier), "was evicted");
-        assert_eq!(told(&mut canister, a, fuller), "in flight");
+        assert_eq!(reported(&mut canister, b, emptier), "was evicted");
+        assert_eq!(reported(&mut canister, a, fuller), "in flight");
     });
 }
 
@@ -185,7 +187,7 @@ fn a_session_that_has_sent_what_is_due_is_not_evicted() {
         assert!(canister.try_begin(2 * CHUNK, "new").is_err(), "half of it has arrived in half of its life");
         canister.now = Time::from_nanos(canister.now.as_nanos() + 1);
         canister.begin(2 * CHUNK, "new");
-        assert_eq!(told(&mut canister, 2, id), "was evicted");
+        assert_eq!(reported(&mut canister, 2, id), "was evicted");
     });
 }
 
@@ -207,13 +209,13 @@ fn an_evicted_upload_gets_a_conflict_and_can_begin_again() {
 
         let again = canister.begin(50, "a");
         assert_ne!(again, evicted);
-        assert_eq!(told(&mut canister, 2, other), "was evicted");
+        assert_eq!(reported(&mut canister, 2, other), "was evicted");
         canister.put(again, &file(50), 0).unwrap();
         canister.now = canister.now.plus_seconds(24 * HOUR - 1);
         assert!(canister.finish(again, &file(50)).is_ok());
         canister.now = canister.now.plus_seconds(1);
         let forgotten = canister.service().status(evicted).unwrap_err();
-        assert_eq!(forgotten, Error::not_found("session", evicted), "a day later nobody knows");
+        assert_eq!(forgotten, Error::not_found("session", evicted), "a day later there is no receipt");
     });
 }
 
@@ -224,10 +226,10 @@ fn a_caller_does_not_evict_its_own_sessions() {
         let first = canister.begin(50, "a");
         let full = canister.try_begin(1, "b").unwrap_err();
         assert_eq!(full, Error::exhausted("bytes promised in the canister", 50, 51));
-        assert_eq!(told(&mut canister, OWNER, first), "in flight");
+        assert_eq!(reported(&mut canister, OWNER, first), "in flight");
         canister.now = canister.now.plus_seconds(24 * HOUR);
         canister.begin(1, "b");
-        assert_eq!(told(&mut canister, OWNER, first), "has expired", "before the timer came");
+        assert_eq!(reported(&mut canister, OWNER, first), "has expired", "even before the timer has run");
     });
 }
 
@@ -240,7 +242,7 @@ fn a_whole_file_may_evict_promised_bytes() {
         let whole = small(&canister, &bytes, "whole");
         let made = canister.service().put_whole(whole).unwrap();
         assert_eq!(read_back(&canister, &made.blob_id), bytes);
-        assert_eq!(told(&mut canister, 2, promised), "was evicted");
+        assert_eq!(reported(&mut canister, 2, promised), "was evicted");
         // Stored bytes are never evicted.
         let full = begin_as(&mut canister, 2, 60, "a").unwrap_err();
         assert_eq!(full, Error::exhausted("bytes in the canister", 100, 110));
@@ -258,14 +260,18 @@ fn promises_of_a_guest_do_not_close_a_capsule() {
         let hash = canister.hash;
         let guest = canister.as_person(2).begin(capsule, metadata(90), 1, "a".into(), hash).unwrap();
         canister.begin(20, "owner");
-        assert_eq!(told(&mut canister, 2, guest), "was evicted");
-        assert_eq!(told(&mut canister, 2, elsewhere), "in flight", "it is not in the way");
+        assert_eq!(reported(&mut canister, 2, guest), "was evicted");
+        assert_eq!(
+            reported(&mut canister, 2, elsewhere),
+            "in flight",
+            "it holds none of the capsule's bytes"
+        );
     });
 }
 
 /// Expired sessions of empty files count as complete, and release no bytes: they are skipped.
 #[test]
-fn expired_sessions_of_every_size_are_evicted_in_total_order() {
+fn the_eviction_order_is_total_for_sessions_of_every_size() {
     on_every_path(|mut canister| {
         limit(&mut canister, |config| (config.max_bytes, config.max_promised_percent) = (100, Some(100)));
         for n in 0..40_u64 {
@@ -296,7 +302,7 @@ fn many_small_sessions_do_not_shield_a_large_one() {
     // A begin that fits evicts nothing: the next eviction still continues after the sessions already considered.
     begin_as(&mut canister, 3, 0, "a session without bytes, which needs no room").unwrap();
     canister.begin(10, "a");
-    assert_eq!(told(&mut canister, 2, hidden), "was evicted");
+    assert_eq!(reported(&mut canister, 2, hidden), "was evicted");
 }
 
 #[test]
@@ -308,7 +314,7 @@ fn damaged_sessions_are_skipped_by_eviction_and_age() {
         canister.upgrade();
         let sound = begin_as(&mut canister, 3, 20, "sound").unwrap();
         canister.begin(20, "a");
-        assert_eq!(told(&mut canister, 3, sound), "was evicted");
+        assert_eq!(reported(&mut canister, 3, sound), "was evicted");
         assert!(canister.storage.index.contains(crate::session::SessionId(damaged), person(2)));
     });
 }
@@ -359,8 +365,8 @@ fn an_uncounted_session_is_not_evicted_for_promises() {
         forget_promises(&mut canister);
         let new = begin_as(&mut canister, 3, 90, "new").unwrap();
         canister.begin(30, "a");
-        assert_eq!(told(&mut canister, 3, new), "was evicted");
-        assert_eq!(told(&mut canister, 2, old), "in flight", "though it is as empty, and older");
+        assert_eq!(reported(&mut canister, 3, new), "was evicted");
+        assert_eq!(reported(&mut canister, 2, old), "in flight", "although it is as empty, and older");
     });
 }
 
@@ -391,7 +397,7 @@ fn every_limit_on_promises_is_in_the_settings() {
 
 /// The begin exceeds the limits of the capsule, of the canister and of promises: one eviction makes room in all three.
 #[test]
-fn a_session_that_exceeds_every_limit_evicts_for_all() {
+fn a_begin_that_exceeds_every_limit_evicts_once_for_all_limits() {
     on_every_path(|mut canister| {
         limit(&mut canister, |config| {
             (config.max_bytes, config.max_bytes_per_capsule) = (100, 100);
@@ -403,7 +409,7 @@ fn a_session_that_exceeds_every_limit_evicts_for_all() {
         let hash = canister.hash;
         let guest = canister.as_person(2).begin(capsule, metadata(60), 1, "a".into(), hash).unwrap();
         canister.begin(60, "owner");
-        assert_eq!(told(&mut canister, 2, guest), "was evicted");
+        assert_eq!(reported(&mut canister, 2, guest), "was evicted");
         assert_eq!(canister.storage.usage.total(), Ok(60));
     });
 }
@@ -425,13 +431,13 @@ fn a_message_at_its_limit_considers_one_session() {
         canister.meter = Box::new(Exhausted);
         canister.try_begin(CHUNK, "new").unwrap_err();
         assert_eq!(
-            told(&mut canister, 3, empty),
+            reported(&mut canister, 3, empty),
             "in flight",
             "the next call continues after the first session"
         );
         canister.begin(CHUNK, "new");
-        assert_eq!(told(&mut canister, 3, empty), "was evicted");
-        assert_eq!(told(&mut canister, 2, complete), "in flight");
+        assert_eq!(reported(&mut canister, 3, empty), "was evicted");
+        assert_eq!(reported(&mut canister, 2, complete), "in flight");
     });
 }
 
@@ -441,8 +447,8 @@ fn a_message_within_its_budget_considers_every_session() {
         let [complete, empty] = complete_and_empty(&mut canister);
         canister.meter = Box::new(Used(CATCH_UP_INSTRUCTIONS));
         canister.begin(CHUNK, "new");
-        assert_eq!(told(&mut canister, 3, empty), "was evicted");
-        assert_eq!(told(&mut canister, 2, complete), "in flight");
+        assert_eq!(reported(&mut canister, 3, empty), "was evicted");
+        assert_eq!(reported(&mut canister, 2, complete), "in flight");
     });
 }
 
@@ -459,7 +465,7 @@ fn a_message_evicts_as_many_chunks_as_it_can_release() {
         limit(&mut canister, |config| (config.max_bytes, config.max_promised_percent) = (n * LEN, Some(100)));
         for who in 0..n as u8 {
             let id = begin_as(&mut canister, 10 + who, LEN, "a").unwrap();
-            // Only recorded as stored: how the chunks are removed is not what this is about.
+            // The chunks are only recorded as stored: their removal does not matter here.
             let place = crate::session::SessionId(id);
             let upload =
                 canister.path.load(&mut canister.storage, place, None, canister.now).unwrap().unwrap();

@@ -157,7 +157,7 @@ fn abort_and_expiry_release_everything() {
     });
 }
 
-/// The timer may run late, or long afterwards: what a client is told depends only on the time.
+/// The timer may run late, or long afterwards: the answer depends only on the time.
 #[test]
 fn an_expired_session_is_a_conflict_for_a_day() {
     on_every_path(|mut canister| {
@@ -165,7 +165,7 @@ fn an_expired_session_is_a_conflict_for_a_day() {
         let [swept, unswept] = ["a", "b"].map(|idem| canister.begin(10, idem));
         let expired = |id: u64| Error::conflict("session", id, "has expired; begin the upload again");
         canister.now = START.plus_seconds(ttl);
-        assert_eq!(canister.service().status(unswept), Err(expired(unswept)), "before the timer comes");
+        assert_eq!(canister.service().status(unswept), Err(expired(unswept)), "before the timer has run");
         while !canister.service().sweep().unwrap() {}
         canister.now = START.plus_seconds(2 * ttl - 1);
         assert_eq!(canister.service().status(swept), Err(expired(swept)));
@@ -178,12 +178,12 @@ fn an_expired_session_is_a_conflict_for_a_day() {
         canister.now = canister.now.plus_seconds(2 * ttl);
         assert_eq!(canister.service().status(late), Err(Error::not_found("session", late)));
         while !canister.service().sweep().unwrap() {}
-        assert!(canister.storage.receipts.is_empty(), "nothing is to be told any more");
+        assert!(canister.storage.receipts.is_empty(), "the receipt has been removed");
     });
 }
 
 #[test]
-fn expiry_goes_in_slices_of_bounded_length() {
+fn expiry_runs_in_slices_of_bounded_length() {
     on_every_path(|mut canister| {
         let sessions = 2 * SWEEP_BATCH as u64 + 1;
         for n in 0..sessions {
@@ -211,7 +211,7 @@ fn the_key_of_an_aborted_session_is_free() {
         canister.service().abort(aborted).unwrap();
         let again = canister.begin(file.len(), "a");
         assert_ne!(again, aborted);
-        assert_eq!(canister.begin(file.len(), "a"), again, "that one is begun once");
+        assert_eq!(canister.begin(file.len(), "a"), again, "that session is begun only once");
         canister.service().abort(aborted).unwrap();
         canister.put(again, &file, 0).unwrap();
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS - 1);
@@ -221,7 +221,7 @@ fn the_key_of_an_aborted_session_is_free() {
         assert_eq!(
             canister.begin(file.len(), "a"),
             again,
-            "the receipt of the first one has run out, and took no key away"
+            "the receipt of the first one has expired, and the key is still in use"
         );
         assert!(canister.finish(again, &file).is_ok());
 

@@ -1,4 +1,4 @@
-//! What a stranger learns about a session: that it does not exist, whatever its state.
+//! A stranger learns only that a session does not exist, regardless of its state.
 
 use super::*;
 use crate::session::SessionId;
@@ -25,7 +25,7 @@ fn a_stranger_learns_nothing_about_a_damaged_session() {
         let unknown = Error::not_found("session", damaged);
         assert!(answers(&mut canister, 2, damaged).iter().all(|answer| *answer == unknown));
         for answer in answers(&mut canister, OWNER, damaged) {
-            assert!(matches!(answer, Error::Internal(_)), "its owner is told: {answer}");
+            assert!(matches!(answer, Error::Internal(_)), "its owner gets the error: {answer}");
         }
     });
 }
@@ -55,6 +55,6 @@ fn a_damaged_receipt_belongs_to_nobody() {
             assert!(answers(&mut canister, who, id).iter().all(|answer| *answer == unknown), "{who}");
         }
         let again = canister.try_begin(0, "a").unwrap_err();
-        assert!(matches!(again, Error::Internal(_)), "who knows the key is told: {again}");
+        assert!(matches!(again, Error::Internal(_)), "a caller who knows the key gets the error: {again}");
     });
 }

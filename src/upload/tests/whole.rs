@@ -21,7 +21,7 @@ fn a_file_that_fits_a_message_takes_one_call() {
                 hash,
             );
             let finished = canister.finish(begun.unwrap(), &file).unwrap();
-            assert_eq!(finished, result, "begin and finish find what the one call made");
+            assert_eq!(finished, result, "begin and finish find what that one call created");
         }
         assert_eq!(canister.storage.capsules.memory_total(), 4);
     });
@@ -102,7 +102,7 @@ fn every_limit_applies_to_a_whole_file() {
             assert_eq!(canister.service().put_whole(file.clone()), Err(expected.clone()), "{what}");
             let many = canister.service().put_many(vec![file, stored.clone()]).unwrap();
             assert_eq!(many[0], Err(expected.clone()), "{what}, one of many");
-            assert!(many[1].is_ok(), "{what}: what was stored before is answered again");
+            assert!(many[1].is_ok(), "{what}: a file stored before gets the same answer again");
             let after =
                 (canister.live(), canister.storage.usage.total(), canister.storage.capsules.memory_total());
             assert_eq!(after, before, "{what}");
@@ -111,7 +111,7 @@ fn every_limit_applies_to_a_whole_file() {
     }
 }
 
-/// The capsules that are held during a call are stored at its end, in whatever order its files name capsules.
+/// The capsules cached during a call are stored at its end, regardless of the order in which its files name capsules.
 #[test]
 fn many_files_are_counted_in_each_of_their_capsules() {
     on_every_path(|mut canister| {

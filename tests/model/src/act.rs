@@ -13,10 +13,10 @@ use super::{PEOPLE, TTL_SECONDS, chunk_bytes, fill};
 /// Content of a chunk with other bytes than the file's.
 const OTHER_FILL: u8 = 0xee;
 
-/// Beyond this index every chunk is refused, whatever it is filled with.
+/// Every chunk beyond this index is refused, regardless of its content.
 const MAX_CHUNKS: u32 = 14;
 
-/// Key of sessions that the first public release left; no begin uses it.
+/// Key of sessions left by the first public release; no begin uses it.
 const FOREIGN_KEY: u8 = u8::MAX;
 
 impl ModelRun<'_> {
@@ -255,7 +255,7 @@ impl ModelRun<'_> {
         self.target.upgrade(self.stage, share);
     }
 
-    /// The place's number is the owner's as well.
+    /// The number of the place is also that of the owner.
     pub fn new_capsule(&mut self, place: u8) -> Result<(), String> {
         self.check_room();
         let id = match self.target.create_capsule(place) {
@@ -264,7 +264,7 @@ impl ModelRun<'_> {
             Err(refusal) => return Err(format!("create capsule: got {refusal:?}")),
         };
         if !self.model.capsule_ids.insert(id.clone()) {
-            return Err(format!("create capsule: {id} was made before"));
+            return Err(format!("create capsule: {id} was issued before"));
         }
         self.model.places[usize::from(place)] = self.model.capsules.len();
         self.model.capsules.push(Capsule { id, owner: place, guest: Guest::Write, exists: true });
@@ -319,7 +319,7 @@ impl ModelRun<'_> {
         self.model.aborted(now, who, id, &got)
     }
 
-    /// Returns length and content of the file that the client of a session, also of an ended one, has.
+    /// Returns length and content of a client's file, given its session, which may have ended.
     fn file_of(&self, id: u64) -> (u64, u8) {
         if let Some(session) = self.model.sessions.get(&id) {
             return (session.bytes, session.content);

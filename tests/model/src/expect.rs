@@ -10,7 +10,7 @@ use super::state::{Blob, Memory, Model, Receipt, Session, chunk_count, chunk_len
 use super::target::{Finished, Refusal, TargetResult};
 use super::{SECOND, TTL_SECONDS};
 
-/// The difference between two answers, as text.
+/// `Ok(())`, or the difference between two answers as text.
 pub type Judgement = Result<(), String>;
 
 /// Returns `Ok(())` if both are the same.
@@ -35,9 +35,9 @@ pub struct Begin {
 /// What is visible after a begin.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// Everybody's sessions.
+    /// The sessions of everyone.
     pub alive: BTreeSet<u64>,
-    /// Whether none waited to be converted.
+    /// Whether all sessions were converted.
     pub all_converted: bool,
 }
 
@@ -67,7 +67,7 @@ impl Model {
             match before {
                 Some(before) if before == bytes => return same("begin again", &Ok(id), got),
                 Some(_) => return same("begin again", &Err(Refusal::Conflict), got),
-                // The key of an expired session is free, and with it everything it held.
+                // The key of an expired session is free, and so is everything that it held.
                 None => self.drop_session(id, now, false),
             }
         }
@@ -106,12 +106,12 @@ impl Model {
         self.history.push((id, owner));
     }
 
-    /// Returns the refusal for a session that is not a person's in flight.
+    /// Returns the refusal for a session that is not one of a person's sessions in flight.
     fn not_own(&self, who: u8, id: u64, now: u64) -> Option<Refusal> {
         if self.alive(who, id, now).is_some() {
             return None;
         }
-        // An expired session that waits for the timers is reported like its receipt will be.
+        // An expired session that the timers have not ended yet is reported as its receipt will be.
         let over = self.sessions.get(&id).filter(|session| session.owner == who);
         let is_told = over.is_some_and(|session| session.expires_at() + TTL_SECONDS * SECOND > now);
         let is_known = is_told || self.receipt(who, id, now).is_some();
@@ -180,7 +180,7 @@ impl Model {
                 _ => (stored != fills(content, session.bytes)).then_some(Refusal::Checksum),
             }
         });
-        // A message without budget may postpone what only hashing can tell.
+        // A message without budget may postpone a refusal that requires hashing.
         let needs_hashing = matches!(refusal, None | Some(Refusal::Checksum));
         if kind == FinishKind::Tired && needs_hashing && *got == Err(Refusal::Hashing) {
             return Ok(());
@@ -206,7 +206,7 @@ impl Model {
             same("memory", &memory, &got.memory)?;
         }
         if self.made.contains(&got.memory) {
-            return Err(format!("finish: memory {} was made before", got.memory));
+            return Err(format!("finish: memory {} was created before", got.memory));
         }
         let there = self.blobs.iter().find(|(_, there)| **there == blob).map(|(locator, _)| locator);
         match there {

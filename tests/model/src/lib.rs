@@ -4,8 +4,8 @@
 //! after every step. Does not own: how an operation reaches the code under test; that is a [`Target`], of
 //! which there are two, the canister's logic over a memory in the process and the real wasm.
 //!
-//! Nothing in here uses a type of the canister, so that its unit tests and the end-to-end tests share one model, and so
-//! that no mistake of the canister can be a mistake of the model.
+//! Nothing here uses a type of the canister, so that unit tests and end-to-end tests share one model, and a mistake
+//! in the canister cannot also be one in the model.
 
 #![allow(missing_docs, reason = "the fields of an operation say what they are by their names")]
 
@@ -39,7 +39,7 @@ pub const TTL_SECONDS: u64 = 1_000;
 /// A session may live for this long, seconds.
 pub const AGE_SECONDS: u64 = 2_500;
 
-/// A receipt lives as long as a session may be idle.
+/// A receipt is kept for as long as a session may be idle.
 pub const SECOND: u64 = 1_000_000_000;
 
 /// How much may be in flight and stored.
@@ -82,10 +82,10 @@ pub const MAX_MEMORIES: u64 = 6;
 /// Bytes that one memory may keep in its record, and all memories of a capsule together.
 pub const MAX_INLINE: u64 = 32 * 1024;
 
-/// The people: each owns one of the capsules and may write to the other one until that right is changed.
+/// The people: each owns one of the capsules, and may write to the other one until that right is changed.
 pub const PEOPLE: u8 = 2;
 
-/// Returns the bytes of a chunk: all the same, and different for another content or another index.
+/// Returns the bytes of a chunk: all equal, and different for another content or another index.
 pub fn chunk_bytes(fill: u8, len: u64) -> Vec<u8> {
     vec![fill; usize::try_from(len).unwrap_or(0)]
 }

@@ -42,7 +42,7 @@ impl Model {
         }
         let id = got.clone().map_err(|refusal| format!("create memory: got {refusal:?}"))?;
         if self.made.contains(&id) {
-            return Err(format!("create memory: {id} was made before"));
+            return Err(format!("create memory: {id} was created before"));
         }
         let locator = match &content {
             NewContent::Blob(locator) => locator.clone(),
@@ -116,7 +116,7 @@ impl Model {
         Ok(())
     }
 
-    /// Checks an answer of `blob_delete`: a blob goes with the one memory that refers to it.
+    /// Checks an answer of `blob_delete`: a blob is deleted together with the only memory that refers to it.
     pub fn blob_deleted(&mut self, who: u8, locator: &str, got: &TargetResult<()>) -> Judgement {
         let of_it = |(_, memory): &(&String, &Memory)| memory.locator == locator;
         let memories: Vec<String> = self.memories.iter().filter(of_it).map(|(id, _)| id.clone()).collect();

@@ -14,8 +14,8 @@ impl Model {
         control: Control,
         got: &TargetResult<()>,
     ) -> Judgement {
-        // What is in quarantine, and how far the second migration is, changes no answer to a client, so the model does not
-        // follow it.
+        // Neither what is in quarantine nor how far the second migration is affects an answer to a client, so the model
+        // does not track them.
         if control == Control::Retry || phase == Phase::Second && control != Control::Rollback {
             return match got {
                 Ok(()) | Err(Refusal::Conflict) => Ok(()),
@@ -24,7 +24,7 @@ impl Model {
             };
         }
         let may = match (stage, control) {
-            // Deferred before it begins, or not any more.
+            // Either deferred before it begins, or no longer deferred.
             (Stage::Legacy, Control::Pause) => phase == Phase::Idle,
             (Stage::Legacy, Control::Resume) => phase == Phase::Paused,
             (Stage::Legacy, _) | (Stage::Direct, Control::Rollback) | (_, Control::Retry) => false,
@@ -35,7 +35,8 @@ impl Model {
             (_, Control::Rollback) => {
                 !matches!(phase, Phase::Finalized | Phase::Second | Phase::RollingBack | Phase::RolledBack)
             }
-            // Not while sessions use the compat path, either; immediately if there never was a legacy record.
+            // This is refused, too, while sessions use the compat path, and accepted immediately if there never was a
+            // legacy record.
             (_, Control::Finalize) => {
                 matches!(phase, Phase::Idle | Phase::Converted) && *got != Err(Refusal::Conflict)
             }
@@ -59,7 +60,7 @@ impl Model {
             Phase::Finalized | Phase::Second if self.finalized => Ok(()),
             _ if self.finalized => Err(format!("the migration was finalized and is in {phase:?}")),
             Phase::Finalized | Phase::Second => {
-                Err("the migration is finalized, and nobody has asked for that".into())
+                Err("the migration is finalized, but no controller has finalized it".into())
             }
             _ => Ok(()),
         }

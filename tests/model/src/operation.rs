@@ -10,14 +10,14 @@ use super::CHUNK;
 pub enum Stage {
     /// The compat path alone.
     Legacy,
-    /// Both.
+    /// Both paths.
     Staged,
     /// The direct path alone.
     Direct,
 }
 
-/// One operation. Sessions and memories are counted back from the last one, modulo their number: a short list
-/// of operations stays meaningful when shrinking removes some.
+/// One operation. Sessions and memories are counted back from the last one, modulo their number, so that a list of
+/// operations stays meaningful when shrinking removes some.
 #[derive(Clone, Debug)]
 pub enum Operation {
     /// Begin an upload of `bytes` bytes of `content`, with a wrong number of chunks or the right one.
@@ -34,7 +34,7 @@ pub enum Operation {
     Complete { session: u8 },
     /// Send whatever is missing.
     PutAll { session: u8 },
-    /// Give up.
+    /// Abort the upload.
     Abort { who: Who, session: u8 },
     /// Ask for the status.
     Status { who: Who, session: u8 },
@@ -73,11 +73,11 @@ pub enum Operation {
     EndForeign { who: u8, capsule: u8, bytes: u64, content: u8, kind: FinishKind },
     /// Layout 1 gets records that no build can read and that belong to no client.
     Rubbish { records: u8 },
-    /// What is kept of one of them in quarantine does not decode either.
+    /// The quarantine record of one of them does not decode either.
     DamageQuarantined { record: u8 },
     /// A snapshot is taken, and replaces the one before.
     TakeSnapshot,
-    /// The canister is what it was when the snapshot was taken.
+    /// The snapshot is loaded.
     LoadSnapshot,
     /// Something else takes all of stable memory but a few MiB, once.
     FillMemory { left: u16 },
@@ -151,7 +151,7 @@ pub enum PutKind {
 /// The argument of finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishKind {
-    /// What is right.
+    /// The right digest and length.
     Right,
     /// The same, in a message that has no budget for hashing.
     Tired,
@@ -294,7 +294,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 /// migration and its rollback.
 fn operation_in_little_room() -> impl Strategy<Value = Operation> {
     let bytes = prop_oneof![Just(10 * CHUNK), Just(9 * CHUNK + 1), Just(4 * CHUNK), Just(CHUNK), Just(1)];
-    // So much that a share of it can be promised; too little for new sessions; too little for every removal.
+    // From left to right: enough to promise a share of it, too little for new sessions, too little for every removal.
     let left = prop_oneof![60..120u16, 14..45u16, 1..13u16];
     prop_oneof![
         8 => begin_in_little_room(bytes),
@@ -331,8 +331,8 @@ fn begin_in_little_room(bytes: impl Strategy<Value = u64>) -> impl Strategy<Valu
     })
 }
 
-/// Returns large uploads of which some are aborted when there is too little room for merging two nodes of the chunk map.
-/// While the others are in use, the map cannot be emptied at once.
+/// Returns large uploads, some of which are aborted when there is too little room for merging two nodes of the chunk
+/// map. While the others are in use, the map cannot be emptied at once.
 fn aborted_in_full_memory() -> impl Strategy<Value = Vec<Operation>> {
     (vec(uploaded_in_little_room(), 2..4), 1..8u16, vec(0..4u8, 1..4)).prop_map(
         |(uploaded, left, sessions)| {
@@ -346,7 +346,7 @@ fn uploaded_in_little_room() -> impl Strategy<Value = Vec<Operation>> {
     begin_in_little_room(Just(10 * CHUNK)).prop_map(|begin| vec![begin, Operation::PutAll { session: 0 }])
 }
 
-/// Returns a sequence of this many operations, some of which fill stable memory. Nothing goes to layout 3.
+/// Returns a sequence of this many operations, some of which fill stable memory. Nothing is migrated to layout 3.
 pub fn operations_in_little_room(
     len: impl Into<prop::collection::SizeRange>,
 ) -> impl Strategy<Value = Vec<Operation>> {

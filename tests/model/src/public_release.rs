@@ -1,4 +1,4 @@
-//! Stable memory as the first public release leaves it, made from what is publicly known of its formats.
+//! Stable memory as the first public release leaves it, generated from what is publicly known about its formats.
 //!
 //! ```text
 //! id 0   text -> Candid ((1 : nat16, Capsule))            every memory of a capsule is in its record
@@ -7,7 +7,7 @@
 //! id 6   ([u8; 32], u32) -> bytes                         SHA-256(memory id, always "", "#", le64 session)
 //! id 7   u64 -> Candid ((1 : nat16, BlobMeta))            the first eight bytes of that hash, big-endian
 //! id 8   u64                                              a counter that nothing uses
-//! id 9   principal -> nothing                             once an administrator is asked for
+//! id 9   principal -> nothing                             created when an administrator is first looked up
 //! ```
 //! Both Candid records are one argument, a tuple of the version and the record. Sessions, idempotency keys and running
 //! hashes are on the heap only. There is no layout header.
@@ -51,7 +51,7 @@ impl<const N: u32> Storable for Bounded<N> {
     }
 }
 
-/// A canister of the first public release, as far as its stable memory goes.
+/// The stable memory of a canister of the first public release.
 pub struct PublicRelease {
     raw: VectorMemory,
     capsules: StableBTreeMap<String, Vec<u8>, Memory>,
@@ -64,7 +64,7 @@ pub struct PublicRelease {
     bucket_pages: u16,
 }
 
-/// The second memory manager of a later version: it and the first do not know of each other's buckets.
+/// The second memory manager of a later version: neither of the two has the other's buckets in its table.
 pub struct SecondManager(Memory);
 
 impl SecondManager {
@@ -78,7 +78,7 @@ impl SecondManager {
 }
 
 impl PublicRelease {
-    /// Creates a canister whose memory manager has buckets of so many pages; the release has 128.
+    /// Creates a canister whose memory manager has buckets of this many pages; in the release they have 128.
     pub fn new(bucket_pages: u16) -> Self {
         Self::over(VectorMemory::default(), bucket_pages)
     }
@@ -100,9 +100,9 @@ impl PublicRelease {
         }
     }
 
-    /// Returns what an upgrade of that release to itself makes of it: its memory manager finds Candid where its header was
-    /// and begins from scratch, and the capsules come back from that Candid. Chunks and blobs do not, and the heap counts
-    /// sessions from 1 again.
+    /// Returns the canister after an upgrade of that release to itself: its memory manager finds Candid where its
+    /// header was and starts from scratch, and the capsules are restored from that Candid. Chunks and blobs are not,
+    /// and sessions are numbered from 1 again.
     pub fn upgraded_to_itself(&self) -> Self {
         let raw = VectorMemory::new(RefCell::new(self.after_pre_upgrade()));
         let mut after = Self::over(raw, self.bucket_pages);
@@ -192,7 +192,7 @@ impl PublicRelease {
         }
     }
 
-    /// Adds so many galleries to a capsule: its record grows, and with it what `pre_upgrade` writes.
+    /// Adds this many galleries to a capsule, so that its record grows, and what `pre_upgrade` writes grows with it.
     pub fn pad_galleries(&mut self, capsule: &str, galleries: usize) {
         if let Some(mut capsule) = self.held.get(capsule).cloned()
             && let Some((_, gallery)) = capsule.galleries.first().cloned()
@@ -210,7 +210,7 @@ impl PublicRelease {
         self.held.insert(capsule.id.clone(), capsule);
     }
 
-    /// Stores the chunks of a session. Only the heap knows the session.
+    /// Stores the chunks of a session. The session itself is on the heap only.
     pub fn put(&mut self, session: u64, bytes: &[u8]) {
         let key = key_of(session);
         for (idx, chunk) in (0..).zip(bytes.chunks(CHUNK_SIZE)) {
@@ -218,8 +218,8 @@ impl PublicRelease {
         }
     }
 
-    /// Uploads a file as a session; returns the ids of its memory and its blob. The id of the memory is the time: a second
-    /// one of the same round and capsule replaces the first.
+    /// Uploads a file as a session; returns the ids of its memory and its blob. The id of the memory is the time: a
+    /// second one of the same round and capsule replaces the first.
     pub fn upload(&mut self, capsule: &str, session: u64, bytes: &[u8], now: u64) -> (String, u64) {
         self.put(session, bytes);
         let (pmid_hash, checksum) = (key_of(session), <[u8; 32]>::from(Sha256::digest(bytes)));
@@ -274,8 +274,8 @@ impl PublicRelease {
         self.raw.borrow().clone()
     }
 
-    /// Returns what its `pre_upgrade` makes of the stable memory: Candid of the capsules and the administrators over the
-    /// first bytes, and with that over the memory manager's header.
+    /// Returns the stable memory after its `pre_upgrade`, which writes the capsules and the administrators as Candid
+    /// over the first bytes, and so over the memory manager's header.
     pub fn after_pre_upgrade(&self) -> Vec<u8> {
         let capsules: Vec<_> = self.held.iter().map(|(id, capsule)| (id.clone(), capsule.clone())).collect();
         let saved = candid::encode_args((capsules, Vec::<Principal>::new())).unwrap_or_default();
@@ -343,9 +343,9 @@ fn image(bytes: u64, now: u64) -> AssetMetadata {
 mod tests {
     use super::*;
 
-    /// Ids of blobs that are in the release's own published documents.
+    /// Ids of blobs in the published documents of that release.
     #[test]
-    fn blob_ids_are_those_that_the_release_gives_out() {
+    fn blob_ids_are_those_that_the_release_issues() {
         let published = [
             (1, 5_535_978_201_241_661_286),
             (2, 9_046_547_090_427_919_786),

@@ -9,7 +9,7 @@ use super::{AGE_SECONDS, MAX_MEMORIES, MAX_PROMISED_PERCENT, SECOND};
 type Counts<'a> = &'a dyn Fn(&Session) -> bool;
 
 impl Model {
-    /// Returns sessions that were in flight and are gone.
+    /// Returns sessions that were in flight and no longer are.
     pub fn vanished(&self, now: u64, seen: &Seen) -> Vec<u64> {
         let alive = self.sessions.iter().filter(|(_, session)| !session.expired(now));
         alive.map(|(id, _)| *id).filter(|id| !seen.alive.contains(id)).collect()
@@ -69,11 +69,11 @@ impl Model {
         match got {
             Err(Refusal::Exhausted) if refused(self, all) && vanished.is_empty() => Ok(()),
             Ok(_) if !refused(&left, alive) => Ok(()),
-            _ => Err("the limits say otherwise".into()),
+            _ => Err("the limits allow it".into()),
         }
     }
 
-    /// Returns whether a limit refuses a session that no eviction can help.
+    /// Returns whether a limit refuses a session regardless of evictions.
     fn refused_at_once(&self, call: &Begin, counts: Counts<'_>) -> bool {
         let Begin { who, capsule, bytes, .. } = *call;
         let own = |session: &Session| session.owner == who && counts(session);
@@ -113,7 +113,7 @@ impl Model {
             .map(|(id, session)| (*id, session))
             .collect();
         candidates.sort_by_key(|(id, session)| {
-            // The files are small enough for that.
+            // The files are small enough to be compared this way.
             (session.arrived() * 1_000_000_000 / session.bytes.max(1), session.begun_at, *id)
         });
         let mut victims = Vec::new();
@@ -130,7 +130,7 @@ impl Model {
         (missing == [0; 3]).then_some(victims)
     }
 
-    /// Returns whether a session has promised more than it has sent by now, and belongs to someone else.
+    /// Returns whether a session lags and belongs to someone else.
     fn may_be_evicted(&self, now: u64, call: &Begin, id: u64) -> bool {
         let Some(session) = self.sessions.get(&id) else { return false };
         let (arrived, bytes) = (u128::from(session.arrived()), u128::from(session.bytes));

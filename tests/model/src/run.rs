@@ -10,7 +10,7 @@ pub struct ModelRun<'a> {
     pub target: &'a mut dyn Target,
     pub model: Model,
     pub stage: Stage,
-    /// What was kept, and the build, when the snapshot was taken.
+    /// The model and the build when the snapshot was taken.
     pub snapshot: Option<(Model, Stage)>,
 }
 
@@ -69,13 +69,13 @@ impl ModelRun<'_> {
         }
         let got = self.target.holdings();
         if !self.acceptable(now, &got) {
-            return Err(format!("kept: expected {:?}, got {got:?}", self.model.holdings()));
+            return Err(format!("stored: expected {:?}, got {got:?}", self.model.holdings()));
         }
         self.target.own_invariants(false)
     }
 
-    /// Returns whether exactly what must be stored is stored. What waits for the timers may be gone before
-    /// they run.
+    /// Returns whether exactly what must be stored is stored. What the timers would remove may already be removed
+    /// before they run.
     fn acceptable(&self, now: u64, got: &Holdings) -> bool {
         let at_most = self.model.holdings();
         let mut swept = self.model.clone();
@@ -84,10 +84,10 @@ impl ModelRun<'_> {
         }
         let at_least = swept.holdings();
         let over = self.model.sessions.values().filter(|session| session.expired(now)).count() as u64;
-        let told = self.model.receipts.values().filter(|receipt| receipt.expires_at > now).count() as u64;
+        let expected = self.model.receipts.values().filter(|receipt| receipt.expires_at > now).count() as u64;
         let between = |of: fn(&Holdings) -> u64| (of(&at_least)..=of(&at_most)).contains(&of(got));
         between(|held| held.sessions)
-            && (told..=at_most.receipts + over).contains(&got.receipts)
+            && (expected..=at_most.receipts + over).contains(&got.receipts)
             && between(|held| held.bytes)
             && self.model.is_kept(&swept, got.payload)
             && (got.blobs, got.memories, got.capsules) == (at_most.blobs, at_most.memories, at_most.capsules)
@@ -107,7 +107,7 @@ impl ModelRun<'_> {
         for (idx, fill) in (0..).zip(&blob.fills) {
             let read = self.target.read(owner, locator, idx).ok_or(format!("{locator}: no chunk {idx}"))?;
             if read != chunk_bytes(*fill, chunk_len(blob.bytes, idx)) {
-                return Err(format!("{locator}: chunk {idx} holds other bytes than were sent"));
+                return Err(format!("{locator}: chunk {idx} has other bytes than were sent"));
             }
         }
         match self.target.read(owner, locator, blob.fills.len() as u32) {
@@ -161,7 +161,7 @@ impl ModelRun<'_> {
         let nothing = self.model.holdings();
         let payload = nothing.payload != Payload::default();
         if payload || nothing.sessions + nothing.receipts + nothing.bytes + nothing.capsules > 0 {
-            return Err(format!("the model itself keeps {nothing:?}"));
+            return Err(format!("the model itself still has {nothing:?}"));
         }
         self.target.own_invariants(true)
     }

@@ -32,7 +32,7 @@ pub struct Session {
     /// Fill bytes of the chunks that have arrived.
     pub chunks: BTreeMap<u32, u8>,
     pub begun_at: u64,
-    /// Begun in the current step: the target says when exactly.
+    /// Begun in the current step: the target supplies the exact time.
     pub is_new: bool,
     pub last_seen: u64,
     /// Whether a finish has failed on the checksum, so that chunks may be replaced.
@@ -41,14 +41,14 @@ pub struct Session {
     pub memory: Option<String>,
 }
 
-/// What is remembered of an ended session.
+/// What is stored about an ended session.
 #[derive(Clone, Debug)]
 pub struct Receipt {
     pub owner: u8,
     pub capsule: usize,
     pub key: u8,
     pub bytes: u64,
-    /// Of a finished one: the answer and the fill bytes of the chunks.
+    /// For a finished session: the answer and the fill bytes of the chunks.
     pub finished: Option<(Finished, Vec<u8>)>,
     /// Whether its owner aborted it.
     pub is_aborted: bool,
@@ -86,7 +86,7 @@ pub struct Request {
 /// Everything that the canister must store.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// Every capsule there ever was.
+    /// Every capsule that was ever created.
     pub capsules: Vec<Capsule>,
     /// The capsules that operations refer to.
     pub places: [usize; 2],
@@ -98,13 +98,13 @@ pub struct Model {
     pub requests: BTreeMap<(usize, u8, u8), Request>,
     pub memories: BTreeMap<String, Memory>,
     pub blobs: BTreeMap<String, Blob>,
-    /// Every session there ever was, with its owner.
+    /// Every session that was ever begun, with its owner.
     pub history: Vec<(u64, u8)>,
-    /// Every memory there ever was.
+    /// Every memory that was ever created.
     pub made: Vec<String>,
     /// Sessions whose last activity changes in the current step.
     pub touched: Vec<u64>,
-    /// The id of every capsule there ever was, those included that a loaded snapshot does not know.
+    /// The id of every capsule that was ever created, including those that a loaded snapshot does not have.
     pub capsule_ids: BTreeSet<String>,
     /// Whether the migration is finalized, so that no rollback is possible.
     pub finalized: bool,
@@ -112,7 +112,7 @@ pub struct Model {
     pub limits: Limits,
     /// Whether stable memory was full at the last check, so that additions may be refused.
     pub lacks_room: bool,
-    /// Whether memory was taken away that was promised to sessions, so that their chunks may be refused.
+    /// Whether memory that was promised to sessions was taken by something else, so that their chunks may be refused.
     pub overpromised: bool,
     /// Whether something in quarantine does not decode.
     pub damaged_in_quarantine: bool,
@@ -209,8 +209,7 @@ impl Model {
         }
     }
 
-    /// Restores everything except what clients remember: an id that was issued since must not be issued
-    /// again.
+    /// Restores everything except what clients have learned: an id that was issued since must not be issued again.
     pub fn go_back_to(&mut self, before: Self) {
         let Self { history, mut made, capsule_ids, .. } = std::mem::replace(self, before);
         // A session that is in flight again becomes the same memory again.
@@ -220,7 +219,7 @@ impl Model {
 
     /// Returns the session that an operation refers to, counted back from the last one begun, and its owner.
     pub fn session_at(&self, n: u8) -> (u64, u8) {
-        // An id that no canister has reached.
+        // An id that no canister has issued.
         const UNKNOWN: (u64, u8) = (4_000_000_000, 0);
         let len = self.history.len();
         if len == 0 { UNKNOWN } else { self.history[len - 1 - usize::from(n) % len] }
@@ -261,7 +260,7 @@ impl Model {
         let expires_at = session.expires_at().min(now) + TTL_SECONDS * SECOND;
         let Session { owner, capsule, key, bytes, .. } = session;
         self.forget_key((capsule, owner, key), id);
-        // A receipt that has run out already is no longer reported, and may be stored until the timers run.
+        // An expired receipt is no longer reported, but may stay stored until the timers run.
         let receipt = Receipt { owner, capsule, key, bytes, finished: None, is_aborted, expires_at };
         self.receipts.insert(id, receipt);
     }
@@ -324,7 +323,7 @@ impl Model {
         self.blobs.values().filter(|blob| of(blob)).map(|blob| blob.bytes).sum()
     }
 
-    /// Returns the bytes of extents that blobs and sessions of `of` take, if all of them are there.
+    /// Returns the bytes of extents that blobs and sessions of `of` take, if all of them are in extents.
     pub fn room(&self, of: impl Fn(&Session) -> bool) -> u64 {
         let sessions = self.sessions.values().filter(|session| of(session)).map(|session| session.bytes);
         let blobs = self.blobs.values().map(|blob| blob.bytes);
@@ -334,7 +333,7 @@ impl Model {
     /// Returns whether the stored payload is exactly what must be, given what may wait for the timers.
     ///
     /// A migration moves it from the chunk map to extents, one session or blob after the other; the current
-    /// one is in both. A session of which no chunk has arrived shows in extents only.
+    /// one is in both. A session of which no chunk has arrived is visible in extents only.
     pub fn is_kept(&self, swept: &Self, got: Payload) -> bool {
         let (most, least) = (self.holdings().payload, swept.holdings().payload);
         match got {
@@ -362,8 +361,8 @@ impl Model {
         }
     }
 
-    /// Returns whether something has expired and waits for the timers. It may be gone already: a touch or a
-    /// conversion need not wait.
+    /// Returns whether something has expired and waits for the timers. It may already have ended, since a touch or a
+    /// conversion does not wait for the timers.
     pub fn waits_for_timers(&self, now: u64) -> bool {
         self.sessions.values().any(|session| session.expired(now))
             || self.receipts.values().any(|receipt| receipt.expires_at <= now)

@@ -118,7 +118,7 @@ pub enum Phase {
     /// Paused by a controller while going forward.
     Paused,
     /// Paused by a controller during a rollback.
-    #[allow(dead_code, reason = "the interface of the canister does not tell it from the other pause")]
+    #[allow(dead_code, reason = "the canister's interface does not distinguish it from the other pause")]
     PausedInRollback,
     /// Rolling back.
     RollingBack,
@@ -167,7 +167,7 @@ pub struct Put {
     pub idx: u32,
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// Whether the client sends a digest along, and whether it is the right one.
+    /// Whether the client also sends a digest, and whether it is the right one.
     pub digest: Option<bool>,
 }
 
@@ -177,8 +177,8 @@ pub trait Target {
     fn now(&self) -> u64;
     /// Lets time pass and the timers run: expiry, receipts, released chunks, deleted capsules.
     fn pass(&mut self, seconds: u64);
-    /// Lets time pass without the timers. Does nothing where that is impossible: the timers of a canister come when
-    /// they are due, or with the next update.
+    /// Lets time pass without the timers. Does nothing where that is impossible: the timers of a canister run when they
+    /// are due, or with the next update.
     fn pass_without_timers(&mut self, _seconds: u64) {}
     /// Creates a capsule of `owner`, to which the other person may write.
     fn create_capsule(&mut self, owner: u8) -> TargetResult<String>;
@@ -218,8 +218,7 @@ pub trait Target {
     fn read(&mut self, who: u8, locator: &str, idx: u32) -> Option<Vec<u8>>;
     /// Returns the sessions of a person, without changing anything.
     fn sessions_of(&mut self, who: u8) -> Vec<View>;
-    /// Returns whether no session waits to be converted, so that every one can be ended by others than its
-    /// owner.
+    /// Returns whether every session is converted, so that each can be ended by others than its owner.
     fn all_converted(&mut self) -> bool;
     /// Returns how much is stored.
     fn holdings(&mut self) -> Holdings;
@@ -236,12 +235,12 @@ pub trait Target {
     fn limits(&mut self) -> Limits {
         Limits::TIGHT
     }
-    /// Returns whether stable memory is so full that calls may be refused which add to it.
+    /// Returns whether stable memory is so full that calls that add to it may be refused.
     fn lacks_room(&mut self) -> bool {
         false
     }
-    /// Lets something else take all of stable memory except this many MiB. Returns `false` if that is
-    /// impossible, and the second time.
+    /// Lets something else take all of stable memory except this many MiB. Returns `false` if that is impossible, or
+    /// was done before.
     fn fill_memory(&mut self, _left: u16) -> bool {
         false
     }
@@ -250,20 +249,21 @@ pub trait Target {
     fn add_foreign(&mut self, _who: u8, _capsule: &str, _chunks: &[Vec<u8>]) -> Option<u64> {
         None
     }
-    /// Puts records into layout 1 that no build can read; they are in no index. Nothing happens where that cannot be arranged.
+    /// Puts records into layout 1 that no build can read; they are in no index. Nothing happens where that cannot be
+    /// arranged.
     fn add_rubbish(&mut self, _records: u8) {}
     /// Damages the quarantined copy of one of these records. Returns `false` if there is none.
     fn damage_quarantined(&mut self, _record: u8) -> bool {
         false
     }
-    /// Takes a snapshot of the canister. False where that cannot be arranged.
+    /// Takes a snapshot of the canister. Returns `false` where that cannot be arranged.
     fn take_snapshot(&mut self) -> bool {
         false
     }
     /// Loads the snapshot that was taken.
     fn load_snapshot(&mut self) {}
-    /// Checks the invariants of the code under test that the model does not know; describes a violation.
-    /// `settled` when nothing is in flight any more and nothing is kept.
+    /// Checks the invariants of the code under test that the model does not cover; describes a violation.
+    /// `settled`: nothing is in flight, and nothing is stored.
     fn own_invariants(&mut self, settled: bool) -> Result<(), String>;
     /// Runs the migration to its end; the error says what does not reconcile.
     fn conclude_migration(&mut self) -> Result<(), String>;

@@ -45,13 +45,13 @@ impl Start for InChunkMap {
     }
 
     fn dump(canister: &InstalledCanister) -> Dump {
-        // What has moved is removed from the chunk map by the sweep, some of it a message.
+        // The sweep removes what has moved from the chunk map, a part of it in each message.
         canister.settle(|stats| stats.releases_pending == 0);
         Dump::of(&storage(canister))
     }
 }
 
-/// What the canister holds, and what the migration says that it has done.
+/// What the canister holds, and what the migration reports.
 #[derive(Debug, PartialEq)]
 pub struct Dump {
     pub held: Held,

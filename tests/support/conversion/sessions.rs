@@ -36,7 +36,7 @@ pub struct Dump {
 /// The start of a run.
 #[derive(Clone, Copy, Debug)]
 pub enum Sessions {
-    /// On the legacy build, before anything.
+    /// On the legacy build, before the migration.
     Untouched,
     /// On the staged build, with every record counted and none converted.
     Counted,

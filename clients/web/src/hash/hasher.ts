@@ -11,7 +11,7 @@ export interface HashOptions {
   onProgress?: (hashed: number) => void;
 }
 
-/** Computes digests: in a worker, here, or by another library. */
+/** Computes digests: in a worker, in this thread, or with another library. */
 export interface Hasher {
   digest(data: Blob, algorithm: HashAlgorithm, options?: HashOptions): Promise<Uint8Array>;
 }

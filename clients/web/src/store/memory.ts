@@ -1,4 +1,4 @@
-// A store that does not survive a reload: for tests, and where there is no IndexedDB.
+// A store that does not survive a reload: for tests, and for environments without IndexedDB.
 
 import type { UploadRecord, UploadStore } from './store.js';
 

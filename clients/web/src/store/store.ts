@@ -1,4 +1,4 @@
-// What is remembered about an upload until it is finished, so that it can continue after a reload.
+// The record of an upload, stored until it is finished, so that it can continue after a reload.
 
 import type { AssetMetadata } from '../canister.js';
 import type { HashAlgorithm } from '../hash/hasher.js';

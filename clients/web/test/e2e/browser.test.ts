@@ -15,9 +15,9 @@ import { startSite } from './site.js';
 import { Wire } from './wire.js';
 
 const SIZES = [20_000_001, 12_345_678, 9_000_000];
-/** Every so many messages all replies are lost. */
+/** Interval, in messages, at which all replies to a message are lost. */
 const LOSE_EVERY = 9;
-/** So many calls pass during one step of the operator: the files need more than all steps together. */
+/** Number of calls forwarded during one step of the operator: the files need more than all steps together. */
 const CALLS_PER_STEP = 4;
 const PATIENCE_MS = 400_000;
 
@@ -27,7 +27,7 @@ async function ready(page: Page): Promise<void> {
   await page.waitForFunction(() => !document.querySelector<HTMLInputElement>('#files')?.disabled);
 }
 
-test('three files go up while the canister is upgraded under them', { skip, timeout: PATIENCE_MS }, async (t) => {
+test('three files are uploaded while the canister is upgraded', { skip, timeout: PATIENCE_MS }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'upload-client-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const contents = SIZES.map((size) => randomBytes(size));

@@ -1,4 +1,4 @@
-// What the fake canister does in the other tests, the real one does, too: on the legacy build and on the direct one.
+// The real canister behaves like the fake one of the other tests: on the legacy build and on the direct one.
 
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
@@ -62,7 +62,7 @@ const CASES: Record<string, (scene: Scene, seed: number) => Promise<void>> = {
     }
   },
 
-  async 'a session that is aborted meanwhile is begun again'(scene, seed) {
+  async 'after its session was aborted, an upload is begun again'(scene, seed) {
     let aborted = false;
     const uploads_finish: UploadCanister['uploads_finish'] = async (id, digest, length) => {
       if (!aborted) {
@@ -76,7 +76,7 @@ const CASES: Record<string, (scene: Scene, seed: number) => Promise<void>> = {
     await assertStored(scene, (await page.upload(file, { capsule: scene.capsule })).memory_id, file);
   },
 
-  async 'an upload that another tab finishes meanwhile is finished'(scene, seed) {
+  async 'an upload that another tab finishes is finished'(scene, seed) {
     const file = fileOf(4_000_000, seed + 30);
     let other: string | undefined;
     const uploads_put_chunk: UploadCanister['uploads_put_chunk'] = async (...args) => {

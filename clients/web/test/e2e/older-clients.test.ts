@@ -1,4 +1,5 @@
-// Clients made from the interfaces of each older build, and of an earlier date, call every function of the newer builds, on a live network.
+// Clients generated from the interfaces of each older build, and of an earlier date, call every function of the newer
+// builds, on a live network.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -17,7 +18,7 @@ const skip = lacking('binary', 'modules');
 const BUILDS: Build[] = ['legacy', 'staged', 'direct'];
 const CLIENTS = { '2026-11-24': released, legacy, staged, direct };
 type Client = keyof typeof CLIENTS;
-/** Its reply, which gateways define, has no case for a refusal: it rejects a token that is not its own. */
+/** The reply of this function, defined by gateways, has no error case: the canister rejects a token that it did not issue. */
 const FOR_GATEWAYS = 'http_request_streaming_callback';
 
 /** Calls each function that this client knows; returns those whose replies it cannot read, and how many replies were Ok. */

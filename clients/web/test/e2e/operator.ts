@@ -70,12 +70,12 @@ export class Operator {
       const status = accepted('migration_status', await this.canister.migration_status());
       if (phase in status.phase) return;
       if ('Stuck' in status.phase) throw new Error(`the migration is stuck: ${status.note}`);
-      // Rounds of the network go by the clock.
+      // The network executes rounds by the clock.
       await new Promise((resolve) => setTimeout(resolve, 250));
     }
   }
 
-  /** The same with the canister stopped meanwhile, as icp does it: its clients are rejected until it is started. */
+  /** Upgrades the canister while it is stopped, as icp does: its clients are rejected until it is started. */
   async upgradeStopped(build: Build, whileStopped: () => Promise<void>): Promise<void> {
     await this.manage('stop_canister', Target, {});
     await whileStopped();

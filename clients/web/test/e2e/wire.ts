@@ -1,4 +1,4 @@
-// What lies between a page and the network: it counts update calls, holds them back, and loses replies.
+// A proxy between a page and the network that counts update calls, delays them, and loses replies.
 
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -6,7 +6,7 @@ import { EventEmitter, once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 
 export class Wire {
-  /** Update calls that have passed, those that were sent again included. */
+  /** Number of update calls forwarded, including those that were sent again. */
   calls = 0;
   /** Replies that were lost. */
   lost = 0;
@@ -23,7 +23,7 @@ export class Wire {
     this.forward(request, response).catch(() => response.destroy());
   });
 
-  /** `loseEvery`: the replies of each so many messages are lost. */
+  /** `loseEvery`: interval, in messages, at which the replies to a message are lost. */
   constructor(
     private readonly target: string,
     private readonly loseEvery: number,
@@ -37,36 +37,36 @@ export class Wire {
     this.url = `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
   }
 
-  /** Lets so many calls pass, from the first one on; the others wait. */
+  /** Forwards this many calls, counted from the first one; the others wait. */
   allow(calls: number): void {
     this.limit = calls;
     this.change();
   }
 
-  /** Holds calls of these functions back, without counting them; the others pass. */
+  /** Delays calls of these functions, without counting them; the others are forwarded. */
   hold(...methods: string[]): void {
     this.held = methods;
     this.change();
   }
 
-  /** Lets every call pass from now on. */
+  /** Forwards every call from now on. */
   release(): void {
     this.held = [];
     this.allow(Infinity);
   }
 
-  /** Resolves when so many calls have passed. */
+  /** Resolves when this many calls have been forwarded. */
   reached(calls: number): Promise<void> {
     return this.until(() => this.calls >= calls);
   }
 
-  /** Resolves when this many calls of this function have passed from now on. */
+  /** Resolves when this many more calls of this function have been forwarded. */
   passed(method: string, times: number): Promise<void> {
     this.awaited = { method, times };
     return this.until(() => this.awaited.times <= 0);
   }
 
-  /** Resolves when a call was rejected since the canister was stopped. */
+  /** Resolves when a call has been rejected since the canister was stopped. */
   sawStopped(): Promise<void> {
     return this.until(() => this.stopped > 0);
   }

@@ -1,11 +1,12 @@
-// Time that does not pass by itself: short waits are over at once, and the long one of a call when a test says so.
+// Time that does not pass by itself: short waits end at once, and the time limit of a call passes when a test requests
+// it.
 
 import type { Timing } from '../../src/retry.js';
 
 const LONG_MS = 60_000;
 
 export class Clock implements Timing {
-  /** Whether short waits are not over at once either. */
+  /** Whether short waits do not end at once either. */
   holds = false;
   private time = 0;
   private held: Array<() => void> = [];

@@ -1,4 +1,5 @@
-// The canister's upload functions by its contract, over maps. Its state can be taken into another one, as by an upgrade.
+// The canister's upload functions by its contract, over maps. Its state can be moved to another instance, as by an
+// upgrade.
 
 import { createHash } from 'node:crypto';
 import { blake3 } from '@noble/hashes/blake3.js';
@@ -29,7 +30,7 @@ interface State {
 export class FakeCanister implements UploadCanister {
   /** Chunks that finish hashes in one call. */
   hashPerCall = Infinity;
-  /** What it refuses next, by function. */
+  /** The next refusals, by function. */
   readonly refusals = new Map<string, Refusal>();
   /** Whether the first key that is used leads to a session in quarantine. */
   quarantinesFirstKey = false;

@@ -1,4 +1,4 @@
-// A network between a client and the fake canister: messages are Candid, and may get lost, come late, or be rejected.
+// A network between a client and the fake canister: messages are Candid, and may get lost, arrive late, or be rejected.
 
 import {
   HttpErrorCode,
@@ -15,27 +15,27 @@ import { idlFactory as legacy } from '../declarations/legacy.did.js';
 import type { FakeCanister } from './fake-canister.js';
 
 export type Fault =
-  /** The message never comes. */
+  /** The message never arrives. */
   | 'lose-request'
-  /** It is executed, and nobody hears of it. */
+  /** The message is executed, but its reply is lost. */
   | 'lose-reply'
-  /** The client hears that the connection broke; the message is executed when `deliverLate` is called. */
+  /** The client sees a broken connection; the message is executed when `deliverLate` is called. */
   | 'late'
-  /** Nobody ever answers, and the connection stays. */
+  /** There is never an answer, but the connection stays open. */
   | 'silence'
   | { reject: number; errorCode: string }
   | { status: number };
 
 export interface Call {
   method: string;
-  /** How many calls came before. */
+  /** Number of earlier calls. */
   number: number;
 }
 
 type Method = keyof UploadCanister;
 
 export class Network {
-  /** What goes wrong with a call. */
+  /** The fault that affects a call. */
   fault: (call: Call) => Fault | undefined = () => undefined;
   /** Called before a message is executed. */
   before: (call: Call) => void | Promise<void> = () => undefined;
@@ -53,7 +53,7 @@ export class Network {
     public served: IDL.InterfaceFactory = legacy,
   ) {}
 
-  /** An actor, made from this interface. */
+  /** An actor with this interface. */
   actor(known: IDL.InterfaceFactory = legacy): UploadCanister {
     const methods = functionsOf(known).map(([name, type]) => {
       const call = (...args: unknown[]) => this.call(name as Method, type, args);
@@ -69,7 +69,7 @@ export class Network {
     }
   }
 
-  /** Executes what is late. */
+  /** Executes the delayed messages. */
   async deliverLate(): Promise<void> {
     for (const execute of this.late.splice(0)) {
       await execute();
@@ -114,7 +114,7 @@ export function functionsOf(factory: IDL.InterfaceFactory): Array<[string, IDL.F
   return (factory({ IDL }) as IDL.ServiceClass)._fields;
 }
 
-/** Other calls come in between. */
+/** Lets other calls run in between. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -24,7 +24,7 @@ export class Scene {
     this.store = settings.store ?? memoryStore();
   }
 
-  /** A page that was just loaded: everything is new but the store. */
+  /** A page that was just loaded: everything except the store is new. */
   page(): Uploader {
     const given: Settings = { hasher: inlineHasher, timing: this.clock, ...this.settings, store: this.store };
     return new Uploader(this.network.actor(), 'canister caller', given);
@@ -42,7 +42,7 @@ export class Scene {
   }
 }
 
-/** A file of so many bytes, all others for another seed. */
+/** A file of this many bytes; each seed gives different ones. */
 export function fileOf(bytes: number, seed = 1, name = `file-${seed}.bin`): File {
   const content = new Uint8Array(bytes);
   let state = seed * 2_654_435_761;

@@ -1,10 +1,10 @@
-// Values of Candid types, and what an older client may make of a newer one's.
+// Values of Candid types, and how an older client may read those of a newer one.
 
 import { IDL } from '@icp-sdk/core/candid';
 import { Principal } from '@icp-sdk/core/principal';
 
 /**
- * Values of a type, one for each number: with the number goes which case of a variant it is, whether options are there, and
+ * Values of a type, one for each number: the number determines the case of each variant, whether options are present, and
  * how long lists are.
  */
 class Specimens extends IDL.Visitor<number, unknown> {
@@ -55,7 +55,7 @@ export function specimen(type: IDL.Type, n: number): unknown {
   return type.accept(specimens, n);
 }
 
-/** Where a value was read with less in it than was sent, and the reader's type has a place for it. */
+/** The places where part of a value was lost on reading, although the reader's type could represent it. */
 export function losses(sent: unknown, read: unknown, at = ''): string[] {
   if (Array.isArray(sent) && Array.isArray(read)) {
     const lost = sent.length === read.length ? [] : [`${at}: ${sent.length} sent, ${read.length} read`];
@@ -76,10 +76,10 @@ function text(value: unknown): string {
   return value instanceof Principal ? value.toText() : value instanceof Uint8Array ? value.join() : String(value);
 }
 
-/** Enough to see each case of every variant, and each option both there and not. */
+/** Enough values to include each case of every variant, and each option both present and absent. */
 const SPECIMENS = 60;
 
-/** What goes wrong when values of `written` are read as `read`. */
+/** The differences when values of `written` are read as `read`. */
 export function problems(written: IDL.Type[], read: IDL.Type[]): string[] {
   return Array.from({ length: SPECIMENS }, (_, n) => n).flatMap((n) => {
     const sent = written.map((type) => specimen(type, n));

@@ -5,8 +5,9 @@
 //! `canister_global_timer` traps: the IC has dropped the deadline, but the heap still has it. It also happens
 //! if a snapshot is loaded into another canister: that restores the heap but sets no deadline. (A canister that
 //! is frozen when a timer is due keeps its deadline.) Furthermore, `ic-cdk-timers` runs an interval by calling the
-//! canister itself, and stops after five calls without an answer. Therefore a [`Job`] records when it last ran, every update checks whether one is
-//! overdue, and if so sets it again and passes the deadline to the IC with [`wake`].
+//! canister itself, and stops after five calls without an answer. Therefore a [`Job`] records when it last ran. Every
+//! update checks whether a job is overdue; if so, it sets the job again, and passes the deadline to the IC with
+//! [`wake`].
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -90,7 +91,7 @@ impl Job {
         self.ran_at.get()
     }
 
-    /// Returns whether it is overdue: to be set again, and [`wake`] called.
+    /// Returns whether it is overdue: then it must be set again, and [`wake`] must be called.
     #[must_use]
     pub fn is_overdue(&self, now: u64) -> bool {
         is_overdue(self.ran_at(), now)
@@ -129,7 +130,7 @@ pub fn wake(now: u64) {
 /// thread_local!(static UPLOADS: Chain = const { Chain::new() });
 ///
 /// fn send_next() {
-///     let is_more = false; // Send some, and look whether there are more.
+///     let is_more = false; // Send some, and check whether there are more.
 ///     if is_more {
 ///         UPLOADS.with(|chain| chain.run_next(send_next));
 ///     }
@@ -176,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_is_overdue_after_five_turns_or_by_another_clock() {
+    fn a_job_is_overdue_after_five_intervals_or_by_another_clock() {
         let ran_at = 1_700_000_000_000_000_000;
         let after = |seconds: u64| is_overdue(ran_at, ran_at + seconds * 1_000_000_000);
         assert_eq!([0, 60, 299, 300, 50 * 3_600].map(after), [false, false, false, true, true]);

@@ -23,7 +23,8 @@ fn keys_decode_from_their_stored_bytes() {
     stored_as(("ab".to_owned(), 8_u8, vec![9]), &[0, 2, b'a', b'b', 8, 9]);
 }
 
-/// Every change of one byte, and every other length, is read without a trap, and never as another key's bytes.
+/// Every change of one byte, and every other length, is refused or read without a trap, and never as the bytes of
+/// another key.
 fn is_read_or_refused<K: Key>(key: K) {
     let stored = key.to_bytes().into_owned();
     assert_eq!(K::from_stored(&stored).as_ref(), Ok(&key));

@@ -1,11 +1,12 @@
-//! Pairs and triples as keys. `ic-stable-structures` stores them, but reads them with functions that trap on damaged
-//! bytes; what is read here is in its form:
+//! Pairs and triples as keys. `ic-stable-structures` stores them, but its functions for reading them trap on damaged
+//! bytes. This module reads the same format:
 //!
 //! ```text
 //! (A, B)      A, padded to its bound; B, padded to its bound; length of A; length of B
 //! (A, B, C)   lengths of the lengths, one byte; length of A; A; length of B; B; C
 //! ```
-//! The length of a type of a fixed size is left out, and the byte for the lengths of the lengths if both are fixed.
+//! The length of a type of fixed size is omitted; so is the byte for the lengths of the lengths if both types are of
+//! fixed size.
 
 use ic_stable_structures::Storable;
 use ic_stable_structures::storable::Bound;
@@ -33,7 +34,7 @@ impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
             (Some(_), Some(_)) => 0,
             _ => rest.number(1)?,
         };
-        // Two bits for each, less one.
+        // Two bits for each: the number of bytes of its length, minus one.
         let (a_width, b_width) = ((lens >> 2 & 3).saturating_add(1), (lens & 3).saturating_add(1));
         let a_len = a.map_or_else(|| rest.number(a_width), Ok)?;
         let first = rest.take(a_len)?;
@@ -44,7 +45,8 @@ impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
     }
 }
 
-/// Returns the key if these are the bytes that it is stored as: others are damaged, or of another release of the library.
+/// Returns the key if it is stored as exactly these bytes: others are damaged, or written by another release of the
+/// library.
 fn checked<K: Storable>(key: K, bytes: &[u8]) -> Result<K, String> {
     if key.to_bytes().as_ref() == bytes {
         Ok(key)
@@ -90,7 +92,7 @@ impl<'a> Rest<'a> {
         Ok(taken)
     }
 
-    /// Reads a number of so many bytes, big-endian.
+    /// Reads a number of this many bytes, big-endian.
     fn number(&mut self, width: usize) -> Result<usize, String> {
         Ok(self.take(width)?.iter().fold(0, |number, byte| number << 8 | usize::from(*byte)))
     }

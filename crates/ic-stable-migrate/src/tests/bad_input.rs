@@ -1,4 +1,4 @@
-//! What [`Engine::check`] refuses. Stable memory is as it was after every refusal.
+//! Input that [`Engine::check`] refuses. Stable memory is unchanged after every refusal.
 
 use ic_stable_structures::storable::Bound;
 use ic_stable_structures::{Memory as _, StableBTreeMap, Storable};
@@ -25,7 +25,7 @@ fn bytes(memories: &Memories) -> Vec<Vec<u8>> {
     memories.0.iter().map(read).collect()
 }
 
-/// Returns what an engine with these plans says to a release's memories, which stay as they are.
+/// Returns the result of the check by an engine with these plans on a release's memories, which stay unchanged.
 fn check(memories: &Memories, plans: &[&'static Plan]) -> Result<(), Error> {
     let migrations: Vec<CountWords> = plans.iter().map(|plan| CountWords(plan)).collect();
     let list: Vec<&dyn Migration<Notes<u64>>> =
@@ -190,6 +190,11 @@ fn a_key_that_does_not_decode_is_refused() {
     let refused = engine.check(&notes).unwrap_err();
     assert!(matches!(&refused, Error::DamagedKey { key, .. } if key == "ff"), "{refused:?}");
     assert_eq!(notes.ledger.quarantine.len(1), 2, "it is counted");
-    assert_eq!(notes.ledger.quarantine.keys(1, None, 9), ["b"], "and stops nobody from listing the others");
+    assert_eq!(
+        notes.ledger.quarantine.keys(1, None, 9),
+        ["b"],
+        "and does not keep the others from being \
+        listed"
+    );
     assert_eq!(notes.ledger.quarantined(None).len(), 1);
 }

@@ -1,4 +1,4 @@
-//! How much a message does, after a trap as well, and what of it is counted.
+//! How much a message does, also after a trap, and which part of that is counted.
 
 use super::*;
 

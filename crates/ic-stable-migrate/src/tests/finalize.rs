@@ -9,7 +9,7 @@ fn a_source_unit_that_appears_later_prevents_finalization() {
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
     let engine = Engine::new(&[&ONLY]);
     engine.run(&mut notes, WHOLE).unwrap();
-    notes.old.insert(9, &"written by somebody else".into());
+    notes.old.insert(9, &"written by something else".into());
     let refused = engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap_err();
     assert!(refused.to_string().contains("unit 9 is neither converted nor quarantined"), "{refused}");
 }
@@ -40,7 +40,7 @@ fn a_migration_without_any_source_can_be_finalized_at_once() {
     assert!(refused.to_string().contains("not everything is converted"), "{refused}");
 }
 
-/// Returns notes of which all but the last are quarantined in place, as a migration may do whose units stay.
+/// Returns notes of which all but the last are quarantined in place, as a migration whose units stay may do.
 fn all_but_the_last_in_place<K: Key>(keys: Vec<K>) -> Notes<K> {
     let mut notes = Notes::<K>::open(old_release(keys.clone()));
     let last = keys.last().unwrap();

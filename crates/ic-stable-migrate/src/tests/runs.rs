@@ -10,7 +10,7 @@ fn texts<K: Key>(table: &Table<K, String, VectorMemory>) -> Vec<(K, Vec<u8>)> {
 
 /// Converts, one step in each message and an upgrade after each; retries, rolls back with a later write kept,
 /// converts again, finalizes.
-fn there_and_back<K: Key>(keys: Vec<K>, later: K) {
+fn migrate_and_roll_back<K: Key>(keys: Vec<K>, later: K) {
     let memories = old_release(keys.clone());
     let only: [&dyn Migration<Notes<K>>; 1] = [&ONLY];
     let engine = Engine::new(&only);
@@ -74,22 +74,22 @@ fn there_and_back<K: Key>(keys: Vec<K>, later: K) {
 }
 
 #[test]
-fn numbers_as_keys_go_there_and_back() {
-    there_and_back((1..=5).collect::<Vec<u64>>(), 9);
-    there_and_back((1..=5).collect::<Vec<u32>>(), 9);
+fn numbers_as_keys_migrate_and_roll_back() {
+    migrate_and_roll_back((1..=5).collect::<Vec<u64>>(), 9);
+    migrate_and_roll_back((1..=5).collect::<Vec<u32>>(), 9);
 }
 
 #[test]
-fn texts_as_keys_go_there_and_back() {
-    there_and_back(["", "a", "ab", "b"].map(str::to_owned).to_vec(), "aa".to_owned());
+fn texts_as_keys_migrate_and_roll_back() {
+    migrate_and_roll_back(["", "a", "ab", "b"].map(str::to_owned).to_vec(), "aa".to_owned());
 }
 
-/// Their order is not that of their bytes.
+/// The order of principals is not that of their bytes.
 #[test]
-fn principals_as_keys_go_there_and_back() {
+fn principals_as_keys_migrate_and_roll_back() {
     let mut keys: Vec<_> = [&[1][..], &[1, 2, 3], &[2], &[0, 9]].map(Principal::from_slice).to_vec();
     keys.sort();
-    there_and_back(keys, Principal::from_slice(&[1, 1]));
+    migrate_and_roll_back(keys, Principal::from_slice(&[1, 1]));
 }
 
 #[test]
@@ -123,9 +123,9 @@ fn a_deferred_migration_waits_until_it_is_resumed() {
     assert_eq!(notes.new.len(), 3);
 }
 
-/// Released, it would begin from scratch beside what it has converted.
+/// If it were released, it would begin from scratch, although it has converted units already.
 #[test]
-fn a_migration_that_was_paused_halfway_is_not_released() {
+fn a_migration_paused_after_its_start_is_not_released() {
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
     let engine = Engine::new(&[&ONLY]);
     engine.run(&mut notes, WHOLE).unwrap();

@@ -32,15 +32,15 @@ fn the_checked_in_schema_is_that_of_the_types() {
         let changes = compare_values(old, &value, Way::Upgrade);
         let forbidden: Vec<_> =
             changes.iter().filter(|reason| reason.verdict == Compatibility::Forbidden).collect();
-        assert!(forbidden.is_empty(), "canisters that run could not be upgraded: {name}: {forbidden:?}");
+        assert!(forbidden.is_empty(), "running canisters could not be upgraded: {name}: {forbidden:?}");
     }
     assert!(
         SCHEMA == json,
-        "schema.json is not what the types say; if that is meant, UPDATE_GOLDEN=1 writes it"
+        "schema.json is not what the types describe; if the change is intended, UPDATE_GOLDEN=1 writes it"
     );
 }
 
-/// A record of the engine with one field changed, as a careless release of this crate could do it.
+/// A record of the engine with one field changed, as a careless release of this crate might change it.
 #[test]
 fn a_changed_record_of_the_engine_is_found() {
     #[derive(StableSchema)]

@@ -10,8 +10,8 @@ fn an_old_build_that_takes_over_discards_all_but_a_final_state() {
         let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
         notes.ledger.set_state(1, &MigrationState { phase: before, ..MigrationState::default() });
         taken_over(&mut notes, NOW).unwrap();
-        let told = notes.ledger.journal(0).unwrap().len();
-        (notes.ledger.state_of(1).unwrap().phase, told)
+        let entries = notes.ledger.journal(0).unwrap().len();
+        (notes.ledger.state_of(1).unwrap().phase, entries)
     };
     assert_eq!(phase_after(Phase::Finalized), (Phase::Finalized, 0));
     assert_eq!(phase_after(Phase::Idle), (Phase::Idle, 0));

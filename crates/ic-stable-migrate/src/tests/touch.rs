@@ -33,7 +33,7 @@ fn a_touched_unit_in_quarantine_is_counted_once() {
 }
 
 #[test]
-fn a_touch_of_a_unit_that_is_gone_counts_nothing() {
+fn a_touch_of_a_removed_unit_counts_nothing() {
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
     Engine::touch(&ONLY, &mut notes, 99, NOW).unwrap();
     assert_eq!(notes.ledger.state_of(1).unwrap().source, 0);
@@ -55,7 +55,7 @@ fn a_touched_unit_does_not_move_the_cursor() {
 }
 
 #[test]
-fn a_unit_that_comes_before_a_retry_is_counted_once() {
+fn a_unit_created_before_a_retry_is_counted_once() {
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
     let engine = Engine::new(&[&ONLY]);
     engine.run(&mut notes, WHOLE).unwrap();

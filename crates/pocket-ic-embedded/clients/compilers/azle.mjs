@@ -12,7 +12,7 @@ import { Principal } from '@icp-sdk/core/principal';
 import { runCases } from './cases.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
-// The templates are modules, too, as they are before azle adds a program and its methods.
+// The templates are modules, too, before azle adds a program and its methods.
 const template = name => readFileSync(`${here}/node_modules/azle/dist/canister_templates/${name}.wasm`);
 
 const built = name => {
@@ -51,7 +51,7 @@ const Everything = IDL.Record({
 const Outcome = Tuple(Text, Nat32, Text);
 const CallArguments = [IDL.Principal, Text];
 
-// Takes a snapshot, and returns what loads it again.
+// Takes a snapshot, and returns a function that loads it.
 const snapshotOf = async ({ pic, canisterId }) => {
   const Canister = IDL.Record({ canister_id: IDL.Principal });
   const place = { canister_id: canisterId };
@@ -62,7 +62,7 @@ const snapshotOf = async ({ pic, canisterId }) => {
   return () => manage('load_canister_snapshot', Load, { ...place, snapshot_id: id });
 };
 
-// Asks the canister's page from the gateway, where nothing is verified.
+// Requests the canister's page from the gateway, at an address where nothing is verified.
 const page = (port, canisterId, method, path, body) =>
   new Promise((resolve, reject) => {
     const headers = { host: `${canisterId.toText()}.raw.localhost:${port}` };
@@ -72,7 +72,7 @@ const page = (port, canisterId, method, path, body) =>
     asked.on('error', reject).end(body);
   });
 
-// By module: its interface, what is expected of it, and the argument of its installation.
+// By module: its interface, its expected behavior, and the argument of its installation.
 const cases = {
   state: [
     {

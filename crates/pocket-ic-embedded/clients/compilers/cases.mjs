@@ -4,7 +4,7 @@ import { PocketIc, PocketIcServer, SubnetStateType } from '@dfinity/pic';
 import { IDL } from '@icp-sdk/core/candid';
 
 /**
- * Runs cases: by name, the methods of a canister (`[arguments, results, modes]`), what is expected of it, and the
+ * Runs cases: by name, the methods of a canister (`[arguments, results, modes]`), its expected behavior, and the
  * argument with which it is installed, if any. `compile` returns the module of a case.
  */
 export const runCases = async (title, cases, compile) => {
@@ -38,6 +38,6 @@ export const runCases = async (title, cases, compile) => {
   }
   await server.stop();
   console.log(`${title}: ${passed} passed, ${failed} failed`);
-  // Of several calls in one program, one that fails is enough.
+  // One failed call of a program is enough.
   if (failed > 0 || passed === 0) process.exitCode = 1;
 };

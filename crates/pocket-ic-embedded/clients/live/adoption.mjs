@@ -1,6 +1,6 @@
 // A canister of the first public release is adopted by its operator, with the published icp-cli and session-migrate, by
 // the commands of docs/adopting.md: how long it is stopped, and whether its clients continue. The release itself is not here;
-// a stand-in keeps its memory and its sessions as it does.
+// a stand-in stores memory and sessions as it does.
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
@@ -15,7 +15,7 @@ import { User } from './user.mjs';
 
 const CHUNK = 1_800_000;
 
-/** Megabytes of the finished file. The figures in docs/adopting.md are of 100. */
+/** Size of the finished file in megabytes. The figures in docs/adopting.md are for 100. */
 const MEGABYTES = Number(process.env.ADOPTED_MEGABYTES ?? 4);
 
 const { Nat8, Nat32, Nat64, Text } = IDL;
@@ -83,7 +83,7 @@ export async function adoptionTests(test) {
   const done = randomBytes(MEGABYTES * 1_000_000);
   const half = randomBytes(2 * CHUNK + 7);
   const seconds = {};
-  /** Runs commands while the canister is stopped, and notes how long they take. */
+  /** Runs commands while the canister is stopped, and records how long they take. */
   const timed = async (what, ...commands) => {
     const began = performance.now();
     const said = [];
@@ -97,7 +97,7 @@ export async function adoptionTests(test) {
   try {
     await test('a canister of the first public release has files, and an upload in flight', async () => {
       env.CANISTER = await createCanister(shell);
-      // docs/adopting.md has no command for it.
+      // docs/adopting.md has no command for this.
       await shell('icp identity export $IDENTITY > identity.pem');
       copyFileSync(process.env.PUBLIC_RELEASE_WASM, join(project, 'release.wasm'));
       await shell('icp canister install $CANISTER --wasm release.wasm --mode install -n embedded');
@@ -129,7 +129,7 @@ export async function adoptionTests(test) {
       console.log(`        stopped for ${total.toFixed(1)} s with ${MEGABYTES} MB: ${parts.join(', ')}`);
     });
 
-    await test('what was finished is read, and the upload in flight goes on under its number', async () => {
+    await test('finished files are read, and the upload in flight continues under its number', async () => {
       assert.ok((await alice.content(blob)).equals(done));
       await assert.rejects(bob.content(blob), /refused/);
       const Range = IDL.Record({ first: Nat32, last: Nat32 });
@@ -140,7 +140,7 @@ export async function adoptionTests(test) {
       assert.ok((await bob.content(blob_id)).equals(half));
     });
 
-    await test('session-migrate uploads the same folder, and the upload goes on again', async () => {
+    await test('session-migrate uploads the same folder, and the upload continues again', async () => {
       const upload = 'cargo migrate snapshot upload adopted --canister $CANISTER --identity identity.pem';
       [, env.ADOPTED] = /snapshot restore \S+ ([0-9a-f]+)/.exec(await operator(upload));
       await shell('icp canister stop $CANISTER -n embedded');

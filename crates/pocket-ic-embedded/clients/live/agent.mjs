@@ -23,7 +23,7 @@ const Install = IDL.Record({
   arg: IDL.Vec(IDL.Nat8),
 });
 
-/** A canister with the counter on it, by an agent alone. */
+/** Creates a canister with the counter, using only an agent. */
 export async function createCounter(agent, effectiveCanisterId) {
   const created = await agent.update(management, {
     methodName: 'provisional_create_canister_with_cycles',
@@ -54,7 +54,7 @@ export async function agentTests(network, test) {
     return answer.reply.arg;
   };
 
-  await test('the root key that is printed is the one that is fetched', async () => {
+  await test('the printed root key is the fetched one', async () => {
     const fetched = await HttpAgent.create({ host, shouldFetchRootKey: true });
     assert.equal(hex(fetched.rootKey), network.rootKey);
   });
@@ -77,7 +77,7 @@ export async function agentTests(network, test) {
     assert.equal(number(reply), 2);
   });
 
-  await test('a delegated identity is who has delegated', async () => {
+  await test('a delegated identity acts as the delegating one', async () => {
     const session = Ed25519KeyIdentity.generate();
     const soon = new Date(Date.now() + 600_000);
     const chain = await DelegationChain.create(identity, session.getPublicKey(), soon, { targets: [id] });
@@ -92,7 +92,7 @@ export async function agentTests(network, test) {
     await assert.rejects(update(refused, 'inc'), /not one of the delegation targets/);
   });
 
-  await test('secp256k1 signs, too', async () => {
+  await test('secp256k1 signatures are accepted, too', async () => {
     const other = Secp256k1KeyIdentity.generate();
     const caller = Principal.fromUint8Array(await query(await agentOf(other), 'caller'));
     assert.equal(caller.toText(), other.getPrincipal().toText());

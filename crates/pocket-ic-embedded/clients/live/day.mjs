@@ -59,7 +59,7 @@ export async function dayTests(test) {
       for (const user of [alice, bob]) await user.connect(network, Principal.fromText(env.CANISTER));
     });
 
-    await test('an upload is in flight, and others are made all day', async () => {
+    await test('an upload is in flight, and others are begun and finished all day', async () => {
       writeFileSync(join(project, 'large.bin'), large);
       const child = uploader(alice, join(project, 'large.bin'), '--parallel', '1');
       const exited = once(child, 'exit');
@@ -74,7 +74,7 @@ export async function dayTests(test) {
           const content = randomBytes(40_000 + number);
           await upload(bob, name, content);
           small.set(name, content);
-          // They make a break, so that the machine has time for the operator.
+          // The clients pause, so that the machine has time for the operator.
           await setTimeout(500);
         }
       })();
@@ -101,7 +101,7 @@ export async function dayTests(test) {
       assert.match(rehearsed, /verdict: pass/);
     });
 
-    await test('snapshots go out and in with a manifest', async () => {
+    await test('snapshots are downloaded and uploaded with a manifest', async () => {
       const identity = readFileSync(join(project, 'identity.pem'));
       for (const folder of ['dry', 'evening']) writeFileSync(join(project, folder, 'identity.pem'), identity);
       await operator('cargo migrate snapshot download $CANISTER --snapshot $SNAPSHOT --out snapshot --identity identity.pem', 'dry');
@@ -141,7 +141,7 @@ export async function dayTests(test) {
       assert.equal((await alice.inFlight()).length, 1);
     });
 
-    await test('the upload goes on where it was, and every byte is read back', async () => {
+    await test('the upload continues where it stopped, and every byte is read back', async () => {
       isOver = true;
       await bobs;
       await upload(alice, 'large.bin', large);

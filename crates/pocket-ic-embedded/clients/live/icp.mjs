@@ -23,14 +23,14 @@ export function program() {
 
 export const missing = () => (program() ? undefined : `icp-cli for ${process.platform} on ${process.arch}`);
 
-/** The id of a snapshot in what icp prints. */
+/** The id of a snapshot in the output of icp. */
 export const snapshotIn = said => /\b[0-9a-f]{20,}\b/.exec(said)[0];
 
 export async function icpTests(network, test) {
   const project = mkdtempSync(join(process.env.TMPDIR ?? '/tmp', 'icp-'));
   const home = join(project, 'home');
   mkdirSync(home);
-  // One canister whose module is built already.
+  // One canister whose module is already built.
   writeFileSync(
     join(project, 'icp.yaml'),
     `canisters:
@@ -113,7 +113,7 @@ ${network.icpYaml}
     assert.match(await icp('canister', 'logs', 'counter', ...here), /hello from the canister/);
   });
 
-  await test('snapshots go out, come in and go back', async () => {
+  await test('snapshots are downloaded, uploaded and restored', async () => {
     await call('stable_inc', '00', '--args-format', 'hex', '-o', 'hex');
     await icp('canister', 'stop', 'counter', ...here);
     const taken = await icp('canister', 'snapshot', 'create', 'counter', ...here);

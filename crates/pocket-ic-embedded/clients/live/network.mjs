@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
-/** Starts a network by a program and its subcommand; by default, by the binary of the embedded server, which has none. */
+/** Starts a network with a program and its subcommand; by default, with the embedded server's binary, which has none. */
 export async function startNetwork(command = process.env.POCKET_IC_BIN, ...subcommand) {
   const server = spawn(command, [...subcommand, '--live', '--gateway-port', '0', '--ttl', '600'], {
     stdio: ['ignore', 'pipe', 'ignore'],
@@ -15,7 +15,7 @@ export async function startNetwork(command = process.env.POCKET_IC_BIN, ...subco
     lines.push(line);
     const [, name, value] = /^(url|root key|canisters):\s+(.*)$/.exec(line) ?? [];
     if (name) said[name] = value;
-    // The last line of what is printed.
+    // The last line of the output.
     if (/^ {4}network: /.test(line)) break;
   }
   if (!said.url) throw new Error(`the network did not start: ${lines.join('\n')}`);

@@ -10,7 +10,7 @@ import { program } from './icp.mjs';
 
 export const root = process.env.SOURCE_TREE;
 
-/** The commands of icp and session-migrate in a text of Markdown: in blocks, and in the text if they have options. */
+/** The commands of icp and session-migrate in a Markdown text: in code blocks, and elsewhere if they have options. */
 export function commandsIn(markdown) {
   const block = /```sh\n(.*?)```/gs;
   const lines = [...markdown.matchAll(block)].flatMap(([, text]) => text.split('\n'));
@@ -39,7 +39,7 @@ export function prepare(network, page) {
   for (const folder of ['bin', 'home']) mkdirSync(join(project, folder));
   symlinkSync(join(root, 'dist'), join(project, 'dist'));
   writeFileSync(join(project, 'icp.yaml'), `${readFileSync(join(root, 'icp.yaml'), 'utf8')}\n${network.icpYaml}\n`);
-  // `cargo migrate` and the build of icp.yaml, with the program that is compiled already.
+  // `cargo migrate` and the build of icp.yaml, with the program that is already compiled.
   writeFileSync(
     join(project, 'bin', 'cargo'),
     `#!/usr/bin/env bash
@@ -61,7 +61,7 @@ exec "${migrate}" "$@"
     return stdout + stderr;
   };
   const here = [' --network', network.url, '-k', network.rootKey].join(' ');
-  /** Runs a command of the page, on this network, and returns what it prints. */
+  /** Runs a command of the page on this network, and returns its output. */
   const operator = async (command, folder) => {
     assert.ok(open.has(command) || done.has(command), `docs/${page} does not have: ${command}`);
     open.delete(command);
@@ -73,7 +73,7 @@ exec "${migrate}" "$@"
   return { project, env, open, shell, operator };
 }
 
-/** Makes an identity and an empty canister that it controls, and returns the canister's id. */
+/** Creates an identity and an empty canister that it controls, and returns the canister's id. */
 export async function createCanister(shell) {
   await shell('icp identity new operator --storage plaintext && icp identity default operator');
   const created = await shell(

@@ -1,4 +1,4 @@
-// Through the embedded server with the npm client: install, calls, time, upgrade, stable memory, snapshots, traps.
+// A tour of the embedded server with the npm client: install, calls, time, upgrade, stable memory, snapshots, traps.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -84,7 +84,7 @@ const tests = {
     assert.equal(number(new Uint8Array(memory)), 42);
   },
 
-  async 'a snapshot goes back'({ canisterId, update, query, manage }) {
+  async 'a snapshot restores the state'({ canisterId, update, query, manage }) {
     await update('inc');
     await update('stable_inc');
     const Snapshot = IDL.Record({ id: IDL.Vec(IDL.Nat8), total_size: IDL.Nat64 });
@@ -101,7 +101,7 @@ const tests = {
     await assert.rejects(manage('load_canister_snapshot', Load, place), /Could not find the snapshot/);
   },
 
-  async 'failures say what happened and leave nothing'({ update, query }) {
+  async 'failures say what happened and change nothing'({ update, query }) {
     for (const [method, words] of [
       ['trap_after_inc', /Canister called `ic0.trap` with message: 'something went wrong'/],
       ['unreachable', /Canister trapped: unreachable/],
@@ -135,7 +135,7 @@ const tests = {
     assert.equal(await second(), 'two');
   },
 
-  async 'time goes on by itself'({ pic, canisterId, update, query }) {
+  async 'time advances by itself'({ pic, canisterId, update, query }) {
     await update('set_timer', longBytes(1n));
     await pic.client.autoProgress();
     for (let tries = 0; number(await query('read')) === 0; tries++) assert.ok(tries < 10_000);
@@ -143,8 +143,8 @@ const tests = {
     await pic.client.stopProgress();
   },
 
-  async 'a large module goes in pieces'({ pic, canisterId, update }) {
-    // A custom section of bytes that do not repeat, after the module: name "filler", then 3 MB.
+  async 'a large module is installed in pieces'({ pic, canisterId, update }) {
+    // A custom section of incompressible bytes after the module: name "filler", then 3 MB.
     const filler = new Uint8Array(3_000_000).map((_, n) => (n * 2_654_435_761) >>> 24);
     const leb = n => (n < 128 ? [n] : [(n % 128) | 128, ...leb(Math.floor(n / 128))]);
     const name = [6, ...new TextEncoder().encode('filler')];

@@ -47,7 +47,7 @@ class Network:
         for line in self.process.stdout:
             if found := re.match(r"(url|root key|canisters):\s+(.*)$", line):
                 said[found[1]] = found[2]
-            # The last line of what is printed.
+            # The last line of the output.
             if line.startswith("    network: "):
                 break
         self.url = said["url"].rstrip("/")
@@ -112,7 +112,7 @@ class Tour(unittest.TestCase):
         class Tampered(Client):
             def query(self, *args, **kwargs):
                 answer = bytearray(super().query(*args, **kwargs))
-                # One bit of the reply, which is nowhere else in the answer.
+                # One bit of the reply, whose bytes occur nowhere else in the answer.
                 answer[answer.index(b"DIDL") + 7] ^= 1
                 return bytes(answer)
 
@@ -130,7 +130,8 @@ class Tour(unittest.TestCase):
         with self.assertRaises(ReplicaReject) as caught:
             self.update("missing")
         self.assertEqual(caught.exception.error_code, "IC0536")
-        # The agent computes another hash than the specification's for rejected queries, so it cannot verify them.
+        # For rejected queries, the agent computes a hash that differs from the specification's, so it cannot verify
+        # them.
         unverified = self.agent_of(self.identity)
         unverified.verify_query_signatures = False
         with self.assertRaises(ReplicaReject) as caught:

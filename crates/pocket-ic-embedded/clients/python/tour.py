@@ -117,7 +117,7 @@ class Tour(unittest.TestCase):
         self.pic.set_stable_memory(self.canister, gzip.compress(long), compression="gzip")
         self.assertEqual(self.pic.get_stable_memory(self.canister), long)
 
-    def test_snapshots_go_back(self):
+    def test_snapshots_restore_the_state(self):
         self.update("inc")
         self.update("stable_inc")
         taken = self.about_canister("take_canister_snapshot")
@@ -136,7 +136,7 @@ class Tour(unittest.TestCase):
             lambda: self.manage("load_canister_snapshot", SNAPSHOT_OF, value),
         )
 
-    def test_failures_have_codes_and_leave_nothing(self):
+    def test_failures_have_codes_and_change_nothing(self):
         for method, code, words in (
             ("trap_after_inc", "CanisterCalledTrap", "something went wrong"),
             ("unreachable", "CanisterTrapped", "unreachable"),

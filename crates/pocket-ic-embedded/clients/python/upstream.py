@@ -21,9 +21,9 @@ FILES = [
 ]
 
 NO_STATE = "the state of an instance is not kept in a directory"
-# What the client makes of a refused instance: it looks for the message one level too high.
+# The client's error for a refused instance: it looks for the message one level too high.
 REFUSED_INSTANCE = "KeyError: 'message'"
-# Name of the test: the reason, and what its failure says.
+# Name of the test: the reason, and the text of its failure.
 OUT_OF_SCOPE = {
     "test_create_canister_with_id": (
         "its last step creates a subnet by the mainnet's routing table; the steps before are in tour.py",
@@ -43,7 +43,7 @@ def load(path):
 
 
 def fails_as_announced(test, words):
-    # A client whose instance was refused complains again on stderr when it is dropped.
+    # A client whose instance was refused prints another error on stderr when it is dropped.
     with contextlib.redirect_stderr(io.StringIO()):
         result = unittest.TestResult()
         test.run(result)

@@ -38,7 +38,7 @@ pub async fn read_whole(State(state): State<Arc<ServerState>>, request: Request,
 }
 
 async fn read(state: &ServerState, mut body: Body) -> Result<Bytes, Refusal> {
-    let (mut kept, mut length) = (Vec::new(), 0);
+    let (mut bytes, mut length) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         state.activity().touch();
         let frame = frame.map_err(|error| Refusal::bad(format!("The request ended early: {error}")))?;
@@ -48,7 +48,7 @@ async fn read(state: &ServerState, mut body: Body) -> Result<Bytes, Refusal> {
                 break;
             }
             if length <= MAX_BYTES {
-                kept.extend_from_slice(&data);
+                bytes.extend_from_slice(&data);
             }
         }
     }
@@ -58,5 +58,5 @@ async fn read(state: &ServerState, mut body: Body) -> Result<Bytes, Refusal> {
             format!("The request has more than {MAX_BYTES} bytes"),
         ));
     }
-    Ok(kept.into())
+    Ok(bytes.into())
 }

@@ -90,7 +90,8 @@ pub fn check(slot: &Slot, action: Action, body: &[u8]) -> Result<Checked, Refusa
 }
 
 impl Envelope {
-    /// Returns how long its verification may take: far less than a millisecond for at most one signature with Ed25519.
+    /// Returns how long its verification may take: far less than a millisecond if it has at most one signature, with
+    /// Ed25519.
     fn verification(&self) -> Work {
         let is_quick =
             self.sender_delegation.is_none() && self.sender_pubkey.as_deref().is_none_or(is_ed25519);
@@ -118,7 +119,7 @@ impl Content {
         self.canister_id
     }
 
-    /// Returns what a canister says about the sender.
+    /// Returns the `sender_info`: a canister's statement about the sender.
     pub fn sender_info(&self) -> Option<&SenderInfo> {
         self.sender_info.as_ref()
     }

@@ -45,7 +45,7 @@ const CANISTER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.563
 /// Number of bytes of a malformed key that an error shows.
 const SHOWN: usize = 32;
 
-/// Returns whether a key, DER, says that it is one for Ed25519.
+/// Returns whether a key, DER, is marked as an Ed25519 key.
 pub fn is_ed25519(der: &[u8]) -> bool {
     SubjectPublicKeyInfoRef::try_from(der).is_ok_and(|info| info.algorithm.oid == ED25519)
 }

@@ -171,7 +171,7 @@ fn verify_links<'a>(
     Ok(signer)
 }
 
-/// Verifies what a canister says about the sender: only the canister whose key the sender has may do so.
+/// Verifies a canister's statement about the sender: only the canister whose key the sender has may make one.
 fn verify_info(info: &SenderInfo, key: &[u8], root_key: &[u8]) -> Result<(), Refusal> {
     let key = match PublicKey::from_der(key) {
         Ok(PublicKey::Canister(key)) => key,

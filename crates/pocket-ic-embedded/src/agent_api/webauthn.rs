@@ -26,7 +26,7 @@ mod cose {
     pub const EXPONENT: i128 = -2;
 }
 
-/// Number of bytes of a wrong challenge that an error shows: more than a right one has.
+/// Number of bytes of a wrong challenge that an error shows: more than a correct one has.
 const SHOWN: usize = 64;
 /// Tag of a point of which both coordinates follow.
 const SEC1_UNCOMPRESSED: u8 = 4;
@@ -64,7 +64,7 @@ impl CoseKey {
     /// Bytes that are not a key, or a key for another algorithm.
     pub fn parse(cose: &[u8]) -> Result<Self, String> {
         let fields: BTreeMap<i128, Value> =
-            serde_cbor::from_slice(cose).map_err(|error| format!("no COSE: {error}"))?;
+            serde_cbor::from_slice(cose).map_err(|error| format!("not COSE: {error}"))?;
         let number = |label| match fields.get(&label) {
             Some(Value::Integer(number)) => Some(*number),
             _ => None,

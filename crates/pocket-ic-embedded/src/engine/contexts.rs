@@ -2,8 +2,8 @@
 //! which.
 //!
 //! The table follows the IC interface specification, section "Overview of imports", and uses its letters. The
-//! instruction charges are the fixed parts published by the IC's execution layer; for stable memory, those of
-//! its native implementation, where asking for the size is not a call at all.
+//! instruction charges are the fixed parts published by the IC's execution layer; for stable memory, those of its
+//! native implementation, in which reading the size is not a call.
 
 use super::types::EntryPoint;
 

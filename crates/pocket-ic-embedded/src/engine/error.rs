@@ -115,7 +115,7 @@ pub enum Trap {
         canister: String,
         /// Cycles requested.
         requested: u128,
-        /// Cycles there.
+        /// Cycles available.
         available: u128,
     },
     /// The wasm runtime failed; a fault of the server, not of the canister.

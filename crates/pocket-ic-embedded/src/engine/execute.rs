@@ -20,11 +20,11 @@ use super::runtime::{Runtime, THREAD_STACK};
 use super::state::CanisterState;
 use super::types::{EntryPoint, Limits, MessageContext, MessageOutcome, MethodKind, SystemEntry};
 
-/// Why a message has no outcome.
+/// The reason why a message has no outcome.
 const PANICKED: &str = "the thread that ran the message panicked";
-/// Modules kept compiled for canisters to come.
+/// Number of modules that are kept compiled for future canisters.
 const MAX_MODULES: usize = 64;
-/// Instances kept alive between messages.
+/// Number of instances that are kept alive between messages.
 const MAX_INSTANCES: usize = 16;
 /// Wasm memory that they may hold together, in bytes.
 const MAX_INSTANCE_BYTES: u64 = 1 << 30;
@@ -115,7 +115,7 @@ impl Engine {
     fn slot_for(&self, hash: [u8; 32]) -> Compiled {
         let mut modules = lock(&self.shared.modules);
         if modules.len() >= MAX_MODULES && !modules.contains_key(&hash) {
-            // A place that is locked is being compiled.
+            // A locked slot is being compiled.
             modules.retain(|_, place| match place.try_lock() {
                 Ok(compiled) => compiled.as_ref().is_some_and(|module| Arc::strong_count(module) > 1),
                 Err(_) => true,
@@ -127,7 +127,7 @@ impl Engine {
         modules.entry(hash).or_default().clone()
     }
 
-    /// Executes one message. Blocks until it ends; never panics, whatever the wasm does.
+    /// Executes one message. Blocks until it ends; never panics, regardless of what the wasm does.
     pub fn execute(
         &self,
         state: &CanisterState,
@@ -142,7 +142,7 @@ impl Engine {
         let message = Message::new(context, ctx, limits, state.stable().clone());
         match has_entry_point(state.module(), &entry) {
             Ok(true) => {}
-            // A system function that is not exported: nothing to do.
+            // The system function is not exported, so there is nothing to do.
             Ok(false) => return MessageOutcome::new(Ok(()), state.clone(), message, 0, 0),
             Err(trap) => return MessageOutcome::new(Err(trap), state.clone(), message, 0, 0),
         }
@@ -173,7 +173,7 @@ impl Engine {
                 let state = state.after(heap, globals, stable);
                 MessageOutcome::new(Ok(()), state, message, instructions, dirty)
             }
-            // The instance is in an unknown state: it is dropped.
+            // The instance is in an unknown state, so it is dropped.
             Err(trap) => MessageOutcome::new(Err(trap), state.clone(), message, instructions, 0),
         };
         MessageOutcome { wall_time, ..outcome }
@@ -272,8 +272,8 @@ impl MessageOutcome {
         if let Err(trap) = &result {
             message.logs.push(log_text(trap).into_bytes());
         }
-        // A call still under construction at the end of the message is dropped, and so are data appended for
-        // a reply that was never sent.
+        // A call still under construction at the end of the message is dropped, and so is data appended for a reply
+        // that was never sent.
         let done = result.is_ok();
         Self {
             state,
@@ -296,7 +296,7 @@ impl MessageOutcome {
     }
 }
 
-/// Returns what the canister's log says about a trap.
+/// Returns the line about a trap in the canister's log.
 fn log_text(trap: &Trap) -> String {
     match trap {
         Trap::CalledTrap(text) if text.is_empty() => "[TRAP]: (no message)".to_string(),

@@ -31,7 +31,7 @@ impl Heap {
         Some(out)
     }
 
-    /// Writes `bytes` at `offset`; if they extend beyond the end, writes nothing and returns `None`.
+    /// Writes `bytes` at `offset`; if they would extend beyond the end, writes nothing and returns `None`.
     pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Option<()> {
         self.check(offset, bytes.len() as u64)?;
         self.pages.write(offset, bytes);

@@ -19,7 +19,7 @@ pub(super) struct Host {
     pub(super) limiter: HeapLimiter,
 }
 
-/// One message: what came in and what it did so far.
+/// One message: its inputs and its effects so far.
 pub(super) struct Message {
     /// The kind of execution.
     pub(super) context: Contexts,
@@ -31,7 +31,7 @@ pub(super) struct Message {
     pub(super) limits: Limits,
     /// Stable memory, changed in place.
     pub(super) stable: StableMemory,
-    /// What it touched of it.
+    /// The parts of stable memory that it accessed.
     pub(super) access: StableAccess,
     /// Bytes passed to stable memory writes.
     pub(super) stable_written: u64,
@@ -39,7 +39,7 @@ pub(super) struct Message {
     pub(super) stable_read: u64,
     /// Reply under construction.
     pub(super) reply_data: Vec<u8>,
-    /// What was answered.
+    /// The answer.
     pub(super) reply: Option<Response>,
     /// Texts for the canister's log.
     pub(super) logs: Texts,
@@ -112,7 +112,7 @@ impl Message {
     }
 }
 
-/// Holds a growing wasm memory to the canister's limit.
+/// Enforces the canister's limit on a growing wasm memory.
 #[derive(Default)]
 pub(super) struct HeapLimiter {
     /// The canister's limit in bytes; 0 = none.
@@ -245,7 +245,7 @@ pub(super) fn take_start(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64, 
     let (memory, _) = split(c);
     let mut range = range(api, "heap", src, len, memory.len())?;
     if len > max {
-        // Not beyond the end of the range, which is a usize.
+        // This is not beyond the end of the range, which is a usize.
         range.end = range.start + max as usize;
     }
     Ok(memory[range].to_vec())

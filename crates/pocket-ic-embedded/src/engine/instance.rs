@@ -212,7 +212,7 @@ impl LiveInstance {
     }
 }
 
-/// Returns what the runtime's error means for the canister.
+/// Returns the trap that corresponds to the runtime's error.
 fn trap_of(error: &wasmtime::Error, limit: u64) -> Trap {
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return trap.clone();

@@ -66,7 +66,7 @@ pub(super) struct StateGlobal {
 /// What is known about a valid module.
 #[derive(Debug, Default)]
 pub(super) struct ModuleInfo {
-    /// Not yet held to any limits: see [`check_methods`].
+    /// No limits have been checked yet: see [`check_methods`].
     pub(super) methods: BTreeMap<String, MethodKind>,
     pub(super) system: BTreeSet<SystemEntry>,
     /// The function of the `(start)` section.
@@ -74,14 +74,14 @@ pub(super) struct ModuleInfo {
     /// Name to contents and whether the section is public.
     pub(super) custom: BTreeMap<String, (Vec<u8>, bool)>,
     pub(super) globals: Vec<StateGlobal>,
-    /// Whether it imports what reads the certificate of a query.
+    /// Whether it imports the functions that read the certificate of a query.
     pub(super) reads_certificate: bool,
     pub(super) has_table: bool,
     pub(super) has_memory: bool,
     pub(super) memory64: bool,
     /// The declared minimum and maximum, in wasm pages.
     pub(super) memory_pages: (u64, Option<u64>),
-    /// The code changes only memory and globals: segments stay as they are at instantiation.
+    /// Whether the code changes only memory and globals, so that segments stay as they are at instantiation.
     pub(super) keeps_segments: bool,
 }
 
@@ -305,7 +305,7 @@ fn check_code_section(wasm: &[u8]) -> Result<(), InvalidWasm> {
             }
             Ok(Payload::CodeSectionStart { .. }) => break,
             Ok(_) => {}
-            // Validation says what is wrong.
+            // Validation reports what is wrong.
             Err(_) => break,
         }
     }

@@ -6,8 +6,8 @@
 //! [`MessageContext`], its effects on the outside are in [`MessageOutcome`].
 //!
 //! [`Engine::execute`] is a function of its arguments: the given state is not changed, the new one is in the
-//! outcome. States share what they have in common, so keeping an old one (for a snapshot, or to return to it)
-//! costs only what has changed since.
+//! outcome. States share what they have in common, so keeping an old one (for a snapshot, or to return to it) takes
+//! only the space of what has changed since.
 
 mod allocator;
 mod api;

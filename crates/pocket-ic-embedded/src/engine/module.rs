@@ -95,7 +95,7 @@ impl CanisterModule {
     pub(super) fn compile(runtime: &Runtime, uploaded: &[u8]) -> Result<Self, InvalidWasm> {
         let wasm = intake::unpack(uploaded)?;
         let flavour = runtime.flavour(intake::has_wide_memory(&wasm))?;
-        // Code that is kept was checked when it was compiled.
+        // Cached code was checked when it was compiled.
         let cached = runtime.load(flavour, &wasm);
         let keeps_segments = match &cached {
             Some(cached) => cached.keeps_segments,

@@ -8,10 +8,9 @@
 //!
 //! The machine code of an entry is executed. So the cache trusts everyone who may write to its folder, and
 //! makes sure that this is only the user of the process: a folder or file that belongs to another user, or
-//! that others may write to, is refused. The digest in each entry protects against damage, not against that
-//! user.
+//! that others may write to, is refused. The digest in each entry protects against damage, not against its user.
 //!
-//! The cache that is part of wasmtime does neither: it runs whatever it can decompress.
+//! The cache that is part of wasmtime checks neither the owner nor a digest: it runs whatever it can decompress.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
@@ -31,8 +30,8 @@ const MAX_CACHE_BYTES: u64 = 2 << 30;
 /// Age at which a temporary file counts as left by a killed process.
 const MAX_TEMPORARY_AGE: Duration = Duration::from_secs(3600);
 
-/// The beginning of an entry. The last byte is the version of the layout: magic, key, digest, whether the
-/// code keeps its segments, machine code.
+/// The beginning of an entry. The last byte is the version of the layout: magic, key, digest, whether the code leaves
+/// segments as they are, machine code.
 const MAGIC: &[u8; 8] = b"PICMOD\0\x01";
 const HASH_BYTES: usize = 32;
 /// Names an entry.
@@ -65,10 +64,10 @@ pub enum ModuleCacheError {
     Io {
         /// The folder.
         folder: PathBuf,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
-    /// It is not safe to run what is in it.
+    /// It is not safe to run its contents.
     #[error(
         "cannot keep compiled modules in {}: {reason}. Use a folder that only you may write to (chmod 700)",
         folder.display()
@@ -138,8 +137,7 @@ impl ModuleCache {
         Some(CachedModule { module, keeps_segments })
     }
 
-    /// Stores machine code for other processes. If it cannot be stored, they just have to compile the module
-    /// again.
+    /// Stores machine code for other processes. If it cannot be stored, they compile the module themselves.
     pub(super) fn store(&self, key: &Key, keeps_segments: bool, code: &[u8]) {
         let _ = self.write(key, keeps_segments, code);
     }
@@ -220,7 +218,7 @@ fn writers(owner: u32, mode: u32, me: u32) -> Option<String> {
     (mode & GROUP_OR_OTHERS_WRITE != 0).then(|| format!("others may write to it (mode {:o})", mode & 0o7777))
 }
 
-/// What the machine code depends on besides the wasm.
+/// What the machine code depends on in addition to the wasm.
 pub(super) struct Compiler([u8; HASH_BYTES]);
 
 impl Compiler {
@@ -233,13 +231,13 @@ impl Compiler {
         Self(hasher.0.finalize().into())
     }
 
-    /// Returns the name of what it makes of this module.
+    /// Returns the name of the entry for this module.
     pub(super) fn key(&self, wasm: &[u8]) -> Key {
         Sha256::new().chain_update(self.0).chain_update(wasm).finalize().into()
     }
 }
 
-/// Lets SHA-256 take in what is only known to be [`Hash`].
+/// Feeds SHA-256 with a value that only implements [`Hash`].
 #[derive(Default)]
 struct Sha256Hasher(Sha256);
 
@@ -285,7 +283,7 @@ mod tests {
     fn folders_and_files_of_another_user_are_refused() {
         assert_eq!(writers(1000, 0o700, 1000), None);
         assert_eq!(writers(0, 0o700, 1000).unwrap(), "it belongs to user 0, and this is user 1000");
-        assert!(writers(1000, 0o700, 0).is_some(), "root does not run what others have written");
+        assert!(writers(1000, 0o700, 0).is_some(), "root does not run what other users have written");
     }
 
     #[test]

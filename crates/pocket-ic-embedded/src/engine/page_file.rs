@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// A file of pages, which are never changed: a new value is a new page.
+/// A file of pages that are never changed: a new value gets a new page.
 pub(super) struct PageFile {
     file: File,
     /// The places for new pages; `None` for a file that is only read.
@@ -15,7 +15,7 @@ pub(super) struct PageFile {
 
 #[derive(Default)]
 struct Places {
-    /// Pages that nobody needs any more.
+    /// Free places of pages that are no longer needed.
     free: Vec<u64>,
     /// All pages from here on are free.
     end: u64,

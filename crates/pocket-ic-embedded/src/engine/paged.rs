@@ -31,7 +31,7 @@ static ZEROS: [u8; PAGE] = [0; PAGE];
 #[derive(Clone, Default)]
 pub(super) struct Paged {
     groups: Arc<Vec<Option<Arc<Group>>>>,
-    /// How many pages may be in memory: those written since all of them were moved to a file.
+    /// Upper bound of the number of pages in memory: those written since all pages were moved to a file.
     resident: usize,
 }
 
@@ -42,13 +42,12 @@ impl fmt::Debug for Paged {
 }
 
 impl Paged {
-    /// Returns whether both are the same value because neither was written since one was cloned from the
-    /// other.
+    /// Returns whether both are the same value, with neither written since one was cloned from the other.
     pub(super) fn same(&self, other: &Paged) -> bool {
         Arc::ptr_eq(&self.groups, &other.groups)
     }
 
-    /// Returns the bytes of a file that does not change any more, without reading them.
+    /// Returns the bytes of a file that no longer changes, without reading them.
     pub(super) fn of_file(file: &Arc<PageFile>, data: &[Range<u64>]) -> Paged {
         let mut paged = Paged::default();
         for range in data {
@@ -138,8 +137,8 @@ impl Paged {
         }
     }
 
-    /// Moves the pages to a temporary file if more than `limit` may be in memory. Those that cannot be written stay in
-    /// memory until as many more were written.
+    /// Moves the pages to a temporary file if more than `limit` may be in memory. Pages that cannot be moved stay in
+    /// memory until the limit is exceeded again by new ones.
     pub(super) fn keep_resident(&mut self, limit: usize) {
         if self.resident <= limit {
             return;
@@ -162,7 +161,8 @@ impl Paged {
                 }
             }
         }
-        // Each thread allocates from its own arena, and messages run on many threads.
+        // Each thread allocates from its own arena, and messages run on many threads, so unused memory is returned
+        // explicitly.
         allocator::return_unused_memory();
     }
 

@@ -62,14 +62,14 @@ impl Prices {
             + self.scaled(EXECUTION + LONGEST_CALLBACK * cycles_per_instruction)
     }
 
-    /// Returns the price of an outcall that is charged by the maximum size of its response.
+    /// Returns the price of an outcall that is charged for the maximum size of its response.
     pub(super) fn http_request(&self, request_bytes: u64, max_response_bytes: u64) -> u128 {
         let nodes = u128::from(self.nodes);
         let bytes = 400 * u128::from(request_bytes) + 800 * u128::from(max_response_bytes);
         self.per_node(3_000_000 + 60_000 * nodes + bytes)
     }
 
-    /// Returns the price of an outcall that is charged by actual usage.
+    /// Returns the price of an outcall that is charged for actual usage.
     pub(super) fn http_request_v2(&self, outcall: &Outcall) -> u128 {
         let nodes = u128::from(self.nodes);
         self.per_node(
@@ -102,7 +102,7 @@ mod tests {
     const THIRTEEN: Prices = Prices { nodes: 13, free: false };
     const THIRTY_FOUR: Prices = Prices { nodes: 34, free: false };
 
-    /// Against the tables that are published for both sizes.
+    /// The prices are compared with the published tables for both sizes.
     #[test]
     fn prices_are_those_of_the_published_tables() {
         assert_eq!(THIRTEEN.create_canister(), 500_000_000_000);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_free_subnet_asks_for_nothing() {
+    fn a_free_subnet_charges_nothing() {
         let free = Prices { nodes: 13, free: true };
         let all = [free.create_canister(), free.call(1, true), free.http_request(1, 1)];
         assert_eq!(all, [0; 3]);

@@ -9,7 +9,7 @@ use wasmparser::{BinaryReaderError, ExternalKind, Parser, Payload};
 
 use super::intake::ModuleInfo;
 
-/// The names of the engine's own exports. Their prefix is one that no export of the module has.
+/// The names of the engine's own exports, with a prefix that no export of the module has.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     prefix: String,
@@ -79,7 +79,7 @@ pub(super) fn rewrite(wasm: &[u8], info: &ModuleInfo) -> Result<(Vec<u8>, Names)
         let Some((id, range)) = payload.as_section() else {
             continue;
         };
-        // The sections that come after the exports.
+        // The sections that follow the exports.
         let later =
             [SectionId::Start, SectionId::Element, SectionId::DataCount, SectionId::Code, SectionId::Data];
         if !exported && (id == SectionId::Export as u8 || later.iter().any(|l| id == *l as u8)) {

@@ -44,7 +44,7 @@ impl Flavour {
         config
             .consume_fuel(true)
             .operator_cost(operator_costs(!W::NARROW))
-            // Results may not depend on the host's bits of a NaN.
+            // Results must not depend on the bits of a NaN on the host.
             .cranelift_nan_canonicalization(true)
             .wasm_relaxed_simd(false)
             .wasm_memory64(true)
@@ -82,7 +82,7 @@ impl Runtime {
         wide.map_err(|error| InvalidWasm(error.to_string()))
     }
 
-    /// Returns what the cache has for a module.
+    /// Returns the cache entry of a module.
     pub(super) fn load(&self, flavour: &Flavour, wasm: &[u8]) -> Option<CachedModule> {
         if wasm.len() < LARGE_WASM_BYTES {
             return None;
@@ -102,7 +102,7 @@ impl Runtime {
             if wasm.len() < LARGE_WASM_BYTES {
                 return Module::new(&flavour.engine, rewritten);
             }
-            // An engine keeps what its compiler has allocated; that of this one is freed immediately.
+            // An engine keeps the memory that its compiler has allocated; the memory of this one is freed immediately.
             let code = wasmtime::Engine::new(&flavour.config)?.precompile_module(rewritten)?;
             if let Some(cache) = &self.cache {
                 cache.store(&flavour.compiler.key(wasm), keeps_segments, &code);

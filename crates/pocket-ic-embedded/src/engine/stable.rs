@@ -59,14 +59,14 @@ impl StableMemory {
         memory
     }
 
-    /// Returns a memory with the contents of a file, whose pages are read when they are needed: the file must not
-    /// change as long as this memory or a copy of it exists. Zeros are added up to whole pages.
+    /// Returns a memory with the contents of a file, whose pages are read on demand: the file must not
+    /// change as long as this memory or a copy of it exists. It is padded with zeros to whole pages.
     ///
     /// # Errors
     /// A file that cannot be searched for holes.
     pub fn from_file(file: File) -> io::Result<Self> {
         let bytes = file.metadata()?.len();
-        // A page in part beyond the end cannot be read.
+        // A page that extends beyond the end of the file cannot be read.
         let whole = bytes / PAGE as u64 * PAGE as u64;
         let data = data_ranges(&file, whole)?;
         let mut end = vec![0; (bytes - whole) as usize];
@@ -130,8 +130,8 @@ impl StableMemory {
         Ok(())
     }
 
-    /// Returns the host memory used by the contents and not shared with `other`, bytes: for two memories with
-    /// a common origin, what this one has cost since. Compared with an empty memory, everything that it uses.
+    /// Returns the host memory used by the contents and not shared with `other`, bytes: for two memories with a common
+    /// origin, what this one has taken since; compared with an empty memory, everything that it takes.
     #[cfg(test)]
     pub(crate) fn bytes_apart(&self, other: &Self) -> u64 {
         self.bytes.pages_apart(&other.bytes) * PAGE as u64

@@ -40,7 +40,7 @@ impl CanisterState {
         }
     }
 
-    /// Puts a saved state together again (snapshot upload).
+    /// Restores a state from its saved parts (snapshot upload).
     pub fn from_parts(
         module: Arc<CanisterModule>,
         heap: Heap,
@@ -95,7 +95,7 @@ impl CanisterState {
         &self.stable
     }
 
-    /// Returns the stable memory, to change it from outside.
+    /// Returns the stable memory, to be changed from outside.
     pub fn stable_mut(&mut self) -> &mut StableMemory {
         &mut self.stable
     }

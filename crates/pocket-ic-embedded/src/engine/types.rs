@@ -76,8 +76,7 @@ pub enum EntryPoint {
     Query(String),
     /// A composite query method, in non-replicated mode.
     CompositeQuery(String),
-    /// A query method called through an update call: in replicated mode, but its changes are discarded all
-    /// the same.
+    /// A query method called through an update call: in replicated mode, but its changes are nevertheless discarded.
     ReplicatedQuery(String),
     /// `canister_heartbeat`
     Heartbeat,
@@ -136,7 +135,7 @@ pub struct DataCertificate(Arc<LazyLock<Vec<u8>, Maker>>);
 type Maker = Box<dyn FnOnce() -> Vec<u8> + Send + Sync>;
 
 impl DataCertificate {
-    /// Returns a certificate that is made by `make`.
+    /// Returns a certificate that `make` creates.
     pub fn new(make: impl FnOnce() -> Vec<u8> + Send + Sync + 'static) -> Self {
         let make: Maker = Box::new(make);
         Self(Arc::new(LazyLock::new(make)))
@@ -154,7 +153,7 @@ impl fmt::Debug for DataCertificate {
     }
 }
 
-/// Everything the system API can tell a canister about the message it executes.
+/// Everything that a canister can read about the message through the system API.
 #[derive(Clone, Debug)]
 pub struct MessageContext {
     /// The executing canister.
@@ -179,7 +178,7 @@ pub struct MessageContext {
     pub balance: u128,
     /// The part of `balance` that keeps the canister from freezing: it cannot be spent.
     pub frozen_balance: u128,
-    /// Cycles that came with the call and were not accepted yet.
+    /// Cycles of the call that have not been accepted yet.
     pub cycles_available: u128,
     /// Cycles refunded with the reply or reject (callbacks).
     pub cycles_refunded: u128,
@@ -189,9 +188,9 @@ pub struct MessageContext {
     pub status: CanisterRunStatus,
     /// What `data_certificate_*` returns in non-replicated queries; `None` if there is no certificate.
     pub data_certificate: Option<DataCertificate>,
-    /// 0 where there is no reject.
+    /// The reject code; 0 where there is no reject.
     pub reject_code: u32,
-    /// Empty where there is no reject.
+    /// The reject message; empty where there is no reject.
     pub reject_message: String,
     /// The deadline of the global timer, nanoseconds since 1970; 0 = inactive.
     pub global_timer: u64,

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-/// Says whether the response is the certified one.
+/// Header field that shows whether the response is the certified one.
 const VERIFICATION: HeaderName = HeaderName::from_static("x-response-verification");
 /// Header fields about the connection; the gateway sets its own.
 const OF_THE_CONNECTION: [HeaderName; 4] =
@@ -32,7 +32,7 @@ pub fn response(method: &Method, of_canister: &HttpResponse, body: Body, verific
         let (Ok(name), Ok(value)) = parsed else {
             return text(StatusCode::BAD_GATEWAY, format!("The canister's header {name:?} is malformed"));
         };
-        // The length is known, and a wrong one would break the connection.
+        // The gateway sets the length itself, since a wrong one would break the connection.
         if OF_THE_CONNECTION.contains(&name) || (whole && name == header::CONTENT_LENGTH) {
             continue;
         }

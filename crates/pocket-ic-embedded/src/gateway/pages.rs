@@ -52,7 +52,7 @@ impl Pages {
 
     /// Answers a request with the response of the canister in its address.
     pub async fn answer(&self, parts: Parts, body: Bytes) -> Response {
-        // Paths of the interface for agents are never pages.
+        // Paths of the interface for agents never refer to pages.
         if parts.uri.path().starts_with("/api/") {
             let path = parts.uri.path();
             return answer::text(
@@ -110,7 +110,7 @@ async fn ask(
     if raw {
         return Ok((response, "none; served as raw".into()));
     }
-    // A certificate is for the whole body.
+    // A certificate covers the whole body.
     while let Some(rest) = &mut response.rest {
         if response.body.len() > MAX_VERIFIED_BYTES {
             return Ok((response, format!("none; longer than {MAX_VERIFIED_BYTES} bytes")));
@@ -225,8 +225,8 @@ async fn send(slot: Arc<Slot>, first: Bytes, mut rest: Rest, mut sender: Sender<
     }
 }
 
-/// A body of which everything before a failure is sent: a connection sends what it has when the rest is not ready yet, and
-/// drops it when the rest fails.
+/// A body of which everything before a failure is sent. A connection sends what it has if the rest is not ready yet,
+/// but drops it if the rest fails.
 struct Sent {
     body: Channel<Bytes, Broken>,
     failure: Option<Broken>,

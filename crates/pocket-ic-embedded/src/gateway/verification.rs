@@ -11,7 +11,7 @@ const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 /// The oldest version of response verification that is accepted.
 const OLDEST_VERSION: u8 = 1;
 
-/// What a certificate is verified with.
+/// What is needed to verify a certificate.
 pub struct Authority {
     /// The instance's root key, DER.
     pub root_key: &'static [u8],

@@ -138,7 +138,7 @@ struct InstructionCap {
     instructions: Option<u64>,
 }
 
-/// Makes the messages of a canister trap halfway. Not part of the protocol.
+/// Makes the messages of a canister trap at a limit. Not part of the protocol.
 pub(super) async fn cap_instructions(
     State(state): Server,
     Path((id, canister)): Path<(usize, String)>,

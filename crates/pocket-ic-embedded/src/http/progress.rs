@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// The pause between two rounds when the client names none.
+/// The pause between two rounds if the client specifies none.
 const DEFAULT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Whether the time of an instance advances automatically.
@@ -27,7 +27,7 @@ pub(super) enum AutoProgressState {
     Off,
     /// It does.
     On(AutoProgress),
-    /// It does not and never will: this request found the instance before it was deleted.
+    /// It does not and never will: the request found the instance before it was deleted.
     Deleted,
 }
 
@@ -54,7 +54,7 @@ impl AutoProgress {
             loop {
                 tokio::select! {
                     _ = ticks.tick() => {}
-                    // Requests that have arrived meanwhile are executed in the same round.
+                    // Requests that have arrived in the meantime are executed in the same round.
                     () = slot.hurried() => yield_now().await,
                     _ = stopped.changed() => break,
                 }
@@ -83,7 +83,7 @@ impl AutoProgress {
 /// Advances the time of an instance automatically.
 ///
 /// # Errors
-/// When it does already, or the instance was deleted.
+/// If it already does, or the instance was deleted.
 pub(super) async fn start(slot: &Arc<Slot>, delay_ms: Option<u64>) -> Result<(), OpError> {
     let mut progress = slot.progress.lock().await;
     match *progress {
@@ -110,7 +110,7 @@ pub(super) async fn end(slot: &Slot, next: AutoProgressState) {
 }
 
 fn set_present(instance: &mut Instance) -> Result<(), OpError> {
-    // An instance that is ahead of the current time stays there.
+    // The time of an instance that is ahead of the current time is left unchanged.
     let target = clock::present().max(instance.time());
     instance.set_certified_time(target)
 }

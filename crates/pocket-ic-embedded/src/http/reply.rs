@@ -43,7 +43,7 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, OpError> {
     serde_json::from_slice(body).map_err(|error| OpError::Conversion(error.to_string()))
 }
 
-/// Returns the answer of a canister as clients read it. `certified` is true for answers that went through a
+/// Returns the answer of a canister as clients read it. `certified` is true for answers that passed through a
 /// round.
 pub(super) fn canister_result(result: CallResult, certified: bool) -> RawCanisterResult {
     result.map_err(|error| error.into_response(certified)).into()
@@ -60,7 +60,7 @@ pub(crate) async fn operate<T: Serialize>(
         Ok(slot) => slot,
         Err(refusal) => return error(&refusal),
     };
-    // The response is encoded as a part of the work, since it may be large.
+    // The response is encoded as part of the work, since it may be large.
     let encoded = |instance: &mut Instance| operation(instance).map(|value| json(StatusCode::OK, &value));
     match slot.operate(work, encoded).await {
         Ok(Ok(response)) => response,

@@ -126,7 +126,7 @@ pub(super) async fn get_blob(State(state): State<Arc<ServerState>>, Path(hash): 
     (encoding, at_length(|| blob.to_vec())).into_response()
 }
 
-/// Does what can take seconds for a large blob.
+/// Runs work that can take seconds for a large blob.
 fn at_length<T>(job: impl FnOnce() -> T) -> Result<T, (StatusCode, String)> {
     threads::run(Work::Long, job).map_err(|fault| (StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()))
 }

@@ -99,8 +99,8 @@ impl Slot {
         self.work.notified().await;
     }
 
-    /// Runs an operation on the instance, after any earlier ones. The outer error is a panic: a bug in the server. It makes
-    /// the instance unusable (its lock is poisoned), but not the server.
+    /// Runs an operation on the instance, after any earlier ones. The outer error is a panic: a bug in the server. It
+    /// makes the instance unusable (its lock is poisoned), but not the server.
     pub async fn operate<T>(
         &self,
         work: Work,
@@ -233,7 +233,7 @@ impl Default for Activity {
 }
 
 impl Activity {
-    /// Records that a client has done something just now, without waiting for an answer yet.
+    /// Records activity of a client that is not waiting for an answer yet.
     pub fn touch(&self) {
         unpoisoned(&self.inner).1 = Instant::now();
     }
@@ -306,7 +306,7 @@ mod tests {
     /// The runtime has two threads: if requests waiting for the busy instance occupied them, nobody else would be
     /// served.
     #[test]
-    fn those_who_wait_for_a_busy_instance_take_no_threads() {
+    fn requests_waiting_for_a_busy_instance_occupy_no_threads() {
         let runtime = threads::runtime().worker_threads(1).max_blocking_threads(1).build().unwrap();
         runtime.block_on(async {
             let state = ServerState::new(Engine::new().unwrap(), false);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub type ContextId = u64;
 /// Identifies a callback.
 pub type CallbackId = u64;
-/// The 32 bytes that name an ingress message.
+/// The 32 bytes that identify an ingress message.
 pub type MessageId = [u8; 32];
 
 /// Who waits for the answer of a call.
@@ -37,7 +37,7 @@ pub type CallResult = Result<Vec<u8>, super::error::UserError>;
 /// One call that a canister is working on.
 #[derive(Clone, Debug)]
 pub struct CallContext {
-    /// Who waits.
+    /// Who waits for the answer.
     pub origin: Origin,
     /// Who `msg_caller` names.
     pub caller: Principal,
@@ -45,7 +45,7 @@ pub struct CallContext {
     pub responded: bool,
     /// Callbacks of this context that have not run yet.
     pub outstanding: usize,
-    /// Cycles that came with the call and are not accepted.
+    /// Cycles of the call that have not been accepted.
     pub cycles: u128,
     /// Instructions of all its messages so far.
     pub instructions: u64,
@@ -151,7 +151,7 @@ impl CallTable {
         std::mem::take(&mut self.contexts).into_values().filter(|context| !context.responded).collect()
     }
 
-    /// Returns whether no context is open, which is what stopping waits for.
+    /// Returns whether no context is open; a stopping canister waits for this.
     pub fn is_idle(&self) -> bool {
         self.contexts.is_empty()
     }

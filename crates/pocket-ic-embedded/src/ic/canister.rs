@@ -26,11 +26,11 @@ const BENCHMARKING_INSTRUCTIONS: u64 = 1_000_000_000_000_000;
 /// Status of the canister; while it is stopping, with the stop calls that wait for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunStatus {
-    /// Takes messages.
+    /// Accepts messages.
     Running,
     /// Accepts no new messages and waits for open calls; the stop calls are answered when it has stopped.
     Stopping(Vec<StopWaiter>),
-    /// Takes no messages.
+    /// Accepts no messages.
     Stopped,
 }
 
@@ -39,7 +39,7 @@ pub enum RunStatus {
 pub struct StopWaiter {
     /// Who waits.
     pub origin: Origin,
-    /// Cycles that the call brought.
+    /// Cycles attached to the call.
     pub cycles: u128,
     /// Since when, nanoseconds since 1970.
     pub since: u64,
@@ -48,10 +48,10 @@ pub struct StopWaiter {
 /// Whether the hook for low wasm memory is due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LowMemoryHook {
-    /// There is memory enough.
+    /// There is enough memory.
     #[default]
     NotSatisfied,
-    /// Memory got low; the hook runs in the next round.
+    /// Memory became low; the hook runs in the next round.
     Ready,
     /// It has run; it runs again only if there was enough memory in between.
     Executed,
@@ -163,10 +163,10 @@ impl Canister {
         }
     }
 
-    /// Returns `Ok(())` if new messages are taken.
+    /// Returns `Ok(())` if new messages are accepted.
     ///
     /// # Errors
-    /// The rejection when it is stopping or stopped.
+    /// The rejection if it is stopping or stopped.
     pub fn check_running(&self) -> Result<(), UserError> {
         match self.status {
             RunStatus::Running => Ok(()),

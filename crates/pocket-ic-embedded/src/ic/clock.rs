@@ -24,7 +24,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Returns the clock of a fresh instance: one nanosecond after `initial`, as if a first round had passed.
+    /// Returns the clock of a new instance: one nanosecond after `initial`, as if a first round had been executed.
     pub fn new(initial: u64) -> Self {
         let first = initial.saturating_add(1);
         Self { time: first, last_round: first }

@@ -25,7 +25,7 @@ impl UserError {
         Self { code, message: message.into(), coded: true }
     }
 
-    /// Returns the same error as a rejection of which canisters see only the text.
+    /// Returns the same error as a rejection whose code canisters do not see.
     pub fn uncoded(self) -> Self {
         Self { coded: false, ..self }
     }
@@ -52,7 +52,7 @@ impl UserError {
         }
     }
 
-    /// Returns the answer that a client sees. `certified` is true for answers that went through a round of
+    /// Returns the answer that a client sees. `certified` is true for answers that passed through a round of
     /// the subnet.
     pub fn into_response(self, certified: bool) -> RejectResponse {
         RejectResponse {
@@ -189,7 +189,7 @@ pub enum OpError {
     /// A request that does not parse.
     #[error("ConversionError {{ message: {0:?} }}")]
     Conversion(String),
-    /// Something only the official server does.
+    /// Something that only the official server supports.
     #[error("{0} is not supported by the embedded server")]
     Unsupported(String),
     /// Any other error, with its text.

@@ -49,7 +49,7 @@ pub(super) fn cleanup_error(id: Principal, callback: &Trap, cleanup: &Trap) -> U
 }
 
 impl Instance {
-    /// Returns an answer to the waiting caller.
+    /// Delivers an answer to the waiting caller.
     pub(super) fn respond(&mut self, origin: Origin, result: CallResult, refund: u128) {
         match origin {
             Origin::Ingress(id) => {
@@ -116,7 +116,7 @@ impl Instance {
         }
     }
 
-    /// Returns why a call gets to no canister.
+    /// Returns why a call reaches no canister.
     fn nobody_there(&self, id: Principal) -> UserError {
         match self.route(id) {
             Ok(_) => UserError::canister_not_found(id),
@@ -339,7 +339,7 @@ impl Instance {
         (used, result)
     }
 
-    /// Keeps what an execution cost.
+    /// Records the cost of an execution.
     pub(super) fn record_cost(
         &mut self,
         id: Principal,
@@ -367,7 +367,7 @@ impl Instance {
         }
     }
 
-    /// Keeps what an execution logged, and prints it.
+    /// Stores what an execution logged, and prints it.
     pub(super) fn record_logs(&mut self, id: Principal, logs: &[Vec<u8>], now: u64) {
         let Some(canister) = self.canisters.get_mut(&id) else {
             return;
@@ -378,7 +378,7 @@ impl Instance {
         self.print_logs(id, logs, now);
     }
 
-    /// Prints what an execution logged, if that is wanted.
+    /// Prints what an execution logged, if that is enabled.
     pub(super) fn print_logs(&self, id: Principal, logs: &[Vec<u8>], now: u64) {
         if self.print_logs {
             for content in logs {
@@ -423,7 +423,7 @@ fn register_call(
     call: OutgoingCall,
     now: u64,
 ) -> Work {
-    // Deadlines are whole seconds, by the time rounded down.
+    // Deadlines are whole seconds, counted from the time rounded down.
     let deadline = call
         .timeout_seconds
         .map_or(0, |seconds| (now / SECOND).saturating_add(seconds.into()).saturating_mul(SECOND));

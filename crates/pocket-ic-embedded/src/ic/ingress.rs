@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 /// The largest argument of an ingress message, in bytes.
 const MAX_INGRESS_BYTES: usize = 2 << 20;
-/// How many rounds an awaited message is given.
+/// For how many rounds a message is awaited.
 const MAX_AWAIT_ROUNDS: usize = 100;
 
 /// A call by a user.
@@ -70,20 +70,20 @@ pub fn named_canister(text: &str) -> Result<Principal, OpError> {
 /// A submitted message.
 #[derive(Clone, Debug)]
 pub struct IngressRecord {
-    /// What is known of it besides, if an agent has sent it.
+    /// Further data about it, if an agent has sent it.
     pub request: Option<Request>,
     /// Who submitted it.
     pub sender: Principal,
     /// The call, until it is executed.
     pub call: Option<UserCall>,
-    /// The subnet it went to.
+    /// The subnet to which it was sent.
     pub subnet: Principal,
     /// The answer, once there is one. Kept as long as the instance exists, or until the request is forgotten.
     pub answer: Option<CallResult>,
 }
 
 impl Instance {
-    /// Takes a message in; it is executed in the next rounds.
+    /// Accepts a message, which is executed in one of the next rounds.
     ///
     /// The outer error concerns the operation; the inner one is the ingress filter's answer to the user.
     ///
@@ -154,7 +154,7 @@ impl Instance {
     /// Returns the answer of a message, if there is one yet.
     ///
     /// # Errors
-    /// When `caller` is given and did not submit the message.
+    /// If `caller` is given and did not submit the message.
     pub fn ingress_status(
         &self,
         id: &RawMessageId,
@@ -171,7 +171,7 @@ impl Instance {
         Ok(record.answer.clone())
     }
 
-    /// Returns the subnet a user's call goes to.
+    /// Returns the subnet to which a user's call is routed.
     pub(super) fn destination(&self, call: &UserCall) -> Result<Principal, OpError> {
         match &call.effective {
             RawEffectivePrincipal::SubnetId(bytes) => {

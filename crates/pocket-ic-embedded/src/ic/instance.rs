@@ -38,7 +38,7 @@ pub struct Instance {
     pub(super) raw_rand_calls: Vec<(Origin, u128)>,
     pub(super) random_draws: u64,
     pub(super) print_logs: bool,
-    /// How many rounds there were.
+    /// Number of executed rounds.
     pub(super) rounds: u64,
     pub(super) certifier: Certifier,
     pub(super) requests: Requests,
@@ -143,7 +143,7 @@ impl Instance {
     /// Lets `elapsed` pass and runs a round.
     pub fn advance(&mut self, elapsed: Duration) {
         let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-        // Going forward never fails.
+        // Advancing the time never fails.
         let _ = self.clock.set(self.clock.now().saturating_add(nanos));
         self.round();
     }
@@ -183,7 +183,7 @@ impl Instance {
     /// Returns a canister's balance.
     ///
     /// # Errors
-    /// When there is no such canister.
+    /// If there is no such canister.
     pub fn cycles(&self, id: Principal) -> Result<u128, OpError> {
         Ok(self.canister(id)?.cycles)
     }
@@ -191,7 +191,7 @@ impl Instance {
     /// Adds to a canister's balance and returns the new one.
     ///
     /// # Errors
-    /// When there is no such canister.
+    /// If there is no such canister.
     pub fn add_cycles(&mut self, id: Principal, amount: u128) -> Result<u128, OpError> {
         let canister = self.canister_mut(id)?;
         canister.cycles = canister.cycles.saturating_add(amount);
@@ -201,7 +201,7 @@ impl Instance {
     /// Returns a canister's controllers, sorted.
     ///
     /// # Errors
-    /// When there is no such canister.
+    /// If there is no such canister.
     pub fn controllers(&self, id: Principal) -> Result<Vec<Principal>, OpError> {
         Ok(self.canister(id)?.settings.controllers.clone())
     }
@@ -242,7 +242,7 @@ impl Instance {
     /// Sets an instruction limit for every message of a canister, or removes it.
     ///
     /// # Errors
-    /// When there is no such canister.
+    /// If there is no such canister.
     pub fn cap_instructions(&mut self, id: Principal, cap: Option<u64>) -> Result<(), OpError> {
         self.canister_mut(id)?.instruction_cap = cap;
         Ok(())
@@ -251,7 +251,7 @@ impl Instance {
     /// Returns the costs of a canister's recent messages starting at index `from`, oldest first.
     ///
     /// # Errors
-    /// When there is no such canister.
+    /// If there is no such canister.
     pub fn costs(&self, id: Principal, from: u64) -> Result<Vec<MessageCost>, OpError> {
         Ok(self.canister(id)?.costs.iter().filter(|cost| cost.index >= from).cloned().collect())
     }
@@ -278,7 +278,7 @@ fn check_supported(config: &InstanceConfig) -> Result<(), OpError> {
     }
 }
 
-/// Returns the system canisters that a client wants deployed, by name; `None` if it wants none.
+/// Returns the system canisters whose deployment a client requests, by name; `None` if it requests none.
 fn system_canisters(features: &IcpFeatures) -> Option<String> {
     let IcpFeatures {
         registry,
@@ -313,7 +313,7 @@ fn system_canisters(features: &IcpFeatures) -> Option<String> {
     (!names.is_empty()).then(|| format!("Deploying system canisters (icp_features: {})", names.join(", ")))
 }
 
-/// Returns the engine that the client wants. What the beta features add concerns HTTP outcalls, which are
+/// Returns the engine that the client's configuration requests. The beta features concern only HTTP outcalls, which are
 /// refused when they are made.
 fn configured(engine: Engine, icp: Option<&IcpConfig>) -> Engine {
     let IcpConfig { beta_features: _, function_name_length_limits, canister_execution_rate_limiting: _ } =
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_done_or_refused_by_name() {
+    fn flags_are_implemented_or_refused_by_name() {
         for flag in [IcpConfigFlag::Enabled, IcpConfigFlag::Disabled] {
             icp(IcpConfig { beta_features: Some(flag.clone()), ..IcpConfig::default() }).unwrap();
             icp(IcpConfig { function_name_length_limits: Some(flag), ..IcpConfig::default() }).unwrap();

@@ -23,9 +23,9 @@ const GRAPH_INSTRUCTIONS: u64 = 5_000_000_000;
 /// Additional cost of each call within a graph, so that there are at most a hundred, as on an IC subnet.
 const CALL_INSTRUCTIONS: u64 = 50_000_000;
 
-/// A query that a user asks and the queries that it makes.
+/// A query of a user and the queries that it makes.
 struct Graph {
-    /// How many composite queries wait for others.
+    /// Number of composite queries that wait for others.
     waiting: usize,
     /// Instructions that are left for the graph.
     left: u64,
@@ -242,8 +242,7 @@ impl Instance {
         if call.callee == Principal::management_canister() {
             return Ok(management::query(self, caller, &call.method, &call.arg)?);
         }
-        // A query stays on the subnet that answers it, since the state of other subnets is not available
-        // there.
+        // A query can only call canisters on its own subnet, since the state of other subnets is not available there.
         if self.subnet_of_canister(call.callee) != self.subnet_of_canister(caller) {
             return Err(UserError::canister_not_found(call.callee).into());
         }
@@ -277,7 +276,7 @@ impl Instance {
         let outcome = self.engine.execute(state, entry, message, limits.with_instructions(instructions));
         graph.charge(outcome.instructions);
         self.record_cost(id, name, &method, &outcome, now);
-        // The log does not keep it: a query changes nothing.
+        // The log does not store it, since a query changes nothing.
         self.print_logs(id, &outcome.logs, now);
         match &outcome.result {
             Ok(()) => Ok(outcome),

@@ -30,7 +30,7 @@ pub struct ReadRequest {
 /// Why a path cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadRefusal {
-    /// Nobody can read it here.
+    /// It cannot be read at this endpoint.
     #[error("{0}")]
     Invalid(String),
     /// The sender may not read it.
@@ -136,7 +136,7 @@ impl Reader<'_> {
             [id] if ids().any(|known| known.as_slice() == *id) => Ok(all(id)),
             [_] | [_, b"public_key" | b"type"] => Ok(vec![path.clone()]),
             [id, b"node", rest @ ..] if rest.len() <= 2 => {
-                // Of other subnets only the public key is shown.
+                // For other subnets, only the public key is shown.
                 let own = *id == self.subnet.id.as_slice();
                 Ok(vec![if own { path.clone() } else { below(id, "public_key") }])
             }
@@ -166,7 +166,7 @@ impl Reader<'_> {
         };
         let forbidden = |text: &str| Err(ReadRefusal::Forbidden(text.into()));
         let Some(request) = &record.request else {
-            // It did not come from an agent, and is not in the tree.
+            // It was not sent by an agent, and is not in the tree.
             return Ok(());
         };
         if record.sender != self.request.sender {

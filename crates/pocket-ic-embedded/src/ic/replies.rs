@@ -1,6 +1,6 @@
-//! Replies of the management canister for which the crate of types has only a more lenient form: it makes
-//! fields optional that an older Internet Computer may not send, and a caller that declares such a field as
-//! required could not decode them.
+//! Replies of the management canister for which the crate of types has only a more lenient form: there, fields that an
+//! older Internet Computer may not send are optional, so a caller that declares such a field as required could not
+//! decode the replies.
 //!
 //! Fields and their order are those of the interface specification.
 
@@ -11,7 +11,7 @@ use ic_management_canister_types::{
 };
 use serde::Serialize;
 
-/// What `canister_info` tells.
+/// The result of `canister_info`.
 #[derive(CandidType)]
 pub struct CanisterInfo {
     /// Changes since the canister was created.
@@ -40,7 +40,7 @@ pub struct Change {
 /// The result of `read_canister_snapshot_metadata`, which is also the `metadata.json` of a snapshot folder.
 #[derive(Debug, CandidType, Serialize)]
 pub struct SnapshotMetadata {
-    /// Where the snapshot came from.
+    /// The origin of the snapshot.
     pub source: SnapshotSource,
     /// Nanoseconds since 1970.
     pub taken_at_timestamp: u64,

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 /// How long an answer can be read after its request has expired.
 const KEPT_AFTER_EXPIRY: u64 = 5 * 60 * 1_000_000_000;
-/// The only query of the management canister that goes to a subnet.
+/// The only query of the management canister that is sent to a subnet.
 const LIST_CANISTERS: &str = "list_canisters";
 
 /// The effective id in the address of a request.
@@ -40,7 +40,7 @@ pub struct AgentCall {
     pub call: UserCall,
 }
 
-/// What is known of an agent's call.
+/// What is stored about an agent's call.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// When it expires, nanoseconds since 1970.
@@ -112,7 +112,7 @@ impl Instance {
     pub fn wait_for_request(&mut self, id: MessageId, form: RangesForm) -> oneshot::Receiver<Vec<u8>> {
         let (certificate, receiver) = oneshot::channel();
         self.requests.waiters.push(Waiter { id, form, certificate });
-        // It may have been answered, and no round may follow.
+        // It may already have been answered, and there may be no further round.
         if self.ingress.get(&id).is_none_or(|record| record.answer.is_some()) {
             self.notify_waiters();
         }
@@ -129,7 +129,7 @@ impl Instance {
                 Some(record) if record.answer.is_some() => {
                     let certificate =
                         self.certificate(record.subnet, waiter.form, &[request_path(&waiter.id)]);
-                    // A waiter that has gone can poll later.
+                    // A waiter that has disconnected can poll later.
                     let _ = waiter.certificate.send(certificate);
                 }
                 Some(_) if !waiter.certificate.is_closed() => self.requests.waiters.push(waiter),
@@ -150,7 +150,7 @@ impl Instance {
         }
     }
 
-    /// Returns the subnet to which a request goes. `anywhere` is for methods of the management canister that
+    /// Returns the subnet to which a request is routed. `anywhere` is for methods of the management canister that
     /// can be sent to any subnet.
     fn subnet_for(
         &self,

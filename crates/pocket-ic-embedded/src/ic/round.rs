@@ -15,7 +15,7 @@ use pocket_ic::ErrorCode;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// What a message counts for in a round in addition to the instructions that it uses.
+/// Instructions that a message counts in a round in addition to those that it uses.
 const MESSAGE_OVERHEAD: u64 = 2_000_000;
 /// Maximum number of messages of one canister in a round: as many as fit into one thread's budget, counting
 /// the overhead of each.
@@ -34,7 +34,7 @@ pub(super) enum Work {
     Request {
         /// The canister that called.
         caller: Principal,
-        /// Where its answer goes.
+        /// The callback that gets its answer.
         callback: CallbackId,
         /// When it expires (best-effort calls), nanoseconds; 0 for never.
         deadline: u64,
@@ -55,13 +55,13 @@ pub(super) enum Work {
         callback: CallbackId,
         /// The answer.
         result: CallResult,
-        /// Cycles that come back.
+        /// Cycles that are refunded.
         refund: u128,
     },
 }
 
 impl Instance {
-    /// Runs one round: first the timers and heartbeats that are due, whatever they use; then the waiting
+    /// Runs one round: first the timers and heartbeats that are due, regardless of what they use; then the waiting
     /// messages and their consequences, within the shares of their canisters and subnets.
     pub fn round(&mut self) {
         let now = self.clock.begin_round();
@@ -305,7 +305,7 @@ mod tests {
         assert!(!used_up(999, MESSAGE_OVERHEAD - 1, 1));
         assert!(used_up(999, MESSAGE_OVERHEAD, 1));
         assert!(used_up(1_000, 0, 1) && !used_up(1_000, 0, 4) && used_up(4_000, 0, 4));
-        // Where messages may use any number of instructions, their number is limited all the same.
+        // Where messages may use any number of instructions, their number is nevertheless limited.
         let many = |messages, threads| Share { messages, instructions: 0 }.used_up(threads, u64::MAX);
         assert!(!many(CANISTER_MESSAGES - 1, 1) && many(CANISTER_MESSAGES, 1));
         assert!(!many(4 * CANISTER_MESSAGES - 1, 4) && many(4 * CANISTER_MESSAGES, 4));

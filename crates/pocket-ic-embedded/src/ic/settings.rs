@@ -42,7 +42,7 @@ pub struct Settings {
     pub freezing_threshold: u64,
     /// Cycles; only kept and shown.
     pub reserved_cycles_limit: u128,
-    /// Cycles that a call of another canister must bring.
+    /// Cycles that must be attached to a call from another canister.
     pub minimum_incoming_canister_call_cycles: u128,
     /// Who may read the logs.
     pub log_visibility: LogVisibility,
@@ -204,7 +204,7 @@ impl From<&Settings> for DefiniteCanisterSettings {
     }
 }
 
-/// Who sees something of a canister besides its controllers.
+/// Who may see part of a canister's data in addition to its controllers.
 trait Visibility {
     /// Returns the listed viewers; `None` for everyone.
     fn viewers(&self) -> Option<&[Principal]>;

@@ -70,7 +70,7 @@ impl SnapshotStore {
         self.snapshots.get_mut(id).ok_or_else(|| not_found(canister, id))
     }
 
-    /// Forgets a snapshot.
+    /// Removes a snapshot.
     pub fn remove(&mut self, canister: Principal, id: &[u8]) -> Result<(), UserError> {
         match self.snapshots.remove(id) {
             Some(_) => Ok(()),
@@ -97,7 +97,7 @@ pub(super) fn not_found(canister: Principal, id: &[u8]) -> UserError {
     )
 }
 
-/// Code and memories: as the canister had them, or as they are being uploaded.
+/// Code and memories: those of the canister, or those being uploaded.
 #[derive(Clone, Debug)]
 enum Contents {
     Taken(CanisterState),
@@ -123,7 +123,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns a snapshot of the canister as it is.
+    /// Returns a snapshot of the canister's current state.
     pub fn take(canister: &Canister, now: u64) -> Result<Self, UserError> {
         let Some(state) = &canister.state else {
             return Err(UserError::rejected(format!(
@@ -185,7 +185,7 @@ impl Snapshot {
         })
     }
 
-    /// Returns where it came from.
+    /// Returns its origin.
     pub fn source(&self) -> SnapshotSource {
         match self.contents {
             Contents::Taken(_) => SnapshotSource::TakenFromCanister(Reserved),
@@ -312,9 +312,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Restores a canister's code, memories, chunks and certified data from the snapshot; and if it was
-    /// uploaded, also timer and low-memory hook, as far as the metadata has them. On an error the canister is
-    /// unchanged.
+    /// Restores a canister's code, memories, chunks and certified data from the snapshot; if it was uploaded, also the
+    /// timer and the low-memory hook, as far as the metadata contains them. On an error the canister is unchanged.
     ///
     /// # Errors
     /// An uploaded module that is invalid, or an upload that does not fit the module or the canister.

@@ -33,7 +33,7 @@ const PROGRESS: [&str; 2] = [".download_progress.json", ".download_progress.json
 /// Why a folder could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotDirError {
-    /// There is something in it.
+    /// The folder is not empty.
     #[error("Snapshot directory is not empty")]
     NotEmpty,
     /// A file or folder that cannot be read or written.
@@ -49,13 +49,13 @@ pub enum SnapshotDirError {
         "{path}: the download is not finished, and its files may have holes; finish it with `icp canister snapshot download --resume`"
     )]
     Unfinished {
-        /// The file that says so.
+        /// The file that shows this.
         path: PathBuf,
     },
     /// The metadata is not what it should be.
     #[error("{path}: {source}")]
     Metadata {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// Where in it.
         source: serde_json::Error,
@@ -63,17 +63,17 @@ pub enum SnapshotDirError {
     /// The metadata lacks the value of a global, which happens if a tool could not read it.
     #[error("{path}: the value of global {index} is missing")]
     MissingGlobal {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Which global.
+        /// The global.
         index: usize,
     },
-    /// A file is not as long as the metadata says.
+    /// A file does not have the length in the metadata.
     #[error("{path}: expected {expected} bytes, got {got}")]
     Length {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Bytes by the metadata.
+        /// Bytes according to the metadata.
         expected: u64,
         /// Bytes of the file.
         got: u64,
@@ -83,7 +83,7 @@ pub enum SnapshotDirError {
         "global {index} is {value}, which {METADATA} has no way to write: read the snapshot with the management canister"
     )]
     NotFinite {
-        /// Which global.
+        /// The global.
         index: usize,
         /// Its value, infinite or not a number.
         value: f64,
@@ -91,9 +91,9 @@ pub enum SnapshotDirError {
     /// A chunk does not match its name or the metadata.
     #[error("{path}: the file has the SHA-256 {got}, not {expected}")]
     Chunk {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// By the metadata, in hex.
+        /// According to the metadata, in hex.
         expected: String,
         /// Of the file, in hex.
         got: String,
@@ -135,7 +135,7 @@ pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError>
             fs::write(&path, bytes).map_err(at(&path))?;
         }
     }
-    // Last, so that a folder with metadata is a complete one.
+    // This is written last, so that a folder with metadata is complete.
     let path = dir.join(METADATA);
     let text = serde_json::to_string_pretty(&metadata)
         .map_err(|source| SnapshotDirError::Metadata { path: path.clone(), source })?;
@@ -145,9 +145,9 @@ pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError>
 /// The treatment of the file of stable memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StableFile {
-    /// It is copied, as the protocol promises.
+    /// It is copied, as the protocol requires.
     Copied,
-    /// Its pages are read when they are needed: the file must not change as long as the canister exists.
+    /// Its pages are read on demand: the file must not change as long as the canister exists.
     InPlace,
 }
 

@@ -1,7 +1,7 @@
 //! The subnets of an instance: their ids, their ranges of canister ids, and the topology that clients read.
 //!
-//! A subnet of a kind that exists only once on the mainnet owns the canister ids of that subnet. In addition, every subnet
-//! owns one range from which new ids are allocated.
+//! A subnet of a kind that exists only once on the mainnet owns the canister ids of that subnet. In addition, every
+//! subnet owns one range from which new ids are allocated.
 
 use super::certification::SubnetKeys;
 use super::error::OpError;
@@ -13,7 +13,7 @@ use pocket_ic::common::rest::{
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// How many canister ids one range holds.
+/// Number of canister ids in one range.
 const RANGE_LEN: u64 = 1 << 20;
 
 /// Returns the first and last of the canister ids that the mainnet's subnet of this kind owns; empty for
@@ -39,7 +39,7 @@ fn mainnet_ranges(kind: SubnetKind) -> Option<&'static [(&'static str, &'static 
     })
 }
 
-/// One subnet and the canister ids it hands out.
+/// One subnet and the canister ids that it allocates.
 #[derive(Clone, Debug)]
 pub struct Subnet {
     /// Its id: the self-authenticating principal of its public key.
@@ -58,7 +58,7 @@ pub struct Subnet {
     /// with an empty balance is frozen.
     pub cost_schedule: CanisterCyclesCostSchedule,
     seed: [u8; 32],
-    /// First and last number of the ids that it owns as on the mainnet.
+    /// First and last number of the ids that it owns on the mainnet, too.
     fixed: Vec<(u64, u64)>,
     /// The first number of the range from which new ids are allocated.
     first: u64,
@@ -144,7 +144,7 @@ impl Subnet {
         }
     }
 
-    /// Returns the first id that is handed out.
+    /// Returns the first id that is allocated.
     pub fn first_canister_id(&self) -> Principal {
         canister_id(self.first)
     }
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_handed_out_to_its_last_id() {
+    fn a_range_is_issued_to_its_last_id() {
         let mut subnet = build(&config(1, 0)).unwrap().remove(0);
         subnet.next = subnet.first + (RANGE_LEN - 1);
         let last = subnet.allocate(|_| false).unwrap();
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(subnet.allocate(|_| false), None);
     }
 
-    /// By the IC's documentation of its resource limits.
+    /// The limits are those in the IC's documentation of its resource limits.
     #[test]
     fn a_round_has_more_instructions_on_a_system_subnet() {
         let subnets = build(&config(1, 1)).unwrap();
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn named_subnets_own_the_ids_of_the_mainnet_and_hand_out_others() {
+    fn named_subnets_own_the_ids_of_the_mainnet_and_issue_others() {
         let set = SubnetConfigSet { nns: true, ii: true, application: 1, ..SubnetConfigSet::default() };
         let mut subnets = build(&set.into()).unwrap();
         let owner = |subnets: &[Subnet], id: &str| {
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn every_range_of_the_mainnet_is_written_right() {
+    fn every_range_of_the_mainnet_is_correct() {
         let all = SubnetConfigSet {
             nns: true,
             sns: true,
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn subnet_admins_are_refused_and_not_forgotten() {
+    fn subnet_admins_are_refused_and_not_ignored() {
         let with = |admins: Vec<Principal>| {
             let mut set = config(1, 0);
             let spec = SubnetSpec::default().with_cost_schedule(CanisterCyclesCostSchedule::Free);

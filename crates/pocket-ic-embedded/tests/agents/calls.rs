@@ -15,7 +15,7 @@ fn update(network: &Network, agent: &Agent, id: Principal, method: &str) -> Resu
 }
 
 #[test]
-fn both_subnets_take_calls_and_queries() {
+fn both_subnets_accept_calls_and_queries() {
     let network = Network::new();
     let agent = network.agent(ed25519(1));
     for id in network.canisters {
@@ -120,14 +120,14 @@ fn a_call_sent_twice_runs_once() {
         .collect();
     assert_eq!(replies, vec![vec![1, 0, 0, 0]; 3]);
     assert_eq!(read(&network.pic, network.canister()), 1);
-    // Another nonce makes it another call.
+    // With another nonce it is another call.
     let envelope = signed(&identity, network.call(identity.sender().unwrap(), "inc", 2));
     assert_eq!(network.send_call("v4", &envelope).0, 200);
     assert_eq!(read(&network.pic, network.canister()), 2);
 }
 
 #[test]
-fn an_asynchronous_call_is_accepted_and_asked_for() {
+fn an_asynchronous_call_is_accepted_and_polled() {
     let network = Network::new();
     let identity = ed25519(1);
     let envelope = signed(&identity, network.call(identity.sender().unwrap(), "inc", 1));
@@ -166,7 +166,7 @@ fn an_unknown_request_is_proven_to_be_unknown() {
 }
 
 #[test]
-fn a_call_whose_time_is_over_before_its_turn_is_rejected() {
+fn a_call_that_expires_before_its_turn_is_rejected() {
     let network = Network::new();
     network.pic.stop_progress();
     let sender = ed25519(1);
@@ -183,7 +183,7 @@ fn a_call_whose_time_is_over_before_its_turn_is_rejected() {
     assert_eq!(read(&network.pic, network.canister()), 0);
 }
 
-/// The instance does nothing until the test advances time, so that the client must poll for the outcome.
+/// The instance does nothing until the test advances its time, so the client must poll for the outcome.
 #[test]
 fn an_instance_without_progress_accepts_and_answers_later() {
     let network = Network::new();
@@ -197,7 +197,7 @@ fn an_instance_without_progress_accepts_and_answers_later() {
 }
 
 #[test]
-fn unsigned_calls_are_taken_where_nothing_is_checked() {
+fn unsigned_calls_are_accepted_where_nothing_is_checked() {
     let mut network = Network::new();
     let mallory = ic_agent::agent::Envelope {
         content: std::borrow::Cow::Owned(network.call(user(1), "inc", 1)),
@@ -264,7 +264,7 @@ fn a_synchronous_call_waits_for_later_rounds() {
 }
 
 #[test]
-fn management_calls_go_where_they_belong() {
+fn management_calls_are_routed_to_their_subnet() {
     let network = Network::new();
     let [root, id] = network.canisters;
     let subnet = network.pic.get_subnet(id).unwrap();
@@ -285,7 +285,7 @@ fn management_calls_go_where_they_belong() {
         (response.status().as_u16(), response.bytes().unwrap().to_vec(), request)
     };
     let management = Principal::management_canister();
-    // Of a method about a canister, the place is that canister.
+    // A method about a canister must be sent to that canister.
     let install = types::InstallChunkedCodeArgs {
         mode: types::CanisterInstallMode::Reinstall,
         target_canister: id,

@@ -15,10 +15,10 @@ use std::borrow::Cow;
 /// The last number of the identifier of keys of canisters.
 const CANISTER: u8 = 2;
 
-/// What a canister signs to say something about a caller.
+/// The prefix of what a canister signs about a caller.
 const SIGNED_INFO: &[u8] = b"\x0eic-sender-infoname=Ada";
 
-/// Replies with what canister and signer say about the caller.
+/// Replies with the caller, and with what the signer has attested about it.
 const WHO: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -58,7 +58,7 @@ impl CanisterSignature {
 
 impl<'a> Signer<'a> {
     /// Creates the canister on the subnet of another.
-    fn beside(network: &'a Network, other: Principal, seed: &[u8]) -> Self {
+    fn on_subnet_of(network: &'a Network, other: Principal, seed: &[u8]) -> Self {
         let subnet = network.pic.get_subnet(other).unwrap();
         let canister = network.pic.create_canister_on_subnet(None, None, subnet);
         network.pic.install_canister(canister, wasm(CERTIFIED), vec![], None);
@@ -103,7 +103,7 @@ impl<'a> Signer<'a> {
         SignedDelegation { delegation, signature }
     }
 
-    /// Returns what a user has who signed in with Internet Identity.
+    /// Returns the identity of a user who has signed in with Internet Identity.
     fn session(&self, key: u8) -> DelegatedIdentity {
         let link = self.delegate(&ed25519(key));
         // The agent verifies the canister's signature, too.
@@ -120,7 +120,7 @@ fn hash(bytes: &[u8]) -> Vec<u8> {
 /// Returns the tree of a canister that signs one message.
 fn tree(seed: &[u8], message: &[u8], at_message: &[u8]) -> HashTree {
     let messages = labeled(hash(message), leaf(at_message));
-    // Next to it, something else that the canister certifies.
+    // Next to it is something else that the canister certifies.
     fork(labeled("http_assets", leaf(b"")), labeled("sig", labeled(hash(seed), messages)))
 }
 
@@ -130,7 +130,7 @@ fn a_canister_signs_a_request() {
     let mut count = 0_u32;
     for place in network.canisters {
         for seed in [b"".as_slice(), &[7; 32], &[8; 300]] {
-            let signer = Signer::beside(&network, place, seed);
+            let signer = Signer::on_subnet_of(&network, place, seed);
             let content = network.call(signer.sender(), "inc", 1);
             let signature = signer.sign(&content.to_request_id().signable()).encode();
             let (status, body) = network.send_call("v4", &signer.envelope(content, signature));
@@ -146,7 +146,7 @@ fn a_session_of_internet_identity_calls_and_queries() {
     let network = Network::new();
     let id = network.canister();
     for place in network.canisters {
-        let signer = Signer::beside(&network, place, b"user 7");
+        let signer = Signer::on_subnet_of(&network, place, b"user 7");
         let agent = network.agent(signer.session(3));
         network.run(agent.update(&id, "inc").call_and_wait()).unwrap();
         let caller = network.run(agent.query(&id, "caller").call()).unwrap();
@@ -158,15 +158,15 @@ fn a_session_of_internet_identity_calls_and_queries() {
 fn wrong_signatures_of_canisters_are_refused() {
     let network = Network::new();
     let id = network.canister();
-    let signer = Signer::beside(&network, id, b"user 7");
+    let signer = Signer::on_subnet_of(&network, id, b"user 7");
     let content = network.call(signer.sender(), "inc", 1);
     let message = content.to_request_id().signable();
     let good = || signer.sign(&message);
     let mut uncertified = good();
     uncertified.tree = tree(&signer.seed, &message, b"");
     uncertified.tree = fork(uncertified.tree, labeled("zz", leaf(b"")));
-    let of_neighbor = Signer::beside(&network, id, b"user 7").sign(&message);
-    let on_root = Signer::beside(&network, network.canisters[0], b"user 7").sign(&message);
+    let of_neighbor = Signer::on_subnet_of(&network, id, b"user 7").sign(&message);
+    let on_root = Signer::on_subnet_of(&network, network.canisters[0], b"user 7").sign(&message);
     let mut flipped = good();
     // The signature of the root hash is after its name.
     let name = flipped.certificate.windows(9).position(|part| part == b"signature").unwrap();
@@ -237,7 +237,7 @@ fn info(signer: &Signer<'_>, sig: Vec<u8>) -> SenderInfo {
 #[test]
 fn canisters_read_what_the_signer_says_about_a_caller() {
     let network = Network::new();
-    let signer = Signer::beside(&network, network.canisters[0], b"user 7");
+    let signer = Signer::on_subnet_of(&network, network.canisters[0], b"user 7");
     let subnet = network.pic.get_subnet(network.canister()).unwrap();
     let who = network.pic.create_canister_on_subnet(None, None, subnet);
     network.pic.install_canister(who, wasm(WHO), vec![], None);
@@ -254,7 +254,7 @@ fn canisters_read_what_the_signer_says_about_a_caller() {
 #[test]
 fn wrong_information_about_a_caller_is_refused() {
     let network = Network::new();
-    let signer = Signer::beside(&network, network.canisters[0], b"user 7");
+    let signer = Signer::on_subnet_of(&network, network.canisters[0], b"user 7");
     let good = info(&signer, signer.sign(SIGNED_INFO).encode());
     let link = signer.delegate(&ed25519(3));
     let send = |sender: Principal, sender_info: SenderInfo| match network.call(sender, "inc", 1) {

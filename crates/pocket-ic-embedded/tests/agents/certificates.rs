@@ -74,7 +74,7 @@ fn a_certificate_with_one_bit_flipped_does_not_verify() {
     let bytes = serde_cbor::to_vec(&certificate).unwrap();
     agent.verify(&certificate, id).unwrap();
     agent.verify_for_subnet(&certificate, subnet).unwrap();
-    // Refusing one takes a pairing or two, so that not every bit is tested.
+    // Refusing a certificate takes one or two pairings, so not every bit is tested.
     let step = bytes.len() / 40;
     let mut parsed = 0;
     for place in (0..bytes.len()).step_by(step.max(1)) {
@@ -90,7 +90,7 @@ fn a_certificate_with_one_bit_flipped_does_not_verify() {
 }
 
 #[test]
-fn a_subnet_speaks_for_its_own_canisters_only() {
+fn a_subnet_certifies_its_own_canisters_only() {
     let network = Network::new();
     let agent = network.anonymous();
     let [root, app] = network.canisters;

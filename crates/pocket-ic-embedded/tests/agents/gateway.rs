@@ -211,7 +211,7 @@ fn a_request_for_a_page_may_have_a_body_of_3_mib() {
 }
 
 #[test]
-fn long_pages_come_in_pieces() {
+fn long_pages_are_sent_in_pieces() {
     let site = Site::new();
     let callback = More(Func { principal: site.id, method: "more".into() });
     let token = |index: u8| Token { key: "k".into(), index: index.into() };
@@ -248,7 +248,7 @@ fn invalid_responses_are_reported_as_such() {
 }
 
 #[test]
-fn gateways_that_cannot_be_are_refused() {
+fn impossible_gateways_are_refused() {
     let pic = builder().with_nns_subnet().build();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

@@ -51,7 +51,7 @@ impl Network {
         self.canisters[1]
     }
 
-    /// Returns an agent that knows the network's root key.
+    /// Returns an agent with the network's root key.
     pub fn agent(&self, identity: impl Identity + 'static) -> Agent {
         let agent = Agent::builder().with_url(&self.url).with_identity(identity).build().unwrap();
         self.run(agent.fetch_root_key()).unwrap();

@@ -116,7 +116,7 @@ fn paths_not_requested_are_pruned_but_not_denied() {
 }
 
 #[test]
-fn subnets_show_their_nodes_and_ranges_where_they_are_asked() {
+fn subnets_show_their_nodes_and_ranges_at_their_endpoint() {
     let network = Network::new();
     let agent = network.anonymous();
     for id in network.canisters {
@@ -182,7 +182,7 @@ fn ranges_have_the_form_of_the_endpoint() {
     let shows = |certificate: &Certificate, path: &[Vec<u8>]| match certificate.tree.lookup_subtree(path) {
         SubtreeLookupResult::Found(_) => true,
         SubtreeLookupResult::Unknown => false,
-        SubtreeLookupResult::Absent => panic!("the tree denies what it has"),
+        SubtreeLookupResult::Absent => panic!("the tree denies a path that it has"),
     };
     for (version, in_list) in [("v2", true), ("v3", false)] {
         let certificate = read_at(&network, version, id, &[b"subnet"]).unwrap();
@@ -219,7 +219,7 @@ fn reveals(certificate: &Certificate, labels: &[&[u8]]) -> bool {
 }
 
 #[test]
-fn a_subnet_shows_its_own_nodes_and_of_others_their_keys() {
+fn a_subnet_shows_its_nodes_and_the_keys_of_others() {
     let network = Network::new();
     let id = network.canister();
     let [root, own] = network.canisters.map(|id| network.pic.get_subnet(id).unwrap());
@@ -274,7 +274,7 @@ fn a_delegation_for_other_canisters_reads_no_status() {
     }
 }
 
-/// Agents that create canisters without naming a place ask there for the outcome.
+/// Agents that create canisters without an effective id request the outcome there.
 #[test]
 fn the_management_canister_is_read_at_the_root_subnet() {
     let network = Network::new();
@@ -357,7 +357,7 @@ fn expired_requests_are_forgotten_after_a_while() {
     network.pic.advance_time(Duration::from_secs(20 * 60));
     network.pic.tick();
     let id = envelope.content.to_request_id();
-    // By hand: the agent refuses a certificate from the future.
+    // This is done without an agent, which would refuse a certificate from the future.
     let labels = [b"request_status".as_slice(), id.as_slice()];
     assert!(is_absent(lookup_value(&network.read_without_agent(&sender, &labels), labels)));
 }

@@ -54,7 +54,7 @@ fn an_instance_at_another_time_is_refused_with_a_hint() {
     let Err(AgentError::HttpError(refused)) = refused else { panic!("{refused:?}") };
     let text = String::from_utf8(refused.content).unwrap();
     assert!(text.contains("The time of this instance is not the current time"), "{text}");
-    // The server answers without a signature, and an agent does not trust a time so old.
+    // The server answers without a signature, and an agent does not accept a time that is so old.
     let pic = instance();
     let id = installed(&pic);
     let url = format!("{}instances/{}/", pic.get_server_url(), pic.instance_id());
@@ -149,7 +149,7 @@ fn a_slow_client_does_not_delay_others() {
 }
 
 #[test]
-fn agents_of_another_network_do_not_believe_this_one() {
+fn agents_of_another_network_do_not_trust_this_one() {
     let network = Network::new();
     let agent = network.agent(ed25519(1));
     // A valid key, but of the other subnet.

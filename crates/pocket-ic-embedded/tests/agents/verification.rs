@@ -131,8 +131,8 @@ fn a_page_that_is_not_the_certified_one_is_not_served() {
         assert_eq!(raw.headers()["x-response-verification"], "none; served as raw");
         assert_eq!(raw.text().unwrap(), body);
     }
-    // The certificate of before is not that of what is certified now.
+    // The earlier certificate does not match what is certified now.
     site.put(&tree_of("/a.html", "certified"), "certified");
     call(&site.pic, site.id, "certify", &[1; 32]).unwrap();
-    assert_eq!(site.get("a.html", "localhost").status(), 200, "a certificate is good for five minutes");
+    assert_eq!(site.get("a.html", "localhost").status(), 200, "a certificate is valid for five minutes");
 }

@@ -213,7 +213,7 @@ fn wrong_signatures_of_authenticators_are_refused() {
         let mut link = delegated(&p256, expiring(&session));
         link.signature = signature;
         by_session.sender_delegation = Some(vec![link]);
-        // For the delegation, what is right for the request has the wrong challenge.
+        // For the delegation, the signature of the request has the wrong challenge.
         expect_refused(&network, &by_session, "Invalid delegation: ");
     }
     let rsa = Authenticator::rsa();

@@ -42,8 +42,8 @@ fn a_live_server_prints_what_tools_need() {
     assert_eq!(status.status(), 200);
     let status: serde_cbor::Value = serde_cbor::from_slice(&status.bytes().unwrap()).unwrap();
     let serde_cbor::Value::Map(status) = status else { panic!("{status:?}") };
-    let told = &status[&serde_cbor::Value::Text("root_key".into())];
-    assert_eq!(told, &serde_cbor::Value::Bytes(hex::decode(key).unwrap()));
+    let root_key = &status[&serde_cbor::Value::Text("root_key".into())];
+    assert_eq!(root_key, &serde_cbor::Value::Bytes(hex::decode(key).unwrap()));
 }
 
 #[test]

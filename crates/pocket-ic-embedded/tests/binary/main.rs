@@ -45,14 +45,14 @@ fn scratch() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn the_version_passes_for_the_official_one() {
+fn the_version_is_accepted_as_the_official_one() {
     let output = run(&["--version"]);
     assert!(output.status.success());
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "pocket-ic-server 16.1.0+embedded\n");
 }
 
 #[test]
-fn the_client_starts_it_and_talks_to_it() {
+fn the_client_starts_and_uses_the_server() {
     let pic = PocketIcBuilder::new().with_server_binary(BINARY.into()).with_application_subnet().build();
     let id = pic.create_canister();
     pic.install_canister(id, counter(), vec![], None);
@@ -104,7 +104,7 @@ fn a_signal_ends_it_and_removes_the_port_file() {
     }
 }
 
-/// A test runner with piped output does not wait for the server's time to live.
+/// Otherwise a test runner with piped output would wait for the server's time to live.
 #[test]
 fn a_server_with_a_port_file_keeps_no_pipe_open() {
     for mute in [false, true] {
@@ -117,7 +117,7 @@ fn a_server_with_a_port_file_keeps_no_pipe_open() {
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().unwrap();
         let port = port(&file);
-        // The read ends when no process has the other end of the pipe open any more.
+        // The read ends once no process has the other end of the pipe open.
         let mut printed = String::new();
         child.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
         let mut stderr = child.stderr.take().unwrap();
@@ -131,7 +131,7 @@ fn a_server_with_a_port_file_keeps_no_pipe_open() {
         assert!(end(child).success());
         if !mute {
             stderr.read_to_string(&mut printed).unwrap();
-            assert!(printed.contains("listens on"), "errors are still told: {printed}");
+            assert!(printed.contains("listens on"), "errors are still printed: {printed}");
         }
     }
 }
@@ -147,7 +147,7 @@ fn the_server_ends_when_unused() {
 
 /// A request that never ends does not count as use of the server.
 #[test]
-fn the_server_ends_though_a_client_stalls_within_a_request() {
+fn the_server_ends_although_a_client_stalls_in_a_request() {
     let (_dir, file) = scratch();
     let child = start(&file, &["--ttl", "1"]);
     let mut client = TcpStream::connect(("127.0.0.1", port(&file))).unwrap();

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-/// Returns a module that is large enough to be kept.
+/// Returns a module that is large enough to be cached.
 fn large() -> Vec<u8> {
     let step = format!("(i64.const {}) i64.xor ", i64::MAX).repeat(40);
     let filler = format!("(func (param i64) (result i64) (local.get 0) {step})").repeat(200);
@@ -70,7 +70,7 @@ fn a_folder_that_others_may_write_to_is_one_clear_line() {
 
 /// A folder that was not named on the command line does not prevent the server from running.
 #[test]
-fn the_environment_names_the_folder_and_does_not_insist() {
+fn an_unusable_folder_from_the_environment_is_not_fatal() {
     let (dir, _) = scratch();
     let (good, bad) = (dir.path().join("modules"), dir.path().join("open"));
     fs::create_dir(&bad).unwrap();

@@ -1,4 +1,4 @@
-//! Tests of existing port files: of a running server, of one that has ended, of none.
+//! Tests of existing port files: of a running server, of one that has ended, and of no server.
 
 use super::{end, port, run, scratch, start, terminate};
 use std::fs;
@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 #[test]
-fn a_second_server_leaves_quietly_while_the_first_answers() {
+fn a_second_server_exits_quietly_while_the_first_answers() {
     let (_dir, file) = scratch();
     let first = start(&file, &[]);
     let port = port(&file);
@@ -46,7 +46,7 @@ fn a_stale_port_file_is_taken_over() {
 #[test]
 fn a_port_in_use_is_reported_in_one_line() {
     let (_dir, file) = scratch();
-    // Accepts connections, by the system's queue, and never says a word.
+    // Accepts connections, in the queue of the system, and never sends anything.
     let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = somebody.local_addr().unwrap().port();
     fs::write(&file, format!("{port}\n")).unwrap();

@@ -1,5 +1,4 @@
-//! Standard error that cannot be written to: a closed pipe, a full disk. The output is lost, and nothing
-//! else.
+//! Standard error that cannot be written to: a closed pipe, a full disk. Only the output is lost.
 
 use super::{BINARY, end, port, scratch, terminate};
 use crate::common::{ANONYMOUS, call, installed_wasm, wasm};

@@ -9,9 +9,9 @@ use pocket_ic::{PocketIc, PocketIcBuilder, RejectResponse};
 use pocket_ic_embedded::EmbeddedServer;
 use std::time::{Duration, Instant};
 
-/// More than any step takes, so that a fault shows as a failure and not as a hanging test.
+/// More than any step takes, so that a fault makes a test fail instead of hang.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Who calls when it does not matter who calls.
+/// The caller where the caller does not matter.
 pub const ANONYMOUS: Principal = Principal::anonymous();
 
 /// Returns a builder of an instance on the server of this process.
@@ -30,7 +30,7 @@ pub fn user(n: u8) -> Principal {
     Principal::self_authenticating([n; 32])
 }
 
-/// Waits for a condition, and fails when it does not come.
+/// Waits for a condition, and fails if it is not met.
 pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
@@ -114,7 +114,7 @@ pub fn submit_manage(pic: &PocketIc, id: Principal, method: &str) -> RawMessageI
         method,
         about(id),
     )
-    .expect("the call is let in")
+    .expect("the call is accepted")
 }
 
 /// Reads four bytes, little endian.

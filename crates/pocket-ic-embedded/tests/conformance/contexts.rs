@@ -1,4 +1,4 @@
-//! Each kind of message is executed in the mode of the system API that it should be.
+//! Each kind of message is executed in the correct mode of the system API.
 //!
 //! Which function may be called in which mode is tested cell by cell with the engine. Here a function that is forbidden
 //! in a mode is called in every situation that leads to it, and the violation names the mode.
@@ -135,7 +135,7 @@ const SITUATIONS: &[Situation] = &[
                 wasm_memory_threshold: Some(90_000u32.into()),
                 ..Default::default()
             };
-            pic.update_canister_settings(id, None, settings).expect("the settings are taken");
+            pic.update_canister_settings(id, None, settings).expect("the settings are accepted");
         })
     }),
     ("reply callback", |pic| {
@@ -177,7 +177,7 @@ fn each_situation_has_its_mode() {
 fn a_stopping_canister_still_gets_its_callbacks() {
     let pic = builder().with_application_subnet().build();
     let id = installed_wasm(&pic, calling("update", "works", "(call $reply)", "(call $reply)", ""));
-    let open = pic.submit_call(id, ANONYMOUS, "go", vec![]).expect("the call is let in");
+    let open = pic.submit_call(id, ANONYMOUS, "go", vec![]).expect("the call is accepted");
     let stop = submit_manage(&pic, id, "stop_canister");
     assert!(pic.await_call(stop).is_ok());
     assert!(pic.await_call(open).is_ok());

@@ -1,4 +1,4 @@
-//! Every error code: how it is brought about here, or why it cannot be.
+//! Every error code: how it is provoked here, or why it cannot be.
 
 use crate::common::{ANONYMOUS, builder, call, instance, manage};
 use crate::faulty::{faulty, installed};
@@ -12,10 +12,10 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// The answer of the faulty canister to a rejection that it got: the reject code and the text.
+/// What the faulty canister answers about a rejection that it got: the reject code and the text.
 type Overheard = fn(&PocketIc, Principal) -> Vec<u8>;
 
-/// Errors of calls between canisters, which learn the reject code and the text.
+/// Errors of calls between canisters, which receive the reject code and the text.
 const OVERHEARD: &[(ErrorCode, &str, Overheard)] = &[
     (InsufficientCyclesInCall, "IC0520: Canister", |pic, id| {
         let asks_for_cycles = installed(pic);
@@ -29,11 +29,11 @@ const OVERHEARD: &[(ErrorCode, &str, Overheard)] = &[
             sender_canister_version: None,
         };
         let arg = encode_one(args).expect("it encodes");
-        manage(pic, asks_for_cycles, ANONYMOUS, "update_settings", arg).expect("the settings are taken");
+        manage(pic, asks_for_cycles, ANONYMOUS, "update_settings", arg).expect("the settings are accepted");
         call(pic, id, "beg", asks_for_cycles.as_slice()).expect("an answer")
     }),
     (DeadlineExpired, "Call deadline has expired.", |pic, id| {
-        let waiting = pic.submit_call(id, ANONYMOUS, "impatient", vec![]).expect("the call is let in");
+        let waiting = pic.submit_call(id, ANONYMOUS, "impatient", vec![]).expect("the call is accepted");
         pic.tick();
         pic.advance_time(Duration::from_secs(2));
         pic.tick();
@@ -44,13 +44,13 @@ const OVERHEARD: &[(ErrorCode, &str, Overheard)] = &[
 const NO_PRICES: &str = "cycles are not charged and not reserved";
 const NO_RATES: &str = "there are no rate limits";
 const NO_ADMINS: &str = "subnets with admins are refused";
-const NO_CAUSE: &str = "nothing here leads to it";
+const NO_CAUSE: &str = "nothing here causes it";
 
-/// Codes that this server never sends, or that no test can bring about, and why.
+/// Codes that this server never sends, or that no test can provoke, and why.
 const NOT_HERE: &[(ErrorCode, &str)] = &[
     (SubnetOversubscribed, "it takes a million canisters"),
     (MaxNumberOfCanistersReached, "the number of canisters is not limited"),
-    (CanisterQueueFull, "queues are not limited; call_perform gives 2 after 500 calls"),
+    (CanisterQueueFull, "queues are not limited; call_perform returns 2 after 500 calls"),
     (IngressMessageTimeout, "only calls of agents expire, see tests/agents/calls.rs"),
     (CanisterQueueNotEmpty, NO_CAUSE),
     (IngressHistoryFull, "the history is not limited"),
@@ -85,12 +85,12 @@ fn reject_code(code: ErrorCode) -> RejectCode {
 }
 
 #[test]
-fn each_error_comes_with_its_code_text_and_certification() {
+fn each_error_has_its_code_text_and_certification() {
     let mut wrong = Vec::new();
     for (code, part, answer, provoke) in PROVOKED {
         let pic = instance();
         let id = installed(&pic);
-        // A step that does not fail as it should is one wrong line, not the end of the table.
+        // A step that does not fail as expected is reported as one line and does not end the table.
         let Ok(error) = catch_unwind(AssertUnwindSafe(|| provoke(&pic, id))) else {
             wrong.push(format!("wanted {code} {answer:?} '{part}', got no error"));
             continue;

@@ -1,4 +1,4 @@
-//! A canister that does everything wrong, a method a fault.
+//! A canister that does everything wrong, one fault per method.
 
 use crate::common::{installed_wasm, wasm};
 use candid::Principal;

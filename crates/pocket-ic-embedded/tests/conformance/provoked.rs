@@ -1,4 +1,4 @@
-//! Every error that a user of this server can bring about, and how.
+//! Every error that a user of this server can provoke, and how.
 
 use crate::common::{ANONYMOUS, about, call, counter, manage, submit_manage, user, wasm};
 use candid::{Principal, encode_one};
@@ -8,15 +8,15 @@ use pocket_ic::common::rest::{RawEffectivePrincipal, RawMessageId};
 use pocket_ic::{CanisterSettings, PocketIc, RejectResponse};
 use std::time::Duration;
 
-/// Brings the error about, on a new instance with the faulty canister.
+/// Provokes the error, on a new instance with the faulty canister.
 pub type Provoke = fn(&PocketIc, Principal) -> RejectResponse;
 
-/// Whether the error came with a certified answer: it did if the message went through a round.
+/// Whether the error was certified: it is if the message was executed in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorPath {
     /// Yes.
     Certified,
-    /// No: it comes from the filter before the round, or from a query.
+    /// No: it is from the filter before the round, or from a query.
     Uncertified,
 }
 use ErrorPath::{Certified, Uncertified};
@@ -44,7 +44,7 @@ fn upgrade(pic: &PocketIc, id: Principal, module: Vec<u8>) -> RejectResponse {
 
 /// Returns the faulty canister, which never finishes stopping because it keeps calling itself.
 fn stopping(pic: &PocketIc, id: Principal) -> RawMessageId {
-    pic.submit_call(id, ANONYMOUS, "ping", vec![]).expect("the call is let in");
+    pic.submit_call(id, ANONYMOUS, "ping", vec![]).expect("the call is accepted");
     let stop = submit_manage(pic, id, "stop_canister");
     pic.tick();
     stop
@@ -54,16 +54,16 @@ fn snapshot(pic: &PocketIc, id: Principal) -> Vec<u8> {
     pic.take_canister_snapshot(id, None, None).expect("a snapshot").id
 }
 
-/// Lets the canister freeze.
+/// Freezes the canister.
 fn freeze(pic: &PocketIc, id: Principal) {
     set(pic, id, CanisterSettings { freezing_threshold: Some(u64::MAX.into()), ..Default::default() });
 }
 
 fn set(pic: &PocketIc, id: Principal, settings: CanisterSettings) {
-    pic.update_canister_settings(id, None, settings).expect("the settings are taken");
+    pic.update_canister_settings(id, None, settings).expect("the settings are accepted");
 }
 
-/// The code, a part of the message, whether it is certified, and how it comes.
+/// The code, a part of the message, whether it is certified, and how it is provoked.
 pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
     (StopCanisterRequestTimeout, "timed out", Certified, |pic, id| {
         let stop = stopping(pic, id);
@@ -81,7 +81,7 @@ pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
     (CanisterOutOfCycles, "is out of cycles: requested", Certified, |pic, id| update(pic, id, "spend")),
     (CanisterNotFound, "not found", Uncertified, |pic, id| {
         pic.stop_canister(id, None).expect("it stops");
-        pic.delete_canister(id, None).expect("it goes");
+        pic.delete_canister(id, None).expect("the stopped canister is deleted");
         update(pic, id, "pong")
     }),
     (CanisterSnapshotNotFound, "Could not find the snapshot ID 00ff", Certified, |pic, id| {
@@ -275,8 +275,8 @@ pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
         Uncertified,
         |p, c| query(p, c, "insist"),
     ),
-    // Seven composite queries, each of which asks the next one; the depth is the same whether or not they are of one
-    // canister.
+    // Seven composite queries, each of which calls the next one; the depth is the same whether or not they belong to
+    // one canister.
     (QueryCallGraphTooDeep, "exceeded the maximum call depth", Uncertified, |pic, id| {
         fails(pic.query_call(id, ANONYMOUS, "ask", id.as_slice().repeat(7)))
     }),

@@ -1,4 +1,4 @@
-//! What the functions of the system API tell a canister about a message, a function a row.
+//! What the functions of the system API return to a canister about a message, one function per row.
 
 use crate::common::{ANONYMOUS, call, instance, user, wasm};
 use candid::Principal;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const ARGUMENT: &[u8] = b"argument";
 /// Cycles of the canister.
 const CYCLES: u64 = 100_000_000_000_000;
-/// What the clock says while the call runs.
+/// The time while the call runs.
 const NOW: u64 = 1_700_000_000_000_000_000;
 
 /// The canister and the subnet whose ids the functions return.
@@ -20,8 +20,8 @@ struct CalledCanister {
     subnet: Principal,
 }
 
-/// How a function's answer is taken: parameters, result as wasm text, and an expression that puts the answer at 0. The
-/// number of bytes there.
+/// How a function is called: its parameters and result as wasm text, an expression that stores the answer at address 0,
+/// and its number of bytes.
 struct Asked {
     functions: &'static [&'static str],
     types: &'static [&'static str],
@@ -74,7 +74,7 @@ fn sized(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u32).to_le_bytes(), bytes].concat()
 }
 
-/// What is asked, and the answer in an update call by user 1.
+/// The functions, and their answers in an update call by user 1.
 const TABLE: &[(Asked, Expected)] = &[
     (blob(&["msg_arg_data_size", "msg_arg_data_copy"], 8), |_| sized(ARGUMENT)),
     (blob(&["msg_caller_size", "msg_caller_copy"], 29), |_| sized(user(1).as_slice())),
@@ -179,7 +179,7 @@ const TABLE: &[(Asked, Expected)] = &[
             body: "(call $f0 (i64.const 0) (i64.const 5) (i32.const 0))",
             bytes: 16,
         },
-        // None came with the call.
+        // None are attached to the call.
         |_| le(0, 16),
     ),
     (
@@ -226,7 +226,7 @@ const TABLE: &[(Asked, Expected)] = &[
     ),
 ];
 
-/// Returns a canister whose update method `ask` replies with what the functions say.
+/// Returns a canister whose update method `ask` replies with the results of the functions.
 fn asking(asked: &Asked) -> Vec<u8> {
     let imports: String = asked
         .functions
@@ -282,7 +282,7 @@ fn each_function_returns_the_correct_value() {
         pic.install_canister(id, asking(asked), vec![], None);
         let variables = vec![variable("FIRST", "1"), variable("SECOND", "5678")];
         let settings = CanisterSettings { environment_variables: Some(variables), ..Default::default() };
-        pic.update_canister_settings(id, None, settings).expect("the settings are taken");
+        pic.update_canister_settings(id, None, settings).expect("the settings are accepted");
         // The round of the call is the next one.
         pic.set_time(Time::from_nanos_since_unix_epoch(NOW));
         let stage = CalledCanister { id, subnet: pic.topology().get_app_subnets()[0] };

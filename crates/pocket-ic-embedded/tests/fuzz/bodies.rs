@@ -1,4 +1,4 @@
-//! The bodies of requests: every route gets bytes, JSON, and bodies that are almost right, and answers.
+//! The bodies of requests: every route is sent bytes, JSON, and bodies that are almost valid, and answers.
 
 use crate::common::{ANONYMOUS, call, installed, instance, number};
 use crate::fuzz;
@@ -43,7 +43,7 @@ impl TestInstance {
         }
     }
 
-    /// Returns every route with a body, and a good body for it.
+    /// Returns every route that takes a body, with a valid body.
     fn routes(&self) -> Vec<(String, Value)> {
         let id = base64(self.canister.as_slice());
         let canister = json!({ "canister_id": id });
@@ -103,7 +103,7 @@ impl TestInstance {
         ]
     }
 
-    /// Sends a body; an answer must come, and not one that reports a fault of the server.
+    /// Sends a body; there must be an answer, and it must not report a fault of the server.
     fn post(&self, path: &str, body: Vec<u8>) -> Result<Response, TestCaseError> {
         let url = self.pic.get_server_url().join(path).expect("a path");
         let sent = self.client.post(url).header("content-type", "application/json").body(body.clone()).send();
@@ -114,7 +114,7 @@ impl TestInstance {
         Ok(response)
     }
 
-    /// Sends a body to the route that `index` names.
+    /// Sends a body to the route selected by `index`.
     fn post_to_any(&self, index: &Index, body: impl Fn(Value) -> Vec<u8>) -> Result<(), TestCaseError> {
         let routes = self.routes();
         let (path, good) = index.get(&routes);
@@ -137,7 +137,7 @@ impl TestInstance {
 }
 
 #[test]
-fn good_bodies_are_taken() {
+fn valid_bodies_are_accepted() {
     let stage = TestInstance::new();
     let folder = stage.dir.path().join("snapshot");
     for (path, body) in stage.routes() {
@@ -185,7 +185,7 @@ fn arbitrary_and_truncated_bodies_are_answered() {
     stage.assert_alive();
 }
 
-/// Returns good arguments of management methods, and the methods they are for.
+/// Returns valid arguments of management methods, with the methods.
 fn management_arguments(stage: &TestInstance) -> Vec<(&'static str, Vec<u8>)> {
     let canister_id = stage.canister;
     let record = encode_one(types::CanisterIdRecord { canister_id }).expect("it encodes");

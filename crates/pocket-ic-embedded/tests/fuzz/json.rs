@@ -1,4 +1,4 @@
-//! JSON that is almost right: a good body with some of its parts left out or exchanged.
+//! JSON that is almost valid: a valid body with some of its parts omitted or replaced.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// A change of one part of a body.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// Left out (of an object or array) or replaced by null.
+    /// Omitted (from an object or array), or replaced by null.
     Gone,
     /// Replaced.
     By(Value),

@@ -1,8 +1,8 @@
-//! Fuzzing of everything that comes from outside: wasm modules and the bodies of requests. Never a crash, always an
+//! Fuzzing of all external input: wasm modules and the bodies of requests. Never a crash, always an
 //! answer.
 //!
 //! The cases are drawn from the seeds of `seeds.txt`, so that every run sees the same ones. `FUZZ_SEED=<number>` draws
-//! others, `FUZZ_CASES=<number>` more of them. A seed that finds something goes into the file.
+//! others, `FUZZ_CASES=<number>` sets their number. A seed that finds a fault is added to the file.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -19,7 +19,7 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 /// Cases drawn from each seed.
 const CASES: u32 = 150;
 
-/// Returns the numbers of `seeds.txt`, or the one that the caller wants.
+/// Returns the numbers in `seeds.txt`, or the one that the environment specifies.
 fn seeds() -> Vec<u64> {
     let text = match std::env::var("FUZZ_SEED") {
         Ok(seed) => seed,

@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().expect("the runtime starts"));
 
-/// Instructions for one entry point: enough to get somewhere, and no more.
+/// Instructions for one entry point: enough to execute a meaningful part of it, but no more.
 const INSTRUCTIONS: u64 = 200_000;
 
 fn packed(wasm: &[u8]) -> Vec<u8> {

@@ -60,7 +60,7 @@ fn wasm_type(letter: char) -> &'static str {
     if letter == 'i' { "i32" } else { "i64" }
 }
 
-/// Numbers near where something changes, and others.
+/// Numbers near boundaries, and others.
 fn number() -> impl Strategy<Value = i64> {
     prop_oneof![
         0..40i64,

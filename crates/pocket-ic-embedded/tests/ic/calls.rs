@@ -8,11 +8,11 @@ use ic_management_canister_types as types;
 use pocket_ic::{ErrorCode, PocketIc};
 
 /// Forwards: `forward` calls the method named by the rest of its argument (after a 1-byte length and the callee's id)
-/// of the callee with 1000 cycles, and answers what comes back: the reply, or the reject code as one byte.
+/// of the callee with 1000 cycles, and passes on the answer: the reply, or the reject code as one byte.
 /// `forward_trap` does the same but traps in its reply callback, whose cleanup adds 1 to the number `read` answers.
 /// `forward_traps` traps in that cleanup, too. `forward_text` answers the text of a rejection. The composite queries
-/// `forward_query`, `query_traps` and `query_text` are the same for queries; `query_twice` asks twice and answers with the
-/// first reply.
+/// `forward_query`, `query_traps` and `query_text` are the same for queries; `query_twice` calls twice and answers with
+/// the first reply.
 const PROXY: &str = r#"
 (module
   (import "ic0" "msg_reply" (func $msg_reply))
@@ -149,7 +149,7 @@ fn cycles_are_added_and_kept() {
 }
 
 #[test]
-fn cycles_travel_with_calls_and_are_refunded() {
+fn cycles_are_sent_with_calls_and_refunded() {
     let pic = instance();
     let (target, proxy) = (installed(&pic), proxy(&pic));
     let (at_target, at_proxy) = (pic.cycle_balance(target), pic.cycle_balance(proxy));
@@ -165,7 +165,7 @@ fn cycles_travel_with_calls_and_are_refunded() {
     assert_eq!(pic.cycle_balance(proxy), at_proxy - 1000);
 }
 
-/// A query that is called as an update keeps nothing but what it takes and burns.
+/// The changes of a query that is called as an update are discarded, except the cycles that it accepts and burns.
 #[test]
 fn cycles_of_replicated_queries_are_taken_and_burned() {
     let pic = instance();
@@ -199,7 +199,7 @@ fn a_trap_in_a_callback_runs_the_cleanup() {
     let (target, proxy) = (installed(&pic), proxy(&pic));
     let error = call(&pic, proxy, "forward_trap", &to(target, "inc")).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterCalledTrap);
-    // The callee's work stays, the callback's write is gone, the cleanup's is there.
+    // The work of the callee is kept, the write of the callback is rolled back, and that of the cleanup is kept.
     assert_eq!(read(&pic, target), 1);
     assert_eq!(read(&pic, proxy), 1);
 }
@@ -225,8 +225,8 @@ fn a_trap_in_the_cleanup_is_reported_after_the_first() {
     assert_eq!(read(&pic, proxy), 0);
 }
 
-/// As on the IC: errors of execution and of the management canister have their code in the text; texts of the canister and
-/// errors of delivery do not.
+/// As on the IC: errors of execution and of the management canister have their code in the text; texts of the canister
+/// and errors of delivery do not.
 #[test]
 fn rejections_reach_canisters_with_the_code_in_their_text() {
     let pic = instance();
@@ -275,10 +275,10 @@ fn a_minimum_of_cycles_is_for_calls_of_other_canisters() {
     let args = types::UpdateSettingsArgs { canister_id: one, settings, sender_canister_version: None };
     manage(&pic, one, ANONYMOUS, "update_settings", candid::encode_one(args).unwrap()).unwrap();
     let before = pic.cycle_balance(other);
-    // The calls bring 1000; a refused one is refunded.
+    // 1000 cycles are attached to each call; those of a refused call are refunded.
     assert_eq!(call(&pic, other, "forward", &to(one, "read")).unwrap(), [5]);
     assert_eq!(pic.cycle_balance(other), before);
-    // Users bring none, and itself it may call.
+    // Users attach no cycles, and a canister may call itself without them.
     assert_eq!(number(&call(&pic, one, "forward", &to(one, "read")).unwrap()), 0);
     assert_eq!(number(&call(&pic, one, "forward", &to(other, "read")).unwrap()), 0);
 }
@@ -304,7 +304,7 @@ fn prices_are_returned_unless_cycles_are_free() {
     }
 }
 
-/// It is the next round's, so that who asks cannot know it in the round of asking.
+/// The randomness is that of the next round, so that a caller cannot know it in the round of its request.
 #[test]
 fn raw_rand_is_answered_in_the_next_round() {
     let pic = instance();
@@ -329,7 +329,7 @@ fn canisters_call_the_management_canister() {
     let pic = instance();
     let proxy = proxy(&pic);
     let management = Principal::management_canister();
-    // An empty argument is not what raw_rand takes, but it takes none at all.
+    // raw_rand takes no arguments, which differs from an empty message.
     let first = call(&pic, proxy, "forward", &to(management, "raw_rand")).unwrap();
     let second = call(&pic, proxy, "forward", &to(management, "raw_rand")).unwrap();
     let first: Vec<u8> = candid::decode_one(&first).unwrap();
@@ -370,8 +370,7 @@ fn one_way_calls_are_made_without_waiting() {
     let before = pic.cycle_balance(teller);
     call(&pic, teller, "tell", target.as_slice()).unwrap();
     assert_eq!(read(&pic, target), 1);
-    // The cycles were not accepted and are refunded; the call is closed, so that the canister stops
-    // immediately.
+    // The cycles were not accepted and are refunded; the call is closed, so the canister stops immediately.
     assert_eq!(pic.cycle_balance(teller), before);
     pic.stop_canister(teller, None).unwrap();
 }

@@ -39,7 +39,7 @@ fn updates_change_queries_do_not() {
     // A query method called as an update changes nothing either.
     assert_eq!(number(&call(&pic, id, "inc_query", &[]).unwrap()), 8);
     assert_eq!(read(&pic, id), 7);
-    // A mutable global that the module does not export lives on, too.
+    // A mutable global that the module does not export is also kept.
     let hidden = pic.query_call(id, ANONYMOUS, "hidden", vec![]).unwrap();
     assert_eq!(number(&hidden), 9);
 }

@@ -1,11 +1,11 @@
-//! Composite queries: whom they ask, how deep, and what they share.
+//! Composite queries: which canisters they call, how deep, and what they share.
 
 use super::calls::{proxy, to};
 use super::common::{ANONYMOUS, builder, call, counter, installed, installed_wasm, instance, number, wasm};
 use pocket_ic::ErrorCode;
 
 #[test]
-fn a_composite_query_that_has_replied_asks_no_more() {
+fn a_composite_query_that_has_replied_makes_no_more_calls() {
     let pic = instance();
     let (target, proxy) = (installed(&pic), proxy(&pic));
     let answer = pic.query_call(proxy, ANONYMOUS, "query_twice", to(target, "read")).unwrap();
@@ -24,7 +24,7 @@ fn composite_queries_stay_on_their_subnet() {
     pic.install_canister(target, counter(), vec![], None);
     let got = pic.query_call(proxy, ANONYMOUS, "query_text", to(target, "read")).unwrap();
     assert_eq!(String::from_utf8(got).unwrap(), format!("IC0301: Canister {target} not found."));
-    // Updates do not.
+    // Updates are not limited to their subnet.
     assert_eq!(number(&call(&pic, proxy, "forward", &to(target, "inc")).unwrap()), 1);
 }
 
@@ -41,7 +41,7 @@ fn composite_queries_ask_other_canisters() {
     assert_eq!(error.error_code, ErrorCode::CompositeQueryCalledInReplicatedMode);
 }
 
-/// What a nested query uses is gone for both: the caller does not even get an answer.
+/// Instructions of a nested query are lost to both: the caller does not even get an answer.
 #[test]
 fn the_queries_of_a_graph_share_their_instructions() {
     let pic = instance();

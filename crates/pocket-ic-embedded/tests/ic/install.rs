@@ -21,7 +21,7 @@ fn upgrade_keeps_stable_memory_and_drops_the_heap() {
     assert_eq!(number(&call(&pic, id, "stable_inc", &[]).unwrap()), 1);
 }
 
-/// A module says by a custom section that it copes with the memory of the one before.
+/// A custom section of a module declares that it can continue with the memory of the previous module.
 #[test]
 fn an_upgrade_keeps_the_heap_of_a_module_that_supports_it() {
     const SECTION: &[u8] = b"icp:private enhanced-orthogonal-persistence";
@@ -119,7 +119,7 @@ fn uninstalling_removes_code_and_memory() {
 }
 
 #[test]
-fn large_modules_go_in_pieces() {
+fn large_modules_are_installed_in_pieces() {
     let pic = instance();
     let id = pic.create_canister();
     // Nothing compresses or deduplicates: the client cuts it into pieces of 1 MiB.
@@ -182,7 +182,7 @@ fn chunks_that_are_missing_or_of_another_module_are_refused() {
 }
 
 #[test]
-fn chunks_of_more_than_100_mib_are_no_module() {
+fn chunks_of_more_than_100_mib_are_refused_as_a_module() {
     let pic = instance();
     let id = pic.create_canister();
     let chunk = pic.upload_chunk(id, None, vec![7; 1 << 20]).unwrap();

@@ -1,4 +1,4 @@
-//! The sizes that messages and memories may have, and that counting repeats.
+//! The sizes that messages and memories may have, and that counts are reproducible.
 
 use super::common::{ANONYMOUS, call, installed, installed_wasm, instance, long, wasm};
 use candid::Principal;
@@ -7,7 +7,7 @@ use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, PocketIcBuilder, RejectRe
 use pocket_ic_embedded::EmbeddedServer;
 use serde_json::json;
 
-/// `reply` and `reply_query` answer as many bytes as their argument says; `grow` makes the stable memory
+/// `reply` and `reply_query` reply with as many bytes as their argument requests; `grow` makes the stable memory
 /// larger by that many pages and answers whether that worked; `touch` writes at its end; `work` answers both
 /// performance counters after some work.
 const SIZES: &str = r#"(module
@@ -91,11 +91,11 @@ fn ingress_has_at_most_two_mib() {
 fn stable_memory_grows_to_500_gib_and_costs_what_is_written() {
     let pic = instance();
     let id = sizes(&pic);
-    // Else the memory would freeze it.
+    // Otherwise the memory would freeze the canister.
     pic.add_cycles(id, 1_000_000_000_000_000_000);
     let grow = |pages: u64| long(&call(&pic, id, "grow", &pages.to_le_bytes()).unwrap());
     assert_eq!(grow(10 * GIB_PAGES), 0);
-    // 10 GiB, which the machine need not have: a message, a trap, a query, and snapshots of it.
+    // 10 GiB, more than the machine may have: a message, a trap, a query, and snapshots.
     call(&pic, id, "touch", &[]).unwrap();
     call(&pic, id, "touch_and_trap", &[]).unwrap_err();
     pic.query_call(id, ANONYMOUS, "touch_query", vec![]).unwrap();
@@ -163,7 +163,7 @@ fn the_wasm_memory_limit_is_for_updates_and_installations() {
     limit(2);
     (0..4).for_each(|_| pic.tick());
     let status = pic.canister_status(id, None).unwrap();
-    assert_eq!(status.memory_metrics.wasm_memory_size, 4u64 * 65_536, "the heartbeat went beyond the limit");
+    assert_eq!(status.memory_metrics.wasm_memory_size, 4u64 * 65_536, "the heartbeat exceeded the limit");
     pic.query_call(id, ANONYMOUS, "grow_query", vec![]).unwrap();
     update("grow_query").unwrap();
     // Updates are refused as long as the memory is too large, even those that take nothing.

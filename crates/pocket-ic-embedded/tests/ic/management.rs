@@ -50,7 +50,7 @@ pub fn messenger(pic: &PocketIc) -> Principal {
     installed_wasm(pic, wasm(MESSENGER))
 }
 
-/// Returns what the management canister answers a canister that sends it cycles and arguments.
+/// Returns the answer of the management canister to a canister that sends it cycles and arguments.
 pub fn send(
     pic: &PocketIc,
     messenger: Principal,
@@ -177,7 +177,7 @@ fn a_canister_stores_chunks_in_its_own_store() {
     assert_eq!(stored, [uploaded]);
     through_for_nothing(&pic, id, 0, "clear_chunk_store", (about,)).unwrap();
     assert!(pic.stored_chunks(id, None).unwrap().is_empty());
-    // Nobody else's.
+    // But not those of another canister.
     let args = types::UploadChunkArgs { canister_id: installed_wasm(&pic, counter()), chunk: vec![7; 100] };
     through::<types::UploadChunkResult>(&pic, id, 0, "upload_chunk", (args,)).unwrap_err();
 }

@@ -33,7 +33,7 @@ fn stable_memory_is_read_and_set() {
     assert_eq!(&memory[..200_000], large);
     assert!(memory[200_000..].iter().all(|byte| *byte == 0));
     assert_eq!(number(&call(&pic, id, "stable_inc", &[]).unwrap()), 100);
-    // Nothing is left of what was there before: neither bytes nor size.
+    // Nothing is left of the previous memory: neither bytes nor size.
     pic.set_stable_memory(id, vec![1; 8], BlobCompression::NoCompression);
     let memory = pic.get_stable_memory(id);
     assert_eq!(memory.len(), 65_536);
@@ -53,7 +53,7 @@ fn canisters_with_the_same_blob_as_memory_share_nothing() {
     assert_eq!(query_number(&pic, one, "stable_read"), 42);
     assert_eq!(query_number(&pic, other, "stable_read"), 41);
     pic.set_stable_memory(one, blob, BlobCompression::NoCompression);
-    assert_eq!(query_number(&pic, one, "stable_read"), 41, "the blob is as it was uploaded");
+    assert_eq!(query_number(&pic, one, "stable_read"), 41, "the blob is unchanged since its upload");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn logs_are_kept_on_upgrade_and_purged_on_reinstall() {
     assert_eq!(error.error_code, ErrorCode::CanisterRejectedMessage);
     pic.reinstall_canister(id, counter(), vec![], None).unwrap();
     assert!(logs(&pic, id).is_empty());
-    // 4 KiB are kept: the oldest records go.
+    // 4 KiB are kept: the oldest records are dropped.
     for _ in 0..5 {
         call(&pic, id, "print", &[b'x'; 1000]).unwrap();
     }
@@ -135,7 +135,7 @@ fn records_without_content_fill_a_log_too() {
     let pic = instance();
     let id = installed_wasm(&pic, wasm(CHATTY));
     call(&pic, id, "chat", &[]).unwrap();
-    // 4 KiB, of which each record takes twenty bytes besides its content.
+    // 4 KiB, of which each record takes twenty bytes in addition to its content.
     let records = logs(&pic, id);
     assert_eq!(records.len(), 4096 / 20);
     assert_eq!(records.last().unwrap().0, 99_999);

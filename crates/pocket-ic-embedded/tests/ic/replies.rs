@@ -183,7 +183,7 @@ fn every_reply_is_of_the_declared_type() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Decoding the type is one check; that the values are those of the settings is another.
+/// Decoding checks only the type; this test checks the values of the settings.
 #[test]
 fn the_newest_settings_are_stored_and_returned() {
     let pic = instance();
@@ -251,7 +251,7 @@ fn queries_are_answered_for_those_who_may_ask() {
     assert_eq!(query(ANONYMOUS, "stored_chunks").unwrap_err().error_code, ErrorCode::CanisterMethodNotFound);
 }
 
-/// This server consumes no other cycles than those that canisters burn.
+/// This server consumes only the cycles that canisters burn.
 #[test]
 fn metrics_report_burned_cycles() {
     let pic = instance();

@@ -69,7 +69,7 @@ fn a_loop_of_calls_does_not_starve_others() {
     let others: Vec<Principal> = (0..5).map(|_| greedy(&pic)).collect();
     start_loop(&pic, looping);
     pic.tick();
-    // A canister's share is somewhat less than 3,500 messages, half of them calls and half of them answers.
+    // A canister's share is slightly less than 3,500 messages, half of them calls and half of them answers.
     let share = count(&pic, looping, "answers");
     assert!((1_700..1_750).contains(&share), "{share}");
     let (beats, time) = (count(&pic, looping, "rounds"), pic.get_time().as_nanos_since_unix_epoch());
@@ -80,7 +80,7 @@ fn a_loop_of_calls_does_not_starve_others() {
     assert_eq!(pic.get_time().as_nanos_since_unix_epoch(), time + 3);
     let answers = count(&pic, looping, "answers");
     assert!((4 * share - 4..=4 * share + 4).contains(&answers), "{answers}");
-    // Another canister is answered in its first round, however many loop; and those have four shares together.
+    // Another canister is answered in its first round, however many are looping; those share four shares.
     others.iter().for_each(|id| start_loop(&pic, *id));
     pic.tick();
     let all = || -> u32 { others.iter().chain([&looping]).map(|id| count(&pic, *id, "answers")).sum() };

@@ -76,7 +76,7 @@ fn snapshot_folders_round_trip() {
     assert_eq!(query_number(&other_pic, other, "hidden"), 8);
     assert_eq!(other_pic.get_stable_memory(other), written["stable_memory.bin"]);
     assert_eq!(other_pic.stored_chunks(other, None).unwrap(), [sha256(b"a chunk")]);
-    // Out again: the same bytes; only source, time and version tell that it was uploaded.
+    // Downloaded again, it has the same bytes; only source, time and version show that it was uploaded.
     let second = dir.path().join("second");
     other_pic.canister_snapshot_download(other, ANONYMOUS, uploaded, second.clone());
     let mut rewritten = files(&second);
@@ -176,7 +176,7 @@ fn a_folder_of_an_unfinished_download_is_refused() {
     pic.canister_snapshot_upload(id, ANONYMOUS, None, folder);
 }
 
-/// The metadata file has no way to write them.
+/// The metadata file cannot represent such values.
 #[test]
 fn a_snapshot_with_non_finite_globals_is_refused_unwritten() {
     let pic = instance();

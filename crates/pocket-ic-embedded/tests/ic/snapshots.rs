@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 #[test]
-fn a_snapshot_brings_everything_back() {
+fn a_snapshot_restores_everything() {
     let pic = instance();
     let id = installed_with(&pic, 5);
     call(&pic, id, "inc", &[]).unwrap();
@@ -32,7 +32,7 @@ fn a_snapshot_brings_everything_back() {
     assert_eq!(read(&pic, id), 6);
     assert_eq!(query_number(&pic, id, "hidden"), 8);
     assert_eq!(query_number(&pic, id, "stable_read"), 1);
-    // Loading again still gives the state of the snapshot: what ran since did not write into it.
+    // Loading it again restores the same state: messages executed since have not changed the snapshot.
     call(&pic, id, "inc", &[]).unwrap();
     pic.load_canister_snapshot(id, None, snapshot.id.clone()).unwrap();
     assert_eq!(read(&pic, id), 6);
@@ -109,7 +109,7 @@ fn snapshots_are_read_and_written_in_pieces() {
     };
     let data: types::ReadCanisterSnapshotDataResult = decode_one(&slice(512, 4).unwrap()).unwrap();
     assert_eq!(number(&data.chunk), 6);
-    // The limit is that of a piece, whatever the memory has.
+    // The limit is that of a piece, regardless of the size of the memory.
     let error = slice(0, 2_000_001).unwrap_err();
     assert!(error.reject_message.contains("at most 2000000 bytes"), "{error}");
     let error = slice(0, 2_000_000).unwrap_err();
@@ -198,9 +198,10 @@ fn announced_snapshots_have_sensible_sizes() {
     assert_eq!(pic.get_stable_memory(id), vec![0; 65_536]);
 }
 
-/// Timer and hook are not brought back, since what was set after the snapshot must not be reverted without the canister knowing.
+/// Timer and hook are not restored, since what was set after the snapshot must not be reverted without the canister's
+/// knowledge.
 #[test]
-fn a_taken_snapshot_leaves_timer_and_hook_alone() {
+fn a_taken_snapshot_does_not_restore_timer_and_hook() {
     let pic = instance();
     let id = installed_with(&pic, 5);
     let now = pic.get_time().as_nanos_since_unix_epoch();
@@ -218,7 +219,7 @@ fn a_taken_snapshot_leaves_timer_and_hook_alone() {
     pic.advance_time(Duration::from_secs(20));
     pic.tick();
     assert_eq!(read(&pic, id), 105);
-    // According to the settings the hook is due, whatever the snapshot says: the status is loaded, not
+    // According to the settings the hook is due, regardless of its status in the snapshot: the status is loaded, not
     // compared.
     let hook = CanisterSettings { wasm_memory_threshold: Some((4u64 << 30).into()), ..Default::default() };
     let before = pic.take_canister_snapshot(id, None, None).unwrap().id;
@@ -277,7 +278,7 @@ fn uploaded(
 }
 
 #[test]
-fn an_uploaded_snapshot_brings_its_timer_along() {
+fn an_uploaded_snapshot_restores_its_timer() {
     let pic = instance();
     let id = installed_with(&pic, 5);
     let due = |seconds: u64| {
@@ -294,7 +295,7 @@ fn an_uploaded_snapshot_brings_its_timer_along() {
     pic.tick();
     assert_eq!(read(&pic, id), 0);
     pic.load_canister_snapshot(id, None, later).unwrap();
-    // A folder without a timer leaves the one that is set.
+    // A folder without a timer leaves the current one unchanged.
     pic.load_canister_snapshot(id, None, silent).unwrap();
     pic.advance_time(Duration::from_secs(20));
     pic.tick();
@@ -322,7 +323,7 @@ fn an_uploaded_hook_status_must_fit_the_canister() {
             assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload);
             assert!(error.reject_message.contains("is inconsistent with the canister's state"), "{error}");
             pic.delete_canister_snapshot(id, None, snapshot).unwrap();
-            // None of it was loaded, not even the timer.
+            // No part of it was loaded, not even the timer.
             pic.tick();
             assert_eq!((read(&pic, id), pic.canister_status(id, None).unwrap().version), before);
         }
@@ -360,12 +361,12 @@ fn an_upload_whose_globals_do_not_fit_its_module_is_refused() {
 fn padded_module(length: usize) -> Vec<u8> {
     let module =
         |padding: usize| wasm(&format!("(module (memory 1) (@custom \"p\" \"{}\"))", "x".repeat(padding)));
-    // Two bytes more of content for one that the sizes before it take.
+    // A longer content makes its length fields longer, too.
     let padding = length - module(200).len() + 200;
     module(padding)
 }
 
-/// The canister's own at that time, however the snapshot came about.
+/// The version is that of the canister at that time, whether the snapshot was taken or uploaded.
 #[test]
 fn every_snapshot_has_the_version_of_its_canister() {
     let pic = instance();
@@ -401,12 +402,13 @@ fn snapshots_of_another_subnet_are_not_found() {
     assert_eq!(error.error_code, ErrorCode::CanisterSnapshotNotFound);
 }
 
-/// A wasm memory of 6 GiB of which one byte is not zero: announced, filled, loaded and taken, it costs what was written.
+/// A wasm memory of 6 GiB of which one byte is not zero: announced, filled, loaded and taken, it costs what was
+/// written.
 #[test]
 fn the_largest_wasm_memory_is_uploaded_piece_by_piece() {
     let pic = instance();
     let id = pic.create_canister();
-    // Else the memory would freeze it.
+    // Otherwise the memory would freeze the canister.
     pic.add_cycles(id, 1_000_000_000_000_000_000);
     let module = wasm("(module (memory i64 1 98304))");
     let bytes = 6u64 << 30;
@@ -447,7 +449,7 @@ fn the_largest_wasm_memory_is_uploaded_piece_by_piece() {
     assert_eq!(last, [7]);
 }
 
-/// Returns what the history of a canister says about its changes.
+/// Returns the changes in the history of a canister.
 fn changes(pic: &PocketIc, id: Principal) -> Vec<types::ChangeDetails> {
     let args = types::CanisterInfoArgs { canister_id: id, num_requested_changes: Some(20) };
     let place = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());

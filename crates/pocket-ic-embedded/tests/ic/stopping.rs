@@ -11,7 +11,7 @@ use std::time::Duration;
 fn stopping_waits_for_open_calls() {
     let pic = instance();
     let (target, proxy) = (proxy(&pic), proxy(&pic));
-    // The outer call waits for the inner one, which is still in the queue when the stop comes.
+    // The outer call waits for the inner one, which is still in the queue when the canister is stopped.
     let open = pic.submit_call(proxy, ANONYMOUS, "forward", to(target, "read")).unwrap();
     let stop = submit_manage(&pic, proxy, "stop_canister");
     let late = pic.submit_call(proxy, ANONYMOUS, "refund", vec![]).unwrap();
@@ -94,7 +94,7 @@ const RESTLESS: &str = r#"
 "#;
 
 #[test]
-fn uninstalling_is_told_to_canisters_without_a_code() {
+fn uninstalling_reaches_canisters_without_an_error_code() {
     let pic = instance();
     let (target, proxy) = (installed_wasm(&pic, wasm(RESTLESS)), proxy(&pic));
     let open = pic.submit_call(proxy, ANONYMOUS, "forward_text", to(target, "ping")).unwrap();
@@ -117,7 +117,7 @@ fn an_endlessly_busy_canister_blocks_no_round_and_can_stop() {
     pic.await_call(submit_manage(&pic, id, "start_canister")).unwrap();
     let error = pic.await_call(stop).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterStoppingCancelled);
-    // Or one that nobody cancels: it ends after too long a wait, by the instance's time.
+    // A stop that nobody cancels times out, by the instance's time.
     let stop = submit_manage(&pic, id, "stop_canister");
     pic.tick();
     pic.advance_time(Duration::from_secs(299));
@@ -129,13 +129,14 @@ fn an_endlessly_busy_canister_blocks_no_round_and_can_stop() {
     assert_eq!(error.error_code, ErrorCode::StopCanisterRequestTimeout);
     pic.await_call(submit_manage(&pic, id, "start_canister")).unwrap();
     call(&pic, id, "give_up", &[]).unwrap();
-    // While it stops, its own calls are refused, so that the rejection ends it.
+    // While it is stopping, its own calls are refused, and the rejection ends the loop.
     pic.stop_canister(id, None).unwrap();
     let error = pic.await_call(endless).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterDidNotReply);
 }
 
-/// The answer to a call of a deleted canister is not taken for one that its successor waits for.
+/// The answer to a call of a deleted canister must not be mistaken for one that a new canister with the same id waits
+/// for.
 #[test]
 fn a_late_answer_runs_no_code_of_a_canister_with_the_same_id() {
     let pic = instance();

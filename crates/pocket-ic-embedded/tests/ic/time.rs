@@ -100,7 +100,7 @@ fn an_upgrade_and_a_stop_hold_the_timer() {
     assert_eq!(read(&pic, id), 100);
 }
 
-/// To the nanosecond: a timer for the time of a round fires in that round, one for later does not.
+/// This holds to the nanosecond: a timer set to the time of a round fires in that round, a later one does not.
 #[test]
 fn a_timer_for_the_time_of_a_round_fires_in_that_round() {
     let pic = instance();
@@ -140,15 +140,15 @@ fn counts(pic: &PocketIc, id: Principal) -> [u32; 3] {
     ["beats", "timers", "hooks"].map(|method| query_number(pic, id, method))
 }
 
-/// Returns a [`BUSY`] canister whose timer and hook for low memory are due, and which is held up by `hold`
-/// before that.
+/// Returns a [`BUSY`] canister whose timer and hook for low memory are due, but which `hold` stops or freezes before
+/// they run.
 fn held_up(pic: &PocketIc, hold: impl FnOnce(Principal), release: impl FnOnce(Principal)) {
     let id = installed_wasm(pic, wasm(BUSY));
     let due = nanos(pic) + 1_000_000_000;
     call(pic, id, "set_timer", &due.to_le_bytes()).unwrap();
     let before = counts(pic, id);
     assert_eq!(before[1..], [0, 0]);
-    // The last round in which it runs is that which holds it up.
+    // The last round in which it runs is the one that stops or freezes it.
     hold(id);
     let threshold =
         CanisterSettings { wasm_memory_threshold: Some((4u64 << 30).into()), ..Default::default() };
@@ -186,7 +186,7 @@ fn no_timer_or_heartbeat_runs_while_stopped() {
 }
 
 #[test]
-fn heartbeats_come_with_every_round() {
+fn heartbeats_run_in_every_round() {
     let pic = instance();
     let beating = wasm(
         r#"(module
@@ -221,7 +221,7 @@ fn time_advances_automatically_with_auto_progress() {
     pic.stop_progress();
     assert!(!pic.auto_progress_enabled());
     let stopped = nanos(&pic);
-    // Another instance shows when several intervals have passed in which a task would have run.
+    // Another instance shows that several intervals have passed in which a task would have run.
     let clock = instance();
     clock.auto_progress();
     let began = nanos(&clock);

@@ -9,7 +9,7 @@ use super::report::{Endpoint, EndpointCost, Sides, Totals};
 pub(super) struct Figure<'r> {
     /// The endpoint, or the size at the end of the trace, as rules name it.
     pub name: &'r str,
-    /// The same for people.
+    /// The same, as reports show it.
     pub of: String,
     /// The kind of figure.
     pub field: &'static str,
@@ -22,12 +22,12 @@ pub(super) struct Figure<'r> {
 }
 
 impl Figure<'_> {
-    /// Returns how much more side B's is, percent.
+    /// Returns by how many percent the figure of side B is larger.
     pub fn more_percent(&self) -> f64 {
         more_percent(self.a, self.b)
     }
 
-    /// Returns how much more side B's is, percent, beyond `instructions` per message.
+    /// Returns by how many percent the figure of side B is larger, not counting `instructions` per message.
     fn more_percent_beyond(&self, instructions: u64) -> f64 {
         let forgiven = instructions.saturating_mul(self.messages);
         let least = self.a.min(self.b);
@@ -35,7 +35,7 @@ impl Figure<'_> {
     }
 }
 
-/// Returns how much more the second is, percent. Something compared with nothing counts as a hundred times as
+/// Returns by how many percent the second value is larger. Something compared with nothing counts as a hundred times as
 /// much.
 pub(super) fn more_percent(a: u64, b: u64) -> f64 {
     match (a, b) {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_judged_by_the_figure_that_got_worst() {
+    fn an_endpoint_is_judged_by_its_worst_figure() {
         assert_eq!(judged("put", A, 0), ("instructions", 0.0));
         assert_eq!(judged("put", EndpointCost { total: 1_500_000, ..A }, 0), ("instructions", 50.0));
         let median = EndpointCost { median: 15_000, total: 1_400_000, ..A };
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn state_left_by_a_trace_is_judged() {
+    fn the_final_state_of_a_trace_is_judged() {
         let a = Totals { stable_bytes_written: 10, stable_bytes: 20, heap_bytes: 40, ..Totals::default() };
         let b = Totals { stable_bytes_written: 20, stable_bytes: 5, heap_bytes: 50, ..Totals::default() };
         let more: Vec<f64> = figures(&[], &Sides { a, b }, 1_000).map(|(_, more)| more).collect();

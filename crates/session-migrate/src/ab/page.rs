@@ -1,4 +1,4 @@
-//! The report of two builds as an HTML page.
+//! The report of a comparison as an HTML page.
 
 use maud::{Markup, html};
 
@@ -13,7 +13,7 @@ const SHOWN: usize = 10;
 const REGRESSIONS_SHOWN: usize = 30;
 
 impl Report {
-    /// Returns the page, complete in itself.
+    /// Returns the page, which is self-contained.
     pub fn to_html(&self) -> String {
         let title = format!("{} compared with {}: {}", self.a.name, self.b.name, self.verdict);
         let body = html! {

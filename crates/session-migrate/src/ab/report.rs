@@ -26,8 +26,8 @@ pub struct Report {
     pub runs: Vec<TraceComparison>,
     /// The rules, in the order of their file.
     pub rules: Vec<RuleUse>,
-    /// Whether rules that matched nothing are reported as stale. Only if every workload was replayed, on the builds that
-    /// the rules are for.
+    /// Whether rules that matched nothing are reported as stale. Only if every workload was replayed, on the builds
+    /// that the rules are for.
     pub judges_rules: bool,
 }
 

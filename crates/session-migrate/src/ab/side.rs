@@ -23,7 +23,7 @@ pub(super) fn play_both(trace: &Trace, a: &str, b: &str, builds: &Builds) -> Res
         let join = |side: std::thread::ScopedJoinHandle<'_, Result<Side, AbError>>| {
             side.join().unwrap_or_else(|panic| Err(AbError::Panicked(crate::panic_text(&*panic))))
         };
-        // Both are awaited, whatever the outcome of the first.
+        // Both are awaited, regardless of the outcome of the first.
         let (a, b) = (join(a), join(b));
         Ok(Sides { a: a?, b: b? })
     })
@@ -34,7 +34,7 @@ fn play(trace: &Trace, build: &str, mut builds: Builds) -> Result<Side, AbError>
     let mut subject = ReplayCanister::install(build, &module, &trace.header)?;
     let mut playing = replay::play(trace, &mut subject, &mut builds, &[])?;
     let costs = subject.costs().map(<[MessageCost]>::to_vec);
-    // A trace may end with a stopped canister, which answers no one.
+    // A trace may end with a stopped canister, which answers no calls.
     subject.start()?;
     let state = replay::final_state(trace, &subject, &mut playing.codec)
         .map_err(|detail| AbError::State { build: build.into(), detail })?;

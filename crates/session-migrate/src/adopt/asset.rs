@@ -148,7 +148,7 @@ fn base(base: PublicBase, changes: &mut Vec<String>) -> AssetMetadataBase {
     }
 }
 
-/// That release has free text here.
+/// In that release this is free text.
 fn processing_status(text: &str) -> Option<ProcessingStatus> {
     Some(match text.to_ascii_lowercase().as_str() {
         "uploading" => ProcessingStatus::Uploading,
@@ -160,7 +160,7 @@ fn processing_status(text: &str) -> Option<ProcessingStatus> {
     })
 }
 
-/// Cuts names and words to their limits, and drops texts that make no sense when cut.
+/// Truncates names and words to their limits, and drops texts that make no sense when truncated.
 fn shorten(metadata: &mut AssetMetadata) {
     let base = base_mut(metadata);
     cut(&mut base.name, MAX_NAME_BYTES);
@@ -183,7 +183,7 @@ fn shorten(metadata: &mut AssetMetadata) {
     for word in words {
         word.take_if(|word| word.len() > MAX_WORD_BYTES);
     }
-    // The metadata as a whole have a limit, too.
+    // The metadata as a whole has a limit, too.
     if check_metadata(metadata).is_err()
         && let AssetMetadata::Image(image) = metadata
     {
@@ -196,7 +196,7 @@ fn shorten(metadata: &mut AssetMetadata) {
     }
 }
 
-/// Cuts a text at the last character that ends within the limit. Returns whether it was longer.
+/// Truncates a text after the last character that ends within the limit. Returns whether it was longer.
 pub(super) fn cut(text: &mut String, limit: usize) -> bool {
     let is_longer = text.len() > limit;
     if is_longer {

@@ -5,9 +5,9 @@
 //!              one byte for each bucket: its memory id, 255 if it has none
 //! page 1..     buckets; those of a memory ascend, since the manager never frees one
 //! ```
-//! The contents of a bucket show to which memory it belongs: the first of a memory begins with the magic of its structure, and each later one of a map
-//! has a page header ("CHK") at every place where the pages of that map begin. The pages of different maps differ in
-//! length, or else the position of the bucket in its memory tells them apart.
+//! The contents of a bucket show to which memory it belongs: the first of a memory begins with the magic of its
+//! structure, and each later one of a map has a page header ("CHK") at every place where the pages of that map begin.
+//! The pages of different maps differ in length, otherwise the position of the bucket in its memory distinguishes them.
 
 use ic_stable_structures::Memory;
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
@@ -44,7 +44,7 @@ pub(super) struct Patched {
 }
 
 impl Patched {
-    /// Returns a memory as it is.
+    /// Returns a memory with its own first page.
     pub fn whole(file: StableFile) -> Patched {
         Patched { file, head: None }
     }
@@ -85,7 +85,7 @@ pub(super) fn is_candid(file: &StableFile) -> bool {
 struct Map {
     /// Distance of its pages.
     stride: u64,
-    /// Its memory id, if its bounds tell; otherwise it may be any of the three maps with values of any length.
+    /// Its memory id, if its bounds determine it; otherwise it may be any of the three maps with values of any length.
     id: Option<u8>,
     /// Its buckets.
     buckets: Vec<u64>,
@@ -95,13 +95,13 @@ struct Map {
 /// the header was overwritten with.
 ///
 /// # Errors
-/// Why there is none.
+/// The reason why it cannot be read.
 pub(super) fn reconstruct(file: &StableFile) -> Result<Patched, String> {
     let buckets = (file.size().saturating_sub(1) / BUCKET_PAGES).min(MAX_BUCKETS);
     let firsts = first_buckets(file, buckets);
     let unbounded = (0..firsts.maps.len()).filter(|index| firsts.maps[*index].id.is_none());
     for of_chunks in unbounded {
-        // The chunk map is by far the largest, so it gets every bucket that may be one of its own, except a few.
+        // The chunk map is by far the largest, so it gets every bucket that may belong to it, except a few.
         for exceptions in 0..MAX_ASSIGNMENTS {
             let Some(owners) = assign(file, buckets, &firsts, of_chunks, exceptions) else { break };
             let patched = Patched { file: file.clone(), head: Some(owners) };
@@ -137,8 +137,8 @@ fn first_buckets(file: &StableFile, buckets: u64) -> Firsts {
     firsts
 }
 
-/// Assigns the other buckets and returns the header page. A bucket that may be of several maps is that of chunks, unless its
-/// bit in `exceptions` is set; `None` if there are fewer such buckets than bits.
+/// Assigns the other buckets and returns the header page. A bucket that may belong to several maps is assigned to the
+/// chunk map, unless its bit in `exceptions` is set. Returns `None` if there are fewer such buckets than bits.
 fn assign(
     file: &StableFile,
     buckets: u64,
@@ -212,7 +212,7 @@ fn has_page(file: &StableFile, at: u64, stride: u64, ordinal: u64) -> bool {
     magic == *b"CHK\x01"
 }
 
-/// Creates the header page. The map `of_chunks` is that of chunks; the two other maps of its kind are left out.
+/// Creates the header page. `of_chunks` is the chunk map; the two other maps of its kind are omitted.
 fn head(buckets: u64, maps: &[Map], of_chunks: usize, cell: Option<u64>) -> Vec<u8> {
     let mut head = vec![0; PAGE_BYTES as usize];
     head[..4].copy_from_slice(b"MGR\x01");
@@ -244,8 +244,8 @@ fn has_chunks(patched: &Patched) -> bool {
     tree.len > 0 && walked.damage.is_empty()
 }
 
-/// Reports in one line the pages in use that belong to no memory: after an upgrade of that release to itself, its memory
-/// manager began from scratch.
+/// Reports in one line the pages in use that belong to no memory: after an upgrade of that release to itself, its
+/// memory manager began from scratch.
 pub(super) fn lost_buckets(file: &StableFile, header: Header) -> Option<String> {
     if header != Header::Intact {
         return None;

@@ -1,11 +1,11 @@
-//! What only the heap of the first public release knows: sessions in flight. Its own module is run on a copy of the
-//! snapshot, and answers.
+//! Sessions in flight, which the first public release keeps on its heap only: its own module is run on a copy of the
+//! snapshot, and queried for them.
 //!
 //! No function of that release returns a session as a whole, so it is asked step by step:
 //!
 //! 1. `sessions_list` names number, caller, capsule, status and beginning of each.
-//! 2. `debug_put_chunk_b64` is refused for a chunk that the file does not have, with the number of its chunks, and for one
-//!    that has arrived. The others are filled with one byte each.
+//! 2. `debug_put_chunk_b64` is refused for a chunk that the file does not have, with the number of its chunks, and for
+//!    one that has arrived. The others are filled with one byte each.
 //! 3. `debug_finish_hex` then makes the upload a memory, and `memories_read` returns the metadata that the client gave.
 //!
 //! The calls are made as the caller of each session. All of this happens on a copy in a server of this process; the
@@ -26,7 +26,7 @@ use upload_canister::migrations::public_release::{
 
 use super::source::Source;
 
-/// A session, as far as its release tells.
+/// A session, as far as its release reports it.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     /// Its number.
@@ -54,12 +54,12 @@ pub(super) struct Upload {
     pub metadata: PublicAssetMetadata,
 }
 
-/// What the heap told.
+/// What was read from the heap.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Heap {
     /// All sessions.
     pub sessions: Vec<Session>,
-    /// The number of the next session, if the release gave one out on the copy.
+    /// The number of the next session, if the release issued one on the copy.
     pub next: Option<u64>,
 }
 
@@ -116,7 +116,7 @@ impl<'p> Release<'p> {
                 .ok_or_else(|| format!("sessions_list has a line that is not a session: {line}"))?;
             sessions.push(session);
         }
-        // Before anything is changed on the copy: its counter says which numbers were issued.
+        // This is read before anything is changed on the copy: its counter shows which numbers were issued.
         let next = self.next_number(source);
         for session in &mut sessions {
             session.upload = self.upload(session, source);
@@ -141,7 +141,7 @@ impl<'p> Release<'p> {
         let stored = source.places.get(&key).map(|place| place.chunks.clone()).unwrap_or_default();
         let len: u64 = stored.values().map(|len| u64::from(*len)).sum();
         if session.is_committed {
-            // Puts are refused, and finish makes the memory that is missing.
+            // Puts are refused, and finish creates the missing memory.
             let chunks = stored.len() as u32;
             let metadata = self.finish(caller, session.id, len)?;
             return Ok(Upload { chunks, received: stored.keys().copied().collect(), metadata });
@@ -244,11 +244,11 @@ fn parse(line: &str) -> Option<Session> {
         capsule: capsule.to_owned(),
         is_committed: status == "Committed",
         created_at: created_at.parse().ok()?,
-        upload: Err("it was not asked for".into()),
+        upload: Err("it was not requested".into()),
     })
 }
 
-/// Returns the metadata of an upload that is never made.
+/// Returns the metadata of an upload that never takes place.
 fn placeholder() -> PublicAssetMetadata {
     PublicAssetMetadata::Note(PublicNote {
         base: PublicBase {

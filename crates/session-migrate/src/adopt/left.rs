@@ -1,4 +1,4 @@
-//! The file beside the adopted folder: everything that has no counterpart here, or could not be taken.
+//! The file next to the adopted folder: everything that has no counterpart here, or could not be taken.
 //!
 //! JSON lines. Each has `kind`, `id`, `why`, and, as far as it applies:
 //! - `capsule`: the capsule that it is in;
@@ -38,7 +38,7 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Returns a line about one thing.
+    /// Returns a line about one record.
     pub fn new(kind: RecordKind, id: &'a str, why: &'a str) -> Self {
         Line { kind: Some(kind), id, why, ..Line::default() }
     }

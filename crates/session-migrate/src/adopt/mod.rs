@@ -80,10 +80,10 @@ pub enum AdoptError {
         /// What was found.
         why: String,
     },
-    /// Something is where the result would be.
+    /// Something already exists where the result would be written.
     #[error("{path} exists: name another folder with --out, or remove it")]
     Exists {
-        /// What is there.
+        /// What exists there.
         path: PathBuf,
     },
     /// There is no folder to write into.
@@ -131,8 +131,8 @@ impl AdoptError {
     }
 }
 
-/// Returns the path of the file beside a folder with what was not taken.
-pub fn left_beside(folder: &Path) -> PathBuf {
+/// Returns the path of the file next to a folder with what was not taken.
+pub fn left_path(folder: &Path) -> PathBuf {
     let mut name = folder.file_name().unwrap_or_default().to_owned();
     name.push(".left.jsonl");
     folder.with_file_name(name)
@@ -145,9 +145,9 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn beside(out: &Path) -> Result<Scratch, AdoptError> {
+    fn next_to(out: &Path) -> Result<Scratch, AdoptError> {
         let out = std::path::absolute(out).map_err(SnapshotError::io("find", out))?;
-        for path in [out.clone(), left_beside(&out), Manifest::path(&out)] {
+        for path in [out.clone(), left_path(&out), Manifest::path(&out)] {
             if path.symlink_metadata().is_ok() {
                 return Err(AdoptError::Exists { path });
             }
@@ -176,7 +176,7 @@ impl Scratch {
     /// Renames everything to its final name; if one of them fails, none is renamed.
     fn publish(self) -> Result<(), SnapshotError> {
         let moves = [
-            (self.left(), left_beside(&self.out)),
+            (self.left(), left_path(&self.out)),
             (Manifest::path(&self.adopted()), Manifest::path(&self.out)),
             (self.adopted(), self.out.clone()),
         ];
@@ -199,7 +199,7 @@ impl Scratch {
 /// [`AdoptError`]; damaged records are in the [`Report`].
 pub fn run(options: &Options, progress: &Progress) -> Result<Report, AdoptError> {
     let provenance = Provenance::now();
-    let scratch = Scratch::beside(&options.out)?;
+    let scratch = Scratch::next_to(&options.out)?;
     progress.phase("opening the snapshot");
     let mut snapshot = Snapshot::open(&options.snapshot)?;
     snapshot.verify(&mut |bytes| progress.add_bytes(bytes))?;
@@ -243,7 +243,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, AdoptError>
         phases: progress.finish(),
         snapshot: options.snapshot.display().to_string(),
         folder: options.out.display().to_string(),
-        left: left_beside(&options.out).display().to_string(),
+        left: left_path(&options.out).display().to_string(),
         left_lines,
         header: source.header,
         heap: heap_unknown,
@@ -282,9 +282,7 @@ fn read_heap(
         return Ok(Err("the snapshot has no heap and no module, so sessions in flight are unknown".into()));
     }
     if source.header != Header::Intact {
-        return Ok(Err(
-            "its `pre_upgrade` has run, and its heap does not belong to this memory any more".into()
-        ));
+        return Ok(Err("its `pre_upgrade` has run, and its heap no longer belongs to this memory".into()));
     }
     progress.phase("asking the release's own module for its sessions");
     // That release reads every capsule of the canister to find one memory.
@@ -296,7 +294,7 @@ fn read_heap(
     Ok(Release::new(&pic, id).sessions(source))
 }
 
-/// Returns the counts by kind of record. It is a fault if a record has no outcome, or a planned chunk was not copied.
+/// Returns the counts by kind of record. It is an error if a record has no outcome, or a planned chunk was not copied.
 fn checked_counts(plan: &Plan, chunks: u64) -> Result<Vec<KindCount>, AdoptError> {
     let counts = plan.outcomes.counts();
     if let Some(count) = counts.iter().find(|count| !count.has_all_outcomes()) {
@@ -340,7 +338,7 @@ fn verify(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> Result<u
     let report = inspect::of(&snapshot, true, Provenance::now(), &Progress::hidden())?;
     let damage = report.findings.iter().find(|finding| finding.severity == Severity::Damage);
     if let Some(finding) = damage {
-        return Err(AdoptError::Fault(format!("an inspection of the result finds: {finding}")));
+        return Err(AdoptError::Fault(format!("the inspection of the result found: {finding}")));
     }
     let sound = report.deep.as_ref().map_or(0, |deep| deep.sound);
     let memory = MemoryManager::init(snapshot.stable.clone()).get(MemoryId::new(ids::BLOB_META));

@@ -35,7 +35,7 @@ const MAX_CAPSULE_ID: usize = 32;
 /// Sessions up to this number are found by the keys of their chunks; more if the release has issued more.
 const LAST_SESSION: u64 = 100_000;
 
-/// Session ids are issued this far above every number that is known, since those that left no trace are not.
+/// Session ids are issued this far above every known number, since numbers that left no trace are not known.
 const JUMP: u64 = 1_000_000;
 
 /// A blob to be written.
@@ -80,17 +80,17 @@ pub(super) enum Use {
     Blob(u64),
     /// These chunks belong to a session.
     Session(BTreeSet<u32>),
-    /// None is taken.
+    /// No blob is taken.
     Nothing,
 }
 
-/// The chunks under a key, and what to say of those that are not taken.
+/// The chunks under a key, and what to report about those that are not taken.
 pub(super) struct PlannedPlace {
     /// Their use.
     pub used: Use,
-    /// The session that they are of, if that is known.
+    /// The session to which they belong, if that is known.
     pub session: Option<u64>,
-    /// Why those that are not taken are not.
+    /// Why some of them are not taken.
     pub why: String,
 }
 
@@ -272,7 +272,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Administrators, and the index by owner, which is made from the capsules again.
+    /// Administrators, and the index by owner, which is rebuilt from the capsules.
     fn rest(&mut self) -> Result<(), SnapshotError> {
         for admin in &self.source.admins {
             let (id, why) = (admin.to_text(), "administrators are the controllers of the canister here");
@@ -288,7 +288,8 @@ impl Planner<'_> {
                     continue;
                 }
                 Some(_) => {
-                    "the capsule of this id has other owners: that release gave its id out twice, and the second capsule has replaced the first"
+                    "the capsule of this id has other owners: that release issued its id twice, and the \
+                    second capsule has replaced the first"
                 }
                 None => "there is no such capsule",
             };
@@ -298,11 +299,11 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Finds the numbers above which ids are issued, and the sessions of the chunks that nobody claims.
+    /// Finds the numbers above which ids are issued, and the sessions to which unclaimed chunks belong.
     fn numbers(&mut self, heap: &Heap) {
-        let told = heap.sessions.iter().map(|session| session.id).max().max(heap.next).unwrap_or(0);
-        let last = LAST_SESSION.max(told);
-        let mut highest = told;
+        let recorded = heap.sessions.iter().map(|session| session.id).max().max(heap.next).unwrap_or(0);
+        let last = LAST_SESSION.max(recorded);
+        let mut highest = recorded;
         for session in 1..=last {
             let prefix = chunk_key(session);
             if !self.source.places.contains_key(&prefix) {
@@ -319,7 +320,7 @@ impl Planner<'_> {
             self.plan.places.entry(prefix).or_insert(place).session = Some(session);
         }
         for prefix in self.source.places.keys() {
-            let why = self.refused.remove(prefix).unwrap_or_else(|| "of no session that is known".into());
+            let why = self.refused.remove(prefix).unwrap_or_else(|| "of no known session".into());
             let place = PlannedPlace { used: Use::Nothing, session: None, why };
             self.plan.places.entry(*prefix).or_insert(place);
         }
@@ -358,14 +359,15 @@ fn principals<T>(people: &[(PublicPerson, T)]) -> Vec<Principal> {
     all.filter(|who| seen.insert(*who)).collect()
 }
 
-/// Cuts a list to its limit; returns how many were beyond it.
+/// Truncates a list to its limit; returns how many entries were beyond it.
 fn cut(list: &mut Vec<Principal>) -> usize {
     let beyond = list.len().saturating_sub(MAX_LIST);
     list.truncate(MAX_LIST);
     beyond
 }
 
-/// Names what of a capsule has no counterpart. The last two numbers are those of owners and controllers beyond the limit.
+/// Names the parts of a capsule that have no counterpart. The last two numbers are those of owners and controllers
+/// beyond the limit.
 fn capsule_rest(capsule: &PublicCapsule, owners_cut: usize, writers_cut: usize) -> Vec<String> {
     let PublicCapsule { subject, owners, controllers, connections, connection_groups, .. } = capsule;
     let without = |people: Vec<&PublicPerson>| {

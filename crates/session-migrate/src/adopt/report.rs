@@ -72,11 +72,11 @@ impl RecordKind {
 pub enum RecordOutcome {
     /// It is in the adopted folder.
     Taken,
-    /// The same, and something in it was put right.
+    /// The same, but something in it was repaired.
     Repaired,
-    /// There is nothing like it here; it is in the file beside the folder.
+    /// It has no counterpart here; it is in the file next to the folder.
     NoCounterpart,
-    /// It is damaged or contradicts others; it is in the file beside the folder.
+    /// It is damaged or contradicts others; it is in the file next to the folder.
     NotTaken,
 }
 
@@ -104,9 +104,9 @@ pub struct Item {
     pub count: u64,
     /// What happened to it.
     pub outcome: RecordOutcome,
-    /// What was put right, or why it was not taken.
+    /// What was repaired, or why it was not taken.
     pub notes: Vec<String>,
-    /// Parts of a record that was taken for which there is nothing here; they are in the file beside the folder.
+    /// Parts of a taken record that have no counterpart here; they are in the file next to the folder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rest: Vec<String>,
 }
@@ -120,7 +120,7 @@ pub struct KindCount {
     pub found: u64,
     /// Taken unchanged.
     pub taken: u64,
-    /// Taken, and put right.
+    /// Taken and repaired.
     pub repaired: u64,
     /// Without a counterpart.
     pub no_counterpart: u64,
@@ -140,7 +140,7 @@ impl KindCount {
 pub struct Report {
     /// [`Verdict::Fail`] if a damaged record was not taken; the folder is written nevertheless.
     pub verdict: Verdict,
-    /// Where the report is from.
+    /// The provenance of the report.
     pub provenance: Provenance,
     /// The phases and their times.
     pub phases: Vec<Phase>,
@@ -148,7 +148,7 @@ pub struct Report {
     pub snapshot: String,
     /// The adopted folder.
     pub folder: String,
-    /// The file beside it.
+    /// The file next to the folder.
     pub left: String,
     /// Lines of that file.
     pub left_lines: u64,
@@ -202,7 +202,7 @@ impl Outcomes {
         self.add(kind, id, capsule, RecordOutcome::NotTaken, vec![why.to_owned()]);
     }
 
-    /// Adds a record for which there is nothing here.
+    /// Adds a record that has no counterpart here.
     pub fn no_counterpart(
         &mut self,
         kind: RecordKind,

@@ -348,8 +348,8 @@ pub(super) fn place_of(blob: &PublicBlob) -> [u8; 32] {
 /// Capsules by id, and administrators.
 type Saved = (BTreeMap<String, PublicCapsule>, Vec<Principal>);
 
-/// Reads what `pre_upgrade` has written over the beginning of the memory: capsules, administrators, and, in some builds of
-/// that release, the state of another feature.
+/// Reads what `pre_upgrade` has written over the beginning of the memory: capsules, administrators, and, in some builds
+/// of that release, the state of another feature.
 fn saved_by_pre_upgrade(stable: &StableFile) -> Result<Saved, String> {
     // Its length is stored nowhere.
     let mut len = (1 << 20).min(stable.bytes());
@@ -390,7 +390,7 @@ pub(super) fn taken_at(snapshot: &Snapshot, source: &Source) -> u64 {
     snapshot.metadata.as_ref().map_or(changed, |metadata| metadata.taken_at_timestamp).max(1)
 }
 
-/// Returns the canister that the snapshot was taken from, if its manifest says so.
+/// Returns the canister of which the snapshot was taken, if its manifest names it.
 pub(super) fn canister(snapshot: &Snapshot) -> Option<String> {
     snapshot.manifest.as_ref().map(|manifest| manifest.canister.clone())
 }

@@ -18,7 +18,7 @@ use super::plan::{Plan, PlannedBlob, PlannedPlace, PlannedReceipt, PlannedSessio
 use super::report::RecordKind;
 use super::source::Source;
 
-/// Writes everything of a plan except chunks, in buckets of so many pages.
+/// Writes everything of a plan except chunks, in buckets of this many pages.
 ///
 /// # Errors
 /// [`AdoptError::Fault`] if the canister's storage refuses something.
@@ -115,8 +115,8 @@ pub(super) fn idem_of_adopted(session: u64) -> String {
     format!("adopted session {session}")
 }
 
-/// Copies the chunks that are taken, those of blobs in pieces of even length, and writes the others to `left`. Returns how
-/// many were taken. `on_bytes` gets the size of every chunk.
+/// Copies the chunks that are taken, those of blobs in pieces of even length, and writes the others to `left`. Returns
+/// how many were taken. `on_bytes` gets the size of every chunk.
 ///
 /// # Errors
 /// If that file cannot be written.
@@ -162,7 +162,7 @@ pub(super) fn chunks(
     }
 }
 
-/// The bytes of a blob, while they are cut into chunks of even length.
+/// The bytes of a blob while they are divided into chunks of even length.
 struct Pieces {
     prefix: ChunkPrefix,
     missing: u64,
@@ -194,7 +194,7 @@ impl Pieces {
     }
 }
 
-/// A refusal of the canister's storage, which was made for records that the canister wrote itself.
+/// A refusal by the canister's storage, which expects only records that the canister wrote itself.
 trait Refusal: std::fmt::Display {}
 impl Refusal for OpenError {}
 impl Refusal for StableError {}

@@ -55,7 +55,7 @@ pub enum BuildError {
         /// What to install.
         advice: String,
     },
-    /// The compiled file is not what it should be.
+    /// The compiled file is not a usable canister.
     #[error("{path}: {source}")]
     Wasm {
         /// The wasm file.
@@ -63,7 +63,7 @@ pub enum BuildError {
         /// What is wrong with it.
         source: super::postprocess::WasmError,
     },
-    /// A checked-in schema is none.
+    /// A checked-in schema file is not a schema.
     #[error("{path}: {source}")]
     Schema {
         /// The file.

@@ -24,8 +24,8 @@ pub enum InterfaceError {
     Text,
 }
 
-/// Returns the Candid interface of any canister's `wasm` (unpacked): from its metadata, otherwise from the function that
-/// exports it; `None` if it has neither.
+/// Returns the Candid interface of any canister's `wasm` (unpacked): from its metadata, otherwise from the function
+/// that exports it; `None` if it has neither.
 pub fn interface_of(wasm: &[u8]) -> Option<String> {
     candid_of(wasm).or_else(|| candid_interface(wasm).ok())
 }

@@ -22,7 +22,8 @@ const SCHEMA: &str = "icp:public stable:schema";
 const BUILD: &str = "icp:public build";
 const FEATURES: &str = "icp:public features";
 
-/// The section of a module that continues with the wasm memory of the one before it; `icp`, `dfx` and the IC look for it.
+/// The section of a module that continues with the wasm memory of the one before it; `icp`, `dfx` and the IC look for
+/// it.
 const PERSISTENCE: &str = "icp:private enhanced-orthogonal-persistence";
 
 /// A file that is not a usable canister.
@@ -142,12 +143,12 @@ pub fn features(wasm: &[u8]) -> Vec<String> {
 
 /// Returns the interface in the metadata of the canister `wasm` (unpacked), public or private, if there is one.
 pub fn candid_of(wasm: &[u8]) -> Option<String> {
-    // Motoko's compiler writes it as private, unless it is told otherwise.
+    // Motoko's compiler writes it as private by default.
     metadata(wasm, CANDID).or_else(|| metadata(wasm, "icp:private candid:service"))
 }
 
-/// Returns the types of the arguments of `init` in the metadata of the canister `wasm` (unpacked), if they are not in the
-/// interface: Motoko writes them there.
+/// Returns the types of the arguments of `init` in the metadata of the canister `wasm` (unpacked), if they are not in
+/// the interface: Motoko writes them there.
 pub fn init_args_of(wasm: &[u8]) -> Option<String> {
     ["icp:public candid:args", "icp:private candid:args"].iter().find_map(|name| metadata(wasm, name))
 }
@@ -306,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn packing_is_reversible_and_contains_no_time() {
+    fn compression_is_reversible_and_contains_no_time() {
         let raw = module(&["canister_query a"], &[]);
         let packed = gzip(&raw).unwrap();
         assert_eq!(&packed[4..8], [0; 4], "the header's time");

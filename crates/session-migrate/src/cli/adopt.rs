@@ -18,7 +18,7 @@ const SHOWN: usize = 40;
 pub(super) struct AdoptArgs {
     /// Snapshot folder of a canister of the first public release, or a raw stable memory of one; may be gzipped.
     snapshot: PathBuf,
-    /// Folder to write; FOLDER.left.jsonl beside it gets everything that has no counterpart or is damaged.
+    /// Folder to write; FOLDER.left.jsonl next to it gets everything that has no counterpart or is damaged.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// Write the report with every record as JSON to this file.
@@ -75,7 +75,7 @@ fn print(report: &Report) {
         report.sessions_after
     );
     say!("written: {}", report.folder);
-    say!("beside it: {}, {} lines", report.left, report.left_lines);
+    say!("next to it: {}, {} lines", report.left, report.left_lines);
     if let Some(why) = &report.heap {
         eprintln!("warning: {why}");
     }

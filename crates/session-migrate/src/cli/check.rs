@@ -18,10 +18,10 @@ use super::{ENVIRONMENT, Failed, USAGE, code_of, fail, runtime};
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// The build that is installed, and the build to upgrade to: wasms, gzipped or not, or schema files. With
-    /// --canister the second one alone, with --tree none.
+    /// --canister, only the second one; with --tree, none.
     #[arg(value_names = ["OLD", "NEW"], num_args = 0..=2)]
     builds: Vec<PathBuf>,
-    /// Compare what a live canister says of itself with NEW.
+    /// Compare the metadata of a live canister with NEW.
     #[arg(long, value_name = "ID", conflicts_with = "tree")]
     canister: Option<Principal>,
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub(super) struct CheckArgs {
     /// Compare the schemas of every release in FOLDER/releases/VERSION with those in FOLDER.
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = SCHEMAS, conflicts_with = "json")]
     tree: Option<PathBuf>,
-    /// Also exit with code 1 if a rollback to OLD would not be possible at every time after the upgrade.
+    /// Also exit with code 1 unless a rollback to OLD is always possible after the upgrade.
     #[arg(long)]
     reversible: bool,
     /// Print unchanged memories, too.
@@ -73,7 +73,7 @@ fn compared(args: &CheckArgs) -> Result<Report, Failed> {
         (Some(canister), [new]) => {
             let new = Side::read(new).map_err(coded)?;
             runtime()?.block_on(async {
-                // Public metadata is read by anybody.
+                // Anybody may read public metadata.
                 let network = args.address.connect(Arc::new(AnonymousIdentity)).await?;
                 let old = Side::live(&network, canister).await.map_err(coded)?;
                 check::compare(&old, &new).map_err(coded)
@@ -93,7 +93,7 @@ fn coded(error: CheckError) -> Failed {
 /// Compares the releases with the tree, prints every pair, and returns the worst exit code.
 fn tree(schemas: &Path, args: &CheckArgs) -> u8 {
     if !args.builds.is_empty() {
-        return fail(USAGE, "with --tree, expected no build: the schemas are in the folder");
+        return fail(USAGE, "with --tree, expected no build: the schemas are read from the folder");
     }
     let found = match check::tree(schemas).map_err(coded) {
         Ok(found) => found,
@@ -111,14 +111,14 @@ fn print(report: &Report, all: bool) {
     say!("upgrade, {old} to {new}: {}", report.upgrade);
     print_lines(&report.schemas.upgrade, all);
     match &report.interfaces {
-        None => say!("  interface: not compared, since OLD or NEW states none"),
+        None => say!("  interface: not compared, since OLD or NEW has none"),
         Some(interfaces) if interfaces.breaking.is_empty() => say!("  interface: compatible"),
         Some(interfaces) => {
             say!("  interface: forbidden");
             interfaces.breaking.iter().for_each(|text| say!("    {text}"));
         }
     }
-    let notes = |notes: &[stable_schema::interface::Note]| {
+    let notes = |notes: &[stable_schema::interface::MethodNote]| {
         notes.iter().for_each(|note| say!("    warning: {note}"));
     };
     if let Some(interfaces) = &report.interfaces {

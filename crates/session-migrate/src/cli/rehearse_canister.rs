@@ -12,8 +12,9 @@ use super::table::table;
 // A doc comment here would become the help text of the command.
 #[derive(Debug, Args)]
 pub(super) struct ForeignArgs {
-    /// Rehearse the upgrade of another canister from the wasm OLD to the wasm NEW, with the calls of --calls. A canister
-    /// that keeps OLD gets the same calls; both must answer the same. NEW's `migration_…` endpoints are watched.
+    /// Rehearse the upgrade of another canister from the wasm OLD to the wasm NEW, with the calls of --calls. A
+    /// canister that keeps OLD gets the same calls; both must answer the same. NEW's `migration_…` endpoints are
+    /// watched.
     #[arg(
         long,
         num_args = 2,

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use session_migrate::file_beside;
+use session_migrate::temporary_next_to;
 use tempfile::NamedTempFile;
 
-// Where a report goes in addition to the terminal. A doc comment here would become the help text of the command.
+// The files to which a report is written in addition to the terminal. A doc comment here would become the help text of
+// the command.
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     /// Write the report as JSON to this file.
@@ -27,7 +28,7 @@ impl ReportArgs {
     }
 }
 
-/// The files that a report goes to.
+/// The files to which a report is written.
 pub(super) struct ReportFiles {
     json: Option<ReportFile>,
     html: Option<ReportFile>,
@@ -55,7 +56,8 @@ pub(super) struct ReportFile {
 impl ReportFile {
     /// Opens a temporary file, which gets its final name when it has been written.
     pub fn create(path: &Path) -> Result<ReportFile, String> {
-        let file = file_beside(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        let file =
+            temporary_next_to(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         Ok(ReportFile { path: path.to_path_buf(), file })
     }
 

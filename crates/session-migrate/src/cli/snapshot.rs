@@ -119,7 +119,7 @@ fn download(args: &DownloadArgs) -> Result<(), Failed> {
     })?;
     print(&args.out, &done.manifest);
     if done.was_complete {
-        say!("it was complete already, and every byte is as the manifest lists it");
+        say!("it was already complete, and every byte matches the manifest");
     }
     Ok(())
 }
@@ -127,7 +127,7 @@ fn download(args: &DownloadArgs) -> Result<(), Failed> {
 fn verify(folder: &Path) -> Result<(), Failed> {
     let progress = Progress::stderr();
     progress.phase("verifying");
-    let manifest = Manifest::beside(folder).map_err(of_folder)?.ok_or_else(|| {
+    let manifest = Manifest::next_to(folder).map_err(of_folder)?.ok_or_else(|| {
         let (path, manifest) = (folder.to_path_buf(), Manifest::path(folder));
         of_folder(SnapshotError::NoManifest { path, manifest })
     })?;
@@ -136,7 +136,7 @@ fn verify(folder: &Path) -> Result<(), Failed> {
     manifest.verify(folder, &mut |bytes| progress.add_bytes(bytes)).map_err(of_folder)?;
     progress.finish();
     print(folder, &manifest);
-    say!("every byte is as the manifest lists it");
+    say!("every byte matches the manifest");
     Ok(())
 }
 

@@ -32,7 +32,7 @@ pub(super) struct UpgradeArgs {
     /// Resume an interrupted upgrade with the options in its journal.
     #[arg(long, conflicts_with_all = ["to", "abort", "dry_run"])]
     resume: bool,
-    /// End an interrupted upgrade: go back if the module is installed.
+    /// End an interrupted upgrade: roll back if the module is installed.
     #[arg(long, conflicts_with_all = ["to", "dry_run"])]
     abort: bool,
     /// Print every call in order without making any.
@@ -41,14 +41,15 @@ pub(super) struct UpgradeArgs {
     /// Print the journal's lines and the result as JSON on standard output.
     #[arg(long)]
     json: bool,
-    /// Stop the canister for the install. This canister does not need it, as it has no open calls; meanwhile clients are rejected.
+    /// Stop the canister for the install. This canister does not need this, as it has no open calls; clients are
+    /// rejected until it is started again.
     #[arg(long)]
     stop: bool,
     /// Download the snapshot and rehearse the upgrade on it before anything is installed; only to the staged build.
     #[arg(long)]
     rehearse: bool,
-    /// What to do if the upgrade fails after the install: roll back and keep later writes; roll back or, if impossible, restore
-    /// the snapshot, which loses them; or do nothing.
+    /// What to do if the upgrade fails after the install: roll back and keep later writes; roll back or, if impossible,
+    /// restore the snapshot, which loses them; or do nothing.
     #[arg(long, value_name = "rollback|restore|hold", default_value = "rollback")]
     on_failure: OnFailure,
     /// Fail the upgrade if more records than this are quarantined [default: no limit].
@@ -110,13 +111,13 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
     let listener: &mut dyn Listener = if args.json { &mut lines } else { &mut silent };
     if args.dry_run {
         let module = module(args, args.to.unwrap_or(Build::Staged))?;
-        // Neither root key nor caller shows in the calls.
+        // The printed calls contain neither the root key nor the caller.
         let plan = plan(args, &module, Vec::new(), Principal::anonymous());
         print_planned(&upgrade::planned(&plan), args.json);
         return Ok(0);
     }
     if (args.resume || args.abort) && !path.exists() {
-        let text = format!("there is no journal {}: nothing was begun there", path.display());
+        let text = format!("there is no journal {}, so there is no upgrade to continue", path.display());
         return Err((USAGE, text));
     }
     let mut journal = Journal::open(&path, listener).map_err(coded)?;
@@ -206,10 +207,10 @@ fn print(report: &Report, json: bool) {
         );
     }
     if let Some(snapshot) = &report.snapshot {
-        say!("snapshot: {snapshot}; it stays until you delete it, and its memory is paid for");
+        say!("snapshot: {snapshot}; it stays until you delete it, and its memory costs cycles");
     }
     match &report.ending {
-        Ending::NothingToDo => say!("the {} build {} runs already", report.to, report.module_hash),
+        Ending::NothingToDo => say!("the {} build {} is already running", report.to, report.module_hash),
         Ending::Refused { reasons } => {
             for reason in reasons {
                 eprintln!("error: {reason}");

@@ -13,7 +13,7 @@ use super::ClientError;
 /// Size of the buffer for hashing, bytes.
 const BLOCK: usize = 256 * 1024;
 
-/// A file on disk and what an upload says about it.
+/// A file on disk and its metadata for an upload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asset {
     /// Where it is.
@@ -92,7 +92,7 @@ impl Asset {
 }
 
 fn hash(path: &Path) -> std::io::Result<(u64, [u8; 32])> {
-    // What comes through a pipe can be read only once; opening one that nobody writes to would wait for ever.
+    // A pipe can be read only once, and opening one that nobody writes to would block forever.
     if !std::fs::metadata(path)?.is_file() {
         return Err(std::io::Error::other(
             "it is not a regular file: its bytes are read more than once, so write them into a file first",
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_file_is_refused_without_reading_it() {
+    fn a_path_that_is_not_a_file_is_refused_without_reading_it() {
         let folder = tempfile::tempdir().unwrap();
         for path in [folder.path(), Path::new("/dev/zero")] {
             let error = Asset::open(path, "a", api::AssetType::Original).unwrap_err().to_string();

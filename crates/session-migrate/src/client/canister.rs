@@ -121,8 +121,8 @@ impl<'p> Canister<'p> {
         let at = self.now();
         let answer =
             self.pic.upgrade_canister(self.id, module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller));
-        let told = answer.as_ref().map_or_else(TracedAnswer::from, |()| TracedAnswer::accepted());
-        self.happened(at, EventKind::Upgrade { build: build.to_owned(), answer: told });
+        let traced = answer.as_ref().map_or_else(TracedAnswer::from, |()| TracedAnswer::accepted());
+        self.happened(at, EventKind::Upgrade { build: build.to_owned(), answer: traced });
         answer
     }
 
@@ -176,7 +176,7 @@ impl<'p> Canister<'p> {
     }
 
     /// Sends all calls before it waits for any; returns the replies in the order of the calls. A call that cannot be
-    /// made fails alone.
+    /// sent does not affect the others.
     pub fn call_together(
         &self,
         calls: impl IntoIterator<Item = (Principal, Result<EncodedCall, ClientError>)>,
@@ -185,7 +185,7 @@ impl<'p> Canister<'p> {
             let call = call?;
             Ok((call.method, self.submit(caller, call)?))
         };
-        // All are sent when the vector is complete.
+        // All calls are sent once the vector is complete.
         let sent: Vec<Result<_, ClientError>> = calls.into_iter().map(submit).collect();
         sent.into_iter().map(|sent| sent.and_then(|(method, sent)| self.wait(method, sent))).collect()
     }

@@ -60,7 +60,7 @@ pub enum ClientError {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// A step needs a session, and none was begun.
+    /// A step needs a session, but none was begun.
     #[error("{step} was called before begin")]
     NotBegun {
         /// The step.

@@ -1,4 +1,5 @@
-//! One upload, handled as by a front end: it remembers the answers it got, and asks if it is not sure.
+//! One upload, handled as by a front end: it remembers the answers that it got, and asks the canister if it is not
+//! sure.
 
 use std::collections::BTreeSet;
 
@@ -33,8 +34,7 @@ pub enum StepOutcome {
     CallAgain,
 }
 
-/// An upload in progress, as seen by the client. A clone is a client that was saved to disk and comes back
-/// later.
+/// An upload in progress, as seen by the client. A clone represents a client that was saved to disk and returns later.
 #[derive(Clone, Debug)]
 pub struct Uploader {
     /// The client.
@@ -45,7 +45,7 @@ pub struct Uploader {
     pub asset: Asset,
     /// The idempotency key.
     pub idem: String,
-    /// Send the SHA-256 of every chunk along.
+    /// Whether to send the SHA-256 of every chunk with it.
     pub hash_chunks: bool,
     chunk_size: u32,
     session: Option<u64>,
@@ -238,10 +238,10 @@ impl Uploader {
         }
     }
 
-    /// Asks the canister what has arrived and adopts its answer, like a client that comes back.
+    /// Asks the canister what has arrived and adopts its answer, like a client that returns.
     ///
     /// # Errors
-    /// If there is no session, or the canister does not know it.
+    /// If there is no session, or the canister cannot find it.
     pub fn ask(&mut self, canister: &Canister<'_>) -> Result<api::UploadStatus, ClientError> {
         let session = self.session.ok_or_else(|| ClientError::NotBegun { step: "status".into() })?;
         let status = canister.uploads_status(self.client, session)?;

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_a_rejection_are_not_compared() {
+    fn the_text_of_a_rejection_is_not_compared() {
         let rejected = |code: &str, message: &str| {
             Played::Answered(TracedAnswer::Rejected { code: code.into(), message: message.into() })
         };

@@ -22,8 +22,8 @@ pub struct Rule {
     pub a: Option<String>,
     /// Value of side B; any if omitted.
     pub b: Option<String>,
-    /// It is for traces that are replayed on other modules than they were recorded with, not for comparisons
-    /// of two builds.
+    /// Whether it is for traces that are replayed on other modules than those on which they were recorded, not for
+    /// comparisons of two builds.
     #[serde(default)]
     pub replay_only: bool,
 }
@@ -60,11 +60,11 @@ pub struct Rules {
     /// How much more anything may cost, percent.
     #[serde(default)]
     pub tolerance_percent: u32,
-    /// How many more instructions a message may take, whatever the percentage.
+    /// How many more instructions a message may take, regardless of the percentage.
     #[serde(default)]
     pub tolerance_instructions: u64,
-    /// On these builds, with all workloads, every rule must be needed; on others it may not be. Absent: on
-    /// any.
+    /// On these builds, with all workloads, every rule must be needed; on others a rule may be unused. Absent: on any
+    /// builds.
     #[serde(default)]
     pub builds: Option<RuleBuilds>,
     /// Allowed differences.
@@ -133,7 +133,7 @@ impl Rules {
         Ok(rules)
     }
 
-    /// Removes the rules that do not concern two builds.
+    /// Removes the rules that do not apply to comparisons of two builds.
     #[must_use]
     pub fn for_two_builds(mut self) -> Rules {
         self.rules.retain(|rule| !rule.replay_only);
@@ -183,7 +183,7 @@ impl Tally {
         self.rules.rules.get(found).map(|rule| rule.name.clone())
     }
 
-    /// Returns how many more instructions a message may take, whatever the percentage.
+    /// Returns how many more instructions a message may take, regardless of the percentage.
     pub const fn tolerance_instructions(&self) -> u64 {
         self.rules.tolerance_instructions
     }
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_with_a_star_names_all_that_begin_so() {
+    fn a_field_with_a_star_matches_every_field_with_that_prefix() {
         assert!(names("counts.compat.*", "counts.compat.begin.messages") && names("Ok.path", "Ok.path"));
         assert!(!names("counts.compat.*", "counts.direct.begin.messages") && !names("Ok", "Ok.path"));
     }

@@ -21,7 +21,7 @@ use super::scan::Scan;
 use super::{InspectError, read};
 use crate::snapshot::{Snapshot, SnapshotError};
 
-/// A snapshot in layout 1, as its clients know it.
+/// A snapshot in layout 1, as its clients see it.
 pub struct Contents {
     scan: Scan,
     /// The time of the snapshot, nanoseconds.
@@ -164,7 +164,7 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
     };
     let wanted: BTreeMap<u64, Class> =
         facts.examined.keys().filter_map(|id| Some((*id, lives_on(id)?))).collect();
-    // If two sessions have the same key, it belongs to the one that was begun later, once both are converted.
+    // If two sessions have the same key, the key belongs to the one that was begun later, once both are converted.
     let mut with_key: BTreeMap<[u8; 32], u32> = BTreeMap::new();
     for session in facts.sessions.values() {
         *with_key.entry(session.key.0).or_default() += 1;

@@ -47,7 +47,7 @@ impl Hasher {
     }
 }
 
-/// A blob of the chunk map, as far as its chunks were read.
+/// A blob in the chunk map, of which some chunks have been read.
 struct Partial {
     hasher: Hasher,
     left: u64,
@@ -101,7 +101,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan, progress: &mut dyn FnMut(u64
         }
         let (committed, found) = (hex::encode(blob.digest.bytes), hex::encode(digest));
         let what = format!(
-            "blob_{id} was committed under the {:?} {committed}, its bytes have {found}",
+            "blob_{id} was committed under the {:?} {committed}, but its bytes have {found}",
             blob.digest.algorithm
         );
         scan.findings.at(FindingKind::BlobDigest, memory, id.to_string(), what);
@@ -125,7 +125,7 @@ fn hash_extents(
             (extent.offset.saturating_add(HEADER_BYTES), extent.end().saturating_add(HEADER_BYTES));
         while at < end && left > 0 {
             let part = &mut buffer[..BLOCK.min(end - at).min(left) as usize];
-            // What was never written reads as zeros.
+            // Bytes that were never written read as zeros.
             let written = size.saturating_sub(at).min(part.len() as u64) as usize;
             let (stored, never) = part.split_at_mut(written);
             if !stored.is_empty() {

@@ -73,11 +73,11 @@ kinds! {
     UnattributedChunks = "unattributed_chunks" => Warning;
     /// a chunk that has arrived is not stored
     MissingChunk = "missing_chunk" => Damage;
-    /// a chunk is stored that the record does not know of
+    /// a chunk is stored that has not arrived according to the record
     StrayChunk = "stray_chunk" => Damage;
-    /// a stored chunk has another length than its place in the file
+    /// a stored chunk has another length than its position in the file requires
     ChunkLength = "chunk_length" => Damage;
-    /// a committed blob is found by its content, and no memory refers to it
+    /// a committed blob is in the index by content, but no memory refers to it
     BlobWithoutMemory = "blob_without_memory" => Damage;
     /// a committed blob that nothing refers to, as the first public release left them when their sessions end
     UnreferencedBlob = "unreferenced_blob" => Warning;
@@ -85,7 +85,7 @@ kinds! {
     MemoryWithoutBlob = "memory_without_blob" => Damage;
     /// a memory whose capsule does not exist
     MemoryWithoutCapsule = "memory_without_capsule" => Damage;
-    /// bytes of the payload region are allocated to nobody
+    /// bytes of the payload region are allocated but have no owner
     ExtentWithoutOwner = "extent_without_owner" => Damage;
     /// bytes of the payload region that have two owners, or an owner while they are free
     ExtentOfTwo = "extent_of_two" => Damage;
@@ -101,7 +101,7 @@ kinds! {
     CountDisagrees = "count_disagrees" => Damage;
     /// an entry of the migration journal does not follow the one before
     JournalBroken = "journal_broken" => Damage;
-    /// the bytes of a blob are not those that were committed (--deep)
+    /// the bytes of a blob differ from those that were committed (--deep)
     BlobDigest = "blob_digest" => Damage;
     /// a legacy session that the migration will quarantine
     Unconvertible = "unconvertible" => Warning;

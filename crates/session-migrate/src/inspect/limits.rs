@@ -32,7 +32,7 @@ pub(super) fn of(facts: &Facts, scan: &mut Scan, memory: &MemoryReport) -> Vec<L
         ("sessions of one caller", most(sessions), config.max_sessions_per_caller),
         ("bytes in flight of one caller", account("caller"), config.max_bytes_per_caller),
         ("bytes of one capsule", account("capsule"), config.max_bytes_per_capsule),
-        ("capsules made by one caller", most(capsules), config.capsules_per_caller()),
+        ("capsules created by one caller", most(capsules), config.capsules_per_caller()),
         ("memories of one capsule", most(memories), config.memories_per_capsule()),
     ];
     let limit = |(limit, most, allowed): (&str, Option<(String, u64)>, u64)| {

@@ -1,7 +1,7 @@
 //! Inspects a snapshot: its contents, and whether they are consistent. It changes nothing.
 //!
 //! Owns: which tables must agree, and the names of contradictions. Does not own: how a snapshot is read (the
-//! snapshot module) and what a record means (the canister's library). Boundary: whatever the bytes are, the
+//! snapshot module) and what a record means (the canister's library). Boundary: regardless of the bytes, the
 //! result is a report or one error.
 
 mod checks;
@@ -59,7 +59,7 @@ pub enum InspectError {
     /// It is missing, incomplete, or cannot be read.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// Its stable memory is of another canister.
+    /// Its stable memory is that of another canister.
     #[error("{path} is not a snapshot of an upload canister: {why}")]
     Foreign {
         /// The snapshot.
@@ -67,9 +67,10 @@ pub enum InspectError {
         /// What was found.
         why: String,
     },
-    /// Its stable memory is of the first public release.
+    /// Its stable memory is that of the first public release.
     #[error(
-        "{path} is a snapshot of the first public release, which no build of this canister reads; it holds {contents}\nsee docs/adopting.md"
+        "{path} is a snapshot of the first public release, which no build of this canister can read; it \
+        holds {contents}\nsee docs/adopting.md"
     )]
     PublicRelease {
         /// The snapshot.
@@ -85,7 +86,7 @@ pub enum InspectError {
         /// What is wrong with it.
         why: String,
     },
-    /// Its module is of another canister.
+    /// Its module is that of another canister.
     #[error("{path} is not an upload canister's module: {source}")]
     Module {
         /// The module.
@@ -95,7 +96,8 @@ pub enum InspectError {
     },
     /// It is in the layout of a later release.
     #[error(
-        "{path} is in stable layout {layout}, and this program knows 1 to 3: use the session-migrate of the release that wrote it"
+        "{path} is in stable layout {layout}, but this program supports layouts 1 to 3: use the session-migrate of \
+        the release that wrote it"
     )]
     NewerLayout {
         /// The snapshot.
@@ -254,12 +256,12 @@ fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
     Ok((scan, memory))
 }
 
-/// Returns when the snapshot was taken, nanoseconds, if it says so.
+/// Returns when the snapshot was taken, nanoseconds, if the snapshot contains that.
 fn taken_at(snapshot: &Snapshot) -> Option<u64> {
     snapshot.metadata.as_ref().map(|metadata| metadata.taken_at_timestamp)
 }
 
-/// Reads the tables of a snapshot, in a layout that this program knows.
+/// Reads the tables of a snapshot, in a layout that this program supports.
 fn read(snapshot: &Snapshot) -> Result<(Scan, MemoryReport, Facts), InspectError> {
     let (mut scan, memory) = open(snapshot)?;
     let facts = Facts::read(&mut scan, taken_at(snapshot));
@@ -339,11 +341,11 @@ fn ages(facts: &Facts) -> Vec<AgeCount> {
         counts[if idle >= ttl { 3 } else { place }] += 1;
     }
     let names = bounds.map(|(_, name)| name.to_owned()).into_iter();
-    let over = format!("longer than a session lives, {ttl} s");
+    let over = format!("longer than the time to live, {ttl} s");
     names.chain([over]).zip(counts).map(|(idle, count)| AgeCount { idle, count }).collect()
 }
 
-/// Returns every class of both migrations, with the units that are in it now.
+/// Returns every class of both migrations, with the units that are now in it.
 fn classes(facts: &Facts) -> Vec<ClassReport> {
     let mut first: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
     for (id, examined) in &facts.examined {

@@ -7,7 +7,7 @@ use super::{Finding, Severity};
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 
 impl Report {
-    /// Returns the page, complete in itself.
+    /// Returns the page, which is self-contained.
     pub fn to_html(&self) -> String {
         let damage: u64 = self
             .found
@@ -102,7 +102,7 @@ fn classes(report: &Report) -> Markup {
         }
         @for migration in &report.migrations {
             p {
-                "Migration " (migration.migration) " stands at " (migration.phase) ": " (migration.source) " units, "
+                "Migration " (migration.migration) " is in phase " (migration.phase) ": " (migration.source) " units, "
                 (migration.converted) " converted, " (migration.quarantined) " in quarantine, " (migration.expired)
                 " expired. " (migration.note)
             }

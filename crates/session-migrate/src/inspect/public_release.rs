@@ -1,5 +1,5 @@
-//! Reports to the operator what a snapshot of the first public release contains. None of it can be upgraded to this canister; see
-//! `docs/adopting.md`.
+//! Reports to the operator what a snapshot of the first public release contains. None of it can be upgraded to this
+//! canister; see `docs/adopting.md`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,7 +46,7 @@ pub struct PublicContents {
 /// The stored bytes under one key.
 struct StoredChunks {
     chunks: u64,
-    /// The first number that is missing before one that is stored.
+    /// The first missing number that is followed by a stored one.
     gap: Option<u32>,
     bytes: u64,
     sha256: Sha256,

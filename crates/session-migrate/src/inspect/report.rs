@@ -17,7 +17,7 @@ use crate::snapshot::Verified;
 pub struct Report {
     /// Fail if there is damage.
     pub verdict: Verdict,
-    /// When, how and from which tree it was made.
+    /// When, how and from which tree the report was made.
     pub provenance: Provenance,
     /// The time of each phase.
     pub phases: Vec<Phase>,
@@ -65,7 +65,7 @@ pub struct SnapshotReport {
     pub canister_version: Option<u64>,
     /// The module in it.
     pub module: Option<ModuleReport>,
-    /// How far the folder was compared with the manifest beside it.
+    /// How far the folder was compared with the manifest next to it.
     #[serde(default)]
     pub verified: Verified,
 }
@@ -74,9 +74,9 @@ impl SnapshotReport {
     /// Describes how far the folder was compared with its manifest.
     pub fn verification(&self) -> &'static str {
         match self.verified {
-            Verified::No => "unverified: there is no manifest beside it",
-            Verified::Lengths => "lengths, metadata and module are as its manifest lists them",
-            Verified::EveryByte => "every byte is as its manifest lists it",
+            Verified::No => "unverified: it has no manifest",
+            Verified::Lengths => "lengths, metadata and module match its manifest",
+            Verified::EveryByte => "every byte matches its manifest",
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-/// Tells the time, and waits. A test drives minutes with a clock of its own.
+/// Reads the time, and waits. A test simulates minutes with a clock of its own.
 pub trait Clock: Send + Sync {
     /// Returns the time since some fixed moment.
     fn now(&self) -> Duration;

@@ -15,7 +15,7 @@ const DER_PREFIX: &str = "308182301d060d2b0601040182dc7c0503010201060c2b06010401
 /// Hexadecimal digits of a root key in DER.
 const DER_DIGITS: usize = DER_PREFIX.len() + 2 * 96;
 
-/// The longest time for one request, as the agent has it.
+/// The longest time for one request, the same as the agent's.
 const LONGEST_CALL: Duration = Duration::from_secs(360);
 
 /// A network that cannot be used.
@@ -41,7 +41,7 @@ pub enum NetworkError {
     /// No root key for a network that is not the Internet Computer.
     #[error(
         "{url} is not the Internet Computer: name the key that its certificates are signed with, --root-key KEY, or \
-         --root-key fetch for a network for tests"
+         --root-key fetch for a test network"
     )]
     NoRootKey {
         /// The network.
@@ -64,7 +64,7 @@ pub enum NetworkError {
 pub enum RootKey {
     /// That of the Internet Computer.
     Mainnet,
-    /// Whatever the network says: only for test networks.
+    /// The key that the network reports: only for test networks.
     Fetch,
     /// This one, in DER.
     Der(Vec<u8>),
@@ -74,7 +74,7 @@ pub enum RootKey {
 const MAINNET: [&str; 4] = ["icp-api.io", "ic0.app", "icp0.io", "internetcomputer.org"];
 
 impl RootKey {
-    /// Returns the given key. Without one it is that of the Internet Computer, if the network is.
+    /// Returns the given key. Without one it is that of the Internet Computer, if the network is the Internet Computer.
     ///
     /// # Errors
     /// [`NetworkError`] without a key for another network, and for a URL or key that is invalid.
@@ -140,7 +140,7 @@ impl Network {
             url: url.to_owned(),
             detail: error.to_string(),
         };
-        // The agent's builder panics at what is not a url.
+        // The agent's builder panics if it is not a URL.
         let api = parse_url(url)?;
         let no_client =
             |error: reqwest::Error| NetworkError::Url { url: url.to_owned(), detail: error.to_string() };
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn network_that_is_not_there_is_named() {
+    async fn an_unreachable_network_is_named() {
         let anonymous = || Arc::new(ic_agent::identity::AnonymousIdentity);
         // Port 9 of the loopback address: nothing listens there.
         let error = Network::connect("http://127.0.0.1:9", &RootKey::Fetch, anonymous()).await.err().unwrap();

@@ -116,7 +116,7 @@ impl Management {
         })
     }
 
-    /// Returns a section of the module's metadata; `None` if it has none of this name.
+    /// Returns a section of the module's metadata; `None` if it has no section of this name.
     pub async fn metadata(&self, name: &str) -> Result<Option<Vec<u8>>, ClientError> {
         match self.agent.read_state_canister_metadata(self.canister, name).await {
             Ok(bytes) => Ok(Some(bytes)),
@@ -154,6 +154,6 @@ mod tests {
         assert_eq!(natural(&[0x80]), None, "truncated");
         assert_eq!(natural(&[0x80; 12]), None, "more than 64 bits");
         let too_large = [[0x80; 9].as_slice(), &[0x7e]].concat();
-        assert_eq!(natural(&too_large), None, "more than 64 bits, in as many bytes as 64 take");
+        assert_eq!(natural(&too_large), None, "more than 64 bits, in as many bytes as 64 bits take");
     }
 }

@@ -1,8 +1,8 @@
 //! Calls that are executed at most once, however often they are sent, even by a later process.
 //!
-//! The Internet Computer executes a request id once. Nonce and expiry make the same id again, so who keeps
-//! them (a [`Ticket`]) can send the very same request after a lost answer or a restart, until it expires, and
-//! then ask for its outcome.
+//! The Internet Computer executes a request id once. The same nonce and expiry result in the same id. Whoever keeps
+//! them (in a [`Ticket`]) can therefore send the very same request again after a lost answer or a restart, until it
+//! expires, and then ask for its outcome.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -70,7 +70,7 @@ impl Target {
     }
 }
 
-/// What makes the same request again.
+/// What is needed to make the same request again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
     /// Hex.
@@ -102,11 +102,12 @@ pub enum RequestOutcome {
     },
     /// It was rejected: by the network before execution, or by what it called.
     Rejected(Rejection),
-    /// It has expired without a trace: it was not executed, or so long ago that the network has forgotten it.
+    /// It has expired without a trace: it was not executed, or was executed so long ago that the network no longer has
+    /// its outcome.
     Lost,
 }
 
-/// A rejection, as it is written down.
+/// A rejection, as stored in the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejection {
     /// The IC's error code by name, if it has one.
@@ -139,7 +140,7 @@ pub fn answered_at(certificate: &[u8]) -> Option<u64> {
 }
 
 impl OneCall {
-    /// Returns what makes it again.
+    /// Returns the ticket with which the same request can be made again.
     pub fn ticket(&self) -> &Ticket {
         &self.ticket
     }
@@ -204,7 +205,7 @@ impl Network {
     /// Sends a call until its outcome is known, or it has expired without a trace.
     ///
     /// # Errors
-    /// Nobody has answered for as long as `retry` says: the outcome is unknown.
+    /// There was no answer for as long as `retry` allows: the outcome is unknown.
     pub async fn settle(&self, call: &OneCall, retry: Retry<'_>) -> Result<RequestOutcome, ClientError> {
         let method = call.method;
         let sent = retry.again(|| async {
@@ -229,8 +230,8 @@ impl Network {
         }
     }
 
-    /// Sends a call that is harmless if it is executed twice, once, and returns its reply. While it is in flight, there is
-    /// one copy of its arguments; the agent would keep three, of megabytes for each slice of a snapshot.
+    /// Sends a call that is harmless if it is executed twice, once, and returns its reply. While it is in flight, there
+    /// is one copy of its arguments; the agent would keep three, of megabytes for each slice of a snapshot.
     ///
     /// # Errors
     /// A rejection, or a network that does not answer.
@@ -276,7 +277,7 @@ impl Network {
     /// Asks for the outcome of a call without sending it, until it is known or the call has expired.
     ///
     /// # Errors
-    /// Nobody has answered for as long as `retry` says: the outcome is unknown.
+    /// There was no answer for as long as `retry` allows: the outcome is unknown.
     pub async fn find_outcome(
         &self,
         method: &'static str,
@@ -290,7 +291,7 @@ impl Network {
             let asked = retry.again(|| async {
                 let status = self.agent.request_status_raw(&request_id, effective).await;
                 match status {
-                    // A network that cannot prove absence prunes it.
+                    // A network that cannot prove that the request is absent prunes it from the state tree.
                     Err(AgentError::LookupPathAbsent(_) | AgentError::LookupPathUnknown(_)) => Ok(None),
                     status => status.map(Some).map_err(|error| failed(method, error)),
                 }
@@ -310,7 +311,7 @@ impl Network {
                 }
                 RequestStatusResponse::Done => return Ok(RequestOutcome::Lost),
                 RequestStatusResponse::Unknown => {
-                    // The network's time counts: by then it accepts the request no more.
+                    // The network's time counts: from then on it no longer accepts the request.
                     let time = certificate.as_ref().and_then(time_of).unwrap_or_else(now);
                     if time > ticket.expiry {
                         return Ok(RequestOutcome::Lost);

@@ -15,21 +15,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Retries calls that may succeed later.
 #[derive(Clone, Copy)]
 pub struct Retry<'a> {
-    /// How long.
+    /// For how long to retry.
     pub retry_for: Duration,
     /// Where each retry is reported.
     pub progress: &'a Progress,
-    /// Who pauses.
+    /// The clock that pauses.
     pub clock: &'a Arc<dyn Clock>,
 }
 
 impl<'a> Retry<'a> {
-    /// Retries by the clock of the system.
+    /// Creates a retry by the system's clock.
     pub fn new(retry_for: Duration, progress: &'a Progress) -> Retry<'a> {
         Retry { retry_for, progress, clock: system_clock() }
     }
 
-    /// Makes a call, and makes it again as long as that may help. The call must be harmless if it is executed
+    /// Makes a call, and repeats it as long as that may help. The call must be harmless if it is executed
     /// twice.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ impl<'a> Retry<'a> {
         self.again_if(ClientError::is_transient, call).await
     }
 
-    /// Makes a call that must not be executed twice, and makes it again as long as it is rejected because the canister is
+    /// Makes a call that must not be executed twice, and repeats it as long as it is rejected because the canister is
     /// stopped. An answer that is lost is an error.
     ///
     /// # Errors
@@ -65,10 +65,10 @@ impl<'a> Retry<'a> {
             .with_jitter()
             .without_max_times()
             .with_total_delay(Some(self.retry_for));
-        let told = |error: &ClientError, pause: Duration| {
+        let report = |error: &ClientError, pause: Duration| {
             self.progress.line(&format!("{error}; again in {:.1} s", pause.as_secs_f64()));
         };
         let clock = self.clock.clone();
-        call.retry(backoff).sleep(move |pause| clock.pause(pause)).when(may_help).notify(told).await
+        call.retry(backoff).sleep(move |pause| clock.pause(pause)).when(may_help).notify(report).await
     }
 }

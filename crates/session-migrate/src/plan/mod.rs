@@ -51,7 +51,8 @@ pub enum PlanError {
     Snapshot(#[from] SnapshotError),
     /// It is not in layout 1.
     #[error(
-        "{path} is in stable layout {layout}, and a plan begins in layout 1: the staged upgrade has begun; `inspect` shows its state"
+        "{path} is in stable layout {layout}, but a plan begins in layout 1: the staged upgrade has begun; \
+        `inspect` shows its state"
     )]
     Layout {
         /// The snapshot.
@@ -71,7 +72,7 @@ pub enum PlanError {
     /// The server does not report the cost of messages.
     #[error(transparent)]
     Costs(#[from] CostError),
-    /// A call failed that every build answers.
+    /// A call failed that every build supports.
     #[error(transparent)]
     Client(#[from] ClientError),
 }
@@ -104,7 +105,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, PlanError> 
     Ok(report)
 }
 
-/// Runs the modules on a copy. Phases and duration are known when every byte is verified.
+/// Runs the modules on a copy. Phases and duration are known once every byte is verified.
 fn on_copy(
     options: &Options,
     snapshot: &Snapshot,
@@ -202,7 +203,8 @@ impl Plan<'_> {
         };
         if converted.quarantined > 0 {
             self.cautions.push(format!(
-                "{} sessions cannot be converted and stay in quarantine: finalizing needs `migration_finalize (opt true)`, and their clients are answered with a conflict",
+                "{} sessions cannot be converted and stay in quarantine: finalizing needs \
+                `migration_finalize (opt true)`, and their clients get a conflict",
                 converted.quarantined
             ));
         }
@@ -270,7 +272,7 @@ impl Plan<'_> {
             } else {
                 format!(": {note}")
             };
-            self.reasons.push(format!("{name} stands at {phase:?}, expected {expected:?}{why}"));
+            self.reasons.push(format!("{name} is in phase {phase:?}, expected {expected:?}{why}"));
         }
         let sum = status.converted + status.already + status.quarantined + status.expired;
         if expected == MigrationPhase::Converted

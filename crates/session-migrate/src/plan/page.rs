@@ -6,7 +6,7 @@ use super::{Cycles, Report};
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 
 impl Report {
-    /// Returns the page, complete in itself.
+    /// Returns the page, which is self-contained.
     pub fn to_html(&self) -> String {
         let go = if self.reasons.is_empty() { "go" } else { "no go" };
         let before = self.stable_before.saturating_add(self.heap_before);

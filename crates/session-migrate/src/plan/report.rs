@@ -11,7 +11,7 @@ use crate::provenance::Provenance;
 /// The effects of the staged upgrade, as written with `--json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Pass: go. Fail: do not.
+    /// Pass: upgrade. Fail: do not upgrade.
     pub verdict: Verdict,
     /// Reasons against the upgrade; empty if the verdict is pass.
     pub reasons: Vec<String>,

@@ -49,7 +49,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Returns those of a canister as its controller is told.
+    /// Returns the sizes of a canister's memories, as reported to its controller.
     fn of(canister: Canister<'_>, controller: Principal) -> Result<Memory, ClientError> {
         let status = canister.pic().canister_status(canister.id(), Some(controller));
         let metrics = status.map_err(rejected("canister_status"))?.memory_metrics;
@@ -81,7 +81,7 @@ impl<'p> Steps<'p> {
                 heap_bytes: cost.wasm_memory_pages * PAGE_BYTES,
             };
             let taken = &mut self.current;
-            // Queries are the plan's own, and change nothing.
+            // Queries are made by the plan itself, and change nothing.
             if cost.entry.contains("query") {
                 continue;
             }

@@ -97,16 +97,16 @@ pub(super) fn state(body: &[u8]) -> Option<Certificate> {
 
 /// Returns the outcome of a call, if this part of the state has it.
 pub(super) fn outcome(state: &Certificate, message: &RawMessageId) -> Option<RawCanisterResult> {
-    let told = |what: &str| {
+    let field = |what: &str| {
         let path = [REQUEST_STATUS, &message.message_id, what.as_bytes()];
         match state.tree.lookup_path(path) {
             LookupResult::Found(value) => Some(value),
             LookupResult::Absent | LookupResult::Unknown | LookupResult::Error => None,
         }
     };
-    let text = |what| Some(std::str::from_utf8(told(what)?).ok()?.to_owned());
-    match told("status")? {
-        b"replied" => Some(RawCanisterResult::Ok(told("reply")?.to_vec())),
+    let text = |what| Some(std::str::from_utf8(field(what)?).ok()?.to_owned());
+    match field("status")? {
+        b"replied" => Some(RawCanisterResult::Ok(field("reply")?.to_vec())),
         b"rejected" => rejection(text("error_code").as_deref(), text("reject_message")?, true),
         _ => None,
     }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_has_the_id_that_its_content_gives_it() {
+    fn a_call_has_the_id_derived_from_its_content() {
         let content = EnvelopeContent::Call {
             nonce: Some(vec![1, 2, 3]),
             ingress_expiry: 1_700_000_000_000_000_000,
@@ -160,24 +160,25 @@ mod tests {
     #[test]
     fn a_call_that_the_state_omits_is_unknown() {
         let message = message(canister(), vec![9; 32]);
-        let told = |status: &str, rest| {
+        let with_status = |status: &str, rest| {
             let status = labeled("status", leaf(status));
             let of_call = labeled([9; 32], fork(rest, status));
             Certificate { tree: labeled(REQUEST_STATUS, of_call), signature: vec![], delegation: None }
         };
-        let reply = told("replied", labeled("reply", leaf("yes")));
+        let reply = with_status("replied", labeled("reply", leaf("yes")));
         assert!(matches!(outcome(&reply, &message), Some(RawCanisterResult::Ok(reply)) if reply == b"yes"));
-        assert!(outcome(&told("processing", ic_certification::empty()), &message).is_none());
-        assert!(outcome(&told("done", ic_certification::empty()), &message).is_none());
+        assert!(outcome(&with_status("processing", ic_certification::empty()), &message).is_none());
+        assert!(outcome(&with_status("done", ic_certification::empty()), &message).is_none());
         let other = super::message(canister(), vec![8; 32]);
         assert!(outcome(&reply, &other).is_none());
         let why =
             |code: &str| fork(labeled("error_code", leaf(code)), labeled("reject_message", leaf("no more")));
-        let Some(RawCanisterResult::Err(reject)) = outcome(&told("rejected", why("IC0503")), &message) else {
+        let Some(RawCanisterResult::Err(reject)) = outcome(&with_status("rejected", why("IC0503")), &message)
+        else {
             panic!("no rejection");
         };
         assert_eq!(reject.error_code, ErrorCode::CanisterCalledTrap);
         assert_eq!(reject.reject_code, RejectCode::CanisterError);
-        assert!(outcome(&told("rejected", why("IC9999")), &message).is_none());
+        assert!(outcome(&with_status("rejected", why("IC9999")), &message).is_none());
     }
 }

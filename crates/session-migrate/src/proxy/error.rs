@@ -42,7 +42,8 @@ pub enum ProxyError {
     Trace(#[from] TraceError),
     /// No upload canister was installed or called.
     #[error(
-        "no call of an upload canister came through the proxy, so no trace was written: point the client at the proxy's address"
+        "the proxy received no call of an upload canister, so no trace was written: point the client at \
+        the proxy's address"
     )]
     NothingCame,
 }

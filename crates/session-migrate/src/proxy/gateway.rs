@@ -2,7 +2,7 @@
 //! it.
 //!
 //! Owns: the ports in front of the server's gateways, and ports in requests and answers. Boundary: a gateway
-//! that uses TLS is left alone, since its traffic cannot be read.
+//! that uses TLS is ignored, since its traffic cannot be read.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -73,7 +73,7 @@ struct Wanted {
     /// The request, which leaves the port to the server.
     body: Bytes,
     listener: TcpListener,
-    /// Absent if only the answer will tell it.
+    /// Absent if only the answer will contain it.
     instance: Option<InstanceId>,
     opening: Opening,
 }
@@ -153,8 +153,8 @@ impl Wanted {
         let serving =
             serve(tokio::net::TcpListener::from_std(listener)?, frontend.of_gateway(real, instance));
         gateways.0.insert(info.instance_id.to_string(), Gateway { port, serving });
-        if let Some(told) = answer.pointer_mut(opening.info()) {
-            told["port"] = json!(port);
+        if let Some(gateway) = answer.pointer_mut(opening.info()) {
+            gateway["port"] = json!(port);
         }
         Ok(Some(answer.to_string().into()))
     }
@@ -180,10 +180,10 @@ impl Gateways {
     /// Returns the server's list of gateways, with the ports that clients know.
     pub fn list(&self, answer: &[u8]) -> Option<Bytes> {
         let mut list: Vec<Value> = serde_json::from_slice(answer).ok()?;
-        for told in &mut list {
-            let id = told.get("instance_id").map(ToString::to_string);
+        for gateway in &mut list {
+            let id = gateway.get("instance_id").map(ToString::to_string);
             if let Some(Gateway { port, .. }) = id.and_then(|id| self.0.get(&id)) {
-                told["port"] = json!(port);
+                gateway["port"] = json!(port);
             }
         }
         serde_json::to_vec(&list).ok().map(Bytes::from)

@@ -7,8 +7,8 @@
 //!
 //! Owns: forwarding, the ports in front of gateways, and recognizing calls of the canister in the PocketIC
 //! protocol and in that of agents. Does not own: the trace format ([`crate::trace`]). Boundary: the proxy
-//! sends the server no request that changes anything, and a trace that cannot be written makes no request
-//! fail; that is reported at the end.
+//! sends the server no request that changes anything, and no request fails because the trace cannot be written, which
+//! is reported at the end.
 
 mod agent;
 mod error;

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_none_is_left_to_the_server() {
+    fn an_invalid_body_is_left_to_the_server() {
         assert!(Operation::read(Action::Submit, b"{}").is_none());
         assert!(Operation::read(Action::Tick, b"anything").is_some());
     }

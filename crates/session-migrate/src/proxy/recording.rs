@@ -99,7 +99,7 @@ impl Recording {
         let controllers = self.upstream.controllers(instance, canister).await;
         let source = format!("a proxy before {}", self.upstream.url());
         if !fresh {
-            self.transcript.note("the canister existed before the trace, and may have held something then");
+            self.transcript.note("the canister existed before the trace, and may not have been empty");
         }
         self.transcript.begin(&self.out, Header::new(start, &build, source, controllers));
         self.subject = Some(RecordedInstance { instance: instance.into(), canister, build });
@@ -133,7 +133,7 @@ impl Recording {
             Change::Start => EventKind::Start,
             Change::Upgrade => match self.upstream.build(instance, canister).await {
                 Some(build) => EventKind::Upgrade { build, answer: TracedAnswer::accepted() },
-                None => return self.end("the trace ends where the canister became another one"),
+                None => return self.end("the trace ends where another module was installed"),
             },
             Change::Install | Change::Replace => {
                 return self.end("the trace ends where the canister was reinstalled, emptied or restored");

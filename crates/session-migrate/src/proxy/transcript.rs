@@ -68,7 +68,7 @@ impl Transcript {
         self.notes.insert(note.into());
     }
 
-    /// Writes what no earlier call delays any more.
+    /// Writes the entries that no longer wait for an earlier call.
     pub fn write_down(&mut self) {
         while let Some(entry) = self.queue.next() {
             if let Some(writer) = &self.writer {

@@ -37,7 +37,7 @@ impl Upstream {
         &self.url
     }
 
-    /// Checks that a PocketIC server is there.
+    /// Checks that a PocketIC server answers.
     pub async fn check(&self) -> Result<(), ProxyError> {
         let unreachable = |detail: String| ProxyError::Unreachable { url: self.url.to_string(), detail };
         let answer = self.client.get(self.at("status")).send().await;

@@ -12,7 +12,7 @@ use super::recording::Recording;
 use crate::trace::queue::Entry;
 use crate::trace::{CallKind, EventKind, SentCall};
 
-/// Records the requests that matter, before they go to the server and after they were answered.
+/// Records the requests that matter, before they are sent to the server and after they were answered.
 pub(super) struct Watch {
     pub recording: Recording,
     /// Submitted calls of the management canister that change a canister.
@@ -106,7 +106,7 @@ impl Watch {
         }
     }
 
-    /// Notes an operation that the server did.
+    /// Notes an operation that the server has completed.
     pub async fn done(&mut self, begun: Begun, answer: &[u8]) {
         if !self.record(begun, answer).await {
             self.recording
@@ -139,7 +139,7 @@ impl Watch {
                 }
             }
             Operation::Tick => {
-                // A round while someone waits for an answer is part of the waiting.
+                // A round that runs while someone waits for an answer is part of the waiting.
                 if self.recording.is_on(&instance) && !self.recording.transcript.is_waiting() {
                     self.recording.transcript.push(Entry::Event { at, what: EventKind::Pass { rounds: 1 } });
                 }
@@ -203,7 +203,7 @@ impl Watch {
         }
     }
 
-    /// Returns the call as the trace has it; `None` if it is not one of the recorded canister.
+    /// Returns the call as it appears in the trace; `None` if it is not a call of the recorded canister.
     fn recorded_call(
         &self,
         instance: &str,

@@ -40,7 +40,7 @@ fn problems<K>(status: &MigrationStatus<K>, expected: Expected) -> Vec<String> {
         ));
     }
     if source < in_flight {
-        problems.push(format!("it saw {source} records, but {in_flight} uploads were in flight"));
+        problems.push(format!("it counted {source} records, but {in_flight} uploads were in flight"));
     }
     if quarantined > expected.quarantined {
         problems.push(match expected.quarantined {
@@ -50,13 +50,13 @@ fn problems<K>(status: &MigrationStatus<K>, expected: Expected) -> Vec<String> {
     }
     if expired > expected.expired {
         problems.push(match expected.expired {
-            0 => format!("{expired} records have expired, though none was old enough"),
-            known => format!("{expired} records have expired, {known} were old enough"),
+            0 => format!("{expired} records have expired, although none was old enough"),
+            known => format!("{expired} records have expired, but {known} were old enough"),
         });
     }
     if status.digest_before != status.digest_after {
         problems.push(format!(
-            "the digest of the source records is {}, that of the converted ones {}",
+            "the digest of the source records is {}, that of the converted ones is {}",
             hex::encode(&status.digest_before),
             hex::encode(&status.digest_after)
         ));

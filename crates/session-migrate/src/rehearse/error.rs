@@ -12,7 +12,7 @@ use crate::trace::TraceError;
 /// The rehearsal could not start or continue. What a rehearsal finds is never an error.
 #[derive(Debug, thiserror::Error)]
 pub enum RehearseError {
-    /// A file given to upload cannot be used.
+    /// A given file to upload cannot be used.
     #[error("{path}: {why}")]
     File {
         /// The file.
@@ -50,13 +50,13 @@ pub enum RehearseError {
     /// The snapshot cannot be read.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// The snapshot is not one of an upload canister.
+    /// The snapshot is not that of an upload canister.
     #[error(transparent)]
     Inspect(#[from] InspectError),
     /// The snapshot cannot be loaded.
     #[error(transparent)]
     Copy(#[from] CopyError),
-    /// What the clients did cannot be recorded.
+    /// The clients' calls cannot be recorded.
     #[error(transparent)]
     Trace(#[from] TraceError),
     /// The legacy build could not be installed.

@@ -6,13 +6,13 @@
 //!    request, the migration is then rolled back, the clients continue on the legacy build, and the canister
 //!    is upgraded to the staged build again.
 //! 3. The migration is verified and finalized, and the canister is upgraded to the direct build, which moves
-//!    all payload into extents by a second migration. Meanwhile all uploads are finished. A migration that
+//!    all payload into extents by a second migration. In the meantime, all uploads are finished. A migration that
 //!    does not reconcile is not finalized: then all uploads are finished on the staged build.
 //! 4. Every byte is read back and hashed, the memories are listed, the migration's counts are reconciled.
 //!
-//! If the canister does something wrong, the rehearsal never stops; the problem is recorded for the upload in
-//! question or as a general one. Only a failure of the environment stops it (a server that has exited, a file
-//! that can no longer be read).
+//! A fault of the canister never stops the rehearsal; it is recorded as a problem of the upload in question, or as a
+//! general one. Only a failure of the environment stops it (a server that has exited, a file that can no longer be
+//! read).
 
 mod accounting;
 mod error;
@@ -175,8 +175,8 @@ fn play(
 
 /// Starts recording.
 fn tape(path: &Path, pic: &PocketIc, options: &Options) -> Result<Tape, TraceError> {
-    // A replay sets the time, and the first round sees it, so it must be the same here, to the nanosecond:
-    // digests of records contain times.
+    // A replay sets the time, which the first round sees. It must be the same here to the nanosecond, since digests of
+    // records contain times.
     pic.advance_time(Duration::from_secs(1));
     let start = pic.get_time().as_nanos_since_unix_epoch();
     let source = format!("rehearsal, {} clients, seed {}", options.clients, options.seed);

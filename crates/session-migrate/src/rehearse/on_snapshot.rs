@@ -52,7 +52,8 @@ fn check(snapshot: &Snapshot) -> Result<Contents, RehearseError> {
         return Err(RehearseError::File {
             path: snapshot.path.clone(),
             why: format!(
-                "it is in stable layout {}, and the rehearsal begins in layout 1: take a snapshot before the staged upgrade",
+                "it is in stable layout {}, but the rehearsal begins in layout 1: take a snapshot before \
+                the staged upgrade",
                 contents.layout
             ),
         });
@@ -89,7 +90,7 @@ fn on_copy(
     progress.phase("loading the snapshot");
     let canister = stages.load(snapshot, &contents)?;
     progress.phase("asking for everything that can be read");
-    let readable = Readable::look(&canister, &contents);
+    let readable = Readable::read_all(&canister, &contents);
     progress.phase("preparing files");
     let folder = tempfile::tempdir().map_err(RehearseError::io("create", &std::env::temp_dir()))?;
     let assets = files::assets(options, folder.path())?;
@@ -98,22 +99,23 @@ fn on_copy(
     clients.known =
         contents.capsules.iter().flat_map(|capsule| &capsule.memories).map(|(id, _)| id.clone()).collect();
     if snapshot.verified == Verified::No {
-        clients.notes.push("the snapshot is unverified: there is no manifest beside it".into());
+        clients.notes.push("the snapshot is unverified: it has no manifest".into());
     }
     let continued = own.len() as u64;
     clients.runs.extend(own);
     if continued < contents.sessions {
         let (all, others) = (contents.sessions, contents.sessions - continued);
         clients.notes.push(format!(
-            "clients continue {continued} of {all} sessions; the other {others} are converted and accounted for, not continued"
+            "clients continue {continued} of {all} sessions; the other {others} are converted and \
+            accounted for, but not continued"
         ));
     }
     if readable.is_cut_short {
-        clients.notes.push(format!("{} answers were compared; the snapshot holds more", readable.len()));
+        clients.notes.push(format!("{} answers were compared; the snapshot contains more", readable.len()));
     }
     progress.set_total(clients.bytes_to_move());
     let compare = |stages: &Stages<'_>, clients: &mut Clients| {
-        let now = Readable::look(&canister, &contents);
+        let now = Readable::read_all(&canister, &contents);
         let when = format!("after {}", stages.last());
         clients.problems.extend(readable.differences(&now, &when).into_iter().take(SHOWN));
     };
@@ -151,7 +153,8 @@ fn of_result(canister: &Canister<'_>, folder: &Path) -> Result<BTreeMap<FindingK
 fn new_damage(before: &BTreeMap<FindingKind, u64>, after: &BTreeMap<FindingKind, u64>) -> Vec<String> {
     let line = |(kind, now): (&FindingKind, &u64)| {
         let then = before.get(kind).copied().unwrap_or(0);
-        let text = || format!("an inspection of the result finds {now} times {}, before {then}", kind.name());
+        let text =
+            || format!("an inspection of the result finds {} {now} times, {then} times before", kind.name());
         (*now > then).then(text)
     };
     after.iter().filter_map(line).collect()

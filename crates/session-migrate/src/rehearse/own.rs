@@ -1,4 +1,4 @@
-//! The uploads that a snapshot's own clients had in flight, and what its members could read.
+//! The uploads that the clients of a snapshot had in flight, and what its members could read.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -110,17 +110,17 @@ fn fill(session: &OpenSession, seed: u64, path: &Path) -> std::io::Result<()> {
 /// Maximum number of calls of one pass over everything readable.
 const CALLS: usize = 20_000;
 
-/// What each of the snapshot's members can read, and that others cannot.
+/// What each of the snapshot's members can read, and others cannot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Readable {
     answers: BTreeMap<String, String>,
-    /// Whether there was more than these calls could read.
+    /// Whether there was more to read than these calls allow.
     pub is_cut_short: bool,
 }
 
 impl Readable {
-    /// Reads everything, as everyone who may, as a stranger, and as the anonymous principal.
-    pub fn look(canister: &Canister<'_>, contents: &Contents) -> Readable {
+    /// Reads everything as everyone who has access, as a stranger, and as the anonymous principal.
+    pub fn read_all(canister: &Canister<'_>, contents: &Contents) -> Readable {
         let stranger = Principal::self_authenticating("a stranger in the rehearsal");
         let mut readable = Readable::default();
         for (place, capsule) in contents.capsules.iter().enumerate() {

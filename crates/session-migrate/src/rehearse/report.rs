@@ -46,7 +46,7 @@ pub struct Report {
     pub migration: MigrationReport,
     /// The status of the second migration, which moves payload into extents; all zero if it was not reached.
     pub payload: MigrationReport,
-    /// What was rehearsed on, where that is a snapshot.
+    /// The snapshot on which it was rehearsed, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotPart>,
     /// The calls and their answers, where two wasms of another canister were rehearsed.
@@ -114,8 +114,8 @@ pub struct UploadReport {
     pub chunks_before_upgrade: u32,
     /// Chunks in all.
     pub chunks_total: u32,
-    /// Whether everything about it is as it should be: the same bytes back and one memory; or, for an aborted
-    /// one, gone.
+    /// Whether everything about it is correct: the same bytes back and one memory; or, for an aborted one,
+    /// nothing left.
     pub intact: bool,
 }
 

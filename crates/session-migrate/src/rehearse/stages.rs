@@ -34,7 +34,7 @@ pub(super) struct Stages<'p> {
     /// Uploads that were in flight when the legacy build was last replaced, for which the migration must
     /// account.
     in_flight: u64,
-    /// What a snapshot holds that is not converted.
+    /// What is known about the records of a snapshot that are not converted.
     known: Expected,
 }
 
@@ -69,8 +69,8 @@ impl<'p> Stages<'p> {
     ) -> Result<Canister<'p>, RehearseError> {
         let failed = |message| RehearseError::Install { given: given.map(Path::to_path_buf), message };
         let [legacy, ..] = &self.wasms;
-        // Reinstalling into an empty canister is the same as installing, and its failure is an answer, not a
-        // panic.
+        // Reinstalling into an empty canister is the same as installing, and if it fails, the server returns an error
+        // instead of panicking.
         let (pic, id) = (self.canister.pic(), self.canister.id());
         pic.reinstall_canister(id, legacy.module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(self.controller))
             .map_err(|reject| failed(reject.reject_message))?;
@@ -189,7 +189,7 @@ impl<'p> Stages<'p> {
         clients.problems.extend(accounting::check(build, &status, Expected { in_flight, ..self.known }));
         self.note_run(&status);
         let place = if status.migration == 1 { &mut self.migration } else { &mut self.payload };
-        // After a rollback, that of the last run.
+        // After a rollback, this is the status of the last run.
         *place = Some(status);
     }
 }
@@ -199,6 +199,6 @@ fn expect_build(canister: &Canister<'_>, build: Build) -> Result<(), String> {
     if info.build == build.name() {
         Ok(())
     } else {
-        Err(format!("expected the {build} build, it says `{}`", info.build))
+        Err(format!("expected the {build} build, build_info reports `{}`", info.build))
     }
 }

@@ -101,7 +101,7 @@ fn continue_uploads(
     for run in &mut clients.runs {
         let mut calls = VecDeque::new();
         if !run.is_sound() {
-            // It is lost; the report says how.
+            // The upload is lost; the report explains why.
         } else if run.uploader.aborted() {
             expect_gone(canister, run)?;
         } else if run.uploader.result().is_some() {
@@ -153,7 +153,7 @@ fn come_back(canister: &Canister<'_>, run: &mut UploadRun) -> Result<Vec<Planned
     Ok(again)
 }
 
-/// Compares the canister's status with what the client knows.
+/// Compares the canister's status with the client's view.
 fn compare(run: &mut UploadRun, must: &std::collections::BTreeSet<u32>, status: &api::UploadStatus) {
     let now = run.uploader.stored().clone();
     let lost: Vec<u32> = must.difference(&now).copied().collect();
@@ -199,7 +199,7 @@ fn expect_gone(canister: &Canister<'_>, run: &mut UploadRun) -> Result<(), Clien
     Ok(())
 }
 
-/// Returns whether an error says that the session no longer exists, or never did.
+/// Returns whether an error says that the session does not or no longer exists.
 fn says_it_is_gone(error: &ClientError) -> bool {
     matches!(error.refusal(), Some(api::Error::NotFound { .. } | api::Error::Conflict { .. }))
 }

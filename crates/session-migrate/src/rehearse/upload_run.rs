@@ -10,7 +10,7 @@ use super::plan::{self, StopPoint};
 use super::{Options, RehearseError};
 use crate::client::{Asset, Canister, ClientError, Uploader};
 
-/// One upload: its client's view of it, and what else the rehearsal knows.
+/// One upload: its client's view, and further facts recorded by the rehearsal.
 pub(super) struct UploadRun {
     /// Number of the client, from 1.
     pub client: u32,
@@ -73,7 +73,7 @@ pub(super) struct Clients {
     pub notes: Vec<String>,
     /// Problems that do not concern a single upload.
     pub problems: Vec<String>,
-    /// Memories that were there before.
+    /// Memories that existed before.
     pub known: BTreeSet<String>,
 }
 

@@ -31,11 +31,11 @@ pub(super) fn read_back(canister: &Canister<'_>, clients: &mut Clients, progress
                 run.read_back = Some(sha256);
                 let (expected, hash) = (run.uploader.asset.bytes, run.uploader.asset.sha256);
                 if bytes != expected {
-                    run.record_problem(format!("{bytes} bytes were read back, the file has {expected}"));
+                    run.record_problem(format!("{bytes} bytes were read back, but the file has {expected}"));
                 }
                 if sha256 != hash {
                     run.record_problem(format!(
-                        "what was read back has the SHA-256 {}, the file {}",
+                        "what was read back has the SHA-256 {}, but the file has {}",
                         hex::encode(sha256),
                         hex::encode(hash)
                     ));
@@ -70,7 +70,7 @@ fn check_result(run: &mut UploadRun, result: &api::UploadFinishResult) {
     let asset = &run.uploader.asset;
     let (size, hash) = (asset.bytes, asset.sha256);
     if result.size != size {
-        run.record_problem(format!("finish said {} bytes, the file has {size}", result.size));
+        run.record_problem(format!("finish returned {} bytes, but the file has {size}", result.size));
     }
     if result.checksum_sha256.as_ref().is_some_and(|claimed| claimed.as_slice() != hash) {
         run.record_problem("finish returned a SHA-256 other than the file's");
@@ -107,7 +107,7 @@ pub(super) fn memories(canister: &Canister<'_>, clients: &mut Clients) {
     }
 }
 
-/// How often, and for how many seconds, the canister gets time to free what is left of aborted uploads.
+/// How often, and for how many seconds each time, the canister is given time to free what is left of aborted uploads.
 const SWEEPS: u32 = 5;
 const SWEEP_SECONDS: u64 = 60;
 
@@ -148,14 +148,15 @@ pub(super) fn leftovers(canister: &Canister<'_>, clients: &mut Clients) {
         return;
     }
     let what = format!(
-        "{stored} bytes are in extents and {chunks} chunks still in the map, the finished uploads have {expected} bytes"
+        "{stored} bytes are in extents and {chunks} chunks still in the map, but the finished uploads have \
+        {expected} bytes"
     );
     let mut aborted = clients.runs.iter_mut().filter(|run| run.uploader.aborted()).peekable();
     if stored < expected || aborted.peek().is_none() {
         clients.problems.push(what);
     } else {
         aborted.for_each(|run| {
-            run.record_problem(format!("it was aborted, but its bytes may still be there: {what}"))
+            run.record_problem(format!("it was aborted, but its bytes may still be stored: {what}"))
         });
     }
 }
@@ -176,7 +177,7 @@ fn check_memory(run: &mut UploadRun, result: &api::UploadFinishResult, listed: &
     }
     if memory.blob.len != asset.bytes {
         run.record_problem(format!(
-            "its memory says {} bytes, the file has {}",
+            "its memory has {} bytes, but the file has {}",
             memory.blob.len, asset.bytes
         ));
     }
@@ -185,7 +186,7 @@ fn check_memory(run: &mut UploadRun, result: &api::UploadFinishResult, listed: &
     }
     if !memory.blob.locator.ends_with(&result.blob_id) {
         run.record_problem(format!(
-            "its memory points to {}, finish said {}",
+            "its memory refers to {}, but finish returned {}",
             memory.blob.locator, result.blob_id
         ));
     }

@@ -40,7 +40,7 @@ pub enum ReplayError {
         /// The IC's message.
         message: String,
     },
-    /// An interruption would never come.
+    /// An interruption would never occur.
     #[error("`{interruption}`: the trace has events in the lines {} to {}", lines.start, lines.end - 1)]
     NoSuchLine {
         /// The interruption.
@@ -48,10 +48,10 @@ pub enum ReplayError {
         /// The lines that have events.
         lines: Range<usize>,
     },
-    /// An interruption did not go as it should.
+    /// An interruption did not have its expected effect.
     #[error("line {line}: the interruption `{interruption}`: {detail}")]
     Interruption {
-        /// The line before which it came.
+        /// The line before which it occurred.
         line: usize,
         /// The interruption.
         interruption: String,

@@ -44,7 +44,7 @@ enum InterruptionKind {
     Restart,
     /// The canister is out of cycles for a while, and accepts no calls.
     LowCycles,
-    /// The migration is rolled back, and the canister goes back to the legacy build.
+    /// The migration is rolled back, and the canister is upgraded to the legacy build.
     Rollback,
 }
 
@@ -136,7 +136,7 @@ impl Interruption {
             }
             InterruptionKind::Trap => {
                 match subject.upgrade(&trapping_module().map_err(|error| failed(error.to_string()))?) {
-                    Ok(()) => Err(failed("the upgrade that must trap went through".into())),
+                    Ok(()) => Err(failed("the upgrade that must trap was accepted".into())),
                     Err(reject) if reject.error_code == ErrorCode::CanisterTrapped => Ok(()),
                     Err(reject) => Err(failed(reject.reject_message)),
                 }
@@ -196,7 +196,7 @@ fn low_cycles(subject: &ReplayCanister) -> Result<(), String> {
     match probe {
         Err(reject) if reject.error_code == ErrorCode::CanisterOutOfCycles => Ok(()),
         Err(reject) => Err(reject.reject_message),
-        Ok(_) => Err("a call went through although there were no cycles for it".into()),
+        Ok(_) => Err("a call was executed although there were no cycles for it".into()),
     }
 }
 

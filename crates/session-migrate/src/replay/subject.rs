@@ -67,8 +67,8 @@ impl ReplayCanister {
         let controllers = vec![controller];
         let mut subject =
             ReplayCanister { pic, id, controllers, costs: Vec::new(), installation: 0, metered };
-        // Reinstalling into an empty canister is the same as installing, and its failure is an answer, not a
-        // panic.
+        // Reinstalling into an empty canister is the same as installing, and if it fails, the server returns an error
+        // instead of panicking.
         subject
             .pic
             .reinstall_canister(id, module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller))

@@ -57,7 +57,7 @@ pub fn load(
     let refused =
         |why: String| CopyError::Refused { path: snapshot.path.clone(), why: why.replace('\n', " ") };
     pic.add_cycles(canister, CYCLES);
-    // A server cannot go back before its own beginning.
+    // The time of a server cannot be set back to before its start.
     let now = pic.get_time().as_nanos_since_unix_epoch().max(as_of);
     pic.set_time(Time::from_nanos_since_unix_epoch(now));
     let has_module = snapshot.metadata.as_ref().is_some_and(|metadata| metadata.wasm_module_size > 0);
@@ -81,12 +81,12 @@ pub fn load(
     set_stable_size(&folder, snapshot.stable.bytes())?;
     let stable = folder.join(STABLE_MEMORY);
     match snapshot.form {
-        // There is one already if the fresh canister has stable memory.
+        // The file already exists if the fresh canister has stable memory.
         Form::Raw => link(&snapshot.path, &stable)?,
         Form::Folder | Form::Gzip => snapshot.stable.copy_to(&stable)?,
     }
     load(folder)?;
-    // The heap belongs to another memory.
+    // The heap belongs to another stable memory.
     pic.upgrade_canister(canister, legacy.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller))
         .map_err(rejected)
 }
@@ -116,7 +116,7 @@ fn upload(
     }
 }
 
-/// Makes `link` refer to `file`, in place of whatever it is.
+/// Makes `link` refer to `file`, replacing it if it exists.
 fn link(file: &Path, link: &Path) -> Result<(), SnapshotError> {
     let file = std::path::absolute(file).map_err(SnapshotError::io("read", file))?;
     match std::fs::remove_file(link) {

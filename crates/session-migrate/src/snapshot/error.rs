@@ -26,16 +26,16 @@ pub enum SnapshotError {
     },
     /// An unfinished download.
     #[error(
-        "{path} says that the download is not finished, and the files around it may have holes: finish it with `{resume_command}`, or \
-         download the snapshot again"
+        "{path} shows that the download is not finished, so the files next to it may have holes: finish it \
+        with `{resume_command}`, or download the snapshot again"
     )]
     Unfinished {
-        /// The file that says so.
+        /// The file that records the unfinished download.
         path: PathBuf,
         /// The command that finishes it.
         resume_command: &'static str,
     },
-    /// A file that the metadata list is missing.
+    /// A file that the metadata lists is missing.
     #[error("{path} is missing, expected {expected} bytes by metadata.json: download the snapshot again")]
     Missing {
         /// The file.
@@ -56,12 +56,12 @@ pub enum SnapshotError {
         /// Actual length, bytes.
         got: u64,
     },
-    /// The metadata are not as the tools write them.
+    /// The metadata is not as the tools write it.
     #[error("{path}: {why}")]
     Metadata {
         /// The file.
         path: PathBuf,
-        /// What is wrong with them.
+        /// What is wrong with it.
         why: String,
     },
     /// A chunk of the wasm chunk store does not have the hash in its name.

@@ -19,14 +19,14 @@ pub const STABLE_MEMORY: &str = "stable_memory.bin";
 /// The folder of the chunks of modules.
 pub const CHUNK_STORE: &str = "wasm_chunk_store";
 
-/// A file that `icp` and `session-migrate` keep during a download: the other files already have their full length, but
-/// with holes.
+/// A file that `icp` and `session-migrate` keep during a download: until it is complete, the other files have their
+/// full length, but with holes.
 pub const PROGRESS: &str = ".download_progress.json";
 const PROGRESS_BEING_WRITTEN: &str = ".download_progress.json.tmp";
 /// The key in that file which only this program writes.
 const OWN_PROGRESS: &str = "session_migrate";
 
-/// The metadata that are needed here.
+/// The metadata that is needed here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
     /// When the snapshot was taken, nanoseconds; for an uploaded one, when it was uploaded.

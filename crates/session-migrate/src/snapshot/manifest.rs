@@ -1,4 +1,4 @@
-//! The manifest beside a snapshot folder: where the snapshot is from, and length and SHA-256 of each file. The
+//! The manifest next to a snapshot folder: the origin of the snapshot, and length and SHA-256 of each file. The
 //! format of snapshots has neither.
 
 use std::fs::{self, File};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{METADATA, SnapshotError, WASM_MODULE};
-use crate::file_beside;
+use crate::temporary_next_to;
 
 /// Version of the manifest.
 const FORMAT: u32 = 1;
@@ -77,7 +77,7 @@ impl Manifest {
         }
     }
 
-    /// Returns the path of the manifest of a folder: beside it, so that the folder is as other tools write it.
+    /// Returns the path of the manifest of a folder: next to it, so that the folder is as other tools write it.
     pub fn path(folder: &Path) -> PathBuf {
         let folder = fs::canonicalize(folder)
             .or_else(|_| std::path::absolute(folder))
@@ -91,7 +91,7 @@ impl Manifest {
     ///
     /// # Errors
     /// [`SnapshotError::Manifest`] for one that does not decode.
-    pub fn beside(folder: &Path) -> Result<Option<Manifest>, SnapshotError> {
+    pub fn next_to(folder: &Path) -> Result<Option<Manifest>, SnapshotError> {
         let path = Manifest::path(folder);
         let text = match fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -100,13 +100,13 @@ impl Manifest {
         let manifest: Manifest = serde_json::from_slice(&text)
             .map_err(|error| SnapshotError::Manifest { path: path.clone(), why: error.to_string() })?;
         if manifest.format != FORMAT {
-            let why = format!("it has format {}, this program knows {FORMAT}", manifest.format);
+            let why = format!("it has format {}, this program supports {FORMAT}", manifest.format);
             return Err(SnapshotError::Manifest { path, why });
         }
         Ok(Some(manifest))
     }
 
-    /// Writes it beside the folder.
+    /// Writes the manifest next to the folder.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].
@@ -179,7 +179,7 @@ pub(crate) fn sha256_of(path: &Path, limit: u64, read: &mut dyn FnMut(u64)) -> R
 
 /// Writes a JSON file as a whole.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> std::io::Result<()> {
-    let mut file = file_beside(path)?;
+    let mut file = temporary_next_to(path)?;
     serde_json::to_writer_pretty(&mut file, value)?;
     file.write_all(b"\n")?;
     file.as_file().sync_data()?;

@@ -2,7 +2,7 @@
 //!
 //! Owns: whether a folder is complete, reading stable memory without loading it, and walking the structures
 //! of ic-stable-structures with every byte checked first. Does not own: what the records mean. Boundary:
-//! nothing here writes to a snapshot; whatever runs is a copy in a canister on a server.
+//! nothing here writes to a snapshot; only copies are run, in a canister on a server.
 //!
 //! The library asserts what it reads, so a damaged node is a panic. That is why its maps are walked here
 //! ([`Tree`]), with typed errors.
@@ -64,7 +64,7 @@ pub struct Snapshot {
     pub metadata: Option<Metadata>,
     /// Its stable memory.
     pub stable: StableFile,
-    /// The manifest beside a folder.
+    /// The manifest next to a folder.
     pub manifest: Option<Manifest>,
     /// How far the folder was compared with its manifest.
     pub verified: Verified,
@@ -105,8 +105,8 @@ impl Snapshot {
     }
 
     /// Does something with the snapshot while every byte of it is compared with its manifest, if it has one, on another
-    /// thread: `sha256` reads holes, too, and takes longer than everything else before the first message. The result counts
-    /// only if nothing differs; `work` must change nothing but its own copy.
+    /// thread: `sha256` reads holes, too, and takes longer than everything else before the first message. The result
+    /// counts only if nothing differs; `work` must change nothing but its own copy.
     ///
     /// # Errors
     /// [`SnapshotError::Differs`], or a file that cannot be read; otherwise the error of `work`.
@@ -136,14 +136,14 @@ impl Snapshot {
     }
 }
 
-/// Checks that a folder is complete, and agrees with the manifest beside it as far as lengths and small files
+/// Checks that a folder is complete, and agrees with the manifest next to it as far as lengths and small files
 /// tell.
 ///
 /// # Errors
 /// [`SnapshotError`].
 pub fn check_folder(path: &Path) -> Result<(Metadata, Option<Manifest>), SnapshotError> {
     let metadata = folder::check(path)?;
-    let manifest = Manifest::beside(path)?;
+    let manifest = Manifest::next_to(path)?;
     if let Some(manifest) = &manifest {
         manifest.check(path)?;
     }

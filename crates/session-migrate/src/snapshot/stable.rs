@@ -28,7 +28,7 @@ static ZEROS: [u8; BLOCK] = [0; BLOCK];
 /// The stable memory of a snapshot, as a memory of the library. It is never written; a clone shares file and
 /// cache.
 ///
-/// The library cannot be told that a read has failed: parts that cannot be read return zeros, and
+/// The library has no way to learn that a read has failed: parts that cannot be read return zeros, and
 /// [`Self::failure`] returns the error. Callers must check it before they use what was read.
 #[derive(Clone, Debug)]
 pub struct StableFile(Rc<Inner>);

@@ -83,7 +83,7 @@ proptest! {
         let (memory, model) = map_of(&entries);
         let used = memory.borrow().iter().rposition(|byte| *byte != 0).unwrap() + 1;
         for (place, change, near) in flips {
-            // Three of four near the beginning, where the headers are.
+            // Three of four changes are near the beginning, where the headers are.
             let place = place.index(if near == 0 { used } else { used.min(3_000) });
             memory.borrow_mut()[place] ^= change;
         }
@@ -129,7 +129,7 @@ fn each_damage_to_a_map_is_reported_with_its_location() {
         let (memory, _) = map_of(&entries);
         change(&memory);
         match walk::<u64>(&memory).1 {
-            Ok(walked) => walked.damage.into_iter().next().expect("it is told"),
+            Ok(walked) => walked.damage.into_iter().next().expect("the damage is reported"),
             Err(damage) => damage,
         }
     };
@@ -144,7 +144,7 @@ fn each_damage_to_a_map_is_reported_with_its_location() {
     });
     assert!(at_overflow.what.contains("expected \"NOF\""), "{at_overflow:?}");
     let at_pages = damaged(&|memory| memory.borrow_mut()[68] ^= 1);
-    assert!(at_pages.what.contains("pages taken by the allocator"), "{at_pages:?}");
+    assert!(at_pages.what.contains("pages allocated by the allocator"), "{at_pages:?}");
     let at_root = damaged(&|memory| memory.borrow_mut()[12] ^= 1);
     assert!(at_root.what.contains("where there is no page"), "{at_root:?}");
     let at_len = damaged(&|memory| memory.borrow_mut()[20] ^= 1);
@@ -225,7 +225,7 @@ fn folder(bytes: &[u8]) -> tempfile::TempDir {
 }
 
 #[test]
-fn a_stable_memory_is_read_where_it_is_asked_for() {
+fn a_stable_memory_is_read_only_where_requested() {
     let bytes = pages(4);
     let folder = folder(&bytes);
     let raw = folder.path().join(STABLE_MEMORY);

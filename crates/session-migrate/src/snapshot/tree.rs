@@ -11,7 +11,7 @@
 //! overflow     "NOF", next page, bytes of the node
 //! ```
 //! All numbers are little-endian. Every page is visited once: if two nodes share a page, that is damage, so a
-//! walk ends whatever the bytes are.
+//! walk ends regardless of the bytes.
 
 use ic_stable_structures::Memory;
 use upload_canister::stable::fixed_len;
@@ -27,7 +27,7 @@ const OVERFLOW_HEADER: u64 = 11;
 const CAPACITY: usize = 11;
 /// The library's shortest page.
 const SHORTEST_PAGE: u64 = 128;
-/// A tree of 2^64 entries is not as deep.
+/// Even a tree of 2^64 entries is less deep.
 const DEEPEST: usize = 64;
 
 /// Returns the size of a memory, bytes.
@@ -157,7 +157,10 @@ impl<'m, M: Memory> Tree<'m, M> {
         }
         let allocated = number(ALLOCATOR + 8);
         if allocated != page_bytes || !(SHORTEST_PAGE..bytes).contains(&page_bytes) {
-            let what = format!("pages of {page_bytes} bytes by the map, of {allocated} by its allocator");
+            let what = format!(
+                "pages of {page_bytes} bytes according to the map, of {allocated} according \
+                to its allocator"
+            );
             return Err(Damage::at(ALLOCATOR + 8, what));
         }
         let (root, len, pages) = (number(12), number(20), number(ALLOCATOR + 16));
@@ -190,7 +193,7 @@ impl<'m, M: Memory> Tree<'m, M> {
             }
             if walked.pages != self.pages {
                 let what =
-                    format!("{} pages taken by the allocator, {} in the nodes", self.pages, walked.pages);
+                    format!("{} pages allocated by the allocator, {} in the nodes", self.pages, walked.pages);
                 walked.damage.push(Damage::at(ALLOCATOR + 16, what));
             }
         }
@@ -236,7 +239,13 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
             ));
         }
         if kind == 0 && *self.leaves_at.get_or_insert(depth) != depth {
-            return Err(Damage::at(address, format!("a leaf {depth} levels below the root, others are not")));
+            return Err(Damage::at(
+                address,
+                format!(
+                    "a leaf {depth} levels below the root, unlike the \
+                others"
+                ),
+            ));
         }
         let mut node =
             Node { memory: self.tree.memory, page_bytes: self.tree.page_bytes, pages: vec![address] };

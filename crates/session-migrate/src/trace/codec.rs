@@ -45,7 +45,7 @@ impl Codec {
         Ok(Codec {
             interface: Interface::upload_canister()?,
             ids: Ids::default(),
-            times: Times { start, told: true },
+            times: Times { start, are_shown: true },
         })
     }
 
@@ -54,9 +54,9 @@ impl Codec {
         self.times.start
     }
 
-    /// From here on the clock advances automatically.
+    /// Records that the clock advances automatically from here on.
     pub fn clock_runs(&mut self) {
-        self.times.told = false;
+        self.times.are_shown = false;
     }
 
     /// Returns the text of encoded arguments, and the payloads that must be stored for it.
@@ -68,7 +68,7 @@ impl Codec {
         }
     }
 
-    /// Returns `None` for arguments that would be encoded differently than they came.
+    /// Returns the text of Candid arguments; `None` if encoding the text would give other bytes.
     fn candid_arguments(&self, method: &str, arg: &[u8], seeds: &Seeds) -> Option<(Arguments, Vec<Vec<u8>>)> {
         let sent = self.interface.decode(arg)?;
         let mut keep = Vec::new();
@@ -132,7 +132,7 @@ impl Codec {
         self.ids.learn_text(text)
     }
 
-    /// Returns the text of any value, as if it came in a reply.
+    /// Returns the text of any value, as if it were in a reply.
     pub fn show(&mut self, value: &impl CandidType) -> Result<String, String> {
         let value = IDLValue::try_from_candid_type(value).map_err(|error| error.to_string())?;
         let shown = value::shown_reply("", value, &mut self.ids, self.times);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_that_was_left_out_stays_out() {
+    fn an_omitted_argument_stays_omitted() {
         let codec = codec();
         let arg = Encode!(&7u64, &0u32, &ByteBuf::from([1, 2, 3])).unwrap();
         let (arguments, _) = codec.arguments("uploads_put_chunk", &arg, &Seeds::default());

@@ -38,7 +38,7 @@ pub enum TraceError {
     Truncated {
         /// The file.
         path: PathBuf,
-        /// The last line that is there.
+        /// The last existing line.
         line: usize,
     },
     /// A line was changed, or one was added or removed before it.
@@ -72,12 +72,12 @@ pub enum TraceError {
         path: PathBuf,
         /// The line.
         line: usize,
-        /// The file that should be there.
+        /// The missing file.
         file: PathBuf,
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// A line needs other bytes than those in the file.
+    /// A payload file does not have the bytes that a line needs.
     #[error(
         "{path}:{line}: the payload file {file} has the SHA-256 {got} and {bytes} bytes, expected {expected_bytes}"
     )]

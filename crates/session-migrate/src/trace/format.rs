@@ -10,7 +10,7 @@ pub const VERSION: u32 = 1;
 /// The name in the first line, which distinguishes a trace from other files.
 pub(super) const FORMAT: &str = "upload-canister";
 
-/// The first line: where the trace comes from.
+/// The first line: the source of the trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// What is traced; always the same word.

@@ -1,4 +1,4 @@
-//! References to bytes that are not written out: generated from a seed, or in a file named by their digest.
+//! References to bytes that a trace does not contain: generated from a seed, or in a file named by their digest.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -97,7 +97,7 @@ pub(super) fn folder(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Seeds of known bytes: added by whoever generates the bytes, looked up by whoever writes them.
+/// Seeds of known bytes: added when bytes are generated, looked up when they are written.
 #[derive(Clone, Debug, Default)]
 pub struct Seeds(HashMap<[u8; 32], PayloadRef>);
 
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_were_made_are_known_by_their_seed() {
+    fn generated_bytes_are_identified_by_their_seed() {
         let mut seeds = Seeds::default();
         let made = seeds.make(3, 100, 200);
         assert_eq!(seeds.name(&made), PayloadRef::Seed { seed: 3, offset: 100, length: 200 });

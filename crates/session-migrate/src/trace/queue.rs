@@ -8,7 +8,7 @@ use pocket_ic::RejectResponse;
 
 use super::{CallKind, EventKind};
 
-/// A call, as it went over the wire.
+/// A call, as transmitted.
 #[derive(Clone, Debug)]
 pub struct SentCall {
     /// The canister's time when the call was sent, nanoseconds since 1970.
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_leave_in_the_order_in_which_they_came() {
+    fn entries_leave_the_queue_in_order_of_arrival() {
         let mut queue = Queue::default();
         queue.sent(1, call(1));
         queue.push(Entry::Call(call(2), Ok(vec![])));

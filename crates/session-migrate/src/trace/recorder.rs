@@ -54,7 +54,7 @@ impl Recorder {
 
     /// Adds any other event at this time, nanoseconds since 1970.
     pub fn add_event(&mut self, at: u64, what: EventKind) -> Result<(), TraceError> {
-        // Calls in flight together are written when they are answered; time does not run backwards for them.
+        // Calls in flight together are written when they are answered; their time is not allowed to go backwards.
         if what == EventKind::ClockRuns {
             self.codec.clock_runs();
         }

@@ -60,18 +60,19 @@ pub(super) struct Times {
     /// When the trace begins, nanoseconds since 1970.
     pub start: u64,
     /// Whether times are shown at all.
-    pub told: bool,
+    pub are_shown: bool,
 }
 
 impl Times {
     fn show(self, time: u64) -> String {
-        if self.told { format!("@+{}ms", (time - self.start) / NANOS_PER_MILLI) } else { "@time".into() }
+        if self.are_shown { format!("@+{}ms", (time - self.start) / NANOS_PER_MILLI) } else { "@time".into() }
     }
 }
 
 /// Converts a reply for a trace: names for ids, relative times in whole milliseconds, digests for long blobs.
 ///
-/// Two canisters that do the same need not take the same number of rounds, and a round takes a nanosecond.
+/// Times are rounded since two canisters that do the same may take different numbers of rounds, and a round takes a
+/// nanosecond.
 pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, times: Times) -> IDLValue {
     let value = name_session_keys(value, ids);
     infallible(map(value, "", &mut |label, value| {

@@ -9,7 +9,7 @@ use super::checksum::ChecksumChain;
 use super::format::End;
 use super::payload::{self, PayloadRef};
 use super::{Event, Header, TraceError};
-use crate::{file_beside, folder_of};
+use crate::{folder_of, temporary_next_to};
 
 /// A trace that is being written. If it is dropped before [`Writer::finish`], it leaves no file.
 #[derive(Debug)]
@@ -25,12 +25,12 @@ pub struct Writer {
 impl Writer {
     /// Checks before the long-running work whether a trace can be written to `path`.
     pub fn check(path: &Path) -> Result<(), TraceError> {
-        file_beside(path).map(drop).map_err(TraceError::io("create", path))
+        temporary_next_to(path).map(drop).map_err(TraceError::io("create", path))
     }
 
     /// Begins a trace that will be at `path`.
     pub fn create(path: &Path, header: &Header) -> Result<Writer, TraceError> {
-        let file = file_beside(path).map_err(TraceError::io("create", path))?;
+        let file = temporary_next_to(path).map_err(TraceError::io("create", path))?;
         let mut writer = Writer {
             path: path.to_path_buf(),
             file: BufWriter::new(file),

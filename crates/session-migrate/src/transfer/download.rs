@@ -31,27 +31,27 @@ const LOCK: &str = ".lock";
 pub struct Downloaded {
     /// What was written.
     pub manifest: Manifest,
-    /// It was complete before.
+    /// Whether it was already complete.
     pub was_complete: bool,
 }
 
 /// The progress file of an unfinished download. `icp` reads the fields of `reached`, one for each large file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Note {
+struct ProgressFile {
     #[serde(flatten)]
     reached: Frontiers,
     /// `None` if `icp` began the download.
-    session_migrate: Option<Whose>,
+    session_migrate: Option<SnapshotSource>,
 }
 
 /// The canister and the snapshot that are downloaded into a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Whose {
+struct SnapshotSource {
     canister: String,
     snapshot: String,
 }
 
-impl Whose {
+impl SnapshotSource {
     fn check(&self, canister: Principal, wanted: Option<&str>, path: &Path) -> Result<(), TransferError> {
         let expected = wanted.unwrap_or(&self.snapshot);
         if self.canister == canister.to_text() && self.snapshot == expected {
@@ -68,7 +68,7 @@ impl Whose {
 /// What is in the folder before the download.
 enum Found {
     Nothing,
-    Unfinished(Note),
+    Unfinished(ProgressFile),
     Complete(Manifest),
 }
 
@@ -99,7 +99,7 @@ pub async fn download(
         Which::Id(id) => Some(id.as_str()),
         Which::Latest | Which::New => None,
     };
-    let found = look(folder, canister, wanted)?;
+    let found = check_folder_state(folder, canister, wanted)?;
     if let Found::Complete(manifest) = found {
         progress.phase("verifying the folder");
         manifest.verify(folder, &mut |bytes| progress.add_bytes(bytes))?;
@@ -116,11 +116,11 @@ pub async fn download(
                 Which::Latest => latest(&management, retry).await?,
                 Which::New => take(network, canister, retry).await?,
             };
-            let whose = Whose { canister: canister.to_text(), snapshot };
-            Note { reached: Frontiers::default(), session_migrate: Some(whose) }
+            let source = SnapshotSource { canister: canister.to_text(), snapshot };
+            ProgressFile { reached: Frontiers::default(), session_migrate: Some(source) }
         }
     };
-    let snapshot = note.session_migrate.as_ref().map(|whose| whose.snapshot.clone()).unwrap_or_default();
+    let snapshot = note.session_migrate.as_ref().map(|source| source.snapshot.clone()).unwrap_or_default();
     let id = hex::decode(&snapshot).unwrap_or_default();
     let metadata = retry.again(|| management.snapshot_metadata(&id)).await?;
     let text = text_of(&metadata)?;
@@ -154,30 +154,35 @@ pub async fn download(
 }
 
 /// Returns what is in the folder, if this download may write there.
-fn look(folder: &Path, canister: Principal, wanted: Option<&str>) -> Result<Found, TransferError> {
+fn check_folder_state(
+    folder: &Path,
+    canister: Principal,
+    wanted: Option<&str>,
+) -> Result<Found, TransferError> {
     let mut entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Nothing),
         entries => entries.map_err(SnapshotError::io("read", folder))?,
     };
-    // The lock alone is left by a download that failed before it wrote anything.
+    // A folder with only the lock is left by a download that failed before it wrote anything.
     if entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK)) {
         return Ok(Found::Nothing);
     }
     let path = folder.join(PROGRESS);
     if let Ok(text) = fs::read(&path) {
-        let note: Note = serde_json::from_slice(&text)
+        let note: ProgressFile = serde_json::from_slice(&text)
             .map_err(|error| SnapshotError::Metadata { path: path.clone(), why: error.to_string() })?;
-        let Some(whose) = note.session_migrate.clone() else {
+        let Some(source) = note.session_migrate.clone() else {
             return Err(TransferError::OfIcp { path: folder.to_path_buf() });
         };
-        whose.check(canister, wanted, folder)?;
+        source.check(canister, wanted, folder)?;
         return Ok(Found::Unfinished(note));
     }
     if folder.join(METADATA).exists()
         && let (_, Some(manifest)) = check_folder(folder)?
     {
-        let whose = Whose { canister: manifest.canister.clone(), snapshot: manifest.snapshot.clone() };
-        whose.check(canister, wanted, folder)?;
+        let source =
+            SnapshotSource { canister: manifest.canister.clone(), snapshot: manifest.snapshot.clone() };
+        source.check(canister, wanted, folder)?;
         return Ok(Found::Complete(manifest));
     }
     Err(TransferError::NotEmpty { path: folder.to_path_buf(), canister })
@@ -211,7 +216,7 @@ async fn take(network: &Network, canister: Principal, retry: Retry<'_>) -> Resul
     }
 }
 
-/// Returns the metadata as `icp` writes them, in JSON, which cannot hold infinite numbers.
+/// Returns the metadata as `icp` writes it, in JSON, which cannot represent infinite numbers.
 fn text_of(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<String, TransferError> {
     for (index, global) in metadata.globals.iter().enumerate() {
         let value = match global {
@@ -247,7 +252,7 @@ struct Download<'a> {
     retry: Retry<'a>,
     options: Options,
     folder: &'a Path,
-    note: Note,
+    note: ProgressFile,
 }
 
 impl Download<'_> {
@@ -256,7 +261,7 @@ impl Download<'_> {
         write_json(&path, &self.note).map_err(SnapshotError::io("write", &path))
     }
 
-    /// Writes the metadata, or compares them with those of the download that is resumed.
+    /// Writes the metadata, or compares it with that of the download that is resumed.
     fn write_metadata(&self, text: &str, manifest: &mut Manifest) -> Result<(), TransferError> {
         let path = self.folder.join(METADATA);
         match fs::read_to_string(&path) {
@@ -264,7 +269,7 @@ impl Download<'_> {
             Ok(_) => {
                 return Err(TransferError::Other {
                     path,
-                    expected: format!("{} as the network has it", manifest.snapshot),
+                    expected: format!("{}, as downloaded from the network", manifest.snapshot),
                     got: "with other metadata".into(),
                 });
             }

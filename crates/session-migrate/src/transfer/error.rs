@@ -35,7 +35,8 @@ pub enum TransferError {
     },
     /// `icp` has begun the download.
     #[error(
-        "{path} is an unfinished download of icp, which does not note the snapshot: finish it with `icp canister snapshot download --resume`"
+        "{path} is an unfinished download of icp, which does not record the snapshot: finish it with `icp \
+        canister snapshot download --resume`"
     )]
     OfIcp {
         /// The folder.
@@ -46,9 +47,9 @@ pub enum TransferError {
         "{path} belongs to a transfer of snapshot {got}, expected {expected}: name another folder, or remove it"
     )]
     Other {
-        /// The folder or the note of the transfer.
+        /// The folder or the progress file of the transfer.
         path: PathBuf,
-        /// Canister and snapshot that were asked for.
+        /// The requested canister and snapshot.
         expected: String,
         /// Those of the unfinished transfer.
         got: String,
@@ -69,10 +70,10 @@ pub enum TransferError {
         /// Actual length or digest.
         got: String,
     },
-    /// A global that JSON cannot hold.
+    /// A global that JSON cannot represent.
     #[error(
-        "global {index} of the snapshot is {value}, which metadata.json cannot hold: it has finite numbers only, so no \
-         tool can write this snapshot into a folder"
+        "global {index} of the snapshot is {value}, which metadata.json cannot represent: it has finite \
+        numbers only, so no tool can write this snapshot into a folder"
     )]
     NotFinite {
         /// Its number.
@@ -83,14 +84,15 @@ pub enum TransferError {
     /// The network refuses the snapshot.
     #[error("the network has refused the call: {0}")]
     Refused(String),
-    /// The snapshot of an interrupted upload is gone.
+    /// The snapshot of an interrupted upload no longer exists.
     #[error(
-        "snapshot {snapshot} of the interrupted upload is gone from the canister: remove {note} to begin again"
+        "snapshot {snapshot} of the interrupted upload no longer exists on the canister: remove {note} to \
+        begin again"
     )]
     Gone {
         /// The snapshot, hex.
         snapshot: String,
-        /// The note of the upload.
+        /// The progress file of the upload.
         note: PathBuf,
     },
 }

@@ -18,7 +18,7 @@ pub use upload::{Uploaded, upload};
 /// Bytes of a slice: whole pages, within the 2,000,000 bytes that the network allows.
 pub(crate) const SLICE: u64 = 30 * crate::snapshot::PAGE_BYTES;
 
-/// The longest time between two notes of how far a transfer is.
+/// The longest time between two writes of the progress file.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
 
 /// How to transfer.

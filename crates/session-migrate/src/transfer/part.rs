@@ -64,7 +64,8 @@ pub(super) fn slices(from: u64, bytes: u64) -> impl Iterator<Item = (u64, u64)> 
     })
 }
 
-/// How far a file is: everything before the offset is there. In the form of `icp`, which also notes slices ahead of it.
+/// How far a file is transferred: everything before the offset is complete. In the format of `icp`, which also records
+/// slices beyond it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reached {
     pub frontier: u64,
@@ -72,7 +73,7 @@ pub(super) struct Reached {
     ahead: Vec<u64>,
 }
 
-/// How far a transfer is.
+/// How far each file of a transfer is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Frontiers {
     wasm_module: Reached,

@@ -31,9 +31,9 @@ pub struct Uploaded {
     pub manifest: Option<Manifest>,
 }
 
-/// The note of an unfinished upload, beside the folder.
+/// The progress file of an unfinished upload, next to the folder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Note {
+struct ProgressFile {
     canister: String,
     /// SHA-256 of the metadata, hex.
     metadata: String,
@@ -119,14 +119,14 @@ fn announcement(
     })
 }
 
-/// The note and its file.
+/// The progress and its file.
 struct NoteFile {
     path: PathBuf,
-    note: Note,
+    note: ProgressFile,
 }
 
 impl NoteFile {
-    /// Reads the note of this upload, or makes a new one.
+    /// Reads the progress file of this upload, or creates a new one.
     fn open(
         network: &Network,
         folder: &Path,
@@ -140,9 +140,8 @@ impl NoteFile {
         let metadata = hex::encode(Sha256::digest(metadata));
         let note = match fs::read(&path) {
             Ok(text) => {
-                let note: Note = serde_json::from_slice(&text).map_err(|error| SnapshotError::Metadata {
-                    path: path.clone(),
-                    why: error.to_string(),
+                let note: ProgressFile = serde_json::from_slice(&text).map_err(|error| {
+                    SnapshotError::Metadata { path: path.clone(), why: error.to_string() }
                 })?;
                 if (&note.canister, &note.metadata) != (&canister.to_text(), &metadata) {
                     let expected = format!("with metadata {metadata} to {canister}");
@@ -154,7 +153,7 @@ impl NoteFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let announcement = network.prepare(target.clone())?.ticket().clone();
                 let (canister, reached) = (canister.to_text(), Frontiers::default());
-                Note { canister, metadata, announcement, snapshot: None, reached }
+                ProgressFile { canister, metadata, announcement, snapshot: None, reached }
             }
             Err(error) => return Err(SnapshotError::io("read", &path)(error).into()),
         };
@@ -207,7 +206,7 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// Sends a part of a file, and sends it again as long as that may help. The part is read for each attempt, so that
+    /// Sends a part of a file, and repeats that as long as it may help. The part is read for each attempt, so that
     /// only the encoded request is in memory while it waits for its answer.
     async fn send(
         &self,
@@ -273,7 +272,7 @@ impl Upload<'_> {
         Ok(note.save()?)
     }
 
-    /// Uploads the chunks of modules. A chunk that is there already stays.
+    /// Uploads the chunks of modules. A chunk that already exists is kept.
     async fn chunks(&self, metadata: &ReadCanisterSnapshotMetadataResult) -> Result<(), TransferError> {
         for chunk in &metadata.wasm_chunk_store {
             let path = self.folder.join(CHUNK_STORE).join(format!("{}.bin", hex::encode(&chunk.hash)));

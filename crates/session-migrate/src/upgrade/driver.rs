@@ -119,8 +119,8 @@ impl Driver<'_, '_> {
         })
     }
 
-    /// Returns the facts that the preflight finds. The inner error is the end of an upgrade that does not begin: there is
-    /// nothing to do, or reasons against it.
+    /// Returns the facts that the preflight finds. The inner error is the end of an upgrade that does not begin: there
+    /// is nothing to do, or reasons against it.
     async fn run_preflight(&self) -> Result<Result<Facts, Ending>, UpgradeError> {
         self.retry.progress.phase("preflight");
         let Some(module) = self.module else {
@@ -229,7 +229,7 @@ impl Driver<'_, '_> {
         read(self.journal.known("snapshot")?).ok()
     }
 
-    /// Takes the snapshot, with the counts of what was written until then; the canister keeps running.
+    /// Takes the snapshot, and records the counts of what was written until then; the canister keeps running.
     async fn take_snapshot(&mut self) -> Result<Result<Vec<u8>, String>, UpgradeError> {
         if let Some(snapshot) = self.snapshot() {
             return Ok(Ok(snapshot));
@@ -282,7 +282,7 @@ impl Driver<'_, '_> {
             record: None,
         };
         let progress = self.retry.progress;
-        // The rehearsal blocks, and its client of PocketIC has a runtime of its own.
+        // The rehearsal blocks, and its PocketIC client has a runtime of its own.
         let rehearsed = tokio::task::block_in_place(|| {
             std::thread::scope(|scope| scope.spawn(|| rehearse::run(&options, progress)).join())
         });
@@ -299,7 +299,7 @@ impl Driver<'_, '_> {
         Ok(Ok(()))
     }
 
-    /// Installs the module, if nobody else has installed one meanwhile; returns why it is not installed.
+    /// Installs the module, if nobody else has installed one in the meantime; returns why it is not installed.
     async fn install(&mut self, facts: &Facts) -> Result<Result<(), String>, UpgradeError> {
         let module = self.module.map(|module| module.gz.clone()).unwrap_or_default();
         if self.journal.intent(Step::Install).is_none() {
@@ -338,8 +338,8 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Returns `Ok(())` if the network certifies this module hash, and if the canister says that it is this build and
-    /// answers queries as this build.
+    /// Returns `Ok(())` if the network certifies this module hash, and the canister reports this build in a certified
+    /// answer and in its answers to queries.
     pub(super) async fn confirm(
         &self,
         hash: &str,

@@ -13,10 +13,10 @@ use crate::transfer::TransferError;
 #[non_exhaustive]
 pub enum UpgradeError {
     /// A call failed, and its outcome is not known.
-    #[error("{0}; resume with --resume, or go back with --abort")]
+    #[error("{0}; resume with --resume, or end the upgrade with --abort")]
     Client(ClientError),
     /// The canister is frozen: it executes nothing, not even a rollback.
-    #[error("{0}; nothing is lost, but it executes nothing any more: top it up, then --resume, or --abort")]
+    #[error("{0}; nothing is lost, but it no longer executes anything: top it up, then --resume, or --abort")]
     OutOfCycles(String),
     /// The journal cannot be read or written.
     #[error("cannot {action} {path}: {source}")]
@@ -44,7 +44,7 @@ pub enum UpgradeError {
         /// The journal.
         path: PathBuf,
     },
-    /// An upgrade was started and not finished.
+    /// An upgrade was started but not finished.
     #[error("{path} has an unfinished upgrade of {canister}: --resume or --abort it first")]
     Unfinished {
         /// The journal.

@@ -40,7 +40,8 @@ pub enum Step {
 }
 
 impl Step {
-    /// Returns whether the upgrade cannot end before this is done: everything but what comes before a changed canister.
+    /// Returns whether the upgrade cannot end before this is done: every step except those that precede the first
+    /// change of the canister.
     pub(super) fn must_be_done(self) -> bool {
         !matches!(self, Step::Snapshot | Step::Stop | Step::Install)
     }
@@ -74,17 +75,17 @@ pub enum EffectOutcome {
     },
     /// It was rejected.
     Rejected(Rejection),
-    /// Its answer is lost, and the state of the canister shows that it was executed.
+    /// Its answer is lost, but the state of the canister shows that it was executed.
     Observed,
 }
 
-/// What a line says.
+/// The event of a line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// An upgrade begins.
     Begun {
-        /// What it is to do.
+        /// Its plan.
         plan: Box<Plan>,
     },
     /// A fact that later steps depend on.
@@ -145,7 +146,7 @@ pub enum Event {
 pub struct Line {
     /// When it was written, in UTC.
     pub at: String,
-    /// What it says.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
 }
@@ -184,7 +185,7 @@ pub struct Journal<'a> {
 }
 
 impl<'a> Journal<'a> {
-    /// Opens a journal, or makes a new one.
+    /// Opens a journal, or creates a new one.
     ///
     /// # Errors
     /// [`UpgradeError`] for a file that is something else, damaged, or locked by another process.
@@ -217,7 +218,7 @@ impl<'a> Journal<'a> {
             }
             lines.push(line);
         }
-        // A line that was being written when its process ended has no end: what it announces was not done.
+        // A line that was being written when its process ended has no end: what it announces was not sent.
         let torn = &bytes[whole..];
         if !torn.is_empty() {
             if !torn.starts_with(BEGINNING.get(..torn.len()).unwrap_or(BEGINNING)) {

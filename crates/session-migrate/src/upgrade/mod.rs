@@ -35,8 +35,8 @@ use driver::Driver;
 pub struct Tools<'a> {
     /// The network, as the identity of a controller.
     pub network: &'a Network,
-    /// How long a call without an answer is retried, where a person sees what is done, and by which clock to pause and to
-    /// end what takes too long. A download of the snapshot goes by the clock of the system.
+    /// How long a call without an answer is retried, where progress is shown, and the clock for pauses and time limits.
+    /// A download of the snapshot uses the system's clock.
     pub retry: Retry<'a>,
 }
 
@@ -71,7 +71,8 @@ pub async fn resume(
     Driver::new(tools, plan, Some(module), journal).run().await
 }
 
-/// Ends an unfinished upgrade: before the install, nothing is installed any more; after it, the canister goes back.
+/// Ends an unfinished upgrade: if the module is not installed yet, nothing is installed; otherwise the canister is
+/// rolled back.
 ///
 /// # Errors
 /// [`UpgradeError`]; also if the journal has no unfinished upgrade, or one on another network.

@@ -22,7 +22,7 @@ pub enum OnFailure {
 }
 
 impl OnFailure {
-    /// Returns the same for a recovery that is wanted in any case.
+    /// Returns the same, but with a recovery in any case: a rollback instead of nothing.
     pub(super) fn or_rollback(self) -> OnFailure {
         if self == OnFailure::Hold { OnFailure::Rollback } else { self }
     }

@@ -39,7 +39,7 @@ pub fn planned(plan: &Plan) -> Vec<PlannedCall> {
     calls.add("update", &own("migration_status ()"), "preflight: the phase of the migration");
     calls.add("update", &own("admin_config_get ()"), "preflight: the compat share");
     calls.add("update", &management("list_canister_snapshots", ""), "preflight: room for a snapshot");
-    calls.add("update", &own("admin_stats ()"), "what was written until the snapshot");
+    calls.add("update", &own("admin_stats ()"), "what was written before the snapshot");
     let replace =
         plan.replace_snapshot.as_ref().map_or(String::new(), |id| format!("; replace_snapshot = {id}"));
     calls.add(

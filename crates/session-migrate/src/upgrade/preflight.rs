@@ -15,10 +15,10 @@ use crate::client::ClientError;
 /// Snapshots that a canister may have.
 const MAX_SNAPSHOTS: usize = 10;
 
-/// Cycles that must be left beside what keeps the canister from freezing.
+/// Cycles that must be left in addition to those that keep the canister from freezing.
 const MARGIN: u128 = 100_000_000_000;
 
-/// Bytes of a module that one message carries, with room for the rest of the message.
+/// Maximum size of a module in one message, bytes, with room for the rest of the message.
 const MAX_MODULE: usize = 1_900_000;
 
 /// What the preflight has found.
@@ -28,7 +28,7 @@ pub struct Facts {
     pub build: Build,
     /// Certified module hash, hex.
     pub module_hash: String,
-    /// When the module was installed, nanoseconds; absent on networks that do not say.
+    /// When the module was installed, nanoseconds; absent on networks that do not certify it.
     pub installed_at: Option<u64>,
     /// Version of the canister: every message that changes it adds to it.
     pub version: u64,
@@ -44,7 +44,7 @@ pub struct Facts {
     pub cycles: String,
     /// Its memory, bytes.
     pub memory_bytes: String,
-    /// What `check` says of stable memory; absent if the module that runs does not say what it keeps there.
+    /// The verdict of `check` on stable memory; absent if the running module does not state what it keeps there.
     #[serde(default)]
     pub stable_memory: Option<String>,
 }
@@ -98,7 +98,10 @@ impl Driver<'_, '_> {
         let migration = match self.migration_status().await {
             Ok(status) => status,
             Err(error @ (ClientError::Rejected { .. } | ClientError::Refused { .. })) => {
-                return Ok(Err(vec![format!("the canister does not say how far its migration is: {error}")]));
+                return Ok(Err(vec![format!(
+                    "the canister does not report the state of its migration: \
+                    {error}"
+                )]));
             }
             Err(error) => return Err(error.into()),
         };
@@ -182,8 +185,9 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Returns how the canister differs from what the preflight has found, so that the module would be installed
-    /// over something else. A canister with clients has a higher version after every call, which does not count as a difference.
+    /// Returns how the canister differs from what the preflight has found, so that the module would be installed over
+    /// something else. A canister with clients has a higher version after every call, which does not count as a
+    /// difference.
     pub(super) async fn changed_since(&self, facts: &Facts) -> Result<Option<String>, UpgradeError> {
         let certified = self.certified().await?;
         let hash = certified.module_hash.map(hex::encode).unwrap_or_default();
@@ -216,11 +220,11 @@ impl Driver<'_, '_> {
     }
 }
 
-/// What a comparison of the module with the one that runs says.
+/// The result of comparing the module with the running one.
 struct Compared {
     /// Reasons against the upgrade.
     reasons: Vec<String>,
-    /// The verdict on stable memory, if the module that runs says what it keeps there.
+    /// The verdict on stable memory, if the running module states what it keeps there.
     stable_memory: Option<String>,
 }
 
@@ -230,13 +234,14 @@ impl Compared {
     }
 }
 
-/// Returns what clients of the module that runs could not use.
+/// Returns what clients of the running module could not use.
 fn broken(found: &InterfaceComparison) -> Vec<String> {
     let line = |why| format!("clients of the canister could not use the module's interface: {why}");
     found.breaking.iter().map(line).collect()
 }
 
-/// Returns what `check` forbids. What is conditional depends on the phase of the migration, which is checked for itself.
+/// Returns what `check` forbids. A conditional verdict depends on the phase of the migration, which is checked
+/// separately.
 fn forbidden(report: &check::Report) -> Vec<String> {
     let mut reasons = report.interfaces.as_ref().map(broken).unwrap_or_default();
     for line in &report.schemas.upgrade {
@@ -249,7 +254,7 @@ fn forbidden(report: &check::Report) -> Vec<String> {
     reasons
 }
 
-/// Returns why the module cannot be the build that it is to be.
+/// Returns why the module cannot be the expected build.
 pub(super) fn unfit(module: &Module, to: Build) -> Option<String> {
     if module.features != to.features() {
         return Some(format!(
@@ -261,7 +266,8 @@ pub(super) fn unfit(module: &Module, to: Build) -> Option<String> {
     }
     (module.gz.len() > MAX_MODULE).then(|| {
         format!(
-            "the module has {} bytes, gzipped, and one message carries {MAX_MODULE}: install it by hand, in chunks",
+            "the module has {} bytes, gzipped, and a message holds at most {MAX_MODULE}: install it by \
+            hand, in chunks",
             module.gz.len()
         )
     })
@@ -284,8 +290,8 @@ fn wrong_phase(from: Build, to: Build, status: &MigrationStatus) -> Option<Strin
     Some(format!("the migration is {phase:?}, expected {expected}{advice}"))
 }
 
-/// Returns why the balance does not stand a snapshot. A snapshot is paid like memory, at most as much as the
-/// canister has now.
+/// Returns why the balance does not suffice for a snapshot. A snapshot costs as much as memory, and is at most as large
+/// as the canister is now.
 fn too_few_cycles(status: &CanisterStatusResult) -> Option<String> {
     let number = |nat: &candid::Nat| u128::try_from(&nat.0).unwrap_or(u128::MAX);
     let per_day = number(&status.idle_cycles_burned_per_day);

@@ -19,7 +19,7 @@ const NO_ROLLBACK: &str = "no_rollback";
 const LOST: &str = "lost";
 
 impl Driver<'_, '_> {
-    /// Goes back as far as the plan allows, after an upgrade that failed because of `why`.
+    /// Recovers as far as the plan allows, after an upgrade that failed because of `why`.
     pub(super) async fn recover(
         &mut self,
         facts: &Facts,
@@ -50,7 +50,7 @@ impl Driver<'_, '_> {
                 Err(no_rollback) => self.record_fact(NO_ROLLBACK, no_rollback)?,
             },
         };
-        // Once the snapshot is restored, the canister does not know any more what was written since.
+        // Once the snapshot is restored, the canister no longer has the counts of what was written since.
         let lost: Option<Lost> = match self.journal.known(LOST) {
             Some(known) => read(known)?,
             None => {
@@ -116,7 +116,7 @@ impl Driver<'_, '_> {
 
     /// Rolls the migration back, if the previous build cannot read what it has converted.
     async fn everything_rolled_back(&mut self, facts: &Facts) -> Result<Result<(), String>, UpgradeError> {
-        // The previous module is only sent once this is done.
+        // The previous module is sent only after this.
         if facts.build != Build::Legacy || self.journal.intent(Step::InstallBefore).is_some() {
             return Ok(Ok(()));
         }
@@ -183,7 +183,7 @@ impl Driver<'_, '_> {
         Ok(module)
     }
 
-    /// Returns what was written since the snapshot, if the canister still says.
+    /// Returns what was written since the snapshot, if the canister still reports it.
     async fn lost(&self) -> Option<Lost> {
         let before = serde_json::from_value(self.journal.known("written")?.clone()).ok()?;
         Some(self.written().await.ok()?.since(before))

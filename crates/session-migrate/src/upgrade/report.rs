@@ -10,7 +10,7 @@ use crate::build::Build;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Ending {
-    /// The module runs already.
+    /// The module is already running.
     NothingToDo,
     /// The preflight has reasons against it; nothing was done.
     Refused {
@@ -22,7 +22,7 @@ pub enum Ending {
         /// Records in quarantine.
         quarantined: u64,
     },
-    /// The module was not installed: the canister is as it was.
+    /// The module was not installed: the canister is unchanged.
     NotInstalled {
         /// Why.
         why: String,
@@ -50,7 +50,7 @@ pub enum Ending {
     },
 }
 
-/// What was written between a snapshot and its restore.
+/// What was written between the snapshot and its restoration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
     /// Calls that write: begin, put, finish, abort, and whole files.

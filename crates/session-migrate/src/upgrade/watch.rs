@@ -1,5 +1,5 @@
-//! Watches the migration of a live canister until it is where it should be, or a condition is met under which
-//! the upgrade has failed.
+//! Watches the migration of a live canister until it has reached its goal, or a condition is met under which the
+//! upgrade has failed.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Pause between two lines for a person while the phase does not change.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// For so long a canister may refuse to say how far it is.
+/// For how long a canister may refuse to report its status.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The phase in which a migration should end.
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) enum Goal {
     /// Everything is converted; of the migration with this number or a later one.
     Converted(u16),
-    /// As before: the build has changed, and the layout has not.
+    /// As before: the build has changed, but the layout has not.
     Unchanged,
     /// Everything is rolled back.
     RolledBack,
@@ -41,7 +41,7 @@ impl Driver<'_, '_> {
         goal: Goal,
     ) -> Result<Result<MigrationStatus, String>, UpgradeError> {
         let limit = Duration::from_secs(self.plan.time_limit);
-        let (began, mut refused_since, mut told) = (self.retry.clock.now(), None, None);
+        let (began, mut refused_since, mut reported_at) = (self.retry.clock.now(), None, None);
         let mut last = None;
         loop {
             let status = match self.migration_status().await {
@@ -62,11 +62,11 @@ impl Driver<'_, '_> {
             if last != Some((status.migration, status.phase)) {
                 last = Some((status.migration, status.phase));
                 self.journal.append(seen.clone())?;
-                self.tell(&seen);
-                told = Some(self.retry.clock.now());
-            } else if told.is_none_or(|told| self.since(told) >= LINE_EVERY) {
-                self.tell(&seen);
-                told = Some(self.retry.clock.now());
+                self.show(&seen);
+                reported_at = Some(self.retry.clock.now());
+            } else if reported_at.is_none_or(|reported_at| self.since(reported_at) >= LINE_EVERY) {
+                self.show(&seen);
+                reported_at = Some(self.retry.clock.now());
             }
             if let Some(result) = self.judged(goal, status, self.since(began) >= limit)? {
                 return Ok(result);
@@ -75,7 +75,7 @@ impl Driver<'_, '_> {
         }
     }
 
-    fn tell(&self, seen: &Event) {
+    fn show(&self, seen: &Event) {
         if let Event::Seen { migration, phase, done, source, quarantined } = seen {
             self.retry.progress.line(&format!(
                 "migration {migration}: {phase}, {done} of {source} records, {quarantined} in quarantine"

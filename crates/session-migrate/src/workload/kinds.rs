@@ -36,7 +36,7 @@ fn single_large(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cl
     let bytes = LARGE.saturating_mul(u64::from(size));
     let mut actors = [Actor::new(canister, client, &capsule, bytes, Habits::PLAIN)?];
     drive(canister, &mut actors, 1)?;
-    canister.look(client)
+    canister.read_everything(client)
 }
 
 fn many_small(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
@@ -61,7 +61,7 @@ fn many_small(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Clie
         canister.update(client, "uploads_put_many", (files,))?;
         memories(canister, round, &capsule)?;
     }
-    canister.look(client)
+    canister.read_everything(client)
 }
 
 /// Creates memories without an upload, changes them, and deletes them again.
@@ -94,7 +94,7 @@ fn parallel_lanes(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), 
         }
     }
     drive(canister, &mut actors, 8)?;
-    (1..=4).try_for_each(|number| canister.look(person(number)))
+    (1..=4).try_for_each(|number| canister.read_everything(person(number)))
 }
 
 fn out_of_order(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
@@ -107,7 +107,7 @@ fn out_of_order(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cl
             drive(canister, &mut actors, 1)?;
         }
     }
-    canister.look(client)
+    canister.read_everything(client)
 }
 
 fn flaky_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
@@ -119,7 +119,7 @@ fn flaky_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cl
         actors.push(Actor::new(canister, client, &capsule, MIDDLE, habits)?);
     }
     drive(canister, &mut actors, 2)?;
-    canister.look(client)
+    canister.read_everything(client)
 }
 
 fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
@@ -133,7 +133,7 @@ fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cli
             Actor::new(canister, client, &capsule, TWO_CHUNKS, Habits::PLAIN)?,
         ];
         let [active, lost] = &mut actors;
-        // Two calls of each: begun, and one chunk there.
+        // Two calls of each upload: it is begun, and one chunk is stored.
         for _ in 0..2 {
             round(canister, std::slice::from_mut(active), 1)?;
             round(canister, std::slice::from_mut(lost), 1)?;
@@ -141,9 +141,9 @@ fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cli
         // One is touched shortly before it would expire, the other is not.
         canister.pass(ttl.saturating_sub(minute));
         round(canister, std::slice::from_mut(active), 1)?;
-        canister.look(client)?;
+        canister.read_everything(client)?;
         canister.pass(minute * 3);
-        canister.look(client)?;
+        canister.read_everything(client)?;
         drive(canister, std::slice::from_mut(active), 1)?;
         drive(canister, std::slice::from_mut(lost), 1)?;
         lost.start_over();
@@ -157,7 +157,7 @@ fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cli
         canister.pass(minute * 2);
     }
     canister.query(controller(), "admin_stats", ())?;
-    canister.look(client)
+    canister.read_everything(client)
 }
 
 fn abusive_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
@@ -172,9 +172,9 @@ fn abusive_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), 
         let other = person(2);
         let own = canister.capsule(other)?;
         abuse::hoard(canister, other, &own)?;
-        canister.look(other)?;
+        canister.read_everything(other)?;
     }
-    canister.look(client)
+    canister.read_everything(client)
 }
 
 fn mixed(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
@@ -201,9 +201,9 @@ fn mixed(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientErr
         match canister.below(12) {
             0 => canister.pass(Duration::from_secs(60)),
             1 => abuse::strangers(canister, &actors[0].uploader)?,
-            2 => canister.look(person(1))?,
+            2 => canister.read_everything(person(1))?,
             _ => {}
         }
     }
-    (1..=4).try_for_each(|number| canister.look(person(number)))
+    (1..=4).try_for_each(|number| canister.read_everything(person(number)))
 }

@@ -1,4 +1,4 @@
-//! Synthetic workloads for recording: seeded, of any size, each kind like some real clients.
+//! Synthetic workloads for recording: seeded, of any size, each kind modeled on real clients.
 //!
 //! Owns: what the clients do. Does not own: recording it ([`crate::trace`]). Boundary: a client accepts every
 //! answer; a refusal is part of the trace, and is not judged here.
@@ -35,7 +35,7 @@ pub enum Workload {
     ParallelLanes,
     /// Chunks backwards and shuffled.
     OutOfOrder,
-    /// Replies are lost, so that calls are repeated; the client comes back and asks for the status.
+    /// Replies are lost, so calls are repeated; the client returns and asks for the status.
     FlakyClient,
     /// So slow that sessions are barely kept alive, or expire.
     SlowClient,

@@ -104,7 +104,7 @@ impl<'p> RecordedCanister<'p> {
         self.seed.wrapping_mul(1_000_000).wrapping_add(self.files)
     }
 
-    /// Generates a file of `bytes` bytes that is unlike any other.
+    /// Generates a file of `bytes` bytes that differs from every other.
     pub fn file(&mut self, bytes: u64) -> Result<Asset, ClientError> {
         let seed = self.next_file();
         let name = format!("file-{seed}.bin");
@@ -172,7 +172,7 @@ impl<'p> RecordedCanister<'p> {
     }
 
     /// Reads everything that a client can see, byte for byte.
-    pub fn look(&mut self, client: Principal) -> Result<(), ClientError> {
+    pub fn read_everything(&mut self, client: Principal) -> Result<(), ClientError> {
         self.query(client, "uploads_list", (None::<u64>, None::<u32>))?;
         let capsules: Vec<api::Capsule> =
             self.handle.query(client, "capsules_list", (None::<String>, None::<u32>))?;

@@ -1,4 +1,4 @@
-//! Whole memories: every record is taken or reported, and every byte of a blob is there.
+//! Whole memories: every record is taken or reported, and no byte of a blob is missing.
 
 use session_migrate::Verdict;
 use session_migrate::adopt::{RecordKind, RecordOutcome};
@@ -45,7 +45,7 @@ fn a_whole_memory_is_adopted_and_inspects_clean() {
 }
 
 #[test]
-fn what_has_no_counterpart_is_in_the_file_beside_it() {
+fn records_without_a_counterpart_are_in_the_file_next_to_it() {
     let mut release = PublicRelease::new(1);
     let capsule = release.capsule(person(1), NOW);
     let (memory, _) = release.upload(&capsule, 1, b"a small file", NOW + 1);

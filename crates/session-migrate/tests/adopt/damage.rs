@@ -1,5 +1,5 @@
-//! Damaged memories: each kind of damage has its treatment, nothing sound is lost, and the rest is in the file beside the
-//! folder. `Adopted::of` checks conservation, and `adopt` itself that the result inspects clean.
+//! Damaged memories: each kind of damage has its treatment, nothing sound is lost, and the rest is in the file next to
+//! the folder. `Adopted::of` checks conservation, and `adopt` itself that the result inspects clean.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -57,7 +57,7 @@ const LOST: &[(&str, Damage, &str)] = &[
     (
         "a digest that was never compared",
         |it| it.memories.change_blob(blob_of(1), |blob| blob.checksum = ByteBuf::from([7; 32])),
-        "committed was 0707",
+        "but 0707",
     ),
     (
         "a digest of another length",
@@ -120,7 +120,7 @@ fn a_blob_with_bytes_after_its_end_is_taken_without_them() {
 }
 
 #[test]
-fn a_blob_of_uneven_chunks_is_cut_evenly() {
+fn a_blob_of_uneven_chunks_is_divided_evenly() {
     let victim = victim();
     let bytes = file(SIZE, 1);
     victim.memories.put(1, 0, &bytes[..10]);
@@ -139,7 +139,7 @@ fn a_blob_of_uneven_chunks_is_cut_evenly() {
 /// Damage of the first memory that makes it "not taken", and the reason.
 const DETACHED: &[(&str, Damage, &str)] = &[
     (
-        "a locator that leads nowhere",
+        "a locator of a missing blob",
         |it| it.change(0, |memory| memory.blob_internal_assets[0].blob_ref.locator = "blob_7".into()),
         "blob_7 is not stored",
     ),
@@ -167,7 +167,7 @@ fn a_memory_whose_blob_is_missing_is_not_taken() {
     }
 }
 
-/// Changes of the first memory that do not keep it from being taken, and what is noted of it or of its asset.
+/// Changes to the first memory despite which it is taken, and the note about it or its asset.
 const REPAIRED: &[(&str, Damage, RecordKind, &str)] = &[
     (
         "a wrong size in the metadata",
@@ -246,9 +246,9 @@ fn further_assets_of_a_memory_become_memories() {
     assert_eq!(adopted.count(RecordKind::Asset).repaired, 3, "their sizes, and two of their ids");
     let of_three = adopted.report.items.iter().find(|item| item.id == victim.ids[0]).unwrap();
     assert!(of_three.rest.iter().any(|rest| rest.contains("order of its 3 assets")), "{of_three:?}");
-    let told = format!("{:?}", adopted.items(RecordKind::Asset, RecordOutcome::Repaired));
+    let repaired = format!("{:?}", adopted.items(RecordKind::Asset, RecordOutcome::Repaired));
     for message in ["asset1", "were within the record, and are blob_"] {
-        assert!(told.contains(message), "{told}");
+        assert!(repaired.contains(message), "{repaired}");
     }
 }
 
@@ -274,7 +274,7 @@ fn a_blob_of_two_capsules_stays_with_that_of_its_upload() {
     release.upload(&own, 1, &file(900, 1), NOW + 10);
     release.upload(&foreign, 2, &file(800, 2), NOW + 11);
     let memories = Memories::of(&release);
-    // As anybody could: the locator of another capsule's blob.
+    // The locator of another capsule's blob, as any client could send it.
     memories.change_capsule(&foreign, |capsule| {
         let (_, memory) = &capsule.memories[0];
         let mut stolen = memory.clone();
@@ -320,7 +320,7 @@ fn the_same_content_twice_keeps_both_blobs() {
 }
 
 #[test]
-fn the_same_id_in_two_capsules_is_given_to_one_of_them() {
+fn an_id_in_two_capsules_stays_with_one_of_them() {
     let mut release = PublicRelease::new(1);
     let capsules = [1, 2].map(|n| release.capsule(person(n), NOW + n));
     // Two uploads that were finished in the same round.
@@ -412,13 +412,13 @@ fn a_capsule_that_was_replaced_by_another_of_its_id_is_reported() {
     });
     let adopted = victim.adopted();
     let stale = adopted.items(RecordKind::IndexEntry, RecordOutcome::NoCounterpart);
-    assert!(stale[0].notes[0].contains("gave its id out twice"), "{stale:?}");
+    assert!(stale[0].notes[0].contains("issued its id twice"), "{stale:?}");
     assert_eq!(stale[0].id, person(1).to_text());
 }
 
 #[test]
 fn the_header_that_pre_upgrade_destroys_is_reconstructed() {
-    // Little and much Candid over the header: the second reaches into the first bucket.
+    // A little and a lot of Candid over the header: the latter extends into the first bucket.
     for galleries in [1, 2_000] {
         let mut release = PublicRelease::new(128);
         let capsule = release.capsule(person(1), NOW);

@@ -1,4 +1,4 @@
-//! Memories of the first public release to be adopted, and what is adopted of them.
+//! Memories of the first public release to be adopted, and the results of their adoption.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -155,7 +155,7 @@ impl Adopted {
         self.report.items.iter().filter(|item| item.kind == kind && item.outcome == outcome).collect()
     }
 
-    /// Returns the file beside the folder, a value for each line.
+    /// Returns the file next to the folder, a value for each line.
     pub fn left(&self) -> Vec<Value> {
         lines(&self.folder.path().join("adopted.left.jsonl"))
     }

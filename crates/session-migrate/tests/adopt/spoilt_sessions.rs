@@ -1,5 +1,5 @@
-//! Sessions that defects of that release have spoilt, made by the calls that spoil them. `docs/adopted-defects.md` has the
-//! table.
+//! Sessions that defects of that release have spoilt, made by the calls that spoil them. `docs/adopted-defects.md` has
+//! the table.
 
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ fn sessions_of_years_ago_expire_like_any_other() {
     let pic = server::pocket_ic().unwrap();
     pic.set_time(old.pic.get_time());
     let canister = loaded(&pic, &out);
-    // Their clients have as long as those of any other session.
+    // Their clients have as much time as those of any other session.
     let blob = completed(&canister, owner, sessions[0], &bytes);
     pic.advance_time(Duration::from_secs(DEFAULT_SESSION_TTL_SECONDS + 1));
     pic.tick();
@@ -188,7 +188,7 @@ fn a_session_with_the_number_of_a_blob_is_not_taken() {
         assert_eq!(report.verdict, Verdict::Fail, "{sent:?}");
         let (outcome_of_session, why) = session(&report, number);
         assert_eq!(outcome_of_session, RecordOutcome::NotTaken, "{sent:?}");
-        assert!(why.contains("gave its number out again"), "{why}");
+        assert!(why.contains("issued its number again"), "{why}");
         let pic = server::pocket_ic().unwrap();
         let canister = loaded(&pic, &out);
         canister.uploads_status(owner, number).unwrap_err();

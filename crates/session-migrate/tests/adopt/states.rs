@@ -1,5 +1,5 @@
-//! The stable memory that each defect of that release leaves, made by doing what the release did, and its treatment.
-//! `docs/adopted-defects.md` has the table.
+//! The stable memory that each defect of that release leaves, created by doing what the release did, and the treatment
+//! of it. `docs/adopted-defects.md` has the table.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,7 @@ use upload_model::public_release::{CHUNK_SIZE, PublicRelease, blob_of};
 
 use super::release::{Adopted, Memories, NOW, file, outcome_of, person};
 
-/// Returns what `inspect` says of a memory, which no build reads.
+/// Returns the report of `inspect` on a memory that no build can read.
 fn inspected(stable: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let snapshot = folder.path().join("old.bin");
@@ -24,7 +24,7 @@ fn inspected(stable: &[u8]) -> String {
     error.to_string()
 }
 
-/// Returns the bytes of all chunks in the file beside the folder, in its order.
+/// Returns the bytes of all chunks in the file next to the folder, in its order.
 fn left_bytes(adopted: &Adopted) -> Vec<Vec<u8>> {
     let left = adopted.left();
     let chunks = left.iter().filter(|line| line["kind"] == "chunk");
@@ -34,7 +34,7 @@ fn left_bytes(adopted: &Adopted) -> Vec<Vec<u8>> {
 /// D3: the heap counts from 1 again, and an upload of 13 bytes gets the chunks and the blob of an earlier one.
 #[test]
 fn a_memory_whose_blob_was_replaced_is_not_taken() {
-    // Whose the later upload is, and whether its capsule is still there.
+    // The capsule of the later upload, and whether that capsule still exists.
     for (other, is_there) in [(false, true), (true, true), (true, false)] {
         let case = format!("of another capsule {other}, which is there {is_there}");
         let mut release = PublicRelease::new(1);
@@ -72,7 +72,7 @@ fn a_memory_whose_blob_was_replaced_is_not_taken() {
         } else {
             assert_eq!((outcome, &*why), (RecordOutcome::NotTaken, "no memory refers to it"), "{case}");
         }
-        // The end of the first file is all that is left of it.
+        // Only the end of the first file is left.
         assert!(left_bytes(&adopted).contains(&file(CHUNK_SIZE + 1_000, 1)[CHUNK_SIZE..].to_vec()), "{case}");
     }
 }
@@ -125,7 +125,7 @@ fn a_memory_whose_blob_was_deleted_is_not_taken() {
 
 /// D17: a debugging function writes bytes of 0xAA under any key.
 #[test]
-fn bytes_of_a_debugging_function_are_told_from_files() {
+fn bytes_of_a_debugging_function_are_distinguished_from_files() {
     let mut release = PublicRelease::new(1);
     let capsule = release.capsule(person(1), NOW);
     for session in 1..=2 {
@@ -143,13 +143,13 @@ fn bytes_of_a_debugging_function_are_told_from_files() {
     assert_eq!((blob(1).0, blob(2).0), (RecordOutcome::NotTaken, RecordOutcome::Repaired));
     assert!(blob(1).1.contains("50 bytes are stored, its record says"), "{:?}", blob(1));
     let (outcome, why) = outcome_of(&adopted.report, RecordKind::Chunk, &hex::encode([9; 32]));
-    assert_eq!((outcome, &*why), (RecordOutcome::NoCounterpart, "of no session that is known"));
+    assert_eq!((outcome, &*why), (RecordOutcome::NoCounterpart, "of no known session"));
     assert_eq!(left_bytes(&adopted), vec![written; 3]);
 }
 
 /// D29: the id of a memory is the time, and so is that of a capsule.
 #[test]
-fn what_was_replaced_in_its_round_is_in_the_file() {
+fn what_was_replaced_in_the_same_round_is_in_the_file() {
     let mut release = PublicRelease::new(1);
     let capsule = release.capsule(person(1), NOW);
     let [first, second] = [1, 2].map(|seed| file(400, seed));
@@ -167,7 +167,7 @@ fn what_was_replaced_in_its_round_is_in_the_file() {
     assert_eq!(outcome_of(&adopted.report, RecordKind::Capsule, &capsule).0, RecordOutcome::Taken);
     let (outcome, why) = outcome_of(&adopted.report, RecordKind::IndexEntry, &person(1).to_text());
     assert_eq!(outcome, RecordOutcome::NoCounterpart);
-    assert!(why.contains("gave its id out twice"), "{why}");
+    assert!(why.contains("issued its id twice"), "{why}");
     assert_eq!((adopted.report.blob_bytes, adopted.count(RecordKind::Blob).not_taken), (0, 2));
     let mut left = left_bytes(&adopted);
     left.sort();
@@ -178,7 +178,7 @@ fn what_was_replaced_in_its_round_is_in_the_file() {
 
 /// D12: texts and lists had no limits.
 #[test]
-fn what_exceeds_a_limit_is_cut_and_is_in_the_file() {
+fn texts_beyond_a_limit_are_truncated_and_kept_in_the_file() {
     let mut release = PublicRelease::new(1);
     let capsule = release.capsule(person(1), NOW);
     let (memory, _) = release.upload(&capsule, 1, &file(10, 1), NOW + 1);
@@ -188,7 +188,7 @@ fn what_exceeds_a_limit_is_cut_and_is_in_the_file() {
         let owner = PublicOwner { since: NOW, last_activity_at: NOW };
         let more = (100..1_299).map(|n| (PublicPerson::Principal(person(n)), owner.clone()));
         capsule.owners.extend(more);
-        // A thousand and ten, most of whom are owners and so no controllers here.
+        // A thousand and ten controllers, most of whom are owners, and are therefore not listed as controllers here.
         let granted = capsule.controllers[0].1.clone();
         let again = (100..1_050).chain(2_000..2_060);
         capsule.controllers = again.map(|n| (PublicPerson::Principal(person(n)), granted.clone())).collect();
@@ -226,7 +226,7 @@ fn what_exceeds_a_limit_is_cut_and_is_in_the_file() {
 
 /// D36: all memories of a capsule are in its record.
 #[test]
-fn a_capsule_of_thousands_of_memories_is_taken_apart() {
+fn a_capsule_of_thousands_of_memories_is_split_into_records() {
     let mut release = PublicRelease::new(1);
     let capsule = release.capsule(person(1), NOW);
     release.upload(&capsule, 1, &file(10, 1), NOW + 1);
@@ -246,7 +246,7 @@ fn a_capsule_of_thousands_of_memories_is_taken_apart() {
 
 /// D38: two memory managers give the same bucket to an HTTP secret and to chunks.
 #[test]
-fn a_second_memory_manager_spoils_no_file_unseen() {
+fn damage_by_a_second_memory_manager_is_detected() {
     let mut release = PublicRelease::new(1);
     let capsule = release.capsule(person(1), NOW);
     let (sound, _) = release.upload(&capsule, 1, &file(3_000, 1), NOW + 1);
@@ -257,13 +257,13 @@ fn a_second_memory_manager_spoils_no_file_unseen() {
     assert!(adopted.report.damage[0].contains("memory id 42"), "{:?}", adopted.report.damage);
     assert_eq!(outcome_of(&adopted.report, RecordKind::Memory, &sound).0, RecordOutcome::Taken);
 
-    // The first manager takes the bucket for chunks; the secret is gone, and nothing else.
+    // The first manager takes the bucket for chunks; only the secret is lost.
     let bytes = file(CHUNK_SIZE, 2);
     let (overwritten, blob) = release.upload(&capsule, 2, &bytes, NOW + 2);
     let adopted = Adopted::of(&release.stable_memory());
     assert_eq!((adopted.report.verdict, adopted.report.blob_bytes), (Verdict::Pass, 1_803_000));
 
-    // The second manager writes another secret into what are chunks now.
+    // The second manager writes another secret into bytes that now belong to chunks.
     second.write_secret([2; 32]);
     let adopted = Adopted::of(&release.stable_memory());
     assert_eq!(adopted.report.verdict, Verdict::Fail);

@@ -1,5 +1,5 @@
-//! Snapshots with a heap: the release's own module, or rather a stand-in that keeps its sessions as that release does, is
-//! asked for its sessions, and their clients continue.
+//! Snapshots with a heap: the release's own module, or rather a stand-in that keeps its sessions as that release does,
+//! is asked for its sessions, and their clients continue.
 
 use std::process::Command;
 
@@ -91,7 +91,7 @@ fn a_committed_upload_without_its_memory_gets_one() {
     assert!(repaired[0].notes[0].contains("never became a memory"), "{repaired:?}");
     let pic = server::pocket_ic().unwrap();
     let canister = loaded(&pic, &out);
-    // A client that asks again is told what it was never told.
+    // A client that asks again gets the answer that it never got.
     let finished = canister.uploads_finish(owner, session, digest, bytes.len() as u64).unwrap();
     assert_eq!(finished.blob_id, format!("blob_{}", blob_of(session)));
     let memory = canister.memories_read(owner, &finished.memory_id).unwrap();
@@ -104,7 +104,7 @@ fn a_contradictory_session_is_repaired_or_not_taken() {
     let old = Old::install();
     let owner = person(1);
     let capsule = old.capsule(owner);
-    // Two bytes were declared for three chunks, the last of which has arrived, or has not.
+    // Two bytes were declared for three chunks; in one case the last chunk has arrived, in the other it has not.
     let bytes = file(2 * CHUNK_SIZE + 40, 3);
     let known = old.begin(owner, &capsule, "the end is known", 2, 3);
     old.put(owner, known, 2, &bytes);
@@ -142,7 +142,7 @@ fn chunks_of_an_earlier_session_of_the_number_do_not_count() {
     let capsule = old.capsule(owner);
     let [first, second] = [4, 5].map(|seed| file(2 * CHUNK_SIZE, seed));
     let lost = old.started(owner, &capsule, "lost", &first, &[0, 1]);
-    // Any loss of the heap, and that release counts from 1 again.
+    // After any loss of the heap, that release counts from 1 again.
     let () = old.call(owner, "forget_heap", ()).unwrap();
     let session = old.started(owner, &capsule, "second", &second, &[1]);
     assert_eq!(session, lost);
@@ -157,7 +157,7 @@ fn chunks_of_an_earlier_session_of_the_number_do_not_count() {
 }
 
 #[test]
-fn the_commands_of_the_page_do_what_it_says() {
+fn the_commands_in_adopting_md_do_what_it_says() {
     let old = Old::install();
     let owner = person(1);
     let capsule = old.capsule(owner);

@@ -39,7 +39,7 @@ fn refused(folder: &Path, args: &[&str], code: i32, expected: &str) {
 }
 
 #[test]
-fn what_is_no_snapshot_of_that_release_is_refused() {
+fn input_that_is_not_a_snapshot_of_that_release_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();
     let old = release();
@@ -79,13 +79,13 @@ fn places_that_cannot_be_written_are_refused() {
         2,
         "cannot write no/such/report",
     );
-    // Nothing can be created there, whoever asks.
+    // Nobody can create anything there.
     refused(folder, &["old.bin", "--out", "/proc/new"], 2, "cannot write into /proc");
     fs::write(folder.join("text.wasm"), "hello").unwrap();
     refused(folder, &["old.bin", "--out", "new", "--legacy", "text.wasm"], 2, "text.wasm");
 }
 
-/// A limit on the size of files stands for a disk that is full.
+/// A limit on the size of files simulates a full disk.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_no_partial_output() {

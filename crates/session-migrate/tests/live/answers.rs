@@ -17,7 +17,7 @@ struct Inner {
     /// Methods whose next answer is lost.
     to_lose: Mutex<Vec<&'static str>>,
     lost: AtomicU32,
-    /// Once a module is installed, the first answer to a read of the state is given so often again.
+    /// Once a module is installed, the first answer to a read of the state is repeated this many times.
     lag: u32,
     stale: AtomicU32,
     first_read: Mutex<Option<Bytes>>,
@@ -34,12 +34,12 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Loses the first answer to each of these methods; after each, the network is away for so many requests.
+    /// Loses the first answer to each of these methods; after each, the network is unreachable for this many requests.
     pub fn in_front_of(upstream: &str, methods: &[&'static str], away_for: u32) -> Answers {
         Answers::with(upstream, methods, away_for, 0)
     }
 
-    /// Once a module is installed, answers so many reads of the state with that from before.
+    /// Once a module is installed, answers this many reads of the state with the state from before.
     pub fn lagging_by(upstream: &str, reads: u32) -> Answers {
         Answers::with(upstream, &[], 0, reads)
     }
@@ -77,7 +77,7 @@ impl Answers {
         self.inner.lost.load(Ordering::Relaxed)
     }
 
-    /// Returns whether some reads of the state are still to be answered with one from before.
+    /// Returns whether further reads of the state will be answered with the state from before.
     pub fn is_lagging(&self) -> bool {
         self.inner.stale.load(Ordering::Relaxed) > 0
     }
@@ -123,7 +123,7 @@ async fn forward(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, body
     (status, bytes).into_response()
 }
 
-/// A line to a network. While it is cut, its connections are dropped, and new ones are dropped at once.
+/// A connection to a network. While it is cut, existing connections are dropped, and new ones are dropped at once.
 #[derive(Clone)]
 pub struct Wire {
     pub url: String,
@@ -133,13 +133,13 @@ pub struct Wire {
 struct WireInner {
     upstream: String,
     open: Mutex<Vec<TcpStream>>,
-    /// Connections to drop until it is whole again.
+    /// Connections to drop until it is restored.
     cut_for: AtomicU32,
     dropped: AtomicU32,
 }
 
 impl Wire {
-    /// Opens a line to the network at `url`. It ends with the process.
+    /// Opens a connection to the network at `url`. It ends with the process.
     pub fn to(url: &str) -> Wire {
         let (upstream, path) = url.trim_start_matches("http://").split_once('/').unwrap();
         let inner = Arc::new(WireInner {
@@ -157,7 +157,7 @@ impl Wire {
         Wire { url, inner }
     }
 
-    /// Cuts it until so many connections have been attempted.
+    /// Cuts it until this many connections have been attempted.
     pub fn cut_for(&self, attempts: u32) {
         self.inner.cut_for.store(attempts, Ordering::SeqCst);
         for end in self.inner.open.lock().unwrap().drain(..) {
@@ -193,7 +193,7 @@ impl WireInner {
             [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
         {
             std::thread::spawn(move || {
-                // Its end is the end of the connection, whatever the reason.
+                // Its end closes the connection, regardless of the reason.
                 let _ = std::io::copy(&mut from, &mut to);
                 let _ = to.shutdown(Shutdown::Both);
             });

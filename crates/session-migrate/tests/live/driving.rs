@@ -1,4 +1,4 @@
-//! Upgrades driven in this process, and uploads beside them.
+//! Upgrades driven in this process, and uploads that run at the same time.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -78,7 +78,7 @@ impl Network {
         listener: &mut dyn Listener,
         retry_for: Duration,
     ) -> Result<Report, UpgradeError> {
-        // A program that another test starts holds the lock of the driver before for a moment.
+        // A program started by another test may hold the lock of the previous driver for a moment.
         while let Err(UpgradeError::Locked { .. }) = Journal::open(&self.journal(), &mut Silent) {
             std::thread::yield_now();
         }
@@ -121,15 +121,15 @@ impl Network {
         uploader
     }
 
-    /// Damages a session between the upload before it and one after it, since an upgrade checks the first and last
-    /// session: it will be quarantined.
+    /// Damages a session that is neither the first nor the last, since an upgrade checks those two: it will be
+    /// quarantined.
     pub fn damage_a_session(&self) {
         let [damaged, _] =
             ["damaged.jpg", "after.jpg"].map(|name| self.upload_in_flight(name).session().unwrap());
         change_storage(self, |storage| storage.sessions.legacy.insert(damaged, &RawRecord(vec![0xff; 8])));
     }
 
-    /// The upload continues where it was, and its bytes are the file's.
+    /// Checks that the upload continues where it was, and that its bytes are those of the file.
     pub fn finish(&self, mut uploader: Uploader) {
         uploader.run(&self.client()).unwrap();
         let file = std::fs::read(self.path(&uploader.asset.name)).unwrap();
@@ -178,7 +178,8 @@ pub fn change_storage(network: &Network, change: impl FnOnce(&mut Storage)) {
     network.pic.set_stable_memory(network.canister, raw.take(), BlobCompression::NoCompression);
 }
 
-/// The session loses all that it knows of its chunks: its migration is neither verified nor rolled back.
+/// Removes all information about the chunks from the session, so that its migration can neither be verified nor rolled
+/// back.
 pub fn forget_chunks(network: &Network, session: u64) {
     change_storage(network, |storage| {
         let mut found = storage.sessions.sessions.get(&session).unwrap().unwrap().into_session().unwrap();

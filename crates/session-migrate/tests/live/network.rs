@@ -32,7 +32,8 @@ pub fn module(build: Build) -> Vec<u8> {
     std::fs::read(ensure_one(build).unwrap().wasm_gz).unwrap()
 }
 
-/// Creates a canister with a build, controlled by `owner` and by the anonymous principal, who is the default of PocketIC.
+/// Creates a canister with a build, controlled by `owner` and by the anonymous principal, who is the default of
+/// PocketIC.
 pub fn installed(pic: &PocketIc, owner: Principal, build: Build) -> Principal {
     let canister = pic.create_canister();
     pic.set_controllers(canister, None, vec![owner, Principal::anonymous()]).unwrap();

@@ -37,7 +37,7 @@ impl Network {
     }
 }
 
-/// Waits until a note of a transfer says that some of stable memory is there, and ends the process.
+/// Waits until the progress file of a transfer shows that part of stable memory is complete, and ends the process.
 fn kill_before_its_end(mut child: Child, note: &Path) {
     let reached = || {
         let note: serde_json::Value = serde_json::from_slice(&fs::read(note).ok()?).ok()?;
@@ -67,7 +67,7 @@ fn download_equals_what_the_server_writes_and_is_verified() {
     let (ours, theirs) = (network.path("ours"), network.download_by_server(&id, "theirs"));
     assert_same_files(&ours, &theirs);
     assert!(!ours.join(PROGRESS).exists());
-    let manifest = Manifest::beside(&ours).unwrap().unwrap();
+    let manifest = Manifest::next_to(&ours).unwrap().unwrap();
     assert_eq!((&manifest.snapshot, &manifest.canister), (&id, &network.canister.to_text()));
 
     let verify = |folder: &Path| outcome_of(&program(["snapshot", "verify"]).arg(folder).output().unwrap());
@@ -75,12 +75,12 @@ fn download_equals_what_the_server_writes_and_is_verified() {
     let (code, out) = verify(&theirs);
     assert!(code == 2 && out.contains("cannot be verified"), "{code}: {out}");
     let (code, out) = network.download("ours", &[]);
-    assert!(code == 0 && out.contains("complete already"), "{code}: {out}");
+    assert!(code == 0 && out.contains("already complete"), "{code}: {out}");
     let (code, out) = network.download("theirs", &[]);
     assert!(code == 2 && out.contains("is not empty"), "{code}: {out}");
 
     let inspect = |folder: &Path| outcome_of(&program(["inspect"]).arg(folder).output().unwrap());
-    assert!(inspect(&ours).1.contains("as its manifest lists them"));
+    assert!(inspect(&ours).1.contains("match its manifest"));
     assert!(inspect(&theirs).1.contains("unverified"));
     let flip = |name: &str, at: usize| {
         let mut bytes = fs::read(ours.join(name)).unwrap();
@@ -96,7 +96,7 @@ fn download_equals_what_the_server_writes_and_is_verified() {
     flip("wasm_module.bin", 20);
     assert_eq!(verify(&ours).0, 1);
     refused_by(&[&["inspect"], &["plan"], &["rehearse", "--snapshot"]]);
-    // A byte that no message reads: they run while it is hashed, and what they find does not count.
+    // A byte that no message reads. Messages run while it is hashed, but their results do not count.
     flip("wasm_module.bin", 20);
     flip("stable_memory.bin", fs::metadata(ours.join("stable_memory.bin")).unwrap().len() as usize - 1);
     refused_by(&[&["inspect", "--deep"], &["plan"], &["rehearse", "--clients", "1", "--snapshot"]]);

@@ -9,7 +9,7 @@ use super::driving::is_receipt;
 use super::network::{Network, module, outcome_of};
 
 #[test]
-fn aborted_upgrade_goes_back_once_the_module_is_installed() {
+fn aborted_upgrade_rolls_back_once_the_module_is_installed() {
     let network = Network::with(Build::Legacy);
     let upload = network.upload_in_flight("a.jpg");
     let staged = network.module(Build::Staged);
@@ -71,7 +71,7 @@ fn refused_upgrades_name_every_reason_and_do_nothing() {
     let (code, out) = network.upgrade_command("staged", &replaced);
     assert_eq!((code, network.runs().as_str(), network.snapshots()), (0, "staged", 10), "{out}");
     let (code, out) = network.upgrade_command("staged", &[]);
-    assert!(code == 0 && out.contains("runs already"), "{code}: {out}");
+    assert!(code == 0 && out.contains("is already running"), "{code}: {out}");
 }
 
 #[test]

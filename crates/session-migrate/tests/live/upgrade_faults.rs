@@ -1,4 +1,4 @@
-//! `upgrade` to a module or of a canister that is at fault.
+//! `upgrade` to a faulty module, or of a faulty canister.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -50,7 +50,7 @@ fn trapping(module: &Module) -> Module {
     of_wasm(module, &changed.finish())
 }
 
-/// Another module in the place of this one, with the same metadata.
+/// Creates another module to use instead of this one, with the same metadata.
 fn of_wasm(module: &Module, wasm: &[u8]) -> Module {
     let gz = gzip(wasm).unwrap();
     let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&gz));
@@ -119,7 +119,7 @@ fn restore_is_the_last_resort_and_says_what_it_loses() {
         event if is_receipt(event, Step::Snapshot) => {
             meanwhile(|| drop(network.upload_in_flight("lost.jpg")));
         }
-        // It does not answer any more, until the rollback has failed.
+        // It does not answer until the rollback has failed.
         event if is_receipt(event, Step::Install) => {
             meanwhile(|| network.pic.stop_canister(network.canister, Some(controller)).unwrap());
         }
@@ -154,7 +154,7 @@ fn stuck_migration_is_rolled_back() {
             state.note = "no room for a blob".into();
             storage.migration.set_state(storage.migration.current(), &state);
         });
-        // The state is in the heap, too, until the canister opens its memory again.
+        // The state is also on the heap until the canister opens its memory again.
         network.upgrade(Build::Staged);
     };
     let mut stuck = After(|event: &Event| {

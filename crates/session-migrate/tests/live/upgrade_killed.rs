@@ -9,8 +9,8 @@ use super::network::{Network, installed};
 /// What happens to the canister as soon as the module is installed.
 type Damage<'a> = &'a (dyn Fn(&Network, u64) + Sync);
 
-/// Ends the driver at one of its moments: after each line, and before each receipt, when the effect is done and not
-/// written down.
+/// Ends the driver at one of its moments: after each line, and before each receipt, when the effect is executed but not
+/// recorded.
 struct Killer<'a> {
     network: &'a Network,
     session: u64,
@@ -62,7 +62,7 @@ struct Case<'a> {
     runs: &'static str,
     /// Number of effects.
     effects: usize,
-    /// It has more moments than this.
+    /// A lower bound of the number of moments.
     moments: u32,
 }
 

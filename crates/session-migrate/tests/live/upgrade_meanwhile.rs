@@ -36,7 +36,7 @@ impl Network {
         self.pic.update_canister_settings(self.canister, Some(CONTROLLER), settings).unwrap();
     }
 
-    /// From now on, the balance does not suffice.
+    /// Makes the balance insufficient from now on.
     fn freeze(&self) {
         self.set_freezing_threshold(u64::MAX >> 1);
     }
@@ -99,7 +99,7 @@ fn foreign_install_after_the_install_stays_as_it_is() {
             if is_receipt(event, Step::Install) {
                 let args = b"DIDL\0\0".to_vec();
                 let module = super::network::module(build);
-                // Whatever it does with what is stored.
+                // This holds regardless of what that module does with the stored data.
                 meanwhile(|| network.pic.reinstall_canister(network.canister, module, args, None).unwrap());
             }
         };
@@ -146,7 +146,7 @@ fn paused_migration_is_left_to_whoever_has_paused_it() {
 }
 
 #[test]
-fn caller_who_is_no_controller_any_more_installs_nothing() {
+fn a_caller_who_is_no_longer_a_controller_installs_nothing() {
     let network = Network::with(Build::Legacy);
     let upload = network.upload_in_flight("a.jpg");
     let why = not_installed(network.upgrade_while(same, |event| {

@@ -1,4 +1,4 @@
-//! `upgrade` over a network that loses answers, lags, or is away.
+//! `upgrade` over a network that loses answers, lags, or is unreachable.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -60,13 +60,14 @@ fn network_that_drops_connections_is_waited_for() {
     network.finish(upload);
 }
 
-/// How long the network is away.
+/// How long the network is unreachable.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A clock on which the pauses of a driver take no time while its network is away, and after a minute of them it is back.
+/// A clock on which the pauses of a driver take no time while its network is unreachable; after a minute of pauses the
+/// network is reachable again.
 struct AwayForMinutes {
     wire: Wire,
-    /// What is left of the minute, and all pauses so far.
+    /// The rest of the minute, and the sum of all pauses so far.
     left_and_skipped: Mutex<(Duration, Duration)>,
 }
 

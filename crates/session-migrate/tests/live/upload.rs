@@ -167,7 +167,7 @@ fn refusals_name_what_is_wrong_with_its_exit_code() {
     assert!(code == 2 && error.contains("/dev/stdin: it is not a regular file"), "{code}: {error}");
     let (code, error) = outcome_of(network.command(&[&file], &["-k", "00"]).output().unwrap());
     assert!(code == 2 && error.contains("266 hexadecimal digits"), "{code}: {error}");
-    // Of another network: nothing that comes is believed.
+    // The key of another network: no answer is accepted.
     let (code, error) = outcome_of(network.command(&[&file], &["-k", "mainnet"]).output().unwrap());
     assert!(code == 3 && error.contains("upload_config"), "{code}: {error}");
     let (code, error) = outcome_of(network.upload(&[&file], &["--capsule", "capsule_9"]));

@@ -28,7 +28,7 @@ fn file(client: usize, number: usize) -> (String, Vec<u8>) {
     (format!("{client:02}-{number:04}.bin"), content)
 }
 
-/// What all clients see of each other.
+/// What the clients share.
 #[derive(Default)]
 struct Traffic {
     uploaded: AtomicUsize,
@@ -44,7 +44,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Uploads one file after the other until the end; returns who has done so, and how many files.
+/// Uploads one file after the other until the end; returns the client and the number of files.
 async fn uploads(
     network: &Network,
     traffic: &Traffic,
@@ -69,7 +69,7 @@ async fn uploads(
             return Ok((owner, number + 1));
         }
     }
-    unreachable!("there are always more numbers")
+    unreachable!("the range has no end")
 }
 
 #[test]

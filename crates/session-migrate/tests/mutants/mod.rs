@@ -1,5 +1,4 @@
-//! Bugs planted into a finished module or into a canister's stable memory, each as a faulty build would have
-//! caused it.
+//! Bugs planted into a finished module or into a canister's stable memory, each as a faulty build could have caused it.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -22,7 +21,7 @@ fn packed(wasm: &[u8], like: &Module) -> Module {
     Module { gz: gzip(wasm).unwrap(), wasm_bytes: wasm.len() as u64, ..like.clone() }
 }
 
-/// Names of eight bytes are numbers in the code; this replaces one by another.
+/// Names of eight bytes are numeric constants in the code; this replaces one by another.
 struct Renamed {
     from: i64,
     to: i64,
@@ -56,10 +55,10 @@ impl Reencode for Renamed {
     }
 }
 
-/// What is added to a module: a function that counts down before it does what an exported one does.
+/// An addition to a module: a function that counts down before it calls an exported one.
 struct Slower {
     export: String,
-    /// The exported function, and its type, which takes and gives nothing.
+    /// The exported function, and its type, without parameters and results.
     function: u32,
     ty: u32,
     /// The number of the new function.
@@ -155,11 +154,11 @@ fn change_storage(subject: &ReplayCanister, module: &Module, change: impl FnOnce
     change(&mut storage);
     drop(storage);
     subject.pic().set_stable_memory(subject.id(), raw.take(), BlobCompression::NoCompression);
-    // What the canister has on its heap is of the memory that was there before.
+    // The canister's heap belongs to the previous stable memory.
     subject.upgrade(module).unwrap();
 }
 
-/// The converted session as a conversion leaves it that loses a chunk.
+/// Leaves a converted session as a conversion would that loses a chunk.
 pub fn lose_chunk(subject: &ReplayCanister, module: &Module, chunk: u32) {
     change_storage(subject, module, |storage| {
         let session = storage.sessions.sessions.next_key(None).expect("the session is converted");
@@ -177,11 +176,11 @@ pub fn lose_chunk(subject: &ReplayCanister, module: &Module, chunk: u32) {
     });
 }
 
-/// Converted sessions as a conversion leaves them that does not carry an idempotency key over.
+/// Leaves converted sessions as a conversion would that does not preserve an idempotency key.
 pub fn lose_key(subject: &ReplayCanister, module: &Module, (capsule, owner, idem): (&str, Principal, &str)) {
     change_storage(subject, module, |storage| {
         let key = IdemKey::of(capsule, &owner, idem);
-        let session = storage.index.find(key).unwrap().expect("the key leads to the session");
+        let session = storage.index.find(key).unwrap().expect("the key points to the session");
         storage.index.forget_key(key, session).unwrap();
     });
 }

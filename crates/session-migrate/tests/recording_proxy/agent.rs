@@ -1,4 +1,4 @@
-//! An agent as front ends have one: it speaks the interface of the Internet Computer, and waits as agents do.
+//! An agent like those of front ends: it uses the interface of the Internet Computer, and waits as agents do.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 /// The reply, or the error code of the rejection.
 pub type AgentResult = Result<Vec<u8>, String>;
 
-/// Makes every call another one.
+/// Makes every call different.
 static NONCES: AtomicU64 = AtomicU64::new(0);
 
 pub struct Agent {
@@ -36,12 +36,12 @@ impl Agent {
         Agent { client: reqwest::blocking::Client::new(), url, canister, place, sender }
     }
 
-    /// It calls the management canister about the canister.
+    /// Returns the agent, calling the management canister about the canister.
     pub fn managing(self) -> Agent {
         Agent { canister: Principal::management_canister(), ..self }
     }
 
-    /// Its requests go to a subnet, as far as the interface has such.
+    /// Returns the agent, sending its requests to a subnet where the interface supports that.
     pub fn at_subnet(self, subnet: Principal) -> Agent {
         Agent { place: format!("subnet/{subnet}"), ..self }
     }
@@ -58,7 +58,7 @@ impl Agent {
         }
     }
 
-    /// Sends a call and waits for its outcome; a server that knows no version 4 is sent it again by version 2.
+    /// Sends a call and waits for its outcome; to a server without version 4 it is sent again by version 2.
     pub fn send(&self, call: &EnvelopeContent) -> AgentResult {
         let (status, body) = match self.post("v4", "call", call) {
             (StatusCode::NOT_FOUND, _) => self.post("v2", "call", call),
@@ -77,7 +77,7 @@ impl Agent {
         }
     }
 
-    /// Sends a call that will be asked about later.
+    /// Sends a call whose outcome will be requested later.
     pub fn submit(&self, method: &str, args: impl ArgumentEncoder) -> EnvelopeContent {
         let call = self.call(method, args);
         let (status, body) = self.post("v2", "call", &call);
@@ -164,16 +164,17 @@ fn envelope(content: &EnvelopeContent) -> Vec<u8> {
     Envelope { content, sender_pubkey: None, sender_sig: None, sender_delegation: None }.encode_bytes()
 }
 
-/// Returns what a certificate says about a call; `None` if the call is still in progress.
+/// Returns the outcome of a call in a certificate; `None` if the call is still in progress.
 fn outcome(certificate: &[u8], id: RequestId) -> Option<AgentResult> {
     let Certificate { tree, .. } = serde_cbor::from_slice::<Certificate>(certificate).unwrap();
-    let told = |what: &str| match tree.lookup_path([&b"request_status"[..], id.as_slice(), what.as_bytes()]) {
+    let field = |what: &str| match tree.lookup_path([&b"request_status"[..], id.as_slice(), what.as_bytes()])
+    {
         LookupResult::Found(value) => value.to_vec(),
         other => panic!("{what}: {other:?}"),
     };
-    match told("status").as_slice() {
-        b"replied" => Some(Ok(told("reply"))),
-        b"rejected" => Some(Err(String::from_utf8(told("error_code")).unwrap())),
+    match field("status").as_slice() {
+        b"replied" => Some(Ok(field("reply"))),
+        b"rejected" => Some(Err(String::from_utf8(field("error_code")).unwrap())),
         b"received" => None,
         other => panic!("status {other:?}"),
     }

@@ -1,5 +1,5 @@
 //! A server for agents, in front of one that supports only the PocketIC protocol: `/api` up to version 4, and
-//! HTTP gateways, like the official server. It verifies nothing, and what it certifies is not signed.
+//! HTTP gateways, like the official server. It verifies nothing, and its certificates are not signed.
 
 mod gateways;
 
@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 
 use crate::certified;
 
-/// How long the outcome of a call is waited for before the test has failed.
+/// How long the outcome of a call is awaited before the test fails.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 type Rejected = Result<RawMessageId, pocket_ic::RejectResponse>;
@@ -48,7 +48,7 @@ struct Shared {
     server: Url,
     /// What can follow after `/api/`.
     versions: &'static [&'static str],
-    /// The calls of agents: how the server knows each.
+    /// The calls of agents, with the ids that the server gave them.
     calls: tokio::sync::Mutex<HashMap<[u8; 32], RawMessageId>>,
     /// Calls that were answered immediately.
     answered: Mutex<Vec<[u8; 32]>>,
@@ -56,14 +56,14 @@ struct Shared {
     gateways: Mutex<Vec<(HttpGatewayDetails, JoinHandle<()>)>>,
 }
 
-/// Where requests come in; `instance` for a gateway.
+/// The path at which requests arrive; `instance` for a gateway.
 #[derive(Clone)]
 struct Frontend {
     shared: Arc<Shared>,
     instance: Option<usize>,
 }
 
-/// Returns a server that knows these versions of `/api`, before another one.
+/// Returns a proxy that supports only these versions of `/api`, in front of another server.
 pub fn start(versions: &'static [&'static str], server: &Url) -> AgentServer {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let shared = Arc::new(Shared {
@@ -88,7 +88,7 @@ impl AgentServer {
         let answered = self.shared.answered.lock().unwrap();
         let (answered, _) =
             self.shared.news.wait_timeout_while(answered, PATIENCE, |them| !them.contains(&id)).unwrap();
-        assert!(answered.contains(&id), "the call never came");
+        assert!(answered.contains(&id), "the call never arrived");
     }
 
     /// Returns the ports of its gateways.
@@ -224,7 +224,7 @@ impl Shared {
         })
     }
 
-    /// Returns what the state of an instance says of one call.
+    /// Returns the outcome of one call in the state of an instance.
     async fn certificate(
         &self,
         instance: usize,
@@ -237,7 +237,7 @@ impl Shared {
         certified::state(nanos_since_epoch, id, result)
     }
 
-    /// PocketIC's own question, which knows the calls of agents, too.
+    /// PocketIC's own request, which also covers the calls of agents.
     async fn ingress_status(&self, instance: usize, body: &[u8]) -> Response {
         let mut args: RawIngressStatusArgs = serde_json::from_slice(body).unwrap();
         if let Some(message) = self.calls.lock().await.get(args.raw_message_id.message_id.as_slice()) {

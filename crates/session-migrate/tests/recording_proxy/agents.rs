@@ -22,7 +22,7 @@ use crate::{assert_replays, proxy, scratch};
 
 const VERSIONS: &[&str] = &["v2", "v3", "v4"];
 
-/// What the management canister takes.
+/// The argument of the management canister.
 #[derive(Clone, CandidType)]
 struct OfCanister {
     canister_id: Principal,
@@ -83,7 +83,7 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
     front_end.pic.tick();
     decode::<Reply<u64>>(agent.poll(&other)).unwrap();
 
-    // Its sender never reads the answer, sends it again, and then begins again.
+    // The sender never reads the answer, repeats the call, and then begins again.
     let lost = agent.call("uploads_begin", begin_args(&capsule, &small, "lost"));
     agent.send_and_hang_up(&lost, || server.wait_for(lost.to_request_id()));
     let found: u64 = decode::<Reply<u64>>(agent.send(&lost)).unwrap();
@@ -105,7 +105,7 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
     assert_eq!(status.unwrap().missing.len(), 1);
     agent.update::<Reply<()>>("uploads_put_chunk", put_args(session, 2, &large)).unwrap();
 
-    // Refused by the server before and after it was taken, and by the canister.
+    // Refused by the server before and after it was accepted, and by the canister.
     assert_eq!(agent.query("no_such_method", ()), Err("IC0536".into()));
     assert_eq!(agent.send(&agent.call("no_such_method", ())), Err("IC0536".into()));
     let stranger =
@@ -120,7 +120,7 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
     let stop = controller.submit("stop_canister", whom.clone());
     front_end.pic.tick();
     controller.poll(&stop).unwrap();
-    // By way of the subnet, and asked about there.
+    // Sent to the subnet, and its outcome is requested there.
     let subnet = front_end.pic.get_subnet(front_end.id).unwrap();
     let controller = controller.at_subnet(subnet);
     let start = controller.call("start_canister", whom);
@@ -147,7 +147,7 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
     assert_eq!(before[0], "capsules_create");
     assert!(
         before[1..].iter().all(|method| *method == "uploads_begin"),
-        "the repetition is none: {methods:?}"
+        "the repetition is not a new call: {methods:?}"
     );
     assert_eq!(
         after,
@@ -193,7 +193,7 @@ fn a_call_that_an_old_server_did_not_take_is_recorded_once() {
     assert!(calls(&out).iter().all(|call| !call.together));
 }
 
-fn told(recorded: &Recorded, parts: &[&str]) {
+fn assert_notes(recorded: &Recorded, parts: &[&str]) {
     let notes = &recorded.notes;
     assert_eq!(notes.len(), parts.len(), "{notes:?}");
     for part in parts {
@@ -233,8 +233,8 @@ fn a_live_front_end_finds_the_proxy_before_its_gateway() {
     }
     let recorded = proxy.stop().unwrap();
     assert_eq!(recorded.calls, made);
-    told(&recorded, &["the time advanced automatically"]);
-    // The proxy cannot know the times that calls were executed at, so the trace must not depend on them.
+    assert_notes(&recorded, &["the time advanced automatically"]);
+    // The proxy cannot know when calls were executed, so the trace must not depend on it.
     let events = Trace::read(&out).unwrap().events;
     assert_eq!(events.iter().position(|event| event.what == EventKind::ClockRuns), Some(0));
     assert!(!std::fs::read_to_string(&out).unwrap().contains("@+"), "{out:?}");
@@ -273,12 +273,12 @@ fn an_instance_that_comes_with_a_gateway_is_recorded_by_it() {
     let tls = json!({ "cert_path": "cert.pem", "key_path": "key.pem" });
     let opened = open(json!({ "forward_to": instance, "https_config": tls }));
     let port = opened["Created"]["port"].as_u64().unwrap() as u16;
-    assert!(server.gateway_ports().contains(&port), "the proxy is not before it");
+    assert!(server.gateway_ports().contains(&port), "the proxy is not in front of it");
     let refused = open(json!({ "forward_to": instance, "port": port }));
     assert!(refused["Error"]["message"].is_string(), "{refused}");
 
     let recorded = proxy.stop().unwrap();
     assert_eq!(recorded.calls, made);
-    told(&recorded, &["through a gateway are not in the trace: it speaks TLS"]);
+    assert_notes(&recorded, &["through a gateway are not in the trace: it speaks TLS"]);
     assert_replays(&out);
 }

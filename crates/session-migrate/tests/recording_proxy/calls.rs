@@ -30,8 +30,8 @@ fn assert_recorded(trace: &Path, recorded: &Recorded, calls: u64) {
         })
         .collect();
     assert_eq!(kinds, ["staged", "stop", "start", "round", "round", "direct"]);
-    // The second begin came before the first was answered, the third before a chunk was; what was sent after that had
-    // waited for a round, which answered the chunk as well.
+    // The second begin was sent before the first was answered, the third before a chunk was. Later calls were sent
+    // after a round, which also answered the chunk.
     let together: Vec<&str> = read
         .events
         .iter()
@@ -58,7 +58,7 @@ fn recorded_calls_replay_to_the_same_answers_elsewhere() {
     assert!(recorded.notes.is_empty(), "{:?}", recorded.notes);
 }
 
-/// The official server answers what takes long, or comes while it is busy, in a second request.
+/// For what takes long or arrives while it is busy, the official server returns the answer to a second request.
 #[test]
 fn a_server_that_answers_later_is_recorded_the_same() {
     let server = EmbeddedServer::start().unwrap();

@@ -1,4 +1,4 @@
-//! A front end's tests, as far as the server is concerned.
+//! The tests of a front end, from the server's point of view.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ pub fn finish_args(session: u64, file: &[u8]) -> (u64, ByteBuf, u64) {
     (session, ByteBuf::from(Sha256::digest(file).to_vec()), file.len() as u64)
 }
 
-/// A front end's test, as far as the server is concerned; it counts its calls.
+/// A test of a front end, from the server's point of view; it counts its calls.
 pub struct FrontEnd {
     pub pic: PocketIc,
     pub id: Principal,
@@ -120,7 +120,7 @@ impl FrontEnd {
         self.update(person("client"), "uploads_finish", finish_args(session, file))
     }
 
-    /// Uploads across every build, with what goes wrong in between.
+    /// Uploads across every build, with faults in between.
     pub fn act(&mut self) {
         let client = person("client");
         let capsule = self.capsule();
@@ -156,7 +156,7 @@ impl FrontEnd {
         let config: Reply<AdminConfig> = self.query(person("controller"), "admin_config_get", ());
         let config = AdminConfig { compat_share_percent: 0, ..config.unwrap() };
         self.update::<()>(person("controller"), "admin_config_set", (config,)).unwrap();
-        // As clients do that run the rounds themselves and ask after each.
+        // Like clients that run the rounds themselves and ask for the result after each.
         let put = self.put(small_id, 0, &small);
         assert!(matches!(self.pic.ingress_status_as(put.clone(), client), IngressStatusResult::NotAvailable));
         self.pic.tick();

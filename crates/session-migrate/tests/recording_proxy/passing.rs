@@ -1,4 +1,4 @@
-//! What goes through the proxy is unchanged.
+//! Requests and answers that pass through the proxy are unchanged.
 
 use pocket_ic_embedded::EmbeddedServer;
 use session_migrate::proxy::ProxyError;

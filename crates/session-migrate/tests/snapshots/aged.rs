@@ -1,6 +1,5 @@
-//! A canister with a history: thousands of calls of people who finish, abort, resume and abandon uploads,
-//! records of the first public release, and completed migrations. Made by the canister's own code, without an
-//! IC.
+//! A canister with a history: thousands of calls by clients who finish, abort, resume and abandon uploads, records of
+//! the first public release, and completed migrations. Made by the canister's own code, without an IC.
 
 use std::path::Path;
 
@@ -31,7 +30,7 @@ const CHUNK: usize = CHUNK_SIZE as usize;
 const START: Time = Time::from_nanos(1_760_000_000_000_000_000);
 const LAYOUTS: &[Layout] = &[Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
 
-/// An upload in flight, as its client knows it.
+/// An upload in flight, as its client sees it.
 #[derive(Clone, Debug)]
 struct Open {
     owner: Principal,
@@ -86,7 +85,7 @@ pub fn aged(layout: Layout, calls: u64, seed: u64) -> Aged {
         canister.live(calls / 2);
     }
     if layout == Layout::LEGACY {
-        // The legacy build stores no share, since it has one path.
+        // The legacy build stores no share, since it has only one path.
         canister.storage.settings.set(&Config::default());
     }
     assert_eq!(canister.storage.layout.get().unwrap(), Some(layout));
@@ -187,7 +186,7 @@ impl Aged {
     }
 
     fn file(&mut self) -> Vec<u8> {
-        // A few large files, and some that others have, too.
+        // A few large files, and some that other clients also have.
         let content = self.below(40) as u8;
         let len = match self.below(60) {
             0 => 0,

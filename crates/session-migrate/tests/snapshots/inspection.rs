@@ -52,7 +52,7 @@ fn damage(report: &Report) -> Vec<String> {
 }
 
 #[test]
-fn a_canister_that_has_lived_is_sound_in_every_layout() {
+fn a_used_canister_is_sound_in_every_layout() {
     for layout in LAYOUTS {
         let report = inspected(sound(layout), true).unwrap();
         assert_eq!(damage(&report), Vec::<String>::new(), "{layout:?}");
@@ -70,7 +70,7 @@ fn a_canister_that_has_lived_is_sound_in_every_layout() {
 }
 
 #[test]
-fn every_class_that_is_no_damage_is_counted() {
+fn every_class_without_damage_is_counted() {
     let report = inspected(sound(Layout::LEGACY), false).unwrap();
     let first = report.classes.iter().filter(|class| class.migration == 1);
     let missing: Vec<_> = first.filter(|class| class.count == 0).map(|class| class.class.as_str()).collect();
@@ -116,7 +116,7 @@ fn a_blob_keeps_its_bytes_when_its_old_session_moves() {
 fn the_golden_snapshots_are_read_as_they_were() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/golden");
     for (layout, name) in LAYOUTS.into_iter().zip(["legacy", "split", "extents"]) {
-        let [stable, told] = [".bin.gz", ".txt"].map(|end| folder.join(format!("{name}{end}")));
+        let [stable, expected] = [".bin.gz", ".txt"].map(|end| folder.join(format!("{name}{end}")));
         let update = std::env::var_os("UPDATE_GOLDEN").is_some();
         if update {
             let file = fs::File::create(&stable).unwrap();
@@ -130,14 +130,14 @@ fn the_golden_snapshots_are_read_as_they_were() {
         let found: Vec<_> = found.iter().map(|found| (found.kind.name(), found.count)).collect();
         let now = format!("{layout}\n{counts:#?}\n{sessions:#?}\n{classes:#?}\n{found:?}\n");
         if update {
-            fs::write(&told, &now).unwrap();
+            fs::write(&expected, &now).unwrap();
         }
-        assert_eq!(now, fs::read_to_string(&told).unwrap(), "{name}");
+        assert_eq!(now, fs::read_to_string(&expected).unwrap(), "{name}");
     }
 }
 
 #[test]
-fn many_lives_are_sound() {
+fn canisters_of_many_seeds_are_sound() {
     for seed in 100..106 {
         for layout in LAYOUTS {
             let report = inspected(&aged(layout, 250, seed).bytes(), false).unwrap();
@@ -216,7 +216,7 @@ fn a_foreign_snapshot_is_refused_in_one_line_with_code_2() {
 }
 
 #[test]
-fn the_command_prints_reports_and_leaves_the_snapshot_alone() {
+fn the_command_prints_reports_and_keeps_the_snapshot_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let snapshot = folder.path().join("snapshot");
     let stable = sound(Layout::SPLIT);
@@ -232,7 +232,7 @@ fn the_command_prints_reports_and_leaves_the_snapshot_alone() {
     let report: Report = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     assert_eq!((report.layout, report.snapshot.taken_at), (2, Some(1_770_000_000_000_000_000)));
     assert!(fs::read_to_string(&html).unwrap().contains("sound"));
-    assert!(fs::read(snapshot.join("stable_memory.bin")).unwrap() == stable, "it is as it was");
+    assert!(fs::read(snapshot.join("stable_memory.bin")).unwrap() == stable, "the snapshot is unchanged");
     let left: Vec<_> = fs::read_dir(&snapshot).unwrap().collect();
     assert_eq!(left.len(), 3, "{left:?}");
 }

@@ -1,7 +1,7 @@
 //! Tests of the commands that work on a snapshot of a canister.
 
 mod aged;
-mod injuries;
+mod damaged_canister;
+mod findings;
 mod inspection;
 mod on_the_server;
-mod patient;

@@ -63,7 +63,7 @@ fn an_aged_canister_is_rehearsed_with_its_own_clients() {
 }
 
 #[test]
-fn a_plan_says_what_the_upgrade_takes_and_whether_to_go() {
+fn a_plan_shows_the_cost_of_the_upgrade_and_a_verdict() {
     let folder = tempfile::tempdir().unwrap();
     let canister = aged(Layout::LEGACY, 200, 22);
     let path = snapshot(folder.path(), &canister);
@@ -104,7 +104,7 @@ fn a_plan_says_what_the_upgrade_takes_and_whether_to_go() {
 }
 
 #[test]
-fn a_snapshot_that_is_damaged_is_a_reason_not_to_go() {
+fn a_damaged_snapshot_is_a_reason_against_the_upgrade() {
     let folder = tempfile::tempdir().unwrap();
     let canister = aged(Layout::LEGACY, 60, 23);
     let path = snapshot(folder.path(), &canister);

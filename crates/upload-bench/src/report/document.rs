@@ -26,8 +26,7 @@ pub struct Sources {
     pub side_by_side: String,
 }
 
-/// Returns the document. A pure function of the checked-in results, so that a test can tell whether it
-/// is up to date.
+/// Returns the document. A pure function of the checked-in results, so that a test can check whether it is up to date.
 pub fn document(figures: &Figures, sources: &Sources) -> String {
     let only_full = sources.scenarios.iter().filter(|one| one.only_full);
     let full: Vec<&str> = only_full.map(|one| one.name.as_str()).collect();
@@ -85,8 +84,8 @@ fn floor_of_maps(figures: &Figures, maps: &[MapCosts]) -> String {
     let ratio = |of: fn(&MapCosts) -> u64| of(many) as f64 / of(few) as f64;
     format!(
         "\
-The ratio of `begin`, `finish` and `status` cannot be reduced further: what they cost more on a full canister is the cost of
-the B-trees of `ic-stable-structures`, whose nodes hold at most 11 entries. Instructions of such a map on its own, with
+The ratio of `begin`, `finish` and `status` cannot be reduced further: their additional cost on a full canister is that of
+the B-trees of `ic-stable-structures`, whose nodes have at most 11 entries. Instructions of such a map on its own, with
 entries of 108 bytes, measured by `cargo bench-costs bare-map`:
 
 {}
@@ -113,7 +112,7 @@ call costs, the larger the ratio.
 
 /// Returns the section on the migration engine; empty before it was measured.
 fn engine(costs: &EngineCosts) -> String {
-    let (Some(two), Some((proof, ratio))) = (costs.beside_two_operations(), costs.beside_proof()) else {
+    let (Some(two), Some((proof, ratio))) = (costs.above_two_operations(), costs.above_proof()) else {
         return String::new();
     };
     let compared = if two > 0 { "more" } else { "fewer" };
@@ -121,23 +120,24 @@ fn engine(costs: &EngineCosts) -> String {
         "\
 ## The migration engine on its own
 
-Moves {RECORDS} records of 100 bytes from one map to another as they are, with the engine of `ic-stable-migrate` and by hand, and
-measures the smallest example, `examples/one-map`, with more and more records, by `cargo bench-costs engine`.
+`cargo bench-costs engine` moves {RECORDS} unchanged records of 100 bytes from one map to another, with the engine of
+`ic-stable-migrate` and by hand, and measures the smallest example, `examples/one-map`, with more and more records.
 
 {}
 
-In bulk the engine uses {} {compared} instructions per record than the loop with one insertion and one removal: it clears the old map in
-the end instead of removing the records one by one. Compared with the loop that does the same and computes the same digests, it adds {proof}, {ratio:.2}
-times as many: for the counts, the fitting of the batches and the budget of the messages. The rest of the difference to the loop
-without digests is the minimum cost of the digests: two SHA-256 of 100 bytes and two walks along the maps. Without a bulk conversion, the engine
-looks each record up in the old map twice and in the new one once, and removes it there.
+In bulk the engine uses {} {compared} instructions per record than the loop with one insertion and one removal,
+since it clears the old map at the end instead of removing the records one by one. The loop that also clears the old map and
+computes the same digests uses {proof} fewer than the engine, a ratio of {ratio:.2}: the engine's counts, the fitting of
+batches and the message budget. The rest of the difference from the loop without digests is the minimum cost of the digests:
+two SHA-256 of 100 bytes, and two iterations over the maps. Without a bulk conversion, the engine looks up each record twice
+in the old map and once in the new one, and removes it from the old one.
 
 {}
 
 No message uses more than its budget, 1,500 M, and only the number of messages grows; a look-up in a larger map costs more.
 
-Units in quarantine, as an upgrade finds them, in instructions of the upgrade. Only the first keys of a quarantine are checked. Units
-that stay in the old map while they are quarantined are all checked, to find one that is not quarantined.
+The next table has the instructions of an upgrade that finds units in quarantine. Only the first keys of a quarantine are
+checked. Units that stay in the old map while they are quarantined are all checked, to find one that is not quarantined.
 
 {}
 ",
@@ -155,10 +155,10 @@ fn full_chunks(measured: &[FullChunks]) -> String {
         "\
 ## Migration 1 with chunks of 1.8 MB
 
-Each session has one stored chunk of 1.8 MB, and everything else that a session has, without client calls meanwhile. The chunks'
-bytes are holes in a sparse file (a read of one would trap), and their keys are where they would be; for a hundred sessions, the
-command compares that with chunks that are really there. {} sessions are close to the most that fit: the memory manager has 32,768 buckets of 8 MiB, 256 GiB, and a million
-such chunks would be 1.8 TB.
+Each session has all of its records and one stored chunk of 1.8 MB; no clients call in the meantime. The chunks' bytes are
+holes in a sparse file (reading one would trap), and only their keys are stored; for a hundred sessions, the command compares the
+results with those of chunks that are stored completely. {} sessions are close to the maximum: the memory manager has
+32,768 buckets of 8 MiB, 256 GiB in all, and a million such chunks would take 1.8 TB.
 
 {}
 

@@ -1,4 +1,4 @@
-//! The figures as people read them: tables for the terminal, `docs/costs.md` and its plot.
+//! The figures in human-readable form: tables for the terminal, `docs/costs.md` and its plot.
 
 mod document;
 mod plot;

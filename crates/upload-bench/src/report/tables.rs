@@ -10,7 +10,7 @@ use crate::cost::DELTA_PAGE_BYTES;
 use crate::engine::EngineCosts;
 use crate::full_chunks::FullChunks;
 
-/// Where a table is to be read.
+/// Where a table is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// On a terminal.
@@ -74,7 +74,7 @@ pub fn moved(style: Style, costs: &EngineCosts) -> Table {
 
 /// Returns the migrations of the smallest example.
 pub fn grown(style: Style, costs: &EngineCosts) -> Table {
-    let header = ["records", "post_upgrade M", "messages", "highest M", "a record", "heap pages"];
+    let header = ["records", "post_upgrade M", "messages", "highest M", "per record", "heap pages"];
     let mut table = table(style, 0, &header);
     for grown in &costs.grown {
         table.add_row([
@@ -91,7 +91,7 @@ pub fn grown(style: Style, costs: &EngineCosts) -> Table {
 
 /// Returns the runs of migration 1 on full chunks.
 pub fn full_chunks(style: Style, measured: &[FullChunks]) -> Table {
-    let header = ["sessions", "stable memory GiB", "messages", "a session", "a session without a chunk"];
+    let header = ["sessions", "stable memory GiB", "messages", "per session", "per session, no chunk"];
     let mut table = table(style, 0, &header);
     for run in measured {
         table.add_row([
@@ -147,8 +147,8 @@ pub fn summary(style: Style, figures: &Figures) -> Table {
     table
 }
 
-/// Every step: instructions on each build, and the bytes of the direct build or, without that, of the last
-/// build there is.
+/// Every step: instructions on each build, and the bytes of the direct build or, without it, of the last measured
+/// build.
 pub fn costs(style: Style, figures: &Figures) -> Table {
     let header = [
         "benchmark",

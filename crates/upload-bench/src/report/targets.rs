@@ -7,7 +7,7 @@ use crate::bench::Bench;
 use crate::payload::CHUNK_BYTES;
 
 /// Costs of the public release's way of storing a chunk, M instructions per MiB, for ten chunks of 1.8 MB:
-/// measured once on the same engine with a canister made for that purpose (`Vec<u8>` arguments, a chunk map,
+/// measured once on the same engine with a canister written for that purpose (`Vec<u8>` arguments, a chunk map,
 /// read-back).
 pub const ORIGIN_PER_MIB: f64 = 209.4;
 
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_put_against_their_limits() {
+    fn figures_are_compared_with_their_limits() {
         let figures = Figures::new(vec![
             upload(Build::Direct, 70_000_000, 3_000_000),
             upload(Build::Legacy, 90_000_000, 2_000_000),

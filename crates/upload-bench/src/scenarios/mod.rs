@@ -1,7 +1,7 @@
 //! The scenarios: each is a function of a build that returns one or more benchmarks.
 //!
-//! To add an endpoint, add a function here and name it in [`all`]. `builds` leaves out a build that lacks
-//! what a scenario needs; the figures of the others are kept.
+//! To add an endpoint, add a function here and name it in [`all`]. `builds` omits builds that lack what a scenario
+//! needs.
 
 mod populated;
 pub(crate) mod uploads;
@@ -16,7 +16,7 @@ use crate::error::BenchError;
 use crate::metered_canister::Wasm;
 use crate::seed::{self, Population, Seed};
 
-/// The states to begin with, each made once.
+/// The initial states, each created once.
 #[derive(Clone, Default)]
 pub struct Seeds {
     made: Arc<Mutex<HashMap<Population, Arc<OnceLock<Seed>>>>>,
@@ -35,7 +35,7 @@ impl Seeds {
         if let Some(seed) = cell.get() {
             return Ok(seed.clone());
         }
-        // Two builds that want the same state at the same moment create it twice; both are the same.
+        // Two builds that need the same state at the same moment create it twice, identically.
         let seed = seed::make(population)?;
         Ok(cell.get_or_init(|| seed).clone())
     }
@@ -45,7 +45,7 @@ type RunScenario = Box<dyn Fn(&Wasm) -> Result<Vec<Bench>, BenchError> + Send + 
 
 /// A scenario that can be measured on a build.
 pub struct Scenario {
-    /// Names all its benchmarks together.
+    /// The common name of all its benchmarks.
     pub name: String,
     /// Whether it is left out of a short run.
     pub only_full: bool,

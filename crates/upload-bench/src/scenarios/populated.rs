@@ -181,7 +181,7 @@ pub fn migration(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Bench, BenchE
     migrate(format!("migrate_{count}"), wasm, seeds, Population::of(Build::Legacy, count, 10))
 }
 
-/// Same for sessions of which this many chunks of 1.8 MB are stored.
+/// Measures the same for sessions of which this many chunks of 1.8 MB are stored.
 pub fn migration_with_chunks(
     wasm: &Wasm,
     seeds: &Seeds,

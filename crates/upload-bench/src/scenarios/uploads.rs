@@ -26,8 +26,8 @@ pub fn capsule(canister: &MeteredCanister) -> Result<String, BenchError> {
     Ok(made.id)
 }
 
-/// Creates a capsule of the client in a canister whose tables exist, as in one that has been in use: the direct build makes
-/// most of them with the first capsule and the first thing in it. [`first`] measures that.
+/// Creates a capsule of the client in a canister whose tables exist, as in one that has been in use: the direct build
+/// creates most of them with the first capsule and the first record in it. [`first`] measures that.
 pub fn capsule_in_use(canister: &MeteredCanister, build: Build) -> Result<String, BenchError> {
     let capsule = capsule(canister)?;
     if build == Build::Direct {
@@ -73,7 +73,7 @@ pub fn finish(
     }
 }
 
-/// Measures the first calls of a canister, which make its tables, and the second upload.
+/// Measures the first calls of a canister, which create its tables, and the second upload.
 pub fn first(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new("first_upload", wasm)?;
     let file = File { bytes: 1024, seed: 1 };
@@ -89,8 +89,7 @@ pub fn first(wasm: &Wasm) -> Result<Bench, BenchError> {
     Ok(run.finish())
 }
 
-/// Uploads chunks in file order; then does everything that can be done with the finished upload, up to its
-/// deletion.
+/// Uploads chunks in file order; then makes every call that is possible for the finished upload, up to its deletion.
 pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
     let mut run = Recorder::new(format!("upload_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
@@ -150,7 +149,7 @@ fn reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> 
 
 /// Lets the timers remove what is still to be removed; measures nothing if there is nothing to do.
 fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
-    // Two minutes for the timer to run, then as many rounds as it immediately asks for.
+    // Two minutes for the timer to run, then as many rounds as it immediately requests.
     for _ in 0..MAX_CHUNKS {
         let stats: api::AdminStats = run.aside(|canister| canister.controller_query("admin_stats", ()))?;
         if stats.releases_pending == 0 {

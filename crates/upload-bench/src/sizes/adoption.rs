@@ -1,4 +1,4 @@
-//! A canister of the first public release, as large as an operator's may be: made, and read back after its adoption.
+//! A canister of the first public release, as large as an operator's may be: created, and read back after its adoption.
 
 use std::path::Path;
 
@@ -80,7 +80,7 @@ pub(super) fn make(folder: &Path) -> Result<(), BenchError> {
     let wasm = pocket_ic_fixtures::public_release()?;
     let module = std::fs::read(&wasm).map_err(BenchError::file("read", &wasm))?;
     let pic = server::pocket_ic()?;
-    // Its heap before it has opened its tables, which is that of any memory.
+    // The heap before it has opened its tables, which does not depend on the stable memory.
     let empty = pic.create_canister_with_settings(Some(controller()), None);
     pic.install_canister(empty, module, NO_ARGUMENTS.to_vec(), Some(controller()));
     let fresh = folder.with_extension("fresh");
@@ -128,11 +128,11 @@ fn loaded(pic: &PocketIc, path: &Path) -> Result<Principal, BenchError> {
     Ok(id)
 }
 
-/// Takes an adopted canister to the direct build. On every build, each file is read by its owner and compared byte for byte,
-/// and refused to a stranger; and a third of the uploads in flight is finished.
+/// Takes an adopted canister to the direct build. On every build, each file is read by its owner and compared byte for
+/// byte, and refused to a stranger; and a third of the uploads in flight is finished.
 ///
 /// # Errors
-/// What is not as it should be.
+/// A description of what is wrong.
 pub fn read_back(folder: &Path, done: &dyn Fn(&str)) -> Result<(), BenchError> {
     let module = |build: Build| Module::read(&build::ensure_one(build)?.wasm_gz);
     let pic = server::pocket_ic()?;
@@ -192,7 +192,7 @@ fn read_file(canister: &Canister<'_>, number: u64, blob: &str, bytes: &[u8]) -> 
     expect("answer to a stranger", "NotFound".to_owned(), refused)
 }
 
-/// Sends what is missing of an upload in flight, finishes it, and reads it back.
+/// Sends the missing chunks of an upload in flight, finishes it, and reads it back.
 fn complete(canister: &Canister<'_>, number: u64) -> Result<(), BenchError> {
     let (session, chunks) = (FIRST_IN_FLIGHT + number, in_flight(number));
     let status = canister.uploads_status(owner(number), session).map_err(failed)?;

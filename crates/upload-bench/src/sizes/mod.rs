@@ -1,4 +1,4 @@
-//! Time and memory of the commands that read a large snapshot, next to those of programs that everybody has.
+//! Time and memory of the commands that read a large snapshot, next to those of programs that are available everywhere.
 
 mod adoption;
 mod process;
@@ -36,7 +36,7 @@ pub struct Options {
     pub file_bytes: u64,
     /// Runs of each command that only reads the snapshot, in turn; the median counts.
     pub rounds: usize,
-    /// Where the snapshots are made. One that is there is used again.
+    /// Where the snapshots are created. An existing one is reused.
     pub folder: PathBuf,
 }
 
@@ -84,7 +84,7 @@ pub struct Figures {
     pub adopted: Option<AdoptionRun>,
     /// Runs of each command that only reads the snapshot.
     pub rounds: usize,
-    /// Load of the machine in the minute before; absent where the system does not tell.
+    /// Load of the machine in the minute before; absent where the system does not report it.
     pub load: Option<f64>,
     /// One row for each command.
     pub rows: Vec<Row>,
@@ -95,7 +95,7 @@ pub struct Figures {
 pub struct AdoptionRun {
     /// When it began, in UTC.
     pub began: String,
-    /// Load of the machine in the minute before; absent where the system does not tell.
+    /// Load of the machine in the minute before; absent where the system does not report it.
     pub load: Option<f64>,
 }
 
@@ -158,7 +158,8 @@ pub fn measure_adoption(folder: &Path, figures: &mut Figures, done: &dyn Fn(&str
     adopted(&program()?, folder, figures, done)
 }
 
-/// Measures the adoption of a canister of the first public release, its way to the direct build, and reading it back there.
+/// Measures the adoption of a canister of the first public release, its upgrades to the direct build, and reading it
+/// back there.
 fn adopted(
     session_migrate: &Path,
     folder: &Path,
@@ -167,13 +168,13 @@ fn adopted(
 ) -> Result<(), BenchError> {
     let old = folder.join("old-release");
     if !old.exists() {
-        done("making a canister of the first public release");
+        done("creating a canister of the first public release");
         adoption::make(&old)?;
     }
     let stable = old.join(session_migrate::snapshot::STABLE_MEMORY);
     figures.adopted_bytes = length(&stable)?;
     figures.adopted = Some(AdoptionRun { began: Provenance::now().began, load: process::load() });
-    // Inside a folder, so that nothing is left beside it.
+    // Inside a folder, so that nothing is left next to it.
     let results = tempfile::tempdir_in(folder).map_err(BenchError::file("create a folder in", folder))?;
     let out = results.path().join("adopted");
     let mut adopt = Command::new(session_migrate);
@@ -246,7 +247,7 @@ fn over_network(
     for (what, mut command) in [("`snapshot upload`", upload), ("`snapshot download`", download)] {
         let ran = run(command.args(network.arguments()))?;
         done(&format!("{what}: {ran}"));
-        // A tenth of what icp 1.5 takes for an upload of 150 MB.
+        // The limit is a tenth of what icp 1.5 takes for an upload of 150 MB.
         figures.rows.push(row(what.into(), &ran, None, Some(69_500_000)));
     }
     std::fs::remove_dir_all(&received).map_err(BenchError::file("remove", &received))

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use crate::error::BenchError;
 
-/// How often the memory of a process is read: its maximum, so that only the last moment can be missed.
+/// How often the peak memory of a process is read. Since it is a maximum, only an increase at the very end can be
+/// missed.
 const EVERY: Duration = Duration::from_millis(5);
 
 /// A program that has succeeded.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Ran {
-    /// From its start to its end.
+    /// The time from its start to its end.
     pub seconds: f64,
     /// Its peak memory; absent where the system does not report it.
     pub peak_bytes: Option<u64>,
@@ -82,7 +83,7 @@ pub(super) fn run_to_json(
     Ok((ran, value))
 }
 
-/// Returns how many processes wanted to run in the last minute, on average.
+/// Returns the load average of the last minute.
 pub(super) fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }

@@ -20,15 +20,16 @@ pub fn markdown(figures: &Figures) -> String {
 # Time and memory on a large snapshot
 
 Written by `cargo bench-costs sizes --update`, which takes about ten minutes and 15 GB of disk; CI does not run it. Its
-figures are from one run, begun at {began}{load}. It makes the snapshot folder of a legacy canister with the canister's own
-code: {stable_gib:.1} GiB of stable memory, of which {stored_gib:.1} GiB are not zero, in files of 36 MB of which every
-tenth is in flight. The rest is memory that was grown and never written, a hole in the file.
+figures are from one run, begun at {began}{load}.
+It generates the snapshot folder of a legacy canister with the canister's own code: {stable_gib:.1} GiB of stable memory, of
+which {stored_gib:.1} GiB are not zero, in files of 36 MB, every tenth of which is in flight. The rest is memory that was grown
+and never written, a hole in the file.
 
-Each command is a process of the workspace's `dev` profile. Times are compared with those of another program on the same
-files in the same run, in turn, {times}; `plan` and `rehearse` are run once. A peak is the kernel's `VmHWM`,
-which includes pages of mapped files. `cp -r` copies the snapshot folder, which the kernel has in its cache, as every
-command here does. What is before the first message is everything but building the wasms: reading and inspecting the
-snapshot, and loading it into a canister.
+Each command is a process of the workspace's `dev` profile. Each time is compared with that of another program, run
+alternately on the same files, {times}; `plan` and `rehearse` are run once. A peak is the kernel's `VmHWM`, which
+includes pages of mapped files. `cp -r` copies the snapshot folder, which is in the kernel's cache, as it is for every command
+here. The time before the first message includes everything except building the wasms: reading and inspecting the snapshot,
+and loading it into a canister.
 
 `snapshot upload` and `download` send a snapshot of {sent_mb:.0} MB to a live network and back; the limit is a tenth of
 the 695 MB that `icp` 1.5 takes to upload one of 150 MB.
@@ -38,15 +39,15 @@ the 695 MB that `icp` 1.5 takes to upload one of 150 MB.
 {table}
 
 * **Memory**: the embedded server reads stable memory from the snapshot's file, page by page, when a message needs it.
-  What messages write is kept in memory up to 128 MiB and then moved to a temporary file, in the folder of `TMPDIR`.
+  Pages that messages write are kept in memory up to 128 MiB, and then moved to a temporary file, in the folder of `TMPDIR`.
   So neither the size of a snapshot nor the second migration, which writes every file again, shows in the peak.
 * **Time**: holes of the file are never read, neither by `inspect` nor by the server.
-* **`snapshot upload`** has eight slices of 2 MB in flight, and one copy of each while it waits for its answer: the signed
-  request. The slice is read again if it has to be sent again.
-* **`adopt`** has all of the new stable memory in its own memory while it writes it.
-* **With a manifest** beside the folder, which `snapshot download` writes, `inspect --deep`, `plan` and `rehearse` also
-  compare the SHA-256 of each file. That is of every byte, holes included, and takes as long as hashing them; `plan` and
-  `rehearse` do it on another thread, while their messages run.
+* **`snapshot upload`** keeps eight slices of 2 MB in flight, and holds one copy of each until it is answered: the signed
+  request. A slice that has to be sent again is read again.
+* **`adopt`** holds all of the new stable memory in its own memory while it writes it.
+* **With a manifest** next to the folder, as `snapshot download` writes it, `inspect --deep`, `plan` and `rehearse` also
+  compare the SHA-256 of each file. This covers every byte, holes included, and takes as long as hashing the files; `plan`
+  and `rehearse` do it on another thread, while their messages run.
 ",
         stable_gib = gib(*stable_bytes),
         stored_gib = gib(*stored_bytes),
@@ -56,7 +57,7 @@ the 695 MB that `icp` 1.5 takes to upload one of 150 MB.
     )
 }
 
-/// Says what is adopted.
+/// Describes what is adopted.
 fn adoption(figures: &Figures) -> String {
     let (megabytes, capsules) = (figures.adopted_bytes as f64 / 1e6, super::adoption::CAPSULES);
     let Some(AdoptionRun { began, load }) = &figures.adopted else {
@@ -72,9 +73,9 @@ a small file, and one file of 100 MB. `plan` takes the result to the direct buil
         "\
 `adopt` reads a canister of the first public release: {megabytes:.0} MB of stable memory with {capsules} capsules, each with a
 file of 1 to 1,000 bytes, one file of 100 MB, and {in_flight} uploads in flight. `plan` takes the result to the direct build.
-Then all of it is read back: the result is loaded and taken through the three builds, and on each of them every file is read
-by its owner, compared byte for byte, and refused to a stranger, and a third of the uploads in flight is finished. This was
-begun at {began}{load}."
+Then all of it is read back: the result is loaded and upgraded through the three builds, and on each of them every file is
+read by its owner, compared byte for byte, and refused to a stranger, and a third of the uploads in flight is finished. This
+run began at {began}{load}."
     )
 }
 

@@ -1,4 +1,4 @@
-//! Large snapshots, made by the canister's own code, and a network to send them to.
+//! Large snapshots, created by the canister's own code, and a network to send them to.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use crate::{seed, sparse};
 /// Chunks of each file: 36 MB, as a video of a minute.
 const CHUNKS: u32 = 20;
 
-/// Of so many files, one is still in flight, with half of its chunks.
+/// One of this many files is still in flight, with half of its chunks.
 const ONE_IN_FLIGHT_OF: u32 = 10;
 
 /// A test key, Ed25519.
@@ -127,7 +127,7 @@ impl Network {
         Ok(Network { _pic: pic, url, root_key, pem, canister })
     }
 
-    /// Returns the arguments that name it.
+    /// Returns the command-line arguments that specify it.
     pub fn arguments(&self) -> [&str; 6] {
         let pem = self.pem.to_str().unwrap_or_default();
         ["--network", &self.url, "-k", &self.root_key, "--identity", pem]

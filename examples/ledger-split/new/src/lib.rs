@@ -86,7 +86,7 @@ fn find(name: String) -> Vec<Principal> {
         .with_borrow(|accounts| accounts.as_ref().map(|accounts| accounts.named(&name)).unwrap_or_default())
 }
 
-// Tools that read the wasm find its interface by this.
+// Tools that read the wasm find its interface in this section.
 ic_cdk::export_candid!();
 
 // What is in stable memory, for tools that read the wasm: `session-migrate check` compares it with that of another release.

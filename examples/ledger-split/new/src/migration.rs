@@ -99,7 +99,7 @@ impl Migration<Accounts> for SplitAccounts {
             }
         };
         accounts.put_split(who, &Account { name, balance, opened_at });
-        // Read back, and encoded as the old release would have stored it.
+        // The account is read back, and encoded as the old release would have stored it.
         let back = accounts.get_split(who).ok().flatten().map(|account| OldAccount::from(account).encode());
         accounts.old.remove(&who);
         Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of(&back.unwrap_or_default())) })

@@ -1,5 +1,4 @@
-//! The release before the migration: just one map from principal to account. It does not know migrations or
-//! layouts.
+//! The release before the migration: just one map from principal to account. It has neither migrations nor layouts.
 
 mod account;
 
@@ -56,7 +55,7 @@ fn account(who: Principal) -> Option<Account> {
     ACCOUNTS.with_borrow(|accounts| accounts.get(&who))
 }
 
-// Tools that read the wasm find its interface by this.
+// Tools that read the wasm find its interface in this section.
 ic_cdk::export_candid!();
 
 // What is in stable memory, for tools that read the wasm: `session-migrate check` compares it with that of another release.

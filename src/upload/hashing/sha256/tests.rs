@@ -55,7 +55,7 @@ fn messages_of_every_length_to_1024_have_their_digests() {
     }
 }
 
-/// Of each bit of four blocks: none is lost between the lanes.
+/// Changes each bit of four blocks: none is lost between the lanes.
 #[test]
 fn every_bit_of_four_blocks_counts() {
     let message = bytes(256);

@@ -13,7 +13,7 @@ use crate::upload::UploadMeta;
 pub struct UploadSessionMeta {
     /// Session id; also the key of the record.
     pub session_id: u64,
-    /// Capsule that the upload goes to.
+    /// Capsule that gets the file.
     pub capsule_id: String,
     /// Who uploads it.
     pub caller: Principal,

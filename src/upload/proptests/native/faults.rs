@@ -44,7 +44,7 @@ pub struct Faults {
     pub filled: Option<Range<usize>>,
 }
 
-/// A canister at some time.
+/// A canister at a point in time.
 pub struct Snapshot {
     memory: Vec<u8>,
     stage: Stage,
@@ -124,9 +124,9 @@ impl Native {
         let quarantined = migration.quarantine.len(1);
         let expected = self.faults.rubbish.len() as u64 - self.rubbish_in_layout_1();
         match lost {
-            Some(id) => Err(format!("record {id} is in no place, or in two")),
+            Some(id) => Err(format!("record {id} is stored nowhere, or twice")),
             None if quarantined != expected => {
-                Err(format!("{quarantined} are in quarantine, not {expected}"))
+                Err(format!("{quarantined} are in quarantine, expected {expected}"))
             }
             None => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! Invariants of the tables after every step, in addition to what people can see.
+//! Invariants of the tables after every step, in addition to what clients can see.
 
 use crate::blob::{BlobId, Place};
 use crate::build_profile::LAYOUTS;
@@ -44,7 +44,7 @@ impl Native {
             return Err(format!("{} payload states of {live} sessions", payloads.len()));
         }
         if self.stage == Stage::Legacy && !sessions.sessions.is_empty() {
-            return Err("the legacy build has made a record of layout 2".into());
+            return Err("the legacy build has written a record of layout 2".into());
         }
         let left = [live, payloads.len(), index.len(), receipts.len(), usage.accounts()];
         if settled && left != [0; 5] {
@@ -97,12 +97,15 @@ impl Native {
         let second = migration.state_of(2).unwrap();
         let in_progress = second.unit.filter(|_| second.phase != Phase::Converted);
         let copied_to =
-            in_progress.map(|unit| extents_of(&unit.progress).ok_or("the unit in progress has no room"));
+            in_progress.map(|unit| extents_of(&unit.progress).ok_or("the unit in progress has no extents"));
         owned += copied_to.transpose()?.map_or(0, |extents| extents.size());
         if owned == taken {
             Ok(())
         } else {
-            Err(format!("{taken} bytes are taken, sessions, blobs and the unit in progress have {owned}"))
+            Err(format!(
+                "{taken} bytes are allocated, but sessions, blobs and the unit in progress have \
+                {owned}"
+            ))
         }
     }
 }

@@ -38,7 +38,7 @@ impl Native {
         self.reopen();
         let share = match to {
             Stage::Legacy => 100,
-            // Where a controller could not raise the share, it stays at zero.
+            // If no controller could raise the share, it stays at zero.
             Stage::Staged => {
                 let may = controls::check_share(&self.canister.storage, share).is_ok();
                 if may { share } else { 0 }
@@ -127,7 +127,7 @@ impl Native {
         let quarantined = storage.migration.quarantine.len(1);
         let is_done = storage.sessions.legacy.is_empty() && state.quarantined == quarantined;
         if state.phase == Phase::Stuck || !is_done {
-            return Err(format!("the migration has ended like this: {state:?}"));
+            return Err(format!("the migration has ended in another state: {state:?}"));
         }
         match storage.layout.get().unwrap() {
             Some(Layout::SPLIT) => Ok(()),

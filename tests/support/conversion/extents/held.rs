@@ -85,7 +85,7 @@ impl Held {
         }
     }
 
-    /// Returns the same, without its place.
+    /// Returns the same, without its location.
     pub fn anywhere(mut self) -> Self {
         self.blobs.values_mut().for_each(|blob| blob.is_moved = false);
         self.sessions.values_mut().for_each(|session| session.is_moved = false);
@@ -161,10 +161,10 @@ fn assert_taken_by(storage: &Storage, mut taken: Vec<Extent>) {
     region.check().unwrap();
     taken.sort_by_key(|extent| extent.offset);
     for pair in taken.windows(2) {
-        assert!(pair[0].end() <= pair[1].offset, "two wholes have taken {pair:?}");
+        assert!(pair[0].end() <= pair[1].offset, "two objects share the bytes of {pair:?}");
     }
     let unit = storage.migration.state_of(super::SECOND).unwrap().unit;
-    assert_eq!(unit, None, "a unit is half moved");
+    assert_eq!(unit, None, "a unit is only partly moved");
     let sum: u64 = taken.iter().map(|extent| extent.len).sum();
-    assert_eq!(region.taken_bytes(), Ok(sum), "bytes of the region that nothing lies in");
+    assert_eq!(region.taken_bytes(), Ok(sum), "bytes of the region belong to no object");
 }

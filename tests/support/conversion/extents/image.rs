@@ -1,7 +1,7 @@
 //! A canister in layout 2, to which clients of the old builds have uploaded, with its first migration
 //! finalized.
 //!
-//! Made with the real builds once in a test run, and copied from there. A few records are damaged directly in
+//! It is created with the real builds once in a test run, and then copied. A few records are damaged directly in
 //! its memory.
 
 use std::collections::BTreeMap;
@@ -68,7 +68,7 @@ impl Image {
     }
 }
 
-/// Blobs that are quarantined: a chunk of one is too short, one has lost its chunk.
+/// Blobs that are quarantined: in one, a chunk is too short; the other has lost its chunk.
 pub const DAMAGED: &[&str] = &["torn", "lost"];
 
 /// The session that the first migration has quarantined.
@@ -153,7 +153,7 @@ fn make() -> Image {
         storage.blobs.write_chunk(torn, 1, &[7; 8]);
         storage.blobs.release(lost);
         let mut state = MigrationState::default();
-        // A message limited to one unit changes the phase and does no more.
+        // A message limited to one unit only changes the phase.
         state.pace.limit = 2;
         storage.migration.set_state(SECOND, &state);
     });
@@ -161,7 +161,7 @@ fn make() -> Image {
     Image { bytes, files }
 }
 
-/// Uploads a file as far as the upload goes.
+/// Uploads the part of a file that its upload is to have stored.
 fn send(canister: &InstalledCanister, capsule: &str, upload: &Upload) -> UploadedFile {
     let (name, len, hash, chunks, finished) = *upload;
     let content = file(len, len as u64);

@@ -6,7 +6,7 @@ const MAX_AGE_NS = 300_000_000_000n;
 const bytesOf = hex => Uint8Array.from(hex.match(/../g) ?? [], pair => parseInt(pair, 16));
 
 /**
- * Requests `path` and verifies the response. `flip`: one bit of the body is changed on the way; `later`: seconds by
+ * Requests `path` and verifies the response. `flip`: one bit of the body is changed in transit; `later`: seconds by
  * which the clock is ahead. Returns the version of the certification and the SHA-256 of the body.
  */
 window.verified = async ({ path, canister, rootKey, flip = false, later = 0 }) => {

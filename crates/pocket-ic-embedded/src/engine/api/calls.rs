@@ -177,7 +177,7 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     })
 }
 
-/// Returns a principal from bytes that the canister gave.
+/// Returns a principal from bytes that the canister passed.
 pub(super) fn principal(bytes: &[u8]) -> Result<Principal> {
     Principal::try_from_slice(bytes)
         .map_err(|error| violation(format!("{} bytes are not a principal: {error}", bytes.len())))

@@ -1,6 +1,6 @@
 //! Cycles: the balance, cycles of calls, cycles sent or burned, and prices.
 //!
-//! This server charges nothing; the `cost_*` functions return the published prices all the same.
+//! This server charges nothing; the `cost_*` functions nevertheless return the published prices.
 
 use candid::de::DecoderConfig;
 use candid::utils::decode_args_with_config;
@@ -13,7 +13,7 @@ use crate::engine::prices::{Outcall, Prices};
 
 /// What the `cost_*` functions return for a curve or algorithm that does not exist.
 const UNKNOWN_CURVE: u32 = 1;
-/// What they give for a key that does not exist.
+/// What they return for a key that does not exist.
 const UNKNOWN_KEY: u32 = 2;
 
 fn join(high: u64, low: u64) -> u128 {

@@ -1,4 +1,5 @@
-//! Replies, rejects, outgoing calls, callbacks, cycles, inspection, and what the canister learns about its surroundings.
+//! Replies, rejects, outgoing calls, callbacks, cycles, inspection, and what the canister can read about its
+//! surroundings.
 
 use super::*;
 

@@ -114,7 +114,7 @@ fn a_grown_heap_is_rolled_back_to_its_size() {
     assert_eq!(grown.heap().read(262140, 4), Some(vec![7, 0, 0, 0]));
     assert_eq!(grown.heap().read(262141, 4), None);
     assert_eq!(state.wasm_memory_bytes(), WASM_PAGE);
-    // The old state again, on an engine that has an instance with the larger memory.
+    // The old state again, on an engine with an instance that has the larger memory.
     let again = update(&state, "bump").state;
     assert_eq!(again.wasm_memory_bytes(), WASM_PAGE);
     assert_eq!(update(&again, "grow_heap").state.wasm_memory_bytes(), 4 * WASM_PAGE);
@@ -158,7 +158,7 @@ fn run(state: &CanisterState, entry: EntryPoint) -> MessageOutcome {
 }
 
 #[test]
-fn start_runs_when_asked_for_and_at_no_other_time() {
+fn start_runs_only_when_requested() {
     let state = fresh(STARTS);
     assert!(state.module().exports_system(SystemEntry::Start));
     assert_eq!(state.stable().pages(), 0);
@@ -242,7 +242,7 @@ const FAULTS: &str = r#"(module
     (func (export "canister_update forever") (call $loop)))"#;
 
 #[test]
-fn faults_have_the_words_of_the_ic() {
+fn faults_have_the_texts_of_the_ic() {
     let state = fresh(FAULTS);
     for (method, code, text) in [
         ("heap", 502, "Canister trapped: heap out of bounds"),
@@ -286,7 +286,7 @@ fn faults_have_the_words_of_the_ic() {
     );
 }
 
-/// Prints a memory of 1 MiB five times, and last a word.
+/// Prints a memory of 1 MiB five times, and finally a word.
 #[test]
 fn the_last_prints_of_a_message_are_kept() {
     let state = fresh(
@@ -320,7 +320,7 @@ fn the_last_prints_of_a_message_are_kept() {
     assert_eq!(trapped.logs[0].len(), "[TRAP]: ".len() + text.len());
 }
 
-/// By the IC's documentation of its resource limits.
+/// The limits are those in the IC's documentation of its resource limits.
 #[test]
 fn messages_of_each_kind_have_the_published_limits() {
     const BILLION: u64 = 1_000_000_000;
@@ -347,7 +347,7 @@ fn a_wasm_memory_grows_to_its_limits_and_no_further() {
     assert_eq!((grown(0, 100, Some(100)), grown(0, 101, Some(100))), (Ok(true), Ok(false)));
     assert_eq!(grown(200, 200, None), Ok(true));
     assert_eq!(grown(200, 201, None), Err(Trap::WasmMemoryLimit { limit: 200, peak: 201 }));
-    assert_eq!(grown(200, 301, None), Ok(false), "what can never be granted is not refused by the limit");
+    assert_eq!(grown(200, 301, None), Ok(false), "a size that is never possible is not refused by the limit");
 }
 
 #[test]

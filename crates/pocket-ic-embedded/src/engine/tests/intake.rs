@@ -50,7 +50,7 @@ fn modules_keep_the_bytes_as_uploaded() {
     assert_eq!(module.module_hash(), <[u8; 32]>::from(Sha256::digest(&packed)));
     assert_ne!(module.module_hash(), plain.module_hash());
     assert!(module.has_export(MethodKind::Update, "a"));
-    // The same bytes again are the same module.
+    // The same bytes give the same module.
     assert!(Arc::ptr_eq(&module, &ENGINE.compile(&packed).expect("valid")));
 }
 
@@ -79,7 +79,7 @@ fn packed_modules_may_not_unpack_to_more_than_100_mib() {
     assert!(!refused(&gzip(&bomb)).contains("exceeds"));
 }
 
-/// The IC takes the last four bytes for the size, and unpacks the first member only.
+/// The IC reads the last four bytes as the size, and unpacks only the first member.
 #[test]
 fn a_gzip_ends_with_the_size_of_its_only_member() {
     let packed = gzip(EMPTY);
@@ -102,7 +102,7 @@ fn a_gzip_ends_with_the_size_of_its_only_member() {
         refused(&packed[..len]);
     }
     assert!(refused(&packed[..15]).contains("gzip stream is too short"));
-    // The rest is not checked, as long as it ends like the first.
+    // The rest is not checked, as long as it ends with the same size as the first member.
     ENGINE.compile(&[&packed[..], &packed].concat()).expect("the size is right");
 }
 
@@ -143,7 +143,8 @@ fn functions_have_at_most_a_million_operators_by_complexity() {
 #[test]
 fn a_code_section_has_at_most_12_mib() {
     const MAX: usize = 12 << 20;
-    // Thirteen functions, whose number does not count: each has its size in three bytes, its locals in one, and its `end`.
+    // Thirteen functions, whose number does not count: each has its size in three bytes, its locals in one, and its
+    // `end`.
     let of = |bytes: usize| {
         let nops = bytes - 13 * 5;
         functions((0..13).map(|index| vec![Instruction::Nop; nops / 13 + usize::from(index < nops % 13)]))

@@ -1,4 +1,4 @@
-//! Instructions: what is charged, that counts repeat, that limits hold.
+//! Instructions: what is charged, that counts are reproducible, and that limits are enforced.
 
 use super::*;
 
@@ -178,7 +178,7 @@ fn stable_access_limits() {
     let trap = run("read_a_page", accessed).result.expect_err("one page");
     assert!(trap.to_string().contains("accessed pages"), "{trap}");
     let small = Limits { stable_memory_bytes: 9 * WASM_PAGE, ..Limits::update() };
-    // Growing gives -1, so the write that follows is out of bounds.
+    // Growing returns -1, so the write that follows is out of bounds.
     let trap = run("write_a_page", small).result.expect_err("no memory");
     assert_eq!(trap, Trap::Wasm("stable memory out of bounds".into()));
 }
@@ -209,7 +209,7 @@ fn wasm_memory_limits() {
     assert_eq!(reply_u32(&update(&state, "grow_beyond_4_gib")), u32::MAX);
 }
 
-/// Also if a system call is what costs too much, while instructions are left.
+/// This also holds if a system call costs too much while instructions are left.
 #[test]
 fn a_message_beyond_its_limit_has_used_all_of_it() {
     let state = fresh(

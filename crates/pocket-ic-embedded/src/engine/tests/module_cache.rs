@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Returns a module that answers this number and is large enough to be kept.
+/// Returns a module that answers this number and is large enough to be cached.
 fn large(answer: u32, memory: &str) -> Vec<u8> {
     let index = if memory == "i64" { "i64" } else { "i32" };
     let filler: String = (0..200)
@@ -32,7 +32,7 @@ fn large(answer: u32, memory: &str) -> Vec<u8> {
 }
 
 fn cache(dir: &TempDir) -> ModuleCache {
-    ModuleCache::open(dir.path()).expect("a folder of our own")
+    ModuleCache::open(dir.path()).expect("a folder of the test's own")
 }
 
 /// Returns what the module answers in a process that was just started, and the instructions it takes.
@@ -83,7 +83,7 @@ fn a_large_module_is_found_by_the_next_process() {
     }
 }
 
-/// What is only known from reading the code is kept with it: an instance that drops segments is not used again.
+/// The results of checking the code are cached with it: an instance that drops segments is not reused.
 #[test]
 fn segments_are_fresh_in_every_message_of_a_kept_module() {
     let dir = tempfile::tempdir().unwrap();
@@ -92,7 +92,7 @@ fn segments_are_fresh_in_every_message_of_a_kept_module() {
         (import "ic0" "msg_reply" (func $reply))
         (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
         (memory 1) (data $d "seven") (data $filler "{}")
-        (func (export "canister_update look")
+        (func (export "canister_update read")
             (memory.init $d (i32.const 0) (i32.const 0) (i32.const 5)) (data.drop $d)
             (call $append (i32.const 0) (i32.const 5)) (call $reply)))"#,
         "x".repeat(40_000)
@@ -102,8 +102,8 @@ fn segments_are_fresh_in_every_message_of_a_kept_module() {
         let engine = Engine::with_cache(Some(cache(&dir))).unwrap();
         let mut state = CanisterState::new(engine.compile(&wasm).unwrap());
         for _ in 0..2 {
-            let look = EntryPoint::Update("look".into());
-            let outcome = engine.execute(&state, look, context(), Limits::update());
+            let read = EntryPoint::Update("read".into());
+            let outcome = engine.execute(&state, read, context(), Limits::update());
             assert_eq!(reply(&outcome), b"seven");
             state = outcome.state;
         }
@@ -111,7 +111,7 @@ fn segments_are_fresh_in_every_message_of_a_kept_module() {
     the_entry(&dir);
 }
 
-/// The checks that are also made of a cached module are those that do not depend on its code.
+/// For a cached module, only the checks that do not depend on its code are made again.
 #[test]
 fn a_refused_module_leaves_nothing_in_the_cache() {
     let dir = tempfile::tempdir().unwrap();
@@ -135,7 +135,7 @@ fn a_small_module_is_not_cached() {
 }
 
 #[test]
-fn an_entry_that_is_not_right_is_replaced_and_not_run() {
+fn an_invalid_entry_is_replaced_and_not_run() {
     let dir = tempfile::tempdir().unwrap();
     let (wasm, other) = (large(1, ""), large(2, ""));
     let expected = answer(cache(&dir), &wasm);
@@ -198,5 +198,5 @@ fn the_least_recently_used_entry_is_removed() {
     assert!(!killed.exists() && running.exists());
     assert_eq!(entries(&dir).len(), 3);
     answer(cache(&dir).with_max_bytes(size / 2), &large(4, ""));
-    assert!(first.exists(), "an entry that does not fit at all drives nothing out");
+    assert!(first.exists(), "an entry that is too large for the cache evicts nothing");
 }

@@ -1,4 +1,4 @@
-//! Tests of invalid modules and loads: the engine answers and survives.
+//! Tests of invalid modules and of heavy load: the engine answers and keeps working.
 
 use proptest::prelude::*;
 
@@ -98,7 +98,7 @@ fn many_canisters_take_turns() {
     }
 }
 
-/// A page of the wasm memory that goes back to zeros is a page that changed.
+/// A page of the wasm memory that becomes zero again counts as changed.
 #[test]
 fn pages_that_become_zero_again() {
     let state = fresh(

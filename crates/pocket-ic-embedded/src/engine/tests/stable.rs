@@ -146,7 +146,7 @@ const LARGE: &str = r#"(module
     (func (export "canister_update touch_and_trap") (call $touch) unreachable)
     (func (export "canister_query touch_in_query") (call $touch) (call $reply)))"#;
 
-/// Returns what a message that touches `places` places leaves.
+/// Returns the outcome of a message that writes to `places` places.
 fn touch(state: &CanisterState, entry: EntryPoint, places: usize) -> MessageOutcome {
     ENGINE.execute(state, entry, with_arg(&vec![0; places]), Limits::update())
 }
@@ -162,10 +162,10 @@ fn traps_queries_and_snapshots_of_10_gib_cost_what_they_touch() {
     assert_eq!(written.stable().bytes_apart(&nothing), 10 * PAGE as u64);
     let snapshot = written.clone();
     assert_eq!(snapshot.stable().bytes_apart(written.stable()), 0);
-    // What is written afterwards is apart, page by page.
+    // Pages that are written afterwards are no longer shared.
     let after = touch(&written, EntryPoint::Update("touch".into()), 3).state;
     assert_eq!(after.stable().bytes_apart(snapshot.stable()), 3 * PAGE as u64);
-    // A query's state holds what it wrote until it is dropped; a trap gives the state before.
+    // The state of a query holds what it wrote until it is dropped; after a trap, the state is the previous one.
     let query = touch(&written, EntryPoint::Query("touch_in_query".into()), 4);
     assert_eq!(query.result, Ok(()));
     assert_eq!(query.state.stable().bytes_apart(written.stable()), 4 * PAGE as u64);
@@ -232,7 +232,7 @@ fn the_32_bit_interface_grows_to_4_gib() {
     assert_eq!(outcome.state.stable().pages(), 65_536);
 }
 
-/// What a memory of more than 128 MiB takes in host memory is bounded, whether it was written or is in a file.
+/// The host memory that a memory of more than 128 MiB takes is bounded, whether it was written or is in a file.
 #[test]
 fn pages_beyond_the_bound_are_not_in_memory() {
     let pages = RESIDENT_PAGES + 10;

@@ -1,4 +1,4 @@
-//! Saving and putting together states; state that must not outlive a message; 64-bit memories.
+//! Saving and restoring states; state that must not outlive a message; 64-bit memories.
 
 use super::*;
 use crate::engine::error::StateMismatch;
@@ -41,7 +41,7 @@ fn globals_are_saved_and_restored() {
     );
     assert_eq!(changed.globals()[4], initial[4], "a NaN keeps its bits");
     assert_eq!(changed.globals()[5], GlobalValue::V128(7 | 8 << 64));
-    // Put together again from its parts.
+    // Restored from its parts.
     let memory = changed.heap().read(0, changed.wasm_memory_bytes()).expect("all of it");
     let mut heap = Heap::zeroed(memory.len() as u64 / WASM_PAGE);
     assert_eq!(heap.write(1, &memory), None);
@@ -100,7 +100,7 @@ fn an_upgrade_keeps_stable_memory_and_only_that() {
     assert_eq!(with_heap.globals(), [GlobalValue::I32(9)]);
 }
 
-/// In every message, dropped segments are as at instantiation, whatever the previous message did.
+/// In every message, dropped segments are as at instantiation, regardless of what the previous message did.
 #[test]
 fn segments_are_fresh_in_every_message() {
     let state = fresh(
@@ -108,14 +108,14 @@ fn segments_are_fresh_in_every_message() {
         (import "ic0" "msg_reply" (func $reply))
         (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
         (memory 1) (data $d "seven")
-        (func (export "canister_update look")
+        (func (export "canister_update read")
             (memory.init $d (i32.const 0) (i32.const 0) (i32.const 5))
             (data.drop $d)
             (call $append (i32.const 0) (i32.const 5)) (call $reply)))"#,
     );
-    let first = update(&state, "look");
+    let first = update(&state, "read");
     assert_eq!(reply(&first), b"seven");
-    assert_eq!(reply(&update(&first.state, "look")), b"seven");
+    assert_eq!(reply(&update(&first.state, "read")), b"seven");
 }
 
 #[test]

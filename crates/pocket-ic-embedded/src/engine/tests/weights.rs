@@ -77,7 +77,7 @@ const WEIGHTS: &[Row] = &[
     (100 + 1, "memory.fill", &[I, I, I], false),
     (100 + 1, "memory.copy", &[I, I, I], false),
     (100 + 1, "memory.init 0", &[I, ZERO, I], false),
-    // What begins and ends a block weighs nothing.
+    // The operators that begin and end a block cost nothing.
     (0, "block loop end end", &[], false),
     (2, "block br 0 end", &[], false),
     (2, "block (param i32) br_if 0 end", &[I], false),

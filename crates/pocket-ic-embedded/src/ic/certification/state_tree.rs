@@ -256,7 +256,7 @@ impl RootSignature {
     }
 }
 
-/// Returns what the tree tells about a request.
+/// Returns what the tree contains about a request.
 fn status(record: &IngressRecord) -> Tree {
     let status = match (&record.answer, &record.call) {
         (Some(Ok(_)), _) => "replied",

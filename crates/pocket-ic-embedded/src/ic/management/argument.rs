@@ -7,9 +7,8 @@ use ic_management_canister_types::{
     CanisterIdRecord, InstallChunkedCodeArgs, ProvisionalCreateCanisterWithCyclesArgs,
 };
 
-/// Decodes the only argument of a call. A few bytes can announce more unread values than there is time to
-/// skip, so the work is limited to a multiple of the number of bytes. Values that are read have bytes of
-/// their own.
+/// Decodes the only argument of a call. A few bytes can declare more unread values than can be skipped in a reasonable
+/// time, so the work is limited to a multiple of the number of bytes. Each value that is read has bytes of its own.
 pub(super) fn decode_argument<T: CandidType + for<'de> Deserialize<'de>>(bytes: &[u8]) -> candid::Result<T> {
     /// In candid's units of cost; more than a record of small values needs.
     const BASE: usize = 10_000;
@@ -21,12 +20,12 @@ pub(super) fn decode_argument<T: CandidType + for<'de> Deserialize<'de>>(bytes: 
     Ok(value)
 }
 
-/// Returns the canister that a call is about, as most arguments say it.
+/// Returns the canister that a call is about, in the form that most arguments have.
 pub(super) fn canister_id(arg: &[u8]) -> Option<Principal> {
     Some(decode_argument::<CanisterIdRecord>(arg).ok()?.canister_id)
 }
 
-/// Returns the id that a canister to be created shall have.
+/// Returns the requested id of a canister to be created.
 pub(super) fn specified_id(arg: &[u8]) -> Option<Principal> {
     decode_argument::<ProvisionalCreateCanisterWithCyclesArgs>(arg).ok()?.specified_id
 }

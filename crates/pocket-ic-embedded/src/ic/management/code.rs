@@ -53,7 +53,7 @@ struct Deployment {
     caller: Caller,
     arg: Vec<u8>,
     now: u64,
-    /// Its instructions are what the steps before have left.
+    /// Its instructions are those that the previous steps have left.
     limits: Limits,
     total_instructions: u64,
     logs: Vec<Vec<u8>>,
@@ -179,7 +179,7 @@ impl Deployment {
             state = self.step(instance, &state, EntryPoint::PreUpgrade)?;
         }
         self.version += 1;
-        // An upgrade deactivates the timer, whatever pre_upgrade has set.
+        // An upgrade deactivates the timer, even if `pre_upgrade` has set it.
         self.global_timer = 0;
         let state = state.replace_module(module.clone(), keep);
         let state = self.step(instance, &state, EntryPoint::Start)?;

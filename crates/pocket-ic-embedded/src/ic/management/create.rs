@@ -1,4 +1,4 @@
-//! Creating canisters, giving them cycles, and randomness.
+//! Creating canisters, adding cycles, and randomness.
 
 use super::{ManagementCall, Reply, empty_reply, encode};
 use crate::ic::canister::Canister;
@@ -126,7 +126,7 @@ pub(super) fn provisional_top_up(
     add_cycles(instance, args.canister_id, amount)
 }
 
-/// `deposit_cycles`: gives the attached cycles to a canister.
+/// `deposit_cycles`: adds the attached cycles to a canister's balance.
 pub(super) fn deposit_cycles(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
     let reply = add_cycles(instance, args.canister_id, call.cycles)?;

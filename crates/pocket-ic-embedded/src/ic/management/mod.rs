@@ -45,12 +45,12 @@ impl Caller {
 /// One call of a management method.
 struct ManagementCall<'a> {
     caller: Caller,
-    /// The subnet that the call went to, if it came from a user.
+    /// The subnet to which the call was sent, if a user sent it.
     subnet: Option<Principal>,
     origin: &'a Origin,
     method: &'a str,
     arg: &'a [u8],
-    /// Cycles attached; what is left goes back.
+    /// Cycles attached; what is left is refunded.
     cycles: u128,
     now: u64,
     /// Instructions used by canisters' code in the course of the call.
@@ -67,7 +67,7 @@ impl ManagementCall<'_> {
 enum Reply {
     /// With this answer.
     Now(Vec<u8>),
-    /// Not yet: whoever will answer is recorded.
+    /// Not yet; it is recorded who will answer.
     Later,
 }
 
@@ -80,9 +80,9 @@ enum Access {
     Canisters,
     /// Controllers of the canister it is about.
     Controllers,
-    /// Those whom the canister lets see its status, and itself.
+    /// Those who may see the canister's status by its settings, and the canister itself.
     StatusReaders,
-    /// Those whom the canister lets see its snapshots.
+    /// Those who may see the canister's snapshots by its settings.
     SnapshotReaders,
     /// Nobody in replicated execution.
     QueryOnly,
@@ -103,7 +103,7 @@ enum QueryAccess {
     Nobody,
     /// Those who may call it as an update.
     SameAsUpdate,
-    /// Everybody, as far as the method itself does not refuse.
+    /// Everybody, unless the method itself refuses.
     Anyone,
 }
 
@@ -114,7 +114,7 @@ struct Method {
     /// Whether a canister may also call it about itself.
     is_open_to_itself: bool,
     query: QueryAccess,
-    /// Returns the canister that a call is about, if its argument says so.
+    /// Returns the canister that a call is about, if its argument names one.
     target: fn(&[u8]) -> Option<Principal>,
     run: Execution,
 }
@@ -181,11 +181,11 @@ static METHODS: &[Method] = {
         Method::update("update_settings", Controllers, lifecycle::update_settings),
         Method::read("canister_status", StatusReaders, status::status).open_to_itself().with_query(SameAsUpdate),
         Method::read("canister_metrics", Controllers, status::metrics).with_query(SameAsUpdate),
-        // As an update only for canisters, as a query for everyone.
+        // As an update, it is only for canisters; as a query, for everyone.
         Method::read("canister_info", Canisters, status::info).with_query(QueryAccess::Anyone),
         Method::read("canister_metadata", Canisters, status::metadata),
         Method::read("subnet_info", Canisters, status::subnet),
-        // It checks itself who may see the log.
+        // The method itself checks who may see the log.
         Method::read("fetch_canister_logs", QueryOnly, status::logs).with_query(QueryAccess::Anyone),
         Method::update("take_canister_snapshot", Controllers, snapshots::take),
         Method::update("load_canister_snapshot", Controllers, snapshots::load),
@@ -198,7 +198,7 @@ static METHODS: &[Method] = {
     ]
 };
 
-/// Returns the canister that a call is about, if its argument says so.
+/// Returns the canister that a call is about, if its argument names one.
 pub(super) fn target(method: &str, arg: &[u8]) -> Option<Principal> {
     Method::find(method).map_or(argument::canister_id as fn(&[u8]) -> _, |method| method.target)(arg)
 }
@@ -237,7 +237,7 @@ fn unknown_method(method: &str) -> UserError {
     )
 }
 
-/// Returns whether users create canisters with this method, so that it needs no destination.
+/// Returns whether users create canisters with this method, in which case it needs no destination.
 pub(super) fn creates_for_users(method: &str) -> bool {
     method == PROVISIONAL_CREATE
 }
@@ -249,7 +249,7 @@ pub(super) fn empty_reply() -> Vec<u8> {
 
 fn encode<T: ArgumentEncoder>(method: &str, values: T) -> CallResult {
     candid::encode_args(values).map_err(|error| {
-        // Only a bug in this program gets here; the caller still deserves an answer.
+        // Only a bug in this program leads here; the caller still gets an answer.
         UserError::new(
             ErrorCode::CanisterContractViolation,
             format!("Cannot encode the answer of {method}: {error}"),

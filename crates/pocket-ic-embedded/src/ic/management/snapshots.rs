@@ -166,27 +166,27 @@ fn check_owner(canister: Principal, snapshot: Option<&[u8]>) -> Result<(), UserE
     }
 }
 
-/// Asks for a snapshot to be written into a folder.
+/// A request to write a snapshot into a folder.
 #[derive(Clone, Debug)]
 pub struct DownloadRequest {
-    /// Who asks; must be allowed to read the snapshot.
+    /// Who requests it; must be allowed to read the snapshot.
     pub sender: Principal,
-    /// Whose snapshot.
+    /// The canister of the snapshot.
     pub canister: Principal,
-    /// Which.
+    /// The id of the snapshot.
     pub snapshot: Vec<u8>,
     /// The folder, created if missing.
     pub dir: PathBuf,
 }
 
-/// Asks for a snapshot to be made from a folder.
+/// A request to create a snapshot from a folder.
 #[derive(Clone, Debug)]
 pub struct UploadRequest {
-    /// Who asks; must be a controller.
+    /// Who requests it; must be a controller.
     pub sender: Principal,
-    /// Whose snapshot it becomes.
+    /// The canister that gets the snapshot.
     pub canister: Principal,
-    /// The snapshot that it takes the place of.
+    /// The snapshot that it replaces.
     pub replaced: Option<Vec<u8>>,
     /// The folder.
     pub dir: PathBuf,

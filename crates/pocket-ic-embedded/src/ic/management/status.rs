@@ -53,7 +53,7 @@ fn memory_metrics(canister: &Canister) -> MemoryMetrics {
     MemoryMetrics {
         wasm_memory_size: state.map_or(0, |s| s.wasm_memory_bytes()).into(),
         stable_memory_size: state.map_or(0, |s| s.stable().bytes()).into(),
-        // Eight bytes a global, as the official server counts.
+        // Eight bytes per global, as the official server counts.
         global_memory_size: state.map_or(0, |s| 8 * s.globals().len() as u64).into(),
         wasm_binary_size: state.map_or(0, |s| s.module().uploaded().len() as u64).into(),
         custom_sections_size: state.map_or(0, |s| s.module().custom_sections_bytes()).into(),
@@ -69,7 +69,7 @@ fn module_hash(canister: &Canister) -> Option<Vec<u8>> {
     Some(state.module().module_hash().to_vec())
 }
 
-/// `canister_metrics`: nothing is charged, so the only cycles consumed are those burned.
+/// `canister_metrics`: nothing is charged, so only burned cycles are counted as consumed.
 pub(super) fn metrics(instance: &Instance, call: &ManagementCall) -> CallResult {
     let args: CanisterMetricsArgs = call.decode()?;
     let canister = instance.find(args.canister_id)?;

@@ -1,4 +1,4 @@
-//! What the page shows, and that it is complete in itself.
+//! What the page shows, and that it is self-contained.
 
 use super::*;
 use crate::Verdict;
@@ -78,7 +78,7 @@ fn text(page: &str) -> String {
 }
 
 #[test]
-fn a_page_says_what_the_report_says() {
+fn a_page_shows_what_the_report_has() {
     let page = report(vec![difference("Ok.path", Some("path"))]).to_html();
     let text = text(&page);
     for part in [
@@ -118,7 +118,7 @@ fn many_differences_of_a_rule_are_counted_and_not_all_listed() {
 }
 
 #[test]
-fn a_page_needs_nothing_but_itself_and_runs_nothing() {
+fn a_page_is_self_contained_and_runs_no_script() {
     let page = report(vec![difference("a", None)]).to_html();
     for outside in
         ["<script", "<link", "<img", "<iframe", "src=", "href=", "url(", "@import", "http:", "https:"]
@@ -147,7 +147,7 @@ fn a_rule_is_stale_only_where_rules_are_judged() {
 }
 
 #[test]
-fn a_page_says_how_it_was_made() {
+fn a_page_states_its_provenance() {
     let text = text(&report(vec![]).to_html());
     for part in
         ["2026-11-29T06:20:00Z", "session-migrate ab", "unknown, no git checkout", "pocket-ic-server 16"]

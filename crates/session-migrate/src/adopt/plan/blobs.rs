@@ -1,6 +1,6 @@
 //! The treatment of blobs: their bytes are compared with their records.
 
-use super::memories::{contradiction, is_maker};
+use super::memories::{contradiction, is_of_upload};
 use super::*;
 
 impl Planner<'_> {
@@ -41,7 +41,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Decides to which capsule each blob belongs: here it belongs to one.
+    /// Decides to which capsule each blob belongs: in this canister, to only one.
     pub(super) fn assign_blobs(&mut self, heap: &Heap) {
         let mut refs: BTreeMap<u64, BTreeMap<&str, bool>> = BTreeMap::new();
         for id in self.plan.capsules.keys() {
@@ -53,8 +53,8 @@ impl Planner<'_> {
                     if contradiction(&asset.blob_ref, &sound.record).is_some() {
                         continue;
                     }
-                    let is_maker = is_maker(&asset.blob_ref, memory, &sound.record);
-                    *refs.entry(blob.0).or_default().entry(id).or_default() |= is_maker;
+                    let is_of_upload = is_of_upload(&asset.blob_ref, memory, &sound.record);
+                    *refs.entry(blob.0).or_default().entry(id).or_default() |= is_of_upload;
                 }
             }
         }
@@ -66,7 +66,8 @@ impl Planner<'_> {
         }
         for (blob, sound) in &mut self.sound {
             let of = refs.remove(blob).unwrap_or_default();
-            let mut makers = of.iter().filter(|(_, is_maker)| **is_maker).map(|(capsule, _)| *capsule);
+            let mut makers =
+                of.iter().filter(|(_, is_of_upload)| **is_of_upload).map(|(capsule, _)| *capsule);
             sound.capsule = match (of.len(), makers.next(), makers.next()) {
                 (1, ..) => of.keys().next().map(|capsule| (*capsule).to_owned()),
                 (_, Some(maker), None) => Some(maker.to_owned()),
@@ -112,7 +113,7 @@ fn check_blob(blob: &PublicBlob, place: &StoredChunks) -> Result<Vec<String>, St
     let sha256 = hashed.sha256();
     if sha256.as_slice() != blob.checksum.as_slice() {
         let (is, was) = (hex::encode(sha256), hex::encode(&blob.checksum));
-        return Err(format!("its bytes have the SHA-256 {is}, committed was {was}"));
+        return Err(format!("its bytes have the SHA-256 {is}, but {was} was committed"));
     }
     let mut notes = Vec::new();
     let taken = place.chunks.range(..hashed.chunks());

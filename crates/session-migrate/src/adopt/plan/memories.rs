@@ -170,7 +170,7 @@ impl Planner<'_> {
                 asset_metadata,
                 content,
                 created_at: memory.metadata.created_at,
-                created_by: self.maker_of(capsule, &memory.metadata),
+                created_by: self.creator_of(capsule, &memory.metadata),
                 request: None,
             };
             self.plan.memories.insert(asset_id, taken);
@@ -195,7 +195,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Returns `id`, or if a memory has it, another one made of it.
+    /// Returns `id` or, if a memory already has it, another id derived from it.
     pub(super) fn free_id(&self, id: &str) -> String {
         let mut candidates = std::iter::once(id.to_owned()).chain((2_u64..).map(|n| format!("{id}.{n}")));
         candidates.find(|id| !self.plan.memories.contains_key(id)).unwrap_or_default()
@@ -219,8 +219,9 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns who made a memory: the person it names, if a member of the capsule, otherwise the capsule's first owner.
-    fn maker_of(&self, capsule: &str, metadata: &PublicMemoryMetadata) -> Principal {
+    /// Returns who created a memory: the person it names, if a member of the capsule, otherwise the capsule's first
+    /// owner.
+    fn creator_of(&self, capsule: &str, metadata: &PublicMemoryMetadata) -> Principal {
         let Some(record) = self.plan.capsules.get(capsule) else { return Principal::anonymous() };
         let maker = metadata.created_by.as_deref().and_then(|text| Principal::from_text(text).ok());
         let maker = maker.filter(|who| record.members().any(|member| member == who));
@@ -229,7 +230,7 @@ impl Planner<'_> {
 }
 
 /// Returns whether a memory is the one that the upload of a blob became.
-pub(super) fn is_maker(reference: &PublicBlobRef, memory: &PublicMemory, blob: &BlobRecord) -> bool {
+pub(super) fn is_of_upload(reference: &PublicBlobRef, memory: &PublicMemory, blob: &BlobRecord) -> bool {
     let created_at = blob.created_at.as_nanos();
     let is_its_time = memory.id == format!("mem_{created_at}") || memory.metadata.uploaded_at == created_at;
     is_its_time
@@ -280,7 +281,7 @@ pub(super) fn assets_of(memory: &PublicMemory) -> usize {
     memory.inline_assets.len() + memory.blob_internal_assets.len() + memory.blob_external_assets.len()
 }
 
-/// Names what of a memory has no counterpart.
+/// Names the parts of a memory that have no counterpart.
 fn memory_rest(memory: &PublicMemory) -> Vec<String> {
     let rule = match &memory.access {
         PublicAccess::Private { .. } => None,

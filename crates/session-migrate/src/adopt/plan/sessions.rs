@@ -22,7 +22,7 @@ impl Planner<'_> {
             let Session { caller, created_at, upload, .. } = session;
             let metadata = upload.as_ref().ok().map(|upload| &upload.metadata);
             let chunks = upload.as_ref().map_or(0, |upload| upload.chunks);
-            let why = "what its release told of it; its idempotency key is not among that";
+            let why = "what its release reports about it, without its idempotency key";
             let line = Line::new(RecordKind::Session, &id, why).of(&session.capsule);
             self.left.write(&line.record(&(caller, created_at, session.is_committed, chunks, metadata)))?;
         }
@@ -47,7 +47,9 @@ impl Planner<'_> {
         let prefix = chunk_key(session.id);
         if self.source.places.get(&prefix).is_some_and(|place| place.blob.is_some()) {
             return Err(
-                "a committed blob has the same chunks: the release gave its number out again after an upgrade".into()
+                "a committed blob has the same chunks: the release issued its number again after an \
+                upgrade"
+                    .into(),
             );
         }
         let Upload { chunks, received, metadata } = session.upload.clone()?;
@@ -85,7 +87,7 @@ impl Planner<'_> {
         }
         if stored.len() > received.len() {
             notes.push(format!(
-                "{} chunks under its key are of an earlier session of the same number",
+                "{} chunks under its key belong to an earlier session of the same number",
                 stored.len() - received.len()
             ));
         }
@@ -112,7 +114,7 @@ impl Planner<'_> {
         Ok(notes)
     }
 
-    /// Plans a session whose blob is committed: that release failed to make the memory, or to forget the session.
+    /// Plans a session whose blob is committed: that release failed to create the memory, or to remove the session.
     fn committed(&mut self, session: &Session) -> Result<Vec<String>, String> {
         let prefix = ChunkPrefix(chunk_key(session.id));
         let blob = prefix.blob_id();

@@ -6,7 +6,7 @@
 //! 3. The distribution has a compiler that is new enough, with the standard library's sources and a wasm
 //!    linker: the standard library is built along with the canister.
 //! 4. We are root on a system with apt: the packages that make up such a compiler are installed, then as 3.
-//! 5. Otherwise say what to install.
+//! 5. Otherwise the error says what to install.
 
 mod probe;
 mod rule;
@@ -98,7 +98,7 @@ pub fn resolve(workspace: &Workspace) -> Result<Toolchain, BuildError> {
                     ..probe::facts(workspace)?
                 };
             }
-            Decision::GiveUp { tried, advice } => {
+            Decision::NoCompiler { tried, advice } => {
                 return Err(BuildError::NoToolchain { tried, advice });
             }
         }

@@ -93,12 +93,12 @@ fn probe_distribution() -> Result<Option<Distribution>, BuildError> {
 /// Rustc looks for `rust-lld` next to its libraries and on the PATH. If it is in neither place, another
 /// toolchain's copy or a plain `wasm-ld` will do as well.
 fn probe_linker(root: &Path, host: &str) -> Linker {
-    let beside = |root: &Path| root.join("lib/rustlib").join(host).join("bin/rust-lld");
-    if beside(root).is_file() || on_path("rust-lld").is_some() {
+    let next_to = |root: &Path| root.join("lib/rustlib").join(host).join("bin/rust-lld");
+    if next_to(root).is_file() || on_path("rust-lld").is_some() {
         return Linker::Own;
     }
     if let Ok(active) = sysroot(Path::new("rustc")) {
-        let borrowed = beside(&active);
+        let borrowed = next_to(&active);
         if borrowed.is_file() {
             return Linker::Named(borrowed);
         }
@@ -167,7 +167,7 @@ fn is_root() -> bool {
     capture(Command::new("id").arg("-u")).is_ok_and(|answer| answer.trim() == "0")
 }
 
-/// Installs `packages`, or the next set of the list when apt does not know them.
+/// Installs `packages`, or the next set of the list if apt cannot find them.
 pub(super) fn apt_install(packages: &[String]) -> Result<(), BuildError> {
     let apt = |arguments: &[&str]| {
         capture(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments)).map(drop)

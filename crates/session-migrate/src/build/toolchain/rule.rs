@@ -25,7 +25,7 @@ pub(crate) enum Rustup {
     NotAllowed,
     /// It may add a target to this toolchain.
     Allowed { toolchain: String },
-    /// It was asked, and failed.
+    /// It was run, and failed.
     Failed(String),
 }
 
@@ -33,11 +33,11 @@ pub(crate) enum Rustup {
 pub(crate) enum Apt {
     /// No apt on this system.
     Absent,
-    /// Apt is there, but we are not root.
+    /// Apt is available, but the user is not root.
     NotRoot,
-    /// It can be asked for these packages.
+    /// It can install these packages.
     Offers { packages: Vec<String> },
-    /// It was asked, and failed.
+    /// It was run, and failed.
     Failed(String),
 }
 
@@ -46,7 +46,7 @@ pub(crate) enum Apt {
 pub(crate) struct Distribution {
     pub rustc: PathBuf,
     pub version: (u32, u32),
-    /// The sources of the standard library are there.
+    /// The sources of the standard library are installed.
     pub sources: bool,
     pub linker: Linker,
 }
@@ -55,7 +55,7 @@ pub(crate) struct Distribution {
 pub(crate) enum Linker {
     /// The compiler finds `rust-lld` on its own.
     Own,
-    /// This one has to be named.
+    /// This one has to be specified.
     Named(PathBuf),
     Missing,
 }
@@ -66,7 +66,7 @@ pub(crate) enum Decision {
     AddTarget { toolchain: String },
     UseDistribution { rustc: PathBuf, linker: Option<PathBuf> },
     InstallPackages { packages: Vec<String> },
-    GiveUp { tried: String, advice: String },
+    NoCompiler { tried: String, advice: String },
 }
 
 pub(crate) fn decide(facts: &Facts) -> Decision {
@@ -83,7 +83,7 @@ pub(crate) fn decide(facts: &Facts) -> Decision {
     if let Apt::Offers { packages } = &facts.apt {
         return Decision::InstallPackages { packages: packages.clone() };
     }
-    GiveUpText { facts }.decision(distribution.err().unwrap_or_default())
+    NoCompilerText { facts }.decision(distribution.err().unwrap_or_default())
 }
 
 /// Returns the distribution's compiler if it is complete, otherwise what it lacks.
@@ -109,11 +109,11 @@ fn usable(facts: &Facts) -> Result<Decision, String> {
     Ok(Decision::UseDistribution { rustc: found.rustc.clone(), linker })
 }
 
-struct GiveUpText<'f> {
+struct NoCompilerText<'f> {
     facts: &'f Facts,
 }
 
-impl GiveUpText<'_> {
+impl NoCompilerText<'_> {
     fn decision(&self, distribution: String) -> Decision {
         let rustup = match &self.facts.rustup {
             Rustup::Absent => "no rustup".to_owned(),
@@ -128,7 +128,7 @@ impl GiveUpText<'_> {
             Apt::Failed(why) => why.clone(),
             Apt::Offers { packages } => format!("apt offers {}", packages.join(" ")),
         };
-        Decision::GiveUp {
+        Decision::NoCompiler {
             tried: format!("{rustup}; {distribution}; {apt}"),
             advice: format!(
                 "Install it with `rustup target add {}`, or as root on Debian with `apt-get install {}`",
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn rustup_that_may_not_install_is_not_asked() {
+    fn rustup_that_may_not_install_is_not_run() {
         for rustup in [Rustup::NotAllowed, Rustup::Failed("offline".into())] {
             let facts = Facts { rustup, distribution: Some(debian()), ..nothing() };
             assert_eq!(
@@ -235,15 +235,15 @@ mod tests {
     }
 
     #[test]
-    fn giving_up_says_what_was_tried_and_what_to_install() {
+    fn a_missing_compiler_is_reported_with_what_to_install() {
         let facts = Facts {
             rustup: Rustup::NotAllowed,
             distribution: Some(Distribution { version: (1, 63), ..debian() }),
             apt: Apt::NotRoot,
             ..nothing()
         };
-        let Decision::GiveUp { tried, advice } = decide(&facts) else {
-            panic!("expected GiveUp");
+        let Decision::NoCompiler { tried, advice } = decide(&facts) else {
+            panic!("expected NoCompiler");
         };
         for part in ["not to install", "/usr/bin/rustc is 1.63", "1.95", "root"] {
             assert!(tried.contains(part), "{part} in {tried}");

@@ -83,7 +83,7 @@ fn usage(facts: &Facts, scan: &mut Scan) {
         };
         let TwoTexts(of, name) = key;
         let what = format!(
-            "{} has {recorded} bytes, {counted} are in flight or stored",
+            "{} has {recorded} bytes, but {counted} are in flight or stored",
             format!("{of} {name}").trim()
         );
         scan.findings.at(kind, ids::USAGE, key.shown(), what);
@@ -102,6 +102,6 @@ fn promises(facts: &Facts, scan: &mut Scan) {
         std::cmp::Ordering::Greater if facts.has_unreadable() => FindingKind::AccountUnattributed,
         _ => FindingKind::AccountDisagrees,
     };
-    let what = format!("{recorded} bytes are promised, {counted} are reserved and have not arrived");
+    let what = format!("{recorded} bytes are promised, but {counted} are reserved and have not arrived");
     scan.findings.general(kind, Some(ids::UPLOAD_COUNTS), what);
 }

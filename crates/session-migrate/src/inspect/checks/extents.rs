@@ -47,7 +47,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     let owned = owned(facts);
     let end = facts.extent_state.end;
     for (extent, whose) in owned.iter().filter(|(extent, _)| extent.end() > end) {
-        let what = format!("{whose} has {} bytes there, and what is taken ends at {end}", extent.len);
+        let what = format!("{whose} has {} bytes there, but the allocated part ends at {end}", extent.len);
         scan.findings.at_offset(
             FindingKind::ExtentOutOfBounds,
             ids::EXTENT_REGION,
@@ -64,7 +64,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     let mut taken_to: (u64, &str) = (0, "nobody");
     for (extent, whose) in &all {
         if extent.offset < taken_to.0 {
-            let what = format!("{} bytes there are of {whose} and of {}", extent.len, taken_to.1);
+            let what = format!("{} bytes there belong to {whose} and to {}", extent.len, taken_to.1);
             scan.findings.at_offset(FindingKind::ExtentOfTwo, ids::EXTENT_REGION, None, extent.offset, what);
         } else if extent.offset > taken_to.0 && can_tell {
             let what = format!("{} bytes there are allocated but have no owner", extent.offset - taken_to.0);
@@ -133,7 +133,7 @@ fn free(facts: &Facts, scan: &mut Scan) {
         }
     }
     if state.taken.saturating_add(free) != state.end {
-        let what = format!("{} bytes taken and {free} free are not {}", state.taken, state.end);
+        let what = format!("{} bytes allocated and {free} free are not {}", state.taken, state.end);
         scan.findings.general(FindingKind::FreeExtentsDisagree, Some(ids::EXTENT_STATE), what);
     }
 }

@@ -36,11 +36,14 @@ fn session_chunks(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
     let stored: ChunkSet = facts.stored(session.prefix).map(|(idx, _)| idx).collect();
     if session.layout == 2 {
         for idx in first_missing(&session.received, &stored) {
-            let what = format!("chunk {idx} of session {id} has arrived and is not stored");
+            let what = format!("chunk {idx} of session {id} has arrived but is not stored");
             scan.findings.at(FindingKind::MissingChunk, ids::CHUNKS, key(idx), what);
         }
         for idx in first_missing(&stored, &session.received) {
-            let what = format!("chunk {idx} of session {id} is stored, and has not arrived by its record");
+            let what = format!(
+                "chunk {idx} of session {id} is stored, but has not arrived according to \
+                its record"
+            );
             scan.findings.at(FindingKind::StrayChunk, ids::CHUNKS, key(idx), what);
         }
     }
@@ -54,7 +57,7 @@ fn session_chunks(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
     }
 }
 
-/// Returns the first numbers that are in one set and not in the other.
+/// Returns the first numbers that are in one set but not in the other.
 fn first_missing<'s>(these: &'s ChunkSet, those: &'s ChunkSet) -> impl Iterator<Item = u32> + 's {
     these.ranges().flat_map(|(first, last)| first..=last).filter(|idx| !those.contains(*idx))
 }
@@ -103,7 +106,7 @@ fn orphans(facts: &Facts, scan: &mut Scan) {
     for (prefix, chunks) in orphans {
         let bytes: u64 = chunks.iter().map(|(_, len)| u64::from(*len)).sum();
         let first = chunks.first().map_or(0, |(idx, _)| *idx);
-        let what = format!("{} chunks, {bytes} bytes, of no session and no blob", chunks.len());
+        let what = format!("{} chunks, {bytes} bytes, belong to no session and no blob", chunks.len());
         scan.findings.at(kind, ids::CHUNKS, (*prefix, first).shown(), what);
     }
 }

@@ -46,7 +46,7 @@ fn records(facts: &Facts, scan: &mut Scan) {
     let last = facts.last_session_id;
     if scan.whole(&[ids::SESSION_COUNTER]) {
         for id in facts.split_ids.range(last.saturating_add(1)..) {
-            let what = format!("session {id} is in flight, and the last assigned id is {last}");
+            let what = format!("session {id} is in flight, but the last issued id is {last}");
             scan.findings.at(FindingKind::IdAboveCounter, ids::SESSIONS, id.to_string(), what);
         }
     }
@@ -130,7 +130,7 @@ fn by_owner(facts: &Facts, scan: &mut Scan) {
             None if facts.is_live(*id) || facts.is_quarantined(*id) => continue,
             None => format!("refers to session {id}, which does not exist"),
             Some(session) if session.owner == *owner => continue,
-            Some(session) => format!("refers to session {id}, which is of {}", session.owner),
+            Some(session) => format!("refers to session {id}, which belongs to {}", session.owner),
         };
         scan.findings.at(FindingKind::IndexToNowhere, ids::SESSION_BY_OWNER, key.shown(), what);
     }
@@ -175,7 +175,7 @@ fn migrations(facts: &Facts, scan: &mut Scan) {
     for (number, state) in &facts.migrations {
         let is_at_rest = matches!(state.phase, Phase::Converted | Phase::Finalized);
         if let Some(imbalance) = state.imbalance().filter(|_| is_at_rest) {
-            let what = format!("migration {number} stands at {:?}: {imbalance}", state.phase);
+            let what = format!("migration {number} is in phase {:?}: {imbalance}", state.phase);
             scan.findings.general(FindingKind::CountDisagrees, Some(ids::MIGRATION_STATE), what);
         }
     }

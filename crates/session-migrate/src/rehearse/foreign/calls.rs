@@ -1,7 +1,7 @@
 //! The traffic of a rehearsal of two wasms: a file of Candid calls.
 //!
 //! ```text
-//! # what the old wasm is filled with
+//! # the calls that fill the old wasm
 //! [before]
 //! 1..=100 @user{n} open ("name {n}")
 //! @user1 deposit (5)
@@ -14,7 +14,8 @@
 //! @user2 deposit (1)
 //! ```
 //!
-//! Owns: the format, its errors. Does not own: what the calls are encoded by ([`RehearsedModule`](super::subject::RehearsedModule)).
+//! Owns: the format, its errors. Does not own: the encoding of the calls
+//! ([`RehearsedModule`](super::subject::RehearsedModule)).
 
 use candid::{IDLArgs, Principal};
 use candid_parser::parse_idl_args;
@@ -33,7 +34,7 @@ pub(super) enum Section {
     After,
 }
 
-/// One call, as the file says it.
+/// One call, as the file specifies it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Parsed {
     /// Its line, from 1 on.
@@ -74,7 +75,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Parsed>, String> {
             calls.push(Parsed { line, section, caller, method, args });
         }
     }
-    if calls.is_empty() { Err("there is no call in it".into()) } else { Ok(calls) }
+    if calls.is_empty() { Err("it contains no call".into()) } else { Ok(calls) }
 }
 
 fn section_of(text: &str) -> Option<Section> {
@@ -86,7 +87,7 @@ fn section_of(text: &str) -> Option<Section> {
     }
 }
 
-/// Returns the numbers that a line is repeated for, and the rest of the line.
+/// Returns the numbers for which a line is repeated, and the rest of the line.
 fn repetition(text: &str) -> Result<(Vec<Option<u32>>, &str), String> {
     let Some((range, rest)) = text.split_once(char::is_whitespace).filter(|(range, _)| range.contains("..="))
     else {
@@ -137,7 +138,8 @@ pub(super) fn arguments(text: &str) -> Result<IDLArgs, String> {
     })
 }
 
-/// Returns the principal of a name: `controller`, `anonymous`, the text of a principal, or one made from the name.
+/// Returns the principal of a name: `controller`, `anonymous`, the text of a principal, or a principal derived from the
+/// name.
 fn person(name: &str) -> Result<Principal, String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || !name.chars().all(is_name) {
@@ -202,7 +204,7 @@ mod tests {
     #[test]
     fn a_wrong_line_is_named_with_what_is_expected() {
         for (text, words) in [
-            ("", "there is no call"),
+            ("", "it contains no call"),
             ("open ()", "line 1: a call before the first section"),
             ("[befor]", "line 1: the sections are"),
             ("[before]\nopen (", "line 2: open: `(` are not Candid arguments"),

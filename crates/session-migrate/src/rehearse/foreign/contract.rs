@@ -1,4 +1,5 @@
-//! The `migration_…` endpoints of a canister, as the crate `ic-stable-migrate` makes them, whatever its keys are.
+//! The `migration_…` endpoints of a canister, as the crate `ic-stable-migrate` defines them, regardless of the type of its
+//! keys.
 
 use candid::{Reserved, encode_args};
 use ic_stable_migrate::api;
@@ -8,13 +9,13 @@ use super::pair::{Pair, first_line, in_one_line};
 use crate::build::Methods;
 use crate::client::NO_ARGUMENTS;
 
-/// A status without the key of the last unit: that is of a type of the canister's own.
+/// A status without the key of the last unit, whose type is specific to the canister.
 pub(super) type Status = api::MigrationStatus<Reserved>;
 
 /// The endpoint without which a migration cannot be watched.
 pub(super) const STATUS: &str = "migration_status";
 
-/// What each endpoint is needed for.
+/// What each endpoint is needed for, for the report.
 const ENDPOINTS: [(&str, &str); 5] = [
     (STATUS, "whether a migration runs and when it is complete, its counts and digests, interruptions"),
     ("migration_resume", "that it continues after it was stuck or rolled back"),
@@ -23,7 +24,7 @@ const ENDPOINTS: [(&str, &str); 5] = [
     ("migration_finalize", "that the migration ends"),
 ];
 
-/// Returns what cannot be tested of a canister with these methods, one line for each endpoint that it lacks.
+/// Returns what cannot be tested on a canister with these methods, one line for each endpoint that it lacks.
 pub(super) fn untestable(methods: &Methods) -> Vec<String> {
     let lacks_all = !methods.has(STATUS);
     let missing = ENDPOINTS.iter().filter(|(name, _)| lacks_all || !methods.has(name));
@@ -55,7 +56,7 @@ impl Pair<'_> {
         answer: Result<Vec<u8>, pocket_ic::RejectResponse>,
     ) -> Result<Status, String> {
         let reply = answer.map_err(|reject| format!("{endpoint} is rejected: {}", first_line(&reject)))?;
-        // The error is shown by the canister's own interface.
+        // The error is shown according to the canister's own interface.
         match candid::decode_one::<Result<Status, Reserved>>(&reply) {
             Ok(Ok(status)) => Ok(status),
             Ok(Err(_)) => {

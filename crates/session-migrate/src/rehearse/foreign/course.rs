@@ -1,4 +1,4 @@
-//! The course of a rehearsal of two wasms: what is done when, and what is noted.
+//! The course of a rehearsal of two wasms: the steps, and what is recorded about each.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::rehearse::accounting::{self, Expected};
 use crate::rehearse::{MigrationReport, MigrationRun, RehearseError, StageReport};
 use crate::trace::CallKind;
 
-/// Parts of the usual instructions of a message at which it is made to trap, in percent.
+/// Instruction limits at which messages are made to trap, in percent of what the largest message has used.
 const LIMITS: [u64; 4] = [2, 20, 50, 80];
 
 /// Rounds with each of these limits. They are a minute apart, so that a watchdog notices each.
@@ -39,13 +39,13 @@ pub(super) struct Course<'a> {
     inputs: &'a Inputs,
     progress: &'a Progress,
     pair: Pair<'a>,
-    /// The distinct queries of the file, which are asked after every step.
+    /// The distinct queries of the file, which are made after every step.
     queries: Vec<&'a PlannedCall>,
     stages: Vec<StageReport>,
     runs: Vec<MigrationRun>,
     notes: Vec<String>,
     interruptions: Vec<String>,
-    /// Whether the interruptions that were asked for were made.
+    /// Whether the requested interruptions were made.
     is_interrupted: bool,
     /// Number of messages that trapped, if limits were set.
     trapped: Option<usize>,
@@ -61,10 +61,10 @@ pub(super) struct CourseOutcome {
 }
 
 impl<'a> Course<'a> {
-    /// Installs the old wasm twice and plays what is before the upgrade.
+    /// Installs the old wasm twice, and plays the calls before the upgrade.
     ///
     /// # Errors
-    /// If the old wasm cannot be installed, or a call proves nothing.
+    /// If the old wasm cannot be installed, or the answers to a call cannot be compared.
     pub fn begin(
         options: &'a ForeignOptions,
         inputs: &'a Inputs,
@@ -106,7 +106,7 @@ impl<'a> Course<'a> {
         Ok(course)
     }
 
-    /// Goes from the upgrade to the end.
+    /// Runs everything from the upgrade to the end.
     pub fn run(&mut self) {
         if !self.install("upgrade to new", true) {
             return;
@@ -140,13 +140,13 @@ impl<'a> Course<'a> {
         let is_wanted = !options.interruptions.is_empty() && inputs.new.methods.has(STATUS);
         if is_wanted && !is_interrupted && pair.problems.is_empty() {
             notes.push(
-                "not tested: interruptions; the migration was complete before it could be interrupted: make more records \
-                 in [before]"
+                "not tested: interruptions; the migration was complete before it could be interrupted: \
+                create more records in [before]"
                     .into(),
             );
         } else if trapped == Some(0) {
             notes.push(
-                "not tested: messages that trap; none reached its limit: make more records in [before]"
+                "not tested: messages that trap; none reached its limit: create more records in [before]"
                     .into(),
             );
         }
@@ -187,11 +187,11 @@ impl<'a> Course<'a> {
         });
     }
 
-    /// Installs one of the wasms over what runs; returns whether it is installed.
+    /// Installs one of the wasms over the running one; returns whether it is installed.
     fn install(&mut self, name: &str, is_new: bool) -> bool {
         self.progress.phase(name);
         let (side, build) = if is_new { (&self.inputs.new, "new") } else { (&self.inputs.old, "old") };
-        // The old release is upgraded to as it was installed.
+        // The upgrade to the old release has the same arguments as its installation.
         let arg = if is_new { &self.inputs.upgrade_arg } else { &self.inputs.init_arg };
         let from = costs::next_index(self.pair.pic, self.pair.id);
         let answer = self.pair.upgrade(side, arg, is_new);
@@ -203,7 +203,7 @@ impl<'a> Course<'a> {
         upgrade_ok
     }
 
-    /// Asks every query of both canisters.
+    /// Makes every query on both canisters.
     fn compare(&mut self) {
         let when = self.when();
         self.pair.compare(self.queries.iter().copied(), &when);
@@ -218,7 +218,7 @@ impl<'a> Course<'a> {
         calls.for_each(|call| self.pair.play(call, &when));
     }
 
-    /// What remains to be tested of a canister whose migration cannot be watched.
+    /// Tests what remains of a canister whose migration cannot be watched.
     fn without_endpoints(&mut self) {
         self.progress.phase("calls after the upgrade");
         for call in self.calls_of(Section::During) {
@@ -237,7 +237,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// The migrations of the new wasm, one after the other, and the end.
+    /// Runs the migrations of the new wasm, one after the other, and the end of the rehearsal.
     fn migrated(&mut self) {
         let mut has_next = self.one_migrated(true);
         while has_next == Some(true) {
@@ -248,8 +248,8 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// One migration, its rollback and its end; returns whether another one has begun, or `None` if the rehearsal
-    /// cannot continue. The old wasm knows the layout from which the first one starts, and no later one.
+    /// Runs one migration, its rollback and its end; returns whether another one has begun, or `None` if the rehearsal
+    /// cannot continue. The old wasm supports only the layout from which the first one starts.
     fn one_migrated(&mut self, is_first: bool) -> Option<bool> {
         self.progress.phase("migrating under traffic");
         if !self.converted(true) {
@@ -279,8 +279,8 @@ impl<'a> Course<'a> {
         true
     }
 
-    /// Waits until the migration is at rest, reconciles it, and asks every query; returns its status if it is converted
-    /// and reconciles.
+    /// Waits until the migration is at rest, reconciles it, and makes every query; returns its status if it is
+    /// converted and reconciles.
     fn reconciled(&mut self, with_interruptions: bool) -> Option<Status> {
         let settled = self.settled(with_interruptions);
         let status = self.ok_or_problem(settled)?;
@@ -324,7 +324,7 @@ impl<'a> Course<'a> {
             if with_interruptions {
                 self.interrupt(round)?;
             }
-            if !self.suffers(&self.pair.status()?) {
+            if !self.needs_recovery(&self.pair.status()?) {
                 self.play(calls.by_ref().take(1));
             }
             self.pair.pass(Duration::from_secs(1));
@@ -338,9 +338,9 @@ impl<'a> Course<'a> {
         Ok(status)
     }
 
-    /// Returns whether messages that were made to trap have left it stuck, or sound units in quarantine. Until it has
-    /// recovered, clients of such units are refused, and no wonder.
-    fn suffers(&self, status: &Status) -> bool {
+    /// Returns whether messages that were made to trap have left the migration stuck, or sound units in quarantine.
+    /// Until it has recovered, clients of such units are expected to be refused.
+    fn needs_recovery(&self, status: &Status) -> bool {
         let is_trapped = self.is_interrupted && self.options.interruptions.contains(&Interruption::Trap);
         let is_stuck = status.phase == MigrationPhase::Stuck;
         is_trapped && (is_stuck || status.quarantined > self.options.max_quarantined)
@@ -350,7 +350,7 @@ impl<'a> Course<'a> {
     fn recovered(&self, status: &Status) -> Result<bool, String> {
         use MigrationPhase::{Converted, Converting, Stuck, Verifying};
         let (endpoint, arg) = match status.phase {
-            _ if !self.suffers(status) => return Ok(false),
+            _ if !self.needs_recovery(status) => return Ok(false),
             Stuck => ("migration_resume", NO_ARGUMENTS.to_vec()),
             Converting | Verifying | Converted => ("migration_retry", no_unit()),
             _ => return Ok(false),
@@ -385,7 +385,7 @@ impl<'a> Course<'a> {
             Err(error) => return self.notes.push(format!("not tested: messages that trap: {error}")),
         };
         let install = costs.iter().rposition(|cost| cost.is_install()).map_or(0, |last| last + 1);
-        // The messages of the migration are those that nobody here has called.
+        // The messages of the migration are those that the rehearsal has not called.
         let is_called = |method: &str| {
             method.starts_with("migration_") || self.inputs.calls.iter().any(|call| call.method == method)
         };
@@ -421,8 +421,8 @@ impl<'a> Course<'a> {
         self.pair.pass(A_MINUTE);
     }
 
-    /// Rolls back, continues on the old wasm if it knows the layout, and migrates again; returns whether the rehearsal can
-    /// continue.
+    /// Rolls back, continues on the old wasm if it supports the layout, and migrates again; returns whether the
+    /// rehearsal can continue.
     fn rolled_back(&mut self, to_old: bool) -> bool {
         self.progress.phase("rolling back");
         let rolled_back = self.pair.control("migration_rollback", NO_ARGUMENTS);

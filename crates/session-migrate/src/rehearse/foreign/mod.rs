@@ -1,8 +1,8 @@
-//! The rehearsal of somebody else's canister: two wasms, a file of calls, and the `migration_…` endpoints.
+//! The rehearsal of another canister's upgrade: two wasms, a file of calls, and the `migration_…` endpoints.
 //!
-//! Two canisters get the old wasm and the same calls. One of them is upgraded, migrated, rolled back on request and
-//! finalized; the other one stays as it is. After every step, and for every call, both must answer the same, except
-//! methods that the caller names.
+//! The old wasm is installed on two canisters, which get the same calls. One of them is upgraded, migrated, rolled back
+//! on request and finalized; the other one stays as it is. After every step, and for every call, both must answer the
+//! same, except methods that the caller names.
 //!
 //! Owns: the order of the steps, the verdict. Does not own: the endpoints (the crate `ic-stable-migrate`).
 

@@ -1,7 +1,7 @@
 //! Two canisters that get the same calls in the same rounds: the one that is upgraded, and its reference, which keeps
-//! the old wasm. Whatever the old wasm would have answered is what the upgraded one must answer.
+//! the old wasm. The upgraded canister must answer what the old wasm would have answered.
 //!
-//! Owns: the two canisters, every answer and its comparison. Does not own: when what is called.
+//! Owns: the two canisters, every answer and its comparison. Does not own: the order of the calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::{shorten, shorten_both};
 /// Differences of one method that are shown for each step.
 const SHOWN: u64 = 3;
 
-/// What was called of a method, and how it was answered.
+/// The calls of a method, and how they were answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MethodReport {
     /// The method.
@@ -43,7 +43,8 @@ pub(super) struct Pair<'p> {
     /// The canister that is upgraded.
     pub id: Principal,
     reference: Principal,
-    /// The interfaces of the old wasm and the new one: replies are read as clients of the first that knows the method do.
+    /// The interfaces of the old wasm and the new one: replies are read as by clients of the first of the two that has
+    /// the method.
     interfaces: [Option<&'p Interface>; 2],
     may_differ: &'p BTreeSet<String>,
     /// Whether the new wasm runs.
@@ -73,8 +74,8 @@ impl<'p> Pair<'p> {
     ) -> Result<Pair<'p>, String> {
         let install = || {
             let id = pic.create_canister_with_settings(Some(controller()), None);
-            // Reinstalling into an empty canister is the same as installing, and its failure is an answer, not a
-            // panic.
+            // Reinstalling into an empty canister is the same as installing, and if it fails, the server returns an
+            // error instead of panicking.
             pic.reinstall_canister(id, old.gz.clone(), init_arg.to_vec(), Some(controller()))
                 .map(|()| id)
                 .map_err(|reject| first_line(&reject))
@@ -113,8 +114,8 @@ impl<'p> Pair<'p> {
         self.pic.tick();
     }
 
-    /// Makes a call on both canisters and compares the answers; returns how they differ, if they must not. A method that
-    /// only the new wasm has is called on that, and its call must not be rejected.
+    /// Makes a call on both canisters and compares the answers; returns the difference if there must not be one. A
+    /// method that only the new wasm has is called on that canister alone, and its call must not be rejected.
     fn ask(&mut self, call: &PlannedCall) -> Option<String> {
         if !call.is_old && !self.runs_new {
             return None;
@@ -153,7 +154,7 @@ impl<'p> Pair<'p> {
         Some(format!("answers {answer}, the old wasm {expected}"))
     }
 
-    /// Makes a call on both in the same round; on the reference only if it has the method.
+    /// Makes a call on both canisters in the same round; on the reference only if it has the method.
     fn both(&self, call: &PlannedCall) -> (Reply, Option<Reply>) {
         let PlannedCall { caller, method, arg, .. } = call;
         if call.kind == CallKind::Query {
@@ -203,8 +204,8 @@ impl<'p> Pair<'p> {
         for call in calls {
             if let Some(differs) = self.ask(call) {
                 return Err(format!(
-                    "line {}: two canisters with the old wasm answer `{}` differently, so that its answers prove nothing: \
-                     one {differs}; name it with --may-differ",
+                    "line {}: two canisters with the old wasm answer `{}` differently, so its answers \
+                    prove nothing: one {differs}; name it with --may-differ",
                     call.line, call.method
                 ));
             }
@@ -212,7 +213,7 @@ impl<'p> Pair<'p> {
         Ok(())
     }
 
-    /// Asks every query again after a step.
+    /// Makes every query again after a step.
     pub fn compare<'c>(&mut self, queries: impl Iterator<Item = &'c PlannedCall>, when: &str) {
         queries.for_each(|query| self.play(query, when));
         let more = self.found.iter().filter(|(_, count)| **count > SHOWN);

@@ -1,4 +1,4 @@
-//! The two wasms of a rehearsal and the calls on them, as far as both are known before anything runs.
+//! The two wasms of a rehearsal and the calls on them: everything that is known before anything runs.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ pub(super) struct RehearsedModule {
     pub methods: Methods,
     /// Whether an upgrade to it keeps the wasm memory.
     pub keeps_wasm_memory: bool,
-    /// Its Candid interface, if it says one.
+    /// Its Candid interface, if it has one.
     pub interface: Option<Interface>,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct PlannedCall {
     pub method: String,
     pub kind: CallKind,
     pub arg: Vec<u8>,
-    /// Whether the old wasm has the method: its answer is compared. Otherwise the new one must just not reject it.
+    /// Whether the old wasm has the method: its answer is compared. Otherwise the new one only must not reject it.
     pub is_old: bool,
 }
 
@@ -95,7 +95,7 @@ impl Inputs {
         if let Some(name) =
             options.may_differ.iter().find(|name| !calls.iter().any(|call| call.method == **name))
         {
-            return Err(unusable(format!("--may-differ {name}: there is no call of this method in it")));
+            return Err(unusable(format!("--may-differ {name}: it contains no call of this method")));
         }
         Ok(Inputs {
             init_arg: old.install_args("--init-args", &options.init_args)?,
@@ -123,7 +123,7 @@ fn ready(old: &RehearsedModule, new: &RehearsedModule, call: Parsed) -> Result<P
         )));
     }
     if method.starts_with("migration_") {
-        return Err(failed(format!("the rehearsal itself calls `{method}`: leave it out")));
+        return Err(failed(format!("the rehearsal itself calls `{method}`: remove this call")));
     }
     let side = if is_old { old } else { new };
     let arg = match side.interface.as_ref().filter(|interface| interface.has(&method)) {

@@ -1,5 +1,5 @@
-//! Effects on the canister: each is recorded in the journal before and after, and an answer that was lost is looked up in what
-//! the network certifies.
+//! Effects on the canister: each is recorded in the journal before and after, and an answer that was lost is looked up
+//! in what the network certifies.
 
 use ic_management_canister_types::CanisterStatusType;
 
@@ -9,7 +9,7 @@ use crate::client::ClientError;
 use crate::network::{Certified, RequestOutcome, Target, answered_at};
 
 impl Driver<'_, '_> {
-    /// Executes an effect once, whatever happens to this process or to the answer.
+    /// Executes an effect exactly once, even if this process is killed or the answer is lost.
     pub(in super::super) async fn effect(
         &mut self,
         step: Step,
@@ -36,7 +36,7 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Finds out the outcome of an effect that may have been sent, without sending anything.
+    /// Determines the outcome of an effect that may have been sent, without sending anything.
     pub(super) async fn find_outcome(&mut self, step: Step) -> Result<(), UpgradeError> {
         if self.journal.receipt(step).is_some() {
             return Ok(());
@@ -82,7 +82,7 @@ impl Driver<'_, '_> {
                 let before = self.facts().map(|facts| facts.module_hash).unwrap_or_default();
                 self.hash().await? == before
             }
-            // Harmless if it is done again.
+            // It is harmless to do this again.
             Step::Verify | Step::Rollback => false,
             Step::DropSnapshot => {
                 let snapshot = self.snapshot().unwrap_or_default();
@@ -96,8 +96,8 @@ impl Driver<'_, '_> {
         Ok(self.retry.again(|| self.management.status()).await?.status)
     }
 
-    /// Returns what the network certifies about the canister. A node may be older than the one that answered the last
-    /// effect: an older state is not believed.
+    /// Returns what the network certifies about the canister. A node may have an older state than the one that
+    /// answered the last effect: an older state is not accepted.
     pub(in super::super) async fn certified(&self) -> Result<Certified, ClientError> {
         let last = self.journal.last_certificate().and_then(|certificate| hex::decode(certificate).ok());
         let since = last.and_then(|certificate| answered_at(&certificate)).unwrap_or_default();
@@ -118,7 +118,7 @@ impl Driver<'_, '_> {
         Ok(certified.module_hash.map(hex::encode).unwrap_or_default())
     }
 
-    /// Returns the snapshot that was not there at the preflight.
+    /// Returns the snapshot that did not exist at the preflight.
     pub(super) async fn snapshot_since(&self) -> Result<Option<Vec<u8>>, ClientError> {
         let before = self.facts().map(|facts| facts.snapshots).unwrap_or_default();
         let snapshots = self.retry.again(|| self.management.snapshots()).await?;

@@ -79,7 +79,7 @@ export default class {
     call(other, 'tell', { paramIdlTypes: [IDL.Text], args: [text], oneway: true });
   }
 
-  // Returns what the other saw and accepted, and what came back.
+  // Returns the cycles that the other canister saw and accepted, and the refund.
   @update([IDL.Principal, IDL.Nat, IDL.Nat], IDL.Tuple(IDL.Nat, IDL.Nat, IDL.Nat))
   async pay(other: Principal, cycles: bigint, limit: bigint): Promise<[bigint, bigint, bigint]> {
     const [available, accepted] = await call<[bigint], [bigint, bigint]>(other, 'acceptAtMost', {
@@ -106,7 +106,7 @@ export default class {
     await call(other, 'caller', { cycles: 1_000n * canisterCycleBalance() });
   }
 
-  // Traps after the answer; what awaits then gets the chance to clean up, and must not reply.
+  // Traps after the answer; the awaiting code then gets the chance to clean up, and must not reply.
   @update([IDL.Principal, IDL.Bool])
   async cleansUp(other: Principal, replies: boolean): Promise<void> {
     try {

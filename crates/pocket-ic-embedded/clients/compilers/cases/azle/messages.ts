@@ -1,4 +1,4 @@
-// What a message knows of itself, which messages are accepted, and values of every kind of Candid type.
+// The context of a message, which messages are accepted, and values of every kind of Candid type.
 import {
   canisterSelf,
   canisterVersion,

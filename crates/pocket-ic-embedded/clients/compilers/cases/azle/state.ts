@@ -1,4 +1,4 @@
-// What a canister keeps in JavaScript objects and in stable memory.
+// State in JavaScript objects and in stable memory.
 import { IDL, init, postUpgrade, preUpgrade, query, StableBTreeMap, update } from 'azle';
 
 const TAKEN_ALONG = 'taken along';

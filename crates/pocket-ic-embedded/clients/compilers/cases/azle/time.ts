@@ -1,4 +1,4 @@
-// What runs by itself: heartbeats and timers.
+// Code that runs without a call: heartbeats and timers.
 import { clearTimer, heartbeat, IDL, query, setTimer, setTimerInterval, time, trap, update } from 'azle';
 
 export default class {

@@ -1,4 +1,4 @@
-// What a caller learns of calls that fail.
+// The errors that a caller gets from failed calls.
 import Prim "mo:⛔";
 
 persistent actor Self {
@@ -28,7 +28,7 @@ persistent actor Self {
     await told(other.brew)
   };
 
-  // The block runs when the code after the answer traps, and its own trap is told as well.
+  // The block runs when the code after the answer traps, and its own trap is reported as well.
   public func finally_(both : Bool) : async () {
     try { await refuse() } catch _ { Prim.trap "first" } finally { if both Prim.trap "second" };
   };

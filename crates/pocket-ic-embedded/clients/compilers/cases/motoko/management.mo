@@ -1,8 +1,9 @@
-// What the management canister answers, decoded by types in which everything is required that the interface requires.
+// The answers of the management canister, decoded by types in which every field is required that the interface
+// requires.
 import Prim "mo:⛔";
 
 persistent actor Self {
-  // A name that is a keyword has an underscore more here.
+  // A name that is a keyword has an additional underscore here.
   type Visibility = { #controllers; #public_; #allowed_viewers : [Principal] };
   type Status = {
     status : { #running; #stopping; #stopped };
@@ -63,7 +64,7 @@ persistent actor Self {
     status.settings.minimum_incoming_canister_call_cycles
   };
 
-  // The second randomness is of a later round than the first.
+  // The second random value is from a later round than the first.
   public func random() : async Bool {
     let first = await ic.raw_rand();
     let between = Prim.time();

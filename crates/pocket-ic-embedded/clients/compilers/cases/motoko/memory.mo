@@ -1,4 +1,4 @@
-// What an upgrade keeps: all that is not transient, in a wasm memory that outlives it.
+// State that an upgrade keeps: everything that is not transient, in a wasm memory that is retained.
 persistent actor {
   var kept : [Nat] = [];
   transient var lost = 0;

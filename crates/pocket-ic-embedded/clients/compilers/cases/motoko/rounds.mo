@@ -1,4 +1,4 @@
-// A loop of calls, beside what runs by itself.
+// A loop of calls, alongside activities that start by themselves.
 import Prim "mo:⛔";
 
 persistent actor Self {

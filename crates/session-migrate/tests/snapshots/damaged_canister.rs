@@ -11,15 +11,15 @@ use upload_canister::upload::RawRecord;
 use super::inspection::{inspected, lines, sound};
 
 /// A canister to be damaged.
-pub struct Patient {
+pub struct DamagedCanister {
     pub raw: RawMemory,
 }
 
-impl Patient {
-    pub fn new(layout: Layout) -> Patient {
+impl DamagedCanister {
+    pub fn new(layout: Layout) -> DamagedCanister {
         let raw = RawMemory::default();
         raw.borrow_mut().extend_from_slice(sound(layout));
-        Patient { raw }
+        DamagedCanister { raw }
     }
 
     pub fn memories(&self) -> Memories {
@@ -76,10 +76,15 @@ impl Patient {
 
 /// Damages a canister of a layout; `inspect` must report it as `kind` in memory `memory`.
 #[track_caller]
-pub fn finds(layout: Layout, kind: FindingKind, memory: u8, injure: impl FnOnce(&Patient)) -> Finding {
-    let patient = Patient::new(layout);
-    injure(&patient);
-    let report = inspected(&patient.raw.borrow(), true).unwrap();
+pub fn finds(
+    layout: Layout,
+    kind: FindingKind,
+    memory: u8,
+    injure: impl FnOnce(&DamagedCanister),
+) -> Finding {
+    let canister = DamagedCanister::new(layout);
+    injure(&canister);
+    let report = inspected(&canister.raw.borrow(), true).unwrap();
     let found = report.findings.iter().find(|found| found.kind == kind && found.memory == Some(memory));
     let found = found.unwrap_or_else(|| panic!("{kind:?} in {memory}: {:#?}", lines(&report)));
     if kind.severity() == Severity::Damage {
