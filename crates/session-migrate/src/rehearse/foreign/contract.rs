@@ -3,10 +3,10 @@
 use candid::{Reserved, encode_args};
 use ic_stable_migrate::api;
 
-use super::controller;
 use super::pair::{Pair, first_line, in_one_line};
 use crate::build::Methods;
 use crate::client::NO_ARGUMENTS;
+use crate::rehearse::stages::controller;
 
 /// A status without the key of the last unit: that is of a type of the canister's own.
 pub(super) type Status = api::MigrationStatus<Reserved>;
