@@ -1,10 +1,12 @@
 //! Pages that are in a file instead of in memory.
 
-use super::paged::PAGE;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Bytes in a page.
+pub(super) const PAGE: usize = 16 * 1024;
 
 /// A file of pages, which are never changed: a new value is a new page.
 pub(super) struct PageFile {
