@@ -22,7 +22,7 @@ pub use chunking::Chunking;
 pub use clock::{Clock, Time};
 pub use error::{SessionError, StoreError};
 pub use id::SessionId;
-pub use service::{PutOutcome, SessionService};
+pub use service::{NewChunk, PutOutcome, SessionService};
 pub use sink::{ByteSink, SinkError};
 pub use source::{ByteSource, TakeBlock};
 pub use store::{HeapStore, SessionStore};

@@ -14,6 +14,7 @@ use super::streams;
 use super::timers;
 use crate::api::*;
 use crate::blob::CHUNK_SIZE;
+use crate::session::Chunking;
 use crate::upload::limits;
 use ic_stable_migrate::cdk::timers::Chain;
 
@@ -50,7 +51,8 @@ fn put(args: PutArgs) -> Result<()> {
     let PutArgs { session, idx, chunk, sha256 } = args;
     uploads(|uploads| match chunk {
         ChunkBytes::InMessage { at, len } => {
-            let offset = u64::from(idx).saturating_mul(u64::from(CHUNK_SIZE));
+            // Where a chunk of this number begins does not depend on the size of the file.
+            let offset = Chunking::new(limits::MAX_UPLOAD_BYTES, u64::from(CHUNK_SIZE)).offset(idx);
             let mut chunk = MessageChunk::new(&streams::Argument, at, len, offset);
             uploads.put_chunk(session, idx, &mut chunk, sha256)
         }

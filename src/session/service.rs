@@ -17,11 +17,13 @@ pub enum PutOutcome {
 }
 
 /// A chunk being added to a session.
-struct Put<'a> {
+pub struct NewChunk<'a> {
+    /// Its number.
+    pub idx: u32,
     /// Its bytes.
-    chunk: &'a mut dyn ByteSource,
+    pub bytes: &'a mut dyn ByteSource,
     /// Whether they may replace different bytes.
-    replace: bool,
+    pub replace: bool,
 }
 
 /// Sessions and their rules, over any store.
@@ -91,35 +93,24 @@ impl<S: SessionStore> SessionService<S> {
         sink: &mut dyn ByteSink,
         clock: &dyn Clock,
     ) -> Result<PutOutcome, SessionError> {
-        self.accept_chunk(id, caller, idx, Put { chunk, replace: false }, sink, clock)
+        let session = self.owned(id, caller)?;
+        self.add_chunk(id, session, NewChunk { idx, bytes: chunk, replace: false }, sink, clock)
     }
 
-    /// Does the same, except that different bytes replace those that are stored.
+    /// Does the same for a session that was loaded for its owner; different bytes may replace those that are stored.
     ///
     /// # Errors
-    /// Those of [`Self::put_chunk`], without [`SessionError::DifferentBytes`].
-    pub fn replace_chunk(
+    /// Those of [`Self::put_chunk`] that are not about the caller; without [`SessionError::DifferentBytes`] if the
+    /// chunk may replace.
+    pub fn add_chunk(
         &mut self,
         id: SessionId,
-        caller: &[u8],
-        idx: u32,
-        chunk: &mut dyn ByteSource,
+        mut session: Session,
+        chunk: NewChunk<'_>,
         sink: &mut dyn ByteSink,
         clock: &dyn Clock,
     ) -> Result<PutOutcome, SessionError> {
-        self.accept_chunk(id, caller, idx, Put { chunk, replace: true }, sink, clock)
-    }
-
-    fn accept_chunk(
-        &mut self,
-        id: SessionId,
-        caller: &[u8],
-        idx: u32,
-        Put { chunk, replace }: Put<'_>,
-        sink: &mut dyn ByteSink,
-        clock: &dyn Clock,
-    ) -> Result<PutOutcome, SessionError> {
-        let mut session = self.owned(id, caller)?;
+        let NewChunk { idx, bytes: chunk, replace } = chunk;
         if session.session_meta.status != SessionStatus::Pending {
             return Err(SessionError::NotPending(id));
         }
@@ -208,11 +199,6 @@ impl<S: SessionStore> SessionService<S> {
             }
         }
         Ok(ended)
-    }
-
-    /// Returns how many chunks have arrived.
-    pub fn received_count(&self, id: SessionId) -> Result<u64, SessionError> {
-        Ok(self.session(id)?.received_idxs.len())
     }
 
     /// Returns the session.

@@ -97,18 +97,18 @@ impl UploadService<'_> {
     /// # Errors
     /// A damaged record.
     pub fn continue_hashing(&mut self, id: u64) -> Result<bool> {
-        self.counted(CountedCall::Finish, |uploads| uploads.hash_slice(SessionId(id)))
-    }
-
-    fn hash_slice(&mut self, id: SessionId) -> Result<bool> {
-        let Some(upload) = self.path.load(self.storage, id, None, self.now)? else { return Ok(true) };
-        self.serve(&upload);
-        let payload = self.storage.payload_of(id)?;
-        match self.digest(id, &upload, payload) {
-            Ok(_) => Ok(true),
-            Err(Error::Hashing { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        let id = SessionId(id);
+        self.counted(CountedCall::Finish, |uploads| {
+            let loaded = uploads.path.load(uploads.storage, id, None, uploads.now)?;
+            let Some(upload) = loaded else { return Ok(true) };
+            uploads.serve(&upload);
+            let payload = uploads.storage.payload_of(id)?;
+            match uploads.digest(id, &upload, payload) {
+                Ok(_) => Ok(true),
+                Err(Error::Hashing { .. }) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
     }
 
     /// Returns the digest of the stored bytes, as far as the budget of this message allows.
@@ -142,21 +142,21 @@ impl UploadService<'_> {
         payload: &PayloadState,
         digest: [u8; 32],
     ) -> Result<UploadFinishResult> {
-        let Upload { session, meta, path } = upload;
+        let Upload { session, meta, path } = &upload;
         let blob = BlobRecord {
             size: session.bytes_expected,
             digest: ContentDigest { algorithm: payload.hash.algorithm(), bytes: digest },
             created_at: self.now,
-            place: payload.place(id, &meta),
+            place: payload.place(id, meta),
         };
         // Sessions of the direct path are on the accounts.
-        let is_on_accounts = path == SessionPath::Direct || self.storage.index.contains(id, self.caller);
+        let is_on_accounts = *path == SessionPath::Direct || self.storage.index.contains(id, self.caller);
         let finished = if is_on_accounts {
-            self.attach(id, &meta, &blob)?
+            self.attach(id, meta, &blob)?
         } else {
-            self.attach_foreign(id, &meta, &blob)?
+            self.attach_foreign(id, meta, &blob)?
         };
-        self.path.finish(self.storage, id, self.caller.as_slice(), self.now)?;
+        self.path.finish(self.storage, id, &upload, self.now)?;
         self.free_subtrees(payload)?;
         self.storage.index.end(id, self.caller, session.session_meta.last_seen);
         self.storage.payloads.remove(&id.0);
@@ -165,12 +165,12 @@ impl UploadService<'_> {
         let ended = Ended {
             owner: self.caller,
             key: IdemKey::of(&meta.capsule_id, &self.caller, &session.session_meta.idem),
-            meta: &meta,
+            meta,
             hash: blob.digest.algorithm,
             until: self.now.plus_seconds(ttl),
         };
         leave_receipt(self.storage, id, &ended, Outcome::Finished(finished.clone()));
-        self.storage.counters.session(path, Event::Finished);
+        self.storage.counters.session(*path, Event::Finished);
         if let Some(cell) = self.canary {
             self.storage.counters.canary().finished(cell, blob.size);
         }

@@ -4,8 +4,10 @@
 use candid::Principal;
 
 use crate::api::{self, Result};
-use crate::blob::{self, Place};
-use crate::session::{ByteSource, PutOutcome, SessionId, SessionSpec, Time};
+use crate::blob::{self, BlobStore, Place, StableBlobSink};
+use crate::session::{
+    ByteSource, NewChunk, PutOutcome, Session, SessionId, SessionService, SessionSpec, SessionStore, Time,
+};
 #[cfg(feature = "compat")]
 use crate::stable::codec;
 use crate::storage::Storage;
@@ -25,7 +27,8 @@ pub fn cache_record_headers() -> std::result::Result<(), candid::Error> {
 
 /// A layer that stores sessions. Both give the same answers; they differ in what they store.
 ///
-/// Every method checks first and changes afterwards.
+/// Every method checks first and changes afterwards. [`Self::load`] decides which path serves a session and decodes its
+/// record, once in a message; the methods after it take what it returned.
 pub trait UploadPath {
     /// Returns the layer that a new session with this key begins on.
     fn for_new(&self, storage: &Storage, key: IdemKey) -> Result<api::SessionPath>;
@@ -51,36 +54,52 @@ pub trait UploadPath {
         now: Time,
     ) -> Result<Option<Upload>>;
 
-    /// Stores a chunk.
+    /// Stores a chunk of an upload that this message has loaded.
     fn put_chunk(
         &mut self,
         storage: &mut Storage,
         id: SessionId,
+        upload: &Upload,
         chunk: Chunk<'_>,
         now: Time,
     ) -> Result<PutOutcome>;
 
-    /// Ends a complete session; its bytes stay where they are.
-    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()>;
+    /// Ends a complete upload that this message has loaded; its bytes stay where they are.
+    fn finish(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload, now: Time) -> Result<()>;
 
-    /// Ends a session; the caller must release its bytes.
-    fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()>;
+    /// Ends an upload that this message has loaded; the caller must release its bytes.
+    fn abort(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload) -> Result<()>;
 }
 
 /// A chunk being stored.
 pub struct Chunk<'a> {
-    /// Its sender.
-    pub caller: &'a [u8],
     /// Its number.
     pub idx: u32,
     /// Its bytes.
     pub bytes: &'a mut dyn ByteSource,
     /// Where the bytes of its session are stored.
     pub place: &'a Place,
-    /// Length of every chunk of the session but the last, bytes.
-    pub chunk_size: u32,
     /// Whether it may replace different bytes.
     pub replace: bool,
+}
+
+impl Chunk<'_> {
+    /// Adds the chunk to the session of an upload, by the rules of the session layer.
+    ///
+    /// # Errors
+    /// A chunk that the rules refuse.
+    fn add_to<S: SessionStore>(
+        self,
+        service: &mut SessionService<S>,
+        blobs: &mut BlobStore,
+        id: SessionId,
+        session: &Session,
+        now: Time,
+    ) -> Result<PutOutcome> {
+        let Chunk { idx, bytes, place, replace } = self;
+        let mut sink = StableBlobSink::for_meta(blobs, place, session.chunk_size);
+        Ok(service.add_chunk(id, session.clone(), NewChunk { idx, bytes, replace }, &mut sink, &now)?)
+    }
 }
 
 cfg_if::cfg_if! {

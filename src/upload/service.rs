@@ -80,13 +80,14 @@ impl UploadService<'_> {
         chunk: &mut dyn ByteSource,
         sha256: Option<ByteBuf>,
     ) -> Result<()> {
-        let Upload { session, meta, path } = self.authorized(id)?;
+        let upload = self.authorized(id)?;
+        let Upload { session, meta, path } = &upload;
         if let Some(expected) = sha256 {
             let expected = digest_of("sha256", &expected)?;
             check_digest(expected, sha256_of(chunk)?)?;
         }
         let mut payload = self.storage.payload_of(id)?;
-        let place = payload.place(id, &meta);
+        let place = payload.place(id, meta);
         let whole;
         let mut in_memory;
         let chunk: &mut dyn ByteSource = match &place {
@@ -99,20 +100,18 @@ impl UploadService<'_> {
             Place::Extents(_) => &mut *chunk,
         };
         let bytes = chunk.len();
-        check_slot(&mut self.storage.blobs, &payload, &session, idx)?;
-        let mut source = HashingSource::new(chunk, hasher_for(&payload, &session, idx));
-        let caller = self.caller.as_slice();
-        let chunk_size = session.chunk_size;
+        check_slot(&mut self.storage.blobs, &payload, session, idx)?;
+        let mut source = HashingSource::new(chunk, hasher_for(&payload, session, idx));
         let replace = payload.replaced.is_some();
-        let chunk = Chunk { caller, idx, bytes: &mut source, place: &place, chunk_size, replace };
-        match self.path.put_chunk(self.storage, id, chunk, self.now)? {
+        let chunk = Chunk { idx, bytes: &mut source, place: &place, replace };
+        match self.path.put_chunk(self.storage, id, &upload, chunk, self.now)? {
             PutOutcome::AlreadyThere => return Ok(()),
             PutOutcome::Stored => {
                 self.storage.promises.subtract(id, bytes);
                 if let Some(hashed) = source.into_hasher()
-                    && absorb_hashed(&mut self.storage.blobs, &mut payload, &place, &session, idx, hashed)?
+                    && absorb_hashed(&mut self.storage.blobs, &mut payload, &place, session, idx, hashed)?
                 {
-                    self.catch_up(&mut payload, &place, &session, CATCH_UP_INSTRUCTIONS)?;
+                    self.catch_up(&mut payload, &place, session, CATCH_UP_INSTRUCTIONS)?;
                     self.storage.payloads.insert(id.0, &payload);
                 }
             }
@@ -121,7 +120,7 @@ impl UploadService<'_> {
                 self.storage.payloads.insert(id.0, &payload);
             }
         }
-        self.storage.counters.bytes(Some(path), bytes);
+        self.storage.counters.bytes(Some(*path), bytes);
         self.storage.index.touch(id, session.session_meta.last_seen, self.now);
         Ok(())
     }
@@ -145,15 +144,14 @@ impl UploadService<'_> {
     /// # Errors
     /// [`Error::NotFound`], and [`Error::Conflict`] for a finished session.
     pub fn abort(&mut self, id: u64) -> Result<()> {
-        self.counted(CountedCall::Abort, |uploads| uploads.abort_session(SessionId(id)))
-    }
-
-    fn abort_session(&mut self, id: SessionId) -> Result<()> {
-        if let Some(Receipt { outcome: Outcome::Aborted, .. }) = self.own_receipt(id) {
-            return Ok(());
-        }
-        let upload = self.own(id)?;
-        self.drop_session(id, &upload, Outcome::Aborted)
+        let id = SessionId(id);
+        self.counted(CountedCall::Abort, |uploads| {
+            if let Some(Receipt { outcome: Outcome::Aborted, .. }) = uploads.own_receipt(id) {
+                return Ok(());
+            }
+            let upload = uploads.own(id)?;
+            uploads.drop_session(id, &upload, Outcome::Aborted)
+        })
     }
 
     /// Returns the status of the caller's session.
@@ -342,7 +340,7 @@ impl UploadService<'_> {
         let (session, meta) = (&upload.session, &upload.meta);
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
         let payload = self.storage.payload_of(id)?;
-        self.path.abort(self.storage, id, &session.owner, self.now)?;
+        self.path.abort(self.storage, id, upload)?;
         release_payload(self.storage, session, meta, &payload.place(id, meta))?;
         self.free_subtrees(&payload)?;
         let key = forget_session(self.storage, id, owner, session, &meta.capsule_id)?;

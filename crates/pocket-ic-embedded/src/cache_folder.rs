@@ -29,7 +29,7 @@ impl From<OsString> for CacheFolder {
 impl CacheFolder {
     /// Returns the folder from `POCKET_IC_EMBEDDED_MODULE_CACHE`; if it is not set, one in the user's cache
     /// folder.
-    pub fn from_environment() -> Self {
+    pub(crate) fn from_environment() -> Self {
         Self::chosen(env::var_os(VARIABLE), dirs::cache_dir())
     }
 
@@ -42,7 +42,7 @@ impl CacheFolder {
     }
 
     /// Returns the cache in this folder; `None` if it is off.
-    pub fn open(&self) -> Result<Option<ModuleCache>, ModuleCacheError> {
+    pub(crate) fn open(&self) -> Result<Option<ModuleCache>, ModuleCacheError> {
         match self {
             Self::Off => Ok(None),
             Self::At(folder) => ModuleCache::open(folder).map(Some),

@@ -1,7 +1,8 @@
 //! Detaches the server from what it inherits from the client that starts it.
 
-use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use rustix::fd::BorrowedFd;
+use rustix::fs::{FileType, fstat, stat};
+use rustix::stdio::{stderr, stdin, stdout};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -12,8 +13,8 @@ use std::process::{Command, Stdio};
 /// files; if that fails, it continues without the change.
 pub(crate) fn from_client() {
     let mute = std::env::var_os("POCKET_IC_MUTE_SERVER").is_some_and(|value| !value.is_empty());
-    let inherited = |descriptor| is_null(descriptor) == Some(false);
-    let holds_any = inherited(0) || inherited(1) || (mute && inherited(2));
+    let inherited = |stream| is_null(stream) == Some(false);
+    let holds_any = inherited(stdin()) || inherited(stdout()) || (mute && inherited(stderr()));
     if !holds_any {
         return;
     }
@@ -27,9 +28,9 @@ pub(crate) fn from_client() {
     let _ = again.exec();
 }
 
-/// Returns whether this descriptor is `/dev/null`; `None` if that is unknown, or it is not open.
-fn is_null(descriptor: u8) -> Option<bool> {
-    let open = fs::metadata(format!("/dev/fd/{descriptor}")).ok()?;
-    let null = fs::metadata("/dev/null").ok()?;
-    Some(open.file_type().is_char_device() && open.rdev() == null.rdev())
+/// Returns whether this stream is `/dev/null`; `None` if that is unknown, or it is not open.
+fn is_null(stream: BorrowedFd<'_>) -> Option<bool> {
+    let open = fstat(stream).ok()?;
+    let null = stat("/dev/null").ok()?;
+    Some(FileType::from_raw_mode(open.st_mode).is_char_device() && open.st_rdev == null.st_rdev)
 }

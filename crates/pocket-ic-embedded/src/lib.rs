@@ -44,6 +44,7 @@ mod http;
 mod ic;
 #[cfg(feature = "cli")]
 mod live;
+mod locks;
 mod message_cost;
 #[cfg(feature = "cli")]
 mod port_file;

@@ -17,6 +17,7 @@ mod inspect;
 mod network_args;
 mod plan;
 mod proxy;
+mod record;
 #[cfg(test)]
 mod reference;
 mod rehearse;
@@ -64,7 +65,7 @@ enum Command {
     /// Rehearse the staged upgrade on this machine during real uploads, and verify every byte.
     Rehearse(rehearse::RehearseArgs),
     /// Record client calls as a trace: a synthetic workload, or real clients through a proxy.
-    Record(replay::RecordArgs),
+    Record(record::RecordArgs),
     /// Replay a trace on a build and compare the answers with the recorded ones.
     Replay(replay::ReplayArgs),
     /// Replay the same traces on two builds and compare answers, state and costs.
@@ -92,7 +93,7 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Build(args) => ExitCode::from(build::run(args)),
         Command::Rehearse(args) => ExitCode::from(rehearse::run(args)),
-        Command::Record(args) => ExitCode::from(replay::record(args)),
+        Command::Record(args) => ExitCode::from(record::record(args)),
         Command::Replay(args) => ExitCode::from(replay::replay(args)),
         Command::Ab(args) => ExitCode::from(ab::run(args)),
         Command::Inspect(args) => ExitCode::from(inspect::run(args)),

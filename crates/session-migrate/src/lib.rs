@@ -25,6 +25,7 @@ pub mod trace;
 pub mod transfer;
 pub mod upgrade;
 pub mod upload;
+mod utc;
 mod verdict;
 pub mod workload;
 

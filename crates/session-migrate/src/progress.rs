@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use crate::page;
-use crate::provenance::utc;
+use crate::utc::utc;
 
 /// Without a terminal, silent work is reported after this time.
 const SILENCE: Duration = Duration::from_secs(5);

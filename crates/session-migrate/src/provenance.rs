@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 
 use crate::progress::Phase;
 use crate::server::Server;
+use crate::utc::utc;
 
 /// What makes a report evidence that can be filed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,18 +111,6 @@ fn git(tree: &Path, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Formats a time in UTC, according to ISO 8601.
-pub(crate) fn utc(time: SystemTime) -> String {
-    let time = OffsetDateTime::from(time);
-    let (date, hour, minute, second) = (time.date(), time.hour(), time.minute(), time.second());
-    format!(
-        "{:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z",
-        date.year(),
-        u8::from(date.month()),
-        date.day()
-    )
-}
-
 /// Returns how long cargo worked before it became this process: `cargo run` replaces itself, so the process
 /// is as old as the command. `None` if that is unknown.
 pub fn compiled_for() -> Option<Duration> {
@@ -148,12 +136,6 @@ fn age(stat: &str, uptime: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_written_in_utc() {
-        assert_eq!(utc(SystemTime::UNIX_EPOCH), "1970-01-01T00:00:00Z");
-        assert_eq!(utc(SystemTime::UNIX_EPOCH + Duration::from_secs(951_782_400)), "2000-02-29T00:00:00Z");
-    }
 
     #[test]
     fn a_process_is_as_old_as_the_kernel_says() {

@@ -1,3 +1,5 @@
+//! The schemas of all builds: those that are checked in are those of the types.
+
 use stable_schema::{Body, FORMAT, Memory as Entry, Migration, Schema, Structure, Value, candid_text};
 
 use super::{Described as _, Description};

@@ -69,17 +69,18 @@ impl UploadPath for CompatPath {
         &mut self,
         storage: &mut Storage,
         id: SessionId,
+        upload: &Upload,
         chunk: Chunk<'_>,
         now: Time,
     ) -> Result<PutOutcome> {
-        self.compat.put_chunk(storage, id, chunk, now)
+        self.compat.put_chunk(storage, id, &upload.session, chunk, now)
     }
 
-    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
-        self.compat.finish(storage, id, caller, now)
+    fn finish(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload, now: Time) -> Result<()> {
+        self.compat.finish(storage, id, &upload.session.owner, now)
     }
 
-    fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], _: Time) -> Result<()> {
-        self.compat.abort(storage, id, caller)
+    fn abort(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload) -> Result<()> {
+        self.compat.abort(storage, id, &upload.session.owner)
     }
 }

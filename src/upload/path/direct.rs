@@ -3,7 +3,6 @@
 use candid::Principal;
 
 use crate::api::{self, Error, Result};
-use crate::blob::StableBlobSink;
 use crate::migrate;
 use crate::session::{PutOutcome, SessionError, SessionId, SessionService, SessionSpec, Time};
 use crate::storage::Storage;
@@ -57,27 +56,22 @@ impl UploadPath for DirectPath {
         &mut self,
         storage: &mut Storage,
         id: SessionId,
+        upload: &Upload,
         chunk: Chunk<'_>,
         now: Time,
     ) -> Result<PutOutcome> {
-        let Chunk { caller, idx, bytes, place, chunk_size, replace } = chunk;
-        let mut sink = StableBlobSink::for_meta(&mut storage.blobs, place, chunk_size);
-        let mut service = service(&mut storage.sessions);
-        Ok(if replace {
-            service.replace_chunk(id, caller, idx, bytes, &mut sink, &now)?
-        } else {
-            service.put_chunk(id, caller, idx, bytes, &mut sink, &now)?
-        })
+        let Storage { sessions, blobs, .. } = storage;
+        chunk.add_to(&mut service(sessions), blobs, id, &upload.session, now)
     }
 
-    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
-        service(&mut storage.sessions).finish(id, caller, &now)?;
+    fn finish(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload, now: Time) -> Result<()> {
+        service(&mut storage.sessions).finish(id, &upload.session.owner, &now)?;
         storage.sessions.metas.remove(&id.0);
         Ok(())
     }
 
-    fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], _: Time) -> Result<()> {
-        service(&mut storage.sessions).abort(id, caller)?;
+    fn abort(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload) -> Result<()> {
+        service(&mut storage.sessions).abort(id, &upload.session.owner)?;
         storage.sessions.metas.remove(&id.0);
         Ok(())
     }

@@ -21,7 +21,7 @@ pub struct StagedPath {
 }
 
 impl StagedPath {
-    /// Returns the path that serves an existing session. While the compat path is in use, it serves all legacy records;
+    /// Decides which path serves an existing session. While the compat path is in use, it serves all legacy records;
     /// otherwise the direct path does, and converts them.
     fn serving(&mut self, storage: &Storage, id: SessionId) -> Result<&mut dyn UploadPath> {
         let compat = migrate::compat_share(storage)? > 0 && storage.sessions.legacy.contains(&id.0);
@@ -30,6 +30,14 @@ impl StagedPath {
         }
         self.compat.forget(id)?;
         Ok(&mut self.direct)
+    }
+
+    /// Returns the path that has loaded an upload.
+    fn of(&mut self, upload: &Upload) -> &mut dyn UploadPath {
+        match upload.path {
+            SessionPath::Compat => &mut self.compat,
+            SessionPath::Direct => &mut self.direct,
+        }
     }
 }
 
@@ -67,17 +75,18 @@ impl UploadPath for StagedPath {
         &mut self,
         storage: &mut Storage,
         id: SessionId,
+        upload: &Upload,
         chunk: Chunk<'_>,
         now: Time,
     ) -> Result<PutOutcome> {
-        self.serving(storage, id)?.put_chunk(storage, id, chunk, now)
+        self.of(upload).put_chunk(storage, id, upload, chunk, now)
     }
 
-    fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
-        self.serving(storage, id)?.finish(storage, id, caller, now)
+    fn finish(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload, now: Time) -> Result<()> {
+        self.of(upload).finish(storage, id, upload, now)
     }
 
-    fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
-        self.serving(storage, id)?.abort(storage, id, caller, now)
+    fn abort(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload) -> Result<()> {
+        self.of(upload).abort(storage, id, upload)
     }
 }

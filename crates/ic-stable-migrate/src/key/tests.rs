@@ -1,3 +1,5 @@
+//! Keys of units: their stored bytes, damaged ones included.
+
 use super::*;
 
 fn stored_as<K: Key + PartialEq>(key: K, bytes: &[u8]) {

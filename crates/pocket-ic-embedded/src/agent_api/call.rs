@@ -1,10 +1,10 @@
 //! Accepts calls, and answers synchronous ones with the outcome.
 
 use super::address::CallReply;
-use super::cbor;
-use super::envelope::{self, operate};
+use super::cbor::cbor;
+use super::checked::{self, operate};
+use super::envelope::Action;
 use super::refusal::Refusal;
-use super::sender::Action;
 use crate::http::Slot;
 use crate::ic::{AgentCall, Effective, UserError};
 use crate::threads::{self, Work};
@@ -25,7 +25,7 @@ pub async fn call(
     reply: CallReply,
     body: &[u8],
 ) -> Result<Response, Refusal> {
-    let checked = envelope::check(&slot, Action::Call, body)?;
+    let checked = checked::check(&slot, Action::Call, body)?;
     let submitted = operate(&slot, Work::of_request(body), |instance| {
         checked.check_time(instance, Action::Call)?;
         let (id, expiry) = (*checked.id, checked.content.ingress_expiry);

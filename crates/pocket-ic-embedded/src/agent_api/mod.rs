@@ -7,6 +7,8 @@ mod address;
 mod body;
 mod call;
 mod canister_signature;
+mod cbor;
+mod checked;
 mod cors;
 mod envelope;
 mod public_key;
@@ -27,7 +29,6 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use refusal::Refusal;
-use serde::Serialize;
 use std::sync::Arc;
 
 type Server = Arc<ServerState>;
@@ -106,14 +107,4 @@ async fn answer(
         }
     };
     answered.await.unwrap_or_else(Refusal::into_response)
-}
-
-/// Returns a response in CBOR, beginning with the tag that marks CBOR.
-fn cbor(value: &impl Serialize) -> Response {
-    let mut bytes = Vec::new();
-    let mut writer = serde_cbor::Serializer::new(&mut bytes);
-    match writer.self_describe().and_then(|()| value.serialize(&mut writer)) {
-        Ok(()) => ([(header::CONTENT_TYPE, "application/cbor")], bytes).into_response(),
-        Err(error) => Refusal::fault(error).into_response(),
-    }
 }

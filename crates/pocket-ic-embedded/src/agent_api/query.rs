@@ -1,10 +1,10 @@
 //! Answers queries; a node signs the response.
 
 use super::call::reject_response;
-use super::cbor;
-use super::envelope::{self, operate};
+use super::cbor::cbor;
+use super::checked::{self, operate};
+use super::envelope::Action;
 use super::refusal::Refusal;
-use super::sender::Action;
 use crate::http::Slot;
 use crate::ic::{Effective, QueryAnswer};
 use crate::threads::Work;
@@ -32,7 +32,7 @@ enum ResponseBody<'a> {
 
 /// `/query`
 pub async fn query(slot: Arc<Slot>, effective: Effective, body: &[u8]) -> Result<Response, Refusal> {
-    let checked = envelope::check(&slot, Action::Query, body)?;
+    let checked = checked::check(&slot, Action::Query, body)?;
     let id = checked.id;
     operate(&slot, Work::Long, |instance| {
         checked.check_time(instance, Action::Query)?;

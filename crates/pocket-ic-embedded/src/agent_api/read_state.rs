@@ -1,9 +1,9 @@
 //! Reads the state tree.
 
-use super::cbor;
-use super::envelope::{self, operate};
+use super::cbor::cbor;
+use super::checked::{self, operate};
+use super::envelope::Action;
 use super::refusal::Refusal;
-use super::sender::Action;
 use crate::http::Slot;
 use crate::ic::{Effective, RangesForm, ReadRequest};
 use crate::threads::Work;
@@ -18,7 +18,7 @@ pub async fn read_state(
     form: RangesForm,
     body: &[u8],
 ) -> Result<Response, Refusal> {
-    let checked = envelope::check(&slot, Action::ReadState, body)?;
+    let checked = checked::check(&slot, Action::ReadState, body)?;
     let certificate = operate(&slot, Work::Long, |instance| {
         checked.check_time(instance, Action::ReadState)?;
         let sender = checked.content.sender;

@@ -1,6 +1,6 @@
 //! Authenticates the senders of requests: signatures, and delegations from key to key.
 
-use super::envelope::Envelope;
+use super::envelope::{Action, Envelope};
 use super::public_key::{KeyError, PublicKey};
 use super::refusal::Refusal;
 use candid::Principal;
@@ -12,28 +12,6 @@ const MAX_DELEGATIONS: usize = 20;
 const INFO_DOMAIN: &[u8] = b"\x0eic-sender-info";
 /// Maximum number of targets of a delegation.
 const MAX_TARGETS: usize = 1_000;
-
-/// The kind of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// An update call.
-    Call,
-    /// A query.
-    Query,
-    /// A part of the state tree.
-    ReadState,
-}
-
-impl Action {
-    /// Returns the value of `request_type` in the content.
-    pub fn request_type(self) -> &'static str {
-        match self {
-            Self::Call => "call",
-            Self::Query => "query",
-            Self::ReadState => "read_state",
-        }
-    }
-}
 
 /// What the delegations of a sender allow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! `/api/v2/status`: what agents request first, above all the root key.
 
-use super::cbor;
-use super::envelope::operate;
+use super::cbor::cbor;
+use super::checked::operate;
 use super::refusal::Refusal;
 use crate::VERSION_LINE;
 use crate::http::ServerState;

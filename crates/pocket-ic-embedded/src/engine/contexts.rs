@@ -5,7 +5,7 @@
 //! instruction charges are the fixed parts published by the IC's execution layer; for stable memory, those of its
 //! native implementation, in which reading the size is not a call.
 
-use super::types::EntryPoint;
+use super::entry::EntryPoint;
 
 /// A set of kinds of execution, one bit each.
 pub(super) type Contexts = u16;
@@ -91,23 +91,30 @@ pub(super) struct Api {
     pub(super) contexts: Contexts,
     /// Instructions charged for every call; charges that depend on sizes are added to this.
     pub(super) cost: u64,
+    /// Whether only modules with a 32-bit memory have it: it has a 64-bit or 128-bit successor.
+    narrow: bool,
 }
 
 const fn api(name: &'static str, contexts: Contexts, cost: u64) -> Api {
-    Api { name, contexts, cost }
+    Api { name, contexts, cost, narrow: false }
+}
+
+/// A function for 32-bit memories only.
+const fn narrow(name: &'static str, contexts: Contexts, cost: u64) -> Api {
+    Api { narrow: true, ..api(name, contexts, cost) }
 }
 
 /// Every function that modules may import.
 pub(super) static APIS: &[Api] = &[
     api("accept_message", F, 500),
-    api("call_cycles_add", CALL_CYCLES, 500),
+    narrow("call_cycles_add", CALL_CYCLES, 500),
     api("call_cycles_add128", CALL_CYCLES, 500),
     api("call_data_append", CALL, 500),
     api("call_new", CALL, 1500),
     api("call_on_cleanup", CALL, 500),
     api("call_perform", CALL, 5000),
     api("call_with_best_effort_response", CALL, 500),
-    api("canister_cycle_balance", ANY, 500),
+    narrow("canister_cycle_balance", ANY, 500),
     api("canister_cycle_balance128", ANY, 500),
     api("canister_liquid_cycle_balance128", ANY, 500),
     api("canister_self_copy", ANY, 500),
@@ -136,7 +143,7 @@ pub(super) static APIS: &[Api] = &[
     api("global_timer_set", TIMER, 500),
     api("in_replicated_execution", ALL, 500),
     api("is_controller", ALL, 1000),
-    api("mint_cycles", CALL_CYCLES, 500),
+    narrow("mint_cycles", CALL_CYCLES, 500),
     api("mint_cycles128", CALL_CYCLES, 500),
     api("msg_arg_data_copy", ARG, 500),
     api("msg_arg_data_size", ARG, 500),
@@ -146,11 +153,11 @@ pub(super) static APIS: &[Api] = &[
     api("msg_caller_info_signer_copy", CALLER_INFO, 500),
     api("msg_caller_info_signer_size", CALLER_INFO, 500),
     api("msg_caller_size", ANY, 500),
-    api("msg_cycles_accept", CYCLES, 500),
+    narrow("msg_cycles_accept", CYCLES, 500),
     api("msg_cycles_accept128", CYCLES, 500),
-    api("msg_cycles_available", CYCLES, 500),
+    narrow("msg_cycles_available", CYCLES, 500),
     api("msg_cycles_available128", CYCLES, 500),
-    api("msg_cycles_refunded", RY | RT, 500),
+    narrow("msg_cycles_refunded", RY | RT, 500),
     api("msg_cycles_refunded128", RY | RT, 500),
     api("msg_deadline", DEADLINE, 500),
     api("msg_method_name_copy", F, 500),
@@ -168,10 +175,10 @@ pub(super) static APIS: &[Api] = &[
     api("stable64_read", ALL, 20),
     api("stable64_size", ALL, 0),
     api("stable64_write", ALL, 20),
-    api("stable_grow", ALL, 100),
-    api("stable_read", ALL, 20),
-    api("stable_size", ALL, 0),
-    api("stable_write", ALL, 20),
+    narrow("stable_grow", ALL, 100),
+    narrow("stable_read", ALL, 20),
+    narrow("stable_size", ALL, 0),
+    narrow("stable_write", ALL, 20),
     api("subnet_self_copy", ANY, 500),
     api("subnet_self_node_count", ANY, 500),
     api("subnet_self_size", ANY, 500),
@@ -182,4 +189,9 @@ pub(super) static APIS: &[Api] = &[
 /// Looks a function up by name.
 pub(super) fn find(name: &str) -> Option<&'static Api> {
     APIS.iter().find(|api| api.name == name)
+}
+
+/// Returns whether modules whose memory has this index type may import the function.
+pub(super) fn is_known(name: &str, memory64: bool) -> bool {
+    find(name).is_some_and(|api| !(memory64 && api.narrow))
 }

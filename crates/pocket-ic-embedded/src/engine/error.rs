@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::MethodKind;
+use super::entry::MethodKind;
 
 /// The wasm runtime could not be set up.
 #[derive(Debug, Error)]

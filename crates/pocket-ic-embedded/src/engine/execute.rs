@@ -10,15 +10,17 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::contexts::context_of;
+use super::entry::{EntryPoint, MethodKind, SystemEntry};
 use super::error::{EngineError, InvalidWasm, Trap};
 use super::host::Message;
 use super::instance::LiveInstance;
 use super::intake::check_methods;
 use super::module::CanisterModule;
 use super::module_cache::ModuleCache;
+use super::outcome::MessageOutcome;
 use super::runtime::{Runtime, THREAD_STACK};
 use super::state::CanisterState;
-use super::types::{EntryPoint, Limits, MessageContext, MessageOutcome, MethodKind, SystemEntry};
+use super::types::{Limits, MessageContext};
 
 /// The reason why a message has no outcome.
 const PANICKED: &str = "the thread that ran the message panicked";
@@ -102,7 +104,12 @@ impl Engine {
         if let Some(module) = &*compiled {
             return Ok(module.clone());
         }
-        match CanisterModule::compile(&self.shared.runtime, uploaded) {
+        let module = CanisterModule::compile(&self.shared.runtime, uploaded).and_then(|module| {
+            let initial = LiveInstance::initial(&module)
+                .map_err(|trap| InvalidWasm(format!("Wasm module cannot be instantiated: {trap}")))?;
+            Ok(module.with_initial(initial))
+        });
+        match module {
             Ok(module) => Ok(compiled.insert(Arc::new(module)).clone()),
             Err(error) => {
                 lock(&self.shared.modules).remove(&hash);

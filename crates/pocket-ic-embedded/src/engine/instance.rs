@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use wasmtime::{Global, Instance, Memory, Ref, Store, Table};
 
+use super::entry::EntryPoint;
 use super::error::Trap;
 use super::heap::Heap;
 use super::host::{HeapLimiter, Host, Message};
 use super::module::{CanisterModule, GlobalValue};
 use super::state::CanisterState;
-use super::types::EntryPoint;
 
 /// An instance and the wasm memory it is known to hold.
 pub(super) struct LiveInstance {

@@ -12,9 +12,9 @@ use wasmparser::{
     Payload, TypeRef, ValType, Validator, WasmFeatures,
 };
 
-use super::api;
+use super::contexts;
+use super::entry::{MAX_METHOD_NAMES, MethodKind, SystemEntry};
 use super::error::InvalidWasm;
-use super::types::{MethodKind, SystemEntry};
 
 /// Largest unpacked module in bytes.
 pub const MAX_MODULE_BYTES: u64 = 100 << 20;
@@ -31,9 +31,6 @@ const MAX_FUNCTIONS: usize = 50_000;
 const MAX_GLOBALS: usize = 1_000;
 /// Maximum number of methods that a module may export.
 const MAX_METHODS: usize = 1_000;
-/// Maximum sum of the lengths of their names, in bytes; also the maximum length of the name of a called
-/// method.
-pub(super) const MAX_METHOD_NAMES: usize = 20_000;
 /// Maximum number of custom sections with the prefix `icp:`.
 const MAX_CUSTOM_SECTIONS: usize = 16;
 /// Largest sum of their sizes and names, in bytes.
@@ -265,7 +262,7 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
         }
     }
     for name in &imports {
-        if !api::known(name, info.memory64) {
+        if !contexts::is_known(name, info.memory64) {
             return Err(unknown_import("ic0", name));
         }
     }

@@ -13,6 +13,7 @@ mod allocator;
 mod api;
 mod contexts;
 mod costs;
+mod entry;
 mod error;
 mod execute;
 mod heap;
@@ -21,6 +22,7 @@ mod instance;
 mod intake;
 mod module;
 mod module_cache;
+mod outcome;
 mod page_file;
 mod paged;
 mod prices;
@@ -33,17 +35,18 @@ mod tests;
 mod texts;
 mod types;
 
+pub use entry::{EntryPoint, MethodKind, SystemEntry};
 pub use error::{EngineError, Trap};
 pub use execute::{Engine, allow_on_this_thread};
 pub use heap::Heap;
 pub use intake::MAX_MODULE_BYTES;
 pub use module::{CanisterModule, GlobalValue, MAX_WASM_MEMORY, MAX_WASM_MEMORY_32};
 pub use module_cache::{ModuleCache, ModuleCacheError};
+pub use outcome::MessageOutcome;
 pub use runtime::THREAD_STACK;
 pub use stable::{MAX_STABLE_BYTES, StableMemory, WASM_PAGE};
 pub use state::CanisterState;
 pub use texts::{LOG_RECORD_BYTES, MAX_LOG_BYTES};
 pub use types::{
-    CallerInfo, CanisterRunStatus, DataCertificate, EntryPoint, Limits, MessageContext, MessageOutcome,
-    MethodKind, OutgoingCall, Response, SystemEntry,
+    CallerInfo, CanisterRunStatus, DataCertificate, Limits, MessageContext, OutgoingCall, Response,
 };

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use wasmtime::{InstancePre, Val};
 
+use super::entry::{MethodKind, SystemEntry};
 use super::error::InvalidWasm;
 use super::heap::Heap;
 use super::host::Host;
-use super::instance::LiveInstance;
 use super::intake::{self, ModuleInfo};
 use super::rewrite::{self, Names};
 use super::runtime::Runtime;
 use super::stable::WASM_PAGE;
-use super::types::{MethodKind, SystemEntry};
 
 /// Largest 32-bit wasm memory in bytes.
 pub const MAX_WASM_MEMORY_32: u64 = 4 << 30;
@@ -91,7 +90,7 @@ impl fmt::Debug for CanisterModule {
 }
 
 impl CanisterModule {
-    /// Checks and compiles a module as uploaded.
+    /// Checks and compiles a module as uploaded; memory and globals of a fresh instance are not known yet.
     pub(super) fn compile(runtime: &Runtime, uploaded: &[u8]) -> Result<Self, InvalidWasm> {
         let wasm = intake::unpack(uploaded)?;
         let flavour = runtime.flavour(intake::has_wide_memory(&wasm))?;
@@ -125,7 +124,7 @@ impl CanisterModule {
             None => runtime.compile(flavour, &wasm, &rewritten, keeps_segments)?,
         };
         let code = flavour.link(&compiled)?;
-        let mut module = Self {
+        Ok(Self {
             uploaded: uploaded.to_vec(),
             hash: Sha256::digest(uploaded).into(),
             info,
@@ -133,12 +132,12 @@ impl CanisterModule {
             code,
             initial_heap: Heap::default(),
             initial_globals: Arc::new([]),
-        };
-        let (heap, globals) = LiveInstance::initial(&module)
-            .map_err(|trap| InvalidWasm(format!("Wasm module cannot be instantiated: {trap}")))?;
-        module.initial_heap = heap;
-        module.initial_globals = globals;
-        Ok(module)
+        })
+    }
+
+    /// Returns the module with the memory and globals of a fresh instance.
+    pub(super) fn with_initial(self, (heap, globals): (Heap, Arc<[GlobalValue]>)) -> Self {
+        Self { initial_heap: heap, initial_globals: globals, ..self }
     }
 
     /// Returns the bytes as uploaded: a gzipped module stays gzipped.

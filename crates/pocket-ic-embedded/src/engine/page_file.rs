@@ -1,12 +1,14 @@
 //! Pages that are in a file instead of in memory.
 
-use super::paged::PAGE;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// A file of pages that are never changed: a new value gets a new page.
+/// Bytes in a page.
+pub(super) const PAGE: usize = 16 * 1024;
+
+/// A file of pages, which are never changed: a new value is a new page.
 pub(super) struct PageFile {
     file: File,
     /// The places for new pages; `None` for a file that is only read.

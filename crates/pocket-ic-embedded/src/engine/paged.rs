@@ -5,14 +5,12 @@
 //! memory or in a file. Callers handle sizes and bounds.
 
 use super::allocator;
-use super::page_file::{PageFile, StoredPage};
+use super::page_file::{PAGE, PageFile, StoredPage};
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Bytes in a page.
-pub(super) const PAGE: usize = 16 * 1024;
 /// Pages in a node, and nodes in a group: a node covers 4 MiB, a group 1 GiB.
 const FANOUT: usize = 256;
 

@@ -5,8 +5,9 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 
+use super::page_file::PAGE;
 use super::page_file::PageFile;
-use super::paged::{PAGE, Paged};
+use super::paged::Paged;
 use crate::sparse::data_ranges;
 
 /// Bytes in a wasm page, the unit in which memories grow.

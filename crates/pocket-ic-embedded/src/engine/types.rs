@@ -1,111 +1,14 @@
-//! Input and outcome of an execution: entry points, message context, limits, outcome.
+//! Input and effects of an execution: message context, limits, replies and calls.
 //!
-//! Plain data only. Errors are in `error.rs`, the memories of a canister in `state.rs`.
+//! Plain data only. Errors are in `error.rs`, the memories of a canister in `state.rs`, the whole outcome in `outcome.rs`.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use candid::Principal;
 
-use super::intake::MAX_METHOD_NAMES;
-use super::{CanisterState, MAX_STABLE_BYTES, Trap};
-
-/// The kinds of methods a canister exports for callers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum MethodKind {
-    /// `canister_update <name>`
-    Update,
-    /// `canister_query <name>`
-    Query,
-    /// `canister_composite_query <name>`
-    CompositeQuery,
-}
-
-impl MethodKind {
-    /// Returns the prefix of the wasm export, without the space before the method name.
-    pub fn export_prefix(self) -> &'static str {
-        match self {
-            MethodKind::Update => "canister_update",
-            MethodKind::Query => "canister_query",
-            MethodKind::CompositeQuery => "canister_composite_query",
-        }
-    }
-}
-
-/// The functions of a canister that the system calls on its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum SystemEntry {
-    /// The `(start)` function of the module.
-    Start,
-    /// `canister_init`
-    Init,
-    /// `canister_pre_upgrade`
-    PreUpgrade,
-    /// `canister_post_upgrade`
-    PostUpgrade,
-    /// `canister_inspect_message`
-    InspectMessage,
-    /// `canister_heartbeat`
-    Heartbeat,
-    /// `canister_global_timer`
-    GlobalTimer,
-    /// `canister_on_low_wasm_memory`
-    OnLowWasmMemory,
-}
-
-/// Where an execution starts.
-///
-/// Entry points other than methods and callbacks may be missing from the module: executing a missing one
-/// succeeds without running anything, as on the IC.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EntryPoint {
-    /// The module's `(start)` function: once after install, reinstall and upgrade, before the canister's own hook.
-    Start,
-    /// `canister_init`
-    Init,
-    /// `canister_pre_upgrade`
-    PreUpgrade,
-    /// `canister_post_upgrade`
-    PostUpgrade,
-    /// `canister_inspect_message`; `MessageContext::method` names the method that the ingress message calls.
-    InspectMessage,
-    /// An update method.
-    Update(String),
-    /// A query method in non-replicated mode: the caller of the engine discards its changes.
-    Query(String),
-    /// A composite query method, in non-replicated mode.
-    CompositeQuery(String),
-    /// A query method called through an update call: in replicated mode, but its changes are nevertheless discarded.
-    ReplicatedQuery(String),
-    /// `canister_heartbeat`
-    Heartbeat,
-    /// `canister_global_timer`
-    GlobalTimer,
-    /// `canister_on_low_wasm_memory`
-    OnLowWasmMemory,
-    /// The function registered by `call_new` for a reply; `MessageContext::arg` is the reply.
-    ReplyCallback {
-        /// Index in the function table.
-        fun: u32,
-        /// Passed to the function.
-        env: u64,
-    },
-    /// The function registered by `call_new` for a reject; see `MessageContext::reject_code`.
-    RejectCallback {
-        /// Index in the function table.
-        fun: u32,
-        /// Passed to the function.
-        env: u64,
-    },
-    /// The function registered by `call_on_cleanup`, run after a callback has trapped.
-    CleanupCallback {
-        /// Index in the function table.
-        fun: u32,
-        /// Passed to the function.
-        env: u64,
-    },
-}
+use super::entry::MAX_METHOD_NAMES;
+use super::stable::MAX_STABLE_BYTES;
 
 /// The status of the canister, with the numbers of `ic0.canister_status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -355,46 +258,4 @@ pub struct OutgoingCall {
     pub on_cleanup: Option<(u32, u64)>,
     /// `None`: wait without a time limit. `Some`: best effort, for at most this many seconds.
     pub timeout_seconds: Option<u32>,
-}
-
-/// What an execution did.
-///
-/// After a trap, `state` is the previous one, and `reply`, `calls`, `certified_data`, `global_timer`, the
-/// cycles and `message_accepted` are as if the message had not run; the counters and `logs` show what
-/// happened until then.
-#[derive(Clone, Debug)]
-pub struct MessageOutcome {
-    /// Whether the message ran to its end.
-    pub result: Result<(), Trap>,
-    /// The state after the message. For queries, to be discarded by the caller.
-    pub state: CanisterState,
-    /// What the canister answered, if it did.
-    pub reply: Option<Response>,
-    /// Instructions used, system API charges included.
-    pub instructions: u64,
-    /// Bytes passed to stable memory writes.
-    pub stable_bytes_written: u64,
-    /// Bytes requested by stable memory reads.
-    pub stable_bytes_read: u64,
-    /// 4 KiB pages of stable memory written at least once.
-    pub dirty_stable_pages: u64,
-    /// 4 KiB pages of the wasm memory whose contents changed; after a trap, none.
-    pub dirty_wasm_pages: u64,
-    /// How long the wasm ran on this machine.
-    pub wall_time: Duration,
-    /// `debug_print` texts and, last, the trap message; kept after a trap. The newest ones, at most
-    /// [`super::MAX_LOG_BYTES`] in total.
-    pub logs: Vec<Vec<u8>>,
-    /// Calls made.
-    pub calls: Vec<OutgoingCall>,
-    /// New certified data, when set.
-    pub certified_data: Option<Vec<u8>>,
-    /// New global timer, when set: nanoseconds since 1970, 0 = inactive.
-    pub global_timer: Option<u64>,
-    /// Cycles taken from `cycles_available`.
-    pub cycles_accepted: u128,
-    /// Cycles burned.
-    pub cycles_burned: u128,
-    /// `accept_message` was called (`canister_inspect_message`).
-    pub message_accepted: bool,
 }

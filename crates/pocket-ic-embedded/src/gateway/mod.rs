@@ -5,12 +5,14 @@ mod answer;
 mod canister;
 mod host;
 mod pages;
+mod registry;
 mod verification;
 
+pub use registry::Gateways;
+
 use crate::agent_api;
-use crate::http::ServerState;
 use crate::http::reply::{self, json};
-use crate::http::{unpoisoned, without_delay};
+use crate::http::{ServerState, without_delay};
 use crate::ic::OpError;
 use crate::threads::Work;
 use axum::Router;
@@ -27,54 +29,9 @@ use pocket_ic::common::rest::{
     InstanceHttpGatewayConfig,
 };
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-
-/// The gateways of a server. Their numbers are not reused.
-#[derive(Default)]
-pub struct Gateways(Mutex<Vec<Gateway>>);
-
-struct Gateway {
-    details: HttpGatewayDetails,
-    /// `None` once it has stopped. Dropping it stops the gateway.
-    running: Option<watch::Sender<()>>,
-}
-
-impl Gateways {
-    fn list(&self) -> Vec<HttpGatewayDetails> {
-        let gateways = unpoisoned(&self.0);
-        gateways.iter().filter(|one| one.running.is_some()).map(|one| one.details.clone()).collect()
-    }
-
-    fn add(&self, running: watch::Sender<()>, details: impl FnOnce(usize) -> HttpGatewayDetails) -> usize {
-        let mut gateways = unpoisoned(&self.0);
-        let number = gateways.len();
-        gateways.push(Gateway { details: details(number), running: Some(running) });
-        number
-    }
-
-    /// Stops a gateway, unless it has stopped. Returns whether it ever existed.
-    fn stop(&self, number: usize) -> bool {
-        match unpoisoned(&self.0).get_mut(number) {
-            Some(gateway) => {
-                gateway.running = None;
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Stops all gateways of an instance.
-    pub fn stop_those_of(&self, instance: usize) {
-        for gateway in unpoisoned(&self.0).iter_mut() {
-            if matches!(gateway.details.forward_to, HttpGatewayBackend::PocketIcInstance(id) if id == instance)
-            {
-                gateway.running = None;
-            }
-        }
-    }
-}
 
 /// `GET /http_gateway`
 pub(crate) async fn list(State(state): State<Arc<ServerState>>) -> Response {

@@ -156,6 +156,7 @@ fn call(canister: Principal, method: &str, arg: Vec<u8>) -> UserCall {
         method: method.to_owned(),
         arg,
         info: Default::default(),
+        target: Default::default(),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Routes that read an instance.
 
-use super::reply::{canister_result, operate, operate_with};
+use super::reply::{canister_result, error, json, operate, operate_with};
+use super::slot::AutoProgressState;
 use super::state::ServerState;
 use crate::ic::{OpError, named_canister, principal};
 use crate::threads::Work;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use candid::Principal;
 use pocket_ic::common::rest::{
@@ -110,4 +112,15 @@ pub(super) async fn canister_costs(
         instance.costs(named_canister(&canister)?, wanted.from.unwrap_or(0))
     })
     .await
+}
+
+/// `GET /instances/<id>/auto_progress`
+pub(super) async fn auto_progress(State(state): Server, Path(id): Path<usize>) -> Response {
+    match state.slot(id) {
+        Ok(slot) => {
+            let enabled = matches!(*slot.progress.lock().await, AutoProgressState::On(_));
+            json(StatusCode::OK, &enabled)
+        }
+        Err(refusal) => error(&refusal),
+    }
 }

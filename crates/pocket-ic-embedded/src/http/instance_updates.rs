@@ -1,16 +1,19 @@
 //! Routes that change an instance.
 
-use super::reply::{canister_result, operate, operate_with, parse};
+use super::progress;
+use super::reply::{MAX_BODY_BYTES, canister_result, error, json, operate, operate_with, parse};
+use super::slot::AutoProgressState;
 use super::state::{Blob, ServerState};
 use crate::engine::StableMemory;
 use crate::ic::{DownloadRequest, OpError, StableFile, UploadRequest, UserCall, named_canister, principal};
 use crate::threads::{self, Work};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use flate2::read::MultiGzDecoder;
 use pocket_ic::common::rest::{
-    RawAddCycles, RawCanisterCall, RawCanisterSnapshotDownload, RawCanisterSnapshotId,
+    AutoProgressConfig, RawAddCycles, RawCanisterCall, RawCanisterSnapshotDownload, RawCanisterSnapshotId,
     RawCanisterSnapshotUpload, RawCycles, RawMessageId, RawSetStableMemory, RawTickConfigs, RawTime,
 };
 use serde::Deserialize;
@@ -18,7 +21,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 /// Maximum size of an unpacked blob: the same as for one that is not compressed.
-const MAX_UNPACKED_BYTES: u64 = super::MAX_BODY_BYTES as u64;
+const MAX_UNPACKED_BYTES: u64 = MAX_BODY_BYTES as u64;
 
 type Server = State<Arc<ServerState>>;
 
@@ -148,4 +151,31 @@ pub(super) async fn cap_instructions(
         instance.cap_instructions(named_canister(&canister)?, instructions)
     })
     .await
+}
+
+/// `POST /instances/<id>/auto_progress`
+pub(super) async fn auto_progress(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
+    let slot = match state.slot(id) {
+        Ok(slot) => slot,
+        Err(refusal) => return error(&refusal),
+    };
+    let config: AutoProgressConfig = match parse(&body) {
+        Ok(config) => config,
+        Err(refusal) => return error(&refusal),
+    };
+    match progress::start(&slot, config.artificial_delay_ms).await {
+        Ok(()) => json(StatusCode::OK, &()),
+        Err(refusal) => error(&refusal),
+    }
+}
+
+/// `POST /instances/<id>/stop_progress`; the body is ignored.
+pub(super) async fn stop_progress(State(state): Server, Path(id): Path<usize>) -> Response {
+    match state.slot(id) {
+        Ok(slot) => {
+            progress::end(&slot, AutoProgressState::Off).await;
+            json(StatusCode::OK, &())
+        }
+        Err(refusal) => error(&refusal),
+    }
 }

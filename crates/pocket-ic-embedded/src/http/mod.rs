@@ -5,15 +5,21 @@
 
 mod instance_reads;
 mod instance_updates;
+mod listener;
 mod progress;
 pub(crate) mod reply;
 mod server_routes;
+mod slot;
 mod state;
 
+pub use listener::without_delay;
 #[cfg(feature = "cli")]
 pub(crate) use server_routes::create as create_instance;
+pub(crate) use slot::Slot;
 pub use state::ServerState;
-pub(crate) use state::{Slot, unpoisoned};
+
+use crate::gateway;
+use {instance_reads as reads, instance_updates as updates, server_routes as server};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -22,19 +28,11 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
-use axum::serve::{Listener, ListenerExt};
 use http_body_util::BodyExt;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::{TcpListener, TcpStream};
-
-/// The largest request: a blob that fills a 4 GiB memory.
-const MAX_BODY_BYTES: usize = 4 << 30;
 
 /// Returns all routes, each with and without a trailing slash.
 pub fn router(state: Arc<ServerState>) -> Router {
-    use crate::gateway;
-    use {instance_reads as reads, instance_updates as updates, server_routes as server};
     let routes: Vec<(&str, MethodRouter<Arc<ServerState>>)> = vec![
         ("/status", get(server::status)),
         ("/blobstore", post(server::put_blob)),
@@ -66,8 +64,8 @@ pub fn router(state: Arc<ServerState>) -> Router {
         ("/instances/{id}/update/set_stable_memory", post(updates::set_stable_memory)),
         ("/instances/{id}/update/canister_snapshot_download", post(updates::snapshot_download)),
         ("/instances/{id}/update/canister_snapshot_upload", post(updates::snapshot_upload)),
-        ("/instances/{id}/auto_progress", get(progress::is_enabled).post(progress::enable)),
-        ("/instances/{id}/stop_progress", post(progress::disable)),
+        ("/instances/{id}/auto_progress", get(reads::auto_progress).post(updates::auto_progress)),
+        ("/instances/{id}/stop_progress", post(updates::stop_progress)),
     ];
     let mut router = Router::new();
     for (path, methods) in routes {
@@ -77,18 +75,9 @@ pub fn router(state: Arc<ServerState>) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(state.clone(), note_activity))
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(DefaultBodyLimit::max(reply::MAX_BODY_BYTES))
         .merge(crate::agent_api::instance_routes(state.clone()))
         .with_state(state)
-}
-
-/// Returns a listener whose connections send every answer immediately: waiting for more data would cost
-/// clients up to 40 ms per request.
-pub fn without_delay(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
-    listener.tap_io(|connection| {
-        // Without it the connection is slower, nothing else.
-        let _ = connection.set_nodelay(true);
-    })
 }
 
 async fn unknown(method: Method, uri: Uri) -> Response {

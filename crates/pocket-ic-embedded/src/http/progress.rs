@@ -1,41 +1,18 @@
 //! Automatic progress: a task that advances an instance by the real time that has passed.
 
-use super::reply::{self, error};
-use super::state::{ServerState, Slot, deleted};
+use super::slot::{AutoProgress, AutoProgressState, Slot};
+use super::state::deleted;
 use crate::ic::clock;
 use crate::ic::{Instance, OpError};
 use crate::threads::Work;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::Response;
-use pocket_ic::common::rest::AutoProgressConfig;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, yield_now};
+use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// The pause between two rounds if the client specifies none.
 const DEFAULT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Whether the time of an instance advances automatically.
-#[derive(Default)]
-pub(super) enum AutoProgressState {
-    /// It does not.
-    #[default]
-    Off,
-    /// It does.
-    On(AutoProgress),
-    /// It does not and never will: the request found the instance before it was deleted.
-    Deleted,
-}
-
-/// A running task.
-pub(super) struct AutoProgress {
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
-}
 
 impl AutoProgress {
     /// Sets the instance's time to the current time and starts the task.
@@ -122,52 +99,11 @@ async fn operate(
     slot.operate(Work::Long, operation).await.unwrap_or_else(|fault| Err(OpError::Other(fault.to_string())))
 }
 
-/// `POST /instances/<id>/auto_progress`
-pub(super) async fn enable(
-    State(state): State<Arc<ServerState>>,
-    Path(id): Path<usize>,
-    body: Bytes,
-) -> Response {
-    let slot = match state.slot(id) {
-        Ok(slot) => slot,
-        Err(refusal) => return error(&refusal),
-    };
-    let config: AutoProgressConfig = match reply::parse(&body) {
-        Ok(config) => config,
-        Err(refusal) => return error(&refusal),
-    };
-    match start(&slot, config.artificial_delay_ms).await {
-        Ok(()) => reply::json(StatusCode::OK, &()),
-        Err(refusal) => error(&refusal),
-    }
-}
-
-/// `GET /instances/<id>/auto_progress`
-pub(super) async fn is_enabled(State(state): State<Arc<ServerState>>, Path(id): Path<usize>) -> Response {
-    match state.slot(id) {
-        Ok(slot) => {
-            let enabled = matches!(*slot.progress.lock().await, AutoProgressState::On(_));
-            reply::json(StatusCode::OK, &enabled)
-        }
-        Err(refusal) => error(&refusal),
-    }
-}
-
-/// `POST /instances/<id>/stop_progress`; the body is ignored.
-pub(super) async fn disable(State(state): State<Arc<ServerState>>, Path(id): Path<usize>) -> Response {
-    match state.slot(id) {
-        Ok(slot) => {
-            end(&slot, AutoProgressState::Off).await;
-            reply::json(StatusCode::OK, &())
-        }
-        Err(refusal) => error(&refusal),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::Engine;
+    use crate::http::ServerState;
     use pocket_ic::common::rest::{InstanceConfig, SubnetConfigSet};
 
     /// A request that has found the instance and waits while another one deletes it must not start it again.

@@ -10,6 +10,9 @@ use pocket_ic::common::rest::RawCanisterResult;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// The largest request: a blob that fills a 4 GiB memory.
+pub(super) const MAX_BODY_BYTES: usize = 4 << 30;
+
 /// Returns `{"message": …}` with a status.
 pub(crate) fn message(status: StatusCode, message: String) -> Response {
     json(status, &serde_json::json!({ "message": message }))

@@ -1,7 +1,8 @@
 //! Routes of the server: instances, blobs, status.
 
-use super::progress::{self, AutoProgressState};
+use super::progress;
 use super::reply::{self, error, json};
+use super::slot::AutoProgressState;
 use super::state::{Blob, ServerState};
 use crate::gateway;
 use crate::ic::{Created, Instance, OpError};

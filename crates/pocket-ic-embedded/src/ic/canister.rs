@@ -2,8 +2,7 @@
 
 use super::calls::{CallTable, Origin};
 use super::chunks::ChunkStore;
-use super::error::UserError;
-use super::execute::trap_error;
+use super::error::{UserError, trap_error};
 use super::records::{CostRing, History, LogStore};
 use super::settings::Settings;
 use super::snapshot::SnapshotStore;

@@ -3,6 +3,7 @@
 //!
 //! Contains the error texts that several operations share. The texts of traps are in the engine.
 
+use crate::engine::Trap;
 use candid::Principal;
 use pocket_ic::{ErrorCode, RejectCode, RejectResponse};
 
@@ -195,6 +196,22 @@ pub enum OpError {
     /// Any other error, with its text.
     #[error("{0}")]
     Other(String),
+}
+
+/// Returns the error that the caller of a canister gets if it traps.
+pub(super) fn trap_error(id: Principal, trap: &Trap) -> UserError {
+    // The engine uses only codes from the list; anything else would be a bug in the engine.
+    let code =
+        ErrorCode::try_from(u64::from(trap.error_code())).unwrap_or(ErrorCode::CanisterWasmEngineError);
+    UserError::from_execution(id, code, &trap.to_string())
+}
+
+/// Returns the error of a callback whose cleanup trapped as well: the callback's, with both texts.
+pub(super) fn cleanup_error(id: Principal, callback: &Trap, cleanup: &Trap) -> UserError {
+    UserError {
+        message: format!("Error from Canister {id}: {callback}\n\ncall_on_cleanup also failed:\n\n{cleanup}"),
+        ..trap_error(id, callback)
+    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@
 
 use super::calls::{CallIds, CallResult, Callback, CallbackId, ContextId, Origin};
 use super::canister::{Canister, RunStatus};
-use super::error::{UserError, reject_number};
+use super::error::{UserError, cleanup_error, reject_number, trap_error};
 use super::instance::Instance;
-use super::management;
-use super::round::Work;
+use super::management::empty_reply;
+use super::work::Work;
 use crate::MessageCost;
 use crate::engine::{
     CallerInfo, EntryPoint, Limits, MessageContext, MessageOutcome, MethodKind, OutgoingCall, Response, Trap,
@@ -30,22 +30,6 @@ pub(super) struct MethodCall {
     pub arg: Vec<u8>,
     pub cycles: u128,
     pub info: CallerInfo,
-}
-
-/// Returns the error that the caller of a canister gets if it traps.
-pub(super) fn trap_error(id: Principal, trap: &Trap) -> UserError {
-    // The engine uses only codes from the list; anything else would be a bug in the engine.
-    let code =
-        ErrorCode::try_from(u64::from(trap.error_code())).unwrap_or(ErrorCode::CanisterWasmEngineError);
-    UserError::from_execution(id, code, &trap.to_string())
-}
-
-/// Returns the error of a callback whose cleanup trapped as well: the callback's, with both texts.
-pub(super) fn cleanup_error(id: Principal, callback: &Trap, cleanup: &Trap) -> UserError {
-    UserError {
-        message: format!("Error from Canister {id}: {callback}\n\ncall_on_cleanup also failed:\n\n{cleanup}"),
-        ..trap_error(id, callback)
-    }
 }
 
 impl Instance {
@@ -252,7 +236,7 @@ impl Instance {
         canister.status = RunStatus::Stopped;
         canister.version += 1;
         for waiter in waiters {
-            self.respond(waiter.origin, Ok(management::empty_reply()), waiter.cycles);
+            self.respond(waiter.origin, Ok(empty_reply()), waiter.cycles);
         }
     }
 

@@ -1,86 +1,23 @@
 //! Messages from users: their destination, whether they are accepted, and their answers.
 
 use super::calls::{CallResult, MessageId};
-use super::error::{OpError, UserError};
+use super::error::{OpError, UserError, trap_error};
+use super::ingress_record::{IngressRecord, Request};
 use super::instance::Instance;
 use super::management;
-use super::requests::Request;
-use super::round::Work;
 use super::subnet;
-use crate::engine::{CallerInfo, EntryPoint, Limits, SystemEntry};
+use super::user_call::{UserCall, principal};
+use super::work::Work;
+use crate::engine::{EntryPoint, Limits, SystemEntry};
 use candid::Principal;
 use pocket_ic::ErrorCode;
-use pocket_ic::common::rest::{RawCanisterCall, RawEffectivePrincipal, RawMessageId};
+use pocket_ic::common::rest::{RawEffectivePrincipal, RawMessageId};
 use sha2::{Digest, Sha256};
 
 /// The largest argument of an ingress message, in bytes.
 const MAX_INGRESS_BYTES: usize = 2 << 20;
 /// For how many rounds a message is awaited.
 const MAX_AWAIT_ROUNDS: usize = 100;
-
-/// A call by a user.
-#[derive(Clone, Debug)]
-pub struct UserCall {
-    /// Who calls.
-    pub sender: Principal,
-    /// The canister; the management canister for its methods.
-    pub callee: Principal,
-    /// Where the call is to go, if stated.
-    pub effective: RawEffectivePrincipal,
-    /// The method.
-    pub method: String,
-    /// The argument.
-    pub arg: Vec<u8>,
-    /// What the sender attested about itself.
-    pub info: CallerInfo,
-}
-
-impl TryFrom<RawCanisterCall> for UserCall {
-    type Error = OpError;
-
-    fn try_from(raw: RawCanisterCall) -> Result<Self, OpError> {
-        let info = raw.sender_info.map(|info| CallerInfo { data: info.info, signer: info.signer });
-        Ok(Self {
-            sender: principal(&raw.sender, "Bad sender principal")?,
-            callee: principal(&raw.canister_id, "Bad canister id")?,
-            effective: raw.effective_principal,
-            method: raw.method,
-            arg: raw.payload,
-            info: info.unwrap_or_default(),
-        })
-    }
-}
-
-/// Returns a principal from the bytes that a client sent.
-///
-/// # Errors
-/// `what`, if the bytes are not one.
-pub fn principal(bytes: &[u8], what: &str) -> Result<Principal, OpError> {
-    Principal::try_from_slice(bytes).map_err(|_| OpError::Conversion(what.into()))
-}
-
-/// Returns the canister that a client has specified in the address.
-///
-/// # Errors
-/// If that is not a principal.
-pub fn named_canister(text: &str) -> Result<Principal, OpError> {
-    Principal::from_text(text).map_err(|_| OpError::Conversion("Bad canister id".into()))
-}
-
-/// A submitted message.
-#[derive(Clone, Debug)]
-pub struct IngressRecord {
-    /// Further data about it, if an agent has sent it.
-    pub request: Option<Request>,
-    /// Who submitted it.
-    pub sender: Principal,
-    /// The call, until it is executed.
-    pub call: Option<UserCall>,
-    /// The subnet to which it was sent.
-    pub subnet: Principal,
-    /// The answer, once there is one. Kept as long as the instance exists, or until the request is forgotten.
-    pub answer: Option<CallResult>,
-}
 
 impl Instance {
     /// Accepts a message, which is executed in one of the next rounds.
@@ -185,7 +122,7 @@ impl Instance {
         if call.callee != Principal::management_canister() {
             return Ok(self.route(call.callee)?.id);
         }
-        if let Some(target) = management::target(&call.method, &call.arg) {
+        if let Some(target) = management::target(call) {
             return self.place_of(call, target);
         }
         if management::creates_for_users(&call.method) {
@@ -237,7 +174,7 @@ impl Instance {
         self.record_cost(call.callee, "inspect_message", &call.method, &outcome, now);
         self.print_logs(call.callee, &outcome.logs, now);
         match result {
-            Err(trap) => Err(super::execute::trap_error(call.callee, &trap)),
+            Err(trap) => Err(trap_error(call.callee, &trap)),
             Ok(()) if accepted => Ok(()),
             Ok(()) => Err(UserError::from_execution(
                 call.callee,

@@ -2,11 +2,11 @@
 //! and the queries that they call.
 
 use super::calls::CallResult;
-use super::error::{OpError, UserError, reject_number};
-use super::execute::{cleanup_error, entry_name, trap_error};
-use super::ingress::UserCall;
+use super::error::{OpError, UserError, cleanup_error, reject_number, trap_error};
+use super::execute::entry_name;
 use super::instance::Instance;
 use super::management;
+use super::user_call::UserCall;
 use crate::engine::{
     CallerInfo, CanisterState, DataCertificate, EntryPoint, Limits, MessageContext, MessageOutcome,
     MethodKind, OutgoingCall, Response, Trap,

@@ -2,8 +2,8 @@
 
 use super::calls::MessageId;
 use super::certification::{Path, RangesForm, path_of};
+use super::ingress_record::Effective;
 use super::instance::Instance;
-use super::requests::Effective;
 use super::subnet::{self, Subnet};
 use candid::Principal;
 

@@ -4,28 +4,20 @@
 use super::calls::{CallResult, MessageId};
 use super::certification::{RangesForm, SubnetKeys, request_path};
 use super::error::{OpError, UserError};
-use super::ingress::UserCall;
+use super::ingress_record::{Effective, Request};
 use super::instance::Instance;
 use super::management;
+use super::request_table::Waiter;
 use super::subnet;
+use super::user_call::UserCall;
 use candid::Principal;
 use pocket_ic::ErrorCode;
-use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
 /// How long an answer can be read after its request has expired.
 const KEPT_AFTER_EXPIRY: u64 = 5 * 60 * 1_000_000_000;
 /// The only query of the management canister that is sent to a subnet.
 const LIST_CANISTERS: &str = "list_canisters";
-
-/// The effective id in the address of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effective {
-    /// The subnet of this canister.
-    Canister(Principal),
-    /// This subnet.
-    Subnet(Principal),
-}
 
 /// A call of an agent.
 #[derive(Clone, Debug)]
@@ -38,30 +30,6 @@ pub struct AgentCall {
     pub effective: Effective,
     /// The call itself.
     pub call: UserCall,
-}
-
-/// What is stored about an agent's call.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// When it expires, nanoseconds since 1970.
-    pub expiry: u64,
-    /// Its effective id.
-    pub effective: Effective,
-    /// The canister that it calls.
-    pub callee: Principal,
-}
-
-/// The calls of agents: when each can be forgotten, and who is waiting for its answer.
-#[derive(Default)]
-pub struct Requests {
-    by_expiry: BTreeSet<(u64, MessageId)>,
-    waiters: Vec<Waiter>,
-}
-
-struct Waiter {
-    id: MessageId,
-    form: RangesForm,
-    certificate: oneshot::Sender<Vec<u8>>,
 }
 
 /// The answer of a query, and the keys that sign it.
@@ -177,7 +145,7 @@ impl Instance {
         }
         let wanted = match (management, anywhere) {
             (false, _) => Some(call.callee),
-            (true, false) => management::target(&call.method, &call.arg),
+            (true, false) => management::target(call),
             (true, true) => None,
         };
         if let Some(wanted) = wanted

@@ -1,14 +1,15 @@
 //! Rounds: first what is due on its own, then the waiting messages in order of arrival, until each canister
 //! and each subnet has used its share of the round. The rest waits for the next one.
 
-use super::calls::{CallResult, CallbackId, MessageId, Origin};
+use super::calls::{MessageId, Origin};
 use super::canister::{Canister, LowMemoryHook, RunStatus};
 use super::error::UserError;
 use super::execute::MethodCall;
 use super::instance::Instance;
-use super::management::{self, Caller};
+use super::management::{self, ManagementCall};
 use super::requests;
 use super::subnet::Subnet;
+use super::work::Work;
 use crate::engine::{CallerInfo, EntryPoint, SystemEntry};
 use candid::Principal;
 use pocket_ic::ErrorCode;
@@ -24,41 +25,6 @@ const CANISTER_MESSAGES: u64 = 7_000_000_000 / MESSAGE_OVERHEAD;
 const THREADS: u64 = 4;
 /// How long a stop call waits for open calls.
 const STOP_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// A message that waits for execution.
-#[derive(Debug)]
-pub(super) enum Work {
-    /// A user's call.
-    Ingress(MessageId),
-    /// A call by a canister.
-    Request {
-        /// The canister that called.
-        caller: Principal,
-        /// The callback that gets its answer.
-        callback: CallbackId,
-        /// When it expires (best-effort calls), nanoseconds; 0 for never.
-        deadline: u64,
-        /// The canister that is called.
-        callee: Principal,
-        /// The method.
-        method: String,
-        /// The argument.
-        arg: Vec<u8>,
-        /// Cycles attached.
-        cycles: u128,
-    },
-    /// An answer to a canister.
-    Answer {
-        /// The canister that called.
-        canister: Principal,
-        /// Where to continue.
-        callback: CallbackId,
-        /// The answer.
-        result: CallResult,
-        /// Cycles that are refunded.
-        refund: u128,
-    },
-}
 
 impl Instance {
     /// Runs one round: first the timers and heartbeats that are due, regardless of what they use; then the waiting
@@ -118,8 +84,8 @@ impl Instance {
             Work::Request { caller, callback, deadline, callee, method, arg, cycles } => {
                 let origin = Origin::Canister { caller, callback, deadline };
                 if callee == Principal::management_canister() {
-                    let caller = Caller::canister(caller);
-                    return management::execute(self, origin, caller, None, &method, &arg, cycles, now);
+                    let call = ManagementCall::by_canister(caller, &method, &arg, cycles, origin, now);
+                    return management::execute(self, call);
                 }
                 self.run_method(
                     MethodCall { callee, origin, caller, method, arg, cycles, info: CallerInfo::default() },
@@ -149,8 +115,7 @@ impl Instance {
             }
         }
         if call.callee == Principal::management_canister() {
-            let caller = Caller::user(call.sender);
-            return management::execute(self, origin, caller, Some(subnet), &call.method, &call.arg, 0, now);
+            return management::execute(self, ManagementCall::by_user(&call, Some(subnet), origin, now));
         }
         self.run_method(
             MethodCall {
@@ -293,6 +258,7 @@ mod tests {
     use super::*;
     use crate::engine::Engine;
     use crate::ic::UserCall;
+    use crate::ic::user_call::Target;
     use candid::encode_one;
     use ic_management_canister_types as types;
     use pocket_ic::common::rest::{InstanceConfig, RawEffectivePrincipal, SubnetConfigSet};
@@ -325,6 +291,7 @@ mod tests {
                 method: method.into(),
                 arg,
                 info: CallerInfo::default(),
+                target: Target::default(),
             };
             instance.submit(call).unwrap().unwrap();
             let work = instance.queue.pop_front().unwrap();

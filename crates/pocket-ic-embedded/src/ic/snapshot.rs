@@ -2,13 +2,12 @@
 //!
 //! Reading and writing snapshot folders is in `snapshot_dir.rs`; who may do what is in `management/snapshots.rs`.
 
-use super::canister::{Canister, LowMemoryHook};
 use super::chunks::ChunkStore;
 use super::error::UserError;
 use super::replies::SnapshotMetadata;
 use crate::engine::{
-    CanisterState, Engine, GlobalValue, Heap, MAX_MODULE_BYTES, MAX_STABLE_BYTES, MAX_WASM_MEMORY,
-    StableMemory, WASM_PAGE,
+    CanisterState, GlobalValue, Heap, MAX_MODULE_BYTES, MAX_STABLE_BYTES, MAX_WASM_MEMORY, StableMemory,
+    WASM_PAGE,
 };
 use candid::{Nat, Principal, Reserved};
 use ic_management_canister_types::{
@@ -99,7 +98,7 @@ pub(super) fn not_found(canister: Principal, id: &[u8]) -> UserError {
 
 /// Code and memories: those of the canister, or those being uploaded.
 #[derive(Clone, Debug)]
-enum Contents {
+pub(super) enum Contents {
     Taken(CanisterState),
     Uploaded { module: Vec<u8>, heap: Heap, stable: StableMemory, globals: Vec<GlobalValue> },
 }
@@ -107,7 +106,7 @@ enum Contents {
 /// One snapshot.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    contents: Contents,
+    pub(super) contents: Contents,
     /// The chunk store at that time.
     pub chunks: ChunkStore,
     /// The certified data.
@@ -123,32 +122,6 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns a snapshot of the canister's current state.
-    pub fn take(canister: &Canister, now: u64) -> Result<Self, UserError> {
-        let Some(state) = &canister.state else {
-            return Err(UserError::rejected(format!(
-                "Failed to create snapshot for empty canister {}:",
-                canister.id
-            )));
-        };
-        Ok(Self {
-            contents: Contents::Taken(state.clone()),
-            chunks: canister.chunks.clone(),
-            certified_data: canister.certified_data.clone(),
-            global_timer: Some(match canister.global_timer {
-                0 => CanisterTimer::Inactive,
-                nanos => CanisterTimer::Active(nanos),
-            }),
-            hook_status: Some(match canister.low_memory {
-                LowMemoryHook::NotSatisfied => OnLowWasmMemoryHookStatus::ConditionNotSatisfied,
-                LowMemoryHook::Ready => OnLowWasmMemoryHookStatus::Ready,
-                LowMemoryHook::Executed => OnLowWasmMemoryHookStatus::Executed,
-            }),
-            version: canister.version,
-            taken_at: now,
-        })
-    }
-
     /// Returns an empty snapshot of the announced sizes, to be filled with [`Self::write`]. `version` is the
     /// canister's.
     pub fn announced(
@@ -312,54 +285,6 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Restores a canister's code, memories, chunks and certified data from the snapshot; if it was uploaded, also the
-    /// timer and the low-memory hook, as far as the metadata contains them. On an error the canister is unchanged.
-    ///
-    /// # Errors
-    /// An uploaded module that is invalid, or an upload that does not fit the module or the canister.
-    pub fn load_onto(&self, canister: &mut Canister, engine: &Engine) -> Result<(), UserError> {
-        let state = match &self.contents {
-            Contents::Taken(state) => state.clone(),
-            Contents::Uploaded { module, heap, stable, globals } => {
-                let module = engine
-                    .compile(module)
-                    .map_err(|error| UserError::new(ErrorCode::CanisterInvalidWasm, error.to_string()))?;
-                let state = CanisterState::from_parts(module, heap.clone(), globals.clone(), stable.clone())
-                    .map_err(|error| inconsistent(format!("The snapshot cannot be loaded: {error}")))?;
-                let hook = self.uploaded_hook(canister.is_low_on_memory(Some(&state)))?;
-                canister.low_memory = hook.unwrap_or(canister.low_memory);
-                match self.global_timer {
-                    Some(CanisterTimer::Inactive) => canister.global_timer = 0,
-                    Some(CanisterTimer::Active(nanos)) => canister.global_timer = nanos,
-                    None => {}
-                }
-                state
-            }
-        };
-        canister.state = Some(state);
-        canister.chunks = self.chunks.clone();
-        canister.certified_data = self.certified_data.clone();
-        Ok(())
-    }
-
-    /// Returns the uploaded status of the low-memory hook, which must be possible for a canister whose memory
-    /// is or is not low.
-    fn uploaded_hook(&self, low: bool) -> Result<Option<LowMemoryHook>, UserError> {
-        let hook = match &self.hook_status {
-            None => return Ok(None),
-            Some(OnLowWasmMemoryHookStatus::ConditionNotSatisfied) => LowMemoryHook::NotSatisfied,
-            Some(OnLowWasmMemoryHookStatus::Ready) => LowMemoryHook::Ready,
-            Some(OnLowWasmMemoryHookStatus::Executed) => LowMemoryHook::Executed,
-        };
-        if low != (hook != LowMemoryHook::NotSatisfied) {
-            return Err(inconsistent(format!(
-                "Hook status ({:?}) of uploaded snapshot is inconsistent with the canister's state (hook condition satisfied: {low}).",
-                self.hook_status
-            )));
-        }
-        Ok(Some(hook))
-    }
-
     fn module(&self) -> &[u8] {
         match &self.contents {
             Contents::Taken(state) => state.module().uploaded(),
@@ -396,7 +321,7 @@ fn overwrite(target: &mut [u8], offset: u64, bytes: &[u8]) -> Option<()> {
 }
 
 /// Returns the error for an upload whose parts do not fit each other or the canister.
-fn inconsistent(message: String) -> UserError {
+pub(super) fn inconsistent(message: String) -> UserError {
     UserError::new(ErrorCode::InvalidManagementPayload, message)
 }
 

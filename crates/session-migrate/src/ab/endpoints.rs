@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::judged::more_percent;
+use super::figures::more_percent;
 use super::report::{Endpoint, EndpointCost, Sides, Totals};
 use crate::costs::MessageCost;
 

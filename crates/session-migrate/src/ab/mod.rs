@@ -5,7 +5,7 @@
 
 mod endpoints;
 mod error;
-mod judged;
+mod figures;
 mod markdown;
 mod page;
 pub mod report;
@@ -225,7 +225,7 @@ impl TraceComparison {
     fn compare_costs(&mut self, totals: &Sides<Totals>, tally: &mut Tally) {
         let mut found = Vec::new();
         for (figure, judged_percent) in
-            judged::figures(&self.endpoints, totals, tally.tolerance_instructions())
+            figures::figures(&self.endpoints, totals, tally.tolerance_instructions())
         {
             let (allowed, rule) = tally.cost_allowance(figure.name, judged_percent);
             if rule.is_none() && judged_percent <= f64::from(allowed) {

@@ -14,7 +14,6 @@ use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
 use upload_canister::stable::buckets::{MAX_BUCKETS, allocated_buckets};
 use upload_canister::stable::memory_ids::numbers as ids;
 
-use super::source::Header;
 use crate::snapshot::{PAGE_BYTES, StableFile, Tree};
 
 /// Pages of a bucket, in that release.
@@ -35,6 +34,16 @@ const UNBOUNDED_PAGE: u32 = 1_024;
 /// Offset of the first page of a map, and length of the header of each.
 const FIRST_PAGE: u64 = 100;
 const PAGE_HEADER: u64 = 16;
+
+/// How the header of the memory manager was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Header {
+    /// As the memory manager wrote it.
+    Intact,
+    /// Overwritten by `pre_upgrade`, and reconstructed from the structures after it.
+    Reconstructed,
+}
 
 /// A stable memory whose first page may be replaced.
 #[derive(Clone, Debug)]

@@ -14,6 +14,7 @@
 //! [`Storage`]: upload_canister::storage::Storage
 
 mod asset;
+mod error;
 mod header;
 mod heap;
 mod left;
@@ -24,7 +25,6 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use candid::Principal;
@@ -37,18 +37,19 @@ use upload_canister::stable::memory_ids::numbers as ids;
 use upload_canister::stable::{RawMemory, Record};
 
 use crate::build::{self, Build, BuildError, Module};
-use crate::inspect::{self, InspectError, Severity};
+use crate::inspect::{self, Severity};
 use crate::progress::Progress;
 use crate::provenance::Provenance;
-use crate::server::{self, ServerError};
+use crate::server;
 use crate::snapshot::{
     CHUNK_STORE, CopyError, FileEntry, METADATA, Manifest, STABLE_MEMORY, Snapshot, SnapshotError, Tree,
     WASM_MEMORY, WASM_MODULE, load, sha256_of, write_sparse,
 };
 use crate::{Verdict, folder_of};
 
+pub use error::AdoptError;
+pub use header::Header;
 pub use report::{Item, KindCount, RecordKind, RecordOutcome, Report};
-pub use source::Header;
 
 use heap::{Heap, Release};
 use left::LeftFile;
@@ -66,73 +67,8 @@ pub struct Options {
     pub legacy: Option<PathBuf>,
 }
 
-/// Why nothing was adopted. Nothing was written.
-#[derive(Debug, thiserror::Error)]
-pub enum AdoptError {
-    /// The snapshot cannot be read, or the folder cannot be written.
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
-    /// It is not a snapshot of the first public release.
-    #[error("{path} is not a snapshot of the first public release: {why}")]
-    Foreign {
-        /// The snapshot.
-        path: PathBuf,
-        /// What was found.
-        why: String,
-    },
-    /// Something already exists where the result would be written.
-    #[error("{path} exists: name another folder with --out, or remove it")]
-    Exists {
-        /// What exists there.
-        path: PathBuf,
-    },
-    /// There is no folder to write into.
-    #[error("cannot write into {path}: {source}")]
-    NoFolder {
-        /// The folder that should contain the new one.
-        path: PathBuf,
-        /// The operating system's error.
-        source: std::io::Error,
-    },
-    /// The legacy build is not available.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// There is no usable server.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-    /// The legacy build does not accept the adopted memory.
-    #[error("the legacy build cannot continue with the adopted snapshot: {0}")]
-    Copy(#[from] CopyError),
-    /// The adopted folder cannot be inspected.
-    #[error("the adopted folder cannot be inspected: {0}")]
-    Inspect(#[from] InspectError),
-    /// The result is not what was planned.
-    #[error("{0}; this is a fault of this program, and nothing was written")]
-    Fault(String),
-}
-
-impl AdoptError {
-    /// Returns whether the user's input is at fault, not the machine.
-    pub fn is_usage(&self) -> bool {
-        match self {
-            AdoptError::Snapshot(error) => error.is_usage(),
-            AdoptError::Foreign { .. } | AdoptError::Exists { .. } => true,
-            AdoptError::NoFolder { source, .. } => {
-                matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-            }
-            AdoptError::Build(BuildError::Io { action: "read", source, .. }) => {
-                source.kind() == ErrorKind::NotFound
-            }
-            AdoptError::Build(error) => matches!(error, BuildError::Wasm { .. }),
-            AdoptError::Server(_) | AdoptError::Copy(_) | AdoptError::Inspect(_) | AdoptError::Fault(_) => {
-                false
-            }
-        }
-    }
-}
-
-/// Returns the path of the file next to a folder with what was not taken.
-pub fn left_path(folder: &Path) -> PathBuf {
+/// Returns the path of the file beside a folder with what was not taken.
+pub fn left_beside(folder: &Path) -> PathBuf {
     let mut name = folder.file_name().unwrap_or_default().to_owned();
     name.push(".left.jsonl");
     folder.with_file_name(name)

@@ -25,9 +25,7 @@ use super::heap::{Heap, Session, Upload};
 use super::left::{LeftFile, Line};
 use super::report::{Outcomes, RecordKind, RecordOutcome};
 use super::source::{Source, StoredChunks, place_of};
-use super::write::idem_of_adopted;
 use crate::snapshot::SnapshotError;
-use memories::assets_of;
 
 /// Longest id of a capsule that the index by member can hold.
 const MAX_CAPSULE_ID: usize = 32;
@@ -396,4 +394,13 @@ fn capsule_rest(capsule: &PublicCapsule, owners_cut: usize, writers_cut: usize) 
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{count} {what}"))
         .collect()
+}
+
+/// Returns the idempotency key of an adopted session, whose own is not known.
+pub(super) fn idem_of_adopted(session: u64) -> String {
+    format!("adopted session {session}")
+}
+
+fn assets_of(memory: &PublicMemory) -> usize {
+    memory.inline_assets.len() + memory.blob_internal_assets.len() + memory.blob_external_assets.len()
 }

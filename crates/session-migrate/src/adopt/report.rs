@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::source::Header;
+use super::header::Header;
 use crate::Verdict;
 use crate::progress::Phase;
 use crate::provenance::Provenance;

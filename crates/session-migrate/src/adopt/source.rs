@@ -16,7 +16,7 @@ use upload_canister::stable::preflight;
 use upload_canister::stable::{Damage, Key};
 
 use super::AdoptError;
-use super::header::{self, Patched};
+use super::header::{self, Header, Patched};
 use crate::snapshot::{Entry, Snapshot, StableFile, Tree, cell};
 
 /// Memory id of the HTTP secret, which a later version of that release stores.
@@ -98,16 +98,6 @@ impl HashedChunks {
     pub fn chunks(&self) -> u32 {
         self.next
     }
-}
-
-/// How the header of the memory manager was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Header {
-    /// As the memory manager wrote it.
-    Intact,
-    /// Overwritten by `pre_upgrade`, and reconstructed from the structures after it.
-    Reconstructed,
 }
 
 /// The contents of the release's stable memory.

@@ -14,7 +14,7 @@ use upload_canister::upload::{Ended, IdemKey, Outcome, RawRecord, UploadMeta, le
 
 use super::AdoptError;
 use super::left::{LeftFile, Line};
-use super::plan::{Plan, PlannedBlob, PlannedPlace, PlannedReceipt, PlannedSession, Use};
+use super::plan::{Plan, PlannedBlob, PlannedPlace, PlannedReceipt, PlannedSession, Use, idem_of_adopted};
 use super::report::RecordKind;
 use super::source::Source;
 
@@ -110,13 +110,8 @@ fn receipt(storage: &mut Storage, receipt: &PlannedReceipt, taken_at: Time) -> R
     Ok(())
 }
 
-/// Returns the idempotency key of an adopted session, whose own is not known.
-pub(super) fn idem_of_adopted(session: u64) -> String {
-    format!("adopted session {session}")
-}
-
-/// Copies the chunks that are taken, those of blobs in pieces of even length, and writes the others to `left`. Returns
-/// how many were taken. `on_bytes` gets the size of every chunk.
+/// Copies the chunks that are taken, those of blobs in pieces of even length, and writes the others to `left`. Returns how
+/// many were taken. `on_bytes` gets the size of every chunk.
 ///
 /// # Errors
 /// If that file cannot be written.

@@ -9,7 +9,8 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Build, BuildError, Workspace, publish};
+use super::write::write_atomically;
+use super::{Build, BuildError, SCHEMAS, Workspace};
 
 /// Increased when the steps after the compiler change their output.
 const FORMAT: u32 = 3;
@@ -82,7 +83,7 @@ pub(crate) fn record(
         })
         .collect();
     paths.extend(MANIFESTS.map(PathBuf::from));
-    paths.push(Path::new(super::SCHEMAS).join(build.schema_file()));
+    paths.push(Path::new(SCHEMAS).join(build.schema_file()));
     paths.sort();
     paths.dedup();
     let stable = paths.iter().all(|path| {
@@ -106,7 +107,7 @@ pub(crate) fn record(
             command: format!("write {}", place.display()),
             detail: error.to_string(),
         })?;
-        publish::write_atomically(&place, &json)?;
+        write_atomically(&place, &json)?;
     } else if place.exists() {
         std::fs::remove_file(&place).map_err(BuildError::io("remove", &place))?;
     }

@@ -1,11 +1,13 @@
 //! Publishing of finished files, atomically, by one process at a time.
 
 use std::fs::{File, TryLockError};
-use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use super::fingerprint::Record;
-use super::{Artifact, Build, BuildError, Workspace};
+use super::write::write_atomically;
+use super::{Build, BuildError, Workspace};
 use crate::progress::Progress;
 
 /// The folder with the checked-in interfaces.
@@ -34,16 +36,25 @@ pub(crate) fn lock(cache: &Path) -> Result<Lock, BuildError> {
     Ok(Lock { _file: file })
 }
 
-/// Writes a file under a temporary name next to it, then renames it.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
-    let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(crate::folder_of(path))?;
-        let mut file = crate::temporary_next_to(path)?;
-        file.write_all(bytes)?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(BuildError::io("write", path))
+/// A finished build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Which build this is.
+    pub build: Build,
+    /// The cargo features it was built with.
+    pub features: Vec<String>,
+    /// The file to install: the gzipped wasm.
+    pub wasm_gz: PathBuf,
+    /// Size of the wasm, unpacked, in bytes.
+    pub wasm_bytes: u64,
+    /// Size of the gzipped wasm in bytes.
+    pub wasm_gz_bytes: u64,
+    /// SHA-256 of the gzipped wasm, in hex. This is the module hash that the IC reports after an install.
+    pub sha256: String,
+    /// The Candid interface next to the wasm.
+    pub did: PathBuf,
+    /// True if the interface is identical, byte for byte, to the one checked in under `candid/`.
+    pub did_is_checked_in: bool,
 }
 
 /// Copies the cached files of `build` to `out`, and its interface over the checked-in one if `update_did` is
@@ -94,16 +105,6 @@ fn holds(path: &Path, bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn writing_replaces_and_leaves_no_other_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("new/file");
-        write_atomically(&path, b"one").unwrap();
-        write_atomically(&path, b"two").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"two");
-        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
-    }
 
     #[test]
     fn a_second_builder_waits_for_the_first() {

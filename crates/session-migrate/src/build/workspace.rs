@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::BuildError;
-use super::cargo;
+use super::command;
 
 /// The package that is the canister.
 pub(crate) const CANISTER_PACKAGE: &str = "upload-canister";
@@ -44,11 +44,11 @@ impl Workspace {
             Some(path) => path.to_path_buf(),
             None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml"),
         };
-        let mut command = cargo::command();
+        let mut command = command::command();
         command.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(&manifest);
-        let answer = cargo::capture(&mut command)?;
+        let answer = command::capture(&mut command)?;
         let metadata: Metadata = serde_json::from_str(&answer).map_err(|error| BuildError::Answer {
-            command: cargo::text(&command),
+            command: command::text(&command),
             detail: error.to_string(),
         })?;
         let canister = metadata

@@ -1,6 +1,7 @@
 //! The contents of a snapshot, read from its tables into maps that can be compared.
 
 mod session;
+mod surroundings;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -32,7 +33,6 @@ use upload_canister::upload::{
 use super::finding::FindingKind;
 use super::scan::Scan;
 
-use session::Around;
 pub(super) use session::Session;
 
 /// Number and length of each chunk that is stored under one prefix.
@@ -327,7 +327,7 @@ impl Facts {
             let activity = activity.get(&id).copied();
             let session = LegacySession { id, raw, activity: activity.map(Time::from_nanos) };
             // Reading these tables cannot fail.
-            if let Ok(examined) = examine(&Around(facts), &session, facts.now) {
+            if let Ok(examined) = examine(facts, &session, facts.now) {
                 found.push((id, activity, examined));
             }
         });

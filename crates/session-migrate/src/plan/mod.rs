@@ -4,6 +4,7 @@
 //! Owns: the order of the steps, the cost of each, and the verdict. Does not own: clients (the rehearsal has
 //! them) and the contents of the snapshot (the inspection has them).
 
+mod error;
 mod page;
 mod prices;
 mod report;
@@ -18,14 +19,14 @@ use upload_canister::migrations::split_sessions::CLASSES;
 
 use crate::Verdict;
 use crate::client::{Canister, ClientError};
-use crate::costs::CostError;
-use crate::inspect::{self, InspectError, Severity};
+use crate::inspect::{self, Severity};
 use crate::progress::Progress;
 use crate::provenance::Provenance;
-use crate::rehearse::{RehearseError, Wasm, Wasms};
-use crate::server::{self, ServerError};
-use crate::snapshot::{CopyError, Snapshot, SnapshotError, Verified, load};
+use crate::rehearse::{Wasm, Wasms};
+use crate::server;
+use crate::snapshot::{Snapshot, Verified, load};
 
+pub use error::PlanError;
 pub use prices::{Cycles, SOURCE};
 pub use report::{ClassPlan, Report, StepCost};
 
@@ -38,56 +39,6 @@ pub struct Options {
     pub snapshot: PathBuf,
     /// Wasms to use instead of those built from the tree.
     pub wasms: Wasms,
-}
-
-/// Why no plan could be made. Reasons against the upgrade are not errors.
-#[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    /// The snapshot cannot be inspected.
-    #[error(transparent)]
-    Inspect(#[from] InspectError),
-    /// The snapshot cannot be read.
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
-    /// It is not in layout 1.
-    #[error(
-        "{path} is in stable layout {layout}, but a plan begins in layout 1: the staged upgrade has begun; \
-        `inspect` shows its state"
-    )]
-    Layout {
-        /// The snapshot.
-        path: PathBuf,
-        /// Its layout.
-        layout: u16,
-    },
-    /// The wasms are not available.
-    #[error(transparent)]
-    Wasms(#[from] RehearseError),
-    /// There is no usable server.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-    /// The copy cannot be loaded.
-    #[error(transparent)]
-    Copy(#[from] CopyError),
-    /// The server does not report the cost of messages.
-    #[error(transparent)]
-    Costs(#[from] CostError),
-    /// A call failed that every build supports.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-}
-
-impl PlanError {
-    /// Returns whether the user's input is at fault, not the machine.
-    pub fn is_usage(&self) -> bool {
-        match self {
-            PlanError::Inspect(error) => error.is_usage(),
-            PlanError::Snapshot(error) => error.is_usage(),
-            PlanError::Wasms(error) => error.is_usage(),
-            PlanError::Layout { .. } | PlanError::Copy(_) => true,
-            PlanError::Server(_) | PlanError::Costs(_) | PlanError::Client(_) => false,
-        }
-    }
 }
 
 /// Runs the modules on a copy of the snapshot.

@@ -16,8 +16,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use super::gateway::{self, Gateways};
-use super::protocol::{Action, InstanceId, Operation, OperationId, Route, json};
+use super::gateway::{Gateways, Wanted, opened};
+use super::protocol::{Action, InstanceId, Opening, Operation, OperationId, Route, json};
 use super::watch::{Begun, Watch};
 
 /// State shared by all requests.
@@ -67,10 +67,6 @@ impl Frontend {
     /// Returns the port in front of the gateway at `to`.
     pub fn of_gateway(&self, to: Authority, instance: InstanceId) -> Frontend {
         Frontend { forward: self.forward.clone(), to, gateway_of: Some(instance) }
-    }
-
-    pub fn server(&self) -> &Authority {
-        &self.forward.server
     }
 
     fn route(&self, request: &Request) -> Route {
@@ -150,12 +146,52 @@ impl Frontend {
         response
     }
 
+    /// Lets the server open a gateway, and opens a port in front of it.
+    async fn open(&self, opening: Opening, request: Request) -> Response {
+        let (mut request, body) = match whole(request).await {
+            Ok(read) => read,
+            Err(refusal) => return refusal,
+        };
+        let wanted = match Wanted::read(opening, &body) {
+            None => return self.pass(request).await,
+            Some(Err(why)) => {
+                let (response, body) = self.pass_whole(request).await;
+                if opened(opening, &body).is_some() {
+                    self.out_of_reach(&why).await;
+                }
+                return response;
+            }
+            Some(Ok(wanted)) => wanted,
+        };
+        request.headers_mut().remove(CONTENT_LENGTH);
+        *request.body_mut() = Body::from(wanted.body.clone());
+        let (response, body) = self.pass_whole(request).await;
+        let served = {
+            let mut gateways = self.forward.gateways.lock().await;
+            wanted.serve(&body, self.forward.server.host(), &mut gateways, |listener, real, instance| {
+                serve(listener, self.of_gateway(real, instance))
+            })
+        };
+        match served {
+            Ok(Some(body)) => with_body(response, body),
+            Ok(None) => response,
+            Err(error) => {
+                self.out_of_reach(&error.to_string()).await;
+                response
+            }
+        }
+    }
+
+    async fn out_of_reach(&self, why: &str) {
+        self.forward.note(format!("calls through a gateway are not in the trace: {why}")).await;
+    }
+
     async fn answer(self, route: Route, request: Request) -> Response {
         match route {
             Route::Other => self.pass(request).await,
             Route::Instance(instance, action) => self.operate(instance, action, request).await,
             Route::Progress(operation) => self.progress(&operation, request).await,
-            Route::Opens(opening) => gateway::open(&self, opening, request).await,
+            Route::Opens(opening) => self.open(opening, request).await,
             Route::Closes(gateway) => {
                 let response = self.pass(request).await;
                 self.forward.gateways.lock().await.close(&gateway).await;

@@ -7,17 +7,13 @@
 use std::collections::HashMap;
 use std::net::TcpListener;
 
-use axum::body::{Body, Bytes};
-use axum::extract::Request;
-use axum::http::header::CONTENT_LENGTH;
+use axum::body::Bytes;
 use axum::http::uri::Authority;
-use axum::response::Response;
 use pocket_ic::common::rest::{HttpGatewayBackend, HttpGatewayInfo, HttpsConfig};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::forward::{Frontend, serve, whole, with_body};
 use super::protocol::{GatewayId, InstanceId, Opening};
 
 /// Default host of gateways.
@@ -33,45 +29,10 @@ struct Gateway {
     serving: JoinHandle<()>,
 }
 
-/// Lets the server open a gateway, and opens a port in front of it.
-pub(super) async fn open(frontend: &Frontend, opening: Opening, request: Request) -> Response {
-    let (mut request, body) = match whole(request).await {
-        Ok(read) => read,
-        Err(refusal) => return refusal,
-    };
-    let wanted = match Wanted::read(opening, &body) {
-        None => return frontend.pass(request).await,
-        Some(Err(why)) => {
-            let (response, body) = frontend.pass_whole(request).await;
-            if opened(opening, &body).is_some() {
-                out_of_reach(frontend, &why).await;
-            }
-            return response;
-        }
-        Some(Ok(wanted)) => wanted,
-    };
-    request.headers_mut().remove(CONTENT_LENGTH);
-    *request.body_mut() = Body::from(wanted.body.clone());
-    let (response, body) = frontend.pass_whole(request).await;
-    let served = wanted.serve(&body, frontend, &mut *frontend.forward.gateways.lock().await);
-    match served {
-        Ok(Some(body)) => with_body(response, body),
-        Ok(None) => response,
-        Err(error) => {
-            out_of_reach(frontend, &error.to_string()).await;
-            response
-        }
-    }
-}
-
-async fn out_of_reach(frontend: &Frontend, why: &str) {
-    frontend.forward.note(format!("calls through a gateway are not in the trace: {why}")).await;
-}
-
 /// A request for a gateway, with the requested port already open.
-struct Wanted {
+pub(super) struct Wanted {
     /// The request, which leaves the port to the server.
-    body: Bytes,
+    pub body: Bytes,
     listener: TcpListener,
     /// Absent if only the answer will contain it.
     instance: Option<InstanceId>,
@@ -108,7 +69,7 @@ impl Opening {
 impl Wanted {
     /// Returns `None` for a request that opens no gateway in front of an instance; the error says why the
     /// proxy cannot be in front of this gateway.
-    fn read(opening: Opening, body: &[u8]) -> Option<Result<Wanted, String>> {
+    pub fn read(opening: Opening, body: &[u8]) -> Option<Result<Wanted, String>> {
         let mut request: Value = serde_json::from_slice(body).ok()?;
         let asked = request.pointer_mut(opening.config()).filter(|asked| !asked.is_null())?;
         let GatewayConfig { ip_addr, port, forward_to, https_config } =
@@ -132,26 +93,26 @@ impl Wanted {
         Some(Ok(Wanted { body, listener, instance, opening }))
     }
 
-    /// Serves the port, if the answer says that there is a gateway; returns the answer with the proxy's port
-    /// in it.
+    /// Serves the port in front of the gateway on `host`, if the answer says that there is one; returns the answer with
+    /// the proxy's port in it.
     pub fn serve(
         self,
         answer: &[u8],
-        frontend: &Frontend,
+        host: &str,
         gateways: &mut Gateways,
+        serve: impl FnOnce(tokio::net::TcpListener, Authority, InstanceId) -> JoinHandle<()>,
     ) -> std::io::Result<Option<Bytes>> {
         let Wanted { listener, instance, opening, .. } = self;
         let Some((mut answer, info)) = opened(opening, answer) else { return Ok(None) };
         let of_answer = || answer.pointer("/Created/instance_id").map(ToString::to_string);
         let Some(instance) = instance.or_else(of_answer) else { return Ok(None) };
-        let real: Authority = match format!("{}:{}", frontend.server().host(), info.port).parse() {
+        let real: Authority = match format!("{host}:{}", info.port).parse() {
             Ok(real) => real,
             Err(error) => return Err(std::io::Error::other(error)),
         };
         let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
-        let serving =
-            serve(tokio::net::TcpListener::from_std(listener)?, frontend.of_gateway(real, instance));
+        let serving = serve(tokio::net::TcpListener::from_std(listener)?, real, instance);
         gateways.0.insert(info.instance_id.to_string(), Gateway { port, serving });
         if let Some(gateway) = answer.pointer_mut(opening.info()) {
             gateway["port"] = json!(port);
@@ -161,7 +122,7 @@ impl Wanted {
 }
 
 /// Reads the gateway in an answer, if there is one; its port is the server's.
-fn opened(opening: Opening, answer: &[u8]) -> Option<(Value, HttpGatewayInfo)> {
+pub(super) fn opened(opening: Opening, answer: &[u8]) -> Option<(Value, HttpGatewayInfo)> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     let info = HttpGatewayInfo::deserialize(answer.pointer(opening.info())?).ok()?;
     Some((answer, info))

@@ -15,28 +15,30 @@
 //! read).
 
 mod accounting;
+mod course;
 mod error;
 mod files;
 pub mod foreign;
 mod on_snapshot;
+mod options;
 mod own;
 mod page;
 mod plan;
 mod report;
 mod stages;
+mod summary;
 mod traffic;
 mod upload_run;
 mod verify;
 mod wasms;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pocket_ic::PocketIc;
 
 use crate::Verdict;
 use crate::build::Build;
-use crate::client::{Canister, ClientError};
 use crate::progress::Progress;
 use crate::provenance::Provenance;
 use crate::server;
@@ -45,38 +47,17 @@ use crate::trace::{Header, Recorder, Tape, TraceError, Writer};
 pub use error::RehearseError;
 pub use files::{MAX_CHUNKS, MAX_FILE_BYTES};
 pub use foreign::CanisterPart;
-pub use on_snapshot::SnapshotPart;
+pub use options::Options;
 pub use plan::StopPoint;
 pub(crate) use plan::shuffle;
-pub use report::{BuildReport, MigrationReport, MigrationRun, Report, StageReport, UploadReport};
-pub use wasms::{Wasm, Wasms};
+pub use report::{
+    BuildReport, MigrationReport, MigrationRun, Report, SnapshotPart, StageReport, UploadReport,
+};
+pub use wasms::{BUILDING, Wasm, Wasms};
 
-use report::Circumstances;
 use stages::Stages;
+use summary::Circumstances;
 use upload_run::Clients;
-
-/// The phase in which the wasms are built.
-pub const BUILDING: &str = "building wasms";
-
-/// Options of [`run`].
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The snapshot to rehearse on; absent: a fresh canister.
-    pub snapshot: Option<PathBuf>,
-    /// The files that every client uploads; empty: a generated set of an original and three derivatives.
-    pub files: Vec<PathBuf>,
-    /// How many clients upload at the same time.
-    pub clients: u32,
-    /// Seed for the generated contents and every choice of the clients.
-    pub seed: u64,
-    /// Whether to roll back once on the staged build, return to the legacy build, and begin the migration
-    /// again.
-    pub rollback: bool,
-    /// Wasms to use instead of those built from the tree.
-    pub wasms: Wasms,
-    /// Where to write the trace of the clients' calls.
-    pub record: Option<PathBuf>,
-}
 
 /// Checks that `options` can be rehearsed, without starting anything.
 ///
@@ -93,11 +74,11 @@ pub fn check(options: &Options) -> Result<(), RehearseError> {
 /// # Errors
 /// If the rehearsal could not be completed; what it *finds* is in the [`Report`].
 pub fn run(options: &Options, progress: &Progress) -> Result<Report, RehearseError> {
+    check(options)?;
     if let Some(snapshot) = &options.snapshot {
         return on_snapshot::run(options, snapshot, progress);
     }
     let (provenance, since) = (Provenance::now(), Instant::now());
-    check(options)?;
     let wasms = progress.silent(BUILDING, || options.wasms.load())?;
     let server = server::chosen()?;
     let folder = tempfile::tempdir().map_err(RehearseError::io("create", &std::env::temp_dir()))?;
@@ -111,13 +92,13 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, RehearseErr
     let canister = stages.install_legacy(tape.as_ref(), options.wasms.legacy.as_deref())?;
     let mut clients = Clients::assemble(&canister, options, assets)?;
     progress.set_total(clients.bytes_to_move());
-    let reached = play(&canister, options.rollback, &mut stages, &mut clients, progress, |_, _| ())?;
+    let reached = course::play(&canister, options.rollback, &mut stages, &mut clients, progress, |_, _| ())?;
     if reached == Build::Direct {
         progress.phase("checking stable memory");
         verify::leftovers(&canister, &mut clients);
     }
     let circumstances = Circumstances { options, server: server.kind, provenance: provenance.on(server) };
-    let mut report = report::sum_up(circumstances, stages, clients);
+    let mut report = summary::sum_up(circumstances, stages, clients);
     report.phases = progress.finish();
     report.seconds = since.elapsed().as_secs_f64();
     if let Some(Err(error)) = tape.map(Tape::finish) {
@@ -125,52 +106,6 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, RehearseErr
         report.problems.push(format!("there is no trace: {error}"));
     }
     Ok(report)
-}
-
-/// Runs everything from the first upload to the last byte that is read back. `after_step` is called after
-/// each step of the migration. Returns the build on which the uploads were finished: legacy if the staged one
-/// was not reached.
-fn play(
-    canister: &Canister<'_>,
-    rollback: bool,
-    stages: &mut Stages<'_>,
-    clients: &mut Clients,
-    progress: &Progress,
-    after_step: impl Fn(&Stages<'_>, &mut Clients),
-) -> Result<Build, ClientError> {
-    progress.phase("uploading to the legacy build");
-    traffic::before_upgrade(canister, clients, progress)?;
-    let mut staged = stage(canister, stages, clients, 1, progress)?;
-    after_step(stages, clients);
-    if staged && rollback {
-        progress.phase("rolling back");
-        stages.wait_until_rolled_back(canister, clients);
-        after_step(stages, clients);
-        staged =
-            stage(canister, stages, clients, 0, progress)? && stage(canister, stages, clients, 1, progress)?;
-        after_step(stages, clients);
-    }
-    if !staged {
-        return Ok(Build::Legacy);
-    }
-    progress.phase("verifying and finalizing the migration");
-    let mut direct = stages.finalize(canister, clients);
-    if direct {
-        progress.phase("upgrading to the direct build");
-        direct = stages.upgrade(2, clients);
-    }
-    progress.phase(format!("finishing after {}", stages.last()));
-    traffic::after_upgrades(canister, clients, progress)?;
-    if direct {
-        progress.phase("moving payload into extents");
-        stages.wait_until_converted(canister, clients);
-    }
-    progress.phase("reading everything back");
-    verify::read_back(canister, clients, progress);
-    after_step(stages, clients);
-    progress.phase("checking memories");
-    verify::memories(canister, clients);
-    Ok(if direct { Build::Direct } else { Build::Staged })
 }
 
 /// Starts recording.
@@ -182,26 +117,4 @@ fn tape(path: &Path, pic: &PocketIc, options: &Options) -> Result<Tape, TraceErr
     let source = format!("rehearsal, {} clients, seed {}", options.clients, options.seed);
     let header = Header::new(start, Build::Legacy.name(), source, vec![stages::controller()]);
     Ok(Tape::new(Recorder::create(path, &header)?))
-}
-
-/// Upgrades to the wasm `number` and lets the clients continue with it; some uploads stay unfinished. Returns
-/// `false` if the upgrade failed.
-fn stage(
-    canister: &Canister<'_>,
-    stages: &mut Stages<'_>,
-    clients: &mut Clients,
-    number: usize,
-    progress: &Progress,
-) -> Result<bool, ClientError> {
-    progress.phase(format!("upgrading to the {} build", Build::ALL[number]));
-    if !stages.upgrade(number, clients) {
-        return Ok(false);
-    }
-    progress.phase(format!("continuing after {}", stages.last()));
-    traffic::between_upgrades(canister, clients, progress)?;
-    if number > 0 {
-        progress.phase("migrating the rest of the sessions");
-        stages.wait_until_converted(canister, clients);
-    }
-    Ok(true)
 }

@@ -9,38 +9,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-
 use super::own::{self, Readable};
-use super::report::{self, Circumstances};
+use super::report::SnapshotPart;
 use super::stages::{Stages, controller};
+use super::summary::{self, Circumstances};
 use super::upload_run::Clients;
-use super::{Options, RehearseError, Report, files, play};
+use super::wasms::BUILDING;
+use super::{Options, RehearseError, Report, course, files};
 use crate::client::Canister;
 use crate::inspect::{self, Contents, FindingKind};
 use crate::progress::Progress;
 use crate::provenance::Provenance;
 use crate::server;
 use crate::snapshot::{Snapshot, Verified};
-
-/// What a rehearsal on a snapshot adds to the report.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SnapshotPart {
-    /// The snapshot.
-    pub path: String,
-    /// Legacy records in it.
-    pub sessions: u64,
-    /// Sessions that their clients continued.
-    pub continued: u64,
-    /// Capsules in it.
-    pub capsules: u64,
-    /// Answers that were compared after every step.
-    pub reads: u64,
-    /// Kinds of damage in the snapshot.
-    pub damage_before: BTreeMap<String, u64>,
-    /// Kinds of damage in the canister at the end.
-    pub damage_after: BTreeMap<String, u64>,
-}
 
 /// Checks that the snapshot can be rehearsed.
 ///
@@ -64,7 +45,6 @@ fn check(snapshot: &Snapshot) -> Result<Contents, RehearseError> {
 /// Rehearses on the snapshot of `options`.
 pub(super) fn run(options: &Options, path: &Path, progress: &Progress) -> Result<Report, RehearseError> {
     let (provenance, since) = (Provenance::now(), Instant::now());
-    super::check(options)?;
     progress.phase("inspecting the snapshot");
     let mut snapshot = Snapshot::open(path)?;
     let mut report =
@@ -82,7 +62,7 @@ fn on_copy(
     progress: &Progress,
 ) -> Result<Report, RehearseError> {
     let mut contents = check(snapshot)?;
-    let wasms = progress.silent(super::BUILDING, || options.wasms.load())?;
+    let wasms = progress.silent(BUILDING, || options.wasms.load())?;
     let server = server::chosen()?;
     let pic = server::pocket_ic()?;
     let mut stages = Stages::new(&pic, wasms);
@@ -119,7 +99,7 @@ fn on_copy(
         let when = format!("after {}", stages.last());
         clients.problems.extend(readable.differences(&now, &when).into_iter().take(SHOWN));
     };
-    play(&canister, true, &mut stages, &mut clients, progress, compare)?;
+    course::play(&canister, true, &mut stages, &mut clients, progress, compare)?;
     progress.phase("inspecting the result");
     let after = of_result(&canister, folder.path())?;
     clients.problems.extend(new_damage(&contents.damage, &after));
@@ -133,7 +113,7 @@ fn on_copy(
         damage_after: names(&after),
     };
     let circumstances = Circumstances { options, server: server.kind, provenance: provenance.on(server) };
-    Ok(Report { snapshot: Some(part), rollback: true, ..report::sum_up(circumstances, stages, clients) })
+    Ok(Report { snapshot: Some(part), rollback: true, ..summary::sum_up(circumstances, stages, clients) })
 }
 
 /// Number of differences that are reported per step.

@@ -1,10 +1,11 @@
 //! The report: what was rehearsed, and the outcome of every upload.
+
+use std::collections::BTreeMap;
+
 use ic_stable_migrate::api::MigrationStatus;
 use serde::{Deserialize, Serialize};
 
-use super::stages::Stages;
-use super::upload_run::{Clients, UploadRun};
-use super::{CanisterPart, Options, SnapshotPart, StopPoint};
+use super::{CanisterPart, StopPoint};
 use crate::Verdict;
 use crate::build::Module;
 use crate::progress::Phase;
@@ -119,6 +120,25 @@ pub struct UploadReport {
     pub intact: bool,
 }
 
+/// What a rehearsal on a snapshot adds to the report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotPart {
+    /// The snapshot.
+    pub path: String,
+    /// Legacy records in it.
+    pub sessions: u64,
+    /// Sessions that their clients continued.
+    pub continued: u64,
+    /// Capsules in it.
+    pub capsules: u64,
+    /// Answers that were compared after every step.
+    pub reads: u64,
+    /// Kinds of damage in the snapshot.
+    pub damage_before: BTreeMap<String, u64>,
+    /// Kinds of damage in the canister at the end.
+    pub damage_after: BTreeMap<String, u64>,
+}
+
 /// A run of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationRun {
@@ -166,64 +186,5 @@ impl<K> From<&MigrationStatus<K>> for MigrationReport {
             digest_after: hex::encode(&status.digest_after),
             instructions: status.instructions,
         }
-    }
-}
-
-fn upload_report(run: &UploadRun) -> UploadReport {
-    let asset = &run.uploader.asset;
-    let arrived = run.uploader.aborted() || run.read_back == Some(asset.sha256);
-    UploadReport {
-        client: run.client,
-        name: asset.name.clone(),
-        bytes: asset.bytes,
-        sha256: hex::encode(asset.sha256),
-        sha256_read_back: run.read_back.map(hex::encode),
-        state_at_upgrade: run.stop,
-        chunks_before_upgrade: run.chunks_before,
-        chunks_total: run.uploader.chunks(),
-        intact: run.is_sound() && arrived,
-    }
-}
-
-/// Inputs of a rehearsal.
-pub(super) struct Circumstances<'c> {
-    pub options: &'c Options,
-    pub server: ServerKind,
-    pub provenance: Provenance,
-}
-
-/// Creates the report, without phases and duration: those are known at the end.
-pub(super) fn sum_up(circumstances: Circumstances<'_>, stages: Stages<'_>, clients: Clients) -> Report {
-    let Circumstances { options, server, provenance } = circumstances;
-    let uploads: Vec<UploadReport> = clients.runs.iter().map(upload_report).collect();
-    let mut problems = clients.problems;
-    for (run, upload) in clients.runs.iter().zip(&uploads) {
-        let title = run.title();
-        problems.extend(run.problems.iter().map(|what| format!("{title}: {what}")));
-        if run.is_sound() && !upload.intact {
-            problems.push(format!("{title}: the rehearsal ended before it could be read back"));
-        }
-    }
-    let verdict = if problems.is_empty() { Verdict::Pass } else { Verdict::Fail };
-    let builds = stages.wasms.iter().map(|wasm| BuildReport::of(wasm.build.name(), &wasm.module)).collect();
-    Report {
-        verdict,
-        problems,
-        notes: clients.notes,
-        server,
-        provenance,
-        seed: options.seed,
-        clients: options.clients,
-        rollback: options.rollback,
-        seconds: 0.0,
-        phases: Vec::new(),
-        builds,
-        stages: stages.done,
-        uploads,
-        runs: stages.runs,
-        migration: stages.migration.as_ref().map(MigrationReport::from).unwrap_or_default(),
-        payload: stages.payload.as_ref().map(MigrationReport::from).unwrap_or_default(),
-        snapshot: None,
-        canister: None,
     }
 }

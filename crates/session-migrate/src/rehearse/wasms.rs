@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use super::RehearseError;
 use crate::build::{self, Build, Module};
 
+/// The phase in which the wasms are built.
+pub const BUILDING: &str = "building wasms";
+
 /// Files to use instead of what the tree builds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wasms {

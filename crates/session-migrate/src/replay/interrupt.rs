@@ -6,11 +6,12 @@ use std::str::FromStr;
 
 use candid::Principal;
 use pocket_ic::{CanisterSettings, ErrorCode};
-use upload_canister::api::{self, MigrationPhase, MigrationStatus};
+use upload_canister::api::MigrationPhase;
 use wasm_encoder::{CodeSection, ExportKind, ExportSection, Function, FunctionSection, TypeSection};
 
 use super::{Builds, ReplayCanister, ReplayError};
 use crate::build::{Module, gzip};
+use crate::client::ClientError;
 use crate::trace::Trace;
 
 /// Maximum number of rounds of a rollback.
@@ -147,7 +148,7 @@ impl Interruption {
             }
             InterruptionKind::LowCycles => low_cycles(subject).map_err(failed),
             InterruptionKind::Rollback => {
-                roll_back(subject).map_err(failed)?;
+                roll_back(subject).map_err(|error| failed(error.to_string()))?;
                 let legacy = builds.get("legacy")?;
                 subject.upgrade(&legacy).map_err(|reject| failed(reject.reject_message))
             }
@@ -201,25 +202,18 @@ fn low_cycles(subject: &ReplayCanister) -> Result<(), String> {
 }
 
 /// Rolls the migration back and waits until everything is in layout 1 again.
-fn roll_back(subject: &ReplayCanister) -> Result<(), String> {
-    let none = candid::encode_args(()).map_err(|error| error.to_string())?;
-    let decode = |reply: Vec<u8>| -> Result<MigrationStatus, String> {
-        let answer: api::Result<MigrationStatus> =
-            candid::decode_one(&reply).map_err(|error| error.to_string())?;
-        answer.map_err(|error| error.to_string())
-    };
-    let message_of = |reject: pocket_ic::RejectResponse| reject.reject_message;
-    let controller = subject.controller();
-    let mut status =
-        decode(subject.update(controller, "migration_rollback", none.clone()).map_err(message_of)?)?;
+fn roll_back(subject: &ReplayCanister) -> Result<(), ClientError> {
+    let canister = subject.canister();
+    let mut status = canister.migration_rollback(subject.controller())?;
     for _ in 0..ROLLBACK_ROUNDS {
         if status.phase == MigrationPhase::RolledBack {
             return Ok(());
         }
         subject.rounds(1);
-        status = decode(subject.query(controller, "migration_status", none.clone()).map_err(message_of)?)?;
+        status = canister.migration_status()?;
     }
-    Err(format!("its phase is {:?} ({})", status.phase, status.note))
+    let at = format!("phase {:?} ({})", status.phase, status.note);
+    Err(ClientError::NoProgress { method: "migration_rollback", at })
 }
 
 #[cfg(test)]

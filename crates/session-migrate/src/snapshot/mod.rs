@@ -10,6 +10,7 @@
 mod copy;
 mod error;
 mod folder;
+mod form;
 mod manifest;
 mod stable;
 mod tree;
@@ -24,34 +25,13 @@ use crate::progress::Progress;
 pub use copy::{CopyError, load};
 pub use error::SnapshotError;
 pub use folder::{CHUNK_STORE, METADATA, Metadata, PROGRESS, STABLE_MEMORY, WASM_MEMORY, WASM_MODULE};
+pub use form::Form;
 pub use manifest::{FileEntry, Manifest, Verified};
 pub(crate) use manifest::{sha256_of, write_json};
 pub use stable::{PAGE_BYTES, StableFile};
 pub(crate) use stable::{read_exact_at, write_sparse};
 pub use tree::{Entry, Tree, Walked};
 pub use upload_canister::stable::{Damage, Key, cell};
-
-/// The form of a snapshot on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// A folder of `icp`, `dfx` or PocketIC.
-    Folder,
-    /// The bytes of stable memory.
-    Raw,
-    /// The same, gzipped.
-    Gzip,
-}
-
-impl Form {
-    /// Returns the form as text.
-    pub fn name(self) -> &'static str {
-        match self {
-            Form::Folder => "snapshot folder",
-            Form::Raw => "raw stable memory",
-            Form::Gzip => "gzipped stable memory",
-        }
-    }
-}
 
 /// A snapshot that is complete, as far as its format shows: it has no checksums.
 #[derive(Debug)]

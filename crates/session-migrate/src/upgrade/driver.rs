@@ -14,11 +14,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use upload_canister::api::{BuildInfo, MigrationStatus};
 
-use super::preflight::unfit;
-use super::watch::Goal;
-use super::{
-    EffectOutcome, Ending, Event, Facts, Journal, Plan, Report, Step, Tools, Unconfirmed, UpgradeError,
-};
+use super::goal::Goal;
+use super::{EffectOutcome, Ending, Event, Facts, Journal, Plan, Report, Step, Unconfirmed, UpgradeError};
 use crate::Verdict;
 use crate::build::{Build, Module};
 use crate::client::{ClientError, NO_ARGUMENTS, decode_reply, decode_result};
@@ -29,11 +26,23 @@ use crate::transfer::{self, Which};
 /// Slices in flight of the download for a rehearsal.
 const PARALLEL: usize = 8;
 
+/// Bytes of a module that one message carries, with room for the rest of the message.
+const MAX_MODULE: usize = 1_900_000;
+
 /// Number of queries in a row that the new build must answer after the installation.
 const ANSWERS: u32 = 3;
 
 /// Pause after a query that the previous build has answered.
 const LAG: Duration = Duration::from_secs(1);
+
+/// What an upgrade needs in addition to its plan.
+pub struct Tools<'a> {
+    /// The network, as the identity of a controller.
+    pub network: &'a Network,
+    /// How long a call without an answer is retried, where a person sees what is done, and by which clock to pause and to
+    /// end what takes too long. A download of the snapshot goes by the clock of the system.
+    pub retry: Retry<'a>,
+}
 
 /// Drives an upgrade.
 pub(super) struct Driver<'a, 'j> {
@@ -45,6 +54,24 @@ pub(super) struct Driver<'a, 'j> {
     module: Option<&'a Module>,
     pub(super) journal: &'a mut Journal<'j>,
     pub(super) retry: Retry<'a>,
+}
+
+/// Returns why the module cannot be the build that it is to be.
+fn unfit(module: &Module, to: Build) -> Option<String> {
+    if module.features != to.features() {
+        return Some(format!(
+            "the module {} has the features {:?}, expected {:?} of the {to} build",
+            module.sha256,
+            module.features,
+            to.features()
+        ));
+    }
+    (module.gz.len() > MAX_MODULE).then(|| {
+        format!(
+            "the module has {} bytes, gzipped, and one message carries {MAX_MODULE}: install it by hand, in chunks",
+            module.gz.len()
+        )
+    })
 }
 
 /// Makes the call that upgrades a canister.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Ending, Plan, UpgradeError};
 use crate::network::{Rejection, Ticket};
-use crate::provenance::utc;
+use crate::utc::utc;
 
 /// How every line begins.
 const BEGINNING: &[u8] = b"{\"at\":\"";

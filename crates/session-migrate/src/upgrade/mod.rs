@@ -11,6 +11,8 @@
 
 mod driver;
 mod error;
+mod facts;
+mod goal;
 mod journal;
 mod plan;
 mod planned;
@@ -20,25 +22,16 @@ mod report;
 mod watch;
 
 use crate::build::Module;
-use crate::network::{Network, Retry};
 
+pub use driver::Tools;
 pub use error::{Unconfirmed, UpgradeError};
+pub use facts::Facts;
 pub use journal::{EffectOutcome, Event, Journal, Line, Listener, Silent, Step};
 pub use plan::{OnFailure, Plan};
 pub use planned::{PlannedCall, planned};
-pub use preflight::Facts;
 pub use report::{Ending, Lost, Report};
 
 use driver::Driver;
-
-/// What an upgrade needs in addition to its plan.
-pub struct Tools<'a> {
-    /// The network, as the identity of a controller.
-    pub network: &'a Network,
-    /// How long a call without an answer is retried, where progress is shown, and the clock for pauses and time limits.
-    /// A download of the snapshot uses the system's clock.
-    pub retry: Retry<'a>,
-}
 
 /// Starts an upgrade and drives it to its end. If the preflight refuses it, nothing is written to the journal.
 ///

@@ -1,13 +1,12 @@
 //! What must be true before anything is done: reads only.
 
 use ic_management_canister_types::{CanisterStatusResult, CanisterStatusType};
-use serde::{Deserialize, Serialize};
 use stable_schema::Compatibility::Forbidden;
 use stable_schema::interface::{self, InterfaceComparison};
 use upload_canister::api::{AdminConfig, MigrationPhase, MigrationStatus};
 
-use super::UpgradeError;
 use super::driver::Driver;
+use super::{Facts, UpgradeError};
 use crate::build::{self, Build, Module};
 use crate::check::{self, Side};
 use crate::client::ClientError;
@@ -17,37 +16,6 @@ const MAX_SNAPSHOTS: usize = 10;
 
 /// Cycles that must be left in addition to those that keep the canister from freezing.
 const MARGIN: u128 = 100_000_000_000;
-
-/// Maximum size of a module in one message, bytes, with room for the rest of the message.
-const MAX_MODULE: usize = 1_900_000;
-
-/// What the preflight has found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
-    /// The build that runs, by its certified metadata.
-    pub build: Build,
-    /// Certified module hash, hex.
-    pub module_hash: String,
-    /// When the module was installed, nanoseconds; absent on networks that do not certify it.
-    pub installed_at: Option<u64>,
-    /// Version of the canister: every message that changes it adds to it.
-    pub version: u64,
-    /// Number of the current migration.
-    pub migration: u16,
-    /// Its phase.
-    pub phase: String,
-    /// Stable layout.
-    pub layout: u16,
-    /// Ids of its snapshots, hex.
-    pub snapshots: Vec<String>,
-    /// Its balance, cycles.
-    pub cycles: String,
-    /// Its memory, bytes.
-    pub memory_bytes: String,
-    /// The verdict of `check` on stable memory; absent if the running module does not state what it keeps there.
-    #[serde(default)]
-    pub stable_memory: Option<String>,
-}
 
 impl Driver<'_, '_> {
     /// Checks the canister. Returns the reasons against the upgrade if there are any.
@@ -252,25 +220,6 @@ fn forbidden(report: &check::Report) -> Vec<String> {
         );
     }
     reasons
-}
-
-/// Returns why the module cannot be the expected build.
-pub(super) fn unfit(module: &Module, to: Build) -> Option<String> {
-    if module.features != to.features() {
-        return Some(format!(
-            "the module {} has the features {:?}, expected {:?} of the {to} build",
-            module.sha256,
-            module.features,
-            to.features()
-        ));
-    }
-    (module.gz.len() > MAX_MODULE).then(|| {
-        format!(
-            "the module has {} bytes, gzipped, and a message holds at most {MAX_MODULE}: install it by \
-            hand, in chunks",
-            module.gz.len()
-        )
-    })
 }
 
 fn wrong_phase(from: Build, to: Build, status: &MigrationStatus) -> Option<String> {

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use upload_canister::api::{AdminStats, MigrationPhase, PathCounts};
 
 use super::driver::{Driver, install, read};
-use super::watch::Goal;
+use super::goal::Goal;
 use super::{EffectOutcome, Ending, Facts, Lost, OnFailure, Step, UpgradeError};
 use crate::build::Build;
 use crate::client::ClientError;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use upload_canister::api::{MigrationPhase, MigrationStatus};
 
 use super::driver::Driver;
+use super::goal::Goal;
 use super::{Event, UpgradeError};
 use crate::client::ClientError;
 
@@ -17,17 +18,6 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// For how long a canister may refuse to report its status.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The phase in which a migration should end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Goal {
-    /// Everything is converted; of the migration with this number or a later one.
-    Converted(u16),
-    /// As before: the build has changed, but the layout has not.
-    Unchanged,
-    /// Everything is rolled back.
-    RolledBack,
-}
 
 impl Driver<'_, '_> {
     /// Returns the status of the migration, certified.

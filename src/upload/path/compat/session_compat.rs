@@ -5,7 +5,6 @@
 //! another path serves a session, it is dropped from the cache.
 
 use crate::api::{Error, Result};
-use crate::blob::StableBlobSink;
 use crate::session::{
     HeapStore, PutOutcome, Session, SessionId, SessionMeta, SessionService, SessionSpec, SessionStatus,
     SessionStore, Time,
@@ -42,7 +41,7 @@ impl SessionCompat {
         Ok(())
     }
 
-    /// Returns a session and its record.
+    /// Returns a session and its record; from then on the session is in the cache.
     pub fn get(&mut self, storage: &Storage, id: SessionId) -> Result<Option<(Session, UploadSessionMeta)>> {
         let Some(raw) = storage.sessions.legacy.get_raw(&id.0) else {
             self.forget_cached(id)?;
@@ -67,51 +66,34 @@ impl SessionCompat {
         self.svc.store_mut().remove(id).map_err(|e| Error::Internal(e.to_string()))
     }
 
-    /// Stores a chunk.
+    /// Stores a chunk of a session as [`Self::get`] returned it.
     pub fn put_chunk(
         &mut self,
         storage: &mut Storage,
         id: SessionId,
+        session: &Session,
         chunk: Chunk<'_>,
         now: Time,
     ) -> Result<PutOutcome> {
-        self.required(storage, id)?;
-        let Chunk { caller, idx, bytes, place, chunk_size, replace } = chunk;
-        let mut sink = StableBlobSink::for_meta(&mut storage.blobs, place, chunk_size);
-        let outcome = if replace {
-            self.svc.replace_chunk(id, caller, idx, bytes, &mut sink, &now)?
-        } else {
-            self.svc.put_chunk(id, caller, idx, bytes, &mut sink, &now)?
-        };
+        let outcome = chunk.add_to(&mut self.svc, &mut storage.blobs, id, session, now)?;
         if outcome != PutOutcome::AlreadyThere {
             storage.sessions.legacy.note(id.0, now);
         }
         Ok(outcome)
     }
 
-    /// Ends a complete session; its bytes stay where they are.
+    /// Ends a complete session that is in the cache; its bytes stay where they are.
     pub fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
-        self.required(storage, id)?;
         self.svc.finish(id, caller, &now)?;
         forget(storage, id);
         Ok(())
     }
 
-    /// Ends a session; the caller must release its bytes.
+    /// Ends a session that is in the cache; the caller must release its bytes.
     pub fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8]) -> Result<()> {
-        self.required(storage, id)?;
         self.svc.abort(id, caller)?;
         forget(storage, id);
         Ok(())
-    }
-
-    /// Makes sure that a session is in the cache. Its record is decoded only if it is not: the message has decoded it
-    /// when it loaded the session.
-    fn required(&mut self, storage: &Storage, id: SessionId) -> Result<()> {
-        if storage.sessions.legacy.contains(&id.0) && self.svc.session(id).is_ok() {
-            return Ok(());
-        }
-        self.get(storage, id)?.map(drop).ok_or_else(|| Error::not_found("session", id))
     }
 }
 

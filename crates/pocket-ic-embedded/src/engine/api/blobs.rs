@@ -3,7 +3,7 @@
 
 use wasmtime::Result;
 
-use super::Definer;
+use super::definer::Definer;
 use crate::engine::DataCertificate;
 use crate::engine::host::{Cx, Message, Word, copy_out, enter, take_text, violation};
 

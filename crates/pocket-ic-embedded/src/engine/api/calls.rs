@@ -3,7 +3,7 @@
 use candid::Principal;
 use wasmtime::Result;
 
-use super::Definer;
+use super::definer::Definer;
 use crate::engine::host::{Cx, Word, charge, enter, split, take, take_text, violation};
 use crate::engine::host::{Message, range};
 use crate::engine::types::{OutgoingCall, Response};

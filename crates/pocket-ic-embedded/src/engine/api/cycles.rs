@@ -6,7 +6,7 @@ use candid::de::DecoderConfig;
 use candid::utils::decode_args_with_config;
 use wasmtime::Result;
 
-use super::Definer;
+use super::definer::Definer;
 use crate::engine::error::Trap;
 use crate::engine::host::{Cx, Host, Message, Word, enter, put_u128, take, violation};
 use crate::engine::prices::{Outcall, Prices};

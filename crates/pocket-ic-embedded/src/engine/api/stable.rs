@@ -2,7 +2,7 @@
 
 use wasmtime::{Error, Result};
 
-use super::Definer;
+use super::definer::Definer;
 use crate::engine::contexts::Api;
 use crate::engine::error::Trap;
 use crate::engine::host::{Cx, Message, Word, charge, enter, split};

@@ -2,8 +2,8 @@
 
 use wasmtime::Result;
 
-use super::Definer;
 use super::calls::principal;
+use super::definer::Definer;
 use crate::engine::contexts::REPLICATED;
 use crate::engine::error::Trap;
 use crate::engine::host::{Cx, Word, enter, take, take_start, violation};

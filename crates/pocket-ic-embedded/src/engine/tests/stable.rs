@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::paged::PAGE;
+use crate::engine::page_file::PAGE;
 use crate::engine::stable::{ACCESS_PAGE, RESIDENT_PAGES, StableAccess, StableOutOfBounds};
 
 const SIZE: u64 = 20 * WASM_PAGE;

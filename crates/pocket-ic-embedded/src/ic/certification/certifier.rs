@@ -2,50 +2,19 @@
 //! the root subnet's delegation.
 
 use super::state_tree::{Path, RootSignature, StateTree, path_of, tagged};
+use super::trees::{Certifier, RangesForm};
 use crate::engine::DataCertificate;
-use crate::ic::calls::MessageId;
 use crate::ic::canister::Canister;
 use crate::ic::instance::Instance;
 use crate::ic::subnet::{self, Subnet};
 use candid::Principal;
 use ic_certification::{Certificate, Delegation, HashTree};
 use ic_transport_types::SubnetMetrics;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Maximum difference between the time of a delegation and the current time: JavaScript agents accept an age
 /// of 30 days, and no time that is more than five minutes ahead.
 const MAX_DELEGATION_AGE: u64 = 24 * 60 * 60 * 1_000_000_000;
-
-/// Where a delegation lists the canister ids of the subnet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RangesForm {
-    /// In one list for the subnet, as in the older endpoints.
-    Whole,
-    /// In shards, as in the newer endpoints.
-    Sharded,
-    /// In both forms: for certificates of canisters, which belong to no endpoint.
-    Both,
-}
-
-/// The state that a tree shows: number of rounds, and time.
-type Moment = (u64, u64);
-
-/// The state trees of those of an instance's subnets that have been requested so far.
-#[derive(Default)]
-pub struct Certifier {
-    trees: BTreeMap<Principal, (Moment, StateTree)>,
-    delegations: BTreeMap<(Principal, RangesForm), (u64, Arc<Delegation>)>,
-    /// Requests whose status in the tree of their subnet is out of date.
-    changed: BTreeMap<Principal, BTreeSet<MessageId>>,
-}
-
-impl Certifier {
-    /// Records that the status of a request in the tree of its subnet is out of date.
-    pub fn request_changed(&mut self, subnet: Principal, id: MessageId) {
-        self.changed.entry(subnet).or_default().insert(id);
-    }
-}
 
 impl Instance {
     /// Returns a certificate of the subnet that reveals these paths, and its time.

@@ -6,8 +6,9 @@
 mod certifier;
 mod keys;
 mod state_tree;
+mod trees;
 
-pub(super) use certifier::Certifier;
-pub use certifier::RangesForm;
 pub use keys::SubnetKeys;
 pub(super) use state_tree::{Path, path_of, request_path};
+pub(super) use trees::Certifier;
+pub use trees::RangesForm;

@@ -7,7 +7,7 @@ use crate::engine::CanisterModule;
 use crate::ic::calls::{CallResult, MessageId};
 use crate::ic::canister::Canister;
 use crate::ic::error::reject_number;
-use crate::ic::ingress::IngressRecord;
+use crate::ic::ingress_record::IngressRecord;
 use crate::ic::subnet::Subnet;
 use candid::Principal;
 use ic_certification::{AsHashTree, Hash, HashTree, NestedTree, leaf, leaf_hash, merge_hash_trees};

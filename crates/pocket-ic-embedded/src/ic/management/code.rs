@@ -5,8 +5,8 @@ use crate::engine::{
     CanisterModule, CanisterState, EntryPoint, Limits, MessageContext, MessageOutcome, Trap,
 };
 use crate::ic::canister::{Canister, LowMemoryHook};
-use crate::ic::error::UserError;
-use crate::ic::execute::{entry_name, trap_error};
+use crate::ic::error::{UserError, trap_error};
+use crate::ic::execute::entry_name;
 use crate::ic::instance::Instance;
 use crate::ic::records::origin;
 use candid::Principal;

@@ -3,6 +3,7 @@
 //! The methods themselves are in the submodules, by subject.
 
 mod argument;
+mod call;
 mod chunks;
 mod code;
 mod create;
@@ -13,63 +14,17 @@ mod status;
 use super::calls::{CallResult, Origin};
 use super::canister::Canister;
 use super::error::UserError;
-use super::ingress::UserCall;
 use super::instance::Instance;
-use argument::decode_argument;
-use candid::utils::ArgumentEncoder;
-use candid::{CandidType, Deserialize, Principal};
+use super::user_call::{Target, UserCall};
+use call::{Caller, Reply, encode};
+use candid::Principal;
 use pocket_ic::ErrorCode;
 
+pub(super) use call::{ManagementCall, empty_reply};
 pub use snapshots::{DownloadRequest, UploadRequest};
 
 const PROVISIONAL_CREATE: &str = "provisional_create_canister_with_cycles";
 const PROVISIONAL_TOP_UP: &str = "provisional_top_up_canister";
-
-/// Who calls the management canister.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Caller {
-    pub id: Principal,
-    pub is_canister: bool,
-}
-
-impl Caller {
-    pub fn user(id: Principal) -> Self {
-        Self { id, is_canister: false }
-    }
-
-    pub fn canister(id: Principal) -> Self {
-        Self { id, is_canister: true }
-    }
-}
-
-/// One call of a management method.
-struct ManagementCall<'a> {
-    caller: Caller,
-    /// The subnet to which the call was sent, if a user sent it.
-    subnet: Option<Principal>,
-    origin: &'a Origin,
-    method: &'a str,
-    arg: &'a [u8],
-    /// Cycles attached; what is left is refunded.
-    cycles: u128,
-    now: u64,
-    /// Instructions used by canisters' code in the course of the call.
-    instructions: u64,
-}
-
-impl ManagementCall<'_> {
-    fn decode<T: CandidType + for<'de> Deserialize<'de>>(&self) -> Result<T, UserError> {
-        decode_argument(self.arg).map_err(|error| UserError::invalid_payload(self.method, error))
-    }
-}
-
-/// How a call ended.
-enum Reply {
-    /// With this answer.
-    Now(Vec<u8>),
-    /// Not yet; it is recorded who will answer.
-    Later,
-}
 
 /// Who may call a method.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -156,6 +111,42 @@ impl Method {
     fn find(name: &str) -> Option<&'static Self> {
         METHODS.iter().find(|method| method.name == name)
     }
+
+    /// Returns `Ok(())` if the caller may make this call.
+    fn check_access(&self, instance: &Instance, call: &ManagementCall) -> Result<(), UserError> {
+        let Self { name, access, .. } = *self;
+        let caller = call.caller;
+        match access {
+            Access::Anyone => return Ok(()),
+            Access::Canisters if caller.is_canister => return Ok(()),
+            Access::Canisters => {
+                return Err(UserError::rejected(format!("Only canisters can call ic00 method {name}")));
+            }
+            Access::QueryOnly => {
+                return Err(UserError::rejected(format!(
+                    "{name} API is only accessible in non-replicated mode"
+                )));
+            }
+            Access::Controllers | Access::StatusReaders | Access::SnapshotReaders => {}
+        }
+        let Some(id) = call.target.or_find(|| (self.target)(call.arg)) else {
+            // The argument does not decode; executing the call reports how.
+            return Ok(());
+        };
+        let canister = instance.find(id)?;
+        if caller.id == id && self.is_open_to_itself {
+            return Ok(());
+        }
+        match access {
+            Access::SnapshotReaders if canister.settings.may_read_snapshots(caller.id) => Ok(()),
+            Access::StatusReaders if canister.settings.may_read_status(caller.id) => Ok(()),
+            Access::StatusReaders => Err(UserError::new(
+                ErrorCode::CanisterStatusAccessDenied,
+                format!("Caller {} is not allowed to call canister_status", caller.id),
+            )),
+            _ => canister.check_controller(caller.id),
+        }
+    }
 }
 
 /// Every method that is implemented here, by subject.
@@ -198,9 +189,11 @@ static METHODS: &[Method] = {
     ]
 };
 
-/// Returns the canister that a call is about, if its argument names one.
-pub(super) fn target(method: &str, arg: &[u8]) -> Option<Principal> {
-    Method::find(method).map_or(argument::canister_id as fn(&[u8]) -> _, |method| method.target)(arg)
+/// Returns the canister that a user's call is about, if its argument says so.
+pub(super) fn target(call: &UserCall) -> Option<Principal> {
+    let UserCall { method, arg, target, .. } = call;
+    let find = Method::find(method).map_or(argument::canister_id as fn(&[u8]) -> _, |method| method.target);
+    target.or_find(|| find(arg))
 }
 
 /// Methods of the real management canister that are not implemented here, apart from those whose name begins
@@ -242,75 +235,23 @@ pub(super) fn creates_for_users(method: &str) -> bool {
     method == PROVISIONAL_CREATE
 }
 
-/// Returns the answer of methods without results: the empty argument list.
-pub(super) fn empty_reply() -> Vec<u8> {
-    b"DIDL\0\0".to_vec()
-}
-
-fn encode<T: ArgumentEncoder>(method: &str, values: T) -> CallResult {
-    candid::encode_args(values).map_err(|error| {
-        // Only a bug in this program leads here; the caller still gets an answer.
-        UserError::new(
-            ErrorCode::CanisterContractViolation,
-            format!("Cannot encode the answer of {method}: {error}"),
-        )
-    })
-}
-
 /// Returns `Ok(())` if a user's call is accepted. It is checked again when it is executed.
 pub(super) fn filter_user_call(instance: &Instance, call: &UserCall) -> Result<(), UserError> {
-    let method = Method::find(&call.method).ok_or_else(|| unknown_method(&call.method))?;
-    check_access(instance, Caller::user(call.sender), method, &call.arg)
+    let now = instance.clock.last_round();
+    check_access(instance, &ManagementCall::by_user(call, None, Origin::System, now)).map(drop)
 }
 
-fn check_access(instance: &Instance, caller: Caller, method: &Method, arg: &[u8]) -> Result<(), UserError> {
-    let Method { name, access, .. } = *method;
-    match access {
-        Access::Anyone => return Ok(()),
-        Access::Canisters if caller.is_canister => return Ok(()),
-        Access::Canisters => {
-            return Err(UserError::rejected(format!("Only canisters can call ic00 method {name}")));
-        }
-        Access::QueryOnly => {
-            return Err(UserError::rejected(format!("{name} API is only accessible in non-replicated mode")));
-        }
-        Access::Controllers | Access::StatusReaders | Access::SnapshotReaders => {}
-    }
-    let Some(id) = (method.target)(arg) else {
-        // The argument does not decode; executing the call reports how.
-        return Ok(());
-    };
-    let canister = instance.find(id)?;
-    if caller.id == id && method.is_open_to_itself {
-        return Ok(());
-    }
-    match access {
-        Access::SnapshotReaders if canister.settings.may_read_snapshots(caller.id) => Ok(()),
-        Access::StatusReaders if canister.settings.may_read_status(caller.id) => Ok(()),
-        Access::StatusReaders => Err(UserError::new(
-            ErrorCode::CanisterStatusAccessDenied,
-            format!("Caller {} is not allowed to call canister_status", caller.id),
-        )),
-        _ => canister.check_controller(caller.id),
-    }
+/// Returns the method of a call, if its caller may call it.
+fn check_access(instance: &Instance, call: &ManagementCall) -> Result<&'static Method, UserError> {
+    let method = Method::find(call.method).ok_or_else(|| unknown_method(call.method))?;
+    method.check_access(instance, call)?;
+    Ok(method)
 }
 
 /// Executes a call and answers it. Returns the instructions that canisters' code used for it.
-#[allow(clippy::too_many_arguments, reason = "they are the parts of one call")]
-pub(super) fn execute(
-    instance: &mut Instance,
-    origin: Origin,
-    caller: Caller,
-    subnet: Option<Principal>,
-    method: &str,
-    arg: &[u8],
-    cycles: u128,
-    now: u64,
-) -> u64 {
-    let mut call =
-        ManagementCall { caller, subnet, origin: &origin, method, arg, cycles, now, instructions: 0 };
+pub(super) fn execute(instance: &mut Instance, mut call: ManagementCall) -> u64 {
     let result = dispatch(instance, &mut call);
-    let (refund, used) = (call.cycles, call.instructions);
+    let ManagementCall { origin, cycles: refund, instructions: used, .. } = call;
     match result {
         Ok(Reply::Now(bytes)) => instance.respond(origin, Ok(bytes), refund),
         Ok(Reply::Later) => {}
@@ -320,9 +261,7 @@ pub(super) fn execute(
 }
 
 fn dispatch(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
-    let method = Method::find(call.method).ok_or_else(|| unknown_method(call.method))?;
-    check_access(instance, call.caller, method, call.arg)?;
-    match method.run {
+    match check_access(instance, call)?.run {
         Execution::Update(run) => run(instance, call),
         Execution::Read(run) => run(instance, call).map(Reply::Now),
     }
@@ -330,9 +269,6 @@ fn dispatch(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply,
 
 /// Answers a query of the management canister.
 pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &[u8]) -> CallResult {
-    let (caller, now) = (Caller::user(caller), instance.clock.last_round());
-    let origin = &Origin::System;
-    let call = &ManagementCall { caller, subnet: None, origin, method, arg, cycles: 0, now, instructions: 0 };
     let found = Method::find(method).filter(|found| found.query != QueryAccess::Nobody);
     let Some(found @ Method { run: Execution::Read(run), .. }) = found else {
         if is_unsupported(method) {
@@ -341,8 +277,12 @@ pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &
         let not_found = format!("Query method {method} not found.");
         return Err(UserError::new(ErrorCode::CanisterMethodNotFound, not_found));
     };
+    let (caller, now) = (Caller::user(caller), instance.clock.last_round());
+    let (subnet, origin, target) = (None, Origin::System, Target::default());
+    let call =
+        &ManagementCall { caller, subnet, origin, method, arg, target, cycles: 0, now, instructions: 0 };
     if found.query == QueryAccess::SameAsUpdate {
-        check_access(instance, caller, found, arg)?;
+        found.check_access(instance, call)?;
     }
     run(instance, call)
 }

@@ -277,11 +277,7 @@ fn external(asset: &PublicExternalAsset) -> Found {
     Ok((content, None))
 }
 
-pub(super) fn assets_of(memory: &PublicMemory) -> usize {
-    memory.inline_assets.len() + memory.blob_internal_assets.len() + memory.blob_external_assets.len()
-}
-
-/// Names the parts of a memory that have no counterpart.
+/// Names what of a memory has no counterpart.
 fn memory_rest(memory: &PublicMemory) -> Vec<String> {
     let rule = match &memory.access {
         PublicAccess::Private { .. } => None,

@@ -8,55 +8,16 @@
 //! 4. We are root on a system with apt: the packages that make up such a compiler are installed, then as 3.
 //! 5. Otherwise the error says what to install.
 
+mod compiler;
 mod probe;
 mod rule;
-
-use std::path::PathBuf;
 
 use super::{BuildError, TARGET, Workspace};
 use crate::progress::Progress;
 use rule::{Decision, Facts};
 
+pub use compiler::{Route, Toolchain};
 pub(crate) use rule::major_minor;
-
-/// How the chosen compiler is called.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// Plain cargo; the target's standard library is installed.
-    Installed,
-    /// The distribution's compiler, which builds the standard library from its sources.
-    Distribution {
-        /// The compiler.
-        rustc: PathBuf,
-        /// A linker to specify explicitly; absent if the compiler finds its own.
-        linker: Option<PathBuf>,
-    },
-}
-
-/// A compiler that can build for the wasm target.
-#[derive(Clone, Debug)]
-pub struct Toolchain {
-    /// How it is called.
-    pub route: Route,
-    /// Output of `rustc -vV`: the compiler's full identity.
-    pub version: String,
-    /// The folder of the compiler's libraries.
-    pub sysroot: PathBuf,
-}
-
-impl Toolchain {
-    /// Returns a short phrase for messages: `rustc 1.95.0`, and its origin if that is unusual.
-    pub fn describe(&self) -> String {
-        let first = self.version.lines().next().unwrap_or("rustc");
-        let short = first.split(" (").next().unwrap_or(first);
-        match &self.route {
-            Route::Installed => short.to_owned(),
-            Route::Distribution { rustc, .. } => {
-                format!("{short} of the distribution ({})", rustc.display())
-            }
-        }
-    }
-}
 
 /// Finds a compiler by the rule above, installing what the rule allows; [`BuildError::NoToolchain`] if none
 /// is found.

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::rule::{Apt, DEBIAN_PACKAGES, Distribution, Facts, Linker, Rustup, major_minor};
 use super::{Route, Toolchain};
-use crate::build::cargo::{capture, clean};
+use crate::build::command::{capture, clean};
 use crate::build::{BuildError, TARGET, Workspace};
 
 /// Where a distribution puts its compiler.

@@ -1,13 +1,10 @@
-//! A session in flight, and the tables around a legacy record.
+//! A session in flight.
 
 use candid::Principal;
-use upload_canister::api;
 use upload_canister::blob::ChunkPrefix;
-use upload_canister::migrations::split_sessions::{Split, Surroundings};
+use upload_canister::migrations::split_sessions::Split;
 use upload_canister::session::{ChunkSet, SessionId, SessionStatus, Time};
 use upload_canister::upload::IdemKey;
-
-use super::Facts;
 
 /// A session in flight.
 #[derive(Clone, Debug)]
@@ -72,30 +69,5 @@ impl Session {
     /// Returns whether every chunk has arrived.
     pub fn is_complete(&self) -> bool {
         self.received.contains_all_below(self.chunks)
-    }
-}
-
-/// The tables read by the canister's own examination of a record.
-pub(super) struct Around<'f>(pub &'f Facts);
-
-impl Surroundings for Around<'_> {
-    fn session_ttl_seconds(&self) -> api::Result<u64> {
-        Ok(self.0.config.0.session_ttl_seconds)
-    }
-
-    fn stored_chunks(&self, prefix: ChunkPrefix) -> ChunkSet {
-        self.0.stored(prefix).map(|(idx, _)| idx).collect()
-    }
-
-    fn is_indexed(&self, id: SessionId, owner: Principal) -> bool {
-        self.0.by_owner.contains(&(owner, id.0))
-    }
-
-    fn leads_to(&self, key: IdemKey) -> api::Result<Option<SessionId>> {
-        Ok(self.0.by_idem.get(&key.0).copied().map(SessionId))
-    }
-
-    fn lives(&self, id: SessionId) -> bool {
-        self.0.is_live(id.0)
     }
 }

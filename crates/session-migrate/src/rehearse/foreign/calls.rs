@@ -20,6 +20,8 @@
 use candid::{IDLArgs, Principal};
 use candid_parser::parse_idl_args;
 
+use crate::rehearse::stages;
+
 /// Maximum number of calls in a file, counting every repetition.
 const MAX_CALLS: usize = 100_000;
 
@@ -146,7 +148,7 @@ fn person(name: &str) -> Result<Principal, String> {
         return Err(format!("expected a name of letters, digits, `-`, `_` and `.` after @, got `{name}`"));
     }
     Ok(match name {
-        "controller" => super::controller(),
+        "controller" => stages::controller(),
         "anonymous" => Principal::anonymous(),
         name => Principal::from_text(name).unwrap_or_else(|_| Principal::self_authenticating(name)),
     })
@@ -195,7 +197,7 @@ mod tests {
         );
         assert_eq!(calls[0].caller, user2);
         assert_eq!([calls[2].caller, calls[3].caller], [Principal::anonymous(); 2]);
-        assert_eq!(calls[4].caller, super::super::controller());
+        assert_eq!(calls[4].caller, stages::controller());
         let sections: Vec<_> = calls.iter().map(|call| (call.line, call.section)).collect();
         use Section::{After, Before, During};
         assert_eq!(sections, [(3, Before), (3, Before), (6, During), (8, After), (9, After)]);

@@ -4,10 +4,10 @@
 use candid::{Reserved, encode_args};
 use ic_stable_migrate::api;
 
-use super::controller;
 use super::pair::{Pair, first_line, in_one_line};
 use crate::build::Methods;
 use crate::client::NO_ARGUMENTS;
+use crate::rehearse::stages::controller;
 
 /// A status without the key of the last unit, whose type is specific to the canister.
 pub(super) type Status = api::MigrationStatus<Reserved>;

@@ -9,90 +9,25 @@
 mod calls;
 mod contract;
 mod course;
+mod options;
 mod pair;
+mod part;
 mod subject;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Instant;
 
-use candid::Principal;
-use serde::{Deserialize, Serialize};
-
+use super::RehearseError;
 use super::report::{BuildReport, MigrationReport, Report};
-use super::{RehearseError, stages};
 use crate::Verdict;
 use crate::progress::Progress;
 use crate::provenance::Provenance;
 use crate::server;
 
-pub use pair::MethodReport;
+pub use options::{ForeignOptions, Interruption};
+pub use part::{CanisterPart, MethodReport};
 
 use course::Course;
 use subject::Inputs;
-
-/// What to rehearse.
-#[derive(Clone, Debug)]
-pub struct ForeignOptions {
-    /// The wasm that is installed.
-    pub old: PathBuf,
-    /// The wasm to upgrade to.
-    pub new: PathBuf,
-    /// The file of calls.
-    pub calls: PathBuf,
-    /// Arguments of the installation, Candid text.
-    pub init_args: String,
-    /// Arguments of every upgrade, Candid text.
-    pub upgrade_args: String,
-    /// Methods whose answers may differ from those of the old wasm.
-    pub may_differ: BTreeSet<String>,
-    /// How to interrupt the migration.
-    pub interruptions: BTreeSet<Interruption>,
-    /// Whether to roll back once, continue on the old wasm, and migrate again.
-    pub rollback: bool,
-    /// Units that may end in the quarantine.
-    pub max_quarantined: u64,
-}
-
-/// How a migration is interrupted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Interruption {
-    /// By another upgrade to the new wasm.
-    Upgrade,
-    /// By traps of its messages at several instruction limits.
-    Trap,
-}
-
-impl FromStr for Interruption {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "upgrade" => Ok(Interruption::Upgrade),
-            "trap" => Ok(Interruption::Trap),
-            _ => Err(format!("expected upgrade or trap, got `{text}`")),
-        }
-    }
-}
-
-/// What a rehearsal of two wasms adds to the report.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CanisterPart {
-    /// The old wasm.
-    pub old: String,
-    /// The new wasm.
-    pub new: String,
-    /// The methods that were called.
-    pub methods: Vec<MethodReport>,
-    /// Interruptions that were made, one line each.
-    pub interruptions: Vec<String>,
-}
-
-/// Returns the controller of the canisters: `@controller` in a file of calls.
-fn controller() -> Principal {
-    stages::controller()
-}
 
 /// Inputs that were read and checked.
 pub struct Checked {

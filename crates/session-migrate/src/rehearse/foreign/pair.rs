@@ -8,34 +8,17 @@ use std::time::Duration;
 
 use candid::Principal;
 use pocket_ic::{PocketIc, RejectResponse};
-use serde::{Deserialize, Serialize};
 
-use super::controller;
+use super::MethodReport;
 use super::subject::{PlannedCall, RehearsedModule};
 use crate::build::Module;
 use crate::rehearse::RehearseError;
+use crate::rehearse::stages::controller;
 use crate::trace::{CallKind, Interface, TracedAnswer};
 use crate::{shorten, shorten_both};
 
 /// Differences of one method that are shown for each step.
 const SHOWN: u64 = 3;
-
-/// The calls of a method, and how they were answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MethodReport {
-    /// The method.
-    pub name: String,
-    /// Whether it is a query.
-    pub is_query: bool,
-    /// Calls of it on the canister that is upgraded.
-    pub calls: u64,
-    /// Of these: answers that were compared with those of the old wasm.
-    pub compared: u64,
-    /// Of these: answers that differ.
-    pub differ: u64,
-    /// Whether its answers may differ (`--may-differ`), so that they were not compared.
-    pub may_differ: bool,
-}
 
 /// The two canisters.
 pub(super) struct Pair<'p> {

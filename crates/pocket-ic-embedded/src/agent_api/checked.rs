@@ -1,0 +1,110 @@
+//! Requests of agents whose sender is verified, and operations on their instance.
+
+use super::envelope::{Action, Content, Envelope};
+use super::refusal::Refusal;
+use super::sender::Sender;
+use crate::http::Slot;
+use crate::ic::{Instance, clock};
+use crate::threads::{self, Work};
+use candid::Principal;
+use ic_transport_types::{RequestId, to_request_id};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// Maximum distance of an expiry in the future, as on the Internet Computer.
+const MAX_EXPIRY: Duration = Duration::from_secs(5 * 60 + 30);
+/// Difference between an instance's time and the host's at which agents refuse the instance's certificates.
+const MAX_CLOCK_SKEW: u64 = 5 * 60 * 1_000_000_000;
+
+/// A well-formed request with a verified signature.
+pub struct Checked {
+    /// What is requested.
+    pub content: Content,
+    /// The id of the request: the hash of its content.
+    pub id: RequestId,
+    /// What the sender's delegations allow.
+    pub sender: Sender,
+}
+
+/// Decodes a request and verifies its sender.
+///
+/// # Errors
+/// A request that is malformed or not signed by its sender.
+pub fn check(slot: &Slot, action: Action, body: &[u8]) -> Result<Checked, Refusal> {
+    let envelope: Envelope = serde_cbor::from_slice(body)
+        .map_err(|error| Refusal::bad(format!("Could not parse body as CBOR of a request: {error}")))?;
+    envelope.content.check(action)?;
+    let id = to_request_id(&envelope.content).map_err(Refusal::fault)?;
+    if !slot.checks_envelopes() {
+        return Ok(Checked { content: envelope.content, id, sender: Sender::unlimited() });
+    }
+    let root_key = slot.root_key();
+    let verify = || Sender::authenticate(&envelope, &id, action, root_key);
+    let sender = threads::run(envelope.verification(), verify).map_err(Refusal::fault)??;
+    Ok(Checked { content: envelope.content, id, sender })
+}
+
+impl Checked {
+    /// Checks, by the instance's time, that the request and the delegations have not expired.
+    ///
+    /// # Errors
+    /// A request that has expired, or whose expiry is too far ahead.
+    pub fn check_time(&self, instance: &Instance, action: Action) -> Result<(), Refusal> {
+        if !instance.checks_envelopes() {
+            return Ok(());
+        }
+        let now = instance.time();
+        if let Some(expiration) = self.sender.expires().filter(|expiration| *expiration < now) {
+            return Err(Refusal::bad(format!(
+                "Invalid delegation expiry: Specified sender delegation has expired: Provided expiry: {}, Local replica time: {}{}",
+                readable(expiration),
+                readable(now),
+                advice(now)
+            )));
+        }
+        let anonymous = self.content.sender == Principal::anonymous();
+        if anonymous && action != Action::Call {
+            return Ok(());
+        }
+        let latest = now.saturating_add(MAX_EXPIRY.as_nanos() as u64);
+        if (now..=latest).contains(&self.content.ingress_expiry) {
+            return Ok(());
+        }
+        Err(Refusal::bad(format!(
+            "Invalid request expiry: Specified ingress_expiry not within expected range: Minimum allowed expiry: {}, Maximum allowed expiry: {}, Provided expiry: {}{}",
+            readable(now),
+            readable(latest),
+            readable(self.content.ingress_expiry),
+            advice(now)
+        )))
+    }
+}
+
+/// Returns a hint if the instance's time is not the host's: agents then refuse its certificates.
+fn advice(now: u64) -> String {
+    match now.abs_diff(clock::present()) {
+        ..=MAX_CLOCK_SKEW => String::new(),
+        _ => ". The time of this instance is not the current time, which agents require: make its time advance automatically (make_live, auto_progress)".to_owned(),
+    }
+}
+
+fn readable(nanos: u64) -> String {
+    match OffsetDateTime::from_unix_timestamp_nanos(nanos.into()) {
+        Ok(time) => time.to_string(),
+        // Only for a time beyond the year 9999.
+        Err(_) => format!("{nanos} ns"),
+    }
+}
+
+/// Runs an operation on the instance.
+///
+/// # Errors
+/// The operation's, or that the instance is not usable.
+pub async fn operate<T>(
+    slot: &Slot,
+    work: Work,
+    operation: impl FnOnce(&mut Instance) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let done = slot.operate(work, |instance| Ok(operation(instance))).await;
+    done.map_err(Refusal::fault)?.map_err(Refusal::from)?
+}

@@ -1,0 +1,36 @@
+//! Defines functions of the system API, each with its row of the table in `contexts.rs`.
+
+use wasmtime::{IntoFunc, Linker, Result};
+
+use crate::engine::contexts::{self, Api};
+use crate::engine::error::EngineError;
+use crate::engine::host::{Cx, Host, enter};
+
+/// Defines functions in a linker, each with its row of the table in `contexts.rs`.
+pub(super) struct Definer<'a> {
+    pub(super) linker: &'a mut Linker<Host>,
+}
+
+impl Definer<'_> {
+    pub(super) fn api(&self, name: &'static str) -> Result<&'static Api> {
+        contexts::find(name)
+            .ok_or_else(|| EngineError(format!("the system API function {name} has no permissions")).into())
+    }
+
+    pub(super) fn func<P, R>(&mut self, api: &Api, func: impl IntoFunc<Host, P, R>) -> Result<()> {
+        self.linker.func_wrap("ic0", api.name, func)?;
+        Ok(())
+    }
+
+    /// Defines a function without parameters that only reads something.
+    pub(super) fn getter<R>(&mut self, name: &'static str, get: fn(&Host) -> R) -> Result<()>
+    where
+        R: wasmtime::WasmTy + 'static,
+    {
+        let api = self.api(name)?;
+        self.func(api, move |mut c: Cx<'_>| -> Result<R> {
+            enter(&mut c, api)?;
+            Ok(get(c.data()))
+        })
+    }
+}

@@ -1,0 +1,102 @@
+//! Where an execution starts: methods, system functions, callbacks.
+
+/// Maximum sum of the lengths of their names, in bytes; also the maximum length of the name of a called
+/// method.
+pub(super) const MAX_METHOD_NAMES: usize = 20_000;
+
+/// The kinds of methods a canister exports for callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MethodKind {
+    /// `canister_update <name>`
+    Update,
+    /// `canister_query <name>`
+    Query,
+    /// `canister_composite_query <name>`
+    CompositeQuery,
+}
+
+impl MethodKind {
+    /// Returns the prefix of the wasm export, without the space before the method name.
+    pub fn export_prefix(self) -> &'static str {
+        match self {
+            MethodKind::Update => "canister_update",
+            MethodKind::Query => "canister_query",
+            MethodKind::CompositeQuery => "canister_composite_query",
+        }
+    }
+}
+
+/// The functions of a canister that the system calls on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SystemEntry {
+    /// The `(start)` function of the module.
+    Start,
+    /// `canister_init`
+    Init,
+    /// `canister_pre_upgrade`
+    PreUpgrade,
+    /// `canister_post_upgrade`
+    PostUpgrade,
+    /// `canister_inspect_message`
+    InspectMessage,
+    /// `canister_heartbeat`
+    Heartbeat,
+    /// `canister_global_timer`
+    GlobalTimer,
+    /// `canister_on_low_wasm_memory`
+    OnLowWasmMemory,
+}
+
+/// Where an execution starts.
+///
+/// Entry points other than methods and callbacks may be missing from the module: executing a missing one
+/// succeeds without running anything, as on the IC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryPoint {
+    /// The module's `(start)` function: once after install, reinstall and upgrade, before the canister's own hook.
+    Start,
+    /// `canister_init`
+    Init,
+    /// `canister_pre_upgrade`
+    PreUpgrade,
+    /// `canister_post_upgrade`
+    PostUpgrade,
+    /// `canister_inspect_message`; `MessageContext::method` names the method that the ingress message calls.
+    InspectMessage,
+    /// An update method.
+    Update(String),
+    /// A query method in non-replicated mode: the caller of the engine discards its changes.
+    Query(String),
+    /// A composite query method, in non-replicated mode.
+    CompositeQuery(String),
+    /// A query method called through an update call: in replicated mode, but its changes are discarded all
+    /// the same.
+    ReplicatedQuery(String),
+    /// `canister_heartbeat`
+    Heartbeat,
+    /// `canister_global_timer`
+    GlobalTimer,
+    /// `canister_on_low_wasm_memory`
+    OnLowWasmMemory,
+    /// The function registered by `call_new` for a reply; `MessageContext::arg` is the reply.
+    ReplyCallback {
+        /// Index in the function table.
+        fun: u32,
+        /// Passed to the function.
+        env: u64,
+    },
+    /// The function registered by `call_new` for a reject; see `MessageContext::reject_code`.
+    RejectCallback {
+        /// Index in the function table.
+        fun: u32,
+        /// Passed to the function.
+        env: u64,
+    },
+    /// The function registered by `call_on_cleanup`, run after a callback has trapped.
+    CleanupCallback {
+        /// Index in the function table.
+        fun: u32,
+        /// Passed to the function.
+        env: u64,
+    },
+}

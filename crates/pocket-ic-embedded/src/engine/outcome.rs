@@ -1,0 +1,49 @@
+//! What an execution did.
+
+use std::time::Duration;
+
+use super::error::Trap;
+use super::state::CanisterState;
+use super::types::{OutgoingCall, Response};
+
+/// What an execution did.
+///
+/// After a trap, `state` is the previous one, and `reply`, `calls`, `certified_data`, `global_timer`, the
+/// cycles and `message_accepted` are as if the message had not run; the counters and `logs` show what
+/// happened until then.
+#[derive(Clone, Debug)]
+pub struct MessageOutcome {
+    /// Whether the message ran to its end.
+    pub result: Result<(), Trap>,
+    /// The state after the message. For queries, to be discarded by the caller.
+    pub state: CanisterState,
+    /// What the canister answered, if it did.
+    pub reply: Option<Response>,
+    /// Instructions used, system API charges included.
+    pub instructions: u64,
+    /// Bytes passed to stable memory writes.
+    pub stable_bytes_written: u64,
+    /// Bytes requested by stable memory reads.
+    pub stable_bytes_read: u64,
+    /// 4 KiB pages of stable memory written at least once.
+    pub dirty_stable_pages: u64,
+    /// 4 KiB pages of the wasm memory whose contents changed; after a trap, none.
+    pub dirty_wasm_pages: u64,
+    /// How long the wasm ran on this machine.
+    pub wall_time: Duration,
+    /// `debug_print` texts and, last, the trap message; kept after a trap. The newest ones, at most
+    /// [`super::MAX_LOG_BYTES`] in total.
+    pub logs: Vec<Vec<u8>>,
+    /// Calls made.
+    pub calls: Vec<OutgoingCall>,
+    /// New certified data, when set.
+    pub certified_data: Option<Vec<u8>>,
+    /// New global timer, when set: nanoseconds since 1970, 0 = inactive.
+    pub global_timer: Option<u64>,
+    /// Cycles taken from `cycles_available`.
+    pub cycles_accepted: u128,
+    /// Cycles burned.
+    pub cycles_burned: u128,
+    /// `accept_message` was called (`canister_inspect_message`).
+    pub message_accepted: bool,
+}

@@ -1,0 +1,55 @@
+//! The gateways of a server, by their numbers.
+
+use crate::locks::unpoisoned;
+use pocket_ic::common::rest::{HttpGatewayBackend, HttpGatewayDetails};
+use std::sync::Mutex;
+use tokio::sync::watch;
+
+/// The gateways of a server. Their numbers are not reused.
+#[derive(Default)]
+pub struct Gateways(Mutex<Vec<Gateway>>);
+
+struct Gateway {
+    details: HttpGatewayDetails,
+    /// `None` once it has stopped. Dropping it stops the gateway.
+    running: Option<watch::Sender<()>>,
+}
+
+impl Gateways {
+    pub(super) fn list(&self) -> Vec<HttpGatewayDetails> {
+        let gateways = unpoisoned(&self.0);
+        gateways.iter().filter(|one| one.running.is_some()).map(|one| one.details.clone()).collect()
+    }
+
+    pub(super) fn add(
+        &self,
+        running: watch::Sender<()>,
+        details: impl FnOnce(usize) -> HttpGatewayDetails,
+    ) -> usize {
+        let mut gateways = unpoisoned(&self.0);
+        let number = gateways.len();
+        gateways.push(Gateway { details: details(number), running: Some(running) });
+        number
+    }
+
+    /// Stops a gateway, unless it has stopped. Returns whether it ever existed.
+    pub(super) fn stop(&self, number: usize) -> bool {
+        match unpoisoned(&self.0).get_mut(number) {
+            Some(gateway) => {
+                gateway.running = None;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Stops all gateways of an instance.
+    pub fn stop_those_of(&self, instance: usize) {
+        for gateway in unpoisoned(&self.0).iter_mut() {
+            if matches!(gateway.details.forward_to, HttpGatewayBackend::PocketIcInstance(id) if id == instance)
+            {
+                gateway.running = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Listeners for HTTP.
+
+use axum::serve::{Listener, ListenerExt};
+use std::net::SocketAddr;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Returns a listener whose connections send every answer immediately: waiting for more data would cost
+/// clients up to 40 ms per request.
+pub fn without_delay(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
+    listener.tap_io(|connection| {
+        // Without it the connection is slower, nothing else.
+        let _ = connection.set_nodelay(true);
+    })
+}

@@ -1,0 +1,38 @@
+//! The state trees of an instance's subnets, and the root subnet's delegations.
+
+use super::state_tree::StateTree;
+use crate::ic::calls::MessageId;
+use candid::Principal;
+use ic_certification::Delegation;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Where a delegation lists the canister ids of the subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RangesForm {
+    /// In one list for the subnet, as in the older endpoints.
+    Whole,
+    /// In shards, as in the newer endpoints.
+    Sharded,
+    /// In both forms: for certificates of canisters, which belong to no endpoint.
+    Both,
+}
+
+/// The state that a tree shows: number of rounds, and time.
+type Moment = (u64, u64);
+
+/// The state trees of those of an instance's subnets that have been requested so far.
+#[derive(Default)]
+pub struct Certifier {
+    pub(super) trees: BTreeMap<Principal, (Moment, StateTree)>,
+    pub(super) delegations: BTreeMap<(Principal, RangesForm), (u64, Arc<Delegation>)>,
+    /// Requests whose status in the tree of their subnet is out of date.
+    pub(super) changed: BTreeMap<Principal, BTreeSet<MessageId>>,
+}
+
+impl Certifier {
+    /// Records that the status of a request in the tree of its subnet is out of date.
+    pub fn request_changed(&mut self, subnet: Principal, id: MessageId) {
+        self.changed.entry(subnet).or_default().insert(id);
+    }
+}

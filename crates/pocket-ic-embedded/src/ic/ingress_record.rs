@@ -1,0 +1,40 @@
+//! What is known of a submitted message.
+
+use super::calls::CallResult;
+use super::user_call::UserCall;
+use candid::Principal;
+
+/// A submitted message.
+#[derive(Clone, Debug)]
+pub struct IngressRecord {
+    /// What is known of it besides, if an agent has sent it.
+    pub request: Option<Request>,
+    /// Who submitted it.
+    pub sender: Principal,
+    /// The call, until it is executed.
+    pub call: Option<UserCall>,
+    /// The subnet it went to.
+    pub subnet: Principal,
+    /// The answer, once there is one. Kept as long as the instance exists, or until the request is forgotten.
+    pub answer: Option<CallResult>,
+}
+
+/// What is known of an agent's call.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// When it expires, nanoseconds since 1970.
+    pub expiry: u64,
+    /// Its effective id.
+    pub effective: Effective,
+    /// The canister that it calls.
+    pub callee: Principal,
+}
+
+/// The effective id in the address of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effective {
+    /// The subnet of this canister.
+    Canister(Principal),
+    /// This subnet.
+    Subnet(Principal),
+}

@@ -1,0 +1,98 @@
+//! One call of the management canister, and how it ends.
+
+use super::argument::decode_argument;
+use crate::ic::calls::{CallResult, Origin};
+use crate::ic::error::UserError;
+use crate::ic::user_call::{Target, UserCall};
+use candid::utils::ArgumentEncoder;
+use candid::{CandidType, Deserialize, Principal};
+use pocket_ic::ErrorCode;
+
+/// Who calls the management canister.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ic) struct Caller {
+    pub id: Principal,
+    pub is_canister: bool,
+}
+
+impl Caller {
+    pub fn user(id: Principal) -> Self {
+        Self { id, is_canister: false }
+    }
+
+    pub fn canister(id: Principal) -> Self {
+        Self { id, is_canister: true }
+    }
+}
+
+/// One call of a management method.
+pub(in crate::ic) struct ManagementCall<'a> {
+    pub(super) caller: Caller,
+    /// The subnet that the call went to, if it came from a user.
+    pub(super) subnet: Option<Principal>,
+    pub(super) origin: Origin,
+    pub(super) method: &'a str,
+    pub(super) arg: &'a [u8],
+    /// The canister that it is about.
+    pub(super) target: Target,
+    /// Cycles attached; what is left goes back.
+    pub(super) cycles: u128,
+    pub(super) now: u64,
+    /// Instructions used by canisters' code in the course of the call.
+    pub(super) instructions: u64,
+}
+
+impl<'a> ManagementCall<'a> {
+    /// Returns a user's call that went to this subnet.
+    pub(in crate::ic) fn by_user(
+        call: &'a UserCall,
+        subnet: Option<Principal>,
+        origin: Origin,
+        now: u64,
+    ) -> Self {
+        let UserCall { sender, method, arg, target, .. } = call;
+        let (caller, target) = (Caller::user(*sender), target.clone());
+        Self { caller, subnet, origin, method, arg, target, cycles: 0, now, instructions: 0 }
+    }
+
+    /// Returns a canister's call.
+    pub(in crate::ic) fn by_canister(
+        caller: Principal,
+        method: &'a str,
+        arg: &'a [u8],
+        cycles: u128,
+        origin: Origin,
+        now: u64,
+    ) -> Self {
+        let (caller, target) = (Caller::canister(caller), Target::default());
+        Self { caller, subnet: None, origin, method, arg, target, cycles, now, instructions: 0 }
+    }
+
+    /// Returns its argument.
+    pub(super) fn decode<T: CandidType + for<'de> Deserialize<'de>>(&self) -> Result<T, UserError> {
+        decode_argument(self.arg).map_err(|error| UserError::invalid_payload(self.method, error))
+    }
+}
+
+/// How a call ended.
+pub(super) enum Reply {
+    /// With this answer.
+    Now(Vec<u8>),
+    /// Not yet: whoever will answer is recorded.
+    Later,
+}
+
+/// Returns the answer of methods without results: the empty argument list.
+pub(in crate::ic) fn empty_reply() -> Vec<u8> {
+    b"DIDL\0\0".to_vec()
+}
+
+pub(super) fn encode<T: ArgumentEncoder>(method: &str, values: T) -> CallResult {
+    candid::encode_args(values).map_err(|error| {
+        // Only a bug in this program gets here; the caller still deserves an answer.
+        UserError::new(
+            ErrorCode::CanisterContractViolation,
+            format!("Cannot encode the answer of {method}: {error}"),
+        )
+    })
+}

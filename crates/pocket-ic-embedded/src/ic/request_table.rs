@@ -1,0 +1,21 @@
+//! The calls of agents: when each can be forgotten, and who is waiting for its answer.
+
+use super::calls::MessageId;
+use super::certification::RangesForm;
+use std::collections::BTreeSet;
+use tokio::sync::oneshot;
+
+/// The calls of agents: when each can be forgotten, and who is waiting for its answer.
+#[derive(Default)]
+pub struct Requests {
+    /// The calls by their expiry.
+    pub(super) by_expiry: BTreeSet<(u64, MessageId)>,
+    pub(super) waiters: Vec<Waiter>,
+}
+
+/// Someone who waits for the certificate of an answer.
+pub(super) struct Waiter {
+    pub(super) id: MessageId,
+    pub(super) form: RangesForm,
+    pub(super) certificate: oneshot::Sender<Vec<u8>>,
+}

@@ -1,0 +1,39 @@
+//! Messages that wait for execution.
+
+use super::calls::{CallResult, CallbackId, MessageId};
+use candid::Principal;
+
+/// A message that waits for execution.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A user's call.
+    Ingress(MessageId),
+    /// A call by a canister.
+    Request {
+        /// The canister that called.
+        caller: Principal,
+        /// Where its answer goes.
+        callback: CallbackId,
+        /// When it expires (best-effort calls), nanoseconds; 0 for never.
+        deadline: u64,
+        /// The canister that is called.
+        callee: Principal,
+        /// The method.
+        method: String,
+        /// The argument.
+        arg: Vec<u8>,
+        /// Cycles attached.
+        cycles: u128,
+    },
+    /// An answer to a canister.
+    Answer {
+        /// The canister that called.
+        canister: Principal,
+        /// Where to continue.
+        callback: CallbackId,
+        /// The answer.
+        result: CallResult,
+        /// Cycles that come back.
+        refund: u128,
+    },
+}

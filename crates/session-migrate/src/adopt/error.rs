@@ -1,0 +1,74 @@
+//! Why nothing was adopted.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use crate::build::BuildError;
+use crate::inspect::InspectError;
+use crate::server::ServerError;
+use crate::snapshot::{CopyError, SnapshotError};
+
+/// Why nothing was adopted. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// The snapshot cannot be read, or the folder cannot be written.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// It is not a snapshot of the first public release.
+    #[error("{path} is not a snapshot of the first public release: {why}")]
+    Foreign {
+        /// The snapshot.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// Something is where the result would be.
+    #[error("{path} exists: name another folder with --out, or remove it")]
+    Exists {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// There is no folder to write into.
+    #[error("cannot write into {path}: {source}")]
+    NoFolder {
+        /// The folder that should contain the new one.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// The legacy build is not available.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// There is no usable server.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The legacy build does not accept the adopted memory.
+    #[error("the legacy build cannot continue with the adopted snapshot: {0}")]
+    Copy(#[from] CopyError),
+    /// The adopted folder cannot be inspected.
+    #[error("the adopted folder cannot be inspected: {0}")]
+    Inspect(#[from] InspectError),
+    /// The result is not what was planned.
+    #[error("{0}; this is a fault of this program, and nothing was written")]
+    Fault(String),
+}
+
+impl AdoptError {
+    /// Returns whether the user's input is at fault, not the machine.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            AdoptError::Snapshot(error) => error.is_usage(),
+            AdoptError::Foreign { .. } | AdoptError::Exists { .. } => true,
+            AdoptError::NoFolder { source, .. } => {
+                matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+            }
+            AdoptError::Build(BuildError::Io { action: "read", source, .. }) => {
+                source.kind() == ErrorKind::NotFound
+            }
+            AdoptError::Build(error) => matches!(error, BuildError::Wasm { .. }),
+            AdoptError::Server(_) | AdoptError::Copy(_) | AdoptError::Inspect(_) | AdoptError::Fault(_) => {
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Writing of files such that a reader never sees half of one.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::BuildError;
+
+/// Writes a file under a temporary name next to it, then renames it.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(crate::folder_of(path))?;
+        let mut file = crate::file_beside(path)?;
+        file.write_all(bytes)?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(BuildError::io("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writing_replaces_and_leaves_no_other_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/file");
+        write_atomically(&path, b"one").unwrap();
+        write_atomically(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+}

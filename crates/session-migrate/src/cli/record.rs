@@ -1,0 +1,92 @@
+//! The `record` command.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use candid::Principal;
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use reqwest::Url;
+use session_migrate::progress::Progress;
+use session_migrate::proxy::Options;
+use session_migrate::replay::Builds;
+use session_migrate::trace::{Trace, Writer};
+use session_migrate::workload::{self, Order, Workload, WorkloadError};
+
+use super::replay::calls;
+use super::{ENVIRONMENT, USAGE, fail, proxy, without_panic};
+
+#[derive(Debug, Args)]
+pub(super) struct RecordArgs {
+    /// Synthetic workload to run.
+    #[arg(long, value_name = "NAME", value_parser = workloads())]
+    workload: Option<Workload>,
+    /// Record real clients instead: listen at this address, forward everything to a PocketIC server, and record the
+    /// calls to the first upload canister that appears. Port 0 selects a free port. Ctrl-C or SIGTERM finishes the
+    /// trace.
+    #[arg(long, value_name = "ADDRESS", requires = "server", conflicts_with_all = ["workload", "build", "seed", "size"])]
+    proxy: Option<SocketAddr>,
+    /// PocketIC server to forward to.
+    #[arg(long, value_name = "URL", requires = "proxy")]
+    server: Option<Url>,
+    /// Record only this canister.
+    #[arg(long, value_name = "ID", requires = "proxy")]
+    canister: Option<Principal>,
+    /// Build to record on: legacy, staged, direct, or a wasm file.
+    #[arg(long, value_name = "BUILD", default_value = "legacy")]
+    build: String,
+    /// Seed for contents and choices; the same seed makes the same calls.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Scale factor: multiplies the number of files.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    size: u32,
+    /// Trace file to write.
+    #[arg(value_name = "OUT")]
+    out: PathBuf,
+}
+
+/// Records a workload, or calls through a proxy.
+pub(super) fn record(args: RecordArgs) -> u8 {
+    match (args.workload, args.proxy, args.server.clone()) {
+        (_, Some(listen), Some(server)) => {
+            proxy::record(Options { listen, server, out: args.out, canister: args.canister })
+        }
+        (Some(workload), _, _) => record_workload(workload, &args),
+        _ => {
+            let names = Workload::ALL.map(Workload::name).join(", ");
+            fail(
+                USAGE,
+                format!(
+                    "nothing to record: give either --workload with one of {names}, or --proxy and --server"
+                ),
+            )
+        }
+    }
+}
+
+/// Parses the name of a workload; lists all of them in the help.
+fn workloads() -> impl TypedValueParser<Value = Workload> {
+    PossibleValuesParser::new(Workload::ALL.map(Workload::name)).try_map(|name| name.parse())
+}
+
+fn record_workload(workload: Workload, args: &RecordArgs) -> u8 {
+    let order = Order { workload, seed: args.seed, size: args.size };
+    let work = || -> Result<PathBuf, WorkloadError> {
+        Writer::check(&args.out)?;
+        let module = Builds::default().get(&args.build)?;
+        let progress = Progress::stderr();
+        progress.phase(format!("recording {} on {}", order.workload, args.build));
+        workload::record(order, &args.build, &module, &args.out)
+    };
+    let recorded =
+        without_panic(work).map(|done| done.and_then(|path| Ok((calls(&Trace::read(&path)?), path))));
+    match recorded {
+        Ok(Ok((calls, path))) => {
+            say!("{}: {calls}, {order}, recorded on {}", path.display(), args.build);
+            0
+        }
+        Ok(Err(error)) => fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
+        Err(failure) => fail(ENVIRONMENT, failure),
+    }
+}

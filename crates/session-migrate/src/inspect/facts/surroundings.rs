@@ -1,0 +1,32 @@
+//! The tables that the canister's own examination of a record reads.
+
+use candid::Principal;
+use upload_canister::api;
+use upload_canister::blob::ChunkPrefix;
+use upload_canister::migrations::split_sessions::Surroundings;
+use upload_canister::session::{ChunkSet, SessionId};
+use upload_canister::upload::IdemKey;
+
+use super::Facts;
+
+impl Surroundings for Facts {
+    fn session_ttl_seconds(&self) -> api::Result<u64> {
+        Ok(self.config.0.session_ttl_seconds)
+    }
+
+    fn stored_chunks(&self, prefix: ChunkPrefix) -> ChunkSet {
+        self.stored(prefix).map(|(idx, _)| idx).collect()
+    }
+
+    fn is_indexed(&self, id: SessionId, owner: Principal) -> bool {
+        self.by_owner.contains(&(owner, id.0))
+    }
+
+    fn leads_to(&self, key: IdemKey) -> api::Result<Option<SessionId>> {
+        Ok(self.by_idem.get(&key.0).copied().map(SessionId))
+    }
+
+    fn lives(&self, id: SessionId) -> bool {
+        self.is_live(id.0)
+    }
+}

@@ -1,0 +1,76 @@
+//! The course of a rehearsal: what is done when, from the first upload on.
+
+use super::stages::Stages;
+use super::upload_run::Clients;
+use super::{traffic, verify};
+use crate::build::Build;
+use crate::client::{Canister, ClientError};
+use crate::progress::Progress;
+
+/// Runs everything from the first upload to the last byte that is read back. `after_step` is called after
+/// each step of the migration. Returns the build on which the uploads were finished: legacy if the staged one
+/// was not reached.
+pub(super) fn play(
+    canister: &Canister<'_>,
+    rollback: bool,
+    stages: &mut Stages<'_>,
+    clients: &mut Clients,
+    progress: &Progress,
+    after_step: impl Fn(&Stages<'_>, &mut Clients),
+) -> Result<Build, ClientError> {
+    progress.phase("uploading to the legacy build");
+    traffic::before_upgrade(canister, clients, progress)?;
+    let mut staged = stage(canister, stages, clients, 1, progress)?;
+    after_step(stages, clients);
+    if staged && rollback {
+        progress.phase("rolling back");
+        stages.wait_until_rolled_back(canister, clients);
+        after_step(stages, clients);
+        staged =
+            stage(canister, stages, clients, 0, progress)? && stage(canister, stages, clients, 1, progress)?;
+        after_step(stages, clients);
+    }
+    if !staged {
+        return Ok(Build::Legacy);
+    }
+    progress.phase("verifying and finalizing the migration");
+    let mut direct = stages.finalize(canister, clients);
+    if direct {
+        progress.phase("upgrading to the direct build");
+        direct = stages.upgrade(2, clients);
+    }
+    progress.phase(format!("finishing after {}", stages.last()));
+    traffic::after_upgrades(canister, clients, progress)?;
+    if direct {
+        progress.phase("moving payload into extents");
+        stages.wait_until_converted(canister, clients);
+    }
+    progress.phase("reading everything back");
+    verify::read_back(canister, clients, progress);
+    after_step(stages, clients);
+    progress.phase("checking memories");
+    verify::memories(canister, clients);
+    Ok(if direct { Build::Direct } else { Build::Staged })
+}
+
+/// Upgrades to the wasm `number` and lets the clients continue with it; some uploads stay unfinished. Returns
+/// `false` if the upgrade failed.
+fn stage(
+    canister: &Canister<'_>,
+    stages: &mut Stages<'_>,
+    clients: &mut Clients,
+    number: usize,
+    progress: &Progress,
+) -> Result<bool, ClientError> {
+    progress.phase(format!("upgrading to the {} build", Build::ALL[number]));
+    if !stages.upgrade(number, clients) {
+        return Ok(false);
+    }
+    progress.phase(format!("continuing after {}", stages.last()));
+    traffic::between_upgrades(canister, clients, progress)?;
+    if number > 0 {
+        progress.phase("migrating the rest of the sessions");
+        stages.wait_until_converted(canister, clients);
+    }
+    Ok(true)
+}

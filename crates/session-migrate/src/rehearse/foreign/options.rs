@@ -1,0 +1,49 @@
+//! What to rehearse of another canister, and how to interrupt it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// What to rehearse.
+#[derive(Clone, Debug)]
+pub struct ForeignOptions {
+    /// The wasm that is installed.
+    pub old: PathBuf,
+    /// The wasm to upgrade to.
+    pub new: PathBuf,
+    /// The file of calls.
+    pub calls: PathBuf,
+    /// Arguments of the installation, Candid text.
+    pub init_args: String,
+    /// Arguments of every upgrade, Candid text.
+    pub upgrade_args: String,
+    /// Methods whose answers may differ from those of the old wasm.
+    pub may_differ: BTreeSet<String>,
+    /// How to interrupt the migration.
+    pub interruptions: BTreeSet<Interruption>,
+    /// Whether to roll back once, continue on the old wasm, and migrate again.
+    pub rollback: bool,
+    /// Units that may end in the quarantine.
+    pub max_quarantined: u64,
+}
+
+/// How a migration is interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Interruption {
+    /// By another upgrade to the new wasm.
+    Upgrade,
+    /// By traps of its messages at several instruction limits.
+    Trap,
+}
+
+impl FromStr for Interruption {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "upgrade" => Ok(Interruption::Upgrade),
+            "trap" => Ok(Interruption::Trap),
+            _ => Err(format!("expected upgrade or trap, got `{text}`")),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What a rehearsal of two wasms adds to the report.
+
+use serde::{Deserialize, Serialize};
+
+/// What a rehearsal of two wasms adds to the report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanisterPart {
+    /// The old wasm.
+    pub old: String,
+    /// The new wasm.
+    pub new: String,
+    /// The methods that were called.
+    pub methods: Vec<MethodReport>,
+    /// Interruptions that were made, one line each.
+    pub interruptions: Vec<String>,
+}
+
+/// What was called of a method, and how it was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MethodReport {
+    /// The method.
+    pub name: String,
+    /// Whether it is a query.
+    pub is_query: bool,
+    /// Calls of it on the canister that is upgraded.
+    pub calls: u64,
+    /// Of these: answers that were compared with those of the old wasm.
+    pub compared: u64,
+    /// Of these: answers that differ.
+    pub differ: u64,
+    /// Whether its answers may differ (`--may-differ`), so that they were not compared.
+    pub may_differ: bool,
+}

@@ -1,0 +1,23 @@
+//! The forms of a snapshot on disk.
+
+/// The form of a snapshot on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A folder of `icp`, `dfx` or PocketIC.
+    Folder,
+    /// The bytes of stable memory.
+    Raw,
+    /// The same, gzipped.
+    Gzip,
+}
+
+impl Form {
+    /// Returns the form as text.
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::Folder => "snapshot folder",
+            Form::Raw => "raw stable memory",
+            Form::Gzip => "gzipped stable memory",
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What the preflight has found.
+
+use serde::{Deserialize, Serialize};
+
+use crate::build::Build;
+
+/// What the preflight has found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The build that runs, by its certified metadata.
+    pub build: Build,
+    /// Certified module hash, hex.
+    pub module_hash: String,
+    /// When the module was installed, nanoseconds; absent on networks that do not say.
+    pub installed_at: Option<u64>,
+    /// Version of the canister: every message that changes it adds to it.
+    pub version: u64,
+    /// Number of the current migration.
+    pub migration: u16,
+    /// Its phase.
+    pub phase: String,
+    /// Stable layout.
+    pub layout: u16,
+    /// Ids of its snapshots, hex.
+    pub snapshots: Vec<String>,
+    /// Its balance, cycles.
+    pub cycles: String,
+    /// Its memory, bytes.
+    pub memory_bytes: String,
+    /// What `check` says of stable memory; absent if the module that runs does not say what it keeps there.
+    #[serde(default)]
+    pub stable_memory: Option<String>,
+}

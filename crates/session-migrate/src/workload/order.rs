@@ -1,0 +1,101 @@
+//! What is recorded: a kind of clients, a seed, and a size.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A kind of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Workload {
+    /// One client, one file of many chunks.
+    SingleLarge,
+    /// Many files smaller than a chunk: in a session each, in one call each, many in one call.
+    ManySmall,
+    /// Several clients, each with a call in flight at any time.
+    ParallelLanes,
+    /// Chunks backwards and shuffled.
+    OutOfOrder,
+    /// Replies are lost, so that calls are repeated; the client comes back and asks for the status.
+    FlakyClient,
+    /// So slow that sessions are barely kept alive, or expire.
+    SlowClient,
+    /// Beyond every limit, with wrong hashes, bytes that are not Candid, and other callers' sessions.
+    AbusiveClient,
+    /// All of them at once.
+    Mixed,
+}
+
+impl Workload {
+    /// All kinds.
+    pub const ALL: [Workload; 8] = [
+        Workload::SingleLarge,
+        Workload::ManySmall,
+        Workload::ParallelLanes,
+        Workload::OutOfOrder,
+        Workload::FlakyClient,
+        Workload::SlowClient,
+        Workload::AbusiveClient,
+        Workload::Mixed,
+    ];
+
+    /// Returns the name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Workload::SingleLarge => "single-large",
+            Workload::ManySmall => "many-small",
+            Workload::ParallelLanes => "parallel-lanes",
+            Workload::OutOfOrder => "out-of-order",
+            Workload::FlakyClient => "flaky-client",
+            Workload::SlowClient => "slow-client",
+            Workload::AbusiveClient => "abusive-client",
+            Workload::Mixed => "mixed",
+        }
+    }
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Workload {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let names = || Workload::ALL.map(Workload::name).join(", ");
+        Workload::ALL
+            .into_iter()
+            .find(|workload| workload.name() == text)
+            .ok_or_else(|| format!("expected one of {}; got `{text}`", names()))
+    }
+}
+
+/// A workload of a certain size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Its kind.
+    pub workload: Workload,
+    /// Seed for the files' contents and every choice; the same seed makes the same calls.
+    pub seed: u64,
+    /// Scale factor: multiplies the number of files of the smallest recording.
+    pub size: u32,
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "workload {}, seed {}, size {}", self.workload, self.seed, self.size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workloads_are_read_as_they_are_written() {
+        for workload in Workload::ALL {
+            assert_eq!(workload.to_string().parse(), Ok(workload));
+        }
+        assert!("large".parse::<Workload>().unwrap_err().contains("single-large, many-small"));
+    }
+}
