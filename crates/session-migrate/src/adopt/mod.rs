@@ -68,7 +68,7 @@ pub struct Options {
 }
 
 /// Returns the path of the file beside a folder with what was not taken.
-pub fn left_beside(folder: &Path) -> PathBuf {
+pub fn left_path(folder: &Path) -> PathBuf {
     let mut name = folder.file_name().unwrap_or_default().to_owned();
     name.push(".left.jsonl");
     folder.with_file_name(name)

@@ -9,7 +9,7 @@ use super::BuildError;
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(crate::folder_of(path))?;
-        let mut file = crate::file_beside(path)?;
+        let mut file = crate::temporary_next_to(path)?;
         file.write_all(bytes)?;
         file.persist(path)?;
         Ok(())
