@@ -67,7 +67,7 @@ pub struct Options {
     pub legacy: Option<PathBuf>,
 }
 
-/// Returns the path of the file beside a folder with what was not taken.
+/// Returns the path of the file, next to a folder, with what was not taken.
 pub fn left_path(folder: &Path) -> PathBuf {
     let mut name = folder.file_name().unwrap_or_default().to_owned();
     name.push(".left.jsonl");
