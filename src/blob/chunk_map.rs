@@ -228,9 +228,9 @@ impl ChunkMap {
         }
     }
 
-    /// Returns the next step to try: emptying the first chunk of the first prefix; if that has failed,
-    /// removing it; then the same for the first chunk of the next prefix, and for the second chunks once
-    /// every prefix has had its turn.
+    /// Returns the next step to try: emptying the first chunk of the first prefix; if that has failed, removing it;
+    /// then the same for the first chunk of the next prefix, and for the second chunks once the first chunk of every
+    /// prefix has been tried.
     fn next_step(&self) -> Option<Step> {
         const CANDIDATES: usize = 64;
         let (turn, removes) = (self.attempt.failures >> 1, self.attempt.failures & 1 == 1);

@@ -78,7 +78,7 @@ impl UploadService<'_> {
         let mut chunks = 0_u64;
         let mut evicted = Vec::new();
         let mut candidates = self.candidates(limits);
-        candidates.sort_by(by_turn);
+        candidates.sort_by(eviction_order);
         for candidate in candidates {
             let session = &candidate.upload.session;
             let in_capsule = candidate.upload.meta.capsule_id == capsule_id;
@@ -159,7 +159,7 @@ fn lags(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
 }
 
 /// Orders expired sessions first, then the emptiest, then the oldest.
-fn by_turn(one: &Candidate, other: &Candidate) -> Ordering {
+fn eviction_order(one: &Candidate, other: &Candidate) -> Ordering {
     // An empty file is complete. If it had no share, it would compare as equal to every other session, and the order
     // would not be total.
     let arrived = |Candidate { upload, .. }: &Candidate| match upload.session.bytes_expected {
@@ -215,9 +215,10 @@ mod tests {
             (0..).zip(ages).map(|(id, (share, age))| candidate(id, share, age)).collect();
         for one in &all {
             for other in &all {
-                assert_eq!(by_turn(one, other), by_turn(other, one).reverse());
-                for third in all.iter().filter(|third| by_turn(other, third).is_lt()) {
-                    let is_in_order = !by_turn(one, other).is_lt() || by_turn(one, third).is_lt();
+                assert_eq!(eviction_order(one, other), eviction_order(other, one).reverse());
+                for third in all.iter().filter(|third| eviction_order(other, third).is_lt()) {
+                    let is_in_order =
+                        !eviction_order(one, other).is_lt() || eviction_order(one, third).is_lt();
                     assert!(is_in_order, "{}, {}, {}", one.id, other.id, third.id);
                 }
             }
