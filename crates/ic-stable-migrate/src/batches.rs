@@ -133,7 +133,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(())
     }
 
-    /// Accounts for a unit that has been converted. A unit that was not counted ahead comes with its digest.
+    /// Accounts for a unit that has been converted. A unit that was not counted before the first conversion comes with
+    /// its digest.
     fn account(&mut self, digest: Option<Digest>, unit: Settled<H::Key>) -> Result<(), H::Error> {
         if let Some(digest) = digest {
             self.state.digest_before.add(digest);
