@@ -30,7 +30,7 @@ const A_MINUTE: Duration = Duration::from_secs(61);
 /// Times that the migration is resumed, or its units retried, after messages that were made to trap.
 const RECOVERIES: u32 = 20;
 
-/// Upgrades in the middle of one migration, at most.
+/// Maximum number of upgrades in the middle of one migration.
 const UPGRADES: u32 = 5;
 
 /// A rehearsal in progress.
