@@ -159,8 +159,8 @@ impl ChunkMap {
         self.room.for_chunk(AMPLE_BYTES).is_ok()
     }
 
-    /// Removes all chunks at once if none is in use, which takes no room; otherwise a few released ones, or only one if
-    /// the map has no room for more. Returns `true` if none is left to remove.
+    /// Removes all chunks in one step if none is in use, which takes no room; otherwise a few released ones, or only
+    /// one if the map has no room for more. Returns `true` if none is left to remove.
     pub fn sweep(&mut self) -> bool {
         let Some(prefix) = self.released.next_key(None) else {
             return true;

@@ -32,7 +32,7 @@ fn fill(map: &ChunkMap, memories: &Memories) {
     assert!(!map.room.for_removal());
 }
 
-/// Prefix of a chunk that nobody releases, after all others: the map cannot be emptied at once.
+/// Prefix of a chunk that nobody releases, after all others: the map cannot be emptied in one step.
 const IN_USE: u8 = 200;
 
 /// Returns a map with these chunks, which are released, and one in use, without room for a removal.

@@ -109,7 +109,7 @@ fn records_that_do_not_decode_do_not_stop_the_others() {
             "and so has the old receipt: only that of the good session is left"
         );
         assert_eq!(canister.storage.index.len(), damaged, "nothing is done to what cannot be read");
-        assert_eq!(canister.service().sweep(), Ok(true), "it is not checked again at once");
+        assert_eq!(canister.service().sweep(), Ok(true), "it is not checked again immediately");
     });
 }
 
