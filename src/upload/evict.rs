@@ -89,8 +89,8 @@ impl UploadService<'_> {
                 if counts { session.bytes_missing() } else { 0 },
             ];
             let helps = missing.iter().zip(frees).any(|(missing, freed)| *missing > 0 && freed > 0);
-            let at_once = session.received_idxs.len().min(RELEASE_AT_ONCE as u64);
-            let chunks_with_it = chunks.saturating_add(at_once);
+            let released_now = session.received_idxs.len().min(RELEASE_AT_ONCE as u64);
+            let chunks_with_it = chunks.saturating_add(released_now);
             if !helps || chunks_with_it > EVICTED_CHUNKS {
                 continue;
             }
@@ -206,7 +206,7 @@ mod tests {
         Candidate { id: SessionId(id), upload, is_expired: true }
     }
 
-    /// A sort may panic otherwise, and every begin that needs room would trap.
+    /// With an order that is not total a sort may panic, and every begin that needs room would trap.
     #[test]
     fn the_order_of_eviction_is_total() {
         let shares = [(0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2), (1, 3), (u64::MAX, u64::MAX)];
