@@ -1,5 +1,4 @@
-//! The entry points: decode, guard, call, reply. Only this module and those below it depend on the IC and its
-//! macros.
+//! The entry points: decode, guard, call, reply. Only this module and its submodules depend on the IC and its macros.
 
 mod access_keys;
 mod app;

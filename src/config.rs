@@ -54,8 +54,8 @@ pub struct Config {
 }
 
 impl AdminConfig {
-    /// Fills settings that are absent from the stored ones: a client of an older interface does not know
-    /// newer settings, and must not reset them. A setting that was never set keeps its default.
+    /// Fills in absent settings with the stored ones: a client of an older interface does not know newer settings, and
+    /// must not reset them. A setting that was never set keeps its default.
     #[must_use]
     pub fn or(self, stored: Config) -> Self {
         Self {

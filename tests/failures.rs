@@ -1,5 +1,5 @@
-//! A canister that may not run, or runs out of memory during a call, on the legacy build and on the direct build: the
-//! call fails completely, and the upload continues once there is room again.
+//! A canister that is frozen or stopped, or runs out of memory during a call, on the legacy build and on the direct
+//! build: the call fails completely, and the upload continues once there is room again.
 
 use crate::support::calls::CALLS;
 use crate::support::scene::{Scene, args};

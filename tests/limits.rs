@@ -232,7 +232,7 @@ mod check_that {
     }
 }
 
-/// Returns metadata that exceed one limit each, by one byte or one tag, with the name of the field and the limit.
+/// Returns the name of each limited field, its limit, and metadata that exceed just this limit, by one byte or one tag.
 fn too_long() -> Vec<(&'static str, usize, AssetMetadata)> {
     type Change<T> = fn(&mut T, String);
     let base: [(&str, usize, Change<AssetMetadataBase>); 9] = [

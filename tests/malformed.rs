@@ -14,7 +14,7 @@ use upload_canister::api::{self, HttpResponse};
 /// Bytes that still fit into one message.
 const LONG: usize = 1_900_000;
 
-/// Prefixes of valid arguments that are tried for each function, at most.
+/// Maximum number of prefixes of valid arguments that are tried for each function.
 const PREFIXES: usize = 24;
 
 /// The largest number that the length of a list can be.

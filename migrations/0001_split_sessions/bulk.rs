@@ -18,7 +18,7 @@ impl Bulk<Storage> for SplitSessions {
         storage: &mut Storage,
         limit: usize,
         now: EngineTime,
-        room: &mut dyn FnMut() -> bool,
+        has_budget: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<Settled>> {
         let sessions = storage.sessions.legacy.first(limit.min(AT_ONCE))?;
         let mut conversions = Vec::with_capacity(sessions.len());
@@ -27,10 +27,10 @@ impl Bulk<Storage> for SplitSessions {
             match has_room.and_then(|()| convert_record(storage, session, now.into())) {
                 Ok((class, conversion)) => conversions.push((session, class.index(), conversion)),
                 Err(error) if conversions.is_empty() => return Err(error),
-                // The next call handles it first.
+                // The next call begins with this record and returns its error.
                 Err(_) => break,
             }
-            if !room() {
+            if !has_budget() {
                 break;
             }
         }
@@ -61,7 +61,7 @@ impl Bulk<Storage> for SplitSessions {
     }
 }
 
-/// Returns the outcomes of records and, if one was not read back as written, why. That record is left
+/// Returns the outcomes of records and, if one was not read back as written, why. That record stays in layout 1,
 /// unchanged.
 fn read_all_back(
     storage: &mut Storage,

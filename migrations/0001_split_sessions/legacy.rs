@@ -43,7 +43,7 @@ pub struct LegacyUploadSession {
 /// Whether chunks may still arrive.
 #[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegacyStatus {
-    /// They may.
+    /// Chunks may still arrive.
     Pending,
     /// The upload is committed.
     Committed {

@@ -46,7 +46,7 @@ pub struct ChunkMap {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempt {
     /// The step of the next message.
-    announced: Option<Step>,
+    marked: Option<Step>,
     /// The step that was marked at the time of the last check.
     seen: Option<Step>,
     /// Number of steps whose messages trapped. It determines which step is next.
@@ -159,8 +159,8 @@ impl ChunkMap {
         self.room.for_chunk(AMPLE_BYTES).is_ok()
     }
 
-    /// Removes all chunks at once if none is in use, which takes no room; otherwise a few released ones, or only one if
-    /// the map has no room for more. Returns `true` if none is left to remove.
+    /// Removes all chunks in one step if none is in use, which takes no room; otherwise a few released ones, or only
+    /// one if the map has no room for more. Returns `true` if none is left to remove.
     pub fn sweep(&mut self) -> bool {
         let Some(prefix) = self.released.next_key(None) else {
             return true;
@@ -196,11 +196,11 @@ impl ChunkMap {
 
     /// Skips a step that was marked and has not committed since the last check.
     pub fn watch(&mut self) {
-        let Attempt { announced, seen, failures } = self.attempt;
-        self.attempt = if announced.is_some() && announced == seen {
+        let Attempt { marked, seen, failures } = self.attempt;
+        self.attempt = if marked.is_some() && marked == seen {
             Attempt { failures: failures.saturating_add(1), ..Attempt::default() }
         } else {
-            Attempt { seen: announced, ..self.attempt }
+            Attempt { seen: marked, ..self.attempt }
         };
     }
 
@@ -216,8 +216,8 @@ impl ChunkMap {
 
     /// Does the marked step, or marks the next one.
     fn attempt(&mut self) {
-        match self.attempt.announced.take() {
-            None => self.attempt.announced = self.next_step(),
+        match self.attempt.marked.take() {
+            None => self.attempt.marked = self.next_step(),
             Some(Step::Empty(key)) => {
                 self.created().insert(key, Vec::new());
             }
@@ -228,9 +228,9 @@ impl ChunkMap {
         }
     }
 
-    /// Returns the next step to try: emptying the first chunk of the first prefix; if that has failed,
-    /// removing it; then the same for the first chunk of the next prefix, and for the second chunks once
-    /// every prefix has had its turn.
+    /// Returns the next step to try: emptying the first chunk of the first prefix; if that has failed, removing it;
+    /// then the same for the first chunk of the next prefix, and for the second chunks once the first chunk of every
+    /// prefix has been tried.
     fn next_step(&self) -> Option<Step> {
         const CANDIDATES: usize = 64;
         let (turn, removes) = (self.attempt.failures >> 1, self.attempt.failures & 1 == 1);

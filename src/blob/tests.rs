@@ -168,7 +168,7 @@ fn only_released_chunks_are_removed_and_in_slices() {
     blobs.release(prefix(1));
     assert_eq!(blobs.release_total(), 1);
     let after_first = blobs.chunk_total();
-    assert!((2..101).contains(&after_first), "a first slice at once, and not everything: {after_first}");
+    assert!((2..101).contains(&after_first), "a first slice immediately, and not everything: {after_first}");
     while !blobs.sweep() {}
     assert_eq!((blobs.chunk_total(), blobs.release_total()), (1, 0));
     assert!(blobs.has_chunk(prefix(2), 0));

@@ -96,7 +96,7 @@ pub trait Reply {
     fn send(&self);
 }
 
-/// Return type of a function whose arguments may not decode.
+/// Return type of a function whose arguments may fail to decode.
 pub trait Refuse {
     /// Replies with an error: the call changed nothing.
     fn refuse(error: Error);

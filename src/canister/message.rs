@@ -8,7 +8,7 @@ pub trait MessageArgument {
     /// Returns its length, bytes.
     fn size(&self) -> usize;
 
-    /// Copies its bytes from `at` on, which must exist.
+    /// Fills `into` with its bytes from `at` on; it must have that many.
     fn copy(&self, at: usize, into: &mut [u8]);
 }
 

@@ -14,7 +14,7 @@
 //! node      byte 0..4     "BTN", 2
 //!           byte 4..7     0 leaf, 1 internal; number of entries, at most 11
 //!           byte 7..15    address of the next page, 0 for none
-//!           byte 15..     children, keys, values; parts of variable length are preceded by it
+//!           byte 15..     children, keys, values; each of variable length is preceded by its length
 //! next page byte 0..11    "NOF", address of the next page
 //! ```
 //! All numbers are little-endian.
@@ -156,9 +156,9 @@ impl<M: Memory> RawMap<M> {
         if (root == 0) != (len == 0) || (taken == 0) != (len == 0) {
             return wrong(12, format!("{len} entries and {taken} pages, and the root is at {root}"));
         }
-        let places =
+        let pages_that_fit =
             bytes.saturating_sub(HEADER as u64).div_euclid(PAGE_HEADER.saturating_add(u64::from(PAGE)));
-        if taken > places || free > bytes {
+        if taken > pages_that_fit || free > bytes {
             return wrong(
                 68,
                 format!("{taken} pages, the next free one at {free}, in a memory of {bytes} bytes"),
@@ -167,7 +167,8 @@ impl<M: Memory> RawMap<M> {
         Ok(Some(Self { memory, bytes, root, len }))
     }
 
-    /// Returns the entry closest to an end that is short enough to be decoded; `None` if there is none.
+    /// Returns the entry of the leaf at an end that is closest to that end and short enough to be decoded; if all are
+    /// too long, one without its value. Returns `None` if the map is empty.
     ///
     /// # Errors
     /// Damage of the nodes that lead to it.
@@ -275,7 +276,7 @@ impl<M: Memory> Node<'_, M> {
         let keys = self.keys(key_len)?;
         let mut left = self.cursor.clone();
         let mut found = None;
-        let mut passed = Vec::new();
+        let mut too_long = Vec::new();
         for key in keys {
             if left.pages >= MAX_PAGES {
                 break;
@@ -287,11 +288,11 @@ impl<M: Memory> Node<'_, M> {
                     break;
                 }
             } else {
-                passed = key;
+                too_long = key;
             }
             left.skip(u64::from(len))?;
         }
-        let Some((key, mut value, len)) = found else { return Ok(RawEntry { key: passed, value: None }) };
+        let Some((key, mut value, len)) = found else { return Ok(RawEntry { key: too_long, value: None }) };
         Ok(RawEntry { key, value: Some(value.bytes(len)?) })
     }
 }
@@ -347,7 +348,7 @@ impl<M: Memory> Cursor<'_, M> {
     }
 
     fn skip(&mut self, mut bytes: u64) -> Result<(), Damage> {
-        // A value longer than the pages that are followed ends the walk.
+        // A value that continues beyond the last page that is followed ends the walk.
         while bytes > 0 && self.pages < MAX_PAGES {
             let (_, taken) = self.take(bytes)?;
             bytes = bytes.saturating_sub(taken);
@@ -392,8 +393,8 @@ fn number(header: &[u8], at: usize) -> u64 {
     header.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// Bytes before the value of a cell.
-const BEFORE: u64 = 8;
+/// Length of the header of a cell, bytes; its value follows.
+const CELL_HEADER: u64 = 8;
 
 /// Checks the header of a cell; returns the length of its value, `None` for an empty memory.
 ///
@@ -410,7 +411,7 @@ pub fn check_cell(memory: &impl Memory) -> Result<Option<u32>, Damage> {
     if bytes == 0 {
         return Ok(None);
     }
-    let mut header = [0; BEFORE as usize];
+    let mut header = [0; CELL_HEADER as usize];
     memory.read(0, &mut header);
     if !header.starts_with(b"SCL\x01") {
         return wrong(
@@ -419,7 +420,7 @@ pub fn check_cell(memory: &impl Memory) -> Result<Option<u32>, Damage> {
         );
     }
     let len = word(&header, 4);
-    if u64::from(len) > bytes.saturating_sub(BEFORE) {
+    if u64::from(len) > bytes.saturating_sub(CELL_HEADER) {
         return wrong(4, format!("a value of {len} bytes in a memory of {bytes}"));
     }
     Ok(Some(len))
@@ -432,7 +433,7 @@ pub fn check_cell(memory: &impl Memory) -> Result<Option<u32>, Damage> {
 pub fn cell(memory: &impl Memory) -> Result<Option<Vec<u8>>, Damage> {
     let Some(len) = check_cell(memory)? else { return Ok(None) };
     let mut value = vec![0; len as usize];
-    memory.read(BEFORE, &mut value);
+    memory.read(CELL_HEADER, &mut value);
     Ok(Some(value))
 }
 

@@ -360,7 +360,7 @@ fn check_header(raw: &impl Memory) -> Result<(), PreflightError> {
                 continue;
             }
             for (bucket, owner) in (bucket..).zip(eight) {
-                // Otherwise the manager would allocate a bucket twice, or lose one.
+                // With such bytes, the manager would allocate a bucket twice, or lose one.
                 if (owner == UNOWNED) == (bucket < buckets) {
                     let expected = format!("that of {buckets} allocated buckets");
                     let offset = OWNERS_OFFSET.saturating_add(bucket);

@@ -38,7 +38,7 @@ impl Marks {
         Self(bytes.map(u64::from_be_bytes))
     }
 
-    /// Returns whether there are none: the memory is in another layout, or an earlier build has written it.
+    /// Returns whether there are none: the memory is in another layout, or was written by an earlier build.
     pub fn are_none(self) -> bool {
         self == Self::default()
     }
@@ -72,7 +72,7 @@ pub struct Structures {
 }
 
 impl Structures {
-    /// Returns the structures whose ids are `among`.
+    /// Returns the structures whose ids `among` accepts.
     pub fn of(memories: &Memories, among: impl Fn(u8) -> bool) -> Self {
         let ids = ALL.iter().filter(|(id, ..)| among(*id));
         let memories_of = ids.map(|(id, _, structure)| (*id, *structure, memories.get(MemoryId::new(*id))));
@@ -111,9 +111,9 @@ pub fn mark_all(memories: &Memories) {
     }
 }
 
-/// Creates an empty structure in an empty memory; creates none if the memory cannot grow.
+/// Creates an empty structure in an empty memory; returns `None` if the memory cannot grow.
 fn create(structure: Structure, memory: &Memory) -> Option<()> {
-    // While there is no record in it, a structure is the same for all types.
+    // An empty structure has the same bytes whatever types it will hold.
     match structure {
         Structure::Map if memory.grow(1) >= 0 => drop(Table::<u64, ()>::over(memory.clone())),
         Structure::Cell if memory.grow(1) >= 0 => drop(Register::<u64>::over(memory.clone())),

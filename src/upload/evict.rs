@@ -78,7 +78,7 @@ impl UploadService<'_> {
         let mut chunks = 0_u64;
         let mut evicted = Vec::new();
         let mut candidates = self.candidates(limits);
-        candidates.sort_by(by_turn);
+        candidates.sort_by(eviction_order);
         for candidate in candidates {
             let session = &candidate.upload.session;
             let in_capsule = candidate.upload.meta.capsule_id == capsule_id;
@@ -89,8 +89,8 @@ impl UploadService<'_> {
                 if counts { session.bytes_missing() } else { 0 },
             ];
             let helps = missing.iter().zip(frees).any(|(missing, freed)| *missing > 0 && freed > 0);
-            let at_once = session.received_idxs.len().min(RELEASE_AT_ONCE as u64);
-            let chunks_with_it = chunks.saturating_add(at_once);
+            let released_now = session.received_idxs.len().min(RELEASE_AT_ONCE as u64);
+            let chunks_with_it = chunks.saturating_add(released_now);
             if !helps || chunks_with_it > EVICTED_CHUNKS {
                 continue;
             }
@@ -159,7 +159,7 @@ fn lags(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
 }
 
 /// Orders expired sessions first, then the emptiest, then the oldest.
-fn by_turn(one: &Candidate, other: &Candidate) -> Ordering {
+fn eviction_order(one: &Candidate, other: &Candidate) -> Ordering {
     // An empty file is complete. If it had no share, it would compare as equal to every other session, and the order
     // would not be total.
     let arrived = |Candidate { upload, .. }: &Candidate| match upload.session.bytes_expected {
@@ -206,7 +206,7 @@ mod tests {
         Candidate { id: SessionId(id), upload, is_expired: true }
     }
 
-    /// A sort may panic otherwise, and every begin that needs room would trap.
+    /// With an order that is not total a sort may panic, and every begin that needs room would trap.
     #[test]
     fn the_order_of_eviction_is_total() {
         let shares = [(0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2), (1, 3), (u64::MAX, u64::MAX)];
@@ -215,9 +215,10 @@ mod tests {
             (0..).zip(ages).map(|(id, (share, age))| candidate(id, share, age)).collect();
         for one in &all {
             for other in &all {
-                assert_eq!(by_turn(one, other), by_turn(other, one).reverse());
-                for third in all.iter().filter(|third| by_turn(other, third).is_lt()) {
-                    let is_in_order = !by_turn(one, other).is_lt() || by_turn(one, third).is_lt();
+                assert_eq!(eviction_order(one, other), eviction_order(other, one).reverse());
+                for third in all.iter().filter(|third| eviction_order(other, third).is_lt()) {
+                    let is_in_order =
+                        !eviction_order(one, other).is_lt() || eviction_order(one, third).is_lt();
                     assert!(is_in_order, "{}, {}, {}", one.id, other.id, third.id);
                 }
             }

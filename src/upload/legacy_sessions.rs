@@ -244,7 +244,7 @@ impl LegacySessions {
         });
     }
 
-    /// Removes everything below the mark at once, regardless of its number, if nothing else is here.
+    /// Removes everything below the mark in one step, regardless of its number, if nothing else is here.
     pub fn clear_leftovers(&mut self) {
         if let Some(mark) = self.mark.filter(|_| self.is_empty()) {
             self.records.clear();

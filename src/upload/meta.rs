@@ -24,7 +24,7 @@ pub struct UploadMeta {
     /// When the session was begun, nanoseconds.
     #[n(4)]
     pub created_at: u64,
-    /// Number of chunks that the client announced.
+    /// Number of chunks that the client declared at begin.
     #[n(5)]
     pub expected_chunks: u32,
 }

@@ -1,8 +1,8 @@
 //! Bytes that sessions in flight have reserved but not filled yet, as one number that begin, put and every
 //! end update.
 //!
-//! Sessions from before the canister had this number are not included: their filled bytes could only be found
-//! by reading all of them, and they end within the maximum age of a session.
+//! Sessions that began before the canister had this number are not included: their filled bytes could only be found by
+//! reading all of them, and they end within the maximum age of a session.
 //!
 //! ```text
 //! place 4096    bytes promised

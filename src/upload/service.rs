@@ -226,7 +226,7 @@ impl UploadService<'_> {
     }
 
     /// Removes released chunks, a few or all at once. While payload is moving out of the chunk map they stay, since the
-    /// map can be emptied at once afterwards. Returns `true` if there is nothing to do now.
+    /// map can be emptied in one step afterwards. Returns `true` if there is nothing to do now.
     fn sweep_chunks(&mut self) -> Result<bool> {
         let waits = self.storage.blobs.may_defer_removal() && mapped_sessions::are_moving(self.storage)?;
         Ok(waits || self.storage.blobs.sweep())

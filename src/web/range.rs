@@ -16,7 +16,7 @@ pub enum Asked {
         /// Offset after the last byte.
         end: u64,
     },
-    /// No byte of the representation.
+    /// Only bytes beyond the end of the representation.
     Unsatisfiable,
 }
 

@@ -21,7 +21,7 @@ struct Module {
     file: Name,
     /// Names in scope: those that it imports or re-exports, and its child modules.
     scope: BTreeMap<String, Name>,
-    /// Modules all of whose names it re-exports.
+    /// Modules of which it re-exports every name.
     globs: Vec<Name>,
     /// Names of what it defines.
     defines: BTreeSet<String>,

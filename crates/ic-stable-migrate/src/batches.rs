@@ -7,20 +7,20 @@ use crate::{
 };
 
 /// Checks after each unit of a batch whether the message has budget left for another unit at the highest cost seen.
-struct Room<'a> {
+struct BatchBudget<'a> {
     meter: &'a dyn Meter,
     budget: u64,
     highest_cost: &'a mut u64,
     used: u64,
 }
 
-impl<'a> Room<'a> {
+impl<'a> BatchBudget<'a> {
     fn of(message: MessageBudget<'a>, highest_cost: &'a mut u64) -> Self {
         let MessageBudget { meter, budget, .. } = message;
         Self { meter, budget, highest_cost, used: meter.used() }
     }
 
-    fn for_another(&mut self) -> bool {
+    fn allows_another(&mut self) -> bool {
         let used = self.meter.used();
         *self.highest_cost = (*self.highest_cost).max(used.saturating_sub(self.used));
         self.used = used;
@@ -65,7 +65,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         let before = message.meter.used();
         let mut counted: u64 = 0;
         let (through, units) = (state.validated_through.clone(), state.pace.units());
-        let mut room = Room::of(*message, highest_cost);
+        let mut budget = BatchBudget::of(*message, highest_cost);
         migration.digest_from(host, through, units, &mut |key, digest| {
             state.digest_before.add(digest);
             count(&mut state.source);
@@ -73,7 +73,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
             count(&mut counted);
             state.validated_through = Some(key.clone());
             state.cursor = Some(key);
-            room.for_another()
+            budget.allows_another()
         })?;
         self.fit(before, counted);
         Ok(counted)
@@ -97,8 +97,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         let MessageBudget { now, meter, .. } = self.message;
         let before = meter.used();
         let units = self.state.pace.units();
-        let mut room = Room::of(self.message, &mut self.highest_cost);
-        let settled = bulk.convert_first(self.host, units, now, &mut || room.for_another())?;
+        let mut budget = BatchBudget::of(self.message, &mut self.highest_cost);
+        let settled = bulk.convert_first(self.host, units, now, &mut || budget.allows_another())?;
         let converted = settled.len() as u64;
         for unit in settled {
             count(&mut self.state.pace.steps);
@@ -133,7 +133,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(())
     }
 
-    /// Accounts for a unit that has been converted. A unit that was not counted ahead comes with its digest.
+    /// Accounts for a unit that has been converted. A unit that was not counted before the first conversion comes with
+    /// its digest.
     fn account(&mut self, digest: Option<Digest>, unit: Settled<H::Key>) -> Result<(), H::Error> {
         if let Some(digest) = digest {
             self.state.digest_before.add(digest);

@@ -62,7 +62,7 @@ pub type EndpointResult<T> = Result<T, EndpointError>;
 /// 300 billion of an upgrade.
 const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 
-/// Instructions of a message of the migration: it hardly delays clients.
+/// Instruction budget of a message of the migration: low enough that clients are hardly delayed.
 const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 
 /// Instructions that a message reserves for its end, when the state and the journal are written.

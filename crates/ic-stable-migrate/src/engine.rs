@@ -213,8 +213,8 @@ impl<'m, H: Host> Engine<'m, H> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NotEntered`] if the migration may not begin, since the one before it is not finalized, and if it is
-    /// deferred or rolled back: the unit must be written in the layout before. A damaged record.
+    /// [`Error::NotEntered`] if the migration is not allowed to begin, since the one before it is not finalized, and if
+    /// it is deferred or rolled back: the unit must be written in the previous layout. A damaged record.
     pub fn enter_layout(
         migration: &dyn Migration<H>,
         host: &mut H,

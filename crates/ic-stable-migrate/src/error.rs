@@ -20,7 +20,7 @@ use crate::{Layout, Phase, StableError};
 ///         // From the controls.
 ///         Error::Refused { .. } | Error::WrongPhase { .. } => "wait for the phase that it names",
 ///         // From `Engine::enter_layout`.
-///         Error::NotEntered { .. } => "write the unit in the layout before",
+///         Error::NotEntered { .. } => "write the unit in the previous layout",
 ///         Error::NotQuarantined { .. } | Error::UnknownMigration { .. } => "name another one",
 ///         _ => "read its message",
 ///     }
@@ -58,8 +58,8 @@ pub enum Error {
         /// Why not, and what to do instead.
         why: String,
     },
-    /// A unit may not be written in the layout to which a migration leads: the migration may not begin yet, is
-    /// deferred, or is rolled back.
+    /// A unit must not be written in the layout to which a migration leads: the migration is not allowed to begin yet,
+    /// is deferred, or is rolled back.
     #[error(
         "no unit may be written in layout {}, to which migration {number} leads: {why}; write it in the layout before that",
         to.0

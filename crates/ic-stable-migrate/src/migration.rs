@@ -224,7 +224,7 @@ pub trait Migration<H: Host> {
 ///         bank: &mut Bank,
 ///         limit: usize,
 ///         _: Time,
-///         room: &mut dyn FnMut() -> bool,
+///         has_budget: &mut dyn FnMut() -> bool,
 ///     ) -> Result<Vec<Settled>, Error> {
 ///         let through = bank.millionths.last_key_value().map(|(key, _)| key);
 ///         let some: Vec<_> = bank.cents.range(after(through)).take(limit).map(|entry| entry.into_pair()).collect();
@@ -233,7 +233,7 @@ pub trait Migration<H: Host> {
 ///             bank.millionths.insert(key, u128::from(cents) * 10_000);
 ///             let back = bank.millionths.get(&key).and_then(to_cents).unwrap_or_default();
 ///             settled.push(Settled { key, class: 0, fate: Fate::Converted(digest_of(&back.to_be_bytes())) });
-///             if !room() {
+///             if !has_budget() {
 ///                 break;
 ///             }
 ///         }
@@ -265,8 +265,8 @@ pub trait Migration<H: Host> {
 /// # }
 /// ```
 pub trait Bulk<H: Host> {
-    /// Converts the first source units, ascending, at most `limit`, until `room` reports after one that there
-    /// is no room for another. Returns the outcome of each. A unit whose conversion fails ends the call.
+    /// Converts the first source units, ascending, at most `limit`. Calls `has_budget` after each, and stops if the
+    /// message has no budget for another. Returns the outcome of each. A unit whose conversion fails ends the call.
     ///
     /// # Errors
     /// The error of the first unit, if that fails.
@@ -275,7 +275,7 @@ pub trait Bulk<H: Host> {
         host: &mut H,
         limit: usize,
         now: Time,
-        room: &mut dyn FnMut() -> bool,
+        has_budget: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<Settled<H::Key>>, H::Error>;
 
     /// Lists up to `limit` units whose sources are left in place, ascending.

@@ -17,7 +17,7 @@ use crate::{Error, Key, Record, StableError, Table, codec};
 /// ```
 /// use ic_stable_migrate::{QuarantineRecord, Record};
 ///
-/// // From `Migration::take_out`: the bytes as they were stored, and why.
+/// // As from `Migration::take_out`: the reason for the quarantine, and the bytes as they were stored.
 /// let record = QuarantineRecord::new("it does not decode".into(), vec![0xff; 10]);
 /// assert_eq!(QuarantineRecord::decode(&record.encode()), Ok(record.clone()));
 /// let shown = record.into_api(7_u64, 4);
@@ -68,7 +68,7 @@ impl QuarantineRecord {
     }
 }
 
-/// Bytes of a reason that are shown.
+/// Maximum number of bytes of a reason that a reply shows.
 const LONGEST_REASON: usize = 4 * 1024;
 
 /// Bytes of a record in a reply in addition to its raw bytes: the longest reason, and Candid.
@@ -108,7 +108,7 @@ impl Record for QuarantineRecord {
 /// assert_eq!(quarantine.get_or_damaged(1, 7), Some(record));
 /// assert!(quarantine.get_raw(1, 7).is_some());
 ///
-/// // By migration: another one has nothing under the key.
+/// // Each migration has its own: migration 2 has nothing in quarantine.
 /// assert_eq!((quarantine.len(1), quarantine.keys(1, None, 10), quarantine.len(2)), (1, vec![7], 0));
 /// assert!(quarantine.remove(1, 7));
 /// # Ok(())
@@ -119,7 +119,7 @@ pub struct Quarantine<K: Key, M: Memory> {
     later: Table<Numbered<K>, QuarantineRecord, M>,
 }
 
-/// Calls a method of the table that holds a migration's quarantine, with a unit's key in it.
+/// Calls a method, with a unit's key, on the table that holds a migration's quarantine.
 macro_rules! call {
     ($first:expr, $later:expr, $migration:ident, $key:ident, $method:ident) => {{
         let key = Stored::of($key.borrow());

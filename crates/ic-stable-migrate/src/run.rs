@@ -252,7 +252,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
 
     fn roll_back(&mut self) -> Result<(), H::Error> {
         let plan = self.migration.plan();
-        // Otherwise the source of a unit that has ended since would reappear.
+        // Leftovers are dropped first, so that the source of a unit that has ended since does not reappear.
         if let Some(bulk) = self.migration.bulk() {
             let keys = bulk.leftovers(self.host, self.state.pace.units());
             if !keys.is_empty() {

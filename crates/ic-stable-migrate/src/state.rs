@@ -56,8 +56,8 @@ pub enum Phase {
     /// Stopped by a controller; `resume_to` is the phase to which it returns.
     #[n(6)]
     Paused,
-    /// Stopped because of an error; `note` is the reason, `resume_to` the phase to which it returns. Only what clients
-    /// use is converted.
+    /// Stopped because of an error; `note` is the reason, `resume_to` the phase to which it returns. Until it is
+    /// resumed, only units that clients use are converted.
     #[n(7)]
     Stuck,
     /// Rolling back.
@@ -80,7 +80,7 @@ pub enum Phase {
 /// let lost = MigrationState { converted: 1, ..state.clone() };
 /// assert!(lost.imbalance().unwrap().starts_with("source 2 is not converted 1"));
 ///
-/// // What a call asks before it converts a unit, or writes a new one in the new layout.
+/// // What a call checks before it converts a unit, or writes a new one in the new layout.
 /// let converts = |state: &MigrationState| !state.is_going_back() && !state.is_deferred();
 /// assert!(converts(&state) && converts(&state.restarted()));
 /// assert!(!converts(&MigrationState::deferred()));
@@ -279,8 +279,8 @@ impl<K: Key> Recheck<K> {
 }
 
 impl<K: Key> MigrationState<K> {
-    /// Returns whether a source unit was counted ahead. Any other is counted when it is touched, or when the migration
-    /// reaches it.
+    /// Returns whether a source unit was counted before the first conversion. Any other is counted when it is touched,
+    /// or when the migration reaches it.
     pub(crate) fn is_validated(&self, key: &K) -> bool {
         self.validated_through.as_ref().is_some_and(|through| key <= through)
     }

@@ -1,8 +1,8 @@
 //! Compares calls through the interface for agents with the same calls through the PocketIC protocol: prints a table of
 //! their times.
 //!
-//! `cargo run -p pocket-ic-embedded --example agent_calls`. All ways are measured in turn, several times over, on one
-//! instance of one server; the medians are printed, and nothing is asserted about them.
+//! `cargo run -p pocket-ic-embedded --example agent_calls`. All ways are measured alternately, several times each, on
+//! one instance of one server; the medians are printed, and nothing is asserted about them.
 
 use candid::Principal;
 use ic_agent::agent::{Envelope, EnvelopeContent};

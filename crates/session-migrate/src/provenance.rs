@@ -103,7 +103,7 @@ pub(crate) fn source_tree() -> PathBuf {
 
 /// Returns git's output; `None` without git, or if the tree is not a checkout of its own.
 fn git(tree: &Path, arguments: &[&str]) -> Option<String> {
-    // Otherwise a tree without history would get the commit of the repository into which it was unpacked.
+    // In a tree without history, git would report the commit of the repository into which the tree was unpacked.
     if !tree.join(".git").exists() {
         return None;
     }

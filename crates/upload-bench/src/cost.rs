@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use serde::{Deserialize, Serialize};
 use session_migrate::costs::MessageCost;
 
-/// Bytes in the pages by which changes of a memory are counted.
+/// Size of the pages in which changes of a memory are counted, bytes.
 pub const DELTA_PAGE_BYTES: u64 = 4096;
 
 /// The cost of the messages of one step of a benchmark. Everything except `wall_nanos` is the same in every
@@ -78,7 +78,7 @@ impl Sizes {
     pub fn follow(&mut self, message: &MessageCost) -> Cost {
         let after = Sizes { wasm: message.wasm_memory_pages, stable: message.stable_memory_pages };
         if message.entry == "start" {
-            // This is a new instance, the initial contents of whose memories were not added by any code.
+            // A new instance: no code has added the initial contents of its memories.
             *self = after;
         }
         let cost = Cost {

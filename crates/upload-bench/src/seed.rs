@@ -1,4 +1,4 @@
-//! States with many sessions and memories, created natively: sending each of them through the server would take
+//! States with many sessions and memories, created natively: creating them by calls through the server would take
 //! minutes.
 //!
 //! The canister's own services write them to a memory that is a vector, and the result is what a canister
@@ -32,7 +32,8 @@ use crate::payload::{CHUNK_BYTES, metadata};
 /// Sessions of one caller: as many as the settings allow.
 const SESSIONS_PER_CALLER: u32 = 100;
 
-/// Sessions of the measured client, regardless of the size of the state: its own cost must not grow.
+/// Sessions of the measured client. Their number does not depend on the size of the state, so that costs per caller
+/// stay the same.
 pub const SESSIONS_OF_CLIENT: u32 = 10;
 
 /// Bytes that a session of the state expects. It is small, and so is the room that the session reserves.
@@ -64,7 +65,7 @@ impl Population {
         Self { sessions, memories, layout, chunks: 0, finished: false }
     }
 
-    /// Sessions of the client with this many stored chunks each, and nothing else.
+    /// Returns a population of the client's sessions with this many stored chunks each, and nothing else.
     pub const fn with_chunks(layout: Layout, sessions: u32, chunks: u32) -> Self {
         Self { sessions, memories: 0, layout, chunks, finished: false }
     }
@@ -199,7 +200,7 @@ fn begin_with_chunks(
 ) -> Result<u64, Error> {
     let expected = if finished { chunks } else { chunks + 1 };
     let bytes = u64::from(expected) * CHUNK_BYTES;
-    // Otherwise all of them would be one blob.
+    // Other bytes in each session, so that they do not all become one blob.
     let chunk = vec![number as u8; CHUNK_BYTES as usize];
     let path = &mut ActivePath::default();
     let mut service = UploadService::new(storage, path, client(), now(), &Unmetered);

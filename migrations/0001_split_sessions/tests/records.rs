@@ -1,4 +1,4 @@
-//! Random records of layout 1, each as the first public release could have left it.
+//! Random records of layout 1, each as the legacy build or an earlier one could have left it.
 
 use candid::Principal;
 use proptest::prelude::*;
@@ -117,7 +117,7 @@ fn status() -> impl Strategy<Value = LegacyStatus> {
 }
 
 prop_compose! {
-    /// A record that the legacy build could have left, with the chunks that are stored for it.
+    /// A record of layout 1, with the chunks that are stored for it and the time of its last activity.
     pub fn record()(bytes in 0u64..5_000, chunk_size in 1u32..700)(
         asset_metadata in asset(bytes),
         stored in prop::collection::vec(any::<prop::sample::Index>(), 0..6),

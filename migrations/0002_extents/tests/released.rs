@@ -1,5 +1,5 @@
-//! Chunks of units that have moved: they stay in the chunk map until everything has, and the map is emptied at once;
-//! unless room is short, or something in it is still in use.
+//! Chunks of units that have moved: they stay in the chunk map until everything has, and the map is then emptied in one
+//! step, unless room is short or something in it is still in use.
 
 use ic_stable_structures::Memory as _;
 

@@ -1,5 +1,5 @@
-//! Determines whether anything in the chunk map is still in use, from its keys alone. If not, the map can be emptied at
-//! once instead of chunk by chunk.
+//! Determines whether anything in the chunk map is still in use, from its keys alone. If not, the map can be emptied in
+//! one step instead of chunk by chunk.
 //!
 //! None of this is stored: after an upgrade the survey starts from scratch, and so does any other build.
 

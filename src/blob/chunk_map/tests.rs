@@ -32,7 +32,7 @@ fn fill(map: &ChunkMap, memories: &Memories) {
     assert!(!map.room.for_removal());
 }
 
-/// Prefix of a chunk that nobody releases, after all others: the map cannot be emptied at once.
+/// Prefix of a chunk that nobody releases, after all others: the map cannot be emptied in one step.
 const IN_USE: u8 = 200;
 
 /// Returns a map with these chunks, which are released, and one in use, without room for a removal.
@@ -68,14 +68,14 @@ fn without_room_each_removal_is_marked_first() {
             break;
         }
         // A message in between removes a prefix that has no chunks left.
-        let Some(marked) = map.attempt.announced else { continue };
+        let Some(marked) = map.attempt.marked else { continue };
         done.push(marked);
         let before = map.total();
         // One check between the two messages does not count as a failure.
         map.watch();
-        assert_eq!((map.attempt.announced, map.total()), (Some(marked), before), "it is only marked");
+        assert_eq!((map.attempt.marked, map.total()), (Some(marked), before), "it is only marked");
         map.sweep();
-        assert_eq!((map.attempt.announced, map.attempt.failures), (None, 0));
+        assert_eq!((map.attempt.marked, map.attempt.failures), (None, 0));
         map.watch();
     }
     let key = |n, idx| (prefix(n).0, idx);
@@ -91,11 +91,11 @@ fn a_step_whose_message_traps_is_skipped() {
     let mut tried = Vec::new();
     for _ in 0..6 {
         assert!(!map.sweep());
-        let marked = map.attempt.announced;
+        let marked = map.attempt.marked;
         tried.extend(marked);
         // Its message traps, so none of it is stored, at the next check and the one after.
         map.watch();
-        assert_eq!(map.attempt.announced, marked, "its message may not have been executed yet");
+        assert_eq!(map.attempt.marked, marked, "its message may not have been executed yet");
         map.watch();
     }
     let key = |n, idx| (prefix(n).0, idx);
@@ -170,7 +170,7 @@ fn a_chunk_that_arrives_during_a_survey_is_not_lost() {
     assert_eq!((map.total(), map.get(prefix(7), 0)), (1, Some(b"new".to_vec())));
 }
 
-/// Otherwise, clients who keep uploading would make the survey start over before each of its messages.
+/// If every new chunk made the survey start over, it would not end while clients keep uploading.
 #[test]
 fn chunks_that_keep_arriving_do_not_hold_up_removal() {
     const CHUNKS: u32 = 5_000;
@@ -298,7 +298,7 @@ proptest! {
         for object in released {
             map.release(prefix(object.index(in_use) as u8));
             // The marked step may trap; its message is then rolled back.
-            if map.attempt.announced.is_none() {
+            if map.attempt.marked.is_none() {
                 map.sweep();
             }
         }

@@ -66,7 +66,7 @@ fn leftovers_are_kept_while_the_migration_is_stuck() {
     assert_eq!(leftovers(&canister).len(), 4);
 }
 
-/// Otherwise the legacy record of a session that has ended since would be a session again.
+/// If leftovers stayed, the legacy record of a session that has ended since would be a session again.
 #[test]
 fn a_rollback_drops_leftovers_first_and_revives_no_session() {
     let (mut canister, sessions) = converting(3);

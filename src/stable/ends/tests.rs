@@ -76,7 +76,7 @@ fn a_cell_holds_what_fits_into_its_memory() {
         check_cell(&memory)
     };
     for pages in [1, 2] {
-        let max = pages * 64 * 1024 - BEFORE;
+        let max = pages * 64 * 1024 - CELL_HEADER;
         assert_eq!(of_len(pages, max), Ok(Some(max as u32)));
         for len in [max + 1, max + 100_000] {
             assert_eq!(of_len(pages, len).unwrap_err().offset, 4, "{len} bytes in {pages} pages");

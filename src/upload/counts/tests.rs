@@ -215,7 +215,7 @@ fn a_counter_at_its_maximum_stays_there() {
     assert_eq!(canister.storage.counters.all().no_path.bytes_stored, u64::MAX);
 }
 
-/// A canister from before the counters has no memory for them.
+/// A canister of a release that had no counters has no memory for them.
 #[test]
 fn counting_begins_at_zero() {
     assert_eq!(Storage::create(RawMemory::default()).unwrap().counters.all(), UploadCounts::default());

@@ -1,10 +1,10 @@
-//! Expiry in slices: damaged entries and used-up budgets make it end neither too much nor too little.
+//! Expiry in slices: despite damaged entries and used-up budgets, it ends exactly the sessions that have expired.
 
 use super::*;
 use crate::session::SessionId;
 use crate::upload::RawRecord;
 
-/// Runs the sweep of the timer this many times; returns its errors.
+/// Runs the timer's sweep `times` times; returns its errors.
 fn sweep(canister: &mut TestCanister, times: usize) -> Vec<Error> {
     (0..times).filter_map(|_| canister.service().sweep().err()).collect()
 }
@@ -109,7 +109,7 @@ fn records_that_do_not_decode_do_not_stop_the_others() {
             "and so has the old receipt: only that of the good session is left"
         );
         assert_eq!(canister.storage.index.len(), damaged, "nothing is done to what cannot be read");
-        assert_eq!(canister.service().sweep(), Ok(true), "it is not checked again at once");
+        assert_eq!(canister.service().sweep(), Ok(true), "it is not checked again immediately");
     });
 }
 
@@ -145,7 +145,7 @@ fn the_timer_continues_after_a_full_slice() {
     });
 }
 
-/// It says so even if none is left.
+/// The sweep does not look ahead: after a full slice it reports that there is more, even if nothing is left.
 #[test]
 fn a_full_slice_of_receipts_says_that_there_is_more() {
     on_every_path(|mut canister| {

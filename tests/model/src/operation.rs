@@ -332,7 +332,7 @@ fn begin_in_little_room(bytes: impl Strategy<Value = u64>) -> impl Strategy<Valu
 }
 
 /// Returns large uploads, some of which are aborted when there is too little room for merging two nodes of the chunk
-/// map. While the others are in use, the map cannot be emptied at once.
+/// map. While the others are in use, the map cannot be emptied in one step.
 fn aborted_in_full_memory() -> impl Strategy<Value = Vec<Operation>> {
     (vec(uploaded_in_little_room(), 2..4), 1..8u16, vec(0..4u8, 1..4)).prop_map(
         |(uploaded, left, sessions)| {

@@ -1,12 +1,12 @@
-// Time that does not pass by itself: short waits end at once, and the time limit of a call passes when a test requests
-// it.
+// Time that does not pass by itself: short waits end immediately, and the time limit of a call passes when a test
+// requests it.
 
 import type { Timing } from '../../src/retry.js';
 
 const LONG_MS = 60_000;
 
 export class Clock implements Timing {
-  /** Whether short waits do not end at once either. */
+  /** Whether short waits do not end immediately either. */
   holds = false;
   private time = 0;
   private held: Array<() => void> = [];

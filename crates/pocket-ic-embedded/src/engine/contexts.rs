@@ -1,9 +1,9 @@
-//! The kinds of execution that the system API distinguishes, and the table of which function may be called in
-//! which.
+//! The kinds of execution that the system API distinguishes, and the table of its functions with the kinds in which
+//! each may be called.
 //!
 //! The table follows the IC interface specification, section "Overview of imports", and uses its letters. The
-//! instruction charges are the fixed parts published by the IC's execution layer; for stable memory, those of its
-//! native implementation, in which reading the size is not a call.
+//! instruction charges are the fixed parts published by the IC's execution layer; for stable memory, those of the IC's
+//! native implementation, in which reading the size is not a system call and therefore free.
 
 use super::entry::EntryPoint;
 
@@ -56,7 +56,7 @@ const CALL_CYCLES: Contexts = U | RY | RT | T;
 const CERTIFY: Contexts = I | G | U | RY | RT | T;
 const TIMER: Contexts = I | G | U | RY | RT | C | T;
 
-/// Kinds of execution that all nodes of the subnet agree on.
+/// Kinds of execution whose results all nodes of the subnet agree on.
 pub(super) const REPLICATED: Contexts = ALL & !(NRQ | CQ | CRY | CRT | CC | F);
 
 /// Returns the kind of execution of an entry point, and its name in error texts.
@@ -91,7 +91,7 @@ pub(super) struct Api {
     pub(super) contexts: Contexts,
     /// Instructions charged for every call; charges that depend on sizes are added to this.
     pub(super) cost: u64,
-    /// Whether only modules with a 32-bit memory have it: it has a 64-bit or 128-bit successor.
+    /// Whether only modules with a 32-bit memory may import it, since it has a 64-bit or 128-bit successor.
     narrow: bool,
 }
 

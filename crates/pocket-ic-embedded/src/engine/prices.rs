@@ -13,10 +13,10 @@ const REFERENCE_NODES: u128 = 13;
 const CREATE_CANISTER: u128 = 500_000_000_000;
 const CALL: u128 = 260_000;
 const CALL_BYTE: u128 = 1_000;
-/// Bytes of the largest response, for which a call reserves cycles.
+/// Maximum size of a response, bytes, for which a call reserves cycles.
 const LARGEST_RESPONSE: u128 = 2 << 20;
 const EXECUTION: u128 = 5_000_000;
-/// Instructions of the longest callback, for which a call reserves cycles: one cycle each, two with a 64-bit
+/// Instruction limit of a callback, for which a call reserves cycles: one cycle for each instruction, two with a 64-bit
 /// memory.
 const LONGEST_CALLBACK: u128 = 40_000_000_000;
 

@@ -139,7 +139,7 @@ pub async fn open(state: &Arc<ServerState>, config: HttpGatewayConfig) -> Result
 
 async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiver<()>) {
     let stop = async move {
-        // An error means that the sender was dropped: nothing is ever sent.
+        // Nothing is ever sent: this ends with an error when the sender is dropped.
         let _ = stopped.changed().await;
     };
     // Connections that clients keep open must not keep the port.

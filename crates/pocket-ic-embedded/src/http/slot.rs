@@ -76,12 +76,12 @@ impl Slot {
 /// Whether the time of an instance advances automatically.
 #[derive(Default)]
 pub(super) enum AutoProgressState {
-    /// It does not.
+    /// Time does not advance automatically.
     #[default]
     Off,
-    /// It does.
+    /// Time advances automatically.
     On(AutoProgress),
-    /// It does not and never will: this request found the instance before it was deleted.
+    /// Time does not advance, and never will: this request found the instance before it was deleted.
     Deleted,
 }
 

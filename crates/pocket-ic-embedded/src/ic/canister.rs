@@ -210,7 +210,7 @@ impl Canister {
             / (1 << 30)
     }
 
-    /// Returns the part of the balance that must not be spent, since the canister would be frozen otherwise.
+    /// Returns the part of the balance that must not be spent, so that the canister is not frozen.
     pub fn frozen_balance(&self) -> u128 {
         self.idle_cycles_per_day().saturating_mul(u128::from(self.settings.freezing_threshold)) / 86_400
     }

@@ -115,16 +115,16 @@ pub struct Snapshot {
     pub global_timer: Option<CanisterTimer>,
     /// Whether the low-memory hook was due; used like the timer.
     pub hook_status: Option<OnLowWasmMemoryHookStatus>,
-    /// The canister's version when it was taken or announced.
+    /// The canister's version when it was taken or its upload began.
     pub version: u64,
     /// Nanoseconds since 1970.
     pub taken_at: u64,
 }
 
 impl Snapshot {
-    /// Returns an empty snapshot of the announced sizes, to be filled with [`Self::write`]. `version` is the
+    /// Returns an empty snapshot of the declared sizes, to be filled with [`Self::write`]. `version` is the
     /// canister's.
-    pub fn announced(
+    pub fn declared(
         args: &UploadCanisterSnapshotMetadataArgs,
         version: u64,
         now: u64,
@@ -251,7 +251,7 @@ impl Snapshot {
     /// Fills a part of an uploaded snapshot.
     ///
     /// # Errors
-    /// A snapshot that was taken (it never changes), or a part that is not within the announced sizes.
+    /// A snapshot that was taken (it never changes), or a part that is not within the declared sizes.
     pub fn write(&mut self, kind: &SnapshotDataOffset, bytes: &[u8]) -> Result<(), UserError> {
         let Contents::Uploaded { module, heap, stable, .. } = &mut self.contents else {
             return Err(UserError::new(

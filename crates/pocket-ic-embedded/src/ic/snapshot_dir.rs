@@ -142,7 +142,7 @@ pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError>
     fs::write(&path, text).map_err(at(&path))
 }
 
-/// The treatment of the file of stable memory.
+/// How the file of stable memory is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StableFile {
     /// It is copied, as the protocol requires.
@@ -151,9 +151,9 @@ pub enum StableFile {
     InPlace,
 }
 
-/// Reads a snapshot from a folder. Source, time and version in the metadata are ignored: `announce` turns the
-/// rest into an empty snapshot (canister and replaced snapshot in its argument are placeholders), which is
-/// filled from the files and returned.
+/// Reads a snapshot from a folder. Source, time and version in the metadata are ignored: `declare` turns the rest into
+/// an empty snapshot (canister and replaced snapshot in its argument are placeholders), which is filled from the files
+/// and returned.
 ///
 /// # Errors
 /// An unfinished download, or a file that is missing, unreadable, refused, or damaged as far as lengths and
@@ -161,7 +161,7 @@ pub enum StableFile {
 pub fn upload(
     dir: &Path,
     stable: StableFile,
-    announce: impl FnOnce(UploadCanisterSnapshotMetadataArgs) -> Result<Snapshot, UserError>,
+    declare: impl FnOnce(UploadCanisterSnapshotMetadataArgs) -> Result<Snapshot, UserError>,
 ) -> Result<Snapshot, SnapshotDirError> {
     for name in PROGRESS {
         let path = dir.join(name);
@@ -177,7 +177,7 @@ pub fn upload(
     for (index, global) in metadata.globals.into_iter().enumerate() {
         globals.push(global.ok_or_else(|| SnapshotDirError::MissingGlobal { path: path.clone(), index })?);
     }
-    let mut snapshot = announce(UploadCanisterSnapshotMetadataArgs {
+    let mut snapshot = declare(UploadCanisterSnapshotMetadataArgs {
         canister_id: Principal::management_canister(),
         replace_snapshot: None,
         wasm_module_size: metadata.wasm_module_size,

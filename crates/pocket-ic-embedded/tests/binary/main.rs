@@ -104,7 +104,7 @@ fn a_signal_ends_it_and_removes_the_port_file() {
     }
 }
 
-/// Otherwise a test runner with piped output would wait for the server's time to live.
+/// With an open pipe, a test runner with piped output would wait for the server's time to live.
 #[test]
 fn a_server_with_a_port_file_keeps_no_pipe_open() {
     for mute in [false, true] {

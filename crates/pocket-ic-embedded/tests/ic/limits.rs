@@ -91,7 +91,7 @@ fn ingress_has_at_most_two_mib() {
 fn stable_memory_grows_to_500_gib_and_costs_what_is_written() {
     let pic = instance();
     let id = sizes(&pic);
-    // Otherwise the memory would freeze the canister.
+    // Enough cycles that the memory does not freeze the canister.
     pic.add_cycles(id, 1_000_000_000_000_000_000);
     let grow = |pages: u64| long(&call(&pic, id, "grow", &pages.to_le_bytes()).unwrap());
     assert_eq!(grow(10 * GIB_PAGES), 0);

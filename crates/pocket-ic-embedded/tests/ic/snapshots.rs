@@ -154,7 +154,7 @@ fn snapshots_are_read_by_their_viewers() {
 fn announced_snapshots_have_sensible_sizes() {
     let pic = instance();
     let id = pic.create_canister();
-    let announce_with = |wasm_memory_size, stable_memory_size, certified_data| {
+    let declare_with = |wasm_memory_size, stable_memory_size, certified_data| {
         let args = types::UploadCanisterSnapshotMetadataArgs {
             canister_id: id,
             replace_snapshot: None,
@@ -168,21 +168,21 @@ fn announced_snapshots_have_sensible_sizes() {
         };
         manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", encode_one(args).unwrap())
     };
-    let announce =
-        |wasm_memory_size, stable_memory_size| announce_with(wasm_memory_size, stable_memory_size, vec![]);
+    let declare =
+        |wasm_memory_size, stable_memory_size| declare_with(wasm_memory_size, stable_memory_size, vec![]);
     let largest = 6 << 30;
     for (wasm_memory, certified) in [(largest, 0), (0, 32)] {
-        announce_with(wasm_memory, 0, vec![7; certified]).unwrap();
+        declare_with(wasm_memory, 0, vec![7; certified]).unwrap();
     }
     for (wasm_memory, certified) in [(largest + 65_536, 0), (0, 33)] {
-        let error = announce_with(wasm_memory, 0, vec![7; certified]).unwrap_err();
+        let error = declare_with(wasm_memory, 0, vec![7; certified]).unwrap_err();
         assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload, "{error}");
     }
     for (wasm_memory, stable_memory) in [(1, 0), (0, 1), (7 << 30, 0), (0, 501 << 30)] {
-        let error = announce(wasm_memory, stable_memory).unwrap_err();
+        let error = declare(wasm_memory, stable_memory).unwrap_err();
         assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload, "{error}");
     }
-    let reply = announce(0, 65_536).unwrap();
+    let reply = declare(0, 65_536).unwrap();
     let made: types::UploadCanisterSnapshotMetadataResult = decode_one(&reply).unwrap();
     // Eight zero bytes are not a module; the canister is unchanged.
     let error = pic.load_canister_snapshot(id, None, made.snapshot_id.clone()).unwrap_err();
@@ -253,7 +253,7 @@ fn uploaded(
     hook: Option<types::OnLowWasmMemoryHookStatus>,
 ) -> Vec<u8> {
     let module = counter();
-    let announced = types::UploadCanisterSnapshotMetadataArgs {
+    let declared = types::UploadCanisterSnapshotMetadataArgs {
         canister_id: id,
         replace_snapshot: None,
         wasm_module_size: module.len() as u64,
@@ -264,7 +264,7 @@ fn uploaded(
         global_timer,
         on_low_wasm_memory_hook_status: hook,
     };
-    let arg = encode_one(announced).unwrap();
+    let arg = encode_one(declared).unwrap();
     let reply = manage(pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", arg).unwrap();
     let snapshot_id = decode_one::<types::UploadCanisterSnapshotMetadataResult>(&reply).unwrap().snapshot_id;
     let piece = types::UploadCanisterSnapshotDataArgs {
@@ -402,17 +402,17 @@ fn snapshots_of_another_subnet_are_not_found() {
     assert_eq!(error.error_code, ErrorCode::CanisterSnapshotNotFound);
 }
 
-/// A wasm memory of 6 GiB of which one byte is not zero: announced, filled, loaded and taken, it costs what was
+/// A wasm memory of 6 GiB of which one byte is not zero: declared, filled, loaded and taken, it costs what was
 /// written.
 #[test]
 fn the_largest_wasm_memory_is_uploaded_piece_by_piece() {
     let pic = instance();
     let id = pic.create_canister();
-    // Otherwise the memory would freeze the canister.
+    // Enough cycles that the memory does not freeze the canister.
     pic.add_cycles(id, 1_000_000_000_000_000_000);
     let module = wasm("(module (memory i64 1 98304))");
     let bytes = 6u64 << 30;
-    let announced = types::UploadCanisterSnapshotMetadataArgs {
+    let declared = types::UploadCanisterSnapshotMetadataArgs {
         canister_id: id,
         replace_snapshot: None,
         wasm_module_size: module.len() as u64,
@@ -423,7 +423,7 @@ fn the_largest_wasm_memory_is_uploaded_piece_by_piece() {
         global_timer: None,
         on_low_wasm_memory_hook_status: None,
     };
-    let arg = encode_one(announced).unwrap();
+    let arg = encode_one(declared).unwrap();
     let reply = manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", arg).unwrap();
     let made: types::UploadCanisterSnapshotMetadataResult = decode_one(&reply).unwrap();
     let pieces = [

@@ -29,9 +29,9 @@ impl Figure<'_> {
 
     /// Returns by how many percent the figure of side B is larger, not counting `instructions` per message.
     fn more_percent_beyond(&self, instructions: u64) -> f64 {
-        let forgiven = instructions.saturating_mul(self.messages);
+        let tolerated = instructions.saturating_mul(self.messages);
         let least = self.a.min(self.b);
-        more_percent(self.a, self.b.saturating_sub(forgiven).max(least))
+        more_percent(self.a, self.b.saturating_sub(tolerated).max(least))
     }
 }
 
@@ -45,8 +45,8 @@ pub(super) fn more_percent(a: u64, b: u64) -> f64 {
     }
 }
 
-/// Returns all figures, each with the excess that is judged, percent: what is beyond `instructions` per
-/// message.
+/// Returns all figures, each with the percentage by which side B is judged to be larger, which does not count
+/// `instructions` per message.
 pub(super) fn figures<'r>(
     endpoints: &'r [Endpoint],
     totals: &Sides<Totals>,

@@ -28,7 +28,7 @@ pub struct Asset {
     pub bytes: u64,
     /// SHA-256 of its content.
     pub sha256: [u8; 32],
-    /// The metadata that its client has sent; without it, what follows from the rest.
+    /// The metadata to send at begin; if absent, it is made from the other fields.
     pub metadata: Option<Box<api::AssetMetadata>>,
 }
 
@@ -53,7 +53,7 @@ impl Asset {
         })
     }
 
-    /// Reads chunk `index` of the file with chunks of `chunk_size`.
+    /// Reads chunk `index` of the file, divided into chunks of `chunk_size` bytes.
     ///
     /// # Errors
     /// [`ClientError::File`]; also if the file has become shorter.

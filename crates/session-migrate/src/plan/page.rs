@@ -19,7 +19,7 @@ impl Report {
                 " will be converted, " (self.quarantined) " quarantined, " (self.expired) " expired."
             }
             (list("Reasons against the upgrade", &self.reasons))
-            (list("To know before", &self.cautions))
+            (list("Before you upgrade", &self.cautions))
             h2 { "Treatment of the records" }
             .wide {
                 table {
@@ -35,8 +35,8 @@ impl Report {
             h2 { "Memory" }
             p {
                 "Stable memory: " (page::bytes(self.stable_before)) " before, " (page::bytes(self.stable_after)) " after. Heap: "
-                (page::bytes(self.heap_before)) " before, " (page::bytes(self.heap_after)) " after. Together "
-                (memory.nodes_13) " cycles a year more on 13 nodes, " (memory.nodes_34) " on 34."
+                (page::bytes(self.heap_before)) " before, " (page::bytes(self.heap_after)) " after. "
+                "The growth of both costs " (memory.nodes_13) " cycles a year on 13 nodes, " (memory.nodes_34) " on 34."
             }
             h2 { "For your users" }
             p { (self.for_users()) }
@@ -72,7 +72,12 @@ fn steps(report: &Report) -> Markup {
         })
         .collect();
     html! {
-        (plot("Instructions of the largest message, and the line to what one may take", &rows, Scale::Logarithmic, page::instructions))
+        (plot(
+            "Instructions of the largest message; the thin line ends at the limit",
+            &rows,
+            Scale::Logarithmic,
+            page::instructions,
+        ))
         .wide {
             table {
                 tr { th { "step" } th.number { "cycles on 13 nodes" } th.number { "cycles on 34 nodes" } th.number { "stable memory after" } th.number { "heap after" } th { "fits" } }

@@ -9,10 +9,10 @@ use crate::client::{Canister, ClientError, rejected};
 use crate::costs;
 use crate::snapshot::PAGE_BYTES;
 
-/// Instructions of an installation.
+/// Instruction limit of an installation or upgrade.
 pub(super) const INSTALL_LIMIT: u64 = 300_000_000_000;
 
-/// Instructions of an update or a timer.
+/// Instruction limit of an update or a timer.
 pub(super) const UPDATE_LIMIT: u64 = 40_000_000_000;
 
 /// Heap that a canister may have, unless its setting `wasm_memory_limit` says otherwise.
@@ -26,7 +26,7 @@ pub(super) struct Steps<'p> {
     pub canister: Canister<'p>,
     pub controller: Principal,
     pub done: Vec<StepCost>,
-    /// The next message that is not counted yet.
+    /// Index of the first message that is not counted yet.
     next: u64,
     current: Taken,
     /// The memory after the last message.
@@ -66,6 +66,7 @@ impl<'p> Steps<'p> {
         let memory = Memory::of(canister, controller)?;
         let (done, current) = (Vec::new(), Taken::default());
         let mut steps = Steps { canister, controller, done, next: 0, current, memory };
+        // The messages before the plan belong to none of its steps.
         steps.count()?;
         steps.memory = memory;
         steps.current = Taken::default();

@@ -7,9 +7,9 @@ use ic_stable_migrate::api::{MigrationPhase, MigrationStatus};
 pub(super) struct Expected {
     /// Uploads that were open when the legacy build was replaced.
     pub in_flight: u64,
-    /// Records that cannot be converted, at most.
+    /// The most records that may be quarantined.
     pub quarantined: u64,
-    /// Expired records, at most.
+    /// The most records that may have expired.
     pub expired: u64,
 }
 

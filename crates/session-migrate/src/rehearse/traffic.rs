@@ -215,8 +215,8 @@ fn note(run: &mut UploadRun, error: ClientError) -> Result<(), ClientError> {
     }
 }
 
-/// Makes all calls of `work` (one queue for each upload). In each round every client sends the next call of
-/// one of its uploads, taking them in turn, and all replies are awaited.
+/// Makes all calls of `work` (one queue for each upload). In each round every client sends the next call of one of its
+/// uploads, rotating through them, and all replies are awaited.
 fn drive(
     canister: &Canister<'_>,
     runs: &mut [UploadRun],

@@ -26,7 +26,7 @@ use crate::transfer::{self, Which};
 /// Slices in flight of the download for a rehearsal.
 const PARALLEL: usize = 8;
 
-/// Bytes of a module that one message carries, with room for the rest of the message.
+/// Maximum size of a module that one message carries, bytes, with room for the rest of the message.
 const MAX_MODULE: usize = 1_900_000;
 
 /// Number of queries in a row that the new build must answer after the installation.

@@ -123,7 +123,7 @@ async fn forward(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, body
     (status, bytes).into_response()
 }
 
-/// A connection to a network. While it is cut, existing connections are dropped, and new ones are dropped at once.
+/// A connection to a network. While it is cut, existing connections are dropped, and new ones are dropped immediately.
 #[derive(Clone)]
 pub struct Wire {
     pub url: String,
@@ -174,7 +174,7 @@ impl Wire {
         self.inner.cut_for.store(0, Ordering::SeqCst);
     }
 
-    /// Returns how many connections were dropped at once.
+    /// Returns how many new connections were dropped immediately.
     pub fn dropped(&self) -> u32 {
         self.inner.dropped.load(Ordering::SeqCst)
     }

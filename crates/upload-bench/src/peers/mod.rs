@@ -22,8 +22,8 @@ pub const FILE_BYTES: u64 = 21_827_484;
 /// Numbers of clients that upload in parallel, each its own file.
 pub const CLIENTS: [u32; 3] = [1, 4, 16];
 
-/// Rounds of every load, the canisters in turn; the fastest counts, since other load on the machine can only
-/// slow it down.
+/// How often every load runs, on the canisters alternately; the fastest round counts, since other load on the machine
+/// can only slow a round down.
 const ROUNDS: u32 = 3;
 
 /// The public release's own figures, MB/s on a local replica: one file of 20.8 MiB, and four files at the same time.
@@ -111,7 +111,7 @@ impl PeerFigures {
 /// A way to get a fresh canister of one kind.
 type Install<'w> = Box<dyn Fn() -> Result<Box<dyn Peer>, BenchError> + 'w>;
 
-/// Runs everything, the canisters in turn; calls `done` after each load.
+/// Runs every load, on the canisters alternately; calls `done` after each load.
 ///
 /// # Errors
 /// If a canister cannot be built or installed, a call fails, or a file that is read back differs.

@@ -1,4 +1,5 @@
-//! Time and memory of the commands that read a large snapshot, next to those of programs that are available everywhere.
+//! Time and memory of the commands that read a large snapshot, compared with those of standard programs such as
+//! `sha256sum`.
 
 mod adoption;
 mod process;
@@ -19,7 +20,7 @@ use process::{Ran, program, run, run_to_json};
 pub use adoption::read_back;
 pub use report::{markdown, terminal};
 
-/// The rows of the adoption.
+/// Names of the rows about the adoption.
 const ADOPT: &str = "`adopt`";
 const ADOPTED_PLAN: &str = "`plan`, of what was adopted";
 const ADOPTED_READ: &str = "every file read back on every build";
@@ -34,7 +35,7 @@ pub struct Options {
     pub stable_bytes: u64,
     /// Bytes of the files in it.
     pub file_bytes: u64,
-    /// Runs of each command that only reads the snapshot, in turn; the median counts.
+    /// How often each command that only reads the snapshot runs, alternating with the others; the median counts.
     pub rounds: usize,
     /// Where the snapshots are created. An existing one is reused.
     pub folder: PathBuf,
@@ -49,7 +50,7 @@ pub struct Row {
     pub seconds: f64,
     /// Peak memory of the process; absent where the system does not report it.
     pub peak_bytes: Option<u64>,
-    /// What it is compared with, and the most it may take, as a multiple.
+    /// The command with which its time is compared, and how many times as long it may take.
     pub limit: Option<Limit>,
     /// Limit of the peak.
     pub peak_limit: Option<u64>,
@@ -60,9 +61,9 @@ pub struct Row {
 pub struct Limit {
     /// The other command.
     pub other: String,
-    /// Its time.
+    /// The time of the other command.
     pub seconds: f64,
-    /// The limit, if there is one.
+    /// How many times as long as the other the command may take; absent if that is not limited.
     pub ratio: Option<f64>,
 }
 
@@ -79,7 +80,7 @@ pub struct Figures {
     pub sent_bytes: u64,
     /// Bytes of the stable memory that is adopted.
     pub adopted_bytes: u64,
-    /// When the adoption was measured; absent in figures from before its files were read back.
+    /// The run that measured the adoption; absent in figures of earlier versions, which did not read its files back.
     #[serde(default)]
     pub adopted: Option<AdoptionRun>,
     /// Runs of each command that only reads the snapshot.
@@ -174,7 +175,7 @@ fn adopted(
     let stable = old.join(session_migrate::snapshot::STABLE_MEMORY);
     figures.adopted_bytes = length(&stable)?;
     figures.adopted = Some(AdoptionRun { began: Provenance::now().began, load: process::load() });
-    // Inside a folder, so that nothing is left next to it.
+    // In a temporary folder, since `adopt` also writes a manifest next to its output.
     let results = tempfile::tempdir_in(folder).map_err(BenchError::file("create a folder in", folder))?;
     let out = results.path().join("adopted");
     let mut adopt = Command::new(session_migrate);
@@ -195,7 +196,7 @@ fn adopted(
     Ok(())
 }
 
-/// Measures what reads the snapshot and takes seconds, the commands in turn; returns the time of a copy.
+/// Measures the commands that only read the snapshot and take seconds, alternately; returns the time of a copy.
 fn read_only(
     session_migrate: &Path,
     snapshot: &Path,
@@ -204,7 +205,7 @@ fn read_only(
     done: &dyn Fn(&str),
 ) -> Result<f64, BenchError> {
     let copy = snapshot.with_file_name("copy");
-    let mut rans: [Vec<Ran>; 4] = Default::default();
+    let mut runs: [Vec<Ran>; 4] = Default::default();
     for _ in 0..figures.rounds {
         let mut sum = Command::new("sha256sum");
         sum.arg(stable);
@@ -214,14 +215,14 @@ fn read_only(
         deep.args(["inspect", "--deep"]).arg(snapshot);
         let mut cp = Command::new("cp");
         cp.arg("-r").arg(snapshot).arg(&copy);
-        for (command, rans) in [sum, inspect, deep, cp].iter_mut().zip(&mut rans) {
+        for (command, runs) in [sum, inspect, deep, cp].iter_mut().zip(&mut runs) {
             let ran = run(command)?;
             done(&format!("{}: {ran}", process::text(command)));
-            rans.push(ran);
+            runs.push(ran);
         }
         std::fs::remove_dir_all(&copy).map_err(BenchError::file("remove", &copy))?;
     }
-    let [sum, inspect, deep, cp] = rans.map(median);
+    let [sum, inspect, deep, cp] = runs.map(median);
     for (what, ran, ratio) in [("`inspect`", inspect, 0.5), ("`inspect --deep`", deep, 1.5)] {
         let limit = Limit { other: "`sha256sum`".into(), seconds: sum.seconds, ratio: Some(ratio) };
         figures.rows.push(row(what.into(), &ran, Some(limit), Some(256 << 20)));
@@ -229,7 +230,7 @@ fn read_only(
     Ok(cp.seconds)
 }
 
-/// Measures the transfer of a snapshot to a canister of this process and back.
+/// Measures the transfer of a snapshot to a canister on a network in this process, and back.
 fn over_network(
     session_migrate: &Path,
     sent: &Path,
@@ -247,7 +248,7 @@ fn over_network(
     for (what, mut command) in [("`snapshot upload`", upload), ("`snapshot download`", download)] {
         let ran = run(command.args(network.arguments()))?;
         done(&format!("{what}: {ran}"));
-        // The limit is a tenth of what icp 1.5 takes for an upload of 150 MB.
+        // The limit is a tenth of the memory that icp 1.5 takes for an upload of 150 MB.
         figures.rows.push(row(what.into(), &ran, None, Some(69_500_000)));
     }
     std::fs::remove_dir_all(&received).map_err(BenchError::file("remove", &received))
@@ -258,10 +259,10 @@ fn row(what: String, ran: &Ran, limit: Option<Limit>, peak_limit: Option<u64>) -
 }
 
 /// Returns the run of median time, with the highest peak of all.
-fn median(mut rans: Vec<Ran>) -> Ran {
-    rans.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
-    let peak_bytes = rans.iter().filter_map(|ran| ran.peak_bytes).max();
-    let seconds = rans.get(rans.len() / 2).map_or(0.0, |ran| ran.seconds);
+fn median(mut runs: Vec<Ran>) -> Ran {
+    runs.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
+    let peak_bytes = runs.iter().filter_map(|ran| ran.peak_bytes).max();
+    let seconds = runs.get(runs.len() / 2).map_or(0.0, |ran| ran.seconds);
     Ran { seconds, peak_bytes }
 }
 

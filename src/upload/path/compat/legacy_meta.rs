@@ -40,7 +40,7 @@ pub struct UploadSessionMeta {
 /// Whether chunks may still arrive.
 #[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegacyStatus {
-    /// They may.
+    /// Chunks may still arrive.
     Pending,
     /// The upload is committed.
     Committed {

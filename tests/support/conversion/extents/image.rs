@@ -91,7 +91,7 @@ const UP_TO_36: [u32; 36] = {
 /// What clients have uploaded to the legacy build.
 #[rustfmt::skip]
 const IN_LAYOUT_1: &[Upload] = &[
-    // More than the first message, at the end of an upgrade, can move at once.
+    // More than the first message, at the end of an upgrade, can move.
     ("long session",    5 * CHUNK + 3, Sha256, &[5, 0, 1, 4, 2],                       false),
     (UNDECODABLE,       10,            Sha256, &[0],                                   false),
     // Many times what an upgrade moves.

@@ -1,4 +1,5 @@
-//! The snapshot methods, and the two server operations that move snapshots to and from folders.
+//! The snapshot methods of the management canister, and the two operations of the server that move snapshots to and
+//! from folders.
 
 use super::{Caller, ManagementCall, Reply, code, empty_reply, encode};
 use crate::ic::CallResult;
@@ -38,7 +39,8 @@ pub(super) fn take(instance: &mut Instance, call: &mut ManagementCall) -> Result
     encode(call.method, (summary,)).map(Reply::Now)
 }
 
-/// `load_canister_snapshot`: of this canister, or of another one on its subnet that the caller also controls.
+/// `load_canister_snapshot`: loads a snapshot of this canister, or of another one on its subnet that the caller also
+/// controls.
 pub(super) fn load(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: LoadCanisterSnapshotArgs = call.decode()?;
     let id = args.canister_id;
@@ -122,7 +124,7 @@ pub(super) fn upload_metadata(
     let args: UploadCanisterSnapshotMetadataArgs = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;
     check_owner(args.canister_id, args.replace_snapshot.as_deref())?;
-    let snapshot = Snapshot::announced(&args, canister.version, call.now)?;
+    let snapshot = Snapshot::declared(&args, canister.version, call.now)?;
     let snapshot_id =
         canister.snapshots.insert(args.canister_id, snapshot, args.replace_snapshot.as_deref())?;
     encode(call.method, (UploadCanisterSnapshotMetadataResult { snapshot_id },)).map(Reply::Now)
@@ -145,23 +147,23 @@ fn readable(instance: &Instance, id: Principal, caller: Caller) -> Result<&Canis
     Ok(canister)
 }
 
-/// Returns the canister part of a snapshot id: all but the counter in its last eight bytes.
-fn id_owner(snapshot: &[u8]) -> Option<Principal> {
+/// Returns the canister that a snapshot id contains: all but the counter in its last eight bytes.
+fn canister_in(snapshot: &[u8]) -> Option<Principal> {
     let (owner, _) = snapshot.split_last_chunk::<8>()?;
     Principal::try_from_slice(owner).ok()
 }
 
+/// Returns the canister whose snapshot an id names; `canister` if the id contains no existing one.
 fn owner_of(instance: &Instance, canister: Principal, snapshot: &[u8]) -> Principal {
-    id_owner(snapshot).filter(|owner| instance.canisters.contains_key(owner)).unwrap_or(canister)
+    canister_in(snapshot).filter(|owner| instance.canisters.contains_key(owner)).unwrap_or(canister)
 }
 
 /// Refuses a snapshot id that names another canister.
 fn check_owner(canister: Principal, snapshot: Option<&[u8]>) -> Result<(), UserError> {
     match snapshot {
-        Some(id) if id_owner(id).is_some_and(|owner| owner != canister) => Err(UserError::rejected(format!(
-            "The snapshot {} does not belong to canister {canister}.",
-            hex::encode(id)
-        ))),
+        Some(id) if canister_in(id).is_some_and(|owner| owner != canister) => Err(UserError::rejected(
+            format!("The snapshot {} does not belong to canister {canister}.", hex::encode(id)),
+        )),
         _ => Ok(()),
     }
 }
@@ -190,7 +192,7 @@ pub struct UploadRequest {
     pub replaced: Option<Vec<u8>>,
     /// The folder.
     pub dir: PathBuf,
-    /// The treatment of its stable memory.
+    /// Whether its stable memory is copied or read in place.
     pub stable: StableFile,
 }
 
@@ -219,8 +221,8 @@ impl Instance {
         let canister = self.controlled(request.canister, Caller::user(request.sender)).map_err(rejected)?;
         let version = canister.version;
         check_owner(request.canister, request.replaced.as_deref()).map_err(rejected)?;
-        let announce = |args| Snapshot::announced(&args, version, now);
-        let snapshot = snapshot_dir::upload(&request.dir, request.stable, announce).map_err(folder_error)?;
+        let declare = |args| Snapshot::declared(&args, version, now);
+        let snapshot = snapshot_dir::upload(&request.dir, request.stable, declare).map_err(folder_error)?;
         self.controlled(request.canister, Caller::user(request.sender))
             .and_then(|canister| {
                 canister.snapshots.insert(request.canister, snapshot, request.replaced.as_deref())

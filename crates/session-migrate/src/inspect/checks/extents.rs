@@ -104,8 +104,8 @@ fn lengths(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Checks that both tables of free extents are the same, that no two extents are adjacent, and that they and
-/// the allocated ones add up.
+/// Checks that both tables of free extents have the same entries, that no two free extents are adjacent, and that free
+/// and allocated bytes add up to the used part of the region.
 fn free(facts: &Facts, scan: &mut Scan) {
     if !scan.whole(&[ids::FREE_EXTENTS, ids::FREE_EXTENTS_BY_LEN]) {
         return;

@@ -30,7 +30,7 @@ const A_MINUTE: Duration = Duration::from_secs(61);
 /// Times that the migration is resumed, or its units retried, after messages that were made to trap.
 const RECOVERIES: u32 = 20;
 
-/// Upgrades in the middle of one migration, at most.
+/// Maximum number of upgrades in the middle of one migration.
 const UPGRADES: u32 = 5;
 
 /// A rehearsal in progress.
@@ -305,8 +305,8 @@ impl<'a> Course<'a> {
         });
     }
 
-    /// Lets time pass until the migration is at rest or makes no progress, with one call for each round; the calls that
-    /// are left are then made at once.
+    /// Lets time pass until the migration is at rest or makes no progress, with one call for each round; with
+    /// interruptions, the calls that are left are then made, too.
     fn settled(&mut self, with_interruptions: bool) -> Result<Status, String> {
         let mut calls = self.calls_of(Section::During);
         let mut status = self.pair.status()?;
