@@ -2,10 +2,10 @@
 # icpp-candid 6.6.0 (PyPI), the Candid of icpp-pro, and @icp-sdk/core 6.1.0 (npm)
 #
 # Expected: CandidTypeInt holds an __int128_t; what it encodes it decodes. `int` has no bounds (Candid specification).
-# Happens: numbers from 2^63 on are encoded, and decoding them traps: "sleb128 too big for int64". `nat` is read up to 2^128 - 1, but not
-#   at `int`, of which it is a subtype.
-# Hurt: canisters in C++ that are sent, or sent back, an amount of 18 decimals as `int`: 9 ckETH pass, 10 ckETH do not; tests with
-#   small amounts do not show it. Use `nat` where nothing is negative.
+# Happens: numbers from 2^63 on are encoded, and decoding them traps: "sleb128 too big for int64". `nat` is read up to 2^128 -
+#   1, but not at `int`, of which it is a subtype.
+# Hurt: canisters in C++ that are sent, or sent back, an amount of 18 decimals as `int`: 9 ckETH pass, 10 ckETH do not; tests
+#   with small amounts do not show it. Use `nat` where nothing is negative.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/icpp.sh"
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # pytus 0.2.1 (PyPI) with @tus/server 2.4.5 (npm)
 #
-# Expected: resume() sends the file from the offset that the server tells (tus 1.0.0, Core Protocol: the client asks for the offset by HEAD, and
-#   sends the bytes from there); upload() sends the whole file, whose size it announces.
-# Happens: the file is moved to the offset unless that is 0. If the first piece is lost, resume() sends the second one as the first, and
-#   so on, without an error; called once more, as the upload is not complete, it completes the file with a part that is in it
-#   already. upload() of a file of which a program has read the head leaves the head out.
+# Expected: resume() sends the file from the offset that the server tells (tus 1.0.0, Core Protocol: the client asks for the
+#   offset by HEAD, and sends the bytes from there); upload() sends the whole file, whose size it announces.
+# Happens: the file is moved to the offset unless that is 0. If the first piece is lost, resume() sends the second one as the
+#   first, and so on, without an error. The upload is then not complete; the next resume() completes it with a part that is in
+#   it already. upload() of a file of which a program has read the head leaves the head out.
 # Hurt: whoever continues after a lost connection: a file of the right size with wrong contents, which the server takes for
 #   complete. Call seek(0) first, and compare digests.
 . "$(dirname "$0")/lib/common.sh"

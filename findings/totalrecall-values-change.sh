@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # totalrecallagent 0.6.0 (PyPI), a client of memories on the Internet Computer
 #
-# Expected: a value can be a text, a dict or list, or bytes; what comes back is "dict/list if JSON, else str" (documentation of
-#   MemoryEntry), so that a text is the text that was stored.
+# Expected: a value can be a text, a dict or list, or bytes; what comes back is "dict/list if JSON, else str" (documentation
+#   of MemoryEntry), so that a text is the text that was stored.
 # Happens: whatever is JSON is decoded, texts of digits, "true", "null" and "NaN" included: version 1.10 comes back as 1.1, an
-#   account number of 18 digits and ".0" with other digits, "null" as nothing. Bytes come back as the text of their base64. load()
-#   of TotalRecallAgentMemory takes 0, False and an empty list for missing, and returns the default.
+#   account number of 18 digits and ".0" with other digits, "null" as nothing. Bytes come back as the text of their base64.
+#   load() of TotalRecallAgentMemory takes 0, False and an empty list for missing, and returns the default.
 # Hurt: agents that keep amounts, versions and counters in such a memory: what they read, compare and pass on is not what they
 #   stored. Read with raw=True, or wrap texts and numbers in a dict.
 . "$(dirname "$0")/lib/common.sh"
