@@ -4,7 +4,7 @@
 # Expected: `mops bump` changes the version of the package ("Bump current package version", its help). Comments are a part of TOML
 #   (TOML 1.0.0, Comment).
 # Happens: the file is parsed and written again: every comment is gone, blank lines and the layout of lists are others. So do
-#   add, remove and toolchain. Nothing is said of it.
+#   add, remove and toolchain, without a word about it.
 # Hurt: teams who write into mops.toml why a dependency must stay at its version: the next release, or the next package that is
 #   added, removes the warning, and the diff of a version number is a diff of the file. Look at `git diff` before the commit.
 . "$(dirname "$0")/lib/common.sh"
