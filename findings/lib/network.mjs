@@ -1,6 +1,6 @@
 // A network for an HttpAgent, which signs certificates with its own key.
 import { bls12_381 } from '@noble/curves/bls12-381.js';
-import { Cbor, HttpAgent, IC_STATE_ROOT_DOMAIN_SEPARATOR, reconstruct, requestIdOf } from '@icp-sdk/core/agent';
+import { Cbor, HttpAgent, reconstruct, requestIdOf } from '@icp-sdk/core/agent';
 import { lebEncode } from '@icp-sdk/core/candid';
 
 const bls = bls12_381.shortSignatures, key = new Uint8Array(32).fill(1);
@@ -22,7 +22,7 @@ const codeOf = (error) => error.code ?? 'IC0503';
 export const certify = async (content, said) => {
   const outcome = said instanceof Error ? rejected(said.message, codeOf(said)) : replied(said);
   const tree = fork(label('request_status', label(requestIdOf(content), outcome)), label('time', leaf(lebEncode(BigInt(Date.now()) * 1000000n))));
-  const message = Uint8Array.from([...IC_STATE_ROOT_DOMAIN_SEPARATOR, ...await reconstruct(tree)]);
+  const message = Uint8Array.from([...bytes('\x0Dic-state-root'), ...await reconstruct(tree)]);
   return Cbor.encode({ tree, signature: bls.Signature.toBytes(bls.sign(bls.hash(message), key)) });
 };
 
@@ -30,8 +30,13 @@ export const certify = async (content, said) => {
  * An agent of a network on which `execute` answers every call: with the bytes of the reply, or with an Error, which rejects it
  * with its message and its `code`; without one, with that of a trap.
  */
-export const agentOf = (execute) => {
-  const fetch = async (url, { body }) => {
+export const agentOf = (execute) =>
+  HttpAgent.createSync({ host: 'https://network.example', fetch: fetchOf(execute), rootKey, verifyQuerySignatures: false });
+
+/** The same network as a `fetch`, for packages that make their own agents. */
+export const fetchOf = (execute) =>
+  async (url, { body } = {}) => {
+    if (!body) return new Response(Cbor.encode({ root_key: rootKey }), { status: 200 });
     const { content } = Cbor.decode(body);
     const said = await Promise.resolve(content).then(execute).catch((error) => error);
     if (content.request_type === 'query') {
@@ -42,8 +47,6 @@ export const agentOf = (execute) => {
     }
     return new Response(Cbor.encode({ status: 'replied', certificate: await certify(content, said) }), { status: 200 });
   };
-  return HttpAgent.createSync({ host: 'https://network.example', fetch, rootKey, verifyQuerySignatures: false });
-};
 
 /** `done`, or the text with which the canister refused. */
 export const outcome = (promise, done = 'done') =>
