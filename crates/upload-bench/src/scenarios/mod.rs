@@ -3,7 +3,7 @@
 //! To add an endpoint, add a function here and name it in [`all`]. `builds` leaves out a build that lacks
 //! what a scenario needs; the figures of the others are kept.
 
-mod populated;
+pub(crate) mod populated;
 pub(crate) mod uploads;
 
 use std::collections::HashMap;
