@@ -11,13 +11,14 @@ mod uploads;
 mod work;
 
 use serde::{Deserialize, Serialize};
+use session_migrate::build::Build;
 
 use crate::cost::Cost;
 use crate::error::BenchError;
 use crate::metered_canister::Wasm;
 use peer::Peer;
 
-pub use jobs::{Job, STATES, State, all as all_jobs};
+pub use jobs::{Job, State, all as all_jobs};
 pub use loads::Load;
 pub use report::markdown;
 pub use tables::{jobs as job_table, loads as load_table};
@@ -71,6 +72,11 @@ fn cost<'f>(figures: &'f [PeerFigures], name: &str, job: &Job, state: State) -> 
 /// A way to get a fresh canister of one kind.
 type Install<'w> = Box<dyn Fn() -> Result<Box<dyn Peer>, BenchError> + 'w>;
 
+/// Returns the states in which a canister is measured: the older builds only in that of the table in which they are.
+pub fn states_of(name: &str) -> &'static [State] {
+    if [Build::Direct.name(), assets::NAME].contains(&name) { &jobs::STATES } else { &[jobs::MANY] }
+}
+
 /// Returns how to install each canister, by its name.
 fn peers(wasms: &[Wasm]) -> Result<Vec<(&str, Install<'_>)>, BenchError> {
     let module = assets::module()?;
@@ -100,7 +106,7 @@ pub fn run(
         None => loads::measure(&peers, done)?,
     };
     for (name, install) in &peers {
-        let costs = work::measure(install, &STATES, &|cost| {
+        let costs = work::measure(install, states_of(name), &|cost| {
             done(&format!("{name}, {} files: {}", cost.state.files, cost.job));
         })?;
         match figures.iter_mut().find(|known| known.name == *name) {
@@ -111,13 +117,13 @@ pub fn run(
     Ok(figures)
 }
 
-/// Measures the jobs alone, of one build and the asset canister, in one state.
+/// Measures the jobs alone, of one build and the asset canister, with few files.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_jobs(wasm: &Wasm, state: State) -> Result<Vec<PeerFigures>, BenchError> {
+pub fn run_jobs(wasm: &Wasm) -> Result<Vec<PeerFigures>, BenchError> {
     let measured = |(name, install): &(&str, Install<'_>)| {
-        let jobs = work::measure(install, &[state], &|_| {})?;
+        let jobs = work::measure(install, &[jobs::FEW], &|_| {})?;
         Ok(PeerFigures { jobs, ..PeerFigures::of(name) })
     };
     peers(std::slice::from_ref(wasm))?.iter().map(measured).collect()

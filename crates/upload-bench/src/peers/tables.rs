@@ -3,17 +3,17 @@
 use comfy_table::Table;
 use session_migrate::build::Build;
 
-use super::jobs::{self, Job, STATES, State};
+use super::jobs::{self, CROWDED, FEW, Job, MANY, State};
 use super::loads::Load;
 use super::work::JobCost;
 use super::{CLIENTS, ORIGIN_MB_PER_S, PeerFigures, assets, cost};
 use crate::report::{Style, table};
 
 /// By how much a build must differ from the direct one to have a row.
-const DIFFERENT: f64 = 0.05;
+const DIFFERENT: f64 = 0.25;
 
-/// The state of the tables of one state.
-pub const USUAL: State = STATES[1];
+/// The canisters that are compared.
+pub const COMPARED: [&str; 2] = ["direct", assets::NAME];
 
 /// Returns the uploads of several clients.
 pub fn loads(style: Style, figures: &[PeerFigures]) -> Table {
@@ -53,43 +53,61 @@ fn millions(cost: Option<&JobCost>) -> String {
 /// Returns the instructions of the direct build over those of the asset canister, for one job.
 pub fn ratio(figures: &[PeerFigures], job: &Job, state: State) -> Option<f64> {
     let of = |peer| Some(cost(figures, peer, job, state)?.instructions as f64);
-    Some(of(Build::Direct.name())? / of(assets::NAME)?)
+    let [direct, assets] = COMPARED;
+    Some(of(direct)? / of(assets)?)
 }
 
-/// Returns the instructions of every job in every state, of the direct build and of the asset canister.
+/// Returns the cells of a job in a state: the instructions of both canisters, and their ratio.
+fn compared(figures: &[PeerFigures], job: &Job, state: State) -> Vec<String> {
+    let ratio = ratio(figures, job, state).map_or("-".into(), |ratio| format!("{ratio:.2}"));
+    COMPARED.iter().map(|peer| millions(cost(figures, peer, job, state))).chain([ratio]).collect()
+}
+
+/// Returns the instructions of every job with few and with many files, of the direct build and of the asset canister.
 pub fn jobs(style: Style, figures: &[PeerFigures]) -> Table {
     let mut header = vec!["job".to_owned(), "messages".into()];
-    for State { files, members } in STATES {
-        let state =
-            if members > 1 { format!("{files}, {members} members") } else { format!("{files} files") };
-        header.extend([format!("{state}: direct M"), "assets M".into(), "ratio".into()]);
+    for State { files, .. } in [FEW, MANY] {
+        header.extend([format!("{files} files: direct M"), "assets M".into(), "ratio".into()]);
     }
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let mut table = table(style, 1, &header);
     for job in jobs::all() {
-        let messages = |peer| {
-            let cost = cost(figures, peer, &job, USUAL);
+        let messages = COMPARED.map(|peer| {
+            let cost = cost(figures, peer, &job, MANY);
             cost.map_or("-".into(), |cost| cost.messages.to_string())
-        };
-        let peers = [Build::Direct.name(), assets::NAME];
-        let mut row = vec![job.to_string(), peers.map(messages).join(" / ")];
-        for state in STATES {
-            row.extend(peers.map(|peer| millions(cost(figures, peer, &job, state))));
-            row.push(ratio(figures, &job, state).map_or("-".into(), |ratio| format!("{ratio:.2}")));
-        }
+        });
+        let mut row = vec![job.to_string(), messages.join(" / ")];
+        row.extend([FEW, MANY].into_iter().flat_map(|state| compared(figures, &job, state)));
         table.add_row(row);
     }
     table
 }
 
-/// Returns the bytes that the jobs which change something write, in the usual state.
+/// Returns the same with one and with many principals, for the jobs in which that could matter.
+pub fn members(style: Style, figures: &[PeerFigures]) -> Table {
+    let mut header = vec!["job".to_owned()];
+    for State { members, .. } in [MANY, CROWDED] {
+        let plural = if members == 1 { "" } else { "s" };
+        header.extend([format!("{members} member{plural}: direct M"), "assets M".into(), "ratio".into()]);
+    }
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let mut table = table(style, 1, &header);
+    for job in jobs::all().into_iter().filter(|job| CROWDED.includes(job)) {
+        let mut row = vec![job.to_string()];
+        row.extend([MANY, CROWDED].into_iter().flat_map(|state| compared(figures, &job, state)));
+        table.add_row(row);
+    }
+    table
+}
+
+/// Returns the bytes that the jobs which change something write, with many files.
 pub fn written(style: Style, figures: &[PeerFigures]) -> Table {
     let header = ["job", "direct written", "direct delta", "assets written", "assets delta"];
     let mut table = table(style, 1, &header);
     for job in jobs::all().into_iter().filter(|job| !job.only_reads()) {
         let mut row = vec![job.to_string()];
-        for peer in [Build::Direct.name(), assets::NAME] {
-            let cost = cost(figures, peer, &job, USUAL);
+        for peer in COMPARED {
+            let cost = cost(figures, peer, &job, MANY);
             let shown = |of: fn(&JobCost) -> u64| cost.map_or("-".into(), |cost| of(cost).to_string());
             row.extend([shown(|cost| cost.stable_bytes_written), shown(|cost| cost.delta_bytes)]);
         }
@@ -98,11 +116,11 @@ pub fn written(style: Style, figures: &[PeerFigures]) -> Table {
     table
 }
 
-/// Returns the jobs in which another build differs from the direct one, in the usual state.
+/// Returns the jobs in which another build differs from the direct one, with many files.
 pub fn builds(style: Style, figures: &[PeerFigures]) -> Table {
     let mut table = table(style, 1, &["job", "legacy M", "staged M", "direct M", "assets M"]);
     for job in jobs::all() {
-        let of = |build: Build| cost(figures, build.name(), &job, USUAL);
+        let of = |build: Build| cost(figures, build.name(), &job, MANY);
         let Some(direct) = of(Build::Direct) else { continue };
         let differs = |build| {
             let other = of(build).map_or(0, |cost| cost.instructions);
@@ -111,7 +129,7 @@ pub fn builds(style: Style, figures: &[PeerFigures]) -> Table {
         if differs(Build::Legacy) || differs(Build::Staged) {
             let mut row = vec![job.to_string()];
             row.extend(Build::ALL.map(|build| millions(of(build))));
-            row.push(millions(cost(figures, assets::NAME, &job, USUAL)));
+            row.push(millions(cost(figures, assets::NAME, &job, MANY)));
             table.add_row(row);
         }
     }
