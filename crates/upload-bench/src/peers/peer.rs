@@ -68,7 +68,7 @@ pub trait Peer: Sync {
     fn read_range(&self, stored: &Stored, range: Range<u64>) -> Result<Vec<u8>, BenchError>;
 
     /// Makes a file available to browsers: to everyone, or to those with an access token. Returns its URL; `None` if the
-    /// canister has nothing of the kind.
+    /// canister cannot do it.
     fn open_to_browsers(&self, stored: &Stored, private: bool) -> Result<Option<String>, BenchError>;
 
     /// Gets a file or a range of it as a gateway does. What a canister sends of the rest of the file is dropped.

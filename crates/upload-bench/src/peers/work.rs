@@ -48,7 +48,7 @@ pub fn measure(
     for &state in states {
         for job in jobs::all().into_iter().filter(|job| state.includes(job)) {
             let filled = Filled::new(install()?, state)?;
-            // `None` if the canister has nothing of the kind.
+            // `None` if the canister cannot do it.
             let Some(cost) = filled.cost_of(&job)? else { continue };
             let cost = JobCost {
                 job: job.to_string(),
@@ -133,7 +133,7 @@ impl Filled {
         Ok((self.peer.canister().cost()?, done))
     }
 
-    /// Does a job; returns what it cost, `None` if the canister has nothing of the kind.
+    /// Does a job; returns what it cost, `None` if the canister cannot do it.
     fn cost_of(&self, job: &Job) -> Result<Option<Cost>, BenchError> {
         let peer = self.peer.as_ref();
         match job {
