@@ -92,8 +92,7 @@ pub trait Peer: Sync {
     /// Reads all stored bytes of a file.
     fn read(&self, stored: &Stored) -> Result<Vec<u8>, BenchError> {
         let mut bytes = Vec::new();
-        while (bytes.len() as u64) < stored.bytes {
-            let from = bytes.len() as u64;
+        for from in (0..stored.bytes).step_by(CHUNK_BYTES as usize) {
             bytes.extend(self.read_range(stored, from..stored.bytes.min(from + CHUNK_BYTES))?);
         }
         Ok(bytes)
