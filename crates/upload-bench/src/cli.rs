@@ -56,7 +56,7 @@ struct CostArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Compare the three builds and DFINITY's asset canister on the same files: instructions, bytes, MB/s.
+    /// Compare the three builds and DFINITY's asset canister on the same files, large and small: instructions, bytes, MB/s.
     SideBySide(PeerArgs),
     /// Measure a look-up, an insertion and a removal in a bare map of ic-stable-structures.
     BareMap {
@@ -127,6 +127,12 @@ struct PeerArgs {
     /// Write the figures as JSON to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Measure small files, ranges, deletions and listing alone, and keep the other checked-in figures.
+    #[arg(long)]
+    files: bool,
+    /// Compare the figures of small files, ranges, deletions and listing with the checked-in ones.
+    #[arg(long, conflicts_with = "update")]
+    check: bool,
     /// Overwrite the checked-in figures, and update docs/costs.md.
     #[arg(long)]
     update: bool,
@@ -137,7 +143,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         None => measure(cli.costs),
-        Some(Command::SideBySide(args)) => side_by_side(&args).map(|()| 0),
+        Some(Command::SideBySide(args)) => side_by_side(&args),
         Some(Command::BareMap { update }) => bare_map(update).map(|()| 0),
         Some(Command::Engine(args)) => engine(&args),
         Some(Command::FullChunks { check, update }) => full_chunks(check, update),
@@ -157,14 +163,15 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn side_by_side(args: &PeerArgs) -> Result<(), BenchError> {
+fn side_by_side(args: &PeerArgs) -> Result<u8, BenchError> {
     let wasms = measure::wasms(&Build::ALL)?;
+    let recorded = publish::recorded_peers()?;
     let progress = measuring();
-    let figures = peers::run(&wasms, &|name, load| {
-        progress.line(&format!("{name}, {} clients: {:.1} s", load.clients, load.seconds));
-    })?;
+    let kept = if args.files { recorded.clone() } else { None };
+    let figures = peers::run(&wasms, kept, &|step| progress.line(step))?;
     drop(progress);
-    println!("{}", peers::terminal(&figures));
+    println!("{}", peers::load_table(Style::Terminal, &figures));
+    println!("{}", peers::job_table(Style::Terminal, &figures));
     if let Some(path) = &args.json {
         let json = serde_json::to_vec_pretty(&figures).map_err(BenchError::file("write", path))?;
         std::fs::write(path, json).map_err(BenchError::file("write", path))?;
@@ -173,7 +180,8 @@ fn side_by_side(args: &PeerArgs) -> Result<(), BenchError> {
         publish::save_peers(&figures)?;
         publish::write_documents()?;
     }
-    Ok(())
+    let faults = if args.check { peers::faults(&figures, &recorded.unwrap_or_default()) } else { Vec::new() };
+    Ok(exit_code(args.check, &faults))
 }
 
 /// Shows progress, however long a scenario takes.

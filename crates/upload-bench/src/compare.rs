@@ -12,7 +12,17 @@ const TOLERANCE: f64 = 0.02;
 
 /// Change of a step's instructions that is ignored regardless of its share: a change elsewhere in the code can make the
 /// compiler add as much to a call of 30,000 instructions.
-const NOISE_INSTRUCTIONS: u64 = 2_000;
+pub const NOISE_INSTRUCTIONS: u64 = 2_000;
+
+/// Returns whether a figure is worse, by more than the tolerance and a change that is ignored.
+pub fn is_worse(before: u64, now: u64, noise: u64) -> bool {
+    now.abs_diff(before) > noise && now as f64 > before as f64 * (1.0 + TOLERANCE)
+}
+
+/// Returns whether it is better by as much.
+fn is_better(before: u64, now: u64, noise: u64) -> bool {
+    now.abs_diff(before) > noise && (now as f64) < before as f64 * (1.0 - TOLERANCE)
+}
 
 /// A figure that has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,12 +119,9 @@ impl Comparison {
                 before,
                 after: now,
             };
-            if now.abs_diff(before) <= noise {
-                continue;
-            }
-            if now as f64 > before as f64 * (1.0 + TOLERANCE) {
+            if is_worse(before, now, noise) {
                 self.losses.push(change);
-            } else if (now as f64) < before as f64 * (1.0 - TOLERANCE) {
+            } else if is_better(before, now, noise) {
                 self.gains.push(change);
             }
         }

@@ -200,6 +200,12 @@ impl MeteredCanister {
         self.handle().query(controller(), method, args).map_err(|source| self.failed(source))
     }
 
+    /// Makes a query call of the client, with its raw reply.
+    pub fn raw_query(&self, method: &'static str, args: impl ArgumentEncoder) -> Result<Vec<u8>, BenchError> {
+        let call = EncodedCall::new(method, args).map_err(|source| self.failed(source))?;
+        self.handle().query_raw(client(), call).map_err(|source| self.failed(source))
+    }
+
     /// Passes on a request as the gateway does.
     pub fn http(&self, request: HttpRequest) -> Result<HttpResponse, BenchError> {
         self.handle().http_request(&request).map_err(|source| self.failed(source))

@@ -125,6 +125,11 @@ pub fn save_peers(peers: &[PeerFigures]) -> Result<(), BenchError> {
     save_json(PEERS, peers)
 }
 
+/// Returns the checked-in figures of other canisters that store files; `None` before they were measured.
+pub fn recorded_peers() -> Result<Option<Vec<PeerFigures>>, BenchError> {
+    load_json(PEERS)
+}
+
 /// Writes the figures of the bare map.
 pub fn save_bare_map(maps: &[MapCosts]) -> Result<(), BenchError> {
     save_json(BARE_MAP, maps)
@@ -193,7 +198,7 @@ pub fn recorded() -> Result<Figures, BenchError> {
 pub fn documents() -> Result<Documents, BenchError> {
     let figures = recorded()?;
     let plot = report::plot(&figures).map_err(BenchError::file("draw", in_tree("docs/costs.svg")))?;
-    let peers: Option<Vec<PeerFigures>> = load_json(PEERS)?;
+    let peers = recorded_peers()?;
     let sources = Sources {
         compiler: recorded_compiler()?,
         scenarios: scenarios::all(),

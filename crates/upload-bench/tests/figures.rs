@@ -6,7 +6,7 @@ use session_migrate::build::Build;
 use upload_bench::bench::Bench;
 use upload_bench::cost::Cost;
 use upload_bench::measure::{self, Selection};
-use upload_bench::{publish, scenarios};
+use upload_bench::{peers, publish, scenarios};
 
 /// Returns a benchmark without what may differ from run to run.
 fn without_times(mut bench: Bench) -> Bench {
@@ -44,4 +44,42 @@ fn every_scenario_has_a_unique_name() {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), count);
+}
+
+#[test]
+fn every_job_is_done_by_the_build_and_the_asset_canister() {
+    let wasm = measure::wasms(&[Build::Direct]).unwrap().remove(0);
+    let figures = peers::run_jobs(&wasm).unwrap();
+    let [direct, assets] = figures.as_slice() else { panic!("two canisters") };
+    let names: Vec<String> = peers::all_jobs().iter().map(ToString::to_string).collect();
+    assert_eq!(direct.jobs.iter().map(|cost| cost.job.clone()).collect::<Vec<_>>(), names);
+    let missing: Vec<&String> =
+        names.iter().filter(|name| !assets.jobs.iter().any(|cost| cost.job == **name)).collect();
+    assert_eq!(missing, ["read over HTTP, private: 10 KiB"], "it has no private files");
+    assert!(
+        figures.iter().flat_map(|peer| &peer.jobs).all(|cost| cost.messages > 0 && cost.instructions > 0)
+    );
+}
+
+#[test]
+fn every_job_of_every_canister_is_checked_in() {
+    let recorded = publish::recorded_peers().unwrap().unwrap_or_default();
+    let names: Vec<&str> = recorded.iter().map(|peer| peer.name.as_str()).collect();
+    assert_eq!(names, ["legacy", "staged", "direct", "ic-certified-assets"]);
+    for peer in &recorded {
+        let expected = peers::states_of(&peer.name).iter().flat_map(|&state| {
+            let jobs = peers::all_jobs().into_iter().filter(move |job| state.includes(job));
+            jobs.map(move |job| (state, job.to_string()))
+        });
+        // The asset canister has no private files.
+        let is_possible = |job: &str| peer.name != "ic-certified-assets" || !job.contains("private");
+        let expected: Vec<_> = expected.filter(|(_, job)| is_possible(job)).collect();
+        let found: Vec<_> = peer.jobs.iter().map(|cost| (cost.state, cost.job.clone())).collect();
+        assert_eq!(found, expected, "{}", peer.name);
+    }
+    let page = publish::documents().unwrap().page;
+    for job in peers::all_jobs().iter().map(ToString::to_string) {
+        let row = page.lines().find(|line| line.starts_with(&format!("| {job} ")));
+        assert!(row.is_some(), "docs/costs.md has no row for {job}");
+    }
 }

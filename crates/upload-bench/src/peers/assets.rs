@@ -1,31 +1,23 @@
-//! The asset canister of the crate `ic-certified-assets` as a peer: a batch, its chunks, a commit that hashes
-//! them.
+//! The asset canister of the crate `ic-certified-assets` as a peer.
 
-use candid::{CandidType, Deserialize, Nat};
-use pocket_ic_fixtures::assets::{Batch, Chunk, Commit, IDENTITY, NewBatch, NewChunk};
+use std::ops::Range;
+
+use candid::{CandidType, Principal};
+use pocket_ic_fixtures::assets::{
+    self, Batch, Chunk, Chunks, Commit, Get, GetChunk, Grant, HttpRequest, HttpResponse, Key, Listed,
+    NewChunk, NewChunks, Nothing, Operation, Part, Permission, Store, Strategy,
+};
 use serde::de::DeserializeOwned;
-use serde_bytes::{ByteBuf, Bytes};
+use serde_bytes::Bytes;
 
-use super::{Content, FILE_BYTES, Peer};
+use super::peer::{Content, Peer, Stored, range_header};
 use crate::error::BenchError;
 use crate::metered_canister::MeteredCanister;
 use crate::payload::CHUNK_BYTES;
+use crate::scenarios::populated::MEMBERS;
 
 /// As it is called in the tables.
 pub const NAME: &str = "ic-certified-assets";
-
-#[derive(CandidType)]
-struct GetChunk {
-    key: String,
-    content_encoding: String,
-    index: Nat,
-    sha256: Option<ByteBuf>,
-}
-
-#[derive(CandidType, Deserialize)]
-struct Part {
-    content: ByteBuf,
-}
 
 /// Returns the module, building it if necessary.
 pub fn module() -> Result<Vec<u8>, BenchError> {
@@ -46,13 +38,41 @@ impl Assets {
         Ok(Self { canister })
     }
 
+    /// Makes an update call.
     fn call<T: CandidType + DeserializeOwned>(
         &self,
         method: &'static str,
         arg: impl CandidType,
     ) -> Result<T, BenchError> {
         let reply = self.canister.controller_call(method, (arg,))?;
-        candid::decode_one(&reply).map_err(|error| self.canister.bad_reply(method, &error))
+        self.decoded(method, &reply)
+    }
+
+    /// Makes an update call that returns nothing.
+    fn call_only(&self, method: &'static str, arg: impl CandidType) -> Result<(), BenchError> {
+        self.canister.controller_call(method, (arg,)).map(drop)
+    }
+
+    /// Makes a query call.
+    fn query<T: CandidType + DeserializeOwned>(
+        &self,
+        method: &'static str,
+        arg: impl CandidType,
+    ) -> Result<T, BenchError> {
+        let reply = self.canister.raw_query(method, (arg,))?;
+        self.decoded(method, &reply)
+    }
+
+    fn decoded<T: CandidType + DeserializeOwned>(
+        &self,
+        method: &'static str,
+        reply: &[u8],
+    ) -> Result<T, BenchError> {
+        candid::decode_one(reply).map_err(|error| self.canister.bad_reply(method, &error))
+    }
+
+    fn create_batch(&self) -> Result<Batch, BenchError> {
+        self.call("create_batch", Nothing {})
     }
 }
 
@@ -61,40 +81,126 @@ fn no_settings() -> Vec<u8> {
     b"DIDL\x00\x01\x7f".to_vec()
 }
 
+fn stored(content: &Content) -> Stored {
+    let Content { name, sha256, file, .. } = content;
+    Stored { item: name.clone(), blob: name.clone(), bytes: file.bytes, sha256: *sha256 }
+}
+
 impl Peer for Assets {
     fn canister(&self) -> &MeteredCanister {
         &self.canister
     }
 
-    fn upload(&self, content: &Content) -> Result<String, BenchError> {
-        let key = content.name.clone();
-        let batch: Batch = self.call("create_batch", NewBatch {})?;
+    fn upload(&self, content: &Content) -> Result<Stored, BenchError> {
+        let batch = self.create_batch()?;
         let mut chunk_ids = Vec::new();
         for chunk in &content.chunks {
             let chunk = NewChunk { batch_id: batch.batch_id.clone(), content: Bytes::new(chunk) };
             chunk_ids.push(self.call::<Chunk>("create_chunk", chunk)?.chunk_id);
         }
         // Without a digest from us: then it hashes what it stores, as the upload canister does.
-        let commit = Commit::of_asset(batch, &key, chunk_ids, None);
-        self.canister.controller_call("commit_batch", (commit,))?;
-        Ok(key)
+        self.call_only("commit_batch", Commit::of_asset(batch, &content.name, chunk_ids, None))?;
+        Ok(stored(content))
     }
 
-    fn read(&self, key: &str, sha256: [u8; 32]) -> Result<Vec<u8>, BenchError> {
+    fn upload_at_once(&self, content: &Content) -> Result<Stored, BenchError> {
+        self.call_only("store", Store::new(&content.name, &content.chunks[0], content.sha256))?;
+        Ok(stored(content))
+    }
+
+    fn upload_together(&self, contents: &[Content], on_trust: bool) -> Result<Vec<Stored>, BenchError> {
+        let Batch { batch_id } = self.create_batch()?;
+        let bytes = contents.iter().map(|content| Bytes::new(&content.chunks[0]));
+        let operations = if on_trust {
+            let named = contents.iter().zip(bytes);
+            named
+                .flat_map(|(content, bytes)| {
+                    Operation::creation(&content.name, Vec::new(), Some(bytes), Some(content.sha256))
+                })
+                .collect()
+        } else {
+            let chunks = NewChunks { batch_id: batch_id.clone(), content: bytes.collect() };
+            let Chunks { chunk_ids } = self.call("create_chunks", chunks)?;
+            let named = contents.iter().zip(chunk_ids);
+            named.flat_map(|(content, id)| Operation::creation(&content.name, vec![id], None, None)).collect()
+        };
+        self.call_only("commit_batch", Commit { batch_id, operations })?;
+        Ok(contents.iter().map(stored).collect())
+    }
+
+    fn read_small(&self, stored: &Stored) -> Result<Vec<u8>, BenchError> {
+        let got: assets::Content = self.query("get", Get::new(&stored.blob))?;
+        Ok(got.content.into_vec())
+    }
+
+    fn read_range(&self, stored: &Stored, range: Range<u64>) -> Result<Vec<u8>, BenchError> {
+        let first = range.start / CHUNK_BYTES;
         let mut bytes = Vec::new();
-        for index in 0..FILE_BYTES.div_ceil(CHUNK_BYTES) {
-            let args = GetChunk {
-                key: key.to_owned(),
-                content_encoding: IDENTITY.into(),
-                index: Nat::from(index),
-                sha256: Some(ByteBuf::from(sha256)),
-            };
-            bytes.extend_from_slice(&self.call::<Part>("get_chunk", args)?.content);
+        for index in first..range.end.div_ceil(CHUNK_BYTES) {
+            let chunk = GetChunk::new(&stored.blob, index, stored.sha256);
+            bytes.extend(self.query::<assets::Content>("get_chunk", chunk)?.content);
         }
-        Ok(bytes)
+        Ok(part(bytes, range, first * CHUNK_BYTES))
+    }
+
+    fn open_to_browsers(&self, stored: &Stored, private: bool) -> Result<Option<String>, BenchError> {
+        // Everyone may read every asset.
+        Ok((!private).then(|| stored.blob.clone()))
+    }
+
+    fn browse(&self, url: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, BenchError> {
+        let request = HttpRequest::get(url, range_header(range.as_ref()));
+        let response: HttpResponse = self.query("http_request", request)?;
+        self.canister.expect("status", 200, response.status_code)?;
+        let mut body = response.body.into_vec();
+        let mut next = response.streaming_strategy.map(|Strategy::Callback { token, .. }| token);
+        // It sends the whole body whatever the range; a client can only stop reading.
+        let end = range.as_ref().map_or(u64::MAX, |range| range.end);
+        while let Some(token) = next.take_if(|_| (body.len() as u64) < end) {
+            let more: Option<Part> = self.query("http_request_streaming_callback", token)?;
+            let Some(Part { body: more, token }) = more else { break };
+            body.extend(more);
+            next = token;
+        }
+        Ok(match range {
+            Some(range) => part(body, range, 0),
+            None => body,
+        })
+    }
+
+    fn delete(&self, stored: &[Stored]) -> Result<(), BenchError> {
+        let key = |stored: &Stored| Key { key: stored.item.clone() };
+        if let [one] = stored {
+            return self.call_only("delete_asset", key(one));
+        }
+        let Batch { batch_id } = self.create_batch()?;
+        let operations = stored.iter().map(|stored| Operation::DeleteAsset(key(stored))).collect();
+        self.call_only("commit_batch", Commit { batch_id, operations })
+    }
+
+    fn is_freeing(&self) -> Result<bool, BenchError> {
+        Ok(false)
+    }
+
+    fn list(&self) -> Result<Vec<String>, BenchError> {
+        let all: Vec<Listed> = self.query("list", Nothing {})?;
+        Ok(all.into_iter().map(|listed| listed.key).collect())
+    }
+
+    fn admit_many(&self) -> Result<(), BenchError> {
+        (0..MEMBERS - 1).try_for_each(|number| {
+            let to_principal = Principal::self_authenticating(number.to_be_bytes());
+            self.call_only("grant_permission", Grant { to_principal, permission: Permission::Commit })
+        })
     }
 
     fn upgrade(&self) -> Result<(), BenchError> {
         self.canister.upgrade(&no_settings())
     }
+}
+
+/// Returns the bytes of a range of a file, from bytes of which the first is at `offset` in the file.
+fn part(bytes: Vec<u8>, range: Range<u64>, offset: u64) -> Vec<u8> {
+    let from = (range.start - offset) as usize;
+    bytes.into_iter().skip(from).take((range.end - range.start) as usize).collect()
 }

@@ -1,11 +1,17 @@
 //! A build of the upload canister as a peer.
 
-use serde_bytes::{ByteBuf, Bytes};
-use upload_canister::api::BlobMeta;
+use std::ops::Range;
 
-use super::{Content, Peer};
+use serde_bytes::{ByteBuf, Bytes};
+use upload_canister::api::{
+    self, AccessToken, AdminStats, Capsule, HttpRequest, SmallFile, StreamingBody, StreamingStrategy,
+    UploadFinishResult,
+};
+
+use super::peer::{Content, Peer, Stored, range_header};
 use crate::error::BenchError;
-use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS, Wasm};
+use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS, Wasm, client};
+use crate::scenarios::populated::open_to_many;
 use crate::scenarios::uploads::{begin, capsule, finish};
 
 /// The upload canister and the capsule that all files go to.
@@ -21,6 +27,22 @@ impl Uploads {
         let capsule = capsule(&canister)?;
         Ok(Self { canister, capsule })
     }
+
+    fn small_file<'c>(&self, content: &'c Content) -> SmallFile<'c> {
+        SmallFile {
+            capsule_id: self.capsule.clone(),
+            asset_metadata: content.file.metadata(),
+            idem: content.name.clone(),
+            bytes: Bytes::new(&content.chunks[0]),
+            digest: ByteBuf::from(content.sha256),
+            hash: None,
+        }
+    }
+}
+
+fn stored(content: &Content, done: UploadFinishResult) -> Stored {
+    let Content { sha256, file, .. } = content;
+    Stored { item: done.memory_id, blob: done.blob_id, bytes: file.bytes, sha256: *sha256 }
 }
 
 impl Peer for Uploads {
@@ -28,24 +50,89 @@ impl Peer for Uploads {
         &self.canister
     }
 
-    fn upload(&self, content: &Content) -> Result<String, BenchError> {
+    fn upload(&self, content: &Content) -> Result<Stored, BenchError> {
         let Content { name, chunks, sha256, file } = content;
         let session = begin(&self.canister, &self.capsule, file, name)?;
         for (index, chunk) in (0u32..).zip(chunks) {
             let args = (session, index, Bytes::new(chunk), None::<ByteBuf>);
             self.canister.update::<()>("uploads_put_chunk", args)?;
         }
-        Ok(finish(&self.canister, session, sha256, file.bytes)?.blob_id)
+        Ok(stored(content, finish(&self.canister, session, sha256, file.bytes)?))
     }
 
-    fn read(&self, key: &str, _: [u8; 32]) -> Result<Vec<u8>, BenchError> {
-        let meta: BlobMeta = self.canister.query("blob_get_meta", (key,))?;
-        let mut bytes = Vec::new();
-        for index in 0..meta.chunk_count {
-            let chunk: ByteBuf = self.canister.query("blob_read_chunk", (key, index))?;
-            bytes.extend_from_slice(&chunk);
+    fn upload_at_once(&self, content: &Content) -> Result<Stored, BenchError> {
+        let done = self.canister.update("uploads_put_whole", (self.small_file(content),))?;
+        Ok(stored(content, done))
+    }
+
+    fn upload_together(&self, contents: &[Content], _: bool) -> Result<Vec<Stored>, BenchError> {
+        let small: Vec<SmallFile<'_>> = contents.iter().map(|content| self.small_file(content)).collect();
+        let answers: Vec<api::Result<UploadFinishResult>> =
+            self.canister.update("uploads_put_many", (small,))?;
+        let done: Vec<Stored> = contents
+            .iter()
+            .zip(answers)
+            .filter_map(|(content, done)| Some(stored(content, done.ok()?)))
+            .collect();
+        self.canister.expect("files taken", contents.len(), done.len())?;
+        Ok(done)
+    }
+
+    fn read_small(&self, stored: &Stored) -> Result<Vec<u8>, BenchError> {
+        let bytes: ByteBuf = self.canister.query("blob_read_chunk", (&stored.blob, 0u32))?;
+        Ok(bytes.into_vec())
+    }
+
+    fn read_range(&self, stored: &Stored, range: Range<u64>) -> Result<Vec<u8>, BenchError> {
+        let args = (&stored.blob, range.start, range.end - range.start);
+        Ok(self.canister.query::<ByteBuf>("blob_read_range", args)?.into_vec())
+    }
+
+    fn open_to_browsers(&self, stored: &Stored, private: bool) -> Result<Option<String>, BenchError> {
+        if private {
+            let token: AccessToken = self.canister.query("blob_access_token", (&stored.blob, None::<u32>))?;
+            return Ok(Some(token.path));
         }
-        Ok(bytes)
+        self.canister.update::<Capsule>("capsules_set_public", (&self.capsule, true))?;
+        Ok(Some(format!("/blob/{}", stored.blob)))
+    }
+
+    fn browse(&self, url: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, BenchError> {
+        let headers = range_header(range.as_ref());
+        let request = HttpRequest { method: "GET".into(), url: url.into(), headers, body: ByteBuf::new() };
+        let response = self.canister.http(request)?;
+        let status = if range.is_some() { 206 } else { 200 };
+        self.canister.expect("status", status, response.status_code)?;
+        let mut body = response.body.into_vec();
+        let mut next = response.streaming_strategy.map(|StreamingStrategy::Callback { token, .. }| token);
+        while let Some(token) = next {
+            let method = "http_request_streaming_callback";
+            let reply = self.canister.raw_query(method, (token,))?;
+            let more: StreamingBody =
+                candid::decode_one(&reply).map_err(|error| self.canister.bad_reply(method, &error))?;
+            body.extend(more.body);
+            next = more.token;
+        }
+        Ok(body)
+    }
+
+    fn delete(&self, stored: &[Stored]) -> Result<(), BenchError> {
+        stored.iter().try_for_each(|stored| self.canister.update("memories_delete", (&stored.item,)))
+    }
+
+    fn is_freeing(&self) -> Result<bool, BenchError> {
+        let stats: AdminStats = self.canister.controller_query("admin_stats", ())?;
+        Ok(stats.releases_pending > 0)
+    }
+
+    fn list(&self) -> Result<Vec<String>, BenchError> {
+        let all = self.canister.handle().memories_all(client(), &self.capsule);
+        let all = all.map_err(|source| self.canister.failed(source))?;
+        Ok(all.into_iter().map(|memory| memory.blob.locator).collect())
+    }
+
+    fn admit_many(&self) -> Result<(), BenchError> {
+        open_to_many(&self.canister, &self.capsule)
     }
 
     fn upgrade(&self) -> Result<(), BenchError> {

@@ -180,6 +180,7 @@ cargo bench-costs                    # measures the default scenarios, and print
 cargo bench-costs --check            # compares with the checked-in figures; exits with 1 if one is worse by more than 2 % and 2,000 instructions
 cargo bench-costs --update --full    # measures everything, and writes the figures, the plot and this page
 cargo bench-costs side-by-side       # measures the builds and DFINITY's asset canister with the same files
+cargo bench-costs side-by-side --files --check  # small files, ranges, deletions and listing alone; compares with the checked-in figures
 cargo bench-costs bare-map           # measures the library's map that stores all records, on its own
 cargo bench-costs engine --check     # measures the migration engine on its own, and compares with the checked-in figures
 cargo bench-costs full-chunks --check  # measures migration 1 on up to 140,000 chunks of 1.8 MB

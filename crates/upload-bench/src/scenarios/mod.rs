@@ -3,7 +3,7 @@
 //! To add an endpoint, add a function here and name it in [`all`]. `builds` omits builds that lack what a scenario
 //! needs.
 
-mod populated;
+pub(crate) mod populated;
 pub(crate) mod uploads;
 
 use std::collections::HashMap;

@@ -137,16 +137,20 @@ pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
     Ok(vec![uploaded, inline, one, many, run.finish()])
 }
 
+/// Principals in the access lists of a capsule that is open to many: as many as the lists hold.
+pub const MEMBERS: u32 = 3_000;
+
 /// Fills the access lists of a capsule; the client is the last of its owners.
-fn open_to_many(canister: &MeteredCanister, capsule: &str) -> Result<(), BenchError> {
+pub fn open_to_many(canister: &MeteredCanister, capsule: &str) -> Result<(), BenchError> {
     let list = |kind: u32, len: u32| -> Vec<Principal> {
         (0..len)
             .map(|n| Principal::self_authenticating([kind.to_be_bytes(), n.to_be_bytes()].concat()))
             .collect()
     };
-    let mut owners = list(0, 999);
+    let each = MEMBERS / 3;
+    let mut owners = list(0, each - 1);
     owners.push(client());
-    let access = CapsuleAccess { owners, writers: list(1, 1_000), readers: list(2, 1_000) };
+    let access = CapsuleAccess { owners, writers: list(1, each), readers: list(2, each) };
     canister.update::<Capsule>("capsules_set_access", (capsule, access)).map(drop)
 }
 

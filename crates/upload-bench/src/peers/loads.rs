@@ -1,0 +1,109 @@
+//! Large files of several clients at the same time, with the time they take on this machine.
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::peer::{Content, Peer, Stored};
+use super::{CLIENTS, FILE_BYTES, Install, PeerFigures};
+use crate::cost::Cost;
+use crate::error::BenchError;
+
+/// Rounds of every load, the canisters in turn; the fastest counts, since other load on the machine can only
+/// slow it down.
+const ROUNDS: u32 = 3;
+
+/// What several clients did together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// Number of clients.
+    pub clients: u32,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// From the first begin to the last finish, seconds on this machine.
+    pub seconds: f64,
+    /// What the canister used.
+    pub cost: Cost,
+}
+
+impl Load {
+    /// Returns millions of bytes per second, for all clients together.
+    pub fn mb_per_s(&self) -> f64 {
+        self.bytes as f64 / 1e6 / self.seconds
+    }
+
+    /// Returns millions of instructions per MiB.
+    pub fn instructions_per_mib(&self) -> f64 {
+        self.cost.instructions as f64 / 1e6 / (self.bytes as f64 / (1 << 20) as f64)
+    }
+
+    /// Returns the bytes written to stable memory per byte of the files.
+    pub fn written_per_byte(&self) -> f64 {
+        self.cost.stable_bytes_written as f64 / self.bytes as f64
+    }
+}
+
+/// Measures the uploads of several clients, the canisters in turn; calls `done` after each.
+///
+/// # Errors
+/// If a canister cannot be installed, a call fails, or a file that is read back differs.
+pub fn measure(peers: &[(&str, Install<'_>)], done: &dyn Fn(&str)) -> Result<Vec<PeerFigures>, BenchError> {
+    let most = CLIENTS.into_iter().max().unwrap_or_default();
+    let contents: Vec<Content> =
+        (0..most).map(|number| Content::new(u64::from(number), FILE_BYTES)).collect();
+    let mut figures: Vec<PeerFigures> = peers.iter().map(|(name, _)| PeerFigures::of(name)).collect();
+    for _ in 0..ROUNDS {
+        for clients in CLIENTS {
+            for ((name, install), figures) in peers.iter().zip(&mut figures) {
+                let load = measure_one(figures, install, &contents[..clients as usize])?;
+                done(&format!("{name}, {clients} clients: {:.1} s", load.seconds));
+                figures.keep(load);
+            }
+        }
+    }
+    Ok(figures)
+}
+
+/// Measures one load on a fresh canister and, after that of one client, an upgrade.
+fn measure_one(
+    figures: &mut PeerFigures,
+    install: &Install<'_>,
+    contents: &[Content],
+) -> Result<Load, BenchError> {
+    let peer = install()?;
+    peer.canister().cost()?;
+    let load = upload_all(peer.as_ref(), contents)?;
+    if load.clients == 1 {
+        peer.upgrade()?;
+        figures.upgrade = peer.canister().cost()?;
+    }
+    Ok(load)
+}
+
+/// Uploads from one thread per client, each with its own file; then reads every file back.
+fn upload_all(peer: &dyn Peer, contents: &[Content]) -> Result<Load, BenchError> {
+    let began = Instant::now();
+    let stored: Vec<Result<Stored, BenchError>> = std::thread::scope(|scope| {
+        let clients: Vec<_> =
+            contents.iter().map(|content| scope.spawn(move || peer.upload(content))).collect();
+        let join = |client: std::thread::ScopedJoinHandle<'_, _>| {
+            client.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        clients.into_iter().map(join).collect()
+    });
+    let seconds = began.elapsed().as_secs_f64();
+    let cost = peer.canister().cost()?;
+    for (stored, content) in stored.into_iter().zip(contents) {
+        let read = peer.read(&stored?)?;
+        let same = read.len() as u64 == content.file.bytes && content.chunks.iter().flatten().eq(read.iter());
+        peer.canister().expect(
+            "the file read back",
+            "the same bytes",
+            if same { "the same bytes" } else { "others" },
+        )?;
+    }
+    // Reading back is not part of the upload.
+    peer.canister().cost()?;
+    let bytes = contents.iter().map(|content| content.file.bytes).sum();
+    Ok(Load { clients: contents.len() as u32, bytes, seconds, cost })
+}

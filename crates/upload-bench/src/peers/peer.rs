@@ -1,0 +1,106 @@
+//! A canister that stores files, of any kind, and the files.
+
+use std::ops::Range;
+
+use crate::error::BenchError;
+use crate::metered_canister::MeteredCanister;
+use crate::payload::{CHUNK_BYTES, File};
+
+/// A file in memory, so that generating it takes no time while others are measured.
+pub struct Content {
+    /// Its name, unique among the files of a canister.
+    pub name: String,
+    /// Its chunks.
+    pub chunks: Vec<Vec<u8>>,
+    /// Its SHA-256.
+    pub sha256: [u8; 32],
+    /// What it was made from.
+    pub file: File,
+}
+
+impl Content {
+    /// Returns a file of this many bytes; every number is another file.
+    pub fn new(number: u64, bytes: u64) -> Self {
+        let file = File { bytes, seed: number + 1 };
+        let chunks = (0..file.chunks()).map(|index| file.chunk(index)).collect();
+        Content { name: format!("/file-{number}"), chunks, sha256: file.sha256(), file }
+    }
+
+    /// Returns the bytes of a range.
+    pub fn bytes(&self, range: Range<u64>) -> Vec<u8> {
+        let (from, len) = (range.start as usize, (range.end - range.start) as usize);
+        self.chunks.iter().flatten().skip(from).take(len).copied().collect()
+    }
+}
+
+/// A file in a canister.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The key to delete it by.
+    pub item: String,
+    /// The key to read it by.
+    pub blob: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256.
+    pub sha256: [u8; 32],
+}
+
+/// A canister that stores files, on a separate instance.
+pub trait Peer: Sync {
+    /// Returns the canister.
+    fn canister(&self) -> &MeteredCanister;
+
+    /// Uploads a file in chunks, from begin to finish.
+    fn upload(&self, content: &Content) -> Result<Stored, BenchError>;
+
+    /// Uploads a file of one chunk in one call.
+    fn upload_at_once(&self, content: &Content) -> Result<Stored, BenchError>;
+
+    /// Uploads files that fit into one message, in as few calls as possible. With `on_trust`, the canister does not hash them
+    /// if it can be told not to.
+    fn upload_together(&self, contents: &[Content], on_trust: bool) -> Result<Vec<Stored>, BenchError>;
+
+    /// Reads a file of one chunk by a query.
+    fn read_small(&self, stored: &Stored) -> Result<Vec<u8>, BenchError>;
+
+    /// Reads a range of a file by queries.
+    fn read_range(&self, stored: &Stored, range: Range<u64>) -> Result<Vec<u8>, BenchError>;
+
+    /// Makes a file available to browsers: to everyone, or to those with an access token. Returns its URL; `None` if the
+    /// canister cannot do it.
+    fn open_to_browsers(&self, stored: &Stored, private: bool) -> Result<Option<String>, BenchError>;
+
+    /// Gets a file or a range of it as a gateway does. What a canister sends of the rest of the file is dropped.
+    fn browse(&self, url: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, BenchError>;
+
+    /// Deletes files, in as few calls as possible.
+    fn delete(&self, stored: &[Stored]) -> Result<(), BenchError>;
+
+    /// Returns whether timers still have to free the bytes of deleted files.
+    fn is_freeing(&self) -> Result<bool, BenchError>;
+
+    /// Lists all files; returns the keys to read them by.
+    fn list(&self) -> Result<Vec<String>, BenchError>;
+
+    /// Gives as many principals access as a capsule can have.
+    fn admit_many(&self) -> Result<(), BenchError>;
+
+    /// Upgrades the canister.
+    fn upgrade(&self) -> Result<(), BenchError>;
+
+    /// Reads all stored bytes of a file.
+    fn read(&self, stored: &Stored) -> Result<Vec<u8>, BenchError> {
+        let mut bytes = Vec::new();
+        for from in (0..stored.bytes).step_by(CHUNK_BYTES as usize) {
+            bytes.extend(self.read_range(stored, from..stored.bytes.min(from + CHUNK_BYTES))?);
+        }
+        Ok(bytes)
+    }
+}
+
+/// Returns the header field of a request for a range.
+pub fn range_header(range: Option<&Range<u64>>) -> Vec<(String, String)> {
+    let field = |range: &Range<u64>| ("range".into(), format!("bytes={}-{}", range.start, range.end - 1));
+    range.into_iter().map(field).collect()
+}

@@ -1,0 +1,146 @@
+//! The tables of the comparison.
+
+use comfy_table::Table;
+use session_migrate::build::Build;
+
+use super::jobs::{self, CROWDED, FEW, Job, MANY, State};
+use super::loads::Load;
+use super::work::JobCost;
+use super::{CLIENTS, ORIGIN_MB_PER_S, PeerFigures, assets, cost};
+use crate::report::{Style, table};
+
+/// By how much a build must differ from the direct one to have a row.
+const DIFFERENT: f64 = 0.25;
+
+/// The canisters that are compared.
+pub const COMPARED: [&str; 2] = ["direct", assets::NAME];
+
+/// Returns the uploads of several clients.
+pub fn loads(style: Style, figures: &[PeerFigures]) -> Table {
+    let mut header: Vec<String> =
+        ["canister", "M instructions/MiB", "written/byte", "upgrade M", "upgrade written/byte"]
+            .map(str::to_owned)
+            .into();
+    header.extend(
+        CLIENTS.map(|clients| format!("MB/s, {clients} client{}", if clients == 1 { "" } else { "s" })),
+    );
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let mut table = table(style, 1, &header);
+    for peer in figures {
+        let one = peer.loads.iter().find(|load| load.clients == 1);
+        let shown = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2}"));
+        let mut row = vec![
+            peer.name.clone(),
+            shown(one.map(Load::instructions_per_mib)),
+            shown(one.map(Load::written_per_byte)),
+            shown(Some(peer.upgrade.instructions as f64 / 1e6)),
+            shown(one.map(|load| peer.upgrade.stable_bytes_written as f64 / load.bytes as f64)),
+        ];
+        row.extend(CLIENTS.map(|clients| {
+            shown(peer.loads.iter().find(|load| load.clients == clients).map(Load::mb_per_s))
+        }));
+        table.add_row(row);
+    }
+    let [one, four] = ORIGIN_MB_PER_S.map(|value| format!("{value:.2}"));
+    table.add_row(["public release, local replica", "-", "-", "-", "-", &one, &four, "-"]);
+    table
+}
+
+fn millions(cost: Option<&JobCost>) -> String {
+    cost.map_or("-".into(), |cost| format!("{:.3}", cost.instructions as f64 / 1e6))
+}
+
+/// Returns the instructions of the direct build over those of the asset canister, for one job.
+pub fn ratio(figures: &[PeerFigures], job: &Job, state: State) -> Option<f64> {
+    let of = |peer| Some(cost(figures, peer, job, state)?.instructions as f64);
+    let [direct, assets] = COMPARED;
+    Some(of(direct)? / of(assets)?)
+}
+
+/// Returns the cells of a job in a state: the instructions of both canisters, and their ratio.
+fn compared(figures: &[PeerFigures], job: &Job, state: State) -> Vec<String> {
+    let ratio = ratio(figures, job, state).map_or("-".into(), |ratio| format!("{ratio:.2}"));
+    COMPARED.iter().map(|peer| millions(cost(figures, peer, job, state))).chain([ratio]).collect()
+}
+
+/// Returns the instructions of every job with few and with many files, of the direct build and of the asset canister.
+pub fn jobs(style: Style, figures: &[PeerFigures]) -> Table {
+    let mut header = vec!["job".to_owned(), "messages".into()];
+    for State { files, .. } in [FEW, MANY] {
+        header.extend([format!("{files} files: direct M"), "assets M".into(), "ratio".into()]);
+    }
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let mut table = table(style, 1, &header);
+    for job in jobs::all() {
+        let messages = COMPARED.map(|peer| {
+            let cost = cost(figures, peer, &job, MANY);
+            cost.map_or("-".into(), |cost| cost.messages.to_string())
+        });
+        let mut row = vec![job.to_string(), messages.join(" / ")];
+        row.extend([FEW, MANY].into_iter().flat_map(|state| compared(figures, &job, state)));
+        table.add_row(row);
+    }
+    table
+}
+
+/// Returns the same with one and with many principals, for the jobs in which that could matter.
+pub fn members(style: Style, figures: &[PeerFigures]) -> Table {
+    let mut header = vec!["job".to_owned()];
+    for State { members, .. } in [MANY, CROWDED] {
+        let plural = if members == 1 { "" } else { "s" };
+        header.extend([format!("{members} member{plural}: direct M"), "assets M".into(), "ratio".into()]);
+    }
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let mut table = table(style, 1, &header);
+    for job in jobs::all().into_iter().filter(|job| CROWDED.includes(job)) {
+        let mut row = vec![job.to_string()];
+        row.extend([MANY, CROWDED].into_iter().flat_map(|state| compared(figures, &job, state)));
+        table.add_row(row);
+    }
+    table
+}
+
+/// Returns the bytes that the jobs which change something write, with many files.
+pub fn written(style: Style, figures: &[PeerFigures]) -> Table {
+    let header = ["job", "direct written", "direct delta", "assets written", "assets delta"];
+    let mut table = table(style, 1, &header);
+    for job in jobs::all().into_iter().filter(|job| !job.only_reads()) {
+        let mut row = vec![job.to_string()];
+        for peer in COMPARED {
+            let cost = cost(figures, peer, &job, MANY);
+            let shown = |of: fn(&JobCost) -> u64| cost.map_or("-".into(), |cost| of(cost).to_string());
+            row.extend([shown(|cost| cost.stable_bytes_written), shown(|cost| cost.delta_bytes)]);
+        }
+        table.add_row(row);
+    }
+    table
+}
+
+/// Returns the jobs in which another build differs from the direct one, with many files.
+pub fn builds(style: Style, figures: &[PeerFigures]) -> Table {
+    let mut table = table(style, 1, &["job", "legacy M", "staged M", "direct M", "assets M"]);
+    for job in jobs::all() {
+        let of = |build: Build| cost(figures, build.name(), &job, MANY);
+        let Some(direct) = of(Build::Direct) else { continue };
+        let differs = |build| {
+            let other = of(build).map_or(0, |cost| cost.instructions);
+            other.abs_diff(direct.instructions) as f64 > DIFFERENT * direct.instructions as f64
+        };
+        if differs(Build::Legacy) || differs(Build::Staged) {
+            let mut row = vec![job.to_string()];
+            row.extend(Build::ALL.map(|build| millions(of(build))));
+            row.push(millions(cost(figures, assets::NAME, &job, MANY)));
+            table.add_row(row);
+        }
+    }
+    table
+}
+
+/// Returns the calls that each kind of canister makes of each kind of job.
+pub fn calls(style: Style) -> Table {
+    let mut table = table(style, 3, &["job", "upload canister", "asset canister"]);
+    let mut kinds: Vec<[&str; 3]> = jobs::all().iter().map(Job::calls).collect();
+    kinds.dedup();
+    table.add_rows(kinds);
+    table
+}

@@ -1,0 +1,252 @@
+//! Does the [jobs](super::jobs), measures them, and checks that they were done.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::PeerFigures;
+use super::jobs::{self, Job, State, Via, Way};
+use super::peer::{Content, Peer, Stored};
+use crate::compare;
+use crate::cost::Cost;
+use crate::error::BenchError;
+
+/// Runs of the timers, one a minute, in which deleted bytes must be freed.
+const MINUTES: u32 = 100;
+
+/// Rounds until a canister has the answer to a call that a timer makes.
+const ROUNDS_OF_A_CALL: u32 = 4;
+
+/// What a job cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobCost {
+    /// The name of the job.
+    pub job: String,
+    /// What the canister held before.
+    #[serde(flatten)]
+    pub state: State,
+    /// Executed messages.
+    pub messages: u64,
+    /// Their instructions.
+    pub instructions: u64,
+    /// Bytes written to stable memory.
+    pub stable_bytes_written: u64,
+    /// Bytes in the pages of both memories that changed.
+    pub delta_bytes: u64,
+}
+
+/// Does every job of these states, each on a fresh canister; calls `done` after each.
+///
+/// # Errors
+/// If a canister cannot be installed, a call fails, or a job was not done as its clients expect.
+pub fn measure(
+    install: &dyn Fn() -> Result<Box<dyn Peer>, BenchError>,
+    states: &[State],
+    done: &dyn Fn(&JobCost),
+) -> Result<Vec<JobCost>, BenchError> {
+    let mut costs = Vec::new();
+    for &state in states {
+        for job in jobs::all().into_iter().filter(|job| state.includes(job)) {
+            let filled = Filled::new(install()?, state)?;
+            // `None` if the canister cannot do it.
+            let Some(cost) = filled.cost_of(&job)? else { continue };
+            let cost = JobCost {
+                job: job.to_string(),
+                state,
+                messages: cost.messages,
+                instructions: cost.instructions,
+                stable_bytes_written: cost.stable_bytes_written,
+                delta_bytes: cost.delta_bytes(),
+            };
+            done(&cost);
+            costs.push(cost);
+        }
+    }
+    Ok(costs)
+}
+
+/// Returns which jobs are worse than the checked-in figures, or are not among them.
+pub fn faults(measured: &[PeerFigures], recorded: &[PeerFigures]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for peer in measured {
+        let known = recorded.iter().find(|known| known.name == peer.name);
+        let known = known.map_or(&[][..], |known| known.jobs.as_slice());
+        for cost in &peer.jobs {
+            let JobCost { job, state: State { files, members }, .. } = cost;
+            let what = format!("{}, {files} files, {members} members, {job}", peer.name);
+            let Some(known) = known.iter().find(|known| known.job == *job && known.state == cost.state)
+            else {
+                faults.push(format!("{what}: not checked in"));
+                continue;
+            };
+            let (before, now) = (known.instructions, cost.instructions);
+            if compare::is_worse(before, now, compare::NOISE_INSTRUCTIONS) {
+                faults.push(format!("{what}: instructions {before} -> {now}"));
+            }
+            let (before, now) = (known.stable_bytes_written, cost.stable_bytes_written);
+            if compare::is_worse(before, now, 0) {
+                faults.push(format!("{what}: stable bytes written {before} -> {now}"));
+            }
+        }
+    }
+    faults
+}
+
+/// A canister in some state.
+struct Filled {
+    peer: Box<dyn Peer>,
+    state: State,
+    /// The keys by which its files are read.
+    blobs: Vec<String>,
+}
+
+impl Filled {
+    fn new(peer: Box<dyn Peer>, state: State) -> Result<Self, BenchError> {
+        let contents: Vec<Content> =
+            (0..u64::from(state.files)).map(|number| Content::new(number, 1 << 10)).collect();
+        let stored = peer.upload_together(&contents, false)?;
+        if state.members > 1 {
+            peer.admit_many()?;
+        }
+        // In the minute after the first upload, the upload canister asks for the key of its access tokens.
+        peer.canister().settle();
+        (0..ROUNDS_OF_A_CALL).for_each(|_| peer.canister().tick());
+        let blobs = stored.into_iter().map(|stored| stored.blob).collect();
+        Ok(Self { peer, state, blobs })
+    }
+
+    /// Returns files that it does not hold.
+    fn others(&self, files: u32, bytes: u64) -> Vec<Content> {
+        (0..u64::from(files))
+            .map(|number| Content::new(u64::from(self.state.files) + number, bytes))
+            .collect()
+    }
+
+    fn uploaded(&self, contents: &[Content]) -> Result<Vec<Stored>, BenchError> {
+        contents.iter().map(|content| self.peer.upload(content)).collect()
+    }
+
+    /// Does some work; returns what it cost, and its result.
+    fn measured<T>(&self, work: impl FnOnce() -> Result<T, BenchError>) -> Result<(Cost, T), BenchError> {
+        self.peer.canister().cost()?;
+        let done = work()?;
+        Ok((self.peer.canister().cost()?, done))
+    }
+
+    /// Does a job; returns what it cost, `None` if the canister cannot do it.
+    fn cost_of(&self, job: &Job) -> Result<Option<Cost>, BenchError> {
+        let peer = self.peer.as_ref();
+        match job {
+            Job::Upload { files, bytes, way } => {
+                let contents = self.others(*files, *bytes);
+                let (cost, stored) = self.measured(|| match way {
+                    Way::AtOnce => contents.iter().map(|content| peer.upload_at_once(content)).collect(),
+                    Way::InChunks => self.uploaded(&contents),
+                    Way::Together => peer.upload_together(&contents, false),
+                    Way::OnTrust => peer.upload_together(&contents, true),
+                })?;
+                for (content, stored) in contents.iter().zip(&stored) {
+                    self.expect_bytes(&content.bytes(0..*bytes), &peer.read(stored)?)?;
+                }
+                peer.canister().expect("files uploaded", contents.len(), stored.len())?;
+                Ok(Some(cost))
+            }
+            Job::Read { bytes, range, via } => {
+                let content = self.others(1, *bytes).remove(0);
+                let stored = peer.upload(&content)?;
+                let wanted = content.bytes(range.clone().unwrap_or(0..*bytes));
+                let (cost, read) = match via {
+                    Via::Query => self.measured(|| match range {
+                        Some(range) => peer.read_range(&stored, range.clone()),
+                        None => peer.read_small(&stored),
+                    })?,
+                    Via::Http | Via::PrivateHttp => {
+                        let private = *via == Via::PrivateHttp;
+                        let Some(url) = peer.open_to_browsers(&stored, private)? else { return Ok(None) };
+                        self.measured(|| peer.browse(&url, range.clone()))?
+                    }
+                };
+                self.expect_bytes(&wanted, &read)?;
+                Ok(Some(cost))
+            }
+            Job::Delete { files, bytes } => {
+                let stored = self.uploaded(&self.others(*files, *bytes))?;
+                let (mut cost, ()) = self.measured(|| peer.delete(&stored))?;
+                for _ in 0..MINUTES {
+                    if !peer.is_freeing()? {
+                        break;
+                    }
+                    let pass = || {
+                        peer.canister().pass(Duration::from_secs(61));
+                        Ok(())
+                    };
+                    cost += self.measured(pass)?.0;
+                }
+                peer.canister().expect("timers that free bytes", false, peer.is_freeing()?)?;
+                self.expect_files(peer.list()?)?;
+                Ok(Some(cost))
+            }
+            Job::List => {
+                let (cost, list) = self.measured(|| peer.list())?;
+                self.expect_files(list)?;
+                Ok(Some(cost))
+            }
+            Job::Upgrade => {
+                let (cost, ()) = self.measured(|| {
+                    peer.upgrade()?;
+                    peer.canister().settle();
+                    Ok(())
+                })?;
+                self.expect_files(peer.list()?)?;
+                Ok(Some(cost))
+            }
+        }
+    }
+
+    fn expect_bytes(&self, wanted: &[u8], read: &[u8]) -> Result<(), BenchError> {
+        let canister = self.peer.canister();
+        canister.expect("bytes read", wanted.len(), read.len())?;
+        canister.expect("the bytes read are those of the file", true, wanted == read)
+    }
+
+    fn expect_files(&self, mut list: Vec<String>) -> Result<(), BenchError> {
+        let mut wanted = self.blobs.clone();
+        wanted.sort();
+        list.sort();
+        let canister = self.peer.canister();
+        canister.expect("number of files", wanted.len(), list.len())?;
+        canister.expect("the files are those uploaded before", true, wanted == list)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::jobs::FEW;
+    use super::*;
+
+    fn figures(instructions: u64, stable_bytes_written: u64) -> Vec<PeerFigures> {
+        let cost = JobCost {
+            job: "list all files".into(),
+            state: FEW,
+            messages: 1,
+            instructions,
+            stable_bytes_written,
+            delta_bytes: 0,
+        };
+        vec![PeerFigures { jobs: vec![cost], ..PeerFigures::of("direct") }]
+    }
+
+    #[test]
+    fn jobs_that_are_worse_or_new_are_reported() {
+        let before = figures(1_000_000, 100);
+        assert_eq!(faults(&figures(1_020_000, 102), &before), Vec::<String>::new());
+        assert_eq!(
+            faults(&figures(1_021_000, 103), &before),
+            [
+                "direct, 10 files, 1 members, list all files: instructions 1000000 -> 1021000",
+                "direct, 10 files, 1 members, list all files: stable bytes written 100 -> 103",
+            ]
+        );
+        assert_eq!(faults(&before, &[]), ["direct, 10 files, 1 members, list all files: not checked in"]);
+    }
+}
