@@ -6,8 +6,6 @@
 //!
 //! In the memory of the counters, after the numbers:
 //!
-//! In the memory of the counters, after the numbers:
-//!
 //! ```text
 //! byte 8192..8200     errors so far, repeated ones included, big-endian
 //! byte 8832..         32 slots of 640 bytes: u16 length, big-endian, and a record; length 0: free
