@@ -341,7 +341,7 @@ impl UploadService<'_> {
         let (session, meta) = (&upload.session, &upload.meta);
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
         let payload = self.storage.payload_of(id)?;
-        // What may be damaged is read first: a session that has half ended would stay on its accounts for good.
+        // What may be damaged is read first: a session that has half ended would stay on its accounts permanently.
         let key = forget_session(self.storage, id, owner, session, &meta.capsule_id)?;
         self.path.abort(self.storage, id, &session.owner, self.now)?;
         release_payload(self.storage, session, meta, &payload.place(id, meta))?;

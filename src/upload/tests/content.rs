@@ -114,7 +114,7 @@ pub fn damage_entry(canister: &TestCanister, file: &[u8]) {
 }
 
 #[test]
-fn a_memory_is_deleted_though_the_entry_of_its_content_is_damaged() {
+fn a_memory_is_deleted_though_its_content_entry_is_damaged() {
     on_every_path(|mut canister| {
         let file = file(100);
         let whole = small(&canister, &file, "a");
