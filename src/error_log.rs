@@ -3,6 +3,7 @@
 //! The canister's log holds a few kilobytes, and the lines of finished uploads push everything else out of
 //! it. Errors stored here outlive those lines, and upgrades too. A repeated error is counted in its slot, so
 //! that it does not push out others.
+//!
 //! In the memory of the counters, after the numbers:
 //!
 //! ```text

@@ -62,16 +62,19 @@ fn an_update_restarts_timers_lost_by_a_trap() {
         assert_eq!(canister.stats().sessions, 1, "{build}: no timer runs, and a query does not change that");
         anybody_calls(&canister);
         canister.settle(|stats| stats.sessions == 0);
+        with_message_limit(&canister, TOO_FEW, minute);
+        pass(&canister, Duration::from_secs(3_600));
+        anybody_calls(&canister);
 
-        // The trap is reported, and the log lines of finished uploads do not displace it.
+        // Both traps are reported in one entry, and the log lines of finished uploads do not displace it.
         for n in 0..60 {
             put_whole(&canister, &capsule, n);
         }
         let reported = errors(&canister);
-        assert!(
-            reported.iter().any(|error| error.source == "timers" && error.message.contains("sweep")),
-            "{reported:?}"
-        );
+        let is_of_the_sweep =
+            |error: &&RecentError| error.source == "timers" && error.message.contains("sweep");
+        let times: Vec<u64> = reported.iter().filter(is_of_the_sweep).map(|error| error.count).collect();
+        assert_eq!(times, [2], "{reported:?}");
         canister.upgrade(build);
         assert_eq!(errors(&canister), reported, "{build}: an upgrade keeps the errors");
     }

@@ -6,12 +6,11 @@
 
 use std::collections::BTreeSet;
 
-use candid::Principal;
 use serde_bytes::ByteBuf;
 
 use super::LegacyUploadSession;
 use super::write::withdraw;
-use crate::api::{Error, Result};
+use crate::api::Result;
 use crate::session::{SessionId, Time};
 use crate::storage::Storage;
 
@@ -46,21 +45,18 @@ pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
         owners.insert(owner);
     }
     for owner in owners {
-        // If another of the owner's sessions is damaged, its bytes are unknown, and the account stays
-        // unchanged.
-        if let Ok(bytes) = in_flight(storage, owner) {
-            storage.usage.set_in_flight(owner, bytes);
-        }
+        let ids = storage.index.of(owner, None, usize::MAX);
+        let bytes = ids.into_iter().map(|id| bytes_of(storage, id)).fold(0, u64::saturating_add);
+        storage.usage.set_in_flight(owner, bytes);
     }
     Ok(())
 }
 
-/// Returns the bytes of an owner's sessions.
-fn in_flight(storage: &Storage, owner: Principal) -> Result<u64> {
-    let mut bytes = 0_u64;
-    for id in storage.index.of(owner, None, usize::MAX) {
-        let record = storage.sessions.sessions.get(&id.0)?.ok_or_else(|| Error::not_found("session", id))?;
-        bytes = bytes.saturating_add(record.into_session().map_err(Error::Internal)?.bytes_expected);
-    }
-    Ok(bytes)
+/// Returns the bytes of a session. Both of its records tell them; of a session without either, nobody knows them, and nothing
+/// will ever be subtracted for it.
+fn bytes_of(storage: &Storage, id: SessionId) -> u64 {
+    let session = storage.sessions.sessions.get(&id.0).ok().flatten();
+    let session = session.and_then(|record| record.into_session().ok()).map(|session| session.bytes_expected);
+    let meta = || Some(storage.sessions.metas.get(&id.0).ok()??.asset_metadata.base().bytes);
+    session.or_else(meta).unwrap_or(0)
 }

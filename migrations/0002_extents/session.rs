@@ -128,7 +128,7 @@ fn copy_some(
     work: &Work<'_>,
 ) -> Result<Moved> {
     let mut copied = ChunkSet::from_ranges(&progress.copied)
-        .ok_or_else(|| Error::Internal(format!("copied ranges {:?} are not ascending", progress.copied)))?;
+        .ok_or_else(|| Error::Internal("the ranges of copied chunks are not ascending".into()))?;
     let begun_with = copied.len();
     for idx in session.received_idxs.ranges().flat_map(|(first, last)| first..=last) {
         if copied.contains(idx) {
@@ -145,7 +145,7 @@ fn copy_some(
         copied.insert(idx);
     }
     // A blob with the same chunks is moved separately, and still needs them.
-    if !is_of_a_blob(storage, session, meta, &Place::Chunks(prefix))? {
+    if !is_of_a_blob(storage, session, meta, &Place::Chunks(prefix)) {
         storage.blobs.release_copied(prefix);
     }
     Ok(Moved::Wholly)

@@ -228,9 +228,10 @@ impl BlobStore {
             return Ok(0);
         }
         self.remove(id);
-        // Only an adopted capsule can have the same content twice; the index refers to one of the two.
+        // Only an adopted capsule can have the same content twice; the index refers to one of the two. A damaged entry
+        // refers to none.
         let key = content_key(capsule_id, record.digest);
-        if self.by_content.get(&key)? == Some(id.0) {
+        if !self.by_content.get(&key).is_ok_and(|found| found != Some(id.0)) {
             self.by_content.remove(&key);
         }
         self.free(&record.place)?;
@@ -259,13 +260,14 @@ impl BlobStore {
         self.mapped_by_other_digest.get(&id.0)
     }
 
-    /// Returns whether the bytes at a location are those of a committed blob in the chunk map.
-    ///
-    /// # Errors
-    /// A damaged record.
-    pub fn is_committed(&self, place: &Place) -> Result<bool, StableError> {
-        let Place::Chunks(prefix) = place else { return Ok(false) };
-        Ok(self.in_chunk_map(prefix.blob_id())?.is_some_and(|blob| blob.place == *place))
+    /// Returns whether the bytes at a location are those of a committed blob in the chunk map. If the record of that blob is
+    /// damaged, they are, so that nobody releases them.
+    pub fn is_committed(&self, place: &Place) -> bool {
+        let Place::Chunks(prefix) = place else { return false };
+        match self.in_chunk_map(prefix.blob_id()) {
+            Ok(blob) => blob.is_some_and(|blob| blob.place == *place),
+            Err(_) => true,
+        }
     }
 
     /// Lists up to `limit` committed blobs whose bytes are in the chunk map, in order of id, above `after`.

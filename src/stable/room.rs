@@ -160,7 +160,9 @@ impl StableRoom {
         let chunks = if region.is_none() { RESERVED_BYTES } else { 0 };
         let reserve =
             self.needed_at_most(Additions { chunks, records: RESERVED_BYTES, ..Additions::default() });
-        let map = assume_full(&self.0.chunks).taken;
+        // In layout 3 the map takes no new payload, though it keeps its memory. What is still in it needs as much of the
+        // region when it moves, so it counts once, as everything in the region does.
+        let map = if region.is_none() { assume_full(&self.0.chunks).taken } else { 0 };
         let capacity = |left: u64| {
             let room = map.saturating_add(left).saturating_add(region.unwrap_or(0)).saturating_sub(reserve);
             match region {

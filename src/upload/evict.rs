@@ -9,6 +9,8 @@
 
 use std::cmp::{Ordering, Reverse};
 
+use candid::Principal;
+
 use crate::api::{AdminConfig, Error, Result};
 use crate::blob::RELEASE_AT_ONCE;
 use crate::session::{SessionId, Time};
@@ -91,7 +93,7 @@ impl UploadService<'_> {
             let helps = missing.iter().zip(frees).any(|(missing, freed)| *missing > 0 && freed > 0);
             let released_now = session.received_idxs.len().min(RELEASE_AT_ONCE as u64);
             let chunks_with_it = chunks.saturating_add(released_now);
-            if !helps || chunks_with_it > EVICTED_CHUNKS {
+            if !helps || chunks_with_it > EVICTED_CHUNKS || !self.can_end(&candidate) {
                 continue;
             }
             chunks = chunks_with_it;
@@ -113,6 +115,15 @@ impl UploadService<'_> {
             self.drop_session(id, &upload, outcome)?;
         }
         Ok(())
+    }
+
+    /// Returns whether a session can be ended. If something around it is damaged, others must not be refused for that, nor
+    /// learn of it.
+    fn can_end(&self, candidate: &Candidate) -> bool {
+        let Upload { session, meta, .. } = &candidate.upload;
+        let Ok(owner) = Principal::try_from_slice(&session.owner) else { return false };
+        let accounts = self.storage.usage.with(owner, &meta.capsule_id, 0);
+        accounts.is_ok() && self.storage.payload_of(candidate.id).is_ok()
     }
 
     /// Returns sessions that may be evicted, among the next few of those that have been idle longest. If they

@@ -79,7 +79,7 @@ impl UploadService<'_> {
         mut payload: PayloadState,
     ) -> Result<()> {
         // The first public release left sessions whose bytes belong to a committed blob.
-        let is_committed = self.storage.blobs.is_committed(&payload.place(id, &upload.meta))?;
+        let is_committed = self.storage.blobs.is_committed(&payload.place(id, &upload.meta));
         if payload.replaced.is_some() || is_committed {
             return Ok(());
         }

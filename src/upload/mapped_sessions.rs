@@ -37,17 +37,12 @@ pub fn close(storage: &mut Storage) -> Result<(), StableError> {
 pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>, StableError> {
     let range = range(storage)?;
     let mut found = Vec::new();
-    for id in range.again.iter().filter(|id| after.is_none_or(|after| **id > after)) {
-        if found.len() < limit && contains(storage, SessionId(*id))? {
-            found.push(*id);
-        }
-    }
-    let first = range.after.max(after.unwrap_or(0)).saturating_add(1);
-    if first > range.through {
-        return Ok(found);
-    }
     let mut skipped: usize = 0;
-    for id in storage.sessions.sessions.keys(first..=range.through) {
+    let first = range.after.max(after.unwrap_or(0)).saturating_add(1);
+    // The table does not accept an empty range.
+    let following = (first <= range.through).then(|| storage.sessions.sessions.keys(first..=range.through));
+    let again = range.again.iter().copied().filter(|id| after.is_none_or(|after| *id > after));
+    for id in again.chain(following.into_iter().flatten()) {
         if found.len() >= limit {
             break;
         }
@@ -105,10 +100,10 @@ pub fn are_moving(storage: &Storage) -> Result<bool, StableError> {
     Ok(matches!(phase, Phase::Validating | Phase::Converting | Phase::Verifying))
 }
 
-/// Shrinks the range by sessions that have moved, have ended or are quarantined, up to the first session that
-/// is still to be moved.
+/// Shrinks the range, and the list of retried sessions, by those that have moved, have ended or are quarantined, each up to
+/// the first session that is still to be moved.
 pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
-    let range = storage.mapped_sessions.get()?.unwrap_or_default();
+    let mut range = storage.mapped_sessions.get()?.unwrap_or_default();
     let moves = |id: u64| {
         let is_quarantined = storage.migration.quarantine.contains(MIGRATION, id);
         Ok::<_, StableError>(!is_quarantined && contains(storage, SessionId(id))?)
@@ -131,15 +126,17 @@ pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
         }
     }
     drop(following);
-    let mut again = Vec::new();
-    for id in &range.again {
-        if moves(*id)? {
-            again.push(*id);
-        }
+    let mut gone: usize = 0;
+    while gone < MAX_SKIPPED
+        && let Some(id) = range.again.get(gone)
+        && !moves(*id)?
+    {
+        gone = gone.saturating_add(1);
     }
-    let shrunk = MappedSessions { after, again, through: range.through };
-    if shrunk != range {
-        storage.mapped_sessions.set(&shrunk);
+    if after != range.after || gone > 0 {
+        range.after = after;
+        range.again.drain(..gone);
+        storage.mapped_sessions.set(&range);
     }
     Ok(())
 }

@@ -250,13 +250,14 @@ impl UploadService<'_> {
     /// first; those that cannot be ended are skipped, and those after them end when they are idle. Returns
     /// `true` if none was ended.
     fn end_oldest(&mut self, limit: usize, limits: &AdminConfig) -> bool {
-        if self.storage.index.is_empty() {
+        let tables = &self.storage.sessions;
+        // Sessions of the first public release are in no index.
+        if tables.legacy.is_empty() && tables.sessions.is_empty() {
             return true;
         }
-        let tables = &self.storage.sessions;
         let legacy: Vec<u64> = tables.legacy.keys_after(None).take(limit).collect();
         let split: Vec<u64> = tables.sessions.keys(..).take(limit.saturating_sub(legacy.len())).collect();
-        let before = self.storage.index.len();
+        let mut none_ended = true;
         for oldest in [legacy, split] {
             for id in oldest.into_iter().map(SessionId) {
                 // Loaded as a stranger, so that nothing is converted.
@@ -265,10 +266,10 @@ impl UploadService<'_> {
                 if self.meter.used() > SWEEP_INSTRUCTIONS || !self.expired(&upload, limits) {
                     break;
                 }
-                let _ = self.drop_session(id, &upload, Outcome::Expired);
+                none_ended &= self.drop_session(id, &upload, Outcome::Expired).is_err();
             }
         }
-        self.storage.index.len() == before
+        none_ended
     }
 
     /// Returns the caller's session, if the caller may still write to its capsule.
@@ -340,10 +341,11 @@ impl UploadService<'_> {
         let (session, meta) = (&upload.session, &upload.meta);
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
         let payload = self.storage.payload_of(id)?;
+        // What may be damaged is read first: a session that has half ended would stay on its accounts permanently.
+        let key = forget_session(self.storage, id, owner, session, &meta.capsule_id)?;
         self.path.abort(self.storage, id, upload)?;
         release_payload(self.storage, session, meta, &payload.place(id, meta))?;
         self.free_subtrees(&payload)?;
-        let key = forget_session(self.storage, id, owner, session, &meta.capsule_id)?;
         self.storage.counters.dropped(upload, outcome.event());
         let ended_at = upload.expires_at(&limits).min(self.now);
         let until = ended_at.plus_seconds(limits.session_ttl_seconds);

@@ -15,7 +15,7 @@ use super::{IdemKey, Outcome, Receipt, UploadMeta};
 /// digest and the bytes that it reserved. The caller must remove its record and its chunks. Returns its key.
 ///
 /// # Errors
-/// A damaged index entry or account.
+/// A damaged account; nothing is changed then.
 pub fn forget_session(
     storage: &mut Storage,
     id: SessionId,
@@ -24,7 +24,8 @@ pub fn forget_session(
     capsule_id: &str,
 ) -> Result<IdemKey, StableError> {
     let key = IdemKey::of(capsule_id, &owner, &session.session_meta.idem);
-    let leads_here = storage.index.find(key)? == Some(id);
+    // A damaged entry leads to no session, so it goes with the one that it was made for.
+    let leads_here = !storage.index.find(key).is_ok_and(|found| found != Some(id));
     // A legacy record without indexes is on no account, either.
     if storage.index.contains(id, owner) {
         storage.usage.forget(owner, capsule_id, session.bytes_expected)?;
@@ -72,14 +73,14 @@ pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, ou
 /// Releases the bytes of a session, unless they belong to a blob.
 ///
 /// # Errors
-/// A damaged record of a blob, or a damaged table.
+/// A damaged table.
 pub fn release_payload(
     storage: &mut Storage,
     session: &Session,
     meta: &UploadMeta,
     place: &Place,
 ) -> Result<(), StableError> {
-    if is_of_a_blob(storage, session, meta, place)? {
+    if is_of_a_blob(storage, session, meta, place) {
         return Ok(());
     }
     storage.blobs.free(place)
@@ -87,15 +88,7 @@ pub fn release_payload(
 
 /// Returns whether the bytes of a session belong to a blob: the first public release kept the records of committed
 /// uploads.
-///
-/// # Errors
-/// A damaged record of a blob.
-pub fn is_of_a_blob(
-    storage: &Storage,
-    session: &Session,
-    meta: &UploadMeta,
-    place: &Place,
-) -> Result<bool, StableError> {
+pub fn is_of_a_blob(storage: &Storage, session: &Session, meta: &UploadMeta, place: &Place) -> bool {
     let may_be = session.session_meta.status != SessionStatus::Pending || meta.blob_id.is_some();
-    Ok(may_be && storage.blobs.is_committed(place)?)
+    may_be && storage.blobs.is_committed(place)
 }

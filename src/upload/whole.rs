@@ -77,7 +77,17 @@ impl UploadService<'_> {
             }
         };
         let digest = ContentDigest { algorithm: hash, bytes: expected };
-        let finished = self.attach(id, &meta, &BlobRecord { size, digest, created_at: self.now, place })?;
+        let blob = BlobRecord { size, digest, created_at: self.now, place };
+        let finished = match self.attach(id, &meta, &blob) {
+            Ok(finished) => finished,
+            Err(refused) => {
+                if !self.storage.capsules.has_memory(&meta.provisional_memory_id) {
+                    self.storage.blobs.free(&blob.place)?;
+                    self.storage.usage.free(&meta.capsule_id, size)?;
+                }
+                return Err(refused);
+            }
+        };
         self.storage.index.remember(key, id);
         let receipt = Receipt {
             owner: self.caller,

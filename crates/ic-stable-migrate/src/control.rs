@@ -144,7 +144,7 @@ impl<'a, H: Host> Control<'a, H> {
     /// [`Error::Refused`] unless everything is converted and nothing holds the migration.
     pub fn verify(mut self) -> Result<(), H::Error> {
         if self.state.phase != Phase::Converted {
-            return Err(self.refused("verify", self.why_not_converted()));
+            return Err(self.refused("verify", &self.why_not_converted()?));
         }
         self.check_not_held("verify")?;
         self.state.recheck = Some(Recheck::begun_at(self.now.as_nanos()));
@@ -177,18 +177,19 @@ impl<'a, H: Host> Control<'a, H> {
     ///
     /// # Errors
     /// [`Error::NotQuarantined`] if there is no such unit, [`Error::Refused`] before the migration has begun, while it
-    /// is paused, stuck or held by the host, during a rollback, and after finalization.
+    /// is paused, stuck or held by the host, during a rollback, and after finalization; the host's error, if it has no
+    /// room.
     pub fn retry(mut self, key: Option<H::Key>) -> Result<(), H::Error> {
         let phase = self.state.phase;
         if !matches!(phase, Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Converted) {
-            return Err(self.refused("retry", self.why_not_converted()));
+            return Err(self.refused("retry", &self.why_not_converted()?));
         }
         self.check_not_held("retry")?;
         self.state.note.clear();
         match key {
             None => self.restore_all()?,
             Some(key) if self.host.ledger().quarantine.contains(self.number(), &key) => {
-                restore(self.migration, self.host, &mut self.state, key)?;
+                self.restore_one(key)?;
             }
             Some(key) => return Err(Error::NotQuarantined { key: format!("{key:?}") }.into()),
         }
@@ -208,7 +209,7 @@ impl<'a, H: Host> Control<'a, H> {
     fn restore_all(&mut self) -> Result<(), H::Error> {
         let (mut restored, mut stay, mut first) = (0_usize, 0_u64, None);
         for key in self.host.ledger().quarantine.keys(self.number(), None, MAX_EXAMINED) {
-            match restore(self.migration, self.host, &mut self.state, key) {
+            match self.restore_one(key) {
                 Ok(()) => restored = restored.saturating_add(1),
                 Err(error) => {
                     count(&mut stay);
@@ -229,13 +230,18 @@ impl<'a, H: Host> Control<'a, H> {
         }
     }
 
+    fn restore_one(&mut self, key: H::Key) -> Result<(), H::Error> {
+        self.host.check_room()?;
+        restore(self.migration, self.host, &mut self.state, key)
+    }
+
     fn number(&self) -> u16 {
         self.migration.plan().number
     }
 
     /// Explains why there is nothing to verify, finalize or retry in this phase.
-    const fn why_not_converted(&self) -> &'static str {
-        match self.state.phase {
+    fn why_not_converted(&self) -> Result<String, H::Error> {
+        let why = match self.state.phase {
             Phase::Finalized => "it is finalized already, and what is in quarantine stays there",
             Phase::Paused => "it is paused; resume it, and wait for Converted",
             Phase::Stuck => "it is stuck; see its note, and resume it",
@@ -243,9 +249,26 @@ impl<'a, H: Host> Control<'a, H> {
                 "it is being rolled back; wait for RolledBack, and resume it to begin again"
             }
             Phase::RolledBack => "it is rolled back; resume it to begin again",
-            Phase::Idle | Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Converted => {
+            Phase::Idle => {
+                let why =
+                    self.why_idle()?.map_or_else(|| "; wait for Converted".into(), |why| format!(": {why}"));
+                return Ok(format!("it has not begun{why}"));
+            }
+            Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Converted => {
                 "not everything is converted and verified yet"
             }
+        };
+        Ok(why.into())
+    }
+
+    /// Returns why the migration does not begin; `None` if it does with the next message, unless it has no work.
+    fn why_idle(&self) -> Result<Option<String>, H::Error> {
+        if let Some(why) = self.migration.held_by(self.host)? {
+            return Ok(Some(why));
+        }
+        match predecessor(self.migration, self.host)? {
+            Some(why) => Ok(Some(why)),
+            None => self.migration.waits_for(self.host),
         }
     }
 
@@ -260,7 +283,7 @@ impl<'a, H: Host> Control<'a, H> {
         // If there never was anything to convert, there is nothing to prove, either.
         let nothing_to_do = self.state.phase == Phase::Idle && self.host.layout()? >= plan.to;
         if self.state.phase != Phase::Converted && !nothing_to_do {
-            return Err(self.refused("finalize", self.why_not_converted()));
+            return Err(self.refused("finalize", &self.why_not_converted()?));
         }
         self.check_not_held("finalize")?;
         if let Some(key) = leftover(self.migration, self.host)? {

@@ -6,6 +6,9 @@ use serde_bytes::ByteBuf;
 use crate::api::{ClassCount, MigrationPhase, MigrationStatus};
 use crate::{Digest, Key, Layout, MultisetDigest, Pace, Record, codec};
 
+/// Bytes of a note that are shown: an error of the host may be of any length, and a page of the journal has fifty notes.
+const LONGEST_NOTE: usize = 4 * 1024;
+
 /// Phase of a migration. The numbers are stored.
 ///
 /// ```
@@ -342,6 +345,8 @@ impl<K: Key> MigrationState<K> {
     /// Converts to the interface's type.
     pub fn to_api(&self, migration: u16, layout: Layout, journal_entries: u64) -> MigrationStatus<K> {
         let counts = self.classes.iter();
+        let mut note = self.note.clone();
+        note.truncate(note.floor_char_boundary(LONGEST_NOTE));
         MigrationStatus {
             migration,
             name: self.name.clone(),
@@ -375,7 +380,7 @@ impl<K: Key> MigrationState<K> {
                 .collect(),
             proven_since: self.proven_since,
             journal_entries,
-            note: self.note.clone(),
+            note,
             rollback_done: self.rollback.map(|rollback| rollback.done),
             rollback_left: self.rollback.map(|rollback| rollback.left),
         }

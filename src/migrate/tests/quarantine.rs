@@ -266,6 +266,27 @@ fn records_left_in_quarantine_count_against_no_limit() {
     }
 }
 
+/// The size of a damaged session is in its upload meta, too; without that, nobody knows it.
+#[test]
+fn an_owners_bytes_are_recounted_beside_a_damaged_session() {
+    for has_meta in [true, false] {
+        let (mut canister, sessions) = layout_1();
+        let [rubbish, damaged] = [sessions[0].0, sessions[2].0];
+        canister.storage.sessions.legacy.insert(rubbish, &RawRecord(b"rubbish".to_vec()));
+        canister.now = canister.now.plus_seconds(1);
+        upgrade(&mut canister);
+        assert_eq!(run_to_end(&mut canister).quarantined, 1);
+        canister.storage.sessions.sessions.insert_raw(damaged, b"rubbish".to_vec());
+        if !has_meta {
+            canister.storage.sessions.metas.remove(&damaged);
+        }
+        controls::finalize(&mut canister.storage, canister.now, true).unwrap();
+        let known = sessions[1..].iter().filter(|(id, ..)| has_meta || *id != damaged);
+        let bytes: usize = known.map(|(_, file, _)| file.len()).sum();
+        assert_eq!(held_by(&canister, OWNER), (4, Some(bytes as u64)));
+    }
+}
+
 #[test]
 fn a_quarantine_with_a_record_of_any_migration_is_not_empty() {
     for number in [1, 2] {

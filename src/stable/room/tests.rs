@@ -173,3 +173,18 @@ fn the_payload_limit_is_what_the_reserve_leaves() {
         assert_eq!(room.payload_limit(None, limit), limit.min(in_map));
     }
 }
+
+/// A chunk map whose chunks have moved to the payload region keeps its memory, which takes no payload any more.
+#[test]
+fn the_memory_of_a_chunk_map_is_no_room_in_the_region() {
+    let raw = whole_memory(1);
+    let memories = Memories::init(raw.clone());
+    let room = StableRoom::of(&memories, raw);
+    let mut map = Chunks::init(memories.get(memory_ids::CHUNKS));
+    let (before, pages) = (room.payload_limit(Some(0), u64::MAX), room.chunk_pages());
+    (0..100).for_each(|n| drop(map.insert(([1; 32], n), value(1))));
+    map.clear_new();
+    let kept = (room.chunk_pages() - pages) * PAGE_BYTES;
+    assert!(kept > 90_000 * 100);
+    assert_eq!(room.payload_limit(Some(0), u64::MAX), before - kept);
+}

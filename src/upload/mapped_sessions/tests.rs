@@ -36,3 +36,33 @@ fn retried_sessions_are_listed_first_and_once() {
     assert_eq!(listed(Some(ids[0]), 9), [ids[2], ids[4]]);
     assert_eq!(listed(Some(ids[2]), 9), [ids[4]]);
 }
+
+/// A retry of everything may restore more sessions than a message can look up.
+#[test]
+fn one_call_checks_a_bounded_number_of_retried_sessions() {
+    let (mut canister, ids) = five();
+    let storage = &mut canister.storage;
+    let session = storage.sessions.sessions.get(&ids[1]).unwrap().unwrap();
+    let moved = storage.payloads.get(&ids[1]).unwrap().unwrap();
+    let (first, last) = (ids[4] + 1, ids[4] + 2_500);
+    for id in first..=last {
+        storage.sessions.sessions.insert(id, &session);
+        if id < last {
+            storage.payloads.insert(id, &moved);
+        }
+    }
+    let range = MappedSessions { after: last, through: last, again: (first..=last).collect() };
+    storage.mapped_sessions.set(&range);
+    for calls in 0.. {
+        assert!(calls < 9, "it is never found");
+        LOOKED_UP.set(0);
+        let listed = list(storage, None, 9).unwrap();
+        assert!(LOOKED_UP.get() <= MAX_SKIPPED, "{} looked up in a list", LOOKED_UP.get());
+        if listed == [last] {
+            break;
+        }
+        LOOKED_UP.set(0);
+        shrink(storage).unwrap();
+        assert!(LOOKED_UP.get() <= MAX_SKIPPED + 1, "{} looked up to shrink", LOOKED_UP.get());
+    }
+}

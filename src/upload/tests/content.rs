@@ -99,3 +99,31 @@ fn a_deleted_memory_leaves_no_record_of_its_blob() {
         assert_eq!(canister.storage.blobs.blob_total(), 0);
     });
 }
+
+/// Makes the entry undecodable that leads from a content to its blob.
+pub fn damage_entry(canister: &TestCanister, file: &[u8]) {
+    use crate::stable::keys::TwoTexts;
+    use crate::stable::{Memories, Table, memory_ids};
+    let memories = Memories::init(canister.raw.clone());
+    let mut entries: Table<TwoTexts, RawRecord> = Table::open(&memories, memory_ids::BLOB_BY_CONTENT);
+    let bytes = digest_of_bytes(canister.hash, file);
+    let digest = crate::blob::ContentDigest { algorithm: canister.hash, bytes };
+    let key = crate::blob::content_key(&canister.capsule, digest);
+    assert!(entries.contains(&key));
+    entries.insert(key, &RawRecord(b"rubbish".to_vec()));
+}
+
+#[test]
+fn a_memory_is_deleted_though_its_content_entry_is_damaged() {
+    on_every_path(|mut canister| {
+        let file = file(100);
+        let whole = small(&canister, &file, "a");
+        let stored = canister.service().put_whole(whole).unwrap();
+        damage_entry(&canister, &file);
+        crate::memories::delete(&mut canister.storage, person(OWNER), &stored.memory_id).unwrap();
+        assert_eq!((canister.live(), canister.storage.usage.accounts()), ([0; 5], 0));
+        assert_eq!(canister.storage.capsules.memory_total(), 0);
+        let again = small(&canister, &file, "again");
+        assert!(canister.service().put_whole(again).is_ok());
+    });
+}

@@ -4,6 +4,7 @@ use super::*;
 use crate::blob::BlobId;
 use crate::migrate;
 use crate::migrations::split_sessions::{LegacyStatus, LegacyUploadSession};
+use crate::stable::{Memories, Table, memory_ids};
 use crate::upload::RawRecord;
 
 /// Returns a canister of the first public release.
@@ -119,23 +120,26 @@ fn a_pending_session_that_names_another_blob_frees_its_bytes() {
     assert_eq!(canister.live(), [0; 5]);
 }
 
+type End = fn(&mut TestCanister, u64);
+
+/// The ways in which a session ends without a file.
+const ENDS: [(&str, End); 3] = [
+    ("aborted", |canister, id| canister.service().abort(id).unwrap()),
+    ("expired in layout 1", |canister, _| {
+        canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        upgrade(canister);
+        migrate::run(&mut canister.storage, canister.now, &Unmetered, 0).unwrap();
+    }),
+    ("expired in layout 2", |canister, id| {
+        upgrade(canister);
+        canister.service().status(id).unwrap();
+        canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+        while !canister.service().sweep().unwrap() {}
+    }),
+];
+
 fn check_every_end(status: LegacyStatus, names_its_blob: bool) {
-    type End = fn(&mut TestCanister, u64);
-    let ends: [(&str, End); 3] = [
-        ("aborted", |canister, id| canister.service().abort(id).unwrap()),
-        ("expired in layout 1", |canister, _| {
-            canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-            upgrade(canister);
-            migrate::run(&mut canister.storage, canister.now, &Unmetered, 0).unwrap();
-        }),
-        ("expired in layout 2", |canister, id| {
-            upgrade(canister);
-            canister.service().status(id).unwrap();
-            canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-            while !canister.service().sweep().unwrap() {}
-        }),
-    ];
-    for (what, end) in ends {
+    for (what, end) in ENDS {
         let (mut canister, id, file, finished) = committed_as(status, names_its_blob);
         end(&mut canister, id);
         while !canister.service().sweep().unwrap() {}
@@ -161,4 +165,41 @@ fn chunks_of_a_committed_session_are_not_replaced() {
         assert!(matches!(refused, Error::Conflict { .. }), "{refused}");
         assert_eq!(read_back(&canister, &finished.blob_id), file);
     }
+}
+
+/// Nobody knows then whose bytes they are: they stay, and the session ends all the same.
+#[test]
+fn a_session_ends_though_the_record_of_its_blob_is_damaged() {
+    for (what, end) in ENDS {
+        let (mut canister, id, _, finished) = committed_as(LegacyStatus::Pending, true);
+        let blob = BlobId::from_locator(&finished.blob_id).unwrap();
+        let memories = Memories::init(canister.raw.clone());
+        let mut blobs: Table<u64, RawRecord> = Table::open(&memories, memory_ids::BLOB_META);
+        blobs.insert(blob.0, &RawRecord(b"rubbish".to_vec()));
+        end(&mut canister, id);
+        while !canister.service().sweep().unwrap() {}
+        assert_eq!(canister.live()[..3], [0; 3], "{what}: the session is gone");
+        assert_eq!(canister.storage.index.len(), 0, "{what}");
+        assert_eq!(canister.live()[3], 2, "{what}: its chunks are not");
+    }
+}
+
+/// It is in no index, and may be the only session in flight.
+#[test]
+fn a_session_in_no_index_expires_on_the_compat_path() {
+    let mut canister = layout_1();
+    let bytes = CHUNK + 1;
+    let id = canister.begin(bytes, "a");
+    (0..2).for_each(|idx| canister.put(id, &file(bytes), idx).unwrap());
+    let owner = person(OWNER);
+    let key = IdemKey::of(&canister.capsule, &owner, "a");
+    canister.storage.index.end(crate::session::SessionId(id), owner, canister.now);
+    canister.storage.index.drop_key(key);
+    canister.storage.usage.forget(owner, &canister.capsule, bytes as u64).unwrap();
+    assert_eq!(canister.service().status(id).unwrap().bytes_received, bytes as u64);
+    canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
+    while !canister.service().sweep().unwrap() {}
+    assert_eq!((canister.live(), canister.storage.usage.accounts()), ([0; 5], 0));
+    let told = canister.service().status(id).unwrap_err();
+    assert!(matches!(&told, Error::Conflict { detail, .. } if detail.contains("has expired")), "{told}");
 }

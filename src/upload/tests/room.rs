@@ -4,14 +4,14 @@ use super::*;
 
 const HOUR: u64 = 3_600;
 
-fn limit(canister: &mut TestCanister, change: impl FnOnce(&mut AdminConfig)) {
+pub fn limit(canister: &mut TestCanister, change: impl FnOnce(&mut AdminConfig)) {
     let mut config = canister.storage.config().unwrap();
     change(&mut config);
     canister.storage.settings.set(&Config::checked(config).unwrap());
 }
 
 /// Begins an upload as someone with a capsule of their own.
-fn begin_as(canister: &mut TestCanister, who: u8, bytes: u64, idem: &str) -> Result<u64> {
+pub fn begin_as(canister: &mut TestCanister, who: u8, bytes: u64, idem: &str) -> Result<u64> {
     let capsule = canister.storage.capsules.create(person(who), None, canister.now).unwrap().id;
     let (chunks, hash) = (bytes.div_ceil(CHUNK as u64) as u32, canister.hash);
     canister.as_person(who).begin(capsule, metadata(bytes), chunks, idem.into(), hash)
@@ -33,7 +33,7 @@ fn attack(canister: &mut TestCanister, largest: u64, key: &str) -> Vec<(u8, u64)
 
 /// Returns how a session ended, as `status` reports it to the owner: the conflict's text up to the first comma or
 /// semicolon.
-fn reported(canister: &mut TestCanister, who: u8, id: u64) -> String {
+pub fn reported(canister: &mut TestCanister, who: u8, id: u64) -> String {
     match canister.as_person(who).status(id) {
         Ok(_) => "in flight".into(),
         Err(Error::Conflict { detail, .. }) => detail.split([',', ';']).next().unwrap().into(),

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::session::SessionId;
+use crate::stable::keys::TwoTexts;
+use crate::stable::{Memories, Table, memory_ids};
 
 /// Returns the answer of every call about a session.
 fn answers(canister: &mut TestCanister, who: u8, id: u64) -> Vec<Error> {
@@ -56,5 +58,48 @@ fn a_damaged_receipt_belongs_to_nobody() {
         }
         let again = canister.try_begin(0, "a").unwrap_err();
         assert!(matches!(again, Error::Internal(_)), "a caller who knows the key gets the error: {again}");
+    });
+}
+
+/// Makes something undecodable that the end of a session needs: its payload state, or the account of its capsule.
+fn damage_beside(canister: &mut TestCanister, id: u64, is_account: bool) {
+    if !is_account {
+        canister.storage.payloads.insert_raw(id, b"rubbish".to_vec());
+        return;
+    }
+    let capsule = canister.as_person(2).status(id).unwrap().capsule_id;
+    let memories = Memories::init(canister.raw.clone());
+    let mut accounts: Table<TwoTexts, RawRecord> = Table::open(&memories, memory_ids::USAGE);
+    accounts.insert(TwoTexts("capsule".into(), capsule), &RawRecord(b"rubbish".to_vec()));
+}
+
+/// Who begins an upload would be refused, and learn of it, for as long as that session is the first in turn.
+#[test]
+fn a_session_that_cannot_be_ended_is_passed_by_eviction() {
+    for is_account in [false, true] {
+        on_every_path(|mut canister| {
+            room::limit(&mut canister, |config| config.max_bytes = 100);
+            let damaged = room::begin_as(&mut canister, 2, 20, "damaged").unwrap();
+            damage_beside(&mut canister, damaged, is_account);
+            let sound = room::begin_as(&mut canister, 3, 20, "sound").unwrap();
+            canister.begin(20, "a");
+            assert_eq!(room::reported(&mut canister, 3, sound), "was evicted");
+            assert_eq!(room::reported(&mut canister, 2, damaged), "in flight");
+        });
+    }
+}
+
+/// A session whose record is gone, and which still counts against its owner, could never be ended.
+#[test]
+fn a_session_ends_whole_or_not_at_all() {
+    on_every_path(|mut canister| {
+        let id = room::begin_as(&mut canister, 2, 20, "a").unwrap();
+        damage_beside(&mut canister, id, true);
+        let before = canister.live();
+        for _ in 0..2 {
+            let told = canister.as_person(2).abort(id).unwrap_err();
+            assert!(matches!(told, Error::Internal(_)), "{told}");
+            assert_eq!(canister.live(), before);
+        }
     });
 }

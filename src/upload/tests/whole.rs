@@ -151,3 +151,24 @@ fn a_whole_file_is_stored_where_an_upload_would_be() {
         }
     });
 }
+
+/// The entry of its content is damaged, which is seen when its bytes are stored already.
+#[test]
+fn a_whole_file_whose_commit_is_refused_leaves_nothing() {
+    on_every_path(|mut canister| {
+        let file = file(100);
+        let stored = small(&canister, &file, "stored");
+        canister.service().put_whole(stored).unwrap();
+        content::damage_entry(&canister, &file);
+        let counts = |canister: &TestCanister| {
+            (canister.live(), canister.storage.usage.total(), canister.storage.capsules.memory_total())
+        };
+        let before = counts(&canister);
+        for idem in ["again", "and again"] {
+            let again = small(&canister, &file, idem);
+            let refused = canister.service().put_whole(again).unwrap_err();
+            assert!(matches!(refused, Error::Internal(_)), "{refused}");
+            assert_eq!(counts(&canister), before);
+        }
+    });
+}

@@ -100,3 +100,20 @@ fn a_host_without_room_stops_the_migration_with_the_reason() {
     let refused = engine.control(&mut full, NOW).unwrap().rollback().unwrap_err();
     assert!(refused.0.contains("it cannot be rolled back"), "{refused}");
 }
+
+/// What is restored takes room, before it is removed from the quarantine.
+#[test]
+fn a_host_without_room_restores_nothing_from_quarantine() {
+    let mut full = Full(Notes::<u64>::open(old_release(1..=4_u64)));
+    let engine = Engine::new(&[&Wrapped]);
+    let record = Wrapped.take_out(&mut full, 4, "not text".into()).unwrap();
+    full.0.ledger.quarantine.insert(1, 4, &record);
+    full.0.ledger.set_state(1, &MigrationState { phase: Phase::Converted, ..MigrationState::default() });
+    let before = full.0.ledger.state_of(1).unwrap();
+    for key in [None, Some(4)] {
+        let refused = engine.control(&mut full, NOW).unwrap().retry(key).unwrap_err();
+        assert_eq!(refused.0, "no room");
+        assert_eq!((full.0.ledger.state_of(1).unwrap(), full.0.old.len()), (before.clone(), 3));
+        assert_eq!(full.0.ledger.quarantine.get(1, 4), Ok(Some(record.clone())));
+    }
+}

@@ -105,3 +105,18 @@ fn a_refused_endpoint_says_why() {
     assert_eq!(unauthorized.to_string(), format!("{caller} is not a controller"));
     assert_eq!(api::EndpointError::Refused("it is paused".into()).to_string(), "it is paused");
 }
+
+/// A text of the host may be of any length, and every entry has the note that was there at the time.
+#[test]
+fn a_page_of_the_journal_fits_a_reply_whatever_the_notes() {
+    let mut notes = Notes::<u64>::open(Memories::default());
+    let state = MigrationState { note: "ä".repeat(100_000), ..MigrationState::default() };
+    notes.ledger.set_state(1, &state);
+    (0..60).for_each(|_| notes.ledger.record(NOW, "verifying", Layout(2), 1, &state));
+    let page = notes.ledger.journal(0).unwrap();
+    let reply = candid::encode_one(Ok::<_, ()>(&page)).unwrap().len();
+    assert!(page.len() == 50 && reply < 1_000_000, "{} entries, {reply} bytes", page.len());
+    let status = notes.ledger.status(Layout(2)).unwrap();
+    assert!(status.note.len() > 4_000 && state.note.starts_with(&status.note), "{} bytes", status.note.len());
+    assert_eq!(notes.ledger.state_of(1).unwrap(), state, "it is stored as it was");
+}
