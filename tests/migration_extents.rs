@@ -202,7 +202,7 @@ const QUARANTINED: u64 = 3;
 
 #[test]
 fn chunks_in_quarantine_are_stored_again_in_an_emptied_map() {
-    let (mut canister, chunks) = before_compaction();
+    let (canister, chunks) = before_compaction();
     let mut expected = Held::of(&storage(&canister));
     assert!(chunks > 3 * QUARANTINED, "{chunks} chunks");
     let seen: BTreeSet<u64> = (0..4).map(|_| sweep(&canister, 0)).filter(|left| *left != chunks).collect();
@@ -239,13 +239,17 @@ fn a_compaction_that_traps_changes_nothing() {
     const PARTS: u64 = 6;
     let expected = undisturbed(InChunkMap);
     let (canister, chunks) = before_compaction();
-    let all = executed(&canister, |canister| drop(sweep(canister, 0)));
+    let all = executed(&canister, |canister| {
+        sweep(canister, 0);
+    });
     assert_eq!(canister.stats().chunks, QUARANTINED, "{all:?}");
     let cost = all.iter().map(|message| message.instructions).max().unwrap();
     for part in 1..PARTS {
         let (canister, _) = before_compaction();
         let before = Held::of(&storage(&canister));
-        let trapped = with_message_limit(&canister, cost * part / PARTS, |canister| drop(sweep(canister, 0)));
+        let trapped = with_message_limit(&canister, cost * part / PARTS, |canister| {
+            sweep(canister, 0);
+        });
         assert_eq!(trapped.len(), 1, "part {part}: {trapped:?}");
         assert_eq!(Held::of(&storage(&canister)), before, "part {part}");
         assert_eq!(sweep(&canister, 61), QUARANTINED, "part {part}: it is tried again");
@@ -254,7 +258,9 @@ fn a_compaction_that_traps_changes_nothing() {
     // It traps until it is not tried any more.
     let (canister, _) = before_compaction();
     let trapped = with_message_limit(&canister, cost / 2, |canister| {
-        (0..4).for_each(|_| drop(sweep(canister, 61)));
+        for _ in 0..4 {
+            sweep(canister, 61);
+        }
     });
     assert!((1..4).contains(&trapped.len()), "{trapped:?}");
     let seen: BTreeSet<u64> = (0..20).map(|_| sweep(&canister, 1)).collect();

@@ -368,6 +368,25 @@ fn chunks_that_come_and_go_before_a_compaction_are_counted() {
     assert_eq!((map.total(), map.get(prefix(1), 1_000)), (33, Some(b"new".to_vec())));
 }
 
+/// A memory that is full has no room for half a node that exists twice while it is split.
+#[test]
+fn chunks_stored_again_take_no_room_for_splitting_nodes() {
+    const BYTES: usize = 30_000;
+    for chunks in [1, 11, 12, 32] {
+        let memories = MemoryManager::init_with_bucket_size(RawMemory::default(), 1);
+        let memory = memories.get(memory_ids::CHUNKS);
+        let kept: Vec<_> = (0..chunks).map(|idx| (([1; 32], idx), vec![idx as u8; BYTES])).collect();
+        let mut map = Chunks::init(memory.clone());
+        compaction::store(&mut map, kept.clone());
+        let pages = (u64::from(chunks) * (BYTES as u64 + BYTES as u64 / 32)).div_ceil(PAGE);
+        assert!((pages..=pages + 1).contains(&memory.size()), "{} pages for {chunks} chunks", memory.size());
+        assert!(
+            map.len() == u64::from(chunks)
+                && kept.into_iter().all(|(key, bytes)| map.get(&key) == Some(bytes))
+        );
+    }
+}
+
 /// The pages of small chunks are estimated generously, so that the room is missing in a map of one bucket.
 #[test]
 fn chunks_that_may_not_fit_again_keep_the_map() {
