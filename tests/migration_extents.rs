@@ -252,10 +252,10 @@ fn a_compaction_that_traps_changes_nothing() {
         });
         assert_eq!(trapped.len(), 1, "part {part}: {trapped:?}");
         assert_eq!(Held::of(&storage(&canister)), before, "part {part}");
-        assert_eq!(sweep(&canister, 61), QUARANTINED, "part {part}: it is tried again");
+        assert_eq!(sweep(&canister, 61), QUARANTINED, "part {part}: it is repeated");
         assert_eq!(InChunkMap::dump(&canister), expected, "part {part}");
     }
-    // It traps until it is not tried any more.
+    // It traps until it is not repeated any more.
     let (canister, _) = before_compaction();
     let trapped = with_message_limit(&canister, cost / 2, |canister| {
         for _ in 0..4 {
