@@ -2,6 +2,7 @@
 //! as if nothing had happened, and clients that call in between see the same as at any other time.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::support::conversion::extents::held::Held;
 use crate::support::conversion::extents::image::{UploadedFile, image};
@@ -9,12 +10,17 @@ use crate::support::conversion::extents::{InChunkMap, SECOND, storage, unit_in_p
 use crate::support::conversion::{
     Interruption, Start, after, interrupted_everywhere, messages, pause_and_resume, settle, undisturbed,
 };
-use crate::support::traps::{trapped_everywhere, upgrade_trapped_everywhere};
-use crate::support::upload::digest;
+use crate::support::traps::{
+    executed, is_embedded, trapped_everywhere, upgrade_trapped_everywhere, with_message_limit,
+};
+use crate::support::upload::{CHUNK, digest};
 use crate::support::{InstalledCanister, controller, owner};
 use session_migrate::build::Build;
-use upload_canister::api::{Error, MigrationPhase, UploadFinishResult};
+use upload_canister::api::{Error, MigrationPhase, MigrationStatus, UploadFinishResult};
+use upload_canister::blob::Place;
 use upload_canister::migrate::Phase;
+use upload_canister::stable::layout::Layout;
+use upload_canister::storage::Storage;
 
 #[test]
 fn the_migration_preserves_everything_that_is_stored() {
@@ -173,4 +179,91 @@ fn client_calls_between_messages_answer_as_after_migration_2() {
             assert_eq!(held_at_rest(&canister), expected, "{what} after {k} messages");
         }
     }
+}
+
+/// Lets a minute pass, which starts the sweep, or runs a message that it has asked for. Returns the number of chunks in the
+/// chunk map afterwards.
+fn sweep(canister: &InstalledCanister, seconds: u64) -> u64 {
+    canister.pic.advance_time(Duration::from_secs(seconds));
+    canister.pic.tick();
+    canister.stats().chunks
+}
+
+/// Returns a canister that is about to compact its chunk map, and the number of chunks in it.
+fn before_compaction() -> (InstalledCanister, u64) {
+    let canister = after(InChunkMap, messages(InChunkMap));
+    let chunks = canister.stats().chunks;
+    assert_eq!(sweep(&canister, 61), chunks, "it is only marked");
+    (canister, chunks)
+}
+
+/// Chunks of the image that stay in the chunk map.
+const QUARANTINED: u64 = 3;
+
+#[test]
+fn chunks_in_quarantine_are_stored_again_in_an_emptied_map() {
+    let (canister, chunks) = before_compaction();
+    let mut expected = Held::of(&storage(&canister));
+    assert!(chunks > 3 * QUARANTINED, "{chunks} chunks");
+    let seen: BTreeSet<u64> = (0..4).map(|_| sweep(&canister, 0)).filter(|left| *left != chunks).collect();
+    assert_eq!(seen, BTreeSet::from([QUARANTINED]), "all others go at once");
+    expected.chunk_map = [QUARANTINED, 0];
+    assert_eq!(Held::of(&storage(&canister)), expected);
+    assert_eq!(InChunkMap::dump(&canister), undisturbed(InChunkMap));
+
+    // What is missing comes back, and the unit is retried.
+    let torn = image().file("torn");
+    let raw = canister.stable_memory();
+    {
+        let mut storage = Storage::open_accepting(raw.clone(), &[Layout::EXTENTS]).unwrap();
+        let Place::Chunks(prefix) = storage.blobs.blob(torn.blob.unwrap()).unwrap().place else {
+            panic!("it has moved")
+        };
+        storage.blobs.write_chunk(prefix, 1, &torn.content[CHUNK..]);
+    }
+    canister.set_stable_memory(&raw);
+    canister.try_upgrade(Build::Direct).unwrap();
+    let retried: upload_canister::api::Result<MigrationStatus> =
+        canister.update(controller(), "migration_retry", (Some(torn.blob.unwrap().0),));
+    assert_eq!(retried.unwrap().quarantined, 1);
+    assert_eq!(settle(&canister).phase, MigrationPhase::Converted);
+    canister.settle(|stats| stats.chunks == 1);
+    assert!(canister.read_back(owner(), &torn.locator()) == torn.content);
+}
+
+#[test]
+fn a_compaction_that_traps_changes_nothing() {
+    if !is_embedded() {
+        return;
+    }
+    const PARTS: u64 = 6;
+    let expected = undisturbed(InChunkMap);
+    let (canister, chunks) = before_compaction();
+    let all = executed(&canister, |canister| {
+        sweep(canister, 0);
+    });
+    assert_eq!(canister.stats().chunks, QUARANTINED, "{all:?}");
+    let cost = all.iter().map(|message| message.instructions).max().unwrap();
+    for part in 1..PARTS {
+        let (canister, _) = before_compaction();
+        let before = Held::of(&storage(&canister));
+        let trapped = with_message_limit(&canister, cost * part / PARTS, |canister| {
+            sweep(canister, 0);
+        });
+        assert_eq!(trapped.len(), 1, "part {part}: {trapped:?}");
+        assert_eq!(Held::of(&storage(&canister)), before, "part {part}");
+        assert_eq!(sweep(&canister, 61), QUARANTINED, "part {part}: it is repeated");
+        assert_eq!(InChunkMap::dump(&canister), expected, "part {part}");
+    }
+    // It traps until it is not repeated any more.
+    let (canister, _) = before_compaction();
+    let trapped = with_message_limit(&canister, cost / 2, |canister| {
+        for _ in 0..4 {
+            sweep(canister, 61);
+        }
+    });
+    assert!((1..4).contains(&trapped.len()), "{trapped:?}");
+    let seen: BTreeSet<u64> = (0..20).map(|_| sweep(&canister, 1)).collect();
+    assert!(seen.iter().any(|left| (QUARANTINED + 1..chunks).contains(left)), "one by one: {seen:?}");
+    assert_eq!(InChunkMap::dump(&canister), expected);
 }

@@ -44,3 +44,9 @@ pub fn key_bytes(prefix: ChunkPrefix, idx: u32) -> [u8; KEY_BYTES] {
     key.iter_mut().zip(bytes).for_each(|(byte, value)| *byte = value);
     key
 }
+
+/// Returns the key that the library stores as these bytes.
+pub fn key_of(bytes: &[u8; KEY_BYTES]) -> Option<ChunkKey> {
+    let (prefix, idx) = bytes.split_first_chunk()?;
+    Some((*prefix, u32::from_be_bytes(*idx.first_chunk()?)))
+}

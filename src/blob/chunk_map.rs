@@ -12,11 +12,13 @@ use ic_stable_structures::{Memory as _, StableBTreeMap};
 use crate::session::ChunkSet;
 use crate::stable::{MapKeys, Memories, Memory, NoRoom, StableRoom, Table, memory_ids};
 
-use super::chunk_key::{ChunkKey, ChunkPrefix, KEY_BYTES, key_bytes};
+use super::chunk_key::{ChunkKey, ChunkPrefix, KEY_BYTES, key_bytes, key_of};
 
+mod compaction;
 mod survey;
 
-use survey::{Found, Survey};
+pub use compaction::Compaction;
+use survey::{Found, Key, Survey};
 
 /// Chunks removed in the message that ends a session; the timer removes the rest. Removing one chunk reads it
 /// and may move its neighbors, at a cost of tens of millions of instructions of the 40 billion of a message.
@@ -37,6 +39,7 @@ pub struct ChunkMap {
     released: Table<[u8; 32], ()>,
     room: StableRoom,
     attempt: Attempt,
+    compaction: Compaction,
     survey: Survey,
 }
 
@@ -73,6 +76,7 @@ impl ChunkMap {
             released: Table::open(memories, memory_ids::RELEASED_CHUNKS),
             room: room.clone(),
             attempt: Attempt::default(),
+            compaction: Compaction::default(),
             survey: Survey::default(),
         }
     }
@@ -99,8 +103,9 @@ impl ChunkMap {
 
     /// Stores a chunk.
     pub fn insert(&mut self, prefix: ChunkPrefix, idx: u32, bytes: &[u8]) {
-        self.survey = Survey::InUse(key_bytes(prefix, idx));
-        self.created().insert((prefix.0, idx), bytes.to_vec());
+        if self.created().insert((prefix.0, idx), bytes.to_vec()).is_none() {
+            self.survey.added(key_bytes(prefix, idx));
+        }
     }
 
     /// Returns which chunks are actually stored under a prefix. Their bytes are not read.
@@ -159,19 +164,23 @@ impl ChunkMap {
         self.room.for_chunk(AMPLE_BYTES).is_ok()
     }
 
-    /// Removes all chunks in one step if none is in use, which takes no room; otherwise a few released ones, or only
-    /// one if the map has no room for more. Returns `true` if none is left to remove.
+    /// Removes all released chunks in one step if no other is in use, or only a few are; otherwise a few released ones, or
+    /// only one if the map has no room for more. Returns `true` if none is left to remove.
     pub fn sweep(&mut self) -> bool {
         let Some(prefix) = self.released.next_key(None) else {
             return true;
         };
-        match self.survey.advance(&self.keys, &self.released, self.total()) {
-            Found::Nothing => {
+        let max = self.compaction.max_in_use();
+        match self.survey.advance(&self.keys, &self.released, self.total(), max) {
+            Found::More => return false,
+            Found::InUse(keys) if keys.is_empty() => {
                 self.empty();
                 return true;
             }
-            Found::More => return false,
-            Found::InUse => {}
+            Found::InUse(keys) if compaction::pays(keys.len(), self.total()) => {
+                return self.compaction.begin() && self.compact(&keys);
+            }
+            Found::InUse(_) | Found::TooMany => self.compaction.cancel(),
         }
         if self.room.for_removal() || self.first_under(ChunkPrefix(prefix), 1).is_empty() {
             self.attempt = Attempt::default();
@@ -190,12 +199,23 @@ impl ChunkMap {
     }
 
     #[cfg(test)]
+    pub const fn compaction_mut(&mut self) -> &mut Compaction {
+        &mut self.compaction
+    }
+
+    #[cfg(test)]
     pub fn remove_unseen(&mut self, prefix: ChunkPrefix, idx: u32) {
         self.created().remove(&(prefix.0, idx));
     }
 
+    /// Forgets a marked compaction, since no message will try it soon.
+    pub const fn cancel_compaction(&mut self) {
+        self.compaction.cancel();
+    }
+
     /// Skips a step that was marked and has not committed since the last check.
     pub fn watch(&mut self) {
+        self.compaction.watch();
         let Attempt { marked, seen, failures } = self.attempt;
         self.attempt = if marked.is_some() && marked == seen {
             Attempt { failures: failures.saturating_add(1), ..Attempt::default() }
@@ -210,8 +230,27 @@ impl ChunkMap {
             chunks.clear_new();
         }
         self.released.clear();
-        self.survey.start_over();
+        self.survey = Survey::default();
         self.attempt = Attempt::default();
+        self.compaction = Compaction::default();
+    }
+
+    /// Removes everything but these chunks, ascending. Returns `false` if that cannot be done; then nothing is changed.
+    fn compact(&mut self, in_use: &[Key]) -> bool {
+        let read = |key: &Key| {
+            let key = key_of(key)?;
+            Some((key, self.chunks.as_ref()?.get(&key)?))
+        };
+        let kept: Option<Vec<(ChunkKey, Vec<u8>)>> = in_use.iter().map(read).collect();
+        let fits =
+            |kept: &Vec<(_, Vec<u8>)>| self.room.holds(kept.iter().map(|(_, bytes)| bytes.len() as u64));
+        let Some(kept) = kept.filter(fits) else {
+            self.compaction.fail();
+            return false;
+        };
+        self.empty();
+        compaction::store(self.made(), kept);
+        true
     }
 
     /// Does the marked step, or marks the next one.
@@ -221,10 +260,7 @@ impl ChunkMap {
             Some(Step::Empty(key)) => {
                 self.created().insert(key, Vec::new());
             }
-            Some(Step::Remove(key)) => {
-                self.survey.start_over();
-                self.created().remove(&key);
-            }
+            Some(Step::Remove(key)) => self.remove(&key),
         }
     }
 
@@ -253,14 +289,19 @@ impl ChunkMap {
     /// none is left.
     fn remove_some(&mut self, prefix: ChunkPrefix, limit: usize) -> bool {
         let keys = self.first_under(prefix, limit);
-        self.survey.start_over();
         for key in &keys {
             if !self.room.for_removal() {
                 return false;
             }
-            self.created().remove(key);
+            self.remove(key);
         }
         keys.len() < limit || self.first_under(prefix, 1).is_empty()
+    }
+
+    fn remove(&mut self, key: &ChunkKey) {
+        if self.made().remove(key).is_some() {
+            self.survey.removed(key_bytes(ChunkPrefix(key.0), key.1));
+        }
     }
 
     /// Returns the first keys under a prefix.

@@ -146,7 +146,13 @@ impl BlobStore {
         self.release_total() > 0 && self.chunks.has_ample_room()
     }
 
-    /// Removes a few released chunks, or all if none is in use. Returns `true` if none is left to remove.
+    /// Keeps released chunks in the chunk map for now.
+    pub const fn defer_removal(&mut self) {
+        self.chunks.cancel_compaction();
+    }
+
+    /// Removes a few released chunks, or all if no other is in use or only a few are. Returns `true` if none is left to
+    /// remove.
     pub fn sweep(&mut self) -> bool {
         self.chunks.sweep()
     }
@@ -155,6 +161,12 @@ impl BlobStore {
     #[cfg(test)]
     pub const fn attempt_mut(&mut self) -> &mut super::chunk_map::Attempt {
         self.chunks.attempt_mut()
+    }
+
+    /// Returns whether the sweep is about to empty the map although chunks are in use.
+    #[cfg(test)]
+    pub const fn compaction_mut(&mut self) -> &mut super::chunk_map::Compaction {
+        self.chunks.compaction_mut()
     }
 
     /// Removes a chunk, whether or not the map has room for that.

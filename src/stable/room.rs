@@ -38,6 +38,15 @@ const STEP_BYTES: u64 = 128 << 10;
 /// Upper bound of what storing a chunk takes besides its bytes: its share of a node, and new pages if nodes are split.
 const NODE_BYTES: u64 = 16 << 10;
 
+/// Bytes of a map before its first page.
+const FIRST_PAGE: u64 = 100;
+
+/// Bytes of a page of the chunk map, with the allocator's header.
+const MAP_PAGE_BYTES: u64 = 1_040;
+
+/// Bytes of it that hold a node's contents.
+const MAP_PAGE_CONTENTS: u64 = 1_013;
+
 /// Stable memory has no room for a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -152,6 +161,13 @@ impl StableRoom {
             || missing(self.fill_of(&self.0.chunks).free) <= self.bytes_left()
     }
 
+    /// Returns whether the buckets that the chunk map has would hold chunks of these lengths, if it had no others.
+    pub fn holds(&self, lens: impl Iterator<Item = u64>) -> bool {
+        let pages = lens.map(pages_in_map).fold(0, u64::saturating_add);
+        let has = self.buckets(self.0.chunks.size().saturating_mul(PAGE_BYTES));
+        FIRST_PAGE.saturating_add(MAP_PAGE_BYTES.saturating_mul(pages.saturating_add(1))) <= has
+    }
+
     /// Returns how much payload the canister can hold, at most `limit`: in the chunk map, or in `region`
     /// bytes of the payload region and as much as that can still grow.
     pub fn payload_limit(&self, region: Option<u64>, limit: u64) -> u64 {
@@ -239,7 +255,6 @@ impl StableRoom {
     /// Reads the header of the allocator. A memory with an unknown header counts as full.
     fn fill_of(&self, memory: &Memory) -> Fill {
         const HEADER: u64 = 52;
-        const FIRST_PAGE: u64 = 100;
         let size = memory.size().saturating_mul(PAGE_BYTES);
         let mut header = [0; 24];
         if size > 0 {
@@ -268,6 +283,12 @@ fn assume_full(memory: &Memory) -> Fill {
 /// contents.
 const fn bytes_in_map(bytes: u64) -> u64 {
     bytes.saturating_add(bytes >> 5).saturating_add(NODE_BYTES)
+}
+
+/// Returns an upper bound of the pages that a chunk takes in the map. The first page of a node has room for its header and
+/// all of its keys, and it has at least one chunk; each chunk follows its length, four bytes.
+const fn pages_in_map(bytes: u64) -> u64 {
+    bytes.saturating_add(4).div_ceil(MAP_PAGE_CONTENTS).saturating_add(1)
 }
 
 #[cfg(test)]

@@ -205,6 +205,7 @@ impl UploadService<'_> {
                 first_error = first_error.and(Err(error));
             }
             if self.meter.used() > SWEEP_INSTRUCTIONS {
+                self.storage.blobs.defer_removal();
                 return first_error.and(Ok(false));
             }
         }
@@ -229,6 +230,9 @@ impl UploadService<'_> {
     /// map can be emptied in one step afterwards. Returns `true` if there is nothing to do now.
     fn sweep_chunks(&mut self) -> Result<bool> {
         let waits = self.storage.blobs.may_defer_removal() && mapped_sessions::are_moving(self.storage)?;
+        if waits {
+            self.storage.blobs.defer_removal();
+        }
         Ok(waits || self.storage.blobs.sweep())
     }
 

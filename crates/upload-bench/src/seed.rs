@@ -14,6 +14,7 @@ use serde_bytes::ByteBuf;
 use session_migrate::build::Build;
 use sha2::{Digest, Sha256};
 use upload_canister::api::{AdminConfig, Error, ExternalAsset, HashAlgorithm, StorageBackend};
+use upload_canister::blob::{BlobId, Place};
 use upload_canister::config::Config;
 use upload_canister::memories::{self, NewContent};
 use upload_canister::meter::Unmetered;
@@ -52,6 +53,9 @@ pub struct Population {
     pub chunks: u32,
     /// Whether the client's sessions are finished, and migration 1 is finalized.
     pub finished: bool,
+    /// Chunks of one more file of the client's, which is finished and whose first chunk has since lost a byte: migration 2
+    /// quarantines it.
+    pub damaged: u32,
 }
 
 impl Population {
@@ -62,12 +66,12 @@ impl Population {
             Build::Staged => Layout::SPLIT,
             Build::Direct => Layout::EXTENTS,
         };
-        Self { sessions, memories, layout, chunks: 0, finished: false }
+        Self { sessions, memories, layout, chunks: 0, finished: false, damaged: 0 }
     }
 
     /// Returns a population of the client's sessions with this many stored chunks each, and nothing else.
     pub const fn with_chunks(layout: Layout, sessions: u32, chunks: u32) -> Self {
-        Self { sessions, memories: 0, layout, chunks, finished: false }
+        Self { sessions, memories: 0, layout, chunks, finished: false, damaged: 0 }
     }
 }
 
@@ -155,6 +159,9 @@ fn fill(storage: &mut Storage, population: Population) -> Result<(String, u64, S
             chunks => begin_with_chunks(storage, &capsule, number, chunks, population.finished)?,
         };
     }
+    if population.damaged > 0 {
+        add_damaged(storage, &capsule, population.damaged)?;
+    }
     if population.finished {
         let state = MigrationState { phase: Phase::Finalized, ..MigrationState::default() };
         storage.migration.set_state(1, &state);
@@ -216,6 +223,20 @@ fn begin_with_chunks(
         service.finish(session, &ByteBuf::from(sha256.finalize().to_vec()), bytes)?;
     }
     Ok(session)
+}
+
+/// Uploads a file of this many chunks, and shortens the first one.
+fn add_damaged(storage: &mut Storage, capsule: &str, chunks: u32) -> Result<(), Error> {
+    let before = storage.blobs.list_in_chunk_map(None, usize::MAX);
+    begin_with_chunks(storage, capsule, SESSIONS_OF_CLIENT, chunks, true)?;
+    for id in storage.blobs.list_in_chunk_map(None, usize::MAX) {
+        if let (false, Place::Chunks(prefix)) = (before.contains(&id), storage.blobs.blob(BlobId(id))?.place)
+        {
+            let shorter = vec![SESSIONS_OF_CLIENT as u8; CHUNK_BYTES as usize - 1];
+            storage.blobs.write_chunk(prefix, 0, &shorter);
+        }
+    }
+    Ok(())
 }
 
 /// Creates a memory whose bytes are elsewhere: inline ones are limited per capsule.

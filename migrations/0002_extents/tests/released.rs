@@ -95,6 +95,51 @@ fn a_quarantined_blob_keeps_its_chunks_and_the_others_go() {
     assert!(read_back(&canister, &blobs[1]) == file(2 * CHUNK + 1));
 }
 
+/// Few chunks stay, and many have moved.
+#[test]
+fn a_quarantined_blob_is_stored_again_in_the_emptied_map() {
+    let mut canister = finalized();
+    let moved = upload(&mut canister, &file(6 * CHUNK), "moved");
+    let [torn, begun] = [CHUNK + 1, 2 * CHUNK].map(file);
+    let locator = upload(&mut canister, &torn, "torn");
+    let id = BlobId::from_locator(&locator).unwrap();
+    let Place::Chunks(prefix) = canister.storage.blobs.blob(id).unwrap().place else {
+        panic!("it has moved")
+    };
+    canister.storage.blobs.write_chunk(prefix, 1, b"");
+    assert_eq!((to_end(&mut canister).quarantined, chunk_map(&canister)), (1, [8, 1]));
+    assert_eq!((canister.service().sweep(), chunk_map(&canister)), (Ok(false), [8, 1]), "it is marked");
+    // Then the migration has something to do again, for a few minutes.
+    let converted = state(&canister);
+    let converting = MigrationState { phase: Phase::Converting, ..converted.clone() };
+    canister.storage.migration.set_state(2, &converting);
+    for _ in 0..3 {
+        canister.storage.blobs.watch_removals();
+        assert_eq!((canister.service().sweep(), chunk_map(&canister)), (Ok(true), [8, 1]), "it waits");
+    }
+    canister.storage.migration.set_state(2, &converted);
+    assert_eq!((canister.service().sweep(), chunk_map(&canister)), (Ok(false), [8, 1]), "it is marked again");
+    assert_eq!((canister.service().sweep(), chunk_map(&canister)), (Ok(true), [2, 0]));
+    assert!(canister.storage.blobs.read_chunk(id, 0).unwrap() == torn[..CHUNK]);
+    assert!(read_back(&canister, &moved) == file(6 * CHUNK));
+
+    // An upload that has nothing to do with it.
+    let session = canister.begin(begun.len(), "begun");
+    (0..2).for_each(|idx| canister.put(session, &begun, idx).unwrap());
+    canister.finish(session, &begun).unwrap();
+
+    canister.storage.blobs.write_chunk(prefix, 1, &torn[CHUNK..]);
+    control(&mut canister).retry(None).unwrap();
+    assert_eq!(state_at_end(&mut canister), (Phase::Converted, 0));
+    assert_eq!((sweep_to_end(&mut canister), chunk_map(&canister)), (1, [0, 0]));
+    assert!(read_back(&canister, &locator) == torn);
+}
+
+fn state_at_end(canister: &mut TestCanister) -> (Phase, u64) {
+    let state = to_end(canister);
+    (state.phase, state.quarantined)
+}
+
 #[test]
 fn what_clients_end_in_the_middle_is_removed_at_once() {
     let mut canister = finalized();

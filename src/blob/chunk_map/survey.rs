@@ -1,100 +1,103 @@
-//! Determines whether anything in the chunk map is still in use, from its keys alone. If not, the map can be emptied in
-//! one step instead of chunk by chunk.
+//! Determines which chunks in the chunk map are still in use, from its keys alone. If none is, or only a few are, the map
+//! can be emptied in one step instead of chunk by chunk.
 //!
 //! None of this is stored: after an upgrade the survey starts from scratch, and so does any other build.
+
+use std::collections::BTreeSet;
 
 use crate::stable::{MapKeys, Table};
 
 use super::super::chunk_key::KEY_BYTES;
 
 /// Keys that one message checks: at most 60,000 instructions each.
-const KEYS_AT_ONCE: usize = 2_000;
+const KEYS_AT_ONCE: usize = if cfg!(test) { 50 } else { 2_000 };
 
 /// Bytes of a prefix.
 const PREFIX_BYTES: usize = 32;
 
-type Key = [u8; KEY_BYTES];
+pub type Key = [u8; KEY_BYTES];
 
-/// How far the map has been checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Survey {
-    /// All keys up to this one are released.
-    Through {
-        /// The last of them.
-        last: Option<Key>,
-        /// Number of them.
-        keys: u64,
-    },
-    /// This key was not released when it was checked or stored.
-    InUse(Key),
+/// How far the map has been checked. It stays correct while chunks arrive and are removed, since each is reported to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// The last key that was checked; all before it were, too.
+    last: Option<Key>,
+    /// Number of keys in the map up to this one.
+    keys: u64,
+    /// Those of them that were not released when they were last checked.
+    in_use: BTreeSet<Key>,
 }
 
 /// The result of a survey.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Every chunk is released.
-    Nothing,
-    /// A chunk is in use, or the keys cannot be read.
-    InUse,
+    /// Exactly these chunks are in use, ascending; all others in the map are released.
+    InUse(Vec<Key>),
+    /// More chunks than asked for are in use, or the keys cannot be read.
+    TooMany,
     /// The next message checks more of them.
     More,
 }
 
-impl Default for Survey {
-    fn default() -> Self {
-        Self::Through { last: None, keys: 0 }
-    }
-}
-
 impl Survey {
-    /// Starts from scratch, since chunks are removed. A chunk that was in use probably still is.
-    pub fn start_over(&mut self) {
-        if let Self::Through { .. } = self {
-            *self = Self::default();
+    /// Records a chunk that is new in the map.
+    pub fn added(&mut self, key: Key) {
+        // Those after the last one will be found.
+        if self.last.is_some_and(|last| key <= last) {
+            self.keys = self.keys.saturating_add(1);
+            self.in_use.insert(key);
         }
     }
 
-    /// Checks the next keys of a map of `total` chunks.
+    /// Records a chunk that is no longer in the map.
+    pub fn removed(&mut self, key: Key) {
+        if self.last.is_some_and(|last| key <= last) {
+            self.keys = self.keys.saturating_sub(1);
+            self.in_use.remove(&key);
+        }
+    }
+
+    /// Checks the next keys of a map of `total` chunks, unless more than `max` of those before are in use.
     pub fn advance(
         &mut self,
         keys: &MapKeys<KEY_BYTES>,
         released: &Table<[u8; PREFIX_BYTES], ()>,
         total: u64,
+        max: usize,
     ) -> Found {
-        if let Self::InUse(key) = *self {
-            if keys.contains(&key) == Some(true) && !is_released(released, &key) {
-                return Found::InUse;
-            }
-            *self = Self::default();
+        let Self { last, keys: seen, in_use } = self;
+        in_use.retain(|key| !is_released(released, key));
+        if in_use.len() > max {
+            return Found::TooMany;
         }
-        let Self::Through { last, keys: seen } = self else { return Found::InUse };
         let low = last.unwrap_or([0; KEY_BYTES]);
-        let (mut checked, mut in_use, mut prefix) = (0_usize, None, None);
+        let (mut checked, mut prefix) = (0_usize, None);
         let walked = keys.between(&low, &[u8::MAX; KEY_BYTES], &mut |key| {
             if *last == Some(*key) {
                 return true;
             }
             // Chunks of one object follow each other.
-            if prefix != key.first_chunk::<PREFIX_BYTES>().copied() && !is_released(released, key) {
-                in_use = Some(*key);
-                return false;
+            if prefix != key.first_chunk::<PREFIX_BYTES>().copied() {
+                if is_released(released, key) {
+                    prefix = key.first_chunk().copied();
+                } else {
+                    in_use.insert(*key);
+                }
             }
-            prefix = key.first_chunk().copied();
             *last = Some(*key);
             checked = checked.saturating_add(1);
-            checked < KEYS_AT_ONCE
+            checked < KEYS_AT_ONCE && in_use.len() <= max
         });
         *seen = seen.saturating_add(checked as u64);
-        match in_use {
-            _ if walked.is_none() => Found::InUse,
-            Some(key) => {
-                *self = Self::InUse(key);
-                Found::InUse
-            }
-            None if checked >= KEYS_AT_ONCE => Found::More,
-            None if *seen == total => Found::Nothing,
-            // The map has chunks that cannot be found.
-            None => Found::InUse,
+        if walked.is_none() || in_use.len() > max {
+            Found::TooMany
+        } else if checked >= KEYS_AT_ONCE {
+            Found::More
+        } else if *seen == total {
+            Found::InUse(in_use.iter().copied().collect())
+        } else {
+            // The map has other chunks than can be found.
+            Found::TooMany
         }
     }
 }

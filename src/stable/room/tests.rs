@@ -53,6 +53,28 @@ fn free_room_of_a_map_is_used_before_it_grows() {
     }
 }
 
+/// Keys first, and then the values, so that no node is split while it holds bytes.
+#[test]
+fn chunks_that_are_stored_again_fit_into_what_is_counted() {
+    const LENS: [u64; 8] = [0, 1, 400, 1_009, 1_010, 2_026, 5_000, 90_000];
+    for count in [1, 5, 11, 12, 32] {
+        for same in LENS.map(Some).into_iter().chain([None]) {
+            let (_, mut map, room) = chunks(1);
+            let lens: Vec<u64> = (0..count).map(|n| same.unwrap_or(LENS[n % LENS.len()])).collect();
+            let counted = lens.iter().map(|len| pages_in_map(*len) * MAP_PAGE_BYTES).sum::<u64>();
+            (0..count as u32).for_each(|n| drop(map.insert(([1; 32], n), Vec::new())));
+            for (n, len) in (0..).zip(&lens) {
+                map.insert(([1; 32], n), vec![7; *len as usize]);
+                let taken = room.chunks().taken;
+                assert!(taken <= counted, "{taken} bytes for {count} chunks of {same:?}, {counted} counted");
+            }
+            assert!(room.holds(lens.iter().copied()) || room.chunk_pages() * PAGE_BYTES < 2 * counted);
+            let more = room.chunk_pages() * PAGE_BYTES;
+            assert!(!room.holds(lens.iter().copied().chain([more])), "more than the map has");
+        }
+    }
+}
+
 #[test]
 fn a_removal_takes_no_more_than_its_reserve() {
     let (_, mut map, room) = chunks(1);

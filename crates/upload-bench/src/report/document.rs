@@ -53,6 +53,7 @@ pub fn document(figures: &Figures, sources: &Sources) -> String {
         sources.side_by_side.clone(),
         engine(&sources.engine),
         full_chunks(&sources.full_chunks),
+        beside_quarantine(figures),
         "## Every step\n".into(),
         COLUMNS.to_owned(),
         format!("{}\n", tables::costs(Style::Markdown, figures)),
@@ -168,6 +169,25 @@ results with those of chunks that are stored completely. {} sessions are close t
     )
 }
 
+/// Returns the section on migration 2 with chunks in quarantine; empty before it was measured.
+fn beside_quarantine(figures: &Figures) -> String {
+    let table = tables::beside_quarantine(Style::Markdown, figures);
+    if table.is_empty() {
+        return String::new();
+    }
+    format!(
+        "\
+## Migration 2 with chunks in quarantine
+
+A blob of a hundred chunks moves from the chunk map into extents, and one that is damaged stays there. Up to 32 chunks that stay
+are read and stored again when the map is emptied; with more, the old copies of the others are removed one by one. `M per MiB` is for the
+hundred chunks, from the upgrade until none of them is left in the map; the sweep is what comes after the migration itself.
+
+{table}
+"
+    )
+}
+
 const INTRODUCTION: &str = "\
 # What the calls cost
 
@@ -198,5 +218,6 @@ written to and read from stable memory, and the heap and stable deltas: bytes in
 `upload_N`, `read_N`, `delete_N` are files of N chunks of 1.8 MB; `calls_N` are calls of one client with ten sessions, on a
 state of N live sessions and N memories, all of them in the client's capsule; `open_N` is the upgrade that opens that state,
 `migrate_N` an upgrade that finds N legacy sessions, and `migrate_chunks_N` one that finds sessions with N stored chunks each
-(ten, two or one session). `move_10` moves a blob of ten chunks from the chunk map into extents.
+(ten, two or one session). `move_10` moves a blob of ten chunks from the chunk map into extents, and `move_100_quarantined_N` one of
+a hundred while N chunks of another are in quarantine.
 ";

@@ -6,9 +6,11 @@ use session_migrate::build::Build;
 use super::Figures;
 use super::targets::{self, instructions_per_mib};
 use crate::bare_map::MapCosts;
+use crate::bench::Bench;
 use crate::cost::DELTA_PAGE_BYTES;
 use crate::engine::EngineCosts;
 use crate::full_chunks::FullChunks;
+use crate::scenarios::{IN_QUARANTINE, MOVE_BESIDE_QUARANTINE};
 
 /// Where a table is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +116,30 @@ pub fn quarantined(style: Style, costs: &EngineCosts) -> Table {
     table
 }
 
+/// Returns the moves of a hundred chunks beside some in quarantine.
+pub fn beside_quarantine(style: Style, figures: &Figures) -> Table {
+    let header =
+        ["chunks in quarantine", "M per MiB", "messages of the sweep", "M", "written MiB", "heap growth MiB"];
+    let mut table = table(style, 0, &header);
+    for quarantined in IN_QUARANTINE {
+        let bench = figures.bench(Build::Direct, &format!("{MOVE_BESIDE_QUARANTINE}{quarantined}"));
+        let Some((bench, per_mib)) = bench.and_then(|bench| Some((bench, instructions_per_mib(bench)?)))
+        else {
+            continue;
+        };
+        let sweep = bench.step("sweep").copied().unwrap_or_default();
+        table.add_row([
+            quarantined.to_string(),
+            format!("{per_mib:.1}"),
+            sweep.messages.to_string(),
+            format!("{:.0}", sweep.instructions as f64 / 1e6),
+            format!("{:.0}", sweep.stable_bytes_written as f64 / f64::from(1 << 20)),
+            format!("{:.0}", sweep.heap_increase as f64 / 16.0),
+        ]);
+    }
+    table
+}
+
 /// Returns the cost of a byte of payload on each build.
 pub fn summary(style: Style, figures: &Figures) -> Table {
     let mut table = table(
@@ -129,7 +155,9 @@ pub fn summary(style: Style, figures: &Figures) -> Table {
             "direct written/byte",
         ],
     );
-    for bench in figures.benches(Build::Direct).iter().filter(|bench| bench.payload_bytes >= 1 << 20) {
+    let is_row =
+        |bench: &&Bench| bench.payload_bytes >= 1 << 20 && !bench.name.starts_with(MOVE_BESIDE_QUARANTINE);
+    for bench in figures.benches(Build::Direct).iter().filter(is_row) {
         let of = |build| figures.bench(build, &bench.name);
         let per_mib = |build| {
             of(build).and_then(instructions_per_mib).map_or("-".into(), |value| format!("{value:.1}"))

@@ -16,6 +16,12 @@ use crate::error::BenchError;
 use crate::metered_canister::Wasm;
 use crate::seed::{self, Population, Seed};
 
+/// Name of the scenario that moves a hundred chunks while this many are in quarantine.
+pub(crate) const MOVE_BESIDE_QUARANTINE: &str = "move_100_quarantined_";
+
+/// Numbers of chunks in quarantine: up to 32 of them are stored again when the chunk map is emptied.
+pub(crate) const IN_QUARANTINE: [u32; 4] = [0, 1, 32, 33];
+
 /// The initial states, each created once.
 #[derive(Clone, Default)]
 pub struct Seeds {
@@ -130,6 +136,13 @@ pub fn all() -> Vec<Scenario> {
         // 720 MB of payload.
         let only_full = chunks == 400;
         all.push(Scenario { builds: &[Build::Staged, Build::Direct], only_full, ..scenario });
+    }
+    for quarantined in IN_QUARANTINE {
+        let seeds = seeds.clone();
+        let scenario = Scenario::one(format!("{MOVE_BESIDE_QUARANTINE}{quarantined}"), move |wasm| {
+            populated::move_beside_quarantine(wasm, &seeds, quarantined)
+        });
+        all.push(Scenario { builds: &[Build::Direct], ..scenario });
     }
     let scenario = Scenario::one("move_10", move |wasm| populated::move_to_extents(wasm, &seeds, 10));
     all.push(Scenario { builds: &[Build::Direct], ..scenario });

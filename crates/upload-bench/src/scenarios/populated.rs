@@ -17,8 +17,8 @@ use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS, Wasm, client};
 use crate::payload::{CHUNK_BYTES, File, metadata};
 use crate::seed::{Population, Seed};
 
-use super::Seeds;
 use super::uploads::{begin, capsule_in_use, finish, put};
+use super::{MOVE_BESIDE_QUARANTINE, Seeds};
 
 /// Calls on a state of this many sessions and memories, in the build's own layout.
 pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, BenchError> {
@@ -239,6 +239,41 @@ pub fn move_to_extents(wasm: &Wasm, seeds: &Seeds, chunks: u32) -> Result<Bench,
         // The sweep, which empties the chunk map, runs once a minute.
         run.measure("timer", |canister| {
             canister.pass(Duration::from_secs(61));
+            Ok(())
+        })?;
+    }
+    run.canister.expect("the move", "finished", "still running")?;
+    Ok(run.finish())
+}
+
+/// Measures moving a committed blob of a hundred chunks while another one, of this many chunks, is quarantined and stays in
+/// the chunk map.
+pub fn move_beside_quarantine(wasm: &Wasm, seeds: &Seeds, quarantined: u32) -> Result<Bench, BenchError> {
+    const CHUNKS: u32 = 100;
+    let population = Population {
+        finished: true,
+        damaged: quarantined,
+        ..Population::with_chunks(Layout::SPLIT, 1, CHUNKS)
+    };
+    let seed = seeds.get(population)?;
+    let mut run = Recorder::new(format!("{MOVE_BESIDE_QUARANTINE}{quarantined}"), wasm)?;
+    let bytes = u64::from(CHUNKS) * CHUNK_BYTES;
+    run.payload(bytes);
+    open(&mut run, &seed)?;
+    for _ in 0..2 * CHUNKS {
+        let (status, stats) = run.aside(|canister| {
+            let status = canister.handle().migration_status().map_err(|e| canister.failed(e))?;
+            Ok((status, canister.controller_query::<AdminStats>("admin_stats", ())?))
+        })?;
+        let has_moved = status.migration == 2 && status.phase == MigrationPhase::Converted;
+        if has_moved && stats.releases_pending == 0 {
+            let left = (u64::from(quarantined), u64::from(quarantined > 0), bytes);
+            let found = (stats.chunks, status.quarantined, stats.payload_bytes);
+            run.canister.expect("chunks and units in quarantine, and bytes in extents", left, found)?;
+            return Ok(run.finish());
+        }
+        run.measure(if has_moved { "sweep" } else { "timer" }, |canister| {
+            canister.pass(Duration::from_secs(if has_moved { 61 } else { 0 }));
             Ok(())
         })?;
     }
