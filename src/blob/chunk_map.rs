@@ -249,7 +249,7 @@ impl ChunkMap {
             return false;
         };
         self.empty();
-        compaction::store(self.made(), kept);
+        compaction::store(self.created(), kept);
         true
     }
 
@@ -299,7 +299,7 @@ impl ChunkMap {
     }
 
     fn remove(&mut self, key: &ChunkKey) {
-        if self.made().remove(key).is_some() {
+        if self.created().remove(key).is_some() {
             self.survey.removed(key_bytes(ChunkPrefix(key.0), key.1));
         }
     }
