@@ -227,8 +227,11 @@ fn a_chunk_in_use_that_is_released_later_is_found() {
     assert_eq!((map.total(), map.release_total()), (0, 0));
 }
 
+/// Chunks in use, and their bytes.
+type Kept = Vec<(ChunkPrefix, u32, Vec<u8>)>;
+
 /// Returns a map of `released` chunks and `in_use` others among them, which differ in length, and the others.
-fn mixed(released: u32, in_use: u32) -> (ChunkMap, Memories, Vec<(ChunkPrefix, u32, Vec<u8>)>) {
+fn mixed(released: u32, in_use: u32) -> (ChunkMap, Memories, Kept) {
     let (mut map, memories) = with_chunks(&[]);
     let kept: Vec<_> = (0..in_use)
         .map(|n| (prefix((n * 7 % 100) as u8 * 2 + 1), n, vec![n as u8; (n as usize * 9_973) % 30_000]))
