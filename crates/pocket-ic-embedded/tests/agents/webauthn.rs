@@ -244,8 +244,8 @@ fn wrong_keys_of_authenticators_are_refused() {
         ),
         (cose(&[(1, 3.into()), (3, (-257).into()), (-1, sixteen()), (-2, sixteen())]), "malformed key"),
         (cose(&[]), "got COSE key type (none) and algorithm (none)"),
-        (b"no COSE".to_vec(), "no COSE"),
-        (vec![], "no COSE"),
+        (b"no COSE".to_vec(), "not COSE"),
+        (vec![], "not COSE"),
     ] {
         let der = key_der(COSE, &key);
         let mut envelope = signed(&p256, network.call(Principal::self_authenticating(&der), "inc", 1));
