@@ -15,7 +15,7 @@ use upload_canister::api::{Error, RecentError, Result, UploadFinishResult};
 /// Instruction limit under which no message of the timers completes.
 const TOO_FEW: u64 = 2_000;
 
-/// More than enough time for a session to be idle too long.
+/// More than enough time for a session to expire.
 const TWO_DAYS: Duration = Duration::from_secs(50 * 3_600);
 
 /// Makes an update that changes nothing.
@@ -80,7 +80,7 @@ fn an_update_restarts_timers_lost_by_a_trap() {
     }
 }
 
-/// The IC keeps the deadline of a canister that is frozen when it is due, and runs the timer afterwards.
+/// If a canister is frozen when its timer is due, the IC keeps the deadline, and runs the timer after the freeze.
 #[test]
 fn timers_continue_by_themselves_after_a_freeze() {
     let canister = InstalledCanister::new(Build::Direct);

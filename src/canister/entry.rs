@@ -122,7 +122,7 @@ impl<T: CandidType> Refuse for Result<T> {
     }
 }
 
-/// Return type of a function that has already replied, in parts, instead of with a `T`.
+/// Return type of a function that has already sent its reply, in parts, instead of returning a `T`.
 pub struct Replied<T>(PhantomData<T>);
 
 impl<T> Replied<T> {
@@ -174,7 +174,7 @@ impl Refuse for HttpResponse {
     }
 }
 
-/// The type has no variant for an error.
+/// The type has no variant for an error, so the call is rejected.
 impl Refuse for StreamingBody {
     fn refuse(error: Error) {
         ic_cdk::api::msg_reject(error.to_string());

@@ -6,9 +6,9 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The environment variable with a folder, or `off`. An empty value counts as not set.
+/// The environment variable that names the folder, or is `off`. An empty value counts as not set.
 const VARIABLE: &str = "POCKET_IC_EMBEDDED_MODULE_CACHE";
-/// Turns the cache off, instead of a folder.
+/// In place of a folder, turns the cache off.
 const OFF: &str = "off";
 
 /// Where compiled modules are kept for other processes.

@@ -91,7 +91,7 @@ pub enum Structure {
 pub enum Value {
     /// Bytes of a fixed meaning.
     Plain(Plain),
-    /// A record after its version; the build reads each of these versions, and may write any.
+    /// A version number followed by a record; the build reads each of these versions, and may write any of them.
     Versions(BTreeMap<u16, Body>),
 }
 
@@ -101,8 +101,8 @@ pub enum Value {
 pub enum Body {
     /// CBOR with numbered fields.
     Cbor(Shape),
-    /// Candid: definitions of types, among which `stored` is that of the record, as [`candid_text`](crate::candid_text)
-    /// writes it.
+    /// Candid: type definitions as [`candid_text`](crate::candid_text) writes them; the one named `stored` is the
+    /// record's own type.
     Candid(String),
     /// Bytes whose format only their own code knows.
     Opaque(String),

@@ -1,4 +1,4 @@
-//! Stable memory that has no room for the payload to move. The chunk map never releases a bucket.
+//! Stable memory without room for a second copy of the payload: the chunk map never releases a bucket.
 
 use ic_stable_structures::Memory as _;
 
@@ -8,8 +8,8 @@ use crate::stable::{Memories, memory_ids};
 /// Chunks of the file to move: more than one bucket of the region.
 const CHUNKS: usize = 6;
 
-/// A canister in layout 2 whose migration 1 is finalized, in a memory of at most 2 GiB instead of 256, and a blob in
-/// it.
+/// Returns a canister in layout 2 whose migration 1 is finalized, in a memory of at most 2 GiB instead of 256, and the
+/// locator of a blob in it.
 fn small() -> (TestCanister, String) {
     let mut canister = finalized();
     let locator = upload(&mut canister, &file(CHUNKS * CHUNK), "a");

@@ -28,7 +28,8 @@ fn upgrade(canister: &mut TestCanister) {
     canister.path = Box::<DirectPath>::default();
 }
 
-/// Creates two complete uploads of one capsule that are to become memories of the same id.
+/// Creates a canister with two uploads in one capsule: all their chunks have arrived, and their records name the same
+/// memory id.
 fn of_one_memory(memory_id: &str) -> (TestCanister, [(u64, Vec<u8>); 2]) {
     let mut canister = layout_1();
     let uploads = [7, 8].map(|byte| {
@@ -77,8 +78,8 @@ fn a_memory_id_in_use_is_refused_and_loses_no_bytes() {
     }
 }
 
-/// Creates a layout 1 with a committed upload whose record is still there; returns the memory and the locator
-/// of its blob.
+/// Creates a canister in layout 1 with a committed upload whose session record is still there; returns the canister,
+/// the session's id, the file, and the result of finish.
 fn committed_as(
     status: LegacyStatus,
     names_its_blob: bool,
@@ -100,7 +101,8 @@ fn committed_as(
     (canister, id, file, finished)
 }
 
-/// The record may say that the session is pending, and name its blob, or that it is committed, and name none.
+/// The record of a committed session may contradict itself: it is pending but names its blob, or it is committed but
+/// names none.
 #[test]
 fn ending_a_committed_session_keeps_its_blob() {
     let committed = LegacyStatus::Committed { completed_at: START.as_nanos() };
@@ -150,7 +152,7 @@ fn check_every_end(status: LegacyStatus, names_its_blob: bool) {
     }
 }
 
-/// The bytes of such a session belong to the blob: they are not replaced, regardless of the digest that its client
+/// The bytes of a committed session belong to its blob: they are not replaced, regardless of the digest that its client
 /// claims at finish.
 #[test]
 fn chunks_of_a_committed_session_are_not_replaced() {
@@ -167,7 +169,7 @@ fn chunks_of_a_committed_session_are_not_replaced() {
     }
 }
 
-/// Nobody knows then whose bytes they are: they stay, and the session ends all the same.
+/// With a damaged blob record nobody knows whose bytes the chunks are: they stay, and the session ends nevertheless.
 #[test]
 fn a_session_ends_though_the_record_of_its_blob_is_damaged() {
     for (what, end) in ENDS {
@@ -184,7 +186,7 @@ fn a_session_ends_though_the_record_of_its_blob_is_damaged() {
     }
 }
 
-/// It is in no index, and may be the only session in flight.
+/// A session of the first public release is in no index, and may be the only one in flight.
 #[test]
 fn a_session_in_no_index_expires_on_the_compat_path() {
     let mut canister = layout_1();

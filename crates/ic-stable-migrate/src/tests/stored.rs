@@ -106,7 +106,7 @@ fn a_refused_endpoint_says_why() {
     assert_eq!(api::EndpointError::Refused("it is paused".into()).to_string(), "it is paused");
 }
 
-/// A text of the host may be of any length, and every entry has the note that was there at the time.
+/// A note may contain text of the host, of any length, and every journal entry has the note of its time.
 #[test]
 fn a_page_of_the_journal_fits_a_reply_whatever_the_notes() {
     let mut notes = Notes::<u64>::open(Memories::default());

@@ -46,8 +46,8 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, OpError> {
     serde_json::from_slice(body).map_err(|error| OpError::Conversion(error.to_string()))
 }
 
-/// Returns the answer of a canister as clients read it. `certified` is true for answers that passed through a
-/// round.
+/// Returns the answer of a canister in the form that clients get. `certified` is true for answers that passed through a
+/// round of the subnet.
 pub(super) fn canister_result(result: CallResult, certified: bool) -> RawCanisterResult {
     result.map_err(|error| error.into_response(certified)).into()
 }
@@ -75,7 +75,7 @@ pub(crate) async fn operate<T: Serialize>(
     }
 }
 
-/// [`operate`] for long work with a body that is parsed first.
+/// Does the same as [`operate`], as long work, with an operation that takes the parsed body of the request.
 pub(super) async fn operate_with<B: DeserializeOwned, T: Serialize>(
     state: &ServerState,
     id: usize,

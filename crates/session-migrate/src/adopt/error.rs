@@ -22,7 +22,7 @@ pub enum AdoptError {
         /// What was found.
         why: String,
     },
-    /// Something is where the result would be.
+    /// A file or folder that adopting would create exists already.
     #[error("{path} exists: name another folder with --out, or remove it")]
     Exists {
         /// What is there.

@@ -1,4 +1,4 @@
-//! A canister that stores files, of any kind, and the files.
+//! What is measured side by side: canisters that store files, of whatever kind, and the files.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use crate::error::BenchError;
 use crate::metered_canister::MeteredCanister;
 use crate::payload::{CHUNK_BYTES, File};
 
-/// A file in memory, so that generating it takes no time while others are measured.
+/// A file in memory, so that the time to generate it is in no measurement.
 pub struct Content {
     /// Its name, unique among the files of a canister.
     pub name: String,
@@ -14,12 +14,12 @@ pub struct Content {
     pub chunks: Vec<Vec<u8>>,
     /// Its SHA-256.
     pub sha256: [u8; 32],
-    /// What it was made from.
+    /// Its size, and the seed of its bytes.
     pub file: File,
 }
 
 impl Content {
-    /// Returns a file of this many bytes; every number is another file.
+    /// Returns a file of this many bytes; each number gives a different file.
     pub fn new(number: u64, bytes: u64) -> Self {
         let file = File { bytes, seed: number + 1 };
         let chunks = (0..file.chunks()).map(|index| file.chunk(index)).collect();
@@ -57,8 +57,8 @@ pub trait Peer: Sync {
     /// Uploads a file of one chunk in one call.
     fn upload_at_once(&self, content: &Content) -> Result<Stored, BenchError>;
 
-    /// Uploads files that fit into one message, in as few calls as possible. With `on_trust`, the canister does not hash them
-    /// if it can be told not to.
+    /// Uploads files that together fit into one message, in as few calls as possible. With `on_trust`, the canister
+    /// does not hash them, if it has such an option.
     fn upload_together(&self, contents: &[Content], on_trust: bool) -> Result<Vec<Stored>, BenchError>;
 
     /// Reads a file of one chunk by a query.
@@ -67,11 +67,11 @@ pub trait Peer: Sync {
     /// Reads a range of a file by queries.
     fn read_range(&self, stored: &Stored, range: Range<u64>) -> Result<Vec<u8>, BenchError>;
 
-    /// Makes a file available to browsers: to everyone, or to those with an access token. Returns its URL; `None` if the
-    /// canister cannot do it.
+    /// Makes a file available to browsers: to everyone, or to those with an access token. Returns its URL; `None` if
+    /// the canister cannot do it.
     fn open_to_browsers(&self, stored: &Stored, private: bool) -> Result<Option<String>, BenchError>;
 
-    /// Gets a file or a range of it as a gateway does. What a canister sends of the rest of the file is dropped.
+    /// Gets a file or a range of it as a gateway does. If the canister sends bytes outside the range, they are dropped.
     fn browse(&self, url: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, BenchError>;
 
     /// Deletes files, in as few calls as possible.
