@@ -262,7 +262,9 @@ fn a_compaction_that_traps_changes_nothing() {
             sweep(canister, 61);
         }
     });
-    assert!((1..4).contains(&trapped.len()), "{trapped:?}");
+    // The removals that follow trap, too, but at that limit they have only read.
+    let compactions = trapped.iter().filter(|message| message.stable_bytes_written > 0).count();
+    assert!((1..4).contains(&compactions), "{trapped:?}");
     let seen: BTreeSet<u64> = (0..20).map(|_| sweep(&canister, 1)).collect();
     assert!(seen.iter().any(|left| (QUARANTINED + 1..chunks).contains(left)), "one by one: {seen:?}");
     assert_eq!(InChunkMap::dump(&canister), expected);
