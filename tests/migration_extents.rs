@@ -255,7 +255,7 @@ fn a_compaction_that_traps_changes_nothing() {
         assert_eq!(sweep(&canister, 61), QUARANTINED, "part {part}: it is repeated");
         assert_eq!(InChunkMap::dump(&canister), expected, "part {part}");
     }
-    // It traps until it is not repeated any more.
+    // It traps until it is no longer repeated.
     let (canister, _) = before_compaction();
     let trapped = with_message_limit(&canister, cost / 2, |canister| {
         for _ in 0..4 {

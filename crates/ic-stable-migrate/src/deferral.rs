@@ -84,9 +84,12 @@ fn change<H: Host>(
 /// let mut bank = Bank::converted([(7, 100)]);
 /// ENGINE.control(&mut bank, NOW)?.rollback()?;
 /// ENGINE.run(&mut bank, MESSAGE)?;
-/// // In `post_upgrade` of the old release, if that has the engine: its clients write, so the counts would no longer
-/// match. taken_over(&mut bank, NOW)?; bank.cents.insert(8, 250); // The new release is installed again.
-/// ENGINE.run(&mut bank, MESSAGE)?; assert_eq!(bank.ledger.state_of(1)?.converted, 2);
+/// // In `post_upgrade` of the old release, if that has the engine: its clients write, so the counts would not match.
+/// taken_over(&mut bank, NOW)?;
+/// bank.cents.insert(8, 250);
+/// // The new release is installed again.
+/// ENGINE.run(&mut bank, MESSAGE)?;
+/// assert_eq!(bank.ledger.state_of(1)?.converted, 2);
 /// # Ok(())
 /// # }
 /// ```

@@ -15,17 +15,21 @@ use crate::{
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
 /// # fn main() -> Result<(), Error> {
-/// // The first page of the documentation has a whole migration. These are the values of the methods that it leaves at
-/// their defaults: let (migration, mut bank) = (&CentsToMillionths as &dyn Migration<Bank>, Bank::of([(7, 100), (8,
-/// 250)])); assert_eq!(migration.waits_for(&bank)?, None, "it may begin once the migration before it is finalized");
+/// // The first page of the documentation has a whole migration. What the methods return that it leaves at their
+/// // defaults:
+/// let (migration, mut bank) = (&CentsToMillionths as &dyn Migration<Bank>, Bank::of([(7, 100), (8, 250)]));
+/// assert_eq!(migration.waits_for(&bank)?, None, "it may begin once the migration before it is finalized");
 /// assert_eq!(migration.held_by(&bank)?, None, "nothing else writes balances in cents");
 /// assert!(migration.counts_ahead(), "everything is counted and digested before the first conversion");
-/// migration.prepare(&mut bank)?; migration.layout_entered(&mut bank)?; migration.leave_in_quarantine(&mut bank)?;
-/// migration.abandon(&mut bank, 7, Vec::new()); assert_eq!(migration.price(&bank, 7)?, 0, "the dry run estimates the
-/// cost by that of reading"); assert_eq!(migration.plan().classes[migration.trapped_class()].name, "trapped");
+/// migration.prepare(&mut bank)?;
+/// migration.layout_entered(&mut bank)?;
+/// migration.leave_in_quarantine(&mut bank)?;
+/// migration.abandon(&mut bank, 7, Vec::new());
+/// assert_eq!(migration.price(&bank, 7)?, 0, "the dry run estimates the cost by that of reading");
+/// assert_eq!(migration.plan().classes[migration.trapped_class()].name, "trapped");
 /// assert!(migration.written_since(&bank, NOW, 10).is_empty(), "only a verification finds what is unsound");
-/// assert!(migration.bulk().is_none() && migration.reversal().is_some()); assert_eq!(migration.max_steps(1_000),
-/// 18_000);
+/// assert!(migration.bulk().is_none() && migration.reversal().is_some());
+/// assert_eq!(migration.max_steps(1_000), 18_000);
 ///
 /// let mut digests = Vec::new();
 /// migration.digest_from(&bank, None, 10, &mut |key, digest| {

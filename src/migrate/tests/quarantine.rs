@@ -268,7 +268,7 @@ fn records_left_in_quarantine_count_against_no_limit() {
 
 /// The size of a damaged session is in its upload meta, too; without that, nobody knows it.
 #[test]
-fn an_owners_bytes_are_recounted_beside_a_damaged_session() {
+fn an_owners_bytes_are_recounted_despite_a_damaged_session() {
     for has_meta in [true, false] {
         let (mut canister, sessions) = layout_1();
         let [rubbish, damaged] = [sessions[0].0, sessions[2].0];

@@ -196,7 +196,7 @@ fn the_payload_limit_is_what_the_reserve_leaves() {
     }
 }
 
-/// A chunk map whose chunks have moved to the payload region keeps its memory, which takes no payload any more.
+/// A chunk map whose chunks have moved to the payload region keeps its memory, which no longer takes payload.
 #[test]
 fn the_memory_of_a_chunk_map_is_no_room_in_the_region() {
     let raw = whole_memory(1);

@@ -62,7 +62,7 @@ fn a_damaged_receipt_belongs_to_nobody() {
 }
 
 /// Makes something undecodable that the end of a session needs: its payload state, or the account of its capsule.
-fn damage_beside(canister: &mut TestCanister, id: u64, is_account: bool) {
+fn damage_place_or_account(canister: &mut TestCanister, id: u64, is_account: bool) {
     if !is_account {
         canister.storage.payloads.insert_raw(id, b"rubbish".to_vec());
         return;
@@ -80,7 +80,7 @@ fn a_session_that_cannot_be_ended_is_passed_by_eviction() {
         on_every_path(|mut canister| {
             room::limit(&mut canister, |config| config.max_bytes = 100);
             let damaged = room::begin_as(&mut canister, 2, 20, "damaged").unwrap();
-            damage_beside(&mut canister, damaged, is_account);
+            damage_place_or_account(&mut canister, damaged, is_account);
             let sound = room::begin_as(&mut canister, 3, 20, "sound").unwrap();
             canister.begin(20, "a");
             assert_eq!(room::reported(&mut canister, 3, sound), "was evicted");
@@ -94,7 +94,7 @@ fn a_session_that_cannot_be_ended_is_passed_by_eviction() {
 fn a_session_ends_whole_or_not_at_all() {
     on_every_path(|mut canister| {
         let id = room::begin_as(&mut canister, 2, 20, "a").unwrap();
-        damage_beside(&mut canister, id, true);
+        damage_place_or_account(&mut canister, id, true);
         let before = canister.live();
         for _ in 0..2 {
             let told = canister.as_person(2).abort(id).unwrap_err();

@@ -53,7 +53,7 @@ pub fn document(figures: &Figures, sources: &Sources) -> String {
         sources.side_by_side.clone(),
         engine(&sources.engine),
         full_chunks(&sources.full_chunks),
-        beside_quarantine(figures),
+        with_quarantine(figures),
         "## Every step\n".into(),
         COLUMNS.to_owned(),
         format!("{}\n", tables::costs(Style::Markdown, figures)),
@@ -170,8 +170,8 @@ results with those of chunks that are stored completely. {} sessions are close t
 }
 
 /// Returns the section on migration 2 with chunks in quarantine; empty before it was measured.
-fn beside_quarantine(figures: &Figures) -> String {
-    let table = tables::beside_quarantine(Style::Markdown, figures);
+fn with_quarantine(figures: &Figures) -> String {
+    let table = tables::with_quarantine(Style::Markdown, figures);
     if table.is_empty() {
         return String::new();
     }

@@ -10,7 +10,7 @@ use crate::bench::Bench;
 use crate::cost::DELTA_PAGE_BYTES;
 use crate::engine::EngineCosts;
 use crate::full_chunks::FullChunks;
-use crate::scenarios::{IN_QUARANTINE, MOVE_BESIDE_QUARANTINE};
+use crate::scenarios::{IN_QUARANTINE, MOVE_WITH_QUARANTINE};
 
 /// Where a table is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,13 +116,13 @@ pub fn quarantined(style: Style, costs: &EngineCosts) -> Table {
     table
 }
 
-/// Returns the moves of a hundred chunks beside some in quarantine.
-pub fn beside_quarantine(style: Style, figures: &Figures) -> Table {
+/// Returns the moves of a hundred chunks while some are in quarantine.
+pub fn with_quarantine(style: Style, figures: &Figures) -> Table {
     let header =
         ["chunks in quarantine", "M per MiB", "messages of the sweep", "M", "written MiB", "heap growth MiB"];
     let mut table = table(style, 0, &header);
     for quarantined in IN_QUARANTINE {
-        let bench = figures.bench(Build::Direct, &format!("{MOVE_BESIDE_QUARANTINE}{quarantined}"));
+        let bench = figures.bench(Build::Direct, &format!("{MOVE_WITH_QUARANTINE}{quarantined}"));
         let Some((bench, per_mib)) = bench.and_then(|bench| Some((bench, instructions_per_mib(bench)?)))
         else {
             continue;
@@ -156,7 +156,7 @@ pub fn summary(style: Style, figures: &Figures) -> Table {
         ],
     );
     let is_row =
-        |bench: &&Bench| bench.payload_bytes >= 1 << 20 && !bench.name.starts_with(MOVE_BESIDE_QUARANTINE);
+        |bench: &&Bench| bench.payload_bytes >= 1 << 20 && !bench.name.starts_with(MOVE_WITH_QUARANTINE);
     for bench in figures.benches(Build::Direct).iter().filter(is_row) {
         let of = |build| figures.bench(build, &bench.name);
         let per_mib = |build| {

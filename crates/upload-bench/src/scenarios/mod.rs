@@ -17,7 +17,7 @@ use crate::metered_canister::Wasm;
 use crate::seed::{self, Population, Seed};
 
 /// Name of the scenario that moves a hundred chunks while this many are in quarantine.
-pub(crate) const MOVE_BESIDE_QUARANTINE: &str = "move_100_quarantined_";
+pub(crate) const MOVE_WITH_QUARANTINE: &str = "move_100_quarantined_";
 
 /// Numbers of chunks in quarantine: up to 32 of them are stored again when the chunk map is emptied.
 pub(crate) const IN_QUARANTINE: [u32; 4] = [0, 1, 32, 33];
@@ -139,8 +139,8 @@ pub fn all() -> Vec<Scenario> {
     }
     for quarantined in IN_QUARANTINE {
         let seeds = seeds.clone();
-        let scenario = Scenario::one(format!("{MOVE_BESIDE_QUARANTINE}{quarantined}"), move |wasm| {
-            populated::move_beside_quarantine(wasm, &seeds, quarantined)
+        let scenario = Scenario::one(format!("{MOVE_WITH_QUARANTINE}{quarantined}"), move |wasm| {
+            populated::move_with_quarantine(wasm, &seeds, quarantined)
         });
         all.push(Scenario { builds: &[Build::Direct], ..scenario });
     }

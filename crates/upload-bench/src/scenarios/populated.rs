@@ -18,7 +18,7 @@ use crate::payload::{CHUNK_BYTES, File, metadata};
 use crate::seed::{Population, Seed};
 
 use super::uploads::{begin, capsule_in_use, finish, put};
-use super::{MOVE_BESIDE_QUARANTINE, Seeds};
+use super::{MOVE_WITH_QUARANTINE, Seeds};
 
 /// Calls on a state of this many sessions and memories, in the build's own layout.
 pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, BenchError> {
@@ -248,7 +248,7 @@ pub fn move_to_extents(wasm: &Wasm, seeds: &Seeds, chunks: u32) -> Result<Bench,
 
 /// Measures moving a committed blob of a hundred chunks while another one, of this many chunks, is quarantined and stays in
 /// the chunk map.
-pub fn move_beside_quarantine(wasm: &Wasm, seeds: &Seeds, quarantined: u32) -> Result<Bench, BenchError> {
+pub fn move_with_quarantine(wasm: &Wasm, seeds: &Seeds, quarantined: u32) -> Result<Bench, BenchError> {
     const CHUNKS: u32 = 100;
     let population = Population {
         finished: true,
@@ -256,7 +256,7 @@ pub fn move_beside_quarantine(wasm: &Wasm, seeds: &Seeds, quarantined: u32) -> R
         ..Population::with_chunks(Layout::SPLIT, 1, CHUNKS)
     };
     let seed = seeds.get(population)?;
-    let mut run = Recorder::new(format!("{MOVE_BESIDE_QUARANTINE}{quarantined}"), wasm)?;
+    let mut run = Recorder::new(format!("{MOVE_WITH_QUARANTINE}{quarantined}"), wasm)?;
     let bytes = u64::from(CHUNKS) * CHUNK_BYTES;
     run.payload(bytes);
     open(&mut run, &seed)?;
