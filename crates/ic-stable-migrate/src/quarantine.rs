@@ -131,7 +131,7 @@ macro_rules! call {
 }
 
 impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
-    /// Opens the tables, or makes empty ones.
+    /// Opens the tables, or creates empty ones.
     pub(crate) fn open(first: Option<M>, later: M) -> Self {
         Self { first: first.map(Table::over), later: Table::over(later) }
     }

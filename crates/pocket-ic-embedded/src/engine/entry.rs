@@ -69,8 +69,7 @@ pub enum EntryPoint {
     Query(String),
     /// A composite query method, in non-replicated mode.
     CompositeQuery(String),
-    /// A query method called through an update call: in replicated mode, but its changes are discarded all
-    /// the same.
+    /// A query method called through an update call: in replicated mode, but its changes are nevertheless discarded.
     ReplicatedQuery(String),
     /// `canister_heartbeat`
     Heartbeat,

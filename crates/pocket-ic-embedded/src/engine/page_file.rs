@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// Bytes in a page.
 pub(super) const PAGE: usize = 16 * 1024;
 
-/// A file of pages, which are never changed: a new value is a new page.
+/// A file of pages that are never changed: a new value gets a new page.
 pub(super) struct PageFile {
     file: File,
     /// The places for new pages; `None` for a file that is only read.

@@ -53,8 +53,8 @@ impl Slot {
         self.work.notified().await;
     }
 
-    /// Runs an operation on the instance, after any earlier ones. The outer error is a panic: a bug in the server. It makes
-    /// the instance unusable (its lock is poisoned), but not the server.
+    /// Runs an operation on the instance, after any earlier ones. The outer error is a panic: a bug in the server. It
+    /// makes the instance unusable (its lock is poisoned), but not the server.
     pub async fn operate<T>(
         &self,
         work: Work,

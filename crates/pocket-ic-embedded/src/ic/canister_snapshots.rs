@@ -8,7 +8,7 @@ use ic_management_canister_types::{CanisterTimer, OnLowWasmMemoryHookStatus};
 use pocket_ic::ErrorCode;
 
 impl Snapshot {
-    /// Returns a snapshot of the canister as it is.
+    /// Returns a snapshot of the canister's current state.
     pub fn take(canister: &Canister, now: u64) -> Result<Self, UserError> {
         let Some(state) = &canister.state else {
             return Err(UserError::rejected(format!(
@@ -34,9 +34,8 @@ impl Snapshot {
         })
     }
 
-    /// Restores a canister's code, memories, chunks and certified data from the snapshot; and if it was
-    /// uploaded, also timer and low-memory hook, as far as the metadata has them. On an error the canister is
-    /// unchanged.
+    /// Restores a canister's code, memories, chunks and certified data from the snapshot; if it was uploaded, also the
+    /// timer and the low-memory hook, as far as the metadata contains them. On an error the canister is unchanged.
     ///
     /// # Errors
     /// An uploaded module that is invalid, or an upload that does not fit the module or the canister.

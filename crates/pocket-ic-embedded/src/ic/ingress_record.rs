@@ -7,19 +7,19 @@ use candid::Principal;
 /// A submitted message.
 #[derive(Clone, Debug)]
 pub struct IngressRecord {
-    /// What is known of it besides, if an agent has sent it.
+    /// Further data about it, if an agent has sent it.
     pub request: Option<Request>,
     /// Who submitted it.
     pub sender: Principal,
     /// The call, until it is executed.
     pub call: Option<UserCall>,
-    /// The subnet it went to.
+    /// The subnet to which it was sent.
     pub subnet: Principal,
     /// The answer, once there is one. Kept as long as the instance exists, or until the request is forgotten.
     pub answer: Option<CallResult>,
 }
 
-/// What is known of an agent's call.
+/// What is stored about an agent's call.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// When it expires, nanoseconds since 1970.

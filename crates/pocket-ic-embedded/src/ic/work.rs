@@ -12,7 +12,7 @@ pub(super) enum Work {
     Request {
         /// The canister that called.
         caller: Principal,
-        /// Where its answer goes.
+        /// The callback that gets its answer.
         callback: CallbackId,
         /// When it expires (best-effort calls), nanoseconds; 0 for never.
         deadline: u64,
@@ -33,7 +33,7 @@ pub(super) enum Work {
         callback: CallbackId,
         /// The answer.
         result: CallResult,
-        /// Cycles that come back.
+        /// Cycles that are refunded.
         refund: u128,
     },
 }

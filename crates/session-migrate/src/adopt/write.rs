@@ -110,8 +110,8 @@ fn receipt(storage: &mut Storage, receipt: &PlannedReceipt, taken_at: Time) -> R
     Ok(())
 }
 
-/// Copies the chunks that are taken, those of blobs in pieces of even length, and writes the others to `left`. Returns how
-/// many were taken. `on_bytes` gets the size of every chunk.
+/// Copies the chunks that are taken, those of blobs in pieces of even length, and writes the others to `left`. Returns
+/// how many were taken. `on_bytes` gets the size of every chunk.
 ///
 /// # Errors
 /// If that file cannot be written.

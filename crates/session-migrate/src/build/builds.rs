@@ -24,7 +24,7 @@ pub enum Build {
 }
 
 impl Build {
-    /// All builds, in the order in which a canister goes through them.
+    /// All builds, in the order in which a canister is upgraded to them.
     pub const ALL: [Build; 3] = [Build::Legacy, Build::Staged, Build::Direct];
 
     /// Returns the build's name, which is also its file stem: `legacy`, `staged` or `direct`.

@@ -37,7 +37,7 @@ const SCRUBBED_NAMES: [&str; 12] = [
 
 /// Returns whether a variable must not reach the inner cargo.
 ///
-/// The target folder's own setting is kept, whatever its spelling: the caller intends it for this build, too.
+/// The target folder's own setting is kept, regardless of its spelling: the caller intends it for this build, too.
 pub(crate) fn is_scrubbed(name: &str) -> bool {
     if matches!(name, "CARGO_BUILD_TARGET_DIR" | "CARGO_BUILD_JOBS") {
         return false;

@@ -20,7 +20,8 @@ pub enum PlanError {
     Snapshot(#[from] SnapshotError),
     /// It is not in layout 1.
     #[error(
-        "{path} is in stable layout {layout}, and a plan begins in layout 1: the staged upgrade has begun; `inspect` shows its state"
+        "{path} is in stable layout {layout}, but a plan begins in layout 1: the staged upgrade has begun; \
+        `inspect` shows its state"
     )]
     Layout {
         /// The snapshot.
@@ -40,7 +41,7 @@ pub enum PlanError {
     /// The server does not report the cost of messages.
     #[error(transparent)]
     Costs(#[from] CostError),
-    /// A call failed that every build answers.
+    /// A call failed that every build supports.
     #[error(transparent)]
     Client(#[from] ClientError),
 }

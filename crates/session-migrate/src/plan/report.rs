@@ -17,7 +17,7 @@ pub struct Report {
     pub reasons: Vec<String>,
     /// What to know before the upgrade.
     pub cautions: Vec<String>,
-    /// When, how and from which tree it was made.
+    /// When, how and from which tree the report was made.
     pub provenance: Provenance,
     /// The time of each phase.
     pub phases: Vec<Phase>,

@@ -26,7 +26,7 @@ use crate::transfer::{self, Which};
 /// Slices in flight of the download for a rehearsal.
 const PARALLEL: usize = 8;
 
-/// Maximum size of a module that one message carries, bytes, with room for the rest of the message.
+/// Maximum size of a module that one message holds, bytes, with room for the rest of the message.
 const MAX_MODULE: usize = 1_900_000;
 
 /// Number of queries in a row that the new build must answer after the installation.
@@ -39,8 +39,8 @@ const LAG: Duration = Duration::from_secs(1);
 pub struct Tools<'a> {
     /// The network, as the identity of a controller.
     pub network: &'a Network,
-    /// How long a call without an answer is retried, where a person sees what is done, and by which clock to pause and to
-    /// end what takes too long. A download of the snapshot goes by the clock of the system.
+    /// How long a call without an answer is retried, where progress is shown, and the clock for pauses and time limits.
+    /// A download of the snapshot uses the system's clock.
     pub retry: Retry<'a>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Driver<'a, 'j> {
     pub(super) retry: Retry<'a>,
 }
 
-/// Returns why the module cannot be the build that it is to be.
+/// Returns why the module cannot be the expected build.
 fn unfit(module: &Module, to: Build) -> Option<String> {
     if module.features != to.features() {
         return Some(format!(
@@ -68,7 +68,8 @@ fn unfit(module: &Module, to: Build) -> Option<String> {
     }
     (module.gz.len() > MAX_MODULE).then(|| {
         format!(
-            "the module has {} bytes, gzipped, and one message carries {MAX_MODULE}: install it by hand, in chunks",
+            "the module has {} bytes, gzipped, and a message holds at most {MAX_MODULE}: install it by \
+            hand, in chunks",
             module.gz.len()
         )
     })

@@ -11,7 +11,7 @@ pub struct Facts {
     pub build: Build,
     /// Certified module hash, hex.
     pub module_hash: String,
-    /// When the module was installed, nanoseconds; absent on networks that do not say.
+    /// When the module was installed, nanoseconds; absent on networks that do not certify it.
     pub installed_at: Option<u64>,
     /// Version of the canister: every message that changes it adds to it.
     pub version: u64,
@@ -27,7 +27,7 @@ pub struct Facts {
     pub cycles: String,
     /// Its memory, bytes.
     pub memory_bytes: String,
-    /// What `check` says of stable memory; absent if the module that runs does not say what it keeps there.
+    /// The verdict of `check` on stable memory; absent if the running module does not state what it keeps there.
     #[serde(default)]
     pub stable_memory: Option<String>,
 }

@@ -5,7 +5,7 @@
 pub(super) enum Goal {
     /// Everything is converted; of the migration with this number or a later one.
     Converted(u16),
-    /// As before: the build has changed, and the layout has not.
+    /// As before: the build has changed, but the layout has not.
     Unchanged,
     /// Everything is rolled back.
     RolledBack,

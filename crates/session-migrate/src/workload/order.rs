@@ -14,7 +14,7 @@ pub enum Workload {
     ParallelLanes,
     /// Chunks backwards and shuffled.
     OutOfOrder,
-    /// Replies are lost, so that calls are repeated; the client comes back and asks for the status.
+    /// Replies are lost, so calls are repeated; the client returns and asks for the status.
     FlakyClient,
     /// So slow that sessions are barely kept alive, or expire.
     SlowClient,

@@ -115,7 +115,7 @@ impl Native {
         // A pause may hide a rollback, which pauses again at its own end.
         for _ in 0..2 {
             let TestCanister { storage, now, .. } = &mut self.canister;
-            // Refused if nothing is paused or rolled back.
+            // This is refused if nothing is paused or rolled back.
             let _ = controls::resume(storage, *now);
             self.one_message(&Unmetered);
         }

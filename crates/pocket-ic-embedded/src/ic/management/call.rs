@@ -28,14 +28,14 @@ impl Caller {
 /// One call of a management method.
 pub(in crate::ic) struct ManagementCall<'a> {
     pub(super) caller: Caller,
-    /// The subnet that the call went to, if it came from a user.
+    /// The subnet to which the call was sent, if a user sent it.
     pub(super) subnet: Option<Principal>,
     pub(super) origin: Origin,
     pub(super) method: &'a str,
     pub(super) arg: &'a [u8],
     /// The canister that it is about.
     pub(super) target: Target,
-    /// Cycles attached; what is left goes back.
+    /// Cycles attached; what is left is refunded.
     pub(super) cycles: u128,
     pub(super) now: u64,
     /// Instructions used by canisters' code in the course of the call.
@@ -78,7 +78,7 @@ impl<'a> ManagementCall<'a> {
 pub(super) enum Reply {
     /// With this answer.
     Now(Vec<u8>),
-    /// Not yet: whoever will answer is recorded.
+    /// Not yet; it is recorded who will answer.
     Later,
 }
 
@@ -89,7 +89,7 @@ pub(in crate::ic) fn empty_reply() -> Vec<u8> {
 
 pub(super) fn encode<T: ArgumentEncoder>(method: &str, values: T) -> CallResult {
     candid::encode_args(values).map_err(|error| {
-        // Only a bug in this program gets here; the caller still deserves an answer.
+        // Only a bug in this program leads here; the caller still gets an answer.
         UserError::new(
             ErrorCode::CanisterContractViolation,
             format!("Cannot encode the answer of {method}: {error}"),

@@ -277,7 +277,7 @@ fn external(asset: &PublicExternalAsset) -> Found {
     Ok((content, None))
 }
 
-/// Names what of a memory has no counterpart.
+/// Names the parts of a memory that have no counterpart.
 fn memory_rest(memory: &PublicMemory) -> Vec<String> {
     let rule = match &memory.access {
         PublicAccess::Private { .. } => None,

@@ -15,7 +15,7 @@ pub struct CanisterPart {
     pub interruptions: Vec<String>,
 }
 
-/// What was called of a method, and how it was answered.
+/// The calls of a method, and how they were answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MethodReport {
     /// The method.
