@@ -15,9 +15,11 @@ use crate::stable::{MapKeys, Memories, Memory, NoRoom, StableRoom, Table, memory
 use super::chunk_key::{ChunkKey, ChunkPrefix, KEY_BYTES, key_bytes, key_of};
 
 mod compaction;
+mod mark;
 mod survey;
 
 pub use compaction::Compaction;
+use mark::Mark;
 use survey::{Found, Key, Survey};
 
 /// Chunks removed in the message that ends a session; the timer removes the rest. Removing one chunk reads it
@@ -43,15 +45,11 @@ pub struct ChunkMap {
     survey: Survey,
 }
 
-/// A removal that may trap because the map has no room for it. One message writes an attempt marker and the
-/// next does the removal, so that a check in between can tell whether it committed. This is on the heap:
-/// after an upgrade it starts from scratch.
+/// A removal that may trap because the map has no room for it, and is marked therefore. This is on the heap: after an
+/// upgrade it starts from scratch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempt {
-    /// The step of the next message.
-    marked: Option<Step>,
-    /// The step that was marked at the time of the last check.
-    seen: Option<Step>,
+    mark: Mark<Step>,
     /// Number of steps whose messages trapped. It determines which step is next.
     failures: usize,
 }
@@ -216,12 +214,9 @@ impl ChunkMap {
     /// Skips a step that was marked and has not committed since the last check.
     pub fn watch(&mut self) {
         self.compaction.watch();
-        let Attempt { marked, seen, failures } = self.attempt;
-        self.attempt = if marked.is_some() && marked == seen {
-            Attempt { failures: failures.saturating_add(1), ..Attempt::default() }
-        } else {
-            Attempt { seen: marked, ..self.attempt }
-        };
+        if self.attempt.mark.has_trapped() {
+            self.attempt.failures = self.attempt.failures.saturating_add(1);
+        }
     }
 
     /// Removes everything, in constant time.
@@ -255,8 +250,8 @@ impl ChunkMap {
 
     /// Does the marked step, or marks the next one.
     fn attempt(&mut self) {
-        match self.attempt.marked.take() {
-            None => self.attempt.marked = self.next_step(),
+        match self.attempt.mark.take() {
+            None => self.attempt.mark.set(self.next_step()),
             Some(Step::Empty(key)) => {
                 self.created().insert(key, Vec::new());
             }

@@ -163,7 +163,7 @@ impl BlobStore {
         self.chunks.attempt_mut()
     }
 
-    /// Returns whether the sweep is about to empty the map although chunks are in use.
+    /// Returns the compaction of the chunk map, to be tested.
     #[cfg(test)]
     pub const fn compaction_mut(&mut self) -> &mut super::chunk_map::Compaction {
         self.chunks.compaction_mut()
@@ -243,7 +243,7 @@ impl BlobStore {
         // Only an adopted capsule can have the same content twice; the index refers to one of the two. A damaged entry
         // refers to none.
         let key = content_key(capsule_id, record.digest);
-        if !self.by_content.get(&key).is_ok_and(|found| found != Some(id.0)) {
+        if self.by_content.get(&key).map_or(true, |found| found == Some(id.0)) {
             self.by_content.remove(&key);
         }
         self.free(&record.place)?;

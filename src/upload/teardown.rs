@@ -25,7 +25,7 @@ pub fn forget_session(
 ) -> Result<IdemKey, StableError> {
     let key = IdemKey::of(capsule_id, &owner, &session.session_meta.idem);
     // A damaged entry leads to no session, so it goes with the one that it was made for.
-    let leads_here = !storage.index.find(key).is_ok_and(|found| found != Some(id));
+    let leads_here = storage.index.find(key).map_or(true, |found| found == Some(id));
     // A legacy record without indexes is on no account, either.
     if storage.index.contains(id, owner) {
         storage.usage.forget(owner, capsule_id, session.bytes_expected)?;

@@ -7,6 +7,7 @@
 use ic_stable_structures::{Memory, StableBTreeMap};
 
 use super::super::chunk_key::ChunkKey;
+use super::mark::Mark;
 
 /// Chunks in use that are stored again, at most. All of them are on the heap together, 58 MB, and the nodes on the way to
 /// each of them are read: if they are scattered over a map of 240 GiB, 1.6 of the 2 GiB of stable memory that a message
@@ -28,9 +29,7 @@ pub const fn pays(in_use: usize, total: u64) -> bool {
 /// Whether the next message compacts the map. This is on the heap: after an upgrade it starts from scratch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compaction {
-    marked: bool,
-    /// Whether it was marked at the time of the last check.
-    seen: bool,
+    mark: Mark<()>,
     /// A message that tried it trapped, or had no room.
     has_failed: bool,
 }
@@ -43,27 +42,27 @@ impl Compaction {
 
     /// Marks the compaction for the next message. Returns `true` if the message before has done that.
     pub fn begin(&mut self) -> bool {
-        let is_marked = self.marked;
-        *self = Self { marked: !is_marked, ..Self::default() };
+        let is_marked = self.mark.take().is_some();
+        if !is_marked {
+            self.mark.set(Some(()));
+        }
         is_marked
     }
 
     /// Removes the mark: the next message does something else.
     pub const fn cancel(&mut self) {
-        (self.marked, self.seen) = (false, false);
+        self.mark.set(None);
     }
 
     /// Records that it cannot be done.
-    pub fn fail(&mut self) {
-        *self = Self { has_failed: true, ..Self::default() };
+    pub const fn fail(&mut self) {
+        self.has_failed = true;
     }
 
-    /// Records a failure if it was marked and has not committed since the last check.
+    /// Records a failure if its message has trapped.
     pub fn watch(&mut self) {
-        if self.marked && self.seen {
+        if self.mark.has_trapped() {
             self.fail();
-        } else {
-            self.seen = self.marked;
         }
     }
 }

@@ -96,7 +96,7 @@ impl Survey {
         } else if *seen == total {
             Found::InUse(in_use.iter().copied().collect())
         } else {
-            // The map has other chunks than can be found.
+            // The map has chunks that cannot be found.
             Found::TooMany
         }
     }

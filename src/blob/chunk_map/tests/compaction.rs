@@ -1,0 +1,198 @@
+//! Compaction of a map in which few chunks are in use.
+
+use super::super::compaction;
+use super::*;
+
+/// A chunk, with where it is stored.
+type Stored = (ChunkPrefix, u32, Vec<u8>);
+
+/// Returns a map of `released` chunks and `in_use` others among them, which differ in length, and the others.
+fn mixed(released: u32, in_use: u32) -> (ChunkMap, Memories, Vec<Stored>) {
+    let (mut map, memories) = with_chunks(&[]);
+    let kept: Vec<_> = (0..in_use)
+        .map(|n| (prefix((n * 7 % 100) as u8 * 2 + 1), n, vec![n as u8; (n as usize * 9_973) % 30_000]))
+        .collect();
+    for n in 0..released.max(in_use) {
+        if n < released {
+            map.insert(prefix((n * 13 % 100) as u8 * 2), n, &[7; 20_000]);
+        }
+        if let Some((prefix, idx, bytes)) = kept.get(n as usize) {
+            map.insert(*prefix, *idx, bytes);
+        }
+    }
+    (0..released).for_each(|n| map.release_copied(prefix((n * 13 % 100) as u8 * 2)));
+    (map, memories, kept)
+}
+
+/// Sweeps until the survey is complete; the last of these messages also does what follows from it.
+fn survey(map: &mut ChunkMap) {
+    for _ in 0..(map.total() as usize).div_ceil(50) - 1 {
+        let total = map.total();
+        assert!(!map.sweep());
+        assert_eq!(map.total(), total);
+    }
+    map.sweep();
+}
+
+#[test]
+fn few_chunks_in_use_are_stored_again_in_the_emptied_map() {
+    for (released, in_use) in [(2, 1), (300, 1), (22, 11), (24, 12), (64, 32), (300, 32)] {
+        let (mut map, memories, kept) = mixed(released, in_use);
+        let pages = memories.get(memory_ids::CHUNKS).size();
+        let room = map.room.clone();
+        survey(&mut map);
+        assert_eq!(map.total(), u64::from(released + in_use), "it is only marked");
+        fill(&map, &memories);
+        assert!(map.sweep(), "{released} released and {in_use} in use");
+        assert_eq!((map.total(), map.release_total()), (u64::from(in_use), 0));
+        assert_eq!(memories.get(memory_ids::CHUNKS).size(), pages, "it does not grow");
+        for _ in 0..2 {
+            for (prefix, idx, bytes) in &kept {
+                assert_eq!(map.get(*prefix, *idx).as_ref(), Some(bytes));
+                assert!(map.contains(*prefix, *idx) && map.stored(*prefix).contains(*idx));
+            }
+            // Another build opens it.
+            map = ChunkMap::open(&memories, &room);
+        }
+        // And it can be used and emptied as any other.
+        kept.iter().for_each(|(prefix, ..)| map.release_copied(*prefix));
+        sweep_to_end(&mut map);
+        assert_eq!((map.total(), map.release_total()), (0, 0));
+    }
+}
+
+#[test]
+fn chunks_go_one_by_one_if_many_are_in_use_or_few_released() {
+    for (released, in_use) in [(300, 33), (63, 32), (1, 1)] {
+        let (mut map, _, kept) = mixed(released, in_use);
+        survey(&mut map);
+        let left = u64::from(released).saturating_sub(RELEASE_AT_ONCE as u64);
+        // One object is removed in a message.
+        assert!(map.total() < u64::from(released + in_use) && map.total() >= left + u64::from(in_use));
+        sweep_to_end(&mut map);
+        assert_eq!((map.total(), map.release_total()), (u64::from(in_use), 0));
+        assert!(kept.iter().all(|(prefix, idx, bytes)| map.get(*prefix, *idx).as_ref() == Some(bytes)));
+    }
+}
+
+#[test]
+fn a_compaction_that_traps_is_not_repeated() {
+    let (mut map, _, kept) = mixed(80, 3);
+    survey(&mut map);
+    // Its message traps, so none of it is stored, at the next check and the one after.
+    map.watch();
+    assert_eq!(map.compaction.max_in_use(), MAX_IN_USE, "its message may be yet to come");
+    map.watch();
+    assert!(!map.sweep());
+    assert!((80 + 3 - RELEASE_AT_ONCE as u64..80 + 3).contains(&map.total()), "they go one by one");
+    sweep_to_end(&mut map);
+    assert_eq!((map.total(), map.release_total()), (3, 0));
+    assert!(kept.iter().all(|(prefix, idx, bytes)| map.get(*prefix, *idx).as_ref() == Some(bytes)));
+}
+
+/// A sweep may have to do something else for a while.
+#[test]
+fn a_compaction_that_is_deferred_has_not_trapped() {
+    let (mut map, ..) = mixed(80, 3);
+    survey(&mut map);
+    for _ in 0..3 {
+        map.watch();
+        map.cancel_compaction();
+    }
+    assert!(!map.sweep(), "it is marked again");
+    assert_eq!(map.total(), 83);
+    map.watch();
+    assert!(map.sweep());
+    assert_eq!(map.total(), 3);
+    // What is marked later has nothing to do with the check before.
+    (0..80).for_each(|idx| map.insert(prefix(2), idx, b"chunk"));
+    map.release_copied(prefix(2));
+    survey(&mut map);
+    map.watch();
+    assert!(map.sweep());
+    assert_eq!(map.total(), 3);
+}
+
+#[test]
+fn chunks_that_come_and_go_before_a_compaction_are_counted() {
+    // A chunk arrives.
+    let (mut map, _, kept) = mixed(80, 3);
+    survey(&mut map);
+    map.insert(kept[0].0, 5, b"new");
+    assert!(map.sweep());
+    assert_eq!(map.total(), 4);
+
+    // One of those in use is released, and one is replaced.
+    let (mut map, ..) = mixed(80, 3);
+    survey(&mut map);
+    map.release_copied(kept[0].0);
+    map.insert(kept[1].0, kept[1].1, b"other bytes");
+    assert!(map.sweep());
+    assert_eq!((map.total(), map.get(kept[1].0, kept[1].1)), (2, Some(b"other bytes".to_vec())));
+
+    // One of those in use is removed.
+    let (mut map, ..) = mixed(80, 3);
+    survey(&mut map);
+    map.release(kept[0].0);
+    assert!(map.sweep());
+    assert_eq!((map.total(), map.release_total()), (2, 0));
+
+    // One too many arrives.
+    let (mut map, ..) = mixed(80, 32);
+    survey(&mut map);
+    map.insert(prefix(1), 1_000, b"new");
+    assert!(!map.sweep());
+    assert!(map.total() > 33, "they go one by one");
+    (0..2).for_each(|_| map.watch());
+    assert_eq!(map.compaction.max_in_use(), MAX_IN_USE, "it was not tried");
+    sweep_to_end(&mut map);
+    assert_eq!((map.total(), map.get(prefix(1), 1_000)), (33, Some(b"new".to_vec())));
+}
+
+/// A memory that is full has no room for half a node that exists twice while it is split.
+#[test]
+fn chunks_stored_again_take_no_room_for_splitting_nodes() {
+    const BYTES: usize = 30_000;
+    for chunks in [1, 11, 12, 32] {
+        let memories = MemoryManager::init_with_bucket_size(RawMemory::default(), 1);
+        let memory = memories.get(memory_ids::CHUNKS);
+        let kept: Vec<_> = (0..chunks).map(|idx| (([1; 32], idx), vec![idx as u8; BYTES])).collect();
+        let mut map = Chunks::init(memory.clone());
+        compaction::store(&mut map, kept.clone());
+        let pages = (u64::from(chunks) * (BYTES as u64 + BYTES as u64 / 32)).div_ceil(PAGE);
+        assert!((pages..=pages + 1).contains(&memory.size()), "{} pages for {chunks} chunks", memory.size());
+        assert!(
+            map.len() == u64::from(chunks)
+                && kept.into_iter().all(|(key, bytes)| map.get(&key) == Some(bytes))
+        );
+    }
+}
+
+/// The pages of small chunks are estimated generously, so that the room is missing in a map of one bucket.
+#[test]
+fn chunks_that_may_not_fit_again_keep_the_map() {
+    for (in_use, fits) in [(30, true), (31, false)] {
+        let (mut map, memories) = with_chunks(&(0..62).map(|idx| (1, idx)).collect::<Vec<_>>());
+        insert_in_use(&mut map, in_use);
+        assert_eq!(memories.get(memory_ids::CHUNKS).size(), 1);
+        map.release_copied(prefix(1));
+        survey(&mut map);
+        assert_eq!((map.sweep(), map.total()), if fits { (true, in_use) } else { (false, 62 + in_use) });
+        sweep_to_end(&mut map);
+        assert_eq!((map.total(), map.stored(prefix(IN_USE)).len()), (in_use, in_use));
+    }
+}
+
+#[test]
+fn a_chunk_that_the_survey_cannot_see_keeps_the_map() {
+    let (mut map, memories) = with_chunks(&[(1, 0), (1, 1)]);
+    map.release_copied(prefix(1));
+    // The header counts one chunk more than the nodes have.
+    memories.get(memory_ids::CHUNKS).write(20, &3_u64.to_le_bytes());
+    let room = map.room.clone();
+    drop(map);
+    let mut map = ChunkMap::open(&memories, &room);
+    assert_eq!(map.total(), 3);
+    assert!(map.sweep());
+    assert_eq!((map.total(), map.release_total()), (1, 0), "they were removed one by one");
+}
