@@ -12,7 +12,7 @@ use session_migrate::shorten_dumps;
 
 use super::rehearse_canister::{self, ForeignArgs};
 use super::report_file::ReportArgs;
-use super::table::table;
+use super::table::{on_one_line, table};
 use super::wasm_args::WasmArgs;
 use super::{ENVIRONMENT, Failed, USAGE, code_of, fail, without_panic};
 
@@ -115,7 +115,7 @@ fn print_report(report: &Report, compiled: Option<Duration>) {
     let rows = report.uploads.iter().map(|upload| {
         [
             upload.client.to_string(),
-            upload.name.clone(),
+            on_one_line(&upload.name),
             upload.bytes.to_string(),
             upload.state_at_upgrade.name().to_owned(),
             format!("{}/{}", upload.chunks_before_upgrade, upload.chunks_total),

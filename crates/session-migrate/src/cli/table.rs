@@ -33,3 +33,26 @@ pub(super) fn print_rows<const N: usize>(
         say!("{}", table(header, rows, numbers));
     }
 }
+
+/// Escapes control characters: a file name may contain line breaks, and a row of the table is one line.
+pub(super) fn on_one_line(name: &str) -> String {
+    let mut line = String::with_capacity(name.len());
+    for character in name.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_name_takes_one_line() {
+        assert_eq!(on_one_line("a\nb\u{1b}[1m é.txt"), "a\\nb\\u{1b}[1m é.txt");
+    }
+}

@@ -12,7 +12,7 @@ use session_migrate::upload::{self, Options, UploadError};
 use upload_canister::api;
 
 use super::network_args::NetworkArgs;
-use super::table::table;
+use super::table::{on_one_line, table};
 use super::{ENVIRONMENT, Failed, LOSS, USAGE, fail, runtime};
 
 #[derive(Debug, Args)]
@@ -122,17 +122,4 @@ fn uploads(uploaded: &[Uploaded]) -> Table {
         ]
     });
     table(["file", "bytes", "memory", "blob", "SHA-256"], rows, [1])
-}
-
-/// Escapes control characters: a file name may contain line breaks, and a row of the table is one line.
-fn on_one_line(name: &str) -> String {
-    let mut line = String::with_capacity(name.len());
-    for character in name.chars() {
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-    line
 }

@@ -24,8 +24,7 @@ pub fn loads(style: Style, figures: &[PeerFigures]) -> Table {
     header.extend(
         CLIENTS.map(|clients| format!("MB/s, {clients} client{}", if clients == 1 { "" } else { "s" })),
     );
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    let mut table = table(style, 1, &header);
+    let mut table = table(style, 1, header);
     for peer in figures {
         let one = peer.loads.iter().find(|load| load.clients == 1);
         let shown = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2}"));
@@ -69,8 +68,7 @@ pub fn jobs(style: Style, figures: &[PeerFigures]) -> Table {
     for State { files, .. } in [FEW, MANY] {
         header.extend([format!("{files} files: direct M"), "assets M".into(), "ratio".into()]);
     }
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    let mut table = table(style, 1, &header);
+    let mut table = table(style, 1, header);
     for job in jobs::all() {
         let messages = COMPARED.map(|peer| {
             let cost = cost(figures, peer, &job, MANY);
@@ -90,8 +88,7 @@ pub fn members(style: Style, figures: &[PeerFigures]) -> Table {
         let plural = if members == 1 { "" } else { "s" };
         header.extend([format!("{members} member{plural}: direct M"), "assets M".into(), "ratio".into()]);
     }
-    let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    let mut table = table(style, 1, &header);
+    let mut table = table(style, 1, header);
     for job in jobs::all().into_iter().filter(|job| CROWDED.includes(job)) {
         let mut row = vec![job.to_string()];
         row.extend([MANY, CROWDED].into_iter().flat_map(|state| compared(figures, &job, state)));
@@ -103,7 +100,7 @@ pub fn members(style: Style, figures: &[PeerFigures]) -> Table {
 /// Returns the bytes that the jobs which change something write, with many files.
 pub fn written(style: Style, figures: &[PeerFigures]) -> Table {
     let header = ["job", "direct written", "direct delta", "assets written", "assets delta"];
-    let mut table = table(style, 1, &header);
+    let mut table = table(style, 1, header);
     for job in jobs::all().into_iter().filter(|job| !job.only_reads()) {
         let mut row = vec![job.to_string()];
         for peer in COMPARED {
@@ -118,7 +115,7 @@ pub fn written(style: Style, figures: &[PeerFigures]) -> Table {
 
 /// Returns the jobs in which another build differs from the direct one, with many files.
 pub fn builds(style: Style, figures: &[PeerFigures]) -> Table {
-    let mut table = table(style, 1, &["job", "legacy M", "staged M", "direct M", "assets M"]);
+    let mut table = table(style, 1, ["job", "legacy M", "staged M", "direct M", "assets M"]);
     for job in jobs::all() {
         let of = |build: Build| cost(figures, build.name(), &job, MANY);
         let Some(direct) = of(Build::Direct) else { continue };
@@ -138,7 +135,7 @@ pub fn builds(style: Style, figures: &[PeerFigures]) -> Table {
 
 /// Returns the calls that each kind of canister makes of each kind of job.
 pub fn calls(style: Style) -> Table {
-    let mut table = table(style, 3, &["job", "upload canister", "asset canister"]);
+    let mut table = table(style, 3, ["job", "upload canister", "asset canister"]);
     let mut kinds: Vec<[&str; 3]> = jobs::all().iter().map(Job::calls).collect();
     kinds.dedup();
     table.add_rows(kinds);

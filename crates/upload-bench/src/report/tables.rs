@@ -1,6 +1,6 @@
 //! The tables.
 
-use comfy_table::{CellAlignment, Table, TableComponent, presets};
+use comfy_table::{CellAlignment, Row, Table, TableComponent, presets};
 use session_migrate::build::Build;
 
 use super::Figures;
@@ -22,7 +22,7 @@ pub enum Style {
 }
 
 /// Returns a table whose first `texts` columns are texts, and whose others are numbers.
-pub fn table(style: Style, texts: usize, header: &[&str]) -> Table {
+pub fn table(style: Style, texts: usize, header: impl Into<Row>) -> Table {
     let mut table = Table::new();
     table.load_preset(match style {
         Style::Terminal => presets::UTF8_HORIZONTAL_ONLY,
@@ -41,7 +41,7 @@ pub fn table(style: Style, texts: usize, header: &[&str]) -> Table {
 
 /// Returns the figures next to their limits.
 pub fn targets(style: Style, figures: &Figures) -> Table {
-    let mut table = table(style, 1, &["figure", "limit", "measured", ""]);
+    let mut table = table(style, 1, ["figure", "limit", "measured", ""]);
     if let Some(verdicts) = table.column_mut(3) {
         verdicts.set_cell_alignment(CellAlignment::Left);
     }
@@ -58,7 +58,7 @@ pub fn targets(style: Style, figures: &Figures) -> Table {
 
 /// Returns the costs of a bare map, in instructions.
 pub fn bare_map(style: Style, maps: &[MapCosts]) -> Table {
-    let mut table = table(style, 0, &["entries", "look-up", "insertion", "removal"]);
+    let mut table = table(style, 0, ["entries", "look-up", "insertion", "removal"]);
     for map in maps {
         table.add_row([map.entries, map.get, map.insert, map.remove]);
     }
@@ -67,7 +67,7 @@ pub fn bare_map(style: Style, maps: &[MapCosts]) -> Table {
 
 /// Returns the ways to move records.
 pub fn moved(style: Style, costs: &EngineCosts) -> Table {
-    let mut table = table(style, 1, &["way", "messages", "instructions per record"]);
+    let mut table = table(style, 1, ["way", "messages", "instructions per record"]);
     for moved in &costs.moves {
         table.add_row([moved.way.clone(), moved.messages.to_string(), moved.each.to_string()]);
     }
@@ -77,7 +77,7 @@ pub fn moved(style: Style, costs: &EngineCosts) -> Table {
 /// Returns the migrations of the smallest example.
 pub fn grown(style: Style, costs: &EngineCosts) -> Table {
     let header = ["records", "post_upgrade M", "messages", "highest M", "per record", "heap pages"];
-    let mut table = table(style, 0, &header);
+    let mut table = table(style, 0, header);
     for grown in &costs.grown {
         table.add_row([
             grown.records.to_string(),
@@ -94,7 +94,7 @@ pub fn grown(style: Style, costs: &EngineCosts) -> Table {
 /// Returns the runs of migration 1 on full chunks.
 pub fn full_chunks(style: Style, measured: &[FullChunks]) -> Table {
     let header = ["sessions", "stable memory GiB", "messages", "per session", "per session, no chunk"];
-    let mut table = table(style, 0, &header);
+    let mut table = table(style, 0, header);
     for run in measured {
         table.add_row([
             run.sessions.to_string(),
@@ -109,7 +109,7 @@ pub fn full_chunks(style: Style, measured: &[FullChunks]) -> Table {
 
 /// Returns the upgrades with units in quarantine.
 pub fn quarantined(style: Style, costs: &EngineCosts) -> Table {
-    let mut table = table(style, 0, &["units", "taken out of the old map", "quarantined in place"]);
+    let mut table = table(style, 0, ["units", "taken out of the old map", "quarantined in place"]);
     for upgrade in &costs.quarantines {
         table.add_row([upgrade.units, upgrade.taken_out, upgrade.in_place]);
     }
@@ -120,7 +120,7 @@ pub fn quarantined(style: Style, costs: &EngineCosts) -> Table {
 pub fn with_quarantine(style: Style, figures: &Figures) -> Table {
     let header =
         ["chunks in quarantine", "M per MiB", "messages of the sweep", "M", "written MiB", "heap growth MiB"];
-    let mut table = table(style, 0, &header);
+    let mut table = table(style, 0, header);
     for quarantined in IN_QUARANTINE {
         let bench = figures.bench(Build::Direct, &format!("{MOVE_WITH_QUARANTINE}{quarantined}"));
         let Some((bench, per_mib)) = bench.and_then(|bench| Some((bench, instructions_per_mib(bench)?)))
@@ -191,7 +191,7 @@ pub fn costs(style: Style, figures: &Figures) -> Table {
         "stable delta",
         "heap delta",
     ];
-    let mut table = table(style, 2, &header);
+    let mut table = table(style, 2, header);
     let widest = Build::ALL.into_iter().max_by_key(|build| figures.benches(*build).len());
     let Some(build) = widest else { return table };
     for bench in figures.benches(build) {

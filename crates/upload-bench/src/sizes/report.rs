@@ -86,7 +86,7 @@ fn gib(bytes: u64) -> f64 {
 fn rows(style: Style, figures: &Figures) -> Table {
     let header =
         ["command", "compared with", "seconds", "its seconds", "ratio", "limit", "peak MB", "limit MB", ""];
-    let mut table = table(style, 2, &header);
+    let mut table = table(style, 2, header);
     for row in &figures.rows {
         table.add_row(cells(row));
     }
