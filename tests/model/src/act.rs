@@ -184,6 +184,9 @@ impl ModelRun<'_> {
                     self.target.load_snapshot();
                     self.stage = stage;
                     self.model.go_back_to(model);
+                    // A timer in the snapshot may be due, and then runs between any two of the next messages.
+                    self.target.pass(1);
+                    self.sweep();
                 }
                 Ok(())
             }
