@@ -51,7 +51,7 @@ impl<S: SessionStore> SessionService<S> {
         Ok(id)
     }
 
-    /// Begins a session under an id allocated by the caller.
+    /// Begins a session under an id that the calling code has allocated.
     ///
     /// # Errors
     /// [`SessionError::ZeroChunkSize`], [`SessionError::TooManyChunks`], [`SessionError::AlreadyExists`].
@@ -98,8 +98,8 @@ impl<S: SessionStore> SessionService<S> {
         self.add_chunk(id, session, NewChunk { idx, bytes: chunk, replace: false }, sink, clock)
     }
 
-    /// Does the same as [`Self::put_chunk`] with a session that is already loaded and belongs to the caller. If
-    /// `chunk.replace` is set, different bytes replace the stored ones.
+    /// Does the same as [`Self::put_chunk`] with a session that is already loaded and whose owner has been checked.
+    /// If `chunk.replace` is set, different bytes replace the stored ones.
     ///
     /// # Errors
     /// Errors of [`Self::put_chunk`], except [`SessionError::NotFound`] and [`SessionError::NotOwner`].
@@ -171,7 +171,7 @@ impl<S: SessionStore> SessionService<S> {
         Ok(session)
     }
 
-    /// Ends a session and returns it; the caller must free its bytes.
+    /// Ends a session and returns it. Its bytes stay where they are; the calling code must free them.
     ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NotOwner`].
@@ -181,8 +181,9 @@ impl<S: SessionStore> SessionService<S> {
         Ok(session)
     }
 
-    /// Ends the `candidates` that have had no activity for `ttl_seconds`, and returns them; the caller must free
-    /// their bytes. A session whose last activity is later than `now` does not expire.
+    /// Ends the `candidates` that have had no activity for `ttl_seconds`, and returns them. Their bytes stay where
+    /// they are; the calling code must free them. A session whose last activity is later than `now` does not
+    /// expire.
     ///
     /// # Errors
     /// Errors of the store. Sessions that ended before the error stay ended.

@@ -9,7 +9,8 @@
 //! ```text
 //! place 192..195   start in nanoseconds (0: never begun), compat share in percent, end in nanoseconds (0: running)
 //! place 256..      32 places for each size class on the compat path, the smallest first, then on the direct path:
-//!                  begun, finished, aborted, expired, bytes finished, messages, instructions, internal errors, refusals
+//!                  begun, finished, aborted, expired, bytes finished, messages, instructions, internal errors,
+//!                  refusals
 //! ```
 
 use candid::Principal;
@@ -63,7 +64,7 @@ impl Mark {
     }
 }
 
-/// Index of the first of the counters of a path and a size class.
+/// A path and a size class, as the index of the first of their counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cell(u32);
 
@@ -98,8 +99,8 @@ impl Canary<'_> {
         self.0.set(MARK, [now.as_nanos(), u64::from(compat_share_percent), 0]);
     }
 
-    /// Counts a session that begins now, and returns its cell, if a canary is running. A session that begins on
-    /// another path than its key determines ends the canary instead.
+    /// Counts a session that begins now, and returns its cell, if a canary is running. If the session begins on
+    /// another path than its key determines, ends the canary instead.
     pub(super) fn begun(&self, on: SessionPath, key: IdemKey, bytes: u64, now: Time) -> Option<Cell> {
         let mark = Mark::read(self.0).filter(|mark| mark.ended_at.is_none())?;
         if mark.path(key) != on {

@@ -18,13 +18,13 @@ use super::service::{UploadService, check_digest};
 use super::{Ended, Event, Finished, Outcome, PayloadState, Receipt, UploadMeta, leave_receipt};
 
 impl UploadService<'_> {
-    /// Checks the stored bytes: their length must be `total_len`, and `digest` must be their digest by the hash
-    /// function chosen at begin. Then makes them a memory of the capsule.
+    /// Makes the stored bytes a memory of the capsule, after checking that `total_len` is their length, and
+    /// `digest` their digest by the hash function chosen at begin.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Incomplete`],
     /// [`Error::ChecksumMismatch`], [`Error::Conflict`] if the SHA-256 differs from the one given at begin, and
-    /// [`Error::Hashing`] if another call has to continue hashing. None of them ends the session; after
+    /// [`Error::Hashing`] if another call has to continue hashing. None of these errors ends the session; after
     /// [`Error::ChecksumMismatch`] its chunks may be replaced.
     pub fn finish(&mut self, id: u64, digest: &ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
         self.counted(CountedCall::Finish, |uploads| {
@@ -190,7 +190,8 @@ impl UploadService<'_> {
         finished
     }
 
-    /// Returns the id of the memory that an upload becomes. Sessions of the first public release have none.
+    /// Returns the id of the memory that an upload becomes. A session of the first public release may have none,
+    /// and gets a new one.
     fn memory_id_of(&self, id: SessionId, meta: &UploadMeta) -> String {
         if meta.provisional_memory_id.is_empty() {
             memory_id(id, IdemKey::of(&meta.capsule_id, &self.caller, ""), self.now)

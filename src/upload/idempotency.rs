@@ -46,7 +46,7 @@ impl Fingerprint {
             .chain_update(expected_chunks.to_be_bytes())
             .chain_update(crate::stable::codec::encode(1, asset_metadata));
         match hash {
-            // Receipts that are older than the choice of the hash function have a fingerprint without it.
+            // Receipts from before there was a choice of hash functions have fingerprints that name none.
             HashAlgorithm::Sha256 => {}
             // Fingerprints are stored in receipts, so this text must not change.
             HashAlgorithm::Blake3 => digest.update(b"Blake3"),
@@ -134,8 +134,8 @@ mod tests {
 
     #[test]
     fn chunk_keys_hash_an_id_in_one_block_of_sha256() {
-        // The key of a chunk hashes the id, "#" and the eight bytes of the session. One block of 64 bytes also has
-        // a byte and the eight bytes of the length as padding, so 55 are left.
+        // The key of a chunk hashes the id, "#" and the eight bytes of the session. SHA-256 pads with at least one
+        // byte and the eight bytes of the length, so one block of 64 bytes has room for 55.
         assert!(id_of(u64::MAX).len() + 9 <= 55, "{}", id_of(u64::MAX));
         let id = id_of((5_000_000 << 10) + 1);
         assert!(id.starts_with("mem_g4oiq001_") && id.len() == 39, "{id}");

@@ -217,8 +217,8 @@ impl LegacySessions {
         });
     }
 
-    /// Returns whether an id is not above the mark. Any record that layout 1 still stores under such an id is
-    /// converted.
+    /// Returns whether an id is at or below the mark. If layout 1 still stores a record under such an id, the
+    /// record is converted.
     pub fn is_below_mark(&self, id: u64) -> bool {
         self.mark.is_some_and(|mark| id <= mark.through)
     }

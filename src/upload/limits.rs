@@ -36,7 +36,7 @@ pub const DEFAULT_MAX_CAPSULES_PER_CALLER: u64 = 1_000;
 /// records of one capsule stay below 21 GB.
 pub const DEFAULT_MAX_MEMORIES_PER_CAPSULE: u64 = 1_000_000;
 
-/// Bytes of one range in a read: with its Candid encoding, below the IC's 2 MB per replicated reply.
+/// Bytes of one read of a range: with its Candid encoding, below the IC's 2 MB per replicated reply.
 pub const MAX_RANGE_BYTES: u64 = 1_900_000;
 
 /// Bytes of an idempotency key. A UUID has 36, a URL rarely more than this.
@@ -74,25 +74,25 @@ pub const DEFAULT_SESSION_TTL_SECONDS: u64 = 24 * 60 * 60;
 /// 50 KB per second.
 pub const DEFAULT_MAX_SESSION_AGE_SECONDS: u64 = 7 * DEFAULT_SESSION_TTL_SECONDS;
 
-/// Sessions that a begin without room checks for eviction: with the Candid records of layout 1, about 50 million
-/// instructions.
+/// Sessions that a begin checks for eviction if it finds no room: with the Candid records of layout 1, about 50
+/// million instructions.
 pub const EVICTION_LOOKS: usize = 200;
 
 /// Maximum number of chunks that a message releases with the sessions that it evicts; each takes about 70 million
 /// instructions in the chunk map.
 pub const EVICTED_CHUNKS: u64 = 256;
 
-/// Length of the list of principals who may create capsules.
+/// Principals on the list of those who may create capsules.
 pub const MAX_CAPSULE_MAKERS: usize = 1_000;
 
 /// Instructions after which a query does not hash another chunk: 60 % of the 5 billion of a query.
 pub const DIGEST_INSTRUCTIONS: u64 = 3_000_000_000;
 
-/// Number of sessions that one timer run ends, and of receipts that it drops.
+/// Maximum number of sessions that one timer run ends, and of receipts that it drops.
 pub const SWEEP_BATCH: usize = 20;
 
-/// Instructions after which a timer run does not start with another session or memory: half of the 2 billion of one
-/// round. The last session or memory may release 32 chunks, which alone takes 2.2 billion (`docs/costs.md`).
+/// Instructions after which a timer run handles no further session or memory: half of the 2 billion of one round.
+/// The last session or memory may release 32 chunks, which alone takes 2.2 billion (`docs/costs.md`).
 pub const SWEEP_INSTRUCTIONS: u64 = 1_000_000_000;
 
 /// Instructions after which `finish` answers "call again" and leaves the remaining hashing to the timer: half of

@@ -1,5 +1,5 @@
-//! The sessions that may still have their bytes in the chunk map, recorded so that no other session has to be
-//! searched for them.
+//! A record of the sessions that may still have their bytes in the chunk map, so that the migration need not check
+//! all other sessions.
 
 use crate::migrate::Phase;
 use crate::session::SessionId;
@@ -33,8 +33,7 @@ pub fn close(storage: &mut Storage) -> Result<(), StableError> {
 }
 
 /// Lists up to `limit` sessions whose bytes are in the chunk map, in order of id, after `after`. After skipping
-/// [`MAX_SKIPPED`] other sessions, ends the list with the last of them, so that the next call can continue after
-/// it.
+/// `MAX_SKIPPED` other sessions, ends the list with the last of them, so that the next call can continue after it.
 pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>, StableError> {
     let range = range(storage)?;
     let mut found = Vec::new();
@@ -60,8 +59,8 @@ pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u
     Ok(found)
 }
 
-/// Returns the recorded range. If none is recorded, the migration has not begun, and every session may be in the
-/// chunk map; in layout 3, none is.
+/// Returns the recorded range. If none is recorded, no session is in the chunk map in layout 3; in an earlier
+/// layout, the migration has not begun, and every session may be in the chunk map.
 fn range(storage: &Storage) -> Result<MappedSessions, StableError> {
     if let Some(range) = storage.mapped_sessions.get()? {
         return Ok(range);

@@ -46,8 +46,8 @@ pub trait UploadPath {
         now: Time,
     ) -> Result<()>;
 
-    /// Returns the upload, if it is in flight. `asker` is the caller, unless the caller is known to own the
-    /// session: a stranger's call must not convert it.
+    /// Returns the upload, if it is in flight. With an `asker`, a session of another owner is not converted: the
+    /// call of a stranger must change nothing.
     fn load(
         &mut self,
         storage: &mut Storage,
@@ -69,7 +69,7 @@ pub trait UploadPath {
     /// Ends a complete upload that this message has loaded; its bytes stay where they are.
     fn finish(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload, now: Time) -> Result<()>;
 
-    /// Ends an upload that this message has loaded; the caller must release its bytes.
+    /// Ends an upload that this message has loaded; the calling code must release its bytes.
     fn abort(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload) -> Result<()>;
 }
 

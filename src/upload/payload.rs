@@ -32,8 +32,8 @@ pub struct PayloadState {
     pub next_chunk: u32,
     /// Intermediate digest of the chunks before `next_chunk`.
     pub hash: PrefixHash,
-    /// Number of chunks replaced since a finish failed on the checksum. Absent if no finish has failed so; in this
-    /// case no chunk may be replaced.
+    /// Number of chunks replaced since a finish failed on the checksum. Absent if no finish has failed on the
+    /// checksum: no chunk may be replaced then.
     pub replaced: Option<u64>,
 }
 

@@ -1,8 +1,8 @@
 //! The bytes that sessions in flight have reserved but not filled yet: one number, which is updated at every begin,
 //! put and end of a session.
 //!
-//! Sessions that began before the canister had this number are not included: that would require reading all of
-//! them, and they end within the maximum age of a session.
+//! Sessions that began before the canister had this number are not included. Including them would require reading
+//! all of them, and they end within the maximum age of a session.
 //!
 //! ```text
 //! place 4096    bytes promised
@@ -34,7 +34,7 @@ impl Promises {
         }
     }
 
-    /// Returns the bytes that sessions have reserved but not filled yet.
+    /// Returns how many bytes sessions have reserved but not filled yet.
     pub fn total(&self) -> u64 {
         let [promised] = self.counters.get(PROMISES_PLACE);
         promised

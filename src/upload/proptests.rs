@@ -124,8 +124,8 @@ fn a_retry_counts_sessions_begun_on_the_compat_path() {
     check(Stage::Legacy, &course).unwrap();
 }
 
-/// The compat path's heap copy of a session is out of date once the direct path has served the session, and no
-/// upgrade clears the heap here.
+/// The compat path's heap copy of a session is out of date once the direct path has served the session, unless an
+/// upgrade clears the heap. None does so here.
 #[test]
 fn a_session_back_on_the_compat_path_is_read_from_its_record() {
     let put = Operation::PutMissing { session: 0, last: false };

@@ -313,7 +313,7 @@ impl UploadService<'_> {
         Ok(upload)
     }
 
-    /// Returns the caller's session in flight and when it expires, without counting a message, as queries need it.
+    /// Returns the caller's session in flight and when it expires. Counts nothing, so that queries can use it.
     /// Sessions of other callers, damaged or not, are reported as not found.
     pub(super) fn own_uncounted(&mut self, id: SessionId) -> Result<(Upload, Time)> {
         let found = match self.path.load(self.storage, id, Some(self.caller), self.now) {

@@ -13,8 +13,8 @@ use super::idempotency::Fingerprint;
 use super::{IdemKey, Outcome, Receipt, UploadMeta};
 
 /// Removes a session that ended without a file from the indexes, and releases its idempotency key, its intermediate
-/// digest and the bytes that it reserved. The caller must remove its record and its chunks. Returns its idempotency
-/// key.
+/// digest and the bytes that it reserved. The calling code must remove the session's record and its chunks. Returns
+/// the idempotency key.
 ///
 /// # Errors
 /// If an account is damaged. Nothing is changed.

@@ -183,7 +183,7 @@ impl TestCanister {
         self.service().finish(id, &digest, file.len() as u64)
     }
 
-    /// Opens the storage again with a new path: like an upgrade, this loses everything on the heap.
+    /// Opens the storage again, with this path: like an upgrade, this loses everything on the heap.
     pub fn restart(&mut self, path: Box<dyn UploadPath>) {
         self.storage = Storage::open_accepting(self.raw.clone(), ALL_LAYOUTS).unwrap();
         self.path = path;

@@ -23,7 +23,8 @@ fn half_and_half() -> TestCanister {
     canister
 }
 
-/// Begins sessions until each path has at least `min`; returns those of the compat path and of the direct path.
+/// Begins sessions until each path has at least `min`. Returns the sessions of the compat path, then of the direct
+/// path.
 fn begin_on_both(canister: &mut TestCanister, bytes: usize, min: usize) -> [Vec<u64>; 2] {
     let mut begun = [Vec::new(), Vec::new()];
     for n in 0.. {

@@ -51,7 +51,7 @@ fn upload(canister: &mut TestCanister, idem: &str) -> UploadFinishResult {
 }
 
 /// Runs five sessions, and calls that no path serves. Returns the counts expected for the path of the sessions, and
-/// for no path.
+/// those expected without a path.
 fn count_everything(canister: &mut TestCanister) -> (PathCounts, PathCounts) {
     canister.meter = Box::new(Used(PRICE));
     let file = file(10);

@@ -56,8 +56,8 @@ impl Native {
         Self::over(memory_of_small_buckets(), stage, Limits::TIGHT)
     }
 
-    /// Creates a canister in a memory that can fill up. A single bucket is large enough for all that a table stores
-    /// in these tests.
+    /// Creates a canister in a memory that can fill up. A bucket is so large that a table of records needs no
+    /// second one when the memory is full.
     pub fn in_little_room(stage: Stage) -> Self {
         Self::over(whole_memory(4), stage, Limits::WIDE)
     }
@@ -111,7 +111,7 @@ impl Native {
             filled::sweep(&mut self.canister, taken);
             number(&mut self.canister.storage);
         }
-        // A timer has no caller, so this one is nobody's identity.
+        // A timer has no caller, so the sweep runs as a person who owns nothing.
         while !self.canister.as_person(model::PEOPLE).sweep().unwrap() {}
         while !memories::sweep(&mut self.canister.storage, &Unmetered).unwrap() {}
     }
@@ -270,7 +270,7 @@ impl Target for Native {
     }
 
     fn delete_blob(&mut self, who: u8, locator: &str) -> TargetResult<()> {
-        // For the entry point, a blob that the caller may not read does not exist; the same here.
+        // As in the entry point, a blob that the caller may not read counts as missing.
         let storage = &mut self.canister.storage;
         let id = BlobId::from_locator(locator).ok_or(Refusal::NotFound)?;
         let capsule = storage.blobs.capsule_of(id).map_err(|_| Refusal::NotFound)?;

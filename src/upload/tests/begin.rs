@@ -197,7 +197,7 @@ fn metadata_of_the_largest_size_is_accepted() {
     assert!(too_large.unwrap_err().to_string().contains("asset_metadata"));
 }
 
-/// Receipts that are older than the choice of the hash function have a fingerprint without it, which means SHA-256.
+/// Receipts from before there was a choice of hash functions have fingerprints that name none, which means SHA-256.
 #[test]
 fn a_fingerprint_names_no_function_for_sha_256() {
     let of = |hash| crate::upload::idempotency::Fingerprint::of(&metadata(7), 1, hash).0;

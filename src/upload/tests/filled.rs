@@ -92,7 +92,7 @@ fn message<T>(
 
 /// Runs the timers until nothing is left to sweep. Returns how many messages trapped.
 pub fn sweep(canister: &mut TestCanister, taken: &Range<usize>) -> usize {
-    // A timer has no caller, so this one is nobody's identity.
+    // A timer has no caller, so the sweep runs as a person who owns nothing.
     let one = |canister: &mut TestCanister| canister.as_person(u8::MAX).sweep().unwrap();
     let mut trapped = 0;
     for _ in 0..1_000 {
@@ -218,8 +218,8 @@ fn a_memory_filled_without_a_check_is_emptied() {
     for (make, aborts) in [(Small::compat as fn() -> Small, true), (Small::direct, false)] {
         let mut small = make();
         let sessions = fill_over(&mut small);
-        // Removes all chunks of a session in one message, as the timer of such builds did: it traps, and so does
-        // every retry.
+        // Removes all chunks of a session in one message, as the timer of such builds did: the message traps, and
+        // so does every retry.
         let traps = |(_, prefix, stored): &(u64, ChunkPrefix, usize), small: &mut Small| {
             let mut came_back = false;
             let _ = small.message(|canister| {

@@ -1,5 +1,5 @@
-//! Stable memory that can no longer grow: a call that does not fit changes nothing, and sessions in flight can
-//! still be finished.
+//! Stable memory that can no longer grow: a call for which there is no room changes nothing, and sessions in flight
+//! can still be finished.
 
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;

@@ -140,8 +140,7 @@ fn digests_of_chunks_are_for_the_owner_and_skip_missing_ones() {
     });
 }
 
-/// The metadata given at begin must not claim another digest than the call of finish, nor the metadata of a whole
-/// file another digest than its call.
+/// The SHA-256 in the metadata must not contradict the digest given at finish, or given with a whole file.
 #[test]
 fn contradicting_digests_of_one_file_are_refused() {
     on_every_path(|mut canister| {

@@ -414,8 +414,8 @@ fn a_begin_that_exceeds_every_limit_evicts_once_for_all_limits() {
     });
 }
 
-/// Begins a session whose bytes all arrive and then one without bytes, which together fill the canister. Returns
-/// both.
+/// Begins a session whose bytes all arrive, and then one without bytes, which together fill the canister. Returns
+/// both sessions.
 fn complete_and_empty(canister: &mut TestCanister) -> [u64; 2] {
     let [all, most] = [4, 3].map(|chunks| chunks * CHUNK as u64);
     limit(canister, |config| (config.max_bytes, config.max_promised_percent) = (all, Some(100)));

@@ -16,7 +16,7 @@ use crate::upload::path::Chunk;
 
 use super::legacy_meta::{LegacyStatus, UploadSessionMeta};
 
-/// The sessions of layout 1, with the session service and its cache.
+/// The session service, over a cache of the sessions of layout 1.
 #[derive(Debug, Default)]
 pub struct SessionCompat {
     svc: SessionService<HeapStore>,
@@ -89,7 +89,7 @@ impl SessionCompat {
         Ok(())
     }
 
-    /// Ends a session that is in the cache; the caller must release its bytes.
+    /// Ends a session that is in the cache; the calling code must release its bytes.
     pub fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8]) -> Result<()> {
         self.svc.abort(id, caller)?;
         forget(storage, id);
@@ -101,7 +101,7 @@ fn forget(storage: &mut Storage, id: SessionId) {
     storage.sessions.legacy.remove(&id.0);
 }
 
-/// Builds the session of a legacy record, with the chunks that are stored.
+/// Builds the session of a legacy record; the chunks that it has received are those in the chunk map.
 fn rebuild(storage: &Storage, id: SessionId, meta: &UploadSessionMeta) -> Result<Session> {
     let chunk_size = u32::try_from(meta.chunk_size).map_err(|_| StableError {
         name: UploadSessionMeta::NAME,

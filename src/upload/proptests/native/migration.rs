@@ -70,8 +70,8 @@ impl Native {
 
     /// Returns the answer of this stage's build to a controller; `None` if the build has no such call.
     pub(super) fn steer(&mut self, control: Control) -> Option<TargetResult<()>> {
-        // The legacy build can only defer and release the migration. That the direct build refuses a rollback is
-        // decided at compile time, but these tests are compiled as the staged build.
+        // The legacy build can only defer and release the migration. The direct build refuses a rollback, but
+        // decides so at compile time, and these tests are compiled as the staged build.
         let may_hold = matches!(control, Control::Pause | Control::Resume);
         if self.stage == Stage::Legacy && !may_hold
             || (self.stage, control) == (Stage::Direct, Control::Rollback)
