@@ -141,8 +141,8 @@ impl UploadService<'_> {
         for entry in entries {
             self.storage.eviction_cursor = Some(entry);
             let id = SessionId(entry.1);
-            // With an `asker` who is not the owner, loading converts nothing. Records that do not decode are
-            // skipped here; the sweep reports them.
+            // Loaded with the caller as the asker, so that no session of another owner is converted. Records that
+            // do not decode are skipped here; the sweep reports them.
             if let Ok(Some(upload)) = self.path.load(self.storage, id, Some(self.caller), self.now) {
                 let is_expired = upload.expires_at(limits) <= self.now;
                 let is_own = upload.session.owner == self.caller.as_slice();

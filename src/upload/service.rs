@@ -268,7 +268,7 @@ impl UploadService<'_> {
         let mut none_ended = true;
         for oldest in [legacy, split] {
             for id in oldest.into_iter().map(SessionId) {
-                // With an `asker` who is not the owner, loading converts nothing.
+                // Loaded with the caller as the asker, so that no session of another owner is converted.
                 let loaded = self.path.load(self.storage, id, Some(self.caller), self.now);
                 let Ok(Some(upload)) = loaded else { continue };
                 if self.meter.used() > SWEEP_INSTRUCTIONS || !self.expired(&upload, limits) {
