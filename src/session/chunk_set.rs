@@ -1,14 +1,14 @@
 //! A set of chunk numbers, stored as ranges.
 //!
-//! Chunks mostly arrive in order, so most sets consist of one range. The worst case, every other chunk of
-//! 16,384, is 8,192 ranges or 64 KiB.
+//! Chunks mostly arrive in order, so most sets consist of one range. In the worst case, every other chunk of 16,384
+//! has arrived: 8,192 ranges, or 64 KiB.
 
 use std::collections::BTreeMap;
 
 /// Chunk numbers as disjoint, non-adjacent, ascending ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChunkSet {
-    /// First and last number of a range, inclusive.
+    /// The ranges: the first number of each, mapped to its last, inclusive.
     ranges: BTreeMap<u32, u32>,
 }
 
@@ -64,7 +64,7 @@ impl ChunkSet {
         self.ranges.iter().map(|(first, last)| (*first, *last))
     }
 
-    /// Returns whether the set contains `0..count`, and possibly more.
+    /// Returns whether the set contains all numbers of `0..count`; it may contain more.
     pub fn contains_all_below(&self, count: u32) -> bool {
         let Some(last_needed) = count.checked_sub(1) else {
             return true;
@@ -72,7 +72,7 @@ impl ChunkSet {
         self.ranges.get(&0).is_some_and(|last| *last >= last_needed)
     }
 
-    /// Iterates over the ranges of `0..count` that are not in the set, ascending.
+    /// Iterates over the numbers of `0..count` that are not in the set, as inclusive ranges, ascending.
     pub fn missing_below(&self, count: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
         // The gaps are before each range and after the last one.
         let starts = std::iter::once(Some(0)).chain(self.ranges.values().map(|last| last.checked_add(1)));

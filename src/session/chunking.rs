@@ -1,11 +1,11 @@
-//! How an object is divided into chunks: count, offset and length of each.
+//! How an object is divided into chunks: their number, and the offset and length of each.
 
 use super::ChunkSet;
 
 /// An object divided into chunks of equal length, the last of which may be shorter.
 ///
-/// Sums and products saturate: sizes and indices come from clients and stored records, and a chunk beyond the end is
-/// empty, regardless of its index.
+/// Sums and products saturate, because sizes and indices come from clients and stored records. A chunk beyond the
+/// end is empty, whatever its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunking {
     /// Length of every chunk but the last, bytes.
@@ -28,11 +28,11 @@ impl Chunking {
         self.bytes.div_ceil(size)
     }
 
-    /// Returns the number of chunks, `u32::MAX` if there are more.
+    /// Returns the number of chunks, or `u32::MAX` if there are more.
     #[inline]
     pub const fn count(self) -> u32 {
         let chunks = self.chunks();
-        // Below the limit it fits.
+        // The cast cannot truncate: `chunks` is at most `u32::MAX` here.
         if chunks > u32::MAX as u64 { u32::MAX } else { chunks as u32 }
     }
 
@@ -49,7 +49,8 @@ impl Chunking {
         if rest < self.chunk_size { rest } else { self.chunk_size }
     }
 
-    /// Returns the offset after chunk `idx`, bytes: its own offset if the object has no such chunk.
+    /// Returns the offset of the first byte after chunk `idx`, bytes: the chunk's own offset if the object has no
+    /// such chunk.
     #[inline]
     pub const fn end(self, idx: u32) -> u64 {
         self.offset(idx).saturating_add(self.len(idx))

@@ -1,4 +1,4 @@
-//! Time in a single unit, and where it comes from.
+//! Points in time, in a single unit, and the clock that returns the current one.
 
 /// A point in time: nanoseconds since 1970-01-01 UTC. The only unit of time in the project.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,17 +10,17 @@ impl Time {
         Self(nanos)
     }
 
-    /// Returns nanoseconds since 1970-01-01 UTC.
+    /// Returns the number of nanoseconds since 1970-01-01 UTC.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// Returns the time this much later, saturating at the maximum (year 2554).
+    /// Returns the time `seconds` later, saturating at the maximum (year 2554).
     pub const fn plus_seconds(self, seconds: u64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(1_000_000_000)))
     }
 
-    /// Returns the time this much earlier, saturating at 1970.
+    /// Returns the time `seconds` earlier, saturating at 1970.
     pub const fn minus_seconds(self, seconds: u64) -> Self {
         Self(self.0.saturating_sub(seconds.saturating_mul(1_000_000_000)))
     }
@@ -33,7 +33,7 @@ pub trait Clock {
 }
 
 impl Clock for Time {
-    /// Returns the fixed time: it does not change within a message, and tests set their own.
+    /// Returns this time itself: a message has one fixed time, and a test sets its own.
     fn now(&self) -> Time {
         *self
     }

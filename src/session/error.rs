@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{SessionId, SinkError};
 
-/// Why a call about a session changed nothing.
+/// Errors of a call about a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionError {
     /// No session has this id.
@@ -17,7 +17,7 @@ pub enum SessionError {
     NotPending(SessionId),
     /// The chunk size is zero.
     ZeroChunkSize,
-    /// More chunks than can be numbered.
+    /// The object has more chunks than can be numbered.
     TooManyChunks {
         /// Size of the object, bytes.
         bytes_expected: u64,
@@ -28,7 +28,7 @@ pub enum SessionError {
     IndexOutOfRange {
         /// The session.
         id: SessionId,
-        /// The number given.
+        /// The chunk number in the call.
         idx: u32,
         /// Number of chunks.
         chunks: u32,
@@ -57,9 +57,9 @@ pub enum SessionError {
         id: SessionId,
         /// Number of chunks.
         chunks: u32,
-        /// How many are missing.
+        /// Number of missing chunks.
         missing: u64,
-        /// The missing ones, as inclusive ranges, ascending.
+        /// The missing chunks, as inclusive ranges, ascending.
         ranges: Vec<(u32, u32)>,
     },
     /// The sink reported an error.
@@ -115,17 +115,17 @@ impl From<StoreError> for SessionError {
     }
 }
 
-/// Errors of a store.
+/// Errors of a store of sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
     /// The record under this id does not decode.
     Damaged {
         /// Id of the record.
         id: SessionId,
-        /// What is wrong with it.
+        /// Why the record does not decode.
         reason: String,
     },
-    /// No id is left, which takes 2^64 sessions.
+    /// No id is left, which happens only after 2^64 sessions.
     IdsExhausted,
 }
 

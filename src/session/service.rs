@@ -18,17 +18,17 @@ pub enum PutOutcome {
 
 /// A chunk being added to a session.
 pub struct NewChunk<'a> {
-    /// Its number.
+    /// Number of the chunk.
     pub idx: u32,
-    /// Its bytes.
+    /// Bytes of the chunk.
     pub bytes: &'a mut dyn ByteSource,
-    /// Whether they may replace different bytes.
+    /// Whether the bytes may replace different ones that are stored.
     pub replace: bool,
 }
 
 /// Sessions and their rules, over any store.
 ///
-/// Every method checks first and changes afterwards, so a call that fails has changed nothing.
+/// Every method makes all its checks before its first change, so a refused call leaves its session as it was.
 #[derive(Debug, Default)]
 pub struct SessionService<S> {
     store: S,
@@ -43,7 +43,7 @@ impl<S: SessionStore> SessionService<S> {
     /// Begins a session under a new id.
     ///
     /// # Errors
-    /// Those of [`Self::begin_with_id`], and if the store has no id left.
+    /// Errors of [`Self::begin_with_id`]; also an error of the store, if no id is left.
     pub fn begin(&mut self, spec: SessionSpec, clock: &dyn Clock) -> Result<SessionId, SessionError> {
         check_spec(&spec)?;
         let id = self.store.allocate_id()?;
@@ -51,7 +51,7 @@ impl<S: SessionStore> SessionService<S> {
         Ok(id)
     }
 
-    /// Begins a session under an id allocated by the caller.
+    /// Begins a session under an id that the calling code has allocated.
     ///
     /// # Errors
     /// [`SessionError::ZeroChunkSize`], [`SessionError::TooManyChunks`], [`SessionError::AlreadyExists`].
@@ -77,8 +77,9 @@ impl<S: SessionStore> SessionService<S> {
         Ok(self.store.put(id, &session)?)
     }
 
-    /// Accepts chunk `idx` from `caller`, in any order. The same bytes again are accepted and change nothing,
-    /// including the time of the last activity: repeating what is stored must not keep a session alive.
+    /// Accepts chunk `idx` from `caller`; chunks may arrive in any order. A repeated chunk with the same bytes is
+    /// accepted and changes nothing, not even the time of the last activity: repeating chunks must not keep a
+    /// session alive.
     ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NotOwner`], [`SessionError::NotPending`],
@@ -97,11 +98,12 @@ impl<S: SessionStore> SessionService<S> {
         self.add_chunk(id, session, NewChunk { idx, bytes: chunk, replace: false }, sink, clock)
     }
 
-    /// Does the same for a session that was loaded for its owner; different bytes may replace those that are stored.
+    /// Does the same as [`Self::put_chunk`] with a session that is already loaded and whose owner has been checked.
+    /// If `chunk.replace` is set, different bytes replace the stored ones.
     ///
     /// # Errors
-    /// Those of [`Self::put_chunk`] that are not about the caller; without [`SessionError::DifferentBytes`] if the
-    /// chunk may replace.
+    /// Errors of [`Self::put_chunk`], except [`SessionError::NotFound`] and [`SessionError::NotOwner`].
+    /// [`SessionError::DifferentBytes`] only if `chunk.replace` is not set.
     pub fn add_chunk(
         &mut self,
         id: SessionId,
@@ -169,7 +171,7 @@ impl<S: SessionStore> SessionService<S> {
         Ok(session)
     }
 
-    /// Ends a session and returns it; the caller must free its bytes.
+    /// Ends a session and returns it. Its bytes stay where they are; the calling code must free them.
     ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NotOwner`].
@@ -179,11 +181,12 @@ impl<S: SessionStore> SessionService<S> {
         Ok(session)
     }
 
-    /// Ends those of `candidates` that had no activity for `ttl_seconds` and returns them; the caller must
-    /// free their bytes. If the clock is before `last_seen`, the session does not expire.
+    /// Ends the `candidates` that have had no activity for `ttl_seconds`, and returns them. Their bytes stay where
+    /// they are; the calling code must free them. A session whose last activity is later than `now` does not
+    /// expire.
     ///
     /// # Errors
-    /// Errors of the store; sessions ended before that stay ended.
+    /// Errors of the store. Sessions that ended before the error stay ended.
     pub fn tick_ttl(
         &mut self,
         candidates: &[SessionId],
@@ -209,7 +212,7 @@ impl<S: SessionStore> SessionService<S> {
         self.store.get(id)?.ok_or(SessionError::NotFound(id))
     }
 
-    /// Returns the store, for layers that keep more than sessions in it.
+    /// Returns the store, for layers that access it directly.
     pub const fn store_mut(&mut self) -> &mut S {
         &mut self.store
     }

@@ -1,4 +1,4 @@
-//! Where the bytes of a session go.
+//! The interface through which the bytes of a session are stored.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ pub trait ByteSink {
     /// Stores `bytes` at `offset` bytes from the start of the file.
     ///
     /// # Errors
-    /// If the destination cannot store them; nothing is stored then.
+    /// If the destination cannot store the bytes. It then stores none of them.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError>;
 
-    /// Replaces the stored bytes at `offset` by `bytes`; a sink need not support this.
+    /// Replaces the stored bytes at `offset` with `bytes`. A sink need not support this.
     ///
     /// # Errors
-    /// If this is not supported; nothing is changed then.
+    /// If the sink does not support replacing. Nothing is changed.
     fn replace_at(&mut self, offset: u64, _bytes: &[u8]) -> Result<(), SinkError> {
         Err(SinkError::Occupied { offset })
     }
@@ -35,7 +35,7 @@ pub enum SinkError {
         /// Chunk size of the sink, bytes.
         chunk_size: u64,
     },
-    /// The file has more chunks than a sink can number.
+    /// The offset is beyond the last chunk that a sink can number.
     OffsetTooLarge {
         /// The offset, bytes.
         offset: u64,
@@ -49,7 +49,7 @@ pub enum SinkError {
         /// Chunk size of the sink, bytes.
         chunk_size: u64,
     },
-    /// There are already bytes at this offset, and only [`ByteSink::replace_at`] overwrites.
+    /// Bytes are already stored at this offset, and only [`ByteSink::replace_at`] may overwrite them.
     Occupied {
         /// The offset, bytes.
         offset: u64,
@@ -63,7 +63,7 @@ pub enum SinkError {
         /// Size of the destination, bytes.
         size: u64,
     },
-    /// The memory below the sink cannot grow enough.
+    /// The stable memory that the sink writes to cannot grow enough.
     MemoryFull {
         /// Required size, bytes.
         needed: u64,

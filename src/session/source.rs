@@ -1,8 +1,8 @@
-//! Where the bytes of a chunk come from.
+//! The interface through which the bytes of a chunk are read.
 
 use super::SinkError;
 
-/// Consumer of a block: the block's offset in the chunk in bytes, and its bytes.
+/// Consumer of blocks, called with the offset of each block in the chunk, in bytes, and its bytes.
 pub type TakeBlock<'a> = dyn FnMut(u64, &[u8]) -> Result<(), SinkError> + 'a;
 
 /// The bytes of one chunk, passed on in blocks, so that a chunk need never be entirely in memory.
@@ -18,7 +18,7 @@ pub trait ByteSource {
     /// Passes every block to `take` in order. Each call starts from the first block.
     ///
     /// # Errors
-    /// The first error of `take`; no further block is passed then.
+    /// The first error of `take`, after which no further block is passed.
     fn each_block(&mut self, take: &mut TakeBlock<'_>) -> Result<(), SinkError>;
 }
 

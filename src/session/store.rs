@@ -6,7 +6,7 @@ use super::{Session, SessionId, StoreError};
 
 /// A store of sessions. Implementations choose the memory and the encoding.
 pub trait SessionStore {
-    /// Returns a new session id, which has never been issued and will never be issued again.
+    /// Returns a new session id: one that has never been issued and will never be issued again.
     ///
     /// # Errors
     /// If no id is left, or the counter is damaged.
@@ -18,13 +18,13 @@ pub trait SessionStore {
     /// Stores the session under its id, replacing any previous one.
     ///
     /// # Errors
-    /// If it cannot be stored; nothing is changed then.
+    /// If the session cannot be stored. Nothing is changed.
     fn put(&mut self, id: SessionId, session: &Session) -> Result<(), StoreError>;
 
     /// Removes the session.
     ///
     /// # Errors
-    /// If the store cannot be changed; nothing is changed then.
+    /// If the store cannot be changed. The session remains.
     fn remove(&mut self, id: SessionId) -> Result<(), StoreError>;
 }
 

@@ -1,4 +1,4 @@
-//! The rules of a session, one test each, and the chunk set against a plain set.
+//! Tests of the rules of a session, one for each rule, and of the chunk set against a `BTreeSet`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::*;
 const OWNER: &[u8] = b"owner";
 const NOW: Time = Time::from_nanos(1_000);
 
-/// Chunks by offset, as the simplest sink there is.
+/// The simplest sink: a map from the offset of each chunk to its bytes.
 #[derive(Debug, Default, PartialEq)]
 struct HeapSink(BTreeMap<u64, Vec<u8>>);
 

@@ -1,4 +1,4 @@
-//! The types of a session.
+//! The types of a session: its parameters, its status, and the session itself.
 
 use super::chunk_set::count;
 use super::{ChunkSet, Chunking, SessionError, SessionId, Time};
@@ -10,7 +10,7 @@ pub struct SessionSpec {
     pub chunk_size: u32,
     /// Size of the object, bytes.
     pub bytes_expected: u64,
-    /// Who may add to the session, as opaque bytes.
+    /// The owner, as opaque bytes: the only one who may add chunks, finish or abort.
     pub owner: Vec<u8>,
     /// The owner's idempotency key.
     pub idem: String,
@@ -28,12 +28,12 @@ pub enum SessionStatus {
     },
 }
 
-/// A session's key, last activity and status.
+/// A session's idempotency key, last activity and status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionMeta {
     /// The owner's idempotency key.
     pub idem: String,
-    /// Last activity.
+    /// Time of the last activity.
     pub last_seen: Time,
     /// Whether the session still accepts chunks.
     pub status: SessionStatus,
@@ -42,17 +42,17 @@ pub struct SessionMeta {
 /// A session: an object of known size, divided into chunks of equal length, some of which have arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// Who may add to the session, as opaque bytes.
+    /// The owner, as opaque bytes: the only one who may add chunks, finish or abort.
     pub owner: Vec<u8>,
     /// Length of every chunk but the last, bytes. Never zero.
     pub chunk_size: u32,
     /// Size of the object, bytes.
     pub bytes_expected: u64,
-    /// Bytes that have arrived.
+    /// Number of bytes that have arrived.
     pub bytes_received: u64,
-    /// Chunks that have arrived.
+    /// Numbers of the chunks that have arrived.
     pub received_idxs: ChunkSet,
-    /// Key, last activity and status.
+    /// Idempotency key, last activity and status.
     pub session_meta: SessionMeta,
 }
 
@@ -70,7 +70,8 @@ impl Session {
         self.chunking().count()
     }
 
-    /// Returns whether nothing has happened for `ttl_seconds`; `false` if `now` is before the last activity.
+    /// Returns whether the session has had no activity for at least `ttl_seconds`; `false` if `now` is before the
+    /// last activity.
     pub fn is_idle_for(&self, ttl_seconds: u64, now: Time) -> bool {
         self.session_meta.last_seen.plus_seconds(ttl_seconds) <= now
     }
@@ -85,10 +86,10 @@ impl Session {
         self.chunking().offset(idx)
     }
 
-    /// Returns `Ok(())` if every chunk has arrived; otherwise what is missing.
+    /// Checks that every chunk has arrived.
     ///
     /// # Errors
-    /// [`SessionError::Incomplete`] with this session's id.
+    /// [`SessionError::Incomplete`] with this session's id and the missing chunks.
     pub fn check_complete(&self, id: SessionId) -> Result<(), SessionError> {
         let chunks = self.chunk_count();
         if self.received_idxs.contains_all_below(chunks) {
@@ -99,7 +100,7 @@ impl Session {
         Err(SessionError::Incomplete { id, chunks, missing, ranges })
     }
 
-    /// Returns the bytes that have not arrived.
+    /// Returns the number of bytes that have not arrived.
     pub const fn bytes_missing(&self) -> u64 {
         self.bytes_expected.saturating_sub(self.bytes_received)
     }

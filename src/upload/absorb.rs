@@ -1,4 +1,4 @@
-//! Hashing of stored chunks: the one that has just arrived, and those that arrived out of order.
+//! Hashing of stored chunks: the chunk that has just arrived, and chunks that arrived out of order.
 
 use crate::api::{Error, HashAlgorithm, Result};
 use crate::blob::{BlobStore, Extents, Place};
@@ -10,15 +10,16 @@ use super::hashing::{
     leaves, leaves_within, to_values,
 };
 
-/// Bytes for the chaining values of one chunk: 1,758 leaves are at most 22 subtrees of 32 bytes.
+/// Bytes reserved for the chaining values of one chunk: its 1,758 leaves form at most 22 subtrees, of 32 bytes
+/// each.
 const SLOT_BYTES: u64 = 22 * 32;
 
-/// Returns the bytes that the chaining values of an upload of this many chunks may need.
+/// Returns how many bytes are reserved for the chaining values of this many chunks.
 pub fn subtree_bytes(chunks: u32) -> u64 {
     u64::from(chunks).saturating_mul(SLOT_BYTES)
 }
 
-/// Returns what to compute over chunk `idx` while it is stored.
+/// Returns the hasher for chunk `idx` while it is being stored.
 pub fn hasher_for(payload: &PayloadState, session: &Session, idx: u32) -> ChunkHasher {
     match &payload.hash {
         PrefixHash::Sha256(sha256) if idx == payload.next_chunk => ChunkHasher::Sha256(sha256.clone()),
@@ -29,7 +30,7 @@ pub fn hasher_for(payload: &PayloadState, session: &Session, idx: u32) -> ChunkH
     }
 }
 
-/// Returns `Ok(())` if the result for chunk `idx`, which arrives out of order, can be stored with it.
+/// Makes sure that the chaining values of chunk `idx` can be stored, if the chunk arrives out of order.
 ///
 /// # Errors
 /// [`Error::ResourceExhausted`] if stable memory cannot grow.
@@ -41,7 +42,8 @@ pub fn check_slot(blobs: &mut BlobStore, payload: &PayloadState, session: &Sessi
     Ok(grown.map_err(SessionError::from)?)
 }
 
-/// Adds the result for chunk `idx`, which has just been stored. Returns `false` if nothing was computed.
+/// Adds the hash of chunk `idx`, which has just been stored, to the intermediate digest, or stores its chaining
+/// values if the chunk arrived out of order. Returns `true` if the intermediate digest now includes the chunk.
 ///
 /// # Errors
 /// If stored bytes cannot be read.
@@ -72,7 +74,7 @@ pub fn absorb_hashed(
     Ok(true)
 }
 
-/// Hashes the next chunk from storage.
+/// Adds the next chunk to the intermediate digest, from its stored chaining values or from its stored bytes.
 ///
 /// # Errors
 /// If stored bytes cannot be read.
@@ -102,7 +104,7 @@ pub fn absorb_stored(
 /// Returns the digest of a session whose chunks are all hashed.
 ///
 /// # Errors
-/// If stored bytes cannot be read, or a file of several leaves has no tree.
+/// If stored bytes cannot be read, or if some leaves of a file hashed by BLAKE3 are not hashed yet.
 pub fn digest(
     blobs: &BlobStore,
     payload: &PayloadState,
@@ -126,7 +128,7 @@ pub fn digest(
     }
 }
 
-/// Returns the bytes of a session that are hashed.
+/// Returns how many bytes of a session are hashed.
 pub fn hashed_bytes(payload: &PayloadState, session: &Session) -> u64 {
     session.offset(payload.next_chunk).min(session.bytes_expected)
 }
@@ -143,7 +145,8 @@ fn leaves_of(session: &Session, idx: u32) -> LeafHasher {
     LeafHasher::new(session.offset(idx), session.chunking().end(idx), session.bytes_expected)
 }
 
-/// Appends the subtrees of chunk `idx`, after the leaf that spans its beginning.
+/// Appends the subtrees of chunk `idx` to the intermediate digest, preceded by the leaf that spans the beginning of
+/// the chunk, if there is one.
 fn push(
     blobs: &BlobStore,
     payload: &mut PayloadState,
@@ -168,7 +171,7 @@ fn push(
     Ok(())
 }
 
-/// Hashes the next leaf of a prefix, both halves of which are stored.
+/// Hashes the leaf that follows a prefix and spans two chunks, both of which are stored.
 fn leaf_across(
     blobs: &BlobStore,
     prefix: &TreePrefix,
@@ -182,7 +185,7 @@ fn leaf_across(
     Ok(hasher.finish())
 }
 
-/// Returns the subtrees of a chunk that arrived out of order.
+/// Returns the subtrees of a chunk that arrived out of order, from its stored chaining values.
 fn kept_subtrees(blobs: &BlobStore, slots: &Extents, session: &Session, idx: u32) -> Result<Vec<Subtree>> {
     let total = session.bytes_expected;
     let (at, end) = leaves_within(session.offset(idx), session.chunking().end(idx), total);

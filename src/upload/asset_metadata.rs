@@ -1,6 +1,7 @@
 //! Checks of an asset's metadata: its texts, its tags, its length as a whole, and the digest that it claims.
 //!
-//! Every field is destructured by name: a new one does not compile until its length is decided here.
+//! Every field is destructured by name, so that a new field does not compile until its maximum length is decided
+//! here.
 
 use crate::api::{
     AssetMetadata, AssetMetadataBase, AudioAssetMetadata, DocumentAssetMetadata, Error, ImageAssetMetadata,
@@ -15,7 +16,7 @@ use super::limits::{
     MAX_WORD_BYTES,
 };
 
-/// A text, its name in an error, and its maximum length in bytes.
+/// The name of a text in errors, the text, and its maximum length in bytes.
 type Text<'a> = (&'static str, &'a str, usize);
 
 /// Returns `Ok(())` if an asset's metadata may be stored.
@@ -44,7 +45,8 @@ pub fn contradicted(asset_metadata: &AssetMetadata, digest: ContentDigest) -> Op
 /// Returns `Ok(())` if every text of the metadata may be stored.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] with the name of the first text that is too long, or of the tags.
+/// [`Error::InvalidArgument`] with the name of the first text that is too long, or of the tags if there are too
+/// many.
 fn check_texts(asset_metadata: &AssetMetadata) -> Result<()> {
     let tags = asset_metadata.base().tags.len();
     if tags > MAX_TAGS {
@@ -57,7 +59,7 @@ fn check_texts(asset_metadata: &AssetMetadata) -> Result<()> {
     Ok(())
 }
 
-/// Returns `Ok(())` if a text, if present, has at most `max` bytes.
+/// Returns `Ok(())` if a text is absent or has at most `max` bytes.
 pub fn check_text(field: &str, text: Option<&str>, max: usize) -> Result<()> {
     let bytes = text.map_or(0, str::len);
     if bytes > max {

@@ -16,8 +16,8 @@ use super::service::UploadService;
 use super::{Event, Outcome, PayloadState, UploadMeta};
 
 impl UploadService<'_> {
-    /// Begins an upload of `asset_metadata.base.bytes` bytes, or finds the one that an earlier identical call
-    /// began.
+    /// Begins an upload of `asset_metadata.base.bytes` bytes and returns its session. An identical call that is
+    /// repeated returns the same session.
     ///
     /// # Errors
     /// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Conflict`] if the key was used with
@@ -93,7 +93,7 @@ impl UploadService<'_> {
         Ok(id.0)
     }
 
-    /// Releases what was reserved for a session that did not begin.
+    /// Releases the bytes and extents that were reserved for a session that did not begin.
     pub(super) fn release_reservation(
         &mut self,
         capsule_id: &str,
@@ -129,10 +129,11 @@ impl UploadService<'_> {
         }
     }
 
-    /// Allocates extents for the bytes of a new session in layout 3; `None` if they go to the chunk map.
+    /// Returns the payload state of a new session; in layout 3, allocates its extents. `None` if no state has to be
+    /// stored: the bytes go to the chunk map and are verified by SHA-256.
     ///
     /// # Errors
-    /// If there is no room; nothing is allocated then.
+    /// If there is no room for the extents. Nothing is allocated.
     fn allocate(
         &mut self,
         bytes: u64,
@@ -162,7 +163,7 @@ impl UploadService<'_> {
         Ok(self.storage.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS))
     }
 
-    /// Returns the session that an earlier identical begin created, if it is alive or has left a receipt.
+    /// Returns the session that an earlier identical begin created, if it is in flight or has left a receipt.
     pub(super) fn begun_before(
         &mut self,
         key: IdemKey,
@@ -176,7 +177,7 @@ impl UploadService<'_> {
             if let Outcome::Finished(finished) = &receipt.outcome
                 && !self.storage.capsules.has_memory(&finished.memory_id)
             {
-                // The memory of that upload has been deleted since, so this is a new one.
+                // The memory of the finished upload has since been deleted, so this call begins a new upload.
                 return Ok(None);
             }
             Fingerprint(receipt.fingerprint)

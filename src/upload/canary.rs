@@ -1,15 +1,16 @@
 //! Canary: outcomes of the sessions begun since a mark, by the path on which each began, and by size.
 //!
-//! The path need not be stored with a session: it follows from the share and the session's idempotency key,
-//! as long as the share does not change. A session that begins on another path ends the canary; those begun
-//! before still count when they end.
+//! The path on which a session began need not be stored: it follows from the compat share and the session's
+//! idempotency key, as long as the share does not change. The first session that begins on another path ends the
+//! canary; sessions begun before the end are still counted when they end.
 //!
-//! In the memory of the counters:
+//! The counts are stored in the memory of the upload counters:
 //!
 //! ```text
-//! place 192..195   start, nanoseconds, 0: never; share of the compat path, percent; end, 0: running
+//! place 192..195   start in nanoseconds (0: never begun), compat share in percent, end in nanoseconds (0: running)
 //! place 256..      32 places for each size class on the compat path, the smallest first, then on the direct path:
-//!                  begun, finished, aborted, expired, bytes finished, messages, instructions, internal errors, refusals
+//!                  begun, finished, aborted, expired, bytes finished, messages, instructions, internal errors,
+//!                  refusals
 //! ```
 
 use candid::Principal;
@@ -30,14 +31,14 @@ const CELLS: u32 = 256;
 const CELL_PLACES: u32 = 32;
 
 const BYTES: u32 = 4;
-/// Messages, instructions, internal errors, refusals.
+/// First of four counters: messages, instructions, internal errors, refusals.
 const MESSAGES: u32 = 5;
 
-/// Size classes by which sessions are counted, by maximum number of chunks. Uploads that differ by an order
-/// of magnitude fail for different reasons.
+/// The size classes in which sessions are counted, each given by its maximum number of chunks. Uploads that differ
+/// by an order of magnitude fail for different reasons.
 const SIZES: [Option<u32>; 4] = [Some(1), Some(10), Some(100), None];
 
-/// The start of a canary.
+/// The start, compat share and end of a canary.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     begun_at: u64,
@@ -63,7 +64,7 @@ impl Mark {
     }
 }
 
-/// Where a session is counted.
+/// A path and a size class, as the index of the first of their counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cell(u32);
 
@@ -98,7 +99,8 @@ impl Canary<'_> {
         self.0.set(MARK, [now.as_nanos(), u64::from(compat_share_percent), 0]);
     }
 
-    /// Returns where a session that begins now is counted, if a canary is running.
+    /// Counts a session that begins now, and returns its cell, if a canary is running. If the session begins on
+    /// another path than its key determines, ends the canary instead.
     pub(super) fn begun(&self, on: SessionPath, key: IdemKey, bytes: u64, now: Time) -> Option<Cell> {
         let mark = Mark::read(self.0).filter(|mark| mark.ended_at.is_none())?;
         if mark.path(key) != on {
@@ -110,7 +112,7 @@ impl Canary<'_> {
         Some(cell)
     }
 
-    /// Returns where a session is counted, if it began in a canary.
+    /// Returns the cell of a session, if it began during the canary.
     pub(super) fn cell_of(&self, upload: &Upload) -> Option<Cell> {
         let Upload { session, meta, .. } = upload;
         let mark = Mark::read(self.0).filter(|mark| mark.covers(meta.created_at))?;
@@ -124,7 +126,7 @@ impl Canary<'_> {
             Event::Begun => 0,
             Event::Finished => 1,
             Event::Aborted => 2,
-            // Neither was caused by the caller.
+            // Both end a session without a call of its owner.
             Event::Expired | Event::Evicted => 3,
         };
         self.0.add(cell.0.saturating_add(place), [1]);
@@ -147,7 +149,7 @@ impl Canary<'_> {
     /// Reports the canary, judged by a margin in percentage points.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if none was begun.
+    /// [`Error::Conflict`] if no canary was begun.
     pub(super) fn report(&self, margin_percent: u8) -> Result<CanaryReport> {
         let Some(mark) = Mark::read(self.0) else {
             return Err(Error::conflict("canary", "report", "no canary was begun; call admin_canary_begin"));

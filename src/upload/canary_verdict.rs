@@ -1,13 +1,13 @@
 //! The rule that judges a canary.
 //!
-//! It compares the share of ended sessions that ended without a file: direct path minus compat path. Sessions
-//! are assigned by a hash, so sizes and clients are distributed equally. The 95 % interval is that of Agresti
-//! and Caffo: one success and one failure are added to each side, which makes it reliable for small numbers
-//! and for shares near 0.
+//! The rule compares the shares of ended sessions that ended without a file: the share on the direct path minus the
+//! share on the compat path. Sessions are assigned to a path by a hash, so sizes and clients are distributed
+//! equally. The 95 % interval is the one of Agresti and Caffo: it adds one success and one failure to each path,
+//! which makes it reliable for small numbers and for shares near 0.
 
 use crate::api::{CanaryCounts, CanaryVerdict};
 
-/// Standard errors on each side of a 95 % interval.
+/// Number of standard errors on each side of a 95 % interval.
 const Z: f64 = 1.96;
 
 /// Counts of one path.
@@ -31,12 +31,13 @@ impl Arm {
         })
     }
 
-    /// Returns the observed share without a file, before the additions that pull it towards one half.
+    /// Returns the observed share of sessions without a file, not yet pulled towards one half by the additions of
+    /// the interval.
     fn seen(&self) -> f64 {
         if self.ended == 0 { 0.0 } else { self.without_file as f64 / self.ended as f64 }
     }
 
-    /// Returns the estimated share without a file, and the square of its standard error.
+    /// Returns the estimated share of sessions without a file, and the square of its standard error.
     fn part(&self) -> (f64, f64) {
         let ended = self.ended as f64 + 2.0;
         let part = (self.without_file as f64 + 1.0) / ended;
@@ -44,7 +45,7 @@ impl Arm {
     }
 }
 
-/// Verdict and summary.
+/// The difference between the paths, its uncertainty, the verdict and a summary.
 #[derive(Clone, Debug)]
 pub(super) struct Judged {
     pub difference: f64,
@@ -53,8 +54,8 @@ pub(super) struct Judged {
     pub summary: String,
 }
 
-/// Compares the direct path with the compat path. A difference below the margin, in percentage points, does
-/// not matter.
+/// Compares the direct path with the compat path. A difference counts as none if its whole interval is below the
+/// margin, in percentage points.
 pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
     let (on_compat, compat_error) = compat.part();
     let (on_direct, direct_error) = direct.part();
@@ -80,9 +81,9 @@ pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
     Judged { difference, uncertainty, verdict, summary }
 }
 
-/// Estimates how many more sessions must end until the interval is narrow enough for a verdict, if the
-/// difference does not change: the width of the interval is proportional to the inverse of the square root of
-/// their number.
+/// Estimates how many more sessions must end until the interval is narrow enough for a verdict, if the difference
+/// does not change. The width of the interval is inversely proportional to the square root of the number of
+/// sessions.
 fn sessions_needed(ended: u64, difference: f64, uncertainty: f64, margin: f64) -> u64 {
     let narrow_enough = (margin - difference).max(difference).max(0.1);
     let counted = ended as f64 + 4.0;

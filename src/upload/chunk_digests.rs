@@ -11,8 +11,8 @@ use super::limits::DIGEST_INSTRUCTIONS;
 use super::service::UploadService;
 
 impl UploadService<'_> {
-    /// Returns the SHA-256 of chunks of the caller's own session, starting at chunk `from`: at most `limit`,
-    /// and as many as a message can hash.
+    /// Returns the SHA-256 of each stored chunk of the caller's own session, starting at chunk `from`. Stops after
+    /// `limit` chunks, or when the message can hash no more.
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::api::Error::NotFound), and

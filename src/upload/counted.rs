@@ -17,7 +17,7 @@ impl UploadService<'_> {
         self.storage.capsules.records.hold();
         let result = work(self);
         self.storage.capsules.records.let_go();
-        // A whole file is never a session, but its key may belong to one.
+        // A whole file never has a session of its own, although its idempotency key may belong to one.
         let path = self.served_on.filter(|_| call != CountedCall::Whole);
         if let Err(error) = &result {
             self.storage.counters.error(path, error);
@@ -29,7 +29,7 @@ impl UploadService<'_> {
         result
     }
 
-    /// Counts one of the files of a message, if it was refused.
+    /// Counts the error of one file of a message, if the file was refused.
     pub(super) fn counted_file<T>(&mut self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result {
             self.storage.counters.error(None, error);

@@ -1,9 +1,10 @@
-//! Counts of upload outcomes, by path.
+//! Counts of sessions, bytes, calls and errors of uploads, by path.
 //!
 //! Owns: what is counted, and at which offset in stable memory. Every count is written in the message that it
 //! is about, so that an upgrade loses none.
 //!
-//! Each path has a row of 64 counters, so that new ones can be added without moving the others:
+//! Each path has a row of 64 counters, so that new ones can be added without moving the existing ones. A third row
+//! is for calls that no path served:
 //!
 //! ```text
 //! place 0..4     sessions begun, finished, aborted, expired
@@ -28,7 +29,7 @@ const BYTES: u32 = 4;
 const CALLS: u32 = 16;
 const ERRORS: u32 = 32;
 
-/// The call that a message serves. The numbers are offsets.
+/// The call that a message serves. The numbers are offsets in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum CountedCall {
@@ -72,10 +73,11 @@ impl PathCounters {
         self.canary().begin(now, compat_share_percent);
     }
 
-    /// Reports the canary. A difference below the margin does not matter.
+    /// Reports the canary. A difference between the paths counts as none if its whole interval is below
+    /// `margin_percent` percentage points.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if none was begun.
+    /// [`Error::Conflict`] if no canary was begun.
     pub fn canary_report(&self, margin_percent: u8) -> Result<CanaryReport> {
         self.canary().report(margin_percent)
     }
@@ -165,7 +167,7 @@ impl PathCounters {
     }
 }
 
-/// Returns the first counter of a path.
+/// Returns the index of the first counter of a path.
 fn row(path: Option<SessionPath>) -> u32 {
     match path {
         Some(SessionPath::Compat) => 0,

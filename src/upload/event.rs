@@ -1,17 +1,17 @@
-//! What happens to a session in its life, for the counts.
+//! The events in the life of a session that are counted.
 
-/// An event in the life of a session. The numbers are offsets.
+/// An event in the life of a session. The numbers are offsets in the row of counters of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Event {
-    /// It began.
+    /// The session began.
     Begun = 0,
-    /// It became a memory.
+    /// The upload became a memory.
     Finished = 1,
-    /// Its caller aborted it.
+    /// The owner aborted the session.
     Aborted = 2,
-    /// It was idle too long or too old.
+    /// The session was idle too long or too old.
     Expired = 3,
-    /// It was evicted.
+    /// The session was evicted.
     Evicted = 5,
 }

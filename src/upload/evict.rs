@@ -2,10 +2,10 @@
 //! they have sent.
 //!
 //! A begin reserves the declared size without having to send anything. So that nobody can lock others out by
-//! reserving, a session may be evicted, if its room is needed, once it lags: nothing has arrived, or the
-//! share that has arrived is smaller than the share of the maximum session age that has passed. Expired
-//! sessions are evicted first, then the emptiest, and among these the oldest; never the caller's own
-//! sessions, since the caller can abort them.
+//! reserving, a session may be evicted, if its room is needed, once it lags: nothing has arrived, or the share that
+//! has arrived is smaller than the share of the maximum session age that has passed. Expired sessions are evicted
+//! first, then the emptiest, and among equally empty ones the oldest. A caller's own sessions are not evicted
+//! unless they have expired, since the caller can abort them.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -21,12 +21,12 @@ use super::limits::{CATCH_UP_INSTRUCTIONS, EVICTED_CHUNKS, EVICTION_LOOKS};
 use super::service::UploadService;
 use super::usage::Shortage;
 
-/// What a call wants to store.
+/// The purpose for which a call needs room.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wanted {
-    /// A session, which will fill its room later.
+    /// A session, whose bytes arrive later.
     Session,
-    /// A file in one call.
+    /// A whole file, whose bytes are in the call.
     File,
 }
 
@@ -38,11 +38,11 @@ struct Candidate {
 }
 
 impl UploadService<'_> {
-    /// Reserves `bytes` in a capsule on every account.
+    /// Reserves `bytes` for a session or a whole file in a capsule, and evicts sessions if the limits require it.
     ///
     /// # Errors
-    /// [`Error::ResourceExhausted`] with the limit and the value that the call would need; nothing is changed
-    /// then.
+    /// [`Error::ResourceExhausted`] with the limit and the value that the call would need. Nothing is reserved, and
+    /// no session is evicted.
     pub(super) fn take_room(
         &mut self,
         capsule_id: &str,
@@ -74,7 +74,7 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Evicts as many sessions as necessary, or none.
+    /// Evicts as many sessions as necessary, or none if even all candidates do not suffice.
     fn evict_for(&mut self, capsule_id: &str, shortages: [Shortage; 3], limits: &AdminConfig) -> Result<()> {
         let mut missing = shortages.map(|shortage| shortage.missing());
         let mut chunks = 0_u64;
@@ -117,8 +117,8 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Returns whether a session can be ended. If something around it is damaged, others must not be refused for that, nor
-    /// learn of it.
+    /// Returns whether a session can be ended. If one of its accounts or its payload state is damaged, another
+    /// client's call must neither fail for that reason nor report the damage.
     fn can_end(&self, candidate: &Candidate) -> bool {
         let Upload { session, meta, .. } = &candidate.upload;
         let Ok(owner) = Principal::try_from_slice(&session.owner) else { return false };
@@ -126,9 +126,9 @@ impl UploadService<'_> {
         accounts.is_ok() && self.storage.payload_of(candidate.id).is_ok()
     }
 
-    /// Returns sessions that may be evicted, among the next few of those that have been idle longest. If they
-    /// do not suffice, the next call continues after them, so that many small sessions cannot shield a large
-    /// one.
+    /// Checks the next [`EVICTION_LOOKS`] sessions, those idle longest first, and returns those that may be
+    /// evicted. If they do not suffice, the next call continues after them, so that many small sessions cannot
+    /// shield a large one.
     fn candidates(&mut self, limits: &AdminConfig) -> Vec<Candidate> {
         let index = &self.storage.index;
         let mut entries = index.walk(self.storage.eviction_cursor, EVICTION_LOOKS);
@@ -141,8 +141,8 @@ impl UploadService<'_> {
         for entry in entries {
             self.storage.eviction_cursor = Some(entry);
             let id = SessionId(entry.1);
-            // Loaded as a stranger, so that nothing is converted. The sweep reports records that do not
-            // decode.
+            // Loaded with the caller as the asker, so that no session of another owner is converted. Records that
+            // do not decode are skipped here; the sweep reports them.
             if let Ok(Some(upload)) = self.path.load(self.storage, id, Some(self.caller), self.now) {
                 let is_expired = upload.expires_at(limits) <= self.now;
                 let is_own = upload.session.owner == self.caller.as_slice();
@@ -171,8 +171,8 @@ fn lags(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
 
 /// Orders expired sessions first, then the emptiest, then the oldest.
 fn eviction_order(one: &Candidate, other: &Candidate) -> Ordering {
-    // An empty file is complete. If it had no share, it would compare as equal to every other session, and the order
-    // would not be total.
+    // An empty file is complete, so its share is 1. With a share of 0 of 0, it would compare as equal to every
+    // other session, and the order would not be total.
     let arrived = |Candidate { upload, .. }: &Candidate| match upload.session.bytes_expected {
         0 => (1, 1),
         expected => (u128::from(upload.session.bytes_received), u128::from(expected)),
@@ -217,7 +217,7 @@ mod tests {
         Candidate { id: SessionId(id), upload, is_expired: true }
     }
 
-    /// With an order that is not total a sort may panic, and every begin that needs room would trap.
+    /// If the order were not total, sorting might panic, and every begin that needs room would trap.
     #[test]
     fn the_order_of_eviction_is_total() {
         let shares = [(0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2), (1, 3), (u64::MAX, u64::MAX)];

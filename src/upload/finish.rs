@@ -18,14 +18,14 @@ use super::service::{UploadService, check_digest};
 use super::{Ended, Event, Finished, Outcome, PayloadState, Receipt, UploadMeta, leave_receipt};
 
 impl UploadService<'_> {
-    /// Verifies the stored bytes against `digest`, by the function chosen at begin, and `total_len`, and
-    /// makes them a memory of the capsule.
+    /// Makes the stored bytes a memory of the capsule, after checking that `total_len` is their length, and
+    /// `digest` their digest by the hash function chosen at begin.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Incomplete`],
-    /// [`Error::ChecksumMismatch`], [`Error::Conflict`] if the SHA-256 differs from the one given at begin,
-    /// and [`Error::Hashing`] if another call has to continue hashing. After any of them the session is unchanged;
-    /// after [`Error::ChecksumMismatch`] its chunks may be replaced.
+    /// [`Error::ChecksumMismatch`], [`Error::Conflict`] if the SHA-256 differs from the one given at begin, and
+    /// [`Error::Hashing`] if another call has to continue hashing. None of these errors ends the session; after
+    /// [`Error::ChecksumMismatch`] its chunks may be replaced.
     pub fn finish(&mut self, id: u64, digest: &ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
         self.counted(CountedCall::Finish, |uploads| {
             uploads.verify_and_commit(SessionId(id), digest, total_len)
@@ -78,13 +78,14 @@ impl UploadService<'_> {
         upload: &Upload,
         mut payload: PayloadState,
     ) -> Result<()> {
-        // The first public release left sessions whose bytes belong to a committed blob.
+        // The first public release kept the records of committed sessions, whose bytes belong to a blob.
         let is_committed = self.storage.blobs.is_committed(&payload.place(id, &upload.meta));
         if payload.replaced.is_some() || is_committed {
             return Ok(());
         }
         payload.replaced = Some(0);
-        // Every chunk is hashed. Those that must be hashed again are read from storage.
+        // Every chunk is hashed by now, so the separately stored chaining values are not needed. If a chunk is
+        // replaced, hashing restarts and reads the chunks from storage.
         self.free_subtrees(&payload)?;
         payload.subtrees = None;
         self.storage.payloads.insert(id.0, &payload);
@@ -111,7 +112,8 @@ impl UploadService<'_> {
         })
     }
 
-    /// Returns the digest of the stored bytes, as far as the budget of this message allows.
+    /// Returns the digest of the stored bytes, after hashing those that are not hashed yet. If they are too many
+    /// for this message, stores the progress and returns [`Error::Hashing`].
     fn digest(
         &mut self,
         id: SessionId,
@@ -149,7 +151,7 @@ impl UploadService<'_> {
             created_at: self.now,
             place: payload.place(id, meta),
         };
-        // Sessions of the direct path are on the accounts.
+        // Every session of the direct path is on the accounts; on the compat path, only sessions in the index are.
         let is_on_accounts = *path == SessionPath::Direct || self.storage.index.contains(id, self.caller);
         let finished = if is_on_accounts {
             self.attach(id, meta, &blob)?
@@ -177,7 +179,8 @@ impl UploadService<'_> {
         Ok(finished.to_api())
     }
 
-    /// Does the same for a session of the first public release, whose bytes have not been counted on any account yet.
+    /// Does the same as [`Self::attach`] for a session of the first public release: its bytes are on no account
+    /// yet, so they are reserved first.
     fn attach_foreign(&mut self, id: SessionId, meta: &UploadMeta, blob: &BlobRecord) -> Result<Finished> {
         self.storage.usage.reserve_unlimited(self.caller, &meta.capsule_id, blob.size)?;
         let finished = self.attach(id, meta, blob);
@@ -187,7 +190,8 @@ impl UploadService<'_> {
         finished
     }
 
-    /// Returns the id of the memory that an upload becomes. Sessions of the first public release have none.
+    /// Returns the id of the memory that an upload becomes. A session of the first public release may have none,
+    /// and gets a new one.
     fn memory_id_of(&self, id: SessionId, meta: &UploadMeta) -> String {
         if meta.provisional_memory_id.is_empty() {
             memory_id(id, IdemKey::of(&meta.capsule_id, &self.caller, ""), self.now)
@@ -227,7 +231,8 @@ impl UploadService<'_> {
     }
 }
 
-/// Repeats the answer to an identical finish; a different one contradicts what was committed.
+/// Repeats the answer of the finish that committed the session, if this call is identical. Otherwise returns a
+/// conflict with what was committed.
 pub(super) fn finished_before(
     id: SessionId,
     finished: &Finished,

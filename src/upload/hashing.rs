@@ -1,7 +1,7 @@
 //! The digest of an upload, computed in parts, with a state that survives messages and upgrades.
 //!
-//! A chunk is hashed from the message that brings it: with SHA-256 if it is the next one in order, with
-//! BLAKE3 in any order. Chunks that arrived out of order are hashed as soon as all earlier ones are. Every
+//! In extents, BLAKE3 hashes each chunk when it arrives, in any order. Otherwise, an arriving chunk is hashed only
+//! if it is the next one in order; a chunk that arrives too early is hashed once all chunks before it are. Every
 //! byte is hashed once.
 
 mod blake3_tree;
@@ -28,7 +28,7 @@ pub enum PrefixHash {
 }
 
 impl PrefixHash {
-    /// Returns the state over no bytes.
+    /// Returns the state before the first byte.
     pub fn new(algorithm: HashAlgorithm) -> Self {
         match algorithm {
             HashAlgorithm::Sha256 => Self::Sha256(Sha256::new()),
@@ -50,10 +50,10 @@ pub fn sha256_to_bytes(state: &Sha256) -> Vec<u8> {
     state.serialize().to_vec()
 }
 
-/// Restores a SHA-256 from these bytes.
+/// Restores the state of a SHA-256 from bytes.
 ///
 /// # Errors
-/// If they are not a valid state.
+/// If the bytes are not a valid state.
 pub fn sha256_from_bytes(bytes: &[u8]) -> Result<Sha256, String> {
     let state = SerializedState::<Sha256>::try_from(bytes)
         .map_err(|_| format!("the SHA-256 state has {} bytes", bytes.len()))?;

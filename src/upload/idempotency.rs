@@ -1,4 +1,4 @@
-//! Identity of begin calls: idempotency key and fingerprint.
+//! Identity of begin calls: idempotency key and fingerprint. Also the ids of memories.
 
 use candid::Principal;
 use sha2::{Digest, Sha256};
@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::api::{AssetMetadata, HashAlgorithm, SessionPath};
 use crate::session::{SessionId, Time};
 
-/// Identifies a call of begin: the capsule, the caller and the key that the caller chose, hashed to 32 bytes.
+/// The identity of a begin: its capsule, its caller and the key that the caller chose, hashed to 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdemKey(pub [u8; 32]);
 
@@ -21,7 +21,8 @@ impl IdemKey {
         Self(hash.finalize().into())
     }
 
-    /// Returns the path of a new session with this key, at this share of the compat path: a retry takes the same one.
+    /// Returns the path of a new session with this key, at this share of the compat path. A repeated begin takes
+    /// the same path.
     pub fn path(&self, compat_share_percent: u8) -> SessionPath {
         if self.percentile() < compat_share_percent { SessionPath::Compat } else { SessionPath::Direct }
     }
@@ -34,7 +35,7 @@ impl IdemKey {
     }
 }
 
-/// The parameters of a begin, hashed: a repeated call must have the same.
+/// A hash of the parameters of a begin. A repeated begin must have the same parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 32]);
 
@@ -45,9 +46,9 @@ impl Fingerprint {
             .chain_update(expected_chunks.to_be_bytes())
             .chain_update(crate::stable::codec::encode(1, asset_metadata));
         match hash {
-            // Receipts from before the hash function could be chosen have nothing here.
+            // Receipts from before there was a choice of hash functions have fingerprints that name none.
             HashAlgorithm::Sha256 => {}
-            // Stored in receipts: it must not change.
+            // Fingerprints are stored in receipts, so this text must not change.
             HashAlgorithm::Blake3 => digest.update(b"Blake3"),
         }
         Self(digest.finalize().into())
@@ -57,11 +58,11 @@ impl Fingerprint {
 /// Returns a memory id that is unique forever: it contains the number, which is never reused.
 ///
 /// ```text
-/// mem_ LETTER NUMBER _ DIGEST      digits of 32, "0" to "9" and "a" to "v"
+/// mem_ LETTER NUMBER _ DIGEST      NUMBER and DIGEST in base 32, with digits "0" to "9" and "a" to "v"
 /// ```
-/// The letter encodes the number of digits, "a" for one, so that ids sort by their numbers, and after
-/// those of earlier releases, which have a decimal number there. The digest has 128 bits, so it cannot be
-/// guessed. An id is part of the keys of four tables, so it is kept short.
+/// The letter encodes how many digits the number has, "a" for one, so that ids sort by their numbers. They sort
+/// after the ids of earlier releases, which have a decimal number after "mem_". The digest has 128 bits, so it
+/// cannot be guessed. An id is part of the keys of four tables, so it is kept short.
 pub fn memory_id(number: SessionId, key: IdemKey, now: Time) -> String {
     let digest: [u8; 32] = Sha256::new()
         .chain_update(key.0)
@@ -133,7 +134,8 @@ mod tests {
 
     #[test]
     fn chunk_keys_hash_an_id_in_one_block_of_sha256() {
-        // The eight bytes of the session, "#", a bit and the length: 55 bytes apart from the last two.
+        // The key of a chunk hashes the id, "#" and the eight bytes of the session. SHA-256 pads with at least one
+        // byte and the eight bytes of the length, so one block of 64 bytes has room for 55.
         assert!(id_of(u64::MAX).len() + 9 <= 55, "{}", id_of(u64::MAX));
         let id = id_of((5_000_000 << 10) + 1);
         assert!(id.starts_with("mem_g4oiq001_") && id.len() == 39, "{id}");

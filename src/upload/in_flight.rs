@@ -5,22 +5,22 @@ use crate::session::{Session, Time};
 
 use super::UploadMeta;
 
-/// An upload in flight: the session and its meta, whichever layer stores them.
+/// An upload in flight: the session and its upload meta, whichever path stores them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upload {
-    /// Which chunks have arrived.
+    /// The session, including which chunks have arrived.
     pub session: Session,
-    /// Its destination and metadata.
+    /// The capsule, metadata and memory id of the upload.
     pub meta: UploadMeta,
-    /// The layer that stores it.
+    /// The path that stores the session.
     pub path: SessionPath,
 }
 
-/// 2001-09-09 in nanoseconds. A smaller value is one that the first public release recorded in another unit.
+/// 2001-09-09 in nanoseconds. A smaller creation time was recorded by the first public release in another unit.
 const EARLIEST_NANOS: u64 = 1_000_000_000_000_000_000;
 
 impl Upload {
-    /// Returns when it began, if that is known.
+    /// Returns when the upload began; if that is unknown, when it was last active.
     pub fn begun_at(&self) -> Time {
         let created_at = self.meta.created_at;
         if created_at < EARLIEST_NANOS {
@@ -30,7 +30,7 @@ impl Upload {
         }
     }
 
-    /// Returns when it expires if nothing else happens: idle too long, or too old.
+    /// Returns when the upload expires if it has no further activity: because it is idle too long, or too old.
     pub fn expires_at(&self, limits: &AdminConfig) -> Time {
         let idle = self.session.session_meta.last_seen.plus_seconds(limits.session_ttl_seconds);
         idle.min(self.begun_at().plus_seconds(limits.session_age_seconds()))

@@ -2,7 +2,7 @@
 //! layout and on every path.
 //!
 //! ```text
-//! id 13   [u8; 32] -> u64           idempotency key to session; also of a finished one while its receipt exists
+//! id 13   [u8; 32] -> u64           idempotency key to session, also to a finished one while its receipt exists
 //! id 14   (u64, u64) -> ()          (last activity in nanoseconds, session)
 //! id 15   (principal, u64) -> ()    (owner, session)
 //! ```
@@ -42,7 +42,7 @@ impl SessionIndex {
         new
     }
 
-    /// Adds a session whose key belongs to another one. Returns `false` if it was already there.
+    /// Adds a session whose key belongs to another session. Returns `false` if it was already there.
     pub fn insert_without_key(&mut self, id: SessionId, owner: Principal, last_seen: Time) -> bool {
         let new = self.by_owner.insert_new((owner, id.0), &());
         if new {
@@ -56,12 +56,12 @@ impl SessionIndex {
         self.by_idem.insert(key.0, &id.0);
     }
 
-    /// Removes a session that is missing or cannot be read from the activity index; its owner is not known.
+    /// Removes from the activity index a session whose record is missing, so that its owner is unknown.
     pub fn forget_activity(&mut self, id: SessionId, last_seen: Time) {
         self.by_activity.remove(&(last_seen.as_nanos(), id.0));
     }
 
-    /// Returns whether a session of this owner is among the live ones.
+    /// Returns whether this owner has a live session with this id.
     pub fn contains(&self, id: SessionId, owner: Principal) -> bool {
         self.by_owner.contains(&(owner, id.0))
     }
@@ -71,20 +71,20 @@ impl SessionIndex {
         self.by_activity.contains(&(last_seen.as_nanos(), id.0))
     }
 
-    /// Lists up to `limit` sessions of an owner, in order of id, above `after`.
+    /// Lists up to `limit` sessions of an owner, those with ids above `after`, in order of id.
     pub fn of(&self, owner: Principal, after: Option<u64>, limit: usize) -> Vec<SessionId> {
         let from = after.map_or(0, |id| id.saturating_add(1));
         let keys = self.by_owner.keys((owner, from)..=(owner, u64::MAX));
         keys.take(limit).map(|(_, id)| SessionId(id)).collect()
     }
 
-    /// Returns the owners of these sessions, if there are any. Scans all live sessions.
+    /// Returns the live sessions among `ids`, each with its owner. Scans all live sessions.
     pub fn owners_of(&self, ids: &BTreeSet<u64>) -> Vec<(Principal, SessionId)> {
         let all = self.by_owner.keys(..).filter(|(_, id)| ids.contains(id));
         all.map(|(owner, id)| (owner, SessionId(id))).collect()
     }
 
-    /// Removes a session that is no longer in any other index from its owner.
+    /// Removes from the owner index a session that is no longer in the activity index.
     pub fn disown(&mut self, id: SessionId, owner: Principal) {
         self.by_owner.remove(&(owner, id.0));
     }
@@ -99,7 +99,7 @@ impl SessionIndex {
         self.by_activity.is_empty()
     }
 
-    /// Records activity of a session.
+    /// Changes the time of a session's last activity from `before` to `now`.
     pub fn touch(&mut self, id: SessionId, before: Time, now: Time) {
         if before != now {
             self.by_activity.remove(&(before.as_nanos(), id.0));
@@ -107,7 +107,7 @@ impl SessionIndex {
         }
     }
 
-    /// Removes a session from the live ones; its idempotency key stays.
+    /// Removes a session from the activity index and the owner index; its idempotency key stays.
     pub fn end(&mut self, id: SessionId, owner: Principal, last_seen: Time) {
         self.by_activity.remove(&(last_seen.as_nanos(), id.0));
         self.by_owner.remove(&(owner, id.0));
@@ -131,8 +131,8 @@ impl SessionIndex {
         Ok(self.by_idem.get(&key.0)?.map(SessionId))
     }
 
-    /// Lists up to `limit` sessions whose last activity was at or before `until`, with that time, longest
-    /// idle first.
+    /// Lists up to `limit` sessions whose last activity was at or before `until`, each with the time of that
+    /// activity, longest idle first.
     pub fn idle_since(&self, until: Time, limit: usize) -> Vec<(Time, SessionId)> {
         let range = ..=(until.as_nanos(), u64::MAX);
         let keys = self.by_activity.keys(range).take(limit);
@@ -145,7 +145,8 @@ impl SessionIndex {
         self.by_activity.keys(range).take(limit).map(|(_, id)| SessionId(id)).collect()
     }
 
-    /// Lists up to `limit` sessions after `after`, each with its last activity, longest idle first.
+    /// Lists up to `limit` entries of the activity index after the entry `after`, longest idle first. An entry is
+    /// the last activity in nanoseconds and the session.
     pub fn walk(&self, after: Option<(u64, u64)>, limit: usize) -> Vec<(u64, u64)> {
         self.by_activity.keys_after(after.as_ref()).take(limit).collect()
     }
@@ -156,7 +157,7 @@ impl SessionIndex {
         keys.take(usize::try_from(limit).unwrap_or(usize::MAX)).count() as u64
     }
 
-    /// Describes what is stored.
+    /// Describes the stored tables.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.table(memory_ids::numbers::SESSION_BY_IDEM, &self.by_idem);

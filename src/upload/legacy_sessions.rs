@@ -3,11 +3,11 @@
 //! ```text
 //! id 3    u64 -> Candid (1 : nat16, UploadSessionMeta)   raw bytes here, decoded by their readers
 //! id 23   u64 -> u64                                     last activity, nanoseconds
-//! id 46   Leftovers                                     the mark: how far they are converted
+//! id 46   Leftovers                                      the mark: up to which id records are converted
 //! ```
-//! The migration converts sessions in the order of their ids. Removing them one by one would be a third of
-//! its work, so it only moves a mark past them, and removes all of them at once when it is done. Records
-//! below the mark are invisible: a session is in one layout at a time, and the mark determines in which.
+//! The migration converts sessions in the order of their ids. Removing the converted records one by one would be a
+//! third of its work, so it only moves a mark past them, and removes all of them at once when it is done. Records
+//! up to the mark are invisible: a session is in one layout at a time, and the mark determines in which.
 
 use minicbor::{Decode, Encode};
 
@@ -17,25 +17,25 @@ use crate::stable::{Memories, Record, Register, StableError, Table, codec, memor
 /// A session of layout 1 as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegacySession {
-    /// Its id.
+    /// Id of the session.
     pub id: u64,
-    /// Its record.
+    /// Record of the session.
     pub raw: Vec<u8>,
-    /// Its last activity, if the build that wrote it recorded one.
+    /// Time of the last activity, if the build that wrote the session recorded one.
     pub activity: Option<Time>,
 }
 
-/// The converted records that are still stored.
+/// The mark, and the number of converted records that are still stored.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Leftovers {
-    /// Everything up to this id.
+    /// The mark: all records up to this id are converted.
     #[n(0)]
     pub through: u64,
-    /// Number of records.
+    /// Number of converted records that are still stored.
     #[n(1)]
     pub records: u64,
-    /// Number of entries for their last activity.
+    /// Number of entries that are still stored about the last activity of converted sessions.
     #[n(2)]
     pub notes: u64,
 }
@@ -57,7 +57,7 @@ impl Record for Leftovers {
 #[cfg(test)]
 crate::stable::schema::described!(Leftovers, cbor VERSION);
 
-/// Bytes whose type is known only to their reader.
+/// A record as raw bytes: its type is known only to its readers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawRecord(pub Vec<u8>);
 
@@ -73,12 +73,12 @@ impl Record for RawRecord {
     }
 }
 
-/// The sessions of layout 1.
+/// The sessions of layout 1. A session is visible if its id is above the mark.
 pub struct LegacySessions {
     records: Table<u64, RawRecord>,
     activity: Table<u64, u64>,
     stored_mark: Register<Leftovers>,
-    /// The contents of `stored_mark`; `None` if it is empty, or a mark without records.
+    /// The contents of `stored_mark`; `None` if there are none, or if no record is below the mark.
     mark: Option<Leftovers>,
 }
 
@@ -98,17 +98,17 @@ impl LegacySessions {
         })
     }
 
-    /// Returns whether a session is here.
+    /// Returns whether there is a visible session with this id.
     pub fn contains(&self, id: &u64) -> bool {
         !self.is_below_mark(*id) && self.records.contains(id)
     }
 
-    /// Returns the raw bytes of a record.
+    /// Returns the raw bytes of a visible record.
     pub fn get_raw(&self, id: &u64) -> Option<Vec<u8>> {
         if self.is_below_mark(*id) { None } else { self.records.get_raw(id) }
     }
 
-    /// Returns the last activity of a session, if it was recorded.
+    /// Returns the last activity of a visible session, if it was recorded.
     ///
     /// # Errors
     /// A damaged entry.
@@ -119,19 +119,19 @@ impl LegacySessions {
         Ok(self.activity.get(id)?.map(Time::from_nanos))
     }
 
-    /// Stores a record, replacing any previous one. Its id must be above the mark: ids only increase, and a
-    /// rollback deletes what is below the mark before it converts anything back.
+    /// Stores a record, replacing any previous one. Its id must be above the mark. That is always so: ids only
+    /// increase, and a rollback deletes the records below the mark before it converts any session back.
     pub fn insert(&mut self, id: u64, record: &RawRecord) {
         debug_assert!(!self.is_below_mark(id), "session {id} is below the mark");
         self.records.insert(id, record);
     }
 
-    /// Records activity of a session that is here.
+    /// Records the last activity of a visible session.
     pub fn note(&mut self, id: u64, last_seen: Time) {
         self.activity.insert(id, &last_seen.as_nanos());
     }
 
-    /// Removes a session. Returns `false` if it was not here.
+    /// Removes a visible session. Returns `false` if there is none with this id.
     pub fn remove(&mut self, id: &u64) -> bool {
         if self.is_below_mark(*id) {
             return false;
@@ -140,10 +140,10 @@ impl LegacySessions {
         self.records.remove(id)
     }
 
-    /// Removes and returns a session.
+    /// Removes and returns a visible session.
     ///
     /// # Errors
-    /// A damaged record of its activity; nothing is changed then.
+    /// If the entry of its last activity is damaged. Nothing is changed.
     pub fn take(&mut self, id: u64) -> Result<Option<LegacySession>, StableError> {
         if self.is_below_mark(id) {
             return Ok(None);
@@ -152,7 +152,7 @@ impl LegacySessions {
         Ok(self.records.take_raw(&id).map(|raw| LegacySession { id, raw, activity }))
     }
 
-    /// Restores what was removed.
+    /// Stores a session that [`Self::take`] has returned.
     pub fn put_back(&mut self, session: LegacySession) {
         let LegacySession { id, raw, activity } = session;
         self.insert(id, &RawRecord(raw));
@@ -161,37 +161,37 @@ impl LegacySessions {
         }
     }
 
-    /// Returns the number of sessions that are here.
+    /// Returns the number of visible sessions.
     pub fn len(&self) -> u64 {
         self.records.len().saturating_sub(self.mark.map_or(0, |mark| mark.records))
     }
 
-    /// Returns the number of sessions that are here with recorded activity.
+    /// Returns the number of visible sessions with recorded activity.
     pub fn notes(&self) -> u64 {
         self.activity.len().saturating_sub(self.mark.map_or(0, |mark| mark.notes))
     }
 
-    /// Returns whether no session is here.
+    /// Returns whether no session is visible.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Iterates over the ids above `after`, or all, ascending. Records are not read.
+    /// Iterates over the visible ids above `after`, or over all visible ids, ascending. Records are not read.
     pub fn keys_after(&self, after: Option<u64>) -> impl Iterator<Item = u64> + '_ {
         self.records.keys_after(self.after_mark(after).as_ref())
     }
 
-    /// Returns the highest id up to `max`, including those below the mark.
+    /// Returns the highest id up to `max`, visible or not.
     pub fn last_id(&self, max: u64) -> Option<u64> {
         self.records.keys(..=max).next_back()
     }
 
-    /// Iterates over the records above `after`, or all, as bytes, ascending.
+    /// Iterates over the visible records above `after`, or over all visible records, as bytes, ascending.
     pub fn raw_after(&self, after: Option<u64>) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
         self.records.raw_after(self.after_mark(after).as_ref())
     }
 
-    /// Returns the first sessions, at most `limit`, ascending.
+    /// Returns the first visible sessions, at most `limit`, ascending.
     ///
     /// # Errors
     /// A damaged entry.
@@ -204,7 +204,7 @@ impl LegacySessions {
         records.into_iter().zip(self.activity.get_ascending(&ids)).map(with_activity).collect()
     }
 
-    /// Moves the mark past the first sessions, as [`Self::first`] returned them.
+    /// Moves the mark past these sessions, which [`Self::first`] has returned.
     pub fn move_mark_past(&mut self, first: &[LegacySession]) {
         let Some(last) = first.last() else { return };
         let recorded = first.iter().filter(|session| session.activity.is_some()).count() as u64;
@@ -217,23 +217,23 @@ impl LegacySessions {
         });
     }
 
-    /// Returns whether a session is below the mark: it is converted and still stored in layout 1, or would be
-    /// if it had ever been here.
+    /// Returns whether an id is at or below the mark. If layout 1 still stores a record under such an id, the
+    /// record is converted.
     pub fn is_below_mark(&self, id: u64) -> bool {
         self.mark.is_some_and(|mark| id <= mark.through)
     }
 
-    /// Returns the number of leftovers.
+    /// Returns the number of leftovers, converted records that are still stored.
     pub fn leftover_count(&self) -> u64 {
         self.mark.map_or(0, |mark| mark.records)
     }
 
-    /// Returns up to `limit` leftovers, ascending.
+    /// Returns the ids of up to `limit` leftovers, ascending.
     pub fn leftovers(&self, limit: usize) -> Vec<u64> {
         self.mark.map_or_else(Vec::new, |mark| self.records.keys(..=mark.through).take(limit).collect())
     }
 
-    /// Removes a session that is below the mark.
+    /// Removes a leftover.
     pub fn remove_leftover(&mut self, id: u64) {
         let Some(mark) = self.mark.filter(|mark| id <= mark.through) else { return };
         let [record, note] = [self.records.remove(&id), self.activity.remove(&id)];
@@ -244,7 +244,7 @@ impl LegacySessions {
         });
     }
 
-    /// Removes everything below the mark in one step, regardless of its number, if nothing else is here.
+    /// Removes all leftovers in one step, regardless of their number, if no session is visible.
     pub fn clear_leftovers(&mut self) {
         if let Some(mark) = self.mark.filter(|_| self.is_empty()) {
             self.records.clear();
@@ -258,12 +258,12 @@ impl LegacySessions {
         self.mark = Some(mark).filter(|mark| mark.records > 0);
     }
 
-    /// Returns `after`, or the mark if that is further.
+    /// Returns `after` or the mark, whichever is higher.
     fn after_mark(&self, after: Option<u64>) -> Option<u64> {
         after.max(self.mark.map(|mark| mark.through))
     }
 
-    /// Describes what is stored.
+    /// Describes the stored tables and the mark.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.raw_table(memory_ids::numbers::LEGACY_SESSIONS, &self.records);

@@ -1,4 +1,5 @@
-//! Sessions that may still have their bytes in the chunk map, so that the others need not be searched.
+//! A record of the sessions that may still have their bytes in the chunk map, so that the migration need not check
+//! all other sessions.
 
 use crate::migrate::Phase;
 use crate::session::SessionId;
@@ -12,15 +13,15 @@ mod range;
 
 pub use range::MappedSessions;
 
-/// Sessions that one call skips, about 20,000 instructions each.
+/// Number of sessions that one call skips at most; each costs about 20,000 instructions.
 const MAX_SKIPPED: usize = 1_000;
 
-/// Migration that moves them.
+/// Number of the migration that moves payload from the chunk map to extents.
 const MIGRATION: u16 = 2;
 
 #[cfg(test)]
 thread_local! {
-    /// Sessions that were looked up.
+    /// Number of sessions that were looked up.
     pub static LOOKED_UP: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
@@ -31,9 +32,8 @@ pub fn close(storage: &mut Storage) -> Result<(), StableError> {
     Ok(())
 }
 
-/// Lists up to `limit` sessions whose bytes are in the chunk map, in order of id, after `after`. If very many
-/// others precede the next one, the last session that was skipped is returned as a placeholder for those
-/// after it.
+/// Lists up to `limit` sessions whose bytes are in the chunk map, in order of id, after `after`. After skipping
+/// `MAX_SKIPPED` other sessions, ends the list with the last of them, so that the next call can continue after it.
 pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>, StableError> {
     let range = range(storage)?;
     let mut found = Vec::new();
@@ -59,7 +59,8 @@ pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u
     Ok(found)
 }
 
-/// Returns the recorded range. Before the migration has begun, and recorded one, every session may be in the chunk map.
+/// Returns the recorded range. If none is recorded, no session is in the chunk map in layout 3; in an earlier
+/// layout, the migration has not begun, and every session may be in the chunk map.
 fn range(storage: &Storage) -> Result<MappedSessions, StableError> {
     if let Some(range) = storage.mapped_sessions.get()? {
         return Ok(range);
@@ -69,7 +70,7 @@ fn range(storage: &Storage) -> Result<MappedSessions, StableError> {
     Ok(MappedSessions { through, ..MappedSessions::default() })
 }
 
-/// Adds a session that is retried and was skipped while it was quarantined.
+/// Adds a session that was quarantined and is retried, if the range has already shrunk past it.
 pub fn try_again(storage: &mut Storage, id: SessionId) -> Result<(), StableError> {
     let mut range = storage.mapped_sessions.get()?.unwrap_or_default();
     if id.0 <= range.after
@@ -100,8 +101,8 @@ pub fn are_moving(storage: &Storage) -> Result<bool, StableError> {
     Ok(matches!(phase, Phase::Validating | Phase::Converting | Phase::Verifying))
 }
 
-/// Shrinks the range, and the list of retried sessions, by those that have moved, have ended or are quarantined, each up to
-/// the first session that is still to be moved.
+/// Removes sessions that have moved, have ended or are quarantined from the start of the range and from the start
+/// of the list of retried sessions, each up to the first session that is still to be moved.
 pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
     let mut range = storage.mapped_sessions.get()?.unwrap_or_default();
     let moves = |id: u64| {

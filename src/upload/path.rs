@@ -1,5 +1,5 @@
-//! Session paths: which layer stores a session. The only module of the upload layer that depends on the cargo
-//! features.
+//! Session paths: the layers that store sessions. This is the only module of the upload layer that depends on the
+//! cargo features.
 
 use candid::Principal;
 
@@ -25,10 +25,12 @@ pub fn cache_record_headers() -> std::result::Result<(), candid::Error> {
     blob::cache_mapped_header()
 }
 
-/// A layer that stores sessions. Both give the same answers; they differ in what they store.
+/// A layer that stores sessions: the compat path or the direct path. Both give the same answers and differ only in
+/// the records that they store.
 ///
-/// Every method checks first and changes afterwards. [`Self::load`] decides which path serves a session and decodes its
-/// record, once in a message; the methods after it take what it returned.
+/// Every method makes all its checks before its first change. [`Self::load`] decides which path serves a session
+/// and decodes its record, once per message; [`Self::put_chunk`], [`Self::finish`] and [`Self::abort`] take the
+/// upload that it returned.
 pub trait UploadPath {
     /// Returns the layer that a new session with this key begins on.
     fn for_new(&self, storage: &Storage, key: IdemKey) -> Result<api::SessionPath>;
@@ -44,8 +46,8 @@ pub trait UploadPath {
         now: Time,
     ) -> Result<()>;
 
-    /// Returns the upload, if there is one in flight. `asker` is the caller if it is not known yet whether the session
-    /// is theirs: a stranger's call must not convert it.
+    /// Returns the upload, if it is in flight. With an `asker`, a session of another owner is not converted: the
+    /// call of a stranger must change nothing.
     fn load(
         &mut self,
         storage: &mut Storage,
@@ -67,19 +69,19 @@ pub trait UploadPath {
     /// Ends a complete upload that this message has loaded; its bytes stay where they are.
     fn finish(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload, now: Time) -> Result<()>;
 
-    /// Ends an upload that this message has loaded; the caller must release its bytes.
+    /// Ends an upload that this message has loaded; the calling code must release its bytes.
     fn abort(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload) -> Result<()>;
 }
 
 /// A chunk being stored.
 pub struct Chunk<'a> {
-    /// Its number.
+    /// Number of the chunk.
     pub idx: u32,
-    /// Its bytes.
+    /// Bytes of the chunk.
     pub bytes: &'a mut dyn ByteSource,
-    /// Where the bytes of its session are stored.
+    /// Where the bytes of the session are stored.
     pub place: &'a Place,
-    /// Whether it may replace different bytes.
+    /// Whether the chunk may replace different bytes that are stored.
     pub replace: bool,
 }
 
@@ -87,7 +89,7 @@ impl Chunk<'_> {
     /// Adds the chunk to the session of an upload, by the rules of the session layer.
     ///
     /// # Errors
-    /// A chunk that the rules refuse.
+    /// If the rules refuse the chunk.
     fn add_to<S: SessionStore>(
         self,
         service: &mut SessionService<S>,

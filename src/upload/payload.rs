@@ -1,4 +1,4 @@
-//! Where the bytes of a session in flight are stored, and how many are hashed.
+//! The payload state of a session in flight: where its bytes are stored, and how many are hashed.
 //!
 //! ```text
 //! byte 0        1 or 2      version
@@ -19,21 +19,21 @@ use crate::stable::{Record, codec};
 use super::UploadMeta;
 use super::hashing::{PrefixHash, TreePrefix, sha256_from_bytes, sha256_to_bytes};
 
-/// The payload of a session in flight. Keyed by session id; a session without an entry has its bytes in the
-/// chunk map, is verified by SHA-256, and none of it is hashed.
+/// The payload state of a session in flight. Keyed by session id. A session without an entry has its bytes in the
+/// chunk map and is verified by SHA-256, and none of its bytes is hashed yet.
 #[derive(Clone)]
 pub struct PayloadState {
     /// Where the bytes are stored; absent for the chunk map.
     pub extents: Option<Extents>,
-    /// Where the chaining values of chunks that arrived out of order are stored; absent without BLAKE3 and
-    /// extents.
+    /// Where the chaining values of chunks that arrived out of order are stored; absent unless the session uses
+    /// BLAKE3 and extents.
     pub subtrees: Option<Extents>,
-    /// The chunks before this one are hashed.
+    /// The first chunk that is not hashed yet; all chunks before it are.
     pub next_chunk: u32,
-    /// Their intermediate digest.
+    /// Intermediate digest of the chunks before `next_chunk`.
     pub hash: PrefixHash,
-    /// Number of chunks replaced since a finish failed on the checksum; absent before that, when none may be
-    /// replaced.
+    /// Number of chunks replaced since a finish failed on the checksum. Absent if no finish has failed on the
+    /// checksum: no chunk may be replaced then.
     pub replaced: Option<u64>,
 }
 
@@ -44,7 +44,8 @@ impl PayloadState {
         Self { extents: None, subtrees: None, next_chunk: 0, hash, replaced: None }
     }
 
-    /// Records that chunk `idx` has different bytes now: if it was already hashed, hashing starts again.
+    /// Records that the bytes of chunk `idx` have been replaced. If the chunk was already hashed, hashing restarts
+    /// from the first chunk.
     pub fn note_replaced(&mut self, idx: u32) {
         self.replaced = Some(self.replaced.unwrap_or(0).saturating_add(1));
         if idx < self.next_chunk {

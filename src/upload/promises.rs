@@ -1,8 +1,8 @@
-//! Bytes that sessions in flight have reserved but not filled yet, as one number that begin, put and every
-//! end update.
+//! The bytes that sessions in flight have reserved but not filled yet: one number, which is updated at every begin,
+//! put and end of a session.
 //!
-//! Sessions that began before the canister had this number are not included: their filled bytes could only be found by
-//! reading all of them, and they end within the maximum age of a session.
+//! Sessions that began before the canister had this number are not included. Including them would require reading
+//! all of them, and they end within the maximum age of a session.
 //!
 //! ```text
 //! place 4096    bytes promised
@@ -12,10 +12,10 @@
 use crate::session::SessionId;
 use crate::stable::{Counters, Memories, memory_ids};
 
-/// Index of the number among the counters; the next one is the mark of what is counted.
+/// Index of the number among the counters. The next counter determines which sessions are counted.
 pub const PROMISES_PLACE: u32 = 4096;
 
-/// The number of bytes that are promised.
+/// The number of promised bytes.
 pub struct Promises {
     counters: Counters,
 }
@@ -26,7 +26,7 @@ impl Promises {
         Self { counters: Counters::open(memories, memory_ids::UPLOAD_COUNTS) }
     }
 
-    /// Starts counting the sessions after `last`, unless some are already counted.
+    /// Starts counting the sessions after `last`, unless counting has already started.
     pub fn begin_after(&self, last: u64) {
         let [promised, first] = self.counters.get(PROMISES_PLACE);
         if first == 0 {
@@ -34,7 +34,7 @@ impl Promises {
         }
     }
 
-    /// Returns the bytes that sessions have reserved but not filled yet.
+    /// Returns how many bytes sessions have reserved but not filled yet.
     pub fn total(&self) -> u64 {
         let [promised] = self.counters.get(PROMISES_PLACE);
         promised
@@ -56,7 +56,7 @@ impl Promises {
         self.change(id, |promised| promised.saturating_sub(bytes));
     }
 
-    /// Resets the number when nothing is in flight.
+    /// Resets the number when no session is in flight.
     pub fn clear(&self) {
         if self.total() > 0 {
             self.counters.set(PROMISES_PLACE, [0]);

@@ -1,7 +1,7 @@
-//! The model of the upload contract against the canister's logic, natively, over a memory in the process.
+//! The canister's logic against the model of the upload contract, natively, over a memory in the process.
 //!
-//! Every build is in here: an upgrade opens the same memory again with the path of the next build, and the migration
-//! takes as many steps as an operation specifies, one in each message.
+//! The tests cover every build: an upgrade opens the same memory again with the path of the next build, and the
+//! migration takes as many steps as an operation specifies, one in each message.
 
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ fn check(stage: Stage, operations: &[Operation]) -> Result<(), TestCaseError> {
     upload_model::run(&mut Native::new(stage), operations, stage).map_err(TestCaseError::fail)
 }
 
-/// Returns a configuration with `cases` cases, quick enough for every `cargo test`, unless `PROPTEST_CASES` is set.
+/// Returns a configuration with `cases` cases, few enough for every `cargo test`, unless `PROPTEST_CASES` is set.
 fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
@@ -25,8 +25,8 @@ fn begin(who: u8, capsule: u8, bytes: u64) -> Operation {
     Operation::Begin { who, capsule, key: 0, bytes, content: 0, wrong_count: false }
 }
 
-/// Found by the model: put and finish accepted an expired session until the timer ran on the compat path, and
-/// forever if the call converted a legacy record.
+/// Found by the model: on the compat path, put and finish accepted an expired session until the timer ran; if the
+/// call converted a legacy record, they accepted the session forever.
 #[test]
 fn an_expired_session_is_gone_before_the_sweep() {
     let late =
@@ -36,7 +36,8 @@ fn an_expired_session_is_gone_before_the_sweep() {
     }
 }
 
-/// Found by the model: a legacy session that was too old had a receipt only once it had also been idle for too long.
+/// Found by the model: after the migration, a legacy session that was too old had a receipt only if it had also
+/// been idle for too long.
 #[test]
 fn a_session_that_is_too_old_has_a_receipt_after_the_migration() {
     let (put, wait) =
@@ -62,8 +63,8 @@ fn the_memories_of_several_deleted_capsules_are_swept_at_once() {
     check(Stage::Direct, &swept.collect::<Vec<_>>()).unwrap();
 }
 
-/// Uploads in flight go to layout 2, back with later writes, continue in the legacy build, and go to layout 2
-/// again.
+/// Uploads in flight are converted to layout 2, are rolled back with later writes, continue in the legacy build,
+/// and are converted again.
 #[test]
 fn uploads_in_flight_survive_migration_rollback_and_migration() {
     let put = |session| Operation::PutMissing { session, last: true };
@@ -103,8 +104,8 @@ fn uploads_in_flight_survive_migration_rollback_and_migration() {
     check(Stage::Legacy, &course).unwrap();
 }
 
-/// Found by the model: a retry did not count what the compat path had begun since the end of the migration, which then
-/// got stuck.
+/// Found by the model: a retry did not count the sessions that the compat path had begun since the end of the
+/// migration, and the migration got stuck.
 #[test]
 fn a_retry_counts_sessions_begun_on_the_compat_path() {
     let control = |control| Operation::Control { control };
@@ -123,8 +124,8 @@ fn a_retry_counts_sessions_begun_on_the_compat_path() {
     check(Stage::Legacy, &course).unwrap();
 }
 
-/// The compat path's heap copy of a session is out of date once the direct path has served it, with no
-/// upgrade between the two.
+/// The compat path's heap copy of a session is out of date once the direct path has served the session, unless an
+/// upgrade clears the heap. None does so here.
 #[test]
 fn a_session_back_on_the_compat_path_is_read_from_its_record() {
     let put = Operation::PutMissing { session: 0, last: false };
@@ -165,7 +166,7 @@ proptest! {
 }
 
 proptest! {
-    // Hundreds of megabytes are written in each.
+    // Each case writes hundreds of megabytes.
     #![proptest_config(config(20))]
 
     #[test]

@@ -15,7 +15,7 @@ use crate::stable::{Memories, Record, StableError, Table, codec, memory_ids};
 
 use super::Event;
 
-/// Outcome of a session, with what identifies its upload.
+/// The outcome of a session, with its owner, idempotency key and fingerprint.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Receipt {
@@ -25,7 +25,7 @@ pub struct Receipt {
     /// The idempotency key, hashed.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub idem_key: [u8; 32],
-    /// The parameters of begin, hashed.
+    /// The fingerprint: the parameters of begin, hashed.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub fingerprint: [u8; 32],
     /// When the receipt is dropped, nanoseconds.
@@ -40,22 +40,22 @@ pub struct Receipt {
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub enum Outcome {
-    /// Its upload was committed.
+    /// The upload was committed.
     #[n(0)]
     Finished(#[n(0)] Finished),
-    /// Its owner aborted it.
+    /// The owner aborted the session.
     #[n(1)]
     Aborted,
-    /// It was idle too long or too old.
+    /// The session was idle too long or too old.
     #[n(2)]
     Expired,
-    /// The room that it had reserved but not filled was needed.
+    /// The session was evicted, since the room that it had reserved but not filled was needed.
     #[n(3)]
     Evicted,
 }
 
 impl Outcome {
-    /// Returns the event to count.
+    /// Returns the event that is counted for this outcome.
     pub const fn event(&self) -> Event {
         match self {
             Self::Finished(_) => Event::Finished,
@@ -65,7 +65,8 @@ impl Outcome {
         }
     }
 
-    /// Returns the answer to a call about the session, unless it repeats the call that ended it.
+    /// Returns the error for a call about a session that has ended with this outcome, unless the call repeats the
+    /// one that ended it.
     pub fn conflict(&self, id: SessionId) -> Error {
         let what = match self {
             Self::Finished(_) => "is finished",
@@ -104,7 +105,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Returns the answer of finish, for a repeated call.
+    /// Returns the answer of finish, for the first call and for repeated ones.
     pub fn to_api(&self) -> UploadFinishResult {
         let locator = BlobId(self.blob_id).to_string();
         let digest = ContentDigest { algorithm: self.algorithm.unwrap_or_default(), bytes: self.checksum };
@@ -187,7 +188,7 @@ impl Receipts {
         self.by_session.insert_raw(id.0, bytes);
     }
 
-    /// Drops up to `limit` receipts that expire at or before `now`, and returns those that decode.
+    /// Drops up to `limit` receipts that expire at or before `now`, and returns them, a damaged one as an error.
     pub fn drop_expired(
         &mut self,
         now: Time,
@@ -204,7 +205,7 @@ impl Receipts {
         dropped
     }
 
-    /// Describes what is stored.
+    /// Describes the stored tables.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.table(memory_ids::numbers::RECEIPTS, &self.by_session);

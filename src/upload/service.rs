@@ -24,9 +24,9 @@ use super::{
     Ended, Outcome, PayloadState, Receipt, forget_session, leave_receipt, mapped_sessions, release_payload,
 };
 
-/// The uploads as seen by one message.
+/// The operations on uploads, for one message of one caller.
 ///
-/// Every method checks everything that it may refuse before it changes anything.
+/// Every method makes all checks that may refuse the call before its first change.
 pub struct UploadService<'a> {
     /// The stable structures.
     pub storage: &'a mut Storage,
@@ -38,9 +38,9 @@ pub struct UploadService<'a> {
     pub now: Time,
     /// Reads how many instructions the message has used.
     pub meter: &'a dyn Meter,
-    /// The layer that served the message, once that is known.
+    /// The path that served the message, once it is known.
     pub(super) served_on: Option<SessionPath>,
-    /// Where the message is counted, if its session began in a canary.
+    /// The cell in which the message is counted, if its session began in a canary.
     pub(super) canary: Option<Cell>,
 }
 
@@ -58,11 +58,12 @@ impl<'a> UploadService<'a> {
 }
 
 impl UploadService<'_> {
-    /// Stores chunk `idx` of a session, in any order, with its SHA-256 if the caller sends one.
+    /// Stores chunk `idx` of a session; chunks may arrive in any order. If the caller sends a SHA-256, the chunk
+    /// must match it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`] for an index or a length that
-    /// the file does not have, [`Error::ChecksumMismatch`], [`Error::Conflict`] if the stored bytes differ.
+    /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`] for an index or a length that does
+    /// not fit the file, [`Error::ChecksumMismatch`], [`Error::Conflict`] if the stored bytes differ.
     pub fn put_chunk(
         &mut self,
         id: u64,
@@ -163,19 +164,20 @@ impl UploadService<'_> {
         Ok(status_of(id, upload, expires_at))
     }
 
-    /// Lists up to `limit` of the caller's sessions, in order of id, above `after`.
+    /// Lists up to `limit` of the caller's sessions, those with ids above `after`, in order of id.
     ///
     /// # Errors
     /// A damaged record.
     pub fn list(&mut self, after: Option<u64>, limit: usize) -> Result<Vec<UploadStatus>> {
         let mut page = Vec::new();
         let limits = self.storage.config()?;
-        // There are few: the sessions of a caller are limited.
+        // A caller has only a limited number of sessions.
         for id in self.storage.index.of(self.caller, after, usize::MAX) {
             if page.len() == limit {
                 break;
             }
-            // The owner of a record that does not decode is not known, so the index still has it.
+            // A quarantined session may still be in the index, since the owner of a record that does not decode is
+            // not known.
             if self.storage.migration.quarantine.contains(1, id.0) {
                 continue;
             }
@@ -188,11 +190,11 @@ impl UploadService<'_> {
         Ok(page)
     }
 
-    /// Ends sessions that were idle too long or are too old, drops expired receipts, and removes chunks of
-    /// ended sessions, a few of each. Returns `true` if nothing is left to do.
+    /// Ends sessions that were idle too long or are too old, drops expired receipts, and removes chunks of ended
+    /// sessions: a limited number of each. Returns `true` if nothing is left to do.
     ///
     /// # Errors
-    /// The first damaged record. All the others of the slice are handled nevertheless.
+    /// The first damaged record. The other sessions and receipts of this run are handled nevertheless.
     pub fn sweep(&mut self) -> Result<bool> {
         let limits = self.storage.config()?;
         let until = self.now.minus_seconds(limits.session_ttl_seconds);
@@ -200,7 +202,7 @@ impl UploadService<'_> {
         let mut first_error = Ok(());
         for (seen, id) in &idle {
             if let Err(error) = self.end_idle(*id, *seen, &limits) {
-                // It is retried after all the others.
+                // The session is retried after all other idle sessions.
                 self.storage.index.touch(*id, *seen, self.now);
                 first_error = first_error.and(Err(error));
             }
@@ -226,8 +228,9 @@ impl UploadService<'_> {
         Ok(swept? && none_too_old && idle.len() < SWEEP_BATCH && receipts < SWEEP_BATCH)
     }
 
-    /// Removes released chunks, a few or all at once. While payload is moving out of the chunk map they stay, since the
-    /// map can be emptied in one step afterwards. Returns `true` if there is nothing to do now.
+    /// Removes released chunks, a few or all at once. While the migration is moving payload out of the chunk map,
+    /// released chunks stay in the map, since it can be emptied in one step afterwards. Returns `true` if there is
+    /// nothing to do now.
     fn sweep_chunks(&mut self) -> Result<bool> {
         let waits = self.storage.blobs.may_defer_removal() && mapped_sessions::are_moving(self.storage)?;
         if waits {
@@ -236,12 +239,13 @@ impl UploadService<'_> {
         Ok(waits || self.storage.blobs.sweep())
     }
 
-    /// Ends a session that according to the index has been idle since `seen`, if that is true; otherwise
-    /// repairs the index.
+    /// Ends a session that has been idle since `seen` according to the index, if it has expired; otherwise corrects
+    /// the index.
     fn end_idle(&mut self, id: SessionId, seen: Time, limits: &AdminConfig) -> Result<()> {
         match self.path.load(self.storage, id, None, self.now)? {
             None => self.storage.index.forget_activity(id, seen),
-            // An index entry with another time than the session's own is removed in the next run.
+            // If the time of the index entry is not the session's own, the entry stays, and the next run removes
+            // it.
             Some(upload) if self.expired(&upload, limits) => {
                 self.drop_session(id, &upload, Outcome::Expired)?;
             }
@@ -250,12 +254,12 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Ends sessions that are too old although they are in use. Ids ascend with time, so the oldest come
-    /// first; those that cannot be ended are skipped, and those after them end when they are idle. Returns
-    /// `true` if none was ended.
+    /// Ends sessions that are too old although they are in use. Ids ascend with time, so only the first `limit`
+    /// sessions are checked. Sessions that cannot be ended are skipped; if they use up the limit, later sessions
+    /// end only when they are idle. Returns `true` if no session was ended.
     fn end_oldest(&mut self, limit: usize, limits: &AdminConfig) -> bool {
         let tables = &self.storage.sessions;
-        // Sessions of the first public release are in no index.
+        // The tables are checked, since sessions of the first public release are in no index.
         if tables.legacy.is_empty() && tables.sessions.is_empty() {
             return true;
         }
@@ -264,7 +268,7 @@ impl UploadService<'_> {
         let mut none_ended = true;
         for oldest in [legacy, split] {
             for id in oldest.into_iter().map(SessionId) {
-                // Loaded as a stranger, so that nothing is converted.
+                // Loaded with the caller as the asker, so that no session of another owner is converted.
                 let loaded = self.path.load(self.storage, id, Some(self.caller), self.now);
                 let Ok(Some(upload)) = loaded else { continue };
                 if self.meter.used() > SWEEP_INSTRUCTIONS || !self.expired(&upload, limits) {
@@ -283,8 +287,8 @@ impl UploadService<'_> {
         Ok(upload)
     }
 
-    /// Returns whether a session has expired. An expired session accepts no call, even if the timer has not run yet;
-    /// until it has, only the bytes that it reserved still count against the limits of begin.
+    /// Returns whether a session has expired. An expired session accepts no call, even if the timer has not ended
+    /// it yet. Until the timer does, the bytes that the session reserved still count against the limits of begin.
     pub(super) fn expired(&self, upload: &Upload, limits: &AdminConfig) -> bool {
         upload.expires_at(limits) <= self.now
     }
@@ -296,7 +300,8 @@ impl UploadService<'_> {
     }
 
     /// Returns the receipt of the caller's session. If a receipt does not decode, its owner is unknown, so it
-    /// belongs to nobody: only a begin under its key, which nobody else knows, reports the damage.
+    /// belongs to nobody: only a begin under its idempotency key, which nobody but the owner knows, reports the
+    /// damage.
     pub(super) fn own_receipt(&self, id: SessionId) -> Option<Receipt> {
         self.receipt(id).ok().flatten().filter(|receipt| receipt.owner == self.caller)
     }
@@ -308,8 +313,8 @@ impl UploadService<'_> {
         Ok(upload)
     }
 
-    /// Returns the caller's session in flight and when it expires, for a query, which counts nothing. For this
-    /// caller, other callers' sessions do not exist, damaged or not.
+    /// Returns the caller's session in flight and when it expires. Counts nothing, so that queries can use it.
+    /// Sessions of other callers, damaged or not, are reported as not found.
     pub(super) fn own_uncounted(&mut self, id: SessionId) -> Result<(Upload, Time)> {
         let found = match self.path.load(self.storage, id, Some(self.caller), self.now) {
             Ok(found) => found.filter(|upload| upload.session.owner == self.caller.as_slice()),
@@ -322,8 +327,8 @@ impl UploadService<'_> {
             if expires_at > self.now {
                 return Ok((upload, expires_at));
             }
-            // The same answer as from the receipt that the timer will leave, for as long as that receipt would be
-            // valid.
+            // The answer is the same as from the receipt that the timer will leave, for as long as that receipt
+            // would be valid.
             if expires_at.plus_seconds(limits.session_ttl_seconds) > self.now {
                 return Err(Outcome::Expired.conflict(id));
             }
@@ -332,20 +337,20 @@ impl UploadService<'_> {
         Err(receipt.map_or_else(|| Error::not_found("session", id), |receipt| receipt.outcome.conflict(id)))
     }
 
-    /// Counts the message for this session from now on.
+    /// Makes this message count for the path of this session and, if the session began in a canary, for its cell.
     pub(super) fn serve(&mut self, upload: &Upload) {
         self.served_on = Some(upload.path);
         self.canary = self.storage.counters.canary().cell_of(upload);
     }
 
-    /// Ends a session, whether a client or the timer requested it: releases everything it holds, and stores a receipt
-    /// for its owner.
+    /// Ends a session, whatever the cause: releases everything that it holds, and stores a receipt for its owner.
     pub(super) fn drop_session(&mut self, id: SessionId, upload: &Upload, outcome: Outcome) -> Result<()> {
         let limits = self.storage.config()?;
         let (session, meta) = (&upload.session, &upload.meta);
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
         let payload = self.storage.payload_of(id)?;
-        // What may be damaged is read first: a session that has half ended would stay on its accounts permanently.
+        // Records that may be damaged are read first: an error in the middle would leave the bytes of an ended
+        // session on its accounts permanently.
         let key = forget_session(self.storage, id, owner, session, &meta.capsule_id)?;
         self.path.abort(self.storage, id, upload)?;
         release_payload(self.storage, session, meta, &payload.place(id, meta))?;
@@ -360,7 +365,7 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Frees the extents in which hashes of chunks that arrived out of order are stored: they are no longer needed.
+    /// Frees the extents with the chaining values of chunks that arrived out of order: they are no longer needed.
     pub(super) fn free_subtrees(&mut self, payload: &PayloadState) -> Result<()> {
         if let Some(slots) = &payload.subtrees {
             self.storage.blobs.extents_mut().free(slots)?;

@@ -5,7 +5,8 @@
 //! id 11   u64 -> SessionRecord                           layout 2
 //! id 12   u64 -> UploadMeta                              layout 2
 //! ```
-//! Layout 1 is [`LegacySessions`]. A session id is in exactly one of the two layouts at any time.
+//! The sessions of layout 1 are in [`LegacySessions`]. A session id is in exactly one of the two layouts at any
+//! time.
 
 use minicbor::{Decode, Encode};
 
@@ -16,8 +17,8 @@ use crate::stable::{Ids, Memories, Record, StableError, Table, codec, memory_ids
 
 use super::{LegacySessions, UploadMeta};
 
-/// The session tables. There is one handle each: two handles to the same stable map would overwrite each
-/// other.
+/// The session tables. Each table has exactly one handle: two handles to the same stable map would overwrite each
+/// other's changes.
 pub struct SessionTables {
     /// Layout 1.
     pub legacy: LegacySessions,
@@ -25,7 +26,7 @@ pub struct SessionTables {
     pub sessions: Table<u64, SessionRecord>,
     /// Layout 2: the upload's half.
     pub metas: Table<u64, UploadMeta>,
-    /// Session ids, and the numbers of memories.
+    /// The source of session ids and of the numbers in memory ids.
     pub ids: Ids,
 }
 
@@ -40,7 +41,7 @@ impl SessionTables {
         })
     }
 
-    /// Describes what is stored.
+    /// Describes the stored tables.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         self.legacy.describe(to);
@@ -132,11 +133,11 @@ impl Record for SessionRecord {
 #[cfg(test)]
 crate::stable::schema::described!(SessionRecord, cbor VERSION);
 
-/// Layout 2 as the session service sees it.
+/// The sessions of layout 2, as a store for the session service.
 pub struct DirectStore<'a> {
-    /// The session's halves.
+    /// The session's half of each split session.
     pub sessions: &'a mut Table<u64, SessionRecord>,
-    /// The source of its ids.
+    /// The source of session ids.
     pub ids: &'a mut Ids,
 }
 

@@ -1,4 +1,5 @@
-//! Tears down a session that ended without a file: indexes, key, hash state, quota, payload; and its receipt.
+//! Teardown of a session that ended without a file: its indexes, idempotency key, hash state, quota and payload,
+//! and the receipt of any ended session.
 
 use candid::Principal;
 
@@ -11,11 +12,12 @@ use crate::storage::Storage;
 use super::idempotency::Fingerprint;
 use super::{IdemKey, Outcome, Receipt, UploadMeta};
 
-/// Removes a session that ended without a file from the indexes, and releases its key, its intermediate
-/// digest and the bytes that it reserved. The caller must remove its record and its chunks. Returns its key.
+/// Removes a session that ended without a file from the indexes, and releases its idempotency key, its intermediate
+/// digest and the bytes that it reserved. The calling code must remove the session's record and its chunks. Returns
+/// the idempotency key.
 ///
 /// # Errors
-/// A damaged account; nothing is changed then.
+/// If an account is damaged. Nothing is changed.
 pub fn forget_session(
     storage: &mut Storage,
     id: SessionId,
@@ -24,9 +26,9 @@ pub fn forget_session(
     capsule_id: &str,
 ) -> Result<IdemKey, StableError> {
     let key = IdemKey::of(capsule_id, &owner, &session.session_meta.idem);
-    // A damaged entry leads to no session, so it goes with the one that it was made for.
+    // A damaged index entry leads to no session, so it is removed together with the session of its key.
     let leads_here = storage.index.find(key).map_or(true, |found| found == Some(id));
-    // A legacy record without indexes is on no account, either.
+    // A legacy record that is in no index is on no account, either.
     if storage.index.contains(id, owner) {
         storage.usage.forget(owner, capsule_id, session.bytes_expected)?;
         storage.promises.subtract(id, session.bytes_missing());
@@ -41,21 +43,21 @@ pub fn forget_session(
 
 /// A session that has ended.
 pub struct Ended<'a> {
-    /// Its owner.
+    /// Owner of the session.
     pub owner: Principal,
-    /// Its key.
+    /// Idempotency key of the session.
     pub key: IdemKey,
-    /// Its upload meta.
+    /// Upload meta of the session.
     pub meta: &'a UploadMeta,
-    /// The hash function of its verification.
+    /// Hash function with which the upload is verified.
     pub hash: HashAlgorithm,
-    /// When its receipt expires.
+    /// When the receipt of the session expires.
     pub until: Time,
 }
 
 /// Stores a receipt that says how a session ended.
 pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, outcome: Outcome) {
-    // If memory is full, it is more important that a session can end than that there is a receipt.
+    // If memory is full, ending a session is more important than leaving a receipt.
     if !matches!(outcome, Outcome::Finished(_)) && storage.room.for_step().is_err() {
         return;
     }

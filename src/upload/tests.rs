@@ -1,7 +1,7 @@
-//! The upload contract, rule by rule, on both paths and with the same answers.
+//! Tests of the upload contract, rule by rule: both paths must give the same answers.
 //!
-//! This file has what the tests of this crate share: a canister without the IC around it, and its clients.
-//! They run once for each build, on the paths that it has; what needs both paths is tested in the staged
+//! This file has what many tests of this crate share: a canister without the IC around it, and its clients. The
+//! tests run once for each build, on the paths of that build; rules that need both paths are tested in the staged
 //! build.
 
 #[cfg(all(feature = "compat", feature = "direct"))]
@@ -51,9 +51,9 @@ use crate::stable::layout::Layout;
 use crate::storage::Storage;
 
 const CHUNK: usize = CHUNK_SIZE as usize;
-/// Every layout that some build accepts.
+/// Every layout that at least one build accepts.
 pub const ALL_LAYOUTS: &[Layout] = &[Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
-/// A message that is always at its instruction limit.
+/// The meter of a message that is always at its instruction limit.
 pub struct Exhausted;
 
 impl Meter for Exhausted {
@@ -62,7 +62,7 @@ impl Meter for Exhausted {
     }
 }
 
-/// A message that has used exactly this many instructions.
+/// The meter of a message that has used exactly this many instructions.
 pub struct Used(pub u64);
 
 impl Meter for Used {
@@ -131,24 +131,25 @@ impl TestCanister {
         Self::new(Box::<DirectPath>::default(), 0)
     }
 
-    /// Returns the direct path over extents, as on a fresh direct installation.
+    /// Creates a canister with the direct path and payload in extents, as after a fresh installation of the direct
+    /// build.
     #[cfg(feature = "direct")]
     pub fn extents() -> Self {
         Self::in_layout(Layout::EXTENTS, Box::<DirectPath>::default(), 0)
     }
 
-    /// Creates the same canister, with uploads verified by BLAKE3.
+    /// Returns this canister, with uploads verified by BLAKE3.
     pub fn with_blake3(self) -> Self {
         Self { hash: HashAlgorithm::Blake3, ..self }
     }
 
-    /// Creates the same canister, with uploads verified by SHA-256.
+    /// Returns this canister, with uploads verified by SHA-256.
     #[cfg(feature = "direct")]
     pub fn with_sha256(self) -> Self {
         Self { hash: HashAlgorithm::Sha256, ..self }
     }
 
-    /// Returns the digest that this canister verifies uploads by.
+    /// Returns the digest of these bytes by the hash function with which this canister verifies uploads.
     pub fn digest(&self, bytes: &[u8]) -> ByteBuf {
         ByteBuf::from(digest_of_bytes(self.hash, bytes))
     }
@@ -182,18 +183,18 @@ impl TestCanister {
         self.service().finish(id, &digest, file.len() as u64)
     }
 
-    /// Does what an upgrade does to the heap.
+    /// Opens the storage again, with this path: like an upgrade, this loses everything on the heap.
     pub fn restart(&mut self, path: Box<dyn UploadPath>) {
         self.storage = Storage::open_accepting(self.raw.clone(), ALL_LAYOUTS).unwrap();
         self.path = path;
     }
 
-    /// Returns the layer that stores a session begun now.
+    /// Returns the path of a session that begins now.
     fn session_path(&self) -> SessionPath {
         self.path.for_new(&self.storage, IdemKey([0; 32])).unwrap()
     }
 
-    /// Upgrades to the same build: what is on the heap is lost.
+    /// Upgrades to the same build: everything on the heap is lost.
     pub fn upgrade(&mut self) {
         let path: Box<dyn UploadPath> = match self.session_path() {
             #[cfg(feature = "compat")]
@@ -206,7 +207,8 @@ impl TestCanister {
         self.restart(path);
     }
 
-    /// Counts everything that a session may leave in storage.
+    /// Counts everything that a session may leave in storage: in layout 1, in layout 2, payload states, chunks, and
+    /// bytes in extents.
     pub fn live(&self) -> [u64; 5] {
         let Storage { sessions, payloads, blobs, .. } = &self.storage;
         [
@@ -220,7 +222,8 @@ impl TestCanister {
 }
 
 impl TestCanister {
-    /// Returns the digest of a finished upload by the function of this canister; `None` for another function.
+    /// Returns the digest of a finished upload, if the result has a digest by the hash function of this canister
+    /// and by no other.
     fn checksum(&self, finished: &UploadFinishResult) -> Option<ByteBuf> {
         let UploadFinishResult { checksum_sha256, checksum_blake3, .. } = finished.clone();
         match self.hash {
@@ -229,8 +232,8 @@ impl TestCanister {
         }
     }
 
-    /// Returns what a committed file of this many bytes takes: chunks of the map, and bytes of the payload
-    /// region.
+    /// Returns how much storage a committed file of this many bytes takes: in chunks of the chunk map, and in bytes
+    /// of the payload region.
     fn stored(&self, bytes: usize) -> [u64; 2] {
         if self.storage.layout.get().unwrap() == Some(Layout::EXTENTS) {
             [0, bytes.next_multiple_of(64) as u64]
@@ -255,7 +258,7 @@ pub fn sha256(bytes: &[u8]) -> ByteBuf {
     ByteBuf::from(Sha256::digest(bytes).to_vec())
 }
 
-/// Returns bytes of which no two chunks are the same.
+/// Returns a file of which no two chunks are the same.
 pub fn file(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8 ^ (i / CHUNK) as u8).collect()
 }
@@ -272,7 +275,8 @@ pub fn canisters() -> Vec<TestCanister> {
     ]
 }
 
-/// Runs a rule on every path of the build, over chunks and over extents, by both digests.
+/// Runs the test of a rule on every path of the build, with payload in the chunk map and in extents, by both hash
+/// functions.
 pub fn on_every_path(rule: impl Fn(TestCanister)) {
     canisters().into_iter().for_each(&rule);
     canisters().into_iter().map(TestCanister::with_blake3).for_each(&rule);

@@ -3,8 +3,8 @@
 //! ```text
 //! id 30   (text, text) -> u64     (kind of account, name) -> bytes
 //! ```
-//! A session reserves its whole declared size when it begins. What a caller has reserved counts until the
-//! session ends; what a capsule and the canister hold counts until the blob is freed.
+//! A session reserves its whole declared size when it begins. On the account of its caller, the bytes count until
+//! the session ends; on the accounts of the capsule and the canister, until they are freed.
 
 use candid::Principal;
 
@@ -12,19 +12,19 @@ use crate::api::{AdminConfig, Error, Result};
 use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, StableError, Table, memory_ids};
 
-/// The accounts.
+/// The accounts of bytes reserved or stored.
 pub struct Usage {
     bytes: Table<TwoTexts, u64>,
 }
 
-/// An account.
+/// The account of a caller, a capsule or the canister.
 #[derive(Clone, Copy, Debug)]
 enum Account<'a> {
-    /// Reserved by a caller's sessions in flight.
+    /// A caller: bytes reserved by the caller's sessions in flight.
     Caller(Principal),
-    /// Reserved or stored in a capsule.
+    /// A capsule: bytes reserved or stored in it.
     Capsule(&'a str),
-    /// Reserved or stored in the canister.
+    /// The canister: all bytes reserved or stored.
     Canister,
 }
 
@@ -38,11 +38,11 @@ impl Account<'_> {
     }
 }
 
-/// The accounts of a caller, a capsule and the canister after a reservation.
+/// The bytes that the accounts of a caller, a capsule and the canister would have after a reservation.
 pub struct Reservation<'a>([(Account<'a>, u64); 3]);
 
 impl Reservation<'_> {
-    /// Returns `Ok(())` if the caller may have this much in flight.
+    /// Checks that the caller may have this many bytes in flight.
     ///
     /// # Errors
     /// [`Error::ResourceExhausted`] with the limit and the value that the session would need.
@@ -55,7 +55,7 @@ impl Reservation<'_> {
         Ok(())
     }
 
-    /// Returns by how much the reservation exceeds the limits of the capsule and the canister.
+    /// Returns the limits of the capsule and the canister, each with the value that the reservation would need.
     pub fn shortages(&self, limits: &AdminConfig) -> [Shortage; 2] {
         let Self([_, (_, in_capsule), (_, in_all)]) = *self;
         [
@@ -69,19 +69,19 @@ impl Reservation<'_> {
     }
 }
 
-/// A limit that is exceeded.
+/// A limit, and the value that a call would need, which may exceed the limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Shortage {
     /// Name of the limit.
     pub limit: &'static str,
-    /// Its value.
+    /// Value of the limit.
     pub allowed: u64,
     /// The value that the call would need.
     pub requested: u64,
 }
 
 impl Shortage {
-    /// Returns the bytes that are missing.
+    /// Returns by how many bytes the limit is exceeded; zero if it is not.
     pub const fn missing(&self) -> u64 {
         self.requested.saturating_sub(self.allowed)
     }
@@ -93,7 +93,7 @@ impl Usage {
         Self { bytes: Table::open(memories, memory_ids::USAGE) }
     }
 
-    /// Returns the accounts of a caller, a capsule and the canister with these bytes added.
+    /// Returns the accounts of a caller, a capsule and the canister with these bytes added, without storing them.
     pub fn with<'a>(
         &self,
         caller: Principal,
@@ -113,7 +113,8 @@ impl Usage {
         self.set(after);
     }
 
-    /// Charges a file that is stored in the same call: afterwards its caller has nothing in flight.
+    /// Charges the capsule and the canister for a file that is stored in the same call. The caller's account is
+    /// unchanged, since no bytes of the file remain in flight.
     pub fn store(&mut self, Reservation([_, stored @ ..]): &Reservation<'_>) {
         self.set(stored);
     }
@@ -127,7 +128,7 @@ impl Usage {
     /// Reserves bytes for an existing session, regardless of the limits.
     ///
     /// # Errors
-    /// A damaged account; nothing is changed then.
+    /// If an account is damaged. No account is changed.
     pub fn reserve_unlimited(
         &mut self,
         caller: Principal,
@@ -142,7 +143,7 @@ impl Usage {
     /// Releases the bytes of a session that ended without storing anything.
     ///
     /// # Errors
-    /// A damaged account; nothing is changed then.
+    /// If an account is damaged. No account is changed.
     pub fn forget(
         &mut self,
         caller: Principal,
@@ -156,7 +157,7 @@ impl Usage {
         Ok(())
     }
 
-    /// Sets the recounted bytes that a caller has in flight.
+    /// Sets the bytes that a caller has in flight, after they have been recounted.
     pub fn set_in_flight(&mut self, caller: Principal, bytes: u64) {
         self.set_or_remove(Account::Caller(caller), bytes);
     }
@@ -169,13 +170,13 @@ impl Usage {
         }
     }
 
-    /// Releases the caller's bytes of an ended session; what it stored, if anything, counts against the
-    /// capsule.
+    /// Releases the bytes of an ended session from its caller's account. Bytes that the session stored, if any,
+    /// still count on the account of the capsule.
     pub fn end(&mut self, caller: Principal, bytes: u64) -> std::result::Result<(), StableError> {
         self.subtract(Account::Caller(caller), bytes)
     }
 
-    /// Subtracts freed bytes of a capsule.
+    /// Subtracts freed bytes from the accounts of their capsule and of the canister.
     pub fn free(&mut self, capsule: &str, bytes: u64) -> std::result::Result<(), StableError> {
         self.subtract(Account::Capsule(capsule), bytes)?;
         self.subtract(Account::Canister, bytes)
@@ -201,7 +202,7 @@ impl Usage {
         Ok(())
     }
 
-    /// Describes what is stored.
+    /// Describes the stored table.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.table(memory_ids::numbers::USAGE, &self.bytes);

@@ -18,11 +18,11 @@ use super::service::{UploadService, check_digest};
 use super::{Outcome, PayloadState, Receipt, UploadMeta};
 
 impl UploadService<'_> {
-    /// Stores a whole file and makes it a memory of its capsule. Repeating the call returns the same result
-    /// as long as the receipt exists.
+    /// Stores a whole file and makes it a memory of its capsule. As long as the receipt exists, repeating the call
+    /// returns the same result.
     ///
     /// # Errors
-    /// Those of begin, put and finish. Nothing is stored after any of them.
+    /// The errors of begin, put and finish. None of them leaves anything stored.
     pub fn put_whole(&mut self, file: SmallFile<'_>) -> Result<UploadFinishResult> {
         self.counted(CountedCall::Whole, |uploads| uploads.take_file(file))
     }
@@ -104,7 +104,7 @@ impl UploadService<'_> {
     /// Stores many whole files; each is accepted or refused independently, in order.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for more files than [`MAX_FILES_PER_CALL`]; none is stored then.
+    /// [`Error::InvalidArgument`] for more files than [`MAX_FILES_PER_CALL`], in which case no file is stored.
     pub fn put_many(&mut self, files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinishResult>>> {
         self.counted(CountedCall::Whole, |uploads| {
             if files.len() > MAX_FILES_PER_CALL {
@@ -122,7 +122,7 @@ impl UploadService<'_> {
     /// Stores the bytes of a file that has no session.
     ///
     /// # Errors
-    /// If there is no room; nothing is stored then.
+    /// If there is no room. Nothing is stored.
     fn store_whole(&mut self, id: SessionId, meta: &UploadMeta, bytes: &[u8]) -> Result<Place> {
         let extents =
             if self.uses_extents()? { Some(self.storage.blobs.allocate(bytes.len() as u64)?) } else { None };

@@ -1,4 +1,4 @@
-//! What a canary counts, and when it ends.
+//! Tests of what a canary counts, and when it ends.
 
 use crate::api::{CanaryCounts, CanaryReport, CanaryVerdict, SessionPath};
 use crate::upload::limits::DEFAULT_SESSION_TTL_SECONDS;
@@ -10,8 +10,8 @@ fn report(canister: &TestCanister) -> CanaryReport {
     canister.storage.counters.canary_report(2).unwrap()
 }
 
-/// Returns a staged build on which half of the sessions take the compat path. Some sessions exist before its canary
-/// begins.
+/// Returns a canister of the staged build in which half of the new sessions take the compat path. Its canary begins
+/// after ten sessions have begun.
 fn half_and_half() -> TestCanister {
     let mut canister = TestCanister::staged();
     set_share(&mut canister.storage, 50);
@@ -23,7 +23,8 @@ fn half_and_half() -> TestCanister {
     canister
 }
 
-/// Begins sessions until each path has at least `min`; returns those of the compat path and of the direct path.
+/// Begins sessions until each path has at least `min`. Returns the sessions of the compat path, then of the direct
+/// path.
 fn begin_on_both(canister: &mut TestCanister, bytes: usize, min: usize) -> [Vec<u64>; 2] {
     let mut begun = [Vec::new(), Vec::new()];
     for n in 0.. {
@@ -72,7 +73,7 @@ fn sessions_count_by_the_path_and_the_size_that_they_began_with() {
         assert_eq!([one_chunk.begun, one_chunk.finished, one_chunk.aborted], [begun, 1, 1]);
         assert_eq!([one_chunk.expired, one_chunk.bytes_finished], [expired, 10]);
         assert_eq!([one_chunk.refusals, one_chunk.internal_errors], [1, 0], "{one_chunk:?}");
-        // A begin for each, a put and two finishes for one, an abort for another.
+        // A begin for each session, a put and two finishes for one session, an abort for another.
         assert_eq!(one_chunk.messages, begun + 4);
         let all = large.len() as u64;
         assert_eq!(
@@ -95,7 +96,7 @@ fn a_session_on_another_path_than_its_share_ends_the_canary() {
     }
     let before = report(&canister);
     assert_eq!(before.ended_at, Some(canister.now.as_nanos()));
-    // Sessions begun before the end are still counted when they end; later ones are not.
+    // Sessions begun before the end of the canary are still counted when they end; later sessions are not.
     canister.service().abort(compat[0]).unwrap();
     let later = canister.begin(10, "later 0");
     canister.service().abort(later).unwrap();
@@ -133,7 +134,8 @@ fn a_canary_covers_what_was_begun_from_its_start_to_its_end() {
     assert_eq!([4, 5, 9].map(|created_at| open.covers(created_at)), [false, true, true]);
 }
 
-/// As [`UploadPath::for_new`](crate::upload::path::UploadPath::for_new) distributes them.
+/// The canary must assign a key to the same path as
+/// [`UploadPath::for_new`](crate::upload::path::UploadPath::for_new).
 #[test]
 fn a_key_at_the_share_counts_as_direct() {
     let mark = super::Mark { begun_at: 1, compat_share_percent: 50, ended_at: None };

@@ -1,4 +1,4 @@
-//! What is counted, on which path, and across which upgrades.
+//! Tests of what is counted, on which path it is counted, and that upgrades keep the counts.
 
 use ic_stable_structures::Memory as _;
 use serde_bytes::Bytes;
@@ -16,7 +16,7 @@ use crate::upload::path::compat::CompatPath;
 use crate::upload::path::direct::DirectPath;
 use crate::upload::tests::{TestCanister, file, metadata, set_share, sha256};
 
-/// A meter that reads this much.
+/// A meter that always reads this number of instructions.
 struct Used(u64);
 
 impl Meter for Used {
@@ -50,8 +50,8 @@ fn upload(canister: &mut TestCanister, idem: &str) -> UploadFinishResult {
     canister.finish(id, &file).unwrap()
 }
 
-/// Runs five sessions in which every event that is counted happens. Returns the counts of their path, and those of
-/// calls that no path serves.
+/// Runs five sessions, and calls that no path serves. Returns the counts expected for the path of the sessions, and
+/// those expected without a path.
 fn count_everything(canister: &mut TestCanister) -> (PathCounts, PathCounts) {
     canister.meter = Box::new(Used(PRICE));
     let file = file(10);
@@ -137,7 +137,7 @@ fn everything_is_counted_on_the_path_that_served_it() {
     }
 }
 
-/// A full canister refuses on the path that the session would have been on.
+/// A begin that a limit refuses is counted on the path on which the session would have begun.
 #[test]
 fn a_refused_session_is_counted_where_it_would_have_been() {
     let mut canister = TestCanister::compat();
@@ -175,7 +175,8 @@ fn a_share_of_the_sessions_is_counted_as_it_is_served() {
     assert_eq!(no_path, PathCounts::default());
 }
 
-/// The outcome of a session that is converted in between belongs to the path it ended on.
+/// A session that is converted between two calls began on the compat path; its outcome is counted on the direct
+/// path.
 #[test]
 fn a_converted_session_is_counted_on_both_paths() {
     let mut canister = TestCanister::compat();
@@ -215,7 +216,7 @@ fn a_counter_at_its_maximum_stays_there() {
     assert_eq!(canister.storage.counters.all().no_path.bytes_stored, u64::MAX);
 }
 
-/// A canister of a release that had no counters has no memory for them.
+/// After an upgrade from a release without counters, their memory is as empty as here.
 #[test]
 fn counting_begins_at_zero() {
     assert_eq!(Storage::create(RawMemory::default()).unwrap().counters.all(), UploadCounts::default());

@@ -1,4 +1,4 @@
-//! BLAKE3 in parts: the chaining values of subtrees, and how they become one digest.
+//! BLAKE3 in parts: the chaining values of subtrees, and their merging into one digest.
 //!
 //! BLAKE3 hashes leaves of 1,024 bytes and joins them in a binary tree, so parts of a file can be hashed
 //! separately, in any order. A chunk need not begin and end at a leaf boundary; a leaf that spans two chunks
@@ -11,7 +11,7 @@ use minicbor::{Decode, Encode};
 /// Length of a leaf, bytes.
 pub const LEAF_BYTES: u64 = blake3::CHUNK_LEN as u64;
 
-/// A subtree of `1 << height` leaves, by its chaining value.
+/// A subtree of `1 << height` leaves, represented by its chaining value.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(array)]
@@ -22,20 +22,20 @@ pub struct Subtree {
     value: ChainingValue,
 }
 
-/// Returns the number of leaves of this many bytes; the last may be shorter.
+/// Returns the number of leaves of a file of this many bytes; the last leaf may be shorter.
 pub const fn leaves(bytes: u64) -> u64 {
     bytes.div_ceil(LEAF_BYTES)
 }
 
-/// Returns the leaves that begin in the bytes `from..to` of a file of `total` bytes, and end there, too,
-/// unless that is the end of the file.
+/// Returns the range of the leaves that lie entirely within the bytes `from..to` of a file of `total` bytes. The
+/// last leaf of the file may be shorter than the others.
 pub fn leaves_within(from: u64, to: u64, total: u64) -> (u64, u64) {
     let end = if to == total { leaves(total) } else { to.div_euclid(LEAF_BYTES) };
     (leaves(from).min(end), end)
 }
 
-/// Returns the height of the largest subtree at leaf `at` that ends before leaf `end`. Never the whole tree,
-/// whose root is finalized differently.
+/// Returns the height of the largest subtree that begins at leaf `at` and contains no leaf from `end` on. It is
+/// never the whole tree, whose root is finalized differently.
 fn height_at(at: u64, end: u64, total_leaves: u64) -> u8 {
     let fits = |height: u8| {
         let size = 1_u64 << height;
@@ -56,13 +56,13 @@ pub fn heights(at: u64, end: u64, total_leaves: u64) -> impl Iterator<Item = u8>
     })
 }
 
-/// Hashes consecutive leaves, given as blocks of any length.
+/// A hasher of consecutive leaves, which takes their bytes in blocks of any length.
 #[derive(Clone)]
 pub struct LeafHasher {
     at: u64,
     end: u64,
     total_leaves: u64,
-    /// Bytes before the first leaf, which belong to an earlier leaf.
+    /// Number of bytes to skip before the first leaf: they belong to a leaf that begins in an earlier chunk.
     skip: u64,
     current: Option<(Box<Hasher>, u8, u64)>,
     done: Vec<Subtree>,
@@ -95,7 +95,8 @@ impl LeafHasher {
         }
     }
 
-    /// Returns the subtrees of the leaves. The last leaf of the file may be shorter than the others.
+    /// Returns the subtrees. The last one may end before it is full, since the last leaf of the file may be shorter
+    /// than the others.
     pub fn finish(mut self) -> Vec<Subtree> {
         if let Some((hasher, height, _)) = self.current.take() {
             self.done.push(Subtree { height, value: hasher.finalize_non_root() });
@@ -112,7 +113,7 @@ impl LeafHasher {
     }
 }
 
-/// The leaves `0..leaves` of a file, as few subtrees as possible, largest first.
+/// The leaves `0..leaves` of a file, merged into as few subtrees as possible, the largest first.
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(array)]
@@ -144,7 +145,7 @@ impl TreePrefix {
         self.subtrees.push(Subtree { height, value });
     }
 
-    /// Returns the digest of a file of two or more leaves, once all have been appended.
+    /// Returns the digest of a file of two or more leaves, once the subtrees of all its leaves have been appended.
     pub fn digest(&self) -> Option<[u8; 32]> {
         let (first, others) = self.subtrees.split_first()?;
         let (last, between) = others.split_last()?;
@@ -161,7 +162,8 @@ pub fn to_values(subtrees: &[Subtree]) -> Vec<u8> {
     subtrees.iter().flat_map(|subtree| subtree.value).collect()
 }
 
-/// Decodes them; their heights follow from the leaves that they cover.
+/// Decodes chaining values that [`to_values`] encoded. The `heights` of their subtrees follow from the leaves of
+/// the chunk.
 pub fn from_values(values: &[u8], heights: impl Iterator<Item = u8>) -> Vec<Subtree> {
     let (values, _) = values.as_chunks::<{ blake3::OUT_LEN }>();
     heights.zip(values).map(|(height, value)| Subtree { height, value: *value }).collect()

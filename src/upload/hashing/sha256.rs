@@ -1,11 +1,11 @@
 //! SHA-256 with the message schedules of four blocks computed at once, in vector instructions.
 //!
 //! The schedule of a block depends only on the block; only the rounds depend on the previous block. So the
-//! schedules of four blocks are expanded side by side, one per lane, and their rounds follow one after the
-//! other in scalar instructions, for which the IC charges less than for any vector version. On targets other
-//! than wasm the `sha2` crate does everything; on wasm it hashes what remains after the last four blocks.
+//! schedules of four blocks are expanded side by side, one per lane, and their rounds follow one after the other in
+//! scalar instructions, for which the IC charges less than for any vector version. On wasm, the `sha2` crate hashes
+//! only what remains after the last group of four blocks; on other targets it does all the hashing.
 //!
-//! The digest and the serialized intermediate state are those of [`sha2::Sha256`].
+//! The digest and the serialized intermediate state are the same as with [`sha2::Sha256`].
 
 mod lanes;
 
@@ -22,7 +22,7 @@ use sha2::digest::{HashMarker, Output, buffer_fixed};
 use lanes::{add, small_sigma_0, small_sigma_1, splat, store, transposed};
 
 buffer_fixed!(
-    /// SHA-256, as `sha2::Sha256`.
+    /// SHA-256, with the same interface as `sha2::Sha256`.
     pub struct Sha256(Core);
     impl: BaseFixedTraits AlgorithmName Default Clone HashMarker Reset FixedOutputReset SerializableState;
 );
@@ -77,8 +77,7 @@ fn expand(blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
     let (sixteens, _) = schedules.as_chunks_mut::<16>();
     let (constants, _) = K.as_chunks::<16>();
     for (turn, (schedule, constants)) in sixteens.iter_mut().zip(constants).enumerate() {
-        // Word 16 needs words 0, 1, 9 and 14, and takes the place of word 0; the others follow as in a ring
-        // buffer.
+        // Word 16 needs words 0, 1, 9 and 14, and overwrites word 0; the later words follow as in a ring buffer.
         macro_rules! words {
             ($($t:literal)*) => {$(
                 if turn > 0 {
@@ -92,11 +91,11 @@ fn expand(blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
     }
 }
 
-/// The rounds of one block, whose words are at a distance of four.
+/// Runs the rounds of one block. Its words are every fourth one of `words`, starting with the first.
 #[inline(never)]
 fn rounds(state: &mut [u32; 8], words: &[u32; 253]) {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
-    // Majority is b ^ ((a ^ b) & (b ^ c)), and a ^ b is b ^ c of the next round.
+    // The majority of a, b and c is b ^ ((a ^ b) & (b ^ c)), and a ^ b of one round is b ^ c of the next.
     let mut b_c = b ^ c;
     macro_rules! round {
         ($a:ident $b:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $t:expr) => {
@@ -187,7 +186,7 @@ impl FixedOutputCore for Core {
     }
 }
 
-/// As written by `sha2`: the words of the state and the number of blocks, little-endian.
+/// The same bytes as `sha2` writes: the words of the state and the number of blocks, little-endian.
 impl SerializableState for Core {
     type SerializedStateSize = U40;
 

@@ -6,10 +6,10 @@ use crate::session::{ByteSource, SinkError, TakeBlock};
 
 use super::{LeafHasher, Sha256};
 
-/// What is computed over a chunk while it is being stored.
+/// The hashing of a chunk while it is being stored.
 #[derive(Clone)]
 pub enum ChunkHasher {
-    /// Nothing: earlier chunks are missing.
+    /// No hashing now: earlier chunks are missing.
     Skip,
     /// SHA-256, continued over the chunk.
     Sha256(Sha256),
@@ -28,7 +28,7 @@ impl ChunkHasher {
     }
 }
 
-/// Passes the blocks of a chunk on, hashing them.
+/// A source that hashes the blocks of a chunk and passes them on.
 pub struct HashingSource<'a> {
     chunk: &'a mut dyn ByteSource,
     fresh: ChunkHasher,
@@ -41,7 +41,7 @@ impl<'a> HashingSource<'a> {
         Self { chunk, fresh: hasher, hashed: None }
     }
 
-    /// Returns the hasher after the last complete pass; `None` before.
+    /// Returns the hasher after the last complete pass over the chunk; `None` if there was none.
     pub fn into_hasher(self) -> Option<ChunkHasher> {
         self.hashed
     }

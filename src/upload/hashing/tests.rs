@@ -1,4 +1,4 @@
-//! BLAKE3 computed in parts against BLAKE3 of the whole.
+//! BLAKE3 computed in parts against BLAKE3 of the whole file.
 
 use proptest::prelude::*;
 

@@ -4,18 +4,18 @@ use minicbor::{Decode, Encode};
 
 use crate::stable::{Record, codec};
 
-/// Sessions `after < id <= through`, and those of `again`. Later sessions have their bytes in extents from
-/// the beginning.
+/// The sessions `after < id <= through`, and the sessions in `again`. Later sessions have had their bytes in
+/// extents from the beginning.
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct MappedSessions {
-    /// No session up to this one is still to be moved, except those of `again`.
+    /// The id up to which no session is still to be moved, except the sessions in `again`.
     #[n(0)]
     pub(super) after: u64,
     /// The last session that may have its bytes in the chunk map.
     #[n(1)]
     pub(super) through: u64,
-    /// Sessions outside of the range that were quarantined and are retried, ascending.
+    /// Sessions up to `after` that were quarantined and are retried, ascending.
     #[cbor(n(2), default)]
     pub(super) again: Vec<u64>,
 }

@@ -1,10 +1,11 @@
-//! What is listed, and what is skipped.
+//! Tests of the sessions that `list` returns and skips.
 
 use super::*;
 use crate::blob::Extents;
 use crate::upload::tests::TestCanister;
 
-/// Returns layout 2 with four sessions in the chunk map, and, after the first of them, one that has moved.
+/// Returns a canister in layout 2, and the ids of its five sessions: the second has moved to extents, the others
+/// are in the chunk map.
 fn five() -> (TestCanister, Vec<u64>) {
     let mut canister = TestCanister::direct();
     let ids: Vec<u64> = (0..5).map(|n| canister.begin(1, &n.to_string())).collect();
@@ -37,7 +38,7 @@ fn retried_sessions_are_listed_first_and_once() {
     assert_eq!(listed(Some(ids[2]), 9), [ids[4]]);
 }
 
-/// A retry of everything may restore more sessions than a message can look up.
+/// Retrying the whole quarantine may add more sessions than a message can look up.
 #[test]
 fn one_call_checks_a_bounded_number_of_retried_sessions() {
     let (mut canister, ids) = five();

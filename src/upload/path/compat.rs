@@ -1,4 +1,4 @@
-//! The compat path: upload service, compatibility layer, session service, sink.
+//! The compat path: the upload service reaches the session service and the sink through a compatibility layer.
 
 mod legacy_meta;
 mod session_compat;

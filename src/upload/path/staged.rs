@@ -1,5 +1,4 @@
-//! Both paths in one build. A session is served by the path that has its record; a controller decides where
-//! new ones go.
+//! Both paths in one build. A controller sets the share of new sessions that begin on the compat path.
 
 use candid::Principal;
 
@@ -13,7 +12,7 @@ use super::compat::CompatPath;
 use super::direct::DirectPath;
 use super::{Chunk, Upload, UploadPath};
 
-/// Serves new sessions on one of two paths, by the share that a controller has set.
+/// The compat path and the direct path, side by side.
 #[derive(Debug, Default)]
 pub struct StagedPath {
     compat: CompatPath,
@@ -21,8 +20,8 @@ pub struct StagedPath {
 }
 
 impl StagedPath {
-    /// Decides which path serves an existing session. While the compat path is in use, it serves all legacy records;
-    /// otherwise the direct path does, and converts them.
+    /// Decides which path serves an existing session. While the compat share is above 0, the compat path serves all
+    /// sessions that are legacy records; otherwise the direct path serves them, and converts them.
     fn serving(&mut self, storage: &Storage, id: SessionId) -> Result<&mut dyn UploadPath> {
         let compat = migrate::compat_share(storage)? > 0 && storage.sessions.legacy.contains(&id.0);
         if compat {

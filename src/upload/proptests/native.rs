@@ -34,7 +34,7 @@ use upload_model::{
     Refusal, Stage, Target, TargetResult, View,
 };
 
-/// Prefix of an asset name whose metadata the model has chosen.
+/// Prefix of the name of an asset whose metadata the model has chosen; the name ends with the version.
 const VERSION: &str = "version ";
 
 fn named(bytes: u64, version: u8) -> AssetMetadata {
@@ -56,15 +56,15 @@ impl Native {
         Self::over(memory_of_small_buckets(), stage, Limits::TIGHT)
     }
 
-    /// Returns a canister in a memory that can be full. One bucket of a table has room for everything that it needs
-    /// then.
+    /// Creates a canister in a memory that can fill up. A bucket is so large that a table of records needs no
+    /// second one when the memory is full.
     pub fn in_little_room(stage: Stage) -> Self {
         Self::over(whole_memory(4), stage, Limits::WIDE)
     }
 
     fn over(raw: RawMemory, stage: Stage, limits: Limits) -> Self {
         faults::first_message();
-        // As each build does at its installation.
+        // Each build begins with its own layout when it is installed.
         let layout = match stage {
             Stage::Legacy => Layout::LEGACY,
             Stage::Staged => Layout::SPLIT,
@@ -111,7 +111,7 @@ impl Native {
             filled::sweep(&mut self.canister, taken);
             number(&mut self.canister.storage);
         }
-        // As a timer does, which has no caller.
+        // A timer has no caller, so the sweep runs as a person who owns nothing.
         while !self.canister.as_person(model::PEOPLE).sweep().unwrap() {}
         while !memories::sweep(&mut self.canister.storage, &Unmetered).unwrap() {}
     }
@@ -270,7 +270,7 @@ impl Target for Native {
     }
 
     fn delete_blob(&mut self, who: u8, locator: &str) -> TargetResult<()> {
-        // As the entry point does: a blob that the caller may not read does not exist.
+        // As in the entry point, a blob that the caller may not read counts as missing.
         let storage = &mut self.canister.storage;
         let id = BlobId::from_locator(locator).ok_or(Refusal::NotFound)?;
         let capsule = storage.blobs.capsule_of(id).map_err(|_| Refusal::NotFound)?;

@@ -1,4 +1,4 @@
-//! The accounts match what is in flight and stored, regardless of who began a session and how it ends.
+//! The accounts match the bytes in flight and stored, regardless of who began a session and how it ends.
 
 use proptest::prelude::*;
 
@@ -18,15 +18,15 @@ enum End {
     FinishedAtLast,
     FinishedAndDeleted,
     Aborted,
-    /// Ended by the timer, with everything else that is idle.
+    /// Ended by the timer, together with all other idle sessions.
     Expired,
     Left,
 }
 
-/// A session in flight.
+/// The plan of one session.
 #[derive(Clone, Debug)]
 struct Plan {
-    /// Whether the first public release began it: then it is in no index and on no account.
+    /// Whether the first public release began the session, so that it is in no index and on no account.
     is_foreign: bool,
     content: u8,
     len: usize,
@@ -34,7 +34,7 @@ struct Plan {
     end: End,
 }
 
-/// When the new builds are installed.
+/// When the staged build replaces the legacy build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Upgrade {
     BeforeThePuts,
@@ -70,7 +70,7 @@ fn accounts(canister: &TestCanister) -> [u64; 3] {
     [of("caller", &person(OWNER).to_text()), of("capsule", &canister.capsule), of("canister", "")]
 }
 
-/// Returns the same, counted from what is stored.
+/// Returns the same bytes as [`accounts`], but counted from the stored sessions and blobs.
 fn counted(canister: &TestCanister) -> [u64; 3] {
     let Storage { sessions, index, blobs, .. } = &canister.storage;
     let legacy = sessions.legacy.keys_after(None).map(|id| {
@@ -106,7 +106,7 @@ fn run(canister: &mut TestCanister) {
 fn end(canister: &mut TestCanister, id: u64, file: &[u8], end: End) {
     let finish = |canister: &mut TestCanister| match canister.finish(id, file) {
         Ok(finished) => Some(finished.memory_id),
-        // The timer has ended it with another one.
+        // The timer has already ended this session, together with another one.
         Err(Error::NotFound { .. } | Error::Conflict { .. }) => None,
         Err(error) => panic!("{error}"),
     };

@@ -55,7 +55,7 @@ fn a_deleted_upload_can_be_repeated_under_its_key() {
             canister.put(id, &file, 0).map(|()| canister.finish(id, &file).unwrap().memory_id)
         };
         let first = upload(&mut canister).unwrap();
-        upload(&mut canister).unwrap_err(); // it is finished
+        upload(&mut canister).unwrap_err(); // the upload is finished
         crate::memories::delete(&mut canister.storage, person(OWNER), &first).unwrap();
         assert_ne!(upload(&mut canister).unwrap(), first);
     });
@@ -100,7 +100,7 @@ fn a_deleted_memory_leaves_no_record_of_its_blob() {
     });
 }
 
-/// Makes the entry undecodable that leads from a content to its blob.
+/// Makes undecodable the index entry that leads from the content of this file to its blob.
 pub fn damage_entry(canister: &TestCanister, file: &[u8]) {
     use crate::stable::keys::TwoTexts;
     use crate::stable::{Memories, Table, memory_ids};

@@ -1,4 +1,5 @@
-//! Expiry in slices: despite damaged entries and used-up budgets, it ends exactly the sessions that have expired.
+//! Expiry in slices: despite damaged entries and used-up budgets, the sweep ends exactly the sessions that have
+//! expired.
 
 use super::*;
 use crate::session::SessionId;
@@ -9,7 +10,7 @@ fn sweep(canister: &mut TestCanister, times: usize) -> Vec<Error> {
     (0..times).filter_map(|_| canister.service().sweep().err()).collect()
 }
 
-/// Makes the record of a session undecodable, on whichever path it is.
+/// Makes the record of a session undecodable, in whichever layout it is.
 pub fn damage(canister: &mut TestCanister, id: u64) {
     let tables = &mut canister.storage.sessions;
     if tables.legacy.contains(&id) {
@@ -191,7 +192,7 @@ fn a_message_at_its_limit_ends_no_session_for_its_age() {
     });
 }
 
-/// The first public release recorded other units than nanoseconds.
+/// The first public release recorded the beginning of a session in other units than nanoseconds.
 #[test]
 fn a_session_of_unknown_beginning_is_as_old_as_its_activity() {
     on_every_path(|mut canister| {
@@ -226,7 +227,7 @@ fn the_timer_continues_while_released_chunks_are_left() {
     assert_eq!([left(&mut canister), left(&mut canister)], [(false, 1), (true, 0)]);
 }
 
-/// A message that ends sessions instead of emptying the chunk map has not trapped.
+/// A message that ends sessions instead of emptying the chunk map must not count as one that trapped.
 #[test]
 fn sessions_that_end_first_do_not_make_a_compaction_fail() {
     let mut canister = canisters().remove(0);

@@ -1,5 +1,5 @@
-//! Stable memory that is full in layouts 1 and 2, by clients or by an earlier build: nothing traps, and what
-//! is stored can be finished, aborted, deleted, and moved between the layouts.
+//! Stable memory of layouts 1 and 2 that is full, because of clients or of an earlier build: no call traps, and
+//! what is stored can be finished, aborted, deleted, and moved between the layouts.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,16 +15,16 @@ use crate::stable::{Memories, memory_ids};
 
 const PAGE: usize = 64 * 1024;
 
-/// A canister in buckets of one page, most of which are taken by something else.
+/// A canister in a memory of one-page buckets, most of which are occupied and never used.
 struct Small {
     canister: TestCanister,
-    /// Bytes of the memory that are never read or written.
+    /// Bytes of the occupied buckets, which are never read or written.
     taken: Range<usize>,
     /// Sessions of ten chunks, begun while there was room.
     begun: Vec<u64>,
 }
 
-/// Enough for some sixty chunks.
+/// Bytes that stay free: enough for some sixty chunks.
 const LEFT: u64 = 110 << 20;
 
 impl Small {
@@ -59,7 +59,8 @@ impl Small {
     }
 }
 
-/// Runs one message, which is rolled back if it traps. Nobody reads or writes the bytes that are `taken`.
+/// Runs one message, which is rolled back if it traps; returns `None` in that case. The bytes in `taken` are not
+/// restored, since nobody writes them.
 fn message<T>(
     canister: &mut TestCanister,
     taken: &Range<usize>,
@@ -79,7 +80,7 @@ fn message<T>(
         raw[taken.end..].copy_from_slice(&tail);
         drop(raw);
     }
-    // There may be an upgrade after any message.
+    // An upgrade may follow any message: the memory must always open.
     let reopened = Storage::open_accepting(canister.raw.clone(), ALL_LAYOUTS).unwrap();
     if done.is_none() {
         canister.storage = reopened;
@@ -89,9 +90,9 @@ fn message<T>(
     done
 }
 
-/// Returns for how many minutes the timers run until nothing is left to sweep, and how many messages trap.
+/// Runs the timers until nothing is left to sweep. Returns how many messages trapped.
 pub fn sweep(canister: &mut TestCanister, taken: &Range<usize>) -> usize {
-    // As a timer does, which has no caller.
+    // A timer has no caller, so the sweep runs as a person who owns nothing.
     let one = |canister: &mut TestCanister| canister.as_person(u8::MAX).sweep().unwrap();
     let mut trapped = 0;
     for _ in 0..1_000 {
@@ -113,7 +114,7 @@ pub fn sweep(canister: &mut TestCanister, taken: &Range<usize>) -> usize {
     panic!("{} prefixes are never swept", canister.storage.blobs.release_total());
 }
 
-/// Takes all of the memory except `left` bytes; returns which bytes are taken.
+/// Occupies all of the memory except `left` bytes; returns the range of the occupied bytes.
 pub fn fill_memory(canister: &mut TestCanister, left: u64) -> Range<usize> {
     let pages = (canister.storage.room.bytes_left().saturating_sub(left)) / PAGE as u64;
     let region = Memories::init(canister.raw.clone()).get(memory_ids::EXTENT_REGION);
@@ -124,7 +125,7 @@ pub fn fill_memory(canister: &mut TestCanister, left: u64) -> Range<usize> {
     end - (pages as usize - 1) * PAGE..end
 }
 
-/// Runs the engine until it has nothing to do; none of its messages traps.
+/// Runs the engine until it has nothing to do, and returns the state of the migration. None of its messages traps.
 fn migrate(small: &mut Small) -> MigrationState {
     let one = |canister: &mut TestCanister| {
         migrate::run(&mut canister.storage, canister.now, &Exhausted, 0).unwrap()
@@ -133,18 +134,18 @@ fn migrate(small: &mut Small) -> MigrationState {
     small.canister.storage.migration.state().unwrap()
 }
 
-/// Sessions of ten chunks, put until there is no more room; each with its prefix and its number of stored
-/// chunks.
+/// Sessions of ten chunks, filled until there is no more room: each session, its chunk prefix and its number of
+/// stored chunks.
 type Sessions = Vec<(u64, ChunkPrefix, usize)>;
 
-/// Fills the memory as clients do.
+/// Fills the memory as clients do, by begin and put.
 fn fill(small: &mut Small) -> Sessions {
     let content = file(10 * CHUNK);
     let mut sessions = Vec::new();
     for id in std::mem::take(&mut small.begun) {
         small.canister.service().abort(id).unwrap();
     }
-    // Each is filled before the next one is begun, since promises have their own limit.
+    // Each session is filled before the next one is begun, since promised bytes have their own limit.
     while let Ok(id) = small.canister.try_begin(content.len(), &sessions.len().to_string()) {
         let status = small.canister.service().status(id).unwrap();
         (0..10).for_each(|idx| small.canister.put(id, &content, idx).unwrap());
@@ -153,7 +154,7 @@ fn fill(small: &mut Small) -> Sessions {
     sessions
 }
 
-/// Fills the memory as builds without a check of the room did: until a chunk traps.
+/// Fills the memory as builds without a check of the room did: until storing a chunk traps.
 fn fill_over(small: &mut Small) -> Sessions {
     let content = file(10 * CHUNK);
     let mut sessions = Vec::new();
@@ -217,7 +218,8 @@ fn a_memory_filled_without_a_check_is_emptied() {
     for (make, aborts) in [(Small::compat as fn() -> Small, true), (Small::direct, false)] {
         let mut small = make();
         let sessions = fill_over(&mut small);
-        // As the timer did before: it traps, and so does every retry.
+        // Removes all chunks of a session in one message, as the timer of such builds did: the message traps, and
+        // so does every retry.
         let traps = |(_, prefix, stored): &(u64, ChunkPrefix, usize), small: &mut Small| {
             let mut came_back = false;
             let _ = small.message(|canister| {
@@ -229,12 +231,12 @@ fn a_memory_filled_without_a_check_is_emptied() {
         };
         assert!(sessions.iter().any(|session| traps(session, &mut small)), "there is room for every removal");
         if aborts {
-            // As long as many are in use, the others are removed chunk by chunk.
+            // As long as many chunks are in use, the released ones are removed one by one.
             let (in_use, ended) = sessions.split_at(4);
             let in_use: usize = in_use.iter().map(|(.., stored)| stored).sum();
             assert!(in_use > 32 && !ended.is_empty(), "{sessions:?}");
             ended.iter().for_each(|(id, ..)| small.canister.service().abort(*id).unwrap());
-            // A step that is still marked at the second check has trapped.
+            // A removal step whose attempt marker is still there at the second check has trapped.
             assert_eq!(small.canister.service().sweep(), Ok(false));
             for failures in ["failures: 0", "failures: 1"] {
                 small.canister.storage.blobs.watch_removals();
@@ -277,7 +279,7 @@ fn migration_and_rollback_have_room_in_a_full_memory() {
 fn a_full_memory_stops_the_engine_and_traps_in_no_call() {
     let mut small = Small::compat();
     let sessions = fill_over(&mut small);
-    // All buckets, to the last one.
+    // Takes all buckets, to the last one.
     let journal = Memories::init(small.canister.raw.clone()).get(memory_ids::MIGRATION_JOURNAL);
     journal.grow(small.canister.storage.room.bytes_left() / PAGE as u64);
     small.canister.restart(Box::<CompatPath>::default());

@@ -106,7 +106,7 @@ fn hashing_beyond_one_message_continues_in_the_next() {
     });
 }
 
-/// Sessions of earlier builds have no hash state.
+/// A session begun by an earlier build has no hash state. A message without budget for a chunk must not store one.
 #[test]
 fn a_finish_that_hashes_nothing_stores_no_hash_state() {
     let mut canister = canisters().remove(0);
@@ -162,7 +162,7 @@ fn out_of_order_chunks_are_hashed_as_soon_as_possible() {
     });
 }
 
-/// Returns the number of bytes of stable memory that differ before and after.
+/// Returns how many bytes of stable memory `act` changes or adds.
 fn bytes_changed_by(canister: &mut TestCanister, act: impl FnOnce(&mut TestCanister)) -> usize {
     let before = canister.raw.borrow().clone();
     act(canister);

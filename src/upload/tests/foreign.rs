@@ -7,7 +7,7 @@ use crate::migrations::split_sessions::{LegacyStatus, LegacyUploadSession};
 use crate::stable::{Memories, Table, memory_ids};
 use crate::upload::RawRecord;
 
-/// Returns a canister of the first public release.
+/// Returns a canister in layout 1, as the first public release left it.
 fn layout_1() -> TestCanister {
     let mut canister = TestCanister::compat();
     canister.storage.layout.set(&Layout::LEGACY);

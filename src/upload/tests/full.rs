@@ -1,5 +1,5 @@
-//! Stable memory that can no longer grow: a call that does not fit changes nothing, and what is stored can still be
-//! finished.
+//! Stable memory that can no longer grow: a call for which there is no room changes nothing, and sessions in flight
+//! can still be finished.
 
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;
@@ -14,7 +14,8 @@ fn small_canister() -> TestCanister {
         .with_blake3()
 }
 
-/// The hashes of a chunk that arrives out of order would be stored beyond the size to which stable memory can grow.
+/// The chaining values of a chunk that arrives out of order would be stored beyond the size to which stable memory
+/// can grow.
 #[test]
 fn a_chunk_without_room_for_its_hash_is_accepted_in_its_turn() {
     let mut canister = small_canister();
@@ -33,7 +34,7 @@ fn a_chunk_without_room_for_its_hash_is_accepted_in_its_turn() {
     assert!(canister.finish(id, &file).is_ok());
 }
 
-/// A canister that gets no more memory could otherwise neither end an upload nor delete a file.
+/// If these calls took memory, a canister that gets no more could neither end an upload nor delete a file.
 #[test]
 fn ending_uploads_and_capsules_takes_no_memory() {
     for mut canister in [TestCanister::extents(), TestCanister::extents().with_blake3()] {
@@ -60,14 +61,14 @@ fn ending_uploads_and_capsules_takes_no_memory() {
     }
 }
 
-/// Creates a memory without an upload.
+/// Creates a memory with inline bytes, without an upload.
 fn create_memory(canister: &mut TestCanister, idem: &str) -> String {
     let (now, capsule) = (canister.now, canister.capsule.clone());
     let inline = NewContent { inline: Some(ByteBuf::from("inline")), blob: None, external: None };
     memories::create(&mut canister.storage, person(OWNER), now, capsule, inline, metadata(6), idem).unwrap()
 }
 
-/// Each of these may be the first call that stores something in a capsule.
+/// The first call that stores something in a capsule may be a begin, a whole file, or the creation of a memory.
 #[test]
 fn the_first_record_creates_all_tables_that_its_end_needs() {
     type First = fn(&mut TestCanister);

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::*;
 use crate::api::ChunkDigests;
 
-/// A message that reaches its instruction limit after one chunk.
+/// The meter of a message that reaches its instruction limit after one chunk.
 struct OneChunk(Cell<bool>);
 
 impl Meter for OneChunk {
@@ -14,7 +14,7 @@ impl Meter for OneChunk {
     }
 }
 
-/// Begins an upload whose `bad` chunks arrive with other bytes; returns it and its file.
+/// Begins an upload whose `bad` chunks arrive with other bytes. Returns the session and the good file.
 fn spoiled(canister: &mut TestCanister, bad: &[usize]) -> (u64, Vec<u8>) {
     let good = file(3 * CHUNK + 7);
     let mut sent = good.clone();
@@ -28,7 +28,7 @@ fn spoiled(canister: &mut TestCanister, bad: &[usize]) -> (u64, Vec<u8>) {
     (id, good)
 }
 
-/// Returns the chunks whose digests differ from the file's, page by page.
+/// Returns the chunks whose digests differ from the file's, from pages of `limit` digests.
 fn differing(canister: &mut TestCanister, id: u64, file: &[u8], limit: usize) -> Vec<u32> {
     let (mut found, mut from) = (Vec::new(), 0);
     loop {
@@ -82,7 +82,7 @@ fn replacing_survives_upgrades_and_short_messages() {
         let hashing = canister.finish(id, &file).unwrap_err();
         assert_eq!(hashing, Error::Hashing { hashed: CHUNK as u64, total: file.len() as u64 });
         canister.upgrade();
-        // Not hashed yet, so the hash of the prefix stays valid.
+        // Chunk 2 is not hashed yet, so the hash of the chunks before it stays valid.
         canister.service().put_chunk(id, 2, &mut &vec![5; CHUNK][..], None).unwrap();
         assert_eq!(canister.storage.payload_of(crate::session::SessionId(id)).unwrap().next_chunk, 1);
         canister.put(id, &file, 2).unwrap();
@@ -133,14 +133,14 @@ fn digests_of_chunks_are_for_the_owner_and_skip_missing_ones() {
         assert_eq!(idxs(canister.service().chunk_digests(id, u32::MAX, 9).unwrap()), Vec::<u32>::new());
         let stranger = canister.as_person(2).chunk_digests(id, 0, 9).unwrap_err();
         assert_eq!(stranger, Error::not_found("session", id));
-        // A full message still returns one, so that paging makes progress.
+        // A message at its limit still returns one digest, so that paging makes progress.
         canister.meter = Box::new(Exhausted);
         let page = canister.service().chunk_digests(id, 0, 9).unwrap();
         assert_eq!((page.next, idxs(page)), (Some(2), vec![0]));
     });
 }
 
-/// Begin and finish, or both halves of one call, must not claim two digests for the same bytes.
+/// The SHA-256 in the metadata must not contradict the digest given at finish, or given with a whole file.
 #[test]
 fn contradicting_digests_of_one_file_are_refused() {
     on_every_path(|mut canister| {

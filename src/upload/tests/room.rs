@@ -1,4 +1,4 @@
-//! Promised bytes: their limit, and eviction of those who hold them.
+//! Promised bytes: their limit, and the eviction of sessions that hold them.
 
 use super::*;
 
@@ -10,7 +10,7 @@ pub fn limit(canister: &mut TestCanister, change: impl FnOnce(&mut AdminConfig))
     canister.storage.settings.set(&Config::checked(config).unwrap());
 }
 
-/// Begins an upload as someone with a capsule of their own.
+/// Begins an upload as this person, in a new capsule of that person.
 pub fn begin_as(canister: &mut TestCanister, who: u8, bytes: u64, idem: &str) -> Result<u64> {
     let capsule = canister.storage.capsules.create(person(who), None, canister.now).unwrap().id;
     let (chunks, hash) = (bytes.div_ceil(CHUNK as u64) as u32, canister.hash);
@@ -44,7 +44,7 @@ pub fn reported(canister: &mut TestCanister, who: u8, id: u64) -> String {
 #[test]
 fn promises_alone_do_not_close_the_canister() {
     on_every_path(|mut canister| {
-        // The proportion of the defaults: the largest upload is 13.7 % of `max_bytes`.
+        // The proportion is the same as with the defaults: the largest upload is 13.7 % of `max_bytes`.
         let [all, largest] = [1_000, 137].map(|chunks| chunks * CHUNK as u64);
         limit(&mut canister, |config| config.max_bytes = all);
         let held = attack(&mut canister, largest, "attack");
@@ -155,7 +155,7 @@ fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
                 assert_eq!(reported(&mut canister, *who, *id) == "was evicted", evicted, "{n}: session {id}");
             }
         }
-        // Nothing else may be evicted: the others have sent what is due at their age, or are the caller's own.
+        // No other session may be evicted: each has sent what is due at its age, or is the caller's own.
         let before = (canister.live(), canister.storage.promises.total());
         let full = canister.try_begin(10 * CHUNK, "new 3").unwrap_err();
         let promised = before.1 + 10 * CHUNK as u64;
@@ -269,7 +269,7 @@ fn promises_of_a_guest_do_not_close_a_capsule() {
     });
 }
 
-/// Expired sessions of empty files count as complete, and release no bytes: they are skipped.
+/// Expired sessions of empty files count as complete and release no bytes, so eviction skips them.
 #[test]
 fn the_eviction_order_is_total_for_sessions_of_every_size() {
     on_every_path(|mut canister| {
@@ -414,7 +414,8 @@ fn a_begin_that_exceeds_every_limit_evicts_once_for_all_limits() {
     });
 }
 
-/// Begins a complete session and then an empty one, which fill the canister. Returns both.
+/// Begins a session whose bytes all arrive, and then one without bytes, which together fill the canister. Returns
+/// both sessions.
 fn complete_and_empty(canister: &mut TestCanister) -> [u64; 2] {
     let [all, most] = [4, 3].map(|chunks| chunks * CHUNK as u64);
     limit(canister, |config| (config.max_bytes, config.max_promised_percent) = (all, Some(100)));
@@ -452,7 +453,7 @@ fn a_message_within_its_budget_considers_every_session() {
     });
 }
 
-/// Eight sessions of 32 chunks are as many as a message can release.
+/// A message can release the chunks of at most eight sessions with 32 stored chunks each.
 #[cfg(feature = "direct")]
 #[test]
 fn a_message_evicts_as_many_chunks_as_it_can_release() {

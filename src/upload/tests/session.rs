@@ -78,7 +78,7 @@ fn a_callers_own_sessions_are_listed_in_pages() {
     });
 }
 
-/// The timer has not yet ended the expired ones.
+/// The expired sessions, which the timer has not ended yet, are not listed and leave no gap in a page.
 #[test]
 fn a_page_of_sessions_is_full_as_long_as_there_are_more() {
     on_every_path(|mut canister| {
@@ -157,7 +157,7 @@ fn abort_and_expiry_release_everything() {
     });
 }
 
-/// The timer may run late, or long afterwards: the answer depends only on the time.
+/// The answer depends only on the time, whether or not the timer has already ended the session.
 #[test]
 fn an_expired_session_is_a_conflict_for_a_day() {
     on_every_path(|mut canister| {
@@ -201,7 +201,7 @@ fn expiry_runs_in_slices_of_bounded_length() {
     });
 }
 
-/// A client that aborts an upload and begins it again gets a session that takes its chunks.
+/// A client that aborts an upload and begins it again gets a new session, which accepts its chunks.
 #[test]
 fn the_key_of_an_aborted_session_is_free() {
     on_every_path(|mut canister| {

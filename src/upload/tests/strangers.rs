@@ -5,7 +5,7 @@ use crate::session::SessionId;
 use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, Table, memory_ids};
 
-/// Returns the answer of every call about a session.
+/// Makes every call about a session as this person, and returns the answers.
 fn answers(canister: &mut TestCanister, who: u8, id: u64) -> Vec<Error> {
     let digest = sha256(b"");
     let mut service = canister.as_person(who);
@@ -61,7 +61,8 @@ fn a_damaged_receipt_belongs_to_nobody() {
     });
 }
 
-/// Makes something undecodable that the end of a session needs: its payload state, or the account of its capsule.
+/// Makes a record undecodable that the end of a session needs: the account of its capsule if `is_account`,
+/// otherwise its payload state.
 fn damage_place_or_account(canister: &mut TestCanister, id: u64, is_account: bool) {
     if !is_account {
         canister.storage.payloads.insert_raw(id, b"rubbish".to_vec());
@@ -73,7 +74,8 @@ fn damage_place_or_account(canister: &mut TestCanister, id: u64, is_account: boo
     accounts.insert(TwoTexts("capsule".into(), capsule), &RawRecord(b"rubbish".to_vec()));
 }
 
-/// Who begins an upload would be refused, and learn of it, for as long as that session is the first in turn.
+/// If eviction did not skip the damaged session, every begin that needs room would be refused because of it, and
+/// report it.
 #[test]
 fn a_session_that_cannot_be_ended_is_passed_by_eviction() {
     for is_account in [false, true] {
@@ -89,7 +91,7 @@ fn a_session_that_cannot_be_ended_is_passed_by_eviction() {
     }
 }
 
-/// A session whose record is gone, and which still counts against its owner, could never be ended.
+/// If only its record were removed, the session would still count against its owner and could never be ended.
 #[test]
 fn a_session_ends_whole_or_not_at_all() {
     on_every_path(|mut canister| {

@@ -64,7 +64,7 @@ fn a_whole_file_that_is_refused_leaves_nothing() {
     });
 }
 
-/// A file in one call is held to every limit of an upload in chunks, and leaves nothing if it is refused.
+/// Every limit of an upload in chunks also applies to a file in one call, and a refused file leaves nothing.
 #[test]
 fn every_limit_applies_to_a_whole_file() {
     type Change = fn(&mut AdminConfig);
@@ -111,7 +111,8 @@ fn every_limit_applies_to_a_whole_file() {
     }
 }
 
-/// The capsules cached during a call are stored at its end, regardless of the order in which its files name capsules.
+/// The capsules cached during a call are stored at the end of the call, regardless of the order in which its files
+/// name capsules.
 #[test]
 fn many_files_are_counted_in_each_of_their_capsules() {
     on_every_path(|mut canister| {
@@ -152,7 +153,7 @@ fn a_whole_file_is_stored_where_an_upload_would_be() {
     });
 }
 
-/// The entry of its content is damaged, which is seen when its bytes are stored already.
+/// The index entry of the file's content is damaged, which is noticed only after the bytes have been stored.
 #[test]
 fn a_whole_file_whose_commit_is_refused_leaves_nothing() {
     on_every_path(|mut canister| {

@@ -66,11 +66,12 @@ mod vector {
     #[target_feature(enable = "simd128")]
     #[inline]
     pub fn store(words: &mut [u32; 4], lanes: Lanes) {
-        // SAFETY: sixteen bytes that are exclusively ours; a vector can be stored at any address.
+        // SAFETY: `words` is an exclusive reference to sixteen bytes, and a vector can be stored at any address.
         unsafe { v128_store(words.as_mut_ptr().cast(), lanes) };
     }
 
-    /// Returns the sixteen words of four blocks, big-endian, a lane for each block.
+    /// Returns the sixteen big-endian words of each of four blocks: element `t` has word `t` of every block, one
+    /// lane for each block.
     #[target_feature(enable = "simd128")]
     #[inline]
     pub fn transposed(blocks: &[[u8; 64]; 4]) -> [Lanes; 16] {
@@ -101,7 +102,7 @@ mod vector {
         }
     }
 
-    /// Returns four words of each of four blocks, with the bytes of each word reversed.
+    /// Returns four words of each of four blocks, one lane for each block, with the bytes of each word reversed.
     #[target_feature(enable = "simd128")]
     #[inline]
     fn transposed_words(a: Lanes, b: Lanes, c: Lanes, d: Lanes) -> [Lanes; 4] {
@@ -155,7 +156,8 @@ mod portable {
         *words = lanes.0;
     }
 
-    /// Returns the sixteen words of four blocks, big-endian, a lane for each block.
+    /// Returns the sixteen big-endian words of each of four blocks: element `t` has word `t` of every block, one
+    /// lane for each block.
     pub fn transposed(blocks: &[[u8; 64]; 4]) -> [Lanes; 16] {
         let blocks = blocks.each_ref().map(|block| block.as_chunks::<4>().0);
         core::array::from_fn(|t| {

@@ -33,7 +33,7 @@ fn published_examples_have_their_digests() {
     }
 }
 
-/// The Monte Carlo test of the SHA Validation System, with the `sha2` crate in the place of its answer file.
+/// The Monte Carlo test of the SHA Validation System, with the `sha2` crate in place of its answer file.
 #[test]
 fn the_monte_carlo_chain_is_that_of_the_sha2_crate() {
     let mut seeds = [[7_u8; 32]; 3];
@@ -55,7 +55,7 @@ fn messages_of_every_length_to_1024_have_their_digests() {
     }
 }
 
-/// Changes each bit of four blocks: none is lost between the lanes.
+/// Flips each bit of four blocks in turn. Every flip must change the digest, so no bit is lost between the lanes.
 #[test]
 fn every_bit_of_four_blocks_counts() {
     let message = bytes(256);

@@ -15,7 +15,7 @@ pub struct UploadSessionMeta {
     pub session_id: u64,
     /// Capsule that gets the file.
     pub capsule_id: String,
-    /// Who uploads it.
+    /// The principal who uploads the file.
     pub caller: Principal,
     /// When the session began, nanoseconds.
     pub created_at: u64,
@@ -23,7 +23,7 @@ pub struct UploadSessionMeta {
     pub expected_chunks: u32,
     /// Whether chunks may still arrive.
     pub status: LegacyStatus,
-    /// The number of chunks, again.
+    /// The same as `expected_chunks`.
     pub chunk_count: u32,
     /// The client's metadata.
     pub asset_metadata: AssetMetadata,
@@ -44,7 +44,7 @@ pub enum LegacyStatus {
     Pending,
     /// The upload is committed.
     Committed {
-        /// When, nanoseconds.
+        /// Time of the commit, nanoseconds.
         completed_at: u64,
     },
 }
@@ -92,7 +92,7 @@ impl UploadSessionMeta {
         }
     }
 
-    /// Returns where the chunks of the session are stored.
+    /// Returns the key prefix under which the chunks of the session are stored.
     pub fn chunk_prefix(&self) -> ChunkPrefix {
         ChunkPrefix::of(&self.provisional_memory_id, SessionId(self.session_id))
     }
@@ -135,7 +135,7 @@ mod tests {
         let by_library = candid::encode_args((VERSION, &record)).unwrap();
         assert_eq!(record.encode(), by_library);
         assert_eq!(record.encode(), by_library, "with the cached header");
-        // Other types are encoded in between, in another order.
+        // Encoding another type in between must not change the result.
         codec::encode_candid(VERSION, &record.asset_metadata);
         codec::cache_candid_header::<UploadSessionMeta>().unwrap();
         assert_eq!(record.encode(), by_library, "with the cached header, again");

@@ -1,7 +1,7 @@
 //! The compatibility layer between the upload service and the session service.
 //!
-//! Layout 1 has no `Session`: the stored chunks show which chunks have arrived. This layer builds the session
-//! from them on first use, and caches it on the heap. An upgrade empties the cache and loses nothing. If
+//! Layout 1 stores no `Session`: only the stored chunks show which chunks have arrived. This layer builds the
+//! session from them on first use, and caches it on the heap. An upgrade empties the cache and loses nothing. If
 //! another path serves a session, it is dropped from the cache.
 
 use crate::api::{Error, Result};
@@ -16,7 +16,7 @@ use crate::upload::path::Chunk;
 
 use super::legacy_meta::{LegacyStatus, UploadSessionMeta};
 
-/// Sessions in layout 1 under the interface of the session service.
+/// The session service, over a cache of the sessions of layout 1.
 #[derive(Debug, Default)]
 pub struct SessionCompat {
     svc: SessionService<HeapStore>,
@@ -41,7 +41,7 @@ impl SessionCompat {
         Ok(())
     }
 
-    /// Returns a session and its record; from then on the session is in the cache.
+    /// Returns a session and its record. Afterwards the session is in the cache.
     pub fn get(&mut self, storage: &Storage, id: SessionId) -> Result<Option<(Session, UploadSessionMeta)>> {
         let Some(raw) = storage.sessions.legacy.get_raw(&id.0) else {
             self.forget_cached(id)?;
@@ -66,7 +66,7 @@ impl SessionCompat {
         self.svc.store_mut().remove(id).map_err(|e| Error::Internal(e.to_string()))
     }
 
-    /// Stores a chunk of a session as [`Self::get`] returned it.
+    /// Stores a chunk of a session that [`Self::get`] has returned.
     pub fn put_chunk(
         &mut self,
         storage: &mut Storage,
@@ -89,7 +89,7 @@ impl SessionCompat {
         Ok(())
     }
 
-    /// Ends a session that is in the cache; the caller must release its bytes.
+    /// Ends a session that is in the cache; the calling code must release its bytes.
     pub fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8]) -> Result<()> {
         self.svc.abort(id, caller)?;
         forget(storage, id);
@@ -101,7 +101,7 @@ fn forget(storage: &mut Storage, id: SessionId) {
     storage.sessions.legacy.remove(&id.0);
 }
 
-/// Builds the session of a record from the chunks that are stored.
+/// Builds the session of a legacy record; the chunks that it has received are those in the chunk map.
 fn rebuild(storage: &Storage, id: SessionId, meta: &UploadSessionMeta) -> Result<Session> {
     let chunk_size = u32::try_from(meta.chunk_size).map_err(|_| StableError {
         name: UploadSessionMeta::NAME,

@@ -38,9 +38,9 @@ pub fn number(storage: &mut Storage) {
 /// The faults injected so far.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    /// Records of layout 1 that no build can read.
+    /// Ids of the rubbish: records of layout 1 that no build can read.
     rubbish: BTreeSet<u64>,
-    /// Bytes of the memory that something else occupies.
+    /// Bytes of the memory that are occupied, so that it is nearly full.
     pub filled: Option<Range<usize>>,
 }
 
@@ -52,7 +52,7 @@ pub struct Snapshot {
 }
 
 impl Native {
-    /// Adds records that no build can read, as earlier builds may have left them. Nothing refers to them.
+    /// Adds rubbish: records that no build can read, as earlier builds may have left them. No index refers to them.
     pub(super) fn put_rubbish(&mut self, records: u8) {
         if self.stage != Stage::Legacy {
             return;
@@ -66,7 +66,7 @@ impl Native {
         }
     }
 
-    /// Adds a complete session as the first public release left it: nothing refers to it.
+    /// Adds a complete session as the first public release left it, in no index and on no account.
     pub(super) fn put_foreign(&mut self, who: u8, capsule: &str, chunks: &[Vec<u8>]) -> Option<u64> {
         if self.stage != Stage::Legacy {
             return None;
@@ -97,23 +97,23 @@ impl Native {
         Some(id.0)
     }
 
-    /// Returns how many of them are in layout 1 and not quarantined.
+    /// Returns how many records of the rubbish are in layout 1 and not quarantined.
     pub(super) fn rubbish_in_layout_1(&self) -> u64 {
         let legacy = &self.canister.storage.sessions.legacy;
         self.faults.rubbish.iter().filter(|id| legacy.contains(id)).count() as u64
     }
 
-    /// Returns whether a record is one of them.
+    /// Returns whether a record is rubbish.
     pub(super) fn is_rubbish(&self, id: u64) -> bool {
         self.faults.rubbish.contains(&id)
     }
 
-    /// Returns the number of sessions in layout 1.
+    /// Returns the number of sessions in layout 1, without the rubbish.
     pub(super) fn legacy_sessions(&self) -> u64 {
         self.canister.storage.sessions.legacy.len() - self.rubbish_in_layout_1()
     }
 
-    /// Checks that each of these records is still kept, in one place.
+    /// Checks that each record of the rubbish is still stored, either in layout 1 or in quarantine.
     pub(super) fn rubbish_invariant(&self) -> Result<(), String> {
         let Storage { sessions, migration, .. } = &self.canister.storage;
         let lost = self
@@ -132,7 +132,7 @@ impl Native {
         }
     }
 
-    /// Damages the quarantined copy of one of these records.
+    /// Damages a record in the quarantine. Returns `false` if there is none.
     pub(super) fn damage(&mut self, record: u8) -> bool {
         let keys = self.canister.storage.migration.quarantine.keys(1, None, usize::MAX);
         let Some(key) = keys.get(usize::from(record).checked_rem(keys.len()).unwrap_or(0)) else {
@@ -161,7 +161,7 @@ impl Native {
         self.reopen();
     }
 
-    /// Takes all of the memory except `left` MiB.
+    /// Occupies all of the memory except `left` MiB. Returns `false` if this was done before.
     pub(super) fn take_room(&mut self, left: u16) -> bool {
         if self.faults.filled.is_some() {
             return false;

@@ -1,4 +1,4 @@
-//! Invariants of the tables after every step, in addition to what clients can see.
+//! Invariants of the tables, checked after every step in addition to what clients can see.
 
 use crate::blob::{BlobId, Place};
 use crate::build_profile::LAYOUTS;
@@ -15,14 +15,14 @@ use upload_model::Stage;
 use super::Native;
 
 impl Native {
-    /// Checks that the tables agree with one another; once everything has settled, no session and no receipt
-    /// is left.
+    /// Checks that the tables agree with one another, and if `settled`, that no session and no receipt is left.
     pub(super) fn check_tables(&self, settled: bool) -> Result<(), String> {
         let Storage { layout, sessions, index, payloads, blobs, usage, receipts, .. } =
             &self.canister.storage;
         let live = sessions.legacy.len() + sessions.sessions.len();
         let live = live - self.rubbish_in_layout_1();
-        // The timers remove what was released where there is no room for it, and what migration 2 has moved.
+        // Released chunks remain for the timers if a full memory has no room to remove them, or if migration 2 has
+        // moved them.
         let is_moved = layout.get().unwrap() == Some(Layout::EXTENTS);
         let removed = settled || !is_moved && self.faults.filled.is_none();
         let released = if removed { blobs.release_total() } else { 0 };
@@ -53,7 +53,7 @@ impl Native {
         Ok(())
     }
 
-    /// Checks that promises are what the sessions in flight have reserved and not filled.
+    /// Checks that the number of promised bytes is what the sessions in flight have reserved and not filled.
     fn promise_invariant(&self) -> Result<(), String> {
         let storage = &self.canister.storage;
         let split = storage.sessions.sessions.range(..).map(|entry| entry.unwrap().1.into_session().unwrap());
@@ -68,8 +68,8 @@ impl Native {
         }
     }
 
-    /// Returns the allocated bytes of a unit in progress that its client has removed since: migration 2 frees
-    /// them in its next message.
+    /// Returns the bytes allocated for the unit that migration 2 is moving, if a client has removed that unit
+    /// meanwhile. The migration frees them in its next message.
     pub(super) fn abandoned_bytes(&self) -> u64 {
         let storage = &self.canister.storage;
         let Some(unit) = storage.migration.state_of(2).unwrap().unit else { return 0 };
@@ -77,8 +77,8 @@ impl Native {
         extents_of(&unit.progress).filter(|_| is_gone).map_or(0, |extents| extents.size())
     }
 
-    /// Checks that every allocated byte of the payload region belongs to a session or a blob, or to the unit
-    /// in progress.
+    /// Checks that every allocated byte of the payload region belongs to a session, to a blob, or to the unit that
+    /// migration 2 is moving.
     fn payload_invariant(&self) -> Result<(), String> {
         let Storage { payloads, blobs, migration, .. } = &self.canister.storage;
         blobs.extents().check().map_err(|e| e.to_string())?;

@@ -32,19 +32,20 @@ impl Native {
         migrate::Engine::new(&[&SplitSessions, &second]).run(storage, message).unwrap();
     }
 
-    /// Opens the same memory as the next build does.
+    /// Upgrades to the build of another stage, which opens the same memory.
     pub(super) fn open_as(&mut self, to: Stage, share: u8) {
         self.stage = to;
         self.reopen();
         let share = match to {
             Stage::Legacy => 100,
-            // If no controller could raise the share, it stays at zero.
+            // If a controller could not raise the share now, it stays at zero.
             Stage::Staged => {
                 let may = controls::check_share(&self.canister.storage, share).is_ok();
                 if may { share } else { 0 }
             }
             Stage::Direct => {
-                // As that build does when it starts; this test has the features of another.
+                // The direct build makes this call by itself when it starts. These tests are compiled as the staged
+                // build.
                 controls::go_forward(&mut self.canister.storage, self.canister.now, false).unwrap();
                 0
             }
@@ -55,7 +56,7 @@ impl Native {
         }
     }
 
-    /// Opens the memory as the build of this stage finds it.
+    /// Opens the memory again with the build of this stage.
     pub(super) fn reopen(&mut self) {
         let accepted = accepted_by(self.stage);
         self.canister.storage = Storage::open_accepting(self.canister.raw.clone(), accepted).unwrap();
@@ -67,10 +68,10 @@ impl Native {
         };
     }
 
-    /// Returns the answer of this stage's build to a controller; `None` if it has no such call.
+    /// Returns the answer of this stage's build to a controller; `None` if the build has no such call.
     pub(super) fn steer(&mut self, control: Control) -> Option<TargetResult<()>> {
-        // The legacy build has no such code, and the answers of a build without the compat path are decided
-        // at compile time: these tests are compiled as the staged build.
+        // The legacy build can only defer and release the migration. The direct build refuses a rollback, but
+        // decides so at compile time, and these tests are compiled as the staged build.
         let may_hold = matches!(control, Control::Pause | Control::Resume);
         if self.stage == Stage::Legacy && !may_hold
             || (self.stage, control) == (Stage::Direct, Control::Rollback)
@@ -112,10 +113,11 @@ impl Native {
     /// Runs the migration to completion; returns what is wrong with the result.
     pub(super) fn end_migration(&mut self) -> Result<(), String> {
         set_share(&mut self.canister.storage, 0);
-        // A pause may hide a rollback, which pauses again at its own end.
+        // If a rollback is paused, the first turn resumes it to its end, and the second turn starts the migration
+        // again.
         for _ in 0..2 {
             let TestCanister { storage, now, .. } = &mut self.canister;
-            // This is refused if nothing is paused or rolled back.
+            // The controls refuse to resume if the migration is neither paused nor rolled back.
             let _ = controls::resume(storage, *now);
             self.one_message(&Unmetered);
         }
