@@ -1,7 +1,7 @@
 //! The types of the Candid interface, shared by the canister, its clients and the tests.
 //!
-//! Owns: the types of the interface. Does not own: what is in stable memory (the `record` modules next to
-//! each store do), nor any rule about the values.
+//! Owns: the types of the interface. Does not own: the records in stable memory (the `record` modules next to each
+//! store do), nor any rule about the values.
 //!
 //! Names and argument orders of the first public release are kept; later additions are trailing optional
 //! arguments or new functions. Times are nanoseconds since 1970-01-01 UTC, sizes are bytes.
@@ -39,7 +39,7 @@ pub use upload::{
 
 /// The state of the migration.
 pub type MigrationStatus = ic_stable_migrate::api::MigrationStatus<u64>;
-/// A page of what the migration would do.
+/// A page of a dry run: what the migration would do.
 pub type DryRun = ic_stable_migrate::api::DryRun<u64>;
 /// A class on a page of a dry run.
 pub type ClassForecast = ic_stable_migrate::api::ClassForecast<u64>;

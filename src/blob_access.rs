@@ -55,8 +55,8 @@ pub fn find_readable(storage: &Storage, caller: Principal, locator: &str) -> Res
     find(storage, locator, |capsule| storage.capsules.authorize_blobs(caller, capsule))
 }
 
-/// Returns the blob of a locator, if its capsule lists `caller`. A caller who may read only because the capsule is
-/// public learns nothing but the bytes.
+/// Returns the blob of a locator, if an access list of its capsule has `caller`. This is for everything except reading
+/// bytes: a public capsule lets everyone read the bytes of its blobs, and nothing else.
 ///
 /// # Errors
 /// [`Error::NotFound`] if there is no such blob, or the capsule does not list the caller.
@@ -107,7 +107,7 @@ pub fn issue(
 /// Returns why a client may read a blob now, with this token or without one; `None` if it may not.
 pub fn granted(storage: &Storage, id: BlobId, token: Option<&str>, now: Time) -> Option<Grant> {
     let capsule = storage.blobs.capsule_of(id).ok()?;
-    // A record that does not decode belongs to nobody.
+    // If the record of the capsule does not decode, nobody may read its blobs.
     let capsule = storage.capsules.capsule(&capsule).ok()??;
     if capsule.is_public() {
         return Some(Grant::Public);

@@ -5,7 +5,8 @@ use crate::stable::layout::Layout;
 /// Whether the build can serve sessions of layout 1; otherwise it cannot roll back to that layout.
 pub const SERVES_LAYOUT_1: bool = cfg!(feature = "compat");
 
-/// Share of new sessions, in percent, that the compat path may get: all of them if there is no other path.
+/// Percentages of new sessions that the compat path may get: exactly 100 in a build without the direct path, exactly 0
+/// in a build without the compat path, and any in a build with both.
 pub const COMPAT_SHARE_PERCENT: std::ops::RangeInclusive<u8> =
     if cfg!(feature = "direct") { 0 } else { 100 }..=if cfg!(feature = "compat") { 100 } else { 0 };
 
@@ -22,7 +23,7 @@ pub struct Profile {
     pub fresh_layout: Layout,
 }
 
-/// The compat path alone.
+/// The build with the compat path alone.
 pub const LEGACY: Profile = Profile {
     name: "legacy",
     features: &["compat"],
@@ -30,7 +31,7 @@ pub const LEGACY: Profile = Profile {
     fresh_layout: Layout::LEGACY,
 };
 
-/// Both paths.
+/// The build with both paths.
 pub const STAGED: Profile = Profile {
     name: "staged",
     features: &["compat", "direct"],
@@ -38,7 +39,7 @@ pub const STAGED: Profile = Profile {
     fresh_layout: Layout::SPLIT,
 };
 
-/// The direct path alone.
+/// The build with the direct path alone.
 pub const DIRECT: Profile = Profile {
     name: "direct",
     features: &["direct"],

@@ -1,4 +1,4 @@
-//! Byte strings, compared fast in wasm.
+//! Comparison of byte strings that is fast in wasm.
 
 /// Compares bytes word by word. In wasm, slices are compared byte by byte, which takes ten times as long.
 pub fn is_same(left: &[u8], right: &[u8]) -> bool {

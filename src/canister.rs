@@ -160,7 +160,8 @@ fn write_headers() -> std::result::Result<(), candid::Error> {
     )
 }
 
-/// The entry point that reads its arguments itself; this one is only for the interface description.
+/// The signature of `uploads_put_chunk`, only for the interface description: the entry point reads its arguments
+/// itself.
 #[allow(missing_docs, unused_variables, dead_code, reason = "never called")]
 mod interface {
     use candid::Principal;

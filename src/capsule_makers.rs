@@ -10,7 +10,7 @@ mod list;
 
 pub use list::{CapsuleMakerList, Listed};
 
-/// Creates a capsule, if the caller may.
+/// Creates a capsule, if the caller may create capsules.
 ///
 /// # Errors
 /// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::ResourceExhausted`].

@@ -68,8 +68,8 @@ impl AdminConfig {
         }
     }
 
-    /// Returns `Ok(())` if none of these settings refuses every upload, or only those that already did so `before`;
-    /// `in_use` bytes are in the canister.
+    /// Returns `Ok(())` if no setting would refuse every upload, apart from settings whose value is the same as
+    /// `before`. `in_use` bytes are stored or reserved in the canister.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] with the first setting that refuses everything, and how to force it.
@@ -123,7 +123,7 @@ impl AdminConfig {
 }
 
 impl Config {
-    /// Returns `Ok(())` if this build supports the settings.
+    /// Returns the settings to be stored, if this build supports them.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] with the bounds.

@@ -71,7 +71,7 @@ pub fn begin(storage: &mut Storage, caller: Principal, locator: &str, now: Time)
     Ok(status_of(id, service.session(id)?))
 }
 
-/// Returns a chunk and records it as sent. Reading it again returns the same and changes nothing.
+/// Returns a chunk and records it as sent. Reading it again returns the same bytes and changes nothing.
 ///
 /// # Errors
 /// [`Error::NotFound`] for a session that is not the caller's or has expired, and for a blob that the caller
@@ -126,8 +126,8 @@ pub fn end(storage: &mut Storage, caller: Principal, session: u64, now: Time) ->
 /// Ends the downloads that have expired.
 ///
 /// # Errors
-/// A damaged record. It is removed: only the record of which chunks were sent is lost, and the other sessions
-/// have been swept.
+/// A damaged session record. The session is removed: only the information about which chunks were sent is lost. The
+/// other sessions have been swept.
 pub fn sweep(storage: &mut Storage, now: Time) -> Result<()> {
     let mut result = Ok(());
     for id in storage.downloads.ids() {
@@ -173,7 +173,7 @@ struct StoredChunk<'a> {
     /// Offset in the blob, bytes.
     at: u64,
     len: u64,
-    /// Why it could not be read: the session layer has no such error.
+    /// Why the chunk could not be read; the session layer has no error for that.
     failed: Option<BlobError>,
 }
 
@@ -199,7 +199,8 @@ impl ByteSource for StoredChunk<'_> {
     }
 }
 
-/// The reply that a chunk is written to. It stores nothing, so that a chunk can be sent again.
+/// The reply to which a chunk is written. For a chunk that was sent before, the session layer calls only `holds_at`, so
+/// that method writes the chunk as well.
 #[derive(Default)]
 struct ReplySink {
     bytes: RefCell<Vec<u8>>,

@@ -1,8 +1,8 @@
 //! The last errors that clients cannot do anything about: from timers and from damaged stored data.
 //!
-//! The canister's log holds a few kilobytes, and the lines of finished uploads push everything else out of
-//! it. Errors stored here outlive those lines, and upgrades too. A repeated error is counted in its slot, so
-//! that it does not push out others.
+//! The canister's log holds a few kilobytes, and the lines of finished uploads displace everything else in it. Errors
+//! stored here outlive those lines, and upgrades, too. A repeated error is counted in the slot that it has already, so
+//! that it does not displace others.
 //!
 //! In the memory of the counters, after the numbers:
 //!
@@ -49,7 +49,7 @@ const VERSION: u8 = 1;
 crate::stable::schema::described!(Entry, cbor VERSION);
 
 impl Entry {
-    /// Decodes a slot; `None` for a free one, and for one that does not decode, which is overwritten first.
+    /// Decodes a slot; `None` for a free one, and for one that does not decode, which counts as free.
     fn decode(slot: &[u8; SLOT_BYTES]) -> Option<Self> {
         let (len, record) = slot.split_first_chunk::<LEN_BYTES>()?;
         let record = record.get(..usize::from(u16::from_be_bytes(*len)))?;
@@ -132,7 +132,7 @@ impl ErrorLog {
         bytes.iter().map(Entry::decode).collect()
     }
 
-    /// Describes what is stored.
+    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         let entry = <Entry as crate::stable::schema::Described>::value();

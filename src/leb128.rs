@@ -1,11 +1,12 @@
 //! LEB128 numbers, as Candid writes its lengths: seven bits to a byte, the lowest first.
 
-/// Takes a number off the front, of at most `max` and at most five bytes. Overlong encodings are accepted.
+/// Takes a number off the front of `rest`; it may have at most `max` bytes, and never more than five. Overlong
+/// encodings are accepted.
 pub fn take(rest: &mut &[u8], max: usize) -> Option<u64> {
     take_counted(rest, max).map(|(value, _)| value)
 }
 
-/// Same for the shortest encoding, which every encoder writes.
+/// Does the same as [`take`], but accepts only the shortest encoding, which is the one that encoders write.
 pub fn take_shortest(rest: &mut &[u8], max: usize) -> Option<u64> {
     take_counted(rest, max).filter(|(_, is_shortest)| *is_shortest).map(|(value, _)| value)
 }

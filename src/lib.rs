@@ -1,7 +1,7 @@
 //! Chunked, resumable uploads to an Internet Computer canister.
 //!
-//! One tree produces three builds, selected by cargo features: `compat` alone is the legacy build, `direct`
-//! alone the direct build, both together the staged build, which takes a canister from one to the other while
+//! This crate produces three builds, selected by cargo features: `compat` alone is the legacy build, `direct` alone the
+//! direct build, and both together the staged build, which takes a canister from the legacy to the direct build while
 //! clients keep uploading. See `ARCHITECTURE.md` for an overview.
 
 #![cfg_attr(

@@ -16,14 +16,14 @@ use crate::upload::{IdemKey, check_metadata, check_text, limits, memory_id};
 /// Memories of deleted capsules that one timer run removes.
 const SWEEP_BATCH: usize = 20;
 
-/// Content of a new memory as given by the call: exactly one of the three.
+/// Content of a new memory as given by the call: exactly one of the three fields must be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewContent {
     /// Bytes to store in the record.
     pub inline: Option<ByteBuf>,
     /// A blob of the same capsule.
     pub blob: Option<BlobRef>,
-    /// Elsewhere, with size and SHA-256 according to the client.
+    /// An asset that is stored elsewhere, with its size and SHA-256 according to the client.
     pub external: Option<(ExternalAsset, u64, Option<ByteBuf>)>,
 }
 
@@ -50,7 +50,7 @@ pub fn create(
         return Err(Error::invalid("asset_metadata.bytes", content.size().to_string(), declared));
     }
     check_claim(&content, &asset_metadata)?;
-    // Distinguishes the key from those of uploads, which may use the same text.
+    // The prefix distinguishes the key from those of uploads, which may use the same text.
     let idem_key = IdemKey::of(&capsule_id, &caller, &format!("memory:{idem}"));
     let fingerprint: [u8; 32] = Sha256::new()
         .chain_update(codec::encode(1, &asset_metadata))
@@ -87,7 +87,7 @@ pub fn create(
     Ok(memory_id)
 }
 
-/// Returns `Ok(())` if the SHA-256 claimed in the metadata matches the content, as far as that is known.
+/// Returns `Ok(())` unless the metadata claims a SHA-256 that is known not to be that of the content.
 fn check_claim(content: &Content, asset_metadata: &AssetMetadata) -> Result<()> {
     let Some(claimed) = &asset_metadata.base().sha256 else { return Ok(()) };
     match content.sha256() {
@@ -110,7 +110,7 @@ fn check_inline_budget(content: &Content, inline_bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// Checks the content of a new memory.
+/// Checks the content of a new memory, and converts it to the content of a record.
 fn content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result<Content> {
     let config = limits::upload_config();
     match new {
@@ -231,7 +231,8 @@ pub fn delete_blob(storage: &mut Storage, caller: Principal, id: BlobId) -> Resu
 /// A damaged record: the memory stays until the next upgrade, and the next call continues after it.
 pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
     let to_remove = storage.capsules.memories_to_remove(SWEEP_BATCH);
-    // A short batch may be the end of one capsule, with another one after it.
+    // A batch that is not full may be the last one of a deleted capsule, while others follow: only an empty batch means
+    // that no memory is left.
     let none_left = to_remove.is_empty();
     for key in to_remove {
         let removed = match storage.capsules.record(&key.1) {

@@ -21,7 +21,7 @@ pub struct Readings {
     pub cycle_balance: u128,
     /// Timer jobs, and how long ago each last ran, seconds.
     pub jobs: Vec<(&'static str, u64)>,
-    /// Seconds since the last message of the migration; absent while it has no work.
+    /// Seconds since the last message of the migration; absent if there was none since the last upgrade.
     pub migration_step_age: Option<u64>,
 }
 
@@ -49,7 +49,7 @@ pub fn stats(storage: &Storage, stable_memory_bytes: u64) -> Result<AdminStats> 
     })
 }
 
-/// Returns the same in the Prometheus text format, with the state of the migration and of the canister.
+/// Returns these statistics in the Prometheus text format, with the state of the migration and of the canister.
 ///
 /// # Errors
 /// A damaged record.

@@ -1,9 +1,8 @@
-//! The migrations of this canister: what the engine in `ic-stable-migrate` needs to know of its storage, and
-//! conversion on touch.
+//! The migrations of this canister: connects the engine in `ic-stable-migrate` to the canister's storage, and converts
+//! sessions on touch.
 //!
-//! Owns: the engine's list of migrations, and who may use the compat path while they run. Does not own what a
-//! record is converted to: that is in `migrations/`, one folder per migration, each with its own frozen copy of
-//! the old types.
+//! Owns: the engine's list of migrations, and who may use the compat path while they run. Does not own: the conversion
+//! of records, which is in `migrations/`: one folder per migration, each with its own frozen copy of the old types.
 
 mod host;
 mod tables;
@@ -20,7 +19,8 @@ use crate::build_profile::LAYOUTS;
 use crate::stable::RawMemory;
 use crate::storage::{OpenError, Storage};
 
-/// Opens the storage of an installed canister, if this build's migrations continue what is stored.
+/// Opens the storage of an installed canister, if this build's migrations fit the layout and the progress in stable
+/// memory.
 ///
 /// # Errors
 /// See [`OpenError`]; nothing was changed.
@@ -46,13 +46,14 @@ cfg_if::cfg_if! {
 
         use crate::api::{self, DryRun};
         use crate::session::Time;
-        /// A unit that has left its source.
+        /// A unit that has left the source layout, and its outcome.
         pub type Settled = ic_stable_migrate::Settled<u64>;
 
         /// The engine with this canister's migrations.
         pub const ENGINE: Engine<'static, Storage> = Engine::new(crate::migrations::ALL);
 
-        /// Returns `Ok(())` if this build's migrations form a chain, and continue what is stored.
+        /// Returns `Ok(())` if this build's migrations form a chain that fits the layout and the progress in stable
+        /// memory.
         fn check(storage: &Storage) -> Result<(), Error> {
             ENGINE.check(storage)
         }
@@ -62,7 +63,7 @@ cfg_if::cfg_if! {
             ENGINE.run(storage, MessageBudget { now: now.into(), meter, budget })
         }
 
-        /// Returns a page of at most `limit` units of the current migration above `after`.
+        /// Returns a page of the dry run of the current migration: at most `limit` units above `after`.
         pub fn dry_run(
             storage: &Storage,
             message: MessageBudget<'_>,

@@ -1,10 +1,9 @@
 //! The generic session layer: numbered chunks of an object of known size arrive in any order, and a session
 //! knows which have arrived.
 //!
-//! Owns: sessions, their rules, and which chunks have arrived. Does not own: where the bytes come from
-//! ([`ByteSource`]) and go ([`ByteSink`]), where sessions are stored ([`SessionStore`]), the time
-//! ([`Clock`]), and access control. Boundary: depends only on the standard library; nothing about the IC,
-//! uploads, assets or hashes.
+//! Owns: sessions, their rules, and which chunks have arrived. Does not own: where the bytes come from ([`ByteSource`])
+//! and go ([`ByteSink`]), where sessions are stored ([`SessionStore`]), the time ([`Clock`]), and access control.
+//! Boundary: depends only on the standard library, and knows nothing about the IC, uploads, assets or hashes.
 
 mod chunk_set;
 mod chunking;

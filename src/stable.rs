@@ -1,4 +1,4 @@
-//! Stable memory: which structure is where, how records are encoded, and what must hold before anything is
+//! Stable memory: the structures and their memory ids, the encodings of the records, and the checks before anything is
 //! opened.
 //!
 //! Owns: memory ids, the layout header, the preflight, typed tables, codecs. Does not own: the meaning of the
@@ -53,7 +53,7 @@ pub type Table<K, V> = ic_stable_migrate::Table<K, V, Memory>;
 /// A single stable record.
 pub type Register<V> = ic_stable_migrate::Register<V, Memory>;
 
-/// Hands out the memories of the table in [`memory_ids`].
+/// The memory manager, which hands out the memories of the table in [`memory_ids`].
 pub type Memories = MemoryManager<RawMemory>;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Every stable structure of the canister, opened once.
 //!
-//! Owns: the only handle to each structure. Does not own: any rule. There is no state on the heap that an
-//! upgrade would lose, hence no `pre_upgrade`.
+//! Owns: the only handle to each structure. Does not own: any rule. No state on the heap has to survive an upgrade, so
+//! there is no `pre_upgrade`.
 
 use crate::api::AdminConfig;
 use crate::blob::BlobStore;
@@ -37,7 +37,7 @@ pub struct Storage {
     pub index: SessionIndex,
     /// Where the bytes of sessions in flight go, and how much of them is hashed, by session id.
     pub payloads: Table<u64, PayloadState>,
-    /// Sessions that may have their bytes in the chunk map, once new ones no longer do.
+    /// The sessions that may still have their bytes in the chunk map, once new sessions no longer do.
     pub mapped_sessions: Register<MappedSessions>,
     /// Receipts of ended sessions.
     pub receipts: Receipts,
@@ -94,10 +94,10 @@ pub enum OpenError {
     /// A record does not decode.
     #[error(transparent)]
     Stable(#[from] StableError),
-    /// The migrations of this build do not continue what is stored.
+    /// The migrations of this build do not fit the layout and the progress in stable memory.
     #[error("{0}; nothing was changed")]
     Migration(#[from] ic_stable_migrate::Error),
-    /// A structure that only this build has cannot be created.
+    /// A structure that does not exist in this memory yet cannot be created.
     #[error("{0}; nothing was changed")]
     NoRoom(#[from] NoRoom),
 }
@@ -134,7 +134,8 @@ impl Storage {
     }
 
     /// Opens the storage of an installed canister, after the preflight, for a build that accepts these layouts. Memory
-    /// without a layout header is layout 1 if it holds sessions of that layout; otherwise it is not this canister's.
+    /// without a layout header is layout 1 if it holds sessions of that layout; otherwise this canister did not write
+    /// it.
     ///
     /// # Errors
     /// See [`OpenError`]; nothing was changed.
@@ -204,7 +205,7 @@ impl Storage {
         })
     }
 
-    /// Makes every id contain the canister version that `version` returns, from now on.
+    /// From now on, every session id and capsule id contains the canister version that `version` returns.
     pub fn number_by(&mut self, version: fn() -> u64) {
         self.sessions.ids.number_by(version);
         self.capsules.ids.number_by(version);
@@ -222,7 +223,7 @@ impl Storage {
     /// Returns the effective settings, with `max_bytes` reduced to what stable memory has room for.
     ///
     /// # Errors
-    /// When the stored ones, or the layout, do not decode.
+    /// When the stored settings, or the layout, do not decode.
     pub fn limits(&self) -> Result<AdminConfig, StableError> {
         let limits = self.config()?;
         let is_in_extents = self.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS);
@@ -233,12 +234,12 @@ impl Storage {
     /// Returns the effective settings.
     ///
     /// # Errors
-    /// When the stored ones do not decode.
+    /// When the stored settings do not decode.
     pub fn config(&self) -> Result<AdminConfig, StableError> {
         Ok(self.settings.get()?.unwrap_or_default().effective())
     }
 
-    /// Describes what is stored.
+    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.register(memory_ids::numbers::LAYOUT, &self.layout);

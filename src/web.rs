@@ -28,12 +28,12 @@ pub const MAX_PART_BYTES: u64 = 1_000 * CHUNK_SIZE as u64;
 /// private again, and shared caches cannot be purged.
 const PUBLIC_SECONDS: u32 = 24 * 60 * 60;
 
-/// A response, and what is left of its body.
+/// A response, and the token for the rest of its body.
 #[derive(Debug)]
 pub struct StreamedResponse {
     /// The response, with the beginning of its body.
     pub response: HttpResponse,
-    /// The token for the rest of the body, if it did not fit.
+    /// The token for the rest of the body, if the whole body did not fit.
     pub rest: Option<StreamingToken>,
 }
 
@@ -121,7 +121,7 @@ impl<'a> Found<'a> {
         if fields("if-none-match").any(|list| preconditions::names_weakly(list, &etag)) {
             return empty(304, headers);
         }
-        // Several such fields are ignored, just like several ranges; and HEAD supports no ranges.
+        // Several `range` fields are ignored, just like several ranges in one field. HEAD supports no ranges.
         let is_current = fields("if-range").all(|tag| tag.trim() == etag);
         let mut ranges = fields("range");
         let range =

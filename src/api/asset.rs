@@ -1,4 +1,4 @@
-//! Metadata of an asset, in its five kinds.
+//! Metadata of assets, each of one of five kinds.
 //!
 //! The same types are stored in upload and memory records. The `#[n(..)]` numbers are the stored field ids:
 //! never renumber or reuse one; add a new optional field under the next free number.
@@ -283,7 +283,7 @@ pub enum AssetMetadata {
 }
 
 impl AssetMetadata {
-    /// Returns an image of which only the common part is known.
+    /// Returns the metadata of an image, with only the fields that all kinds have.
     pub fn image(base: AssetMetadataBase) -> Self {
         Self::Image(ImageAssetMetadata {
             base,
@@ -295,7 +295,7 @@ impl AssetMetadata {
         })
     }
 
-    /// Returns a document of which only the common part is known.
+    /// Returns the metadata of a document, with only the fields that all kinds have.
     pub fn document(base: AssetMetadataBase) -> Self {
         Self::Document(DocumentAssetMetadata {
             base,

@@ -7,7 +7,7 @@ use crate::session::SessionId;
 
 use super::id::BlobId;
 
-/// First half of the key of a session's chunks.
+/// First part of a chunk's key, the same for all chunks of a session.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(transparent)]
@@ -24,20 +24,20 @@ impl ChunkPrefix {
         Self(digest.into())
     }
 
-    /// Returns the id of the blob that these chunks become: the first eight bytes, big-endian.
+    /// Returns the id of the blob that these chunks become: the first eight bytes of the prefix, big-endian.
     pub const fn blob_id(self) -> BlobId {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         BlobId(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
     }
 }
 
-/// Key of a chunk.
+/// Key of a chunk: prefix and chunk number.
 pub type ChunkKey = ([u8; 32], u32);
 
-/// Bytes of a key: the prefix, and the number, big-endian.
+/// Length of a stored key, bytes: the prefix, and the chunk number, big-endian.
 pub const KEY_BYTES: usize = 36;
 
-/// Returns a key as the library stores it.
+/// Returns the bytes that `ic-stable-structures` stores for a key.
 pub fn key_bytes(prefix: ChunkPrefix, idx: u32) -> [u8; KEY_BYTES] {
     let mut key = [0; KEY_BYTES];
     let bytes = prefix.0.into_iter().chain(idx.to_be_bytes());
@@ -45,7 +45,7 @@ pub fn key_bytes(prefix: ChunkPrefix, idx: u32) -> [u8; KEY_BYTES] {
     key
 }
 
-/// Returns the key that the library stores as these bytes.
+/// Returns the key that `ic-stable-structures` stores as these bytes.
 pub fn key_of(bytes: &[u8; KEY_BYTES]) -> Option<ChunkKey> {
     let (prefix, idx) = bytes.split_first_chunk()?;
     Some((*prefix, u32::from_be_bytes(*idx.first_chunk()?)))

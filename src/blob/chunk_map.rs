@@ -22,19 +22,20 @@ pub use compaction::Compaction;
 use mark::Mark;
 use survey::{Found, Key, Survey};
 
-/// Chunks removed in the message that ends a session; the timer removes the rest. Removing one chunk reads it
-/// and may move its neighbors, at a cost of tens of millions of instructions of the 40 billion of a message.
+/// Chunks removed in the message that ends a session; the timer removes the rest. Removing one chunk reads it and may
+/// move its neighbors, which costs tens of millions of instructions; a message may use 40 billion.
 pub const RELEASE_AT_ONCE: usize = 32;
 
 type Chunks = StableBTreeMap<ChunkKey, Vec<u8>, Memory>;
 
-/// Room that must remain, in addition to the reserve, for copied chunks to stay in the map until it can be emptied at
-/// once. With less, they are removed, since sessions that are still in the map can reuse their pages.
+/// Free stable memory, in addition to the reserve, above which chunks that have been copied into extents stay in the
+/// map until it can be emptied in one step. With less, they are removed one by one, since sessions that are still in
+/// the map can reuse their pages.
 const AMPLE_BYTES: u64 = 1 << 30;
 
 /// The stored chunks, and the prefixes whose chunks are still to be removed.
 pub struct ChunkMap {
-    /// `None` until the first chunk is stored; in layout 3 no chunk ever is.
+    /// `None` until the first chunk is stored; layout 3 stores none.
     chunks: Option<Chunks>,
     memory: Memory,
     keys: MapKeys<KEY_BYTES>,
@@ -45,8 +46,8 @@ pub struct ChunkMap {
     survey: Survey,
 }
 
-/// A removal that may trap because the map has no room for it, and is marked therefore. This is on the heap: after an
-/// upgrade it starts from scratch.
+/// A removal that may trap because stable memory has no room for it, and that the message before therefore marks. It is
+/// on the heap: after an upgrade, the attempts start from scratch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempt {
     mark: Mark<Step>,
@@ -57,14 +58,15 @@ pub struct Attempt {
 /// A step of removing a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Its bytes are removed, its key stays. That merges no nodes; a full node above it is split.
+    /// The chunk's bytes are removed, its key stays. No nodes are merged, but a full node above the chunk's node is
+    /// split.
     Empty(ChunkKey),
-    /// Its key is removed, too.
+    /// The chunk's key is removed, too.
     Remove(ChunkKey),
 }
 
 impl ChunkMap {
-    /// Opens the map. If there is none, it is created with its first chunk.
+    /// Opens the map. If there is none yet, the first stored chunk will create it.
     pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         let memory = memories.get(memory_ids::CHUNKS);
         Self {
@@ -79,8 +81,8 @@ impl ChunkMap {
         }
     }
 
-    /// Returns `Ok(())` if a chunk of this many bytes fits, and everything stored can still be removed after
-    /// it.
+    /// Returns `Ok(())` if there is room for a chunk of this many bytes, and enough room left after it to remove
+    /// everything that is stored.
     ///
     /// # Errors
     /// [`NoRoom`].
@@ -146,9 +148,9 @@ impl ChunkMap {
         }
     }
 
-    /// Releases the chunks under a prefix, which have been copied elsewhere. While there is ample room, none is removed
-    /// before [`Self::sweep`]: removing them one by one rewrites their neighbors, and the whole map may be emptied at
-    /// once when all of it has been copied.
+    /// Releases the chunks under a prefix, which have been copied into extents. While there is ample room, none is
+    /// removed before [`Self::sweep`]: removing chunks one by one rewrites their neighbors, and once all chunks have
+    /// been copied, the map may be emptied in one step.
     pub fn release_copied(&mut self, prefix: ChunkPrefix) {
         if !self.has_ample_room() {
             self.release(prefix);
@@ -162,8 +164,9 @@ impl ChunkMap {
         self.room.for_chunk(AMPLE_BYTES).is_ok()
     }
 
-    /// Removes all released chunks in one step if no other is in use, or only a few are; otherwise a few released ones, or
-    /// only one if the map has no room for more. Returns `true` if none is left to remove.
+    /// Removes all released chunks in one step if at most a few chunks are in use. Otherwise removes a few released
+    /// chunks, or one in several marked steps if there is no room for more. Returns `true` if no released chunk is
+    /// left.
     pub fn sweep(&mut self) -> bool {
         let Some(prefix) = self.released.next_key(None) else {
             return true;
@@ -206,12 +209,12 @@ impl ChunkMap {
         self.created().remove(&(prefix.0, idx));
     }
 
-    /// Forgets a marked compaction, since no message will try it soon.
+    /// Removes the mark of a compaction, since no message will attempt it soon.
     pub const fn cancel_compaction(&mut self) {
         self.compaction.cancel();
     }
 
-    /// Skips a step that was marked and has not committed since the last check.
+    /// Skips a step that was already marked at the last check and has not been committed since.
     pub fn watch(&mut self) {
         self.compaction.watch();
         if self.attempt.mark.has_trapped() {
@@ -230,7 +233,8 @@ impl ChunkMap {
         self.compaction = Compaction::default();
     }
 
-    /// Removes everything but these chunks, ascending. Returns `false` if that cannot be done; then nothing is changed.
+    /// Removes everything except these chunks, whose keys are ascending. If that cannot be done, returns `false`, and
+    /// the map is unchanged.
     fn compact(&mut self, in_use: &[Key]) -> bool {
         let read = |key: &Key| {
             let key = key_of(key)?;
@@ -248,7 +252,7 @@ impl ChunkMap {
         true
     }
 
-    /// Does the marked step, or marks the next one.
+    /// Performs the marked step, or marks the next one.
     fn attempt(&mut self) {
         match self.attempt.mark.take() {
             None => self.attempt.mark.set(self.next_step()),
@@ -312,8 +316,8 @@ impl ChunkMap {
         }
     }
 
-    /// Passes the numbers of the chunks that are stored under a prefix to `take` until it returns false,
-    /// without reading any payload. Returns `None` if only the library can read the map.
+    /// Passes the numbers of the chunks that are stored under a prefix to `take` until `take` returns false, without
+    /// reading any payload. Returns `None` if `keys` cannot read the map, so that only the library can.
     fn walk(
         &self,
         prefix: ChunkPrefix,
@@ -331,7 +335,7 @@ impl ChunkMap {
         self.chunks.as_ref().map(|chunks| chunks.keys_range(range)).into_iter().flatten()
     }
 
-    /// Describes what is stored.
+    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.map(memory_ids::numbers::CHUNKS, self.chunks.as_ref());

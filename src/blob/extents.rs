@@ -121,7 +121,7 @@ impl ExtentStore {
         self.region.bytes()
     }
 
-    /// Returns how many of these bytes are not allocated.
+    /// Returns how many bytes of the region, at its present size, are not allocated.
     ///
     /// # Errors
     /// A damaged state.
@@ -145,7 +145,7 @@ impl ExtentStore {
         self.allocator.check()
     }
 
-    /// Describes what is stored.
+    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         self.region.describe(to);

@@ -5,8 +5,9 @@
 //! id 40   u64 blob id -> CBOR of BlobRecord, of a blob in extents
 //! id 41   u64 blob id -> CBOR of BlobRecord, of a blob in the chunk map under a digest other than SHA-256
 //! ```
-//! Id 7 has the same fields as the record of the first public release, but as two Candid arguments where that release
-//! has one tuple, so neither decodes the other. Ids 40 and 41 have the blobs that this record cannot represent.
+//! The record under id 7 has the same fields as the record of the first public release, but is encoded as two Candid
+//! arguments instead of one tuple, so neither release can decode the other's records. Ids 40 and 41 have the blobs that
+//! the record under id 7 cannot represent.
 
 use candid::{CandidType, Deserialize};
 use minicbor::{Decode, Encode};
@@ -36,10 +37,10 @@ pub enum Place {
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct ContentDigest {
-    /// The function.
+    /// The hash function.
     #[n(0)]
     pub algorithm: HashAlgorithm,
-    /// Its value.
+    /// The digest.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub bytes: [u8; 32],
 }
@@ -122,7 +123,7 @@ pub struct MappedBlob {
 }
 
 impl MappedBlob {
-    /// Converts to the record of layout 1, if that can represent all of it.
+    /// Converts a blob to the record of layout 1; `None` if that record cannot represent it.
     pub fn of(blob: &BlobRecord) -> Option<Self> {
         let BlobRecord { size, digest, created_at, ref place } = *blob;
         match (digest.algorithm, place) {

@@ -141,7 +141,8 @@ impl BlobStore {
         self.chunks.release_copied(prefix);
     }
 
-    /// Returns whether there are released chunks that need not be removed yet: nothing will soon need their room.
+    /// Returns whether there are released chunks that need not be removed yet because nothing will soon need their
+    /// room.
     pub fn may_defer_removal(&self) -> bool {
         self.release_total() > 0 && self.chunks.has_ample_room()
     }
@@ -151,8 +152,8 @@ impl BlobStore {
         self.chunks.cancel_compaction();
     }
 
-    /// Removes a few released chunks, or all if no other is in use or only a few are. Returns `true` if none is left to
-    /// remove.
+    /// Removes all released chunks if at most a few chunks are in use, otherwise a few of the released ones. Returns
+    /// `true` if no released chunk is left.
     pub fn sweep(&mut self) -> bool {
         self.chunks.sweep()
     }
@@ -163,25 +164,25 @@ impl BlobStore {
         self.chunks.attempt_mut()
     }
 
-    /// Returns the compaction of the chunk map, to be tested.
+    /// Returns the state of the chunk map's compaction.
     #[cfg(test)]
     pub const fn compaction_mut(&mut self) -> &mut super::chunk_map::Compaction {
         self.chunks.compaction_mut()
     }
 
-    /// Removes a chunk, whether or not the map has room for that.
+    /// Removes a chunk without checking for room and without reporting it to the survey of the map.
     #[cfg(test)]
     pub fn remove_unseen(&mut self, prefix: ChunkPrefix, idx: u32) {
         self.chunks.remove_unseen(prefix, idx);
     }
 
-    /// Skips a removal whose message trapped. Must be called once a minute, in a separate message.
+    /// Skips a removal whose message trapped. Must be called once a minute, in a message of its own.
     pub fn watch_removals(&mut self) {
         self.chunks.watch();
     }
 
-    /// Returns the blob that stored bytes with this digest become in a capsule: the blob that already has the
-    /// same content there, otherwise a new one, `id`. Nothing is changed.
+    /// Returns the blob under which stored bytes with this digest would be committed in a capsule: the blob that has
+    /// the same content there already, otherwise a new one, `id`. Changes nothing.
     ///
     /// Content is not shared between capsules: that would reveal to the members of one capsule what another
     /// contains.
@@ -240,8 +241,8 @@ impl BlobStore {
             return Ok(0);
         }
         self.remove(id);
-        // Only an adopted capsule can have the same content twice; the index refers to one of the two. A damaged entry
-        // refers to none.
+        // The index entry may refer to another blob: an adopted capsule can have the same content twice. A damaged
+        // entry refers to no blob.
         let key = content_key(capsule_id, record.digest);
         if self.by_content.get(&key).map_or(true, |found| found == Some(id.0)) {
             self.by_content.remove(&key);
@@ -272,8 +273,8 @@ impl BlobStore {
         self.mapped_by_other_digest.get(&id.0)
     }
 
-    /// Returns whether the bytes at a location are those of a committed blob in the chunk map. If the record of that blob is
-    /// damaged, they are, so that nobody releases them.
+    /// Returns whether the bytes at this place belong to a committed blob in the chunk map. If the record of that blob
+    /// is damaged, returns `true`, so that nobody releases the bytes.
     pub fn is_committed(&self, place: &Place) -> bool {
         let Place::Chunks(prefix) = place else { return false };
         match self.in_chunk_map(prefix.blob_id()) {
@@ -282,7 +283,7 @@ impl BlobStore {
         }
     }
 
-    /// Lists up to `limit` committed blobs whose bytes are in the chunk map, in order of id, above `after`.
+    /// Lists up to `limit` committed blobs whose bytes are in the chunk map, with ids above `after`, in order of id.
     pub fn list_in_chunk_map(&self, after: Option<u64>, limit: usize) -> Vec<u64> {
         let mapped = self.mapped.keys_after(after.as_ref()).take(limit);
         let mut ids: Vec<u64> =
@@ -292,7 +293,7 @@ impl BlobStore {
         ids
     }
 
-    /// Lists up to `limit` committed blobs whose bytes are in extents, in order of id, above `after`.
+    /// Lists up to `limit` committed blobs whose bytes are in extents, with ids above `after`, in order of id.
     pub fn list_in_extents(&self, after: Option<u64>, limit: usize) -> Vec<u64> {
         self.blobs.keys_after(after.as_ref()).take(limit).collect()
     }
@@ -341,7 +342,7 @@ impl BlobStore {
     /// Iterates over the memories that refer to a blob, each with its capsule.
     ///
     /// # Errors
-    /// A damaged entry, in its place.
+    /// An item is an error if its entry is damaged.
     pub fn refs(&self, id: BlobId) -> impl Iterator<Item = Result<(String, String), BlobError>> + '_ {
         self.refs
             .range(NumberAndText(id.0, String::new())..)
@@ -352,7 +353,7 @@ impl BlobStore {
             })
     }
 
-    /// Returns the capsule of a blob; all its references come from there.
+    /// Returns the capsule of a blob. All references to a blob come from one capsule.
     ///
     /// # Errors
     /// [`BlobError::NotFound`] if nothing refers to the blob, or a damaged entry.
@@ -361,7 +362,7 @@ impl BlobStore {
         Ok(first?.1)
     }
 
-    /// Returns the range of bytes of chunk `idx` of a committed blob.
+    /// Returns the offset and the length of chunk `idx` in a committed blob.
     ///
     /// # Errors
     /// [`BlobError::NoSuchChunk`].
@@ -404,7 +405,7 @@ impl BlobStore {
     /// Returns `len` stored bytes from offset `at` of an object.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// Those of [`Self::read`].
     pub fn bytes(&self, place: &Place, at: u64, len: u64) -> Result<Vec<u8>, BlobError> {
         let mut bytes = Vec::new();
         self.read(place, at, len, &mut |block| bytes.extend_from_slice(block))?;
@@ -461,7 +462,7 @@ impl BlobStore {
         Ok(())
     }
 
-    /// Describes what is stored.
+    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         self.chunks.describe(to);

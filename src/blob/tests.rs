@@ -22,7 +22,8 @@ fn record(prefix: ChunkPrefix, size: u64) -> BlobRecord {
 
 #[test]
 fn the_prefix_is_the_hash_of_memory_id_hash_sign_and_session_id() {
-    // SHA-256 of "#" and 7 as eight bytes, little-endian: an id that the first public release issued.
+    // The first eight bytes of SHA-256 of "#" and 7 as eight bytes, little-endian: the first public release issued this
+    // id.
     let of_empty = ChunkPrefix::of("", SessionId(7));
     assert_eq!(of_empty.blob_id(), BlobId(11_410_754_707_272_541_975));
     assert_ne!(prefix(1), prefix(2));

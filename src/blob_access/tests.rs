@@ -1,5 +1,5 @@
-//! Tests of tokens: each is for one blob, one reader and a time, and is valid as long as that reader may
-//! read.
+//! Tests of tokens: a token is valid for one blob and one reader, for a limited time, and only while that reader has
+//! access.
 
 use proptest::prelude::*;
 

@@ -15,12 +15,13 @@ thread_local! {
 }
 
 /// Creates a key if one is due and there is a blob that it could be used for. The subnet answers in the next round;
-/// until then the canister has an open call, once in 30 days.
+/// until then the canister has an open call, which happens once in 30 days.
 pub fn watch() {
     let due = with_app(|App { storage, .. }| {
         Ok(storage.blobs.blob_total() > 0 && storage.access_keys.needs_renewal(now()))
     });
-    // If the answer is lost, the next timer run asks again.
+    // While an answer is outstanding, one run is skipped. The run after it requests the bytes again, in case the answer
+    // was lost.
     if due != Ok(true) || ASKED.replace(false) {
         return;
     }

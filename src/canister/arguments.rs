@@ -1,9 +1,9 @@
 //! Decoding of the arguments of a message.
 //!
-//! The library decodes the type table again for each message and compares it with the expected types, value
-//! by value: for the metadata of an asset that takes half a million instructions. If the message has exactly
-//! the expected types, as an up-to-date client sends them, its values are read without the library.
-//! Everything else is left to the library, so that the answers are the same.
+//! For each message, the Candid library decodes the type table again and compares it with the expected types for every
+//! value, which takes half a million instructions for the metadata of an asset. If the message has exactly the expected
+//! types, as up-to-date clients send them, its values are read without the library. All other messages are left to the
+//! library, so that clients get the same answers.
 
 mod type_table;
 mod values;
@@ -21,14 +21,14 @@ use crate::stable::codec::candid_header;
 use type_table::TypeTable;
 use values::Values;
 
-/// What the library may skip, as in its own entry points.
+/// Cost that the library may spend on skipping values, as in the entry points of the CDK.
 const SKIPPING_QUOTA: usize = 10_000;
 
 /// No arguments, as Candid writes them.
 const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 
 thread_local! {
-    /// Functions whose arguments can be read here.
+    /// Headers of the functions whose arguments can be read without the library.
     static HEADERS: RefCell<BTreeMap<&'static str, Header>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -48,10 +48,10 @@ impl Header {
 
 /// The arguments of a function.
 pub trait Arguments<'a>: ArgumentDecoder<'a> {
-    /// Returns their types.
+    /// Returns the types of the arguments.
     fn types() -> Vec<Type>;
 
-    /// Reads their values; `None` if they are not what an encoder writes for these types.
+    /// Reads the arguments; `None` if the bytes are not what an encoder writes for these types.
     fn read(values: &mut Values<'a>) -> Option<Self>;
 }
 
@@ -76,7 +76,7 @@ arguments!(A B C D);
 arguments!(A B C D E);
 arguments!(A B C D E F G H I J);
 
-/// Writes and caches the header of a function's arguments: from then on they are read without the library.
+/// Writes and caches the header of a function's arguments: from then on, they are read without the library.
 pub fn cache_header<'a, T: Arguments<'a>>(function: &'static str) -> std::result::Result<(), candid::Error> {
     if let Some(header) = Header::of::<T>()? {
         HEADERS.with_borrow_mut(|headers| headers.insert(function, header));
@@ -99,7 +99,7 @@ pub fn decode<'a, T: Arguments<'a>>(function: &str, message: &'a [u8]) -> Result
         .map_err(|error| Error::invalid("arguments", format!("those of {function}, in Candid"), error))
 }
 
-/// Decodes the same arguments with the library.
+/// Decodes arguments with the library.
 pub(super) fn by_library<'a, T: ArgumentDecoder<'a>>(
     message: &'a [u8],
 ) -> std::result::Result<T, candid::Error> {
@@ -108,7 +108,7 @@ pub(super) fn by_library<'a, T: ArgumentDecoder<'a>>(
     decode_args_with_config(message, &config)
 }
 
-/// Reads the values of a message with the types of `header`, in which trailing options may be missing.
+/// Reads the arguments of a message if its types are those of `header`; trailing options may be missing.
 fn read_values<'a, T: Arguments<'a>>(header: &Header, message: &'a [u8]) -> Option<T> {
     let mut values = match message.strip_prefix(header.bytes.as_slice()) {
         Some(values) => Values::new(values, header.types.arguments()),

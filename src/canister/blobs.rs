@@ -21,7 +21,7 @@ fn blob_get_meta(locator: String) -> Result<BlobMeta> {
     })
 }
 
-/// Replies with stored bytes, or with an error.
+/// Calls `read`, which sends the reply; if it fails, sends its error.
 fn reply_stored(read: impl FnOnce(&Storage) -> Result<()>) {
     if let Err(error) = with_app(|App { storage, .. }| read(storage)) {
         streams::reply(&Result::<ByteBuf>::Err(error));

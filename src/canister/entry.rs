@@ -1,7 +1,7 @@
 //! Macros that make a function an entry point of the canister.
 //!
 //! The CDK's own macros trap if the arguments do not decode, and write the type table of every reply again.
-//! With these macros such arguments get an error of the function's own reply type, and the tables are cached.
+//! With the macros of this file, such a call gets an error of the function's own reply type, and the tables are cached.
 
 use std::marker::PhantomData;
 
@@ -25,8 +25,9 @@ macro_rules! query {
 }
 pub(super) use query;
 
-/// Registers the function for the interface, and defines the export that the IC calls; since the export has the
-/// function's name, it is in a separate block. A function without arguments ignores what is sent.
+/// Defines the function, registers it for the Candid interface, and defines the export that the IC calls. The export
+/// has the same name as the function, so it is in a block of its own. If the function has no arguments, the argument
+/// data of the message is ignored.
 macro_rules! entry {
     (
         $kind:ident $(#[$attribute:meta])*
@@ -43,7 +44,7 @@ macro_rules! entry {
             }
         };
 
-        /// Candid headers of its messages.
+        /// Candid headers of the function's arguments and reply.
         pub(super) mod $name {
             #[allow(unused_imports, reason = "the types of the function")]
             use super::*;
@@ -90,20 +91,20 @@ macro_rules! write_headers {
 }
 pub(super) use write_headers;
 
-/// Return type of a function.
+/// Return type of an entry point.
 pub trait Reply {
     /// Replies to the current message.
     fn send(&self);
 }
 
-/// Return type of a function whose arguments may fail to decode.
+/// Return type of an entry point whose arguments may fail to decode.
 pub trait Refuse {
     /// Replies with an error: the call changed nothing.
     fn refuse(error: Error);
 }
 
-/// Stores an internal error for the controllers, since the client may have no one to report it to. A query
-/// stores nothing.
+/// Stores an internal error for the controllers, since the client may have no one to report it to. Only updates do so:
+/// what a query stores is lost.
 pub fn report_internal_error<T>(function: &str, reply: &Result<T>) {
     if let Err(Error::Internal(error)) = reply {
         report(function, error);
@@ -126,7 +127,7 @@ impl<T: CandidType> Refuse for Result<T> {
 pub struct Replied<T>(PhantomData<T>);
 
 impl<T> Replied<T> {
-    /// The reply has been sent.
+    /// Returns the value that says that the reply has been sent.
     pub const fn already() -> Self {
         Self(PhantomData)
     }

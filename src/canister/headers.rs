@@ -1,8 +1,8 @@
 //! Cached Candid headers: the magic and the type table, which are the same for every message of the same
 //! types.
 //!
-//! Writing the table of our errors alone takes 250,000 instructions. Each table is written once and kept on
-//! the heap; since what a query puts on the heap is lost, they are all written in a separate message.
+//! Writing the table of our errors alone takes 250,000 instructions, so each table is written once and kept on the
+//! heap. What a query puts on the heap is lost, so all tables are written in a message of their own.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ thread_local! {
     static REPLIES: RefCell<BTreeMap<TypeId, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Writes the header of a reply type.
+/// Returns the header of a reply type, and caches it.
 pub fn of_reply<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
     if let Some(header) = REPLIES.with_borrow(|headers| headers.get(&T::id()).cloned()) {
         return Ok(header);

@@ -65,14 +65,14 @@ fn http_request_streaming_callback(token: StreamingToken) -> Replied<StreamingBo
     Replied::already()
 }
 
-/// Certifies that no response is certified. A gateway serves a response without a certificate only at its raw
-/// address, and one without a proof that this is intended nowhere. `docs/browser.md` explains why the bytes
-/// of public blobs are not certified.
+/// Sets the certified data that prove that responses are intentionally not certified. Without that proof, a gateway
+/// would refuse them, except at its raw address. `docs/browser.md` explains why the bytes of public blobs are not
+/// certified.
 pub fn certify() {
     ic_cdk::api::certified_data_set(skip_certification_certified_data());
 }
 
-/// Adds the proof to a response, if there is one; an update has none.
+/// Adds the proof to a response, if the message has a certificate; an update has none.
 fn add_certificate(response: &mut HttpResponse) {
     if let Some(certificate) = ic_cdk::api::data_certificate() {
         let mut proof = CertifiedResponse::builder().build();

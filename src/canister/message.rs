@@ -5,10 +5,10 @@ use crate::session::{ByteSource, SinkError, TakeBlock};
 
 /// The argument of the current message, which is copied in parts.
 pub trait MessageArgument {
-    /// Returns its length, bytes.
+    /// Returns the length of the argument, bytes.
     fn size(&self) -> usize;
 
-    /// Fills `into` with its bytes from `at` on; it must have that many.
+    /// Fills `into` with the bytes of the argument from `at` on; the argument must have that many.
     fn copy(&self, at: usize, into: &mut [u8]);
 }
 
@@ -23,7 +23,8 @@ pub struct MessageChunk<'a> {
 }
 
 impl<'a> MessageChunk<'a> {
-    /// Reads the chunk of `len` bytes at `at` in the message, whose offset in its file is `offset`.
+    /// Returns a reader of the chunk of `len` bytes at `at` in the message; `offset` is the offset of the chunk in its
+    /// file.
     pub fn new(message: &'a dyn MessageArgument, at: usize, len: usize, offset: u64) -> Self {
         let into_block = offset.checked_rem(BLOCK_BYTES as u64).unwrap_or(0) as usize;
         Self { message, at, len, first: BLOCK_BYTES.saturating_sub(into_block) }

@@ -20,13 +20,13 @@ const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 
 thread_local! {
-    /// Messages that the engine had used at the last check, a minute ago.
+    /// Number of messages that the engine had used at the last check, a minute ago.
     static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
 
     /// Time of the engine's last message, nanoseconds.
     static STEPPED_AT: Cell<Option<u64>> = const { Cell::new(None) };
 
-    /// Calls by controllers also run the engine, and must not start a second chain.
+    /// The chain of the engine's messages. Calls by controllers also run the engine, and must not start a second chain.
     static MESSAGES: Chain = const { Chain::new() };
 }
 
@@ -47,7 +47,7 @@ pub fn run_slice() {
     run(MESSAGE_INSTRUCTIONS);
 }
 
-/// Ensures that a migration that has work makes progress.
+/// Ensures that a migration with work left makes progress.
 pub fn watch() {
     let mut seen = SEEN.get();
     let watched = with_app(|App { storage, .. }| migrate::ENGINE.watch(storage, now(), &mut seen));

@@ -1,8 +1,8 @@
 //! The arguments of `uploads_put_chunk`, read without a copy of the chunk.
 //!
 //! Decoding through the Candid library needs the whole message on the heap, twice. Clients nearly always send
-//! `(nat64, nat32, vec nat8, opt vec nat8)` with a type table of two entries; that is read in place.
-//! Everything else is left to the library, so that the answers are the same.
+//! `(nat64, nat32, vec nat8, opt vec nat8)` with a type table of two entries; such a message is read in place. All
+//! other messages are left to the library, so that clients get the same answers.
 
 use serde_bytes::ByteBuf;
 
@@ -11,7 +11,7 @@ use super::message::MessageArgument;
 use crate::api::Result;
 use crate::leb128;
 
-/// The arguments.
+/// The arguments of a call.
 #[derive(Debug, PartialEq)]
 pub struct PutArgs {
     /// Session id.
@@ -29,7 +29,7 @@ pub struct PutArgs {
 pub enum ChunkBytes {
     /// In the message.
     InMessage {
-        /// First byte.
+        /// Position of the first byte.
         at: usize,
         /// Number of bytes.
         len: usize,
@@ -38,7 +38,7 @@ pub enum ChunkBytes {
     Owned(Vec<u8>),
 }
 
-/// Number of bytes of the message that are read for its type table and its numbers.
+/// Number of bytes at the beginning of the message that are copied to read its type table and its numbers.
 const HEAD_BYTES: usize = 96;
 
 /// Reads the arguments.
@@ -56,7 +56,7 @@ pub fn read(message: &dyn MessageArgument) -> Result<PutArgs> {
     Ok(PutArgs { session, idx, chunk: ChunkBytes::Owned(chunk.into_vec()), sha256 })
 }
 
-/// A type of the message, as far as it matters here.
+/// A type in the message, if it can be read in place.
 #[derive(Clone, Copy, PartialEq)]
 enum Type {
     Blob,
@@ -99,7 +99,7 @@ const NULL: u8 = 0x7f;
 const VEC: u8 = 0x6d;
 const OPT: u8 = 0x6e;
 
-/// Reads a type table of blobs and options of blobs.
+/// Reads a type table; `None` if it has types other than blobs and options of blobs.
 fn read_table(header: &mut Cursor<'_>) -> Option<Vec<Type>> {
     let entries = header.byte()?;
     let raw: Vec<(u8, u8)> =
@@ -123,7 +123,7 @@ fn read_type(header: &mut Cursor<'_>, table: &[Type]) -> Option<Type> {
     }
 }
 
-/// Reads the last argument, which must end the message: an absent option, or a blob that is a digest.
+/// Reads the last argument, which must be absent or a digest of 32 bytes, and must end the message.
 fn read_digest(message: &dyn MessageArgument, at: usize, found: Type) -> Option<Option<ByteBuf>> {
     let mut rest = [0; 1 + 1 + 32];
     let rest = rest.get_mut(..message.size().checked_sub(at)?)?;

@@ -40,22 +40,23 @@ fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Erro
     Ok(reply)
 }
 
-/// Replies with `Ok` of `len` stored bytes at offset `at` of an object that has them.
+/// Replies with `Ok` and `len` stored bytes from offset `at` of an object.
 ///
 /// # Errors
-/// If they cannot be read; no reply has been sent then.
+/// If the bytes cannot be read; no reply has been sent then.
 pub fn reply_stored(blobs: &BlobStore, place: &Place, at: u64, len: u64) -> Result<()> {
     let mut header = encode(&Result::Ok(ByteBuf::new())).map_err(|e| Error::Internal(e.to_string()))?;
-    // The last byte is the length of an empty byte string, 0.
+    // The last byte is 0, the length of the empty byte string.
     header.pop();
     leb128::push(len, &mut header);
     match place {
-        // Only reading reveals this: a chunk of the map may be missing.
+        // A chunk may be missing from the map, which only reading reveals: so nothing is sent before everything is
+        // read.
         Place::Chunks(_) => {
             blobs.read(place, at, len, &mut |block| header.extend_from_slice(block))?;
             ic0::msg_reply_data_append(&header);
         }
-        // This is known before the first block: the extents do not have these bytes.
+        // Reading from extents fails before the first block or not at all, so each block is sent at once.
         Place::Extents(_) => {
             let mut header = Some(header);
             blobs.read(place, at, len, &mut |block| {

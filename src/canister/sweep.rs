@@ -1,4 +1,5 @@
-//! The sweep, in messages of the timer.
+//! The sweep, in messages of the timer: ends expired sessions and downloads, and removes the chunks of ended sessions
+//! and the memories of deleted capsules.
 
 use ic_stable_migrate::cdk::timers::Chain;
 
@@ -9,7 +10,8 @@ thread_local! {
     static SWEEPS: Chain = const { Chain::new() };
 }
 
-/// Ends what has expired, and starts to remove what is left of it.
+/// Ends expired sessions and downloads, and begins to remove the chunks of ended sessions and the memories of deleted
+/// capsules.
 pub fn sweep() {
     sweep_some();
     if let Err(error) = with_app(|App { storage, .. }| downloads::sweep(storage, now())) {
@@ -17,11 +19,11 @@ pub fn sweep() {
     }
 }
 
-/// Runs one slice of the sweep; continues immediately as long as there is more to do.
+/// Runs one slice of the sweep. If there is more to do, the next slice follows immediately.
 fn sweep_some() {
     let sessions = uploads(|uploads| uploads.sweep());
     let memories = with_app(|App { storage, .. }| memories::sweep(storage, &MessageMeter));
-    // A memory that cannot be removed is skipped, and there may be others after it.
+    // After an error in a memory the sweep continues: that memory is skipped, and there may be others after it.
     if sessions == Ok(false) || memories != Ok(true) {
         SWEEPS.with(|sweeps| sweeps.run_next(sweep_some));
     }

@@ -1,5 +1,5 @@
-//! The canister's timers: jobs that are due once a minute, and chains of messages that continue immediately.
-//! Every update and every job checks whether one is overdue; `ic_stable_migrate::cdk::timers` explains how a timer gets
+//! The canister's timers: jobs that are due once a minute, and chains of messages that continue immediately. Every
+//! update and every job checks whether a job is overdue; `ic_stable_migrate::cdk::timers` explains how a timer gets
 //! lost.
 
 use std::cell::Cell;
@@ -26,7 +26,7 @@ thread_local! {
     static SWEEP: timers::Job = const { timers::Job::new() };
     static WATCH: timers::Job = const { timers::Job::new() };
     static HEADERS: Chain = const { Chain::new() };
-    /// What writes the type tables; `None` once they are written.
+    /// The function that is still to write the type tables; `None` once they are written.
     static WRITE_HEADERS: Cell<Option<WriteHeaders>> = const { Cell::new(None) };
 }
 
@@ -49,7 +49,7 @@ impl Job {
         }
     }
 
-    /// Returns when it last began to run, nanoseconds; before its first run, when it was set.
+    /// Returns when the job last began to run, nanoseconds; before its first run, when its timer was set.
     pub fn ran_at(self) -> u64 {
         self.with(timers::Job::ran_at)
     }
@@ -58,7 +58,7 @@ impl Job {
         self.with(|job| job.is_overdue(now))
     }
 
-    /// Sets its interval, replacing the existing one.
+    /// Sets the timer of the job, replacing the existing one.
     fn set(self, now: u64) {
         self.with(|job| job.set(move || self.run(), now));
     }
@@ -73,10 +73,10 @@ impl Job {
     }
 }
 
-/// Sets all timers of a canister whose heap is new.
+/// Sets all timers after an installation or an upgrade, when the heap is new.
 pub fn start(write: WriteHeaders) {
     WRITE_HEADERS.set(Some(write));
-    // In a separate message, not in that of the installation.
+    // In a message of its own, after that of the installation.
     HEADERS.with(|headers| headers.run_after(EVERY, write_headers));
     let now = ic_cdk::api::time();
     for job in Job::ALL {
@@ -114,7 +114,7 @@ fn watch() {
     access_keys::watch();
 }
 
-/// If the message traps, the next run writes them.
+/// Writes the type tables. If the message traps, the next run of [`watch`] tries again.
 fn write_headers() {
     if let Some(Err(error)) = WRITE_HEADERS.take().map(|write| write()) {
         report("type tables", error);

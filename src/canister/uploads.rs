@@ -38,7 +38,8 @@ fn uploads_begin(
     uploads(|uploads| uploads.begin(capsule_id, asset_metadata, expected_chunks, idem, hash))
 }
 
-/// Reads its arguments itself: the chunk is copied from the message to stable memory in blocks.
+/// The entry point of `uploads_put_chunk`. It reads its arguments itself: the chunk is copied from the message to
+/// stable memory in blocks.
 #[ic_cdk::update(name = "uploads_put_chunk", hidden = true, manual_reply = true)]
 fn put_chunk() {
     timers::restart_overdue();
@@ -51,7 +52,7 @@ fn put(args: PutArgs) -> Result<()> {
     let PutArgs { session, idx, chunk, sha256 } = args;
     uploads(|uploads| match chunk {
         ChunkBytes::InMessage { at, len } => {
-            // Where a chunk of this number begins does not depend on the size of the file.
+            // The offset of a chunk does not depend on the size of the file.
             let offset = Chunking::new(limits::MAX_UPLOAD_BYTES, u64::from(CHUNK_SIZE)).offset(idx);
             let mut chunk = MessageChunk::new(&streams::Argument, at, len, offset);
             uploads.put_chunk(session, idx, &mut chunk, sha256)
@@ -79,13 +80,13 @@ fn uploads_put_many(files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinish
 fn uploads_finish(session: u64, sha256: ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
     let finished = uploads(|uploads| uploads.finish(session, &sha256, total_len));
     if let Err(Error::Hashing { .. }) = &finished {
-        // The caller may ask again immediately or later; hashing continues either way.
+        // The caller may call again immediately or later; hashing continues either way.
         continue_hashing_at_once(session);
     }
     logged(finished)
 }
 
-/// Logs one line for each upload that this message has finished, none for a repeated call.
+/// Logs a line if this message has finished the upload, but not for a repeated call.
 fn logged(finished: Result<UploadFinishResult>) -> Result<UploadFinishResult> {
     if let Ok(finished) = &finished
         && finished.uploaded_at == now().as_nanos()
@@ -137,7 +138,7 @@ pub fn write_headers() -> std::result::Result<(), candid::Error> {
 }
 
 thread_local! {
-    /// One chain for each session that is being hashed, however often its client asks.
+    /// One chain for each session that is being hashed, however often its client calls `uploads_finish`.
     static HASHING: RefCell<BTreeMap<u64, Chain>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -147,7 +148,7 @@ fn continue_hashing_at_once(session: u64) {
     });
 }
 
-/// Hashes another message's worth of a large upload.
+/// Hashes as much of a large upload as fits into one message, and continues in another message if bytes are left.
 fn continue_hashing(session: u64) {
     match uploads(|uploads| uploads.continue_hashing(session)) {
         Ok(false) => return continue_hashing_at_once(session),

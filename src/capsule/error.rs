@@ -46,14 +46,14 @@ pub enum CapsuleError {
         /// Its length.
         got: usize,
     },
-    /// A limit leaves no room for another one.
+    /// A limit would be exceeded.
     #[error("{limit}: {allowed} allowed, {requested} requested")]
     Full {
         /// The limit.
         limit: &'static str,
         /// Its value.
         allowed: u64,
-        /// The number it would become.
+        /// The number that would exceed it.
         requested: u64,
     },
     /// Stable memory is full.

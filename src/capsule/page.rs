@@ -1,8 +1,8 @@
-//! Keeps track of the room in a page of a list, which ends before its reply gets too large.
+//! Keeps track of the size of a page of a list, so that its reply does not get too large.
 
-/// Bytes of a page, counting the stored records of its entries and [`FRAME_BYTES`] for each: well below the 2
-/// MiB of a reply. The largest capsule has 93 KB, and the largest memory including the inline bytes of its
-/// whole capsule 54 KB.
+/// Maximum size of a page, bytes, counting the stored records of its entries and [`FRAME_BYTES`] for each: well below
+/// the 2 MiB of a reply. The largest capsule has 93 KB, and the largest memory including the inline bytes of its whole
+/// capsule 54 KB.
 const MAX_PAGE_BYTES: usize = 1_500_000;
 
 /// Bytes by which an entry may be longer in a reply than in storage: its key, and full-width numbers.

@@ -37,10 +37,10 @@ impl std::fmt::Display for Access {
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct CapsuleRecord {
-    /// Its subject, if that has a principal.
+    /// The subject of the capsule, if it has a principal; at most one.
     #[cbor(n(0), with = "codec::principals")]
     pub subject_principal: Vec<Principal>,
-    /// Its subject, if that is known by another id.
+    /// The subject of the capsule, if it is known by another id.
     #[n(1)]
     pub subject_opaque: Option<String>,
     /// Principals who may do everything.
@@ -61,7 +61,7 @@ pub struct CapsuleRecord {
     /// Bytes that its memories store inline.
     #[n(7)]
     pub inline_bytes: u64,
-    /// Who created it, and whose limit it counts against. Absent in records from before capsules were
+    /// The principal who created it, against whose limit it counts. Absent in records from before capsules were
     /// counted.
     #[cbor(n(8), with = "codec::opt_principal")]
     pub created_by: Option<Principal>,
@@ -163,7 +163,7 @@ pub struct MemoryRecord {
     /// Who created it.
     #[cbor(n(4), with = "codec::principal")]
     pub created_by: Principal,
-    /// Identifies it for a repeated call of `memories_create`; absent for an upload.
+    /// The call of `memories_create` that created it, to recognize when it is repeated; absent for an upload.
     #[n(5)]
     pub request: Option<Request>,
 }
@@ -206,7 +206,7 @@ pub enum Content {
     /// Elsewhere, according to the client.
     #[n(2)]
     External {
-        /// Where.
+        /// The store.
         #[n(0)]
         backend: StorageBackend,
         /// Key in that store.
@@ -225,7 +225,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// Refers to a committed blob.
+    /// Returns the content of a memory whose bytes are in a committed blob.
     pub fn blob(id: BlobId, blob: &BlobRecord) -> Self {
         let ContentDigest { algorithm, bytes } = blob.digest;
         let algorithm = Some(algorithm).filter(|algorithm| *algorithm != HashAlgorithm::Sha256);
@@ -240,7 +240,7 @@ impl Content {
         }
     }
 
-    /// Returns the bytes stored in the record.
+    /// Returns the number of bytes that are stored in the record.
     pub const fn inline_bytes(&self) -> u64 {
         if let Self::Inline(bytes) = self { bytes.len() as u64 } else { 0 }
     }

@@ -36,8 +36,8 @@ pub struct CapsuleStore {
     condemned: Table<String, ()>,
     by_idem: Table<[u8; 32], String>,
     by_creator: Table<Principal, u64>,
-    /// Deleted capsules with memories that could not be removed: the last such memory of each. This is on the
-    /// heap, so that the next build tries again.
+    /// For each deleted capsule with memories that could not be removed: the last of these memories. This is on the
+    /// heap, so that the next build tries them again.
     resume_points: BTreeMap<String, String>,
     /// Capsule numbers.
     pub ids: Ids,
@@ -76,11 +76,12 @@ impl CapsuleStore {
         self.create_within(u64::MAX, caller, subject, now)
     }
 
-    /// Does the same, with a limit on the capsules that a caller has created and that still exist. Capsules that
-    /// others made the caller an owner of do not count: otherwise they could exhaust the limit.
+    /// Does the same as [`Self::create`], but only if the caller has created fewer than `allowed` capsules that still
+    /// exist. A capsule does not count for those who were made its owners later: otherwise others could exhaust a
+    /// caller's limit.
     ///
     /// # Errors
-    /// As above, and [`CapsuleError::Full`].
+    /// Those of [`Self::create`], and [`CapsuleError::Full`].
     pub fn create_within(
         &mut self,
         allowed: u64,
@@ -125,8 +126,8 @@ impl CapsuleStore {
         Ok(true)
     }
 
-    /// Deletes a capsule; an owner's right. It disappears immediately for everyone; the calling code must then remove
-    /// the memories that [`Self::memories_to_remove`] lists, and free their blobs.
+    /// Deletes a capsule, if `caller` is an owner. It disappears immediately for everyone; the calling code must then
+    /// remove the memories that [`Self::memories_to_remove`] lists, and free their blobs.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`].
@@ -141,7 +142,7 @@ impl CapsuleStore {
         Ok(())
     }
 
-    /// Lists up to `limit` capsules of which `caller` is a member, in order of id, above `after`; fewer if
+    /// Lists up to `limit` capsules of which `caller` is a member, with ids above `after`, in order of id; fewer if
     /// they are large.
     ///
     /// # Errors
@@ -167,8 +168,8 @@ impl CapsuleStore {
         Ok(page)
     }
 
-    /// Lists up to `limit` memories of a deleted capsule, without those that were skipped. Empty if none is
-    /// left.
+    /// Lists up to `limit` memories of one deleted capsule, without those that were skipped. The list is empty if no
+    /// deleted capsule has any left.
     pub fn memories_to_remove(&mut self, limit: usize) -> Vec<TwoTexts> {
         let mut after = None;
         while let Some(capsule) = self.condemned.next_key(after.as_ref()) {
@@ -261,7 +262,7 @@ impl CapsuleStore {
         })
     }
 
-    /// Makes the blobs of a capsule readable by everyone, or only by its readers; an owner's right.
+    /// Makes the blobs of a capsule readable by everyone, or only by its readers, if `caller` is an owner.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`].
@@ -278,7 +279,7 @@ impl CapsuleStore {
         Ok(record.to_api(capsule))
     }
 
-    /// Replaces the access lists of a capsule; an owner's right.
+    /// Replaces the access lists of a capsule, if `caller` is an owner.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`], [`CapsuleError::NoOwner`], [`CapsuleError::ListTooLong`].
@@ -373,8 +374,8 @@ impl CapsuleStore {
         Ok(record)
     }
 
-    /// Returns whether a memory is in one of the first capsules of which `caller` is a member, according to
-    /// the indexes.
+    /// Returns whether a memory is in one of the first 1,000 capsules of which `caller` is a member, according to the
+    /// indexes.
     fn is_in_a_capsule_of(&self, caller: Principal, memory_id: &str) -> bool {
         const MAX_CAPSULES: usize = 1_000;
         let keys = self.by_member.keys((caller, member_key(""))..);
@@ -457,7 +458,7 @@ impl CapsuleStore {
         }
     }
 
-    /// Lists up to `limit` memories of a capsule, in order of id, above `after`; fewer if they are large.
+    /// Lists up to `limit` memories of a capsule, with ids above `after`, in order of id; fewer if they are large.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`].
@@ -483,7 +484,7 @@ impl CapsuleStore {
         Ok(page)
     }
 
-    /// Describes what is stored.
+    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.table(memory_ids::numbers::CAPSULES, self.records.stored());

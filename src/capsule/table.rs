@@ -18,7 +18,7 @@ pub struct CapsuleTable {
 struct Held {
     id: String,
     record: Rc<CapsuleRecord>,
-    /// Whether its stored record is out of date.
+    /// Whether the record has changes that are not stored yet.
     is_changed: bool,
 }
 
@@ -29,14 +29,14 @@ impl CapsuleTable {
         Self { stored, is_holding: false, held: RefCell::new(None) }
     }
 
-    /// From now on, the first capsule that is accessed stays decoded, and changes to it are stored once, by
-    /// [`Self::let_go`]: without this, access lists of 3,000 would be read and written for each of a thousand
-    /// files in a call. Both must be called in the same message, which is stored completely or not at all.
+    /// From now on, a capsule that is accessed stays decoded, and its changes are stored once, by [`Self::let_go`].
+    /// Otherwise a call with a thousand files would read and write access lists of 3,000 principals for each of them.
+    /// `hold` and `let_go` must be called in the same message, whose changes are stored completely or not at all.
     pub const fn hold(&mut self) {
         self.is_holding = true;
     }
 
-    /// Stores what has changed since [`Self::hold`].
+    /// Stores the changes since [`Self::hold`].
     pub fn let_go(&mut self) {
         self.is_holding = false;
         self.stored_mut();
@@ -47,7 +47,7 @@ impl CapsuleTable {
         &self.stored
     }
 
-    /// Returns the stored table, without any cached capsule.
+    /// Stores the changes of a held capsule, and returns the stored table; no capsule is held any longer.
     pub fn stored_mut(&mut self) -> &mut Table<String, CapsuleRecord> {
         if let Some(Held { id, record, is_changed: true }) = self.held.take() {
             self.stored.insert(id, &record);
@@ -75,14 +75,15 @@ impl CapsuleTable {
         Ok(found)
     }
 
-    /// Changes the record of a capsule, of which `record` is the current value.
+    /// Changes the record of a capsule; `record` is its current value.
     pub fn change(
         &mut self,
         id: &str,
         mut record: Rc<CapsuleRecord>,
         change: impl FnOnce(&mut CapsuleRecord),
     ) {
-        // A record is never held twice, or it would have to be cloned.
+        // The held copy of the record is dropped, since `make_mut` would clone a shared record. If another capsule is
+        // held, its changes are stored.
         if self.held.get_mut().take_if(|held| held.id == id).is_none() {
             self.stored_mut();
         }

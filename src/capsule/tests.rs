@@ -1,4 +1,4 @@
-//! Access to capsules and the memories in them.
+//! Tests of access to capsules and the memories in them.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -70,10 +70,10 @@ fn restored_capsule_keeps_its_id_rights_and_creator() {
         let listed = capsules.list_capsules(member, None, 10).unwrap();
         assert_eq!(listed, [record.to_api("capsule_7")], "the index by member has it");
     }
-    // It counts against the limit of its creator.
+    // The restored capsule counts against the limit of its creator.
     let full = capsules.create_within(1, owner, None, NOW);
     assert!(matches!(full, Err(CapsuleError::Full { allowed: 1, requested: 2, .. })), "{full:?}");
-    // Nobody's capsule is replaced, and what was refused is not counted.
+    // An existing capsule is not replaced, and a refused one is not counted.
     let theirs = CapsuleRecord::new(PersonRef::Principal(other), other, 1);
     for id in ["capsule_7", &"c".repeat(33)] {
         assert_eq!(capsules.restore(id, &theirs), Ok(false), "{id}");
@@ -188,7 +188,7 @@ fn capsules_count_for_their_creator_while_they_exist() {
     assert_eq!(anonymous, Err(CapsuleError::Anonymous), "access is checked first");
 }
 
-/// A record of a build that did not count: it decodes, and deleting it decrements no one's count.
+/// A record of a build that did not count capsules has no creator, and decodes.
 #[test]
 fn a_capsule_from_before_the_count_is_not_counted() {
     use crate::stable::Record;
@@ -204,10 +204,10 @@ fn a_capsule_from_before_the_count_is_not_counted() {
     assert_eq!(CapsuleRecord::decode(&counted.encode()), Ok(counted));
 }
 
-/// Bytes of a reply on the IC.
+/// Maximum size of a reply on the IC, bytes.
 const MAX_REPLY_BYTES: usize = 2 << 20;
 
-/// Returns all pages of a list; `key` is the start of the next page.
+/// Returns all pages of a list. `key` returns the id of an entry; a page starts after the last id of the previous one.
 fn pages<T>(page: impl Fn(Option<&str>) -> Vec<T>, key: impl Fn(&T) -> String) -> Vec<Vec<T>> {
     let mut pages: Vec<Vec<T>> = Vec::new();
     loop {
@@ -220,7 +220,8 @@ fn pages<T>(page: impl Fn(Option<&str>) -> Vec<T>, key: impl Fn(&T) -> String) -
     }
 }
 
-/// Creates capsules as large as a capsule can be; anyone may be made a reader of them.
+/// Capsules may be as large as the limits allow, and owners can make anyone a reader of them, which adds them to that
+/// reader's list.
 #[test]
 fn a_page_of_the_largest_capsules_fits_a_reply() {
     let mut capsules = store();
@@ -317,7 +318,7 @@ fn a_public_capsule_shows_its_bytes_and_nothing_else() {
     }
     for is_public in [true, false] {
         assert_eq!(capsules.set_public(owner, &id, is_public).unwrap().is_public, Some(is_public));
-        // Older clients, whose interface lacks this field, leave it unchanged.
+        // Older clients, whose interface has no `is_public`, leave it unchanged.
         assert_eq!(capsules.set_access(owner, &id, access.clone()).unwrap().is_public, Some(is_public));
         for who in strangers {
             assert_eq!(capsules.authorize_blobs(who, &id).is_ok(), is_public);

@@ -11,7 +11,7 @@ use crate::api::{Error, Result};
 use crate::stable::{Memories, Record, Register, StableError, codec, memory_ids};
 use crate::upload::limits::MAX_CAPSULE_MAKERS;
 
-/// The list.
+/// The list of those who may create capsules.
 pub struct CapsuleMakerList {
     listed: Register<Listed>,
 }
@@ -20,7 +20,7 @@ pub struct CapsuleMakerList {
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Listed {
-    /// Who.
+    /// The principals on the list.
     #[cbor(n(0), with = "codec::principals")]
     pub principals: Vec<Principal>,
 }
@@ -48,7 +48,7 @@ impl CapsuleMakerList {
         Self { listed: Register::open(memories, memory_ids::CAPSULE_MAKERS) }
     }
 
-    /// Returns the principals on it.
+    /// Returns the principals on the list.
     ///
     /// # Errors
     /// When the list does not decode.
@@ -71,7 +71,7 @@ impl CapsuleMakerList {
         Ok(())
     }
 
-    /// Describes what is stored.
+    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.register(memory_ids::numbers::CAPSULE_MAKERS, &self.listed);

@@ -29,7 +29,7 @@ impl Downloads {
         self.len() == 0
     }
 
-    /// Returns their ids.
+    /// Returns the ids of all downloads.
     pub(super) fn ids(&self) -> Vec<SessionId> {
         self.table.keys(..).map(SessionId).collect()
     }
@@ -40,7 +40,7 @@ impl Downloads {
         self.table.get(&id.0).ok()??.into_session().ok()
     }
 
-    /// Describes what is stored.
+    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.table(memory_ids::numbers::DOWNLOADS, &self.table);

@@ -1,4 +1,4 @@
-//! Tests of downloads, on every path: the session layer's rules, for chunks that are sent.
+//! Tests of downloads, on every path: the rules of the session layer apply to chunks that are sent.
 
 use ic_stable_structures::Memory as _;
 

@@ -182,7 +182,7 @@ fn memories_of_a_deleted_capsule_use_the_whole_budget() {
     assert_eq!(canister.storage.capsules.memory_total(), 0);
 }
 
-/// A claim in the metadata is not stored along with a contradicting digest.
+/// Metadata whose SHA-256 contradicts the known digest of the content is refused.
 #[test]
 fn a_claimed_sha256_must_be_that_of_the_content() {
     let mut canister = TestCanister::direct();
@@ -236,7 +236,7 @@ fn damage_blob(canister: &TestCanister, locator: &str) {
     table.insert(id.0, &RawRecord(b"rubbish".to_vec()));
 }
 
-/// Returns what the sweep reports until it has nothing left to do.
+/// Sweeps until no memory is left to remove; returns the reported errors.
 fn sweep_to_end(canister: &mut TestCanister) -> Vec<String> {
     let mut errors = Vec::new();
     for _ in 0..100 {
@@ -272,7 +272,7 @@ fn a_damaged_memory_does_not_block_removal_of_others() {
     for id in [&made[0], &made[SWEEP_BATCH + 4], &made[made.len() - 1]] {
         damage_memory(&canister, id);
     }
-    // A table of which nothing decodes would stop the next build.
+    // The next build would refuse a table whose first and last record do not decode.
     canister.capsule = canister.storage.capsules.create(person(OWNER), None, canister.now).unwrap().id;
     try_create(&mut canister, OWNER, inline(b"1"), 1, "kept").unwrap();
     for capsule in &deleted {

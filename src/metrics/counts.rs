@@ -4,7 +4,7 @@ use crate::api::{CallCounts, PathCounts, UploadCounts};
 
 use super::text::write as write_samples;
 
-/// Appends every count.
+/// Appends every count to `text`.
 pub fn write(text: &mut String, counts: &UploadCounts) {
     let paths = [("compat", &counts.compat), ("direct", &counts.direct), ("none", &counts.no_path)];
     for Family { name, help, label, samples } in FAMILIES {
@@ -22,13 +22,13 @@ pub fn write(text: &mut String, counts: &UploadCounts) {
     }
 }
 
-/// Samples of one name.
+/// All samples under one name.
 struct Family {
     name: &'static str,
     help: &'static str,
     /// Distinguishes the samples of one path; empty if there is only one.
     label: &'static str,
-    /// Values of the label, and the numbers.
+    /// Returns the values of the label for one path, each with its number.
     samples: fn(&PathCounts) -> Vec<(&'static str, u64)>,
 }
 

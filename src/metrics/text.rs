@@ -1,6 +1,6 @@
 //! The Prometheus text format.
 
-/// Writes samples of one name, each with its labels; nothing if there are none.
+/// Writes all samples under one name, each with its labels. Writes nothing if there are no samples.
 pub fn write<L: AsRef<str>, V: ToString>(
     text: &mut String,
     kind: &str,

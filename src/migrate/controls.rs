@@ -22,7 +22,7 @@ pub fn resume(storage: &mut Storage, now: Time) -> Result<()> {
     ENGINE.control(storage, now)?.resume()
 }
 
-/// Rolls everything back to the old layout, including what was begun and written since.
+/// Rolls everything back to the old layout, including all that was begun and written since the conversion.
 pub fn rollback(storage: &mut Storage, now: Time) -> Result<()> {
     ENGINE.control(storage, now)?.rollback()
 }
@@ -61,13 +61,13 @@ pub fn check_share(storage: &Storage, compat_share_percent: u8) -> Result<()> {
     }
 }
 
-/// In a build that does not serve layout 1, ends a deferral or a rollback in progress: the migration converts again,
-/// and what was already rolled back is converted again.
+/// In a build that does not serve layout 1, ends a deferral or a rollback in progress: the migration then converts all
+/// sessions, including those that were rolled back already.
 pub fn go_forward(storage: &mut Storage, now: Time, serves_layout_1: bool) -> Result<()> {
     if serves_layout_1 { Ok(()) } else { ENGINE.go_forward(storage, now) }
 }
 
-/// Refuses as the engine's own controls do.
+/// Returns the error with which the engine's own controls refuse an action.
 fn refused(phase: Phase, why: &str) -> Error {
     ic_stable_migrate::Error::Refused { action: "use the compat path", phase, why: why.into() }.into()
 }

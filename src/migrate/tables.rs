@@ -20,8 +20,8 @@ pub type MigrationState = ic_stable_migrate::MigrationState<u64>;
 /// A stored entry of the journal.
 pub type JournalRecord = ic_stable_migrate::JournalRecord<u64>;
 
-/// Opens the engine's tables, or creates empty ones. Migration 1 has its own memories, since it existed
-/// first.
+/// Opens the engine's tables, or creates empty ones. Migration 1 has memories of its own, which are older than the
+/// tables for several migrations.
 pub fn open_tables(memories: &Memories) -> MigrationTables {
     let tables = LedgerMemories {
         states: memories.get(memory_ids::MIGRATION_STATES),
@@ -40,7 +40,7 @@ pub use description::describe;
 
 #[cfg(test)]
 mod description {
-    //! What the engine's tables hold, for the schema.
+    //! The contents of the engine's tables, for the schema.
 
     use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ mod description {
     macro_rules! engine_records {
         ($($record:ty),*) => {
             $(impl Described for $record {
-                /// The engine describes its own records.
+                /// Returns the engine's own description of the record.
                 fn value() -> Value {
                     let mut records: BTreeMap<String, Value> =
                         serde_json::from_str(ic_stable_migrate::SCHEMA).expect("the engine's schema is JSON");

@@ -1,4 +1,4 @@
-//! The engine over real layout 1 data, written by the compat path.
+//! Tests of the engine on real data in layout 1, written by the compat path.
 
 mod as_they_go;
 mod batches;
@@ -42,7 +42,7 @@ impl Meter for OneStep {
 /// A session, its file, and the chunks that have arrived.
 type Begun = (u64, Vec<u8>, Vec<usize>);
 
-/// Returns layout 1 with sessions in every state, and the clients' files.
+/// Returns a canister in layout 1 with sessions in every state, and the sessions with their files.
 fn layout_1() -> (TestCanister, Vec<Begun>) {
     let mut canister = TestCanister::compat();
     canister.storage.layout.set(&Layout::LEGACY);
@@ -61,7 +61,7 @@ fn layout_1() -> (TestCanister, Vec<Begun>) {
     (canister, sessions)
 }
 
-/// Upgrades to the staged build, whose path serves both layouts.
+/// Returns the same after the upgrade to the staged build, whose path serves both layouts, and after the migration.
 fn staged() -> (TestCanister, Vec<Begun>) {
     let (mut canister, sessions) = layout_1();
     upgrade(&mut canister);
@@ -70,7 +70,8 @@ fn staged() -> (TestCanister, Vec<Begun>) {
     (canister, sessions)
 }
 
-/// Returns the same with the first of five sessions quarantined, since its record did not decode.
+/// Returns the same canister as [`staged`], but with the first of the five sessions in quarantine, since its record did
+/// not decode.
 fn staged_with_one_in_quarantine() -> (TestCanister, SessionId) {
     let (mut canister, sessions) = layout_1();
     let id = sessions[0].0;
@@ -81,7 +82,7 @@ fn staged_with_one_in_quarantine() -> (TestCanister, SessionId) {
     (canister, SessionId(id))
 }
 
-/// Returns layout 1 as the first public release leaves it: the session is in no index and on no account.
+/// Removes a session from all indexes and accounts, since sessions of the first public release are in none.
 fn forget(canister: &mut TestCanister, id: u64, file: &[u8], idem: &str) {
     let (caller, bytes) = (person(OWNER), file.len() as u64);
     let key = IdemKey::of(&canister.capsule, &caller, idem);
@@ -95,7 +96,7 @@ fn phase(canister: &TestCanister) -> Phase {
     canister.storage.migration.state().unwrap().phase
 }
 
-/// Does what the staged and the direct build do at their start.
+/// Does what the staged and the direct build do at their start: new sessions begin on the direct path.
 fn upgrade(canister: &mut TestCanister) {
     set_share(&mut canister.storage, 0);
     canister.path = Box::<DirectPath>::default();
@@ -185,7 +186,7 @@ fn retry_and_verify_are_refused_while_compat_is_in_use() {
 
 #[test]
 fn a_touched_session_is_converted_at_once_and_counted_once() {
-    // One step enters each phase, five count, five convert; the session is the last of the five.
+    // One step enters each phase, five steps count, and five convert. The touched session is the last of the five.
     let steps_before_touch = [0, 1, 2, 6, 7, 9, 11, 12];
     for steps in steps_before_touch {
         let (mut canister, sessions) = layout_1();
@@ -381,7 +382,7 @@ fn the_compat_path_cannot_be_opened_while_converting() {
     assert_eq!(controls::check_share(&canister.storage, 50), Ok(()));
 }
 
-/// Adds an account after all others: the preflight would refuse a damaged one at an end of the table.
+/// Adds an account after all others, because the preflight would refuse a damaged account at an end of the table.
 fn not_last(mut accounts: Table<TwoTexts, RawRecord>) {
     accounts.insert(TwoTexts("~".into(), String::new()), &RawRecord(vec![0; 8]));
 }

@@ -11,8 +11,8 @@ use crate::storage::Storage;
 
 use super::Migration as _;
 
-/// Returns the share of new sessions that take the compat path, in percent: all of them while layout 1 is
-/// current, otherwise what a controller has set.
+/// Returns the share of new sessions that take the compat path, in percent: all of them while the migration is
+/// deferred, rolls back or is rolled back; otherwise what a controller has set.
 pub fn compat_share(storage: &Storage) -> std::result::Result<u8, StableError> {
     let state = storage.migration.state()?;
     if state.is_going_back() || state.is_deferred() {
@@ -26,8 +26,8 @@ pub fn held(storage: &Storage) -> std::result::Result<bool, StableError> {
     Ok(compat_share(storage)? > 0)
 }
 
-/// Converts a session that is still a legacy record, since its client is about to use it, and leaves any
-/// other as it is. Returns `false`, having changed nothing, if there is an `asker` and the session is not theirs.
+/// Converts a session that is still a legacy record, since its client is about to use it, and leaves all others as they
+/// are. Returns `false` and changes nothing if an `asker` is given and the session belongs to someone else.
 ///
 /// # Errors
 /// [`Error::Conflict`] if the session is quarantined, or a damaged record of the migration itself.
@@ -50,7 +50,7 @@ pub fn touch(storage: &mut Storage, id: SessionId, asker: Option<Principal>, now
     }
 }
 
-/// Returns whether a legacy or quarantined record must be hidden from the caller.
+/// Returns whether a legacy or quarantined record must be hidden from `asker`, since it belongs to someone else.
 fn is_hidden(storage: &Storage, id: SessionId, asker: Option<Principal>) -> Result<bool> {
     let Some(asker) = asker else { return Ok(false) };
     Ok(!SplitSessions.is_of(storage, id.0, asker)?)

@@ -15,7 +15,7 @@ pub use ic_stable_migrate::codec::{decode, encode};
 pub mod opt_bytes {
     pub use ic_stable_migrate::codec::opt_bytes::*;
 
-    /// Returns what is stored, for the schema.
+    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Optional(stable_schema::Shape::Bytes.into())
@@ -26,17 +26,18 @@ pub mod opt_bytes {
 pub mod opt_digest {
     pub use ic_stable_migrate::codec::opt_digest::*;
 
-    /// Returns what is stored, for the schema.
+    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Optional(stable_schema::Shape::FixedBytes(32).into())
     }
 }
 
-/// Encodes Candid `(version, value)`, two arguments: the encoding of layout 1. The first public release writes one, a
-/// tuple; see `migrations/public_release`.
+/// Encodes `(version, value)` as two Candid arguments: the encoding of layout 1. The first public release writes one
+/// argument, a tuple; see `migrations/public_release`.
 ///
-/// The type table is the same for every record of a type, and writing it is most of the cost; it is kept on the heap.
+/// The type table is the same for every record of a type, and writing it is most of the cost, so it is kept on the
+/// heap.
 pub fn encode_candid<T: CandidType>(version: u16, value: &T) -> Vec<u8> {
     // Encoding a value of a static type is infallible: the encoder's errors are about open types.
     try_encode_candid(version, value).unwrap_or_else(|_| unreachable_encoding())
@@ -65,7 +66,7 @@ thread_local! {
 /// # Errors
 /// None for a static type.
 pub fn cache_candid_header<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
-    // As the library does before it writes a message, so that the table is the one that it would write.
+    // The library does this before it writes a message; so the table is the same as the library's.
     candid::types::internal::env_clear();
     let header = candid_header(&[u16::ty(), T::ty()])?;
     HEADERS.with_borrow_mut(|headers| headers.insert(T::id(), header.clone()));
@@ -85,7 +86,7 @@ pub fn candid_header(types: &[Type]) -> Result<Vec<u8>, candid::Error> {
     Ok([b"DIDL", table.get_result()].concat())
 }
 
-/// Decodes the value of Candid `(version, value)`.
+/// Decodes the value of the Candid arguments `(version, value)`.
 ///
 /// # Errors
 /// What is wrong with the bytes: not Candid, another version, or another type.
@@ -125,7 +126,7 @@ pub mod time {
         Ok(Time::from_nanos(d.u64()?))
     }
 
-    /// Returns what is stored, for the schema.
+    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Uint(64)
@@ -153,7 +154,7 @@ pub mod principal {
         Principal::try_from_slice(d.bytes()?).map_err(|e| DecodeError::message(e.to_string()))
     }
 
-    /// Returns what is stored, for the schema.
+    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Opaque("principal".into(), 1)
@@ -187,7 +188,7 @@ pub mod opt_principal {
         super::principal::decode(d, ctx).map(Some)
     }
 
-    /// Returns what is stored, for the schema.
+    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Optional(super::principal::shape().into())
@@ -216,7 +217,7 @@ pub mod principals {
         (0..len).map(|_| super::principal::decode(d, ctx)).collect()
     }
 
-    /// Returns what is stored, for the schema.
+    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::List(super::principal::shape().into())

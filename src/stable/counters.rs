@@ -1,7 +1,7 @@
 //! Counters that nearly every message increments, each at a fixed offset.
 //!
-//! A record in a cell or a map would have to be read, decoded, encoded and written completely. Here a counter
-//! is eight bytes at a known offset.
+//! To increment a number in the record of a cell or a map, all of the record would have to be read, decoded, encoded
+//! and written. Here a counter is eight bytes at a known offset.
 //!
 //! ```text
 //! byte 0     "CNT"   magic
@@ -27,15 +27,15 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Opens the memory at `id`, or initializes it if it is empty. The preflight has made sure that nothing
-    /// else is there.
+    /// Opens the memory at `id`, or initializes it if it is empty. The preflight has made sure that
+    /// the memory contains nothing else.
     pub fn open(memories: &Memories, id: MemoryId) -> Self {
         let counters = Self::over(memories.get(id));
         counters.exists();
         counters
     }
 
-    /// Does the same in a memory that is initialized with the first write.
+    /// Returns counters in a memory that is initialized with the first write.
     pub(super) const fn over(memory: Memory) -> Self {
         Self { memory }
     }
@@ -65,7 +65,7 @@ impl Counters {
         self.set(first, numbers);
     }
 
-    /// Reads bytes of the page from `at` on; 0 while there is no page.
+    /// Reads bytes of the page from `at` on. While there is no page, `into` stays as it is.
     pub fn read(&self, at: u64, into: &mut [u8]) {
         if self.memory.size() > 0 {
             self.memory.read(at, into);

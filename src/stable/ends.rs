@@ -1,8 +1,8 @@
 //! Reads the header of a map and its first and last entry without the library.
 //!
 //! The library asserts what it reads, and a failed assertion in `post_upgrade` names neither the memory nor a remedy.
-//! Here every number is checked before use, and the work is bounded for any bytes. The layout is that of the maps that
-//! this canister creates: version 2, in pages of 1,024 bytes, since their values have no maximum size.
+//! Here every number is checked before use, and the work is bounded for any bytes. The format is the one in which this
+//! canister creates maps: version 2, in pages of 1,024 bytes, since their values have no maximum size.
 //!
 //! ```text
 //! map       byte 0..4     "BTR", 2
@@ -37,7 +37,7 @@ const NEXT_HEADER: u64 = 11;
 
 const MAX_ENTRIES: u16 = 11;
 
-/// No tree is deeper: with six entries per node, it would have more nodes than there are addresses.
+/// Maximum depth of a tree. A deeper one, with six entries per node, would have more nodes than there are addresses.
 const MAX_DEPTH: u32 = 32;
 
 /// Maximum number of pages followed in a node; eleven records of the maximum decoded length need fewer.
@@ -167,20 +167,20 @@ impl<M: Memory> RawMap<M> {
         Ok(Some(Self { memory, bytes, root, len }))
     }
 
-    /// Returns the entry of the leaf at an end that is closest to that end and short enough to be decoded; if all are
-    /// too long, one without its value. Returns `None` if the map is empty.
+    /// From the leaf at an end, returns the entry that is closest to that end and short enough to be decoded. If all
+    /// entries are too long, returns one of them without its value; if the map is empty, `None`.
     ///
     /// # Errors
-    /// Damage of the nodes that lead to it.
+    /// Damage of the nodes on the path to the leaf.
     pub fn entry(&self, end: End, key_len: Option<u32>) -> Result<Option<RawEntry>, Damage> {
         self.leaf(end)?.map(|mut leaf| leaf.entry(end, key_len)).transpose()
     }
 
-    /// Returns the key at an end, and the length of the first value of its node; `None` if there is none. Values are
+    /// Returns the key at an end, and the length of the first value of its node; `None` if the map is empty. Values are
     /// not read.
     ///
     /// # Errors
-    /// Damage of the nodes that lead to it.
+    /// Damage of the nodes on the path to the leaf.
     pub fn key(&self, end: End, key_len: Option<u32>) -> Result<Option<(Vec<u8>, u32)>, Damage> {
         let Some(mut leaf) = self.leaf(end)? else { return Ok(None) };
         let mut keys = leaf.keys(key_len)?;
@@ -208,7 +208,7 @@ impl<M: Memory> RawMap<M> {
         wrong(from, format!("a node {MAX_DEPTH} levels below the root"))
     }
 
-    /// Reads the header of the node at `address`, which the bytes at `from` lead to.
+    /// Reads the header of the node at `address`. `from` is the offset of what refers to this address, for errors.
     fn node(&self, address: u64, from: u64) -> Result<Node<'_, M>, Damage> {
         self.check_page(address, from)?;
         let mut header = [0; NODE_HEADER as usize];
@@ -271,7 +271,7 @@ impl<M: Memory> Node<'_, M> {
         Ok(keys)
     }
 
-    /// Returns the entry of a leaf that is closest to an end and short enough.
+    /// Returns the entry of a leaf that is closest to an end and short enough to be decoded.
     fn entry(&mut self, end: End, key_len: Option<u32>) -> Result<RawEntry, Damage> {
         let keys = self.keys(key_len)?;
         let mut left = self.cursor.clone();
@@ -336,7 +336,7 @@ impl<M: Memory> Cursor<'_, M> {
         Ok(())
     }
 
-    /// Takes up to `max` bytes of the page; returns where they are, and how many.
+    /// Takes up to `max` bytes of the page; returns their offset and their number.
     fn take(&mut self, max: u64) -> Result<(u64, u64), Damage> {
         if self.left == 0 {
             self.turn()?;

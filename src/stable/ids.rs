@@ -10,8 +10,8 @@
 //! bit  0..10   counts within that message
 //! ```
 //!
-//! Ids ascend, and each is above all ids in the loaded state. Only the last one is stored, in the same way as
-//! the plain counter was.
+//! Ids ascend, and each is above all ids in the loaded state. Only the last id is stored, in the same way as the plain
+//! counter of earlier builds was.
 
 use ic_stable_structures::memory_manager::MemoryId;
 
@@ -32,8 +32,8 @@ pub const PER_MESSAGE: usize = 1 << COUNT_BITS;
 /// A source of ids that are never reused.
 pub struct Ids {
     last: Register<u64>,
-    /// Returns the canister version in the current message; absent outside of the IC, where no snapshots are
-    /// loaded.
+    /// The function that returns the canister version in the current message; absent outside of the IC, where no
+    /// snapshots are loaded.
     version: Option<fn() -> u64>,
 }
 
@@ -43,7 +43,7 @@ impl Ids {
         Self { last: Register::open(memories, id), version: None }
     }
 
-    /// Makes every later id contain what `version` returns.
+    /// From now on, every id contains the canister version that `version` returns.
     pub fn number_by(&mut self, version: fn() -> u64) {
         self.version = Some(version);
     }
@@ -77,7 +77,7 @@ impl Ids {
         Ok(next)
     }
 
-    /// Describes what is stored in the memory `id`.
+    /// Describes the register in the memory `id`, for the schema.
     #[cfg(test)]
     pub fn describe(&self, id: u8, to: &mut super::schema::Description) {
         to.register(id, &self.last);
@@ -131,7 +131,7 @@ mod tests {
         /// Messages that take no id.
         Pass(u64),
         TakeSnapshot,
-        /// The canister's own snapshot, or that of another canister.
+        /// The canister's own snapshot, or a snapshot of another canister.
         LoadSnapshot(prop::sample::Index),
     }
 

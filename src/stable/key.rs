@@ -6,7 +6,7 @@ use ic_stable_structures::storable::Blob;
 
 use super::keys::{NumberAndText, TwoTexts};
 
-/// A key of a map. The library's own decoders panic on damaged bytes.
+/// A key of a map, parsed without the library: the library's own decoders panic on damaged bytes.
 pub trait Key: Storable + Ord + Clone + std::fmt::Debug {
     /// Parses stored bytes; `None` if they are not a key.
     fn parse(bytes: &[u8]) -> Option<Self>;
@@ -87,7 +87,7 @@ impl Key for ([u8; 32], u32) {
 /// Length to which a principal is padded in a key of two parts, bytes.
 const PRINCIPAL_BYTES: usize = 29;
 
-/// As the library stores a pair: both parts padded to their maximum length, then a length byte for each part of
+/// The library stores a pair as both parts, padded to their maximum length, followed by a length byte for each part of
 /// variable length.
 impl Key for (Principal, u64) {
     fn parse(bytes: &[u8]) -> Option<Self> {
@@ -143,7 +143,8 @@ impl Key for TwoTexts {
 mod tests {
     use super::*;
 
-    /// A key as the library stores it is parsed, and shown as text; a truncated one is not parsed.
+    /// Asserts that the stored bytes of a key are parsed, that the key is shown as this text, and that truncated bytes
+    /// are not parsed.
     fn check<K: Key>(key: &K, text: &str) {
         let bytes = key.to_bytes();
         assert_eq!(K::parse(&bytes).as_ref(), Some(key));

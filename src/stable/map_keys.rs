@@ -27,23 +27,23 @@ const ENTRIES_OFFSET: usize = 15;
 
 const ADDRESS_BYTES: usize = 8;
 
-/// Trees never get this deep: at six entries per node, that would be more than there are addresses.
+/// Maximum depth of a tree. A deeper one, with six entries per node, would have more nodes than there are addresses.
 const MAX_DEPTH: u32 = 32;
 
-/// Keys of `N` bytes.
+/// The keys of a map, `N` bytes each.
 pub struct MapKeys<const N: usize> {
     memory: Memory,
 }
 
 /// A node of the map, as far as it is read.
 struct Node<'b, const N: usize> {
-    /// None in a leaf.
+    /// Addresses of the children; empty in a leaf.
     children: &'b [[u8; ADDRESS_BYTES]],
     keys: &'b [[u8; N]],
 }
 
 impl<const N: usize> MapKeys<N> {
-    /// The bytes of a node that contain all of its keys.
+    /// Number of bytes at the beginning of a node that contain all of its keys.
     const NODE_BYTES: usize = ENTRIES_OFFSET + (MAX_ENTRIES + 1) * ADDRESS_BYTES + MAX_ENTRIES * N;
 
     /// Creates the reader for the map in this memory.
@@ -51,7 +51,7 @@ impl<const N: usize> MapKeys<N> {
         Self { memory }
     }
 
-    /// Passes the keys from `low` to `high`, inclusive, to `take`, ascending, until it returns false. Returns
+    /// Passes the keys from `low` to `high`, inclusive, to `take`, ascending, until `take` returns false. Returns
     /// `None` if the map has a layout that is not supported here; some keys may have been passed by then.
     pub fn between(
         &self,
@@ -87,7 +87,7 @@ impl<const N: usize> MapKeys<N> {
         Some(found)
     }
 
-    /// Returns false if no more keys are wanted.
+    /// Does what [`Self::between`] does, for the keys below a node. Returns false if no more keys are wanted.
     fn walk(
         &self,
         address: u64,
@@ -103,7 +103,7 @@ impl<const N: usize> MapKeys<N> {
         let first = keys.partition_point(|key| key < low);
         let mut children = children.iter().skip(first);
         for key in keys.iter().skip(first) {
-            // Keys below the requested range are skipped.
+            // If `key` is `low`, all keys of the child before it are below the requested range.
             if let Some(child) = children.next().filter(|_| key != low)
                 && !self.walk(u64::from_le_bytes(*child), low, high, take, depth)?
             {
@@ -226,7 +226,8 @@ mod tests {
         assert_eq!(keys(memory()), Some(()));
     }
 
-    /// How the library handles a small map with unbounded keys does not matter here.
+    /// The header of a map with bounded keys and values has their maximum sizes in place of the page size and its
+    /// marker.
     #[test]
     fn a_page_that_keys_may_not_fit_is_not_read() {
         let memories = Memories::init(RawMemory::default());

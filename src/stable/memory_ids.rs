@@ -154,10 +154,10 @@ memory_ids! {
     DOWNLOADS = 49, Map;
 }
 
-/// The last of the structures that the first builds of layouts 1 to 3 created together with the layout header.
+/// Highest id of the structures that the first builds of layouts 1 to 3 created together with the layout header.
 pub const LAST_OF_FIRST_BUILD: u8 = numbers::MIGRATION_QUARANTINES;
 
-/// The last of the structures that this build creates in layouts 1 and 2, regardless of what is stored.
+/// Highest id of the structures that this build creates in layouts 1 and 2, whatever is stored.
 pub const LAST_CREATED_BEFORE_LAYOUT_3: u8 = numbers::LEGACY_LEFT_BEHIND;
 
 /// Structures that are created together with the layout header in layout 3.
@@ -173,8 +173,8 @@ pub const CREATED_WITH_LAYOUT_3: [u8; 9] = [
     numbers::MIGRATION_QUARANTINES,
 ];
 
-/// Structures that are created together with the first capsule in layout 3: all to which creating and deleting an empty
-/// capsule writes.
+/// Structures that are created together with the first capsule in layout 3: all that are written when an empty capsule
+/// is created or deleted.
 pub const CREATED_WITH_FIRST_CAPSULE: [u8; 5] = [
     numbers::CAPSULES,
     numbers::CAPSULE_COUNTER,
@@ -183,8 +183,8 @@ pub const CREATED_WITH_FIRST_CAPSULE: [u8; 5] = [
     numbers::CAPSULES_BY_CREATOR,
 ];
 
-/// Structures that are created together with the first upload, or the first memory without one, in layout 3: all to
-/// which an upload, its end, and the removal of its file write. All other structures are created with their first
+/// Structures that are created together with the first upload, or the first memory without one, in layout 3: all that
+/// are written by an upload, its end, and the removal of its file. All other structures are created with their first
 /// record.
 pub const CREATED_WITH_FIRST_UPLOAD: [u8; 18] = [
     numbers::SESSIONS,

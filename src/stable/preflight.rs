@@ -1,8 +1,8 @@
 //! Preflight: checks the raw bytes of stable memory before anything in it is opened.
 //!
-//! The library's structures create a new one over whatever they do not recognise, and assert the rest. So the raw
-//! headers are read first, then the first and the last record of every table: foreign or damaged bytes stop the upgrade
-//! while everything is still there. What the records of each table are is in `storage/contents.rs`.
+//! The library creates a new structure over bytes that it does not recognize, and panics on other damage. So the raw
+//! headers are read first, and then the first and the last record of every table: foreign or damaged bytes stop the
+//! upgrade while nothing is lost yet. `storage/contents.rs` lists the types of the records in each table.
 
 mod error;
 
@@ -20,7 +20,7 @@ pub use error::PreflightError;
 /// Opens the memory manager of an installed canister, after reading the header of every structure.
 ///
 /// # Errors
-/// What was found instead of what was expected.
+/// The first header that is not as expected; see [`PreflightError`].
 pub fn open_existing(raw: RawMemory) -> Result<Memories, PreflightError> {
     check_manager(&raw)?;
     let memories = Memories::init(raw);
@@ -40,7 +40,7 @@ const PUBLIC_RELEASE: [u8; 4] = [
     numbers::RESERVED_ADMINS,
 ];
 
-/// Returns `Ok(())` unless the memory is that of the first public release.
+/// Returns `Ok(())` unless the first public release has written the memory.
 ///
 /// # Errors
 /// [`PreflightError::PublicRelease`].
@@ -52,10 +52,10 @@ pub fn check_public_release<M: Memory>(memories: &MemoryManager<M>) -> Result<()
     Ok(())
 }
 
-/// Returns `Ok(())` if the memories in use are those of this canister: with a layout header, every memory that was
-/// created; without one, the sessions of layout 1, whose records the caller has to check. In layout 3 marks show which
-/// memories were created; without marks, they are all those that every earlier build creates together with the layout
-/// header.
+/// Returns `Ok(())` if no memory of this canister is missing. With a layout header, every memory that was created must
+/// be in use: in layout 3 marks show which ones were created; without marks, they are those that every earlier build
+/// creates together with the layout header. Without a layout header, there must be sessions of layout 1, whose records
+/// the caller has to check.
 ///
 /// # Errors
 /// [`PreflightError::NoLayout`], [`PreflightError::WrittenInPart`].
@@ -90,7 +90,7 @@ fn in_use<M: Memory>(memories: &MemoryManager<M>) -> String {
     if used.is_empty() { "no memory ids".into() } else { format!("memory ids {}", used.join(", ")) }
 }
 
-/// The form of the records of a map.
+/// The expected contents of a map.
 #[derive(Clone, Copy)]
 pub struct MapContents {
     /// Returns whether bytes are a key.
@@ -99,21 +99,21 @@ pub struct MapContents {
     pub show_key: fn(&[u8]) -> String,
     /// The length of the keys, if all have the same.
     pub key_len: Option<u32>,
-    /// What the values are.
+    /// The type of the values.
     pub value: Values,
-    /// What one record that does not decode means for an upgrade.
+    /// How an upgrade treats a record that does not decode.
     pub damaged: Damaged,
 }
 
-/// What a record that does not decode means for an upgrade.
+/// How an upgrade treats a record that does not decode.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Damaged {
     /// The upgrade is refused.
     Refused,
-    /// The canister has a treatment for it, and an upgrade may repair it: refused only if the record at the other
-    /// end does not decode either.
+    /// The canister has a treatment for such a record, and an upgrade may repair it. The upgrade is refused only if the
+    /// record at the other end does not decode either.
     Treated,
-    /// The same, and a record that is Candid is refused: it is the first public release's.
+    /// Like [`Self::Treated`], but a record that is Candid is refused: the first public release has written it.
     TreatedUnlessCandid,
     /// Every such record is quarantined, or stays in quarantine, so any number of them is accepted.
     Quarantined,
@@ -124,25 +124,25 @@ pub enum Damaged {
 pub enum Values {
     /// Records.
     Records(Decodes),
-    /// Any bytes, at most this many, which are not read. A chunk has none if it was emptied because there was no
+    /// Any bytes, at most this many, which are not read. A chunk has no bytes if it was emptied because there was no
     /// room to remove it.
     Bytes(u32),
 }
 
-/// Returns `Ok(())` if bytes are a record, otherwise what is wrong with them.
+/// A function that returns `Ok(())` if bytes are a record, and otherwise what is wrong with them.
 pub type Decodes = fn(&[u8]) -> Result<(), Undecodable>;
 
 /// Why bytes are not a record that this build can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Undecodable {
-    /// They begin with the format of a newer build.
+    /// The bytes begin with the format of a newer build.
     Newer {
         /// Format of the record.
         found: u8,
         /// Newest format that this build supports.
         known: u8,
     },
-    /// They do not decode, for this reason.
+    /// The bytes do not decode, for this reason.
     Damaged(String),
 }
 
@@ -257,7 +257,7 @@ fn damaged(id: u8, damage: Damage) -> PreflightError {
     PreflightError::DamagedStructure { id, name: name_of(id), offset, what }
 }
 
-/// Checks the header after the magic.
+/// Checks the header of a structure after its magic.
 fn check_structure_header<M: Memory>(
     memories: &MemoryManager<M>,
     id: u8,
@@ -279,7 +279,7 @@ fn check_structure_header<M: Memory>(
     checked.map_err(|damage| damaged(id, damage))
 }
 
-/// Version of the headers of our own, the byte after the magic.
+/// Version of our own headers, the byte after the magic.
 const HEADER_VERSION: u8 = 1;
 
 /// Returns `Ok(())` if the memory begins with a memory manager whose header is consistent with itself and
@@ -305,14 +305,14 @@ pub fn check_manager(raw: &impl Memory) -> Result<(), PreflightError> {
     check_header(raw)
 }
 
-/// Returns `Ok(())` if only memories of this build are in use. Must be called after the layout is
-/// checked, since a newer layout is the better explanation.
+/// Returns `Ok(())` if only memories of this build are in use. Must be called after the layout is checked, since a
+/// newer layout explains an unknown memory better.
 ///
 /// # Errors
 /// [`PreflightError::UnknownMemory`].
 pub fn check_unknown<M: Memory>(memories: &MemoryManager<M>) -> Result<(), PreflightError> {
-    // What the first public release has stored under its ids stays there; what a second memory manager has written is
-    // refused.
+    // Memories that the first public release has written stay where they are; a memory that a second memory manager has
+    // written is refused.
     let is_known = |id: u8| ALL.iter().any(|(known, ..)| *known == id) && id != numbers::RESERVED_HTTP_SECRET;
     for id in (0..u8::MAX).filter(|id| !is_known(*id)) {
         let pages = memories.get(MemoryId::new(id)).size();
@@ -349,8 +349,7 @@ fn check_header(raw: &impl Memory) -> Result<(), PreflightError> {
     let mut owners = [[UNOWNED; 8]; 512];
     for first in (0..MAX_BUCKETS).step_by(owners.as_flattened().len()) {
         raw.read(OWNERS_OFFSET.saturating_add(first), owners.as_flattened_mut());
-        // Most of them are compared eight at a time: comparing each of 32,768 bytes would double the cost of
-        // an upgrade.
+        // Most owners are compared eight at a time: comparing each of 32,768 bytes would double the cost of an upgrade.
         let bits = |eight: [u8; 8]| u64::from_ne_bytes(eight);
         if first >= buckets && owners.iter().fold(u64::MAX, |all, eight| all & bits(*eight)) == u64::MAX {
             continue;
@@ -360,7 +359,8 @@ fn check_header(raw: &impl Memory) -> Result<(), PreflightError> {
                 continue;
             }
             for (bucket, owner) in (bucket..).zip(eight) {
-                // With such bytes, the manager would allocate a bucket twice, or lose one.
+                // The manager would lose an allocated bucket that has no owner, and allocate a bucket again that has an
+                // owner although it is not allocated.
                 if (owner == UNOWNED) == (bucket < buckets) {
                     let expected = format!("that of {buckets} allocated buckets");
                     let offset = OWNERS_OFFSET.saturating_add(bucket);

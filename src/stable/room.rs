@@ -23,19 +23,20 @@ use super::{Memories, Memory, RawMemory};
 
 const PAGE_BYTES: u64 = 64 * 1024;
 
-/// Room that removing an entry from the chunk map may need temporarily: a node of eleven entries in addition
-/// to the two that are merged into it, so that six entries, of at most the 2 MiB of a message, exist twice.
+/// Bytes that removing an entry from the chunk map may need temporarily: two nodes are merged into one of eleven
+/// entries, and until the old ones are freed, six entries, of at most the 2 MiB of a message, exist twice.
 const MERGE_BYTES: u64 = 13 << 20;
 
-/// How much each table must still be able to grow after an addition. Finishing, ending and moving sessions also
-/// adds records; this is more than all of that writes to a table before something is removed.
+/// Bytes by which each table must still be able to grow after an addition. Finishing, ending and moving sessions adds
+/// records, too, but less than this to each table before something is removed.
 const RESERVED_BYTES: u64 = 1 << 20;
 
-/// How much each table must be able to grow before a session is converted or rolled back: more than its largest
+/// Bytes by which each table must be able to grow before a session is converted or rolled back: more than its largest
 /// record.
 const STEP_BYTES: u64 = 128 << 10;
 
-/// Upper bound of what storing a chunk takes besides its bytes: its share of a node, and new pages if nodes are split.
+/// Upper bound of the bytes that storing a chunk takes besides its own: its share of a node, and new pages if nodes are
+/// split.
 const NODE_BYTES: u64 = 16 << 10;
 
 /// Bytes of a map before its first page.
@@ -44,7 +45,7 @@ const FIRST_PAGE: u64 = 100;
 /// Bytes of a page of the chunk map, with the allocator's header.
 const MAP_PAGE_BYTES: u64 = 1_040;
 
-/// Bytes of it that hold a node's contents.
+/// Bytes of such a page that hold a node's contents.
 const MAP_PAGE_CONTENTS: u64 = 1_013;
 
 /// Stable memory has no room for a write.
@@ -75,7 +76,7 @@ struct Additions {
     chunks: u64,
     /// To the payload region.
     region: u64,
-    /// To each table: what it must still be able to grow.
+    /// To each table: the bytes by which it must still be able to grow.
     records: u64,
 }
 
@@ -141,7 +142,7 @@ impl StableRoom {
         self.check(Additions { records: RESERVED_BYTES, ..Additions::default() })
     }
 
-    /// Returns `Ok(())` if a session can be converted or rolled back and its outcome recorded. That uses what
+    /// Returns `Ok(())` if a session can be converted or rolled back and its outcome recorded, in the room that
     /// [`Self::for_records`] reserves.
     pub fn for_step(&self) -> Result<(), NoRoom> {
         let Inner { chunks, legacy, sessions, metas, .. } = &*self.0;
@@ -161,23 +162,23 @@ impl StableRoom {
             || missing(self.fill_of(&self.0.chunks).free) <= self.bytes_left()
     }
 
-    /// Returns whether the buckets that the chunk map has would hold chunks of these lengths, if it had no others.
+    /// Returns whether the chunk map could hold chunks of these lengths, and no others, in the buckets that it has.
     pub fn holds(&self, lens: impl Iterator<Item = u64>) -> bool {
         let pages = lens.map(pages_in_map).fold(0, u64::saturating_add);
         let has = self.buckets(self.0.chunks.size().saturating_mul(PAGE_BYTES));
         FIRST_PAGE.saturating_add(MAP_PAGE_BYTES.saturating_mul(pages.saturating_add(1))) <= has
     }
 
-    /// Returns how much payload the canister can hold, at most `limit`: in the chunk map, or in `region`
-    /// bytes of the payload region and as much as that can still grow.
+    /// Returns how much payload the canister can hold, at most `limit`: in the chunk map, or in the payload region,
+    /// which has `region` bytes and can still grow.
     pub fn payload_limit(&self, region: Option<u64>, limit: u64) -> u64 {
         // The first chunk also needs the room for removing one, and a session that begins now writes records
         // before its last chunk arrives.
         let chunks = if region.is_none() { RESERVED_BYTES } else { 0 };
         let reserve =
             self.needed_at_most(Additions { chunks, records: RESERVED_BYTES, ..Additions::default() });
-        // In layout 3 the map takes no new payload, though it keeps its memory. What is still in it needs as much of the
-        // region when it moves, so it counts once, as everything in the region does.
+        // In layout 3 the chunk map takes no new payload, although it keeps its memory. Payload that is still in it
+        // will move into the region and must fit there, so the map adds no room.
         let map = if region.is_none() { assume_full(&self.0.chunks).taken } else { 0 };
         let capacity = |left: u64| {
             let room = map.saturating_add(left).saturating_add(region.unwrap_or(0)).saturating_sub(reserve);
@@ -285,8 +286,8 @@ const fn bytes_in_map(bytes: u64) -> u64 {
     bytes.saturating_add(bytes >> 5).saturating_add(NODE_BYTES)
 }
 
-/// Returns an upper bound of the pages that a chunk takes in the map. The first page of a node has room for its header and
-/// all of its keys, and it has at least one chunk; each chunk follows its length, four bytes.
+/// Returns an upper bound of the pages that a chunk takes in the map. A chunk is stored after its length, four bytes.
+/// The additional page has room for the header of a node and all of its keys; every node has at least one chunk.
 const fn pages_in_map(bytes: u64) -> u64 {
     bytes.saturating_add(4).div_ceil(MAP_PAGE_CONTENTS).saturating_add(1)
 }

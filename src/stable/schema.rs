@@ -1,7 +1,7 @@
-//! What is kept in stable memory, taken from the types of the open structures.
+//! The schema: a description of stable memory, taken from the types of the open structures.
 //!
-//! Compiled for tests only: the schema travels in the wasm as text, `schemas/BUILD.json`, which the test below compares
-//! with the types. Each store describes its own structures, so that the type of a field determines the schema.
+//! Compiled for tests only: the wasm contains the schema as text, `schemas/BUILD.json`, which a test compares with the
+//! types. Each store describes its own structures, so that the type of a field determines the schema.
 
 use ic_stable_structures::{StableBTreeMap, Storable};
 use stable_schema::{Body, Memory as Entry, Plain, PlainBytes, Size, Structure, Value};
@@ -63,7 +63,7 @@ described!(Layout, 1_u8, Body::Opaque("u16 after UPL and the version of the head
 /// The descriptions that the open structures have given.
 #[derive(Debug, Default)]
 pub struct Description {
-    /// The memories, in no order.
+    /// The memories, in no particular order.
     pub memories: Vec<Entry>,
 }
 
@@ -87,7 +87,7 @@ impl Description {
         self.memories.push(Entry { id, name: (*name).into(), structure, key, value });
     }
 
-    /// Describes a table. One that is opened when it is first needed is described by its type.
+    /// Describes a table by its type; `None` is a table that is opened when it is first needed.
     pub fn table<'t, K, V>(&mut self, id: u8, _: impl Into<Option<&'t Table<K, V>>>)
     where
         K: Storable + Ord + Clone + PlainBytes + 't,
@@ -96,12 +96,12 @@ impl Description {
         self.add(id, Structure::Map, Some(K::plain()), Some(V::value()));
     }
 
-    /// Describes a table whose types only its readers know; the test gets them there.
+    /// Describes a table whose type of value only its readers know; the test adds that type.
     pub fn raw_table<K: Storable + Ord + Clone + PlainBytes, V>(&mut self, id: u8, _: &Table<K, V>) {
         self.add(id, Structure::Map, Some(K::plain()), None);
     }
 
-    /// Describes a map of the library. One that is opened when it is first needed is described by its type.
+    /// Describes a map of the library by its type; `None` is a map that is opened when it is first needed.
     pub fn map<'m, K, V>(&mut self, id: u8, _: impl Into<Option<&'m StableBTreeMap<K, V, Memory>>>)
     where
         K: Storable + Ord + Clone + PlainBytes + 'm,
@@ -110,7 +110,7 @@ impl Description {
         self.add(id, Structure::Map, Some(K::plain()), Some(Value::Plain(V::plain())));
     }
 
-    /// Describes a register. One that is opened when it is first needed is described by its type.
+    /// Describes a register by its type; `None` is a register that is opened when it is first needed.
     pub fn register<'r, V: Described + 'r>(&mut self, id: u8, _: impl Into<Option<&'r Register<V>>>) {
         self.add(id, Structure::Cell, None, Some(V::value()));
     }

@@ -4,11 +4,11 @@
 //! structures are created with the first capsule or the first upload, all structures of a group at once: a call that
 //! ends an upload, which must work even if the canister gets no more memory, finds every table that it writes.
 //!
-//! A structure that does not exist yet and one that was lost look the same. So layout 3 has a mark for each one that
-//! exists, next to the counts of uploads; the preflight refuses a memory that lacks a marked one:
+//! A structure that does not exist yet and one that was lost look the same. So layout 3 has a mark for each existing
+//! structure, next to the counts of uploads; the preflight refuses a memory in which a marked structure is missing:
 //!
 //! ```text
-//! id 45   byte 32896..32928    four numbers of eight bytes, big-endian: bit `id % 64` of number `id / 64`; all 0: no marks
+//! id 45   byte 32896..32928    four u64, big-endian: bit `id % 64` of number `id / 64`; all 0: no marks
 //! ```
 
 use ic_stable_structures::Memory as _;
@@ -26,7 +26,7 @@ const MARKS: u32 = 4104;
 pub struct Marks([u64; 4]);
 
 impl Marks {
-    /// Reads them without changing anything.
+    /// Reads the marks without changing anything.
     pub fn read(memory: &impl ic_stable_structures::Memory) -> Self {
         let (mut magic, mut bytes) = ([0; 3], [[0; 8]; 4]);
         if memory.size() > 0 {
@@ -38,7 +38,7 @@ impl Marks {
         Self(bytes.map(u64::from_be_bytes))
     }
 
-    /// Returns whether there are none: the memory is in another layout, or was written by an earlier build.
+    /// Returns whether there are no marks: the memory is in another layout, or was written by an earlier build.
     pub fn are_none(self) -> bool {
         self == Self::default()
     }
@@ -66,7 +66,7 @@ impl Marks {
 
 /// Structures that are created together.
 pub struct Structures {
-    /// Those that did not exist when the storage was opened.
+    /// The structures that did not exist when the storage was opened.
     missing: Vec<(u8, Structure, Memory)>,
     counts: Memory,
 }
@@ -80,7 +80,7 @@ impl Structures {
         Self { missing, counts: memories.get(memory_ids::UPLOAD_COUNTS) }
     }
 
-    /// Creates those that do not exist yet, and marks them if there are marks.
+    /// Creates the structures that do not exist yet, and marks them if the memory has marks.
     ///
     /// # Errors
     /// [`NoRoom`] if the canister cannot get the memory. Structures created until then stay, and the next call creates

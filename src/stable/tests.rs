@@ -1,4 +1,4 @@
-//! The preflight over foreign and damaged memory, the layout header, and records that do not decode.
+//! Tests of the preflight on foreign and damaged memory, of the layout header, and of records that do not decode.
 
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::StableBTreeMap;
@@ -69,7 +69,7 @@ fn a_header_that_contradicts_itself_is_refused_with_the_place() {
     }
 }
 
-/// The list of owners is compared in blocks; a difference is found wherever it is in one.
+/// The list of owners is compared in blocks of eight; a difference is found wherever it is in a block.
 #[test]
 fn buckets_have_owners_exactly_up_to_their_count() {
     let refused_with = |offset: u64, bytes: &[u8]| {
@@ -78,7 +78,7 @@ fn buckets_have_owners_exactly_up_to_their_count() {
         memory.write(offset, bytes);
         refused(&memory).to_string()
     };
-    // Without an owner although they are allocated: one bucket, a block of eight, all of them.
+    // Without an owner although they are allocated: one bucket, a block of eight, all buckets.
     for (offset, len) in [(2_085, 1), (2_088, 8), (2_080, 4_096)] {
         let error = refused_with(offset, &vec![0xff; len]);
         assert!(error.contains(&format!("at offset {offset}")), "{len}: {error}");
@@ -129,7 +129,7 @@ fn a_layout_that_no_build_knows_is_refused() {
     assert!(error.contains("layout 9") && error.contains("this layout cannot be rolled back"), "{error}");
 }
 
-/// A rollback leads out of layout 2, and of no other layout.
+/// Only layout 2 can be rolled back.
 #[test]
 fn the_advice_for_a_refused_layout_works() {
     for (layout, accepted, advice) in [

@@ -26,8 +26,8 @@ enum Contents {
     Cell(Decodes),
 }
 
-/// By memory id. A client's record that does not decode is an error for callers who request it, or quarantined, and
-/// everything else keeps working: one such record does not stop an upgrade.
+/// The expected contents of each memory, by id. If a client's record does not decode, callers who request it get an
+/// error, or it is quarantined, and everything else keeps working; so one such record does not stop an upgrade.
 const CONTENTS: &[(u8, Contents)] = &[
     (ids::CAPSULES, treated::<String, CapsuleRecord>()),
     (ids::LEGACY_SESSIONS, quarantined(keys::<u64>(Values::Records(decodes_legacy)))),
@@ -69,7 +69,7 @@ const CONTENTS: &[(u8, Contents)] = &[
     (ids::CAPSULES_BY_CREATOR, map::<Principal, u64>()),
     (ids::LEGACY_LEFT_BEHIND, cell::<Leftovers>()),
     (ids::CAPSULE_MAKERS, cell::<Listed>()),
-    // A damaged key is replaced by a new one.
+    // Not checked: a damaged key is replaced by a new one.
     (ids::ACCESS_KEYS, Contents::Cell(|_| Ok(()))),
     (ids::DOWNLOADS, treated::<u64, SessionRecord>()),
 ];
@@ -96,12 +96,12 @@ const fn treated<K: Key, V: Record>() -> Contents {
     Contents::Map(MapContents { damaged: Damaged::TreatedUnlessCandid, ..records::<K, V>() })
 }
 
-/// Returns a table whose records are Candid.
+/// Returns the contents of a table whose records are Candid.
 const fn legacy(contents: MapContents) -> Contents {
     Contents::Map(MapContents { damaged: Damaged::Treated, ..contents })
 }
 
-/// Returns a table whose records are quarantined when they do not decode, or lie in quarantine.
+/// Returns the contents of a table whose records are quarantined if they do not decode, or are in quarantine already.
 const fn quarantined(contents: MapContents) -> Contents {
     Contents::Map(MapContents { damaged: Damaged::Quarantined, ..contents })
 }
@@ -144,7 +144,7 @@ fn decodes_legacy(bytes: &[u8]) -> Result<(), Undecodable> {
 /// layout header, only the records show whose memory it is, and none may be damaged.
 ///
 /// # Errors
-/// The first that is not; see [`PreflightError`].
+/// The first record that is not; see [`PreflightError`].
 pub fn check(memories: &Memories, layout: Option<Layout>) -> Result<(), PreflightError> {
     CONTENTS.iter().try_for_each(|(id, contents)| match *contents {
         Contents::Map(map) => {
@@ -158,7 +158,7 @@ pub fn check(memories: &Memories, layout: Option<Layout>) -> Result<(), Prefligh
 /// Returns the layout of the header; `None` if there is none.
 ///
 /// # Errors
-/// A header that is not one.
+/// A header that does not decode.
 pub fn layout(memories: &Memories) -> Result<Option<Layout>, PreflightError> {
     preflight::decode_cell(memories, ids::LAYOUT, decode)
 }
@@ -166,7 +166,7 @@ pub fn layout(memories: &Memories) -> Result<Option<Layout>, PreflightError> {
 /// Returns the state of the first migration.
 ///
 /// # Errors
-/// A record that is not one.
+/// A record that does not decode.
 pub fn migration_state(memories: &Memories) -> Result<MigrationState, PreflightError> {
     let state = preflight::decode_cell(memories, ids::MIGRATION_STATE, decode::<MigrationState>)?;
     Ok(state.unwrap_or_default())

@@ -4,10 +4,9 @@
 /// The type of a blob whose declared type is not valid.
 const UNKNOWN: &str = "application/octet-stream";
 
-/// Types that a browser shows and does not execute: raster images, sound, video and plain text. Everything
-/// else is downloaded when it is opened, above all HTML, SVG and XML, which may contain scripts, and PDF,
-/// whose viewers do not work in a sandbox. An `<img>` still shows an SVG, but a browser runs no scripts
-/// there.
+/// Types that a browser shows and does not execute: raster images, sound, video and plain text. Everything else is
+/// downloaded when it is opened, above all HTML, SVG and XML, which may contain scripts, and PDF, whose viewers do not
+/// work in a sandbox. An `<img>` still shows an SVG, but a browser does not run the scripts in it.
 const SHOWN: &[&str] = &[
     "image/apng",
     "image/avif",
@@ -49,7 +48,7 @@ fn essence(mime_type: &str) -> String {
     let essence = mime_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let well_formed =
         essence.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype));
-    // A browser takes these apart instead of showing them.
+    // A browser splits composite types into their parts instead of showing them.
     let is_composite = essence.starts_with("multipart/") || essence.starts_with("message/");
     if well_formed && !is_composite { essence } else { UNKNOWN.into() }
 }

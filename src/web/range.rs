@@ -7,7 +7,7 @@ use http_range_header::{RangeUnsatisfiableError, parse_range_header_with_max_ran
 /// What a `Range` header field requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// All of it: there is no such field, or it is one that a server ignores.
+    /// The whole representation: there is no `Range` field, or one that a server ignores.
     Whole,
     /// The bytes `first..end`, at least one.
     Part {
@@ -23,9 +23,9 @@ pub enum Asked {
 /// One more range than is supported, to distinguish one range from several.
 const MAX_RANGES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
-/// Returns what a header field requests of a representation of `size` bytes. Other units, fields that do not
-/// parse, and several ranges at once are ignored, as the standard allows: `multipart/byteranges` could not be
-/// streamed, and no media element requests it.
+/// Returns what a header field requests of a representation of `size` bytes. Units other than bytes, fields that do not
+/// parse, and several ranges at once are ignored, as the standard allows: `multipart/byteranges` could not be streamed,
+/// and no media element requests it.
 pub fn asked(field: Option<&str>, size: u64) -> Asked {
     let Some(Ok(ranges)) = field.map(|field| parse_range_header_with_max_ranges(field, MAX_RANGES)) else {
         return Asked::Whole;

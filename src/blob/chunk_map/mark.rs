@@ -1,7 +1,8 @@
-//! A step that may trap: one message marks it, the next one takes the mark and does it. If that one traps, the mark is
-//! still there at the second check in between messages.
+//! A step that may trap: one message marks it, and the next one takes the mark and performs the step. If that message
+//! traps, its changes are rolled back, so the mark is still there at the second of two checks, which are separate
+//! messages.
 
-/// The marked step. This is on the heap: after an upgrade nothing is marked.
+/// The mark of a step. It is on the heap: after an upgrade nothing is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark<T> {
     /// The step of the next message.
@@ -17,18 +18,18 @@ impl<T> Default for Mark<T> {
 }
 
 impl<T: Copy + PartialEq> Mark<T> {
-    /// Marks a step for the next message.
+    /// Marks a step for the next message; `None` removes the mark.
     pub const fn set(&mut self, step: Option<T>) {
         *self = Self { step, seen: None };
     }
 
-    /// Removes the mark; returns the step, to be done in this message.
+    /// Removes the mark, and returns the step, which this message must perform.
     pub fn take(&mut self) -> Option<T> {
         std::mem::take(self).step
     }
 
-    /// Returns whether the message of the marked step has trapped, since it has not taken the mark between two checks; then
-    /// removes the mark.
+    /// Returns whether the message of the marked step has trapped: the same step was marked at the last check, and its
+    /// mark has not been taken since. If so, removes the mark.
     pub fn has_trapped(&mut self) -> bool {
         let has_trapped = self.step.is_some() && self.step == self.seen;
         self.seen = self.step;

@@ -1,7 +1,7 @@
-//! Determines which chunks in the chunk map are still in use, from its keys alone. If none is, or only a few are, the map
-//! can be emptied in one step instead of chunk by chunk.
+//! Determines which chunks in the chunk map are still in use, from its keys alone. If no chunk is in use or only a few
+//! are, the map can be emptied in one step instead of chunk by chunk.
 //!
-//! None of this is stored: after an upgrade the survey starts from scratch, and so does any other build.
+//! The survey is on the heap: after an upgrade it starts from scratch.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::stable::{MapKeys, Table};
 
 use super::super::chunk_key::KEY_BYTES;
 
-/// Keys that one message checks: at most 60,000 instructions each.
+/// Number of keys that one message checks, at a cost of at most 60,000 instructions each.
 const KEYS_AT_ONCE: usize = if cfg!(test) { 50 } else { 2_000 };
 
 /// Bytes of a prefix.
@@ -17,14 +17,15 @@ const PREFIX_BYTES: usize = 32;
 
 pub type Key = [u8; KEY_BYTES];
 
-/// How far the map has been checked. It stays correct while chunks arrive and are removed, since each is reported to it.
+/// How far the map has been checked. The survey stays correct while chunks arrive and are removed, since each of them
+/// is reported to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
     /// The last key that was checked; all before it were, too.
     last: Option<Key>,
-    /// Number of keys in the map up to this one.
+    /// Number of keys in the map up to the last one that was checked.
     keys: u64,
-    /// Those of them that were not released when they were last checked.
+    /// The checked keys that were not released when they were last checked.
     in_use: BTreeSet<Key>,
 }
 
@@ -33,16 +34,16 @@ pub struct Survey {
 pub enum Found {
     /// Exactly these chunks are in use, ascending; all others in the map are released.
     InUse(Vec<Key>),
-    /// More chunks than asked for are in use, or the keys cannot be read.
+    /// More chunks than the caller allowed are in use, or the keys cannot be read.
     TooMany,
-    /// The next message checks more of them.
+    /// Some keys have not been checked yet; the next message checks more.
     More,
 }
 
 impl Survey {
     /// Records a chunk that is new in the map.
     pub fn added(&mut self, key: Key) {
-        // Those after the last one will be found.
+        // Keys after the last one will be checked later.
         if self.last.is_some_and(|last| key <= last) {
             self.keys = self.keys.saturating_add(1);
             self.in_use.insert(key);
@@ -57,7 +58,7 @@ impl Survey {
         }
     }
 
-    /// Checks the next keys of a map of `total` chunks, unless more than `max` of those before are in use.
+    /// Checks the next keys of a map of `total` chunks, unless more than `max` chunks with keys before them are in use.
     pub fn advance(
         &mut self,
         keys: &MapKeys<KEY_BYTES>,
@@ -76,7 +77,7 @@ impl Survey {
             if *last == Some(*key) {
                 return true;
             }
-            // Chunks of one object follow each other.
+            // The chunks of one object follow each other, so its prefix is looked up once.
             if prefix != key.first_chunk::<PREFIX_BYTES>().copied() {
                 if is_released(released, key) {
                     prefix = key.first_chunk().copied();
@@ -96,7 +97,7 @@ impl Survey {
         } else if *seen == total {
             Found::InUse(in_use.iter().copied().collect())
         } else {
-            // The map has chunks that cannot be found.
+            // The walk over the keys did not find all chunks of the map.
             Found::TooMany
         }
     }

@@ -20,14 +20,14 @@ fn prefix(n: u8) -> ChunkPrefix {
     ChunkPrefix([n; 32])
 }
 
-/// Returns a map with these chunks, and the memories around it, in buckets of one page.
+/// Returns a map with these chunks, and the memories that contain it, in buckets of one page.
 fn with_chunks(chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
     over(whole_memory(1), chunks)
 }
 
 fn over(raw: RawMemory, chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
     let memories = Memories::init(raw.clone());
-    // As in every memory that has a chunk map.
+    // Every memory that has a chunk map has this table.
     drop(Table::<[u8; 32], ()>::over(memories.get(memory_ids::RELEASED_CHUNKS)));
     let mut map = ChunkMap::open(&memories, &StableRoom::of(&memories, raw));
     chunks.iter().for_each(|(n, idx)| map.insert(prefix(*n), *idx, b"chunk"));
@@ -40,17 +40,17 @@ fn fill(map: &ChunkMap, memories: &Memories) {
     assert!(!map.room.for_removal());
 }
 
-/// Prefix of chunks that nobody releases, after all others.
+/// Prefix of chunks in use; it comes after all other prefixes.
 const IN_USE: u8 = 200;
 
-/// As many of them as keep the map from being emptied in one step.
+/// A number of chunks in use with which the map is not emptied in one step: one more than a compaction allows.
 const MANY: u64 = MAX_IN_USE as u64 + 1;
 
 fn insert_in_use(map: &mut ChunkMap, count: u64) {
     (0..count as u32).for_each(|idx| map.insert(prefix(IN_USE), idx, b"in use"));
 }
 
-/// Returns a map with these chunks and many in use, and no room for a removal, and releases these.
+/// Returns a map with these chunks, which are released, and many chunks in use, but no room for a removal.
 fn without_room(chunks: &[(u8, u32)]) -> ChunkMap {
     let (mut map, memories) = with_chunks(chunks);
     insert_in_use(&mut map, MANY);
@@ -60,7 +60,7 @@ fn without_room(chunks: &[(u8, u32)]) -> ChunkMap {
     map
 }
 
-/// Sweeps until nothing is left to do; returns how often.
+/// Sweeps until no released chunk is left; returns the number of sweeps.
 fn sweep_to_end(map: &mut ChunkMap) -> usize {
     (1..1_000).find(|_| map.sweep()).unwrap()
 }
@@ -74,7 +74,7 @@ fn a_message_removes_a_few_released_chunks() {
         map.release(prefix(1));
         let total = u64::from(left) + MANY;
         assert_eq!((map.total(), map.release_total()), (total, u64::from(left > 0)), "{stored} chunks");
-        // The first of two messages that survey the map.
+        // A map of more than 50 keys takes two messages to survey; this is the first.
         let surveys = usize::from(total > 50);
         assert!(surveys == 0 || !map.sweep());
         let sweeps = sweep_to_end(&mut map);
@@ -90,7 +90,7 @@ fn without_room_each_removal_is_marked_first() {
         if map.sweep() {
             break;
         }
-        // A message in between removes a prefix that has no chunks left.
+        // If nothing is marked, this sweep removed a prefix that had no chunks left.
         let Some(marked) = map.attempt.mark.step() else { continue };
         done.push(marked);
         let before = map.total();
@@ -116,7 +116,7 @@ fn a_step_whose_message_traps_is_skipped() {
         assert!(!map.sweep());
         let marked = map.attempt.mark.step();
         tried.extend(marked);
-        // Its message traps, so none of it is stored, at the next check and the one after.
+        // The message of the step traps, so its mark is still set at the next check and at the one after.
         map.watch();
         assert_eq!(map.attempt.mark.step(), marked, "its message may not have been executed yet");
         map.watch();
@@ -140,7 +140,7 @@ fn a_map_in_which_nothing_is_in_use_is_emptied_at_once() {
         assert!(map.sweep());
         assert_eq!((map.total(), map.release_total(), map.stored(prefix(1)).len()), (0, 0, 0));
 
-        // Another build opens it, and it can be used again.
+        // Another build opens the empty map, and can store chunks in it.
         drop(map);
         let mut map = ChunkMap::open(&memories, &room);
         assert_eq!((map.total(), map.release_total(), map.get(prefix(3), 7)), (0, 0, None));
@@ -167,7 +167,7 @@ fn a_prefix_without_chunks_is_not_listed_for_removal() {
     assert_eq!(map.release_total(), 0);
 }
 
-/// Chunks that arrive during a survey may be anywhere, even before keys that were already checked.
+/// A chunk that arrives during a survey may come before keys that have already been checked.
 #[test]
 fn a_chunk_that_arrives_during_a_survey_is_not_lost() {
     const CHUNKS: u32 = 200;
@@ -178,7 +178,7 @@ fn a_chunk_that_arrives_during_a_survey_is_not_lost() {
         assert_eq!(map.total(), u64::from(CHUNKS), "nothing is removed before the end of the survey");
         map.insert(prefix(7), 0, b"new");
         if is_replaced {
-            // The number stays the same, and the survey is not told.
+            // The number of chunks stays the same, and the removal is not reported to the survey.
             map.remove_unseen(prefix(100), CHUNKS - 1);
         }
         sweep_to_end(&mut map);
@@ -190,7 +190,8 @@ fn a_chunk_that_arrives_during_a_survey_is_not_lost() {
 #[test]
 fn chunks_that_keep_arriving_do_not_hold_up_removal() {
     const CHUNKS: u32 = 500;
-    // Few arrive, and the map is compacted when it has been surveyed; or many, and chunks are removed one by one.
+    // If few chunks arrive, the map is compacted once it has been surveyed; if many arrive, chunks are removed one by
+    // one.
     for (in_each, sweeps) in [(1, 10 + 2), (4, 12 + 16)] {
         let (mut map, _) = with_chunks(&(0..CHUNKS).map(|idx| (100, idx)).collect::<Vec<_>>());
         map.release_copied(prefix(100));
@@ -198,7 +199,7 @@ fn chunks_that_keep_arriving_do_not_hold_up_removal() {
         let is_done = (1..=sweeps).any(|_| {
             for _ in 0..in_each {
                 arrived += 1;
-                // Before and after what has been checked.
+                // Alternately before and after the keys that have been checked.
                 map.insert(prefix(if arrived % 2 == 0 { 50 } else { 150 }), arrived, b"new");
             }
             map.sweep()
@@ -269,7 +270,7 @@ proptest! {
         let mut released = BTreeSet::new();
         for act in acts {
             match act {
-                // Nobody puts chunks of an object that has ended.
+                // No client uploads chunks of a released object.
                 Act::Insert(n, _) | Act::Upload(n, _) if released.contains(&n) => {}
                 Act::Insert(..) | Act::Upload(..) => {
                     let (n, chunks) = match act {
@@ -278,7 +279,7 @@ proptest! {
                         _ => unreachable!(),
                     };
                     for idx in chunks {
-                        // Some are in several pages.
+                        // Some chunks take several of the library's pages.
                         let bytes = vec![n ^ idx as u8; usize::from(n) * 100 + idx as usize];
                         map.insert(prefix(n), idx, &bytes);
                         in_use.insert((n, idx), bytes);
@@ -340,7 +341,7 @@ proptest! {
         let in_use = objects.len() - 1;
         for object in released {
             map.release(prefix(object.index(in_use) as u8));
-            // The marked step may trap; its message is then rolled back.
+            // Performing a marked step may trap, so this test leaves marked steps alone.
             if map.attempt.mark.step().is_none() {
                 map.sweep();
             }

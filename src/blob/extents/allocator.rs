@@ -1,8 +1,8 @@
 //! The allocator of the payload region.
 //!
-//! Best fit with coalescing: it takes the smallest free extent that holds the whole object; otherwise the
-//! largest free ones, each of a reasonable size, and the rest at the end of the region. So one object has at
-//! most [`MAX_EXTENTS`] extents.
+//! Best fit with coalescing: it takes the smallest free extent that holds the whole object. If there is none, it takes
+//! the largest free extents, unless they are very short, and the remainder at the end of the region. So one object has
+//! at most [`MAX_EXTENTS`] extents.
 
 use minicbor::{Decode, Encode};
 
@@ -24,7 +24,7 @@ pub enum AllocateError {
     /// The region would exceed its limit.
     #[error("the payload region would grow to {needed} bytes, at most {REGION_BYTES} fit")]
     RegionFull {
-        /// The size it would need, bytes.
+        /// The size that the region would need, bytes.
         needed: u64,
     },
     /// A damaged table.
@@ -39,7 +39,7 @@ pub struct Allocator {
     state: Register<AllocatorState>,
 }
 
-/// What cannot be derived from the tables of free extents.
+/// The end of the allocated bytes, and their number.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct AllocatorState {
@@ -91,7 +91,7 @@ impl Allocator {
         Ok(taken.into_iter().collect())
     }
 
-    /// Chooses the free extents to use for `whole` bytes, and how many bytes to take at the end.
+    /// Chooses the free extents to use for `whole` bytes, and how many bytes to take at the end of the region.
     fn choose(&self, whole: u64) -> (Vec<Extent>, u64) {
         let mut holes = Vec::new();
         let mut missing = whole;
@@ -105,7 +105,7 @@ impl Allocator {
                 holes.push(Extent { offset, len });
                 return (holes, 0);
             }
-            // The last extent is the one at the end of the region.
+            // One extent is left for the end of the region.
             if holes.len().saturating_add(1) >= MAX_EXTENTS {
                 break;
             }
@@ -222,7 +222,7 @@ impl Allocator {
         self.by_len.remove(&(extent.len, extent.offset));
     }
 
-    /// Describes what is stored.
+    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.table(memory_ids::numbers::FREE_EXTENTS, &self.free);

@@ -4,8 +4,8 @@ use minicbor::{Decode, Encode};
 
 use crate::session::SinkError;
 
-/// Maximum number of extents of one object. With one extent each, a region that is used at random loses a
-/// quarter to gaps too small for anything; with up to 16 it loses 3 %.
+/// Maximum number of extents of one object. If each object had one extent, a region under random use would lose a
+/// quarter of its bytes to gaps that are too small for any object; with up to 16 extents it loses 3 %.
 pub const MAX_EXTENTS: usize = 16;
 
 /// A range of the region.

@@ -99,7 +99,7 @@ impl Region {
         let pages = end.div_ceil(PAGE_BYTES).checked_next_multiple_of(BUCKET_PAGES).unwrap_or(u64::MAX);
         let has = self.memory.size();
         let missing = pages.saturating_sub(has);
-        // The last buckets are reserved for the tables, which cannot refuse.
+        // The last buckets are reserved for the tables, which cannot return an error when memory is full.
         let fits = || self.room.for_region(missing.saturating_mul(PAGE_BYTES)).is_ok();
         if missing > 0 && (!fits() || self.memory.grow(missing) < 0) {
             return Err(SinkError::MemoryFull { needed: end, has: has.saturating_mul(PAGE_BYTES) });
@@ -111,7 +111,7 @@ impl Region {
         Ok(())
     }
 
-    /// Describes what is stored.
+    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.raw(memory_ids::numbers::EXTENT_REGION, VERSION, None);

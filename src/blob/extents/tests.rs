@@ -1,4 +1,4 @@
-//! The allocator against a plain model, how much is lost to gaps, and bytes through extents.
+//! Tests of the allocator against a simple model, of the bytes that it loses to gaps, and of bytes in several extents.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ fn store() -> ExtentStore {
     ExtentStore::open(&memories, &StableRoom::of(&memories, raw))
 }
 
-/// What is allocated according to the model: every byte at most once.
+/// The model: offset and length of each allocated extent; no byte is in two of them.
 #[derive(Default)]
 struct Taken(BTreeMap<u64, u64>);
 
@@ -40,7 +40,7 @@ impl Taken {
     }
 }
 
-/// Allocates a size, or frees the nth allocation.
+/// Allocates a number of bytes, or frees one of the live allocations.
 #[derive(Clone, Debug)]
 enum Operation {
     Allocate(u64),
@@ -88,8 +88,8 @@ proptest! {
     }
 }
 
-/// Blobs of 1 B to 1 GiB, of log-uniform sizes, are stored and deleted at random while about 100 GiB are live: at most
-/// a tenth of the region, at its largest, is unused.
+/// Blobs of 1 B to 1 GiB, with log-uniform sizes, are stored and deleted at random while about 100 GiB are live. When
+/// the region is at its largest, at most a tenth of it is unused.
 #[test]
 fn at_most_a_tenth_is_lost_to_gaps() {
     const BLOBS: usize = 100_000;
@@ -221,7 +221,7 @@ fn a_region_that_would_be_too_large_takes_nothing() {
     assert_eq!(allocator.taken_bytes(), Ok(REGION_BYTES));
 }
 
-/// Allocates an object in several extents: holes of 100 KiB, none of which is large enough.
+/// Allocates an object in several extents, since none of the free ones (100 KiB each) is large enough.
 fn in_pieces(store: &mut ExtentStore) -> Extents {
     let parts: Vec<Extents> = (0..8).map(|_| store.allocate(100 << 10).unwrap()).collect();
     for part in parts.iter().step_by(2) {
@@ -310,7 +310,7 @@ fn bytes_within_the_region_take_no_room() {
     let room = StableRoom::of(&memories, raw);
     let mut store = ExtentStore::open(&memories, &room);
     let large = store.allocate(20 << 20).unwrap();
-    // The region grows by 8 MiB: twice here.
+    // The region grows in steps of 8 MiB: two of them here.
     [0, 9 << 20].iter().for_each(|at| store.write_at(&large, *at, b"bytes").unwrap());
     memories.get(memory_ids::CHUNKS).grow(room.bytes_left() / PAGE);
     store.write_at(&large, 10 << 20, b"bytes").unwrap();

@@ -1,4 +1,4 @@
-//! Arguments read without the library against the library.
+//! Compares arguments that are read without the library with those that the library decodes.
 
 use candid::Principal;
 use candid::utils::ArgumentEncoder;
@@ -24,7 +24,7 @@ type Create = (
     String,
 );
 
-/// Returns whether the message is read without the library. If it is, the library reads the same.
+/// Returns whether the message is read without the library; if so, asserts that the library reads the same.
 fn read_here<'a, T: Arguments<'a> + PartialEq + std::fmt::Debug>(message: &'a [u8]) -> bool {
     match read_values::<T>(&Header::of::<T>().unwrap().unwrap(), message) {
         None => false,
@@ -103,8 +103,7 @@ proptest! {
         assert!(read_here::<Begin>(&shuffled));
     }
 
-    /// Messages with some bytes changed, removed or added: what is read here is what the library reads, and what
-    /// neither can read gets the same error from both.
+    /// Messages with some bytes changed, removed or added: if one is read here, the library reads the same arguments.
     #[test]
     fn damaged_messages_get_the_librarys_answer(
         begin in begin(),

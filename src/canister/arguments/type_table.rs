@@ -1,5 +1,5 @@
-//! The type table of a Candid message, as far as values can be read without the library, and the check
-//! whether two tables are equivalent.
+//! The type table of a Candid message whose values can be read without the library, and the check whether two tables
+//! are equivalent.
 //!
 //! ```text
 //! "DIDL", number of entries, entries, number of arguments, their types
@@ -10,10 +10,10 @@
 
 use crate::leb128;
 
-/// More entries than any of our messages has, and few enough to be compared quickly.
+/// Maximum number of entries: more than any of our messages has, and few enough to be compared quickly.
 const MAX_ENTRIES: usize = 256;
 
-/// More fields and cases than any of our messages has.
+/// Maximum number of fields and cases: more than any of our messages has.
 const MAX_FIELDS: usize = 1_024;
 
 const VARIANT: i32 = -21;
@@ -27,7 +27,7 @@ const NAT8: i32 = -5;
 const BOOL: i32 = -2;
 const NULL: i32 = -1;
 
-/// The types of a message. Types whose values cannot be read here are left out.
+/// The types of a message, all of whose values can be read here.
 pub struct TypeTable {
     entries: Vec<Entry>,
     /// Fields of all entries, one after the other.
@@ -98,8 +98,8 @@ impl TypeTable {
         self.arguments.len()
     }
 
-    /// Returns whether values after this table are encoded like those of the expected types, in whatever
-    /// order the tables list them. Trailing options may be missing.
+    /// Returns whether values after this table are encoded like values of the expected types. The entries may be in
+    /// another order, and trailing options may be missing.
     pub fn can_stand_for(&self, expected: &Self) -> bool {
         let Some((present, missing)) = expected.arguments.split_at_checked(self.arguments()) else {
             return false;
@@ -110,8 +110,8 @@ impl TypeTable {
             && missing.iter().all(|of| expected.entry(*of).is_some_and(|(opcode, _)| opcode == OPT))
     }
 
-    /// Compares two types. `compared` has the pairs that are assumed to be equal; meeting such a pair again
-    /// ends a recursion.
+    /// Compares two types. `compared` has the pairs that were met before; they are assumed to be equal, so that the
+    /// comparison of recursive types ends.
     fn same(&self, own: i32, other: &Self, others: i32, compared: &mut Vec<(i32, i32)>) -> bool {
         if own < 0 || others < 0 {
             return own == others;
@@ -164,8 +164,7 @@ pub mod tests {
     use super::*;
 
     impl TypeTable {
-        /// Writes the same types as another encoder might: the entry at each index moves to the index given
-        /// by `order`.
+        /// Writes the same types as another encoder might: the entry at index `i` moves to index `order[i]`.
         pub fn written_in_order(&self, order: &[usize]) -> Vec<u8> {
             let at = |of: i32| if of < 0 { of } else { order[of as usize] as i32 };
             let mut entries = vec![Vec::new(); self.entries.len()];

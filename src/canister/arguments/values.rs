@@ -1,4 +1,4 @@
-//! The values of a Candid message whose types are known to be the reader's, read through serde.
+//! Reads the values of a Candid message through serde, if its types are known to be those of the reader.
 //!
 //! ```text
 //! bool, nat8 to nat64, float32   one byte, or little-endian
@@ -7,7 +7,7 @@
 //! variant                        index of the case in the order of the hashes as LEB128, then its value
 //! record                         the fields in the order of the hashes of their names
 //! ```
-//! It is strict: it accepts only what an encoder writes, and leaves everything else to the library.
+//! The reader is strict: it accepts only what an encoder writes, and leaves everything else to the library.
 
 use candid::idl_hash;
 use serde::de::{
@@ -17,7 +17,7 @@ use serde::forward_to_deserialize_any;
 
 use crate::leb128;
 
-/// These are not bytes that an encoder writes, or they are values of a kind that is not supported here.
+/// The bytes are not what an encoder writes, or have a type that is not supported here.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a supported encoding")]
 pub struct NotReadHere;
@@ -38,7 +38,7 @@ pub struct Values<'de> {
 }
 
 impl<'de> Values<'de> {
-    /// Reads the values of a message of this many arguments, without its type table.
+    /// Returns a reader of the values of a message with this many arguments; `bytes` begins after the type table.
     pub const fn new(bytes: &'de [u8], arguments: usize) -> Self {
         Self { rest: bytes, arguments }
     }
@@ -158,7 +158,7 @@ impl<'de> Deserializer<'de> for &mut Values<'de> {
         visitor.visit_enum(Case { values: self, case })
     }
 
-    /// The encoding is not self-describing.
+    /// Fails, since the encoding is not self-describing.
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Read<V::Value> {
         Err(NotReadHere)
     }

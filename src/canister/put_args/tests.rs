@@ -1,4 +1,4 @@
-//! Arguments read in place against the Candid library.
+//! Compares arguments that are read in place with those that the Candid library decodes.
 
 use candid::{CandidType, Encode};
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ fn by_library(message: &[u8]) -> Option<Args> {
     Some((session, idx, chunk.into_vec(), sha256.map(ByteBuf::into_vec)))
 }
 
-/// Decodes them with this module, and returns whether it read them in place.
+/// Decodes the arguments with this module, and returns whether they were read in place.
 fn by_us(message: &[u8]) -> Option<(Args, bool)> {
     let PutArgs { session, idx, chunk, sha256 } = read(&Bytes(message.to_vec())).ok()?;
     let (bytes, in_place) = match chunk {

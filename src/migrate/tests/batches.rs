@@ -1,5 +1,5 @@
-//! Batches in which one record is not converted correctly: it stays unchanged, the others are converted, and
-//! the engine stops before it.
+//! Batches in which one record is not converted correctly: that record stays unchanged, the engine gets stuck, and the
+//! records that it has converted stay converted.
 
 use super::*;
 use crate::api::AdminConfig;
@@ -10,18 +10,18 @@ use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, RawMemory, Table, memory_ids, preflight};
 use crate::upload::{SessionRecord, UploadMeta};
 
-/// Returns what is stored of a session in layout 1.
+/// Returns the record and the last activity that layout 1 stores for a session.
 fn legacy(canister: &TestCanister, id: u64) -> (Option<Vec<u8>>, Option<Time>) {
     let legacy = &canister.storage.sessions.legacy;
     (legacy.get_raw(&id), legacy.activity(&id).unwrap())
 }
 
-/// Opens the memory of a canister as another program sees it.
+/// Opens the memory of a canister independently of its storage, to read and damage what is stored.
 fn memories(raw: &RawMemory) -> Memories {
     preflight::open_existing(raw.clone()).unwrap()
 }
 
-/// A faulty memory: what is written of one session is not what is read back.
+/// A faulty memory: the bytes that are read back for one session are not those that were written.
 struct Faulty {
     raw: RawMemory,
     session: u64,
@@ -32,7 +32,8 @@ struct Faulty {
 type Damage = fn(&Memories, u64);
 
 impl Meter for Faulty {
-    /// The engine reads the meter after it has written a record of a batch, and before it reads any of them back.
+    /// Damages the session. The engine reads the meter after it has written a record of a batch, and before it reads
+    /// any of the records back.
     fn used(&self) -> u64 {
         (self.damage)(&memories(&self.raw), self.session);
         0
@@ -107,7 +108,8 @@ fn a_record_that_reads_back_differently_stays_what_it_was() {
     }
 }
 
-/// A record that is in no index, as the first public release leaves them, in a capsule whose account is damaged.
+/// The record with the error is in no index, as the first public release leaves records, and the account of its capsule
+/// is damaged.
 #[test]
 fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
     let (mut canister, sessions) = layout_1();
@@ -156,7 +158,7 @@ impl Meter for Ticking {
     }
 }
 
-/// Creates sessions in layout 2, in a canister of the staged build.
+/// Returns a canister of the staged build with this many sessions in layout 2.
 fn many(number: usize) -> TestCanister {
     let mut canister = TestCanister::compat();
     canister.storage.layout.set(&Layout::LEGACY);
@@ -169,8 +171,8 @@ fn many(number: usize) -> TestCanister {
     canister
 }
 
-/// Returns the most units that one message of this budget has handled, as counted by `treated`, and the
-/// number of messages.
+/// Runs the engine to the end, in messages of this budget. Returns the largest number of units that one message has
+/// handled, as counted by `treated`, and the number of messages.
 fn messages(canister: &mut TestCanister, budget: u64, treated: impl Fn(&TestCanister) -> u64) -> (u64, u64) {
     let (mut max, mut messages) = (0, 0);
     loop {
@@ -207,7 +209,7 @@ fn a_batch_ends_when_its_message_is_full() {
     assert_eq!(phase(&canister), Phase::Converted);
 }
 
-/// A message in which units become expensive: reading the meter takes 1 instruction, later 100.
+/// A message in which units become expensive: each reading of the meter adds 1 instruction at first, and 100 later.
 #[derive(Default)]
 struct Steepening {
     looks: std::cell::Cell<u64>,
@@ -239,7 +241,7 @@ fn a_batch_ends_in_its_middle_when_units_cost_more() {
         let progress = run(&mut canister.storage, canister.now, &meter, BUDGET).unwrap();
         let units = treated(&canister) - before;
         assert!(units <= 75, "{units} units in {:?}", phase(&canister));
-        // The last unit, and what is done after it.
+        // A message may exceed its budget by the last unit and by what follows it.
         assert!(meter.used.get() <= BUDGET + 400, "{} in {:?}", meter.used.get(), phase(&canister));
         if progress == RunOutcome::Done {
             break;

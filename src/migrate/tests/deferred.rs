@@ -56,7 +56,7 @@ fn a_deferred_migration_can_be_rolled_back() {
     assert_eq!(canister.storage.sessions.legacy.len(), 5);
 }
 
-/// The legacy build would not find this session.
+/// The legacy build would not find a session in layout 2, so it must refuse the memory.
 #[test]
 fn a_new_session_in_layout_2_locks_the_legacy_build_out() {
     let (mut canister, _) = layout_1();

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Returns the staged build with one of five sessions quarantined, `steps` into a rollback.
+/// Returns a canister of the staged build with one of its five sessions in quarantine, after `steps` steps of a
+/// rollback.
 fn going_back(steps: u32) -> TestCanister {
     let (mut canister, _) = staged_with_one_in_quarantine();
     controls::rollback(&mut canister.storage, canister.now).unwrap();
@@ -22,7 +23,7 @@ fn go_forward_changes_nothing_in_a_build_that_serves_layout_1() {
 
 #[test]
 fn rolled_back_records_convert_again_and_quarantine_is_counted() {
-    // Four steps roll the sessions back, the fifth the quarantined one.
+    // Four steps roll back the sessions, and the fifth the quarantined record.
     for steps in 0..5 {
         let mut canister = going_back(steps);
         let abandoned = canister.storage.migration.state().unwrap();
@@ -44,7 +45,8 @@ fn rolled_back_records_convert_again_and_quarantine_is_counted() {
     }
 }
 
-/// Sessions that were not rolled back yet have not been checked since.
+/// Sessions that an abandoned rollback had not reached are not converted again; finalizing must check those that were
+/// written since.
 #[test]
 fn an_unsound_record_is_not_forgotten() {
     let mut canister = going_back(1);

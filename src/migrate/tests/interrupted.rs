@@ -6,7 +6,8 @@ use crate::migrate::open_storage;
 use crate::migrations::split_sessions::{CLASSES, Class};
 use crate::upload::UploadMeta;
 
-/// Everything that the migration produces, with its counts.
+/// Everything that the migration produces: the split sessions, the ids of the remaining legacy records, the counts, the
+/// digests before and after, and the phase.
 type FinalState =
     (Vec<(u64, Vec<u8>, UploadMeta)>, Vec<u64>, [u64; 4], MultisetDigest, MultisetDigest, Phase);
 
@@ -22,7 +23,7 @@ fn outcome(canister: &TestCanister) -> FinalState {
     (split.collect(), sessions.legacy.keys_after(None).collect(), counts, digests.0, digests.1, state.phase)
 }
 
-/// Does what the IC does to a message that traps: memory is rolled back, and the heap is rebuilt from it.
+/// Runs a message and rolls back its changes, as the IC does when a message traps; the heap is rebuilt from the memory.
 fn undo(canister: &mut TestCanister, message: impl FnOnce(&mut TestCanister)) {
     let before = canister.raw.borrow().clone();
     message(canister);
@@ -58,14 +59,14 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
     }
 }
 
-/// Returns a canister in which every message that converts a particular record traps, the number of that record, and
-/// how many messages trapped.
+/// Runs the migration of a canister in which every message that converts a certain record traps. Returns the canister,
+/// the id of that record, and the number of messages that trapped.
 fn with_one_trapped() -> (TestCanister, u64, u64) {
     let (canister, sessions) = layout_1();
     trapped_by(canister, sessions[2].0)
 }
 
-/// Does the same for session `poison` of a layout 1.
+/// Does the same for session `poison` of a canister in layout 1.
 fn trapped_by(mut canister: TestCanister, poison: u64) -> (TestCanister, u64, u64) {
     upgrade(&mut canister);
     let mut seen = None;
@@ -147,7 +148,7 @@ fn the_engine_is_stuck_when_every_attempt_traps_and_can_resume() {
     assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
 }
 
-/// Runs the engine in messages that all trap, `times` times.
+/// Runs `times` messages of the engine, all of which trap.
 fn trap_times(canister: &mut TestCanister, times: u32) {
     let mut seen = None;
     for _ in 0..times {
@@ -158,7 +159,8 @@ fn trap_times(canister: &mut TestCanister, times: u32) {
     }
 }
 
-/// Counting has trapped down to a single record; that implies nothing about the first record that is converted.
+/// Messages that counted records have trapped, even with a single record. That implies nothing about the first record
+/// that is converted later.
 #[test]
 fn a_record_is_quarantined_only_for_its_own_traps() {
     let (mut canister, _) = layout_1();

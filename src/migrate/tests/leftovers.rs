@@ -1,10 +1,11 @@
-//! Sources of converted records that are still stored: they are invisible, and are deleted all at once or not
-//! at all.
+//! Leftovers: converted records that are still stored in layout 1. They are invisible, and are deleted all at once or
+//! not at all.
 
 use super::*;
 use crate::migrate::open_storage;
 
-/// Returns layout 1 under the staged build, with every record counted and `converted` of five converted.
+/// Returns a canister of the staged build whose migration has counted all five records and converted `converted` of
+/// them.
 fn converting(converted: u64) -> (TestCanister, Vec<Begun>) {
     let (mut canister, sessions) = layout_1();
     set_share(&mut canister.storage, 0);
@@ -40,7 +41,7 @@ fn leftovers_are_invisible_and_cleared_after_verification() {
         for (id, ..) in &sessions[..2] {
             assert!(!legacy.contains(id) && legacy.get_raw(id).is_none() && legacy.activity(id) == Ok(None));
         }
-        canister.storage = open_storage(canister.raw.clone()).unwrap(); // an upgrade changes nothing about that
+        canister.storage = open_storage(canister.raw.clone()).unwrap(); // the same after an upgrade
     }
     let listed = canister.service().list(None, 99).unwrap();
     assert_eq!(listed.len(), 5);
@@ -66,7 +67,7 @@ fn leftovers_are_kept_while_the_migration_is_stuck() {
     assert_eq!(leftovers(&canister).len(), 4);
 }
 
-/// If leftovers stayed, the legacy record of a session that has ended since would be a session again.
+/// If leftovers stayed during a rollback, a session that has ended since its conversion would exist again.
 #[test]
 fn a_rollback_drops_leftovers_first_and_revives_no_session() {
     let (mut canister, sessions) = converting(3);

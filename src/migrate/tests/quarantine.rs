@@ -42,7 +42,7 @@ fn finalize_requires_consent_to_leave_quarantine() {
     assert_eq!(phase(&canister), Phase::Converted);
     controls::finalize(&mut canister.storage, canister.now, true).unwrap();
 
-    // As the direct build does next: another migration is the current one, with its own numbers.
+    // In the direct build, migration 2 is then the current one; its units have keys of their own.
     canister.storage.migration.set_state(2, &MigrationState::default());
     for key in rubbish..=60 {
         let record = QuarantineRecord::new(format!("blob {key}"), vec![2]);
@@ -147,7 +147,7 @@ fn a_quarantined_session_promises_nothing() {
     };
     let all: u64 = sessions.iter().map(|(id, ..)| missing(&mut canister, *id)).sum();
     assert_eq!(canister.storage.promises.total(), all);
-    // A session with some of its chunks.
+    // The session to be quarantined has some of its chunks.
     let id = sessions[1].0;
     let others = all - missing(&mut canister, id);
     let prefix =
@@ -215,7 +215,7 @@ fn a_quarantine_page_fits_a_reply_whatever_the_records() {
     assert_eq!(seen, expected);
 }
 
-/// Returns how many sessions an owner has, and their bytes in flight.
+/// Returns how many sessions of an owner are in the index, and the bytes on the owner's account.
 fn held_by(canister: &TestCanister, owner: u8) -> (usize, Option<u64>) {
     let table: Table<TwoTexts, u64> = Table::open(&memories(canister), memory_ids::USAGE);
     let bytes = table.get(&TwoTexts("caller".into(), person(owner).to_text())).unwrap();
@@ -234,7 +234,7 @@ fn records_left_in_quarantine_count_against_no_limit() {
         upgrade(&mut canister);
         canister.path = TestCanister::staged().path;
         run_to_end(&mut canister);
-        // Quarantined without being read, like a poison record.
+        // The record of `trapped` is put into quarantine without being read, like a poison record.
         let is_converted = canister.storage.sessions.metas.contains(&trapped);
         assert!(is_converted);
         let record = QuarantineRecord {
@@ -266,7 +266,7 @@ fn records_left_in_quarantine_count_against_no_limit() {
     }
 }
 
-/// The size of a damaged session is in its upload meta, too; without that, nobody knows it.
+/// The size of a damaged session is in its upload meta, too; if there is none, nobody knows the size.
 #[test]
 fn an_owners_bytes_are_recounted_despite_a_damaged_session() {
     for has_meta in [true, false] {

@@ -1,7 +1,7 @@
-//! A second migration, unlike the first: its units are larger than a message, stay in place while they are
-//! quarantined, are never converted on touch, it has no rollback, and it waits until the first is finalized.
+//! A second migration, unlike the first: it waits until the first is finalized, and has no rollback. Its units are
+//! larger than a message, stay in place while they are quarantined, and are never converted on touch.
 //!
-//! What the engine does with it is in `second.rs` and `as_they_go.rs`.
+//! The tests with this migration are in `second.rs` and `as_they_go.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -12,13 +12,13 @@ use super::*;
 use crate::api::Result;
 use crate::migrate::controls::Control;
 
-/// Bytes that a message has room for.
+/// Number of bytes that one message moves.
 const SLICE: usize = 10;
 
 pub const NUMBER: u16 = 9;
 pub const EXTENTS: Layout = Layout(3);
 
-/// Reels of bytes, each with the digest that it should have, move from one shelf to another in slices.
+/// A migration that moves reels of bytes, each with its expected digest, from `old` to `new` in slices.
 #[derive(Default)]
 pub struct Reels {
     pub old: RefCell<BTreeMap<u64, Reel>>,
@@ -144,8 +144,8 @@ impl Migration<Storage> for Reels {
     }
 }
 
-/// Returns three reels after a converted first migration: the second reel takes five messages, the third is
-/// torn.
+/// Returns a canister after the first migration, and three reels to be moved: the second takes five messages, the third
+/// is torn.
 pub fn reels() -> (TestCanister, Reels) {
     let (mut canister, _) = layout_1();
     upgrade(&mut canister);
@@ -157,7 +157,7 @@ pub fn reels() -> (TestCanister, Reels) {
     (canister, reels)
 }
 
-/// Runs one message, after an upgrade.
+/// Upgrades the canister, and runs one message of the engine.
 pub fn slice(canister: &mut TestCanister, reels: &Reels) -> RunOutcome {
     let layouts = [Layout::SPLIT, EXTENTS];
     canister.storage = Storage::open_accepting(canister.raw.clone(), &layouts).unwrap();

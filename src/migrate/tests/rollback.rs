@@ -20,7 +20,7 @@ fn a_rollback_includes_everything_that_came_since() {
     let legacy = TestCanister::compat();
     canister.restart(legacy.path);
     taken_over(&mut canister.storage, canister.now).unwrap();
-    set_share(&mut canister.storage, 100); // what the legacy build is compiled to
+    set_share(&mut canister.storage, 100); // the fixed share of the legacy build
     let mut after = canister.service().list(None, 99).unwrap();
     for status in &mut after {
         assert_eq!(status.path, crate::api::SessionPath::Compat);

@@ -1,4 +1,4 @@
-//! Damaged maps and cells, each fault by itself.
+//! Tests of damaged maps and cells, with one fault each.
 
 use ic_stable_structures::{StableBTreeMap, VectorMemory};
 

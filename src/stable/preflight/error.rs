@@ -10,7 +10,7 @@ pub enum PreflightError {
     NotAMemoryManager {
         /// First four bytes.
         found: [u8; 4],
-        /// What they look like.
+        /// What these bytes look like.
         hint: &'static str,
     },
     /// A memory contains something other than the structure in the table of memory ids.
@@ -22,7 +22,7 @@ pub enum PreflightError {
         name: &'static str,
         /// First three bytes.
         found: [u8; 3],
-        /// What should be there.
+        /// The magic that should be there.
         expected: String,
     },
     /// A memory begins with the right magic, but its header or a node is not as the library writes it.
@@ -48,7 +48,7 @@ pub enum PreflightError {
         id: u8,
         /// Its name in the table.
         name: &'static str,
-        /// Whether it is the first or the last.
+        /// `first` or `last`; `only` for the record of a cell.
         which: &'static str,
         /// Its key, or the first bytes of the key in hexadecimal.
         key: String,
@@ -64,7 +64,7 @@ pub enum PreflightError {
         id: u8,
         /// Its name in the table.
         name: &'static str,
-        /// Whether it is the first or the last.
+        /// `first` or `last`; `only` for the record of a cell.
         which: &'static str,
         /// Its key.
         key: String,
@@ -108,14 +108,14 @@ pub enum PreflightError {
     DamagedHeader {
         /// Offset in stable memory, bytes.
         offset: u64,
-        /// Which field of it.
+        /// The field of the header.
         what: &'static str,
-        /// What it is.
+        /// The value of the field.
         found: u64,
-        /// What it should be.
+        /// The expected value.
         expected: String,
     },
-    /// Something is stored under an id that this build does not use.
+    /// A memory is in use under an id that this build does not use.
     #[error(
         "memory id {id} has {pages} pages, and this build stores nothing there: a second memory manager or a newer build has written it; install that build, and move the data elsewhere; nothing was changed"
     )]

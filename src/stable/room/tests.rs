@@ -8,7 +8,7 @@ use crate::stable::buckets::whole_memory;
 
 type Chunks = StableBTreeMap<([u8; 32], u32), Vec<u8>, Memory>;
 
-/// Creates a chunk map in buckets of this many pages, and the room of its memory.
+/// Returns a memory in buckets of this many pages, its chunk map, and its room.
 fn chunks(bucket_pages: u16) -> (RawMemory, Chunks, StableRoom) {
     let raw = RawMemory::default();
     let memories = MemoryManager::init_with_bucket_size(raw.clone(), bucket_pages);
@@ -53,7 +53,7 @@ fn free_room_of_a_map_is_used_before_it_grows() {
     }
 }
 
-/// Keys first, and then the values, so that no node is split while it holds bytes.
+/// The keys are stored first, and then the values, so that no node is split while it holds bytes.
 #[test]
 fn chunks_that_are_stored_again_fit_into_what_is_counted() {
     const LENS: [u64; 8] = [0, 1, 400, 1_009, 1_010, 2_026, 5_000, 90_000];
@@ -121,7 +121,7 @@ fn a_map_of_an_unknown_allocator_has_no_free_room() {
     assert_eq!(room.chunks(), Fill { taken: room.chunk_pages() * PAGE_BYTES, free: 0 });
 }
 
-/// Additions are refused while there is still room to move and to remove what is stored.
+/// Additions are refused while there is still room to move and to remove the stored records and chunks.
 #[test]
 fn each_write_is_refused_while_its_reserve_is_untouched() {
     let raw = whole_memory(1);

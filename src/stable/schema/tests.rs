@@ -1,4 +1,4 @@
-//! The schemas of all builds: those that are checked in are those of the types.
+//! Checks that the checked-in schemas of all builds are those of the types.
 
 use stable_schema::{Body, FORMAT, Memory as Entry, Migration, Schema, Structure, Value, candid_text};
 
@@ -12,7 +12,7 @@ use crate::stable::{RawMemory, Record as _};
 use crate::storage::Storage;
 use crate::upload::path::compat::UploadSessionMeta;
 
-/// Memories that a migration takes records from, and those it puts them into.
+/// For each migration: the memories that it takes records from, and the memories that it puts records into.
 const MOVES: [(u16, &[u8], &[u8]); 2] = [
     (1, &[numbers::LEGACY_SESSIONS, numbers::LEGACY_ACTIVITY], &[numbers::SESSIONS, numbers::UPLOAD_META]),
     (
@@ -55,7 +55,8 @@ fn schema(profile: &Profile) -> Schema {
     }
 }
 
-/// Who reads the sessions of layout 1: the compat path, or migration 1 alone, which has a copy of the type.
+/// Returns the form of the sessions of layout 1, by the type that reads them: that of the compat path, or the copy of
+/// migration 1.
 fn legacy_sessions(profile: &Profile) -> Value {
     if profile.features.contains(&"compat") {
         return UploadSessionMeta::value();

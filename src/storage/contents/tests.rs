@@ -1,4 +1,4 @@
-//! Memories that are not this canister's, or are damaged: each is refused by what was found and where.
+//! Tests that foreign and damaged memories are refused, with an error that names what was found and where.
 
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
 use ic_stable_structures::{Memory as _, StableBTreeMap};
@@ -14,7 +14,7 @@ use crate::storage::{OpenError, Storage};
 
 const EVERY_LAYOUT: [Layout; 3] = [Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
 
-/// Returns the memory of a fresh canister of layout 1, in buckets of 64 KiB: hundreds of them are copied.
+/// Returns the memory of a fresh canister of layout 1, in buckets of 64 KiB, since hundreds of copies are made of it.
 fn sound() -> RawMemory {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
@@ -80,7 +80,7 @@ fn maps() -> impl Iterator<Item = (u8, MapContents)> {
     })
 }
 
-/// Returns the `n`-th of some keys of a map, ascending.
+/// Returns a key of a map; the keys ascend with `n`.
 fn key(map: &MapContents, n: u8) -> Vec<u8> {
     let principal = |len: usize| [vec![n; 29], vec![n; len]].concat();
     let candidates = [
@@ -92,8 +92,8 @@ fn key(map: &MapContents, n: u8) -> Vec<u8> {
     candidates.into_iter().find(|key| (map.is_key)(key)).expect("a key")
 }
 
-/// Returns bytes that are not a record of a map: those of the first public release, unless they are a record of this
-/// one.
+/// Returns bytes that are not a record of a map: Candid, as the first public release writes it, unless the records of
+/// this map are Candid.
 fn wrong(map: &MapContents) -> Option<Vec<u8>> {
     let Values::Records(decodes) = map.value else { return None };
     let candid = candid::encode_args((("capsule", 1_u64),)).unwrap();
@@ -236,14 +236,14 @@ fn a_memory_manager_that_holds_nothing_is_refused() {
     let raw = RawMemory::default();
     drop(Memories::init(raw.clone()));
     refused(&raw, &["memory id 10 (LAYOUT) is empty", "it uses no memory ids", "snapshot"]);
-    // Not even the header of a manager: its magic, and zeros.
+    // The magic of a memory manager, with zeros in place of the rest of its header.
     let raw = RawMemory::default();
     raw.grow(1);
     raw.write(0, b"MGR\x01");
     refused(&raw, &["at offset 6", "the size of a bucket"]);
 }
 
-/// The memory that the public release leaves if its `pre_upgrade` is skipped, and if it is not.
+/// The memory of the first public release is refused both if its `pre_upgrade` was skipped and if it was not.
 #[test]
 fn memory_of_the_public_release_is_refused_by_name() {
     let mut release = PublicRelease::new(1);
@@ -256,7 +256,7 @@ fn memory_of_the_public_release_is_refused_by_name() {
     assert_eq!(refusal(&raw), public("memory ids 0, 1, 2, 6, 7, 8"));
     refused(&raw, &["skip_pre_upgrade", "docs/adopting.md"]);
     refused(&memory_of(release.after_pre_upgrade()), &["44, 49, 44, 4c", "stable_save", "docs/adopting.md"]);
-    // With a layout header in it, as an earlier build of this canister left it once it had accepted it.
+    // An earlier build of this canister may have accepted the memory and written a layout header into it.
     drop(Storage::open(&Memories::init(raw.clone()), raw.clone(), Layout::LEGACY).err());
     let memories = Memories::init(raw.clone());
     crate::stable::Register::open(&memories, memory_ids::LAYOUT).set(&Layout::LEGACY);
@@ -278,7 +278,7 @@ fn a_foreign_tree_without_bounds_is_refused_by_its_keys() {
     for (id, _) in maps() {
         let raw = sound();
         let memory = memory(&raw, id);
-        // As if this canister had never opened it.
+        // As if this canister had never opened the memory.
         if memory.size() > 0 {
             memory.write(0, &[0; 200]);
         }
@@ -306,7 +306,7 @@ fn memory_written_in_part_is_refused_by_what_is_missing() {
     refused(&raw, &["memory id 3 (LEGACY_SESSIONS) is empty", "only partly written", "snapshot"]);
 }
 
-/// Returns a canister that was installed in layout 3: empty, with a capsule, and with an upload.
+/// Returns the memory of a canister that was installed in layout 3: empty, with a capsule, and with an upload.
 fn installed_in_layout_3() -> [RawMemory; 3] {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
@@ -335,7 +335,7 @@ fn lose(raw: &RawMemory, id: u8) {
     }
 }
 
-/// A structure that was never created and one that was lost look the same, apart from the marks.
+/// Only the marks distinguish a structure that was lost from one that was never created.
 #[test]
 fn a_lost_structure_of_layout_3_is_refused_by_its_mark() {
     for whole in installed_in_layout_3() {

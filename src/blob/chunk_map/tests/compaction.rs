@@ -3,10 +3,11 @@
 use super::super::compaction;
 use super::*;
 
-/// A chunk, with where it is stored.
+/// Prefix, number and bytes of a stored chunk.
 type Stored = (ChunkPrefix, u32, Vec<u8>);
 
-/// Returns a map of `released` chunks and `in_use` others among them, which differ in length, and the others.
+/// Returns a map with `released` released chunks and `in_use` chunks in use between them, which differ in length; its
+/// memories; and the chunks in use.
 fn mixed(released: u32, in_use: u32) -> (ChunkMap, Memories, Vec<Stored>) {
     let (mut map, memories) = with_chunks(&[]);
     let kept: Vec<_> = (0..in_use)
@@ -24,7 +25,7 @@ fn mixed(released: u32, in_use: u32) -> (ChunkMap, Memories, Vec<Stored>) {
     (map, memories, kept)
 }
 
-/// Sweeps until the survey is complete; the last of these messages also does what follows from it.
+/// Sweeps until the survey is complete. The last of these sweeps also acts on the result of the survey.
 fn survey(map: &mut ChunkMap) {
     for _ in 0..(map.total() as usize).div_ceil(50) - 1 {
         let total = map.total();
@@ -51,10 +52,10 @@ fn few_chunks_in_use_are_stored_again_in_the_emptied_map() {
                 assert_eq!(map.get(*prefix, *idx).as_ref(), Some(bytes));
                 assert!(map.contains(*prefix, *idx) && map.stored(*prefix).contains(*idx));
             }
-            // Another build opens it.
+            // Another build opens the map.
             map = ChunkMap::open(&memories, &room);
         }
-        // And it can be used and emptied as any other.
+        // The map can be used and emptied like any other.
         kept.iter().for_each(|(prefix, ..)| map.release_copied(*prefix));
         sweep_to_end(&mut map);
         assert_eq!((map.total(), map.release_total()), (0, 0));
@@ -67,7 +68,7 @@ fn chunks_go_one_by_one_if_many_are_in_use_or_few_released() {
         let (mut map, _, kept) = mixed(released, in_use);
         survey(&mut map);
         let left = u64::from(released).saturating_sub(RELEASE_AT_ONCE as u64);
-        // One object is removed in a message.
+        // A message removes chunks of one object only.
         assert!(map.total() < u64::from(released + in_use) && map.total() >= left + u64::from(in_use));
         sweep_to_end(&mut map);
         assert_eq!((map.total(), map.release_total()), (u64::from(in_use), 0));
@@ -79,7 +80,7 @@ fn chunks_go_one_by_one_if_many_are_in_use_or_few_released() {
 fn a_compaction_that_traps_is_not_repeated() {
     let (mut map, _, kept) = mixed(80, 3);
     survey(&mut map);
-    // Its message traps, so none of it is stored, at the next check and the one after.
+    // The message of the compaction traps, so its mark is still set at the next check and at the one after.
     map.watch();
     assert_eq!(map.compaction.max_in_use(), MAX_IN_USE, "its message may be yet to come");
     map.watch();
@@ -90,7 +91,7 @@ fn a_compaction_that_traps_is_not_repeated() {
     assert!(kept.iter().all(|(prefix, idx, bytes)| map.get(*prefix, *idx).as_ref() == Some(bytes)));
 }
 
-/// A sweep may have to do something else for a while.
+/// While removals are deferred, no message performs the marked compaction, which must not count as a trap.
 #[test]
 fn a_compaction_that_is_deferred_has_not_trapped() {
     let (mut map, ..) = mixed(80, 3);
@@ -104,7 +105,7 @@ fn a_compaction_that_is_deferred_has_not_trapped() {
     map.watch();
     assert!(map.sweep());
     assert_eq!(map.total(), 3);
-    // What is marked later has nothing to do with the check before.
+    // A check before a compaction was marked has no effect on that compaction.
     (0..80).for_each(|idx| map.insert(prefix(2), idx, b"chunk"));
     map.release_copied(prefix(2));
     survey(&mut map);
@@ -122,7 +123,7 @@ fn chunks_that_come_and_go_before_a_compaction_are_counted() {
     assert!(map.sweep());
     assert_eq!(map.total(), 4);
 
-    // One of those in use is released, and one is replaced.
+    // One chunk in use is released, and another one gets new bytes.
     let (mut map, ..) = mixed(80, 3);
     survey(&mut map);
     map.release_copied(kept[0].0);
@@ -130,14 +131,14 @@ fn chunks_that_come_and_go_before_a_compaction_are_counted() {
     assert!(map.sweep());
     assert_eq!((map.total(), map.get(kept[1].0, kept[1].1)), (2, Some(b"other bytes".to_vec())));
 
-    // One of those in use is removed.
+    // One chunk in use is removed immediately.
     let (mut map, ..) = mixed(80, 3);
     survey(&mut map);
     map.release(kept[0].0);
     assert!(map.sweep());
     assert_eq!((map.total(), map.release_total()), (2, 0));
 
-    // One too many arrives.
+    // One chunk more arrives than a compaction allows.
     let (mut map, ..) = mixed(80, 32);
     survey(&mut map);
     map.insert(prefix(1), 1_000, b"new");
@@ -149,7 +150,7 @@ fn chunks_that_come_and_go_before_a_compaction_are_counted() {
     assert_eq!((map.total(), map.get(prefix(1), 1_000)), (33, Some(b"new".to_vec())));
 }
 
-/// A memory that is full has no room for half a node that exists twice while it is split.
+/// While a node is split, half of it exists twice, for which a full memory has no room.
 #[test]
 fn chunks_stored_again_take_no_room_for_splitting_nodes() {
     const BYTES: usize = 30_000;
@@ -168,7 +169,8 @@ fn chunks_stored_again_take_no_room_for_splitting_nodes() {
     }
 }
 
-/// The pages of small chunks are estimated generously, so that the room is missing in a map of one bucket.
+/// The estimate of the pages that small chunks need is generous: a map of one bucket seems to have no room for 31 of
+/// them.
 #[test]
 fn chunks_that_may_not_fit_again_keep_the_map() {
     for (in_use, fits) in [(30, true), (31, false)] {
