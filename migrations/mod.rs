@@ -19,5 +19,5 @@ use crate::build_profile::LAYOUTS;
 use crate::migrate::Migration;
 use crate::storage::Storage;
 
-/// All of them, by number.
+/// All migrations, in the order of their numbers.
 pub const ALL: &[&dyn Migration<Storage>] = &[&SplitSessions, &MoveToExtents { layouts: LAYOUTS }];

@@ -114,7 +114,7 @@ pub enum LegacyAssetType {
     Metadata,
 }
 
-/// The progress of its processing.
+/// The progress of an asset's processing.
 #[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "see `api::asset`")]
 pub enum LegacyProcessingStatus {
@@ -181,7 +181,7 @@ variant!(LegacyProcessingStatus {
 });
 
 impl LegacyAssetMetadata {
-    /// Size of the file, bytes.
+    /// Returns the size of the file, bytes.
     pub const fn bytes(&self) -> u64 {
         match self {
             Self::Image(asset) => asset.base.bytes,

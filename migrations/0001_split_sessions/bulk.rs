@@ -9,7 +9,7 @@ use crate::session::SessionId;
 use crate::storage::Storage;
 use crate::upload::LegacySession;
 
-/// Records on the heap at a time, some kilobytes each.
+/// Maximum number of records on the heap at a time; each takes some kilobytes.
 const AT_ONCE: usize = 64;
 
 impl Bulk<Storage> for SplitSessions {
@@ -38,7 +38,7 @@ impl Bulk<Storage> for SplitSessions {
         if let (true, Some(error)) = (settled.is_empty(), failed) {
             return Err(error);
         }
-        // The records before the first that stays in layout 1: the mark moves past them in one step.
+        // The mark moves in one step past all records before the first one that stays in layout 1.
         let is_settled = |(session, unit): &(&LegacySession, &Settled)| session.id == unit.key;
         let prefix = sessions.iter().zip(&settled).take_while(is_settled).count();
         storage.sessions.legacy.move_mark_past(sessions.get(..prefix).unwrap_or_default());
@@ -61,8 +61,8 @@ impl Bulk<Storage> for SplitSessions {
     }
 }
 
-/// Returns the outcomes of records and, if one was not read back as written, why. That record stays in layout 1,
-/// unchanged.
+/// Returns the outcomes of the records. A record that is not read back as it was written has no outcome, and stays in
+/// layout 1 unchanged; the first error of this kind is returned, too.
 fn read_all_back(
     storage: &mut Storage,
     conversions: Vec<(&LegacySession, usize, Conversion)>,

@@ -25,7 +25,7 @@ macro_rules! classes {
 
         #[cfg(test)]
         impl Class {
-            /// All of them.
+            /// All classes.
             pub const ALL: &[Self] = &[$(Self::$class),*];
         }
     };
@@ -101,7 +101,8 @@ impl Class {
         }
     }
 
-    /// Returns the class of a convertible record, by its time, its key, and its shape, in this order.
+    /// Returns the class of a convertible record. Its time decides first, then its idempotency key, then its status,
+    /// blob and chunks.
     pub fn of_convertible(split: &Split, unit: TimeUnit, key_leads_elsewhere: bool) -> Self {
         let Split { session, meta } = split;
         let complete = session.received_idxs.contains_all_below(session.chunk_count());
@@ -137,9 +138,9 @@ pub enum TimeUnit {
     Microseconds,
     /// Milliseconds, as returned by JavaScript's `Date.now()`.
     Milliseconds,
-    /// Seconds, as returned by Unix.
+    /// Seconds, as in Unix time.
     Seconds,
-    /// In no unit is it a time at which a session could have begun.
+    /// None of these: in no unit could a session have begun at this time.
     Unknown,
 }
 

@@ -17,7 +17,8 @@ pub struct Split {
 }
 
 impl Split {
-    /// Returns whether both are byte for byte the same. A NaN in the metadata is not equal to itself.
+    /// Returns whether both are byte for byte the same. The metadata are compared as bytes, since a NaN is not equal to
+    /// itself.
     pub fn is_same(&self, other: &Self) -> bool {
         self.session == other.session && self.meta.encode() == other.meta.encode()
     }
@@ -42,7 +43,7 @@ pub enum Unconvertible {
         /// Second count.
         chunk_count: u32,
     },
-    /// The declared size does not result in that number of chunks.
+    /// The declared size does not result in the declared number of chunks.
     #[error(
         "{bytes} bytes in chunks of {chunk_size} are {implied} chunks, expected_chunks is {expected_chunks}"
     )]
@@ -51,9 +52,9 @@ pub enum Unconvertible {
         bytes: u64,
         /// Chunk size, bytes.
         chunk_size: u32,
-        /// Number of chunks that follows.
+        /// Number of chunks that follows from the two sizes.
         implied: u32,
-        /// Number of chunks of the record.
+        /// Number of chunks according to the record.
         expected_chunks: u32,
     },
     /// A chunk size that is impossible.
@@ -88,8 +89,8 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("blob_id", "UploadMeta.blob_id"),
 ];
 
-/// Converts the record under the key `id`. `stored` are the chunks that are actually there; `last_seen` is
-/// the last activity if layout 1 recorded one.
+/// Converts the record under the key `id`. `stored` are the chunks that are actually stored; `last_seen` is the time of
+/// the last activity, if layout 1 recorded it.
 ///
 /// # Errors
 /// See [`Unconvertible`]; such a record is quarantined.
@@ -163,7 +164,7 @@ pub fn convert(
 
 /// Rebuilds a record: the inverse of [`convert`], field by field.
 pub fn revert(id: SessionId, split: Split) -> Result<LegacyUploadSession, Unconvertible> {
-    // No `..` here, either.
+    // No `..` here, either: a new field must be mapped explicitly.
     let Split { session, meta } = split;
     let Session {
         owner,

@@ -20,23 +20,23 @@ pub struct Examined {
 
 /// Outcome of a record.
 pub enum Decision {
-    /// It is converted. Without a key, the session is already in the indexes.
+    /// The record is converted.
     Convert {
         /// The session's owner.
         caller: Principal,
         /// The records it is converted to.
         split: Box<Split>,
-        /// Its key, if it is in no index yet.
+        /// The idempotency key, if the session is in no index yet.
         key: Option<Key>,
     },
-    /// It has expired.
+    /// The record has expired, and is released.
     Release {
         /// The session's owner.
         caller: Principal,
         /// The records it would have been converted to.
         split: Box<Split>,
     },
-    /// It is quarantined.
+    /// The record is quarantined.
     Reject {
         /// The record, if it decodes.
         legacy: Option<Box<LegacyUploadSession>>,
@@ -55,7 +55,8 @@ pub enum Key {
     Lost,
 }
 
-/// The tables around a record: those of the running canister, or of an inspected snapshot.
+/// What the classification reads in addition to the record: settings, chunks and indexes, of the running canister or of
+/// an inspected snapshot.
 pub trait Surroundings {
     /// Returns how long a session may be idle, seconds.
     ///
@@ -104,7 +105,7 @@ impl Surroundings for Storage {
 /// Returns the class and the outcome of a record, from its own bytes and the chunks that are actually stored.
 ///
 /// # Errors
-/// A damaged record of the tables around it.
+/// A damaged record in `around`.
 pub fn examine(around: &impl Surroundings, session: &LegacySession, now: Time) -> Result<Examined> {
     let LegacySession { id, raw, activity } = session;
     let id = SessionId(*id);
@@ -131,8 +132,8 @@ pub fn examine(around: &impl Surroundings, session: &LegacySession, now: Time) -
     if split.session.is_idle_for(ttl, now) {
         return Ok(Examined { class: Class::Expired, decision: Decision::Release { caller, split } });
     }
-    // If the legacy build has indexed the record, its key points to it, or to a later session that has taken over the
-    // key.
+    // If the legacy build has indexed the record, its key already leads to this session, or to a later one that has
+    // taken over the key.
     let key = if around.is_indexed(id, caller) {
         None
     } else {

@@ -14,7 +14,7 @@ use crate::api::Result;
 use crate::session::{SessionId, Time};
 use crate::storage::Storage;
 
-/// Releases the quota that the owners of quarantined records still use.
+/// Releases the quota that quarantined records still use.
 pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
     let mut undecodable = BTreeSet::new();
     for key in storage.migration.quarantine.keys(migration, None, usize::MAX) {
@@ -34,7 +34,7 @@ pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
     let mut owners = BTreeSet::new();
     for (owner, id) in storage.index.owners_of(&undecodable) {
         if let Ok(Some(quarantined)) = storage.migration.quarantine.get(migration, id.0) {
-            // Its owner must still be able to learn its outcome.
+            // The owner must still be able to learn the outcome of the session.
             let quarantined = crate::migrate::QuarantineRecord {
                 owner: Some(ByteBuf::from(owner.as_slice())),
                 ..quarantined
@@ -52,8 +52,8 @@ pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
     Ok(())
 }
 
-/// Returns the bytes of a session. Both of its records tell them; of a session without either, nobody knows them, and nothing
-/// will ever be subtracted for it.
+/// Returns the size of a session, from either of its two records. If neither can be read, the size is unknown, and 0 is
+/// returned: nothing will ever be subtracted for the session.
 fn bytes_of(storage: &Storage, id: SessionId) -> u64 {
     let session = storage.sessions.sessions.get(&id.0).ok().flatten();
     let session = session.and_then(|record| record.into_session().ok()).map(|session| session.bytes_expected);

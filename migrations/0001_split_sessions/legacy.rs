@@ -18,7 +18,7 @@ pub struct LegacyUploadSession {
     pub session_id: u64,
     /// Capsule that gets the file.
     pub capsule_id: String,
-    /// Who uploads it.
+    /// Principal that uploads the file.
     pub caller: Principal,
     /// When the session began, nanoseconds.
     pub created_at: u64,
@@ -26,7 +26,7 @@ pub struct LegacyUploadSession {
     pub expected_chunks: u32,
     /// Whether chunks may still arrive.
     pub status: LegacyStatus,
-    /// The number of chunks, again.
+    /// Number of chunks, stored a second time.
     pub chunk_count: u32,
     /// The client's metadata.
     pub asset_metadata: LegacyAssetMetadata,
@@ -36,7 +36,7 @@ pub struct LegacyUploadSession {
     pub chunk_size: u64,
     /// The client's idempotency key.
     pub idem: String,
-    /// Blob that the session became.
+    /// Blob to which the session was committed.
     pub blob_id: Option<u64>,
 }
 
@@ -131,7 +131,7 @@ impl LegacyUploadSession {
         Ok(record)
     }
 
-    /// Returns the bytes as they were stored.
+    /// Returns the bytes that layout 1 stores for the record.
     pub fn encode(&self) -> Vec<u8> {
         [HEADER, &self.value()].concat()
     }
@@ -142,8 +142,8 @@ impl LegacyUploadSession {
         blake3::hash(after_header(bytes).unwrap_or(bytes)).into()
     }
 
-    /// Returns [`Self::digest_of_stored`] of `stored`, if these bytes decode to this record. They may come
-    /// from another encoder.
+    /// Returns [`Self::digest_of_stored`] of `stored`, if these bytes decode to this record. The bytes may come from
+    /// another encoder.
     pub fn digest_if_decoded_from(&self, stored: &[u8]) -> Option<[u8; 32]> {
         let value = self.value();
         if after_header(stored).is_some_and(|stored| is_same(stored, &value)) {
@@ -161,7 +161,7 @@ impl LegacyUploadSession {
         value
     }
 
-    /// Returns where the chunks of the session are stored: they stay there.
+    /// Returns the prefix under which the chunks of the session are stored; the migration does not change it.
     pub fn chunk_prefix(&self) -> ChunkPrefix {
         ChunkPrefix::of(&self.provisional_memory_id, SessionId(self.session_id))
     }

@@ -1,4 +1,4 @@
-//! Migration 1 as the engine sees it: a unit is a session, by its id.
+//! Implements migration 1 for the engine: a unit is a session, its key the session id.
 
 use candid::Principal;
 
@@ -19,7 +19,7 @@ use crate::stable::layout::Layout;
 use crate::storage::Storage;
 use crate::upload::LegacySession;
 
-/// Migration 1.
+/// The migration from layout 1 to layout 2.
 #[derive(Clone, Copy, Debug)]
 pub struct SplitSessions;
 
@@ -70,8 +70,8 @@ impl Migration<Storage> for SplitSessions {
         Ok(held(storage)?.then(|| "the compat path is still in use".into()))
     }
 
-    /// The legacy build may have stored sessions under ids above its counter. Sessions begun from now on must
-    /// have higher ids than all of them.
+    /// Raises the session counter, if the legacy build has stored sessions under ids above it: sessions begun from now
+    /// on must have higher ids than all of these.
     fn prepare(&self, storage: &mut Storage) -> Result<()> {
         let ids = &mut storage.sessions.ids;
         let last = storage.sessions.legacy.last_id(MAX_ID);

@@ -1,4 +1,4 @@
-//! The two laws of the migration, its refusals, and its golden fixture.
+//! Conversion and rollback of random records, the records that are refused, and the golden record.
 
 mod classes;
 mod records;
@@ -48,7 +48,7 @@ proptest! {
 }
 
 proptest! {
-    /// The fast reader and the library agree on every record, and on every byte string that is almost one.
+    /// The fast reader and the library agree on every record, and on every record with one bit changed.
     #[test]
     fn the_fast_reader_agrees_with_the_library((legacy, ..) in record(), place in any::<prop::sample::Index>(), bit in 0u8..8) {
         let bytes = legacy.encode();
@@ -113,8 +113,8 @@ fn sample() -> LegacyUploadSession {
     }
 }
 
-/// The bytes of [`sample`] as layout 1 stores them. Generated once and never again; the test prints what the types
-/// encode to today if that differs.
+/// The bytes of [`sample`] as layout 1 stores them. Generated once and never again; if the types encode to other bytes
+/// today, the test prints them.
 const GOLDEN: &[u8] = include_bytes!("golden/upload_session_meta.bin");
 
 #[test]
@@ -144,7 +144,7 @@ fn fields_and_cases_are_listed_by_hash() {
 
 #[test]
 fn a_record_of_another_encoder_round_trips_to_its_bytes() {
-    // The same record with one more type in the table, as another encoder may write it.
+    // The same record with another type table, as another encoder may write it: a third value follows.
     let legacy = sample();
     let other = candid::encode_args((1u16, legacy.clone(), Some(7u64))).unwrap();
     assert!(!other.starts_with(HEADER));

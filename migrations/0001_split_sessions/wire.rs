@@ -3,16 +3,16 @@
 //! Every record of layout 1 begins with the same 504 bytes: the magic, the type table, and the types of the
 //! two arguments, version and record. The library decodes that table again for each record, which is most of
 //! the cost of decoding. This module recognizes the table and reads the value after it; anything that it does not
-//! recognize is left to the library. It is strict: it accepts only what the encoder writes, so that each
-//! record has exactly one encoding here.
+//! recognize is left to the library. The module accepts only what the encoder writes, so that each record has exactly
+//! one encoding here.
 //!
 //! ```text
 //! nat64, nat32, nat16, nat8, float32   little-endian
 //! text, vec                            length as LEB128, then the bytes or elements
 //! opt                                  0, or 1 and the value
 //! principal                            1, length as LEB128, bytes
-//! variant                              index of the case by hash, as LEB128, then its value
-//! record                               the fields by hash of their names
+//! variant                              index of the case in the order of hashes, as LEB128, then its value
+//! record                               the fields, in the order of the hashes of their names
 //! ```
 
 use candid::Principal;
@@ -68,12 +68,12 @@ fn write_length(value: usize, out: &mut Vec<u8>) {
     leb128::push(value as u64, out);
 }
 
-/// A value as the encoder writes it.
+/// A type whose values are read and written in Candid's encoding.
 pub trait Wire: Sized {
-    /// Reads it; `None` if the bytes are not what the encoder writes.
+    /// Reads a value; `None` if the bytes are not what the encoder writes.
     fn read(reader: &mut Reader<'_>) -> Option<Self>;
 
-    /// Writes it.
+    /// Writes the value.
     fn write(&self, out: &mut Vec<u8>);
 }
 
@@ -168,7 +168,7 @@ impl Wire for Vec<String> {
     }
 }
 
-/// Implements [`Wire`] for a struct, with its fields listed in the order of the hashes of their names. If one is
+/// Implements [`Wire`] for a struct, with its fields listed in the order of the hashes of their names. If a field is
 /// omitted, the code does not compile.
 macro_rules! record {
     ($record:ident { $($field:ident),* $(,)? }) => {
@@ -232,6 +232,6 @@ pub(super) use {record, variant};
 /// Field or case names in the order of their hashes, for the test that checks that order.
 #[cfg(test)]
 pub trait Listed {
-    /// In the order in which they are written.
+    /// The names, in the order in which the fields or cases are written.
     const NAMES: &[&str];
 }

@@ -45,7 +45,7 @@ pub fn convert_record(
             let Split { session, meta } = *split;
             let upload = Upload { session, meta, path: SessionPath::Compat };
             let limits = storage.config()?;
-            // It may have reached its maximum age before it was idle for too long.
+            // The session may have reached its maximum age before it was idle for too long.
             let until = upload.expires_at(&limits).plus_seconds(limits.session_ttl_seconds);
             let Upload { session, meta, .. } = &upload;
             let hash = storage.payload_of(id)?.hash.algorithm();
@@ -68,7 +68,7 @@ pub fn convert_record(
     Ok((class, Conversion::Settled(fate)))
 }
 
-/// Does the same, reading back immediately what was written.
+/// Does the same as [`convert_record`], and immediately reads back what was written.
 pub fn settle(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<(Class, Fate)> {
     let (class, conversion) = convert_record(storage, legacy, now)?;
     let fate = match conversion {
@@ -84,7 +84,8 @@ pub fn quarantine_record(legacy: LegacySession, reason: String) -> QuarantineRec
     QuarantineRecord { beside: activity.map(Time::as_nanos), ..QuarantineRecord::new(reason, raw) }
 }
 
-/// Returns the digest of a record, if the stored session is the one converted from it and converts back to it.
+/// Returns the digest of the legacy record, if the stored session is the one that was written, and converts back to the
+/// legacy record.
 pub fn read_back(legacy: &LegacySession, written: &Split, stored: Split) -> Result<[u8; 32]> {
     let id = legacy.id;
     let is_written = stored.session == written.session;
@@ -105,7 +106,7 @@ pub fn stored(storage: &Storage, id: SessionId) -> Result<Split> {
     join(id, storage.sessions.sessions.get(&id.0), storage.sessions.metas.get(&id.0))
 }
 
-/// Joins the halves of a session as they were read.
+/// Joins the two halves of a session, as they were read from their tables.
 pub fn join(
     id: SessionId,
     session: std::result::Result<Option<SessionRecord>, StableError>,
@@ -170,15 +171,15 @@ fn write_indexed(
     Ok(digest)
 }
 
-/// Returns the bytes of a session that have not arrived.
+/// Returns how many bytes of a session have not arrived.
 pub fn bytes_missing(storage: &Storage, legacy: &LegacyUploadSession) -> u64 {
     let bytes = legacy.asset_metadata.bytes();
     let stored = storage.blobs.stored_chunks(legacy.chunk_prefix());
     bytes.saturating_sub(Chunking::new(bytes, legacy.chunk_size).len_of(&stored))
 }
 
-/// Removes a quarantined record from the sessions in flight: it must neither expire nor break a list. Its key
-/// stays, so that a repeated begin does not create a second session.
+/// Removes a quarantined record from the sessions in flight: it must neither expire nor break a list. Its idempotency
+/// key stays, so that a repeated begin does not create a second session.
 pub fn withdraw(
     storage: &mut Storage,
     id: SessionId,

@@ -1,4 +1,4 @@
-//! Moves a committed blob chunk by chunk; each is read back from its new location and compared.
+//! Moves a committed blob chunk by chunk; each chunk is read back from its new location and compared.
 
 use sha2::{Digest, Sha256};
 
@@ -37,7 +37,7 @@ pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut 
             return Ok(Advance::More);
         }
         Moved::Wholly => (Class::Blob, Fate::Converted(digest(id, &storage.blobs.blob(id)?))),
-        // It stays in place, and remains readable as far as its bytes are intact.
+        // The blob stays in place, and remains readable as far as its bytes are intact.
         Moved::Damaged(reason) => {
             let quarantined = QuarantineRecord::new(format!("{id}: {reason}"), digest(id, blob).to_vec());
             (Class::DamagedBlob, Fate::Quarantined(quarantined))

@@ -1,4 +1,4 @@
-//! The classes of unit, and the treatment of each.
+//! The classes of units, and the treatment of each.
 
 use crate::migrate::{ClassPlan, Treatment};
 
@@ -11,13 +11,13 @@ pub enum Class {
     Blob,
     /// A session that has lost a chunk.
     DamagedSession,
-    /// A committed blob whose bytes differ from those committed.
+    /// A committed blob with a chunk that is missing or too short.
     DamagedBlob,
     /// A unit whose message trapped.
     TrappedAlone,
 }
 
-/// All of them, in the order of `Class`.
+/// Name and treatment of every class, in the order of `Class`.
 pub const CLASSES: &[ClassPlan] = &[
     ClassPlan { name: "session", treatment: Treatment::Convert, what: "a session in flight" },
     ClassPlan { name: "blob", treatment: Treatment::Convert, what: "a committed blob" },
@@ -35,7 +35,7 @@ pub const CLASSES: &[ClassPlan] = &[
 ];
 
 impl Class {
-    /// Returns its index in [`CLASSES`].
+    /// Returns the index of the class in [`CLASSES`].
     pub const fn index(self) -> usize {
         self as usize
     }

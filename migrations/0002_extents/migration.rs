@@ -1,4 +1,4 @@
-//! Migration 2 as the engine sees it.
+//! Implements migration 2 for the engine: a unit is a session in flight or a committed blob.
 
 use super::class::{CLASSES, Class};
 use super::{blob, session};
@@ -12,7 +12,7 @@ use crate::stable::{Record, StableError};
 use crate::storage::Storage;
 use crate::upload::{PayloadState, mapped_sessions};
 
-/// Migration 2.
+/// The migration from layout 2 to layout 3.
 #[derive(Clone, Copy, Debug)]
 pub struct MoveToExtents {
     /// Layouts that the running build accepts.
@@ -41,10 +41,12 @@ static PLAN: Plan = Plan {
 /// Instructions for moving a unit without bytes: its records and the two tables of free extents.
 const UNIT_INSTRUCTIONS: u64 = 500_000;
 
-/// Each byte is read from the chunk map, written, read back and compared: `docs/costs.md`.
+/// Instructions for moving a byte, which is read from the chunk map, written, read back and compared; see
+/// `docs/costs.md`.
 const INSTRUCTIONS_PER_BYTE: u64 = 12;
 
-/// Steps of one unit: each message copies some of its chunks, and the largest has 16,384.
+/// Maximum number of steps of one unit: each message copies at least one of its chunks, and the largest unit has
+/// 16,384.
 const STEPS_PER_UNIT: u64 = 16_384;
 
 impl Migration<Storage> for MoveToExtents {
@@ -122,7 +124,8 @@ impl Migration<Storage> for MoveToExtents {
         }
     }
 
-    /// A quarantined unit stays where it is.
+    /// Restores no bytes, since quarantined units stay in place. A session is listed again, since it may have been
+    /// skipped while it was quarantined.
     fn restore(&self, storage: &mut Storage, key: u64, _: QuarantineRecord) -> Result<()> {
         if is_session(storage, key)? {
             mapped_sessions::try_again(storage, SessionId(key))?;

@@ -1,9 +1,9 @@
 //! Migration 2: payload moves from the chunk map into contiguous extents.
 //!
-//! A unit is anything that has bytes in the chunk map under a number: a session in flight, or a committed
-//! blob. It is copied chunk by chunk, in as many messages as necessary, while clients read it, put more
-//! chunks and finish it; the old copy is released once the new one has been read back, and removed when
-//! everything has moved. `README.md` in this folder has the treatment of each class.
+//! A unit is anything that has bytes in the chunk map, with its number as the key: a session in flight, or a committed
+//! blob. It is copied chunk by chunk, in as many messages as necessary, while clients read it, put more chunks and
+//! finish it; the old copy is released once the new one has been read back, and removed when everything has moved.
+//! `README.md` in this folder has the treatment of each class.
 
 mod blob;
 mod class;
@@ -18,13 +18,13 @@ use crate::storage::Storage;
 pub use class::CLASSES;
 pub use migration::{MoveToExtents, extents_of};
 
-/// Result of copying bytes of a unit in a message.
+/// Result of copying chunks of a unit in a message.
 enum Moved {
-    /// Some were copied; the message has no budget for more.
+    /// Some chunks were copied; the message has no budget for more.
     Partly,
-    /// All were copied.
+    /// All chunks were copied.
     Wholly,
-    /// They cannot be read as they should be; the reason.
+    /// A chunk is missing or damaged; the reason.
     Damaged(String),
 }
 
@@ -39,7 +39,7 @@ fn copy(storage: &mut Storage, at: u64, bytes: &[u8], extents: &Extents) -> Resu
     }
 }
 
-/// Returns the outcome of a unit, and frees its extents if they neither contain its bytes nor ever will.
+/// Returns `moved`. Frees the extents of the unit after an error, and if the unit is damaged: they will not be used.
 fn abandon_on_error(storage: &mut Storage, extents: &Extents, moved: Result<Moved>) -> Result<Moved> {
     if !matches!(moved, Ok(Moved::Partly | Moved::Wholly)) {
         storage.blobs.extents_mut().free(extents)?;

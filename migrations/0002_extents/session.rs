@@ -1,5 +1,5 @@
 //! Moves a session in flight chunk by chunk. Its client can continue in the meantime: chunks that arrive in
-//! between are copied in a later slice, and the session switches over when none is left.
+//! between are copied in a later slice, and the session switches to the extents when no chunk is left to copy.
 
 use sha2::{Digest, Sha256};
 
@@ -13,22 +13,23 @@ use crate::stable::{Record, codec};
 use crate::storage::Storage;
 use crate::upload::{UploadMeta, is_of_a_blob, mapped_sessions};
 
-/// Progress of a session.
+/// Progress of the move of a session.
 #[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct SessionProgress {
-    /// Where its bytes go.
+    /// Extents into which the session is copied.
     #[n(0)]
     pub extents: Extents,
     /// Chunks that have already been copied, as ranges.
     #[n(1)]
     copied: Vec<(u32, u32)>,
-    /// Number of chunks that its client had replaced when the first of these was copied.
+    /// Number of chunks that the client had replaced when the first of the copied chunks was copied.
     #[n(2)]
     replaced: Option<u64>,
 }
 
-/// Differs from every version of the payload state, in which the progress of a blob is stored.
+/// Version of the stored progress. It differs from every version of the payload state, since the progress of a blob is
+/// stored as a payload state.
 const VERSION: u8 = 3;
 
 impl Record for SessionProgress {
@@ -60,7 +61,7 @@ pub fn digest(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
         .into())
 }
 
-/// Returns the bytes of a session that have arrived.
+/// Returns how many bytes of a session have arrived.
 ///
 /// # Errors
 /// A damaged record.
@@ -99,7 +100,7 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
             change_over(storage, id, progress.extents)?;
             (Class::Session, Fate::Converted(digest(storage, id)?))
         }
-        // It stays in place, and continues as far as it can.
+        // The session stays in place, and its client can continue as far as the stored chunks allow.
         Moved::Damaged(reason) => {
             let quarantined =
                 QuarantineRecord::new(format!("session {id}: {reason}"), digest(storage, id)?.to_vec());
@@ -118,7 +119,7 @@ fn change_over(storage: &mut Storage, id: SessionId, extents: Extents) -> Result
 }
 
 /// Copies chunks that have arrived, at least one per message. After the last one, the chunk map releases
-/// them.
+/// the copied chunks.
 fn copy_some(
     storage: &mut Storage,
     prefix: ChunkPrefix,

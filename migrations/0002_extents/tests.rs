@@ -78,8 +78,8 @@ fn in_extents(canister: &TestCanister, locator: &str) -> bool {
     matches!(blob.place, Place::Extents(_))
 }
 
-/// Asserts that the chunk map is empty once the timer has run, and that the region holds exactly these files
-/// and sessions.
+/// Asserts that the chunk map is empty once the timer has run, and that the region holds exactly files and sessions of
+/// these lengths.
 fn assert_all_moved(canister: &mut TestCanister, lens: &[usize]) {
     while !canister.service().sweep().unwrap() {}
     assert_eq!(canister.storage.blobs.chunk_total(), 0, "nothing is left in the chunk map");
@@ -312,7 +312,7 @@ fn a_dry_run_counts_what_is_in_the_chunk_map() {
     assert_eq!(units(&canister), 0);
 }
 
-/// A chunk that is replaced after it was copied is copied again.
+/// The client sends a chunk again after the migration has copied it, since finish has failed on the digest.
 #[test]
 fn chunks_that_clients_replace_meanwhile_are_copied_again() {
     for blake3 in [false, true] {

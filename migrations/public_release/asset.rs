@@ -1,4 +1,4 @@
-//! The frozen metadata of assets.
+//! The frozen asset metadata of the first public release.
 //!
 //! Never change a type in this file.
 

@@ -1,6 +1,7 @@
 //! The records that the first public release keeps in stable memory; see `README.md`.
 //!
-//! No build of the canister reads them: the memory of that release is refused. They are here for the tools.
+//! No build of the canister reads them: the memory of that release is refused. These types are for the tools that read
+//! its snapshots.
 
 mod asset;
 mod record;

@@ -41,14 +41,14 @@ pub struct PublicOwner {
 pub struct PublicController {
     /// Nanoseconds.
     pub granted_at: u64,
-    /// By whom.
+    /// Person who granted the control.
     pub granted_by: PublicPerson,
 }
 
 /// A connection in the social graph of a capsule.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct PublicConnection {
-    /// To whom.
+    /// The other person.
     pub peer: PublicPerson,
     /// Its status.
     pub status: PublicConnectionStatus,
@@ -123,7 +123,7 @@ pub struct PublicGalleryEntry {
 pub struct PublicCapsule {
     /// Its id, also the key of the record.
     pub id: String,
-    /// Whom it is about.
+    /// Person that the capsule is about.
     pub subject: PublicPerson,
     /// Who may do everything.
     pub owners: Vec<(PublicPerson, PublicOwner)>,
@@ -131,7 +131,7 @@ pub struct PublicCapsule {
     pub controllers: Vec<(PublicPerson, PublicController)>,
     /// The social graph.
     pub connections: Vec<(PublicPerson, PublicConnection)>,
-    /// Groups in it, by id.
+    /// Groups of connections, by id.
     pub connection_groups: Vec<(String, PublicGroup)>,
     /// Memories by id.
     pub memories: Vec<(String, PublicMemory)>,
@@ -141,7 +141,7 @@ pub struct PublicCapsule {
     pub created_at: u64,
     /// Nanoseconds.
     pub updated_at: u64,
-    /// Whether it is also in an external database.
+    /// Whether the capsule is also in an external database.
     pub bound_to_neon: bool,
     /// Bytes of inline assets.
     pub inline_bytes_used: u64,
@@ -160,11 +160,11 @@ pub struct PublicMemory {
     pub inline_assets: Vec<PublicInlineAsset>,
     /// Assets in blobs.
     pub blob_internal_assets: Vec<PublicBlobAsset>,
-    /// Assets elsewhere.
+    /// Assets in other stores.
     pub blob_external_assets: Vec<PublicExternalAsset>,
 }
 
-/// Metadata of a memory, in addition to those of its assets.
+/// Metadata of a memory, in addition to the metadata of its assets.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it; times are in nanoseconds")]
 pub struct PublicMemoryMetadata {
@@ -198,7 +198,7 @@ pub enum PublicMemoryType {
     Note,
 }
 
-/// Where else the record of a memory is stored.
+/// A database that stores the record of a memory.
 #[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum PublicDatabase {
@@ -236,7 +236,7 @@ pub enum PublicEvent {
 pub struct PublicInlineAsset {
     /// Its bytes.
     pub bytes: ByteBuf,
-    /// What it is.
+    /// Metadata of the asset.
     pub metadata: PublicAssetMetadata,
 }
 
@@ -245,7 +245,7 @@ pub struct PublicInlineAsset {
 pub struct PublicBlobAsset {
     /// The blob.
     pub blob_ref: PublicBlobRef,
-    /// What it is.
+    /// Metadata of the asset.
     pub metadata: PublicAssetMetadata,
 }
 
@@ -260,16 +260,16 @@ pub struct PublicBlobRef {
     pub len: u64,
 }
 
-/// An asset elsewhere.
+/// An asset in another store.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 pub struct PublicExternalAsset {
-    /// Where.
+    /// The store.
     pub location: PublicStore,
-    /// Its key there.
+    /// Key of the asset in that store.
     pub storage_key: String,
-    /// Its address.
+    /// Address of the asset.
     pub url: Option<String>,
-    /// What it is.
+    /// Metadata of the asset.
     pub metadata: PublicAssetMetadata,
 }
 
@@ -288,19 +288,19 @@ pub enum PublicStore {
 /// A committed blob, memory id 7.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct PublicBlob {
-    /// Bytes.
+    /// Size, bytes.
     pub size: u64,
     /// SHA-256 given by the client, 32 bytes.
     pub checksum: ByteBuf,
     /// Nanoseconds.
     pub created_at: u64,
-    /// Where its chunks are, 32 bytes; see [`chunk_key`].
+    /// First part of the keys of its chunks, 32 bytes; see [`chunk_key`].
     pub pmid_hash: ByteBuf,
 }
 
 const VERSION: u16 = 1;
 
-/// Decodes a stored record of either kind.
+/// Decodes a stored capsule or blob.
 ///
 /// # Errors
 /// Describes what is wrong with the bytes: not Candid of one tuple, another version, another type.

@@ -164,7 +164,7 @@ impl Meter for Used {
 const STEP: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Used, budget: 0 };
 
 impl Bank {
-    /// Returns the bank of the new release over what the old one has left: accounts with their cents.
+    /// Returns the bank of the new release, with the accounts that the old release has stored, and their cents.
     fn of(cents: impl IntoIterator<Item = (u64, u64)>) -> Self {
         let mut bank = Self::open(DefaultMemoryImpl::default());
         for (account, cents) in cents {
@@ -173,7 +173,7 @@ impl Bank {
         bank
     }
 
-    /// Returns the same once everything is converted.
+    /// Returns the bank of [`Self::of`] after everything is converted.
     fn converted(cents: impl IntoIterator<Item = (u64, u64)>) -> Self {
         let mut bank = Self::of(cents);
         let _ = ENGINE.run(&mut bank, MESSAGE);

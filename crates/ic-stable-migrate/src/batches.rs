@@ -51,8 +51,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(())
     }
 
-    /// Fits the next batch to the budget left in the message, when `treated` units have used the instructions
-    /// since `before`.
+    /// Fits the size of the next batch to the budget left in the message, by the cost of the last `treated` units: they
+    /// have used the instructions since `before`.
     fn fit(&mut self, before: u64, treated: u64) {
         let used = self.message.meter.used();
         let each = used.saturating_sub(before).checked_div(treated).unwrap_or(0);
@@ -133,8 +133,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(())
     }
 
-    /// Accounts for a unit that has been converted. A unit that was not counted before the first conversion comes with
-    /// its digest.
+    /// Adds a unit that has been handled to the counts and digests. `digest` is given for a unit that was not counted
+    /// before the first conversion.
     fn account(&mut self, digest: Option<Digest>, unit: Settled<H::Key>) -> Result<(), H::Error> {
         if let Some(digest) = digest {
             self.state.digest_before.add(digest);
@@ -143,7 +143,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         settle(self.migration, self.host, &mut self.state, unit, false)
     }
 
-    /// Returns the budget of the message for a unit, and the progress of a unit that was begun before.
+    /// Returns the message's budget for a unit, with the progress of the unit if an earlier message has begun it.
+    /// Abandons any other unit that was begun.
     fn work(&mut self, key: &H::Key) -> Work<'a> {
         let MessageBudget { now, meter, budget } = self.message;
         let begun = self.state.unit.take_if(|unit| unit.key == *key);
@@ -151,8 +152,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Work { now, meter, budget, progress: begun.map_or_else(Vec::new, |unit| unit.progress) }
     }
 
-    /// Releases what a partly converted unit has allocated: its client has removed it, or another unit comes
-    /// first.
+    /// Releases what a partly converted unit has allocated, if there is such a unit: its client has removed it, or
+    /// another unit is converted first.
     pub(super) fn abandon_unit(&mut self) {
         if let Some(unit) = self.state.unit.take() {
             self.migration.abandon(self.host, unit.key, unit.progress);
@@ -177,7 +178,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
 
     /// Converts a unit back to its source form.
     pub(super) fn revert(&mut self, key: H::Key) -> Result<(), H::Error> {
-        // Units rolled back earlier are not checked again: they are no longer converted.
+        // An earlier unit of this batch may have been refused: then the migration is stuck, and the units after it stay
+        // converted.
         if self.state.phase != Phase::RollingBack {
             return Ok(());
         }

@@ -1,5 +1,5 @@
-//! What a canister needs in addition to the engine: a slice in `post_upgrade`, timers that recover on their
-//! own, and endpoints. This is the rest of the canister for the bank of the crate's documentation; `examples/one-map`
+//! What a canister needs in addition to the engine: a first slice in `post_upgrade`, timers that recover on their own,
+//! and endpoints. The example is the rest of the canister for the bank of the crate's documentation; `examples/one-map`
 //! in the repository compiles it for wasm and tests it:
 //!
 //! ```standalone_crate
@@ -59,7 +59,7 @@ use crate::{Control, Engine, Host, MessageBudget, Meter, Migration, RunOutcome, 
 pub type EndpointResult<T> = Result<T, EndpointError>;
 
 /// Instructions for the migration in `post_upgrade`: enough for a small canister, and few compared with the
-/// 300 billion of an upgrade.
+/// 300 billion that an upgrade may use.
 const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 
 /// Instruction budget of a message of the migration: low enough that clients are hardly delayed.
@@ -68,7 +68,7 @@ const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 /// Instructions that a message reserves for its end, when the state and the journal are written.
 const CLOSING_INSTRUCTIONS: u64 = 500_000;
 
-/// Instructions of the message, as the IC counts them.
+/// A meter of the instructions that the current message has used, as the IC counts them.
 ///
 /// ```
 /// use ic_stable_migrate::cdk::MessageMeter;
@@ -89,14 +89,14 @@ impl Meter for MessageMeter {
 }
 
 thread_local! {
-    /// Messages that the engine had used at the last run of the watchdog.
+    /// Number of messages that the engine had used at the last run of the watchdog.
     static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
     static WATCHDOG: Job = const { Job::new() };
-    /// Calls by controllers also run the engine, and must not start a second chain.
+    /// The messages of the engine. Calls by controllers also run the engine, and must not start a second chain.
     static MESSAGES: Chain = const { Chain::new() };
 }
 
-/// Calls a function with the canister's storage, once that is open.
+/// A function that calls its argument with the canister's storage, if the storage is open.
 ///
 /// ```
 /// use std::cell::RefCell;
@@ -158,7 +158,8 @@ pub type With<H> = fn(&mut dyn FnMut(&mut H));
 ///     // Convert the account on touch, then add to its balance.
 /// }
 ///
-/// // Endpoints of the canister's own, instead of those of `migration_endpoints!`. `quarantine`, `dry_run` and `control` answer controllers only.
+/// // Endpoints of the canister's own, instead of those of `migration_endpoints!`. `quarantine`, `dry_run` and
+/// // `control` answer controllers only.
 /// fn status() -> EndpointResult<MigrationStatus> {
 ///     MIGRATIONS.status()
 /// }
@@ -207,14 +208,14 @@ impl<H: Host + 'static> Clone for Driver<H> {
 impl<H: Host + 'static> Copy for Driver<H> {}
 
 impl<H: Host + 'static> Driver<H> {
-    /// Creates the driver of these migrations. `with` calls a function with the canister's storage, once it
-    /// is open.
+    /// Creates the driver of these migrations. `with` calls a function with the canister's storage, if that is open.
     #[must_use]
     pub const fn new(migrations: &'static [&'static dyn Migration<H>], with: With<H>) -> Self {
         Self { engine: Engine::new(migrations), with, budget: MESSAGE_INSTRUCTIONS }
     }
 
-    /// Replaces the instructions of a message of the migration. Only a single unit that takes more exceeds them.
+    /// Replaces the instruction budget of a message of the migration. A message exceeds it only if a single unit takes
+    /// more.
     #[must_use]
     pub const fn with_budget(self, budget: u64) -> Self {
         Self { budget, ..self }
@@ -238,8 +239,8 @@ impl<H: Host + 'static> Driver<H> {
         self.set_watchdog();
     }
 
-    /// Restarts the timers if they are overdue: after a trap of the IC's timer message, and on a clone. Should be
-    /// called in updates.
+    /// Restarts the timers if they are overdue: after a trap of the IC's timer message, or after a snapshot of another
+    /// canister was loaded. Should be called in updates.
     pub fn ensure_timers(&self) {
         let now = time();
         if WATCHDOG.with(|watchdog| watchdog.is_overdue(now)) {
@@ -293,10 +294,10 @@ impl<H: Host + 'static> Driver<H> {
         self.answer(|host| self.engine.dry_run(host, message, after, limit))
     }
 
-    /// Runs a control, then the engine, and returns the status. For controllers.
+    /// Calls a method of [`Control`], runs the engine, and returns the status. For controllers.
     ///
     /// # Errors
-    /// [`EndpointError::Unauthorized`], or the control's.
+    /// [`EndpointError::Unauthorized`], or the error of the method.
     pub fn control(
         &self,
         control: impl FnOnce(Control<'_, H>) -> Result<(), H::Error>,
@@ -374,8 +375,8 @@ fn report(error: &EndpointError) {
 
 /// Gives a canister the endpoints of its migrations: `migration_status`, `_journal`, `_quarantine` and `_dry_run` as
 /// queries, `_pause`, `_resume`, `_verify`, `_retry`, `_rollback` and `_finalize` as updates for controllers. The
-/// arguments are the [`Driver`], a constant, and the type of keys. The canister depends on `ic-cdk`, and on this crate
-/// by its own name: `ic_cdk::export_candid!` reads the types as text, in which `$crate` would mean nothing.
+/// arguments are the [`Driver`], a constant, and the type of keys. The canister must depend on `ic-cdk`, and on this
+/// crate under its own name: `ic_cdk::export_candid!` reads the types as text, in which `$crate` would mean nothing.
 ///
 /// ```standalone_crate
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -395,7 +396,7 @@ fn report(error: &EndpointError) {
 ///
 /// # fn main() {
 /// BANK.set(Some(Bank::converted([(7, 100)])));
-/// // They are functions, which other code of the canister may call, too.
+/// // The endpoints are functions, which other code of the canister can call, too.
 /// assert_eq!(migration_status().unwrap().phase, MigrationPhase::Converted);
 /// assert_eq!(migration_journal(Some(4)).unwrap()[0].event, "converted");
 /// # }

@@ -1,11 +1,11 @@
-//! Checks whether a list of migrations is a chain, and continues what stable memory contains.
+//! Checks whether a list of migrations is a chain, and fits the layout and the migration states in stable memory.
 
 use crate::{Error, Host, Layout, Migration};
 
 /// Returns `Ok(())` if the numbers are consecutive, the layouts ascend, and each migration starts from the layout to
 /// which the previous one leads.
 pub(crate) fn check<H: Host>(migrations: &[&dyn Migration<H>]) -> Result<(), Error> {
-    // From the numbers of the layouts a migration knows whether stable memory is before or after it.
+    // Layouts are compared by number, to determine whether stable memory is before or after a migration.
     for plan in migrations.iter().map(|migration| migration.plan()) {
         if plan.from >= plan.to {
             return Err(Error::BackwardLayout { number: plan.number, from: plan.from, to: plan.to });
@@ -50,5 +50,5 @@ pub(crate) fn check_host<H: Host>(migrations: &[&dyn Migration<H>], host: &H) ->
     Ok(())
 }
 
-/// The class under which units are counted whose class is not in the plan.
+/// Name under which units are counted if their class is not in the plan.
 pub(crate) const UNKNOWN: &str = "unknown";

@@ -1,4 +1,4 @@
-//! Encodings shared by the records: CBOR with numbered fields after one version byte.
+//! The encoding of all records: CBOR with numbered fields after one version byte.
 //!
 //! ```text
 //! byte 0      version of the record type
@@ -122,7 +122,7 @@ pub mod opt_bytes {
         super::null_or(d, |d| d.bytes().map(ByteBuf::from))
     }
 
-    /// Returns what is stored, for the schema.
+    /// Returns the shape of the stored value, for the schema.
     #[cfg(all(test, feature = "_schema"))]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Optional(stable_schema::Shape::Bytes.into())
@@ -171,7 +171,7 @@ pub mod opt_digest {
         super::null_or(d, |d| d.bytes().and_then(digest))
     }
 
-    /// Returns what is stored, for the schema.
+    /// Returns the shape of the stored value, for the schema.
     #[cfg(all(test, feature = "_schema"))]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Optional(stable_schema::Shape::FixedBytes(32).into())

@@ -4,14 +4,14 @@ use crate::run::{leftover, predecessor};
 use crate::unit::{begin, count, enter, left_to_roll_back, restore};
 use crate::{Error, Host, Migration, MigrationState, Phase, Recheck, Rollback, Time};
 
-/// Units that `finalize` checks because they were written after the last verification. A check takes about
-/// 200,000 instructions, so this is a small part of a message.
+/// Maximum number of units that `finalize` itself checks: those written after the last verification. A check takes
+/// about 200,000 instructions, so all of them take a small part of a message's instructions.
 const MAX_RECHECKED: usize = 1_000;
 
-/// Units that one call restores from quarantine.
+/// Maximum number of units that one call restores from quarantine.
 const MAX_RESTORED: usize = 1_000;
 
-/// Units in quarantine that one call examines; some of them cannot be restored.
+/// Maximum number of quarantined units that one call tries to restore; some of these attempts fail.
 const MAX_EXAMINED: usize = 10_000;
 
 /// The controls of one migration.
@@ -27,7 +27,7 @@ const MAX_EXAMINED: usize = 10_000;
 /// ENGINE.run(&mut bank, MESSAGE)?;
 /// assert_eq!(bank.ledger.state_of(1)?.phase, Phase::Converted);
 ///
-/// // Before the last step, everything is checked again.
+/// // Before the migration is finalized, everything is checked again.
 /// ENGINE.control(&mut bank, NOW)?.verify()?;
 /// ENGINE.run(&mut bank, MESSAGE)?;
 /// assert_eq!(bank.ledger.state_of(1)?.proven_since, Some(NOW.as_nanos()));
@@ -81,7 +81,7 @@ impl<'a, H: Host> Control<'a, H> {
         self.change(Phase::Paused)
     }
 
-    /// Resumes after a pause or where the migration was stuck, or starts again after a rollback.
+    /// Continues a paused or stuck migration in the phase in which it stopped, or starts it again after a rollback.
     ///
     /// # Errors
     /// [`Error::Refused`] when there is nothing to resume.
@@ -96,11 +96,13 @@ impl<'a, H: Host> Control<'a, H> {
         self.change(phase)
     }
 
-    /// Rolls everything back to the old layout, including everything begun and written since.
+    /// Starts a rollback of everything to the old layout, including what clients have begun and written since the
+    /// conversion.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the migration has no rollback, if this build does not serve the old layout, after
-    /// finalization, if the rollback is complete, and if stable memory is in the layout of another migration.
+    /// [`Error::Refused`] if the migration has no rollback, is finalized, or is already being rolled back or rolled
+    /// back; if this build does not serve the old layout; if stable memory is in the layout of another migration; and
+    /// before the migration has begun, while the one before it is not finalized.
     pub fn rollback(mut self) -> Result<(), H::Error> {
         let Some(reversal) = self.migration.reversal() else {
             return Err(self.refused("roll back", "it cannot be rolled back"));
@@ -123,7 +125,7 @@ impl<'a, H: Host> Control<'a, H> {
             Phase::RolledBack => return Err(self.refused("roll back", "it is rolled back already")),
             _ => {}
         }
-        // Its records are still the targets of the previous migration.
+        // While the previous migration is not finalized, the source units of this one are still its target units.
         if !self.state.has_begun()
             && let Some(why) = predecessor(self.migration, self.host)?
         {
@@ -138,10 +140,11 @@ impl<'a, H: Host> Control<'a, H> {
         self.change(Phase::RollingBack)
     }
 
-    /// Checks every converted unit again. Should be called before finalizing if much was written since.
+    /// Starts a check of every converted unit. Should be called before finalizing if much was written since the last
+    /// check.
     ///
     /// # Errors
-    /// [`Error::Refused`] unless everything is converted and nothing holds the migration.
+    /// [`Error::Refused`] unless everything is converted and the migration is not held ([`Migration::held_by`]).
     pub fn verify(mut self) -> Result<(), H::Error> {
         if self.state.phase != Phase::Converted {
             return Err(self.refused("verify", &self.why_not_converted()?));
@@ -152,14 +155,14 @@ impl<'a, H: Host> Control<'a, H> {
         self.change(Phase::Verifying)
     }
 
-    /// Retries units in quarantine: one, or all of them, at most a thousand per call. Units created since the last
-    /// count are counted and converted, too.
+    /// Retries one quarantined unit, or all of them, at most a thousand per call. Units created since the last count
+    /// are counted and converted, too.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
     /// # fn main() -> Result<(), Error> {
     /// let mut bank = Bank::of([(7, 100), (8, 250)]);
-    /// // What the engine does with a unit whose conversion traps.
+    /// // The engine does the same with a unit whose conversion traps.
     /// let record = CentsToMillionths.take_out(&mut bank, 7, "its conversion trapped".into())?;
     /// bank.ledger.quarantine.insert(1, 7, &record);
     /// ENGINE.run(&mut bank, MESSAGE)?;
@@ -176,9 +179,9 @@ impl<'a, H: Host> Control<'a, H> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NotQuarantined`] if there is no such unit, [`Error::Refused`] before the migration has begun, while it
-    /// is paused, stuck or held by the host, during a rollback, and after finalization; the host's error, if it has no
-    /// room.
+    /// [`Error::NotQuarantined`] if the unit is not in quarantine, [`Error::Refused`] before the migration has begun,
+    /// while it is paused, stuck or held by the host, during a rollback, and after finalization; the host's error if
+    /// stable memory has no room.
     pub fn retry(mut self, key: Option<H::Key>) -> Result<(), H::Error> {
         let phase = self.state.phase;
         if !matches!(phase, Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Converted) {
@@ -201,11 +204,11 @@ impl<'a, H: Host> Control<'a, H> {
         self.change(Phase::Validating)
     }
 
-    /// Restores every unit that can be restored; the others stay, and `note` says how many and why the first
-    /// could not.
+    /// Restores every quarantined unit that can be restored. Of the units that stay, `note` reports how many there are
+    /// and why the first of them could not be restored.
     ///
     /// # Errors
-    /// The error of the first, if none could be restored; nothing is changed then.
+    /// If no unit could be restored, the error of the first one; nothing is changed then.
     fn restore_all(&mut self) -> Result<(), H::Error> {
         let (mut restored, mut stay, mut first) = (0_usize, 0_u64, None);
         for key in self.host.ledger().quarantine.keys(self.number(), None, MAX_EXAMINED) {
@@ -239,7 +242,7 @@ impl<'a, H: Host> Control<'a, H> {
         self.migration.plan().number
     }
 
-    /// Explains why there is nothing to verify, finalize or retry in this phase.
+    /// Returns why there is nothing to verify, finalize or retry in this phase.
     fn why_not_converted(&self) -> Result<String, H::Error> {
         let why = match self.state.phase {
             Phase::Finalized => "it is finalized already, and what is in quarantine stays there",
@@ -261,7 +264,7 @@ impl<'a, H: Host> Control<'a, H> {
         Ok(why.into())
     }
 
-    /// Returns why the migration does not begin; `None` if it does with the next message, unless it has no work.
+    /// Returns what keeps the migration from beginning; `None` if it begins with the next message, or has no work.
     fn why_idle(&self) -> Result<Option<String>, H::Error> {
         if let Some(why) = self.migration.held_by(self.host)? {
             return Ok(Some(why));
@@ -272,15 +275,15 @@ impl<'a, H: Host> Control<'a, H> {
         }
     }
 
-    /// Ends the possibility of a rollback. Quarantined units cannot be retried afterwards; they are left there only if
-    /// the controller requests it.
+    /// Ends the possibility of a rollback. Quarantined units cannot be retried afterwards; finalizing leaves them in
+    /// quarantine only if `leave_quarantined` is true.
     ///
     /// # Errors
     /// [`Error::Refused`] unless everything is converted, every unit is accounted for, everything written since the
-    /// last verification is sound, nothing holds the migration, and quarantine is empty or may be left as it is.
+    /// last verification is sound, the migration is not held, and quarantine is empty or may be left as it is.
     pub fn finalize(mut self, leave_quarantined: bool) -> Result<(), H::Error> {
         let plan = self.migration.plan();
-        // If there never was anything to convert, there is nothing to prove, either.
+        // If there never was a unit to convert, there is nothing to verify.
         let nothing_to_do = self.state.phase == Phase::Idle && self.host.layout()? >= plan.to;
         if self.state.phase != Phase::Converted && !nothing_to_do {
             return Err(self.refused("finalize", &self.why_not_converted()?));
@@ -306,7 +309,7 @@ impl<'a, H: Host> Control<'a, H> {
         self.change(Phase::Finalized)
     }
 
-    /// Returns `Ok(())` unless something holds the migration: the engine does nothing then.
+    /// Returns an error if the migration is held ([`Migration::held_by`]), since the engine would do nothing.
     fn check_not_held(&self, what: &'static str) -> Result<(), H::Error> {
         if let Some(why) = self.migration.held_by(self.host)? {
             return Err(self.refused(what, &why));
@@ -314,7 +317,7 @@ impl<'a, H: Host> Control<'a, H> {
         Ok(())
     }
 
-    /// Checks what was written since the last verification; without one, every converted unit.
+    /// Checks every unit written since the last verification, or, if there was no verification, every converted unit.
     fn recheck_written(&self) -> Result<(), H::Error> {
         let limit = MAX_RECHECKED.saturating_add(1);
         let (unproven, too_many) = match self.state.proven_since {

@@ -1,10 +1,11 @@
 //! Defers a migration before it begins, so that the build that contains it can be examined on the canister
-//! itself: it serves the old layout unconverted, and a dry run reports what it would do.
+//! itself: the build serves the old layout unconverted, and a dry run reports what the migration would do.
 
 use crate::{Error, Host, MigrationState, Phase, StableError, Time};
 
 /// Defers the current migration: it is paused before it has begun, until a controller resumes it or [`release`] is
-/// called. This is possible in the build before it, and in `post_upgrade` of its own build before the engine runs.
+/// called. A build without the migration can call this at any time; the build that contains the migration only in
+/// `post_upgrade`, before the engine runs.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -24,12 +25,12 @@ use crate::{Error, Host, MigrationState, Phase, StableError, Time};
 /// ```
 ///
 /// # Errors
-/// [`Error::WrongPhase`] unless it is idle.
+/// [`Error::WrongPhase`] unless the migration is idle.
 pub fn defer<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error> {
     change(host, now.into(), Phase::Idle, MigrationState::deferred())
 }
 
-/// Allows the next build to begin immediately.
+/// Ends the deferral: a build that contains the migration begins it immediately.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -45,8 +46,8 @@ pub fn defer<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error
 /// ```
 ///
 /// # Errors
-/// [`Error::WrongPhase`] if the migration is not paused, [`Error::Refused`] if it is, but has begun: only resuming
-/// keeps its counts.
+/// [`Error::WrongPhase`] if the migration is not paused, [`Error::Refused`] if it was paused after it had begun: only
+/// resuming keeps its counts.
 pub fn release<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error> {
     change(host, now.into(), Phase::Paused, MigrationState::default())
 }
@@ -74,9 +75,9 @@ fn change<H: Host>(
     Ok(())
 }
 
-/// Discards the counts when a build that knows only the old layout takes over, after a rollback or before the
-/// first conversion: its clients change the records. The next migration starts from scratch. A deferred one
-/// stays deferred.
+/// Discards the counts of the migration. Must be called when a build that knows only the old layout takes over, after a
+/// rollback or before the first conversion: clients then change the records, so the migration must start from scratch.
+/// A deferred migration stays deferred.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -84,7 +85,7 @@ fn change<H: Host>(
 /// let mut bank = Bank::converted([(7, 100)]);
 /// ENGINE.control(&mut bank, NOW)?.rollback()?;
 /// ENGINE.run(&mut bank, MESSAGE)?;
-/// // In `post_upgrade` of the old release, if that has the engine: its clients write, so the counts would not match.
+/// // In `post_upgrade` of the old release, if that contains the engine. Clients write, so the counts would not match.
 /// taken_over(&mut bank, NOW)?;
 /// bank.cents.insert(8, 250);
 /// // The new release is installed again.

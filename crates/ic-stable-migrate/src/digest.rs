@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Record;
 
-/// The SHA-256 of what must survive of a unit.
+/// The SHA-256 of the content of a unit that must survive the migration.
 ///
 /// ```
 /// use ic_stable_migrate::{Digest, digest_of};
@@ -29,12 +29,13 @@ pub fn digest_of(bytes: &[u8]) -> Digest {
     Sha256::digest(bytes).into()
 }
 
-/// Returns the digest of a stored record's content, whichever release wrote it: the digest of the bytes to which
-/// [`Record::encode`] encodes it. For a record that does not decode, it is the digest of the stored bytes.
+/// Returns the digest of a stored record's content, which is the same whichever release wrote the record: decodes the
+/// record, encodes it with [`Record::encode`], and digests the result. If the record does not decode, digests the
+/// stored bytes.
 ///
 /// Two releases may write different bytes for the same content: an optional field that one of them does not know, or
-/// Candid's table of types. A migration that digests the stored bytes before, and encodes the record for the digest
-/// after, is then stuck although nothing was lost.
+/// Candid's table of types. If a migration digests the stored bytes before the conversion, and newly encoded bytes
+/// after it, the digests differ, and the migration is stuck although nothing was lost.
 ///
 /// ```
 /// use candid::{CandidType, Deserialize};
@@ -75,11 +76,11 @@ pub fn digest_of_record<V: Record>(stored: &[u8]) -> Digest {
     V::decode(stored).map_or_else(|_| digest_of(stored), |record| digest_of(&record.encode()))
 }
 
-/// The sum of the digests of the members, in four lanes of 64 bits each.
+/// The digest of a set of records: the sum of their digests, in four lanes of 64 bits each.
 ///
-/// Records leave one store and enter another in any order, so the digest must not depend on it; a sum, unlike
-/// XOR, also distinguishes one copy of a member from three. It proves that nothing was lost or changed by
-/// accident; it does not protect against someone who can choose records.
+/// Records leave one store and enter another in any order, so the digest must not depend on the order. Unlike XOR, a
+/// sum also distinguishes one copy of a record from three. Equal digests prove that nothing was lost or changed by
+/// accident; they do not protect against someone who can choose the contents of records.
 ///
 /// ```
 /// use ic_stable_migrate::{MultisetDigest, digest_of};
@@ -105,7 +106,7 @@ pub fn digest_of_record<V: Record>(stored: &[u8]) -> Digest {
 pub struct MultisetDigest([u64; 4]);
 
 impl MultisetDigest {
-    /// Adds a member by its digest.
+    /// Adds a record, given by its digest.
     pub fn add(&mut self, member: Digest) {
         let (words, _) = member.as_chunks::<8>();
         for (lane, word) in self.0.iter_mut().zip(words) {
@@ -113,7 +114,7 @@ impl MultisetDigest {
         }
     }
 
-    /// Removes a member.
+    /// Removes a record, given by its digest.
     pub fn remove(&mut self, member: Digest) {
         let (words, _) = member.as_chunks::<8>();
         for (lane, word) in self.0.iter_mut().zip(words) {

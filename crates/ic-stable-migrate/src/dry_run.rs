@@ -9,10 +9,10 @@ use crate::{Classified, Host, MessageBudget, Migration};
 /// Maximum number of units on a page.
 const LARGEST_PAGE: u32 = 10_000;
 
-/// Examples of each class on a page.
+/// Maximum number of example keys per class on a page.
 const EXAMPLES: usize = 3;
 
-/// Returns a page of a migration.
+/// Returns a page of the dry run of a migration: at most `limit` units after the unit `after`.
 pub(crate) fn page<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,
@@ -56,7 +56,7 @@ pub(crate) fn page<H: Host>(
         page.next = None;
     }
     page.instructions = message.meter.used().saturating_sub(begun_with);
-    // Every unit is digested once, and checked again when it is written.
+    // The migration reads each unit as this page does; `writing` is the cost of converting it beyond that.
     page.estimated_instructions = page.instructions.saturating_add(writing);
     page.estimated_messages = page.estimated_instructions.div_ceil(message.budget.max(1));
     Ok(page)

@@ -1,4 +1,4 @@
-//! The engine: a list of migrations, and what can be done with it.
+//! The engine: checks, runs and controls a list of migrations.
 
 use crate::api::DryRun;
 use crate::run::{MigrationRun, predecessor};
@@ -20,12 +20,12 @@ use crate::{
 /// let forecast = ENGINE.dry_run(&bank, MESSAGE, None, None)?;
 /// assert_eq!((forecast.units, forecast.classes[0].class.as_str()), (3, "balance"));
 ///
-/// // The first message, in `post_upgrade`. A client is faster than the next one.
+/// // The first message, in `post_upgrade`. Before the next message, a client uses an account.
 /// ENGINE.run(&mut bank, STEP)?;
 /// Engine::touch(&CentsToMillionths, &mut bank, 9, NOW)?;
 /// assert_eq!(bank.millionths.get(&9), Some(10_000));
 ///
-/// // Once a minute: checks whether a message is missing.
+/// // Once a minute: checks whether a message of the engine is overdue.
 /// let mut seen = None;
 /// assert_eq!(ENGINE.watch(&mut bank, NOW, &mut seen)?, Watched::Quiet);
 /// ENGINE.run(&mut bank, MESSAGE)?;
@@ -54,9 +54,8 @@ impl<'m, H: Host> Engine<'m, H> {
         Self { migrations }
     }
 
-    /// Returns `Ok(())` if the migrations form a chain, and continue what is in the host's ledger. Must be
-    /// called in `post_upgrade` before anything is written; an error must trap, so that the old code and its
-    /// state are kept.
+    /// Returns `Ok(())` if the migrations form a chain that fits the host's layout and ledger. Must be called in
+    /// `post_upgrade` before anything is written; an error must trap, so that the old code and its state are kept.
     ///
     /// # Errors
     /// Which migration does not fit, or what is damaged or of a newer format. Nothing is changed.
@@ -66,8 +65,8 @@ impl<'m, H: Host> Engine<'m, H> {
         chain::check_host(self.migrations, host)
     }
 
-    /// Runs the migrations, one after the other, until they are done or the budget of the message is used. Each begins
-    /// only once the one before it is finalized.
+    /// Runs the migrations, one after the other, until they are done or the budget of the message is used. A migration
+    /// begins only once the one before it is finalized.
     ///
     /// # Errors
     /// If the state of a migration is damaged. Any other failure is recorded in the state, whose phase is then
@@ -97,8 +96,8 @@ impl<'m, H: Host> Engine<'m, H> {
         watch::watch(self.migrations, host, now.into(), messages)
     }
 
-    /// Returns the controls of the current migration: the first that is neither idle nor finalized, otherwise the last
-    /// that has begun, or the first of the list.
+    /// Returns the controls of the current migration: the first that is neither idle nor finalized. If there is none,
+    /// it is the last that has begun; if none has begun, the first of the list.
     ///
     /// # Errors
     /// [`Error::UnknownMigration`], or a damaged record.
@@ -124,7 +123,7 @@ impl<'m, H: Host> Engine<'m, H> {
         Self::dry_run_of(self.current(host)?, host, message, after, limit)
     }
 
-    /// Returns a page of a migration, as [`Self::dry_run`] does.
+    /// Returns the same as [`Self::dry_run`], for any migration instead of the current one.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -152,8 +151,9 @@ impl<'m, H: Host> Engine<'m, H> {
     }
 
     /// Converts a unit that a client is about to use, if it is a source unit of this migration. The caller must make
-    /// sure that nothing holds the migration. The unit stays as it is while the migration before this one is not
-    /// finalized, while this one is deferred or rolled back, and in the layouts of other migrations.
+    /// sure that the migration is not held ([`Migration::held_by`]). The unit stays as it is while the migration before
+    /// this one is not finalized, while this one is deferred or rolled back, and while stable memory is in the layout
+    /// of another migration.
     ///
     /// # Errors
     /// A damaged record, or no room; nothing is changed.
@@ -175,7 +175,7 @@ impl<'m, H: Host> Engine<'m, H> {
         begin(migration, &mut state);
         leave_old_layout(migration, host, &mut state, now)?;
         if !state.is_validated(&key) {
-            // The engine has not reached this unit yet, and will no longer find it.
+            // The engine has not counted this unit yet, and will not find it once it is converted.
             count_source(migration, host, &mut state, key.clone())?;
         }
         let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress: Vec::new() };
@@ -186,9 +186,9 @@ impl<'m, H: Host> Engine<'m, H> {
         Ok(())
     }
 
-    /// Must be called before a client's new unit is written as a target unit of this migration: changes the layout to
-    /// that of the migration if it has not begun, since a build that knows only the old layout would not find the unit.
-    /// In the layout of this migration or a later one, nothing is changed.
+    /// Changes the layout of stable memory to [`Plan::to`](crate::Plan::to) of this migration, unless it is that layout
+    /// or a later one already. Must be called before a client's new unit is written as a target unit of this migration,
+    /// since a build that knows only the old layout would not find the unit.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -221,7 +221,8 @@ impl<'m, H: Host> Engine<'m, H> {
         now: impl Into<Time>,
     ) -> Result<(), H::Error> {
         let plan = migration.plan();
-        // This also holds during a rollback, which finds the unit as long as the layout is the new one.
+        // During a rollback, too, the unit may be written as a target unit: the rollback finds it as long as the layout
+        // is the new one.
         if host.layout()? >= plan.to {
             return Ok(());
         }
@@ -235,8 +236,8 @@ impl<'m, H: Host> Engine<'m, H> {
         Ok(())
     }
 
-    /// Continues forward from rollbacks and deferred migrations, in a build that cannot serve the old layout:
-    /// what was already rolled back is converted again.
+    /// Abandons rollbacks and releases deferred migrations, in a build that cannot serve the old layout. Units that
+    /// were already rolled back are converted again.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -264,7 +265,8 @@ impl<'m, H: Host> Engine<'m, H> {
             if !(is_deferred || found.is_going_back()) {
                 continue;
             }
-            // After a rollback the run is due even if nothing has been rolled back yet.
+            // An abandoned rollback continues with `Validating`: the migration must run even if no unit was rolled back
+            // yet.
             let (phase, event) = match is_deferred {
                 true => (Phase::Idle, "released"),
                 false => (Phase::Validating, "rollback abandoned"),
@@ -279,16 +281,16 @@ impl<'m, H: Host> Engine<'m, H> {
         Ok(())
     }
 
-    /// Returns the migration that the controls are about.
+    /// Returns the current migration of the list.
     fn current(&self, host: &H) -> Result<&'m dyn Migration<H>, Error> {
         let number = host.ledger().current();
-        // The migrations before the first of the list are finalized.
+        // If the ledger's current migration is finalized and no longer in the list, the first of the list is current.
         let found = self.migrations.iter().find(|migration| migration.plan().number >= number);
         found.copied().ok_or(Error::UnknownMigration { number })
     }
 }
 
-/// Returns why no unit may be written or converted to the layout of a migration.
+/// Returns why no unit may be written in, or converted to, the layout of a migration; `None` if it may.
 fn not_entered<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,

@@ -1,8 +1,8 @@
-//! What can go wrong in the engine itself.
+//! The engine's own errors.
 
 use crate::{Layout, Phase, StableError};
 
-/// Why the engine refused. Nothing was changed.
+/// Why the engine refused a call. Nothing was changed.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -48,7 +48,7 @@ pub enum Error {
     /// A record of the ledger, or the layout header, does not decode.
     #[error(transparent)]
     Stable(#[from] StableError),
-    /// A control does not apply in this phase.
+    /// The requested action is not possible now.
     #[error("cannot {action} the migration in phase {phase:?}: {why}")]
     Refused {
         /// What was requested: pause, resume, roll back, verify, retry, finalize.

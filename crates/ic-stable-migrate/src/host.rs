@@ -1,4 +1,4 @@
-//! What the engine asks of a canister.
+//! What a canister must provide for the engine.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use crate::{Error, Key, Layout, Ledger, StableError};
 
 /// The storage of a canister whose stable memory is migrated.
 ///
-/// It provides two things for the engine: the number of the stable layout, and the [`Ledger`]. Everything
-/// else in it is up to the migrations.
+/// It provides two things for the engine: the number of the stable layout, and the [`Ledger`]. The engine uses nothing
+/// else in the storage; the migrations do.
 ///
 /// ```
 /// use ic_stable_migrate::{Build, Error, Host, Layout, Ledger, LedgerMemories, Register, StableError};
@@ -97,7 +97,7 @@ pub trait Host {
     /// Returns `Ok(())` if stable memory has room for the writes of one unit. Called before each unit.
     ///
     /// # Errors
-    /// If there is none; the migration is stuck until a controller resumes it.
+    /// If there is no room. The migration is then stuck until a controller resumes it.
     fn check_room(&self) -> Result<(), Self::Error> {
         Ok(())
     }

@@ -23,7 +23,7 @@ pub struct Build {
     pub features: &'static [&'static str],
 }
 
-/// A stored entry. Its number is its key.
+/// A stored journal entry. Its key is its number.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -67,7 +67,7 @@ pub struct JournalRecord<K: Key = u64> {
     /// Hash of the entry before; zero for the first.
     #[cbor(n(5), with = "minicbor::bytes")]
     pub previous: Digest,
-    /// Number of the migration; absent in entries from before there was a second one.
+    /// Number of the migration; absent in entries written when there was only migration 1.
     #[n(6)]
     pub migration: Option<u16>,
     /// Cargo features of the build.
@@ -76,7 +76,7 @@ pub struct JournalRecord<K: Key = u64> {
 }
 
 impl<K: Key> JournalRecord<K> {
-    /// Creates an entry of a build that follows one with the hash `previous`.
+    /// Creates the entry that follows the entry with the hash `previous`.
     pub(crate) fn new(
         build: Build,
         now: Time,
@@ -104,7 +104,7 @@ impl<K: Key> JournalRecord<K> {
         digest_of(stored)
     }
 
-    /// Converts to the interface's type; `index` is the number of the entry, `hash` that of its stored bytes.
+    /// Converts the entry to the type of the endpoints; `index` is its number, `hash` the hash of its stored bytes.
     pub fn to_api(&self, index: u64, hash: Digest) -> JournalEntry<K> {
         let migration = self.migration.unwrap_or(FIRST_MIGRATION);
         JournalEntry {

@@ -17,10 +17,10 @@ use minicbor::encode::{Encoder, Error as EncodeError, Write};
 /// they should be small.
 ///
 /// The engine stores keys in its records (as CBOR numbers if they are numbers, otherwise as the bytes of
-/// [`Storable`]) and as keys of the quarantine. It reads them with [`Key::from_stored`], which fails on damaged
-/// bytes where [`Storable::from_bytes`] may trap.
+/// [`Storable`]) and as keys of the quarantine. It reads them with [`Key::from_stored`], which returns an error for
+/// damaged bytes; [`Storable::from_bytes`] may trap.
 ///
-/// Pairs need no implementation of their own, whether their parts have a fixed size or a maximum:
+/// Pairs need no implementation of their own. Their two keys may be of a fixed or of a maximum size:
 ///
 /// ```
 /// use candid::Principal;
@@ -75,7 +75,7 @@ pub trait Key: Storable + Ord + Clone + fmt::Debug + 'static {
     /// Decodes a key from the bytes of [`Storable::to_bytes`].
     ///
     /// # Errors
-    /// The reason why they are not a key.
+    /// The reason why the bytes are not a key.
     fn from_stored(bytes: &[u8]) -> Result<Self, String>;
 
     /// Returns the number that represents the key in the engine's records, for keys that are numbers.
@@ -237,7 +237,7 @@ impl<K: Key> Storable for Numbered<K> {
             Some((migration, key)) => {
                 Self { migration: u16::from_be_bytes(*migration), key: Stored::of_bytes(key.to_vec()) }
             }
-            // No migration has this number, so it is recognized as damaged.
+            // No migration has the number 0, so the key is recognized as damaged.
             None => Self { migration: 0, key: Stored::of_bytes(bytes.into_owned()) },
         }
     }

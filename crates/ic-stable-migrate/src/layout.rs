@@ -3,7 +3,7 @@
 use crate::Record;
 
 /// A stable layout: which structures stable memory contains, and what their records mean. A migration leads
-/// from one to the next, which has a higher number.
+/// from one layout to another with a higher number.
 ///
 /// ```
 /// use ic_stable_migrate::{Layout, Record};

@@ -4,7 +4,7 @@
 //! states      u16 -> MigrationState                       phase, cursor, counts, digests, by migration
 //! journal     u64 -> JournalRecord                        hash-chained, one entry per change of phase, of all migrations
 //! quarantine  (u16, key) -> QuarantineRecord              raw bytes and reason, by migration and unit
-//! first       MigrationState; key -> QuarantineRecord     the same of migration 1, in a canister that had only that
+//! first       MigrationState; key -> QuarantineRecord     state and quarantine of migration 1, if in own memories
 //! ```
 
 use std::iter;
@@ -19,14 +19,14 @@ use crate::{
     StableError, Table, Time, newer_format,
 };
 
-/// Entries or records in one reply.
+/// Maximum number of entries or records in one reply.
 const PAGE: usize = 50;
 
-/// Bytes of records in one reply: with their encoding and the rest of the reply, below the IC's 2 MB.
+/// Maximum number of bytes of records in one reply, so that the whole reply stays below the IC's limit of 2 MB.
 const PAGE_BYTES: usize = 1_500_000;
 
-/// Keys of each quarantine that [`Ledger::check`] decodes, for 2,700 instructions each. A limit, so that the cost of
-/// `post_upgrade` does not grow with the quarantine; keys of another type would be among the first.
+/// Maximum number of keys of each quarantine that [`Ledger::check`] decodes, at 2,700 instructions each, so that the
+/// cost of `post_upgrade` does not grow with the quarantine. If the keys are of another type, the first ones show it.
 const KEYS_CHECKED: usize = 350;
 
 /// Memories of a [`Ledger`]. Nothing else may use them.
@@ -49,18 +49,17 @@ pub struct LedgerMemories<M> {
     pub journal: M,
     /// Quarantined units, by number of the migration and key.
     pub quarantine: M,
-    /// If the first migration's state and quarantine have their own memories, those; `None` for a new
-    /// canister.
+    /// Memories of migration 1, if its state and quarantine have their own; `None` for a new canister.
     pub first: Option<FirstMemories<M>>,
 }
 
-/// Memories of migration 1, in a canister that had only that one when its ledger was created.
+/// Memories of migration 1, in a canister that had only that migration when its ledger was created.
 ///
 /// ```
 /// use ic_stable_migrate::{Build, FirstMemories, Ledger, LedgerMemories};
 /// use ic_stable_structures::VectorMemory;
 ///
-/// // Only for a canister whose first migration kept its state in a memory of its own, before it had this crate.
+/// // Only for a canister whose first migration kept its state in a memory of its own, before it used this crate.
 /// let memory = VectorMemory::default;
 /// let first = FirstMemories { state: memory(), quarantine: memory() };
 /// let tables = LedgerMemories { states: memory(), journal: memory(), quarantine: memory(), first: Some(first) };
@@ -69,9 +68,9 @@ pub struct LedgerMemories<M> {
 /// # Ok::<(), ic_stable_migrate::StableError>(())
 /// ```
 pub struct FirstMemories<M> {
-    /// Its state, in a cell.
+    /// State of migration 1, in a cell.
     pub state: M,
-    /// Its quarantined units, by key.
+    /// Quarantined units of migration 1, by key.
     pub quarantine: M,
 }
 
@@ -110,12 +109,11 @@ pub struct Ledger<K: Key, M: Memory> {
 }
 
 impl<K: Key, M: Memory + Clone> Ledger<K, M> {
-    /// Opens the tables, or creates empty ones. The caller must make sure that nothing else is in their
-    /// memories.
+    /// Opens the tables, or creates empty ones. The caller must make sure that their memories contain nothing else.
     pub fn open(memories: LedgerMemories<M>, build: Build) -> Self {
         let LedgerMemories { states, journal, quarantine, first } = memories;
         let (state, first) = first.map(|first| (first.state, first.quarantine)).unzip();
-        // The order decides which pages a memory gets.
+        // The order of opening decides which pages each memory gets.
         Self {
             build,
             first: state.map(Register::over),
@@ -198,8 +196,9 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
         }
     }
 
-    /// Returns the number of the current migration: the first that is neither idle nor finalized, otherwise the last
-    /// that has begun, or 1. A later one begins only once the current one is finalized.
+    /// Returns the number of the current migration: the first that is neither idle nor finalized. If there is none, it
+    /// is the last that has begun; if none has begun, 1. A later migration begins only once the current one is
+    /// finalized.
     pub fn current(&self) -> u16 {
         let begun = self.begun();
         // A migration whose state does not decode counts as current, so that the damage is reported.
@@ -235,7 +234,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
         self.status_of(self.current(), layout)
     }
 
-    /// Returns the status of a migration as the interface shows it.
+    /// Returns the status of a migration, in the type of the endpoints.
     ///
     /// # Errors
     /// If it does not decode.
@@ -264,9 +263,9 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
             .collect()
     }
 
-    /// Lists up to a page of quarantined units above `after`, of every migration: units quarantined by the
-    /// first one stay so when it is finalized. Units of two migrations with the same key are on the same
-    /// page. A record that is larger than a page is truncated.
+    /// Lists up to a page of quarantined units with keys above `after`, of all migrations, since units may stay in
+    /// quarantine after their migration is finalized. Units of two migrations with the same key are on the same page. A
+    /// record that is larger than a page is truncated.
     pub fn quarantined(&self, after: Option<K>) -> Vec<QuarantinedRecord<K>> {
         let after = after.map(|key| Stored::of(&key));
         let later = self.later.keys(..).filter(|number| *number != FIRST_MIGRATION);

@@ -83,7 +83,8 @@ use std::ops::Bound;
 /// ```
 pub const SCHEMA: &str = include_str!("../schema.json");
 
-/// Returns the range of the keys above `last`, or of all: for [`Migration::sources`] and [`Migration::targets`].
+/// Returns the range of the keys above `last`, or of all keys if it is `None`: for [`Migration::sources`] and
+/// [`Migration::targets`].
 ///
 /// ```
 /// use ic_stable_migrate::after;

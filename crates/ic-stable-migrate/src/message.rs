@@ -1,8 +1,8 @@
-//! What a message passes to the engine, and what it gets back.
+//! The budget that a message passes to the engine, and the outcome that the engine returns.
 
 use crate::{Meter, Time};
 
-/// What a run has left to do.
+/// Whether a run of the engine has completed its work.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -31,7 +31,7 @@ pub enum RunOutcome {
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
 /// # fn main() -> Result<(), Error> {
-/// /// A message on the IC, half of whose instructions the engine may use.
+/// /// The IC's instruction counter.
 /// struct Counter;
 ///
 /// impl Meter for Counter {
@@ -54,6 +54,6 @@ pub struct MessageBudget<'a> {
     pub now: Time,
     /// Reads how many instructions the message has used.
     pub meter: &'a dyn Meter,
-    /// Instructions after which it stops.
+    /// Instructions of the message after which the engine stops.
     pub budget: u64,
 }

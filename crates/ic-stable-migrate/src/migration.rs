@@ -1,10 +1,10 @@
-//! What the engine asks of a migration.
+//! What a migration must implement for the engine.
 //!
 //! A unit is the smallest thing that a migration converts, identified by a key: an account, a session, a
-//! file. The engine decides when and how many, counts, computes digests, and stores the progress; the
-//! migration knows what a unit is and where its parts are. A unit is a *source* unit before and a *target*
-//! unit after its conversion. It may be larger than a message: then [`Migration::convert`] converts a slice
-//! of it and returns the progress in an encoding of its own.
+//! file. The engine decides when units are converted and how many at a time, counts them, computes digests, and stores
+//! the progress. The migration knows what a unit is and where it is stored. A unit is a *source* unit before and a
+//! *target* unit after its conversion. A unit may be too large for one message: then [`Migration::convert`] converts a
+//! slice of it, and returns the progress, encoded by the migration.
 
 use crate::{
     ClassPlan, Digest, Host, Meter, Plan, QuarantineRecord, StableError, Time, Treatment, digest_of,
@@ -15,8 +15,8 @@ use crate::{
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
 /// # fn main() -> Result<(), Error> {
-/// // The first page of the documentation has a whole migration. What the methods return that it leaves at their
-/// // defaults:
+/// // The first page of the documentation has a whole migration. It leaves some methods at their defaults, which
+/// // return:
 /// let (migration, mut bank) = (&CentsToMillionths as &dyn Migration<Bank>, Bank::of([(7, 100), (8, 250)]));
 /// assert_eq!(migration.waits_for(&bank)?, None, "it may begin once the migration before it is finalized");
 /// assert_eq!(migration.held_by(&bank)?, None, "nothing else writes balances in cents");
@@ -42,7 +42,7 @@ use crate::{
 /// # }
 /// ```
 pub trait Migration<H: Host> {
-    /// Returns its declaration.
+    /// Returns the declaration of the migration.
     fn plan(&self) -> &'static Plan;
 
     /// Returns what must happen before the migration may begin; `None` if it may. The migration before it must be
@@ -54,8 +54,8 @@ pub trait Migration<H: Host> {
         Ok(None)
     }
 
-    /// Returns why nothing may be converted at present: something else still writes source units. `None` if
-    /// nothing holds the migration.
+    /// Returns why nothing may be converted at present: other code of the canister still writes source units. `None` if
+    /// the migration is not held.
     ///
     /// # Errors
     /// A damaged record.
@@ -63,13 +63,13 @@ pub trait Migration<H: Host> {
         Ok(None)
     }
 
-    /// Returns whether units are counted and digested before the first is converted. Otherwise each is
-    /// counted when the migration reaches it: for units that clients create and remove while the migration runs.
+    /// Returns whether units are counted and digested before the first is converted. Otherwise each unit is counted
+    /// when the migration reaches it, which suits units that clients create and remove while the migration runs.
     fn counts_ahead(&self) -> bool {
         true
     }
 
-    /// Establishes what a run needs before it counts its first unit.
+    /// Prepares the host for a run, before the first unit is counted.
     ///
     /// # Errors
     /// A damaged record; nothing was changed.
@@ -86,7 +86,7 @@ pub trait Migration<H: Host> {
     }
 
     /// Lists up to `limit` source units above `after`, ascending. The list may include quarantined units. It may also
-    /// include units that no longer exist, if there are more of those at its beginning than one message can skip.
+    /// include units that no longer exist, if it would begin with more of them than one message can skip.
     ///
     /// # Errors
     /// A damaged record; the engine stops.
@@ -98,11 +98,11 @@ pub trait Migration<H: Host> {
     /// other than [`digest_of`], override [`Self::digest_of_quarantined`], too.
     ///
     /// # Errors
-    /// A damaged record in the tables around it; the engine stops.
+    /// A damaged record other than the unit itself; the engine stops.
     fn digest(&self, host: &H, key: H::Key) -> Result<Option<Digest>, H::Error>;
 
-    /// Digests up to `limit` source units above `after`, ascending, until `each` returns `false`. Meant for a migration
-    /// that can read many units more cheaply than one by one.
+    /// Digests up to `limit` source units above `after`, ascending, until `each` returns `false`. Override it if
+    /// reading many units in one pass costs less than reading them one by one.
     ///
     /// # Errors
     /// As [`Self::digest`].
@@ -122,16 +122,16 @@ pub trait Migration<H: Host> {
         Ok(())
     }
 
-    /// Returns what would become of a source unit.
+    /// Returns the class of a source unit, and the reason if it would be quarantined.
     ///
     /// # Errors
-    /// If there is no such unit, or a record in the tables around it is damaged.
+    /// If there is no such unit, or a record other than the unit itself is damaged.
     fn classify(&self, host: &H, key: H::Key, now: Time) -> Result<Classified, H::Error>;
 
     /// Estimates the instructions that converting a unit takes beyond digesting it, for the dry run.
     ///
     /// # Errors
-    /// If there is no such unit, or a record in the tables around it is damaged.
+    /// If there is no such unit, or a record other than the unit itself is damaged.
     fn price(&self, _: &H, _: H::Key) -> Result<u64, H::Error> {
         Ok(0)
     }
@@ -145,23 +145,23 @@ pub trait Migration<H: Host> {
     /// target has been read back.
     ///
     /// # Errors
-    /// If the tables around the unit are damaged: nothing is changed, and the engine stops.
+    /// If a record other than the unit itself is damaged: nothing is changed, and the engine stops.
     fn convert(&self, host: &mut H, key: H::Key, work: &mut Work<'_>) -> Result<Advance, H::Error>;
 
     /// Restores a quarantined unit as a source unit, to be retried.
     ///
     /// # Errors
-    /// A damaged record, or an error of the host while the unit's location is occupied; nothing is changed.
+    /// A damaged record, or the host's error if the unit cannot be stored at present; nothing is changed.
     fn restore(&self, host: &mut H, key: H::Key, quarantined: QuarantineRecord) -> Result<(), H::Error>;
 
-    /// Removes a source unit without decoding it, to be quarantined for this reason. A unit that may stay in
-    /// place while it is quarantined stays.
+    /// Removes a source unit without decoding it, and returns the record with which it is quarantined for this reason.
+    /// A migration may leave its quarantined units in place.
     ///
     /// # Errors
     /// A damaged record; nothing is changed.
     fn take_out(&self, host: &mut H, key: H::Key, reason: String) -> Result<QuarantineRecord, H::Error>;
 
-    /// Releases what the owners of units that are left in quarantine permanently still hold.
+    /// Releases what is still reserved for units that are left in quarantine permanently, such as their owners' quota.
     ///
     /// # Errors
     /// A damaged record.
@@ -169,15 +169,15 @@ pub trait Migration<H: Host> {
         Ok(())
     }
 
-    /// Returns the index in [`Plan::classes`] of units whose conversion trapped; by default, the first class
-    /// that is quarantined.
+    /// Returns the index in [`Plan::classes`] of the class for units whose conversion trapped; by default, the first
+    /// class that is quarantined.
     fn trapped_class(&self) -> usize {
         let is_quarantined = |class: &ClassPlan| class.treatment == Treatment::Quarantine;
         self.plan().classes.iter().position(is_quarantined).unwrap_or(usize::MAX)
     }
 
-    /// Releases what a slice of a unit has allocated, since its client removed the unit before it was
-    /// finished.
+    /// Releases what the converted slices of a unit have allocated: the client has removed the unit, or another unit is
+    /// converted first.
     fn abandon(&self, _: &mut H, _: H::Key, _progress: Vec<u8>) {}
 
     /// Lists up to `limit` target units above `after`, ascending.
@@ -186,7 +186,7 @@ pub trait Migration<H: Host> {
     /// Returns what is wrong with a target unit; `None` if it is sound or no longer exists.
     ///
     /// # Errors
-    /// A damaged record in the tables around it.
+    /// A damaged record other than the unit itself.
     fn check(&self, host: &H, key: H::Key) -> Result<Option<String>, H::Error>;
 
     /// Lists up to `limit` target units that clients have written at or after `since`.
@@ -205,16 +205,16 @@ pub trait Migration<H: Host> {
     }
 
     /// Returns the number of steps after which a run of this many units counts as failed: each unit is
-    /// digested, converted and checked once, and again if a controller requests it. Larger units need
-    /// more.
+    /// digested, converted and checked once, and again if a controller requests it. Units that are converted in slices
+    /// need more.
     fn max_steps(&self, units: u64) -> u64 {
         units.saturating_mul(8).saturating_add(10_000)
     }
 }
 
-/// Conversion of many small units at a time, for a migration that can read and read back more cheaply that
-/// way. It leaves the sources of converted units in place instead of removing them one by one. Such a
-/// leftover is invisible to the methods of the migration and to clients.
+/// Conversion of many small units at a time, for a migration in which reading units and reading them back costs less
+/// that way. It leaves the sources of converted units in place instead of removing them one by one. Such a leftover is
+/// invisible to the methods of the migration and to clients.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -261,7 +261,7 @@ pub trait Migration<H: Host> {
 /// let settled = InBulk.convert_first(&mut bank, 1, NOW, &mut || true)?;
 /// assert_eq!((settled[0].key, InBulk.leftovers(&bank, 9)), (7, vec![7]));
 /// InBulk.convert_first(&mut bank, 9, NOW, &mut || true)?;
-/// // Before a rollback, they are dropped one by one; in the end, all at once.
+/// // Before a rollback, the leftovers are dropped one by one; in the end, all at once.
 /// InBulk.drop_leftover(&mut bank, 7);
 /// InBulk.clear_leftovers(&mut bank);
 /// assert_eq!((bank.cents.len(), bank.millionths.len()), (0, 2));
@@ -273,7 +273,7 @@ pub trait Bulk<H: Host> {
     /// message has no budget for another. Returns the outcome of each. A unit whose conversion fails ends the call.
     ///
     /// # Errors
-    /// The error of the first unit, if that fails.
+    /// If the first unit fails, its error.
     fn convert_first(
         &self,
         host: &mut H,
@@ -288,11 +288,11 @@ pub trait Bulk<H: Host> {
     /// Removes the source of a converted unit.
     fn drop_leftover(&self, host: &mut H, key: H::Key);
 
-    /// Removes the sources of all converted units at once: everything is converted and accounted for.
+    /// Removes the sources of all converted units at once. Called when everything is converted and accounted for.
     fn clear_leftovers(&self, host: &mut H);
 }
 
-/// A unit that has left its source.
+/// A unit that has been converted, released or quarantined.
 ///
 /// ```
 /// use ic_stable_migrate::{Fate, Settled, digest_of};
@@ -320,7 +320,7 @@ pub struct Settled<K = u64> {
 /// let reversal = CentsToMillionths.reversal().expect("it has one");
 /// reversal.allowed().expect("this build serves cents");
 /// assert_eq!(reversal.left(&bank), 2);
-/// // The engine calls it for one unit after the other, and again for the rest of a large one.
+/// // The engine calls `revert` for one unit after the other, and repeatedly for a unit that has several slices.
 /// let mut work = Work { now: NOW, meter: &Unmetered, budget: 0, progress: Vec::new() };
 /// assert_eq!(reversal.revert(&mut bank, 7, &mut work)?, Reverted::Done);
 /// assert_eq!((bank.cents.get(&7), reversal.left(&bank)), (Some(100), 1));
@@ -334,11 +334,11 @@ pub trait Reversal<H: Host> {
     /// Why it may not, and what to do instead.
     fn allowed(&self) -> Result<(), String>;
 
-    /// Returns the steps that a rollback takes: one for each target unit, and one for each source left in
+    /// Returns the number of steps that a rollback takes: one for each target unit, and one for each source left in
     /// place.
     fn left(&self, host: &H) -> u64;
 
-    /// Converts a unit back to its source form, or a slice of it.
+    /// Converts a unit, or a slice of it, back to its source form.
     ///
     /// # Errors
     /// A damaged record; nothing is changed.
@@ -350,7 +350,8 @@ pub trait Reversal<H: Host> {
 /// ```
 /// use ic_stable_migrate::{Advance, Fate, Unmetered, Time, Work, digest_of};
 ///
-/// /// Copies a file in slices of 1,000 bytes, as long as the message has budget; its progress is where it continues.
+/// /// Copies a file in slices of 1,000 bytes, as long as the message has budget; its progress is the number of copied
+/// /// bytes.
 /// fn convert(file: &[u8], copy: &mut Vec<u8>, work: &mut Work<'_>) -> Advance {
 ///     let copied = work.progress.as_slice().try_into().map(u64::from_be_bytes).unwrap_or(0);
 ///     copy.truncate(usize::try_from(copied).unwrap_or(0));
@@ -376,7 +377,7 @@ pub struct Work<'a> {
     pub meter: &'a dyn Meter,
     /// Instructions of the message after which conversion of a large unit stops.
     pub budget: u64,
-    /// Progress of the unit, in an encoding of the migration's own; empty at the start, kept when it stops.
+    /// Progress of the unit, encoded by the migration: empty at the start, stored when the conversion stops.
     pub progress: Vec<u8>,
 }
 
@@ -388,7 +389,7 @@ impl Work<'_> {
     }
 }
 
-/// What would become of a source unit.
+/// The class of a source unit, and the reason if it would be quarantined.
 ///
 /// ```
 /// use ic_stable_migrate::Classified;
@@ -408,7 +409,7 @@ impl Work<'_> {
 pub struct Classified {
     /// Index of its class in [`Plan::classes`].
     pub class: usize,
-    /// Why it would be quarantined.
+    /// Why the unit would be quarantined; `None` if it would not.
     pub reason: Option<String>,
 }
 
@@ -421,7 +422,7 @@ pub struct Classified {
 /// fn convert(cents: Option<u64>) -> Advance {
 ///     match cents {
 ///         None => Advance::Gone,
-///         // Of a unit that is larger than a message, a part of it is converted: `Advance::More`.
+///         // `Advance::More` would mean that only a slice of a large unit is converted.
 ///         Some(cents) => Advance::Done { class: 0, fate: Fate::Converted(digest_of(&cents.to_be_bytes())) },
 ///     }
 /// }
@@ -431,9 +432,9 @@ pub struct Classified {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Advance {
-    /// A slice; the message has no budget for more.
+    /// A slice of the unit is converted; the message has no budget for more.
     More,
-    /// All of it.
+    /// The whole unit is handled.
     Done {
         /// Index of its class in [`Plan::classes`].
         class: usize,
@@ -449,7 +450,7 @@ pub enum Advance {
 /// ```
 /// use ic_stable_migrate::{Fate, QuarantineRecord, digest_of};
 ///
-/// /// Returns the outcome of a stored session: text, or nothing that can be read.
+/// /// Returns the outcome of a session that is stored as text.
 /// fn fate(stored: &[u8], is_expired: bool) -> Fate {
 ///     match str::from_utf8(stored) {
 ///         Err(error) => Fate::Quarantined(QuarantineRecord::new(error.to_string(), stored.to_vec())),
@@ -464,11 +465,11 @@ pub enum Advance {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is converted; the digest of the result, converted back to the source form.
+    /// The unit is converted; the digest of the result, converted back to the source form.
     Converted(Digest),
-    /// It had expired and is released; its digest before that.
+    /// The unit had expired and is released; its digest before that.
     Released(Digest),
-    /// It is to be quarantined with this record.
+    /// The unit must be quarantined, with this record.
     Quarantined(QuarantineRecord),
 }
 
@@ -494,8 +495,8 @@ pub enum Fate {
 pub enum Reverted {
     /// The unit is a source unit again.
     Done,
-    /// A slice; the message has no budget for more.
+    /// A slice of the unit is converted back; the message has no budget for more.
     More,
-    /// It cannot be represented in the source form; nothing is changed. The reason.
+    /// The unit cannot be represented in the source form, for this reason; nothing is changed.
     Refused(String),
 }

@@ -1,14 +1,14 @@
 //! How many units a message takes, and what happens when a message traps.
 //!
-//! A message that hits the instruction limit traps and is rolled back, so the engine cannot record its
-//! failure in it. Instead, the previous message writes an attempt marker, and a message that commits clears
-//! it. A message that does not commit halves the batch of the next attempt, down to a single unit. A unit
-//! that traps alone is a poison record: it is quarantined without being decoded. If even that traps, or
-//! another step of the engine does, the migration is stuck.
+//! A message that hits the instruction limit traps and is rolled back, so the engine cannot record the failure in that
+//! message. Instead, the previous message writes an attempt marker, and a message that commits clears the marker. A
+//! message that does not commit halves the batch of the next attempt, down to a single unit. A unit that traps alone is
+//! a poison record: it is quarantined without being decoded. If even quarantining it traps, or a step other than a
+//! conversion, the migration is stuck.
 
 use minicbor::{Decode, Encode};
 
-/// Units of the first batch: few enough for any post_upgrade, and soon doubled.
+/// Number of units in the first batch: few enough for any `post_upgrade`, and soon doubled.
 const FIRST_BATCH: u32 = 16;
 
 /// Maximum number of units in a batch: their keys are listed at once.
@@ -31,22 +31,22 @@ const LARGEST_BATCH: u32 = 1_024;
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(all(test, feature = "_schema"), derive(stable_schema::StableSchema))]
 pub struct Pace {
-    /// Units in a batch; 0 before the first.
+    /// Number of units in a batch; 0 before the first batch.
     #[n(0)]
     pub batch: u32,
-    /// Attempts that have not committed: 1 while a message is running.
+    /// Number of attempts that have not committed: 1 while a message is running.
     #[n(1)]
     pub attempts: u32,
-    /// Units and slices handled in this run.
+    /// Number of units and slices handled in this run.
     #[n(2)]
     pub steps: u64,
-    /// Messages used so far.
+    /// Number of messages used so far.
     #[n(3)]
     pub messages: u64,
-    /// Maximum number of units in a message, after one that trapped; 0 for as many as fit.
+    /// Maximum number of units in a message, after a message that trapped; 0 for as many as fit.
     #[n(4)]
     pub limit: u32,
-    /// The next unit is quarantined without being decoded: it trapped alone.
+    /// Whether the next unit is quarantined without being decoded, since it trapped alone.
     #[n(5)]
     pub skip_next: bool,
 }
@@ -66,14 +66,14 @@ impl Pace {
         Self { messages: self.messages, ..Self::default() }
     }
 
-    /// Returns how many units to take.
+    /// Returns the number of units in the next batch.
     pub(crate) fn units(&self) -> usize {
         let batch = if self.batch == 0 { FIRST_BATCH } else { self.batch };
         let units = if self.limit == 0 { batch } else { batch.min(self.limit) };
         usize::try_from(units).unwrap_or(usize::MAX)
     }
 
-    /// Fits the next batch to the budget left in the message, when a unit takes `each` instructions.
+    /// Fits the size of the next batch to the budget left in the message, if a unit takes `each` instructions.
     pub(crate) fn fit(&mut self, each: u64, left: u64) {
         let costs = |batch: u32| each.saturating_mul(u64::from(batch));
         let mut batch = if self.batch == 0 { FIRST_BATCH } else { self.batch };
@@ -87,7 +87,7 @@ impl Pace {
         self.batch = batch;
     }
 
-    /// Records that the message has committed; `mark_attempt` writes the marker of another attempt.
+    /// Records that the message has committed. If `mark_attempt` is true, also writes the marker of the next attempt.
     pub(crate) fn committed(&mut self, mark_attempt: bool) {
         self.attempts = u32::from(mark_attempt);
         self.skip_next = false;
@@ -97,7 +97,7 @@ impl Pace {
         }
     }
 
-    /// Records that an attempt did not commit. `may_skip` says that it converted units, which can be
+    /// Records that an attempt did not commit. `may_skip` is true if the attempt converted units, since these can be
     /// quarantined.
     pub(crate) fn did_not_commit(&mut self, may_skip: bool) -> Retry {
         self.attempts = self.attempts.saturating_add(1);

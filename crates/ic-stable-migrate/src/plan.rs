@@ -5,16 +5,16 @@ use crate::{Digest, Layout, digest_of};
 /// Number of the migration whose state and quarantine may have their own memories.
 pub(crate) const FIRST_MIGRATION: u16 = 1;
 
-/// The declaration of a migration. Its digest is in every journal entry, so that a run can be distinguished from that
-/// of a build that would have treated a class differently.
+/// The declaration of a migration. Every journal entry contains its digest, which differs between builds that treat a
+/// class differently.
 ///
 /// **What is frozen.** Number, name and layouts never change once a release has them, and classes are only added. The
-/// types of the source are a frozen copy in the migration's module. The types of the *target* are those of the layout
-/// [`Plan::to`], and are frozen with it: a canister may take this migration after any number of releases, and the
-/// next migration of the chain reads what it writes. While the migration is the last one, the live types are those
-/// of its layout; the release that changes them has a new layout and a migration to it, and a copy of the old types
-/// for this one. Check this with a test that compares the bytes to which a known record is converted with those of the
-/// first release.
+/// *source* types are a frozen copy in the migration's module. The *target* types are the types of the layout
+/// [`Plan::to`], and are frozen with it: a canister may skip any number of releases before it runs this migration, and
+/// the next migration of the chain reads what this one writes. While the migration is the last one, its target types
+/// are the live types. The release that changes them adds a new layout, a migration to it, and a copy of the old types
+/// for this migration. Check this with a test that compares the bytes to which a known record is converted with those
+/// of the first release.
 ///
 /// ```
 /// use ic_stable_migrate::{ClassPlan, Layout, Plan, Treatment};
@@ -43,11 +43,11 @@ pub struct Plan {
     pub name: &'static str,
     /// Layout it starts from.
     pub from: Layout,
-    /// Layout from its first change on.
+    /// Layout to which it leads; in effect from its first change on.
     pub to: Layout,
     /// Every class of unit that the migration knows.
     pub classes: &'static [ClassPlan],
-    /// Every field of the source record, and its place in the target record.
+    /// Every field of the source record, with the field of the target record that it becomes.
     pub fields: &'static [(&'static str, &'static str)],
 }
 
@@ -84,11 +84,11 @@ pub struct ClassPlan {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
-    /// It is converted.
+    /// The unit is converted.
     Convert,
-    /// It has expired; what it holds is released.
+    /// The unit has expired, and what it holds is released.
     Release,
-    /// It is quarantined as it is, with the reason.
+    /// The unit is quarantined unchanged, with the reason.
     Quarantine,
 }
 
@@ -105,7 +105,7 @@ impl Treatment {
 }
 
 impl Plan {
-    /// Returns the SHA-256 of everything that is declared.
+    /// Returns the SHA-256 of the declaration, except for the descriptions ([`ClassPlan::what`]).
     #[must_use]
     pub fn digest(&self) -> Digest {
         let Self { number, name, from, to, classes, fields } = self;

@@ -17,7 +17,7 @@ use crate::{Error, Key, Record, StableError, Table, codec};
 /// ```
 /// use ic_stable_migrate::{QuarantineRecord, Record};
 ///
-/// // As from `Migration::take_out`: the reason for the quarantine, and the bytes as they were stored.
+/// // As `Migration::take_out` returns it: the reason for the quarantine, and the bytes as they were stored.
 /// let record = QuarantineRecord::new("it does not decode".into(), vec![0xff; 10]);
 /// assert_eq!(QuarantineRecord::decode(&record.encode()), Ok(record.clone()));
 /// let shown = record.into_api(7_u64, 4);
@@ -26,7 +26,7 @@ use crate::{Error, Key, Record, StableError, Table, codec};
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(all(test, feature = "_schema"), derive(stable_schema::StableSchema))]
 pub struct QuarantineRecord {
-    /// Why it could not be converted.
+    /// Why the unit could not be converted.
     #[n(0)]
     pub reason: String,
     /// The bytes as they were stored.
@@ -35,11 +35,11 @@ pub struct QuarantineRecord {
     /// A number that was stored along with these bytes, if there was one.
     #[n(2)]
     pub beside: Option<u64>,
-    /// Whether indexes referred to it; absent if that is unknown, as in records of earlier builds.
+    /// Whether indexes referred to the unit; absent if that is unknown, as in records of earlier builds.
     #[n(3)]
     pub was_indexed: Option<bool>,
-    /// Its owner according to the indexes, if that cannot be read from the bytes and the unit was left here
-    /// permanently.
+    /// Owner of the unit according to the indexes. Recorded only if the owner cannot be read from the bytes, and the
+    /// unit was left in quarantine permanently.
     #[cbor(n(4), with = "codec::opt_bytes")]
     pub owner: Option<ByteBuf>,
 }
@@ -51,7 +51,7 @@ impl QuarantineRecord {
         Self { reason, raw, beside: None, was_indexed: None, owner: None }
     }
 
-    /// Converts to the interface's type, with at most `max` of its bytes.
+    /// Converts the record to the type of the endpoints, with at most `max` of its raw bytes.
     pub fn into_api<K>(self, session: K, max: usize) -> QuarantinedRecord<K> {
         let Self { mut reason, mut raw, .. } = self;
         let len = raw.len();
@@ -61,7 +61,7 @@ impl QuarantineRecord {
         QuarantinedRecord { session, reason, raw: ByteBuf::from(raw), raw_len }
     }
 
-    /// Returns the bytes that it takes in a reply if it is not truncated.
+    /// Returns how many bytes the record takes at most in a reply if it is not truncated.
     #[must_use]
     pub(crate) const fn bytes_in_answer(&self) -> usize {
         self.raw.len().saturating_add(AROUND_A_RECORD)
@@ -71,7 +71,8 @@ impl QuarantineRecord {
 /// Maximum number of bytes of a reason that a reply shows.
 const LONGEST_REASON: usize = 4 * 1024;
 
-/// Bytes of a record in a reply in addition to its raw bytes: the longest reason, and Candid.
+/// Number of bytes that a record takes in a reply in addition to its raw bytes: the longest reason, and Candid's
+/// encoding.
 const AROUND_A_RECORD: usize = LONGEST_REASON + 64;
 
 pub(crate) const VERSION: u8 = 1;
@@ -144,7 +145,7 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
         call!(&self.first, self.later, migration, key, get)
     }
 
-    /// Returns the raw bytes of a record.
+    /// Returns the stored bytes of a unit's quarantine record.
     pub fn get_raw(&self, migration: u16, key: impl Borrow<K>) -> Option<Vec<u8>> {
         call!(&self.first, self.later, migration, key, get_raw)
     }
@@ -185,8 +186,8 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
         call!(&self.first, self.later, migration, key, contains)
     }
 
-    /// Returns the first of these units that is not quarantined. If they are close together, and in the order of
-    /// their stored bytes, the check of each takes one step along the table.
+    /// Returns the first of these units that is not quarantined. If the units are close together, and in the order of
+    /// their stored bytes, the check of each unit takes one step along the table.
     pub(crate) fn first_absent(&self, migration: u16, keys: &[K]) -> Option<K> {
         let stored = || keys.iter().map(Stored::of);
         let absent = match &self.first {
@@ -205,7 +206,7 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
         }
     }
 
-    /// Removes a unit from quarantine. Returns `false` if it was not there.
+    /// Removes a unit from quarantine. Returns `false` if it was not in quarantine.
     pub fn remove(&mut self, migration: u16, key: impl Borrow<K>) -> bool {
         call!(&mut self.first, self.later, migration, key, remove)
     }

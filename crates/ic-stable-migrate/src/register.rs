@@ -29,8 +29,8 @@ pub struct Register<V, M: Memory> {
 }
 
 impl<V: Record + Clone, M: Memory + Clone> Register<V, VirtualMemory<M>> {
-    /// Opens the register in the memory `id`. If that is empty, it stays so until the first record is stored: a memory
-    /// of the manager takes a whole bucket. The caller must make sure that nothing else is there.
+    /// Opens the register in the memory `id`. An empty memory stays empty until the first record is stored, since it
+    /// would otherwise take a whole bucket. The caller must make sure that the memory contains nothing else.
     pub fn open(memories: &MemoryManager<M>, id: MemoryId) -> Self {
         let memory = memories.get(id);
         if memory.size() > 0 {
@@ -42,8 +42,8 @@ impl<V: Record + Clone, M: Memory + Clone> Register<V, VirtualMemory<M>> {
 }
 
 impl<V: Record + Clone, M: Memory + Clone> Register<V, M> {
-    /// Opens the register in a memory, or creates an empty one. The caller must make sure that nothing else
-    /// is there.
+    /// Opens the register in a memory, or creates an empty one. The caller must make sure that the memory contains
+    /// nothing else.
     pub fn over(memory: M) -> Self {
         let cell = Some(StableCell::init(memory.clone(), Vec::new()));
         Self { cell, memory, decoded: OnceCell::new() }
@@ -52,7 +52,7 @@ impl<V: Record + Clone, M: Memory + Clone> Register<V, M> {
     /// Returns the record, if one was ever set.
     ///
     /// # Errors
-    /// When it does not decode.
+    /// If it does not decode.
     pub fn get(&self) -> Result<Option<V>, StableError> {
         self.decoded.get_or_init(|| self.decode()).clone()
     }

@@ -1,4 +1,4 @@
-//! The phases, within a budget of instructions.
+//! Runs a migration through its phases, within the instruction budget of a message.
 //!
 //! ```text
 //! Idle ── source units or the old layout ─> Validating ──> Converting ──> Verifying ──> Converted
@@ -10,14 +10,14 @@
 //! working phases ── pause ──> Paused ── resume ──> as before
 //! ```
 //! A message on the IC commits completely or not at all, so the state is stored once, at its end: what is
-//! stored is consistent, and the next message continues from it. An upgrade in between does not affect that.
+//! stored is consistent, and the next message continues from it. An upgrade between two messages does not affect this.
 
 use crate::unit::{begin, count, count_quarantined, enter, leave_old_layout, left_to_roll_back, restore};
 use crate::{
     Host, MessageBudget, Migration, MigrationState, Phase, Recheck, Rollback, RunOutcome, StableError,
 };
 
-/// Source units that [`leftover`] lists at once.
+/// Number of source units that [`leftover`] lists at once.
 const LISTED_AT_ONCE: usize = 64;
 
 /// Returns whether a migration would do anything if it were run.
@@ -32,7 +32,8 @@ pub fn has_work<H: Host>(
         _ if migration.held_by(host)?.is_some() => Ok(false),
         Phase::Validating | Phase::Converting | Phase::Verifying => Ok(true),
         Phase::Idle | Phase::Converted => {
-            // Clients may have touched every unit before the engine reached any.
+            // If clients have touched every unit before the engine reached any, no source unit is left, but the counts
+            // and digests are not verified yet.
             let unproven = state.phase == Phase::Idle && state.source > 0;
             let old =
                 host.layout()? == migration.plan().from || unproven || leftover(migration, host)?.is_some();
@@ -42,9 +43,9 @@ pub fn has_work<H: Host>(
     }
 }
 
-/// Returns what must happen to the migrations before this one: the last of them must be finalized, or never have begun,
-/// and stable memory must be in the layout to which it leads. Otherwise a controller could neither finalize it nor roll
-/// it back.
+/// Returns what must happen to the migrations before this one; `None` if nothing. The previous migration must be
+/// finalized, or must never have begun, and stable memory must be in the layout to which it leads, or in a later one.
+/// Otherwise a controller could neither finalize the previous migration nor roll it back.
 pub fn predecessor<H: Host>(migration: &dyn Migration<H>, host: &H) -> Result<Option<String>, StableError> {
     let plan = migration.plan();
     if let Some(previous) = plan.number.checked_sub(1).filter(|previous| *previous > 0) {
@@ -65,8 +66,8 @@ pub fn predecessor<H: Host>(migration: &dyn Migration<H>, host: &H) -> Result<Op
     }))
 }
 
-/// Returns the first source unit that is not quarantined. Checks every unit that stays in place while it is
-/// quarantined, at the cost of a step along both tables for each.
+/// Returns the first source unit that is not quarantined. Units that stay in place while they are quarantined are
+/// skipped, at the cost of one step along both tables for each.
 pub fn leftover<H: Host>(migration: &dyn Migration<H>, host: &H) -> Result<Option<H::Key>, H::Error> {
     let number = migration.plan().number;
     let mut after = None;
@@ -127,8 +128,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(progress)
     }
 
-    /// Follows the plan of this build, which may treat a class differently from the build that began the run; the
-    /// journal records that.
+    /// Adopts the plan of this build. If the run has followed another plan, the journal records the change.
     fn follow_the_plan(&mut self) -> Result<(), H::Error> {
         let plan = self.migration.plan();
         let followed = self.state.plan;
@@ -156,8 +156,9 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         self.enter(Phase::Stuck)
     }
 
-    /// Returns the error text for units that were digested and converted repeatedly. Verifications and rollbacks
-    /// are exempt: they take one step per unit, however many units there are.
+    /// Returns an error text if the run has taken more steps than its units can need, since it digests and converts
+    /// them repeatedly. Verifications and rollbacks are exempt: they take one step per unit, however many units there
+    /// are.
     fn is_endless(&self) -> Option<String> {
         let MigrationState { source, pace, .. } = &self.state;
         let (steps, max) = (pace.steps, self.migration.max_steps(*source));
@@ -181,7 +182,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
                 }
                 self.migration.prepare(self.host)?;
                 if self.state.quarantined == 0 && self.state.phase == Phase::Idle {
-                    // Leftovers that an earlier run could not remove.
+                    // Units that an earlier run has left in quarantine.
                     count_quarantined(self.migration, self.host, &mut self.state);
                 }
                 begin(self.migration, &mut self.state);
@@ -198,7 +199,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
             }
             Phase::Converting => {
                 if self.convert_some()? {
-                    // Another batch, if the message has room for it.
+                    // The next step converts another batch, if the message has budget for it.
                 } else if leftover(self.migration, self.host)?.is_some() {
                     // A unit may have been created below the cursor.
                     self.state.cursor = None;
@@ -243,7 +244,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         self.batch(keys, Self::recheck)
     }
 
-    /// Counts one more unit that was rolled back.
+    /// Counts one step of the rollback.
     pub(crate) fn count_back(&mut self) {
         if let Some(rollback) = &mut self.state.rollback {
             count(&mut rollback.done);

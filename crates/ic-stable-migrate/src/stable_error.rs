@@ -1,6 +1,6 @@
 //! A stored record that does not decode.
 
-/// A stored record does not decode. It is never replaced by a default.
+/// The error for a stored record that does not decode. The record is never replaced by a default.
 ///
 /// ```
 /// use ic_stable_migrate::{StableError, Table};

@@ -6,7 +6,8 @@ use serde_bytes::ByteBuf;
 use crate::api::{ClassCount, MigrationPhase, MigrationStatus};
 use crate::{Digest, Key, Layout, MultisetDigest, Pace, Record, codec};
 
-/// Bytes of a note that are shown: an error of the host may be of any length, and a page of the journal has fifty notes.
+/// Maximum number of bytes of a note that a reply shows: an error of the host may be of any length, and a page of the
+/// journal has fifty notes.
 const LONGEST_NOTE: usize = 4 * 1024;
 
 /// Phase of a migration. The numbers are stored.
@@ -44,7 +45,7 @@ pub enum Phase {
     /// Counting and digesting source units.
     #[n(1)]
     Validating,
-    /// Converting them.
+    /// Converting source units.
     #[n(2)]
     Converting,
     /// Comparing counts and digests, and checking every converted unit if a controller requested it.
@@ -134,7 +135,7 @@ pub struct MigrationState<K: Key = u64> {
     /// Why it is stuck, or what the last verification found; otherwise empty.
     #[n(11)]
     pub note: String,
-    /// The phase that was interrupted.
+    /// The phase that a pause or an error has interrupted.
     #[n(12)]
     pub resume_to: Option<Phase>,
     /// Name of the migration, once it has begun.
@@ -149,7 +150,7 @@ pub struct MigrationState<K: Key = u64> {
     /// The unit that the last message left unfinished.
     #[cbor(n(16), bound = "K: Key")]
     pub unit: Option<UnitProgress<K>>,
-    /// How it divides its work into batches.
+    /// How the work is divided into batches and messages.
     #[cbor(n(17), default)]
     pub pace: Pace,
     /// Every converted unit was read back and found sound at this time or later, nanoseconds.
@@ -182,12 +183,12 @@ pub struct Rollback {
     /// Number of units rolled back, and of leftover sources deleted before that.
     #[n(0)]
     pub done: u64,
-    /// Number of those that are still to be done.
+    /// Number of units and leftover sources that remain.
     #[n(1)]
     pub left: u64,
 }
 
-/// A unit that is larger than a message, and its progress.
+/// A partly converted unit, and its progress.
 ///
 /// ```
 /// use ic_stable_migrate::{MigrationState, UnitProgress};
@@ -208,7 +209,7 @@ pub struct UnitProgress<K: Key = u64> {
     /// Key of the unit.
     #[cbor(n(0), with = "crate::key::cbor")]
     pub key: K,
-    /// Its progress, as the migration writes it.
+    /// Its progress, encoded by the migration.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub progress: Vec<u8>,
 }
@@ -275,15 +276,15 @@ impl<K: Key> Default for MigrationState<K> {
 }
 
 impl<K: Key> Recheck<K> {
-    /// Returns a check that has seen nothing yet.
+    /// Returns a check that begins at this time.
     pub(crate) const fn begun_at(since: u64) -> Self {
         Self { since, cursor: None, seen: 0, unsound: 0, first: String::new() }
     }
 }
 
 impl<K: Key> MigrationState<K> {
-    /// Returns whether a source unit was counted before the first conversion. Any other is counted when it is touched,
-    /// or when the migration reaches it.
+    /// Returns whether a source unit was counted before the first conversion. Any other unit is counted when it is
+    /// touched, or when the migration reaches it.
     pub(crate) fn is_validated(&self, key: &K) -> bool {
         self.validated_through.as_ref().is_some_and(|through| key <= through)
     }
@@ -303,7 +304,7 @@ impl<K: Key> MigrationState<K> {
             .then(|| "the digest of the converted records differs from that of the source records".into())
     }
 
-    /// Returns the current phase, or the phase before it was stopped.
+    /// Returns the current phase; for a paused or stuck migration, the phase that was interrupted.
     pub fn interrupted_phase(&self) -> Phase {
         self.resume_to.unwrap_or(self.phase)
     }
@@ -313,7 +314,7 @@ impl<K: Key> MigrationState<K> {
         matches!(self.interrupted_phase(), Phase::RollingBack | Phase::RolledBack)
     }
 
-    /// Returns whether it has done anything, or a controller has deferred it.
+    /// Returns whether the migration has done anything, or a controller has deferred it.
     pub(crate) const fn has_begun(&self) -> bool {
         !matches!(self.phase, Phase::Idle) || self.plan.is_some()
     }
@@ -329,7 +330,7 @@ impl<K: Key> MigrationState<K> {
         Self { phase: Phase::Paused, resume_to: Some(Phase::Idle), ..Self::default() }
     }
 
-    /// Returns whether it is deferred: everything is still in the old layout, and stays there.
+    /// Returns whether the migration is deferred: everything is still in the old layout, and stays in it.
     pub fn is_deferred(&self) -> bool {
         self.phase == Phase::Paused && self.resume_to == Some(Phase::Idle)
     }
@@ -342,7 +343,7 @@ impl<K: Key> MigrationState<K> {
         }
     }
 
-    /// Converts to the interface's type.
+    /// Converts the state to the type of the endpoints.
     pub fn to_api(&self, migration: u16, layout: Layout, journal_entries: u64) -> MigrationStatus<K> {
         let counts = self.classes.iter();
         let mut note = self.note.clone();

@@ -42,7 +42,7 @@ use crate::StableError;
 /// # Ok::<(), String>(())
 /// ```
 pub trait Record: Sized {
-    /// Name of what is stored, for error messages.
+    /// Name of this kind of record, for error messages.
     const NAME: &'static str;
 
     /// The newest format that this build supports, for records whose first byte is their format. A record of a higher
@@ -55,7 +55,7 @@ pub trait Record: Sized {
     /// Decodes stored bytes.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// What is wrong with the bytes.
     fn decode(bytes: &[u8]) -> Result<Self, String>;
 }
 
@@ -95,7 +95,7 @@ impl Storable for Raw {
     }
 }
 
-/// Entries that [`Table::get_ascending`] skips before it descends from the root again; a skip takes about a
+/// Number of entries that [`Table::get_ascending`] skips before it descends from the root again; a skip takes about a
 /// tenth of the time of a descent.
 const STEPS_ALONG: usize = 8;
 
@@ -122,8 +122,8 @@ pub struct Table<K: Storable + Ord + Clone, V, M: Memory> {
 }
 
 impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V, VirtualMemory<M>> {
-    /// Opens the table in the memory `id`. If that is empty, it stays so until the first record is stored: a memory of
-    /// the manager takes a whole bucket. The caller must make sure that nothing else is there.
+    /// Opens the table in the memory `id`. An empty memory stays empty until the first record is stored, since it would
+    /// otherwise take a whole bucket. The caller must make sure that the memory contains nothing else.
     pub fn open(memories: &MemoryManager<M>, id: MemoryId) -> Self {
         let memory = memories.get(id);
         if memory.size() > 0 { Self::over(memory) } else { Self { map: None, memory, record: PhantomData } }
@@ -131,8 +131,8 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
 }
 
 impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V, M> {
-    /// Opens the table in a memory, or creates an empty one. The caller must make sure that nothing else is
-    /// there.
+    /// Opens the table in a memory, or creates an empty one. The caller must make sure that the memory contains nothing
+    /// else.
     pub fn over(memory: M) -> Self {
         Self { map: Some(open_map(memory.clone())), memory, record: PhantomData }
     }
@@ -248,7 +248,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
         OrEmpty(self.map.as_ref().map(|map| map.keys_range(range)))
     }
 
-    /// Iterates over the keys above `after`, or all, ascending. Values are not read.
+    /// Iterates over the keys above `after`, or over all keys if it is `None`, ascending. Values are not read.
     ///
     /// ```
     /// use ic_stable_migrate::Table;
@@ -281,7 +281,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
         self.keys(crate::after(after.cloned()))
     }
 
-    /// Iterates over the records above `after`, or all, as bytes, ascending.
+    /// Iterates over the records above `after`, or over all records if it is `None`, as bytes, ascending.
     pub fn raw_after<'a>(
         &'a self,
         after: Option<&K>,
@@ -294,7 +294,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
     }
 
     /// Returns the records under ascending keys, in their order. If the keys are close together, this takes
-    /// one step along the table for each instead of a descent from the root.
+    /// one step along the table for each key, instead of a descent from the root.
     pub fn get_ascending(&self, keys: &[K]) -> Vec<Result<Option<V>, StableError>> {
         let Some(map) = &self.map else { return keys.iter().map(|_| Ok(None)).collect() };
         let mut walk = None;
@@ -309,8 +309,8 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
         keys.iter().map(find).collect()
     }
 
-    /// Returns the index of the first of these keys under which there is no record. Keys that follow each other in
-    /// the table take one step along it each; any other takes a descent from the root.
+    /// Returns the index of the first of these keys under which there is no record. A key that directly follows the
+    /// previous one in the table takes one step along the table; any other key takes a descent from the root.
     pub(crate) fn first_absent(&self, mut keys: impl Iterator<Item = K>) -> Option<usize> {
         let Some(map) = &self.map else { return keys.next().map(|_| 0) };
         let mut walk = None;
@@ -325,12 +325,12 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
         })
     }
 
-    /// Returns the first key above `after`, or the first of all.
+    /// Returns the first key above `after`, or the first key of the table if `after` is `None`.
     pub fn next_key(&self, after: Option<&K>) -> Option<K> {
         self.keys_after(after).next()
     }
 
-    /// Returns the last key of all.
+    /// Returns the last key.
     pub fn last_key(&self) -> Option<K> {
         self.map.as_ref()?.last_key_value().map(|(key, _)| key)
     }
@@ -349,7 +349,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
 }
 
 /// The items of an iterator over a map, or none if there is no map. `Option::into_iter().flatten()` does the same, and
-/// takes two thousand instructions more for each range.
+/// costs two thousand instructions more per range.
 struct OrEmpty<I>(Option<I>);
 
 impl<I: Iterator> Iterator for OrEmpty<I> {
@@ -366,7 +366,7 @@ impl<I: DoubleEndedIterator> DoubleEndedIterator for OrEmpty<I> {
     }
 }
 
-/// Opens or creates a map: one copy of this code for all functions that insert.
+/// Opens or creates a map. Not inlined, so that all functions that insert share one copy of this code.
 #[inline(never)]
 fn open_map<K: Storable + Ord + Clone, M: Memory>(memory: M) -> StableBTreeMap<K, Raw, M> {
     StableBTreeMap::init(memory)

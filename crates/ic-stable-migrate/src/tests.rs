@@ -93,7 +93,7 @@ const COUNT_WORDS: Plan = Plan {
     fields: &[("text", "text"), ("", "words, derived")],
 };
 
-/// Migration from [`Notes::old`] to [`Notes::new`] under some plan.
+/// Migration from [`Notes::old`] to [`Notes::new`] under the given plan.
 struct CountWords(&'static Plan);
 
 const ONLY: CountWords = CountWords(&COUNT_WORDS);

@@ -1,4 +1,5 @@
-//! Steps of a single unit, triggered by the engine or by a client's call: digesting it before, accounting for it after.
+//! Accounting for single units, which the engine or a client's call converts: digests and counts before and after the
+//! conversion. Also changes of layout and phase.
 
 use crate::chain::UNKNOWN;
 use crate::{Fate, Host, Migration, MigrationState, Phase, Settled, StableError, Time};
@@ -8,7 +9,7 @@ pub fn count(counter: &mut u64) {
     *counter = counter.saturating_add(1);
 }
 
-/// Adds a source unit to those for which the migration must account.
+/// Adds a source unit to the count and the digest for which the migration must account.
 pub fn count_source<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,
@@ -22,8 +23,8 @@ pub fn count_source<H: Host>(
     Ok(())
 }
 
-/// Accounts for a unit that was converted, released or quarantined. `touched` says that its client triggered
-/// it.
+/// Accounts for a unit that was converted, released or quarantined. `touched` is true if a client's call has converted
+/// the unit.
 pub fn settle<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,
@@ -43,7 +44,7 @@ pub fn settle<H: Host>(
         }
         Fate::Quarantined(record) => {
             host.ledger_mut().quarantine.insert(plan.number, &key, &record);
-            // Only what can be read back counts.
+            // The digest includes only what can be read back.
             if let Some(found) = host.ledger().quarantine.get(plan.number, &key)? {
                 state.digest_after.add(migration.digest_of_quarantined(&found.raw));
             }
@@ -77,14 +78,14 @@ pub fn restore<H: Host>(
     state.digest_after.remove(digest);
     state.quarantined = state.quarantined.saturating_sub(1);
     if !state.is_validated(&key) {
-        // It is counted again when the migration reaches it, unless its client has removed it.
+        // The unit is counted again when the migration reaches it, unless its client has removed it.
         state.digest_before.remove(digest);
         state.source = state.source.saturating_sub(1);
     }
     Ok(())
 }
 
-/// Returns the steps that a rollback still takes.
+/// Returns the number of steps that a rollback still takes.
 pub fn left_to_roll_back<H: Host>(migration: &dyn Migration<H>, host: &H) -> u64 {
     let quarantined = host.ledger().quarantine.len(migration.plan().number);
     migration.reversal().map_or(0, |reversal| reversal.left(host)).saturating_add(quarantined)
@@ -116,8 +117,8 @@ pub fn begin<H: Host>(migration: &dyn Migration<H>, state: &mut MigrationState<H
     state.plan = Some(plan.digest());
 }
 
-/// Changes the layout with the first converted unit: from then on builds of the old layout must refuse this
-/// memory.
+/// Changes the layout, if it is still the old one. Called before the first unit is converted: from then on, builds that
+/// know only the old layout must refuse this memory.
 pub fn leave_old_layout<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,
@@ -136,7 +137,7 @@ pub fn leave_old_layout<H: Host>(
     Ok(())
 }
 
-/// Changes the phase and writes it into the journal.
+/// Changes the phase, and records the change in the journal.
 pub fn enter<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,

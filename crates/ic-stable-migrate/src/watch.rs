@@ -6,7 +6,7 @@ use crate::run::has_work;
 use crate::unit::enter;
 use crate::{Host, Migration, Phase, Time};
 
-/// What to do.
+/// What the caller of [`Engine::watch`](crate::Engine::watch) must do.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -22,7 +22,7 @@ use crate::{Host, Migration, Phase, Time};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watched {
-    /// Nothing: there is no work, or it makes progress.
+    /// Nothing: there is no work, or the engine makes progress.
     Quiet,
     /// Run the engine.
     Run,
@@ -56,7 +56,7 @@ pub(crate) fn watch<H: Host>(
     Ok(Watched::Quiet)
 }
 
-/// Handles an attempt that did not commit: the next one does less, or there is no further attempt.
+/// Handles an attempt that did not commit: the next attempt handles fewer units, or the migration is stuck.
 fn did_not_commit<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,

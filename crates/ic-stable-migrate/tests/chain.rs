@@ -11,7 +11,7 @@ use ic_stable_migrate::{
 use ic_stable_structures::VectorMemory;
 use proptest::prelude::*;
 
-/// Words, in a table for each layout.
+/// A host of words, with a table for each layout.
 struct Words {
     layout: Register<Layout, VectorMemory>,
     tables: [Table<u64, String, VectorMemory>; 4],
@@ -38,8 +38,8 @@ impl Words {
             || STEPS.iter().any(|step| self.ledger.quarantine.contains(step.0.number, key))
     }
 
-    /// Returns every unit, wherever it is. Checks that each is in only one table, and that the tables of layouts that
-    /// are not in use are empty.
+    /// Returns the keys of all units, in the tables and in quarantine. Checks that each unit is in only one of them,
+    /// and that the tables of layouts that are not in use are empty.
     fn check(&self) -> Result<BTreeSet<u64>, TestCaseError> {
         let at = usize::from(self.layout()?.0 - 1);
         let mut found = BTreeSet::new();
@@ -66,7 +66,8 @@ impl Words {
     }
 }
 
-/// Units that a migration cannot convert: the first one those that are divisible by 5, the second by 7.
+/// Returns the word of a unit. Migration 1 cannot convert units with keys divisible by 5, migration 2 those divisible
+/// by 7.
 fn word(key: u64) -> String {
     match key {
         key if key.is_multiple_of(5) => "no 1".into(),
@@ -249,7 +250,7 @@ enum EngineCall {
     Touch(usize, u64),
     /// A client's new unit, in the newest layout that the engine allows.
     Write(u64),
-    /// A controller's order, about the current migration or one that a build names.
+    /// A controller's order, for the current migration (`None`) or for one of [`STEPS`].
     Order(Option<usize>, Order),
     GoForward,
 }
@@ -275,7 +276,7 @@ fn calls() -> impl Strategy<Value = Vec<EngineCall>> {
     prop::collection::vec(call, 0..60)
 }
 
-/// Makes a call. The engine may refuse controllers' orders, but nothing else.
+/// Makes a call. Only a controller's order may be refused.
 fn make(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
     match call {
         EngineCall::Run => drop(ENGINE.run(words, WHOLE)?),
@@ -294,7 +295,7 @@ fn make(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
                     Err(error) => return Err(error.into()),
                 }
             }
-            // Only units that every migration converts: a client's unit is sound in the layout in which it is written.
+            // Every migration can convert this word: a client writes only sound units.
             words.tables[table].insert(key, &format!("word {key}"));
         }
         EngineCall::Order(step, order) => {
@@ -312,7 +313,7 @@ fn make(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Does what an operator does to finalize everything, using only the controls of the current migration.
+/// Finalizes all migrations, with only the controls of the current migration.
 fn finalize_all(words: &mut Words) -> Result<(), TestCaseError> {
     for _ in 0..20 {
         while ENGINE.run(words, WHOLE)? == RunOutcome::More {}
@@ -329,7 +330,7 @@ fn finalize_all(words: &mut Words) -> Result<(), TestCaseError> {
     Err(TestCaseError::fail(format!("not final: {:?}", words.phases())))
 }
 
-/// Does what an operator does to roll back everything that is not finalized.
+/// Rolls back everything that is not finalized, with only the controls of the current migration.
 fn roll_all_back(words: &mut Words) -> Result<(), TestCaseError> {
     for _ in 0..20 {
         let phase = words.ledger.state_of(words.ledger.current())?.phase;

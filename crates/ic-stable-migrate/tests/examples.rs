@@ -1,5 +1,5 @@
-//! Every public item has an example that is compiled and run: its own; for a method or variant, also that of its type
-//! or of another method, if that example uses it.
+//! Checks that every public item has an example that is compiled and run. For a method or variant, the example of its
+//! type or of another method suffices, if that example uses it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -25,7 +25,7 @@ struct Documented {
 #[derive(Default)]
 struct Found(BTreeMap<String, Documented>);
 
-/// Returns the words of those examples in a text that are run.
+/// Returns the words of all examples in a text that are compiled and run; `None` if there is no such example.
 fn words_of_examples(text: &str) -> Option<BTreeSet<String>> {
     let mut words = None;
     for (number, block) in text.split("```").enumerate() {
@@ -40,7 +40,7 @@ fn words_of_examples(text: &str) -> Option<BTreeSet<String>> {
 
 fn documentation(attributes: &[Attribute]) -> String {
     let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
-        // `cfg_attr(doc, doc = "…")` is not in the Candid interface.
+        // Examples that must not appear in the Candid interface are in `cfg_attr(doc, doc = "…")`.
         Meta::List(list) if list.path.is_ident("cfg_attr") => {
             let parsed = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).ok()?;
             parsed.iter().find_map(line_of)
@@ -121,7 +121,7 @@ impl Found {
                 {
                     self.add(item.ident.as_ref().unwrap().to_string(), &item.attrs);
                 }
-                // A module that is a file: its example is about its contents.
+                // Only inline modules: a module in a file of its own needs no example, since its items have theirs.
                 Item::Mod(item)
                     if is_public(&item.vis) && item.content.is_some() && wanted(&item.ident.to_string()) =>
                 {
@@ -132,7 +132,7 @@ impl Found {
         }
     }
 
-    /// Adds the public methods of types that are known.
+    /// Adds the public methods of the types that were added before.
     fn methods(&mut self, items: &[Item]) {
         for item in items {
             let Item::Impl(item) = item else { continue };
@@ -158,7 +158,7 @@ fn names(tree: &UseTree, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Returns the parsed sources, without tests, by their paths below `src`.
+/// Adds the parsed source files of a folder, with their paths below `src`.
 fn sources(folder: &Path, found: &mut Vec<(PathBuf, syn::File)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -215,7 +215,7 @@ fn every_public_item_has_an_example_that_runs() {
     assert!(lacking.is_empty(), "without an example: {lacking:#?}");
 }
 
-/// The examples include the code of the README from this file.
+/// The examples include `doc/bank.rs`, which must contain the code of the README.
 #[test]
 fn the_examples_use_the_canister_of_the_readme() {
     let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();

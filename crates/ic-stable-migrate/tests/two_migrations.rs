@@ -1,5 +1,5 @@
-//! Two consecutive migrations, written with what the crate exports: todos under a pair of keys, whose type changes
-//! twice. One todo does not decode.
+//! Two consecutive migrations, written with only the public items of the crate. The units are todos, with pairs as
+//! keys; their record type changes twice. One todo does not decode.
 
 use candid::Principal;
 use ic_stable_migrate::{
@@ -56,7 +56,7 @@ struct Tagged {
     tags: Vec<String>,
 }
 
-/// Stable memory, as an upgrade keeps it.
+/// Stable memory, which an upgrade keeps.
 #[derive(Clone, Default)]
 struct Memories([VectorMemory; 7]);
 
@@ -232,7 +232,7 @@ impl<Old: Record, New: Record> Reversal<Todos> for Move<Old, New> {
 const NOW: Time = Time::from_nanos(1_800_000_000_000_000_000);
 const WHOLE: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 0 };
 
-/// Returns the memories of the first release: two owners with three todos each, of which one is damaged.
+/// Returns the memories of the first release: two owners with three todos each. One of the six todos is damaged.
 fn first_release() -> Memories {
     let memories = Memories::default();
     let mut todos = Todos::open(memories.clone());
@@ -440,7 +440,7 @@ fn a_rollback_past_a_later_layout_is_refused() {
 fn an_earlier_encoding_of_a_record_changes_no_digest() {
     let memories = first_release();
     let mut todos = Todos::open(memories.clone());
-    // The same text without a date, but with the date written as null instead of omitted.
+    // The same todo, with its missing date written as null instead of omitted.
     let stored = todos.plain.get_raw(&SOUND).unwrap();
     let other = [&[1, 0x82], &stored[2..], &[0xf6]].concat();
     assert_eq!(Todo::decode(&other), Todo::decode(&stored));

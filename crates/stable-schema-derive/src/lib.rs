@@ -1,7 +1,7 @@
 //! `#[derive(StableSchema)]`: the shape of a type as minicbor's derive stores it.
 //!
-//! It reads the attributes that minicbor reads, so there is nothing to keep in sync: `#[n(…)]`, `#[b(…)]` and
-//! `#[cbor(…)]`. An attribute of minicbor whose effect on the bytes is not known here is a compile error.
+//! The derive macro reads the attributes that minicbor reads, so there is nothing to keep in sync: `#[n(…)]`, `#[b(…)]`
+//! and `#[cbor(…)]`. An attribute of minicbor whose effect on the bytes is not known here is a compile error.
 
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
@@ -37,7 +37,7 @@ fn derive(input: &DeriveInput) -> Result<Tokens> {
             let variants = data.variants.iter().map(|variant| {
                 let attributes = Attributes::of(&variant.attrs)?;
                 let (number, name) = (attributes.number(variant.span())?, variant.ident.unraw().to_string());
-                // A variant may have an encoding of its own; without one it has that of the enum.
+                // A variant may have an encoding of its own; otherwise it has the encoding of the enum.
                 let encoding = if attributes.map || attributes.array { &attributes } else { &container };
                 let (encoding, fields) = (encoding.struct_encoding(), fields(&variant.fields)?);
                 Ok(quote! {
@@ -164,8 +164,8 @@ impl Attributes {
         format_ident!("{}", if self.map { "Map" } else { "Array" })
     }
 
-    /// The shape of a field. With minicbor's own `bytes` it is a byte string; any other module of a `with` describes it
-    /// by its own function `shape`.
+    /// Returns the shape of a field. With `with = "minicbor::bytes"`, the field is a byte string; any other module in
+    /// `with` has a function `shape` that describes the field.
     fn shape_of(&self, ty: &Type) -> Tokens {
         let is_bytes = |path: &Path| {
             let segments: Vec<String> =

@@ -1,4 +1,4 @@
-//! Comparing the Candid types of stored records.
+//! Compares the Candid types of stored records.
 
 use candid::TypeEnv;
 use candid::types::Type;
@@ -7,7 +7,7 @@ use candid_parser::utils::CandidSource;
 
 use crate::candid_types::STORED;
 
-/// Returns whether two texts define the same type, regardless of the names of its parts.
+/// Returns whether two texts define the same type, regardless of the names of their definitions.
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
     let (Ok((mut env, one)), Ok((other_env, other))) = (load(one), load(other)) else { return false };
     let other = env.merge_type(other_env, other);
@@ -16,7 +16,7 @@ pub(crate) fn is_same(one: &str, other: &str) -> bool {
 
 /// Returns `Ok(())` if a record of the type `written` decodes as `read` without losing anything.
 ///
-/// Candid reads an option of another type as null. For an argument that is intended; for stored data it is a loss.
+/// Candid reads an option of another type as null. For an argument, that is intended; for stored data, it is a loss.
 ///
 /// # Errors
 /// Describes what does not fit.

@@ -1,4 +1,4 @@
-//! Two schemas: memory by memory, and the layouts.
+//! Compares two schemas: the layouts, and memory by memory.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::rules::Rules;
 use crate::{Compatibility, Memory, Migration, Reason, Rule, Schema, Structure, Way};
 
-/// Schemas that are not comparable.
+/// The error for the schemas of two different canisters, which cannot be compared.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("one schema is of the canister `{old}`, the other of `{new}`")]
 pub struct SchemaMismatch {
@@ -20,9 +20,9 @@ pub struct SchemaMismatch {
 /// The verdict on one memory, or on the layouts.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// The memory; absent for the layouts.
+    /// Id of the memory; absent for the layouts.
     pub id: Option<u8>,
-    /// Its name; `layouts` for those.
+    /// Name of the memory, or `layouts`.
     pub name: String,
     /// The worst of the reasons.
     pub verdict: Compatibility,
@@ -39,7 +39,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// Two builds, in both directions.
+/// The comparison of two builds, in both directions.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
     /// Name of the old build.
@@ -71,7 +71,7 @@ fn worst(verdicts: impl Iterator<Item = Compatibility>) -> Compatibility {
 /// Compares two schemas, for the upgrade and for the rollback.
 ///
 /// # Errors
-/// [`SchemaMismatch`] for two canisters.
+/// [`SchemaMismatch`] if the schemas are of two different canisters.
 pub fn compare(old: &Schema, new: &Schema) -> Result<Comparison, SchemaMismatch> {
     if old.canister != new.canister {
         return Err(SchemaMismatch { old: old.canister.clone(), new: new.canister.clone() });
@@ -86,7 +86,7 @@ pub fn compare(old: &Schema, new: &Schema) -> Result<Comparison, SchemaMismatch>
     })
 }
 
-/// One direction.
+/// One direction of a comparison: the upgrade or the rollback.
 struct Direction<'a> {
     /// The build that has written the state.
     from: &'a Schema,
@@ -117,7 +117,7 @@ fn line(id: Option<u8>, name: &str, mut reasons: Vec<Reason>) -> Line {
     Line { id, name: name.into(), verdict: worst(reasons.iter().map(|reason| reason.verdict)), reasons }
 }
 
-/// Every layout that may be stored must be accepted.
+/// Compares the layouts: the installed build must accept every layout that the other build may have stored.
 fn layouts(direction: &Direction<'_>) -> Vec<Reason> {
     let Direction { from, to, added, way } = direction;
     let mut rules = Rules::new(*way);
@@ -186,7 +186,7 @@ fn memory(direction: &Direction<'_>, id: u8, stored: Option<&Memory>, read: Opti
             rules.say("", Rule::NewMemory, Compatibility::Compatible, text);
         }
         (None, Some(read)) if read.structure == Structure::Reserved => {}
-        // The upgrade is forbidden for the same reason.
+        // Conditional is enough: the upgrade, which drops this memory, is forbidden already.
         (None, Some(_)) => {
             let text = "the newer build does not use this memory, so it may contain anything when the \
                 older one is installed again";
@@ -201,7 +201,7 @@ fn memory(direction: &Direction<'_>, id: u8, stored: Option<&Memory>, read: Opti
 fn both(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory, read: &Memory) {
     let was_reserved = stored.structure == Structure::Reserved;
     match (was_reserved, read.structure == Structure::Reserved, direction.way) {
-        // A tombstone may be renamed: it has no data.
+        // A reserved id may be renamed: it has no data.
         (true, true, _) => return,
         (true, false, Way::Upgrade) => {
             let text = format!("id {} is reserved for no memory; it is now {}", stored.id, read.name);
@@ -271,8 +271,8 @@ fn only_stored(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory) {
     }
 }
 
-/// What a migration of the newer build does with the records of a memory. The schema of the newer build describes the
-/// types with which it reads them.
+/// Adds what the migrations of the newer build do with the records of a memory. The types with which they read these
+/// records are in the schema of the newer build.
 fn by_migration(direction: &Direction<'_>, rules: &mut Rules, id: u8) {
     for Migration { number, name, reversible, takes_from, puts_into, .. } in direction.added {
         match direction.way {

@@ -1,7 +1,7 @@
-//! Candid interfaces of two builds: by Candid's rules, and by what front ends decode.
+//! Compares the Candid interfaces of two builds, by Candid's rules and by what front ends can decode.
 //!
-//! A canister in Rust decodes as the specification says. The agent of most front ends, @icp-sdk/core (seen with
-//! 6.1.0), does not in these cases, which Candid's rules allow:
+//! A canister in Rust decodes a value as the specification says. The agent of most front ends, @icp-sdk/core (tested
+//! with 6.1.0), deviates from the specification in these cases, which Candid's rules allow:
 //!
 //! | the front end was made for | the canister answers | what happens |
 //! |---|---|---|
@@ -28,7 +28,7 @@ use crate::candid_records::one_line;
 #[error("not a Candid interface: {0}")]
 pub struct NotCandid(String);
 
-/// The verdict on a method.
+/// An incompatibility of a method.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub struct MethodNote {
     /// The method.
@@ -43,22 +43,22 @@ impl fmt::Display for MethodNote {
     }
 }
 
-/// Two interfaces.
+/// The comparison of two interfaces.
 #[derive(Serialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceComparison {
     /// Where the new interface is not a subtype of the old one: clients of the old one break.
     pub breaking: Vec<String>,
     /// What front ends of the old interface misread or cannot decode from the new build.
     pub upgrade: Vec<MethodNote>,
-    /// What front ends of the new interface misread or cannot decode from the old build: after a rollback, or if they
-    /// are deployed first.
+    /// What front ends of the new interface misread or cannot decode from the old build: after a rollback, or if the
+    /// front ends are deployed first.
     pub rollback: Vec<MethodNote>,
 }
 
 /// Compares two interfaces.
 ///
 /// # Errors
-/// [`NotCandid`].
+/// [`NotCandid`] if a text is not a Candid interface.
 pub fn compare(old: &str, new: &str) -> Result<InterfaceComparison, NotCandid> {
     let (old, new) = (Interface::parse(old)?, Interface::parse(new)?);
     let mut upgrade = front_end(&old, &new);

@@ -1,4 +1,4 @@
-//! What a canister keeps in stable memory, as data, and whether another build can read it.
+//! Describes what a canister keeps in stable memory, and determines whether another build can read it.
 //!
 //! A Rust canister writes bytes that the next build must be able to read. With this crate, each build states what it
 //! keeps: every memory with its id, structure, key and value, down to the numbered fields of each record. The

@@ -1,4 +1,4 @@
-//! Keys and values that are their bytes: `Storable` types of a fixed meaning.
+//! Keys and values whose bytes have a fixed meaning, such as a number or a text.
 
 use std::fmt;
 
@@ -40,7 +40,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// Bytes of a fixed meaning: a number, a text, a tuple of those.
+/// Bytes of a fixed meaning: a number, a text, or a tuple of these.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Plain {
@@ -96,7 +96,7 @@ impl<const N: usize> PlainBytes for Blob<N> {
     }
 }
 
-/// A part of a tuple: its bound decides where the next part begins.
+/// Returns the name and the bound of a component of a tuple. The bound determines where the next component begins.
 fn part<T: PlainBytes>() -> String {
     format!("{} of {}", T::name(), Size::of::<T>())
 }

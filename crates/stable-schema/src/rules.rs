@@ -1,7 +1,8 @@
 //! Decides whether a reader of one shape can read what a writer of another shape has stored.
 //!
-//! For the upgrade the old build is the writer and the new one the reader; for the rollback it is the reverse, and what
-//! the new build has not written yet does no harm; hence [`Compatibility::Conditional`].
+//! For the upgrade, the old build is the writer and the new build the reader; for the rollback, it is the reverse. A
+//! value that the old build cannot read does no harm to a rollback as long as the new build has not written it: such a
+//! rollback is [`Compatibility::Conditional`].
 
 use std::fmt;
 
@@ -13,23 +14,24 @@ use crate::{Body, Encoding, Enum, Field, Plain, Record, Shape, Size, Tag, Value,
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Way {
-    /// From the old build to the new one: everything that is stored must be read, and none of it dropped.
+    /// From the old build to the new one: the new build must read everything that is stored, and drop none of it.
     Upgrade,
     /// From the new build back to the old one.
     Rollback,
 }
 
-/// The verdict on a memory, or of one reason.
+/// The verdict on a memory, or the verdict of one reason.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "kebab-case")]
 pub enum Compatibility {
     /// Both builds store the same.
     Unchanged,
-    /// The reader reads what is stored.
+    /// The reader can read what is stored.
     Compatible,
     /// The migration of this number moves what is stored, after the upgrade.
     NeedsMigration(u16),
-    /// It depends on what has been stored, or on what is done first.
+    /// The reader can read what is stored only if certain values have not been stored yet, or after a step that must be
+    /// done first.
     Conditional,
     /// What is stored would be lost, misread, or refused.
     Forbidden,
@@ -47,18 +49,18 @@ impl fmt::Display for Compatibility {
     }
 }
 
-/// What a reason is about.
+/// The kind of change that a reason reports.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Rule {
-    /// The type is another one.
+    /// The type has changed.
     ChangedType,
-    /// The encoding of the fields or of the variant is another one.
+    /// The encoding of the fields or of the variant has changed.
     ChangedEncoding,
-    /// A number has room for more, or an option for null.
+    /// The reader accepts more: larger numbers, byte strings or lists of any length, or null.
     Widened,
-    /// A number, a byte string or an option has room for less.
+    /// The reader accepts less: only smaller numbers, or only one length of a byte string or list.
     Narrowed,
     /// A required field is not stored.
     NewRequiredField,
@@ -86,7 +88,7 @@ pub enum Rule {
     ShrunkBound,
     /// A key or a value has a higher maximum length.
     GrownBound,
-    /// Bounds that determine how the bytes are laid out.
+    /// The bounds of a key or a value have changed, which determine how its bytes are laid out.
     ChangedBound,
     /// The Candid type of what is stored is not a subtype of what is read.
     CandidType,
@@ -96,11 +98,11 @@ pub enum Rule {
     DroppedMemory,
     /// A memory is dropped, and its id reserved.
     RetiredMemory,
-    /// An id that belonged to another memory.
+    /// An id is used that belonged to another memory.
     ReusedId,
     /// A reserved id is no longer reserved.
     DroppedTombstone,
-    /// The structure in a memory is another one.
+    /// The structure in a memory has changed.
     ChangedStructure,
     /// A migration moves records.
     Migration,
@@ -108,16 +110,16 @@ pub enum Rule {
     Layout,
 }
 
-/// Why a verdict is what it is.
+/// A reason for a verdict.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// The place: `value.v1.asset_metadata.Image.base.name`; empty for the whole.
+    /// What has changed, such as `value.v1.asset_metadata.Image.base.name`; empty for the whole memory or value.
     pub place: String,
-    /// What it is about.
+    /// The kind of change.
     pub rule: Rule,
-    /// What follows from it.
+    /// The verdict that follows from this reason.
     pub verdict: Compatibility,
-    /// Text that explains it.
+    /// The explanation.
     pub text: String,
 }
 
@@ -130,7 +132,8 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Compares what two builds store as one value: `old` and `new`, in this order for the upgrade and for the rollback.
+/// Compares the types of the same value in the old and in the new build. The order of the arguments is the same for
+/// both directions.
 pub fn compare_values(old: &Value, new: &Value, way: Way) -> Vec<Reason> {
     let mut rules = Rules::new(way);
     match way {
@@ -155,8 +158,8 @@ impl Rules {
         self.reasons.push(Reason { place: place.into(), rule, verdict, text: text.into() });
     }
 
-    /// Returns the verdict on what is stored only once the newer build has written it: until then, it is no obstacle to
-    /// the rollback.
+    /// Returns the verdict on stored values that the reader may not be able to read. They are no obstacle to a rollback
+    /// until the newer build has written them.
     const fn once_written(&self) -> Compatibility {
         match self.way {
             Way::Upgrade => Compatibility::Forbidden,
@@ -216,8 +219,8 @@ impl Rules {
             (Size::Max(_) | Size::Unbounded, Size::Max(_)) => {
                 self.say(place, Rule::ShrunkBound, self.once_written(), text);
             }
-            // A map of an older release of the library derives its pages from the bounds; without bounds, it would
-            // write beyond them.
+            // In the upgrade, this is forbidden: a map that an older release of the library created derives the size of
+            // its pages from the bounds, and without bounds the library would write beyond the pages.
             (Size::Max(_), Size::Unbounded) if self.way == Way::Rollback => {
                 self.say(place, Rule::GrownBound, Compatibility::Compatible, text);
             }
@@ -278,7 +281,7 @@ impl Rules {
                 };
                 match (fits, written) {
                     (true, _) => self.say(place, Rule::Widened, Compatibility::Compatible, text),
-                    // The decoder refuses a double where it reads a single, regardless of its value.
+                    // The decoder refuses a double where a single is expected, regardless of its value.
                     (false, Shape::Float(_)) => {
                         self.say(place, Rule::Narrowed, Compatibility::Forbidden, text)
                     }
@@ -351,7 +354,7 @@ impl Rules {
                 continue;
             };
             if stored.name != field.name {
-                // What was stored under this number has another number now, under which it is reported.
+                // The stored field has another number in the type that is read, and is reported under that number, too.
                 if read.iter().any(|other| other.name == stored.name) {
                     let text = format!("number {} is stored as `{}`", field.number, stored.name);
                     self.say(&place, Rule::Renumbered, Compatibility::Forbidden, text);
@@ -392,7 +395,7 @@ impl Rules {
         }
     }
 
-    /// Judges a field that is read but not stored.
+    /// Adds the reason about a field that is read but not stored.
     fn absent_field(&mut self, place: &str, field: &Field, written: &[Field], encoding: Encoding) {
         let last = written.iter().map(|other| other.number).max();
         if !field.may_be_absent() {
@@ -460,7 +463,7 @@ impl Rules {
     }
 }
 
-/// Returns the place of a part.
+/// Returns the path of a part of the value at `place`.
 fn join(place: &str, part: &str) -> String {
     if place.is_empty() { part.to_owned() } else { format!("{place}.{part}") }
 }

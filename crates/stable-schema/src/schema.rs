@@ -24,7 +24,7 @@ pub struct Schema {
     pub build: String,
     /// Layouts that the build accepts at an upgrade, and may leave in stable memory.
     pub layouts: Vec<u16>,
-    /// Whether the build refuses an upgrade if a memory is in use that it does not have.
+    /// Whether the build refuses an upgrade if a memory that it does not have is in use.
     pub refuses_unknown_memories: bool,
     /// Migrations that the build can run, by number.
     #[serde(default)]
@@ -79,7 +79,7 @@ pub enum Structure {
     Map,
     /// A `StableCell`.
     Cell,
-    /// Bytes in a format of the canister's own, by its name and version.
+    /// Bytes in a format of the canister's own, given by name and version.
     Raw(String, u32),
     /// A tombstone: the id belonged to an earlier build, or must not be used.
     Reserved,
@@ -104,12 +104,12 @@ pub enum Body {
     /// Candid: type definitions as [`candid_text`](crate::candid_text) writes them; the one named `stored` is the
     /// record's own type.
     Candid(String),
-    /// Bytes whose format only their own code knows.
+    /// Bytes in a format that only the canister's code knows, given by its name.
     Opaque(String),
 }
 
 impl Value {
-    /// Returns a record of which there is one version.
+    /// Returns the type of a record that has one version.
     pub fn one(version: u16, body: Body) -> Self {
         Self::Versions(BTreeMap::from([(version, body)]))
     }
@@ -131,9 +131,9 @@ pub enum SchemaError {
     /// There are two entries for the same item, or the entries are not in order.
     #[error("not a stable schema: {what} {number} is listed twice or out of order")]
     Order {
-        /// What is listed.
+        /// The kind of the item.
         what: &'static str,
-        /// The second of the two.
+        /// Number of the item in the second entry.
         number: u32,
     },
 }

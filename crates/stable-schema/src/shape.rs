@@ -29,7 +29,7 @@ pub enum Shape {
     List(Box<Shape>),
     /// This number of values of one shape.
     FixedList(u32, Box<Shape>),
-    /// These values.
+    /// Values of these shapes, in this order.
     Tuple(Vec<Shape>),
     /// Keys and values.
     Map(Box<Shape>, Box<Shape>),
@@ -37,7 +37,7 @@ pub enum Shape {
     Record(Record),
     /// One of several numbered variants.
     Enum(Enum),
-    /// Bytes whose format only their own code knows, by its name and version.
+    /// Bytes in a format that only the canister's code knows, given by its name and version.
     Opaque(String, u32),
 }
 
@@ -45,7 +45,7 @@ pub enum Shape {
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoding {
-    /// An array: the number is the index.
+    /// An array: the number of a field is its index.
     Array,
     /// A map from number to value.
     Map,
@@ -123,7 +123,7 @@ pub struct Variant {
 }
 
 impl Shape {
-    /// Returns the shape in a few words.
+    /// Returns a short description of the shape.
     pub fn words(&self) -> String {
         match self {
             Self::Bool => "bool".into(),

@@ -34,7 +34,7 @@ mod old {
     }
 }
 
-/// One change at a time to a field or a variant, each with a value that the old type has written.
+/// New versions of the old account, each with one change.
 mod new {
     use super::*;
 
@@ -174,7 +174,7 @@ fn a_derived_shape_has_numbers_names_and_encodings() {
     assert_eq!(map.encoding, Encoding::Map);
 }
 
-/// A variant with `index_only` is only its number; a struct with `transparent` is its only field.
+/// With `index_only`, a variant is stored as its number; with `transparent`, a struct is stored as its only field.
 #[test]
 fn the_shape_of_other_encodings_is_that_of_their_bytes() {
     #[derive(Encode, Decode, StableSchema)]

@@ -26,7 +26,7 @@ fn more_optional_arguments_and_fields_are_compatible() {
     assert_eq!(found.rollback[0].to_string(), "c: the older build has no such method");
 }
 
-/// Candid allows all of these, and @icp-sdk/core 6.1.0 decodes none of them.
+/// Candid allows all of these changes, but @icp-sdk/core 6.1.0 does not decode the results correctly.
 #[test]
 fn what_candid_allows_and_front_ends_do_not_decode_is_reported() {
     let cases = [

@@ -56,7 +56,7 @@ fn new_memory(id: u8, name: &str) -> Memory {
     Memory { id, name: name.into(), structure: Structure::Map, key, value }
 }
 
-/// A change, the memory it is in, the place that the reason must name, and the rule.
+/// The name of a memory, the place and the rule that the reason must name, and the change.
 type Planted = (&'static str, &'static str, Rule, fn(&mut Schema));
 
 const WRONG: [Planted; 24] = [
@@ -86,7 +86,7 @@ const WRONG: [Planted; 24] = [
         versions.insert(2, body);
     }),
     ("CONFIG", "value.v1.max_bytes", Rule::ChangedType, |s| {
-        // The number of a dropped field, under another name and type.
+        // A new field of another name and type takes the number of a dropped field.
         *field(s, "CONFIG", "max_bytes") = new_field(5, "motto", Shape::Optional(Shape::Text.into()));
     }),
     ("RECEIPTS", "value.v1.outcome.Aborted", Rule::Renumbered, |s| {
@@ -162,7 +162,7 @@ fn a_layout_that_may_be_stored_must_be_accepted() {
     assert_eq!(compare(&old, &new).unwrap().upgrade_verdict(), Compatibility::Forbidden);
 }
 
-/// A build that accepts the layout, but cannot continue the migration that has begun.
+/// The new build accepts the layout, but does not contain the migration, which may have begun.
 #[test]
 fn a_migration_that_is_dropped_must_be_finalized_first() {
     let old = checked_in("direct");
@@ -175,7 +175,7 @@ fn a_migration_that_is_dropped_must_be_finalized_first() {
 
 type Harmless = (&'static str, Compatibility, Compatibility, fn(&mut Schema));
 
-/// A change, and its verdicts for the upgrade and for the rollback.
+/// Changes, each with its verdicts for the upgrade and for the rollback.
 const HARMLESS: [Harmless; 12] = [
     ("an optional field", Compatibility::Compatible, Compatibility::Conditional, |s| {
         record(s, "SESSIONS").fields.push(new_field(7, "note", Shape::Optional(Shape::Text.into())));
@@ -286,8 +286,8 @@ fn the_chain_of_builds_is_accepted() {
     assert_eq!(verdict(&both.upgrade, "LEGACY_SESSIONS"), Compatibility::NeedsMigration(1));
 }
 
-/// Migration 1 reads what the compat path wrote: a changed copy of the type would not be excused by the migration. The
-/// direct build has a frozen copy of the type that the compat path stores.
+/// Migration 1 reads what the compat path wrote. The direct build reads it with a frozen copy of the type, which must
+/// be the type that the legacy build stores: the migration does not excuse a difference.
 #[test]
 fn the_migration_reads_what_the_compat_path_writes() {
     let sessions = |build| memory(&mut checked_in(build), "LEGACY_SESSIONS").value.clone().unwrap();

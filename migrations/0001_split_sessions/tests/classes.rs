@@ -1,4 +1,5 @@
-//! Every class of legacy record, met by records that differ in all possible ways.
+//! The treatment of every class of legacy record, tested with records in all combinations of status, key, blob and
+//! chunks, and with damaged records.
 
 use candid::Principal;
 
@@ -57,7 +58,7 @@ fn kinds() -> Vec<RecordCase> {
     kinds
 }
 
-/// Returns the class of a record of this kind.
+/// Returns the class that this record must have.
 fn expected(kind: RecordCase) -> Class {
     match kind {
         RecordCase { counts_agree: false, .. } => Class::CountsDisagree,
@@ -141,7 +142,7 @@ impl Layout1 {
         self.add(&legacy, expected(kind));
     }
 
-    /// Adds records that are wrong in themselves.
+    /// Adds records of the classes that do not depend on key, blob and chunks.
     fn add_dirty(&mut self) {
         self.add_raw(b"rubbish".to_vec(), Class::Undecodable);
         let later = candid::encode_args((2u16, self.record())).unwrap();
@@ -176,8 +177,7 @@ impl Layout1 {
     }
 }
 
-/// Creates a first record with the key that others share, all combinations of clean differences, and every kind of
-/// damage.
+/// Creates a layout 1 with records of every class. The first record has the idempotency key that others share.
 fn all_classes() -> Layout1 {
     let mut layout_1 = Layout1::new();
     let mut first = layout_1.record();
@@ -242,8 +242,8 @@ fn a_dry_run_predicts_the_migration_and_writes_nothing() {
     }
     assert_eq!(pages, layout_1.expected.len().div_ceil(20));
     assert!(memory == *layout_1.canister.raw.borrow(), "a dry run has written");
-    // Keys of records that are not indexed yet are in no index, so a dry run classifies these duplicates by their
-    // shape.
+    // A dry run does not index the records, so it does not detect keys that they share, and classifies these records by
+    // status, blob and chunks.
     let state = layout_1.migrate();
     for (class, met) in &state.classes {
         let pending = ["duplicate key", "committed", "committed, chunks missing", "committed without blob"];
@@ -276,14 +276,14 @@ fn an_expired_session_leaves_a_receipt_for_as_long_as_others_do() {
             layout_1.add(&legacy, if is_expired { Class::Expired } else { Class::PendingEmpty });
             let state = layout_1.migrate();
             assert_eq!(state.expired, u64::from(is_expired), "{idle} s, {before} ns");
-            // In its last nanosecond the receipt still exists, and then it does not.
+            // The receipt exists until its last nanosecond.
             let expected = if is_expired { receipts.max(before) } else { 0 };
             assert_eq!(layout_1.canister.storage.receipts.len(), expected, "{idle} s, {before} ns");
         }
     }
 }
 
-/// The dry run of a thousand sessions estimates roughly what they take: 0.16 million instructions each.
+/// The estimate must have the order of magnitude of the measured cost, 0.16 million instructions per session.
 #[test]
 fn a_dry_run_estimates_what_writing_takes() {
     let mut layout_1 = Layout1::new();
@@ -342,7 +342,7 @@ fn a_quarantined_record_is_retried() {
     let other = layout_1.record();
     layout_1.add(&other, Class::PendingEmpty);
     assert_eq!(layout_1.migrate().quarantined, 1);
-    // A later build may be able to convert it; here the record is repaired.
+    // In place of a later build that can convert the record, the test repairs it.
     legacy.chunk_count = CHUNKS;
     let storage = &mut layout_1.canister.storage;
     let mut state = storage.migration.state().unwrap();

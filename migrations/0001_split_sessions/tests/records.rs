@@ -1,4 +1,4 @@
-//! Random records of layout 1, each as the legacy build or an earlier one could have left it.
+//! Random records of layout 1, as the legacy build or an earlier build could have stored them.
 
 use candid::Principal;
 use proptest::prelude::*;
@@ -40,7 +40,8 @@ prop_compose! {
     }
 }
 
-/// Boxed, since five kinds of some twenty fields by value overflow the stack of a test thread.
+/// Generates metadata of any kind for a file of this size. Boxed, since five kinds of some twenty fields by value
+/// overflow the stack of a test thread.
 pub fn asset(bytes: u64) -> BoxedStrategy<LegacyAssetMetadata> {
     let base = |bytes| base(bytes).boxed();
     // Finite numbers only: NaN is not equal to itself, and no client measures one.
@@ -117,7 +118,7 @@ fn status() -> impl Strategy<Value = LegacyStatus> {
 }
 
 prop_compose! {
-    /// A record of layout 1, with the chunks that are stored for it and the time of its last activity.
+    /// Generates a record of layout 1, with the chunks that are stored for it and the time of its last activity.
     pub fn record()(bytes in 0u64..5_000, chunk_size in 1u32..700)(
         asset_metadata in asset(bytes),
         stored in prop::collection::vec(any::<prop::sample::Index>(), 0..6),

@@ -63,8 +63,8 @@ fn assets() -> [LegacyAssetMetadata; 5] {
     ]
 }
 
-/// Migration 2 starts from these records, and any later release may run it. If this fails,
-/// layout 2 needs a frozen copy of its types in this migration.
+/// Migration 2 starts from these records, and any later release may run migration 1. If this test fails, migration 1
+/// needs a frozen copy of layout 2's types.
 #[test]
 fn converted_records_have_the_bytes_of_layout_2() {
     let mut today = String::new();

@@ -5,12 +5,12 @@ use super::*;
 use crate::blob::BlobRecord;
 use crate::stable::{Table, memory_ids, preflight};
 
-/// Source, converted, quarantined.
+/// Returns the numbers of source, converted and quarantined units.
 fn counts(state: &MigrationState) -> [u64; 3] {
     [state.source, state.converted, state.quarantined]
 }
 
-/// Begins a session of three chunks, all of which have arrived; returns where they are stored.
+/// Begins a session and sends all its chunks. Returns its id, and the prefix under which the chunks are stored.
 fn begun(canister: &mut TestCanister, content: &[u8], idem: &str) -> (u64, ChunkPrefix) {
     let id = canister.begin(content.len(), idem);
     (0..content.len().div_ceil(CHUNK)).for_each(|idx| canister.put(id, content, idx).unwrap());
@@ -70,7 +70,8 @@ fn a_damaged_blob_stays_where_it_is_and_says_so() {
     assert_eq!(message(&mut canister), RunOutcome::Done, "it is not tried for ever");
 }
 
-/// The migration does not judge bytes that were wrong before: they are the same afterwards.
+/// Bytes that were wrong before the migration are the same afterwards: only a missing or short chunk makes a blob
+/// damaged.
 #[test]
 fn bytes_that_were_damaged_before_move_as_they_are() {
     let mut canister = finalized();
@@ -142,7 +143,8 @@ fn a_damaged_payload_state_hides_no_session() {
     assert_eq!(counts(&to_end(&mut canister)), [2, 2, 0]);
 }
 
-/// The state left by a build whose range of sessions could not advance past a session in quarantine.
+/// The test sets up the state left by a build whose range of sessions to move could not advance past a quarantined
+/// session.
 #[test]
 fn one_call_skips_a_bounded_number_of_sessions() {
     let mut canister = finalized();
@@ -151,7 +153,7 @@ fn one_call_skips_a_bounded_number_of_sessions() {
     let (last, _) = begun(&mut canister, &content, "last");
     canister.storage.blobs.release(prefix);
     assert_eq!(counts(&to_end(&mut canister)), [2, 1, 1]);
-    // Sessions that moved in between, as copies of the last.
+    // Copies of the last session, in place of sessions that have moved in the meantime.
     let session = canister.storage.sessions.sessions.get(&last).unwrap().unwrap();
     let payload = canister.storage.payloads.get(&last).unwrap().unwrap();
     for id in last + 1..last + 10_500 {
@@ -180,7 +182,7 @@ fn one_call_skips_a_bounded_number_of_sessions() {
     let looked_up = crate::upload::mapped_sessions::LOOKED_UP.get();
     assert!(looked_up <= 1_001, "{looked_up} sessions are looked up when there is nothing to do");
 
-    // It is found again when it is retried.
+    // The quarantined session is found again when it is retried.
     control(&mut canister).retry(Some(torn)).unwrap();
     assert_eq!(counts(&to_end(&mut canister)), [2, 1, 1], "its chunk is not there yet");
     canister.storage.blobs.write_chunk(prefix, 0, &content);

@@ -1,12 +1,12 @@
-//! Chunks of units that have moved: they stay in the chunk map until everything has, and the map is then emptied in one
-//! step, unless room is short or something in it is still in use.
+//! Chunks of units that have moved: they stay in the chunk map until everything has moved, and the map is then emptied
+//! in one step, unless room is short or chunks in it are still in use.
 
 use ic_stable_structures::Memory as _;
 
 use super::*;
 use crate::stable::{Memories, memory_ids, preflight};
 
-/// Chunks in the chunk map, and objects whose chunks are still to be removed from there.
+/// Returns the number of chunks in the chunk map, and of objects whose chunks must still be removed from it.
 fn chunk_map(canister: &TestCanister) -> [u64; 2] {
     [canister.storage.blobs.chunk_total(), canister.storage.blobs.release_total()]
 }
@@ -45,7 +45,7 @@ fn moved_chunks_stay_until_all_have_moved() {
     assert_eq!(to_end(&mut canister).phase, Phase::Converted);
     assert_eq!(chunk_map(&canister), [chunks, 4]);
     assert_eq!((sweep_to_end(&mut canister), chunk_map(&canister)), (1, [0, 0]));
-    // A later build opens what is left.
+    // A later build can open the memory.
     preflight::open_existing(canister.raw.clone()).unwrap();
     for (n, locator) in blobs.iter().enumerate() {
         assert!(read_back(&canister, locator) == file(2 * CHUNK + n));
@@ -95,7 +95,7 @@ fn a_quarantined_blob_keeps_its_chunks_and_the_others_go() {
     assert!(read_back(&canister, &blobs[1]) == file(2 * CHUNK + 1));
 }
 
-/// Few chunks stay, and many have moved.
+/// Six chunks have moved, and only the two of the quarantined blob are still in use.
 #[test]
 fn a_quarantined_blob_is_stored_again_in_the_emptied_map() {
     let mut canister = finalized();
@@ -109,7 +109,7 @@ fn a_quarantined_blob_is_stored_again_in_the_emptied_map() {
     canister.storage.blobs.write_chunk(prefix, 1, b"");
     assert_eq!((to_end(&mut canister).quarantined, chunk_map(&canister)), (1, [8, 1]));
     assert_eq!((canister.service().sweep(), chunk_map(&canister)), (Ok(false), [8, 1]), "it is marked");
-    // Then the migration has something to do again, for a few minutes.
+    // The migration is running again for a few minutes.
     let converted = state(&canister);
     let converting = MigrationState { phase: Phase::Converting, ..converted.clone() };
     canister.storage.migration.set_state(2, &converting);
@@ -123,7 +123,7 @@ fn a_quarantined_blob_is_stored_again_in_the_emptied_map() {
     assert!(canister.storage.blobs.read_chunk(id, 0).unwrap() == torn[..CHUNK]);
     assert!(read_back(&canister, &moved) == file(6 * CHUNK));
 
-    // An upload that has nothing to do with it.
+    // An unrelated upload.
     let session = canister.begin(begun.len(), "begun");
     (0..2).for_each(|idx| canister.put(session, &begun, idx).unwrap());
     canister.finish(session, &begun).unwrap();

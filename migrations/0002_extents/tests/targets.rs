@@ -10,8 +10,7 @@ use crate::stable::{Register, Table, memory_ids, preflight};
 /// The records of layout 3 as its first release wrote them, in hexadecimal. Generated once and never again.
 const LAYOUT_3: &str = include_str!("../golden/layout_3.txt");
 
-/// Any later release may read these records. If this fails, layout 3 needs a frozen copy of its
-/// types in this migration.
+/// Any later release may read these records. If this test fails, migration 2 needs a frozen copy of layout 3's types.
 #[test]
 fn moved_records_have_the_bytes_of_layout_3() {
     let mut canister = finalized();

@@ -1,13 +1,12 @@
 //! Detects lost timers, and sets them again.
 //!
-//! `ic-cdk-timers` keeps the deadline that it has passed to the IC on the heap, and sets another one only if
-//! that is earlier. If the two disagree, no timer runs until the next upgrade. This happens if the message
-//! `canister_global_timer` traps: the IC has dropped the deadline, but the heap still has it. It also happens
-//! if a snapshot is loaded into another canister: that restores the heap but sets no deadline. (A canister that
-//! is frozen when a timer is due keeps its deadline.) Furthermore, `ic-cdk-timers` runs an interval by calling the
-//! canister itself, and stops after five calls without an answer. Therefore a [`Job`] records when it last ran. Every
-//! update checks whether a job is overdue; if so, it sets the job again, and passes the deadline to the IC with
-//! [`wake`].
+//! `ic-cdk-timers` keeps on the heap the deadline that it has passed to the IC, and passes a new one only if that is
+//! earlier. If the heap and the IC disagree, no timer runs until the next upgrade. This happens if the message
+//! `canister_global_timer` traps: the IC has dropped the deadline, but the heap still has it. It also happens if a
+//! snapshot is loaded into another canister: that restores the heap but sets no deadline. (A canister that is frozen
+//! when a timer is due keeps its deadline.) Furthermore, `ic-cdk-timers` runs an interval by calling the canister
+//! itself, and stops after five calls without an answer. Therefore a [`Job`] records when it last ran. Every update
+//! checks whether a job is overdue; if so, it sets the job again, and passes the deadline to the IC with [`wake`].
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -85,27 +84,27 @@ impl Job {
         self.ran_at.set(now);
     }
 
-    /// Returns when it last began to run, nanoseconds; before its first run, when it was set.
+    /// Returns the time at which the job last began to run, or, before its first run, was set; nanoseconds.
     #[must_use]
     pub fn ran_at(&self) -> u64 {
         self.ran_at.get()
     }
 
-    /// Returns whether it is overdue: then it must be set again, and [`wake`] must be called.
+    /// Returns whether the job is overdue. An overdue job must be set again, and [`wake`] must be called.
     #[must_use]
     pub fn is_overdue(&self, now: u64) -> bool {
         is_overdue(self.ran_at(), now)
     }
 }
 
-/// Returns whether a job that last ran at `ran_at` is overdue. This is also the case if a loaded heap comes
-/// from a canister whose clock was ahead.
+/// Returns whether a job that last ran at `ran_at` is overdue. A `ran_at` in the future counts as overdue: the heap
+/// comes from a snapshot of a canister whose clock was ahead.
 const fn is_overdue(ran_at: u64, now: u64) -> bool {
     now.wrapping_sub(ran_at) >= OVERDUE_NANOS
 }
 
-/// Makes the IC run the timers of the library as soon as possible: the library believes that an earlier
-/// deadline is set, and does not set one. It then runs whatever is due, and sets the deadline of the next timer.
+/// Makes the IC run the timers of `ic-cdk-timers` as soon as possible: the library believes that an earlier deadline is
+/// set, and does not set one. When woken, the library runs whatever is due, and sets the deadline of the next timer.
 ///
 /// ```
 /// use ic_stable_migrate::cdk::timers::wake;
@@ -119,8 +118,8 @@ pub fn wake(now: u64) {
     ic_cdk::api::global_timer_set(now);
 }
 
-/// A chain of messages, one at a time: a caller that finds more work while it is running does not start a
-/// second chain.
+/// A chain of messages, one at a time: a caller that finds more work while the chain is running does not start a second
+/// chain.
 ///
 /// ```
 /// use std::time::Duration;
@@ -136,7 +135,7 @@ pub fn wake(now: u64) {
 ///     }
 /// }
 ///
-/// /// An update that finds more to send begins earlier than planned, and does not send twice.
+/// /// An update that finds more to send in the meantime calls `run_next`, which replaces this message.
 /// fn retry_later() {
 ///     UPLOADS.with(|chain| chain.run_after(Duration::from_secs(10), send_next));
 /// }

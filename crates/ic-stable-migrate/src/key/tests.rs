@@ -25,8 +25,8 @@ fn keys_decode_from_their_stored_bytes() {
     stored_as(("ab".to_owned(), 8_u8, vec![9]), &[0, 2, b'a', b'b', 8, 9]);
 }
 
-/// Every change of one byte, and every other length, is refused or read without a trap, and never as the bytes of
-/// another key.
+/// Checks that stored bytes of another length, or with one byte changed, are refused without a trap, or read as the key
+/// whose stored bytes they are.
 fn is_read_or_refused<K: Key>(key: K) {
     let stored = key.to_bytes().into_owned();
     assert_eq!(K::from_stored(&stored).as_ref(), Ok(&key));
@@ -73,7 +73,7 @@ fn damaged_keys_are_errors() {
     Principal::from_stored(&[0; 30]).unwrap_err();
 }
 
-/// The upload canister has stored them as tuples of the library.
+/// The upload canister has stored its numbered keys as tuples of `ic-stable-structures`.
 #[test]
 fn numbered_u64_keys_are_stored_as_tuples_are() {
     let tuple = (2_u16, 300_u64);

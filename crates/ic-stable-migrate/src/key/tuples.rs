@@ -5,8 +5,8 @@
 //! (A, B)      A, padded to its bound; B, padded to its bound; length of A; length of B
 //! (A, B, C)   lengths of the lengths, one byte; length of A; A; length of B; B; C
 //! ```
-//! The length of a type of fixed size is omitted; so is the byte for the lengths of the lengths if both types are of
-//! fixed size.
+//! The length of a type of fixed size is omitted. The byte for the lengths of the lengths is omitted if both `A` and
+//! `B` are of fixed size.
 
 use ic_stable_structures::Storable;
 use ic_stable_structures::storable::Bound;
@@ -34,7 +34,7 @@ impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
             (Some(_), Some(_)) => 0,
             _ => rest.number(1)?,
         };
-        // Two bits for each: the number of bytes of its length, minus one.
+        // Two bits each for `A` and `B`: the number of bytes that its length takes, minus one.
         let (a_width, b_width) = ((lens >> 2 & 3).saturating_add(1), (lens & 3).saturating_add(1));
         let a_len = a.map_or_else(|| rest.number(a_width), Ok)?;
         let first = rest.take(a_len)?;
@@ -45,8 +45,8 @@ impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
     }
 }
 
-/// Returns the key if it is stored as exactly these bytes: others are damaged, or written by another release of the
-/// library.
+/// Returns the key if it is stored as exactly these bytes. Other bytes are damaged, or were written by another release
+/// of the library.
 fn checked<K: Storable>(key: K, bytes: &[u8]) -> Result<K, String> {
     if key.to_bytes().as_ref() == bytes {
         Ok(key)
@@ -55,7 +55,7 @@ fn checked<K: Storable>(key: K, bytes: &[u8]) -> Result<K, String> {
     }
 }
 
-/// How a type is stored in a pair.
+/// Size of one key of a pair.
 struct Size {
     max: usize,
     is_fixed: bool,
@@ -80,7 +80,7 @@ fn prefix(bytes: &[u8], len: usize) -> Result<&[u8], String> {
     bytes.get(..len).ok_or_else(|| format!("a part of {len} bytes, expected at most {}", bytes.len()))
 }
 
-/// Bytes that are still to be read.
+/// The bytes that have not been read yet.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -97,7 +97,7 @@ impl<'a> Rest<'a> {
         Ok(self.take(width)?.iter().fold(0, |number, byte| number << 8 | usize::from(*byte)))
     }
 
-    /// Reads the length of a part of a pair.
+    /// Reads the length of one key of a pair.
     fn len_of(&mut self, size: &Size) -> Result<usize, String> {
         let width = match size.max {
             max if size.is_fixed => return Ok(max),

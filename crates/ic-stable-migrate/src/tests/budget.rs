@@ -1,4 +1,4 @@
-//! How much a message does, also after a trap, and which part of that is counted.
+//! The number of units that a message handles, also after a trap; and the counts of steps, messages and instructions.
 
 use super::*;
 
@@ -34,7 +34,7 @@ fn a_message_after_a_trap_ends_at_its_limit_of_units() {
 
 #[test]
 fn a_run_after_a_rollback_keeps_counting_its_cost() {
-    /// Reading it takes an instruction.
+    /// A meter on which each reading counts as one instruction.
     struct Ticking(std::cell::Cell<u64>);
     impl Meter for Ticking {
         fn used(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! What finalization and the verification before it find.
+//! What prevents finalization: units that are not converted, and target units that are not sound.
 
 use candid::Principal;
 
@@ -40,7 +40,8 @@ fn a_migration_without_any_source_can_be_finalized_at_once() {
     assert!(refused.to_string().ends_with("it has not begun; wait for Converted"), "{refused}");
 }
 
-/// Returns notes of which all but the last are quarantined in place, as a migration whose units stay may do.
+/// Returns notes that are all still in the old table. All but the last one are also in quarantine, as after a migration
+/// that quarantines units in place.
 fn all_but_the_last_in_place<K: Key>(keys: Vec<K>) -> Notes<K> {
     let mut notes = Notes::<K>::open(old_release(keys.clone()));
     let last = keys.last().unwrap();
@@ -56,7 +57,7 @@ fn all_but_the_last_in_place<K: Key>(keys: Vec<K>) -> Notes<K> {
     notes
 }
 
-/// Finalizes, with `last` still a source unit, and again without it.
+/// Checks that finalization is refused while the last of these keys is a source unit, and succeeds once it is removed.
 fn the_last_is_found<K: Key>(keys: Vec<K>) {
     let last = keys.last().unwrap().clone();
     let mut notes = all_but_the_last_in_place(keys);

@@ -101,7 +101,7 @@ fn a_host_without_room_stops_the_migration_with_the_reason() {
     assert!(refused.0.contains("it cannot be rolled back"), "{refused}");
 }
 
-/// What is restored takes room, before it is removed from the quarantine.
+/// Restoring a unit takes room, before the unit is removed from quarantine.
 #[test]
 fn a_host_without_room_restores_nothing_from_quarantine() {
     let mut full = Full(Notes::<u64>::open(old_release(1..=4_u64)));

@@ -1,4 +1,4 @@
-//! Whole runs, under keys of every kind, and what begins and ends them.
+//! Whole runs with keys of every kind; and dry runs, deferral, rollback and a change of plan.
 
 use candid::Principal;
 
@@ -8,8 +8,8 @@ fn texts<K: Key>(table: &Table<K, String, VectorMemory>) -> Vec<(K, Vec<u8>)> {
     table.raw_after(None).collect()
 }
 
-/// Converts, one step in each message and an upgrade after each; retries, rolls back with a later write kept,
-/// converts again, finalizes.
+/// Converts with one step per message and an upgrade after each message. Then retries the damaged note, rolls back
+/// without losing a later write, converts again, and finalizes.
 fn migrate_and_roll_back<K: Key>(keys: Vec<K>, later: K) {
     let memories = old_release(keys.clone());
     let only: [&dyn Migration<Notes<K>>; 1] = [&ONLY];
@@ -84,7 +84,7 @@ fn texts_as_keys_migrate_and_roll_back() {
     migrate_and_roll_back(["", "a", "ab", "b"].map(str::to_owned).to_vec(), "aa".to_owned());
 }
 
-/// The order of principals is not that of their bytes.
+/// Principals are not in the order of their stored bytes.
 #[test]
 fn principals_as_keys_migrate_and_roll_back() {
     let mut keys: Vec<_> = [&[1][..], &[1, 2, 3], &[2], &[0, 9]].map(Principal::from_slice).to_vec();
@@ -123,7 +123,7 @@ fn a_deferred_migration_waits_until_it_is_resumed() {
     assert_eq!(notes.new.len(), 3);
 }
 
-/// If it were released, it would begin from scratch, although it has converted units already.
+/// Releasing the migration would make it begin from scratch, although it has already converted units.
 #[test]
 fn a_migration_paused_after_its_start_is_not_released() {
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));

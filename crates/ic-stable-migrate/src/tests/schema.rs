@@ -1,4 +1,4 @@
-//! The stored form of the engine's records.
+//! The schema of the engine's records, compared with `schema.json`.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use stable_schema::{Body, Compatibility, StableSchema, Value, Way, compare_value
 
 use super::*;
 
-/// Returns the stored form of every record, taken from the types.
+/// Returns the schema of every record, taken from the types.
 fn records() -> BTreeMap<String, Value> {
     let record =
         |name: &str, version: u8, shape| (name.to_owned(), Value::one(version.into(), Body::Cbor(shape)));

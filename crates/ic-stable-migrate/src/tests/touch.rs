@@ -1,4 +1,4 @@
-//! Units that a call converts before the run reaches them.
+//! Units that a client's call converts before the engine reaches them.
 
 use super::*;
 
