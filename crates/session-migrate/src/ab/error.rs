@@ -28,7 +28,7 @@ pub enum AbError {
     /// No folder for traces can be created.
     #[error("cannot create a folder for traces: {0}")]
     Folder(std::io::Error),
-    /// A side panicked.
+    /// The thread that replayed the trace on one side panicked.
     #[error("the PocketIC server failed: {0}")]
     Panicked(String),
 }
