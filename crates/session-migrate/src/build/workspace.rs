@@ -35,7 +35,7 @@ struct Package {
 }
 
 impl Workspace {
-    /// Asks cargo about the tree of `manifest`, or about the one this program was compiled from.
+    /// Asks cargo about the tree of `manifest`, or about the tree that this program was compiled from.
     ///
     /// # Errors
     /// If cargo cannot read the manifest or the workspace lacks the canister's package.

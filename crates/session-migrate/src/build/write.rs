@@ -1,4 +1,4 @@
-//! Writing of files such that a reader never sees half of one.
+//! Writes files so that a reader never sees half a file.
 
 use std::io::Write;
 use std::path::Path;
