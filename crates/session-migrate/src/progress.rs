@@ -140,7 +140,7 @@ impl Progress {
         Progress { shared, bar, ticker }
     }
 
-    /// Ends the previous phase, and begins this one.
+    /// Ends the current phase, and begins the phase `name`.
     pub fn phase(&self, name: impl Into<String>) {
         let name = name.into();
         let mut state = self.shared.state();

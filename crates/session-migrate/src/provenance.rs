@@ -111,8 +111,8 @@ fn git(tree: &Path, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Returns how long cargo worked before this program began: `cargo run` replaces its own process by the program, so the
-/// process is as old as the command. `None` if the age is unknown, or cargo did not start this program.
+/// Returns how long cargo worked before this program began: `cargo run` continues as the program in the same process,
+/// which is therefore as old as the command. `None` if the age is unknown, or cargo did not start this program.
 pub fn compiled_for() -> Option<Duration> {
     if std::env::var_os("CARGO_PKG_NAME")? != env!("CARGO_PKG_NAME") {
         return None;

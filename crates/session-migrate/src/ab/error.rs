@@ -20,9 +20,9 @@ pub enum AbError {
     /// The state of a canister cannot be read.
     #[error("the state of {build}: {detail}")]
     State {
-        /// The build.
+        /// The canister's build.
         build: String,
-        /// What failed.
+        /// The reason.
         detail: String,
     },
     /// No folder for traces can be created.

@@ -13,9 +13,9 @@ pub(super) struct Figure<'r> {
     pub of: String,
     /// Which figure of the endpoint or the trace this is, such as `instructions, median`.
     pub field: &'static str,
-    /// Side A's.
+    /// Its value on side A.
     pub a: u64,
-    /// Side B's.
+    /// Its value on side B.
     pub b: u64,
     /// Number of messages whose instructions are summed: 1 for a median or a percentile, 0 for a figure in bytes.
     pub messages: u64,
@@ -45,8 +45,8 @@ pub(super) fn more_percent(a: u64, b: u64) -> f64 {
     }
 }
 
-/// Returns the worst figure of each endpoint, and those of the whole trace. With each comes the percentage by which
-/// side B's value is larger, after `instructions` per message are deducted.
+/// Returns the worst figure of each endpoint, and the three figures of the whole trace. With each comes the percentage
+/// by which side B's value is larger, after `instructions` per message are deducted.
 pub(super) fn figures<'r>(
     endpoints: &'r [Endpoint],
     totals: &Sides<Totals>,

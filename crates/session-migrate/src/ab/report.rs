@@ -61,12 +61,12 @@ pub struct TraceComparison {
     pub totals: Option<Sides<Totals>>,
 }
 
-/// A value of each side.
+/// A value for each side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sides<T> {
-    /// Side A's.
+    /// The value for side A.
     pub a: T,
-    /// Side B's.
+    /// The value for side B.
     pub b: T,
 }
 

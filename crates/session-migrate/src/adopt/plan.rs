@@ -76,9 +76,9 @@ pub(super) struct PlannedReceipt {
 
 /// What the chunks under one key prefix are used for.
 pub(super) enum Use {
-    /// For a blob of this size, which begins with the first chunk.
+    /// For a blob of this size: the chunks up to its end are taken.
     Blob(u64),
-    /// For a session, which has the chunks with these numbers.
+    /// For a session: the chunks with these numbers are taken.
     Session(BTreeSet<u32>),
     /// For nothing: none of the chunks is taken.
     Nothing,
@@ -86,11 +86,11 @@ pub(super) enum Use {
 
 /// The plan for the chunks under one key prefix.
 pub(super) struct PlannedPlace {
-    /// What they are used for.
+    /// What the chunks are used for.
     pub used: Use,
-    /// The session to which they belong, if that is known.
+    /// The session to which the chunks belong, if it is known.
     pub session: Option<u64>,
-    /// Why the remaining ones are not taken.
+    /// Why the chunks that are not used are not taken.
     pub why: String,
 }
 

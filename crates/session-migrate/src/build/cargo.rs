@@ -77,7 +77,7 @@ fn rustflags(workspace: &Workspace, toolchain: &Toolchain) -> Vec<String> {
     let registry = cargo_home().join("registry").join("src");
     let library = toolchain.sysroot.join("lib/rustlib/src/rust");
     let mut places = vec![(workspace.root.clone(), "/src".to_owned())];
-    // The folder of each registry contains a hash of its address in its name, so that level is removed as well.
+    // The name of each registry's folder contains a hash of the registry's address, so this level is removed as well.
     if let Ok(entries) = std::fs::read_dir(&registry) {
         let mut folders: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
         folders.sort();

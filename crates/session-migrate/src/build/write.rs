@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::BuildError;
 
-/// Writes a file under a temporary name next to it, then renames it.
+/// Writes `bytes` into a temporary file next to `path`, then renames the file to `path`.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(crate::folder_of(path))?;

@@ -58,7 +58,7 @@ impl NetworkArgs {
         &self.address.network
     }
 
-    /// Checks the root key and the identity file, before anything is sent to the network.
+    /// Checks the root key and the identity file before the first call to the network.
     pub fn check(&self) -> Result<(), Failed> {
         self.address.root_key()?;
         read_identity(&self.identity).map(drop).map_err(coded)

@@ -144,7 +144,7 @@ impl Uploader {
             .collect()
     }
 
-    /// Makes the call of `step`.
+    /// Encodes the call of `step`, without sending it.
     ///
     /// # Errors
     /// If the file cannot be read, or there is no session yet.
@@ -226,7 +226,7 @@ impl Uploader {
         Ok(StepOutcome::CallAgain)
     }
 
-    /// Makes one step and waits for its answer.
+    /// Performs one step: calls the canister until the step is done.
     ///
     /// # Errors
     /// The errors of [`Uploader::call`] and [`Uploader::accept`], and [`ClientError::Rejected`].

@@ -12,9 +12,9 @@ use crate::trace::TracedAnswer;
 pub struct Difference {
     /// The field, such as `Ok.path` or `Ok[].created_at`; empty for the whole value.
     pub field: String,
-    /// Side A, as Candid text.
+    /// Side A's value, as Candid text.
     pub a: String,
-    /// Side B.
+    /// Side B's value, as Candid text.
     pub b: String,
 }
 
@@ -63,7 +63,7 @@ pub fn differences_of_texts(a: &str, b: &str) -> Vec<Difference> {
     for (a, b) in parsed_a.args.iter().zip(&parsed_b.args) {
         collect("", a, b, &mut found);
     }
-    // If the texts differ although all values are equal, the notation differs, which is one difference of the whole.
+    // If the texts differ although all values are equal, only the notation differs: the whole texts are one difference.
     if found.is_empty() { whole() } else { found }
 }
 

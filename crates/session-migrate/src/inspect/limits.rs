@@ -14,7 +14,7 @@ use super::scan::Scan;
 /// Use in percent from which a limit is reported as nearly reached.
 const NEARLY: u64 = 90;
 
-/// Returns every limit with its use. If each caller or capsule has the limit, it is the use by the largest one.
+/// Returns every limit with its use. If each caller or capsule has a limit of its own, the highest use is returned.
 pub(super) fn of(facts: &Facts, scan: &mut Scan, memory: &MemoryReport) -> Vec<Limit> {
     let config = &facts.config.0;
     let account = |kind: &str| {

@@ -25,7 +25,7 @@ pub struct Report {
     pub snapshot: SnapshotReport,
     /// Stable layout: 1 legacy, 2 split, 3 extents.
     pub layout: u16,
-    /// Numbers of its records.
+    /// Numbers of records and bytes in the snapshot.
     pub counts: Counts,
     /// Sessions in flight, by layout and state.
     pub sessions: Vec<SessionCount>,
@@ -159,7 +159,7 @@ pub struct AgeCount {
 /// A class of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClassReport {
-    /// 1 or 2.
+    /// Number of the migration: 1 or 2.
     pub migration: u16,
     /// Name of the class.
     pub class: String,
@@ -174,7 +174,7 @@ pub struct ClassReport {
 /// The state of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationReport {
-    /// 1 or 2.
+    /// Number of the migration: 1 or 2.
     pub migration: u16,
     /// Its phase.
     pub phase: String,

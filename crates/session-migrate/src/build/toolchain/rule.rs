@@ -13,7 +13,7 @@ pub(crate) struct Facts {
     pub distribution: Option<Distribution>,
     /// What apt may do.
     pub apt: Apt,
-    /// The oldest compiler the canister accepts.
+    /// The oldest version of the compiler that can build the canister.
     pub needed: (u32, u32),
 }
 

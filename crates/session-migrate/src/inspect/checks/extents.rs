@@ -1,4 +1,4 @@
-//! Checks who owns which bytes of the payload region.
+//! Checks that every byte of the payload region has one owner, or is free.
 
 use upload_canister::blob::extents::Extent;
 use upload_canister::blob::{Extents, Place};
