@@ -1,6 +1,7 @@
 //! Compares what two builds keep in stable memory, and their Candid interfaces, before an upgrade.
 //!
-//! Owns: where a schema and an interface come from, and the verdict. Does not own: the rules (the crate stable-schema).
+//! Owns: reading schemas and interfaces, and the verdict. Does not own: the rules of the comparison (they are in the
+//! crate stable-schema).
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ use crate::build::{Build, WasmError, interface_of, schema_of, unpack};
 use crate::client::ClientError;
 use crate::network::Network;
 
-/// Two builds that cannot be compared.
+/// The reason why two builds cannot be compared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {
@@ -31,7 +32,7 @@ pub enum CheckError {
     Wasm {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// What the file is instead.
         source: WasmError,
     },
     /// A wasm contains no schema.
@@ -49,7 +50,7 @@ pub enum CheckError {
     Schema {
         /// The file, or the canister.
         of: String,
-        /// What is wrong with it.
+        /// What is wrong with the schema.
         source: SchemaError,
     },
     /// The schemas belong to two different canisters.
@@ -58,12 +59,12 @@ pub enum CheckError {
     /// An interface cannot be read.
     #[error(transparent)]
     Interface(#[from] NotCandid),
-    /// A live canister cannot be asked.
+    /// The metadata of a live canister cannot be read.
     #[error("canister {canister}: {source}")]
     Canister {
         /// The canister.
         canister: Principal,
-        /// The network's answer.
+        /// The error of the request.
         source: ClientError,
     },
     /// A tree without schemas of earlier releases.
@@ -85,10 +86,10 @@ impl CheckError {
     }
 }
 
-/// What is compared of a build.
+/// The schema and the interface of a build.
 #[derive(Clone, Debug)]
 pub struct Side {
-    /// What it keeps in stable memory.
+    /// The schema of its stable memory.
     pub schema: Schema,
     /// Its Candid interface; a schema file has none.
     pub interface: Option<String>,
@@ -125,7 +126,7 @@ impl Side {
         Side::of(format!("canister {canister}"), schema.as_deref(), interface)
     }
 
-    /// Creates a side from the metadata of a build, which errors call `of`.
+    /// Creates a side from the metadata of a build. In errors, `of` is the name of the build.
     pub(crate) fn of(
         of: String,
         schema: Option<&[u8]>,
@@ -137,16 +138,16 @@ impl Side {
     }
 }
 
-/// The outcome.
+/// The outcome of a comparison.
 #[derive(Serialize, Clone, Debug)]
 pub struct Report {
-    /// Stable memory.
+    /// The comparison of the schemas.
     pub schemas: Comparison,
-    /// The interfaces, if both builds have one.
+    /// The comparison of the interfaces, if both builds have one.
     pub interfaces: Option<InterfaceComparison>,
     /// Whether the upgrade is safe from every state that the old build may leave.
     pub upgrade: Verdict,
-    /// Whether the rollback is possible at any time, and nothing is lost by it.
+    /// Whether a rollback is possible at any time, and without a loss.
     pub rollback: Verdict,
 }
 
@@ -163,12 +164,12 @@ pub fn run(old: &Path, new: &Path) -> Result<Report, CheckError> {
 pub struct FromRelease {
     /// The version of the release.
     pub release: String,
-    /// Its build and that of the tree.
+    /// The comparison of the release's build with the tree's build.
     pub report: Report,
 }
 
-/// Compares the schemas of every earlier release, `schemas/releases/VERSION/BUILD.json`, with those of a tree,
-/// `schemas/BUILD.json`: every upgrade that an operator of the release may make.
+/// Compares the schemas of every earlier release, `schemas/releases/VERSION/BUILD.json`, with the schemas of a tree,
+/// `schemas/BUILD.json`, for each upgrade that an operator of the release may make.
 ///
 /// # Errors
 /// [`CheckError`].
@@ -199,10 +200,10 @@ pub fn tree(schemas: &Path) -> Result<Vec<FromRelease>, CheckError> {
     Ok(found)
 }
 
-/// Compares two builds that were read.
+/// Compares two builds whose schemas and interfaces have been read.
 ///
 /// # Errors
-/// Schemas of two canisters; a text that is not an interface.
+/// If the schemas belong to different canisters, or an interface is not Candid.
 pub fn compare(old: &Side, new: &Side) -> Result<Report, CheckError> {
     let schemas = stable_schema::compare(&old.schema, &new.schema)?;
     let interfaces = match (&old.interface, &new.interface) {

@@ -1,4 +1,4 @@
-//! The commands, their options, and their exit codes and output.
+//! The commands: their options, their output and their exit codes.
 
 /// Prints a line to standard output. Unlike `println!`, it does not panic if the reader has gone, as in `… | head`: the
 /// command still ends with its own exit code.
@@ -107,7 +107,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// A command that failed: its exit code, and what is printed.
+/// The failure of a command: the exit code, and the text of the error.
 type Failed = (u8, String);
 
 /// Starts the runtime of a command that uses a network.
@@ -115,7 +115,7 @@ fn runtime() -> Result<Runtime, Failed> {
     Runtime::new().map_err(|error| (ENVIRONMENT, error.to_string()))
 }
 
-/// Prints one line on stderr, and returns the code.
+/// Prints an error on stderr, in one line, and returns the exit code.
 fn fail(code: u8, error: impl std::fmt::Display) -> u8 {
     eprintln!("error: {}", shorten_dumps(&error.to_string()));
     code

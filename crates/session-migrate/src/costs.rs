@@ -12,10 +12,10 @@ use crate::server::{self, ServerKind};
 /// Why the server's list is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum CostError {
-    /// Only the embedded server keeps one.
+    /// The server does not keep a list: only the embedded server does.
     #[error("the {0} does not report the costs of messages; the embedded server does")]
     NotEmbedded(server::Server),
-    /// There is no server.
+    /// No server can be used.
     #[error(transparent)]
     Server(#[from] server::ServerError),
     /// The request failed.
@@ -34,18 +34,19 @@ pub fn next_index(pic: &PocketIc, canister: Principal) -> u64 {
     index_after(&messages(pic, canister, 0).unwrap_or_default())
 }
 
-/// Returns the index of the message after these.
+/// Returns the index of the message after the last one in `costs`; 0 if there is none.
 pub fn index_after(costs: &[MessageCost]) -> u64 {
     costs.last().map_or(0, |last| last.index + 1)
 }
 
-/// Returns the instructions of the last install, reinstall or upgrade of a canister from index `from` on; `None` if
-/// none of its entry points was executed, or the server does not report costs.
+/// Returns the instructions of a canister's last install, reinstall or upgrade among its messages from index `from` on.
+/// `None` if these messages contain no entry point of one, or the server does not report costs.
 pub fn last_install(pic: &PocketIc, canister: Principal, from: u64) -> Option<u64> {
     sum_of_last_install(&messages(pic, canister, from).ok()?)
 }
 
-/// Sums the entry points of an install, which run one after the other; later messages do not count.
+/// Sums the instructions of the last install's entry points, which run directly after one another. Messages after them
+/// do not count.
 fn sum_of_last_install(costs: &[MessageCost]) -> Option<u64> {
     let run: Vec<u64> = costs
         .iter()
@@ -57,7 +58,7 @@ fn sum_of_last_install(costs: &[MessageCost]) -> Option<u64> {
     (!run.is_empty()).then(|| run.iter().sum())
 }
 
-/// Sets the instruction limit of a canister's messages, or restores the default.
+/// Sets the instruction limit of a canister's messages; `None` restores the default.
 pub fn limit_message(
     pic: &PocketIc,
     canister: Principal,

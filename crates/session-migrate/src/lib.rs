@@ -36,7 +36,7 @@ use tempfile::NamedTempFile;
 pub use shorten::{shorten, shorten_both, shorten_dumps};
 pub use verdict::Verdict;
 
-/// Returns the folder of a file, which need not exist.
+/// Returns the folder of a file. The file need not exist.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -44,11 +44,11 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Creates a temporary file next to `path`, to be written and then renamed to it, so that nobody sees half of
-/// it. Its permissions follow the umask, as for any new file.
+/// Creates a temporary file next to `path`. The caller writes the file and renames it to `path`, so that a reader never
+/// sees half of it. Its permissions follow the umask, as for any new file.
 ///
 /// # Errors
-/// If `path` is a folder, or nothing can be created next to it.
+/// If `path` is a folder, or no file can be created next to it.
 pub fn temporary_next_to(path: &Path) -> std::io::Result<NamedTempFile> {
     if path.is_dir() {
         return Err(std::io::ErrorKind::IsADirectory.into());
@@ -62,7 +62,7 @@ pub fn temporary_next_to(path: &Path) -> std::io::Result<NamedTempFile> {
     builder.prefix(".partial-").tempfile_in(folder_of(path))
 }
 
-/// Returns the text of a panic: the PocketIC client panics if its server fails.
+/// Returns the text of a panic in one line, for callers of the PocketIC client, which panics if its server fails.
 pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text =
         panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::page;
 use crate::utc::utc;
 
-/// Without a terminal, silent work is reported after this time.
+/// Without a terminal, the current phase is printed again if nothing was printed for this time.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// How often the elapsed time is drawn on a terminal.
@@ -22,11 +22,11 @@ const FRAME: Duration = Duration::from_millis(250);
 /// A phase and its time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
-    /// What was done.
+    /// Name of the phase.
     pub name: String,
     /// When it began, in UTC.
     pub began: String,
-    /// Real time.
+    /// Its duration in real time.
     pub seconds: f64,
 }
 
@@ -47,10 +47,11 @@ struct Shared {
 struct State {
     current: Option<Current>,
     phases: Vec<Phase>,
-    /// Bytes moved in all phases, and to be moved in all.
+    /// Bytes moved so far, in all phases.
     moved: u64,
+    /// Bytes to be moved in all phases, if known.
     total: Option<u64>,
-    /// Output for lines if there is no terminal; absent if nobody reads them.
+    /// Output for lines if there is no terminal; absent if no lines are printed.
     lines: Option<Box<dyn Write + Send>>,
     last_line: Instant,
     over: bool,
@@ -66,7 +67,7 @@ struct Current {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere has left at most an unfinished line.
+        // A panic in another thread can have left at most an unfinished line.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -139,7 +140,7 @@ impl Progress {
         Progress { shared, bar, ticker }
     }
 
-    /// Ends the previous phase, and begins this one.
+    /// Ends the current phase, and begins the phase `name`.
     pub fn phase(&self, name: impl Into<String>) {
         let name = name.into();
         let mut state = self.shared.state();
@@ -165,7 +166,7 @@ impl Progress {
         self.bar.enable_steady_tick(FRAME);
     }
 
-    /// Runs a phase that prints its own output, so that nothing is drawn in the meantime.
+    /// Runs a phase that prints its own output. In the meantime, the bar is not drawn.
     pub fn silent<T>(&self, name: &str, work: impl FnOnce() -> T) -> T {
         self.shared.state().end_phase();
         let (began, since) = (SystemTime::now(), Instant::now());
@@ -191,7 +192,7 @@ impl Progress {
         self.bar.inc(bytes);
     }
 
-    /// Prints a line that stays.
+    /// Prints a line that the bar does not overwrite.
     pub fn line(&self, line: &str) {
         if self.bar.is_hidden() {
             self.shared.state().say(line);
@@ -215,7 +216,7 @@ impl Drop for Progress {
         self.shared.state().over = true;
         self.shared.ended.notify_all();
         if let Some(ticker) = self.ticker.take() {
-            // The thread does not panic; and even if it did, the work is done.
+            // The thread does not panic. Even if it did, the work would be done.
             let _ = ticker.join();
         }
     }

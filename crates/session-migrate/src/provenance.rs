@@ -11,7 +11,7 @@ use crate::progress::Phase;
 use crate::server::Server;
 use crate::utc::utc;
 
-/// What makes a report evidence that can be filed.
+/// The origin of a report, so that it can be filed as evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// When the work began, in UTC.
@@ -29,7 +29,7 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// Captures what this process is about to do; the tree may have changed by the time it ends.
+    /// Captures the provenance before the work begins, since the tree may change during the work.
     pub fn now() -> Provenance {
         let tree = source_tree();
         let mut command: Vec<String> =
@@ -111,8 +111,8 @@ fn git(tree: &Path, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Returns how long cargo worked before it became this process: `cargo run` replaces itself, so the process
-/// is as old as the command. `None` if that is unknown.
+/// Returns how long cargo worked before this program began: `cargo run` continues as the program in the same process,
+/// which is therefore as old as the command. `None` if the age is unknown, or cargo did not start this program.
 pub fn compiled_for() -> Option<Duration> {
     if std::env::var_os("CARGO_PKG_NAME")? != env!("CARGO_PKG_NAME") {
         return None;
@@ -126,7 +126,7 @@ pub fn compiled_for() -> Option<Duration> {
 const TICKS_PER_SECOND: f64 = 100.0;
 
 fn age(stat: &str, uptime: &str) -> Option<Duration> {
-    // The name, in parentheses, may contain anything.
+    // The name of the program, in parentheses, may itself contain parentheses and blanks.
     let (_, after_name) = stat.rsplit_once(')')?;
     let started: f64 = after_name.split_whitespace().nth(19)?.parse().ok()?;
     let now: f64 = uptime.split_whitespace().next()?.parse().ok()?;

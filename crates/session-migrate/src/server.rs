@@ -19,14 +19,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerKind {
-    /// This project's own.
+    /// This project's own server.
     Embedded,
-    /// DFINITY's.
+    /// DFINITY's server.
     Official,
 }
 
 impl ServerKind {
-    /// Returns its name.
+    /// Returns the origin as a word.
     pub fn name(self) -> &'static str {
         match self {
             ServerKind::Embedded => "embedded",
@@ -146,7 +146,7 @@ fn version_of(path: &PathBuf) -> Result<String, ServerError> {
     Ok(line)
 }
 
-/// Recognises our own server by its build metadata.
+/// Recognises this project's own server by the build metadata in its version.
 fn kind_of(version: &str) -> ServerKind {
     if version.ends_with("+embedded") { ServerKind::Embedded } else { ServerKind::Official }
 }
@@ -156,7 +156,7 @@ pub fn pocket_ic() -> Result<PocketIc, ServerError> {
     instance(PocketIcBuilder::new().with_application_subnet())
 }
 
-/// Creates such an instance, for messages that need more instructions than the IC allows.
+/// Creates an instance like [`pocket_ic`], but for messages that need more instructions than the IC allows.
 pub fn without_instruction_limit() -> Result<PocketIc, ServerError> {
     instance(PocketIcBuilder::new().with_benchmarking_application_subnet())
 }

@@ -9,7 +9,7 @@ const SHORT: usize = 32;
 /// Number of digits that remain of a shortened sequence.
 const SHOWN: usize = 16;
 
-/// Maximum number of characters of a text.
+/// Maximum number of characters that remain of a text.
 const WIDTH: usize = 200;
 
 /// Shortens a value: digests and dumps to their first digits, everything else to the first `WIDTH`

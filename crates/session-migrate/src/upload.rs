@@ -13,7 +13,7 @@ use crate::client::{Asset, ClientError, StepOutcome, UploadStep, Uploader};
 use crate::network::{LiveCanister, Retry};
 use crate::progress::Progress;
 
-/// Digits of the idempotency key.
+/// Number of hexadecimal digits in an idempotency key.
 const KEY_DIGITS: usize = 40;
 
 /// How files are uploaded.
@@ -30,7 +30,7 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UploadError {
-    /// A call failed that would fail again.
+    /// A call failed, and would fail again if it were repeated.
     #[error(transparent)]
     Client(ClientError),
     /// The stored bytes do not match the file's digest, although every chunk matches the file; or the file has become
@@ -47,7 +47,7 @@ pub enum UploadError {
         caller: Principal,
         /// Number of capsules.
         count: usize,
-        /// One of them.
+        /// One of the capsules.
         first: String,
     },
 }
@@ -141,7 +141,7 @@ impl Live<'_> {
                 let missing = uploader.missing();
                 self.put(uploader, missing, true).await?;
             }
-            // It was finished earlier, and finish is answered from its receipt.
+            // The upload was finished earlier, and finish is answered from its receipt.
             None => self.progress.add_bytes(uploader.asset.bytes),
         }
         match self.step(uploader, UploadStep::Finish).await {
@@ -157,13 +157,13 @@ impl Live<'_> {
         }
         match uploader.result() {
             Some(result) => Ok(result.clone()),
-            // A finish that is done has a result.
+            // Not reached: a finish that is done has a result.
             None => Err(ClientError::NotBegun { step: "result".into() }.into()),
         }
     }
 
-    /// Aborts an upload that cannot be resumed: its idempotency key has the digest of a file that is no longer there.
-    /// Without an answer, the session expires.
+    /// Aborts an upload that cannot be resumed: its idempotency key is made from the digest that the file had earlier.
+    /// If the call gets no answer, the session expires.
     async fn abort(&self, uploader: &Uploader) {
         if let Ok(call) = uploader.call(UploadStep::Abort) {
             let _ = self.canister.call(call).await;
@@ -201,7 +201,7 @@ impl Live<'_> {
         }
     }
 
-    /// Stores chunks, several in parallel; `counted` says whether they are new to the progress.
+    /// Stores chunks, several in parallel. With `counted`, their bytes are added to the progress.
     async fn put(&self, uploader: &mut Uploader, chunks: Vec<u32>, counted: bool) -> Result<(), UploadError> {
         let plan = uploader.clone();
         let calls = chunks.into_iter().map(|index| {

@@ -1,4 +1,4 @@
-//! Times as text.
+//! Formats times as text.
 
 use std::time::SystemTime;
 

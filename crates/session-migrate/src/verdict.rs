@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Nothing was lost, and there are no differences except those allowed by a rule.
+    /// Nothing was lost, and every difference is allowed by a rule.
     Pass,
-    /// Something was lost or differs.
+    /// Data were lost, or a difference is allowed by no rule.
     Fail,
 }
 
 impl Verdict {
-    /// Returns it as a word.
+    /// Returns the verdict as a word.
     pub const fn word(self) -> &'static str {
         match self {
             Verdict::Pass => "pass",

@@ -12,7 +12,7 @@ const INTERNAL: &str = "<ic-cdk internal>";
 
 const MIB: u64 = 1 << 20;
 
-/// Returns the endpoints of both sides, in order of name.
+/// Returns every endpoint that was called on either side, with its costs on both, in order of name.
 pub(super) fn endpoints(a: &[MessageCost], b: &[MessageCost]) -> Vec<Endpoint> {
     let (a, b) = (by_endpoint(a), by_endpoint(b));
     let names: BTreeSet<_> = a.keys().chain(b.keys()).cloned().collect();
@@ -27,7 +27,7 @@ pub(super) fn endpoints(a: &[MessageCost], b: &[MessageCost]) -> Vec<Endpoint> {
         .collect()
 }
 
-/// Method and kind.
+/// Name and kind of an [`Endpoint`].
 type Name = (String, String);
 
 type ByEndpoint<'c> = BTreeMap<Name, Vec<&'c MessageCost>>;
@@ -54,7 +54,7 @@ fn endpoint_of(cost: &MessageCost) -> Name {
 fn cost(messages: &[&MessageCost]) -> EndpointCost {
     let mut instructions: Vec<u64> = messages.iter().map(|message| message.instructions).collect();
     instructions.sort_unstable();
-    // The smallest value that this percentage does not exceed.
+    // The smallest value that at least `percent` % of the messages do not exceed.
     let percentile = |percent: usize| {
         let rank = (instructions.len() * percent).div_ceil(100).max(1);
         instructions.get(rank - 1).copied().unwrap_or(0)
@@ -68,7 +68,7 @@ fn cost(messages: &[&MessageCost]) -> EndpointCost {
     }
 }
 
-/// Returns what everything costs, with `uploaded` bytes of payload sent.
+/// Returns the total costs of each side, also per MiB of the `uploaded` bytes of payload.
 pub(super) fn totals(costs: Sides<&[MessageCost]>, uploaded: u64) -> Sides<Totals> {
     Sides { a: total(costs.a, uploaded), b: total(costs.b, uploaded) }
 }
@@ -77,7 +77,7 @@ fn total(costs: &[MessageCost], uploaded: u64) -> Totals {
     let updates: Vec<&MessageCost> = costs.iter().filter(|cost| cost.entry != "query").collect();
     let instructions = updates.iter().map(|cost| cost.instructions).sum();
     let written = updates.iter().map(|cost| cost.stable_bytes_written).sum();
-    // In 128 bits, so that no size overflows.
+    // Calculated in 128 bits, so that no product overflows.
     let per_mib = |sum: u64| {
         let scaled = u128::from(sum) * u128::from(MIB) / u128::from(uploaded.max(1));
         (uploaded > 0).then(|| u64::try_from(scaled).unwrap_or(u64::MAX))

@@ -20,15 +20,15 @@ pub enum AbError {
     /// The state of a canister cannot be read.
     #[error("the state of {build}: {detail}")]
     State {
-        /// The build.
+        /// The canister's build.
         build: String,
-        /// What failed.
+        /// The reason.
         detail: String,
     },
     /// No folder for traces can be created.
     #[error("cannot create a folder for traces: {0}")]
     Folder(std::io::Error),
-    /// A side panicked.
+    /// The thread that replayed the trace on one side panicked.
     #[error("the PocketIC server failed: {0}")]
     Panicked(String),
 }

@@ -1,33 +1,34 @@
-//! The cost figures that are judged: the worst one of each endpoint, and the sizes at the end of the trace.
+//! The cost figures that are judged: the worst one of each endpoint, and three of the whole trace.
 //!
-//! A figure may be larger by a percentage, or by a number of instructions per message: in small messages a
-//! percentage only reflects what the compiler happens to inline.
+//! Side B's figure may be larger than side A's by a number of instructions per message, and beyond that by a
+//! percentage. In small messages, a percentage alone would only reflect what the compiler happens to inline.
 
 use super::report::{Endpoint, EndpointCost, Sides, Totals};
 
-/// A figure on both sides.
+/// A cost figure, with its value on both sides.
 pub(super) struct Figure<'r> {
-    /// The endpoint, or the size at the end of the trace, as rules name it.
+    /// Its name in rules: the endpoint, or `stable_bytes_written`, `stable_memory` or `heap` of the whole trace.
     pub name: &'r str,
-    /// The same, as reports show it.
+    /// Its name in reports.
     pub of: String,
-    /// The kind of figure.
+    /// Which figure of the endpoint or the trace this is, such as `instructions, median`.
     pub field: &'static str,
-    /// Side A's.
+    /// Its value on side A.
     pub a: u64,
-    /// Side B's.
+    /// Its value on side B.
     pub b: u64,
-    /// Number of messages whose instructions it counts; 0 for other figures.
+    /// Number of messages whose instructions are summed: 1 for a median or a percentile, 0 for a figure in bytes.
     pub messages: u64,
 }
 
 impl Figure<'_> {
-    /// Returns by how many percent the figure of side B is larger.
+    /// Returns by how many percent side B's figure is larger than side A's; negative if it is smaller.
     pub fn more_percent(&self) -> f64 {
         more_percent(self.a, self.b)
     }
 
-    /// Returns by how many percent the figure of side B is larger, not counting `instructions` per message.
+    /// Returns by how many percent side B's figure is larger than side A's, after `instructions` per message are
+    /// deducted from it. The deduction never makes it smaller than side A's.
     fn more_percent_beyond(&self, instructions: u64) -> f64 {
         let tolerated = instructions.saturating_mul(self.messages);
         let least = self.a.min(self.b);
@@ -35,8 +36,7 @@ impl Figure<'_> {
     }
 }
 
-/// Returns by how many percent the second value is larger. Something compared with nothing counts as a hundred times as
-/// much.
+/// Returns by how many percent `b` is larger than `a`; 10,000 if only `a` is zero.
 pub(super) fn more_percent(a: u64, b: u64) -> f64 {
     match (a, b) {
         (0, 0) => 0.0,
@@ -45,8 +45,8 @@ pub(super) fn more_percent(a: u64, b: u64) -> f64 {
     }
 }
 
-/// Returns all figures, each with the percentage by which side B is judged to be larger, which does not count
-/// `instructions` per message.
+/// Returns the worst figure of each endpoint, and the three figures of the whole trace. With each comes the percentage
+/// by which side B's value is larger, after `instructions` per message are deducted.
 pub(super) fn figures<'r>(
     endpoints: &'r [Endpoint],
     totals: &Sides<Totals>,
@@ -63,8 +63,8 @@ pub(super) fn figures<'r>(
     endpoints.iter().filter_map(worst).chain(final_sizes(totals).map(judged))
 }
 
-/// Returns the figures of an endpoint: in total, at the median, or at the 99th percentile. The canister's own
-/// messages are of many kinds, so only their total is judged.
+/// Returns the figures of an endpoint: its instructions in total, at the median and at the 99th percentile. The
+/// endpoints `timer` and `upgrade` consist of messages of many kinds, so only their total is returned.
 fn of_endpoint(endpoint: &Endpoint) -> impl DoubleEndedIterator<Item = Figure<'_>> {
     type OfSide = fn(&EndpointCost) -> u64;
     let figures: [(&str, OfSide, u64); 3] = [

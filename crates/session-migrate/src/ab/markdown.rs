@@ -1,4 +1,4 @@
-//! The report as a page of Markdown, to be checked in.
+//! The report of a comparison as a page of Markdown, which can be checked in.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -174,7 +174,7 @@ fn both(totals: &Sides<Totals>, figure: impl Fn(&Totals) -> Option<u64>) -> Side
     Sides { a: of(&totals.a), b: of(&totals.b) }
 }
 
-/// Writes the head of a table: texts left-aligned, figures right-aligned.
+/// Writes the header of a table, with left-aligned columns of texts and right-aligned columns of figures.
 fn header(page: &mut String, texts: &[String], figures: &[String]) -> std::fmt::Result {
     writeln!(page, "| {} | {} |", texts.join(" | "), figures.join(" | "))?;
     writeln!(page, "|{}{}", "---|".repeat(texts.len()), "---:|".repeat(figures.len()))

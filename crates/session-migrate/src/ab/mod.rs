@@ -29,7 +29,7 @@ pub use report::Report;
 use report::{BuildReport, DifferenceReport, Equal, Place, RuleUse, Sides, Totals, TraceComparison};
 use side::Side;
 
-/// What is played on both builds.
+/// A trace or a workload that is replayed on both builds.
 #[derive(Clone, Debug)]
 pub enum Comparand {
     /// A trace.
@@ -41,19 +41,19 @@ pub enum Comparand {
 /// Options of [`run`]: two builds, and what to replay on them.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Side A: a name or a file.
+    /// Side A: the name of a build, or a wasm file.
     pub a: String,
-    /// Side B.
+    /// Side B: the name of a build, or a wasm file.
     pub b: String,
-    /// What is played, one after the other.
+    /// The traces and workloads to replay, one after the other.
     pub subjects: Vec<Comparand>,
     /// Allowed differences.
     pub rules: Rules,
-    /// Modules that replace the tree's builds under their names.
+    /// Modules to use instead of the tree's builds of the same names.
     pub builds: Builds,
 }
 
-/// A subject, with its trace if there is one already.
+/// A trace that has been read, or a workload that is still to be recorded.
 enum Play {
     Trace(String, Trace),
     Workload(Order),
@@ -71,15 +71,15 @@ impl Play {
 /// Returns the rules that are checked in with the source tree of this program.
 ///
 /// # Errors
-/// If the tree is gone, or they do not parse.
+/// If the source tree no longer exists, or the rules do not parse.
 pub fn rules_of_the_tree() -> Result<Rules, RuleError> {
     Rules::read(&source_tree().join("ab/allowed.toml"))
 }
 
-/// Returns the rules in a file, or by default those that are checked in.
+/// Returns the rules in a file; without a file, the rules that are checked in.
 ///
 /// # Errors
-/// If they cannot be read, or do not parse.
+/// If the rules cannot be read, or do not parse.
 pub fn rules(path: Option<&Path>) -> Result<Rules, RuleError> {
     path.map_or_else(rules_of_the_tree, Rules::read)
 }
@@ -87,7 +87,7 @@ pub fn rules(path: Option<&Path>) -> Result<Rules, RuleError> {
 /// Compares two builds.
 ///
 /// # Errors
-/// If the comparison could not be completed; what it *finds* is in the report.
+/// If the comparison could not be completed. Differences are no error: they are in the report.
 pub fn run(options: Options, progress: &Progress) -> Result<Report, AbError> {
     let provenance = Provenance::now();
     let Options { a, b, subjects, rules, mut builds } = options;
@@ -105,11 +105,11 @@ pub fn run(options: Options, progress: &Progress) -> Result<Report, AbError> {
     let all_workloads = Workload::ALL.iter().all(|one| {
         subjects.iter().any(|subject| matches!(subject, Comparand::Workload(order) if order.workload == *one))
     });
-    // A trace that cannot be replayed is reported before anything is built.
+    // Traces are read before anything is built, so that an unreadable one is reported at once.
     let plays = subjects.into_iter().map(Play::prepare).collect::<Result<Vec<_>, _>>()?;
     let (about_a, about_b) =
         progress.silent("building wasms", || Ok::<_, AbError>((about(&a)?, about(&b)?)))?;
-    // Rules are judged only on the builds that they were written for.
+    // An unused rule is stale only if all workloads were replayed, on the builds that the rules were written for.
     let judges_rules = all_workloads && rules_for.is_none_or(|of| of.a == a && of.b == b);
     let mut runs = Vec::new();
     for (number, play) in plays.into_iter().enumerate() {

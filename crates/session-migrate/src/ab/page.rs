@@ -6,14 +6,14 @@ use super::report::{BuildReport, DifferenceReport, Place, Report, RuleUse, Sides
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 use crate::shorten_both;
 
-/// Differences listed for each rule of a run; the JSON report has all of them.
+/// Maximum number of differences listed for each trace and rule; the JSON report has all of them.
 const SHOWN: usize = 10;
 
-/// Regressions listed at the beginning.
+/// Maximum number of regressions listed at the beginning.
 const REGRESSIONS_SHOWN: usize = 30;
 
 impl Report {
-    /// Returns the page, which is self-contained.
+    /// Returns the report as a self-contained HTML page.
     pub fn to_html(&self) -> String {
         let title = format!("{} compared with {}: {}", self.a.name, self.b.name, self.verdict);
         let body = html! {

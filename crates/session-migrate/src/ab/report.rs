@@ -1,4 +1,4 @@
-//! The report: two builds side by side, as written with `--json`.
+//! The report of a comparison of two builds, as written with `--json`.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +12,9 @@ use crate::server::ServerKind;
 pub struct Report {
     /// Pass or fail.
     pub verdict: Verdict,
-    /// The server it ran on.
+    /// The kind of server on which the traces were replayed.
     pub server: ServerKind,
-    /// When it was made, with what and from which tree.
+    /// When the report was made, by which program, and from which source tree.
     pub provenance: Provenance,
     /// The time of each phase.
     pub phases: Vec<Phase>,
@@ -22,12 +22,12 @@ pub struct Report {
     pub a: BuildReport,
     /// Side B.
     pub b: BuildReport,
-    /// Each trace that was played on both.
+    /// The comparison of each trace.
     pub runs: Vec<TraceComparison>,
     /// The rules, in the order of their file.
     pub rules: Vec<RuleUse>,
-    /// Whether rules that matched nothing are reported as stale. Only if every workload was replayed, on the builds
-    /// that the rules are for.
+    /// Whether rules that matched nothing are reported as stale: true only if every workload was replayed, on the
+    /// builds that the rules are written for.
     pub judges_rules: bool,
 }
 
@@ -47,13 +47,13 @@ pub struct BuildReport {
 pub struct TraceComparison {
     /// The workload's name, or the trace's file.
     pub name: String,
-    /// Calls in it, updates and queries.
+    /// Number of calls in the trace, updates and queries.
     pub calls: u64,
-    /// Bytes of payload in chunks and whole files accepted on side A; repeated payload counts once.
+    /// Bytes of payload that side A accepted, in chunks and in whole files; repeated payload counts once.
     pub uploaded_bytes: u64,
-    /// What differs, in order of appearance: replies, then state, then costs.
+    /// All differences: first of answers, then of the final state, then of costs.
     pub differences: Vec<DifferenceReport>,
-    /// What is equal.
+    /// How many answers, entries of the state and cost figures are equal.
     pub equal: Equal,
     /// Costs of each endpoint; empty if the server does not report costs.
     pub endpoints: Vec<Endpoint>,
@@ -61,23 +61,23 @@ pub struct TraceComparison {
     pub totals: Option<Sides<Totals>>,
 }
 
-/// A value of each side.
+/// A value for each side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sides<T> {
-    /// Side A's.
+    /// The value for side A.
     pub a: T,
-    /// Side B's.
+    /// The value for side B.
     pub b: T,
 }
 
-/// Counts of what is equal.
+/// Numbers of values that are equal on both sides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Equal {
-    /// Equal answers.
+    /// Answers.
     pub replies: u64,
-    /// Equal entries of the final state: sessions, memories, blobs by content, indexes, accounts.
+    /// Entries of the final state: sessions, memories, blobs by content, indexes, accounts.
     pub state: u64,
-    /// Cost figures within the tolerance: the worst of each endpoint, and the sizes at the end.
+    /// Cost figures within the tolerance: the worst one of each endpoint, and three of the whole trace.
     pub costs: u64,
 }
 
@@ -96,13 +96,13 @@ pub enum Place {
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DifferenceReport {
-    /// Where it is.
+    /// Whether an answer, the state or a cost differs.
     pub place: Place,
     /// The method, the part of the state, or the endpoint.
     pub of: String,
-    /// The line of the trace; absent for state and cost.
+    /// The line of the trace with the call or the upgrade; absent for state and cost.
     pub line: Option<usize>,
-    /// The field, such as `Ok.path`; empty for the whole.
+    /// The field, such as `Ok.path`; empty if the whole value differs.
     pub field: String,
     /// Side A's value.
     pub a: String,
@@ -115,13 +115,13 @@ pub struct DifferenceReport {
 /// Costs of an endpoint on both sides.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Endpoint {
-    /// The method; `timer` for what the canister does on its own, `upgrade` for upgrades.
+    /// The method; `timer` for timers and the messages that they send to the canister itself, `upgrade` for upgrades.
     pub name: String,
-    /// `update` or `query`, or the name again.
+    /// `update` or `query`; for `timer` and `upgrade`, the same as `name`.
     pub kind: String,
-    /// Side A's.
+    /// Side A's costs.
     pub a: EndpointCost,
-    /// Side B's.
+    /// Side B's costs.
     pub b: EndpointCost,
     /// How many more instructions side B uses in total, percent; negative if it uses fewer.
     pub more_percent: f64,
@@ -130,7 +130,7 @@ pub struct Endpoint {
 /// Costs of an endpoint on one side: instructions by the weights of the Internet Computer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointCost {
-    /// Messages.
+    /// Number of messages.
     pub messages: u64,
     /// Instructions of the median message.
     pub median: u64,
@@ -147,7 +147,7 @@ pub struct EndpointCost {
 pub struct Totals {
     /// Instructions of all updates, timers and upgrades, without the installation and queries.
     pub instructions: u64,
-    /// Bytes written to stable memory by them.
+    /// Bytes written to stable memory by the same messages.
     pub stable_bytes_written: u64,
     /// Size of stable memory at the end, bytes.
     pub stable_bytes: u64,
@@ -171,7 +171,7 @@ pub struct RuleUse {
 }
 
 impl Report {
-    /// Iterates over the differences that no rule allows, each with the name of its run.
+    /// Iterates over the differences that no rule allows, each with the name of its trace.
     pub fn regressions(&self) -> impl Iterator<Item = (&str, &DifferenceReport)> {
         self.runs.iter().flat_map(|run| {
             let unexplained = run.differences.iter().filter(|difference| difference.rule.is_none());
@@ -179,8 +179,8 @@ impl Report {
         })
     }
 
-    /// Iterates over the rules that are not needed; empty for other builds, or before every workload was
-    /// replayed.
+    /// Iterates over the rules that matched nothing; empty unless every workload was replayed, on the builds that the
+    /// rules are written for.
     pub fn stale_rules(&self) -> impl Iterator<Item = &RuleUse> {
         self.rules.iter().filter(|rule| self.judges_rules && rule.matched == 0)
     }

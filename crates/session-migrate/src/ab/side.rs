@@ -6,13 +6,13 @@ use crate::costs::MessageCost;
 use crate::replay::{self, Builds, Played, ReplayCanister, State};
 use crate::trace::Trace;
 
-/// What a trace did to a canister.
+/// The result of replaying a trace on one build.
 pub(super) struct Side {
-    /// Outcome of each event.
+    /// The outcome of each event of the trace.
     pub events: Vec<Played>,
     /// The final state of the canister.
     pub state: State,
-    /// Costs of its messages; absent if the server does not report costs.
+    /// Costs of the canister's messages; absent if the server does not report costs.
     pub costs: Option<Vec<MessageCost>>,
 }
 
@@ -23,7 +23,7 @@ pub(super) fn play_both(trace: &Trace, a: &str, b: &str, builds: &Builds) -> Res
         let join = |side: std::thread::ScopedJoinHandle<'_, Result<Side, AbError>>| {
             side.join().unwrap_or_else(|panic| Err(AbError::Panicked(crate::panic_text(&*panic))))
         };
-        // Both are awaited, regardless of the outcome of the first.
+        // Both threads are joined before an error of either is returned.
         let (a, b) = (join(a), join(b));
         Ok(Sides { a: a?, b: b? })
     })

@@ -1,4 +1,4 @@
-//! Metadata of assets: from the type of the first public release to that of this canister.
+//! Converts metadata of assets from the type of the first public release to the type of this canister.
 
 use serde_bytes::ByteBuf;
 use upload_canister::api::{
@@ -11,8 +11,8 @@ use upload_canister::upload::limits::{
     MAX_DESCRIPTION_BYTES, MAX_EXTERNAL_TEXT_BYTES, MAX_NAME_BYTES, MAX_TAGS, MAX_WORD_BYTES,
 };
 
-/// Converts the metadata of an asset with `bytes` bytes and the given SHA-256; whatever contradicts those, or exceeds a
-/// limit of this canister, is changed and named in `changes`.
+/// Converts the metadata of an asset that has `bytes` bytes and the given SHA-256. A field that contradicts these
+/// values, or exceeds a limit of this canister, is corrected, and the correction is added to `changes`.
 pub(super) fn convert(
     metadata: PublicAssetMetadata,
     bytes: u64,
@@ -45,7 +45,7 @@ pub(super) fn declared(metadata: &PublicAssetMetadata) -> u64 {
     base_of(metadata).bytes
 }
 
-/// Returns the role of the asset.
+/// Returns whether the asset is the original, rather than derived from it.
 pub(super) fn is_original(metadata: &PublicAssetMetadata) -> bool {
     base_of(metadata).asset_type == PublicAssetType::Original
 }
@@ -148,7 +148,7 @@ fn base(base: PublicBase, changes: &mut Vec<String>) -> AssetMetadataBase {
     }
 }
 
-/// In that release this is free text.
+/// Parses a processing status, which is free text in the first public release.
 fn processing_status(text: &str) -> Option<ProcessingStatus> {
     Some(match text.to_ascii_lowercase().as_str() {
         "uploading" => ProcessingStatus::Uploading,
@@ -160,7 +160,8 @@ fn processing_status(text: &str) -> Option<ProcessingStatus> {
     })
 }
 
-/// Truncates names and words to their limits, and drops texts that make no sense when truncated.
+/// Truncates the name, the MIME type and descriptions to their limits, and removes other texts that are too long: they
+/// make no sense when truncated.
 fn shorten(metadata: &mut AssetMetadata) {
     let base = base_mut(metadata);
     cut(&mut base.name, MAX_NAME_BYTES);
@@ -196,7 +197,7 @@ fn shorten(metadata: &mut AssetMetadata) {
     }
 }
 
-/// Truncates a text after the last character that ends within the limit. Returns whether it was longer.
+/// Truncates a text to at most `limit` bytes, at the end of a character. Returns whether it was longer.
 pub(super) fn cut(text: &mut String, limit: usize) -> bool {
     let is_longer = text.len() > limit;
     if is_longer {

@@ -1,4 +1,4 @@
-//! Why nothing was adopted.
+//! Errors of an adoption.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -8,30 +8,30 @@ use crate::inspect::InspectError;
 use crate::server::ServerError;
 use crate::snapshot::{CopyError, SnapshotError};
 
-/// Why nothing was adopted. Nothing was written.
+/// The adoption failed, and nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
     /// The snapshot cannot be read, or the folder cannot be written.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// It is not a snapshot of the first public release.
+    /// The folder or file is not a snapshot of the first public release.
     #[error("{path} is not a snapshot of the first public release: {why}")]
     Foreign {
-        /// The snapshot.
+        /// The folder or file.
         path: PathBuf,
-        /// What was found.
+        /// The reason.
         why: String,
     },
     /// A file or folder that adopting would create exists already.
     #[error("{path} exists: name another folder with --out, or remove it")]
     Exists {
-        /// What is there.
+        /// The existing file or folder.
         path: PathBuf,
     },
-    /// There is no folder to write into.
+    /// The new folder cannot be created in its parent folder.
     #[error("cannot write into {path}: {source}")]
     NoFolder {
-        /// The folder that should contain the new one.
+        /// The parent folder.
         path: PathBuf,
         /// The operating system's error.
         source: std::io::Error,
@@ -39,7 +39,7 @@ pub enum AdoptError {
     /// The legacy build is not available.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// There is no usable server.
+    /// No PocketIC server can be used.
     #[error(transparent)]
     Server(#[from] ServerError),
     /// The legacy build does not accept the adopted memory.

@@ -3,11 +3,12 @@
 //! ```text
 //! page 0       "MGR", 1, u16 buckets, u16 pages per bucket, 32 bytes, u64 pages of each of 255 memories,
 //!              one byte for each bucket: its memory id, 255 if it has none
-//! page 1..     buckets; those of a memory ascend, since the manager never frees one
+//! page 1..     buckets; the buckets of a memory are in ascending order, since the manager never frees one
 //! ```
-//! The contents of a bucket show to which memory it belongs: the first of a memory begins with the magic of its
-//! structure, and each later one of a map has a page header ("CHK") at every place where the pages of that map begin.
-//! The pages of different maps differ in length, otherwise the position of the bucket in its memory distinguishes them.
+//! The contents of a bucket show to which memory it belongs. The first bucket of a memory begins with the magic bytes
+//! of its structure. In a later bucket of a map, each page of the map begins with a header ("CHK"). The offsets of
+//! these headers depend on the length of the pages and on the position of the bucket in its memory. They distinguish
+//! most maps.
 
 use ic_stable_structures::Memory;
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
@@ -16,23 +17,24 @@ use upload_canister::stable::memory_ids::numbers as ids;
 
 use crate::snapshot::{PAGE_BYTES, StableFile, Tree};
 
-/// Pages of a bucket, in that release.
+/// Number of wasm pages in a bucket, in the first public release.
 const BUCKET_PAGES: u64 = 128;
 
-/// Offset of the owners of buckets in the header.
+/// Offset in the header of the table with the memory id of each bucket.
 const OWNERS: usize = 40 + 255 * 8;
 
-/// Owner of a bucket that belongs to no memory.
+/// Memory id of a bucket that belongs to no memory.
 const UNALLOCATED: u8 = u8::MAX;
 
-/// Assignments of ambiguous buckets that are tried for each map.
+/// Number of assignments of ambiguous buckets that are tried for each map that may be the chunk map.
 const MAX_ASSIGNMENTS: u32 = 32;
 
-/// Bytes of a page of a map whose values have any length.
+/// Bytes of a page of a map whose values have no maximum length.
 const UNBOUNDED_PAGE: u32 = 1_024;
 
-/// Offset of the first page of a map, and length of the header of each.
+/// Offset of a map's first page in its memory.
 const FIRST_PAGE: u64 = 100;
+/// Length of the header of a page.
 const PAGE_HEADER: u64 = 16;
 
 /// How the header of the memory manager was found.
@@ -45,7 +47,7 @@ pub enum Header {
     Reconstructed,
 }
 
-/// A stable memory whose first page may be replaced.
+/// A stable memory; if `head` is set, it replaces the first page.
 #[derive(Clone, Debug)]
 pub(super) struct Patched {
     file: StableFile,
@@ -89,22 +91,23 @@ pub(super) fn is_candid(file: &StableFile) -> bool {
     magic == *b"DIDL"
 }
 
-/// A map, by its first bucket.
+/// A map whose first bucket has been found.
 #[derive(Clone, Debug)]
 struct Map {
-    /// Distance of its pages.
+    /// Distance from the beginning of one page to the next, in bytes.
     stride: u64,
-    /// Its memory id, if its bounds determine it; otherwise it may be any of the three maps with values of any length.
+    /// Its memory id, if the maximum lengths of its keys and values determine it. `None` if it may be any of the three
+    /// maps whose values have no maximum length.
     id: Option<u8>,
-    /// Its buckets.
+    /// Numbers of its buckets.
     buckets: Vec<u64>,
 }
 
-/// Returns the memory with a header that leads to the structures after it. Capsules are not among them: they are what
-/// the header was overwritten with.
+/// Returns the memory with a reconstructed header, through which the structures after it can be read. The map of
+/// capsules is left out, since the Candid that overwrote the header contains the capsules.
 ///
 /// # Errors
-/// The reason why it cannot be read.
+/// The reason why the header cannot be reconstructed.
 pub(super) fn reconstruct(file: &StableFile) -> Result<Patched, String> {
     let buckets = (file.size().saturating_sub(1) / BUCKET_PAGES).min(MAX_BUCKETS);
     let firsts = first_buckets(file, buckets);
@@ -120,13 +123,13 @@ pub(super) fn reconstruct(file: &StableFile) -> Result<Patched, String> {
         }
     }
     match firsts.maps.iter().any(|map| map.id == Some(ids::BLOB_META)) {
-        // A map without entries has no page that could be recognized.
+        // The chunk map is empty: it has no page by which it could be recognized.
         true => Ok(Patched { file: file.clone(), head: assign(file, buckets, &firsts, usize::MAX, 0) }),
         false => Err("its `pre_upgrade` has overwritten the header of the memory manager, and no structures of that release are found after it".into()),
     }
 }
 
-/// The first buckets of the structures.
+/// The first bucket of each map, and the bucket of the cell with the blob counter.
 struct Firsts {
     maps: Vec<Map>,
     cell: Option<u64>,
@@ -146,8 +149,9 @@ fn first_buckets(file: &StableFile, buckets: u64) -> Firsts {
     firsts
 }
 
-/// Assigns the other buckets and returns the header page. A bucket that may belong to several maps is assigned to the
-/// chunk map, unless its bit in `exceptions` is set. Returns `None` if there are fewer such buckets than bits.
+/// Assigns every bucket that is not a first one to a map, and returns the header page. `of_chunks` is the index of the
+/// chunk map. A bucket that may belong to it or to another map is assigned to the chunk map, unless its bit in
+/// `exceptions` is set. Returns `None` if `exceptions` has more bits than there are ambiguous buckets.
 fn assign(
     file: &StableFile,
     buckets: u64,
@@ -188,7 +192,8 @@ fn bucket_at(bucket: u64) -> u64 {
     (1 + bucket * BUCKET_PAGES) * PAGE_BYTES
 }
 
-/// Returns the distance of the pages of a map, and its memory id if only one map of that release has these bounds.
+/// Returns the distance between the pages of a map, and its memory id if only one map of that release has the same
+/// maximum lengths of keys and values. Returns `None` if the bucket does not begin with the header of a map.
 fn map_header(header: &[u8; 64]) -> Option<(u64, Option<u8>)> {
     let number =
         |at: usize| header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
@@ -197,7 +202,7 @@ fn map_header(header: &[u8; 64]) -> Option<(u64, Option<u8>)> {
         return None;
     }
     let page = u64::from(number(60)?);
-    // The library chooses three quarters of the longest node for a map whose keys and values have a maximum length.
+    // If both keys and values have a maximum length, the library makes a page three quarters of the longest node.
     let page_for = |key: u32, value: u32| (7 + 11 * (key + value + 8) + 12 * 8) / 4 * 3;
     let has_bounds = |key, value| match second {
         u32::MAX => first.abs_diff(page_for(key, value)) < 4,
@@ -212,7 +217,8 @@ fn map_header(header: &[u8; 64]) -> Option<(u64, Option<u8>)> {
     (page > 0).then_some((page + PAGE_HEADER, id))
 }
 
-/// Returns whether the first page that begins in the `ordinal`th bucket of a map has a header.
+/// Returns whether the bucket at offset `at` can be the `ordinal`th of a map with this `stride`: whether the map's
+/// first page that begins in the bucket has a header.
 fn has_page(file: &StableFile, at: u64, stride: u64, ordinal: u64) -> bool {
     let base = ordinal * BUCKET_PAGES * PAGE_BYTES;
     let within = base.saturating_sub(FIRST_PAGE).next_multiple_of(stride) + FIRST_PAGE - base;
@@ -221,7 +227,8 @@ fn has_page(file: &StableFile, at: u64, stride: u64, ordinal: u64) -> bool {
     magic == *b"CHK\x01"
 }
 
-/// Creates the header page. `of_chunks` is the chunk map; the two other maps of its kind are omitted.
+/// Creates the header page. `of_chunks` is the index of the chunk map; the two other maps whose values have no maximum
+/// length are omitted.
 fn head(buckets: u64, maps: &[Map], of_chunks: usize, cell: Option<u64>) -> Vec<u8> {
     let mut head = vec![0; PAGE_BYTES as usize];
     head[..4].copy_from_slice(b"MGR\x01");
@@ -245,7 +252,7 @@ fn head(buckets: u64, maps: &[Map], of_chunks: usize, cell: Option<u64>) -> Vec<
     head
 }
 
-/// Returns whether the chunk map can be read to its last node without damage.
+/// Returns whether the chunk map has entries, and all its nodes can be read without damage.
 fn has_chunks(patched: &Patched) -> bool {
     let memory = MemoryManager::init(patched.clone()).get(MemoryId::new(ids::CHUNKS));
     let Ok(Some(tree)) = Tree::open(&memory) else { return false };
@@ -253,8 +260,8 @@ fn has_chunks(patched: &Patched) -> bool {
     tree.len > 0 && walked.damage.is_empty()
 }
 
-/// Reports in one line the pages in use that belong to no memory: after an upgrade of that release to itself, its
-/// memory manager began from scratch.
+/// Describes in one line how many pages are in use although they belong to no memory. After an upgrade of that release
+/// to itself, its memory manager begins from scratch and loses the earlier pages.
 pub(super) fn lost_buckets(file: &StableFile, header: Header) -> Option<String> {
     if header != Header::Intact {
         return None;

@@ -1,15 +1,16 @@
-//! Sessions in flight, which the first public release keeps on its heap only: its own module is run on a copy of the
+//! Sessions in flight, which the first public release keeps only on its heap: its own module is run on a copy of the
 //! snapshot, and queried for them.
 //!
-//! No function of that release returns a session as a whole, so it is asked step by step:
+//! No function of that release returns a session as a whole, so each session is read in three steps:
 //!
-//! 1. `sessions_list` names number, caller, capsule, status and beginning of each.
-//! 2. `debug_put_chunk_b64` is refused for a chunk that the file does not have, with the number of its chunks, and for
-//!    one that has arrived. The others are filled with one byte each.
-//! 3. `debug_finish_hex` then makes the upload a memory, and `memories_read` returns the metadata that the client gave.
+//! 1. `sessions_list` lists each session's number, caller, capsule, status and start time.
+//! 2. `debug_put_chunk_b64` refuses a chunk number that is too high, and the refusal states how many chunks the file
+//!    has. It also refuses a chunk that has arrived. The chunks that have not arrived are filled with one byte each.
+//! 3. `debug_finish_hex` turns the upload, now complete, into a memory, and `memories_read` returns the client's
+//!    metadata.
 //!
-//! The calls are made as the caller of each session. All of this happens on a copy in a server of this process; the
-//! snapshot is only read. The idempotency key of a session is returned by none of these functions.
+//! The calls about a session are made as its caller, to a copy of the canister in a server of this process; the
+//! snapshot is only read. None of these functions returns the idempotency key of a session.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -33,13 +34,13 @@ pub(super) struct Session {
     pub id: u64,
     /// Its owner.
     pub caller: Principal,
-    /// Where it uploads to.
+    /// The capsule that gets the memory.
     pub capsule: String,
     /// Whether its blob is committed.
     pub is_committed: bool,
     /// When it began, nanoseconds.
     pub created_at: u64,
-    /// What the release reports about its upload, or why it does not.
+    /// Its upload, or the reason why the release does not report it.
     pub upload: Result<Upload, String>,
 }
 
@@ -48,13 +49,13 @@ pub(super) struct Session {
 pub(super) struct Upload {
     /// Number of its chunks.
     pub chunks: u32,
-    /// Those that have arrived.
+    /// Numbers of the chunks that have arrived.
     pub received: BTreeSet<u32>,
     /// The client's metadata.
     pub metadata: PublicAssetMetadata,
 }
 
-/// What was read from the heap.
+/// The sessions on the heap of the release.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Heap {
     /// All sessions.
@@ -102,10 +103,10 @@ impl<'p> Release<'p> {
         Release { pic, id }
     }
 
-    /// Asks for every session.
+    /// Reads every session.
     ///
     /// # Errors
-    /// Why the module does not answer, in one line.
+    /// The reason, in one line, why the module does not list its sessions.
     pub fn sessions(&self, source: &Source) -> Result<Heap, String> {
         let text: String = self
             .query(Principal::anonymous(), "sessions_list", ())
@@ -116,7 +117,8 @@ impl<'p> Release<'p> {
                 .ok_or_else(|| format!("sessions_list has a line that is not a session: {line}"))?;
             sessions.push(session);
         }
-        // This is read before anything is changed on the copy: its counter shows which numbers were issued.
+        // The next number is read before the sessions on the copy are changed: it shows which numbers the release has
+        // issued.
         let next = self.next_number(source);
         for session in &mut sessions {
             session.upload = self.upload(session, source);
@@ -124,7 +126,7 @@ impl<'p> Release<'p> {
         Ok(Heap { sessions, next })
     }
 
-    /// Begins a session in the capsule of any owner who may.
+    /// Returns the number of the next session: begins one as the owner of any capsule that permits it, and aborts it.
     fn next_number(&self, source: &Source) -> Option<u64> {
         source.capsules.iter().find_map(|(capsule, record)| {
             let owner = record.owners.iter().find_map(|(person, _)| person.principal())?;
@@ -141,7 +143,8 @@ impl<'p> Release<'p> {
         let stored = source.places.get(&key).map(|place| place.chunks.clone()).unwrap_or_default();
         let len: u64 = stored.values().map(|len| u64::from(*len)).sum();
         if session.is_committed {
-            // Puts are refused, and finish creates the missing memory.
+            // After the commit of its blob, a session refuses chunks, and finishing it creates the memory that is still
+            // missing.
             let chunks = stored.len() as u32;
             let metadata = self.finish(caller, session.id, len)?;
             return Ok(Upload { chunks, received: stored.keys().copied().collect(), metadata });
@@ -187,7 +190,7 @@ impl<'p> Release<'p> {
 
     /// Turns an upload into a memory, with whatever bytes it has on the copy, and returns its metadata.
     fn finish(&self, caller: Principal, id: u64, len: u64) -> Result<PublicAssetMetadata, String> {
-        // The id of the memory is the time.
+        // The release makes the memory's id from the time, so the time must be different for each memory.
         self.pic.advance_time(Duration::from_secs(1));
         let digest = hex::encode(Sha256::digest(b"the bytes of the copy are not read"));
         let (_, memory): (String, String) = self
@@ -248,7 +251,7 @@ fn parse(line: &str) -> Option<Session> {
     })
 }
 
-/// Returns the metadata of an upload that never takes place.
+/// Returns metadata for the session that `next_number` begins and aborts.
 fn placeholder() -> PublicAssetMetadata {
     PublicAssetMetadata::Note(PublicNote {
         base: PublicBase {

@@ -1,10 +1,10 @@
-//! The file next to the adopted folder: everything that has no counterpart here, or could not be taken.
+//! The file next to the adopted folder: all data that have no counterpart in this canister, or could not be taken.
 //!
-//! JSON lines. Each has `kind`, `id`, `why`, and, as far as it applies:
-//! - `capsule`: the capsule that it is in;
+//! The file consists of JSON lines. Each has `kind`, `id` and `why`, and the following fields if they apply:
+//! - `capsule`: the capsule that contains the record;
 //! - `record`: the record in the text form of Candid, without the bytes of inline assets that were taken;
-//! - `bytes`: bytes in base64, of a chunk or of a record that does not decode;
-//! - `session`, `index`: of a chunk, the number of its session if that is known, and its own.
+//! - `bytes`: in base64, the bytes of a chunk, or of a record that does not decode;
+//! - `session`, `index`: the number of a chunk's session, if known, and the number of the chunk.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -43,23 +43,23 @@ impl<'a> Line<'a> {
         Line { kind: Some(kind), id, why, ..Line::default() }
     }
 
-    /// Adds the capsule that it is in.
+    /// Adds the capsule that contains the record.
     pub fn of(self, capsule: &'a str) -> Self {
         Line { capsule: Some(capsule), ..self }
     }
 
-    /// Adds the record.
+    /// Adds the record in the text form of Candid.
     pub fn record(self, record: &impl CandidType) -> Self {
         let text = IDLValue::try_from_candid_type(record).map(|value| value.to_string());
         Line { record: Some(text.unwrap_or_else(|error| error.to_string())), ..self }
     }
 
-    /// Adds bytes.
+    /// Adds bytes in base64.
     pub fn bytes(self, bytes: &[u8]) -> Self {
         Line { bytes: Some(STANDARD.encode(bytes)), ..self }
     }
 
-    /// Adds the numbers of a chunk.
+    /// Adds the number of a chunk's session, if it is known, and the number of the chunk.
     pub fn chunk(self, session: Option<u64>, index: u32) -> Self {
         Line { session, index: Some(index), ..self }
     }
@@ -69,7 +69,7 @@ impl<'a> Line<'a> {
 pub(super) struct LeftFile {
     path: PathBuf,
     file: BufWriter<File>,
-    /// Lines so far.
+    /// Number of lines so far.
     pub lines: u64,
 }
 
@@ -95,7 +95,7 @@ impl LeftFile {
             .map_err(SnapshotError::io("write", &self.path))
     }
 
-    /// Writes what is buffered.
+    /// Flushes the file to the disk, and returns its number of lines.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].

@@ -1,13 +1,16 @@
-//! Adopts the canister of the first public release: reads its snapshot, and writes one in layout 1 that this canister's
-//! legacy build can load.
+//! Adopts a canister of the first public release: reads its snapshot, and writes a snapshot in layout 1 that the legacy
+//! build of this canister can load.
 //!
-//! Owns: the treatment of each record, and the report. Does not own: the formats of that release
-//! (`migrations::public_release` has them), and how this canister stores records (its own [`Storage`] writes them).
+//! Owns: the treatment of each record, and the report. Does not own: the formats of that release (they are in
+//! `migrations::public_release`), and how this canister stores records (its [`Storage`] writes them).
 //!
 //! ```text
-//! source    reads its stable memory, checking every byte   header   reconstructs the header that its pre_upgrade destroys
-//! heap      asks its module, on a copy, for its sessions   plan     decides the treatment of each record
-//! write     writes layout 1, by the canister's storage     left     lists what has no counterpart here
+//! source    reads the stable memory of that release, checking every byte
+//! header    reconstructs the memory manager's header, which that release's pre_upgrade overwrites
+//! heap      runs that release's module on a copy, and reads its sessions
+//! plan      decides the treatment of each record
+//! write     writes layout 1 through the canister's storage
+//! left      lists the records that have no counterpart here, or were not taken
 //! ```
 //! Everything is written under temporary names, and renamed once it is complete and verified.
 //!
@@ -56,18 +59,18 @@ use left::LeftFile;
 use plan::Plan;
 use source::Source;
 
-/// What to adopt, and where to.
+/// The snapshot to adopt, and the folder to write.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A snapshot folder of the first public release, or a raw stable memory of it.
+    /// A snapshot folder of the first public release, or a file with its raw stable memory.
     pub snapshot: PathBuf,
     /// The folder to write, which must not exist.
     pub out: PathBuf,
-    /// Use this wasm instead of the legacy build.
+    /// A wasm to use instead of the tree's legacy build.
     pub legacy: Option<PathBuf>,
 }
 
-/// Returns the path of the file, next to a folder, with what was not taken.
+/// Returns the path of the file next to `folder` with the data that were not taken.
 pub fn left_path(folder: &Path) -> PathBuf {
     let mut name = folder.file_name().unwrap_or_default().to_owned();
     name.push(".left.jsonl");
@@ -109,7 +112,7 @@ impl Scratch {
         self.path("left.jsonl")
     }
 
-    /// Renames everything to its final name; if one of them fails, none is renamed.
+    /// Renames everything to its final name. If one of the renames fails, the earlier ones are reversed.
     fn publish(self) -> Result<(), SnapshotError> {
         let moves = [
             (self.left(), left_path(&self.out)),
@@ -119,7 +122,7 @@ impl Scratch {
         for (done, (from, to)) in moves.iter().enumerate() {
             if let Err(error) = fs::rename(from, to) {
                 for (from, to) in moves.iter().take(done) {
-                    // What cannot be moved back is named by the error of the next attempt.
+                    // If a file cannot be moved back, the error of the next attempt names it.
                     let _ = fs::rename(to, from);
                 }
                 return Err(SnapshotError::io("create", to)(error));
@@ -132,7 +135,7 @@ impl Scratch {
 /// Adopts a snapshot.
 ///
 /// # Errors
-/// [`AdoptError`]; damaged records are in the [`Report`].
+/// [`AdoptError`]. Damaged records are no error: they are in the [`Report`].
 pub fn run(options: &Options, progress: &Progress) -> Result<Report, AdoptError> {
     let provenance = Provenance::now();
     let scratch = Scratch::next_to(&options.out)?;
@@ -205,8 +208,8 @@ fn controller() -> Principal {
     Principal::self_authenticating("controller of an adopted canister")
 }
 
-/// Runs the snapshot's own module on a copy, and asks it for its sessions. The inner error is the reason why the
-/// sessions are unknown; the adoption continues without them.
+/// Runs the snapshot's own module on a copy, and reads its sessions. The inner error is the reason why the sessions are
+/// unknown; the adoption continues without them.
 fn read_heap(
     snapshot: &Snapshot,
     source: &Source,
@@ -221,7 +224,7 @@ fn read_heap(
         return Ok(Err("its `pre_upgrade` has run, and its heap no longer belongs to this memory".into()));
     }
     progress.phase("asking the release's own module for its sessions");
-    // That release reads every capsule of the canister to find one memory.
+    // To find one memory, that release reads every capsule, which may exceed the instruction limit of the IC.
     let pic = server::without_instruction_limit()?;
     let id = pic.create_canister_with_settings(Some(controller()), None);
     if let Err(error) = load(&pic, id, controller(), snapshot, taken_at, legacy_module) {
@@ -230,7 +233,7 @@ fn read_heap(
     Ok(Release::new(&pic, id).sessions(source))
 }
 
-/// Returns the counts by kind of record. It is an error if a record has no outcome, or a planned chunk was not copied.
+/// Returns the counts by kind of record. Fails if a record has no outcome, or a planned chunk was not copied.
 fn checked_counts(plan: &Plan, chunks: u64) -> Result<Vec<KindCount>, AdoptError> {
     let counts = plan.outcomes.counts();
     if let Some(count) = counts.iter().find(|count| !count.has_all_outcomes()) {

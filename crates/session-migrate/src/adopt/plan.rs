@@ -27,13 +27,15 @@ use super::report::{Outcomes, RecordKind, RecordOutcome};
 use super::source::{Source, StoredChunks, place_of};
 use crate::snapshot::SnapshotError;
 
-/// Longest id of a capsule that the index by member can hold.
+/// Maximum length of a capsule's id in bytes: the keys of the index by member cannot hold a longer one.
 const MAX_CAPSULE_ID: usize = 32;
 
-/// Sessions up to this number are found by the keys of their chunks; more if the release has issued more.
+/// The key of a chunk contains only a hash of its session's number. To find the number, all numbers up to this one are
+/// hashed, or up to the highest number that the release is known to have issued, if that is higher.
 const LAST_SESSION: u64 = 100_000;
 
-/// Session ids are issued this far above every known number, since numbers that left no trace are not known.
+/// Distance from the highest known session number to the number above which ids are issued: the release may have issued
+/// higher numbers that left no trace.
 const JUMP: u64 = 1_000_000;
 
 /// A blob to be written.
@@ -42,7 +44,7 @@ pub(super) struct PlannedBlob {
     pub record: BlobRecord,
     /// Its capsule.
     pub capsule: String,
-    /// The memories that refer to it; at least one.
+    /// Ids of the memories that refer to it; at least one.
     pub memories: Vec<String>,
     /// Its bytes, if they were in a record; otherwise they are in the chunks of the snapshot.
     pub inline: Option<Vec<u8>>,
@@ -52,43 +54,43 @@ pub(super) struct PlannedBlob {
 pub(super) struct PlannedSession {
     /// Its record.
     pub record: LegacyUploadSession,
-    /// Bytes that have not arrived.
+    /// Number of bytes that have not arrived.
     pub missing: u64,
 }
 
-/// The answer of a finished session, for a client that asks again.
+/// The receipt of a finished session: if the client repeats its call, the receipt has the answer.
 pub(super) struct PlannedReceipt {
-    /// The session.
+    /// The session's id.
     pub id: u64,
     /// Its owner.
     pub owner: Principal,
     /// Its capsule.
     pub capsule: String,
-    /// Its metadata and number of chunks.
+    /// Its metadata.
     pub metadata: upload_canister::api::AssetMetadata,
     /// Number of chunks.
     pub chunks: u32,
-    /// The answer.
+    /// The answer to the client.
     pub finished: Finished,
 }
 
-/// The use of the chunks under a key.
+/// What the chunks under one key prefix are used for.
 pub(super) enum Use {
-    /// The first bytes are those of a blob.
+    /// For a blob of this size: the chunks up to its end are taken.
     Blob(u64),
-    /// These chunks belong to a session.
+    /// For a session: the chunks with these numbers are taken.
     Session(BTreeSet<u32>),
-    /// No blob is taken.
+    /// For nothing: none of the chunks is taken.
     Nothing,
 }
 
-/// The chunks under a key, and what to report about those that are not taken.
+/// The plan for the chunks under one key prefix.
 pub(super) struct PlannedPlace {
-    /// Their use.
+    /// What the chunks are used for.
     pub used: Use,
-    /// The session to which they belong, if that is known.
+    /// The session to which the chunks belong, if it is known.
     pub session: Option<u64>,
-    /// Why some of them are not taken.
+    /// Why the chunks that are not used are not taken.
     pub why: String,
 }
 
@@ -109,26 +111,26 @@ pub(super) struct Plan {
     pub places: BTreeMap<[u8; 32], PlannedPlace>,
     /// The number above which session ids are issued.
     pub last_session: u64,
-    /// The same for capsules.
+    /// The number above which capsule ids are issued.
     pub last_capsule: u64,
     /// The outcome of each record.
     pub outcomes: Outcomes,
 }
 
-/// A committed blob whose bytes are those of its record.
+/// A committed blob whose stored bytes match the size and SHA-256 in its record.
 struct Sound {
     record: BlobRecord,
     notes: Vec<String>,
-    /// The capsule whose memories may refer to it.
+    /// The capsule to which it belongs: only memories in this capsule may refer to it.
     capsule: Option<String>,
-    /// Why there is no such capsule.
+    /// The reason, if it belongs to no capsule.
     why: &'static str,
 }
 
-/// The content of an asset, with its bytes if they become a blob; or why it is not taken.
+/// The content of an asset, with its bytes if they become a blob; or, if it is not taken, its outcome and the reason.
 type Found = Result<(Content, Option<Vec<u8>>), (RecordOutcome, String)>;
 
-/// An asset of a memory, in the order in which that release numbers them.
+/// An asset of a memory. Its `index` is its position in the order of that release.
 struct Asset {
     index: usize,
     metadata: PublicAssetMetadata,
@@ -143,15 +145,15 @@ struct Planner<'a> {
     sound: BTreeMap<u64, Sound>,
     /// Why the chunks under a key are not taken.
     refused: BTreeMap<[u8; 32], String>,
-    /// Bytes within records, by capsule.
+    /// Bytes of the assets that stay inline in memory records, by capsule.
     inline: BTreeMap<String, u64>,
     taken_at: Time,
 }
 
-/// Decides about every record, and writes what is not taken to `left`, except chunks.
+/// Decides the treatment of every record, and writes the records that are not taken to `left`, except chunks.
 ///
 /// # Errors
-/// If that file cannot be written.
+/// If `left` cannot be written.
 pub(super) fn plan(
     source: &Source,
     heap: &Heap,
@@ -223,7 +225,7 @@ impl Planner<'_> {
                 }
                 Some(_) => None,
             };
-            // Its people, connections and groups; memories and galleries have lines of their own.
+            // The capsule with its people, connections and groups; memories and galleries have lines of their own.
             let shell = PublicCapsule { memories: Vec::new(), galleries: Vec::new(), ..capsule.clone() };
             let rest = capsule_rest(capsule, owners_cut, writers_cut);
             let reason = why.clone().unwrap_or_else(|| match rest.is_empty() {
@@ -270,7 +272,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Administrators, and the index by owner, which is rebuilt from the capsules.
+    /// Reports administrators, and the entries of the index by owner, which is rebuilt from the capsules.
     fn rest(&mut self) -> Result<(), SnapshotError> {
         for admin in &self.source.admins {
             let (id, why) = (admin.to_text(), "administrators are the controllers of the canister here");
@@ -327,7 +329,7 @@ impl Planner<'_> {
         self.plan.last_capsule = numbers.max().unwrap_or(0);
     }
 
-    /// Reports chunks that are not taken, those under one key together.
+    /// Counts the chunks that are taken, and reports the others, with one entry for each key prefix.
     fn places(&mut self) {
         let damaged: BTreeSet<[u8; 32]> = self.source.blobs.values().map(place_of).collect();
         let Plan { places, outcomes, .. } = &mut self.plan;
@@ -350,22 +352,22 @@ impl Planner<'_> {
     }
 }
 
-/// Returns the principals of these people that may have rights here, once each.
+/// Returns the principals of these people, each once, without the anonymous principal, which can have no rights here.
 fn principals<T>(people: &[(PublicPerson, T)]) -> Vec<Principal> {
     let mut seen = BTreeSet::from([Principal::anonymous()]);
     let all = people.iter().filter_map(|(person, _)| person.principal());
     all.filter(|who| seen.insert(*who)).collect()
 }
 
-/// Truncates a list to its limit; returns how many entries were beyond it.
+/// Truncates a list to its limit, and returns the number of removed entries.
 fn cut(list: &mut Vec<Principal>) -> usize {
     let beyond = list.len().saturating_sub(MAX_LIST);
     list.truncate(MAX_LIST);
     beyond
 }
 
-/// Names the parts of a capsule that have no counterpart. The last two numbers are those of owners and controllers
-/// beyond the limit.
+/// Lists the parts of a capsule that have no counterpart here, with their numbers. `owners_cut` and `writers_cut` are
+/// the numbers of owners and controllers beyond the limit of a list.
 fn capsule_rest(capsule: &PublicCapsule, owners_cut: usize, writers_cut: usize) -> Vec<String> {
     let PublicCapsule { subject, owners, controllers, connections, connection_groups, .. } = capsule;
     let without = |people: Vec<&PublicPerson>| {
@@ -396,7 +398,7 @@ fn capsule_rest(capsule: &PublicCapsule, owners_cut: usize, writers_cut: usize) 
         .collect()
 }
 
-/// Returns the idempotency key of an adopted session, whose own is not known.
+/// Returns a new idempotency key for an adopted session, since the original key is not known.
 pub(super) fn idem_of_adopted(session: u64) -> String {
     format!("adopted session {session}")
 }

@@ -1,4 +1,4 @@
-//! The report: every record, its outcome, and why.
+//! The report of an adoption: every record with its outcome and the reason.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::Verdict;
 use crate::progress::Phase;
 use crate::provenance::Provenance;
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordKind {
@@ -35,7 +35,7 @@ pub enum RecordKind {
 }
 
 impl RecordKind {
-    /// Returns it as a word.
+    /// Returns the kind as a word.
     pub const fn word(self) -> &'static str {
         match self {
             RecordKind::Capsule => "capsule",
@@ -50,7 +50,7 @@ impl RecordKind {
         }
     }
 
-    /// Returns it as a word, in the plural.
+    /// Returns the kind as a word in the plural.
     pub const fn plural(self) -> &'static str {
         match self {
             RecordKind::Capsule => "capsules",
@@ -66,17 +66,17 @@ impl RecordKind {
     }
 }
 
-/// What happened to a record.
+/// The outcome of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordOutcome {
-    /// It is in the adopted folder.
+    /// The record is in the adopted folder, unchanged.
     Taken,
-    /// The same, but something in it was repaired.
+    /// The record is in the adopted folder, but parts of it were repaired.
     Repaired,
-    /// It has no counterpart here; it is in the file next to the folder.
+    /// The record has no counterpart in this canister; it is in the file next to the folder.
     NoCounterpart,
-    /// It is damaged or contradicts others; it is in the file next to the folder.
+    /// The record is damaged or contradicts others; it is in the file next to the folder.
     NotTaken,
 }
 
@@ -91,18 +91,18 @@ impl fmt::Display for RecordOutcome {
     }
 }
 
-/// One record. Chunks are counted, and listed only if they were not taken, those under one key together.
+/// A record, or all chunks under one key prefix that were not taken. Chunks that were taken are only counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
-    /// What it is.
+    /// Its kind.
     pub kind: RecordKind,
-    /// Its id there.
+    /// Its id in the snapshot.
     pub id: String,
-    /// The capsule that it is in.
+    /// The capsule that contains it.
     pub capsule: Option<String>,
-    /// How many there are.
+    /// Number of records: 1, or the number of chunks.
     pub count: u64,
-    /// What happened to it.
+    /// Its outcome.
     pub outcome: RecordOutcome,
     /// What was repaired, or why it was not taken.
     pub notes: Vec<String>,
@@ -111,7 +111,7 @@ pub struct Item {
     pub rest: Vec<String>,
 }
 
-/// How many records there are of a kind, and what happened to them.
+/// The number of records of one kind, in total and by outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KindCount {
     /// The kind.
@@ -124,7 +124,7 @@ pub struct KindCount {
     pub repaired: u64,
     /// Without a counterpart.
     pub no_counterpart: u64,
-    /// Damaged.
+    /// Damaged, or in contradiction to others.
     pub not_taken: u64,
 }
 
@@ -138,7 +138,8 @@ impl KindCount {
 /// The outcome of an adoption.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
-    /// [`Verdict::Fail`] if a damaged record was not taken; the folder is written nevertheless.
+    /// [`Verdict::Fail`] if a record was not taken, a structure of the snapshot is damaged, or the sessions on its heap
+    /// could not be read. The folder is written nevertheless.
     pub verdict: Verdict,
     /// The provenance of the report.
     pub provenance: Provenance,
@@ -150,13 +151,13 @@ pub struct Report {
     pub folder: String,
     /// The file next to the folder.
     pub left: String,
-    /// Lines of that file.
+    /// Number of lines in that file.
     pub left_lines: u64,
     /// How the header of the memory manager was found.
     pub header: Header,
     /// Why the sessions on the heap are unknown; `None` if they are known.
     pub heap: Option<String>,
-    /// What is wrong with the structures of the snapshot.
+    /// Descriptions of damage to the structures of the snapshot.
     pub damage: Vec<String>,
     /// Records by kind.
     pub counts: Vec<KindCount>,
@@ -170,7 +171,7 @@ pub struct Report {
     pub items: Vec<Item>,
 }
 
-/// Outcomes as they are decided.
+/// Collects the outcomes of records.
 #[derive(Debug, Default)]
 pub(super) struct Outcomes {
     /// Every record.
@@ -185,7 +186,7 @@ impl Outcomes {
         *self.found.entry(kind).or_default() += count;
     }
 
-    /// Adds a record: taken if there are no notes, otherwise repaired.
+    /// Adds a record that was taken. If there are notes, it was repaired.
     pub fn taken(
         &mut self,
         kind: RecordKind,
@@ -231,7 +232,7 @@ impl Outcomes {
         self.chunks_taken += 1;
     }
 
-    /// Returns the counts.
+    /// Returns the numbers of records by kind.
     pub fn counts(&self) -> Vec<KindCount> {
         let mut counts: BTreeMap<RecordKind, KindCount> = BTreeMap::new();
         let of = |kind: RecordKind| KindCount {

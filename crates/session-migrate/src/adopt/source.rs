@@ -22,7 +22,7 @@ use crate::snapshot::{Entry, Snapshot, StableFile, Tree, cell};
 /// Memory id of the HTTP secret, which a later version of that release stores.
 const HTTP_SECRET: u8 = ids::RESERVED_HTTP_SECRET;
 
-/// Memory ids that the first public release has opened or reserved.
+/// Memory ids that the first public release uses or has reserved.
 const KNOWN: [u8; 11] = [
     ids::CAPSULES,
     ids::RESERVED_BY_SUBJECT,
@@ -37,12 +37,12 @@ const KNOWN: [u8; 11] = [
     HTTP_SECRET,
 ];
 
-/// One memory of the snapshot.
+/// A virtual memory in the snapshot's stable memory.
 type SourceMemory = VirtualMemory<Patched>;
 
 /// A record that does not decode.
 pub(super) struct Undecodable {
-    /// What it should be.
+    /// The kind of record that should be there.
     pub kind: super::RecordKind,
     /// Its key, as shown in the report.
     pub key: String,
@@ -52,16 +52,16 @@ pub(super) struct Undecodable {
     pub why: String,
 }
 
-/// The stored chunks under one key.
+/// The stored chunks under one key prefix.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StoredChunks {
     /// Length of each chunk, by number.
     pub chunks: BTreeMap<u32, u32>,
-    /// Hash of its chunks; `None` if no committed blob refers to this key.
+    /// The hash of the chunks; `None` if no committed blob refers to this prefix.
     pub blob: Option<HashedChunks>,
 }
 
-/// The chunks under a key, hashed from the first one to the first gap, at most up to the size of the blob.
+/// The chunks under one key prefix, hashed from the first one to the first gap, at most up to the size of the blob.
 #[derive(Clone, Debug)]
 pub(super) struct HashedChunks {
     /// Size according to the record of the blob.
@@ -89,7 +89,7 @@ impl HashedChunks {
         self.next += 1;
     }
 
-    /// Returns the SHA-256 of these bytes.
+    /// Returns the SHA-256 of the bytes hashed so far.
     pub fn sha256(&self) -> [u8; 32] {
         self.hasher.clone().finalize().into()
     }
@@ -105,7 +105,7 @@ pub(super) struct Source {
     memories: MemoryManager<Patched>,
     /// How the header was found.
     pub header: Header,
-    /// Pages of a bucket of its memory manager.
+    /// Number of pages in a bucket of the memory manager.
     pub bucket_pages: u16,
     /// Capsules by key, with everything in them.
     pub capsules: BTreeMap<String, PublicCapsule>,
@@ -119,11 +119,11 @@ pub(super) struct Source {
     pub admins: Vec<Principal>,
     /// Records that do not decode.
     pub undecodable: Vec<Undecodable>,
-    /// Damage of the structures themselves, one line each.
+    /// Descriptions of damage to the structures themselves, one line each.
     pub damage: Vec<String>,
 }
 
-/// Bytes as a key.
+/// A key of any bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Raw(Vec<u8>);
 
@@ -154,10 +154,10 @@ impl Key for Raw {
 }
 
 impl Source {
-    /// Reads everything, and hashes the chunks of committed blobs. `on_bytes` gets the size of every chunk read.
+    /// Reads every record, and hashes the chunks of committed blobs. `on_bytes` gets the size of every chunk read.
     ///
     /// # Errors
-    /// [`AdoptError::Foreign`] if it is not the memory of that release.
+    /// [`AdoptError::Foreign`] if the snapshot is not one of the first public release.
     pub fn read(snapshot: &Snapshot, on_bytes: &mut dyn FnMut(u64)) -> Result<Source, AdoptError> {
         let foreign =
             |why: String| AdoptError::Foreign { path: snapshot.path.clone(), why: why.replace('\n', " ") };
@@ -270,7 +270,7 @@ impl Source {
         self.undecodable.extend(undecodable);
     }
 
-    /// Reads every chunk once, and hashes those of committed blobs.
+    /// Reads every chunk once, and hashes the chunks of committed blobs.
     fn survey_chunks(&mut self, on_bytes: &mut dyn FnMut(u64)) {
         let mut places: BTreeMap<[u8; 32], StoredChunks> = BTreeMap::new();
         for blob in self.blobs.values() {
@@ -330,7 +330,7 @@ impl Source {
     }
 }
 
-/// Returns where the chunks of a blob are.
+/// Returns the first half of the keys of a blob's chunks.
 pub(super) fn place_of(blob: &PublicBlob) -> [u8; 32] {
     <[u8; 32]>::try_from(blob.pmid_hash.as_slice()).unwrap_or_default()
 }
@@ -338,10 +338,10 @@ pub(super) fn place_of(blob: &PublicBlob) -> [u8; 32] {
 /// Capsules by id, and administrators.
 type Saved = (BTreeMap<String, PublicCapsule>, Vec<Principal>);
 
-/// Reads what `pre_upgrade` has written over the beginning of the memory: capsules, administrators, and, in some builds
-/// of that release, the state of another feature.
+/// Reads the Candid that `pre_upgrade` has written over the beginning of the memory: capsules and administrators. In
+/// some builds of that release, the state of another feature follows, which is ignored.
 fn saved_by_pre_upgrade(stable: &StableFile) -> Result<Saved, String> {
-    // Its length is stored nowhere.
+    // The length of the Candid is stored nowhere, so longer and longer beginnings of the memory are decoded.
     let mut len = (1 << 20).min(stable.bytes());
     loop {
         let mut bytes = vec![0; usize::try_from(len).map_err(|error| error.to_string())?];
@@ -365,8 +365,8 @@ fn decode_saved(bytes: &[u8]) -> candid::Result<Saved> {
     Ok((capsules.into_iter().collect(), values.get_value()?))
 }
 
-/// Returns whether a folder has a heap and the module that can read it. Without them only the chunks of sessions in
-/// flight are known.
+/// Returns whether a snapshot has a heap and the module that can read it. Without them, sessions in flight are known
+/// only by their chunks.
 pub(super) fn has_heap(snapshot: &Snapshot) -> bool {
     snapshot
         .metadata
@@ -374,13 +374,13 @@ pub(super) fn has_heap(snapshot: &Snapshot) -> bool {
         .is_some_and(|metadata| metadata.wasm_module_size > 0 && metadata.wasm_memory_size > 0)
 }
 
-/// Returns the time at which the snapshot was taken, or else of the last change in it, nanoseconds.
+/// Returns the time of the snapshot in nanoseconds; if it is not recorded, the time of the last change to a capsule.
 pub(super) fn taken_at(snapshot: &Snapshot, source: &Source) -> u64 {
     let changed = source.capsules.values().map(|capsule| capsule.updated_at).max().unwrap_or_default();
     snapshot.metadata.as_ref().map_or(changed, |metadata| metadata.taken_at_timestamp).max(1)
 }
 
-/// Returns the canister of which the snapshot was taken, if its manifest names it.
+/// Returns the canister of the snapshot, if there is a manifest to name it.
 pub(super) fn canister(snapshot: &Snapshot) -> Option<String> {
     snapshot.manifest.as_ref().map(|manifest| manifest.canister.clone())
 }

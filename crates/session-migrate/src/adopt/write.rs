@@ -18,10 +18,11 @@ use super::plan::{Plan, PlannedBlob, PlannedPlace, PlannedReceipt, PlannedSessio
 use super::report::RecordKind;
 use super::source::Source;
 
-/// Writes everything of a plan except chunks, in buckets of this many pages.
+/// Writes all records of a plan, and the bytes of blobs that were inline, into a new stable memory whose buckets have
+/// `bucket_pages` pages.
 ///
 /// # Errors
-/// [`AdoptError::Fault`] if the canister's storage refuses something.
+/// [`AdoptError::Fault`] if the canister's storage refuses a record.
 pub(super) fn records(
     plan: &Plan,
     taken_at: Time,
@@ -110,11 +111,12 @@ fn receipt(storage: &mut Storage, receipt: &PlannedReceipt, taken_at: Time) -> R
     Ok(())
 }
 
-/// Copies the chunks that are taken, those of blobs in pieces of even length, and writes the others to `left`. Returns
-/// how many were taken. `on_bytes` gets the size of every chunk.
+/// Copies the chunks that are taken, and writes the others to `left`. The bytes of a blob are divided again, so that
+/// all its chunks but the last have the full length. Returns how many chunks of the snapshot were taken. `on_bytes`
+/// gets the size of every chunk.
 ///
 /// # Errors
-/// If that file cannot be written.
+/// If `left` cannot be written.
 pub(super) fn chunks(
     source: &Source,
     plan: &Plan,
@@ -129,7 +131,7 @@ pub(super) fn chunks(
         let Some(PlannedPlace { used, session, why }) = plan.places.get(&prefix) else { return };
         let is_taken = match used {
             Use::Blob(size) => {
-                // The chunks under one key come one after the other.
+                // Chunks come in the order of their keys, so the blobs of earlier keys are complete.
                 pieces.retain(|of, _| *of == prefix);
                 let pieces = pieces.entry(prefix).or_insert_with(|| Pieces::of(prefix, *size));
                 pieces.add(&bytes, storage)
@@ -157,7 +159,7 @@ pub(super) fn chunks(
     }
 }
 
-/// The bytes of a blob while they are divided into chunks of even length.
+/// The bytes of a blob while they are divided into chunks of full length.
 struct Pieces {
     prefix: ChunkPrefix,
     missing: u64,
@@ -170,7 +172,7 @@ impl Pieces {
         Pieces { prefix: ChunkPrefix(prefix), missing: size, next: 0, buffer: Vec::new() }
     }
 
-    /// Adds the next chunk. Returns `false` if the blob has ended before it.
+    /// Adds the bytes of the next stored chunk. Returns `false` if the blob was already complete.
     fn add(&mut self, bytes: &[u8], storage: &mut Storage) -> bool {
         if self.missing == 0 {
             return false;
@@ -189,7 +191,8 @@ impl Pieces {
     }
 }
 
-/// A refusal by the canister's storage, which expects only records that the canister wrote itself.
+/// An error of the canister's storage. Here it is always a fault of this program, which should write only valid
+/// records.
 trait Refusal: std::fmt::Display {}
 impl Refusal for OpenError {}
 impl Refusal for StableError {}

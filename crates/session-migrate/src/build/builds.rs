@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The target of all canisters.
+/// The compilation target of all canisters.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// The folder of the schemas in the tree.
@@ -19,7 +19,7 @@ pub enum Build {
     Legacy,
     /// Both session paths, and the migration; accepts layouts 1 and 2.
     Staged,
-    /// The direct path alone, and the migration.
+    /// The direct path alone, and the migration; accepts all layouts.
     Direct,
 }
 
@@ -41,7 +41,8 @@ impl Build {
         format!("{self}.json")
     }
 
-    /// Returns whether an upgrade to `to` is a step of the staged upgrade, or a newer module of the same build.
+    /// Returns whether an upgrade from this build to `to` is the next step of the staged upgrade, or installs a newer
+    /// module of the staged or direct build.
     pub fn leads_to(self, to: Build) -> bool {
         matches!(
             (self, to),

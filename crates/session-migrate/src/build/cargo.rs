@@ -21,8 +21,8 @@ pub(crate) struct CargoOutput {
     pub dep_info: PathBuf,
 }
 
-/// Returns everything apart from the source files that determines the output of cargo: the compiler and the
-/// command line.
+/// Returns everything that determines cargo's output apart from the source files: the compiler's version, the arguments
+/// of cargo, and the flags for rustc.
 pub(crate) fn recipe(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Vec<String> {
     let mut recipe = vec![toolchain.version.clone()];
     recipe.extend(arguments(build, workspace, toolchain));
@@ -36,7 +36,7 @@ fn arguments(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Vec<
         "--package",
         CANISTER_PACKAGE,
         "--lib",
-        // Only the cdylib: together with the rlib, cargo cannot do link-time optimization.
+        // Only the cdylib is built: cargo cannot do link-time optimization if it builds the rlib as well.
         "--crate-type",
         "cdylib",
         "--profile",
@@ -61,9 +61,9 @@ fn arguments(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Vec<
 
 /// Code generation flags.
 ///
-/// BLAKE3 uses the IC's vector instructions, which make it five times cheaper. The `sha2` crate's SHA-256
-/// would cost more with them, both through the backend that uses them and through a compiler that finds uses
-/// for them: 80 instructions per byte instead of 77.
+/// The IC's vector instructions make BLAKE3 five times cheaper. The SHA-256 of the `sha2` crate would cost more with
+/// them, 80 instructions per byte instead of 77, both in the crate's vector backend and if the compiler vectorizes its
+/// code. So both are switched off.
 const CODEGEN: [&str; 4] = [
     "-Ctarget-feature=+simd128",
     "-Cno-vectorize-loops",
@@ -71,13 +71,13 @@ const CODEGEN: [&str; 4] = [
     "--cfg=sha2_256_backend=\"soft\"",
 ];
 
-/// Returns the flags of [`CODEGEN`], and those that keep absolute paths of this machine out of the wasm, so
-/// that the same tree gives the same bytes elsewhere.
+/// Returns the flags in [`CODEGEN`], and flags that keep absolute paths out of the wasm, so that the same tree gives
+/// the same bytes on every machine.
 fn rustflags(workspace: &Workspace, toolchain: &Toolchain) -> Vec<String> {
     let registry = cargo_home().join("registry").join("src");
     let library = toolchain.sysroot.join("lib/rustlib/src/rust");
     let mut places = vec![(workspace.root.clone(), "/src".to_owned())];
-    // The registry's folder is named after a hash of its address; remove that level, too.
+    // The name of each registry's folder contains a hash of the registry's address, so this level is removed as well.
     if let Ok(entries) = std::fs::read_dir(&registry) {
         let mut folders: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
         folders.sort();
@@ -107,9 +107,8 @@ pub(crate) fn run(
     let stem = CANISTER_PACKAGE.replace('-', "_");
     let raw =
         CargoOutput { wasm: folder.join(format!("{stem}.wasm")), dep_info: folder.join(format!("{stem}.d")) };
-    // The file name of a wasm library contains no hash of its features, so the three builds overwrite one
-    // another, and cargo may mistake another build's file for this one's. It never considers a missing file
-    // fresh.
+    // The file name of a wasm library contains no hash of its features, so the three builds overwrite one another's
+    // file, and cargo may mistake another build's file for this one's. Cargo never considers a missing file fresh.
     for stale in [&raw.wasm, &raw.dep_info, &folder.join("deps").join(format!("{stem}.wasm"))] {
         remove(stale)?;
     }
@@ -119,7 +118,7 @@ pub(crate) fn run(
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace, toolchain).join("\u{1f}"))
         .current_dir(&workspace.root)
         .stdin(Stdio::null())
-        // Standard output is for our caller's table or JSON.
+        // Standard output is reserved for the table or JSON that this program prints.
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     // Cargo does not write colors into a pipe by default.

@@ -1,14 +1,14 @@
 //! Commands that are run for a build, in an environment that does not depend on the caller.
 //!
-//! This program is itself often started by cargo (`cargo run`, `cargo test`), which sets variables that would
-//! affect the inner cargo. [`command`] removes those.
+//! This program is itself often started by cargo (`cargo run`, `cargo test`), which sets environment variables that
+//! would affect the inner cargo. [`command`] removes them.
 
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 
 use super::BuildError;
 
-/// Inherited variables with these prefixes change the output of cargo or rustc.
+/// Prefixes of inherited environment variables that change the output of cargo or rustc.
 const SCRUBBED_PREFIXES: [&str; 9] = [
     "CARGO_PKG_",
     "CARGO_MANIFEST_",
@@ -35,9 +35,9 @@ const SCRUBBED_NAMES: [&str; 12] = [
     "DYLD_FALLBACK_LIBRARY_PATH",
 ];
 
-/// Returns whether a variable must not reach the inner cargo.
+/// Returns whether an environment variable must not reach the inner cargo.
 ///
-/// The target folder's own setting is kept, regardless of its spelling: the caller intends it for this build, too.
+/// The settings of the target folder and of the number of jobs are kept: the caller intends them for this build, too.
 pub(crate) fn is_scrubbed(name: &str) -> bool {
     if matches!(name, "CARGO_BUILD_TARGET_DIR" | "CARGO_BUILD_JOBS") {
         return false;
@@ -45,13 +45,13 @@ pub(crate) fn is_scrubbed(name: &str) -> bool {
     SCRUBBED_NAMES.contains(&name) || SCRUBBED_PREFIXES.iter().any(|start| name.starts_with(start))
 }
 
-/// Returns a cargo command with a clean environment: the cargo that started us, or the one on the PATH.
+/// Returns a cargo command with a clean environment: the cargo that started this program, or the one on the PATH.
 pub(crate) fn command() -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     clean(Command::new(cargo))
 }
 
-/// Removes the variables of [`is_scrubbed`] from `command`.
+/// Removes the variables that [`is_scrubbed`] selects from the environment of `command`.
 pub(crate) fn clean(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(is_scrubbed) {

@@ -1,4 +1,4 @@
-//! Errors of a build, each with its subject.
+//! Errors of a build, each with the file or program concerned.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ pub enum BuildError {
     /// A file or folder could not be used.
     #[error("cannot {action} {path}: {source}")]
     Io {
-        /// What was tried: read, write, lock, …
+        /// The operation that failed: read, write, lock, …
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -30,7 +30,7 @@ pub enum BuildError {
         command: String,
         /// Its exit status.
         status: String,
-        /// Its output, if that was captured; otherwise empty.
+        /// The program's output, or where to find it.
         detail: String,
     },
     /// The tree is not the one that this program builds.

@@ -1,7 +1,7 @@
 //! Freshness of a build: a record next to each artifact in the cache folder.
 //!
-//! Cargo's own freshness check cannot be used across the three builds (they share one file name), and starting it three
-//! times takes seconds. The record names every source file that rustc read, with its hash.
+//! Cargo's own freshness check cannot be used across the three builds, which share one file name, and starting cargo
+//! three times takes seconds. The record names every source file that rustc read, with its hash.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 use super::write::write_atomically;
 use super::{Build, BuildError, SCHEMAS, Workspace};
 
-/// Increased when the steps after the compiler change their output.
+/// Version of the steps after the compiler: increased when their output changes.
 const FORMAT: u32 = 3;
 
-/// Files that matter although rustc does not list them.
+/// Files that affect the output although they are not in rustc's list.
 const MANIFESTS: [&str; 4] =
     ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "crates/ic-stable-migrate/Cargo.toml"];
 
@@ -61,12 +61,12 @@ pub(crate) struct Compilation<'c> {
     pub began: SystemTime,
     /// The finished wasm.
     pub wasm: &'c [u8],
-    /// The same, packed.
+    /// The finished wasm, gzipped.
     pub gz: &'c [u8],
 }
 
-/// Records the inputs of `build`. If a source file was written after the compilation began, it may not be the
-/// one that was compiled; then no record is stored, and the next call builds again.
+/// Records the inputs of `build`. If a source file was written after the compilation began, the compiler may have read
+/// an older version of the file. In this case no record is stored, and the next call builds again.
 pub(crate) fn record(
     build: Build,
     workspace: &Workspace,

@@ -1,13 +1,14 @@
 //! Extraction of the Candid interface from a canister's wasm.
 //!
-//! The canister exports a function that returns a pointer to the interface's text, terminated by a zero byte.
-//! To read it, the module is instantiated for that one call, with every import of the IC replaced by a trap.
+//! The canister exports a function that returns a pointer to the interface's text, terminated by a zero byte. To read
+//! the text, the module is instantiated for a single call of this function, with every import of the IC replaced by a
+//! trap.
 
 use wasmtime::{Config, Engine, Linker, Module, Store};
 
 use super::postprocess::candid_of;
 
-/// The export, as the Candid tools name it.
+/// The name of the exported function, which is a convention of Candid's tools.
 const EXPORT: &str = "get_candid_pointer";
 
 /// Errors of the extraction.
@@ -19,21 +20,21 @@ pub enum InterfaceError {
     /// The module could not be loaded or the call trapped.
     #[error("running `{EXPORT}` failed: {0}")]
     Run(String),
-    /// The pointer or its text is bad.
+    /// The pointer does not lead to a valid text.
     #[error("`{EXPORT}` does not point to a text that ends with a zero byte")]
     Text,
 }
 
-/// Returns the Candid interface of any canister's `wasm` (unpacked): from its metadata, otherwise from the function
-/// that exports it; `None` if it has neither.
+/// Returns the Candid interface of any canister's `wasm` (unpacked): from its metadata, or else from the exported
+/// function; `None` if the module has neither.
 pub fn interface_of(wasm: &[u8]) -> Option<String> {
     candid_of(wasm).or_else(|| candid_interface(wasm).ok())
 }
 
-/// Returns the Candid text of the canister `wasm` (unpacked).
+/// Returns the Candid interface of the canister `wasm` (unpacked) by calling the exported function.
 ///
 /// # Errors
-/// If the module has none, or cannot be run.
+/// If the module does not export the function, or cannot be run.
 pub fn candid_interface(wasm: &[u8]) -> Result<String, InterfaceError> {
     let run = |error: wasmtime::Error| InterfaceError::Run(format!("{error:#}"));
     let mut config = Config::new();

@@ -40,7 +40,7 @@ pub use workspace::Workspace;
 /// Options of [`ensure_with`].
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The tree to build: the path of its `Cargo.toml`. Without it, the tree this program was compiled from.
+    /// The tree to build: the path of its `Cargo.toml`. Without it, the tree that this program was compiled from.
     pub manifest_path: Option<PathBuf>,
     /// The output folder. Without it, `dist` in the tree.
     pub out: Option<PathBuf>,
@@ -50,12 +50,11 @@ pub struct Options {
 
 /// Brings `builds` up to date in the tree's own `dist` folder.
 ///
-/// Safe to call from several processes at once; they take turns. The first call compiles for minutes and
-/// reports progress on stderr; a call that finds everything fresh takes a fraction of a second and prints
-/// nothing.
+/// Several processes may call this function at once: they wait for one another. The first call compiles for minutes and
+/// reports progress on stderr; a call that finds everything fresh takes a fraction of a second and prints nothing.
 ///
 /// # Errors
-/// No usable compiler, a failing compilation, or an unreadable or unwritable file: see [`BuildError`].
+/// If there is no usable compiler, a compilation fails, or a file cannot be read or written: see [`BuildError`].
 pub fn ensure(builds: &[Build]) -> Result<Vec<Artifact>, BuildError> {
     ensure_with(builds, &Options::default())
 }
@@ -71,7 +70,7 @@ pub fn ensure_one(build: Build) -> Result<Artifact, BuildError> {
     Bench::set_up(&Options::default())?.make(build, false)
 }
 
-/// Everything needed to build, held by one process at a time.
+/// Everything needed to build. Because of its lock, only one process at a time has it.
 struct Bench {
     workspace: Workspace,
     toolchain: toolchain::Toolchain,
@@ -131,7 +130,7 @@ fn one(
     fingerprint::record(build, workspace, cache, compilation)
 }
 
-/// Returns the checked-in schema of a build without blanks. A test of the canister compares it with the types.
+/// Returns the checked-in schema of a build as compact JSON. A test of the canister compares the schema with the types.
 fn schema(build: Build, workspace: &Workspace) -> Result<String, BuildError> {
     let path = workspace.root.join(SCHEMAS).join(build.schema_file());
     let json = std::fs::read(&path).map_err(BuildError::io("read", &path))?;

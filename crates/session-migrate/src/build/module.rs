@@ -1,4 +1,4 @@
-//! A finished module, as it is installed.
+//! A finished module, in the form in which it is installed.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ impl Module {
         Module::of(path, file)
     }
 
-    /// Returns the module in a file, a wasm of any canister, gzipped or not.
+    /// Returns the module in `file`, the bytes of any canister's wasm, gzipped or not. Errors name `path`.
     pub fn of(path: &Path, file: Vec<u8>) -> Result<Module, BuildError> {
         let wasm = unpack(&file).map_err(|source| BuildError::wasm(path, source))?;
         let (wasm_bytes, features) = (wasm.len() as u64, features(&wasm));

@@ -13,17 +13,17 @@ use wasmparser::{Encoding, KnownCustom, Name, NameSectionReader, Naming, Parser,
 
 use super::Build;
 
-/// No canister unpacks to more than this; the limit keeps a bad file from exhausting memory.
+/// Maximum size of an unpacked module. No canister is larger, and the limit keeps a damaged file from exhausting
+/// memory.
 const MAX_UNPACKED_BYTES: u64 = 100 * 1024 * 1024;
 
-/// The names of the metadata sections that every canister has, public on the IC.
+/// Names of the metadata sections that [`finish`] adds; they are public on the IC.
 const CANDID: &str = "icp:public candid:service";
 const SCHEMA: &str = "icp:public stable:schema";
 const BUILD: &str = "icp:public build";
 const FEATURES: &str = "icp:public features";
 
-/// The section of a module that continues with the wasm memory of the one before it; `icp`, `dfx` and the IC look for
-/// it.
+/// The section that marks a module as keeping its wasm memory across upgrades; `icp`, `dfx` and the IC look for it.
 const PERSISTENCE: &str = "icp:private enhanced-orthogonal-persistence";
 
 /// A file that is not a usable canister.
@@ -47,7 +47,7 @@ pub enum WasmError {
         /// The number of its exports.
         exports: usize,
     },
-    /// A canister of another kind.
+    /// The module of another canister.
     #[error("not an upload canister: it has no method {missing}")]
     NotAnUploadCanister {
         /// The methods that every build has and this module lacks.
@@ -80,8 +80,8 @@ pub(crate) fn finish(wasm: &[u8], build: Build, did: &str, schema: &str) -> Resu
     Ok(module.finish())
 }
 
-/// Returns the names of the functions, demangled and without the hashes of crates: they make a trap's backtrace
-/// readable, and take a quarter less when compressed.
+/// Returns the names of the functions, demangled and without the hashes of crates: such names make a trap's backtrace
+/// readable, and are a quarter smaller when compressed.
 fn readable(names: NameSectionReader<'_>) -> Result<NameSection, WasmError> {
     let mut functions = NameMap::new();
     for name in names {
@@ -97,7 +97,8 @@ fn readable(names: NameSectionReader<'_>) -> Result<NameSection, WasmError> {
     Ok(section)
 }
 
-/// Returns whether a custom section is kept. Whatever a compiler adds, apart from names, is of no use on the IC.
+/// Returns whether a custom section is kept: only metadata of the IC, except the sections that [`finish`] adds. Other
+/// sections of a compiler, apart from names, are of no use on the IC.
 fn is_kept(custom: &str) -> bool {
     custom.starts_with("icp:") && ![CANDID, BUILD, FEATURES, SCHEMA].contains(&custom)
 }
@@ -112,7 +113,7 @@ pub fn gzip(wasm: &[u8]) -> std::io::Result<Vec<u8>> {
 /// Returns the wasm in `file`, which may be gzipped.
 ///
 /// # Errors
-/// If it is neither, is damaged, or unpacks to more than 100 MiB.
+/// If the file is neither wasm nor gzipped wasm, is damaged, or unpacks to more than 100 MiB.
 pub fn unpack(file: &[u8]) -> Result<Cow<'_, [u8]>, WasmError> {
     if file.starts_with(b"\0asm") {
         return Ok(Cow::Borrowed(file));
@@ -143,12 +144,12 @@ pub fn features(wasm: &[u8]) -> Vec<String> {
 
 /// Returns the interface in the metadata of the canister `wasm` (unpacked), public or private, if there is one.
 pub fn candid_of(wasm: &[u8]) -> Option<String> {
-    // Motoko's compiler writes it as private by default.
+    // Motoko's compiler makes the interface private by default.
     metadata(wasm, CANDID).or_else(|| metadata(wasm, "icp:private candid:service"))
 }
 
-/// Returns the types of the arguments of `init` in the metadata of the canister `wasm` (unpacked), if they are not in
-/// the interface: Motoko writes them there.
+/// Returns the types of the arguments of `init`, if the metadata of the canister `wasm` (unpacked) have a section for
+/// them. Motoko's compiler writes them there instead of into the interface.
 pub fn init_args_of(wasm: &[u8]) -> Option<String> {
     ["icp:public candid:args", "icp:private candid:args"].iter().find_map(|name| metadata(wasm, name))
 }
@@ -159,7 +160,7 @@ pub fn schema_of(wasm: &[u8]) -> Option<String> {
 }
 
 /// Returns whether the canister `wasm` (unpacked) keeps its wasm memory across upgrades: Motoko's enhanced orthogonal
-/// persistence. Such a module is installed only with an explicit option.
+/// persistence. An upgrade to such a module needs an explicit option.
 pub fn keeps_wasm_memory(wasm: &[u8]) -> bool {
     metadata(wasm, PERSISTENCE).is_some()
 }
@@ -225,8 +226,7 @@ pub fn methods(wasm: &[u8]) -> Result<Methods, WasmError> {
     Ok(methods)
 }
 
-/// Checks that `file` (wasm or gzipped wasm) is valid and an upload canister; the error says what it is
-/// instead.
+/// Checks that `file` (wasm or gzipped wasm) is valid and an upload canister; the error says what the file is instead.
 pub fn check_is_upload_canister(file: &[u8]) -> Result<(), WasmError> {
     let methods = methods(&unpack(file)?)?;
     let missing: Vec<&str> = METHODS.into_iter().filter(|name| !methods.has(name)).collect();

@@ -1,4 +1,4 @@
-//! Publishing of finished files, atomically, by one process at a time.
+//! Copies finished files to the output folder, atomically and by one process at a time.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::progress::Progress;
 /// The folder with the checked-in interfaces.
 const INTERFACES: &str = "candid";
 
-/// Held while a process builds; released on drop, or by the system if the process dies.
+/// A lock that a process holds while it builds; released on drop, or by the system if the process dies.
 pub(crate) struct Lock {
     _file: File,
 }
@@ -51,14 +51,13 @@ pub struct Artifact {
     pub wasm_gz_bytes: u64,
     /// SHA-256 of the gzipped wasm, in hex. This is the module hash that the IC reports after an install.
     pub sha256: String,
-    /// The Candid interface next to the wasm.
+    /// The file with the Candid interface, next to the wasm.
     pub did: PathBuf,
     /// True if the interface is identical, byte for byte, to the one checked in under `candid/`.
     pub did_is_checked_in: bool,
 }
 
-/// Copies the cached files of `build` to `out`, and its interface over the checked-in one if `update_did` is
-/// set.
+/// Copies the cached files of `build` to `out`. With `update_did`, also copies the interface over the checked-in one.
 pub(crate) fn publish(
     build: Build,
     made: &Record,
@@ -89,7 +88,7 @@ pub(crate) fn publish(
     })
 }
 
-/// Copies a file unless the same bytes are already there; a reader never sees half a file.
+/// Copies a file, unless `to` already has the same bytes, and returns the bytes. A reader never sees half a file.
 fn copy(from: &Path, to: &Path) -> Result<Vec<u8>, BuildError> {
     let bytes = std::fs::read(from).map_err(BuildError::io("read", from))?;
     if !holds(to, &bytes) {

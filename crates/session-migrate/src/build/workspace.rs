@@ -17,7 +17,7 @@ pub struct Workspace {
     pub root: PathBuf,
     /// Cargo's target folder, wherever the user's settings put it.
     pub target_dir: PathBuf,
-    /// The oldest compiler the canister accepts, as (major, minor).
+    /// The oldest version of the compiler that can build the canister, as (major, minor).
     pub rust_version: (u32, u32),
 }
 
@@ -35,7 +35,7 @@ struct Package {
 }
 
 impl Workspace {
-    /// Asks cargo about the tree of `manifest`, or about the one this program was compiled from.
+    /// Asks cargo about the tree of `manifest`, or about the tree that this program was compiled from.
     ///
     /// # Errors
     /// If cargo cannot read the manifest or the workspace lacks the canister's package.

@@ -1,11 +1,11 @@
-//! Writing of files such that a reader never sees half of one.
+//! Writes files so that a reader never sees half a file.
 
 use std::io::Write;
 use std::path::Path;
 
 use super::BuildError;
 
-/// Writes a file under a temporary name next to it, then renames it.
+/// Writes `bytes` into a temporary file next to `path`, then renames the file to `path`.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(crate::folder_of(path))?;

@@ -15,7 +15,7 @@ use super::report_file::{ReportArgs, ReportFile};
 use super::table::table;
 use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
-/// Maximum number of regressions that are listed for each run.
+/// Maximum number of regressions that are listed for each trace.
 const SHOWN: usize = 20;
 
 #[derive(Debug, Args)]
@@ -68,7 +68,7 @@ impl AbArgs {
     }
 }
 
-/// Compares, prints, and returns the exit code.
+/// Compares the builds, prints the report, and returns the exit code.
 pub(super) fn run(args: AbArgs) -> u8 {
     let subjects = match args.subjects() {
         Ok(subjects) => subjects,

@@ -1,4 +1,4 @@
-//! The command `adopt`: a snapshot of the first public release becomes one of this canister.
+//! The command `adopt`: converts a snapshot of the first public release to a snapshot of this canister.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use super::report_file::ReportFile;
 use super::table::print_rows;
 use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
-/// Number of records that are printed.
+/// Maximum number of records that are printed.
 const SHOWN: usize = 40;
 
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub(super) struct AdoptArgs {
     legacy: Option<PathBuf>,
 }
 
-/// Adopts the snapshot, prints, and returns the exit code.
+/// Adopts the snapshot, prints the report, and returns the exit code.
 pub(super) fn run(args: AdoptArgs) -> u8 {
     let json = match args.json.as_deref().map(ReportFile::create).transpose() {
         Ok(json) => json,

@@ -40,7 +40,7 @@ pub(super) struct CheckArgs {
     json: Option<PathBuf>,
 }
 
-/// Compares, prints, and returns the exit code.
+/// Compares the builds, prints the report, and returns the exit code.
 pub(super) fn run(args: CheckArgs) -> u8 {
     let json = match args.json.as_deref().map(ReportFile::create).transpose() {
         Ok(json) => json,
@@ -73,7 +73,7 @@ fn compared(args: &CheckArgs) -> Result<Report, Failed> {
         (Some(canister), [new]) => {
             let new = Side::read(new).map_err(coded)?;
             runtime()?.block_on(async {
-                // Anybody may read public metadata.
+                // Public metadata can be read without an identity.
                 let network = args.address.connect(Arc::new(AnonymousIdentity)).await?;
                 let old = Side::live(&network, canister).await.map_err(coded)?;
                 check::compare(&old, &new).map_err(coded)

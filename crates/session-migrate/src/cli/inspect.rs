@@ -11,7 +11,7 @@ use super::report_file::ReportArgs;
 use super::table::print_rows;
 use super::{ENVIRONMENT, LOSS, USAGE, code_of, fail};
 
-/// Number of findings that are printed.
+/// Maximum number of findings that are printed.
 const SHOWN: usize = 40;
 
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(super) struct InspectArgs {
     report: ReportArgs,
 }
 
-/// Inspects the snapshot, prints, and returns the exit code.
+/// Inspects the snapshot, prints the report, and returns the exit code.
 pub(super) fn run(args: InspectArgs) -> u8 {
     let files = match args.report.create() {
         Ok(files) => files,

@@ -23,7 +23,7 @@ pub(super) struct AddressArgs {
 }
 
 impl AddressArgs {
-    /// Connects as this identity.
+    /// Connects to the network as `identity`.
     pub async fn connect(&self, identity: Arc<dyn Identity>) -> Result<Network, Failed> {
         Network::connect(&self.network, &self.root_key()?, identity)
             .await
@@ -53,18 +53,18 @@ impl NetworkArgs {
         Duration::from_secs(self.retry_for)
     }
 
-    /// Returns the address.
+    /// Returns the address of the network.
     pub fn url(&self) -> &str {
         &self.address.network
     }
 
-    /// Checks what can be checked without the network.
+    /// Checks the root key and the identity file before the first call to the network.
     pub fn check(&self) -> Result<(), Failed> {
         self.address.root_key()?;
         read_identity(&self.identity).map(drop).map_err(coded)
     }
 
-    /// Connects.
+    /// Connects to the network as the identity in the PEM file.
     pub async fn connect(&self) -> Result<Network, Failed> {
         let identity = read_identity(&self.identity).map_err(coded)?;
         self.address.connect(identity).await

@@ -20,7 +20,7 @@ fn the_reference_of_the_command_line_is_its_help() {
     let options =
         MarkdownOptions::new().show_footer(false).show_table_of_contents(false).title(String::new());
     let help = help_markdown_command_custom(&Cli::command(), &options);
-    // Before it, clap-markdown has a title of its own.
+    // Before the commands, clap-markdown writes a title of its own, which is dropped.
     let commands = help.find("## `").map_or(help.as_str(), |start| &help[start..]);
     let expected = format!("{INTRODUCTION}{}\n", commands.trim());
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

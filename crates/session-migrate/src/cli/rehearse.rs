@@ -45,7 +45,7 @@ pub(super) struct RehearseArgs {
     foreign: ForeignArgs,
 }
 
-/// Rehearses, prints, and returns the exit code.
+/// Rehearses the upgrade, prints the report, and returns the exit code.
 pub(super) fn run(args: RehearseArgs) -> u8 {
     if let Some(options) = args.foreign.options(args.rollback) {
         return run_foreign(options, &args.report);
@@ -66,7 +66,7 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
         Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };
-    // Before anything else is done, the age of this process is the time that cargo took.
+    // Until the work begins, the age of this process is the time that cargo took.
     let compiled = provenance::compiled_for();
     let report = match with_progress(|progress| rehearse::run(&options, progress)) {
         Ok(report) => report,
@@ -79,7 +79,7 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
     code_of(report.verdict)
 }
 
-/// Rehearses with two wasms of another canister.
+/// Rehearses the upgrade of another canister from one wasm to another.
 fn run_foreign(options: ForeignOptions, report: &ReportArgs) -> u8 {
     let checked = match foreign::check(options) {
         Ok(checked) => checked,

@@ -1,4 +1,4 @@
-//! The options of `rehearse --canister`, and what it prints of two wasms of another canister.
+//! The options and the output of `rehearse --canister`, the rehearsal with two wasms of another canister.
 
 use std::path::PathBuf;
 
@@ -45,7 +45,7 @@ pub(super) struct ForeignArgs {
 }
 
 impl ForeignArgs {
-    /// Returns what to rehearse, if it is another canister.
+    /// Returns the options of the rehearsal, if `--canister` is given.
     pub fn options(&self, rollback: bool) -> Option<ForeignOptions> {
         let ([old, new], Some(calls)) = (self.canister.as_slice(), &self.calls) else { return None };
         Some(ForeignOptions {
@@ -62,7 +62,7 @@ impl ForeignArgs {
     }
 }
 
-/// Prints what was called, and the stages.
+/// Prints the calls by method, the stages, the migrations and the interruptions.
 pub(super) fn print(report: &Report) {
     let Some(part) = &report.canister else { return };
     let rows = part.methods.iter().map(|method| {

@@ -32,7 +32,7 @@ pub(super) struct ReplayArgs {
     rules: Option<PathBuf>,
 }
 
-/// Plays a trace.
+/// Replays a trace, compares its answers with the recorded ones, and returns the exit code.
 pub(super) fn replay(args: ReplayArgs) -> u8 {
     let rules = match ab::rules(args.rules.as_deref()) {
         Ok(rules) => rules,
@@ -44,7 +44,7 @@ pub(super) fn replay(args: ReplayArgs) -> u8 {
         let mut builds = Builds::default();
         let build = args.build.clone().unwrap_or_else(|| trace.header.build.clone());
         let module = builds.get(&build)?;
-        // Unusable input is reported before anything is replayed.
+        // All builds are read before the replay, so that an unusable one is reported at once.
         args.interrupt
             .iter()
             .filter_map(Interruption::build)
@@ -82,7 +82,7 @@ fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {
     code_of(verdict)
 }
 
-/// Formats the number of calls and upgrades in a trace; upgrades are answered, too.
+/// Formats the numbers of calls and of upgrades in a trace. Upgrades are named because they have answers, too.
 pub(super) fn calls(trace: &Trace) -> String {
     let count = |is: fn(&EventKind) -> bool| trace.events.iter().filter(|event| is(&event.what)).count();
     let calls = count(|what| matches!(what, EventKind::Call(_)));

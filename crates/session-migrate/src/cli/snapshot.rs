@@ -1,4 +1,4 @@
-//! The command `snapshot`: snapshots between a live canister and a folder.
+//! The command `snapshot`: downloads, verifies and uploads snapshots of a live canister.
 
 use std::path::{Path, PathBuf};
 
@@ -76,7 +76,7 @@ struct TransferArgs {
     parallel: u8,
 }
 
-/// Checks the id of a snapshot.
+/// Checks that a text is the id of a snapshot, and returns it in lower case.
 pub(super) fn snapshot_id(text: &str) -> Result<String, String> {
     match hex::decode(text) {
         Ok(id) if !id.is_empty() => Ok(text.to_ascii_lowercase()),
@@ -96,7 +96,7 @@ pub(super) fn run(args: SnapshotArgs) -> u8 {
     }
 }
 
-/// Runs a transfer with progress on stderr.
+/// Runs a download or an upload, with its progress on stderr.
 fn transferring<T>(work: impl AsyncFnOnce(&Progress) -> Result<T, Failed>) -> Result<T, Failed> {
     let runtime = runtime()?;
     let progress = Progress::stderr();

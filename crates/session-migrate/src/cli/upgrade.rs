@@ -75,7 +75,7 @@ fn target(text: &str) -> Result<Build, String> {
     }
 }
 
-/// Prints each line of the journal.
+/// Prints each line of the journal as JSON.
 struct Lines;
 
 impl Listener for Lines {
@@ -111,7 +111,7 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
     let listener: &mut dyn Listener = if args.json { &mut lines } else { &mut silent };
     if args.dry_run {
         let module = module(args, args.to.unwrap_or(Build::Staged))?;
-        // The printed calls contain neither the root key nor the caller.
+        // A dry run needs neither the root key nor the caller, since the printed calls do not contain them.
         let plan = plan(args, &module, Vec::new(), Principal::anonymous());
         print_planned(&upgrade::planned(&plan), args.json);
         return Ok(0);

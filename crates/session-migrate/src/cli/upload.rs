@@ -1,4 +1,4 @@
-//! The command `upload`: files from a terminal to a canister on a live network.
+//! The command `upload`: uploads files to a canister on a live network.
 
 use std::path::PathBuf;
 
@@ -42,7 +42,7 @@ struct Uploaded {
 pub(super) fn run(args: UploadArgs) -> u8 {
     let mut uploaded = Vec::new();
     let result = upload_all(args, &mut uploaded);
-    // The ids of what has been uploaded are of use when a later file fails, too.
+    // The ids of the uploaded files are printed even if a later file fails.
     if !uploaded.is_empty() {
         say!("{}", uploads(&uploaded));
     }
@@ -100,8 +100,8 @@ fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Fail
     result
 }
 
-/// Returns the exit code: a refusal by the canister is a failed upload; everything else is a failure of the
-/// environment.
+/// Returns the exit code. If the canister refuses or the file has changed, the upload has failed; if no capsule can be
+/// chosen, an option is missing. Every other error is a failure of the environment.
 fn code_of(error: &UploadError) -> u8 {
     match error {
         UploadError::Client(error) if error.refusal().is_some() => LOSS,

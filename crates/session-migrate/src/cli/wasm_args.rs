@@ -1,4 +1,4 @@
-//! Options that name wasms instead of those built from the tree.
+//! Options that name wasms to use instead of the builds of the tree.
 
 use std::path::PathBuf;
 

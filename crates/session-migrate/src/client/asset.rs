@@ -16,19 +16,19 @@ const BLOCK: usize = 256 * 1024;
 /// A file on disk and its metadata for an upload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asset {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// The name it is uploaded under.
+    /// The name under which it is uploaded.
     pub name: String,
     /// Its media type.
     pub mime_type: String,
-    /// What kind of asset it is.
+    /// Its role, such as original or thumbnail.
     pub asset_type: api::AssetType,
     /// Its size in bytes.
     pub bytes: u64,
     /// SHA-256 of its content.
     pub sha256: [u8; 32],
-    /// The metadata to send at begin; if absent, it is made from the other fields.
+    /// The metadata to send when the upload begins; if absent, they are made from the other fields.
     pub metadata: Option<Box<api::AssetMetadata>>,
 }
 
@@ -56,14 +56,14 @@ impl Asset {
     /// Reads chunk `index` of the file, divided into chunks of `chunk_size` bytes.
     ///
     /// # Errors
-    /// [`ClientError::File`]; also if the file has become shorter.
+    /// [`ClientError::File`] if the file cannot be read, or has become shorter.
     pub fn chunk(&self, index: u32, chunk_size: u32) -> Result<Vec<u8>, ClientError> {
         let chunking = Chunking::new(self.bytes, u64::from(chunk_size));
         let (offset, length) = (chunking.offset(index), chunking.len(index));
         let read = || -> std::io::Result<Vec<u8>> {
             let mut file = File::open(&self.path)?;
             file.seek(SeekFrom::Start(offset))?;
-            // A chunk is far smaller than usize on every platform.
+            // The length of a chunk fits into usize on every platform.
             let mut bytes = vec![0; length as usize];
             file.read_exact(&mut bytes)?;
             Ok(bytes)

@@ -13,7 +13,7 @@ use super::ClientError;
 use crate::build::Module;
 use crate::trace::{CallKind, EventKind, Tape, Ticket, TracedAnswer};
 
-/// The canister's init and upgrade take no arguments.
+/// An empty list of arguments in Candid: neither `init` nor an upgrade takes any.
 pub(crate) const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 
 /// An upload canister on a PocketIC instance.
@@ -72,7 +72,7 @@ pub(crate) fn decode<'a, T: ArgumentDecoder<'a>>(
     })
 }
 
-/// Returns the first line of an error: Candid appends both types in full.
+/// Returns the first line of an error. In the lines after it, Candid prints both types in full.
 fn first_line(error: &candid::Error) -> String {
     let text = error.to_string();
     text.lines().next().unwrap_or_default().to_owned()
@@ -82,7 +82,7 @@ pub(crate) fn rejected(method: &'static str) -> impl FnOnce(RejectResponse) -> C
     move |reject| ClientError::Rejected {
         method,
         code: reject.error_code,
-        // A trap is followed by advice and a backtrace; its first line says what happened.
+        // The message of a trap continues with advice and a backtrace; its first line says what happened.
         message: reject.reject_message.lines().next().unwrap_or_default().to_owned(),
     }
 }
@@ -93,13 +93,13 @@ impl<'p> Canister<'p> {
         Canister { pic, id, tape: None }
     }
 
-    /// Returns the same canister, recorded from now on.
+    /// Returns the same canister; calls and events are recorded on `tape` from now on.
     #[must_use]
     pub fn recorded(self, tape: Option<&'p Tape>) -> Self {
         Canister { tape, ..self }
     }
 
-    /// Returns its time, nanoseconds since 1970.
+    /// Returns the time of the PocketIC instance, nanoseconds since 1970.
     pub fn now(&self) -> u64 {
         self.pic.get_time().as_nanos_since_unix_epoch()
     }
@@ -113,10 +113,10 @@ impl<'p> Canister<'p> {
         }
     }
 
-    /// Upgrades the canister, as a controller. A trace calls the module `build`.
+    /// Upgrades the canister, as a controller. A trace names the module by `build`.
     ///
     /// # Errors
-    /// A refusal by the IC or the canister; nothing is changed then.
+    /// If the IC or the canister refuses the upgrade, in which case nothing is changed.
     pub fn upgrade(&self, controller: Principal, build: &str, module: &Module) -> Result<(), RejectResponse> {
         let at = self.now();
         let answer =
@@ -143,12 +143,12 @@ impl<'p> Canister<'p> {
         }
     }
 
-    /// Returns its id.
+    /// Returns the canister's id.
     pub fn id(&self) -> Principal {
         self.id
     }
 
-    /// Returns its instance.
+    /// Returns the PocketIC instance.
     pub fn pic(&self) -> &'p PocketIc {
         self.pic
     }
@@ -156,7 +156,7 @@ impl<'p> Canister<'p> {
     /// Submits an update call without waiting for it.
     ///
     /// # Errors
-    /// [`ClientError::Rejected`] if it is not even accepted.
+    /// [`ClientError::Rejected`] if the IC does not accept the call for execution.
     pub fn submit(&self, caller: Principal, call: EncodedCall) -> Result<CallInFlight, ClientError> {
         let ticket = self.sent(CallKind::Update, caller, call.method, &call.arg);
         match self.pic.submit_call(self.id, caller, call.method, call.arg) {
@@ -185,12 +185,12 @@ impl<'p> Canister<'p> {
             let call = call?;
             Ok((call.method, self.submit(caller, call)?))
         };
-        // All calls are sent once the vector is complete.
+        // Collecting into a vector sends all calls before the first one is awaited.
         let sent: Vec<Result<_, ClientError>> = calls.into_iter().map(submit).collect();
         sent.into_iter().map(|sent| sent.and_then(|(method, sent)| self.wait(method, sent))).collect()
     }
 
-    /// Makes an update call, raw.
+    /// Makes an update call, and returns the raw reply.
     pub fn call(&self, caller: Principal, call: EncodedCall) -> Result<Vec<u8>, ClientError> {
         let method = call.method;
         self.wait(method, self.submit(caller, call)?)
@@ -199,7 +199,7 @@ impl<'p> Canister<'p> {
     /// Makes an update call to a function that returns `variant { Ok; Err }`.
     ///
     /// # Errors
-    /// If the call fails, and the canister's own refusals.
+    /// If the call fails, or the canister returns an error of its own.
     pub fn update<T: CandidType + DeserializeOwned>(
         &self,
         caller: Principal,
@@ -209,7 +209,7 @@ impl<'p> Canister<'p> {
         decode_result(method, &self.call(caller, EncodedCall::new(method, args)?)?)
     }
 
-    /// Makes a query call, raw.
+    /// Makes a query call, and returns the raw reply.
     pub fn query_raw(&self, caller: Principal, call: EncodedCall) -> Result<Vec<u8>, ClientError> {
         let EncodedCall { method, arg } = call;
         let ticket = self.sent(CallKind::Query, caller, method, &arg);
@@ -230,7 +230,7 @@ impl<'p> Canister<'p> {
     /// Makes a query call to a function that returns `variant { Ok; Err }`.
     ///
     /// # Errors
-    /// If the call fails, and the canister's own refusals.
+    /// If the call fails, or the canister returns an error of its own.
     pub fn query<T: CandidType + DeserializeOwned>(
         &self,
         caller: Principal,

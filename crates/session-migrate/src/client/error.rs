@@ -1,4 +1,4 @@
-//! Errors between a client and the canister.
+//! Errors of a client's calls to the canister, and of its uploads.
 
 use std::path::PathBuf;
 
@@ -39,7 +39,7 @@ pub enum ClientError {
     Refused {
         /// The canister's method.
         method: &'static str,
-        /// Its answer.
+        /// The canister's error.
         error: api::Error,
     },
     /// Arguments or a reply that are not the expected Candid.
@@ -71,15 +71,15 @@ pub enum ClientError {
     OtherSession {
         /// The session of the first begin.
         expected: u64,
-        /// The session of the repeated one.
+        /// The session of the repeated begin.
         got: u64,
     },
     /// A repeated finish returned a different result.
     #[error("a repeated finish returned {got:?}, expected {expected:?}")]
     OtherResult {
-        /// The first answer.
+        /// The result of the first finish.
         expected: Box<api::UploadFinishResult>,
-        /// That of the repeated one.
+        /// The result of the repeated finish.
         got: Box<api::UploadFinishResult>,
     },
     /// The canister asks to be called again without having made progress.
@@ -87,13 +87,13 @@ pub enum ClientError {
     NoProgress {
         /// The canister's method.
         method: &'static str,
-        /// How far it got.
+        /// The progress that the canister reported last.
         at: String,
     },
 }
 
 impl ClientError {
-    /// Returns the canister's own error, if it is one.
+    /// Returns the error of the canister itself, if this is one.
     pub fn refusal(&self) -> Option<&api::Error> {
         match self {
             ClientError::Refused { error, .. } => Some(error),
@@ -101,7 +101,7 @@ impl ClientError {
         }
     }
 
-    /// Returns whether the canister was frozen: it executes nothing until it is topped up.
+    /// Returns whether the call was rejected because the canister is frozen: it executes nothing until it is topped up.
     pub fn is_out_of_cycles(&self) -> bool {
         matches!(self, ClientError::Rejected { code: pocket_ic::ErrorCode::CanisterOutOfCycles, .. })
     }

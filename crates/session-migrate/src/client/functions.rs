@@ -11,25 +11,25 @@ impl Canister<'_> {
     /// Returns the running build.
     ///
     /// # Errors
-    /// If the call fails; the functions below also return the canister's own refusals.
+    /// If the call fails. The functions below also fail if the canister returns an error of its own.
     pub fn build_info(&self) -> Result<api::BuildInfo, ClientError> {
         let reply = self.query_with(Principal::anonymous(), "build_info", ())?;
         Ok(decode::<(api::BuildInfo,)>("build_info", &reply)?.0)
     }
 
-    /// Returns what a client needs to know before it splits a file.
+    /// Returns the length of a chunk, and the limits for files that are stored inline.
     pub fn upload_config(&self) -> Result<api::UploadConfig, ClientError> {
         let reply = self.query_with(Principal::anonymous(), "upload_config", ())?;
         Ok(decode::<(api::UploadConfig,)>("upload_config", &reply)?.0)
     }
 
-    /// Passes on a request as the gateway does.
+    /// Sends an HTTP request to the canister, like a gateway.
     pub fn http_request(&self, request: &api::HttpRequest) -> Result<api::HttpResponse, ClientError> {
         let reply = self.query_with(Principal::anonymous(), "http_request", (request,))?;
         Ok(decode::<(api::HttpResponse,)>("http_request", &reply)?.0)
     }
 
-    /// Begins an upload; returns the session.
+    /// Begins an upload, and returns the id of its session.
     pub fn uploads_begin(
         &self,
         caller: Principal,
@@ -55,7 +55,7 @@ impl Canister<'_> {
         self.update(caller, "uploads_put_chunk", args)
     }
 
-    /// Finishes an upload of `bytes` bytes in all.
+    /// Finishes an upload of `bytes` bytes in total.
     pub fn uploads_finish(
         &self,
         caller: Principal,
@@ -87,7 +87,7 @@ impl Canister<'_> {
         Ok(bytes.into_vec())
     }
 
-    /// Creates a capsule; without a subject, it is about the caller.
+    /// Creates a capsule about `subject`, or about the caller if there is none.
     pub fn capsules_create(
         &self,
         caller: Principal,
@@ -101,7 +101,7 @@ impl Canister<'_> {
         self.query(caller, "capsules_read", (capsule,))
     }
 
-    /// Sets who may do what with a capsule.
+    /// Sets all access lists of a capsule.
     pub fn capsules_set_access(
         &self,
         caller: Principal,
@@ -130,7 +130,7 @@ impl Canister<'_> {
     /// Lists all memories of a capsule, page by page.
     ///
     /// # Errors
-    /// See [`Canister::build_info`]; also a page that does not advance, since the list would never end.
+    /// See [`Canister::build_info`]. Also fails if a page does not advance, since the list would never end.
     pub fn memories_all(&self, caller: Principal, capsule: &str) -> Result<Vec<api::Memory>, ClientError> {
         let mut all: Vec<api::Memory> = Vec::new();
         loop {
@@ -168,13 +168,13 @@ impl Canister<'_> {
         self.update(controller, "migration_rollback", ())
     }
 
-    /// Checks everything that was converted again, for a controller.
+    /// Verifies again everything that was converted, for a controller.
     pub fn migration_verify(&self, controller: Principal) -> Result<api::MigrationStatus, ClientError> {
         self.update(controller, "migration_verify", ())
     }
 
-    /// Ends the possibility of a rollback, for a controller; `leave_quarantined` leaves quarantined records
-    /// there permanently.
+    /// Ends the possibility of a rollback, for a controller; with `leave_quarantined`, quarantined records stay in
+    /// quarantine permanently.
     pub fn migration_finalize(
         &self,
         controller: Principal,

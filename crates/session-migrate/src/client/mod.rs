@@ -1,7 +1,7 @@
 //! A typed client of the upload canister over PocketIC.
 //!
-//! [`Canister`] has the canister's functions; [`Uploader`] uploads one file with them like a front end, and
-//! can stop and resume at any point. Neither depends on builds, upgrades or rehearsals.
+//! [`Canister`] has the canister's functions. [`Uploader`] uploads one file with them, like a front end, and can stop
+//! and resume at any point. Neither depends on rehearsals.
 
 mod asset;
 mod canister;

@@ -1,4 +1,4 @@
-//! Waiting for a migration.
+//! Waits until a migration has settled.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use super::{Canister, ClientError};
 pub(crate) const PATIENCE_ROUNDS: u32 = 300;
 
 impl Canister<'_> {
-    /// Lets time pass until the migration has settled, or makes no progress for too long; returns its status
-    /// then. `each_round` is called after every round.
+    /// Lets time pass until the migration does nothing more by itself, or has made no progress for [`PATIENCE_ROUNDS`].
+    /// Returns its last status. `each_round` is called after every round.
     pub fn settled<E: From<ClientError>>(
         &self,
         mut status: MigrationStatus,

@@ -1,5 +1,5 @@
-//! One upload, handled as by a front end: it remembers the answers that it got, and asks the canister if it is not
-//! sure.
+//! One upload by a client that behaves like a front end: it remembers the canister's answers, and when it resumes, it
+//! asks the canister which chunks have arrived.
 
 use std::collections::BTreeSet;
 
@@ -30,11 +30,12 @@ pub enum UploadStep {
 pub enum StepOutcome {
     /// The step is done.
     Done,
-    /// The canister is still working on it; call the same step again.
+    /// The canister is still working on the step; call the same step again.
     CallAgain,
 }
 
-/// An upload in progress, as seen by the client. A clone represents a client that was saved to disk and returns later.
+/// An upload in progress, as seen by the client. A clone represents a client whose state was saved to disk and which
+/// returns later.
 #[derive(Clone, Debug)]
 pub struct Uploader {
     /// The client.
@@ -50,7 +51,7 @@ pub struct Uploader {
     chunk_size: u32,
     session: Option<u64>,
     stored: BTreeSet<u32>,
-    /// Number of hashed bytes at the last "call again" of finish.
+    /// Number of hashed bytes, when the canister last asked to repeat finish.
     hashed: Option<u64>,
     result: Option<api::UploadFinishResult>,
     aborted: bool,
@@ -90,7 +91,7 @@ impl Uploader {
         Chunking::new(self.asset.bytes, u64::from(self.chunk_size))
     }
 
-    /// Returns the number of chunks, `u32::MAX` if there are more: the canister refuses such a file.
+    /// Returns the number of chunks, or `u32::MAX` if there are more. The canister refuses a file of so many chunks.
     pub fn chunks(&self) -> u32 {
         self.chunking().count()
     }
@@ -143,7 +144,7 @@ impl Uploader {
             .collect()
     }
 
-    /// Makes the call of `step`.
+    /// Encodes the call of `step`, without sending it.
     ///
     /// # Errors
     /// If the file cannot be read, or there is no session yet.
@@ -225,10 +226,10 @@ impl Uploader {
         Ok(StepOutcome::CallAgain)
     }
 
-    /// Makes one step and waits for its answer.
+    /// Performs one step: calls the canister until the step is done.
     ///
     /// # Errors
-    /// Those of [`Uploader::call`] and [`Uploader::accept`], and if the call is rejected.
+    /// The errors of [`Uploader::call`] and [`Uploader::accept`], and [`ClientError::Rejected`].
     pub fn step(&mut self, canister: &Canister<'_>, step: UploadStep) -> Result<(), ClientError> {
         loop {
             let reply = canister.call(self.client, self.call(step)?)?;
@@ -238,7 +239,7 @@ impl Uploader {
         }
     }
 
-    /// Asks the canister what has arrived and adopts its answer, like a client that returns.
+    /// Asks the canister which chunks have arrived, and adopts its answer, like a client that returns.
     ///
     /// # Errors
     /// If there is no session, or the canister cannot find it.
@@ -254,7 +255,7 @@ impl Uploader {
         self.stored = stored;
     }
 
-    /// Continues from wherever the upload is until it is finished, one call after another.
+    /// Continues the upload from its present state until it is finished, one call after another.
     pub fn run(&mut self, canister: &Canister<'_>) -> Result<(), ClientError> {
         if self.session.is_some() && self.result.is_none() && !self.aborted {
             self.ask(canister)?;

@@ -7,19 +7,18 @@ use candid_parser::parse_idl_args;
 use crate::replay::Played;
 use crate::trace::TracedAnswer;
 
-/// One place that differs.
+/// One difference between two answers or states.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// The field, such as `Ok.path` or `Ok[].created_at`; empty for the whole value.
     pub field: String,
-    /// Side A, as Candid text.
+    /// Side A's value, as Candid text.
     pub a: String,
-    /// Side B.
+    /// Side B's value, as Candid text.
     pub b: String,
 }
 
-/// Returns all places in which two answers differ. The text of a rejection comes from the server and is not
-/// compared.
+/// Returns all differences between two answers. The text of a rejection comes from the server and is not compared.
 pub fn differences(a: &Played, b: &Played) -> Vec<Difference> {
     let whole = || vec![Difference { field: String::new(), a: shown(a), b: shown(b) }];
     match (a, b) {
@@ -30,7 +29,7 @@ pub fn differences(a: &Played, b: &Played) -> Vec<Difference> {
             Played::Answered(TracedAnswer::Rejected { code: a, .. }),
             Played::Answered(TracedAnswer::Rejected { code: b, .. }),
         ) if a == b => Vec::new(),
-        // A call that was not sent does not count as equal.
+        // A call that was not sent counts as different, even if it was sent on neither side.
         (Played::NotSent { .. }, _) | (_, Played::NotSent { .. }) => whole(),
         _ if a == b => Vec::new(),
         _ => whole(),
@@ -48,7 +47,7 @@ fn shown(played: &Played) -> String {
     }
 }
 
-/// Returns all places in which two Candid texts differ.
+/// Returns all differences between two Candid texts.
 pub fn differences_of_texts(a: &str, b: &str) -> Vec<Difference> {
     if a == b {
         return Vec::new();
@@ -64,7 +63,7 @@ pub fn differences_of_texts(a: &str, b: &str) -> Vec<Difference> {
     for (a, b) in parsed_a.args.iter().zip(&parsed_b.args) {
         collect("", a, b, &mut found);
     }
-    // The texts differ, but if no value does, only the notation does.
+    // If the texts differ although all values are equal, only the notation differs: the whole texts are one difference.
     if found.is_empty() { whole() } else { found }
 }
 
@@ -87,8 +86,7 @@ fn collect(field: &str, a: &IDLValue, b: &IDLValue, found: &mut Vec<Difference>)
     }
 }
 
-/// Compares field by field; a field that is only on one side is a separate difference, so that a rule can
-/// name it.
+/// Compares field by field. A field that only one side has is a separate difference, so that a rule can name it.
 fn collect_fields(outer: &str, a: &[IDLField], b: &[IDLField], found: &mut Vec<Difference>) {
     let of = |side: &[IDLField], id: &Label| {
         side.iter().find(|field| field.id == *id).map(|field| field.val.clone())

@@ -4,14 +4,14 @@ use super::{Difference, Tally, differences};
 use crate::replay::Played;
 use crate::trace::{Event, EventKind, Trace, TracedAnswer};
 
-/// How a replay compares with its trace.
+/// The result of comparing a replay with its trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
-    /// Answers that are the same.
+    /// Number of equal answers.
     pub equal: u64,
-    /// Differences that a rule allows.
+    /// Number of differences that a rule allows.
     pub allowed: u64,
-    /// All others, in order.
+    /// All other differences, in the order of the trace.
     pub wrong: Vec<Mismatch>,
 }
 
@@ -22,7 +22,7 @@ pub struct Mismatch {
     pub line: usize,
     /// The method, or `upgrade`.
     pub of: String,
-    /// What differs.
+    /// The difference.
     pub difference: Difference,
 }
 

@@ -14,7 +14,7 @@ pub struct Rule {
     pub name: String,
     /// Why it is allowed.
     pub reason: String,
-    /// Methods, and parts of the state.
+    /// The methods and parts of the state to which the rule applies.
     pub of: Vec<String>,
     /// Fields, as the report names them; `*` at the end matches any suffix.
     pub field: Vec<String>,
@@ -22,8 +22,8 @@ pub struct Rule {
     pub a: Option<String>,
     /// Value of side B; any if omitted.
     pub b: Option<String>,
-    /// Whether it is for traces that are replayed on other modules than those on which they were recorded, not for
-    /// comparisons of two builds.
+    /// Whether the rule is only for traces that are replayed on another module than the one on which they were
+    /// recorded, and not for comparisons of two builds.
     #[serde(default)]
     pub replay_only: bool,
 }
@@ -34,12 +34,12 @@ pub struct Rule {
 pub struct CostRule {
     /// Its name.
     pub name: String,
-    /// Why.
+    /// Why they may cost more.
     pub reason: String,
-    /// The endpoints, such as `uploads_finish`; and `stable_bytes_written`, `stable_memory`, `heap` of a
-    /// whole trace.
+    /// Endpoints, such as `uploads_finish`, or figures of a whole trace: `stable_bytes_written`, `stable_memory`,
+    /// `heap`.
     pub endpoint: Vec<String>,
-    /// How much more each may cost than on the other side, percent.
+    /// By how many percent each may cost more on side B than on side A.
     pub percent: u32,
 }
 
@@ -57,14 +57,14 @@ pub struct RuleBuilds {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rules {
-    /// How much more anything may cost, percent.
+    /// By how many percent any cost figure may be larger on side B.
     #[serde(default)]
     pub tolerance_percent: u32,
-    /// How many more instructions a message may take, regardless of the percentage.
+    /// How many more instructions a message may take on side B, in addition to the percentage.
     #[serde(default)]
     pub tolerance_instructions: u64,
-    /// On these builds, with all workloads, every rule must be needed; on others a rule may be unused. Absent: on any
-    /// builds.
+    /// The builds on which, with all workloads, every rule must match a difference. On other builds, a rule may be
+    /// unused. If absent, every rule must match on any builds.
     #[serde(default)]
     pub builds: Option<RuleBuilds>,
     /// Allowed differences.
@@ -78,7 +78,7 @@ pub struct Rules {
 /// A rules file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RuleError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
         /// The file.
@@ -86,7 +86,7 @@ pub enum RuleError {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// It does not parse.
+    /// The file does not parse.
     #[error("{path}: {detail}")]
     Parse {
         /// The file.
@@ -94,14 +94,14 @@ pub enum RuleError {
         /// What is wrong, with line and column.
         detail: String,
     },
-    /// Two rules have one name, or a rule has no reason.
+    /// Two rules have the same name, or a rule has no reason.
     #[error("{path}: the rule `{name}` {fault}")]
     Rule {
         /// The file.
         path: PathBuf,
         /// The rule.
         name: String,
-        /// What is wrong with it.
+        /// What is wrong with the rule.
         fault: &'static str,
     },
 }
@@ -162,7 +162,7 @@ impl Rule {
     }
 }
 
-/// The rules in use, with how often each has matched.
+/// The rules, and how often each has matched.
 #[derive(Clone, Debug)]
 pub struct Tally {
     rules: Rules,
@@ -183,13 +183,13 @@ impl Tally {
         self.rules.rules.get(found).map(|rule| rule.name.clone())
     }
 
-    /// Returns how many more instructions a message may take, regardless of the percentage.
+    /// Returns how many more instructions a message may take on side B, in addition to the percentage.
     pub const fn tolerance_instructions(&self) -> u64 {
         self.rules.tolerance_instructions
     }
 
-    /// Returns how much more an endpoint may cost, percent, and the rule that is needed to allow its cost, if
-    /// any.
+    /// Returns by how many percent an endpoint may cost more, and the name of the rule that allows `more_percent`, if
+    /// it exceeds the common tolerance and a rule allows it.
     pub fn cost_allowance(&mut self, endpoint: &str, more_percent: f64) -> (u32, Option<String>) {
         let common = self.rules.tolerance_percent;
         let found =

@@ -1,4 +1,5 @@
-//! What a rehearsal must know about a snapshot: who may read what, and which uploads clients can continue.
+//! The facts about a snapshot that a rehearsal needs: who may read which memories, and which uploads clients can
+//! continue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -26,16 +27,16 @@ pub struct Contents {
     scan: Scan,
     /// The time of the snapshot, nanoseconds.
     pub as_of: u64,
-    /// Stable layout.
+    /// Its stable layout.
     pub layout: u16,
-    /// Legacy records that will be quarantined.
+    /// Number of legacy records that will be quarantined.
     pub unconvertible: u64,
-    /// Legacy records that have expired.
+    /// Number of legacy records that have expired.
     pub expired: u64,
-    /// All legacy records.
+    /// Number of all legacy records.
     pub sessions: u64,
-    /// Uploads that a client can continue, those with the least to send first, alternating between the
-    /// classes.
+    /// Uploads that a client can continue. The classes alternate, and in each class, uploads with the fewest bytes to
+    /// send come first.
     pub open: Vec<OpenSession>,
     /// Every capsule.
     pub capsules: Vec<CapsuleContents>,
@@ -62,26 +63,25 @@ pub struct OpenSession {
     pub chunk_size: u32,
     /// The chunks that are stored.
     pub stored: BTreeSet<u32>,
-    /// Whether a repeated begin finds it.
+    /// Whether a repeated begin finds the session.
     pub is_indexed: bool,
     /// The class of its record.
     pub class: &'static str,
     prefix: ChunkPrefix,
 }
 
-/// A capsule and what is in it.
+/// A capsule with its members and memories.
 #[derive(Clone, Debug)]
 pub struct CapsuleContents {
     /// Its id.
     pub id: String,
-    /// Everybody on an access list.
+    /// All principals on its access lists.
     pub members: Vec<Principal>,
-    /// Its memories, each with its blob.
+    /// Ids of its memories, each with the number of its blob, if it has one.
     pub memories: Vec<(String, Option<u64>)>,
 }
 
-/// A session that expires within this time is not continued, seconds: a rehearsal takes minutes of the
-/// canister's time.
+/// A session that expires within this many seconds is not continued: a rehearsal takes minutes of the canister's time.
 const SOON: u64 = 60 * 60;
 
 fn checked(snapshot: &Snapshot) -> Result<(Scan, Facts), InspectError> {
@@ -99,7 +99,7 @@ pub fn damage(snapshot: &Snapshot) -> Result<BTreeMap<FindingKind, u64>, Inspect
     Ok(checked(snapshot)?.0.findings.damage())
 }
 
-/// Reads what a rehearsal must know.
+/// Reads the facts that a rehearsal needs.
 ///
 /// # Errors
 /// See [`super::run`].
@@ -138,7 +138,7 @@ fn capsules(facts: &Facts) -> Vec<CapsuleContents> {
     facts.capsules.iter().map(capsule).collect()
 }
 
-/// Returns the sessions that their owners can continue like any client.
+/// Returns the sessions that their owners can continue, in the order of [`Contents::open`].
 fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
     let now = facts.now.as_nanos() / 1_000_000_000;
     let ttl = facts.config.0.session_ttl_seconds;
@@ -206,7 +206,7 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
 }
 
 impl OpenSession {
-    /// Returns the bytes that have not arrived.
+    /// Returns the number of bytes that have not arrived.
     pub fn bytes_to_send(&self) -> u64 {
         let size = u64::from(self.chunk_size);
         let of = |idx: &u32| self.bytes.saturating_sub(u64::from(*idx) * size).min(size);
@@ -215,11 +215,11 @@ impl OpenSession {
 }
 
 impl Contents {
-    /// Writes the stored chunks of some sessions into files at their offsets; the files exist and have their
-    /// lengths.
+    /// Writes the stored chunks of some sessions into files, each chunk at its offset. The files must exist and have
+    /// their full lengths.
     ///
     /// # Errors
-    /// A file that cannot be written, or a snapshot that cannot be read.
+    /// If a file cannot be written, or the snapshot cannot be read.
     pub fn write_chunks(
         &mut self,
         snapshot: &Snapshot,

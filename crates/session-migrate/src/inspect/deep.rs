@@ -15,7 +15,7 @@ use super::report::DeepReport;
 use super::scan::Scan;
 use crate::snapshot::PAGE_BYTES;
 
-/// Bytes that are read at once.
+/// Number of bytes that are read at once.
 const BLOCK: u64 = 1 << 20;
 
 /// A digest in progress.
@@ -47,17 +47,19 @@ impl Hasher {
     }
 }
 
-/// A blob in the chunk map, of which some chunks have been read.
+/// A blob in the chunk map while its chunks are being read.
 struct Partial {
     hasher: Hasher,
+    /// Bytes of the blob that have not been hashed yet.
     left: u64,
 }
 
-/// Hashes every blob.
+/// Hashes every blob, and records those whose bytes differ from the committed digest. `progress` gets numbers of bytes.
 pub(super) fn check(facts: &Facts, scan: &mut Scan, progress: &mut dyn FnMut(u64)) -> DeepReport {
     let mut report = DeepReport::default();
     let mut hashed: Vec<(u64, u8, [u8; 32])> = Vec::new();
-    // Chunks of one prefix are contiguous. Two blobs may share a prefix.
+    // The blobs of each key prefix, since two blobs may have the same one. The chunks of a prefix are read in their
+    // order.
     let mut wanted: HashMap<[u8; 32], Vec<u64>> = HashMap::new();
     for (id, (memory, blob)) in &facts.blobs {
         match &blob.place {
@@ -125,7 +127,7 @@ fn hash_extents(
             (extent.offset.saturating_add(HEADER_BYTES), extent.end().saturating_add(HEADER_BYTES));
         while at < end && left > 0 {
             let part = &mut buffer[..BLOCK.min(end - at).min(left) as usize];
-            // Bytes that were never written read as zeros.
+            // Bytes after the end of the memory were never written, and count as zeros.
             let written = size.saturating_sub(at).min(part.len() as u64) as usize;
             let (stored, never) = part.split_at_mut(written);
             if !stored.is_empty() {

@@ -38,7 +38,7 @@ pub(super) use session::Session;
 /// Number and length of each chunk that is stored under one prefix.
 pub(super) type Chunks = Vec<(u32, u32)>;
 
-/// A legacy record, with its treatment by the migration.
+/// The class of a legacy record, and the reason if it cannot be converted.
 #[derive(Clone, Debug)]
 pub(super) struct Examination {
     pub class: Class,
@@ -89,24 +89,31 @@ pub(super) struct Facts {
     pub layout: Option<Layout>,
     pub config: AdminConfigOrDefault,
     pub last_session_id: u64,
+    /// Bytes that sessions have promised, and the id of the first session that is counted.
     pub promised: Option<[u64; 2]>,
+    /// The mark below which records in layout 1 are leftovers.
     pub mark: Option<Leftovers>,
     pub sessions: BTreeMap<u64, Session>,
-    /// Sessions whose records exist but do not decode, by layout.
+    /// Sessions whose records exist but do not decode, each with its layout.
     pub unreadable: BTreeMap<u64, u16>,
     pub legacy_ids: BTreeSet<u64>,
     pub examined: BTreeMap<u64, Examination>,
     pub split_ids: BTreeSet<u64>,
     pub meta_ids: BTreeSet<u64>,
+    /// Stored chunks by key prefix.
     pub chunks: HashMap<[u8; 32], Chunks>,
+    /// Key prefixes whose chunks must still be removed.
     pub released: BTreeSet<[u8; 32]>,
     pub by_idem: HashMap<[u8; 32], u64>,
+    /// Time of the last activity, and session.
     pub by_activity: BTreeSet<(u64, u64)>,
     pub by_owner: BTreeSet<(Principal, u64)>,
     pub payloads: BTreeMap<u64, PayloadState>,
     pub receipts: BTreeMap<u64, Receipt>,
     pub receipts_by_expiry: BTreeSet<(u64, u64)>,
+    /// Blobs, each with the memory id of its table.
     pub blobs: BTreeMap<u64, (u8, BlobRecord)>,
+    /// The capsule of each reference, by blob and memory.
     pub refs: BTreeMap<(u64, String), String>,
     pub by_content: BTreeMap<TwoTexts, u64>,
     pub capsules: BTreeMap<String, CapsuleFact>,
@@ -118,17 +125,20 @@ pub(super) struct Facts {
     pub by_creator: BTreeMap<Principal, u64>,
     pub downloads: u64,
     pub usage: BTreeMap<TwoTexts, u64>,
+    /// Lengths of free extents by offset.
     pub free: BTreeMap<u64, u64>,
+    /// Length and offset of each free extent.
     pub free_by_len: BTreeSet<(u64, u64)>,
     pub extent_state: AllocatorState,
     pub migrations: BTreeMap<u16, MigrationState>,
+    /// Number of entries in the migration journal.
     pub journal: u64,
     pub quarantine: Vec<QuarantineFact>,
     /// Sessions in the quarantine of the first migration.
     pub quarantined: BTreeSet<u64>,
 }
 
-/// The settings in force.
+/// The settings in force; the defaults if none are stored.
 #[derive(Clone, Copy)]
 pub(super) struct AdminConfigOrDefault(pub AdminConfig);
 
@@ -144,7 +154,7 @@ impl Facts {
         self.payloads.get(&id).is_none_or(|state| state.extents.is_none())
     }
 
-    /// Reads every table. `taken_at` is when the snapshot was taken, if known.
+    /// Reads every table. `taken_at` is the time of the snapshot in nanoseconds, if known.
     pub fn read(scan: &mut Scan, taken_at: Option<u64>) -> Facts {
         let mut facts = Facts::default();
         facts.read_registers(scan);
@@ -178,7 +188,7 @@ impl Facts {
         self.quarantined.contains(&id)
     }
 
-    /// Returns whether there are records whose contents cannot be known.
+    /// Returns whether there are sessions or quarantined records that do not decode.
     pub fn has_unreadable(&self) -> bool {
         !self.unreadable.is_empty()
             || self.quarantine.iter().any(|unit| unit.migration == 1 && unit.legacy.is_none())
@@ -307,7 +317,7 @@ impl Facts {
         scan.table(activity_table, |id: u64, seen: u64| {
             activity.insert(id, seen);
         });
-        // Keys first: the class of a record depends on which others are in flight.
+        // The keys are read first, since the class of a record depends on which other sessions are in flight.
         scan.entries(legacy, |id: u64, _, _| {
             self.legacy_ids.insert(id);
         });
@@ -326,7 +336,7 @@ impl Facts {
             }
             let activity = activity.get(&id).copied();
             let session = LegacySession { id, raw, activity: activity.map(Time::from_nanos) };
-            // Reading these tables cannot fail.
+            // `examine` fails only if it cannot read a table, which is impossible with `Facts`.
             if let Ok(examined) = examine(facts, &session, facts.now) {
                 found.push((id, activity, examined));
             }
@@ -399,7 +409,7 @@ impl Facts {
         self.unreadable.extend(unreadable.map(|id| (*id, 2)));
     }
 
-    /// Returns what is known about a legacy record that cannot be converted.
+    /// Returns the session of a legacy record that cannot be converted, as far as the record describes it.
     fn of_unconvertible(&self, record: &LegacyUploadSession, id: u64, activity: Option<u64>) -> Session {
         let prefix = record.chunk_prefix();
         let received: ChunkSet = self.stored(prefix).map(|(idx, _)| idx).collect();
@@ -424,7 +434,7 @@ impl Facts {
         }
     }
 
-    /// Returns the chunks that are stored under a prefix.
+    /// Returns the number and the length of each chunk that is stored under a prefix.
     pub fn stored(&self, prefix: ChunkPrefix) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.chunks.get(&prefix.0).into_iter().flatten().copied()
     }
@@ -467,7 +477,7 @@ impl Facts {
     }
 }
 
-/// Returns the prefix of a blob whose bytes are in the chunk map.
+/// Returns the prefix of a blob's chunks, if its bytes are in the chunk map.
 pub(super) fn mapped(blob: &BlobRecord) -> Option<ChunkPrefix> {
     match blob.place {
         Place::Chunks(prefix) => Some(prefix),

@@ -15,20 +15,20 @@ macro_rules! kinds {
         }
 
         impl FindingKind {
-            /// All of them.
+            /// All kinds.
             pub const ALL: &[FindingKind] = &[$(FindingKind::$kind),*];
 
-            /// Returns its name in reports.
+            /// Returns the kind's name in reports.
             pub fn name(self) -> &'static str {
                 match self { $(FindingKind::$kind => $name),* }
             }
 
-            /// Returns its severity.
+            /// Returns the severity of findings of this kind.
             pub fn severity(self) -> Severity {
                 match self { $(FindingKind::$kind => Severity::$severity),* }
             }
 
-            /// Returns its explanation for operators.
+            /// Returns an explanation of the kind for operators.
             pub fn what(self) -> &'static str {
                 match self { $(FindingKind::$kind => concat!($($what),+).trim_ascii()),* }
             }
@@ -40,9 +40,9 @@ macro_rules! kinds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Something is lost, or two records contradict each other.
+    /// Data are lost, or two records contradict each other.
     Damage,
-    /// Worth knowing before an upgrade; nothing is lost.
+    /// No data are lost, but the operator should know about it before an upgrade.
     Warning,
 }
 
@@ -118,13 +118,13 @@ pub struct Finding {
     pub kind: FindingKind,
     /// Its severity.
     pub severity: Severity,
-    /// Id of the memory.
+    /// Id of the memory that the finding is about, if there is one.
     pub memory: Option<u8>,
     /// Name of the memory.
     pub table: Option<String>,
     /// Key of the record.
     pub key: Option<String>,
-    /// Offset in that memory, bytes.
+    /// Offset in the memory, bytes.
     pub offset: Option<u64>,
     /// A description of what was found.
     pub what: String,
@@ -147,7 +147,7 @@ impl std::fmt::Display for Finding {
     }
 }
 
-/// Findings of one kind that are listed; all are counted.
+/// Maximum number of findings of one kind that are listed; further ones are only counted.
 const LISTED: u64 = 100;
 
 /// All findings so far.
@@ -205,7 +205,7 @@ impl Findings {
         damage.map(|(kind, count)| (*kind, *count)).collect()
     }
 
-    /// Returns the findings, worst first, and their number by kind.
+    /// Returns the listed findings, worst first, and the number of all findings by kind.
     pub fn into_parts(mut self) -> (Vec<Finding>, BTreeMap<FindingKind, u64>) {
         self.listed.sort_by_key(|finding| (finding.severity, finding.kind));
         (self.listed, self.counts)

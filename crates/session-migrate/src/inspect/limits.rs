@@ -11,10 +11,10 @@ use super::finding::FindingKind;
 use super::report::{Limit, MemoryReport};
 use super::scan::Scan;
 
-/// Use above which a limit is reported, percent.
+/// Use in percent from which a limit is reported as nearly reached.
 const NEARLY: u64 = 90;
 
-/// Returns every limit with its use; for limits per user, the largest user.
+/// Returns every limit with its use. If each caller or capsule has a limit of its own, the highest use is returned.
 pub(super) fn of(facts: &Facts, scan: &mut Scan, memory: &MemoryReport) -> Vec<Limit> {
     let config = &facts.config.0;
     let account = |kind: &str| {

@@ -1,4 +1,4 @@
-//! Inspects a snapshot: its contents, and whether they are consistent. It changes nothing.
+//! Inspects a snapshot: its contents, and whether they are consistent. The snapshot is not changed.
 //!
 //! Owns: which tables must agree, and the names of contradictions. Does not own: how a snapshot is read (the
 //! snapshot module) and what a record means (the canister's library). Boundary: regardless of the bytes, the
@@ -56,18 +56,18 @@ pub struct Options {
 /// A snapshot that cannot be inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// It is missing, incomplete, or cannot be read.
+    /// The snapshot is missing or incomplete, or cannot be read.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// Its stable memory is that of another canister.
+    /// The stable memory belongs to another canister.
     #[error("{path} is not a snapshot of an upload canister: {why}")]
     Foreign {
         /// The snapshot.
         path: PathBuf,
-        /// What was found.
+        /// The reason.
         why: String,
     },
-    /// Its stable memory is that of the first public release.
+    /// The stable memory was written by the first public release.
     #[error(
         "{path} is a snapshot of the first public release, which no build of this canister can read; it \
         holds {contents}\nsee docs/adopting.md"
@@ -75,7 +75,7 @@ pub enum InspectError {
     PublicRelease {
         /// The snapshot.
         path: PathBuf,
-        /// What it holds.
+        /// The contents of the snapshot.
         contents: Box<PublicContents>,
     },
     /// The memory manager's header is damaged: nothing else can be read.
@@ -83,18 +83,18 @@ pub enum InspectError {
     DamagedHeader {
         /// The snapshot.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the header.
         why: String,
     },
-    /// Its module is that of another canister.
+    /// The module in the snapshot belongs to another canister.
     #[error("{path} is not an upload canister's module: {source}")]
     Module {
         /// The module.
         path: PathBuf,
-        /// Why it is not.
+        /// The reason.
         source: WasmError,
     },
-    /// It is in the layout of a later release.
+    /// The snapshot is in the stable layout of a later release.
     #[error(
         "{path} is in stable layout {layout}, but this program supports layouts 1 to 3: use the session-migrate of \
         the release that wrote it"
@@ -116,16 +116,17 @@ impl InspectError {
         }
     }
 
-    /// Returns whether it is the snapshot of an upload canister, but damaged.
+    /// Returns whether the snapshot belongs to an upload canister, but is damaged.
     pub fn is_damage(&self) -> bool {
         matches!(self, InspectError::DamagedHeader { .. })
     }
 }
 
-/// Inspects a snapshot. `progress` counts bytes.
+/// Inspects a snapshot. `progress` shows the phases and counts bytes.
 ///
 /// # Errors
-/// If it is not the snapshot of an upload canister; damage is in the [`Report`].
+/// If the snapshot cannot be read, does not belong to an upload canister, or has a damaged header. Other damage is in
+/// the [`Report`].
 pub fn run(options: &Options, progress: &Progress) -> Result<Report, InspectError> {
     let provenance = Provenance::now();
     progress.phase("opening the snapshot");
@@ -197,7 +198,7 @@ pub(crate) fn of(
     })
 }
 
-/// Returns the module of a folder, if there is one.
+/// Returns the module in the file `path`, if there is one.
 fn module(path: &Path) -> Result<Option<ModuleReport>, InspectError> {
     let file = match std::fs::read(path) {
         Ok(file) if file.is_empty() => return Ok(None),
@@ -217,7 +218,7 @@ fn module(path: &Path) -> Result<Option<ModuleReport>, InspectError> {
     }))
 }
 
-/// Opens the memories of a snapshot, if they are those of an upload canister.
+/// Opens the memories of a snapshot, if they belong to an upload canister.
 fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
     let foreign = |why: String| InspectError::Foreign { path: snapshot.path.clone(), why };
     let stable = &snapshot.stable;
@@ -256,12 +257,12 @@ fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
     Ok((scan, memory))
 }
 
-/// Returns when the snapshot was taken, nanoseconds, if the snapshot contains that.
+/// Returns the time of the snapshot in nanoseconds, if the snapshot records it.
 fn taken_at(snapshot: &Snapshot) -> Option<u64> {
     snapshot.metadata.as_ref().map(|metadata| metadata.taken_at_timestamp)
 }
 
-/// Reads the tables of a snapshot, in a layout that this program supports.
+/// Reads the tables of a snapshot. Fails if this program does not support the layout.
 fn read(snapshot: &Snapshot) -> Result<(Scan, MemoryReport, Facts), InspectError> {
     let (mut scan, memory) = open(snapshot)?;
     let facts = Facts::read(&mut scan, taken_at(snapshot));
@@ -345,7 +346,7 @@ fn ages(facts: &Facts) -> Vec<AgeCount> {
     names.chain([over]).zip(counts).map(|(idle, count)| AgeCount { idle, count }).collect()
 }
 
-/// Returns every class of both migrations, with the units that are now in it.
+/// Returns every class of both migrations, with the number of units in it and up to three examples.
 fn classes(facts: &Facts) -> Vec<ClassReport> {
     let mut first: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
     for (id, examined) in &facts.examined {

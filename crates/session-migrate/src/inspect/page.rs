@@ -1,4 +1,4 @@
-//! Renders an inspection as a page.
+//! The report of an inspection as an HTML page.
 
 use maud::{Markup, html};
 
@@ -7,7 +7,7 @@ use super::{Finding, Severity};
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 
 impl Report {
-    /// Returns the page, which is self-contained.
+    /// Returns the report as a self-contained HTML page.
     pub fn to_html(&self) -> String {
         let damage: u64 = self
             .found

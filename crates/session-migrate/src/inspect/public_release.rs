@@ -1,5 +1,5 @@
-//! Reports to the operator what a snapshot of the first public release contains. None of it can be upgraded to this
-//! canister; see `docs/adopting.md`.
+//! Describes the contents of a snapshot of the first public release for the operator. A canister of that release cannot
+//! be upgraded to this one; see `docs/adopting.md`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,36 +17,38 @@ use crate::snapshot::{Entry, StableFile, Tree};
 
 use super::scan::SnapshotMemory;
 
-/// Sessions up to this number are found by the keys of their chunks.
+/// The key of a chunk contains only a hash of its session's number. To find the number, all numbers up to this one are
+/// hashed.
 const LAST_SESSION: u64 = 100_000;
 
-/// What is in the stable memory of the first public release.
+/// The contents of a stable memory of the first public release.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PublicContents {
-    /// Capsules.
+    /// Number of capsules.
     pub capsules: u64,
-    /// Memories in them.
+    /// Number of memories in the capsules.
     pub memories: u64,
-    /// Galleries in them, for which this canister has no counterpart.
+    /// Number of galleries in the capsules, for which this canister has no counterpart.
     pub galleries: u64,
-    /// Memories with more than one asset.
+    /// Number of memories with more than one asset.
     pub of_many_assets: u64,
-    /// Committed blobs.
+    /// Number of committed blobs.
     pub blobs: u64,
-    /// Their total size according to their records.
+    /// Total size of the blobs according to their records.
     pub blob_bytes: u64,
-    /// Blobs whose stored bytes match the size and SHA-256 of the record.
+    /// Number of blobs whose stored bytes match the size and SHA-256 of the record.
     pub sound: u64,
-    /// Chunks that belong to no blob, by session; `None` if that is not known. The sessions are only on the heap.
+    /// Number of chunks that belong to no blob, by session. The key is `None` for chunks whose session is not known,
+    /// since sessions are only on the heap.
     pub in_flight: BTreeMap<Option<u64>, u64>,
     /// A description of each damaged record.
     pub damage: Vec<String>,
 }
 
-/// The stored bytes under one key.
+/// The stored chunks under one key prefix.
 struct StoredChunks {
     chunks: u64,
-    /// The first missing number that is followed by a stored one.
+    /// Number of the first missing chunk, if a later chunk is stored.
     gap: Option<u32>,
     bytes: u64,
     sha256: Sha256,
@@ -138,7 +140,7 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
     PublicContents { damage, ..contents }
 }
 
-/// Passes every entry of a map to `each`, and collects what is wrong with the map or with an entry.
+/// Passes every entry of a map to `each`, and adds damage of the map and of its entries to `damage`.
 fn walk<K: Key>(
     memories: &MemoryManager<StableFile>,
     id: u8,

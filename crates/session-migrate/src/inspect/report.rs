@@ -25,7 +25,7 @@ pub struct Report {
     pub snapshot: SnapshotReport,
     /// Stable layout: 1 legacy, 2 split, 3 extents.
     pub layout: u16,
-    /// Its contents, counted.
+    /// Numbers of records and bytes in the snapshot.
     pub counts: Counts,
     /// Sessions in flight, by layout and state.
     pub sessions: Vec<SessionCount>,
@@ -58,12 +58,11 @@ pub struct SnapshotReport {
     pub form: String,
     /// When it was taken, nanoseconds; absent for a raw memory.
     pub taken_at: Option<u64>,
-    /// The time relative to which ages are counted, nanoseconds: the time above, or the last activity of any
-    /// session.
+    /// The time relative to which ages are counted, nanoseconds: `taken_at`, or else the last activity of any session.
     pub as_of: u64,
-    /// Version of the canister.
+    /// The canister's version number as the IC counts it.
     pub canister_version: Option<u64>,
-    /// The module in it.
+    /// The module in the snapshot.
     pub module: Option<ModuleReport>,
     /// How far the folder was compared with the manifest next to it.
     #[serde(default)]
@@ -94,12 +93,12 @@ pub struct ModuleReport {
     pub bytes: u64,
 }
 
-/// Numbers of everything.
+/// Numbers of records and bytes in a snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Sessions in flight.
     pub sessions: u64,
-    /// Sessions in layout 1.
+    /// Sessions in layout 1, without leftovers.
     pub legacy_sessions: u64,
     /// Legacy records that were converted and are still stored.
     pub leftovers: u64,
@@ -136,22 +135,22 @@ pub struct Counts {
 /// Sessions of one state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionCount {
-    /// 1 or 2.
+    /// The stable layout of the sessions: 1 or 2.
     pub layout: u16,
     /// `no chunk`, `some chunks`, `all chunks`, `committed`, or `unreadable`.
     pub state: String,
     /// Number of sessions.
     pub count: u64,
-    /// Bytes that they have declared.
+    /// Size of their files, as declared by the clients.
     pub bytes: u64,
     /// Bytes that have arrived.
     pub received: u64,
 }
 
-/// Sessions of one age.
+/// Sessions in one range of idle times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgeCount {
-    /// Idle time, as text.
+    /// The range, as text.
     pub idle: String,
     /// Number of sessions.
     pub count: u64,
@@ -160,22 +159,22 @@ pub struct AgeCount {
 /// A class of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClassReport {
-    /// 1 or 2.
+    /// Number of the migration: 1 or 2.
     pub migration: u16,
-    /// Its name.
+    /// Name of the class.
     pub class: String,
     /// `convert`, `release` or `quarantine`.
     pub treatment: String,
     /// Number of units.
     pub count: u64,
-    /// Up to three of them.
+    /// Keys of up to three of the units.
     pub examples: Vec<u64>,
 }
 
 /// The state of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationReport {
-    /// 1 or 2.
+    /// Number of the migration: 1 or 2.
     pub migration: u16,
     /// Its phase.
     pub phase: String,
@@ -187,7 +186,7 @@ pub struct MigrationReport {
     pub quarantined: u64,
     /// Units released.
     pub expired: u64,
-    /// Why it is stuck, or the result of its last verification.
+    /// Why the migration is stuck, or the result of its last verification.
     pub note: String,
     /// Why units are quarantined: each reason with its number of units.
     pub reasons: Vec<(String, u64)>,
@@ -198,7 +197,7 @@ pub struct MigrationReport {
 pub struct Limit {
     /// Its name.
     pub limit: String,
-    /// The largest user, for a limit that each one has.
+    /// The caller or capsule with the highest use; absent for a limit of the whole canister.
     pub whose: Option<String>,
     /// Amount used.
     pub used: u64,

@@ -1,4 +1,4 @@
-//! Reads the tables of a snapshot: decodes every record once, and records everything that does not decode.
+//! Reads the tables of a snapshot: decodes every record once, and adds a finding for each one that does not decode.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::finding::{FindingKind, Findings};
 use super::report::TableReport;
 use crate::snapshot::{Entry, Key, PAGE_BYTES, StableFile, Tree, cell};
 
-/// One memory of a snapshot.
+/// A virtual memory in a snapshot's stable memory.
 pub(super) type SnapshotMemory = ic_stable_structures::memory_manager::VirtualMemory<StableFile>;
 
 /// A snapshot that is being read.
@@ -22,12 +22,13 @@ pub(super) struct Scan {
     pub findings: Findings,
     /// Every memory that was read.
     pub tables: Vec<TableReport>,
-    /// Memories that could not be read completely: the absence of an entry proves nothing.
+    /// Memories that could not be read completely: the absence of an entry in them proves nothing.
     damaged: BTreeSet<u8>,
 }
 
 impl Scan {
-    /// Checks the magics first; the memory manager's header has been checked.
+    /// Begins a scan, and checks the magic bytes of all memories. The memory manager's header must have been checked
+    /// before.
     pub fn new(memories: MemoryManager<StableFile>) -> Scan {
         let mut scan =
             Scan { memories, findings: Findings::default(), tables: Vec::new(), damaged: BTreeSet::new() };
@@ -90,7 +91,8 @@ impl Scan {
             Ok(None) => return,
             Ok(Some(tree)) => {
                 let mut walked = tree.walk::<K>(&mut |key, entry| each(key, entry, findings));
-                // A map of another canister may be sound, and an upgrade is refused nevertheless.
+                // `Tree` also reads sound maps of other canisters. `RawMap` reports the differences for which an
+                // upgrade is refused.
                 if let Err(damage) = RawMap::open(memory.clone()) {
                     walked.damage.insert(0, damage);
                 }
@@ -107,7 +109,7 @@ impl Scan {
         }
     }
 
-    /// Passes every record of a map to `each`.
+    /// Decodes every record of a map, and passes it to `each`.
     pub fn table<K: Key, V: Record>(&mut self, id: u8, mut each: impl FnMut(K, V)) {
         let mut is_damaged = false;
         self.entries::<K>(id, |key, entry, findings| match V::decode(&entry.value()) {
@@ -143,7 +145,7 @@ impl Scan {
         }
     }
 
-    /// Returns the record of a cell, if one was ever set.
+    /// Returns the record of a cell, if one was ever stored and it decodes.
     pub fn register<V: Record>(&mut self, id: u8) -> Option<V> {
         let bytes = self.bytes_of(id)?;
         V::decode(&bytes)
@@ -160,7 +162,8 @@ impl Scan {
             .ok()
     }
 
-    /// Returns the numbers of a memory of counters; `None` if there is no such memory.
+    /// Returns `N` counters from a memory of counters, beginning with number `place`. `None` if the memory is empty or
+    /// damaged.
     pub fn counters<const N: usize>(&mut self, id: u8, place: u32) -> Option<[u64; N]> {
         let memory = self.memory(id);
         if !self.whole(&[id]) || memory.size() == 0 {
@@ -180,7 +183,8 @@ impl Scan {
     }
 }
 
-/// Removes the advice on upgrades from a canister's error: here nothing is upgraded.
+/// Removes the end of a canister's error text, "nothing was changed": it is about upgrades, and here nothing is
+/// upgraded.
 pub(super) fn cut_advice(text: &str) -> String {
     text.trim_end_matches("; nothing was changed").to_owned()
 }

@@ -1,4 +1,4 @@
-//! What the page shows, and that it is self-contained.
+//! Tests of the HTML page of a comparison: what it shows, and that it is self-contained.
 
 use super::*;
 use crate::Verdict;

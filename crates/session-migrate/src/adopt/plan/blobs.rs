@@ -1,4 +1,4 @@
-//! The treatment of blobs: their bytes are compared with their records.
+//! The treatment of blobs, whose bytes are compared with their records.
 
 use super::memories::{contradiction, is_of_upload};
 use super::*;
@@ -41,7 +41,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Decides to which capsule each blob belongs: in this canister, to only one.
+    /// Decides to which capsule each blob belongs. In this canister, a blob belongs to one capsule at most.
     pub(super) fn assign_blobs(&mut self, heap: &Heap) {
         let mut refs: BTreeMap<u64, BTreeMap<&str, bool>> = BTreeMap::new();
         for id in self.plan.capsules.keys() {
@@ -80,7 +80,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Reports every sound blob, now that the memories that refer to it are known.
+    /// Reports the outcome of each sound blob, once all memories are planned: a blob is taken if one of them refers to
+    /// it.
     pub(super) fn finish_blobs(&mut self) -> Result<(), SnapshotError> {
         for (id, Sound { notes, why, .. }) in std::mem::take(&mut self.sound) {
             let Some(blob) = self.source.blobs.get(&id) else { continue };
@@ -100,7 +101,8 @@ impl Planner<'_> {
     }
 }
 
-/// Compares the bytes of a blob with its record; returns what is irregular about them.
+/// Compares the bytes of a blob with its record. Returns notes about irregularities, or the reason why the blob cannot
+/// be taken.
 fn check_blob(blob: &PublicBlob, place: &StoredChunks) -> Result<Vec<String>, String> {
     let Some(hashed) = &place.blob else { return Err("none of its chunks is stored".into()) };
     if hashed.bytes < blob.size {

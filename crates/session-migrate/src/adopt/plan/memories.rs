@@ -18,7 +18,7 @@ impl Planner<'_> {
                     continue;
                 }
                 let assets = self.assets(id, memory);
-                // Bytes within a record that are taken need not be kept a second time.
+                // If all assets are taken, the bytes of inline assets need not be kept in `left` as well.
                 let are_taken = assets.iter().all(|asset| asset.content.is_ok());
                 let record = if are_taken { whole() } else { memory.clone() };
                 self.memory(id, key, memory, assets, &record)?;
@@ -45,7 +45,8 @@ impl Planner<'_> {
         numbered.map(|(index, (metadata, content))| Asset { index, metadata, content }).collect()
     }
 
-    /// Keeps bytes within the record if they fit there, and otherwise makes them a blob.
+    /// Returns the content of an inline asset: the bytes stay in the memory's record if they fit there, and otherwise
+    /// become a blob.
     fn inline(&mut self, capsule: &str, bytes: Vec<u8>) -> (Content, Option<Vec<u8>>) {
         let limits = upload_config();
         let [most, budget] = [limits.inline_max, limits.inline_budget_per_capsule].map(u64::from);
@@ -56,11 +57,11 @@ impl Planner<'_> {
             return (Content::Inline(bytes), None);
         }
         let checksum = <[u8; 32]>::from(Sha256::digest(&bytes));
-        // Its id follows from that of its memory.
+        // The blob's id follows from the id of its memory, and is set once that is known.
         (Content::Blob { id: 0, checksum, size: len, algorithm: None }, Some(bytes))
     }
 
-    /// Returns the content of a reference to a blob, if the capsule may refer to it.
+    /// Returns the content for a reference to a blob, if the capsule may refer to the blob.
     fn blob(&self, capsule: &str, reference: &PublicBlobRef) -> Found {
         let locator = &reference.locator;
         let refused = |why: String| Err((RecordOutcome::NotTaken, why));
@@ -201,7 +202,7 @@ impl Planner<'_> {
         candidates.find(|id| !self.plan.memories.contains_key(id)).unwrap_or_default()
     }
 
-    /// Adds the reference of a memory to a blob, which is planned by its first one.
+    /// Adds a memory's reference to a blob. With its first reference, the blob is added to the plan.
     pub(super) fn refer(&mut self, blob: u64, capsule: &str, memory: &str) {
         if !self.plan.blobs.contains_key(&blob)
             && let Some(sound) = self.sound.get(&blob)
@@ -219,8 +220,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns who created a memory: the person it names, if a member of the capsule, otherwise the capsule's first
-    /// owner.
+    /// Returns the creator of a memory: the person named in its metadata, if this is a member of the capsule, otherwise
+    /// the capsule's first owner.
     fn creator_of(&self, capsule: &str, metadata: &PublicMemoryMetadata) -> Principal {
         let Some(record) = self.plan.capsules.get(capsule) else { return Principal::anonymous() };
         let maker = metadata.created_by.as_deref().and_then(|text| Principal::from_text(text).ok());
@@ -229,7 +230,7 @@ impl Planner<'_> {
     }
 }
 
-/// Returns whether a memory is the one that the upload of a blob became.
+/// Returns whether a memory was created by the upload of its blob.
 pub(super) fn is_of_upload(reference: &PublicBlobRef, memory: &PublicMemory, blob: &BlobRecord) -> bool {
     let created_at = blob.created_at.as_nanos();
     let is_its_time = memory.id == format!("mem_{created_at}") || memory.metadata.uploaded_at == created_at;
@@ -238,8 +239,8 @@ pub(super) fn is_of_upload(reference: &PublicBlobRef, memory: &PublicMemory, blo
         && reference.hash.as_ref().is_some_and(|hash| hash.as_slice() == blob.digest.bytes)
 }
 
-/// Returns why a memory does not refer to a blob although it has its locator: that release issued numbers of sessions
-/// twice, and a later upload has replaced the blob.
+/// Returns why a reference to a blob is invalid, if it names the blob's locator with another SHA-256: that release
+/// could issue a session number twice, so that a later upload replaced the blob.
 pub(super) fn contradiction(reference: &PublicBlobRef, blob: &BlobRecord) -> Option<String> {
     let expected = reference.hash.as_ref().filter(|hash| hash.as_slice() != blob.digest.bytes)?;
     let (found, expected) = (hex::encode(blob.digest.bytes), hex::encode(expected));
@@ -277,7 +278,7 @@ fn external(asset: &PublicExternalAsset) -> Found {
     Ok((content, None))
 }
 
-/// Names the parts of a memory that have no counterpart.
+/// Lists the parts of a memory that have no counterpart here.
 fn memory_rest(memory: &PublicMemory) -> Vec<String> {
     let rule = match &memory.access {
         PublicAccess::Private { .. } => None,

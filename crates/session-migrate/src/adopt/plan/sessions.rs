@@ -1,4 +1,4 @@
-//! The treatment of uploads: those in flight, and those that are committed.
+//! The treatment of upload sessions, in flight and committed.
 
 use super::*;
 
@@ -29,7 +29,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Returns why a caller may not upload to a capsule, if so.
+    /// Checks that a session's caller may upload to its capsule. The error is the reason why not.
     fn may_upload(&self, session: &Session) -> Result<(), String> {
         use upload_canister::capsule::Access;
         let Session { capsule, caller, .. } = session;
@@ -96,7 +96,7 @@ impl Planner<'_> {
             session_id: session.id,
             capsule_id: session.capsule.clone(),
             caller: session.caller,
-            // That release never let a session expire.
+            // In that release, a session never expires; here, its age begins at the time of the snapshot.
             created_at: self.taken_at.as_nanos(),
             expected_chunks: chunks,
             status: LegacyStatus::Pending,

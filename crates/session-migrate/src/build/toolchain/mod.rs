@@ -1,11 +1,12 @@
 //! Choosing the compiler for the wasm, and installing it if the machine has none.
 //!
-//! The rule, in this order (`rule` is its pure form, `probe` gathers the facts, [`resolve`] acts):
+//! The rule, in this order (`rule` decides as a pure function, `probe` gathers the facts, [`resolve`] carries out the
+//! decision):
 //! 1. The active compiler has the wasm target installed: it is used as it is.
-//! 2. The compiler is rustup's, and the user allows rustup to install things: `rustup target add`.
+//! 2. The compiler is rustup's, and the user allows rustup to install components: `rustup target add` is run.
 //! 3. The distribution has a compiler that is new enough, with the standard library's sources and a wasm
 //!    linker: the standard library is built along with the canister.
-//! 4. We are root on a system with apt: the packages that make up such a compiler are installed, then as 3.
+//! 4. The user is root on a system with apt: the packages of such a compiler are installed, and it is used as in 3.
 //! 5. Otherwise the error says what to install.
 
 mod compiler;
@@ -35,7 +36,7 @@ pub fn resolve(workspace: &Workspace) -> Result<Toolchain, BuildError> {
                     .phase(format!("adding the target {TARGET} to the toolchain {toolchain} with rustup"));
                 let outcome = probe::rustup_target_add(&toolchain);
                 facts = Facts {
-                    // Run once; its output is part of the final error if nothing else works.
+                    // Rustup is run only once; its output becomes part of the final error if no compiler is found.
                     rustup: rule::Rustup::Failed(match outcome {
                         Ok(()) => "the target is still missing after `rustup target add`".into(),
                         Err(error) => error.to_string(),

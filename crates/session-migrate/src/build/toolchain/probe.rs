@@ -9,12 +9,12 @@ use super::{Route, Toolchain};
 use crate::build::command::{capture, clean};
 use crate::build::{BuildError, TARGET, Workspace};
 
-/// Where a distribution puts its compiler.
+/// The path at which distributions install their compiler.
 const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
 
 pub(super) fn facts(workspace: &Workspace) -> Result<Facts, BuildError> {
     let target_installed = active_has_target()?;
-    // The rest takes time and is not needed if everything is in order.
+    // If the target is installed, the rule needs no other facts, and gathering them takes time.
     if target_installed {
         return Ok(Facts {
             target_installed,
@@ -34,17 +34,17 @@ pub(super) fn facts(workspace: &Workspace) -> Result<Facts, BuildError> {
     })
 }
 
-/// Returns the compiler that cargo would use in the current folder, usually the tree: rustup may choose
-/// another one elsewhere.
+/// Returns a command of the compiler that cargo would use in the current folder, usually the tree. In another folder,
+/// rustup may choose another compiler.
 fn rustc() -> Command {
     clean(Command::new("rustc"))
 }
 
 fn active_has_target() -> Result<bool, BuildError> {
-    // The path is printed whether or not the folder exists.
+    // Rustc prints the path whether or not the folder exists.
     match capture(rustc().args(["--print", "target-libdir", "--target", TARGET])) {
         Ok(path) => Ok(Path::new(path.trim()).is_dir()),
-        // No active compiler at all: the distribution may still have one.
+        // There is no active compiler, but the distribution may still have one.
         Err(BuildError::Spawn { .. }) => Ok(false),
         Err(error) => Err(error),
     }
@@ -90,8 +90,8 @@ fn probe_distribution() -> Result<Option<Distribution>, BuildError> {
     }))
 }
 
-/// Rustc looks for `rust-lld` next to its libraries and on the PATH. If it is in neither place, another
-/// toolchain's copy or a plain `wasm-ld` will do as well.
+/// Finds a linker. Rustc looks for `rust-lld` next to its libraries and on the PATH. If it is in neither folder, the
+/// active toolchain's copy or a plain `wasm-ld` can be used as well.
 fn probe_linker(root: &Path, host: &str) -> Linker {
     let next_to = |root: &Path| root.join("lib/rustlib").join(host).join("bin/rust-lld");
     if next_to(root).is_file() || on_path("rust-lld").is_some() {
@@ -115,7 +115,7 @@ fn probe_rustup() -> Result<Rustup, BuildError> {
     let Ok(active) = sysroot(Path::new("rustc")) else {
         return Ok(Rustup::Absent);
     };
-    // Rustup's toolchains are the folders in …/toolchains/; any other compiler is not rustup's.
+    // Rustup's toolchains are folders in …/toolchains/; a compiler in another folder is not rustup's.
     let managed = active.parent().is_some_and(|parent| parent.ends_with("toolchains"));
     let (true, Some(name), Some(_)) = (managed, active.file_name(), on_path("rustup")) else {
         return Ok(Rustup::Absent);
@@ -126,7 +126,8 @@ fn probe_rustup() -> Result<Rustup, BuildError> {
     Ok(Rustup::Allowed { toolchain: name.to_string_lossy().into_owned() })
 }
 
-/// `RUSTUP_AUTO_INSTALL` decides; without it, rustup's own settings file; without that, the answer is yes.
+/// Returns whether rustup may install components: `RUSTUP_AUTO_INSTALL` decides, or else rustup's settings file.
+/// Without either, it may.
 fn rustup_may_install(active: &Path) -> bool {
     if let Some(value) = std::env::var_os("RUSTUP_AUTO_INSTALL") {
         return value != "0";
@@ -159,7 +160,8 @@ fn probe_apt() -> Apt {
     if !is_root() {
         return Apt::NotRoot;
     }
-    // The lists may be empty on a fresh machine, so the choice between the sets is made after an update.
+    // On a fresh machine, apt's lists may be empty, so `apt_install` chooses between the sets of packages after an
+    // update.
     Apt::Offers { packages: DEBIAN_PACKAGES[0].iter().map(|&name| name.to_owned()).collect() }
 }
 
@@ -167,7 +169,7 @@ fn is_root() -> bool {
     capture(Command::new("id").arg("-u")).is_ok_and(|answer| answer.trim() == "0")
 }
 
-/// Installs `packages`, or the next set of the list if apt cannot find them.
+/// Installs `packages`, or the next set in [`DEBIAN_PACKAGES`] if that fails.
 pub(super) fn apt_install(packages: &[String]) -> Result<(), BuildError> {
     let apt = |arguments: &[&str]| {
         capture(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments)).map(drop)

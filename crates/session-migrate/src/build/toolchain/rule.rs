@@ -13,7 +13,7 @@ pub(crate) struct Facts {
     pub distribution: Option<Distribution>,
     /// What apt may do.
     pub apt: Apt,
-    /// The oldest compiler the canister accepts.
+    /// The oldest version of the compiler that can build the canister.
     pub needed: (u32, u32),
 }
 
@@ -23,9 +23,9 @@ pub(crate) enum Rustup {
     Absent,
     /// The user's settings forbid rustup to install anything on its own.
     NotAllowed,
-    /// It may add a target to this toolchain.
+    /// Rustup may add a target to this toolchain.
     Allowed { toolchain: String },
-    /// It was run, and failed.
+    /// Rustup was run, and failed.
     Failed(String),
 }
 
@@ -35,9 +35,9 @@ pub(crate) enum Apt {
     Absent,
     /// Apt is available, but the user is not root.
     NotRoot,
-    /// It can install these packages.
+    /// Apt can install these packages.
     Offers { packages: Vec<String> },
-    /// It was run, and failed.
+    /// Apt was run, and failed.
     Failed(String),
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Distribution {
 pub(crate) enum Linker {
     /// The compiler finds `rust-lld` on its own.
     Own,
-    /// This one has to be specified.
+    /// This linker has to be specified.
     Named(PathBuf),
     Missing,
 }
@@ -119,7 +119,7 @@ impl NoCompilerText<'_> {
             Rustup::Absent => "no rustup".to_owned(),
             Rustup::NotAllowed => "rustup is set not to install anything".to_owned(),
             Rustup::Failed(why) => why.clone(),
-            // decide() has returned before in this case.
+            // Not reached: `decide` has already returned in this case.
             Rustup::Allowed { toolchain } => format!("rustup has {toolchain}"),
         };
         let apt = match &self.facts.apt {
@@ -139,8 +139,8 @@ impl NoCompilerText<'_> {
     }
 }
 
-/// The package sets that hold compiler, library sources and linker, best first: Debian 12's backport for browsers,
-/// then the names of Debian's and Ubuntu's main compiler.
+/// Sets of packages with compiler, library sources and linker, in order of preference: Debian 12's compiler for
+/// building browsers, then the main compiler of Debian and Ubuntu.
 pub(crate) const DEBIAN_PACKAGES: [&[&str]; 2] =
     [&["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"], &["rustc", "rust-src", "lld"]];
 

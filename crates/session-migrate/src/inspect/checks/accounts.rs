@@ -1,4 +1,4 @@
-//! Reconciles the accounts with what is stored and in flight.
+//! Reconciles the accounts with the bytes that are stored and in flight.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +37,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Returns what the accounts should be.
+/// Calculates the bytes of each account from the sessions and the blobs.
 fn counted(facts: &Facts) -> BTreeMap<TwoTexts, u64> {
     let mut counted: BTreeMap<TwoTexts, u64> = BTreeMap::new();
     let mut add = |kind: &str, name: String, bytes: u64| {
@@ -45,7 +45,7 @@ fn counted(facts: &Facts) -> BTreeMap<TwoTexts, u64> {
             *counted.entry(TwoTexts(kind.into(), name)).or_default() += bytes;
         }
     };
-    // A session that is in no index is on no account: the first public release left such sessions.
+    // A session that is not in the index by owner is on no account: the first public release left such sessions.
     let quarantined =
         facts.quarantine.iter().filter(|quarantined| quarantined.migration == 1).filter_map(|quarantined| {
             let legacy = quarantined.legacy.as_ref()?;
@@ -75,7 +75,7 @@ fn usage(facts: &Facts, scan: &mut Scan) {
     let keys: BTreeSet<&TwoTexts> = counted.keys().chain(facts.usage.keys()).collect();
     for key in keys {
         let [recorded, counted] = [&facts.usage, &counted].map(|of| of.get(key).copied().unwrap_or(0));
-        // The bytes of a record that does not decode are unknown, and stay on its accounts.
+        // The bytes of a record that does not decode cannot be counted, although they are still on its accounts.
         let kind = match recorded.cmp(&counted) {
             std::cmp::Ordering::Equal => continue,
             std::cmp::Ordering::Greater if facts.has_unreadable() => FindingKind::AccountUnattributed,

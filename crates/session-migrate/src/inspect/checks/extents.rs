@@ -1,4 +1,4 @@
-//! Checks who owns which bytes of the payload region.
+//! Checks that every byte of the payload region has one owner, or is free.
 
 use upload_canister::blob::extents::Extent;
 use upload_canister::blob::{Extents, Place};
@@ -11,7 +11,7 @@ use super::super::finding::FindingKind;
 use super::super::scan::Scan;
 use crate::snapshot::Key as _;
 
-/// Returns every extent of a blob, a session or a running migration, by offset, with its owner.
+/// Returns every extent of a blob, a session or a running migration, with its owner, in order of offset.
 fn owned(facts: &Facts) -> Vec<(Extent, String)> {
     let mut owned = Vec::new();
     let mut add = |extents: &Extents, whose: String| {
@@ -86,7 +86,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Checks that every object fits its extents.
+/// Checks that every blob and every session fits into its extents.
 fn lengths(facts: &Facts, scan: &mut Scan) {
     let blobs = facts.blobs.iter().filter_map(|(id, (memory, blob))| match &blob.place {
         Place::Extents(extents) => Some((*memory, *id, blob.size, extents)),

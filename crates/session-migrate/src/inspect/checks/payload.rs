@@ -57,7 +57,7 @@ fn session_chunks(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
     }
 }
 
-/// Returns the first numbers that are in one set but not in the other.
+/// Iterates over the numbers that are in `these` but not in `those`.
 fn first_missing<'s>(these: &'s ChunkSet, those: &'s ChunkSet) -> impl Iterator<Item = u32> + 's {
     these.ranges().flat_map(|(first, last)| first..=last).filter(|idx| !those.contains(*idx))
 }
@@ -125,8 +125,8 @@ fn blobs(facts: &Facts, scan: &mut Scan) {
     if !scan.whole(&[ids::BLOB_REFS, ids::LEGACY_SESSIONS, ids::SESSIONS, ids::UPLOAD_META]) {
         return;
     }
-    // The first public release commits a blob and keeps the session; it has neither references nor an index
-    // of contents.
+    // The first public release may keep a session after its blob is committed, and has neither references to blobs nor
+    // an index by content.
     let is_ours: HashSet<u64> = facts.by_content.values().copied().collect();
     let of_sessions: HashSet<u64> = facts.sessions.values().filter_map(|session| session.blob).collect();
     let prefixes: HashSet<[u8; 32]> = facts.sessions.values().map(|session| session.prefix.0).collect();

@@ -73,7 +73,7 @@ fn classes(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Returns whether the indexes ever had a session: the first public release had none.
+/// Returns whether the build that stored a session had indexes of sessions: the first public release had none.
 fn is_indexed_by_its_build(session: &Session) -> bool {
     session.layout == 2 || session.activity.is_some()
 }

@@ -9,7 +9,7 @@ use upload_canister::upload::IdemKey;
 /// A session in flight.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// 1 or 2.
+    /// Its stable layout: 1 or 2.
     pub layout: u16,
     /// Its owner.
     pub owner: Principal,
@@ -25,17 +25,17 @@ pub struct Session {
     pub chunks: u32,
     /// Length of every chunk but the last.
     pub chunk_size: u32,
-    /// Last activity.
+    /// Time of its last activity.
     pub last_seen: Time,
     /// Whether the upload is committed.
     pub is_committed: bool,
     /// Its idempotency key.
     pub key: IdemKey,
-    /// Where its chunks are in the chunk map.
+    /// The key prefix of its chunks in the chunk map.
     pub prefix: ChunkPrefix,
-    /// The blob that was committed from it.
+    /// The blob that was committed from the session.
     pub blob: Option<u64>,
-    /// Last activity as recorded in layout 1.
+    /// Time of its last activity as recorded in layout 1, nanoseconds; `None` if it is not recorded.
     pub activity: Option<u64>,
 }
 
@@ -61,7 +61,7 @@ impl Session {
         }
     }
 
-    /// Returns the bytes that have not arrived.
+    /// Returns the number of bytes that have not arrived.
     pub fn bytes_missing(&self) -> u64 {
         self.bytes_expected.saturating_sub(self.bytes_received)
     }

@@ -1,4 +1,4 @@
-//! The tables that the canister's own examination of a record reads.
+//! Gives the canister's own examination of legacy records access to the tables of a snapshot.
 
 use candid::Principal;
 use upload_canister::api;
