@@ -37,7 +37,7 @@ impl Wasms {
         }
     }
 
-    /// Every given file must be an upload canister.
+    /// Checks that every given file is an upload canister.
     pub(crate) fn check(&self) -> Result<(), RehearseError> {
         for path in Build::ALL.into_iter().filter_map(|build| self.given(build)) {
             let bytes = std::fs::read(path).map_err(|error| RehearseError::File {

@@ -23,7 +23,7 @@ pub struct ForeignOptions {
     pub interruptions: BTreeSet<Interruption>,
     /// Whether to roll back once, continue on the old wasm, and migrate again.
     pub rollback: bool,
-    /// Units that may end in the quarantine.
+    /// Maximum number of units in quarantine at the end.
     pub max_quarantined: u64,
 }
 
