@@ -48,7 +48,7 @@ impl Proxy {
     pub fn start(options: Options) -> Result<Proxy, ProxyError> {
         let Options { listen, server, out, canister } = options;
         let authority = authority(&server)?;
-        // Checked now, since the trace is written to its path only after the recording.
+        // Checked now, since a trace appears at its path only after the recording.
         Writer::check(&out)?;
         let cannot_listen = |source| ProxyError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).map_err(cannot_listen)?;

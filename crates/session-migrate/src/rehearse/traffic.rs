@@ -132,8 +132,8 @@ fn continue_uploads(
     drive(canister, &mut clients.runs, work, progress)
 }
 
-/// Returns an open upload's client: it asks what has arrived, and compares that with what it has sent. Returns the
-/// calls to repeat, whose outcome the client does not know.
+/// Asks the canister which chunks of an open upload have arrived, and compares them with those that the client has
+/// sent. Returns the calls to repeat because the client does not know their outcome.
 fn come_back(canister: &Canister<'_>, run: &mut UploadRun) -> Result<Vec<PlannedCall>, ClientError> {
     let must = run.must_be_stored();
     match run.uploader.ask(canister) {

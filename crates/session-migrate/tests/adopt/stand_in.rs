@@ -157,7 +157,7 @@ impl Old {
     }
 }
 
-/// Continues an upload here, and returns its blob.
+/// Completes an upload on the adopted canister, and returns the id of its blob.
 pub fn completed(canister: &Canister<'_>, owner: Principal, session: u64, bytes: &[u8]) -> String {
     let status = canister.uploads_status(owner, session).unwrap();
     for ChunkRange { first, last } in status.missing {
@@ -170,7 +170,7 @@ pub fn completed(canister: &Canister<'_>, owner: Principal, session: u64, bytes:
     canister.uploads_finish(owner, session, digest, bytes.len() as u64).unwrap().blob_id
 }
 
-/// Returns metadata of an upload that begins here.
+/// Returns the metadata of an upload that begins on the adopted canister.
 pub fn new_metadata() -> upload_canister::api::AssetMetadata {
     use upload_canister::api::{AssetMetadata, AssetMetadataBase, AssetType};
     AssetMetadata::image(AssetMetadataBase::new("new", "image/jpeg", AssetType::Original, 5, 1))
