@@ -27,7 +27,7 @@ pub enum NetworkError {
     Url {
         /// The given URL.
         url: String,
-        /// What is wrong.
+        /// What is wrong with it.
         detail: String,
     },
     /// An invalid root key.
@@ -54,7 +54,7 @@ pub enum NetworkError {
     Identity {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it.
         detail: String,
     },
 }

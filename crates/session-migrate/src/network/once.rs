@@ -93,17 +93,17 @@ pub struct OneCall {
 /// The outcome of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RequestOutcome {
-    /// It was executed.
+    /// The request was executed.
     Replied {
         /// The reply.
         reply: Vec<u8>,
         /// The certificate that contains it, in CBOR.
         certificate: Vec<u8>,
     },
-    /// It was rejected: by the network before execution, or by the called canister.
+    /// The request was rejected: by the network before execution, or by the called canister.
     Rejected(Rejection),
-    /// It has expired without a trace: it was not executed, or was executed so long ago that the network no longer has
-    /// its outcome.
+    /// The request has expired without a trace: it was not executed, or it was executed so long ago that the network no
+    /// longer has its outcome.
     Lost,
 }
 

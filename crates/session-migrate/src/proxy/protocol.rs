@@ -14,17 +14,17 @@ pub(super) type InstanceId = String;
 /// The kind of a request, by its method and path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// It concerns an instance.
+    /// A request about an instance.
     Instance(InstanceId, Action),
-    /// It asks for the result of an operation that was not done immediately.
+    /// A request for the result of an operation that was not done immediately.
     Progress(OperationId),
-    /// It may open a gateway.
+    /// A request that may open a gateway.
     Opens(Opening),
-    /// It closes a gateway.
+    /// A request that closes a gateway.
     Closes(GatewayId),
-    /// It lists the gateways.
+    /// A request for the list of gateways.
     Gateways,
-    /// Everything else.
+    /// Any other request.
     Other,
 }
 

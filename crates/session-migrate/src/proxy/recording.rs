@@ -83,8 +83,8 @@ impl Recording {
         self.last_time
     }
 
-    /// Begins the trace with this canister, if no canister is recorded yet and this is an upload canister. `fresh`: it
-    /// was just installed.
+    /// Begins the trace with this canister, if no canister is recorded yet and this is an upload canister. `fresh` says
+    /// whether it was just installed.
     pub async fn begin_with(&mut self, instance: &str, canister: Principal, fresh: bool) {
         let key = (instance.to_owned(), canister);
         let unwanted = self.wanted.is_some_and(|wanted| wanted != canister);

@@ -1,4 +1,4 @@
-//! The transcript: calls in flight, lines already written, and notes about what is left out.
+//! The transcript of a recording: calls in flight, entries to be written, and notes about what the trace omits.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -19,7 +19,7 @@ use super::protocol::OperationId;
 /// client makes the same pause.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long to retry while the server is busy, the same as PocketIC's own client.
+/// How long to retry while the server is busy. PocketIC's own client retries for the same time.
 const BUSY_LIMIT: Duration = Duration::from_secs(300);
 
 /// The server that the proxy forwards to.

@@ -139,7 +139,7 @@ impl Watch {
                 }
             }
             Operation::Tick => {
-                // While a call waits for its answer, a round is part of that waiting, and no event of its own.
+                // While a call waits for its answer, a round is a part of that waiting, not an event of its own.
                 if self.recording.is_on(&instance) && !self.recording.transcript.is_waiting() {
                     self.recording.transcript.push(Entry::Event { at, what: EventKind::Pass { rounds: 1 } });
                 }

@@ -135,7 +135,7 @@ impl Readable {
                     readable.is_cut_short = true;
                     return readable;
                 }
-                // Without the capsule's count of memories, which changes in the meantime.
+                // Without the capsule's count of memories, which changes during the rehearsal.
                 let listed = canister.capsules_read(*who, &capsule.id).map(|found| {
                     let lists = (found.id, found.owners, found.writers, found.readers, found.created_at);
                     digest(&candid::encode_args((lists,)).unwrap_or_default())

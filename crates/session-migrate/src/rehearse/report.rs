@@ -101,15 +101,15 @@ pub struct StageReport {
 pub struct UploadReport {
     /// Number of its client, from 1.
     pub client: u32,
-    /// Its file's name.
+    /// Name of the file.
     pub name: String,
-    /// Its file's size.
+    /// Size of the file, bytes.
     pub bytes: u64,
     /// SHA-256 of the file on disk, in hex.
     pub sha256: String,
     /// SHA-256 of the bytes read back, in hex; absent if there was nothing to read.
     pub sha256_read_back: Option<String>,
-    /// Its state when the canister was upgraded to the staged build.
+    /// State of the upload when the canister was upgraded to the staged build.
     pub state_at_upgrade: StopPoint,
     /// Chunks that were stored at that upgrade.
     pub chunks_before_upgrade: u32,
@@ -146,9 +146,9 @@ pub struct MigrationRun {
     pub stage: String,
     /// 1: sessions. 2: payload into extents.
     pub migration: u16,
-    /// Its last phase: `Converted`, `RolledBack`, `Stuck`, …
+    /// Last phase of the run: `Converted`, `RolledBack`, `Stuck`, …
     pub phase: String,
-    /// Its counts at that time.
+    /// Counts of the migration in that phase.
     #[serde(flatten)]
     pub counts: MigrationReport,
 }
@@ -158,13 +158,13 @@ pub struct MigrationRun {
 pub struct MigrationReport {
     /// Source records.
     pub source: u64,
-    /// Of these: converted by the engine.
+    /// Source records that the engine has converted.
     pub converted: u64,
-    /// Of these: converted on touch.
+    /// Source records that were converted on touch.
     pub already: u64,
-    /// Of these: quarantined.
+    /// Source records that were quarantined.
     pub quarantined: u64,
-    /// Of these: expired.
+    /// Source records that have expired.
     pub expired: u64,
     /// Digest of the source records, in hex.
     pub digest_before: String,

@@ -190,7 +190,7 @@ impl<'p> Stages<'p> {
         clients.problems.extend(accounting::check(build, &status, Expected { in_flight, ..self.known }));
         self.note_run(&status);
         let place = if status.migration == 1 { &mut self.migration } else { &mut self.payload };
-        // After a rollback, the status of the last run replaces that of the first.
+        // After a rollback, the status of the last run replaces the status of the first run.
         *place = Some(status);
     }
 }

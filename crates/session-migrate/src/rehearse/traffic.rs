@@ -274,7 +274,7 @@ fn choose(runs: &[UploadRun], work: &[VecDeque<PlannedCall>], turn: usize) -> Ve
     chosen
 }
 
-/// Passes the reply to the client, unless it is to be lost.
+/// Passes the reply to the client, unless the reply is planned to be lost.
 fn take(run: &mut UploadRun, planned: PlannedCall, reply: &[u8]) -> Result<StepOutcome, ClientError> {
     if !planned.lost {
         return run.uploader.accept(planned.step, reply);

@@ -1,4 +1,4 @@
-//! One upload of the rehearsal, and all of them together.
+//! The uploads of a rehearsal, and what is recorded about each.
 
 use std::collections::BTreeSet;
 
@@ -16,9 +16,9 @@ pub(super) struct UploadRun {
     pub client: u32,
     /// The upload as its client sees it.
     pub uploader: Uploader,
-    /// Where it stops before the first upgrade.
+    /// The point at which the upload stops before the first upgrade.
     pub stop: StopPoint,
-    /// Whether it stays unfinished across the second upgrade, too.
+    /// Whether the upload stays unfinished across the second upgrade, too.
     pub stays: bool,
     /// Chunks that are stored although the client never saw the reply.
     pub unseen: BTreeSet<u32>,
@@ -28,10 +28,10 @@ pub(super) struct UploadRun {
     pub read_back: Option<[u8; 32]>,
     /// What went wrong with this upload.
     pub problems: Vec<String>,
-    /// Whether a repeated begin with the same idempotency key finds the session, as it does not if the first public
-    /// release began it.
+    /// Whether a repeated begin with the same idempotency key finds the session. It does not find sessions of the first
+    /// public release.
     pub repeats_begin: bool,
-    /// Whether it was in flight in the snapshot that is rehearsed on.
+    /// Whether the upload was in flight in the snapshot of the rehearsal.
     pub is_own: bool,
 }
 

@@ -22,7 +22,7 @@ const ROLLBACK_ROUNDS: u32 = 1_000;
 pub struct Interruption {
     /// Its kind.
     kind: InterruptionKind,
-    /// Its time.
+    /// When it occurs.
     when: When,
 }
 

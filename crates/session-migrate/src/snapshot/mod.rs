@@ -33,7 +33,7 @@ pub(crate) use stable::{read_exact_at, write_sparse};
 pub use tree::{Entry, Tree, Walked};
 pub use upload_canister::stable::{Damage, Key, cell};
 
-/// A snapshot that is complete, as far as can be seen without checksums, which its format does not have.
+/// A snapshot that is complete, as far as its format can show, which has no checksums.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Its path.

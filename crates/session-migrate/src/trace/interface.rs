@@ -14,7 +14,7 @@ use super::TraceError;
 /// large number of values that take no bytes.
 const UNITS_PER_BYTE: usize = 1_000;
 
-/// Cost that is allowed in addition for every message.
+/// Cost allowed for every message in addition to [`UNITS_PER_BYTE`].
 const UNITS: usize = 1_000_000;
 
 /// The newest checked-in interface; the interfaces of the other builds and of earlier releases are supertypes of it.
@@ -101,7 +101,7 @@ impl Interface {
             .map_err(|error| error.to_string())
     }
 
-    /// Decodes a reply as a client of the interface does; `None` if such a client cannot.
+    /// Decodes a reply as a client of the interface does; `None` if the reply does not fit the interface.
     pub(crate) fn decode_reply(&self, method: &str, reply: &[u8]) -> Option<IDLArgs> {
         let function = self.env.get_method(&self.service, method).ok()?;
         IDLArgs::from_bytes_with_types(reply, &self.env, &function.rets).ok()

@@ -79,7 +79,7 @@ impl<K> Queue<K> {
         self.outstanding().next().is_some()
     }
 
-    /// Adds the answer to the call that `is_it` accepts. Changes nothing if there is no such call without an answer.
+    /// Adds the answer to the unanswered call that `is_it` accepts; changes nothing if there is none.
     pub fn answer(&mut self, is_it: impl Fn(&K) -> bool, answer: CallResult) {
         let index = self.0.iter().position(|item| matches!(item, Item::Unanswered(id, _) if is_it(id)));
         if let Some(index) = index

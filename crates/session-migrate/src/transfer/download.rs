@@ -23,7 +23,7 @@ use crate::snapshot::{
     write_sparse,
 };
 
-/// Name of the lock file in a folder, the same as that of `icp`.
+/// Name of the lock file in a folder; `icp` uses the same name.
 const LOCK: &str = ".lock";
 
 /// A downloaded snapshot.
@@ -65,7 +65,7 @@ impl SnapshotSource {
     }
 }
 
-/// What is in the folder before the download.
+/// The state of the folder before the download.
 enum Found {
     Nothing,
     Unfinished(ProgressFile),

@@ -21,7 +21,7 @@ pub(crate) const SLICE: u64 = 30 * crate::snapshot::PAGE_BYTES;
 /// The longest time between two writes of the progress file.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
 
-/// How to transfer.
+/// Options of a transfer.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Number of slices in flight.

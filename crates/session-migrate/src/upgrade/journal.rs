@@ -66,16 +66,16 @@ impl Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectOutcome {
-    /// It was executed.
+    /// The effect was executed.
     Replied {
         /// The reply, hex.
         reply: String,
         /// The certificate that contains the reply, in CBOR, hex.
         certificate: String,
     },
-    /// It was rejected.
+    /// The effect was rejected.
     Rejected(Rejection),
-    /// Its answer is lost, but the state of the canister shows that it was executed.
+    /// The answer is lost, but the state of the canister shows that the effect was executed.
     Observed,
 }
 
@@ -125,7 +125,7 @@ pub enum Event {
     Seen {
         /// Number of the migration.
         migration: u16,
-        /// Its phase.
+        /// Phase of the migration.
         phase: String,
         /// Records that are treated.
         done: u64,

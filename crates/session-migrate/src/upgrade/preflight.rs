@@ -109,7 +109,7 @@ impl Driver<'_, '_> {
         Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// Compares the module with the one that runs: the interface, and what is kept in stable memory.
+    /// Compares the module with the running one: their interfaces, and what they keep in stable memory.
     async fn compared(&self, module: &Module) -> Result<Compared, UpgradeError> {
         let old_did = self.metadata("candid:service").await?;
         let old_schema = self.metadata(stable_schema::METADATA).await?;

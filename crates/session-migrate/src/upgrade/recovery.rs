@@ -114,7 +114,7 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Rolls the migration back, if the previous build cannot read what it has converted.
+    /// Rolls the migration back, if the previous build cannot read converted records.
     async fn everything_rolled_back(&mut self, facts: &Facts) -> Result<Result<(), String>, UpgradeError> {
         // The previous module is sent only after the rollback: if it was sent, nothing is left to roll back.
         if facts.build != Build::Legacy || self.journal.intent(Step::InstallBefore).is_some() {

@@ -1,4 +1,4 @@
-//! What is recorded: a kind of clients, a seed, and a size.
+//! A workload to record: a kind of clients, a seed, and a size.
 
 use std::fmt;
 use std::str::FromStr;

@@ -172,8 +172,8 @@ fn a_session_without_its_capsule_or_right_is_not_taken() {
     }
 }
 
-/// D3: the release issues a session's number again, and the chunks stored under that number are those of a committed
-/// blob.
+/// D3: the release issues a session's number again, although the chunks of a committed blob are stored under that
+/// number.
 #[test]
 fn a_session_with_the_number_of_a_blob_is_not_taken() {
     for sent in [&[][..], &[0]] {

@@ -116,7 +116,7 @@ impl Old {
         self.try_put(owner, session, idx, bytes).unwrap();
     }
 
-    /// Begins an upload, and sends these chunks of it.
+    /// Begins an upload, and sends the chunks with the indices `sent`.
     pub fn started(&self, owner: Principal, capsule: &str, name: &str, bytes: &[u8], sent: &[u32]) -> u64 {
         let chunks = bytes.len().div_ceil(CHUNK_SIZE) as u32;
         let session = self.begin(owner, capsule, name, bytes.len() as u64, chunks);

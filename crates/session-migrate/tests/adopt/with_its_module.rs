@@ -104,8 +104,8 @@ fn a_contradictory_session_is_repaired_or_not_taken() {
     let old = Old::install();
     let owner = person(1);
     let capsule = old.capsule(owner);
-    // Both uploads declare two bytes for three chunks. The last chunk of the first has arrived, that of the second has
-    // not.
+    // Both uploads declare two bytes for three chunks. The last chunk of the first upload has arrived; the last chunk
+    // of the second has not.
     let bytes = file(2 * CHUNK_SIZE + 40, 3);
     let known = old.begin(owner, &capsule, "the end is known", 2, 3);
     old.put(owner, known, 2, &bytes);

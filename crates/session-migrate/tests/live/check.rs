@@ -117,8 +117,8 @@ fn preflight_refuses_what_check_forbids() {
         write(&network, "bare.wasm.gz", with_schema(Build::Staged, |_| None)),
         "the new module: the wasm has no metadata `stable:schema`",
     );
-    // A module of an earlier release does not describe its stable memory: it is upgraded, and the report says what was
-    // not compared.
+    // A module of an earlier release does not describe its stable memory. The canister is upgraded nevertheless, and
+    // the report says what was not compared.
     let bare = with_schema(Build::Legacy, |_| None);
     network.pic.upgrade_canister(network.canister, bare, b"DIDL\0\0".to_vec(), None).unwrap();
     let (code, out) = network.upgrade_command("staged", &[]);

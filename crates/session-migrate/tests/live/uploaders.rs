@@ -21,7 +21,7 @@ const CLIENTS: usize = 40;
 /// Options with which a rejected or unanswered call is an error.
 const NOTHING_IS_RETRIED: Options = Options { parallel: 1, retry_for: Duration::ZERO };
 
-/// Returns a client's file with this number. Most files are small; those of every tenth client have two chunks.
+/// Returns a client's file with this number. Most files are small; the files of every tenth client have two chunks.
 fn file(client: usize, number: usize) -> (String, Vec<u8>) {
     let bytes = if client.is_multiple_of(10) { CHUNK + 7 } else { 20_000 + client };
     let content = (0..bytes).map(|i| (i * i / 7 + 31 * client + number) as u8).collect();
@@ -81,7 +81,7 @@ fn forty_uploaders_do_not_notice_the_whole_upgrade() {
             let all = (0..CLIENTS).map(|client| uploads(&network, &traffic, client));
             tokio::runtime::Runtime::new().unwrap().block_on(try_join_all(all)).unwrap()
         });
-        // Waits until as many files as there are clients have been uploaded, or until a client has failed.
+        // Waits for as many more uploaded files as there are clients, or until a client has failed.
         let wait_for_all = || {
             let before = traffic.uploaded.load(Ordering::Relaxed);
             while traffic.uploaded.load(Ordering::Relaxed) < before + CLIENTS && !running.is_finished() {

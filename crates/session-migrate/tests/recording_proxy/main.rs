@@ -38,7 +38,7 @@ fn command() -> Command {
     command
 }
 
-/// Checks that the command line replays the trace without any difference, on a server of its own process.
+/// Checks that the command line, on a server of its own, replays the trace without any difference.
 fn assert_replays(trace: &Path) {
     let rules = trace.with_extension("toml");
     std::fs::write(&rules, "").unwrap();

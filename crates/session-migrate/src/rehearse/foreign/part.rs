@@ -20,7 +20,7 @@ pub struct CanisterPart {
 pub struct MethodReport {
     /// The method.
     pub name: String,
-    /// Whether it is a query.
+    /// Whether the method is a query.
     pub is_query: bool,
     /// Calls of the method on the canister that is upgraded.
     pub calls: u64,
