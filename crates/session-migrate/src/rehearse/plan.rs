@@ -112,7 +112,7 @@ pub(super) fn chunks_with_a_hole(chunks: u32, rng: &mut ChaCha8Rng) -> Vec<u32> 
 /// Shuffles uniformly.
 pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
     for last in (1..items.len()).rev() {
-        // The bias of the remainder is far below anything that matters here; indices are below 2^32.
+        // The bias of the remainder does not matter here: indices are below 2^32.
         let other = (rng.next_u64() % (last as u64 + 1)) as usize;
         items.swap(last, other);
     }

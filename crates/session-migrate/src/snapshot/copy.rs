@@ -13,7 +13,7 @@ use crate::build::Module;
 use crate::client::NO_ARGUMENTS;
 use crate::costs;
 
-/// Cycles of a copy, which nobody pays.
+/// Balance of the copy, in cycles for which nobody pays.
 const CYCLES: u128 = 1_000_000_000_000_000;
 
 /// Why a snapshot could not be loaded into a canister.

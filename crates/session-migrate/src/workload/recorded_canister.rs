@@ -78,7 +78,7 @@ impl<'p> RecordedCanister<'p> {
 
     /// Returns a random number below `bound`. `bound` must not be zero.
     pub fn below(&mut self, bound: u64) -> u64 {
-        // The bias of the remainder is far below anything that matters here.
+        // The bias of the remainder does not matter here.
         self.rng.next_u64() % bound
     }
 

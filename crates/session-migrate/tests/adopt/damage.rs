@@ -168,7 +168,7 @@ fn a_memory_whose_blob_is_missing_is_not_taken() {
     }
 }
 
-/// Changes to the first memory that do not keep it from being taken, with the kind of the repaired record and its note.
+/// Changes to the first memory that are repaired, with the kind of the repaired record and a part of its note.
 const REPAIRED: &[(&str, Damage, RecordKind, &str)] = &[
     (
         "a wrong size in the metadata",

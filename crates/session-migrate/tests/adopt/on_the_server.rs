@@ -1,5 +1,5 @@
-//! Adopted canisters are upgraded through every build on the embedded server: each blob is read back by its owner, byte
-//! for byte, and by nobody else.
+//! Adopted canisters are upgraded through every build on the embedded server. After each step, the owner of a blob can
+//! read it back, byte for byte, and nobody else can read it.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -9,8 +9,8 @@ use super::network::{Network, installed};
 /// Damages the canister as soon as the module is installed.
 type Damage<'a> = &'a (dyn Fn(&Network, u64) + Sync);
 
-/// Ends the driver at one of its moments. A moment is after each line of the journal, and before each receipt, when the
-/// effect is executed but not recorded.
+/// Ends the driver at one of its moments. There is a moment after each line of the journal, and one before each
+/// receipt, when the effect is executed but not recorded.
 struct Killer<'a> {
     network: &'a Network,
     session: u64,

@@ -136,7 +136,7 @@ impl<'p> Pair<'p> {
         Some(format!("answers {answer}, the old wasm {expected}"))
     }
 
-    /// Makes a call on both canisters in the same round, or on one if the reference lacks the method.
+    /// Makes a call on both canisters in the same round, or on the upgraded one alone if the old wasm lacks the method.
     fn both(&self, call: &PlannedCall) -> (Reply, Option<Reply>) {
         let PlannedCall { caller, method, arg, .. } = call;
         if call.kind == CallKind::Query {
