@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use session_migrate::trace::{Header, Writer};
 
-/// 16,384 chunks of 1,800,000 bytes.
+/// Maximum size of a file: 16,384 chunks of 1,800,000 bytes.
 const LIMIT: u64 = 16_384 * 1_800_000;
 
 struct CommandOutput {
@@ -31,7 +31,7 @@ fn run(folder: &Path, args: &[&str]) -> CommandOutput {
     }
 }
 
-/// One line on stderr with all of `parts`, nothing on stdout, this exit code, and no new file in the folder.
+/// Expects one line on stderr with all of `parts`, nothing on stdout, this exit code, and no new file in the folder.
 fn expect_refusal(folder: &Path, args: &[&str], code: i32, parts: &[&str]) {
     let files = |folder: &Path| {
         let mut names: Vec<_> =
@@ -59,7 +59,7 @@ fn unusable_files_are_usage_errors() {
     std::fs::write(folder.join("good.bin"), b"good").unwrap();
     std::fs::create_dir(folder.join("folder")).unwrap();
     let refused = |name: &str, parts: &[&str]| {
-        // A valid file next to it does not help.
+        // A valid file among the arguments does not help.
         let args = ["rehearse", "--json", "report.json", "--files", "good.bin", name];
         expect_refusal(folder, &args, 2, &[&[name], parts].concat());
     };
@@ -166,7 +166,7 @@ fn a_program_that_is_not_a_server_is_an_environment_error() {
     }
 }
 
-/// Methods by which an upload canister is known.
+/// Methods by which an upload canister is recognized.
 const METHODS: [&str; 4] = [
     "canister_query build_info",
     "canister_update uploads_begin",
@@ -223,7 +223,7 @@ fn a_canister_that_is_not_ours_cannot_be_rehearsed() {
     assert!(!dir.path().join("report.json").exists());
 }
 
-/// Traces that cannot be played, and places where none can be written.
+/// Traces that cannot be replayed, and paths at which no trace or report can be written.
 #[test]
 fn unusable_traces_are_usage_errors_with_their_line() {
     let dir = tempfile::tempdir().unwrap();

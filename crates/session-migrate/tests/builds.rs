@@ -17,7 +17,7 @@ fn wasm(artifact: &Artifact) -> Vec<u8> {
     build::unpack(&std::fs::read(&artifact.wasm_gz).unwrap()).unwrap().into_owned()
 }
 
-/// Searched as text: the standard library has a fast search for that.
+/// Returns the wasm as text, for which the standard library has a fast search.
 fn text(artifact: &Artifact) -> String {
     String::from_utf8_lossy(&wasm(artifact)).into_owned()
 }
@@ -83,7 +83,7 @@ fn building_again_is_quick_and_changes_nothing() {
     let began = Instant::now();
     let second = artifacts();
     assert_eq!(first, second);
-    // Well above what hashing the inputs takes, well below what any compilation takes.
+    // Hashing the inputs takes much less, any compilation much more.
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 

@@ -23,7 +23,7 @@ fn schema(build: &str) -> Schema {
     Schema::from_json(&std::fs::read(checked_in(build)).unwrap()).unwrap()
 }
 
-/// Returns a module of nothing but metadata.
+/// Returns a module that contains only metadata.
 fn module(sections: &[(&str, &str)]) -> Vec<u8> {
     let mut module = Module::new();
     for &(name, text) in sections {
@@ -79,11 +79,11 @@ fn the_checked_in_chain_passes_and_names_its_migrations() {
     assert_eq!(check(folder.path(), &[&direct, &direct, "--reversible"]).code, 0);
     let reversible = check(folder.path(), &[&legacy, &staged, "--reversible"]);
     assert_eq!(reversible.code, 1, "{}", reversible.stdout);
-    // As an upgrade, the rollback is not safe from every state either.
+    // If the rollback is checked as an upgrade, it fails, too, since it is not safe from every state.
     assert_eq!(check(folder.path(), &[&staged, &legacy]).code, 1);
 }
 
-/// As in `session-migrate check … | head`.
+/// The reader of the output ends early, as in `session-migrate check … | head`.
 #[test]
 fn a_reader_that_has_gone_does_not_change_the_exit_code() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
@@ -224,7 +224,7 @@ fn a_tree_that_does_not_read_a_release_exits_with_1() {
     assert!(printed.stdout.contains("  memory 11, SESSIONS: forbidden\n"), "{}", printed.stdout);
     assert_eq!(check(folder.path(), &["--tree", "absent"]).code, 2);
     assert_eq!(check(folder.path(), &["--tree", "schemas", "a.json"]).code, 2);
-    // Neither one build nor three are a comparison.
+    // A comparison takes exactly two builds.
     for builds in [&["schemas/legacy.json"][..], &["a", "b", "c"], &[]] {
         let printed = check(folder.path(), builds);
         assert_eq!((printed.code, printed.stdout.as_str()), (2, ""), "{}", printed.stderr);

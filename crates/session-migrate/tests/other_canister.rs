@@ -1,5 +1,5 @@
-//! `rehearse --canister`: the upgrade of a canister other than the upload canister: the example
-//! `examples/ledger-split`, and a new release of it that loses data.
+//! `rehearse --canister` with canisters other than the upload canister: the example `examples/ledger-split`, a new
+//! release of it that loses data, and small generated modules.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -69,7 +69,8 @@ fn number(text: &str) -> u64 {
     text.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// The migration digests what it meant to write, so that its own counts and digests agree.
+/// Returns a release whose migration loses the last digit of each balance. The migration digests what it meant to
+/// write, so that its own counts and digests agree.
 fn lossy() -> PathBuf {
     ledger_split_changed(
         "lossy",
@@ -122,7 +123,8 @@ fn a_migration_too_short_to_trap_is_not_called_interrupted() {
     assert_eq!(report(folder.path()).canister.unwrap().interruptions, [] as [String; 0]);
 }
 
-/// Returns a canister with the update `step`, and with `more`; `$reply` answers with bytes of its memory.
+/// Returns a canister with the functions in `more`. They can call `$reply`, which answers with bytes of its memory, and
+/// `$advance`, which increments `$at`.
 fn module(more: &str) -> Vec<u8> {
     let text = format!(
         r#"(module
@@ -140,7 +142,7 @@ fn module(more: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-/// A release whose two migrations are finalized one after the other; `step` completes the second.
+/// Returns a release with two migrations, which are finalized one after the other; `step` completes the second.
 fn chain_of_two() -> Vec<u8> {
     use Phase::{Converted, Converting, Finalized};
     let status = |(migration, phase)| {
@@ -149,7 +151,7 @@ fn chain_of_two() -> Vec<u8> {
         candid::encode_one(Ok::<_, EndpointError>(status)).unwrap()
     };
     let all = [(1, Converted), (2, Converting), (2, Converted), (2, Finalized)].map(status);
-    // Only numbers of a fixed width differ.
+    // All statuses have the same size, since only numbers of a fixed width differ.
     let size = all[0].len();
     let data: String = all.concat().iter().map(|byte| format!("\\{byte:02x}")).collect();
     module(&format!(
@@ -182,7 +184,8 @@ fn a_chain_of_two_is_rehearsed_to_its_end() {
     assert!(printed.stdout.contains("upgrade after the end: ok"), "{}", printed.stdout);
 }
 
-/// Motoko's wasm memory is kept by an upgrade only on request, and a module that declares so is refused without it.
+/// An upgrade keeps the wasm memory, as Motoko's canisters need it, only on request. A module that declares this need
+/// is refused without the request.
 #[test]
 fn an_upgrade_keeps_the_memory_of_a_module_that_declares_so() {
     let folder = tempfile::tempdir().unwrap();
@@ -200,11 +203,13 @@ fn an_upgrade_keeps_the_memory_of_a_module_that_declares_so() {
     assert!(printed.stdout.contains("back to old: ok"), "{}", printed.stdout);
 }
 
-/// As Motoko's compiler writes it: private, with the arguments of `init` apart.
+/// Motoko's compiler writes the interface into private metadata, and the arguments of `init` into a section of their
+/// own.
 #[test]
 fn an_interface_in_two_private_parts_is_read() {
     let folder = tempfile::tempdir().unwrap();
-    // It traps unless arguments have the types of the interface; without an interface, numbers are sent as int.
+    // The canister traps unless its arguments have the types of the interface. If the rehearsal had not read the
+    // interface, it would send numbers as int.
     let more = r#"(@custom "icp:private candid:service" "type T = record { nat8 }; service : { step : (T) -> () }")
         (@custom "icp:private candid:args" "(start : nat, T)")
         (func $check (param $at i32) (param $byte i32)
@@ -239,7 +244,7 @@ fn a_refused_upgrade_has_no_instructions() {
     let (old, new) = (Path::new("old.wasm"), Path::new("new.wasm"));
     let printed = rehearse(folder.path(), old, new, &["--calls", "calls.txt"]);
     assert_eq!(printed.code, Some(1), "{}{}", printed.stdout, printed.stderr);
-    // The report must not show the instructions of the installation before it.
+    // The report must not show the instructions of the earlier installation for the refused upgrade.
     assert!(printed.stdout.contains("upgrade to new: FAILED\n"), "{}", printed.stdout);
 }
 
@@ -301,7 +306,7 @@ fn unusable_inputs_are_refused_with_one_line() {
     }
 }
 
-/// The wasms carry their schemas; a changed one is refused by name.
+/// The wasms carry their schemas; a forbidden change of a schema is refused by the name of the memory.
 #[test]
 fn check_compares_schemas_that_the_wasms_of_the_example_carry() {
     let [old, new] = ledger_split().unwrap();
@@ -348,7 +353,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Returns the guide's blocks of a language, each with the line before it.
+/// Returns the code blocks of this language in a guide, each with the line before it.
 fn blocks(guide: &str, language: &str) -> Vec<(String, String)> {
     let mut blocks = Vec::new();
     let mut parts = guide.split("```");
@@ -361,7 +366,7 @@ fn blocks(guide: &str, language: &str) -> Vec<(String, String)> {
     blocks
 }
 
-/// The examples are compiled and tested; so are the parts of them that the guide shows.
+/// The example is compiled and tested, and all code that the guide shows must be a part of it.
 #[test]
 fn code_in_the_guide_is_that_of_the_example() {
     let guide = std::fs::read_to_string(root().join("docs/your-own-migration.md")).unwrap();

@@ -24,8 +24,8 @@ fn client() -> Principal {
     Principal::self_authenticating("client of the test")
 }
 
-/// Records an upload of three chunks, with an upgrade from the legacy to the staged build after the second; then the
-/// client repeats the begin, asks for the status, and continues.
+/// Records an upload of three chunks, with an upgrade from the legacy to the staged build after the second chunk. After
+/// the upgrade, the client repeats the begin, asks for the status, and continues.
 fn record(folder: &Path) -> (Trace, String) {
     let path = folder.join("upload.trace");
     let controller = Principal::self_authenticating("controller of the test");
@@ -64,7 +64,7 @@ fn replay(trace: &Trace, plant: impl FnOnce(&ReplayCanister, &Module)) -> Judgem
     compare::with_record(trace, &player.finish().events, &mut Tally::new(rules_of_the_tree().unwrap()))
 }
 
-/// Returns the first wrong answer: its method, its field, and the new value.
+/// Returns the method of the first wrong answer, the field that differs, and its value in the replay.
 fn first_wrong(judgement: &Judgement) -> (&str, &str, &str) {
     let first = judgement.wrong.first().expect("the bug is found");
     (&first.of, &first.difference.field, &first.difference.b)

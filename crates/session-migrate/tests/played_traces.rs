@@ -1,5 +1,5 @@
-//! Traces that are difficult to play: calls that depend on others of their group, and a canister that is stopped at the
-//! end.
+//! Traces that are difficult to replay: calls that depend on other calls in flight at the same time, and a canister
+//! that is stopped at the end.
 
 use std::path::{Path, PathBuf};
 
@@ -34,8 +34,8 @@ fn create() -> EncodedCall {
     EncodedCall::new("capsules_create", (None::<PersonRef>,)).unwrap()
 }
 
-/// One client waits for an answer while another one already has its own and continues with what it has
-/// learned.
+/// Returns a trace in which one client still waits for its answer while another client already uses the capsule id from
+/// its own answer.
 fn overtaken(path: PathBuf) -> Trace {
     record(path, |subject, tape| {
         let canister = subject.canister().recorded(Some(tape));
@@ -100,7 +100,7 @@ fn a_canister_stopped_at_the_end_is_compared_nevertheless() {
 fn a_call_not_played_on_either_build_counts_as_a_difference() {
     let folder = folder();
     let trace = overtaken(folder.path().join("overtaken.trace"));
-    // The same trace without its beginning: no reply has contained the capsule.
+    // The same trace without its beginning: no reply contains the capsule's id.
     let path = folder.path().join("beheaded.trace");
     let mut writer = Writer::create(&path, &trace.header).unwrap();
     trace.events.iter().skip(2).for_each(|event| writer.event(event).unwrap());

@@ -1,4 +1,4 @@
-//! Rehearsals from the command line, with the real wasms: one that passes, and ones that must not.
+//! Rehearsals from the command line, with the real wasms: some must pass, others must fail.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use session_migrate::build::{self, Build};
 
-/// Six chunks, five of them full.
+/// Size of a file of six chunks, five of them full.
 const LARGE: usize = 5 * 1_800_000 + 1_234;
 const SMALL: usize = 777;
 
@@ -22,7 +22,7 @@ fn rehearse(options: &[(&str, &Path)]) -> FinishedRehearsal {
     rehearse_with(&[], options)
 }
 
-/// Rehearses the same, with more files, or with flags that take no path.
+/// Does the same as [`rehearse`], with more files or flags.
 fn rehearse_with(flags: &[&str], options: &[(&str, &Path)]) -> FinishedRehearsal {
     let dir = tempfile::tempdir().unwrap();
     let content = |length: usize| (0..length).map(|i| (i * i / 7) as u8).collect::<Vec<u8>>();
@@ -186,7 +186,7 @@ fn a_rehearsal_passes_and_reports_every_upload() {
     assert_eq!(payload["digest_before"], payload["digest_after"]);
 }
 
-/// The upgrade is refused, so the open uploads are stuck: exit 1, and each of them is named.
+/// Expects that the upgrade of this stage was refused, that the exit code is 1, and that each lost upload is named.
 fn expect_loss(run: &FinishedRehearsal, stage: usize, words: &str) {
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert_eq!(run.report["verdict"], "fail");
@@ -235,7 +235,7 @@ fn a_rollback_between_the_upgrades_loses_nothing() {
 fn without_method(build: Build, export: &str, folder: &Path) -> PathBuf {
     let packed = std::fs::read(wasm(build)).unwrap();
     let mut bytes = build::unpack(&packed).unwrap().into_owned();
-    // The export, and the name of its function.
+    // The name of the method occurs as an export, and as the name of its function.
     let places: Vec<usize> =
         (0..bytes.len() - export.len()).filter(|&at| bytes[at..].starts_with(export.as_bytes())).collect();
     assert!(!places.is_empty(), "{export} does not exist");

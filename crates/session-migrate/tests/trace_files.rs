@@ -8,8 +8,8 @@ use session_migrate::trace::{
     CallKind, EventKind, Header, PayloadRef, Recorder, SentCall, Tape, Trace, TraceError,
 };
 
-/// Returns a trace of a begin, a chunk of 1000 bytes that no seed generated, and a round without calls: lines
-/// 2, 3 and 4 of 5.
+/// Writes a trace of five lines. Line 2 is a begin, line 3 a chunk of 1000 bytes without a known seed, and line 4 two
+/// rounds without calls.
 fn record(folder: &Path) -> PathBuf {
     let path = folder.join("one.trace");
     let header = Header::new(1000, "legacy", "a test", vec![Principal::management_canister()]);

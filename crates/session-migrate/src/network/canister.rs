@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::client::{ClientError, EncodedCall, decode_reply, decode_result};
 
-/// An upload canister on a live network; calls are made as the network's identity.
+/// An upload canister on a live network, called with the identity of the [`Network`](super::Network).
 #[derive(Clone, Debug)]
 pub struct LiveCanister {
     agent: Agent,
@@ -55,7 +55,7 @@ impl LiveCanister {
         Ok(decode_reply::<(T,)>(method, &reply)?.0)
     }
 
-    /// Makes a call to a query function that returns a plain value as an update: all nodes of the subnet agree on
+    /// Makes an update call to a query function that returns a plain value, so that all nodes of the subnet agree on
     /// the answer.
     pub async fn replicated_query_plain<T: CandidType + DeserializeOwned>(
         &self,

@@ -1,4 +1,4 @@
-//! The clock of a driver: how long it pauses before a retry, and for how long it retries.
+//! The clock of a driver, for pauses before a retry and for the time that has passed.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-/// Reads the time, and waits. A test simulates minutes with a clock of its own.
+/// A clock that can also pause. Tests have a clock of their own that simulates minutes.
 pub trait Clock: Send + Sync {
     /// Returns the time since some fixed moment.
     fn now(&self) -> Duration;
-    /// Waits.
+    /// Waits for the time `pause`.
     fn pause(&self, pause: Duration) -> BoxFuture<'static, ()>;
 }
 

@@ -10,15 +10,15 @@ use ic_agent::{Agent, Identity};
 
 use super::{LiveCanister, Management};
 
-/// Prefix of a DER-encoded BLS public key, before its 96 bytes.
+/// Prefix of a DER-encoded BLS public key, in hex; the key's 96 bytes follow.
 const DER_PREFIX: &str = "308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100";
-/// Hexadecimal digits of a root key in DER.
+/// Number of hexadecimal digits of a root key in DER.
 const DER_DIGITS: usize = DER_PREFIX.len() + 2 * 96;
 
-/// The longest time for one request, the same as the agent's.
+/// The longest time for one request; the agent's own HTTP client has the same limit.
 const LONGEST_CALL: Duration = Duration::from_secs(360);
 
-/// A network that cannot be used.
+/// Why a network cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetworkError {
@@ -27,7 +27,7 @@ pub enum NetworkError {
     Url {
         /// The given URL.
         url: String,
-        /// What is wrong.
+        /// What is wrong with it.
         detail: String,
     },
     /// An invalid root key.
@@ -38,7 +38,7 @@ pub enum NetworkError {
         /// The given key.
         got: String,
     },
-    /// No root key for a network that is not the Internet Computer.
+    /// No root key was given for a network that is not the Internet Computer.
     #[error(
         "{url} is not the Internet Computer: name the key that its certificates are signed with, --root-key KEY, or \
          --root-key fetch for a test network"
@@ -54,7 +54,7 @@ pub enum NetworkError {
     Identity {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it.
         detail: String,
     },
 }
@@ -62,22 +62,23 @@ pub enum NetworkError {
 /// The key that must have signed a network's certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RootKey {
-    /// That of the Internet Computer.
+    /// The root key of the Internet Computer.
     Mainnet,
     /// The key that the network reports: only for test networks.
     Fetch,
-    /// This one, in DER.
+    /// The given key, in DER.
     Der(Vec<u8>),
 }
 
-/// Hosts of the Internet Computer, each with everything below it.
+/// Domains of the Internet Computer; their subdomains belong to it, too.
 const MAINNET: [&str; 4] = ["icp-api.io", "ic0.app", "icp0.io", "internetcomputer.org"];
 
 impl RootKey {
-    /// Returns the given key. Without one it is that of the Internet Computer, if the network is the Internet Computer.
+    /// Returns the given key. If none is given and the network is the Internet Computer, returns
+    /// [`RootKey::Mainnet`].
     ///
     /// # Errors
-    /// [`NetworkError`] without a key for another network, and for a URL or key that is invalid.
+    /// [`NetworkError`] if no key is given for another network, or if the URL or the key is invalid.
     pub fn of(url: &str, given: Option<&str>) -> Result<RootKey, NetworkError> {
         if let Some(given) = given {
             return given.parse();
@@ -122,15 +123,15 @@ impl FromStr for RootKey {
 pub struct Network {
     pub(super) agent: Agent,
     pub(super) identity: Arc<dyn Identity>,
-    /// What the agent uses, too.
+    /// The HTTP client, which the agent uses, too.
     pub(super) http: reqwest::Client,
-    /// Where the paths of the interface begin.
+    /// The base URL; paths such as `api/v4/...` are resolved against it.
     pub(super) api: reqwest::Url,
     url: String,
 }
 
 impl Network {
-    /// Connects. Sends a request only if the root key must be fetched.
+    /// Connects to a network. Sends a request only if the root key must be fetched.
     pub async fn connect(
         url: &str,
         root_key: &RootKey,
@@ -140,7 +141,7 @@ impl Network {
             url: url.to_owned(),
             detail: error.to_string(),
         };
-        // The agent's builder panics if it is not a URL.
+        // Parsed first, since the agent's builder panics on an invalid URL.
         let api = parse_url(url)?;
         let no_client =
             |error: reqwest::Error| NetworkError::Url { url: url.to_owned(), detail: error.to_string() };
@@ -159,17 +160,17 @@ impl Network {
         Ok(Network { agent, identity, http, api, url: url.to_owned() })
     }
 
-    /// Returns its URL.
+    /// Returns the network's URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Returns the key that its certificates are signed with, in DER.
+    /// Returns the key that the network's certificates are signed with, in DER.
     pub fn root_key(&self) -> Vec<u8> {
         self.agent.read_root_key()
     }
 
-    /// Returns what a controller may do with this canister.
+    /// Returns a handle for a controller's calls about this canister.
     pub fn management(&self, id: Principal) -> Management {
         Management::new(self.agent.clone(), id)
     }
@@ -179,7 +180,7 @@ impl Network {
         LiveCanister::new(self.agent.clone(), id)
     }
 
-    /// Returns the principal that calls are made as.
+    /// Returns the principal that makes the calls.
     pub fn caller(&self) -> Principal {
         // All supported identities know their principal.
         self.agent.get_principal().unwrap_or(Principal::anonymous())

@@ -8,7 +8,7 @@ use ic_agent::identity::{BasicIdentity, Prime256v1Identity, Secp256k1Identity};
 
 use super::NetworkError;
 
-/// Reads the identity in a PEM file, with any kind of key.
+/// Reads an identity from a PEM file with an Ed25519, secp256k1 or P-256 key.
 pub fn read_identity(path: &Path) -> Result<Arc<dyn Identity>, NetworkError> {
     let refused = |detail: String| NetworkError::Identity { path: path.to_path_buf(), detail };
     let pem = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
@@ -28,7 +28,7 @@ pub fn read_identity(path: &Path) -> Result<Arc<dyn Identity>, NetworkError> {
 mod tests {
     use super::*;
 
-    /// Test keys, created by `openssl genpkey` and `openssl ecparam -genkey`, with their principals.
+    /// Test keys, created by `openssl genpkey` and `openssl ecparam -genkey`: PEM label, key and principal.
     const KEYS: [(&str, &str, &str); 4] = [
         (
             "PRIVATE KEY",

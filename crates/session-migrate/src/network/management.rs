@@ -22,12 +22,12 @@ pub struct Management {
 /// What the network certifies about a canister.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certified {
-    /// Time of the state that is certified, nanoseconds.
+    /// Time of the certified state, nanoseconds.
     pub at: u64,
-    /// SHA-256 of its module; `None` without a module.
+    /// SHA-256 of the canister's module; `None` if no module is installed.
     pub module_hash: Option<Vec<u8>>,
-    /// When the module was installed or loaded, nanoseconds; `None` also on a network that does not
-    /// certify it.
+    /// When the module was installed or loaded, nanoseconds; `None` if no module is installed, or if the network does
+    /// not certify this time.
     pub installed_at: Option<u64>,
 }
 
@@ -58,13 +58,13 @@ impl Management {
         decode_reply(method, &reply)
     }
 
-    /// Returns its status.
+    /// Returns the canister's status.
     pub async fn status(&self) -> Result<CanisterStatusResult, ClientError> {
         let args = CanisterIdRecord { canister_id: self.canister };
         Ok(self.call::<(CanisterStatusResult,)>("canister_status", (args,)).await?.0)
     }
 
-    /// Lists its snapshots.
+    /// Lists the canister's snapshots.
     pub async fn snapshots(&self) -> Result<Vec<Snapshot>, ClientError> {
         let args = CanisterIdRecord { canister_id: self.canister };
         Ok(self.call::<(Vec<Snapshot>,)>("list_canister_snapshots", (args,)).await?.0)
@@ -81,7 +81,7 @@ impl Management {
         Ok(self.call::<(ReadCanisterSnapshotMetadataResult,)>(method, (args,)).await?.0)
     }
 
-    /// Returns a part of a snapshot.
+    /// Returns the part of a snapshot's data that `kind` names.
     pub async fn snapshot_data(
         &self,
         snapshot: &[u8],
@@ -93,12 +93,12 @@ impl Management {
         Ok(self.call::<(ReadCanisterSnapshotDataResult,)>(method, (args,)).await?.0.chunk)
     }
 
-    /// Returns what the network certifies about it.
+    /// Returns what the network certifies about the canister.
     pub async fn certified(&self) -> Result<Certified, ClientError> {
         let paths = ["module_hash", "last_install_timestamp"].map(|name| self.path(name));
         let read = self.agent.read_state_raw(paths.to_vec(), self.canister).await;
         let certificate = match read {
-            // Networks before version 0.66 of the interface refuse a request for `last_install_timestamp`.
+            // Networks with an interface older than version 0.66 refuse a request for `last_install_timestamp`.
             Err(AgentError::HttpError(payload)) if payload.status == 400 => {
                 self.agent.read_state_raw(vec![self.path("module_hash")], self.canister).await
             }

@@ -1,8 +1,8 @@
 //! Calls that are executed at most once, however often they are sent, even by a later process.
 //!
-//! The Internet Computer executes a request id once. The same nonce and expiry result in the same id. Whoever keeps
-//! them (in a [`Ticket`]) can therefore send the very same request again after a lost answer or a restart, until it
-//! expires, and then ask for its outcome.
+//! The Internet Computer executes each request id at most once, and the same call with the same nonce and expiry has
+//! the same id. A driver that keeps nonce and expiry (in a [`Ticket`]) can therefore send the same request again after
+//! a lost answer or a restart, until the request expires. After that it can still ask for the outcome.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,13 +23,13 @@ use super::management::time_of;
 use super::{Network, Retry};
 use crate::client::{ClientError, EncodedCall};
 
-/// How long a new request may be executed. The Internet Computer accepts five minutes.
+/// Time from signing a request to its expiry. The Internet Computer accepts at most five minutes.
 const LIFETIME: Duration = Duration::from_secs(240);
 
-/// Pause between two checks of a request.
+/// Pause between two checks of a request's status.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Whom and what to call.
+/// A call to make: the canister, the method and the arguments.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The canister that is called.
@@ -46,7 +46,7 @@ impl Target {
     /// Returns a call to the management canister about `canister`.
     ///
     /// # Errors
-    /// Arguments that do not encode.
+    /// If the arguments cannot be encoded.
     pub fn management(
         method: &'static str,
         canister: Principal,
@@ -59,7 +59,7 @@ impl Target {
     /// Returns a call to `canister` itself.
     ///
     /// # Errors
-    /// Arguments that do not encode.
+    /// If the arguments cannot be encoded.
     pub fn canister(
         method: &'static str,
         canister: Principal,
@@ -70,12 +70,12 @@ impl Target {
     }
 }
 
-/// What is needed to make the same request again.
+/// The id of a request, with the nonce and the expiry that are needed to make the same request again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
-    /// Hex.
+    /// The request's id, in hex.
     pub request_id: String,
-    /// Hex.
+    /// The request's nonce, in hex.
     pub nonce: String,
     /// When the request expires, nanoseconds.
     pub expiry: u64,
@@ -93,31 +93,31 @@ pub struct OneCall {
 /// The outcome of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RequestOutcome {
-    /// It was executed.
+    /// The request was executed.
     Replied {
         /// The reply.
         reply: Vec<u8>,
         /// The certificate that contains it, in CBOR.
         certificate: Vec<u8>,
     },
-    /// It was rejected: by the network before execution, or by what it called.
+    /// The request was rejected: by the network before execution, or by the called canister.
     Rejected(Rejection),
-    /// It has expired without a trace: it was not executed, or was executed so long ago that the network no longer has
-    /// its outcome.
+    /// The request has expired without a trace: it was not executed, or it was executed so long ago that the network no
+    /// longer has its outcome.
     Lost,
 }
 
 /// A rejection, as stored in the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejection {
-    /// The IC's error code by name, if it has one.
+    /// Name of the IC's error code, if the rejection has one.
     pub code: Option<String>,
-    /// The whole text.
+    /// The error's text.
     pub text: String,
 }
 
 impl Rejection {
-    /// Returns whether the canister was frozen.
+    /// Returns whether the call was rejected because the canister has too few cycles, that is, because it is frozen.
     pub fn is_out_of_cycles(&self) -> bool {
         self.code.as_deref() == Some("CanisterOutOfCycles")
     }
@@ -133,7 +133,7 @@ impl From<&ClientError> for Rejection {
     }
 }
 
-/// Returns the time of the state in which a call was answered, nanoseconds; `certificate` is that of
+/// Returns the time of the state in which a call was answered, nanoseconds. `certificate` comes from
 /// [`RequestOutcome::Replied`].
 pub fn answered_at(certificate: &[u8]) -> Option<u64> {
     time_of(&serde_cbor::from_slice(certificate).ok()?)
@@ -147,10 +147,10 @@ impl OneCall {
 }
 
 impl Network {
-    /// Signs a call, and sends nothing.
+    /// Signs a call without sending it.
     ///
     /// # Errors
-    /// An identity that cannot sign.
+    /// If the identity cannot sign.
     pub fn prepare(&self, target: Target) -> Result<OneCall, ClientError> {
         let nonce = NonceFactory::random().generate().unwrap_or_default();
         self.signed(target, nonce, now().saturating_add(nanos(LIFETIME)))
@@ -159,7 +159,7 @@ impl Network {
     /// Signs the call of a ticket again.
     ///
     /// # Errors
-    /// A ticket of another call, caller or canister.
+    /// If the ticket belongs to another call, caller or canister.
     pub fn prepare_again(&self, target: Target, ticket: &Ticket) -> Result<OneCall, ClientError> {
         let method = target.method;
         let nonce = hex::decode(&ticket.nonce).unwrap_or_default();
@@ -202,10 +202,10 @@ impl Network {
         Ok(OneCall { effective, method, envelope, request_id, ticket })
     }
 
-    /// Sends a call until its outcome is known, or it has expired without a trace.
+    /// Sends a call repeatedly until its outcome is known, or until it has expired and left no trace on the network.
     ///
     /// # Errors
-    /// There was no answer for as long as `retry` allows: the outcome is unknown.
+    /// If no answer arrives in the time that `retry` allows. The outcome is unknown then.
     pub async fn settle(&self, call: &OneCall, retry: Retry<'_>) -> Result<RequestOutcome, ClientError> {
         let method = call.method;
         let sent = retry.again(|| async {
@@ -230,11 +230,12 @@ impl Network {
         }
     }
 
-    /// Sends a call that is harmless if it is executed twice, once, and returns its reply. While it is in flight, there
-    /// is one copy of its arguments; the agent would keep three, of megabytes for each slice of a snapshot.
+    /// Sends a call and returns its reply. The caller may repeat the call, which must be harmless if it is executed
+    /// twice. While the call is in flight, there is one copy of its arguments in memory. The agent would keep three,
+    /// each of some megabytes if the call sends a slice of a snapshot.
     ///
     /// # Errors
-    /// A rejection, or a network that does not answer.
+    /// If the call is rejected, or the network does not answer.
     pub async fn send_large(&self, target: Target) -> Result<Vec<u8>, ClientError> {
         let OneCall { effective, method, envelope, request_id, .. } = self.prepare(target)?;
         let failed = |error: AgentError| failed(method, error);
@@ -274,10 +275,11 @@ impl Network {
         Ok(reply)
     }
 
-    /// Asks for the outcome of a call without sending it, until it is known or the call has expired.
+    /// Asks for the outcome of a call, without sending the call again, until the outcome is known or the call has
+    /// expired.
     ///
     /// # Errors
-    /// There was no answer for as long as `retry` allows: the outcome is unknown.
+    /// If no answer arrives in the time that `retry` allows. The outcome is unknown then.
     pub async fn find_outcome(
         &self,
         method: &'static str,
@@ -291,7 +293,7 @@ impl Network {
             let asked = retry.again(|| async {
                 let status = self.agent.request_status_raw(&request_id, effective).await;
                 match status {
-                    // A network that cannot prove that the request is absent prunes it from the state tree.
+                    // Both mean that the network does not know the request; some networks cannot prove its absence.
                     Err(AgentError::LookupPathAbsent(_) | AgentError::LookupPathUnknown(_)) => Ok(None),
                     status => status.map(Some).map_err(|error| failed(method, error)),
                 }
@@ -311,7 +313,7 @@ impl Network {
                 }
                 RequestStatusResponse::Done => return Ok(RequestOutcome::Lost),
                 RequestStatusResponse::Unknown => {
-                    // The network's time counts: from then on it no longer accepts the request.
+                    // Once the network's time is past the expiry, it no longer accepts the request.
                     let time = certificate.as_ref().and_then(time_of).unwrap_or_else(now);
                     if time > ticket.expiry {
                         return Ok(RequestOutcome::Lost);
@@ -332,7 +334,7 @@ fn rejected(error: ClientError) -> Result<RequestOutcome, ClientError> {
     }
 }
 
-/// Returns an error with what has caused it.
+/// Returns the texts of an error and of its causes.
 fn causes(error: &reqwest::Error) -> String {
     let all = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     all.map(ToString::to_string).collect::<Vec<_>>().join(": ")

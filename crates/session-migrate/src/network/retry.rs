@@ -19,17 +19,17 @@ pub struct Retry<'a> {
     pub retry_for: Duration,
     /// Where each retry is reported.
     pub progress: &'a Progress,
-    /// The clock that pauses.
+    /// The clock that times the pauses.
     pub clock: &'a Arc<dyn Clock>,
 }
 
 impl<'a> Retry<'a> {
-    /// Creates a retry by the system's clock.
+    /// Creates a retry with the system's clock.
     pub fn new(retry_for: Duration, progress: &'a Progress) -> Retry<'a> {
         Retry { retry_for, progress, clock: system_clock() }
     }
 
-    /// Makes a call, and repeats it as long as that may help. The call must be harmless if it is executed
+    /// Makes a call, and repeats it as long as its error is transient. The call must be harmless if it is executed
     /// twice.
     ///
     /// # Errors
@@ -41,8 +41,8 @@ impl<'a> Retry<'a> {
         self.again_if(ClientError::is_transient, call).await
     }
 
-    /// Makes a call that must not be executed twice, and repeats it as long as it is rejected because the canister is
-    /// stopped. An answer that is lost is an error.
+    /// Makes a call that must not be executed twice. Repeats it only if it was rejected for a transient reason, such as
+    /// a stopped canister. A lost answer is returned as an error.
     ///
     /// # Errors
     /// The last error.

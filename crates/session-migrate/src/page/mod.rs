@@ -1,7 +1,7 @@
 //! Reports as self-contained HTML pages with plots: no script, no font, no network.
 //!
-//! Owns: the page layout, its style, and plots of two sides. Does not own: the content of a page, which is
-//! next to each report. Boundary: text is passed in unescaped and escaped here.
+//! Owns: the page layout, its style, and plots that compare two sides. Does not own: the content of a page, which is in
+//! the folder of its report. Boundary: callers pass unescaped text, which is escaped here.
 
 mod numbers;
 mod plot;
@@ -13,7 +13,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");
 
-/// Returns a page.
+/// Returns an HTML page with this title and body.
 pub fn page(title: &str, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)

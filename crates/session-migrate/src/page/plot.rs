@@ -8,7 +8,7 @@ use maud::{Markup, html};
 /// The inner width of a drawing; it is stretched to the available width.
 const WIDTH: f64 = 1_000.0;
 
-/// Distance from one bar to the next; 16 is the height of a letter.
+/// Distance from one bar to the next; 16 is the font size of the page.
 const BAR_PITCH: f64 = 15.0;
 
 const BAR_HEIGHT: f64 = 11.0;
@@ -29,7 +29,7 @@ pub struct Row {
     pub name: String,
     /// Text after the name, smaller.
     pub detail: String,
-    /// The bars, from above.
+    /// The bars, from top to bottom.
     pub bars: Vec<Bar>,
     /// The numbers next to the bars.
     pub values: String,
@@ -46,12 +46,12 @@ pub struct Bar {
     pub reach: u64,
 }
 
-/// The side that is measured.
+/// The side that a bar belongs to, where two are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The one.
+    /// The first side.
     A,
-    /// The other.
+    /// The second side.
     B,
 }
 
@@ -71,7 +71,7 @@ impl Bar {
     }
 }
 
-/// An axis on which everything fits.
+/// An axis that has room for all values of a plot.
 struct Axis {
     scale: Scale,
     lowest: f64,
@@ -103,7 +103,7 @@ impl Axis {
         ((value - self.lowest) / (self.highest - self.lowest)).clamp(0.0, 1.0)
     }
 
-    /// Returns the positions of the grid lines, and the values there.
+    /// Returns the position and the value of each grid line.
     fn marks(&self) -> Vec<(f64, u64)> {
         let values: Vec<u64> = match self.scale {
             Scale::Linear => {

@@ -18,7 +18,7 @@ pub enum PlanError {
     /// The snapshot cannot be read.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// It is not in layout 1.
+    /// The snapshot is not in layout 1.
     #[error(
         "{path} is in stable layout {layout}, but a plan begins in layout 1: the staged upgrade has begun; \
         `inspect` shows its state"
@@ -35,7 +35,7 @@ pub enum PlanError {
     /// There is no usable server.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// The copy cannot be loaded.
+    /// The snapshot cannot be loaded into a canister on the server.
     #[error(transparent)]
     Copy(#[from] CopyError),
     /// The server does not report the cost of messages.

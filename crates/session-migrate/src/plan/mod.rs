@@ -56,7 +56,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, PlanError> 
     Ok(report)
 }
 
-/// Runs the modules on a copy. Phases and duration are known once every byte is verified.
+/// Runs the modules on a copy. The caller adds phases and duration to the report once every byte is verified.
 fn on_copy(
     options: &Options,
     snapshot: &Snapshot,
@@ -132,13 +132,13 @@ struct Plan<'p> {
     steps: Steps<'p>,
     /// Reasons against the upgrade.
     reasons: Vec<String>,
-    /// What to know before the upgrade.
+    /// What the operator should know before the upgrade.
     cautions: Vec<String>,
 }
 
 impl Plan<'_> {
-    /// Runs all steps, with a rollback in the middle. Returns the first migration's status when everything
-    /// was converted.
+    /// Runs all steps, with a rollback in the middle. Returns the status of the first migration at the moment when it
+    /// had converted every session, or `None` if it did not.
     fn go(
         &mut self,
         [legacy, staged, direct]: [&Wasm; 3],
@@ -208,8 +208,8 @@ impl Plan<'_> {
         Ok(upgraded.is_ok())
     }
 
-    /// Waits for the migration to settle, and records the cost; returns `None` if it is not in the expected
-    /// phase.
+    /// Waits for the migration to settle, and records the cost; returns `None` if it has settled in another phase than
+    /// the expected one.
     fn settle(&mut self, name: &str, expected: MigrationPhase) -> Result<Option<MigrationStatus>, PlanError> {
         let status = self.steps.settle(name)?;
         let is_there = status.phase == expected;
@@ -237,7 +237,7 @@ impl Plan<'_> {
         Ok(Some(status).filter(|_| is_there))
     }
 
-    /// Returns whether a controller's call was allowed; otherwise adds the reason.
+    /// Returns whether a controller's call was allowed; if not, adds the error to the reasons against the upgrade.
     fn allowed<T>(&mut self, what: &str, answer: Result<T, ClientError>) -> bool {
         if let Err(error) = &answer {
             self.reasons.push(format!("{what} is refused: {error}"));

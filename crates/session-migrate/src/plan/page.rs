@@ -1,4 +1,4 @@
-//! Renders a plan as a page.
+//! Renders a plan as an HTML page.
 
 use maud::{Markup, html};
 
@@ -6,7 +6,7 @@ use super::{Cycles, Report};
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 
 impl Report {
-    /// Returns the page, which is self-contained.
+    /// Returns the plan as a self-contained HTML page.
     pub fn to_html(&self) -> String {
         let go = if self.reasons.is_empty() { "go" } else { "no go" };
         let before = self.stable_before.saturating_add(self.heap_before);

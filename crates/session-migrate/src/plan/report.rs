@@ -15,7 +15,7 @@ pub struct Report {
     pub verdict: Verdict,
     /// Reasons against the upgrade; empty if the verdict is pass.
     pub reasons: Vec<String>,
-    /// What to know before the upgrade.
+    /// What the operator should know before the upgrade.
     pub cautions: Vec<String>,
     /// When, how and from which tree the report was made.
     pub provenance: Provenance,
@@ -33,15 +33,16 @@ pub struct Report {
     pub quarantined: u64,
     /// Records that have expired.
     pub expired: u64,
-    /// The same by class.
+    /// The records by class.
     pub classes: Vec<ClassPlan>,
-    /// Size of stable memory, bytes.
+    /// Size of stable memory before the upgrade, bytes.
     pub stable_before: u64,
-    /// Size of stable memory after all steps.
+    /// Size of stable memory after all steps, bytes.
     pub stable_after: u64,
-    /// Size of the heap (wasm memory), bytes; of a raw stable memory, that of the legacy build on an empty heap.
+    /// Size of the heap (wasm memory) before the upgrade, bytes. For a raw stable memory, the legacy build began with
+    /// an empty heap.
     pub heap_before: u64,
-    /// Size of the heap after all steps.
+    /// Size of the heap after all steps, bytes.
     pub heap_after: u64,
     /// The cost of each step.
     pub steps: Vec<StepCost>,
@@ -54,7 +55,7 @@ pub struct Report {
 pub struct ClassPlan {
     /// The class.
     pub class: String,
-    /// Their treatment.
+    /// What the migration does with these records.
     pub treatment: String,
     /// Number of records.
     pub count: u64,
@@ -63,17 +64,17 @@ pub struct ClassPlan {
 /// The cost of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepCost {
-    /// Its name.
+    /// The name of the step.
     pub name: String,
     /// Messages that the canister executes.
     pub messages: u64,
-    /// Instructions of all of them.
+    /// Instructions of all messages.
     pub instructions: u64,
-    /// Instructions of the largest one.
+    /// Instructions of the most expensive message.
     pub largest: u64,
     /// Instruction limit of a message.
     pub limit: u64,
-    /// Price.
+    /// Price of the messages.
     pub cycles: Cycles,
     /// Time at one message per round, seconds.
     pub seconds: u64,
@@ -88,7 +89,7 @@ pub struct StepCost {
 }
 
 impl StepCost {
-    /// Returns what exceeds its limit: its name, its size and the limit.
+    /// Returns each quantity that exceeds its limit: what it is, its size and the limit.
     pub fn exceeded(&self) -> Vec<(&'static str, u64, u64)> {
         let each = [
             ("instructions of a message", self.largest, self.limit),
@@ -98,14 +99,14 @@ impl StepCost {
         each.into_iter().filter(|(_, size, limit)| size > limit).collect()
     }
 
-    /// Returns whether it fits: within the limits on instructions, stable memory and heap.
+    /// Returns whether the step stays within the limits on instructions, stable memory and heap.
     pub fn fits(&self) -> bool {
         self.exceeded().is_empty()
     }
 }
 
 impl Report {
-    /// Returns what an operator may tell clients.
+    /// Returns an announcement for the operator's users.
     pub fn for_users(&self) -> String {
         let mut text = "We upgrade the upload canister. Uploads in flight continue; nothing has to be started again. Repeat any \
              call that is rejected or not answered during the upgrade."

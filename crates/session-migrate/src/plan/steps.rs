@@ -21,7 +21,7 @@ const HEAP_LIMIT: u64 = 3 << 30;
 /// Bytes of a bucket of the memory manager.
 const BUCKET_BYTES: u64 = 128 * PAGE_BYTES;
 
-/// The steps so far.
+/// The steps that have been run, and the messages since the last one.
 pub(super) struct Steps<'p> {
     pub canister: Canister<'p>,
     pub controller: Principal,
@@ -29,7 +29,7 @@ pub(super) struct Steps<'p> {
     /// Index of the first message that is not counted yet.
     next: u64,
     current: Taken,
-    /// The memory after the last message.
+    /// The sizes of the memories after the last message.
     memory: Memory,
 }
 
@@ -66,14 +66,14 @@ impl<'p> Steps<'p> {
         let memory = Memory::of(canister, controller)?;
         let (done, current) = (Vec::new(), Taken::default());
         let mut steps = Steps { canister, controller, done, next: 0, current, memory };
-        // The messages before the plan belong to none of its steps.
+        // Messages before this moment belong to no step, and are dropped.
         steps.count()?;
         steps.memory = memory;
         steps.current = Taken::default();
         Ok(steps)
     }
 
-    /// Counts the messages since the last count; the server keeps the last ten thousand.
+    /// Counts the messages since the last count. The server keeps the costs of the last ten thousand messages.
     fn count(&mut self) -> Result<(), PlanError> {
         for cost in costs::messages(self.canister.pic(), self.canister.id(), self.next)? {
             self.next = cost.index + 1;
@@ -93,7 +93,7 @@ impl<'p> Steps<'p> {
         Ok(())
     }
 
-    /// Records the cost of what was done since the last step.
+    /// Records the messages since the last step as a step of this name.
     pub fn measured(&mut self, name: &str, limit: u64) -> Result<(), PlanError> {
         self.count()?;
         let Taken { messages, instructions, largest } = std::mem::take(&mut self.current);
@@ -114,7 +114,7 @@ impl<'p> Steps<'p> {
         Ok(())
     }
 
-    /// Waits for the migration to settle, and records that as a step.
+    /// Waits for the migration to settle, and records its messages as a step.
     pub fn settle(&mut self, name: &str) -> Result<MigrationStatus, PlanError> {
         let canister = self.canister;
         let status = canister.settled(canister.migration_status()?, || self.count())?;

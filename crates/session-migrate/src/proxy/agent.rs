@@ -10,7 +10,7 @@ use ic_transport_types::{
 use pocket_ic::common::rest::{RawCanisterCall, RawCanisterResult, RawEffectivePrincipal, RawMessageId};
 use pocket_ic::{ErrorCode, RejectCode, RejectResponse};
 
-/// The part of the state tree that has the status of calls.
+/// Label of the state tree under which the status of calls is found.
 const REQUEST_STATUS: &[u8] = b"request_status";
 
 /// Reads an update call, and its id.
@@ -37,7 +37,7 @@ pub(super) fn asked_about(body: &[u8]) -> Option<Vec<RawMessageId>> {
         [status, id, ..] if status.as_bytes() == REQUEST_STATUS => Some(id),
         _ => None,
     });
-    // The canister is known from where the call was sent.
+    // Calls are matched by message id, so the canister does not matter.
     Some(asked.map(|id: &Label| message(Principal::management_canister(), id.as_bytes().to_vec())).collect())
 }
 
@@ -65,8 +65,8 @@ fn effective(canister: Principal) -> RawEffectivePrincipal {
     RawEffectivePrincipal::CanisterId(canister.as_slice().to_vec())
 }
 
-/// Reads the answer to a call; `Some(None)` if the outcome must be read later, `None` if it is not such an
-/// answer.
+/// Reads the answer to a call: `Some(None)` if the outcome must be read later, `None` if the body is not an answer to a
+/// call.
 pub(super) fn called(body: &[u8], message: &RawMessageId) -> Option<Option<RawCanisterResult>> {
     match serde_cbor::from_slice(body).ok()? {
         TransportCallResponse::Replied { certificate } => {
@@ -95,7 +95,7 @@ pub(super) fn state(body: &[u8]) -> Option<Certificate> {
     serde_cbor::from_slice(&certificate).ok()
 }
 
-/// Returns the outcome of a call, if this part of the state has it.
+/// Returns the outcome of a call, if the certified part of the state contains it.
 pub(super) fn outcome(state: &Certificate, message: &RawMessageId) -> Option<RawCanisterResult> {
     let field = |what: &str| {
         let path = [REQUEST_STATUS, &message.message_id, what.as_bytes()];
@@ -112,8 +112,8 @@ pub(super) fn outcome(state: &Certificate, message: &RawMessageId) -> Option<Raw
     }
 }
 
-/// Returns a rejection with the IC's error code, such as `IC0503`; its first significant digit is the reject
-/// class.
+/// Returns a rejection with the IC's error code, such as `IC0503`. The hundreds digit of the error code is the reject
+/// code.
 fn rejection(code: Option<&str>, message: String, certified: bool) -> Option<RawCanisterResult> {
     let code: u64 = code?.strip_prefix("IC")?.parse().ok()?;
     Some(RawCanisterResult::Err(RejectResponse {

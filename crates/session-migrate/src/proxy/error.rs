@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::trace::TraceError;
 
-/// The proxy did not start, or there is no trace.
+/// Why the proxy did not start, or why there is no trace.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
     /// The address of the server is not usable.
@@ -12,10 +12,10 @@ pub enum ProxyError {
     Url {
         /// The address.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the address.
         detail: String,
     },
-    /// Nothing answers there.
+    /// No PocketIC server answers at the address.
     #[error("no PocketIC server answers at {url}: {detail}")]
     Unreachable {
         /// The address.
@@ -34,7 +34,7 @@ pub enum ProxyError {
     /// The threads of the proxy could not be started.
     #[error("cannot start the threads of the proxy: {0}")]
     Threads(std::io::Error),
-    /// Signals cannot be waited for.
+    /// The process cannot wait for signals.
     #[error("cannot wait for signals: {0}")]
     Signals(#[from] std::io::Error),
     /// The trace cannot be written.

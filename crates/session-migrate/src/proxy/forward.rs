@@ -51,9 +51,9 @@ impl Forward {
 #[derive(Clone)]
 pub(super) struct Frontend {
     pub forward: Arc<Forward>,
-    /// Where its requests are forwarded.
+    /// Address to which its requests are forwarded.
     to: Authority,
-    /// The instance that a gateway serves.
+    /// The instance that the gateway serves, if the port is in front of one.
     gateway_of: Option<InstanceId>,
 }
 
@@ -77,7 +77,7 @@ impl Frontend {
         }
     }
 
-    /// Returns the server's answer, whatever it is.
+    /// Forwards a request, and returns the server's answer, whatever it is.
     pub async fn pass(&self, mut request: Request) -> Response {
         let target = Uri::builder()
             .scheme(Scheme::HTTP)
@@ -94,7 +94,7 @@ impl Frontend {
         }
     }
 
-    /// Returns the same with the answer's body read completely.
+    /// Forwards a request like [`Frontend::pass`], and reads the answer's body completely.
     pub async fn pass_whole(&self, request: Request) -> (Response, Bytes) {
         let (parts, body) = self.pass(request).await.into_parts();
         match to_bytes(body, usize::MAX).await {
@@ -118,8 +118,8 @@ impl Frontend {
             return self.pass(request).await;
         };
         let begun = watch.before(instance, operation).await;
-        // Calls reach the server in the order in which they are recorded. Waiting for an answer blocks nobody
-        // else.
+        // The lock is held so that calls reach the server in the order in which they are recorded. A request that may
+        // wait for long is forwarded without the lock, so that it blocks no other request.
         let (response, body) = if action.takes_its_time() {
             drop(guard);
             let answer = self.pass_whole(request).await;
@@ -134,7 +134,7 @@ impl Frontend {
         response
     }
 
-    /// Requests the result of an operation that continues on the server.
+    /// Forwards a request for the result of an operation that continues on the server.
     async fn progress(&self, operation: &OperationId, request: Request) -> Response {
         let (response, body) = self.pass_whole(request).await;
         if response.status() == StatusCode::OK
@@ -212,7 +212,7 @@ impl Frontend {
 async fn settle(watch: &mut Watch, begun: Begun, status: StatusCode, body: &Bytes) {
     match status {
         StatusCode::OK => watch.done(begun, body).await,
-        // The server has accepted it, and the agent will ask for the result.
+        // The server has accepted the call, and the agent will ask for the result.
         StatusCode::ACCEPTED if begun.is_call_of_agent() => {}
         StatusCode::ACCEPTED => match json(body) {
             Some(id) => watch.continues(id, begun),
@@ -226,7 +226,7 @@ async fn settle(watch: &mut Watch, begun: Begun, status: StatusCode, body: &Byte
 pub(super) fn serve(listener: TcpListener, frontend: Frontend) -> JoinHandle<()> {
     let router = Router::new().fallback(handle).with_state(frontend);
     tokio::spawn(async move {
-        // Serving ends only with the task; its result carries no further information.
+        // Serving ends only when the task is aborted, so its result says nothing.
         let _ = axum::serve(pocket_ic_embedded::internals::without_delay(listener), router).await;
     })
 }

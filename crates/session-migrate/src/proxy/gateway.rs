@@ -1,7 +1,7 @@
-//! HTTP gateways. Agents connect to a port that the server opens for them, so the proxy opens one in front of
-//! it.
+//! HTTP gateways. Agents connect to a port of a gateway, which the server opens, so the proxy opens a port of its own
+//! in front of the gateway's port.
 //!
-//! Owns: the ports in front of the server's gateways, and ports in requests and answers. Boundary: a gateway
+//! Owns: the ports in front of the server's gateways, and the port numbers in requests and answers. Boundary: a gateway
 //! that uses TLS is ignored, since its traffic cannot be read.
 
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use super::protocol::{GatewayId, InstanceId, Opening};
 /// Default host of gateways.
 const DEFAULT_HOST: &str = "127.0.0.1";
 
-/// The open ports before gateways.
+/// The open ports in front of gateways.
 #[derive(Debug, Default)]
 pub(super) struct Gateways(HashMap<GatewayId, Gateway>);
 
@@ -31,10 +31,10 @@ struct Gateway {
 
 /// A request for a gateway, with the requested port already open.
 pub(super) struct Wanted {
-    /// The request, which leaves the port to the server.
+    /// The request to forward, without a port number, so that the server chooses the gateway's port.
     pub body: Bytes,
     listener: TcpListener,
-    /// Absent if only the answer will contain it.
+    /// The instance that the gateway serves; absent if only the answer will contain it.
     instance: Option<InstanceId>,
     opening: Opening,
 }
@@ -49,7 +49,7 @@ struct GatewayConfig {
 }
 
 impl Opening {
-    /// Returns the path of the configuration in a request.
+    /// Returns the JSON pointer to the gateway's configuration in a request.
     fn config(self) -> &'static str {
         match self {
             Opening::Alone => "",
@@ -57,7 +57,7 @@ impl Opening {
         }
     }
 
-    /// Returns the path of the gateway's description in an answer.
+    /// Returns the JSON pointer to the gateway's description in an answer.
     fn info(self) -> &'static str {
         match self {
             Opening::Alone => "/Created",
@@ -67,8 +67,8 @@ impl Opening {
 }
 
 impl Wanted {
-    /// Returns `None` for a request that opens no gateway in front of an instance; the error says why the
-    /// proxy cannot be in front of this gateway.
+    /// Reads a request that opens a gateway, and opens the requested port. Returns `None` if the request opens no
+    /// gateway in front of an instance; the error says why the proxy cannot be in front of this gateway.
     pub fn read(opening: Opening, body: &[u8]) -> Option<Result<Wanted, String>> {
         let mut request: Value = serde_json::from_slice(body).ok()?;
         let asked = request.pointer_mut(opening.config()).filter(|asked| !asked.is_null())?;
@@ -93,8 +93,8 @@ impl Wanted {
         Some(Ok(Wanted { body, listener, instance, opening }))
     }
 
-    /// Serves the port in front of the gateway on `host`, if the answer says that there is one; returns the answer with
-    /// the proxy's port in it.
+    /// Serves the port in front of the gateway on `host`, if the answer says that the server has opened one; returns
+    /// the answer with the proxy's port in it.
     pub fn serve(
         self,
         answer: &[u8],
@@ -121,7 +121,7 @@ impl Wanted {
     }
 }
 
-/// Reads the gateway in an answer, if there is one; its port is the server's.
+/// Reads an answer, and the description of the gateway in it, if there is one. The port in it is the server's.
 pub(super) fn opened(opening: Opening, answer: &[u8]) -> Option<(Value, HttpGatewayInfo)> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     let info = HttpGatewayInfo::deserialize(answer.pointer(opening.info())?).ok()?;
@@ -129,11 +129,11 @@ pub(super) fn opened(opening: Opening, answer: &[u8]) -> Option<(Value, HttpGate
 }
 
 impl Gateways {
-    /// Closes the port in front of a gateway. It is free when this returns.
+    /// Closes the port in front of a gateway. The port is free when this returns.
     pub async fn close(&mut self, id: &str) {
         if let Some(Gateway { serving, .. }) = self.0.remove(id) {
             serving.abort();
-            // It was cancelled; nothing else can be reported.
+            // The task was aborted, so its result says nothing.
             let _ = serving.await;
         }
     }

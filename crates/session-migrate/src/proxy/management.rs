@@ -2,18 +2,18 @@
 
 use candid::{CandidType, Deserialize, Principal, Reserved};
 
-/// What such a call does to a canister.
+/// What a call of the management canister does to another canister.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// It is installed from scratch.
+    /// The canister is installed from scratch.
     Install,
-    /// It continues with another module.
+    /// The canister continues with another module.
     Upgrade,
-    /// It stops.
+    /// The canister stops.
     Stop,
-    /// It runs again.
+    /// The canister runs again.
     Start,
-    /// It is uninstalled, deleted, or set to a state that is not in the trace.
+    /// The canister is uninstalled, deleted, or set to a state that is not in the trace.
     Replace,
 }
 

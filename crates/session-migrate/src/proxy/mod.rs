@@ -5,10 +5,10 @@
 //! answers are forwarded unchanged. Agents connect to the proxy's ports in front of the HTTP gateways that
 //! the server opens. The first upload canister that is installed or called is recorded.
 //!
-//! Owns: forwarding, the ports in front of gateways, and recognizing calls of the canister in the PocketIC
-//! protocol and in that of agents. Does not own: the trace format ([`crate::trace`]). Boundary: the proxy
-//! sends the server no request that changes anything, and no request fails because the trace cannot be written, which
-//! is reported at the end.
+//! Owns: forwarding, the ports in front of gateways, and recognizing calls to the canister in the PocketIC protocol and
+//! in the agents' protocol. Does not own: the trace format ([`crate::trace`]). Boundary: the proxy's own requests
+//! change nothing on the server. If the trace cannot be written, clients do not notice: the error is reported at the
+//! end.
 
 mod agent;
 mod error;

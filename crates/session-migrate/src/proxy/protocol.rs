@@ -11,20 +11,20 @@ use super::agent;
 /// Number of an instance, as in its path.
 pub(super) type InstanceId = String;
 
-/// A request by its method and path.
+/// The kind of a request, by its method and path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// It concerns an instance.
+    /// A request about an instance.
     Instance(InstanceId, Action),
-    /// It asks for the result of an operation that was not done immediately.
+    /// A request for the result of an operation that was not done immediately.
     Progress(OperationId),
-    /// It may open a gateway.
+    /// A request that may open a gateway.
     Opens(Opening),
-    /// It closes a gateway.
+    /// A request that closes a gateway.
     Closes(GatewayId),
-    /// It lists the gateways.
+    /// A request for the list of gateways.
     Gateways,
-    /// Everything else.
+    /// Any other request.
     Other,
 }
 
@@ -34,7 +34,7 @@ pub(super) type GatewayId = String;
 /// How a gateway is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opening {
-    /// Before an existing instance.
+    /// In front of an existing instance.
     Alone,
     /// Together with a new instance.
     WithInstance,
@@ -50,7 +50,7 @@ pub(super) enum Action {
     Tick,
     SetStableMemory,
     AutoProgress,
-    /// `waits`: for the answer.
+    /// An update call by an agent. `waits`: whether the request waits for the answer.
     AgentCall {
         waits: bool,
     },
@@ -80,7 +80,7 @@ impl Action {
     fn of_agent(path: &[&str]) -> Option<Action> {
         let [version, "canister" | "subnet", _, what] = path else { return None };
         Some(match *what {
-            // From version 3 on the call waits for the answer.
+            // From version 3 on, the request waits for the answer.
             "call" => Action::AgentCall { waits: *version != "v2" },
             "query" => Action::AgentQuery,
             "read_state" => Action::AgentReadState,
@@ -138,7 +138,7 @@ impl Route {
         }
     }
 
-    /// Parses a request to a gateway before an instance.
+    /// Parses a request to a gateway in front of an instance.
     pub fn at_gateway(instance: &str, method: &Method, path: &str) -> Route {
         match parts(path).as_slice() {
             ["api", of_agent @ ..] if *method == Method::POST => Action::of_agent(of_agent)
@@ -152,7 +152,7 @@ fn parts(path: &str) -> Vec<&str> {
     path.split('/').filter(|part| !part.is_empty()).collect()
 }
 
-/// An operation, with its body read.
+/// An operation on an instance, with the parsed body of its request.
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
     Submit(RawCanisterCall),
@@ -168,7 +168,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// Returns `None` for a body that the server will not understand, either.
+    /// Parses the body of a request; returns `None` if the server will not understand it, either.
     pub fn read(action: Action, body: &[u8]) -> Option<Operation> {
         Some(match action {
             Action::Submit => Operation::Submit(json(body)?),
@@ -191,7 +191,7 @@ impl Operation {
 /// The server's answer to a submitted call.
 pub(super) type Submitted = Result<RawMessageId, RejectResponse>;
 
-/// Parses a body; `None` for another type.
+/// Parses a body; returns `None` if it is not a `T`.
 pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     serde_json::from_slice(body).ok()
 }

@@ -17,7 +17,7 @@ use crate::trace::{EventKind, Header, TracedAnswer};
 /// What was recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Where the trace is.
+    /// Path of the trace.
     pub trace: PathBuf,
     /// The canister.
     pub canister: Principal,
@@ -40,7 +40,7 @@ struct RecordedInstance {
 pub(super) struct Recording {
     upstream: Upstream,
     out: PathBuf,
-    /// The requested canister; absent: the first upload canister that appears.
+    /// The requested canister; if absent, the first upload canister that appears is recorded.
     wanted: Option<Principal>,
     subject: Option<RecordedInstance>,
     /// Canisters that are not upload canisters.
@@ -65,7 +65,7 @@ impl Recording {
         }
     }
 
-    /// Returns whether calls of this canister go into the trace.
+    /// Returns whether calls to this canister go into the trace.
     pub fn records(&self, instance: &str, canister: Principal) -> bool {
         self.is_on(instance) && self.subject.as_ref().is_some_and(|it| it.canister == canister)
     }
@@ -83,8 +83,8 @@ impl Recording {
         self.last_time
     }
 
-    /// Begins the trace with this canister, if none is recorded and it is an upload canister. `fresh`: it was
-    /// just installed.
+    /// Begins the trace with this canister, if no canister is recorded yet and this is an upload canister. `fresh` says
+    /// whether it was just installed.
     pub async fn begin_with(&mut self, instance: &str, canister: Principal, fresh: bool) {
         let key = (instance.to_owned(), canister);
         let unwanted = self.wanted.is_some_and(|wanted| wanted != canister);
@@ -143,14 +143,14 @@ impl Recording {
         self.transcript.push(Entry::Event { at, what });
     }
 
-    /// Ends the trace here, complete.
+    /// Completes the trace with what has been recorded so far.
     fn end(&mut self, note: &str) {
         self.transcript.note(note);
         self.transcript.complete();
     }
 
-    /// Returns whether a call is not answered yet. The server may have the answer although nobody has asked
-    /// for it.
+    /// Returns whether an earlier call is still not answered. Asks the server, which may have an answer that no client
+    /// has requested yet.
     pub async fn is_waiting(&mut self) -> bool {
         for (message, caller) in self.transcript.outstanding() {
             match self.outcome(&message, caller).await {

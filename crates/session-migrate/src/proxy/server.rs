@@ -28,7 +28,7 @@ pub struct Options {
     pub server: Url,
     /// Path of the trace.
     pub out: PathBuf,
-    /// The canister to record; absent: the first upload canister that is installed or called.
+    /// The canister to record; if absent, the first upload canister that is installed or called.
     pub canister: Option<Principal>,
 }
 
@@ -48,7 +48,7 @@ impl Proxy {
     pub fn start(options: Options) -> Result<Proxy, ProxyError> {
         let Options { listen, server, out, canister } = options;
         let authority = authority(&server)?;
-        // Checked now, not after the recording: an unfinished trace leaves no file.
+        // Checked now, since a trace appears at its path only after the recording.
         Writer::check(&out)?;
         let cannot_listen = |source| ProxyError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).map_err(cannot_listen)?;
@@ -78,7 +78,7 @@ impl Proxy {
         &self.url
     }
 
-    /// Waits until the process is asked to end.
+    /// Waits until a signal asks the process to end.
     ///
     /// # Errors
     /// If signals cannot be awaited.
@@ -96,7 +96,7 @@ impl Proxy {
     /// Completes the trace and stops.
     ///
     /// # Errors
-    /// If there is nothing to write, or it cannot be written; no file is left then.
+    /// If nothing was recorded, or the trace cannot be written. No file is left then.
     pub fn stop(mut self) -> Result<Recorded, ProxyError> {
         let Some(runtime) = self.runtime.take() else { return Err(ProxyError::NothingCame) };
         let recorded = runtime.block_on(async {
@@ -118,7 +118,7 @@ impl Drop for Proxy {
     }
 }
 
-/// Returns host and port of a usable server address.
+/// Returns host and port of the server's address, if requests can be forwarded to it.
 fn authority(server: &Url) -> Result<Authority, ProxyError> {
     let bad = |detail: String| ProxyError::Url { url: server.to_string(), detail };
     if server.scheme() != "http" || server.path() != "/" {

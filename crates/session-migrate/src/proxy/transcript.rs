@@ -1,4 +1,4 @@
-//! The transcript: calls in flight, lines already written, and notes about what is left out.
+//! The transcript of a recording: calls in flight, entries to be written, and notes about what the trace omits.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,11 +13,11 @@ use crate::trace::{CallResult, Header, SentCall, TraceError};
 /// One recording.
 #[derive(Default)]
 pub(super) struct Transcript {
-    /// The server knows an unanswered call by its id.
+    /// Entries that are not written yet. The key of an unanswered call is its message id on the server.
     queue: Queue<RawMessageId>,
     /// Absent before the recording begins, and once it is complete.
     writer: Option<WriterThread>,
-    /// The number of calls, or why there is no trace.
+    /// The number of calls in the completed trace, or why there is no trace.
     ended: Option<Result<u64, TraceError>>,
     notes: BTreeSet<String>,
 }
@@ -90,7 +90,7 @@ impl Transcript {
         }
     }
 
-    /// Returns the number of calls in the completed trace, and the notes. `None` if it was never begun.
+    /// Returns the number of calls in the completed trace, and the notes; `None` if no trace was begun.
     pub fn outcome(self) -> Option<Result<(u64, BTreeSet<String>), TraceError>> {
         let ended = self.ended?;
         Some(ended.map(|calls| (calls, self.notes)))

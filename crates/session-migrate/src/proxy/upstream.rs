@@ -15,10 +15,11 @@ use upload_canister::api::BuildInfo;
 use super::ProxyError;
 use super::protocol::OperationId;
 
-/// There is no event to wait for on a busy server: its clients retry after this time.
+/// Pause before a request is repeated to a busy server, which does not report when it is free again. PocketIC's own
+/// client makes the same pause.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long to retry, the same as its clients.
+/// How long to retry while the server is busy. PocketIC's own client retries for the same time.
 const BUSY_LIMIT: Duration = Duration::from_secs(300);
 
 /// The server that the proxy forwards to.
@@ -99,7 +100,7 @@ impl Upstream {
             .flatten()
     }
 
-    /// Returns `None` for any answer that is not of the expected type.
+    /// Makes a request about an instance; returns `None` for any answer that is not of the expected type.
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,

@@ -12,14 +12,14 @@ use super::recording::Recording;
 use crate::trace::queue::Entry;
 use crate::trace::{CallKind, EventKind, SentCall};
 
-/// Records the requests that matter, before they are sent to the server and after they were answered.
+/// Records the requests that matter, before they are sent to the server and after they are answered.
 pub(super) struct Watch {
     pub recording: Recording,
     /// Submitted calls of the management canister that change a canister.
     changes: HashMap<(InstanceId, Vec<u8>), (Principal, Change)>,
     /// Operations that continue on the server.
     running: HashMap<OperationId, Begun>,
-    /// Calls of agents, which repeat a call without an answer; the server executes it once.
+    /// Calls of agents. An agent repeats a call that gets no answer, but the server executes it once.
     by_agents: HashSet<(InstanceId, Vec<u8>)>,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Begun {
     at: u64,
     /// Whether an earlier call had no answer yet.
     together: bool,
-    /// It repeats an earlier call of an agent.
+    /// Whether it repeats an earlier call of an agent.
     again: bool,
 }
 
@@ -71,7 +71,7 @@ impl Watch {
         if let Operation::AgentCall(call, message) = &begun.operation {
             begun.again = !self.by_agents.insert((begun.instance.clone(), message.message_id.clone()));
             if !begun.again {
-                // It may be answered before the server's acknowledgement arrives.
+                // Recorded now, since the call may be answered before the server's acknowledgement arrives.
                 self.submitted(
                     &begun.instance,
                     call.clone(),
@@ -83,7 +83,7 @@ impl Watch {
         begun
     }
 
-    /// Records an operation that continues on the server until its result is requested.
+    /// Remembers an operation that continues on the server, until its result is requested.
     pub fn continues(&mut self, id: OperationId, begun: Begun) {
         self.running.insert(id, begun);
     }
@@ -116,7 +116,7 @@ impl Watch {
         self.recording.transcript.write_down();
     }
 
-    /// Records the answer to an operation. Returns `false` if it cannot be decoded.
+    /// Records the answer to an operation. Returns `false` if the answer cannot be decoded.
     async fn record(&mut self, begun: Begun, answer: &[u8]) -> bool {
         let Begun { instance, operation, at, together, .. } = begun;
         match operation {
@@ -139,7 +139,7 @@ impl Watch {
                 }
             }
             Operation::Tick => {
-                // A round that runs while someone waits for an answer is part of the waiting.
+                // While a call waits for its answer, a round is a part of that waiting, not an event of its own.
                 if self.recording.is_on(&instance) && !self.recording.transcript.is_waiting() {
                     self.recording.transcript.push(Entry::Event { at, what: EventKind::Pass { rounds: 1 } });
                 }
@@ -218,7 +218,7 @@ impl Watch {
         self.recording.records(instance, canister).then_some(sent)
     }
 
-    /// Notes the answer of a submitted call.
+    /// Notes the answer to a submitted call.
     async fn answered(&mut self, instance: &str, message: &RawMessageId, result: RawCanisterResult) {
         let change = self.changes.remove(&(instance.to_owned(), message.message_id.clone()));
         if let Some((canister, change)) = change {

@@ -30,7 +30,7 @@ impl WriterThread {
     /// Completes the trace; returns the number of calls in it.
     ///
     /// # Errors
-    /// If it could not be written; no file is left then.
+    /// If the trace could not be written; no file is left then.
     pub fn finish(self) -> Result<u64, TraceError> {
         drop(self.entries);
         match self.thread.join() {

@@ -13,7 +13,7 @@ pub(super) struct Expected {
     pub expired: u64,
 }
 
-/// Returns what is wrong with `status` as the `build` canister reports it after the conversion.
+/// Returns what is wrong with the status that a canister on this build reports after the conversion.
 pub(super) fn check<K>(build: &str, status: &MigrationStatus<K>, expected: Expected) -> Vec<String> {
     problems(status, expected)
         .into_iter()

@@ -1,4 +1,4 @@
-//! The course of a rehearsal: what is done when, from the first upload on.
+//! The course of a rehearsal: its steps in order, from the first upload on.
 
 use super::stages::Stages;
 use super::upload_run::Clients;
@@ -7,8 +7,8 @@ use crate::build::Build;
 use crate::client::{Canister, ClientError};
 use crate::progress::Progress;
 
-/// Runs everything from the first upload to the last byte that is read back. `after_step` is called after
-/// each step of the migration. Returns the build on which the uploads were finished: legacy if the staged one
+/// Runs all steps, from the first upload to the last byte that is read back. `after_step` is called after
+/// each step of the migration. Returns the build on which the uploads were finished: legacy if the staged build
 /// was not reached.
 pub(super) fn play(
     canister: &Canister<'_>,

@@ -9,7 +9,7 @@ use crate::server::ServerError;
 use crate::snapshot::{CopyError, SnapshotError};
 use crate::trace::TraceError;
 
-/// The rehearsal could not start or continue. What a rehearsal finds is never an error.
+/// Why a rehearsal could not start or continue. A problem that it finds is in its report, and never an error.
 #[derive(Debug, thiserror::Error)]
 pub enum RehearseError {
     /// A given file to upload cannot be used.
@@ -20,15 +20,15 @@ pub enum RehearseError {
         /// The reason.
         why: String,
     },
-    /// A file given as a canister is not one.
+    /// A file given as the wasm of an upload canister is not one.
     #[error("{path}: {source}")]
     Wasm {
         /// The file.
         path: PathBuf,
-        /// What it is instead.
+        /// What the file is instead.
         source: WasmError,
     },
-    /// A file or folder of our own could not be used.
+    /// A file or folder that the rehearsal itself creates could not be used.
     #[error("cannot {action} {path}: {source}")]
     Io {
         /// What was tried.
@@ -62,7 +62,7 @@ pub enum RehearseError {
     /// The legacy build could not be installed.
     #[error("cannot install the legacy build{}: {message}", given.as_ref().map_or(String::new(), |path| format!(" ({})", path.display())))]
     Install {
-        /// The file, if one was given instead.
+        /// The file, if one was given instead of the build of the tree.
         given: Option<PathBuf>,
         /// The IC's or the canister's message.
         message: String,

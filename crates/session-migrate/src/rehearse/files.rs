@@ -12,14 +12,13 @@ use upload_canister::upload::limits;
 use super::{Options, RehearseError};
 use crate::client::Asset;
 
-/// No upload has more chunks than this; the canister refuses it.
+/// Maximum number of chunks of an upload; the canister refuses more.
 pub const MAX_CHUNKS: u64 = limits::MAX_CHUNKS as u64;
 
 /// The largest file that fits in [`MAX_CHUNKS`] full chunks.
 pub const MAX_FILE_BYTES: u64 = MAX_CHUNKS * limits::upload_config().chunk_size as u64;
 
-/// The size of the generated original in bytes: that of the photograph with which the first release was
-/// measured.
+/// Size of the generated original in bytes. The photograph with which the first release was measured has the same size.
 const ORIGINAL_BYTES: u64 = 21_827_484;
 
 /// The generated derivatives: file name, kind, size in bytes, and whether they repeat the beginning of the original.

@@ -8,7 +8,7 @@
 //! 3. The migration is verified and finalized, and the canister is upgraded to the direct build, which moves
 //!    all payload into extents by a second migration. In the meantime, all uploads are finished. A migration that
 //!    does not reconcile is not finalized: then all uploads are finished on the staged build.
-//! 4. Every byte is read back and hashed, the memories are listed, the migration's counts are reconciled.
+//! 4. Every byte is read back and hashed, the memories are listed, and the migration's counts are reconciled.
 //!
 //! A fault of the canister never stops the rehearsal; it is recorded as a problem of the upload in question, or as a
 //! general one. Only a failure of the environment stops it (a server that has exited, a file that can no longer be
@@ -62,17 +62,17 @@ use upload_run::Clients;
 /// Checks that `options` can be rehearsed, without starting anything.
 ///
 /// # Errors
-/// An unreadable or oversized file, a file that is not an upload canister, or a trace that cannot be written.
+/// If a file is unreadable or too large, a given wasm is not an upload canister, or the trace cannot be written.
 pub fn check(options: &Options) -> Result<(), RehearseError> {
     files::check(&options.files)?;
     options.record.as_deref().map_or(Ok(()), Writer::check)?;
     options.wasms.check()
 }
 
-/// Rehearses. `progress` counts bytes, first those uploaded, then those read back.
+/// Runs the rehearsal. `progress` counts bytes: first the uploaded ones, then the ones that are read back.
 ///
 /// # Errors
-/// If the rehearsal could not be completed; what it *finds* is in the [`Report`].
+/// If the rehearsal could not be completed. Problems that it *finds* are in the [`Report`].
 pub fn run(options: &Options, progress: &Progress) -> Result<Report, RehearseError> {
     check(options)?;
     if let Some(snapshot) = &options.snapshot {
@@ -108,10 +108,10 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, RehearseErr
     Ok(report)
 }
 
-/// Starts recording.
+/// Starts recording the clients' calls.
 fn tape(path: &Path, pic: &PocketIc, options: &Options) -> Result<Tape, TraceError> {
-    // A replay sets the time, which the first round sees. It must be the same here to the nanosecond, since digests of
-    // records contain times.
+    // A replay sets the time before its first round. That round must have the same time here, to the nanosecond, since
+    // digests of records contain times.
     pic.advance_time(Duration::from_secs(1));
     let start = pic.get_time().as_nanos_since_unix_epoch();
     let source = format!("rehearsal, {} clients, seed {}", options.clients, options.seed);

@@ -26,7 +26,7 @@ use crate::snapshot::{Snapshot, Verified};
 /// Checks that the snapshot can be rehearsed.
 ///
 /// # Errors
-/// A snapshot that cannot be read, or is not in layout 1.
+/// If the snapshot cannot be read, or is not in layout 1.
 fn check(snapshot: &Snapshot) -> Result<Contents, RehearseError> {
     let contents = inspect::contents(snapshot)?;
     if contents.layout != 1 {
@@ -42,7 +42,7 @@ fn check(snapshot: &Snapshot) -> Result<Contents, RehearseError> {
     Ok(contents)
 }
 
-/// Rehearses on the snapshot of `options`.
+/// Rehearses on the snapshot at `path`.
 pub(super) fn run(options: &Options, path: &Path, progress: &Progress) -> Result<Report, RehearseError> {
     let (provenance, since) = (Provenance::now(), Instant::now());
     progress.phase("inspecting the snapshot");
@@ -54,7 +54,7 @@ pub(super) fn run(options: &Options, path: &Path, progress: &Progress) -> Result
     Ok(report)
 }
 
-/// Rehearses on a copy. Phases and duration are known when every byte is verified.
+/// Rehearses on a copy. The caller adds phases and duration to the report once every byte is verified.
 fn on_copy(
     options: &Options,
     snapshot: &Snapshot,
@@ -116,10 +116,10 @@ fn on_copy(
     Ok(Report { snapshot: Some(part), rollback: true, ..summary::sum_up(circumstances, stages, clients) })
 }
 
-/// Number of differences that are reported per step.
+/// Maximum number of differences that are reported for each step.
 const SHOWN: usize = 20;
 
-/// Inspects the canister at the end.
+/// Returns the damage that an inspection finds in the canister at the end.
 fn of_result(canister: &Canister<'_>, folder: &Path) -> Result<BTreeMap<FindingKind, u64>, RehearseError> {
     let folder = folder.join("result");
     let (pic, id) = (canister.pic(), canister.id());

@@ -1,4 +1,4 @@
-//! What to rehearse.
+//! Options of a rehearsal.
 
 use std::path::PathBuf;
 

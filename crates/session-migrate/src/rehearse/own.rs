@@ -1,4 +1,4 @@
-//! The uploads that the clients of a snapshot had in flight, and what its members could read.
+//! The uploads that were in flight in a snapshot, and what the members of its capsules can read.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,13 +16,14 @@ use crate::client::{Asset, Canister, ClientError, Uploader};
 use crate::inspect::{Contents, OpenSession};
 use crate::snapshot::Snapshot;
 
-/// Uploads that are continued. The migration's accounting and an inspection of the result cover all others.
+/// Maximum number of uploads that are continued. All others are covered by the migration's accounting and by an
+/// inspection of the result.
 const DRIVEN: usize = 60;
 
-/// Maximum total size of their files, bytes.
+/// Maximum total size of the continued uploads, bytes.
 const BUDGET: u64 = 512 << 20;
 
-/// Returns the uploads that their clients continue; missing chunks are generated.
+/// Returns the uploads that clients continue; missing chunks are generated.
 pub(super) fn runs(
     snapshot: &Snapshot,
     contents: &mut Contents,
@@ -37,7 +38,7 @@ pub(super) fn runs(
             chosen.push(session.clone());
         }
     }
-    // One client for each owner and capsule.
+    // Uploads of the same owner and capsule have the same client, and must be adjacent.
     chosen.sort_by_key(|session| (session.owner, session.capsule.clone(), session.id));
     let files: Vec<PathBuf> =
         chosen.iter().map(|session| folder.join(format!("session-{}", session.id))).collect();
@@ -82,7 +83,7 @@ pub(super) fn runs(
 /// First number of the snapshot's own clients: there are at most a hundred new clients.
 pub(super) const OWN_CLIENTS: u32 = 1_001;
 
-/// Fills a file with what its client still has to send.
+/// Creates a file, and generates the chunks that the client still has to send.
 fn fill(session: &OpenSession, seed: u64, path: &Path) -> std::io::Result<()> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(session.id);
@@ -110,16 +111,17 @@ fn fill(session: &OpenSession, seed: u64, path: &Path) -> std::io::Result<()> {
 /// Maximum number of calls of one pass over everything readable.
 const CALLS: usize = 20_000;
 
-/// What each of the snapshot's members can read, and others cannot.
+/// What the members of the snapshot's capsules can read, and others cannot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Readable {
     answers: BTreeMap<String, String>,
-    /// Whether there was more to read than these calls allow.
+    /// Whether there was more to read than the maximum number of calls allows.
     pub is_cut_short: bool,
 }
 
 impl Readable {
-    /// Reads everything as everyone who has access, as a stranger, and as the anonymous principal.
+    /// Reads each capsule as each of its members, as a member of the next capsule, as a stranger, and as the anonymous
+    /// principal.
     pub fn read_all(canister: &Canister<'_>, contents: &Contents) -> Readable {
         let stranger = Principal::self_authenticating("a stranger in the rehearsal");
         let mut readable = Readable::default();
@@ -133,7 +135,7 @@ impl Readable {
                     readable.is_cut_short = true;
                     return readable;
                 }
-                // The count of memories in a capsule changes in the meantime.
+                // Without the capsule's count of memories, which changes during the rehearsal.
                 let listed = canister.capsules_read(*who, &capsule.id).map(|found| {
                     let lists = (found.id, found.owners, found.writers, found.readers, found.created_at);
                     digest(&candid::encode_args((lists,)).unwrap_or_default())
@@ -144,7 +146,7 @@ impl Readable {
                     let read = read.map(|memory| digest(&candid::encode_one(memory).unwrap_or_default()));
                     readable.note(who, memory, read);
                     if let Some(blob) = blob {
-                        // The first reader reads every byte; the others only the beginning.
+                        // The first reader reads every byte, all others the first chunk.
                         let bytes = read_blob(canister, *who, &format!("blob_{blob}"), number == 0);
                         readable.note(who, &format!("blob_{blob}"), bytes);
                     }
@@ -168,7 +170,7 @@ impl Readable {
         self.answers.len()
     }
 
-    /// Describes bytes or answers that have changed.
+    /// Describes each answer that has changed.
     pub fn differences(&self, later: &Readable, when: &str) -> Vec<String> {
         let differs = |(what, before): (&String, &String)| {
             let after = later.answers.get(what).map_or("not asked", String::as_str);

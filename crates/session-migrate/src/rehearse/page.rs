@@ -7,7 +7,7 @@ use super::report::{MigrationRun, Report, UploadReport};
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 
 impl Report {
-    /// Returns the page, which is self-contained.
+    /// Returns the rehearsal as a self-contained HTML page.
     pub fn to_html(&self) -> String {
         let intact = self.uploads.iter().filter(|upload| upload.intact).count();
         let body = html! {

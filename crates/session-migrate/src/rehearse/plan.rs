@@ -56,8 +56,8 @@ impl StopPoint {
     }
 }
 
-/// Assigns a point to each upload, so that every possible point occurs if there are enough uploads, and the
-/// rest are distributed evenly. `chunks` are the uploads' numbers of chunks; larger ones choose first.
+/// Assigns a point to each upload, so that all possible points occur equally often, as far as that is possible.
+/// `chunks` are the uploads' numbers of chunks; the largest uploads get their points first.
 pub(super) fn assign(chunks: &[u32]) -> Vec<StopPoint> {
     let mut order: Vec<usize> = (0..chunks.len()).collect();
     order.sort_by_key(|&upload| std::cmp::Reverse(chunks[upload]));
@@ -77,7 +77,7 @@ pub(super) fn assign(chunks: &[u32]) -> Vec<StopPoint> {
     points
 }
 
-/// Describes which points the assignment omits and why.
+/// Describes which points are not assigned to any upload, and why.
 pub(super) fn left_out(chunks: &[u32], points: &[StopPoint]) -> Vec<String> {
     let missing = StopPoint::ORDER.into_iter().filter(|point| !points.contains(point));
     let (too_few, impossible): (Vec<_>, Vec<_>) =
@@ -95,8 +95,8 @@ pub(super) fn left_out(chunks: &[u32], points: &[StopPoint]) -> Vec<String> {
     notes
 }
 
-/// Returns the chunks, in the order in which they are sent, that leave a hole: they include the first and the
-/// last, but not all in between. Needs at least three chunks.
+/// Returns the chunks to send so that there is a hole, in the order in which they are sent: the first chunk, the last
+/// one, and some of those in between. Needs at least three chunks.
 pub(super) fn chunks_with_a_hole(chunks: u32, rng: &mut ChaCha8Rng) -> Vec<u32> {
     let inner = chunks.saturating_sub(2);
     let mut middle: Vec<u32> = (1..=inner).collect();
@@ -112,7 +112,7 @@ pub(super) fn chunks_with_a_hole(chunks: u32, rng: &mut ChaCha8Rng) -> Vec<u32> 
 /// Shuffles uniformly.
 pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
     for last in (1..items.len()).rev() {
-        // The bias of the remainder is far below anything that matters here; indices are below 2^32.
+        // The bias of the remainder does not matter here: indices are below 2^32.
         let other = (rng.next_u64() % (last as u64 + 1)) as usize;
         items.swap(last, other);
     }

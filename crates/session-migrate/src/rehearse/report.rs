@@ -23,9 +23,9 @@ pub struct Report {
     pub notes: Vec<String>,
     /// The server it ran on.
     pub server: ServerKind,
-    /// When it was made, with what and from which tree.
+    /// When, how and from which tree the report was made.
     pub provenance: Provenance,
-    /// Seed of the generated content and every choice.
+    /// Seed of the generated content and of every choice.
     pub seed: u64,
     /// How many clients uploaded at the same time.
     pub clients: u32,
@@ -47,10 +47,10 @@ pub struct Report {
     pub migration: MigrationReport,
     /// The status of the second migration, which moves payload into extents; all zero if it was not reached.
     pub payload: MigrationReport,
-    /// The snapshot on which it was rehearsed, if any.
+    /// The snapshot, if the rehearsal began with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotPart>,
-    /// The calls and their answers, where two wasms of another canister were rehearsed.
+    /// The calls and their answers, if two wasms of another canister were rehearsed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canister: Option<CanisterPart>,
 }
@@ -58,7 +58,7 @@ pub struct Report {
 /// One wasm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildReport {
-    /// `legacy`, `staged` or `direct`.
+    /// `legacy`, `staged` or `direct`; for another canister, `old` or `new`.
     pub name: String,
     /// Its cargo features.
     pub features: Vec<String>,
@@ -86,11 +86,11 @@ impl BuildReport {
 /// One install or upgrade.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageReport {
-    /// What was done.
+    /// What was done, such as `upgrade to staged`.
     pub name: String,
     /// The build that was installed.
     pub build: String,
-    /// Whether the IC accepted it and the canister reports that build.
+    /// Whether the IC accepted the module, and the canister reports that it is this build.
     pub upgrade_ok: bool,
     /// Instructions of the install message; absent if the server does not report costs.
     pub instructions: Option<u64>,
@@ -101,22 +101,22 @@ pub struct StageReport {
 pub struct UploadReport {
     /// Number of its client, from 1.
     pub client: u32,
-    /// Its file's name.
+    /// Name of the file.
     pub name: String,
-    /// Its file's size.
+    /// Size of the file, bytes.
     pub bytes: u64,
     /// SHA-256 of the file on disk, in hex.
     pub sha256: String,
     /// SHA-256 of the bytes read back, in hex; absent if there was nothing to read.
     pub sha256_read_back: Option<String>,
-    /// Its state when the canister was upgraded to the staged build.
+    /// State of the upload when the canister was upgraded to the staged build.
     pub state_at_upgrade: StopPoint,
-    /// Chunks that were stored then.
+    /// Chunks that were stored at that upgrade.
     pub chunks_before_upgrade: u32,
-    /// Chunks in all.
+    /// Chunks of the whole file.
     pub chunks_total: u32,
-    /// Whether everything about it is correct: the same bytes back and one memory; or, for an aborted one,
-    /// nothing left.
+    /// Whether everything about the upload is correct: the same bytes were read back, and it is one memory; or, if it
+    /// was aborted, nothing is left.
     pub intact: bool,
 }
 
@@ -142,29 +142,29 @@ pub struct SnapshotPart {
 /// A run of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationRun {
-    /// The installation or upgrade that it ran after.
+    /// The installation or upgrade after which it ran.
     pub stage: String,
     /// 1: sessions. 2: payload into extents.
     pub migration: u16,
-    /// Its last phase: `Converted`, `RolledBack`, `Stuck`, …
+    /// Last phase of the run: `Converted`, `RolledBack`, `Stuck`, …
     pub phase: String,
-    /// Its counts at that time.
+    /// Counts of the migration in that phase.
     #[serde(flatten)]
     pub counts: MigrationReport,
 }
 
-/// Counts of a migration when everything was converted.
+/// Counts of a migration at the end of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationReport {
     /// Source records.
     pub source: u64,
-    /// Of these: converted by the engine.
+    /// Source records that the engine has converted.
     pub converted: u64,
-    /// Of these: converted on touch.
+    /// Source records that were converted on touch.
     pub already: u64,
-    /// Of these: quarantined.
+    /// Source records that were quarantined.
     pub quarantined: u64,
-    /// Of these: expired.
+    /// Source records that have expired.
     pub expired: u64,
     /// Digest of the source records, in hex.
     pub digest_before: String,

@@ -34,7 +34,7 @@ pub(super) struct Stages<'p> {
     /// Uploads that were in flight when the legacy build was last replaced, for which the migration must
     /// account.
     in_flight: u64,
-    /// What is known about the records of a snapshot that are not converted.
+    /// How many records of the snapshot will not be converted, if the rehearsal began with a snapshot.
     known: Expected,
 }
 
@@ -60,8 +60,8 @@ impl<'p> Stages<'p> {
         }
     }
 
-    /// Installs the first wasm, which may be a given file. From then on everything is recorded on the tape,
-    /// if there is one.
+    /// Installs the legacy build, which may be a given file. From then on all calls are recorded on the tape, if there
+    /// is one.
     pub fn install_legacy(
         &mut self,
         tape: Option<&'p Tape>,
@@ -95,7 +95,7 @@ impl<'p> Stages<'p> {
         Ok(self.canister)
     }
 
-    /// Upgrades to the wasm `number`. Returns `false` if the upgrade failed; the problem is then recorded.
+    /// Upgrades to the wasm with the index `number`. If the upgrade fails, records the problem and returns `false`.
     pub fn upgrade(&mut self, number: usize, clients: &mut Clients) -> bool {
         let Some(wasm) = self.wasms.get(number) else {
             clients.problems.push(format!("there is no wasm number {number}"));
@@ -141,8 +141,9 @@ impl<'p> Stages<'p> {
         }
     }
 
-    /// Verifies the first migration again and finalizes it, so that the direct build may begin the second
-    /// one. Returns `false` if it does not reconcile or is refused; then a rollback remains possible.
+    /// Verifies the first migration again and finalizes it, so that the direct build may begin the second one. Returns
+    /// `false` if the migration does not reconcile, or if the canister refuses either call; a rollback then remains
+    /// possible.
     pub fn finalize(&mut self, canister: &Canister<'_>, clients: &mut Clients) -> bool {
         if self.migration.as_ref().is_none_or(|status| status.phase != MigrationPhase::Converted) {
             return false;
@@ -189,7 +190,7 @@ impl<'p> Stages<'p> {
         clients.problems.extend(accounting::check(build, &status, Expected { in_flight, ..self.known }));
         self.note_run(&status);
         let place = if status.migration == 1 { &mut self.migration } else { &mut self.payload };
-        // After a rollback, this is the status of the last run.
+        // After a rollback, the status of the last run replaces the status of the first run.
         *place = Some(status);
     }
 }

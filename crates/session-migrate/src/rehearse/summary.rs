@@ -15,7 +15,7 @@ pub(super) struct Circumstances<'c> {
     pub provenance: Provenance,
 }
 
-/// Creates the report, without phases and duration: those are known at the end.
+/// Creates the report, without phases and duration, which are known only at the end.
 pub(super) fn sum_up(circumstances: Circumstances<'_>, stages: Stages<'_>, clients: Clients) -> Report {
     let Circumstances { options, server, provenance } = circumstances;
     let uploads: Vec<UploadReport> = clients.runs.iter().map(upload_report).collect();

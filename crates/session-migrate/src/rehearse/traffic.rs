@@ -9,7 +9,7 @@ use super::upload_run::{Clients, UploadRun};
 use crate::client::{Canister, ClientError, StepOutcome, UploadStep};
 use crate::progress::Progress;
 
-/// A call to make, and whether its reply reaches the client.
+/// A call to make, and whether its reply is lost before it reaches the client.
 #[derive(Clone, Copy, Debug)]
 struct PlannedCall {
     step: UploadStep,
@@ -40,7 +40,7 @@ pub(super) fn before_upgrade(
             StopPoint::Hole => {
                 let sent = plan::chunks_with_a_hole(chunks, &mut clients.rng);
                 calls.extend(sent.into_iter().map(|index| seen(UploadStep::Put(index))));
-                // The upgrade follows so soon after the last chunk that the client misses its reply.
+                // The upgrade follows so soon after the last chunk that the client misses the reply.
                 if let Some(last) = calls.back_mut() {
                     last.lost = true;
                 }
@@ -82,7 +82,7 @@ pub(super) fn between_upgrades(
     continue_uploads(canister, clients, progress, true)
 }
 
-/// Drives the clients on the direct build until everything is finished.
+/// Drives the clients on the last build until every upload is finished.
 pub(super) fn after_upgrades(
     canister: &Canister<'_>,
     clients: &mut Clients,
@@ -105,7 +105,7 @@ fn continue_uploads(
         } else if run.uploader.aborted() {
             expect_gone(canister, run)?;
         } else if run.uploader.result().is_some() {
-            // The client missed the answer to finish and asks again.
+            // The client has missed the reply to finish, and calls finish again.
             calls.push_back(seen(UploadStep::Finish));
         } else {
             if run.uploader.session().is_some() {
@@ -132,8 +132,8 @@ fn continue_uploads(
     drive(canister, &mut clients.runs, work, progress)
 }
 
-/// Does what a client does first when it returns to an open upload: asks what has arrived, compares, and
-/// repeats the calls it is not sure of. Returns the repeated calls.
+/// Asks the canister which chunks of an open upload have arrived, and compares them with those that the client has
+/// sent. Returns the calls to repeat because the client does not know their outcome.
 fn come_back(canister: &Canister<'_>, run: &mut UploadRun) -> Result<Vec<PlannedCall>, ClientError> {
     let must = run.must_be_stored();
     match run.uploader.ask(canister) {
@@ -199,12 +199,13 @@ fn expect_gone(canister: &Canister<'_>, run: &mut UploadRun) -> Result<(), Clien
     Ok(())
 }
 
-/// Returns whether an error says that the session does not or no longer exists.
+/// Returns whether an error says that the session does not exist (any longer).
 fn says_it_is_gone(error: &ClientError) -> bool {
     matches!(error.refusal(), Some(api::Error::NotFound { .. } | api::Error::Conflict { .. }))
 }
 
-/// Records the canister's errors as problems of the upload; passes on all others.
+/// Records an error as a problem of the upload. An error about the file to upload is not the canister's, and is
+/// returned.
 fn note(run: &mut UploadRun, error: ClientError) -> Result<(), ClientError> {
     match error {
         ClientError::File { .. } => Err(error),
@@ -215,8 +216,8 @@ fn note(run: &mut UploadRun, error: ClientError) -> Result<(), ClientError> {
     }
 }
 
-/// Makes all calls of `work` (one queue for each upload). In each round every client sends the next call of one of its
-/// uploads, rotating through them, and all replies are awaited.
+/// Makes all calls of `work`, which has one queue for each upload. In each round, every client sends the next call of
+/// one of its uploads, taking its uploads in turn, and all replies are awaited.
 fn drive(
     canister: &Canister<'_>,
     runs: &mut [UploadRun],
@@ -257,7 +258,7 @@ fn drive(
     }
 }
 
-/// Chooses, for each client, one upload that has a call to make: the first, starting with its `turn`-th.
+/// Chooses one upload for each client: the first that has a call to make, starting with the client's `turn`-th upload.
 fn choose(runs: &[UploadRun], work: &[VecDeque<PlannedCall>], turn: usize) -> Vec<usize> {
     let mut chosen: Vec<usize> = Vec::new();
     let mut first = 0;
@@ -273,12 +274,12 @@ fn choose(runs: &[UploadRun], work: &[VecDeque<PlannedCall>], turn: usize) -> Ve
     chosen
 }
 
-/// Passes the reply to the client, or loses it.
+/// Passes the reply to the client, unless the reply is planned to be lost.
 fn take(run: &mut UploadRun, planned: PlannedCall, reply: &[u8]) -> Result<StepOutcome, ClientError> {
     if !planned.lost {
         return run.uploader.accept(planned.step, reply);
     }
-    // The rehearsal itself must know whether the chunk was accepted; only its client does not.
+    // The client does not learn whether the chunk was accepted, but the rehearsal must know.
     let answer = run.uploader.clone().accept(planned.step, reply)?;
     if let UploadStep::Put(index) = planned.step {
         run.unseen.insert(index);

@@ -1,4 +1,4 @@
-//! One upload of the rehearsal, and all of them together.
+//! The uploads of a rehearsal, and what is recorded about each.
 
 use std::collections::BTreeSet;
 
@@ -14,23 +14,24 @@ use crate::client::{Asset, Canister, ClientError, Uploader};
 pub(super) struct UploadRun {
     /// Number of the client, from 1.
     pub client: u32,
-    /// The client's side.
+    /// The upload as its client sees it.
     pub uploader: Uploader,
-    /// Where it stops before the first upgrade.
+    /// The point at which the upload stops before the first upgrade.
     pub stop: StopPoint,
-    /// Whether it stays unfinished across the second upgrade, too.
+    /// Whether the upload stays unfinished across the second upgrade, too.
     pub stays: bool,
     /// Chunks that are stored although the client never saw the reply.
     pub unseen: BTreeSet<u32>,
-    /// Chunks of an open session, or of a finished blob, at the time of the first upgrade.
+    /// Number of chunks of the open session, or of the finished blob, at the time of the first upgrade.
     pub chunks_before: u32,
-    /// SHA-256 of what was read back.
+    /// SHA-256 of the bytes that were read back.
     pub read_back: Option<[u8; 32]>,
     /// What went wrong with this upload.
     pub problems: Vec<String>,
-    /// Whether begin with the same key finds it: not for sessions begun by the first public release.
+    /// Whether a repeated begin with the same idempotency key finds the session. It does not find sessions of the first
+    /// public release.
     pub repeats_begin: bool,
-    /// Whether it was in flight in the snapshot that is rehearsed on.
+    /// Whether the upload was in flight in the snapshot of the rehearsal.
     pub is_own: bool,
 }
 
@@ -45,8 +46,7 @@ impl UploadRun {
         self.problems.push(what.to_string());
     }
 
-    /// Returns whether the rehearsal still has something to do for it: an upload with a problem is left
-    /// alone.
+    /// Returns whether the upload has no problem so far; an upload with a problem is not continued.
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty()
     }
@@ -63,7 +63,7 @@ impl UploadRun {
     }
 }
 
-/// All uploads.
+/// All uploads of a rehearsal.
 pub(super) struct Clients {
     /// The uploads, client by client.
     pub runs: Vec<UploadRun>,
@@ -73,7 +73,7 @@ pub(super) struct Clients {
     pub notes: Vec<String>,
     /// Problems that do not concern a single upload.
     pub problems: Vec<String>,
-    /// Memories that existed before.
+    /// Ids of the memories that existed before the rehearsal.
     pub known: BTreeSet<String>,
 }
 
@@ -95,7 +95,7 @@ impl Clients {
             for asset in files {
                 let idem = format!("upload-{number}-{}-{:016x}", runs.len(), rng.next_u64());
                 let mut uploader = Uploader::new(principal, &capsule, asset, idem, chunk_size);
-                // Half of the clients send chunk hashes, so that both kinds occur.
+                // Half of the clients send chunk hashes, so that chunks occur with and without one.
                 uploader.hash_chunks = number % 2 == 0;
                 runs.push(UploadRun {
                     client: number,
@@ -118,8 +118,8 @@ impl Clients {
         for (run, point) in runs.iter_mut().zip(points) {
             run.stop = point;
             if point.is_in_flight() || point == StopPoint::NotBegun {
-                // Every other one of them is still open when the direct build is installed, including the
-                // first.
+                // The first of these uploads, and then every other one, is still open when the direct build is
+                // installed.
                 run.stays = open % 2 == 0;
                 open += 1;
             }

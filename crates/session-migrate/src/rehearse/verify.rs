@@ -77,7 +77,8 @@ fn check_result(run: &mut UploadRun, result: &api::UploadFinishResult) {
     }
 }
 
-/// Checks that every finished upload is one memory of its capsule, and that there are no others.
+/// Checks that every finished upload is one memory of its capsule, and that the rehearsal has created no other
+/// memories.
 pub(super) fn memories(canister: &Canister<'_>, clients: &mut Clients) {
     for (number, client, capsule) in clients.principals() {
         let Some(listed) = clients.ok_or_problem(canister.memories_all(client, &capsule)) else { continue };
@@ -115,8 +116,8 @@ const SWEEP_SECONDS: u64 = 60;
 const UNIT_BYTES: u64 = 64;
 
 /// Checks that nothing is left of aborted uploads: the bytes in stable memory are exactly those of the
-/// finished uploads, all of them in extents. Requires all uploads to be intact; one with a problem may have
-/// left something.
+/// finished uploads, all of them in extents. Checks nothing if an upload has a problem, since its bytes may still be
+/// stored.
 pub(super) fn leftovers(canister: &Canister<'_>, clients: &mut Clients) {
     if !clients.runs.iter().all(UploadRun::is_sound) {
         return;

@@ -22,7 +22,7 @@ pub struct Wasms {
 /// A wasm to install.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wasm {
-    /// Its role.
+    /// The build as which it is installed.
     pub build: Build,
     /// The installed module.
     pub module: Module,
@@ -37,7 +37,7 @@ impl Wasms {
         }
     }
 
-    /// Every given file must be an upload canister.
+    /// Checks that every given file is an upload canister.
     pub(crate) fn check(&self) -> Result<(), RehearseError> {
         for path in Build::ALL.into_iter().filter_map(|build| self.given(build)) {
             let bytes = std::fs::read(path).map_err(|error| RehearseError::File {

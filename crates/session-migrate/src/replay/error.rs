@@ -9,7 +9,7 @@ use crate::costs::CostError;
 use crate::server::ServerError;
 use crate::trace::TraceError;
 
-/// The replay could not start or continue. What it finds is never an error.
+/// Why a replay could not start or continue. An answer that differs from the recorded one is never an error.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// The trace cannot be used.

@@ -22,7 +22,7 @@ const ROLLBACK_ROUNDS: u32 = 1_000;
 pub struct Interruption {
     /// Its kind.
     kind: InterruptionKind,
-    /// Its time.
+    /// When it occurs.
     when: When,
 }
 
@@ -91,8 +91,8 @@ impl FromStr for Interruption {
 }
 
 impl Interruption {
-    /// Interrupts, if an interruption is due before one of these events. Calls in flight together are not
-    /// separated.
+    /// Interrupts before the first of these events, if the interruption is due before any of them: calls in flight
+    /// together are not separated.
     pub(super) fn before(
         &self,
         events: Range<usize>,
@@ -108,7 +108,7 @@ impl Interruption {
         if events.into_iter().any(due) { self.perform(line, subject, builds) } else { Ok(()) }
     }
 
-    /// Returns the build that it upgrades to, if it does.
+    /// Returns the build to upgrade to, if the interruption is an upgrade.
     pub fn build(&self) -> Option<&str> {
         match &self.kind {
             InterruptionKind::Upgrade(build) => Some(build),
@@ -116,7 +116,7 @@ impl Interruption {
         }
     }
 
-    /// Returns `Ok(())` if it occurs at some time.
+    /// Checks that the interruption occurs somewhere in the trace.
     pub fn check(&self, trace: &Trace) -> Result<(), ReplayError> {
         let lines = trace.line_of(0)..trace.line_of(trace.events.len());
         match self.when {
@@ -190,7 +190,7 @@ fn low_cycles(subject: &ReplayCanister) -> Result<(), String> {
         .map_err(|reject| reject.reject_message)?;
     let before = u64::try_from(status.settings.freezing_threshold.0).map_err(|error| error.to_string())?;
     freeze(u64::MAX)?;
-    // There is no such session: an unfrozen canister would refuse it, too.
+    // The session does not exist, so that the call changes nothing even if the canister is not frozen.
     let arg = candid::encode_one(u64::MAX).map_err(|error| error.to_string())?;
     let probe = subject.update(Principal::anonymous(), "uploads_abort", arg);
     freeze(before)?;

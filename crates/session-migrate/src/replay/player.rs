@@ -1,23 +1,24 @@
-//! Replays the events of a trace, one after the other or, as recorded, several calls at once.
+//! Replays the events of a trace one after the other, or several calls at once if they were in flight together.
 
 use super::interrupt::Interruption;
 use super::subject::SentCall;
 use super::{Builds, ReplayCanister, ReplayError};
 use crate::trace::{Codec, CodecError, Event, EventKind, Trace, TracedAnswer, TracedCall};
 
-/// Number of calls after which the costs are read: each makes a message or two, and the server keeps 10,000.
+/// Number of calls after which the costs are read: a call executes one or two messages, and the server keeps the costs
+/// of the last 10,000.
 const CALLS_PER_READING: usize = 1_000;
 
 /// Outcome of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Played {
-    /// It has no answer.
+    /// The event has no answer.
     Done,
     /// A call or an upgrade was answered.
     Answered(TracedAnswer),
     /// The call names an id that this canister has not issued, so it could not be sent.
     NotSent {
-        /// The name.
+        /// The name of the id in the trace.
         name: String,
     },
 }
@@ -26,7 +27,7 @@ pub enum Played {
 pub struct Playing {
     /// Outcome of each event, in order.
     pub events: Vec<Played>,
-    /// The codec, which has learned the ids.
+    /// The codec, which has learned the ids that the canister has issued.
     pub codec: Codec,
 }
 
@@ -45,14 +46,14 @@ pub fn play(
     Ok(player.finish())
 }
 
-/// Plays a trace piece by piece.
+/// A replay that can be continued step by step.
 pub struct Player<'a> {
     trace: &'a Trace,
     subject: &'a mut ReplayCanister,
     builds: &'a mut Builds,
     interruptions: &'a [Interruption],
     playing: Playing,
-    /// Calls since the costs were read.
+    /// Number of calls since the costs were last read.
     unread: usize,
 }
 
@@ -99,7 +100,7 @@ impl<'a> Player<'a> {
         self.subject.read_meter()
     }
 
-    /// Returns what was played.
+    /// Returns the outcomes of the events, and the codec.
     pub fn finish(self) -> Playing {
         self.playing
     }
@@ -140,7 +141,7 @@ impl<'a> Player<'a> {
     }
 }
 
-/// Returns the call at `first` and those that were sent before it was answered.
+/// Returns the call at `first`, and the following calls that were sent while an earlier call was not answered.
 fn group(events: &[Event], first: usize) -> Vec<&TracedCall> {
     let calls = events.iter().skip(first).map_while(|event| match &event.what {
         EventKind::Call(call) => Some(call),
@@ -162,7 +163,8 @@ impl Playing {
             let line = trace.line_of(first + number);
             let mut arg = self.encode(trace, line, call)?;
             if arg.is_err() {
-                // This caller had the answer to a call that was sent before, but not to all of them.
+                // An argument is an id from the answer to one of the calls in flight: the recorded caller had that
+                // answer already.
                 self.wait(subject, &mut sent);
                 arg = self.encode(trace, line, call)?;
             }
@@ -172,7 +174,7 @@ impl Playing {
         Ok(())
     }
 
-    /// Encodes the arguments of a call; the error is a name in them that no reply has contained.
+    /// Encodes the arguments of a call. The inner error is the name of an id that no reply has contained yet.
     fn encode(
         &self,
         trace: &Trace,

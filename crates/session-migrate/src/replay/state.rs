@@ -45,7 +45,7 @@ pub fn final_state(trace: &Trace, subject: &ReplayCanister, codec: &mut Codec) -
     Ok(reading.state)
 }
 
-/// Returns all callers, in order; the anonymous principal sees nothing.
+/// Returns all callers of the trace in order, except the anonymous principal, who sees nothing.
 fn callers(trace: &Trace) -> BTreeSet<Principal> {
     let calls = trace.events.iter().filter_map(|event| match &event.what {
         EventKind::Call(call) => Some(call.caller),

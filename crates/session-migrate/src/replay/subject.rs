@@ -20,7 +20,7 @@ use crate::trace::{CallKind, Header};
 pub struct Builds(HashMap<String, Arc<Module>>);
 
 impl Builds {
-    /// Returns the module of a build's name, or of a file.
+    /// Returns the module of the build `name`, or of the file at this path.
     pub fn get(&mut self, name: &str) -> Result<Arc<Module>, ReplayError> {
         if let Some(module) = self.0.get(name) {
             return Ok(module.clone());
@@ -45,7 +45,7 @@ pub struct ReplayCanister {
     controllers: Vec<Principal>,
     /// Costs of its messages so far; empty if the server does not report costs.
     costs: Vec<MessageCost>,
-    /// How many of them are from the installation.
+    /// How many of these messages belong to the installation.
     installation: usize,
     metered: bool,
 }
@@ -90,12 +90,12 @@ impl ReplayCanister {
         &self.pic
     }
 
-    /// Returns the canister.
+    /// Returns the canister's id.
     pub fn id(&self) -> Principal {
         self.id
     }
 
-    /// Returns its controller.
+    /// Returns the canister's first controller.
     pub fn controller(&self) -> Principal {
         self.controllers.first().copied().unwrap_or(Principal::anonymous())
     }
@@ -140,7 +140,7 @@ impl ReplayCanister {
             .map_err(ReplayError::control("stop the canister"))
     }
 
-    /// Starts it again.
+    /// Starts the canister again.
     pub fn start(&self) -> Result<(), ReplayError> {
         self.pic
             .start_canister(self.id, Some(self.controller()))
@@ -176,7 +176,7 @@ impl ReplayCanister {
         self.pic.update_call(self.id, caller, method, arg)
     }
 
-    /// Reads the costs of the messages since the last time. The server keeps the last 10,000.
+    /// Reads the costs of the messages since the last reading. The server keeps the costs of the last 10,000 messages.
     pub fn read_meter(&mut self) -> Result<(), ReplayError> {
         if self.metered {
             let from = self.costs.last().map_or(0, |cost| cost.index + 1);
@@ -185,7 +185,7 @@ impl ReplayCanister {
         Ok(())
     }
 
-    /// Returns the costs of its messages since the installation, as far as [`ReplayCanister::read_meter`] has read
+    /// Returns the costs of the messages since the installation, as far as [`ReplayCanister::read_meter`] has read
     /// them; `None` if the server does not report costs.
     pub fn costs(&self) -> Option<&[MessageCost]> {
         self.metered.then(|| self.costs.get(self.installation..).unwrap_or_default())

@@ -13,7 +13,7 @@ use crate::build::Module;
 use crate::client::NO_ARGUMENTS;
 use crate::costs;
 
-/// Cycles of a copy, which nobody pays.
+/// Balance of the copy, in cycles for which nobody pays.
 const CYCLES: u128 = 1_000_000_000_000_000;
 
 /// Why a snapshot could not be loaded into a canister.
@@ -22,7 +22,7 @@ pub enum CopyError {
     /// A file that cannot be read or written.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// The metadata of a folder written here are not what the server writes.
+    /// The metadata in a folder that the server has written are not valid JSON.
     #[error("{path}: {source}")]
     Metadata {
         /// The file.
@@ -30,7 +30,7 @@ pub enum CopyError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
-    /// The server refuses it.
+    /// The server refuses the snapshot.
     #[error("{path} cannot be loaded: {why}")]
     Refused {
         /// The snapshot.
@@ -40,9 +40,9 @@ pub enum CopyError {
     },
 }
 
-/// Loads a snapshot into an empty canister, at the time of the snapshot. If the snapshot has a module, it
-/// runs with the heap of the snapshot; otherwise `legacy` runs with an empty heap. The embedded server reads stable
-/// memory from the file when it needs it: the snapshot must not change as long as the canister exists.
+/// Loads a snapshot into an empty canister, at the time of the snapshot. If the snapshot has a module, the canister
+/// runs that module with the heap of the snapshot; otherwise it runs `legacy` with an empty heap. The embedded server
+/// reads stable memory from the file when it needs it, so the snapshot must not change as long as the canister exists.
 ///
 /// # Errors
 /// [`CopyError`].
@@ -86,7 +86,7 @@ pub fn load(
         Form::Folder | Form::Gzip => snapshot.stable.copy_to(&stable)?,
     }
     load(folder)?;
-    // The heap belongs to another stable memory.
+    // The heap still belongs to the fresh canister's stable memory; an upgrade replaces it.
     pic.upgrade_canister(canister, legacy.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller))
         .map_err(rejected)
 }

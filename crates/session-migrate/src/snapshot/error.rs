@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// A snapshot cannot be opened or read. Nothing was changed.
+/// Why a snapshot cannot be opened or read. The snapshot is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// A file or folder of the snapshot, or a temporary file, cannot be used.
@@ -92,7 +92,7 @@ pub enum SnapshotError {
         path: PathBuf,
         /// The manifest.
         manifest: PathBuf,
-        /// Expected and got.
+        /// The actual and the expected length or digest.
         what: String,
     },
     /// A folder without a manifest, where one is needed.
@@ -103,7 +103,7 @@ pub enum SnapshotError {
     NoManifest {
         /// The folder.
         path: PathBuf,
-        /// Where the manifest would be.
+        /// Path at which the manifest is expected.
         manifest: PathBuf,
     },
     /// The canister of the snapshot has no stable memory.
@@ -119,7 +119,7 @@ pub enum SnapshotError {
         path: PathBuf,
         /// Its size, bytes.
         got: u64,
-        /// What it seems to be.
+        /// What the file seems to be.
         what: &'static str,
     },
     /// A damaged gzip file.

@@ -16,17 +16,17 @@ pub const WASM_MODULE: &str = "wasm_module.bin";
 pub const WASM_MEMORY: &str = "wasm_memory.bin";
 /// The stable memory.
 pub const STABLE_MEMORY: &str = "stable_memory.bin";
-/// The folder of the chunks of modules.
+/// The folder with the chunks of the canister's wasm chunk store.
 pub const CHUNK_STORE: &str = "wasm_chunk_store";
 
-/// A file that `icp` and `session-migrate` keep during a download: until it is complete, the other files have their
-/// full length, but with holes.
+/// A file that `icp` and `session-migrate` keep during a download. Until the download is complete, the other files have
+/// their full length, but with holes.
 pub const PROGRESS: &str = ".download_progress.json";
 const PROGRESS_BEING_WRITTEN: &str = ".download_progress.json.tmp";
-/// The key in that file which only this program writes.
+/// The field of the progress file that only this program writes.
 const OWN_PROGRESS: &str = "session_migrate";
 
-/// The metadata that is needed here.
+/// The fields of the metadata that are used here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
     /// When the snapshot was taken, nanoseconds; for an uploaded one, when it was uploaded.
@@ -40,7 +40,7 @@ pub struct Metadata {
     /// Version of the canister.
     #[serde(default)]
     pub canister_version: u64,
-    /// The chunks in the store.
+    /// The chunks in the wasm chunk store.
     #[serde(default)]
     wasm_chunk_store: Vec<StoredChunk>,
 }
@@ -60,7 +60,7 @@ fn resume_command(progress: &Path) -> &'static str {
     if is_own { "session-migrate snapshot download" } else { "icp canister snapshot download --resume" }
 }
 
-/// Reads the metadata of a folder, and checks that the files match their sizes and hashes there.
+/// Reads the metadata of a folder, and checks that the files have the sizes and hashes that it lists.
 pub(super) fn check(folder: &Path) -> Result<Metadata, SnapshotError> {
     for name in [PROGRESS, PROGRESS_BEING_WRITTEN] {
         let path = folder.join(name);

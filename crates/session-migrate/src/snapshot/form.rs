@@ -3,11 +3,11 @@
 /// The form of a snapshot on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A folder of `icp`, `dfx` or PocketIC.
+    /// A folder as `icp`, `dfx` or PocketIC writes it.
     Folder,
     /// The bytes of stable memory.
     Raw,
-    /// The same, gzipped.
+    /// The gzipped bytes of stable memory.
     Gzip,
 }
 

@@ -1,5 +1,5 @@
 //! The manifest next to a snapshot folder: the origin of the snapshot, and length and SHA-256 of each file. The
-//! format of snapshots has neither.
+//! snapshot format itself records no origin and no checksums.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{METADATA, SnapshotError, WASM_MODULE};
 use crate::temporary_next_to;
 
-/// Version of the manifest.
+/// Version of the manifest format.
 const FORMAT: u32 = 1;
 
 /// How far a folder was compared with its manifest.
@@ -77,7 +77,8 @@ impl Manifest {
         }
     }
 
-    /// Returns the path of the manifest of a folder: next to it, so that the folder is as other tools write it.
+    /// Returns the path of a folder's manifest, which is next to the folder, so that the folder itself is as other
+    /// tools write it.
     pub fn path(folder: &Path) -> PathBuf {
         let folder = fs::canonicalize(folder)
             .or_else(|_| std::path::absolute(folder))
@@ -90,7 +91,7 @@ impl Manifest {
     /// Reads the manifest of a folder, if there is one.
     ///
     /// # Errors
-    /// [`SnapshotError::Manifest`] for one that does not decode.
+    /// [`SnapshotError::Manifest`] if the manifest does not decode or has another format.
     pub fn next_to(folder: &Path) -> Result<Option<Manifest>, SnapshotError> {
         let path = Manifest::path(folder);
         let text = match fs::read(&path) {
@@ -130,7 +131,8 @@ impl Manifest {
         Ok(())
     }
 
-    /// Compares every byte of a folder that [`check_folder`](super::check_folder) has passed. `read` counts bytes.
+    /// Compares every byte of a folder that [`check_folder`](super::check_folder) has accepted. `read` gets the number
+    /// of bytes of each read.
     ///
     /// # Errors
     /// [`SnapshotError::Differs`] for the first file that is not as listed.
@@ -162,7 +164,7 @@ impl Manifest {
     }
 }
 
-/// Hashes up to `limit` bytes of a file. `read` counts bytes.
+/// Hashes up to `limit` bytes of a file. `read` gets the number of bytes of each read.
 pub(crate) fn sha256_of(path: &Path, limit: u64, read: &mut dyn FnMut(u64)) -> Result<Sha256, SnapshotError> {
     let mut file = File::open(path).map_err(SnapshotError::io("read", path))?.take(limit);
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
@@ -177,7 +179,7 @@ pub(crate) fn sha256_of(path: &Path, limit: u64, read: &mut dyn FnMut(u64)) -> R
     }
 }
 
-/// Writes a JSON file as a whole.
+/// Writes a JSON file atomically.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> std::io::Result<()> {
     let mut file = temporary_next_to(path)?;
     serde_json::to_writer_pretty(&mut file, value)?;

@@ -4,7 +4,7 @@
 //! of ic-stable-structures with every byte checked first. Does not own: what the records mean. Boundary:
 //! nothing here writes to a snapshot; only copies are run, in a canister on a server.
 //!
-//! The library asserts what it reads, so a damaged node is a panic. That is why its maps are walked here
+//! The library ic-stable-structures panics when it reads a damaged node. Its maps are therefore walked here
 //! ([`Tree`]), with typed errors.
 
 mod copy;
@@ -33,7 +33,7 @@ pub(crate) use stable::{read_exact_at, write_sparse};
 pub use tree::{Entry, Tree, Walked};
 pub use upload_canister::stable::{Damage, Key, cell};
 
-/// A snapshot that is complete, as far as its format shows: it has no checksums.
+/// A snapshot that is complete, as far as its format can show, which has no checksums.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Its path.
@@ -51,7 +51,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Opens a snapshot folder, or a raw stable memory; may be gzipped.
+    /// Opens a snapshot folder, or a raw stable memory, which may be gzipped.
     ///
     /// # Errors
     /// [`SnapshotError`]: what is missing, incomplete or unreadable, and what to do about it.
@@ -72,10 +72,10 @@ impl Snapshot {
         Ok(Snapshot { path, form, metadata: None, stable, manifest: None, verified })
     }
 
-    /// Compares every byte of a folder with its manifest, if it has one. `read` counts bytes.
+    /// Compares every byte of a folder with its manifest, if it has one. `read` gets the number of bytes of each read.
     ///
     /// # Errors
-    /// [`SnapshotError::Differs`], or a file that cannot be read.
+    /// [`SnapshotError::Differs`], or the error of a file that cannot be read.
     pub fn verify(&mut self, read: &mut dyn FnMut(u64)) -> Result<(), SnapshotError> {
         if let Some(manifest) = &self.manifest {
             manifest.verify(&self.path, read)?;
@@ -84,12 +84,12 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Does something with the snapshot while every byte of it is compared with its manifest, if it has one, on another
-    /// thread: `sha256` reads holes, too, and takes longer than everything else before the first message. The result
-    /// counts only if nothing differs; `work` must change nothing but its own copy.
+    /// Calls `work` with the snapshot, while another thread compares every byte of it with its manifest, if it has one.
+    /// Hashing includes the holes, and takes longer than everything else before the first message. The result of `work`
+    /// is returned only if no file differs, so `work` must change nothing but its own copy.
     ///
     /// # Errors
-    /// [`SnapshotError::Differs`], or a file that cannot be read; otherwise the error of `work`.
+    /// [`SnapshotError::Differs`], or the error of a file that cannot be read; otherwise the error of `work`.
     pub fn while_verifying<T, E: From<SnapshotError>>(
         &mut self,
         progress: &Progress,
@@ -110,14 +110,14 @@ impl Snapshot {
         })
     }
 
-    /// Returns the path of a folder's module.
+    /// Returns the path of the module; `None` if the snapshot is not a folder.
     pub fn module(&self) -> Option<PathBuf> {
         (self.form == Form::Folder).then(|| self.path.join(WASM_MODULE))
     }
 }
 
-/// Checks that a folder is complete, and agrees with the manifest next to it as far as lengths and small files
-/// tell.
+/// Checks that a folder is complete, and that the lengths of its files, its metadata and its module are those in the
+/// manifest next to it, if there is one.
 ///
 /// # Errors
 /// [`SnapshotError`].

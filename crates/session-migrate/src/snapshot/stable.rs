@@ -16,20 +16,20 @@ use super::{Form, SnapshotError};
 /// Bytes of a page of stable memory.
 pub const PAGE_BYTES: u64 = 65_536;
 
-/// Bytes that are read at once.
+/// Bytes of a block, which is read and cached as a whole.
 const BLOCK: usize = 65_536;
 
-/// Number of cached blocks: 64 MiB.
+/// Maximum number of cached blocks: 64 MiB.
 const KEPT: usize = 1_024;
 
 /// The zeros that a page is compared with.
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
-/// The stable memory of a snapshot, as a memory of the library. It is never written; a clone shares file and
-/// cache.
+/// The stable memory of a snapshot, as a [`Memory`] of ic-stable-structures. It is never written; a clone shares file
+/// and cache.
 ///
-/// The library has no way to learn that a read has failed: parts that cannot be read return zeros, and
-/// [`Self::failure`] returns the error. Callers must check it before they use what was read.
+/// [`Memory::read`] cannot return an error: bytes that cannot be read are zeros, and [`Self::failure`] returns the
+/// error. Callers must check it before they use the bytes.
 #[derive(Clone, Debug)]
 pub struct StableFile(Rc<Inner>);
 
@@ -50,7 +50,7 @@ struct Cache {
 }
 
 impl StableFile {
-    /// Opens the bytes of a stable memory.
+    /// Opens a file with the bytes of a stable memory.
     ///
     /// # Errors
     /// [`SnapshotError`] for a file that cannot be read or does not consist of whole pages.
@@ -87,12 +87,12 @@ impl StableFile {
         Ok(StableFile(Rc::new(Inner { file, path, len, cache, failure })))
     }
 
-    /// Returns its length, bytes.
+    /// Returns the length of the memory, bytes.
     pub fn bytes(&self) -> u64 {
         self.0.len
     }
 
-    /// Returns the first read that has failed, if any.
+    /// Returns the error of the first read that has failed since the last call, if any.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].
@@ -119,7 +119,7 @@ impl StableFile {
         Ok(used)
     }
 
-    /// Copies it to a file with holes for zeros.
+    /// Copies the memory to a file, with holes for zeros.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].
@@ -129,7 +129,7 @@ impl StableFile {
         file.set_len(self.0.len).map_err(SnapshotError::io("write", path))
     }
 
-    /// Passes everything but holes to `each`, whole pages at a time, with the offset.
+    /// Passes the file's bytes, except its holes, to `each`: whole pages, with their offset.
     fn data(
         &self,
         mut each: impl FnMut(u64, &[u8]) -> Result<(), SnapshotError>,

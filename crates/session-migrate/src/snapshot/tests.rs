@@ -1,4 +1,5 @@
-//! Tests of the walk against the library's own, on sound and on damaged bytes; of files and folders.
+//! Tests of walking a map, compared with the library's iteration, on sound and on damaged bytes; tests of snapshot
+//! files and folders.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +24,7 @@ fn walk<K: Key>(memory: &VectorMemory) -> (Entries<K>, Result<Walked, Damage>) {
     (entries, walked)
 }
 
-/// Creates a map of these entries with the library: each is inserted, and every third is removed again.
+/// Creates a map of these entries with the library; after every third insertion, an earlier entry is removed.
 fn map_of<K: Key>(entries: &[(K, Vec<u8>)]) -> (VectorMemory, BTreeMap<K, Vec<u8>>) {
     let memory = VectorMemory::default();
     let mut map: LibraryMap<K, Vec<u8>, _> = LibraryMap::init(memory.clone());
@@ -88,7 +89,7 @@ proptest! {
             memory.borrow_mut()[place] ^= change;
         }
         let (found, walked) = walk::<u64>(&memory);
-        // If no damage was reported, the number of entries is the one in the map's header.
+        // Without damage, the walk has found as many entries as the map's header says.
         if let Ok(walked) = walked && walked.damage.is_empty() && walked.entries != 0 {
             prop_assert!(found.len() <= model.len() + 11);
         }
@@ -202,7 +203,7 @@ fn a_cell_is_read_and_a_damaged_one_is_reported() {
     assert_eq!(cell(&memory).unwrap_err().offset, 0);
 }
 
-/// Returns bytes that differ on each page, except for one page of zeros.
+/// Returns pages of different bytes; the second page is all zeros.
 fn pages(count: usize) -> Vec<u8> {
     let page = |n: usize| {
         if n == 1 { vec![0; 65_536] } else { (0..65_536).map(|i| (i * n + n) as u8 | 1).collect() }

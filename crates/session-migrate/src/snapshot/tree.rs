@@ -1,4 +1,4 @@
-//! Walks a stable B-tree map, and checks every byte first.
+//! Walks a stable B-tree map, and checks every byte before using it.
 //!
 //! ```text
 //! byte 0       "BTR", version: 1 derived page size, 2 page size
@@ -23,11 +23,11 @@ const FIRST_PAGE: u64 = 100;
 const PAGE_HEADER: u64 = 16;
 const NODE_HEADER: u64 = 15;
 const OVERFLOW_HEADER: u64 = 11;
-/// Entries of a node.
+/// Maximum number of entries of a node.
 const CAPACITY: usize = 11;
-/// The library's shortest page.
+/// Bytes of the shortest page that the library uses.
 const SHORTEST_PAGE: u64 = 128;
-/// Even a tree of 2^64 entries is less deep.
+/// Maximum depth of a node; even a tree of 2^64 entries is less deep.
 const DEEPEST: usize = 64;
 
 /// Returns the size of a memory, bytes.
@@ -54,11 +54,11 @@ pub struct Walked {
     pub entries: u64,
     /// Number of pages of nodes and their overflows.
     pub pages: u64,
-    /// The damage found; the entries below it were not visited.
+    /// The damage that was found; entries below a damaged node were not visited.
     pub damage: Vec<Damage>,
 }
 
-/// An entry: its key, and where its value is.
+/// An entry, whose value is read on demand.
 pub struct Entry<'t, M> {
     node: &'t Node<'t, M>,
     /// Offset of its node in the memory.
@@ -114,7 +114,7 @@ impl<M: Memory> Node<'_, M> {
     }
 }
 
-/// The header of a node, and where its entries are.
+/// The children and the entries of a node.
 struct Layout {
     children: Vec<u64>,
     /// Key, offset and length of the value.
@@ -122,10 +122,10 @@ struct Layout {
 }
 
 impl<'m, M: Memory> Tree<'m, M> {
-    /// Opens the map in a memory; returns `None` if there is none yet.
+    /// Opens the map in a memory; returns `None` if the memory is empty.
     ///
     /// # Errors
-    /// An invalid header.
+    /// The damage of an invalid header.
     pub fn open(memory: &'m M) -> Result<Option<Tree<'m, M>>, Damage> {
         let bytes = bytes_of(memory);
         if bytes == 0 {
@@ -147,7 +147,7 @@ impl<'m, M: Memory> Tree<'m, M> {
         let [first, second] = [number(4) & 0xffff_ffff, number(4) >> 32];
         let page_bytes = match second {
             0xffff_ffff if header[3] == 2 => first,
-            // The longest node of a map whose keys and values have a maximum length.
+            // Keys and values have a maximum length, and a page is as long as the longest node.
             _ => 7 + CAPACITY as u64 * (first + second + 8) + (CAPACITY as u64 + 1) * 8,
         };
         let allocator = ALLOCATOR as usize;
@@ -170,8 +170,7 @@ impl<'m, M: Memory> Tree<'m, M> {
         Ok(Some(Tree { memory, bytes, page_bytes, root, len, pages }))
     }
 
-    /// Passes every entry to `each`, ascending, whole nodes at a time. Damaged nodes are skipped, and
-    /// reported at the end.
+    /// Passes every entry to `each`, in ascending order. Damaged nodes are skipped, and reported at the end.
     pub fn walk<K: Key>(&self, each: &mut dyn FnMut(K, &Entry<'_, M>)) -> Walked {
         let places = (self.bytes - FIRST_PAGE) / (self.page_bytes + PAGE_HEADER) + 1;
         let mut walk = Walk {
@@ -204,7 +203,7 @@ impl<'m, M: Memory> Tree<'m, M> {
 /// A walk in progress.
 struct Walk<'w, 'm, M, K> {
     tree: &'w Tree<'m, M>,
-    /// One bit for each page.
+    /// One bit for each page: whether it was visited.
     seen: Vec<u64>,
     walked: Walked,
     last: Option<K>,
@@ -282,7 +281,8 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
         Ok(())
     }
 
-    /// Marks a page as visited, unless another node has it.
+    /// Checks that there is a page in use at `address`, to which the bytes at `from` point, and marks it as visited. A
+    /// page that was visited before belongs to another node.
     fn take_page(&mut self, address: u64, from: u64) -> Result<(), Damage> {
         let Tree { bytes, page_bytes, memory, .. } = self.tree;
         let place = address.checked_sub(FIRST_PAGE + PAGE_HEADER);
@@ -372,7 +372,7 @@ fn read_children<M: Memory>(node: &Node<'_, M>, at: u64, count: usize) -> Vec<u6
     words.iter().map(|word| u64::from_le_bytes(*word)).collect()
 }
 
-/// Reads a node of version 2: children, then keys, then values, over as many pages as it takes.
+/// Reads a node of version 2: children, then keys, then values, in one or more pages.
 fn layout<M: Memory>(
     node: &Node<'_, M>,
     address: u64,

@@ -1,14 +1,14 @@
 //! The checksum at the end of every line.
 //!
-//! Each covers its line and the previous checksum, so that a changed, added or removed line is detected at
+//! Each checksum covers its line and the previous checksum, so that a changed, added or removed line is detected at
 //! that line.
 
 use sha2::{Digest, Sha256};
 
-/// What precedes the checksum in a line.
+/// Text before the checksum in a line.
 const FIELD: &str = ",\"sum\":\"";
 
-/// What follows it.
+/// Text after the checksum in a line.
 const CLOSE: &str = "\"}";
 
 /// The running checksum.
@@ -44,7 +44,7 @@ impl ChecksumChain {
 
     fn follow(&mut self, body: &str) {
         let digest = Sha256::new().chain_update(&self.0).chain_update(body).finalize();
-        // Enough to detect an accident or an edit; it is not a signature.
+        // 12 digits are enough to detect an accident or an edit; the checksum is not a signature.
         let hex = hex::encode(digest);
         self.0 = format!("{hex:.12}");
     }

@@ -9,16 +9,16 @@ use super::payload::{PayloadRef, Seeds};
 use super::value::Times;
 use super::{Arguments, Ids, Interface, TraceError, TracedAnswer, value};
 
-/// Raw messages up to this length are written into the trace, bytes.
+/// Maximum length of raw messages that are written into the trace, bytes.
 const RAW_INLINE_BYTES: usize = 256;
 
-/// Arguments that cannot be sent.
+/// Why the arguments of a traced call cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
-    /// They name an id that this canister has not issued.
+    /// The arguments contain the name of an id that this canister has not issued.
     #[error("the arguments contain {0}, an id that no reply of the canister has contained")]
     UnknownName(String),
-    /// They are not arguments of the method.
+    /// The text cannot be encoded as arguments of the method.
     #[error("arguments of {method}: {detail}")]
     Arguments {
         /// The method.
@@ -26,7 +26,7 @@ pub enum CodecError {
         /// What is wrong.
         detail: String,
     },
-    /// Their payload is not available.
+    /// The payload of the arguments is not available.
     #[error(transparent)]
     Trace(#[from] TraceError),
 }
@@ -54,12 +54,12 @@ impl Codec {
         self.times.start
     }
 
-    /// Records that the clock advances automatically from here on.
+    /// Records that the clock advances automatically from here on, so that replies show no times.
     pub fn clock_runs(&mut self) {
         self.times.are_shown = false;
     }
 
-    /// Returns the text of encoded arguments, and the payloads that must be stored for it.
+    /// Returns the text of encoded arguments, and the payloads to store because the text refers to them.
     pub fn arguments(&self, method: &str, arg: &[u8], seeds: &Seeds) -> (Arguments, Vec<Vec<u8>>) {
         match self.candid_arguments(method, arg, seeds) {
             Some(shown) => shown,
@@ -68,7 +68,7 @@ impl Codec {
         }
     }
 
-    /// Returns the text of Candid arguments; `None` if encoding the text would give other bytes.
+    /// Returns the text of Candid arguments; `None` if encoding the text would not give the same values.
     fn candid_arguments(&self, method: &str, arg: &[u8], seeds: &Seeds) -> Option<(Arguments, Vec<Vec<u8>>)> {
         let sent = self.interface.decode(arg)?;
         let mut keep = Vec::new();
@@ -81,7 +81,7 @@ impl Codec {
         let mut payload = |reference: &_| payload_at_hand(reference, arg.len(), &keep);
         let again = self.sent(method, &text, &mut payload).ok()?;
         let again = self.interface.encode(method, again).ok()?;
-        // The same values; the notation of the types may differ.
+        // The values must be the same; the notation of their types may differ.
         (self.interface.decode(&again)? == sent).then_some((Arguments::Candid(text), keep))
     }
 
@@ -101,7 +101,7 @@ impl Codec {
         Ok(IDLArgs { args })
     }
 
-    /// Encodes the arguments of a traced call, with the ids that this canister has issued. `payload` finds
+    /// Encodes the arguments of a traced call, with the ids that this canister has issued. `payload` returns
     /// the bytes of a reference.
     pub fn encode(
         &self,
@@ -139,7 +139,7 @@ impl Codec {
         Ok(one_line(&IDLArgs { args: vec![shown] }))
     }
 
-    /// Returns the text of a reply. Ids that it shows for the first time get names.
+    /// Returns the text of a reply. Ids that appear for the first time get names.
     pub fn reply(&mut self, method: &str, reply: &[u8]) -> TracedAnswer {
         match self.interface.decode(reply) {
             Some(values) => {
@@ -161,8 +161,8 @@ impl Codec {
     }
 }
 
-/// Returns the bytes of a reference in arguments of `size` bytes. A client's text may look like a longer
-/// reference.
+/// Returns the bytes of a reference in arguments of `size` bytes. A reference to more bytes is a client's text that
+/// only looks like one, and is an error.
 fn payload_at_hand(reference: &PayloadRef, size: usize, payloads: &[Vec<u8>]) -> Result<Vec<u8>, CodecError> {
     let found = match reference {
         PayloadRef::Seed { seed, offset, length } => {
@@ -266,9 +266,10 @@ mod tests {
     fn arguments_that_would_change_are_kept_raw() {
         let mut codec = codec();
         codec.reply("uploads_begin", &Encode!(&Reply::Ok(7u64)).unwrap());
-        // A text that looks like one of our names.
+        // A text that looks like a name of the trace.
         let tricky = Encode!(&"@session:1").unwrap();
-        // A text like a terabyte of payload; and a list of the largest possible number of nulls.
+        // A text that looks like a reference to a terabyte of payload, and a list with the largest possible number of
+        // nulls.
         let large = Encode!(&"@seed:1:0:1000000000000").unwrap();
         let endless = b"DIDL\x01\x6d\x7f\x01\x00\xff\xff\xff\xff\x0f".to_vec();
         for arg in [b"DIDL".to_vec(), b"nonsense".to_vec(), tricky, large, endless, vec![0; 1000]] {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// A trace that cannot be read or written. Nothing was played, and no partial file is left.
+/// Why a trace cannot be read or written. No call was made, and no partial file is left.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// A file or folder cannot be used.
@@ -30,7 +30,7 @@ pub enum TraceError {
         path: PathBuf,
         /// Its version.
         got: u32,
-        /// The newest that is read.
+        /// The newest version that this program reads.
         newest: u32,
     },
     /// The trace ends before its end line.

@@ -13,11 +13,11 @@ pub(super) const FORMAT: &str = "upload-canister";
 /// The first line: the source of the trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// What is traced; always the same word.
+    /// Name of the format; always `upload-canister`.
     pub trace: String,
     /// Version of the format.
     pub version: u32,
-    /// When the trace begins, nanoseconds since 1970. All times in it are relative to this.
+    /// When the trace begins, nanoseconds since 1970. All times in the trace are relative to this time.
     pub start: u64,
     /// The build that was installed at the beginning.
     pub build: String,
@@ -64,17 +64,17 @@ pub enum EventKind {
     },
     /// The canister was upgraded.
     Upgrade {
-        /// To which build.
+        /// The build to which it was upgraded.
         build: String,
-        /// Whether it was accepted: `{"reply":"()"}`, or a rejection.
+        /// `{"reply":"()"}` if the upgrade was accepted, or the rejection.
         answer: TracedAnswer,
     },
     /// The canister was stopped.
     Stop,
     /// The canister was started again.
     Start,
-    /// From here on the clock advanced automatically. The time of execution is unknown, so answers contain no
-    /// times.
+    /// From here on, the clock advanced automatically. The time at which a call was executed is unknown, so later
+    /// answers contain no times.
     ClockRuns,
 }
 
@@ -90,7 +90,7 @@ pub struct TracedCall {
     /// The arguments.
     #[serde(flatten)]
     pub arguments: Arguments,
-    /// Sent while a call of an earlier line had no answer yet.
+    /// Whether it was sent while a call of an earlier line had no answer yet.
     #[serde(default, skip_serializing_if = "is_false")]
     pub together: bool,
     /// The answer.
@@ -111,13 +111,13 @@ pub enum CallKind {
     Query,
 }
 
-/// Arguments, as text if they are Candid of the canister's interface.
+/// Arguments of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Arguments {
-    /// Candid text, with blobs and ids as the module describes.
+    /// Candid text, with blobs and ids as [`crate::trace`] describes.
     #[serde(rename = "args")]
     Candid(String),
-    /// Anything else: hexadecimal digits, or a reference to a payload.
+    /// Arguments that Candid text cannot represent: hexadecimal digits, or a reference to a payload.
     #[serde(rename = "raw_args")]
     Raw(String),
 }
@@ -128,7 +128,7 @@ pub enum Arguments {
 pub enum TracedAnswer {
     /// A reply, as Candid text.
     Reply(String),
-    /// A reply that is not Candid: hexadecimal digits, or the digest of a long one.
+    /// A reply that is not Candid: hexadecimal digits or, if it is long, its digest.
     Raw(String),
     /// The call was rejected.
     Rejected {

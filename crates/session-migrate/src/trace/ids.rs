@@ -63,7 +63,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Both directions, as far as replies have shown them.
+/// The names of ids and the ids of names, for all ids that replies have shown.
 #[derive(Clone, Debug, Default)]
 pub struct Ids {
     names: HashMap<(IdKind, String), Name>,

@@ -10,14 +10,14 @@ use candid_parser::utils::{CandidSource, merge_init_args};
 use super::TraceError;
 
 /// Maximum cost of decoding a message per byte, in the units of the Candid library, which counts 50 for a
-/// byte of a blob and up to a few hundred for one of a small field. A message that costs more declares a
-/// large number of values without bytes.
+/// byte of a blob and up to a few hundred for a byte of a small field. A message that costs more declares a
+/// large number of values that take no bytes.
 const UNITS_PER_BYTE: usize = 1_000;
 
-/// What the smallest message may cost.
+/// Cost allowed for every message in addition to [`UNITS_PER_BYTE`].
 const UNITS: usize = 1_000_000;
 
-/// The newest checked-in interface; those of the other builds and of earlier releases are supertypes of it.
+/// The newest checked-in interface; the interfaces of the other builds and of earlier releases are supertypes of it.
 const NEWEST: &str = include_str!("../../../../candid/direct.did");
 
 /// A parsed interface.
@@ -43,7 +43,7 @@ impl Interface {
         Interface::parse_with(text, None)
     }
 
-    /// Parses an interface, and the types of the arguments of `init`, if they are apart from it.
+    /// Parses an interface, and the types of the arguments of `init` if they are given separately.
     ///
     /// # Errors
     /// What is wrong with the text.
@@ -82,7 +82,8 @@ impl Interface {
         self.encode(method, args)
     }
 
-    /// Encodes arguments of the canister's `init`; without any in the interface, by their own types.
+    /// Encodes arguments of the canister's `init`: by the types in the interface or, if it has none, by their own
+    /// types.
     pub(crate) fn encode_init(&self, args: IDLArgs) -> Result<Vec<u8>, String> {
         let service = self.env.trace_type(&self.service).map_err(|error| first_line(&error))?;
         match service.as_ref() {
@@ -100,18 +101,18 @@ impl Interface {
             .map_err(|error| error.to_string())
     }
 
-    /// Decodes a reply as a client of the interface does; `None` if such a client cannot.
+    /// Decodes a reply as a client of the interface does; `None` if the reply does not fit the interface.
     pub(crate) fn decode_reply(&self, method: &str, reply: &[u8]) -> Option<IDLArgs> {
         let function = self.env.get_method(&self.service, method).ok()?;
         IDLArgs::from_bytes_with_types(reply, &self.env, &function.rets).ok()
     }
 
-    /// Returns whether it has a method of this name.
+    /// Returns whether the interface has a method of this name.
     pub(crate) fn has(&self, method: &str) -> bool {
         self.env.get_method(&self.service, method).is_ok()
     }
 
-    /// Decodes a message by its own types, so that one from another release decodes, too.
+    /// Decodes a message by its own types, so that messages of other releases decode, too.
     pub(super) fn decode(&self, message: &[u8]) -> Option<IDLArgs> {
         let mut config = DecoderConfig::new();
         config.set_decoding_quota(message.len().saturating_mul(UNITS_PER_BYTE).saturating_add(UNITS));
@@ -128,7 +129,7 @@ impl Interface {
             IDLValue::Record(fields) => {
                 let mut fields: Vec<IDLField> =
                     fields.into_iter().map(|field| self.named_field(field)).collect();
-                // A message has them in the order of their hashes; a reader expects the order of their names.
+                // A message has its fields in the order of their hashes; a reader expects the order of their names.
                 fields.sort_by_key(|field| field.id.to_string());
                 IDLValue::Record(fields)
             }
@@ -150,7 +151,7 @@ impl Interface {
     }
 }
 
-/// Returns the first line of a message: the parser appends an excerpt of the text.
+/// Returns the first line of an error, to which the parser appends an excerpt of the text.
 fn first_line(error: &impl ToString) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sha2::{Digest, Sha256};
 
-/// Blobs up to this length are written into the trace, bytes: digests and other small values.
+/// Maximum length of blobs that are written into the trace, bytes: digests and other small values.
 pub(super) const INLINE_BYTES: usize = 64;
 
 /// Bytes in one word of the generator.
@@ -41,7 +41,7 @@ pub enum PayloadRef {
         /// Its length, bytes.
         length: u64,
     },
-    /// A file of this SHA-256: `@sha256:DIGEST:LENGTH`. In a reply the file need not exist.
+    /// A file with this SHA-256: `@sha256:DIGEST:LENGTH`. If a reply contains the reference, the file need not exist.
     Sha256 {
         /// The digest.
         digest: [u8; 32],
@@ -60,7 +60,7 @@ impl fmt::Display for PayloadRef {
 }
 
 impl PayloadRef {
-    /// Creates the reference by digest.
+    /// Creates a reference to these bytes by their digest.
     pub fn of(bytes: &[u8]) -> PayloadRef {
         PayloadRef::Sha256 { digest: Sha256::digest(bytes).into(), length: bytes.len() as u64 }
     }
@@ -72,7 +72,7 @@ impl PayloadRef {
         }
     }
 
-    /// Parses what [`fmt::Display`] writes.
+    /// Parses the text that [`fmt::Display`] writes.
     pub fn parse(text: &str) -> Option<PayloadRef> {
         let parts: Vec<&str> = text.split(':').collect();
         match parts.as_slice() {

@@ -21,14 +21,14 @@ pub struct SentCall {
     pub method: String,
     /// The encoded arguments.
     pub arg: Vec<u8>,
-    /// Sent before an earlier call was answered.
+    /// Whether it was sent before an earlier call was answered.
     pub together: bool,
 }
 
 /// The encoded reply to a call, or the rejection.
 pub type CallResult = Result<Vec<u8>, RejectResponse>;
 
-/// What becomes one event of a trace.
+/// An entry of the queue, which becomes one event of a trace.
 #[derive(Clone, Debug)]
 pub(crate) enum Entry {
     Call(SentCall, CallResult),
@@ -39,7 +39,7 @@ pub(crate) enum Entry {
     },
 }
 
-/// A queue whose unanswered calls are known by a `K`.
+/// A queue in which a `K` identifies each unanswered call.
 #[derive(Debug)]
 pub(crate) struct Queue<K>(VecDeque<Item<K>>);
 
@@ -79,7 +79,7 @@ impl<K> Queue<K> {
         self.outstanding().next().is_some()
     }
 
-    /// Adds the answer to the call that `is_it` accepts. Changes nothing if there is none, or it is answered.
+    /// Adds the answer to the unanswered call that `is_it` accepts; changes nothing if there is none.
     pub fn answer(&mut self, is_it: impl Fn(&K) -> bool, answer: CallResult) {
         let index = self.0.iter().position(|item| matches!(item, Item::Unanswered(id, _) if is_it(id)));
         if let Some(index) = index
@@ -94,7 +94,7 @@ impl<K> Queue<K> {
         self.0.retain(|item| !matches!(item, Item::Unanswered(id, _) if is_it(id)));
     }
 
-    /// Returns the next entry, unless a call is not answered that was sent before it.
+    /// Removes and returns the next entry; `None` if the next one is a call without an answer.
     pub fn next(&mut self) -> Option<Entry> {
         match self.0.pop_front_if(|item| matches!(item, Item::Complete(_)))? {
             Item::Complete(entry) => Some(entry),

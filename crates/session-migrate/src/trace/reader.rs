@@ -30,7 +30,7 @@ struct Beginning {
 }
 
 impl Trace {
-    /// Reads a trace, with the digests of its payload files.
+    /// Reads a trace, and checks the digests of its payload files.
     ///
     /// # Errors
     /// [`TraceError`], with the line.
@@ -49,7 +49,7 @@ impl Trace {
             last = number;
             let object = match checksums.open(line) {
                 Ok(object) => object,
-                // A last line without a line break was not written completely.
+                // The last line has no line break, so it was not written completely.
                 Err(_) if number == text.lines().count() && !text.ends_with('\n') => {
                     return Err(TraceError::Truncated { path: trace.path, line: number });
                 }

@@ -11,7 +11,7 @@ use super::{Codec, Event, EventKind, Header, Seeds, TraceError, TracedCall, Writ
 pub struct Recorder {
     writer: Writer,
     codec: Codec,
-    /// Seeds of generated payload, so that it is written as such.
+    /// Seeds of generated payload: the trace contains the seed instead of the bytes.
     pub seeds: Seeds,
     last: u64,
 }
@@ -54,10 +54,10 @@ impl Recorder {
 
     /// Adds any other event at this time, nanoseconds since 1970.
     pub fn add_event(&mut self, at: u64, what: EventKind) -> Result<(), TraceError> {
-        // Calls in flight together are written when they are answered; their time is not allowed to go backwards.
         if what == EventKind::ClockRuns {
             self.codec.clock_runs();
         }
+        // Times in a trace never decrease, even if calls in flight together are added in another order.
         self.last = self.last.max(at.saturating_sub(self.codec.start()));
         self.writer.event(&Event { at: self.last, what })
     }
@@ -65,7 +65,7 @@ impl Recorder {
     /// Completes the trace; returns its path.
     ///
     /// # Errors
-    /// If it cannot be written; no file is left then.
+    /// If the trace cannot be written; no file is left then.
     pub fn finish(self) -> Result<PathBuf, TraceError> {
         self.writer.finish()
     }

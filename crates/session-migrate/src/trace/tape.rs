@@ -43,7 +43,7 @@ impl Tape {
         ticket
     }
 
-    /// Adds its answer. A ticket that was already answered is ignored.
+    /// Adds the answer to a call. The answer to a call that was already answered is ignored.
     pub fn answered(&self, ticket: Ticket, answer: &CallResult) {
         let mut inner = self.0.borrow_mut();
         inner.queue.answer(|sent| *sent == ticket, answer.clone());
@@ -57,7 +57,7 @@ impl Tape {
         inner.write_complete();
     }
 
-    /// Generates bytes of a seeded file, which are written as such when they are sent.
+    /// Generates bytes of a seeded file. When they are sent, the trace contains their seed instead.
     pub fn make(&self, seed: u64, offset: u64, length: usize) -> Vec<u8> {
         self.0.borrow_mut().recorder.seeds.make(seed, offset, length)
     }

@@ -1,4 +1,4 @@
-//! Conversion between the values of a message and those of a trace.
+//! Conversion between the values of a message and the values in a trace.
 
 use candid::types::value::{IDLField, IDLValue, VariantValue};
 
@@ -19,7 +19,7 @@ const TIMES: [&str; 8] = [
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// Functions whose first argument is a session, or an optional one.
+/// Functions whose first argument is a session or an optional session.
 const TAKE_SESSION: [&str; 6] = [
     "migration_retry",
     "uploads_abort",
@@ -29,7 +29,7 @@ const TAKE_SESSION: [&str; 6] = [
     "uploads_status",
 ];
 
-/// Replaces the leaves of a value. `leaf` gets the label of the innermost field around each.
+/// Replaces the leaves of a value. `leaf` gets each leaf, with the label of the innermost field around it.
 fn map<E>(
     value: IDLValue,
     label: &str,
@@ -92,7 +92,8 @@ pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, times: T
     }))
 }
 
-/// Replaces session keys in errors, which are numbers as text next to the word `session`.
+/// Replaces session ids in errors by names. An error about a session has the id as text in its field `key`, and the
+/// word `session` in its field `kind`.
 fn name_session_keys(value: IDLValue, ids: &Ids) -> IDLValue {
     match value {
         IDLValue::Record(fields) => {
@@ -121,7 +122,7 @@ fn name_session_keys(value: IDLValue, ids: &Ids) -> IDLValue {
     }
 }
 
-/// Converts one of the arguments for a trace. Blobs that no seed generated are passed to `keep`.
+/// Converts one of the arguments for a trace. Blobs without a known seed are added to `keep`.
 pub(super) fn shown_argument(
     (method, position): (&str, usize),
     value: IDLValue,
@@ -148,7 +149,7 @@ pub(super) fn shown_argument(
     }))
 }
 
-/// Converts an argument back, with the ids of this canister. `payload` finds the bytes of a reference.
+/// Converts an argument back, with the ids of this canister. `payload` returns the bytes of a reference.
 pub(super) fn sent_argument<E>(
     value: IDLValue,
     ids: &Ids,

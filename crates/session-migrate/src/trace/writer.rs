@@ -23,7 +23,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Checks before the long-running work whether a trace can be written to `path`.
+    /// Checks, before a long recording begins, whether a trace can be written to `path`.
     pub fn check(path: &Path) -> Result<(), TraceError> {
         temporary_next_to(path).map(drop).map_err(TraceError::io("create", path))
     }
@@ -53,7 +53,7 @@ impl Writer {
         self.line(event)
     }
 
-    /// Stores bytes in a separate file, once however often they occur.
+    /// Stores bytes in a separate file, which is written only once if the same bytes occur again.
     pub fn payload(&mut self, bytes: &[u8]) -> Result<PayloadRef, TraceError> {
         let reference = PayloadRef::of(bytes);
         let PayloadRef::Sha256 { digest, .. } = &reference else {
@@ -79,7 +79,7 @@ impl Writer {
     /// Writes the end line and gives the trace its name.
     ///
     /// # Errors
-    /// If it cannot be written; no file is left then.
+    /// If the trace cannot be written; no file is left then.
     pub fn finish(mut self) -> Result<PathBuf, TraceError> {
         self.line(&End { end: self.events })?;
         let path = self.path;

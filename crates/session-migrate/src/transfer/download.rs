@@ -23,15 +23,15 @@ use crate::snapshot::{
     write_sparse,
 };
 
-/// Name of the lock file in a folder, the same as that of `icp`.
+/// Name of the lock file in a folder; `icp` uses the same name.
 const LOCK: &str = ".lock";
 
 /// A downloaded snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Downloaded {
-    /// What was written.
+    /// The manifest of the folder.
     pub manifest: Manifest,
-    /// Whether it was already complete.
+    /// Whether the folder was already complete.
     pub was_complete: bool,
 }
 
@@ -65,7 +65,7 @@ impl SnapshotSource {
     }
 }
 
-/// What is in the folder before the download.
+/// The state of the folder before the download.
 enum Found {
     Nothing,
     Unfinished(ProgressFile),
@@ -75,7 +75,7 @@ enum Found {
 /// Which snapshot to download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// The latest one; that of an unfinished download, if there is one in the folder.
+    /// The latest one or, if there is an unfinished download in the folder, the snapshot of that download.
     Latest,
     /// A new one, unless there is an unfinished download in the folder.
     New,
@@ -216,7 +216,8 @@ async fn take(network: &Network, canister: Principal, retry: Retry<'_>) -> Resul
     }
 }
 
-/// Returns the metadata as `icp` writes it, in JSON, which cannot represent infinite numbers.
+/// Returns the metadata in JSON, as `icp` writes it. Numbers that are not finite are an error, since JSON cannot
+/// represent them.
 fn text_of(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<String, TransferError> {
     for (index, global) in metadata.globals.iter().enumerate() {
         let value = match global {
@@ -234,7 +235,7 @@ fn text_of(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<String, Tran
     })
 }
 
-/// Locks the folder until the file is closed.
+/// Locks the folder until the returned file is closed.
 fn lock(folder: &Path) -> Result<File, TransferError> {
     let path = folder.join(LOCK);
     let file = File::create(&path).map_err(SnapshotError::io("create", &path))?;
@@ -261,7 +262,7 @@ impl Download<'_> {
         write_json(&path, &self.note).map_err(SnapshotError::io("write", &path))
     }
 
-    /// Writes the metadata, or compares it with that of the download that is resumed.
+    /// Writes the metadata or, if a download is resumed, compares it with the metadata in the folder.
     fn write_metadata(&self, text: &str, manifest: &mut Manifest) -> Result<(), TransferError> {
         let path = self.folder.join(METADATA);
         match fs::read_to_string(&path) {
@@ -283,8 +284,8 @@ impl Download<'_> {
         Ok(())
     }
 
-    /// Downloads the rest of one of the large files. Its digest is of the bytes as the network sends them; only what an
-    /// interrupted download has already written is read from the file.
+    /// Downloads the remaining bytes of one of the large files. Hashes the bytes as the network sends them; only bytes
+    /// that an interrupted download has already written are read from the file.
     async fn part(&mut self, part: Part, bytes: u64) -> Result<FileEntry, TransferError> {
         let path = self.folder.join(part.file());
         let mut file = OpenOptions::new()
@@ -331,7 +332,7 @@ impl Download<'_> {
         Ok(FileEntry { path: part.file().into(), bytes, sha256: hex::encode(hasher.finalize()) })
     }
 
-    /// Downloads the canister's chunk store, the uploaded chunks of modules: each fits into one reply.
+    /// Downloads the canister's wasm chunk store. Each chunk fits into one reply.
     async fn chunks(
         &self,
         metadata: &ReadCanisterSnapshotMetadataResult,

@@ -7,7 +7,7 @@ use candid::Principal;
 use crate::client::ClientError;
 use crate::snapshot::SnapshotError;
 
-/// A transfer that failed. Unless it says otherwise, the same command resumes it.
+/// Why a transfer failed. Unless the error's text says otherwise, the same command resumes the transfer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferError {
@@ -23,7 +23,7 @@ pub enum TransferError {
         /// The canister.
         canister: Principal,
     },
-    /// The folder holds something else.
+    /// The folder contains other files than a download of this canister.
     #[error(
         "{path} is not empty, and no download of {canister} that this program began: name another folder"
     )]
@@ -42,7 +42,7 @@ pub enum TransferError {
         /// The folder.
         path: PathBuf,
     },
-    /// The unfinished transfer is another one.
+    /// The folder belongs to the transfer of another snapshot, or of another canister.
     #[error(
         "{path} belongs to a transfer of snapshot {got}, expected {expected}: name another folder, or remove it"
     )]
@@ -51,7 +51,7 @@ pub enum TransferError {
         path: PathBuf,
         /// The requested canister and snapshot.
         expected: String,
-        /// Those of the unfinished transfer.
+        /// The canister and the snapshot of that transfer.
         got: String,
     },
     /// Another process uses the folder.
@@ -76,12 +76,12 @@ pub enum TransferError {
         numbers only, so no tool can write this snapshot into a folder"
     )]
     NotFinite {
-        /// Its number.
+        /// The number of the global.
         index: usize,
         /// Its value.
         value: f64,
     },
-    /// The network refuses the snapshot.
+    /// The network refuses to take or to accept the snapshot.
     #[error("the network has refused the call: {0}")]
     Refused(String),
     /// The snapshot of an interrupted upload no longer exists.

@@ -1,8 +1,8 @@
 //! Moves snapshots between a live network and folders, slice by slice.
 //!
-//! The folders are those of `icp canister snapshot download`, so that either program reads the other's. An
-//! interrupted transfer is resumed by the same command; until then the folder is marked as unfinished, as `icp`
-//! marks it. Memory is bounded by the slices in flight.
+//! The folders have the format of `icp canister snapshot download`, so that each program reads the other's folders. An
+//! interrupted transfer is resumed by the same command; until a download is complete, its folder is marked as
+//! unfinished, as `icp` marks it. Memory is bounded by the slices in flight.
 
 mod download;
 mod error;
@@ -21,11 +21,11 @@ pub(crate) const SLICE: u64 = 30 * crate::snapshot::PAGE_BYTES;
 /// The longest time between two writes of the progress file.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
 
-/// How to transfer.
+/// Options of a transfer.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Number of slices in flight.
     pub parallel: usize,
-    /// How long a call without an answer is retried.
+    /// For how long a call without an answer is retried.
     pub retry_for: Duration,
 }

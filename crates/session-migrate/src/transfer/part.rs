@@ -9,7 +9,7 @@ use ic_management_canister_types::{
 use super::SLICE;
 use crate::snapshot::{STABLE_MEMORY, WASM_MEMORY, WASM_MODULE};
 
-/// A large file.
+/// One of the large files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Module,
@@ -64,8 +64,8 @@ pub(super) fn slices(from: u64, bytes: u64) -> impl Iterator<Item = (u64, u64)> 
     })
 }
 
-/// How far a file is transferred: everything before the offset is complete. In the format of `icp`, which also records
-/// slices beyond it.
+/// How far a file is transferred: everything before the offset `frontier` is complete. The format is that of `icp`,
+/// which also records slices beyond that offset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reached {
     pub frontier: u64,
@@ -73,7 +73,7 @@ pub(super) struct Reached {
     ahead: Vec<u64>,
 }
 
-/// How far each file of a transfer is.
+/// How far each file is transferred.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Frontiers {
     wasm_module: Reached,

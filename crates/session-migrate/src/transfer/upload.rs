@@ -27,7 +27,7 @@ use crate::snapshot::{
 pub struct Uploaded {
     /// Its id, hex.
     pub snapshot: String,
-    /// The manifest that the folder was compared with; `None`: it is unverified.
+    /// The manifest that the folder was compared with; `None` if it has none, so that the upload is unverified.
     pub manifest: Option<Manifest>,
 }
 
@@ -44,8 +44,8 @@ struct ProgressFile {
     reached: Frontiers,
 }
 
-/// Uploads a folder as a new snapshot of a canister, or resumes the upload. `replace` is the id of a snapshot that it
-/// replaces.
+/// Uploads a folder as a new snapshot of a canister, or resumes the upload. `replace` is the id of a snapshot that the
+/// new one replaces.
 ///
 /// # Errors
 /// [`TransferError`].
@@ -119,7 +119,7 @@ fn announcement(
     })
 }
 
-/// The progress and its file.
+/// The progress of an upload, and the file that records it.
 struct NoteFile {
     path: PathBuf,
     note: ProgressFile,
@@ -166,7 +166,8 @@ impl NoteFile {
         write_json(&self.path, &self.note).map_err(SnapshotError::io("write", &self.path))
     }
 
-    /// Announces the snapshot and returns its id. It is announced only once, even if the upload is interrupted.
+    /// Announces the snapshot and returns its id. The snapshot is announced only once, even if the upload is
+    /// interrupted.
     async fn announce(
         &mut self,
         network: &Network,
@@ -206,8 +207,8 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// Sends a part of a file, and repeats that as long as it may help. The part is read for each attempt, so that
-    /// only the encoded request is in memory while it waits for its answer.
+    /// Sends a part of a file, and repeats the call as long as its error is transient. Every attempt reads the part
+    /// from the file again, so that only the encoded request is in memory while the call waits for its answer.
     async fn send(
         &self,
         kind: SnapshotDataOffset,
@@ -272,7 +273,7 @@ impl Upload<'_> {
         Ok(note.save()?)
     }
 
-    /// Uploads the chunks of modules. A chunk that already exists is kept.
+    /// Uploads the chunks of the wasm chunk store. A chunk that already exists on the canister is kept.
     async fn chunks(&self, metadata: &ReadCanisterSnapshotMetadataResult) -> Result<(), TransferError> {
         for chunk in &metadata.wasm_chunk_store {
             let path = self.folder.join(CHUNK_STORE).join(format!("{}.bin", hex::encode(&chunk.hash)));

@@ -26,7 +26,7 @@ use crate::transfer::{self, Which};
 /// Slices in flight of the download for a rehearsal.
 const PARALLEL: usize = 8;
 
-/// Maximum size of a module that one message holds, bytes, with room for the rest of the message.
+/// Maximum size of a gzipped module that fits into one message with its other arguments, bytes.
 const MAX_MODULE: usize = 1_900_000;
 
 /// Number of queries in a row that the new build must answer after the installation.
@@ -37,10 +37,10 @@ const LAG: Duration = Duration::from_secs(1);
 
 /// What an upgrade needs in addition to its plan.
 pub struct Tools<'a> {
-    /// The network, as the identity of a controller.
+    /// The network, connected with the identity of a controller.
     pub network: &'a Network,
-    /// How long a call without an answer is retried, where progress is shown, and the clock for pauses and time limits.
-    /// A download of the snapshot uses the system's clock.
+    /// For how long a call without an answer is retried, where progress is shown, and the clock for pauses and time
+    /// limits. A download of the snapshot uses the system's clock.
     pub retry: Retry<'a>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Driver<'a, 'j> {
     pub(super) retry: Retry<'a>,
 }
 
-/// Returns why the module cannot be the expected build.
+/// Returns why the module is not the expected build, or is too large.
 fn unfit(module: &Module, to: Build) -> Option<String> {
     if module.features != to.features() {
         return Some(format!(
@@ -75,7 +75,7 @@ fn unfit(module: &Module, to: Build) -> Option<String> {
     })
 }
 
-/// Makes the call that upgrades a canister.
+/// Returns the call that upgrades a canister.
 pub(super) fn install(canister: Principal, wasm_module: Vec<u8>) -> Result<Target, ClientError> {
     let args = InstallCodeArgs {
         mode: CanisterInstallMode::Upgrade(None),
@@ -107,7 +107,7 @@ impl<'a, 'j> Driver<'a, 'j> {
 }
 
 impl Driver<'_, '_> {
-    /// Returns how long ago this was.
+    /// Returns the time since `moment`.
     pub(super) fn since(&self, moment: Duration) -> Duration {
         self.retry.clock.now().saturating_sub(moment)
     }
@@ -147,8 +147,8 @@ impl Driver<'_, '_> {
         })
     }
 
-    /// Returns the facts that the preflight finds. The inner error is the end of an upgrade that does not begin: there
-    /// is nothing to do, or reasons against it.
+    /// Returns the facts that the preflight finds. The inner error is the ending of an upgrade that does not begin,
+    /// because there is nothing to do or there are reasons against it.
     async fn run_preflight(&self) -> Result<Result<Facts, Ending>, UpgradeError> {
         self.retry.progress.phase("preflight");
         let Some(module) = self.module else {
@@ -207,7 +207,7 @@ impl Driver<'_, '_> {
         Ok(Ending::Upgraded { quarantined })
     }
 
-    /// Ends an upgrade without continuing it.
+    /// Ends an upgrade without continuing it, and recovers if the module is already installed.
     pub async fn abort(mut self) -> Result<Report, UpgradeError> {
         let why = "it was aborted".to_owned();
         self.retry.progress.phase("aborting");
@@ -257,7 +257,8 @@ impl Driver<'_, '_> {
         read(self.journal.known("snapshot")?).ok()
     }
 
-    /// Takes the snapshot, and records the counts of what was written until then; the canister keeps running.
+    /// Records how much clients have written so far, and takes the snapshot while the canister keeps running. The inner
+    /// error says why there is no snapshot.
     async fn take_snapshot(&mut self) -> Result<Result<Vec<u8>, String>, UpgradeError> {
         if let Some(snapshot) = self.snapshot() {
             return Ok(Ok(snapshot));
@@ -285,7 +286,7 @@ impl Driver<'_, '_> {
         Ok(Ok(self.record_fact("snapshot", id)?))
     }
 
-    /// Rehearses the upgrade on the snapshot; returns why it must not continue.
+    /// Rehearses the upgrade on the snapshot. The inner error says why the upgrade must not continue.
     async fn rehearse(&mut self, snapshot: &[u8]) -> Result<Result<(), String>, UpgradeError> {
         if self.journal.known("rehearsed").is_some() {
             return Ok(Ok(()));
@@ -327,7 +328,8 @@ impl Driver<'_, '_> {
         Ok(Ok(()))
     }
 
-    /// Installs the module, if nobody else has installed one in the meantime; returns why it is not installed.
+    /// Installs the module, if nobody else has installed one in the meantime. The inner error says why it is not
+    /// installed.
     async fn install(&mut self, facts: &Facts) -> Result<Result<(), String>, UpgradeError> {
         let module = self.module.map(|module| module.gz.clone()).unwrap_or_default();
         if self.journal.intent(Step::Install).is_none() {
@@ -350,7 +352,7 @@ impl Driver<'_, '_> {
     }
 
     /// Starts the canister if it may have been stopped, even if the stop was rejected: it may be stopping nevertheless.
-    /// Returns why it stays stopped.
+    /// The inner error says why it stays stopped.
     async fn start_again(&mut self) -> Result<Result<(), String>, UpgradeError> {
         self.find_outcome(Step::Stop).await?;
         if self.journal.intent(Step::Stop).is_none() {
@@ -382,14 +384,14 @@ impl Driver<'_, '_> {
             true => Ok(()),
             false => Err(Unconfirmed::OtherBuild { expected: build, got: info.build }),
         };
-        // All nodes of the subnet agree on this answer: it decides.
+        // This answer decides, since all nodes of the subnet agree on it.
         let decided = self.retry.again(|| self.canister.replicated_query_plain("build_info")).await;
         match decided.map(answers) {
             Ok(Ok(())) => {}
             Ok(Err(other)) => return Ok(Err(other)),
             Err(error) => return silent(error),
         }
-        // One node answers a query, and it may still run the previous module.
+        // A query is answered by a single node, which may still run the previous module.
         let (began, mut in_a_row) = (self.retry.clock.now(), 0);
         while in_a_row < ANSWERS {
             let asked = self.retry.again(|| self.canister.query_plain("build_info")).await;
@@ -406,8 +408,8 @@ impl Driver<'_, '_> {
         Ok(Ok(()))
     }
 
-    /// Confirms the installation, and checks what it has done; returns the number of records in quarantine, or why the
-    /// upgrade has failed.
+    /// Confirms the installation and checks the migration that follows it; returns the number of records in quarantine,
+    /// or why the upgrade has failed.
     async fn checked(&mut self, facts: &Facts) -> Result<Result<u64, String>, UpgradeError> {
         let (hash, build) = (self.plan.module_hash.clone(), self.plan.to);
         if let Err(other) = self.confirm(&hash, build).await? {
@@ -444,8 +446,7 @@ impl Driver<'_, '_> {
         Ok(verified.map(|status| status.quarantined))
     }
 
-    /// Calls a function of the canister's migration, which answers with its status, as an effect; returns why the
-    /// call is refused.
+    /// Calls one of the canister's `migration_…` functions as an effect. The inner error says why the call was refused.
     pub(super) async fn migration_effect(
         &mut self,
         step: Step,
@@ -473,7 +474,8 @@ impl Driver<'_, '_> {
     }
 }
 
-/// A rejection shows that the canister does not answer; after any other error, nothing is known.
+/// Returns [`Unconfirmed::Silent`] for a rejection, which shows that the canister does not answer. Any other error says
+/// nothing about the canister, and is returned.
 fn silent(error: ClientError) -> Result<Result<(), Unconfirmed>, UpgradeError> {
     match error {
         ClientError::Rejected { .. } if !error.is_out_of_cycles() => Ok(Err(Unconfirmed::Silent(error))),

@@ -1,4 +1,4 @@
-//! Why an upgrade was not completed. The outcome of a completed one is a report.
+//! Why an upgrade was not completed. The outcome of a completed upgrade is a report.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::build::Build;
 use crate::client::ClientError;
 use crate::transfer::TransferError;
 
-/// An upgrade that was not completed.
+/// Why an upgrade was not completed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
@@ -52,7 +52,7 @@ pub enum UpgradeError {
         /// The canister.
         canister: Principal,
     },
-    /// Nothing to resume.
+    /// The journal has no upgrade to resume.
     #[error("{path} has no unfinished upgrade")]
     NothingToResume {
         /// The journal.
@@ -63,7 +63,7 @@ pub enum UpgradeError {
     OtherModule {
         /// SHA-256 in the journal.
         expected: String,
-        /// SHA-256 of the given one.
+        /// SHA-256 of the given module.
         got: String,
     },
     /// The upgrade was started with another network or identity.
@@ -71,9 +71,9 @@ pub enum UpgradeError {
     OtherNetwork {
         /// `root key` or `caller`.
         what: &'static str,
-        /// In the journal.
+        /// The value in the journal.
         expected: String,
-        /// Given now.
+        /// The value now.
         got: String,
     },
     /// Somebody has paused the migration.
@@ -113,10 +113,10 @@ pub enum Unconfirmed {
     OtherModule {
         /// SHA-256 of the module that was installed, hex.
         expected: String,
-        /// The certified one, hex.
+        /// The certified SHA-256, hex.
         got: String,
     },
-    /// Another build answers than the module should contain.
+    /// The canister reports another build than the one that was installed.
     #[error(
         "build_info is answered by the build `{got}`, expected {expected}, although the module hash is as expected"
     )]

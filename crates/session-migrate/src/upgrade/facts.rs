@@ -13,19 +13,19 @@ pub struct Facts {
     pub module_hash: String,
     /// When the module was installed, nanoseconds; absent on networks that do not certify it.
     pub installed_at: Option<u64>,
-    /// Version of the canister: every message that changes it adds to it.
+    /// Version of the canister, a number that grows with every message that changes the canister.
     pub version: u64,
     /// Number of the current migration.
     pub migration: u16,
-    /// Its phase.
+    /// Phase of the migration.
     pub phase: String,
     /// Stable layout.
     pub layout: u16,
-    /// Ids of its snapshots, hex.
+    /// Ids of the canister's snapshots, hex.
     pub snapshots: Vec<String>,
-    /// Its balance, cycles.
+    /// The canister's balance, cycles.
     pub cycles: String,
-    /// Its memory, bytes.
+    /// The canister's memory, bytes.
     pub memory_bytes: String,
     /// The verdict of `check` on stable memory; absent if the running module does not state what it keeps there.
     #[serde(default)]

@@ -1,11 +1,11 @@
-//! Where a migration should end.
+//! The goal of a migration that is watched.
 
 /// The phase in which a migration should end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Goal {
-    /// Everything is converted; of the migration with this number or a later one.
+    /// Everything is converted, by the migration with this number or a later one.
     Converted(u16),
-    /// As before: the build has changed, but the layout has not.
+    /// As before: the module is new, but it is the same build, so nothing is converted.
     Unchanged,
     /// Everything is rolled back.
     RolledBack,

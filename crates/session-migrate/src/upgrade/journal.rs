@@ -12,7 +12,7 @@ use super::{Ending, Plan, UpgradeError};
 use crate::network::{Rejection, Ticket};
 use crate::utc::utc;
 
-/// How every line begins.
+/// The beginning of every line.
 const BEGINNING: &[u8] = b"{\"at\":\"";
 
 /// An effect on the canister.
@@ -40,8 +40,8 @@ pub enum Step {
 }
 
 impl Step {
-    /// Returns whether the upgrade cannot end before this is done: every step except those that precede the first
-    /// change of the canister.
+    /// Returns whether the upgrade cannot end before this step is done. It can end without a snapshot, without stopping
+    /// the canister, and without installing the module.
     pub(super) fn must_be_done(self) -> bool {
         !matches!(self, Step::Snapshot | Step::Stop | Step::Install)
     }
@@ -66,16 +66,16 @@ impl Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectOutcome {
-    /// It was executed.
+    /// The effect was executed.
     Replied {
         /// The reply, hex.
         reply: String,
         /// The certificate that contains the reply, in CBOR, hex.
         certificate: String,
     },
-    /// It was rejected.
+    /// The effect was rejected.
     Rejected(Rejection),
-    /// Its answer is lost, but the state of the canister shows that it was executed.
+    /// The answer is lost, but the state of the canister shows that the effect was executed.
     Observed,
 }
 
@@ -125,7 +125,7 @@ pub enum Event {
     Seen {
         /// Number of the migration.
         migration: u16,
-        /// Its phase.
+        /// Phase of the migration.
         phase: String,
         /// Records that are treated.
         done: u64,
@@ -136,7 +136,7 @@ pub enum Event {
     },
     /// The upgrade has ended.
     Ended {
-        /// How.
+        /// How it has ended.
         ending: Box<Ending>,
     },
 }
@@ -151,26 +151,26 @@ pub struct Line {
     pub event: Event,
 }
 
-/// Observes every line. An error ends the driver where it is, as if its process were killed.
+/// An observer of every line. Its error ends the driver immediately, as if the process were killed.
 pub trait Listener {
-    /// Before the line is written.
+    /// Is called before a line is written.
     ///
     /// # Errors
-    /// To end the driver.
+    /// An error ends the driver.
     fn before(&mut self, _: &Event) -> std::io::Result<()> {
         Ok(())
     }
 
-    /// After the line is on disk.
+    /// Is called once a line is on disk.
     ///
     /// # Errors
-    /// To end the driver.
+    /// An error ends the driver.
     fn after(&mut self, _: &Line) -> std::io::Result<()> {
         Ok(())
     }
 }
 
-/// Ignores every line.
+/// A listener that ignores every line.
 pub struct Silent;
 
 impl Listener for Silent {}
@@ -179,7 +179,7 @@ impl Listener for Silent {}
 pub struct Journal<'a> {
     path: PathBuf,
     file: File,
-    /// Lines of the last upgrade in it.
+    /// Lines of the last upgrade in the journal.
     lines: Vec<Line>,
     listener: &'a mut dyn Listener,
 }
@@ -188,7 +188,7 @@ impl<'a> Journal<'a> {
     /// Opens a journal, or creates a new one.
     ///
     /// # Errors
-    /// [`UpgradeError`] for a file that is something else, damaged, or locked by another process.
+    /// [`UpgradeError`] if the file is not a journal, is damaged, or is locked by another process.
     pub fn open(path: &Path, listener: &'a mut dyn Listener) -> Result<Journal<'a>, UpgradeError> {
         let failed = |action, source| UpgradeError::Journal { action, path: path.to_path_buf(), source };
         let mut file = OpenOptions::new()
@@ -218,7 +218,7 @@ impl<'a> Journal<'a> {
             }
             lines.push(line);
         }
-        // A line that was being written when its process ended has no end: what it announces was not sent.
+        // A last line without an end was being written when its process ended, so the effect in it was not sent.
         let torn = &bytes[whole..];
         if !torn.is_empty() {
             if !torn.starts_with(BEGINNING.get(..torn.len()).unwrap_or(BEGINNING)) {
@@ -229,12 +229,12 @@ impl<'a> Journal<'a> {
         Ok(Journal { path: path.to_path_buf(), file, lines, listener })
     }
 
-    /// Returns its path.
+    /// Returns the path of the journal.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns the plan of the last upgrade, if that is unfinished.
+    /// Returns the plan of the last upgrade, if that upgrade is unfinished.
     ///
     /// # Errors
     /// [`UpgradeError::NothingToResume`].
@@ -261,7 +261,7 @@ impl<'a> Journal<'a> {
         self.append(Event::Begun { plan: Box::new(plan) })
     }
 
-    /// Writes a line; it is on disk when this returns.
+    /// Writes a line, which is on disk when this function returns.
     pub(super) fn append(&mut self, event: Event) -> Result<(), UpgradeError> {
         let failed = |source| UpgradeError::Journal { action: "write", path: self.path.clone(), source };
         self.listener.before(&event).map_err(failed)?;
@@ -302,7 +302,7 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Returns a fact.
+    /// Returns a fact, if it is known.
     pub(super) fn known(&self, wanted: &str) -> Option<&Value> {
         self.lines.iter().rev().find_map(|line| match &line.event {
             Event::Known { fact, value } if fact == wanted => Some(value),
@@ -312,10 +312,10 @@ impl<'a> Journal<'a> {
 }
 
 impl Drop for Journal<'_> {
-    /// A journal in which nothing was written leaves no file.
+    /// Removes the file if nothing was written into it.
     fn drop(&mut self) {
         if self.file.metadata().is_ok_and(|file| file.len() == 0) {
-            // If that fails, an empty file stays, which is as good as none.
+            // If removing fails, an empty file stays, which is as good as none.
             let _ = std::fs::remove_file(&self.path);
         }
     }

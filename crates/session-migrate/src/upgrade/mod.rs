@@ -64,8 +64,8 @@ pub async fn resume(
     Driver::new(tools, plan, Some(module), journal).run().await
 }
 
-/// Ends an unfinished upgrade: if the module is not installed yet, nothing is installed; otherwise the canister is
-/// rolled back.
+/// Ends an unfinished upgrade: if the module is not installed yet, nothing is installed; otherwise the migration is
+/// rolled back and the previous module installed or, if the plan allows it and that fails, the snapshot is restored.
 ///
 /// # Errors
 /// [`UpgradeError`]; also if the journal has no unfinished upgrade, or one on another network.

@@ -15,14 +15,14 @@ use crate::network::Network;
 pub enum OnFailure {
     /// Roll the migration back, and install the previous module; later writes are kept.
     Rollback,
-    /// The same; if that fails, restore the snapshot, which loses later writes.
+    /// Do the same as `Rollback`; if that fails, restore the snapshot, which loses later writes.
     Restore,
-    /// Nothing.
+    /// Do nothing.
     Hold,
 }
 
 impl OnFailure {
-    /// Returns the same, but with a recovery in any case: a rollback instead of nothing.
+    /// Returns `Rollback` instead of `Hold`, and the others unchanged.
     pub(super) fn or_rollback(self) -> OnFailure {
         if self == OnFailure::Hold { OnFailure::Rollback } else { self }
     }
@@ -48,32 +48,32 @@ pub struct Plan {
     pub canister: Principal,
     /// Address of the network.
     pub network: String,
-    /// Its root key in DER, hex.
+    /// Root key of the network in DER, hex.
     pub root_key: String,
-    /// The caller.
+    /// The principal that makes the calls.
     pub caller: Principal,
     /// The build to install.
     pub to: Build,
-    /// SHA-256 of its module, hex.
+    /// SHA-256 of the module to install, hex.
     pub module_hash: String,
-    /// Stop the canister for the install.
+    /// Whether to stop the canister for the install.
     pub stop: bool,
-    /// Rehearse the upgrade on the snapshot first.
+    /// Whether to rehearse the upgrade on the snapshot first.
     pub rehearse: bool,
-    /// What to do when it fails after the install.
+    /// What to do when the upgrade fails after the install.
     pub on_failure: OnFailure,
     /// Maximum number of quarantined records; more are a failure.
     pub max_quarantined: Option<u64>,
     /// Maximum duration of the migration in seconds; longer is a failure.
     pub time_limit: u64,
-    /// Delete the snapshot after an upgrade that did not fail.
+    /// Whether to delete the snapshot after an upgrade that did not fail.
     pub drop_snapshot: bool,
-    /// A snapshot that is replaced by the new one, hex.
+    /// Id of an existing snapshot that the new one replaces, hex.
     pub replace_snapshot: Option<String>,
 }
 
 impl Plan {
-    /// Refuses a network or caller other than those that the upgrade was started with.
+    /// Refuses a network or caller other than those with which the upgrade was started.
     pub(super) fn check_network(&self, network: &Network) -> Result<(), UpgradeError> {
         let differs = |what, expected: &str, got: String| UpgradeError::OtherNetwork {
             what,

@@ -1,4 +1,4 @@
-//! Every call that an upgrade would make, in order, without making one.
+//! Lists every call that an upgrade would make, in order, without making any.
 
 use serde::Serialize;
 
@@ -12,9 +12,9 @@ pub struct PlannedCall {
     pub kind: &'static str,
     /// The method, or the path that is read.
     pub call: String,
-    /// What it is for.
+    /// What the call is for.
     pub purpose: String,
-    /// When it is made; empty: always.
+    /// The condition under which the call is made; empty if it is always made.
     pub when: String,
 }
 

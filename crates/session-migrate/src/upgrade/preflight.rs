@@ -1,4 +1,4 @@
-//! What must be true before anything is done: reads only.
+//! The preflight: checks the canister before anything is changed. It only reads.
 
 use ic_management_canister_types::{CanisterStatusResult, CanisterStatusType};
 use stable_schema::Compatibility::Forbidden;
@@ -11,14 +11,14 @@ use crate::build::{self, Build, Module};
 use crate::check::{self, Side};
 use crate::client::ClientError;
 
-/// Snapshots that a canister may have.
+/// Maximum number of snapshots of a canister.
 const MAX_SNAPSHOTS: usize = 10;
 
 /// Cycles that must be left in addition to those that keep the canister from freezing.
 const MARGIN: u128 = 100_000_000_000;
 
 impl Driver<'_, '_> {
-    /// Checks the canister. Returns the reasons against the upgrade if there are any.
+    /// Checks the canister. The inner error lists the reasons against the upgrade.
     pub(super) async fn preflight(
         &self,
         module: &Module,
@@ -109,7 +109,7 @@ impl Driver<'_, '_> {
         Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// Compares the module with the one that runs: the interface, and what is kept in stable memory.
+    /// Compares the module with the running one: their interfaces, and what they keep in stable memory.
     async fn compared(&self, module: &Module) -> Result<Compared, UpgradeError> {
         let old_did = self.metadata("candid:service").await?;
         let old_schema = self.metadata(stable_schema::METADATA).await?;
@@ -121,7 +121,7 @@ impl Driver<'_, '_> {
             ));
         };
         let Some(old_schema) = old_schema else {
-            // A module of an earlier release has none: then only the interfaces can be compared.
+            // A module of an earlier release has no schema, so only the interfaces can be compared.
             return Ok(match interface::compare(&old_did, &new_did) {
                 Ok(found) => Compared { reasons: broken(&found), stable_memory: None },
                 Err(error) => Compared::against(error),
@@ -153,9 +153,8 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Returns how the canister differs from what the preflight has found, so that the module would be installed over
-    /// something else. A canister with clients has a higher version after every call, which does not count as a
-    /// difference.
+    /// Returns how the canister differs from what the preflight has found; if it does, the module must not be
+    /// installed. A higher version is not a difference, since every call of a client raises it.
     pub(super) async fn changed_since(&self, facts: &Facts) -> Result<Option<String>, UpgradeError> {
         let certified = self.certified().await?;
         let hash = certified.module_hash.map(hex::encode).unwrap_or_default();
@@ -239,8 +238,8 @@ fn wrong_phase(from: Build, to: Build, status: &MigrationStatus) -> Option<Strin
     Some(format!("the migration is {phase:?}, expected {expected}{advice}"))
 }
 
-/// Returns why the balance does not suffice for a snapshot. A snapshot costs as much as memory, and is at most as large
-/// as the canister is now.
+/// Returns why the balance does not suffice for a snapshot. A snapshot costs as much as memory of the same size, and is
+/// at most as large as the canister is now.
 fn too_few_cycles(status: &CanisterStatusResult) -> Option<String> {
     let number = |nat: &candid::Nat| u128::try_from(&nat.0).unwrap_or(u128::MAX);
     let per_day = number(&status.idle_cycles_burned_per_day);

@@ -1,4 +1,4 @@
-//! Recovery from a failed upgrade: the previous module over a rolled back migration, or the snapshot.
+//! Recovery from a failed upgrade: rolls the migration back and installs the previous module, or restores the snapshot.
 
 use ic_management_canister_types::{LoadCanisterSnapshotArgs, SnapshotDataKind};
 use sha2::{Digest, Sha256};
@@ -83,7 +83,7 @@ impl Driver<'_, '_> {
         self.journal.known(FAILED).map(read).transpose()
     }
 
-    /// Rolls the migration back if there is one, and installs the previous module. Returns why that is not
+    /// Rolls the migration back if there is one, and installs the previous module. The inner error says why that is not
     /// possible.
     async fn roll_back(
         &mut self,
@@ -114,9 +114,9 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Rolls the migration back, if the previous build cannot read what it has converted.
+    /// Rolls the migration back, if the previous build cannot read converted records.
     async fn everything_rolled_back(&mut self, facts: &Facts) -> Result<Result<(), String>, UpgradeError> {
-        // The previous module is sent only after this.
+        // The previous module is sent only after the rollback: if it was sent, nothing is left to roll back.
         if facts.build != Build::Legacy || self.journal.intent(Step::InstallBefore).is_some() {
             return Ok(Ok(()));
         }
@@ -131,7 +131,7 @@ impl Driver<'_, '_> {
         Ok(rolled_back.map(drop).map_err(|why| format!("the rollback has failed: {why}")))
     }
 
-    /// Returns whether the migration is or is being rolled back: a second rollback is refused then.
+    /// Returns whether the migration is being rolled back or already is, so that a second rollback is refused.
     async fn is_going_back(&self) -> Result<bool, UpgradeError> {
         match self.migration_status().await {
             Ok(status) => {
@@ -142,7 +142,8 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Reads the previous module out of the snapshot: it need not be on this machine. Returns why that is not possible.
+    /// Reads the previous module from the snapshot, since this machine need not have it. The inner error says why that
+    /// is not possible.
     async fn module_before(
         &self,
         facts: &Facts,

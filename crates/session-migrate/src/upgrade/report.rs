@@ -12,7 +12,7 @@ use crate::build::Build;
 pub enum Ending {
     /// The module is already running.
     NothingToDo,
-    /// The preflight has reasons against it; nothing was done.
+    /// The preflight has reasons against the upgrade; nothing was done.
     Refused {
         /// The reasons.
         reasons: Vec<String>,
@@ -24,15 +24,15 @@ pub enum Ending {
     },
     /// The module was not installed: the canister is unchanged.
     NotInstalled {
-        /// Why.
+        /// Why it was not installed.
         why: String,
     },
-    /// It failed after the install; the previous module runs again, and every later write is kept.
+    /// The upgrade failed after the install; the previous module runs again, and every later write is kept.
     RolledBack {
         /// Why it failed.
         why: String,
     },
-    /// It failed after the install; the snapshot is restored.
+    /// The upgrade failed after the install; the snapshot is restored.
     Restored {
         /// Why it failed.
         why: String,
@@ -41,7 +41,7 @@ pub enum Ending {
         /// What the restore has lost; absent if the canister did not say.
         lost: Option<Lost>,
     },
-    /// It failed after the install; the new module runs.
+    /// The upgrade failed after the install; the new module still runs.
     Held {
         /// Why it failed.
         why: String,
@@ -91,7 +91,7 @@ pub struct Report {
     pub canister: Principal,
     /// The build to install.
     pub to: Build,
-    /// Its module hash.
+    /// SHA-256 of the module to install, hex.
     pub module_hash: String,
     /// What the preflight has found.
     pub before: Option<Facts>,

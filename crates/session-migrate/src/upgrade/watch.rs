@@ -13,7 +13,7 @@ use crate::client::ClientError;
 /// Pause between two checks.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Pause between two lines for a person while the phase does not change.
+/// Pause between two lines that show progress while the phase does not change.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// For how long a canister may refuse to report its status.
@@ -73,7 +73,7 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Returns whether the goal is reached or the upgrade has failed; `None`: neither.
+    /// Returns the status if the goal is reached, why the upgrade has failed if it has, and `None` otherwise.
     fn judged(
         &self,
         goal: Goal,
@@ -120,7 +120,7 @@ impl Driver<'_, '_> {
     }
 }
 
-/// The counts of a converted migration must add up, and the digests agree.
+/// Checks that the counts of a converted migration add up, and that its digests agree.
 fn reconciled(status: MigrationStatus) -> Result<MigrationStatus, String> {
     let sum = done(&status);
     if sum != status.source || status.digest_before != status.digest_after {

@@ -8,13 +8,13 @@ use upload_canister::upload::limits;
 use super::recorded_canister::{RecordedCanister, controller, person};
 use crate::client::{ClientError, Uploader};
 
-/// Somebody without any right.
+/// Number of a client who has access to nothing.
 const STRANGER: u32 = 999;
 
 /// A session id that was never issued.
 const NO_SESSION: u64 = 1 << 40;
 
-/// Makes all abusive calls about an upload that has begun, which must not be affected.
+/// Makes all abusive calls about an upload that has begun. The upload must not be affected.
 pub(super) fn all(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
     strangers(canister, victim)?;
     wrong_begins(canister, victim)?;
@@ -24,7 +24,7 @@ pub(super) fn all(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Res
     administration(canister, victim.client)
 }
 
-/// Calls of strangers and of the anonymous principal about someone's session and capsule.
+/// Makes calls about the victim's session and capsule, as a stranger and as the anonymous principal.
 pub(super) fn strangers(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
     let Some(session) = victim.session() else { return Ok(()) };
     let chunk = ByteBuf::from(victim.asset.chunk(0, canister.chunk_size)?);
@@ -99,7 +99,7 @@ fn no_candid(canister: &mut RecordedCanister<'_>, client: Principal) -> Result<(
     canister.raw(client, "uploads_explode", b"DIDL\0\0")
 }
 
-/// Calls that only a controller may make, and blobs that nobody can read.
+/// Makes calls that only a controller may make, and reads blobs and a memory that do not exist.
 fn administration(canister: &mut RecordedCanister<'_>, client: Principal) -> Result<(), ClientError> {
     for method in ["migration_rollback", "migration_finalize", "migration_pause"] {
         canister.update(client, method, ())?;

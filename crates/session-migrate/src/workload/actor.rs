@@ -19,11 +19,11 @@ pub(super) enum Sequence {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Habits {
     pub sequence: Sequence,
-    /// Replies are lost now and then.
+    /// Whether replies are lost now and then.
     pub flaky: bool,
-    /// It sends the SHA-256 of every chunk along.
+    /// Whether it sends the SHA-256 of every chunk along.
     pub hashes: bool,
-    /// It aborts in the middle.
+    /// Whether it aborts in the middle.
     pub aborts: bool,
 }
 
@@ -36,9 +36,9 @@ impl Habits {
 /// The next operation of a client.
 #[derive(Clone, Copy, Debug)]
 enum ClientAction {
-    /// A step of its upload; `lost`: it does not see the reply.
+    /// A step of its upload. `lost`: whether the reply is lost.
     Step { step: UploadStep, lost: bool },
-    /// It asks for the status of its upload.
+    /// A query for the status of its upload.
     Ask,
 }
 
@@ -96,7 +96,7 @@ impl Actor {
         self.actions.is_empty()
     }
 
-    /// Begins a failed upload again, with all chunks still to be sent.
+    /// Starts a failed upload again from the beginning, with all its chunks.
     pub fn start_over(&mut self) {
         self.actions = (0..self.uploader.chunks()).map(|index| seen(UploadStep::Put(index))).collect();
         self.actions.push_front(seen(UploadStep::Begin));
@@ -119,7 +119,7 @@ impl Actor {
         match self.actions.pop_front() {
             None => Ok(None),
             Some(ClientAction::Ask) => {
-                // A begin whose reply was lost has left it without a session to ask about.
+                // If the reply to begin was lost, the client does not know its session.
                 if self.uploader.session().is_some() {
                     whatever(self.uploader.ask(&canister.handle))?;
                 }
@@ -129,7 +129,7 @@ impl Actor {
                 Ok(call) => {
                     Ok(canister.handle.submit(self.uploader.client, call).ok().map(|sent| (step, lost, sent)))
                 }
-                // Its session was refused, so it cannot continue.
+                // The canister has refused to begin a session, so the client cannot continue.
                 Err(ClientError::NotBegun { .. }) => {
                     self.actions.clear();
                     Ok(None)
@@ -139,7 +139,7 @@ impl Actor {
         }
     }
 
-    /// Processes the answer.
+    /// Waits for the answer to a call, and processes it.
     fn take(
         &mut self,
         canister: &RecordedCanister<'_>,
@@ -179,8 +179,8 @@ pub(super) fn drive(
     Ok(())
 }
 
-/// Makes one call each for up to `width` actors that still have one to make, chosen at random, all in flight
-/// at once.
+/// Chooses at random up to `width` of the actors that still have a call to make, and makes one call of each. All these
+/// calls are in flight at once.
 pub(super) fn round(
     canister: &mut RecordedCanister<'_>,
     actors: &mut [Actor],

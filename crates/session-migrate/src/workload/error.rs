@@ -4,7 +4,7 @@ use crate::client::ClientError;
 use crate::replay::ReplayError;
 use crate::trace::TraceError;
 
-/// A workload that could not be recorded.
+/// Why a workload could not be recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkloadError {
     /// There is no canister to record with.

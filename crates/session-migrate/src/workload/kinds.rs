@@ -138,7 +138,7 @@ fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cli
             round(canister, std::slice::from_mut(active), 1)?;
             round(canister, std::slice::from_mut(lost), 1)?;
         }
-        // One is touched shortly before it would expire, the other is not.
+        // One upload makes a call shortly before it would expire, the other does not.
         canister.pass(ttl.saturating_sub(minute));
         round(canister, std::slice::from_mut(active), 1)?;
         canister.read_everything(client)?;
@@ -195,7 +195,7 @@ fn mixed(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientErr
         }
     }
     while actors.iter().any(|actor| !actor.is_done()) {
-        // At most five of them at once.
+        // At most five calls at once.
         let width = 1 + canister.below(5) as usize;
         round(canister, &mut actors, width)?;
         match canister.below(12) {

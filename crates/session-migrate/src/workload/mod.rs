@@ -1,6 +1,6 @@
 //! Synthetic workloads for recording: seeded, of any size, each kind modeled on real clients.
 //!
-//! Owns: what the clients do. Does not own: recording it ([`crate::trace`]). Boundary: a client accepts every
+//! Owns: the clients' calls. Does not own: recording them ([`crate::trace`]). Boundary: a client accepts every
 //! answer; a refusal is part of the trace, and is not judged here.
 
 mod abuse;
@@ -26,7 +26,7 @@ const BEGINNING_SECONDS: u64 = 1_767_225_600;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Records a workload on a fresh canister with this module; the trace calls it `build`.
+/// Records a workload on a fresh canister with this module, which the trace names `build`.
 ///
 /// # Errors
 /// [`WorkloadError`]; no file is left at `path` then.

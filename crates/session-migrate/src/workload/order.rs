@@ -1,4 +1,4 @@
-//! What is recorded: a kind of clients, a seed, and a size.
+//! A workload to record: a kind of clients, a seed, and a size.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,15 +12,15 @@ pub enum Workload {
     ManySmall,
     /// Several clients, each with a call in flight at any time.
     ParallelLanes,
-    /// Chunks backwards and shuffled.
+    /// Chunks are sent backwards and shuffled.
     OutOfOrder,
     /// Replies are lost, so calls are repeated; the client returns and asks for the status.
     FlakyClient,
-    /// So slow that sessions are barely kept alive, or expire.
+    /// A client so slow that its sessions are barely kept alive, or expire.
     SlowClient,
-    /// Beyond every limit, with wrong hashes, bytes that are not Candid, and other callers' sessions.
+    /// Calls beyond every limit, with wrong hashes, with bytes that are not Candid, and about other callers' sessions.
     AbusiveClient,
-    /// All of them at once.
+    /// Several of these kinds at once.
     Mixed,
 }
 
@@ -77,7 +77,7 @@ pub struct Order {
     pub workload: Workload,
     /// Seed for the files' contents and every choice; the same seed makes the same calls.
     pub seed: u64,
-    /// Scale factor: multiplies the number of files of the smallest recording.
+    /// Scale factor: multiplies the number of files or, if there is only one, its size.
     pub size: u32,
 }
 

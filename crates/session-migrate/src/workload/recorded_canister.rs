@@ -16,7 +16,7 @@ use super::WorkloadError;
 use crate::client::{Asset, Canister, ClientError, EncodedCall, Uploader};
 use crate::trace::Tape;
 
-/// Longest time between two calls, whole milliseconds: the times in a trace are rounded to them.
+/// Longest time between two calls, in milliseconds, to which the times in a trace are rounded.
 const LONGEST_THOUGHT_MILLIS: u64 = 2_000;
 
 /// A canister that is being recorded.
@@ -30,7 +30,7 @@ pub(super) struct RecordedCanister<'p> {
     pub chunk_size: u32,
 }
 
-/// A file for one call.
+/// A file that is uploaded in one call.
 pub(super) struct Whole {
     asset: Asset,
     bytes: Vec<u8>,
@@ -38,7 +38,7 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// Returns the argument.
+    /// Returns the file as an argument of the call.
     pub fn argument(&self) -> api::SmallFile<'_> {
         api::SmallFile {
             capsule_id: self.capsule.clone(),
@@ -56,7 +56,7 @@ pub(super) fn controller() -> Principal {
     Principal::self_authenticating("controller of the workload")
 }
 
-/// Returns a client.
+/// Returns the principal of a client.
 pub(super) fn person(number: u32) -> Principal {
     Principal::self_authenticating(format!("client {number} of the workload"))
 }
@@ -76,13 +76,13 @@ impl<'p> RecordedCanister<'p> {
         })
     }
 
-    /// Returns a number below `bound`, which is not zero.
+    /// Returns a random number below `bound`. `bound` must not be zero.
     pub fn below(&mut self, bound: u64) -> u64 {
-        // The bias of the remainder is far below anything that matters here.
+        // The bias of the remainder does not matter here.
         self.rng.next_u64() % bound
     }
 
-    /// Returns `true` once in `times` times.
+    /// Returns `true` with a probability of one in `times`.
     pub fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
@@ -98,7 +98,7 @@ impl<'p> RecordedCanister<'p> {
         self.handle.pic().advance_time(Duration::from_millis(millis));
     }
 
-    /// Returns another seed for each file of the workload.
+    /// Returns a seed that no earlier file of the workload has.
     fn next_file(&mut self) -> u64 {
         self.files += 1;
         self.seed.wrapping_mul(1_000_000).wrapping_add(self.files)
@@ -113,7 +113,7 @@ impl<'p> RecordedCanister<'p> {
         Asset::open(&path, name, api::AssetType::Original)
     }
 
-    /// Writes chunk by chunk, as it will be sent, so that the tape knows every chunk by its seed.
+    /// Writes a file chunk by chunk, as it will be sent, so that the tape knows every chunk by its seed.
     fn write(&self, path: &Path, seed: u64, bytes: u64) -> std::io::Result<()> {
         use std::io::Write;
         let mut file = std::fs::File::create(path)?;
@@ -132,7 +132,7 @@ impl<'p> RecordedCanister<'p> {
         Ok(Uploader::new(client, capsule, asset, idem, self.chunk_size))
     }
 
-    /// Creates a file for one call.
+    /// Creates a file that is uploaded in one call.
     pub fn whole(&mut self, capsule: &str, bytes: u64) -> Result<Whole, ClientError> {
         let asset = self.file(bytes)?;
         Ok(Whole { bytes: asset.chunk(0, self.chunk_size)?, asset, capsule: capsule.to_owned() })
@@ -165,7 +165,7 @@ impl<'p> RecordedCanister<'p> {
         whatever(self.handle.query_raw(caller, EncodedCall::new(method, args)?))
     }
 
-    /// Makes a call with arguments that are not encoded.
+    /// Makes a call with any bytes as its arguments.
     pub fn raw(&mut self, caller: Principal, method: &'static str, arg: &[u8]) -> Result<(), ClientError> {
         self.think();
         whatever(self.handle.call(caller, EncodedCall { method, arg: arg.to_vec() }))
@@ -193,14 +193,14 @@ impl<'p> RecordedCanister<'p> {
         Ok(())
     }
 
-    /// Lets time pass, with the canister's timers.
+    /// Lets time pass, and the canister's timers run.
     pub fn pass(&mut self, time: Duration) {
         const ROUNDS: u32 = 3;
         self.handle.pass(time, ROUNDS);
     }
 }
 
-/// Ignores refusals and rejections, which are answers; passes on other errors.
+/// Ignores refusals and rejections, which are answers; returns errors of the client itself.
 pub(super) fn whatever<T>(result: Result<T, ClientError>) -> Result<(), ClientError> {
     match result {
         Err(

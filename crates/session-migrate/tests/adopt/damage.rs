@@ -1,5 +1,6 @@
-//! Damaged memories: each kind of damage has its treatment, nothing sound is lost, and the rest is in the file next to
-//! the folder. `Adopted::of` checks conservation, and `adopt` itself that the result inspects clean.
+//! Damaged memories: each kind of damage has its treatment, nothing sound is lost, and records that are not taken are
+//! in the file next to the folder. `Adopted::of` checks that every record has an outcome, and `adopt` itself that the
+//! result inspects clean.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -13,10 +14,10 @@ use upload_model::public_release::{CHUNK_SIZE, PublicRelease, blob_of};
 use super::on_the_server::{expect_blob, loaded};
 use super::release::{Adopted, Memories, NOW, Short, file, person};
 
-/// Two chunks, the second one short.
+/// Size of a file of two chunks, the second one short.
 const SIZE: usize = CHUNK_SIZE + 500;
 
-/// A capsule of two memories of one blob each, to be damaged.
+/// A capsule to damage. It has two memories, each with one blob.
 struct Victim {
     memories: Memories,
     capsule: String,
@@ -48,7 +49,7 @@ fn other(len: usize) -> Vec<u8> {
     file(len, 99)
 }
 
-/// Damage of the first blob that makes it, its memory and its asset "not taken", and the reason for the blob.
+/// Damage after which the first blob, its memory and its asset are not taken, and the reason reported for the blob.
 const LOST: &[(&str, Damage, &str)] = &[
     ("a hole", |it| it.memories.remove_chunk(1, 0), "chunk 0 is missing"),
     ("a missing end", |it| it.memories.remove_chunk(1, 1), "bytes are stored, its record says"),
@@ -136,7 +137,7 @@ fn a_blob_of_uneven_chunks_is_divided_evenly() {
     expect_blob(&canister, person(1), &format!("blob_{}", blob_of(1)), &bytes);
 }
 
-/// Damage of the first memory that makes it "not taken", and the reason.
+/// Damage after which the first memory is not taken, and the reason.
 const DETACHED: &[(&str, Damage, &str)] = &[
     (
         "a locator of a missing blob",
@@ -167,7 +168,7 @@ fn a_memory_whose_blob_is_missing_is_not_taken() {
     }
 }
 
-/// Changes to the first memory despite which it is taken, and the note about it or its asset.
+/// Changes to the first memory that are repaired, with the kind of the repaired record and a part of its note.
 const REPAIRED: &[(&str, Damage, RecordKind, &str)] = &[
     (
         "a wrong size in the metadata",
@@ -235,7 +236,7 @@ fn further_assets_of_a_memory_become_memories() {
     let victim = victim();
     victim.change(0, |memory| {
         let metadata = memory.blob_internal_assets[0].metadata.clone();
-        // One that fits into the record, and one that does not.
+        // The first asset fits into the record, the second does not.
         for len in [100, 40_000] {
             let bytes = ByteBuf::from(file(len, 5));
             memory.inline_assets.push(PublicInlineAsset { bytes, metadata: metadata.clone() });
@@ -293,7 +294,7 @@ fn a_blob_of_two_capsules_stays_with_that_of_its_upload() {
 fn a_second_memory_of_a_blob_shares_it() {
     let victim = victim();
     victim.memories.change_capsule(&victim.capsule, |capsule| {
-        // As the first release's own client makes it: without size and digest.
+        // A memory as the first release's own client creates it: without size and digest.
         let mut second = capsule.memories[0].1.clone();
         second.id = "mem_9".into();
         (second.blob_internal_assets[0].blob_ref.len, second.blob_internal_assets[0].blob_ref.hash) =
@@ -323,7 +324,7 @@ fn the_same_content_twice_keeps_both_blobs() {
 fn an_id_in_two_capsules_stays_with_one_of_them() {
     let mut release = PublicRelease::new(1);
     let capsules = [1, 2].map(|n| release.capsule(person(n), NOW + n));
-    // Two uploads that were finished in the same round.
+    // Two uploads that were finished in the same round, so that their memories have the same id.
     for (session, capsule) in (1..).zip(&capsules) {
         release.upload(capsule, session, &file(300, session), NOW + 10);
     }
@@ -333,7 +334,7 @@ fn an_id_in_two_capsules_stays_with_one_of_them() {
     assert!(renamed[0].notes[0].contains(&format!("mem_{}.2", NOW + 10)), "{renamed:?}");
 }
 
-/// Damage of the capsule that keeps everything in it from being taken, and the reason.
+/// Damage after which the capsule and its contents are not taken, and the reason.
 const WITHOUT_CAPSULE: &[(&str, Damage, &str)] = &[
     (
         "an anonymous owner",
@@ -418,7 +419,7 @@ fn a_capsule_that_was_replaced_by_another_of_its_id_is_reported() {
 
 #[test]
 fn the_header_that_pre_upgrade_destroys_is_reconstructed() {
-    // A little and a lot of Candid over the header: the latter extends into the first bucket.
+    // A little Candid overwrites the header; a lot of it extends into the first bucket.
     for galleries in [1, 2_000] {
         let mut release = PublicRelease::new(128);
         let capsule = release.capsule(person(1), NOW);

@@ -1,5 +1,5 @@
-//! Adopted canisters are upgraded through every build on the embedded server: each blob is read back by its owner, byte
-//! for byte, and by nobody else.
+//! Adopted canisters are upgraded through every build on the embedded server. After each step, the owner of a blob can
+//! read it back, byte for byte, and nobody else can read it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -106,7 +106,7 @@ fn every_blob_is_read_back_through_every_build() {
         upgraded(&canister, build);
         check(&canister);
     }
-    // New ids are above all those that the release issued.
+    // New ids are larger than all ids that the release has issued.
     let number = |id: &str| id.strip_prefix("capsule_").unwrap().parse::<u64>().unwrap();
     let new = canister.capsules_create(person(1), None).unwrap();
     assert!(number(&new.id) > NOW + 2, "{}", new.id);
@@ -141,7 +141,7 @@ fn thousands_of_capsules_and_a_large_blob_reach_direct() {
         if build != Build::Legacy {
             upgraded(&canister, build);
         }
-        // All other callers are refused in the same way.
+        // Every blob is read by its owner, and every hundredth also by strangers, who are refused.
         for (owner, blob, bytes) in &blobs {
             expect_bytes(&canister, *owner, blob, bytes);
         }

@@ -23,12 +23,12 @@ pub fn person(n: u64) -> Principal {
     Principal::self_authenticating(n.to_be_bytes())
 }
 
-/// Bytes that differ from those of any other seed.
+/// Returns a file of `len` bytes, which are different for each seed.
 pub fn file(len: usize, seed: u64) -> Vec<u8> {
     (0..len as u64).map(|at| (at.wrapping_mul(seed + 3) >> 3).wrapping_add(seed) as u8).collect()
 }
 
-/// A value of at most 512 bytes, as that release stores the records of blobs.
+/// A value of at most 512 bytes, as the first public release stores the records of blobs.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Short(pub Vec<u8>);
 
@@ -48,7 +48,7 @@ impl Storable for Short {
     }
 }
 
-/// A stable memory of that release that a test changes.
+/// A stable memory of the first public release that a test changes.
 pub struct Memories {
     pub raw: VectorMemory,
 }
@@ -112,12 +112,12 @@ impl Memories {
     }
 }
 
-/// Returns a record as that release stores it.
+/// Returns a record as the first public release stores it.
 pub fn tuple<T: CandidType>(record: &T) -> Vec<u8> {
     candid::encode_one((1_u16, record)).unwrap()
 }
 
-/// An adopted memory.
+/// A stable memory that was adopted: the folder of the result, and the report.
 pub struct Adopted {
     pub folder: TempDir,
     pub report: Report,
@@ -150,18 +150,18 @@ impl Adopted {
         *self.report.counts.iter().find(|count| count.kind == kind).unwrap()
     }
 
-    /// Returns the items of a kind that have an outcome.
+    /// Returns the items of this kind with this outcome.
     pub fn items(&self, kind: RecordKind, outcome: RecordOutcome) -> Vec<&Item> {
         self.report.items.iter().filter(|item| item.kind == kind && item.outcome == outcome).collect()
     }
 
-    /// Returns the file next to the folder, a value for each line.
+    /// Returns the lines of the file next to the folder, as JSON.
     pub fn left(&self) -> Vec<Value> {
         lines(&self.folder.path().join("adopted.left.jsonl"))
     }
 }
 
-/// Returns what happened to a record, and the reason.
+/// Returns the outcome of a record, and the notes about it.
 pub fn outcome_of(report: &Report, kind: RecordKind, id: &str) -> (RecordOutcome, String) {
     let item = report.items.iter().find(|item| item.kind == kind && item.id == id);
     let item = item.unwrap_or_else(|| panic!("{id}: {:?}", report.items));

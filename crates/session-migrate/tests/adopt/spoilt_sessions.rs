@@ -1,5 +1,5 @@
-//! Sessions that defects of that release have spoilt, made by the calls that spoil them. `docs/adopted-defects.md` has
-//! the table.
+//! Sessions that defects of the first public release have spoilt, created by the calls that spoil them.
+//! `docs/adopted-defects.md` has a table of the defects, D1 and so on.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ impl Spoilt<'_> {
 
 type Spoil = fn(&Spoilt<'_>, u64);
 
-/// Calls after which the release can never finish the upload. All its chunks arrive.
+/// Calls after which the release can never finish the upload, although all its chunks have arrived.
 const SPOILT: &[(&str, Spoil)] = &[
     ("D15, a stranger's chunk", |it, id| {
         assert!(it.put(person(1), id, 0) && !it.put(person(9), id, 1) && it.put(person(1), id, 1));
@@ -105,7 +105,7 @@ fn an_upload_with_a_spoilt_hash_is_finished_here() {
     }
 }
 
-/// D8, D9: no session expired, and a hundred of them lock a caller out.
+/// D8, D9: sessions of the release never expire, and a caller with a hundred of them cannot begin another.
 #[test]
 fn sessions_of_years_ago_expire_like_any_other() {
     let old = Old::install();
@@ -121,7 +121,7 @@ fn sessions_of_years_ago_expire_like_any_other() {
     let pic = server::pocket_ic().unwrap();
     pic.set_time(old.pic.get_time());
     let canister = loaded(&pic, &out);
-    // Their clients have as much time as those of any other session.
+    // The clients of these sessions have as much time as the clients of new sessions.
     let blob = completed(&canister, owner, sessions[0], &bytes);
     pic.advance_time(Duration::from_secs(DEFAULT_SESSION_TTL_SECONDS + 1));
     pic.tick();
@@ -131,7 +131,7 @@ fn sessions_of_years_ago_expire_like_any_other() {
     expect_blob(&canister, owner, &blob, &bytes);
 }
 
-/// D20, D22: access was checked at begin alone, and a capsule could vanish before its uploads ended.
+/// D20, D22: the release checks access only at begin, and a capsule can be deleted before its uploads end.
 #[test]
 fn a_session_without_its_capsule_or_right_is_not_taken() {
     let old = Old::install();
@@ -172,7 +172,8 @@ fn a_session_without_its_capsule_or_right_is_not_taken() {
     }
 }
 
-/// D3: a number is issued again, and its chunks are those of a committed blob.
+/// D3: the release issues a session's number again, although the chunks of a committed blob are stored under that
+/// number.
 #[test]
 fn a_session_with_the_number_of_a_blob_is_not_taken() {
     for sent in [&[][..], &[0]] {

@@ -116,7 +116,7 @@ impl Old {
         self.try_put(owner, session, idx, bytes).unwrap();
     }
 
-    /// Begins an upload, and sends these chunks of it.
+    /// Begins an upload, and sends the chunks with the indices `sent`.
     pub fn started(&self, owner: Principal, capsule: &str, name: &str, bytes: &[u8], sent: &[u32]) -> u64 {
         let chunks = bytes.len().div_ceil(CHUNK_SIZE) as u32;
         let session = self.begin(owner, capsule, name, bytes.len() as u64, chunks);
@@ -157,7 +157,7 @@ impl Old {
     }
 }
 
-/// Continues an upload here, and returns its blob.
+/// Completes an upload on the adopted canister, and returns the id of its blob.
 pub fn completed(canister: &Canister<'_>, owner: Principal, session: u64, bytes: &[u8]) -> String {
     let status = canister.uploads_status(owner, session).unwrap();
     for ChunkRange { first, last } in status.missing {
@@ -170,7 +170,7 @@ pub fn completed(canister: &Canister<'_>, owner: Principal, session: u64, bytes:
     canister.uploads_finish(owner, session, digest, bytes.len() as u64).unwrap().blob_id
 }
 
-/// Returns metadata of an upload that begins here.
+/// Returns the metadata of an upload that begins on the adopted canister.
 pub fn new_metadata() -> upload_canister::api::AssetMetadata {
     use upload_canister::api::{AssetMetadata, AssetMetadataBase, AssetType};
     AssetMetadata::image(AssetMetadataBase::new("new", "image/jpeg", AssetType::Original, 5, 1))

@@ -1,5 +1,5 @@
-//! The stable memory that each defect of that release leaves, created by doing what the release did, and the treatment
-//! of it. `docs/adopted-defects.md` has the table.
+//! The stable memory that each defect of the first public release leaves, created by the steps of the release, and how
+//! `adopt` treats it. `docs/adopted-defects.md` has a table of the defects, D1 and so on.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,7 @@ use upload_model::public_release::{CHUNK_SIZE, PublicRelease, blob_of};
 
 use super::release::{Adopted, Memories, NOW, file, outcome_of, person};
 
-/// Returns the report of `inspect` on a memory that no build can read.
+/// Returns the error of `inspect` on a stable memory that no build can read.
 fn inspected(stable: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let snapshot = folder.path().join("old.bin");
@@ -31,10 +31,11 @@ fn left_bytes(adopted: &Adopted) -> Vec<Vec<u8>> {
     chunks.map(|line| STANDARD.decode(line["bytes"].as_str().unwrap()).unwrap()).collect()
 }
 
-/// D3: the heap counts from 1 again, and an upload of 13 bytes gets the chunks and the blob of an earlier one.
+/// D3: after a loss of the heap, sessions are numbered from 1 again, and an upload of 13 bytes overwrites the record
+/// and the first chunk of an earlier blob.
 #[test]
 fn a_memory_whose_blob_was_replaced_is_not_taken() {
-    // The capsule of the later upload, and whether that capsule still exists.
+    // Whether the later upload is in another capsule, and whether its capsule still exists.
     for (other, is_there) in [(false, true), (true, true), (true, false)] {
         let case = format!("of another capsule {other}, which is there {is_there}");
         let mut release = PublicRelease::new(1);
@@ -72,12 +73,12 @@ fn a_memory_whose_blob_was_replaced_is_not_taken() {
         } else {
             assert_eq!((outcome, &*why), (RecordOutcome::NotTaken, "no memory refers to it"), "{case}");
         }
-        // Only the end of the first file is left.
+        // The end of the first file is still stored, and is kept in the file next to the folder.
         assert!(left_bytes(&adopted).contains(&file(CHUNK_SIZE + 1_000, 1)[CHUNK_SIZE..].to_vec()), "{case}");
     }
 }
 
-/// D4: an upgrade of that release to itself loses every blob, and the next upload gets the id of the first.
+/// D4: an upgrade of the release to itself loses every blob, and the next upload gets the blob id of the first.
 #[test]
 fn an_upgrade_of_that_release_to_itself_mixes_no_files() {
     let mut release = PublicRelease::new(128);
@@ -103,7 +104,7 @@ fn an_upgrade_of_that_release_to_itself_mixes_no_files() {
     assert_eq!(mixed.report.blob_bytes, 70);
 }
 
-/// D7, D19: a finish that failed, or a memory of somebody else, has deleted the record and the first chunks of a blob.
+/// D7, D19: a failed finish, or deleting somebody else's memory, deletes the record and the first chunks of a blob.
 #[test]
 fn a_memory_whose_blob_was_deleted_is_not_taken() {
     let mut release = PublicRelease::new(1);
@@ -123,7 +124,7 @@ fn a_memory_whose_blob_was_deleted_is_not_taken() {
     assert_eq!(left_bytes(&adopted), rest.chunks(CHUNK_SIZE).skip(1).collect::<Vec<_>>());
 }
 
-/// D17: a debugging function writes bytes of 0xAA under any key.
+/// D17: a debugging function of the release writes bytes of 0xAA under any key.
 #[test]
 fn bytes_of_a_debugging_function_are_distinguished_from_files() {
     let mut release = PublicRelease::new(1);
@@ -133,7 +134,7 @@ fn bytes_of_a_debugging_function_are_distinguished_from_files() {
     }
     let memories = Memories::of(&release);
     let written = vec![0xAA; 50];
-    // Over a file, after the end of one, and under a key of no session.
+    // Over a chunk of a file, after the end of a file, and under a key that belongs to no session.
     memories.put(1, 0, &written);
     memories.put(2, 1, &written);
     memories.chunks().insert(([9; 32], 7), written.clone());
@@ -147,7 +148,7 @@ fn bytes_of_a_debugging_function_are_distinguished_from_files() {
     assert_eq!(left_bytes(&adopted), vec![written; 3]);
 }
 
-/// D29: the id of a memory is the time, and so is that of a capsule.
+/// D29: ids of memories and capsules are times, so that two memories or capsules of one round have the same id.
 #[test]
 fn what_was_replaced_in_the_same_round_is_in_the_file() {
     let mut release = PublicRelease::new(1);
@@ -176,7 +177,7 @@ fn what_was_replaced_in_the_same_round_is_in_the_file() {
     assert_eq!(left, files, "the new owner gets none of them");
 }
 
-/// D12: texts and lists had no limits.
+/// D12: texts and lists of the release have no limits.
 #[test]
 fn texts_beyond_a_limit_are_truncated_and_kept_in_the_file() {
     let mut release = PublicRelease::new(1);
@@ -188,7 +189,8 @@ fn texts_beyond_a_limit_are_truncated_and_kept_in_the_file() {
         let owner = PublicOwner { since: NOW, last_activity_at: NOW };
         let more = (100..1_299).map(|n| (PublicPerson::Principal(person(n)), owner.clone()));
         capsule.owners.extend(more);
-        // A thousand and ten controllers, most of whom are owners, and are therefore not listed as controllers here.
+        // 1,010 controllers. Most of them are owners, too, and are therefore not listed as controllers after the
+        // adoption.
         let granted = capsule.controllers[0].1.clone();
         let again = (100..1_050).chain(2_000..2_060);
         capsule.controllers = again.map(|n| (PublicPerson::Principal(person(n)), granted.clone())).collect();
@@ -224,7 +226,7 @@ fn texts_beyond_a_limit_are_truncated_and_kept_in_the_file() {
     assert!(line["record"].as_str().unwrap().len() > 1_800_000, "the record as it was");
 }
 
-/// D36: all memories of a capsule are in its record.
+/// D36: in the release, all memories of a capsule are in the capsule's record.
 #[test]
 fn a_capsule_of_thousands_of_memories_is_split_into_records() {
     let mut release = PublicRelease::new(1);

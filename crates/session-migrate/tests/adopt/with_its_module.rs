@@ -1,5 +1,5 @@
-//! Snapshots with a heap: the release's own module, or rather a stand-in that keeps its sessions as that release does,
-//! is asked for its sessions, and their clients continue.
+//! Snapshots with a heap: `adopt` asks the release's own module for its sessions, and their clients continue. A
+//! stand-in that keeps its sessions as the first public release does takes the place of the module.
 
 use std::process::Command;
 
@@ -55,7 +55,7 @@ fn sessions_in_every_state_continue_under_their_numbers() {
     }
     expect_blob(&canister, own, &blob, &bytes);
     assert_eq!(canister.memories_read(own, &memory).unwrap().asset_metadata.base().name, "done");
-    // Two are finished on each build.
+    // Two uploads are finished on each build.
     let mut expected = vec![(own, blob)];
     for (build, part) in [Build::Legacy, Build::Staged, Build::Direct].into_iter().zip(uploads.chunks(2)) {
         if build != Build::Legacy {
@@ -91,7 +91,7 @@ fn a_committed_upload_without_its_memory_gets_one() {
     assert!(repaired[0].notes[0].contains("never became a memory"), "{repaired:?}");
     let pic = server::pocket_ic().unwrap();
     let canister = loaded(&pic, &out);
-    // A client that asks again gets the answer that it never got.
+    // A client that repeats finish gets the answer that it missed.
     let finished = canister.uploads_finish(owner, session, digest, bytes.len() as u64).unwrap();
     assert_eq!(finished.blob_id, format!("blob_{}", blob_of(session)));
     let memory = canister.memories_read(owner, &finished.memory_id).unwrap();
@@ -104,13 +104,14 @@ fn a_contradictory_session_is_repaired_or_not_taken() {
     let old = Old::install();
     let owner = person(1);
     let capsule = old.capsule(owner);
-    // Two bytes were declared for three chunks; in one case the last chunk has arrived, in the other it has not.
+    // Both uploads declare two bytes for three chunks. The last chunk of the first upload has arrived; the last chunk
+    // of the second has not.
     let bytes = file(2 * CHUNK_SIZE + 40, 3);
     let known = old.begin(owner, &capsule, "the end is known", 2, 3);
     old.put(owner, known, 2, &bytes);
     let unknown = old.begin(owner, &capsule, "the end is unknown", 2, 3);
     old.put(owner, unknown, 0, &bytes);
-    // A short chunk in the middle.
+    // An upload with a short chunk in the middle.
     let uneven = old.begin(owner, &capsule, "a short chunk", bytes.len() as u64, 3);
     let () = old.call(owner, "uploads_put_chunk", (uneven, 1_u32, ByteBuf::from(vec![1; 7]))).unwrap();
     let (_folder, out, report) = old.adopted();
@@ -142,7 +143,7 @@ fn chunks_of_an_earlier_session_of_the_number_do_not_count() {
     let capsule = old.capsule(owner);
     let [first, second] = [4, 5].map(|seed| file(2 * CHUNK_SIZE, seed));
     let lost = old.started(owner, &capsule, "lost", &first, &[0, 1]);
-    // After any loss of the heap, that release counts from 1 again.
+    // After any loss of the heap, the release numbers its sessions from 1 again.
     let () = old.call(owner, "forget_heap", ()).unwrap();
     let session = old.started(owner, &capsule, "second", &second, &[1]);
     assert_eq!(session, lost);

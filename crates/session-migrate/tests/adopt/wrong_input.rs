@@ -1,4 +1,5 @@
-//! Input that cannot be adopted, and places that cannot be written: one line, the exit code, and no file left.
+//! `adopt` with unusable input or an unusable output path: it prints one line, has the right exit code, and leaves no
+//! file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ fn names(folder: &Path) -> Vec<PathBuf> {
     names
 }
 
-/// Expects that nothing is adopted, that one line says why, and that no file is new.
+/// Expects that nothing is adopted, that one line says why, and that no file is created.
 fn refused(folder: &Path, args: &[&str], code: i32, expected: &str) {
     let before = names(folder);
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
@@ -79,7 +80,7 @@ fn places_that_cannot_be_written_are_refused() {
         2,
         "cannot write no/such/report",
     );
-    // Nobody can create anything there.
+    // Nobody can create a folder in `/proc`.
     refused(folder, &["old.bin", "--out", "/proc/new"], 2, "cannot write into /proc");
     fs::write(folder.join("text.wasm"), "hello").unwrap();
     refused(folder, &["old.bin", "--out", "new", "--legacy", "text.wasm"], 2, "text.wasm");

@@ -1,4 +1,4 @@
-//! Networks at fault: one that loses answers, one whose nodes lag, and one that is not reachable.
+//! Faulty networks: one that loses answers, one whose nodes lag, and one that is not reachable.
 
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -17,29 +17,30 @@ struct Inner {
     /// Methods whose next answer is lost.
     to_lose: Mutex<Vec<&'static str>>,
     lost: AtomicU32,
-    /// Once a module is installed, the first answer to a read of the state is repeated this many times.
+    /// Once a module is installed, this many reads of the state get the answer to the first read.
     lag: u32,
     stale: AtomicU32,
     first_read: Mutex<Option<Bytes>>,
-    /// Requests that are refused after each lost answer.
+    /// Number of requests that are refused after each lost answer.
     away_for: u32,
     away: AtomicU32,
     refused: AtomicU32,
 }
 
-/// A proxy in front of a network. It ends with the process.
+/// A proxy in front of a network. It runs until the process ends.
 pub struct Answers {
     pub url: String,
     inner: Arc<Inner>,
 }
 
 impl Answers {
-    /// Loses the first answer to each of these methods; after each, the network is unreachable for this many requests.
+    /// Starts a proxy that loses the first answer to each of these methods. After each lost answer, the network is
+    /// unreachable for `away_for` requests.
     pub fn in_front_of(upstream: &str, methods: &[&'static str], away_for: u32) -> Answers {
         Answers::with(upstream, methods, away_for, 0)
     }
 
-    /// Once a module is installed, answers this many reads of the state with the state from before.
+    /// Starts a proxy that, once a module is installed, answers this many reads of the state with the earlier state.
     pub fn lagging_by(upstream: &str, reads: u32) -> Answers {
         Answers::with(upstream, &[], 0, reads)
     }
@@ -77,7 +78,7 @@ impl Answers {
         self.inner.lost.load(Ordering::Relaxed)
     }
 
-    /// Returns whether further reads of the state will be answered with the state from before.
+    /// Returns whether the next read of the state will be answered with the earlier state.
     pub fn is_lagging(&self) -> bool {
         self.inner.stale.load(Ordering::Relaxed) > 0
     }
@@ -123,7 +124,8 @@ async fn forward(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, body
     (status, bytes).into_response()
 }
 
-/// A connection to a network. While it is cut, existing connections are dropped, and new ones are dropped immediately.
+/// A wire to a network. When it is cut, open connections are dropped; while it is cut, new ones are dropped
+/// immediately.
 #[derive(Clone)]
 pub struct Wire {
     pub url: String,
@@ -133,13 +135,13 @@ pub struct Wire {
 struct WireInner {
     upstream: String,
     open: Mutex<Vec<TcpStream>>,
-    /// Connections to drop until it is restored.
+    /// Number of new connections to drop until the wire is restored.
     cut_for: AtomicU32,
     dropped: AtomicU32,
 }
 
 impl Wire {
-    /// Opens a connection to the network at `url`. It ends with the process.
+    /// Returns a wire to the network at `url`, which exists until the process ends.
     pub fn to(url: &str) -> Wire {
         let (upstream, path) = url.trim_start_matches("http://").split_once('/').unwrap();
         let inner = Arc::new(WireInner {
@@ -157,11 +159,11 @@ impl Wire {
         Wire { url, inner }
     }
 
-    /// Cuts it until this many connections have been attempted.
+    /// Cuts the wire until this many connections have been attempted.
     pub fn cut_for(&self, attempts: u32) {
         self.inner.cut_for.store(attempts, Ordering::SeqCst);
         for end in self.inner.open.lock().unwrap().drain(..) {
-            // It may be closed already.
+            // The connection may be closed already.
             let _ = end.shutdown(Shutdown::Both);
         }
     }
@@ -193,7 +195,7 @@ impl WireInner {
             [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
         {
             std::thread::spawn(move || {
-                // Its end closes the connection, regardless of the reason.
+                // When copying ends, for whatever reason, the connection is closed.
                 let _ = std::io::copy(&mut from, &mut to);
                 let _ = to.shutdown(Shutdown::Both);
             });

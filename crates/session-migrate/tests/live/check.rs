@@ -35,7 +35,7 @@ fn with_schema(build: Build, change: impl FnOnce(Schema) -> Option<Schema>) -> V
     gzip(&changed.finish()).unwrap()
 }
 
-/// The expiry of receipts becomes a text, unlike in the stored records.
+/// Changes the expiry of receipts to a text, unlike in the stored records.
 fn with_text_for_a_time(mut schema: Schema) -> Option<Schema> {
     let receipts = schema.memories.iter_mut().find(|memory| memory.name == "RECEIPTS")?;
     let Some(Value::Versions(versions)) = &mut receipts.value else { return None };
@@ -44,7 +44,7 @@ fn with_text_for_a_time(mut schema: Schema) -> Option<Schema> {
     Some(schema)
 }
 
-/// The journal of the engine gets another number for the layout.
+/// Changes the layout in the engine's journal to a text, unlike in the stored records.
 fn with_another_engine_record(mut schema: Schema) -> Option<Schema> {
     let journal = schema.memories.iter_mut().find(|memory| memory.name == "MIGRATION_JOURNAL")?;
     let Some(Value::Versions(versions)) = &mut journal.value else { return None };
@@ -117,8 +117,8 @@ fn preflight_refuses_what_check_forbids() {
         write(&network, "bare.wasm.gz", with_schema(Build::Staged, |_| None)),
         "the new module: the wasm has no metadata `stable:schema`",
     );
-    // A module of an earlier release does not describe its stable memory: it is upgraded, and the report says what was
-    // not compared.
+    // A module of an earlier release does not describe its stable memory. The canister is upgraded nevertheless, and
+    // the report says what was not compared.
     let bare = with_schema(Build::Legacy, |_| None);
     network.pic.upgrade_canister(network.canister, bare, b"DIDL\0\0".to_vec(), None).unwrap();
     let (code, out) = network.upgrade_command("staged", &[]);

@@ -48,7 +48,7 @@ impl Network {
         }
     }
 
-    /// Drives an upgrade in this process: begins it, or resumes what is in the journal.
+    /// Drives an upgrade in this process: begins it, or resumes the unfinished upgrade in the journal.
     pub fn drive(
         &self,
         plan: &Plan,
@@ -105,7 +105,7 @@ impl Network {
         text.lines().map(|line| serde_json::from_str::<Line>(line).unwrap().event).collect()
     }
 
-    /// Returns an upload of three chunks, of which one has arrived.
+    /// Begins an upload of three chunks, and sends one of them.
     pub fn upload_in_flight(&self, name: &str) -> Uploader {
         let client = self.client();
         let capsule = match self.capsules(self.owner).into_iter().next() {
@@ -121,15 +121,15 @@ impl Network {
         uploader
     }
 
-    /// Damages a session that is neither the first nor the last, since an upgrade checks those two: it will be
-    /// quarantined.
+    /// Damages a session, which the migration will quarantine. An upgrade checks the first and the last session, so the
+    /// damaged one is neither.
     pub fn damage_a_session(&self) {
         let [damaged, _] =
             ["damaged.jpg", "after.jpg"].map(|name| self.upload_in_flight(name).session().unwrap());
         change_storage(self, |storage| storage.sessions.legacy.insert(damaged, &RawRecord(vec![0xff; 8])));
     }
 
-    /// Checks that the upload continues where it was, and that its bytes are those of the file.
+    /// Completes an upload, and checks that the stored bytes are those of the file.
     pub fn finish(&self, mut uploader: Uploader) {
         uploader.run(&self.client()).unwrap();
         let file = std::fs::read(self.path(&uploader.asset.name)).unwrap();
@@ -150,12 +150,12 @@ impl Network {
     }
 }
 
-/// Runs something on the network from within the driver, whose thread has a runtime of its own.
+/// Runs `work` from within the driver, in another thread, since the driver's thread has a runtime of its own.
 pub fn meanwhile(work: impl FnOnce() + Send) {
     std::thread::scope(|scope| scope.spawn(work).join().unwrap());
 }
 
-/// Does something after a line of the journal.
+/// A listener that calls a function after each line of the journal.
 pub struct After<F: FnMut(&Event)>(pub F);
 
 impl<F: FnMut(&Event)> Listener for After<F> {
@@ -178,7 +178,7 @@ pub fn change_storage(network: &Network, change: impl FnOnce(&mut Storage)) {
     network.pic.set_stable_memory(network.canister, raw.take(), BlobCompression::NoCompression);
 }
 
-/// Removes all information about the chunks from the session, so that its migration can neither be verified nor rolled
+/// Removes all information about the chunks from a session, so that its migration can neither be verified nor rolled
 /// back.
 pub fn forget_chunks(network: &Network, session: u64) {
     change_storage(network, |storage| {

@@ -1,4 +1,4 @@
-//! A live network of the embedded server, and the program on it.
+//! A live network of the embedded server, and commands that run the program on it.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use session_migrate::client::Canister;
 use session_migrate::network::read_identity;
 use tempfile::TempDir;
 
-/// A test key, Ed25519.
+/// An Ed25519 key for tests.
 pub const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
                    MC4CAQAwBQYDK2VwBCIEIFXAVzsbqX1H+5TFdV9y5IQpt5mkXS+Z+BRX1jHJ1/iZ\n\
                    -----END PRIVATE KEY-----\n";
@@ -32,8 +32,8 @@ pub fn module(build: Build) -> Vec<u8> {
     std::fs::read(ensure_one(build).unwrap().wasm_gz).unwrap()
 }
 
-/// Creates a canister with a build, controlled by `owner` and by the anonymous principal, who is the default of
-/// PocketIC.
+/// Creates a canister with a build, controlled by `owner` and by the anonymous principal, PocketIC's default
+/// controller.
 pub fn installed(pic: &PocketIc, owner: Principal, build: Build) -> Principal {
     let canister = pic.create_canister();
     pic.set_controllers(canister, None, vec![owner, Principal::anonymous()]).unwrap();
@@ -60,7 +60,7 @@ impl Network {
         Network { pic, url, root_key, canister, owner, folder }
     }
 
-    /// Returns the file of the owner's identity.
+    /// Returns the path of the owner's identity.
     pub fn pem(&self) -> PathBuf {
         self.folder.path().join("identity.pem")
     }
@@ -69,7 +69,7 @@ impl Network {
         self.folder.path().join(name)
     }
 
-    /// Returns a command of the program on this network, as the owner.
+    /// Returns a command that runs the program on this network with the owner's identity.
     pub fn run(&self, args: &[&str]) -> Command {
         let mut command = program(args);
         command.args(["--network", &self.url, "-k", &self.root_key]).arg("--identity").arg(self.pem());
@@ -77,7 +77,7 @@ impl Network {
         command
     }
 
-    /// Writes a file that differs from every other one.
+    /// Writes a file whose content depends on its size and on the length of its name.
     pub fn file(&self, name: &str, bytes: usize) -> PathBuf {
         let path = self.folder.path().join(name);
         let content: Vec<u8> = (0..bytes).map(|i| (i * i / 7 + name.len()) as u8).collect();
@@ -103,7 +103,7 @@ pub fn outcome_of(output: &Output) -> (i32, String) {
     (output.status.code().unwrap(), text(&output.stdout) + &text(&output.stderr))
 }
 
-/// Runs the program.
+/// Returns a command that runs the program.
 pub fn program(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_session-migrate"));
     command.args(args);

@@ -24,7 +24,7 @@ impl Network {
         outcome_of(&self.run(&args).output().unwrap())
     }
 
-    /// Downloads a snapshot as the server does, without the program; returns the folder.
+    /// Lets the server download a snapshot, without the program; returns the folder.
     fn download_by_server(&self, id: &str, folder: &str) -> PathBuf {
         let (id, folder) = (hex::decode(id).unwrap(), self.path(folder));
         let anonymous = candid::Principal::anonymous();
@@ -37,7 +37,7 @@ impl Network {
     }
 }
 
-/// Waits until the progress file of a transfer shows that part of stable memory is complete, and ends the process.
+/// Waits until the progress file of a transfer shows that a part of stable memory is complete, and kills the process.
 fn kill_before_its_end(mut child: Child, note: &Path) {
     let reached = || {
         let note: serde_json::Value = serde_json::from_slice(&fs::read(note).ok()?).ok()?;
@@ -96,7 +96,8 @@ fn download_equals_what_the_server_writes_and_is_verified() {
     flip("wasm_module.bin", 20);
     assert_eq!(verify(&ours).0, 1);
     refused_by(&[&["inspect"], &["plan"], &["rehearse", "--snapshot"]]);
-    // A byte that no message reads. Messages run while it is hashed, but their results do not count.
+    // Next, a byte is wrong that no message reads. Messages run while the files are hashed, but their results do not
+    // count.
     flip("wasm_module.bin", 20);
     flip("stable_memory.bin", fs::metadata(ours.join("stable_memory.bin")).unwrap().len() as usize - 1);
     refused_by(&[&["inspect", "--deep"], &["plan"], &["rehearse", "--clients", "1", "--snapshot"]]);
@@ -113,7 +114,7 @@ fn killed_download_is_refused_until_it_is_resumed() {
 
     let (code, out) = outcome_of(&program(["inspect"]).arg(&folder).output().unwrap());
     assert!(code == 2 && out.contains("session-migrate snapshot download"), "{code}: {out}");
-    // A later snapshot is not mixed into it.
+    // A later snapshot is not mixed into the folder.
     let later = network.take();
     let (code, out) = network.download("folder", &["--snapshot", &later]);
     assert!(code == 2 && out.contains(&id) && out.contains(&later), "{code}: {out}");

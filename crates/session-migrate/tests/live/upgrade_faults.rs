@@ -14,7 +14,7 @@ use wasmparser::{ExternalKind, Parser, Payload};
 use super::driving::{After, change_storage, forget_chunks, is_receipt, meanwhile};
 use super::network::{CHUNK, Network};
 
-/// Returns a module whose `post_upgrade` is one of its updates, which may not reply there.
+/// Returns a module whose `post_upgrade` is one of its updates, and traps, since `post_upgrade` must not reply.
 fn trapping(module: &Module) -> Module {
     struct Swapped {
         update: u32,
@@ -50,7 +50,7 @@ fn trapping(module: &Module) -> Module {
     of_wasm(module, &changed.finish())
 }
 
-/// Creates another module to use instead of this one, with the same metadata.
+/// Returns the module of `wasm`, described like `module`.
 fn of_wasm(module: &Module, wasm: &[u8]) -> Module {
     let gz = gzip(wasm).unwrap();
     let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&gz));
@@ -119,7 +119,7 @@ fn restore_is_the_last_resort_and_says_what_it_loses() {
         event if is_receipt(event, Step::Snapshot) => {
             meanwhile(|| drop(network.upload_in_flight("lost.jpg")));
         }
-        // It does not answer until the rollback has failed.
+        // The canister does not answer until the rollback has failed.
         event if is_receipt(event, Step::Install) => {
             meanwhile(|| network.pic.stop_canister(network.canister, Some(controller)).unwrap());
         }
@@ -154,7 +154,7 @@ fn stuck_migration_is_rolled_back() {
             state.note = "no room for a blob".into();
             storage.migration.set_state(storage.migration.current(), &state);
         });
-        // The state is also on the heap until the canister opens its memory again.
+        // The heap has a copy of the earlier state until the canister opens its memory again.
         network.upgrade(Build::Staged);
     };
     let mut stuck = After(|event: &Event| {
@@ -173,7 +173,7 @@ fn stuck_migration_is_rolled_back() {
 fn module_that_answers_as_another_build_is_not_confirmed() {
     let network = Network::with(Build::Legacy);
     let upload = network.upload_in_flight("a.jpg");
-    // The legacy build again, with metadata of the staged build; a custom section makes another module of it.
+    // The legacy build again, but with the features of the staged build. A custom section changes the module hash.
     let legacy = network.module(Build::Legacy);
     let wasm = [&unpack(&legacy.gz).unwrap()[..], b"\x00\x05\x04note"].concat();
     let wrong = Module { features: network.module(Build::Staged).features, ..of_wasm(&legacy, &wasm) };

@@ -6,18 +6,18 @@ use session_migrate::upgrade::{Ending, Event, Line, Listener, OnFailure, Plan, S
 use super::driving::{forget_chunks, is_receipt, meanwhile};
 use super::network::{Network, installed};
 
-/// What happens to the canister as soon as the module is installed.
+/// Damages the canister as soon as the module is installed.
 type Damage<'a> = &'a (dyn Fn(&Network, u64) + Sync);
 
-/// Ends the driver at one of its moments: after each line, and before each receipt, when the effect is executed but not
-/// recorded.
+/// Ends the driver at one of its moments. There is a moment after each line of the journal, and one before each
+/// receipt, when the effect is executed but not recorded.
 struct Killer<'a> {
     network: &'a Network,
     session: u64,
     damage: Damage<'a>,
-    /// The moments from this receipt on.
+    /// The receipt from which moments count; `None` if all moments count.
     from: Option<Step>,
-    /// Moments left; `None`: never.
+    /// Number of moments before the driver is ended; `None` if it is never ended.
     left: Option<u32>,
     at: Option<Event>,
 }

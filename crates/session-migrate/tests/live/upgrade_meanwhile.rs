@@ -14,7 +14,7 @@ use super::network::{Network, installed};
 const CONTROLLER: Principal = Principal::anonymous();
 
 impl Network {
-    /// Upgrades to the staged build, and does something after each line of the journal.
+    /// Upgrades to the staged build, and calls `during` after each line of the journal.
     fn upgrade_while(
         &self,
         change: impl Fn(&Plan) -> Plan,
@@ -36,7 +36,7 @@ impl Network {
         self.pic.update_canister_settings(self.canister, Some(CONTROLLER), settings).unwrap();
     }
 
-    /// Makes the balance insufficient from now on.
+    /// Freezes the canister: its balance is too low for any call from now on.
     fn freeze(&self) {
         self.set_freezing_threshold(u64::MAX >> 1);
     }
@@ -72,7 +72,7 @@ fn held(report: Result<Report, UpgradeError>) -> (String, String) {
 fn foreign_install_between_preflight_and_install_stops_it() {
     let mut network = Network::with(Build::Legacy);
     let staged = network.module(Build::Staged);
-    // The same module again, and another one.
+    // Somebody else installs the same module again, or another one.
     for (build, expected) in
         [(Build::Legacy, "the same module again"), (Build::Direct, "has installed the module")]
     {
@@ -99,7 +99,7 @@ fn foreign_install_after_the_install_stays_as_it_is() {
             if is_receipt(event, Step::Install) {
                 let args = b"DIDL\0\0".to_vec();
                 let module = super::network::module(build);
-                // This holds regardless of what that module does with the stored data.
+                // Reinstalled, so that it does not matter whether that module can read the stored data.
                 meanwhile(|| network.pic.reinstall_canister(network.canister, module, args, None).unwrap());
             }
         };

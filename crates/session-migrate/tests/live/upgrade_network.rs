@@ -33,7 +33,7 @@ fn lost_answer_and_absent_network_change_nothing() {
     network.finish(upload);
 }
 
-/// Returns the effect that is about to be sent.
+/// Returns the effect that is about to be sent, if the event announces one.
 fn intent(event: &Event) -> Option<Step> {
     match event {
         Event::Intent { step, .. } => Some(*step),
@@ -67,12 +67,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// network is reachable again.
 struct AwayForMinutes {
     wire: Wire,
-    /// The rest of the minute, and the sum of all pauses so far.
+    /// The rest of the current minute, and the sum of all pauses that took no time.
     left_and_skipped: Mutex<(Duration, Duration)>,
 }
 
 impl AwayForMinutes {
-    /// Begins a minute, unless one is not over yet.
+    /// Begins a minute without the network, and returns `true`, unless the last minute is not over yet.
     fn begin(&self) -> bool {
         let is_new = !self.wire.is_cut();
         if is_new {
@@ -115,7 +115,7 @@ fn network_away_for_a_minute_at_each_step_is_waited_for() {
     let wire = Wire::to(&network.url);
     let away = Arc::new(AwayForMinutes { wire: wire.clone(), left_and_skipped: Mutex::default() });
     let clock: Arc<dyn Clock> = away.clone();
-    // Before each effect is sent, and each time the migration is checked.
+    // The network goes away before each effect is sent, and each time the migration is seen in another phase.
     let mut times = 0;
     let mut leaving = After(|event: &Event| {
         if intent(event).is_some() || matches!(event, Event::Seen { .. }) {

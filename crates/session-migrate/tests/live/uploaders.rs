@@ -18,10 +18,10 @@ use super::network::{CHUNK, Network};
 
 const CLIENTS: usize = 40;
 
-/// A rejected or unanswered call is an error.
+/// Options with which a rejected or unanswered call is an error.
 const NOTHING_IS_RETRIED: Options = Options { parallel: 1, retry_for: Duration::ZERO };
 
-/// The file of a client with this number: most are small, those of every tenth client have two chunks.
+/// Returns a client's file with this number. Most files are small; the files of every tenth client have two chunks.
 fn file(client: usize, number: usize) -> (String, Vec<u8>) {
     let bytes = if client.is_multiple_of(10) { CHUNK + 7 } else { 20_000 + client };
     let content = (0..bytes).map(|i| (i * i / 7 + 31 * client + number) as u8).collect();
@@ -44,7 +44,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Uploads one file after the other until the end; returns the client and the number of files.
+/// Uploads one file after the other until the traffic is over; returns the client and the number of its files.
 async fn uploads(
     network: &Network,
     traffic: &Traffic,
@@ -81,14 +81,14 @@ fn forty_uploaders_do_not_notice_the_whole_upgrade() {
             let all = (0..CLIENTS).map(|client| uploads(&network, &traffic, client));
             tokio::runtime::Runtime::new().unwrap().block_on(try_join_all(all)).unwrap()
         });
-        // Ends early if a client has failed.
+        // Waits for as many more uploaded files as there are clients, or until a client has failed.
         let wait_for_all = || {
             let before = traffic.uploaded.load(Ordering::Relaxed);
             while traffic.uploaded.load(Ordering::Relaxed) < before + CLIENTS && !running.is_finished() {
                 std::thread::sleep(Duration::from_millis(20));
             }
         };
-        // The clients end, too, if an assertion fails here.
+        // Ends the clients even if an assertion fails in this thread.
         let over = Over(&traffic.is_over);
         wait_for_all();
         let (staged, direct) = upgraded(&network, &traffic, wait_for_all);

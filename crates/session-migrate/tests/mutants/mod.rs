@@ -16,19 +16,19 @@ use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{BlockType, CodeSection, ExportKind, ExportSection, Function, FunctionSection, ValType};
 use wasmparser::{Export, ExternalKind, Parser, Payload, TypeRef};
 
-/// Returns the module with `gz` for its code.
+/// Returns the module `like` with `wasm` as its code.
 fn packed(wasm: &[u8], like: &Module) -> Module {
     Module { gz: gzip(wasm).unwrap(), wasm_bytes: wasm.len() as u64, ..like.clone() }
 }
 
-/// Names of eight bytes are numeric constants in the code; this replaces one by another.
+/// Replaces one name of eight bytes by another. In the code, a name of eight bytes is a numeric constant.
 struct Renamed {
     from: i64,
     to: i64,
     places: u32,
 }
 
-/// A module that gives one of its error kinds another name of eight bytes.
+/// Returns a module in which one of the error kinds has another name of eight bytes.
 pub fn with_other_error_kind(module: &Module, kind: &[u8; 8], other: &[u8; 8]) -> Module {
     let wasm = unpack(&module.gz).unwrap();
     let mut renamed = Renamed { from: i64::from_le_bytes(*kind), to: i64::from_le_bytes(*other), places: 0 };
@@ -55,10 +55,10 @@ impl Reencode for Renamed {
     }
 }
 
-/// An addition to a module: a function that counts down before it calls an exported one.
+/// An addition to a module: a function that counts down before it calls an exported function.
 struct Slower {
     export: String,
-    /// The exported function, and its type, without parameters and results.
+    /// The exported function, and its type, which has neither parameters nor results.
     function: u32,
     ty: u32,
     /// The number of the new function.
@@ -69,7 +69,7 @@ struct Slower {
 /// Instructions of one round of the loop in [`slower`]: loop, get, const, sub, tee and branch.
 pub const INSTRUCTIONS_PER_ROUND: u64 = 6;
 
-/// Returns a module in which a method takes this many more rounds of a loop.
+/// Returns a module in which a method first runs this many rounds of a loop.
 pub fn slower(module: &Module, export: &str, rounds: i32) -> Module {
     let wasm = unpack(&module.gz).unwrap();
     let mut types = Vec::new();
@@ -154,11 +154,11 @@ fn change_storage(subject: &ReplayCanister, module: &Module, change: impl FnOnce
     change(&mut storage);
     drop(storage);
     subject.pic().set_stable_memory(subject.id(), raw.take(), BlobCompression::NoCompression);
-    // The canister's heap belongs to the previous stable memory.
+    // The canister's heap belongs to the previous stable memory; an upgrade replaces it.
     subject.upgrade(module).unwrap();
 }
 
-/// Leaves a converted session as a conversion would that loses a chunk.
+/// Changes a converted session as if its conversion had lost a chunk.
 pub fn lose_chunk(subject: &ReplayCanister, module: &Module, chunk: u32) {
     change_storage(subject, module, |storage| {
         let session = storage.sessions.sessions.next_key(None).expect("the session is converted");
@@ -176,7 +176,7 @@ pub fn lose_chunk(subject: &ReplayCanister, module: &Module, chunk: u32) {
     });
 }
 
-/// Leaves converted sessions as a conversion would that does not preserve an idempotency key.
+/// Removes an idempotency key as if the conversion of its session had lost it.
 pub fn lose_key(subject: &ReplayCanister, module: &Module, (capsule, owner, idem): (&str, Principal, &str)) {
     change_storage(subject, module, |storage| {
         let key = IdemKey::of(capsule, &owner, idem);

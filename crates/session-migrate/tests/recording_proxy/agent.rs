@@ -17,15 +17,15 @@ use serde::de::DeserializeOwned;
 /// The reply, or the error code of the rejection.
 pub type AgentResult = Result<Vec<u8>, String>;
 
-/// Makes every call different.
+/// Counter that makes every call different.
 static NONCES: AtomicU64 = AtomicU64::new(0);
 
 pub struct Agent {
     client: reqwest::blocking::Client,
-    /// A gateway, or the server's path of an instance.
+    /// URL of a gateway, or of an instance on the server.
     url: Url,
     canister: Principal,
-    /// Where its requests go: the path of a canister, or of a subnet.
+    /// The part of a request's path that names a canister or a subnet.
     place: String,
     sender: Principal,
 }
@@ -36,12 +36,12 @@ impl Agent {
         Agent { client: reqwest::blocking::Client::new(), url, canister, place, sender }
     }
 
-    /// Returns the agent, calling the management canister about the canister.
+    /// Returns an agent that calls the management canister about the canister.
     pub fn managing(self) -> Agent {
         Agent { canister: Principal::management_canister(), ..self }
     }
 
-    /// Returns the agent, sending its requests to a subnet where the interface supports that.
+    /// Returns an agent whose requests name a subnet in their path instead of a canister.
     pub fn at_subnet(self, subnet: Principal) -> Agent {
         Agent { place: format!("subnet/{subnet}"), ..self }
     }
@@ -58,7 +58,8 @@ impl Agent {
         }
     }
 
-    /// Sends a call and waits for its outcome; to a server without version 4 it is sent again by version 2.
+    /// Sends a call and waits for its outcome. If the server does not support version 4, the call is sent again with
+    /// version 2.
     pub fn send(&self, call: &EnvelopeContent) -> AgentResult {
         let (status, body) = match self.post("v4", "call", call) {
             (StatusCode::NOT_FOUND, _) => self.post("v2", "call", call),
@@ -101,7 +102,7 @@ impl Agent {
         }
     }
 
-    /// Sends a call, and hangs up after `then` without having read an answer.
+    /// Sends a call, calls `then`, and hangs up without having read an answer.
     pub fn send_and_hang_up(&self, call: &EnvelopeContent, then: impl FnOnce()) {
         let url = self.url(&self.path("v4", "call"));
         let (host, port) = (url.host_str().unwrap(), url.port().unwrap());

@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 type Rejected = Result<RawMessageId, pocket_ic::RejectResponse>;
 
-/// The server, for as long as it lives.
+/// The running server, which stops when it is dropped.
 pub struct AgentServer {
     pub url: Url,
     shared: Arc<Shared>,
@@ -46,9 +46,9 @@ pub struct AgentServer {
 struct Shared {
     client: reqwest::Client,
     server: Url,
-    /// What can follow after `/api/`.
+    /// The supported versions, which follow `/api/` in a path.
     versions: &'static [&'static str],
-    /// The calls of agents, with the ids that the server gave them.
+    /// The calls of agents by request id, with the ids that the PocketIC server gave them.
     calls: tokio::sync::Mutex<HashMap<[u8; 32], RawMessageId>>,
     /// Calls that were answered immediately.
     answered: Mutex<Vec<[u8; 32]>>,
@@ -56,14 +56,14 @@ struct Shared {
     gateways: Mutex<Vec<(HttpGatewayDetails, JoinHandle<()>)>>,
 }
 
-/// The path at which requests arrive; `instance` for a gateway.
+/// A port at which requests arrive. `instance` is present for the port of a gateway.
 #[derive(Clone)]
 struct Frontend {
     shared: Arc<Shared>,
     instance: Option<usize>,
 }
 
-/// Returns a proxy that supports only these versions of `/api`, in front of another server.
+/// Starts a server that supports only these versions of `/api`, in front of another server.
 pub fn start(versions: &'static [&'static str], server: &Url) -> AgentServer {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let shared = Arc::new(Shared {
@@ -212,7 +212,7 @@ impl Shared {
         }
     }
 
-    /// Hands a call on, once.
+    /// Forwards a call, unless the same call was forwarded before.
     async fn submit(&self, instance: usize, id: RequestId, call: &RawCanisterCall) -> Rejected {
         let mut calls = self.calls.lock().await;
         if let Some(message) = calls.get(&*id) {
@@ -224,7 +224,7 @@ impl Shared {
         })
     }
 
-    /// Returns the outcome of one call in the state of an instance.
+    /// Returns a certificate with the time of an instance and the outcome of one call.
     async fn certificate(
         &self,
         instance: usize,
@@ -237,7 +237,7 @@ impl Shared {
         certified::state(nanos_since_epoch, id, result)
     }
 
-    /// PocketIC's own request, which also covers the calls of agents.
+    /// Answers PocketIC's own request for the status of a call, which may be a call of an agent.
     async fn ingress_status(&self, instance: usize, body: &[u8]) -> Response {
         let mut args: RawIngressStatusArgs = serde_json::from_slice(body).unwrap();
         if let Some(message) = self.calls.lock().await.get(args.raw_message_id.message_id.as_slice()) {

@@ -1,4 +1,4 @@
-//! Calls of agents: by the server's path of an instance, and by HTTP gateways.
+//! Calls of agents, through the URL of an instance on the server, and through HTTP gateways.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -22,13 +22,13 @@ use crate::{assert_replays, proxy, scratch};
 
 const VERSIONS: &[&str] = &["v2", "v3", "v4"];
 
-/// The argument of the management canister.
+/// The argument of some methods of the management canister.
 #[derive(Clone, CandidType)]
 struct OfCanister {
     canister_id: Principal,
 }
 
-/// Returns the server's path of an instance.
+/// Returns the URL of an instance on the server.
 fn instance_url(server: &Url, pic: &PocketIc) -> Url {
     server.join(&format!("instances/{}/", pic.instance_id())).unwrap()
 }
@@ -77,13 +77,13 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
     let (large, small) = (content(2 * CHUNK + 700), content(90));
     let session = begin(&agent, &capsule, &large, "large");
 
-    // Two in flight before a round. The answer to the first is never requested.
+    // Two calls are in flight before a round. The answer to the first is never requested.
     let begun = agent.submit("uploads_begin", begin_args(&capsule, &small, "never asked for"));
     let other = agent.submit("uploads_begin", begin_args(&capsule, &small, "asked for"));
     front_end.pic.tick();
     decode::<Reply<u64>>(agent.poll(&other)).unwrap();
 
-    // The sender never reads the answer, repeats the call, and then begins again.
+    // The client hangs up before the answer, repeats the same call, and then begins the upload again.
     let lost = agent.call("uploads_begin", begin_args(&capsule, &small, "lost"));
     agent.send_and_hang_up(&lost, || server.wait_for(lost.to_request_id()));
     let found: u64 = decode::<Reply<u64>>(agent.send(&lost)).unwrap();
@@ -105,7 +105,7 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
     assert_eq!(status.unwrap().missing.len(), 1);
     agent.update::<Reply<()>>("uploads_put_chunk", put_args(session, 2, &large)).unwrap();
 
-    // Refused by the server before and after it was accepted, and by the canister.
+    // Calls that are refused: by the server before and after it has accepted the call, and by the canister.
     assert_eq!(agent.query("no_such_method", ()), Err("IC0536".into()));
     assert_eq!(agent.send(&agent.call("no_such_method", ())), Err("IC0536".into()));
     let stranger =
@@ -120,7 +120,7 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
     let stop = controller.submit("stop_canister", whom.clone());
     front_end.pic.tick();
     controller.poll(&stop).unwrap();
-    // Sent to the subnet, and its outcome is requested there.
+    // The next call has the subnet in its path, and so has the request for its outcome.
     let subnet = front_end.pic.get_subnet(front_end.id).unwrap();
     let controller = controller.at_subnet(subnet);
     let start = controller.call("start_canister", whom);
@@ -177,7 +177,7 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
     assert_replays(&out);
 }
 
-/// Where version 4 is not found, an agent sends the same call by version 2.
+/// If the server does not support version 4, an agent sends the same call again with version 2.
 #[test]
 fn a_call_that_an_old_server_did_not_take_is_recorded_once() {
     let embedded = EmbeddedServer::start().unwrap();
@@ -234,7 +234,7 @@ fn a_live_front_end_finds_the_proxy_before_its_gateway() {
     let recorded = proxy.stop().unwrap();
     assert_eq!(recorded.calls, made);
     assert_notes(&recorded, &["the time advanced automatically"]);
-    // The proxy cannot know when calls were executed, so the trace must not depend on it.
+    // The proxy cannot know when calls were executed, so the trace must not contain times.
     let events = Trace::read(&out).unwrap().events;
     assert_eq!(events.iter().position(|event| event.what == EventKind::ClockRuns), Some(0));
     assert!(!std::fs::read_to_string(&out).unwrap().contains("@+"), "{out:?}");
@@ -260,7 +260,7 @@ fn an_instance_that_comes_with_a_gateway_is_recorded_by_it() {
     assert_eq!(gateways(proxy.url()), [url.port().unwrap()]);
     let made = upload(&Agent::new(url, front_end.id, person("client")));
 
-    // Requests that cannot be read are reported, and the server's refusals are forwarded.
+    // A gateway whose requests cannot be read is reported, and the server's refusals are forwarded.
     let open = |config: Value| {
         let answer = reqwest::blocking::Client::new()
             .post(proxy.url().join("http_gateway").unwrap())

@@ -58,7 +58,8 @@ fn recorded_calls_replay_to_the_same_answers_elsewhere() {
     assert!(recorded.notes.is_empty(), "{:?}", recorded.notes);
 }
 
-/// For what takes long or arrives while it is busy, the official server returns the answer to a second request.
+/// If an operation takes long, or arrives while the official server is busy, the server returns the answer only to a
+/// second request.
 #[test]
 fn a_server_that_answers_later_is_recorded_the_same() {
     let server = EmbeddedServer::start().unwrap();
@@ -73,14 +74,14 @@ fn a_server_that_answers_later_is_recorded_the_same() {
     assert!(slow.late() > front_end.calls, "{} answers were late", slow.late());
 }
 
-/// Events that a trace cannot represent are reported, and the trace is valid up to there.
+/// A trace cannot represent a reinstallation: a note reports it, and the trace is valid up to there.
 #[test]
 fn a_trace_ends_when_the_canister_is_reinstalled() {
     let server = EmbeddedServer::start().unwrap();
     let (_folder, out) = scratch();
     let mut front_end = FrontEnd::install(&server.url());
     let proxy = proxy(&server.url(), &out);
-    // The same instance, through the proxy.
+    // From here on, the same instance is called through the proxy.
     let instance = front_end.pic.instance_id();
     let through = PocketIc::new_from_existing_instance(proxy.url().clone(), instance, None);
     let direct = std::mem::replace(&mut front_end.pic, through);

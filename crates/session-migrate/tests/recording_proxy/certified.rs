@@ -9,7 +9,7 @@ use pocket_ic::common::rest::RawCanisterResult;
 /// Returns a certificate with the time, nanoseconds since 1970, and the outcome of one call.
 pub fn state(time: u64, id: RequestId, result: Option<RawCanisterResult>) -> Vec<u8> {
     let mut leb128 = Vec::new();
-    // As Candid writes its numbers.
+    // A certificate contains numbers in the encoding that Candid also uses, LEB128.
     Nat::from(time).encode(&mut leb128).unwrap();
     let of_call = labeled("request_status", labeled(id.as_slice(), of_call(result)));
     let tree = fork(of_call, labeled("time", leaf(leb128)));

@@ -11,7 +11,7 @@ use session_migrate::trace::Trace;
 use crate::front_end::FrontEnd;
 use crate::{command, scratch};
 
-/// Returns a proxy of the command line, and the address it listens at.
+/// Starts the proxy as a command; returns the process, and the URL at which it listens.
 fn start_command(server: &Url, out: &Path) -> (Child, Url) {
     let mut child = command()
         .args(["record", "--proxy", "127.0.0.1:0", "--server", server.as_str()])
@@ -24,7 +24,7 @@ fn start_command(server: &Url, out: &Path) -> (Child, Url) {
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     lines.read_line(&mut line).unwrap();
     let url = line.split(' ').find(|word| word.starts_with("http://")).unwrap().parse().unwrap();
-    // The rest of it is read with the output.
+    // The rest of its output is read at the end.
     child.stdout = Some(lines.into_inner());
     (child, url)
 }

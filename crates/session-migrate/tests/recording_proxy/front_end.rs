@@ -1,4 +1,4 @@
-//! The tests of a front end, from the server's point of view.
+//! The calls that a front end's tests make to a server.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ pub fn finish_args(session: u64, file: &[u8]) -> (u64, ByteBuf, u64) {
     (session, ByteBuf::from(Sha256::digest(file).to_vec()), file.len() as u64)
 }
 
-/// A test of a front end, from the server's point of view; it counts its calls.
+/// A front end's test, which counts its calls to the canister.
 pub struct FrontEnd {
     pub pic: PocketIc,
     pub id: Principal,
@@ -126,7 +126,7 @@ impl FrontEnd {
         let capsule = self.capsule();
         let (large, small) = (content(CHUNK + 700), content(90));
 
-        // Several in flight at once, and one that depends on an answer while others are still in flight.
+        // Several calls are in flight at once, and a call depends on an answer while other calls are still in flight.
         let begun = [self.begin(&capsule, &large, "large"), self.begin(&capsule, &small, "small")];
         let [large_id, small_id] = begun.map(|message| self.wait::<u64>(message).unwrap());
         let first = self.put(large_id, 1, &large);
@@ -136,7 +136,7 @@ impl FrontEnd {
         self.wait::<()>(second).unwrap();
         self.wait::<()>(first).unwrap();
 
-        // What is refused: by the canister, by the server before a round, and by a query.
+        // Calls that are refused: updates by the canister, an update by the server before a round, and a query.
         let wrong: Reply<()> = self.update(
             client,
             "uploads_put_chunk",
@@ -148,7 +148,7 @@ impl FrontEnd {
         self.pic.update_call(self.id, client, "no_such_method", vec![]).unwrap_err();
         self.pic.query_call(self.id, client, "no_such_method", vec![]).unwrap_err();
 
-        // Someone else's canister, which must not be recorded.
+        // A call to another canister, which must not be recorded.
         let other = self.pic.create_canister();
         self.pic.query_call(other, client, "uploads_list", vec![]).unwrap_err();
 
@@ -156,7 +156,7 @@ impl FrontEnd {
         let config: Reply<AdminConfig> = self.query(person("controller"), "admin_config_get", ());
         let config = AdminConfig { compat_share_percent: 0, ..config.unwrap() };
         self.update::<()>(person("controller"), "admin_config_set", (config,)).unwrap();
-        // Like clients that run the rounds themselves and ask for the result after each.
+        // Some clients run the rounds themselves, and ask for the result after each round.
         let put = self.put(small_id, 0, &small);
         assert!(matches!(self.pic.ingress_status_as(put.clone(), client), IngressStatusResult::NotAvailable));
         self.pic.tick();

@@ -1,4 +1,4 @@
-//! Recording through a proxy: clients notice nothing, and what they did replays to the same answers on another server.
+//! Recording through a proxy: clients notice nothing, and their calls replay to the same answers on another server.
 
 mod agent;
 mod agent_server;
@@ -38,7 +38,7 @@ fn command() -> Command {
     command
 }
 
-/// Returns whether the command line, on a server in a separate process, finds no difference at all.
+/// Checks that the command line, on a server of its own, replays the trace without any difference.
 fn assert_replays(trace: &Path) {
     let rules = trace.with_extension("toml");
     std::fs::write(&rules, "").unwrap();

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use reqwest::Url;
 use tokio::runtime::Runtime;
 
-/// The server, for as long as it lives.
+/// The running server, which stops when it is dropped.
 pub struct SlowServer {
     pub url: Url,
     state: Arc<Slow>,
@@ -37,7 +37,7 @@ struct Slow {
 struct Results {
     given: u64,
     waiting: HashMap<String, Bytes>,
-    /// Requests that were refused as busy, and will not be again.
+    /// Requests that were refused as busy once, and will be accepted the next time.
     seen: HashMap<(String, Bytes), ()>,
 }
 

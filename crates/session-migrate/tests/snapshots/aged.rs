@@ -1,5 +1,5 @@
 //! A canister with a history: thousands of calls by clients who finish, abort, resume and abandon uploads, records of
-//! the first public release, and completed migrations. Made by the canister's own code, without an IC.
+//! the first public release, and completed migrations. It is created by the canister's own code, without an IC.
 
 use std::path::Path;
 
@@ -53,7 +53,7 @@ pub struct Aged {
     calls: u64,
 }
 
-/// Returns a person.
+/// Returns the principal of a person.
 pub fn person(n: u64) -> Principal {
     Principal::self_authenticating(n.to_be_bytes())
 }
@@ -85,7 +85,7 @@ pub fn aged(layout: Layout, calls: u64, seed: u64) -> Aged {
         canister.live(calls / 2);
     }
     if layout == Layout::LEGACY {
-        // The legacy build stores no share, since it has only one path.
+        // The legacy build stores no compat share, since it has only one path.
         canister.storage.settings.set(&Config::default());
     }
     assert_eq!(canister.storage.layout.get().unwrap(), Some(layout));
@@ -93,7 +93,7 @@ pub fn aged(layout: Layout, calls: u64, seed: u64) -> Aged {
 }
 
 impl Aged {
-    /// Returns a new canister of the legacy build, in buckets of a page.
+    /// Returns a new canister of the legacy build, whose buckets have one page.
     pub fn new(seed: u64) -> Aged {
         let raw = RawMemory::default();
         drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
@@ -163,7 +163,7 @@ impl Aged {
         self.leave_some_in_flight();
     }
 
-    /// Begins uploads of three chunks, of which none, some and all have arrived.
+    /// Begins uploads of three chunks each. Of one upload, no chunk arrives; of others, some; of the last one, all.
     fn leave_some_in_flight(&mut self) {
         for chunks in [&[][..], &[1], &[0, 2], &[0, 1, 2]] {
             self.calls += 1;
@@ -186,7 +186,7 @@ impl Aged {
     }
 
     fn file(&mut self) -> Vec<u8> {
-        // A few large files, and some that other clients also have.
+        // A few files are large, and some have the same content as another client's.
         let content = self.below(40) as u8;
         let len = match self.below(60) {
             0 => 0,
@@ -220,7 +220,7 @@ impl Aged {
         let mut chunk = file.chunks(CHUNK).nth(idx as usize).unwrap();
         match self.service(owner).put_chunk(id, idx, &mut chunk, None) {
             Ok(()) => self.open[place].missing.retain(|missing| *missing != idx),
-            // It has expired, or its capsule was deleted.
+            // The upload has expired, or its capsule was deleted.
             Err(_) => drop(self.open.remove(place)),
         }
     }
@@ -293,13 +293,13 @@ impl Aged {
         }
     }
 
-    /// Does what the timer does.
+    /// Sweeps until nothing is left to release, as the timer does.
     pub fn sweep(&mut self) {
         while !self.service(person(0)).sweep().unwrap() {}
         while !memories::sweep(&mut self.storage, &Unmetered).unwrap() {}
     }
 
-    /// Adds records of the first public release, without indexes: one of every class that is not damaged.
+    /// Adds records of the first public release, which are in no index: one of every class that is not damage.
     pub fn add_foreign_records(&mut self) {
         type Change = fn(&mut LegacyUploadSession);
         const DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
@@ -336,7 +336,7 @@ impl Aged {
         for (change, chunks) in kinds {
             self.add_foreign(change, chunks);
         }
-        // One under the key of another live session.
+        // A record with the idempotency key of another live session.
         let capsule = self.capsules[0].1.clone();
         let idem = self.storage.sessions.legacy.raw_after(None).find_map(|(id, raw)| {
             let legacy = LegacyUploadSession::decode(&raw).unwrap();

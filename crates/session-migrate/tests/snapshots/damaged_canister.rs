@@ -42,7 +42,7 @@ impl DamagedCanister {
         Register::open(&self.memories(), id)
     }
 
-    /// Returns the first record of a table that fits.
+    /// Returns the first entry of a table for which `fits` is true.
     pub fn first<K, V>(&self, id: MemoryId, fits: impl Fn(&K, &V) -> bool) -> (K, V)
     where
         K: ic_stable_structures::Storable + Ord + Clone + std::fmt::Debug,
@@ -62,7 +62,7 @@ impl DamagedCanister {
         format!("{key:?}")
     }
 
-    /// Overwrites every occurrence of `bytes` in a memory: pages that were freed keep theirs.
+    /// Overwrites every occurrence of `bytes` in a memory, since some may be in pages that were freed.
     pub fn overwrite(&self, id: u8, bytes: &[u8; 3]) {
         let memory = self.memory(id);
         let mut all = vec![0; memory.size() as usize * 65_536];
@@ -74,7 +74,7 @@ impl DamagedCanister {
     }
 }
 
-/// Damages a canister of a layout; `inspect` must report it as `kind` in memory `memory`.
+/// Damages a canister in this layout; `inspect` must report the damage as `kind`, in memory `memory`.
 #[track_caller]
 pub fn finds(
     layout: Layout,

@@ -96,7 +96,7 @@ fn records_that_do_not_decode_are_found_with_their_keys() {
     assert!(later.what.contains("record version 2"), "{later}");
 }
 
-/// Puts bytes that are no record after the last entry of a table; `inspect` must name memory and key.
+/// Inserts a record that does not decode after the last entry of each table; `inspect` must name memory and key.
 #[track_caller]
 fn finds_last<K>(layout: Layout, tables: &[u8], key: K)
 where
@@ -446,12 +446,12 @@ fn every_kind_of_finding_is_planted_here() {
         .filter(|kind| **kind != FindingKind::UnknownMemory && !here.contains(&format!("Kind::{kind:?},")))
         .map(|kind| kind.name())
         .collect();
-    // Those that are used under a shorter name.
+    // These two kinds are used under a shorter name.
     let used = ["index_to_nowhere", "missing_in_index"];
     assert_eq!(without, used, "a kind of finding without an injury");
 }
 
-/// No test plants it: a quarantined session is reported by its number.
+/// No test plants quarantined sessions and receipts, so the sound canister must have some.
 #[test]
 fn a_quarantined_session_keeps_its_chunks() {
     let canister = DamagedCanister::new(TWO);

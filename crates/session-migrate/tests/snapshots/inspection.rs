@@ -1,4 +1,4 @@
-//! Tests of `inspect` on sound snapshots of every layout, on folders that are not snapshots, and on any
+//! Tests of `inspect` on sound snapshots of every layout, on folders that are not snapshots, and on arbitrary
 //! bytes.
 
 use std::fs;
@@ -30,13 +30,13 @@ pub fn lines(report: &Report) -> Vec<String> {
     report.findings.iter().map(ToString::to_string).collect()
 }
 
-/// Returns a canister of each layout after a few thousand calls; created once.
+/// Returns the stable memory of a canister in this layout after thousands of calls, which is created only once.
 pub fn sound(layout: Layout) -> &'static [u8] {
     static MADE: [OnceLock<Vec<u8>>; 3] = [const { OnceLock::new() }; 3];
     MADE[usize::from(layout.0) - 1].get_or_init(|| aged(layout, 1_500, 7).bytes())
 }
 
-/// Returns the memories that have pages.
+/// Returns the ids of the memories that have pages.
 fn in_use(stable: &[u8]) -> Vec<u8> {
     let raw = RawMemory::default();
     raw.borrow_mut().extend_from_slice(stable);
@@ -111,7 +111,7 @@ fn a_blob_keeps_its_bytes_when_its_old_session_moves() {
     );
 }
 
-/// A snapshot of each layout, checked in; `UPDATE_GOLDEN=1` writes them again.
+/// A snapshot of each layout and its report are checked in; `UPDATE_GOLDEN=1` writes them again.
 #[test]
 fn the_golden_snapshots_are_read_as_they_were() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/golden");
@@ -162,7 +162,7 @@ proptest! {
             let line = used[place.index(used.len())];
             bytes[line * 64 + place.index(64)] ^= change;
         }
-        // Any outcome will do.
+        // Any result is allowed, but no panic.
         let _ = inspected(&bytes, true);
     }
 }

@@ -76,7 +76,7 @@ fn a_plan_shows_the_cost_of_the_upgrade_and_a_verdict() {
     let step = |name: &str| {
         steps.iter().find(|step| step["name"] == name).unwrap_or_else(|| panic!("{name}: {report}"))
     };
-    // So few sessions are converted by the upgrade itself.
+    // The sessions are so few that the upgrade itself converts them.
     assert_eq!(step("migration 1: sessions")["messages"].as_u64(), Some(0));
     for name in ["upgrade to staged", "rollback", "upgrade to direct", "migration 2: payload"] {
         let (messages, largest) = (step(name)["messages"].as_u64(), step(name)["largest"].as_u64());
@@ -111,7 +111,7 @@ fn a_damaged_snapshot_is_a_reason_against_the_upgrade() {
     let stable = path.join("stable_memory.bin");
     let mut bytes = std::fs::read(&stable).unwrap();
     let at = bytes.windows(8).rposition(|window| window == b"left.jpg").unwrap();
-    // In a record of Candid: one more byte of length, so that it ends too late.
+    // The byte before this text is its length in a Candid record, which now says one byte too many.
     bytes[at - 1] += 1;
     std::fs::write(&stable, bytes).unwrap();
     let (output, report) = run(&["plan"], &path, folder.path());

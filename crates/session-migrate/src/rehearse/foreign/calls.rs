@@ -14,7 +14,7 @@
 //! @user2 deposit (1)
 //! ```
 //!
-//! Owns: the format, its errors. Does not own: the encoding of the calls
+//! Owns: the format and its errors. Does not own: the encoding of the calls
 //! ([`RehearsedModule`](super::subject::RehearsedModule)).
 
 use candid::{IDLArgs, Principal};
@@ -32,7 +32,7 @@ pub(super) enum Section {
     Before,
     /// While the migration runs, one call for each round.
     During,
-    /// When everything is converted.
+    /// After everything is converted.
     After,
 }
 
@@ -106,7 +106,7 @@ fn repetition(text: &str) -> Result<(Vec<Option<u32>>, &str), String> {
     }
 }
 
-/// Parses `@caller method (arguments)`; without a caller it is the anonymous principal.
+/// Parses `@caller method (arguments)`; without `@caller`, the anonymous principal makes the call.
 fn call(text: &str) -> Result<(Principal, String, IDLArgs), String> {
     let (caller, text) = match text.strip_prefix('@') {
         Some(text) => {
@@ -154,7 +154,7 @@ fn person(name: &str) -> Result<Principal, String> {
     })
 }
 
-/// Replaces each `principal "@name"`.
+/// Replaces the name in each `principal "@name"` by the text of its principal.
 fn with_principals(text: &str) -> Result<String, String> {
     let mut done = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,5 +1,5 @@
-//! The `migration_…` endpoints of a canister, as the crate `ic-stable-migrate` defines them, regardless of the type of its
-//! keys.
+//! The `migration_…` endpoints of a canister, as the crate `ic-stable-migrate` defines them, regardless of the type of
+//! its keys.
 
 use candid::{Reserved, encode_args};
 use ic_stable_migrate::api;
@@ -15,7 +15,7 @@ pub(super) type Status = api::MigrationStatus<Reserved>;
 /// The endpoint without which a migration cannot be watched.
 pub(super) const STATUS: &str = "migration_status";
 
-/// What each endpoint is needed for, for the report.
+/// The endpoints, each with what cannot be tested without it, as the report says it.
 const ENDPOINTS: [(&str, &str); 5] = [
     (STATUS, "whether a migration runs and when it is complete, its counts and digests, interruptions"),
     ("migration_resume", "that it continues after it was stuck or rolled back"),
@@ -35,7 +35,7 @@ impl Pair<'_> {
     /// Returns the status of the migration.
     ///
     /// # Errors
-    /// What the canister answers instead.
+    /// The canister's rejection, or its answer if that is not a status.
     pub fn status(&self) -> Result<Status, String> {
         let answer = self.pic.query_call(self.id, controller(), STATUS, NO_ARGUMENTS.to_vec());
         self.decoded(STATUS, answer)
@@ -44,7 +44,7 @@ impl Pair<'_> {
     /// Calls an endpoint that changes the migration; returns the status that it answers with.
     ///
     /// # Errors
-    /// The canister's refusal.
+    /// The canister's refusal, or its answer if that is not a status.
     pub fn control(&self, endpoint: &str, arg: &[u8]) -> Result<Status, String> {
         let answer = self.pic.update_call(self.id, controller(), endpoint, arg.to_vec());
         self.decoded(endpoint, answer)

@@ -21,13 +21,13 @@ use crate::trace::CallKind;
 /// Instruction limits at which messages are made to trap, in percent of what the largest message has used.
 const LIMITS: [u64; 4] = [2, 20, 50, 80];
 
-/// Rounds with each of these limits. They are a minute apart, so that a watchdog notices each.
+/// Rounds at each of these limits. The rounds are a minute apart, so that a watchdog notices each trap.
 const TRAPPED_ROUNDS: u32 = 3;
 
 /// More than the minute after which a watchdog checks the migration.
 const A_MINUTE: Duration = Duration::from_secs(61);
 
-/// Times that the migration is resumed, or its units retried, after messages that were made to trap.
+/// Maximum number of times that the migration is resumed, or its units retried, after messages that were made to trap.
 const RECOVERIES: u32 = 20;
 
 /// Maximum number of upgrades in the middle of one migration.
@@ -51,7 +51,7 @@ pub(super) struct Course<'a> {
     trapped: Option<usize>,
 }
 
-/// What it found.
+/// What a rehearsal has found.
 pub(super) struct CourseOutcome {
     pub problems: Vec<String>,
     pub notes: Vec<String>,
@@ -172,7 +172,7 @@ impl<'a> Course<'a> {
         format!("after {}", self.last())
     }
 
-    /// Notes a problem, if there is one.
+    /// Returns the value of an answer, or notes its error as a problem.
     fn ok_or_problem<T>(&mut self, answer: Result<T, String>) -> Option<T> {
         let when = self.when();
         answer.map_err(|why| self.pair.problems.push(format!("{when}: {why}"))).ok()
@@ -191,7 +191,7 @@ impl<'a> Course<'a> {
     fn install(&mut self, name: &str, is_new: bool) -> bool {
         self.progress.phase(name);
         let (side, build) = if is_new { (&self.inputs.new, "new") } else { (&self.inputs.old, "old") };
-        // The upgrade to the old release has the same arguments as its installation.
+        // The upgrade back to the old wasm has the same arguments as its installation.
         let arg = if is_new { &self.inputs.upgrade_arg } else { &self.inputs.init_arg };
         let from = costs::next_index(self.pair.pic, self.pair.id);
         let answer = self.pair.upgrade(side, arg, is_new);
@@ -218,7 +218,7 @@ impl<'a> Course<'a> {
         calls.for_each(|call| self.pair.play(call, &when));
     }
 
-    /// Tests what remains of a canister whose migration cannot be watched.
+    /// Tests what can be tested of a canister whose migration cannot be watched.
     fn without_endpoints(&mut self) {
         self.progress.phase("calls after the upgrade");
         for call in self.calls_of(Section::During) {
@@ -237,7 +237,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Runs the migrations of the new wasm, one after the other, and the end of the rehearsal.
+    /// Runs the migrations of the new wasm, one after the other, and then one more upgrade.
     fn migrated(&mut self) {
         let mut has_next = self.one_migrated(true);
         while has_next == Some(true) {
@@ -248,8 +248,9 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Runs one migration, its rollback and its end; returns whether another one has begun, or `None` if the rehearsal
-    /// cannot continue. The old wasm supports only the layout from which the first one starts.
+    /// Runs one migration, rolls it back on request, and finalizes it; returns whether another one has begun, or `None`
+    /// if the rehearsal cannot continue. Only a rollback of the first migration leads back to the old wasm, which does
+    /// not support the layouts from which later migrations start.
     fn one_migrated(&mut self, is_first: bool) -> Option<bool> {
         self.progress.phase("migrating under traffic");
         if !self.converted(true) {
@@ -305,8 +306,8 @@ impl<'a> Course<'a> {
         });
     }
 
-    /// Lets time pass until the migration is at rest or makes no progress, with one call for each round; with
-    /// interruptions, the calls that are left are then made, too.
+    /// Lets time pass until the migration is at rest or makes no progress, and makes one call in each round. With
+    /// interruptions, makes the remaining calls at the end.
     fn settled(&mut self, with_interruptions: bool) -> Result<Status, String> {
         let mut calls = self.calls_of(Section::During);
         let mut status = self.pair.status()?;
@@ -339,14 +340,15 @@ impl<'a> Course<'a> {
     }
 
     /// Returns whether messages that were made to trap have left the migration stuck, or sound units in quarantine.
-    /// Until it has recovered, clients of such units are expected to be refused.
+    /// Until the migration has recovered, calls about these units are refused, as they should be.
     fn needs_recovery(&self, status: &Status) -> bool {
         let is_trapped = self.is_interrupted && self.options.interruptions.contains(&Interruption::Trap);
         let is_stuck = status.phase == MigrationPhase::Stuck;
         is_trapped && (is_stuck || status.quarantined > self.options.max_quarantined)
     }
 
-    /// Does what a controller does about that; returns whether anything was done.
+    /// Resumes the migration if it is stuck, or retries the units in quarantine, as a controller would after such
+    /// traps; returns whether it did either.
     fn recovered(&self, status: &Status) -> Result<bool, String> {
         use MigrationPhase::{Converted, Converting, Stuck, Verifying};
         let (endpoint, arg) = match status.phase {
@@ -358,7 +360,7 @@ impl<'a> Course<'a> {
         Ok(self.has(endpoint) && self.pair.control(endpoint, &arg).map(|_| true)?)
     }
 
-    /// Interrupts the migration, if this round is one for it.
+    /// Interrupts the migration, if an interruption is due in this round.
     fn interrupt(&mut self, round: u32) -> Result<(), String> {
         let wanted = |how| self.options.interruptions.contains(&how);
         let (upgrade, trap) = (wanted(Interruption::Upgrade), wanted(Interruption::Trap));
@@ -385,7 +387,7 @@ impl<'a> Course<'a> {
             Err(error) => return self.notes.push(format!("not tested: messages that trap: {error}")),
         };
         let install = costs.iter().rposition(|cost| cost.is_install()).map_or(0, |last| last + 1);
-        // The messages of the migration are those that the rehearsal has not called.
+        // A message is the migration's if no call of the rehearsal has caused it.
         let is_called = |method: &str| {
             method.starts_with("migration_") || self.inputs.calls.iter().any(|call| call.method == method)
         };
@@ -421,8 +423,8 @@ impl<'a> Course<'a> {
         self.pair.pass(A_MINUTE);
     }
 
-    /// Rolls back, continues on the old wasm if it supports the layout, and migrates again; returns whether the
-    /// rehearsal can continue.
+    /// Rolls back, continues on the old wasm if `to_old`, and migrates again; returns whether the rehearsal can
+    /// continue.
     fn rolled_back(&mut self, to_old: bool) -> bool {
         self.progress.phase("rolling back");
         let rolled_back = self.pair.control("migration_rollback", NO_ARGUMENTS);
@@ -459,14 +461,14 @@ impl<'a> Course<'a> {
         self.converted(false)
     }
 
-    /// Finalizes a migration; returns whether another one has begun.
+    /// Finalizes a migration; returns whether another one has begun, or `None` if the rehearsal cannot continue.
     fn finalized(&mut self) -> Option<bool> {
         self.progress.phase("finalizing");
         let number = self.runs.last().map_or(0, |run| run.migration);
         let leave = self.runs.last().is_some_and(|run| run.counts.quarantined > 0);
         let finalized = self.pair.control("migration_finalize", &leave_quarantined(leave));
         let finalized = self.ok_or_problem(finalized)?;
-        // The next one begins in a message of its own.
+        // The next migration begins in a message of its own.
         self.pair.pass(Duration::from_secs(1));
         let status = self.pair.status();
         let Status { migration, phase, note, .. } = self.ok_or_problem(status)?;
@@ -483,7 +485,7 @@ impl<'a> Course<'a> {
     }
 }
 
-/// Returns the argument of `migration_retry` for every unit: null is an option of any type.
+/// Returns the argument with which `migration_retry` retries every unit: null, which decodes as an option of any type.
 fn no_unit() -> Vec<u8> {
     candid::encode_args(((),)).unwrap_or_default()
 }

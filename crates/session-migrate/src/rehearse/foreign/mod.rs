@@ -1,10 +1,10 @@
 //! The rehearsal of another canister's upgrade: two wasms, a file of calls, and the `migration_…` endpoints.
 //!
 //! The old wasm is installed on two canisters, which get the same calls. One of them is upgraded, migrated, rolled back
-//! on request and finalized; the other one stays as it is. After every step, and for every call, both must answer the
-//! same, except methods that the caller names.
+//! on request and finalized; the other one stays as it is. Both must give the same answer to every call, and to every
+//! query, which is repeated after each step. The user can exempt methods by name.
 //!
-//! Owns: the order of the steps, the verdict. Does not own: the endpoints (the crate `ic-stable-migrate`).
+//! Owns: the order of the steps and the verdict. Does not own: the endpoints (the crate `ic-stable-migrate`).
 
 mod calls;
 mod contract;
@@ -38,16 +38,16 @@ pub struct Checked {
 /// Reads and checks every input, without starting anything.
 ///
 /// # Errors
-/// A file that cannot be used, with the line.
+/// The file that cannot be used, and the line.
 pub fn check(options: ForeignOptions) -> Result<Checked, RehearseError> {
     let inputs = Inputs::read(&options)?;
     Ok(Checked { options, inputs })
 }
 
-/// Rehearses.
+/// Runs the rehearsal.
 ///
 /// # Errors
-/// If the rehearsal could not be completed, or would prove nothing; what it finds is in the [`Report`].
+/// If the rehearsal could not be completed, or would prove nothing. Problems that it finds are in the [`Report`].
 pub fn run(checked: &Checked, progress: &Progress) -> Result<Report, RehearseError> {
     let (provenance, since) = (Provenance::now(), Instant::now());
     let Checked { options, inputs } = checked;

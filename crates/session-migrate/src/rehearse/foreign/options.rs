@@ -1,10 +1,10 @@
-//! What to rehearse of another canister, and how to interrupt it.
+//! Options of a rehearsal of another canister.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// What to rehearse.
+/// Options of a rehearsal of another canister.
 #[derive(Clone, Debug)]
 pub struct ForeignOptions {
     /// The wasm that is installed.
@@ -17,13 +17,13 @@ pub struct ForeignOptions {
     pub init_args: String,
     /// Arguments of every upgrade, Candid text.
     pub upgrade_args: String,
-    /// Methods whose answers may differ from those of the old wasm.
+    /// Methods whose answers may differ between the old and the new wasm.
     pub may_differ: BTreeSet<String>,
     /// How to interrupt the migration.
     pub interruptions: BTreeSet<Interruption>,
     /// Whether to roll back once, continue on the old wasm, and migrate again.
     pub rollback: bool,
-    /// Units that may end in the quarantine.
+    /// Maximum number of units in quarantine at the end.
     pub max_quarantined: u64,
 }
 

@@ -17,7 +17,7 @@ use crate::rehearse::stages::controller;
 use crate::trace::{CallKind, Interface, TracedAnswer};
 use crate::{shorten, shorten_both};
 
-/// Differences of one method that are shown for each step.
+/// Maximum number of differences of one method that are shown for each step.
 const SHOWN: u64 = 3;
 
 /// The two canisters.
@@ -26,18 +26,17 @@ pub(super) struct Pair<'p> {
     /// The canister that is upgraded.
     pub id: Principal,
     reference: Principal,
-    /// The interfaces of the old wasm and the new one: replies are read as by clients of the first of the two that has
-    /// the method.
+    /// The interfaces of the old and the new wasm. A reply is decoded with the first of the two that has the method.
     interfaces: [Option<&'p Interface>; 2],
     may_differ: &'p BTreeSet<String>,
     /// Whether the new wasm runs.
     pub runs_new: bool,
     pub methods: BTreeMap<String, MethodReport>,
-    /// Calls that both canisters have rejected, and the first of them.
+    /// Number of calls that both canisters have rejected, and the first of these calls.
     pub rejected: u64,
     pub first_rejected: Option<String>,
     pub problems: Vec<String>,
-    /// Differences since the last step, by method.
+    /// Number of differences since the last step, by method.
     found: BTreeMap<String, u64>,
 }
 
@@ -78,7 +77,7 @@ impl<'p> Pair<'p> {
         })
     }
 
-    /// Installs a module over what runs.
+    /// Upgrades the canister to a module; the reference stays as it is.
     pub fn upgrade(&mut self, side: &RehearsedModule, arg: &[u8], is_new: bool) -> Result<(), String> {
         let (module, arg, sender) = (side.module.gz.clone(), arg.to_vec(), Some(controller()));
         let answer = if side.keeps_wasm_memory {
@@ -91,14 +90,14 @@ impl<'p> Pair<'p> {
         Ok(())
     }
 
-    /// Lets time pass, with one round.
+    /// Advances the time and runs one round.
     pub fn pass(&self, time: Duration) {
         self.pic.advance_time(time);
         self.pic.tick();
     }
 
-    /// Makes a call on both canisters and compares the answers; returns the difference if there must not be one. A
-    /// method that only the new wasm has is called on that canister alone, and its call must not be rejected.
+    /// Makes a call on both canisters and compares the answers; returns the difference, unless it is allowed. A method
+    /// that only the new wasm has is called on the upgraded canister alone, and the call must not be rejected.
     fn ask(&mut self, call: &PlannedCall) -> Option<String> {
         if !call.is_old && !self.runs_new {
             return None;
@@ -137,7 +136,7 @@ impl<'p> Pair<'p> {
         Some(format!("answers {answer}, the old wasm {expected}"))
     }
 
-    /// Makes a call on both canisters in the same round; on the reference only if it has the method.
+    /// Makes a call on both canisters in the same round, or on the upgraded one alone if the old wasm lacks the method.
     fn both(&self, call: &PlannedCall) -> (Reply, Option<Reply>) {
         let PlannedCall { caller, method, arg, .. } = call;
         if call.kind == CallKind::Query {
@@ -150,7 +149,7 @@ impl<'p> Pair<'p> {
         (wait(sent), expected.map(wait))
     }
 
-    /// Returns an answer as text: a reply as a client of the old wasm reads it.
+    /// Returns an answer as text. A reply is decoded as a client of the old wasm would decode it.
     pub fn shown(&self, method: &str, answer: &Reply) -> String {
         match answer {
             Ok(reply) => {
@@ -161,7 +160,7 @@ impl<'p> Pair<'p> {
                 };
                 args.map_or_else(|| format!("0x{}", hex::encode(reply)), |args| args.to_string())
             }
-            // The message comes from the server.
+            // The text of a rejection comes from the server, and is not compared.
             Err(reject) => match TracedAnswer::from(reject) {
                 TracedAnswer::Rejected { code, .. } => format!("a rejection, {code}"),
                 answer => format!("{answer:?}"),
@@ -207,7 +206,7 @@ impl<'p> Pair<'p> {
     }
 }
 
-/// Returns Candid text without its layout; line breaks in a text value are escaped.
+/// Returns Candid text in one line. Its line breaks are only layout, since text values have theirs escaped.
 pub(super) fn in_one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }

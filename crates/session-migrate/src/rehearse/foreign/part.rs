@@ -20,13 +20,13 @@ pub struct CanisterPart {
 pub struct MethodReport {
     /// The method.
     pub name: String,
-    /// Whether it is a query.
+    /// Whether the method is a query.
     pub is_query: bool,
-    /// Calls of it on the canister that is upgraded.
+    /// Calls of the method on the canister that is upgraded.
     pub calls: u64,
-    /// Of these: answers that were compared with those of the old wasm.
+    /// Calls whose answer was compared with the old wasm's.
     pub compared: u64,
-    /// Of these: answers that differ.
+    /// Compared answers that differ.
     pub differ: u64,
     /// Whether its answers may differ (`--may-differ`), so that they were not compared.
     pub may_differ: bool,

@@ -62,7 +62,8 @@ pub(super) struct PlannedCall {
     pub method: String,
     pub kind: CallKind,
     pub arg: Vec<u8>,
-    /// Whether the old wasm has the method: its answer is compared. Otherwise the new one only must not reject it.
+    /// Whether the old wasm has the method, so that the answers are compared. If not, the new wasm must merely not
+    /// reject the call.
     pub is_old: bool,
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Leads {
     pub session: u64,
 }
 
-/// A live session, as the indexes know it.
+/// What the indexes contain about a live session.
 #[derive(CandidType)]
 pub(super) struct IndexShown {
     pub by_owner: bool,
@@ -33,7 +33,7 @@ pub(super) struct IndexShown {
     pub key_leads_to: Option<Leads>,
 }
 
-/// Sums over everything.
+/// Sums over all sessions, receipts and accounts.
 #[derive(CandidType)]
 pub(super) struct SumsShown {
     pub live_sessions: u64,
@@ -42,7 +42,7 @@ pub(super) struct SumsShown {
     pub bytes_in_use: u64,
 }
 
-/// Upload outcomes, over all paths. Instructions are compared as costs.
+/// Upload outcomes, over all paths. Instructions are left out, since they are compared as costs.
 #[derive(CandidType)]
 pub(super) struct CountsShown {
     pub sessions_begun: u64,

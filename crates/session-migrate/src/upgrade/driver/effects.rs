@@ -1,5 +1,5 @@
-//! Effects on the canister: each is recorded in the journal before and after, and an answer that was lost is looked up
-//! in what the network certifies.
+//! Effects, the calls that change the canister: each is recorded in the journal before it is sent and after it is
+//! answered. If the answer is lost, its outcome is determined from the state that the network certifies.
 
 use ic_management_canister_types::CanisterStatusType;
 
@@ -82,7 +82,7 @@ impl Driver<'_, '_> {
                 let before = self.facts().map(|facts| facts.module_hash).unwrap_or_default();
                 self.hash().await? == before
             }
-            // It is harmless to do this again.
+            // These calls are harmless if they are executed twice.
             Step::Verify | Step::Rollback => false,
             Step::DropSnapshot => {
                 let snapshot = self.snapshot().unwrap_or_default();
@@ -96,8 +96,8 @@ impl Driver<'_, '_> {
         Ok(self.retry.again(|| self.management.status()).await?.status)
     }
 
-    /// Returns what the network certifies about the canister. A node may have an older state than the one that
-    /// answered the last effect: an older state is not accepted.
+    /// Returns what the network certifies about the canister. A state that is older than the answer to the last effect,
+    /// as another node may have it, is not accepted.
     pub(in super::super) async fn certified(&self) -> Result<Certified, ClientError> {
         let last = self.journal.last_certificate().and_then(|certificate| hex::decode(certificate).ok());
         let since = last.and_then(|certificate| answered_at(&certificate)).unwrap_or_default();
@@ -118,7 +118,7 @@ impl Driver<'_, '_> {
         Ok(certified.module_hash.map(hex::encode).unwrap_or_default())
     }
 
-    /// Returns the snapshot that did not exist at the preflight.
+    /// Returns the id of the snapshot that did not exist at the preflight, if there is one.
     pub(super) async fn snapshot_since(&self) -> Result<Option<Vec<u8>>, ClientError> {
         let before = self.facts().map(|facts| facts.snapshots).unwrap_or_default();
         let snapshots = self.retry.again(|| self.management.snapshots()).await?;

@@ -1,4 +1,4 @@
-//! Opening gateways, each with its own port, for one instance.
+//! Opens gateways, each with a port of its own in front of one instance.
 
 use axum::body::Bytes;
 use axum::http::{Method, StatusCode};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Frontend, listen};
 
 impl Frontend {
-    /// `POST /http_gateway`
+    /// Answers `POST /http_gateway`.
     pub fn open(&self, config: &Value) -> Response {
         let HttpGatewayBackend::PocketIcInstance(instance) =
             serde_json::from_value(config["forward_to"].clone()).unwrap()
@@ -27,7 +27,7 @@ impl Frontend {
         };
         let mut gateways = self.shared.gateways.lock().unwrap();
         let gateway = HttpGatewayDetails {
-            // Other numbers than those of instances.
+            // Gateways have other numbers than instances.
             instance_id: 70 + gateways.len(),
             port,
             forward_to: HttpGatewayBackend::PocketIcInstance(instance),
@@ -39,7 +39,7 @@ impl Frontend {
         (StatusCode::CREATED, axum::Json(info)).into_response()
     }
 
-    /// `POST /instances`, with or without a gateway.
+    /// Answers `POST /instances`, with or without a gateway.
     pub async fn create_instance(&self, body: &Bytes) -> Response {
         let mut config: Value = serde_json::from_slice(body).unwrap();
         let gateway = config["http_gateway_config"].take();
