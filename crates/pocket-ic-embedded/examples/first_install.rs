@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-/// Shuts the server down in an orderly way, however the program ends.
+/// A server that is shut down in an orderly way, even if this program panics.
 struct Server(Child);
 
 impl Drop for Server {
@@ -87,7 +87,7 @@ fn processor_seconds(process: u32) -> f64 {
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    // Time in the program and in the system for it: the 14th and the 15th field; the name is the second.
+    // The 14th and the 15th field are the times in user mode and in the kernel; the name is the second field.
     let ticks = after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
     ticks.sum::<f64>() / TICKS_PER_SECOND
 }

@@ -47,10 +47,10 @@ pub(crate) struct NewInstance {
     pub gateway: Option<HttpGatewayInfo>,
 }
 
-/// Creates an instance, with what the configuration requests in addition: automatic progress, a gateway.
+/// Creates an instance, and a gateway and automatic progress if the configuration requests them.
 ///
 /// # Errors
-/// A configuration that is not supported. No instance is left then.
+/// A configuration that is not supported, or a gateway that cannot be opened; the instance is removed in that case.
 pub(crate) async fn create(
     state: &Arc<ServerState>,
     config: &InstanceConfig,
