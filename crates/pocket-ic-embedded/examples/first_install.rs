@@ -2,8 +2,9 @@
 //! tables in `BENCHMARKS.md`.
 //!
 //! `cargo run -p pocket-ic-embedded --example first_install -- SERVER MODULE`, where SERVER is the program, for example
-//! `target/debug/pocket-ic-embedded`. The module is installed on three servers that are started for it, one after the
-//! other: one that caches nothing, one with an empty folder for compiled modules, and one with a filled folder.
+//! `target/debug/pocket-ic-embedded`. Three servers are started, one after the other, and the module is installed on
+//! each: the first caches nothing, the second has an empty folder for compiled modules, and the third has a filled
+//! folder.
 
 use pocket_ic::PocketIcBuilder;
 use std::path::Path;

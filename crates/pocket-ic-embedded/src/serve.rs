@@ -196,7 +196,7 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
     let serving = tokio::spawn({
         let router = router(state.clone());
         let shutdown = async move {
-            // Also ends when the sender is dropped.
+            // The wait also ends when the sender is dropped.
             let _ = ended.changed().await;
         };
         async move { axum::serve(without_delay(listener), router).with_graceful_shutdown(shutdown).await }

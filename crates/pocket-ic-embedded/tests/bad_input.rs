@@ -110,7 +110,7 @@ fn a_stable_memory_that_does_not_fit_an_answer_is_refused() {
     assert_eq!(response.status(), 400);
     let body: Value = response.json().unwrap();
     assert!(body["message"].as_str().unwrap().contains("1073807360 bytes is more than can be read at once"));
-    // A snapshot is possible: on disk it takes only the space of what was written.
+    // A snapshot of this memory can be taken: on disk, it needs only the space of the bytes that were written.
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
     assert!(snapshot.total_size > SIZE);
     let dir = tempfile::tempdir().unwrap();

@@ -92,7 +92,7 @@ fn advice(now: u64) -> String {
 fn readable(nanos: u64) -> String {
     match OffsetDateTime::from_unix_timestamp_nanos(nanos.into()) {
         Ok(time) => time.to_string(),
-        // Only for a time beyond the year 9999.
+        // The conversion fails only for a time beyond the year 9999.
         Err(_) => format!("{nanos} ns"),
     }
 }

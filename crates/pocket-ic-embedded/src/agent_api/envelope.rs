@@ -130,7 +130,7 @@ impl Content {
     /// Returns the paths to read.
     ///
     /// # Errors
-    /// If there are none.
+    /// If the content has no field `paths`.
     pub fn into_paths(self) -> Result<Vec<Vec<Vec<u8>>>, Refusal> {
         let paths = self.paths.ok_or_else(|| Refusal::bad("The content has no field paths"))?;
         let labels = |path: Vec<Label>| path.iter().map(|label| label.as_bytes().to_vec()).collect();

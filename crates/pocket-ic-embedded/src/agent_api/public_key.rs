@@ -141,7 +141,7 @@ mod tests {
     }
 
     proptest! {
-        /// Anyone can send such keys and signatures to the server.
+        /// Anyone can send keys and signatures of any bytes to the server.
         #[test]
         fn keys_and_signatures_of_any_bytes_are_refused(
             canister: bool, key in structured(), signature in structured(), flip: prop::sample::Index, to: u8

@@ -51,7 +51,7 @@ struct Assertion {
     signature: Vec<u8>,
 }
 
-/// The part of the browser's data that matters here.
+/// The only field of the browser's data that is needed here.
 #[derive(Deserialize)]
 struct ClientData {
     challenge: String,

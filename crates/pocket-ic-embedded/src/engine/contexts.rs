@@ -86,7 +86,7 @@ pub(super) fn context_of(entry: &EntryPoint, composite_query: bool) -> (Contexts
 /// A function of the system API.
 #[derive(Debug)]
 pub(super) struct Api {
-    /// Its name in the module `ic0`.
+    /// The function's name in the module `ic0`.
     pub(super) name: &'static str,
     /// The kinds of execution in which it may be called.
     pub(super) contexts: Contexts,

@@ -91,12 +91,12 @@ pub enum Trap {
     /// the function does not accept.
     #[error("Canister violated contract: {0}")]
     ContractViolation(String),
-    /// The module exports no such method.
+    /// The module does not export the method.
     #[error("Canister has no {} method '{name}'.", kind_text(.kind))]
     MethodNotFound {
         /// The kind of method that was called.
         kind: MethodKind,
-        /// Its name.
+        /// The method's name.
         name: String,
     },
     /// A callback's index is outside the function table or names an empty entry.

@@ -309,8 +309,8 @@ fn check_code_section(wasm: &[u8]) -> Result<(), InvalidWasm> {
     Ok(())
 }
 
-/// Applies the limits on one function; `index` counts the functions that the module defines. Returns whether it leaves
-/// segments as they are at instantiation.
+/// Applies the limits on one function; `index` counts the functions that the module defines. Returns whether the
+/// function leaves segments as they are at instantiation.
 fn check_function(index: usize, body: &FunctionBody<'_>) -> Result<bool, InvalidWasm> {
     let refused = |text: String| invalid(format!("Wasm module contains a function at index {index} {text}."));
     let (mut complex, mut keeps_segments) = (0, true);

@@ -152,8 +152,8 @@ impl ModuleCache {
         self.evict()
     }
 
-    /// Removes the least recently used entries until the rest is within the limit, and files left by killed
-    /// processes.
+    /// Removes the least recently used entries until the other entries are within the limit, and the temporary files of
+    /// killed processes.
     fn evict(&self) -> io::Result<()> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&self.folder)? {

@@ -40,7 +40,7 @@ impl fmt::Debug for Paged {
 }
 
 impl Paged {
-    /// Returns whether both are the same value, with neither written since one was cloned from the other.
+    /// Returns whether one was cloned from the other, and neither has been written since.
     pub(super) fn same(&self, other: &Paged) -> bool {
         Arc::ptr_eq(&self.groups, &other.groups)
     }

@@ -133,7 +133,7 @@ impl StableMemory {
     }
 
     /// Returns the host memory used by the contents and not shared with `other`, bytes: if one memory was cloned from
-    /// the other, what was written here since; if `other` is empty, everything that this memory uses.
+    /// the other, the pages written to this one since; if `other` is empty, all pages of this one.
     #[cfg(test)]
     pub(crate) fn bytes_apart(&self, other: &Self) -> u64 {
         self.bytes.pages_apart(&other.bytes) * PAGE as u64

@@ -148,7 +148,7 @@ impl MessageContext {
     }
 }
 
-/// Limits for one execution. The numbers in the constructors are those of an application subnet.
+/// Limits for one execution. The constructors return the limits of an application subnet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Instructions that may be used, including system API charges.

@@ -56,7 +56,7 @@ pub struct Rest {
     pub canister: Principal,
     /// The query method.
     pub method: String,
-    /// Its argument: a value of any type.
+    /// The query's argument: a value of any type.
     pub token: IDLValue,
 }
 

@@ -10,7 +10,7 @@ pub struct Domains(Vec<String>);
 /// The canister that a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named {
-    /// Its id.
+    /// The canister's id.
     pub canister: Principal,
     /// Whether its responses are served without verification.
     pub raw: bool,

@@ -39,11 +39,11 @@ pub(super) async fn create_instance(State(state): State<Arc<ServerState>>, body:
 
 /// An instance that was just created.
 pub(crate) struct NewInstance {
-    /// Its number.
+    /// The instance's number.
     pub instance_id: usize,
-    /// Its subnets.
+    /// The instance's subnets.
     pub topology: Topology,
-    /// Its gateway, if one was requested.
+    /// The instance's gateway, if one was requested.
     pub gateway: Option<HttpGatewayInfo>,
 }
 

@@ -33,7 +33,7 @@ impl Slot {
         }
     }
 
-    /// Returns whether agents must sign what they send.
+    /// Returns whether agents must sign their requests.
     pub fn checks_envelopes(&self) -> bool {
         self.checks_envelopes
     }

@@ -1,4 +1,4 @@
-//! One canister: its identity, settings, code and memories, cycles, and everything that belongs to it.
+//! One canister: its identity, settings, code, memories, cycles, calls, logs and snapshots.
 
 use super::calls::{CallTable, Origin};
 use super::chunks::ChunkStore;
@@ -47,7 +47,7 @@ pub struct StopWaiter {
 /// Whether the hook for low wasm memory is due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LowMemoryHook {
-    /// There is enough memory.
+    /// Enough memory is free.
     #[default]
     NotSatisfied,
     /// Memory became low; the hook runs in the next round.
@@ -72,7 +72,7 @@ pub struct QueryStats {
 /// A canister.
 #[derive(Debug)]
 pub struct Canister {
-    /// Its id.
+    /// The canister's id.
     pub id: Principal,
     /// The subnet it lives on.
     pub subnet: Principal,
@@ -82,7 +82,7 @@ pub struct Canister {
     pub instruction_cap: Option<u64>,
     /// The public key of the instance's root subnet, DER.
     pub root_key: &'static [u8],
-    /// When it was created, nanoseconds since 1970.
+    /// When the canister was created, nanoseconds since 1970.
     pub created_at: u64,
     /// When code was last installed or a snapshot loaded, nanoseconds since 1970; `None` without code.
     pub installed_at: Option<u64>,
@@ -90,11 +90,11 @@ pub struct Canister {
     pub free: bool,
     /// Running, stopping or stopped.
     pub status: RunStatus,
-    /// Its settings.
+    /// The canister's settings.
     pub settings: Settings,
-    /// Its balance.
+    /// The balance in cycles.
     pub cycles: u128,
-    /// Cycles that it has burned.
+    /// Cycles that the canister has burned.
     pub burned: u128,
     /// Increases with every change of code, settings, status and state.
     pub version: u64,
@@ -278,9 +278,9 @@ impl Canister {
         }
     }
 
-    /// Returns the wasm memory that an entry point may use, in bytes; 0 if the limit in the settings does not
-    /// apply. That limit keeps users from filling the memory, but must not keep the canister from completing
-    /// what it has begun.
+    /// Returns the wasm memory that an entry point may use, in bytes; 0 if the limit in the settings does not apply.
+    /// The limit keeps users from filling the memory, but must not keep the canister from completing calls that it has
+    /// begun.
     pub fn wasm_memory_limit(&self, entry: &EntryPoint) -> u64 {
         match entry {
             EntryPoint::Start | EntryPoint::Init | EntryPoint::PostUpgrade | EntryPoint::Update(_) => {

@@ -137,7 +137,7 @@ pub fn reject_number(code: RejectCode) -> u32 {
     code as u32
 }
 
-/// Returns what a developer can do about an execution error.
+/// Returns the advice that the error text gives developers, if there is any for the error code.
 fn suggestion(code: ErrorCode) -> Option<&'static str> {
     match code {
         ErrorCode::CanisterCalledTrap | ErrorCode::CanisterTrapped => Some(
@@ -169,7 +169,7 @@ pub enum OpError {
     /// A message that cannot be accepted or answered.
     #[error("BadIngressMessage({0:?})")]
     BadIngressMessage(String),
-    /// No such subnet.
+    /// The instance has no such subnet.
     #[error("SubnetNotFound({0})")]
     SubnetNotFound(Principal),
     /// No subnet of the instance is responsible for the canister id.

@@ -26,7 +26,7 @@ pub struct AgentCall {
     pub id: MessageId,
     /// When the call expires, nanoseconds since 1970.
     pub expiry: u64,
-    /// Its effective id.
+    /// The call's effective id.
     pub effective: Effective,
     /// The call itself.
     pub call: UserCall,

@@ -86,7 +86,7 @@ pub enum SnapshotDirError {
     NotFinite {
         /// The global.
         index: usize,
-        /// Its value, infinite or not a number.
+        /// The global's value, infinite or not a number.
         value: f64,
     },
     /// A chunk does not match its name or the metadata.

@@ -42,20 +42,20 @@ fn mainnet_ranges(kind: SubnetKind) -> Option<&'static [(&'static str, &'static 
 /// One subnet and the canister ids that it allocates.
 #[derive(Clone, Debug)]
 pub struct Subnet {
-    /// Its id: the self-authenticating principal of its public key.
+    /// The id: the self-authenticating principal of its public key.
     pub id: Principal,
     /// The keys with which it signs.
     pub keys: &'static SubnetKeys,
     /// The public key of the instance's root subnet, DER.
     pub root_key: &'static [u8],
-    /// How many messages it has executed, without queries.
+    /// How many messages the subnet has executed, without queries.
     pub transactions: u64,
     /// The kind of subnet that clients requested.
     pub kind: SubnetKind,
     /// Production limits, or the very high ones for benchmarks.
     pub instructions: SubnetInstructionConfig,
-    /// Whether the client requested free cycles. This server never charges cycles; but unless they are free, a canister
-    /// with an empty balance is frozen.
+    /// Whether the client requested free cycles. This server never charges cycles; but unless cycles are free, a
+    /// canister with an empty balance is frozen.
     pub cost_schedule: CanisterCyclesCostSchedule,
     seed: [u8; 32],
     /// First and last number of each range of ids that the mainnet's subnet of this kind owns.
@@ -105,7 +105,7 @@ impl Subnet {
         [SubnetKind::System, SubnetKind::NNS, SubnetKind::II, SubnetKind::Bitcoin].contains(&self.kind)
     }
 
-    /// Returns whether canisters pay nothing here: on system subnets, and if the client requested that.
+    /// Returns whether canisters pay nothing here: on system subnets, and if the client requested free cycles.
     pub fn is_free(&self) -> bool {
         self.is_system() || self.cost_schedule == CanisterCyclesCostSchedule::Free
     }
@@ -203,8 +203,7 @@ fn canister_number(id: Principal) -> Option<u64> {
 /// Creates the subnets that a configuration requests.
 ///
 /// # Errors
-/// A message for the client if the configuration is contradictory or requests something that only the
-/// official server has.
+/// A configuration that is contradictory, or requests a feature that only the official server has.
 pub fn build(config: &ExtendedSubnetConfigSet) -> Result<Vec<Subnet>, OpError> {
     let named = [
         (SubnetKind::NNS, &config.nns),

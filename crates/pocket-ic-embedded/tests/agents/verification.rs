@@ -1,4 +1,4 @@
-//! Pages that are certified: what the gateway verifies, and what it does not serve.
+//! Certified pages: which responses the gateway verifies, and which it refuses to serve.
 
 use crate::common::{ANONYMOUS, builder, call, installed_wasm};
 use crate::gateway::{Page, page, site};

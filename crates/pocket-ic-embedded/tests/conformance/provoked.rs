@@ -14,9 +14,9 @@ pub type Provoke = fn(&PocketIc, Principal) -> RejectResponse;
 /// Whether the error is certified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorPath {
-    /// It is: the message was executed in a round.
+    /// The error is certified: the message was executed in a round.
     Certified,
-    /// It is not: the error comes from the filter before the round, or from a query.
+    /// The error is not certified: it comes from the filter before the round, or from a query.
     Uncertified,
 }
 use ErrorPath::{Certified, Uncertified};

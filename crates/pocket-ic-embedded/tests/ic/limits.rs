@@ -167,7 +167,7 @@ fn the_wasm_memory_limit_is_for_updates_and_installations() {
     assert_eq!(status.memory_metrics.wasm_memory_size, 4u64 * 65_536, "the heartbeat exceeded the limit");
     pic.query_call(id, ANONYMOUS, "grow_query", vec![]).unwrap();
     update("grow_query").unwrap();
-    // Updates are refused as long as the memory is too large, even if they take no more of it.
+    // Updates are refused as long as the memory is too large, even if they need no more memory.
     exceeded(update("nothing"));
     limit(5);
     update("nothing").unwrap();

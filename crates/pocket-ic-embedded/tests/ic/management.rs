@@ -177,7 +177,7 @@ fn a_canister_stores_chunks_in_its_own_store() {
     assert_eq!(stored, [uploaded]);
     through_for_nothing(&pic, id, 0, "clear_chunk_store", (about,)).unwrap();
     assert!(pic.stored_chunks(id, None).unwrap().is_empty());
-    // It cannot use the chunk store of another canister.
+    // The canister cannot use the chunk store of another canister.
     let args = types::UploadChunkArgs { canister_id: installed_wasm(&pic, counter()), chunk: vec![7; 100] };
     through::<types::UploadChunkResult>(&pic, id, 0, "upload_chunk", (args,)).unwrap_err();
 }

@@ -366,7 +366,7 @@ fn padded_module(length: usize) -> Vec<u8> {
     module(padding)
 }
 
-/// It is the version that the canister had when the snapshot was taken or uploaded.
+/// A snapshot has the version that its canister had when the snapshot was taken or uploaded.
 #[test]
 fn every_snapshot_has_the_version_of_its_canister() {
     let pic = instance();

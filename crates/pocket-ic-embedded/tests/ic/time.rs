@@ -1,4 +1,4 @@
-//! Tests of time and what it triggers: timers, heartbeats, the low-memory hook, automatic progress.
+//! Tests of time and of the code that runs by itself: timers, heartbeats, the low-memory hook, automatic progress.
 
 use super::common::{
     ANONYMOUS, builder, call, counter, installed, installed_wasm, instance, long, query_number, read,
@@ -100,7 +100,7 @@ fn an_upgrade_and_a_stop_hold_the_timer() {
     assert_eq!(read(&pic, id), 100);
 }
 
-/// This holds to the nanosecond: in a round one nanosecond before its time, the timer does not fire.
+/// In a round one nanosecond before its time, a timer does not fire.
 #[test]
 fn a_timer_for_the_time_of_a_round_fires_in_that_round() {
     let pic = instance();

@@ -1,4 +1,4 @@
-//! What is accepted as a canister module and what is not.
+//! Which bytes are accepted as a canister module, and which are refused.
 
 use std::io::Write;
 

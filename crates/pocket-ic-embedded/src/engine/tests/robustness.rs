@@ -69,7 +69,7 @@ fn the_undamaged_module_works() {
     assert_eq!(bytes[30..34], *b"more");
 }
 
-/// There are more modules than the engine keeps instances, and two canisters of each module.
+/// The test has more modules than the engine keeps instances, and two canisters for each module.
 #[test]
 fn many_canisters_take_turns() {
     let modules: Vec<_> = (0..20)

@@ -73,7 +73,7 @@ const WEIGHTS: &[Row] = &[
     (10, "f32x4.div", &[V, V], true),
     (12, "f64x2.div", &[V, V], true),
     (14, "f64x2.sqrt", &[V], true),
-    // These cost one more for a byte or element.
+    // Each byte or element that these operators fill or copy costs one more.
     (100 + 1, "memory.fill", &[I, I, I], false),
     (100 + 1, "memory.copy", &[I, I, I], false),
     (100 + 1, "memory.init 0", &[I, ZERO, I], false),
@@ -83,7 +83,7 @@ const WEIGHTS: &[Row] = &[
     (2, "block (param i32) br_if 0 end", &[I], false),
     (2, "block (param i32) br_table 0 end", &[I], false),
     (2, "if else end", &[I], false),
-    // A call, and entering the function it calls.
+    // The cost of a call, plus one for entering the called function.
     (5 + 1, "call $empty", &[], false),
     (10 + 1, "call_indirect (type $nothing)", &[ZERO], false),
     (3 + 1, "return_call $empty", &[], false),

@@ -1,7 +1,7 @@
 //! The keys of a subnet and of its only node.
 //!
-//! These are TEST KEYS: derived from a public text, and the same in every process. Their signatures prove nothing
-//! outside of a test.
+//! These are TEST KEYS: they are derived from a public text, and the same in every process. Their signatures prove
+//! nothing outside of a test.
 
 use blst::min_sig::SecretKey;
 use candid::Principal;

@@ -256,7 +256,7 @@ impl RootSignature {
     }
 }
 
-/// Returns what the tree contains about a request.
+/// Returns the tree's entries for one request.
 fn status(record: &IngressRecord) -> Tree {
     let status = match (&record.answer, &record.call) {
         (Some(Ok(_)), _) => "replied",

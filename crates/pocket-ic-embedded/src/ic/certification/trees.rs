@@ -21,7 +21,7 @@ pub enum RangesForm {
 /// The state that a tree shows: number of rounds, and time.
 type Moment = (u64, u64);
 
-/// The state trees that have been requested so far, by subnet, and the delegations of the other subnets.
+/// The state trees that have been requested so far, by subnet, and the root subnet's delegations.
 #[derive(Default)]
 pub struct Certifier {
     pub(super) trees: BTreeMap<Principal, (Moment, StateTree)>,

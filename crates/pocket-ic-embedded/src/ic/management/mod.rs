@@ -47,7 +47,7 @@ enum Access {
 enum Execution {
     /// May change the instance, and may answer later.
     Update(fn(&mut Instance, &mut ManagementCall) -> Result<Reply, UserError>),
-    /// Only reads.
+    /// Only reads the instance.
     Read(fn(&Instance, &ManagementCall) -> CallResult),
 }
 

@@ -192,7 +192,7 @@ pub struct UploadRequest {
     pub replaced: Option<Vec<u8>>,
     /// The folder.
     pub dir: PathBuf,
-    /// Whether its stable memory is copied or read in place.
+    /// Whether the snapshot's stable memory is copied or read in place.
     pub stable: StableFile,
 }
 
