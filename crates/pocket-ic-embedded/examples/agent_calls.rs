@@ -1,8 +1,8 @@
 //! Compares calls through the interface for agents with the same calls through the PocketIC protocol: prints a table of
 //! their times.
 //!
-//! `cargo run -p pocket-ic-embedded --example agent_calls`. All ways are measured alternately, several times each, on
-//! one instance of one server; the medians are printed, and nothing is asserted about them.
+//! `cargo run -p pocket-ic-embedded --example agent_calls`. All ways to call are measured alternately, several times
+//! each, on one instance of one server; the medians are printed, and nothing is asserted about them.
 
 use candid::Principal;
 use ic_agent::agent::{Envelope, EnvelopeContent};
@@ -17,9 +17,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::{Builder, Runtime};
 
-/// Times that each way is measured; the median counts.
+/// Number of times that each way to call is measured; the median is printed.
 const ROUNDS: usize = 7;
-/// Calls of each client in a round.
+/// Number of calls of each client in a round.
 const CALLS: usize = 60;
 const CLIENTS: [usize; 2] = [1, 16];
 
@@ -28,10 +28,10 @@ const CANISTER: &str = r#"(module
     (func (export "canister_update nothing") (call $reply))
     (func (export "canister_query nothing_query") (call $reply)))"#;
 
-/// A way to call, for one client; the argument is the number of the call.
+/// Makes one call; the argument is what was prepared for it.
 type AgentCall<'a> = Box<dyn Fn(&Prepared) + Sync + 'a>;
 
-/// What a call needs and is not measured.
+/// What is prepared for a call before the time is measured.
 #[derive(Clone, Default)]
 struct Prepared {
     body: Vec<u8>,
@@ -39,7 +39,7 @@ struct Prepared {
 
 struct Way<'a> {
     name: &'static str,
-    /// The way that it is compared with, and the limits of the ratio for each number of clients.
+    /// The name of the way with which this one is compared, and the limit of the ratio for each number of clients.
     limits: Option<(&'static str, [f64; 2])>,
     prepare: Box<dyn Fn() -> Prepared + 'a>,
     call: AgentCall<'a>,

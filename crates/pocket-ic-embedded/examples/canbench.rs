@@ -2,8 +2,8 @@
 //! published ones.
 //!
 //! `cargo run -p pocket-ic-embedded --example canbench -- MODULE.wasm [canbench_results.yml]`. The module is one that
-//! was built with `canbench-rs`: each of its queries `__canbench__<name>` runs a benchmark and replies what it
-//! measured. The results are what `canbench --persist` writes, from the official server.
+//! was built with `canbench-rs`: each of its queries `__canbench__<name>` runs a benchmark and replies with the
+//! measurement. The results are a file that `canbench --persist` has written, with measurements on the official server.
 
 use candid::{CandidType, Principal};
 use clap::Parser;
@@ -21,11 +21,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wasmparser::{ExternalKind, Payload};
 
-/// What the names of benchmarks begin with.
+/// The prefix of the methods that run benchmarks.
 const PREFIX: &str = "canister_query __canbench__";
-/// By how much a count may differ and still count as the same: a part of 1000.
+/// Relative difference up to which two counts are reported as the same.
 const SAME: f64 = 0.001;
-/// By how much a count may differ without being listed as one to investigate.
+/// Relative difference up to which two counts are reported as close.
 const CLOSE: f64 = 0.01;
 
 #[derive(Parser)]
@@ -49,7 +49,7 @@ struct Arguments {
     stable_memory: Option<PathBuf>,
 }
 
-/// What a benchmark or a part of it took. Modules built before 0.2 do not count calls.
+/// The measurement of a benchmark or of a part of it. Modules built before 0.2 do not count calls.
 #[derive(Debug, Clone, PartialEq, CandidType, Deserialize)]
 struct Measurement {
     #[serde(default)]
@@ -68,7 +68,7 @@ struct BenchResult {
     scopes: BTreeMap<String, Measurement>,
 }
 
-/// A `canbench_results.yml`.
+/// The contents of a `canbench_results.yml`.
 #[derive(Debug, Deserialize)]
 struct Published {
     benches: BTreeMap<String, BenchResult>,
@@ -120,7 +120,7 @@ fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     }
     let total = names.len();
     let results = names.into_iter().zip(1..).map(|(name, number)| {
-        // Hundreds of benchmarks take minutes.
+        // Shows the progress, since hundreds of benchmarks take minutes.
         eprintln!("{number} of {total}: {name}");
         let result = measure(&pic, canister, &name).map_err(|error| format!("{name}: {error}"))?;
         Ok((name, result))
@@ -132,7 +132,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Returns the names of the benchmarks in a module, in its order.
+/// Returns the names of the benchmarks in a module, in the module's order.
 fn benchmarks(module: &[u8]) -> Result<Vec<String>, Box<dyn Error>> {
     let mut unpacked = Vec::new();
     let wasm = if module.starts_with(&[0x1f, 0x8b]) {
@@ -217,7 +217,7 @@ fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, 
     text
 }
 
-/// Returns how a count compares; two counts of nothing are the same.
+/// Returns the ratio of two counts; it is 1 if both are 0.
 fn ratio(here: u64, there: u64) -> f64 {
     if here == there { 1.0 } else { here as f64 / there as f64 }
 }
@@ -227,7 +227,7 @@ mod tests {
     use super::*;
     use std::fmt::Write;
 
-    /// Returns a module with a benchmark that replies this.
+    /// Returns a module with a benchmark that replies with this measurement.
     fn module(reply: &BenchResult) -> Vec<u8> {
         let bytes = candid::encode_one(reply).unwrap();
         let escaped = bytes.iter().fold(String::new(), |mut text, byte| {

@@ -2,8 +2,9 @@
 //! tables in `BENCHMARKS.md`.
 //!
 //! `cargo run -p pocket-ic-embedded --example first_install -- SERVER MODULE`, where SERVER is the program, for example
-//! `target/debug/pocket-ic-embedded`. The module is installed on three servers that are started for it, one after the
-//! other: one that caches nothing, one with an empty folder for compiled modules, and one with a filled folder.
+//! `target/debug/pocket-ic-embedded`. Three servers are started, one after the other, and the module is installed on
+//! each: the first caches nothing, the second has an empty folder for compiled modules, and the third has a filled
+//! folder.
 
 use pocket_ic::PocketIcBuilder;
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-/// Shuts the server down in an orderly way, however the program ends.
+/// A server that is shut down in an orderly way, even if this program panics.
 struct Server(Child);
 
 impl Drop for Server {
@@ -87,7 +88,7 @@ fn processor_seconds(process: u32) -> f64 {
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    // Time in the program and in the system for it: the 14th and the 15th field; the name is the second.
+    // The 14th and the 15th field are the times in user mode and in the kernel; the name is the second field.
     let ticks = after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
     ticks.sum::<f64>() / TICKS_PER_SECOND
 }

@@ -1,4 +1,4 @@
-//! How fast the embedded server is and how much memory it takes: prints the table of `BENCHMARKS.md`.
+//! Measures how fast the embedded server is and how much memory it takes, and prints the table of `BENCHMARKS.md`.
 //!
 //! `cargo run -p pocket-ic-embedded --example throughput`. The figures depend on the machine and its other
 //! load; nothing is asserted about them.
@@ -9,16 +9,16 @@ use pocket_ic_embedded::EmbeddedServer;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Calls that are timed, after some that are not.
+/// Number of calls that are timed, after some that are not.
 const CALLS: usize = 2_000;
-/// Instances that run side by side, and calls to each.
+/// Number of instances that run side by side, and of calls to each.
 const INSTANCES: usize = 100;
 const CALLS_EACH: usize = 40;
 /// An upload: its size, and the size of its chunks, in bytes.
 const UPLOAD: usize = 18_000_000;
 const CHUNK: usize = 1_800_000;
 
-/// Replies to `nothing`; appends the argument of `put` to stable memory; `get` returns a chunk of it.
+/// A canister: `nothing` only replies; `put` appends its argument to stable memory; `get` returns the first chunk.
 const CANISTER: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))

@@ -1,4 +1,4 @@
-//! Where compiled modules are cached, according to the command line, the environment and the user's folders.
+//! The folder in which compiled modules are cached: chosen by the command line, the environment or the user's folders.
 
 use crate::engine::{ModuleCache, ModuleCacheError};
 use crate::stderr;
@@ -16,7 +16,7 @@ const OFF: &str = "off";
 pub enum CacheFolder {
     /// Nowhere: every process compiles for itself.
     Off,
-    /// In this folder, which only its owner may write to.
+    /// In this folder, which must be writable by its owner alone.
     At(PathBuf),
 }
 
@@ -41,7 +41,7 @@ impl CacheFolder {
         }
     }
 
-    /// Returns the cache in this folder; `None` if it is off.
+    /// Opens the cache in this folder; returns `None` if the cache is off.
     pub(crate) fn open(&self) -> Result<Option<ModuleCache>, ModuleCacheError> {
         match self {
             Self::Off => Ok(None),

@@ -1,4 +1,4 @@
-//! Detaches the server from what it inherits from the client that starts it.
+//! Detaches the server from the standard streams of the client that starts it.
 
 use rustix::fd::BorrowedFd;
 use rustix::fs::{FileType, fstat, stat};
@@ -8,9 +8,10 @@ use std::process::{Command, Stdio};
 
 /// Detaches from standard input and output, and from standard error if `POCKET_IC_MUTE_SERVER` is set.
 ///
-/// If they are pipes of the client, their readers (`python tests.py | cat`) would wait until the server
-/// exits, long after the tests. The program executes itself again, since there is no safe way to replace open
-/// files; if that fails, it continues without the change.
+/// If these streams are pipes of the client, their readers (`python tests.py | cat`) would wait until the server exits,
+/// long after the tests. The program therefore executes itself again, with `/dev/null` in their place: there is no safe
+/// way to replace the open files of a running process. If the execution fails, the program continues with the inherited
+/// streams.
 pub(crate) fn from_client() {
     let mute = std::env::var_os("POCKET_IC_MUTE_SERVER").is_some_and(|value| !value.is_empty());
     let inherited = |stream| is_null(stream) == Some(false);
@@ -28,7 +29,7 @@ pub(crate) fn from_client() {
     let _ = again.exec();
 }
 
-/// Returns whether this stream is `/dev/null`; `None` if that is unknown, or it is not open.
+/// Returns whether this stream is `/dev/null`; `None` if the stream is not open, or there is no `/dev/null`.
 fn is_null(stream: BorrowedFd<'_>) -> Option<bool> {
     let open = fstat(stream).ok()?;
     let null = stat("/dev/null").ok()?;

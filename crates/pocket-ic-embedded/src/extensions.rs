@@ -29,14 +29,15 @@ use crate::MessageCost;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Extensions {
-    /// Ends with a slash.
+    /// URL of the instance's extensions; ends with a slash.
     base: String,
 }
 
-/// How long a short request may take, as with the library's default client.
+/// Time limit of a short request, the same as in the library's default client.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Returns the client of this process, which has a thread of its own. It sets no time limit.
+/// Returns the HTTP client that all extensions in this process share. It runs a thread of its own, and sets no time
+/// limit.
 fn client() -> Result<&'static Client, reqwest::Error> {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     if let Some(client) = CLIENT.get() {
@@ -58,7 +59,7 @@ pub enum ExtensionError {
         /// The client's error.
         source: reqwest::Error,
     },
-    /// The server refused.
+    /// The server refused the request.
     #[error("{url}: {message} (status {status})")]
     Refused {
         /// The address of the extension.
@@ -73,7 +74,7 @@ pub enum ExtensionError {
     Unexpected {
         /// The address of the extension.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         detail: String,
     },
 }
@@ -97,7 +98,7 @@ impl Extensions {
         answer(url, |client, url| client.get(url).timeout(PATIENCE))
     }
 
-    /// Sets the instruction limit of a canister's messages; `None` restores the limit of each kind.
+    /// Sets the instruction limit of a canister's messages; `None` restores the usual limit of each kind of message.
     ///
     /// # Errors
     /// [`ExtensionError`]; refused if there is no such canister.
@@ -111,8 +112,9 @@ impl Extensions {
         answer::<Value>(url, |client, url| client.post(url).timeout(PATIENCE).json(&body)).map(drop)
     }
 
-    /// Uploads a snapshot without a copy of its `stable_memory.bin`, which must not change as long as the canister
-    /// exists. The server never writes it. There is no time limit: the server reads the whole folder.
+    /// Uploads a snapshot whose `stable_memory.bin` the server uses in place instead of copying it: the file must not
+    /// change as long as the canister exists. The server never writes to it. There is no time limit, since the server
+    /// reads the whole folder.
     ///
     /// # Errors
     /// [`ExtensionError`]; refused if the folder is not a complete snapshot.

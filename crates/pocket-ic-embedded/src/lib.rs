@@ -1,7 +1,7 @@
 //! An in-process Internet Computer for tests: the PocketIC REST protocol over wasmtime.
 //!
-//! The official `pocket-ic` client works with this server as it does with the official one. It is meant for
-//! tests that must run anywhere: nothing is downloaded or started, and the instance lives in the test's
+//! The official `pocket-ic` client works with this server in the same way as with the official server. This server is
+//! meant for tests that must run anywhere: no program is downloaded or started, and the instances live in the test's
 //! process.
 //!
 //! ```no_run
@@ -18,13 +18,14 @@
 //! ```
 //!
 //! * `engine` executes one message of a canister's wasm: system API, metering, memories.
-//! * `ic` is the network around it: canisters, rounds, time, the management canister.
-//! * `http` is the PocketIC protocol, `agent_api` that of agents, and `gateway` serves canisters' pages to browsers.
-//! * [`Extensions`] is a client of what the protocol does not have, such as the costs of messages; feature `client`, on
-//!   by default.
+//! * `ic` is the network around the engine: canisters, rounds, time, the management canister.
+//! * `http` is the PocketIC protocol, `agent_api` is the protocol of agents, and `gateway` serves canisters' pages to
+//!   browsers.
+//! * [`Extensions`] is a client for requests that the PocketIC protocol lacks, such as the costs of messages; feature
+//!   `client`, on by default.
 //! * `serve` is the stand-alone server, which can replace the official binary; feature `cli`, on by default.
 //!
-//! Requests that it does not support are answered with "not supported by the embedded server", never with a
+//! Requests that the server does not support are answered with "not supported by the embedded server", never with a
 //! guess. The README lists the endpoints and the known differences from the official server.
 
 #![deny(clippy::print_stderr, clippy::print_stdout)]

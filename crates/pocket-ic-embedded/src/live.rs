@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// Why a network could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
-    /// Its gateway could not be opened.
+    /// The network's instance or its gateway could not be created.
     #[error(
         "cannot start the network: {source}. If another network listens there, end it or choose a port with --gateway-port"
     )]
@@ -22,7 +22,7 @@ pub enum LiveError {
         /// The cause.
         source: OpError,
     },
-    /// A fault of the server.
+    /// The server failed after the network was created.
     #[error("the network was started, but cannot be used: {0}")]
     Unusable(String),
 }
@@ -31,7 +31,7 @@ pub enum LiveError {
 pub struct Network {
     gateway: SocketAddr,
     root_key: &'static [u8],
-    /// The effective id for creating canisters.
+    /// The effective canister id that creates canisters on the default subnet.
     first_canister: Principal,
 }
 

@@ -1,8 +1,9 @@
-//! Locks.
+//! A lock that ignores panics of its earlier holders.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks data that is consistent even if a holder panicked: single inserts and removals only.
+/// Locks a mutex even if an earlier holder panicked. Only for data that no panic can leave inconsistent: its holders
+/// make single inserts and removals.
 pub(crate) fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

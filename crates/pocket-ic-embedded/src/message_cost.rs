@@ -24,20 +24,20 @@ pub struct MessageCost {
     pub dirty_stable_pages: u64,
     /// 4 KiB pages of the wasm memory whose contents changed.
     pub dirty_wasm_pages: u64,
-    /// Size of the wasm memory afterwards, 64 KiB pages.
+    /// Size of the wasm memory after the execution, in 64 KiB pages.
     pub wasm_memory_pages: u64,
-    /// Size of stable memory afterwards, 64 KiB pages.
+    /// Size of stable memory after the execution, in 64 KiB pages.
     pub stable_memory_pages: u64,
     /// How long the wasm ran, nanoseconds. The only figure that differs between runs.
     pub wall_nanos: u64,
-    /// Time of the round or of the last round, nanoseconds since 1970.
+    /// Time of the round, or of the last round for queries and `inspect_message`, nanoseconds since 1970.
     pub time_nanos: u64,
     /// Whether the execution ended without a trap.
     pub ok: bool,
 }
 
 impl MessageCost {
-    /// Returns whether it is a part of an install, reinstall or upgrade.
+    /// Returns whether the execution was a step of an install, reinstall or upgrade.
     pub fn is_install(&self) -> bool {
         ["start", "init", "pre_upgrade", "post_upgrade"].contains(&&*self.entry)
     }

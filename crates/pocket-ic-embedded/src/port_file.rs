@@ -1,5 +1,5 @@
-//! The file from which clients read the port. The process that creates it becomes the server; later ones find it
-//! and exit.
+//! The file from which clients read the port. The process that creates the file becomes the server; processes that find
+//! it later exit.
 
 use crate::stderr;
 use std::fs::{self, File, OpenOptions};
@@ -15,19 +15,19 @@ const STARTING: Duration = Duration::from_secs(5);
 const STARTING_CHECK: Duration = Duration::from_millis(20);
 /// How long to wait for a connection to a port of this machine, and for an answer there.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How often to retry if the file appears and disappears in the meantime.
+/// Maximum number of attempts to claim the file: it may appear and disappear in the meantime.
 const ATTEMPTS: usize = 8;
 
 /// A port file of this process. It is removed when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct PortFile {
     path: PathBuf,
-    /// Locked as long as the server runs, if the file was taken over: of several processes that find the same
-    /// stale file, only one takes it over.
+    /// The open file if it was taken over. It is locked as long as the server runs, so that only one of several
+    /// processes that find the same stale file takes it over.
     _locked: Option<File>,
 }
 
-/// Whose file it is.
+/// The result of claiming a port file.
 #[derive(Debug)]
 pub(crate) enum Claim {
     /// The file of this process, which is the server.
@@ -72,7 +72,7 @@ enum PortUse {
 }
 
 impl PortFile {
-    /// Creates the file, or takes it over from a server that no longer exists: nothing listens on its port.
+    /// Creates the file, or takes it over if nothing listens on its port: the server that wrote it no longer exists.
     pub(crate) fn claim(path: &Path, ip_addr: IpAddr) -> Result<Claim, PortFileError> {
         for _ in 0..ATTEMPTS {
             match OpenOptions::new().write(true).create_new(true).open(path) {
@@ -87,7 +87,8 @@ impl PortFile {
         Ok(Claim::Running)
     }
 
-    /// Returns `None` if the file was removed in the meantime.
+    /// Determines whose an existing file is, and takes over a stale one. Returns `None` if the file was removed or
+    /// changed in the meantime.
     fn claim_existing(path: &Path, ip_addr: IpAddr) -> Result<Option<Claim>, PortFileError> {
         let failed = |source| PortFileError::Read { path: path.to_owned(), source };
         let Some(text) = found(wait_for_port(path)).map_err(failed)? else { return Ok(None) };
@@ -128,7 +129,7 @@ impl PortFile {
         Ok(Some(Claim::Ours(Self { path: path.to_owned(), _locked: Some(file) })))
     }
 
-    /// Writes the port. Clients wait for the line end.
+    /// Writes the port and a line end, which clients wait for.
     pub(crate) fn write(&self, port: u16) -> Result<(), PortFileError> {
         let write = || {
             let mut file = OpenOptions::new().write(true).open(&self.path)?;
@@ -141,12 +142,12 @@ impl PortFile {
 
 impl Drop for PortFile {
     fn drop(&mut self) {
-        // Someone may have removed it already, which is fine.
+        // The file may have been removed already, which is fine.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Returns `None` for a file that does not exist.
+/// Turns the error that a file does not exist into `None`.
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -155,8 +156,7 @@ fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Returns the contents of the file once it has a complete line, or its current contents if that does not
-/// happen.
+/// Waits while the contents of the file may be the beginning of a port, at most [`STARTING`]. Returns the contents.
 fn wait_for_port(path: &Path) -> io::Result<String> {
     let started = Instant::now();
     loop {
@@ -173,8 +173,7 @@ fn port_in(text: &str) -> Option<u16> {
     text.trim().parse().ok()
 }
 
-/// Returns what answers on a port of this machine, at the address that a server started like this one would
-/// use.
+/// Returns what answers on a port of this machine: at the address of this server, or at a loopback address.
 fn answer(ip_addr: IpAddr, port: u16) -> PortUse {
     let mut addresses = vec![ip_addr, Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     addresses.dedup();
@@ -234,7 +233,7 @@ mod tests {
         let (_dir, path) = file(&format!("{}\n", free_port()));
         let Claim::Ours(first) = PortFile::claim(&path, HERE).unwrap() else { panic!("not taken over") };
         assert_eq!(fs::read_to_string(&path).unwrap(), "", "clients do not find the old port");
-        // While the first one starts, its file is empty; the others wait for its port and exit.
+        // While the first server starts, its file is empty; later ones wait for its port and exit.
         let second = thread::scope(|scope| {
             let second = scope.spawn(|| PortFile::claim(&path, HERE).unwrap());
             first.write(free_port()).unwrap();

@@ -103,7 +103,7 @@ enum ServeError {
 pub fn main() -> ExitCode {
     let options = ServeOptions::parse();
     if options.port_file.is_some() && !options.live {
-        // Clients start the server this way.
+        // Clients start the server with a port file, and without `--live`.
         detach::from_client();
     }
     run(&options)
@@ -117,8 +117,8 @@ pub fn run(options: &ServeOptions) -> ExitCode {
             Err(error) => fail(&error),
         };
     }
-    // This comes first, before anything slow: clients start a server for every instance and rely on this
-    // being cheap.
+    // The port file is claimed before any slow work: clients start a server for every instance, and the superfluous
+    // ones must exit quickly.
     let claimed = options.port_file.as_deref().map(|path| PortFile::claim(path, options.ip_addr));
     let port_file = match claimed {
         None => None,
@@ -167,7 +167,7 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
     let wanted = SocketAddr::from((options.ip_addr, options.port));
     let listen_error = |source| ServeError::Listen { address: wanted, source };
     let started = Instant::now();
-    // Signals are handled before clients can see the port, so that the file is removed whenever one arrives.
+    // Signals are handled before clients can see the port, so that the port file is removed whenever a signal arrives.
     let mut ended_by =
         [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()]
             .into_iter()
@@ -196,7 +196,7 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
     let serving = tokio::spawn({
         let router = router(state.clone());
         let shutdown = async move {
-            // Also ends when the sender is dropped.
+            // The wait also ends when the sender is dropped.
             let _ = ended.changed().await;
         };
         async move { axum::serve(without_delay(listener), router).with_graceful_shutdown(shutdown).await }

@@ -11,7 +11,7 @@ use url::Url;
 
 /// The environment variable that, unless it is empty, makes the server print the output of canisters on standard error.
 const LOGS_VARIABLE: &str = "POCKET_IC_EMBEDDED_LOGS";
-/// Threads that answer requests. Others take over while these run canisters.
+/// Number of threads that answer requests. Other threads take over while these run canisters.
 const HTTP_THREADS: usize = 2;
 
 /// Why the server did not start.
@@ -20,9 +20,9 @@ pub enum StartError {
     /// No port could be bound.
     #[error("cannot listen on {address}: {source}")]
     Bind {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
     /// The threads of the server could not be started.
@@ -46,17 +46,17 @@ pub struct EmbeddedServer {
 }
 
 impl EmbeddedServer {
-    /// Starts a server on its own threads. It accepts requests by the time this returns. What canisters print
-    /// goes to standard error if the environment variable `POCKET_IC_EMBEDDED_LOGS` is set and not empty.
-    /// Compiled modules are shared with other processes in the folder named by
-    /// `POCKET_IC_EMBEDDED_MODULE_CACHE`, or in one in the user's cache folder.
+    /// Starts a server on its own threads, which accepts requests as soon as this function returns. The output of
+    /// canisters goes to standard error if the environment variable `POCKET_IC_EMBEDDED_LOGS` is set and not empty.
+    /// Compiled modules are shared with other processes in the folder named by `POCKET_IC_EMBEDDED_MODULE_CACHE`, or
+    /// else in the user's cache folder.
     ///
     /// # Errors
     /// If no port or thread is available.
     pub fn start() -> Result<Self, StartError> {
         let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let bind_error = |source| StartError::Bind { address: wanted, source };
-        // Bound here, so that connections wait in the backlog from now on.
+        // The port is bound here, so that connections wait in the backlog from now on.
         let listener = TcpListener::bind(wanted).map_err(bind_error)?;
         listener.set_nonblocking(true).map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
@@ -90,12 +90,12 @@ impl EmbeddedServer {
         SHARED.get_or_init(Self::start).as_ref()
     }
 
-    /// Returns its address, for `PocketIcBuilder::with_server_url`.
+    /// Returns the server's URL, for `PocketIcBuilder::with_server_url`.
     pub fn url(&self) -> Url {
         self.url.clone()
     }
 
-    /// Returns where it listens.
+    /// Returns the address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -104,7 +104,7 @@ impl EmbeddedServer {
 impl Drop for EmbeddedServer {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Does not wait for operations that are still running; also safe in asynchronous tests.
+            // This does not wait for operations that are still running, and is safe in asynchronous tests, too.
             runtime.shutdown_background();
         }
     }

@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
-/// Returns the ranges of the first `len` bytes of a file that may hold something other than zeros, in ascending order.
-/// On a file system that does not report holes, the result is the whole range. Moves the file's cursor.
+/// Returns, in ascending order, the ranges within the first `len` bytes of a file that may contain bytes other than
+/// zero. On a file system that does not report holes, the result is the whole range. Moves the file's cursor.
 ///
 /// # Errors
 /// A file that cannot be searched.

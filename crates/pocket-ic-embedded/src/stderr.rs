@@ -1,5 +1,5 @@
-//! Lines on standard error. It may be closed or on a full disk, which must never matter: a line that cannot
-//! be written is just lost. `eprintln!` would panic.
+//! Prints lines on standard error, which may be closed or on a full disk. That must never matter: a line that cannot be
+//! written is lost, whereas `eprintln!` would panic.
 
 use std::fmt::Display;
 use std::io::{self, Write};

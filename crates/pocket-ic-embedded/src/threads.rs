@@ -35,7 +35,7 @@ pub fn runtime() -> Builder {
 pub enum Work {
     /// It ends in less than a millisecond.
     Brief,
-    /// It may take longer: another thread takes over the other tasks of this one.
+    /// It may take longer: another thread takes over the other tasks of this thread.
     Long,
 }
 
@@ -43,12 +43,12 @@ pub enum Work {
 const SHORT_REQUEST: usize = 64 << 10;
 
 impl Work {
-    /// Returns how long a request with this body may take if nothing else makes it long.
+    /// Returns how long a request may take, judged by the length of its body alone.
     pub const fn of_request(body: &[u8]) -> Self {
         Self::long_if(body.len() > SHORT_REQUEST)
     }
 
-    /// Returns [`Work::Long`] if it may be long.
+    /// Returns [`Work::Long`] if the work may be long, otherwise [`Work::Brief`].
     pub const fn long_if(may_be_long: bool) -> Self {
         if may_be_long { Self::Long } else { Self::Brief }
     }
@@ -57,14 +57,14 @@ impl Work {
 /// Runs work on the thread of the current task, in a runtime with several threads.
 ///
 /// # Errors
-/// If it panics.
+/// If the work panics.
 pub fn run<T>(work: Work, job: impl FnOnce() -> T) -> Result<T, Panicked> {
     // Data that a panic leaves inconsistent is under a lock, which the panic poisons.
     let done = panic::catch_unwind(AssertUnwindSafe(|| within(work, job)));
     done.map_err(|payload| Panicked::new(&*payload))
 }
 
-/// Runs a part of other work, whose panics that work catches.
+/// Runs work whose panics the caller catches, such as a part of work under [`run`].
 pub fn within<T>(work: Work, job: impl FnOnce() -> T) -> T {
     match work {
         Work::Brief => job(),

@@ -38,7 +38,7 @@ fn invalid_and_too_large_modules_are_refused() {
         (Vec::new(), "unsupported canister module format"),
         (b"\0asm".to_vec(), "Wasm module failed validation"),
         (b"\x1f\x8bnot gzip".to_vec(), "Failed to decode wasm module"),
-        // Small as sent, too large unpacked.
+        // The module is small as it is sent, but too large when it is unpacked.
         (gzip(&huge), "exceeds the maximum allowed size of 104857600"),
         (common::wasm(&many_functions), "50001 functions which exceeds the maximum number allowed 50000"),
         (common::wasm("(module (memory 65537))"), "failed validation"),
@@ -74,7 +74,7 @@ fn a_list_of_chunks_cannot_be_longer_than_a_module() {
     assert_alive(&pic);
 }
 
-/// Candid that announces four thousand million values in a field that is not read.
+/// The argument declares four billion values in a field that is not read.
 #[test]
 fn arguments_that_take_too_long_to_read_are_refused() {
     let pic = instance();
@@ -110,7 +110,7 @@ fn a_stable_memory_that_does_not_fit_an_answer_is_refused() {
     assert_eq!(response.status(), 400);
     let body: Value = response.json().unwrap();
     assert!(body["message"].as_str().unwrap().contains("1073807360 bytes is more than can be read at once"));
-    // A snapshot is possible: on disk it takes only the space of what was written.
+    // A snapshot of this memory can be taken: on disk, it needs only the space of the bytes that were written.
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
     assert!(snapshot.total_size > SIZE);
     let dir = tempfile::tempdir().unwrap();
@@ -121,7 +121,7 @@ fn a_stable_memory_that_does_not_fit_an_answer_is_refused() {
     #[cfg(target_os = "linux")]
     {
         use std::os::linux::fs::MetadataExt;
-        // The last piece of 2,000,000 bytes, in blocks of 512.
+        // Only the last piece of at most 2,000,000 bytes was written; `st_blocks` counts blocks of 512 bytes.
         assert!(file.st_blocks() * 512 < 4_000_000, "{} blocks", file.st_blocks());
     }
     let other = pic.create_canister();
@@ -141,7 +141,7 @@ fn id_base64(id: candid::Principal) -> String {
 fn a_blob_that_was_never_sent_is_named() {
     let pic = instance();
     let id = installed(&pic);
-    // The client sends the blob first, so this is its request without that.
+    // The client would send the blob first, so the test makes the client's second request alone.
     let url = pic.get_server_url().join(&format!("instances/{}/update/set_stable_memory", pic.instance_id()));
     let body = json!({ "canister_id": id_base64(id), "blob_id": "AAAA" });
     let response = Client::new().post(url.unwrap()).json(&body).send().unwrap();
@@ -191,12 +191,12 @@ fn clients_that_hang_up_do_no_harm() {
     assert_alive(&pic);
 }
 
-/// A client that leaves while its call runs: the call runs to its end, and the instance is free afterwards.
+/// A client leaves while its call runs: the call runs to its end, and the instance is free afterwards.
 #[test]
 fn a_call_completes_even_if_its_client_disconnects() {
     let pic = instance();
     let id = installed(&pic);
-    // It runs long enough to be observed, but it ends.
+    // With this limit, the call runs long enough to be observed, but ends.
     let base = pic.get_server_url().join(&format!("instances/{}/", pic.instance_id())).unwrap();
     Extensions::of(&pic).set_instruction_cap(id, Some(2_000_000_000)).unwrap();
     let submitted = pic.submit_call(id, ANONYMOUS, "spin", vec![]).unwrap();

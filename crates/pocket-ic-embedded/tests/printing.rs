@@ -1,4 +1,4 @@
-//! What canisters print, on the standard error of the program and of a process with a server in it.
+//! The output of canisters, on the standard error of the program and of a process with a server in it.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::env;
 use std::fs;
 use std::process::{Command, Stdio};
 
-/// Prints in every kind of message that users cause.
+/// A canister that prints in every kind of message that users cause.
 const TALKATIVE: &str = r#"(module
     (import "ic0" "debug_print" (func $print (param i32 i32)))
     (import "ic0" "accept_message" (func $accept))
@@ -60,7 +60,7 @@ fn the_program_prints_all_output_and_logs_that_of_updates() {
     assert_eq!(printed(&stderr, id), ["queried", "inspected", "updated"], "{stderr}");
 }
 
-/// Set in the process that a test starts from its own program.
+/// Environment variable, set in the process that the test starts from its own executable.
 const TALKS: &str = "PRINTING_TEST_TALKS";
 
 /// The server prints from its own threads, so the test needs a process in which nothing else runs.

@@ -22,7 +22,7 @@ fn post(path: &str, body: &Value) -> Response {
     Client::new().post(url(path)).json(body).send().unwrap()
 }
 
-/// Returns the body that the Python client sends: without the fields that are newer than it.
+/// Returns the body that the Python client sends: it lacks the fields that are newer than that client.
 fn old_config() -> Value {
     json!({
         "subnet_config_set": {
@@ -167,16 +167,16 @@ fn management_calls_are_routed_without_an_effective_id() {
         let awaited = post(&format!("/instances/{id}/update/await_ingress_message"), &submitted["Ok"]);
         awaited.json::<Value>().unwrap()
     };
-    // No amount, no settings: 100 T cycles.
+    // The argument has no amount and no settings: the canister gets 100 T cycles.
     let created = call("provisional_create_canister_with_cycles", b"DIDL\x01\x6c\x00\x01\x00");
     let reply = base64::prelude::BASE64_STANDARD.decode(created["Ok"].as_str().unwrap()).unwrap();
     let record: ic_management_canister_types::CanisterIdRecord = candid::decode_one(&reply).unwrap();
     let arg = candid::encode_one(&record).unwrap();
     let status = call("canister_status", &arg);
     assert!(status["Ok"].is_string(), "{status}");
-    // The canister is found after a module of more than a megabyte, too.
+    // The canister that the call is about is found even if the argument has a module of more than a megabyte.
     let mut module = b"\0asm\x01\0\0\0".to_vec();
-    // A custom section of 1,300,000 bytes, the length in LEB128, with a name of none.
+    // A custom section of 1,300,000 bytes, with the length in LEB128 and an empty name.
     module.extend([0, 0xa0, 0xac, 0x4f]);
     module.resize(module.len() + 1_300_000, 0);
     let install = ic_management_canister_types::InstallCodeArgs {
@@ -288,7 +288,7 @@ fn dropping_the_client_deletes_the_instance() {
     assert_eq!(list[index], "Deleted");
 }
 
-/// Sets a flag when it is dropped, also by a panic, so that a thread that waits for it ends.
+/// Sets a flag when it is dropped, also by a panic, so that a thread that waits for the flag ends.
 struct SetAtEnd<'a>(&'a AtomicBool);
 
 impl Drop for SetAtEnd<'_> {
@@ -297,7 +297,7 @@ impl Drop for SetAtEnd<'_> {
     }
 }
 
-/// A query that uses up its instructions runs repeatedly on one instance; calls on another are answered in the
+/// A query that uses up its instructions runs repeatedly on one instance; calls on another instance are answered in the
 /// meantime.
 #[test]
 fn instances_do_not_wait_for_each_other() {
@@ -314,7 +314,7 @@ fn instances_do_not_wait_for_each_other() {
                 rounds.fetch_add(1, Ordering::SeqCst);
             }
         });
-        // Within one and the same query, the other instance answers.
+        // The other instance answers while one and the same query runs.
         let overlapped = (0..1_000).any(|_| {
             let round = rounds.load(Ordering::SeqCst);
             let before = is_busy();

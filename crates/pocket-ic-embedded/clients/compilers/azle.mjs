@@ -1,4 +1,5 @@
-// Cases in TypeScript, built with the published azle from its published template; and that the templates are accepted.
+// Cases in TypeScript, built with the published azle from its published template, and a check that the server accepts
+// the templates.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
@@ -12,7 +13,7 @@ import { Principal } from '@icp-sdk/core/principal';
 import { runCases } from './cases.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
-// The templates are modules, too, before azle adds a program and its methods.
+// The templates are complete modules even before azle adds a program and its methods.
 const template = name => readFileSync(`${here}/node_modules/azle/dist/canister_templates/${name}.wasm`);
 
 const built = name => {
@@ -72,7 +73,7 @@ const page = (port, canisterId, method, path, body) =>
     asked.on('error', reject).end(body);
   });
 
-// By module: its interface, its expected behavior, and the argument of its installation.
+// For each module: its interface, its expected behavior, and the argument of its installation.
 const cases = {
   state: [
     {

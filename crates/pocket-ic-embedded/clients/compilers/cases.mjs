@@ -4,8 +4,8 @@ import { PocketIc, PocketIcServer, SubnetStateType } from '@dfinity/pic';
 import { IDL } from '@icp-sdk/core/candid';
 
 /**
- * Runs cases: by name, the methods of a canister (`[arguments, results, modes]`), its expected behavior, and the
- * argument with which it is installed, if any. `compile` returns the module of a case.
+ * Runs cases. Each has a name, the methods of a canister (`[arguments, results, modes]`), the expected behavior, and
+ * the argument of the installation, if any. `compile` returns the module of a case.
  */
 export const runCases = async (title, cases, compile) => {
   const server = await PocketIcServer.start();
@@ -38,6 +38,6 @@ export const runCases = async (title, cases, compile) => {
   }
   await server.stop();
   console.log(`${title}: ${passed} passed, ${failed} failed`);
-  // One failed call of a program is enough.
+  // One failed call of this function is enough to fail the program.
   if (failed > 0 || passed === 0) process.exitCode = 1;
 };

@@ -1,6 +1,6 @@
-// A canister of the first public release is adopted by its operator, with the published icp-cli and session-migrate, by
-// the commands of docs/adopting.md: how long it is stopped, and whether its clients continue. The release itself is not here;
-// a stand-in stores memory and sessions as it does.
+// An operator adopts a canister of the first public release with the published icp-cli and session-migrate, by the
+// commands of docs/adopting.md. The tests print how long the canister is stopped, and check that its clients continue.
+// In place of the release they use a stand-in, which stores memory and sessions as the release does.
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
@@ -97,7 +97,7 @@ export async function adoptionTests(test) {
   try {
     await test('a canister of the first public release has files, and an upload in flight', async () => {
       env.CANISTER = await createCanister(shell);
-      // docs/adopting.md has no command for this.
+      // docs/adopting.md has no command that exports the identity.
       await shell('icp identity export $IDENTITY > identity.pem');
       copyFileSync(process.env.PUBLIC_RELEASE_WASM, join(project, 'release.wasm'));
       await shell('icp canister install $CANISTER --wasm release.wasm --mode install -n embedded');

@@ -1,4 +1,4 @@
-// The published JavaScript agent on the network: every kind of request, certificates and signatures verified.
+// The published JavaScript agent on the network: every kind of request, with certificates and signatures verified.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

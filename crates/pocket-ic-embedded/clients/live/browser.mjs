@@ -1,4 +1,4 @@
-// The asset canister in headless Chromium, by way of the gateway; the page verifies the certificates itself.
+// The asset canister in headless Chromium, through the gateway; the page verifies the certificates itself.
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';

@@ -78,7 +78,7 @@ export async function dayTests(test) {
           await setTimeout(500);
         }
       })();
-      // Awaited at the end.
+      // The promise is awaited at the end.
       bobs.catch(() => {});
     });
 

@@ -1,4 +1,4 @@
-// The published icp-cli with the network as a connected one: build, install, call, settings, logs, snapshots.
+// The published icp-cli, connected to the network: build, install, call, settings, logs, snapshots.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';

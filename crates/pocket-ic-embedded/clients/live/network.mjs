@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
-/** Starts a network with a program and its subcommand; by default, with the embedded server's binary, which has none. */
+/** Starts a network with a program and its subcommand; by default, with the embedded server's binary alone. */
 export async function startNetwork(command = process.env.POCKET_IC_BIN, ...subcommand) {
   const server = spawn(command, [...subcommand, '--live', '--gateway-port', '0', '--ttl', '600'], {
     stdio: ['ignore', 'pipe', 'ignore'],
@@ -22,7 +22,7 @@ export async function startNetwork(command = process.env.POCKET_IC_BIN, ...subco
   return {
     url: said.url,
     rootKey: said['root key'],
-    // What follows "To use it with icp, add to icp.yaml:".
+    // The lines after "To use it with icp, add to icp.yaml:".
     icpYaml: lines.slice(lines.findIndex(line => line.startsWith('networks:'))).join('\n'),
     effectiveId: said.canisters.split(' ').at(-1),
     async stop() {

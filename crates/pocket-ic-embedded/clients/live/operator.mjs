@@ -22,7 +22,7 @@ export function commandsIn(markdown) {
   );
 }
 
-/** Prepares a folder for the commands of a page in docs/; `open` has those that were not run yet. */
+/** Prepares a folder for the commands of a page in docs/; `open` has the commands that were not run yet. */
 export function prepare(network, page) {
   const migrate = process.env.SESSION_MIGRATE;
   const project = mkdtempSync(join(process.env.TMPDIR ?? '/tmp', 'operator-'));
@@ -39,7 +39,7 @@ export function prepare(network, page) {
   for (const folder of ['bin', 'home']) mkdirSync(join(project, folder));
   symlinkSync(join(root, 'dist'), join(project, 'dist'));
   writeFileSync(join(project, 'icp.yaml'), `${readFileSync(join(root, 'icp.yaml'), 'utf8')}\n${network.icpYaml}\n`);
-  // `cargo migrate` and the build of icp.yaml, with the program that is already compiled.
+  // For `cargo migrate` and the build in icp.yaml, this `cargo` runs the program that is already compiled.
   writeFileSync(
     join(project, 'bin', 'cargo'),
     `#!/usr/bin/env bash

@@ -1,4 +1,4 @@
-// A user of a canister, by the published agent.
+// A user of a canister, through the published agent.
 
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';

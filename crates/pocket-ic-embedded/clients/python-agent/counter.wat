@@ -4,7 +4,7 @@
   (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
   (import "ic0" "trap" (func $trap (param i32 i32)))
   (memory 1)
-  ;; The header of one nat32, and its value.
+  ;; The Candid header of one nat32, and its value.
   (data (i32.const 0) "DIDL\00\01\79\00\00\00\00")
   (data (i32.const 16) "the counter is broken")
   (func $answer

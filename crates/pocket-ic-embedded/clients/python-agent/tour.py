@@ -153,7 +153,7 @@ class Tour(unittest.TestCase):
 
 def main():
     result = Report()
-    # The suite as a whole, since its tests share a network.
+    # The suite runs as a whole, since its tests share a network.
     unittest.defaultTestLoader.loadTestsFromTestCase(Tour).run(result)
     print(f"Python agent: {result.passed} passed, {result.failed} failed")
     return 1 if result.failed or result.passed == 0 else 0

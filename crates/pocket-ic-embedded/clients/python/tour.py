@@ -1,4 +1,4 @@
-"""Through the embedded server with the PyPI client: install, calls, time, upgrade, stable memory, snapshots, traps."""
+"""Tour of the embedded server with the PyPI client: install, calls, time, upgrade, stable memory, snapshots, traps."""
 
 import base64
 import gzip

@@ -1,7 +1,7 @@
 """The tests and examples in the source distribution of the PyPI client, unchanged.
 
-Tests of what the embedded server does not do are listed with the reason. They are run, too, and must fail with the
-words given: a server that pretended would be noticed here.
+Tests of features that the embedded server lacks are listed with the reason. They are run, too, and must fail with the
+given text: so a server that only pretends to have a feature is noticed.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ FILES = [
 ]
 
 NO_STATE = "the state of an instance is not kept in a directory"
-# The client's error for a refused instance: it looks for the message one level too high.
+# The client's error if an instance is refused: the client looks for the message one level too high in the response.
 REFUSED_INSTANCE = "KeyError: 'message'"
-# Name of the test: the reason, and the text of its failure.
+# By name of the test: the reason, and a part of the text of its failure.
 OUT_OF_SCOPE = {
     "test_create_canister_with_id": (
         "its last step creates a subnet by the mainnet's routing table; the steps before are in tour.py",

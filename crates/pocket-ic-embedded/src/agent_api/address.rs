@@ -7,20 +7,20 @@ use candid::Principal;
 /// How a call is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallReply {
-    /// Immediately; the client asks for the outcome.
+    /// Immediately, without the outcome, which the client requests later.
     Accepted,
     /// With the outcome, in a certificate whose canister ranges have this form.
     Certificate(RangesForm),
 }
 
-/// What is requested.
+/// The kind of a request, with the parameters that its address contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Address {
     /// A call.
     Call {
         /// The effective canister or subnet.
         effective: Effective,
-        /// How it is answered.
+        /// How the call is answered.
         reply: CallReply,
     },
     /// A query.
@@ -28,7 +28,7 @@ pub enum Address {
         /// The effective canister or subnet.
         effective: Effective,
     },
-    /// A part of the state tree.
+    /// A request for a part of the state tree.
     ReadState {
         /// The effective canister or subnet.
         effective: Effective,

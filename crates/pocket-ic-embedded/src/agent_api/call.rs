@@ -56,10 +56,10 @@ pub async fn call(
     })
 }
 
-/// Returns a rejection in the form of agents.
+/// Returns a rejection in the form that agents expect.
 pub fn reject_response(error: UserError) -> RejectResponse {
     RejectResponse {
-        // The sixth code is for canisters only.
+        // Agents know five reject codes; the sixth is for canisters only.
         reject_code: RejectCode::try_from(error.reject_code() as u64).unwrap_or(RejectCode::SysTransient),
         error_code: Some(error.code_text()),
         reject_message: error.message,

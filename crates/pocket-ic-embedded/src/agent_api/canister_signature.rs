@@ -1,12 +1,13 @@
-//! Signatures of canisters: a canister certifies a tree with the hashes of what it signs.
+//! Signatures of canisters: a canister certifies a tree with the hashes of the messages that it signs.
 
 use candid::Principal;
 use ic_signature_verification::verify_canister_sig;
 
 /// Length of a BLS public key without its DER wrapping.
 const BLS_KEY_BYTES: usize = 96;
-/// What the library expects before the bytes of a key. It ignores the three lengths, and supports only keys for which
-/// each takes one byte. With this head, keys with longer seeds are verified, too.
+/// The DER header that the library expects before the bytes of a key. The library ignores the three lengths in the
+/// header, but supports only keys for which each length takes one byte. With this constant header, keys with longer
+/// seeds are verified, too.
 const HEAD: [u8; 19] =
     [0x30, 0, 0x30, 0x0c, 0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xb8, 0x43, 0x01, 0x02, 0x03, 0, 0];
 

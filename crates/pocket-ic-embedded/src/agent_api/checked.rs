@@ -11,9 +11,10 @@ use ic_transport_types::{RequestId, to_request_id};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Maximum distance of an expiry in the future, as on the Internet Computer.
+/// Maximum time between now and the expiry of a request, as on the Internet Computer.
 const MAX_EXPIRY: Duration = Duration::from_secs(5 * 60 + 30);
-/// Difference between an instance's time and the host's at which agents refuse the instance's certificates.
+/// Maximum difference between the time of an instance and the time of the host, nanoseconds: beyond it, agents refuse
+/// the instance's certificates.
 const MAX_CLOCK_SKEW: u64 = 5 * 60 * 1_000_000_000;
 
 /// A well-formed request with a verified signature.
@@ -80,7 +81,7 @@ impl Checked {
     }
 }
 
-/// Returns a hint if the instance's time is not the host's: agents then refuse its certificates.
+/// Returns a hint if the instance's time differs so much from the host's that agents refuse its certificates.
 fn advice(now: u64) -> String {
     match now.abs_diff(clock::present()) {
         ..=MAX_CLOCK_SKEW => String::new(),
@@ -91,7 +92,7 @@ fn advice(now: u64) -> String {
 fn readable(nanos: u64) -> String {
     match OffsetDateTime::from_unix_timestamp_nanos(nanos.into()) {
         Ok(time) => time.to_string(),
-        // Only for a time beyond the year 9999.
+        // The conversion fails only for a time beyond the year 9999.
         Err(_) => format!("{nanos} ns"),
     }
 }
@@ -99,7 +100,7 @@ fn readable(nanos: u64) -> String {
 /// Runs an operation on the instance.
 ///
 /// # Errors
-/// The operation's, or that the instance is not usable.
+/// The error of the operation, or that the instance is unusable.
 pub async fn operate<T>(
     slot: &Slot,
     work: Work,

@@ -75,8 +75,8 @@ pub struct Content {
 }
 
 impl Envelope {
-    /// Returns how long its verification may take: far less than a millisecond if it has at most one signature, with
-    /// Ed25519.
+    /// Returns how long the verification of this envelope may take: far less than a millisecond if there is at most one
+    /// signature, by an Ed25519 key.
     pub fn verification(&self) -> Work {
         let is_quick =
             self.sender_delegation.is_none() && self.sender_pubkey.as_deref().is_none_or(is_ed25519);
@@ -130,7 +130,7 @@ impl Content {
     /// Returns the paths to read.
     ///
     /// # Errors
-    /// If there are none.
+    /// If the content has no field `paths`.
     pub fn into_paths(self) -> Result<Vec<Vec<Vec<u8>>>, Refusal> {
         let paths = self.paths.ok_or_else(|| Refusal::bad("The content has no field paths"))?;
         let labels = |path: Vec<Label>| path.iter().map(|label| label.as_bytes().to_vec()).collect();

@@ -1,7 +1,7 @@
 //! The Internet Computer's HTTP interface for agents: `/api/v2` to `/api/v4` with CBOR, signatures and
 //! certificates.
 //!
-//! Each instance serves it at its own address, and each HTTP gateway for its instance.
+//! Each instance serves this interface at its own address, and each HTTP gateway serves it for its instance.
 
 mod address;
 mod body;
@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 type Server = Arc<ServerState>;
 
-/// Returns the interface of every instance, each at its own address.
+/// Returns the routes of all instances, each at its own address.
 pub fn instance_routes(state: Server) -> Router<Server> {
     let mut router = Router::new();
     for slash in ["", "/"] {
@@ -45,7 +45,7 @@ pub fn instance_routes(state: Server) -> Router<Server> {
     layered(router, state)
 }
 
-/// Returns the interface of one instance.
+/// Returns the routes of one instance.
 pub fn routes(state: Server, instance: usize) -> Router<Server> {
     let status = move |State(state): State<Server>| async move { status::status(&state, instance).await };
     let request = move |State(state): State<Server>,
@@ -66,7 +66,7 @@ pub fn routes(state: Server, instance: usize) -> Router<Server> {
 pub(crate) fn layered(router: Router<Server>, state: Server) -> Router<Server> {
     router
         .layer(middleware::from_fn_with_state(state, body::read_whole))
-        // `read_whole` has the limit.
+        // `read_whole` enforces the limit.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(cors::allow_everybody))
 }

@@ -25,18 +25,18 @@ pub enum KeyError {
     /// The key cannot be used.
     #[error("Invalid public key: {0}")]
     Key(String),
-    /// A signature of a key that signs the message itself.
+    /// The signature is not valid, and is by a key that signs the message itself.
     #[error("Invalid basic signature: {0}")]
     Basic(String),
-    /// A signature of an authenticator.
+    /// The signature of an authenticator is not valid.
     #[error("{0}")]
     WebAuthn(String),
-    /// A signature of a canister.
+    /// The signature of a canister is not valid.
     #[error("Invalid canister signature: {0}")]
     Canister(String),
 }
 
-/// The identifiers of algorithm and curve in the DER encoding of each kind of key.
+/// The object identifiers of the algorithm or curve in the DER encoding of each kind of key.
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const SECP256K1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.10");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
@@ -85,7 +85,7 @@ impl PublicKey {
     /// signatures of canisters.
     ///
     /// # Errors
-    /// If it does not.
+    /// If the signature does not match.
     pub fn verify(&self, message: &[u8], signature: &[u8], root_key: &[u8]) -> Result<(), KeyError> {
         use k256::ecdsa::signature::Verifier;
         let wrong = |kind: &str| KeyError::Basic(format!("{kind} signature could not be verified"));
@@ -120,7 +120,7 @@ mod tests {
         SubjectPublicKeyInfoRef { algorithm, subject_public_key }.to_der().unwrap()
     }
 
-    /// Generates bytes, and maps in CBOR with the fields of keys and signatures.
+    /// Generates arbitrary bytes, or CBOR maps with the fields of keys and signatures.
     fn structured() -> impl Strategy<Value = Vec<u8>> {
         let value = || {
             prop_oneof![
@@ -141,7 +141,7 @@ mod tests {
     }
 
     proptest! {
-        /// Anybody may send them.
+        /// Anyone can send keys and signatures of any bytes to the server.
         #[test]
         fn keys_and_signatures_of_any_bytes_are_refused(
             canister: bool, key in structured(), signature in structured(), flip: prop::sample::Index, to: u8

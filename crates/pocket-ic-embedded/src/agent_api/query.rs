@@ -13,7 +13,7 @@ use ic_transport_types::{NodeSignature, QueryResponse, RejectCode, RejectRespons
 use serde::Serialize;
 use std::sync::Arc;
 
-/// [`QueryResponse`] as it is sent: as a map of definite length, which some decoders require.
+/// [`QueryResponse`] in the encoding that is sent: a map of definite length, which some decoders require.
 #[derive(Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 enum ResponseBody<'a> {

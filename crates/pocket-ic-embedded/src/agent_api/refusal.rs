@@ -23,7 +23,7 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, text)
     }
 
-    /// Returns the refusal of a name that does not exist.
+    /// Returns the refusal of a request for a path that does not exist.
     pub fn not_found(text: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, text)
     }
@@ -39,7 +39,8 @@ impl Refusal {
 
 impl From<OpError> for Refusal {
     fn from(error: OpError) -> Self {
-        // The texts of the PocketIC protocol are wrapped in the name of a variant.
+        // The `Display` of an `OpError` wraps the text in the variant's name, as in the PocketIC protocol; agents get
+        // the text alone.
         match error {
             OpError::BadIngressMessage(text) | OpError::CanisterRouting(text) => Self::bad(text),
             other => Self::bad(other.to_string()),

@@ -8,7 +8,7 @@ use ic_transport_types::{Delegation, DelegationPermissions, RequestId, SenderInf
 
 /// Maximum length of a chain of delegations.
 const MAX_DELEGATIONS: usize = 20;
-/// What a canister signs before the information about a sender.
+/// Prefix of the message that a canister signs to certify information about a sender.
 const INFO_DOMAIN: &[u8] = b"\x0eic-sender-info";
 /// Maximum number of targets of a delegation.
 const MAX_TARGETS: usize = 1_000;
@@ -149,7 +149,8 @@ fn verify_links<'a>(
     Ok(signer)
 }
 
-/// Verifies a canister's statement about the sender: only the canister whose key the sender has may make one.
+/// Verifies a canister's statement about the sender: only the canister to which the sender's public key belongs may
+/// make one.
 fn verify_info(info: &SenderInfo, key: &[u8], root_key: &[u8]) -> Result<(), Refusal> {
     let key = match PublicKey::from_der(key) {
         Ok(PublicKey::Canister(key)) => key,

@@ -1,4 +1,4 @@
-//! `/api/v2/status`: what agents request first, above all the root key.
+//! `/api/v2/status`: the root key and the other facts that agents request first.
 
 use super::cbor::cbor;
 use super::checked::operate;

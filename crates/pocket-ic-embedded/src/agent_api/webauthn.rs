@@ -28,7 +28,7 @@ mod cose {
 
 /// Number of bytes of a wrong challenge that an error shows: more than a correct one has.
 const SHOWN: usize = 64;
-/// Tag of a point of which both coordinates follow.
+/// The SEC 1 tag of a point whose two coordinates follow.
 const SEC1_UNCOMPRESSED: u8 = 4;
 
 /// A key of an authenticator.
@@ -39,19 +39,19 @@ pub enum CoseKey {
     Rsa(Box<rsa::PublicKey>),
 }
 
-/// What an authenticator and its browser answer to a challenge.
+/// The answer of an authenticator and its browser to a challenge.
 #[derive(Deserialize)]
 struct Assertion {
     #[serde(with = "serde_bytes")]
     authenticator_data: Vec<u8>,
-    /// Text, by the specification. The Internet Computer also accepts bytes.
+    /// A text according to the specification; bytes are accepted as well, as on the Internet Computer.
     #[serde(with = "serde_bytes")]
     client_data_json: Vec<u8>,
     #[serde(with = "serde_bytes")]
     signature: Vec<u8>,
 }
 
-/// The part of the browser's data that matters here.
+/// The only field of the browser's data that is needed here.
 #[derive(Deserialize)]
 struct ClientData {
     challenge: String,

@@ -1,9 +1,10 @@
 //! The kinds of execution that the system API distinguishes, and the table of its functions with the kinds in which
 //! each may be called.
 //!
-//! The table follows the IC interface specification, section "Overview of imports", and uses its letters. The
-//! instruction charges are the fixed parts published by the IC's execution layer; for stable memory, those of the IC's
-//! native implementation, in which reading the size is not a system call and therefore free.
+//! The table follows the IC interface specification, section "Overview of imports"; the constants are named by the
+//! letters used there. The instruction charges are the fixed parts that the IC's execution layer publishes. For stable
+//! memory they are the charges of the IC's native implementation: in it, reading the size is free, since it is not a
+//! system call.
 
 use super::entry::EntryPoint;
 
@@ -85,9 +86,9 @@ pub(super) fn context_of(entry: &EntryPoint, composite_query: bool) -> (Contexts
 /// A function of the system API.
 #[derive(Debug)]
 pub(super) struct Api {
-    /// Its name in the module `ic0`.
+    /// The function's name in the module `ic0`.
     pub(super) name: &'static str,
-    /// Where it may be called.
+    /// The kinds of execution in which it may be called.
     pub(super) contexts: Contexts,
     /// Instructions charged for every call; charges that depend on sizes are added to this.
     pub(super) cost: u64,

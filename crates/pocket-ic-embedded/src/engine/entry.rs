@@ -1,7 +1,7 @@
 //! Where an execution starts: methods, system functions, callbacks.
 
-/// Maximum sum of the lengths of their names, in bytes; also the maximum length of the name of a called
-/// method.
+/// Maximum total length of the names of the methods that a module exports, in bytes; also the maximum length of the
+/// name of a called method.
 pub(super) const MAX_METHOD_NAMES: usize = 20_000;
 
 /// The kinds of methods a canister exports for callers.

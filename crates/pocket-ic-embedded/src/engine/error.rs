@@ -9,7 +9,7 @@ use super::entry::MethodKind;
 #[error("cannot set up the wasm runtime: {0}")]
 pub struct EngineError(pub String);
 
-/// The module is not one that the IC would install. Error code 505.
+/// The IC would not install the module. Error code 505.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("Canister's Wasm module is not valid: {0}")]
 pub struct InvalidWasm(pub String);
@@ -24,7 +24,7 @@ impl InvalidWasm {
 /// A saved wasm memory or set of globals does not fit the module.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum StateMismatch {
-    /// Size of the saved wasm memory.
+    /// The saved wasm memory has a wrong size.
     #[error(
         "the wasm memory has {got} bytes; the module's memory takes whole pages of 65536 bytes, from {min} to {max} bytes"
     )]
@@ -36,7 +36,7 @@ pub enum StateMismatch {
         /// The module's maximum, in bytes.
         max: u64,
     },
-    /// Number of globals.
+    /// The number of saved globals is wrong.
     #[error("{got} globals given; the module has {expected} that are mutable or exported")]
     GlobalCount {
         /// Globals given.
@@ -44,7 +44,7 @@ pub enum StateMismatch {
         /// Globals of the module.
         expected: usize,
     },
-    /// Type of one global.
+    /// A saved global has a wrong type.
     #[error("global {index} is of type {got}; the module's is of type {expected}")]
     GlobalType {
         /// Position in the list.
@@ -63,14 +63,14 @@ pub enum Trap {
     /// `ic0.trap`
     #[error("Canister called `ic0.trap` with message: '{0}'")]
     CalledTrap(String),
-    /// A wasm trap, or a use of the system API that the IC counts as one: access beyond the end of stable
-    /// memory, or a number that does not fit.
+    /// A wasm trap, or a use of the system API that the IC counts as one: access beyond the end of stable memory, or an
+    /// amount that does not fit the function's type.
     #[error("Canister trapped: {0}")]
     Wasm(String),
-    /// More instructions than the limit, which is given.
+    /// The message used more instructions than this limit.
     #[error("Canister exceeded the limit of {0} instructions for single message execution.")]
     InstructionLimit(u64),
-    /// More wasm memory than the canister's settings allow.
+    /// The canister requested more wasm memory than its settings allow.
     #[error(
         "Canister exceeded its current Wasm memory limit of {limit} bytes. The peak Wasm memory usage was {peak} bytes. \
          If the canister reaches 4GiB, then it may stop functioning and may become unrecoverable."
@@ -81,21 +81,22 @@ pub enum Trap {
         /// Number of bytes that the canister requested.
         peak: u64,
     },
-    /// More stable memory touched than one message may.
+    /// The message accessed more stable memory than one message may.
     #[error("Canister exceeded memory access limits: {0}")]
     MemoryAccessLimit(String),
     /// The host has no memory left for the canister.
     #[error("Canister cannot grow its memory usage.")]
     OutOfMemory,
-    /// A system API function called where it may not be, or with arguments that it does not take.
+    /// The canister called a system API function in a kind of execution that does not allow it, or with arguments that
+    /// the function does not accept.
     #[error("Canister violated contract: {0}")]
     ContractViolation(String),
-    /// The module exports no such method.
+    /// The module does not export the method.
     #[error("Canister has no {} method '{name}'.", kind_text(.kind))]
     MethodNotFound {
-        /// What was searched for.
+        /// The kind of method that was called.
         kind: MethodKind,
-        /// Its name.
+        /// The method's name.
         name: String,
     },
     /// A callback's index is outside the function table or names an empty entry.
@@ -103,10 +104,10 @@ pub enum Trap {
     FunctionNotFound {
         /// The table.
         table: u32,
-        /// The index in it.
+        /// The index in the table.
         index: u32,
     },
-    /// Not enough cycles for the canister's request.
+    /// The canister tried to attach more cycles to a call than it can spend.
     #[error(
         "Canister {canister} is out of cycles: requested {requested} cycles but the available balance is {available} cycles"
     )]

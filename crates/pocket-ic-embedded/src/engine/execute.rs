@@ -22,13 +22,13 @@ use super::runtime::{Runtime, THREAD_STACK};
 use super::state::CanisterState;
 use super::types::{Limits, MessageContext};
 
-/// The reason why a message has no outcome.
+/// The error text of a message whose execution panicked.
 const PANICKED: &str = "the thread that ran the message panicked";
 /// Number of modules that are kept compiled for future canisters.
 const MAX_MODULES: usize = 64;
 /// Number of instances that are kept alive between messages.
 const MAX_INSTANCES: usize = 16;
-/// Wasm memory that they may hold together, in bytes.
+/// Maximum total size of the wasm memories of these instances, in bytes.
 const MAX_INSTANCE_BYTES: u64 = 1 << 30;
 
 /// Compiles modules and executes messages. Cheap to clone; clones share compiled modules and live instances.
@@ -45,21 +45,21 @@ struct Shared {
     instances: Mutex<Vec<LiveInstance>>,
 }
 
-/// A module, once it is compiled. Locked while it is being compiled, so that many tests that start with the
-/// same module compile it once, and other modules do not have to wait for it.
+/// The slot of a module; empty until the module is compiled. It is locked during the compilation, so that many tests
+/// that start with the same module compile it once, and other modules do not have to wait.
 type Compiled = Arc<Mutex<Option<Arc<CanisterModule>>>>;
 
 thread_local! {
     static RUNS_MESSAGES: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Makes messages run on this thread, which must have a stack of [`THREAD_STACK`] bytes. All other threads hand them to
-/// new ones.
+/// Allows [`Engine::execute`] to run messages on the current thread, which must have a stack of [`THREAD_STACK`] bytes.
+/// Called on any other thread, it starts a new thread for each message.
 pub fn allow_on_this_thread() {
     RUNS_MESSAGES.set(true);
 }
 
-/// The values under these locks are always consistent, so a panic elsewhere does not corrupt them.
+/// Locks a mutex even if an earlier holder panicked: the values under these locks are always consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -118,11 +118,11 @@ impl Engine {
         }
     }
 
-    /// Returns the slot for the module with this hash; a separate one if too many are in use.
+    /// Returns the slot for the module with this hash; a slot that nobody else gets if too many are in use.
     fn slot_for(&self, hash: [u8; 32]) -> Compiled {
         let mut modules = lock(&self.shared.modules);
         if modules.len() >= MAX_MODULES && !modules.contains_key(&hash) {
-            // A locked slot is being compiled.
+            // The module of a locked slot is being compiled.
             modules.retain(|_, place| match place.try_lock() {
                 Ok(compiled) => compiled.as_ref().is_some_and(|module| Arc::strong_count(module) > 1),
                 Err(_) => true,
@@ -226,7 +226,7 @@ impl Engine {
     }
 }
 
-/// Runs on a thread with enough stack for wasm.
+/// Runs a function on a new thread with enough stack for wasm.
 fn on_new_thread<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T, String> {
     thread::scope(|scope| {
         thread::Builder::new()
@@ -239,7 +239,7 @@ fn on_new_thread<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T, String> {
     })
 }
 
-/// Returns whether the module has the function of the entry point; an error if it is required.
+/// Returns whether the module has the function of the entry point; an error if the function is required but missing.
 fn has_entry_point(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, Trap> {
     let method = |kind, name: &str| {
         if module.has_export(kind, name) {
@@ -268,7 +268,7 @@ fn has_entry_point(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, 
 }
 
 impl MessageOutcome {
-    /// Returns the outcome of a message; after a trap, only what remains of it.
+    /// Returns the outcome of a message; after a trap, without the effects that are rolled back.
     fn new(
         result: Result<(), Trap>,
         state: CanisterState,

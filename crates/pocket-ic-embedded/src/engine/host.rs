@@ -1,4 +1,4 @@
-//! What the system API works on while a message runs: the message's inputs, its effects so far, the memory.
+//! What the system API works on while a message runs: the message's inputs, its effects so far, the wasm memory.
 
 use wasmtime::{Caller, Error, Memory, ResourceLimiter, Result};
 
@@ -13,9 +13,9 @@ use super::types::{Limits, MessageContext, OutgoingCall, Response};
 pub(super) struct Host {
     /// The module's memory, if it has one.
     pub(super) memory: Option<Memory>,
-    /// The message that runs.
+    /// The running message.
     pub(super) message: Message,
-    /// Watches the memory grow.
+    /// Limits the growth of the memory.
     pub(super) limiter: HeapLimiter,
 }
 
@@ -27,11 +27,11 @@ pub(super) struct Message {
     pub(super) context_name: &'static str,
     /// Inputs. Balance, available cycles, timer and `responded` are updated as the message runs.
     pub(super) ctx: MessageContext,
-    /// What it may use.
+    /// What the message may use.
     pub(super) limits: Limits,
     /// Stable memory, changed in place.
     pub(super) stable: StableMemory,
-    /// The parts of stable memory that it accessed.
+    /// The pages of stable memory that the message accessed.
     pub(super) access: StableAccess,
     /// Bytes passed to stable memory writes.
     pub(super) stable_written: u64,
@@ -39,7 +39,7 @@ pub(super) struct Message {
     pub(super) stable_read: u64,
     /// Reply under construction.
     pub(super) reply_data: Vec<u8>,
-    /// The answer.
+    /// The reply or reject, once the canister has sent it.
     pub(super) reply: Option<Response>,
     /// Texts for the canister's log.
     pub(super) logs: Texts,
@@ -88,7 +88,7 @@ impl Message {
         }
     }
 
-    /// Returns the message of an instance that runs none.
+    /// Returns a placeholder for an instance that runs no message.
     pub(super) fn none() -> Self {
         let nobody = candid::Principal::anonymous();
         Self::new((0, "no"), MessageContext::new(nobody, nobody, 0), Limits::inspect(), StableMemory::new())
@@ -158,7 +158,7 @@ impl Word for u32 {
         self.into()
     }
     fn narrow(value: u64) -> Self {
-        // Sizes of things that are bounded to far less than 4 GiB.
+        // The values are sizes and counts far below 4 GiB.
         u32::try_from(value).unwrap_or(u32::MAX)
     }
 }
@@ -176,7 +176,7 @@ impl Word for u64 {
 /// The caller of a system API function.
 pub(super) type Cx<'a> = Caller<'a, Host>;
 
-/// Deducts instructions from what is left; an error if there are not enough.
+/// Deducts instructions from those that the message may still use; an error if there are too few.
 pub(super) fn charge(c: &mut Cx<'_>, instructions: u64) -> Result<()> {
     let left = c.get_fuel()?;
     match left.checked_sub(instructions) {
@@ -188,8 +188,8 @@ pub(super) fn charge(c: &mut Cx<'_>, instructions: u64) -> Result<()> {
     }
 }
 
-/// Checks whether a system API function is allowed here, and charges its fixed cost: the first step of each
-/// function.
+/// Checks whether a system API function is allowed in the current kind of execution, and charges its fixed cost: the
+/// first step of each function.
 pub(super) fn enter(c: &mut Cx<'_>, api: &'static Api) -> Result<()> {
     charge(c, api.cost)?;
     let message = &c.data().message;
@@ -216,7 +216,7 @@ pub(super) fn violation(text: impl Into<String>) -> Error {
     Trap::ContractViolation(text.into()).into()
 }
 
-/// Returns the range `offset..offset + len` of something of `size` bytes.
+/// Returns the range `offset..offset + len` of a slice of `size` bytes; `what` names the slice in the error.
 pub(super) fn range(
     api: &Api,
     what: &str,
@@ -239,13 +239,14 @@ pub(super) fn take(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64) -> Res
     take_start(c, api, src, len, u64::MAX)
 }
 
-/// Copies at most the first `max` of `len` bytes. All of them must exist and cost one instruction per byte.
+/// Copies at most the first `max` of `len` bytes out of the wasm memory. All `len` bytes must exist, and each of them
+/// costs one instruction.
 pub(super) fn take_start(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64, max: u64) -> Result<Vec<u8>> {
     charge(c, len)?;
     let (memory, _) = split(c);
     let mut range = range(api, "heap", src, len, memory.len())?;
     if len > max {
-        // This is not beyond the end of the range, which is a usize.
+        // The new end is before the old one, which is a usize.
         range.end = range.start + max as usize;
     }
     Ok(memory[range].to_vec())
@@ -257,7 +258,7 @@ pub(super) fn take_text(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64) -
         .map_err(|_| violation(format!("ic0_{}: the text is not valid UTF-8", api.name)))
 }
 
-/// Copies bytes into the wasm memory, for functions that return a 16-byte number.
+/// Writes a 16-byte number into the wasm memory.
 pub(super) fn put_u128(c: &mut Cx<'_>, api: &'static Api, dst: u64, value: u128) -> Result<()> {
     let (memory, _) = split(c);
     let range = range(api, "heap", dst, 16, memory.len())?;

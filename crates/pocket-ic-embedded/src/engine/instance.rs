@@ -12,7 +12,7 @@ use super::host::{HeapLimiter, Host, Message};
 use super::module::{CanisterModule, GlobalValue};
 use super::state::CanisterState;
 
-/// An instance and the wasm memory it is known to hold.
+/// An instance, and the contents that its wasm memory is known to have.
 pub(super) struct LiveInstance {
     module: Arc<CanisterModule>,
     parts: Parts,
@@ -39,7 +39,7 @@ impl Parts {
         let host = Host { memory: None, message, limiter: HeapLimiter { limit: 0, largest } };
         let mut store = Store::new(module.code().module().engine(), host);
         store.limiter(|host| &mut host.limiter);
-        // Instantiation charges for segments; only messages are metered.
+        // Instantiation consumes fuel for segments, but only messages are metered.
         store.set_fuel(u64::MAX).map_err(engine_error)?;
         let instance = module.code().instantiate(&mut store).map_err(|error| trap_of(&error, 0))?;
         let names = module.names();
@@ -100,7 +100,7 @@ impl LiveInstance {
         self.parts.memory_bytes()
     }
 
-    /// Brings memory and globals to a state that fits.
+    /// Brings memory and globals into this state, which must fit the instance.
     pub(super) fn restore(&mut self, state: &CanisterState) -> Result<(), Trap> {
         let parts = &mut self.parts;
         if let Some(memory) = parts.memory {
@@ -123,7 +123,8 @@ impl LiveInstance {
         Ok(())
     }
 
-    /// Runs a function with a message. Returns the message and the instructions used.
+    /// Runs the function of an entry point with a message. Returns the result, the message and the number of
+    /// instructions used.
     pub(super) fn run(&mut self, entry: &EntryPoint, message: Message) -> (Result<(), Trap>, Message, u64) {
         let limit = message.limits.instructions;
         let named_limit = message.limits.message_instructions;
@@ -193,8 +194,8 @@ impl LiveInstance {
         result.map_err(|error| trap_of(&error, limit))
     }
 
-    /// Returns the current memory and globals, and the number of pages of the memory that changed since the
-    /// restore.
+    /// Returns the current memory and globals, and the number of 4 KiB pages of the memory that changed since the last
+    /// restore or capture.
     pub(super) fn capture(&mut self) -> Result<(Heap, Arc<[GlobalValue]>, u64), Trap> {
         let mut changed = 0;
         if let Some(memory) = self.parts.memory {

@@ -1,7 +1,7 @@
-//! Wasm intake: from uploaded bytes to a checked module and what the engine needs to know about it.
+//! Wasm intake: from uploaded bytes to a checked module and the facts about it that the engine needs.
 //!
-//! Unpacks, validates, and applies the IC's rules for imports, exports and sizes. Rewriting for execution is
-//! in `rewrite.rs`, compilation in `module.rs`.
+//! Modules are unpacked, validated, and checked by the IC's rules for imports, exports and sizes. They are rewritten
+//! for execution in `rewrite.rs`, and compiled in `module.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -20,8 +20,8 @@ use super::error::InvalidWasm;
 pub const MAX_MODULE_BYTES: u64 = 100 << 20;
 /// Largest code section in bytes.
 const MAX_CODE_SECTION_BYTES: u32 = 12 << 20;
-/// Maximum complexity of a function: the sum of [`complexity`] over its operators, including the final `end`.
-/// Each counts at least one, so the IC's limit on their number, which is the same, never matters.
+/// Maximum complexity of a function: the sum of [`complexity`] over its operators, including the final `end`. Each
+/// operator counts at least one, so the IC's limit on the number of operators, which has the same value, never matters.
 const MAX_FUNCTION_COMPLEXITY: u64 = 1_000_000;
 /// Maximum length of a function name in the section `name`, in bytes.
 const MAX_FUNCTION_NAME: usize = 1 << 20;
@@ -33,9 +33,9 @@ const MAX_GLOBALS: usize = 1_000;
 const MAX_METHODS: usize = 1_000;
 /// Maximum number of custom sections with the prefix `icp:`.
 const MAX_CUSTOM_SECTIONS: usize = 16;
-/// Largest sum of their sizes and names, in bytes.
+/// Maximum total size of these sections and their names, in bytes.
 const MAX_CUSTOM_BYTES: usize = 1 << 20;
-/// Names that must not be exported: those that the IC adds to a module.
+/// Names that a module must not export, since the IC adds exports with these names.
 const RESERVED_EXPORTS: [&str; 6] = [
     "canister counter_instructions",
     "canister counter_dirty_pages",
@@ -63,12 +63,12 @@ pub(super) struct StateGlobal {
 /// What is known about a valid module.
 #[derive(Debug, Default)]
 pub(super) struct ModuleInfo {
-    /// No limits have been checked yet: see [`check_methods`].
+    /// The exported methods, by name. [`check_methods`] checks their limits.
     pub(super) methods: BTreeMap<String, MethodKind>,
     pub(super) system: BTreeSet<SystemEntry>,
     /// The function of the `(start)` section.
     pub(super) start: Option<u32>,
-    /// Name to contents and whether the section is public.
+    /// Custom sections, by name: contents, and whether the section is public.
     pub(super) custom: BTreeMap<String, (Vec<u8>, bool)>,
     pub(super) globals: Vec<StateGlobal>,
     /// Whether it imports the functions that read the certificate of a query.
@@ -163,7 +163,7 @@ pub(super) fn check_code(wasm: &[u8]) -> Result<bool, InvalidWasm> {
     Ok(keeps_segments)
 }
 
-/// Describes a module whose code was checked, and checks the rest of it.
+/// Describes a module whose code was checked, and checks its other sections.
 pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, InvalidWasm> {
     let mut info = ModuleInfo { keeps_segments, ..ModuleInfo::default() };
     let mut types: Vec<bool> = Vec::new();
@@ -178,7 +178,7 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
             Payload::TypeSection(reader) => {
                 for group in reader {
                     for ty in group.map_err(unreadable)?.into_types() {
-                        // Whether it is `() -> ()`, which is all that matters here.
+                        // Whether the type is `() -> ()`: nothing else about it matters here.
                         types.push(match &ty.composite_type.inner {
                             CompositeInnerType::Func(f) => f.params().is_empty() && f.results().is_empty(),
                             _ => false,
@@ -284,7 +284,7 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
     Ok(info)
 }
 
-/// Checks the limits on exported methods, which can be disabled for an instance.
+/// Checks the limits on exported methods. An instance can be created without these limits.
 pub(super) fn check_methods(info: &ModuleInfo) -> Result<(), InvalidWasm> {
     at_most("exported methods", info.methods.len(), MAX_METHODS)?;
     let names = info.methods.keys().map(String::len).sum();
@@ -302,15 +302,15 @@ fn check_code_section(wasm: &[u8]) -> Result<(), InvalidWasm> {
             }
             Ok(Payload::CodeSectionStart { .. }) => break,
             Ok(_) => {}
-            // Validation reports what is wrong.
+            // Validation will report the error.
             Err(_) => break,
         }
     }
     Ok(())
 }
 
-/// Applies the limits on one function, the `index`-th of those defined. Returns whether it leaves segments as
-/// they are at instantiation.
+/// Applies the limits on one function; `index` counts the functions that the module defines. Returns whether the
+/// function leaves segments as they are at instantiation.
 fn check_function(index: usize, body: &FunctionBody<'_>) -> Result<bool, InvalidWasm> {
     let refused = |text: String| invalid(format!("Wasm module contains a function at index {index} {text}."));
     let (mut complex, mut keeps_segments) = (0, true);
@@ -343,7 +343,8 @@ fn changes_table(operator: &Operator<'_>) -> Option<&'static str> {
     })
 }
 
-/// Names of functions in the section `name`. Parts that cannot be read are ignored, as everywhere.
+/// Checks the lengths of the function names in the section `name`. Parts of the section that cannot be read are
+/// ignored: a custom section may have any contents.
 fn check_function_names(names: NameSectionReader<'_>) -> Result<(), InvalidWasm> {
     let maps = names.into_iter().map_while(Result::ok).filter_map(|names| match names {
         Name::Function(map) => Some(map),

@@ -1,13 +1,13 @@
-//! The execution engine: accepts a canister's wasm, runs one message of it at a time, and returns the
+//! The execution engine: accepts a canister's wasm, runs one message of the canister at a time, and returns the
 //! outcome.
 //!
-//! It owns wasm intake ([`Engine::compile`]), the memories of a canister ([`CanisterState`]), the system API,
-//! and metering. It does not own time, balances, queues or call contexts: what a message needs to know is in
-//! [`MessageContext`], its effects on the outside are in [`MessageOutcome`].
+//! The engine owns wasm intake ([`Engine::compile`]), the memories of a canister ([`CanisterState`]), the system API,
+//! and metering. The engine does not own time, balances, queues or call contexts: a message reads them from
+//! [`MessageContext`], and its effects on them are in [`MessageOutcome`].
 //!
-//! [`Engine::execute`] is a function of its arguments: the given state is not changed, the new one is in the
-//! outcome. States share what they have in common, so keeping an old one (for a snapshot, or to return to it) takes
-//! only the space of what has changed since.
+//! [`Engine::execute`] is a function of its arguments: the given state is not changed, the new one is in the outcome.
+//! States share unchanged pages, so keeping an old state (for a snapshot, or to return to it) takes only the space of
+//! the pages that have changed since.
 
 mod allocator;
 mod api;

@@ -17,7 +17,7 @@ use super::stable::WASM_PAGE;
 
 /// Largest 32-bit wasm memory in bytes.
 pub const MAX_WASM_MEMORY_32: u64 = 4 << 30;
-/// Largest wasm memory in bytes: that of a 64-bit one.
+/// Largest wasm memory in bytes: the limit of 64-bit memories.
 pub const MAX_WASM_MEMORY: u64 = 6 << 30;
 
 /// The value of a global, bit for bit.
@@ -47,7 +47,7 @@ impl GlobalValue {
         }
     }
 
-    /// `None` for references, which cannot be saved.
+    /// Returns the runtime's value in this form; `None` for references, which cannot be saved.
     pub(super) fn from_val(value: Val) -> Option<Self> {
         Some(match value {
             Val::I32(v) => GlobalValue::I32(v),
@@ -178,12 +178,12 @@ impl CanisterModule {
         sections.map(|(name, (data, public))| (name.as_str(), (data.as_slice(), *public)))
     }
 
-    /// Returns whether its queries can read their certificate.
+    /// Returns whether the module's queries can read their certificate.
     pub fn reads_certificate(&self) -> bool {
         self.info.reads_certificate
     }
 
-    /// Returns the bytes in custom sections.
+    /// Returns the total size of the custom sections, in bytes.
     pub fn custom_sections_bytes(&self) -> u64 {
         let sections = self.info.custom.values();
         sections.map(|(data, _)| data.len() as u64).sum()

@@ -6,9 +6,9 @@
 //! written to a temporary file and renamed, so that no reader sees an incomplete one; a process that needs
 //! the module in the meantime compiles it, too, and the last entry wins.
 //!
-//! The machine code of an entry is executed. So the cache trusts everyone who may write to its folder, and
-//! makes sure that this is only the user of the process: a folder or file that belongs to another user, or
-//! that others may write to, is refused. The digest in each entry protects against damage, not against its user.
+//! The machine code of an entry is executed. So the cache trusts everyone who may write to its folder, and makes sure
+//! that this is only the user of the process: a folder or file that belongs to another user, or that others may write
+//! to, is refused. The digest in each entry protects against damage, not against the user who owns the folder.
 //!
 //! The cache that is part of wasmtime checks neither the owner nor a digest: it runs whatever it can decompress.
 
@@ -30,14 +30,15 @@ const MAX_CACHE_BYTES: u64 = 2 << 30;
 /// Age at which a temporary file counts as left by a killed process.
 const MAX_TEMPORARY_AGE: Duration = Duration::from_secs(3600);
 
-/// The beginning of an entry. The last byte is the version of the layout: magic, key, digest, whether the code leaves
-/// segments as they are, machine code.
+/// The beginning of an entry; its last byte is the version of the layout. An entry consists of magic, key, digest,
+/// whether the code leaves segments as they are, and machine code.
 const MAGIC: &[u8; 8] = b"PICMOD\0\x01";
 const HASH_BYTES: usize = 32;
-/// Names an entry.
+/// The name of an entry.
 pub(super) type Key = [u8; HASH_BYTES];
 const HEADER_BYTES: usize = MAGIC.len() + 2 * HASH_BYTES + 1;
-/// Version of the rules by which modules are checked and rewritten: other rules need other entries.
+/// Source code of the rules by which modules are checked and rewritten, in place of a version: other rules need other
+/// entries.
 const RULES: [&[u8]; 2] = [include_bytes!("intake.rs"), include_bytes!("rewrite.rs")];
 const ENTRY_EXTENSION: &str = "module";
 const TEMPORARY_PREFIX: &str = ".new-";
@@ -59,7 +60,7 @@ pub(super) struct CachedModule {
 /// Why a folder cannot be used for compiled modules.
 #[derive(Debug, Error)]
 pub enum ModuleCacheError {
-    /// It cannot be created or checked.
+    /// The folder cannot be created or checked.
     #[error("cannot keep compiled modules in {}: {source}", folder.display())]
     Io {
         /// The folder.
@@ -67,7 +68,7 @@ pub enum ModuleCacheError {
         /// The reason.
         source: io::Error,
     },
-    /// It is not safe to run its contents.
+    /// Others may write to the folder, so it is not safe to run its contents.
     #[error(
         "cannot keep compiled modules in {}: {reason}. Use a folder that only you may write to (chmod 700)",
         folder.display()
@@ -84,11 +85,11 @@ impl ModuleCache {
     /// Uses this folder; creates it if it is missing, accessible only to its owner.
     ///
     /// # Errors
-    /// If it cannot be created, is not a folder, belongs to another user, or others may write to it.
+    /// If the folder cannot be created, is not a folder, belongs to another user, or others may write to it.
     pub fn open(folder: &Path) -> Result<Self, ModuleCacheError> {
         let failed = |source| ModuleCacheError::Io { folder: folder.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-        // A process that changes its working folder keeps the cache.
+        // An absolute path, so that a process that changes its working folder keeps the cache.
         let folder = fs::canonicalize(folder).map_err(failed)?;
         let metadata = fs::metadata(&folder).map_err(failed)?;
         match other_writers(&metadata) {
@@ -97,7 +98,7 @@ impl ModuleCache {
         }
     }
 
-    /// Returns where the entries are.
+    /// Returns the folder with the entries.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -111,8 +112,7 @@ impl ModuleCache {
         self.folder.join(hex::encode(key)).with_extension(ENTRY_EXTENSION)
     }
 
-    /// Returns the module of an entry; `None` if there is none, or if it is not one that this process would
-    /// have written.
+    /// Returns the module of an entry; `None` if there is no entry, or if it is damaged or others may have written it.
     pub(super) fn load(&self, engine: &wasmtime::Engine, key: &Key) -> Option<CachedModule> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -131,8 +131,8 @@ impl ModuleCache {
         // are the bytes that `Engine::precompile_module` returned to a process of this user for exactly the
         // same compiler.
         let module = unsafe { Module::deserialize(engine, code) }.ok()?;
-        // Determines the order in which entries are removed. A file system without times may remove some that
-        // are in use.
+        // The time of the last use determines the order in which entries are removed. On a file system without times,
+        // entries in use may be removed.
         let _ = file.set_modified(SystemTime::now());
         Some(CachedModule { module, keeps_segments })
     }
@@ -152,13 +152,13 @@ impl ModuleCache {
         self.evict()
     }
 
-    /// Removes the least recently used entries until the rest is within the limit, and files left by killed
-    /// processes.
+    /// Removes the least recently used entries until the other entries are within the limit, and the temporary files of
+    /// killed processes.
     fn evict(&self) -> io::Result<()> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
-            // Another process may have removed it.
+            // Another process may have removed the entry.
             let Ok(metadata) = entry.metadata() else { continue };
             let used = metadata.modified()?;
             if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
@@ -205,7 +205,7 @@ fn digest(key: &Key, flag: u8, code: &[u8]) -> [u8; HASH_BYTES] {
 
 /// Returns who other than the user of this process may write to a file or folder; `None` if nobody.
 fn other_writers(metadata: &Metadata) -> Option<String> {
-    // SAFETY: it has no preconditions and never fails.
+    // SAFETY: `geteuid` has no preconditions and never fails.
     let me = unsafe { libc::geteuid() };
     writers(metadata.uid(), metadata.mode(), me)
 }
@@ -222,8 +222,8 @@ fn writers(owner: u32, mode: u32, me: u32) -> Option<String> {
 pub(super) struct Compiler([u8; HASH_BYTES]);
 
 impl Compiler {
-    /// Returns everything that identifies the compiler of a runtime: version and configuration, target
-    /// processor, and inputs.
+    /// Returns everything that identifies the compiler of a runtime: its version and configuration, the target
+    /// processor, and the rules by which its input is checked and rewritten.
     pub(super) fn of(engine: &wasmtime::Engine) -> Self {
         let mut hasher = Sha256Hasher::default();
         RULES.hash(&mut hasher);

@@ -15,7 +15,7 @@ use super::types::{OutgoingCall, Response};
 pub struct MessageOutcome {
     /// Whether the message ran to its end.
     pub result: Result<(), Trap>,
-    /// The state after the message. For queries, to be discarded by the caller.
+    /// The state after the message. After a query, the caller of the engine discards it.
     pub state: CanisterState,
     /// What the canister answered, if it did.
     pub reply: Option<Response>,
@@ -31,7 +31,7 @@ pub struct MessageOutcome {
     pub dirty_wasm_pages: u64,
     /// How long the wasm ran on this machine.
     pub wall_time: Duration,
-    /// `debug_print` texts and, last, the trap message; kept after a trap. The newest ones, at most
+    /// The texts of `debug_print` and, after a trap, its message as the last text. Only the newest texts, at most
     /// [`super::MAX_LOG_BYTES`] in total.
     pub logs: Vec<Vec<u8>>,
     /// Calls made.

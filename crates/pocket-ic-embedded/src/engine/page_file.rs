@@ -1,4 +1,4 @@
-//! Pages that are in a file instead of in memory.
+//! Pages of memories that are kept in a file.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// Bytes in a page.
 pub(super) const PAGE: usize = 16 * 1024;
 
-/// A file of pages that are never changed: a new value gets a new page.
+/// A file of pages that are never changed: the changed copy of a page is stored as a new page.
 pub(super) struct PageFile {
     file: File,
     /// The places for new pages; `None` for a file that is only read.
@@ -19,11 +19,11 @@ pub(super) struct PageFile {
 struct Places {
     /// Free places of pages that are no longer needed.
     free: Vec<u64>,
-    /// All pages from here on are free.
+    /// All places from this number on are free.
     end: u64,
 }
 
-/// A page in a file; when it is dropped, its place is free.
+/// A page in a file; when it is dropped, its place becomes free.
 pub(super) struct StoredPage {
     file: Arc<PageFile>,
     number: u64,
@@ -60,7 +60,7 @@ impl PageFile {
                 places.end - 1
             })
         };
-        // If it cannot be written, the place becomes free again.
+        // If the page cannot be written, it is dropped, and its place becomes free again.
         let page = self.page(number);
         self.file.write_all_at(bytes, number * PAGE as u64)?;
         Ok(page)

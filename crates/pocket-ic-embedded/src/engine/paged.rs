@@ -29,7 +29,7 @@ static ZEROS: [u8; PAGE] = [0; PAGE];
 #[derive(Clone, Default)]
 pub(super) struct Paged {
     groups: Arc<Vec<Option<Arc<Group>>>>,
-    /// Upper bound of the number of pages in memory: those written since all pages were moved to a file.
+    /// Upper bound of the number of pages in memory: the number written since all pages were moved to a file.
     resident: usize,
 }
 
@@ -40,12 +40,12 @@ impl fmt::Debug for Paged {
 }
 
 impl Paged {
-    /// Returns whether both are the same value, with neither written since one was cloned from the other.
+    /// Returns whether one was cloned from the other, and neither has been written since.
     pub(super) fn same(&self, other: &Paged) -> bool {
         Arc::ptr_eq(&self.groups, &other.groups)
     }
 
-    /// Returns the bytes of a file that no longer changes, without reading them.
+    /// Returns the bytes of these ranges of a file that no longer changes, without reading them.
     pub(super) fn of_file(file: &Arc<PageFile>, data: &[Range<u64>]) -> Paged {
         let mut paged = Paged::default();
         for range in data {
@@ -136,7 +136,7 @@ impl Paged {
     }
 
     /// Moves the pages to a temporary file if more than `limit` may be in memory. Pages that cannot be moved stay in
-    /// memory until the limit is exceeded again by new ones.
+    /// memory until newly written pages exceed the limit again.
     pub(super) fn keep_resident(&mut self, limit: usize) {
         if self.resident <= limit {
             return;
@@ -179,7 +179,7 @@ impl Paged {
         changed
     }
 
-    /// Makes `memory`, whose bytes are those of `self`, equal to `target`, touching only what differs.
+    /// Makes `memory`, which must be equal to `self`, equal to `target`, and touches only pages that differ.
     pub(super) fn restore(&self, target: &Paged, memory: &mut [u8]) {
         if self.same(target) {
             return;
@@ -270,7 +270,8 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    /// Two and a half nodes, so that there are borders between nodes, and one at the end.
+    /// Two and a half nodes and a part of a page, so that there are borders between nodes, and the last page is
+    /// incomplete.
     const BYTES: usize = FANOUT * PAGE * 5 / 2 + 4096;
 
     fn filled(writes: &[(prop::sample::Index, u8)], base: &Paged) -> Paged {

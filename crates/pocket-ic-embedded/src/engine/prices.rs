@@ -1,14 +1,14 @@
 //! What the `cost_*` functions of the system API return: the published prices, although nothing is charged
 //! here.
 //!
-//! The figures are those of the page "Cycle costs" of the Internet Computer's documentation and of the
-//! configuration in the sources of its execution layer: prices on a subnet of 13 nodes; prices on other
-//! subnets are proportional to their size. Outcalls have their own formulas in the number of nodes, and a
-//! signature costs what it does on the mainnet subnet that holds the key, whichever subnet requests it.
+//! The figures are taken from the page "Cycle costs" of the Internet Computer's documentation, and from the
+//! configuration in the sources of its execution layer. They are prices on a subnet of 13 nodes; prices on other
+//! subnets are proportional to their size. There are two exceptions: outcalls have their own formulas in the number of
+//! nodes, and a signature has the price of the mainnet subnet that holds the key, whichever subnet requests it.
 
 use candid::{CandidType, Deserialize};
 
-/// Nodes of the subnet that the figures are for.
+/// Number of nodes of the subnet to which the figures refer.
 const REFERENCE_NODES: u128 = 13;
 const CREATE_CANISTER: u128 = 500_000_000_000;
 const CALL: u128 = 260_000;
@@ -24,7 +24,7 @@ const LONGEST_CALLBACK: u128 = 40_000_000_000;
 pub(super) struct Prices {
     /// Nodes of the subnet.
     pub(super) nodes: u32,
-    /// Whether everything is free there.
+    /// Whether everything is free on the subnet.
     pub(super) free: bool,
 }
 
@@ -102,7 +102,7 @@ mod tests {
     const THIRTEEN: Prices = Prices { nodes: 13, free: false };
     const THIRTY_FOUR: Prices = Prices { nodes: 34, free: false };
 
-    /// The prices are compared with the published tables for both sizes.
+    /// The published tables have prices for subnets of 13 and of 34 nodes.
     #[test]
     fn prices_are_those_of_the_published_tables() {
         assert_eq!(THIRTEEN.create_canister(), 500_000_000_000);

@@ -1,8 +1,8 @@
 //! Makes everything that the engine needs accessible: exports the memory, the function table and the globals
 //! that belong to the canister's state, and turns the `(start)` section into an export.
 //!
-//! Without its `(start)` section a module can be instantiated any number of times; the function runs only for
-//! the entry point `Start`. All other sections are copied byte for byte.
+//! Without its `(start)` section a module can be instantiated any number of times; the start function runs only for the
+//! entry point `Start`. Custom sections are dropped; all other sections are copied byte for byte.
 
 use wasm_encoder::{ExportKind, ExportSection, Module, RawSection, SectionId};
 use wasmparser::{BinaryReaderError, ExternalKind, Parser, Payload};
@@ -79,7 +79,7 @@ pub(super) fn rewrite(wasm: &[u8], info: &ModuleInfo) -> Result<(Vec<u8>, Names)
         let Some((id, range)) = payload.as_section() else {
             continue;
         };
-        // The sections that follow the exports.
+        // The sections that follow the export section.
         let later =
             [SectionId::Start, SectionId::Element, SectionId::DataCount, SectionId::Code, SectionId::Data];
         if !exported && (id == SectionId::Export as u8 || later.iter().any(|l| id == *l as u8)) {

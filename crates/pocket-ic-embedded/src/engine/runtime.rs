@@ -11,7 +11,7 @@ use super::error::{EngineError, InvalidWasm};
 use super::host::{Host, Word};
 use super::module_cache::{CachedModule, Compiler, ModuleCache};
 
-/// Native stack that wasm may use, in bytes. More than that is the trap "stack overflow".
+/// Native stack that wasm may use, in bytes. If it needs more, that is the trap "stack overflow".
 const WASM_STACK: usize = 5 << 20;
 /// Native stack of the threads that run wasm, in bytes: room for the system API above the wasm.
 pub const THREAD_STACK: usize = WASM_STACK + (3 << 20);
@@ -73,7 +73,7 @@ impl Runtime {
         Ok(Self { narrow: Flavour::new::<u32>()?, wide: OnceLock::new(), cache })
     }
 
-    /// Returns what identifies the compiler for modules with this type of memory.
+    /// Returns the runtime for modules with this type of memory.
     pub(super) fn flavour(&self, wide: bool) -> Result<&Flavour, InvalidWasm> {
         if !wide {
             return Ok(&self.narrow);
@@ -82,7 +82,7 @@ impl Runtime {
         wide.map_err(|error| InvalidWasm(error.to_string()))
     }
 
-    /// Returns the cache entry of a module.
+    /// Returns the cache entry of a module, if there is one.
     pub(super) fn load(&self, flavour: &Flavour, wasm: &[u8]) -> Option<CachedModule> {
         if wasm.len() < LARGE_WASM_BYTES {
             return None;
@@ -90,7 +90,7 @@ impl Runtime {
         self.cache.as_ref()?.load(&flavour.engine, &flavour.compiler.key(wasm))
     }
 
-    /// Compiles a rewritten module, and stores it with the result of its check.
+    /// Compiles a rewritten module, and stores the code in the cache together with the result of its check.
     pub(super) fn compile(
         &self,
         flavour: &Flavour,
@@ -102,7 +102,8 @@ impl Runtime {
             if wasm.len() < LARGE_WASM_BYTES {
                 return Module::new(&flavour.engine, rewritten);
             }
-            // An engine keeps the memory that its compiler has allocated; the memory of this one is freed immediately.
+            // An engine keeps the memory that its compiler has allocated. The memory of this temporary engine is freed
+            // immediately.
             let code = wasmtime::Engine::new(&flavour.config)?.precompile_module(rewritten)?;
             if let Some(cache) = &self.cache {
                 cache.store(&flavour.compiler.key(wasm), keeps_segments, &code);

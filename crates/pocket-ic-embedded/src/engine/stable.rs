@@ -17,7 +17,8 @@ pub const MAX_STABLE_BYTES: u64 = 500 << 30;
 /// Size of the pages by which access to stable memory is counted, bytes.
 pub(super) const ACCESS_PAGE: u64 = 4096;
 
-/// Pages of a stable memory that are kept in memory, 128 MiB; if more are written, all go to a temporary file.
+/// Maximum number of pages of a stable memory that are kept in the host's memory, 128 MiB; if more are written, all are
+/// moved to a temporary file.
 pub(super) const RESIDENT_PAGES: usize = (128 << 20) / PAGE;
 
 /// A canister's stable memory: sparse and copy-on-write. Cloning is nearly free; memory that was never
@@ -38,9 +39,9 @@ impl fmt::Debug for StableMemory {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("stable memory out of bounds: offset {offset}, length {len}, size {size} bytes")]
 pub struct StableOutOfBounds {
-    /// Where the access starts.
+    /// Offset of the access.
     pub offset: u64,
-    /// How long it is.
+    /// Length of the access.
     pub len: u64,
     /// The size of the memory in bytes.
     pub size: u64,
@@ -60,14 +61,14 @@ impl StableMemory {
         memory
     }
 
-    /// Returns a memory with the contents of a file, whose pages are read on demand: the file must not
-    /// change as long as this memory or a copy of it exists. It is padded with zeros to whole pages.
+    /// Returns a memory with the contents of a file, whose pages are read on demand: the file must not change as long
+    /// as this memory or a copy of it exists. The memory is padded with zeros to whole pages.
     ///
     /// # Errors
     /// A file that cannot be searched for holes.
     pub fn from_file(file: File) -> io::Result<Self> {
         let bytes = file.metadata()?.len();
-        // A page that extends beyond the end of the file cannot be read.
+        // A page that extends beyond the end of the file could not be read on demand, so its bytes are read now.
         let whole = bytes / PAGE as u64 * PAGE as u64;
         let data = data_ranges(&file, whole)?;
         let mut end = vec![0; (bytes - whole) as usize];
@@ -131,8 +132,8 @@ impl StableMemory {
         Ok(())
     }
 
-    /// Returns the host memory used by the contents and not shared with `other`, bytes: for two memories with a common
-    /// origin, what this one has taken since; compared with an empty memory, everything that it takes.
+    /// Returns the host memory used by the contents and not shared with `other`, bytes: if one memory was cloned from
+    /// the other, the pages written to this one since; if `other` is empty, all pages of this one.
     #[cfg(test)]
     pub(crate) fn bytes_apart(&self, other: &Self) -> u64 {
         self.bytes.pages_apart(&other.bytes) * PAGE as u64
@@ -144,8 +145,8 @@ impl StableMemory {
         self.bytes.keep_resident(0);
     }
 
-    /// Returns all of it. Memories can be far larger than the host's: read large ones piece by piece with
-    /// [`Self::read`].
+    /// Returns the complete contents. A stable memory can be far larger than the host's memory: read large ones piece
+    /// by piece with [`Self::read`].
     pub fn to_vec(&self) -> Vec<u8> {
         let mut out = vec![0; self.bytes() as usize];
         self.bytes.read(0, &mut out);
@@ -165,7 +166,7 @@ pub(super) struct StableAccess {
 }
 
 impl StableAccess {
-    /// Notes a read.
+    /// Records a read.
     pub(super) fn read(&mut self, offset: u64, len: u64) {
         self.touch(offset, len, false);
     }

@@ -68,9 +68,9 @@ impl CanisterState {
         Ok(Self { heap, globals: globals.into(), stable, module })
     }
 
-    /// Returns the state after an upgrade's code change, before the new module's `(start)`: stable memory is
-    /// kept, globals are those of the new module, and so is the wasm memory unless `keep_wasm_memory` is set,
-    /// in which case it is kept (and grown to the new module's minimum).
+    /// Returns the state after an upgrade's code change, before the new module's `(start)`: stable memory is kept, and
+    /// the globals are the new module's initial ones. So is the wasm memory, unless `keep_wasm_memory` is set: with it,
+    /// the wasm memory is kept, and grown to the new module's minimum.
     pub fn replace_module(&self, module: Arc<CanisterModule>, keep_wasm_memory: bool) -> Self {
         let mut next = Self::new(module);
         next.stable = self.stable.clone();

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-/// Maximum size to which a canister's log can be set, in bytes; hence the maximum that is kept of one
-/// message.
+/// Maximum size to which a canister's log can be set, in bytes; therefore also the maximum total size of the texts that
+/// are kept of one message.
 pub const MAX_LOG_BYTES: u64 = 2 << 20;
 /// Bytes that a text takes in a log in addition to its own: eight each for index and time, and four for the
 /// length.
 pub const LOG_RECORD_BYTES: u64 = 20;
-/// Maximum length of a text that is kept, in bytes: one that fills a log.
+/// Maximum length of a text that is kept, in bytes: a text of this length fills a log.
 pub(super) const MAX_TEXT_BYTES: u64 = MAX_LOG_BYTES - LOG_RECORD_BYTES;
 
 /// Texts of at most [`MAX_LOG_BYTES`] together.

@@ -22,12 +22,12 @@ pub enum CanisterRunStatus {
     Stopped = 3,
 }
 
-/// What an ingress message's sender attested about itself (`msg_caller_info_*`).
+/// A canister's signed statement about the sender of an ingress message (`msg_caller_info_*`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallerInfo {
     /// The opaque information.
     pub data: Vec<u8>,
-    /// The canister that signed it, as principal bytes.
+    /// The canister that signed the information, as principal bytes.
     pub signer: Vec<u8>,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Debug for DataCertificate {
 pub struct MessageContext {
     /// The executing canister.
     pub canister_id: Principal,
-    /// Who called.
+    /// The caller.
     pub caller: Principal,
     /// The argument; for a reply callback, the reply.
     pub arg: Vec<u8>,
@@ -75,7 +75,7 @@ pub struct MessageContext {
     pub subnet_id: Principal,
     /// Nodes in that subnet.
     pub subnet_node_count: u32,
-    /// Whether everything is free in that subnet.
+    /// Whether everything is free on that subnet.
     pub free: bool,
     /// The canister's cycles balance, without `cycles_available`.
     pub balance: u128,
@@ -85,9 +85,9 @@ pub struct MessageContext {
     pub cycles_available: u128,
     /// Cycles refunded with the reply or reject (callbacks).
     pub cycles_refunded: u128,
-    /// Counts changes of the canister's code, settings and state.
+    /// Number of changes of the canister's code, settings and state.
     pub canister_version: u64,
-    /// Whether the canister runs.
+    /// The canister's status.
     pub status: CanisterRunStatus,
     /// What `data_certificate_*` returns in non-replicated queries; `None` if there is no certificate.
     pub data_certificate: Option<DataCertificate>,
@@ -103,19 +103,19 @@ pub struct MessageContext {
     pub root_key: &'static [u8],
     /// When a best-effort call expires, nanoseconds since 1970; 0 for calls without a time limit.
     pub deadline: u64,
-    /// What the sender attested about itself.
+    /// A canister's signed statement about the sender.
     pub caller_info: CallerInfo,
     /// For callbacks: whether the call context has already replied or rejected, so that `msg_reply` is a
     /// violation.
     pub responded: bool,
-    /// For callbacks: the call context is that of a composite query (non-replicated).
+    /// For callbacks: whether the call context belongs to a composite query (non-replicated).
     pub composite_query: bool,
     /// Instructions that earlier messages of the same call context used (`performance_counter(1)`).
     pub call_context_instructions: u64,
 }
 
 impl MessageContext {
-    /// Returns a context with only these three values: no argument, cycles, controllers, or reject.
+    /// Returns a context with only these three values, and without argument, cycles, controllers and reject.
     pub fn new(canister_id: Principal, caller: Principal, time_nanos: u64) -> Self {
         Self {
             canister_id,
@@ -148,19 +148,19 @@ impl MessageContext {
     }
 }
 
-/// Limits for one execution. The numbers in the constructors are those of an application subnet.
+/// Limits for one execution. The constructors return the limits of an application subnet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Instructions that may be used, including system API charges.
     pub instructions: u64,
-    /// The limit named in error texts. Larger than `instructions` if earlier steps of the same message, such
-    /// as the pre-upgrade hook of an upgrade, have used some.
+    /// The limit named in error texts. Larger than `instructions` if earlier steps of the same message, such as the
+    /// pre-upgrade hook of an upgrade, have used some of them.
     pub message_instructions: u64,
-    /// Bytes of one reply.
+    /// Maximum length of a reply, bytes.
     pub reply_bytes: u64,
-    /// Bytes of the argument of one outgoing call.
+    /// Maximum length of the argument of an outgoing call, bytes.
     pub call_bytes: u64,
-    /// Bytes of the name of the method that is called.
+    /// Maximum length of the name of a called method, bytes.
     pub method_name_bytes: u64,
     /// Maximum number of outgoing calls of one message; further `call_perform` return an error code.
     pub calls: usize,
@@ -193,7 +193,7 @@ impl Limits {
         }
     }
 
-    /// Queries in non-replicated mode: 5 billion instructions, replies of up to 3 MiB.
+    /// Returns the limits of queries in non-replicated mode: 5 billion instructions, replies of up to 3 MiB.
     pub fn query() -> Self {
         Self {
             instructions: 5_000_000_000,
@@ -254,7 +254,7 @@ pub struct OutgoingCall {
     pub on_reply: (u32, u64),
     /// Function table index and environment for the reject.
     pub on_reject: (u32, u64),
-    /// Function table index and environment for a trap of one of the two above.
+    /// Function table index and environment for the cleanup, which runs if one of the two callbacks above traps.
     pub on_cleanup: Option<(u32, u64)>,
     /// `None`: wait without a time limit. `Some`: best effort, for at most this many seconds.
     pub timeout_seconds: Option<u32>,

@@ -1,4 +1,4 @@
-//! Responses of gateways: those of canisters, and errors.
+//! Builds the responses of gateways: responses of canisters, and errors.
 
 use super::canister::HttpResponse;
 use axum::body::Body;
@@ -16,7 +16,7 @@ pub fn text(status: StatusCode, text: impl Into<String>) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.into()).into_response()
 }
 
-/// Returns the canister's response with this body, which may be longer than the canister's first piece.
+/// Returns the canister's response with this body, which may be longer than the first piece that the canister sent.
 /// `verification` says whether it was verified.
 pub fn response(method: &Method, of_canister: &HttpResponse, body: Body, verification: &str) -> Response {
     let Ok(status) = StatusCode::from_u16(of_canister.status) else {

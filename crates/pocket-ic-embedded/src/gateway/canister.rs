@@ -56,7 +56,7 @@ pub struct Rest {
     pub canister: Principal,
     /// The query method.
     pub method: String,
-    /// Its argument: a value of any type.
+    /// The query's argument: a value of any type.
     pub token: IDLValue,
 }
 
@@ -121,7 +121,8 @@ impl Piece {
             body: Vec<u8>,
             token: Option<Reserved>,
         }
-        // The type is optional by convention; some canisters use a non-optional type, which means the same.
+        // By convention the reply is an optional record; some canisters reply with the record itself, which means the
+        // same.
         let Some(Typed { body, token }) = Decode!(reply, Option<Typed>).map_err(malformed)? else {
             return match untyped(reply)? {
                 IDLValue::None | IDLValue::Null => Ok(Self { body: Vec::new(), token: None }),
@@ -147,7 +148,7 @@ pub fn encode_token(token: &IDLValue) -> candid::Result<Vec<u8>> {
     IDLArgs::new(std::slice::from_ref(token)).to_bytes()
 }
 
-/// Decodes the streaming strategy without a type of its own, since the token can be of any type.
+/// Decodes the streaming strategy as an untyped value, since its token can be of any type.
 fn rest_of(reply: &[u8]) -> Result<Option<Rest>, Malformed> {
     let record = untyped(reply)?;
     let Some(strategy) = field(&record, "streaming_strategy").map(inner) else {
@@ -181,7 +182,7 @@ fn field<'a>(record: &'a IDLValue, name: &str) -> Option<&'a IDLValue> {
     fields.iter().find(|field| field.id.get_id() == id).map(|field| &field.val)
 }
 
-/// Returns the content of an optional value.
+/// Returns the content of an optional value, and any other value as it is.
 fn inner(value: &IDLValue) -> &IDLValue {
     match value {
         IDLValue::Opt(value) => value,

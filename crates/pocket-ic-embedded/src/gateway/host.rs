@@ -7,17 +7,17 @@ use url::Url;
 #[derive(Clone, Debug)]
 pub struct Domains(Vec<String>);
 
-/// The canister that is asked.
+/// The canister that a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named {
-    /// Its id.
+    /// The canister's id.
     pub canister: Principal,
     /// Whether its responses are served without verification.
     pub raw: bool,
 }
 
 impl Domains {
-    /// Returns these domains, or `localhost` alone.
+    /// Returns these domains, or `localhost` alone if none are given.
     pub fn new(domains: Option<Vec<String>>) -> Self {
         let mut domains = domains.unwrap_or_else(|| vec!["localhost".into()]);
         domains.iter_mut().for_each(|domain| domain.make_ascii_lowercase());

@@ -142,7 +142,7 @@ async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiv
         // Nothing is ever sent: this ends with an error when the sender is dropped.
         let _ = stopped.changed().await;
     };
-    // Connections that clients keep open must not keep the port.
+    // Connections that clients keep open must not keep the port in use.
     tokio::select! {
         _ = axum::serve(without_delay(listener), router).into_future() => {}
         () = stop => {}

@@ -1,4 +1,4 @@
-//! Serves canisters' `http_request`, its update, and the pieces of streamed responses.
+//! Serves the pages of canisters through `http_request`, `http_request_update` and the callbacks of streamed responses.
 
 use super::answer;
 use super::canister::{CERTIFICATE_VERSION, HttpRequest, HttpResponse, Piece, Rest, encode_token};
@@ -34,7 +34,7 @@ pub struct Pages {
 
 /// Why there is no response of a canister.
 enum Failure {
-    /// It rejected the request.
+    /// The canister rejected the request.
     Rejected(UserError),
     /// The request could not be delivered.
     Refused(OpError),
@@ -110,7 +110,7 @@ async fn ask(
     if raw {
         return Ok((response, "none; served as raw".into()));
     }
-    // A certificate covers the whole body.
+    // A certificate covers the whole body, so all pieces are needed.
     while let Some(rest) = &mut response.rest {
         if response.body.len() > MAX_VERIFIED_BYTES {
             return Ok((response, format!("none; longer than {MAX_VERIFIED_BYTES} bytes")));
@@ -226,8 +226,8 @@ async fn send(slot: Arc<Slot>, first: Bytes, mut rest: Rest, mut sender: Sender<
     }
 }
 
-/// A body of which everything before a failure is sent. A connection sends what it has if the rest is not ready yet,
-/// but drops it if the rest fails.
+/// A body that delivers all bytes before a failure. If the next bytes are not ready yet, a connection sends the bytes
+/// that it has; if they fail, it drops them. Therefore a failure is reported one poll later.
 struct Sent {
     body: Channel<Bytes, Broken>,
     failure: Option<Broken>,

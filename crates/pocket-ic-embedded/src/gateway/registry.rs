@@ -11,7 +11,7 @@ pub struct Gateways(Mutex<Vec<Gateway>>);
 
 struct Gateway {
     details: HttpGatewayDetails,
-    /// `None` once it has stopped. Dropping it stops the gateway.
+    /// `None` once the gateway has stopped. Dropping the sender stops the gateway.
     running: Option<watch::Sender<()>>,
 }
 

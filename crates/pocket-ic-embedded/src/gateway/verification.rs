@@ -6,7 +6,7 @@ use candid::Principal;
 use ic_response_verification::verify_request_response_pair;
 use std::time::Duration;
 
-/// Maximum difference between the time of a certificate and that of the instance.
+/// Maximum difference between the times of a certificate and of the instance.
 const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 /// The oldest version of response verification that is accepted.
 const OLDEST_VERSION: u8 = 1;

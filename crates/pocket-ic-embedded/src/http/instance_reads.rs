@@ -83,7 +83,7 @@ pub(super) async fn ingress_status(State(state): Server, Path(id): Path<usize>, 
     .await
 }
 
-/// Returns no outcalls: canisters that try one get an error.
+/// Returns an empty list: a canister that tries to make an outcall gets an error.
 pub(super) async fn canister_http(State(state): Server, Path(id): Path<usize>) -> Response {
     operate(&state, id, Work::Brief, |_| Ok(Vec::<RawCanisterHttpRequest>::new())).await
 }
@@ -95,7 +95,7 @@ pub(super) async fn pub_key(State(state): Server, Path(id): Path<usize>, body: B
     .await
 }
 
-/// Query parameters of the costs.
+/// Query parameters of a request for costs.
 #[derive(Deserialize)]
 pub(super) struct CostsFrom {
     /// The first index to return.

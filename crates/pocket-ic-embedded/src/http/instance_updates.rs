@@ -20,7 +20,7 @@ use serde::Deserialize;
 use std::io::Read;
 use std::sync::Arc;
 
-/// Maximum size of an unpacked blob: the same as for one that is not compressed.
+/// Maximum size of an unpacked blob, the same as of an uncompressed one.
 const MAX_UNPACKED_BYTES: u64 = MAX_BODY_BYTES as u64;
 
 type Server = State<Arc<ServerState>>;
@@ -116,7 +116,7 @@ pub(super) async fn snapshot_upload(State(state): Server, Path(id): Path<usize>,
     upload(&state, id, body, StableFile::Copied).await
 }
 
-/// Uploads a snapshot without a copy of its stable memory. Not part of the protocol.
+/// Uploads a snapshot and uses its stable memory in place instead of copying it. Not part of the protocol.
 pub(super) async fn snapshot_in_place(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     upload(&state, id, body, StableFile::InPlace).await
 }
@@ -135,13 +135,13 @@ async fn upload(state: &ServerState, id: usize, body: Bytes, stable: StableFile)
     .await
 }
 
-/// Instructions after which messages trap; `null` for the limit of each kind.
+/// Number of instructions after which messages trap; `null` for the usual limit of each kind of message.
 #[derive(Deserialize)]
 struct InstructionCap {
     instructions: Option<u64>,
 }
 
-/// Makes the messages of a canister trap at a limit. Not part of the protocol.
+/// Sets the number of instructions after which the messages of a canister trap. Not part of the protocol.
 pub(super) async fn cap_instructions(
     State(state): Server,
     Path((id, canister)): Path<(usize, String)>,

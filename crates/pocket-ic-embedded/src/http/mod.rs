@@ -94,8 +94,8 @@ async fn wrong_method(method: Method, uri: Uri) -> Response {
     )
 }
 
-/// Keeps the server alive while requests arrive and are answered. A client that stops in the middle of a
-/// request does not keep it alive.
+/// Keeps the server alive while requests arrive and are answered. A client that stops in the middle of a request does
+/// not keep the server alive.
 async fn note_activity(State(state): State<Arc<ServerState>>, request: Request, next: Next) -> Response {
     let activity = state.clone();
     let (parts, body) = request.into_parts();

@@ -57,10 +57,10 @@ impl AutoProgress {
     }
 }
 
-/// Advances the time of an instance automatically.
+/// Starts to advance the time of an instance automatically.
 ///
 /// # Errors
-/// If it already does, or the instance was deleted.
+/// If the time already advances automatically, or the instance was deleted.
 pub(super) async fn start(slot: &Arc<Slot>, delay_ms: Option<u64>) -> Result<(), OpError> {
     let mut progress = slot.progress.lock().await;
     match *progress {
@@ -75,7 +75,7 @@ pub(super) async fn start(slot: &Arc<Slot>, delay_ms: Option<u64>) -> Result<(),
     }
 }
 
-/// Stops the task of an instance, if there is one, and waits for its last round.
+/// Stops the task of an instance, if there is one, waits for its last round, and sets the next state.
 pub(super) async fn end(slot: &Slot, next: AutoProgressState) {
     let mut progress = slot.progress.lock().await;
     if let AutoProgressState::Deleted = *progress {
@@ -106,7 +106,8 @@ mod tests {
     use crate::http::ServerState;
     use pocket_ic::common::rest::{InstanceConfig, SubnetConfigSet};
 
-    /// A request that has found the instance and waits while another one deletes it must not start it again.
+    /// A request may have found the instance before another request deletes it: it must not start automatic progress
+    /// again.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_deleted_instance_does_not_advance() {
         let state = ServerState::new(Engine::new().unwrap(), false);

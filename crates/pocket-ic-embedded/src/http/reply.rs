@@ -38,7 +38,7 @@ pub(crate) fn error(error: &OpError) -> Response {
     message(status, error.to_string())
 }
 
-/// Returns a request body.
+/// Parses a request body.
 ///
 /// # Errors
 /// A body that is not JSON of this type.

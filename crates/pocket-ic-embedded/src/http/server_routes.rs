@@ -39,18 +39,18 @@ pub(super) async fn create_instance(State(state): State<Arc<ServerState>>, body:
 
 /// An instance that was just created.
 pub(crate) struct NewInstance {
-    /// Its number.
+    /// The instance's number.
     pub instance_id: usize,
-    /// Its subnets.
+    /// The instance's subnets.
     pub topology: Topology,
-    /// Its gateway, if one was requested.
+    /// The instance's gateway, if one was requested.
     pub gateway: Option<HttpGatewayInfo>,
 }
 
-/// Creates an instance, with what the configuration requests in addition: automatic progress, a gateway.
+/// Creates an instance, and a gateway and automatic progress if the configuration requests them.
 ///
 /// # Errors
-/// A configuration that is not supported. No instance is left then.
+/// A configuration that is not supported, or a gateway that cannot be opened; the instance is removed in that case.
 pub(crate) async fn create(
     state: &Arc<ServerState>,
     config: &InstanceConfig,

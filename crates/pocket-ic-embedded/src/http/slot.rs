@@ -1,4 +1,4 @@
-//! An instance of the server, its operations one after another, and its own clock.
+//! An instance of the server, whose operations run one after another, and the task that advances its time.
 
 use crate::ic::{Instance, OpError};
 use crate::threads::{self, Panicked, Work};
@@ -6,7 +6,7 @@ use std::sync::{Mutex, TryLockError};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-/// An instance and its own clock, if it has one.
+/// An instance, and the task that advances its time, if there is one.
 pub(crate) struct Slot {
     /// Held by the running operation. Waiting operations do not occupy a thread: the number of threads is
     /// limited, and operations on other instances need some, too.
@@ -17,7 +17,7 @@ pub(crate) struct Slot {
     checks_envelopes: bool,
     /// The instance's root key, DER.
     root_key: &'static [u8],
-    /// Notified when there is something to do, so that automatic progress need not wait for its next step.
+    /// Notified when a call has been submitted, so that automatic progress runs a round before the next one is due.
     work: Notify,
 }
 
@@ -33,7 +33,7 @@ impl Slot {
         }
     }
 
-    /// Returns whether agents must sign what they send.
+    /// Returns whether agents must sign their requests.
     pub fn checks_envelopes(&self) -> bool {
         self.checks_envelopes
     }
@@ -48,13 +48,13 @@ impl Slot {
         self.work.notify_one();
     }
 
-    /// Returns when someone has woken up the task.
+    /// Returns after [`Self::hurry`] was called.
     pub async fn hurried(&self) {
         self.work.notified().await;
     }
 
-    /// Runs an operation on the instance, after any earlier ones. The outer error is a panic: a bug in the server. It
-    /// makes the instance unusable (its lock is poisoned), but not the server.
+    /// Runs an operation on the instance, after any earlier ones. The outer error is a panic: a bug in the server. A
+    /// panic makes the instance unusable (its lock is poisoned), but not the server.
     pub async fn operate<T>(
         &self,
         work: Work,
@@ -81,11 +81,11 @@ pub(super) enum AutoProgressState {
     Off,
     /// Time advances automatically.
     On(AutoProgress),
-    /// Time does not advance, and never will: this request found the instance before it was deleted.
+    /// The instance was deleted, after this request had found it: time will never advance again.
     Deleted,
 }
 
-/// A running task.
+/// The running task that advances an instance's time.
 pub(super) struct AutoProgress {
     pub(super) stop: watch::Sender<bool>,
     pub(super) task: JoinHandle<()>,
@@ -116,7 +116,7 @@ mod tests {
         state.add_instance(Instance::create(state.engine(), &config, false).unwrap().instance).1
     }
 
-    /// The runtime has two threads: if requests waiting for the busy instance occupied them, nobody else would be
+    /// The runtime has two threads: if requests waiting for the busy instance occupied them, no other request would be
     /// served.
     #[test]
     fn those_who_wait_for_a_busy_instance_take_no_threads() {

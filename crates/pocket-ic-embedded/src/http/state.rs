@@ -23,13 +23,13 @@ pub struct ServerState {
     activity: Activity,
 }
 
-/// Bytes that a client uploaded, as it sent them. The server keeps them as long as it runs, so they are stored as a
-/// stable memory is: zeros take no space, and a canister that gets them as its memory shares the pages.
+/// Bytes that a client uploaded, unchanged. The server keeps them as long as it runs, so they are stored in the form of
+/// a stable memory: zeros take no space, and a canister whose memory is set from the blob shares its pages.
 #[derive(Clone, Debug)]
 pub(super) struct Blob {
     memory: StableMemory,
     bytes: usize,
-    /// Whether they are compressed with gzip.
+    /// Whether the bytes are compressed with gzip.
     pub gzip: bool,
 }
 
@@ -65,7 +65,7 @@ impl ServerState {
         }
     }
 
-    /// Returns the same server, with gateways that may listen on addresses that other machines can reach.
+    /// Sets whether gateways may listen on addresses that other machines can reach.
     #[cfg(feature = "cli")]
     pub fn allowing_remote(self, allow_remote: bool) -> Self {
         Self { allow_remote, ..self }
@@ -88,7 +88,7 @@ impl ServerState {
         self.print_logs
     }
 
-    /// Returns when and whether the server is in use.
+    /// Returns whether requests are being answered, and if not, since when.
     pub fn activity(&self) -> &Activity {
         &self.activity
     }

@@ -1,7 +1,7 @@
 //! Call contexts and callbacks of a canister: which calls it has not answered yet, and which answers it is
 //! waiting for.
 //!
-//! Data and bookkeeping only; what runs when is decided in `execute.rs`.
+//! Data and bookkeeping only: `execute.rs` runs the messages.
 
 use candid::Principal;
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ pub enum Origin {
     Canister {
         /// The canister that called.
         caller: Principal,
-        /// Its callback.
+        /// The caller's callback for the answer.
         callback: CallbackId,
         /// When a best-effort call expires, nanoseconds; 0 for calls without a time limit.
         deadline: u64,
@@ -39,15 +39,15 @@ pub type CallResult = Result<Vec<u8>, super::error::UserError>;
 pub struct CallContext {
     /// Who waits for the answer.
     pub origin: Origin,
-    /// Who `msg_caller` names.
+    /// The principal that `msg_caller` returns.
     pub caller: Principal,
-    /// Whether it was answered.
+    /// Whether the call was answered.
     pub responded: bool,
-    /// Callbacks of this context that have not run yet.
+    /// Number of callbacks of this context that have not run yet.
     pub outstanding: usize,
     /// Cycles of the call that have not been accepted.
     pub cycles: u128,
-    /// Instructions of all its messages so far.
+    /// Instructions that all messages of this context have used so far.
     pub instructions: u64,
 }
 
@@ -60,14 +60,14 @@ pub struct Callback {
     pub on_reply: (u32, u64),
     /// Function and environment for a rejection.
     pub on_reject: (u32, u64),
-    /// Function and environment when one of the above traps.
+    /// Function and environment for the cleanup, which runs if one of the above traps.
     pub on_cleanup: Option<(u32, u64)>,
-    /// When to stop waiting (best-effort calls), nanoseconds; 0 for never.
+    /// When a best-effort call expires, nanoseconds; 0 for calls without a time limit.
     pub deadline: u64,
 }
 
-/// Numbers contexts and callbacks across all canisters of an instance, without reuse: a late answer must not
-/// be mistaken for that of another call, even if its canister was deleted and created again in the meantime.
+/// Numbers contexts and callbacks across all canisters of an instance, without reuse: a late answer must not be
+/// mistaken for the answer to another call, even if the waiting canister was deleted and created again in the meantime.
 #[derive(Debug, Default)]
 pub struct CallIds(u64);
 
@@ -116,8 +116,8 @@ impl CallTable {
         id
     }
 
-    /// Takes the callback whose answer has arrived. `None` if it was answered before (or its canister was
-    /// uninstalled).
+    /// Removes and returns the callback whose answer has arrived. `None` if its call was answered before, or the
+    /// canister was uninstalled.
     pub fn take_callback(&mut self, id: CallbackId) -> Option<Callback> {
         let callback = self.callbacks.remove(&id)?;
         if let Some(context) = self.contexts.get_mut(&callback.context) {

@@ -1,4 +1,4 @@
-//! One canister: its identity, settings, code and memories, cycles, and everything that belongs to it.
+//! One canister: its identity, settings, code, memories, cycles, calls, logs and snapshots.
 
 use super::calls::{CallTable, Origin};
 use super::chunks::ChunkStore;
@@ -36,23 +36,23 @@ pub enum RunStatus {
 /// A stop call that waits for its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopWaiter {
-    /// Who waits.
+    /// Who waits for the answer.
     pub origin: Origin,
     /// Cycles attached to the call.
     pub cycles: u128,
-    /// Since when, nanoseconds since 1970.
+    /// When the stop call was executed, nanoseconds since 1970.
     pub since: u64,
 }
 
 /// Whether the hook for low wasm memory is due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LowMemoryHook {
-    /// There is enough memory.
+    /// Enough memory is free.
     #[default]
     NotSatisfied,
     /// Memory became low; the hook runs in the next round.
     Ready,
-    /// It has run; it runs again only if there was enough memory in between.
+    /// The hook has run; it runs again only if there was enough memory in between.
     Executed,
 }
 
@@ -72,17 +72,17 @@ pub struct QueryStats {
 /// A canister.
 #[derive(Debug)]
 pub struct Canister {
-    /// Its id.
+    /// The canister's id.
     pub id: Principal,
     /// The subnet it lives on.
     pub subnet: Principal,
-    /// Limits for production or for benchmarks.
+    /// Whether the limits for production or for benchmarks apply.
     pub instructions: SubnetInstructionConfig,
     /// Instruction limit of every message, unless the limit of its kind is lower.
     pub instruction_cap: Option<u64>,
     /// The public key of the instance's root subnet, DER.
     pub root_key: &'static [u8],
-    /// When it was created, nanoseconds since 1970.
+    /// When the canister was created, nanoseconds since 1970.
     pub created_at: u64,
     /// When code was last installed or a snapshot loaded, nanoseconds since 1970; `None` without code.
     pub installed_at: Option<u64>,
@@ -90,19 +90,19 @@ pub struct Canister {
     pub free: bool,
     /// Running, stopping or stopped.
     pub status: RunStatus,
-    /// Its settings.
+    /// The canister's settings.
     pub settings: Settings,
-    /// Its balance.
+    /// The balance in cycles.
     pub cycles: u128,
-    /// Cycles that it has burned.
+    /// Cycles that the canister has burned.
     pub burned: u128,
     /// Increases with every change of code, settings, status and state.
     pub version: u64,
     /// Module and memories; `None` without code.
     pub state: Option<CanisterState>,
-    /// Up to 32 bytes.
+    /// The certified data, up to 32 bytes.
     pub certified_data: Vec<u8>,
-    /// Nanoseconds since 1970; 0 when inactive.
+    /// The deadline of the global timer, nanoseconds since 1970; 0 when inactive.
     pub global_timer: u64,
     /// The hook for low wasm memory.
     pub low_memory: LowMemoryHook,
@@ -174,7 +174,7 @@ impl Canister {
         }
     }
 
-    /// Returns `Ok(())` if `sender` may control it.
+    /// Returns `Ok(())` if `sender` is a controller.
     ///
     /// # Errors
     /// The rejection that names the controllers.
@@ -185,14 +185,14 @@ impl Canister {
         Err(UserError::not_controller(self.id, &self.settings.controllers, sender))
     }
 
-    /// Returns the bytes of wasm memory, stable memory and module.
+    /// Returns the total size of wasm memory, stable memory and module, in bytes.
     pub fn execution_memory_bytes(&self) -> u64 {
         self.state.as_ref().map_or(0, |state| {
             state.wasm_memory_bytes() + state.stable().bytes() + state.module().uploaded().len() as u64
         })
     }
 
-    /// Returns the bytes of everything the canister keeps.
+    /// Returns the total size of everything that the canister stores, in bytes.
     pub fn memory_bytes(&self) -> u64 {
         self.execution_memory_bytes()
             + self.chunks.bytes()
@@ -201,7 +201,7 @@ impl Canister {
             + self.logs.bytes()
     }
 
-    /// Returns what a day of storage would cost.
+    /// Returns how many cycles a day of storage would cost.
     pub fn idle_cycles_per_day(&self) -> u128 {
         if self.free {
             return 0;
@@ -237,7 +237,7 @@ impl Canister {
     /// Returns `Ok(())` if a call from another canister has at least the cycles required by the settings.
     ///
     /// # Errors
-    /// The rejection that names how many.
+    /// The rejection that says how many cycles are required.
     pub fn check_incoming_cycles(&self, got: u128) -> Result<(), UserError> {
         let needed = self.settings.minimum_incoming_canister_call_cycles;
         if got >= needed {
@@ -278,9 +278,9 @@ impl Canister {
         }
     }
 
-    /// Returns the wasm memory that an entry point may use, in bytes; 0 if the limit in the settings does not
-    /// apply. That limit keeps users from filling the memory, but must not keep the canister from completing
-    /// what it has begun.
+    /// Returns the wasm memory that an entry point may use, in bytes; 0 if the limit in the settings does not apply.
+    /// The limit keeps users from filling the memory, but must not keep the canister from completing calls that it has
+    /// begun.
     pub fn wasm_memory_limit(&self, entry: &EntryPoint) -> u64 {
         match entry {
             EntryPoint::Start | EntryPoint::Init | EntryPoint::PostUpgrade | EntryPoint::Update(_) => {
@@ -310,7 +310,7 @@ impl Canister {
         Limits { wasm_memory_bytes: self.wasm_memory_limit(entry), ..base.with_instructions(instructions) }
     }
 
-    /// Returns whether the wasm memory that a state leaves is below the threshold of the settings.
+    /// Returns whether the wasm memory that a state leaves unused is below the threshold in the settings.
     pub fn is_low_on_memory(&self, state: Option<&CanisterState>) -> bool {
         let (used, largest) = match state {
             Some(state) => (state.wasm_memory_bytes(), state.module().largest_wasm_memory()),
@@ -323,8 +323,8 @@ impl Canister {
         limit.saturating_sub(used) < self.settings.wasm_memory_threshold
     }
 
-    /// Checks whether the remaining wasm memory fell below the threshold in the settings, or rose above it
-    /// again.
+    /// Updates the status of the low-memory hook, since the unused wasm memory may have fallen below the threshold in
+    /// the settings, or risen above it again.
     pub fn update_low_memory(&mut self) {
         self.low_memory = match (self.is_low_on_memory(self.state.as_ref()), self.low_memory) {
             (false, _) => LowMemoryHook::NotSatisfied,

@@ -34,8 +34,9 @@ impl Snapshot {
         })
     }
 
-    /// Restores a canister's code, memories, chunks and certified data from the snapshot; if it was uploaded, also the
-    /// timer and the low-memory hook, as far as the metadata contains them. On an error the canister is unchanged.
+    /// Restores a canister's code, memories, chunks and certified data from the snapshot. If the snapshot was uploaded,
+    /// also restores the timer and the low-memory hook, as far as the metadata contains them. On an error the canister
+    /// is unchanged.
     ///
     /// # Errors
     /// An uploaded module that is invalid, or an upload that does not fit the module or the canister.
@@ -64,8 +65,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Returns the uploaded status of the low-memory hook, which must be possible for a canister whose memory
-    /// is or is not low.
+    /// Returns the uploaded status of the low-memory hook; an error if the status contradicts `low`, which says whether
+    /// the canister is low on memory.
     fn uploaded_hook(&self, low: bool) -> Result<Option<LowMemoryHook>, UserError> {
         let hook = match &self.hook_status {
             None => return Ok(None),

@@ -40,7 +40,7 @@ impl Clock {
         self.last_round
     }
 
-    /// Begins a round and returns its time, which is later than that of any earlier round.
+    /// Begins a round and returns its time, which is later than the time of any earlier round.
     pub fn begin_round(&mut self) -> u64 {
         if self.time <= self.last_round {
             self.time = self.last_round.saturating_add(1);

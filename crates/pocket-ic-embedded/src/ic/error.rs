@@ -1,7 +1,7 @@
 //! The two kinds of failure of an operation: a rejection as from an Internet Computer subnet ([`UserError`]),
 //! and an invalid operation on the instance ([`OpError`]).
 //!
-//! Contains the error texts that several operations share. The texts of traps are in the engine.
+//! The error texts that several operations share are here, too; the texts of traps are in the engine.
 
 use crate::engine::Trap;
 use candid::Principal;
@@ -14,9 +14,9 @@ pub struct UserError {
     pub code: ErrorCode,
     /// The reject message.
     pub message: String,
-    /// Whether a canister that gets this rejection sees the code before the text. It does not if the callee does not
-    /// exist, is not running or is uninstalled during the call, if the call's deadline passes, or if the text comes
-    /// from the callee.
+    /// Whether a canister that gets this rejection sees the code before the text. The code is left out if the callee
+    /// does not exist, is not running or is uninstalled during the call, if the call's deadline passes, or if the text
+    /// comes from the callee.
     pub coded: bool,
 }
 
@@ -26,7 +26,7 @@ impl UserError {
         Self { code, message: message.into(), coded: true }
     }
 
-    /// Returns the same error as a rejection whose code canisters do not see.
+    /// Returns the same error, as a rejection whose code canisters do not see.
     pub fn uncoded(self) -> Self {
         Self { coded: false, ..self }
     }
@@ -108,7 +108,7 @@ impl UserError {
         Self::new(code, format!("Error from Canister {id}: {text}{advice}"))
     }
 
-    /// Arguments of a management call that cannot be decoded.
+    /// Returns the error for arguments of a management call that cannot be decoded.
     pub fn invalid_payload(method: &str, cause: impl std::fmt::Display) -> Self {
         Self::new(
             ErrorCode::InvalidManagementPayload,
@@ -126,7 +126,7 @@ impl UserError {
         Self::new(ErrorCode::CanisterRejectedMessage, message)
     }
 
-    /// Returns a rejection in the canister's own words.
+    /// Returns a rejection with the canister's own text.
     pub fn rejected_by_canister(message: String) -> Self {
         Self::rejected(message).uncoded()
     }
@@ -137,7 +137,7 @@ pub fn reject_number(code: RejectCode) -> u32 {
     code as u32
 }
 
-/// Returns what a developer can do about an execution error.
+/// Returns the advice that the error text gives developers, if there is any for the error code.
 fn suggestion(code: ErrorCode) -> Option<&'static str> {
     match code {
         ErrorCode::CanisterCalledTrap | ErrorCode::CanisterTrapped => Some(
@@ -169,7 +169,7 @@ pub enum OpError {
     /// A message that cannot be accepted or answered.
     #[error("BadIngressMessage({0:?})")]
     BadIngressMessage(String),
-    /// No such subnet.
+    /// The instance has no such subnet.
     #[error("SubnetNotFound({0})")]
     SubnetNotFound(Principal),
     /// No subnet of the instance is responsible for the canister id.
@@ -190,7 +190,7 @@ pub enum OpError {
     /// A request that does not parse.
     #[error("ConversionError {{ message: {0:?} }}")]
     Conversion(String),
-    /// Something that only the official server supports.
+    /// A feature that only the official server supports.
     #[error("{0} is not supported by the embedded server")]
     Unsupported(String),
     /// Any other error, with its text.
@@ -198,7 +198,7 @@ pub enum OpError {
     Other(String),
 }
 
-/// Returns the error that the caller of a canister gets if it traps.
+/// Returns the error that the caller of a canister gets if the canister traps.
 pub(super) fn trap_error(id: Principal, trap: &Trap) -> UserError {
     // The engine uses only codes from the list; anything else would be a bug in the engine.
     let code =
@@ -206,7 +206,7 @@ pub(super) fn trap_error(id: Principal, trap: &Trap) -> UserError {
     UserError::from_execution(id, code, &trap.to_string())
 }
 
-/// Returns the error of a callback whose cleanup trapped as well: the callback's, with both texts.
+/// Returns the error of a callback whose cleanup trapped as well: the callback's error, with both texts.
 pub(super) fn cleanup_error(id: Principal, callback: &Trap, cleanup: &Trap) -> UserError {
     UserError {
         message: format!("Error from Canister {id}: {callback}\n\ncall_on_cleanup also failed:\n\n{cleanup}"),

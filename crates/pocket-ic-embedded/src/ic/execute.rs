@@ -18,7 +18,7 @@ use crate::engine::{
 use candid::Principal;
 use pocket_ic::ErrorCode;
 
-/// In nanoseconds.
+/// One second, in nanoseconds.
 const SECOND: u64 = 1_000_000_000;
 
 /// One call of a canister method, from a user or a canister.
@@ -72,7 +72,7 @@ impl Instance {
         self.run_in_context(call.callee, context, entry, message)
     }
 
-    /// Returns which entry point a call runs, or why it cannot.
+    /// Returns the entry point that a call runs, or the rejection of the call.
     fn method_entry(&self, call: &MethodCall) -> Result<EntryPoint, UserError> {
         let id = call.callee;
         let canister = self.canisters.get(&id).ok_or_else(|| self.nobody_there(id).uncoded())?;
@@ -100,7 +100,7 @@ impl Instance {
         }
     }
 
-    /// Returns why a call reaches no canister.
+    /// Returns the error for a call to a canister that does not exist.
     fn nobody_there(&self, id: Principal) -> UserError {
         match self.route(id) {
             Ok(_) => UserError::canister_not_found(id),
@@ -133,7 +133,7 @@ impl Instance {
         used
     }
 
-    /// Executes on the canister's current state; records costs and logs, and nothing else.
+    /// Executes a message on the canister's current state. Records its costs and logs, and changes nothing else.
     fn execute(
         &mut self,
         id: Principal,
@@ -151,7 +151,7 @@ impl Instance {
         Some(outcome)
     }
 
-    /// Applies the effects of a successful message: all of them, or without `changes` only its answer and its
+    /// Applies the effects of a successful message: all of them if `changes` is set, otherwise only its answer and its
     /// cycles.
     fn settle(
         &mut self,
@@ -221,7 +221,7 @@ impl Instance {
         self.finish_stopping(id);
     }
 
-    /// Stops a stopping canister that has no open calls.
+    /// Completes the stopping of a canister that has no open calls.
     pub(super) fn finish_stopping(&mut self, id: Principal) {
         let Some(canister) = self.canisters.get_mut(&id) else {
             return;
@@ -301,8 +301,8 @@ impl Instance {
         used
     }
 
-    /// Runs the cleanup of a callback that trapped. Returns its instructions and, if it trapped, its own
-    /// trap, in which case nothing is changed.
+    /// Runs the cleanup of a callback that trapped. Returns the instructions that the cleanup used and, if it trapped
+    /// as well, its trap; it has changed nothing in that case.
     fn run_cleanup(
         &mut self,
         id: Principal,
@@ -407,7 +407,7 @@ fn register_call(
     call: OutgoingCall,
     now: u64,
 ) -> Work {
-    // Deadlines are whole seconds, counted from the time rounded down.
+    // Deadlines are whole seconds, counted from the current time rounded down to seconds.
     let deadline = call
         .timeout_seconds
         .map_or(0, |seconds| (now / SECOND).saturating_add(seconds.into()).saturating_mul(SECOND));
@@ -430,7 +430,7 @@ fn register_call(
     }
 }
 
-/// Returns how the cost list names an entry point.
+/// Returns the names of an entry point and of its method in the cost list.
 pub(super) fn entry_name(entry: &EntryPoint, method: &str) -> (&'static str, String) {
     let (name, method) = match entry {
         EntryPoint::Start => ("start", ""),

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 /// The largest argument of an ingress message, in bytes.
 const MAX_INGRESS_BYTES: usize = 2 << 20;
-/// For how many rounds a message is awaited.
+/// Maximum number of rounds for which a message is awaited.
 const MAX_AWAIT_ROUNDS: usize = 100;
 
 impl Instance {
@@ -35,7 +35,7 @@ impl Instance {
         }))
     }
 
-    /// Accepts a message under this id, if the canister does.
+    /// Accepts a message under this id, unless its canister refuses it.
     pub(super) fn take_in(
         &mut self,
         id: MessageId,
@@ -184,13 +184,14 @@ impl Instance {
         }
     }
 
-    /// Returns whether the code of a canister decides if it accepts this call.
+    /// Returns whether the called canister has code that decides whether this call is accepted.
     pub fn inspects(&self, call: &UserCall) -> bool {
         let state = self.canisters.get(&call.callee).and_then(|canister| canister.state.as_ref());
         state.is_some_and(|state| state.module().exports_system(SystemEntry::InspectMessage))
     }
 
-    /// Ids are unique even for identical messages, as on the real network, where each has a nonce.
+    /// Returns an id for a message. It is unique even among identical messages, as on the real network, where each
+    /// message has a nonce.
     fn new_message_id(&mut self, call: &UserCall) -> MessageId {
         let nonce = self.submitted;
         self.submitted += 1;

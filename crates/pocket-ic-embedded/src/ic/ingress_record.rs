@@ -1,4 +1,4 @@
-//! What is known of a submitted message.
+//! The record of a submitted message.
 
 use super::calls::CallResult;
 use super::user_call::UserCall;
@@ -7,7 +7,7 @@ use candid::Principal;
 /// A submitted message.
 #[derive(Clone, Debug)]
 pub struct IngressRecord {
-    /// Further data about it, if an agent has sent it.
+    /// Further data about the message, if an agent has sent it.
     pub request: Option<Request>,
     /// Who submitted it.
     pub sender: Principal,
@@ -22,11 +22,11 @@ pub struct IngressRecord {
 /// What is stored about an agent's call.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// When it expires, nanoseconds since 1970.
+    /// When the call expires, nanoseconds since 1970.
     pub expiry: u64,
-    /// Its effective id.
+    /// The effective id of the call.
     pub effective: Effective,
-    /// The canister that it calls.
+    /// The canister that is called.
     pub callee: Principal,
 }
 

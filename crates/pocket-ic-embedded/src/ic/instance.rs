@@ -1,6 +1,6 @@
 //! An instance: subnets, canisters, time, and the operations of clients.
 //!
-//! Contains the reads and the simple writes. Ingress is in `ingress.rs`, rounds in `round.rs`, messages in
+//! This file has the reads and the simple writes. Ingress is in `ingress.rs`, rounds in `round.rs`, messages in
 //! `execute.rs`, queries in `query.rs`, the management canister in `management/`.
 
 use super::calls::{CallIds, MessageId, Origin};
@@ -49,7 +49,8 @@ pub struct Instance {
 pub struct Created {
     /// The instance.
     pub instance: Instance,
-    /// The interval between two automatic steps of time; `None` if time does not advance automatically.
+    /// The interval between two automatic steps of time, milliseconds: `Some(None)` for the default interval, `None` if
+    /// time does not advance automatically.
     pub auto_progress: Option<Option<u64>>,
 }
 
@@ -153,7 +154,7 @@ impl Instance {
         self.canisters.get(&id).map(|canister| canister.subnet)
     }
 
-    /// Returns the subnet that is responsible for a canister id, whether it exists or not.
+    /// Returns the subnet that is responsible for a canister id, whether or not the canister exists.
     ///
     /// # Errors
     /// If there is none.

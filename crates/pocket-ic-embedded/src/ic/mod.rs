@@ -1,6 +1,6 @@
 //! The Internet Computer of one instance: canisters, messages, rounds, time, and the management canister.
 //!
-//! Independent of HTTP; of wasm it uses only what the engine returns.
+//! This module is independent of HTTP, and leaves wasm to the engine.
 
 mod calls;
 mod canister;

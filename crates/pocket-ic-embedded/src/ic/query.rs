@@ -17,10 +17,10 @@ use std::collections::VecDeque;
 
 /// Maximum depth of composite queries that wait for other queries.
 const MAX_DEPTH: usize = 6;
-/// Instructions that all queries and callbacks of a call graph may use together: the same as for one query,
-/// as on an IC subnet.
+/// Instructions that all queries and callbacks of a call graph may use together: the limit of a single query, as on an
+/// IC subnet.
 const GRAPH_INSTRUCTIONS: u64 = 5_000_000_000;
-/// Additional cost of each call within a graph, so that there are at most a hundred, as on an IC subnet.
+/// Additional cost of each call within a graph, so that a graph has at most a hundred calls, as on an IC subnet.
 const CALL_INSTRUCTIONS: u64 = 50_000_000;
 
 /// A query of a user and the queries that it makes.
@@ -35,7 +35,7 @@ struct Graph {
 enum Failure {
     /// A rejection, which the calling query receives.
     Rejection(UserError),
-    /// The end of the graph: only the user receives it.
+    /// An error that ends the whole graph: only the user receives it.
     Graph(UserError),
 }
 
@@ -80,7 +80,7 @@ struct QueryCall {
     info: CallerInfo,
 }
 
-/// A composite query in progress: its own view of its canister's state, and what it is waiting for.
+/// A composite query in progress: its own view of its canister's state, and the calls that it has not made yet.
 struct Composite {
     id: Principal,
     caller: Principal,
@@ -173,8 +173,7 @@ impl Instance {
         result
     }
 
-    /// Makes the calls of a composite query until it has replied; calls that it would have made afterwards
-    /// are not made.
+    /// Makes the calls of a composite query until the query has replied; its other calls are not made.
     fn run_composite(&mut self, mut run: Composite, graph: &mut Graph) -> GraphResult {
         let mut failure = None;
         while run.reply.is_none()
@@ -276,7 +275,7 @@ impl Instance {
         let outcome = self.engine.execute(state, entry, message, limits.with_instructions(instructions));
         graph.charge(outcome.instructions);
         self.record_cost(id, name, &method, &outcome, now);
-        // The log does not store it, since a query changes nothing.
+        // The canister's log does not store the output, since a query changes nothing.
         self.print_logs(id, &outcome.logs, now);
         match &outcome.result {
             Ok(()) => Ok(outcome),

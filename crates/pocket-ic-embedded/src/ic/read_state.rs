@@ -30,15 +30,15 @@ pub struct ReadRequest {
 /// Why a path cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadRefusal {
-    /// It cannot be read at this endpoint.
+    /// The path cannot be read at this endpoint.
     #[error("{0}")]
     Invalid(String),
-    /// The sender may not read it.
+    /// The sender may not read the path.
     #[error("{0}")]
     Forbidden(String),
 }
 
-/// The reader, and the subnet that is read.
+/// A request to read, and the subnet whose tree is read.
 struct Reader<'a> {
     instance: &'a Instance,
     request: &'a ReadRequest,
@@ -72,7 +72,7 @@ impl Instance {
     fn read_at(&self, effective: Effective) -> Result<&Subnet, ReadRefusal> {
         let found = match effective {
             Effective::Subnet(id) => self.subnet(id),
-            // Agents that create canisters without an effective id read the outcome there.
+            // Agents that create canisters without an effective id read the outcome from the root subnet.
             Effective::Canister(id) if id == Principal::management_canister() => {
                 let root = subnet::root(&self.subnets).map(|subnet| subnet.id).unwrap_or(id);
                 self.subnet(root)
@@ -84,8 +84,8 @@ impl Instance {
 }
 
 impl Reader<'_> {
-    /// Returns the paths that prove what is requested. `about` is the request whose status is read; a read
-    /// can be about only one.
+    /// Returns the paths that prove what is requested. `about` is the id of the call whose status is read: one request
+    /// can read the status of only one call.
     fn shown(&self, path: &Path, about: &mut Option<Vec<u8>>) -> Result<Vec<Path>, ReadRefusal> {
         if path.len() > MAX_LABELS {
             return Err(ReadRefusal::Invalid(format!(
@@ -117,7 +117,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns the paths for a subnet, which depend on where the request was sent.
+    /// Returns the paths for a subnet, which depend on the effective id and the form of the request.
     fn subnet_paths(&self, path: &Path, labels: &[&[u8]]) -> Result<Vec<Path>, ReadRefusal> {
         let ids = || self.instance.subnets.iter().map(|subnet| subnet.id);
         let below = |id: &[u8], label: &str| path_of(&[b"subnet", id, label.as_bytes()]);
@@ -136,7 +136,7 @@ impl Reader<'_> {
             [id] if ids().any(|known| known.as_slice() == *id) => Ok(all(id)),
             [_] | [_, b"public_key" | b"type"] => Ok(vec![path.clone()]),
             [id, b"node", rest @ ..] if rest.len() <= 2 => {
-                // For other subnets, only the public key is shown.
+                // Of other subnets, only the public key is shown.
                 let own = *id == self.subnet.id.as_slice();
                 Ok(vec![if own { path.clone() } else { below(id, "public_key") }])
             }
@@ -156,7 +156,7 @@ impl Reader<'_> {
         self.request.form == RangesForm::Whole || root.is_some_and(|root| root.id.as_slice() == id)
     }
 
-    /// Checks that the reader sent the request, and to this effective id.
+    /// Checks that the call was sent by the reader, and to this effective id.
     fn check_request(&self, id: &[u8]) -> Result<(), ReadRefusal> {
         let id: MessageId = id.try_into().map_err(|_| {
             ReadRefusal::Invalid(format!("Invalid request id: got {} bytes, not 32", id.len()))
@@ -166,7 +166,7 @@ impl Reader<'_> {
         };
         let forbidden = |text: &str| Err(ReadRefusal::Forbidden(text.into()));
         let Some(request) = &record.request else {
-            // It was not sent by an agent, and is not in the tree.
+            // The call was not sent by an agent, and is not in the tree.
             return Ok(());
         };
         if record.sender != self.request.sender {

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 /// How many changes of a canister's history are kept.
 const MAX_CHANGES: usize = 20;
-/// How many messages' costs are kept.
+/// Number of messages whose costs are kept.
 const MAX_COSTS: usize = 10_000;
 
 /// The newest log records that fit a number of bytes.
@@ -110,7 +110,7 @@ impl History {
         self.changes.iter().skip(skip).cloned().collect()
     }
 
-    /// Returns an estimate of the bytes the history takes.
+    /// Returns an estimate of the size of the history, in bytes.
     pub fn bytes(&self) -> u64 {
         (self.changes.len() * std::mem::size_of::<Change>()) as u64
     }
@@ -146,7 +146,7 @@ impl CostRing {
         self.costs.push_back(cost);
     }
 
-    /// Returns all that are kept, oldest first.
+    /// Returns all entries that are kept, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &MessageCost> {
         self.costs.iter()
     }

@@ -1,6 +1,6 @@
-//! Replies of the management canister for which the crate of types has only a more lenient form: there, fields that an
-//! older Internet Computer may not send are optional, so a caller that declares such a field as required could not
-//! decode the replies.
+//! Replies of the management canister whose types in `ic-management-canister-types` are too lenient: that crate makes
+//! fields optional that an older Internet Computer may not send. A caller that declares such a field as required could
+//! not decode those replies.
 //!
 //! Fields and their order are those of the interface specification.
 
@@ -16,7 +16,7 @@ use serde::Serialize;
 pub struct CanisterInfo {
     /// Changes since the canister was created.
     pub total_num_changes: u64,
-    /// The newest ones, oldest first.
+    /// The newest changes, oldest first.
     pub recent_changes: Vec<Change>,
     /// SHA-256 of the module as it was uploaded.
     pub module_hash: Option<Vec<u8>>,
@@ -27,11 +27,11 @@ pub struct CanisterInfo {
 /// One change of a canister.
 #[derive(Clone, Debug, CandidType)]
 pub struct Change {
-    /// When, nanoseconds since 1970.
+    /// When the change was made, nanoseconds since 1970.
     pub timestamp_nanos: u64,
-    /// The canister's version after it.
+    /// The canister's version after the change.
     pub canister_version: u64,
-    /// Who made it.
+    /// Who made the change.
     pub origin: ChangeOrigin,
     /// What changed.
     pub details: ChangeDetails,
@@ -52,9 +52,9 @@ pub struct SnapshotMetadata {
     pub wasm_memory_size: u64,
     /// Bytes of the stable memory.
     pub stable_memory_size: u64,
-    /// The chunks.
+    /// The hashes of the stored chunks.
     pub wasm_chunk_store: Vec<ChunkHash>,
-    /// The canister's version at that time.
+    /// The canister's version when the snapshot was taken.
     pub canister_version: u64,
     /// The certified data.
     pub certified_data: Vec<u8>,

@@ -13,7 +13,7 @@ pub struct Requests {
     pub(super) waiters: Vec<Waiter>,
 }
 
-/// Someone who waits for the certificate of an answer.
+/// A client that waits for the certificate of an answer.
 pub(super) struct Waiter {
     pub(super) id: MessageId,
     pub(super) form: RangesForm,

@@ -22,11 +22,11 @@ const LIST_CANISTERS: &str = "list_canisters";
 /// A call of an agent.
 #[derive(Clone, Debug)]
 pub struct AgentCall {
-    /// The id: the hash of its content.
+    /// The id: the hash of the call's content.
     pub id: MessageId,
-    /// When it expires, nanoseconds since 1970.
+    /// When the call expires, nanoseconds since 1970.
     pub expiry: u64,
-    /// Its effective id.
+    /// The call's effective id.
     pub effective: Effective,
     /// The call itself.
     pub call: UserCall,
@@ -80,14 +80,14 @@ impl Instance {
     pub fn wait_for_request(&mut self, id: MessageId, form: RangesForm) -> oneshot::Receiver<Vec<u8>> {
         let (certificate, receiver) = oneshot::channel();
         self.requests.waiters.push(Waiter { id, form, certificate });
-        // It may already have been answered, and there may be no further round.
+        // The request may already have been answered, and there may be no further round.
         if self.ingress.get(&id).is_none_or(|record| record.answer.is_some()) {
             self.notify_waiters();
         }
         receiver
     }
 
-    /// Sends certificates to those whose requests have been answered.
+    /// Sends certificates to the waiters whose requests have been answered.
     pub(super) fn notify_waiters(&mut self) {
         if self.requests.waiters.is_empty() {
             return;
@@ -118,8 +118,8 @@ impl Instance {
         }
     }
 
-    /// Returns the subnet to which a request is routed. `anywhere` is for methods of the management canister that
-    /// can be sent to any subnet.
+    /// Returns the subnet to which a request is routed. `anywhere` says which methods of the management canister can be
+    /// sent to any subnet.
     fn subnet_for(
         &self,
         effective: Effective,
@@ -138,7 +138,7 @@ impl Instance {
             }
             Effective::Canister(id) => id,
         };
-        // Certificates of the root subnet are valid for the management canister's id; no others are.
+        // For the management canister's id, only certificates of the root subnet are valid.
         if anywhere && canister == Principal::management_canister() {
             let root = subnet::root(&self.subnets);
             return root.map(|subnet| subnet.id).ok_or(OpError::SubnetNotFound(canister));

@@ -1,5 +1,5 @@
-//! Rounds: first what is due on its own, then the waiting messages in order of arrival, until each canister
-//! and each subnet has used its share of the round. The rest waits for the next one.
+//! Rounds: first the hooks, timers and heartbeats that are due, then the waiting messages in order of arrival, until
+//! each canister and each subnet has used its share of the round. The remaining messages wait for the next round.
 
 use super::calls::{MessageId, Origin};
 use super::canister::{Canister, LowMemoryHook, RunStatus};
@@ -18,10 +18,10 @@ use std::time::Duration;
 
 /// Instructions that a message counts in a round in addition to those that it uses.
 const MESSAGE_OVERHEAD: u64 = 2_000_000;
-/// Maximum number of messages of one canister in a round: as many as fit into one thread's budget, counting
-/// the overhead of each.
+/// Maximum number of messages of one canister in a round: as many as fit into one thread's budget if only their
+/// overhead is counted.
 const CANISTER_MESSAGES: u64 = 7_000_000_000 / MESSAGE_OVERHEAD;
-/// Threads of a subnet, that is, its share as a multiple of a canister's.
+/// Number of threads of a subnet: its share of a round is this many times a canister's share.
 const THREADS: u64 = 4;
 /// How long a stop call waits for open calls.
 const STOP_TIMEOUT: Duration = Duration::from_secs(300);
@@ -59,7 +59,8 @@ impl Instance {
         self.notify_waiters();
     }
 
-    /// Returns whose shares a message is charged to. `None` if it does not run and is only answered or dropped.
+    /// Returns the shares to which a message is charged; `None` for a message that does not run, but is only answered
+    /// or dropped.
     fn charged(&self, work: &Work) -> Option<Charged> {
         let (callee, subnet) = match work {
             Work::Ingress(id) => {
@@ -131,7 +132,7 @@ impl Instance {
         )
     }
 
-    /// Runs what is due on its own: the hook for low memory, the global timer, the heartbeat.
+    /// Runs the system tasks of a canister that are due: the hook for low memory, the global timer, the heartbeat.
     fn run_system_tasks(&mut self, id: Principal, now: u64) {
         for task in [SystemEntry::OnLowWasmMemory, SystemEntry::GlobalTimer, SystemEntry::Heartbeat] {
             let Some(canister) = self.canisters.get_mut(&id) else {
@@ -179,7 +180,8 @@ impl Instance {
     }
 }
 
-/// Whose shares a message is charged to, and what one canister may use in a round.
+/// The canister and the subnet to whose shares a message is charged, and the number of instructions that one canister
+/// may use in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Charged {
     /// `None` for calls of the management canister, which are limited only by the subnet's share.
@@ -244,7 +246,7 @@ fn due_entry(canister: &mut Canister, task: SystemEntry, now: u64) -> Option<Ent
             Some(EntryPoint::OnLowWasmMemory)
         }
         SystemEntry::GlobalTimer if canister.global_timer != 0 && canister.global_timer <= now => {
-            // It fires once; the canister may set it again.
+            // The timer fires once; the canister may set it again.
             canister.global_timer = 0;
             Some(EntryPoint::GlobalTimer)
         }
@@ -271,7 +273,8 @@ mod tests {
         assert!(!used_up(999, MESSAGE_OVERHEAD - 1, 1));
         assert!(used_up(999, MESSAGE_OVERHEAD, 1));
         assert!(used_up(1_000, 0, 1) && !used_up(1_000, 0, 4) && used_up(4_000, 0, 4));
-        // Where messages may use any number of instructions, their number is nevertheless limited.
+        // On a subnet whose messages may use any number of instructions, the number of messages is nevertheless
+        // limited.
         let many = |messages, threads| Share { messages, instructions: 0 }.used_up(threads, u64::MAX);
         assert!(!many(CANISTER_MESSAGES - 1, 1) && many(CANISTER_MESSAGES, 1));
         assert!(!many(4 * CANISTER_MESSAGES - 1, 4) && many(4 * CANISTER_MESSAGES, 4));

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 /// Maximum number of controllers of a canister.
 pub const MAX_CONTROLLERS: usize = 10;
-/// Maximum number of principals that can be listed as viewers of something of a canister.
+/// Maximum number of principals in each list of viewers of a canister: for its logs, its snapshots and its status.
 const MAX_VIEWERS: usize = 10;
 /// Maximum number of environment variables of a canister.
 const MAX_ENVIRONMENT_VARIABLES: usize = 20;
@@ -23,9 +23,9 @@ const MAX_ENVIRONMENT_VARIABLE_BYTES: usize = 128;
 const MAX_WASM_MEMORY_LIMIT: u64 = 1 << 48;
 /// The default wasm memory limit of a canister, in bytes.
 const DEFAULT_WASM_MEMORY_LIMIT: u64 = 3 << 30;
-/// The log of a canister that sets none, in bytes.
+/// The default limit of a canister's log, in bytes.
 const DEFAULT_LOG_MEMORY_LIMIT: u64 = 4096;
-/// 30 days, in seconds.
+/// The default freezing threshold: 30 days, in seconds.
 const DEFAULT_FREEZING_THRESHOLD: u64 = 2_592_000;
 const DEFAULT_RESERVED_CYCLES_LIMIT: u128 = 5_000_000_000_000;
 
@@ -38,7 +38,7 @@ pub struct Settings {
     pub compute_allocation: u64,
     /// Bytes; only kept and shown.
     pub memory_allocation: u64,
-    /// Seconds that the balance must last.
+    /// Number of seconds for which the balance must pay for storage.
     pub freezing_threshold: u64,
     /// Cycles; only kept and shown.
     pub reserved_cycles_limit: u128,
@@ -162,7 +162,7 @@ impl Settings {
         self.is_controlled_by(who) || what.viewers().is_none_or(|list| list.contains(&who))
     }
 
-    /// Returns the variables as pairs.
+    /// Returns the environment variables as pairs of name and value.
     pub fn environment(&self) -> Vec<(String, String)> {
         self.environment_variables
             .iter()
@@ -170,7 +170,7 @@ impl Settings {
             .collect()
     }
 
-    /// Returns the hash of the variables for the canister's history: that of a map as the interface
+    /// Returns the hash of the environment variables for the canister's history: the hash of a map, as the interface
     /// specification defines it.
     pub fn environment_hash(&self) -> [u8; 32] {
         let hash = |text: &str| Sha256::digest(text.as_bytes());
@@ -204,7 +204,7 @@ impl From<&Settings> for DefiniteCanisterSettings {
     }
 }
 
-/// Who may see part of a canister's data in addition to its controllers.
+/// A setting that says who, in addition to the controllers, may see a part of a canister's data.
 trait Visibility {
     /// Returns the listed viewers; `None` for everyone.
     fn viewers(&self) -> Option<&[Principal]>;
@@ -350,7 +350,7 @@ mod tests {
         assert!(long.contains("exceeds the maximum"), "{long}");
     }
 
-    /// The order is that of the hashes, not that of the names.
+    /// The pairs are sorted by their hashes, not by the names.
     #[test]
     fn the_environment_hash_is_that_of_a_map() {
         let mut settings = Settings::new(user(1));

@@ -1,6 +1,6 @@
-//! Snapshots of a canister: taken from it, or uploaded piece by piece; and reading them piece by piece.
+//! Snapshots of a canister: they are taken from it or uploaded piece by piece, and can be read piece by piece.
 //!
-//! Reading and writing snapshot folders is in `snapshot_dir.rs`; who may do what is in `management/snapshots.rs`.
+//! Reading and writing snapshot folders is in `snapshot_dir.rs`; access is checked in `management/snapshots.rs`.
 
 use super::chunks::ChunkStore;
 use super::error::UserError;
@@ -77,12 +77,12 @@ impl SnapshotStore {
         }
     }
 
-    /// Returns id, time and size of each.
+    /// Returns id, time and size of each snapshot.
     pub fn list(&self) -> Vec<SnapshotSummary> {
         self.snapshots.iter().map(|(id, snapshot)| snapshot.summary(id.clone())).collect()
     }
 
-    /// Returns the bytes of all.
+    /// Returns the total size of all snapshots, in bytes.
     pub fn bytes(&self) -> u64 {
         self.snapshots.values().map(Snapshot::total_size).sum()
     }
@@ -96,7 +96,7 @@ pub(super) fn not_found(canister: Principal, id: &[u8]) -> UserError {
     )
 }
 
-/// Code and memories: those of the canister, or those being uploaded.
+/// Code and memories: taken from the canister, or uploaded.
 #[derive(Clone, Debug)]
 pub(super) enum Contents {
     Taken(CanisterState),
@@ -107,17 +107,18 @@ pub(super) enum Contents {
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(super) contents: Contents,
-    /// The chunk store at that time.
+    /// The chunk store when the snapshot was taken.
     pub chunks: ChunkStore,
     /// The certified data.
     pub certified_data: Vec<u8>,
-    /// The global timer; used only for uploads, where `None` leaves the canister's unchanged.
+    /// The global timer. Loading a snapshot sets the canister's timer only if the snapshot was uploaded and this is not
+    /// `None`.
     pub global_timer: Option<CanisterTimer>,
-    /// Whether the low-memory hook was due; used like the timer.
+    /// The status of the low-memory hook; used like the global timer.
     pub hook_status: Option<OnLowWasmMemoryHookStatus>,
-    /// The canister's version when it was taken or its upload began.
+    /// The canister's version when the snapshot was taken or its upload began.
     pub version: u64,
-    /// Nanoseconds since 1970.
+    /// When the snapshot was taken or its upload began, nanoseconds since 1970.
     pub taken_at: u64,
 }
 
@@ -181,7 +182,7 @@ impl Snapshot {
         module + wasm_memory + stable + self.chunks.bytes() + self.certified_data.len() as u64
     }
 
-    /// Returns everything but the bytes.
+    /// Returns the metadata: everything except the bytes of module, memories and chunks.
     pub fn metadata(&self) -> SnapshotMetadata {
         let (wasm_module_size, wasm_memory_size, stable_memory_size) = self.sizes();
         let globals = match &self.contents {

@@ -27,7 +27,8 @@ const WASM_MODULE: &str = "wasm_module.bin";
 const WASM_MEMORY: &str = "wasm_memory.bin";
 const STABLE_MEMORY: &str = "stable_memory.bin";
 const CHUNKS: &str = "wasm_chunk_store";
-/// Left by `icp` during a download: the files already have their full length, but with holes.
+/// Files that `icp` keeps in the folder during a download: the other files already have their full length, but with
+/// holes.
 const PROGRESS: [&str; 2] = [".download_progress.json", ".download_progress.json.tmp"];
 
 /// Why a folder could not be written or read.
@@ -39,12 +40,12 @@ pub enum SnapshotDirError {
     /// A file or folder that cannot be read or written.
     #[error("{path}: {source}")]
     Io {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The download that made it was interrupted.
+    /// The download that created the folder was interrupted.
     #[error(
         "{path}: the download is not finished, and its files may have holes; finish it with `icp canister snapshot download --resume`"
     )]
@@ -52,15 +53,15 @@ pub enum SnapshotDirError {
         /// The file that shows this.
         path: PathBuf,
     },
-    /// The metadata is not what it should be.
+    /// The metadata is malformed.
     #[error("{path}: {source}")]
     Metadata {
         /// The file.
         path: PathBuf,
-        /// Where in it.
+        /// The parser's error, with the position in the file.
         source: serde_json::Error,
     },
-    /// The metadata lacks the value of a global, which happens if a tool could not read it.
+    /// The metadata lacks the value of a global, which happens if a tool could not read the value.
     #[error("{path}: the value of global {index} is missing")]
     MissingGlobal {
         /// The file.
@@ -85,7 +86,7 @@ pub enum SnapshotDirError {
     NotFinite {
         /// The global.
         index: usize,
-        /// Its value, infinite or not a number.
+        /// The global's value, infinite or not a number.
         value: f64,
     },
     /// A chunk does not match its name or the metadata.
@@ -93,12 +94,12 @@ pub enum SnapshotDirError {
     Chunk {
         /// The file.
         path: PathBuf,
-        /// According to the metadata, in hex.
+        /// The SHA-256 according to the metadata, in hex.
         expected: String,
-        /// Of the file, in hex.
+        /// The SHA-256 of the file, in hex.
         got: String,
     },
-    /// A part that the snapshot refuses.
+    /// The snapshot refuses the metadata or the contents of a file.
     #[error("{0}")]
     Rejected(String),
 }
@@ -145,15 +146,15 @@ pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError>
 /// How the file of stable memory is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StableFile {
-    /// It is copied, as the protocol requires.
+    /// The file is copied, as the protocol requires.
     Copied,
-    /// Its pages are read on demand: the file must not change as long as the canister exists.
+    /// The pages of the file are read on demand: it must not change as long as the canister exists.
     InPlace,
 }
 
-/// Reads a snapshot from a folder. Source, time and version in the metadata are ignored: `declare` turns the rest into
-/// an empty snapshot (canister and replaced snapshot in its argument are placeholders), which is filled from the files
-/// and returned.
+/// Reads a snapshot from a folder. `declare` turns the metadata into an empty snapshot, which is filled from the files
+/// and returned. Source, time and version in the metadata are ignored; canister and replaced snapshot in the argument
+/// of `declare` are placeholders.
 ///
 /// # Errors
 /// An unfinished download, or a file that is missing, unreadable, refused, or damaged as far as lengths and
@@ -264,7 +265,7 @@ fn copy_in(
 ) -> Result<(), SnapshotDirError> {
     let Some(mut file) = open_sized(path, size)? else { return Ok(()) };
     let mut buffer = vec![0; usize::try_from(MAX_SLICE_BYTES.min(size)).unwrap_or(usize::MAX)];
-    // The memories are already zero.
+    // The memories are already zero, so holes are skipped.
     for range in data_ranges(&file, size).map_err(at(path))? {
         let mut offset = range.start;
         file.seek(SeekFrom::Start(offset)).map_err(at(path))?;
@@ -273,7 +274,7 @@ fn copy_in(
             // `step` is at most the length of the buffer, hence a usize.
             let piece = &mut buffer[..step as usize];
             file.read_exact(piece).map_err(at(path))?;
-            // What remains zero takes no space.
+            // A piece of zeros is not written, so that it takes no space.
             if piece.iter().any(|byte| *byte != 0) {
                 snapshot.write(&kind(offset), piece).map_err(rejected)?;
             }
@@ -283,7 +284,7 @@ fn copy_in(
     Ok(())
 }
 
-/// Opens a file that must have this length; `None` if that is 0: some tools omit an empty file, others write one.
+/// Opens a file that must have this length; `None` if the length is 0: some tools omit an empty file, others write one.
 fn open_sized(path: &Path, expected: u64) -> Result<Option<File>, SnapshotDirError> {
     if expected == 0 {
         return Ok(None);

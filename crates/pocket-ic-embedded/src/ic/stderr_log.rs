@@ -23,7 +23,7 @@ fn line(canister: Principal, time_nanos: u64, content: &[u8]) -> String {
             at.second(),
             at.nanosecond()
         ),
-        // Only a time beyond the year 9999 gets here.
+        // The time is beyond the year 9999.
         Err(_) => format!("{time_nanos} ns: [Canister {canister}] {text}"),
     }
 }

@@ -1,7 +1,7 @@
 //! The subnets of an instance: their ids, their ranges of canister ids, and the topology that clients read.
 //!
-//! A subnet of a kind that exists only once on the mainnet owns the canister ids of that subnet. In addition, every
-//! subnet owns one range from which new ids are allocated.
+//! If the mainnet has exactly one subnet of a kind, a subnet of that kind owns the same canister ids here. In addition,
+//! every subnet owns one range from which new ids are allocated.
 
 use super::certification::SubnetKeys;
 use super::error::OpError;
@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 /// Number of canister ids in one range.
 const RANGE_LEN: u64 = 1 << 20;
 
-/// Returns the first and last of the canister ids that the mainnet's subnet of this kind owns; empty for
-/// kinds without such a subnet. `None` for a kind whose ids are not known here.
+/// Returns the ranges of canister ids that the mainnet's subnet of this kind owns, each as its first and last id; empty
+/// for kinds without such a subnet. `None` for a kind whose ids are not known here.
 fn mainnet_ranges(kind: SubnetKind) -> Option<&'static [(&'static str, &'static str)]> {
     Some(match kind {
         SubnetKind::NNS => &[
@@ -42,23 +42,23 @@ fn mainnet_ranges(kind: SubnetKind) -> Option<&'static [(&'static str, &'static 
 /// One subnet and the canister ids that it allocates.
 #[derive(Clone, Debug)]
 pub struct Subnet {
-    /// Its id: the self-authenticating principal of its public key.
+    /// The id: the self-authenticating principal of its public key.
     pub id: Principal,
     /// The keys with which it signs.
     pub keys: &'static SubnetKeys,
     /// The public key of the instance's root subnet, DER.
     pub root_key: &'static [u8],
-    /// How many messages it has executed, without queries.
+    /// How many messages the subnet has executed, without queries.
     pub transactions: u64,
     /// The kind of subnet that clients requested.
     pub kind: SubnetKind,
     /// Production limits, or the very high ones for benchmarks.
     pub instructions: SubnetInstructionConfig,
-    /// Whether the client requested free cycles. This server never charges cycles; but unless they are free, a canister
-    /// with an empty balance is frozen.
+    /// Whether the client requested free cycles. This server never charges cycles; but unless cycles are free, a
+    /// canister with an empty balance is frozen.
     pub cost_schedule: CanisterCyclesCostSchedule,
     seed: [u8; 32],
-    /// First and last number of the ids that it owns on the mainnet, too.
+    /// First and last number of each range of ids that the mainnet's subnet of this kind owns.
     fixed: Vec<(u64, u64)>,
     /// The first number of the range from which new ids are allocated.
     first: u64,
@@ -100,12 +100,12 @@ impl Subnet {
         })
     }
 
-    /// Returns whether it is a system subnet; some of these have names.
+    /// Returns whether it is a system subnet, as the NNS, II and Bitcoin subnets are.
     fn is_system(&self) -> bool {
         [SubnetKind::System, SubnetKind::NNS, SubnetKind::II, SubnetKind::Bitcoin].contains(&self.kind)
     }
 
-    /// Returns whether canisters pay nothing here: on system subnets, and if the client requested that.
+    /// Returns whether canisters pay nothing here: on system subnets, and if the client requested free cycles.
     pub fn is_free(&self) -> bool {
         self.is_system() || self.cost_schedule == CanisterCyclesCostSchedule::Free
     }
@@ -116,7 +116,7 @@ impl Subnet {
         match self.instructions {
             SubnetInstructionConfig::Production if self.is_system() => 52_000_000_000,
             SubnetInstructionConfig::Production => 7_000_000_000,
-            // Its messages may use any number of instructions, and so may a round.
+            // The subnet's messages may use any number of instructions, and so may a round.
             SubnetInstructionConfig::Benchmarking => u64::MAX,
         }
     }
@@ -134,7 +134,7 @@ impl Subnet {
         ranges
     }
 
-    /// Returns how certificates name its kind.
+    /// Returns the name of the subnet's kind in certificates.
     pub fn type_text(&self) -> &'static str {
         match self.kind {
             SubnetKind::VerifiedApplication => "verified_application",
@@ -154,8 +154,8 @@ impl Subnet {
         canister_number(id).is_some_and(|n| self.ranges().any(|(first, last)| (first..=last).contains(&n)))
     }
 
-    /// Returns the next free id; `None` if the range is used up. `taken` reports ids that were requested by
-    /// number.
+    /// Returns the next free id; `None` if the range is used up. `taken` says whether an id is already in use, because
+    /// a client has specified it for a canister.
     pub fn allocate(&mut self, taken: impl Fn(Principal) -> bool) -> Option<Principal> {
         while self.next - self.first < RANGE_LEN {
             let id = canister_id(self.next);
@@ -203,8 +203,7 @@ fn canister_number(id: Principal) -> Option<u64> {
 /// Creates the subnets that a configuration requests.
 ///
 /// # Errors
-/// A message for the client if the configuration is contradictory or requests something that only the
-/// official server has.
+/// A configuration that is contradictory, or requests a feature that only the official server has.
 pub fn build(config: &ExtendedSubnetConfigSet) -> Result<Vec<Subnet>, OpError> {
     let named = [
         (SubnetKind::NNS, &config.nns),
@@ -303,7 +302,7 @@ mod tests {
         assert_eq!(subnet.allocate(|_| false), None);
     }
 
-    /// The limits are those in the IC's documentation of its resource limits.
+    /// The expected limits are taken from the IC's documentation of its resource limits.
     #[test]
     fn a_round_has_more_instructions_on_a_system_subnet() {
         let subnets = build(&config(1, 1)).unwrap();

@@ -9,28 +9,29 @@ use std::sync::{Arc, OnceLock};
 /// A call by a user.
 #[derive(Clone, Debug)]
 pub struct UserCall {
-    /// Who calls.
+    /// The caller.
     pub sender: Principal,
     /// The canister; the management canister for its methods.
     pub callee: Principal,
-    /// Where the call is to go, if stated.
+    /// The effective principal, if the client has specified one.
     pub effective: RawEffectivePrincipal,
     /// The method.
     pub method: String,
     /// The argument.
     pub arg: Vec<u8>,
-    /// What the sender attested about itself.
+    /// A canister's signed statement about the sender.
     pub info: CallerInfo,
-    /// The canister that it is about, for the management canister.
+    /// The canister that a call of the management canister is about.
     pub target: Target,
 }
 
-/// The canister that a call of the management canister is about, if its argument says so. It is looked up once.
+/// The canister that a call of the management canister is about, if its argument says so. The argument is read only
+/// once.
 #[derive(Clone, Debug, Default)]
 pub struct Target(Arc<OnceLock<Option<Principal>>>);
 
 impl Target {
-    /// Returns the canister; `find` reads the argument.
+    /// Returns the canister; `find` reads it from the argument, and is called at most once.
     pub fn or_find(&self, find: impl FnOnce() -> Option<Principal>) -> Option<Principal> {
         *self.0.get_or_init(find)
     }
@@ -56,15 +57,15 @@ impl TryFrom<RawCanisterCall> for UserCall {
 /// Returns a principal from the bytes that a client sent.
 ///
 /// # Errors
-/// `what`, if the bytes are not one.
+/// `what`, if the bytes are not a principal.
 pub fn principal(bytes: &[u8], what: &str) -> Result<Principal, OpError> {
     Principal::try_from_slice(bytes).map_err(|_| OpError::Conversion(what.into()))
 }
 
-/// Returns the canister that a client has specified in the address.
+/// Parses the canister id in the address of a request.
 ///
 /// # Errors
-/// If that is not a principal.
+/// If it is not a principal.
 pub fn named_canister(text: &str) -> Result<Principal, OpError> {
     Principal::from_text(text).map_err(|_| OpError::Conversion("Bad canister id".into()))
 }

@@ -29,7 +29,7 @@ pub(super) enum Work {
     Answer {
         /// The canister that called.
         canister: Principal,
-        /// Where to continue.
+        /// The callback that gets the answer.
         callback: CallbackId,
         /// The answer.
         result: CallResult,

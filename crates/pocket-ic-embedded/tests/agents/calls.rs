@@ -215,7 +215,7 @@ fn unsigned_calls_are_accepted_where_nothing_is_checked() {
     assert_eq!(network.pic.query_call(network.canister(), ANONYMOUS, "read", vec![]).unwrap(), [1, 0, 0, 0]);
 }
 
-/// `raw_rand` is answered in the next round, so that the call has no answer after its first one.
+/// `raw_rand` is answered in the next round, so the call has no answer yet after its first round.
 #[test]
 fn a_synchronous_call_waits_for_later_rounds() {
     let network = Network::new();
@@ -285,7 +285,7 @@ fn management_calls_are_routed_to_their_subnet() {
         (response.status().as_u16(), response.bytes().unwrap().to_vec(), request)
     };
     let management = Principal::management_canister();
-    // A method about a canister must be sent to that canister.
+    // A management method about a canister must be sent to that canister's address.
     let install = types::InstallChunkedCodeArgs {
         mode: types::CanisterInstallMode::Reinstall,
         target_canister: id,
@@ -302,7 +302,7 @@ fn management_calls_are_routed_to_their_subnet() {
         assert_eq!(status, 400, "{method}");
         assert!(String::from_utf8_lossy(&body).contains("does not match effective canister id in URL"));
     }
-    // A canister may have a method of the same name.
+    // A canister may have a method with the name of a management method.
     let (status, _, _) = send(format!("v4/canister/{root}/call"), id, create, &no_settings);
     assert_eq!(status, 400);
     let (status, body, _) = send(format!("v4/subnet/{subnet}/call"), id, create, &no_settings);

@@ -1,4 +1,4 @@
-//! Tests of canisters that sign, as Internet Identity does: a canister certifies the hash of what it signs.
+//! Tests of canisters that sign, as Internet Identity does: a canister certifies the hash of the message that it signs.
 
 use crate::certificates::CERTIFIED;
 use crate::common::{ANONYMOUS, wasm};
@@ -12,13 +12,13 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
-/// The last number of the identifier of keys of canisters.
+/// The last number of the object identifier of canisters' keys.
 const CANISTER: u8 = 2;
 
-/// The prefix of what a canister signs about a caller.
+/// The message that a canister signs about a caller: a prefix, and the information.
 const SIGNED_INFO: &[u8] = b"\x0eic-sender-infoname=Ada";
 
-/// Replies with the caller, and with what the signer has attested about it.
+/// A canister that replies with the information about its caller, and with the canister that signed it.
 const WHO: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -57,7 +57,7 @@ impl CanisterSignature {
 }
 
 impl<'a> Signer<'a> {
-    /// Creates the canister on the subnet of another.
+    /// Creates the canister on the subnet of another canister.
     fn on_subnet_of(network: &'a Network, other: Principal, seed: &[u8]) -> Self {
         let subnet = network.pic.get_subnet(other).unwrap();
         let canister = network.pic.create_canister_on_subnet(None, None, subnet);
@@ -74,7 +74,7 @@ impl<'a> Signer<'a> {
         Principal::self_authenticating(self.key())
     }
 
-    /// Certifies the tree.
+    /// Certifies the tree, and returns it with the certificate.
     fn certify(&self, tree: HashTree) -> CanisterSignature {
         let pic = &self.network.pic;
         pic.update_call(self.canister, ANONYMOUS, "set", tree.digest().to_vec()).unwrap();
@@ -117,10 +117,10 @@ fn hash(bytes: &[u8]) -> Vec<u8> {
     Sha256::digest(bytes).to_vec()
 }
 
-/// Returns the tree of a canister that signs one message.
+/// Returns the tree of a canister that signs one message; `at_message` is the leaf at its hash.
 fn tree(seed: &[u8], message: &[u8], at_message: &[u8]) -> HashTree {
     let messages = labeled(hash(message), leaf(at_message));
-    // Next to it is something else that the canister certifies.
+    // The canister also certifies data that are not signatures.
     fork(labeled("http_assets", leaf(b"")), labeled("sig", labeled(hash(seed), messages)))
 }
 
@@ -168,7 +168,7 @@ fn wrong_signatures_of_canisters_are_refused() {
     let of_neighbor = Signer::on_subnet_of(&network, id, b"user 7").sign(&message);
     let on_root = Signer::on_subnet_of(&network, network.canisters[0], b"user 7").sign(&message);
     let mut flipped = good();
-    // The signature of the root hash is after its name.
+    // The bytes of the signature follow the field's name.
     let name = flipped.certificate.windows(9).position(|part| part == b"signature").unwrap();
     flipped.certificate[name + 20] ^= 1;
     let cut = CanisterSignature { certificate: b"no CBOR".to_vec(), ..good() };
@@ -196,7 +196,7 @@ fn wrong_signatures_of_canisters_are_refused() {
             Some(vec![SignedDelegation { delegation: expiring(&session), signature }]);
         expect_refused(&network, &by_session, "Invalid delegation: Invalid canister signature: ");
     }
-    // A link after the canister's own must be right, too.
+    // The signature of a delegation after the canister's own must be valid, too.
     let mut forged = signed(&ed25519(4), network.call(signer.sender(), "inc", 3));
     forged.sender_pubkey = Some(signer.key());
     let chain = vec![signer.delegate(&ed25519(3)), delegated(&ed25519(5), expiring(&ed25519(4)))];

@@ -1,4 +1,5 @@
-//! Tests of certificates: those of the state tree and of canisters verify, and damaged ones do not.
+//! Tests of certificates: the certificates of the state tree and of certified data verify, and damaged certificates do
+//! not.
 
 use crate::common::{ANONYMOUS, installed_wasm, wasm};
 use crate::network::{Network, ed25519};
@@ -6,7 +7,7 @@ use candid::Principal;
 use ic_agent::hash_tree::Label;
 use ic_agent::{AgentError, Certificate, lookup_value};
 
-/// `set` certifies its argument; `get` returns the certificate of the query.
+/// A canister whose `set` certifies its argument, and whose `get` returns the certificate of the query.
 pub const CERTIFIED: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -74,7 +75,7 @@ fn a_certificate_with_one_bit_flipped_does_not_verify() {
     let bytes = serde_cbor::to_vec(&certificate).unwrap();
     agent.verify(&certificate, id).unwrap();
     agent.verify_for_subnet(&certificate, subnet).unwrap();
-    // Refusing a certificate takes one or two pairings, so not every bit is tested.
+    // Verifying a certificate takes one or two pairings, so not every bit is tested.
     let step = bytes.len() / 40;
     let mut parsed = 0;
     for place in (0..bytes.len()).step_by(step.max(1)) {

@@ -8,9 +8,9 @@ use reqwest::blocking::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 
-/// Answers as instructed: `put_query`, `put_update` and `put_more` store replies; `http_request`,
-/// `http_request_update` and `more` return them. `asked` returns the argument of the last update. `certify`
-/// sets the certified data, and `certificate` returns the certificate for them.
+/// Returns a canister that answers as instructed: `put_query`, `put_update` and `put_more` store replies;
+/// `http_request`, `http_request_update` and `more` return them. `asked` returns the argument of the last update.
+/// `certify` sets the certified data, and `certificate` returns the certificate for them.
 pub fn site() -> Vec<u8> {
     let keep = |name: &str, at: u32| {
         format!(
@@ -221,7 +221,7 @@ fn long_pages_are_sent_in_pieces() {
     );
     site.put("put_more", Some(Piece { body: b"last".to_vec(), token: None }));
     assert_eq!(site.get("").send().unwrap().text().unwrap(), "first last");
-    // A canister may say that there is nothing more, and its piece need not be optional.
+    // A reply may be null, which ends the body, or a piece that is not optional.
     site.put("put_more", None::<Piece>);
     assert_eq!(site.get("").send().unwrap().text().unwrap(), "first ");
     site.put("put_more", Piece { body: b"end".to_vec(), token: None });

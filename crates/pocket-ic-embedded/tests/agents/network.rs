@@ -24,7 +24,7 @@ pub struct Network {
     pub pic: PocketIc,
     /// The URL for agents.
     pub url: String,
-    /// A counter on the root subnet, and one on the other.
+    /// A counter on the root subnet, and one on the application subnet.
     pub canisters: [Principal; 2],
     runtime: Runtime,
 }
@@ -72,7 +72,7 @@ impl Network {
         request.header("content-type", "application/cbor").body(body.into()).send().unwrap()
     }
 
-    /// Sends a call of the canister, and returns status and text.
+    /// Sends a call of the canister, and returns status and body.
     pub fn send_call(&self, version: &str, envelope: &Envelope<'_>) -> (u16, Vec<u8>) {
         let path = format!("{version}/canister/{}/call", self.canister());
         let response = self.post(&path, envelope.encode_bytes());
@@ -118,7 +118,7 @@ pub fn ed25519(n: u8) -> BasicIdentity {
     BasicIdentity::from_raw_key(&[n; 32])
 }
 
-/// Signs an envelope as the identity.
+/// Returns an envelope that the identity has signed.
 pub fn signed(identity: &dyn Identity, content: EnvelopeContent) -> Envelope<'static> {
     let signature = identity.sign(&content).unwrap();
     Envelope {

@@ -1,4 +1,4 @@
-//! Tests of the state tree: presence, absence, and who may read.
+//! Tests of the state tree: which paths are present or absent, and who may read them.
 
 use crate::common::user;
 use crate::network::{Network, delegated, ed25519, expiring, from_now, signed};
@@ -139,7 +139,7 @@ fn subnets_show_their_nodes_and_ranges_at_their_endpoint() {
     assert!(text.contains("cannot be read here"), "{text}");
 }
 
-/// Reads the state tree as anybody, at an endpoint of this version.
+/// Reads the state tree as the anonymous user, at an endpoint of this version.
 fn read_at(
     network: &Network,
     version: &str,
@@ -149,7 +149,7 @@ fn read_at(
     read_as(network, &format!("{version}/canister/{id}"), labels, &AnonymousIdentity)
 }
 
-/// Reads the state tree at a place of the interface.
+/// Reads the state tree at any address of the interface.
 fn read_as(
     network: &Network,
     place: &str,
@@ -227,7 +227,7 @@ fn a_subnet_shows_its_nodes_and_the_keys_of_others() {
     let (root, own) = (root.as_slice(), own.as_slice());
     let nodes = |subnet| [b"subnet".as_slice(), subnet, b"node"];
     let key = |subnet| [b"subnet".as_slice(), subnet, b"public_key"];
-    // All subnets, one, and what is below it.
+    // Reads all subnets, one subnet, and the nodes of one subnet.
     let all = at(&[b"subnet"]);
     assert!(reveals(&all, &nodes(own)) && reveals(&all, &key(own)));
     assert!(!reveals(&all, &nodes(root)) && reveals(&all, &key(root)));
@@ -274,7 +274,7 @@ fn a_delegation_for_other_canisters_reads_no_status() {
     }
 }
 
-/// Agents that create canisters without an effective id request the outcome there.
+/// Agents that create canisters without an effective id request the outcome at the management canister's id.
 #[test]
 fn the_management_canister_is_read_at_the_root_subnet() {
     let network = Network::new();
@@ -357,7 +357,7 @@ fn expired_requests_are_forgotten_after_a_while() {
     network.pic.advance_time(Duration::from_secs(20 * 60));
     network.pic.tick();
     let id = envelope.content.to_request_id();
-    // This is done without an agent, which would refuse a certificate from the future.
+    // The tree is read without an agent, which would refuse a certificate from the future.
     let labels = [b"request_status".as_slice(), id.as_slice()];
     assert!(is_absent(lookup_value(&network.read_without_agent(&sender, &labels), labels)));
 }

@@ -1,4 +1,4 @@
-//! Tests of requests that are refused, and of a server that continues after them.
+//! Tests of requests that are refused: the server continues to work afterwards.
 
 use crate::common::{installed, instance, read};
 use crate::network::{Network, ed25519, from_now, signed};
@@ -54,7 +54,8 @@ fn an_instance_at_another_time_is_refused_with_a_hint() {
     let Err(AgentError::HttpError(refused)) = refused else { panic!("{refused:?}") };
     let text = String::from_utf8(refused.content).unwrap();
     assert!(text.contains("The time of this instance is not the current time"), "{text}");
-    // The server answers without a signature, and an agent does not accept a time that is so old.
+    // The server answers an anonymous query whatever its expiry, but the agent does not accept an answer with such an
+    // old time.
     let pic = instance();
     let id = installed(&pic);
     let url = format!("{}instances/{}/", pic.get_server_url(), pic.instance_id());
@@ -117,7 +118,7 @@ fn requests_that_are_too_large_are_refused() {
     }
 }
 
-/// Such a request is read and answered like any other.
+/// A request of exactly the maximum length is read; it is refused only because zeros are not an envelope.
 #[test]
 fn requests_of_up_to_4_mib_are_read() {
     let network = Network::new();
@@ -126,7 +127,7 @@ fn requests_of_up_to_4_mib_are_read() {
     assert_eq!(response.status(), 400, "{:?}", response.text());
 }
 
-/// A client that does not finish its request blocks neither others nor the server's shutdown.
+/// A client that does not finish its request does not block other clients, and gets a timeout.
 #[test]
 fn a_slow_client_does_not_delay_others() {
     let network = Network::new();
@@ -152,7 +153,7 @@ fn a_slow_client_does_not_delay_others() {
 fn agents_of_another_network_do_not_trust_this_one() {
     let network = Network::new();
     let agent = network.agent(ed25519(1));
-    // A valid key, but of the other subnet.
+    // The agent gets a valid key, but of the application subnet.
     let subnet = network.pic.get_subnet(network.canister()).unwrap();
     let url = format!("{}read/pub_key", network.url);
     let body = RawSubnetId { subnet_id: subnet.as_slice().to_vec() };

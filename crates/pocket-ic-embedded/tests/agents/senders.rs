@@ -1,4 +1,4 @@
-//! Tests of senders: every kind of key, delegations, and wrong ones.
+//! Tests of senders: every kind of key, delegations, and wrong signatures.
 
 use crate::network::{Network, delegated, ed25519, expect_refused, expiring, signed};
 use candid::Principal;
@@ -48,7 +48,7 @@ fn a_chain_of_delegations_is_followed() {
     network.run(agent.update(&network.canister(), "inc").call_and_wait()).unwrap();
 }
 
-/// Returns an envelope of user 1, signed by user 2 with this delegation.
+/// Returns an envelope of user 1, signed by user 2 with these delegations.
 fn by_delegation(
     network: &Network,
     method: &str,

@@ -1,4 +1,4 @@
-//! Pages that are certified: what the gateway verifies, and what it does not serve.
+//! Certified pages: which responses the gateway verifies, and which it refuses to serve.
 
 use crate::common::{ANONYMOUS, builder, call, installed_wasm};
 use crate::gateway::{Page, page, site};
@@ -30,7 +30,7 @@ impl Certified {
         Self { pic, url, id }
     }
 
-    /// Has the canister certify this tree, and answer with this body and the certificate for it.
+    /// Makes the canister certify this tree, and answer with this body and the tree's certificate.
     fn put(&self, tree: &HashTree<Vec<u8>>, body: &str) {
         call(&self.pic, self.id, "certify", &tree.digest()).unwrap();
         let certificate = self.pic.query_call(self.id, ANONYMOUS, "certificate", vec![]).unwrap();
@@ -46,7 +46,8 @@ impl Certified {
         call(&self.pic, self.id, "put_query", &Encode!(&page).unwrap()).unwrap();
     }
 
-    /// Has the canister certify status, body and one of two headers, in the second form.
+    /// Makes the canister certify status, body and one of two headers, by version 2 of response verification. Returns
+    /// the page with the certificate.
     fn put_with_header(&self, path: &str, body: &str) -> Page {
         let wanted = DefaultResponseCertification::certified_response_headers(vec!["X-Mine"]);
         let expression =
@@ -77,7 +78,7 @@ impl Certified {
     }
 }
 
-/// Returns the tree of one page, next to one that is pruned.
+/// Returns the tree of one page, next to a pruned one.
 fn tree_of(path: &str, body: &str) -> HashTree<Vec<u8>> {
     let page = label(path, leaf(Sha256::digest(body).to_vec()));
     label("http_assets", fork(page, pruned([7; 32])))
@@ -131,7 +132,7 @@ fn a_page_that_is_not_the_certified_one_is_not_served() {
         assert_eq!(raw.headers()["x-response-verification"], "none; served as raw");
         assert_eq!(raw.text().unwrap(), body);
     }
-    // The earlier certificate does not match what is certified now.
+    // The canister certifies other data now, so the page's certificate is an earlier one.
     site.put(&tree_of("/a.html", "certified"), "certified");
     call(&site.pic, site.id, "certify", &[1; 32]).unwrap();
     assert_eq!(site.get("a.html", "localhost").status(), 200, "a certificate is valid for five minutes");

@@ -13,16 +13,16 @@ use serde_cbor::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// The last number of the identifier of keys in COSE.
+/// The last number of the object identifier of keys in COSE.
 const COSE: u8 = 1;
 
-/// The primes of a key of 2,048 bits, since creating one takes seconds.
+/// The primes of an RSA key of 2,048 bits: they are constant, since generating a key takes seconds.
 const PRIMES: [&str; 2] = [
     "feed3737e1279dda5cbe8a80752b6eab1b13c95d5642f698b8012fac14d8fbf78921cce23568bdb17feb59139b959778aca202c563c5984ee37339ce1a94f40d270d1f2b2551c061351f062c23df16e590a037573b2979e22d3dc8e9b3b41d13d887b092f3b0057b257611138986a7dabe4adbaec14099ca3e631318f44bf0fd",
     "c79e15b6846fc820fa05c52de05a6f3c760864bb5bca2bb5320d1bcb7ac242937770e1230bc6beab08004cd3bfc0dfe88895ccba319f9ae950b61aca68a79d13191abf310e8857a603ec0add401b8795b19fc96e6c4462faca3e2acc7459075e3c361293bd07e5a8651e664c874203d7ec770f4505301dd4af25d1c13ddc02c3",
 ];
 
-/// An authenticator in software, with the browser in front of it.
+/// An authenticator in software, and the browser that uses it.
 enum Authenticator {
     P256(p256::ecdsa::SigningKey),
     Rsa(Box<rsa::PrivateKey>),
@@ -70,7 +70,7 @@ impl Authenticator {
         }
     }
 
-    /// Returns the fields of a signature of this data of the browser.
+    /// Returns the fields of a signature of this client data.
     fn assert(&self, client_data: &str) -> Assertion {
         let authenticator_data = [Sha256::digest("localhost").as_slice(), &[1, 0, 0, 0, 7]].concat();
         let signed = [authenticator_data.as_slice(), &Sha256::digest(client_data)].concat();
@@ -132,7 +132,7 @@ fn cose(fields: &[(i128, Value)]) -> Vec<u8> {
     serde_cbor::to_vec(&Value::Map(fields.collect())).unwrap()
 }
 
-/// Returns what a browser has signed for a challenge.
+/// Returns the client data that a browser creates for a challenge.
 fn client_data(challenge: &[u8]) -> String {
     let challenge = URL_SAFE_NO_PAD.encode(challenge);
     format!(r#"{{"type":"webauthn.get","challenge":"{challenge}","origin":"http://localhost"}}"#)
@@ -213,7 +213,7 @@ fn wrong_signatures_of_authenticators_are_refused() {
         let mut link = delegated(&p256, expiring(&session));
         link.signature = signature;
         by_session.sender_delegation = Some(vec![link]);
-        // For the delegation, the signature of the request has the wrong challenge.
+        // As the signature of a delegation, a signature of the request has the wrong challenge in any case.
         expect_refused(&network, &by_session, "Invalid delegation: ");
     }
     let rsa = Authenticator::rsa();

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
-/// Ended when the test ends, however that happens.
+/// A server that is ended when the test ends, even if the test fails.
 struct Server(Child);
 
 impl Drop for Server {
@@ -23,7 +23,7 @@ fn a_live_server_prints_what_tools_need() {
     let mut printed = Vec::new();
     for line in BufReader::new(server.0.stdout.take().unwrap()).lines() {
         printed.push(line.unwrap());
-        // The last line that is printed.
+        // This is the last line that the server prints.
         if printed.last().is_some_and(|line| line.starts_with("    network:")) {
             break;
         }

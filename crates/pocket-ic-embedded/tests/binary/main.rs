@@ -62,7 +62,7 @@ fn the_client_starts_and_uses_the_server() {
     let second = PocketIcBuilder::new().with_server_binary(BINARY.into()).with_application_subnet().build();
     assert_eq!(second.get_server_url(), pic.get_server_url());
     assert_ne!(second.instance_id(), pic.instance_id());
-    // The client never ends a server, so this one is ended here: its port file holds this process's id.
+    // The client never ends a server, so the test ends it. The name of its port file contains this process's id.
     let file = std::env::temp_dir().join(format!("pocket_ic_{}.port", std::process::id()));
     assert!(file.exists());
     let url = pic.get_server_url();
@@ -201,7 +201,7 @@ fn every_signal_that_ends_it_removes_the_port_file() {
     }
 }
 
-/// Starts it with a limit on the size of files, KiB, which has the effect of a full disk.
+/// Starts the server with a limit on the size of files, KiB, which has the effect of a full disk.
 fn start_on_full_disk(port_file: &Path, kib: u32) -> Child {
     let command = format!(r#"trap "" XFSZ; ulimit -f {kib}; exec "$0" "$@""#);
     Command::new("bash")
@@ -244,7 +244,7 @@ fn a_full_disk_fails_the_download_and_nothing_else() {
     assert_eq!(response.status(), 400);
     let text = response.text().unwrap();
     assert!(text.contains("wasm_memory.bin") && text.contains("File too large"), "{text}");
-    // Such a folder is not accepted as a snapshot.
+    // Without metadata, the folder is not accepted as a snapshot.
     assert!(!folder.join("metadata.json").exists());
     assert_eq!(common::number(&common::call(&pic, id, "inc", &[]).unwrap()), 1);
     drop(pic);

@@ -30,7 +30,7 @@ fn install_on_a_new_server(cache: &Path, module: Vec<u8>) {
     assert!(end(child).success());
 }
 
-/// Returns the names and inodes of what is in the cache.
+/// Returns the names and inodes of the files in the cache.
 fn contents(cache: &Path) -> Vec<(String, u64)> {
     let entries = fs::read_dir(cache).unwrap().map(|entry| {
         let entry = entry.unwrap();

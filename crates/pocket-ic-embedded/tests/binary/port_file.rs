@@ -21,7 +21,7 @@ fn a_second_server_exits_quietly_while_the_first_answers() {
 #[test]
 fn a_stale_port_file_is_taken_over() {
     let (_dir, file) = scratch();
-    // A killed server leaves its file.
+    // A killed server leaves its port file.
     let mut killed = start(&file, &[]);
     let stale = port(&file);
     killed.kill().unwrap();
@@ -46,7 +46,7 @@ fn a_stale_port_file_is_taken_over() {
 #[test]
 fn a_port_in_use_is_reported_in_one_line() {
     let (_dir, file) = scratch();
-    // Accepts connections, in the queue of the system, and never sends anything.
+    // The system accepts connections for this listener, but nothing is ever sent.
     let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = somebody.local_addr().unwrap().port();
     fs::write(&file, format!("{port}\n")).unwrap();

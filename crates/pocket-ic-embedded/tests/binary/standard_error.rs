@@ -6,7 +6,7 @@ use pocket_ic::PocketIcBuilder;
 use std::fs::OpenOptions;
 use std::process::{Command, Stdio};
 
-/// Prints in a query, in an update and in its trap.
+/// A canister that prints in a query and in an update, and whose trap is printed.
 const TALKATIVE: &str = r#"(module
     (import "ic0" "debug_print" (func $print (param i32 i32)))
     (import "ic0" "msg_reply" (func $reply))

@@ -1,13 +1,13 @@
-;; A canister with a 32-bit counter on the heap and one in stable memory, and helpers for what tests look at:
+;; A canister with a 32-bit counter on the heap, another in stable memory, and further methods for tests:
 ;;
 ;; * `inc`, `read`: the heap counter; `inc` answers the new value.
 ;; * `stable_inc`, `stable_read`: the same in stable memory (which `canister_init` grows to one page).
 ;; * `trap_after_inc`, `unreachable`, `no_reply`, `reject`, `spin`: the ways to fail.
 ;; * `set_timer`: sets the global timer to the 8 bytes of its argument; each firing adds 100 to the heap counter.
-;; * `now`, `caller`, `version`, `echo`: what the system says.
+;; * `now`, `caller`, `version`, `echo`: answer the time, the caller, the canister's version and the argument.
 ;; * `print`: logs its argument.
 ;; * `certify`: sets the certified data to its argument.
-;; * `accept`: answers the cycles that came with the call (8 bytes), after accepting them.
+;; * `accept`: accepts the cycles that are attached to the call, and answers their number (8 bytes).
 ;;
 ;; Init and post-upgrade put the first 4 bytes of their argument into the heap counter if there are any.
 (module

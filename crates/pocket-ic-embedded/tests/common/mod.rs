@@ -1,4 +1,4 @@
-//! What the tests share: a server in this process, and small canisters written in WAT.
+//! Helpers that the tests share: a server in this process, and small canisters written in WAT.
 
 #![allow(dead_code, reason = "no test file uses all of it")]
 
@@ -9,9 +9,9 @@ use pocket_ic::{PocketIc, PocketIcBuilder, RejectResponse};
 use pocket_ic_embedded::EmbeddedServer;
 use std::time::{Duration, Instant};
 
-/// More than any step takes, so that a fault makes a test fail instead of hang.
+/// Time limit of every wait: more than any step takes, so that a fault makes a test fail instead of hang.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The caller where the caller does not matter.
+/// The caller in tests for which the caller does not matter.
 pub const ANONYMOUS: Principal = Principal::anonymous();
 
 /// Returns a builder of an instance on the server of this process.
@@ -77,7 +77,7 @@ pub fn call(pic: &PocketIc, id: Principal, method: &str, arg: &[u8]) -> Result<V
     pic.update_call(id, ANONYMOUS, method, arg.to_vec())
 }
 
-/// Returns the four bytes that a query answers.
+/// Returns the number that a query answers, as four bytes.
 pub fn query_number(pic: &PocketIc, id: Principal, method: &str) -> u32 {
     number(&pic.query_call(id, ANONYMOUS, method, vec![]).expect("the query answers"))
 }

@@ -1,22 +1,23 @@
 //! Each kind of message is executed in the correct mode of the system API.
 //!
-//! Which function may be called in which mode is tested cell by cell with the engine. Here a function that is forbidden
-//! in a mode is called in every situation that leads to it, and the violation names the mode.
+//! The engine's own tests check every function in every mode. Here a function that is forbidden in a mode is called in
+//! every situation that leads to that mode, and the violation names the mode.
 
 use crate::common::{ANONYMOUS, builder, call, installed_wasm, submit_manage, wasm};
 use candid::Principal;
 use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, RejectResponse};
 use std::time::Duration;
 
-/// Returns a module with one exported function that calls what is only allowed in `canister_inspect_message`.
+/// Returns a module with one exported function, which calls a function that is allowed only in
+/// `canister_inspect_message`.
 fn with_export(name: &str) -> Vec<u8> {
     wasm(&format!(
         r#"(module (import "ic0" "accept_message" (func $f)) (memory 1) (func (export "{name}") (call $f)))"#
     ))
 }
 
-/// Returns a canister that calls itself; `on_reply`, `on_reject` and `on_cleanup` are the bodies of its
-/// callbacks. A call of `fails` is rejected, one of `works` replied.
+/// Returns a canister that calls itself; `on_reply`, `on_reject` and `on_cleanup` are the bodies of its callbacks. A
+/// call of `fails` is rejected; a call of `works` gets a reply.
 fn calling(kind: &str, method: &str, on_reply: &str, on_reject: &str, on_cleanup: &str) -> Vec<u8> {
     let size = method.len();
     wasm(&format!(
@@ -83,7 +84,7 @@ fn empty() -> Vec<u8> {
     wasm("(module)")
 }
 
-/// The situation and the mode it must be in.
+/// The mode of a situation, and a function that creates the situation and returns the text of the violation.
 type Situation = (&'static str, fn(&PocketIc) -> String);
 
 const SITUATIONS: &[Situation] = &[
@@ -172,7 +173,8 @@ fn each_situation_has_its_mode() {
     }
 }
 
-/// A stop while the canister waits for its own answer: its callback runs, and then it has stopped.
+/// The canister is stopped while it waits for its own answer: its callback still runs, and the canister stops
+/// afterwards.
 #[test]
 fn a_stopping_canister_still_gets_its_callbacks() {
     let pic = builder().with_application_subnet().build();

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// What the faulty canister answers about a rejection that it got: the reject code and the text.
+/// Provokes a rejection, and returns the faulty canister's answer about it: the reject code and the text.
 type Overheard = fn(&PocketIc, Principal) -> Vec<u8>;
 
 /// Errors of calls between canisters, which receive the reject code and the text.
@@ -90,7 +90,7 @@ fn each_error_has_its_code_text_and_certification() {
     for (code, part, answer, provoke) in PROVOKED {
         let pic = instance();
         let id = installed(&pic);
-        // A step that does not fail as expected is reported as one line and does not end the table.
+        // A step that does not fail as expected is reported as one line, and the next row of the table is tested.
         let Ok(error) = catch_unwind(AssertUnwindSafe(|| provoke(&pic, id))) else {
             wrong.push(format!("wanted {code} {answer:?} '{part}', got no error"));
             continue;
@@ -129,7 +129,7 @@ fn every_error_code_is_accounted_for() {
     assert_eq!(shown.union(&not_here).copied().collect::<BTreeSet<u64>>(), all);
 }
 
-/// The same faults on a system subnet, which charges nothing but has the same rules.
+/// On a system subnet, which charges nothing, the same faults cause the same errors.
 #[test]
 fn a_system_subnet_has_the_same_rules() {
     let pic = builder().with_system_subnet().build();

@@ -7,7 +7,7 @@ use pocket_ic::PocketIc;
 /// The canister's source.
 const FAULTY: &str = include_str!("faulty.wat");
 
-/// Returns the module.
+/// Returns the module of the faulty canister.
 pub fn faulty() -> Vec<u8> {
     wasm(FAULTY)
 }

@@ -5,13 +5,15 @@
 ;; * `twice`, `nothing`, `refuse`: replies twice, not at all, with a rejection.
 ;; * `grow`: takes 100 more pages of wasm memory. `hoard` (a query): reads more stable memory than a query may.
 ;; * `lost`: calls itself and names a callback that does not exist.
-;; * `ping`: calls `pong` of itself for ever, even when that is rejected. `pong` replies.
+;; * `ping`: calls its own `pong` endlessly, even when a call is rejected. `pong` replies.
 ;; * `impatient`: calls its own `ping` and waits for one second at most; answers code (one byte) and text of the rejection.
 ;; * `beg`: calls `pong` of the canister in its argument without cycles; answers code and text of the rejection.
-;; * `spend`: attaches more cycles to a call than there are.
-;; * `ask` (a composite query): asks the canister that its argument starts with (10 bytes) with the rest of it, answers what
-;;   comes back, or the code and text of the rejection; without argument it answers nothing in particular.
-;; * `insist` (a composite query): calls itself for ever, although that is rejected.
+;; * `spend`: attaches more cycles to a call than the canister has.
+;; * `ask` (a composite query): calls `ask` of the canister whose id is the first 10 bytes of its argument, with the
+;;   remaining bytes as the argument; answers the reply, or code and text of the rejection. Without argument, it replies
+;;   with no bytes.
+;; * `insist` (a composite query): calls its own `pong` endlessly, although every call is rejected, since `pong` is not
+;;   a query.
 ;;
 ;; canister_inspect_message accepts everything, but never ends for the method `spin` and traps for `gate`.
 (module
@@ -47,7 +49,7 @@
   (data (i32.const 52) "pong")
   (data (i32.const 56) "ask")
 
-  ;; 128: zero, for ever. 1024: scratch. 65536: arguments.
+  ;; 128: always zero. 1024: scratch. 65536: arguments.
   (func (export "canister_inspect_message")
     (call $method_copy (i32.const 1024) (i32.const 0) (call $method_size))
     (if (i32.eq (i32.load (i32.const 1024)) (i32.const 0x6e697073)) (then (loop $l (br $l))))
@@ -87,14 +89,14 @@
       (br_if $next (i64.lt_u (local.get $at) (i64.const 1310720000))))
     (call $reply))
 
-  ;; A call of this canister's own method at $name, four bytes long.
+  ;; Begins a call of this canister's own method whose name is the four bytes at $name.
   (func $call_self (param $name i32) (param $on_reply i32) (param $on_reject i32)
     (call $self_copy (i32.const 1024) (i32.const 0) (call $self_size))
     (call $call_new (i32.const 1024) (call $self_size) (local.get $name) (i32.const 4)
       (local.get $on_reply) (i32.const 0) (local.get $on_reject) (i32.const 0)))
   (func $again (param i32)
     (call $call_self (i32.const 52) (i32.const 0) (i32.const 3)) (drop (call $perform)))
-  ;; The code and the text of a rejection, as an answer.
+  ;; Answers with the code and the text of a rejection.
   (func $rejected (param i32)
     (i32.store8 (i32.const 65536) (call $reject_code))
     (call $reject_copy (i32.const 65537) (i32.const 0) (call $reject_size))

@@ -11,12 +11,12 @@ use std::time::Duration;
 /// Provokes the error, on a new instance with the faulty canister.
 pub type Provoke = fn(&PocketIc, Principal) -> RejectResponse;
 
-/// Whether the error was certified: it is if the message was executed in a round.
+/// Whether the error is certified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorPath {
-    /// Yes.
+    /// The error is certified: the message was executed in a round.
     Certified,
-    /// No: it is from the filter before the round, or from a query.
+    /// The error is not certified: it comes from the filter before the round, or from a query.
     Uncertified,
 }
 use ErrorPath::{Certified, Uncertified};
@@ -42,7 +42,8 @@ fn upgrade(pic: &PocketIc, id: Principal, module: Vec<u8>) -> RejectResponse {
     pic.upgrade_canister(id, module, vec![], None).expect_err("an error")
 }
 
-/// Returns the faulty canister, which never finishes stopping because it keeps calling itself.
+/// Stops the faulty canister, which never finishes stopping because it keeps calling itself. Returns the id of the stop
+/// call.
 fn stopping(pic: &PocketIc, id: Principal) -> RawMessageId {
     pic.submit_call(id, ANONYMOUS, "ping", vec![]).expect("the call is accepted");
     let stop = submit_manage(pic, id, "stop_canister");

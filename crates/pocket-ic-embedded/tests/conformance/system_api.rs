@@ -20,8 +20,8 @@ struct CalledCanister {
     subnet: Principal,
 }
 
-/// How a function is called: its parameters and result as wasm text, an expression that stores the answer at address 0,
-/// and its number of bytes.
+/// How functions are called: their names, their parameters and results as wasm text, code that stores the answers from
+/// address 0 on, and the number of bytes of all answers.
 struct Asked {
     functions: &'static [&'static str],
     types: &'static [&'static str],
@@ -92,7 +92,7 @@ const TABLE: &[(Asked, Expected)] = &[
     (long(&["stable64_size"]), |_| le(0, 8)),
     (long(&["time"]), |_| le(NOW, 8)),
     (long(&["msg_deadline"]), |_| le(0, 8)),
-    // One for the installation, one for the settings.
+    // One change for the installation, one for the settings.
     (long(&["canister_version"]), |_| le(2, 8)),
     (long(&["canister_cycle_balance"]), |_| le(CYCLES, 8)),
     (long(&["msg_cycles_available"]), |_| le(0, 8)),
@@ -179,7 +179,7 @@ const TABLE: &[(Asked, Expected)] = &[
             body: "(call $f0 (i64.const 0) (i64.const 5) (i32.const 0))",
             bytes: 16,
         },
-        // None are attached to the call.
+        // No cycles are attached to the call.
         |_| le(0, 16),
     ),
     (
@@ -208,7 +208,8 @@ const TABLE: &[(Asked, Expected)] = &[
                 "(param i32 i32 i32 i32) (result i32)",
                 "(param i32 i32 i32 i32) (result i32)",
             ],
-            // The key is key_1. Each with a curve that exists and one that does not, then one with another key.
+            // The key is key_1. Each function is called with a curve that exists and with one that does not; the last
+            // call names a key that does not exist.
             body: "(i64.store (i32.const 96) (i64.const 0x315f79656b))
                    (i32.store8 (i32.const 0) (call $f0 (i32.const 96) (i32.const 5) (i32.const 0) (i32.const 16)))
                    (i32.store8 (i32.const 1) (call $f0 (i32.const 96) (i32.const 5) (i32.const 9) (i32.const 64)))
@@ -250,7 +251,7 @@ fn variable(name: &str, value: &str) -> EnvironmentVariable {
     EnvironmentVariable { name: name.into(), value: value.into() }
 }
 
-/// Makes an update call by user 1 who attests something about itself.
+/// Makes an update call by user 1, with signed information about the caller.
 fn ask(pic: &PocketIc, id: Principal) -> Vec<u8> {
     use base64::Engine;
     let encode = |bytes: &[u8]| base64::prelude::BASE64_STANDARD.encode(bytes);

@@ -1,4 +1,4 @@
-//! The bodies of requests: every route is sent bytes, JSON, and bodies that are almost valid, and answers.
+//! The bodies of requests: bytes, JSON, and bodies that are almost valid are sent to every route, which must answer.
 
 use crate::common::{ANONYMOUS, call, installed, instance, number};
 use crate::fuzz;
@@ -119,7 +119,7 @@ impl TestInstance {
         let routes = self.routes();
         let (path, good) = index.get(&routes);
         let response = self.post(path, body(good.clone()))?;
-        // A refusal says why, in JSON, where the protocol has JSON.
+        // A refusal says why, in JSON, except from the blob store.
         if response.status() == 400 && !path.starts_with("blobstore") {
             let body: Value =
                 response.json().map_err(|error| TestCaseError::fail(format!("{path}: {error}")))?;

@@ -27,8 +27,8 @@ impl TestInstance {
         Self { pic, canister, client: Client::new() }
     }
 
-    /// Returns a request of every kind with its path. They are not signed: otherwise every change would be refused
-    /// because of its signature.
+    /// Returns a request of every kind with its path. The requests are not signed: otherwise every changed request
+    /// would be refused because of its signature.
     fn requests(&self) -> Vec<(String, Value)> {
         let (ingress_expiry, sender, canister_id) = (1 << 60, Principal::anonymous(), self.canister);
         let (nonce, method_name, arg, sender_info) =

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 /// A change of one part of a body.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// Omitted (from an object or array), or replaced by null.
+    /// The part is omitted from an object, or replaced by null.
     Gone,
-    /// Replaced.
+    /// The part is replaced by this value.
     By(Value),
 }
 
-/// Which part is changed, and how.
+/// The changes: for each, which part of the body is changed, and how.
 pub type Changes = Vec<(Index, Change)>;
 
 /// Returns up to three changes.
@@ -93,7 +93,7 @@ fn collect(value: &Value, at: String, out: &mut Vec<String>) {
     }
 }
 
-/// Returns whether replacing this would replace a path of the file system.
+/// Returns whether replacing this value would replace a path of the file system.
 fn holds_path(value: &Value) -> bool {
     match value {
         Value::String(text) => text.starts_with('/'),

@@ -1,8 +1,8 @@
-//! Fuzzing of all external input: wasm modules and the bodies of requests. Never a crash, always an
+//! Fuzzing of all external input: wasm modules and the bodies of requests. The server must never crash, and always
 //! answer.
 //!
-//! The cases are drawn from the seeds of `seeds.txt`, so that every run sees the same ones. `FUZZ_SEED=<number>` draws
-//! others, `FUZZ_CASES=<number>` sets their number. A seed that finds a fault is added to the file.
+//! The cases are drawn from the seeds of `seeds.txt`, so that every run has the same cases. `FUZZ_SEED=<number>` draws
+//! other cases, `FUZZ_CASES=<number>` sets their number. A seed that finds a fault is added to the file.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -16,7 +16,7 @@ mod program;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
-/// Cases drawn from each seed.
+/// Number of cases drawn from each seed.
 const CASES: u32 = 150;
 
 /// Returns the numbers in `seeds.txt`, or the one that the environment specifies.
@@ -36,7 +36,7 @@ fn fuzz<S: Strategy>(strategy: &S, property: impl Fn(S::Value) -> Result<(), Tes
         let config = Config {
             cases,
             rng_seed: RngSeed::Fixed(seed),
-            // A finding is reported by its seed.
+            // A failure is reported with its seed, so no file is needed.
             failure_persistence: None,
             max_shrink_iters: 500,
             ..Config::default()

@@ -26,7 +26,7 @@ fn packed(wasm: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory does not fail")
 }
 
-/// Compiles a module and, if it is accepted, runs everything in it. Returns whether it was accepted.
+/// Compiles a module and, if it is accepted, runs all its entry points. Returns whether it was accepted.
 fn run_all(wasm: &[u8]) -> Result<bool, TestCaseError> {
     let Ok(module) = ENGINE.compile(wasm) else {
         return Ok(false);
@@ -68,7 +68,7 @@ fn run_all(wasm: &[u8]) -> Result<bool, TestCaseError> {
 fn generated_canisters_run() {
     fuzz(&program(), |text| {
         let wasm = wat::parse_str(&text).map_err(|error| TestCaseError::fail(format!("{error}: {text}")))?;
-        // The generator makes only valid modules; if one is accepted, it reaches execution.
+        // The generator makes only valid modules, so each must be accepted and run.
         prop_assert!(run_all(&wasm)?, "refused: {text}");
         Ok(())
     });

@@ -60,7 +60,7 @@ fn wasm_type(letter: char) -> &'static str {
     if letter == 'i' { "i32" } else { "i64" }
 }
 
-/// Numbers near boundaries, and others.
+/// Generates numbers near boundaries, and others.
 fn number() -> impl Strategy<Value = i64> {
     prop_oneof![
         0..40i64,
@@ -69,7 +69,7 @@ fn number() -> impl Strategy<Value = i64> {
     ]
 }
 
-/// Arguments of a call, of the letters' types.
+/// Returns the arguments of a call, one for each letter.
 fn arguments(letters: &str, narrow: &[String], wide: &[String]) -> String {
     let (mut narrow, mut wide) = (narrow.iter().cycle(), wide.iter().cycle());
     letters
@@ -78,9 +78,9 @@ fn arguments(letters: &str, narrow: &[String], wide: &[String]) -> String {
         .fold(String::new(), |all, one| all + one)
 }
 
-/// Returns an expression of type i32 and one of type i64.
+/// Generates an expression of type i32 and one of type i64.
 fn expressions() -> impl Strategy<Value = (String, String)> {
-    // Constants in wasm text are taken modulo their size only if they fit one of the two ways of reading them.
+    // A constant in wasm text must fit its type, signed or unsigned, so the number is truncated to 32 bits.
     let leaf = (number(), number(), any::<bool>()).prop_map(|(narrow, wide, local)| {
         if local {
             ("(local.get $n)".into(), "(local.get $w)".into())
@@ -130,7 +130,7 @@ fn expressions() -> impl Strategy<Value = (String, String)> {
     })
 }
 
-/// Returns a statement: something that leaves nothing on the stack.
+/// Generates a statement: code that leaves nothing on the stack.
 fn statement() -> impl Strategy<Value = String> {
     let apis: Vec<usize> = (0..APIS.len()).filter(|index| APIS[*index].2.is_empty()).collect();
     let simple = prop_oneof![
@@ -157,7 +157,7 @@ fn statement() -> impl Strategy<Value = String> {
     })
 }
 
-/// Returns a canister with all entry points, a start function, and callbacks.
+/// Generates a canister with all entry points, a start function, and callbacks.
 pub fn program() -> impl Strategy<Value = String> {
     let bodies = vec(vec(statement(), 0..4), ENTRIES.len() + 2);
     (bodies, expressions()).prop_map(|(bodies, (narrow, _))| {

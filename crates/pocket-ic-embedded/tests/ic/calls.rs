@@ -7,12 +7,12 @@ use candid::Principal;
 use ic_management_canister_types as types;
 use pocket_ic::{ErrorCode, PocketIc};
 
-/// Forwards: `forward` calls the method named by the rest of its argument (after a 1-byte length and the callee's id)
-/// of the callee with 1000 cycles, and passes on the answer: the reply, or the reject code as one byte.
-/// `forward_trap` does the same but traps in its reply callback, whose cleanup adds 1 to the number `read` answers.
-/// `forward_traps` traps in that cleanup, too. `forward_text` answers the text of a rejection. The composite queries
-/// `forward_query`, `query_traps` and `query_text` are the same for queries; `query_twice` calls twice and answers with
-/// the first reply.
+/// A canister that forwards calls. The argument of its methods is the length of the callee's id (1 byte), that id, and
+/// the name of the callee's method. `forward` calls this method with 1000 cycles, and passes on the answer: the reply,
+/// or the reject code as one byte. `forward_trap` does the same, but traps in its reply callback; the cleanup adds 1 to
+/// the number that `read` returns. `forward_traps` traps in the cleanup, too. `forward_text` passes on the reply, or
+/// the text of the rejection. The composite queries `forward_query`, `query_traps` and `query_text` do the same with
+/// queries; `query_twice` makes two calls, and answers with the first reply.
 const PROXY: &str = r#"
 (module
   (import "ic0" "msg_reply" (func $msg_reply))
@@ -112,10 +112,10 @@ fn canisters_call_each_other() {
     let answer = call(&pic, proxy, "forward", &to(target, "inc")).unwrap();
     assert_eq!(number(&answer), 1);
     assert_eq!(read(&pic, target), 1);
-    // The canister is the caller now.
+    // The caller is the proxy, not the user.
     let caller = call(&pic, proxy, "forward", &to(target, "caller")).unwrap();
     assert_eq!(caller, proxy.as_slice());
-    // A call to itself.
+    // A canister can call itself.
     let own = call(&pic, proxy, "forward", &to(proxy, "read")).unwrap();
     assert_eq!(number(&own), 0);
 }
@@ -199,7 +199,8 @@ fn a_trap_in_a_callback_runs_the_cleanup() {
     let (target, proxy) = (installed(&pic), proxy(&pic));
     let error = call(&pic, proxy, "forward_trap", &to(target, "inc")).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterCalledTrap);
-    // The work of the callee is kept, the write of the callback is rolled back, and that of the cleanup is kept.
+    // The change by the callee is kept, the change by the callback is rolled back, and the change by the cleanup is
+    // kept.
     assert_eq!(read(&pic, target), 1);
     assert_eq!(read(&pic, proxy), 1);
 }
@@ -275,15 +276,15 @@ fn a_minimum_of_cycles_is_for_calls_of_other_canisters() {
     let args = types::UpdateSettingsArgs { canister_id: one, settings, sender_canister_version: None };
     manage(&pic, one, ANONYMOUS, "update_settings", candid::encode_one(args).unwrap()).unwrap();
     let before = pic.cycle_balance(other);
-    // 1000 cycles are attached to each call; those of a refused call are refunded.
+    // 1000 cycles are attached to each call; the cycles of a refused call are refunded.
     assert_eq!(call(&pic, other, "forward", &to(one, "read")).unwrap(), [5]);
     assert_eq!(pic.cycle_balance(other), before);
-    // Users attach no cycles, and a canister may call itself without them.
+    // The minimum does not apply to users, who attach no cycles, or to the canister's calls of itself.
     assert_eq!(number(&call(&pic, one, "forward", &to(one, "read")).unwrap()), 0);
     assert_eq!(number(&call(&pic, one, "forward", &to(other, "read")).unwrap()), 0);
 }
 
-/// The published price, or 0 where cycles are free.
+/// The price is the published one, or 0 where cycles are free.
 #[test]
 fn prices_are_returned_unless_cycles_are_free() {
     let module = wasm(
@@ -304,7 +305,7 @@ fn prices_are_returned_unless_cycles_are_free() {
     }
 }
 
-/// The randomness is that of the next round, so that a caller cannot know it in the round of its request.
+/// The random bytes are drawn in the next round, so that a caller cannot know them in the round of its request.
 #[test]
 fn raw_rand_is_answered_in_the_next_round() {
     let pic = instance();
@@ -329,7 +330,7 @@ fn canisters_call_the_management_canister() {
     let pic = instance();
     let proxy = proxy(&pic);
     let management = Principal::management_canister();
-    // raw_rand takes no arguments, which differs from an empty message.
+    // The argument is empty, which is not the encoding of an empty argument list: `raw_rand` accepts it, too.
     let first = call(&pic, proxy, "forward", &to(management, "raw_rand")).unwrap();
     let second = call(&pic, proxy, "forward", &to(management, "raw_rand")).unwrap();
     let first: Vec<u8> = candid::decode_one(&first).unwrap();
@@ -375,7 +376,7 @@ fn one_way_calls_are_made_without_waiting() {
     pic.stop_canister(teller, None).unwrap();
 }
 
-/// In nanoseconds.
+/// One second, in nanoseconds.
 const SECOND: u64 = 1_000_000_000;
 
 /// A call with a best-effort response has a deadline, which its callee can read; other calls have none.

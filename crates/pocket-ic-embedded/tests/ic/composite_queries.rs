@@ -1,4 +1,4 @@
-//! Composite queries: which canisters they call, how deep, and what they share.
+//! Composite queries: which canisters they can call, how deep they can be nested, and which limit they share.
 
 use super::calls::{proxy, to};
 use super::common::{ANONYMOUS, builder, call, counter, installed, installed_wasm, instance, number, wasm};
@@ -41,7 +41,7 @@ fn composite_queries_ask_other_canisters() {
     assert_eq!(error.error_code, ErrorCode::CompositeQueryCalledInReplicatedMode);
 }
 
-/// Instructions of a nested query are lost to both: the caller does not even get an answer.
+/// A nested query that uses up the instructions ends the whole graph: the calling query does not get an answer.
 #[test]
 fn the_queries_of_a_graph_share_their_instructions() {
     let pic = instance();
@@ -52,7 +52,7 @@ fn the_queries_of_a_graph_share_their_instructions() {
     assert_eq!(number(&costs_nothing_later.unwrap()), 0);
 }
 
-/// The depth counts, not the number of calls: `deep` asks itself with 0, then with the next smaller number.
+/// The depth is limited, not the number of calls: `deep` calls itself twice, with 0 and with the next smaller number.
 #[test]
 fn composite_queries_are_nested_up_to_six_deep() {
     let pic = instance();

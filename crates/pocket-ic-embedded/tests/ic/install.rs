@@ -21,7 +21,7 @@ fn upgrade_keeps_stable_memory_and_drops_the_heap() {
     assert_eq!(number(&call(&pic, id, "stable_inc", &[]).unwrap()), 1);
 }
 
-/// A custom section of a module declares that it can continue with the memory of the previous module.
+/// A custom section declares that its module can continue with the memory of the previous module.
 #[test]
 fn an_upgrade_keeps_the_heap_of_a_module_that_supports_it() {
     const SECTION: &[u8] = b"icp:private enhanced-orthogonal-persistence";
@@ -122,7 +122,7 @@ fn uninstalling_removes_code_and_memory() {
 fn large_modules_are_installed_in_pieces() {
     let pic = instance();
     let id = pic.create_canister();
-    // Nothing compresses or deduplicates: the client cuts it into pieces of 1 MiB.
+    // The filler differs everywhere, so the pieces of 1 MiB in which the client sends the module differ, too.
     let filler: String = (0..2_500_000u32)
         .map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 27) as u8 % 26))
         .collect();
@@ -196,7 +196,7 @@ fn chunks_of_more_than_100_mib_are_refused_as_a_module() {
     assert!(error.reject_message.contains("does not match"), "{error}");
 }
 
-/// `ic0.global_timer_set` returns what the timer was set to.
+/// `ic0.global_timer_set` returns the previous value of the timer.
 #[test]
 fn steps_of_an_upgrade_see_what_earlier_ones_have_done() {
     let pic = instance();

@@ -1,4 +1,4 @@
-//! The sizes that messages and memories may have, and that counts are reproducible.
+//! Limits on the sizes of messages and memories, and reproducible instruction counts.
 
 use super::common::{ANONYMOUS, call, installed, installed_wasm, instance, long, wasm};
 use candid::Principal;
@@ -7,9 +7,9 @@ use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, PocketIcBuilder, RejectRe
 use pocket_ic_embedded::EmbeddedServer;
 use serde_json::json;
 
-/// `reply` and `reply_query` reply with as many bytes as their argument requests; `grow` makes the stable memory
-/// larger by that many pages and answers whether that worked; `touch` writes at its end; `work` answers both
-/// performance counters after some work.
+/// A canister: `reply` and `reply_query` reply with as many bytes as their argument requests; `grow` grows the stable
+/// memory by as many pages as its argument requests, and answers the result; `touch` writes at the end of the stable
+/// memory; `work` answers both performance counters after some work.
 const SIZES: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -95,7 +95,7 @@ fn stable_memory_grows_to_500_gib_and_costs_what_is_written() {
     pic.add_cycles(id, 1_000_000_000_000_000_000);
     let grow = |pages: u64| long(&call(&pic, id, "grow", &pages.to_le_bytes()).unwrap());
     assert_eq!(grow(10 * GIB_PAGES), 0);
-    // 10 GiB, more than the machine may have: a message, a trap, a query, and snapshots.
+    // A message, a trap, a query, and snapshots with 10 GiB, which may be more than the machine has.
     call(&pic, id, "touch", &[]).unwrap();
     call(&pic, id, "touch_and_trap", &[]).unwrap_err();
     pic.query_call(id, ANONYMOUS, "touch_query", vec![]).unwrap();
@@ -109,7 +109,7 @@ fn stable_memory_grows_to_500_gib_and_costs_what_is_written() {
     assert_eq!(status.memory_metrics.stable_memory_size, 500u64 << 30);
 }
 
-/// Larger ones can be read from snapshots.
+/// Larger stable memories can be read from snapshots.
 #[test]
 fn stable_memories_of_more_than_1_gib_are_not_read_at_once() {
     let pic = instance();
@@ -137,7 +137,8 @@ fn counting_repeats_on_another_server() {
     assert_eq!(first[1], first[2]);
 }
 
-/// Every method takes one more page of wasm memory, and the heartbeat does so until there are four; `nothing` does not.
+/// A canister each of whose methods takes one more page of wasm memory, except `nothing`. The heartbeat takes pages
+/// until there are four.
 const GROWING: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (memory 1)
@@ -166,14 +167,14 @@ fn the_wasm_memory_limit_is_for_updates_and_installations() {
     assert_eq!(status.memory_metrics.wasm_memory_size, 4u64 * 65_536, "the heartbeat exceeded the limit");
     pic.query_call(id, ANONYMOUS, "grow_query", vec![]).unwrap();
     update("grow_query").unwrap();
-    // Updates are refused as long as the memory is too large, even those that take nothing.
+    // Updates are refused as long as the memory is too large, even if they need no more memory.
     exceeded(update("nothing"));
     limit(5);
     update("nothing").unwrap();
     update("grow").unwrap();
     exceeded(update("grow"));
     update("nothing").unwrap();
-    // A module that begins with more is not installed, and the installed one continues.
+    // A module whose initial memory exceeds the limit is not installed, and the installed module continues.
     let large = wasm("(module (memory 6))");
     exceeded(pic.upgrade_canister(id, large.clone(), vec![], None));
     exceeded(pic.reinstall_canister(id, large, vec![], None));

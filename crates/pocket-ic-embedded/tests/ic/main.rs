@@ -1,4 +1,4 @@
-//! What an instance does, through the official client.
+//! Tests of an instance through the official client, by subject.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -7,8 +7,8 @@ use ic_management_canister_types as types;
 use pocket_ic::common::rest::RawEffectivePrincipal;
 use pocket_ic::{ErrorCode, PocketIc, RejectResponse};
 
-/// `call` with the argument `cycles (8 bytes), length, method, payload` calls the management canister and
-/// forwards the answer: a reply as it is, a rejection as a rejection with the same text.
+/// A canister whose `call`, with the argument `cycles (8 bytes), length, method, payload`, calls the management
+/// canister and forwards the answer: a reply as it is, a rejection as a rejection with the same text.
 pub const MESSENGER: &str = r#"
 (module
   (import "ic0" "msg_reply" (func $msg_reply))
@@ -73,7 +73,7 @@ fn through<T: for<'de> Deserialize<'de> + CandidType>(
     Ok(decode_one(&send(pic, messenger, cycles, method, args)?).unwrap())
 }
 
-/// Does [`through`] for methods that return nothing.
+/// Does the same as [`through`], for methods that return nothing.
 fn through_for_nothing(
     pic: &PocketIc,
     messenger: Principal,
@@ -108,7 +108,7 @@ fn a_canister_creates_installs_and_feeds_another() {
     assert_eq!(number(&pic.update_call(child, ANONYMOUS, "inc", vec![]).unwrap()), 4);
     through_for_nothing(&pic, parent, 77, "deposit_cycles", (created.clone(),)).unwrap();
     assert_eq!(pic.cycle_balance(child), 5_000_000_000_077);
-    // Its users are not its controllers.
+    // The anonymous user does not control the child.
     let error = pic.stop_canister(child, None).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterInvalidController);
     through_for_nothing(&pic, parent, 0, "stop_canister", (created.clone(),)).unwrap();
@@ -165,7 +165,7 @@ fn a_canister_sees_its_own_status() {
     assert!(error.reject_message.contains("not allowed to call canister_status"), "{error}");
 }
 
-/// A canister uses its own chunk store, also if only others control it.
+/// A canister can use its own chunk store even if it is not one of its controllers.
 #[test]
 fn a_canister_stores_chunks_in_its_own_store() {
     let pic = instance();
@@ -177,7 +177,7 @@ fn a_canister_stores_chunks_in_its_own_store() {
     assert_eq!(stored, [uploaded]);
     through_for_nothing(&pic, id, 0, "clear_chunk_store", (about,)).unwrap();
     assert!(pic.stored_chunks(id, None).unwrap().is_empty());
-    // But not those of another canister.
+    // The canister cannot use the chunk store of another canister.
     let args = types::UploadChunkArgs { canister_id: installed_wasm(&pic, counter()), chunk: vec![7; 100] };
     through::<types::UploadChunkResult>(&pic, id, 0, "upload_chunk", (args,)).unwrap_err();
 }

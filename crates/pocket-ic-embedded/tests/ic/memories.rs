@@ -1,4 +1,4 @@
-//! Stable memory from outside, and logs.
+//! Stable memory that is read and set from outside, and logs.
 
 use super::common::{
     ANONYMOUS, call, counter, installed_wasm, installed_with, instance, number, query_number, user, wasm,
@@ -24,7 +24,7 @@ fn stable_memory_is_read_and_set() {
     assert_eq!(number(&memory[..4]), 1);
     pic.set_stable_memory(id, 41u32.to_le_bytes().to_vec(), BlobCompression::NoCompression);
     assert_eq!(query_number(&pic, id, "stable_read"), 41);
-    // Growing to whole pages, and compressed.
+    // The blob is compressed, and the memory is padded to whole pages.
     let mut large = vec![7; 200_000];
     large[..4].copy_from_slice(&99u32.to_le_bytes());
     pic.set_stable_memory(id, gzip(&large), BlobCompression::Gzip);
@@ -117,7 +117,7 @@ fn the_log_of_a_failed_install_is_kept() {
     assert_eq!(logs(&pic, id)[0].1, "on my way");
 }
 
-/// Prints an empty text 100,000 times.
+/// A canister that prints an empty text 100,000 times.
 const CHATTY: &str = r#"(module
     (import "ic0" "debug_print" (func $print (param i32 i32)))
     (import "ic0" "msg_reply" (func $reply))
@@ -135,7 +135,7 @@ fn records_without_content_fill_a_log_too() {
     let pic = instance();
     let id = installed_wasm(&pic, wasm(CHATTY));
     call(&pic, id, "chat", &[]).unwrap();
-    // 4 KiB, of which each record takes twenty bytes in addition to its content.
+    // The log has 4 KiB; each record takes twenty bytes in addition to its content.
     let records = logs(&pic, id);
     assert_eq!(records.len(), 4096 / 20);
     assert_eq!(records.last().unwrap().0, 99_999);

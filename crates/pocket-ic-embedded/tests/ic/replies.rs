@@ -1,5 +1,5 @@
-//! The types of what the management canister answers: every reply must decode as the type that the interface
-//! specification declares, in which a field that the specification requires is not `opt`.
+//! The types of the management canister's replies: every reply must decode as the type that the interface specification
+//! declares, in which a field that the specification requires is not `opt`.
 
 use super::common::{ANONYMOUS, about, installed_wasm, instance, manage, user, wasm};
 use super::management::{MESSENGER, messenger, send};
@@ -14,13 +14,13 @@ use std::collections::BTreeMap;
 /// A canister that calls the management canister, and the replies by method.
 struct CollectedReplies {
     pic: PocketIc,
-    /// Sends calls to the management canister; its controllers are the anonymous principal and itself.
+    /// The canister that calls the management canister; its controllers are the anonymous principal and itself.
     asker: Principal,
     replies: BTreeMap<&'static str, Vec<u8>>,
 }
 
 impl CollectedReplies {
-    /// Makes a call by a user about the canister.
+    /// Makes a call by a user about the canister, and records the reply.
     fn user(&mut self, method: &'static str, args: impl CandidType) -> Vec<u8> {
         let arg = encode_one(args).unwrap();
         let reply = manage(&self.pic, self.asker, ANONYMOUS, method, arg).unwrap();
@@ -28,7 +28,7 @@ impl CollectedReplies {
         reply
     }
 
-    /// Makes a call by the canister, with 10 cycles.
+    /// Makes a call by the canister, with 10 cycles, and records the reply.
     fn canister(&mut self, method: &'static str, args: impl CandidType) -> Vec<u8> {
         let reply = send(&self.pic, self.asker, 10, method, (args,)).unwrap();
         self.replies.insert(method, reply.clone());
@@ -45,8 +45,8 @@ impl CollectedReplies {
     }
 }
 
-/// Calls every method, `canister_info` after those that change the canister, so that its history has entries of
-/// different kinds.
+/// Calls every method. `canister_info` is called after the methods that change the canister, so that the history has
+/// entries of different kinds.
 fn ask_for_everything() -> CollectedReplies {
     let pic = instance();
     let asker = messenger(&pic);

@@ -5,9 +5,9 @@ use candid::Principal;
 use pocket_ic::common::rest::RawMessageId;
 use pocket_ic::{ErrorCode, PocketIc};
 
-/// `loop` calls the canister's own `pong` endlessly and counts the answers. `work` fills 64 MiB fifteen
-/// times, which takes a billion instructions, and answers how often it was called. `work_in_cleanup` does so after
-/// a callback that traps. The heartbeat counts rounds.
+/// A canister: `loop` calls the canister's own `pong` endlessly and counts the answers. `work` fills 64 MiB fifteen
+/// times, which takes a billion instructions, and answers how often it was called. `work_in_cleanup` does the same work
+/// in the cleanup of a callback that traps. The heartbeat counts rounds.
 const GREEDY: &str = r#"
 (module
   (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))
@@ -80,7 +80,8 @@ fn a_loop_of_calls_does_not_starve_others() {
     assert_eq!(pic.get_time().as_nanos_since_unix_epoch(), time + 3);
     let answers = count(&pic, looping, "answers");
     assert!((4 * share - 4..=4 * share + 4).contains(&answers), "{answers}");
-    // Another canister is answered in its first round, however many are looping; those share four shares.
+    // A call of another canister is answered in its first round, however many canisters are looping: these use four
+    // shares together.
     others.iter().for_each(|id| start_loop(&pic, *id));
     pic.tick();
     let all = || -> u32 { others.iter().chain([&looping]).map(|id| count(&pic, *id, "answers")).sum() };
@@ -96,7 +97,7 @@ fn hard_working(pic: &PocketIc) -> Principal {
     installed_wasm(pic, wasm(&GREEDY.replace("(memory 1)", "(memory 1025)")))
 }
 
-/// Submits nine calls of a method and runs a round. Returns how many have ended, and the ids of all.
+/// Submits nine calls of a method and runs a round. Returns how many calls have ended, and the ids of all nine.
 fn ended_in_a_round(pic: &PocketIc, id: Principal, method: &str) -> (usize, Vec<RawMessageId>) {
     let messages: Vec<_> = (0..9).map(|_| pic.submit_call(id, ANONYMOUS, method, vec![]).unwrap()).collect();
     pic.tick();
@@ -104,7 +105,7 @@ fn ended_in_a_round(pic: &PocketIc, id: Principal, method: &str) -> (usize, Vec<
     (ended, messages)
 }
 
-/// The messages also keep their order.
+/// Each message uses a billion instructions: seven fit into a round, and the order of all nine is kept.
 #[test]
 fn messages_beyond_seven_billion_instructions_wait() {
     let pic = instance();

@@ -40,7 +40,7 @@ fn snapshot_folders_round_trip() {
     call(&pic, id, "stable_inc", &[]).unwrap();
     call(&pic, id, "certify", b"certified").unwrap();
     call(&pic, id, "set_timer", &u64::MAX.to_le_bytes()).unwrap();
-    // More than one piece of 2,000,000 bytes.
+    // The stable memory is longer than one piece of 2,000,000 bytes.
     let mut stable = pic.get_stable_memory(id);
     stable.resize(5_000_000, 3);
     pic.set_stable_memory(id, stable, BlobCompression::NoCompression);
@@ -67,7 +67,7 @@ fn snapshot_folders_round_trip() {
     assert_eq!(metadata["on_low_wasm_memory_hook_status"], "condition_not_satisfied");
     assert!(!written["metadata.json"].ends_with(b"\n"));
 
-    // Into another canister, on another instance.
+    // The folder is uploaded to another canister, on another instance.
     let other_pic = instance();
     let other = other_pic.create_canister();
     let uploaded = other_pic.canister_snapshot_upload(other, ANONYMOUS, None, first.clone());
@@ -76,7 +76,7 @@ fn snapshot_folders_round_trip() {
     assert_eq!(query_number(&other_pic, other, "hidden"), 8);
     assert_eq!(other_pic.get_stable_memory(other), written["stable_memory.bin"]);
     assert_eq!(other_pic.stored_chunks(other, None).unwrap(), [sha256(b"a chunk")]);
-    // Downloaded again, it has the same bytes; only source, time and version show that it was uploaded.
+    // Downloaded again, the snapshot has the same bytes; only source, time and version show that it was uploaded.
     let second = dir.path().join("second");
     other_pic.canister_snapshot_download(other, ANONYMOUS, uploaded, second.clone());
     let mut rewritten = files(&second);
@@ -176,7 +176,7 @@ fn a_folder_of_an_unfinished_download_is_refused() {
     pic.canister_snapshot_upload(id, ANONYMOUS, None, folder);
 }
 
-/// The metadata file cannot represent such values.
+/// The metadata file cannot represent infinities and NaN.
 #[test]
 fn a_snapshot_with_non_finite_globals_is_refused_unwritten() {
     let pic = instance();
@@ -237,7 +237,7 @@ fn a_snapshot_in_place_reads_the_file_and_never_writes_it() {
     call(&pic, copy, "stable_inc", &[]).unwrap();
     assert_ne!(pic.get_stable_memory(copy), written["stable_memory.bin"]);
     assert_eq!(files(&folder), written);
-    // A file of another length is refused, as by an upload.
+    // A file of another length is refused, as it is by an ordinary upload.
     fs::write(folder.join("stable_memory.bin"), "short").unwrap();
     let Err(ExtensionError::Refused { status: 400, message, .. }) = upload() else { panic!("not refused") };
     assert!(message.contains("stable_memory.bin") && message.contains("got 5"), "{message}");

@@ -109,7 +109,7 @@ fn snapshots_are_read_and_written_in_pieces() {
     };
     let data: types::ReadCanisterSnapshotDataResult = decode_one(&slice(512, 4).unwrap()).unwrap();
     assert_eq!(number(&data.chunk), 6);
-    // The limit is that of a piece, regardless of the size of the memory.
+    // The limit applies to a piece, regardless of the size of the memory.
     let error = slice(0, 2_000_001).unwrap_err();
     assert!(error.reject_message.contains("at most 2000000 bytes"), "{error}");
     let error = slice(0, 2_000_000).unwrap_err();
@@ -198,8 +198,8 @@ fn announced_snapshots_have_sensible_sizes() {
     assert_eq!(pic.get_stable_memory(id), vec![0; 65_536]);
 }
 
-/// Timer and hook are not restored, since what was set after the snapshot must not be reverted without the canister's
-/// knowledge.
+/// Timer and hook are not restored, since a timer that was set after the snapshot must not be reverted without the
+/// canister's knowledge.
 #[test]
 fn a_taken_snapshot_does_not_restore_timer_and_hook() {
     let pic = instance();
@@ -219,8 +219,8 @@ fn a_taken_snapshot_does_not_restore_timer_and_hook() {
     pic.advance_time(Duration::from_secs(20));
     pic.tick();
     assert_eq!(read(&pic, id), 105);
-    // According to the settings the hook is due, regardless of its status in the snapshot: the status is loaded, not
-    // compared.
+    // By the new settings the hook is due. It stays due although the snapshot has another status, which is neither
+    // restored nor compared.
     let hook = CanisterSettings { wasm_memory_threshold: Some((4u64 << 30).into()), ..Default::default() };
     let before = pic.take_canister_snapshot(id, None, None).unwrap().id;
     pic.update_canister_settings(id, None, hook).unwrap();
@@ -245,7 +245,7 @@ fn metadata(
     decode_one(&manage(pic, id, ANONYMOUS, "read_canister_snapshot_metadata", arg).unwrap()).unwrap()
 }
 
-/// Uploads a [`counter`] with this timer and this status of the hook for low memory.
+/// Uploads a snapshot of a [`counter`] with this timer and this status of the hook for low memory. Returns its id.
 fn uploaded(
     pic: &PocketIc,
     id: Principal,
@@ -295,7 +295,7 @@ fn an_uploaded_snapshot_restores_its_timer() {
     pic.tick();
     assert_eq!(read(&pic, id), 0);
     pic.load_canister_snapshot(id, None, later).unwrap();
-    // A folder without a timer leaves the current one unchanged.
+    // A snapshot without a timer leaves the current one unchanged.
     pic.load_canister_snapshot(id, None, silent).unwrap();
     pic.advance_time(Duration::from_secs(20));
     pic.tick();
@@ -323,7 +323,7 @@ fn an_uploaded_hook_status_must_fit_the_canister() {
             assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload);
             assert!(error.reject_message.contains("is inconsistent with the canister's state"), "{error}");
             pic.delete_canister_snapshot(id, None, snapshot).unwrap();
-            // No part of it was loaded, not even the timer.
+            // No part of the snapshot was loaded, not even the timer.
             pic.tick();
             assert_eq!((read(&pic, id), pic.canister_status(id, None).unwrap().version), before);
         }
@@ -366,7 +366,7 @@ fn padded_module(length: usize) -> Vec<u8> {
     module(padding)
 }
 
-/// The version is that of the canister at that time, whether the snapshot was taken or uploaded.
+/// A snapshot has the version that its canister had when the snapshot was taken or uploaded.
 #[test]
 fn every_snapshot_has_the_version_of_its_canister() {
     let pic = instance();
@@ -382,7 +382,7 @@ fn every_snapshot_has_the_version_of_its_canister() {
     call(&pic, id, "inc", &[]).unwrap();
     let from_folder = pic.canister_snapshot_upload(id, ANONYMOUS, None, folder.path().to_owned());
     assert_eq!(metadata(&pic, id, from_folder).canister_version, version + 1);
-    // The history has the version that was loaded.
+    // Loading a snapshot does not restore its version, but increases the canister's version.
     pic.load_canister_snapshot(id, None, snapshot).unwrap();
     assert_eq!(pic.canister_status(id, None).unwrap().version, version + 2);
 }
@@ -402,8 +402,8 @@ fn snapshots_of_another_subnet_are_not_found() {
     assert_eq!(error.error_code, ErrorCode::CanisterSnapshotNotFound);
 }
 
-/// A wasm memory of 6 GiB of which one byte is not zero: declared, filled, loaded and taken, it costs what was
-/// written.
+/// A wasm memory of 6 GiB with one byte that is not zero is declared, filled, loaded and taken: it takes only the space
+/// of the pages that were written.
 #[test]
 fn the_largest_wasm_memory_is_uploaded_piece_by_piece() {
     let pic = instance();

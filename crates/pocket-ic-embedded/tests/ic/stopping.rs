@@ -33,7 +33,8 @@ fn uninstalling_answers_open_calls() {
     assert_eq!(read(&pic, target), 1);
 }
 
-/// Answers with its own status: `now`, and `later`, when a call to itself has been answered or refused.
+/// A canister that answers with its own status: `now` does so immediately, `later` when a call of the canister itself
+/// has been answered or rejected.
 const OWN_STATUS: &str = r#"
 (module
   (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))
@@ -67,8 +68,8 @@ fn a_canister_reads_that_it_is_stopping() {
     assert_eq!(number(&pic.await_call(open).unwrap()), 2);
 }
 
-/// Calls itself endlessly: every answer triggers the next call, until `give_up` is called; then a rejection
-/// ends it.
+/// A canister that calls itself endlessly: every answer and every rejection triggers the next call. After `give_up`, a
+/// rejection ends the loop.
 const RESTLESS: &str = r#"
 (module
   (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))
@@ -110,7 +111,7 @@ fn an_endlessly_busy_canister_blocks_no_round_and_can_stop() {
     let endless = pic.submit_call(id, ANONYMOUS, "ping", vec![]).unwrap();
     pic.tick();
     assert_eq!(pic.ingress_status(endless.clone()), None);
-    // A stop that is cancelled by a start.
+    // A start cancels this stop.
     let stop = submit_manage(&pic, id, "stop_canister");
     pic.tick();
     assert_eq!(pic.ingress_status(stop.clone()), None);
@@ -129,14 +130,14 @@ fn an_endlessly_busy_canister_blocks_no_round_and_can_stop() {
     assert_eq!(error.error_code, ErrorCode::StopCanisterRequestTimeout);
     pic.await_call(submit_manage(&pic, id, "start_canister")).unwrap();
     call(&pic, id, "give_up", &[]).unwrap();
-    // While it is stopping, its own calls are refused, and the rejection ends the loop.
+    // While the canister is stopping, its own calls are rejected, and the rejection ends the loop.
     pic.stop_canister(id, None).unwrap();
     let error = pic.await_call(endless).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterDidNotReply);
 }
 
-/// The answer to a call of a deleted canister must not be mistaken for one that a new canister with the same id waits
-/// for.
+/// The answer to a call by a deleted canister must not be mistaken for an answer that a new canister with the same id
+/// waits for.
 #[test]
 fn a_late_answer_runs_no_code_of_a_canister_with_the_same_id() {
     let pic = instance();
@@ -144,7 +145,7 @@ fn a_late_answer_runs_no_code_of_a_canister_with_the_same_id() {
     let restless = installed_wasm(&pic, wasm(RESTLESS));
     pic.submit_call(restless, ANONYMOUS, "ping", vec![]).unwrap();
     pic.set_controllers(restless, None, vec![ANONYMOUS, id]).unwrap();
-    // Answered when the stop has waited for five minutes: the argument is the callee's record.
+    // The canister to stop never stops, so this call is answered after the five minutes of the stop's time limit.
     let stopper = wasm(STOPPER);
     pic.reinstall_canister(id, stopper, vec![], None).unwrap();
     pic.submit_call(id, ANONYMOUS, "stop", about(restless)).unwrap();
@@ -167,7 +168,8 @@ fn a_late_answer_runs_no_code_of_a_canister_with_the_same_id() {
     assert!(pic.ingress_status(waiting).is_some());
 }
 
-/// `stop` passes its argument on to the management canister's `stop_canister` and replies when that is answered.
+/// A canister whose `stop` passes its argument on to the management canister's `stop_canister`, and replies when that
+/// call is answered.
 const STOPPER: &str = r#"
 (module
   (import "ic0" "msg_reply" (func $msg_reply))

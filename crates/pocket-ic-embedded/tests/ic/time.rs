@@ -1,4 +1,4 @@
-//! Tests of time and what it triggers: timers, heartbeats, the low-memory hook, automatic progress.
+//! Tests of time and of the code that runs by itself: timers, heartbeats, the low-memory hook, automatic progress.
 
 use super::common::{
     ANONYMOUS, builder, call, counter, installed, installed_wasm, instance, long, query_number, read,
@@ -100,7 +100,7 @@ fn an_upgrade_and_a_stop_hold_the_timer() {
     assert_eq!(read(&pic, id), 100);
 }
 
-/// This holds to the nanosecond: a timer set to the time of a round fires in that round, a later one does not.
+/// In a round one nanosecond before its time, a timer does not fire.
 #[test]
 fn a_timer_for_the_time_of_a_round_fires_in_that_round() {
     let pic = instance();
@@ -114,7 +114,8 @@ fn a_timer_for_the_time_of_a_round_fires_in_that_round() {
     assert_eq!((nanos(&pic), read(&pic, id)), (due, 100));
 }
 
-/// Counts what runs on its own: `beats`, `timers`, `hooks`.
+/// A canister that counts its heartbeats, timers and hooks for low memory; `beats`, `timers` and `hooks` return the
+/// counts.
 const BUSY: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -140,15 +141,15 @@ fn counts(pic: &PocketIc, id: Principal) -> [u32; 3] {
     ["beats", "timers", "hooks"].map(|method| query_number(pic, id, method))
 }
 
-/// Returns a [`BUSY`] canister whose timer and hook for low memory are due, but which `hold` stops or freezes before
-/// they run.
+/// Checks that a [`BUSY`] canister whose timer and hook for low memory are due runs nothing between `hold`, which stops
+/// or freezes it, and `release`.
 fn held_up(pic: &PocketIc, hold: impl FnOnce(Principal), release: impl FnOnce(Principal)) {
     let id = installed_wasm(pic, wasm(BUSY));
     let due = nanos(pic) + 1_000_000_000;
     call(pic, id, "set_timer", &due.to_le_bytes()).unwrap();
     let before = counts(pic, id);
     assert_eq!(before[1..], [0, 0]);
-    // The last round in which it runs is the one that stops or freezes it.
+    // The last round in which the canister runs is the one that stops or freezes it.
     hold(id);
     let threshold =
         CanisterSettings { wasm_memory_threshold: Some((4u64 << 30).into()), ..Default::default() };
@@ -229,7 +230,8 @@ fn time_advances_automatically_with_auto_progress() {
     assert_eq!(nanos(&pic), stopped);
 }
 
-/// Counts how often its hook for low memory has run; `grow` adds four pages to the only one.
+/// A canister that counts how often its hook for low memory has run; it begins with one page of memory, and `grow` adds
+/// four.
 const GROWING: &str = r#"(module
             (import "ic0" "msg_reply" (func $reply))
             (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -289,7 +291,7 @@ fn memory_is_low_below_the_threshold_only() {
     assert_eq!(set(20, 8), 1, "13 pages leave 7");
 }
 
-/// `ic0.global_timer_set` returns what the timer was set to.
+/// `ic0.global_timer_set` returns the previous value of the timer.
 #[test]
 fn a_canister_reads_its_timer_when_it_sets_another() {
     let pic = instance();

@@ -1,4 +1,4 @@
-// Verifies responses of the canister that serves this page, with DFINITY's library for it.
+// Verifies responses of the canister that serves this page, with DFINITY's library for response verification.
 
 import init, { ResponseVerificationErrorCode, verifyRequestResponsePair } from './web.js';
 

@@ -73,7 +73,7 @@ fn respond<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     })
 }
 
-/// Returns a function table index.
+/// Converts a number from the canister to a function table index.
 fn table_index(value: u64) -> Result<u32> {
     u32::try_from(value).map_err(|_| violation(format!("function table index {value} is too large")))
 }

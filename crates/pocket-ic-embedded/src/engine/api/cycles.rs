@@ -13,7 +13,7 @@ use crate::engine::prices::{Outcall, Prices};
 
 /// What the `cost_*` functions return for a curve or algorithm that does not exist.
 const UNKNOWN_CURVE: u32 = 1;
-/// What they return for a key that does not exist.
+/// What the `cost_*` functions return for a key that does not exist.
 const UNKNOWN_KEY: u32 = 2;
 
 fn join(high: u64, low: u64) -> u128 {
@@ -68,7 +68,7 @@ fn add_to_call(host: &mut Host, name: &str, amount: u128) -> Result<()> {
     if amount > available {
         return Err(Trap::OutOfCycles { canister: canister.to_text(), requested: amount, available }.into());
     }
-    // Cannot overflow: both parts were in the balance.
+    // Cannot overflow: both amounts were in the balance.
     call.cycles += amount;
     message.ctx.balance -= amount;
     Ok(())
@@ -169,7 +169,7 @@ fn costs<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         let price = prices(&c).http_request_v2(&outcall);
         put_u128(&mut c, api, dst.wide(), price)
     })?;
-    // Number of curves or algorithms that each supports: secp256k1; bip340secp256k1 and ed25519;
+    // With each function, the number of curves or algorithms that it supports: secp256k1; bip340secp256k1 and ed25519;
     // bls12_381_g2.
     for (name, kinds) in
         [("cost_sign_with_ecdsa", 1), ("cost_sign_with_schnorr", 2), ("cost_vetkd_derive_key", 1)]
@@ -195,7 +195,7 @@ fn prices(c: &Cx<'_>) -> Prices {
     c.data().message.prices()
 }
 
-/// Returns the argument of `cost_http_request_v2`.
+/// Decodes the argument of `cost_http_request_v2`.
 fn outcall(bytes: &[u8]) -> Result<Outcall> {
     let mut config = DecoderConfig::new();
     config.set_skipping_quota(0);

@@ -22,7 +22,7 @@ impl Definer<'_> {
         Ok(())
     }
 
-    /// Defines a function without parameters that only reads something.
+    /// Defines a function without parameters that only returns a value of the host.
     pub(super) fn getter<R>(&mut self, name: &'static str, get: fn(&Host) -> R) -> Result<()>
     where
         R: wasmtime::WasmTy + 'static,

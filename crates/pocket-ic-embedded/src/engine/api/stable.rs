@@ -8,7 +8,7 @@ use crate::engine::error::Trap;
 use crate::engine::host::{Cx, Message, Word, charge, enter, split};
 use crate::engine::stable::{ACCESS_PAGE, WASM_PAGE};
 
-/// Instructions for a 4 KiB page to which the message had not written before.
+/// Instructions charged for a 4 KiB page when a message first writes to it.
 const NEW_DIRTY_PAGE: u64 = 1000;
 
 pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {

@@ -9,9 +9,9 @@ use crate::engine::error::Trap;
 use crate::engine::host::{Cx, Word, enter, take, take_start, violation};
 use crate::engine::texts::MAX_TEXT_BYTES;
 
-/// Bytes of certified data.
+/// Maximum length of certified data, bytes.
 const MAX_CERTIFIED_DATA: u64 = 32;
-/// Bytes of the text of a trap that are included in the answer and the log, as on the IC.
+/// Maximum number of bytes of a trap's text in the answer and in the log, as on the IC.
 const MAX_TRAP_TEXT: u64 = 16 << 10;
 
 pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {

@@ -236,7 +236,7 @@ fn callbacks_that_do_not_exist_trap() {
     assert!(matches!(trap, Err(Trap::ContractViolation(text)) if text.contains("type mismatch")));
 }
 
-/// Replies with everything that the canister can learn about itself and the message.
+/// A canister that replies with everything that it can learn about itself and the message.
 const SURROUNDINGS: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))

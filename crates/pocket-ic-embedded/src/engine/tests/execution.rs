@@ -5,7 +5,8 @@ use wasmtime::ResourceLimiter;
 use super::*;
 use crate::engine::host::HeapLimiter;
 
-/// Keeps a number in a mutable global that is not exported, one in the heap, and one in stable memory.
+/// A canister that keeps one number in a mutable global that is not exported, one in the heap, and one in stable
+/// memory.
 const COUNTER: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -114,7 +115,7 @@ fn a_grown_heap_is_rolled_back_to_its_size() {
     assert_eq!(grown.heap().read(262140, 4), Some(vec![7, 0, 0, 0]));
     assert_eq!(grown.heap().read(262141, 4), None);
     assert_eq!(state.wasm_memory_bytes(), WASM_PAGE);
-    // The old state again, on an engine with an instance that has the larger memory.
+    // Back to the old state, while the engine keeps an instance with the larger memory.
     let again = update(&state, "bump").state;
     assert_eq!(again.wasm_memory_bytes(), WASM_PAGE);
     assert_eq!(update(&again, "grow_heap").state.wasm_memory_bytes(), 4 * WASM_PAGE);
@@ -137,7 +138,8 @@ fn states_of_many_canisters_in_parallel() {
     });
 }
 
-/// `(start)` writes to heap, a global and stable memory; data segments and the start function must not run again.
+/// A canister whose `(start)` function writes to the heap and grows stable memory: messages must not run it again, or
+/// write the data segment again.
 const STARTS: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -168,7 +170,7 @@ fn start_runs_only_when_requested() {
     for _ in 0..3 {
         assert_eq!(reply(&update(&started.state, "show")), [11, 2]);
     }
-    // An upgrade to the same module: stable memory kept, heap fresh.
+    // After an upgrade to the same module, stable memory is kept, and the heap is fresh.
     let upgraded = started.state.replace_module(state.module().clone(), false);
     assert_eq!(reply(&update(&upgraded, "show")), [1, 2]);
     let with_heap = started.state.replace_module(state.module().clone(), true);
@@ -201,7 +203,7 @@ fn missing_methods() {
     let trap = outcome.result.expect_err("no such method");
     assert_eq!(trap.to_string(), "Canister has no update method 'nothing'.");
     assert_eq!(trap.error_code(), 536);
-    // The kind counts too.
+    // The kind of the method must match, too.
     let trap = update(&state, "bump_query").result.expect_err("it is a query");
     assert_eq!(trap.to_string(), "Canister has no update method 'bump_query'.");
     let trap = query(&state, "bump").result.expect_err("it is an update");
@@ -286,7 +288,7 @@ fn faults_have_the_texts_of_the_ic() {
     );
 }
 
-/// Prints a memory of 1 MiB five times, and finally a word.
+/// The method `much` prints 1 MiB of memory five times, and then a word.
 #[test]
 fn the_last_prints_of_a_message_are_kept() {
     let state = fresh(
@@ -320,7 +322,7 @@ fn the_last_prints_of_a_message_are_kept() {
     assert_eq!(trapped.logs[0].len(), "[TRAP]: ".len() + text.len());
 }
 
-/// The limits are those in the IC's documentation of its resource limits.
+/// The expected limits are taken from the IC's documentation of its resource limits.
 #[test]
 fn messages_of_each_kind_have_the_published_limits() {
     const BILLION: u64 = 1_000_000_000;

@@ -1,4 +1,4 @@
-//! What is accepted as a canister module and what is not.
+//! Which bytes are accepted as a canister module, and which are refused.
 
 use std::io::Write;
 
@@ -79,7 +79,7 @@ fn packed_modules_may_not_unpack_to_more_than_100_mib() {
     assert!(!refused(&gzip(&bomb)).contains("exceeds"));
 }
 
-/// The IC reads the last four bytes as the size, and unpacks only the first member.
+/// The IC reads the last four bytes as the unpacked size, and unpacks only the first member.
 #[test]
 fn a_gzip_ends_with_the_size_of_its_only_member() {
     let packed = gzip(EMPTY);
@@ -102,11 +102,11 @@ fn a_gzip_ends_with_the_size_of_its_only_member() {
         refused(&packed[..len]);
     }
     assert!(refused(&packed[..15]).contains("gzip stream is too short"));
-    // The rest is not checked, as long as it ends with the same size as the first member.
+    // The bytes after the first member are not checked, as long as they end with the size of the first member.
     ENGINE.compile(&[&packed[..], &packed].concat()).expect("the size is right");
 }
 
-/// Returns a module with one function for each list, with these instructions and an `end`.
+/// Returns a module with one function for each list of instructions; each function gets a final `end`.
 fn functions<'a>(bodies: impl IntoIterator<Item = Vec<Instruction<'a>>>) -> Vec<u8> {
     let (mut types, mut functions, mut code) =
         (TypeSection::new(), FunctionSection::new(), CodeSection::new());
@@ -143,8 +143,8 @@ fn functions_have_at_most_a_million_operators_by_complexity() {
 #[test]
 fn a_code_section_has_at_most_12_mib() {
     const MAX: usize = 12 << 20;
-    // Thirteen functions, whose number does not count: each has its size in three bytes, its locals in one, and its
-    // `end`.
+    // The section has thirteen functions; the byte with their number does not count. Each function takes five bytes in
+    // addition to its operators: three for its size, one for its locals, and one for its `end`.
     let of = |bytes: usize| {
         let nops = bytes - 13 * 5;
         functions((0..13).map(|index| vec![Instruction::Nop; nops / 13 + usize::from(index < nops % 13)]))
@@ -206,7 +206,7 @@ fn reserved_names_and_types_are_refused() {
 fn a_function_name_has_at_most_1_mib() {
     let named = |len: usize| format!(r#"(module (func $f (@name "{}")))"#, "n".repeat(len));
     compile(&named(1 << 20));
-    // The library that writes the section as text refuses names of more than 100,000 bytes in an import, not here.
+    // The parser of the wasm text limits names in imports to 100,000 bytes, but not names of functions.
     let text = rejected(&named((1 << 20) + 1));
     assert!(text.contains("at index 0 with name 'nnnn") && text.contains("1048577 bytes"), "{text}");
 }
@@ -366,8 +366,8 @@ fn names_that_look_like_the_engines_own() {
     assert_eq!(reply_u32(&update(&next.state, "next")), 3);
 }
 
-/// Complexities by the IC's function `wasm_function_complexity`, transcribed here, independently of the engine's own
-/// table; without the operators on tables that are refused.
+/// The complexities in the IC's function `wasm_function_complexity`, transcribed independently of the engine's own
+/// table. The operators that change tables are left out, since they are refused.
 const COMPLEXITIES: &[(u64, &str)] = &[
     (50, "block end, loop end, if end, br 0, br_if 0, br_table 0"),
     (50, "call 0, call_indirect (type 0), memory.grow"),

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Replies with both performance counters, taken around a loop of `arg` rounds and some system calls.
+/// A canister with one method for each operator or system call whose charge is tested.
 const METERED: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -58,7 +58,7 @@ fn operators_have_the_weights_of_the_ic() {
     // const and local.set; then ten rounds of const, get, div (10), drop, get, const, sub, tee, br_if (2).
     let round = 1 + 1 + 10 + 1 + 1 + 1 + 1 + 1 + 2;
     assert_eq!(cost(&state, "ten_divisions", b"").instructions, 1 + 2 + 10 * round);
-    // Three constants; fill is 100 and one a byte.
+    // Three constants; `memory.fill` costs 100, and one per byte.
     assert_eq!(cost(&state, "fill", b"").instructions, 1 + 3 + 100 + 100_000);
 }
 
@@ -99,7 +99,7 @@ fn the_performance_counters() {
     };
     // Function entry, the address, the kind, the call, the charge.
     assert_eq!(read(0).0, 1 + 1 + 1 + 5 + 200);
-    // Store, address, kind, call, charge.
+    // In addition to the first counter: store, address, kind, call, charge.
     assert_eq!(read(0).1, read(0).0 + 1 + 1 + 1 + 5 + 200);
     assert_eq!(read(7_000).0, read(0).0);
     assert_eq!(read(7_000).1, read(0).1 + 7_000);
@@ -136,7 +136,8 @@ fn a_limit_ends_a_message_within_twenty_instructions() {
             ENGINE.execute(&state, EntryPoint::Update(method.into()), context(), limits)
         };
         assert_eq!(run(needed).result, Ok(()), "{method}");
-        // The runtime checks fuel at function entries, loops and calls, so a few operators after the last may be free.
+        // The runtime checks fuel at function entries, loops and calls, so a few operators after the last check may be
+        // free.
         let short = run(needed - 20);
         assert_eq!(short.result, Err(Trap::InstructionLimit(needed - 20)), "{method}");
         assert_eq!(short.instructions, needed - 20);
@@ -155,7 +156,7 @@ fn later_steps_name_the_limit_of_the_whole_message() {
         limits.instructions -= outcome.instructions;
         assert_eq!(limits.instructions, left);
     }
-    // Both by a loop or call of the wasm and by a charge of the system API.
+    // The limit is exceeded once by an operator of the wasm, and once by a charge of the system API.
     for (method, arg) in [("fill", 0), ("arg", 60_000)] {
         let entry = EntryPoint::Update(method.into());
         let outcome = ENGINE.execute(&state, entry, with_arg(&vec![0; arg]), limits.clone());
@@ -209,7 +210,7 @@ fn wasm_memory_limits() {
     assert_eq!(reply_u32(&update(&state, "grow_beyond_4_gib")), u32::MAX);
 }
 
-/// This also holds if a system call costs too much while instructions are left.
+/// If a system call costs more than the instructions that are left, these count as used, too.
 #[test]
 fn a_message_beyond_its_limit_has_used_all_of_it() {
     let state = fresh(

@@ -1,4 +1,4 @@
-//! Compiled modules on disk: found again, and never run unless this user's compiler produced them.
+//! Compiled modules on disk: the next process finds them, and runs none that this user's compiler has not produced.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Returns a module that answers this number and is large enough to be cached.
+/// Returns a module that replies with this number and is large enough to be cached.
 fn large(answer: u32, memory: &str) -> Vec<u8> {
     let index = if memory == "i64" { "i64" } else { "i32" };
     let filler: String = (0..200)
@@ -35,7 +35,7 @@ fn cache(dir: &TempDir) -> ModuleCache {
     ModuleCache::open(dir.path()).expect("a folder of the test's own")
 }
 
-/// Returns what the module answers in a process that was just started, and the instructions it takes.
+/// Returns the module's answer in a process that has just started, and the number of instructions that it takes.
 fn answer(cache: ModuleCache, wasm: &[u8]) -> (u32, u64) {
     let engine = Engine::with_cache(Some(cache)).expect("the runtime starts");
     let state = CanisterState::new(engine.compile(wasm).expect("the test's module is valid"));
@@ -83,7 +83,7 @@ fn a_large_module_is_found_by_the_next_process() {
     }
 }
 
-/// The results of checking the code are cached with it: an instance that drops segments is not reused.
+/// The cache records that the module's code drops segments, so the next process does not reuse its instances, either.
 #[test]
 fn segments_are_fresh_in_every_message_of_a_kept_module() {
     let dir = tempfile::tempdir().unwrap();
@@ -111,7 +111,7 @@ fn segments_are_fresh_in_every_message_of_a_kept_module() {
     the_entry(&dir);
 }
 
-/// For a cached module, only the checks that do not depend on its code are made again.
+/// The code of a cached module is not checked again, so a refused module must not get an entry.
 #[test]
 fn a_refused_module_leaves_nothing_in_the_cache() {
     let dir = tempfile::tempdir().unwrap();

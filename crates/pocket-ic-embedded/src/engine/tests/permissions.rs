@@ -1,13 +1,13 @@
-//! Tests of which function may be called from where: the complete table of the interface specification, every
-//! cell executed.
+//! Tests which system API function may be called in which kind of execution: every cell of the table in the interface
+//! specification is executed.
 
 use std::collections::BTreeSet;
 
 use super::*;
 use crate::engine::contexts::APIS;
 
-/// Name, parameters and results as letters (i: i32, l: i64), and where it may be called.
-/// Transcribed from the specification, independently of the engine's own table.
+/// Name, parameters and results as letters (i: i32, l: i64), and the kinds of execution in which it may be called, as
+/// the specification's letters. Transcribed from the specification, independently of the engine's own table.
 const TABLE: &[(&str, &str, &str, &str)] = &[
     ("msg_arg_data_size", "", "i", "I U RQ NRQ CQ Ry CRy F"),
     ("msg_arg_data_copy", "iii", "", "I U RQ NRQ CQ Ry CRy F"),
@@ -93,7 +93,7 @@ fn types(keyword: &str, letters: &str) -> String {
     letters.chars().map(|c| format!("({keyword} {})", if c == 'i' { "i32" } else { "i64" })).collect()
 }
 
-/// Returns a module that calls the function with zeros from every entry point there is.
+/// Returns a module that calls the function with zeros from every kind of entry point.
 fn module(name: &str, params: &str, results: &str) -> String {
     let zeros: String =
         params.chars().map(|c| if c == 'i' { "(i32.const 0)" } else { "(i64.const 0)" }).collect();
@@ -122,7 +122,8 @@ fn module(name: &str, params: &str, results: &str) -> String {
     )
 }
 
-/// Returns every entry point, whether within a composite query, and the specification's letters for it.
+/// Returns every kind of entry point, whether it is a callback of a composite query, and the specification's letters
+/// for it.
 fn entry_points() -> Vec<(EntryPoint, bool, &'static str)> {
     use EntryPoint::*;
     let (fun, env) = (0, 0);

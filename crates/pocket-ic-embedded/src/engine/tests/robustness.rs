@@ -69,7 +69,7 @@ fn the_undamaged_module_works() {
     assert_eq!(bytes[30..34], *b"more");
 }
 
-/// More canisters than the engine keeps instances for, and more states than canisters.
+/// The test has more modules than the engine keeps instances, and two canisters for each module.
 #[test]
 fn many_canisters_take_turns() {
     let modules: Vec<_> = (0..20)
@@ -85,7 +85,6 @@ fn many_canisters_take_turns() {
             ))
         })
         .collect();
-    // Two canisters of each module.
     for _ in 0..2 {
         let mut states = modules.clone();
         for round in 1..=3 {

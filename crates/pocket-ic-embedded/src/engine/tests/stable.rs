@@ -1,4 +1,4 @@
-//! Stable memory against a plain vector, and the count of pages touched against a set.
+//! Compares stable memory with a plain vector, and the number of pages that are touched with a set.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,7 +12,7 @@ use crate::engine::stable::{ACCESS_PAGE, RESIDENT_PAGES, StableAccess, StableOut
 
 const SIZE: u64 = 20 * WASM_PAGE;
 
-/// Offsets near the borders of pages of all sizes, and lengths up to several of them.
+/// Generates offsets, many of them near the borders of pages, and lengths of up to several pages.
 fn span() -> impl Strategy<Value = (u64, u64)> {
     let offset = prop_oneof![
         0..SIZE + 10,
@@ -51,7 +51,7 @@ proptest! {
         ops in prop::collection::vec(op(), 1..40),
         file in prop::collection::vec(prop_oneof![Just(0), any::<u8>()], 0..3),
     ) {
-        // A page, then a hole of a page, in a file.
+        // The file has, for each byte, a page filled with it and a hole of one page.
         let mut model: Vec<u8> = file.iter().flat_map(|byte| [[*byte; PAGE], [0; PAGE]]).flatten().collect();
         let mut memory = StableMemory::from_file(in_file(&model)).expect("a file");
         model.resize(model.len().next_multiple_of(WASM_PAGE as usize), 0);
@@ -59,7 +59,7 @@ proptest! {
         for op in ops {
             match op {
                 Op::Write((offset, len), byte) => {
-                    // The bytes are not all the same, so that shifts show.
+                    // The bytes differ, so that the test notices bytes at a wrong offset.
                     let bytes: Vec<u8> = (0..len).map(|i| byte.wrapping_mul(i as u8 | 1)).collect();
                     let fits = offset + len <= model.len() as u64;
                     prop_assert_eq!(memory.write(offset, &bytes).is_ok(), fits);
@@ -126,7 +126,8 @@ fn in_file(bytes: &[u8]) -> File {
     file
 }
 
-/// Writes one byte to each of `arg` places that are 1 GiB apart, then traps, replies, or does nothing more.
+/// A canister that writes one byte at each of several offsets, 1 GiB apart, and then replies or traps. The length of
+/// the argument is the number of offsets.
 const LARGE: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_arg_data_size" (func $places (result i32)))
@@ -146,7 +147,7 @@ const LARGE: &str = r#"(module
     (func (export "canister_update touch_and_trap") (call $touch) unreachable)
     (func (export "canister_query touch_in_query") (call $touch) (call $reply)))"#;
 
-/// Returns the outcome of a message that writes to `places` places.
+/// Returns the outcome of a message that writes at this number of offsets.
 fn touch(state: &CanisterState, entry: EntryPoint, places: usize) -> MessageOutcome {
     ENGINE.execute(state, entry, with_arg(&vec![0; places]), Limits::update())
 }
@@ -165,7 +166,8 @@ fn traps_queries_and_snapshots_of_10_gib_cost_what_they_touch() {
     // Pages that are written afterwards are no longer shared.
     let after = touch(&written, EntryPoint::Update("touch".into()), 3).state;
     assert_eq!(after.stable().bytes_apart(snapshot.stable()), 3 * PAGE as u64);
-    // The state of a query holds what it wrote until it is dropped; after a trap, the state is the previous one.
+    // The state of a query holds the pages that the query wrote, until it is dropped; after a trap, the state is the
+    // previous one.
     let query = touch(&written, EntryPoint::Query("touch_in_query".into()), 4);
     assert_eq!(query.result, Ok(()));
     assert_eq!(query.state.stable().bytes_apart(written.stable()), 4 * PAGE as u64);
@@ -232,7 +234,7 @@ fn the_32_bit_interface_grows_to_4_gib() {
     assert_eq!(outcome.state.stable().pages(), 65_536);
 }
 
-/// The host memory that a memory of more than 128 MiB takes is bounded, whether it was written or is in a file.
+/// Of a stable memory that exceeds 128 MiB, only a bounded number of pages stays in the host's memory.
 #[test]
 fn pages_beyond_the_bound_are_not_in_memory() {
     let pages = RESIDENT_PAGES + 10;

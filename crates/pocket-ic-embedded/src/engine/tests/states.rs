@@ -41,7 +41,7 @@ fn globals_are_saved_and_restored() {
     );
     assert_eq!(changed.globals()[4], initial[4], "a NaN keeps its bits");
     assert_eq!(changed.globals()[5], GlobalValue::V128(7 | 8 << 64));
-    // Restored from its parts.
+    // The state is restored from its parts.
     let memory = changed.heap().read(0, changed.wasm_memory_bytes()).expect("all of it");
     let mut heap = Heap::zeroed(memory.len() as u64 / WASM_PAGE);
     assert_eq!(heap.write(1, &memory), None);
@@ -163,7 +163,7 @@ fn memories_with_64_bit_addresses() {
     assert_eq!(state.wasm_memory_bytes(), WASM_PAGE);
 }
 
-/// The hardware of the usual hosts gives this NaN a sign.
+/// The hardware of most hosts would set the sign of the NaN that is the result of 0/0.
 #[test]
 fn computed_nans_have_the_same_bits_on_every_host() {
     let state = fresh(

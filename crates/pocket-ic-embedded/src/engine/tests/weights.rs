@@ -1,7 +1,7 @@
 //! What operators and system calls cost, against the figures that the IC's execution layer publishes.
 //!
-//! The figures were read in its sources, the functions `instruction_to_cost` and the constants `overhead` of its system
-//! API complexity. They are transcribed here, independently of the engine's own tables.
+//! The figures come from the layer's sources: the functions `instruction_to_cost`, and the constants `overhead` of its
+//! system API complexity. They are transcribed here independently of the engine's own tables.
 
 use super::*;
 use crate::engine::contexts::APIS;
@@ -73,7 +73,7 @@ const WEIGHTS: &[Row] = &[
     (10, "f32x4.div", &[V, V], true),
     (12, "f64x2.div", &[V, V], true),
     (14, "f64x2.sqrt", &[V], true),
-    // One byte or element on top.
+    // Each byte or element that these operators fill or copy costs one more.
     (100 + 1, "memory.fill", &[I, I, I], false),
     (100 + 1, "memory.copy", &[I, I, I], false),
     (100 + 1, "memory.init 0", &[I, ZERO, I], false),
@@ -83,18 +83,18 @@ const WEIGHTS: &[Row] = &[
     (2, "block (param i32) br_if 0 end", &[I], false),
     (2, "block (param i32) br_table 0 end", &[I], false),
     (2, "if else end", &[I], false),
-    // A call, and entering the function it calls.
+    // The cost of a call, plus one for entering the called function.
     (5 + 1, "call $empty", &[], false),
     (10 + 1, "call_indirect (type $nothing)", &[ZERO], false),
     (3 + 1, "return_call $empty", &[], false),
     (60 + 1, "return_call_indirect (type $nothing)", &[ZERO], false),
 ];
 
-/// Those that the runtime's table of bytes cannot hold: published weight, weight here.
+/// Operators whose weight does not fit a byte, as the runtime's table requires: published weight, weight here.
 const CAPPED: &[(u64, u64, &str, &[&str], bool)] =
     &[(300, 255, "memory.grow", &[ZERO], true), (300, 255, "data.drop 0", &[], false)];
 
-/// Returns the cost of one operator, without its operands and what is done with its result.
+/// Returns the cost of one operator, without its operands and the drop of its result.
 fn weight(operator: &str, operands: &[&str], value: bool, memory: &str) -> u64 {
     let drop = if value { "drop" } else { "" };
     let state = fresh(&format!(
@@ -153,7 +153,7 @@ fn system_calls_have_the_published_charges() {
     }
 }
 
-/// The page "Canister resource limits" of the IC's documentation.
+/// The expected limits are those of the page "Canister resource limits" of the IC's documentation.
 #[test]
 fn limits_are_the_published_ones() {
     let instructions = [Limits::update(), Limits::query(), Limits::install(), Limits::inspect()]

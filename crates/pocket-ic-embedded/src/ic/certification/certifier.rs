@@ -17,7 +17,7 @@ use std::sync::Arc;
 const MAX_DELEGATION_AGE: u64 = 24 * 60 * 60 * 1_000_000_000;
 
 impl Instance {
-    /// Returns a certificate of the subnet that reveals these paths, and its time.
+    /// Returns a certificate of the subnet that reveals these paths and the time.
     pub(in crate::ic) fn certificate(
         &mut self,
         subnet: Principal,
@@ -42,7 +42,7 @@ impl Instance {
         DataCertificate::new(move || encode(witness, &signature, delegation.as_deref()))
     }
 
-    /// Returns the root subnet's delegation for the key of another one; `None` for the root subnet itself.
+    /// Returns the root subnet's delegation for the key of another subnet; `None` for the root subnet itself.
     fn delegation(&mut self, subnet: Principal, form: RangesForm) -> Option<Arc<Delegation>> {
         let root = subnet::root(&self.subnets)?.id;
         if root == subnet {

@@ -1,7 +1,7 @@
 //! The keys of a subnet and of its only node.
 //!
-//! They are TEST KEYS: derived from a public text, the same in every process. Their signatures prove nothing
-//! outside of a test.
+//! These are TEST KEYS: they are derived from a public text, and the same in every process. Their signatures prove
+//! nothing outside of a test.
 
 use blst::min_sig::SecretKey;
 use candid::Principal;
@@ -13,13 +13,13 @@ use std::sync::{Mutex, PoisonError};
 /// The seed of every key.
 const TEST_SEED: &[u8] =
     b"pocket-ic-embedded TEST KEYS, known to everybody: never trust them outside of a test";
-/// DER before the 96 bytes of a BLS public key.
+/// The DER prefix of a BLS public key, which is followed by the 96 bytes of the key.
 const BLS_DER_PREFIX: [u8; 37] = [
     0x30, 0x81, 0x82, 0x30, 0x1d, 0x06, 0x0d, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xdc, 0x7c, 0x05, 0x03,
     0x01, 0x02, 0x01, 0x06, 0x0c, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0xdc, 0x7c, 0x05, 0x03, 0x02, 0x01,
     0x03, 0x61, 0x00,
 ];
-/// How the Internet Computer maps a message to the curve.
+/// The domain separation tag with which the Internet Computer maps a message to the curve.
 const BLS_DOMAIN: &[u8] = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_";
 
 /// The keys of one subnet.
@@ -87,7 +87,7 @@ fn secret(kind: &str, index: usize) -> [u8; 32] {
     Sha256::digest([TEST_SEED, b" ", kind.as_bytes(), b" ", &index].concat()).into()
 }
 
-/// Returns a number below the order of the group, which has 255 bits: the highest two are cleared.
+/// Returns a number below the order of the group, which has 255 bits: the two highest of the 256 bits are cleared.
 fn bls_secret(index: usize) -> [u8; 32] {
     let mut secret = secret("subnet", index);
     secret[0] &= 0x3f;
@@ -120,7 +120,8 @@ mod tests {
         assert!(node.verify_signature(b"messagf", &keys.sign_as_node(b"message")).is_err());
     }
 
-    /// Both have only one right value.
+    /// The secret key determines the public key, and together with the message the signature, so two correct libraries
+    /// return the same bytes.
     #[test]
     fn bls_keys_and_signatures_equal_those_of_another_library() {
         for index in 0..4 {

@@ -67,7 +67,7 @@ impl AsHashTree for Leaf {
     }
 }
 
-/// The canister's state as of the tree.
+/// The parts of a canister's state that the tree contains.
 struct Facts {
     certified_data: Vec<u8>,
     controllers: Vec<Principal>,
@@ -113,13 +113,13 @@ pub struct StateTree {
 }
 
 impl StateTree {
-    /// Returns the tree of a subnet without canisters, among all subnets of its instance.
+    /// Returns the tree of a subnet without canisters. It lists all subnets of the instance.
     pub fn new(own: &Subnet, subnets: &[Subnet]) -> Self {
         let mut tree = Tree::default();
         for subnet in subnets {
             let (id, keys) = (subnet.id, subnet.keys);
             let ranges = subnet.canister_ranges();
-            // All in one shard, whose label is its first id.
+            // All ranges are in one shard, whose label is its first canister id.
             let shard = ranges.first().map_or(id, |(first, _)| *first);
             let ranges = Leaf::new(tagged(&ranges));
             for (path, value) in [
@@ -171,7 +171,7 @@ impl StateTree {
         self.signature = Arc::default();
     }
 
-    /// Replaces everything of the canister by its module; [`Self::put_facts`] must follow.
+    /// Replaces everything about the canister by its module; [`Self::put_facts`] must follow.
     fn put_module(&mut self, canister: &Canister) {
         let id = canister.id;
         self.tree.delete(&path!["canister", id]);
@@ -250,13 +250,13 @@ pub struct RootSignature {
 }
 
 impl RootSignature {
-    /// Returns the 48 bytes.
+    /// Returns the 48 bytes of the signature.
     pub fn bytes(&self) -> &[u8] {
         self.made.get_or_init(|| self.keys.sign_root(&self.root))
     }
 }
 
-/// Returns what the tree contains about a request.
+/// Returns the tree's entries for one request.
 fn status(record: &IngressRecord) -> Tree {
     let status = match (&record.answer, &record.call) {
         (Some(Ok(_)), _) => "replied",

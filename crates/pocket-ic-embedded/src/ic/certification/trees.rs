@@ -14,14 +14,14 @@ pub enum RangesForm {
     Whole,
     /// In shards, as in the newer endpoints.
     Sharded,
-    /// In both forms: for certificates of canisters, which belong to no endpoint.
+    /// In both forms: for the certificates that canisters read, which belong to no endpoint.
     Both,
 }
 
 /// The state that a tree shows: number of rounds, and time.
 type Moment = (u64, u64);
 
-/// The state trees of those of an instance's subnets that have been requested so far.
+/// The state trees that have been requested so far, by subnet, and the root subnet's delegations.
 #[derive(Default)]
 pub struct Certifier {
     pub(super) trees: BTreeMap<Principal, (Moment, StateTree)>,

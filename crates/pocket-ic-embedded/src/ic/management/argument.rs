@@ -8,11 +8,12 @@ use ic_management_canister_types::{
 };
 
 /// Decodes the only argument of a call. A few bytes can declare more unread values than can be skipped in a reasonable
-/// time, so the work is limited to a multiple of the number of bytes. Each value that is read has bytes of its own.
+/// time, so the work of skipping is limited to a multiple of the number of bytes. Reading needs no limit, since each
+/// value that is read has bytes of its own.
 pub(super) fn decode_argument<T: CandidType + for<'de> Deserialize<'de>>(bytes: &[u8]) -> candid::Result<T> {
-    /// In candid's units of cost; more than a record of small values needs.
+    /// The fixed part of the limit, in candid's units of cost: more than a record of small values needs.
     const BASE: usize = 10_000;
-    /// Four times what skipping a vector of single bytes costs.
+    /// The part for each byte: four times the cost of skipping a vector of single bytes.
     const PER_BYTE: usize = 16;
     let mut config = DecoderConfig::new();
     config.set_skipping_quota(BASE.saturating_add(bytes.len().saturating_mul(PER_BYTE)));
@@ -20,7 +21,7 @@ pub(super) fn decode_argument<T: CandidType + for<'de> Deserialize<'de>>(bytes: 
     Ok(value)
 }
 
-/// Returns the canister that a call is about, in the form that most arguments have.
+/// Returns the canister that a call is about: the field `canister_id`, which most arguments have.
 pub(super) fn canister_id(arg: &[u8]) -> Option<Principal> {
     Some(decode_argument::<CanisterIdRecord>(arg).ok()?.canister_id)
 }

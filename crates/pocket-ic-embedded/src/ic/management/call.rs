@@ -33,7 +33,7 @@ pub(in crate::ic) struct ManagementCall<'a> {
     pub(super) origin: Origin,
     pub(super) method: &'a str,
     pub(super) arg: &'a [u8],
-    /// The canister that it is about.
+    /// The canister that the call is about.
     pub(super) target: Target,
     /// Cycles attached; what is left is refunded.
     pub(super) cycles: u128,
@@ -68,7 +68,7 @@ impl<'a> ManagementCall<'a> {
         Self { caller, subnet: None, origin, method, arg, target, cycles, now, instructions: 0 }
     }
 
-    /// Returns its argument.
+    /// Decodes the argument of the call.
     pub(super) fn decode<T: CandidType + for<'de> Deserialize<'de>>(&self) -> Result<T, UserError> {
         decode_argument(self.arg).map_err(|error| UserError::invalid_payload(self.method, error))
     }
@@ -78,7 +78,7 @@ impl<'a> ManagementCall<'a> {
 pub(super) enum Reply {
     /// With this answer.
     Now(Vec<u8>),
-    /// Not yet; it is recorded who will answer.
+    /// Not yet: the caller is recorded, and will get its answer later.
     Later,
 }
 

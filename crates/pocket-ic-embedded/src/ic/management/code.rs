@@ -47,13 +47,13 @@ pub(super) fn install_chunked(
     deploy(instance, call, args.target_canister, args.mode, &module, args.arg, args.sender_canister_version)
 }
 
-/// The steps of one deployment and what they did so far.
+/// One deployment, and the effects of its steps so far.
 struct Deployment {
     id: Principal,
     caller: Caller,
     arg: Vec<u8>,
     now: u64,
-    /// Its instructions are those that the previous steps have left.
+    /// The limits of the next step: its instructions are those that the previous steps have left.
     limits: Limits,
     total_instructions: u64,
     logs: Vec<Vec<u8>>,
@@ -102,7 +102,7 @@ fn deploy(
         _ => deployment.install(instance, &module),
     };
     call.instructions = deployment.total_instructions.saturating_sub(deployment.limits.instructions);
-    // The initial memory of a module can exceed the limit, or it can take over a larger memory.
+    // The memory can exceed the limit: the initial memory of a module, or a memory that it takes over.
     let canister = instance.controlled(id, call.caller)?;
     let within = |state: CanisterState| canister.check_wasm_memory(state.wasm_memory_bytes()).map(|()| state);
     let state = match deployed.and_then(within) {
@@ -233,7 +233,7 @@ impl Deployment {
         self.logs.extend(outcome.logs);
         if let Err(trap) = outcome.result {
             let trap = match trap {
-                // The limit for all steps together, not what was left for this one.
+                // The error names the limit for all steps together, not the instructions that were left for this step.
                 Trap::InstructionLimit(_) => Trap::InstructionLimit(self.total_instructions),
                 other => other,
             };

@@ -85,7 +85,8 @@ fn create_with(
     encode(call.method, (CanisterIdRecord { canister_id: id },)).map(Reply::Now)
 }
 
-/// Returns the subnet for a new canister: that of its id, of the call, or of the calling canister.
+/// Returns the subnet for a new canister: the owner of the specified id, the subnet to which the call was sent, or the
+/// subnet of the calling canister.
 fn place(
     instance: &Instance,
     call: &ManagementCall,

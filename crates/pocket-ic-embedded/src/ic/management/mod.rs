@@ -33,11 +33,11 @@ enum Access {
     Anyone,
     /// Canisters only.
     Canisters,
-    /// Controllers of the canister it is about.
+    /// Controllers of the canister that the call is about.
     Controllers,
-    /// Those who may see the canister's status by its settings, and the canister itself.
+    /// Everyone whom the canister's settings allow to see its status, and the canister itself.
     StatusReaders,
-    /// Those who may see the canister's snapshots by its settings.
+    /// Everyone whom the canister's settings allow to see its snapshots.
     SnapshotReaders,
     /// Nobody in replicated execution.
     QueryOnly,
@@ -47,16 +47,16 @@ enum Access {
 enum Execution {
     /// May change the instance, and may answer later.
     Update(fn(&mut Instance, &mut ManagementCall) -> Result<Reply, UserError>),
-    /// Only reads.
+    /// Only reads the instance.
     Read(fn(&Instance, &ManagementCall) -> CallResult),
 }
 
-/// Who may ask for a method's answer in a query.
+/// Who may call a method as a query.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum QueryAccess {
     /// Nobody: it is not a query method.
     Nobody,
-    /// Those who may call it as an update.
+    /// Everyone who may call it as an update.
     SameAsUpdate,
     /// Everybody, unless the method itself refuses.
     Anyone,
@@ -130,7 +130,7 @@ impl Method {
             Access::Controllers | Access::StatusReaders | Access::SnapshotReaders => {}
         }
         let Some(id) = call.target.or_find(|| (self.target)(call.arg)) else {
-            // The argument does not decode; executing the call reports how.
+            // The argument does not decode: the error is reported when the call is executed.
             return Ok(());
         };
         let canister = instance.find(id)?;
@@ -172,7 +172,7 @@ static METHODS: &[Method] = {
         Method::update("update_settings", Controllers, lifecycle::update_settings),
         Method::read("canister_status", StatusReaders, status::status).open_to_itself().with_query(SameAsUpdate),
         Method::read("canister_metrics", Controllers, status::metrics).with_query(SameAsUpdate),
-        // As an update, it is only for canisters; as a query, for everyone.
+        // As an update, the method is only for canisters; as a query, it is for everyone.
         Method::read("canister_info", Canisters, status::info).with_query(QueryAccess::Anyone),
         Method::read("canister_metadata", Canisters, status::metadata),
         Method::read("subnet_info", Canisters, status::subnet),
@@ -189,7 +189,7 @@ static METHODS: &[Method] = {
     ]
 };
 
-/// Returns the canister that a user's call is about, if its argument says so.
+/// Returns the canister that a user's call is about, if its argument names one.
 pub(super) fn target(call: &UserCall) -> Option<Principal> {
     let UserCall { method, arg, target, .. } = call;
     let find = Method::find(method).map_or(argument::canister_id as fn(&[u8]) -> _, |method| method.target);
@@ -230,12 +230,12 @@ fn unknown_method(method: &str) -> UserError {
     )
 }
 
-/// Returns whether users create canisters with this method, in which case it needs no destination.
+/// Returns whether users create canisters with this method: a call of it needs no destination.
 pub(super) fn creates_for_users(method: &str) -> bool {
     method == PROVISIONAL_CREATE
 }
 
-/// Returns `Ok(())` if a user's call is accepted. It is checked again when it is executed.
+/// Returns `Ok(())` if a user's call is accepted. The call is checked again when it is executed.
 pub(super) fn filter_user_call(instance: &Instance, call: &UserCall) -> Result<(), UserError> {
     let now = instance.clock.last_round();
     check_access(instance, &ManagementCall::by_user(call, None, Origin::System, now)).map(drop)
@@ -288,7 +288,7 @@ pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &
 }
 
 impl Instance {
-    /// Returns a canister, for the management canister.
+    /// Returns a canister, or the rejection of a management call about a canister that does not exist.
     fn find(&self, id: Principal) -> Result<&Canister, UserError> {
         self.canisters.get(&id).ok_or_else(|| UserError::canister_not_found(id))
     }

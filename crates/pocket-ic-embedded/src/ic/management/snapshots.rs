@@ -147,13 +147,13 @@ fn readable(instance: &Instance, id: Principal, caller: Caller) -> Result<&Canis
     Ok(canister)
 }
 
-/// Returns the canister that a snapshot id contains: all but the counter in its last eight bytes.
+/// Returns the canister whose id a snapshot id begins with; the last eight bytes are a counter.
 fn canister_in(snapshot: &[u8]) -> Option<Principal> {
     let (owner, _) = snapshot.split_last_chunk::<8>()?;
     Principal::try_from_slice(owner).ok()
 }
 
-/// Returns the canister whose snapshot an id names; `canister` if the id contains no existing one.
+/// Returns the canister to which a snapshot id belongs; `canister` if the id names no existing canister.
 fn owner_of(instance: &Instance, canister: Principal, snapshot: &[u8]) -> Principal {
     canister_in(snapshot).filter(|owner| instance.canisters.contains_key(owner)).unwrap_or(canister)
 }
@@ -171,7 +171,7 @@ fn check_owner(canister: Principal, snapshot: Option<&[u8]>) -> Result<(), UserE
 /// A request to write a snapshot into a folder.
 #[derive(Clone, Debug)]
 pub struct DownloadRequest {
-    /// Who requests it; must be allowed to read the snapshot.
+    /// The user who requests it, and who must be allowed to read the snapshot.
     pub sender: Principal,
     /// The canister of the snapshot.
     pub canister: Principal,
@@ -184,15 +184,15 @@ pub struct DownloadRequest {
 /// A request to create a snapshot from a folder.
 #[derive(Clone, Debug)]
 pub struct UploadRequest {
-    /// Who requests it; must be a controller.
+    /// The user who requests it, and who must be a controller.
     pub sender: Principal,
     /// The canister that gets the snapshot.
     pub canister: Principal,
-    /// The snapshot that it replaces.
+    /// The snapshot that the new one replaces, if any.
     pub replaced: Option<Vec<u8>>,
     /// The folder.
     pub dir: PathBuf,
-    /// Whether its stable memory is copied or read in place.
+    /// Whether the snapshot's stable memory is copied or read in place.
     pub stable: StableFile,
 }
 

@@ -1,4 +1,4 @@
-// Calls to another canister of the same code, and to the management canister.
+// Calls to another canister with the same code, and to the management canister.
 import {
   call,
   canisterCycleBalance,

@@ -1,4 +1,4 @@
-// A page, and a form that counts.
+// A page, and a form whose inputs the canister collects.
 import { IDL, query, update } from 'azle';
 
 const Header = IDL.Tuple(IDL.Text, IDL.Text);

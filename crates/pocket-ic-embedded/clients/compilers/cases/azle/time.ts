@@ -28,7 +28,8 @@ export default class {
     });
   }
 
-  // The timer is rolled back with the message. (Cancelling one of `setTimer` before it is due always traps in azle.)
+  // The timer is rolled back with the message. (Cancelling a timer of `setTimer` before it is due always traps in
+  // azle.)
   @update([IDL.Nat32, IDL.Text])
   setAndTrap(seconds: number, name: string): void {
     this.after(seconds, name);

@@ -28,7 +28,7 @@ persistent actor Self {
     await told(other.brew)
   };
 
-  // The block runs when the code after the answer traps, and its own trap is reported as well.
+  // The `finally` block runs when the code after the answer traps, and its own trap is reported as well.
   public func finally_(both : Bool) : async () {
     try { await refuse() } catch _ { Prim.trap "first" } finally { if both Prim.trap "second" };
   };

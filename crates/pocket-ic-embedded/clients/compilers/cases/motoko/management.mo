@@ -1,9 +1,8 @@
-// The answers of the management canister, decoded by types in which every field is required that the interface
-// requires.
+// The answers of the management canister, decoded as types that require every field that the interface requires.
 import Prim "mo:⛔";
 
 persistent actor Self {
-  // A name that is a keyword has an additional underscore here.
+  // In Motoko, a name that is a keyword has an additional underscore.
   type Visibility = { #controllers; #public_; #allowed_viewers : [Principal] };
   type Status = {
     status : { #running; #stopping; #stopped };
