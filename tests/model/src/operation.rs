@@ -42,7 +42,7 @@ pub enum Operation {
     Pass { seconds: u64 },
     /// Time passes, and the timers do not run.
     PassQuietly { seconds: u64 },
-    /// A person tries to change what the one who does not own a capsule may do in it.
+    /// A person tries to change what the guest, who does not own the capsule, may do in it.
     Share { who: u8, capsule: u8, guest: Guest },
     /// A memory is created without an upload.
     CreateMemory { who: u8, capsule: u8, key: u8, kind: MemoryKind, version: u8 },

@@ -8,7 +8,9 @@
 //! id 7   u64 -> Candid ((1 : nat16, BlobMeta))            the first eight bytes of that hash, big-endian
 //! id 8   u64                                              a counter that nothing uses
 //! id 9   principal -> nothing                             created when an administrator is first looked up
-//! ``` Each of the two Candid records is encoded as one argument, a tuple of the version and the record. Sessions,
+//! ```
+//!
+//! Each of the two Candid records is encoded as one argument, a tuple of the version and the record. Sessions,
 //! idempotency keys and running hashes are on the heap only. There is no layout header.
 
 use std::borrow::Cow;
