@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # ic-certified-assets 0.3.0 (crates.io), the asset canister
 #
-# Expected: a response with an `etag` can be asked for again with `if-none-match`, and is then 304 without a body
-#   (RFC 9110, 13.1.2: a recipient must not perform the method, and answers GET and HEAD with 304); HEAD has no body (9.3.2).
-# Actual: each asset has a strong `etag`, the SHA-256 of its bytes, and a request that names it gets 200 and all bytes again.
-#   HEAD and POST are answered as GET is. A range is ignored, which is allowed: a large file is streamed from its beginning.
-# Affected: pages on the asset canister: every reload transfers every file again, and a film cannot be continued in its middle.
+# Expected: a client that has a response with an `etag` may repeat the request with `if-none-match`, and gets 304
+#   without a body if nothing has changed (RFC 9110, 13.1.2: a recipient must not perform the method, and answers GET
+#   and HEAD with 304). The response to HEAD has no body (9.3.2).
+# Actual: each asset has a strong `etag`, the SHA-256 of its bytes, but a request with that `etag` in `if-none-match`
+#   gets 200 and all bytes again. HEAD and POST are answered like GET. A range is ignored, which is allowed: a large
+#   file is streamed from its beginning.
+# Affected: pages on the asset canister: every reload transfers every file again, and a film cannot be played from the
+#   middle.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

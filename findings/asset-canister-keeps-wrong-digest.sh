@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # @icp-sdk/canisters 3.6.0 (npm), AssetManager, with ic-certified-assets 0.3.0 (crates.io), the asset canister
 #
-# Expected: the SHA-256 that goes with a file is that of its bytes from first to last, in whatever order a "custom Readable
-#   implementation" delivers its parts; and the canister compares it, as it does for a file in one request ("sha256 mismatch").
-# Actual: AssetManager asks for all parts at once and hashes them in the order in which they come. The canister compares
-#   nothing for a file in chunks: it stores and certifies the digest that it was given.
-# Affected: anyone who uploads from a network or a disk, where a later part may come first: the upload succeeds, and the file's certified
-#   digest is not that of its bytes. Passing `sha256` avoids it.
+# Expected: the SHA-256 that is sent with a file is the digest of its bytes from first to last, in whatever order a
+#   "custom Readable implementation" delivers its parts. The canister checks it, as it does for a file in one request
+#   ("sha256 mismatch").
+# Actual: AssetManager asks for all parts at once and hashes them in the order in which they arrive. For a file in
+#   chunks the canister checks nothing: it stores and certifies the digest that it was given.
+# Affected: anyone who uploads from a network or a disk, where a later part may arrive first: the upload succeeds, but
+#   the certified digest is not the digest of the file. Passing `sha256` avoids this.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/asset-canister.sh"
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # ic-certified-assets 0.3.0 (crates.io), the asset canister, with @icp-sdk/canisters 3.6.0 (npm)
 #
-# Expected: the headers of an asset are a list of pairs in the canister's interface and in AssetManager; a response may have
-#   several lines with one name, as `link` and `content-security-policy` often have (RFC 9110, 5.3).
-# Actual: the canister reads the list as a map: of the lines with one name only the last is stored. No error is reported.
-# Affected: sites that preload files or have more than one policy: the first ones are not in force.
+# Expected: the headers of an asset are a list of pairs in the canister's interface and in AssetManager; a response may
+#   have several lines with the same name, as `link` and `content-security-policy` often have (RFC 9110, 5.3).
+# Actual: the canister reads the list as a map: of several lines with the same name, only the last one is stored. No
+#   error is reported.
+# Affected: sites that preload files or have more than one policy: only the last line of each name takes effect.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/asset-canister.sh"
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # @icp-sdk/canisters 3.6.0 (npm), AssetManager.batch, with ic-certified-assets 0.3.0 (crates.io), the asset canister
 #
-# Expected: an empty file is a file: `store` stores it, and a batch does, too.
-# Actual: a batch sends no chunk for it, and the canister refuses an encoding without chunks. The whole batch fails, after all
-#   its chunks were uploaded.
-# Affected: deployments by script: one empty file (`.nojekyll`, `robots.txt`, a placeholder) and nothing of the site is published.
+# Expected: an empty file is a file like any other: `store` stores it, and so does a batch.
+# Actual: a batch sends no chunk for an empty file, and the canister refuses an encoding without chunks. The whole batch
+#   fails, after all its chunks were uploaded.
+# Affected: deployments by script: because of a single empty file (`.nojekyll`, `robots.txt`, a placeholder), none of
+#   the site's files is published.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/asset-canister.sh"
 

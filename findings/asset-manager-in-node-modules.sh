@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # @icp-sdk/canisters 3.6.0 (npm), import of @icp-sdk/canisters/assets
 #
-# Expected: the documentation of AssetManager has examples for Node.js, with `import`; the package declares itself a module
-#   and has a build for `import`.
-# Actual: the import throws `Dynamic require of "fs" is not supported`. It loads once `globalThis.require` is set; every other
-#   part of the package can be imported.
+# Expected: the documentation of AssetManager has examples for Node.js, with `import`; the package declares itself a
+#   module and has a build for `import`.
+# Actual: the import throws `Dynamic require of "fs" is not supported`. The import works once `globalThis.require` is
+#   set. All other modules of the package can be imported as they are.
 # Affected: scripts that upload to an asset canister from Node.js.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # @icp-sdk/canisters 3.6.0 (npm), AssetManager.store, with ic-certified-assets 0.3.0 (crates.io), the asset canister
 #
-# Expected: storing a file at a path a second time replaces it, whatever its size: the size decides only whether one request or
-#   chunks are used (documentation of `maxSingleFileSize`).
-# Actual: a file of up to 1,900,000 bytes is replaced. A larger one is uploaded again, then refused: `commit_batch` begins with
-#   CreateAsset, and "asset already exists". It must be deleted first, and is missing until the new one is there.
+# Expected: storing a file at a path a second time replaces it, whatever its size: the size decides only whether one
+#   request or chunks are used (documentation of `maxSingleFileSize`).
+# Actual: a file of up to 1,900,000 bytes is replaced. A larger one is uploaded again, but then refused with "asset
+#   already exists", since `commit_batch` begins with CreateAsset. The old file must be deleted first, and is missing
+#   until the new one is stored.
 # Affected: deployments by script: they work until a file outgrows the limit, and then the old version stays.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/asset-canister.sh"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # @icp-sdk/canisters 3.6.0 (npm), AssetManager.store
 #
-# Expected: `store(bytes, { contentType, headers })` sets both for a file of any size (documentation of StoreConfig: "File
-#   content type", "Custom headers to be sent with the asset").
-# Actual: up to `maxSingleFileSize` (1,900,000 bytes unless it is set) both are dropped: the type is guessed from the file's
-#   name, the asset has no headers. One byte more, and both are set.
-# Affected: sites that upload by script: `cache-control` and `content-security-policy` are missing on small files, which most pages
-#   and scripts are, and files without a known extension are offered as downloads.
+# Expected: `store(bytes, { contentType, headers })` sets the content type and the headers of a file of any size
+#   (documentation of StoreConfig: "File content type", "Custom headers to be sent with the asset").
+# Actual: up to `maxSingleFileSize` (1,900,000 bytes unless it is set) both are dropped: the type is guessed from the
+#   file's name, the asset has no headers. If the file has one byte more, both are set.
+# Affected: sites that upload by script: `cache-control` and `content-security-policy` are missing on small files, which
+#   most pages and scripts are, and files without a known extension are offered as downloads.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/canisters@3.6.0 @icp-sdk/core@5.4.0 @dfinity/utils@4.2.1

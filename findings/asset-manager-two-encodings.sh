@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # @icp-sdk/canisters 3.6.0 (npm), AssetManager.batch
 #
-# Expected: an asset has one content for each encoding (`content_encoding` of SetAssetContent in the interface of the asset
-#   canister), so a batch stores a page as it is and compressed with gzip under one key.
-# Actual: the batch keeps one hash for each key, and both contents go into it. `commit` uploads all chunks, then fails with
-#   "Hash#digest() has already been called". With two batches it works.
+# Expected: an asset has one content for each encoding (`content_encoding` of SetAssetContent in the interface of the
+#   asset canister), so a batch can store a page under one key both uncompressed and compressed with gzip.
+# Actual: the batch keeps one hash object for each key, and both contents are hashed with it. `commit` uploads all
+#   chunks, then fails with "Hash#digest() has already been called". With two batches it works.
 # Affected: deployments by script: the upload has been paid for, and nothing is published.
 . "$(dirname "$0")/lib/common.sh"
 

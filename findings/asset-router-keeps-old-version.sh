@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# ic-asset-certification 4.0.1 with ic-http-certification 4.0.1 (crates.io), AssetRouter::certify_assets of a path it has
+# ic-asset-certification 4.0.1 with ic-http-certification 4.0.1 (crates.io), AssetRouter::certify_assets at a known path
 #
-# Expected: certifying an asset at a path that has one replaces it, and delete_assets_by_path takes every encoding of a path
-#   away (the crate's documentation, Deleting assets by path).
-# Actual: only what the new version has is replaced. Encodings of the old one stay and are preferred: who accepts gzip
-#   gets the old text, who does not gets the new one. Pieces of a larger old version stay, too, and are served after
-#   the end of the new one. All of it counts in the root hash, so it is certified. After delete_assets_by_path it no longer
-#   counts, but is still served. After delete_assets, with the old content and configuration, it is gone,
-#   but the root hash is not that of a router that never had it.
-# Affected: a page that is published again without its .gz, a film that became shorter: some readers get the old one, or one
-#   that is not certified. Call delete_assets with the old content first, or begin with a new router.
+# Expected: certifying an asset at a path replaces the asset that is there, and delete_assets_by_path removes every
+#   encoding of a path (the crate's documentation, Deleting assets by path).
+# Actual: only the encodings that the new version has are replaced. Other encodings of the old version stay and are
+#   preferred: clients that accept gzip get the old text, the others the new one. Pieces of a larger old version stay,
+#   too, and are served after the end of the new version. All of them count in the root hash, so they are certified.
+#   After delete_assets_by_path, they no longer count in the root hash, but are still served. After delete_assets, with
+#   the old content and configuration, they are gone, but the root hash differs from that of a router that never had
+#   them.
+# Affected: a page that is published again without its .gz, a film that became shorter: some readers get the old
+#   version, or a version that is not certified. Call delete_assets with the old content first, or begin with a new
+#   router.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # ic-asset-certification 4.0.1 with ic-http-certification 4.0.1 (crates.io), AssetRouter::serve_asset and Range
 #
-# Expected: a server may ignore Range and answer with all of the file, or with 206 or 416 (RFC 9110, 14.2); a fallback is for
-#   requests without an exact match (serve_asset's documentation).
-# Actual: a range is looked up as part of the name. Only the multiples of 2,000,000 of a file above 2,000,000 bytes are
-#   found; for every other first byte, and for every range of a smaller file, the answer is the fallback page, 200 and
-#   certified, or without one "No asset was found". The last N bytes (bytes=-100) are a request error. The end of a range
-#   is ignored: bytes=0-99 of a large file brings 2,000,000 bytes.
-# Affected: films and sound of up to 2,000,000 bytes do not play in browsers that ask for bytes=0-, downloads cannot be continued
-#   and get index.html appended. Drop the header before serve_asset unless it is one of the pieces.
+# Expected: a server may ignore Range and answer with all of the file, or with 206 or 416 (RFC 9110, 14.2); a fallback
+#   is for requests without an exact match (serve_asset's documentation).
+# Actual: the first byte of a range is looked up as part of the asset's name. Only multiples of 2,000,000 are found, in
+#   files above 2,000,000 bytes. For every other first byte, and for every range of a smaller file, the answer is the
+#   fallback page, with 200 and certified, or "No asset was found" if there is no fallback. The last N bytes
+#   (bytes=-100) are a request error. The end of a range is ignored: bytes=0-99 of a large file returns 2,000,000 bytes.
+# Affected: films and sound of up to 2,000,000 bytes do not play in browsers that ask for bytes=0-, downloads cannot be
+#   continued and get index.html appended. Remove the header before serve_asset, unless it asks for exactly one of the
+#   pieces.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

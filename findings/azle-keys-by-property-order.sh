@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
 # azle 0.33.0 with @icp-sdk/core 6.1.0 (npm), the keys of a StableBTreeMap
 #
-# Expected: a record may be a key: what is stored under { owner, id } is found under the record of a call that has the same
-#   owner and id. Candid records have no order (Candid specification, Records).
-# Actual: a key is stored as its JSON, in the order of its properties. That of a decoded argument is the order of the hashes of
-#   the names, that of an object in the source the one in which it is written: two records that are equal are two keys. Among
-#   the values, a Date is stored and returned as a text, although bigint, Principal, Map and others are returned
-#   unchanged.
-# Affected: containsKey is false for what is stored, a second insert makes a second entry, and remove removes nothing. After an
-#   upgrade that renames a field or builds its keys elsewhere, everything stored before seems to be gone. Make keys of texts
-#   or tuples, and store times as bigint.
+# Expected: a record may be a key: a value that is stored under { owner, id } is found by a call whose record has the
+#   same owner and id. Candid records have no order (Candid specification, Records).
+# Actual: a key is stored as JSON, in the order of its properties. A decoded argument has its properties in the order of
+#   the names' hashes, an object in the source in the order in which they are written: equal records are two different
+#   keys. A Date in a value is returned as a text, although bigint, Principal, Map and others are returned unchanged.
+# Affected: containsKey is false for an entry that is stored, a second insert makes a second entry, and remove removes
+#   nothing. After an upgrade that renames a field or builds its keys elsewhere, everything stored before seems to be
+#   gone. Make keys of texts or tuples, and store times as bigint.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages --legacy-peer-deps azle@0.33.0 @icp-sdk/core@6.1.0 @dfinity/principal@3.4.3 @sinonjs/text-encoding@0.7.3 esbuild@0.25.10

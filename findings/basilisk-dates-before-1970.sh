@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # ic-basilisk-toolkit 0.5.4 (PyPI), ic_basilisk_toolkit.date_utils: days before 1970
 #
-# Expected: dates are of the form YYYY-MM-DD, a day is 86,400 seconds, and add_days takes negative numbers (documentation of the
-#   module, which stands in for datetime in canisters); nothing limits it to days after 1969.
-# Actual: the years before 1970 are not counted at all: 1950-05-01 and 1969-05-01 are the same second as 1970-05-01. One day
-#   before 1970-01-01 is 1970-01-00. No error; weekdays and differences are wrong accordingly.
-# Affected: dates of birth, of photographs and letters: ages, sorting and anniversaries are wrong for half of a family, while
-#   every test with a date of this century passes.
+# Expected: dates are of the form YYYY-MM-DD, a day is 86,400 seconds, and add_days takes negative numbers
+#   (documentation of the module, which stands in for datetime in canisters); nothing limits it to days after 1969.
+# Actual: the years before 1970 are not counted at all: 1950-05-01 and 1969-05-01 are the same second as 1970-05-01. One
+#   day before 1970-01-01 is 1970-01-00. No error; weekdays and differences are wrong accordingly.
+# Affected: dates of birth, of photographs and letters: ages, sorting and anniversaries are wrong for half of a family,
+#   while every test with a date of this century passes.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env ic-basilisk-toolkit==0.5.4

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # ic-basilisk-toolkit 0.5.4 with ic-basilisk 0.16.1 (PyPI), Wallet.refresh and balance_of
 #
-# Expected: the cached balance is what the ledger has said last (documentation of Wallet); a call that failed says nothing of a
-#   balance.
-# Actual: a call that is rejected, as while the ledger is stopped for its own upgrade, is a balance of 0: it is returned, and
-#   overwrites the cached one. refresh logs an error, balance_of does not; neither raises.
-# Affected: canisters that decide by the balance (pay, refill, close an account) act as if the money were gone, until the next refresh
-#   that succeeds.
+# Expected: the cached balance is the last one that the ledger has returned (documentation of Wallet); a failed call
+#   says nothing about the balance.
+# Actual: a rejected call, for example while the ledger is stopped for an upgrade, counts as a balance of 0, which is
+#   returned and overwrites the cached balance. refresh logs an error, balance_of does not; neither raises an exception.
+# Affected: canisters that decide by the balance (pay, refill, close an account) act as if the money were gone, until
+#   the next refresh that succeeds.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env ic-basilisk-toolkit==0.5.4 ic-basilisk==0.16.1

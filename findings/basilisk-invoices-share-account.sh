@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # ic-basilisk-toolkit 0.5.4 with ic-basilisk 0.16.1 (PyPI), Wallet.invoice_subaccount and user_subaccount
 #
-# Expected: each invoice, and each user, has an account of its own: the subaccount is derived from the identifier, any text
-#   (documentation of both functions). A subaccount has 32 bytes, so longer texts have to be hashed.
-# Actual: the text is cut after 28 bytes. Invoices whose numbers begin alike, with a year, a customer or a date, get one account for
-#   all of them. Short numbers, as in examples, are fine. The other way round, no other tool makes the same account from a
-#   principal: JavaScript and Rust write its bytes with their length in front, this writes its text.
-# Affected: anyone who pays the first invoice has paid all of them, or none can be distinguished. Pass a digest: the first 28
-#   characters of it.
+# Expected: each invoice, and each user, has an account of its own: the subaccount is derived from the identifier, any
+#   text (documentation of both functions). A subaccount has 32 bytes, so longer texts have to be hashed.
+# Actual: the text is cut after 28 bytes. Invoices whose numbers begin alike, with a year, a customer or a date, share a
+#   single account. Short numbers, as in the examples, are fine. Conversely, no other tool derives the same subaccount
+#   from a principal: JavaScript and Rust write the principal's bytes after their number, this package writes the
+#   principal's text.
+# Affected: the payment of one invoice looks like the payment of all of them. Pass the first 28 characters of a digest
+#   instead.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env ic-basilisk-toolkit==0.5.4 ic-basilisk==0.16.1

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # ic-basilisk-toolkit 0.5.4 with ic-basilisk 0.16.1 and asyncssh 2.24.1 (PyPI): the SFTP server in front of a canister
 #
-# Expected: a file that is opened for writing without the flag that truncates it keeps its bytes; with the flag that appends, bytes go
-#   to its end; one that is opened with the flag that creates it is there, of 0 bytes, when it is closed (SFTP, draft of
-#   version 3, 6.3). `put -a` of sftp continues an upload that way.
-# Actual: a file that is opened for writing only begins as empty, and is replaced when it is closed: what was there becomes zeros up
-#   to the offset of the first write, or is gone after an append. An empty file is never made.
-# Affected: an upload that is continued has its full size, reports no error, and is zeros up to where it was interrupted.
-#   Compare digests, or upload from the beginning.
+# Expected: a file that is opened for writing without the truncate flag keeps its bytes; with the append flag, new bytes
+#   go to its end; a file that is opened with the create flag exists, with 0 bytes, once it is closed (SFTP, draft of
+#   version 3, 6.3). `put -a` of sftp continues an upload in this way.
+# Actual: a file that is opened only for writing starts out empty, and replaces the stored file when it is closed: the
+#   old bytes become zeros up to the offset of the first write, or are lost after an append. An empty file is never
+#   created.
+# Affected: a continued upload has its full size and reports no error, but contains zeros up to the point where it was
+#   interrupted. Compare digests, or upload from the beginning.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env ic-basilisk-toolkit==0.5.4 ic-basilisk==0.16.1 asyncssh==2.24.1

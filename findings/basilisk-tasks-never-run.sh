@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # ic-basilisk-toolkit 0.5.4 with ic-basilisk 0.16.1 and ic-python-db 0.12.0 (PyPI): TaskManager
 #
-# Expected: TaskManager.run starts every pending task whose schedule is due, and a new task is pending (documentation of the module;
-#   `status` of Task has the default "pending").
-# Actual: the manager compares the status, a text, with members of an Enum that is no text, so that no task is ever pending; and the
-#   field refuses the member with TypeError. No timer is set and no error is logged: "No pending tasks to execute". After an
-#   upgrade the same comparison keeps it from setting the timers again.
-# Affected: anyone who relies on recurring work in a canister of Python: expiry, backups and payments never happen, and the log looks
-#   like that of a canister with nothing to do.
+# Expected: TaskManager.run starts every pending task whose schedule is due, and a new task is pending (documentation of
+#   the module; `status` of Task has the default "pending").
+# Actual: the manager compares the status, a text, with the members of an Enum, which are not texts, so that no task is
+#   ever pending; the field refuses such a member with a TypeError. No timer is set and no error is logged: "No pending
+#   tasks to execute". After an upgrade, the same comparison keeps the manager from setting the timers again.
+# Affected: anyone who relies on recurring work in a Python canister: expiry, backups and payments never happen, and the
+#   log looks like that of a canister with nothing to do.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env ic-basilisk-toolkit==0.5.4 ic-basilisk==0.16.1 ic-python-db==0.12.0

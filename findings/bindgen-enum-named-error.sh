@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # @icp-sdk/bindgen 0.3.0 with @icp-sdk/core 6.1.0 and typescript 5.9.3 (npm), variants without values
 #
-# Expected: a variant whose tags have no values becomes an enum of TypeScript, and an actor returns its members; the name of
-#   the type is free (Candid specification, Grammar: any identifier that is not a keyword of Candid).
-# Actual: a type named Error, Date, Map, Promise, Record, … becomes `enum Error_`, but the code reads `Error.NotFound`, of
-#   the Error of JavaScript: undefined. Every result of the type is undefined; the same type as an argument is refused by
-#   the encoder. For Record, which JavaScript does not have, it is a ReferenceError. The file says @ts-nocheck, so that the
-#   compiler is silent. A type of another name works, and so does Error as soon as one tag has a value.
-# Affected: interfaces with `type Error = variant { NotFound; Denied }`: the front end gets undefined for each error, and cannot
-#   tell them apart.
+# Expected: a variant whose tags have no values becomes an enum of TypeScript, and an actor returns its members; the
+#   name of the type is free (Candid specification, Grammar: any identifier that is not a keyword of Candid).
+# Actual: a type named Error, Date, Map, Promise, Record, … becomes `enum Error_`, but the code reads `Error.NotFound`
+#   from JavaScript's own Error, which is undefined. Every result of the type is undefined, and as an argument it is
+#   refused by the encoder. With Record, which JavaScript does not have, reading it is a ReferenceError. The file
+#   contains @ts-nocheck, so that the compiler reports nothing. A type of another name works, and so does Error as soon
+#   as one tag has a value.
+# Affected: interfaces with `type Error = variant { NotFound; Denied }`: the front end gets undefined for each error,
+#   and cannot distinguish the errors.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/bindgen@0.3.0 @icp-sdk/core@6.1.0 typescript@5.9.3

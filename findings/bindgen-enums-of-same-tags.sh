@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # @icp-sdk/bindgen 0.3.0 with @icp-sdk/core 6.1.0 and typescript 5.9.3 (npm), two variants with the same tags
 #
-# Expected: each type definition of the .did is a type of the generated module; records and variants with values of the same
-#   structure are both there.
-# Actual: of two variants without values that have the same tags only one is exported. The generated interface mentions the
-#   other, and as the file says @ts-nocheck, it compiles; whoever imports the other gets TS2305. One more tag in either of
-#   them brings both back.
-# Affected: two states of an interface, such as `Open` and `Closed` of a session and of a migration: the front end does not build.
+# Expected: each type definition of the .did is a type of the generated module; two records, or two variants with
+#   values, that have the same structure are both generated.
+# Actual: of two variants without values that have the same tags, only one is exported. The generated interface mentions
+#   the other one, too, and compiles because the file contains @ts-nocheck; importing the other one is error TS2305. If
+#   either variant has one more tag, both are exported.
+# Affected: interfaces with two such states, for example `Open` and `Closed` of a session and of a migration: the front
+#   end does not build.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/bindgen@0.3.0 @icp-sdk/core@6.1.0 typescript@5.9.3

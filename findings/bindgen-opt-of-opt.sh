@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # @icp-sdk/bindgen 0.3.0 (npm), the generated class around the actor
 #
-# Expected: `opt opt nat` tells null, `opt null` and `opt opt 5` apart, in a record as elsewhere
-#   (Candid specification, Options).
-# Actual: for a field of a record the interface promises `a?: bigint | null`, and the value that arrives is an object
-#   { __kind__: "Some", … }; passed back unchanged it is refused, and null (meaning `opt null`) is sent as null.
-#   As an argument of its own the same type works. `// @ts-nocheck` in the generated file hides the contradiction.
-# Affected: interfaces that say "leave it", "clear it" and "set it" with opt opt: "clear it" cannot be said.
+# Expected: `opt opt nat` distinguishes null, `opt null` and `opt opt 5`, in a record as elsewhere (Candid
+#   specification, Options).
+# Actual: for a field of a record the interface promises `a?: bigint | null`, but the value that arrives is an object
+#   { __kind__: "Some", … }. If this object is sent back unchanged, it is refused, and null (meaning `opt null`) is sent
+#   as null. The same type works as a separate argument. `// @ts-nocheck` in the generated file hides the contradiction.
+# Affected: interfaces that say "leave it", "clear it" and "set it" with opt opt: "clear it" cannot be expressed.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/bindgen@0.3.0 @icp-sdk/core@6.1.0 typescript@5.9.3

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # @icp-sdk/bindgen 0.3.0 (npm), names in quotes
 #
-# Expected: a field may have any text as its name (Candid specification, Names); what is generated from a valid `.did`
-#   is a program.
+# Expected: a field may have any text as its name (Candid specification, Names); the code that is generated from a valid
+#   `.did` compiles.
 # Actual: the class around the actor quotes the name in one place and not in the other: `a b: … value.a b`,
-#   `content-type: value.content-type`. The file is no longer valid TypeScript; `// @ts-nocheck` does not help.
-#   The generated `declarations/` are right. The generator reports nothing and exits with 0.
+#   `content-type: value.content-type`. The file is no longer valid TypeScript; `// @ts-nocheck` does not help. The
+#   generated `declarations/` are correct. The generator reports nothing and exits with 0.
 # Affected: interfaces with fields such as "content-type": the front end does not build.
 . "$(dirname "$0")/lib/common.sh"
 

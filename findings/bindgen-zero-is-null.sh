@@ -3,10 +3,10 @@
 #
 # Expected: `opt nat64` with the value 0 is `opt 0`, and `opt bool` with false is `opt false`; only null is null
 #   (Candid specification, Memory: M(null : opt …) = i8(0), M(?v : opt …) = i8(1) M(v)).
-# Actual: an optional field of a record, or of a variant, is sent as null if its value is falsy in JavaScript:
-#   0, 0n, false and "". The same values as arguments of their own are sent as they are.
+# Actual: an optional field of a record, or of a variant, is sent as null if its value is falsy in JavaScript: 0, 0n,
+#   false and "". The same values are sent correctly if they are separate arguments.
 # Affected: an operator who sets an optional limit to 0 in a settings record, a client that clears a description with ""
-#   or says `false`: the canister gets nothing and keeps its value. Use the generated `declarations/` directly.
+#   or says `false`: the canister gets null and keeps its old value. Use the generated `declarations/` directly.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/bindgen@0.3.0 @icp-sdk/core@6.1.0 typescript@5.9.3

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # candid 0.10.39 (crates.io), a type with an example in its documentation
 #
-# Expected: an example for rustdoc is about Rust: `export_service!` writes the sentences of a comment into the .did, or leaves
-#   all of it out.
-# Actual: `derive(CandidType)` takes every line of the comment, with code, fences, and the lines that rustdoc hides (`# …`).
-#   Only what an attribute leaves out of the build, `cfg_attr(doc, doc = "…")`, is not in the interface.
-# Affected: users of a library with such types have its Rust examples in the public interface of their canister, and in every
-#   file that is generated from it; comparing two releases' .did files shows a change.
+# Expected: an example for rustdoc is only about Rust, so that `export_service!` writes the sentences of a comment into
+#   the .did without it, or leaves out the whole comment.
+# Actual: `derive(CandidType)` takes every line of the comment, with code, fences, and the lines that rustdoc hides
+#   (`# …`). Only documentation that is left out of the build by an attribute, `cfg_attr(doc, doc = "…")`, is not in the
+#   interface.
+# Affected: users of a library with such types have its Rust examples in the public interface of their canister, and in
+#   every file that is generated from it; comparing two releases' .did files shows a change.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

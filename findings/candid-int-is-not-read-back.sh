@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # candid 0.10.39 with serde_json 1.0.154 and ciborium 0.2.2 (crates.io), Int through serde
 #
-# Expected: Int has Serialize and Deserialize, as Nat has; what a format has written it reads back (the traits of serde).
-# Actual: Int is written as a sign and a list of 32-bit digits, [-1,[5]], and reading expects a number or the bytes that only the
-#   Candid decoder gives: "invalid type: sequence, expected Int value", for every value, in JSON and in CBOR. Nat is written
-#   as a list, too, and is read back.
-# Affected: canisters that keep records as CBOR or JSON in a stable structure: a record with an Int is stored, and after the upgrade
-#   nobody can read it. Keep i128, or a text, and test the round trip.
+# Expected: Int implements Serialize and Deserialize, like Nat; a value that was written in some format can be read back
+#   from it (the traits of serde).
+# Actual: Int is written as a sign and a list of 32-bit digits, [-1,[5]], but reading expects a number, or bytes that
+#   only the Candid decoder provides: "invalid type: sequence, expected Int value", for every value, in JSON and in
+#   CBOR. Nat is written as a list, too, and is read back.
+# Affected: canisters that keep records as CBOR or JSON in a stable structure: a record with an Int is stored, and after
+#   the upgrade nobody can read it. Keep i128, or a text, and test the round trip.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # candid 0.10.39, serde_json 1 and ciborium 0.2.2 (crates.io), @icp-sdk/core 6.1.0 (npm): Candid values outside Candid
 #
-# Expected: a natural number is written as a number, or as text where it is too large (RFC 8259, 6), and read by the others.
-# Actual: Nat is serialised as the list of its 32-bit digits, smallest first: 5 is [5], 2^32 is [0,1], and Int comes with
-#   its sign before them; in CBOR as well. As text a number has underscores, 1_000_000, which no other parser takes.
-#   A principal is a text in Rust's JSON and an object { "__principal__": … } in JavaScript's.
+# Expected: a natural number is written as a number, or as text where it is too large (RFC 8259, 6), and other parsers
+#   can read it.
+# Actual: Nat is serialised as the list of its 32-bit digits, smallest first: 5 is [5], 2^32 is [0,1], and Int has its
+#   sign before the digits; the same holds for CBOR. As text, a number has underscores, 1_000_000, which no other parser
+#   accepts. A principal is a text in Rust's JSON and an object { "__principal__": … } in JavaScript's.
 # Affected: reports, logs and metrics with balances or sizes: 5 looks right enough in brackets, 10 billion does not.
 #   Use u64 or u128, or `nat.0.to_string()`.
 . "$(dirname "$0")/lib/common.sh"

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # candid_parser 0.4.1 (crates.io), bindings for Rust and Motoko, as didc makes them; motoko 4.10.0 (npm) as the compiler
 #
-# Expected: a valid `.did` becomes a program (Candid specification, Records: "host languages … will have to come up with a
-#   suitable textual encoding" of names that are not valid in them; fileName and file_name are two names).
-# Actual: Rust names are put into snake case after that: file_name and fileName become one field twice, a_b and aB one
-#   variant twice; a type called Vec holds itself. For Motoko the keywords of the last years are not escaped:
-#   transient, persistent, finally, do, ignore, weak, implicit, mixin, include. No error is reported, and the output does not compile.
+# Expected: a valid `.did` becomes code that compiles (Candid specification, Records: "host languages … will have to
+#   come up with a suitable textual encoding" of names that are not valid in them; fileName and file_name are two
+#   names).
+# Actual: Rust names are converted to snake case: file_name and fileName become the same field twice, a_b and aB the
+#   same variant twice, and a type called Vec contains itself. For Motoko, keywords of recent years are not escaped:
+#   transient, persistent, finally, do, ignore, weak, implicit, mixin, include. No error is reported, and the output
+#   does not compile.
 # Affected: anyone who adds a field in another spelling next to an old one, or has a field `finally` or `include`.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # candid 0.10.39 (crates.io), serde's attributes on a type that derives CandidType and Deserialize
 #
-# Expected: an attribute of serde means for Candid what it means for JSON, or does not compile; a value that was encoded is
-#   decoded again.
-# Actual: `rename` is honoured by both derives, `rename_all`, `flatten` and `skip` by Deserialize only: it compiles,
-#   encodes under the old names, and cannot decode what it encoded. `default` does not make a field optional: a message
-#   without it is an error (Candid specification, Coercion, Records: null, opt or reserved only).
-#   `deny_unknown_fields` makes every new field of a client an error.
+# Expected: an attribute of serde means for Candid what it means for JSON, or does not compile; a value that was encoded
+#   can be decoded again.
+# Actual: `rename` is honoured by both derives, `rename_all`, `flatten` and `skip` by Deserialize only: the type
+#   compiles, is encoded under the old names, and cannot be decoded from its own encoding. `default` does not make a
+#   field optional: a message without the field is an error (Candid specification, Coercion, Records: null, opt or
+#   reserved only). `deny_unknown_fields` makes every new field of a client an error.
 # Affected: services that share a type between JSON and Candid. A test of one round trip for each type finds it.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,10 +3,12 @@
 #
 # Expected: fields and arguments that the receiver does not know are ignored, whatever they hold (Candid specification,
 #   Coercion: "the values are ignored"; Tuple types: "extra arguments are ignored").
-# Actual: at most 10,000 units, about bytes of a blob or text, may be skipped in a message. More is an error, and as the
-#   macro unwraps, a trap. The library by itself has no such limit, so that tests with Decode! pass.
+# Actual: at most 10,000 units, roughly the bytes of a blob or text, may be skipped in a message. Skipping more is an
+#   error, and since the macro unwraps it, a trap. The library by itself has no such limit, so that tests with Decode!
+#   pass.
 # Affected: a client that is newer than the canister, for instance after a rollback: it may send a new optional field,
-#   and its calls fail from a certain length of the value on. New optional fields must be short, or in a new method.
+#   and its calls fail from a certain length of the value on. New optional fields must have short values, or be part of
+#   a new method.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

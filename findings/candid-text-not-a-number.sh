@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # @dfinity/didc 0.0.4 (npm, candid compiled to WebAssembly), the text form of floats
 #
-# Expected: what a tool prints as Candid text can be read as Candid text (Candid specification, Values: "a text format for
-#   values"; its grammar of floats has no word for infinity and not-a-number).
-# Actual: NaN and infinity, which are valid floats on the wire, are printed as `NaN` and `inf` and refused when read.
-#   1e300 is printed with all its 301 digits, and read.
-# Affected: anyone who saves a record with didc or `icp canister call` to send it again, and a record holds a ratio of nothing to
-#   nothing. Keep it as bytes (`--output hex`).
+# Expected: what a tool prints as Candid text can be read as Candid text (Candid specification, Values: "a text format
+#   for values"; its grammar has no syntax for infinity and not-a-number).
+# Actual: NaN and infinity, which are valid floats on the wire, are printed as `NaN` and `inf` but refused when read.
+#   1e300 is printed with all its 301 digits, and can be read.
+# Affected: anyone who saves a record with didc or `icp canister call` to send it again, if the record contains a ratio
+#   of zero to zero. Save it as bytes (`--output hex`).
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @dfinity/didc@0.0.4 @icp-sdk/core@6.1.0

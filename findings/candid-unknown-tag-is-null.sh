@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # candid 0.10.39 (crates.io), an optional choice that the receiver does not know
 #
-# Expected by most: a canister that is asked for `opt variant { sha3 }` and knows sha256 and blake3 only answers with an
-#   error, as it does for `variant { sha3 }`.
-# Actual, and what the specification says (Coercion, Options: "Any other value goes to null"): the argument is null,
-#   and the default is taken. The same for a text or a number in that place, and for `blake3` misspelt in a tool
+# Expected by most: a canister that knows only sha256 and blake3 answers `opt variant { sha3 }` with an error, as it
+#   does for `variant { sha3 }`.
+# Actual, and what the specification says (Coercion, Options: "Any other value goes to null"): the argument is null, and
+#   the default is taken. The same happens if the argument is a text or a number, or a misspelt `blake3` from a tool
 #   without the `.did`.
-# Affected: a client that is newer than the canister, or one that meets the older build after a rollback: it is given
-#   another algorithm than it asked for, without an error. A service cannot notice; let the reply say what was chosen,
-#   and let the client compare.
+# Affected: a client that is newer than the canister, or one that meets the older build after a rollback: it gets
+#   another algorithm than it asked for, without an error. The service cannot notice it, so its reply should name the
+#   algorithm, and the client should compare.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

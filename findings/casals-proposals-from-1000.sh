@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # ic-casals 0.7.0 (PyPI), with replies as icp prints them: @dfinity/didc 0.0.4 (npm)
 #
-# Expected: what needs the approval of other signers is proposed to the multisig canister; unless that proposal is executed at
-#   once the command stops with its number (documentation of the module multisig).
-# Happens: Candid texts group digits, 1_000 : nat, and the number of the proposal is read up to the first underscore. From the
-#   thousandth on the status of proposal 1 is asked for, which was executed long ago: the call returns as if the others had
-#   agreed. Other functions of the package take the underscores out.
-# Hurt: teams whose multisig has been in use for long: the command continues as if the controllers were set, while the
-#   proposal waits, or is declined.
+# Expected: an operation that needs the approval of other signers is proposed to the multisig canister. Unless the
+#   proposal is executed at once, the command stops and reports its number (documentation of the module multisig).
+# Actual: Candid text groups digits, as in 1_000 : nat, but the number of the proposal is read only up to the first
+#   underscore. From proposal 1,000 on, the command queries proposal 1, which was executed long ago, and returns as if
+#   the other signers had agreed. Other functions of the package remove the underscores.
+# Affected: teams whose multisig has been in use for a long time: the command continues as if the controllers were set,
+#   while the proposal waits, or is declined.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env ic-casals==0.7.0

@@ -2,11 +2,12 @@
 # minicbor 2.3.1 without its feature `half`, ciborium 0.2.2, serde_cbor 0.11.2 (crates.io)
 #
 # Expected: a float is written in the shortest form that keeps its value (RFC 8949, 4.1, preferred serialization), and a
-#   decoder takes all three sizes (3.3).
-# Actual: ciborium and serde_cbor write 1.5 in two bytes; minicbor reads an f64 from eight or four bytes, and not from two.
-#   0.1 passes, which needs all eight. Some(None) is written by minicbor as null and read back as None; `char` and `()` are
-#   written otherwise than by both others.
-# Affected: records of a canister that a tool made with another library: refused or not by the digits of one number.
+#   decoder accepts all three sizes (3.3).
+# Actual: ciborium and serde_cbor write 1.5 in two bytes; minicbor reads an f64 from eight or four bytes, but not from
+#   two. 0.1, which needs all eight, can be read. minicbor writes Some(None) as null and reads it back as None, and its
+#   encodings of `char` and `()` differ from those of the other two.
+# Affected: canisters that read records written by a tool with another library: whether a record is refused depends on
+#   the digits of one number.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # cycles4sale-mcp 0.1.5 (PyPI) on @dfinity/didc 0.0.4 and @icp-sdk/core 6.1.0 (npm): replies as text, read by patterns
 #
-# Expected: list_buy_orders returns the buy orders that the canister's listBuyOrders returns, list_for_sale the offers.
-# Actual: the text that icp prints is searched for `buyer = …; icpRemaining = …`, as the source of the canister has them. The
-#   printers of Candid write the fields of a record in the order of their hashes, in which icpRemaining is before buyer (Candid
-#   specification, Records): the pattern is never found, and the list is empty. seller and available happen to be in order.
-# Affected: an agent that looks for buyers sees none, and does not sell. Search for each field on its own, or let icp write JSON.
+# Expected: list_buy_orders returns the buy orders that the canister's listBuyOrders returns, and list_for_sale returns
+#   the offers.
+# Actual: the text that icp prints is searched for `buyer = …; icpRemaining = …`, the order of the fields in the
+#   canister's source. The printers of Candid write the fields of a record in the order of their hashes, in which
+#   icpRemaining is before buyer (Candid specification, Records): the pattern is never found, and the list is empty. The
+#   pattern of list_for_sale works, since seller and available happen to be in order.
+# Affected: an agent that looks for buyers sees none, and does not sell. Search for each field on its own, or let icp
+#   write JSON.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @dfinity/didc@0.0.4 @icp-sdk/core@6.1.0

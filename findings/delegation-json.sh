@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # @icp-sdk/core 6.1.0 (npm), icp-py-core 2.3.1 and ic-py 1.0.1 (PyPI): a delegation as JSON
 #
-# Expected: DelegateIdentity.from_json reads what DelegationChain.toJSON writes, and sends each delegation as it was signed,
-#   `targets` included (Internet Computer interface specification, Authentication: the signature is over the map of the
-#   delegation, targets are one of its fields).
-# Actual: JavaScript writes the expiration in hexadecimal digits without 0x; icp-py-core reads them as a decimal number, a
-#   ValueError. ic-py reads the number, and leaves the targets out: the network then finds that the signature is wrong.
-# Affected: scripts that act for somebody who signed in to a page. Give icp-py-core 0x before the digits; a delegation with
-#   targets can be used from neither.
+# Expected: DelegateIdentity.from_json reads what DelegationChain.toJSON writes, and sends each delegation as it was
+#   signed, `targets` included (Internet Computer interface specification, Authentication: the signature is over the map
+#   of the delegation, targets are one of its fields).
+# Actual: JavaScript writes the expiration in hexadecimal digits without 0x; icp-py-core reads them as a decimal number,
+#   which is a ValueError. ic-py reads the number correctly, but leaves the targets out, so that the network finds the
+#   signature wrong.
+# Affected: scripts that act for somebody who signed in to a page. For icp-py-core, put 0x before the digits. A
+#   delegation with targets works with neither library.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/core@6.1.0

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # ic-cdk 0.20.3 with candid 0.10.39 (crates.io), ic_cdk::export_candid
 #
-# Expected: a macro of a library may define endpoints for its users, whose types it names by `$crate::…`, as macros must that
-#   are used in other crates (The Rust Reference, Macros By Example, Hygiene).
-# Actual: such an endpoint alone compiles. With `ic_cdk::export_candid!()`, which every canister has whose interface is
-#   extracted, the procedural macro panics: it keeps the types as text, in which `$crate` is no path.
-# Affected: authors of libraries with endpoints: their macro compiles in the library's tests and in no canister of a user.
+# Expected: a macro of a library may define endpoints for its users, and name their types by `$crate::…`, as macros for
+#   other crates must (The Rust Reference, Macros By Example, Hygiene).
+# Actual: such an endpoint compiles on its own. In a canister with `ic_cdk::export_candid!()`, without which the
+#   interface cannot be extracted, the procedural macro panics: it keeps the types as text, in which `$crate` is not a
+#   path.
+# Affected: authors of libraries with endpoints: their macro compiles in the library's tests, but in no canister of a
+#   user.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

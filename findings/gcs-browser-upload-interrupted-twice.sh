@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # gcs-browser-upload 1.0.2 (npm)
 #
-# Expected: "if the page is closed and re-opened for some reason, the upload can be resumed by passing the same file and URL
-#   back" (its README); a finished start() means that the file is stored. A server that has received nothing yet answers
-#   without `range` (Cloud Storage, Resumable uploads, Check the status).
-# Happens: the checksum of a piece goes over all pieces since the upload was begun or continued, and is compared with one over
-#   all pieces of the file. So what was continued once cannot be continued again: it starts from the first piece. A new
-#   address for the same id, as after a week, is a TypeError, each time. An empty file is not sent at all, and start()
-#   returns.
-# Hurt: people with a large file and a bad line: from the second interruption on each costs the whole file again.
+# Expected: "if the page is closed and re-opened for some reason, the upload can be resumed by passing the same file and
+#   URL back" (its README); a finished start() means that the file is stored. A server that has received nothing yet
+#   answers without `range` (Cloud Storage, Resumable uploads, Check the status).
+# Actual: the checksum of a piece covers all pieces since the upload was begun or continued, but is compared with a
+#   checksum over all pieces of the file. So an upload that was continued once cannot be continued again: it starts from
+#   the first piece. With a new URL for the same id, as after a week, every attempt is a TypeError. An empty file is not
+#   sent at all, although start() returns.
+# Affected: people with a large file and a bad connection: from the second interruption on, each one costs the whole
+#   file again.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages gcs-browser-upload@1.0.2 regenerator-runtime@0.14.1

@@ -2,8 +2,8 @@
 # icp-py-core 2.3.1 with ic-candid-parser 0.2.1 (PyPI), methods whose type has a name
 #
 # Expected: `upload : Upload` with `type Upload = func (blob) -> (nat)` is the method `upload : (blob) -> (nat)` (Candid
-#   specification, Grammar: <methtype> ::= <name> : (<functype> | <id>)); @dfinity/didc 0.0.4 takes it so.
-# Actual: the parser gives such a method no arguments, no results and no annotation. With its argument a call is a
+#   specification, Grammar: <methtype> ::= <name> : (<functype> | <id>)); @dfinity/didc 0.0.4 reads it in this way.
+# Actual: the parser gives such a method no arguments, no results and no annotation. A call with its argument is a
 #   TypeError; a query without arguments is sent as an update, which takes seconds and costs cycles.
 # Affected: interfaces that name the types of their methods, as callbacks and standards do.
 . "$(dirname "$0")/lib/common.sh"

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# ic-python-db 0.12.0 with ic-python-logging 0.3.4 (PyPI), the database of Python canisters (Basilisk, formerly Kybra), audit log
+# ic-python-db 0.12.0 with ic-python-logging 0.3.4 (PyPI), the database of Python canisters (Basilisk, formerly Kybra),
+#   audit log
 #
-# Expected: with a stable map as its storage, data persists automatically across upgrades; the audit log keeps all changes, and
-#   its storage is given like that of the data, by the argument db_audit (the package's README and Database.init).
-# Actual: each Database.init writes 0 for the first and the next number of the log, into a log that has entries, too. After an
-#   upgrade, whose new module calls init again, get_audit is empty, and each change overwrites an old entry. The data and its
-#   counters are kept.
-# Affected: Python canisters that must show who changed what: every upgrade begins a new history on top of the old one. Put the
-#   value of "_max_id" back after init.
+# Expected: with a stable map as its storage, data persists automatically across upgrades; the audit log keeps all
+#   changes, and its storage is given like that of the data, by the argument db_audit (the package's README and
+#   Database.init).
+# Actual: each Database.init sets the first and the next number of the log to 0, even if the log has entries. After an
+#   upgrade, whose new module calls init again, get_audit is empty, and each change overwrites an old entry. The data
+#   and its counters are kept.
+# Affected: Python canisters that must show who changed what: every upgrade begins a new history on top of the old one.
+#   Restore the value of "_max_id" after init.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/ic-python-db.sh"
 

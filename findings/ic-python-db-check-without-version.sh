@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # ic-python-db 0.12.0 with ic-python-logging 0.3.4 (PyPI), check_upgrade_compatibility
 #
-# Expected: called in post_upgrade, it refuses an upgrade that changes the type of a field without a migration, so that no data
-#   is damaged (the package's README, Upgrade compatibility enforcement).
-# Actual: any method migrate() will do, also one that an earlier upgrade has left in the class. If the number __version__ was
-#   not raised with it, migrate() is never called: the check passes and keeps the new schema, and records have the old type in
-#   a field of the new one. The next check sees no change. A class without migrate() is refused.
-# Affected: the second migration of a class: what reads the field fails later, record by record. Compare the versions in the list of
-#   changes: without VERSION_CHANGED for the class nothing is migrated.
+# Expected: called in post_upgrade, it refuses an upgrade that changes the type of a field without a migration, so that
+#   no data is damaged (the package's README, Upgrade compatibility enforcement).
+# Actual: any method migrate() satisfies the check, even one that an earlier upgrade has left in the class. If
+#   __version__ was not raised as well, migrate() is never called: the check passes and stores the new schema, but
+#   records still have a value of the old type in a field of the new one. The next check sees no change. A class without
+#   migrate() is refused.
+# Affected: the second migration of a class: code that reads the field fails later, record by record. Compare the
+#   versions in the list of changes: without VERSION_CHANGED for the class nothing is migrated.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/ic-python-db.sh"
 

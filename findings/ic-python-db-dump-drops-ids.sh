@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # ic-python-db 0.12.0 with ic-python-logging 0.3.4 (PyPI), Database.dump_json
 #
-# Expected: dump_json returns all database data, organized by type (its documentation). An id may be any text: the parameter
-#   _id takes a custom one, and such an entity is stored, counted and loaded.
+# Expected: dump_json returns all database data, organized by type (its documentation). An id may be any text: the
+#   parameter _id takes a custom one, and such an entity is stored, counted and loaded.
 # Actual: a key is TYPE@ID and is split at every @. An entity whose id has an @ is left out, without an error, as are
-#   aliases with an @: the dump of three users has one.
-# Affected: exports and moves to another canister by dump_json: users whose id is a mail address, files whose id is a package with
-#   its version, are not in it. Use raw_dump_json, and compare the number of entities with count().
+#   aliases with an @: the dump of three users may contain only one.
+# Affected: exports and moves to another canister by dump_json: users whose id is a mail address, files whose id is a
+#   package with its version, are not in it. Use raw_dump_json, and compare the number of entities with count().
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/ic-python-db.sh"
 

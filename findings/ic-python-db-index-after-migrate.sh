@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # ic-python-db 0.12.0 with ic-python-logging 0.3.4 (PyPI), migrate() and indexed fields
 #
-# Expected: the index of a field declared with indexed=True is maintained automatically on create, update and delete; migrate()
-#   is the place for data transformations, and its result is persisted (the package's README, Indexed Fields and Schema
-#   Versioning).
-# Actual: what migrate() changes is stored, and the index stays as it was: find_by and count_by of the new value find nothing,
-#   those of the old value find records that no longer have it. A later update of another field does not mend it, and
-#   deleting the record leaves its id under the old value. rebuild_field_index adds the new value and keeps the old one.
-# Affected: lists after an upgrade that renames a status or changes the case of names. Set the field once more after loading,
-#   from another value, instead of changing it in migrate().
+# Expected: the index of a field declared with indexed=True is maintained automatically on create, update and delete;
+#   migrate() is the place for data transformations, and its result is persisted (the package's README, Indexed Fields
+#   and Schema Versioning).
+# Actual: the changes of migrate() are stored, but the index stays as it was: find_by and count_by find nothing under
+#   the new value, and under the old value they find records that no longer have it. A later update of another field
+#   does not fix the index, and deleting the record leaves its id under the old value. rebuild_field_index adds the new
+#   value and keeps the old one.
+# Affected: lists after an upgrade that renames a status or changes the case of names. Instead of changing the field in
+#   migrate(), set it after loading, first to another value and then to the new one.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/ic-python-db.sh"
 

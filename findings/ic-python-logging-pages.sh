@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # ic-python-logging 0.3.4 (PyPI), the log of a canister in Python
 #
-# Expected: get_logs(from_entry, max_entries), and the query get_canister_logs on it, start from an entry and return at most so
-#   many, "oldest first by default" (its documentation): whoever asks again from the last number plus one reads everything.
-# Actual: of the entries from there on the newest are returned, not the first. The documented loop skips all but the last page,
-#   without a gap that could be seen in the answer: its entries are in order.
-# Affected: monitoring that reads the log of a canister in pages (a reply is limited to 2 MiB, so it has to) loses whatever came
-#   faster than it asked, such as the first error of a series. Compare the first number with the one asked for, and ask
-#   again with a smaller distance.
+# Expected: get_logs(from_entry, max_entries), and the query get_canister_logs on it, start from an entry and return at
+#   most the given number, "oldest first by default" (its documentation): a loop that asks again from the last number
+#   plus one reads everything.
+# Actual: of the entries from that one on, the newest are returned instead of the first. The documented loop skips all
+#   but the last page. The answers show no gap, since the entries in each of them are in order.
+# Affected: monitoring that reads the log of a canister in pages (which it must, since a reply is limited to 2 MiB)
+#   loses entries that are written faster than it asks, such as the first error of a series. Compare the first number
+#   with the one asked for, and ask again with a smaller distance.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env ic-python-logging==0.3.4

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # @ic-reactor/core 3.0.0 with @icp-sdk/core 5.4.0 (npm), blobs of DisplayReactor
 #
-# Expected: one type has one representation. Its README says: a blob of at most 32 bytes is a text of hexadecimal digits.
-# Actual: of at most 512 bytes, an empty one is "", longer ones are a Uint8Array. So the representation depends on the
-#   length of the data, and is another one than the README says from 33 to 512 bytes.
-# Affected: anyone who reads a file in chunks: a short last chunk is a text. `new Blob(chunks)` takes texts, too, and the file ends
-#   with digits instead of its bytes, without an error. Use Reactor for methods with bytes.
+# Expected: one type has one representation. Its README says: a blob of at most 32 bytes is a text of hexadecimal
+#   digits.
+# Actual: a blob of at most 512 bytes is such a text (an empty one is ""), a longer one is a Uint8Array. So the
+#   representation depends on the length of the data, and from 33 to 512 bytes it differs from the README.
+# Affected: anyone who reads a file in chunks: a short last chunk is a text. `new Blob(chunks)` accepts texts, too, so
+#   that the file ends with digits instead of its bytes, without an error. Use Reactor for methods with bytes.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @ic-reactor/core@3.0.0 @icp-sdk/core@5.4.0 zod@4.6.7 @tanstack/query-core@5.108.4 esbuild@0.28.2

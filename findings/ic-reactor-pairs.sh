@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # @ic-reactor/core 3.0.0 with @icp-sdk/core 5.4.0 (npm), lists of pairs in DisplayReactor
 #
-# Expected: `vec record { text; text }` is a list: it has an order, and may have a pair twice (Candid specification, vec).
-# Actual: each vec of pairs becomes an object, of any two types: of pairs with the same first value only the last stays,
-#   numbers come first and in their order, and sending it back sends the shorter list. Pairs whose first value is nat32 or
-#   shorter cannot be sent back at all, as the keys of an object are texts.
-# Affected: headers of a response (two Set-Cookie), entries of a log with a time, lists of tags with their kind: entries are
-#   gone or in another order. Records with named fields are shown as they are.
+# Expected: `vec record { text; text }` is a list: it has an order, and may have a pair twice (Candid specification,
+#   vec).
+# Actual: each vec of pairs, of any two types, becomes an object: of several pairs with the same first value only the
+#   last one stays, numeric keys come first in ascending order, and the shorter list is sent back. Pairs whose first
+#   value is a nat32 or smaller cannot be sent back at all, since the keys of an object are texts.
+# Affected: headers of a response (two Set-Cookie), entries of a log with a time, lists of tags with their kind: entries
+#   are gone or in another order. Records with named fields are shown as they are.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @ic-reactor/core@3.0.0 @icp-sdk/core@5.4.0 zod@4.6.7 @tanstack/query-core@5.108.4 esbuild@0.28.2

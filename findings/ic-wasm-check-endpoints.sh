@@ -2,11 +2,11 @@
 # ic-wasm 0.11.1 with motoko 4.10.0 (npm), check-endpoints
 #
 # Expected: check-endpoints compares the exports of a module with its .did: a composite query is exported as
-#   canister_composite_query <name> (Internet Computer interface specification, Entry points), and a method may have a named
-#   type (Candid specification, Grammar: <methtype> ::= <name> : (<functype> | <id>)).
-# Actual: for a composite query it wants canister_query <name>, the export of a plain query, and no --hidden list helps: a
-#   correct canister never passes. A method with a named type is taken for one that the .did does not have: it is "unexpected"
-#   where it is exported, and where it is not, nothing is said.
+#   canister_composite_query <name> (Internet Computer interface specification, Entry points), and a method may have a
+#   named type (Candid specification, Grammar: <methtype> ::= <name> : (<functype> | <id>)).
+# Actual: for a composite query it requires canister_query <name>, the export of a plain query, and no --hidden list
+#   helps: a correct canister never passes. A method with a named type counts as missing from the .did: if the module
+#   exports it, it is "unexpected", and if the module lacks it, nothing is reported.
 # Affected: builds with this check: they fail for a good module, and pass one that lacks a method.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # ic-wasm 0.11.1 (npm @icp-sdk/ic-wasm-linux-x64)
 #
-# Expected: a section that is not there is an error, or nothing on standard output; an output named .gz is a gzip stream, as
-#   the input was (the IC takes a module plain or as gzip: interface specification, install_code).
+# Expected: for a missing section there is an error, and nothing on standard output; an output named .gz is a gzip
+#   stream, as the input was (the IC accepts a module plain or as gzip: interface specification, install_code).
 # Actual: "Cannot find metadata …" goes to standard output with exit code 0, so that
-#   `ic-wasm x.wasm metadata candid:service > x.did` leaves a file with that sentence. A gzip module is read, and written
-#   unpacked under the name that ends in .gz.
-# Affected: release scripts: an interface that is a sentence; a "compressed" module that is larger than what one message holds.
+#   `ic-wasm x.wasm metadata candid:service > x.did` leaves a file with that sentence. A gzip module is read, and
+#   written unpacked under the name that ends in .gz.
+# Affected: release scripts: the interface file contains that sentence, or the "compressed" module no longer fits into
+#   one message.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/ic-wasm-linux-x64@0.11.1

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # icp-cli 1.5.0 (npm @icp-sdk/icp-cli-linux-x64), arguments as Candid text; read back with cbor2 6.3.0 (PyPI)
 #
-# Expected: with the interface at hand, a field that does not exist is refused as a variant's tag is, and an argument too many,
-#   too; a last argument of type opt may be left out (Candid specification, Upgrading and Subtyping, Functions:
-#   parameters may be missing where they are optional).
-# Actual: the other way round. A misspelt optional field is left out without an error, and the call is made, as is one with an
-#   argument too many; but a call without the last optional argument is refused.
-# Affected: an operator who sets a limit under a wrong name is told that all went well and has set nothing. And a canister that
-#   adds an optional argument at the end, which is the one safe way, breaks every script that calls it with icp, since
-#   icp asks the canister for its newest interface.
+# Expected: with the interface at hand, an unknown field is refused, as an unknown tag of a variant is, and so is an
+#   extra argument; a last argument of type opt may be left out (Candid specification, Upgrading and Subtyping,
+#   Functions: parameters may be missing where they are optional).
+# Actual: the opposite. If an optional field is misspelt, it is dropped without an error and the call is made; the same
+#   holds for an extra argument. But a call without the last optional argument is refused.
+# Affected: an operator who sets a limit under a wrong name is told that the call succeeded, but has set nothing. And a
+#   canister that adds an optional argument at the end, which is the only safe way to add one, breaks every script that
+#   calls it with icp, since icp asks the canister for its newest interface.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/icp-cli-linux-x64@1.5.0

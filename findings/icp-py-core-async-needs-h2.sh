@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # icp-py-core 2.3.1 with httpx 0.28.1 (PyPI), functions that end with _async
 #
-# Expected: what a package needs is in its metadata; its README promises "HTTP/2 support in async methods".
-# Actual: every one of them makes a client for HTTP/2, and the metadata asks for httpx without its extra http2. After
-#   `pip install icp-py-core` each is an ImportError, before anything is sent, also towards a network that has no HTTP/2.
-#   The functions without _async work.
+# Expected: the packages that a package needs are in its metadata; its README promises "HTTP/2 support in async
+#   methods".
+# Actual: each of these functions creates a client for HTTP/2, but the metadata requires httpx without its extra http2.
+#   After `pip install icp-py-core`, each of them raises an ImportError before anything is sent, even to a network
+#   without HTTP/2. The functions without _async work.
 # Affected: anyone who uploads several chunks at a time. Install "httpx[http2]" in addition.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,10 +3,12 @@
 #
 # Expected: a value that is not an option may be read as one: t is a subtype of opt t (Candid specification, Subtyping,
 #   Options), and the value is there. So a client that knows the newer interface can read the older canister.
-# Actual: icp-py-core takes the first byte of a record, variant or vec for the mark of the option. A record whose first byte
-#   is not 1 is null, and the fields after it are read from the wrong offset. If the byte is 1, it is an AttributeError.
-#   ic-py raises a ValueError, and so does icp-py-core for texts and numbers. JavaScript reads the value.
-# Affected: scripts with a newer .did than the canister, such as after a rollback: null and wrong values, without an error.
+# Actual: icp-py-core reads the first byte of a record, variant or vec as the tag of the option. A record whose first
+#   byte is not 1 becomes null, and the fields after it are read from the wrong offset. If the byte is 1, the result is
+#   an AttributeError. ic-py raises a ValueError, and so does icp-py-core for texts and numbers. JavaScript reads the
+#   value.
+# Affected: scripts whose .did is newer than the canister's, for example after a rollback: they get null and wrong
+#   values without an error.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/core@6.1.0

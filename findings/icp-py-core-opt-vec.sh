@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # icp-py-core 2.3.1 (PyPI), a list at `opt vec`
 #
-# Expected: the library takes the value of an `opt` as it is, "a" and 5 as well as ["a"] and [5]; a list of texts at
-#   `opt vec text` is then that list, or an error (Candid specification: `opt vec text` holds null or a vec).
-# Actual: a list is always taken for the wrapping of the option: its first element is the value, the others are dropped.
-#   ["summer", "beach"] is sent as ["s", "u", "m", "m", "e", "r"], of two lists only the first is sent, and [], an empty
-#   list meant to replace the stored one, is null. Tuples and bytes are sent as they are. There is no error.
-# Affected: optional lists of tags, owners or names: other values are stored, and "remove all" becomes "unchanged".
+# Expected: the library accepts the value of an `opt` as it is, such as "a" or 5, or in a list, such as ["a"] or [5]; a
+#   list of texts at `opt vec text` is then that list, or an error (Candid specification: `opt vec text` holds null or a
+#   vec).
+# Actual: a list is always taken for the wrapper of the option: its first element is used as the value, the others are
+#   dropped. ["summer", "beach"] is sent as ["s", "u", "m", "m", "e", "r"], of two lists only the first is sent, and [],
+#   an empty list meant to replace the stored one, is null. Tuples and bytes are sent as they are. There is no error.
+# Affected: optional lists of tags, owners or names: wrong values are stored, and "remove all" becomes "unchanged".
 #   Write [value] for each option, whatever its type.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -3,8 +3,8 @@
 #
 # Expected: `type folder = record { name : text; folders : vec folder }` is a type like any other
 #   (Candid specification, Type Definitions).
-# Actual: a recursion through `vec` is encoded and cannot be decoded: RecursionError, even for an empty list. A recursion
-#   through `opt` alone is read. ic-py reads both.
+# Actual: a type that is recursive through `vec` can be encoded, but decoding it is a RecursionError, even for an empty
+#   list. A type that is recursive only through `opt` can be decoded. ic-py decodes both.
 # Affected: clients of canisters that answer with trees: folders, comments, nested menus.
 . "$(dirname "$0")/lib/common.sh"
 

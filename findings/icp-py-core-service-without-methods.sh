@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # icp-py-core 2.3.1 (PyPI), service references; @icp-sdk/core 6.1.0 (npm) as the reader
 #
-# Expected: a reference to a `service { get : () -> (nat) query }` is sent with that type; `service {}` is no subtype of it
-#   (Candid specification, Upgrading and Subtyping, Services; Coercion, References).
+# Expected: a reference to a `service { get : () -> (nat) query }` is sent with that type, of which `service {}` is not
+#   a subtype (Candid specification, Upgrading and Subtyping, Services; Coercion, References).
 # Actual: a type read from a `.did` loses its methods; every service reference is sent as `service {}`. A canister that
 #   asks for the service refuses the call, and one that asks for `opt service …` reads null.
 #   Function references keep their type.
-# Affected: Python clients that register a canister for callbacks: refused, or registered without it.
+# Affected: Python clients that register a canister for callbacks: the call is refused, or the client is registered
+#   without a callback.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/core@6.1.0

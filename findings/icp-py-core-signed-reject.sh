@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # icp-py-core 2.3.1 with cbor2 5.9.0 (PyPI), verify_query_signatures
 #
-# Expected: a rejected query carries node signatures over status, reject_code, reject_message, error_code, request_id and
-#   timestamp, all at the top of the answer; verified, it is a rejection (Internet Computer interface specification,
-#   Request: Query, signatures of rejected responses).
-# Actual: the agent looks for these fields in a map named "reject", which the answer does not have. Replies are verified;
-#   a rejection with a good signature is a QuerySignatureVerificationFailed, and code and message are lost.
-# Affected: scripts that verify: a canister that is stopped, out of cycles or refuses looks like one whose answers are forged.
+# Expected: a rejected query carries node signatures over status, reject_code, reject_message, error_code, request_id
+#   and timestamp, which are all at the top level of the answer; once verified, it is reported as a rejection (Internet
+#   Computer interface specification, Request: Query, signatures of rejected responses).
+# Actual: the agent looks for these fields in a map named "reject", which the answer does not have. Replies are
+#   verified; a rejection with a good signature is a QuerySignatureVerificationFailed, and code and message are lost.
+# Affected: scripts that verify signatures: a canister that is stopped, is out of cycles or refuses a call looks like
+#   one whose answers are forged.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages venv icp-py-core==2.3.1 cbor2==5.9.0

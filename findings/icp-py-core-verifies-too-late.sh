@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # icp-py-core 2.3.1 with cbor2 5.9.0 (PyPI), update calls after `pip install`
 #
-# Expected: certificates are verified by default, for which the package needs blst; without it an update should fail before
-#   it changes anything, and the extra of that name, icp-py-core[bls], should install what is needed.
-# Actual: the call is sent and executed, its answer arrives, and then BlstUnavailable is raised: the result is lost, and it is
-#   not one of the errors of the package (ICError), but a RuntimeError. The extra asks for a package that PyPI does not have.
-#   The README says that calls fail without blst, not that they are executed.
-# Affected: scripts that take an exception for "not done" and call again. Call ensure_blst_available() first, and build blst as
-#   the README says.
+# Expected: certificates are verified by default, for which the package needs blst; without it an update should fail
+#   before it changes anything, and the extra of that name, icp-py-core[bls], should install what is needed.
+# Actual: the call is sent and executed, its answer arrives, and then BlstUnavailable is raised: the result is lost. The
+#   exception is not one of the package's errors (ICError), but a RuntimeError. The extra asks for a package that PyPI
+#   does not have. The README says that calls fail without blst, but not that they are executed nevertheless.
+# Affected: scripts that treat an exception as "not done" and call again. Call ensure_blst_available() first, and build
+#   blst as the README says.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages venv icp-py-core==2.3.1 cbor2==5.9.0

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # icpay-bucket 1.1.1 with ic-py 1.0.1 and cbor2 5.9.0 (PyPI), a client of an upload canister
 #
-# Expected: get_upload tells how far an upload is, list_buckets and get_bucket which buckets there are (the package's API
-#   reference): what an interrupted upload needs to go on.
-# Actual: the three declare their result as a record without fields. By the rules of subtyping a record is read at such a
-#   type, and all of its fields are skipped (Candid specification, Coercion): the reply arrives as {}, one for each bucket,
-#   whatever the canister sent. Nothing fails. Methods whose result is a number or a text are as they should be.
-# Affected: scripts that resume an upload: the chunks that were received cannot be learnt, all are sent again.
+# Expected: get_upload tells how far an upload is, list_buckets and get_bucket which buckets there are (the package's
+#   API reference). An interrupted upload needs this information to continue.
+# Actual: these three functions declare their result as a record without fields. By the rules of subtyping a record is
+#   read at such a type, and all of its fields are skipped (Candid specification, Coercion): the reply arrives as {},
+#   one for each bucket, whatever the canister sent. Nothing fails. Methods whose result is a number or a text work
+#   correctly.
+# Affected: scripts that resume an upload: they cannot learn which chunks were received, and send all of them again.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env icpay-bucket==1.1.1 ic-py==1.0.1 cbor2==5.9.0

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # @ic-pay/icpay-sdk 1.4.135 (npm), amounts of tokens with 18 decimals
 #
-# Expected: tokenAmountDecimals of calculateTokenAmountFromUSD is the amount in the smallest unit as a text of digits, "whole
-#   number for blockchain" (its source), as `icrc1_transfer` and BigInt take it; formatBalance is its inverse.
-# Actual: it is computed as a float and written by toString(): from 1,000 tokens of 18 decimals on it is in scientific notation,
-#   which BigInt refuses. formatBalance parses a float, too, and changes the digits from the 17th on.
-# Affected: payments of more than a thousand stable coins fail, smaller ones do not. Compute with BigInt from the price and the
-#   number of decimals.
+# Expected: tokenAmountDecimals of calculateTokenAmountFromUSD is the amount in the smallest unit as a text of digits,
+#   "whole number for blockchain" (its source), as `icrc1_transfer` and BigInt take it; formatBalance is its inverse.
+# Actual: the amount is computed as a float and converted by toString(): from 1,000 tokens of 18 decimals on, the text
+#   is in scientific notation, which BigInt refuses. formatBalance parses a float, too, and changes the digits from the
+#   17th on.
+# Affected: payments of a thousand stable coins and more fail, smaller ones do not. Compute with BigInt from the price
+#   and the number of decimals.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages --legacy-peer-deps @ic-pay/icpay-sdk@1.4.135

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # icpp-candid 6.6.0 (PyPI), the Candid of icpp-pro, and @icp-sdk/core 6.1.0 (npm)
 #
-# Expected: arguments are found by their position, and what does not fit an `opt` is null (Candid specification, Decoding:
-#   "optional parameters read as null if the argument is missing or fails to decode"). A null on the wire is a null.
-# Happens: an `opt` argument of another type is skipped, and the next one of the expected type is taken in its place. In a
-#   record a field of another type is null, or, if it is the last on the wire, a trap. A null leaves what the variable held
-#   before.
-# Hurt: canisters in C++ that change the type of an optional argument: older clients, who still send a cursor and a limit, get
-#   the page that begins at their limit, without an error; "no limit" is the limit that the canister has set before it read
-#   the arguments.
+# Expected: arguments are found by their position, and a value that does not fit an `opt` is read as null (Candid
+#   specification, Decoding: "optional parameters read as null if the argument is missing or fails to decode"). A null
+#   on the wire is a null.
+# Actual: an `opt` argument of another type is skipped, and the next one of the expected type is taken in its place. In
+#   a record a field of another type is null, or, if it is the last on the wire, a trap. A null leaves the variable at
+#   its old value.
+# Affected: canisters in C++ that change the type of an optional argument: older clients, who still send a cursor and a
+#   limit, get the page that begins at their limit, without an error; "no limit" becomes the limit that the variable had
+#   before the arguments were read.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/icpp.sh"
 

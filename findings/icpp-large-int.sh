@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # icpp-candid 6.6.0 (PyPI), the Candid of icpp-pro, and @icp-sdk/core 6.1.0 (npm)
 #
-# Expected: CandidTypeInt holds an __int128_t; what it encodes it decodes. `int` has no bounds (Candid specification).
-# Happens: numbers from 2^63 on are encoded, and decoding them traps: "sleb128 too big for int64". `nat` is read up to 2^128 -
-#   1, but not at `int`, of which it is a subtype.
-# Hurt: canisters in C++ that are sent, or sent back, an amount of 18 decimals as `int`: 9 ckETH pass, 10 ckETH do not; tests
-#   with small amounts do not show it. Use `nat` where nothing is negative.
+# Expected: CandidTypeInt holds an __int128_t; a value that it encodes it can also decode. `int` has no bounds (Candid
+#   specification).
+# Actual: numbers from 2^63 on are encoded, but decoding them traps: "sleb128 too big for int64". `nat` is read up to
+#   2^128 - 1, but not where `int` is expected, although `nat` is a subtype of it.
+# Affected: canisters in C++ that receive an amount of 18 decimals as `int`: 9 ckETH can be read, 10 ckETH cannot; tests
+#   with small amounts do not show it. Use `nat` for values that are never negative.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/icpp.sh"
 

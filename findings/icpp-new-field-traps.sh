@@ -3,9 +3,10 @@
 #
 # Expected: fields and arguments that the method does not know are ignored, whatever their types (Candid specification,
 #   Records: "a field can be added"; Decoding: "extra arguments are ignored").
-# Happens: only new fields and arguments of type `opt` are skipped, any other is a trap, `reserved` included.
-# Hurt: services of several canisters, of which those in C++ are upgraded last: each call from a newer client or canister that
-#   has added a field is refused until then. New fields must be `opt` on the sender's side, too.
+# Actual: only new fields and arguments of type `opt` are skipped. One of any other type, including `reserved`, makes
+#   the call trap.
+# Affected: services of several canisters in which those in C++ are upgraded last: until then, each call from a newer
+#   client or canister that has added a field fails. New fields must be `opt` on the sender's side, too.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/icpp.sh"
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # ic-py 1.0.1 and icp-py-core 2.3.1 (PyPI), sending back what was read
 #
-# Expected: a value that was decoded at a type can be encoded at it (Candid specification, Coercion: each value has its type);
-#   JavaScript, Rust and icp-py-core do so.
-# Actual: ic-py reads a principal as an object and takes texts and bytes only, and reads a tuple as a list and takes tuples
-#   only: both are a ValueError.
-# Affected: scripts that read an access list, add somebody and write it back; every principal has to be made a text first, at
-#   any depth.
+# Expected: a value that was decoded at a type can be encoded at it (Candid specification, Coercion: each value has its
+#   type); JavaScript, Rust and icp-py-core do so.
+# Actual: ic-py reads a principal as an object, but accepts only texts and bytes, and reads a tuple as a list, but
+#   accepts only tuples. Sending either back is a ValueError.
+# Affected: scripts that read an access list, add somebody and write it back; every principal, at any depth, must be
+#   converted to a text first.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages old ic-py==1.0.1

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # ic-py 1.0.1 (PyPI), names and numbers of fields; @dfinity/didc 0.0.4 (npm) as the judge
 #
-# Expected: a name is hashed, whatever it begins with; a number may be hexadecimal or have underscores, and is the id
+# Expected: a name is hashed, whatever it begins with; a number is the id, and may be hexadecimal or have underscores
 #   (Candid specification, Records; Shorthand: Symbolic Field Ids).
-# Actual: `_5` is sent as the field with id 5, so that an optional `_5` arrives as null, without an error;
-#   `_hidden` is a ValueError; `0x10` is sent as a field named "x10" and `1_000` as one named "_000", that is, with id 0.
-# Affected: interfaces with fields that begin with an underscore (Rust's habit for unused ones) or have ids instead of names
-#   (Motoko's tuples with gaps, minimised interfaces).
+# Actual: `_5` is sent as the field with id 5, so that an optional `_5` arrives as null, without an error; `_hidden` is
+#   a ValueError; `0x10` is sent as a field named "x10" and `1_000` as one named "_000", that is, with id 0.
+# Affected: interfaces with fields that begin with an underscore (Rust's habit for unused ones) or have ids instead of
+#   names (Motoko's tuples with gaps, minimised interfaces).
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @dfinity/didc@0.0.4

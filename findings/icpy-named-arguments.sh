@@ -3,11 +3,12 @@
 #
 # Expected: the names of arguments and results are documentation only; `(name : text, size : nat)` is `(text, nat)`
 #   (Candid specification, Shorthand: Named Parameters and Results).
-# Actual: after a named argument ic-py reads no other: the method takes one argument, and returns one result.
-#   A line on standard error is all it says. One named argument alone is read; an unnamed one followed by a named one
-#   is an error. The Motoko compiler names every argument. `composite_query` is lost, and the method called as an update.
-# Affected: Python scripts for Motoko canisters: "Arguments length not match" for the right call, or a call with half of
-#   the arguments. Nothing is wrong with interfaces that leave the names out.
+# Actual: after a named argument or result, ic-py ignores all further ones: the method takes one argument and returns
+#   one result. Only a line on standard error reports it. A single named argument is read; an unnamed one followed by a
+#   named one is an error. The Motoko compiler names every argument. The annotation `composite_query` is lost, and such
+#   a method is called as an update.
+# Affected: Python scripts for Motoko canisters: "Arguments length not match" for a correct call, or a call with half of
+#   the arguments. Interfaces without such names are read correctly.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages motoko@4.10.0

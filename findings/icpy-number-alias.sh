@@ -3,10 +3,11 @@
 #
 # Expected: definitions may stand in any order (Candid specification, Type Definitions: mutually recursive), and a name
 #   for `nat64` is `nat64`; the type table holds composite types only (Binary Format, Types).
-# Actual: a name that is used before it is defined, and means a primitive type, gets an entry in the type table, and that
-#   entry is empty. No decoder accepts the message.
-# Affected: interfaces sorted by name, as ic-cdk's export_candid! and didc write them: `type File = record { at : Time };
-#   type Time = nat64`. Every call with a File is refused by the canister. Defined in the other order it works.
+# Actual: a name that is used before it is defined, and means a primitive type, gets an entry in the type table, and
+#   that entry is empty. No decoder accepts the message.
+# Affected: interfaces sorted by name, as ic-cdk's export_candid! and didc write them:
+#   `type File = record { at : Time }; type Time = nat64`. Every call with a File is refused by the canister. If Time is
+#   defined before File, the calls work.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @dfinity/didc@0.0.4

@@ -3,10 +3,10 @@
 #
 # Expected: an answer `{ status : "rejected", reject_code, reject_message }` is an error of the call (Internet Computer
 #   interface specification, Request: Query call), as it is for updates of the same agent.
-# Actual: the text of the rejection is returned, where the results would be. A method of Canister returns it as it is,
-#   instead of a list; indexing it gives letters.
-# Affected: scripts that read while the canister is stopped for an upgrade, or traps: `chunk = canister.blob_read_chunk(…)[0]`
-#   is the letter "I" of "IC0508: …", and is written to the file.
+# Actual: the text of the rejection is returned in place of the results. A method of Canister returns this text instead
+#   of a list, and indexing it gives letters.
+# Affected: scripts that read while the canister is stopped for an upgrade, or traps:
+#   `chunk = canister.blob_read_chunk(…)[0]` is the letter "I" of "IC0508: …", and is written to the file.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages venv ic-py==1.0.1 cbor2==5.9.0

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # icrc-ledger-types 0.2.0 and candid 0.10.39 (crates.io): the hash of an ICRC-3 value
 #
-# Expected: an Int is hashed as SHA-256 of its signed LEB128 encoding, a Nat as that of its unsigned one (ICRC-3, Value), so that everyone
-#   can follow the chain of blocks with their own program.
-# Actual: the crate encodes every Int that is not negative without a sign. The encodings differ where the highest group of seven
-#   bits begins with a one: 64 to 127, 8,192 to 16,383, and so on; the numbers of the specification's examples, 42
-#   and -42, are not among them.
-# Affected: anyone who verifies or writes blocks with an Int (a balance change, a difference in time) with another library: the chain looks
-#   broken, at some blocks only. Write Nat.
+# Expected: an Int is hashed as SHA-256 of its signed LEB128 encoding, and a Nat as SHA-256 of its unsigned LEB128
+#   encoding (ICRC-3, Value), so that everyone can verify the chain of blocks with their own program.
+# Actual: the crate encodes every Int that is not negative without a sign. The encodings differ where the highest group
+#   of seven bits begins with a one: 64 to 127, 8,192 to 16,383, and so on; the numbers of the specification's examples,
+#   42 and -42, are not among them.
+# Affected: anyone who verifies or writes blocks with an Int (a balance change, a difference in time) with another
+#   library: the chain looks broken, at some blocks only. Write Nat.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # internet-computer-wallet 0.3.3 (PyPI), icw transfer
 #
-# Expected: `icw --token icp transfer WHOM AMOUNT` sends the amount; 0.29 ICP are 29,000,000 e8s (ICRC-1: an amount is a number
-#   of the smallest unit, icrc1_decimals says how many make a token).
-# Actual: an amount with a point is in tokens, one without in the smallest unit: 1.0 is one ICP, 1 is a hundred-millionth of
-#   it. Tokens are multiplied as a float and cut, not rounded: 0.29 is sent as 28,999,999 e8s, 2.01 as 200,999,999. The
-#   result that is printed is made from what was sent. --subaccount 255 is the number 255, 256 is the text "256" padded with
-#   zeros on the right, and a memo of an even number of digits is hexadecimal: 2026 is two bytes.
-# Affected: anyone who pays invoices or tops up a canister by script: an e8s is missing and the payment is not recognized, or all of it
-#   goes to another subaccount. Compute the smallest unit first, and write memos that are not hexadecimal.
+# Expected: `icw --token icp transfer WHOM AMOUNT` sends the amount; 0.29 ICP are 29,000,000 e8s (ICRC-1: an amount is a
+#   number of the smallest unit, icrc1_decimals says how many make a token).
+# Actual: an amount with a decimal point is in tokens, an amount without one is in the smallest unit: 1.0 is one ICP, 1
+#   is a hundred-millionth of it. Tokens are multiplied as a float and truncated, not rounded: 0.29 is sent as
+#   28,999,999 e8s, 2.01 as 200,999,999. The printed result is computed from the amount that was sent. --subaccount 255
+#   is the number 255, 256 is the text "256" padded with zeros on the right, and a memo of an even number of digits is
+#   hexadecimal: 2026 is two bytes.
+# Affected: anyone who pays invoices or tops up a canister by script: an e8s is missing and the payment is not
+#   recognized, or all of it goes to another subaccount. Compute the smallest unit first, and write memos that are not
+#   hexadecimal.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env internet-computer-wallet==0.3.3

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# ipld-car 0.0.1 with dag-cbor 0.3.3 and multiformats 0.3.1.post4, libipld 3.5.0 (PyPI); @ipld/car 5.4.7 (npm): CAR files
+# ipld-car 0.0.1 with dag-cbor 0.3.3 and multiformats 0.3.1.post4, libipld 3.5.0 (PyPI); @ipld/car 5.4.7 (npm): CAR
+#   files
 #
-# Expected: a CAR file has blocks of any codec, named by CIDs of version 0 or 1, and possibly no root (IPLD, CARv1 specification;
-#   its CIDv0 section says how to tell the two apart).
-# Actual: ipld-car reads blocks with a CIDv0 off by one: the digest is another one, and the last byte of the real one is the first
-#   byte of the data. No error, and the next block is right again. libipld reads blocks of DAG-CBOR only, so no file of
-#   IPFS at all, and no CAR without a root.
-# Affected: anyone who unpacks in Python what JavaScript or `ipfs dag export` has packed: files get a byte in front. Hash each block, and
-#   compare with its CID.
+# Expected: a CAR file has blocks of any codec, named by CIDs of version 0 or 1, and possibly no root (IPLD, CARv1
+#   specification; its CIDv0 section says how to distinguish the two).
+# Actual: ipld-car reads blocks with a CIDv0 off by one: the digest is wrong, and the last byte of the real digest
+#   becomes the first byte of the data. There is no error, and the next block is read correctly again. libipld reads
+#   only blocks of DAG-CBOR, so it can read no file from IPFS at all, and no CAR without a root.
+# Affected: anyone who unpacks in Python what JavaScript or `ipfs dag export` has packed: files get an additional first
+#   byte. Hash each block, and compare the result with its CID.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @ipld/car@5.4.7 @ipld/dag-cbor@10.0.2 @ipld/dag-pb@4.2.0 multiformats@14.0.5

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# @ipld/dag-cbor 10.0.2 (npm), libipld 3.5.0, dag-cbor 0.3.3 and cbrrr 1.1.0 (PyPI): a block that is read and written again
+# @ipld/dag-cbor 10.0.2 (npm), libipld 3.5.0, dag-cbor 0.3.3 and cbrrr 1.1.0 (PyPI): a block that is read and written
+#   again
 #
-# Expected: DAG-CBOR has one encoding for each value, so that what is read and written again has the same CID (IPLD, DAG-CBOR
-#   specification, Strictness): integers are integers, and all floats have eight bytes.
-# Actual: JavaScript reads 1.0 as a number and writes the integer 1: another block, another CID, and another kind for typed
-#   readers. Above 2^53 it is the other way round: a Number is written as a float. libipld refuses
-#   to read -0.0, which both others write, and writes it without its sign.
-# Affected: prices, ratings and coordinates in signed or linked records that pass through two languages: the link to the copy
-#   leads nowhere, but only for values without a fraction.
+# Expected: DAG-CBOR has one encoding for each value, so that what is read and written again has the same CID (IPLD,
+#   DAG-CBOR specification, Strictness): integers are integers, and all floats have eight bytes.
+# Actual: JavaScript reads 1.0 as a number and writes the integer 1: this is another block with another CID, and another
+#   kind of value for typed readers. Above 2^53 the opposite happens: a Number is written as a float. libipld refuses to
+#   read -0.0, which both other Python libraries write, and writes it without its sign.
+# Affected: prices, ratings and coordinates in signed or linked records that pass through two languages: the link to the
+#   copy leads nowhere, but only for values without a fraction.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @ipld/dag-cbor@10.0.2

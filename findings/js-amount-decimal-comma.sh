@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # @dfinity/utils 5.0.0 (npm), TokenAmountV2.fromString and TokenAmount.fromString
 #
-# Expected: a text that is not one of the accepted forms is FromStringToTokenError.InvalidFormat; commas and apostrophes may group
-#   thousands, as in 1,234,567.8901 (documentation of fromString). `1,5` is no such grouping; in much of the world it is one and a half.
-# Actual: commas and apostrophes are removed wherever they are: `1,5` is 15 tokens, `0,00000001` is one whole token. Other texts that are
-#   no numbers are refused, so that it looks as if the input were checked.
-# Affected: wallets and top-up forms used where the comma separates decimals: ten times as much is sent, or 10^8 times, without a
-#   word. Refuse a comma that is not followed by three digits before calling.
+# Expected: a text that is not one of the accepted forms is FromStringToTokenError.InvalidFormat; commas and apostrophes
+#   may group thousands, as in 1,234,567.8901 (documentation of fromString). `1,5` is no such grouping; in much of the
+#   world it is one and a half.
+# Actual: commas and apostrophes are removed wherever they are: `1,5` is 15 tokens, `0,00000001` is one whole token.
+#   Other texts that are not numbers are refused, so that the input seems to be checked.
+# Affected: wallets and top-up forms used where the comma separates decimals: ten times as much is sent, or 10^8 times,
+#   without a warning. Refuse a comma that is not followed by three digits before calling.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @dfinity/utils@5.0.0 @icp-sdk/core@6.1.0

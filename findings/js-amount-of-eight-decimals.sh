@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # @dfinity/utils 5.0.0 (npm), TokenAmountV2.fromNumber
 #
-# Expected: 1 is 10^decimals units of the token, for every number of decimals (the method's documentation): cycles have 12,
-#   ckETH has 18. A number with more decimals than the token has is an error, "has more than N decimals", in the same class.
-# Actual: numbers are rounded to 8 decimals before they are read, whatever the token: 0.000000004 T cycles, which are 4,000
-#   cycles, are 0, and so are amounts of ckETH below 5 gwei; others are rounded up. The error never comes, not for ICP,
-#   either: 0.000000005 ICP are one e8s. fromString is exact and refuses.
-# Affected: front ends that show or send cycles and 18-decimal tokens: fees of ck tokens become 0, and costs of single calls
-#   vanish. Use fromString, or fromUlps.
+# Expected: 1 is 10^decimals units of the token, for every number of decimals (the method's documentation): cycles have
+#   12, ckETH has 18. A number with more decimals than the token has is an error, "has more than N decimals", in the
+#   same class.
+# Actual: numbers are rounded to 8 decimals before they are read, whatever the token: 0.000000004 T cycles, which are
+#   4,000 cycles, become 0, and so do amounts of ckETH below 5 gwei; others are rounded up. The error never occurs, not
+#   even for ICP: 0.000000005 ICP are one e8s. fromString is exact and refuses.
+# Affected: front ends that show or send cycles and 18-decimal tokens: fees of ck tokens become 0, and costs of single
+#   calls vanish. Use fromString, or fromUlps.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @dfinity/utils@5.0.0 @icp-sdk/core@6.1.0

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # @icp-sdk/canisters 3.6.0 (npm), parseBtcAddress of ckbtc
 #
-# Expected: an address of Bitcoin in bech32 or bech32m may be written in capitals throughout (BIP 173 and 350: decoders accept
-#   both, and codes to be scanned should use capitals).
-# Actual: addresses of version 0 are read in both spellings, those of version 1 (Taproot, bc1p…) in small letters only; in
-#   capitals each is a ParseBtcAddressMalformedAddressError.
-# Affected: a wallet for ckBTC refuses a scanned Taproot address. Write it in small letters before parsing, if it is all capitals.
+# Expected: an address of Bitcoin in bech32 or bech32m may be written in capitals throughout (BIP 173 and 350: decoders
+#   accept both, and codes to be scanned should use capitals).
+# Actual: addresses of version 0 are read in both spellings, those of version 1 (Taproot, bc1p…) only in lower case; in
+#   capitals, each of them is a ParseBtcAddressMalformedAddressError.
+# Affected: a wallet for ckBTC refuses a scanned Taproot address. If it is all in capitals, convert it to lower case
+#   before parsing.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages --legacy-peer-deps @icp-sdk/canisters@3.6.0 @icp-sdk/core@6.1.0 @dfinity/utils@5.0.0

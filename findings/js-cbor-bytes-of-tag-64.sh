@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# cbor-x 1.6.9 and cbor 10.0.12 (npm); @icp-sdk/core 6.1.0, @dfinity/cbor 0.2.3 (npm), minicbor 2.3.1, ciborium 0.2.2 (crates.io)
+# cbor-x 1.6.9 and cbor 10.0.12 (npm); @icp-sdk/core 6.1.0, @dfinity/cbor 0.2.3 (npm), minicbor 2.3.1, ciborium 0.2.2
+#   (crates.io)
 #
 # Expected: bytes are a byte string (RFC 8949, 3.1, major type 2), as all messages of the Internet Computer have them.
-# Actual: both encoders write a Uint8Array as a typed array, tag 64 of RFC 8746, and a Buffer, which is a Uint8Array, as plain
-#   bytes. In Node.js nothing is amiss as long as the bytes come from a file; in a browser, and for what comes from a hash
-#   function, every reader of the Internet Computer refuses them. ciborium reads the same record with serde_bytes.
-# Affected: anyone who writes an envelope, a certificate or a record for a canister with the most used encoders. For cbor-x:
-#   `new Encoder({ tagUint8Array: false })`.
+# Actual: both encoders write a Uint8Array as a typed array, tag 64 of RFC 8746, and a Buffer, which is a Uint8Array, as
+#   plain bytes. In Node.js nothing goes wrong as long as the bytes come from a file; in a browser, and if the bytes
+#   come from a hash function, every reader of the Internet Computer refuses them. ciborium reads the same record with
+#   serde_bytes.
+# Affected: anyone who writes an envelope, a certificate or a record for a canister with the most used encoders. For
+#   cbor-x: `new Encoder({ tagUint8Array: false })`.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages cbor-x@1.6.9 cbor@10.0.12 @icp-sdk/core@6.1.0 @dfinity/cbor@0.2.3

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# cbor-x 1.6.9, cbor 10.0.12, cbor2 2.3.0 and cborg 6.1.5 (npm); minicbor 2.3.1 and ciborium 0.2.2 (crates.io): whole numbers
+# cbor-x 1.6.9, cbor 10.0.12, cbor2 2.3.0 and cborg 6.1.5 (npm); minicbor 2.3.1 and ciborium 0.2.2 (crates.io): whole
+#   numbers
 #
-# Expected: a whole number is encoded as an integer (RFC 8949, 3.1 and 4.1), as JavaScript's Number can hold it exactly up
-#   to 2^53.
-# Actual: cbor-x writes each Number from 2^32 on as a float of eight bytes; the others do so from 2^53 on, with four. Readers of
-#   Rust expect an integer for a u64 and refuse the message.
-# Affected: sizes and offsets of files of 4 GiB and more, and times in milliseconds: a protocol that works in every test with small
-#   files fails by the size of one field. Write BigInt.
+# Expected: a whole number is encoded as an integer (RFC 8949, 3.1 and 4.1), as JavaScript's Number can hold it exactly
+#   up to 2^53.
+# Actual: cbor-x writes each Number from 2^32 on as a float of eight bytes; the others write a float from 2^53 on, of
+#   four bytes. Readers in Rust expect an integer for a u64, and refuse the message.
+# Affected: sizes and offsets of files of 4 GiB and more, and times in milliseconds: a protocol that works in every test
+#   with small files fails because of the size of one field. Use BigInt.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages cbor-x@1.6.9 cbor@10.0.12 cbor2@2.3.0 cborg@6.1.5

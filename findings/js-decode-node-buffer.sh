@@ -5,8 +5,8 @@
 #   (Candid specification, Deserialisation).
 # Actual: the reader starts at the beginning of the ArrayBuffer beneath, whatever the offset of the view.
 #   Buffer.from(hex, 'hex') lives in Node's shared pool, as does every slice of a larger array.
-# Affected: scripts that decode recorded replies or arguments from hexadecimal text or from a part of a file;
-#   the error speaks of a wrong magic number. A copy, `new Uint8Array(buffer)`, is read correctly.
+# Affected: scripts that decode recorded replies or arguments from hexadecimal text or from a part of a file; the error
+#   reports a wrong magic number. A copy, `new Uint8Array(buffer)`, is read correctly.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/core@6.1.0

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # @icp-sdk/core 6.1.0 (npm), typed arrays as arguments
 #
-# Expected: an array whose elements are no `nat32` is refused by IDL.encode, as the same values in a plain array are;
-#   a Float32Array is taken for `vec float32` (Candid specification, Memory: elements are encoded at their type).
+# Expected: IDL.encode refuses an array whose elements are not `nat32`, as it does for the same values in a plain array;
+#   a Float32Array is accepted as `vec float32` (Candid specification, Memory: elements are encoded at their type).
 # Actual: any typed array with elements of the right width is taken as bytes: a Float32Array passes as `vec nat32`,
 #   and 1.0 arrives as 1065353216; -1 of an Int8Array arrives as 255. At `vec float32` the Float32Array is refused.
-# Affected: browser code that hands audio samples or canvas data on. The canister cannot tell.
+# Affected: browser code that passes on audio samples or canvas data. The canister cannot notice it.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/core@6.1.0

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # @dfinity/utils 5.0.0 with @icp-sdk/core 6.1.0 (npm), jsonReplacer and jsonReviver
 #
-# Expected: the two keep what Candid values have and JSON has not: bigint, principals, and Uint8Array, which is how a blob is
-#   decoded. What was written is read back as it was.
+# Expected: the two functions preserve the Candid values that JSON cannot represent: bigint, principals, and Uint8Array,
+#   which is how a blob is decoded. A value that was written is read back unchanged.
 # Actual: @icp-sdk/core decodes a vec of any integer of fixed size as a typed array. All but Uint8Array are written as
 #   {"0":1,"1":2}, without their length, and read back as that object: it has no length, a loop over it is a TypeError,
-#   and the encoder refuses it. `vec nat` and `vec text` are arrays and stay.
-# Affected: front ends that keep replies in localStorage, or send them between pages. Make an array of such fields first.
+#   and the encoder refuses it. `vec nat` and `vec text` are plain arrays, and are preserved.
+# Affected: front ends that keep replies in localStorage, or send them between pages. Make an array of such fields
+#   first.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @dfinity/utils@5.0.0 @icp-sdk/core@6.1.0

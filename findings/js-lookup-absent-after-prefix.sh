@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # @icp-sdk/core 6.1.0 (npm), lookup_path and lookup_subtree in a hash tree
 #
-# Expected: labels are ordered as bytes, a prefix comes first; looking up a label that is in the tree finds it, and "absent"
-#   means that the tree proves that it is not there (Internet Computer interface specification, Lookup).
+# Expected: labels are ordered as bytes, a prefix comes first; looking up a label that is in the tree finds it, and
+#   "absent" means that the tree proves that it is not there (Internet Computer interface specification, Lookup).
 # Actual: a label counts as greater than another only if one of its bytes is greater. A label that continues another, as
-#   blob_17 continues blob_1, is not, so the search ends at its left neighbor: "Absent", although the tree has it. Other
-#   labels are found. icp-py-core 2.3.1 finds all of them.
+#   blob_17 continues blob_1, is not, so the search ends at its left neighbor with "Absent", although the tree has the
+#   label. Other labels are found. icp-py-core 2.3.1 finds all of them.
 # Affected: certified values of a canister whose names are numbered, or of which one extends the other: metadata and
 #   metadata_v2. The state tree itself has such a pair, canister and canister_ranges.
 . "$(dirname "$0")/lib/common.sh"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # @dfinity/utils 5.0.0 (npm), numberToUint8Array and bigIntToUint8Array
 #
-# Expected: eight bytes, big endian, that uint8ArrayToBigInt turns back into the number, for every number that JavaScript
-#   holds exactly (the names and types of the three functions, which stand side by side in the package).
+# Expected: eight bytes, big endian, that uint8ArrayToBigInt turns back into the number, for every number that
+#   JavaScript holds exactly (the names and types of the three functions, which stand side by side in the package).
 # Actual: from 2^31 on the upper four bytes are filled with ones, from 2^32 on they are dropped: 4 GiB becomes 0.
-#   bigIntToUint8Array is right up to 2^64 and drops what is above, without an error.
-# Affected: keys and subaccounts made from sizes, times in milliseconds or ids: wrong from 2 GiB on, and two sizes share one from
-#   4 GiB on.
+#   bigIntToUint8Array is correct up to 2^64, and drops higher bits without an error.
+# Affected: keys and subaccounts made from sizes, times in milliseconds or ids: wrong from 2 GiB on, and two sizes share
+#   one from 4 GiB on.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @dfinity/utils@5.0.0 @icp-sdk/core@6.1.0

@@ -3,10 +3,10 @@
 #
 # Expected: of `token:address?param&param` the amount is returned, "amount=" *digit [ "." *digit ] (the grammar in its
 #   documentation); the order of parameters has no meaning.
-# Actual: the amount is found only if nothing comes after it. With `&label=…` or `&memo=…` after it there is no amount, without an
-#   error; the token and the address are as they should be.
-# Affected: a wallet that scans the code of an invoice asks for the amount, or sends what was typed before. Write the amount last,
-#   and read it by URLSearchParams.
+# Actual: the amount is found only if nothing comes after it. If `&label=…` or `&memo=…` follows, the amount is missing
+#   without an error; the token and the address are correct.
+# Affected: a wallet that scans the code of an invoice asks for the amount, or sends one that was typed before. Write
+#   the amount last, and read it with URLSearchParams.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages --legacy-peer-deps @icp-sdk/canisters@3.6.0 @icp-sdk/core@6.1.0 @dfinity/utils@5.0.0

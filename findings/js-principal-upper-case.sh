@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # @icp-sdk/core 6.1.0 (npm), ic_principal 0.1.5 (crates.io), icp-py-core 2.3.1 (PyPI): a principal in capitals
 #
-# Expected: principals are printed in lower case and parsed case-insensitively (Internet Computer interface specification,
-#   Textual representation of principals), so that they fit the compact alphabet of QR codes.
-# Actual: Principal.fromText of JavaScript makes the text lower case, decodes it, and then compares the result with the text as
-#   it was given: "does not have a valid checksum", which is not true. Rust and Python take it.
-# Affected: anyone who scans or types an address: the command line accepts what the page calls a wrong checksum. Lower case first.
+# Expected: principals are printed in lower case and parsed case-insensitively (Internet Computer interface
+#   specification, Textual representation of principals), so that they fit the compact alphabet of QR codes.
+# Actual: Principal.fromText of JavaScript makes the text lower case, decodes it, and then compares the result with the
+#   text as it was given: "does not have a valid checksum", although the checksum is valid. Rust and Python accept such
+#   a text.
+# Affected: anyone who scans or types an address: the command line accepts an address for which the page reports a wrong
+#   checksum. Convert it to lower case first.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/core@6.1.0

@@ -3,8 +3,8 @@
 #
 # Expected: `record { nat; text }` is `record { 0 : nat; 1 : text }`; a field that is missing is null where the type is
 #   `opt`, and a field that is not expected is skipped (Candid specification, Tuple Fields; Coercion, Records).
-# Actual: as soon as the fields are 0, 1, … the decoder wants a tuple of at least as many fields. A reply of the older
-#   canister, without the new `opt`, is an error; inside an `opt` the whole record is lost as null, without an error;
+# Actual: as soon as the fields are 0, 1, … the decoder requires a tuple of at least as many fields. A reply of the
+#   older canister, without the new `opt`, is an error; inside an `opt`, the whole record becomes null without an error;
 #   an extra field with a name is an error, too.
 # Affected: anyone who extends a tuple as one extends a record. Give fields names before an interface is released.
 . "$(dirname "$0")/lib/common.sh"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # @icp-sdk/core 6.1.0 (npm), vectors of numbers of fixed size
 #
-# Expected: `vec nat` is no subtype of `vec nat8`: an error; at `opt vec nat8` null, and what comes after it is read
-#   as sent (Candid specification, Coercion: Vectors, Options).
-# Actual: at `vec nat8`, `vec int8`, `vec nat16` … the element type of the message is never looked at; the bytes are
-#   taken as they are. Values below 128 look right, others shift what comes after them: a text turns into another text.
-#   At `opt` no null, but wrong numbers or an error.
+# Expected: `vec nat` is not a subtype of `vec nat8`, so reading it there is an error; at `opt vec nat8` it is null, and
+#   the values after it are read as sent (Candid specification, Coercion: Vectors, Options).
+# Actual: at `vec nat8`, `vec int8`, `vec nat16` … the element type of the message is never checked; the bytes are taken
+#   as they are. Values below 128 look right; others shift everything that follows, so that a text turns into another
+#   text. At `opt`, the result is not null, but wrong numbers or an error.
 # Affected: a front end whose `.did` is older than the canister: numbers that are silently wrong only from 128 on.
 . "$(dirname "$0")/lib/common.sh"
 

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # @junobuild/cli-tools 0.10.0 (npm), deploy
 #
-# Expected: Content-Encoding says how a file was compressed for the transfer, on top of its type: a client undoes it (RFC 9110,
-#   8.4). An archive has the type application/gzip, and no encoding. The extension determines which files get one
-#   (@junobuild/config, HostingConfig.encoding). Every file of the folder is sent.
-# Actual: whatever begins as gzip gets the encoding gzip, under any name, even with the type application/gzip: what a browser
-#   saves as backup.tar.gz is a tar, and a module.wasm.gz has another SHA-256 than the file that was deployed. An empty file
-#   is left out, without an error.
-# Affected: sites with archives or modules to download; sites with an empty file that must exist. Name them in `encoding` as
-#   "identity", and write a byte into empty files.
+# Expected: Content-Encoding says how a file was compressed for the transfer, in addition to its type: a client
+#   decompresses the file (RFC 9110, 8.4). An archive has the type application/gzip, and no encoding. The extension
+#   determines which files get an encoding (@junobuild/config, HostingConfig.encoding). Every file of the folder is
+#   sent.
+# Actual: every file that begins like gzip gets the encoding gzip, under any name, even with the type application/gzip:
+#   a browser that downloads backup.tar.gz saves a tar under this name, and a module.wasm.gz has another SHA-256 than
+#   the file that was deployed. An empty file is left out, without an error.
+# Affected: sites with archives or modules to download; sites with an empty file that must exist. Name them in
+#   `encoding` as "identity", and write a byte into empty files.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/juno-deploy.sh"
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # @junobuild/cli-tools 0.10.0 (npm), deploy, with its default precompress
 #
-# Expected: scripts, styles and pages are compressed and sent as they are and with gzip, in mode "replace" with gzip only
-#   (@junobuild/config, HostingConfig.precompress), in every deployment.
+# Expected: scripts, styles and pages are compressed, and sent both as they are and with gzip, or in mode "replace" only
+#   with gzip (@junobuild/config, HostingConfig.precompress), in every deployment.
 # Actual: the compressed files are written next to the others and stay there. In the next deployment a file with that
-#   name is part of the site: page.html.gz is sent as a page of its own, and /page.html with no gzip version. The gzip
-#   version that the canister has is the old one. In mode "replace" the page is then sent uncompressed.
-# Affected: anyone who deploys twice without a build that empties the folder: pages of plain HTML, folders kept by a cache. Delete
-#   *.gz of the compressed files before each deployment.
+#   name is part of the site: page.html.gz is sent as a separate page, and /page.html without a gzip version, so that
+#   the canister keeps the old gzip version. In mode "replace" the page is then sent uncompressed.
+# Affected: anyone who deploys twice without a build that empties the folder: pages of plain HTML, folders kept by a
+#   cache. Delete *.gz of the compressed files before each deployment.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/juno-deploy.sh"
 

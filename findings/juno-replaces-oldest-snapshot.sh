@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # @junobuild/admin 4.0.0 with @icp-sdk/canisters 3.6.0 and @icp-sdk/core 5.4.0 (npm), the upgrade of a canister
 #
-# Expected: before an upgrade a snapshot is taken, unless takeSnapshot is false (the package's documentation of upgradeSatellite
-#   and its siblings). A canister may have ten snapshots, and taking one replaces another only if the caller names it
-#   (Internet Computer interface specification, take_canister_snapshot).
-# Actual: the new snapshot replaces the first one of the list, however many there are. Whoever keeps one from before a
-#   migration and tries an upgrade that fails has a snapshot of what was to be repaired in its place, after one attempt.
-# Affected: operators who take a snapshot by hand and then upgrade with this library: the snapshot to go back to is gone. Download the snapshot
-#   first, or pass takeSnapshot: false.
+# Expected: before an upgrade a snapshot is taken, unless takeSnapshot is false (the package's documentation of
+#   upgradeSatellite and its siblings). A canister may have ten snapshots, and taking one replaces another only if the
+#   caller names it (Internet Computer interface specification, take_canister_snapshot).
+# Actual: the new snapshot replaces the first one of the list, however many there are. If an operator keeps a snapshot
+#   from before a migration, a single failed upgrade replaces it by a snapshot of the state that was to be repaired.
+# Affected: operators who take a snapshot by hand and then upgrade with this library: the snapshot for a rollback is
+#   gone. Download the snapshot first, or pass takeSnapshot: false.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/juno-admin.sh"
 

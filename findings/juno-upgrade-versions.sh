@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # @junobuild/admin 4.0.0 (npm), checkUpgradeVersion
 #
-# Expected: whether one version can be upgraded to another (the function's documentation), where a step over a release is
-#   refused: 1.4.0 to 1.6.0. Versions are ordered by major, then minor, then patch (Semantic Versioning 2.0.0, 11).
-# Actual: each of the three numbers is compared on its own, and only a step of two or more is refused. From 0.9.9 every
-#   release up to 1.10.10 is allowed, from 1.9.0 to 2.8.0, too, and every older version. The first patch releases that
-#   follow a minor one are allowed, later ones are not: 1.4.0 to 1.5.1, and not to 1.5.2.
-# Affected: upgrade scripts that trust it: a canister skips the releases that convert its data, or an upgrade that is in order is
-#   refused. Compare with a list of the releases.
+# Expected: the function tells whether one version can be upgraded to another (its documentation), and refuses an
+#   upgrade that skips a release: 1.4.0 to 1.6.0. Versions are ordered by major, then minor, then patch (Semantic
+#   Versioning 2.0.0, 11).
+# Actual: each of the three numbers is compared on its own, and only a step of two or more is refused. Allowed are
+#   upgrades from 0.9.9 to every release up to 1.10.10, from 1.9.0 to 2.8.0, and from any version to every older one.
+#   After a minor release, the first patch releases are allowed and later ones are not: 1.4.0 to 1.5.1, but not to
+#   1.5.2.
+# Affected: upgrade scripts that rely on it: a canister skips the releases that convert its data, or a permitted upgrade
+#   is refused. Compare with a list of the releases.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/juno-admin.sh"
 

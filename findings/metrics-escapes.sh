@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # ic-metrics-encoder 1.1.2 and prometheus-parse 0.2.5 (crates.io), prometheus-client 0.23.1 (PyPI)
 #
-# Expected: in the help of a metric a backslash and a line break are escaped; in the value of a label a quote, too, and a
-#   reader takes the escapes away again (Prometheus, Exposition formats, Text format details).
-# Actual: ic-metrics-encoder escapes labels but not the help: a help of two lines makes a page that prometheus-client
-#   refuses, all of it. prometheus-parse leaves the escapes in the labels, and drops an escaped quote at the end of one.
-# Affected: a canister that puts a version or an error into a help text loses its monitoring at that release; tests that compare
-#   labels with prometheus-parse see other text than was written.
+# Expected: in the help of a metric a backslash and a line break are escaped; in the value of a label a quote is
+#   escaped, too, and a reader removes the escapes again (Prometheus, Exposition formats, Text format details).
+# Actual: ic-metrics-encoder escapes labels but not the help: if a help text has two lines, prometheus-client refuses
+#   the whole page. prometheus-parse leaves the escapes in the labels, and drops an escaped quote at the end of a label.
+# Affected: a canister that puts a version or an error into a help text loses its monitoring at that release; tests that
+#   compare labels with prometheus-parse see a text that differs from the written one.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages venv prometheus-client==0.23.1

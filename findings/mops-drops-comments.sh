@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # ic-mops 2.9.0 (npm), commands that change mops.toml
 #
-# Expected: `mops bump` changes the version of the package ("Bump current package version", its help). Comments are a part of TOML
-#   (TOML 1.0.0, Comment).
-# Happens: the file is parsed and written again: every comment is gone, blank lines and the layout of lists are others. So do
-#   add, remove and toolchain, without a word about it.
-# Hurt: teams who write into mops.toml why a dependency must stay at its version: the next release, or the next package that is
-#   added, removes the warning, and the diff of a version number is a diff of the file. Look at `git diff` before the commit.
+# Expected: `mops bump` changes the version of the package ("Bump current package version", its help). Comments are a
+#   part of TOML (TOML 1.0.0, Comment).
+# Actual: the file is parsed and written again: every comment is gone, and blank lines and the layout of lists have
+#   changed. The commands add, remove and toolchain do the same, without a warning.
+# Affected: teams who write into mops.toml why a dependency must stay at its version: the next release, or the next
+#   added package, removes the comment, and a changed version number appears as a diff of the whole file. Look at
+#   `git diff` before the commit.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages ic-mops@2.9.0

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # ic-mops 2.9.0 with icp-cli 1.5.0 (npm): the key of a publisher
 #
-# Expected: `mops user import` takes the PEM file of an identity, as `icp identity export` writes it (PKCS #8, RFC 5958), and
-#   `mops user get-principal` is the principal of that identity.
-# Actual: only the two forms of dfx are read, distinguished by their length: EC PRIVATE KEY for secp256k1, and 85 bytes for
-#   Ed25519. A key of secp256k1 in PKCS #8, icp's default, and one of Ed25519 without its public half (openssl genpkey) are
-#   stored with "Success", then "expecting byte length 85" ends this and every later command. The identity that was there
-#   before is already deleted.
-# Affected: anyone who moves from dfx to icp loses the key that may publish a package, unless there is a copy of it. Convert the key with
-#   `openssl ec -in icp.pem -out ec.pem`, and copy ~/.config/mops/identity.pem first.
+# Expected: `mops user import` takes the PEM file of an identity, as `icp identity export` writes it (PKCS #8, RFC
+#   5958), and `mops user get-principal` is the principal of that identity.
+# Actual: only the two formats of dfx are read, which are distinguished by their length: EC PRIVATE KEY for secp256k1,
+#   and 85 bytes for Ed25519. A key of secp256k1 in PKCS #8, icp's default, and one of Ed25519 without its public half
+#   (openssl genpkey) are stored with "Success", then this command and every later one end with "expecting byte length
+#   85". The previous identity has already been deleted.
+# Affected: anyone who moves from dfx to icp loses the key for publishing a package, unless there is a copy of it.
+#   Convert the key with `openssl ec -in icp.pem -out ec.pem`, and copy ~/.config/mops/identity.pem first.
 . "$(dirname "$0")/lib/common.sh"
 
 command -v openssl > /dev/null || { echo "openssl is not installed" >&2; exit 2; }

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # motoko 4.10.0 (moc, stableCompatible) and @icp-sdk/core 6.1.0 (npm): the same change of a type, stored and sent
 #
-# Expected: Motoko keeps stable variables in an extension of Candid, and its types map to Candid's, so that a value that Candid
-#   reads at the new type is also taken over by an upgrade (Motoko documentation, Stable variables; Candid specification, Coercion).
-# Actual: only half of the rules are the same. A new optional field, a value that becomes optional and a removed field are all fine
-#   for callers, and refused by the upgrade, as is every change between types that are one in Candid: Blob and [Nat8], with var
-#   and without.
-# Affected: "add it as opt, then nothing breaks" is right for the interface and wrong for the state: the upgrade is refused, or, where
-#   nobody compares the .most files, traps. Write a migration function for it.
+# Expected: Motoko keeps stable variables in an extension of Candid, and its types map to Candid's, so that an upgrade
+#   keeps a value that Candid can read at the new type (Motoko documentation, Stable variables; Candid specification,
+#   Coercion).
+# Actual: only some of the rules are the same. A new optional field, a value that becomes optional and a removed field
+#   are all fine for callers, but refused by the upgrade, and so is every change between types that are the same in
+#   Candid: Blob and [Nat8], with var and without.
+# Affected: the advice "add it as opt, then nothing breaks" is right for the interface, but wrong for the state: the
+#   upgrade is refused or, if nobody compares the .most files, traps. Write a migration function for it.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages motoko@4.10.0 @icp-sdk/core@6.1.0

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # @dfinity/oisy-wallet-signer 6.0.0 (npm), the memo in the message that asks the user to agree to a transfer
 #
-# Expected: a memo is shown as text if it is UTF-8, and otherwise in hexadecimal digits, as ledgers show it (documentation of
-#   decodeMemo: "if decoding fails, fallback to hex"). Memos are bytes (ICRC-1: `memo : opt blob`).
-# Happens: decoding never fails: what is not UTF-8 becomes U+FFFD, a sign for each byte. Memos that differ look the same; none
-#   is shown in digits.
-# Hurt: people who check the memo by which an exchange or a minter finds its customer (a number, a hash, a record): that of
-#   another customer looks like theirs, and the payment is credited to somebody else.
+# Expected: a memo is shown as text if it is UTF-8, and otherwise in hexadecimal digits, as ledgers show it
+#   (documentation of decodeMemo: "if decoding fails, fallback to hex"). Memos are bytes (ICRC-1: `memo : opt blob`).
+# Actual: decoding never fails: bytes that are not UTF-8 become U+FFFD, one character for each byte. Different memos
+#   look the same, and none is shown in hexadecimal digits.
+# Affected: people who check the memo by which an exchange or a minter finds its customer (a number, a hash, a record):
+#   the memo of another customer looks like theirs, and the payment is credited to somebody else.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/oisy-signer.sh"
 

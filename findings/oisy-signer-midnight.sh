@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # @dfinity/oisy-wallet-signer 6.0.0 (npm), the message that asks the user to agree to an allowance
 #
-# Expected: an allowance that ends at 2031-01-01T00:00:00Z (`expires_at` of ICRC-2, nanoseconds since 1970) is shown with that
-#   time. 24:00 is the end of a day, the same instant as 00:00 of the next one (ISO 8601).
-# Happens: with Node.js 20 the first hour of a day is shown as its hour 24: midnight is Jan 1, 24:00:00, a day later than it
-#   is.
-# Hurt: people who give an allowance until a date, which ends at midnight more often than at any other time: they believe that
-#   it lasts a day longer, and payments of that day fail.
+# Expected: an allowance that ends at 2031-01-01T00:00:00Z (`expires_at` of ICRC-2, nanoseconds since 1970) is shown
+#   with that time. 24:00 is the end of a day, the same instant as 00:00 of the next one (ISO 8601).
+# Actual: with Node.js 20, the first hour of a day is shown as hour 24 of the same day: midnight is Jan 1, 24:00:00,
+#   which is a day too late.
+# Affected: people who give an allowance until a date, usually midnight: they believe that it lasts a day longer, and
+#   payments of that day fail.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/oisy-signer.sh"
 

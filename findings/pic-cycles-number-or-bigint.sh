@@ -2,11 +2,12 @@
 # @dfinity/pic 0.23.0 (npm), getCyclesBalance and addCycles
 #
 # Expected: both return Promise<bigint>, as the types say, whatever the balance.
-# Actual: up to 2^53 - 1, which is 9,007 trillion cycles, the value is a number. A canister made with the default has 10^18
-#   cycles and gives a bigint; one made with a realistic balance does not: subtracting from it or from another balance is a
-#   TypeError, and a comparison with 2_000_000_000_000n is false. If the server takes longer to add cycles and is polled,
-#   10^18 + 1 is a number, too, rounded to 10^18.
-# Affected: tests that measure the cost of an upload by the difference of two balances. Use BigInt(await pic.getCyclesBalance(id)).
+# Actual: up to 2^53 - 1, which is 9,007 trillion cycles, the value is a number. A canister that is created with the
+#   default has 10^18 cycles and gives a bigint; one with a realistic balance gives a number: subtracting from it or
+#   from another balance is a TypeError, and a comparison with 2_000_000_000_000n is false. If the server takes longer
+#   to add cycles and is polled, 10^18 + 1 is a number, too, rounded to 10^18.
+# Affected: tests that measure the cost of an upload by the difference of two balances. Use BigInt(await
+#   pic.getCyclesBalance(id)).
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @dfinity/pic@0.23.0 @icp-sdk/core@6.1.0

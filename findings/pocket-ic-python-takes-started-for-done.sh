@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # pocket-ic 3.1.2 (PyPI), operations that take the server a while
 #
-# Expected: a PocketIC server answers an operation that takes more than 10 seconds with 202, a label and an operation, and the
-#   client asks read_graph until it is done; meanwhile the instance is busy, 409, and the client retries. The Rust client
-#   pocket-ic and @dfinity/pic do so (PocketIC, HTTP interface of the server).
-# Actual: 202 is taken for the result. tick and set_time return although nothing is done yet, update_call raises "Malformed
-#   response", get_cycles_balance a KeyError, and the next operation finds the instance busy: a KeyError, too, as the answer
-#   409 has no message. read_graph is never asked.
-# Affected: tests with large uploads, or on a loaded machine: they fail at another call than the slow one.
+# Expected: a PocketIC server answers an operation that takes more than 10 seconds with 202, a label and an operation,
+#   and the client polls read_graph until the operation is done. Meanwhile the instance is busy (409), and the client
+#   retries. The Rust client pocket-ic and @dfinity/pic do so (PocketIC, HTTP interface of the server).
+# Actual: 202 is treated as the result. tick and set_time return although nothing is done yet, update_call raises
+#   "Malformed response", get_cycles_balance a KeyError, and the next operation finds the instance busy: this is a
+#   KeyError, too, since the answer 409 has no message. read_graph is never called.
+# Affected: tests with large uploads, or on a loaded machine: they fail at a call other than the slow one.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages venv pocket-ic==3.1.2 ic-py==1.0.1 cbor2==5.9.0

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # prettier-plugin-motoko 0.13.0 with prettier 3.10.1 and motoko 4.10.0 (npm)
 #
-# Expected: a formatter changes spaces between tokens, and what it has formatted means the same; a hexadecimal float is one
-#   token, with its exponent, and so is `await?` (Motoko language manual: Lexical conventions, Await).
-# Actual: it puts spaces into both: `0x1.8p-3` becomes `0x1.8 p - 3`, and `await? f()` becomes `await ?f()`, which is another
-#   expression: an await of an option. The second parses, so that only the type checker sees it.
-# Affected: format on save, and hooks that format before a commit, since they run no compiler. Write the float in decimal, and put
-#   `// prettier-ignore` before the other.
+# Expected: a formatter changes only the spaces between tokens, and the formatted program means the same; a hexadecimal
+#   float is one token, with its exponent, and so is `await?` (Motoko language manual: Lexical conventions, Await).
+# Actual: it puts spaces into both: `0x1.8p-3` becomes `0x1.8 p - 3`, and `await? f()` becomes `await ?f()`, which is a
+#   different expression: an await of an option. The second result can be parsed, so that only the type checker notices
+#   it.
+# Affected: format on save, and hooks that format before a commit, since they run no compiler. Write the float in
+#   decimal, and put `// prettier-ignore` before an `await?`.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages motoko@4.10.0 prettier@3.10.1 prettier-plugin-motoko@0.13.0

@@ -4,10 +4,10 @@
 # Expected: principals are ordered by their bytes (Internet Computer interface specification, state tree,
 #   canister_ranges: "lexicographic ordering of principals").
 # Actual: Rust's `Ord` compares the length first, then the bytes; so does every StableBTreeMap with such keys.
-#   JavaScript's compareTo compares bytes. Ids of one length agree, so that tests with canisters only do not show it:
-#   users have 29 bytes, canisters 10, the anonymous caller 1.
-# Affected: front ends that sort or page by principal and ask the canister for "what comes after": entries are skipped or come
-#   twice; Rust programs that look for a canister in a range by `low <= id && id <= high`.
+#   JavaScript's compareTo compares bytes. Both orders agree on ids of the same length, so that tests with canisters
+#   alone do not show the difference: users have 29 bytes, canisters 10, the anonymous caller 1.
+# Affected: front ends that sort or page by principal and ask the canister for the entries after a principal: entries
+#   are skipped or returned twice; Rust programs that look for a canister in a range by `low <= id && id <= high`.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/core@6.1.0

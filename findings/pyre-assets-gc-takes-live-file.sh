@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # pyre-icp 1.3.0 (PyPI), AssetStore: a file that is deleted and stored again
 #
-# Expected: what finalize has published is there until it is deleted; garbage_collect removes what nothing refers to
-#   (documentation of the module: deletion is bounded, and continued by garbage_collect).
-# Actual: chunks are named by the digest of their file. A deletion that is not finished, 25 chunks by default, leaves a note to go on;
-#   if the same content is stored again meanwhile, the note is kept, and the next garbage_collect removes the chunks of the new
-#   file. It is still listed, and each read of it is an error. It cannot be stored a third time, as "finalized".
-# Affected: undo after a deletion, and a deployment that is rolled back: the file is verified right after the upload, and lost with
-#   the next clean-up. Call garbage_collect until nothing is left before a file is stored again.
+# Expected: a file that finalize has published exists until it is deleted; garbage_collect removes what nothing refers
+#   to (documentation of the module: deletion is bounded, and continued by garbage_collect).
+# Actual: chunks are named by the digest of their file. A deletion removes 25 chunks by default; if more are left, it
+#   leaves a note, with which it can be continued. If the same content is stored again in the meantime, the note is
+#   kept, and the next garbage_collect removes the chunks of the new file. The file is still listed, but each read of it
+#   is an error. Storing it a third time is refused, since it is "finalized".
+# Affected: undo after a deletion, and a deployment that is rolled back: the file is verified right after the upload,
+#   and lost with the next clean-up. Call garbage_collect until nothing is left before a file is stored again.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env pyre-icp==1.3.0

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # pyre-icp 1.3.0 (PyPI), AssetStore: an upload that is continued with other settings
 #
-# Expected: an upload that was interrupted is continued, or begun anew; chunk_size and the type of the content are parameters
-#   of an upload (documentation of the module).
-# Actual: chunks are named by the content of the whole file, never by their own, and cannot be replaced or given up. Once a canister
-#   with another chunk_size answers, a file whose upload had begun can be neither continued nor begun anew, under no session id,
-#   because its new chunks differ from the old ones; there is no function to abort. With a new content type the same
-#   content is a conflict, too, unless a session id is made up for it.
-# Affected: anyone who changes chunk_size with an upgrade while uploads are in flight: exactly these files can never be stored under
-#   their names again.
+# Expected: an upload that was interrupted can be continued, or begun again; chunk_size and the type of the content are
+#   parameters of an upload (documentation of the module).
+# Actual: a chunk is named by the content of the whole file, never by its own content, and can be neither replaced nor
+#   removed. If the canister answers with another chunk_size later, a file whose upload has begun can be neither
+#   continued nor begun again, under any session id, because its new chunks differ from the old ones; there is no
+#   function to abort. With a new content type, the same content is a conflict, too, unless another session id is
+#   invented for it.
+# Affected: anyone who changes chunk_size with an upgrade while uploads are in flight: exactly these files can never be
+#   stored under their names again.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env pyre-icp==1.3.0

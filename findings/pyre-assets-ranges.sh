@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # pyre-icp 1.3.0 (PyPI), AssetStore.response: requests with several ranges
 #
-# Expected: a server that does not serve several ranges at once sends the whole file; it ignores a unit that it does not know,
-#   and takes the name of the unit in any case. 416 says that none of the ranges overlaps the file (RFC 9110, 14.1, 14.2, 15.5.17).
-# Actual: each of them is answered with 416 and no bytes, as is a list of one range with a comma after it.
-# Affected: readers of PDF files, which ask for several ranges of large documents, and download managers: "cannot be opened" for a
-#   file that is all there.
+# Expected: a server that does not serve several ranges at once sends the whole file; it ignores a unit that it does not
+#   know, and accepts the name of the unit in upper and lower case. 416 says that none of the ranges overlaps the file
+#   (RFC 9110, 14.1, 14.2, 15.5.17).
+# Actual: each of these requests is answered with 416 and no bytes, and so is a list of one range that ends with a
+#   comma.
+# Affected: readers of PDF files, which ask for several ranges of large documents, and download managers: "cannot be
+#   opened" for a file that is complete.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env pyre-icp==1.3.0

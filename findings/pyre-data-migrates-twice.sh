@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # pyre-icp 1.3.0 (PyPI), pyre.data: a rollback between two versions of a collection
 #
-# Expected: migrate(doc, from_version) is called for records of an older version, once for each record (documentation of the
-#   module: the stored version rides in the record).
-# Actual: code of version 1 reads records of version 2 as they are, without an error, and what it writes bears version 1 again, whatever
-#   its shape. After the second upgrade these records, and only these, are migrated once more: 100 kcal become 418 kJ and
-#   then 1749. A record's own `id` and `_v` are dropped, because both names are the framework's.
-# Affected: every upgrade that was rolled back while people went on working: some records are wrong, by a factor or a prefix, and
-#   nothing tells which. Let migrate look at the record, or give a changed field a new name.
+# Expected: migrate(doc, from_version) is called for records of an older version, once for each record (documentation of
+#   the module: the stored version is part of the record).
+# Actual: code of version 1 reads records of version 2 as they are, without an error, and the records that it writes
+#   have version 1 again, whatever their shape. After the second upgrade these records, and only these, are migrated
+#   again: 100 kcal become 418 kJ and then 1749. A record's own `id` and `_v` are dropped, because both names are the
+#   framework's.
+# Affected: every upgrade that was rolled back while people continued to work: some records are wrong, by a factor or a
+#   prefix, and nothing shows which. Let migrate examine the record, or give a changed field a new name.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env pyre-icp==1.3.0

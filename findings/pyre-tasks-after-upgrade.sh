@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # pyre-icp 1.3.0 (PyPI), pyre.tasks: upgrades and rollbacks
 #
-# Expected: work that was scheduled survives upgrades, and is executed at least once (documentation of the module: "upgrade-safe,
-#   persistent", "at-least-once"); `completed` is the state of a task that has run.
-# Actual: a task of `after` whose time comes while the canister is stopped for an upgrade is `completed`, with run_count 0; only
-#   catch_up="run_once" helps, and "skip" is the default. A task that one version does not have is `orphaned`; when a
-#   later version, or a rollback, brings it back, it stays so, without a timer: in a canister only the start of the canister looks
-#   at it, and does not take the mark away.
-# Affected: expiry, payments and reminders that were due during an upgrade, and all recurring work after a rollback over two
-#   versions: the list of tasks says completed, or orphaned, and no error is logged. Call `resume`.
+# Expected: work that was scheduled survives upgrades, and is executed at least once (documentation of the module:
+#   "upgrade-safe, persistent", "at-least-once"); `completed` is the state of a task that has run.
+# Actual: a task of `after` whose time comes while the canister is stopped for an upgrade is `completed`, with run_count
+#   0; only catch_up="run_once" helps, and "skip" is the default. A task that one version does not have is `orphaned`;
+#   when a later version, or a rollback, brings it back, it stays `orphaned`, without a timer: in a canister, such tasks
+#   are examined only when the canister starts, and the mark is not removed.
+# Affected: expiry, payments and reminders that were due during an upgrade, and all recurring work after a rollback over
+#   two versions: the list shows the task as completed or orphaned, and no error is logged. Call `resume`.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env pyre-icp==1.3.0

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # cbor2 6.3.0 and 5.9.0 with ic-py 1.0.1 and icp-py-core 2.3.1 (PyPI)
 #
-# Expected: the tag 55799 says "this is CBOR" and changes nothing of the value it stands before (RFC 8949, 3.4.6); every
+# Expected: the tag 55799 says "this is CBOR" and does not change the value that follows it (RFC 8949, 3.4.6); every
 #   answer of a replica begins with it (Internet Computer interface specification, CBOR encoding of requests and
-#   responses). Both agents ask for any cbor2 from 5.4 or 5.6 on.
-# Actual: since version 6 cbor2 gives the contents of a tag as immutable values, frozendict and tuple instead of dict and
-#   list, this tag included. ic-py compares the type with dict: every query is "Malformed result". icp-py-core looks for a
-#   list of signatures: with verify_query_signatures every answer has "Missing signature". Without the tag,
-#   or with cbor2 5.9.0, both go on as before.
+#   responses). Both agents accept any cbor2 from 5.4 or 5.6 on.
+# Actual: since version 6, cbor2 returns the contents of a tag, this one included, as immutable values: frozendict and
+#   tuple instead of dict and list. ic-py compares the type with dict: every query is "Malformed result". icp-py-core
+#   looks for a list of signatures: with verify_query_signatures every answer has "Missing signature". Without the tag,
+#   or with cbor2 5.9.0, both work.
 # Affected: every fresh installation of the Python agents. Pin cbor2 below 6.
 . "$(dirname "$0")/lib/common.sh"
 

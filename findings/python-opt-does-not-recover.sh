@@ -3,7 +3,7 @@
 #
 # Expected: a value that cannot be read at an `opt` is null; that is how a variant inside an `opt` may get new tags, and
 #   a field may go from `t` to `opt t` (Candid specification, Coercion, Options; Upgrading and Subtyping, Variants).
-# Actual: both raise. ic-py refuses `nat` where `int` is expected, too.
+# Actual: both raise an exception. ic-py refuses `nat` where `int` is expected, too.
 # Affected: a canister that adds a tag to an optional variant, as the specification allows, stops every Python client
 #   that has the older `.did`. JavaScript and Rust read null.
 . "$(dirname "$0")/lib/common.sh"

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # icp-py-core 2.3.1 and ic-py 1.0.1 with ecdsa 0.19.2 (PyPI), icp-cli 1.5.0 (npm): the file of a secp256k1 key
 #
-# Expected: Identity.to_pem writes PKCS#8, `icp identity import --from-pem` reads PKCS#8. Version 1 of that format (RFC 5958,
-#   Asymmetric Key Package) says that the public key follows as a field of its own; without it the version is 0.
+# Expected: Identity.to_pem writes PKCS#8, `icp identity import --from-pem` reads PKCS#8. Version 1 of that format (RFC
+#   5958, Asymmetric Key Package) says that the public key follows in a separate field; without this field the version
+#   is 0.
 # Actual: both libraries write version 1 without that field, for secp256k1 (and P-256). Both read it, openssl reads it,
 #   and icp-cli refuses it as malformed. The same key as openssl writes it is version 0, and icp-cli reads it. Files of
 #   Ed25519 keys are read by all.
-# Affected: anyone who made an identity in a script and wants to be controller with it on the command line. Convert the file:
-#   `openssl pkcs8 -topk8 -nocrypt -in script.pem -out icp.pem`.
+# Affected: anyone who made an identity in a script and wants to be controller with it on the command line. Convert the
+#   file: `openssl pkcs8 -topk8 -nocrypt -in script.pem -out icp.pem`.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/icp-cli-linux-x64@1.5.0

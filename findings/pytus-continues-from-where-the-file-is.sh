@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # pytus 0.2.1 (PyPI) with @tus/server 2.4.5 (npm)
 #
-# Expected: resume() sends the file from the offset that the server tells (tus 1.0.0, Core Protocol: the client asks for the
-#   offset by HEAD, and sends the bytes from there); upload() sends the whole file, whose size it announces.
-# Happens: the file is moved to the offset unless that is 0. If the first piece is lost, resume() sends the second one as the
-#   first, and so on, without an error. The upload is then not complete; the next resume() completes it with a part that is in
-#   it already. upload() of a file of which a program has read the head leaves the head out.
-# Hurt: whoever continues after a lost connection: a file of the right size with wrong contents, which the server takes for
-#   complete. Call seek(0) first, and compare digests.
+# Expected: resume() sends the file from the offset that the server reports (tus 1.0.0, Core Protocol: the client asks
+#   for the offset by HEAD, and sends the bytes from there); upload() sends the whole file, whose size it announces.
+# Actual: the file's position is set to the offset, unless the offset is 0. If the first piece is lost, resume()
+#   therefore sends the second piece as the first, and so on, without an error. The upload is not complete afterwards;
+#   the next resume() completes it with bytes that it contains already. If a program has read the beginning of the file
+#   before, upload() leaves this beginning out.
+# Affected: programs that continue after a lost connection: they get a file of the right size with wrong contents, which
+#   the server considers complete. Call seek(0) first, and compare digests.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # resumablejs 1.1.0, @flowjs/flow.js 2.14.1 and simple-uploader.js 0.6.0 (npm): which file an upload is of
 #
-# Expected: every file that a person selects is uploaded, or refused with an event (fileAdded, "File API" of the packages).
-# Actual: a file is known by its size and its name without all characters but letters, digits, `-` and `_`. A second file with the
-#   same identifier is taken for the first and left out: `v11.0.bin` and `v1.10.bin`, `photo1.jpg` and `photo (1).jpg`,
-#   whenever their sizes are equal, as those of images of memory, of encrypted files and of fixed records are. There is no
-#   event and no error; servers that ask for received chunks by this identifier mix them across runs, too.
-# Affected: of a folder of releases some are missing. Set generateUniqueIdentifier to the digest of the content.
+# Expected: every file that a person selects is uploaded, or refused with an event (fileAdded, "File API" of the
+#   packages).
+# Actual: a file is identified by its size and by the letters, digits, `-` and `_` of its name. A second file with the
+#   same identifier is treated as the first one and left out: `v11.0.bin` and `v1.10.bin`, `photo1.jpg` and
+#   `photo (1).jpg`, whenever their sizes are equal, as is common for memory images, encrypted files and fixed records.
+#   There is no event and no error; servers that ask for received chunks by this identifier mix them across runs, too.
+# Affected: some files of a folder of releases are missing. Set generateUniqueIdentifier to the digest of the content.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages resumablejs@1.1.0 @flowjs/flow.js@2.14.1 simple-uploader.js@0.6.0

@@ -3,9 +3,10 @@
 #
 # Expected: withdraw(amount) sends what is left to the caller, withdraw(amount, principal) to somebody else (its
 #   documentation); the canister's argument is `opt principal`.
-# Actual: ic-py's Types.Opt is a function that makes a type from a type; here it is passed as the type itself, and the encoder
-#   raises AttributeError before anything is sent. Both forms fail, always. Deposits have no argument and work.
-# Affected: what an agent has deposited cannot be taken out with the same client. Call the method by ic-py: Types.Opt(Types.Principal).
+# Actual: ic-py's Types.Opt is a function that makes a type from a type; here it is passed as the type itself, and the
+#   encoder raises AttributeError before anything is sent. Both forms fail, always. Deposits have no argument and work.
+# Affected: an agent cannot withdraw its deposit with the same client. Call the method through ic-py:
+#   Types.Opt(Types.Principal).
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env ronin-casino==0.3.0 ic-py==1.0.1 cbor2==5.9.0 requests==2.32.5

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # icp-cli 1.5.0 and @icp-sdk/core 6.1.0 (npm), ic-py 1.0.1 and icp-py-core 2.3.1 (PyPI): one seed phrase
 #
-# Expected: a seed phrase is an identity: BIP-39 makes the seed, BIP-32 or SLIP-0010 the key, and the principal follows from
-#   the key (Internet Computer interface specification, Principals: self-authenticating ids). The specification names no
-#   path and no curve, so one would expect the tools to agree on them.
-# Actual: three principals. icp-cli and JavaScript derive a secp256k1 key; icp-py-core derives an Ed25519 key, which
-#   icp-cli finds with --seed-curve ed25519 only; ic-py takes the first half of the seed as an Ed25519 key, which no other
-#   tool does. And the PKCS#8 file that `icp identity export` writes is read by both Python agents, but not by JavaScript.
-# Affected: anyone who moves a phrase from one tool to another is a stranger to the canister: no controller, no owner of the
-#   capsules, and nothing but "unauthorized" to go by. Compare principals first.
+# Expected: a seed phrase is an identity: BIP-39 makes the seed, BIP-32 or SLIP-0010 the key, and the principal follows
+#   from the key (Internet Computer interface specification, Principals: self-authenticating ids). The specification
+#   names no path and no curve, so one would expect the tools to agree on them.
+# Actual: the tools give three principals. icp-cli and JavaScript derive a secp256k1 key; icp-py-core derives an Ed25519
+#   key, which icp-cli finds with --seed-curve ed25519 only; ic-py takes the first half of the seed as an Ed25519 key,
+#   which no other tool does. And the PKCS#8 file that `icp identity export` writes is read by both Python agents, but
+#   not by JavaScript.
+# Affected: anyone who moves a phrase from one tool to another is a stranger to the canister, neither its controller nor
+#   an owner of capsules, and the only hint is "unauthorized". Compare principals first.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/icp-cli-linux-x64@1.5.0 @icp-sdk/core@6.1.0

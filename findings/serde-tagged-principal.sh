@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# ic_principal 0.1.5 (the Principal of candid 0.10), serde 1.0.228 and ciborium 0.2.2 (crates.io): tagged enums and flatten
+# ic_principal 0.1.5 (the Principal of candid 0.10), serde 1.0.228 and ciborium 0.2.2 (crates.io): tagged enums and
+#   flatten
 #
-# Expected: what serde has written it reads back, with the same type and format (serde, Data model).
-# Actual: a Principal in an enum with `tag`, or in a struct that is flattened, is written by ciborium and cannot be read: "Not
-#   called by Candid". serde reads such types into a buffer first, which asks for a text where the format has bytes. In
-#   JSON all is well, so that tests with JSON do not show it. A u128 is not read from the buffer at all, not even 1, and with
-#   `untagged` neither. With `tag` and `content`, and without attributes, both are read.
-# Affected: events and accounts of a ledger, written to stable memory as CBOR: no record with an owner or a balance can be read
-#   after the upgrade, or ever.
+# Expected: serde can read back what it has written, with the same type and format (serde, Data model).
+# Actual: a Principal in an enum with `tag`, or in a struct that is flattened, is written by ciborium and cannot be
+#   read: "Not called by Candid". serde reads such types into a buffer first, which asks for a text where the format has
+#   bytes. In JSON all is well, so that tests with JSON do not show it. A u128 cannot be read from the buffer at all,
+#   not even 1, and not with `untagged` either. With `tag` and `content`, and without attributes, both types can be
+#   read.
+# Affected: events and accounts of a ledger, written to stable memory as CBOR: no record with an owner or a balance can
+#   be read after the upgrade, or ever.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

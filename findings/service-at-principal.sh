@@ -4,8 +4,8 @@
 # Expected: a service reference is read where a principal is expected; both share one form on the wire
 #   (Candid specification, Coercion, Primitive Types: service <text> : service ~> principal <text> : principal).
 # Actual: Rust reads it. JavaScript and Python refuse it, and inside an `opt` JavaScript reads null.
-# Affected: a canister that narrows a result from `principal` to `service { … }`, which candid's subtype check lets pass:
-#   front ends with the older `.did` fail, or lose the value.
+# Affected: a canister that narrows a result from `principal` to `service { … }`, which candid's subtype check lets
+#   pass: front ends with the older `.did` fail, or lose the value.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/core@6.1.0

@@ -3,10 +3,10 @@
 #
 # Expected: the digest of any message of up to 2^64 - 1 bits; its length is appended as a number of 64 bits (FIPS 180-4,
 #   5.1.1). Neither package says that it has a smaller limit.
-# Happens: hash.js appends the length as 32 bits: from 512 MiB on each digest is wrong (of the SHA-2 family it is the code
-#   that all share). as-sha256 is wrong from 2 GiB on. Neither throws; smaller files are right, so that tests do not show it.
-# Hurt: pages and tools that name, compare or prove large files by such a digest: every other program finds another one, a
-#   good film looks damaged, and what is stored under the wrong digest is not found.
+# Actual: hash.js appends the length as 32 bits: from 512 MiB on each digest is wrong (the whole SHA-2 family shares
+#   this code). as-sha256 is wrong from 2 GiB on. Neither throws; smaller files are right, so that tests do not show it.
+# Affected: pages and tools that name, compare or verify large files by such a digest: every other program computes a
+#   different one, an intact film looks damaged, and a file that is stored under the wrong digest is not found.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages hash.js@1.1.7 @chainsafe/as-sha256@1.2.5

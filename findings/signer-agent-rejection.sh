@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # @icp-sdk/signer 5.4.0 with @icp-sdk/core 5.4.0 (npm), SignerAgent
 #
-# Expected: the answer to a call is a certificate, in which the call is replied or rejected, with a code and a message
-#   (Internet Computer interface specification, Request status). SignerAgent is "a drop-in replacement for HttpAgent", whose
-#   actors raise a rejection with both.
+# Expected: the answer to a call is a certificate, in which the call is either replied to, or rejected with a code and a
+#   message (Internet Computer interface specification, Request status). SignerAgent is "a drop-in replacement for
+#   HttpAgent", whose actors raise a rejection with its code and message.
 # Actual: SignerAgent looks for a reply only. A rejection, certified and for the right request, is "Received invalid
-#   response from signer", without code and message. The same certificate in an answer to HttpAgent is the rejection.
-# Affected: users with a wallet: a canister that is stopped, refuses or traps looks like a faulty wallet, and a client cannot know
-#   whether to retry.
+#   response from signer", without code and message. HttpAgent reports the same certificate as the rejection.
+# Affected: users with a wallet: a canister that is stopped, refuses or traps looks like a faulty wallet, and a client
+#   cannot know whether to retry.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/signer@5.4.0 @icp-sdk/core@5.4.0

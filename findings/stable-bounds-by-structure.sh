@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # ic-stable-structures 0.7.2 (crates.io), bounds and tuples
 #
-# Expected: a value larger than its declared bound is refused everywhere or nowhere, and what the compiler accepts as a key
-#   can be stored (crate documentation, Storable: "The size bounds of the type").
-# Actual: a map and a vector panic, a cell and a log store it, and the cell reads it back: nothing is wrong until the
-#   value moves into a map. A tuple with a String is a Storable to the compiler, and panics with "not yet
+# Expected: a value larger than its declared bound is refused everywhere or nowhere, and what the compiler accepts as a
+#   key can be stored (crate documentation, Storable: "The size bounds of the type").
+# Actual: a map and a vector panic, a cell and a log store it, and the cell reads it back: the error appears only when
+#   the value moves into a map. The compiler accepts a tuple with a String as Storable, but it panics with "not yet
 #   implemented" when the first one is stored; (u64, u64) is fine.
-# Affected: canisters that try a type in a StableCell first; canisters with keys like (Principal, String).
+# Affected: canisters that try out a type in a StableCell first, and canisters with keys like (Principal, String).
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

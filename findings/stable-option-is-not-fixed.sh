@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # ic-stable-structures 0.7.2 (crates.io), Option<T> as a value
 #
-# Expected: `Option<u64>::BOUND` says Bounded { max_size: 9, is_fixed_size: true }, and the trait asks that every value of
-#   a type of fixed size has exactly max_size bytes (crate documentation, Storable::BOUND).
-# Actual: None is stored in one byte. A StableBTreeMap with such values takes every Some and panics at the first None;
-#   a StableVec, too. Options of unbounded types are taken.
-# Affected: a canister whose map got `Option<u64>` for its value: it works in every test that sets it, and traps at the first
-#   record that leaves it open.
+# Expected: `Option<u64>::BOUND` says Bounded { max_size: 9, is_fixed_size: true }, and the trait requires every value
+#   of a fixed-size type to have exactly max_size bytes (crate documentation, Storable::BOUND).
+# Actual: None is stored in one byte. A StableBTreeMap with such values accepts every Some and panics at the first None,
+#   and so does a StableVec. Options of unbounded types work.
+# Affected: a canister whose map has `Option<u64>` as values: it works in every test that sets a value, and traps at the
+#   first record without one.
 . "$(dirname "$0")/lib/common.sh"
 
 mkdir src

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # totalrecallagent 0.6.0 (PyPI), a client of memories on the Internet Computer
 #
-# Expected: a value can be a text, a dict or list, or bytes; what comes back is "dict/list if JSON, else str" (documentation
-#   of MemoryEntry), so that a text is the text that was stored.
-# Happens: whatever is JSON is decoded, texts of digits, "true", "null" and "NaN" included: version 1.10 comes back as 1.1, an
-#   account number of 18 digits and ".0" with other digits, "null" as nothing. Bytes come back as the text of their base64.
-#   load() of TotalRecallAgentMemory takes 0, False and an empty list for missing, and returns the default.
-# Hurt: agents that keep amounts, versions and counters in such a memory: what they read, compare and pass on is not what they
-#   stored. Read with raw=True, or wrap texts and numbers in a dict.
+# Expected: a value can be a text, a dict or list, or bytes; what comes back is "dict/list if JSON, else str"
+#   (documentation of MemoryEntry), so that a text is the text that was stored.
+# Actual: every text that is valid JSON is decoded, texts of digits, "true", "null" and "NaN" included: version 1.10
+#   comes back as 1.1, an account number of 18 digits followed by ".0" with other digits, and "null" as None. Bytes come
+#   back as their base64 text. load() of TotalRecallAgentMemory treats 0, False and an empty list as missing, and
+#   returns the default.
+# Affected: agents that keep amounts, versions and counters in such a memory: the values that they read, compare and
+#   pass on differ from the stored ones. Read with raw=True, or wrap texts and numbers in a dict.
 . "$(dirname "$0")/lib/common.sh"
 
 python_packages env totalrecallagent==0.6.0 requests==2.32.5

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # aiohttp-tus 1.1.0 with aiohttp 3.14.5, and the client tuspy 1.1.0 (PyPI)
 #
-# Expected: HEAD tells what the server has, of complete uploads, too, so that a client whose last answer was lost learns
-#   that it is done; an upload of no bytes is complete as soon as it is made (tus resumable upload protocol 1.0.0: HEAD; Creation).
-# Actual: with its last byte an upload is forgotten, and HEAD is 404, as for one that never was. To begin again is refused
-#   with 409, because the file is there. An empty file is never complete: no hook, and no file under its name.
-# Affected: clients behind a proxy that drops the last answer: a stored file is reported as failed by every attempt. Folders
-#   with an empty file in them (`__init__.py`, `.gitkeep`) arrive without it.
+# Expected: HEAD reports what the server has received, also for complete uploads, so that a client whose last answer was
+#   lost learns that its upload is complete; an upload of no bytes is complete as soon as it is made (tus resumable
+#   upload protocol 1.0.0: HEAD; Creation).
+# Actual: an upload is forgotten with its last byte, and HEAD is 404, as if it had never existed. Beginning it again is
+#   refused with 409, because the file exists. An empty file is never complete: no hook is called, and there is no file
+#   under its name.
+# Affected: clients behind a proxy that drops the last answer: a stored file is reported as failed by every attempt.
+#   Folders with an empty file in them (`__init__.py`, `.gitkeep`) arrive without it.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # aiohttp-tus 1.1.0 with aiohttp 3.14.5, and the client tuspy 1.1.0 (PyPI): allow_overwrite_files
 #
-# Expected: without allow_overwrite_files, which is the default, a file that is there is not replaced, and any other name is free
-#   (aiohttp-tus, documentation of setup_tus).
-# Actual: a name is taken if any file begins with it up to its last dot, and a dot. After `report.txt`, `report.pdf` is refused
-#   as a conflict; `LICENSE`, which has no dot, is replaced without an error.
-# Affected: uploads of a folder: `index.html` keeps `index.js` away, with an error that says nothing of a name; files
-#   without an extension, as snapshots often are, overwrite the ones of yesterday.
+# Expected: without allow_overwrite_files, which is the default, an existing file is not replaced, and any other name is
+#   free (aiohttp-tus, documentation of setup_tus).
+# Actual: a name is taken if the name of any file begins with the part of it before its last dot, followed by a dot.
+#   After `report.txt`, `report.pdf` is refused as a conflict; `LICENSE`, which has no dot, is replaced without an
+#   error.
+# Affected: uploads of a folder: `index.html` blocks `index.js`, with an error that does not mention a name; files
+#   without an extension, as snapshots often are, overwrite yesterday's files.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"
 

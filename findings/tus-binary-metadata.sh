@@ -3,9 +3,10 @@
 #
 # Expected: a value of Upload-Metadata is Base64 of any bytes, and is returned by HEAD unchanged (tus resumable upload
 #   protocol 1.0.0, Creation); aiotus has metadata of type bytes for that reason.
-# Actual: both servers of Node.js read the value as UTF-8 and send back U+FFFD for what is none, so that two digests can
-#   have the same metadata. Neither says so.
-# Affected: a digest or a key that goes with a file as bytes: after the upload it is another one. Write it as hexadecimal text.
+# Actual: both servers of Node.js read the value as UTF-8 and send back U+FFFD for bytes that are not UTF-8, so that two
+#   digests can have the same metadata. Neither reports it.
+# Affected: a digest or a key that is sent with a file as bytes: after the upload it has changed. Write it as
+#   hexadecimal text.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"
 

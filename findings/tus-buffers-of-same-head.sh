@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # tus-js-client 4.3.1 with @tus/server 2.4.5 and @tus/file-store 2.1.1 (npm), a Buffer in Node.js
 #
-# Expected: findPreviousUploads finds the started uploads of this input, by its fingerprint, so that they can be continued
-#   (tus-js-client, API reference).
-# Actual: the fingerprint of a Buffer is its length and a digest of its first 64 KiB. Two Buffers that differ later are
-#   the same input: the second one continues the upload of the first, and the file that arises is the first one's beginning
-#   and the second one's end. If the first is complete, nothing of the second is sent, and it succeeds. The server sees offsets
-#   that fit. Entries are kept after success unless removeFingerprintOnSuccess is set.
-# Affected: uploads of snapshots of a stable memory: same size, and the same first page while the memory manager's buckets do.
-#   Give a `fingerprint` of your own that reads every byte.
+# Expected: findPreviousUploads finds the started uploads of this input, by its fingerprint, so that they can be
+#   continued (tus-js-client, API reference).
+# Actual: the fingerprint of a Buffer is its length and a digest of its first 64 KiB. Two Buffers that differ only later
+#   are treated as the same input: the second one continues the upload of the first, and the resulting file has the
+#   beginning of the first and the end of the second. If the first upload is complete, no byte of the second Buffer is
+#   sent, and its upload succeeds. The offsets that the server gets are consistent. Entries are kept after success
+#   unless removeFingerprintOnSuccess is set.
+# Affected: uploads of snapshots of a stable memory: they have the same size, and the same first page as long as the
+#   memory manager's buckets are the same. Give a `fingerprint` of your own that reads every byte.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages tus-js-client@4.3.1 @tus/server@2.4.5 @tus/file-store@2.1.1

@@ -2,13 +2,13 @@
 # tus-js-client 4.3.1 with @tus/server 2.4.5, @tus/file-store 2.1.1 and @uploadx/core 7.0.3 (npm): overridePatchMethod
 #
 # Expected: a server takes the method from X-HTTP-Method-Override if there is one (tus resumable upload protocol 1.0.0,
-#   X-HTTP-Method-Override: "MUST"); overridePatchMethod is for networks that let no PATCH through. @tus/server names the header
+#   X-HTTP-Method-Override: "MUST"); overridePatchMethod is for networks that block PATCH. @tus/server lists the header
 #   among those that it allows and exposes to browsers.
-# Actual: neither does. @tus/server takes the data for a new upload and refuses it with 400. @uploadx/core stores it as the
-#   beginning of a new one, which is never complete, and answers with an offset: the client reports success, and
-#   its file has no bytes.
-# Affected: users behind such a network: one server takes nothing from them, the other loses everything without an error.
-#   Ask for the offset (HEAD) after the upload.
+# Actual: neither server does so. @tus/server treats the data as a new upload and refuses it with 400. @uploadx/core
+#   stores it as the beginning of a new upload, which is never complete, and answers with an offset: the client reports
+#   success, and its file has no bytes.
+# Affected: users behind such a network: one server accepts none of their uploads, the other loses all of them without
+#   an error. Ask for the offset (HEAD) after the upload.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"
 

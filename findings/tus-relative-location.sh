@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # aiotus 1.1.0, tuspy 1.1.0 (PyPI) and tus-js-client 4.3.1 (npm) with @tus/server 2.4.5, @tus/file-store 2.1.1 (npm)
 #
-# Expected: `Location` may be relative to the address of the request (RFC 9110, 10.2.2); the tus protocol asks for nothing
-#   else, and relativeLocation of @tus/server is meant for servers behind a proxy.
-# Actual: aiotus makes the upload and then cannot use its address: it appends the path, which its own URL type forbids for a path
-#   with a slash in front. It raises nothing: upload() logs one line and returns None. Both other clients resolve it.
-# Affected: scripts that do not look at what upload() returns: nothing is stored, each run leaves one more empty upload on the
-#   server, and the exit code is 0.
+# Expected: `Location` may be relative to the address of the request (RFC 9110, 10.2.2); the tus protocol requires
+#   nothing else, and relativeLocation of @tus/server is meant for servers behind a proxy.
+# Actual: aiotus creates the upload and then cannot use its address: it appends the path, which its own URL type forbids
+#   if the path begins with a slash. It raises no exception: upload() logs one line and returns None. Both other clients
+#   resolve it.
+# Affected: scripts that do not check the result of upload(): nothing is stored, each run leaves one more empty upload
+#   on the server, and the exit code is 0.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"
 

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # @uploadx/core 7.0.3 with the client tus-js-client 4.3.1 (npm): uploads of unknown length, and without metadata
 #
-# Expected: the length may be told with a later request (tus resumable upload protocol 1.0.0, Creation, Upload-Defer-Length),
-#   and an upload is complete when its offset is its length; metadata is optional.
-# Actual: creation-defer-length is not among the extensions that the server offers, but it does not refuse either: it takes all
-#   bytes, never looks at the length, and does not call onComplete, while the client reports success. An upload without metadata is made, and its first byte is refused with 403, "Authenticated
-#   user is not allowed access", where no user is authenticated; so are the pieces of parallelUploads.
-# Affected: recordings and streams, whose length is not known before: they stay in the folder of unfinished uploads until they are
-#   cleaned up. Buffer the stream, and give every upload a file name.
+# Expected: the length may be sent with a later request (tus resumable upload protocol 1.0.0, Creation,
+#   Upload-Defer-Length), and an upload is complete when its offset is its length; metadata is optional.
+# Actual: creation-defer-length is not among the extensions that the server offers, but the server does not refuse such
+#   an upload: it accepts all bytes, never checks the length, and does not call onComplete, while the client reports
+#   success. An upload without metadata is created, but its first bytes are refused with 403, "Authenticated user is not
+#   allowed access", although no user is authenticated; the same happens to the pieces of parallelUploads.
+# Affected: recordings and streams, whose length is not known before: they stay in the folder of unfinished uploads
+#   until they are cleaned up. Buffer the stream, and give every upload a file name.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"
 

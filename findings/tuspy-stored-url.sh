@@ -2,10 +2,11 @@
 # tuspy 1.1.0 (PyPI) with @tus/server 2.4.5 and @tus/file-store 2.1.1 (npm): store_url
 #
 # Expected: with store_url the address of an upload is kept, and an upload of the same file continues it; if the server
-#   no longer has the upload, the client begins from scratch (tus resumable upload protocol 1.0.0, FAQ and HEAD: 404, 410).
-# Actual: an address that the server has removed stays in the storage: each further upload of this file is an error, in the
-#   constructor, and only an edited storage helps. With `file_stream` instead of `file_path` the first one fails, too: the
-#   constructor closes the stream while it computes the fingerprint.
+#   no longer has the upload, the client begins from scratch (tus resumable upload protocol 1.0.0, FAQ and HEAD: 404,
+#   410).
+# Actual: an address that the server has removed stays in the storage: each further upload of this file is an error in
+#   the constructor, until the storage is edited. With `file_stream` instead of `file_path` the first one fails, too:
+#   the constructor closes the stream while it computes the fingerprint.
 # Affected: scheduled uploads whose server cleans up unfinished uploads: after one long pause that file never arrives.
 #   Catch TusCommunicationError of the constructor, and call `remove_item` of the storage.
 . "$(dirname "$0")/lib/common.sh"

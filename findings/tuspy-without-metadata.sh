@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # tuspy 1.1.0 (PyPI) with @tus/server 2.4.5 and @tus/file-store 2.1.1 (npm): an upload without metadata
 #
-# Expected: metadata is optional, and a header without a pair is no valid one: Upload-Metadata has "one or more" pairs
-#   (tus resumable upload protocol 1.0.0, Upload-Metadata). Both packages are of the project that has written the protocol.
+# Expected: metadata is optional, and a header without a pair is not valid: Upload-Metadata has "one or more" pairs (tus
+#   resumable upload protocol 1.0.0, Upload-Metadata). Both packages belong to the project that has written the
+#   protocol.
 # Actual: without metadata tuspy sends the header with nothing in it, which @tus/server answers with 400: such an upload
-#   cannot be made. Its error does not name the header. One pair, whichever, is enough.
-# Affected: the shortest program of tuspy's introduction against the server that is used most in Node.js. Give a file name.
+#   cannot be created. The error does not name the header. One pair, whichever, is enough.
+# Affected: the shortest program of tuspy's introduction against the server that is used most in Node.js. Give a file
+#   name.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"
 

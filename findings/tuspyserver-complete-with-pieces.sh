@@ -3,10 +3,10 @@
 #
 # Expected: with parallelUploads the client sends pieces, and then has them put together; a piece is not a file, and the
 #   upload is complete with the last request (tus resumable upload protocol 1.0.0, Concatenation).
-# Actual: on_upload_complete is called for each piece, with its path and without metadata, and once more for the whole. With
-#   the client's default of one upload at a time it is called once.
-# Affected: anyone who moves, scans or records files in that hook: a piece that was moved away is missing when the pieces are put
-#   together, and each file is there several times. A call without a file name may be a piece.
+# Actual: on_upload_complete is called for each piece, with its path and without metadata, and again for the whole file.
+#   With the client's default of one upload at a time it is called once.
+# Affected: anyone who moves, scans or records files in that hook: a piece that was moved away is missing when the
+#   pieces are put together, and each file is recorded several times. A call without a file name may be for a piece.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"
 

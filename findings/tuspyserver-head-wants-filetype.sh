@@ -2,11 +2,12 @@
 # tuspyserver 4.4.3 (FastAPI) with the clients tuspy 1.1.0 and aiotus 1.1.0 (PyPI): metadata of an upload
 #
 # Expected: metadata is the client's affair, and optional; HEAD answers with the offset, and with the metadata that the
-#   client has given when it made the upload (tus resumable upload protocol 1.0.0: HEAD; Creation, Upload-Metadata).
-# Actual: an upload without `filename` and `filetype`, or with an empty one, is made and takes data, but HEAD is refused with
-#   400: it can be sent, not continued. aiotus asks for the offset before it sends anything, so it cannot upload such
-#   a file at all. Of other metadata HEAD says nothing.
-# Affected: clients written for other servers: all is well until a connection breaks, and then nothing can be continued.
+#   client has given when it created the upload (tus resumable upload protocol 1.0.0: HEAD; Creation, Upload-Metadata).
+# Actual: an upload without `filename` and `filetype`, or with an empty one, is created and accepts data, but HEAD is
+#   refused with 400: the upload can be sent, but not continued. aiotus asks for the offset before it sends anything, so
+#   it cannot upload such a file at all. HEAD returns no other metadata.
+# Affected: clients written for other servers: they work until a connection breaks, and then the upload cannot be
+#   continued.
 . "$(dirname "$0")/lib/common.sh"
 . "$lib/tus.sh"
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # @mux/upchunk 3.5.0 and huge-uploader 1.2.0 (npm): pause and resume of a chunked upload
 #
-# Expected: pause() stops after the chunk that is being sent, resume() continues with the next one ("Pauses an upload after the
-#   current in-flight chunk is finished uploading", documentation of upchunk; huge-uploader: togglePause).
-# Actual: whoever resumes before that chunk has been answered has two loops that send. Those of upchunk share the reader but each
-#   takes the position of the chunk in flight: every later chunk is stored one place too early, the last place stays empty,
-#   and there is a success event, even two. huge-uploader sends a chunk twice and says "finish" while the last one is still on
-#   its way. Resumed after the answer both are right.
-# Affected: a double click on "pause" spoils a film, and the page says that it is stored. Compare a digest at the end, and allow
-#   resume() only after the answer of the chunk.
+# Expected: pause() stops after the chunk that is being sent, resume() continues with the next one ("Pauses an upload
+#   after the current in-flight chunk is finished uploading", documentation of upchunk; huge-uploader: togglePause).
+# Actual: if resume() is called before that chunk has been answered, two loops send chunks. The loops of upchunk share
+#   the reader, but each counts from the chunk in flight: every later chunk is stored one position too early, the last
+#   position stays empty, and there is a success event, or even two. huge-uploader sends a chunk twice, and reports
+#   "finish" while the last one is still in flight. If resume() is called after the answer, both work correctly.
+# Affected: a double click on "pause" spoils a film, and the page says that it is stored. Compare a digest at the end,
+#   and allow resume() only after the answer of the chunk.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @mux/upchunk@3.5.0 huge-uploader@1.2.0

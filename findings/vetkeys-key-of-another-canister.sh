@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # @dfinity/vetkeys 0.4.0 (npm), EncryptedMaps
 #
-# Expected: a value is encrypted with the key that the canister of this EncryptedMaps derives for the map ("encrypts a value
-#   for a specific map and key"; vetKD derives another key for each canister, Internet Computer interface specification,
-#   vetkd_derive_key), so that whoever has access to the map can read it, on any device.
-# Happens: keys are kept in the IndexedDB of the origin by owner and name of the map, without the canister. With two canisters
-#   on one page (or after the page was pointed at another one, from a test canister to the final one) a map of the same owner
-#   and name gets the key of whichever was used first: it is stored without an error, and read back, in this browser only.
-# Hurt: whoever moves an application to a new canister, or keeps notes and passwords in two: after the browser's data are
-#   cleared, and on every other device, the values of the second canister are "Decryption failed". Give maps names that
-#   contain the id of the canister.
+# Expected: a value is encrypted with the key that the canister of this EncryptedMaps derives for the map ("encrypts a
+#   value for a specific map and key"; vetKD derives another key for each canister, Internet Computer interface
+#   specification, vetkd_derive_key), so that whoever has access to the map can read it, on any device.
+# Actual: keys are kept in the IndexedDB of the origin by owner and name of the map, without the canister. With two
+#   canisters on one page (or after the page was pointed at another one, from a test canister to the final one) a map of
+#   the same owner and name gets the key of the canister that was used first: values are stored without an error, and
+#   can be read back only in this browser.
+# Affected: people who move an application to a new canister, or keep notes and passwords in two: after the browser's
+#   data are cleared, and on every other device, the values of the second canister are "Decryption failed". Give maps
+#   names that contain the id of the canister.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @dfinity/vetkeys@0.4.0 @noble/curves@1.9.7 @dfinity/principal@3.4.3 fake-indexeddb@6.2.5

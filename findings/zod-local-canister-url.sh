@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # @dfinity/zod-schemas 3.2.0 with zod 4.6.7 (npm), UrlSchema
 #
-# Expected: http is allowed locally, https anywhere (the schema's documentation). A local network serves each canister at
-#   http://CANISTER.localhost:PORT, as the gateway serves it at https://CANISTER.icp0.io; names below localhost are this
+# Expected: http is allowed locally, https anywhere (the schema's documentation). A local network serves each canister
+#   at http://CANISTER.localhost:PORT, like the gateway at https://CANISTER.icp0.io; names below localhost are this
 #   machine (RFC 6761, 6.3), as is [::1] (RFC 4291, 2.5.3).
 # Actual: only the names localhost and 127.0.0.1 count: the address of a local canister is an "Invalid URL.".
-#   additionalProtocols: ["http:"] lets it in, and every other http address, too.
-# Affected: settings and wallets that check addresses with it: they pass with every deployed canister, and with none on the
+#   additionalProtocols: ["http:"] permits it, but also every other http address.
+# Affected: settings and wallets that check addresses with it: they accept every deployed canister, but none on the
 #   developer's machine. Write http://localhost:PORT/?canisterId=CANISTER there.
 . "$(dirname "$0")/lib/common.sh"
 

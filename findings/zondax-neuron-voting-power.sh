@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # @zondax/ledger-live-icp 1.4.1 (npm), the library of a wallet for neurons
 #
-# Expected: the voting power of a neuron is its stake, with a bonus for the dissolve delay that is left and one for its age,
-#   which is the time since aging_since_timestamp_seconds; while it dissolves it has no age, and once it is dissolved it
-#   cannot vote (documentation of the Network Nervous System, Neurons). calculateVotingPower of the package does that.
-# Actual: neuronVotingPower, which makes its arguments, takes the timestamp itself for the age in seconds. It is larger than
-#   four years, so every neuron has the bonus of
-#   the oldest ones from its first second, also one that dissolves (its timestamp is the largest number). The delay of a neuron
-#   that is dissolved is the absolute difference to now: a year after its end it counts like one that has a year to go.
-# Affected: wallets show 250 for what votes with 200, and voting power for a neuron that has none. Read voting_power of
-#   get_neuron_info instead.
+# Expected: the voting power of a neuron is its stake, with a bonus for the dissolve delay that is left and one for its
+#   age, which is the time since aging_since_timestamp_seconds; while it dissolves it has no age, and once it is
+#   dissolved it cannot vote (documentation of the Network Nervous System, Neurons). calculateVotingPower of the package
+#   does that.
+# Actual: neuronVotingPower, which computes the arguments of calculateVotingPower, uses the timestamp itself as the age
+#   in seconds. This is more than four years, so every neuron has the bonus of the oldest ones from its first second,
+#   even while it dissolves (its timestamp is then the largest number). The delay of a neuron that is dissolved is the
+#   absolute difference to now: a year after its end it counts like one that has a year to go.
+# Affected: wallets show 250 for a neuron that votes with 200, and voting power for a neuron that has none. Read
+#   voting_power of get_neuron_info instead.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages --legacy-peer-deps @zondax/ledger-live-icp@1.4.1

@@ -1,5 +1,5 @@
-//! Bad input, on the legacy build and on the direct build: each call gets an error that says what is wrong, or is
-//! rejected, and nothing changes.
+//! Bad input, on the legacy build and on the direct build: each call gets an error that says what is wrong, and changes
+//! nothing.
 
 use crate::support::scene::{Scene, args};
 use crate::support::upload::{CHUNK, file, metadata, sha256, two_chunks};
@@ -9,22 +9,22 @@ use serde_bytes::{ByteBuf, Bytes};
 use session_migrate::build::Build;
 use upload_canister::api::*;
 
-/// Arguments of this many bytes still fit into one message.
+/// Length, in bytes, of huge arguments. They still fit into one message.
 const HUGE: usize = 1_900_000;
 
-/// Begins an upload of two chunks, of which the first has arrived.
+/// Creates a scene whose session in flight has received the first of its two chunks.
 fn scene(canister: &InstalledCanister) -> Scene {
     Scene::new(canister, two_chunks(2), 1)
 }
 
-/// The errors that bad input may be answered with.
+/// The errors with which the canister answers bad input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ErrorKind {
     Unauthorized,
     NotFound,
     Conflict,
     Exhausted,
-    /// Which argument.
+    /// The argument of this name is invalid.
     Invalid(&'static str),
 }
 
@@ -43,7 +43,7 @@ impl ErrorKind {
     }
 }
 
-/// One call: the function, what is bad about it, who calls, the arguments, and the error.
+/// One call: the function, what is wrong with the input, the caller, the arguments, and the expected error.
 type Case = (&'static str, &'static str, Principal, Vec<u8>, ErrorKind);
 
 #[test]
@@ -92,12 +92,12 @@ fn short(found: &Option<Error>) -> String {
     format!("{found:?}").chars().take(300).collect()
 }
 
-/// Returns the error of a reply, regardless of its type.
+/// Returns the error in a reply, whatever its type is in case of success.
 fn error_of(reply: &[u8]) -> Option<Error> {
     candid::decode_one::<Result<candid::Reserved>>(reply).unwrap().err()
 }
 
-/// Creates metadata of an empty file, with a text that is too long.
+/// Returns the metadata of an empty file after `change` has made them invalid.
 fn described(change: impl FnOnce(&mut AssetMetadataBase)) -> AssetMetadata {
     let AssetMetadata::Document(mut document) = metadata(0) else { unreachable!("a document") };
     change(&mut document.base);

@@ -1,4 +1,4 @@
-//! Uploads that are verified by BLAKE3, on real wasm: in any order, and across every upgrade.
+//! Uploads that are verified by BLAKE3, on real wasm: with chunks in any order, and across every upgrade.
 
 use crate::support::upload::{CHUNK, digest, file};
 use crate::support::{InstalledCanister, owner};
@@ -7,8 +7,8 @@ use upload_canister::api::{Error, HashAlgorithm};
 
 const HASH: HashAlgorithm = HashAlgorithm::Blake3;
 
-/// Sends the chunks in this order, with an upgrade to the next of these builds after each as long as there
-/// are any.
+/// Uploads a file and reads it back. The canister begins on the first of `builds`, the chunks arrive in `order`, and
+/// after each chunk the canister is upgraded to the next build, if there is one left.
 fn across(builds: &[Build], order: &[u32]) {
     let mut canister = InstalledCanister::new(builds[0]);
     let capsule = canister.capsule();

@@ -1,5 +1,5 @@
-//! Tests of what a browser and a downloading client receive, on the real wasm of every build: streamed, in
-//! parts, with a token, and across upgrades.
+//! Files that browsers and downloading clients read, on the real wasm of every build: streamed, by range, with an
+//! access token, and across upgrades.
 
 use candid::{Decode, Principal};
 use serde_bytes::ByteBuf;
@@ -49,7 +49,8 @@ fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.as_str())
 }
 
-/// Returns the call for the rest of a body.
+/// Returns the token with which the gateway asks for the next piece of the body; `None` if the response contains all of
+/// it.
 fn rest(response: &HttpResponse) -> Option<StreamingToken> {
     let StreamingStrategy::Callback { callback, token } = response.streaming_strategy.clone()?;
     assert_eq!(callback.0.method, "http_request_streaming_callback");
@@ -73,7 +74,7 @@ fn body(canister: &InstalledCanister, response: &HttpResponse) -> Vec<u8> {
     body
 }
 
-/// Returns a token of the reader, as soon as the canister has a key.
+/// Returns an access token for the reader. Waits until the canister has created a key for tokens.
 fn token(canister: &InstalledCanister, locator: &str) -> AccessToken {
     let asked = || canister.query::<AccessToken>(reader(), "blob_access_token", (locator, None::<u32>));
     for _ in 0..5 {
@@ -181,7 +182,8 @@ fn a_body_in_the_middle_is_rejected_once_its_reader_is_removed() {
     }
 }
 
-/// A gateway passes a response on if the canister has certified it, or has certified that it need not be.
+/// A gateway passes a response on only if the canister has certified it, or has certified that responses of this path
+/// need no certification.
 #[test]
 fn every_page_carries_the_proof_that_it_is_not_certified() {
     for build in Build::ALL {
@@ -212,7 +214,7 @@ fn exchange(port: u64, request: &str, headers: &str, body: &str) -> (String, Vec
     (String::from_utf8(answer).unwrap(), body)
 }
 
-/// What a browser would get: the gateway puts the pieces together.
+/// A gateway requests the pieces of a file one after the other, and sends the whole body to the browser.
 #[test]
 fn a_gateway_serves_a_private_file_whole_and_in_parts() {
     if !is_embedded() {

@@ -1,5 +1,5 @@
-//! A canary on the real wasm: a share of the new sessions takes one path, and the comparison of the counts shows
-//! whether it can take all of them.
+//! A canary on the real wasm: new sessions are divided between the two paths, and the canister's counts for each path
+//! are those that the clients observed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::support::{InstalledCanister, owner};
 use session_migrate::build::Build;
 use upload_canister::api::{CallCounts, ErrorCounts, PathCounts, SessionPath, UploadCounts};
 
-/// What clients saw of one path.
+/// The counts of one path that clients can observe.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     begun: u64,
@@ -31,8 +31,8 @@ impl Seen {
     }
 }
 
-/// Uploads files until each path has had at least `least`; every third is refused once because of its hash, every
-/// fourth is aborted.
+/// Uploads files until at least `least` sessions have begun on each path, and returns what the client observed. On each
+/// path, every third upload is once finished with a wrong hash, which is refused, and every fourth is aborted.
 fn upload_until(canister: &InstalledCanister, capsule: &str, least: u64) -> BTreeMap<&'static str, Seen> {
     let mut seen = BTreeMap::from([("compat", Seen::default()), ("direct", Seen::default())]);
     for n in 0_u64.. {
@@ -65,7 +65,7 @@ fn upload_until(canister: &InstalledCanister, capsule: &str, least: u64) -> BTre
     seen
 }
 
-/// Checks that every count of `admin_stats` is a sample of `/metrics`.
+/// Checks that `/metrics` has these counts of `admin_stats` as samples.
 fn assert_scraped(canister: &InstalledCanister, counts: &UploadCounts) {
     let samples = canister.scrape();
     for (path, counts) in [("compat", counts.compat), ("direct", counts.direct), ("none", counts.no_path)] {
@@ -141,7 +141,8 @@ fn a_share_of_5_percent_can_be_judged_by_its_counts() {
     assert_scraped(&canister, &after);
 }
 
-/// What happens without a call is counted as well: a session expires, and hashing continues by timer.
+/// A session expires without a call, by a timer, and is counted nevertheless. A later call about it is counted on no
+/// path.
 #[test]
 fn expiry_is_counted_on_the_path_of_the_session() {
     for build in [Build::Legacy, Build::Direct] {

@@ -1,7 +1,6 @@
-//! The forty defects of the first public release, one test each, on the legacy build and on the direct build;
-//! those about upgrades also across the whole staged upgrade.
-//! Each test describes what went wrong there and what holds now. If a defect cannot recur because its feature was
-//! removed, the test shows that it was.
+//! The forty defects of the first public release, one test each, on the legacy build and on the direct build; those
+//! about upgrades also across the whole staged upgrade. Each test describes what went wrong in that release and what
+//! holds now. If a defect cannot recur because its feature was removed, the test shows that it was.
 
 mod authorisation;
 mod identity;
@@ -12,7 +11,7 @@ mod results;
 mod sessions;
 use session_migrate::build::Build;
 
-/// The builds to which a canister is upgraded in a test about upgrades.
+/// The builds that a canister runs, one after the other, in a test about upgrades.
 type Course = &'static [Build];
 
 const LEGACY: Course = &[Build::Legacy, Build::Legacy, Build::Legacy];

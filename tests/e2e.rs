@@ -1,4 +1,4 @@
-//! Everything that runs the real wasm of the canister, on a PocketIC server.
+//! The tests that run the real wasm of the canister, on a PocketIC server.
 
 mod bad_input;
 mod blake3;

@@ -10,11 +10,11 @@ use session_migrate::build::Build;
 use sha2::{Digest, Sha256};
 use upload_canister::api::Error;
 
-/// How much the heap may grow from a few chunks of a file to hundreds, in bytes: for the session's record, and for the
-/// allocator.
+/// Bytes by which the heap may grow between the first few chunks of a file and hundreds of them: room for the session's
+/// record, and for the allocator.
 const HEAP_GROWTH_BYTES: u64 = 1 << 20;
 
-/// Maximum heap of the direct build, in bytes: it never holds more payload than a few blocks.
+/// Maximum heap of the direct build, in bytes. The heap never holds more than a few blocks of payload.
 const HEAP_BYTES_IN_EXTENTS: u64 = 4 << 20;
 
 /// Maximum heap of the legacy build, in bytes. Its chunks are in the nodes of a B-tree, up to eleven in each. When a
@@ -22,7 +22,8 @@ const HEAP_BYTES_IN_EXTENTS: u64 = 4 << 20;
 /// after some tens of chunks, and no larger after a thousand.
 const HEAP_BYTES_IN_CHUNKS: u64 = 64 << 20;
 
-/// Returns the order in which the chunks of two files are sent: for each call, which file continues.
+/// Generates the order in which the chunks of two files are sent: for each call, whether the second file continues
+/// instead of the first; whether the chunks of the first file are in reverse order; and the seed of the files' bytes.
 fn interleavings() -> impl Strategy<Value = (Vec<bool>, bool, u64)> {
     (prop::collection::vec(any::<bool>(), 6), any::<bool>(), 1..1_000_000u64)
 }
@@ -37,7 +38,7 @@ fn interleaved(build: Build, order: &[bool], backwards: bool, seed: u64) -> Resu
     if backwards {
         unsent[0].reverse();
     }
-    // The chunks that are left after this order are sent at the end.
+    // The chunks that `order` leaves unsent are sent at the end.
     for which in order.iter().map(|second| usize::from(*second)).chain([0, 0, 0, 1, 1, 1]) {
         let other = canister.status(owner(), sessions[1 - which]).unwrap();
         if let Some(idx) = unsent[which].pop() {
@@ -95,7 +96,7 @@ fn a_file_is_read_a_hundred_times_right_after_it_was_finished() {
             let idx = (n % 3) as u32;
             let chunk = canister.read_chunk(owner(), &finished.blob_id, idx).unwrap();
             assert!(chunk == file.chunks(CHUNK).nth(idx as usize).unwrap(), "{build}: chunk {idx}, read {n}");
-            // Ranges that begin everywhere, most of which cross the boundary of two chunks.
+            // The ranges begin all over the file; one of them crosses the boundary of two chunks.
             let (from, len) = ((n * 35_993 + n % 7) as usize, 17_777);
             let range = canister.read_range(owner(), &finished.blob_id, from as u64, len as u64).unwrap();
             assert!(range == file[from..from + len], "{build}: range from {from}, read {n}");
@@ -104,8 +105,9 @@ fn a_file_is_read_a_hundred_times_right_after_it_was_finished() {
     }
 }
 
-/// Chunks that arrive from the last to the first cannot be hashed on arrival. A message hashes about 300 MB,
-/// so that `finish` of this many takes three, and the canister continues on its own between the calls.
+/// Chunks that arrive from the last to the first cannot be hashed on arrival. A message hashes about 300 MB, so that
+/// finishing this file takes three messages. After the client's first call of `finish`, the canister continues on its
+/// own.
 #[test]
 fn a_long_finish_continues_on_its_own() {
     let canister = InstalledCanister::new(Build::Direct);
@@ -135,8 +137,8 @@ fn a_long_finish_continues_on_its_own() {
     assert_eq!((finished.size, finished.checksum_sha256.as_deref()), (bytes, Some(&digest.to_vec())));
 }
 
-/// Uploads a file of `count` generated chunks. Returns the bytes sent and the bytes of the heap, after every tenth
-/// chunk and after the finish.
+/// Uploads a file of `count` generated chunks. Returns, after every tenth chunk and after the finish, the number of
+/// bytes sent and the size of the heap in bytes.
 fn heap_during_upload(canister: &InstalledCanister, count: u32) -> Vec<(u64, u64)> {
     let heap = |sent: u32| {
         let status = canister.pic.canister_status(canister.id, Some(controller())).unwrap();

@@ -1,5 +1,5 @@
 //! A canister that is frozen or stopped, or runs out of memory during a call, on the legacy build and on the direct
-//! build: the call fails completely, and the upload continues once there is room again.
+//! build: a call that fails changes nothing, and the upload continues once the cause is removed.
 
 use crate::support::calls::CALLS;
 use crate::support::scene::{Scene, args};
@@ -21,7 +21,7 @@ fn put(canister: &InstalledCanister, scene: &Scene, idx: u32) -> Result<Vec<u8>,
     canister.update_bytes(owner(), "uploads_put_chunk", arg)
 }
 
-/// A frozen canister refuses every update before it runs; once thawed, it is unchanged.
+/// A frozen canister refuses every update without executing it; once thawed, the canister is unchanged.
 #[test]
 fn a_frozen_canister_changes_nothing_and_serves_once_thawed() {
     for build in [Build::Legacy, Build::Direct] {
@@ -46,7 +46,7 @@ fn a_frozen_canister_changes_nothing_and_serves_once_thawed() {
     }
 }
 
-/// A stopped canister does the same.
+/// A stopped canister refuses a call without executing it; once started again, the canister is unchanged.
 #[test]
 fn a_stopped_canister_changes_nothing_and_serves_once_started() {
     for build in [Build::Legacy, Build::Direct] {
@@ -76,7 +76,7 @@ fn a_call_that_runs_out_of_memory_changes_nothing() {
             ..CanisterSettings::default()
         };
         let mut refused = 0;
-        // From no room at all up to enough room, so that the call fails at different points.
+        // The limit is raised step by step, from no room at all to enough, so that the call fails at different points.
         for pages in (0..).step_by(4) {
             change_settings(&canister, heap(used + pages * PAGE));
             match put(&canister, &scene, 0) {

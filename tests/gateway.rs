@@ -1,5 +1,5 @@
-//! The HTTP gateway, on the legacy build and on the direct build: the pages `/metrics` and `/health`, and the answer to
-//! any other request.
+//! Requests of the HTTP gateway, on the legacy build and on the direct build: the pages `/metrics` and `/health`, and
+//! the answer to any other request.
 
 use crate::support::conversion::sessions::Sessions;
 use crate::support::conversion::{after, settle};

@@ -1,5 +1,5 @@
-//! The Candid interfaces: that of each build is the checked-in one, a client of one build can use the next, and the
-//! names of the first public release are kept.
+//! The Candid interfaces: each build has the interface that is checked in, a client of one build can use the next, and
+//! functions of the first public release keep their names.
 
 use crate::support::did;
 use candid_parser::utils::{CandidSource, service_compatible};
@@ -32,7 +32,8 @@ fn each_build_serves_the_clients_of_the_one_before() {
     }
 }
 
-/// The chain of upgrades is safe according to the schemas of stable memory in the wasms themselves.
+/// Each upgrade, from legacy to staged to direct, is safe according to the schemas of stable memory in the wasms
+/// themselves.
 #[test]
 fn each_build_reads_what_the_one_before_has_stored() {
     let artifacts = Build::ALL.map(crate::support::artifact);
@@ -44,7 +45,8 @@ fn each_build_reads_what_the_one_before_has_stored() {
     }
 }
 
-/// Later settings are optional, so that a client of the interface without them is still served.
+/// Settings that were added later are optional, so that a client of the interface without them can still change
+/// settings.
 #[test]
 fn newer_settings_may_be_omitted() {
     for build in Build::ALL {
@@ -60,7 +62,7 @@ fn newer_settings_may_be_omitted() {
             let at = older.find(line).unwrap_or_else(|| panic!("{line} in {build}"));
             older.replace_range(at..at + line.len(), "");
         }
-        // So is the override for settings that close the service.
+        // The second argument, with which a controller forces settings that close the service, is optional, too.
         older = older.replace("(AdminConfig, opt bool)", "(AdminConfig)");
         let compatible = service_compatible(CandidSource::Text(&text), CandidSource::Text(&older));
         compatible.unwrap_or_else(|error| panic!("{build}: {error}"));

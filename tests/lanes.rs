@@ -1,9 +1,9 @@
 //! The five end-to-end lanes of an upload, on the legacy build, on the direct build, and across the whole
 //! staged upgrade.
 //!
-//! The first public release had five lanes that passed without reading a single byte back, one of which made
-//! no call at all. These upload a real photograph and pictures actually derived from it, and every lane ends
-//! by comparing what the canister returns.
+//! The five lanes of the first public release passed without reading a single byte back, and one of them made no call
+//! at all. The lanes of this file upload a picture and smaller pictures that are derived from it, and each lane ends by
+//! comparing the bytes that the canister returns with the files.
 
 mod canister;
 mod picture;
@@ -79,7 +79,7 @@ fn lane_2_derivatives_of_a_picture(course: Course) {
     }
 }
 
-/// The original and its derivatives at the same time: each has a call in flight while the others do.
+/// The original and its derivatives at the same time: in each round, every upload has a call in flight.
 fn lane_3_both_in_parallel(course: Course) {
     let mut canister = LaneCanister::new(course);
     let mut uploads = canister.full_set();
@@ -97,7 +97,7 @@ fn lane_3_both_in_parallel(course: Course) {
     canister.assert_stored(&uploads.iter().collect::<Vec<_>>());
 }
 
-/// Four assets become four memories of the capsule, each once, with the metadata they were begun with.
+/// Four assets become four memories of the capsule, each with the metadata given at begin.
 fn lane_4_the_complete_set_with_its_memories(course: Course) {
     let mut canister = LaneCanister::new(course);
     let mut uploads = canister.full_set();
@@ -127,7 +127,7 @@ fn lane_4_the_complete_set_with_its_memories(course: Course) {
     canister.assert_stored(&uploads.iter().collect::<Vec<_>>());
 }
 
-/// What was uploaded before the upgrades is read after them, by those with access and by no one else.
+/// Files that were uploaded before the upgrades can be read after them, by those with access and by no one else.
 fn lane_5_every_byte_of_every_asset(course: Course) {
     let mut canister = LaneCanister::new(course);
     let mut uploads = canister.full_set();

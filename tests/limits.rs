@@ -1,5 +1,5 @@
-//! Limits on numbers and lengths, on the legacy build and on the direct build: each is named in the error with its
-//! numbers, a refused call changes nothing, and released room can be used again.
+//! Limits on numbers and lengths, on the legacy build and on the direct build: each error names the limit and its
+//! numbers, a refused call changes nothing, and after a deletion there is room again.
 
 use crate::support::upload::{NewMemory, metadata};
 use crate::support::{InstalledCanister, controller, owner, stranger, writer};
@@ -166,7 +166,7 @@ mod check_that {
             assert!(set(config, Some(false)).is_err());
             set(config, Some(true)).unwrap();
             assert_eq!(canister.config(), config);
-            set(config, None).unwrap(); // `force` is needed only to close what is open
+            set(config, None).unwrap(); // `force` is needed only to close an open service
             set(open, None).unwrap();
         }
     }
@@ -194,7 +194,7 @@ mod check_that {
         assert!(matches!(create(&canister, owner()), Err(Error::Unauthorized { .. })));
     }
 
-    /// Settings from before there were limits on capsules and memories.
+    /// The settings as they were before limits on capsules and memories were added.
     #[derive(CandidType, Deserialize)]
     struct OlderConfig {
         compat_share_percent: u8,

@@ -11,13 +11,13 @@ use candid::{Principal, Reserved};
 use session_migrate::build::Build;
 use upload_canister::api::{self, HttpResponse};
 
-/// Bytes that still fit into one message.
+/// Number of bytes that still fit into one message.
 const LONG: usize = 1_900_000;
 
 /// Maximum number of prefixes of valid arguments that are tried for each function.
 const PREFIXES: usize = 24;
 
-/// The largest number that the length of a list can be.
+/// The largest length that a list can declare, as LEB128.
 const LENGTH: &[u8] = b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
 
 /// A function of the interface, with valid arguments.
@@ -28,22 +28,22 @@ struct Endpoint<'a> {
 }
 
 impl Endpoint<'_> {
-    /// Returns whether every argument may be omitted; then arguments of another type count as omitted, too.
+    /// Returns whether every argument is optional. If so, an argument of another type decodes like an omitted one.
     fn all_optional(&self) -> bool {
         self.function.args.iter().all(|arg| matches!(arg.as_ref(), TypeInner::Opt(_)))
     }
 
-    /// Returns valid arguments, all of them numbers or texts, followed by a list of as many nulls as can be
-    /// declared. A decoder skips undeclared arguments.
+    /// Returns the valid arguments, followed by a list that declares as many nulls as possible: a decoder skips
+    /// arguments beyond those of the function. Returns `None` unless the valid arguments are all numbers and texts.
     fn with_a_list_of_nulls(&self) -> Option<Vec<u8>> {
         let count = self.function.args.len() as u8;
-        // No table of types, and the arguments are of primitive types.
+        // With an empty table of types, all arguments are of primitive types.
         let rest = self.valid.strip_prefix(&[b'D', b'I', b'D', b'L', 0, count])?;
         let (types, values) = rest.split_at(count.into());
         Some([b"DIDL\x01\x6d\x7f".as_slice(), &[count + 1], types, &[0], values, LENGTH].concat())
     }
 
-    /// Returns the malformed arguments, each with a name.
+    /// Returns the malformed arguments, each with a description.
     fn malformed(&self) -> Vec<(String, Vec<u8>)> {
         let mut tried: Vec<(String, Vec<u8>)> = [
             ("not Candid", b"{\"session\": 1}".to_vec()),
@@ -75,18 +75,19 @@ impl Endpoint<'_> {
     }
 }
 
-/// Creates half a million `opt null` types, and one value.
+/// Creates arguments with almost half a million `opt null` types and one value.
 fn many_types() -> Vec<u8> {
     let count = LONG / 4;
     [b"DIDL", leb128(count).as_slice(), &b"\x6e\x7f".repeat(count), b"\x01\x00\x00"].concat()
 }
 
-/// Creates as many null arguments as fit.
+/// Creates as many null arguments as fit into one message.
 fn many_arguments() -> Vec<u8> {
     [b"DIDL\x00", leb128(LONG).as_slice(), &b"\x7f".repeat(LONG)].concat()
 }
 
-/// Creates `opt opt … null`, five thousand deep, each of them present: too deep for the stack of a recursive decoder.
+/// Creates a value of the type `opt opt … null`, five thousand levels deep, with a value at each level: too deep for
+/// the stack of a recursive decoder.
 fn deep_types() -> Vec<u8> {
     let count = 5_000;
     let types: Vec<u8> = (1..=count)
@@ -144,7 +145,7 @@ fn check_every_function(build: Build) {
             }
         }
         if endpoint.all_optional() {
-            // Called by someone without rights: only the decoding matters.
+            // The caller has no rights, since only the decoding matters.
             let answer = canister.call(Principal::anonymous(), (name, function), Vec::new());
             if !answer.as_ref().is_ok_and(|reply| !refuses(name, reply)) {
                 wrong.push(format!("{name}, no bytes at all: {}", short(&answer)));
@@ -156,8 +157,8 @@ fn check_every_function(build: Build) {
     scene.assert_alive(&canister);
 }
 
-/// Returns whether this is the answer to arguments that do not decode: the function's reply, with an error in
-/// it that names the function and the reason.
+/// Returns whether `reply` is the answer to arguments that do not decode: it must contain an error that names the
+/// function and the reason.
 fn refuses(name: &str, reply: &[u8]) -> bool {
     if name == "http_request" {
         let reply: HttpResponse = candid::decode_one(reply).unwrap();
@@ -172,13 +173,13 @@ fn refuses(name: &str, reply: &[u8]) -> bool {
     }
 }
 
-/// Returns whether a text names the function and the reason, for replies that have no field for an error.
+/// Returns whether the text of an answer without a Candid error names the function and the reason.
 fn names_reason(name: &str, text: &str) -> bool {
     text.contains(&format!("arguments: expected those of {name}, in Candid, got "))
 }
 
-/// Checks that a function without arguments ignores what is sent. The caller is a stranger, since a controller's calls
-/// have effects.
+/// Checks that a function without arguments ignores the bytes that are sent as arguments. The caller is not a
+/// controller, whose calls could have effects.
 fn ignores_its_arguments(canister: &InstalledCanister, endpoint: &Endpoint<'_>) {
     let Endpoint { name, function, .. } = *endpoint;
     let expected = canister.call(owner(), (name, function), Vec::new()).unwrap();

@@ -1,5 +1,5 @@
-//! The second migration, from the chunk map into extents, interrupted at every message, on real wasm: it ends
-//! as if nothing had happened, and clients that call in between see the same as at any other time.
+//! The second migration, from the chunk map into extents, interrupted at every message, on real wasm: it ends in the
+//! same state as without interruptions, and clients that call in between get the same answers as at any other time.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,7 +28,8 @@ fn the_migration_preserves_everything_that_is_stored() {
     let after = undisturbed(InChunkMap);
     let (blobs, sessions) = (image().sound_blobs().count(), image().sessions().count());
     assert_eq!((before.moved(), after.held.moved()), ([0, 0], [blobs, sessions]));
-    // The two chunks of the damaged blob, and the chunk of the session that the first migration has quarantined.
+    // Left are the two chunks of the damaged blob `torn`, and the chunk of the session that the first migration has
+    // quarantined.
     assert_eq!(after.held.chunk_map, [3, 0]);
     let moved = image().sound_blobs().chain(image().sessions());
     let taken: usize = moved.map(|(_, uploaded)| uploaded.content.len().next_multiple_of(64)).sum();
@@ -66,7 +67,7 @@ fn any_interruption_leads_to_the_same_final_state() {
     interrupted_everywhere(InChunkMap, INTERRUPTIONS);
 }
 
-/// Timers do not run on a stopped canister, so only upgrades move anything, a few chunks each.
+/// Timers do not run on a stopped canister, so only the upgrades move payload, a few chunks each.
 #[test]
 fn repeated_upgrades_lead_to_the_same_final_state() {
     let mut canister = InChunkMap.canister();
@@ -87,7 +88,8 @@ fn repeated_upgrades_lead_to_the_same_final_state() {
     assert_eq!(InChunkMap::dump(&canister), undisturbed(InChunkMap));
 }
 
-/// A message of the timers moves more than any blob here has; upgrades end in the middle of one.
+/// A message of the timers moves more bytes than any blob here has, so only the long session can be left in the middle.
+/// In upgrades, which move less, that happens to a blob (see the test above).
 #[test]
 fn a_message_ends_in_the_middle_of_a_session() {
     let units: BTreeSet<u64> =
@@ -96,7 +98,7 @@ fn a_message_ends_in_the_middle_of_a_session() {
     assert!(units.contains(&session), "{units:?}, not {session}");
 }
 
-/// What clients do while the migration is running, and what they must see then and at any other time.
+/// Calls of clients, with checks of the answers: they must be the same however far the migration is.
 const CLIENTS: &[(&str, Interruption)] = &[
     ("everything is read", |canister| {
         for (name, uploaded) in image().sound_blobs() {
@@ -156,7 +158,7 @@ fn finish(canister: &InstalledCanister, uploaded: &UploadedFile) -> UploadFinish
     canister.finish_as(owner(), uploaded.session, &digest, uploaded.content.len() as u64).unwrap()
 }
 
-/// Returns what is stored when the migration and the timers have nothing left to do.
+/// Waits until the migration and the timers have nothing left to do, and returns everything that is stored.
 fn held_at_rest(canister: &InstalledCanister) -> Held {
     let state = settle(canister);
     assert_eq!(state.phase, MigrationPhase::Converted, "{}", state.note);
@@ -181,15 +183,15 @@ fn client_calls_between_messages_answer_as_after_migration_2() {
     }
 }
 
-/// Lets a minute pass, which starts the sweep, or runs a message that it has asked for. Returns the number of chunks in the
-/// chunk map afterwards.
+/// Lets time pass and runs a round. After a minute, the sweep starts; without waiting, the next message of a running
+/// sweep is executed. Returns the number of chunks in the chunk map afterwards.
 fn sweep(canister: &InstalledCanister, seconds: u64) -> u64 {
     canister.pic.advance_time(Duration::from_secs(seconds));
     canister.pic.tick();
     canister.stats().chunks
 }
 
-/// Returns a canister that is about to compact its chunk map, and the number of chunks in it.
+/// Returns a canister that is about to compact its chunk map, and the number of chunks in the map.
 fn before_compaction() -> (InstalledCanister, u64) {
     let canister = after(InChunkMap, messages(InChunkMap));
     let chunks = canister.stats().chunks;
@@ -197,7 +199,7 @@ fn before_compaction() -> (InstalledCanister, u64) {
     (canister, chunks)
 }
 
-/// Chunks of the image that stay in the chunk map.
+/// Number of chunks that stay in the chunk map, since their units are quarantined.
 const QUARANTINED: u64 = 3;
 
 #[test]
@@ -211,7 +213,7 @@ fn chunks_in_quarantine_are_stored_again_in_an_emptied_map() {
     assert_eq!(Held::of(&storage(&canister)), expected);
     assert_eq!(InChunkMap::dump(&canister), undisturbed(InChunkMap));
 
-    // What is missing comes back, and the unit is retried.
+    // The missing bytes of a quarantined blob are stored again, and the blob is retried.
     let torn = image().file("torn");
     let raw = canister.stable_memory();
     {
@@ -255,14 +257,15 @@ fn a_compaction_that_traps_changes_nothing() {
         assert_eq!(sweep(&canister, 61), QUARANTINED, "part {part}: it is repeated");
         assert_eq!(InChunkMap::dump(&canister), expected, "part {part}");
     }
-    // It traps until it is no longer repeated.
+    // Now the compaction traps each time, until the sweep no longer repeats it.
     let (canister, _) = before_compaction();
     let trapped = with_message_limit(&canister, cost / 2, |canister| {
         for _ in 0..4 {
             sweep(canister, 61);
         }
     });
-    // The removals that follow trap, too, but at that limit they have only read.
+    // After that, chunks are removed one by one. These messages trap, too, but at this limit they have written nothing
+    // yet.
     let compactions = trapped.iter().filter(|message| message.stable_bytes_written > 0).count();
     assert!((1..4).contains(&compactions), "{trapped:?}");
     // A chain of sweeps that has trapped begins again after a minute.

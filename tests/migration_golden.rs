@@ -1,7 +1,7 @@
 //! Stable memory of each released layout, read by the current builds.
 //!
-//! `tests/golden/layout-N.bin.gz` are complete stable memories, created once by the builds that wrote the
-//! layout and never again; a release with a new layout adds one.
+//! `tests/golden/layout-N.bin.gz` is a complete stable memory, created once by a build that wrote layout N, and never
+//! replaced. A release with a new layout adds a file.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -23,13 +23,14 @@ fn path(layout: u16) -> PathBuf {
     tree::root().join(format!("tests/golden/layout-{layout}.bin.gz"))
 }
 
-/// Returns a file of two chunks that packs well.
+/// Returns a file of two chunks that compresses well.
 fn half() -> Vec<u8> {
     vec![7; CHUNK + 5]
 }
 
-/// Fills a canister: a finished file, and one of which the second chunk has arrived; in layout 3 also such a file that
-/// is verified by BLAKE3. Their ids are stable, since the canister issues them in order.
+/// Uploads a finished file, and the second chunk of an unfinished one; in layout 3, also the second chunk of an
+/// unfinished one that is verified by BLAKE3. The ids are the same in each run, since the canister issues them in
+/// order.
 fn fill(canister: &InstalledCanister, layout: u16) {
     let capsule = canister.capsule();
     canister.upload(owner(), &capsule, b"a finished file", "finished");
@@ -42,7 +43,8 @@ fn fill(canister: &InstalledCanister, layout: u16) {
     }
 }
 
-/// Finishes the half-finished upload of the key `idem`, and checks that the capsule has these memories in the end.
+/// Finishes the half-finished upload with the key `idem`, and checks that the capsule has as many as `memories`
+/// memories afterwards.
 fn finishes_upload(
     canister: &InstalledCanister,
     capsule: &str,
@@ -81,8 +83,8 @@ fn every_build_reads_every_layout_that_it_accepts() {
                 continue;
             }
             canister.upgrade(build);
-            // The half-finished upload continues under its key. It has not expired: the clock of a fresh
-            // instance is not ahead of the one with which the memory was created.
+            // The half-finished upload continues under its key. It has not expired, since the clock of a fresh instance
+            // is not ahead of the clock of the instance that created the memory.
             let capsules: Result<Vec<upload_canister::api::Capsule>> =
                 canister.query(owner(), "capsules_list", (None::<String>, None::<u32>));
             let capsule = &capsules.unwrap()[0].id;

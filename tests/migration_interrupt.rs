@@ -1,8 +1,8 @@
 //! The migration interrupted between any two of its messages, on real wasm: the final state is the same.
 //!
-//! The sessions are in stable memory from the start, with a pace of one unit in the first message, so that a dozen
-//! sessions take a message for each doubling of the pace. A message on the IC commits as a whole or not at all;
-//! `migration_traps.rs` tests traps within a message.
+//! The sessions are written into stable memory directly, with a pace that allows one unit in the first message. The
+//! pace doubles with each message, so that even a dozen sessions take several messages. A message on the IC commits as
+//! a whole or not at all; `migration_traps.rs` tests traps within a message.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use crate::support::{InstalledCanister, controller};
 use session_migrate::build::Build;
 use upload_canister::api::MigrationPhase;
 
-/// Sessions that take some ten messages.
+/// Number of sessions whose migration takes some ten messages.
 const MANY: u64 = 40_000;
 
 const INTERRUPTIONS: &[(&str, Interruption)] = &[
     ("an upgrade to the same build", |canister| canister.try_upgrade(Build::Staged).unwrap()),
     ("an upgrade to the next build", |canister| canister.try_upgrade(Build::Direct).unwrap()),
     ("a downgrade", |canister| {
-        // Refused from the first conversion on; before it nothing has changed.
+        // The downgrade is refused from the first conversion on. Before that, the canister is still in layout 1.
         let refused = canister.try_upgrade(Build::Legacy);
         let layout = status(canister).layout;
         assert_eq!(refused.is_err(), layout == 2, "layout {layout}: {refused:?}");
@@ -95,7 +95,8 @@ fn the_next_build_goes_forward_from_a_rollback() {
     assert_eq!(found.digests[0], found.digests[1]);
 }
 
-/// Calls by a controller run the engine as well; each message of the engine schedules exactly one more.
+/// Calls by a controller run the engine, too, but must not start a second chain of messages: each message of the engine
+/// schedules exactly one more.
 #[test]
 fn repeated_controls_start_no_second_chain_of_messages() {
     let mut canister = InstalledCanister::new(Build::Legacy);

@@ -14,8 +14,8 @@ use upload_canister::upload::{RawRecord, UploadService};
 
 const SESSIONS: u64 = 6;
 
-/// The owner of a record that does not decode is unknown, so the index still lists it for its owner, in addition to two
-/// others.
+/// A record that does not decode does not say who owns it, so its entry in the owner's index stays. The list skips the
+/// entry, and shows the owner's two other sessions.
 #[test]
 fn the_others_are_listed_when_one_does_not_decode() {
     let now = Time::from_nanos(1_700_000_000_000_000_000);
@@ -41,7 +41,7 @@ fn the_others_are_listed_when_one_does_not_decode() {
     assert_eq!(list(&mut storage, &mut path), Ok(begun));
 }
 
-/// Session 2, its owner's only one, contradicts itself.
+/// The record of session 2, the only session of its owner, contradicts itself: its `chunk_count` is wrong.
 #[test]
 fn quarantined_records_stop_neither_the_sweep_nor_a_list() {
     let now = Time::from_nanos(1_700_000_000_000_000_000);

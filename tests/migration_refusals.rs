@@ -33,19 +33,20 @@ fn public_release() -> PublicRelease {
     release
 }
 
-/// Offset of the memory that each bucket belongs to, one byte each, in the header of the memory manager.
+/// Offset, in the memory manager's header, of the owners of the buckets: one byte for each bucket, the id of its
+/// memory.
 const OWNERS: usize = 2_080;
 
-/// Bytes of a bucket of `small_image`; the header takes as many.
+/// Bytes of a bucket of `small_image`. The memory manager's header takes the same number of bytes.
 const BUCKET: usize = 65_536;
 
-/// Returns a memory that ends where a table begins, as an interrupted copy would.
+/// Returns stable memory that ends where the first bucket of a table begins, like an interrupted copy.
 fn cut_before(bytes: &[u8], id: u8) -> Vec<u8> {
     let bucket = bytes[OWNERS..BUCKET].iter().position(|owner| *owner == id).unwrap();
     bytes[..BUCKET * (1 + bucket)].to_vec()
 }
 
-/// Puts a record of another format after the last one of a table.
+/// Stores a record of another format in a table, under a key after all others.
 fn plant_last(raw: &RawMemory, id: u8) {
     use upload_canister::stable::keys::{NumberAndText, TwoTexts};
     let text = || "\u{10ffff}".repeat(5);
@@ -69,13 +70,14 @@ fn plant_last(raw: &RawMemory, id: u8) {
     }
 }
 
-/// A record that no table stores.
+/// A record that no table can decode.
 const FOREIGN: &[u8] = b"DIDL\x00\x01\x71\x01\xff";
 
-/// A record in the next format of the engine.
+/// A record in the next format of the migration engine.
 const NEWER: &[u8] = &[2, 0x80];
 
-/// Stores a value of another format under a key before or after every other of its map.
+/// Stores a record of another format in a map. The preflight reads the first and the last record, so `key` must be
+/// before or after all others.
 fn plant<K: Storable + Ord + Clone>(raw: &RawMemory, id: MemoryId, key: K) {
     plant_bytes(raw, id, key, FOREIGN);
 }
@@ -85,7 +87,7 @@ fn plant_bytes<K: Storable + Ord + Clone>(raw: &RawMemory, id: MemoryId, key: K,
     StableBTreeMap::<K, Vec<u8>, _>::init(memory).insert(key, value.to_vec());
 }
 
-/// Kinds of damage: the name, what it does to the memory, and what the refusal must say.
+/// Kinds of damage: the name, the change to stable memory, and the texts that the refusal must contain.
 const CASES: &[(&str, Damage, &[&str])] = &[
     (
         "a raw stable_save",
@@ -202,7 +204,7 @@ const CASES: &[(&str, Damage, &[&str])] = &[
     ),
 ];
 
-/// Every build refuses the memory with these words, and leaves it unchanged.
+/// Checks that every build refuses the memory with these texts, and leaves it unchanged.
 fn refused_by_every_build(canister: &InstalledCanister, what: &str, damaged: &[u8], expected: &[&str]) {
     canister.pic.set_stable_memory(canister.id, damaged.to_vec(), BlobCompression::NoCompression);
     for build in [Build::Legacy, Build::Staged, Build::Direct] {
@@ -217,14 +219,14 @@ fn refused_by_every_build(canister: &InstalledCanister, what: &str, damaged: &[u
     }
 }
 
-/// Returns a legacy canister, and a sound memory.
+/// Returns a canister of the legacy build, and a stable memory without damage.
 fn sound() -> (InstalledCanister, Vec<u8>) {
     let canister = InstalledCanister::new(Build::Legacy);
     let (healthy, _) = small_image(3, canister.pic.get_time().as_nanos_since_unix_epoch());
     (canister, healthy)
 }
 
-/// Returns the tables of a memory.
+/// Returns the tables that a stable memory contains: id, name and structure.
 fn tables(bytes: &[u8]) -> impl Iterator<Item = (u8, &'static str, Structure)> {
     let is_there = |id: u8| bytes[OWNERS..BUCKET].contains(&id);
     ALL.iter().copied().filter(move |(id, _, structure)| *structure != Structure::Reserved && is_there(*id))
@@ -255,7 +257,7 @@ fn memory_with_any_table_half_written_is_refused() {
     let (canister, healthy) = sound();
     for (id, name, _) in tables(&healthy) {
         let at = format!("memory id {id} ({name})");
-        // Either the beginning of its header is missing, or the rest of it.
+        // Zeros replace either the first three bytes of the table's header, or the bytes that follow them.
         for (from, until) in [(0, 3), (3, 64)] {
             let raw = memory_of(&healthy);
             Memories::init(raw.clone()).get(MemoryId::new(id)).write(from as u64, &vec![0; until - from]);
@@ -298,7 +300,7 @@ fn record_of_another_format_in_any_table_is_refused() {
     assert!(wrong >= 30, "{wrong} tables");
 }
 
-/// Instructions of an upgrade that is refused.
+/// Returns the instructions of `post_upgrade` in an upgrade that is refused.
 fn cost_of_refusal(canister: &InstalledCanister, build: Build, damaged: Vec<u8>) -> u64 {
     canister.pic.set_stable_memory(canister.id, damaged, BlobCompression::NoCompression);
     canister.try_upgrade(build).unwrap_err();
@@ -308,8 +310,9 @@ fn cost_of_refusal(canister: &InstalledCanister, build: Build, damaged: Vec<u8>)
     last.instructions
 }
 
-/// A refusal at the last record happens after every other check, and one at the first table before all of them. In
-/// both, the library has opened the memory manager, which takes almost a million.
+/// The cost of the preflight is the difference between two refusals: one at the last record, after all other checks,
+/// and one at the first table, before them. In both, the library has already opened the memory manager, which takes
+/// almost a million instructions.
 #[test]
 fn the_preflight_costs_at_most_2_million_instructions() {
     let (canister, healthy) = sound();

@@ -1,8 +1,8 @@
 //! Costs of the migration, for a thousand sessions and for very many, with client calls throughout.
 //!
-//! A hundred thousand by default; `MIGRATION_SESSIONS=1000000` runs the million whose figures are in
-//! `docs/migration-costs.md`. `UPDATE_REPORT=1` rewrites the report; without it no cost of the run may exceed
-//! the report by more than a tenth, and a stale report is reported.
+//! Very many are a hundred thousand by default; `MIGRATION_SESSIONS=1000000` runs the million whose figures are in
+//! `docs/migration-costs.md`. `UPDATE_REPORT=1` rewrites that report. Without it, the test fails if a cost exceeds the
+//! report by more than a tenth, and prints a line if the report is stale.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -23,13 +23,13 @@ use upload_canister::api::{MigrationPhase, MigrationStatus, Result, UploadFinish
 /// timers.
 const UPGRADE_LIMIT: u64 = 50_000_000 + 1_000_000;
 
-/// No message of the migration may take more.
+/// Maximum instructions of a message of the migration, and of a client's call.
 const MESSAGE_LIMIT: u64 = 2_000_000_000;
 
-/// Calls of clients that arrive together.
+/// Maximum number of client calls that arrive in the same round.
 const CALLS_OF_A_ROUND: usize = 8;
 
-/// Instructions for each session, all indexes included.
+/// Maximum instructions of the migration for each session, index entries included.
 const SESSION_LIMIT: u64 = 400_000;
 
 /// Costs of one run.
@@ -63,8 +63,8 @@ enum Act {
     Begin,
 }
 
-/// Clients that act on sessions chosen at random, each session at most once, and must always get the same answers as
-/// without a migration: every call succeeds.
+/// Clients that act on sessions chosen at random, each session at most once. As without a migration, every call must
+/// succeed.
 struct Traffic {
     random: u64,
     sessions: u64,
@@ -130,7 +130,7 @@ impl Traffic {
         }
     }
 
-    /// Reads back what was finished in the meantime.
+    /// Reads back the uploads that were finished during the migration.
     fn read_back(&self, canister: &InstalledCanister) {
         assert!(!self.finished.is_empty(), "nobody finished an upload");
         for (session, locator) in &self.finished {
@@ -226,7 +226,7 @@ fn report_path() -> PathBuf {
 
 /// Returns the rows of the table, by number of sessions.
 fn lines_of(report: &str) -> Vec<(u64, String)> {
-    // An earlier table has two columns.
+    // An earlier table has two columns, and its rows are skipped.
     let rows = report.lines().filter(|line| line.split('|').count() > 4).filter_map(|line| {
         let sessions = line.strip_prefix("| ")?.split(' ').next()?.parse().ok()?;
         Some((sessions, line.to_owned()))

@@ -1,5 +1,5 @@
-//! Messages of the migration that trap, on real wasm, each message at several points:
-//! the canister is unchanged, and ends in the same state as if nothing had happened.
+//! Messages of the migration that trap, on real wasm, each of them at several points: a trap changes nothing, and the
+//! migration ends in the same state as without traps.
 
 use crate::support::conversion::sessions::Sessions;
 use crate::support::traps::{trapped_everywhere, upgrade_trapped_everywhere};

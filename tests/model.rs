@@ -1,4 +1,5 @@
-//! The model of the upload contract against the real wasm: the legacy build, through the whole staged upgrade.
+//! Random operations on the real wasm, compared with the model of the upload contract: from the legacy build through
+//! the whole staged upgrade, and on the direct build alone.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use upload_model::{
     Refusal, Stage, Target, TargetResult, View, operations,
 };
 
-/// Prefix of an asset name whose metadata the model has chosen.
+/// Prefix of the asset names in metadata that the model has chosen; the number of the version follows.
 const VERSION: &str = "version ";
 
 fn named(bytes: u64, version: u8) -> AssetMetadata {
@@ -44,8 +45,8 @@ const OVERDUE: Duration = Duration::from_secs(301);
 /// A canister on a PocketIC instance.
 struct Wasm {
     canister: InstalledCanister,
-    /// Whether the test also loses timers, by a trap of their message. Only the embedded server can make a message
-    /// trap, and only on the direct build is the sweep the only job of the timers.
+    /// Whether the test also makes the timers' message trap, so that the timers are lost. Only the embedded server can
+    /// make a message trap, and only on the direct build is the sweep the only job of the timers.
     loses_timers: bool,
     /// The last snapshot of the canister, and the build in it.
     snapshot: Option<(Vec<u8>, Build)>,
@@ -108,15 +109,15 @@ impl Wasm {
         self.set_limits();
     }
 
-    /// Returns the number of chunks that are still to be removed.
+    /// Returns the number of released chunks that are still in the chunk map.
     fn released_chunks(&self) -> u64 {
         let layouts = [Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
         let storage = Storage::open_accepting(self.canister.stable_memory(), &layouts).unwrap();
         storage.blobs.released_chunks()
     }
 
-    /// Makes the timers' message trap, so that the IC no longer has a timer. A later update restarts the timers; it
-    /// changes nothing else.
+    /// Makes the timers' message trap, so that the IC no longer has a timer. Then makes an update that restarts the
+    /// timers and changes nothing else.
     fn lose_timers(&self) {
         let trapped = with_message_limit(&self.canister, TOO_FEW, |canister| {
             canister.pic.advance_time(TIMER_INTERVAL);
@@ -290,13 +291,13 @@ impl Target for Wasm {
     fn upgrade(&mut self, to: Stage, share: u8) {
         self.canister.upgrade(build(to));
         if to == Stage::Staged {
-            // This is refused after finalization; then the share stays at zero.
+            // After finalization, the canister refuses a share above zero, and the share stays at zero.
             let _ = self.canister.try_configure(|config| config.compat_share_percent = share);
         }
     }
 
     fn migrate(&mut self, _: u8) {
-        // The canister migrates in the upgrade and by its timers; a round lets those run that are due.
+        // The canister migrates in the upgrade and by its timers; a round runs the timers that are due.
         self.canister.pic.tick();
     }
 
@@ -308,7 +309,8 @@ impl Target for Wasm {
             Control::Finalize => "migration_finalize",
             Control::Retry => "migration_retry",
         };
-        // The optional argument is omitted: which record to retry, or whether to leave the quarantined records there.
+        // The optional argument is omitted: the record to retry, or whether to finalize although records are
+        // quarantined.
         let answer = self.canister.update::<MigrationStatus>(controller(), method, ());
         Some(answer.map(drop).map_err(refusal))
     }
@@ -348,7 +350,7 @@ impl Target for Wasm {
 
     fn own_invariants(&mut self, settled: bool) -> Result<(), String> {
         let stats = self.canister.stats();
-        // What migration 2 has moved is removed by the timers.
+        // Chunks that migration 2 has moved wait for the timers to remove them.
         if stats.releases_pending > 0 && (settled || self.canister.migration().migration < 2) {
             return Err(format!("{} prefixes are still to be released", stats.releases_pending));
         }
@@ -362,7 +364,7 @@ impl Target for Wasm {
         if self.canister.build == Build::Staged {
             self.canister.configure(|config| config.compat_share_percent = 0);
         }
-        // This is refused if nothing is paused or rolled back.
+        // The call is refused if the migration is neither paused nor rolled back.
         let _ = self.canister.update::<MigrationStatus>(controller(), "migration_resume", ());
         self.canister.settle(|stats| stats.legacy_sessions == 0);
         let status = self.canister.migration();
@@ -375,12 +377,13 @@ impl Target for Wasm {
     }
 }
 
-/// Runs two hundred cases in each of the two tests, which takes a minute or two. `PROPTEST_CASES` changes their number.
+/// Returns the configuration of both tests: two hundred cases, which take a minute or two, unless `PROPTEST_CASES` is
+/// set.
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 200 };
     let file = FileFailurePersistence::Direct("proptest-regressions/model.txt");
-    // On the wasm, a step takes milliseconds instead of microseconds.
+    // Shrinking is limited, since a step on the wasm takes milliseconds instead of microseconds.
     ProptestConfig { cases, max_shrink_iters: 200, failure_persistence: Some(Box::new(file)), ..default }
 }
 

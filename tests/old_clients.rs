@@ -9,7 +9,8 @@ use session_migrate::build::Build;
 
 use crate::support::{did, tree};
 
-/// Returns the case of a result, if the type is one.
+/// Returns the type that a result has in the case `name`, which is `Ok` or `Err`. Returns `None` if `ty` is not a
+/// result.
 fn case(env: &TypeEnv, ty: &Type, name: &str) -> Option<Type> {
     let ty = env.trace_type(ty).unwrap();
     let TypeInner::Variant(cases) = ty.as_ref() else { return None };
@@ -21,7 +22,8 @@ fn fits(env: &TypeEnv, given: &Type, expected: &Type) -> bool {
     subtype(&mut Gamma::new(), env, given, expected).is_ok()
 }
 
-/// Returns whether a function accepts what old clients send, and whether they can decode its success and its error.
+/// Returns three cells of the function's row in the table: whether it accepts the arguments of old clients, whether
+/// they can decode its `Ok`, and whether they can decode its `Err`.
 fn verdict(env: &TypeEnv, old: &Function, new: &Function) -> [&'static str; 3] {
     let args = old.args.iter().zip(&new.args).all(|(old, new)| fits(env, old, new));
     let [old_reply, new_reply] = [old, new].map(|function| &function.rets[0]);

@@ -1,11 +1,11 @@
-//! Traces of clients of each release, and of incidents, played on every build to which they apply.
+//! Traces of clients of each release, and of incidents, are played on every build to which they apply.
 //!
-//! Each folder below `tests/replay/` is one of them: `calls.trace`, the calls and answers; `state.txt`, the
-//! final state of the canister; `expect.toml`, its subject, and the builds and interruptions with which it is played.
-//! Every play must give the recorded answers and the recorded state, except for what a rule of `ab/allowed.toml`
-//! allows. A new release adds a folder; an existing folder is never recorded again.
+//! Each folder below `tests/replay/` contains a trace: `calls.trace`, the calls and answers; `state.txt`, the final
+//! state of the canister; `expect.toml`, its subject, and the builds and interruptions with which it is played. Every
+//! play must give the recorded answers and the recorded state, except for what a rule of `ab/allowed.toml` allows. A
+//! new release adds a folder; an existing folder is never recorded again.
 //!
-//! `RECORD_TRACE=NAME` records a new folder, from what `replay/record.rs` has under that name.
+//! `RECORD_TRACE=NAME` records a new folder by the workload or script that `replay/record.rs` has under that name.
 
 mod record;
 
@@ -19,21 +19,21 @@ use session_migrate::trace::Trace;
 
 use crate::support::tree;
 
-/// `expect.toml`.
+/// The content of `expect.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expect {
     /// Subject of the trace.
     about: String,
-    /// How it is played.
+    /// The ways to play the trace.
     play: Vec<Play>,
 }
 
-/// One way to play it.
+/// One way to play a trace.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Play {
-    /// The build that it begins on.
+    /// The build on which the trace begins.
     build: String,
     /// Interruptions; see `cargo migrate replay --help`.
     #[serde(default)]
@@ -44,7 +44,7 @@ fn folder() -> PathBuf {
     tree::root().join("tests/replay")
 }
 
-/// Returns the folders, by name.
+/// Returns the folders, sorted by name.
 fn cases() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
     let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
@@ -69,13 +69,13 @@ fn play(trace: &Trace, play: &Play) -> (Vec<String>, State) {
     (wrong.collect(), replay::final_state(trace, &subject, &mut playing.codec).unwrap())
 }
 
-/// Returns a state as text. The size of the canister's memory is left out: it depends on its history.
+/// Returns a state as text, without the statistics of the canister: the size of its memory depends on its history.
 fn text(state: &State) -> String {
     let entries = state.iter().filter(|((part, _), _)| *part != "stats");
     entries.map(|((part, name), text)| format!("{part}\t{name}\t{text}\n")).collect()
 }
 
-/// Returns the differences between two states as text that no rule allows.
+/// Compares two states that are given as text. Returns the differences that no rule allows.
 fn differences(recorded: &str, now: &str) -> Vec<String> {
     let mut tally = Tally::new(rules_of_the_tree().unwrap());
     let entry = |line: &str| -> (String, String) {
@@ -130,7 +130,7 @@ fn a_difference_in_the_state_is_found() {
     assert_eq!(differences(recorded, lost).len(), 1);
 }
 
-/// Records a new folder.
+/// Records the folder that `RECORD_TRACE` names, if it is set.
 #[test]
 fn a_new_trace_is_recorded_on_request() {
     let Ok(name) = std::env::var("RECORD_TRACE") else { return };

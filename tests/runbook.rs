@@ -1,4 +1,4 @@
-//! Every command of `docs/runbook.md`, exactly as it is written there, in order.
+//! Runs every command of `docs/runbook.md`, exactly as it is written there, in order.
 
 use crate::support::upload::two_chunks;
 use crate::support::{InstalledCanister, controller, owner};
@@ -37,16 +37,16 @@ fn status(canister: &InstalledCanister) -> MigrationStatus {
     canister.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
 }
 
-/// Returns whether the runbook must have a function; `admin_stats` and `admin_config_get` are for programs,
-/// too.
+/// Returns whether the runbook must have a command for a function. Other functions of controllers, such as
+/// `admin_stats` and `admin_config_get`, are called by programs, too.
 fn is_for_operators(name: &str) -> bool {
     ["migration_", "admin_canary", "admin_errors"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Returns the reply if it is `Err`, regardless of its content.
+/// Returns the reply as text if it is an `Err`, whatever its error is.
 fn refusal(reply: &[u8]) -> Option<String> {
     let text = IDLArgs::from_bytes(reply).unwrap().to_string();
-    // `Err` has no name here, only its hash.
+    // Without the interface, `Err` has no name in the text, only its hash.
     text.contains("3_456_837").then_some(text)
 }
 
@@ -58,7 +58,7 @@ fn every_command_does_what_the_runbook_says() {
     let session = canister.begin(owner(), &capsule, &file, "a").unwrap();
     canister.put(owner(), session, 0, &file).unwrap();
 
-    // A canary is for a canister on which both paths are in use.
+    // The canary's commands run on a second canister, on which both paths are in use.
     let judged = InstalledCanister::new(Build::Staged);
     judged.configure(|config| config.compat_share_percent = 50);
 
@@ -70,7 +70,7 @@ fn every_command_does_what_the_runbook_says() {
             met.push(name);
             continue;
         }
-        // The state that the runbook describes for a command.
+        // Brings the canister into the state that the runbook describes for the command.
         match name.as_str() {
             "migration_dry_run" => {
                 canister.upgrade(Build::Staged);

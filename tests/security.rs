@@ -10,14 +10,14 @@ use candid::{IDLArgs, IDLValue, Principal};
 use session_migrate::build::Build;
 use upload_canister::api::{Capsule, HttpResponse, UploadStatus};
 
-/// The answer to a caller.
+/// The kind of answer that a caller gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
-    /// The caller may: the call succeeds, or contradicts what is stored (`Conflict`).
+    /// The caller has access: the call succeeds, or contradicts what is stored (`Conflict`).
     Yes,
     /// `Unauthorized`.
     No,
-    /// `NotFound`: the caller does not even learn that it exists.
+    /// `NotFound`: the caller does not even learn that the item exists.
     Unknown,
 }
 
@@ -37,11 +37,11 @@ fn callers() -> [(&'static str, Principal); 6] {
 
 const EVERYBODY: [Access; 6] = [Yes; 6];
 const CONTROLLERS: [Access; 6] = [No, No, No, No, No, Yes];
-/// Capsules are named in the call, so a refusal reveals nothing.
+/// A call about a capsule is refused in the same way whether the capsule exists or not, so the refusal reveals nothing.
 const READERS: [Access; 6] = [No, No, Yes, Yes, Yes, No];
 const WRITERS: [Access; 6] = [No, No, No, Yes, Yes, No];
 const OWNERS: [Access; 6] = [No, No, No, No, Yes, No];
-/// Blobs, memories and sessions of others are not known to those who may not read them.
+/// To those who may not read them, blobs, memories and sessions do not exist.
 const READERS_OF_THE_THING: [Access; 6] = [Unknown, Unknown, Yes, Yes, Yes, Unknown];
 const WRITERS_OF_THE_THING: [Access; 6] = [Unknown, Unknown, No, Yes, Yes, Unknown];
 const ITS_UPLOADER: [Access; 6] = [Unknown, Unknown, Unknown, Unknown, Yes, Unknown];
@@ -103,18 +103,18 @@ const TABLE: &[(&str, [Access; 6])] = &[
     ("uploads_status",       ITS_UPLOADER),
 ];
 
-/// Returns a complete upload in flight.
+/// Creates a scene whose session in flight has all its chunks.
 fn scene(canister: &InstalledCanister) -> Scene {
     Scene::new(canister, file(7, 1), 1)
 }
 
-/// Classifies a reply, regardless of its type: an error by its name, or success.
+/// Classifies a reply of any type: by the name of its error, or as a success.
 fn read(reply: &[u8]) -> std::result::Result<Access, String> {
     let values = IDLArgs::from_bytes(reply).map_err(|error| error.to_string())?.args;
     access_in(&values)
 }
 
-/// Classifies decoded values. A list of answers, one for each file, counts as its only one.
+/// Classifies decoded values. A list of answers, one for each file, has one answer here, and is classified by it.
 fn access_in(values: &[IDLValue]) -> std::result::Result<Access, String> {
     let [IDLValue::Variant(outer)] = values else { return Ok(Yes) };
     let is = |label: &candid::types::Label, name: &str| label.get_id() == candid::idl_hash(name);
@@ -144,7 +144,7 @@ fn on_direct() {
     check_every_function(Build::Direct);
 }
 
-/// Calls every function as everyone, each time with a new scene.
+/// Calls every function as each of the callers, each time with a new scene.
 fn check_every_function(build: Build) {
     let (_, functions) = did::functions(build);
     let in_table: Vec<&str> = TABLE.iter().map(|(name, _)| *name).collect();
@@ -172,7 +172,8 @@ fn check_every_function(build: Build) {
             if before.is_some_and(|before| before != scene.state(&canister)) {
                 wrong.push(format!("{name} by {who} was refused and changed something"));
             }
-            // Makes room for the next scene's sessions; this one's may have ended already.
+            // The sessions of this scene are ended, so that the limits allow those of the next one. They may have ended
+            // already.
             let _ = canister.abort(owner(), scene.session);
             let _ = canister.update::<()>(owner(), "downloads_end", (scene.download,));
         }

@@ -1,4 +1,4 @@
-//! Loading snapshots on real wasm: ids that were issued since are not reused.
+//! Loading snapshots on real wasm: ids that were issued after the snapshot was taken are not reused.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ fn no_id_is_issued_again_after_a_snapshot_is_loaded() {
         let mut issued = ids(&canister, owner(), 0);
         let snapshot = canister.take_snapshot();
         for round in 1..4 {
-            // As many calls as before the load, and so the same state of everything but the canister version.
+            // Each round makes the same calls from the same state: only the canister version is different.
             for id in ids(&canister, owner(), round) {
                 assert!(issued.insert(id.clone()), "{build}, round {round}: {id} was issued before");
             }
@@ -57,8 +57,8 @@ fn the_id_of_a_lost_session_is_never_someone_elses() {
     }
 }
 
-/// A clone issues ids above all those in the snapshot, whichever canister has executed more messages, and loads the
-/// snapshot again without reusing an id.
+/// The original has executed more messages than the clone. Nevertheless the clone issues no id of the original again,
+/// not even when it loads a snapshot of its own.
 #[test]
 fn a_clone_issues_no_id_twice_either() {
     let canister = InstalledCanister::new(Build::Direct);

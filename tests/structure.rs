@@ -128,12 +128,12 @@ fn features_are_chosen_in_one_place_of_the_upload_layer() {
     let elsewhere: Vec<_> =
         upload.into_iter().filter(|(path, _)| !path.ends_with("src/upload/path.rs")).collect();
     let mut chosen = uses(&elsewhere, &["feature ="]);
-    // Tests that need both paths are compiled with both.
+    // Tests that need both paths may name the features with which both are compiled.
     chosen.retain(|line| !line.contains("#[cfg(all(test, "));
     assert_eq!(chosen, Vec::<String>::new());
 }
 
-/// Code below the upload layer and the engine takes facts about the build from `build_profile` only.
+/// The settings, the metrics, the migration and the storage take facts about the build from `build_profile` only.
 #[test]
 fn build_facts_come_from_the_build_profile() {
     let all = without_tests(sources("src"));
@@ -160,7 +160,7 @@ fn memories_are_opened_by_their_names_in_the_table_of_ids() {
     assert_eq!(uses(&elsewhere, &["MemoryId::new", "MemoryManager"]), Vec::<String>::new());
 }
 
-/// A function that is left out works nevertheless, but costs more.
+/// A function whose headers are not written in advance works nevertheless, but each call costs more.
 #[test]
 fn the_headers_of_all_entry_points_are_written() {
     let mut seen = 0;
@@ -179,11 +179,11 @@ fn the_headers_of_all_entry_points_are_written() {
             assert_eq!(declared, listed, "{}", path.display());
         }
     }
-    // All functions of the interface but `uploads_put_chunk`, which reads its own arguments.
+    // `uploads_put_chunk` is not declared in this way, since it reads its arguments itself.
     assert_eq!(seen + 1, did::names(Build::Direct).len());
 }
 
-/// Every test that these tables name as `file::function` exists, and no row is without one.
+/// Every test that the tables of two documents name as `file::function` exists.
 #[test]
 fn every_test_that_a_table_names_exists() {
     let folders = ["src", "tests", "crates/session-migrate/tests"];
@@ -203,8 +203,8 @@ fn every_test_that_a_table_names_exists() {
     }
 }
 
-/// `docs/adopted-defects.md` has every defect of the first public release that `tests/defects.rs` has a test for, with
-/// it.
+/// `docs/adopted-defects.md` names each of the forty tests of `tests/defects.rs`, and each row of its tables names a
+/// test.
 #[test]
 fn the_page_of_adopted_defects_has_all_of_them() {
     let page = fs::read_to_string(tree::root().join("docs/adopted-defects.md")).unwrap();
@@ -224,7 +224,7 @@ fn the_page_of_adopted_defects_has_all_of_them() {
     assert_eq!(untested, Vec::<&str>::new());
 }
 
-/// ic-py makes the quotes that a keyword needs part of the name.
+/// A name that is a Candid keyword must be quoted in the interface, and ic-py takes the quotes as part of the name.
 #[test]
 fn no_new_name_of_the_interface_is_a_candid_keyword() {
     for build in Build::ALL {
@@ -243,7 +243,7 @@ fn the_environment_is_on_one_page() {
         let reads = text.split("env::var").skip(1);
         let names =
             reads.filter_map(|read| read.trim_start_matches("_os").strip_prefix("(\"")?.split('"').next());
-        // The name of a variable may be a constant.
+        // The name of a variable may also be in a constant.
         let constants = text
             .split('"')
             .filter(|text| text.starts_with("POCKET_IC_") && text.ends_with(char::is_alphabetic));
@@ -254,7 +254,7 @@ fn the_environment_is_on_one_page() {
     assert_eq!(missing, BTreeSet::new(), "variables that are missing from docs/environment.md");
 }
 
-/// Every type, function and file that the glossary gives as the place of a term exists.
+/// Every type, function and file that the glossary gives for a term exists.
 #[test]
 fn the_glossary_names_what_exists() {
     let glossary = fs::read_to_string(tree::root().join("docs/glossary.md")).unwrap();
@@ -274,8 +274,8 @@ fn the_glossary_names_what_exists() {
     assert_eq!(missing, Vec::<&str>::new());
 }
 
-/// The dependencies with which wasmtime is compiled if a cargo command names these packages, each with its version and
-/// features.
+/// Returns wasmtime and its dependencies, each with its version and features, as they are compiled by a cargo command
+/// with this selection of packages.
 fn below_wasmtime(selection: &[&str]) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(tree::root()).args(["tree", "--frozen", "--edges", "normal,build", "--no-dedupe"]);
@@ -298,8 +298,8 @@ fn below_wasmtime(selection: &[&str]) -> BTreeSet<String> {
     found
 }
 
-/// Cargo unifies features over the packages of one command, and compiles again what differs; for wasmtime that takes
-/// minutes.
+/// Cargo unifies the features of a dependency over the packages of a command. If another command selects other
+/// features, the dependency is compiled again, which takes minutes for wasmtime.
 #[test]
 fn every_selection_of_packages_has_the_same_wasmtime() {
     let whole = below_wasmtime(&["--workspace"]);
@@ -311,13 +311,14 @@ fn every_selection_of_packages_has_the_same_wasmtime() {
     }
 }
 
-/// A file is one idea, tests included, and begins by stating it: whoever adds to it sees whether the addition belongs
-/// there. Its length proves nothing; a limit on it was met by cutting one idea into two files.
+/// Every file, including those of tests, is about one idea and begins by stating it, so that whoever adds to a file
+/// sees whether the addition belongs there. There is no limit on a file's length: when there was one, single ideas were
+/// cut into two files.
 #[test]
 fn every_file_begins_with_what_it_is_about() {
     let all = ["src", "migrations", "tests", "crates"].into_iter().flat_map(sources);
     let silent = all.filter(|(path, text)| {
-        // What documentation includes begins with a comment of its own.
+        // Code that documentation includes begins with another kind of comment.
         !text.starts_with("//! ") && !text.starts_with("#![doc = ") && !path.ends_with("doc/bank.rs")
     });
     let silent: Vec<_> = silent.map(|(path, _)| relative(&path)).collect();

@@ -9,12 +9,13 @@ use crate::support::{InstalledCanister, owner};
 use session_migrate::build::Build;
 use session_migrate::costs;
 
-/// Chunks that an ended session releases immediately: removing them takes 2.2 billion instructions
+/// Number of chunks that an ended session releases immediately. Removing them takes 2.2 billion instructions
 /// (`docs/costs.md`).
 const CHUNKS: u32 = 32;
 
-/// Twenty such sessions in one message, as many as a slice may have, would take 44 billion instructions of the 40 that
-/// the IC allows. Three of them, with an eighth of that limit, test the same in less time.
+/// Instruction limit of this test. A slice of the sweep may end twenty such sessions; in a single message they would
+/// take 44 billion instructions, and the IC allows 40. Three sessions with an eighth of that limit test the same in
+/// less time.
 const ALLOWED_INSTRUCTIONS: u64 = 5_000_000_000;
 
 #[test]

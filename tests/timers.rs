@@ -166,7 +166,7 @@ fn the_sweep_is_one_chain_of_messages() {
     canister.settle(|stats| stats.memories == 0);
 }
 
-/// The caches that make all later calls cheaper are written again if the first attempt fails.
+/// The type tables make all later calls cheaper. If the message that writes them traps, a later one writes them.
 #[test]
 fn type_tables_are_written_when_the_first_minute_is_lost() {
     if !is_embedded() {
@@ -183,7 +183,7 @@ fn type_tables_are_written_when_the_first_minute_is_lost() {
         };
         let usual = cost(minute);
         let lost = cost(|canister| {
-            // Enough for the jobs, but not for the tables.
+            // The limit is enough for the timers' jobs, but not for the tables.
             let trapped = with_message_limit(canister, 3_000_000, minute);
             assert!(!trapped.is_empty(), "the tables were written");
         });

@@ -1,4 +1,4 @@
-//! Tests of upgrades between builds on real wasm, with unfinished uploads, which continue.
+//! Upgrades between builds on real wasm, with unfinished uploads that continue afterwards.
 
 use crate::support::conversion::{control, status};
 use crate::support::upload::{CHUNK, file};
@@ -25,7 +25,7 @@ impl HalfUpload {
         canister.status(owner(), self.session).unwrap().path
     }
 
-    /// Sends the rest; the canister compares the digest of what it has stored.
+    /// Sends the missing chunk and finishes the upload; the canister checks the digest of the stored bytes.
     fn complete(&self, canister: &InstalledCanister) {
         canister.put(owner(), self.session, 0, &self.content).unwrap();
         canister.finish(owner(), self.session, &self.content).unwrap();

@@ -1,4 +1,4 @@
-//! Authorisation.
+//! Defects of authorisation.
 
 use candid::Principal;
 use pocket_ic::ErrorCode;
@@ -16,7 +16,7 @@ fn not_found<T: std::fmt::Debug>(answer: Result<T>) -> bool {
     matches!(answer, Err(Error::NotFound { .. }))
 }
 
-/// Checks that these functions are not in the interface, and that the canister does not answer them either.
+/// Checks that these functions are not in the interface, and that the canister rejects calls of them.
 fn assert_gone(canister: &InstalledCanister, methods: &[&str]) {
     let names = did::names(canister.build);
     for method in methods {
@@ -31,7 +31,7 @@ fn assert_gone(canister: &InstalledCanister, methods: &[&str]) {
     }
 }
 
-/// Anybody could read any blob. Now only those who may read a capsule that contains it can, by any function that reads.
+/// Anybody could read any blob. Now every function that reads a blob requires read access to its capsule.
 pub fn d13_anybody_could_read_any_blob(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -100,8 +100,8 @@ pub fn d15_a_strangers_chunk_spoiled_the_owners_hash(build: Build) {
     assert_eq!(canister.read_back(owner(), &result.blob_id), content);
 }
 
-/// A stranger's finish, with any hash, destroyed the owner's hash state before it was refused. It changes
-/// nothing now.
+/// A stranger's finish, with any hash, was refused, but only after it had destroyed the owner's hash state. Now such a
+/// call changes nothing.
 pub fn d16_a_strangers_finish_destroyed_the_session(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -128,8 +128,8 @@ pub fn d17_anybody_could_write_into_stable_memory(build: Build) {
     assert!(!names.iter().any(|name| name.contains("debug") || name.contains("probe")), "{names:?}");
 }
 
-/// A debugging function committed any hash it was given, and another one stored chunks without hashing them.
-/// Neither exists now, and the digest of a blob is that of its bytes.
+/// A debugging function committed any hash it was given, and another one stored chunks without hashing them. Now
+/// neither function exists, and a blob's digest is always the hash of its bytes.
 pub fn d18_a_debug_finish_took_any_hash(build: Build) {
     let canister = InstalledCanister::new(build);
     assert_gone(&canister, &["debug_finish_hex", "debug_put_chunk_b64", "debug_sha256"]);
@@ -145,9 +145,9 @@ pub fn d18_a_debug_finish_took_any_hash(build: Build) {
     assert_eq!(memory.blob.hash.unwrap().as_slice(), sha256(&content));
 }
 
-/// A memory could be created with any locator, and deleting it freed that blob, regardless of its owner. Now a memory
-/// refers to the blob of its own upload; deleting requires write access, and frees only blobs to which nothing else
-/// refers.
+/// A memory could be created with any locator, and deleting the memory freed the blob of that locator, regardless of
+/// the blob's owner. Now a memory refers to the blob of its own upload. Deleting a memory requires write access, and
+/// frees its blob only if no other memory refers to it.
 pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -191,8 +191,8 @@ pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
     assert!(not_found(canister.blob_meta(owner(), &second.blob_id)));
 }
 
-/// Write access was checked at begin only, so a session continued after it was revoked. It is checked again at every
-/// chunk and at finish; abort stays possible, since it only frees bytes.
+/// Write access was checked at begin only, so a session continued after its owner had lost the access. Now it is
+/// checked again at every chunk and at finish. Abort stays possible, since it only frees bytes.
 pub fn d20_access_was_checked_at_begin_only(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -215,9 +215,9 @@ pub fn d20_access_was_checked_at_begin_only(build: Build) {
     canister.finish(writer(), session, &content).unwrap();
 }
 
-/// Anonymous callers could create capsules, a capsule's subject could write but not upload, and the first
-/// caller became the administrator. Now anonymous callers have no rights, even if a list contains them; subjects have
-/// those they are listed for; controllers administer.
+/// Anonymous callers could create capsules, a capsule's subject could write but not upload, and the first caller became
+/// the administrator. Now anonymous callers have no rights, even if a list contains them; subjects have the rights for
+/// which they are listed, and the administrators are the controllers.
 pub fn d21_anonymous_callers_subjects_and_first_callers_had_rights(build: Build) {
     let canister = InstalledCanister::new(build);
     let config = || canister.query::<AdminConfig>(stranger(), "admin_config_get", ());

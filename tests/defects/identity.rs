@@ -1,4 +1,4 @@
-//! Identity, keys, durability.
+//! Defects of ids, keys and durability.
 
 use session_migrate::build::Build;
 use sha2::{Digest, Sha256};
@@ -33,8 +33,8 @@ pub fn d01_the_provisional_memory_id_was_always_empty(build: Build) {
     assert_eq!(ids.len(), sessions.len(), "{ids:?}");
 }
 
-/// A blob's id was derived only from its session's number, so that the ids of every deployment were known.
-/// Now it is not, and someone without access cannot distinguish an existing blob from a missing one.
+/// A blob's id was derived only from its session's number, so that the ids of every deployment were known. Now ids
+/// cannot be computed this way, and someone without access cannot distinguish an existing blob from a missing one.
 pub fn d02_blob_ids_could_be_guessed(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -79,9 +79,9 @@ pub fn d03_session_ids_began_again_after_an_upgrade(course: Course) {
     }
 }
 
-/// Saving the heap at an upgrade overwrote the header of the memory manager, which then started from scratch:
-/// every blob was gone, silently. Now an upgrade saves nothing, every byte survives it, and stable
-/// memory that begins with something else is refused and left unchanged.
+/// Saving the heap at an upgrade overwrote the header of the memory manager, which then started from scratch: every
+/// blob was gone, silently. Now an upgrade writes no heap data, and every byte survives. If stable memory does not
+/// begin with the memory manager's header, the upgrade is refused and changes nothing.
 pub fn d04_an_upgrade_wrote_over_the_memory_manager(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
     let capsule = canister.capsule();
@@ -122,8 +122,8 @@ pub fn d04_an_upgrade_wrote_over_the_memory_manager(course: Course) {
     assert_eq!(canister.read_back(owner(), &stored[0].blob_id), files[0]);
 }
 
-/// Sessions lived on the heap: an upgrade lost them, and left their chunks in memory forever. Now they survive
-/// an upgrade, with their hash state, and an abort after it frees their bytes.
+/// Sessions lived on the heap: an upgrade lost them, and left their chunks in memory forever. Now sessions survive an
+/// upgrade, with their hash state, and aborting one afterwards frees its bytes.
 pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
     let capsule = canister.capsule();
@@ -156,9 +156,9 @@ pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
     assert_eq!(stats.bytes_in_use, content.len() as u64);
 }
 
-/// Reading continued from page to page until one was missing, so that a shorter blob over a longer one had
-/// the longer one's tail, and a hole ended the blob silently. The size decides now: no chunk exists beyond
-/// it, and a missing chunk is an error.
+/// Reading continued from page to page until one was missing, so that a shorter blob stored over a longer one ended
+/// with the longer one's tail, and a missing page ended the blob silently. Now the blob's size decides: no chunk exists
+/// beyond it, and a missing chunk is an error.
 pub fn d06_reads_continued_until_a_page_was_missing(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -177,7 +177,7 @@ pub fn d06_reads_continued_until_a_page_was_missing(build: Build) {
     a_hole_is_an_error();
 }
 
-/// No call can create a hole, so this one is created in the store itself.
+/// Checks the error of a missing chunk directly on the store, since no call can create a blob with a hole.
 fn a_hole_is_an_error() {
     use upload_canister::blob::{BlobError, BlobRecord, BlobStore, ChunkPrefix, ContentDigest, Place};
     use upload_canister::session::{SessionId, Time};
@@ -204,8 +204,8 @@ fn a_hole_is_an_error() {
     assert_eq!(store.read_range(id, CHUNK as u64 - 1, 3), Err(hole));
 }
 
-/// A finish that failed deleted the blob of that number, regardless of its owner, and returned "not found". Now it
-/// says what is wrong, changes nothing, and can be repeated.
+/// A finish that failed deleted the blob with the id that the session's blob would have had, regardless of its owner,
+/// and returned "not found". Now a failed finish says what is wrong, changes nothing, and can be repeated.
 pub fn d07_a_failed_finish_deleted_somebody_elses_blob(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();

@@ -1,4 +1,4 @@
-//! Expiry, limits, leaks.
+//! Defects of expiry and limits, and leaks.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ fn exhausted(limit: &str, allowed: u64, requested: u64) -> Error {
     Error::exhausted(limit, allowed, requested)
 }
 
-/// Nanoseconds were compared with milliseconds, so that no session expired for two million years and a caller
-/// with a hundred idle ones was locked out. Idle sessions now end on their own, and their room is released.
+/// Nanoseconds were compared with milliseconds, so that no session expired for two million years, and a caller with a
+/// hundred idle sessions was locked out. Now idle sessions end on their own, and their bytes are released.
 pub fn d08_nothing_ever_expired(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -35,9 +35,9 @@ pub fn d08_nothing_ever_expired(build: Build) {
     canister.begin(owner(), &capsule, &content, "one more").unwrap();
 }
 
-/// Expiry counted from begin, so that a slow upload would have ended too early, begin could return an
-/// expired session, and there were two different times to live. There is one now, which counts from the last
-/// activity.
+/// The time to live counted from begin, so that slow uploads would have ended too early; begin could return an expired
+/// session; and there were two different times to live. Now there is one, which counts from the last activity, and
+/// begin never returns an expired session.
 pub fn d09_expiry_counted_from_the_beginning(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -64,8 +64,8 @@ pub fn d09_expiry_counted_from_the_beginning(build: Build) {
     );
 }
 
-/// No bytes of a session were ever released, whether it was finished, aborted or expired. Now all of them are: only
-/// committed blobs and live sessions hold bytes.
+/// No bytes of a session were ever released, whether it was finished, aborted or expired. Now only committed blobs and
+/// live sessions hold bytes.
 pub fn d10_ended_sessions_released_nothing(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -109,7 +109,7 @@ pub fn d10_ended_sessions_released_nothing(build: Build) {
     assert_eq!(canister.read_back(owner(), &blob.blob_id), content);
 }
 
-/// A finished session counted as an active one. Only those in flight count now.
+/// A finished session counted as an active one. Now only sessions in flight count.
 pub fn d11_finished_sessions_counted_as_active(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -126,8 +126,9 @@ pub fn d11_finished_sessions_counted_as_active(build: Build) {
     canister.begin(stranger(), &theirs, &file(4, 9), "somebody else's").unwrap();
 }
 
-/// What a client declared was not compared with what it sent, nothing was limited, and texts could be of any
-/// length. Now the declared size is enforced at every step, and exceeding a limit is an error with its numbers.
+/// The size that a client declared was not compared with the bytes that it sent, nothing was limited, and texts could
+/// be of any length. Now the declared size is enforced at every step, and exceeding a limit is an error with its
+/// numbers.
 pub fn d12_declared_sizes_and_texts_had_no_limits(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();

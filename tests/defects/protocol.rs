@@ -1,4 +1,4 @@
-//! Protocol semantics, up to finish.
+//! Defects of the protocol, up to finish.
 
 use serde_bytes::{ByteBuf, Bytes};
 use session_migrate::build::Build;
@@ -41,8 +41,9 @@ pub fn d22_a_capsule_that_vanished_left_half_a_commit(build: Build) {
     assert_eq!((stats.blobs, stats.memories, stats.chunks, stats.bytes_in_use), (0, 0, 0, 0));
 }
 
-/// A chunk sent again after a lost reply was an error, and had been hashed twice by then; so had every
-/// refused chunk. The same bytes are accepted now, others are a conflict, and a refused call changes nothing.
+/// A chunk sent again after a lost reply was refused, although its bytes had already been hashed a second time; the
+/// bytes of all other refused chunks were hashed, too. Now the same bytes are accepted, other bytes are a conflict, and
+/// a refused call changes nothing.
 pub fn d23_a_repeated_chunk_broke_the_upload(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -70,7 +71,7 @@ pub fn d23_a_repeated_chunk_broke_the_upload(build: Build) {
     assert_eq!(canister.read_back(owner(), &result.blob_id), content);
 }
 
-/// Chunks out of order were accepted, but the hash was wrong at the very end, and the upload and its key were lost. Now
+/// Chunks out of order were accepted, but finish then computed a wrong hash, and the upload and its key were lost. Now
 /// any order gives the same file.
 pub fn d24_chunks_out_of_order_broke_the_upload(build: Build) {
     let canister = InstalledCanister::new(build);
@@ -86,8 +87,9 @@ pub fn d24_chunks_out_of_order_broke_the_upload(build: Build) {
     }
 }
 
-/// A repeated begin with the same key reset the hash of the session in the middle of it, and with other parameters it
-/// still returned the old session. It returns the same session now, with its progress, or a conflict.
+/// A repeated begin with the same key reset the session's hash in the middle of the upload, and returned the old
+/// session even if the parameters differed. Now it returns the same session, with its progress, or a conflict if the
+/// parameters differ.
 pub fn d25_a_repeated_begin_reset_the_hash(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -149,8 +151,8 @@ pub fn d26_finish_could_be_called_once_only(build: Build) {
     assert_eq!((after.memories, after.blobs, after.sessions), (1, 1, 0));
 }
 
-/// A digest shorter than eight bytes trapped. Every length except 32 is an error that names it, and the session
-/// stays.
+/// A digest shorter than eight bytes made the call trap. Now every length except 32 is an error that names the length,
+/// and the session stays.
 pub fn d27_a_short_digest_trapped(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -171,8 +173,8 @@ pub fn d27_a_short_digest_trapped(build: Build) {
     canister.finish(owner(), session, &content).unwrap();
 }
 
-/// A short or empty chunk was accepted anywhere in a file, and an empty file could not be uploaded. Every
-/// chunk has its exact length now, and an empty file is a file like any other.
+/// A short or empty chunk was accepted anywhere in a file, and an empty file could not be uploaded. Now every chunk
+/// must have its exact length, and an empty file is a file like any other.
 pub fn d28_chunks_had_no_length(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -196,8 +198,8 @@ pub fn d28_chunks_had_no_length(build: Build) {
     assert!(invalid(canister.read_chunk(owner(), &empty.blob_id, 0), "idx"));
 }
 
-/// Memory and capsule ids were derived from the time, so that two in one round had the same id and the second
-/// replaced the first. Now no two have the same id, regardless of the time.
+/// Ids of memories and capsules were derived from the time, so that two of the same round had the same id and the
+/// second one replaced the first. Now no two have the same id, regardless of the time.
 pub fn d29_ids_were_made_from_the_time(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();

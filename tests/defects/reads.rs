@@ -1,4 +1,4 @@
-//! Reads, cost, growth.
+//! Defects of reads, of costs, and of the growth of stable memory.
 
 use session_migrate::build::Build;
 use upload_canister::api::{Capsule, Error};
@@ -39,8 +39,8 @@ pub fn d34_a_large_blob_came_in_one_reply(build: Build) {
     }
 }
 
-/// Stable memory took 56 MiB for 44 MiB of payload, since every insert moved its neighbours. It now grows by the
-/// payload plus at most a quarter, since memory is allocated in buckets of 8 MiB.
+/// Stable memory took 56 MiB for 44 MiB of payload, since every insert moved neighbouring entries. Now it grows by the
+/// payload plus at most a quarter, rounded up to buckets of 8 MiB.
 pub fn d35_stable_memory_grew_faster_than_the_payload(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -90,8 +90,8 @@ fn the_record_of_a_capsule_does_not_grow() {
     assert!(record.encode().len() - empty < 8, "a number is all that grows");
 }
 
-/// The same content was stored as often as it was uploaded, and the beginnings of chunks were logged. Now it is stored
-/// once per capsule, and no log contains any of its bytes.
+/// The same content was stored as often as it was uploaded, and the beginnings of chunks were logged. Now the same
+/// content is stored once per capsule, and no log contains any of its bytes.
 pub fn d37_the_same_content_was_stored_again_and_payload_was_logged(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -120,9 +120,9 @@ pub fn d37_the_same_content_was_stored_again_and_payload_was_logged(build: Build
     }
 }
 
-/// A later release opened a second memory manager over the same memory, and both allocated the same bucket.
-/// Now there is only one memory manager: every bucket in stable memory belongs to exactly one memory in the table of
-/// ids.
+/// A later release opened a second memory manager over the same memory, and both allocated the same bucket. Now there
+/// is only one memory manager: every bucket in stable memory belongs to exactly one of the memories in the table of
+/// memory ids.
 pub fn d38_two_memory_managers_shared_one_memory(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
     let capsule = canister.capsule();
@@ -134,9 +134,9 @@ pub fn d38_two_memory_managers_shared_one_memory(course: Course) {
     }
 }
 
-/// Checks the header of the memory manager as the library lays it out: magic, version, number of buckets,
-/// pages of a bucket, 32 reserved bytes, then the size of each of 255 memories in pages, then the memory of
-/// each bucket.
+/// Checks the header of the memory manager as the library lays it out: magic, version, number of buckets, pages per
+/// bucket, 32 reserved bytes, then the size in pages of each of 255 memories, then for each bucket the id of the memory
+/// that owns it.
 fn check_buckets(stable: &[u8]) {
     assert_eq!(stable[..4], *b"MGR\x01");
     let buckets = u16::from_le_bytes([stable[4], stable[5]]);

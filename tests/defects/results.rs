@@ -1,4 +1,4 @@
-//! Protocol semantics, from finish on: what a client learns and can do with its uploads.
+//! Defects of the protocol from finish on: what a client can learn about its uploads, and do with them.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -8,8 +8,8 @@ use upload_canister::api::*;
 use crate::support::upload::{CHUNK, file, metadata, sha256, two_chunks};
 use crate::support::{InstalledCanister, owner, reader};
 
-/// An uploaded memory could neither be deleted nor changed, so that its bytes were held forever. Now both
-/// work, and deleting frees the bytes.
+/// An uploaded memory could neither be deleted nor changed, so that its bytes were held forever. Now both are possible,
+/// and deleting a memory frees its bytes.
 pub fn d30_memories_could_not_be_deleted_or_changed(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -105,8 +105,8 @@ fn all_kinds(content: &[u8]) -> Vec<AssetMetadata> {
     ]
 }
 
-/// Every uploaded memory became a note without title, description, author and dates. It has the metadata
-/// given at begin now, field by field, in all five kinds, and says who uploaded it.
+/// Every uploaded memory became a note without title, description, author and dates. Now a memory has the metadata
+/// given at begin, field by field, in all five kinds, and says who uploaded it.
 pub fn d31_metadata_was_lost_on_the_way(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -132,7 +132,8 @@ pub fn d31_metadata_was_lost_on_the_way(build: Build) {
     }
 }
 
-/// One field was in milliseconds or nanoseconds, depending on the code that had written it. All times are nanoseconds.
+/// The same field was in milliseconds or in nanoseconds, depending on the code that had written it. Now all times are
+/// in nanoseconds.
 pub fn d32_times_came_in_two_units(build: Build) {
     let canister = InstalledCanister::new(build);
     let now = || canister.pic.get_time().as_nanos_since_unix_epoch();
@@ -157,7 +158,7 @@ pub fn d32_times_came_in_two_units(build: Build) {
     assert!(status.expires_at > ended && status.expires_at < ended + 48 * 3_600 * 1_000_000_000);
 }
 
-/// A client could not learn what had arrived, or find its sessions again. Now both can be queried.
+/// A client could not learn which chunks had arrived, or find its sessions again. Now it can query both.
 pub fn d33_a_client_could_not_learn_what_had_arrived(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();

@@ -1,4 +1,4 @@
-//! The generic session service, and the design that was to replace it.
+//! Defects of the generic session service, and of the design that was planned to replace the layer above it.
 
 use std::collections::BTreeMap;
 
@@ -32,9 +32,9 @@ fn spec(chunk_size: u32, bytes_expected: u64) -> SessionSpec {
     SessionSpec { chunk_size, bytes_expected, owner: b"owner".to_vec(), idem: "key".into() }
 }
 
-/// The session service counted chunks instead of checking which they were, accepted chunks after finish,
-/// divided by a chunk size of zero, overflowed near the largest size, expired live sessions when the clock
-/// lagged, and did not check the owner. Now it does none of that, neither in either build nor when it is used directly.
+/// The session service counted chunks instead of checking which they were, accepted chunks after finish, divided by a
+/// chunk size of zero, overflowed near the largest size, expired live sessions when the clock lagged, and did not check
+/// the owner. Now it does none of this, either inside a build or on its own.
 pub fn d39_the_session_service_counted_instead_of_checking(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -107,9 +107,9 @@ fn the_service_itself() {
     assert_eq!(service.begin_with_id(id, spec(4, 8), &NOW), Err(SessionError::AlreadyExists(id)));
 }
 
-/// The design that was to replace the old layer did not check the caller at put, lost the idempotency keys
-/// and the metadata at an upgrade, compared counts at commit, and waited for the last session to end. Now the service
-/// does all of this correctly at any point of an upgrade, with sessions in flight.
+/// The design that was planned to replace the compatibility layer did not check the caller at put, lost the idempotency
+/// keys and the metadata at an upgrade, compared counts at commit, and waited for the last session to end. Now the
+/// service does all of this correctly at any point of an upgrade, with sessions in flight.
 pub fn d40_the_target_design_had_holes_of_its_own(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
     let capsule = canister.capsule();

@@ -1,4 +1,4 @@
-//! A canister on its course, its owner, and the owner's files.
+//! A canister that is upgraded along a course, and its owner's capsule and files.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::picture;
 use crate::support::{InstalledCanister, owner};
 
-/// The builds to which a lane's canister is upgraded.
+/// The builds that a lane's canister runs, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Course {
     /// The legacy build alone.
@@ -51,7 +51,7 @@ impl LaneCanister {
         Self { installed, ahead, capsule, folder: TempDir::new().unwrap(), uploads: 0 }
     }
 
-    /// Returns the canister, as a client sees it.
+    /// Returns the canister's interface for clients.
     pub fn handle(&self) -> Canister<'_> {
         self.installed.handle()
     }
@@ -66,7 +66,7 @@ impl LaneCanister {
         assert_eq!(status.layout, 2);
     }
 
-    /// Creates an upload of a file that has not begun.
+    /// Creates an upload of a file, without beginning it.
     pub fn uploader(&mut self, asset: &Asset) -> Uploader {
         self.uploads += 1;
         let chunk_size = self.handle().upload_config().unwrap().chunk_size;
@@ -74,14 +74,14 @@ impl LaneCanister {
         Uploader::new(owner(), &self.capsule, asset.clone(), idem, chunk_size)
     }
 
-    /// Creates uploads of the original and its three derivatives.
+    /// Creates uploads of the original and its three derivatives, without beginning them.
     pub fn full_set(&mut self) -> Vec<Uploader> {
         let mut assets = vec![picture::original(&self.folder)];
         assets.extend(picture::derivatives(&self.folder));
         assets.iter().map(|asset| self.uploader(asset)).collect()
     }
 
-    /// Sends the next call of every upload before waiting for any, and returns how many there were.
+    /// Sends the next call of every upload before waiting for any reply. Returns the number of calls.
     pub fn one_call_of_each(&self, uploads: &mut [Uploader]) -> usize {
         let canister = self.handle();
         let next = |upload: &Uploader| upload.remaining().first().copied();
@@ -95,14 +95,14 @@ impl LaneCanister {
         replies.len()
     }
 
-    /// Reads every byte of a finished upload.
+    /// Returns every byte of a finished upload.
     pub fn read_back(&self, upload: &Uploader) -> Vec<u8> {
         let stored = self.installed.read_back(owner(), &upload.result().unwrap().blob_id);
         assert_eq!(stored.len() as u64, upload.asset.bytes);
         stored
     }
 
-    /// Compares what the canister returns with the files on disk.
+    /// Checks that the canister returns the bytes of the files on disk.
     pub fn assert_stored(&self, uploads: &[&Uploader]) {
         for upload in uploads {
             let stored = self.read_back(upload);

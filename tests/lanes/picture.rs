@@ -10,7 +10,7 @@ use session_migrate::client::Asset;
 use tempfile::TempDir;
 use upload_canister::api::AssetType;
 
-/// Size of the photograph that the first public release was tested with, bytes.
+/// Size, in bytes, of the photograph with which the first public release was tested.
 const ORIGINAL_BYTES: usize = 21_827_484;
 
 /// Returns a picture with edges, gradients and grain, so that it neither compresses to nothing nor is noise.

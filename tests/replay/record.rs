@@ -1,4 +1,4 @@
-//! Records the traces of this folder.
+//! Records the traces in `tests/replay/`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use upload_canister::session::Chunking;
 /// Time at which the scripted traces begin: the first of January 2026, nanoseconds since 1970.
 const BEGINNING: u64 = 1_767_225_600_000_000_000;
 
-/// Length of every chunk but the last, bytes.
+/// Length of every chunk but the last, in bytes.
 const CHUNK: u32 = 1_800_000;
 
-/// Records the trace of a name; returns the build that it begins on.
+/// Records the trace with this name; returns the build on which it begins.
 pub fn by_name(name: &str, path: &Path) -> &'static str {
     match name {
         "layout-1" => workload("legacy", Workload::Mixed, path),
@@ -39,7 +39,7 @@ fn workload(build: &'static str, workload: Workload, path: &Path) -> &'static st
     build
 }
 
-/// The recorded canister, and what its scripted clients need.
+/// The recorded canister, and what its scripts need.
 struct Scene<'p> {
     canister: Canister<'p>,
     tape: &'p Tape,
@@ -69,7 +69,7 @@ impl Scene<'_> {
         self.canister.pass(Duration::from_secs(seconds), 2);
     }
 
-    /// Creates an upload of file `seed` into a capsule.
+    /// Creates an upload of file `seed` into a capsule, without beginning it.
     fn upload(&self, client: Principal, capsule: &str, seed: u64, bytes: u64) -> Uploader {
         let path = self.folder.join(format!("{seed}.bin"));
         let chunking = Chunking::new(bytes, u64::from(CHUNK));
@@ -122,9 +122,9 @@ fn in_flight(scene: &Scene<'_>) {
     scene.canister.memories_all(client, &capsule).unwrap();
 }
 
-/// A stranger and an anonymous caller put, finish and abort a session of somebody else. In the first public release a
-/// stranger's call destroyed the owner's upload, since it was hashed, or its hash state removed, before access was
-/// checked.
+/// A stranger and an anonymous caller put, finish and abort a session of somebody else. In the first public release
+/// such calls destroyed the owner's upload: before access was checked, the stranger's chunk was hashed, or the owner's
+/// hash state removed.
 fn strangers(scene: &Scene<'_>) {
     let (owner, stranger) = (person(1), person(2));
     let capsule = scene.capsule(owner);
@@ -142,8 +142,8 @@ fn strangers(scene: &Scene<'_>) {
     scene.steps(&mut upload, &[UploadStep::Put(1), UploadStep::Put(2), UploadStep::Finish]);
 }
 
-/// The canister is upgraded to its own build during an upload, and someone else begins after it. In the first
-/// public release sessions were lost with the heap, and their ids reused.
+/// The canister is upgraded to its own build during an upload, and another client begins an upload after the upgrade.
+/// In the first public release, an upgrade lost the sessions, which were on the heap, and their ids were issued again.
 fn upgraded_in_flight(scene: &Scene<'_>) {
     let (first, second) = (person(1), person(2));
     let capsule = scene.capsule(first);
@@ -163,8 +163,8 @@ fn upgraded_in_flight(scene: &Scene<'_>) {
     scene.steps(&mut later, &[UploadStep::Put(0), UploadStep::Finish]);
 }
 
-/// Several clients begin, and finish, in the same round. In the first public release a memory's id was the
-/// time, so that two of them got the same id and one upload was lost.
+/// Several clients begin, and finish, in the same round. In the first public release a memory's id was the time, so
+/// that two memories got the same id and one upload was lost.
 fn same_round(scene: &Scene<'_>) {
     let mut uploads: Vec<Uploader> = (1..=3)
         .map(|number| {

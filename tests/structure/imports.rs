@@ -1,4 +1,4 @@
-//! Which file of a crate imports which, and that none imports itself, directly or through others.
+//! Finds out which files a file of a crate imports, and checks that no file imports itself, directly or through others.
 //!
 //! A re-export counts as no import: whoever uses a re-exported name imports the file that defines it.
 
@@ -17,13 +17,13 @@ type Name = Vec<String>;
 
 #[derive(Default)]
 struct Module {
-    /// The module whose file it is in: another one if it is inline.
+    /// The module whose file contains this one: the module itself, or an outer one if it is inline.
     file: Name,
-    /// Names in scope: those that it imports or re-exports, and its child modules.
+    /// Names in scope: those that the module imports or re-exports, and its child modules.
     scope: BTreeMap<String, Name>,
-    /// Modules of which it re-exports every name.
+    /// Modules from which it imports every name, by `use …::*`.
     globs: Vec<Name>,
-    /// Names of what it defines.
+    /// Names of the items that it defines.
     defines: BTreeSet<String>,
     /// Paths that its code names.
     paths: Vec<Name>,
@@ -56,7 +56,7 @@ fn branches(tokens: TokenStream) -> Vec<Item> {
     groups.flat_map(|items| syn::parse2::<File>(items).expect("a branch has items").items).collect()
 }
 
-/// Adds every path, including those in the groups of a `use` and in the arguments of macros.
+/// Adds every path in `tokens` to `found`, including paths in the groups of a `use` and in the arguments of macros.
 fn find_paths(tokens: TokenStream, prefix: &[String], found: &mut Vec<Name>) {
     let mut path = prefix.to_vec();
     let mut colons = if prefix.is_empty() { 0 } else { 2 };
@@ -189,8 +189,9 @@ impl Modules {
         find_paths(item.to_token_stream(), &[], &mut module.paths);
     }
 
-    /// Returns the module that defines what a path means in a module. Returns `None` if it is in another crate, or is
-    /// itself a module: then what is used from that module counts. `depth` bounds re-exports of re-exports.
+    /// Returns the module that defines the item that a path in `module` refers to. Returns `None` if the item is in
+    /// another crate, or is itself a module: only the names that are used from a module count. `depth` bounds
+    /// re-exports of re-exports.
     fn defining(&self, module: &Name, path: &[String], depth: usize) -> Option<Name> {
         let depth = depth.checked_sub(1)?;
         let (first, rest) = path.split_first()?;
@@ -210,7 +211,7 @@ impl Modules {
         }
     }
 
-    /// Returns the module that defines what a path means relative to a module.
+    /// Returns the module that defines the item that a path relative to the module `at` refers to.
     fn defining_below(&self, at: Name, path: &[String], depth: usize) -> Option<Name> {
         let (first, rest) = path.split_first()?;
         if first == "super" {
@@ -230,7 +231,7 @@ impl Modules {
     /// Returns the module that defines a name that a module has from `use …::*`.
     fn defining_through_glob(&self, module: &Name, name: &str, depth: usize) -> Option<Name> {
         self.0[module].globs.iter().find_map(|glob| {
-            // It is resolved like a name in that module, which a macro seems to define.
+            // The module of the glob is found by resolving an empty name in it, as if a macro defined that name.
             let at = self.defining(module, &child(glob, ""), depth)?;
             let found = &self.0[&at];
             if found.scope.contains_key(name) {
@@ -293,7 +294,7 @@ fn defined(item: &Item) -> Vec<String> {
     }
 }
 
-/// Returns the imports of those files that import themselves through others.
+/// Returns the files that import themselves through others, with their imports.
 fn in_cycles<'m>(
     mut imports: BTreeMap<&'m Name, BTreeSet<&'m Name>>,
 ) -> BTreeMap<&'m Name, BTreeSet<&'m Name>> {

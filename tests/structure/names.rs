@@ -69,7 +69,7 @@ fn documents_name_what_exists() {
     let is_file_name =
         |name: &str| name.ends_with(".rs") && name.chars().all(|c| c.is_alphanumeric() || "_/.-".contains(c));
     let exists = |name: &str| declared.contains(name) || modules.contains(name);
-    // The first part may also be the name of a crate.
+    // The first part of a path may also be the name of a crate.
     let is_used =
         |name: &str| exists(name) || code.iter().any(|(_, text)| text.contains(&format!("{name}::")));
     let is_path =
@@ -77,7 +77,7 @@ fn documents_name_what_exists() {
     let mut seen = 0;
     let mut missing = Vec::new();
     for (path, text) in documents() {
-        // Blocks of code are examples.
+        // Fenced blocks are examples, and may name other code.
         let prose = text.split("```").step_by(2);
         for name in prose.flat_map(|prose| prose.split('`').skip(1).step_by(2)) {
             let name = name.strip_suffix("()").unwrap_or(name);

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{sources, tree};
 
-/// Returns what each hunk of a patch expects to find, with the path of its file.
+/// Returns the lines that each hunk of a patch expects in the source, with the path of the file.
 fn expected(patch: &str) -> Vec<(&str, String)> {
     let (mut path, mut hunks) = ("", Vec::<(&str, String)>::new());
     for line in patch.lines() {
@@ -20,7 +20,8 @@ fn expected(patch: &str) -> Vec<(&str, String)> {
     hunks
 }
 
-/// Without this test nobody would notice that a patch no longer applies, or that its test has another name.
+/// Without this test nobody would notice that a patch no longer applies, or that the test that finds its fault has been
+/// renamed.
 #[test]
 fn every_old_fault_can_be_planted_again() {
     let root = tree::root();

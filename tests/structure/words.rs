@@ -12,11 +12,11 @@ struct Banned {
     words: Option<String>,
     name: Name,
     instead: String,
-    /// Files in which it is stored data, such as the name of a class.
+    /// Files that may contain it, since it is part of stored data there, such as the name of a class.
     except: Vec<String>,
 }
 
-/// A phrase as it would be in code.
+/// A phrase as it would be written in an identifier.
 enum Name {
     /// The name of a type.
     Type(String),
@@ -39,7 +39,7 @@ impl Banned {
         }
     }
 
-    /// Returns whether a text in lower case has the phrase.
+    /// Returns whether a text, which is in lower case, has the phrase.
     fn is_in(&self, text: &str) -> bool {
         self.words.as_ref().is_some_and(|words| has_words(text, words))
     }
@@ -86,7 +86,7 @@ fn texts() -> Vec<(PathBuf, String)> {
     code.chain(others).chain(documents()).collect()
 }
 
-/// Returns the paragraphs of a text, each with the number of its first line: a phrase may span two lines. What is in
+/// Returns the paragraphs of a text, each with the number of its first line: a phrase may span two lines. Text in
 /// backticks or in a fenced block is left out.
 fn paragraphs(path: &Path, text: &str) -> Vec<(usize, String)> {
     let is_of =
@@ -141,7 +141,7 @@ fn words_of_the_list_do_not_come_back() {
     for (path, text) in texts() {
         let name = relative(&path);
         for (line, paragraph) in paragraphs(&path, &text) {
-            // The last column of the glossary has the words that are not to be used.
+            // The last column of the glossary lists the words that must not be used.
             let shown = match name.as_str() {
                 "docs/glossary.md" if paragraph.starts_with('|') => {
                     paragraph.trim_end_matches([' ', '|']).rsplit_once('|').map_or("", |(row, _)| row)
@@ -164,7 +164,7 @@ fn string_literals_have_no_listed_words() {
     let mut found = Vec::new();
     for (path, text) in ["src", "migrations", "crates", "tests"].into_iter().flat_map(sources) {
         let name = relative(&path);
-        // Its literals are examples of what is looked for.
+        // The literals of this file are examples of listed words.
         if path.ends_with("tests/structure/words.rs") {
             continue;
         }
@@ -207,7 +207,7 @@ fn snake_case(identifier: &str) -> String {
     words + "_"
 }
 
-/// Returns the listed words that a line of code has in an identifier, or declares a type of that name.
+/// Returns the listed words that a line of code contains in an identifier, or declares as the name of a type.
 fn in_identifiers<'w>(line: &str, banned: &[&'w Banned]) -> Vec<&'w Banned> {
     let identifiers = identifiers(line);
     let is_declared = |name: &str| {

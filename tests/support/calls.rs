@@ -1,4 +1,4 @@
-//! Calls every function of the interface on a scene, such that a caller with access succeeds.
+//! Arguments for every function of the interface, about the items of a scene: a caller with access succeeds.
 
 use serde_bytes::{ByteBuf, Bytes};
 use upload_canister::api::*;
@@ -11,7 +11,7 @@ use super::{owner, reader, writer};
 /// Encoded arguments for a scene.
 pub type Arguments = fn(&Scene) -> Vec<u8>;
 
-/// Every function, in alphabetical order.
+/// Every function with its arguments, in alphabetical order.
 #[rustfmt::skip]
 pub const CALLS: &[(&str, Arguments)] = &[
     ("admin_canary_begin",   |_| args!()),

@@ -16,8 +16,8 @@ impl InstalledCanister {
         self.pic.load_canister_snapshot(self.id, Some(controller()), id.to_vec()).unwrap();
     }
 
-    /// Returns another canister on the same instance, in the state of a snapshot as the tools download it and
-    /// upload it again; the IC has no timer for it.
+    /// Creates a clone on the same instance, from a snapshot that is downloaded and uploaded as the tools do. The IC
+    /// has no timer for the clone.
     pub fn cloned(self, snapshot: &[u8]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("snapshot");

@@ -1,8 +1,8 @@
-//! A migration on real wasm, with so few units in a message that it takes several, interrupted between any
-//! two of them.
+//! A migration on real wasm, with so few units in a message that it takes several messages, and can be interrupted
+//! between any two of them.
 //!
-//! Owns: running a migration message by message, and interrupting it. Does not own: what is migrated and its
-//! expected result; that is [`sessions`] for the first migration and [`extents`] for the second.
+//! Owns: running a migration message by message, and interrupting it. Does not own: the migrated data and the expected
+//! result, which are in [`sessions`] for the first migration and in [`extents`] for the second.
 
 pub mod extents;
 pub mod sessions;
@@ -17,19 +17,19 @@ use upload_canister::meter::Meter;
 
 use super::{InstalledCanister, controller};
 
-/// The start of a migration's run: each handles a unit or two in its first message, twice as many in the next, and so
-/// on.
+/// The state from which a migration starts. The migration handles a unit or two in its first message, twice as many in
+/// the next, and so on.
 pub trait Start: Copy {
     /// The build that runs the migration.
     const BUILD: Build;
 
-    /// Everything that the migration produces, and what it counted; not the number of messages.
+    /// Everything that the migration produces and counts, without the number of its messages.
     type Dump: PartialEq + Debug;
 
-    /// Returns a canister before the upgrade to that build.
+    /// Returns a canister before the upgrade to the build that runs the migration.
     fn canister(self) -> InstalledCanister;
 
-    /// Returns what a canister holds.
+    /// Returns the dump of a canister.
     fn dump(canister: &InstalledCanister) -> Self::Dump;
 }
 
@@ -111,11 +111,11 @@ pub fn undisturbed<S: Start>(start: S) -> S::Dump {
     S::dump(&canister)
 }
 
-/// Interrupts the migration in each of these ways, between any two of its messages, before the first and
-/// after the last: it ends as if nothing had happened.
+/// Interrupts the migration in each of these ways, between any two of its messages, before the first and after the
+/// last, and checks that it always ends as if nothing had happened.
 pub fn interrupted_everywhere<S: Start>(start: S, interruptions: &[(&str, Interruption)]) -> S::Dump {
     let messages = messages(start);
-    // The message of the upgrade precedes them.
+    // The message of the upgrade, which precedes them, is not counted.
     assert!(messages >= 2, "{messages} messages leave nothing to interrupt");
     let expected = undisturbed(start);
     for (what, interrupt) in interruptions {

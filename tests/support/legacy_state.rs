@@ -1,4 +1,4 @@
-//! Stable memory as the legacy build leaves it, with any number of sessions, created without a call for each.
+//! Stable memory as the legacy build leaves it, with any number of sessions, created directly instead of by calls.
 //!
 //! Every session is a file of one chunk; session `n` belongs to client `n % CLIENTS` and uploads to that
 //! client's capsule. The chunk of every third session is stored.
@@ -57,7 +57,7 @@ pub fn idem(session: u64) -> String {
     format!("upload-1759000000000-{session:09}")
 }
 
-/// Creates a memory of these bytes.
+/// Creates a stable memory with these bytes.
 pub fn memory_of(bytes: &[u8]) -> RawMemory {
     let raw = RawMemory::default();
     raw.grow(bytes.len().div_ceil(65_536) as u64);
@@ -65,14 +65,14 @@ pub fn memory_of(bytes: &[u8]) -> RawMemory {
     raw
 }
 
-/// Creates the whole stable memory, with sessions `1..=sessions` begun at `now`, and the capsules of the
-/// clients.
+/// Creates the whole stable memory, with sessions `1..=sessions`, all begun at `now`. Returns it with the ids of the
+/// clients' capsules.
 pub fn image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     image_in(RawMemory::default(), sessions, now)
 }
 
-/// Returns the same for few sessions, in buckets of 64 KiB instead of 8 MiB: the size is stored in the memory
-/// itself, and a test that creates hundreds of canisters copies a hundredth of the bytes.
+/// Does the same as `image` for few sessions, with buckets of 64 KiB instead of 8 MiB, so that a test that creates
+/// hundreds of canisters copies a hundredth of the bytes. The size of a bucket is stored in the memory itself.
 pub fn small_image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));

@@ -50,12 +50,12 @@ pub fn owner() -> Principal {
     person(1)
 }
 
-/// Returns a principal who has write access to them, if a test grants it.
+/// Returns a principal who has write access to the owner's capsules, if a test grants it.
 pub fn writer() -> Principal {
     person(2)
 }
 
-/// Returns a principal who has read access to them, if a test grants it.
+/// Returns a principal who has read access to the owner's capsules, if a test grants it.
 pub fn reader() -> Principal {
     person(3)
 }
@@ -90,7 +90,7 @@ fn decode<T: CandidType + DeserializeOwned>(method: &str, reply: &[u8]) -> T {
 }
 
 impl InstalledCanister {
-    /// Creates a freshly installed canister.
+    /// Creates a canister and installs a build on it.
     pub fn new(build: Build) -> Self {
         let pic = session_migrate::server::pocket_ic().unwrap();
         let id = pic.create_canister_with_settings(Some(controller()), None);
@@ -209,19 +209,20 @@ impl InstalledCanister {
         decode(method, &self.raw_query(Principal::anonymous(), method, args).unwrap())
     }
 
-    /// Returns what the canister holds.
+    /// Returns the canister's statistics.
     pub fn stats(&self) -> AdminStats {
         self.query(controller(), "admin_stats", ()).unwrap()
     }
 
-    /// Returns what the canister holds, without what depends on its history.
+    /// Returns the canister's statistics without the sizes and counts that depend on its history.
     pub fn holdings(&self) -> AdminStats {
         let counts = UploadCounts::default();
         AdminStats { stable_memory_bytes: 0, payload_region_bytes: 0, counts, ..self.stats() }
     }
 
-    /// Returns what stored files of these lengths take in the canister's layout: chunks of the map, or
-    /// otherwise bytes of the payload region, where extents are allocated in units of 64 bytes.
+    /// Returns the room that stored files of these lengths take in the canister's layout: the number of chunks in the
+    /// chunk map, and of bytes in the payload region, where extents are allocated in units of 64 bytes. One of the two
+    /// is 0.
     pub fn payload_of(&self, lens: &[usize]) -> (u64, u64) {
         if self.migration().layout < 3 {
             (lens.iter().map(|len| u64::from(upload::chunks(*len))).sum(), 0)

@@ -16,26 +16,26 @@ macro_rules! args {
 }
 pub(crate) use args;
 
-/// Subjects of calls: a capsule of the owner's, with a writer and a reader, an uploaded memory in it, and a
-/// session of the owner's.
+/// The items that calls are about: the owner's capsule, with a writer and a reader, an uploaded memory in it, and
+/// sessions of the owner.
 pub struct Scene {
     /// The capsule.
     pub capsule: String,
     /// The memory, of five bytes.
     pub memory: Memory,
-    /// The session that uploaded it.
+    /// The session that uploaded the memory.
     pub finished: u64,
-    /// A download of the memory, of the owner's.
+    /// The owner's download of the memory.
     pub download: u64,
     /// The session in flight.
     pub session: u64,
-    /// The file that it uploads.
+    /// The file that the session in flight uploads.
     pub content: Vec<u8>,
     /// The effective settings.
     pub settings: AdminConfig,
 }
 
-/// Everything that a call could change. Refused calls are counted, and change nothing else.
+/// Everything that a call could change, except for the counts of calls, which include refused ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     stats: AdminStats,
@@ -78,7 +78,7 @@ impl Scene {
         }
     }
 
-    /// Checks that the upload in flight can still be finished, and what was stored is still there.
+    /// Checks that the upload in flight can still be finished, and that the memory can still be read.
     pub fn assert_alive(&self, canister: &InstalledCanister) {
         canister.put_all(owner(), self.session, &self.content);
         let result = canister.finish(owner(), self.session, &self.content).unwrap();
@@ -88,7 +88,8 @@ impl Scene {
 }
 
 impl InstalledCanister {
-    /// Calls a function of the interface with encoded arguments, as a query if it is one.
+    /// Calls a function of the interface with encoded arguments: a query by a query call, any other function by an
+    /// update call.
     pub fn call(
         &self,
         caller: Principal,

@@ -8,14 +8,13 @@ use upload_canister::api::{HttpRequest, HttpResponse};
 
 use super::InstalledCanister;
 
-/// Makes a request as the gateway passes it on.
+/// Returns a GET request in the form in which the gateway passes it to the canister.
 pub fn request(url: &str) -> HttpRequest {
     HttpRequest { method: "GET".into(), url: url.into(), headers: Vec::new(), body: ByteBuf::new() }
 }
 
-/// Parses the samples of a page in the Prometheus text format, by name and labels in their order. A page that
-/// is not in that format fails the test: each sample has its type and its help before it, occurs once, and is
-/// a number.
+/// Parses a page in the Prometheus text format, and returns its samples by name and labels. The test fails unless every
+/// sample has a type and a help text, occurs once, and is a number.
 pub fn samples(page: &str) -> BTreeMap<String, f64> {
     assert!(page.ends_with('\n'));
     let scrape = Scrape::parse(page.lines().map(|line| Ok(line.to_owned()))).unwrap();
@@ -33,7 +32,7 @@ pub fn samples(page: &str) -> BTreeMap<String, f64> {
         let before = samples.insert(name.clone(), value);
         assert_eq!(before, None, "{name}");
     }
-    // The parser omits what it cannot read.
+    // The parser skips lines that it cannot read.
     assert_eq!(samples.len(), page.lines().filter(|line| !line.starts_with('#')).count());
     samples
 }
@@ -44,7 +43,7 @@ impl InstalledCanister {
         self.plain("http_request", (request,))
     }
 
-    /// Returns the samples that Prometheus gets.
+    /// Returns the samples of `/metrics`.
     pub fn scrape(&self) -> BTreeMap<String, f64> {
         let response = self.page(request("/metrics"));
         assert_eq!(response.status_code, 200);

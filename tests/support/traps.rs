@@ -1,4 +1,4 @@
-//! Traps messages of a migration before they end.
+//! Makes messages of a migration trap before they end.
 //!
 //! Only the embedded server lets a test set the instruction limit of a message.
 
@@ -11,7 +11,7 @@ use upload_canister::api::{BuildInfo, MigrationPhase};
 use super::conversion::{Start, after, messages, settle, status, undisturbed};
 use super::{InstalledCanister, owner};
 
-/// Parts of a message; it traps after each but the last.
+/// Number of equal parts into which a message is divided. Tests make it trap after each part but the last.
 const PARTS: u64 = 6;
 
 /// Returns whether instruction limits can be set; prints a message if not.
@@ -27,7 +27,7 @@ pub fn is_embedded() -> bool {
     embedded
 }
 
-/// Returns the messages that `act` has executed.
+/// Runs `act`, and returns the messages that the canister has executed meanwhile.
 pub fn executed(canister: &InstalledCanister, act: impl FnOnce(&InstalledCanister)) -> Vec<MessageCost> {
     let messages_from = |from| costs::messages(&canister.pic, canister.id, from).unwrap();
     let from = messages_from(0).last().map_or(0, |last| last.index + 1);
@@ -35,7 +35,7 @@ pub fn executed(canister: &InstalledCanister, act: impl FnOnce(&InstalledCaniste
     messages_from(from)
 }
 
-/// Returns the messages of `act` that hit the limit of `instructions`.
+/// Runs `act` with a limit of `instructions` for each message, and returns the messages that trapped.
 pub fn with_message_limit(
     canister: &InstalledCanister,
     instructions: u64,
@@ -56,8 +56,8 @@ pub fn begin_costs(canister: &InstalledCanister, capsule: &str) -> u64 {
     executed(canister, begin).iter().map(|message| message.instructions).sum()
 }
 
-/// Makes every message of the migration, and that of its timer, trap in several places, one at a time: the
-/// canister is unchanged, and ends as if nothing had happened.
+/// Makes every message of the migration, and of its timer, trap at several points, one trap at a time. Checks that the
+/// trap changes nothing, and that the migration ends as if nothing had happened.
 pub fn trapped_everywhere<S: Start>(start: S) {
     if !is_embedded() {
         return;
@@ -106,8 +106,8 @@ pub fn trapped_everywhere<S: Start>(start: S) {
     }
 }
 
-/// Makes the upgrade that starts the migration trap in several places of `post_upgrade`: the old build
-/// continues, and the next upgrade ends as if nothing had happened.
+/// Makes the upgrade that starts the migration trap at several points of `post_upgrade`. Checks that the old build
+/// continues, and that after another upgrade the migration ends as if nothing had happened.
 pub fn upgrade_trapped_everywhere<S: Start>(start: S) {
     if !is_embedded() {
         return;

@@ -1,4 +1,4 @@
-//! Where the checked-out tree is.
+//! The folder of the checked-out tree.
 
 use std::path::Path;
 

@@ -11,7 +11,7 @@ use upload_canister::session::Chunking;
 
 use super::InstalledCanister;
 
-/// Length of every chunk but the last, bytes, as in `upload_config`.
+/// Length of every chunk but the last, in bytes, as in `upload_config`.
 pub const CHUNK: usize = 1_800_000;
 
 /// Creates a file of this length; each `seed` gives a different file.
@@ -38,7 +38,7 @@ pub fn sha256(file: &[u8]) -> [u8; 32] {
     Sha256::digest(file).into()
 }
 
-/// Returns the digest of a file by this function.
+/// Returns the digest of a file by this hash algorithm.
 pub fn digest(hash: HashAlgorithm, file: &[u8]) -> [u8; 32] {
     match hash {
         HashAlgorithm::Sha256 => sha256(file),
@@ -57,16 +57,16 @@ pub fn chunks(bytes: usize) -> u32 {
     Chunking::new(bytes as u64, CHUNK as u64).count()
 }
 
-/// A memory that is not uploaded. One of inline bytes, a blob and a backend is given.
+/// A memory that is created without an upload. Exactly one of inline bytes, a blob and a backend is given.
 #[derive(Clone, Copy)]
 pub struct NewMemory<'a> {
-    /// The capsule that gets the file.
+    /// The capsule of the memory.
     pub capsule: &'a str,
-    /// Its bytes.
+    /// Its bytes, which are stored in the record.
     pub inline: Option<&'a [u8]>,
     /// A blob that is already stored.
     pub blob: Option<&'a BlobRef>,
-    /// A store elsewhere.
+    /// The external store of its bytes.
     pub backend: Option<StorageBackend>,
     /// Its size.
     pub bytes: u64,
@@ -94,7 +94,7 @@ impl InstalledCanister {
         self.update(caller, "uploads_begin", args)
     }
 
-    /// Begins the upload of a file that this function verifies.
+    /// Begins the upload of a file that is verified by this hash algorithm.
     pub fn begin_hashed(
         &self,
         caller: Principal,

@@ -9,7 +9,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const outdir = join(here, 'dist');
 
 const context = await esbuild.context({
-  // The worker is next to the page, where `workerHasher` looks for it.
+  // The worker ends up next to the page, where `workerHasher` looks for it.
   entryPoints: { page: join(here, 'page.ts'), worker: join(here, '..', 'src', 'hash', 'worker.ts') },
   outdir,
   bundle: true,

@@ -1,5 +1,5 @@
-// The identity that uploads, and the canister. The address of the page names the canister and the network:
-// `?canister=<id>&network=<url>`, and for a private network `&rootKey=<hex>`.
+// The page's connection: the identity that uploads, and the canister. The address of the page names the canister and
+// the network: `?canister=<id>&network=<url>`, and for a private network `&rootKey=<hex>`.
 
 import { HttpAgent } from '@icp-sdk/core/agent';
 import { Ed25519KeyIdentity } from '@icp-sdk/core/identity';

@@ -1,4 +1,5 @@
-// The page: chosen files are uploaded; after a reload, files that are chosen again continue.
+// The page. It uploads the files that are chosen. After a reload, the upload of a file continues once the file is
+// chosen again.
 
 import { Uploader } from '../src/index.js';
 import { connection } from './connection.js';

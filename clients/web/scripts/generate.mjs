@@ -1,6 +1,6 @@
-// Writes the declarations of the canister's interface: for the client those of the oldest build, which all newer builds
-// understand, and for the tests those of every build, of every interface that was released to clients, and of the first
-// public release.
+// Generates declarations from Candid interfaces. The client uses the interface of the oldest build, which all newer
+// builds understand; the tests use those of every build, of every date at which an interface was released to clients,
+// and of the first public release.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -12,11 +12,11 @@ const bindgen = join(here, 'node_modules', '.bin', 'icp-bindgen');
 
 const generate = (did, folder) => {
   mkdirSync(folder, { recursive: true });
-  // Without the class around the actor, which sends 0, "" and false in an optional field as null.
+  // No class is generated around the actor: it would send 0, "" and false in an optional field as null.
   const options = ['--actor-disabled', '--declarations-typescript', '--declarations-flat', '--force'];
   const files = ['--did-file', did, '--out-dir', folder];
   execFileSync(bindgen, [...files, ...options], { stdio: ['ignore', 'ignore', 'inherit'] });
-  // It declares a parameter that it does not use, which a strict compiler refuses.
+  // The generated file declares a parameter that it does not use, which a strict compiler refuses.
   const declarations = join(folder, `${basename(did)}.ts`);
   writeFileSync(declarations, `// @ts-nocheck\n${readFileSync(declarations, 'utf8')}`);
 };

@@ -25,7 +25,9 @@ type Used =
   | 'uploads_put_whole'
   | 'uploads_status';
 
-/** The functions that an uploader calls: of an actor of the canister, or of a fake one in a test. */
+/**
+ * The functions that an uploader calls. An actor of the canister has them, and so has the fake canister of the tests.
+ */
 export type UploadCanister = {
   [M in Used]: _SERVICE[M] extends ActorMethod<infer Args, infer Answer> ? (...args: Args) => Promise<Answer> : never;
 };
@@ -35,7 +37,7 @@ export function uploadActor(agent: Agent, canisterId: Principal | string): _SERV
   return Actor.createActor<_SERVICE>(idlFactory, { agent, canisterId });
 }
 
-/** The canister answered, with an error. */
+/** The canister answered a call with an error. */
 export class RefusedError extends Error {
   override readonly name = 'RefusedError';
 
@@ -49,7 +51,7 @@ export class RefusedError extends Error {
 
 export type Answer<T> = { Ok: T } | { Err: Refusal };
 
-/** The result of a call; throws a {@link RefusedError} if it was an error. */
+/** The result in an answer; throws a {@link RefusedError} if the answer is an error. */
 export function accepted<T>(method: string, answer: Answer<T>): T {
   if ('Err' in answer) {
     throw new RefusedError(method, answer.Err);

@@ -22,7 +22,7 @@ export class Chunks {
     return file.slice(index * this.size, Math.min((index + 1) * this.size, this.bytes));
   }
 
-  /** The number of bytes in this many chunks, with or without the last one. */
+  /** The number of bytes in these chunks, which may include the shorter last one. */
   bytesOf(indexes: Iterable<number>): number {
     let bytes = 0;
     for (const index of indexes) {

@@ -10,7 +10,7 @@ export class SessionEnded extends Error {
   }
 }
 
-/** The end of the session, if `error` says that it has ended. */
+/** A `SessionEnded` if `error` says that the session has ended. */
 export function sessionEnded(error: unknown, session: bigint): SessionEnded | undefined {
   const kind = refused(error, 'Conflict')?.kind ?? refused(error, 'NotFound')?.kind;
   return kind === 'session' ? new SessionEnded(session, error) : undefined;

@@ -9,13 +9,13 @@ export type UploadErrorCode =
   | 'rejected'
   /** The call was retried until `patienceMs` had passed. */
   | 'unreachable'
-  /** The file is not the same as at the beginning, or can no longer be read. */
+  /** The file has changed during the upload, or can no longer be read. */
   | 'file-changed'
-  /** The canister contradicts itself. */
+  /** The canister's answers contradict each other. */
   | 'inconsistent';
 
 interface Details {
-  /** Whether calling `upload` again later would resume where this call ended. */
+  /** Whether a later call of `upload` would resume where this one ended. */
   resumable: boolean;
   refusal?: Refusal | undefined;
   cause?: unknown;

@@ -4,7 +4,10 @@ import { RefusedError } from './canister.js';
 import { UploadError } from './errors.js';
 import { isAgentError } from './verdict.js';
 
-/** Refusals that can be resolved: quota is released, rights are granted, faults are fixed. */
+/**
+ * Refusals whose cause may go away, so that the upload can be resumed: quota is released, rights are granted, faults
+ * are fixed.
+ */
 const RESUMABLE = ['Unauthorized', 'ResourceExhausted', 'Internal'];
 
 export function failure(error: unknown): unknown {

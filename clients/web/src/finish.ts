@@ -1,4 +1,4 @@
-// Finishing a session, and the reasons why that may not be possible yet.
+// Finishing a session, and the reasons why it may not be possible yet.
 
 import type { ChunkRange, UploadFinishResult } from './canister.js';
 import { UploadError } from './errors.js';
@@ -7,7 +7,7 @@ import { ask, refused, type Upload } from './upload.js';
 
 export type Outcome =
   | { result: UploadFinishResult }
-  /** Number of chunks that have not arrived; the ranges are the first of them. */
+  /** `count` chunks have not arrived; `missing` has the first ranges of them. */
   | { missing: ChunkRange[]; count: number }
   /** The stored bytes differ from the file's. */
   | { mismatch: unknown };

@@ -1,9 +1,9 @@
-// The metadata of a file that the canister gets.
+// The metadata of a file that are sent to the canister.
 
 import type { AssetMetadata, AssetMetadataBase, AssetType } from './canister.js';
 
 export interface Description {
-  /** Instead of the file's own name. */
+  /** Used instead of the file's own name. */
   name?: string;
   description?: string;
   tags?: string[];
@@ -11,7 +11,7 @@ export interface Description {
   assetType?: AssetType;
 }
 
-/** The part of a `File` that a `Blob` may lack. */
+/** The fields of a `File` that a `Blob` lacks. */
 export interface Named {
   name?: string;
   lastModified?: number;

@@ -7,9 +7,9 @@ export type Phase =
   | 'hashing'
   /** Chunks are being sent. */
   | 'uploading'
-  /** The canister hashes what it has stored. */
+  /** The canister hashes the stored bytes. */
   | 'verifying'
-  /** Chunks that differ from the file are being searched for; then they are uploaded again. */
+  /** Stored chunks that differ from the file are searched for; afterwards they are uploaded again. */
   | 'repairing'
   | 'done';
 

@@ -1,4 +1,4 @@
-// After a finish that failed on the checksum: which chunks of the canister differ from the file.
+// Finds the stored chunks that differ from the file, after a finish that failed on the checksum.
 
 import { bytesToHex } from '@noble/hashes/utils.js';
 import { UploadError } from './errors.js';
@@ -26,7 +26,10 @@ export async function differing(upload: Upload, session: bigint): Promise<number
     : new UploadError('file-changed', 'the file has changed since its digest was computed', { resumable: false });
 }
 
-/** SHA-256 of the chunks that have arrived, in hexadecimal digits. The canister returns about twenty per page. */
+/**
+ * The SHA-256 digests of the chunks that have arrived, in hexadecimal digits. The canister returns about twenty per
+ * page.
+ */
 async function storedDigests({ canister, caller }: Upload, session: bigint): Promise<Map<number, string>> {
   const digests = new Map<number, string>();
   let from: [] | [number] = [];

@@ -13,23 +13,23 @@ export interface Timing {
 }
 
 export interface RetryLimits {
-  /** How long a call is retried, milliseconds. */
+  /** Time, in milliseconds, for which a call is retried. */
   patienceMs: number;
-  /** After how long a call without an answer is abandoned and retried, milliseconds. */
+  /** Time, in milliseconds, after which a call without an answer is abandoned and retried. */
   callTimeoutMs: number;
 }
 
 /** A call that failed and will be made again. */
 export interface Retry {
   method: string;
-  /** How often it has failed. */
+  /** Number of times that the call has failed. */
   failures: number;
-  /** When it will be retried, milliseconds from now. */
+  /** Time, in milliseconds, until the call is retried. */
   inMs: number;
   error: unknown;
 }
 
-/** How often a call with an error of the kind `few` is made. */
+/** Maximum number of attempts at a call that fails with an error whose verdict is `few`. */
 const FEW = 3;
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 30_000;
@@ -60,14 +60,14 @@ export class Caller {
     private readonly onRetry: (retry: Retry) => void,
   ) {}
 
-  /** Returns the same caller with another signal. */
+  /** A caller with the same settings and another signal. */
   under(signal: AbortSignal): Caller {
     return new Caller(this.timing, this.limits, signal, this.onRetry);
   }
 
   /**
    * Makes a call, and retries it if necessary. Throws the reason of the signal, an error of `make` that is not worth a
-   * retry, or `unreachable`.
+   * retry, or an `UploadError` with the code `unreachable`.
    */
   async call<T>(method: string, make: () => Promise<T>): Promise<T> {
     const since = this.timing.now();
@@ -98,7 +98,9 @@ export class Caller {
     return this.timing.sleep(ms, this.signal);
   }
 
-  /** An agent can neither be aborted nor limited in time, so the code just stops waiting for its answer. */
+  /**
+   * Makes the call once. An agent can be neither aborted nor limited in time, so the code just stops waiting for it.
+   */
   private async once<T>(method: string, make: () => Promise<T>): Promise<T> {
     const settled = new AbortController();
     const signal = AbortSignal.any([this.signal, settled.signal]);
@@ -114,7 +116,9 @@ export class Caller {
     }
   }
 
-  /** Doubles with every failure; shortened at random by up to half, so that clients do not retry at the same moment. */
+  /**
+   * A delay that doubles with every failure, shortened at random by up to half, so that clients do not retry in step.
+   */
   private delay(failures: number): number {
     const full = Math.min(FIRST_DELAY_MS * 2 ** (failures - 1), LONGEST_DELAY_MS);
     return Math.round(full * (0.5 + this.timing.random() / 2));

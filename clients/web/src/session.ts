@@ -1,4 +1,4 @@
-// Sessions of the canister: finding or beginning one, and beginning again if one has ended.
+// The session of an upload: it is found or begun, and begun again if it has ended.
 
 import type { UploadFinishResult } from './canister.js';
 import { SessionEnded } from './ended.js';
@@ -19,7 +19,7 @@ export async function uploadInChunks(upload: Upload): Promise<UploadFinishResult
       if (!(error instanceof SessionEnded)) {
         throw error;
       }
-      // Another tab, or a call whose reply was lost, may have finished it.
+      // Another tab, or a call whose reply was lost, may have finished the upload.
       const outcome = await finish(upload, session).catch((again: unknown) => {
         if (again instanceof SessionEnded) {
           return undefined;
@@ -40,8 +40,8 @@ export async function uploadInChunks(upload: Upload): Promise<UploadFinishResult
 }
 
 /**
- * The session of this upload: the one that was begun before with the same key, or a new one. The record is stored before,
- * so that the session is found again however the call ends.
+ * The session of this upload: the one that was begun before with the same key, or a new one. The record with the key is
+ * stored before the call, so that the session is found again however the call ends.
  */
 async function begin(upload: Upload): Promise<bigint> {
   try {

@@ -8,7 +8,7 @@ import type { UploadFinishResult } from './canister.js';
 import { differing } from './repair.js';
 import { ask, read, refused, type Upload } from './upload.js';
 
-/** Maximum number of times that chunks that differ are searched for and sent again. */
+/** Maximum number of repairs: differing chunks are searched for and sent again. */
 const REPAIRS = 3;
 
 /** Maximum number of retries after `NotFound`: the replica that answers a query may not have the session yet. */
@@ -53,7 +53,7 @@ async function missing(upload: Upload, session: bigint): Promise<number[]> {
       if (!refused(error, 'NotFound')) {
         throw sessionEnded(error, session) ?? error;
       }
-      // An update has just said that it exists.
+      // The session exists, since `uploads_begin` has just returned it.
       if (lags >= LAGS) {
         return upload.chunks.all();
       }
@@ -76,7 +76,7 @@ async function putAll(upload: Upload, session: bigint, indexes: number[]): Promi
     try {
       await ask(caller, 'uploads_put_chunk', () => canister.uploads_put_chunk(session, index, bytes, []));
     } catch (error) {
-      // Different bytes were stored earlier. Finish will show which are wrong, and allow them to be replaced.
+      // Different bytes were stored earlier. After a failed finish, the wrong chunks are found and may be replaced.
       if (refused(error, 'Conflict')?.kind !== 'chunk') {
         throw sessionEnded(error, session) ?? error;
       }

@@ -1,4 +1,4 @@
-// An upload in progress: what all of its steps need.
+// An upload in progress: the objects that all of its steps use.
 
 import { accepted, type Answer, RefusedError, type Refusal, type UploadCanister } from './canister.js';
 import type { Chunks } from './chunks.js';
@@ -52,7 +52,7 @@ export async function digestOf(
   try {
     return await hasher.digest(data, algorithm, options);
   } catch (error) {
-    // Any other failure, for example of a worker, is not the file's fault.
+    // Any other failure, for example of a worker, does not concern the file.
     throw error instanceof Error && error.name === 'NotReadableError' ? unreadable(error) : error;
   }
 }
@@ -65,7 +65,7 @@ function unreadable(cause: unknown): UploadError {
   });
 }
 
-/** The refusal in `error`, if it is of this kind. */
+/** The details of the refusal in `error`, if it is a refusal of this kind. */
 export function refused<K extends string>(error: unknown, kind: K): Extract<Refusal, Record<K, unknown>>[K] | undefined {
   if (error instanceof RefusedError && kind in error.refusal) {
     return (error.refusal as Record<string, unknown>)[kind] as Extract<Refusal, Record<K, unknown>>[K];
@@ -73,7 +73,7 @@ export function refused<K extends string>(error: unknown, kind: K): Extract<Refu
   return undefined;
 }
 
-/** A new key for begin. The old one belongs to a session that cannot be used. */
+/** Gives the upload a new key for begin, since the old one belongs to a session that cannot be used. */
 export async function renewKey({ record, store }: Upload): Promise<void> {
   record.idem = crypto.randomUUID();
   delete record.session;

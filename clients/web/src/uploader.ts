@@ -20,22 +20,22 @@ import { uploadWhole } from './whole.js';
 import { Window } from './window.js';
 
 export interface Settings extends Partial<RetryLimits> {
-  /** Where records of uploads are stored; IndexedDB by default. */
+  /** The store for records of uploads; IndexedDB by default. */
   store?: UploadStore;
   /** Computes digests; a worker by default. */
   hasher?: Hasher;
-  /** How many chunks are in flight at a time, for all uploads together; 4 by default. */
+  /** Maximum number of chunks in flight, for all uploads together; 4 by default. */
   parallel?: number;
-  /** Clock and randomness; tests replace it. */
+  /** Clock and randomness; tests replace them. */
   timing?: Timing;
 }
 
 export interface UploadOptions extends Description {
   /** The capsule that gets the file. */
   capsule: string;
-  /** The function that verifies the file; SHA-256 by default. */
+  /** The hash algorithm by which the file is verified; SHA-256 by default. */
   hash?: HashAlgorithm;
-  /** Aborting it stops the upload and keeps what is needed to resume it later; see `discard`. */
+  /** Aborting the signal stops the upload, which can be resumed later. To abort it permanently, call `discard`. */
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
 }
@@ -54,7 +54,7 @@ export class Uploader {
   private readonly timing: Timing;
   private readonly limits: RetryLimits;
 
-  /** `scope` names canister and caller: records of one are not those of another. */
+  /** `scope` identifies canister and caller. Uploaders with different scopes do not see each other's records. */
   constructor(
     private readonly canister: UploadCanister,
     private readonly scope: string,
@@ -76,8 +76,8 @@ export class Uploader {
   }
 
   /**
-   * Uploads a file, or continues where an earlier call ended: it is the same file if its name, its bytes and its
-   * capsule are the same. Throws an {@link UploadError}, or the reason of the signal.
+   * Uploads a file, or continues where an earlier call for the same file ended: one with the same name, the same bytes
+   * and the same capsule. Throws an {@link UploadError}, or the reason of the signal.
    */
   async upload(file: Blob & Named, options: UploadOptions): Promise<UploadFinishResult> {
     const signal = options.signal ?? new AbortController().signal;
@@ -103,14 +103,14 @@ export class Uploader {
       signal.throwIfAborted();
       const failed = failure(error);
       if (record !== undefined && failed instanceof UploadError && !failed.resumable) {
-        // The upload cannot be resumed. If the canister cannot be reached now, the session expires.
+        // The upload cannot be resumed. If the canister cannot be reached now, the session will expire.
         this.discard(record).catch(() => undefined);
       }
       throw failed;
     }
   }
 
-  /** Uploads that have begun and not ended, of this canister and caller. To resume one, pass the same file to `upload`. */
+  /** Unfinished uploads of this caller to this canister. To resume one, pass the same file to `upload`. */
   unfinished(): Promise<UploadRecord[]> {
     return this.store.list(this.scope);
   }

@@ -1,10 +1,13 @@
-// Whether to retry a failed call. Every call of an upload may be repeated: the canister answers a repeated call
-// as it answered the first.
+// Decides whether to retry a failed call. Every call of an upload may be repeated: the canister answers a repeated call
+// in the same way as the first.
 
 import { RefusedError } from './canister.js';
 import { UploadError } from './errors.js';
 
-/** `again`: until `patienceMs` has passed. `few`: a few times, since the failure may be temporary. `never`. */
+/**
+ * Whether to retry a call: `again` until `patienceMs` has passed, a `few` times, since the failure may be temporary, or
+ * `never`.
+ */
 export type Verdict = 'again' | 'few' | 'never';
 
 /** The fields of an agent's error, matched by name: `instanceof` fails if a bundle has two copies of the agent. */
@@ -15,12 +18,12 @@ interface AgentCode {
   rejectErrorCode?: string;
 }
 
-/** A call took longer than any call may. */
+/** A call took longer than `callTimeoutMs`. */
 export class TimeoutError extends Error {
   override readonly name = 'TimeoutError';
 }
 
-/** No such canister or method, no permission, and failures that would recur. */
+/** By reject code. `never` is for a missing canister or method, missing permission, and failures that would recur. */
 export const REJECT_CODES: Record<number, Verdict> = {
   1: 'never', // SYS_FATAL
   2: 'again', // SYS_TRANSIENT: queues are full, the canister is out of cycles, …
@@ -85,7 +88,7 @@ export function verdict(error: unknown): Verdict {
 }
 
 function agentCode(error: unknown): AgentCode | undefined {
-  // An agent's error has its code, and the kind of it, in its cause.
+  // The cause of an agent's error has the fields `code` and `kind`.
   const cause = error instanceof Error && !(error instanceof UploadError) ? error.cause : undefined;
   if (typeof cause === 'object' && cause !== null && 'code' in cause && 'kind' in cause) {
     return cause.code as AgentCode;

@@ -1,4 +1,4 @@
-// A file that fits into one call.
+// The upload of a file that fits into one call.
 
 import type { SmallFile, UploadFinishResult } from './canister.js';
 import { UploadError } from './errors.js';

@@ -1,4 +1,4 @@
-// Limits the number of calls in flight, regardless of the uploads that they belong to.
+// Limits the number of calls in flight, for all uploads together.
 
 export class Window {
   private free: number;
@@ -27,7 +27,7 @@ export class Window {
       this.free -= 1;
       return;
     }
-    // The slot is handed over by the call that ends.
+    // The next call that ends passes its slot on.
     await new Promise<void>((resolve, reject) => {
       const stop = () => {
         this.waiting.splice(this.waiting.indexOf(enter), 1);

@@ -4,7 +4,7 @@ import { inlineHasher, type Hasher } from '../src/hash/hasher.js';
 import type { Progress } from '../src/progress.js';
 import { fileOf, CAPSULE, Scene } from './support/scene.js';
 
-/** Changes stored chunks once, before the first finish. */
+/** Damages these stored chunks, once, before the first finish. */
 function damaging(scene: Scene, indexes: number[]): void {
   let done = false;
   scene.network.before = ({ method }) => {
@@ -44,7 +44,7 @@ test('different bytes under a chunk number are replaced after finish', async () 
   await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
 });
 
-/** A file whose bytes change after some of its parts have been read. */
+/** A file whose bytes change after this many of its parts have been read. */
 function changing(file: File, afterParts: number): File {
   const other = fileOf(file.size, 99);
   let parts = 0;

@@ -6,7 +6,7 @@ import { idlFactory as staged } from './declarations/staged.did.js';
 import type { Call, Fault } from './support/network.js';
 import { fileOf, CAPSULE, Scene } from './support/scene.js';
 
-/** This fault affects the first call of every function, and no other call. */
+/** A fault that affects the first call of every function, and no other call. */
 function firstOfEach(fault: Fault): (call: Call) => Fault | undefined {
   const seen = new Set<string>();
   return ({ method }) => {

@@ -9,7 +9,7 @@ import { serveHasher } from '../src/hash/serve.js';
 import { workerHasher } from '../src/hash/worker-hasher.js';
 import { fileOf } from './support/scene.js';
 
-/** A hasher on one end of a channel, and what a worker does on the other. */
+/** A hasher on one end of a channel; the other end is served as a worker does. */
 function overChannel() {
   const { port1, port2 } = new MessageChannel();
   serveHasher(port2 as unknown as Port<Reply, Request>);
@@ -70,7 +70,8 @@ test('a worker that cannot be loaded is an error', async () => {
 
 test('a file that a worker cannot read is an error with its name', async () => {
   const { port1, port2 } = new MessageChannel();
-  // Streams cannot be sent over a channel of node, so the worker is one that answers.
+  // A file with an unreadable stream cannot be sent over a channel of Node.js, so this worker just answers with the
+  // error.
   port2.on('message', ({ id }) => port2.postMessage({ kind: 'failed', id, name: 'NotReadableError', message: 'gone' }));
   const hasher = workerHasher(port1 as unknown as Port<Request, Reply>);
   await assert.rejects(hasher.digest(fileOf(1), 'sha256'), { name: 'NotReadableError', message: 'gone' });

@@ -1,5 +1,5 @@
-// A client generated from an older build's interface understands the newer builds. That Candid considers two types
-// compatible does not mean that JavaScript reads one as the other.
+// A client that is generated from an older build's interface understands the newer builds. Candid's subtyping rules are
+// not enough for that: JavaScript may fail to read a value of one type as the other, although the rules permit it.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

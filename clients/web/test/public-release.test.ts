@@ -1,5 +1,5 @@
-// How a JavaScript client of the first public release decodes this canister's replies: as listed in docs/adopting.md,
-// whose table is derived from Candid's rules. Arguments are decoded only by the canister.
+// A JavaScript client of the first public release decodes the replies of this canister that docs/adopting.md lists as
+// decodable, and no others. The table there is derived from Candid's rules. Arguments are decoded only by the canister.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { idlFactory as staged } from './declarations/staged.did.js';
 import { functionsOf } from './support/network.js';
 import { problems } from './support/specimens.js';
 
-/** Rows of the table: the function, then whether its success and its error decode. */
+/** The rows of the table, by function: whether its `Ok` and its `Err` decode. */
 const TABLE = new Map(
   readFileSync(new URL('../../../docs/adopting.md', import.meta.url), 'utf8')
     .split('\n')
@@ -21,7 +21,7 @@ const TABLE = new Map(
     .map(([, method, , ok, err]) => [method!, [ok!.trim(), err!.trim()]] as const),
 );
 
-/** A result with only this case; a reply that is not a result has only the success case. */
+/** The type of a result that has only this case. A reply that is not a result counts as `Ok`. */
 function only(type: IDL.Type, name: 'Ok' | 'Err'): IDL.Type | undefined {
   const found = type instanceof IDL.VariantClass && type._fields.find(([label]) => label === name);
   if (found) return IDL.Variant({ [name]: found[1] });

@@ -50,7 +50,7 @@ async function oneCase(seed: number): Promise<void> {
       return;
     }
     const { reason } = failed as PromiseRejectedResult;
-    // An upload whose session is ended repeatedly fails eventually; the user retries.
+    // An upload whose session is ended repeatedly fails eventually, and the user starts it again.
     assert.ok(reload.signal.aborted || reason.code === 'refused', String(reason));
     reload = new AbortController();
   }

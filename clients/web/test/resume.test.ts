@@ -7,7 +7,7 @@ import { fileOf, CAPSULE, Scene } from './support/scene.js';
 
 let databases = 0;
 
-/** A page that is closed after this many calls, and the state that it leaves. */
+/** Closes a page during an upload, after this many calls. Returns the scene that it leaves, and the file. */
 async function interrupted(after: number, bytes = 9_999) {
   const scene = new Scene({ store: indexedDbStore(`database-${(databases += 1)}`), parallel: 2 });
   const closed = new AbortController();
@@ -18,7 +18,7 @@ async function interrupted(after: number, bytes = 9_999) {
   const upload = scene.page().upload(file, { capsule: CAPSULE, signal: closed.signal });
   await assert.rejects(upload, { message: 'closed' });
   scene.network.before = () => undefined;
-  // The call in flight arrives.
+  // Calls in flight still arrive.
   await scene.network.idle();
   return { scene, file };
 }

@@ -15,11 +15,11 @@ use segments::{Segment, Segments};
 
 /// Columns that cargo's bar may use, so that the time fits on a terminal of 100 columns.
 const BAR_WIDTH: &str = "85";
-/// How often the time is drawn on a terminal.
+/// Interval at which the time is drawn on a terminal.
 const FRAME: Duration = Duration::from_secs(1);
-/// Maximum time without output where there is no terminal.
+/// Maximum time without output if there is no terminal.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Clears the line with the cursor.
+/// Clears the line in which the cursor is.
 const CLEAR: &str = "\r\x1b[K";
 
 fn main() -> ExitCode {
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs cargo in place of this process, so that signals and the exit code are its own.
+/// Runs cargo in place of this process, so that signals reach cargo, and the exit code is cargo's.
 #[cfg(unix)]
 fn become_program(mut run: Command) -> io::Result<ExitStatus> {
     use std::os::unix::process::CommandExt;
@@ -60,11 +60,11 @@ fn become_program(mut run: Command) -> io::Result<ExitStatus> {
     run.status()
 }
 
-/// Runs a build and shows its output; while there is none, shows that the build is still running.
+/// Runs a build and shows its output. While the build prints nothing, shows that it is still running.
 fn compile(mut build: Command) -> io::Result<ExitStatus> {
     let terminal = io::stderr().is_terminal();
     if terminal {
-        // Cargo sees a pipe.
+        // Cargo writes to a pipe, and would use neither colors nor a progress bar.
         build.env("CARGO_TERM_COLOR", "always");
         build.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", BAR_WIDTH);
     }
@@ -90,7 +90,7 @@ fn compile(mut build: Command) -> io::Result<ExitStatus> {
     }
     screen.clear();
     if let Some(reader) = reader {
-        // The thread reads and sends; neither panics.
+        // The thread only reads and sends, and never panics.
         let _ = reader.join();
     }
     child.wait()

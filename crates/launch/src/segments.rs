@@ -1,14 +1,14 @@
-//! What cargo writes to standard error, split into segments: lines end in a line feed, its progress bar in a
-//! carriage return.
+//! Cargo's output on standard error, split into segments: a line ends in a line feed, the progress bar in a carriage
+//! return.
 
 use std::io::{BufReader, Bytes, Read};
 
-/// A chunk of cargo's output.
+/// A segment of cargo's output.
 #[derive(Debug, PartialEq)]
 pub enum Segment {
-    /// A line that stays.
+    /// A line that stays on the screen.
     Line(String),
-    /// The progress bar, which the next one replaces.
+    /// The progress bar, which is replaced by the next one.
     Bar(String),
 }
 

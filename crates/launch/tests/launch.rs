@@ -1,4 +1,4 @@
-//! The program with a cargo that is a script of the test.
+//! Tests of the program, with a script in place of cargo.
 #![cfg(unix)]
 
 use std::fs;
@@ -17,7 +17,7 @@ impl Drop for Folder {
 }
 
 impl Folder {
-    /// Returns `launch tool a b` with the cargo in this folder.
+    /// Returns the command `launch tool a b`, which runs the `cargo` in this folder.
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_launch"));
         command.args(["tool", "a", "b"]).env("CARGO", self.0.join("cargo"));
@@ -25,7 +25,7 @@ impl Folder {
     }
 }
 
-/// Creates a folder with a cargo that is this script.
+/// Creates a folder in which `cargo` is this script.
 fn prepare(name: &str, script: &str) -> Folder {
     let folder =
         Folder(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id())));
@@ -63,7 +63,7 @@ fn failed_build_ends_with_cargo_s_exit_code_and_words() {
 
 #[test]
 fn silent_build_is_reported_without_a_terminal() {
-    // The build ends once the line has been read.
+    // The build ends once the test has read the line.
     let prepared =
         prepare("silent", "[ $1 = build ] && until [ -e \"$0.done\" ]; do sleep 0.1; done; exit 0");
     let mut child = prepared.command().stderr(Stdio::piped()).spawn().unwrap();

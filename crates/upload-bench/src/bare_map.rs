@@ -6,16 +6,17 @@ use serde::{Deserialize, Serialize};
 use crate::error::BenchError;
 use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS};
 
-/// Entries of the measured maps, as in the measured states.
+/// Numbers of entries of the measured maps: the same as the numbers of sessions in the measured states of the canister.
 const ENTRIES: [u64; 3] = [10, 1_000, 100_000];
 
-/// Every operation is measured on this many keys after the last one, like those of new sessions.
+/// Number of keys on which each operation is measured. They follow the last key of the map, like the keys of new
+/// sessions.
 const KEYS: u64 = 10;
 
-/// Keys that one message inserts, so that it stays within its instruction limit.
+/// Number of keys that one message inserts, so that it stays within its instruction limit.
 const KEYS_PER_MESSAGE: u64 = 10_000;
 
-/// Instructions of one operation, the mean of ten keys.
+/// Instructions of each operation on a map: the mean of ten keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MapCosts {
     /// Entries of the map.

@@ -11,7 +11,7 @@ use crate::metered_canister::{MeteredCanister, Wasm};
 pub struct MeasuredStep {
     /// Its name, unique within the benchmark.
     pub name: String,
-    /// What it cost.
+    /// Its cost.
     #[serde(flatten)]
     pub cost: Cost,
 }
@@ -23,7 +23,7 @@ pub struct Bench {
     pub scenario: String,
     /// Its name, unique within a build.
     pub name: String,
-    /// Bytes of payload that were transferred; zero where that has no meaning.
+    /// Bytes of payload that were transferred; zero if the benchmark transfers no payload.
     pub payload_bytes: u64,
     /// Its steps, in the order in which they were made.
     pub steps: Vec<MeasuredStep>,
@@ -34,7 +34,7 @@ impl Bench {
         Self { scenario: String::new(), name: name.into(), payload_bytes: 0, steps: Vec::new() }
     }
 
-    /// Returns all steps together.
+    /// Returns the total cost of all steps.
     pub fn total(&self) -> Cost {
         let mut sum = Cost::default();
         for step in &self.steps {
@@ -76,7 +76,7 @@ impl Recorder {
         self.bench.payload_bytes = bytes;
     }
 
-    /// Measures some work. Using the same name again adds to the step.
+    /// Measures the work of a step. If there is a step of this name already, the cost is added to it.
     ///
     /// # Errors
     /// The error of the work, and a trap in it.
@@ -107,7 +107,7 @@ impl Recorder {
         Ok(done)
     }
 
-    /// Returns the benchmark so far; the canister continues under another name.
+    /// Returns the benchmark so far, and starts the next one, of this name, on the same canister.
     pub fn next(&mut self, name: impl Into<String>) -> Bench {
         std::mem::replace(&mut self.bench, Bench::new(name))
     }

@@ -184,7 +184,7 @@ fn side_by_side(args: &PeerArgs) -> Result<u8, BenchError> {
     Ok(exit_code(args.check, &faults))
 }
 
-/// Shows progress, however long a scenario takes.
+/// Starts the progress display, which is updated however long a scenario takes.
 fn measuring() -> Progress {
     let progress = Progress::stderr();
     progress.phase("measuring");
@@ -224,7 +224,7 @@ fn engine(args: &EngineArgs) -> Result<u8, BenchError> {
     Ok(exit_code(args.check, &faults))
 }
 
-/// Prints what is worse; returns the exit code.
+/// Prints the figures that are worse; returns the exit code.
 fn exit_code(check: bool, faults: &[String]) -> u8 {
     for fault in faults {
         println!("WORSE: {fault}");
@@ -301,7 +301,7 @@ fn measure(args: CostArgs) -> Result<u8, BenchError> {
     if args.check { check(&measured) } else { Ok(0) }
 }
 
-/// Prints what is worse, better, new or gone.
+/// Compares the measured figures with the checked-in ones, and prints those that are worse, better, new or gone.
 fn check(measured: &[Measured]) -> Result<u8, BenchError> {
     let mut comparison = Comparison::default();
     for one in measured {

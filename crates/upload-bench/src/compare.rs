@@ -14,12 +14,12 @@ const TOLERANCE: f64 = 0.02;
 /// compiler add as much to a call of 30,000 instructions.
 pub const NOISE_INSTRUCTIONS: u64 = 2_000;
 
-/// Returns whether a figure is worse, by more than the tolerance and a change that is ignored.
+/// Returns whether a figure is worse, by more than the tolerance and by more than `noise`.
 pub fn is_worse(before: u64, now: u64, noise: u64) -> bool {
     now.abs_diff(before) > noise && now as f64 > before as f64 * (1.0 + TOLERANCE)
 }
 
-/// Returns whether it is better by as much.
+/// Returns whether a figure is better, by more than the tolerance and by more than `noise`.
 fn is_better(before: u64, now: u64, noise: u64) -> bool {
     now.abs_diff(before) > noise && (now as f64) < before as f64 * (1.0 - TOLERANCE)
 }
@@ -61,15 +61,15 @@ impl fmt::Display for Change {
 /// Result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// Worse by more than 2 %.
+    /// Figures that are worse by more than 2 %.
     pub losses: Vec<Change>,
-    /// Better by more than 2 %: must be recorded, or the gain can be lost unnoticed.
+    /// Figures that are better by more than 2 %. They must be recorded, or the gain can be lost unnoticed.
     pub gains: Vec<Change>,
-    /// Checked in and due in this run, but not measured.
+    /// Steps that are checked in and were due in this run, but were not measured.
     pub missing: Vec<String>,
-    /// Measured, but not checked in.
+    /// Steps that were measured, but are not checked in.
     pub unrecorded: Vec<String>,
-    /// Figures that were compared.
+    /// Number of figures that were compared.
     pub compared: usize,
 }
 
@@ -79,8 +79,8 @@ impl Comparison {
         !self.losses.is_empty() || !self.missing.is_empty() || !self.unrecorded.is_empty()
     }
 
-    /// Compares what was measured on one build with what is checked in. Scenarios for which `due` returns
-    /// `false` were not supposed to run.
+    /// Compares the figures measured on one build with the checked-in ones. Scenarios for which `due` returns `false`
+    /// were not supposed to run.
     pub fn add(&mut self, recorded: Option<&Results>, measured: &Results, due: impl Fn(&str) -> bool) {
         let build = measured.build;
         let recorded = recorded.map_or(&[][..], |recorded| recorded.benches.as_slice());

@@ -1,11 +1,11 @@
-//! Total costs of some messages.
+//! The total cost of the messages of a step.
 
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 use session_migrate::costs::MessageCost;
 
-/// Size of the pages in which changes of a memory are counted, bytes.
+/// Size, in bytes, of the pages in which changes of a memory are counted.
 pub const DELTA_PAGE_BYTES: u64 = 4096;
 
 /// The cost of the messages of one step of a benchmark. Everything except `wall_nanos` is the same in every
@@ -28,7 +28,7 @@ pub struct Cost {
     pub heap_increase: u64,
     /// Growth of stable memory, 64 KiB pages.
     pub stable_memory_increase: u64,
-    /// How long the wasm ran, nanoseconds. Not stored in files: it differs between runs.
+    /// Time for which the wasm ran, nanoseconds. It differs between runs, and is not stored in files.
     #[serde(skip)]
     pub wall_nanos: u64,
 }
@@ -74,11 +74,11 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Returns the cost of one more message.
+    /// Returns the cost of the next message, and keeps the sizes that the memories have after it.
     pub fn follow(&mut self, message: &MessageCost) -> Cost {
         let after = Sizes { wasm: message.wasm_memory_pages, stable: message.stable_memory_pages };
         if message.entry == "start" {
-            // A new instance: no code has added the initial contents of its memories.
+            // This message has created a new instance. The initial sizes of its memories are not growth.
             *self = after;
         }
         let cost = Cost {

@@ -1,5 +1,5 @@
-//! The migration engine of `ic-stable-migrate` on its own: its cost in addition to the work of a migration, and which
-//! costs do not grow with the number of records.
+//! The migration engine of `ic-stable-migrate` on its own: the cost that it adds to the work of a migration, and the
+//! costs that must not grow with the number of records.
 //!
 //! The canisters are a fixture whose conversion changes nothing (`fixtures/migration-engine`) and the smallest example
 //! (`examples/one-map`). Their stable memory is created natively, as an old release would have left it.
@@ -18,16 +18,17 @@ use session_migrate::costs::MessageCost;
 use crate::error::BenchError;
 use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS};
 
-/// Records of the comparison with loops by hand.
+/// Number of records in the comparison with hand-written loops.
 pub const RECORDS: u64 = 100_000;
 
-/// Records of the states that the smallest example migrates.
+/// Numbers of records in the states that the smallest example migrates.
 const GROWN: [u64; 3] = [1_000, 100_000, 1_000_000];
 
-/// The largest of them that is measured without `--full`.
+/// The largest number of records that is measured without `--full`.
 const GROWN_BY_DEFAULT: u64 = 100_000;
 
-/// Units in quarantine, or quarantined in place, when the canister is upgraded.
+/// Numbers of units in quarantine when the canister is upgraded. Their records are either taken out of the old map, or
+/// still in it.
 const IN_QUARANTINE: [u64; 3] = [0, 10_000, 100_000];
 
 /// Bytes of a record, as in [`crate::bare_map`].
@@ -35,14 +36,14 @@ const RECORD_BYTES: usize = 100;
 
 /// Limits of the figures.
 pub mod limits {
-    /// Instructions per record that the engine may add to two operations on bare maps, and to the loop by hand that
-    /// proves as much.
+    /// Instructions per record that the engine may add to two operations on bare maps, and to the hand-written loop
+    /// that computes the same digests.
     pub const OVERHEAD: i64 = 15_000;
-    /// The engine relative to that loop.
+    /// Maximum cost of the engine relative to that loop.
     pub const RATIO: f64 = 1.15;
-    /// Growth of `post_upgrade` from the smallest state to the largest.
+    /// Maximum growth of the cost of `post_upgrade` from the smallest state to the largest, in percent.
     pub const GROWTH_PERCENT: u64 = 10;
-    /// Instructions after which a message of the engine ends.
+    /// Maximum instructions of a message of the engine.
     pub const MESSAGE: u64 = 1_500_000_000;
     /// Instructions of `post_upgrade` that 10,000 units in quarantine may add.
     pub const CHECK: u64 = 2_000_000;
@@ -61,10 +62,10 @@ pub struct EngineCosts {
     pub quarantines: Vec<Quarantined>,
 }
 
-/// One way to move records.
+/// The cost of one way to move records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {
-    /// The way.
+    /// The name of the way.
     pub way: String,
     /// Number of messages.
     pub messages: u64,
@@ -79,9 +80,9 @@ pub struct Grown {
     pub records: u64,
     /// Instructions of the upgrade.
     pub post_upgrade: u64,
-    /// Messages after it.
+    /// Number of messages after the upgrade.
     pub messages: u64,
-    /// The highest instructions of one of them.
+    /// Instructions of the most expensive of these messages.
     pub highest: u64,
     /// Instructions per record, all messages together.
     pub each: u64,
@@ -94,13 +95,14 @@ pub struct Grown {
 pub struct Quarantined {
     /// Units in quarantine.
     pub units: u64,
-    /// Instructions of the upgrade if they were taken out of the old map.
+    /// Instructions of the upgrade if the units were taken out of the old map.
     pub taken_out: u64,
-    /// Instructions of the upgrade if they are also in the old map.
+    /// Instructions of the upgrade if the units are also in the old map.
     pub in_place: u64,
 }
 
-/// The ways to move records by hand, and their methods. The last does what the engine does.
+/// The hand-written loops that move records, with the fixture's method for each. The last one computes the same digests
+/// as the engine.
 const BY_HAND: [(&str, &str); 3] = [
     (TWO_OPERATIONS, "insert_and_remove"),
     ("by hand: insert, then clear", "insert_and_clear"),
@@ -111,7 +113,8 @@ const PROVEN: &str = "by hand: insert, then clear, with digests before and after
 const IN_BULK: &str = "engine: in bulk";
 const ONE_BY_ONE: &str = "engine: one by one";
 
-/// Measures everything; the largest state of the smallest example only if `full`. Calls `done` after each part.
+/// Measures everything; the largest state of the smallest example is included only if `full`. Calls `done` after each
+/// part.
 ///
 /// # Errors
 /// If a canister cannot be built or installed, or a call fails.
@@ -224,7 +227,7 @@ fn count(messages: &[MessageCost]) -> u64 {
 /// Stable memory that is being created, with the memory ids of the canisters.
 struct Image(MemoryManager<VectorMemory>);
 
-/// Creates a stable memory, gzipped.
+/// Creates a stable memory, which `fill` fills; returns it gzipped.
 fn image(fill: impl FnOnce(&Image)) -> Result<Vec<u8>, BenchError> {
     let raw = VectorMemory::default();
     fill(&Image(MemoryManager::init(raw.clone())));
@@ -252,7 +255,8 @@ impl Image {
         }
     }
 
-    /// Quarantines units of migration 1, whose layout was entered. Units in place are in the old map, too.
+    /// Quarantines units of migration 1, in the layout to which it leads. If `in_place`, the units are also in the old
+    /// map.
     fn quarantine(&self, units: u64, in_place: bool) {
         if in_place {
             self.fill_bytes(units);
@@ -277,15 +281,15 @@ impl EngineCosts {
         self.moves.iter().find(|moved| moved.way == way).map(|moved| moved.each)
     }
 
-    /// Returns the instructions per record of the engine in bulk compared with two operations on bare maps; negative if
+    /// Returns by how many instructions per record the engine in bulk exceeds two operations on bare maps; negative if
     /// it uses fewer.
     pub fn above_two_operations(&self) -> Option<i64> {
         let (engine, by_hand) = (self.each(IN_BULK)?, self.each(TWO_OPERATIONS)?);
         Some(engine as i64 - by_hand as i64)
     }
 
-    /// Returns the instructions per record of the engine in bulk compared with the loop by hand that proves as much,
-    /// and their ratio.
+    /// Returns by how many instructions per record the engine in bulk exceeds the hand-written loop with the same
+    /// digests, and the ratio of the two.
     pub fn above_proof(&self) -> Option<(i64, f64)> {
         let (engine, by_hand) = (self.each(IN_BULK)?, self.each(PROVEN)?);
         Some((engine as i64 - by_hand as i64, engine as f64 / by_hand as f64))
@@ -353,7 +357,7 @@ impl EngineCosts {
         moves.chain(grown).chain(quarantines).collect()
     }
 
-    /// Returns these costs, in which those of the states that were not measured are taken from `recorded`.
+    /// Returns these costs, with the costs of states that were not measured added from `recorded`.
     #[must_use]
     pub fn completed(mut self, recorded: Option<Self>) -> Self {
         let measured: Vec<u64> = self.grown.iter().map(|grown| grown.records).collect();
@@ -362,7 +366,7 @@ impl EngineCosts {
         self
     }
 
-    /// Returns what differs by more than 2 % from the checked-in costs, or is missing there.
+    /// Describes the figures that differ by more than 2 % from the checked-in ones, or are missing there.
     pub fn compare(&self, recorded: &Self) -> Vec<String> {
         let before = recorded.figures();
         let differs = |(name, after): (String, u64)| match before.iter().find(|(known, _)| *known == name) {

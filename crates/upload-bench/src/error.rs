@@ -37,7 +37,7 @@ pub enum BenchError {
         /// The server's message.
         message: String,
     },
-    /// A measured message trapped: its cost is not the one that was to be measured.
+    /// A measured message trapped, so that its cost is not that of the benchmark.
     #[error("{bench}: `{message}` trapped")]
     Trapped {
         /// The benchmark.
@@ -52,9 +52,9 @@ pub enum BenchError {
         bench: String,
         /// What was checked.
         what: &'static str,
-        /// What it should be.
+        /// The expected value.
         expected: String,
-        /// What it is.
+        /// The actual value.
         got: String,
     },
     /// The initial stable memory could not be created.

@@ -1,11 +1,11 @@
-//! Migration 1 on very many sessions with a stored chunk of 1.8 MB each: whether its cost follows the size of the
+//! Migration 1 on very many sessions with a stored chunk of 1.8 MB each: whether its cost depends on the size of the
 //! chunks, and how it grows with their number.
 //!
 //! A hundred thousand such chunks are 180 GB, so their bytes are omitted. The chunk map has the nodes that the library
 //! creates for the same keys, at the addresses that they would have with these chunks. Only the first page of each node
-//! exists, which contains the keys; the other pages are holes. The library traps when it reads one, so that a migration
-//! that succeeds has read no payload; and for a few sessions, the cost is compared with that of chunks that are really
-//! stored.
+//! exists, which contains the keys; the other pages are holes. The library traps when it reads a hole, so that a
+//! migration that succeeds has read no payload. For a few sessions, the cost is compared with the cost if the chunks
+//! are really stored.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -30,17 +30,17 @@ use crate::payload::{CHUNK_BYTES, metadata};
 use crate::seed::{self, Legacy};
 use crate::sparse;
 
-/// Sessions of the measured states. The memory manager of the canister has 32,768 buckets of 8 MiB, 256 GiB: the last
-/// one fills 94 % of that.
+/// Numbers of sessions of the measured states. The memory manager of the canister has 32,768 buckets of 8 MiB, 256 GiB
+/// in all; the largest state fills 94 % of them.
 const SESSIONS: [u64; 3] = [1_000, 10_000, 140_000];
 
-/// Sessions whose chunks are also really stored, 180 MB.
+/// Number of sessions for which the migration is also measured with chunks that are really stored, 180 MB.
 const COMPARED: u64 = 100;
 
-/// Share of the instructions by which the two may differ, percent.
+/// Share, in percent, by which the instructions with stored chunks and with hollow ones may differ.
 const TOLERATED_PERCENT: u64 = 1;
 
-/// Sessions of one caller, in one capsule.
+/// Number of sessions of one caller, in one capsule.
 const SESSIONS_OF_CALLER: u64 = 100;
 
 /// Migration 1 on one state.
@@ -54,24 +54,23 @@ pub struct FullChunks {
     pub messages: u64,
     /// Instructions for each session.
     pub each: u64,
-    /// The same without a stored chunk: the cost that remains if no chunk is looked up.
+    /// Instructions for each session if no chunk is stored: the cost that remains if no chunk is looked up.
     pub each_without: u64,
 }
 
-/// Which chunks a state has.
+/// How the chunks of a state are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chunks {
     None,
-    /// All of their bytes.
+    /// With all of their bytes.
     Stored,
-    /// Their keys.
+    /// With their keys alone.
     Hollow,
 }
 
 /// Measures every state; calls `done` after each.
 ///
-/// # Errors
-/// [`BenchError`]; also if hollow chunks have a cost other than that of stored ones.
+/// # Errors [`BenchError`]; also if the cost with hollow chunks differs from the cost with stored ones.
 pub fn measure(wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<Vec<FullChunks>, BenchError> {
     let run = |sessions, chunks| {
         let run = migrate(wasms, sessions, chunks)?;
@@ -91,10 +90,10 @@ pub fn measure(wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<Vec<FullChunks>, B
         .collect()
 }
 
-/// Instructions that a session may cost at any of these sizes.
+/// Maximum instructions for each session, in a state of any size.
 const MOST_EACH: u64 = 300_000;
 
-/// Returns what exceeds the target, or exceeds the checked-in figures by more than 2 %.
+/// Describes the costs that exceed the target, or exceed the checked-in ones by more than 2 %.
 pub fn faults(measured: &[FullChunks], recorded: &[FullChunks]) -> Vec<String> {
     let mut faults = Vec::new();
     for FullChunks { sessions, each, .. } in measured {
@@ -203,7 +202,7 @@ fn add(state: &mut Legacy, session: u64, caller: Principal, capsule: &str) -> Re
     Ok(ChunkPrefix::of(&legacy.provisional_memory_id, id))
 }
 
-/// Writes stable memory with holes for zeros, and with a hollow chunk map under these keys.
+/// Writes stable memory to a file with holes for zeros, and adds a hollow chunk map with these keys.
 fn write_hollow(image: &RawMemory, keys: &[ChunkKey], path: &Path) -> std::io::Result<()> {
     let file = sparse::write(image, 0, path)?;
     if keys.is_empty() {
@@ -214,7 +213,8 @@ fn write_hollow(image: &RawMemory, keys: &[ChunkKey], path: &Path) -> std::io::R
     buckets.append(&file, bytes.div_ceil(PAGE_BYTES))
 }
 
-/// The buckets of one memory: first those that it has, then as many new ones at the end as are needed.
+/// The buckets of one memory: first the buckets that it has already, then as many new ones at the end of stable memory
+/// as are needed.
 ///
 /// ```text
 /// byte 4..6      number of buckets; 6..8: pages of each
@@ -226,7 +226,7 @@ struct Buckets {
     memory: u8,
     allocated: u64,
     bytes: u64,
-    /// Its own, by their numbers.
+    /// Numbers of the buckets that it has already.
     own: Vec<u64>,
 }
 
@@ -267,8 +267,8 @@ impl Buckets {
     }
 }
 
-/// Bytes of a map before the first page, of a page, of its header as the allocator writes it, of a node's header, of an
-/// address, of a key, and of the length before a value.
+/// Sizes in bytes, in this order: the header of a map, before its first page; a page; the header that the allocator
+/// writes before each page; the header of a node; an address; a key; the length before a value.
 const MAP_HEADER: u64 = 100;
 const PAGE: u64 = 1_024;
 const PAGE_HEADER: u64 = 16;
@@ -276,11 +276,11 @@ const NODE_HEADER: u64 = 15;
 const ADDRESS: u64 = 8;
 const KEY: u64 = 36;
 const LENGTH: u64 = 4;
-/// Bytes of a node's further pages that are not payload.
+/// Bytes of each further page of a node that are not payload.
 const NEXT_HEADER: u64 = 11;
 
-/// Passes to `write` everything of a map with values of this length that is not payload, page by page with the
-/// addresses. Returns the bytes of the map.
+/// Creates a map with values of this length, and passes to `write` its pages that contain more than payload, each with
+/// its address. Returns the size of the map in bytes.
 fn hollow_map(
     keys: &[ChunkKey],
     value_bytes: u64,
@@ -298,15 +298,15 @@ fn hollow_map(
     let new_root = hollow_node(&bytes, root, value_bytes, &mut end, &mut write)?;
     let mut header = bytes[..MAP_HEADER as usize].to_vec();
     header[12..20].copy_from_slice(&new_root.to_le_bytes());
-    // The list of free pages.
+    // The list of free pages begins at the end.
     header[76..84].copy_from_slice(&end.to_le_bytes());
     write(0, &header)?;
     write(end, &page_header(false))?;
     Ok(end + PAGE_HEADER + PAGE)
 }
 
-/// Writes the first page of a node and of every node below it, each after the room of the previous ones. Returns the
-/// address of the node.
+/// Writes the first page of a node and of every node below it. Each node begins after the room that the previous nodes
+/// would take. Returns the address of the node.
 fn hollow_node(
     shape: &[u8],
     at: u64,
@@ -353,7 +353,7 @@ fn number(bytes: &[u8], at: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// With empty values there is no payload to omit, so the library reads the whole map.
+    /// With empty values there is no payload to omit, so the library can read the whole map.
     #[test]
     fn a_hollow_map_is_a_map_of_the_library() {
         let keys: Vec<ChunkKey> = (0..500_u32).map(|n| ([(n * 37 % 251) as u8; 32], n)).collect();

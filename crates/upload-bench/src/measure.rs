@@ -1,4 +1,4 @@
-//! Runs the scenarios, the builds in parallel, one thread each.
+//! Runs the scenarios on all builds in parallel, one thread for each build.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -11,12 +11,12 @@ use crate::metered_canister::Wasm;
 use crate::results::Results;
 use crate::scenarios::{self, Scenario};
 
-/// Selects scenarios.
+/// The scenarios to run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Also scenarios that take minutes.
+    /// Whether scenarios that take minutes are included.
     pub full: bool,
-    /// Only those whose name contains this.
+    /// A text that the names of the scenarios must contain.
     pub only: Option<String>,
 }
 
@@ -38,7 +38,7 @@ pub struct Measured {
     pub skipped: Vec<String>,
 }
 
-/// Builds what is missing and reads the wasms.
+/// Builds the wasms that are missing, and reads all of them.
 pub fn wasms(builds: &[Build]) -> Result<Vec<Wasm>, BenchError> {
     let read = |artifact: build::Artifact| {
         let gz = std::fs::read(&artifact.wasm_gz).map_err(BenchError::file("read", &artifact.wasm_gz))?;
@@ -69,7 +69,7 @@ pub fn run(
                 })
             })
             .collect();
-        // A thread that panics reports that itself; the others run to completion.
+        // If a thread panics, the others run to completion first.
         running
             .into_iter()
             .filter_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

@@ -19,7 +19,7 @@ use upload_canister::api::{HttpRequest, HttpResponse};
 use crate::cost::{Cost, Sizes};
 use crate::error::BenchError;
 
-/// When every benchmark begins, seconds since 1970: the same in every run, since ids contain it.
+/// Time at which every benchmark begins, in seconds since 1970: the same in every run, since ids depend on it.
 pub const BEGINNING_SECONDS: u64 = 1_750_000_000;
 
 /// The init and upgrade arguments of the upload canister: none.
@@ -28,13 +28,13 @@ pub const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 /// A finished wasm.
 #[derive(Clone, Debug)]
 pub struct Wasm {
-    /// Which build it is.
+    /// The build.
     pub build: Build,
     /// The gzipped module.
     pub gz: Vec<u8>,
 }
 
-/// Returns who makes the measured calls.
+/// Returns the principal who makes the measured calls.
 pub fn client() -> Principal {
     Principal::self_authenticating("client of the benchmark")
 }
@@ -47,7 +47,7 @@ fn controller() -> Principal {
 pub struct MeteredCanister {
     /// The name of the benchmark, for errors.
     bench: String,
-    /// What is installed, for errors.
+    /// The name of the module, for errors.
     name: String,
     gz: Vec<u8>,
     pic: PocketIc,
@@ -55,7 +55,7 @@ pub struct MeteredCanister {
     meter: Mutex<Meter>,
 }
 
-/// What has been measured so far.
+/// The point up to which messages have been measured.
 #[derive(Default)]
 struct Meter {
     /// Index of the next message to measure.
@@ -64,12 +64,12 @@ struct Meter {
 }
 
 impl MeteredCanister {
-    /// Returns a canister without code, under the name of a benchmark.
+    /// Returns a canister without code, for the benchmark of this name.
     pub fn empty(bench: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
         Self::of(bench, wasm.build.name(), wasm.gz.clone())
     }
 
-    /// Returns the same for any module.
+    /// Returns a canister without code, for any module.
     pub fn of(
         bench: impl Into<String>,
         name: impl Into<String>,
@@ -129,7 +129,7 @@ impl MeteredCanister {
         BenchError::Install { bench: self.bench.clone(), module: self.name.clone(), message }
     }
 
-    /// Returns the cost of everything since the last call of this function.
+    /// Returns the cost of all messages since the last call of this function.
     ///
     /// # Errors
     /// [`BenchError::Trapped`], and if the server does not report costs.
@@ -160,7 +160,7 @@ impl MeteredCanister {
         Ok(messages)
     }
 
-    /// Makes an update call of the client.
+    /// Makes an update call as the client.
     ///
     /// # Errors
     /// [`BenchError::Call`], with the canister's refusal if there is one.
@@ -172,7 +172,7 @@ impl MeteredCanister {
         self.handle().update(client(), method, args).map_err(|source| self.failed(source))
     }
 
-    /// Makes a query call of the client.
+    /// Makes a query call as the client.
     pub fn query<T: CandidType + DeserializeOwned>(
         &self,
         method: &'static str,
@@ -181,7 +181,7 @@ impl MeteredCanister {
         self.handle().query(client(), method, args).map_err(|source| self.failed(source))
     }
 
-    /// Makes an update call of the controller, with its raw reply.
+    /// Makes an update call as the controller; returns the raw reply.
     pub fn controller_call(
         &self,
         method: &'static str,
@@ -191,7 +191,7 @@ impl MeteredCanister {
         self.handle().call(controller(), call).map_err(|source| self.failed(source))
     }
 
-    /// Makes a query call of the controller.
+    /// Makes a query call as the controller.
     pub fn controller_query<T: CandidType + DeserializeOwned>(
         &self,
         method: &'static str,
@@ -200,18 +200,18 @@ impl MeteredCanister {
         self.handle().query(controller(), method, args).map_err(|source| self.failed(source))
     }
 
-    /// Makes a query call of the client, with its raw reply.
+    /// Makes a query call as the client; returns the raw reply.
     pub fn raw_query(&self, method: &'static str, args: impl ArgumentEncoder) -> Result<Vec<u8>, BenchError> {
         let call = EncodedCall::new(method, args).map_err(|source| self.failed(source))?;
         self.handle().query_raw(client(), call).map_err(|source| self.failed(source))
     }
 
-    /// Passes on a request as the gateway does.
+    /// Passes an HTTP request to the canister, as the gateway does.
     pub fn http(&self, request: HttpRequest) -> Result<HttpResponse, BenchError> {
         self.handle().http_request(&request).map_err(|source| self.failed(source))
     }
 
-    /// Lets time pass and the timers that became due run.
+    /// Lets time pass, and runs the timers that have become due.
     pub fn pass(&self, time: Duration) {
         self.pic.advance_time(time);
         self.pic.tick();
@@ -246,7 +246,7 @@ impl MeteredCanister {
         BenchError::Reply { bench: self.bench.clone(), method, detail }
     }
 
-    /// Returns `Ok(())` if what was checked is as expected.
+    /// Returns `Ok(())` if the value is the expected one.
     pub fn expect<T: PartialEq + std::fmt::Debug>(
         &self,
         what: &'static str,

@@ -4,10 +4,10 @@ use sha2::{Digest, Sha256};
 use upload_canister::api::{AssetMetadata, AssetMetadataBase, AssetType};
 use upload_canister::session::Chunking;
 
-/// Length of every chunk but the last, bytes; as in `upload_config`.
+/// Length of every chunk but the last, in bytes, as in `upload_config`.
 pub const CHUNK_BYTES: u64 = 1_800_000;
 
-/// A file of whole chunks, no two of which have a page in common: the heap delta counts pages that changed.
+/// A generated file. No two of its chunks have a page in common, since the heap delta counts only pages that change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct File {
     /// Its size in bytes.
@@ -33,7 +33,7 @@ impl File {
 
     /// Returns the bytes of a chunk.
     pub fn chunk(&self, index: u32) -> Vec<u8> {
-        // A chunk is far smaller than usize on every platform.
+        // The length of a chunk fits into `usize` on every platform.
         let length = self.chunking().len(index) as usize;
         let mut state = splitmix(self.seed.wrapping_mul(1 << 32).wrapping_add(u64::from(index)));
         let mut bytes = Vec::with_capacity(length + 8);
@@ -63,7 +63,7 @@ impl File {
         hasher.finalize().into()
     }
 
-    /// Returns the arguments of `uploads_begin`.
+    /// Returns the metadata with which an upload of the file begins.
     pub fn metadata(&self) -> AssetMetadata {
         metadata(self.bytes)
     }

@@ -1,4 +1,4 @@
-//! Reads the checked-in files, and writes what is derived from them.
+//! Reads and writes the checked-in figures, and writes the documents that are derived from them.
 
 use std::path::PathBuf;
 
@@ -24,14 +24,14 @@ pub struct Documents {
     pub page: String,
     /// `docs/costs.svg`.
     pub plot: String,
-    /// `docs/sizes.md`; absent if its figures are not checked in.
+    /// `docs/sizes.md`; `None` if its figures are not checked in.
     pub sizes: Option<String>,
     /// `README.md` with its section on costs; the rest of it is unchanged.
     pub readme: String,
 }
 
 impl Documents {
-    /// Returns the path of each, relative to the root of the tree, and its text.
+    /// Returns the path of each document, relative to the root of the tree, and its text.
     fn files(&self) -> Vec<(&'static str, &str)> {
         let mut files = vec![
             ("docs/costs.md", self.page.as_str()),
@@ -43,19 +43,19 @@ impl Documents {
     }
 }
 
-/// The figures of other canisters that store files, in the folder of results.
+/// The file with the figures of the side-by-side comparison, in the folder of results.
 const PEERS: &str = "side_by_side.json";
 
-/// The figures of the bare map, in the folder of results.
+/// The file with the figures of the bare map, in the folder of results.
 const BARE_MAP: &str = "bare_map.json";
 
-/// The figures of the migration engine, in the folder of results.
+/// The file with the figures of the migration engine, in the folder of results.
 const ENGINE: &str = "engine.json";
 
-/// The figures of migration 1 on full chunks, in the folder of results.
+/// The file with the figures of migration 1 on full chunks, in the folder of results.
 const FULL_CHUNKS: &str = "full_chunks.json";
 
-/// The figures of large snapshots, in the folder of results.
+/// The file with the figures of large snapshots, in the folder of results.
 const SIZES: &str = "sizes.json";
 
 /// The section of the README is between these lines.
@@ -88,7 +88,7 @@ pub fn compiler() -> Result<String, BenchError> {
     Ok(version.lines().next().unwrap_or_default().to_owned())
 }
 
-/// Returns the compiler of the checked-in figures; empty when none are checked in.
+/// Returns the compiler of the checked-in figures; empty if none are checked in.
 pub fn recorded_compiler() -> Result<String, BenchError> {
     let path = compiler_path();
     if !path.exists() {
@@ -98,8 +98,8 @@ pub fn recorded_compiler() -> Result<String, BenchError> {
     Ok(text.trim_end().to_owned())
 }
 
-/// Returns `Ok(())` if the wasms of the checked-in figures were built by this machine's compiler, or there
-/// are none.
+/// Returns `Ok(())` if the wasms of the checked-in figures were built by this machine's compiler, or if no figures are
+/// checked in.
 pub fn check_compiler() -> Result<(), BenchError> {
     let (recorded, here) = (recorded_compiler()?, compiler()?);
     if recorded.is_empty() || recorded == here {
@@ -109,7 +109,7 @@ pub fn check_compiler() -> Result<(), BenchError> {
     }
 }
 
-/// Overwrites the checked-in results with measured ones; scenarios that were not run stay unchanged.
+/// Overwrites the checked-in results with the measured ones. Results of scenarios that were not run stay unchanged.
 pub fn save(measured: Vec<Results>) -> Result<(), BenchError> {
     let folder = results::folder();
     let scenarios = scenarios::all();
@@ -120,12 +120,12 @@ pub fn save(measured: Vec<Results>) -> Result<(), BenchError> {
     results::write(&compiler_path(), format!("{}\n", compiler()?).as_bytes())
 }
 
-/// Writes the figures of other canisters that store files.
+/// Writes the figures of the side-by-side comparison.
 pub fn save_peers(peers: &[PeerFigures]) -> Result<(), BenchError> {
     save_json(PEERS, peers)
 }
 
-/// Returns the checked-in figures of other canisters that store files; `None` before they were measured.
+/// Returns the checked-in figures of the side-by-side comparison; `None` before they were measured.
 pub fn recorded_peers() -> Result<Option<Vec<PeerFigures>>, BenchError> {
     load_json(PEERS)
 }
@@ -172,7 +172,7 @@ fn save_json<T: Serialize + ?Sized>(name: &str, figures: &T) -> Result<(), Bench
     results::write(&path, json.as_bytes())
 }
 
-/// Returns the checked-in figures; none if there is no such file.
+/// Returns the checked-in figures in a file; `None` if the file does not exist.
 fn load_json<T: DeserializeOwned>(name: &str) -> Result<Option<T>, BenchError> {
     let path = results::folder().join(name);
     if !path.exists() {

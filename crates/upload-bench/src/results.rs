@@ -1,4 +1,4 @@
-//! The checked-in figures of one build: a table with everything, and the part of it that `canbench` reads.
+//! The checked-in figures of one build: a table with all of them, and a file with those that `canbench` reads.
 //!
 //! ```text
 //! results/<build>/costs.csv                one line for each step, with every figure
@@ -82,7 +82,7 @@ impl Row {
 /// The benchmarks of one build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Results {
-    /// Which build.
+    /// The build.
     pub build: Build,
     /// Its benchmarks, in the order in which they were run.
     pub benches: Vec<Bench>,
@@ -107,7 +107,7 @@ impl Results {
         self
     }
 
-    /// Returns the checked-in results of a build; empty if there are no files.
+    /// Returns the checked-in results of a build; `None` if there are no files.
     pub fn load(folder: &Path, build: Build) -> Result<Option<Self>, BenchError> {
         let path = table_path(folder, build);
         if !path.exists() {
@@ -180,7 +180,7 @@ fn canbench_path(folder: &Path, build: Build) -> PathBuf {
     folder.join(build.name()).join("canbench_results.yml")
 }
 
-/// Writes a file, and the folder it is in.
+/// Writes a file, and creates its folder if necessary.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), BenchError> {
     let written =
         path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(path, bytes));

@@ -30,31 +30,31 @@ use crate::error::BenchError;
 use crate::metered_canister::{BEGINNING_SECONDS, client};
 use crate::payload::{CHUNK_BYTES, metadata};
 
-/// Sessions of one caller: as many as the settings allow.
+/// Number of sessions of one caller: as many as the settings allow.
 const SESSIONS_PER_CALLER: u32 = 100;
 
-/// Sessions of the measured client. Their number does not depend on the size of the state, so that costs per caller
+/// Number of sessions of the measured client. It does not depend on the size of the state, so that costs per caller
 /// stay the same.
 pub const SESSIONS_OF_CLIENT: u32 = 10;
 
-/// Bytes that a session of the state expects. It is small, and so is the room that the session reserves.
+/// Bytes that a session of the state expects: few, so that the sessions reserve little of the quotas.
 const SESSION_BYTES: u64 = 1000;
 
-/// How much is in a state.
+/// The contents of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Population {
-    /// Live sessions, ten of them the client's.
+    /// Number of live sessions; ten of them are the client's.
     pub sessions: u32,
-    /// Memories, all of them in the client's capsule.
+    /// Number of memories, all of them in the client's capsule.
     pub memories: u32,
-    /// Stable layout: in layout 1 sessions are legacy records, in layout 3 payload is in extents.
+    /// The stable layout. In layout 1, sessions are legacy records; in layout 3, payload is in extents.
     pub layout: Layout,
-    /// Chunks of 1.8 MB that each of the client's sessions has stored; each expects one more.
+    /// Number of chunks of 1.8 MB that each of the client's sessions has stored. Each session expects one more chunk.
     pub chunks: u32,
-    /// Whether the client's sessions are finished, and migration 1 is finalized.
+    /// Whether the client's sessions are finished (they expect no further chunk), and migration 1 is finalized.
     pub finished: bool,
-    /// Chunks of one more file of the client's, which is finished and whose first chunk has since lost a byte: migration 2
-    /// quarantines it.
+    /// Number of chunks of a further, finished file of the client, whose first chunk has then lost a byte, so that
+    /// migration 2 quarantines the file. There is no such file if the number is 0.
     pub damaged: u32,
 }
 
@@ -197,7 +197,8 @@ fn begin(storage: &mut Storage, caller: Principal, capsule: &str, number: u32) -
     )
 }
 
-/// Begins a session, and stores its chunks of zeros; one is missing unless the session is to be finished.
+/// Begins a session, and stores this many chunks. If it is to be finished, the file has no other chunk; otherwise one
+/// more chunk is missing.
 fn begin_with_chunks(
     storage: &mut Storage,
     capsule: &str,
@@ -207,7 +208,7 @@ fn begin_with_chunks(
 ) -> Result<u64, Error> {
     let expected = if finished { chunks } else { chunks + 1 };
     let bytes = u64::from(expected) * CHUNK_BYTES;
-    // Other bytes in each session, so that they do not all become one blob.
+    // The sessions have different bytes, so that their files do not become a single blob.
     let chunk = vec![number as u8; CHUNK_BYTES as usize];
     let path = &mut ActivePath::default();
     let mut service = UploadService::new(storage, path, client(), now(), &Unmetered);
@@ -239,7 +240,7 @@ fn add_damaged(storage: &mut Storage, capsule: &str, chunks: u32) -> Result<(), 
     Ok(())
 }
 
-/// Creates a memory whose bytes are elsewhere: inline ones are limited per capsule.
+/// Creates a memory with an external asset, since inline bytes are limited per capsule.
 fn create_memory(storage: &mut Storage, capsule: &str, number: u32) -> Result<String, Error> {
     let asset =
         ExternalAsset { backend: StorageBackend::S3, storage_key: Some(format!("key {number}")), url: None };

@@ -1,5 +1,5 @@
-//! Balances in cents become balances in millionths: the smallest canister on `ic-stable-migrate`. From `Memory` to the
-//! migration it is the text of the README of that crate, which a test compares.
+//! Balances in cents become balances in millionths: the smallest canister on `ic-stable-migrate`. The code from
+//! `Memory` to the migration is also in the README of that crate; a test compares the two.
 
 use std::cell::RefCell;
 

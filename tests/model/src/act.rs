@@ -10,10 +10,10 @@ use super::state::{Capsule, Model, Session, chunk_count, chunk_len, fills, idem}
 use super::target::{NewContent, NewMemory, Phase, Put, Refusal};
 use super::{PEOPLE, TTL_SECONDS, chunk_bytes, fill};
 
-/// Content of a chunk with other bytes than the file's.
+/// Byte that fills a chunk whose bytes are not those of the file.
 const OTHER_FILL: u8 = 0xee;
 
-/// Every chunk beyond this index is refused, regardless of its content.
+/// No file has chunks beyond this index: the canister refuses them, whatever their bytes.
 const MAX_CHUNKS: u32 = 14;
 
 /// Key of sessions left by the first public release; no begin uses it.
@@ -197,7 +197,7 @@ impl ModelRun<'_> {
         }
     }
 
-    /// Records what may be refused from now on, since there is no room for it.
+    /// Records the limits in force, and whether stable memory is so full that additions may be refused.
     fn check_room(&mut self) {
         self.model.limits = self.target.limits();
         self.model.lacks_room = self.target.lacks_room();
@@ -258,7 +258,7 @@ impl ModelRun<'_> {
         self.target.upgrade(self.stage, share);
     }
 
-    /// The number of the place is also that of the owner.
+    /// Creates a capsule in this place. The number of the place is also the number of the owner.
     pub fn new_capsule(&mut self, place: u8) -> Result<(), String> {
         self.check_room();
         let id = match self.target.create_capsule(place) {
@@ -322,7 +322,7 @@ impl ModelRun<'_> {
         self.model.aborted(now, who, id, &got)
     }
 
-    /// Returns length and content of a client's file, given its session, which may have ended.
+    /// Returns length and content of the file of a session, which may have ended.
     fn file_of(&self, id: u64) -> (u64, u8) {
         if let Some(session) = self.model.sessions.get(&id) {
             return (session.bytes, session.content);

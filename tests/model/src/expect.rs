@@ -10,7 +10,7 @@ use super::state::{Blob, Memory, Model, Receipt, Session, chunk_count, chunk_len
 use super::target::{Finished, Refusal, TargetResult};
 use super::{SECOND, TTL_SECONDS};
 
-/// `Ok(())`, or the difference between two answers as text.
+/// `Ok(())`, or the difference between the expected and the actual answer as text.
 pub type Judgement = Result<(), String>;
 
 /// Returns `Ok(())` if both are the same.
@@ -21,7 +21,7 @@ pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -
     Err(format!("{what}: expected {expected:?}, got {got:?}"))
 }
 
-/// A call of begin.
+/// The parameters of a begin.
 #[derive(Clone, Copy, Debug)]
 pub struct Begin {
     pub who: u8,
@@ -32,12 +32,12 @@ pub struct Begin {
     pub wrong_count: bool,
 }
 
-/// What is visible after a begin.
+/// What the target shows about all sessions when it has answered a begin.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// The sessions of everyone.
+    /// The sessions in flight of all people.
     pub alive: BTreeSet<u64>,
-    /// Whether all sessions were converted.
+    /// Whether all sessions were converted when the call arrived.
     pub all_converted: bool,
 }
 
@@ -47,7 +47,7 @@ pub struct Sent {
     pub id: u64,
     pub idx: u32,
     pub kind: PutKind,
-    /// Content of its bytes.
+    /// The byte that fills the chunk.
     pub fill: u8,
 }
 
@@ -67,7 +67,7 @@ impl Model {
             match before {
                 Some(before) if before == bytes => return same("begin again", &Ok(id), got),
                 Some(_) => return same("begin again", &Err(Refusal::Conflict), got),
-                // The key of an expired session is free, and so is everything that it held.
+                // The key of an expired session is free again, and so are the bytes that the session reserved.
                 None => self.drop_session(id, now, false),
             }
         }
@@ -86,7 +86,7 @@ impl Model {
         Ok(())
     }
 
-    /// Adds a session with the chunks that have arrived.
+    /// Adds a session in which these chunks have arrived.
     pub fn add_session(&mut self, id: u64, call: Begin, now: u64, chunks: BTreeMap<u32, u8>) {
         let Begin { who: owner, capsule, key, bytes, content, .. } = call;
         let session = Session {
@@ -106,19 +106,20 @@ impl Model {
         self.history.push((id, owner));
     }
 
-    /// Returns the refusal for a session that is not one of a person's sessions in flight.
+    /// Returns the refusal of a call about a session that is not one of the person's sessions in flight; `None` if it
+    /// is one.
     fn not_own(&self, who: u8, id: u64, now: u64) -> Option<Refusal> {
         if self.alive(who, id, now).is_some() {
             return None;
         }
-        // An expired session that the timers have not ended yet is reported as its receipt will be.
+        // If the timers have not ended an expired session yet, the answer is the one that its receipt will give.
         let over = self.sessions.get(&id).filter(|session| session.owner == who);
         let is_told = over.is_some_and(|session| session.expires_at() + TTL_SECONDS * SECOND > now);
         let is_known = is_told || self.receipt(who, id, now).is_some();
         Some(if is_known { Refusal::Conflict } else { Refusal::NotFound })
     }
 
-    /// Returns the refusal for a session that a person may not write to.
+    /// Returns the refusal of a call about a session to which the person may not write.
     fn not_authorized(&self, who: u8, id: u64, now: u64) -> Option<Refusal> {
         self.not_own(who, id, now)
             .or_else(|| (!self.may_write(who, self.sessions[&id].capsule)).then_some(Refusal::Unauthorized))
@@ -180,7 +181,7 @@ impl Model {
                 _ => (stored != fills(content, session.bytes)).then_some(Refusal::Checksum),
             }
         });
-        // A message without budget may postpone a refusal that requires hashing.
+        // A finish without budget for hashing may be postponed, if its result depends on the hash.
         let needs_hashing = matches!(refusal, None | Some(Refusal::Checksum));
         if kind == FinishKind::Tired && needs_hashing && *got == Err(Refusal::Hashing) {
             return Ok(());
@@ -257,7 +258,7 @@ impl Model {
     }
 }
 
-/// Returns the digest that a kind of finish sends for a file.
+/// Returns the digest that a finish of this kind sends for a file.
 pub fn digest_sent(kind: FinishKind, content: u8, bytes: u64) -> Vec<u8> {
     match kind {
         FinishKind::ShortDigest => vec![1, 2, 3],
@@ -266,7 +267,7 @@ pub fn digest_sent(kind: FinishKind, content: u8, bytes: u64) -> Vec<u8> {
     }
 }
 
-/// Returns the length of what a kind of put sends as a chunk.
+/// Returns the number of bytes that a put of this kind sends as a chunk.
 pub const fn len_sent(kind: PutKind, bytes: u64, idx: u32) -> u64 {
     match kind {
         PutKind::TooLong => chunk_len(bytes, idx) + 1,

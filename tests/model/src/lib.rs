@@ -1,11 +1,11 @@
 //! The upload contract as a model: what must be true after any sequence of operations.
 //!
-//! Owns: the operations, their distribution, what the model expects of each of them, and the comparison
-//! after every step. Does not own: how an operation reaches the code under test; that is a [`Target`], of
-//! which there are two, the canister's logic over a memory in the process and the real wasm.
+//! Owns: the operations, their distribution, what the model expects of each of them, and the comparison after every
+//! step. Does not own: how an operation reaches the code under test. That is the task of a [`Target`]; there are two,
+//! the canister's logic over a memory in the process, and the real wasm.
 //!
-//! Nothing here uses a type of the canister, so that unit tests and end-to-end tests share one model, and a mistake
-//! in the canister cannot also be one in the model.
+//! Nothing here uses a type of the canister, so that unit tests and end-to-end tests share one model, and a mistake in
+//! the canister's code is not repeated in the model.
 
 #![allow(missing_docs, reason = "the fields of an operation say what they are by their names")]
 
@@ -27,22 +27,22 @@ pub use target::{
     TargetResult, View,
 };
 
-/// Length of every chunk but the last, bytes.
+/// Length of every chunk but the last, in bytes.
 pub const CHUNK: u64 = 1_800_000;
 
 /// Extents are allocated in units of this many bytes.
 pub const EXTENT_UNIT: u64 = 64;
 
-/// A session may be idle for this long, seconds.
+/// Time, in seconds, that a session may be idle. A receipt is kept for the same time.
 pub const TTL_SECONDS: u64 = 1_000;
 
-/// A session may live for this long, seconds.
+/// Maximum age of a session in seconds.
 pub const AGE_SECONDS: u64 = 2_500;
 
-/// A receipt is kept for as long as a session may be idle.
+/// Nanoseconds of a second.
 pub const SECOND: u64 = 1_000_000_000;
 
-/// How much may be in flight and stored.
+/// Limits on sessions in flight and on bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Sessions of one person at a time.
@@ -73,24 +73,24 @@ impl Limits {
     };
 }
 
-/// Share of the bytes of the canister that sessions may have reserved and not filled, percent.
+/// Maximum share of the canister's bytes, in percent, that sessions may have reserved but not filled yet.
 pub const MAX_PROMISED_PERCENT: u8 = 50;
 
-/// Memories of one capsule.
+/// Maximum number of memories in a capsule.
 pub const MAX_MEMORIES: u64 = 6;
 
-/// Bytes that one memory may keep in its record, and all memories of a capsule together.
+/// Maximum number of bytes that one memory, and all memories of a capsule together, may keep in their records.
 pub const MAX_INLINE: u64 = 32 * 1024;
 
-/// The people: each owns one of the capsules, and may write to the other one until that right is changed.
+/// Number of people. Each of them owns one of the capsules, and may write to the other one until that right is changed.
 pub const PEOPLE: u8 = 2;
 
-/// Returns the bytes of a chunk: all equal, and different for another content or another index.
+/// Returns the bytes of a chunk, which are all the same.
 pub fn chunk_bytes(fill: u8, len: u64) -> Vec<u8> {
     vec![fill; usize::try_from(len).unwrap_or(0)]
 }
 
-/// Returns the fill byte of a chunk of a content.
+/// Returns the byte that fills a chunk: a different one for each content and each index.
 pub const fn fill(content: u8, idx: u32) -> u8 {
     content * 16 + idx as u8 + 1
 }

@@ -5,7 +5,7 @@ use super::state::{Memory, Model, Request};
 use super::target::{MemoryView, NewContent, Refusal, TargetResult};
 use super::{MAX_INLINE, MAX_MEMORIES};
 
-/// A call of `memories_create`.
+/// The parameters of `memories_create`.
 #[derive(Clone, Debug)]
 pub struct Create {
     pub who: u8,
@@ -76,7 +76,7 @@ impl Model {
         *content == NewContent::Inline && there + bytes > MAX_INLINE
     }
 
-    /// Returns the refusal for a memory that a person may not change.
+    /// Returns the refusal of a call that changes a memory; `None` if the person may change it.
     fn not_changeable(&self, who: u8, id: &str) -> Option<Refusal> {
         match self.memories.get(id) {
             Some(memory) if self.may_write(who, memory.capsule) => None,

@@ -14,8 +14,8 @@ impl Model {
         control: Control,
         got: &TargetResult<()>,
     ) -> Judgement {
-        // Neither what is in quarantine nor how far the second migration is affects an answer to a client, so the model
-        // does not track them.
+        // No answer to a client depends on the contents of the quarantine or on the progress of the second migration.
+        // The model tracks neither, and accepts success and conflict.
         if control == Control::Retry || phase == Phase::Second && control != Control::Rollback {
             return match got {
                 Ok(()) | Err(Refusal::Conflict) => Ok(()),
@@ -24,7 +24,7 @@ impl Model {
             };
         }
         let may = match (stage, control) {
-            // Either deferred before it begins, or no longer deferred.
+            // On the legacy build, a pause defers the migration, and a resume ends the deferral.
             (Stage::Legacy, Control::Pause) => phase == Phase::Idle,
             (Stage::Legacy, Control::Resume) => phase == Phase::Paused,
             (Stage::Legacy, _) | (Stage::Direct, Control::Rollback) | (_, Control::Retry) => false,
@@ -35,8 +35,8 @@ impl Model {
             (_, Control::Rollback) => {
                 !matches!(phase, Phase::Finalized | Phase::Second | Phase::RollingBack | Phase::RolledBack)
             }
-            // This is refused, too, while sessions use the compat path, and accepted immediately if there never was a
-            // legacy record.
+            // A controller may finalize an idle migration if there never was a legacy record. The canister may also
+            // refuse because sessions use the compat path, which the model does not track.
             (_, Control::Finalize) => {
                 matches!(phase, Phase::Idle | Phase::Converted) && *got != Err(Refusal::Conflict)
             }
@@ -47,13 +47,13 @@ impl Model {
         Ok(())
     }
 
-    /// Returns whether a rollback is in progress or complete. A build without the compat path does not serve
-    /// layout 1 until the migration is resumed, so no one upgrades to one then.
+    /// Returns whether a rollback is in progress or complete. The direct build does not serve layout 1, so that no test
+    /// upgrades to it at that time.
     pub const fn goes_back(phase: Phase) -> bool {
         matches!(phase, Phase::RollingBack | Phase::PausedInRollback | Phase::RolledBack)
     }
 
-    /// Checks that the migration may be in its phase.
+    /// Checks that the migration may be in `phase`.
     pub fn may_be_in(&self, phase: Phase) -> Judgement {
         match phase {
             Phase::Stuck => Err("the migration is stuck".into()),

@@ -22,17 +22,17 @@ pub enum Stage {
 pub enum Operation {
     /// Begin an upload of `bytes` bytes of `content`, with a wrong number of chunks or the right one.
     Begin { who: u8, capsule: u8, key: u8, bytes: u64, content: u8, wrong_count: bool },
-    /// The same begin as before, for a client that lost the reply.
+    /// Begin a session again with the same parameters, as a client does that has lost the reply.
     BeginAgain { session: u8 },
     /// Send a chunk.
     Put { who: Who, session: u8, idx: u32, kind: PutKind },
-    /// Send the next missing chunk, so that uploads make progress.
+    /// Send the first or the last missing chunk, so that uploads make progress.
     PutMissing { session: u8, last: bool },
     /// Finish.
     Finish { who: Who, session: u8, kind: FinishKind },
-    /// Send whatever is missing and finish, so that there are memories.
+    /// Send all missing chunks and finish, so that there are memories.
     Complete { session: u8 },
-    /// Send whatever is missing.
+    /// Send all missing chunks.
     PutAll { session: u8 },
     /// Abort the upload.
     Abort { who: Who, session: u8 },
@@ -42,11 +42,11 @@ pub enum Operation {
     Pass { seconds: u64 },
     /// Time passes, and the timers do not run.
     PassQuietly { seconds: u64 },
-    /// Somebody tries to change the right of the person who does not own the capsule.
+    /// A person tries to change what the guest, who does not own the capsule, may do in it.
     Share { who: u8, capsule: u8, guest: Guest },
     /// A memory is created without an upload.
     CreateMemory { who: u8, capsule: u8, key: u8, kind: MemoryKind, version: u8 },
-    /// A memory gets other metadata, of the right size or not.
+    /// A memory gets other metadata, with the right size or a wrong one.
     UpdateMemory { who: u8, memory: u8, version: u8, right_size: bool },
     /// The blob of a memory is deleted by its locator.
     DeleteBlob { who: u8, memory: u8 },
@@ -56,9 +56,9 @@ pub enum Operation {
     DeleteCapsule { who: u8, capsule: u8 },
     /// A new capsule takes an empty place.
     CreateCapsule { capsule: u8 },
-    /// Upgrade to the next build, with this percentage on the compat path if there is a choice.
+    /// Upgrade to the next build, with this percentage of new sessions on the compat path if the build has both paths.
     Upgrade { share: u8 },
-    /// Upgrade to the next build after everything in flight has expired, and before any timer.
+    /// Upgrade to the next build when all sessions in flight have expired, but before a timer has run.
     UpgradeLate,
     /// Upgrade to the same build.
     Restart { share: u8 },
@@ -66,20 +66,21 @@ pub enum Operation {
     Migrate { steps: u8 },
     /// A controller operates the migration.
     Control { control: Control },
-    /// Return to the legacy build, if everything has been rolled back.
+    /// Return to the legacy build, if the migration has been rolled back.
     GoBack,
-    /// Layout 1 has a complete session that the first public release left, in no index and on no account. Its client
-    /// finishes it, or aborts it where that is refused.
+    /// Layout 1 gets a complete session as the first public release left it, in no index and on no account. Its client
+    /// finishes the session, or aborts it if finish is refused.
     EndForeign { who: u8, capsule: u8, bytes: u64, content: u8, kind: FinishKind },
     /// Layout 1 gets records that no build can read and that belong to no client.
     Rubbish { records: u8 },
-    /// The quarantine record of one of them does not decode either.
+    /// The quarantine record of one of these unreadable records is damaged, too.
     DamageQuarantined { record: u8 },
-    /// A snapshot is taken, and replaces the one before.
+    /// A snapshot is taken, and replaces the previous one.
     TakeSnapshot,
     /// The snapshot is loaded.
     LoadSnapshot,
-    /// Something else takes all of stable memory but a few MiB, once.
+    /// All of stable memory but `left` MiB is taken, so that it lacks room. Only the first of these operations has an
+    /// effect.
     FillMemory { left: u16 },
 }
 
@@ -99,9 +100,9 @@ pub enum Guest {
 pub enum MemoryKind {
     /// This many bytes in the record.
     Inline { bytes: u64 },
-    /// The blob of a memory, of the right size or not.
+    /// The blob of an existing memory, with the right size or a wrong one.
     Blob { memory: u8, right_size: bool },
-    /// Something stored elsewhere.
+    /// An external asset.
     Elsewhere { bytes: u64 },
     /// None of these.
     Nothing,
@@ -116,50 +117,50 @@ pub enum Control {
     Resume,
     /// `migration_rollback`.
     Rollback,
-    /// `migration_finalize`; what is in quarantine is left there.
+    /// `migration_finalize`, which leaves quarantined records in quarantine.
     Finalize,
-    /// `migration_retry` of everything in quarantine.
+    /// `migration_retry` of all quarantined records.
     Retry,
 }
 
 /// Who makes a call about a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// Its owner.
+    /// The session's owner.
     Owner,
     /// The other person.
     Other,
 }
 
-/// What is sent as a chunk.
+/// The bytes and the digest that are sent as a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutKind {
     /// The bytes of the file.
     Right,
-    /// The same with their digest.
+    /// The bytes of the file, with their digest.
     WithDigest,
-    /// The same with another digest.
+    /// The bytes of the file, with another digest.
     WrongDigest,
     /// Other bytes of the same length.
     OtherBytes,
     /// A byte too many.
     TooLong,
-    /// Nothing.
+    /// No bytes.
     Empty,
 }
 
-/// The argument of finish.
+/// The digest and the length that are sent with finish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishKind {
     /// The right digest and length.
     Right,
-    /// The same, in a message that has no budget for hashing.
+    /// The right digest and length, in a message that has no budget for hashing.
     Tired,
-    /// The digest of something else.
+    /// A digest of other bytes.
     WrongDigest,
     /// A digest of the wrong length.
     ShortDigest,
-    /// Another length.
+    /// The right digest with a wrong length.
     WrongLength,
 }
 
@@ -290,11 +291,12 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// Returns an operation of a sequence in which stable memory fills up: large uploads, what ends them, and the
-/// migration and its rollback.
+/// Generates an operation for a sequence in which stable memory fills up: large uploads, the operations that end them,
+/// and the migration and its rollback.
 fn operation_in_little_room() -> impl Strategy<Value = Operation> {
     let bytes = prop_oneof![Just(10 * CHUNK), Just(9 * CHUNK + 1), Just(4 * CHUNK), Just(CHUNK), Just(1)];
-    // From left to right: enough to promise a share of it, too little for new sessions, too little for every removal.
+    // MiB that are left: enough to promise a share of them, too little for new sessions, or too little even for some
+    // removals.
     let left = prop_oneof![60..120u16, 14..45u16, 1..13u16];
     prop_oneof![
         8 => begin_in_little_room(bytes),
@@ -331,8 +333,8 @@ fn begin_in_little_room(bytes: impl Strategy<Value = u64>) -> impl Strategy<Valu
     })
 }
 
-/// Returns large uploads, some of which are aborted when there is too little room for merging two nodes of the chunk
-/// map. While the others are in use, the map cannot be emptied in one step.
+/// Generates large uploads, some of which are aborted when there is too little room for merging two nodes of the chunk
+/// map. While the other uploads are in use, the map cannot be emptied in one step.
 fn aborted_in_full_memory() -> impl Strategy<Value = Vec<Operation>> {
     (vec(uploaded_in_little_room(), 2..4), 1..8u16, vec(0..4u8, 1..4)).prop_map(
         |(uploaded, left, sessions)| {
@@ -346,7 +348,8 @@ fn uploaded_in_little_room() -> impl Strategy<Value = Vec<Operation>> {
     begin_in_little_room(Just(10 * CHUNK)).prop_map(|begin| vec![begin, Operation::PutAll { session: 0 }])
 }
 
-/// Returns a sequence of this many operations, some of which fill stable memory. Nothing is migrated to layout 3.
+/// Generates a sequence of operations, some of which fill stable memory; `len` counts a short fixed sequence as one.
+/// Migration 1 is never finalized, so that nothing is migrated to layout 3.
 pub fn operations_in_little_room(
     len: impl Into<prop::collection::SizeRange>,
 ) -> impl Strategy<Value = Vec<Operation>> {
@@ -358,7 +361,7 @@ pub fn operations_in_little_room(
     vec(one, len).prop_map(|stories| stories.concat())
 }
 
-/// Returns an upload that takes longer than a session may live, though it is never idle for long.
+/// Generates an upload that takes longer than the maximum age of a session, though it is never idle for long.
 fn slow_upload() -> impl Strategy<Value = Vec<Operation>> {
     (0..2u8, 0..2u8, 0..3u8).prop_map(|(who, capsule, key)| {
         let bytes = 2 * CHUNK + 1;
@@ -369,7 +372,7 @@ fn slow_upload() -> impl Strategy<Value = Vec<Operation>> {
     })
 }
 
-/// Returns a short upload with a bad chunk, which is replaced after a finish has failed.
+/// Generates a short upload with a bad chunk, which is replaced after a finish has failed.
 fn bad_chunk_replaced() -> impl Strategy<Value = Vec<Operation>> {
     (0..2u8, 0..2u8, 0..3u8).prop_map(|(who, capsule, key)| {
         let begin = Operation::Begin { who, capsule, key, bytes: 700, content: 0, wrong_count: false };
@@ -379,7 +382,7 @@ fn bad_chunk_replaced() -> impl Strategy<Value = Vec<Operation>> {
     })
 }
 
-/// Returns records that cannot be converted, of which one does not even decode in quarantine when they are retried.
+/// Generates records that cannot be converted, damages the quarantine record of one of them, and then retries them.
 fn rubbish_retried() -> impl Strategy<Value = Vec<Operation>> {
     (2..4u8, 0..4u8).prop_map(|(records, record)| {
         vec![
@@ -392,8 +395,8 @@ fn rubbish_retried() -> impl Strategy<Value = Vec<Operation>> {
     })
 }
 
-/// Returns a sequence of this many operations; some of them are short fixed sequences, since they are unlikely to
-/// occur by chance in that order.
+/// Generates a sequence of operations. It includes short fixed sequences, each counted as one in `len`, that are
+/// unlikely to occur by chance.
 pub fn operations(len: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Vec<Operation>> {
     let one = prop_oneof![
         60 => operation().prop_map(|operation| vec![operation]),

@@ -9,8 +9,9 @@
 //! id 8   u64                                              a counter that nothing uses
 //! id 9   principal -> nothing                             created when an administrator is first looked up
 //! ```
-//! Both Candid records are one argument, a tuple of the version and the record. Sessions, idempotency keys and running
-//! hashes are on the heap only. There is no layout header.
+//!
+//! Each of the two Candid records is encoded as one argument, a tuple of the version and the record. Sessions,
+//! idempotency keys and running hashes are on the heap only. There is no layout header.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -26,12 +27,12 @@ mod records;
 
 use records::*;
 
-/// Length of every chunk but the last, bytes.
+/// Length of every chunk but the last, in bytes.
 pub const CHUNK_SIZE: usize = 1_800_000;
 
 type Memory = VirtualMemory<VectorMemory>;
 
-/// Bytes of a value with the bound that the release gives it.
+/// The bytes of a key or value, whose type in the release has this bound.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Bounded<const N: u32>(Vec<u8>);
 
@@ -59,16 +60,17 @@ pub struct PublicRelease {
     by_owner: StableBTreeMap<Bounded<284>, (), Memory>,
     chunks: StableBTreeMap<([u8; 32], u32), Vec<u8>, Memory>,
     blobs: StableBTreeMap<u64, Bounded<512>, Memory>,
-    /// The records of `capsules`, since each upload rewrites one.
+    /// The decoded records of `capsules`, since each upload rewrites one of them.
     held: BTreeMap<String, Capsule>,
     bucket_pages: u16,
 }
 
-/// The second memory manager of a later version: neither of the two has the other's buckets in its table.
+/// The second memory manager that a later version of the release opens over the same memory. Neither manager has the
+/// other's buckets in its table.
 pub struct SecondManager(Memory);
 
 impl SecondManager {
-    /// Writes the HTTP secret, at its first use into a new bucket.
+    /// Writes the HTTP secret; the first time, a new bucket is allocated for it.
     pub fn write_secret(&self, secret: [u8; 32]) {
         if self.0.size() == 0 {
             self.0.grow(1);
@@ -83,7 +85,7 @@ impl PublicRelease {
         Self::over(VectorMemory::default(), bucket_pages)
     }
 
-    /// Opens its maps over a memory, as that release does when it starts.
+    /// Opens the release's maps over a memory, as the release does when it starts.
     fn over(raw: VectorMemory, bucket_pages: u16) -> Self {
         let memories = MemoryManager::init_with_bucket_size(raw.clone(), bucket_pages);
         let memory = |id| memories.get(MemoryId::new(id));
@@ -101,7 +103,7 @@ impl PublicRelease {
     }
 
     /// Returns the canister after an upgrade of that release to itself: its memory manager finds Candid where its
-    /// header was and starts from scratch, and the capsules are restored from that Candid. Chunks and blobs are not,
+    /// header was and starts from scratch, and the capsules are restored from that Candid. Chunks and blobs are lost,
     /// and sessions are numbered from 1 again.
     pub fn upgraded_to_itself(&self) -> Self {
         let raw = VectorMemory::new(RefCell::new(self.after_pre_upgrade()));
@@ -180,7 +182,7 @@ impl PublicRelease {
         id
     }
 
-    /// Enters a capsule into both indices.
+    /// Enters a capsule into both indexes.
     fn index(&mut self, Capsule { id, subject, owners, .. }: &Capsule) {
         if let PersonRef::Principal(subject) = subject {
             self.by_subject.insert(subject.as_slice().to_vec(), id.clone());
@@ -192,7 +194,8 @@ impl PublicRelease {
         }
     }
 
-    /// Adds this many galleries to a capsule, so that its record grows, and what `pre_upgrade` writes grows with it.
+    /// Adds this many galleries to a capsule, so that its record grows, and with it the Candid that `pre_upgrade`
+    /// writes.
     pub fn pad_galleries(&mut self, capsule: &str, galleries: usize) {
         if let Some(mut capsule) = self.held.get(capsule).cloned()
             && let Some((_, gallery)) = capsule.galleries.first().cloned()
@@ -218,8 +221,8 @@ impl PublicRelease {
         }
     }
 
-    /// Uploads a file as a session; returns the ids of its memory and its blob. The id of the memory is the time: a
-    /// second one of the same round and capsule replaces the first.
+    /// Uploads a file as a session; returns the ids of its memory and its blob. The id of the memory is derived from
+    /// the time: a second memory of the same round and capsule replaces the first.
     pub fn upload(&mut self, capsule: &str, session: u64, bytes: &[u8], now: u64) -> (String, u64) {
         self.put(session, bytes);
         let (pmid_hash, checksum) = (key_of(session), <[u8; 32]>::from(Sha256::digest(bytes)));
@@ -274,8 +277,8 @@ impl PublicRelease {
         self.raw.borrow().clone()
     }
 
-    /// Returns the stable memory after its `pre_upgrade`, which writes the capsules and the administrators as Candid
-    /// over the first bytes, and so over the memory manager's header.
+    /// Returns the stable memory after the release's `pre_upgrade`, which writes the capsules and the administrators as
+    /// Candid over the first bytes, and so over the memory manager's header.
     pub fn after_pre_upgrade(&self) -> Vec<u8> {
         let capsules: Vec<_> = self.held.iter().map(|(id, capsule)| (id.clone(), capsule.clone())).collect();
         let saved = candid::encode_args((capsules, Vec::<Principal>::new())).unwrap_or_default();
@@ -289,12 +292,13 @@ impl PublicRelease {
     }
 }
 
-/// Returns where the chunks of a session are. The memory id of every session is empty.
+/// Returns the hash under which the chunks of a session are stored. Only the session's number determines it, since the
+/// memory id of every session is empty.
 pub fn key_of(session: u64) -> [u8; 32] {
     Sha256::new().chain_update(b"#").chain_update(session.to_le_bytes()).finalize().into()
 }
 
-/// Returns the blob that a session becomes.
+/// Returns the id of the blob that a session becomes.
 pub fn blob_of(session: u64) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = key_of(session);
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
@@ -343,7 +347,7 @@ fn image(bytes: u64, now: u64) -> AssetMetadata {
 mod tests {
     use super::*;
 
-    /// Ids of blobs in the published documents of that release.
+    /// The expected ids are taken from the published documents of the release.
     #[test]
     fn blob_ids_are_those_that_the_release_issues() {
         let published = [

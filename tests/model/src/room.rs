@@ -1,22 +1,22 @@
-//! Room for a session that begins: refusals by the limits, and evictions.
+//! The model of begin if room is short: refusals by the limits, and evictions of other sessions.
 
 use super::expect::{Begin, Judgement, Seen};
 use super::state::{Model, Session};
 use super::target::{Refusal, TargetResult};
 use super::{AGE_SECONDS, MAX_MEMORIES, MAX_PROMISED_PERCENT, SECOND};
 
-/// The sessions that count.
+/// Returns whether a session counts against the limits.
 type Counts<'a> = &'a dyn Fn(&Session) -> bool;
 
 impl Model {
-    /// Returns sessions that were in flight and no longer are.
+    /// Returns the sessions that are in flight in the model, but no longer in the target.
     pub fn vanished(&self, now: u64, seen: &Seen) -> Vec<u64> {
         let alive = self.sessions.iter().filter(|(_, session)| !session.expired(now));
         alive.map(|(id, _)| *id).filter(|id| !seen.alive.contains(id)).collect()
     }
 
-    /// Checks whether a begin was refused for lack of room, and which sessions were evicted for it. Returns
-    /// `true` if it was refused.
+    /// Checks whether a begin was refused for lack of room, or which sessions were evicted for it. Returns `true` if
+    /// the begin was refused.
     pub fn evicts(
         &self,
         now: u64,
@@ -49,7 +49,8 @@ impl Model {
         }
     }
 
-    /// Expired sessions may count until the timers run, and unconverted ones may stay.
+    /// Checks a begin whose outcome the model cannot predict exactly: expired sessions may count until the timers run,
+    /// and unconverted ones may not be evicted.
     fn evicts_some(
         &self,
         now: u64,
@@ -83,7 +84,8 @@ impl Model {
             || self.reserved(own) + bytes > self.limits.bytes_per_caller
     }
 
-    /// Returns the bytes that are missing in the capsule, in the canister, and of what may be promised.
+    /// Returns by how many bytes the new session would exceed the limits of the capsule, of the canister, and of the
+    /// bytes that may be promised.
     fn missing(&self, call: &Begin, counts: Counts<'_>) -> [u64; 3] {
         let Begin { capsule, bytes, .. } = *call;
         let in_capsule = self.reserved(|session| session.capsule == capsule && counts(session))
@@ -102,8 +104,9 @@ impl Model {
         ]
     }
 
-    /// Returns which sessions are evicted, in order of id: the emptiest first, then the oldest, until there
-    /// is room. `None` if that does not suffice.
+    /// Returns the ids, in ascending order, of the sessions that are evicted: the emptiest sessions are chosen first,
+    /// and among equally empty ones the oldest, until there is room. Returns `None` if all candidates together do not
+    /// suffice.
     fn victims(&self, now: u64, call: &Begin) -> Option<Vec<u64>> {
         let mut missing = self.missing(call, &|_| true);
         let mut candidates: Vec<(u64, &Session)> = self
@@ -113,7 +116,7 @@ impl Model {
             .map(|(id, session)| (*id, session))
             .collect();
         candidates.sort_by_key(|(id, session)| {
-            // The files are small enough to be compared this way.
+            // The files are so small that this product does not overflow.
             (session.arrived() * 1_000_000_000 / session.bytes.max(1), session.begun_at, *id)
         });
         let mut victims = Vec::new();
@@ -130,7 +133,7 @@ impl Model {
         (missing == [0; 3]).then_some(victims)
     }
 
-    /// Returns whether a session lags and belongs to someone else.
+    /// Returns whether a session lags and does not belong to the caller.
     fn may_be_evicted(&self, now: u64, call: &Begin, id: u64) -> bool {
         let Some(session) = self.sessions.get(&id) else { return false };
         let (arrived, bytes) = (u128::from(session.arrived()), u128::from(session.bytes));

@@ -1,4 +1,4 @@
-//! Runs one sequence of operations on the code under test and on the model, compared after every step.
+//! Runs one sequence of operations on the code under test and on the model, and compares the two after every step.
 
 use super::operation::{Operation, Stage};
 use super::state::{Capsule, Model, Session, chunk_len};
@@ -14,9 +14,9 @@ pub struct ModelRun<'a> {
     pub snapshot: Option<(Model, Stage)>,
 }
 
-/// Executes the operations one after the other; the error is the first difference.
+/// Executes the operations one after the other; the error describes the first difference.
 ///
-/// In the end everything is deleted, aborted or expired, and then nothing may be left.
+/// In the end, everything that is stored is deleted, aborted or expires, and nothing may be left.
 pub fn run(target: &mut dyn Target, operations: &[Operation], from: Stage) -> Result<(), String> {
     let model = Model::new(target.limits());
     let mut run = ModelRun { target, model, stage: from, snapshot: None };
@@ -37,7 +37,7 @@ impl ModelRun<'_> {
         self.compare(before)
     }
 
-    /// Compares everything that can be seen with the model, after a step that began at `before`.
+    /// Compares everything that the target shows with the model, after a step that began at `before`.
     fn compare(&mut self, before: u64) -> Result<(), String> {
         let now = self.target.now();
         for who in 0..PEOPLE {
@@ -74,8 +74,8 @@ impl ModelRun<'_> {
         self.target.own_invariants(false)
     }
 
-    /// Returns whether exactly what must be stored is stored. What the timers would remove may already be removed
-    /// before they run.
+    /// Returns whether the target stores exactly what the model requires. Items that wait for the timers may already be
+    /// removed.
     fn acceptable(&self, now: u64, got: &Holdings) -> bool {
         let at_most = self.model.holdings();
         let mut swept = self.model.clone();
@@ -93,13 +93,13 @@ impl ModelRun<'_> {
             && (got.blobs, got.memories, got.capsules) == (at_most.blobs, at_most.memories, at_most.capsules)
     }
 
-    /// Applies what the timers do.
+    /// Applies the timers' sweep to the model.
     pub fn sweep(&mut self) {
         let all_converted = self.target.all_converted();
         self.model.sweep(self.target.now(), all_converted);
     }
 
-    /// Reads every byte of a blob.
+    /// Reads every byte of a blob, and compares it with the model.
     pub fn read_back(&mut self, locator: &str) -> Result<(), String> {
         // A repeated finish names a blob that may have been deleted since, with or without its capsule.
         let Some(blob) = self.model.blobs.get(locator).cloned() else { return Ok(()) };
@@ -152,7 +152,7 @@ impl ModelRun<'_> {
                 self.model.capsules[number].exists = false;
             }
         }
-        // What expires now leaves receipts.
+        // Sessions that expire in the first round leave receipts, which expire in the second.
         for _ in 0..2 {
             self.target.pass(TTL_SECONDS + 37);
             self.sweep();

@@ -32,12 +32,12 @@ pub struct Session {
     /// Fill bytes of the chunks that have arrived.
     pub chunks: BTreeMap<u32, u8>,
     pub begun_at: u64,
-    /// Begun in the current step: the target supplies the exact time.
+    /// Whether the session was begun in the current step: then the target supplies the exact time.
     pub is_new: bool,
     pub last_seen: u64,
     /// Whether a finish has failed on the checksum, so that chunks may be replaced.
     pub is_open: bool,
-    /// The memory that it will become; known from its first status on.
+    /// The id of the memory that the session will become; known from its first status on.
     pub memory: Option<String>,
 }
 
@@ -50,7 +50,7 @@ pub struct Receipt {
     pub bytes: u64,
     /// For a finished session: the answer and the fill bytes of the chunks.
     pub finished: Option<(Finished, Vec<u8>)>,
-    /// Whether its owner aborted it.
+    /// Whether the owner aborted the session.
     pub is_aborted: bool,
     pub expires_at: u64,
 }
@@ -70,7 +70,7 @@ pub struct Memory {
     /// `blob_<number>`, `inline` or `external`.
     pub locator: String,
     pub bytes: u64,
-    /// Version of its metadata; absent: those that it was uploaded with.
+    /// Version of its metadata; `None` if they are those of the upload.
     pub version: Option<u8>,
 }
 
@@ -88,7 +88,7 @@ pub struct Request {
 pub struct Model {
     /// Every capsule that was ever created.
     pub capsules: Vec<Capsule>,
-    /// The capsules that operations refer to.
+    /// Numbers of the two capsules that operations refer to.
     pub places: [usize; 2],
     pub sessions: BTreeMap<u64, Session>,
     pub receipts: BTreeMap<u64, Receipt>,
@@ -112,9 +112,9 @@ pub struct Model {
     pub limits: Limits,
     /// Whether stable memory was full at the last check, so that additions may be refused.
     pub lacks_room: bool,
-    /// Whether memory that was promised to sessions was taken by something else, so that their chunks may be refused.
+    /// Whether room in stable memory that was promised to sessions has been taken, so that their chunks may be refused.
     pub overpromised: bool,
-    /// Whether something in quarantine does not decode.
+    /// Whether a quarantine record does not decode.
     pub damaged_in_quarantine: bool,
 }
 
@@ -159,17 +159,17 @@ pub fn digest(bytes: u64, fills: &[u8]) -> [u8; 32] {
 }
 
 impl Session {
-    /// Returns when it expires.
+    /// Returns the time at which the session expires.
     pub fn expires_at(&self) -> u64 {
         (self.last_seen + TTL_SECONDS * SECOND).min(self.begun_at + AGE_SECONDS * SECOND)
     }
 
-    /// Returns whether it has expired.
+    /// Returns whether the session has expired.
     pub fn expired(&self, now: u64) -> bool {
         self.expires_at() <= now
     }
 
-    /// Returns whether it has expired because it was idle, not only because of its age.
+    /// Returns whether the session has expired because it was idle, not only because of its age.
     pub const fn is_idle(&self, now: u64) -> bool {
         self.last_seen + TTL_SECONDS * SECOND <= now
     }
@@ -186,7 +186,7 @@ impl Session {
 }
 
 impl Model {
-    /// Returns an empty canister.
+    /// Returns the model of an empty canister.
     pub fn new(limits: Limits) -> Self {
         Self {
             capsules: Vec::new(),
@@ -209,7 +209,7 @@ impl Model {
         }
     }
 
-    /// Restores everything except what clients have learned: an id that was issued since must not be issued again.
+    /// Restores the model of a snapshot, but keeps the ids that were issued since then: they must not be issued again.
     pub fn go_back_to(&mut self, before: Self) {
         let Self { history, mut made, capsule_ids, .. } = std::mem::replace(self, before);
         // A session that is in flight again becomes the same memory again.
@@ -254,7 +254,7 @@ impl Model {
         self.receipts.get(&id).filter(|receipt| receipt.owner == who && receipt.expires_at > now)
     }
 
-    /// Ends a session; for as long as a session may be idle, its owner learns how.
+    /// Ends a session. Its receipt tells the owner how it ended, for as long as a session may be idle.
     pub fn drop_session(&mut self, id: u64, now: u64, is_aborted: bool) {
         let Some(session) = self.sessions.remove(&id) else { return };
         let expires_at = session.expires_at().min(now) + TTL_SECONDS * SECOND;
@@ -271,8 +271,8 @@ impl Model {
         }
     }
 
-    /// Does what the timers do. A session that is not converted yet waits until it is, or until it was idle
-    /// too long.
+    /// Does what the timers do. A session past its maximum age that is not converted yet waits until it is, or until it
+    /// has been idle too long.
     pub fn sweep(&mut self, now: u64, all_converted: bool) {
         let ends = |session: &Session| session.is_idle(now) || all_converted && session.expired(now);
         let over: Vec<u64> =
@@ -298,7 +298,7 @@ impl Model {
         gone.iter().for_each(|id| self.drop_memory(id));
     }
 
-    /// Removes a memory, and its blob with the last one that refers to it. The key of its upload is free again.
+    /// Removes a memory, and its blob if no other memory refers to it. The key of its upload is free again.
     pub fn drop_memory(&mut self, id: &str) {
         self.requests.retain(|_, request| request.memory != id);
         let receipts = &self.receipts;
@@ -313,27 +313,29 @@ impl Model {
         }
     }
 
-    /// Returns the bytes that sessions of `of` have reserved.
+    /// Returns the bytes that the sessions for which `of` holds have reserved.
     pub fn reserved(&self, of: impl Fn(&Session) -> bool) -> u64 {
         self.sessions.values().filter(|session| of(session)).map(|session| session.bytes).sum()
     }
 
-    /// Returns the bytes that blobs of `of` hold.
+    /// Returns the bytes of the blobs for which `of` holds.
     pub fn stored(&self, of: impl Fn(&Blob) -> bool) -> u64 {
         self.blobs.values().filter(|blob| of(blob)).map(|blob| blob.bytes).sum()
     }
 
-    /// Returns the bytes of extents that blobs and sessions of `of` take, if all of them are in extents.
+    /// Returns the bytes of extents that all blobs, and the sessions for which `of` holds, take if all of them are in
+    /// extents.
     pub fn room(&self, of: impl Fn(&Session) -> bool) -> u64 {
         let sessions = self.sessions.values().filter(|session| of(session)).map(|session| session.bytes);
         let blobs = self.blobs.values().map(|blob| blob.bytes);
         sessions.chain(blobs).map(|bytes| bytes.next_multiple_of(EXTENT_UNIT)).sum()
     }
 
-    /// Returns whether the stored payload is exactly what must be, given what may wait for the timers.
+    /// Returns whether the stored payload is that of the model. `swept` is the model after the timers have run: what
+    /// they would remove may be stored or not.
     ///
-    /// A migration moves it from the chunk map to extents, one session or blob after the other; the current
-    /// one is in both. A session of which no chunk has arrived is visible in extents only.
+    /// A migration moves payload from the chunk map to extents, one session or blob after the other; the one that is
+    /// being moved is in both. A session without any chunk takes room only in extents.
     pub fn is_kept(&self, swept: &Self, got: Payload) -> bool {
         let (most, least) = (self.holdings().payload, swept.holdings().payload);
         match got {
@@ -346,7 +348,7 @@ impl Model {
         }
     }
 
-    /// Returns how much must be stored: committed, live, and nothing else.
+    /// Returns how much must be stored: committed blobs, live sessions and receipts, and nothing else.
     pub fn holdings(&self) -> Holdings {
         let live: usize = self.sessions.values().map(|session| session.chunks.len()).sum();
         let committed: usize = self.blobs.values().map(|blob| blob.fills.len()).sum();
@@ -361,14 +363,14 @@ impl Model {
         }
     }
 
-    /// Returns whether something has expired and waits for the timers. It may already have ended, since a touch or a
-    /// conversion does not wait for the timers.
+    /// Returns whether an expired session or receipt waits for the timers. In the target, the session may have ended
+    /// already, since a touch or a conversion does not wait for the timers.
     pub fn waits_for_timers(&self, now: u64) -> bool {
         self.sessions.values().any(|session| session.expired(now))
             || self.receipts.values().any(|receipt| receipt.expires_at <= now)
     }
 
-    /// Returns what the owner must see of a session.
+    /// Returns the status of a session that its owner must get.
     pub fn view(&self, id: u64, session: &Session) -> View {
         let mut received: Vec<(u32, u32)> = Vec::new();
         for idx in session.chunks.keys() {

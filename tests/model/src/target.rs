@@ -3,12 +3,12 @@
 use super::Limits;
 use super::operation::{Control, Guest, Stage};
 
-/// Why a call was refused: the kind of the error, and the number where there is one to compare.
+/// Why a call was refused: the kind of the error, and for `Incomplete` the number of chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The caller may not do this.
     Unauthorized,
-    /// It does not exist for this caller.
+    /// The item does not exist for this caller.
     NotFound,
     /// An argument breaks a rule.
     Invalid,
@@ -20,9 +20,9 @@ pub enum Refusal {
     Checksum,
     /// A limit is exceeded.
     Exhausted,
-    /// Call again.
+    /// Hashing has not finished, and the client must call again.
     Hashing,
-    /// Never expected.
+    /// An internal error; expected only if a damaged quarantine record is retried.
     Internal,
 }
 
@@ -34,7 +34,7 @@ pub type TargetResult<T> = Result<T, Refusal>;
 pub struct Finished {
     /// The memory that was created.
     pub memory: String,
-    /// The locator of its bytes.
+    /// The locator of the memory's blob.
     pub locator: String,
     /// Number of bytes.
     pub size: u64,
@@ -55,11 +55,11 @@ pub struct View {
     pub bytes_received: u64,
     /// Chunks that have arrived, as ranges with both ends.
     pub received: Vec<(u32, u32)>,
-    /// Memory that it will become.
+    /// Id of the memory that the session will become.
     pub memory: String,
     /// Last activity, nanoseconds.
     pub last_seen: u64,
-    /// When it expires if nothing more happens, nanoseconds.
+    /// Time at which it expires if its client makes no further call, nanoseconds.
     pub expires_at: u64,
 }
 
@@ -70,9 +70,9 @@ pub struct MemoryView {
     pub capsule: String,
     /// `blob_<number>`, `inline` or `external`.
     pub locator: String,
-    /// Size, in the metadata and of the bytes.
+    /// Size in bytes, as in the metadata.
     pub bytes: u64,
-    /// Version of its metadata; absent: those that it was uploaded with.
+    /// Version of its metadata; `None` if they are those of the upload.
     pub version: Option<u8>,
 }
 
@@ -98,7 +98,7 @@ pub enum NewContent {
     Inline,
     /// An existing blob.
     Blob(String),
-    /// Something elsewhere.
+    /// An external asset.
     Elsewhere,
     /// None of these.
     Nothing,
@@ -124,7 +124,7 @@ pub enum Phase {
     RollingBack,
     /// Rolled back.
     RolledBack,
-    /// Never expected.
+    /// Stuck, which is never expected.
     Stuck,
     /// The first migration is finalized, and the second one has begun.
     Second,
@@ -175,10 +175,11 @@ pub struct Put {
 pub trait Target {
     /// Returns the time, nanoseconds.
     fn now(&self) -> u64;
-    /// Lets time pass and the timers run: expiry, receipts, released chunks, deleted capsules.
+    /// Lets time pass and the timers run. They end expired sessions, and remove receipts, released chunks and deleted
+    /// capsules.
     fn pass(&mut self, seconds: u64);
-    /// Lets time pass without the timers. Does nothing where that is impossible: the timers of a canister run when they
-    /// are due, or with the next update.
+    /// Lets time pass without the timers. Does nothing if the target cannot do that: the timers of a real canister run
+    /// when they are due, or with the next update.
     fn pass_without_timers(&mut self, _seconds: u64) {}
     /// Creates a capsule of `owner`, to which the other person may write.
     fn create_capsule(&mut self, owner: u8) -> TargetResult<String>;
@@ -191,7 +192,7 @@ pub trait Target {
     fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> TargetResult<u64>;
     /// Calls `uploads_put_chunk`.
     fn put(&mut self, who: u8, put: &Put) -> TargetResult<()>;
-    /// Calls `uploads_finish`; `tired` in a message without budget for hashing.
+    /// Calls `uploads_finish`; if `tired`, in a message without budget for hashing.
     fn finish(
         &mut self,
         who: u8,
@@ -218,16 +219,16 @@ pub trait Target {
     fn read(&mut self, who: u8, locator: &str, idx: u32) -> Option<Vec<u8>>;
     /// Returns the sessions of a person, without changing anything.
     fn sessions_of(&mut self, who: u8) -> Vec<View>;
-    /// Returns whether every session is converted, so that each can be ended by others than its owner.
+    /// Returns whether every session is converted: only converted sessions can be evicted, or end because of their age.
     fn all_converted(&mut self) -> bool;
     /// Returns how much is stored.
     fn holdings(&mut self) -> Holdings;
-    /// Upgrades to a build, which may be the running one. `share` is the percentage of new sessions on the
-    /// compat path, if there is a choice.
+    /// Upgrades to a build, which may be the running one. `share` is the percentage of new sessions on the compat path,
+    /// if the build has both paths.
     fn upgrade(&mut self, to: Stage, share: u8);
     /// Runs the migration for this many steps.
     fn migrate(&mut self, steps: u8);
-    /// Makes a controller's call to the migration; `None` if this target has no code for the build's answer.
+    /// Makes a controller's call to the migration; `None` if this target cannot make this call on the running build.
     fn control(&mut self, control: Control) -> Option<TargetResult<()>>;
     /// Returns the phase of the migration.
     fn phase(&mut self) -> Phase;
@@ -239,31 +240,31 @@ pub trait Target {
     fn lacks_room(&mut self) -> bool {
         false
     }
-    /// Lets something else take all of stable memory except this many MiB. Returns `false` if that is impossible, or
-    /// was done before.
+    /// Takes all of stable memory except this many MiB. Returns `false` if the target cannot do that, or has done it
+    /// before.
     fn fill_memory(&mut self, _left: u16) -> bool {
         false
     }
     /// Puts a complete session with these chunks into layout 1 as the first public release did: in no index, on no
-    /// account, and without a memory id. Returns its id; `None` where that cannot be arranged.
+    /// account, and without a memory id. Returns its id; `None` if the target cannot do that.
     fn add_foreign(&mut self, _who: u8, _capsule: &str, _chunks: &[Vec<u8>]) -> Option<u64> {
         None
     }
-    /// Puts records into layout 1 that no build can read; they are in no index. Nothing happens where that cannot be
-    /// arranged.
+    /// Puts records into layout 1 that no build can read; they are in no index. Does nothing if the target cannot do
+    /// that.
     fn add_rubbish(&mut self, _records: u8) {}
-    /// Damages the quarantined copy of one of these records. Returns `false` if there is none.
+    /// Damages the quarantine record of one of these records. Returns `false` if there is none.
     fn damage_quarantined(&mut self, _record: u8) -> bool {
         false
     }
-    /// Takes a snapshot of the canister. Returns `false` where that cannot be arranged.
+    /// Takes a snapshot of the canister. Returns `false` if the target cannot do that.
     fn take_snapshot(&mut self) -> bool {
         false
     }
     /// Loads the snapshot that was taken.
     fn load_snapshot(&mut self) {}
-    /// Checks the invariants of the code under test that the model does not cover; describes a violation.
-    /// `settled`: nothing is in flight, and nothing is stored.
+    /// Checks the invariants of the code under test that the model does not cover; describes a violation. `settled`
+    /// means that no session is in flight, and nothing is stored.
     fn own_invariants(&mut self, settled: bool) -> Result<(), String>;
     /// Runs the migration to its end; the error says what does not reconcile.
     fn conclude_migration(&mut self) -> Result<(), String>;

@@ -15,7 +15,7 @@ use super::Start;
 use crate::support::InstalledCanister;
 use crate::support::legacy_state::memory_of;
 
-/// Number of the migration.
+/// Number of the second migration.
 pub const SECOND: u16 = 2;
 
 /// Opens the canister's stable memory.
@@ -23,12 +23,12 @@ pub fn storage(canister: &InstalledCanister) -> Storage {
     Storage::open_accepting(canister.stable_memory(), &[Layout::SPLIT, Layout::EXTENTS]).unwrap()
 }
 
-/// Returns the unit that the last message left unfinished.
+/// Returns the key of the unit that the last message left unfinished, if any.
 pub fn unit_in_progress(storage: &Storage) -> Option<u64> {
     storage.migration.state_of(SECOND).unwrap().unit.map(|unit| unit.key)
 }
 
-/// A canister on the staged build, whose first migration is finalized.
+/// A canister on the staged build whose first migration is finalized.
 #[derive(Clone, Copy, Debug)]
 pub struct InChunkMap;
 
@@ -45,13 +45,13 @@ impl Start for InChunkMap {
     }
 
     fn dump(canister: &InstalledCanister) -> Dump {
-        // The sweep removes what has moved from the chunk map, a part of it in each message.
+        // Chunks that have moved to extents are removed from the chunk map by the sweep, some of them in each message.
         canister.settle(|stats| stats.releases_pending == 0);
         Dump::of(&storage(canister))
     }
 }
 
-/// What the canister holds, and what the migration reports.
+/// The contents of the canister, and the counts and digests of the migration.
 #[derive(Debug, PartialEq)]
 pub struct Dump {
     pub held: Held,

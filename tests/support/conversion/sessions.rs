@@ -12,10 +12,10 @@ use super::{OneStep, Start};
 use crate::support::InstalledCanister;
 use crate::support::legacy_state::{CLIENTS, client, memory_of, small_image};
 
-/// Sessions, one of which does not decode.
+/// Number of sessions; the record of one does not decode.
 pub const SESSIONS: u64 = 12;
 
-/// Everything that the migration produces, and what it counted; not the number of messages.
+/// Everything that the migration produces and counts, without the number of its messages.
 #[derive(Debug, PartialEq)]
 pub struct Dump {
     pub sessions: BTreeMap<u64, Vec<u8>>,
@@ -33,7 +33,7 @@ pub struct Dump {
     pub digests: [[u8; 32]; 2],
 }
 
-/// The start of a run.
+/// The state from which a run starts.
 #[derive(Clone, Copy, Debug)]
 pub enum Sessions {
     /// On the legacy build, before the migration.

@@ -11,10 +11,10 @@ export type Reply =
   | { kind: 'digest'; id: number; digest: Uint8Array }
   | { kind: 'failed'; id: number; name: string; message: string };
 
-/** A worker, seen from the page, or the page, seen from the worker; in tests a `MessagePort`. */
+/** The other side: for the page the worker, and for the worker the page. In tests it is a `MessagePort`. */
 export interface Port<Out, In> {
   postMessage(message: Out): void;
   addEventListener(type: 'message', listener: (event: MessageEvent<In>) => void): void;
-  /** For a worker: it cannot be loaded, or a policy forbids it. */
+  /** Only a worker has this event: it could not be loaded, for example because a policy forbids it. */
   addEventListener(type: 'error', listener: (event: Partial<ErrorEvent>) => void): void;
 }

@@ -10,8 +10,8 @@ interface Pending {
 }
 
 /**
- * A hasher in a worker. Bundlers that know `new URL(…, import.meta.url)` find the worker by themselves; for others start
- * `upload-client/worker` as a module worker and pass it.
+ * A hasher in a worker. Bundlers that know `new URL(…, import.meta.url)` find the worker by themselves. With other
+ * bundlers, start `upload-client/worker` as a module worker, and pass it.
  */
 export function workerHasher(worker: Port<Request, Reply> = startWorker()): Hasher {
   const pending = new Map<number, Pending>();
@@ -30,11 +30,11 @@ export function workerHasher(worker: Port<Request, Reply> = startWorker()): Hash
     if (reply.kind === 'digest') {
       asked.resolve(reply.digest);
     } else {
-      // With the name of the file's own error: `NotReadableError` if it has changed on disk.
+      // The error keeps its name: `NotReadableError` if the file has changed on disk.
       asked.reject(Object.assign(new Error(reply.message), { name: reply.name }));
     }
   });
-  // It reports this once, possibly before the first digest is requested.
+  // A worker reports this error once, possibly before the first digest is requested.
   let broken: Error | undefined;
   worker.addEventListener('error', ({ message }) => {
     broken = new Error(`the worker that computes digests failed: ${message ?? 'it could not be loaded'}`);

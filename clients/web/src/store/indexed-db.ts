@@ -1,4 +1,4 @@
-// The store of a browser. Tabs share it: if two of them make the same upload, it is one upload.
+// The store in a browser, which its tabs share: if two of them upload the same file, it is one upload.
 
 import type { UploadRecord, UploadStore } from './store.js';
 
@@ -25,7 +25,7 @@ export function indexedDbStore(name = 'upload-client'): UploadStore {
     });
   };
 
-  // Both in one transaction, so that no other tab can interfere.
+  // The record is read and written in one transaction, so that no other tab can interfere.
   const claim = (record: UploadRecord, records: IDBObjectStore) => {
     const known: IDBRequest<UploadRecord | undefined> = records.get(record.key);
     known.onsuccess = () => known.result ?? records.put(record);

@@ -1,12 +1,12 @@
-// The record of an upload, stored until it is finished, so that it can continue after a reload.
+// The record of an upload. It is stored until the upload is finished, so that the upload can continue after a reload.
 
 import type { AssetMetadata } from '../canister.js';
 import type { HashAlgorithm } from '../hash/hasher.js';
 
 export interface UploadRecord {
-  /** Canister, caller, capsule and file, the digest of its bytes included. */
+  /** Identifies the upload: canister, caller, capsule and file, including the digest of the file's bytes. */
   key: string;
-  /** Canister and caller. */
+  /** Identifies canister and caller. */
   scope: string;
   capsule: string;
   name: string;
@@ -15,16 +15,19 @@ export interface UploadRecord {
   digest: Uint8Array;
   /** The idempotency key of begin. */
   idem: string;
-  /** As given at begin: a repeated begin must be the same. */
+  /** The metadata given at begin: a repeated begin must have the same. */
   metadata: AssetMetadata;
   /** The session, once begun. */
   session?: bigint;
-  /** When the upload was begun, milliseconds since 1970. */
+  /** Time at which the upload was begun, in milliseconds since 1970. */
   startedAt: number;
 }
 
 export interface UploadStore {
-  /** The record of this key; `record` itself, stored, if there was none. Of two tabs only one stores its own. */
+  /**
+   * Returns the stored record with this key. If there is none, stores `record` and returns it. If two tabs call this at
+   * once, only one of them stores its record.
+   */
   claim(record: UploadRecord): Promise<UploadRecord>;
   put(record: UploadRecord): Promise<void>;
   delete(key: string): Promise<void>;

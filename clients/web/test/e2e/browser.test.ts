@@ -15,9 +15,12 @@ import { startSite } from './site.js';
 import { Wire } from './wire.js';
 
 const SIZES = [20_000_001, 12_345_678, 9_000_000];
-/** Interval, in messages, at which all replies to a message are lost. */
+/** One of this many messages is never answered: all replies to it are lost. */
 const LOSE_EVERY = 9;
-/** Number of calls forwarded during one step of the operator: the files need more than all steps together. */
+/**
+ * Number of calls that are forwarded during each step of the operator. The files need more calls than all steps
+ * together.
+ */
 const CALLS_PER_STEP = 4;
 const PATIENCE_MS = 400_000;
 
@@ -56,7 +59,8 @@ test('three files are uploaded while the canister is upgraded', { skip, timeout:
     network: wire.url,
     rootKey: network.rootKey,
   });
-  // Chance decides whose calls pass: every file is begun before the first step, and none is finished before the last.
+  // Which file's calls pass is a matter of chance, so all files are begun before the first step, and none is finished
+  // before the last one.
   wire.allow(Infinity);
   wire.hold('uploads_put_chunk', 'uploads_finish');
   const allBegun = wire.passed('uploads_begin', SIZES.length);
@@ -69,7 +73,7 @@ test('three files are uploaded while the canister is upgraded', { skip, timeout:
   wire.allow(before + CALLS_PER_STEP);
   wire.hold('uploads_finish');
   let step = 0;
-  // The page continues during a step, but never so far that nothing is left for the later steps.
+  // The page continues during a step, but never so far that no calls are left for the later steps.
   const during = async (name: string, act: () => Promise<void>) => {
     await wire.reached(before + (step += 1) * CALLS_PER_STEP);
     wire.allow(before + (step + 1) * CALLS_PER_STEP);

@@ -1,4 +1,4 @@
-// The real canister behaves like the fake one of the other tests: on the legacy build and on the direct one.
+// The real canister, on the legacy build and on the direct one, behaves like the fake canister of the other tests.
 
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';

@@ -20,7 +20,7 @@ export async function startNetwork(binary: string): Promise<LiveNetwork> {
   for await (const line of createInterface({ input: server.stdout })) {
     const [, name, value] = /^(url|root key|canisters):\s+(.*)$/.exec(line) ?? [];
     if (name && value) said.set(name, value);
-    // The last line of what is printed.
+    // This is the last line that the server prints.
     if (/^ {4}network: /.test(line)) break;
   }
   const told = (name: string) => {

@@ -1,4 +1,4 @@
-// What the tests on a live network need from the machine.
+// The programs and files that the tests on a live network need.
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ const HOW: Record<keyof Needs, string> = {
   chromium: 'apt-get install chromium, or CHROMIUM',
 };
 
-/** The reason why a test that needs these cannot run here; false if it can. */
+/** The reason why a test with these needs cannot run here; false if it can. */
 export function lacking(...wanted: Array<keyof Needs>): string | false {
   const missing = wanted.filter((need) => !existsSync(need === 'modules' ? join(needs.modules, 'direct.wasm.gz') : needs[need]));
   return missing.length > 0 && missing.map((need) => `no ${needs[need]}: ${HOW[need]}`).join('; ');

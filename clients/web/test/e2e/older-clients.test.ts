@@ -1,5 +1,5 @@
-// Clients generated from the interfaces of each older build, and of an earlier date, call every function of the newer
-// builds, on a live network.
+// Clients that are generated from the interface of each build, and from one released earlier, call every function on
+// their own build and on the newer ones, on a live network.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -18,10 +18,16 @@ const skip = lacking('binary', 'modules');
 const BUILDS: Build[] = ['legacy', 'staged', 'direct'];
 const CLIENTS = { '2026-11-24': released, legacy, staged, direct };
 type Client = keyof typeof CLIENTS;
-/** The reply of this function, defined by gateways, has no error case: the canister rejects a token that it did not issue. */
+/**
+ * Gateways define the reply of this function. It has no error case, so the canister rejects a token that it did not
+ * issue.
+ */
 const FOR_GATEWAYS = 'http_request_streaming_callback';
 
-/** Calls each function that this client knows; returns those whose replies it cannot read, and how many replies were Ok. */
+/**
+ * Calls each function that a client knows. Returns the functions whose replies it cannot read, and the number of `Ok`
+ * replies.
+ */
 async function callAll(operator: Operator, client: Client): Promise<{ wrong: string[]; ok: number }> {
   const { agent, canisterId } = operator;
   const actor = Actor.createActor<Record<string, never>>(CLIENTS[client], { agent, canisterId });
@@ -30,7 +36,8 @@ async function callAll(operator: Operator, client: Client): Promise<{ wrong: str
   let ok = 0;
   for (const [method, { argTypes }] of functionsOf(CLIENTS[client])) {
     try {
-      // Empty texts, absent options, zeros: most are refused, with errors that the client must understand.
+      // With empty texts, absent options and zeros, most calls are refused, with errors that the client must
+      // understand.
       const reply = await methods[method]!(...argTypes.map((type) => specimen(type, 0)));
       ok += typeof reply === 'object' && reply !== null && 'Ok' in reply ? 1 : 0;
     } catch (error) {

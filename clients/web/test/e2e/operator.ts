@@ -34,7 +34,7 @@ export class Operator {
     private readonly modules: string,
   ) {}
 
-  /** Creates a canister and installs the legacy build. `modules`: the folder with the three. */
+  /** Creates a canister and installs the legacy build. `modules` is the folder with the modules of the three builds. */
   static async install(network: LiveNetwork, modules: string): Promise<Operator> {
     const agent = await agentOf(network, Ed25519KeyIdentity.generate());
     const { reply } = await agent.update(management, {
@@ -70,12 +70,14 @@ export class Operator {
       const status = accepted('migration_status', await this.canister.migration_status());
       if (phase in status.phase) return;
       if ('Stuck' in status.phase) throw new Error(`the migration is stuck: ${status.note}`);
-      // The network executes rounds by the clock.
+      // The network executes rounds as time passes.
       await new Promise((resolve) => setTimeout(resolve, 250));
     }
   }
 
-  /** Upgrades the canister while it is stopped, as icp does: its clients are rejected until it is started. */
+  /**
+   * Upgrades the canister while it is stopped, as icp does: calls of clients are rejected until it is started again.
+   */
   async upgradeStopped(build: Build, whileStopped: () => Promise<void>): Promise<void> {
     await this.manage('stop_canister', Target, {});
     await whileStopped();

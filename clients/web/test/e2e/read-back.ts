@@ -1,4 +1,4 @@
-// The bytes of a memory, as its readers get them.
+// Reads the bytes of a memory, as a client with read access.
 
 import { accepted } from '../../src/canister.js';
 import type { _SERVICE } from '../../src/declarations/legacy.did.js';

@@ -1,4 +1,4 @@
-// Serves the example page as a static site does.
+// Serves the example page as a static site.
 
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';

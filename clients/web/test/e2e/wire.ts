@@ -6,24 +6,24 @@ import { EventEmitter, once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 
 export class Wire {
-  /** Number of update calls forwarded, including those that were sent again. */
+  /** Number of update calls forwarded, including repeated ones. */
   calls = 0;
-  /** Replies that were lost. */
+  /** Number of replies that were lost. */
   lost = 0;
-  /** Calls that the network has rejected since the canister was stopped. */
+  /** Number of calls that the network has rejected because the canister was stopped. */
   stopped = 0;
   url = '';
   private limit = 0;
   private held: readonly string[] = [];
   private awaited = { method: '', times: 0 };
   private readonly changes = new EventEmitter();
-  /** Messages whose replies are lost, however often they are sent. */
+  /** For each message, by its hash, whether its replies are lost, however often it is sent. */
   private readonly losing = new Map<string, boolean>();
   private readonly server = createServer((request, response) => {
     this.forward(request, response).catch(() => response.destroy());
   });
 
-  /** `loseEvery`: interval, in messages, at which the replies to a message are lost. */
+  /** `loseEvery`: the replies to one of this many messages are lost. */
   constructor(
     private readonly target: string,
     private readonly loseEvery: number,
@@ -66,7 +66,7 @@ export class Wire {
     return this.until(() => this.awaited.times <= 0);
   }
 
-  /** Resolves when a call has been rejected since the canister was stopped. */
+  /** Resolves when a call has been rejected because the canister was stopped. */
   sawStopped(): Promise<void> {
     return this.until(() => this.stopped > 0);
   }

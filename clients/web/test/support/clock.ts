@@ -6,7 +6,7 @@ import type { Timing } from '../../src/retry.js';
 const LONG_MS = 60_000;
 
 export class Clock implements Timing {
-  /** Whether short waits do not end immediately either. */
+  /** Whether short waits are held as well, instead of ending immediately. */
   holds = false;
   private time = 0;
   private held: Array<() => void> = [];
@@ -26,7 +26,7 @@ export class Clock implements Timing {
       }
     });
 
-  /** Every call in flight takes too long. */
+  /** Lets the time limit of every call in flight pass. */
   expireCalls(): void {
     for (const resolve of this.held.splice(0)) {
       resolve();

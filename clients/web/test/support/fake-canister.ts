@@ -1,5 +1,5 @@
-// The canister's upload functions by its contract, over maps. Its state can be moved to another instance, as by an
-// upgrade.
+// A fake canister: the upload functions according to their contract, with maps as storage. Its state can be passed to
+// another instance, as in an upgrade.
 
 import { createHash } from 'node:crypto';
 import { blake3 } from '@noble/hashes/blake3.js';
@@ -28,11 +28,11 @@ interface State {
 }
 
 export class FakeCanister implements UploadCanister {
-  /** Chunks that finish hashes in one call. */
+  /** Number of chunks that finish hashes in one call. */
   hashPerCall = Infinity;
-  /** The next refusals, by function. */
+  /** By function, the refusal of its next call. */
   readonly refusals = new Map<string, Refusal>();
-  /** Whether the first key that is used leads to a session in quarantine. */
+  /** Whether the first key that is used belongs to a session in quarantine. */
   quarantinesFirstKey = false;
   private quarantined: string | undefined;
 
@@ -47,7 +47,7 @@ export class FakeCanister implements UploadCanister {
     },
   ) {}
 
-  /** The canister after an upgrade: the same stable state, nothing else. */
+  /** The canister after an upgrade, which keeps only the stable state. */
   upgraded(): FakeCanister {
     return new FakeCanister(this.chunkSize, structuredClone(this.state));
   }
@@ -57,7 +57,7 @@ export class FakeCanister implements UploadCanister {
     return this.state.memories.get(id);
   }
 
-  /** Ends every session, as expiry or eviction would. */
+  /** Ends every session, like expiry or eviction. */
   endAll(detail: string): void {
     for (const session of this.state.sessions.values()) {
       this.end(session, detail);

@@ -19,7 +19,7 @@ export type Fault =
   | 'lose-request'
   /** The message is executed, but its reply is lost. */
   | 'lose-reply'
-  /** The client sees a broken connection; the message is executed when `deliverLate` is called. */
+  /** The client gets a broken connection; the message is executed when `deliverLate` is called. */
   | 'late'
   /** There is never an answer, but the connection stays open. */
   | 'silence'
@@ -35,12 +35,12 @@ export interface Call {
 type Method = keyof UploadCanister;
 
 export class Network {
-  /** The fault that affects a call. */
+  /** Returns the fault that affects a call, if any. */
   fault: (call: Call) => Fault | undefined = () => undefined;
   /** Called before a message is executed. */
   before: (call: Call) => void | Promise<void> = () => undefined;
   readonly calls: string[] = [];
-  /** The most calls of each function that were in flight at once. */
+  /** By function, the maximum number of its calls that were in flight at once. */
   readonly most = new Map<string, number>();
   /** Called when a call will never be answered. */
   silent: () => void = () => undefined;
@@ -114,12 +114,12 @@ export function functionsOf(factory: IDL.InterfaceFactory): Array<[string, IDL.F
   return (factory({ IDL }) as IDL.ServiceClass)._fields;
 }
 
-/** Lets other calls run in between. */
+/** Lets other calls run. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-// The decoder reads a part of a larger buffer from the wrong place.
+// The decoder would read an array that is part of a larger buffer from the wrong offset.
 function copy(message: Uint8Array): Uint8Array {
   return new Uint8Array(message);
 }

@@ -1,4 +1,4 @@
-// An uploader, a network and a canister, and files for them.
+// The setup of a test: an uploader, a network, a fake canister, and files.
 
 import assert from 'node:assert/strict';
 import { memoryStore } from '../../src/store/memory.js';
@@ -24,13 +24,13 @@ export class Scene {
     this.store = settings.store ?? memoryStore();
   }
 
-  /** A page that was just loaded: everything except the store is new. */
+  /** An uploader as on a page that was just loaded: everything except the store is new. */
   page(): Uploader {
     const given: Settings = { hasher: inlineHasher, timing: this.clock, ...this.settings, store: this.store };
     return new Uploader(this.network.actor(), 'canister caller', given);
   }
 
-  /** How often a function was called. */
+  /** The number of calls of a function. */
   count(method: string): number {
     return this.network.calls.filter((called) => called === method).length;
   }
@@ -42,7 +42,7 @@ export class Scene {
   }
 }
 
-/** A file of this many bytes; each seed gives different ones. */
+/** A file of this many bytes; each seed gives a different file. */
 export function fileOf(bytes: number, seed = 1, name = `file-${seed}.bin`): File {
   const content = new Uint8Array(bytes);
   let state = seed * 2_654_435_761;

@@ -1,11 +1,11 @@
-// Values of Candid types, and how an older client may read those of a newer one.
+// Sample values of Candid types, and checks that a client with another type reads them correctly.
 
 import { IDL } from '@icp-sdk/core/candid';
 import { Principal } from '@icp-sdk/core/principal';
 
 /**
- * Values of a type, one for each number: the number determines the case of each variant, whether options are present, and
- * how long lists are.
+ * The sample values of a type, one for each number. The number determines the case of each variant, whether options are
+ * present, and how long lists are.
  */
 class Specimens extends IDL.Visitor<number, unknown> {
   override visitNull = () => null;
@@ -50,12 +50,12 @@ class Specimens extends IDL.Visitor<number, unknown> {
 
 const specimens = new Specimens();
 
-/** The value number `n` of a type. */
+/** Sample value number `n` of a type. */
 export function specimen(type: IDL.Type, n: number): unknown {
   return type.accept(specimens, n);
 }
 
-/** The places where part of a value was lost on reading, although the reader's type could represent it. */
+/** Describes the parts of a value that were lost on reading, although the reader's type could represent them. */
 export function losses(sent: unknown, read: unknown, at = ''): string[] {
   if (Array.isArray(sent) && Array.isArray(read)) {
     const lost = sent.length === read.length ? [] : [`${at}: ${sent.length} sent, ${read.length} read`];
@@ -76,10 +76,12 @@ function text(value: unknown): string {
   return value instanceof Principal ? value.toText() : value instanceof Uint8Array ? value.join() : String(value);
 }
 
-/** Enough values to include each case of every variant, and each option both present and absent. */
+/**
+ * Number of sample values of a type: enough for each case of every variant, and each option both present and absent.
+ */
 const SPECIMENS = 60;
 
-/** The differences when values of `written` are read as `read`. */
+/** The problems if values of the types `written` are read as the types `read`. */
 export function problems(written: IDL.Type[], read: IDL.Type[]): string[] {
   return Array.from({ length: SPECIMENS }, (_, n) => n).flatMap((n) => {
     const sent = written.map((type) => specimen(type, n));

@@ -16,7 +16,7 @@ use crate::metered_canister::MeteredCanister;
 use crate::payload::CHUNK_BYTES;
 use crate::scenarios::populated::MEMBERS;
 
-/// As it is called in the tables.
+/// The name of the asset canister in the tables.
 pub const NAME: &str = "ic-certified-assets";
 
 /// Returns the module, building it if necessary.
@@ -76,7 +76,7 @@ impl Assets {
     }
 }
 
-/// Returns its optional argument, left out.
+/// Returns the arguments of an installation or upgrade: the only one is optional, and omitted.
 fn no_settings() -> Vec<u8> {
     b"DIDL\x00\x01\x7f".to_vec()
 }
@@ -98,7 +98,7 @@ impl Peer for Assets {
             let chunk = NewChunk { batch_id: batch.batch_id.clone(), content: Bytes::new(chunk) };
             chunk_ids.push(self.call::<Chunk>("create_chunk", chunk)?.chunk_id);
         }
-        // Without a digest from us: then it hashes what it stores, as the upload canister does.
+        // Without a digest from the client, the asset canister hashes the file, as the upload canister does.
         self.call_only("commit_batch", Commit::of_asset(batch, &content.name, chunk_ids, None))?;
         Ok(stored(content))
     }
@@ -154,7 +154,7 @@ impl Peer for Assets {
         self.canister.expect("status", 200, response.status_code)?;
         let mut body = response.body.into_vec();
         let mut next = response.streaming_strategy.map(|Strategy::Callback { token, .. }| token);
-        // It sends the whole body whatever the range; a client can only stop reading.
+        // The asset canister sends the whole body whatever the range is; a client can only stop reading.
         let end = range.as_ref().map_or(u64::MAX, |range| range.end);
         while let Some(token) = next.take_if(|_| (body.len() as u64) < end) {
             let more: Option<Part> = self.query("http_request_streaming_callback", token)?;
@@ -199,7 +199,7 @@ impl Peer for Assets {
     }
 }
 
-/// Returns the bytes of a range of a file, from bytes of which the first is at `offset` in the file.
+/// Returns the bytes of a range of a file, given the bytes of the file from `offset` on.
 fn part(bytes: Vec<u8>, range: Range<u64>, offset: u64) -> Vec<u8> {
     let from = (range.start - offset) as usize;
     bytes.into_iter().skip(from).take((range.end - range.start) as usize).collect()

@@ -1,4 +1,5 @@
-//! What is measured on canisters that hold files: every job as data, with the calls that each kind of canister makes of it.
+//! The jobs that are measured on canisters with files: each job as data, with the calls that do it on each kind of
+//! canister.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,13 +11,15 @@ use crate::scenarios::populated::MEMBERS;
 
 const KIB: u64 = 1 << 10;
 
-/// Sizes of small files, bytes, and how many files of each the asset sync tools put into one commit: up to 950,000 bytes.
+/// Sizes of small files in bytes, and how many files of each size the asset sync tools put into one commit of at most
+/// 950,000 bytes.
 const SMALL: [(u64, u32); 3] = [(KIB, 100), (10 * KIB, 90), (100 * KIB, 9)];
 
 /// Size of a large file: ten chunks.
 const LARGE: u64 = 10 * CHUNK_BYTES;
 
-/// Ranges of the large file: in the middle of a chunk in the middle, and across two of them.
+/// Ranges of the large file: one within a chunk, and one across two chunks. Both begin in the middle of the sixth
+/// chunk.
 const RANGES: [Range<u64>; 2] = {
     let middle = 5 * CHUNK_BYTES + CHUNK_BYTES / 2;
     [middle..middle + KIB, middle..middle + CHUNK_BYTES]
@@ -25,9 +28,9 @@ const RANGES: [Range<u64>; 2] = {
 /// What a canister holds before a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// Files of 1 KiB.
+    /// Number of files of 1 KiB.
     pub files: u32,
-    /// Principals who may use them.
+    /// Number of principals who may use the files.
     pub members: u32,
 }
 
@@ -44,7 +47,8 @@ pub const CROWDED: State = State { members: MEMBERS, ..MANY };
 pub const STATES: [State; 3] = [FEW, MANY, CROWDED];
 
 impl State {
-    /// Returns whether a job is measured in this state: with many principals, only those in which their number could matter.
+    /// Returns whether a job is measured in this state. With many principals, only jobs are measured whose cost could
+    /// depend on the number of principals.
     pub fn includes(self, job: &Job) -> bool {
         self != CROWDED
             || matches!(
@@ -57,16 +61,16 @@ impl State {
     }
 }
 
-/// Something that clients want done. Each is measured on a fresh canister in some [`State`].
+/// A task of a client. Each job is measured on a fresh canister in some [`State`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Job {
     /// Upload files of this many bytes each.
     Upload {
-        /// How many.
+        /// Number of files.
         files: u32,
-        /// Their size.
+        /// Size of each file.
         bytes: u64,
-        /// By which calls.
+        /// The kind of calls.
         way: Way,
     },
     /// Read a file of this many bytes, or a range of it.
@@ -75,14 +79,14 @@ pub enum Job {
         bytes: u64,
         /// The range, if not all of it.
         range: Option<Range<u64>>,
-        /// By which calls.
+        /// The kind of calls.
         via: Via,
     },
     /// Delete files of this many bytes each.
     Delete {
-        /// How many.
+        /// Number of files.
         files: u32,
-        /// Their size.
+        /// Size of each file.
         bytes: u64,
     },
     /// List all files.
@@ -100,7 +104,7 @@ pub enum Way {
     InChunks,
     /// Many files in as few calls as possible.
     Together,
-    /// The same, without the canister checking the digests if it can do without.
+    /// Many files in as few calls as possible. If the canister has such an option, it does not check the digests.
     OnTrust,
 }
 
@@ -109,9 +113,9 @@ pub enum Way {
 pub enum Via {
     /// Queries of an agent.
     Query,
-    /// Requests of a browser, for what everyone may read.
+    /// Requests of a browser for a file that everyone may read.
     Http,
-    /// Requests of a browser, for what only the bearer of a token may read.
+    /// Requests of a browser for a file that only the bearer of a token may read.
     PrivateHttp,
 }
 
@@ -140,12 +144,12 @@ pub fn all() -> Vec<Job> {
 }
 
 impl Job {
-    /// Returns whether it leaves the canister as it was.
+    /// Returns whether the job leaves the canister unchanged.
     pub fn only_reads(&self) -> bool {
         matches!(self, Job::Read { .. } | Job::List)
     }
 
-    /// Returns what kind of job it is, and the calls that the upload canister and the asset canister make of it.
+    /// Returns the kind of the job, and the calls that do it on the upload canister and on the asset canister.
     pub fn calls(&self) -> [&'static str; 3] {
         match self {
             Job::Upload { way: Way::AtOnce, .. } => ["one call", "`uploads_put_whole`", "`store`"],

@@ -1,4 +1,4 @@
-//! Large files of several clients at the same time, with the time they take on this machine.
+//! Uploads of large files by several clients at the same time, with the time that they take on this machine.
 
 use std::time::Instant;
 
@@ -9,20 +9,20 @@ use super::{CLIENTS, FILE_BYTES, Install, PeerFigures};
 use crate::cost::Cost;
 use crate::error::BenchError;
 
-/// Rounds of every load, the canisters in turn; the fastest counts, since other load on the machine can only
-/// slow it down.
+/// Number of rounds; in each of them, every load is measured once on each canister. The fastest round counts, since
+/// other programs on the machine can only slow a load down.
 const ROUNDS: u32 = 3;
 
-/// What several clients did together.
+/// The figures of several clients that upload at the same time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// Number of clients.
     pub clients: u32,
     /// Bytes of all files.
     pub bytes: u64,
-    /// From the first begin to the last finish, seconds on this machine.
+    /// Time from the first begin to the last finish, in seconds on this machine.
     pub seconds: f64,
-    /// What the canister used.
+    /// The cost of the canister's messages.
     pub cost: Cost,
 }
 
@@ -43,7 +43,7 @@ impl Load {
     }
 }
 
-/// Measures the uploads of several clients, the canisters in turn; calls `done` after each.
+/// Measures the uploads of several clients, on one canister after the other; calls `done` after each load.
 ///
 /// # Errors
 /// If a canister cannot be installed, a call fails, or a file that is read back differs.
@@ -64,7 +64,7 @@ pub fn measure(peers: &[(&str, Install<'_>)], done: &dyn Fn(&str)) -> Result<Vec
     Ok(figures)
 }
 
-/// Measures one load on a fresh canister and, after that of one client, an upgrade.
+/// Measures one load on a fresh canister. If it is the load of a single client, measures an upgrade afterwards.
 fn measure_one(
     figures: &mut PeerFigures,
     install: &Install<'_>,
@@ -102,7 +102,7 @@ fn upload_all(peer: &dyn Peer, contents: &[Content]) -> Result<Load, BenchError>
             if same { "the same bytes" } else { "others" },
         )?;
     }
-    // Reading back is not part of the upload.
+    // The cost of reading back is discarded.
     peer.canister().cost()?;
     let bytes = contents.iter().map(|content| content.file.bytes).sum();
     Ok(Load { clients: contents.len() as u32, bytes, seconds, cost })

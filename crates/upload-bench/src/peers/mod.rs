@@ -24,7 +24,7 @@ pub use report::markdown;
 pub use tables::{jobs as job_table, loads as load_table};
 pub use work::{JobCost, faults};
 
-/// Size of each client's file: that of the public release's own measurement, 20.8 MiB.
+/// Size, in bytes, of each client's file: 20.8 MiB, as in the public release's own measurement.
 pub const FILE_BYTES: u64 = 21_827_484;
 
 /// Numbers of clients that upload in parallel, each its own file.
@@ -38,11 +38,11 @@ pub const ORIGIN_MB_PER_S: [f64; 2] = [0.62, 0.50];
 pub struct PeerFigures {
     /// Its name.
     pub name: String,
-    /// One for each number of clients: the fastest of several.
+    /// For each number of clients, the fastest of several loads.
     pub loads: Vec<Load>,
-    /// The upgrade that follows the upload of one client.
+    /// The cost of the upgrade after the upload of one client.
     pub upgrade: Cost,
-    /// Small files, ranges, deletions and listing.
+    /// The costs of the jobs: small files, ranges, deletions and listing.
     #[serde(default)]
     pub jobs: Vec<JobCost>,
 }
@@ -62,22 +62,23 @@ impl PeerFigures {
     }
 }
 
-/// Returns what a job cost a canister in a state.
+/// Returns the cost of a job on a canister in a state.
 fn cost<'f>(figures: &'f [PeerFigures], name: &str, job: &Job, state: State) -> Option<&'f JobCost> {
     let job = job.to_string();
     let known = figures.iter().find(|known| known.name == name)?;
     known.jobs.iter().find(|cost| cost.state == state && cost.job == job)
 }
 
-/// A way to get a fresh canister of one kind.
+/// A function that installs a fresh canister of one kind.
 type Install<'w> = Box<dyn Fn() -> Result<Box<dyn Peer>, BenchError> + 'w>;
 
-/// Returns the states in which a canister is measured: the older builds only in that of the table in which they are.
+/// Returns the states in which a canister is measured. The older builds are measured only with many files, the state of
+/// the only table that lists them.
 pub fn states_of(name: &str) -> &'static [State] {
     if [Build::Direct.name(), assets::NAME].contains(&name) { &jobs::STATES } else { &[jobs::MANY] }
 }
 
-/// Returns how to install each canister, by its name.
+/// Returns the name of each canister, and the function that installs it.
 fn peers(wasms: &[Wasm]) -> Result<Vec<(&str, Install<'_>)>, BenchError> {
     let module = assets::module()?;
     let mut peers: Vec<(&str, Install<'_>)> = Vec::new();
@@ -90,8 +91,8 @@ fn peers(wasms: &[Wasm]) -> Result<Vec<(&str, Install<'_>)>, BenchError> {
     Ok(peers)
 }
 
-/// Measures everything, the canisters in turn; calls `done` after each step. The uploads of several clients, whose times
-/// depend on the machine, are taken from `recorded` if it has them.
+/// Measures everything, on one canister after the other; calls `done` after each step. The uploads of several clients,
+/// whose times depend on the machine, are taken from `recorded` if it has them.
 ///
 /// # Errors
 /// If a canister cannot be built or installed, a call fails, or a file that is read back differs.
@@ -117,7 +118,7 @@ pub fn run(
     Ok(figures)
 }
 
-/// Measures the jobs alone, of one build and the asset canister, with few files.
+/// Measures only the jobs, on one build and on the asset canister, with few files.
 ///
 /// # Errors
 /// As [`run`].

@@ -28,7 +28,7 @@ figures, from a local replica on which every call takes a round or two: one file
     )
 }
 
-/// Returns the part on small files, ranges, deletions and listing; empty before they were measured.
+/// Returns the subsection on small files, ranges, deletions and listing; empty if they have not been measured.
 fn files(figures: &[PeerFigures]) -> String {
     let Some(text) = reasons(figures) else { return String::new() };
     format!(
@@ -67,7 +67,8 @@ Jobs in which the legacy or the staged build differs from the direct one by more
     )
 }
 
-/// Returns what each canister does besides the job, and why the figures differ; `None` before they were measured.
+/// Returns the text on what each canister does besides the job, and why the figures differ; `None` if they have not
+/// been measured.
 fn reasons(figures: &[PeerFigures]) -> Option<String> {
     let millions = |peer, job: &Job, state| Some(cost(figures, peer, job, state)?.instructions as f64 / 1e6);
     let [direct, assets] = COMPARED;
@@ -75,7 +76,7 @@ fn reasons(figures: &[PeerFigures]) -> Option<String> {
     let read = Job::Read { bytes: 1 << 10, range: None, via: Via::Query };
     let large_over_http = Job::Read { bytes: 100 << 10, range: None, via: Via::Http };
     let delete = Job::Delete { files: 1, bytes: 1 << 10 };
-    // All uploads whose digests both canisters compute.
+    // The uploads in which both canisters compute the digests.
     let checked = jobs::all().into_iter();
     let checked = checked.filter(|job| matches!(job, Job::Upload { way, .. } if *way != Way::OnTrust));
     let ratios: Vec<f64> = checked

@@ -1,4 +1,4 @@
-//! The tables of the comparison.
+//! The tables of the side-by-side comparison.
 
 use comfy_table::Table;
 use session_migrate::build::Build;
@@ -9,13 +9,13 @@ use super::work::JobCost;
 use super::{CLIENTS, ORIGIN_MB_PER_S, PeerFigures, assets, cost};
 use crate::report::{Style, table};
 
-/// By how much a build must differ from the direct one to have a row.
+/// Share by which a build must differ from the direct one for a job to have a row.
 const DIFFERENT: f64 = 0.25;
 
 /// The canisters that are compared.
 pub const COMPARED: [&str; 2] = ["direct", assets::NAME];
 
-/// Returns the uploads of several clients.
+/// Returns the table of the uploads of several clients.
 pub fn loads(style: Style, figures: &[PeerFigures]) -> Table {
     let mut header: Vec<String> =
         ["canister", "M instructions/MiB", "written/byte", "upgrade M", "upgrade written/byte"]
@@ -62,7 +62,8 @@ fn compared(figures: &[PeerFigures], job: &Job, state: State) -> Vec<String> {
     COMPARED.iter().map(|peer| millions(cost(figures, peer, job, state))).chain([ratio]).collect()
 }
 
-/// Returns the instructions of every job with few and with many files, of the direct build and of the asset canister.
+/// Returns the table of the instructions of every job, with few and with many files, on the direct build and on the
+/// asset canister.
 pub fn jobs(style: Style, figures: &[PeerFigures]) -> Table {
     let mut header = vec!["job".to_owned(), "messages".into()];
     for State { files, .. } in [FEW, MANY] {
@@ -81,7 +82,8 @@ pub fn jobs(style: Style, figures: &[PeerFigures]) -> Table {
     table
 }
 
-/// Returns the same with one and with many principals, for the jobs in which that could matter.
+/// Returns the table of the instructions with one and with many principals, for the jobs whose cost could depend on
+/// that.
 pub fn members(style: Style, figures: &[PeerFigures]) -> Table {
     let mut header = vec!["job".to_owned()];
     for State { members, .. } in [MANY, CROWDED] {
@@ -97,7 +99,7 @@ pub fn members(style: Style, figures: &[PeerFigures]) -> Table {
     table
 }
 
-/// Returns the bytes that the jobs which change something write, with many files.
+/// Returns the table of the bytes that are written with many files, for the jobs that change something.
 pub fn written(style: Style, figures: &[PeerFigures]) -> Table {
     let header = ["job", "direct written", "direct delta", "assets written", "assets delta"];
     let mut table = table(style, 1, header);
@@ -113,7 +115,7 @@ pub fn written(style: Style, figures: &[PeerFigures]) -> Table {
     table
 }
 
-/// Returns the jobs in which another build differs from the direct one, with many files.
+/// Returns the table of the jobs in which another build differs from the direct one, with many files.
 pub fn builds(style: Style, figures: &[PeerFigures]) -> Table {
     let mut table = table(style, 1, ["job", "legacy M", "staged M", "direct M", "assets M"]);
     for job in jobs::all() {
@@ -133,7 +135,7 @@ pub fn builds(style: Style, figures: &[PeerFigures]) -> Table {
     table
 }
 
-/// Returns the calls that each kind of canister makes of each kind of job.
+/// Returns the table of the calls that do each kind of job on each kind of canister.
 pub fn calls(style: Style) -> Table {
     let mut table = table(style, 3, ["job", "upload canister", "asset canister"]);
     let mut kinds: Vec<[&str; 3]> = jobs::all().iter().map(Job::calls).collect();

@@ -14,14 +14,14 @@ use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS, Wasm, client};
 use crate::scenarios::populated::open_to_many;
 use crate::scenarios::uploads::{begin, capsule, finish};
 
-/// The upload canister and the capsule that all files go to.
+/// The upload canister, and the capsule to which all files are uploaded.
 pub struct Uploads {
     canister: MeteredCanister,
     capsule: String,
 }
 
 impl Uploads {
-    /// Returns a fresh canister.
+    /// Installs a build on a fresh canister.
     pub fn install(wasm: &Wasm) -> Result<Self, BenchError> {
         let canister = MeteredCanister::installed("side by side", wasm)?;
         let capsule = capsule(&canister)?;

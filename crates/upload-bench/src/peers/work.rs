@@ -11,23 +11,23 @@ use crate::compare;
 use crate::cost::Cost;
 use crate::error::BenchError;
 
-/// Runs of the timers, one a minute, in which deleted bytes must be freed.
+/// Maximum number of timer runs, one a minute, after which deleted bytes must be freed.
 const MINUTES: u32 = 100;
 
-/// Rounds until a canister has the answer to a call that a timer makes.
+/// Number of rounds until a canister has the answer to a call that a timer makes.
 const ROUNDS_OF_A_CALL: u32 = 4;
 
-/// What a job cost.
+/// The cost of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobCost {
     /// The name of the job.
     pub job: String,
-    /// What the canister held before.
+    /// The state of the canister before the job.
     #[serde(flatten)]
     pub state: State,
-    /// Executed messages.
+    /// Number of executed messages.
     pub messages: u64,
-    /// Their instructions.
+    /// Instructions of these messages.
     pub instructions: u64,
     /// Bytes written to stable memory.
     pub stable_bytes_written: u64,
@@ -35,10 +35,9 @@ pub struct JobCost {
     pub delta_bytes: u64,
 }
 
-/// Does every job of these states, each on a fresh canister; calls `done` after each.
+/// Does every job in each of these states, each time on a fresh canister; calls `done` after each job.
 ///
-/// # Errors
-/// If a canister cannot be installed, a call fails, or a job was not done as its clients expect.
+/// # Errors If a canister cannot be installed, a call fails, or a job does not have the result that its clients expect.
 pub fn measure(
     install: &dyn Fn() -> Result<Box<dyn Peer>, BenchError>,
     states: &[State],
@@ -65,7 +64,7 @@ pub fn measure(
     Ok(costs)
 }
 
-/// Returns which jobs are worse than the checked-in figures, or are not among them.
+/// Describes the jobs whose figures are worse than the checked-in ones, or are not checked in.
 pub fn faults(measured: &[PeerFigures], recorded: &[PeerFigures]) -> Vec<String> {
     let mut faults = Vec::new();
     for peer in measured {
@@ -92,7 +91,7 @@ pub fn faults(measured: &[PeerFigures], recorded: &[PeerFigures]) -> Vec<String>
     faults
 }
 
-/// A canister in some state.
+/// A canister that has been filled up to a state.
 struct Filled {
     peer: Box<dyn Peer>,
     state: State,
@@ -115,7 +114,7 @@ impl Filled {
         Ok(Self { peer, state, blobs })
     }
 
-    /// Returns files that it does not hold.
+    /// Returns files that the canister does not hold yet.
     fn others(&self, files: u32, bytes: u64) -> Vec<Content> {
         (0..u64::from(files))
             .map(|number| Content::new(u64::from(self.state.files) + number, bytes))
@@ -126,14 +125,14 @@ impl Filled {
         contents.iter().map(|content| self.peer.upload(content)).collect()
     }
 
-    /// Does some work; returns what it cost, and its result.
+    /// Does some work; returns its cost and its result.
     fn measured<T>(&self, work: impl FnOnce() -> Result<T, BenchError>) -> Result<(Cost, T), BenchError> {
         self.peer.canister().cost()?;
         let done = work()?;
         Ok((self.peer.canister().cost()?, done))
     }
 
-    /// Does a job; returns what it cost, `None` if the canister cannot do it.
+    /// Does a job and checks its result. Returns its cost; `None` if the canister cannot do the job.
     fn cost_of(&self, job: &Job) -> Result<Option<Cost>, BenchError> {
         let peer = self.peer.as_ref();
         match job {

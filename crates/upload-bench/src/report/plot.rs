@@ -1,4 +1,4 @@
-//! A picture: the cost per MiB as an upload grows, and the cost per call as the canister fills.
+//! The plot of `docs/costs.md`: the cost per MiB as an upload grows, and the cost per call as the canister fills.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -26,7 +26,7 @@ pub fn plot(figures: &Figures) -> Result<String, Failed> {
     Ok(svg)
 }
 
-/// Colors that most color-blind readers can distinguish.
+/// Returns the color of a build. Most color-blind readers can distinguish the three colors.
 fn colour(build: Build) -> RGBColor {
     match build {
         Build::Legacy => RGBColor(0xd5, 0x5e, 0x00),

@@ -1,4 +1,4 @@
-//! The tables.
+//! The tables of `docs/costs.md`, which are also printed on the terminal.
 
 use comfy_table::{CellAlignment, Row, Table, TableComponent, presets};
 use session_migrate::build::Build;
@@ -21,7 +21,7 @@ pub enum Style {
     Markdown,
 }
 
-/// Returns a table whose first `texts` columns are texts, and whose others are numbers.
+/// Returns a table in which the first `texts` columns are texts, and the other columns are numbers.
 pub fn table(style: Style, texts: usize, header: impl Into<Row>) -> Table {
     let mut table = Table::new();
     table.load_preset(match style {
@@ -39,7 +39,7 @@ pub fn table(style: Style, texts: usize, header: impl Into<Row>) -> Table {
     table
 }
 
-/// Returns the figures next to their limits.
+/// Returns the table of the figures and their limits.
 pub fn targets(style: Style, figures: &Figures) -> Table {
     let mut table = table(style, 1, ["figure", "limit", "measured", ""]);
     if let Some(verdicts) = table.column_mut(3) {
@@ -56,7 +56,7 @@ pub fn targets(style: Style, figures: &Figures) -> Table {
     table
 }
 
-/// Returns the costs of a bare map, in instructions.
+/// Returns the table of the costs of a bare map, in instructions.
 pub fn bare_map(style: Style, maps: &[MapCosts]) -> Table {
     let mut table = table(style, 0, ["entries", "look-up", "insertion", "removal"]);
     for map in maps {
@@ -65,7 +65,7 @@ pub fn bare_map(style: Style, maps: &[MapCosts]) -> Table {
     table
 }
 
-/// Returns the ways to move records.
+/// Returns the table of the ways to move records.
 pub fn moved(style: Style, costs: &EngineCosts) -> Table {
     let mut table = table(style, 1, ["way", "messages", "instructions per record"]);
     for moved in &costs.moves {
@@ -74,7 +74,7 @@ pub fn moved(style: Style, costs: &EngineCosts) -> Table {
     table
 }
 
-/// Returns the migrations of the smallest example.
+/// Returns the table of the migrations of the smallest example.
 pub fn grown(style: Style, costs: &EngineCosts) -> Table {
     let header = ["records", "post_upgrade M", "messages", "highest M", "per record", "heap pages"];
     let mut table = table(style, 0, header);
@@ -91,7 +91,7 @@ pub fn grown(style: Style, costs: &EngineCosts) -> Table {
     table
 }
 
-/// Returns the runs of migration 1 on full chunks.
+/// Returns the table of the runs of migration 1 on full chunks.
 pub fn full_chunks(style: Style, measured: &[FullChunks]) -> Table {
     let header = ["sessions", "stable memory GiB", "messages", "per session", "per session, no chunk"];
     let mut table = table(style, 0, header);
@@ -107,7 +107,7 @@ pub fn full_chunks(style: Style, measured: &[FullChunks]) -> Table {
     table
 }
 
-/// Returns the upgrades with units in quarantine.
+/// Returns the table of the upgrades with units in quarantine.
 pub fn quarantined(style: Style, costs: &EngineCosts) -> Table {
     let mut table = table(style, 0, ["units", "taken out of the old map", "quarantined in place"]);
     for upgrade in &costs.quarantines {
@@ -116,7 +116,7 @@ pub fn quarantined(style: Style, costs: &EngineCosts) -> Table {
     table
 }
 
-/// Returns the moves of a hundred chunks while some are in quarantine.
+/// Returns the table of the moves of a hundred chunks while other chunks are in quarantine.
 pub fn with_quarantine(style: Style, figures: &Figures) -> Table {
     let header =
         ["chunks in quarantine", "M per MiB", "messages of the sweep", "M", "written MiB", "heap growth MiB"];
@@ -140,7 +140,7 @@ pub fn with_quarantine(style: Style, figures: &Figures) -> Table {
     table
 }
 
-/// Returns the cost of a byte of payload on each build.
+/// Returns the table of the cost of a byte of payload on each build.
 pub fn summary(style: Style, figures: &Figures) -> Table {
     let mut table = table(
         style,
@@ -175,8 +175,8 @@ pub fn summary(style: Style, figures: &Figures) -> Table {
     table
 }
 
-/// Every step: instructions on each build, and the bytes of the direct build or, without it, of the last measured
-/// build.
+/// Returns the table of all steps: the instructions on each build, and the bytes on the direct build or, if that was
+/// not measured, on the build with the most benchmarks.
 pub fn costs(style: Style, figures: &Figures) -> Table {
     let header = [
         "benchmark",

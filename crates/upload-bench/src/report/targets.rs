@@ -1,4 +1,4 @@
-//! The targets, and how the checked-in figures compare with them.
+//! The targets, and the checked-in figures that are compared with them.
 
 use session_migrate::build::Build;
 
@@ -16,13 +16,13 @@ pub const LIMIT_PER_MIB: f64 = 76.0;
 
 /// One figure with its limit.
 pub struct Target {
-    /// What is measured, with its unit.
+    /// The name of the figure, with its unit.
     pub figure: &'static str,
     /// The limit.
     pub limit: f64,
-    /// The measured value; absent if it has not been measured.
+    /// The measured value; `None` if it has not been measured.
     pub value: Option<f64>,
-    /// Its source, if it is the worst of several.
+    /// The benchmark or step that has this value, if the value is the worst of several.
     pub worst: Option<String>,
 }
 
@@ -37,7 +37,7 @@ impl Target {
     }
 }
 
-/// Returns all of them.
+/// Returns all targets.
 pub fn all(figures: &Figures) -> Vec<Target> {
     let direct = |name: &str| figures.bench(Build::Direct, name);
     let per_mib = |bench: Option<&Bench>| bench.and_then(instructions_per_mib);
@@ -132,13 +132,14 @@ pub fn all(figures: &Figures) -> Vec<Target> {
     ]
 }
 
-/// Returns what a migration takes beyond an upgrade without one, M instructions for each of this many sessions.
+/// Returns the M instructions per session that an upgrade with a migration of this many sessions takes beyond an
+/// upgrade without one.
 fn of_each_session(figures: &Figures, name: &str, sessions: f64) -> Option<f64> {
     let of = |name| Some(figures.bench(Build::Direct, name)?.total().instructions as f64 / 1e6);
     Some((of(name)? - of("open_10")?) / sessions)
 }
 
-/// M instructions per MiB of payload, from the first step to the last.
+/// Returns the M instructions per MiB of payload, from the first step to the last.
 pub fn instructions_per_mib(bench: &Bench) -> Option<f64> {
     let mib = bench.payload_bytes as f64 / (1 << 20) as f64;
     (mib > 0.0).then(|| bench.total().instructions as f64 / 1e6 / mib)
@@ -167,7 +168,7 @@ fn against_legacy(figures: &Figures, name: &str) -> Option<f64> {
     ratio(total(Build::Direct), total(Build::Legacy))
 }
 
-/// Returns the largest value, and its origin.
+/// Returns the largest value, and the benchmark or step that has it.
 fn worst(values: impl Iterator<Item = (f64, String)>) -> Option<(f64, String)> {
     values.max_by(|(a, _), (b, _)| a.total_cmp(b))
 }

@@ -1,7 +1,7 @@
 //! The scenarios: each is a function of a build that returns one or more benchmarks.
 //!
-//! To add an endpoint, add a function here and name it in [`all`]. `builds` omits builds that lack what a scenario
-//! needs.
+//! To measure another endpoint, add a function, and call it in [`all`]. [`Scenario::builds`] omits builds that lack a
+//! function or layout which the scenario needs.
 
 pub(crate) mod populated;
 pub(crate) mod uploads;
@@ -16,7 +16,7 @@ use crate::error::BenchError;
 use crate::metered_canister::Wasm;
 use crate::seed::{self, Population, Seed};
 
-/// Name of the scenario that moves a hundred chunks while this many are in quarantine.
+/// Name of the scenarios that move a hundred chunks while other chunks are in quarantine; the number of these follows.
 pub(crate) const MOVE_WITH_QUARANTINE: &str = "move_100_quarantined_";
 
 /// Numbers of chunks in quarantine: up to 32 of them are stored again when the chunk map is emptied.
@@ -29,7 +29,7 @@ pub struct Seeds {
 }
 
 impl Seeds {
-    /// Returns a state.
+    /// Returns a state, which is created if necessary.
     ///
     /// # Errors
     /// [`BenchError::Seed`].
@@ -53,15 +53,15 @@ type RunScenario = Box<dyn Fn(&Wasm) -> Result<Vec<Bench>, BenchError> + Send + 
 pub struct Scenario {
     /// The common name of all its benchmarks.
     pub name: String,
-    /// Whether it is left out of a short run.
+    /// Whether it is measured only with `--full`.
     pub only_full: bool,
-    /// The builds that it can be measured on.
+    /// The builds on which it can be measured.
     pub builds: &'static [Build],
     run: RunScenario,
 }
 
 impl Scenario {
-    /// Runs it.
+    /// Runs the scenario.
     ///
     /// # Errors
     /// [`BenchError`]; no partial results are returned.
@@ -88,14 +88,14 @@ impl Scenario {
     }
 }
 
-/// Returns everything that can be measured.
+/// Returns all scenarios.
 pub fn all() -> Vec<Scenario> {
     let seeds = Seeds::default();
     let mut all = Vec::new();
     for chunks in [1, 10, 100] {
         all.push(Scenario::many(format!("upload_{chunks}"), move |wasm| uploads::in_order(wasm, chunks)));
     }
-    // 1.8 GB through each build: minutes.
+    // Sending 1.8 GB through each build takes minutes.
     all.push(Scenario::many("upload_1000", |wasm| uploads::in_order(wasm, 1000)).only_full());
     all.push(Scenario::one("first_upload", uploads::first));
     for (chunks, only_full) in [(10, false), (100, false), (240, true)] {
@@ -124,7 +124,7 @@ pub fn all() -> Vec<Scenario> {
         let seeds = seeds.clone();
         let scenario =
             Scenario::one(format!("migrate_{count}"), move |wasm| populated::migration(wasm, &seeds, count));
-        // The last one takes minutes, most of them to create the state.
+        // The scenario with 100,000 sessions takes minutes, most of them to create the state.
         let only_full = count == 100_000;
         all.push(Scenario { builds: &[Build::Staged, Build::Direct], only_full, ..scenario });
     }
@@ -133,7 +133,7 @@ pub fn all() -> Vec<Scenario> {
         let scenario = Scenario::one(format!("migrate_chunks_{chunks}"), move |wasm| {
             populated::migration_with_chunks(wasm, &seeds, sessions, chunks)
         });
-        // 720 MB of payload.
+        // The state with 400 chunks has 720 MB of payload.
         let only_full = chunks == 400;
         all.push(Scenario { builds: &[Build::Staged, Build::Direct], only_full, ..scenario });
     }

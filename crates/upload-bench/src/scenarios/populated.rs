@@ -1,4 +1,5 @@
-//! The same calls on states of ten to a hundred thousand sessions and memories, and opening those states.
+//! Costs that depend on the state of the canister: the same calls with ten to a hundred thousand sessions and memories,
+//! upgrades that open these states, migrations, and expiry.
 
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ use crate::seed::{Population, Seed};
 use super::uploads::{begin, capsule_in_use, finish, put};
 use super::{MOVE_WITH_QUARANTINE, Seeds};
 
-/// Calls on a state of this many sessions and memories, in the build's own layout.
+/// Measures the upgrade that opens a state of this many sessions and memories, in the build's own layout, and calls on
+/// the state.
 pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, BenchError> {
     let seed = seeds.get(Population::of(wasm.build, count, count))?;
     let mut run = Recorder::new(format!("open_{count}"), wasm)?;
@@ -180,12 +182,12 @@ fn put_files(
     canister.expect("files taken", wanted, answers.iter().flatten().count())
 }
 
-/// Measures the conversion of legacy sessions in `post_upgrade` and, if that is not enough, by timer.
+/// Measures the conversion of legacy sessions in `post_upgrade` and, if some are left then, by timer.
 pub fn migration(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Bench, BenchError> {
     migrate(format!("migrate_{count}"), wasm, seeds, Population::of(Build::Legacy, count, 10))
 }
 
-/// Measures the same for sessions of which this many chunks of 1.8 MB are stored.
+/// Measures the conversion of legacy sessions with this many stored chunks of 1.8 MB each.
 pub fn migration_with_chunks(
     wasm: &Wasm,
     seeds: &Seeds,
@@ -281,7 +283,8 @@ pub fn move_with_quarantine(wasm: &Wasm, seeds: &Seeds, quarantined: u32) -> Res
     Ok(run.finish())
 }
 
-/// Measures the expiry of twenty sessions of a chunk each by the timer; then a timer run with nothing to do.
+/// Measures the expiry, by the timer, of twenty sessions with one stored chunk each; then a timer run with nothing to
+/// do.
 pub fn expiry(wasm: &Wasm) -> Result<Bench, BenchError> {
     const SESSIONS: u64 = 20;
     let mut run = Recorder::new("expiry", wasm)?;

@@ -17,7 +17,7 @@ use crate::payload::{CHUNK_BYTES, File};
 
 use super::populated::create_inline;
 
-/// Chunks of the largest upload that the canister accepts.
+/// Number of chunks of the largest upload that the canister accepts.
 pub const MAX_CHUNKS: u32 = 16_384;
 
 /// Creates a capsule of the client.
@@ -26,8 +26,9 @@ pub fn capsule(canister: &MeteredCanister) -> Result<String, BenchError> {
     Ok(made.id)
 }
 
-/// Creates a capsule of the client in a canister whose tables exist, as in one that has been in use: the direct build
-/// creates most of them with the first capsule and the first record in it. [`first`] measures that.
+/// Creates a capsule of the client, and makes sure that the canister's tables exist, as if it had been in use: the
+/// direct build creates most tables with the first capsule and the first record in it. [`first`] measures their
+/// creation.
 pub fn capsule_in_use(canister: &MeteredCanister, build: Build) -> Result<String, BenchError> {
     let capsule = capsule(canister)?;
     if build == Build::Direct {
@@ -89,7 +90,7 @@ pub fn first(wasm: &Wasm) -> Result<Bench, BenchError> {
     Ok(run.finish())
 }
 
-/// Uploads chunks in file order; then makes every call that is possible for the finished upload, up to its deletion.
+/// Measures an upload in file order; then every call that is possible for the finished upload, up to its deletion.
 pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
     let mut run = Recorder::new(format!("upload_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
@@ -147,9 +148,9 @@ fn reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> 
     Ok(())
 }
 
-/// Lets the timers remove what is still to be removed; measures nothing if there is nothing to do.
+/// Measures the timers until they have removed all released chunks; measures nothing if there are none.
 fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
-    // Two minutes for the timer to run, then as many rounds as it immediately requests.
+    // Each run of the timer removes some of the chunks.
     for _ in 0..MAX_CHUNKS {
         let stats: api::AdminStats = run.aside(|canister| canister.controller_query("admin_stats", ()))?;
         if stats.releases_pending == 0 {
@@ -177,7 +178,7 @@ pub fn out_of_order(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     Ok(run.finish())
 }
 
-/// Uploads a file verified by BLAKE3, in file order or the last chunk first.
+/// Measures an upload that is verified by BLAKE3, in file order or with the last chunk first.
 pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchError> {
     let name = if in_order { "upload_blake3" } else { "out_of_order_blake3" };
     let mut run = Recorder::new(format!("{name}_{chunks}"), wasm)?;

@@ -1,4 +1,5 @@
-//! A canister of the first public release, as large as an operator's may be: created, and read back after its adoption.
+//! Creates a canister of the first public release, as large as an operator's may be, and reads it back after its
+//! adoption.
 
 use std::path::Path;
 
@@ -23,16 +24,16 @@ use super::snapshot::download;
 /// Number of capsules, each with a small file of 1 to `SMALL_BYTES` bytes.
 pub(super) const CAPSULES: u64 = 10_000;
 
-/// Maximum size of a small file, bytes.
+/// Maximum size of a small file in bytes.
 const SMALL_BYTES: u64 = 1_000;
 
-/// Chunks of the one large file: 100 MB.
+/// Number of chunks of the only large file, which has 100 MB.
 const LARGE_CHUNKS: u32 = 56;
 
-/// Uploads in flight, each of two chunks, of which the second one has arrived if its number is odd.
+/// Number of uploads in flight, each of two chunks. In uploads with an odd number, the second chunk has arrived.
 pub(super) const IN_FLIGHT: u64 = 30;
 
-/// Number of the first upload in flight.
+/// Session id of the first upload in flight.
 const FIRST_IN_FLIGHT: u64 = CAPSULES + 2;
 
 const NOW: u64 = BEGINNING_SECONDS * 1_000_000_000;
@@ -66,7 +67,8 @@ fn in_flight(number: u64) -> [Vec<u8>; 2] {
     [Payload::of_chunks(1, number + 2).chunk(0), number.to_be_bytes().to_vec()]
 }
 
-/// Writes the snapshot folder of such a canister, of the release's stand-in, with uploads in flight on its heap.
+/// Writes the snapshot folder of a canister that runs a stand-in for the first public release, with uploads in flight
+/// on its heap.
 pub(super) fn make(folder: &Path) -> Result<(), BenchError> {
     let mut release = PublicRelease::new(128);
     let mut capsules = Vec::new();
@@ -80,7 +82,7 @@ pub(super) fn make(folder: &Path) -> Result<(), BenchError> {
     let wasm = pocket_ic_fixtures::public_release()?;
     let module = std::fs::read(&wasm).map_err(BenchError::file("read", &wasm))?;
     let pic = server::pocket_ic()?;
-    // The heap before it has opened its tables, which does not depend on the stable memory.
+    // A canister that has not opened its tables yet has a heap that does not depend on the stable memory.
     let empty = pic.create_canister_with_settings(Some(controller()), None);
     pic.install_canister(empty, module, NO_ARGUMENTS.to_vec(), Some(controller()));
     let fresh = folder.with_extension("fresh");
@@ -106,7 +108,7 @@ pub(super) fn make(folder: &Path) -> Result<(), BenchError> {
     std::fs::remove_dir_all(&fresh).map_err(BenchError::file("remove", &fresh))
 }
 
-/// Gives a snapshot another stable memory.
+/// Replaces the stable memory in a snapshot folder.
 fn fill(folder: &Path, stable: &[u8]) -> Result<(), BenchError> {
     let path = folder.join(METADATA);
     let text = std::fs::read(&path).map_err(BenchError::file("read", &path))?;
@@ -128,8 +130,9 @@ fn loaded(pic: &PocketIc, path: &Path) -> Result<Principal, BenchError> {
     Ok(id)
 }
 
-/// Takes an adopted canister to the direct build. On every build, each file is read by its owner and compared byte for
-/// byte, and refused to a stranger; and a third of the uploads in flight is finished.
+/// Loads an adopted canister, and upgrades it through all builds to the direct one. On every build, each file is read
+/// by its owner and compared byte for byte, and refused to a stranger; and a third of the uploads in flight is
+/// finished.
 ///
 /// # Errors
 /// A description of what is wrong.

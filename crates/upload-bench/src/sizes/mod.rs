@@ -35,13 +35,14 @@ pub struct Options {
     pub stable_bytes: u64,
     /// Bytes of the files in it.
     pub file_bytes: u64,
-    /// How often each command that only reads the snapshot runs, alternating with the others; the median counts.
+    /// Number of runs of each command that only reads the snapshot. These commands alternate, and the median of each
+    /// counts.
     pub rounds: usize,
-    /// Where the snapshots are created. An existing one is reused.
+    /// The folder in which the snapshots are created. Existing snapshots are reused.
     pub folder: PathBuf,
 }
 
-/// One command.
+/// The figures of one command.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The command, or a part of its work.
@@ -50,7 +51,7 @@ pub struct Row {
     pub seconds: f64,
     /// Peak memory of the process; absent where the system does not report it.
     pub peak_bytes: Option<u64>,
-    /// The command with which its time is compared, and how many times as long it may take.
+    /// The command with which its time is compared, and the maximum ratio of the two times.
     pub limit: Option<Limit>,
     /// Limit of the peak.
     pub peak_limit: Option<u64>,
@@ -63,7 +64,7 @@ pub struct Limit {
     pub other: String,
     /// The time of the other command.
     pub seconds: f64,
-    /// How many times as long as the other the command may take; absent if that is not limited.
+    /// Maximum ratio of the two times; `None` if it is not limited.
     pub ratio: Option<f64>,
 }
 
@@ -74,16 +75,17 @@ pub struct Figures {
     pub began: String,
     /// Size of stable memory, bytes.
     pub stable_bytes: u64,
-    /// Bytes of it that the file system stores: everything but holes.
+    /// Bytes of stable memory that the file system stores: everything but holes.
     pub stored_bytes: u64,
     /// Bytes of the snapshot that is sent over the network.
     pub sent_bytes: u64,
     /// Bytes of the stable memory that is adopted.
     pub adopted_bytes: u64,
-    /// The run that measured the adoption; absent in figures of earlier versions, which did not read its files back.
+    /// The run that measured the adoption; `None` in figures of earlier versions, which did not read the adopted files
+    /// back.
     #[serde(default)]
     pub adopted: Option<AdoptionRun>,
-    /// Runs of each command that only reads the snapshot.
+    /// Number of runs of each command that only reads the snapshot.
     pub rounds: usize,
     /// Load of the machine in the minute before; absent where the system does not report it.
     pub load: Option<f64>,
@@ -150,7 +152,7 @@ pub fn measure(options: &Options, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result
     Ok(figures)
 }
 
-/// Measures the adoption alone, and keeps the other figures.
+/// Measures only the adoption, and keeps the other figures.
 ///
 /// # Errors
 /// If the canister cannot be made, or a command fails.
@@ -175,7 +177,7 @@ fn adopted(
     let stable = old.join(session_migrate::snapshot::STABLE_MEMORY);
     figures.adopted_bytes = length(&stable)?;
     figures.adopted = Some(AdoptionRun { began: Provenance::now().began, load: process::load() });
-    // In a temporary folder, since `adopt` also writes a manifest next to its output.
+    // The results are in a temporary folder, since `adopt` also writes a manifest next to its output.
     let results = tempfile::tempdir_in(folder).map_err(BenchError::file("create a folder in", folder))?;
     let out = results.path().join("adopted");
     let mut adopt = Command::new(session_migrate);
@@ -196,7 +198,8 @@ fn adopted(
     Ok(())
 }
 
-/// Measures the commands that only read the snapshot and take seconds, alternately; returns the time of a copy.
+/// Measures the commands that only read the snapshot and take seconds, in alternation. Returns the time of copying the
+/// snapshot.
 fn read_only(
     session_migrate: &Path,
     snapshot: &Path,
@@ -258,7 +261,7 @@ fn row(what: String, ran: &Ran, limit: Option<Limit>, peak_limit: Option<u64>) -
     Row { what, seconds: ran.seconds, peak_bytes: ran.peak_bytes, limit, peak_limit }
 }
 
-/// Returns the run of median time, with the highest peak of all.
+/// Returns the median time, with the highest peak of all runs.
 fn median(mut runs: Vec<Ran>) -> Ran {
     runs.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
     let peak_bytes = runs.iter().filter_map(|ran| ran.peak_bytes).max();
@@ -266,7 +269,7 @@ fn median(mut runs: Vec<Ran>) -> Ran {
     Ran { seconds, peak_bytes }
 }
 
-/// Sums the phases of a report up to the one that loads the snapshot; building wasms is not counted.
+/// Sums the times of a report's phases up to the one that loads the snapshot. Building wasms is not counted.
 fn before_messages(report: &serde_json::Value) -> f64 {
     let mut seconds = 0.0;
     for phase in report["phases"].as_array().into_iter().flatten() {

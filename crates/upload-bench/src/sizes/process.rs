@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use crate::error::BenchError;
 
-/// How often the peak memory of a process is read. Since it is a maximum, only an increase at the very end can be
-/// missed.
+/// Interval at which the peak memory of a process is read. Since the system reports the maximum so far, only an
+/// increase at the very end can be missed.
 const EVERY: Duration = Duration::from_millis(5);
 
-/// A program that has succeeded.
+/// The run of a program that has succeeded.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Ran {
     /// The time from its start to its end.
     pub seconds: f64,
-    /// Its peak memory; absent where the system does not report it.
+    /// Its peak memory; `None` if the system does not report it.
     pub peak_bytes: Option<u64>,
 }
 
@@ -29,7 +29,7 @@ impl std::fmt::Display for Ran {
     }
 }
 
-/// Compiles the toolkit's program as this one is, and returns its path.
+/// Compiles the toolkit's program into the folder of this program, and returns its path.
 pub(super) fn program() -> Result<PathBuf, BenchError> {
     let own = std::env::current_exe().map_err(BenchError::file("find", "this program"))?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -88,7 +88,7 @@ pub(super) fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 
-/// Returns the most memory that a running process has had.
+/// Returns the peak memory of a running process.
 fn peak_of(child: &Child) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,4 +1,4 @@
-//! Large snapshots, created by the canister's own code, and a network to send them to.
+//! Large snapshots, created by the canister's own code, and a network to which they are sent.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::metered_canister::{BEGINNING_SECONDS, Wasm, client};
 use crate::payload::File as Payload;
 use crate::{seed, sparse};
 
-/// Chunks of each file: 36 MB, as a video of a minute.
+/// Number of chunks of each file: 36 MB, like a video of a minute.
 const CHUNKS: u32 = 20;
 
 /// One of this many files is still in flight, with half of its chunks.
@@ -32,8 +32,8 @@ const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
                    MC4CAQAwBQYDK2VwBCIEIFXAVzsbqX1H+5TFdV9y5IQpt5mkXS+Z+BRX1jHJ1/iZ\n\
                    -----END PRIVATE KEY-----\n";
 
-/// Writes the snapshot folder of a legacy canister that holds files of `file_bytes` bytes. Stable memory is grown to
-/// `stable_bytes`, if it is smaller.
+/// Writes the snapshot folder of a legacy canister that holds files of `file_bytes` bytes. If their stable memory is
+/// smaller than `stable_bytes`, it is grown to that size.
 pub(super) fn make(
     wasms: &[Wasm],
     file_bytes: u64,
@@ -47,7 +47,7 @@ pub(super) fn make(
     let file = folder.with_extension("wasm.gz");
     fs::write(&file, &legacy.gz).map_err(BenchError::file("write", &file))?;
     let module = Module::read(&file).map_err(BenchError::file("read", &file))?;
-    // A canister with this stable memory and the heap that belongs to it.
+    // This creates a canister with the stable memory and the heap that belongs to it.
     let pic = server::pocket_ic()?;
     let controller = client();
     let id = pic.create_canister_with_settings(Some(controller), None);
@@ -61,7 +61,7 @@ pub(super) fn make(
     Ok(())
 }
 
-/// Writes a snapshot of a canister.
+/// Takes a snapshot of a canister, and writes it to a folder.
 pub(super) fn download(
     pic: &PocketIc,
     id: Principal,
@@ -74,7 +74,7 @@ pub(super) fn download(
     Ok(())
 }
 
-/// Creates the stable memory of a legacy canister with these files.
+/// Creates the stable memory of a legacy canister with files of this many bytes in all.
 fn state(file_bytes: u64) -> Result<RawMemory, BenchError> {
     let files = file_bytes.div_ceil(Payload::of_chunks(CHUNKS, 0).bytes) as u32;
     let fill = || {
@@ -104,7 +104,7 @@ fn upload(state: &mut seed::Legacy, number: u32, is_in_flight: bool) -> Result<(
 
 /// A live network of this process, with an empty canister.
 pub(super) struct Network {
-    /// Keeps the instance.
+    /// Keeps the instance alive.
     _pic: PocketIc,
     url: String,
     root_key: String,
@@ -127,7 +127,7 @@ impl Network {
         Ok(Network { _pic: pic, url, root_key, pem, canister })
     }
 
-    /// Returns the command-line arguments that specify it.
+    /// Returns the command-line arguments that specify the network.
     pub fn arguments(&self) -> [&str; 6] {
         let pem = self.pem.to_str().unwrap_or_default();
         ["--network", &self.url, "-k", &self.root_key, "--identity", pem]

@@ -40,7 +40,7 @@ fn post_upgrade() {
     MIGRATIONS.post_upgrade();
 }
 
-/// Runs a call on the accounts; its account is converted first, if the migration has not reached it yet.
+/// Runs a call on the accounts. The caller's account is converted first, if the migration has not reached it yet.
 fn call<T>(f: impl FnOnce(&mut Accounts) -> Result<T, String>) -> Result<T, String> {
     MIGRATIONS.ensure_timers();
     ACCOUNTS.with_borrow_mut(|accounts| {
@@ -79,7 +79,7 @@ fn account(who: Principal) -> Option<Account> {
     ACCOUNTS.with_borrow(|accounts| accounts.as_ref()?.get(who).ok()?)
 }
 
-/// Returns who has an account with this name, among those that are converted.
+/// Returns the principals whose account has this name. Only converted accounts are found.
 #[query]
 fn find(name: String) -> Vec<Principal> {
     ACCOUNTS
@@ -89,7 +89,8 @@ fn find(name: String) -> Vec<Principal> {
 // Tools that read the wasm find its interface in this section.
 ic_cdk::export_candid!();
 
-// What is in stable memory, for tools that read the wasm: `session-migrate check` compares it with that of another release.
+// The schema of stable memory, for tools that read the wasm: `session-migrate check` compares it with the schema of
+// another release.
 #[cfg(target_family = "wasm")]
 #[unsafe(link_section = "icp:public stable:schema")]
 #[used]

@@ -1,5 +1,5 @@
-//! Migration 1: an account is split into balance and profile, and gets an index entry. A unit is an account, by its
-//! principal.
+//! Migration 1: an account is split into balance and profile, and gets an index entry. A unit is an account; its key is
+//! the principal.
 
 use candid::Principal;
 use ic_stable_migrate::{

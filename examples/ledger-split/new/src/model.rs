@@ -98,7 +98,7 @@ impl Host for Accounts {
 }
 
 impl Accounts {
-    /// Opens what is in stable memory.
+    /// Opens the tables in stable memory.
     pub fn open(stable: DefaultMemoryImpl) -> Self {
         let manager = MemoryManager::init(stable);
         let memory = |id| manager.get(MemoryId::new(id));
@@ -125,7 +125,8 @@ impl Accounts {
         accounts
     }
 
-    /// Converts an account that the migration has not reached yet. During a rollback accounts stay where they are.
+    /// Converts an account that the migration has not reached yet. During a rollback, and while the migration is
+    /// deferred, accounts stay in their layout.
     pub fn touch(&mut self, who: Principal, now: u64) -> Result<(), String> {
         let waits = self.ledger.state_of(1).map(|state| state.is_going_back() || state.is_deferred());
         if self.old.contains(&who) && !waits.map_err(|error| error.to_string())? {
@@ -138,7 +139,7 @@ impl Accounts {
         }
     }
 
-    /// Returns an account, wherever it is.
+    /// Returns an account, converted or not.
     pub fn get(&self, who: Principal) -> Result<Option<Account>, String> {
         let to_text = |error: StableError| error.to_string();
         if let Some(OldAccount { name, balance, opened_at }) = self.old.get(&who).map_err(to_text)? {
@@ -156,7 +157,7 @@ impl Accounts {
         Ok(profile.zip(balance).map(join))
     }
 
-    /// Replaces an account where it is.
+    /// Replaces an account, in the layout in which it is stored.
     pub fn put(&mut self, who: Principal, account: &Account) {
         if self.old.contains(&who) {
             self.old.insert(who, &OldAccount::from(account.clone()));
@@ -194,7 +195,7 @@ impl Accounts {
         self.names.remove(&name_key(name, who));
     }
 
-    /// Returns whether the index has an account under its name.
+    /// Returns whether the index lists an account under this name.
     pub fn is_indexed(&self, who: Principal, name: &str) -> bool {
         self.names.contains(&name_key(name, who))
     }

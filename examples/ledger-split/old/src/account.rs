@@ -1,4 +1,4 @@
-//! What is stored: an account, in CBOR.
+//! The stored record: an account, in CBOR.
 
 use std::borrow::Cow;
 

@@ -58,7 +58,8 @@ fn account(who: Principal) -> Option<Account> {
 // Tools that read the wasm find its interface in this section.
 ic_cdk::export_candid!();
 
-// What is in stable memory, for tools that read the wasm: `session-migrate check` compares it with that of another release.
+// The schema of stable memory, for tools that read the wasm: `session-migrate check` compares it with the schema of
+// another release.
 #[cfg(target_family = "wasm")]
 #[unsafe(link_section = "icp:public stable:schema")]
 #[used]

@@ -2,7 +2,7 @@
 
 use candid::{CandidType, Principal};
 
-/// Who a capsule is about, or has a right on it.
+/// A person whom a capsule is about, or who has a right on it.
 #[derive(CandidType, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PersonRef {
     Principal(Principal),

@@ -12,7 +12,7 @@ use upload_canister::upload::{PayloadState, UploadMeta};
 
 use crate::support::owner;
 
-/// Maximum number of records of one kind.
+/// Maximum number of records of one kind that are read.
 const ALL: usize = 99;
 
 /// Everything that clients have uploaded, and the room that it takes.
@@ -27,7 +27,7 @@ pub struct Held {
     accounts: u64,
     bytes: u64,
     layout: Option<u16>,
-    /// Chunks in the chunk map, and objects whose chunks are still to be removed from there.
+    /// Number of chunks in the chunk map, and of objects whose chunks are still to be removed from the map.
     pub chunk_map: [u64; 2],
     /// Allocated bytes of the payload region.
     pub region: u64,
@@ -48,14 +48,15 @@ struct HeldSession {
     session: Session,
     meta: UploadMeta,
     is_moved: bool,
-    /// Its hash state.
+    /// The encoded hash state of the session.
     hashed: Vec<u8>,
     /// SHA-256 of each chunk.
     chunks: BTreeMap<u32, [u8; 32]>,
 }
 
 impl Held {
-    /// Reads what is held; fails if the payload region is not allocated to exactly the objects in it.
+    /// Reads everything. The test fails unless the allocated bytes of the payload region are exactly those of the
+    /// objects in it.
     pub fn of(storage: &Storage) -> Self {
         let Storage { blobs, sessions, index, usage, .. } = storage;
         let mut in_region = Vec::new();
@@ -85,7 +86,7 @@ impl Held {
         }
     }
 
-    /// Returns the same, without its location.
+    /// Returns the same without the location of the payload.
     pub fn anywhere(mut self) -> Self {
         self.blobs.values_mut().for_each(|blob| blob.is_moved = false);
         self.sessions.values_mut().for_each(|session| session.is_moved = false);
@@ -98,7 +99,7 @@ impl Held {
         [blobs, self.sessions.values().filter(|session| session.is_moved).count()]
     }
 
-    /// Returns the same, without times of use.
+    /// Returns the same without the blobs' times of creation and the sessions' times of last activity.
     pub fn at_any_time(mut self) -> Self {
         for blob in self.blobs.values_mut() {
             blob.created_at = Time::default();
@@ -149,7 +150,7 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// Returns whether an object is in the payload region; then its extents are added to `in_region`.
+/// Returns whether an object is in the payload region. If it is, adds its extents to `in_region`.
 fn lies_in(place: &Place, in_region: &mut Vec<Extent>) -> bool {
     let Place::Extents(extents) = place else { return false };
     in_region.extend(extents.iter());

@@ -1,8 +1,8 @@
 //! A canister in layout 2, to which clients of the old builds have uploaded, with its first migration
 //! finalized.
 //!
-//! It is created with the real builds once in a test run, and then copied. A few records are damaged directly in
-//! its memory.
+//! The canister is created with the real builds once in a test run, and then copied. A few records are damaged directly
+//! in its memory.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -24,13 +24,13 @@ use crate::support::conversion::settle;
 use crate::support::upload::{CHUNK, digest, file};
 use crate::support::{InstalledCanister, controller, owner};
 
-/// A file of the owner's.
+/// A file that the owner has uploaded, completely or in part.
 pub struct UploadedFile {
     pub content: Vec<u8>,
     pub hash: HashAlgorithm,
-    /// Its session.
+    /// The session of its upload.
     pub session: u64,
-    /// Its blob, if it is finished.
+    /// Its blob, if the upload is finished.
     pub blob: Option<BlobId>,
 }
 
@@ -74,7 +74,8 @@ pub const DAMAGED: &[&str] = &["torn", "lost"];
 /// The session that the first migration has quarantined.
 const UNDECODABLE: &str = "undecodable";
 
-/// Name, length, digest, the chunks that have arrived in their order, and whether the upload is finished.
+/// An upload: its name, the length of the file, the hash algorithm, the chunks in the order of their arrival, and
+/// whether it is finished.
 type Upload = (&'static str, usize, HashAlgorithm, &'static [u32], bool);
 
 /// The numbers of 36 chunks, in order.
@@ -94,7 +95,7 @@ const IN_LAYOUT_1: &[Upload] = &[
     // More than the first message, at the end of an upgrade, can move.
     ("long session",    5 * CHUNK + 3, Sha256, &[5, 0, 1, 4, 2],                       false),
     (UNDECODABLE,       10,            Sha256, &[0],                                   false),
-    // Many times what an upgrade moves.
+    // Many times as much as an upgrade moves.
     ("long",            36 * CHUNK,    Sha256, &UP_TO_36,                              true),
     ("short",           7,             Sha256, &[0],                                   true),
     ("two, by BLAKE3",  CHUNK + 5,     Blake3, &[1, 0],                                true),
@@ -121,7 +122,7 @@ pub fn image() -> &'static Image {
 
 fn make() -> Image {
     let mut canister = InstalledCanister::empty(Build::Legacy);
-    // Buckets of 64 KiB and not of 8 MiB: there is less to copy for each of hundreds of canisters.
+    // The buckets have 64 KiB instead of 8 MiB, so that less is copied for each of hundreds of canisters.
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
     drop(Storage::create_in(raw.clone(), Layout::LEGACY).unwrap());
@@ -153,7 +154,7 @@ fn make() -> Image {
         storage.blobs.write_chunk(torn, 1, &[7; 8]);
         storage.blobs.release(lost);
         let mut state = MigrationState::default();
-        // A message limited to one unit only changes the phase.
+        // Two units, since a message that is limited to one would only change the phase.
         state.pace.limit = 2;
         storage.migration.set_state(SECOND, &state);
     });
@@ -161,7 +162,7 @@ fn make() -> Image {
     Image { bytes, files }
 }
 
-/// Uploads the part of a file that its upload is to have stored.
+/// Begins an upload, sends its chunks, and finishes it if it is marked as finished.
 fn send(canister: &InstalledCanister, capsule: &str, upload: &Upload) -> UploadedFile {
     let (name, len, hash, chunks, finished) = *upload;
     let content = file(len, len as u64);
