@@ -95,9 +95,9 @@ fn ab(mutant: impl FnOnce(&Module) -> Module, workload: Workload) -> Report {
     let mut builds = Builds::default();
     let mutant = mutant(&builds.get("direct").unwrap());
     builds.set("mutant", mutant);
-    let subjects = vec![ab::Comparand::Workload(Order { workload, seed: 1, size: 1 })];
+    let comparands = vec![ab::Comparand::Workload(Order { workload, seed: 1, size: 1 })];
     let rules = rules_of_the_tree().unwrap();
-    let options = Options { a: "direct".into(), b: "mutant".into(), subjects, rules, builds };
+    let options = Options { a: "direct".into(), b: "mutant".into(), comparands, rules, builds };
     ab::run(options, &Progress::hidden()).unwrap()
 }
 
