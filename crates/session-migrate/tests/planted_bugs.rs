@@ -34,7 +34,7 @@ fn record(folder: &Path) -> (Trace, String) {
     let subject = ReplayCanister::install("legacy", &builds.get("legacy").unwrap(), &header).unwrap();
     let tape = Tape::new(Recorder::create(&path, &header).unwrap());
     let file = folder.join("file.bin");
-    std::fs::write(&file, tape.make(1, 0, 4_000_000)).unwrap();
+    std::fs::write(&file, tape.generate(1, 0, 4_000_000)).unwrap();
     let canister = subject.canister().recorded(Some(&tape));
     let capsule = canister.capsules_create(client(), None).unwrap().id;
     let asset = Asset::open(&file, "file.bin", AssetType::Original).unwrap();

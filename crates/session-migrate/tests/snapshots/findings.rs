@@ -192,8 +192,8 @@ fn sessions_that_contradict_themselves_are_found() {
 #[test]
 fn dangling_index_entries_are_found() {
     const NOBODY: u64 = 1 << 40;
-    let put = |kind, memory, layout, injure: &dyn Fn(&DamagedCanister)| {
-        finds(layout, kind, memory, injure);
+    let put = |kind, memory, layout, damage: &dyn Fn(&DamagedCanister)| {
+        finds(layout, kind, memory, damage);
     };
     let nowhere = FindingKind::IndexToNowhere;
     put(nowhere, numbers::SESSION_BY_IDEM, ONE, &|canister| {
