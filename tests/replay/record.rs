@@ -74,7 +74,7 @@ impl Scene<'_> {
         let path = self.folder.join(format!("{seed}.bin"));
         let chunking = Chunking::new(bytes, u64::from(CHUNK));
         let ranges = (0..chunking.count()).filter_map(|idx| chunking.range(idx));
-        let chunks = ranges.map(|(offset, len)| self.tape.make(seed, offset, len as usize));
+        let chunks = ranges.map(|(offset, len)| self.tape.generate(seed, offset, len as usize));
         std::fs::write(&path, chunks.collect::<Vec<_>>().concat()).unwrap();
         let asset = Asset::open(&path, format!("{seed}.bin"), AssetType::Original).unwrap();
         Uploader::new(client, capsule, asset, format!("upload of {seed}"), CHUNK)
@@ -133,7 +133,7 @@ fn strangers(scene: &Scene<'_>) {
     let session = upload.session().unwrap();
     for caller in [stranger, Principal::anonymous()] {
         scene.wait(1);
-        let chunk = scene.tape.make(9, 0, CHUNK as usize);
+        let chunk = scene.tape.generate(9, 0, CHUNK as usize);
         scene.canister.uploads_put_chunk(caller, session, 1, chunk, None).unwrap_err();
         scene.canister.uploads_finish(caller, session, [7; 32], 4_000_000).unwrap_err();
         scene.canister.uploads_abort(caller, session).unwrap_err();

@@ -66,7 +66,7 @@ enum Command {
     Rehearse(rehearse::RehearseArgs),
     /// Record client calls as a trace: a synthetic workload, or real clients through a proxy.
     Record(record::RecordArgs),
-    /// Replay a trace on a build and compare the answers with the recorded ones.
+    /// Replay a trace on a build and compare the answers with the recorded answers.
     Replay(replay::ReplayArgs),
     /// Replay the same traces on two builds and compare answers, state and costs.
     Ab(ab::AbArgs),
@@ -74,7 +74,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Run the staged upgrade on a copy of a snapshot: show its effects, duration and cost.
     Plan(plan::PlanArgs),
-    /// Convert a snapshot of the first public release into one that the legacy build can load.
+    /// Convert a snapshot of the first public release into a snapshot that the legacy build can load.
     Adopt(adopt::AdoptArgs),
     /// Download, verify and upload snapshots of a canister on a live network.
     Snapshot(snapshot::SnapshotArgs),

@@ -34,7 +34,7 @@ fn record(folder: &Path) -> (Trace, String) {
     let subject = ReplayCanister::install("legacy", &builds.get("legacy").unwrap(), &header).unwrap();
     let tape = Tape::new(Recorder::create(&path, &header).unwrap());
     let file = folder.join("file.bin");
-    std::fs::write(&file, tape.make(1, 0, 4_000_000)).unwrap();
+    std::fs::write(&file, tape.generate(1, 0, 4_000_000)).unwrap();
     let canister = subject.canister().recorded(Some(&tape));
     let capsule = canister.capsules_create(client(), None).unwrap().id;
     let asset = Asset::open(&file, "file.bin", AssetType::Original).unwrap();
@@ -95,9 +95,9 @@ fn ab(mutant: impl FnOnce(&Module) -> Module, workload: Workload) -> Report {
     let mut builds = Builds::default();
     let mutant = mutant(&builds.get("direct").unwrap());
     builds.set("mutant", mutant);
-    let subjects = vec![ab::Comparand::Workload(Order { workload, seed: 1, size: 1 })];
+    let comparands = vec![ab::Comparand::Workload(Order { workload, seed: 1, size: 1 })];
     let rules = rules_of_the_tree().unwrap();
-    let options = Options { a: "direct".into(), b: "mutant".into(), subjects, rules, builds };
+    let options = Options { a: "direct".into(), b: "mutant".into(), comparands, rules, builds };
     ab::run(options, &Progress::hidden()).unwrap()
 }
 

@@ -75,9 +75,9 @@ fn a_call_that_depends_on_another_of_its_group_is_played() {
 }
 
 fn ab_of(path: &Path) -> ab::Report {
-    let subjects = vec![ab::Comparand::Trace(path.to_path_buf())];
+    let comparands = vec![ab::Comparand::Trace(path.to_path_buf())];
     let rules = rules_of_the_tree().unwrap();
-    let options = Options { a: BUILD.into(), b: BUILD.into(), subjects, rules, builds: Builds::default() };
+    let options = Options { a: BUILD.into(), b: BUILD.into(), comparands, rules, builds: Builds::default() };
     ab::run(options, &Progress::hidden()).unwrap()
 }
 

@@ -14,7 +14,7 @@ fn the_direct_build_does_the_same_for_less() {
     let options = Options {
         a: "legacy".into(),
         b: "direct".into(),
-        subjects: Workload::ALL.into_iter().map(order).collect(),
+        comparands: Workload::ALL.into_iter().map(order).collect(),
         rules: rules_of_the_tree().unwrap(),
         builds: Builds::default(),
     };

@@ -46,7 +46,7 @@ pub struct Options {
     /// Side B: the name of a build, or a wasm file.
     pub b: String,
     /// The traces and workloads to replay, one after the other.
-    pub subjects: Vec<Comparand>,
+    pub comparands: Vec<Comparand>,
     /// Allowed differences.
     pub rules: Rules,
     /// Modules to use instead of the tree's builds of the same names.
@@ -54,16 +54,16 @@ pub struct Options {
 }
 
 /// A trace that has been read, or a workload that is still to be recorded.
-enum Play {
+enum Prepared {
     Trace(String, Trace),
     Workload(Order),
 }
 
-impl Play {
-    fn prepare(subject: Comparand) -> Result<Play, TraceError> {
-        Ok(match subject {
-            Comparand::Trace(path) => Play::Trace(path.display().to_string(), Trace::read(&path)?),
-            Comparand::Workload(order) => Play::Workload(order),
+impl Prepared {
+    fn new(comparand: Comparand) -> Result<Prepared, TraceError> {
+        Ok(match comparand {
+            Comparand::Trace(path) => Prepared::Trace(path.display().to_string(), Trace::read(&path)?),
+            Comparand::Workload(order) => Prepared::Workload(order),
         })
     }
 }
@@ -90,7 +90,7 @@ pub fn rules(path: Option<&Path>) -> Result<Rules, RuleError> {
 /// If the comparison could not be completed. Differences are no error: they are in the report.
 pub fn run(options: Options, progress: &Progress) -> Result<Report, AbError> {
     let provenance = Provenance::now();
-    let Options { a, b, subjects, rules, mut builds } = options;
+    let Options { a, b, comparands, rules, mut builds } = options;
     let rules_for = rules.builds.clone();
     let mut tally = Tally::new(rules.for_two_builds());
     let folder = tempfile::tempdir().map_err(AbError::Folder)?;
@@ -103,19 +103,21 @@ pub fn run(options: Options, progress: &Progress) -> Result<Report, AbError> {
         })
     };
     let all_workloads = Workload::ALL.iter().all(|one| {
-        subjects.iter().any(|subject| matches!(subject, Comparand::Workload(order) if order.workload == *one))
+        comparands
+            .iter()
+            .any(|comparand| matches!(comparand, Comparand::Workload(order) if order.workload == *one))
     });
     // Traces are read before anything is built, so that an unreadable one is reported at once.
-    let plays = subjects.into_iter().map(Play::prepare).collect::<Result<Vec<_>, _>>()?;
+    let prepared = comparands.into_iter().map(Prepared::new).collect::<Result<Vec<_>, _>>()?;
     let (about_a, about_b) =
         progress.silent("building wasms", || Ok::<_, AbError>((about(&a)?, about(&b)?)))?;
     // An unused rule is stale only if all workloads were replayed, on the builds that the rules were written for.
     let judges_rules = all_workloads && rules_for.is_none_or(|of| of.a == a && of.b == b);
     let mut runs = Vec::new();
-    for (number, play) in plays.into_iter().enumerate() {
-        let (name, trace) = match play {
-            Play::Trace(name, trace) => (name, trace),
-            Play::Workload(order) => {
+    for (number, comparand) in prepared.into_iter().enumerate() {
+        let (name, trace) = match comparand {
+            Prepared::Trace(name, trace) => (name, trace),
+            Prepared::Workload(order) => {
                 progress.phase(format!("recording {} on {a}", order.workload));
                 let path = folder.path().join(format!("{number}.trace"));
                 let module = builds.get(&a)?;

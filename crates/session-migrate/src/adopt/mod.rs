@@ -237,7 +237,9 @@ fn read_heap(
 fn checked_counts(plan: &Plan, chunks: u64) -> Result<Vec<KindCount>, AdoptError> {
     let counts = plan.outcomes.counts();
     if let Some(count) = counts.iter().find(|count| !count.has_all_outcomes()) {
-        return Err(AdoptError::Fault(format!("{count:?} does not add up")));
+        let kind = count.kind.plural();
+        let what = format!("the outcomes of {kind} do not add up to the number found: {count:?}");
+        return Err(AdoptError::Fault(what));
     }
     let planned = counts.iter().find(|count| count.kind == RecordKind::Chunk).map_or(0, |count| count.taken);
     if planned != chunks {

@@ -171,9 +171,9 @@ pub(super) fn plan(
     planner.memories()?;
     planner.sessions(heap)?;
     planner.finish_blobs()?;
-    planner.rest()?;
+    planner.report_admins_and_index()?;
     planner.numbers(heap);
-    planner.places();
+    planner.report_chunks();
     Ok(planner.plan)
 }
 
@@ -273,7 +273,7 @@ impl Planner<'_> {
     }
 
     /// Reports administrators, and the entries of the index by owner, which is rebuilt from the capsules.
-    fn rest(&mut self) -> Result<(), SnapshotError> {
+    fn report_admins_and_index(&mut self) -> Result<(), SnapshotError> {
         for admin in &self.source.admins {
             let (id, why) = (admin.to_text(), "administrators are the controllers of the canister here");
             self.left.write(&Line::new(RecordKind::Administrator, &id, why))?;
@@ -330,7 +330,7 @@ impl Planner<'_> {
     }
 
     /// Counts the chunks that are taken, and reports the others, with one entry for each key prefix.
-    fn places(&mut self) {
+    fn report_chunks(&mut self) {
         let damaged: BTreeSet<[u8; 32]> = self.source.blobs.values().map(place_of).collect();
         let Plan { places, outcomes, .. } = &mut self.plan;
         for (prefix, PlannedPlace { used, session, why }) in places {

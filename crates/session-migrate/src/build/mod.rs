@@ -61,17 +61,17 @@ pub fn ensure(builds: &[Build]) -> Result<Vec<Artifact>, BuildError> {
 
 /// Like [`ensure`], with [`Options`].
 pub fn ensure_with(builds: &[Build], options: &Options) -> Result<Vec<Artifact>, BuildError> {
-    let bench = Bench::set_up(options)?;
-    builds.iter().map(|&build| bench.make(build, options.update_did)).collect()
+    let setup = BuildSetup::set_up(options)?;
+    builds.iter().map(|&build| setup.make(build, options.update_did)).collect()
 }
 
 /// Like [`ensure`], for one build.
 pub fn ensure_one(build: Build) -> Result<Artifact, BuildError> {
-    Bench::set_up(&Options::default())?.make(build, false)
+    BuildSetup::set_up(&Options::default())?.make(build, false)
 }
 
 /// Everything needed to build. Because of its lock, only one process at a time has it.
-struct Bench {
+struct BuildSetup {
     workspace: Workspace,
     toolchain: toolchain::Toolchain,
     cache: PathBuf,
@@ -79,8 +79,8 @@ struct Bench {
     _lock: publish::Lock,
 }
 
-impl Bench {
-    fn set_up(options: &Options) -> Result<Bench, BuildError> {
+impl BuildSetup {
+    fn set_up(options: &Options) -> Result<BuildSetup, BuildError> {
         let workspace = Workspace::locate(options.manifest_path.as_deref())?;
         let out = match &options.out {
             Some(out) => std::path::absolute(out).map_err(BuildError::io("find", out))?,
@@ -89,17 +89,17 @@ impl Bench {
         let cache = workspace.target_dir.join("session-migrate");
         let lock = publish::lock(&cache)?;
         let toolchain = toolchain::resolve(&workspace)?;
-        Ok(Bench { workspace, toolchain, cache, out, _lock: lock })
+        Ok(BuildSetup { workspace, toolchain, cache, out, _lock: lock })
     }
 
     fn make(&self, build: Build, update_did: bool) -> Result<Artifact, BuildError> {
-        let made = one(build, &self.workspace, &self.toolchain, &self.cache)?;
+        let made = bring_up_to_date(build, &self.workspace, &self.toolchain, &self.cache)?;
         publish::publish(build, &made, &self.cache, &self.out, &self.workspace, update_did)
     }
 }
 
 /// Returns the record of an up-to-date `build` in the cache folder, building it if necessary.
-fn one(
+fn bring_up_to_date(
     build: Build,
     workspace: &Workspace,
     toolchain: &toolchain::Toolchain,

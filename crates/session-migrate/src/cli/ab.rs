@@ -49,7 +49,7 @@ pub(super) struct AbArgs {
 }
 
 impl AbArgs {
-    fn subjects(&self) -> Result<Vec<Comparand>, String> {
+    fn comparands(&self) -> Result<Vec<Comparand>, String> {
         let traces = self.trace.iter().cloned().map(Comparand::Trace);
         let mut workloads = Vec::new();
         for name in &self.workload {
@@ -70,8 +70,8 @@ impl AbArgs {
 
 /// Compares the builds, prints the report, and returns the exit code.
 pub(super) fn run(args: AbArgs) -> u8 {
-    let subjects = match args.subjects() {
-        Ok(subjects) => subjects,
+    let comparands = match args.comparands() {
+        Ok(comparands) => comparands,
         Err(error) => return fail(USAGE, error),
     };
     let rules = match ab::rules(args.rules.as_deref()) {
@@ -83,7 +83,7 @@ pub(super) fn run(args: AbArgs) -> u8 {
         (Ok(files), Ok(markdown)) => (files, markdown),
         (Err(error), _) | (_, Err(error)) => return fail(USAGE, error),
     };
-    let options = Options { a: args.a, b: args.b, subjects, rules, builds: Builds::default() };
+    let options = Options { a: args.a, b: args.b, comparands, rules, builds: Builds::default() };
     let progress = Progress::stderr();
     let result = without_panic(|| ab::run(options, &progress));
     drop(progress);

@@ -16,9 +16,10 @@ const SHOWN: usize = 40;
 
 #[derive(Debug, Args)]
 pub(super) struct AdoptArgs {
-    /// Snapshot folder of a canister of the first public release, or a raw stable memory of one; may be gzipped.
+    /// Snapshot folder of a canister of the first public release, or a file with its raw stable memory, possibly
+    /// gzipped.
     snapshot: PathBuf,
-    /// Folder to write; FOLDER.left.jsonl next to it gets everything that has no counterpart or is damaged.
+    /// Folder to write; records that have no counterpart or are damaged go to FOLDER.left.jsonl next to it.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// Write the report with every record as JSON to this file.

@@ -17,10 +17,10 @@ pub(super) struct BuildArgs {
     /// Output folder [default: dist in the source tree].
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Cargo.toml of the source tree [default: the tree this program was built from].
+    /// Cargo.toml of the source tree [default: the tree from which this program was built].
     #[arg(long, value_name = "FILE")]
     manifest_path: Option<PathBuf>,
-    /// Overwrite the checked-in Candid interfaces under candid/ with those of the wasms.
+    /// Overwrite the checked-in Candid interfaces under candid/ with the interfaces of the wasms.
     #[arg(long)]
     update_did: bool,
     /// Exit with code 1 if an interface differs from the checked-in one.

@@ -18,7 +18,7 @@ use super::{ENVIRONMENT, Failed, USAGE, code_of, fail, runtime};
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// The build that is installed, and the build to upgrade to: wasms, gzipped or not, or schema files. With
-    /// --canister, only the second one; with --tree, none.
+    /// --canister, give only NEW; with --tree, neither.
     #[arg(value_names = ["OLD", "NEW"], num_args = 0..=2)]
     builds: Vec<PathBuf>,
     /// Compare the metadata of a live canister with NEW.
@@ -26,13 +26,13 @@ pub(super) struct CheckArgs {
     canister: Option<Principal>,
     #[command(flatten)]
     address: AddressArgs,
-    /// Compare the schemas of every release in FOLDER/releases/VERSION with those in FOLDER.
+    /// Compare the schemas of every release in FOLDER/releases/VERSION with the schemas in FOLDER.
     #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = SCHEMAS, conflicts_with = "json")]
     tree: Option<PathBuf>,
     /// Also exit with code 1 unless a rollback to OLD is always possible after the upgrade.
     #[arg(long)]
     reversible: bool,
-    /// Print unchanged memories, too.
+    /// Also print unchanged memories.
     #[arg(long)]
     all: bool,
     /// Write the report as JSON to this file.

@@ -16,7 +16,7 @@ const SHOWN: usize = 40;
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// Snapshot folder written by icp, dfx or PocketIC, or a raw stable memory; may be gzipped.
+    /// Snapshot folder written by icp, dfx or PocketIC, or a file with raw stable memory, possibly gzipped.
     snapshot: PathBuf,
     /// Hash every committed blob and compare it with its recorded digest.
     #[arg(long)]

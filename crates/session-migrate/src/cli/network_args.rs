@@ -17,7 +17,7 @@ pub(super) struct AddressArgs {
     #[arg(long, value_name = "URL", default_value = "https://icp-api.io")]
     network: String,
     /// Root key that signs the network's certificates: `mainnet`, `fetch` (ask the network itself; only for test
-    /// networks), or the key in hexadecimal [default: mainnet, if that is the network].
+    /// networks), or the key in hexadecimal [default: `mainnet`, if the network is mainnet].
     #[arg(long, short = 'k', value_name = "KEY")]
     root_key: Option<String>,
 }

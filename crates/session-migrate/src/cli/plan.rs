@@ -14,7 +14,7 @@ use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
-    /// Snapshot folder written by icp, dfx or PocketIC, or a raw stable memory; may be gzipped.
+    /// Snapshot folder written by icp, dfx or PocketIC, or a file with raw stable memory, possibly gzipped.
     snapshot: PathBuf,
     #[command(flatten)]
     report: ReportArgs,

@@ -21,9 +21,9 @@ pub(super) struct RecordArgs {
     /// Synthetic workload to run.
     #[arg(long, value_name = "NAME", value_parser = workloads())]
     workload: Option<Workload>,
-    /// Record real clients instead: listen at this address, forward everything to a PocketIC server, and record the
-    /// calls to the first upload canister that appears. Port 0 selects a free port. Ctrl-C or SIGTERM finishes the
-    /// trace.
+    /// Record real clients instead of a workload: listen at this address, forward everything to a PocketIC server, and
+    /// record the calls to the first upload canister that appears. Port 0 selects a free port. Ctrl-C or SIGTERM
+    /// finishes the trace.
     #[arg(long, value_name = "ADDRESS", requires = "server", conflicts_with_all = ["workload", "build", "seed", "size"])]
     proxy: Option<SocketAddr>,
     /// PocketIC server to forward to.
@@ -35,10 +35,10 @@ pub(super) struct RecordArgs {
     /// Build to record on: legacy, staged, direct, or a wasm file.
     #[arg(long, value_name = "BUILD", default_value = "legacy")]
     build: String,
-    /// Seed for contents and choices; the same seed makes the same calls.
+    /// Seed for the contents and choices of the workload; the same seed gives the same calls.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Scale factor: multiplies the number of files.
+    /// Scale factor of the workload: multiplies the number of files.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     size: u32,
     /// Trace file to write.

@@ -18,8 +18,8 @@ use super::{ENVIRONMENT, Failed, USAGE, code_of, fail, without_panic};
 
 #[derive(Debug, Args)]
 pub(super) struct RehearseArgs {
-    /// Rehearse on a copy of this snapshot (a folder written by icp, dfx or PocketIC, or a raw stable memory, possibly
-    /// gzipped): its own clients continue their uploads, and a rollback is included.
+    /// Rehearse on a copy of this snapshot (a folder written by icp, dfx or PocketIC, or a file with raw stable memory,
+    /// possibly gzipped): the clients of its sessions continue their uploads, and a rollback is included.
     #[arg(long, value_name = "SNAPSHOT", conflicts_with_all = ["rollback", "record"])]
     snapshot: Option<PathBuf>,
     /// Files that each client uploads [default: a generated original of 21,827,484 bytes and three derivatives].

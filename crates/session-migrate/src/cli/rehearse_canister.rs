@@ -12,9 +12,9 @@ use super::table::table;
 // A doc comment here would become the help text of the command.
 #[derive(Debug, Args)]
 pub(super) struct ForeignArgs {
-    /// Rehearse the upgrade of another canister from the wasm OLD to the wasm NEW, with the calls of --calls. A
-    /// canister that keeps OLD gets the same calls; both must answer the same. NEW's `migration_…` endpoints are
-    /// watched.
+    /// Rehearse the upgrade of another canister from the wasm OLD to the wasm NEW, with the calls of --calls. A second
+    /// canister, which keeps OLD, gets the same calls; both must give the same answers. NEW's `migration_…` endpoints
+    /// are watched.
     #[arg(
         long,
         num_args = 2,
@@ -23,7 +23,7 @@ pub(super) struct ForeignArgs {
         conflicts_with_all = ["snapshot", "files", "clients", "seed", "record", "legacy", "staged", "direct"]
     )]
     canister: Vec<PathBuf>,
-    /// With --canister: file of calls, in Candid's text form, before, during and after the migration.
+    /// With --canister: file with the calls to make before, during and after the migration, in Candid's text form.
     #[arg(long, value_name = "FILE", requires = "canister")]
     calls: Option<PathBuf>,
     /// With --canister: Candid arguments of the installation of OLD.

@@ -20,7 +20,8 @@ pub(super) struct ReplayArgs {
     /// Trace file to replay.
     #[arg(value_name = "TRACE")]
     trace: PathBuf,
-    /// Build to replay it on: legacy, staged, direct, or a wasm file [default: the one it was recorded on].
+    /// Build to replay the trace on: legacy, staged, direct, or a wasm file [default: the build on which it was
+    /// recorded].
     #[arg(long, value_name = "BUILD")]
     build: Option<String>,
     /// Interrupt the replay: upgrade:BUILD, trap, restart, low-cycles or rollback, followed by @LINE (before the event

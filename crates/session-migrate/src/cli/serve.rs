@@ -9,7 +9,7 @@ use pocket_ic_embedded::serve::{self, ServeOptions};
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
-    /// Port to listen on; 0 for a free one.
+    /// Port to listen on; 0 selects a free port.
     #[arg(long, short, default_value_t = 0)]
     port: u16,
     /// Address to listen on; must be loopback unless --allow-remote is given.
@@ -28,7 +28,7 @@ pub(super) struct ServeArgs {
     /// icp.yaml.
     #[arg(long)]
     live: bool,
-    /// Port of that network; 0 for a free one.
+    /// Port of the network that --live starts; 0 selects a free port.
     #[arg(long, value_name = "PORT", default_value_t = serve::DEFAULT_GATEWAY_PORT, requires = "live")]
     gateway_port: u16,
 }

@@ -32,10 +32,10 @@ enum SnapshotCommand {
 struct DownloadArgs {
     /// The canister.
     canister: Principal,
-    /// Folder to write, as `icp canister snapshot download` would.
+    /// Folder to write, in the form of `icp canister snapshot download`.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// Id of the snapshot [default: the latest one, or that of the unfinished download].
+    /// Id of the snapshot [default: the latest one, or the snapshot of the unfinished download].
     #[arg(long, value_name = "ID", value_parser = snapshot_id)]
     snapshot: Option<String>,
     /// Take a snapshot first, while the canister keeps running.

@@ -20,10 +20,10 @@ use super::{ENVIRONMENT, Failed, LOSS, USAGE, fail, runtime};
 pub(super) struct UpgradeArgs {
     /// The canister.
     canister: Principal,
-    /// Build to upgrade to: staged from legacy, direct from staged, or a newer module of the same build.
+    /// Build to upgrade to: staged from legacy, direct from staged, or the installed build with a newer module.
     #[arg(long, value_name = "staged|direct", value_parser = target, required_unless_present_any = ["resume", "abort"])]
     to: Option<Build>,
-    /// Module to install [default: that of this source tree].
+    /// Module to install [default: the module of this source tree].
     #[arg(long, value_name = "WASM")]
     wasm: Option<PathBuf>,
     /// Journal of the upgrade, from which it is resumed [default: upgrade-CANISTER.jsonl].
@@ -32,7 +32,7 @@ pub(super) struct UpgradeArgs {
     /// Resume an interrupted upgrade with the options in its journal.
     #[arg(long, conflicts_with_all = ["to", "abort", "dry_run"])]
     resume: bool,
-    /// End an interrupted upgrade: roll back if the module is installed.
+    /// End an interrupted upgrade: roll back if the new module is already installed.
     #[arg(long, conflicts_with_all = ["to", "dry_run"])]
     abort: bool,
     /// Print every call in order without making any.
@@ -41,15 +41,16 @@ pub(super) struct UpgradeArgs {
     /// Print the journal's lines and the result as JSON on standard output.
     #[arg(long)]
     json: bool,
-    /// Stop the canister for the install. This canister does not need this, as it has no open calls; clients are
+    /// Stop the canister for the install. This is not necessary, since the canister has no open calls; clients are
     /// rejected until it is started again.
     #[arg(long)]
     stop: bool,
-    /// Download the snapshot and rehearse the upgrade on it before anything is installed; only to the staged build.
+    /// Download the snapshot and rehearse the upgrade on it before anything is installed; only for the upgrade to the
+    /// staged build.
     #[arg(long)]
     rehearse: bool,
     /// What to do if the upgrade fails after the install: roll back and keep later writes; roll back or, if impossible,
-    /// restore the snapshot, which loses them; or do nothing.
+    /// restore the snapshot, which loses later writes; or do nothing.
     #[arg(long, value_name = "rollback|restore|hold", default_value = "rollback")]
     on_failure: OnFailure,
     /// Fail the upgrade if more records than this are quarantined [default: no limit].
@@ -61,7 +62,7 @@ pub(super) struct UpgradeArgs {
     /// Delete the snapshot after the upgrade has succeeded.
     #[arg(long)]
     drop_snapshot: bool,
-    /// Id of a snapshot that the new one replaces.
+    /// Id of a snapshot that the new snapshot replaces.
     #[arg(long, value_name = "ID", value_parser = snapshot_id)]
     replace_snapshot: Option<String>,
     #[command(flatten)]

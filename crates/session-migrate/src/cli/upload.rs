@@ -23,7 +23,7 @@ pub(super) struct UploadArgs {
     /// Id of the upload canister.
     #[arg(long, value_name = "ID")]
     canister: Principal,
-    /// Capsule to upload into [default: the only one that the identity owns; if there is none, a new one].
+    /// Capsule to upload into [default: the only capsule that the identity owns, or a new capsule if it owns none].
     #[arg(long, value_name = "ID")]
     capsule: Option<String>,
     /// Maximum number of chunks in flight.

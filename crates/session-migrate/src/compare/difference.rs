@@ -145,6 +145,6 @@ mod tests {
         assert_eq!(differences(&rejected("A", "x"), &rejected("B", "x")).len(), 1);
         let unsent = Played::NotSent { name: "@session:2".into() };
         assert!(differences(&unsent, &Played::Done)[0].a.contains("@session:2"));
-        assert_eq!(differences(&unsent, &unsent).len(), 1, "nobody was asked");
+        assert_eq!(differences(&unsent, &unsent).len(), 1, "sent on neither side");
     }
 }

@@ -148,7 +148,7 @@ impl Rules {
 }
 
 /// Returns whether a field pattern of a rule matches a field.
-fn names(wanted: &str, field: &str) -> bool {
+fn matches_field(wanted: &str, field: &str) -> bool {
     wanted.strip_suffix('*').map_or(wanted == field, |beginning| field.starts_with(beginning))
 }
 
@@ -156,7 +156,7 @@ impl Rule {
     fn allows(&self, of: &str, difference: &Difference) -> bool {
         let says = |wanted: &Option<String>, got: &str| wanted.as_ref().is_none_or(|wanted| wanted == got);
         self.of.iter().any(|wanted| wanted == of)
-            && self.field.iter().any(|wanted| names(wanted, &difference.field))
+            && self.field.iter().any(|wanted| matches_field(wanted, &difference.field))
             && says(&self.a, &difference.a)
             && says(&self.b, &difference.b)
     }
@@ -263,8 +263,14 @@ mod tests {
 
     #[test]
     fn a_field_with_a_star_matches_every_field_with_that_prefix() {
-        assert!(names("counts.compat.*", "counts.compat.begin.messages") && names("Ok.path", "Ok.path"));
-        assert!(!names("counts.compat.*", "counts.direct.begin.messages") && !names("Ok", "Ok.path"));
+        assert!(
+            matches_field("counts.compat.*", "counts.compat.begin.messages")
+                && matches_field("Ok.path", "Ok.path")
+        );
+        assert!(
+            !matches_field("counts.compat.*", "counts.direct.begin.messages")
+                && !matches_field("Ok", "Ok.path")
+        );
     }
 
     #[test]

@@ -178,8 +178,8 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
             return;
         }
         let key = IdemKey::of(&legacy.capsule_id, &legacy.caller, &legacy.idem);
-        let is_indexed = facts.by_owner.contains(&(session.owner, id))
-            && facts.by_idem.get(&key.0) == Some(&id)
+        let is_indexed = facts.sessions_by_owner.contains(&(session.owner, id))
+            && facts.sessions_by_idem.get(&key.0) == Some(&id)
             && with_key.get(&key.0) == Some(&1);
         by_class.entry(*class).or_default().push(OpenSession {
             id,

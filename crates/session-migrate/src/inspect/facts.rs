@@ -104,31 +104,31 @@ pub(super) struct Facts {
     pub chunks: HashMap<[u8; 32], Chunks>,
     /// Key prefixes whose chunks must still be removed.
     pub released: BTreeSet<[u8; 32]>,
-    pub by_idem: HashMap<[u8; 32], u64>,
+    pub sessions_by_idem: HashMap<[u8; 32], u64>,
     /// Time of the last activity, and session.
-    pub by_activity: BTreeSet<(u64, u64)>,
-    pub by_owner: BTreeSet<(Principal, u64)>,
+    pub sessions_by_activity: BTreeSet<(u64, u64)>,
+    pub sessions_by_owner: BTreeSet<(Principal, u64)>,
     pub payloads: BTreeMap<u64, PayloadState>,
     pub receipts: BTreeMap<u64, Receipt>,
     pub receipts_by_expiry: BTreeSet<(u64, u64)>,
     /// Blobs, each with the memory id of its table.
     pub blobs: BTreeMap<u64, (u8, BlobRecord)>,
     /// The capsule of each reference, by blob and memory.
-    pub refs: BTreeMap<(u64, String), String>,
-    pub by_content: BTreeMap<TwoTexts, u64>,
+    pub blob_refs: BTreeMap<(u64, String), String>,
+    pub blobs_by_content: BTreeMap<TwoTexts, u64>,
     pub capsules: BTreeMap<String, CapsuleFact>,
     pub memories: BTreeMap<String, MemoryFact>,
     pub memories_by_capsule: BTreeSet<TwoTexts>,
-    pub by_member: BTreeSet<(Principal, String)>,
+    pub capsules_by_member: BTreeSet<(Principal, String)>,
     pub condemned: BTreeSet<String>,
     pub memories_by_idem: BTreeMap<[u8; 32], String>,
-    pub by_creator: BTreeMap<Principal, u64>,
+    pub capsules_by_creator: BTreeMap<Principal, u64>,
     pub downloads: u64,
     pub usage: BTreeMap<TwoTexts, u64>,
     /// Lengths of free extents by offset.
-    pub free: BTreeMap<u64, u64>,
+    pub free_extents: BTreeMap<u64, u64>,
     /// Length and offset of each free extent.
-    pub free_by_len: BTreeSet<(u64, u64)>,
+    pub free_extents_by_len: BTreeSet<(u64, u64)>,
     pub extent_state: AllocatorState,
     pub migrations: BTreeMap<u16, MigrationState>,
     /// Number of entries in the migration journal.
@@ -159,7 +159,7 @@ impl Facts {
         let mut facts = Facts::default();
         facts.read_registers(scan);
         facts.read_indexes(scan);
-        let last = facts.by_activity.last().map_or(0, |(seen, _)| *seen);
+        let last = facts.sessions_by_activity.last().map_or(0, |(seen, _)| *seen);
         facts.now = Time::from_nanos(taken_at.unwrap_or(last));
         facts.read_payload(scan);
         facts.read_migrations(scan);
@@ -214,13 +214,13 @@ impl Facts {
 
     fn read_indexes(&mut self, scan: &mut Scan) {
         scan.table(ids::SESSION_BY_IDEM, |key: [u8; 32], id: u64| {
-            self.by_idem.insert(key, id);
+            self.sessions_by_idem.insert(key, id);
         });
         scan.table(ids::SESSION_BY_ACTIVITY, |key: (u64, u64), ()| {
-            self.by_activity.insert(key);
+            self.sessions_by_activity.insert(key);
         });
         scan.table(ids::SESSION_BY_OWNER, |key: (Principal, u64), ()| {
-            self.by_owner.insert(key);
+            self.sessions_by_owner.insert(key);
         });
         scan.table(ids::RECEIPTS, |id: u64, receipt: Receipt| {
             self.receipts.insert(id, receipt);
@@ -253,16 +253,16 @@ impl Facts {
             });
         }
         scan.table(ids::BLOB_REFS, |NumberAndText(blob, memory), capsule: String| {
-            self.refs.insert((blob, memory), capsule);
+            self.blob_refs.insert((blob, memory), capsule);
         });
         scan.table(ids::BLOB_BY_CONTENT, |key: TwoTexts, blob: u64| {
-            self.by_content.insert(key, blob);
+            self.blobs_by_content.insert(key, blob);
         });
         scan.table(ids::FREE_EXTENTS, |offset: u64, len: u64| {
-            self.free.insert(offset, len);
+            self.free_extents.insert(offset, len);
         });
         scan.table(ids::FREE_EXTENTS_BY_LEN, |key: (u64, u64), ()| {
-            self.free_by_len.insert(key);
+            self.free_extents_by_len.insert(key);
         });
     }
 
@@ -463,7 +463,8 @@ impl Facts {
             self.memories_by_capsule.insert(key);
         });
         scan.table(ids::CAPSULE_BY_MEMBER, |(member, capsule): (Principal, ShortBlob<32>), ()| {
-            self.by_member.insert((member, String::from_utf8_lossy(capsule.as_slice()).into_owned()));
+            self.capsules_by_member
+                .insert((member, String::from_utf8_lossy(capsule.as_slice()).into_owned()));
         });
         scan.table(ids::CONDEMNED_CAPSULES, |capsule: String, ()| {
             self.condemned.insert(capsule);
@@ -472,7 +473,7 @@ impl Facts {
             self.memories_by_idem.insert(key, memory);
         });
         scan.table(ids::CAPSULES_BY_CREATOR, |creator: Principal, count: u64| {
-            self.by_creator.insert(creator, count);
+            self.capsules_by_creator.insert(creator, count);
         });
     }
 }

@@ -51,7 +51,7 @@ kinds! {
     ForeignStructure = "foreign_structure" => Damage;
     /// a memory is in use that no build of this canister uses
     UnknownMemory = "unknown_memory" => Damage;
-    /// a map or cell is damaged; what it refers to was not read
+    /// a map or cell is damaged; the records in it were not all read
     DamagedStructure = "damaged_structure" => Damage;
     /// a record does not decode
     DamagedRecord = "damaged_record" => Damage;
@@ -61,9 +61,9 @@ kinds! {
     SessionInBothLayouts = "session_in_both_layouts" => Damage;
     /// an id is in use that the counter has not issued yet
     IdAboveCounter = "id_above_counter" => Damage;
-    /// an entry refers to something that does not exist
+    /// an index entry refers to a record that does not exist or contradicts the entry
     IndexToNowhere = "index_to_nowhere" => Damage;
-    /// something is missing in an index that should refer to it
+    /// a record has no entry in an index
     MissingInIndex = "missing_in_index" => Damage;
     /// a begin that is repeated would not find its session
     MissingKey = "missing_key" => Warning;
@@ -79,7 +79,7 @@ kinds! {
     ChunkLength = "chunk_length" => Damage;
     /// a committed blob is in the index by content, but no memory refers to it
     BlobWithoutMemory = "blob_without_memory" => Damage;
-    /// a committed blob that nothing refers to, as the first public release left them when their sessions end
+    /// a committed blob to which no record refers; the first public release leaves such blobs when sessions end
     UnreferencedBlob = "unreferenced_blob" => Warning;
     /// a memory whose blob does not exist, or is another one
     MemoryWithoutBlob = "memory_without_blob" => Damage;

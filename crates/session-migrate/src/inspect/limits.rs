@@ -23,10 +23,10 @@ pub(super) fn of(facts: &Facts, scan: &mut Scan, memory: &MemoryReport) -> Vec<L
     };
     let most = |counts: BTreeMap<String, u64>| counts.into_iter().max_by_key(|(_, count)| *count);
     let mut sessions: BTreeMap<String, u64> = BTreeMap::new();
-    for (owner, _) in &facts.by_owner {
+    for (owner, _) in &facts.sessions_by_owner {
         *sessions.entry(owner.to_text()).or_default() += 1;
     }
-    let capsules = facts.by_creator.iter().map(|(who, count)| (who.to_text(), *count)).collect();
+    let capsules = facts.capsules_by_creator.iter().map(|(who, count)| (who.to_text(), *count)).collect();
     let memories = facts.capsules.iter().map(|(id, capsule)| (id.clone(), capsule.memories)).collect();
     let each = [
         ("sessions of one caller", most(sessions), config.max_sessions_per_caller),

@@ -94,7 +94,7 @@ impl Axis {
     }
 
     /// Returns the position of a value, from 0 to 1.
-    fn place(&self, value: u64) -> f64 {
+    fn position(&self, value: u64) -> f64 {
         let value = match self.scale {
             Scale::Linear => value as f64,
             Scale::Logarithmic if value == 0 => return 0.0,
@@ -104,7 +104,7 @@ impl Axis {
     }
 
     /// Returns the position and the value of each grid line.
-    fn marks(&self) -> Vec<(f64, u64)> {
+    fn grid_lines(&self) -> Vec<(f64, u64)> {
         let values: Vec<u64> = match self.scale {
             Scale::Linear => {
                 (0..=4).map(|quarter| (self.highest * f64::from(quarter) / 4.0) as u64).collect()
@@ -113,21 +113,21 @@ impl Axis {
                 (self.lowest as u32..=self.highest as u32).map(|power| 10_u64.saturating_pow(power)).collect()
             }
         };
-        values.into_iter().map(|value| (self.place(value), value)).collect()
+        values.into_iter().map(|value| (self.position(value), value)).collect()
     }
 }
 
 /// Draws rows in order. `unit` formats the values of the axis.
 pub fn plot(caption: &str, rows: &[Row], scale: Scale, unit: fn(u64) -> String) -> Markup {
     let axis = Axis::of(rows, scale);
-    let marks = axis.marks();
+    let grid_lines = axis.grid_lines();
     html! {
         figure {
             figcaption.faint { (caption) }
             @for row in rows {
                 .row {
                     div { (row.name) " " span.faint { (row.detail) } }
-                    .plot { (bars(row, &axis, &marks)) }
+                    .plot { (bars(row, &axis, &grid_lines)) }
                     .values { (row.values) }
                 }
             }
@@ -135,8 +135,8 @@ pub fn plot(caption: &str, rows: &[Row], scale: Scale, unit: fn(u64) -> String) 
                 div {}
                 .plot {
                     .scale {
-                        @for (place, value) in &marks {
-                            span style=(format!("left:{:.2}%", place * 100.0)) { (unit(*value)) }
+                        @for (position, value) in &grid_lines {
+                            span style=(format!("left:{:.2}%", position * 100.0)) { (unit(*value)) }
                         }
                     }
                 }
@@ -146,16 +146,16 @@ pub fn plot(caption: &str, rows: &[Row], scale: Scale, unit: fn(u64) -> String) 
     }
 }
 
-fn bars(row: &Row, axis: &Axis, marks: &[(f64, u64)]) -> Markup {
-    let at = |value: u64| axis.place(value) * WIDTH;
+fn bars(row: &Row, axis: &Axis, grid_lines: &[(f64, u64)]) -> Markup {
+    let at = |value: u64| axis.position(value) * WIDTH;
     let label = format!("{}: {}", row.name, row.values);
     let height = BAR_PITCH * row.bars.len() as f64;
     html! {
         svg viewBox=(format!("0 0 {WIDTH} {height}")) style=(format!("height:{:.2}rem", height / 16.0))
             preserveAspectRatio="none" role="img" aria-label=(label)
         {
-            @for (place, _) in marks {
-                @let x = format!("{:.1}", place * WIDTH);
+            @for (position, _) in grid_lines {
+                @let x = format!("{:.1}", position * WIDTH);
                 line.grid x1=(x) x2=(x) y1="0" y2=(height) vector-effect="non-scaling-stroke" {}
             }
             @for (number, bar) in row.bars.iter().enumerate() {

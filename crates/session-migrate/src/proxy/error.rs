@@ -45,7 +45,7 @@ pub enum ProxyError {
         "the proxy received no call of an upload canister, so no trace was written: point the client at \
         the proxy's address"
     )]
-    NothingCame,
+    NoCallReceived,
 }
 
 impl ProxyError {

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use super::gateway::{Gateways, Wanted, opened};
+use super::gateway::{Gateways, RequestedGateway, opened};
 use super::protocol::{Action, InstanceId, Opening, Operation, OperationId, Route, json};
 use super::watch::{Begun, Watch};
 
@@ -152,7 +152,7 @@ impl Frontend {
             Ok(read) => read,
             Err(refusal) => return refusal,
         };
-        let wanted = match Wanted::read(opening, &body) {
+        let requested = match RequestedGateway::read(opening, &body) {
             None => return self.pass(request).await,
             Some(Err(why)) => {
                 let (response, body) = self.pass_whole(request).await;
@@ -161,14 +161,14 @@ impl Frontend {
                 }
                 return response;
             }
-            Some(Ok(wanted)) => wanted,
+            Some(Ok(requested)) => requested,
         };
         request.headers_mut().remove(CONTENT_LENGTH);
-        *request.body_mut() = Body::from(wanted.body.clone());
+        *request.body_mut() = Body::from(requested.body.clone());
         let (response, body) = self.pass_whole(request).await;
         let served = {
             let mut gateways = self.forward.gateways.lock().await;
-            wanted.serve(&body, self.forward.server.host(), &mut gateways, |listener, real, instance| {
+            requested.serve(&body, self.forward.server.host(), &mut gateways, |listener, real, instance| {
                 serve(listener, self.of_gateway(real, instance))
             })
         };

@@ -30,7 +30,7 @@ struct Gateway {
 }
 
 /// A request for a gateway, with the requested port already open.
-pub(super) struct Wanted {
+pub(super) struct RequestedGateway {
     /// The request to forward, without a port number, so that the server chooses the gateway's port.
     pub body: Bytes,
     listener: TcpListener,
@@ -66,10 +66,10 @@ impl Opening {
     }
 }
 
-impl Wanted {
+impl RequestedGateway {
     /// Reads a request that opens a gateway, and opens the requested port. Returns `None` if the request opens no
     /// gateway in front of an instance; the error says why the proxy cannot be in front of this gateway.
-    pub fn read(opening: Opening, body: &[u8]) -> Option<Result<Wanted, String>> {
+    pub fn read(opening: Opening, body: &[u8]) -> Option<Result<RequestedGateway, String>> {
         let mut request: Value = serde_json::from_slice(body).ok()?;
         let asked = request.pointer_mut(opening.config()).filter(|asked| !asked.is_null())?;
         let GatewayConfig { ip_addr, port, forward_to, https_config } =
@@ -90,7 +90,7 @@ impl Wanted {
         };
         asked["port"] = Value::Null;
         let body = request.to_string().into();
-        Some(Ok(Wanted { body, listener, instance, opening }))
+        Some(Ok(RequestedGateway { body, listener, instance, opening }))
     }
 
     /// Serves the port in front of the gateway on `host`, if the answer says that the server has opened one; returns
@@ -102,7 +102,7 @@ impl Wanted {
         gateways: &mut Gateways,
         serve: impl FnOnce(tokio::net::TcpListener, Authority, InstanceId) -> JoinHandle<()>,
     ) -> std::io::Result<Option<Bytes>> {
-        let Wanted { listener, instance, opening, .. } = self;
+        let RequestedGateway { listener, instance, opening, .. } = self;
         let Some((mut answer, info)) = opened(opening, answer) else { return Ok(None) };
         let of_answer = || answer.pointer("/Created/instance_id").map(ToString::to_string);
         let Some(instance) = instance.or_else(of_answer) else { return Ok(None) };

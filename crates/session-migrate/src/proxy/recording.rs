@@ -180,7 +180,7 @@ impl Recording {
         let (Some(RecordedInstance { canister, build, .. }), Some(outcome)) =
             (self.subject, self.transcript.outcome())
         else {
-            return Err(ProxyError::NothingCame);
+            return Err(ProxyError::NoCallReceived);
         };
         let (calls, notes) = outcome?;
         Ok(Recorded { trace: self.out, canister, build, calls, notes })

@@ -98,11 +98,11 @@ impl Proxy {
     /// # Errors
     /// If nothing was recorded, or the trace cannot be written. No file is left then.
     pub fn stop(mut self) -> Result<Recorded, ProxyError> {
-        let Some(runtime) = self.runtime.take() else { return Err(ProxyError::NothingCame) };
+        let Some(runtime) = self.runtime.take() else { return Err(ProxyError::NoCallReceived) };
         let recorded = runtime.block_on(async {
             match self.forward.end().await {
                 Some(watch) => watch.recording.finish().await,
-                None => Err(ProxyError::NothingCame),
+                None => Err(ProxyError::NoCallReceived),
             }
         });
         runtime.shutdown_background();

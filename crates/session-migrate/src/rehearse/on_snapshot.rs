@@ -90,7 +90,7 @@ fn on_copy(
             accounted for, but not continued"
         ));
     }
-    if readable.is_cut_short {
+    if readable.is_truncated {
         clients.notes.push(format!("{} answers were compared; the snapshot contains more", readable.len()));
     }
     progress.set_total(clients.bytes_to_move());

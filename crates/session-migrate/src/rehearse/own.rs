@@ -18,7 +18,7 @@ use crate::snapshot::Snapshot;
 
 /// Maximum number of uploads that are continued. All others are covered by the migration's accounting and by an
 /// inspection of the result.
-const DRIVEN: usize = 60;
+const MAX_CONTINUED: usize = 60;
 
 /// Maximum total size of the continued uploads, bytes.
 const BUDGET: u64 = 512 << 20;
@@ -32,7 +32,7 @@ pub(super) fn runs(
 ) -> Result<Vec<UploadRun>, RehearseError> {
     let mut left = BUDGET;
     let mut chosen: Vec<OpenSession> = Vec::new();
-    for session in contents.open.iter().take(DRIVEN) {
+    for session in contents.open.iter().take(MAX_CONTINUED) {
         if session.bytes <= left {
             left -= session.bytes;
             chosen.push(session.clone());
@@ -116,7 +116,7 @@ const CALLS: usize = 20_000;
 pub(super) struct Readable {
     answers: BTreeMap<String, String>,
     /// Whether there was more to read than the maximum number of calls allows.
-    pub is_cut_short: bool,
+    pub is_truncated: bool,
 }
 
 impl Readable {
@@ -132,7 +132,7 @@ impl Readable {
             people.extend(others.filter(|other| !capsule.members.contains(other)));
             for (number, who) in people.iter().enumerate() {
                 if readable.answers.len() + 1 + 3 * capsule.memories.len() > CALLS {
-                    readable.is_cut_short = true;
+                    readable.is_truncated = true;
                     return readable;
                 }
                 // Without the capsule's count of memories, which changes during the rehearsal.

@@ -51,7 +51,7 @@ impl StopPoint {
         matches!(self, StopPoint::Begun | StopPoint::Hole | StopPoint::Complete)
     }
 
-    fn needs_at_most(self, chunks: u32) -> bool {
+    fn is_possible_with(self, chunks: u32) -> bool {
         self != StopPoint::Hole || chunks >= 3
     }
 }
@@ -67,7 +67,7 @@ pub(super) fn assign(chunks: &[u32]) -> Vec<StopPoint> {
         let least = StopPoint::ORDER
             .iter()
             .enumerate()
-            .filter(|(_, point)| point.needs_at_most(chunks[upload]))
+            .filter(|(_, point)| point.is_possible_with(chunks[upload]))
             .min_by_key(|(index, _)| used[*index]);
         if let Some((index, point)) = least {
             used[index] += 1;
@@ -81,7 +81,7 @@ pub(super) fn assign(chunks: &[u32]) -> Vec<StopPoint> {
 pub(super) fn left_out(chunks: &[u32], points: &[StopPoint]) -> Vec<String> {
     let missing = StopPoint::ORDER.into_iter().filter(|point| !points.contains(point));
     let (too_few, impossible): (Vec<_>, Vec<_>) =
-        missing.partition(|point| chunks.iter().any(|&count| point.needs_at_most(count)));
+        missing.partition(|point| chunks.iter().any(|&count| point.is_possible_with(count)));
     let names = |points: &[StopPoint]| points.iter().map(|point| point.name()).collect::<Vec<_>>().join(", ");
     let mut notes = Vec::new();
     if !impossible.is_empty() {
@@ -131,7 +131,7 @@ mod tests {
         for point in StopPoint::ORDER {
             assert!(points.contains(&point), "{point:?}");
         }
-        assert!(points.iter().zip(&chunks).all(|(point, &count)| point.needs_at_most(count)));
+        assert!(points.iter().zip(&chunks).all(|(point, &count)| point.is_possible_with(count)));
         assert_eq!(points[0], StopPoint::Hole);
     }
 

@@ -109,7 +109,7 @@ fn continue_uploads(
             calls.push_back(seen(UploadStep::Finish));
         } else {
             if run.uploader.session().is_some() {
-                calls.extend(come_back(canister, run)?);
+                calls.extend(reconnect(canister, run)?);
             }
             if run.is_sound() {
                 let mut rest = run.uploader.remaining();
@@ -134,7 +134,7 @@ fn continue_uploads(
 
 /// Asks the canister which chunks of an open upload have arrived, and compares them with those that the client has
 /// sent. Returns the calls to repeat because the client does not know their outcome.
-fn come_back(canister: &Canister<'_>, run: &mut UploadRun) -> Result<Vec<PlannedCall>, ClientError> {
+fn reconnect(canister: &Canister<'_>, run: &mut UploadRun) -> Result<Vec<PlannedCall>, ClientError> {
     let must = run.must_be_stored();
     match run.uploader.ask(canister) {
         Ok(status) => compare(run, &must, &status),
@@ -160,9 +160,9 @@ fn compare(run: &mut UploadRun, must: &std::collections::BTreeSet<u32>, status: 
     if !lost.is_empty() {
         run.record_problem(format!("chunks {lost:?} were stored but are missing now"));
     }
-    let invented: Vec<u32> = now.difference(must).copied().collect();
-    if !invented.is_empty() {
-        run.record_problem(format!("chunks {invented:?} are reported as stored but were never sent"));
+    let unexpected: Vec<u32> = now.difference(must).copied().collect();
+    if !unexpected.is_empty() {
+        run.record_problem(format!("chunks {unexpected:?} are reported as stored but were never sent"));
     }
     let bytes: u64 = now.iter().map(|&index| run.uploader.chunk_bytes(index)).sum();
     let uploader = &run.uploader;

@@ -26,7 +26,7 @@ use upload_canister::upload::{IdemKey, Outcome};
 
 use super::ReplayCanister;
 use crate::trace::{Codec, EventKind, Trace};
-use shown::{ContentShown, CountsShown, IndexShown, Leads, ReceiptShown, SumsShown};
+use shown::{ContentShown, CountsShown, IndexShown, ReceiptShown, SessionOfKey, SumsShown};
 
 /// The entries of a state, as Candid text, by part and name. Parts: session, index, receipt, capsule, memory,
 /// blob, sums, counts, stats, settings.
@@ -169,8 +169,8 @@ impl Reading<'_> {
         let storage = Storage::open_accepting(Rc::new(RefCell::new(memory)), &layouts)
             .map_err(|error| error.to_string())?;
         let damaged = |error: upload_canister::stable::StableError| error.to_string();
-        let leads_to = |key: IdemKey| -> Result<Option<Leads>, String> {
-            Ok(storage.index.find(key).map_err(damaged)?.map(|id| Leads { session: id.0 }))
+        let leads_to = |key: IdemKey| -> Result<Option<SessionOfKey>, String> {
+            Ok(storage.index.find(key).map_err(damaged)?.map(|id| SessionOfKey { session: id.0 }))
         };
         for (owner, status) in live {
             let id = SessionId(status.session);

@@ -20,7 +20,7 @@ pub enum SnapshotError {
         "{path} is not a snapshot folder: it has no metadata.json; name the folder that `icp canister snapshot download` or \
          `dfx canister snapshot download` has written, or its stable_memory.bin"
     )]
-    NotAFolderOfSnapshots {
+    NoMetadata {
         /// The folder.
         path: PathBuf,
     },
@@ -36,22 +36,22 @@ pub enum SnapshotError {
         resume_command: &'static str,
     },
     /// A file that the metadata lists is missing.
-    #[error("{path} is missing, expected {expected} bytes by metadata.json: download the snapshot again")]
+    #[error("{path} is missing, metadata.json says {expected} bytes: download the snapshot again")]
     Missing {
         /// The file.
         path: PathBuf,
-        /// Its size by the metadata.
+        /// Its size according to the metadata.
         expected: u64,
     },
-    /// A file does not have its length by the metadata.
+    /// A file does not have the length in the metadata.
     #[error(
-        "{path} has {got} bytes, expected {expected} by metadata.json: an interrupted download, or files of two snapshots; \
-         download the snapshot again into an empty folder"
+        "{path} has {got} bytes, expected {expected} according to metadata.json: an interrupted download, or files of \
+         two snapshots; download the snapshot again into an empty folder"
     )]
     Length {
         /// The file.
         path: PathBuf,
-        /// Length by the metadata, bytes.
+        /// Length according to the metadata, bytes.
         expected: u64,
         /// Actual length, bytes.
         got: u64,
@@ -65,11 +65,13 @@ pub enum SnapshotError {
         why: String,
     },
     /// A chunk of the wasm chunk store does not have the hash in its name.
-    #[error("{path} has the SHA-256 {got}, expected {expected} by its name: download the snapshot again")]
+    #[error(
+        "{path} has the SHA-256 {got}, expected {expected} according to its name: download the snapshot again"
+    )]
     Chunk {
         /// The file.
         path: PathBuf,
-        /// Hash by its name, hex.
+        /// Hash according to its name, hex.
         expected: String,
         /// Hash of its bytes, hex.
         got: String,

@@ -71,7 +71,7 @@ pub(super) fn check(folder: &Path) -> Result<Metadata, SnapshotError> {
     let path = folder.join(METADATA);
     let text = match fs::read(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(SnapshotError::NotAFolderOfSnapshots { path: folder.to_path_buf() });
+            return Err(SnapshotError::NoMetadata { path: folder.to_path_buf() });
         }
         text => text.map_err(SnapshotError::io("read", &path))?,
     };

@@ -77,9 +77,9 @@ impl StableFile {
         let (len, path) = (found.len(), path.to_path_buf());
         if !found.is_file() || len == 0 || !len.is_multiple_of(PAGE_BYTES) {
             let what = match (found.is_file(), len) {
-                (false, _) => "no file",
+                (false, _) => "not a file",
                 (true, 0) => "empty",
-                (true, _) => "truncated, or something else",
+                (true, _) => "truncated, or not a stable memory",
             };
             return Err(SnapshotError::NotAMemory { path, got: len, what });
         }

@@ -291,7 +291,7 @@ fn an_incomplete_snapshot_is_refused_with_advice() {
     assert!(short.contains("has 100 bytes, expected 131072"), "{short}");
     assert!(refusal(&write(WASM_MODULE, b"\0asm\x01")).contains("has 5 bytes, expected 4"));
     assert!(refusal(&write(WASM_MEMORY, b"x")).contains("has 1 bytes, expected 0"));
-    assert!(refusal(&remove(STABLE_MEMORY)).contains("is missing, expected 131072 bytes"));
+    assert!(refusal(&remove(STABLE_MEMORY)).contains("is missing, metadata.json says 131072 bytes"));
     assert!(refusal(&remove(METADATA)).contains("is not a snapshot folder"));
     assert!(refusal(&write(METADATA, b"[]")).contains(METADATA));
     let file = folder(&pages(1));

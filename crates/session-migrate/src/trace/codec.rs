@@ -231,7 +231,7 @@ mod tests {
     fn payload_is_named_and_not_written_out() {
         let codec = codec();
         let mut seeds = Seeds::default();
-        let made = seeds.make(5, 1000, 1_800_000);
+        let made = seeds.generate(5, 1000, 1_800_000);
         let arg = Encode!(&7u64, &0u32, &ByteBuf::from(made.clone()), &None::<ByteBuf>).unwrap();
         let (arguments, keep) = codec.arguments("uploads_put_chunk", &arg, &seeds);
         assert!(keep.is_empty() && text(&arguments).contains("\"@seed:5:1000:1800000\""), "{arguments:?}");

@@ -103,7 +103,7 @@ pub struct Seeds(HashMap<[u8; 32], PayloadRef>);
 
 impl Seeds {
     /// Generates bytes of a seeded file and remembers their seed.
-    pub fn make(&mut self, seed: u64, offset: u64, length: usize) -> Vec<u8> {
+    pub fn generate(&mut self, seed: u64, offset: u64, length: usize) -> Vec<u8> {
         let bytes = seeded(seed, offset, length);
         let made = PayloadRef::Seed { seed, offset, length: length as u64 };
         self.0.insert(Sha256::digest(&bytes).into(), made);
@@ -111,7 +111,7 @@ impl Seeds {
     }
 
     /// Returns the reference to these bytes: by seed, or otherwise by digest.
-    pub fn name(&self, bytes: &[u8]) -> PayloadRef {
+    pub fn reference_to(&self, bytes: &[u8]) -> PayloadRef {
         let by_digest = PayloadRef::of(bytes);
         match &by_digest {
             PayloadRef::Sha256 { digest, .. } => self.0.get(digest).cloned().unwrap_or(by_digest),
@@ -147,8 +147,8 @@ mod tests {
     #[test]
     fn generated_bytes_are_identified_by_their_seed() {
         let mut seeds = Seeds::default();
-        let made = seeds.make(3, 100, 200);
-        assert_eq!(seeds.name(&made), PayloadRef::Seed { seed: 3, offset: 100, length: 200 });
-        assert_eq!(seeds.name(b"others"), PayloadRef::of(b"others"));
+        let made = seeds.generate(3, 100, 200);
+        assert_eq!(seeds.reference_to(&made), PayloadRef::Seed { seed: 3, offset: 100, length: 200 });
+        assert_eq!(seeds.reference_to(b"others"), PayloadRef::of(b"others"));
     }
 }

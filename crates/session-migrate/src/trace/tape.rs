@@ -58,8 +58,8 @@ impl Tape {
     }
 
     /// Generates bytes of a seeded file. When they are sent, the trace contains their seed instead.
-    pub fn make(&self, seed: u64, offset: u64, length: usize) -> Vec<u8> {
-        self.0.borrow_mut().recorder.seeds.make(seed, offset, length)
+    pub fn generate(&self, seed: u64, offset: u64, length: usize) -> Vec<u8> {
+        self.0.borrow_mut().recorder.seeds.generate(seed, offset, length)
     }
 
     /// Completes the trace. Calls that were never answered are not in it.

@@ -134,7 +134,7 @@ pub(super) fn shown_argument(
     infallible(map(value, "", &mut |_, value| {
         Ok(match value {
             IDLValue::Blob(bytes) if bytes.len() > INLINE_BYTES => {
-                let reference = seeds.name(&bytes);
+                let reference = seeds.reference_to(&bytes);
                 if matches!(reference, PayloadRef::Sha256 { .. }) {
                     keep.push(bytes);
                 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::part::{Frontiers, Part, slices};
-use super::{NOTE_EVERY, Options, TransferError};
+use super::{Options, SAVE_EVERY, TransferError};
 use crate::client::decode_reply;
 use crate::network::{Management, Network, RequestOutcome, Retry, Target};
 use crate::progress::Progress;
@@ -57,7 +57,7 @@ impl SnapshotSource {
         if self.canister == canister.to_text() && self.snapshot == expected {
             return Ok(());
         }
-        Err(TransferError::Other {
+        Err(TransferError::OtherTransfer {
             path: path.to_path_buf(),
             expected: format!("{expected} of {canister}"),
             got: format!("{} of {}", self.snapshot, self.canister),
@@ -108,8 +108,8 @@ pub async fn download(
     progress.phase("asking for the snapshot");
     let management = network.management(canister);
     let retry = Retry::new(options.retry_for, progress);
-    let note = match found {
-        Found::Unfinished(note) => note,
+    let saved = match found {
+        Found::Unfinished(saved) => saved,
         _ => {
             let snapshot = match which {
                 Which::Id(id) => id.clone(),
@@ -120,7 +120,7 @@ pub async fn download(
             ProgressFile { reached: Frontiers::default(), session_migrate: Some(source) }
         }
     };
-    let snapshot = note.session_migrate.as_ref().map(|source| source.snapshot.clone()).unwrap_or_default();
+    let snapshot = saved.session_migrate.as_ref().map(|source| source.snapshot.clone()).unwrap_or_default();
     let id = hex::decode(&snapshot).unwrap_or_default();
     let metadata = retry.again(|| management.snapshot_metadata(&id)).await?;
     let text = text_of(&metadata)?;
@@ -134,7 +134,7 @@ pub async fn download(
         hex::encode(network.root_key()),
     );
     manifest.taken_at = metadata.taken_at_timestamp;
-    let mut download = Download { management, id, retry, options, folder, note };
+    let mut download = Download { management, id, retry, options, folder, saved };
     download.save()?;
     download.write_metadata(&text, &mut manifest)?;
     progress.phase("downloading");
@@ -169,13 +169,13 @@ fn check_folder_state(
     }
     let path = folder.join(PROGRESS);
     if let Ok(text) = fs::read(&path) {
-        let note: ProgressFile = serde_json::from_slice(&text)
+        let saved: ProgressFile = serde_json::from_slice(&text)
             .map_err(|error| SnapshotError::Metadata { path: path.clone(), why: error.to_string() })?;
-        let Some(source) = note.session_migrate.clone() else {
-            return Err(TransferError::OfIcp { path: folder.to_path_buf() });
+        let Some(source) = saved.session_migrate.clone() else {
+            return Err(TransferError::BegunByIcp { path: folder.to_path_buf() });
         };
         source.check(canister, wanted, folder)?;
-        return Ok(Found::Unfinished(note));
+        return Ok(Found::Unfinished(saved));
     }
     if folder.join(METADATA).exists()
         && let (_, Some(manifest)) = check_folder(folder)?
@@ -253,13 +253,13 @@ struct Download<'a> {
     retry: Retry<'a>,
     options: Options,
     folder: &'a Path,
-    note: ProgressFile,
+    saved: ProgressFile,
 }
 
 impl Download<'_> {
     fn save(&self) -> Result<(), SnapshotError> {
         let path = self.folder.join(PROGRESS);
-        write_json(&path, &self.note).map_err(SnapshotError::io("write", &path))
+        write_json(&path, &self.saved).map_err(SnapshotError::io("write", &path))
     }
 
     /// Writes the metadata or, if a download is resumed, compares it with the metadata in the folder.
@@ -268,7 +268,7 @@ impl Download<'_> {
         match fs::read_to_string(&path) {
             Ok(there) if there == text => {}
             Ok(_) => {
-                return Err(TransferError::Other {
+                return Err(TransferError::OtherTransfer {
                     path,
                     expected: format!("{}, as downloaded from the network", manifest.snapshot),
                     got: "with other metadata".into(),
@@ -296,7 +296,7 @@ impl Download<'_> {
             .map_err(SnapshotError::io("create", &path))?;
         file.set_len(bytes).map_err(SnapshotError::io("write", &path))?;
         let progress = self.retry.progress;
-        let from = *self.note.reached.of(part);
+        let from = *self.saved.reached.frontier_mut(part);
         let mut hasher = sha256_of(&path, from, &mut |bytes| progress.add_bytes(bytes))?;
         let (management, id, retry) = (self.management.clone(), self.id.clone(), self.retry);
         let calls = slices(from, bytes).map(|(offset, len)| {
@@ -307,7 +307,7 @@ impl Download<'_> {
             }
         });
         let mut answers = stream::iter(calls).buffered(self.options.parallel);
-        let mut last_note = Instant::now();
+        let mut last_save = Instant::now();
         while let Some(answer) = answers.next().await {
             let (offset, len, slice) = answer?;
             if slice.len() as u64 != len {
@@ -319,12 +319,12 @@ impl Download<'_> {
             }
             write_sparse(&mut file, offset, &slice).map_err(SnapshotError::io("write", &path))?;
             hasher.update(&slice);
-            *self.note.reached.of(part) = offset + len;
+            *self.saved.reached.frontier_mut(part) = offset + len;
             progress.add_bytes(len);
-            if last_note.elapsed() >= NOTE_EVERY {
+            if last_save.elapsed() >= SAVE_EVERY {
                 file.sync_data().map_err(SnapshotError::io("write", &path))?;
                 self.save()?;
-                last_note = Instant::now();
+                last_save = Instant::now();
             }
         }
         file.sync_data().map_err(SnapshotError::io("write", &path))?;

@@ -25,7 +25,8 @@ pub enum TransferError {
     },
     /// The folder contains other files than a download of this canister.
     #[error(
-        "{path} is not empty, and no download of {canister} that this program began: name another folder"
+        "{path} is not empty, and is not a download of {canister} that this program began: name another \
+        folder"
     )]
     NotEmpty {
         /// The folder.
@@ -38,7 +39,7 @@ pub enum TransferError {
         "{path} is an unfinished download of icp, which does not record the snapshot: finish it with `icp \
         canister snapshot download --resume`"
     )]
-    OfIcp {
+    BegunByIcp {
         /// The folder.
         path: PathBuf,
     },
@@ -46,7 +47,7 @@ pub enum TransferError {
     #[error(
         "{path} belongs to a transfer of snapshot {got}, expected {expected}: name another folder, or remove it"
     )]
-    Other {
+    OtherTransfer {
         /// The folder or the progress file of the transfer.
         path: PathBuf,
         /// The requested canister and snapshot.
@@ -86,14 +87,14 @@ pub enum TransferError {
     Refused(String),
     /// The snapshot of an interrupted upload no longer exists.
     #[error(
-        "snapshot {snapshot} of the interrupted upload no longer exists on the canister: remove {note} to \
-        begin again"
+        "snapshot {snapshot} of the interrupted upload no longer exists on the canister: remove \
+        {progress_file} to begin again"
     )]
     Gone {
         /// The snapshot, hex.
         snapshot: String,
         /// The progress file of the upload.
-        note: PathBuf,
+        progress_file: PathBuf,
     },
 }
 

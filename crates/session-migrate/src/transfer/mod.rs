@@ -19,7 +19,7 @@ pub use upload::{Uploaded, upload};
 pub(crate) const SLICE: u64 = 30 * crate::snapshot::PAGE_BYTES;
 
 /// The longest time between two writes of the progress file.
-const NOTE_EVERY: Duration = Duration::from_secs(1);
+const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Options of a transfer.
 #[derive(Clone, Copy, Debug)]

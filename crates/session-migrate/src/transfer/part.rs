@@ -82,7 +82,7 @@ pub(super) struct Frontiers {
 }
 
 impl Frontiers {
-    pub fn of(&mut self, part: Part) -> &mut u64 {
+    pub fn frontier_mut(&mut self, part: Part) -> &mut u64 {
         let reached = match part {
             Part::Module => &mut self.wasm_module,
             Part::Heap => &mut self.wasm_memory,

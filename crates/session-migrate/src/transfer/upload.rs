@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::part::{Frontiers, Part, slices};
-use super::{NOTE_EVERY, Options, TransferError};
+use super::{Options, SAVE_EVERY, TransferError};
 use crate::client::decode_reply;
 use crate::network::{Network, RequestOutcome, Retry, Target, Ticket};
 use crate::progress::Progress;
@@ -70,30 +70,30 @@ pub async fn upload(
     let args = announcement(canister, replace, &metadata).map_err(unreadable)?;
     let target = Target::management("upload_canister_snapshot_metadata", canister, (&args,))?;
     let retry = Retry::new(options.retry_for, progress);
-    let mut note = NoteFile::open(network, folder, canister, &text, &target)?;
+    let mut store = ProgressStore::open(network, folder, canister, &text, &target)?;
     progress.phase("announcing the snapshot");
     let management = network.management(canister);
-    let snapshot = match &note.note.snapshot {
+    let snapshot = match &store.progress.snapshot {
         Some(snapshot) => {
             let snapshots = retry.again(|| management.snapshots()).await?;
             if !snapshots.iter().any(|there| hex::encode(&there.id) == *snapshot) {
-                let (snapshot, note) = (snapshot.clone(), note.path);
-                return Err(TransferError::Gone { snapshot, note });
+                let (snapshot, progress_file) = (snapshot.clone(), store.path);
+                return Err(TransferError::Gone { snapshot, progress_file });
             }
             snapshot.clone()
         }
-        None => note.announce(network, target, retry).await?,
+        None => store.announce(network, target, retry).await?,
     };
     let id = hex::decode(&snapshot).unwrap_or_default();
     progress.phase("uploading");
     progress.set_total(Part::ALL.iter().map(|part| part.bytes(&metadata)).sum());
     let sender = Sender { network, canister, id, retry };
-    let mut upload = Upload { sender, options, folder, note };
+    let mut upload = Upload { sender, options, folder, store };
     for part in Part::ALL {
         upload.part(part, part.bytes(&metadata)).await?;
     }
     upload.chunks(&metadata).await?;
-    let path = &upload.note.path;
+    let path = &upload.store.path;
     fs::remove_file(path).map_err(SnapshotError::io("remove", path))?;
     Ok(Uploaded { snapshot, manifest })
 }
@@ -120,12 +120,12 @@ fn announcement(
 }
 
 /// The progress of an upload, and the file that records it.
-struct NoteFile {
+struct ProgressStore {
     path: PathBuf,
-    note: ProgressFile,
+    progress: ProgressFile,
 }
 
-impl NoteFile {
+impl ProgressStore {
     /// Reads the progress file of this upload, or creates a new one.
     fn open(
         network: &Network,
@@ -133,22 +133,22 @@ impl NoteFile {
         canister: Principal,
         metadata: &[u8],
         target: &Target,
-    ) -> Result<NoteFile, TransferError> {
+    ) -> Result<ProgressStore, TransferError> {
         let manifest = Manifest::path(folder);
         let name = manifest.file_name().unwrap_or_default().to_string_lossy();
         let path = manifest.with_file_name(name.replace(".manifest.json", ".upload.json"));
         let metadata = hex::encode(Sha256::digest(metadata));
-        let note = match fs::read(&path) {
+        let progress = match fs::read(&path) {
             Ok(text) => {
-                let note: ProgressFile = serde_json::from_slice(&text).map_err(|error| {
+                let progress: ProgressFile = serde_json::from_slice(&text).map_err(|error| {
                     SnapshotError::Metadata { path: path.clone(), why: error.to_string() }
                 })?;
-                if (&note.canister, &note.metadata) != (&canister.to_text(), &metadata) {
+                if (&progress.canister, &progress.metadata) != (&canister.to_text(), &metadata) {
                     let expected = format!("with metadata {metadata} to {canister}");
-                    let got = format!("with metadata {} to {}", note.metadata, note.canister);
-                    return Err(TransferError::Other { path, expected, got });
+                    let got = format!("with metadata {} to {}", progress.metadata, progress.canister);
+                    return Err(TransferError::OtherTransfer { path, expected, got });
                 }
-                note
+                progress
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let announcement = network.prepare(target.clone())?.ticket().clone();
@@ -157,13 +157,13 @@ impl NoteFile {
             }
             Err(error) => return Err(SnapshotError::io("read", &path)(error).into()),
         };
-        let noted = NoteFile { path, note };
-        noted.save()?;
-        Ok(noted)
+        let store = ProgressStore { path, progress };
+        store.save()?;
+        Ok(store)
     }
 
     fn save(&self) -> Result<(), SnapshotError> {
-        write_json(&self.path, &self.note).map_err(SnapshotError::io("write", &self.path))
+        write_json(&self.path, &self.progress).map_err(SnapshotError::io("write", &self.path))
     }
 
     /// Announces the snapshot and returns its id. The snapshot is announced only once, even if the upload is
@@ -175,13 +175,13 @@ impl NoteFile {
         retry: Retry<'_>,
     ) -> Result<String, TransferError> {
         loop {
-            let call = network.prepare_again(target.clone(), &self.note.announcement)?;
+            let call = network.prepare_again(target.clone(), &self.progress.announcement)?;
             match network.settle(&call, retry).await? {
                 RequestOutcome::Replied { reply, .. } => {
                     let (announced,): (UploadCanisterSnapshotMetadataResult,) =
                         decode_reply(target.method, &reply)?;
                     let id = hex::encode(announced.snapshot_id);
-                    self.note.snapshot = Some(id.clone());
+                    self.progress.snapshot = Some(id.clone());
                     self.save()?;
                     return Ok(id);
                 }
@@ -190,7 +190,7 @@ impl NoteFile {
                     return Err(TransferError::Refused(rejection.text));
                 }
                 RequestOutcome::Lost => {
-                    self.note.announcement = network.prepare(target.clone())?.ticket().clone();
+                    self.progress.announcement = network.prepare(target.clone())?.ticket().clone();
                     self.save()?;
                 }
             }
@@ -234,7 +234,7 @@ struct Upload<'a> {
     sender: Sender<'a>,
     options: Options,
     folder: &'a Path,
-    note: NoteFile,
+    store: ProgressStore,
 }
 
 impl Upload<'_> {
@@ -243,9 +243,9 @@ impl Upload<'_> {
         if bytes == 0 {
             return Ok(());
         }
-        let Upload { sender, options, folder, note } = self;
+        let Upload { sender, options, folder, store } = self;
         let path = folder.join(part.file());
-        let from = *note.note.reached.of(part);
+        let from = *store.progress.reached.frontier_mut(part);
         let progress = sender.retry.progress;
         progress.add_bytes(from);
         let file = &File::open(&path).map_err(SnapshotError::io("read", &path))?;
@@ -260,17 +260,17 @@ impl Upload<'_> {
             Ok::<_, TransferError>((offset, len))
         });
         let mut answers = stream::iter(calls).buffered(options.parallel);
-        let mut last_note = Instant::now();
+        let mut last_save = Instant::now();
         while let Some(answer) = answers.next().await {
             let (offset, len) = answer?;
-            *note.note.reached.of(part) = offset + len;
+            *store.progress.reached.frontier_mut(part) = offset + len;
             progress.add_bytes(len);
-            if last_note.elapsed() >= NOTE_EVERY {
-                note.save()?;
-                last_note = Instant::now();
+            if last_save.elapsed() >= SAVE_EVERY {
+                store.save()?;
+                last_save = Instant::now();
             }
         }
-        Ok(note.save()?)
+        Ok(store.save()?)
     }
 
     /// Uploads the chunks of the wasm chunk store. A chunk that already exists on the canister is kept.

@@ -57,7 +57,7 @@ pub(super) struct Driver<'a, 'j> {
 }
 
 /// Returns why the module is not the expected build, or is too large.
-fn unfit(module: &Module, to: Build) -> Option<String> {
+fn why_unsuitable(module: &Module, to: Build) -> Option<String> {
     if module.features != to.features() {
         return Some(format!(
             "the module {} has the features {:?}, expected {:?} of the {to} build",
@@ -155,7 +155,7 @@ impl Driver<'_, '_> {
             let reasons = vec!["there is no module to install".into()];
             return Ok(Err(Ending::Refused { reasons }));
         };
-        if let Some(reason) = unfit(module, self.plan.to) {
+        if let Some(reason) = why_unsuitable(module, self.plan.to) {
             return Ok(Err(Ending::Refused { reasons: vec![reason] }));
         }
         if self.hash().await? == self.plan.module_hash {

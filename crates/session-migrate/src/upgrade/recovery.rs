@@ -122,7 +122,7 @@ impl Driver<'_, '_> {
         }
         let refused = self.migration_effect(Step::Rollback, "migration_rollback").await?.err();
         if let Some(why) = refused
-            && !self.is_going_back().await?
+            && !self.is_rolling_back().await?
         {
             return Ok(Err(why));
         }
@@ -132,7 +132,7 @@ impl Driver<'_, '_> {
     }
 
     /// Returns whether the migration is being rolled back or already is, so that a second rollback is refused.
-    async fn is_going_back(&self) -> Result<bool, UpgradeError> {
+    async fn is_rolling_back(&self) -> Result<bool, UpgradeError> {
         match self.migration_status().await {
             Ok(status) => {
                 Ok(matches!(status.phase, MigrationPhase::RollingBack | MigrationPhase::RolledBack))

@@ -20,7 +20,7 @@ pub(super) fn all(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Res
     wrong_begins(canister, victim)?;
     wrong_chunks(canister, victim)?;
     wrong_finishes(canister, victim)?;
-    no_candid(canister, victim.client)?;
+    not_candid(canister, victim.client)?;
     administration(canister, victim.client)
 }
 
@@ -92,7 +92,7 @@ fn wrong_finishes(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Res
     canister.query(client, "uploads_status", (NO_SESSION,))
 }
 
-fn no_candid(canister: &mut RecordedCanister<'_>, client: Principal) -> Result<(), ClientError> {
+fn not_candid(canister: &mut RecordedCanister<'_>, client: Principal) -> Result<(), ClientError> {
     canister.raw(client, "uploads_put_chunk", b"")?;
     canister.raw(client, "uploads_put_chunk", b"DIDL\x00\x01\x71\x05hello")?;
     canister.raw(client, "uploads_finish", b"not Candid at all")?;

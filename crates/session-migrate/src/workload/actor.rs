@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use candid::Principal;
 
-use super::recorded_canister::{RecordedCanister, whatever};
+use super::recorded_canister::{RecordedCanister, ignore_refusal};
 use crate::client::{CallInFlight, ClientError, StepOutcome, UploadStep, Uploader};
 
 /// The order in which chunks are sent.
@@ -121,7 +121,7 @@ impl Actor {
             Some(ClientAction::Ask) => {
                 // If the reply to begin was lost, the client does not know its session.
                 if self.uploader.session().is_some() {
-                    whatever(self.uploader.ask(&canister.handle))?;
+                    ignore_refusal(self.uploader.ask(&canister.handle))?;
                 }
                 Ok(None)
             }
@@ -154,7 +154,7 @@ impl Actor {
         if let Ok(StepOutcome::CallAgain) = answer {
             self.actions.push_front(seen(step));
         }
-        whatever(answer)
+        ignore_refusal(answer)
     }
 }
 
@@ -189,7 +189,7 @@ pub(super) fn round(
     let mut chosen: Vec<usize> = (0..actors.len()).filter(|&index| !actors[index].is_done()).collect();
     canister.shuffle(&mut chosen);
     chosen.truncate(width);
-    canister.think();
+    canister.pause_between_calls();
     let mut sent = Vec::new();
     for index in chosen {
         if let Some(call) = actors[index].send(canister)? {

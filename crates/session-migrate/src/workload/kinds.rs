@@ -73,7 +73,7 @@ fn memories(canister: &mut RecordedCanister<'_>, round: u32, capsule: &str) -> R
     let (blob, backend, text) = (None::<api::BlobRef>, None::<api::StorageBackend>, None::<String>);
     let (sha256, idem) = (None::<ByteBuf>, format!("note {round}"));
     let args = (capsule, inline, blob, backend, &text, &text, Some(5u64), sha256, &metadata, idem);
-    canister.think();
+    canister.pause_between_calls();
     let note: String = canister.handle.update(client, "memories_create", args)?;
     canister.update(client, "memories_update", (&note, &metadata))?;
     if let Some(first) = canister.handle.memories_list(client, capsule, None, Some(1))?.first() {

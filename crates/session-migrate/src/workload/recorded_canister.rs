@@ -17,7 +17,7 @@ use crate::client::{Asset, Canister, ClientError, EncodedCall, Uploader};
 use crate::trace::Tape;
 
 /// Longest time between two calls, in milliseconds, to which the times in a trace are rounded.
-const LONGEST_THOUGHT_MILLIS: u64 = 2_000;
+const MAX_PAUSE_MILLIS: u64 = 2_000;
 
 /// A canister that is being recorded.
 pub(super) struct RecordedCanister<'p> {
@@ -93,8 +93,8 @@ impl<'p> RecordedCanister<'p> {
     }
 
     /// Lets a moment pass between two calls.
-    pub fn think(&mut self) {
-        let millis = 1 + self.below(LONGEST_THOUGHT_MILLIS);
+    pub fn pause_between_calls(&mut self) {
+        let millis = 1 + self.below(MAX_PAUSE_MILLIS);
         self.handle.pic().advance_time(Duration::from_millis(millis));
     }
 
@@ -120,7 +120,7 @@ impl<'p> RecordedCanister<'p> {
         let chunking = Chunking::new(bytes, u64::from(self.chunk_size));
         for (offset, length) in (0..chunking.count()).filter_map(|index| chunking.range(index)) {
             // At most a chunk.
-            file.write_all(&self.tape.make(seed, offset, length as usize))?;
+            file.write_all(&self.tape.generate(seed, offset, length as usize))?;
         }
         file.flush()
     }
@@ -140,7 +140,7 @@ impl<'p> RecordedCanister<'p> {
 
     /// Creates a capsule of a client.
     pub fn capsule(&mut self, client: Principal) -> Result<String, ClientError> {
-        self.think();
+        self.pause_between_calls();
         Ok(self.handle.capsules_create(client, None)?.id)
     }
 
@@ -151,8 +151,8 @@ impl<'p> RecordedCanister<'p> {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<(), ClientError> {
-        self.think();
-        whatever(self.handle.call(caller, EncodedCall::new(method, args)?))
+        self.pause_between_calls();
+        ignore_refusal(self.handle.call(caller, EncodedCall::new(method, args)?))
     }
 
     /// Makes a query call whose answer only the trace needs.
@@ -162,13 +162,13 @@ impl<'p> RecordedCanister<'p> {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<(), ClientError> {
-        whatever(self.handle.query_raw(caller, EncodedCall::new(method, args)?))
+        ignore_refusal(self.handle.query_raw(caller, EncodedCall::new(method, args)?))
     }
 
     /// Makes a call with any bytes as its arguments.
     pub fn raw(&mut self, caller: Principal, method: &'static str, arg: &[u8]) -> Result<(), ClientError> {
-        self.think();
-        whatever(self.handle.call(caller, EncodedCall { method, arg: arg.to_vec() }))
+        self.pause_between_calls();
+        ignore_refusal(self.handle.call(caller, EncodedCall { method, arg: arg.to_vec() }))
     }
 
     /// Reads everything that a client can see, byte for byte.
@@ -201,7 +201,7 @@ impl<'p> RecordedCanister<'p> {
 }
 
 /// Ignores refusals and rejections, which are answers; returns errors of the client itself.
-pub(super) fn whatever<T>(result: Result<T, ClientError>) -> Result<(), ClientError> {
+pub(super) fn ignore_refusal<T>(result: Result<T, ClientError>) -> Result<(), ClientError> {
     match result {
         Err(
             error @ (ClientError::File { .. } | ClientError::Candid { .. } | ClientError::NotBegun { .. }),

@@ -269,7 +269,7 @@ fn access_rules_and_titles_are_in_the_file_and_grant_nothing() {
 }
 
 #[test]
-fn a_blob_of_two_capsules_stays_with_that_of_its_upload() {
+fn a_blob_of_two_capsules_stays_in_the_capsule_of_its_upload() {
     let mut release = PublicRelease::new(1);
     let [own, foreign] = [1, 2].map(|n| release.capsule(person(n), NOW + n));
     release.upload(&own, 1, &file(900, 1), NOW + 10);

@@ -137,7 +137,7 @@ fn a_contradictory_session_is_repaired_or_not_taken() {
 }
 
 #[test]
-fn chunks_of_an_earlier_session_of_the_number_do_not_count() {
+fn chunks_of_a_lost_session_with_the_same_number_do_not_count() {
     let old = Old::install();
     let owner = person(1);
     let capsule = old.capsule(owner);

@@ -45,7 +45,7 @@ fn with_text_for_a_time(mut schema: Schema) -> Option<Schema> {
 }
 
 /// Changes the layout in the engine's journal to a text, unlike in the stored records.
-fn with_another_engine_record(mut schema: Schema) -> Option<Schema> {
+fn with_text_for_a_layout(mut schema: Schema) -> Option<Schema> {
     let journal = schema.memories.iter_mut().find(|memory| memory.name == "MIGRATION_JOURNAL")?;
     let Some(Value::Versions(versions)) = &mut journal.value else { return None };
     let Some(Body::Cbor(Shape::Record(record))) = versions.get_mut(&1) else { return None };
@@ -64,7 +64,7 @@ fn live_metadata_is_compared_with_a_build() {
     let network = Network::with(Build::Legacy);
     write(&network, "staged.wasm.gz", module(Build::Staged));
     write(&network, "text.wasm.gz", with_schema(Build::Staged, with_text_for_a_time));
-    write(&network, "journal.wasm.gz", with_schema(Build::Staged, with_another_engine_record));
+    write(&network, "journal.wasm.gz", with_schema(Build::Staged, with_text_for_a_layout));
     let check = |canister: Principal, network_url: &str, new: &str| {
         let canister = canister.to_text();
         let mut command = program(["check", "--canister", &canister, new, "--network", network_url]);

@@ -69,7 +69,7 @@ fn held(report: Result<Report, UpgradeError>) -> (String, String) {
 }
 
 #[test]
-fn foreign_install_between_preflight_and_install_stops_it() {
+fn a_foreign_install_after_the_preflight_stops_the_upgrade() {
     let mut network = Network::with(Build::Legacy);
     let staged = network.module(Build::Staged);
     // Somebody else installs the same module again, or another one.

@@ -179,7 +179,7 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
 
 /// If the server does not support version 4, an agent sends the same call again with version 2.
 #[test]
-fn a_call_that_an_old_server_did_not_take_is_recorded_once() {
+fn a_call_sent_again_by_version_2_is_recorded_once() {
     let embedded = EmbeddedServer::start().unwrap();
     let server = agent_server::start(&["v2"], &embedded.url());
     let (_folder, out) = scratch();
@@ -211,7 +211,7 @@ fn gateways(proxy: &Url) -> Vec<u16> {
 }
 
 #[test]
-fn a_live_front_end_finds_the_proxy_before_its_gateway() {
+fn a_live_front_end_reaches_its_gateway_through_the_proxy() {
     let embedded = EmbeddedServer::start().unwrap();
     let server = agent_server::start(VERSIONS, &embedded.url());
     let (_folder, out) = scratch();
@@ -242,7 +242,7 @@ fn a_live_front_end_finds_the_proxy_before_its_gateway() {
 }
 
 #[test]
-fn an_instance_that_comes_with_a_gateway_is_recorded_by_it() {
+fn an_instance_created_with_a_gateway_is_recorded() {
     let embedded = EmbeddedServer::start().unwrap();
     let server = agent_server::start(VERSIONS, &embedded.url());
     let (_folder, out) = scratch();

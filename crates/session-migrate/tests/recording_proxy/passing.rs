@@ -43,6 +43,6 @@ fn requests_and_answers_pass_unchanged() {
         let [through, direct] = both(path, Some(body.as_bytes()));
         assert_eq!(through, direct, "{path}");
     }
-    assert!(matches!(proxy.stop(), Err(ProxyError::NothingCame)));
+    assert!(matches!(proxy.stop(), Err(ProxyError::NoCallReceived)));
     assert!(!out.exists());
 }

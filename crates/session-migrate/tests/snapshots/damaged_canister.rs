@@ -80,10 +80,10 @@ pub fn finds(
     layout: Layout,
     kind: FindingKind,
     memory: u8,
-    injure: impl FnOnce(&DamagedCanister),
+    damage: impl FnOnce(&DamagedCanister),
 ) -> Finding {
     let canister = DamagedCanister::new(layout);
-    injure(&canister);
+    damage(&canister);
     let report = inspected(&canister.raw.borrow(), true).unwrap();
     let found = report.findings.iter().find(|found| found.kind == kind && found.memory == Some(memory));
     let found = found.unwrap_or_else(|| panic!("{kind:?} in {memory}: {:#?}", lines(&report)));

@@ -192,8 +192,8 @@ fn sessions_that_contradict_themselves_are_found() {
 #[test]
 fn dangling_index_entries_are_found() {
     const NOBODY: u64 = 1 << 40;
-    let put = |kind, memory, layout, injure: &dyn Fn(&DamagedCanister)| {
-        finds(layout, kind, memory, injure);
+    let put = |kind, memory, layout, damage: &dyn Fn(&DamagedCanister)| {
+        finds(layout, kind, memory, damage);
     };
     let nowhere = FindingKind::IndexToNowhere;
     put(nowhere, numbers::SESSION_BY_IDEM, ONE, &|canister| {
@@ -448,12 +448,12 @@ fn every_kind_of_finding_is_planted_here() {
         .collect();
     // These two kinds are used under a shorter name.
     let used = ["index_to_nowhere", "missing_in_index"];
-    assert_eq!(without, used, "a kind of finding without an injury");
+    assert_eq!(without, used, "kinds of findings that no test plants");
 }
 
 /// No test plants quarantined sessions and receipts, so the sound canister must have some.
 #[test]
-fn a_quarantined_session_keeps_its_chunks() {
+fn the_sound_canister_has_quarantined_sessions_and_receipts() {
     let canister = DamagedCanister::new(TWO);
     let quarantined: Table<u64, QuarantineRecord> = canister.table(ids::MIGRATION_QUARANTINE);
     assert!(quarantined.len() >= 4, "{}", quarantined.len());

@@ -6,7 +6,7 @@ impl Planner<'_> {
     pub(super) fn memories(&mut self) -> Result<(), SnapshotError> {
         for (id, capsule) in &self.source.capsules {
             for (key, memory) in &capsule.memories {
-                let whole = || PublicMemory { inline_assets: Vec::new(), ..memory.clone() };
+                let without_inline_assets = || PublicMemory { inline_assets: Vec::new(), ..memory.clone() };
                 if !self.plan.capsules.contains_key(id) {
                     let why = "its capsule is not taken";
                     self.left.write(&Line::new(RecordKind::Memory, key, why).of(id).record(memory))?;
@@ -20,7 +20,7 @@ impl Planner<'_> {
                 let assets = self.assets(id, memory);
                 // If all assets are taken, the bytes of inline assets need not be kept in `left` as well.
                 let are_taken = assets.iter().all(|asset| asset.content.is_ok());
-                let record = if are_taken { whole() } else { memory.clone() };
+                let record = if are_taken { without_inline_assets() } else { memory.clone() };
                 self.memory(id, key, memory, assets, &record)?;
             }
         }

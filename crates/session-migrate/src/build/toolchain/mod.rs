@@ -54,7 +54,7 @@ pub fn resolve(workspace: &Workspace) -> Result<Toolchain, BuildError> {
                 facts = Facts {
                     rustup: facts.rustup,
                     apt: rule::Apt::Failed(match outcome {
-                        Ok(()) => "a piece is still missing after `apt-get install`".into(),
+                        Ok(()) => "a package is still missing after `apt-get install`".into(),
                         Err(error) => error.to_string(),
                     }),
                     ..probe::facts(workspace)?

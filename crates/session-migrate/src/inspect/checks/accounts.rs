@@ -55,7 +55,7 @@ fn counted(facts: &Facts) -> BTreeMap<TwoTexts, u64> {
     let sessions =
         sessions.map(|(id, session)| (*id, session.owner, &session.capsule, session.bytes_expected));
     for (_, owner, capsule, bytes) in
-        sessions.chain(quarantined).filter(|(id, owner, ..)| facts.by_owner.contains(&(*owner, *id)))
+        sessions.chain(quarantined).filter(|(id, owner, ..)| facts.sessions_by_owner.contains(&(*owner, *id)))
     {
         add("caller", owner.to_text(), bytes);
         add("capsule", capsule.clone(), bytes);
@@ -95,7 +95,7 @@ fn promises(facts: &Facts, scan: &mut Scan) {
     let counted = facts
         .sessions
         .iter()
-        .filter(|(id, session)| **id >= first && facts.by_owner.contains(&(session.owner, **id)));
+        .filter(|(id, session)| **id >= first && facts.sessions_by_owner.contains(&(session.owner, **id)));
     let counted: u64 = counted.map(|(_, session)| session.bytes_missing()).sum();
     let kind = match recorded.cmp(&counted) {
         std::cmp::Ordering::Equal => return,

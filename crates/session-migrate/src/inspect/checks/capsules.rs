@@ -48,7 +48,7 @@ fn members(facts: &Facts, scan: &mut Scan) {
     if scan.whole(&[ids::CAPSULE_BY_MEMBER]) {
         for (id, capsule) in &facts.capsules {
             for member in &capsule.members {
-                if !facts.by_member.contains(&(*member, id.clone())) {
+                if !facts.capsules_by_member.contains(&(*member, id.clone())) {
                     let what = format!("{member} is a member of {id}, which is not in its list");
                     let key = format!("{member} {id}");
                     scan.findings.at(FindingKind::MissingInIndex, ids::CAPSULE_BY_MEMBER, key, what);
@@ -57,7 +57,7 @@ fn members(facts: &Facts, scan: &mut Scan) {
         }
     }
     if scan.whole(&[ids::CAPSULES]) {
-        for (member, id) in &facts.by_member {
+        for (member, id) in &facts.capsules_by_member {
             if facts.capsules.get(id).is_none_or(|capsule| !capsule.members.contains(member)) {
                 let what = format!("{member} is not a member of {id}, or {id} does not exist");
                 let key = format!("{member} {id}");
@@ -122,10 +122,10 @@ fn counts(facts: &Facts, scan: &mut Scan) {
         for creator in facts.capsules.values().filter_map(|capsule| capsule.created_by) {
             *counted.entry(creator).or_default() += 1;
         }
-        let people = counted.keys().chain(facts.by_creator.keys());
+        let people = counted.keys().chain(facts.capsules_by_creator.keys());
         for who in people.collect::<std::collections::BTreeSet<_>>() {
             let [recorded, counted] =
-                [&facts.by_creator, &counted].map(|of| of.get(who).copied().unwrap_or(0));
+                [&facts.capsules_by_creator, &counted].map(|of| of.get(who).copied().unwrap_or(0));
             if recorded != counted {
                 let what = format!(
                     "{who} has created {recorded} capsules according to this count, but {counted} exist"

@@ -56,8 +56,10 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
             what,
         );
     }
-    let free =
-        facts.free.iter().map(|(offset, len)| (Extent { offset: *offset, len: *len }, "free".to_owned()));
+    let free = facts
+        .free_extents
+        .iter()
+        .map(|(offset, len)| (Extent { offset: *offset, len: *len }, "free".to_owned()));
     let mut all: Vec<(Extent, String)> = owned.into_iter().chain(free).collect();
     all.sort_by_key(|(extent, _)| (extent.offset, extent.len));
     let can_tell = scan.whole(&[ids::BLOBS, ids::PAYLOAD_STATES, ids::FREE_EXTENTS, ids::MIGRATION_STATES]);
@@ -112,22 +114,22 @@ fn free(facts: &Facts, scan: &mut Scan) {
     }
     let state = facts.extent_state;
     let (mut last_end, mut free) = (None, 0_u64);
-    for (offset, len) in &facts.free {
+    for (offset, len) in &facts.free_extents {
         let end = offset.saturating_add(*len);
         if *len == 0 || end >= state.end || last_end.is_some_and(|last| last >= *offset) {
             let what = format!("a free extent of {len} bytes is out of place");
             scan.findings.at(FindingKind::FreeExtentsDisagree, ids::FREE_EXTENTS, offset.shown(), what);
         }
-        if !facts.free_by_len.contains(&(*len, *offset)) {
+        if !facts.free_extents_by_len.contains(&(*len, *offset)) {
             let what = format!("no entry under its length of {len} bytes");
             scan.findings.at(FindingKind::FreeExtentsDisagree, ids::FREE_EXTENTS, offset.shown(), what);
         }
         free = free.saturating_add(*len);
         last_end = Some(end);
     }
-    for key in &facts.free_by_len {
+    for key in &facts.free_extents_by_len {
         let (len, offset) = *key;
-        if facts.free.get(&offset) != Some(&len) {
+        if facts.free_extents.get(&offset) != Some(&len) {
             let what = format!("no free extent of {len} bytes is at {offset}");
             scan.findings.at(FindingKind::FreeExtentsDisagree, ids::FREE_EXTENTS_BY_LEN, key.shown(), what);
         }

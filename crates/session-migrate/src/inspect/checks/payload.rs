@@ -35,11 +35,11 @@ fn session_chunks(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
     let key = |idx: u32| (session.prefix.0, idx).shown();
     let stored: ChunkSet = facts.stored(session.prefix).map(|(idx, _)| idx).collect();
     if session.layout == 2 {
-        for idx in first_missing(&session.received, &stored) {
+        for idx in difference(&session.received, &stored) {
             let what = format!("chunk {idx} of session {id} has arrived but is not stored");
             scan.findings.at(FindingKind::MissingChunk, ids::CHUNKS, key(idx), what);
         }
-        for idx in first_missing(&stored, &session.received) {
+        for idx in difference(&stored, &session.received) {
             let what = format!(
                 "chunk {idx} of session {id} is stored, but has not arrived according to \
                 its record"
@@ -58,7 +58,7 @@ fn session_chunks(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
 }
 
 /// Iterates over the numbers that are in `these` but not in `those`.
-fn first_missing<'s>(these: &'s ChunkSet, those: &'s ChunkSet) -> impl Iterator<Item = u32> + 's {
+fn difference<'s>(these: &'s ChunkSet, those: &'s ChunkSet) -> impl Iterator<Item = u32> + 's {
     these.ranges().flat_map(|(first, last)| first..=last).filter(|idx| !those.contains(*idx))
 }
 
@@ -127,7 +127,7 @@ fn blobs(facts: &Facts, scan: &mut Scan) {
     }
     // The first public release may keep a session after its blob is committed, and has neither references to blobs nor
     // an index by content.
-    let is_ours: HashSet<u64> = facts.by_content.values().copied().collect();
+    let is_ours: HashSet<u64> = facts.blobs_by_content.values().copied().collect();
     let of_sessions: HashSet<u64> = facts.sessions.values().filter_map(|session| session.blob).collect();
     let prefixes: HashSet<[u8; 32]> = facts.sessions.values().map(|session| session.prefix.0).collect();
     for (id, (memory, blob)) in &facts.blobs {
@@ -152,14 +152,14 @@ fn has_refs(facts: &Facts, id: u64) -> bool {
 
 /// Returns the memories that refer to a blob, each with its capsule.
 pub(super) fn refs_of(facts: &Facts, id: u64) -> impl Iterator<Item = (&String, &String)> {
-    let all = facts.refs.range((id, String::new())..);
+    let all = facts.blob_refs.range((id, String::new())..);
     all.take_while(move |((blob, _), _)| *blob == id).map(|((_, memory), capsule)| (memory, capsule))
 }
 
 fn refs(facts: &Facts, scan: &mut Scan) {
     let can_tell_blobs = scan.whole(&[ids::BLOB_META, ids::MAPPED_BLOBS, ids::BLOBS]);
     let can_tell_memories = scan.whole(&[ids::MEMORIES]);
-    for ((blob, memory), capsule) in &facts.refs {
+    for ((blob, memory), capsule) in &facts.blob_refs {
         let content = facts.memories.get(memory);
         let refers = content.is_some_and(|memory| {
             memory.capsule == *capsule
@@ -191,7 +191,7 @@ fn refs(facts: &Facts, scan: &mut Scan) {
     if scan.whole(&[ids::BLOB_REFS]) {
         for (name, memory) in &facts.memories {
             let ContentFact::Blob { id, .. } = memory.content else { continue };
-            if !facts.refs.contains_key(&(id, name.clone())) {
+            if !facts.blob_refs.contains_key(&(id, name.clone())) {
                 let what = format!(
                     "the reference of memory {name} to blob_{id} is missing: the blob can be deleted before the memory"
                 );
@@ -209,7 +209,7 @@ fn contents(facts: &Facts, scan: &mut Scan) {
         }
     }
     if scan.whole(&[ids::BLOB_META, ids::MAPPED_BLOBS, ids::BLOBS, ids::BLOB_REFS]) {
-        for (key, id) in &facts.by_content {
+        for (key, id) in &facts.blobs_by_content {
             if expected.get(key) != Some(id) {
                 let what = format!("refers to blob_{id}, which has another content or does not exist");
                 scan.findings.at(FindingKind::IndexToNowhere, ids::BLOB_BY_CONTENT, key.shown(), what);
@@ -217,7 +217,7 @@ fn contents(facts: &Facts, scan: &mut Scan) {
         }
     }
     if scan.whole(&[ids::BLOB_BY_CONTENT]) {
-        for (key, id) in expected.iter().filter(|(key, _)| !facts.by_content.contains_key(*key)) {
+        for (key, id) in expected.iter().filter(|(key, _)| !facts.blobs_by_content.contains_key(*key)) {
             let what = format!("blob_{id} is not found by its content");
             scan.findings.at(FindingKind::MissingInIndex, ids::BLOB_BY_CONTENT, key.shown(), what);
         }

@@ -84,15 +84,15 @@ fn indexed(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
     }
     let seen = session.last_seen.as_nanos();
     let missing = |what: &str| format!("session {id} of {} is not {what}", session.owner);
-    if scan.whole(&[ids::SESSION_BY_OWNER]) && !facts.by_owner.contains(&(session.owner, id)) {
+    if scan.whole(&[ids::SESSION_BY_OWNER]) && !facts.sessions_by_owner.contains(&(session.owner, id)) {
         let what = missing("among the sessions of its owner");
         scan.findings.at(FindingKind::MissingInIndex, ids::SESSION_BY_OWNER, id.to_string(), what);
     }
-    if scan.whole(&[ids::SESSION_BY_ACTIVITY]) && !facts.by_activity.contains(&(seen, id)) {
+    if scan.whole(&[ids::SESSION_BY_ACTIVITY]) && !facts.sessions_by_activity.contains(&(seen, id)) {
         let what = missing(&format!("in the index by activity at {seen}, and will never expire"));
         scan.findings.at(FindingKind::MissingInIndex, ids::SESSION_BY_ACTIVITY, id.to_string(), what);
     }
-    if scan.whole(&[ids::SESSION_BY_IDEM]) && !facts.by_idem.contains_key(&session.key.0) {
+    if scan.whole(&[ids::SESSION_BY_IDEM]) && !facts.sessions_by_idem.contains_key(&session.key.0) {
         let what = format!("no key points to session {id}: a repeated begin creates a second one");
         scan.findings.at(FindingKind::MissingKey, ids::SESSION_BY_IDEM, session.key.0.shown(), what);
     }
@@ -106,7 +106,7 @@ fn by_activity(facts: &Facts, scan: &mut Scan) {
     if !can_tell_live(scan) {
         return;
     }
-    for key in &facts.by_activity {
+    for key in &facts.sessions_by_activity {
         let (seen, id) = *key;
         let what = match facts.sessions.get(&id) {
             None if facts.is_live(id) => continue,
@@ -124,7 +124,7 @@ fn by_owner(facts: &Facts, scan: &mut Scan) {
     if !can_tell_live(scan) {
         return;
     }
-    for key in &facts.by_owner {
+    for key in &facts.sessions_by_owner {
         let (owner, id) = key;
         let what = match facts.sessions.get(id) {
             None if facts.is_live(*id) || facts.is_quarantined(*id) => continue,
@@ -140,7 +140,7 @@ fn by_key(facts: &Facts, scan: &mut Scan) {
     if !can_tell_live(scan) || !scan.whole(&[ids::RECEIPTS]) {
         return;
     }
-    for (key, id) in &facts.by_idem {
+    for (key, id) in &facts.sessions_by_idem {
         let is_known = facts.is_live(*id) || facts.receipts.contains_key(id) || facts.is_quarantined(*id);
         let other = facts.sessions.get(id).filter(|session| session.key.0 != *key);
         let what = match other {

@@ -19,11 +19,11 @@ impl Surroundings for Facts {
     }
 
     fn is_indexed(&self, id: SessionId, owner: Principal) -> bool {
-        self.by_owner.contains(&(owner, id.0))
+        self.sessions_by_owner.contains(&(owner, id.0))
     }
 
     fn leads_to(&self, key: IdemKey) -> api::Result<Option<SessionId>> {
-        Ok(self.by_idem.get(&key.0).copied().map(SessionId))
+        Ok(self.sessions_by_idem.get(&key.0).copied().map(SessionId))
     }
 
     fn lives(&self, id: SessionId) -> bool {

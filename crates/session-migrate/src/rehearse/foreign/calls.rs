@@ -112,7 +112,7 @@ fn call(text: &str) -> Result<(Principal, String, IDLArgs), String> {
         Some(text) => {
             let (name, rest) =
                 text.split_once(char::is_whitespace).ok_or("expected a method after the caller")?;
-            (person(name)?, rest.trim_start())
+            (principal_of(name)?, rest.trim_start())
         }
         None => (Principal::anonymous(), text),
     };
@@ -142,7 +142,7 @@ pub(super) fn arguments(text: &str) -> Result<IDLArgs, String> {
 
 /// Returns the principal of a name: `controller`, `anonymous`, the text of a principal, or a principal derived from the
 /// name.
-fn person(name: &str) -> Result<Principal, String> {
+fn principal_of(name: &str) -> Result<Principal, String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || !name.chars().all(is_name) {
         return Err(format!("expected a name of letters, digits, `-`, `_` and `.` after @, got `{name}`"));
@@ -167,7 +167,7 @@ fn with_principals(text: &str) -> Result<String, String> {
             rest = name;
             continue;
         };
-        done.push_str(&format!("\"{}\"", person(&name[..end])?));
+        done.push_str(&format!("\"{}\"", principal_of(&name[..end])?));
         rest = &name[end + 1..];
     }
     done.push_str(rest);

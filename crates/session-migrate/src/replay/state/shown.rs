@@ -16,12 +16,12 @@ pub(super) struct ReceiptShown {
     pub uploaded_at: Option<u64>,
     pub expires_at: u64,
     /// The session to which its idempotency key belongs.
-    pub key_leads_to: Option<Leads>,
+    pub key_leads_to: Option<SessionOfKey>,
 }
 
 /// A session to which a key belongs.
 #[derive(CandidType)]
-pub(super) struct Leads {
+pub(super) struct SessionOfKey {
     pub session: u64,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Leads {
 pub(super) struct IndexShown {
     pub by_owner: bool,
     pub by_activity: bool,
-    pub key_leads_to: Option<Leads>,
+    pub key_leads_to: Option<SessionOfKey>,
 }
 
 /// Sums over all sessions, receipts and accounts.
