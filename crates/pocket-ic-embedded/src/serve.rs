@@ -52,8 +52,8 @@ pub struct ServeOptions {
     /// Port to listen on; 0 for a free one.
     #[arg(long, short, default_value_t = 0)]
     pub port: u16,
-    /// Address to listen on. Anyone who can reach the server can read and write files through it, so it must be loopback
-    /// unless --allow-remote is given.
+    /// Address to listen on. Anyone who can reach the server can read and write files through it, so it must be
+    /// loopback unless --allow-remote is given.
     #[arg(long, short, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub ip_addr: IpAddr,
     /// Allow an address that other machines can reach.
