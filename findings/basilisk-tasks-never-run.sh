@@ -45,7 +45,7 @@ except TypeError as error:
     print('set to TaskStatus.PENDING: TypeError, %s' % error, file=seen)
 
 
-# As if the module compared texts.
+# The same manager with texts instead of the members of the Enum, to show that the comparison is the cause.
 class Texts:
     PENDING, RUNNING, COMPLETED, FAILED = (status.value for status in TaskStatus)
 

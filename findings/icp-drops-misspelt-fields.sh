@@ -25,10 +25,10 @@ cat > argument.py <<'EOF'
 import sys, json, base64, cbor2
 print(cbor2.loads(base64.b64decode(json.load(sys.stdin)['request']['envelope']))['content']['arg'].hex())
 EOF
-# Signs the call without sending it, and says whether its argument is that of another way to write it.
+# Signs a call without sending it. Prints the encoded argument in hexadecimal digits, or the error if icp refuses to sign.
 sign() {
-  $icp canister call rrkah-fqaaa-aaaaa-aaaaq-cai "$1" "$2" --candid canister.did --identity tester --network ic --sign-only - 2> said |
-    venv/bin/python argument.py 2> /dev/null || grep -o 'variant field .*\|wrong number of .*' said
+  $icp canister call rrkah-fqaaa-aaaaa-aaaaq-cai "$1" "$2" --candid canister.did --identity tester --network ic --sign-only - 2> errors |
+    venv/bin/python argument.py 2> /dev/null || grep -o 'variant field .*\|wrong number of .*' errors
 }
 {
   none=$(sign set '(record { max_bytes = 5 })')

@@ -131,7 +131,7 @@ fn a_share_of_5_percent_can_be_judged_by_its_counts() {
 
     canister.configure(|config| config.compat_share_percent = 0);
     canister.upgrade(Build::Direct);
-    assert_eq!(canister.stats().counts, counts, "and the next one");
+    assert_eq!(canister.stats().counts, counts, "the counts survive the next upgrade, too");
     canister.upload(owner(), &capsule, &file(100, 1_001), "after the canary");
     let after = canister.stats().counts;
     assert_eq!(

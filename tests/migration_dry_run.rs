@@ -22,8 +22,8 @@ fn a_dry_run_names_every_record_and_estimates_the_price() {
     let (bytes, _) = image(SESSIONS, canister.pic.get_time().as_nanos_since_unix_epoch());
     canister.pic.set_stable_memory(canister.id, bytes, BlobCompression::NoCompression);
     canister.upgrade(Build::Legacy);
-    let held: Result<MigrationStatus> = canister.update(controller(), "migration_pause", ());
-    assert_eq!(held.unwrap().phase, MigrationPhase::Paused);
+    let paused: Result<MigrationStatus> = canister.update(controller(), "migration_pause", ());
+    assert_eq!(paused.unwrap().phase, MigrationPhase::Paused);
     canister.try_upgrade(Build::Staged).unwrap();
 
     let (mut units, mut estimated, mut after) = (0, 0, None);

@@ -8,7 +8,7 @@ use crate::support::conversion::extents::held::Held;
 use crate::support::conversion::extents::image::{UploadedFile, image};
 use crate::support::conversion::extents::{InChunkMap, SECOND, storage, unit_in_progress};
 use crate::support::conversion::{
-    Interruption, Start, after, interrupted_everywhere, messages, pause_and_resume, settle, undisturbed,
+    Interruption, Start, after, interrupted_everywhere, messages, pause_and_resume, settle, uninterrupted,
 };
 use crate::support::traps::{
     executed, is_embedded, trapped_everywhere, upgrade_trapped_everywhere, with_message_limit,
@@ -25,7 +25,7 @@ use upload_canister::storage::Storage;
 #[test]
 fn the_migration_preserves_everything_that_is_stored() {
     let before = Held::of(&storage(&InChunkMap.canister()));
-    let after = undisturbed(InChunkMap);
+    let after = uninterrupted(InChunkMap);
     let (blobs, sessions) = (image().sound_blobs().count(), image().sessions().count());
     assert_eq!((before.moved(), after.held.moved()), ([0, 0], [blobs, sessions]));
     // Left are the two chunks of the damaged blob `torn`, and the chunk of the session that the first migration has
@@ -80,12 +80,12 @@ fn repeated_upgrades_lead_to_the_same_final_state() {
         if storage.migration.state_of(SECOND).unwrap().phase == Phase::Converted {
             break;
         }
-        assert!(upgrade < 60, "it does not reach that state");
+        assert!(upgrade < 60, "the migration is not converted after 60 upgrades");
     }
     assert!(in_the_blob >= 5, "{in_the_blob} upgrades ended in the middle of the long blob");
     canister.pic.start_canister(canister.id, Some(controller())).unwrap();
     canister.build = Build::Direct;
-    assert_eq!(InChunkMap::dump(&canister), undisturbed(InChunkMap));
+    assert_eq!(InChunkMap::dump(&canister), uninterrupted(InChunkMap));
 }
 
 /// A message of the timers moves more bytes than any blob here has, so only the long session can be left in the middle.
@@ -211,7 +211,7 @@ fn chunks_in_quarantine_are_stored_again_in_an_emptied_map() {
     assert_eq!(seen, BTreeSet::from([QUARANTINED]), "all others go at once");
     expected.chunk_map = [QUARANTINED, 0];
     assert_eq!(Held::of(&storage(&canister)), expected);
-    assert_eq!(InChunkMap::dump(&canister), undisturbed(InChunkMap));
+    assert_eq!(InChunkMap::dump(&canister), uninterrupted(InChunkMap));
 
     // The missing bytes of a quarantined blob are stored again, and the blob is retried.
     let torn = image().file("torn");
@@ -239,7 +239,7 @@ fn a_compaction_that_traps_changes_nothing() {
         return;
     }
     const PARTS: u64 = 6;
-    let expected = undisturbed(InChunkMap);
+    let expected = uninterrupted(InChunkMap);
     let (canister, chunks) = before_compaction();
     let all = executed(&canister, |canister| {
         sweep(canister, 0);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::support::conversion::sessions::{SESSIONS, Sessions};
 use crate::support::conversion::{
     Interruption, Start, after, control, interrupted_everywhere, pause_and_resume, settle, status,
-    undisturbed,
+    uninterrupted,
 };
 use crate::support::legacy_state::{image, memory_of};
 use crate::support::{InstalledCanister, controller};
@@ -79,7 +79,7 @@ fn interrupted_conversion_ends_in_the_same_state() {
 /// run forward again.
 #[test]
 fn the_next_build_goes_forward_from_a_rollback() {
-    let expected = undisturbed(Sessions::Untouched);
+    let expected = uninterrupted(Sessions::Untouched);
     let canister = after(Sessions::Counted, 1);
     control(&canister, "migration_rollback");
     canister.try_upgrade(Build::Direct).unwrap();

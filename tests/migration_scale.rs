@@ -281,17 +281,17 @@ fn report(runs: &[Figures]) {
 const HEAD: &str = "# What migration 1 costs
 
 Written by `UPDATE_REPORT=1 cargo test -p upload-e2e migration_scale`, with `MIGRATION_SESSIONS=1000000` for the last row. Every
-session is a file of one chunk of 64 bytes with its metadata, four index entries and its accounts; every third one has its chunk
-stored. A thousand clients put, finish, abort and begin continuously, on sessions chosen at random, and no call fails.
+session is a file of one chunk of 64 bytes with its metadata, four index entries and its accounts; every third session has its
+chunk stored. A thousand clients put, finish, abort and begin continuously, on sessions chosen at random, and no call fails.
 
 Instructions are IC instructions as the embedded server counts them. `post_upgrade` includes the start of the module.
 `most in a message` is the highest count of any migration message after `post_upgrade`. `per session` is the total of the
 engine's instructions, in all messages, divided by the number of sessions.
 
 **Full-size chunks used to make the migration more expensive**, before the keys of the chunk map were read without its payload
-(`src/stable/map_keys.rs`): a node holds up to eleven chunks, and loading one required following the list of its pages. These
-figures are from commit 1e45df9, with stored chunks of 1.8 MB; for current ones, see `migrate_chunks_0`, `_20` and `_400` in
-[costs.md](costs.md):
+(`src/stable/map_keys.rs`): a node holds up to eleven chunks, and to load a node, the library had to follow the list of its
+pages. The figures in the next table are from commit 1e45df9, with stored chunks of 1.8 MB. For current figures, see
+`migrate_chunks_0`, `_20` and `_400` in [costs.md](costs.md):
 
 | a session with | instructions per session |
 |---|---|
@@ -301,7 +301,7 @@ figures are from commit 1e45df9, with stored chunks of 1.8 MB; for current ones,
 
 **With one full-size chunk stored for each session, the current build stays below 0.30 M** up to the capacity of a canister:
 140,000 such chunks take 241 of the memory manager's 256 GiB, and a million would take 1.8 TB. The chunks' bytes are holes in a
-sparse file, whose results are compared with those of chunks that are stored completely (`cargo bench-costs full-chunks`, without
+sparse file; `cargo bench-costs full-chunks` compares the results with those of chunks that are stored completely (without
 client calls, [all figures](costs.md#migration-1-with-chunks-of-18-mb)). The cost of a session increases with the number of
 sessions, since every look-up and insertion in a deeper map costs more; looking up its chunk, by the keys alone, is 7 % of the
 cost. The size of the chunks no longer matters:

@@ -42,9 +42,9 @@ const READERS: [Access; 6] = [No, No, Yes, Yes, Yes, No];
 const WRITERS: [Access; 6] = [No, No, No, Yes, Yes, No];
 const OWNERS: [Access; 6] = [No, No, No, No, Yes, No];
 /// To those who may not read them, blobs, memories and sessions do not exist.
-const READERS_OF_THE_THING: [Access; 6] = [Unknown, Unknown, Yes, Yes, Yes, Unknown];
-const WRITERS_OF_THE_THING: [Access; 6] = [Unknown, Unknown, No, Yes, Yes, Unknown];
-const ITS_UPLOADER: [Access; 6] = [Unknown, Unknown, Unknown, Unknown, Yes, Unknown];
+const READERS_OF_THE_ITEM: [Access; 6] = [Unknown, Unknown, Yes, Yes, Yes, Unknown];
+const WRITERS_OF_THE_ITEM: [Access; 6] = [Unknown, Unknown, No, Yes, Yes, Unknown];
+const CLIENT_OF_THE_SESSION: [Access; 6] = [Unknown, Unknown, Unknown, Unknown, Yes, Unknown];
 
 /// Every function and the answer to each caller. [`CALLS`] has the arguments.
 #[rustfmt::skip]
@@ -57,11 +57,11 @@ const TABLE: &[(&str, [Access; 6])] = &[
     ("admin_config_set",     CONTROLLERS),
     ("admin_errors",         CONTROLLERS),
     ("admin_stats",          CONTROLLERS),
-    ("blob_access_token",    READERS_OF_THE_THING),
-    ("blob_delete",          WRITERS_OF_THE_THING),
-    ("blob_get_meta",        READERS_OF_THE_THING),
-    ("blob_read_chunk",      READERS_OF_THE_THING),
-    ("blob_read_range",      READERS_OF_THE_THING),
+    ("blob_access_token",    READERS_OF_THE_ITEM),
+    ("blob_delete",          WRITERS_OF_THE_ITEM),
+    ("blob_get_meta",        READERS_OF_THE_ITEM),
+    ("blob_read_chunk",      READERS_OF_THE_ITEM),
+    ("blob_read_range",      READERS_OF_THE_ITEM),
     ("build_info",           EVERYBODY),
     ("capsules_create",      [No, Yes, Yes, Yes, Yes, Yes]),
     ("capsules_delete",      OWNERS),
@@ -69,18 +69,18 @@ const TABLE: &[(&str, [Access; 6])] = &[
     ("capsules_read",        READERS),
     ("capsules_set_access",  OWNERS),
     ("capsules_set_public",  OWNERS),
-    ("downloads_begin",      READERS_OF_THE_THING),
-    ("downloads_end",        ITS_UPLOADER),
-    ("downloads_read_chunk", ITS_UPLOADER),
-    ("downloads_status",     ITS_UPLOADER),
+    ("downloads_begin",      READERS_OF_THE_ITEM),
+    ("downloads_end",        CLIENT_OF_THE_SESSION),
+    ("downloads_read_chunk", CLIENT_OF_THE_SESSION),
+    ("downloads_status",     CLIENT_OF_THE_SESSION),
     ("http_request",         EVERYBODY),
     // The token alone determines access; there is no caller.
     ("http_request_streaming_callback", [Unknown; 6]),
     ("memories_create",      WRITERS),
-    ("memories_delete",      WRITERS_OF_THE_THING),
+    ("memories_delete",      WRITERS_OF_THE_ITEM),
     ("memories_list",        READERS),
-    ("memories_read",        READERS_OF_THE_THING),
-    ("memories_update",      WRITERS_OF_THE_THING),
+    ("memories_read",        READERS_OF_THE_ITEM),
+    ("memories_update",      WRITERS_OF_THE_ITEM),
     ("migration_dry_run",    CONTROLLERS),
     ("migration_finalize",   CONTROLLERS),
     ("migration_journal",    EVERYBODY),
@@ -92,15 +92,15 @@ const TABLE: &[(&str, [Access; 6])] = &[
     ("migration_status",     EVERYBODY),
     ("migration_verify",     CONTROLLERS),
     ("upload_config",        EVERYBODY),
-    ("uploads_abort",        ITS_UPLOADER),
+    ("uploads_abort",        CLIENT_OF_THE_SESSION),
     ("uploads_begin",        WRITERS),
-    ("uploads_chunk_digests", ITS_UPLOADER),
-    ("uploads_finish",       ITS_UPLOADER),
+    ("uploads_chunk_digests", CLIENT_OF_THE_SESSION),
+    ("uploads_finish",       CLIENT_OF_THE_SESSION),
     ("uploads_list",         EVERYBODY),
-    ("uploads_put_chunk",    ITS_UPLOADER),
+    ("uploads_put_chunk",    CLIENT_OF_THE_SESSION),
     ("uploads_put_many",     WRITERS),
     ("uploads_put_whole",    WRITERS),
-    ("uploads_status",       ITS_UPLOADER),
+    ("uploads_status",       CLIENT_OF_THE_SESSION),
 ];
 
 /// Creates a scene whose session in flight has all its chunks.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::conversion::sessions::Sessions;
-use crate::support::conversion::{after, settle, undisturbed};
+use crate::support::conversion::{after, settle, uninterrupted};
 use crate::support::traps::{begin_costs, executed, is_embedded, with_message_limit};
 use crate::support::upload::file;
 use crate::support::{InstalledCanister, controller, owner, stranger};
@@ -123,7 +123,7 @@ fn a_clone_sweeps_after_its_first_update() {
 
 #[test]
 fn a_clone_continues_the_migration_of_its_original() {
-    let expected = undisturbed(Sessions::Counted);
+    let expected = uninterrupted(Sessions::Counted);
     for k in 0..2 {
         let canister = after(Sessions::Counted, k);
         let snapshot = canister.take_snapshot();

@@ -30,7 +30,7 @@ fn begin(who: u8, capsule: u8, bytes: u64) -> Operation {
 #[test]
 fn an_expired_session_is_gone_before_the_sweep() {
     let late =
-        [begin(0, 0, 1), Operation::PassQuietly { seconds: 1_037 }, Operation::Complete { session: 0 }];
+        [begin(0, 0, 1), Operation::PassWithoutTimers { seconds: 1_037 }, Operation::Complete { session: 0 }];
     for stage in [Stage::Legacy, Stage::Staged, Stage::Direct] {
         check(stage, &late).unwrap();
     }
@@ -41,7 +41,7 @@ fn an_expired_session_is_gone_before_the_sweep() {
 #[test]
 fn a_session_that_is_too_old_has_a_receipt_after_the_migration() {
     let (put, wait) =
-        (Operation::PutMissing { session: 0, last: false }, Operation::PassQuietly { seconds: 900 });
+        (Operation::PutMissing { session: 0, last: false }, Operation::PassWithoutTimers { seconds: 900 });
     let begun = [begin(0, 1, 2 * upload_model::CHUNK + 1)];
     let puts = [wait, put].into_iter().cycle().take(6);
     let late = [Operation::UpgradeLate, Operation::PutMissing { session: 0, last: true }];

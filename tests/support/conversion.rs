@@ -104,7 +104,7 @@ pub fn messages(start: impl Start) -> u32 {
 }
 
 /// Returns the result of an uninterrupted migration.
-pub fn undisturbed<S: Start>(start: S) -> S::Dump {
+pub fn uninterrupted<S: Start>(start: S) -> S::Dump {
     let canister = after(start, 0);
     let state = settle(&canister);
     assert_eq!(state.phase, MigrationPhase::Converted, "{}", state.note);
@@ -117,7 +117,7 @@ pub fn interrupted_everywhere<S: Start>(start: S, interruptions: &[(&str, Interr
     let messages = messages(start);
     // The message of the upgrade, which precedes them, is not counted.
     assert!(messages >= 2, "{messages} messages leave nothing to interrupt");
-    let expected = undisturbed(start);
+    let expected = uninterrupted(start);
     for (what, interrupt) in interruptions {
         for k in 0..=messages {
             let mut canister = after(start, k);

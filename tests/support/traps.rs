@@ -8,7 +8,7 @@ use session_migrate::costs::{self, MessageCost};
 use session_migrate::server::{self, ServerKind};
 use upload_canister::api::{BuildInfo, MigrationPhase};
 
-use super::conversion::{Start, after, messages, settle, status, undisturbed};
+use super::conversion::{Start, after, messages, settle, status, uninterrupted};
 use super::{InstalledCanister, owner};
 
 /// Number of equal parts into which a message is divided. Tests make it trap after each part but the last.
@@ -62,7 +62,7 @@ pub fn trapped_everywhere<S: Start>(start: S) {
     if !is_embedded() {
         return;
     }
-    let expected = undisturbed(start);
+    let expected = uninterrupted(start);
     for k in 0..messages(start) {
         // The timers' library runs a timer in a call of the canister to itself.
         let all = executed(&after(start, k), |canister| canister.pic.tick());
@@ -79,8 +79,8 @@ pub fn trapped_everywhere<S: Start>(start: S) {
             assert!(instructions > timer, "the timer itself must complete: {timer} of {cost}");
             let canister = after(start, k);
             let before = status(&canister);
-            let cut = with_message_limit(&canister, instructions, |canister| canister.pic.tick());
-            assert_eq!(cut.len(), 1, "message {k}, part {part}: {cut:?}");
+            let trapped = with_message_limit(&canister, instructions, |canister| canister.pic.tick());
+            assert_eq!(trapped.len(), 1, "message {k}, part {part}: {trapped:?}");
             assert_eq!(status(&canister), before, "message {k}, part {part}");
             let after = settle(&canister);
             assert_eq!(after.phase, MigrationPhase::Converted, "message {k}, part {part}: {}", after.note);
@@ -90,8 +90,8 @@ pub fn trapped_everywhere<S: Start>(start: S) {
         for part in 1..PARTS {
             let canister = after(start, k);
             let before = status(&canister);
-            let cut = with_message_limit(&canister, timer * part / PARTS, |canister| canister.pic.tick());
-            assert_eq!(cut.first().map(|message| &*message.entry), Some("global_timer"), "{cut:?}");
+            let trapped = with_message_limit(&canister, timer * part / PARTS, |canister| canister.pic.tick());
+            assert_eq!(trapped.first().map(|message| &*message.entry), Some("global_timer"), "{trapped:?}");
             assert_eq!(status(&canister), before, "message {k}, part {part} of the timer");
             canister.pic.advance_time(Duration::from_secs(301));
             canister.pic.tick();
@@ -112,22 +112,19 @@ pub fn upgrade_trapped_everywhere<S: Start>(start: S) {
     if !is_embedded() {
         return;
     }
-    let expected = undisturbed(start);
+    let expected = uninterrupted(start);
     let upgrade = |canister: &InstalledCanister| drop(canister.try_upgrade(S::BUILD));
     let all = executed(&start.canister(), upgrade);
     let cost = all
         .iter()
         .find(|message| message.entry == "post_upgrade")
-        .expect(
-            "it has such a \
-        message",
-        )
+        .expect("the upgrade has a post_upgrade message")
         .instructions;
     for part in 1..PARTS {
         let mut canister = start.canister();
         let before = canister.pic.get_stable_memory(canister.id);
-        let cut = with_message_limit(&canister, cost * part / PARTS, upgrade);
-        assert_eq!(cut.len(), 1, "part {part}: {cut:?}");
+        let trapped = with_message_limit(&canister, cost * part / PARTS, upgrade);
+        assert_eq!(trapped.len(), 1, "part {part}: {trapped:?}");
         let info = canister.raw_query(owner(), "build_info", ()).unwrap();
         let info: BuildInfo = candid::decode_one(&info).unwrap();
         assert_eq!(info.build, canister.build.name(), "the old code continues");

@@ -29,7 +29,7 @@ export class Row {
   show({ phase, loaded, total, retry }: Progress): void {
     this.bar.max = Math.max(total, 1);
     this.bar.value = total === 0 ? 1 : loaded;
-    const wait = retry ? `, trying again in ${Math.ceil(retry.inMs / 1000)} s` : '';
+    const wait = retry ? `, retrying in ${Math.ceil(retry.inMs / 1000)} s` : '';
     this.state.textContent = `${PHASES[phase]}${wait}`;
   }
 

@@ -5,7 +5,7 @@ import { UploadError } from './errors.js';
 import { sessionEnded } from './ended.js';
 import { ask, digestOf, type Upload } from './upload.js';
 
-export async function differing(upload: Upload, session: bigint): Promise<number[]> {
+export async function differingChunks(upload: Upload, session: bigint): Promise<number[]> {
   const { chunks, file, hasher, record, report, signal } = upload;
   const stored = await storedDigests(upload, session);
   const differ: number[] = [];
@@ -22,7 +22,9 @@ export async function differing(upload: Upload, session: bigint): Promise<number
   const digest = await digestOf(hasher, file, record.algorithm, { signal });
   const same = bytesToHex(digest) === bytesToHex(record.digest);
   throw same
-    ? new UploadError('inconsistent', 'every chunk has the right digest, the whole has not', { resumable: false })
+    ? new UploadError('inconsistent', 'every chunk has the right digest, but the whole file does not', {
+        resumable: false,
+      })
     : new UploadError('file-changed', 'the file has changed since its digest was computed', { resumable: false });
 }
 

@@ -5,7 +5,7 @@ import { sessionEnded } from './ended.js';
 import { UploadError } from './errors.js';
 import { finish } from './finish.js';
 import type { UploadFinishResult } from './canister.js';
-import { differing } from './repair.js';
+import { differingChunks } from './repair.js';
 import { ask, read, refused, type Upload } from './upload.js';
 
 /** Maximum number of repairs: differing chunks are searched for and sent again. */
@@ -30,7 +30,7 @@ export async function transfer(upload: Upload, session: bigint, mayHaveChunks: b
         throw outcome.mismatch;
       }
       repairs += 1;
-      send = await differing(upload, session);
+      send = await differingChunks(upload, session);
     } else {
       if (outcome.count >= leftBefore) {
         const message = `${outcome.count} chunks of session ${session} are missing, however often they are sent`;

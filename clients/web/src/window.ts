@@ -6,7 +6,7 @@ export class Window {
 
   constructor(readonly size: number) {
     if (!Number.isInteger(size) || size < 1) {
-      throw new RangeError(`a window has at least one place, got ${size}`);
+      throw new RangeError(`a window has at least one slot, got ${size}`);
     }
     this.free = size;
   }

@@ -14,8 +14,8 @@ const rows = readFileSync(join(import.meta.dirname, '..', 'README.md'), 'utf8')
 test('the README has the answer to every code', () => {
   const tables: Array<Record<string, Verdict>> = [REJECT_CODES, ERROR_CODES, HTTP_STATUS, AGENT_CODES];
   for (const [code, verdict] of tables.flatMap((table) => Object.entries(table))) {
-    const said = rows.some((row) => row.includes(`\`${code}\``) && row.includes(`| ${verdict} |`));
-    assert.ok(said, `${code}: ${verdict}`);
+    const documented = rows.some((row) => row.includes(`\`${code}\``) && row.includes(`| ${verdict} |`));
+    assert.ok(documented, `${code}: ${verdict}`);
   }
 });
 

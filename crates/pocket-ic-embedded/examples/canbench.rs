@@ -38,7 +38,7 @@ struct Arguments {
     module: PathBuf,
     /// The published results: a `canbench_results.yml`.
     results: Option<PathBuf>,
-    /// Run only benchmarks with this in their name.
+    /// Run only benchmarks whose name contains this text.
     #[arg(long, default_value = "")]
     filter: String,
     /// The argument of `canister_init`, in hexadecimal.

@@ -51,7 +51,7 @@ fn main() {
 
     let update = |calls| repeat(calls, || drop(pic.update_call(id, anonymous(), "nothing", vec![])));
     update(100);
-    row("empty update call, one after the other", per_second(CALLS, update(CALLS)));
+    row("empty update calls, one after the other", per_second(CALLS, update(CALLS)));
     let query = |calls| repeat(calls, || drop(pic.query_call(id, anonymous(), "nothing_query", vec![])));
     query(100);
     row("empty query call, one after the other", per_second(CALLS, query(CALLS)));
@@ -60,7 +60,7 @@ fn main() {
         .map(|_| pic.submit_call(id, anonymous(), "nothing", vec![]).expect("the call is accepted"))
         .collect();
     messages.into_iter().for_each(|message| drop(pic.await_call(message)));
-    row("empty update call, submitted together", per_second(CALLS, submitted.elapsed()));
+    row("empty update calls, submitted together", per_second(CALLS, submitted.elapsed()));
 
     let chunk: Vec<u8> = (0..CHUNK as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let upload = repeat(UPLOAD / CHUNK, || {

@@ -21,12 +21,12 @@ pub(crate) fn from_client() {
     }
     let mut words = std::env::args_os();
     let (Ok(program), Some(name)) = (std::env::current_exe(), words.next()) else { return };
-    let mut again = Command::new(program);
-    again.arg0(name).args(words).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut detached = Command::new(program);
+    detached.arg0(name).args(words).stdin(Stdio::null()).stdout(Stdio::null());
     if mute {
-        again.stderr(Stdio::null());
+        detached.stderr(Stdio::null());
     }
-    let _ = again.exec();
+    let _ = detached.exec();
 }
 
 /// Returns whether this stream is `/dev/null`; `None` if the stream is not open, or there is no `/dev/null`.

@@ -60,15 +60,15 @@ pub(crate) enum PortFileError {
         if no server is running",
         path.display()
     )]
-    Stranger { path: PathBuf, port: u16 },
+    OtherProgram { path: PathBuf, port: u16 },
 }
 
 /// What answers at a port.
 #[derive(Debug, PartialEq, Eq)]
 enum PortUse {
-    Nobody,
+    Unused,
     Server,
-    Stranger,
+    OtherProgram,
 }
 
 impl PortFile {
@@ -101,8 +101,8 @@ impl PortFile {
         };
         match answer(ip_addr, port) {
             PortUse::Server => Ok(Some(Claim::Running)),
-            PortUse::Stranger => Err(PortFileError::Stranger { path: path.to_owned(), port }),
-            PortUse::Nobody => Self::take_over(path, &text, port),
+            PortUse::OtherProgram => Err(PortFileError::OtherProgram { path: path.to_owned(), port }),
+            PortUse::Unused => Self::take_over(path, &text, port),
         }
     }
 
@@ -177,20 +177,20 @@ fn port_in(text: &str) -> Option<u16> {
 fn answer(ip_addr: IpAddr, port: u16) -> PortUse {
     let mut addresses = vec![ip_addr, Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     addresses.dedup();
-    let mut answer = PortUse::Nobody;
+    let mut answer = PortUse::Unused;
     for address in addresses {
         match TcpStream::connect_timeout(&SocketAddr::from((address, port)), ANSWER) {
             Ok(stream) if is_server(&stream).unwrap_or(false) => return PortUse::Server,
-            Ok(_) => answer = PortUse::Stranger,
-            Err(error) if nobody_there(&error) => {}
-            Err(_) => answer = PortUse::Stranger,
+            Ok(_) => answer = PortUse::OtherProgram,
+            Err(error) if means_unused(&error) => {}
+            Err(_) => answer = PortUse::OtherProgram,
         }
     }
     answer
 }
 
 /// Returns whether a failed connection means that nothing listens, or that the machine has no such address.
-fn nobody_there(error: &io::Error) -> bool {
+fn means_unused(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ConnectionRefused
         || error.kind() == io::ErrorKind::AddrNotAvailable
         || error.kind() == io::ErrorKind::NetworkUnreachable
@@ -249,14 +249,14 @@ mod tests {
         let listener = TcpListener::bind((HERE, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (_dir, path) = file(&format!("{port}\n"));
-        let stranger = thread::spawn(move || {
+        let other_program = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap();
         });
         let error = PortFile::claim(&path, HERE).unwrap_err();
-        assert!(matches!(error, PortFileError::Stranger { port: found, .. } if found == port), "{error}");
+        assert!(matches!(error, PortFileError::OtherProgram { port: found, .. } if found == port), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{port}\n"));
-        stranger.join().unwrap();
+        other_program.join().unwrap();
     }
 
     #[test]

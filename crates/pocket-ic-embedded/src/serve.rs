@@ -29,7 +29,7 @@ const TTL_CHECK: Duration = Duration::from_secs(1);
 /// The port where tools expect a local network.
 pub const DEFAULT_GATEWAY_PORT: u16 = 8000;
 
-/// The command line. It is the same as that of the official server, as far as that applies here.
+/// The command line: the official server's options, where they apply here.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "pocket-ic-embedded",
@@ -52,8 +52,8 @@ pub struct ServeOptions {
     /// Port to listen on; 0 for a free one.
     #[arg(long, short, default_value_t = 0)]
     pub port: u16,
-    /// Address to listen on. Anyone who can reach it can read and write files through it, so it must be loopback unless
-    /// --allow-remote is given.
+    /// Address to listen on. Anyone who can reach the server can read and write files through it, so it must be
+    /// loopback unless --allow-remote is given.
     #[arg(long, short, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub ip_addr: IpAddr,
     /// Allow an address that other machines can reach.
@@ -65,7 +65,7 @@ pub struct ServeOptions {
     #[arg(long, value_name = "DIR|off")]
     pub module_cache: Option<CacheFolder>,
     /// Also start a network for agents and their tools: an NNS and an application subnet that follow the system clock,
-    /// and an HTTP gateway. Print its address, its root key and the lines for icp.yaml.
+    /// and an HTTP gateway. Print the network's address, its root key and the lines for icp.yaml.
     #[arg(long)]
     pub live: bool,
     /// Port of the gateway of `--live`; 0 for a free one.

@@ -98,7 +98,7 @@ impl Recorder {
     ///
     /// # Errors
     /// The error of the work, and a trap in it.
-    pub fn aside<T>(
+    pub fn unmeasured<T>(
         &mut self,
         work: impl FnOnce(&MeteredCanister) -> Result<T, BenchError>,
     ) -> Result<T, BenchError> {

@@ -37,13 +37,13 @@ fn one_step(canister: &mut TestCanister) -> RunOutcome {
 
 #[test]
 fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
-    let (mut undisturbed, _) = layout_1();
-    upgrade(&mut undisturbed);
+    let (mut uninterrupted, _) = layout_1();
+    upgrade(&mut uninterrupted);
     let mut steps = 0;
-    while one_step(&mut undisturbed) == RunOutcome::More {
+    while one_step(&mut uninterrupted) == RunOutcome::More {
         steps += 1;
     }
-    let expected = outcome(&undisturbed);
+    let expected = outcome(&uninterrupted);
     assert!(steps > 12, "{steps} steps");
     for k in 0..=steps {
         let (mut canister, _) = layout_1();

@@ -302,7 +302,7 @@ impl Target for Native {
     fn holdings(&mut self) -> Holdings {
         let stats = crate::metrics::stats(&self.canister.storage, 0).unwrap();
         Holdings {
-            sessions: stats.sessions - self.rubbish_in_layout_1(),
+            sessions: stats.sessions - self.unreadable_in_layout_1(),
             receipts: stats.receipts,
             payload: model::Payload {
                 chunks: stats.chunks - self.canister.storage.blobs.released_chunks(),
@@ -352,8 +352,8 @@ impl Target for Native {
         self.put_foreign(who, capsule, chunks)
     }
 
-    fn add_rubbish(&mut self, records: u8) {
-        self.put_rubbish(records);
+    fn add_unreadable_records(&mut self, records: u8) {
+        self.put_unreadable_records(records);
     }
 
     fn damage_quarantined(&mut self, record: u8) -> bool {

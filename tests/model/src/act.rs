@@ -66,14 +66,19 @@ impl ModelRun<'_> {
             Operation::Status { who, session } => {
                 let (id, who) = self.caller(who, session);
                 let got = self.target.status(who, id);
-                self.model.looked(self.target.now(), who, id, got.as_ref().map_err(|refusal| *refusal))
+                self.model.status_checked(
+                    self.target.now(),
+                    who,
+                    id,
+                    got.as_ref().map_err(|refusal| *refusal),
+                )
             }
             Operation::Pass { seconds } => {
                 self.target.pass(seconds);
                 self.sweep();
                 Ok(())
             }
-            Operation::PassQuietly { seconds } => {
+            Operation::PassWithoutTimers { seconds } => {
                 self.target.pass_without_timers(seconds);
                 Ok(())
             }
@@ -165,8 +170,8 @@ impl ModelRun<'_> {
                     kind,
                 )
             }
-            Operation::Rubbish { records } => {
-                self.target.add_rubbish(records);
+            Operation::UnreadableRecords { records } => {
+                self.target.add_unreadable_records(records);
                 Ok(())
             }
             Operation::DamageQuarantined { record } => {
@@ -308,7 +313,7 @@ impl ModelRun<'_> {
         let digest = digest_sent(kind, content, bytes);
         let now = self.target.now();
         self.check_room();
-        let got = self.target.finish(who, id, &digest, len, kind == FinishKind::Tired);
+        let got = self.target.finish(who, id, &digest, len, kind == FinishKind::WithoutBudget);
         self.model.finished(now, who, id, kind, content, &got)?;
         match got {
             Ok(finished) => self.read_back(&finished.locator),

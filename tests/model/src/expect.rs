@@ -161,7 +161,7 @@ impl Model {
         content: u8,
         got: &TargetResult<Finished>,
     ) -> Judgement {
-        let right = matches!(kind, FinishKind::Right | FinishKind::Tired);
+        let right = matches!(kind, FinishKind::Right | FinishKind::WithoutBudget);
         if let Some(Receipt { finished: Some((before, stored)), bytes, .. }) = self.receipt(who, id, now) {
             let expected = if right && *stored == fills(content, *bytes) {
                 Ok(before.clone())
@@ -183,7 +183,7 @@ impl Model {
         });
         // A finish without budget for hashing may be postponed, if its result depends on the hash.
         let needs_hashing = matches!(refusal, None | Some(Refusal::Checksum));
-        if kind == FinishKind::Tired && needs_hashing && *got == Err(Refusal::Hashing) {
+        if kind == FinishKind::WithoutBudget && needs_hashing && *got == Err(Refusal::Hashing) {
             return Ok(());
         }
         if let (Some(Refusal::Checksum), Some(session)) = (refusal, self.sessions.get_mut(&id)) {
@@ -242,7 +242,7 @@ impl Model {
     }
 
     /// Checks an answer of status.
-    pub fn looked(&self, now: u64, who: u8, id: u64, got: TargetResult<&super::View>) -> Judgement {
+    pub fn status_checked(&self, now: u64, who: u8, id: u64, got: TargetResult<&super::View>) -> Judgement {
         match (self.not_own(who, id, now), got) {
             (None, Ok(view)) => same("status", &self.view(id, &self.sessions[&id]), view),
             (Some(refusal), Err(got)) => same("status", &refusal, &got),

@@ -41,7 +41,7 @@ pub enum Operation {
     /// Time passes, and the timers run.
     Pass { seconds: u64 },
     /// Time passes, and the timers do not run.
-    PassQuietly { seconds: u64 },
+    PassWithoutTimers { seconds: u64 },
     /// A person tries to change what the guest, who does not own the capsule, may do in it.
     Share { who: u8, capsule: u8, guest: Guest },
     /// A memory is created without an upload.
@@ -72,7 +72,7 @@ pub enum Operation {
     /// finishes the session, or aborts it if finish is refused.
     EndForeign { who: u8, capsule: u8, bytes: u64, content: u8, kind: FinishKind },
     /// Layout 1 gets records that no build can read and that belong to no client.
-    Rubbish { records: u8 },
+    UnreadableRecords { records: u8 },
     /// The quarantine record of one of these unreadable records is damaged, too.
     DamageQuarantined { record: u8 },
     /// A snapshot is taken, and replaces the previous one.
@@ -155,7 +155,7 @@ pub enum FinishKind {
     /// The right digest and length.
     Right,
     /// The right digest and length, in a message that has no budget for hashing.
-    Tired,
+    WithoutBudget,
     /// A digest of other bytes.
     WrongDigest,
     /// A digest of the wrong length.
@@ -198,7 +198,7 @@ fn idx() -> impl Strategy<Value = u32> {
 fn finish_kind() -> impl Strategy<Value = FinishKind> {
     prop_oneof![
         6 => Just(FinishKind::Right),
-        1 => Just(FinishKind::Tired),
+        1 => Just(FinishKind::WithoutBudget),
         2 => Just(FinishKind::WrongDigest),
         1 => Just(FinishKind::ShortDigest),
         1 => Just(FinishKind::WrongLength),
@@ -256,7 +256,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         5 => (who(), 0..6u8).prop_map(|(who, session)| Operation::Abort { who, session }),
         3 => (who(), 0..6u8).prop_map(|(who, session)| Operation::Status { who, session }),
         3 => seconds().prop_map(|seconds| Operation::Pass { seconds }),
-        2 => seconds().prop_map(|seconds| Operation::PassQuietly { seconds }),
+        2 => seconds().prop_map(|seconds| Operation::PassWithoutTimers { seconds }),
         4 => (0..2u8, 0..2u8, guest())
             .prop_map(|(who, capsule, guest)| Operation::Share { who, capsule, guest }),
         6 => (0..2u8, 0..2u8, 0..3u8, memory_kind(), 0..2u8).prop_map(
@@ -284,7 +284,7 @@ fn operation() -> impl Strategy<Value = Operation> {
                 Operation::EndForeign { who, capsule, bytes, content, kind }
             }
         ),
-        1 => (1..4u8).prop_map(|records| Operation::Rubbish { records }),
+        1 => (1..4u8).prop_map(|records| Operation::UnreadableRecords { records }),
         2 => (0..4u8).prop_map(|record| Operation::DamageQuarantined { record }),
         2 => Just(Operation::TakeSnapshot),
         2 => Just(Operation::LoadSnapshot),
@@ -367,7 +367,7 @@ fn slow_upload() -> impl Strategy<Value = Vec<Operation>> {
         let bytes = 2 * CHUNK + 1;
         let begin = Operation::Begin { who, capsule, key, bytes, content: 0, wrong_count: false };
         let put = Operation::PutMissing { session: 0, last: false };
-        let wait = Operation::PassQuietly { seconds: 900 };
+        let wait = Operation::PassWithoutTimers { seconds: 900 };
         vec![begin, wait.clone(), put.clone(), wait.clone(), put.clone(), wait, put]
     })
 }
@@ -386,7 +386,7 @@ fn bad_chunk_replaced() -> impl Strategy<Value = Vec<Operation>> {
 fn rubbish_retried() -> impl Strategy<Value = Vec<Operation>> {
     (2..4u8, 0..4u8).prop_map(|(records, record)| {
         vec![
-            Operation::Rubbish { records },
+            Operation::UnreadableRecords { records },
             Operation::Upgrade { share: 0 },
             Operation::Migrate { steps: 11 },
             Operation::DamageQuarantined { record },

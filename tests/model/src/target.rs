@@ -252,7 +252,7 @@ pub trait Target {
     }
     /// Puts records into layout 1 that no build can read; they are in no index. Does nothing if the target cannot do
     /// that.
-    fn add_rubbish(&mut self, _records: u8) {}
+    fn add_unreadable_records(&mut self, _records: u8) {}
     /// Damages the quarantine record of one of these records. Returns `false` if there is none.
     fn damage_quarantined(&mut self, _record: u8) -> bool {
         false

@@ -16,22 +16,22 @@ export async function startNetwork(binary: string): Promise<LiveNetwork> {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = new Promise((resolve) => server.once('exit', resolve));
-  const said = new Map<string, string>();
+  const printed = new Map<string, string>();
   for await (const line of createInterface({ input: server.stdout })) {
     const [, name, value] = /^(url|root key|canisters):\s+(.*)$/.exec(line) ?? [];
-    if (name && value) said.set(name, value);
+    if (name && value) printed.set(name, value);
     // This is the last line that the server prints.
     if (/^ {4}network: /.test(line)) break;
   }
-  const told = (name: string) => {
-    const value = said.get(name);
-    if (value === undefined) throw new Error(`the network did not start: it told no ${name}`);
+  const valueOf = (name: string) => {
+    const value = printed.get(name);
+    if (value === undefined) throw new Error(`the network did not start: it printed no ${name}`);
     return value;
   };
   return {
-    url: told('url'),
-    rootKey: told('root key'),
-    firstCanister: told('canisters').split(' ').at(-1) ?? '',
+    url: valueOf('url'),
+    rootKey: valueOf('root key'),
+    firstCanister: valueOf('canisters').split(' ').at(-1) ?? '',
     async stop() {
       server.kill('SIGTERM');
       await ended;

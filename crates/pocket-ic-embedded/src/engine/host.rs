@@ -174,10 +174,10 @@ impl Word for u64 {
 }
 
 /// The caller of a system API function.
-pub(super) type Cx<'a> = Caller<'a, Host>;
+pub(super) type ApiCaller<'a> = Caller<'a, Host>;
 
 /// Deducts instructions from those that the message may still use; an error if there are too few.
-pub(super) fn charge(c: &mut Cx<'_>, instructions: u64) -> Result<()> {
+pub(super) fn charge(c: &mut ApiCaller<'_>, instructions: u64) -> Result<()> {
     let left = c.get_fuel()?;
     match left.checked_sub(instructions) {
         Some(left) => c.set_fuel(left),
@@ -190,7 +190,7 @@ pub(super) fn charge(c: &mut Cx<'_>, instructions: u64) -> Result<()> {
 
 /// Checks whether a system API function is allowed in the current kind of execution, and charges its fixed cost: the
 /// first step of each function.
-pub(super) fn enter(c: &mut Cx<'_>, api: &'static Api) -> Result<()> {
+pub(super) fn enter(c: &mut ApiCaller<'_>, api: &'static Api) -> Result<()> {
     charge(c, api.cost)?;
     let message = &c.data().message;
     if api.contexts & message.context == 0 {
@@ -204,7 +204,7 @@ pub(super) fn enter(c: &mut Cx<'_>, api: &'static Api) -> Result<()> {
 }
 
 /// Returns the wasm memory (empty if there is none) and the host.
-pub(super) fn split<'a>(c: &'a mut Cx<'_>) -> (&'a mut [u8], &'a mut Host) {
+pub(super) fn split<'a>(c: &'a mut ApiCaller<'_>) -> (&'a mut [u8], &'a mut Host) {
     match c.data().memory {
         Some(memory) => memory.data_and_store_mut(c),
         None => (&mut [], c.data_mut()),
@@ -235,13 +235,19 @@ pub(super) fn range(
 }
 
 /// Copies bytes out of the wasm memory, at one instruction per byte.
-pub(super) fn take(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64) -> Result<Vec<u8>> {
+pub(super) fn take(c: &mut ApiCaller<'_>, api: &'static Api, src: u64, len: u64) -> Result<Vec<u8>> {
     take_start(c, api, src, len, u64::MAX)
 }
 
 /// Copies at most the first `max` of `len` bytes out of the wasm memory. All `len` bytes must exist, and each of them
 /// costs one instruction.
-pub(super) fn take_start(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64, max: u64) -> Result<Vec<u8>> {
+pub(super) fn take_start(
+    c: &mut ApiCaller<'_>,
+    api: &'static Api,
+    src: u64,
+    len: u64,
+    max: u64,
+) -> Result<Vec<u8>> {
     charge(c, len)?;
     let (memory, _) = split(c);
     let mut range = range(api, "heap", src, len, memory.len())?;
@@ -253,13 +259,13 @@ pub(super) fn take_start(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64, 
 }
 
 /// Copies UTF-8 text out of the wasm memory, at one instruction per byte.
-pub(super) fn take_text(c: &mut Cx<'_>, api: &'static Api, src: u64, len: u64) -> Result<String> {
+pub(super) fn take_text(c: &mut ApiCaller<'_>, api: &'static Api, src: u64, len: u64) -> Result<String> {
     String::from_utf8(take(c, api, src, len)?)
         .map_err(|_| violation(format!("ic0_{}: the text is not valid UTF-8", api.name)))
 }
 
 /// Writes a 16-byte number into the wasm memory.
-pub(super) fn put_u128(c: &mut Cx<'_>, api: &'static Api, dst: u64, value: u128) -> Result<()> {
+pub(super) fn put_u128(c: &mut ApiCaller<'_>, api: &'static Api, dst: u64, value: u128) -> Result<()> {
     let (memory, _) = split(c);
     let range = range(api, "heap", dst, 16, memory.len())?;
     memory[range].copy_from_slice(&value.to_le_bytes());
@@ -268,7 +274,7 @@ pub(super) fn put_u128(c: &mut Cx<'_>, api: &'static Api, dst: u64, value: u128)
 
 /// Copies `source(host)[offset..offset + len]` into the wasm memory, at one instruction per byte.
 pub(super) fn copy_out(
-    c: &mut Cx<'_>,
+    c: &mut ApiCaller<'_>,
     api: &'static Api,
     (dst, offset, len): (u64, u64, u64),
     source: impl FnOnce(&Message) -> Result<&[u8]>,

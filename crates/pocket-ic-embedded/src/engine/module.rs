@@ -93,9 +93,9 @@ impl CanisterModule {
     /// Checks and compiles a module as uploaded; memory and globals of a fresh instance are not known yet.
     pub(super) fn compile(runtime: &Runtime, uploaded: &[u8]) -> Result<Self, InvalidWasm> {
         let wasm = intake::unpack(uploaded)?;
-        let flavour = runtime.flavour(intake::has_wide_memory(&wasm))?;
+        let for_memory = runtime.for_memory(intake::has_wide_memory(&wasm))?;
         // Cached code was checked when it was compiled.
-        let cached = runtime.load(flavour, &wasm);
+        let cached = runtime.load(for_memory, &wasm);
         let keeps_segments = match &cached {
             Some(cached) => cached.keeps_segments,
             None => intake::check_code(&wasm)?,
@@ -121,9 +121,9 @@ impl CanisterModule {
             .map_err(|error| InvalidWasm(format!("Wasm module failed validation: {error}")))?;
         let compiled = match cached {
             Some(cached) => cached.module,
-            None => runtime.compile(flavour, &wasm, &rewritten, keeps_segments)?,
+            None => runtime.compile(for_memory, &wasm, &rewritten, keeps_segments)?,
         };
-        let code = flavour.link(&compiled)?;
+        let code = for_memory.link(&compiled)?;
         Ok(Self {
             uploaded: uploaded.to_vec(),
             hash: Sha256::digest(uploaded).into(),

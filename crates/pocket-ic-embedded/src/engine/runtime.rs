@@ -22,22 +22,22 @@ const LARGE_WASM_BYTES: usize = 32 << 10;
 
 /// The runtime. Shared by all modules.
 pub(super) struct Runtime {
-    narrow: Flavour,
+    narrow: RuntimeForMemory,
     /// Created with the first module that has a 64-bit memory, which is rare.
-    wide: OnceLock<Result<Flavour, EngineError>>,
+    wide: OnceLock<Result<RuntimeForMemory, EngineError>>,
     cache: Option<ModuleCache>,
 }
 
 /// A runtime for modules with one type of memory: it determines the cost of loads and stores, and the types
 /// of the system API.
-pub(super) struct Flavour {
+pub(super) struct RuntimeForMemory {
     config: Config,
     engine: wasmtime::Engine,
     compiler: Compiler,
     linker: Linker<Host>,
 }
 
-impl Flavour {
+impl RuntimeForMemory {
     fn new<W: Word>() -> Result<Self, EngineError> {
         let failed = |error: wasmtime::Error| EngineError(format!("{error:#}"));
         let mut config = Config::new();
@@ -60,7 +60,7 @@ impl Flavour {
     }
 }
 
-impl Flavour {
+impl RuntimeForMemory {
     /// Checks the types of a module's imports.
     pub(super) fn link(&self, module: &Module) -> Result<InstancePre<Host>, InvalidWasm> {
         self.linker.instantiate_pre(module).map_err(|error| InvalidWasm(format!("{error:#}")))
@@ -70,46 +70,46 @@ impl Flavour {
 impl Runtime {
     /// Returns a runtime that looks up and stores compiled modules in this cache, if there is one.
     pub(super) fn new(cache: Option<ModuleCache>) -> Result<Self, EngineError> {
-        Ok(Self { narrow: Flavour::new::<u32>()?, wide: OnceLock::new(), cache })
+        Ok(Self { narrow: RuntimeForMemory::new::<u32>()?, wide: OnceLock::new(), cache })
     }
 
     /// Returns the runtime for modules with this type of memory.
-    pub(super) fn flavour(&self, wide: bool) -> Result<&Flavour, InvalidWasm> {
+    pub(super) fn for_memory(&self, wide: bool) -> Result<&RuntimeForMemory, InvalidWasm> {
         if !wide {
             return Ok(&self.narrow);
         }
-        let wide = self.wide.get_or_init(Flavour::new::<u64>).as_ref();
+        let wide = self.wide.get_or_init(RuntimeForMemory::new::<u64>).as_ref();
         wide.map_err(|error| InvalidWasm(error.to_string()))
     }
 
     /// Returns the cache entry of a module, if there is one.
-    pub(super) fn load(&self, flavour: &Flavour, wasm: &[u8]) -> Option<CachedModule> {
+    pub(super) fn load(&self, for_memory: &RuntimeForMemory, wasm: &[u8]) -> Option<CachedModule> {
         if wasm.len() < LARGE_WASM_BYTES {
             return None;
         }
-        self.cache.as_ref()?.load(&flavour.engine, &flavour.compiler.key(wasm))
+        self.cache.as_ref()?.load(&for_memory.engine, &for_memory.compiler.key(wasm))
     }
 
     /// Compiles a rewritten module, and stores the code in the cache together with the result of its check.
     pub(super) fn compile(
         &self,
-        flavour: &Flavour,
+        for_memory: &RuntimeForMemory,
         wasm: &[u8],
         rewritten: &[u8],
         keeps_segments: bool,
     ) -> Result<Module, InvalidWasm> {
         let compile = || {
             if wasm.len() < LARGE_WASM_BYTES {
-                return Module::new(&flavour.engine, rewritten);
+                return Module::new(&for_memory.engine, rewritten);
             }
             // An engine keeps the memory that its compiler has allocated. The memory of this temporary engine is freed
             // immediately.
-            let code = wasmtime::Engine::new(&flavour.config)?.precompile_module(rewritten)?;
+            let code = wasmtime::Engine::new(&for_memory.config)?.precompile_module(rewritten)?;
             if let Some(cache) = &self.cache {
-                cache.store(&flavour.compiler.key(wasm), keeps_segments, &code);
+                cache.store(&for_memory.compiler.key(wasm), keeps_segments, &code);
             }
             // SAFETY: the code was just compiled by this process, with the same configuration.
-            unsafe { Module::deserialize(&flavour.engine, code) }
+            unsafe { Module::deserialize(&for_memory.engine, code) }
         };
         let module = compile().map_err(|error| InvalidWasm(format!("{error:#}")))?;
         if wasm.len() >= LARGE_WASM_BYTES {

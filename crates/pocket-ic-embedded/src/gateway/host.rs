@@ -9,7 +9,7 @@ pub struct Domains(Vec<String>);
 
 /// The canister that a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct NamedCanister {
     /// The canister's id.
     pub canister: Principal,
     /// Whether its responses are served without verification.
@@ -26,13 +26,18 @@ impl Domains {
 
     /// Returns the canister that a request is for: from its host, the parameter `canisterId`, or the
     /// referring page.
-    pub fn canister(&self, host: Option<&str>, query: Option<&str>, referrer: Option<&str>) -> Option<Named> {
+    pub fn canister(
+        &self,
+        host: Option<&str>,
+        query: Option<&str>,
+        referrer: Option<&str>,
+    ) -> Option<NamedCanister> {
         let by_referrer = || {
             let url = Url::parse(referrer?).ok()?;
             let named = self.by_host(url.host_str()).or_else(|| by_query(url.query()))?;
-            Some(Named { raw: named.raw || self.is_raw(host), ..named })
+            Some(NamedCanister { raw: named.raw || self.is_raw(host), ..named })
         };
-        let by_query = || Some(Named { raw: self.is_raw(host), ..by_query(query)? });
+        let by_query = || Some(NamedCanister { raw: self.is_raw(host), ..by_query(query)? });
         self.by_host(host).or_else(by_query).or_else(by_referrer)
     }
 
@@ -47,21 +52,21 @@ impl Domains {
         host.is_some_and(|host| self.labels(&host.to_ascii_lowercase()) == Some("raw"))
     }
 
-    fn by_host(&self, host: Option<&str>) -> Option<Named> {
+    fn by_host(&self, host: Option<&str>) -> Option<NamedCanister> {
         let host = host?.to_ascii_lowercase();
         let labels = self.labels(&host)?;
         let (id, raw) = match labels.strip_suffix(".raw") {
             Some(id) => (id, true),
             None => (labels, false),
         };
-        Some(Named { canister: Principal::from_text(id).ok()?, raw })
+        Some(NamedCanister { canister: Principal::from_text(id).ok()?, raw })
     }
 }
 
-fn by_query(query: Option<&str>) -> Option<Named> {
+fn by_query(query: Option<&str>) -> Option<NamedCanister> {
     let mut pairs = url::form_urlencoded::parse(query?.as_bytes());
     let (_, id) = pairs.find(|(name, _)| name == "canisterId")?;
-    Some(Named { canister: Principal::from_text(id).ok()?, raw: false })
+    Some(NamedCanister { canister: Principal::from_text(id).ok()?, raw: false })
 }
 
 #[cfg(test)]
@@ -73,7 +78,7 @@ mod tests {
     #[test]
     fn a_canister_is_named_in_three_ways() {
         let domains = Domains::new(None);
-        let named = |raw| Some(Named { canister: Principal::from_text(ID).unwrap(), raw });
+        let named = |raw| Some(NamedCanister { canister: Principal::from_text(ID).unwrap(), raw });
         let id = named(false);
         for (host, raw) in [
             (format!("{ID}.localhost"), false),

@@ -2,7 +2,7 @@
 
 use super::answer;
 use super::canister::{CERTIFICATE_VERSION, HttpRequest, HttpResponse, Piece, Rest, encode_token};
-use super::host::{Domains, Named};
+use super::host::{Domains, NamedCanister};
 use super::verification::{Authority, verify};
 use crate::http::{ServerState, Slot};
 use crate::ic::{CallResult, OpError, UserCall, UserError};
@@ -63,7 +63,7 @@ impl Pages {
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let host = header(header::HOST).or(parts.uri.host());
         let named = self.domains.canister(host, parts.uri.query(), header(header::REFERER));
-        let Some(Named { canister, raw }) = named else {
+        let Some(NamedCanister { canister, raw }) = named else {
             return answer::text(
                 StatusCode::BAD_REQUEST,
                 "The address names no canister: use http://<canister id>.localhost:<port>/, or the parameter ?canisterId=<canister id>\n",

@@ -75,7 +75,7 @@ impl Instance {
     /// Returns the entry point that a call runs, or the rejection of the call.
     fn method_entry(&self, call: &MethodCall) -> Result<EntryPoint, UserError> {
         let id = call.callee;
-        let canister = self.canisters.get(&id).ok_or_else(|| self.nobody_there(id).uncoded())?;
+        let canister = self.canisters.get(&id).ok_or_else(|| self.not_found_error(id).uncoded())?;
         canister.check_running().map_err(UserError::uncoded)?;
         let state = canister.state.as_ref().ok_or_else(|| UserError::no_wasm_module(id))?;
         canister.check_not_frozen()?;
@@ -101,7 +101,7 @@ impl Instance {
     }
 
     /// Returns the error for a call to a canister that does not exist.
-    fn nobody_there(&self, id: Principal) -> UserError {
+    fn not_found_error(&self, id: Principal) -> UserError {
         match self.route(id) {
             Ok(_) => UserError::canister_not_found(id),
             Err(_) => UserError::new(ErrorCode::CanisterNotFound, format!("No route to canister {id}")),

@@ -57,16 +57,16 @@ impl Instance {
                 request.paths.len()
             )));
         }
-        let (id, shown) = {
+        let (id, proven) = {
             let reader = Reader { instance: self, request, subnet: self.read_at(request.effective)? };
-            let mut shown = Vec::new();
-            let mut about = None;
+            let mut proven = Vec::new();
+            let mut call_id = None;
             for path in &request.paths {
-                shown.extend(reader.shown(path, &mut about)?);
+                proven.extend(reader.paths_to_prove(path, &mut call_id)?);
             }
-            (reader.subnet.id, shown)
+            (reader.subnet.id, proven)
         };
-        Ok(self.certificate(id, request.form, &shown))
+        Ok(self.certificate(id, request.form, &proven))
     }
 
     fn read_at(&self, effective: Effective) -> Result<&Subnet, ReadRefusal> {
@@ -84,9 +84,9 @@ impl Instance {
 }
 
 impl Reader<'_> {
-    /// Returns the paths that prove what is requested. `about` is the id of the call whose status is read: one request
-    /// can read the status of only one call.
-    fn shown(&self, path: &Path, about: &mut Option<Vec<u8>>) -> Result<Vec<Path>, ReadRefusal> {
+    /// Returns the paths that prove what is requested. `call_id` is the call whose status is read: one request can read
+    /// the status of only one call.
+    fn paths_to_prove(&self, path: &Path, call_id: &mut Option<Vec<u8>>) -> Result<Vec<Path>, ReadRefusal> {
         if path.len() > MAX_LABELS {
             return Err(ReadRefusal::Invalid(format!(
                 "Path of {} labels: at most {MAX_LABELS} are read",
@@ -101,7 +101,7 @@ impl Reader<'_> {
             [b"subnet", rest @ ..] => self.subnet_paths(path, rest),
             [b"canister_ranges", _] if matches!(self.request.effective, Effective::Subnet(_)) => whole(),
             [b"request_status", id, rest @ ..] if is_status(rest) => {
-                if about.get_or_insert_with(|| id.to_vec()) != id {
+                if call_id.get_or_insert_with(|| id.to_vec()) != id {
                     return Err(ReadRefusal::Invalid(
                         "Can only read the status of one request at a time: read each separately".into(),
                     ));

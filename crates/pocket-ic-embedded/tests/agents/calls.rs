@@ -55,15 +55,15 @@ fn an_agent_creates_canisters_on_the_subnet_it_names() {
     let network = Network::new();
     let agent = network.agent(ed25519(1));
     let management = Principal::management_canister();
-    for place in network.canisters {
+    for existing in network.canisters {
         let arg = types::ProvisionalCreateCanisterWithCyclesArgs::default();
         let create = agent
             .update(&management, "provisional_create_canister_with_cycles")
-            .with_effective_canister_id(place)
+            .with_effective_canister_id(existing)
             .with_arg(Encode!(&arg).unwrap());
         let reply = network.run(create.call_and_wait()).unwrap();
         let id = Decode!(&reply, types::CanisterIdRecord).unwrap().canister_id;
-        assert_eq!(network.pic.get_subnet(id), network.pic.get_subnet(place));
+        assert_eq!(network.pic.get_subnet(id), network.pic.get_subnet(existing));
         let none = network.run(agent.read_state_canister_module_hash(id));
         assert!(matches!(none, Err(AgentError::LookupPathAbsent(_))), "{none:?}");
         let install = types::InstallCodeArgs {
@@ -88,7 +88,7 @@ fn an_agent_creates_canisters_on_the_subnet_it_names() {
 }
 
 #[test]
-fn a_call_without_place_creates_on_the_root_subnet() {
+fn a_call_without_an_effective_id_creates_on_the_root_subnet() {
     let network = Network::new();
     let agent = network.anonymous();
     let management = Principal::management_canister();
@@ -175,9 +175,9 @@ fn a_call_that_expires_before_its_turn_is_rejected() {
     network.pic.advance_time(Duration::from_secs(300));
     network.pic.tick();
     let id = envelope.content.to_request_id();
-    let place = [b"request_status".as_slice(), id.as_slice()];
-    let certificate = network.read_without_agent(&sender, &place);
-    let field = |name: &str| lookup_value(&certificate, [place[0], place[1], name.as_bytes()]).unwrap();
+    let labels = [b"request_status".as_slice(), id.as_slice()];
+    let certificate = network.read_without_agent(&sender, &labels);
+    let field = |name: &str| lookup_value(&certificate, [labels[0], labels[1], name.as_bytes()]).unwrap();
     assert_eq!(field("status"), b"rejected");
     assert_eq!(field("error_code"), b"IC0202");
     assert_eq!(read(&network.pic, network.canister()), 0);
@@ -270,7 +270,7 @@ fn management_calls_are_routed_to_their_subnet() {
     let subnet = network.pic.get_subnet(id).unwrap();
     let create = "provisional_create_canister_with_cycles";
     let no_settings = Encode!(&types::ProvisionalCreateCanisterWithCyclesArgs::default()).unwrap();
-    let send = |place: String, callee: Principal, method: &str, arg: &[u8]| {
+    let send = |address: String, callee: Principal, method: &str, arg: &[u8]| {
         let content = EnvelopeContent::Call {
             nonce: None,
             ingress_expiry: from_now(Duration::from_secs(60)),
@@ -281,7 +281,7 @@ fn management_calls_are_routed_to_their_subnet() {
             sender_info: None,
         };
         let request = content.to_request_id();
-        let response = network.post(&place, signed(&AnonymousIdentity, content).encode_bytes());
+        let response = network.post(&address, signed(&AnonymousIdentity, content).encode_bytes());
         (response.status().as_u16(), response.bytes().unwrap().to_vec(), request)
     };
     let management = Principal::management_canister();

@@ -128,9 +128,9 @@ fn tree(seed: &[u8], message: &[u8], at_message: &[u8]) -> HashTree {
 fn a_canister_signs_a_request() {
     let network = Network::new();
     let mut count = 0_u32;
-    for place in network.canisters {
+    for existing in network.canisters {
         for seed in [b"".as_slice(), &[7; 32], &[8; 300]] {
-            let signer = Signer::on_subnet_of(&network, place, seed);
+            let signer = Signer::on_subnet_of(&network, existing, seed);
             let content = network.call(signer.sender(), "inc", 1);
             let signature = signer.sign(&content.to_request_id().signable()).encode();
             let (status, body) = network.send_call("v4", &signer.envelope(content, signature));
@@ -145,8 +145,8 @@ fn a_canister_signs_a_request() {
 fn a_session_of_internet_identity_calls_and_queries() {
     let network = Network::new();
     let id = network.canister();
-    for place in network.canisters {
-        let signer = Signer::on_subnet_of(&network, place, b"user 7");
+    for existing in network.canisters {
+        let signer = Signer::on_subnet_of(&network, existing, b"user 7");
         let agent = network.agent(signer.session(3));
         network.run(agent.update(&id, "inc").call_and_wait()).unwrap();
         let caller = network.run(agent.query(&id, "caller").call()).unwrap();

@@ -30,8 +30,8 @@ pub const CERTIFIED: &str = r#"(module
 fn certified_data_of_a_canister_verifies() {
     let network = Network::new();
     let agent = network.anonymous();
-    for place in network.canisters {
-        let subnet = network.pic.get_subnet(place).unwrap();
+    for existing in network.canisters {
+        let subnet = network.pic.get_subnet(existing).unwrap();
         let id = network.pic.create_canister_on_subnet(None, None, subnet);
         network.pic.install_canister(id, wasm(CERTIFIED), vec![], None);
         for data in [b"first".as_slice(), b"second"] {
@@ -78,13 +78,13 @@ fn a_certificate_with_one_bit_flipped_does_not_verify() {
     // Verifying a certificate takes one or two pairings, so not every bit is tested.
     let step = bytes.len() / 40;
     let mut parsed = 0;
-    for place in (0..bytes.len()).step_by(step.max(1)) {
+    for index in (0..bytes.len()).step_by(step.max(1)) {
         let mut flipped = bytes.clone();
-        flipped[place] ^= 1 << (place % 8);
+        flipped[index] ^= 1 << (index % 8);
         let Ok(other) = serde_cbor::from_slice::<Certificate>(&flipped) else { continue };
         if other != certificate {
             parsed += 1;
-            assert!(agent.verify(&other, id).is_err(), "byte {place}");
+            assert!(agent.verify(&other, id).is_err(), "byte {index}");
         }
     }
     assert!(parsed > 10, "{parsed}");

@@ -86,8 +86,8 @@ impl Network {
             sender: sender.sender().unwrap(),
             paths: vec![path.iter().map(|label| Label::from_bytes(label)).collect()],
         };
-        let place = format!("v3/canister/{}/read_state", self.canister());
-        let response = self.post(&place, signed(sender, content).encode_bytes());
+        let address = format!("v3/canister/{}/read_state", self.canister());
+        let response = self.post(&address, signed(sender, content).encode_bytes());
         assert_eq!(response.status(), 200);
         let answer: ReadStateResponse = serde_cbor::from_slice(&response.bytes().unwrap()).unwrap();
         serde_cbor::from_slice(&answer.certificate).unwrap()

@@ -81,7 +81,7 @@ fn installations_have_their_time_in_the_tree() {
 }
 
 fn leb128(bytes: &mut &[u8]) -> u64 {
-    bytes.iter().enumerate().map(|(place, byte)| u64::from(byte & 0x7f) << (7 * place)).sum()
+    bytes.iter().enumerate().map(|(index, byte)| u64::from(byte & 0x7f) << (7 * index)).sum()
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn read_at(
 /// Reads the state tree at any address of the interface.
 fn read_as(
     network: &Network,
-    place: &str,
+    address: &str,
     labels: &[&[u8]],
     sender: &dyn Identity,
 ) -> Result<Certificate, (u16, String)> {
@@ -161,7 +161,7 @@ fn read_as(
         sender: sender.sender().unwrap(),
         paths: vec![path(labels)],
     };
-    let answer = network.post(&format!("{place}/read_state"), signed(sender, content).encode_bytes());
+    let answer = network.post(&format!("{address}/read_state"), signed(sender, content).encode_bytes());
     match answer.status().as_u16() {
         200 => {
             let body: ReadStateResponse = serde_cbor::from_slice(&answer.bytes().unwrap()).unwrap();
@@ -250,7 +250,7 @@ fn shards_are_read_at_a_subnet() {
     for id in network.canisters {
         let subnet = network.pic.get_subnet(id).unwrap();
         let labels = [b"canister_ranges".as_slice(), subnet.as_slice()];
-        let at = |place: &str| read_as(&network, place, &labels, &AnonymousIdentity);
+        let at = |address: &str| read_as(&network, address, &labels, &AnonymousIdentity);
         assert!(reveals(&at(&format!("v3/subnet/{subnet}")).unwrap(), &labels));
         assert_eq!(at(&format!("v3/canister/{id}")).unwrap_err().0, 400);
     }

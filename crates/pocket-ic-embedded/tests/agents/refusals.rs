@@ -66,7 +66,7 @@ fn an_instance_at_another_time_is_refused_with_a_hint() {
 }
 
 #[test]
-fn requests_to_the_wrong_place_are_refused() {
+fn requests_to_the_wrong_address_are_refused() {
     let network = Network::new();
     let body = signed(&ed25519(1), network.call(ed25519(1).sender().unwrap(), "inc", 1)).encode_bytes();
     let (id, other) = (network.canister(), network.canisters[0]);

@@ -59,14 +59,14 @@ impl Certified {
         let response = HttpResponse::builder().with_status_code(StatusCode::OK).with_body(body.as_bytes());
         let mut response = response.with_headers(headers.to_vec()).build();
         let certification = HttpCertification::response_only(&expression, &response, None).unwrap();
-        let place = HttpCertificationPath::exact(path);
-        let entry = HttpCertificationTreeEntry::new(&place, certification);
+        let exact_path = HttpCertificationPath::exact(path);
+        let entry = HttpCertificationTreeEntry::new(&exact_path, certification);
         let mut tree = HttpCertificationTree::default();
         tree.insert(&entry);
         call(&self.pic, self.id, "certify", &tree.root_hash()).unwrap();
         let certificate = self.pic.query_call(self.id, ANONYMOUS, "certificate", vec![]).unwrap();
         let witness = tree.witness(&entry, path).unwrap();
-        add_v2_certificate_header(&certificate, &mut response, &witness, &place.to_expr_path());
+        add_v2_certificate_header(&certificate, &mut response, &witness, &exact_path.to_expr_path());
         let mut headers = response.headers().to_vec();
         headers.push(("X-Other".into(), "uncertified".into()));
         Page { headers, ..page(body) }

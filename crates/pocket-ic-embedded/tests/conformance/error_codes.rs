@@ -13,10 +13,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// Provokes a rejection, and returns the faulty canister's answer about it: the reject code and the text.
-type Overheard = fn(&PocketIc, Principal) -> Vec<u8>;
+type SeenByCanister = fn(&PocketIc, Principal) -> Vec<u8>;
 
 /// Errors of calls between canisters, which receive the reject code and the text.
-const OVERHEARD: &[(ErrorCode, &str, Overheard)] = &[
+const SEEN_BY_CANISTER: &[(ErrorCode, &str, SeenByCanister)] = &[
     (InsufficientCyclesInCall, "IC0520: Canister", |pic, id| {
         let asks_for_cycles = installed(pic);
         let settings = types::CanisterSettings {
@@ -47,7 +47,7 @@ const NO_ADMINS: &str = "subnets with admins are refused";
 const NO_CAUSE: &str = "nothing here causes it";
 
 /// Codes that this server never sends, or that no test can provoke, and why.
-const NOT_HERE: &[(ErrorCode, &str)] = &[
+const UNREACHABLE: &[(ErrorCode, &str)] = &[
     (SubnetOversubscribed, "it takes a million canisters"),
     (MaxNumberOfCanistersReached, "the number of canisters is not limited"),
     (CanisterQueueFull, "queues are not limited; call_perform returns 2 after 500 calls"),
@@ -109,7 +109,7 @@ fn each_error_has_its_code_text_and_certification() {
 
 #[test]
 fn canisters_learn_the_reject_code_and_the_text() {
-    for (code, part, provoke) in OVERHEARD {
+    for (code, part, provoke) in SEEN_BY_CANISTER {
         let pic = instance();
         let id = installed(&pic);
         let answer = provoke(&pic, id);
@@ -122,11 +122,11 @@ fn canisters_learn_the_reject_code_and_the_text() {
 #[test]
 fn every_error_code_is_accounted_for() {
     let all: BTreeSet<u64> = (0..1000).filter(|number| ErrorCode::try_from(*number).is_ok()).collect();
-    let shown = PROVOKED.iter().map(|case| case.0).chain(OVERHEARD.iter().map(|case| case.0));
-    let shown: BTreeSet<u64> = shown.map(|code| code as u64).collect();
-    let not_here: BTreeSet<u64> = NOT_HERE.iter().map(|(code, _)| *code as u64).collect();
-    assert_eq!(shown.intersection(&not_here).count(), 0);
-    assert_eq!(shown.union(&not_here).copied().collect::<BTreeSet<u64>>(), all);
+    let provoked = PROVOKED.iter().map(|case| case.0).chain(SEEN_BY_CANISTER.iter().map(|case| case.0));
+    let provoked: BTreeSet<u64> = provoked.map(|code| code as u64).collect();
+    let unreachable: BTreeSet<u64> = UNREACHABLE.iter().map(|(code, _)| *code as u64).collect();
+    assert_eq!(provoked.intersection(&unreachable).count(), 0);
+    assert_eq!(provoked.union(&unreachable).copied().collect::<BTreeSet<u64>>(), all);
 }
 
 /// On a system subnet, which charges nothing, the same faults cause the same errors.

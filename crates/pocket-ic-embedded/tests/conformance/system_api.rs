@@ -22,7 +22,7 @@ struct CalledCanister {
 
 /// How functions are called: their names, their parameters and results as wasm text, code that stores the answers from
 /// address 0 on, and the number of bytes of all answers.
-struct Asked {
+struct TestedFunctions {
     functions: &'static [&'static str],
     types: &'static [&'static str],
     body: &'static str,
@@ -30,9 +30,9 @@ struct Asked {
 }
 
 /// Returns a getter of 4 bytes.
-const fn number(function: &'static [&'static str]) -> Asked {
-    Asked {
-        functions: function,
+const fn number(functions: &'static [&'static str]) -> TestedFunctions {
+    TestedFunctions {
+        functions,
         types: &["(result i32)"],
         body: "(i32.store (i32.const 0) (call $f0))",
         bytes: 4,
@@ -40,9 +40,9 @@ const fn number(function: &'static [&'static str]) -> Asked {
 }
 
 /// Returns a getter of 8 bytes.
-const fn long(function: &'static [&'static str]) -> Asked {
-    Asked {
-        functions: function,
+const fn long(functions: &'static [&'static str]) -> TestedFunctions {
+    TestedFunctions {
+        functions,
         types: &["(result i64)"],
         body: "(i64.store (i32.const 0) (call $f0))",
         bytes: 8,
@@ -50,13 +50,13 @@ const fn long(function: &'static [&'static str]) -> Asked {
 }
 
 /// Returns a function that stores 16 bytes at an address.
-const fn amount(function: &'static [&'static str]) -> Asked {
-    Asked { functions: function, types: &["(param i32)"], body: "(call $f0 (i32.const 0))", bytes: 16 }
+const fn amount(functions: &'static [&'static str]) -> TestedFunctions {
+    TestedFunctions { functions, types: &["(param i32)"], body: "(call $f0 (i32.const 0))", bytes: 16 }
 }
 
 /// Returns a pair `*_size`, `*_copy`: the size (4 bytes), then the bytes.
-const fn blob(functions: &'static [&'static str], len: usize) -> Asked {
-    Asked {
+const fn blob(functions: &'static [&'static str], len: usize) -> TestedFunctions {
+    TestedFunctions {
         functions,
         types: &["(result i32)", "(param i32 i32 i32)"],
         body: "(i32.store (i32.const 0) (call $f0)) (call $f1 (i32.const 4) (i32.const 0) (call $f0))",
@@ -75,11 +75,11 @@ fn sized(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The functions, and their answers in an update call by user 1.
-const TABLE: &[(Asked, Expected)] = &[
+const TABLE: &[(TestedFunctions, Expected)] = &[
     (blob(&["msg_arg_data_size", "msg_arg_data_copy"], 8), |_| sized(ARGUMENT)),
     (blob(&["msg_caller_size", "msg_caller_copy"], 29), |_| sized(user(1).as_slice())),
-    (blob(&["canister_self_size", "canister_self_copy"], 10), |stage| sized(stage.id.as_slice())),
-    (blob(&["subnet_self_size", "subnet_self_copy"], 29), |stage| sized(stage.subnet.as_slice())),
+    (blob(&["canister_self_size", "canister_self_copy"], 10), |called| sized(called.id.as_slice())),
+    (blob(&["subnet_self_size", "subnet_self_copy"], 29), |called| sized(called.subnet.as_slice())),
     (blob(&["msg_caller_info_data_size", "msg_caller_info_data_copy"], 4), |_| sized(b"info")),
     (blob(&["msg_caller_info_signer_size", "msg_caller_info_signer_copy"], 3), |_| sized(&[1, 2, 3])),
     (blob(&["root_key_size", "root_key_copy"], 133), |_| sized(&SubnetKeys::of(0).public_key)),
@@ -100,7 +100,7 @@ const TABLE: &[(Asked, Expected)] = &[
     (amount(&["msg_cycles_available128"]), |_| le(0, 16)),
     (amount(&["cost_create_canister"]), |_| le(500_000_000_000, 16)),
     (
-        Asked {
+        TestedFunctions {
             functions: &["is_controller"],
             types: &["(param i32 i32) (result i32)"],
             body: "(i32.store8 (i32.const 16) (i32.const 4)) (i32.store (i32.const 0) (call $f0 (i32.const 16) (i32.const 1)))",
@@ -109,7 +109,7 @@ const TABLE: &[(Asked, Expected)] = &[
         |_| le(1, 4),
     ),
     (
-        Asked {
+        TestedFunctions {
             functions: &["env_var_name_size", "env_var_name_copy", "env_var_value_size", "env_var_value_copy"],
             types: &[
                 "(param i32) (result i32)",
@@ -125,7 +125,7 @@ const TABLE: &[(Asked, Expected)] = &[
         |_| b"SECOND5678".to_vec(),
     ),
     (
-        Asked {
+        TestedFunctions {
             functions: &["env_var_name_exists"],
             types: &["(param i32 i32) (result i32)"],
             body: "(i32.store (i32.const 16) (i32.const 0x53524946)) (i32.store8 (i32.const 20) (i32.const 0x54))
@@ -136,7 +136,7 @@ const TABLE: &[(Asked, Expected)] = &[
         |_| [le(1, 4), le(0, 4)].concat(),
     ),
     (
-        Asked {
+        TestedFunctions {
             functions: &["global_timer_set"],
             types: &["(param i64) (result i64)"],
             body: "(i64.store (i32.const 0) (call $f0 (i64.const 7))) (i64.store (i32.const 8) (call $f0 (i64.const 0)))",
@@ -145,7 +145,7 @@ const TABLE: &[(Asked, Expected)] = &[
         |_| [le(0, 8), le(7, 8)].concat(),
     ),
     (
-        Asked {
+        TestedFunctions {
             functions: &["stable64_grow", "stable64_write", "stable64_read", "stable64_size"],
             types: &["(param i64) (result i64)", "(param i64 i64 i64)", "(param i64 i64 i64)", "(result i64)"],
             body: "(i64.store (i32.const 0) (call $f0 (i64.const 3)))
@@ -159,7 +159,7 @@ const TABLE: &[(Asked, Expected)] = &[
         |_| [le(0, 8), le(0x0102_0304_0506_0708, 8), le(3, 8), le(u64::MAX, 8)].concat(),
     ),
     (
-        Asked {
+        TestedFunctions {
             functions: &["stable_grow", "stable_write", "stable_read", "stable_size"],
             types: &["(param i32) (result i32)", "(param i32 i32 i32)", "(param i32 i32 i32)", "(result i32)"],
             body: "(i32.store (i32.const 0) (call $f0 (i32.const 1)))
@@ -173,7 +173,7 @@ const TABLE: &[(Asked, Expected)] = &[
         |_| [le(0, 4), le(0x0102_0304, 4), le(1, 4), le(u64::from(u32::MAX), 4)].concat(),
     ),
     (
-        Asked {
+        TestedFunctions {
             functions: &["msg_cycles_accept128"],
             types: &["(param i64 i64 i32)"],
             body: "(call $f0 (i64.const 0) (i64.const 5) (i32.const 0))",
@@ -183,7 +183,7 @@ const TABLE: &[(Asked, Expected)] = &[
         |_| le(0, 16),
     ),
     (
-        Asked {
+        TestedFunctions {
             functions: &["cycles_burn128", "canister_cycle_balance128"],
             types: &["(param i64 i64 i32)", "(param i32)"],
             body: "(call $f0 (i64.const 0) (i64.const 5) (i32.const 0)) (call $f1 (i32.const 16))",
@@ -192,7 +192,7 @@ const TABLE: &[(Asked, Expected)] = &[
         |_| [le(5, 16), le(CYCLES - 5, 16)].concat(),
     ),
     (
-        Asked {
+        TestedFunctions {
             functions: &["cost_call", "cost_http_request"],
             types: &["(param i64 i64 i32)", "(param i64 i64 i32)"],
             body: "(call $f0 (i64.const 5) (i64.const 5) (i32.const 0)) (call $f1 (i64.const 5) (i64.const 5) (i32.const 16))",
@@ -201,7 +201,7 @@ const TABLE: &[(Asked, Expected)] = &[
         |_| [le(42_102_422_000, 16), le(49_218_000, 16)].concat(),
     ),
     (
-        Asked {
+        TestedFunctions {
             functions: &["cost_sign_with_ecdsa", "cost_sign_with_schnorr", "cost_vetkd_derive_key"],
             types: &[
                 "(param i32 i32 i32 i32) (result i32)",
@@ -228,15 +228,15 @@ const TABLE: &[(Asked, Expected)] = &[
 ];
 
 /// Returns a canister whose update method `ask` replies with the results of the functions.
-fn asking(asked: &Asked) -> Vec<u8> {
-    let imports: String = asked
+fn asking(tested: &TestedFunctions) -> Vec<u8> {
+    let imports: String = tested
         .functions
         .iter()
-        .zip(asked.types)
+        .zip(tested.types)
         .enumerate()
         .map(|(index, (name, types))| format!(r#"(import "ic0" "{name}" (func $f{index} {types}))"#))
         .collect();
-    let (body, bytes) = (asked.body, asked.bytes);
+    let (body, bytes) = (tested.body, tested.bytes);
     wasm(&format!(
         r#"(module {imports}
             (import "ic0" "msg_reply" (func $reply))
@@ -277,19 +277,19 @@ fn ask(pic: &PocketIc, id: Principal) -> Vec<u8> {
 #[test]
 fn each_function_returns_the_correct_value() {
     let mut wrong = Vec::new();
-    for (asked, expected) in TABLE {
+    for (tested, expected) in TABLE {
         let pic = instance();
         let id = pic.create_canister();
-        pic.install_canister(id, asking(asked), vec![], None);
+        pic.install_canister(id, asking(tested), vec![], None);
         let variables = vec![variable("FIRST", "1"), variable("SECOND", "5678")];
         let settings = CanisterSettings { environment_variables: Some(variables), ..Default::default() };
         pic.update_canister_settings(id, None, settings).expect("the settings are accepted");
         // The round of the call is the next one.
         pic.set_time(Time::from_nanos_since_unix_epoch(NOW));
-        let stage = CalledCanister { id, subnet: pic.topology().get_app_subnets()[0] };
-        let (got, expected) = (ask(&pic, id), expected(&stage));
+        let called = CalledCanister { id, subnet: pic.topology().get_app_subnets()[0] };
+        let (got, expected) = (ask(&pic, id), expected(&called));
         if got != expected {
-            wrong.push(format!("{:?}: expected {expected:?}, got {got:?}", asked.functions));
+            wrong.push(format!("{:?}: expected {expected:?}, got {got:?}", tested.functions));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -138,10 +138,10 @@ impl TestInstance {
 
 #[test]
 fn valid_bodies_are_accepted() {
-    let stage = TestInstance::new();
-    let folder = stage.dir.path().join("snapshot");
-    for (path, body) in stage.routes() {
-        let status = stage.post(&path, body.to_string().into_bytes()).expect("an answer").status();
+    let instance = TestInstance::new();
+    let folder = instance.dir.path().join("snapshot");
+    for (path, body) in instance.routes() {
+        let status = instance.post(&path, body.to_string().into_bytes()).expect("an answer").status();
         let expected = match path.as_str() {
             "instances" | "http_gateway" => 201,
             _ => 200,
@@ -149,45 +149,45 @@ fn valid_bodies_are_accepted() {
         assert_eq!(status, expected, "{path}");
     }
     assert!(folder.join("metadata.json").exists());
-    stage.assert_alive();
+    instance.assert_alive();
 }
 
 #[test]
-fn almost_right_bodies_are_answered() {
-    let stage = TestInstance::new();
+fn mutated_request_bodies_are_answered() {
+    let instance = TestInstance::new();
     fuzz(&(any::<Index>(), changes()), |(route, changes): (Index, Changes)| {
-        stage.post_to_any(&route, |good| changed(good, &changes).to_string().into_bytes())
+        instance.post_to_any(&route, |good| changed(good, &changes).to_string().into_bytes())
     });
-    stage.assert_alive();
+    instance.assert_alive();
 }
 
 #[test]
 fn arbitrary_json_bodies_are_answered() {
-    let stage = TestInstance::new();
+    let instance = TestInstance::new();
     fuzz(&(any::<Index>(), value()), |(route, value)| {
-        stage.post_to_any(&route, |_| value.to_string().into_bytes())
+        instance.post_to_any(&route, |_| value.to_string().into_bytes())
     });
-    stage.assert_alive();
+    instance.assert_alive();
 }
 
 #[test]
 fn arbitrary_and_truncated_bodies_are_answered() {
-    let stage = TestInstance::new();
+    let instance = TestInstance::new();
     fuzz(
         &(any::<Index>(), vec(any::<u8>(), 0..200), any::<Index>(), any::<bool>()),
         |(route, bytes, end, cut)| {
-            stage.post_to_any(&route, |good| {
+            instance.post_to_any(&route, |good| {
                 let good = good.to_string().into_bytes();
                 if cut { good[..end.index(good.len())].to_vec() } else { bytes.clone() }
             })
         },
     );
-    stage.assert_alive();
+    instance.assert_alive();
 }
 
 /// Returns valid arguments of management methods, with the methods.
-fn management_arguments(stage: &TestInstance) -> Vec<(&'static str, Vec<u8>)> {
-    let canister_id = stage.canister;
+fn management_arguments(instance: &TestInstance) -> Vec<(&'static str, Vec<u8>)> {
+    let canister_id = instance.canister;
     let record = encode_one(types::CanisterIdRecord { canister_id }).expect("it encodes");
     let mut all: Vec<(&str, Vec<u8>)> = [
         "canister_status",
@@ -256,8 +256,8 @@ fn management_arguments(stage: &TestInstance) -> Vec<(&'static str, Vec<u8>)> {
 
 #[test]
 fn damaged_management_arguments_are_answered() {
-    let stage = TestInstance::new();
-    let arguments = management_arguments(&stage);
+    let instance = TestInstance::new();
+    let arguments = management_arguments(&instance);
     let damage = vec((any::<Index>(), any::<u8>()), 0..5);
     let place = select(vec!["None", "CanisterId", "SubnetId"]);
     fuzz(
@@ -271,18 +271,18 @@ fn damaged_management_arguments_are_answered() {
             if cut {
                 argument.truncate(end.index(argument.len()));
             }
-            let id = base64(stage.canister.as_slice());
+            let id = base64(instance.canister.as_slice());
             let effective = if place == "None" { json!(place) } else { json!({ place: id }) };
             let body = json!({ "sender": "BA==", "canister_id": "", "effective_principal": effective,
                            "method": method, "payload": base64(&argument) });
             for path in ["update/submit_ingress_message", "read/query"] {
-                let path = format!("instances/{}/{path}", stage.pic.instance_id());
-                stage.post(&path, body.to_string().into_bytes())?;
+                let path = format!("instances/{}/{path}", instance.pic.instance_id());
+                instance.post(&path, body.to_string().into_bytes())?;
             }
-            let tick = format!("instances/{}/update/tick", stage.pic.instance_id());
-            prop_assert_eq!(stage.post(&tick, b"{}".to_vec())?.status(), 200);
+            let tick = format!("instances/{}/update/tick", instance.pic.instance_id());
+            prop_assert_eq!(instance.post(&tick, b"{}".to_vec())?.status(), 200);
             Ok(())
         },
     );
-    stage.assert_alive();
+    instance.assert_alive();
 }

@@ -137,7 +137,7 @@ fn good_envelopes_are_accepted() {
 }
 
 #[test]
-fn almost_right_envelopes_are_answered() {
+fn mutated_envelopes_are_answered() {
     let instance = TestInstance::new();
     let requests = instance.requests();
     let changes = vec((any::<Index>(), proptest::option::weighted(0.8, value())), 0..4);

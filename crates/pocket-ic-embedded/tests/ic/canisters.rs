@@ -132,7 +132,7 @@ fn a_query_that_never_ends_is_ended() {
 }
 
 #[test]
-fn stopping_starting_deleting() {
+fn a_stopped_canister_rejects_calls_and_can_be_deleted() {
     let pic = instance();
     let id = installed_with(&pic, 5);
     let error = pic.delete_canister(id, None).unwrap_err();
@@ -177,7 +177,7 @@ fn set_freezing_threshold(pic: &PocketIc, id: Principal, seconds: u64) {
 }
 
 #[test]
-fn settings_and_status() {
+fn status_shows_settings_and_sizes_to_controllers_only() {
     let pic = instance();
     let id = installed_with(&pic, 5);
     set_freezing_threshold(&pic, id, 7);

@@ -151,7 +151,7 @@ fn snapshots_are_read_by_their_viewers() {
 }
 
 #[test]
-fn announced_snapshots_have_sensible_sizes() {
+fn declared_snapshot_sizes_are_checked() {
     let pic = instance();
     let id = pic.create_canister();
     let declare_with = |wasm_memory_size, stable_memory_size, certified_data| {

@@ -143,7 +143,11 @@ fn counts(pic: &PocketIc, id: Principal) -> [u32; 3] {
 
 /// Checks that a [`BUSY`] canister whose timer and hook for low memory are due runs nothing between `hold`, which stops
 /// or freezes it, and `release`.
-fn held_up(pic: &PocketIc, hold: impl FnOnce(Principal), release: impl FnOnce(Principal)) {
+fn check_nothing_runs_while_held(
+    pic: &PocketIc,
+    hold: impl FnOnce(Principal),
+    release: impl FnOnce(Principal),
+) {
     let id = installed_wasm(pic, wasm(BUSY));
     let due = nanos(pic) + 1_000_000_000;
     call(pic, id, "set_timer", &due.to_le_bytes()).unwrap();
@@ -176,14 +180,14 @@ fn no_timer_or_heartbeat_runs_while_frozen() {
             pic.update_canister_settings(id, None, threshold).unwrap();
         }
     };
-    held_up(&pic, freeze(u64::MAX), freeze(0));
+    check_nothing_runs_while_held(&pic, freeze(u64::MAX), freeze(0));
 }
 
 #[test]
 fn no_timer_or_heartbeat_runs_while_stopped() {
     let pic = instance();
     let stop = |id| pic.stop_canister(id, None).unwrap();
-    held_up(&pic, stop, |id| pic.start_canister(id, None).unwrap());
+    check_nothing_runs_while_held(&pic, stop, |id| pic.start_canister(id, None).unwrap());
 }
 
 #[test]

@@ -142,9 +142,9 @@ fn a_session_without_its_capsule_or_right_is_not_taken() {
     let without_right = begin(&given, "without a right");
     let [without_capsule, half] = ["without a capsule", "half"].map(|name| begin(&deleted, name));
     let digest = ByteBuf::from(Sha256::digest(&bytes).to_vec());
-    let () = old.call(owner, "finish_half", (half, digest, bytes.len() as u64)).unwrap();
+    let () = old.call(owner, "commit_without_memory", (half, digest, bytes.len() as u64)).unwrap();
     let () = old.call(owner, "capsules_delete", (&deleted,)).unwrap();
-    let () = old.call(owner, "give_away", (&given, heir)).unwrap();
+    let () = old.call(owner, "transfer_ownership", (&given, heir)).unwrap();
     let (_folder, out, report) = old.adopted();
     assert_eq!(report.verdict, Verdict::Fail);
     let blob = format!("blob_{}", blob_of(half));

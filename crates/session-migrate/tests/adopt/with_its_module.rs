@@ -83,7 +83,7 @@ fn a_committed_upload_without_its_memory_gets_one() {
     let session = old.started(owner, &capsule, "half", &bytes, &[0, 1]);
     let digest: [u8; 32] = Sha256::digest(&bytes).into();
     let args = (session, ByteBuf::from(digest), bytes.len() as u64);
-    let () = old.call(owner, "finish_half", args).unwrap();
+    let () = old.call(owner, "commit_without_memory", args).unwrap();
     let (_folder, out, report) = old.adopted();
     assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.items);
     let repaired: Vec<_> =

@@ -187,7 +187,7 @@ impl Peer for Assets {
         Ok(all.into_iter().map(|listed| listed.key).collect())
     }
 
-    fn admit_many(&self) -> Result<(), BenchError> {
+    fn fill_access_lists(&self) -> Result<(), BenchError> {
         (0..MEMBERS - 1).try_for_each(|number| {
             let to_principal = Principal::self_authenticating(number.to_be_bytes());
             self.call_only("grant_permission", Grant { to_principal, permission: Permission::Commit })

@@ -84,7 +84,7 @@ pub trait Peer: Sync {
     fn list(&self) -> Result<Vec<String>, BenchError>;
 
     /// Gives as many principals access as a capsule can have.
-    fn admit_many(&self) -> Result<(), BenchError>;
+    fn fill_access_lists(&self) -> Result<(), BenchError>;
 
     /// Upgrades the canister.
     fn upgrade(&self) -> Result<(), BenchError>;

@@ -131,7 +131,7 @@ impl Peer for Uploads {
         Ok(all.into_iter().map(|memory| memory.blob.locator).collect())
     }
 
-    fn admit_many(&self) -> Result<(), BenchError> {
+    fn fill_access_lists(&self) -> Result<(), BenchError> {
         open_to_many(&self.canister, &self.capsule)
     }
 

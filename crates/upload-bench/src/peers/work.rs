@@ -105,7 +105,7 @@ impl Filled {
             (0..u64::from(state.files)).map(|number| Content::new(number, 1 << 10)).collect();
         let stored = peer.upload_together(&contents, false)?;
         if state.members > 1 {
-            peer.admit_many()?;
+            peer.fill_access_lists()?;
         }
         // In the minute after the first upload, the upload canister asks for the key of its access tokens.
         peer.canister().settle();

@@ -93,8 +93,8 @@ entries of 108 bytes, measured by `cargo bench-costs bare-map`:
 
 With {} entries instead of {}, a look-up costs {:.1} times as much, an insertion {:.1} times and a removal {:.1} times. `status`
 ({:.2} M instead of {:.2}) does little more than look up a session and its meta; `begin` ({:.2} M instead of
-{:.2}) and `finish` ({:.2} M instead of {:.2}) each change a dozen such maps. The less the rest of a
-call costs, the larger the ratio.
+{:.2}) and `finish` ({:.2} M instead of {:.2}) each change a dozen such maps. The less a call does
+besides these maps, the larger the ratio.
 ",
         tables::bare_map(Style::Markdown, maps),
         many.entries,
@@ -113,7 +113,9 @@ call costs, the larger the ratio.
 
 /// Returns the section on the migration engine; empty before it was measured.
 fn engine(costs: &EngineCosts) -> String {
-    let (Some(two), Some((proof, ratio))) = (costs.above_two_operations(), costs.above_proof()) else {
+    let (Some(two), Some((above_loop, ratio))) =
+        (costs.above_two_operations(), costs.above_loop_with_digests())
+    else {
         return String::new();
     };
     let compared = if two > 0 { "more" } else { "fewer" };
@@ -128,8 +130,8 @@ fn engine(costs: &EngineCosts) -> String {
 
 In bulk the engine uses {} {compared} instructions per record than the loop with one insertion and one removal,
 since it clears the old map at the end instead of removing the records one by one. The loop that also clears the old map and
-computes the same digests uses {proof} fewer than the engine, a ratio of {ratio:.2}: the engine's counts, the fitting of
-batches and the message budget. The rest of the difference from the loop without digests is the minimum cost of the digests:
+computes the same digests uses {above_loop} fewer than the engine, a ratio of {ratio:.2}: the engine's counts, the fitting of
+batches and the message budget. The remaining difference from the loop without digests is the minimum cost of the digests:
 two SHA-256 of 100 bytes, and two iterations over the maps. Without a bulk conversion, the engine looks up each record twice
 in the old map and once in the new one, and removes it from the old one.
 
@@ -181,7 +183,8 @@ fn with_quarantine(figures: &Figures) -> String {
 
 A blob of a hundred chunks moves from the chunk map into extents, and one that is damaged stays there. Up to 32 chunks that stay
 are read and stored again when the map is emptied; with more, the old copies of the others are removed one by one. `M per MiB` is for the
-hundred chunks, from the upgrade until none of them is left in the map; the sweep is what comes after the migration itself.
+hundred chunks, from the upgrade until none of them is left in the map; the sweep is the work of the timer
+after the migration has ended.
 
 {table}
 "
@@ -214,7 +217,8 @@ an earlier commit.
 
 const COLUMNS: &str = "\
 M is million instructions; a step that takes several messages is their sum. The right half is for the direct build: bytes
-written to and read from stable memory, and the heap and stable deltas: bytes in pages of 4 KiB that were written or changed.
+written to and read from stable memory, and the heap and stable deltas. A delta is the number of bytes in pages of 4 KiB that
+were written or changed.
 `upload_N`, `read_N`, `delete_N` are files of N chunks of 1.8 MB; `calls_N` are calls of one client with ten sessions, on a
 state of N live sessions and N memories, all of them in the client's capsule; `open_N` is the upgrade that opens that state,
 `migrate_N` an upgrade that finds N legacy sessions, and `migrate_chunks_N` one that finds sessions with N stored chunks each

@@ -32,7 +32,7 @@ impl Target {
         match self.value {
             None => "not measured",
             Some(value) if value <= self.limit => "pass",
-            Some(_) => "not yet",
+            Some(_) => "missed",
         }
     }
 }
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(find("direct against legacy, 10").value, Some(73.0 / 92.0));
         let worst = find("direct against legacy, the worst");
         assert_eq!((worst.value, worst.worst.as_deref()), (Some(1.5), Some("upload_10/finish")));
-        assert_eq!(find("finish after hashing").verdict(), "not yet");
+        assert_eq!(find("finish after hashing").verdict(), "missed");
         assert_eq!(find("direct, BLAKE3").verdict(), "not measured");
     }
 }

@@ -27,7 +27,7 @@ pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, Bench
     let seed = seeds.get(Population::of(wasm.build, count, count))?;
     let mut run = Recorder::new(format!("open_{count}"), wasm)?;
     open(&mut run, &seed)?;
-    let stats: AdminStats = run.aside(|canister| {
+    let stats: AdminStats = run.unmeasured(|canister| {
         canister.settle();
         canister.controller_query("admin_stats", ())
     })?;
@@ -119,7 +119,7 @@ pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
     let mut run = Recorder::new("file_1_kib", wasm)?;
     let file = File { bytes: 1024, seed: 1 };
     run.payload(file.bytes);
-    let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     run.measure("put", |canister| put(canister, session, &file, 0))?;
     run.measure("finish", |canister| finish(canister, session, &file.sha256(), file.bytes))?;
@@ -134,7 +134,7 @@ pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
     run.measure("put_many", |canister| put_files(canister, &capsule, "uploads_put_many", 100..200))?;
     let many = run.next("whole_1000_for_3000_members");
     run.payload(1_000 * file.bytes);
-    run.aside(|canister| open_to_many(canister, &capsule))?;
+    run.unmeasured(|canister| open_to_many(canister, &capsule))?;
     run.measure("put_many", |canister| put_files(canister, &capsule, "uploads_put_many", 1_000..2_000))?;
     Ok(vec![uploaded, inline, one, many, run.finish()])
 }
@@ -204,7 +204,7 @@ fn migrate(name: String, wasm: &Wasm, seeds: &Seeds, population: Population) -> 
     open(&mut run, &seed)?;
     loop {
         let status =
-            run.aside(|canister| canister.handle().migration_status().map_err(|e| canister.failed(e)))?;
+            run.unmeasured(|canister| canister.handle().migration_status().map_err(|e| canister.failed(e)))?;
         match status.phase {
             MigrationPhase::Validating | MigrationPhase::Converting | MigrationPhase::Verifying => {}
             phase => {
@@ -233,7 +233,7 @@ pub fn move_to_extents(wasm: &Wasm, seeds: &Seeds, chunks: u32) -> Result<Bench,
     run.payload(bytes);
     open(&mut run, &seed)?;
     for _ in 0..=chunks {
-        let stats: AdminStats = run.aside(|canister| canister.controller_query("admin_stats", ()))?;
+        let stats: AdminStats = run.unmeasured(|canister| canister.controller_query("admin_stats", ()))?;
         if stats.chunks == 0 {
             run.canister.expect("bytes in extents", bytes, stats.payload_bytes)?;
             return Ok(run.finish());
@@ -263,7 +263,7 @@ pub fn move_with_quarantine(wasm: &Wasm, seeds: &Seeds, quarantined: u32) -> Res
     run.payload(bytes);
     open(&mut run, &seed)?;
     for _ in 0..2 * CHUNKS {
-        let (status, stats) = run.aside(|canister| {
+        let (status, stats) = run.unmeasured(|canister| {
             let status = canister.handle().migration_status().map_err(|e| canister.failed(e))?;
             Ok((status, canister.controller_query::<AdminStats>("admin_stats", ())?))
         })?;
@@ -289,16 +289,16 @@ pub fn expiry(wasm: &Wasm) -> Result<Bench, BenchError> {
     const SESSIONS: u64 = 20;
     let mut run = Recorder::new("expiry", wasm)?;
     let file = File { bytes: CHUNK_BYTES + 1, seed: 1 };
-    let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
     for number in 0..SESSIONS {
-        let session = run.aside(|canister| begin(canister, &capsule, &file, &number.to_string()))?;
-        run.aside(|canister| put(canister, session, &file, 0))?;
+        let session = run.unmeasured(|canister| begin(canister, &capsule, &file, &number.to_string()))?;
+        run.unmeasured(|canister| put(canister, session, &file, 0))?;
     }
     run.measure("twenty_sessions", |canister| {
         canister.pass(Duration::from_secs(24 * 60 * 60 + 1));
         Ok(())
     })?;
-    let stats: AdminStats = run.aside(|canister| canister.controller_query("admin_stats", ()))?;
+    let stats: AdminStats = run.unmeasured(|canister| canister.controller_query("admin_stats", ()))?;
     run.canister.expect("sessions and chunks left", (0, 0), (stats.sessions, stats.chunks))?;
     run.measure("nothing_to_do", |canister| {
         canister.pass(Duration::from_secs(61));

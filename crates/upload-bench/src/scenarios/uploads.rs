@@ -96,7 +96,7 @@ pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
     let file = File::of_chunks(chunks, 1);
     let sha256 = file.sha256();
     run.payload(file.bytes);
-    let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     for index in 0..chunks {
         let step = match index {
@@ -152,7 +152,8 @@ fn reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> 
 fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
     // Each run of the timer removes some of the chunks.
     for _ in 0..MAX_CHUNKS {
-        let stats: api::AdminStats = run.aside(|canister| canister.controller_query("admin_stats", ()))?;
+        let stats: api::AdminStats =
+            run.unmeasured(|canister| canister.controller_query("admin_stats", ()))?;
         if stats.releases_pending == 0 {
             return run.canister.expect("chunks left", 0, stats.chunks);
         }
@@ -169,7 +170,7 @@ pub fn out_of_order(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("out_of_order_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
     run.payload(file.bytes);
-    let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     for index in (0..chunks).rev() {
         run.measure("put", |canister| put(canister, session, &file, index))?;
@@ -184,7 +185,7 @@ pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchEr
     let mut run = Recorder::new(format!("{name}_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
     run.payload(file.bytes);
-    let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin_blake3(canister, &capsule, &file))?;
     for n in 0..chunks {
         let index = if in_order { n } else { chunks - 1 - n };
@@ -199,10 +200,10 @@ pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchEr
 pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new("chunk_again", wasm)?;
     let file = File::of_chunks(10, 1);
-    let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
-    let session = run.aside(|canister| begin(canister, &capsule, &file, "a"))?;
+    let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
+    let session = run.unmeasured(|canister| begin(canister, &capsule, &file, "a"))?;
     for index in (0..10).step_by(2) {
-        run.aside(|canister| put(canister, session, &file, index))?;
+        run.unmeasured(|canister| put(canister, session, &file, index))?;
     }
     let bytes = file.chunk(5);
     let sha256 = ByteBuf::from(Sha256::digest(&bytes).to_vec());
@@ -227,10 +228,10 @@ pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
 pub fn abort(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("abort_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks.max(1), 1);
-    let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
-    let session = run.aside(|canister| begin(canister, &capsule, &file, "a"))?;
+    let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
+    let session = run.unmeasured(|canister| begin(canister, &capsule, &file, "a"))?;
     for index in 0..chunks {
-        run.aside(|canister| put(canister, session, &file, index))?;
+        run.unmeasured(|canister| put(canister, session, &file, index))?;
     }
     run.measure("abort", |canister| canister.update::<()>("uploads_abort", (session,)))?;
     sweep(&mut run)?;
@@ -241,7 +242,7 @@ pub fn abort(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
 pub fn largest(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("chunks_of_{MAX_CHUNKS}"), wasm)?;
     let file = File::of_chunks(MAX_CHUNKS, 1);
-    let capsule = run.aside(|canister| capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     run.measure("put_last", |canister| put(canister, session, &file, MAX_CHUNKS - 1))?;
     run.measure("put_first", |canister| put(canister, session, &file, 0))?;

@@ -91,7 +91,7 @@ pub(super) fn make(folder: &Path) -> Result<(), BenchError> {
     drop(release);
     let id = loaded(&pic, &fresh)?;
     let old = Canister::new(&pic, id);
-    old.update::<()>(controller(), "numbers_given_out", (FIRST_IN_FLIGHT - 1,)).map_err(failed)?;
+    old.update::<()>(controller(), "set_last_session_number", (FIRST_IN_FLIGHT - 1,)).map_err(failed)?;
     for (number, capsule) in (0..IN_FLIGHT).zip(&capsules) {
         let chunks = in_flight(number);
         let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();

@@ -27,9 +27,9 @@ and never written, a hole in the file.
 
 Each command is a process of the workspace's `dev` profile. Each time is compared with that of another program, run
 alternately on the same files, {times}; `plan` and `rehearse` are run once. A peak is the kernel's `VmHWM`, which
-includes pages of mapped files. `cp -r` copies the snapshot folder, which is in the kernel's cache, as it is for every command
-here. The time before the first message includes everything except building the wasms: reading and inspecting the snapshot,
-and loading it into a canister.
+includes pages of mapped files. `cp -r` copies the snapshot folder, which is in the kernel's cache, as for every other command
+in the table. The time before the first message includes everything except building the wasms: reading and inspecting the
+snapshot, and loading it into a canister.
 
 `snapshot upload` and `download` send a snapshot of {sent_mb:.0} MB to a live network and back; the limit is a tenth of
 the 695 MB that `icp` 1.5 takes to upload one of 150 MB.

@@ -38,8 +38,8 @@ pub fn number(storage: &mut Storage) {
 /// The faults injected so far.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    /// Ids of the rubbish: records of layout 1 that no build can read.
-    rubbish: BTreeSet<u64>,
+    /// Ids of the unreadable records: records of layout 1 that no build can read.
+    unreadable: BTreeSet<u64>,
     /// Bytes of the memory that are occupied, so that it is nearly full.
     pub filled: Option<Range<usize>>,
 }
@@ -52,8 +52,8 @@ pub struct Snapshot {
 }
 
 impl Native {
-    /// Adds rubbish: records that no build can read, as earlier builds may have left them. No index refers to them.
-    pub(super) fn put_rubbish(&mut self, records: u8) {
+    /// Adds records that no build can read, as earlier builds may have left them. No index refers to them.
+    pub(super) fn put_unreadable_records(&mut self, records: u8) {
         if self.stage != Stage::Legacy {
             return;
         }
@@ -62,7 +62,7 @@ impl Native {
         for _ in 0..records {
             let id = sessions.ids.issue().unwrap();
             sessions.legacy.insert(id, &RawRecord(b"rubbish".to_vec()));
-            self.faults.rubbish.insert(id);
+            self.faults.unreadable.insert(id);
         }
     }
 
@@ -97,32 +97,32 @@ impl Native {
         Some(id.0)
     }
 
-    /// Returns how many records of the rubbish are in layout 1 and not quarantined.
-    pub(super) fn rubbish_in_layout_1(&self) -> u64 {
+    /// Returns how many unreadable records are in layout 1 and not quarantined.
+    pub(super) fn unreadable_in_layout_1(&self) -> u64 {
         let legacy = &self.canister.storage.sessions.legacy;
-        self.faults.rubbish.iter().filter(|id| legacy.contains(id)).count() as u64
+        self.faults.unreadable.iter().filter(|id| legacy.contains(id)).count() as u64
     }
 
-    /// Returns whether a record is rubbish.
-    pub(super) fn is_rubbish(&self, id: u64) -> bool {
-        self.faults.rubbish.contains(&id)
+    /// Returns whether a record is unreadable.
+    pub(super) fn is_unreadable(&self, id: u64) -> bool {
+        self.faults.unreadable.contains(&id)
     }
 
-    /// Returns the number of sessions in layout 1, without the rubbish.
+    /// Returns the number of sessions in layout 1, without the unreadable ones.
     pub(super) fn legacy_sessions(&self) -> u64 {
-        self.canister.storage.sessions.legacy.len() - self.rubbish_in_layout_1()
+        self.canister.storage.sessions.legacy.len() - self.unreadable_in_layout_1()
     }
 
-    /// Checks that each record of the rubbish is still stored, either in layout 1 or in quarantine.
-    pub(super) fn rubbish_invariant(&self) -> Result<(), String> {
+    /// Checks that each unreadable record is still stored, either in layout 1 or in quarantine.
+    pub(super) fn unreadable_records_invariant(&self) -> Result<(), String> {
         let Storage { sessions, migration, .. } = &self.canister.storage;
         let lost = self
             .faults
-            .rubbish
+            .unreadable
             .iter()
             .find(|id| sessions.legacy.contains(id) == migration.quarantine.contains(1, **id));
         let quarantined = migration.quarantine.len(1);
-        let expected = self.faults.rubbish.len() as u64 - self.rubbish_in_layout_1();
+        let expected = self.faults.unreadable.len() as u64 - self.unreadable_in_layout_1();
         match lost {
             Some(id) => Err(format!("record {id} is stored nowhere, or twice")),
             None if quarantined != expected => {

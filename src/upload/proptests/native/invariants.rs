@@ -20,7 +20,7 @@ impl Native {
         let Storage { layout, sessions, index, payloads, blobs, usage, receipts, .. } =
             &self.canister.storage;
         let live = sessions.legacy.len() + sessions.sessions.len();
-        let live = live - self.rubbish_in_layout_1();
+        let live = live - self.unreadable_in_layout_1();
         // Released chunks remain for the timers if a full memory has no room to remove them, or if migration 2 has
         // moved them.
         let is_moved = layout.get().unwrap() == Some(Layout::EXTENTS);
@@ -39,7 +39,7 @@ impl Native {
         }
         self.payload_invariant()?;
         self.promise_invariant()?;
-        self.rubbish_invariant()?;
+        self.unreadable_records_invariant()?;
         if payloads.len() > live {
             return Err(format!("{} payload states of {live} sessions", payloads.len()));
         }
@@ -57,10 +57,11 @@ impl Native {
     fn promise_invariant(&self) -> Result<(), String> {
         let storage = &self.canister.storage;
         let split = storage.sessions.sessions.range(..).map(|entry| entry.unwrap().1.into_session().unwrap());
-        let legacy = storage.sessions.legacy.keys_after(None).filter(|id| !self.is_rubbish(*id)).map(|id| {
-            let found = CompatPath::default().read(storage, SessionId(id));
-            found.unwrap().unwrap()
-        });
+        let legacy =
+            storage.sessions.legacy.keys_after(None).filter(|id| !self.is_unreadable(*id)).map(|id| {
+                let found = CompatPath::default().read(storage, SessionId(id));
+                found.unwrap().unwrap()
+            });
         let promised: u64 = split.chain(legacy).map(|session| session.bytes_missing()).sum();
         match storage.promises.total() {
             counted if counted == promised => Ok(()),

@@ -5,7 +5,7 @@ use wasmtime::Result;
 
 use super::definer::Definer;
 use crate::engine::DataCertificate;
-use crate::engine::host::{Cx, Message, Word, copy_out, enter, take_text, violation};
+use crate::engine::host::{ApiCaller, Message, Word, copy_out, enter, take_text, violation};
 
 pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     blob::<W>(d, "msg_arg_data_size", "msg_arg_data_copy", |m| Ok(&m.ctx.arg))?;
@@ -40,11 +40,11 @@ fn blob<W: Word>(
     get: fn(&Message) -> Result<&[u8]>,
 ) -> Result<()> {
     let (size, copy) = (d.api(size)?, d.api(copy)?);
-    d.func(size, move |mut c: Cx<'_>| -> Result<W> {
+    d.func(size, move |mut c: ApiCaller<'_>| -> Result<W> {
         enter(&mut c, size)?;
         Ok(W::narrow(get(&c.data().message)?.len() as u64))
     })?;
-    d.func(copy, move |mut c: Cx<'_>, dst: W, offset: W, len: W| -> Result<()> {
+    d.func(copy, move |mut c: ApiCaller<'_>, dst: W, offset: W, len: W| -> Result<()> {
         enter(&mut c, copy)?;
         copy_out(&mut c, copy, (dst.wide(), offset.wide(), len.wide()), get)
     })
@@ -75,31 +75,31 @@ fn environment<W: Word>(d: &mut Definer<'_>) -> Result<()> {
 
     d.getter("env_var_count", |host| W::narrow(host.message.ctx.environment.len() as u64))?;
     let api = d.api("env_var_name_size")?;
-    d.func(api, move |mut c: Cx<'_>, index: W| -> Result<W> {
+    d.func(api, move |mut c: ApiCaller<'_>, index: W| -> Result<W> {
         enter(&mut c, api)?;
         Ok(W::narrow(name_at(&c.data().message, index.wide())?.len() as u64))
     })?;
     let api = d.api("env_var_name_copy")?;
-    d.func(api, move |mut c: Cx<'_>, index: W, dst: W, offset: W, len: W| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, index: W, dst: W, offset: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
         copy_out(&mut c, api, (dst.wide(), offset.wide(), len.wide()), |m| {
             name_at(m, index.wide()).map(str::as_bytes)
         })
     })?;
     let api = d.api("env_var_name_exists")?;
-    d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<u32> {
+    d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<u32> {
         enter(&mut c, api)?;
         let name = take_text(&mut c, api, src.wide(), len.wide())?;
         Ok(value_of(&c.data().message, &name).is_some().into())
     })?;
     let api = d.api("env_var_value_size")?;
-    d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<W> {
+    d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<W> {
         enter(&mut c, api)?;
         let name = take_text(&mut c, api, src.wide(), len.wide())?;
         Ok(W::narrow(value(&c.data().message, &name)?.len() as u64))
     })?;
     let api = d.api("env_var_value_copy")?;
-    d.func(api, move |mut c: Cx<'_>, src: W, name_len: W, dst: W, offset: W, len: W| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, src: W, name_len: W, dst: W, offset: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
         let name = take_text(&mut c, api, src.wide(), name_len.wide())?;
         copy_out(&mut c, api, (dst.wide(), offset.wide(), len.wide()), |m| value(m, &name).map(str::as_bytes))

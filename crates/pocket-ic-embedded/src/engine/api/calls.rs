@@ -4,7 +4,7 @@ use candid::Principal;
 use wasmtime::Result;
 
 use super::definer::Definer;
-use crate::engine::host::{Cx, Word, charge, enter, split, take, take_text, violation};
+use crate::engine::host::{ApiCaller, Word, charge, enter, split, take, take_text, violation};
 use crate::engine::host::{Message, range};
 use crate::engine::types::{OutgoingCall, Response};
 
@@ -27,7 +27,7 @@ fn open_reply(message: &Message, name: &str) -> Result<()> {
 
 fn respond<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("msg_reply_data_append")?;
-    d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
         open_reply(&c.data().message, api.name)?;
         charge(&mut c, len.wide())?;
@@ -45,7 +45,7 @@ fn respond<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         Ok(())
     })?;
     let api = d.api("msg_reply")?;
-    d.func(api, move |mut c: Cx<'_>| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>| -> Result<()> {
         enter(&mut c, api)?;
         let message = &mut c.data_mut().message;
         open_reply(message, api.name)?;
@@ -54,7 +54,7 @@ fn respond<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         Ok(())
     })?;
     let api = d.api("msg_reject")?;
-    d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
         open_reply(&c.data().message, api.name)?;
         if len.wide() > c.data().message.limits.reply_bytes {
@@ -90,7 +90,7 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("call_new")?;
     d.func(
         api,
-        move |mut c: Cx<'_>,
+        move |mut c: ApiCaller<'_>,
               callee_src: W,
               callee_len: W,
               name_src: W,
@@ -125,7 +125,7 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         },
     )?;
     let api = d.api("call_on_cleanup")?;
-    d.func(api, move |mut c: Cx<'_>, fun: W, env: W| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, fun: W, env: W| -> Result<()> {
         enter(&mut c, api)?;
         let call = in_preparation(&mut c.data_mut().message, api.name)?;
         if call.on_cleanup.is_some() {
@@ -135,7 +135,7 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         Ok(())
     })?;
     let api = d.api("call_data_append")?;
-    d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
         charge(&mut c, len.wide())?;
         let (memory, host) = split(&mut c);
@@ -152,7 +152,7 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         Ok(())
     })?;
     let api = d.api("call_with_best_effort_response")?;
-    d.func(api, move |mut c: Cx<'_>, timeout_seconds: u32| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, timeout_seconds: u32| -> Result<()> {
         enter(&mut c, api)?;
         let call = in_preparation(&mut c.data_mut().message, api.name)?;
         if call.timeout_seconds.is_some() {
@@ -164,7 +164,7 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         Ok(())
     })?;
     let api = d.api("call_perform")?;
-    d.func(api, move |mut c: Cx<'_>| -> Result<u32> {
+    d.func(api, move |mut c: ApiCaller<'_>| -> Result<u32> {
         enter(&mut c, api)?;
         let message = &mut c.data_mut().message;
         in_preparation(message, api.name)?;

@@ -8,7 +8,7 @@ use wasmtime::Result;
 
 use super::definer::Definer;
 use crate::engine::error::Trap;
-use crate::engine::host::{Cx, Host, Message, Word, enter, put_u128, take, violation};
+use crate::engine::host::{ApiCaller, Host, Message, Word, enter, put_u128, take, violation};
 use crate::engine::prices::{Outcall, Prices};
 
 /// What the `cost_*` functions return for a curve or algorithm that does not exist.
@@ -35,7 +35,7 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
 /// Defines a function that stores an amount at an address.
 fn amount<W: Word>(d: &mut Definer<'_>, name: &'static str, get: fn(&Message) -> u128) -> Result<()> {
     let api = d.api(name)?;
-    d.func(api, move |mut c: Cx<'_>, dst: W| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, dst: W| -> Result<()> {
         enter(&mut c, api)?;
         let value = get(&c.data().message);
         put_u128(&mut c, api, dst.wide(), value)
@@ -76,13 +76,13 @@ fn add_to_call(host: &mut Host, name: &str, amount: u128) -> Result<()> {
 
 fn spend<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("msg_cycles_accept128")?;
-    d.func(api, move |mut c: Cx<'_>, high: u64, low: u64, dst: W| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, high: u64, low: u64, dst: W| -> Result<()> {
         enter(&mut c, api)?;
         let amount = accept(c.data_mut(), join(high, low));
         put_u128(&mut c, api, dst.wide(), amount)
     })?;
     let api = d.api("cycles_burn128")?;
-    d.func(api, move |mut c: Cx<'_>, high: u64, low: u64, dst: W| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, high: u64, low: u64, dst: W| -> Result<()> {
         enter(&mut c, api)?;
         let message = &mut c.data_mut().message;
         let amount = join(high, low).min(message.liquid_balance());
@@ -91,12 +91,12 @@ fn spend<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         put_u128(&mut c, api, dst.wide(), amount)
     })?;
     let api = d.api("call_cycles_add128")?;
-    d.func(api, move |mut c: Cx<'_>, high: u64, low: u64| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, high: u64, low: u64| -> Result<()> {
         enter(&mut c, api)?;
         add_to_call(c.data_mut(), api.name, join(high, low))
     })?;
     let api = d.api("mint_cycles128")?;
-    d.func(api, move |mut c: Cx<'_>, _high: u64, _low: u64, _dst: W| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, _high: u64, _low: u64, _dst: W| -> Result<()> {
         enter(&mut c, api)?;
         Err(mint_refused(c.data()))
     })
@@ -125,23 +125,23 @@ fn narrow(d: &mut Definer<'_>) -> Result<()> {
     ];
     for (name, get) in getters {
         let api = d.api(name)?;
-        d.func(api, move |mut c: Cx<'_>| -> Result<u64> {
+        d.func(api, move |mut c: ApiCaller<'_>| -> Result<u64> {
             enter(&mut c, api)?;
             fits(api.name, get(&c.data().message))
         })?;
     }
     let api = d.api("msg_cycles_accept")?;
-    d.func(api, move |mut c: Cx<'_>, max: u64| -> Result<u64> {
+    d.func(api, move |mut c: ApiCaller<'_>, max: u64| -> Result<u64> {
         enter(&mut c, api)?;
         fits(api.name, accept(c.data_mut(), max.into()))
     })?;
     let api = d.api("call_cycles_add")?;
-    d.func(api, move |mut c: Cx<'_>, amount: u64| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, amount: u64| -> Result<()> {
         enter(&mut c, api)?;
         add_to_call(c.data_mut(), api.name, amount.into())
     })?;
     let api = d.api("mint_cycles")?;
-    d.func(api, move |mut c: Cx<'_>, _amount: u64| -> Result<u64> {
+    d.func(api, move |mut c: ApiCaller<'_>, _amount: u64| -> Result<u64> {
         enter(&mut c, api)?;
         Err(mint_refused(c.data()))
     })
@@ -149,7 +149,7 @@ fn narrow(d: &mut Definer<'_>) -> Result<()> {
 
 fn costs<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("cost_call")?;
-    d.func(api, move |mut c: Cx<'_>, name: u64, payload: u64, dst: W| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, name: u64, payload: u64, dst: W| -> Result<()> {
         enter(&mut c, api)?;
         let bytes = u128::from(name) + u128::from(payload);
         let price = prices(&c).call(bytes, !W::NARROW);
@@ -157,13 +157,13 @@ fn costs<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     })?;
     amount::<W>(d, "cost_create_canister", |m| m.prices().create_canister())?;
     let api = d.api("cost_http_request")?;
-    d.func(api, move |mut c: Cx<'_>, request: u64, response: u64, dst: W| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, request: u64, response: u64, dst: W| -> Result<()> {
         enter(&mut c, api)?;
         let price = prices(&c).http_request(request, response);
         put_u128(&mut c, api, dst.wide(), price)
     })?;
     let api = d.api("cost_http_request_v2")?;
-    d.func(api, move |mut c: Cx<'_>, src: W, len: W, dst: W| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W, dst: W| -> Result<()> {
         enter(&mut c, api)?;
         let outcall = outcall(&take(&mut c, api, src.wide(), len.wide())?)?;
         let price = prices(&c).http_request_v2(&outcall);
@@ -175,7 +175,7 @@ fn costs<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         [("cost_sign_with_ecdsa", 1), ("cost_sign_with_schnorr", 2), ("cost_vetkd_derive_key", 1)]
     {
         let api = d.api(name)?;
-        d.func(api, move |mut c: Cx<'_>, src: W, len: W, kind: u32, dst: W| -> Result<u32> {
+        d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W, kind: u32, dst: W| -> Result<u32> {
             enter(&mut c, api)?;
             let key = take(&mut c, api, src.wide(), len.wide())?;
             if kind >= kinds {
@@ -191,7 +191,7 @@ fn costs<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     Ok(())
 }
 
-fn prices(c: &Cx<'_>) -> Prices {
+fn prices(c: &ApiCaller<'_>) -> Prices {
     c.data().message.prices()
 }
 

@@ -4,7 +4,7 @@ use wasmtime::{IntoFunc, Linker, Result};
 
 use crate::engine::contexts::{self, Api};
 use crate::engine::error::EngineError;
-use crate::engine::host::{Cx, Host, enter};
+use crate::engine::host::{ApiCaller, Host, enter};
 
 /// Defines functions in a linker, each with its row of the table in `contexts.rs`.
 pub(super) struct Definer<'a> {
@@ -28,7 +28,7 @@ impl Definer<'_> {
         R: wasmtime::WasmTy + 'static,
     {
         let api = self.api(name)?;
-        self.func(api, move |mut c: Cx<'_>| -> Result<R> {
+        self.func(api, move |mut c: ApiCaller<'_>| -> Result<R> {
             enter(&mut c, api)?;
             Ok(get(c.data()))
         })

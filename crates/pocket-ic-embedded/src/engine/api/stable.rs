@@ -5,7 +5,7 @@ use wasmtime::{Error, Result};
 use super::definer::Definer;
 use crate::engine::contexts::Api;
 use crate::engine::error::Trap;
-use crate::engine::host::{Cx, Message, Word, charge, enter, split};
+use crate::engine::host::{ApiCaller, Message, Word, charge, enter, split};
 use crate::engine::stable::{ACCESS_PAGE, WASM_PAGE};
 
 /// Instructions charged for a 4 KiB page when a message first writes to it.
@@ -14,19 +14,19 @@ const NEW_DIRTY_PAGE: u64 = 1000;
 pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     d.getter("stable64_size", |host| host.message.stable.pages())?;
     let api = d.api("stable64_grow")?;
-    d.func(api, move |mut c: Cx<'_>, pages: u64| -> Result<u64> {
+    d.func(api, move |mut c: ApiCaller<'_>, pages: u64| -> Result<u64> {
         enter(&mut c, api)?;
         let message = &mut c.data_mut().message;
         let max = message.limits.stable_memory_bytes;
         Ok(message.stable.grow(pages, max).unwrap_or(u64::MAX))
     })?;
     let api = d.api("stable64_read")?;
-    d.func(api, move |mut c: Cx<'_>, dst: u64, offset: u64, len: u64| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, dst: u64, offset: u64, len: u64| -> Result<()> {
         enter(&mut c, api)?;
         read(&mut c, dst, offset, len)
     })?;
     let api = d.api("stable64_write")?;
-    d.func(api, move |mut c: Cx<'_>, offset: u64, src: u64, len: u64| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, offset: u64, src: u64, len: u64| -> Result<()> {
         enter(&mut c, api)?;
         write(&mut c, offset, src, len)
     })?;
@@ -68,7 +68,7 @@ fn access_limit(message: &Message) -> Result<()> {
     .into())
 }
 
-fn read(c: &mut Cx<'_>, dst: u64, offset: u64, len: u64) -> Result<()> {
+fn read(c: &mut ApiCaller<'_>, dst: u64, offset: u64, len: u64) -> Result<()> {
     charge(c, len)?;
     let (memory, host) = split(c);
     let message = &mut host.message;
@@ -80,7 +80,7 @@ fn read(c: &mut Cx<'_>, dst: u64, offset: u64, len: u64) -> Result<()> {
     message.stable.read(offset, &mut memory[range]).map_err(stable_out_of_bounds)
 }
 
-fn write(c: &mut Cx<'_>, offset: u64, src: u64, len: u64) -> Result<()> {
+fn write(c: &mut ApiCaller<'_>, offset: u64, src: u64, len: u64) -> Result<()> {
     charge(c, len)?;
     let (memory, host) = split(c);
     let message = &mut host.message;
@@ -99,7 +99,7 @@ fn write(c: &mut Cx<'_>, offset: u64, src: u64, len: u64) -> Result<()> {
 /// memories.
 fn narrow(d: &mut Definer<'_>) -> Result<()> {
     const MAX_PAGES: u64 = (1 << 32) / WASM_PAGE;
-    fn enter_narrow(c: &mut Cx<'_>, api: &'static Api) -> Result<()> {
+    fn enter_narrow(c: &mut ApiCaller<'_>, api: &'static Api) -> Result<()> {
         enter(c, api)?;
         if c.data().message.stable.pages() > MAX_PAGES {
             return Err(trap("32 bit stable memory api used on a memory larger than 4GB"));
@@ -107,25 +107,25 @@ fn narrow(d: &mut Definer<'_>) -> Result<()> {
         Ok(())
     }
     let api = d.api("stable_size")?;
-    d.func(api, move |mut c: Cx<'_>| -> Result<u32> {
+    d.func(api, move |mut c: ApiCaller<'_>| -> Result<u32> {
         enter_narrow(&mut c, api)?;
         // At most MAX_PAGES, which `enter_narrow` checked.
         Ok(c.data().message.stable.pages() as u32)
     })?;
     let api = d.api("stable_grow")?;
-    d.func(api, move |mut c: Cx<'_>, pages: u32| -> Result<u32> {
+    d.func(api, move |mut c: ApiCaller<'_>, pages: u32| -> Result<u32> {
         enter_narrow(&mut c, api)?;
         let message = &mut c.data_mut().message;
         let max = message.limits.stable_memory_bytes.min(MAX_PAGES * WASM_PAGE);
         Ok(message.stable.grow(pages.into(), max).map_or(u32::MAX, |before| before as u32))
     })?;
     let api = d.api("stable_read")?;
-    d.func(api, move |mut c: Cx<'_>, dst: u32, offset: u32, len: u32| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, dst: u32, offset: u32, len: u32| -> Result<()> {
         enter_narrow(&mut c, api)?;
         read(&mut c, dst.into(), offset.into(), len.into())
     })?;
     let api = d.api("stable_write")?;
-    d.func(api, move |mut c: Cx<'_>, offset: u32, src: u32, len: u32| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, offset: u32, src: u32, len: u32| -> Result<()> {
         enter_narrow(&mut c, api)?;
         write(&mut c, offset.into(), src.into(), len.into())
     })

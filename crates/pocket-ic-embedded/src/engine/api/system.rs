@@ -6,7 +6,7 @@ use super::calls::principal;
 use super::definer::Definer;
 use crate::engine::contexts::REPLICATED;
 use crate::engine::error::Trap;
-use crate::engine::host::{Cx, Word, enter, take, take_start, violation};
+use crate::engine::host::{ApiCaller, Word, enter, take, take_start, violation};
 use crate::engine::texts::MAX_TEXT_BYTES;
 
 /// Maximum length of certified data, bytes.
@@ -25,13 +25,13 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     d.getter("data_certificate_present", |host| u32::from(host.message.ctx.data_certificate.is_some()))?;
     counters(d)?;
     let api = d.api("is_controller")?;
-    d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<u32> {
+    d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<u32> {
         enter(&mut c, api)?;
         let who = principal(&take(&mut c, api, src.wide(), len.wide())?)?;
         Ok(c.data().message.ctx.controllers.contains(&who).into())
     })?;
     let api = d.api("certified_data_set")?;
-    d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
         if len.wide() > MAX_CERTIFIED_DATA {
             return Err(violation(format!(
@@ -44,7 +44,7 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         Ok(())
     })?;
     let api = d.api("accept_message")?;
-    d.func(api, move |mut c: Cx<'_>| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>| -> Result<()> {
         enter(&mut c, api)?;
         if std::mem::replace(&mut c.data_mut().message.message_accepted, true) {
             return Err(violation("ic0.accept_message: the function was already called."));
@@ -52,14 +52,14 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         Ok(())
     })?;
     let api = d.api("debug_print")?;
-    d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
         let text = take_start(&mut c, api, src.wide(), len.wide(), MAX_TEXT_BYTES)?;
         c.data_mut().message.logs.push(text);
         Ok(())
     })?;
     let api = d.api("trap")?;
-    d.func(api, move |mut c: Cx<'_>, src: W, len: W| -> Result<()> {
+    d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
         let text = take_start(&mut c, api, src.wide(), len.wide(), MAX_TRAP_TEXT)?;
         Err(Trap::CalledTrap(String::from_utf8_lossy(&text).into_owned()).into())
@@ -68,14 +68,14 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
 
 fn counters(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("global_timer_set")?;
-    d.func(api, move |mut c: Cx<'_>, deadline: u64| -> Result<u64> {
+    d.func(api, move |mut c: ApiCaller<'_>, deadline: u64| -> Result<u64> {
         enter(&mut c, api)?;
         let message = &mut c.data_mut().message;
         message.global_timer = Some(deadline);
         Ok(std::mem::replace(&mut message.ctx.global_timer, deadline))
     })?;
     let api = d.api("performance_counter")?;
-    d.func(api, move |mut c: Cx<'_>, kind: u32| -> Result<u64> {
+    d.func(api, move |mut c: ApiCaller<'_>, kind: u32| -> Result<u64> {
         enter(&mut c, api)?;
         let left = c.get_fuel()?;
         let message = &c.data().message;

@@ -175,7 +175,7 @@ fn misuse_is_a_violation() {
 }
 
 #[test]
-fn responses() {
+fn a_message_responds_only_if_it_calls_reply_or_reject() {
     assert_eq!(run("reject").reply, Some(Response::Reject("method".into())));
     assert_eq!(reply(&run("reply_limit")).len(), 2 << 20);
     let outcome = run("append_only");
@@ -211,7 +211,7 @@ fn callback(entry: EntryPoint, ctx: MessageContext) -> MessageOutcome {
 }
 
 #[test]
-fn callbacks() {
+fn callbacks_receive_the_response_and_their_environment() {
     let outcome = callback(EntryPoint::ReplyCallback { fun: 0, env: 71 }, with_arg(b"answer"));
     assert_eq!(reply(&outcome), b"\x47\0\0\0answer");
     let rejected = MessageContext { reject_code: 4, reject_message: "no".into(), ..context() };
@@ -237,7 +237,7 @@ fn callbacks_that_do_not_exist_trap() {
 }
 
 /// A canister that replies with everything that it can learn about itself and the message.
-const SURROUNDINGS: &str = r#"(module
+const INTROSPECTION: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
     (import "ic0" "msg_caller_size" (func $caller_size (result i32)))
@@ -300,8 +300,8 @@ const SURROUNDINGS: &str = r#"(module
         (if (i32.eq (i32.load8_u (i32.const 0)) (i32.const 0x74)) (then (call $accept) (call $accept)))))"#;
 
 #[test]
-fn surroundings() {
-    let state = fresh(SURROUNDINGS);
+fn a_message_reads_its_caller_canister_and_environment() {
+    let state = fresh(INTROSPECTION);
     assert_eq!(reply(&update(&state, "who")), [caller().as_slice(), canister_id().as_slice()].concat());
     let ctx = MessageContext {
         canister_version: 77,
@@ -334,8 +334,8 @@ fn surroundings() {
 }
 
 #[test]
-fn inspection() {
-    let state = fresh(SURROUNDINGS);
+fn a_call_is_accepted_if_inspect_message_accepts_it_once() {
+    let state = fresh(INTROSPECTION);
     let inspect = |method: &str| {
         let ctx = MessageContext { method: method.into(), ..context() };
         ENGINE.execute(&state, EntryPoint::InspectMessage, ctx, Limits::inspect())

@@ -237,7 +237,7 @@ fn an_engine_may_be_without_limits_on_methods() {
 }
 
 #[test]
-fn imports() {
+fn unknown_imports_are_refused() {
     for (import, name) in [
         (r#""ic0" "no_such_function" (func)"#, "'no_such_function' from 'ic0'"),
         (r#""env" "time" (func (result i64))"#, "'time' from 'env'"),
@@ -252,7 +252,7 @@ fn imports() {
 }
 
 #[test]
-fn exports() {
+fn invalid_exports_are_refused_and_valid_ones_are_found() {
     for (module, says) in [
         (r#"(func $f (export "canister_update a") (export "canister_query a"))"#, "Duplicate function 'a'"),
         (
@@ -286,7 +286,7 @@ fn exports() {
 }
 
 #[test]
-fn features_that_canisters_do_not_have() {
+fn modules_with_unsupported_features_are_refused() {
     for module in [
         "(memory 1) (memory 1)",
         "(memory 1 1 shared)",
@@ -303,7 +303,7 @@ fn features_that_canisters_do_not_have() {
 }
 
 #[test]
-fn sizes() {
+fn modules_over_a_size_limit_are_refused() {
     let many = |one: &dyn Fn(usize) -> String, count: usize| {
         format!("(module {})", (0..count).map(one).collect::<String>())
     };
@@ -332,7 +332,7 @@ fn sizes() {
 }
 
 #[test]
-fn custom_sections() {
+fn icp_custom_sections_are_read_and_checked() {
     let module = compile(
         r#"(module (@custom "icp:public candid:service" "text")
         (@custom "icp:private secret" "s") (@custom "name" "") (@custom "producers" "x"))"#,
@@ -349,7 +349,7 @@ fn custom_sections() {
 }
 
 #[test]
-fn names_that_look_like_the_engines_own() {
+fn exports_named_like_the_engines_own_do_not_collide() {
     let state = fresh(
         r#"(module
         (import "ic0" "msg_reply" (func $reply))

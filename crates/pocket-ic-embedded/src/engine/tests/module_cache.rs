@@ -85,7 +85,7 @@ fn a_large_module_is_found_by_the_next_process() {
 
 /// The cache records that the module's code drops segments, so the next process does not reuse its instances, either.
 #[test]
-fn segments_are_fresh_in_every_message_of_a_kept_module() {
+fn segments_are_fresh_in_every_message_of_a_cached_module() {
     let dir = tempfile::tempdir().unwrap();
     let text = format!(
         r#"(module

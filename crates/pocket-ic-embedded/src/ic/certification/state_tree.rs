@@ -68,14 +68,14 @@ impl AsHashTree for Leaf {
 }
 
 /// The parts of a canister's state that the tree contains.
-struct Facts {
+struct CertifiedState {
     certified_data: Vec<u8>,
     controllers: Vec<Principal>,
     module: Option<Arc<CanisterModule>>,
     installed_at: Option<u64>,
 }
 
-impl Facts {
+impl CertifiedState {
     fn of(canister: &Canister) -> Self {
         Self {
             certified_data: canister.certified_data.clone(),
@@ -93,7 +93,7 @@ impl Facts {
         }
     }
 
-    fn are_of(&self, canister: &Canister) -> bool {
+    fn is_state_of(&self, canister: &Canister) -> bool {
         self.has_module_of(canister)
             && self.certified_data == canister.certified_data
             && self.installed_at == canister.installed_at
@@ -107,7 +107,7 @@ type Tree = NestedTree<Vec<u8>, Leaf>;
 pub struct StateTree {
     keys: &'static SubnetKeys,
     tree: Tree,
-    canisters: BTreeMap<Principal, Facts>,
+    canisters: BTreeMap<Principal, CertifiedState>,
     signature: Arc<OnceLock<Vec<u8>>>,
     root: Hash,
 }
@@ -151,17 +151,17 @@ impl StateTree {
         self.tree.insert(&metrics_path, Leaf::new(serde_cbor::to_vec(metrics).unwrap_or_default()));
         let mut gone = std::mem::take(&mut self.canisters);
         for canister in canisters {
-            let facts = match gone.remove(&canister.id) {
-                Some(facts) if facts.are_of(canister) => facts,
+            let state = match gone.remove(&canister.id) {
+                Some(state) if state.is_state_of(canister) => state,
                 old => {
                     if !old.is_some_and(|old| old.has_module_of(canister)) {
                         self.put_module(canister);
                     }
-                    self.put_facts(canister);
-                    Facts::of(canister)
+                    self.put_state(canister);
+                    CertifiedState::of(canister)
                 }
             };
-            self.canisters.insert(canister.id, facts);
+            self.canisters.insert(canister.id, state);
         }
         for id in gone.keys() {
             self.tree.delete(&path!["canister", id]);
@@ -171,7 +171,7 @@ impl StateTree {
         self.signature = Arc::default();
     }
 
-    /// Replaces everything about the canister by its module; [`Self::put_facts`] must follow.
+    /// Replaces everything about the canister by its module; [`Self::put_state`] must follow.
     fn put_module(&mut self, canister: &Canister) {
         let id = canister.id;
         self.tree.delete(&path!["canister", id]);
@@ -185,9 +185,9 @@ impl StateTree {
         }
     }
 
-    /// Updates the facts that change without a new module. Only an uninstalled canister has no time of
+    /// Updates the values that can change without a new module. Only an uninstalled canister has no time of
     /// installation.
-    fn put_facts(&mut self, canister: &Canister) {
+    fn put_state(&mut self, canister: &Canister) {
         let id = canister.id;
         let mut put = |path: Path, value: Leaf| self.tree.insert(&path, value);
         let controllers = &canister.settings.controllers;
@@ -232,7 +232,7 @@ impl StateTree {
     /// their absence.
     pub fn witness(&self, paths: &[Path]) -> HashTree {
         let time = self.tree.witness(&path!["time"]);
-        paths.iter().fold(time, |shown, path| merge_hash_trees(shown, self.tree.witness(path)))
+        paths.iter().fold(time, |witness, path| merge_hash_trees(witness, self.tree.witness(path)))
     }
 
     /// Returns the signature of the current tree, created at the first request.
@@ -328,15 +328,15 @@ mod tests {
         let (processing, replied) = (record(None), record(Some(Ok(b"reply".to_vec()))));
         tree.put_requests(ids.iter().map(|id| (id, Some(&processing))));
         tree.put_requests([(&ids[0], Some(&replied))].into_iter());
-        let shown = |tree: &StateTree, id, label: &str| {
+        let text_at = |tree: &StateTree, id, label: &str| {
             let mut path = request_path(id);
             path.push(label.into());
             tree.tree.get(&path).map(|leaf| String::from_utf8(leaf.bytes.to_vec()).unwrap())
         };
-        assert_eq!(shown(&tree, &ids[0], "status").as_deref(), Some("replied"));
-        assert_eq!(shown(&tree, &ids[0], "reply").as_deref(), Some("reply"));
-        assert_eq!(shown(&tree, &ids[1], "status").as_deref(), Some("processing"));
-        assert_eq!(shown(&tree, &ids[1], "reply"), None);
+        assert_eq!(text_at(&tree, &ids[0], "status").as_deref(), Some("replied"));
+        assert_eq!(text_at(&tree, &ids[0], "reply").as_deref(), Some("reply"));
+        assert_eq!(text_at(&tree, &ids[1], "status").as_deref(), Some("processing"));
+        assert_eq!(text_at(&tree, &ids[1], "reply"), None);
         tree.put_requests(ids.iter().map(|id| (id, None)));
         assert_eq!(tree.tree.root_hash(), without);
     }
