@@ -35,12 +35,12 @@ fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let cache = folder.path().join("modules");
     println!(
-        "| module of {} bytes | seconds | of the processor | resident MB | peak MB |\n|---|---|---|---|---|",
+        "| module of {} bytes, cache | seconds | CPU seconds | resident MB | peak MB |\n|---|---|---|---|---|",
         module.len()
     );
-    measure("not kept", program, &module, Path::new("off"), folder.path());
-    measure("kept, first time", program, &module, &cache, folder.path());
-    measure("kept, second time", program, &module, &cache, folder.path());
+    measure("off", program, &module, Path::new("off"), folder.path());
+    measure("on, new module", program, &module, &cache, folder.path());
+    measure("on, cached module", program, &module, &cache, folder.path());
 }
 
 fn measure(what: &str, program: &str, module: &[u8], cache: &Path, folder: &Path) {
