@@ -186,7 +186,7 @@ impl UploadService<'_> {
                 self.drop_session(id, &upload, Outcome::Expired)?;
                 return Ok(None);
             }
-            self.serve(&upload);
+            self.count_for(&upload);
             let hash = self.storage.payload_of(id)?.hash.algorithm();
             Fingerprint::of(&upload.meta.asset_metadata, upload.meta.expected_chunks, hash)
         } else {

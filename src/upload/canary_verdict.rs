@@ -38,10 +38,10 @@ impl Arm {
     }
 
     /// Returns the estimated share of sessions without a file, and the square of its standard error.
-    fn part(&self) -> (f64, f64) {
+    fn estimated_share(&self) -> (f64, f64) {
         let ended = self.ended as f64 + 2.0;
-        let part = (self.without_file as f64 + 1.0) / ended;
-        (part, part * (1.0 - part) / ended)
+        let share = (self.without_file as f64 + 1.0) / ended;
+        (share, share * (1.0 - share) / ended)
     }
 }
 
@@ -57,8 +57,8 @@ pub(super) struct Judged {
 /// Compares the direct path with the compat path. A difference counts as none if its whole interval is below the
 /// margin, in percentage points.
 pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
-    let (on_compat, compat_error) = compat.part();
-    let (on_direct, direct_error) = direct.part();
+    let (on_compat, compat_error) = compat.estimated_share();
+    let (on_direct, direct_error) = direct.estimated_share();
     let margin = f64::from(margin_percent);
     let difference = 100.0 * (on_direct - on_compat);
     let uncertainty = 100.0 * Z * (compat_error + direct_error).sqrt();

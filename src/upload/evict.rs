@@ -50,7 +50,7 @@ impl UploadService<'_> {
         wanted: Wanted,
         limits: &AdminConfig,
     ) -> Result<()> {
-        let mut after = self.storage.usage.with(self.caller, capsule_id, bytes)?;
+        let mut after = self.storage.usage.after_adding(self.caller, capsule_id, bytes)?;
         after.check_caller(limits)?;
         let [in_capsule, in_all] = after.shortages(limits);
         let promised = match wanted {
@@ -65,7 +65,7 @@ impl UploadService<'_> {
         let shortages = [in_capsule, in_all, in_promises];
         if shortages.iter().any(|shortage| shortage.missing() > 0) {
             self.evict_for(capsule_id, shortages, limits)?;
-            after = self.storage.usage.with(self.caller, capsule_id, bytes)?;
+            after = self.storage.usage.after_adding(self.caller, capsule_id, bytes)?;
         }
         match wanted {
             Wanted::Session => self.storage.usage.reserve(&after),
@@ -84,11 +84,11 @@ impl UploadService<'_> {
         for candidate in candidates {
             let session = &candidate.upload.session;
             let in_capsule = candidate.upload.meta.capsule_id == capsule_id;
-            let counts = self.storage.promises.counts(candidate.id);
+            let is_counted = self.storage.promises.is_counted(candidate.id);
             let frees = [
                 if in_capsule { session.bytes_expected } else { 0 },
                 session.bytes_expected,
-                if counts { session.bytes_missing() } else { 0 },
+                if is_counted { session.bytes_missing() } else { 0 },
             ];
             let helps = missing.iter().zip(frees).any(|(missing, freed)| *missing > 0 && freed > 0);
             let released_now = session.received_idxs.len().min(RELEASE_AT_ONCE as u64);
@@ -122,7 +122,7 @@ impl UploadService<'_> {
     fn can_end(&self, candidate: &Candidate) -> bool {
         let Upload { session, meta, .. } = &candidate.upload;
         let Ok(owner) = Principal::try_from_slice(&session.owner) else { return false };
-        let accounts = self.storage.usage.with(owner, &meta.capsule_id, 0);
+        let accounts = self.storage.usage.after_adding(owner, &meta.capsule_id, 0);
         accounts.is_ok() && self.storage.payload_of(candidate.id).is_ok()
     }
 
@@ -178,13 +178,13 @@ fn eviction_order(one: &Candidate, other: &Candidate) -> Ordering {
         expected => (u128::from(upload.session.bytes_received), u128::from(expected)),
     };
     let ((one_arrived, one_expected), (other_arrived, other_expected)) = (arrived(one), arrived(other));
-    let rest = |candidate: &Candidate| (candidate.upload.begun_at(), candidate.id);
+    let age_and_id = |candidate: &Candidate| (candidate.upload.begun_at(), candidate.id);
     Reverse(one.is_expired)
         .cmp(&Reverse(other.is_expired))
         .then_with(|| {
             one_arrived.saturating_mul(other_expected).cmp(&other_arrived.saturating_mul(one_expected))
         })
-        .then_with(|| rest(one).cmp(&rest(other)))
+        .then_with(|| age_and_id(one).cmp(&age_and_id(other)))
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl UploadService<'_> {
             return finished_before(id, &finished, digest, total_len);
         }
         let upload = self.authorized(id)?;
-        let expected = digest_of("sha256", digest)?;
+        let expected = digest_of("digest", digest)?;
         if total_len != upload.session.bytes_expected {
             return Err(Error::invalid("total_len", upload.session.bytes_expected.to_string(), total_len));
         }
@@ -102,7 +102,7 @@ impl UploadService<'_> {
         self.counted(CountedCall::Finish, |uploads| {
             let loaded = uploads.path.load(uploads.storage, id, None, uploads.now)?;
             let Some(upload) = loaded else { return Ok(true) };
-            uploads.serve(&upload);
+            uploads.count_for(&upload);
             let payload = uploads.storage.payload_of(id)?;
             match uploads.digest(id, &upload, payload) {
                 Ok(_) => Ok(true),

@@ -172,7 +172,7 @@ impl UploadService<'_> {
         let mut page = Vec::new();
         let limits = self.storage.config()?;
         // A caller has only a limited number of sessions.
-        for id in self.storage.index.of(self.caller, after, usize::MAX) {
+        for id in self.storage.index.sessions_of(self.caller, after, usize::MAX) {
             if page.len() == limit {
                 break;
             }
@@ -232,7 +232,8 @@ impl UploadService<'_> {
     /// released chunks stay in the map, since it can be emptied in one step afterwards. Returns `true` if there is
     /// nothing to do now.
     fn sweep_chunks(&mut self) -> Result<bool> {
-        let waits = self.storage.blobs.may_defer_removal() && mapped_sessions::are_moving(self.storage)?;
+        let waits =
+            self.storage.blobs.may_defer_removal() && mapped_sessions::is_payload_moving(self.storage)?;
         if waits {
             self.storage.blobs.defer_removal();
         }
@@ -309,7 +310,7 @@ impl UploadService<'_> {
     /// Returns the caller's session in flight, and counts the message for it.
     pub(super) fn own(&mut self, id: SessionId) -> Result<Upload> {
         let (upload, _) = self.own_uncounted(id)?;
-        self.serve(&upload);
+        self.count_for(&upload);
         Ok(upload)
     }
 
@@ -338,7 +339,7 @@ impl UploadService<'_> {
     }
 
     /// Makes this message count for the path of this session and, if the session began in a canary, for its cell.
-    pub(super) fn serve(&mut self, upload: &Upload) {
+    pub(super) fn count_for(&mut self, upload: &Upload) {
         self.served_on = Some(upload.path);
         self.canary = self.storage.counters.canary().cell_of(upload);
     }

@@ -212,7 +212,7 @@ impl TestCanister {
     pub fn live(&self) -> [u64; 5] {
         let Storage { sessions, payloads, blobs, .. } = &self.storage;
         [
-            sessions.legacy.len() + sessions.legacy.notes(),
+            sessions.legacy.len() + sessions.legacy.activity_count(),
             sessions.sessions.len() + sessions.metas.len(),
             payloads.len(),
             blobs.chunk_total(),

@@ -94,7 +94,7 @@ impl Usage {
     }
 
     /// Returns the accounts of a caller, a capsule and the canister with these bytes added, without storing them.
-    pub fn with<'a>(
+    pub fn after_adding<'a>(
         &self,
         caller: Principal,
         capsule: &'a str,
@@ -135,7 +135,7 @@ impl Usage {
         capsule: &str,
         bytes: u64,
     ) -> std::result::Result<(), StableError> {
-        let after = self.with(caller, capsule, bytes)?;
+        let after = self.after_adding(caller, capsule, bytes)?;
         self.reserve(&after);
         Ok(())
     }
@@ -150,7 +150,7 @@ impl Usage {
         capsule: &str,
         bytes: u64,
     ) -> std::result::Result<(), StableError> {
-        let Reservation(accounts) = self.with(caller, capsule, 0)?;
+        let Reservation(accounts) = self.after_adding(caller, capsule, 0)?;
         for (account, now) in accounts {
             self.set_or_remove(account, now.saturating_sub(bytes));
         }

@@ -288,7 +288,7 @@ impl Target for Native {
 
     fn sessions_of(&mut self, who: u8) -> Vec<View> {
         let now = self.now();
-        let ids = self.canister.storage.index.of(person(who), None, usize::MAX);
+        let ids = self.canister.storage.index.sessions_of(person(who), None, usize::MAX);
         let views = ids.into_iter().filter_map(|id| self.view(id));
         views.filter(|view| view.expires_at > now).collect()
     }
@@ -328,11 +328,11 @@ impl Target for Native {
     }
 
     fn control(&mut self, control: Control) -> Option<TargetResult<()>> {
-        self.steer(control)
+        self.apply_control(control)
     }
 
     fn phase(&mut self) -> model::Phase {
-        self.stands_at()
+        self.migration_phase()
     }
 
     fn limits(&mut self) -> Limits {
@@ -361,7 +361,7 @@ impl Target for Native {
     }
 
     fn take_snapshot(&mut self) -> bool {
-        self.keep()
+        self.save_snapshot()
     }
 
     fn load_snapshot(&mut self) {

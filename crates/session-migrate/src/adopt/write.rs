@@ -83,7 +83,7 @@ fn session(storage: &mut Storage, session: &PlannedSession, taken_at: Time) -> R
     storage.usage.reserve_unlimited(record.caller, &record.capsule_id, bytes).map_err(refused)?;
     storage.promises.add(id, *missing);
     storage.sessions.legacy.insert(id.0, &RawRecord(record.encode()));
-    storage.sessions.legacy.note(id.0, taken_at);
+    storage.sessions.legacy.record_activity(id.0, taken_at);
     storage.index.insert(id, key, record.caller, taken_at);
     Ok(())
 }
