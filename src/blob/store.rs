@@ -172,8 +172,8 @@ impl BlobStore {
 
     /// Removes a chunk without checking for room and without reporting it to the survey of the map.
     #[cfg(test)]
-    pub fn remove_unseen(&mut self, prefix: ChunkPrefix, idx: u32) {
-        self.chunks.remove_unseen(prefix, idx);
+    pub fn remove_unreported(&mut self, prefix: ChunkPrefix, idx: u32) {
+        self.chunks.remove_unreported(prefix, idx);
     }
 
     /// Skips a removal whose message trapped. Must be called once a minute, in a message of its own.

@@ -95,8 +95,8 @@ impl Native {
     /// Returns a session as its owner sees it. A legacy record is read without converting it.
     fn view(&mut self, id: SessionId) -> Option<View> {
         let TestCanister { storage, path, now, .. } = &mut self.canister;
-        let held = migrate::held(storage).unwrap();
-        let untouched = self.stage != Stage::Legacy && storage.sessions.legacy.contains(&id.0) && !held;
+        let waits = migrate::waits_for_compat_path(storage).unwrap();
+        let untouched = self.stage != Stage::Legacy && storage.sessions.legacy.contains(&id.0) && !waits;
         let upload = if untouched {
             CompatPath::default().load(storage, id, None, *now).unwrap()
         } else {
@@ -296,7 +296,7 @@ impl Target for Native {
     fn all_converted(&mut self) -> bool {
         self.stage == Stage::Legacy
             || self.legacy_sessions() == 0
-            || migrate::held(&self.canister.storage).unwrap()
+            || migrate::waits_for_compat_path(&self.canister.storage).unwrap()
     }
 
     fn holdings(&mut self) -> Holdings {

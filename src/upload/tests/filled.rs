@@ -223,7 +223,7 @@ fn a_memory_filled_without_a_check_is_emptied() {
         let traps = |(_, prefix, stored): &(u64, ChunkPrefix, usize), small: &mut Small| {
             let mut is_completed = false;
             let _ = small.message(|canister| {
-                (0..*stored as u32).for_each(|idx| canister.storage.blobs.remove_unseen(*prefix, idx));
+                (0..*stored as u32).for_each(|idx| canister.storage.blobs.remove_unreported(*prefix, idx));
                 is_completed = true;
                 panic!("rolled back");
             });
