@@ -6,8 +6,8 @@ use crate::capsule::{Access, CapsuleStore};
 use crate::session::{Chunking, SessionId, SessionSpec};
 use crate::stable::layout::Layout;
 
-use super::absorb::subtree_bytes;
 use super::asset_metadata::check_metadata;
+use super::chunk_hashing::subtree_bytes;
 use super::counts::CountedCall;
 use super::evict::Wanted;
 use super::idempotency::{Fingerprint, IdemKey, memory_id};

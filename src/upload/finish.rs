@@ -7,8 +7,8 @@ use crate::blob::{BlobRecord, ChunkPrefix, ContentDigest};
 use crate::capsule::{Content, MemoryRecord};
 use crate::session::SessionId;
 
-use super::absorb::{digest, hashed_bytes};
 use super::asset_metadata::contradicted;
+use super::chunk_hashing::{digest, hashed_bytes};
 use super::counts::CountedCall;
 use super::error::digest_of;
 use super::idempotency::{IdemKey, memory_id};

@@ -11,8 +11,8 @@ use crate::meter::Meter;
 use crate::session::{ByteSource, PutOutcome, Session, SessionError, SessionId, Time};
 use crate::storage::Storage;
 
-use super::absorb::{absorb_hashed, absorb_stored, check_slot, hasher_for};
 use super::canary::Cell;
+use super::chunk_hashing::{add_hashed_chunk, add_stored_chunk, check_slot, hasher_for};
 use super::counts::CountedCall;
 use super::error::{digest_of, to_ranges};
 use super::hashing::{HashingSource, Sha256};
@@ -110,7 +110,7 @@ impl UploadService<'_> {
             PutOutcome::Stored => {
                 self.storage.promises.subtract(id, bytes);
                 if let Some(hashed) = source.into_hasher()
-                    && absorb_hashed(&mut self.storage.blobs, &mut payload, &place, session, idx, hashed)?
+                    && add_hashed_chunk(&mut self.storage.blobs, &mut payload, &place, session, idx, hashed)?
                 {
                     self.catch_up(&mut payload, &place, session, CATCH_UP_INSTRUCTIONS)?;
                     self.storage.payloads.insert(id.0, &payload);
@@ -135,7 +135,7 @@ impl UploadService<'_> {
         budget: u64,
     ) -> Result<()> {
         while session.received_idxs.contains(payload.next_chunk) && self.meter.used() <= budget {
-            absorb_stored(&mut self.storage.blobs, payload, place, session)?;
+            add_stored_chunk(&mut self.storage.blobs, payload, place, session)?;
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ use ic_stable_structures::memory_manager::MemoryManager;
 use serde_bytes::{ByteBuf, Bytes};
 use sha2::{Digest, Sha256};
 
-use super::absorb::digest_of_bytes;
+use super::chunk_hashing::digest_of_bytes;
 use super::limits::{
     CATCH_UP_INSTRUCTIONS, DEFAULT_MAX_SESSIONS_PER_CALLER, DEFAULT_SESSION_TTL_SECONDS, SWEEP_BATCH,
     SWEEP_INSTRUCTIONS,

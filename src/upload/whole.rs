@@ -5,9 +5,9 @@ use crate::blob::{BlobRecord, CHUNK_SIZE, ContentDigest, Place, StableBlobSink};
 use crate::capsule::{Access, CapsuleStore};
 use crate::session::{ByteSink, SessionError, SessionId};
 
-use super::absorb::digest_of_bytes;
 use super::asset_metadata::contradicted;
 use super::begin::check_begin;
+use super::chunk_hashing::digest_of_bytes;
 use super::counts::CountedCall;
 use super::error::digest_of;
 use super::evict::Wanted;
