@@ -33,7 +33,7 @@ impl Arm {
 
     /// Returns the observed share of sessions without a file, not yet pulled towards one half by the additions of
     /// the interval.
-    fn seen(&self) -> f64 {
+    fn observed_share(&self) -> f64 {
         if self.ended == 0 { 0.0 } else { self.without_file as f64 / self.ended as f64 }
     }
 
@@ -69,7 +69,7 @@ pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
     } else if difference + uncertainty <= margin {
         (CanaryVerdict::NoDifferenceSeen, format!("no difference seen, at most {margin} points"))
     } else {
-        let seen = 100.0 * (direct.seen() - compat.seen());
+        let seen = 100.0 * (direct.observed_share() - compat.observed_share());
         let sessions = sessions_needed(compat.ended.saturating_add(direct.ended), seen, uncertainty, margin);
         (CanaryVerdict::NeedsMore { sessions }, format!("about {sessions} more sessions must end"))
     };

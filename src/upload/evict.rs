@@ -17,7 +17,7 @@ use crate::session::{SessionId, Time};
 
 use super::Outcome;
 use super::in_flight::Upload;
-use super::limits::{CATCH_UP_INSTRUCTIONS, EVICTED_CHUNKS, EVICTION_LOOKS};
+use super::limits::{CATCH_UP_INSTRUCTIONS, EVICTED_CHUNKS, EVICTION_CHECKS};
 use super::service::UploadService;
 use super::usage::Shortage;
 
@@ -126,13 +126,13 @@ impl UploadService<'_> {
         accounts.is_ok() && self.storage.payload_of(candidate.id).is_ok()
     }
 
-    /// Checks the next [`EVICTION_LOOKS`] sessions, those idle longest first, and returns those that may be
+    /// Checks the next [`EVICTION_CHECKS`] sessions, those idle longest first, and returns those that may be
     /// evicted. If they do not suffice, the next call continues after them, so that many small sessions cannot
     /// shield a large one.
     fn candidates(&mut self, limits: &AdminConfig) -> Vec<Candidate> {
         let index = &self.storage.index;
-        let mut entries = index.walk(self.storage.eviction_cursor, EVICTION_LOOKS);
-        let left = EVICTION_LOOKS.saturating_sub(entries.len());
+        let mut entries = index.walk(self.storage.eviction_cursor, EVICTION_CHECKS);
+        let left = EVICTION_CHECKS.saturating_sub(entries.len());
         if let Some(last) = self.storage.eviction_cursor {
             let before = index.walk(None, left).into_iter().take_while(|entry| *entry <= last);
             entries.extend(before);
