@@ -20,7 +20,7 @@ pub use extents::{AllocateError, Extents};
 pub use id::BlobId;
 pub use record::{BlobRecord, ContentDigest, MappedBlob, Place, cache_mapped_header};
 pub use sink::StableBlobSink;
-pub use store::{BlobStore, Committed, content_key};
+pub use store::{BlobStore, Destination, content_key};
 
 /// Length of every chunk but the last, bytes: as in the first public release, and below the IC's 2 MiB per
 /// message.

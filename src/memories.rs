@@ -57,7 +57,7 @@ pub fn create(
         .chain_update(codec::encode(1, &content))
         .finalize()
         .into();
-    match storage.capsules.made_before(idem_key.0)? {
+    match storage.capsules.created_before(idem_key.0)? {
         Some((id, found)) if found == fingerprint => return Ok(id),
         Some((id, _)) => {
             let detail = format!("memory {id} was created under this key with other parameters");

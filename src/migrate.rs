@@ -38,7 +38,7 @@ cfg_if::cfg_if! {
             Advance, Bulk, ClassPlan, Classified, Fate, MessageBudget, Migration, Plan, RunOutcome, Reversal, Reverted,
             Treatment, Watched, Work,
         };
-        pub use touch::{compat_share, held, leave_layout_1, touch};
+        pub use touch::{compat_share, leave_layout_1, touch, waits_for_compat_path};
 
         pub use ic_stable_migrate::Engine;
 

@@ -7,12 +7,12 @@
 //! [`path`] decides which layer stores a session; it is the only module here that depends on the cargo
 //! features.
 
-mod absorb;
 mod asset_metadata;
 mod begin;
 mod canary;
 mod canary_verdict;
 mod chunk_digests;
+mod chunk_hashing;
 mod counted;
 mod counts;
 mod error;

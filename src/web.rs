@@ -18,7 +18,7 @@ use crate::session::Time;
 use crate::storage::Storage;
 use serde_bytes::ByteBuf;
 
-use range::Asked;
+use range::RequestedRange;
 
 /// Maximum length of the answer to a range request, bytes: a gateway requests at most a thousand pieces of a
 /// body.
@@ -126,10 +126,12 @@ impl<'a> Found<'a> {
         let mut ranges = fields("range");
         let range =
             ranges.next().filter(|_| ranges.next().is_none() && is_current && request.method == "GET");
-        let (status, first, end) = match range::asked(range, size) {
-            Asked::Whole => (200, 0, size),
-            Asked::Part { first, end } => (206, first, end.min(first.saturating_add(MAX_PART_BYTES))),
-            Asked::Unsatisfiable => {
+        let (status, first, end) = match range::requested(range, size) {
+            RequestedRange::Whole => (200, 0, size),
+            RequestedRange::Part { first, end } => {
+                (206, first, end.min(first.saturating_add(MAX_PART_BYTES)))
+            }
+            RequestedRange::Unsatisfiable => {
                 headers.push(("content-range".into(), format!("bytes */{size}")));
                 return empty(416, headers);
             }

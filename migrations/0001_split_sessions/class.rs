@@ -36,7 +36,7 @@ classes! {
     Undecodable = "undecodable" => Quarantine;
     /// the version in front of the record is not 1
     UnknownVersion = "unknown version" => Quarantine;
-    /// the record names another session than the key that it is stored under
+    /// the record is stored under the key of another session
     ForeignKey = "foreign key" => Quarantine;
     /// `chunk_size` is 0, or does not fit 32 bits
     ChunkSize = "chunk size" => Quarantine;
@@ -48,9 +48,9 @@ classes! {
     ExtraChunks = "extra chunks" => Quarantine;
     /// the last activity is longer ago than a session lives
     Expired = "expired" => Release;
-    /// `created_at` is in seconds, milliseconds or microseconds; it is kept to the digit, and read in its unit where the last activity follows from it
+    /// `created_at` is in seconds, milliseconds or microseconds; it is kept to the digit, and read in its unit when the last activity is derived from it
     TimeUnit = "time in another unit" => Convert;
-    /// `created_at` is no time in any unit; it is kept to the digit, and the session lives from its conversion on
+    /// `created_at` is not a plausible time in any unit; it is kept to the digit, and the session lives from its conversion on
     NoTime = "no time" => Convert;
     /// another session in flight has the same idempotency key; the key leads to the one that was begun later
     DuplicateKey = "duplicate key" => Convert;
@@ -70,7 +70,7 @@ classes! {
     PendingPartial = "pending, some chunks" => Convert;
     /// chunks may arrive, and none is stored
     PendingEmpty = "pending, no chunk" => Convert;
-    /// a message that did nothing else than convert the record was cut off
+    /// converting the record trapped, although the message did nothing else
     TrappedAlone = "cut off" => Quarantine;
 }
 

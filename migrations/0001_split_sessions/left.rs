@@ -45,7 +45,7 @@ pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
         owners.insert(owner);
     }
     for owner in owners {
-        let ids = storage.index.of(owner, None, usize::MAX);
+        let ids = storage.index.sessions_of(owner, None, usize::MAX);
         let bytes = ids.into_iter().map(|id| bytes_of(storage, id)).fold(0, u64::saturating_add);
         storage.usage.set_in_flight(owner, bytes);
     }

@@ -11,7 +11,8 @@ use super::{LegacyUploadSession, Split, Unconvertible, convert, revert};
 use crate::api::{Error, Result};
 use crate::build_profile::{BUILD, SERVES_LAYOUT_1};
 use crate::migrate::{
-    Advance, Bulk, Classified, EngineTime, Migration, Plan, QuarantineRecord, Reversal, Reverted, Work, held,
+    Advance, Bulk, Classified, EngineTime, Migration, Plan, QuarantineRecord, Reversal, Reverted, Work,
+    waits_for_compat_path,
 };
 use crate::session::{SessionId, Time};
 use crate::stable::StableError;
@@ -67,7 +68,7 @@ impl Migration<Storage> for SplitSessions {
     }
 
     fn held_by(&self, storage: &Storage) -> Result<Option<String>> {
-        Ok(held(storage)?.then(|| "the compat path is still in use".into()))
+        Ok(waits_for_compat_path(storage)?.then(|| "the compat path is still in use".into()))
     }
 
     /// Raises the session counter, if the legacy build has stored sessions under ids above it: sessions begun from now

@@ -55,9 +55,9 @@ fn move_some(
     progress: &mut PayloadState,
     work: &Work<'_>,
 ) -> Result<Moved> {
-    let begun_with = progress.next_chunk;
+    let first_chunk = progress.next_chunk;
     while progress.next_chunk < blob.chunk_count() {
-        if progress.next_chunk > begun_with && work.is_used_up() {
+        if progress.next_chunk > first_chunk && work.is_used_up() {
             return Ok(Moved::Partly);
         }
         let (at, len) = storage.blobs.chunk_range(id, blob, progress.next_chunk)?;

@@ -13,7 +13,7 @@ pub enum Class {
     DamagedSession,
     /// A committed blob with a chunk that is missing or too short.
     DamagedBlob,
-    /// A unit whose message trapped.
+    /// A unit whose conversion trapped, although the message did nothing else.
     TrappedAlone,
 }
 
@@ -31,7 +31,11 @@ pub const CLASSES: &[ClassPlan] = &[
         treatment: Treatment::Quarantine,
         what: "a committed blob of which a chunk is missing or too short",
     },
-    ClassPlan { name: "cut off", treatment: Treatment::Quarantine, what: "a unit that cut a message off" },
+    ClassPlan {
+        name: "cut off",
+        treatment: Treatment::Quarantine,
+        what: "a unit whose conversion trapped, although the message did nothing else",
+    },
 ];
 
 impl Class {

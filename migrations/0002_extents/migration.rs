@@ -128,7 +128,7 @@ impl Migration<Storage> for MoveToExtents {
     /// skipped while it was quarantined.
     fn restore(&self, storage: &mut Storage, key: u64, _: QuarantineRecord) -> Result<()> {
         if is_session(storage, key)? {
-            mapped_sessions::try_again(storage, SessionId(key))?;
+            mapped_sessions::add_retried(storage, SessionId(key))?;
         }
         Ok(())
     }

@@ -130,12 +130,12 @@ fn copy_some(
 ) -> Result<Moved> {
     let mut copied = ChunkSet::from_ranges(&progress.copied)
         .ok_or_else(|| Error::Internal("the ranges of copied chunks are not ascending".into()))?;
-    let begun_with = copied.len();
+    let copied_before = copied.len();
     for idx in session.received_idxs.ranges().flat_map(|(first, last)| first..=last) {
         if copied.contains(idx) {
             continue;
         }
-        if copied.len() > begun_with && work.is_used_up() {
+        if copied.len() > copied_before && work.is_used_up() {
             progress.copied = copied.ranges().collect();
             return Ok(Moved::Partly);
         }

@@ -155,7 +155,7 @@ fn blobs_and_sessions_move_whatever_their_size_and_digest() {
 }
 
 #[test]
-fn clients_continue_in_the_middle_of_it() {
+fn clients_continue_during_the_migration() {
     let mut canister = finalized();
     let large = file(4 * CHUNK);
     let uploaded = upload(&mut canister, &large, "kept");
@@ -228,25 +228,25 @@ fn a_unit_removed_by_its_client_frees_its_extents() {
 }
 
 #[test]
-fn the_digest_of_a_blob_tells_every_field_but_its_place() {
+fn the_digest_of_a_blob_covers_every_field_but_its_place() {
     let mut canister = finalized();
     let locator = upload(&mut canister, &file(10), "a");
     let id = BlobId::from_locator(&locator).unwrap();
     let blob = canister.storage.blobs.blob(id).unwrap();
-    let weight = super::blob::digest(id, &blob);
+    let digest = super::blob::digest(id, &blob);
     let mut moved = blob.clone();
     moved.place = Place::Extents(canister.storage.blobs.allocate(10).unwrap());
-    assert_eq!(super::blob::digest(id, &moved), weight);
+    assert_eq!(super::blob::digest(id, &moved), digest);
     let mut changed = [blob.clone(), blob.clone(), blob];
     changed[0].size += 1;
     changed[1].digest.bytes[31] ^= 1;
     changed[2].created_at = canister.now.plus_seconds(1);
-    assert!(changed.iter().all(|changed| super::blob::digest(id, changed) != weight));
-    assert_ne!(super::blob::digest(BlobId(id.0 ^ 1), &moved), weight);
+    assert!(changed.iter().all(|changed| super::blob::digest(id, changed) != digest));
+    assert_ne!(super::blob::digest(BlobId(id.0 ^ 1), &moved), digest);
 }
 
 #[test]
-fn the_digest_of_a_session_tells_both_its_records() {
+fn the_digest_of_a_session_covers_both_its_records() {
     let mut canister = finalized();
     let [id, other] = ["one", "other"].map(|idem| SessionId(canister.begin(2 * CHUNK, idem)));
     let digest = |canister: &TestCanister, id| super::session::digest(&canister.storage, id).unwrap();
@@ -276,7 +276,7 @@ fn the_readme_lists_every_class_and_every_field() {
 }
 
 #[test]
-fn a_unit_that_traps_is_of_the_class_for_that() {
+fn the_class_of_a_trapped_unit_is_quarantined() {
     let class = &MIGRATION.plan().classes[MIGRATION.trapped_class()];
     assert_eq!((class.name, class.treatment), ("cut off", Treatment::Quarantine));
 }

@@ -35,7 +35,7 @@ pub struct AdminConfig {
     pub capsule_makers: Option<CapsuleMakers>,
 }
 
-/// Who may create capsules. The numbers are stored.
+/// Who may create capsules. The variant numbers are part of the stored format.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(index_only)]

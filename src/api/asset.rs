@@ -52,7 +52,7 @@ pub enum ProcessingStatus {
     Error,
 }
 
-/// What all five kinds have in common. All of it is as claimed by the client.
+/// The fields that all five kinds have. All values are as claimed by the client.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct AssetMetadataBase {
@@ -148,7 +148,7 @@ impl AssetMetadataBase {
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct ImageAssetMetadata {
-    /// What all kinds have.
+    /// The fields that all kinds have.
     #[n(0)]
     pub base: AssetMetadataBase,
     /// Color space, such as `sRGB`.
@@ -172,7 +172,7 @@ pub struct ImageAssetMetadata {
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct VideoAssetMetadata {
-    /// What all kinds have.
+    /// The fields that all kinds have.
     #[n(0)]
     pub base: AssetMetadataBase,
     /// Length in milliseconds.
@@ -199,7 +199,7 @@ pub struct VideoAssetMetadata {
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct AudioAssetMetadata {
-    /// What all kinds have.
+    /// The fields that all kinds have.
     #[n(0)]
     pub base: AssetMetadataBase,
     /// Length in milliseconds.
@@ -226,7 +226,7 @@ pub struct AudioAssetMetadata {
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct DocumentAssetMetadata {
-    /// What all kinds have.
+    /// The fields that all kinds have.
     #[n(0)]
     pub base: AssetMetadataBase,
     /// Number of pages.
@@ -247,7 +247,7 @@ pub struct DocumentAssetMetadata {
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct NoteAssetMetadata {
-    /// What all kinds have.
+    /// The fields that all kinds have.
     #[n(0)]
     pub base: AssetMetadataBase,
     /// Number of words.

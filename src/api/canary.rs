@@ -43,7 +43,7 @@ pub struct CanaryCounts {
     pub expired: u64,
     /// Bytes of the finished files.
     pub bytes_finished: u64,
-    /// Messages about them, including refused ones.
+    /// Messages about these sessions, including refused ones.
     pub messages: u64,
     /// Instructions of these messages.
     pub instructions: u64,
@@ -56,10 +56,10 @@ pub struct CanaryCounts {
 /// The verdict of a canary on the direct path compared with the compat path.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
 pub enum CanaryVerdict {
-    /// It is not worse by more than the margin.
+    /// The direct path is not worse by more than the margin.
     NoDifferenceSeen,
-    /// More of its sessions end without a file, by this many percentage points, or calls failed with internal
-    /// errors.
+    /// The share of sessions that end without a file is larger on the direct path, by this many percentage
+    /// points, or calls failed with internal errors.
     Worse {
         /// Percentage points.
         by: f64,

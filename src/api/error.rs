@@ -20,7 +20,7 @@ pub enum Error {
         /// The right that is missing.
         needs: String,
     },
-    /// It does not exist, or the caller may not know that it does.
+    /// The item does not exist, or the caller may not know that it does.
     NotFound {
         /// What was looked up: a session, a blob, a memory.
         kind: String,
@@ -54,7 +54,7 @@ pub enum Error {
         /// The missing ones, in order; at most 64 ranges.
         missing: Vec<ChunkRange>,
     },
-    /// The digest of the bytes is not the one that the caller claims. What is stored is unchanged.
+    /// The digest of the bytes is not the one that the caller claims. The stored bytes are unchanged.
     ChecksumMismatch {
         /// The digest claimed by the caller, 32 bytes.
         expected: ByteBuf,

@@ -51,8 +51,8 @@ mod callback {
 
 pub use callback::StreamingCallback;
 
-/// Which bytes of a blob come next. It grants nothing: every call checks access again, using the access token
-/// of the request.
+/// The bytes of a blob that are sent next. The token itself grants nothing: every call checks access again,
+/// using the access token of the request.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct StreamingToken {
     /// `blob_<number>`.
@@ -74,7 +74,7 @@ pub struct StreamingBody {
     pub token: Option<StreamingToken>,
 }
 
-/// Gives a browser access to a private blob.
+/// A token that gives a browser access to a private blob.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct AccessToken {
     /// The token.

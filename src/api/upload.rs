@@ -18,7 +18,7 @@ pub struct UploadConfig {
     pub inline_budget_per_capsule: u32,
 }
 
-/// How the bytes of an upload are verified. The numbers are stored.
+/// How the bytes of an upload are verified. The variant numbers are part of the stored format.
 #[derive(
     CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq, Hash,
 )]
@@ -110,9 +110,9 @@ pub struct UploadStatus {
     pub expected_chunks: u32,
     /// Chunks that have arrived, in order.
     pub received: Vec<ChunkRange>,
-    /// Chunks that have not, in order.
+    /// Chunks that have not arrived, in order.
     pub missing: Vec<ChunkRange>,
-    /// First chunk that has not arrived; absent if all have.
+    /// First chunk that has not arrived; absent if all have arrived.
     pub next_expected: Option<u32>,
     /// Id of the memory that finish will create.
     pub provisional_memory_id: String,
@@ -124,7 +124,7 @@ pub struct UploadStatus {
     pub path: SessionPath,
 }
 
-/// Where the bytes of an asset are stored. The numbers are stored.
+/// Where the bytes of an asset are stored. The variant numbers are part of the stored format.
 #[derive(CandidType, Serialize, Deserialize, Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(index_only)]

@@ -178,7 +178,7 @@ impl ChunkMap {
                 self.empty();
                 return true;
             }
-            Found::InUse(keys) if compaction::pays(keys.len(), self.total()) => {
+            Found::InUse(keys) if compaction::is_cheaper(keys.len(), self.total()) => {
                 return self.compaction.begin() && self.compact(&keys);
             }
             Found::InUse(_) | Found::TooMany => self.compaction.cancel(),
@@ -205,7 +205,7 @@ impl ChunkMap {
     }
 
     #[cfg(test)]
-    pub fn remove_unseen(&mut self, prefix: ChunkPrefix, idx: u32) {
+    pub fn remove_unreported(&mut self, prefix: ChunkPrefix, idx: u32) {
         self.created().remove(&(prefix.0, idx));
     }
 

@@ -23,11 +23,11 @@ use super::record::{BlobRecord, ContentDigest, MappedBlob, Place};
 
 /// Destination of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Committed {
+pub struct Destination {
     /// The blob that has the content.
     pub id: BlobId,
     /// Whether the new bytes are kept; `false` if the capsule already has the content.
-    pub stored: bool,
+    pub is_new: bool,
 }
 
 /// Blobs in stable memory.
@@ -172,8 +172,8 @@ impl BlobStore {
 
     /// Removes a chunk without checking for room and without reporting it to the survey of the map.
     #[cfg(test)]
-    pub fn remove_unseen(&mut self, prefix: ChunkPrefix, idx: u32) {
-        self.chunks.remove_unseen(prefix, idx);
+    pub fn remove_unreported(&mut self, prefix: ChunkPrefix, idx: u32) {
+        self.chunks.remove_unreported(prefix, idx);
     }
 
     /// Skips a removal whose message trapped. Must be called once a minute, in a message of its own.
@@ -194,10 +194,10 @@ impl BlobStore {
         id: BlobId,
         digest: ContentDigest,
         capsule_id: &str,
-    ) -> Result<Committed, BlobError> {
+    ) -> Result<Destination, BlobError> {
         match self.by_content.get(&content_key(capsule_id, digest))?.map(BlobId) {
-            Some(same) if same != id => Ok(Committed { id: same, stored: false }),
-            None if !self.has_blob(id) => Ok(Committed { id, stored: true }),
+            Some(same) if same != id => Ok(Destination { id: same, is_new: false }),
+            None if !self.has_blob(id) => Ok(Destination { id, is_new: true }),
             _ => Err(BlobError::AlreadyExists(id)),
         }
     }
@@ -209,12 +209,12 @@ impl BlobStore {
     /// A damaged table.
     pub fn commit(
         &mut self,
-        to: Committed,
+        to: Destination,
         record: &BlobRecord,
         memory_id: &str,
         capsule_id: &str,
     ) -> Result<(), StableError> {
-        if to.stored {
+        if to.is_new {
             self.insert(to.id, record);
             self.by_content.insert(content_key(capsule_id, record.digest), &to.id.0);
         } else {

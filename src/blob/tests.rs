@@ -63,7 +63,7 @@ fn commit(
     record: &BlobRecord,
     memory_id: &str,
     capsule_id: &str,
-) -> Result<Committed, BlobError> {
+) -> Result<Destination, BlobError> {
     let to = blobs.destination(id, record.digest, capsule_id)?;
     blobs.commit(to, record, memory_id, capsule_id)?;
     Ok(to)
@@ -85,7 +85,7 @@ fn a_committed_blob_is_not_overwritten_and_bounds_its_reads() {
         "its own bytes must not be released as a duplicate"
     );
     let same = commit(&mut blobs, prefix(4).blob_id(), &record(prefix(4), 3), "mem4", "capsule_1");
-    assert_eq!(same, Ok(Committed { id, stored: false }), "the capsule has this content already");
+    assert_eq!(same, Ok(Destination { id, is_new: false }), "the capsule has this content already");
     assert_eq!(blobs.unref(id, "mem4", "capsule_1"), Ok(0), "another memory still refers to it");
     assert_eq!(blobs.read_chunk(id, 0), Ok(b"abc".to_vec()));
     assert_eq!(blobs.read_chunk(id, 1), Err(BlobError::NoSuchChunk { blob: id, idx: 1, chunks: 1 }));
@@ -114,7 +114,7 @@ fn last_reference_frees_the_blob_and_its_content() {
     blobs.write_chunk(prefix(2), 0, b"abc");
     let later = prefix(2).blob_id();
     let again = commit(&mut blobs, later, &record(prefix(2), 3), "mem3", "capsule_1");
-    assert_eq!(again, Ok(Committed { id: later, stored: true }));
+    assert_eq!(again, Ok(Destination { id: later, is_new: true }));
 }
 
 #[test]
@@ -125,17 +125,21 @@ fn content_stored_twice_is_found_while_one_copy_is_left() {
         blobs.write_chunk(prefix(n), 0, b"abc");
         let id = prefix(n).blob_id();
         blobs
-            .commit(Committed { id, stored: true }, &record(prefix(n), 3), &format!("mem{n}"), "capsule_1")
+            .commit(Destination { id, is_new: true }, &record(prefix(n), 3), &format!("mem{n}"), "capsule_1")
             .unwrap();
         id
     });
     let found = |blobs: &BlobStore| blobs.destination(BlobId(9), record(prefix(3), 3).digest, "capsule_1");
-    assert_eq!(found(&blobs), Ok(Committed { id: second, stored: false }));
+    assert_eq!(found(&blobs), Ok(Destination { id: second, is_new: false }));
     assert_eq!(blobs.unref(first, "mem1", "capsule_1"), Ok(3));
-    assert_eq!(found(&blobs), Ok(Committed { id: second, stored: false }), "the second copy is still found");
+    assert_eq!(
+        found(&blobs),
+        Ok(Destination { id: second, is_new: false }),
+        "the second copy is still found"
+    );
     assert_eq!(blobs.read_chunk(second, 0), Ok(b"abc".to_vec()));
     assert_eq!(blobs.unref(second, "mem2", "capsule_1"), Ok(3));
-    assert_eq!(found(&blobs), Ok(Committed { id: BlobId(9), stored: true }));
+    assert_eq!(found(&blobs), Ok(Destination { id: BlobId(9), is_new: true }));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::api::{Error, Result};
 
 thread_local! {
     /// Whether random bytes have been requested but have not arrived.
-    static ASKED: Cell<bool> = const { Cell::new(false) };
+    static REQUESTED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Creates a key if one is due and there is a blob that it could be used for. The subnet answers in the next round;
@@ -22,15 +22,15 @@ pub fn watch() {
     });
     // While an answer is outstanding, one run is skipped. The run after it requests the bytes again, in case the answer
     // was lost.
-    if due != Ok(true) || ASKED.replace(false) {
+    if due != Ok(true) || REQUESTED.replace(false) {
         return;
     }
-    ASKED.set(true);
+    REQUESTED.set(true);
     ic_cdk_timers::set_timer(Duration::ZERO, async {
         if let Err(error) = renew().await {
             report("access keys", error);
         }
-        ASKED.set(false);
+        REQUESTED.set(false);
     });
 }
 

@@ -79,8 +79,8 @@ fn migration_retry(session: Option<u64>) -> Result<MigrationStatus> {
     control(|storage, now| migration::controls::retry(storage, now, session))
 }
 
-/// Ends the migration; afterwards no rollback is possible. With `opt true`, quarantined records are left
-/// there permanently. For controllers.
+/// Ends the migration; afterwards no rollback is possible. With `opt true`, quarantined records stay in
+/// quarantine permanently. For controllers.
 #[apply(update)]
 fn migration_finalize(leave_quarantined: Option<bool>) -> Result<MigrationStatus> {
     control(|storage, now| migration::controls::finalize(storage, now, leave_quarantined == Some(true)))

@@ -77,8 +77,8 @@ fn uploads_put_many(files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinish
 /// Checks the hash of the stored bytes and makes them a memory. Repeating the call with the same arguments
 /// returns the same result; `Hashing` means: call again.
 #[apply(update)]
-fn uploads_finish(session: u64, sha256: ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
-    let finished = uploads(|uploads| uploads.finish(session, &sha256, total_len));
+fn uploads_finish(session: u64, digest: ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
+    let finished = uploads(|uploads| uploads.finish(session, &digest, total_len));
     if let Err(Error::Hashing { .. }) = &finished {
         // The caller may call again immediately or later; hashing continues either way.
         continue_hashing_at_once(session);

@@ -10,16 +10,16 @@ const FRAME_BYTES: usize = 512;
 
 /// Bytes used by the entries of a page.
 #[derive(Default)]
-pub struct Room {
-    taken: usize,
+pub struct PageSize {
+    bytes: usize,
 }
 
-impl Room {
-    /// Reserves room for one more entry of `stored` stored bytes. Returns `false` if there is not enough; the
-    /// first entry always fits.
-    pub fn take(&mut self, stored: usize) -> bool {
-        let is_first = self.taken == 0;
-        self.taken = self.taken.saturating_add(stored).saturating_add(FRAME_BYTES);
-        is_first || self.taken <= MAX_PAGE_BYTES
+impl PageSize {
+    /// Adds one more entry of `stored` stored bytes. Returns `false` if the page is too large with it; the first entry
+    /// always fits.
+    pub fn try_add(&mut self, stored: usize) -> bool {
+        let is_first = self.bytes == 0;
+        self.bytes = self.bytes.saturating_add(stored).saturating_add(FRAME_BYTES);
+        is_first || self.bytes <= MAX_PAGE_BYTES
     }
 }

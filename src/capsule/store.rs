@@ -15,7 +15,7 @@ use crate::stable::{Ids, Memories, StableError, StableRoom, Structures, Table};
 
 use super::error::CapsuleError;
 use super::member_keys::{capsule_of, member_key};
-use super::page::Room;
+use super::page::PageSize;
 use super::record::{Access, CapsuleRecord, MemoryRecord};
 use super::table::CapsuleTable;
 use super::{MAX_LIST, MAX_SUBJECT_BYTES};
@@ -156,11 +156,11 @@ impl CapsuleStore {
         let start = after.map_or(Bound::Included(member_key("")), |id| Bound::Excluded(member_key(id)));
         let start = start.map(|key| (caller, key));
         let keys = self.by_member.keys((start, Bound::Unbounded));
-        let (mut page, mut room) = (Vec::new(), Room::default());
+        let (mut page, mut size) = (Vec::new(), PageSize::default());
         for (_, key) in keys.take_while(|(member, _)| *member == caller).take(limit) {
             let id = capsule_of(&key);
             let Some((record, stored)) = self.records.stored().get_with_len(&id)? else { continue };
-            if !room.take(stored) {
+            if !size.try_add(stored) {
                 break;
             }
             page.push(record.to_api(&id));
@@ -395,7 +395,7 @@ impl CapsuleStore {
     ///
     /// # Errors
     /// A damaged record.
-    pub fn made_before(&self, idem_key: [u8; 32]) -> Result<Option<(String, [u8; 32])>, CapsuleError> {
+    pub fn created_before(&self, idem_key: [u8; 32]) -> Result<Option<(String, [u8; 32])>, CapsuleError> {
         let Some(id) = self.by_idem.get(&idem_key)? else { return Ok(None) };
         let request = self.memories.get(&id)?.and_then(|record| record.request);
         Ok(request.map(|request| (id, request.fingerprint)))
@@ -472,11 +472,11 @@ impl CapsuleStore {
         self.authorize(caller, Access::Read, capsule)?;
         let start = TwoTexts(capsule.to_owned(), after.unwrap_or_default().to_owned());
         let keys = self.by_capsule.keys(start.clone()..).take_while(|TwoTexts(of, _)| of == capsule);
-        let (mut page, mut room) = (Vec::new(), Room::default());
+        let (mut page, mut size) = (Vec::new(), PageSize::default());
         for TwoTexts(_, id) in keys.filter(|key| after.is_none() || *key != start).take(limit) {
             let found = self.memories.get_with_len(&id)?;
             let (record, stored) = found.ok_or_else(|| CapsuleError::NoSuchMemory(id.clone()))?;
-            if !room.take(stored) {
+            if !size.try_add(stored) {
                 break;
             }
             page.push(record.to_api(&id));

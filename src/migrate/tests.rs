@@ -252,7 +252,7 @@ fn expired_sessions_are_released_and_accounted_for() {
     let (mut canister, sessions) = layout_1();
     canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     let active = &sessions[3];
-    canister.storage.sessions.legacy.note(active.0, canister.now);
+    canister.storage.sessions.legacy.record_activity(active.0, canister.now);
     upgrade(&mut canister);
     let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.expired, state.converted), (Phase::Converted, 4, 1), "{}", state.note);

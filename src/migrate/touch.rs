@@ -22,7 +22,7 @@ pub fn compat_share(storage: &Storage) -> std::result::Result<u8, StableError> {
 }
 
 /// Returns whether legacy records are not converted because the compat path is in use.
-pub fn held(storage: &Storage) -> std::result::Result<bool, StableError> {
+pub fn waits_for_compat_path(storage: &Storage) -> std::result::Result<bool, StableError> {
     Ok(compat_share(storage)? > 0)
 }
 
@@ -36,7 +36,7 @@ pub fn touch(storage: &mut Storage, id: SessionId, asker: Option<Principal>, now
         if is_hidden(storage, id, asker)? {
             return Ok(false);
         }
-        if !held(storage)? {
+        if !waits_for_compat_path(storage)? {
             Engine::touch(&SplitSessions, storage, id.0, now)?;
         }
     }

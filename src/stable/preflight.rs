@@ -362,9 +362,12 @@ fn check_header(raw: &impl Memory) -> Result<(), PreflightError> {
                 // The manager would lose an allocated bucket that has no owner, and allocate a bucket again that has an
                 // owner although it is not allocated.
                 if (owner == UNOWNED) == (bucket < buckets) {
-                    let expected = format!("that of {buckets} allocated buckets");
+                    let expected = match bucket < buckets {
+                        true => format!("the id of a memory, since {buckets} buckets are allocated"),
+                        false => format!("{UNOWNED} (none), since only {buckets} buckets are allocated"),
+                    };
                     let offset = OWNERS_OFFSET.saturating_add(bucket);
-                    return damaged(offset, "the memory of a bucket", u64::from(owner), expected);
+                    return damaged(offset, "the memory id of a bucket", u64::from(owner), expected);
                 }
                 if let Some(buckets) = owned.get_mut(usize::from(owner)) {
                     *buckets = buckets.saturating_add(1);

@@ -238,7 +238,7 @@ fn a_memory_with_a_bucket_too_many_or_too_few_is_refused() {
         other.write(4, &wrong.to_le_bytes());
         let error = refused(&other).to_string();
         let place = format!("at offset {}", 2_080 + wrong.min(buckets));
-        assert!(error.contains(&place) && error.contains("the memory of a bucket"), "{error}");
+        assert!(error.contains(&place) && error.contains("the memory id of a bucket"), "{error}");
     }
 }
 

@@ -6,8 +6,8 @@ use crate::capsule::{Access, CapsuleStore};
 use crate::session::{Chunking, SessionId, SessionSpec};
 use crate::stable::layout::Layout;
 
-use super::absorb::subtree_bytes;
 use super::asset_metadata::check_metadata;
+use super::chunk_hashing::subtree_bytes;
 use super::counts::CountedCall;
 use super::evict::Wanted;
 use super::idempotency::{Fingerprint, IdemKey, memory_id};
@@ -186,7 +186,7 @@ impl UploadService<'_> {
                 self.drop_session(id, &upload, Outcome::Expired)?;
                 return Ok(None);
             }
-            self.serve(&upload);
+            self.count_for(&upload);
             let hash = self.storage.payload_of(id)?.hash.algorithm();
             Fingerprint::of(&upload.meta.asset_metadata, upload.meta.expected_chunks, hash)
         } else {

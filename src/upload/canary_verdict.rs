@@ -33,15 +33,15 @@ impl Arm {
 
     /// Returns the observed share of sessions without a file, not yet pulled towards one half by the additions of
     /// the interval.
-    fn seen(&self) -> f64 {
+    fn observed_share(&self) -> f64 {
         if self.ended == 0 { 0.0 } else { self.without_file as f64 / self.ended as f64 }
     }
 
     /// Returns the estimated share of sessions without a file, and the square of its standard error.
-    fn part(&self) -> (f64, f64) {
+    fn estimated_share(&self) -> (f64, f64) {
         let ended = self.ended as f64 + 2.0;
-        let part = (self.without_file as f64 + 1.0) / ended;
-        (part, part * (1.0 - part) / ended)
+        let share = (self.without_file as f64 + 1.0) / ended;
+        (share, share * (1.0 - share) / ended)
     }
 }
 
@@ -57,8 +57,8 @@ pub(super) struct Judged {
 /// Compares the direct path with the compat path. A difference counts as none if its whole interval is below the
 /// margin, in percentage points.
 pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
-    let (on_compat, compat_error) = compat.part();
-    let (on_direct, direct_error) = direct.part();
+    let (on_compat, compat_error) = compat.estimated_share();
+    let (on_direct, direct_error) = direct.estimated_share();
     let margin = f64::from(margin_percent);
     let difference = 100.0 * (on_direct - on_compat);
     let uncertainty = 100.0 * Z * (compat_error + direct_error).sqrt();
@@ -69,7 +69,7 @@ pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
     } else if difference + uncertainty <= margin {
         (CanaryVerdict::NoDifferenceSeen, format!("no difference seen, at most {margin} points"))
     } else {
-        let seen = 100.0 * (direct.seen() - compat.seen());
+        let seen = 100.0 * (direct.observed_share() - compat.observed_share());
         let sessions = sessions_needed(compat.ended.saturating_add(direct.ended), seen, uncertainty, margin);
         (CanaryVerdict::NeedsMore { sessions }, format!("about {sessions} more sessions must end"))
     };

@@ -17,7 +17,7 @@ use crate::session::{SessionId, Time};
 
 use super::Outcome;
 use super::in_flight::Upload;
-use super::limits::{CATCH_UP_INSTRUCTIONS, EVICTED_CHUNKS, EVICTION_LOOKS};
+use super::limits::{CATCH_UP_INSTRUCTIONS, EVICTED_CHUNKS, EVICTION_CHECKS};
 use super::service::UploadService;
 use super::usage::Shortage;
 
@@ -50,7 +50,7 @@ impl UploadService<'_> {
         wanted: Wanted,
         limits: &AdminConfig,
     ) -> Result<()> {
-        let mut after = self.storage.usage.with(self.caller, capsule_id, bytes)?;
+        let mut after = self.storage.usage.after_adding(self.caller, capsule_id, bytes)?;
         after.check_caller(limits)?;
         let [in_capsule, in_all] = after.shortages(limits);
         let promised = match wanted {
@@ -65,7 +65,7 @@ impl UploadService<'_> {
         let shortages = [in_capsule, in_all, in_promises];
         if shortages.iter().any(|shortage| shortage.missing() > 0) {
             self.evict_for(capsule_id, shortages, limits)?;
-            after = self.storage.usage.with(self.caller, capsule_id, bytes)?;
+            after = self.storage.usage.after_adding(self.caller, capsule_id, bytes)?;
         }
         match wanted {
             Wanted::Session => self.storage.usage.reserve(&after),
@@ -84,11 +84,11 @@ impl UploadService<'_> {
         for candidate in candidates {
             let session = &candidate.upload.session;
             let in_capsule = candidate.upload.meta.capsule_id == capsule_id;
-            let counts = self.storage.promises.counts(candidate.id);
+            let is_counted = self.storage.promises.is_counted(candidate.id);
             let frees = [
                 if in_capsule { session.bytes_expected } else { 0 },
                 session.bytes_expected,
-                if counts { session.bytes_missing() } else { 0 },
+                if is_counted { session.bytes_missing() } else { 0 },
             ];
             let helps = missing.iter().zip(frees).any(|(missing, freed)| *missing > 0 && freed > 0);
             let released_now = session.received_idxs.len().min(RELEASE_AT_ONCE as u64);
@@ -122,17 +122,17 @@ impl UploadService<'_> {
     fn can_end(&self, candidate: &Candidate) -> bool {
         let Upload { session, meta, .. } = &candidate.upload;
         let Ok(owner) = Principal::try_from_slice(&session.owner) else { return false };
-        let accounts = self.storage.usage.with(owner, &meta.capsule_id, 0);
+        let accounts = self.storage.usage.after_adding(owner, &meta.capsule_id, 0);
         accounts.is_ok() && self.storage.payload_of(candidate.id).is_ok()
     }
 
-    /// Checks the next [`EVICTION_LOOKS`] sessions, those idle longest first, and returns those that may be
+    /// Checks the next [`EVICTION_CHECKS`] sessions, those idle longest first, and returns those that may be
     /// evicted. If they do not suffice, the next call continues after them, so that many small sessions cannot
     /// shield a large one.
     fn candidates(&mut self, limits: &AdminConfig) -> Vec<Candidate> {
         let index = &self.storage.index;
-        let mut entries = index.walk(self.storage.eviction_cursor, EVICTION_LOOKS);
-        let left = EVICTION_LOOKS.saturating_sub(entries.len());
+        let mut entries = index.walk(self.storage.eviction_cursor, EVICTION_CHECKS);
+        let left = EVICTION_CHECKS.saturating_sub(entries.len());
         if let Some(last) = self.storage.eviction_cursor {
             let before = index.walk(None, left).into_iter().take_while(|entry| *entry <= last);
             entries.extend(before);
@@ -178,13 +178,13 @@ fn eviction_order(one: &Candidate, other: &Candidate) -> Ordering {
         expected => (u128::from(upload.session.bytes_received), u128::from(expected)),
     };
     let ((one_arrived, one_expected), (other_arrived, other_expected)) = (arrived(one), arrived(other));
-    let rest = |candidate: &Candidate| (candidate.upload.begun_at(), candidate.id);
+    let age_and_id = |candidate: &Candidate| (candidate.upload.begun_at(), candidate.id);
     Reverse(one.is_expired)
         .cmp(&Reverse(other.is_expired))
         .then_with(|| {
             one_arrived.saturating_mul(other_expected).cmp(&other_arrived.saturating_mul(one_expected))
         })
-        .then_with(|| rest(one).cmp(&rest(other)))
+        .then_with(|| age_and_id(one).cmp(&age_and_id(other)))
 }
 
 #[cfg(test)]

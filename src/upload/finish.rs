@@ -7,8 +7,8 @@ use crate::blob::{BlobRecord, ChunkPrefix, ContentDigest};
 use crate::capsule::{Content, MemoryRecord};
 use crate::session::SessionId;
 
-use super::absorb::{digest, hashed_bytes};
 use super::asset_metadata::contradicted;
+use super::chunk_hashing::{digest, hashed_bytes};
 use super::counts::CountedCall;
 use super::error::digest_of;
 use super::idempotency::{IdemKey, memory_id};
@@ -42,7 +42,7 @@ impl UploadService<'_> {
             return finished_before(id, &finished, digest, total_len);
         }
         let upload = self.authorized(id)?;
-        let expected = digest_of("sha256", digest)?;
+        let expected = digest_of("digest", digest)?;
         if total_len != upload.session.bytes_expected {
             return Err(Error::invalid("total_len", upload.session.bytes_expected.to_string(), total_len));
         }
@@ -102,7 +102,7 @@ impl UploadService<'_> {
         self.counted(CountedCall::Finish, |uploads| {
             let loaded = uploads.path.load(uploads.storage, id, None, uploads.now)?;
             let Some(upload) = loaded else { return Ok(true) };
-            uploads.serve(&upload);
+            uploads.count_for(&upload);
             let payload = uploads.storage.payload_of(id)?;
             match uploads.digest(id, &upload, payload) {
                 Ok(_) => Ok(true),
@@ -206,23 +206,23 @@ impl UploadService<'_> {
         let capsule_id = &meta.capsule_id;
         let memory_id = self.memory_id_of(id, meta);
         let blob_id = ChunkPrefix::of(&meta.provisional_memory_id, id).blob_id();
-        let committed = self.storage.blobs.destination(blob_id, blob.digest, capsule_id)?;
+        let destination = self.storage.blobs.destination(blob_id, blob.digest, capsule_id)?;
         let memory = MemoryRecord {
             capsule_id: capsule_id.clone(),
             asset_metadata: meta.asset_metadata.clone(),
-            content: Content::blob(committed.id, blob),
+            content: Content::blob(destination.id, blob),
             created_at: self.now.as_nanos(),
             created_by: self.caller,
             request: None,
         };
         self.storage.capsules.attach(self.caller, &memory_id, &memory)?;
-        self.storage.blobs.commit(committed, blob, &memory_id, capsule_id)?;
-        if !committed.stored {
+        self.storage.blobs.commit(destination, blob, &memory_id, capsule_id)?;
+        if !destination.is_new {
             self.storage.usage.free(capsule_id, blob.size)?;
         }
         Ok(Finished {
             memory_id,
-            blob_id: committed.id.0,
+            blob_id: destination.id.0,
             size: blob.size,
             checksum: blob.digest.bytes,
             finished_at: self.now.as_nanos(),

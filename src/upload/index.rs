@@ -72,7 +72,7 @@ impl SessionIndex {
     }
 
     /// Lists up to `limit` sessions of an owner, those with ids above `after`, in order of id.
-    pub fn of(&self, owner: Principal, after: Option<u64>, limit: usize) -> Vec<SessionId> {
+    pub fn sessions_of(&self, owner: Principal, after: Option<u64>, limit: usize) -> Vec<SessionId> {
         let from = after.map_or(0, |id| id.saturating_add(1));
         let keys = self.by_owner.keys((owner, from)..=(owner, u64::MAX));
         keys.take(limit).map(|(_, id)| SessionId(id)).collect()

@@ -127,7 +127,7 @@ impl LegacySessions {
     }
 
     /// Records the last activity of a visible session.
-    pub fn note(&mut self, id: u64, last_seen: Time) {
+    pub fn record_activity(&mut self, id: u64, last_seen: Time) {
         self.activity.insert(id, &last_seen.as_nanos());
     }
 
@@ -157,7 +157,7 @@ impl LegacySessions {
         let LegacySession { id, raw, activity } = session;
         self.insert(id, &RawRecord(raw));
         if let Some(last_seen) = activity {
-            self.note(id, last_seen);
+            self.record_activity(id, last_seen);
         }
     }
 
@@ -167,7 +167,7 @@ impl LegacySessions {
     }
 
     /// Returns the number of visible sessions with recorded activity.
-    pub fn notes(&self) -> u64 {
+    pub fn activity_count(&self) -> u64 {
         self.activity.len().saturating_sub(self.mark.map_or(0, |mark| mark.notes))
     }
 

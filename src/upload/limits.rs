@@ -76,7 +76,7 @@ pub const DEFAULT_MAX_SESSION_AGE_SECONDS: u64 = 7 * DEFAULT_SESSION_TTL_SECONDS
 
 /// Sessions that a begin checks for eviction if it finds no room: with the Candid records of layout 1, about 50
 /// million instructions.
-pub const EVICTION_LOOKS: usize = 200;
+pub const EVICTION_CHECKS: usize = 200;
 
 /// Maximum number of chunks that a message releases with the sessions that it evicts; each takes about 70 million
 /// instructions in the chunk map.

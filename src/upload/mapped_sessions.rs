@@ -71,7 +71,7 @@ fn range(storage: &Storage) -> Result<MappedSessions, StableError> {
 }
 
 /// Adds a session that was quarantined and is retried, if the range has already shrunk past it.
-pub fn try_again(storage: &mut Storage, id: SessionId) -> Result<(), StableError> {
+pub fn add_retried(storage: &mut Storage, id: SessionId) -> Result<(), StableError> {
     let mut range = storage.mapped_sessions.get()?.unwrap_or_default();
     if id.0 <= range.after
         && let Err(place) = range.again.binary_search(&id.0)
@@ -93,7 +93,7 @@ pub fn contains(storage: &Storage, id: SessionId) -> Result<bool, StableError> {
 }
 
 /// Returns whether the migration is moving the payload out of the chunk map; `false` while it is paused or stuck.
-pub fn are_moving(storage: &Storage) -> Result<bool, StableError> {
+pub fn is_payload_moving(storage: &Storage) -> Result<bool, StableError> {
     if storage.layout.get()? != Some(Layout::EXTENTS) {
         return Ok(false);
     }

@@ -41,7 +41,7 @@ impl Promises {
     }
 
     /// Returns whether a session is counted.
-    pub fn counts(&self, id: SessionId) -> bool {
+    pub fn is_counted(&self, id: SessionId) -> bool {
         let [first] = self.counters.get(PROMISES_PLACE.saturating_add(1));
         (1..=id.0).contains(&first)
     }

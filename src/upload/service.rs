@@ -11,8 +11,8 @@ use crate::meter::Meter;
 use crate::session::{ByteSource, PutOutcome, Session, SessionError, SessionId, Time};
 use crate::storage::Storage;
 
-use super::absorb::{absorb_hashed, absorb_stored, check_slot, hasher_for};
 use super::canary::Cell;
+use super::chunk_hashing::{add_hashed_chunk, add_stored_chunk, check_slot, hasher_for};
 use super::counts::CountedCall;
 use super::error::{digest_of, to_ranges};
 use super::hashing::{HashingSource, Sha256};
@@ -110,7 +110,7 @@ impl UploadService<'_> {
             PutOutcome::Stored => {
                 self.storage.promises.subtract(id, bytes);
                 if let Some(hashed) = source.into_hasher()
-                    && absorb_hashed(&mut self.storage.blobs, &mut payload, &place, session, idx, hashed)?
+                    && add_hashed_chunk(&mut self.storage.blobs, &mut payload, &place, session, idx, hashed)?
                 {
                     self.catch_up(&mut payload, &place, session, CATCH_UP_INSTRUCTIONS)?;
                     self.storage.payloads.insert(id.0, &payload);
@@ -135,7 +135,7 @@ impl UploadService<'_> {
         budget: u64,
     ) -> Result<()> {
         while session.received_idxs.contains(payload.next_chunk) && self.meter.used() <= budget {
-            absorb_stored(&mut self.storage.blobs, payload, place, session)?;
+            add_stored_chunk(&mut self.storage.blobs, payload, place, session)?;
         }
         Ok(())
     }
@@ -172,7 +172,7 @@ impl UploadService<'_> {
         let mut page = Vec::new();
         let limits = self.storage.config()?;
         // A caller has only a limited number of sessions.
-        for id in self.storage.index.of(self.caller, after, usize::MAX) {
+        for id in self.storage.index.sessions_of(self.caller, after, usize::MAX) {
             if page.len() == limit {
                 break;
             }
@@ -232,7 +232,8 @@ impl UploadService<'_> {
     /// released chunks stay in the map, since it can be emptied in one step afterwards. Returns `true` if there is
     /// nothing to do now.
     fn sweep_chunks(&mut self) -> Result<bool> {
-        let waits = self.storage.blobs.may_defer_removal() && mapped_sessions::are_moving(self.storage)?;
+        let waits =
+            self.storage.blobs.may_defer_removal() && mapped_sessions::is_payload_moving(self.storage)?;
         if waits {
             self.storage.blobs.defer_removal();
         }
@@ -309,7 +310,7 @@ impl UploadService<'_> {
     /// Returns the caller's session in flight, and counts the message for it.
     pub(super) fn own(&mut self, id: SessionId) -> Result<Upload> {
         let (upload, _) = self.own_uncounted(id)?;
-        self.serve(&upload);
+        self.count_for(&upload);
         Ok(upload)
     }
 
@@ -338,7 +339,7 @@ impl UploadService<'_> {
     }
 
     /// Makes this message count for the path of this session and, if the session began in a canary, for its cell.
-    pub(super) fn serve(&mut self, upload: &Upload) {
+    pub(super) fn count_for(&mut self, upload: &Upload) {
         self.served_on = Some(upload.path);
         self.canary = self.storage.counters.canary().cell_of(upload);
     }

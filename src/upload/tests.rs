@@ -27,7 +27,7 @@ use ic_stable_structures::memory_manager::MemoryManager;
 use serde_bytes::{ByteBuf, Bytes};
 use sha2::{Digest, Sha256};
 
-use super::absorb::digest_of_bytes;
+use super::chunk_hashing::digest_of_bytes;
 use super::limits::{
     CATCH_UP_INSTRUCTIONS, DEFAULT_MAX_SESSIONS_PER_CALLER, DEFAULT_SESSION_TTL_SECONDS, SWEEP_BATCH,
     SWEEP_INSTRUCTIONS,
@@ -212,7 +212,7 @@ impl TestCanister {
     pub fn live(&self) -> [u64; 5] {
         let Storage { sessions, payloads, blobs, .. } = &self.storage;
         [
-            sessions.legacy.len() + sessions.legacy.notes(),
+            sessions.legacy.len() + sessions.legacy.activity_count(),
             sessions.sessions.len() + sessions.metas.len(),
             payloads.len(),
             blobs.chunk_total(),

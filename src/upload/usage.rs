@@ -94,7 +94,7 @@ impl Usage {
     }
 
     /// Returns the accounts of a caller, a capsule and the canister with these bytes added, without storing them.
-    pub fn with<'a>(
+    pub fn after_adding<'a>(
         &self,
         caller: Principal,
         capsule: &'a str,
@@ -103,7 +103,7 @@ impl Usage {
         let accounts = [Account::Caller(caller), Account::Capsule(capsule), Account::Canister];
         let mut after = accounts.map(|account| (account, 0));
         for (account, now) in &mut after {
-            *now = self.of(*account)?.saturating_add(bytes);
+            *now = self.bytes_of(*account)?.saturating_add(bytes);
         }
         Ok(Reservation(after))
     }
@@ -135,7 +135,7 @@ impl Usage {
         capsule: &str,
         bytes: u64,
     ) -> std::result::Result<(), StableError> {
-        let after = self.with(caller, capsule, bytes)?;
+        let after = self.after_adding(caller, capsule, bytes)?;
         self.reserve(&after);
         Ok(())
     }
@@ -150,7 +150,7 @@ impl Usage {
         capsule: &str,
         bytes: u64,
     ) -> std::result::Result<(), StableError> {
-        let Reservation(accounts) = self.with(caller, capsule, 0)?;
+        let Reservation(accounts) = self.after_adding(caller, capsule, 0)?;
         for (account, now) in accounts {
             self.set_or_remove(account, now.saturating_sub(bytes));
         }
@@ -184,7 +184,7 @@ impl Usage {
 
     /// Returns the bytes reserved or stored in the canister.
     pub fn total(&self) -> std::result::Result<u64, StableError> {
-        self.of(Account::Canister)
+        self.bytes_of(Account::Canister)
     }
 
     /// Returns the number of accounts that are not empty, for the invariant that ended sessions leave no account.
@@ -192,12 +192,12 @@ impl Usage {
         self.bytes.len()
     }
 
-    fn of(&self, account: Account<'_>) -> std::result::Result<u64, StableError> {
+    fn bytes_of(&self, account: Account<'_>) -> std::result::Result<u64, StableError> {
         Ok(self.bytes.get(&account.key())?.unwrap_or(0))
     }
 
     fn subtract(&mut self, account: Account<'_>, bytes: u64) -> std::result::Result<(), StableError> {
-        let left = self.of(account)?.saturating_sub(bytes);
+        let left = self.bytes_of(account)?.saturating_sub(bytes);
         self.set_or_remove(account, left);
         Ok(())
     }

@@ -5,9 +5,9 @@ use crate::blob::{BlobRecord, CHUNK_SIZE, ContentDigest, Place, StableBlobSink};
 use crate::capsule::{Access, CapsuleStore};
 use crate::session::{ByteSink, SessionError, SessionId};
 
-use super::absorb::digest_of_bytes;
 use super::asset_metadata::contradicted;
 use super::begin::check_begin;
+use super::chunk_hashing::digest_of_bytes;
 use super::counts::CountedCall;
 use super::error::digest_of;
 use super::evict::Wanted;
@@ -41,7 +41,7 @@ impl UploadService<'_> {
         }
         let expected_chunks = u32::from(size > 0);
         check_begin(&asset_metadata, expected_chunks, &idem)?;
-        let expected = digest_of("sha256", &digest)?;
+        let expected = digest_of("digest", &digest)?;
         let key = IdemKey::of(&capsule_id, &self.caller, &idem);
         let fingerprint = Fingerprint::of(&asset_metadata, expected_chunks, hash);
         if let Some(id) = self.begun_before(key, fingerprint, &idem)? {

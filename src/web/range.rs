@@ -6,7 +6,7 @@ use http_range_header::{RangeUnsatisfiableError, parse_range_header_with_max_ran
 
 /// What a `Range` header field requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum RequestedRange {
     /// The whole representation: there is no `Range` field, or one that a server ignores.
     Whole,
     /// The bytes `first..end`, at least one.
@@ -26,17 +26,17 @@ const MAX_RANGES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 /// Returns what a header field requests of a representation of `size` bytes. Units other than bytes, fields that do not
 /// parse, and several ranges at once are ignored, as the standard allows: `multipart/byteranges` could not be streamed,
 /// and no media element requests it.
-pub fn asked(field: Option<&str>, size: u64) -> Asked {
+pub fn requested(field: Option<&str>, size: u64) -> RequestedRange {
     let Some(Ok(ranges)) = field.map(|field| parse_range_header_with_max_ranges(field, MAX_RANGES)) else {
-        return Asked::Whole;
+        return RequestedRange::Whole;
     };
     if ranges.len() != 1 {
-        return Asked::Whole;
+        return RequestedRange::Whole;
     }
     match ranges.validate(size).as_deref() {
-        Ok([range]) => Asked::Part { first: *range.start(), end: range.end().saturating_add(1) },
-        Err(RangeUnsatisfiableError::Unsatisfiable) => Asked::Unsatisfiable,
-        _ => Asked::Whole,
+        Ok([range]) => RequestedRange::Part { first: *range.start(), end: range.end().saturating_add(1) },
+        Err(RangeUnsatisfiableError::Unsatisfiable) => RequestedRange::Unsatisfiable,
+        _ => RequestedRange::Whole,
     }
 }
 
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn one_range_is_answered_and_anything_odd_is_ignored() {
-        let part = |first, end| Asked::Part { first, end };
+        let part = |first, end| RequestedRange::Part { first, end };
         for (field, expected) in [
             ("bytes=0-0", part(0, 1)),
             ("bytes=2-5", part(2, 6)),
@@ -58,40 +58,40 @@ mod tests {
             ("bytes=-3", part(7, 10)),
             ("bytes=-30", part(0, 10)),
             ("bytes=5-99999999999999999999999", part(5, 10)),
-            ("bytes=10-", Asked::Unsatisfiable),
-            ("bytes=10-11", Asked::Unsatisfiable),
-            ("bytes=99999999999999999999999-", Asked::Unsatisfiable),
-            ("bytes=-0", Asked::Unsatisfiable),
-            ("bytes=0-1,3-4", Asked::Whole),
-            ("bytes=5-2", Asked::Whole),
-            ("bytes=-", Asked::Whole),
-            ("bytes=", Asked::Whole),
-            ("bytes", Asked::Whole),
-            ("", Asked::Whole),
-            ("lines=0-1", Asked::Whole),
-            ("bytes=+1-2", Asked::Whole),
-            ("bytes=1-2-3", Asked::Whole),
-            ("bytes=é-", Asked::Whole),
+            ("bytes=10-", RequestedRange::Unsatisfiable),
+            ("bytes=10-11", RequestedRange::Unsatisfiable),
+            ("bytes=99999999999999999999999-", RequestedRange::Unsatisfiable),
+            ("bytes=-0", RequestedRange::Unsatisfiable),
+            ("bytes=0-1,3-4", RequestedRange::Whole),
+            ("bytes=5-2", RequestedRange::Whole),
+            ("bytes=-", RequestedRange::Whole),
+            ("bytes=", RequestedRange::Whole),
+            ("bytes", RequestedRange::Whole),
+            ("", RequestedRange::Whole),
+            ("lines=0-1", RequestedRange::Whole),
+            ("bytes=+1-2", RequestedRange::Whole),
+            ("bytes=1-2-3", RequestedRange::Whole),
+            ("bytes=é-", RequestedRange::Whole),
         ] {
-            assert_eq!(asked(Some(field), 10), expected, "{field}");
+            assert_eq!(requested(Some(field), 10), expected, "{field}");
         }
-        assert_eq!(asked(None, 10), Asked::Whole);
+        assert_eq!(requested(None, 10), RequestedRange::Whole);
     }
 
     #[test]
     fn an_empty_representation_has_no_first_byte() {
-        assert_eq!(asked(Some("bytes=0-"), 0), Asked::Unsatisfiable);
-        assert_eq!(asked(Some("bytes=0-0"), 0), Asked::Unsatisfiable);
-        assert_eq!(asked(Some("bytes=-5"), 0), Asked::Whole);
+        assert_eq!(requested(Some("bytes=0-"), 0), RequestedRange::Unsatisfiable);
+        assert_eq!(requested(Some("bytes=0-0"), 0), RequestedRange::Unsatisfiable);
+        assert_eq!(requested(Some("bytes=-5"), 0), RequestedRange::Whole);
     }
 
     proptest! {
         #[test]
         fn any_text_is_answered_within_the_whole(field in ".{0,40}", size: u64) {
-            if let Asked::Part { first, end } = asked(Some(&format!("bytes={field}")), size) {
+            if let RequestedRange::Part { first, end } = requested(Some(&format!("bytes={field}")), size) {
                 prop_assert!(first < end && end <= size, "{first}..{end} of {size}");
             }
-            asked(Some(&field), size);
+            requested(Some(&field), size);
         }
 
         #[test]
@@ -100,20 +100,20 @@ mod tests {
                 0 => (format!("bytes={first}-"), Some((first, u64::MAX))),
                 1 => (format!("bytes=-{last}"), (last > 0).then(|| (size.saturating_sub(last), u64::MAX))),
                 _ if first > last => {
-                    prop_assert_eq!(asked(Some(&format!("bytes={first}-{last}")), size), Asked::Whole);
+                    prop_assert_eq!(requested(Some(&format!("bytes={first}-{last}")), size), RequestedRange::Whole);
                     return Ok(());
                 }
                 _ => (format!("bytes={first}-{last}"), Some((first, last))),
             };
             let expected = match bounds {
                 Some((first, last)) if first < size => {
-                    Asked::Part { first, end: last.saturating_add(1).min(size) }
+                    RequestedRange::Part { first, end: last.saturating_add(1).min(size) }
                 }
                 // A suffix of an empty representation is empty.
-                Some(_) if size == 0 && form == 1 => Asked::Whole,
-                _ => Asked::Unsatisfiable,
+                Some(_) if size == 0 && form == 1 => RequestedRange::Whole,
+                _ => RequestedRange::Unsatisfiable,
             };
-            prop_assert_eq!(asked(Some(&field), size), expected, "{} of {}", field, size);
+            prop_assert_eq!(requested(Some(&field), size), expected, "{} of {}", field, size);
         }
     }
 }

@@ -119,7 +119,7 @@ fn add(storage: &mut Storage, session: u64, caller: Principal, capsule: &str, no
     }
     let key = IdemKey::of(capsule, &caller, &legacy.idem);
     storage.sessions.legacy.insert(session, &RawRecord(legacy.encode()));
-    storage.sessions.legacy.note(session, now);
+    storage.sessions.legacy.record_activity(session, now);
     storage.index.insert(id, key, caller, now);
     storage.usage.reserve_unlimited(caller, capsule, BYTES as u64).unwrap();
 }

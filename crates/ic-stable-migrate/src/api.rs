@@ -71,7 +71,7 @@ let bank = Bank::converted([(7, 100), (8, 250)]);
 let status: MigrationStatus = bank.ledger.status(bank.layout()?)?;
 assert_eq!(status.source, status.converted + status.already + status.quarantined + status.expired);
 assert_eq!(status.digest_before, status.digest_after);
-// It is what `migration_status` returns.
+// `migration_status` returns this type.
 let reply = candid::encode_one(&status).unwrap();
 assert_eq!(candid::decode_one::<MigrationStatus>(&reply).unwrap(), status);
 # Ok(())
@@ -103,7 +103,7 @@ pub struct MigrationStatus<K = u64> {
     pub expired: u64,
     /// Order-independent digest of all source records, taken before the first was converted.
     pub digest_before: ByteBuf,
-    /// The same for the converted records, read back from stable memory and converted back to the source
+    /// The digest of the converted records, read back from stable memory and converted back to the source
     /// form.
     pub digest_after: ByteBuf,
     /// Instructions the migration has used so far.
@@ -123,10 +123,10 @@ pub struct MigrationStatus<K = u64> {
     pub journal_entries: u64,
     /// Why it is stuck, or what the last verification found; otherwise empty.
     pub note: String,
-    /// Units and quarantined records that the last rollback has converted back, and leftover sources that
-    /// it has deleted.
+    /// Number of units and quarantined records that the last rollback has converted back, and of leftover
+    /// sources that it has deleted.
     pub rollback_done: Option<u64>,
-    /// The same, for those still to do.
+    /// Number of units, quarantined records and leftover sources that the rollback still has to handle.
     pub rollback_left: Option<u64>,
 }
 
@@ -196,7 +196,7 @@ pub struct DryRun<K = u64> {
     pub instructions: u64,
     /// Estimate of the instructions that migrating the units of this page would use.
     pub estimated_instructions: u64,
-    /// Estimate of the number of messages that this would take.
+    /// Estimate of the number of messages that migrating the units of this page would take.
     pub estimated_messages: u64,
 }
 
@@ -241,9 +241,9 @@ pub struct ClassForecast<K = u64> {
     pub treatment: String,
     /// Number of units.
     pub count: u64,
-    /// The first few of them.
+    /// Keys of the first few units.
     pub examples: Vec<K>,
-    /// Why the first of them would be quarantined; otherwise empty.
+    /// Why the first of these units would be quarantined; otherwise empty.
     pub reason: String,
 }
 
@@ -271,7 +271,7 @@ pub struct JournalEntry<K = u64> {
     pub index: u64,
     /// Time, nanoseconds.
     pub at: u64,
-    /// The build that wrote it.
+    /// The build that wrote the entry.
     pub build: String,
     /// Cargo features of that build.
     pub features: Vec<String>,

@@ -33,29 +33,29 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     pub(super) fn batch(
         &mut self,
         keys: Vec<H::Key>,
-        mut treat: impl FnMut(&mut Self, H::Key) -> Result<(), H::Error>,
+        mut handle: impl FnMut(&mut Self, H::Key) -> Result<(), H::Error>,
     ) -> Result<(), H::Error> {
         let before = self.message.meter.used();
-        let mut treated: u64 = 0;
+        let mut handled: u64 = 0;
         for key in keys {
             let begun = self.message.meter.used();
             count(&mut self.state.pace.steps);
-            treat(self, key)?;
-            count(&mut treated);
+            handle(self, key)?;
+            count(&mut handled);
             self.highest_cost = self.highest_cost.max(self.message.meter.used().saturating_sub(begun));
             if self.is_full() || self.state.unit.is_some() {
                 break;
             }
         }
-        self.fit(before, treated);
+        self.fit(before, handled);
         Ok(())
     }
 
-    /// Fits the size of the next batch to the budget left in the message, by the cost of the last `treated` units: they
+    /// Fits the size of the next batch to the budget left in the message, by the cost of the last `handled` units: they
     /// have used the instructions since `before`.
-    fn fit(&mut self, before: u64, treated: u64) {
+    fn fit(&mut self, before: u64, handled: u64) {
         let used = self.message.meter.used();
-        let each = used.saturating_sub(before).checked_div(treated).unwrap_or(0);
+        let each = used.saturating_sub(before).checked_div(handled).unwrap_or(0);
         self.state.pace.fit(each, self.message.budget.saturating_sub(used));
     }
 
@@ -191,7 +191,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         match reversal.revert(self.host, key.clone(), &mut work)? {
             Reverted::Done => {
                 self.state.cursor = Some(key);
-                self.count_back();
+                self.count_rolled_back();
             }
             Reverted::More => self.state.unit = Some(UnitProgress { key, progress: work.progress }),
             Reverted::Refused(note) => self.get_stuck(note)?,

@@ -22,7 +22,7 @@ pub(crate) fn page<H: Host>(
 ) -> Result<DryRun<H::Key>, H::Error> {
     let plan = migration.plan();
     let limit = limit.unwrap_or(LARGEST_PAGE).min(LARGEST_PAGE);
-    let begun_with = message.meter.used();
+    let used_before = message.meter.used();
     let mut page = DryRun {
         migration: plan.number,
         name: plan.name.into(),
@@ -55,7 +55,7 @@ pub(crate) fn page<H: Host>(
     if all {
         page.next = None;
     }
-    page.instructions = message.meter.used().saturating_sub(begun_with);
+    page.instructions = message.meter.used().saturating_sub(used_before);
     // The migration reads each unit as this page does; `writing` is the cost of converting it beyond that.
     page.estimated_instructions = page.instructions.saturating_add(writing);
     page.estimated_messages = page.estimated_instructions.div_ceil(message.budget.max(1));
@@ -72,8 +72,8 @@ fn add<H: Host>(
     let Some(class) = migration.plan().classes.get(class) else {
         return;
     };
-    let place = page.classes.iter().position(|forecast| forecast.class == class.name);
-    let place = place.unwrap_or_else(|| {
+    let index = page.classes.iter().position(|forecast| forecast.class == class.name);
+    let index = index.unwrap_or_else(|| {
         page.classes.push(ClassForecast {
             class: class.name.into(),
             treatment: class.treatment.name().into(),
@@ -83,7 +83,7 @@ fn add<H: Host>(
         });
         page.classes.len().saturating_sub(1)
     });
-    let Some(forecast) = page.classes.get_mut(place) else {
+    let Some(forecast) = page.classes.get_mut(index) else {
         return;
     };
     count(&mut forecast.count);

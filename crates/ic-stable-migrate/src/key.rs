@@ -89,12 +89,20 @@ pub trait Key: Storable + Ord + Clone + fmt::Debug + 'static {
     }
 }
 
+/// Returns the number of these bytes, for the text of an error.
+fn count_bytes(bytes: &[u8]) -> String {
+    match bytes.len() {
+        1 => "1 byte".into(),
+        len => format!("{len} bytes"),
+    }
+}
+
 macro_rules! number_keys {
     ($($number:ty),*) => {$(
         impl Key for $number {
             fn from_stored(bytes: &[u8]) -> Result<Self, String> {
                 let expected = size_of::<Self>();
-                let wrong = |_| format!("a key of {} bytes, expected {expected}", bytes.len());
+                let wrong = |_| format!("a key of {}, expected {expected}", count_bytes(bytes));
                 bytes.try_into().map(Self::from_be_bytes).map_err(wrong)
             }
 
@@ -131,13 +139,13 @@ impl Key for u128 {
 
 impl<const N: usize> Key for [u8; N] {
     fn from_stored(bytes: &[u8]) -> Result<Self, String> {
-        bytes.try_into().map_err(|_| format!("a key of {} bytes, expected {N}", bytes.len()))
+        bytes.try_into().map_err(|_| format!("a key of {}, expected {N}", count_bytes(bytes)))
     }
 }
 
 impl<const N: usize> Key for Blob<N> {
     fn from_stored(bytes: &[u8]) -> Result<Self, String> {
-        bytes.try_into().map_err(|_| format!("a key of {} bytes, expected at most {N}", bytes.len()))
+        bytes.try_into().map_err(|_| format!("a key of {}, expected at most {N}", count_bytes(bytes)))
     }
 }
 

@@ -99,7 +99,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
             return Ok(RunOutcome::Done);
         }
         self.follow_the_plan()?;
-        let (begun_with, used_before) = (self.message.meter.used(), self.state.instructions);
+        let (used_at_start, used_before) = (self.message.meter.used(), self.state.instructions);
         let limit = self.state.pace.limit;
         let steps_before = self.state.pace.steps;
         count(&mut self.state.pace.messages);
@@ -112,7 +112,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
                     break RunOutcome::Done;
                 }
             }
-            let used = self.message.meter.used().saturating_sub(begun_with);
+            let used = self.message.meter.used().saturating_sub(used_at_start);
             self.state.instructions = used_before.saturating_add(used);
             let done = self.state.pace.steps.saturating_sub(steps_before);
             // A message limited to one unit does not also change the phase: if it traps, the unit must be the cause.
@@ -245,7 +245,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     }
 
     /// Counts one step of the rollback.
-    pub(crate) fn count_back(&mut self) {
+    pub(crate) fn count_rolled_back(&mut self) {
         if let Some(rollback) = &mut self.state.rollback {
             count(&mut rollback.done);
         }
@@ -259,7 +259,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
             if !keys.is_empty() {
                 return self.batch(keys, |run, key| {
                     bulk.drop_leftover(run.host, key);
-                    run.count_back();
+                    run.count_rolled_back();
                     Ok(())
                 });
             }
@@ -276,7 +276,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
                 run.host.check_room()?;
                 run.state.cursor = Some(key.clone());
                 restore(run.migration, run.host, &mut run.state, key)?;
-                run.count_back();
+                run.count_rolled_back();
                 Ok(())
             });
         }

@@ -10,7 +10,7 @@ use crate::{Digest, Key, Layout, MultisetDigest, Pace, Record, codec};
 /// journal has fifty notes.
 const LONGEST_NOTE: usize = 4 * 1024;
 
-/// Phase of a migration. The numbers are stored.
+/// Phase of a migration. The variant numbers are part of the stored format.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));

@@ -138,7 +138,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
     }
 
     /// Returns the map, which is created if there is none yet.
-    fn made(&mut self) -> &mut StableBTreeMap<K, Raw, M> {
+    fn created(&mut self) -> &mut StableBTreeMap<K, Raw, M> {
         self.map.get_or_insert_with(|| open_map(self.memory.clone()))
     }
 
@@ -179,12 +179,12 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
 
     /// Stores a record, replacing any previous one, and returns whether there was none.
     pub fn insert_new(&mut self, key: K, value: &V) -> bool {
-        self.made().insert(key, Raw(value.encode())).is_none()
+        self.created().insert(key, Raw(value.encode())).is_none()
     }
 
     /// Stores raw bytes, replacing any previous ones.
     pub fn insert_raw(&mut self, key: K, bytes: Vec<u8>) {
-        self.made().insert(key, Raw(bytes));
+        self.created().insert(key, Raw(bytes));
     }
 
     /// Removes the record under `key`. Returns `false` if there was none.

@@ -124,29 +124,29 @@ static TAG: Plan =
 /// A migration from one table to another.
 struct Move<Old: 'static, New: 'static> {
     plan: &'static Plan,
-    from: fn(&mut Todos) -> &mut Table<Key, Old, VectorMemory>,
-    seen: fn(&Todos) -> &Table<Key, Old, VectorMemory>,
-    to: fn(&mut Todos) -> &mut Table<Key, New, VectorMemory>,
-    there: fn(&Todos) -> &Table<Key, New, VectorMemory>,
+    source_mut: fn(&mut Todos) -> &mut Table<Key, Old, VectorMemory>,
+    source: fn(&Todos) -> &Table<Key, Old, VectorMemory>,
+    target_mut: fn(&mut Todos) -> &mut Table<Key, New, VectorMemory>,
+    target: fn(&Todos) -> &Table<Key, New, VectorMemory>,
     convert: fn(Old) -> New,
     revert: fn(New) -> Old,
 }
 
 const FIRST: Move<Todo, Ranked> = Move {
     plan: &RANK,
-    from: |todos| &mut todos.plain,
-    seen: |todos| &todos.plain,
-    to: |todos| &mut todos.ranked,
-    there: |todos| &todos.ranked,
+    source_mut: |todos| &mut todos.plain,
+    source: |todos| &todos.plain,
+    target_mut: |todos| &mut todos.ranked,
+    target: |todos| &todos.ranked,
     convert: |todo| Ranked { todo, rank: 0 },
     revert: |ranked| ranked.todo,
 };
 const SECOND: Move<Ranked, Tagged> = Move {
     plan: &TAG,
-    from: |todos| &mut todos.ranked,
-    seen: |todos| &todos.ranked,
-    to: |todos| &mut todos.tagged,
-    there: |todos| &todos.tagged,
+    source_mut: |todos| &mut todos.ranked,
+    source: |todos| &todos.ranked,
+    target_mut: |todos| &mut todos.tagged,
+    target: |todos| &todos.tagged,
     convert: |ranked| Tagged { ranked, tags: Vec::new() },
     revert: |tagged| tagged.ranked,
 };
@@ -159,11 +159,11 @@ impl<Old: Record, New: Record> Migration<Todos> for Move<Old, New> {
     }
 
     fn sources(&self, todos: &Todos, after: Option<Key>, limit: usize) -> Result<Vec<Key>, Error> {
-        Ok((self.seen)(todos).keys_after(after.as_ref()).take(limit).collect())
+        Ok((self.source)(todos).keys_after(after.as_ref()).take(limit).collect())
     }
 
     fn digest(&self, todos: &Todos, key: Key) -> Result<Option<Digest>, Error> {
-        Ok((self.seen)(todos).get_raw(&key).map(|raw| digest_of_record::<Old>(&raw)))
+        Ok((self.source)(todos).get_raw(&key).map(|raw| digest_of_record::<Old>(&raw)))
     }
 
     fn digest_of_quarantined(&self, raw: &[u8]) -> Digest {
@@ -171,12 +171,12 @@ impl<Old: Record, New: Record> Migration<Todos> for Move<Old, New> {
     }
 
     fn classify(&self, todos: &Todos, key: Key, _: Time) -> Result<Classified, Error> {
-        let damage = (self.seen)(todos).get(&key).err();
+        let damage = (self.source)(todos).get(&key).err();
         Ok(Classified { class: usize::from(damage.is_some()), reason: damage.map(|why| why.reason) })
     }
 
     fn convert(&self, todos: &mut Todos, key: Key, _: &mut Work<'_>) -> Result<Advance, Error> {
-        let Some(raw) = (self.seen)(todos).get_raw(&key) else { return Ok(Advance::Gone) };
+        let Some(raw) = (self.source)(todos).get_raw(&key) else { return Ok(Advance::Gone) };
         let old = match Old::decode(&raw) {
             Ok(old) => old,
             Err(reason) => {
@@ -184,27 +184,27 @@ impl<Old: Record, New: Record> Migration<Todos> for Move<Old, New> {
                 return Ok(Advance::Done { class: 1, fate });
             }
         };
-        (self.to)(todos).insert(key, &(self.convert)(old));
-        let back = (self.there)(todos).get(&key)?.map(|new| (self.revert)(new).encode()).unwrap_or_default();
-        (self.from)(todos).remove(&key);
+        (self.target_mut)(todos).insert(key, &(self.convert)(old));
+        let back = (self.target)(todos).get(&key)?.map(|new| (self.revert)(new).encode()).unwrap_or_default();
+        (self.source_mut)(todos).remove(&key);
         Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of_record::<Old>(&back)) })
     }
 
     fn restore(&self, todos: &mut Todos, key: Key, record: QuarantineRecord) -> Result<(), Error> {
-        (self.from)(todos).insert_raw(key, record.raw);
+        (self.source_mut)(todos).insert_raw(key, record.raw);
         Ok(())
     }
 
     fn take_out(&self, todos: &mut Todos, key: Key, reason: String) -> Result<QuarantineRecord, Error> {
-        Ok(QuarantineRecord::new(reason, (self.from)(todos).take_raw(&key).unwrap_or_default()))
+        Ok(QuarantineRecord::new(reason, (self.source_mut)(todos).take_raw(&key).unwrap_or_default()))
     }
 
     fn targets(&self, todos: &Todos, after: Option<Key>, limit: usize) -> Vec<Key> {
-        (self.there)(todos).keys_after(after.as_ref()).take(limit).collect()
+        (self.target)(todos).keys_after(after.as_ref()).take(limit).collect()
     }
 
     fn check(&self, todos: &Todos, key: Key) -> Result<Option<String>, Error> {
-        Ok((self.there)(todos).get(&key).err().map(|damage| damage.to_string()))
+        Ok((self.target)(todos).get(&key).err().map(|damage| damage.to_string()))
     }
 
     fn reversal(&self) -> Option<&dyn Reversal<Todos>> {
@@ -218,12 +218,12 @@ impl<Old: Record, New: Record> Reversal<Todos> for Move<Old, New> {
     }
 
     fn left(&self, todos: &Todos) -> u64 {
-        (self.there)(todos).len()
+        (self.target)(todos).len()
     }
 
     fn revert(&self, todos: &mut Todos, key: Key, _: &mut Work<'_>) -> Result<Reverted, Error> {
-        if let Some(new) = (self.to)(todos).take(&key)? {
-            (self.from)(todos).insert(key, &(self.revert)(new));
+        if let Some(new) = (self.target_mut)(todos).take(&key)? {
+            (self.source_mut)(todos).insert(key, &(self.revert)(new));
         }
         Ok(Reverted::Done)
     }

@@ -196,7 +196,7 @@ fn add(state: &mut Legacy, session: u64, caller: Principal, capsule: &str) -> Re
     };
     let (id, storage) = (SessionId(session), &mut state.storage);
     storage.sessions.legacy.insert(session, &RawRecord(legacy.encode()));
-    storage.sessions.legacy.note(session, seed::now());
+    storage.sessions.legacy.record_activity(session, seed::now());
     storage.index.insert(id, IdemKey::of(capsule, &caller, &legacy.idem), caller, seed::now());
     storage.usage.reserve_unlimited(caller, capsule, CHUNK_BYTES)?;
     Ok(ChunkPrefix::of(&legacy.provisional_memory_id, id))

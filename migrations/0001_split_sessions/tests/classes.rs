@@ -40,8 +40,8 @@ struct RecordCase {
     counts_agree: bool,
 }
 
-fn kinds() -> Vec<RecordCase> {
-    let mut kinds = Vec::new();
+fn cases() -> Vec<RecordCase> {
+    let mut cases = Vec::new();
     for committed in [false, true] {
         for key in [Key::Own, Key::Shared, Key::Empty] {
             for blob in [false, true] {
@@ -49,18 +49,18 @@ fn kinds() -> Vec<RecordCase> {
                     [StoredChunks::Nothing, StoredChunks::Some, StoredChunks::All, StoredChunks::TooMany]
                 {
                     for counts_agree in [true, false] {
-                        kinds.push(RecordCase { committed, key, blob, stored, counts_agree });
+                        cases.push(RecordCase { committed, key, blob, stored, counts_agree });
                     }
                 }
             }
         }
     }
-    kinds
+    cases
 }
 
 /// Returns the class that this record must have.
-fn expected(kind: RecordCase) -> Class {
-    match kind {
+fn expected(case: RecordCase) -> Class {
+    match case {
         RecordCase { counts_agree: false, .. } => Class::CountsDisagree,
         RecordCase { stored: StoredChunks::TooMany, .. } => Class::ExtraChunks,
         RecordCase { key: Key::Shared, .. } => Class::DuplicateKey,
@@ -117,12 +117,12 @@ impl Layout1 {
         self.canister.storage.blobs.write_chunk(prefix, idx, b"chunk");
     }
 
-    fn add_kind(&mut self, kind: RecordCase) {
+    fn add_case(&mut self, case: RecordCase) {
         let mut legacy = self.record();
-        if kind.committed {
+        if case.committed {
             legacy.status = LegacyStatus::Committed { completed_at: 5 };
         }
-        match kind.key {
+        match case.key {
             Key::Own => {}
             Key::Shared => {
                 legacy.idem = "shared".into();
@@ -130,16 +130,16 @@ impl Layout1 {
             }
             Key::Empty => legacy.idem.clear(),
         }
-        legacy.blob_id = kind.blob.then_some(9);
-        legacy.chunk_count = if kind.counts_agree { CHUNKS } else { CHUNKS + 1 };
-        let stored: &[u32] = match kind.stored {
+        legacy.blob_id = case.blob.then_some(9);
+        legacy.chunk_count = if case.counts_agree { CHUNKS } else { CHUNKS + 1 };
+        let stored: &[u32] = match case.stored {
             StoredChunks::Nothing => &[],
             StoredChunks::Some => &[1],
             StoredChunks::All => &[0, 1],
             StoredChunks::TooMany => &[0, 1, 2],
         };
         stored.iter().for_each(|idx| self.store(&legacy, *idx));
-        self.add(&legacy, expected(kind));
+        self.add(&legacy, expected(case));
     }
 
     /// Adds records of the classes that do not depend on key, blob and chunks.
@@ -183,7 +183,7 @@ fn all_classes() -> Layout1 {
     let mut first = layout_1.record();
     (first.idem, first.caller) = ("shared".into(), Principal::anonymous());
     layout_1.add(&first, Class::PendingEmpty);
-    kinds().into_iter().for_each(|kind| layout_1.add_kind(kind));
+    cases().into_iter().for_each(|case| layout_1.add_case(case));
     layout_1.add_dirty();
     layout_1
 }
@@ -196,9 +196,9 @@ fn every_class_is_met_and_treated_as_declared() {
     assert_eq!(state.digest_before, state.digest_after);
     let storage = &layout_1.canister.storage;
     for (id, class) in &layout_1.expected {
-        let [split, aside] =
+        let [split, quarantined] =
             [storage.sessions.sessions.contains(id), storage.migration.quarantine.contains(1, *id)];
-        let treatment = match (split, aside) {
+        let treatment = match (split, quarantined) {
             (true, false) => Treatment::Convert,
             (false, true) => Treatment::Quarantine,
             (false, false) => Treatment::Release,
@@ -209,11 +209,11 @@ fn every_class_is_met_and_treated_as_declared() {
     }
     // The engine reports exactly the classes that there are, and every class occurs.
     for class in Class::ALL {
-        let there = layout_1.expected.iter().filter(|(_, of)| of == class).count() as u64;
+        let expected_count = layout_1.expected.iter().filter(|(_, of)| of == class).count() as u64;
         let name = CLASSES[class.index()].name;
         let met = state.classes.iter().find(|(class, _)| class == name).map_or(0, |(_, met)| *met);
-        assert_eq!(met, there, "{name}");
-        assert!(there > 0 || *class == Class::TrappedAlone, "no record of the class {name}");
+        assert_eq!(met, expected_count, "{name}");
+        assert!(expected_count > 0 || *class == Class::TrappedAlone, "no record of the class {name}");
     }
 }
 

@@ -43,7 +43,7 @@ fn a_session_with_a_lost_chunk_is_quarantined_in_place() {
 }
 
 #[test]
-fn a_damaged_blob_stays_where_it_is_and_says_so() {
+fn a_damaged_blob_stays_in_place_and_its_reason_is_recorded() {
     let mut canister = finalized();
     let good = upload(&mut canister, &file(2 * CHUNK), "good");
     let torn_file = file(2 * CHUNK + 1);
@@ -67,7 +67,7 @@ fn a_damaged_blob_stays_where_it_is_and_says_so() {
         "it can be read as far as it is"
     );
     assert_eq!(canister.storage.blobs.extents().taken_bytes(), Ok((2 * CHUNK as u64).next_multiple_of(64)));
-    assert_eq!(message(&mut canister), RunOutcome::Done, "it is not tried for ever");
+    assert_eq!(message(&mut canister), RunOutcome::Done, "it is not retried");
 }
 
 /// Bytes that were wrong before the migration are the same afterwards: only a missing or short chunk makes a blob

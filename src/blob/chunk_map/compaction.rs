@@ -22,7 +22,7 @@ const RELEASED_FOR_EACH: u64 = 2;
 
 /// Returns whether emptying a map of `total` chunks and storing those in use again is cheaper than removing the others
 /// one by one.
-pub const fn pays(in_use: usize, total: u64) -> bool {
+pub const fn is_cheaper(in_use: usize, total: u64) -> bool {
     let in_use = in_use as u64;
     total.saturating_sub(in_use) >= in_use.saturating_mul(RELEASED_FOR_EACH)
 }

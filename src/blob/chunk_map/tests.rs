@@ -179,7 +179,7 @@ fn a_chunk_that_arrives_during_a_survey_is_not_lost() {
         map.insert(prefix(7), 0, b"new");
         if is_replaced {
             // The number of chunks stays the same, and the removal is not reported to the survey.
-            map.remove_unseen(prefix(100), CHUNKS - 1);
+            map.remove_unreported(prefix(100), CHUNKS - 1);
         }
         sweep_to_end(&mut map);
         assert_eq!((map.total(), map.get(prefix(7), 0)), (1, Some(b"new".to_vec())));

@@ -172,14 +172,14 @@ fn many(number: usize) -> TestCanister {
 }
 
 /// Runs the engine to the end, in messages of this budget. Returns the largest number of units that one message has
-/// handled, as counted by `treated`, and the number of messages.
-fn messages(canister: &mut TestCanister, budget: u64, treated: impl Fn(&TestCanister) -> u64) -> (u64, u64) {
+/// handled, as counted by `handled`, and the number of messages.
+fn messages(canister: &mut TestCanister, budget: u64, handled: impl Fn(&TestCanister) -> u64) -> (u64, u64) {
     let (mut max, mut messages) = (0, 0);
     loop {
-        let before = treated(canister);
+        let before = handled(canister);
         let meter = Ticking(std::cell::Cell::new(0));
         let progress = run(&mut canister.storage, canister.now, &meter, budget).unwrap();
-        max = max.max(treated(canister).saturating_sub(before));
+        max = max.max(handled(canister).saturating_sub(before));
         messages += 1;
         if progress == RunOutcome::Done {
             return (max, messages);
@@ -212,14 +212,14 @@ fn a_batch_ends_when_its_message_is_full() {
 /// A message in which units become expensive: each reading of the meter adds 1 instruction at first, and 100 later.
 #[derive(Default)]
 struct Steepening {
-    looks: std::cell::Cell<u64>,
+    readings: std::cell::Cell<u64>,
     used: std::cell::Cell<u64>,
 }
 
 impl Meter for Steepening {
     fn used(&self) -> u64 {
-        self.looks.set(self.looks.get() + 1);
-        self.used.set(self.used.get() + if self.looks.get() > 60 { 100 } else { 1 });
+        self.readings.set(self.readings.get() + 1);
+        self.used.set(self.used.get() + if self.readings.get() > 60 { 100 } else { 1 });
         self.used.get()
     }
 }
@@ -235,11 +235,11 @@ fn a_batch_ends_in_its_middle_when_units_cost_more() {
         canister.begin(1, &n.to_string());
     }
     upgrade(&mut canister);
-    let treated = |canister: &TestCanister| canister.storage.migration.state().unwrap().pace.steps;
+    let handled = |canister: &TestCanister| canister.storage.migration.state().unwrap().pace.steps;
     loop {
-        let (before, meter) = (treated(&canister), Steepening::default());
+        let (before, meter) = (handled(&canister), Steepening::default());
         let progress = run(&mut canister.storage, canister.now, &meter, BUDGET).unwrap();
-        let units = treated(&canister) - before;
+        let units = handled(&canister) - before;
         assert!(units <= 75, "{units} units in {:?}", phase(&canister));
         // A message may exceed its budget by the last unit and by what follows it.
         assert!(meter.used.get() <= BUDGET + 400, "{} in {:?}", meter.used.get(), phase(&canister));

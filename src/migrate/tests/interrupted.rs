@@ -24,7 +24,7 @@ fn outcome(canister: &TestCanister) -> FinalState {
 }
 
 /// Runs a message and rolls back its changes, as the IC does when a message traps; the heap is rebuilt from the memory.
-fn undo(canister: &mut TestCanister, message: impl FnOnce(&mut TestCanister)) {
+fn trap(canister: &mut TestCanister, message: impl FnOnce(&mut TestCanister)) {
     let before = canister.raw.borrow().clone();
     message(canister);
     *canister.raw.borrow_mut() = before;
@@ -51,7 +51,7 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
         for _ in 0..k {
             one_step(&mut canister);
         }
-        undo(&mut canister, |canister| {
+        trap(&mut canister, |canister| {
             assert_eq!(one_step(canister), if k < steps { RunOutcome::More } else { RunOutcome::Done })
         });
         while one_step(&mut canister) == RunOutcome::More {}
@@ -138,7 +138,7 @@ fn the_engine_is_stuck_when_every_attempt_traps_and_can_resume() {
     while phase(&canister) != Phase::Stuck {
         if ENGINE.watch(&mut canister.storage, canister.now, &mut seen).unwrap() == Watched::Run {
             tried += 1;
-            undo(&mut canister, |canister| drop(run(&mut canister.storage, canister.now, &Unmetered, 0)));
+            trap(&mut canister, |canister| drop(run(&mut canister.storage, canister.now, &Unmetered, 0)));
         }
         assert!(tried < 30);
     }
@@ -155,7 +155,7 @@ fn trap_times(canister: &mut TestCanister, times: u32) {
         while ENGINE.watch(&mut canister.storage, canister.now, &mut seen).unwrap() != Watched::Run {
             assert_ne!(phase(canister), Phase::Stuck);
         }
-        undo(canister, |canister| drop(run(&mut canister.storage, canister.now, &Unmetered, 0)));
+        trap(canister, |canister| drop(run(&mut canister.storage, canister.now, &Unmetered, 0)));
     }
 }
 
@@ -185,7 +185,7 @@ fn a_record_is_quarantined_only_for_its_own_traps() {
 }
 
 #[test]
-fn finalizing_looks_again_at_what_was_written_since() {
+fn finalizing_checks_writes_since_the_verification() {
     let (mut canister, sessions) = staged();
     let (id, file, _) = &sessions[3];
     canister.now = canister.now.plus_seconds(1);

@@ -34,7 +34,7 @@ fn leftovers_are_invisible_and_cleared_after_verification() {
     for _ in 0..2 {
         let legacy = &canister.storage.sessions.legacy;
         assert_eq!(leftovers(&canister), ids(&sessions[..2]));
-        assert_eq!((legacy.len(), legacy.notes()), (3, 3));
+        assert_eq!((legacy.len(), legacy.activity_count()), (3, 3));
         assert_eq!(legacy.keys_after(None).collect::<Vec<_>>(), ids(&sessions[2..]));
         assert_eq!(legacy.raw_after(Some(1)).count(), 3);
         assert_eq!(legacy.first(99).unwrap().len(), 3);
@@ -81,13 +81,13 @@ fn a_rollback_drops_leftovers_first_and_revives_no_session() {
         seen_while_dropped += usize::from(!leftovers(&canister).is_empty());
         let legacy = &canister.storage.sessions.legacy;
         assert!(!legacy.contains(&ended));
-        assert_eq!(legacy.notes(), legacy.len());
+        assert_eq!(legacy.activity_count(), legacy.len());
         let live = canister.storage.sessions.legacy.len() + canister.storage.sessions.sessions.len();
         assert_eq!(live, 4, "each session is in one place");
     }
     assert_eq!(seen_while_dropped, 2, "one step each");
     let (legacy, new) = (&canister.storage.sessions.legacy, &canister.storage.sessions.sessions);
-    assert_eq!((legacy.len(), legacy.notes(), new.len(), leftovers(&canister)), (4, 4, 0, vec![]));
+    assert_eq!((legacy.len(), legacy.activity_count(), new.len(), leftovers(&canister)), (4, 4, 0, vec![]));
 }
 
 #[test]

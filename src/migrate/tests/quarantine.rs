@@ -219,7 +219,7 @@ fn a_quarantine_page_fits_a_reply_whatever_the_records() {
 fn held_by(canister: &TestCanister, owner: u8) -> (usize, Option<u64>) {
     let table: Table<TwoTexts, u64> = Table::open(&memories(canister), memory_ids::USAGE);
     let bytes = table.get(&TwoTexts("caller".into(), person(owner).to_text())).unwrap();
-    (canister.storage.index.of(person(owner), None, 99).len(), bytes)
+    (canister.storage.index.sessions_of(person(owner), None, 99).len(), bytes)
 }
 
 #[test]
@@ -258,8 +258,8 @@ fn records_left_in_quarantine_count_against_no_limit() {
         let bytes = Some(bytes as u64).filter(|bytes| *bytes > 0);
         assert_eq!(held_by(&canister, OWNER), (live.len(), bytes));
         for id in [rubbish, trapped] {
-            let told = canister.service().status(id).unwrap_err();
-            assert!(matches!(told, Error::Conflict { .. }), "its owner is told as before: {told}");
+            let refused = canister.service().status(id).unwrap_err();
+            assert!(matches!(refused, Error::Conflict { .. }), "its owner is told as before: {refused}");
             assert_eq!(canister.as_person(2).status(id), Err(Error::not_found("session", id)));
         }
         assert_eq!(canister.service().list(None, 99).unwrap().len(), live.len());

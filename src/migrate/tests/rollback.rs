@@ -66,7 +66,7 @@ fn clients_continue_in_the_middle_of_a_rollback() {
 }
 
 #[test]
-fn a_rollback_can_be_thought_better_of() {
+fn a_rollback_can_be_paused_and_the_migration_run_again() {
     let (mut canister, _) = staged();
     controls::rollback(&mut canister.storage, canister.now).unwrap();
     let _ = run(&mut canister.storage, canister.now, &OneStep, 0);

@@ -73,5 +73,8 @@ fn a_chunk_of_the_interface_fits_its_slot() {
         .map(|n| leaves_within(n * chunk, (n + 1) * chunk, total))
         .map(|(at, end)| heights(at, end, leaves(total)).count())
         .max();
-    assert!(most.unwrap() * 32 <= crate::upload::absorb::subtree_bytes(1) as usize, "{most:?} subtrees");
+    assert!(
+        most.unwrap() * 32 <= crate::upload::chunk_hashing::subtree_bytes(1) as usize,
+        "{most:?} subtrees"
+    );
 }

@@ -32,7 +32,7 @@ impl StagedPath {
     }
 
     /// Returns the path that has loaded an upload.
-    fn of(&mut self, upload: &Upload) -> &mut dyn UploadPath {
+    fn path_of(&mut self, upload: &Upload) -> &mut dyn UploadPath {
         match upload.path {
             SessionPath::Compat => &mut self.compat,
             SessionPath::Direct => &mut self.direct,
@@ -78,14 +78,14 @@ impl UploadPath for StagedPath {
         chunk: Chunk<'_>,
         now: Time,
     ) -> Result<PutOutcome> {
-        self.of(upload).put_chunk(storage, id, upload, chunk, now)
+        self.path_of(upload).put_chunk(storage, id, upload, chunk, now)
     }
 
     fn finish(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload, now: Time) -> Result<()> {
-        self.of(upload).finish(storage, id, upload, now)
+        self.path_of(upload).finish(storage, id, upload, now)
     }
 
     fn abort(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload) -> Result<()> {
-        self.of(upload).abort(storage, id, upload)
+        self.path_of(upload).abort(storage, id, upload)
     }
 }

@@ -95,8 +95,8 @@ impl Native {
     /// Returns a session as its owner sees it. A legacy record is read without converting it.
     fn view(&mut self, id: SessionId) -> Option<View> {
         let TestCanister { storage, path, now, .. } = &mut self.canister;
-        let held = migrate::held(storage).unwrap();
-        let untouched = self.stage != Stage::Legacy && storage.sessions.legacy.contains(&id.0) && !held;
+        let waits = migrate::waits_for_compat_path(storage).unwrap();
+        let untouched = self.stage != Stage::Legacy && storage.sessions.legacy.contains(&id.0) && !waits;
         let upload = if untouched {
             CompatPath::default().load(storage, id, None, *now).unwrap()
         } else {
@@ -288,7 +288,7 @@ impl Target for Native {
 
     fn sessions_of(&mut self, who: u8) -> Vec<View> {
         let now = self.now();
-        let ids = self.canister.storage.index.of(person(who), None, usize::MAX);
+        let ids = self.canister.storage.index.sessions_of(person(who), None, usize::MAX);
         let views = ids.into_iter().filter_map(|id| self.view(id));
         views.filter(|view| view.expires_at > now).collect()
     }
@@ -296,7 +296,7 @@ impl Target for Native {
     fn all_converted(&mut self) -> bool {
         self.stage == Stage::Legacy
             || self.legacy_sessions() == 0
-            || migrate::held(&self.canister.storage).unwrap()
+            || migrate::waits_for_compat_path(&self.canister.storage).unwrap()
     }
 
     fn holdings(&mut self) -> Holdings {
@@ -328,11 +328,11 @@ impl Target for Native {
     }
 
     fn control(&mut self, control: Control) -> Option<TargetResult<()>> {
-        self.steer(control)
+        self.apply_control(control)
     }
 
     fn phase(&mut self) -> model::Phase {
-        self.stands_at()
+        self.migration_phase()
     }
 
     fn limits(&mut self) -> Limits {
@@ -361,7 +361,7 @@ impl Target for Native {
     }
 
     fn take_snapshot(&mut self) -> bool {
-        self.keep()
+        self.save_snapshot()
     }
 
     fn load_snapshot(&mut self) {

@@ -221,13 +221,13 @@ fn a_memory_filled_without_a_check_is_emptied() {
         // Removes all chunks of a session in one message, as the timer of such builds did: the message traps, and
         // so does every retry.
         let traps = |(_, prefix, stored): &(u64, ChunkPrefix, usize), small: &mut Small| {
-            let mut came_back = false;
+            let mut is_completed = false;
             let _ = small.message(|canister| {
-                (0..*stored as u32).for_each(|idx| canister.storage.blobs.remove_unseen(*prefix, idx));
-                came_back = true;
+                (0..*stored as u32).for_each(|idx| canister.storage.blobs.remove_unreported(*prefix, idx));
+                is_completed = true;
                 panic!("rolled back");
             });
-            !came_back
+            !is_completed
         };
         assert!(sessions.iter().any(|session| traps(session, &mut small)), "there is room for every removal");
         if aborts {
@@ -260,11 +260,14 @@ fn migration_and_rollback_have_room_in_a_full_memory() {
     let sessions = fill(&mut small);
     set_share(&mut small.canister.storage, 0);
     small.canister.path = TestCanister::staged().path;
-    let there = migrate(&mut small);
-    assert_eq!((there.phase, there.converted), (migrate::Phase::Converted, 300 + sessions.len() as u64));
+    let migrated = migrate(&mut small);
+    assert_eq!(
+        (migrated.phase, migrated.converted),
+        (migrate::Phase::Converted, 300 + sessions.len() as u64)
+    );
     controls::rollback(&mut small.canister.storage, small.canister.now).unwrap();
-    let back = migrate(&mut small);
-    assert_eq!((back.phase, back.note.as_str()), (migrate::Phase::RolledBack, ""));
+    let rolled_back = migrate(&mut small);
+    assert_eq!((rolled_back.phase, rolled_back.note.as_str()), (migrate::Phase::RolledBack, ""));
     small.canister.path = Box::<CompatPath>::default();
     let content = file(10 * CHUNK);
     let (id, ..) = sessions[0];

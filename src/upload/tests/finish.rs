@@ -84,7 +84,7 @@ fn a_wrong_hash_costs_nothing_and_can_be_corrected() {
             );
         }
         let short = canister.service().finish(id, &ByteBuf::from([1, 2, 3]), file.len() as u64).unwrap_err();
-        assert_eq!(short, Error::invalid("sha256", "32 bytes", "3 bytes"));
+        assert_eq!(short, Error::invalid("digest", "32 bytes", "3 bytes"));
         let len = canister.service().finish(id, &sha256(&file), 5).unwrap_err();
         assert_eq!(len, Error::invalid("total_len", file.len().to_string(), 5));
         assert!(canister.finish(id, &file).is_ok());

@@ -202,6 +202,9 @@ fn a_session_in_no_index_expires_on_the_compat_path() {
     canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     while !canister.service().sweep().unwrap() {}
     assert_eq!((canister.live(), canister.storage.usage.accounts()), ([0; 5], 0));
-    let told = canister.service().status(id).unwrap_err();
-    assert!(matches!(&told, Error::Conflict { detail, .. } if detail.contains("has expired")), "{told}");
+    let refused = canister.service().status(id).unwrap_err();
+    assert!(
+        matches!(&refused, Error::Conflict { detail, .. } if detail.contains("has expired")),
+        "{refused}"
+    );
 }

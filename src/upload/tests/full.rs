@@ -17,7 +17,7 @@ fn small_canister() -> TestCanister {
 /// The chaining values of a chunk that arrives out of order would be stored beyond the size to which stable memory
 /// can grow.
 #[test]
-fn a_chunk_without_room_for_its_hash_is_accepted_in_its_turn() {
+fn a_chunk_without_room_for_its_hash_is_accepted_in_order() {
     let mut canister = small_canister();
     let file = file(2 * CHUNK);
     let blobs = &mut canister.storage.blobs;

@@ -291,7 +291,7 @@ fn many_small_sessions_do_not_shield_a_large_one() {
     let mut canister = TestCanister::direct();
     limit(&mut canister, |config| (config.max_bytes, config.max_sessions_per_caller) = (2_000, u64::MAX));
     let capsule = canister.storage.capsules.create(person(2), None, START).unwrap().id;
-    for n in 0..=crate::upload::limits::EVICTION_LOOKS {
+    for n in 0..=crate::upload::limits::EVICTION_CHECKS {
         let mut small = canister.as_person(2);
         let idem = format!("small {n}");
         let id = small.begin(capsule.clone(), metadata(1), 1, idem, HashAlgorithm::Sha256).unwrap();

@@ -63,7 +63,7 @@ fn a_damaged_receipt_belongs_to_nobody() {
 
 /// Makes a record undecodable that the end of a session needs: the account of its capsule if `is_account`,
 /// otherwise its payload state.
-fn damage_place_or_account(canister: &mut TestCanister, id: u64, is_account: bool) {
+fn damage_payload_state_or_account(canister: &mut TestCanister, id: u64, is_account: bool) {
     if !is_account {
         canister.storage.payloads.insert_raw(id, b"rubbish".to_vec());
         return;
@@ -77,12 +77,12 @@ fn damage_place_or_account(canister: &mut TestCanister, id: u64, is_account: boo
 /// If eviction did not skip the damaged session, every begin that needs room would be refused because of it, and
 /// report it.
 #[test]
-fn a_session_that_cannot_be_ended_is_passed_by_eviction() {
+fn a_session_that_cannot_be_ended_is_skipped_by_eviction() {
     for is_account in [false, true] {
         on_every_path(|mut canister| {
             room::limit(&mut canister, |config| config.max_bytes = 100);
             let damaged = room::begin_as(&mut canister, 2, 20, "damaged").unwrap();
-            damage_place_or_account(&mut canister, damaged, is_account);
+            damage_payload_state_or_account(&mut canister, damaged, is_account);
             let sound = room::begin_as(&mut canister, 3, 20, "sound").unwrap();
             canister.begin(20, "a");
             assert_eq!(room::reported(&mut canister, 3, sound), "was evicted");
@@ -96,11 +96,11 @@ fn a_session_that_cannot_be_ended_is_passed_by_eviction() {
 fn a_session_ends_whole_or_not_at_all() {
     on_every_path(|mut canister| {
         let id = room::begin_as(&mut canister, 2, 20, "a").unwrap();
-        damage_place_or_account(&mut canister, id, true);
+        damage_payload_state_or_account(&mut canister, id, true);
         let before = canister.live();
         for _ in 0..2 {
-            let told = canister.as_person(2).abort(id).unwrap_err();
-            assert!(matches!(told, Error::Internal(_)), "{told}");
+            let refused = canister.as_person(2).abort(id).unwrap_err();
+            assert!(matches!(refused, Error::Internal(_)), "{refused}");
             assert_eq!(canister.live(), before);
         }
     });

@@ -87,7 +87,7 @@ impl Start for Sessions {
                 .collect(),
             metas: tables.metas.keys(..).map(|id| (id, tables.metas.get_raw(&id).unwrap())).collect(),
             legacy: tables.legacy.keys_after(None).collect(),
-            activity: tables.legacy.notes(),
+            activity: tables.legacy.activity_count(),
             quarantine: storage.migration.quarantine.keys(1, None, 99),
             idle: storage
                 .index
@@ -96,7 +96,7 @@ impl Start for Sessions {
                 .map(|(_, id)| id.0)
                 .collect(),
             owned: (0..CLIENTS.min(SESSIONS))
-                .map(|n| storage.index.of(client(n), None, 99).into_iter().map(|id| id.0).collect())
+                .map(|n| storage.index.sessions_of(client(n), None, 99).into_iter().map(|id| id.0).collect())
                 .collect(),
             accounts: storage.usage.accounts(),
             bytes: storage.usage.total().unwrap(),

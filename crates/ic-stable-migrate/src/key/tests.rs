@@ -60,7 +60,7 @@ fn pairs_and_triples_with_damage_are_read_or_refused() {
     is_read_or_refused((7_u8, 8_u16, text));
     assert_eq!(
         <(u8, u8)>::from_stored(&[1, 2, 3]).unwrap_err(),
-        "1 bytes after the key",
+        "1 byte after the key",
         "a key of another type"
     );
     <(String, u8)>::from_stored(&[1]).unwrap_err();
@@ -68,7 +68,7 @@ fn pairs_and_triples_with_damage_are_read_or_refused() {
 
 #[test]
 fn damaged_keys_are_errors() {
-    assert_eq!(u64::from_stored(&[1]), Err("a key of 1 bytes, expected 8".into()));
+    assert_eq!(u64::from_stored(&[1]), Err("a key of 1 byte, expected 8".into()));
     assert!(String::from_stored(&[0xff]).unwrap_err().contains("utf-8"));
     Principal::from_stored(&[0; 30]).unwrap_err();
 }

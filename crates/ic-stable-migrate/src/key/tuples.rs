@@ -11,7 +11,7 @@
 use ic_stable_structures::Storable;
 use ic_stable_structures::storable::Bound;
 
-use super::Key;
+use super::{Key, count_bytes};
 
 impl<A: Key, B: Key> Key for (A, B) {
     fn from_stored(bytes: &[u8]) -> Result<Self, String> {
@@ -109,6 +109,6 @@ impl<'a> Rest<'a> {
     }
 
     fn end(&self) -> Result<(), String> {
-        if self.0.is_empty() { Ok(()) } else { Err(format!("{} bytes after the key", self.0.len())) }
+        if self.0.is_empty() { Ok(()) } else { Err(format!("{} after the key", count_bytes(self.0))) }
     }
 }

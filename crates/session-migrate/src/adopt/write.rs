@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ic_stable_structures::memory_manager::MemoryManager;
 use upload_canister::api::HashAlgorithm;
-use upload_canister::blob::{BlobId, CHUNK_SIZE, ChunkPrefix, Committed, Place};
+use upload_canister::blob::{BlobId, CHUNK_SIZE, ChunkPrefix, Destination, Place};
 use upload_canister::capsule::CapsuleError;
 use upload_canister::session::{SessionId, Time};
 use upload_canister::stable::layout::Layout;
@@ -63,7 +63,7 @@ fn blob(storage: &mut Storage, plan: &Plan, id: BlobId, blob: &PlannedBlob) -> R
     };
     storage.usage.reserve_unlimited(*owner, capsule, record.size).map_err(refused)?;
     storage.usage.end(*owner, record.size).map_err(refused)?;
-    storage.blobs.commit(Committed { id, stored: true }, record, first, capsule).map_err(refused)?;
+    storage.blobs.commit(Destination { id, is_new: true }, record, first, capsule).map_err(refused)?;
     for memory in others {
         storage.blobs.add_ref(id, memory, capsule);
     }
@@ -83,7 +83,7 @@ fn session(storage: &mut Storage, session: &PlannedSession, taken_at: Time) -> R
     storage.usage.reserve_unlimited(record.caller, &record.capsule_id, bytes).map_err(refused)?;
     storage.promises.add(id, *missing);
     storage.sessions.legacy.insert(id.0, &RawRecord(record.encode()));
-    storage.sessions.legacy.note(id.0, taken_at);
+    storage.sessions.legacy.record_activity(id.0, taken_at);
     storage.index.insert(id, key, record.caller, taken_at);
     Ok(())
 }

@@ -15,7 +15,7 @@ fn bytes(len: usize) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
-fn judge(bytes: &[u8]) -> [u8; 32] {
+fn expected_digest(bytes: &[u8]) -> [u8; 32] {
     sha2::Sha256::digest(bytes).into()
 }
 
@@ -40,7 +40,7 @@ fn the_monte_carlo_chain_is_that_of_the_sha2_crate() {
     for _ in 0..10_000 {
         let message = seeds.concat();
         let digest: [u8; 32] = Sha256::digest(&message).into();
-        assert_eq!(digest, judge(&message));
+        assert_eq!(digest, expected_digest(&message));
         seeds = [seeds[1], seeds[2], digest];
     }
 }
@@ -51,7 +51,7 @@ fn messages_of_every_length_to_1024_have_their_digests() {
     for len in 0..=message.len() {
         let message = &message[..len];
         let digest: [u8; 32] = Sha256::digest(message).into();
-        assert_eq!(digest, judge(message), "{len} bytes");
+        assert_eq!(digest, expected_digest(message), "{len} bytes");
     }
 }
 
@@ -64,7 +64,7 @@ fn every_bit_of_four_blocks_counts() {
         let mut message = message.clone();
         message[bit / 8] ^= 1 << (bit % 8);
         let digest: [u8; 32] = Sha256::digest(&message).into();
-        assert_eq!(digest, judge(&message), "bit {bit}");
+        assert_eq!(digest, expected_digest(&message), "bit {bit}");
         assert!(digests.insert(digest));
     }
 }
@@ -78,9 +78,9 @@ fn the_state_is_that_of_the_sha2_crate_and_either_resumes() {
         let state = ours.serialize();
         assert_eq!(state[..], theirs.serialize()[..], "after {len} bytes");
         let resumed = Sha256::deserialize(&theirs.serialize()).unwrap().chain_update(tail).finalize();
-        assert_eq!(resumed[..], judge(&message), "ours from theirs after {len} bytes");
+        assert_eq!(resumed[..], expected_digest(&message), "ours from theirs after {len} bytes");
         let resumed = sha2::Sha256::deserialize(&state).unwrap().chain_update(tail).finalize();
-        assert_eq!(resumed[..], judge(&message), "theirs from ours after {len} bytes");
+        assert_eq!(resumed[..], expected_digest(&message), "theirs from ours after {len} bytes");
     }
 }
 
@@ -112,7 +112,7 @@ proptest! {
             }
         }
         hash.update(&message[from..]);
-        prop_assert_eq!(hash.finalize()[..].to_vec(), judge(&message).to_vec());
+        prop_assert_eq!(hash.finalize()[..].to_vec(), expected_digest(&message).to_vec());
     }
 }
 
@@ -120,5 +120,5 @@ proptest! {
 fn a_reset_state_is_that_of_an_empty_message() {
     let mut sha256 = Sha256::new().chain_update(bytes(100));
     Digest::reset(&mut sha256);
-    assert_eq!(sha256.finalize()[..], judge(b""));
+    assert_eq!(sha256.finalize()[..], expected_digest(b""));
 }

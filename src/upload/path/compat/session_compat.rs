@@ -37,7 +37,7 @@ impl SessionCompat {
         }
         self.svc.begin_with_id(id, spec, &now)?;
         storage.sessions.legacy.insert(id.0, &RawRecord(meta.encode()));
-        storage.sessions.legacy.note(id.0, now);
+        storage.sessions.legacy.record_activity(id.0, now);
         Ok(())
     }
 
@@ -77,7 +77,7 @@ impl SessionCompat {
     ) -> Result<PutOutcome> {
         let outcome = chunk.add_to(&mut self.svc, &mut storage.blobs, id, session, now)?;
         if outcome != PutOutcome::AlreadyThere {
-            storage.sessions.legacy.note(id.0, now);
+            storage.sessions.legacy.record_activity(id.0, now);
         }
         Ok(outcome)
     }

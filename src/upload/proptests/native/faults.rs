@@ -146,7 +146,7 @@ impl Native {
     }
 
     /// Takes a snapshot.
-    pub(super) fn keep(&mut self) -> bool {
+    pub(super) fn save_snapshot(&mut self) -> bool {
         let memory = self.canister.raw.borrow().clone();
         self.snapshot = Some(Snapshot { memory, stage: self.stage, faults: self.faults.clone() });
         true

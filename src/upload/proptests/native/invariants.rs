@@ -27,7 +27,7 @@ impl Native {
         let removed = settled || !is_moved && self.faults.filled.is_none();
         let released = if removed { blobs.release_total() } else { 0 };
         let pairs = [
-            ("legacy records and their activity", self.legacy_sessions(), sessions.legacy.notes()),
+            ("legacy records and their activity", self.legacy_sessions(), sessions.legacy.activity_count()),
             ("sessions and their meta", sessions.sessions.len(), sessions.metas.len()),
             ("sessions and the index", live, index.len()),
             ("released prefixes", released, 0),

@@ -69,11 +69,11 @@ impl Native {
     }
 
     /// Returns the answer of this stage's build to a controller; `None` if the build has no such call.
-    pub(super) fn steer(&mut self, control: Control) -> Option<TargetResult<()>> {
+    pub(super) fn apply_control(&mut self, control: Control) -> Option<TargetResult<()>> {
         // The legacy build can only defer and release the migration. The direct build refuses a rollback, but
         // decides so at compile time, and these tests are compiled as the staged build.
-        let may_hold = matches!(control, Control::Pause | Control::Resume);
-        if self.stage == Stage::Legacy && !may_hold
+        let may_defer = matches!(control, Control::Pause | Control::Resume);
+        if self.stage == Stage::Legacy && !may_defer
             || (self.stage, control) == (Stage::Direct, Control::Rollback)
         {
             return None;
@@ -92,7 +92,7 @@ impl Native {
     }
 
     /// Returns the phase of the migration.
-    pub(super) fn stands_at(&self) -> model::Phase {
+    pub(super) fn migration_phase(&self) -> model::Phase {
         if self.canister.storage.migration.current() > 1 {
             return model::Phase::Second;
         }

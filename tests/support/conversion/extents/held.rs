@@ -77,7 +77,7 @@ impl Held {
             receipts: storage.receipts.len(),
             memories: storage.capsules.memory_total(),
             idle: index.idle_since(Time::from_nanos(u64::MAX), ALL).into_iter().map(|(_, id)| id.0).collect(),
-            owned: index.of(owner(), None, ALL).into_iter().map(|id| id.0).collect(),
+            owned: index.sessions_of(owner(), None, ALL).into_iter().map(|id| id.0).collect(),
             accounts: usage.accounts(),
             bytes: usage.total().unwrap(),
             layout: storage.layout.get().unwrap().map(|layout| layout.0),

@@ -47,7 +47,7 @@ pub fn check_slot(blobs: &mut BlobStore, payload: &PayloadState, session: &Sessi
 ///
 /// # Errors
 /// If stored bytes cannot be read.
-pub fn absorb_hashed(
+pub fn add_hashed_chunk(
     blobs: &mut BlobStore,
     payload: &mut PayloadState,
     place: &Place,
@@ -78,7 +78,7 @@ pub fn absorb_hashed(
 ///
 /// # Errors
 /// If stored bytes cannot be read.
-pub fn absorb_stored(
+pub fn add_stored_chunk(
     blobs: &mut BlobStore,
     payload: &mut PayloadState,
     place: &Place,
@@ -98,7 +98,7 @@ pub fn absorb_stored(
     let mut hasher = stored;
     let len = session.chunking().len(idx);
     blobs.read(place, session.offset(idx), len, &mut |block| hasher.update(block))?;
-    absorb_hashed(blobs, payload, place, session, idx, hasher).map(drop)
+    add_hashed_chunk(blobs, payload, place, session, idx, hasher).map(drop)
 }
 
 /// Returns the digest of a session whose chunks are all hashed.
