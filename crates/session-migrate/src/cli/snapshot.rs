@@ -30,15 +30,15 @@ enum SnapshotCommand {
 
 #[derive(Debug, Args)]
 struct DownloadArgs {
-    /// The canister.
+    /// Id of the canister to download from.
     canister: Principal,
-    /// Folder to write, in the form of `icp canister snapshot download`.
+    /// Folder to write, in the format of `icp canister snapshot download`.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// Id of the snapshot [default: the latest one, or the snapshot of the unfinished download].
+    /// Id of the snapshot [default: the snapshot that is already in the folder, otherwise the latest one].
     #[arg(long, value_name = "ID", value_parser = snapshot_id)]
     snapshot: Option<String>,
-    /// Take a snapshot first, while the canister keeps running.
+    /// Take a new snapshot first, while the canister keeps running; an unfinished download is only resumed.
     #[arg(long, conflicts_with = "snapshot")]
     take: bool,
     #[command(flatten)]
@@ -57,7 +57,7 @@ struct VerifyArgs {
 struct UploadArgs {
     /// A snapshot folder.
     folder: PathBuf,
-    /// The canister.
+    /// Id of the canister to upload to.
     #[arg(long, value_name = "ID")]
     canister: Principal,
     /// Id of a snapshot to replace.
@@ -76,7 +76,7 @@ struct TransferArgs {
     parallel: u8,
 }
 
-/// Checks that a text is the id of a snapshot, and returns it in lower case.
+/// Parses a snapshot id: hexadecimal digits, returned in lower case.
 pub(super) fn snapshot_id(text: &str) -> Result<String, String> {
     match hex::decode(text) {
         Ok(id) if !id.is_empty() => Ok(text.to_ascii_lowercase()),
@@ -115,11 +115,11 @@ fn download(args: &DownloadArgs) -> Result<(), Failed> {
     };
     let done = transferring(async |progress| {
         let network = args.network.connect().await?;
-        transfer::download(&network, args.canister, &which, &args.out, options, progress).await.map_err(coded)
+        transfer::download(&network, args.canister, &which, &args.out, options, progress).await.map_err(transfer_failure)
     })?;
     print(&args.out, &done.manifest);
     if done.was_complete {
-        say!("it was already complete, and every byte matches the manifest");
+        say!("the folder was already complete; every byte matches the manifest");
     }
     Ok(())
 }
@@ -127,13 +127,13 @@ fn download(args: &DownloadArgs) -> Result<(), Failed> {
 fn verify(folder: &Path) -> Result<(), Failed> {
     let progress = Progress::stderr();
     progress.phase("verifying");
-    let manifest = Manifest::next_to(folder).map_err(of_folder)?.ok_or_else(|| {
+    let manifest = Manifest::next_to(folder).map_err(snapshot_failure)?.ok_or_else(|| {
         let (path, manifest) = (folder.to_path_buf(), Manifest::path(folder));
-        of_folder(SnapshotError::NoManifest { path, manifest })
+        snapshot_failure(SnapshotError::NoManifest { path, manifest })
     })?;
-    check_folder(folder).map_err(of_folder)?;
+    check_folder(folder).map_err(snapshot_failure)?;
     progress.set_total(manifest.bytes());
-    manifest.verify(folder, &mut |bytes| progress.add_bytes(bytes)).map_err(of_folder)?;
+    manifest.verify(folder, &mut |bytes| progress.add_bytes(bytes)).map_err(snapshot_failure)?;
     progress.finish();
     print(folder, &manifest);
     say!("every byte matches the manifest");
@@ -148,7 +148,7 @@ fn upload(args: &UploadArgs) -> Result<(), Failed> {
         let network = args.network.connect().await?;
         transfer::upload(&network, args.canister, &args.folder, replace.as_deref(), options, progress)
             .await
-            .map_err(coded)
+            .map_err(transfer_failure)
     })?;
     match &done.manifest {
         Some(manifest) => print(&args.folder, manifest),
@@ -174,7 +174,8 @@ fn print(folder: &Path, manifest: &Manifest) {
     say!("{}", table(["file", "bytes", "SHA-256"], rows, [1]));
 }
 
-fn of_folder(error: SnapshotError) -> Failed {
+/// Returns the exit code and the text of an error.
+fn snapshot_failure(error: SnapshotError) -> Failed {
     let code = match error {
         SnapshotError::Differs { .. } => LOSS,
         _ if error.is_usage() => USAGE,
@@ -183,9 +184,9 @@ fn of_folder(error: SnapshotError) -> Failed {
     (code, error.to_string())
 }
 
-fn coded(error: TransferError) -> Failed {
+fn transfer_failure(error: TransferError) -> Failed {
     match error {
-        TransferError::Snapshot(error) => of_folder(error),
+        TransferError::Snapshot(error) => snapshot_failure(error),
         _ => (if error.is_usage() { USAGE } else { ENVIRONMENT }, error.to_string()),
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn run(args: UploadArgs) -> u8 {
     let result = upload_all(args, &mut uploaded);
     // The ids of the uploaded files are printed even if a later file fails.
     if !uploaded.is_empty() {
-        say!("{}", uploads(&uploaded));
+        say!("{}", table_of(&uploaded));
     }
     match result {
         Ok(()) => 0,
@@ -65,7 +65,7 @@ fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Fail
     }
     let runtime = runtime()?;
     let options = Options { parallel: args.parallel.into(), retry_for: args.network.retry_for() };
-    let uploads = async {
+    let work = async {
         let network = args.network.connect().await?;
         let canister = network.canister(args.canister);
         let retry = Retry::new(options.retry_for, &progress);
@@ -87,6 +87,8 @@ fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Fail
                     UploadError::FileChanged { .. } => {
                         format!("{error}; repeat the command to upload it again")
                     }
+                    // The same call would be refused again.
+                    _ if code_of(&error) == LOSS => format!("{}: {error}", asset.name),
                     _ => format!("{}: {error}; repeat the command to resume", asset.name),
                 };
                 (code_of(&error), text)
@@ -95,13 +97,13 @@ fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Fail
         }
         Ok(())
     };
-    let result = runtime.block_on(uploads);
+    let result = runtime.block_on(work);
     progress.finish();
     result
 }
 
-/// Returns the exit code. If the canister refuses or the file has changed, the upload has failed; if no capsule can be
-/// chosen, an option is missing. Every other error is a failure of the environment.
+/// Returns the exit code: `LOSS` if the canister refuses or the file has changed, `USAGE` if a capsule must be named,
+/// otherwise `ENVIRONMENT`.
 fn code_of(error: &UploadError) -> u8 {
     match error {
         UploadError::Client(error) if error.refusal().is_some() => LOSS,
@@ -111,7 +113,7 @@ fn code_of(error: &UploadError) -> u8 {
     }
 }
 
-fn uploads(uploaded: &[Uploaded]) -> Table {
+fn table_of(uploaded: &[Uploaded]) -> Table {
     let rows = uploaded.iter().map(|Uploaded { asset, result }| {
         [
             on_one_line(&asset.name),

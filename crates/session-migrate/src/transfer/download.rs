@@ -75,15 +75,15 @@ enum Found {
 /// Which snapshot to download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// The latest one or, if there is an unfinished download in the folder, the snapshot of that download.
+    /// The snapshot of the download in the folder, finished or not; the latest one if the folder is empty.
     Latest,
-    /// A new one, unless there is an unfinished download in the folder.
+    /// A new one or, if there is an unfinished download in the folder, the snapshot of that download.
     New,
     /// The one with this id, hex.
     Id(String),
 }
 
-/// Downloads a snapshot, or resumes its download.
+/// Downloads a snapshot, or resumes its download. A folder that is complete is only verified.
 ///
 /// # Errors
 /// [`TransferError`].
@@ -101,6 +101,12 @@ pub async fn download(
     };
     let found = check_folder_state(folder, canister, wanted)?;
     if let Found::Complete(manifest) = found {
+        if *which == Which::New {
+            return Err(TransferError::AlreadyComplete {
+                path: folder.to_path_buf(),
+                snapshot: manifest.snapshot,
+            });
+        }
         progress.phase("verifying the folder");
         manifest.verify(folder, &mut |bytes| progress.add_bytes(bytes))?;
         return Ok(Downloaded { manifest, was_complete: true });

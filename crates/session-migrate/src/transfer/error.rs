@@ -34,6 +34,17 @@ pub enum TransferError {
         /// The canister.
         canister: Principal,
     },
+    /// A new snapshot is requested, but the folder already contains a complete download.
+    #[error(
+        "no snapshot was taken: {path} already contains snapshot {snapshot}, complete; name another folder, or omit \
+        --take to verify this one"
+    )]
+    AlreadyComplete {
+        /// The folder.
+        path: PathBuf,
+        /// The snapshot in the folder, hex.
+        snapshot: String,
+    },
     /// `icp` has begun the download.
     #[error(
         "{path} is an unfinished download of icp, which does not record the snapshot: finish it with `icp \

@@ -76,6 +76,9 @@ fn download_equals_what_the_server_writes_and_is_verified() {
     assert!(code == 2 && out.contains("cannot be verified"), "{code}: {out}");
     let (code, out) = network.download("ours", &[]);
     assert!(code == 0 && out.contains("already complete"), "{code}: {out}");
+    let (code, out) = network.download("ours", &["--take"]);
+    assert!(code == 2 && out.contains("no snapshot was taken") && out.contains(&id), "{code}: {out}");
+    assert_eq!(network.pic.list_canister_snapshots(network.canister, None).unwrap().len(), 1);
     let (code, out) = network.download("theirs", &[]);
     assert!(code == 2 && out.contains("is not empty"), "{code}: {out}");
 
