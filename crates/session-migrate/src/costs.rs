@@ -1,5 +1,4 @@
-//! Costs of messages, if the server reports them: the embedded server keeps a list, the official one does
-//! not.
+//! Costs of messages: the embedded server keeps a list, the official one does not.
 
 use candid::Principal;
 use pocket_ic::PocketIc;

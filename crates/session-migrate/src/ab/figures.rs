@@ -8,7 +8,8 @@ use super::report::{Endpoint, EndpointCost, Sides, Totals};
 
 /// A cost figure, with its value on both sides.
 pub(super) struct Figure<'r> {
-    /// Name of the figure in rules: the endpoint, or `stable_bytes_written`, `stable_memory` or `heap` of the whole trace.
+    /// Name of the figure in rules: the endpoint, or `stable_bytes_written`, `stable_memory` or `heap` of the whole
+    /// trace.
     pub name: &'r str,
     /// Name of the endpoint or of the whole-trace figure in reports.
     pub of: String,
@@ -18,7 +19,8 @@ pub(super) struct Figure<'r> {
     pub a: u64,
     /// Value on side B.
     pub b: u64,
-    /// Number of side B's messages whose instructions are summed: 1 for a median or a percentile, 0 for a figure in bytes.
+    /// Number of side B's messages whose instructions are summed: 1 for a median or a percentile, 0 for a figure in
+    /// bytes.
     pub messages: u64,
 }
 
@@ -28,8 +30,8 @@ impl Figure<'_> {
         more_percent(self.a, self.b)
     }
 
-    /// Like [`Figure::more_percent`], after `instructions` per message are deducted from side B's figure, but not so many
-    /// that the figure becomes smaller than side A's.
+    /// Like [`Figure::more_percent`], after `instructions` per message are deducted from side B's figure, but not so
+    /// many that the figure becomes smaller than side A's.
     fn more_percent_beyond(&self, instructions: u64) -> f64 {
         let tolerated = instructions.saturating_mul(self.messages);
         let least = self.a.min(self.b);

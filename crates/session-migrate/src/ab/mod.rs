@@ -111,8 +111,8 @@ pub fn run(options: Options, progress: &Progress) -> Result<Report, AbError> {
     let prepared = comparands.into_iter().map(Prepared::new).collect::<Result<Vec<_>, _>>()?;
     let (report_a, report_b) =
         progress.silent("building wasms", || Ok::<_, AbError>((build_report(&a)?, build_report(&b)?)))?;
-    // An unused rule is stale only if all workloads were replayed, on the builds for which the rules are written, if they
-    // name any.
+    // An unused rule is stale only if all workloads were replayed, on the builds for which the rules are written, if
+    // they name any.
     let judges_rules = all_workloads && rule_builds.is_none_or(|builds| builds.a == a && builds.b == b);
     let mut runs = Vec::new();
     for (number, comparand) in prepared.into_iter().enumerate() {

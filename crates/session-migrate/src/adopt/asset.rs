@@ -11,8 +11,9 @@ use upload_canister::upload::limits::{
     MAX_DESCRIPTION_BYTES, MAX_EXTERNAL_TEXT_BYTES, MAX_NAME_BYTES, MAX_TAGS, MAX_WORD_BYTES,
 };
 
-/// Converts the metadata of an asset with `bytes` bytes and, if known, the given SHA-256. A value that contradicts them,
-/// exceeds a limit of this canister or is unknown here is corrected or removed, and `changes` gets a note about it.
+/// Converts the metadata of an asset with `bytes` bytes and, if known, the given SHA-256. A value that contradicts
+/// them, exceeds a limit of this canister or is unknown here is corrected or removed, and `changes` gets a note about
+/// it.
 pub(super) fn convert(
     metadata: PublicAssetMetadata,
     bytes: u64,

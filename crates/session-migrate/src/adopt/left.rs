@@ -1,5 +1,5 @@
-//! The file next to the adopted folder: the records of all capsules, memories and sessions, and all other data that have
-//! no counterpart in this canister or were not taken.
+//! The file next to the adopted folder: the records of all capsules, memories and sessions, and all other data that
+//! have no counterpart in this canister or were not taken.
 //!
 //! The file consists of JSON lines. Each has `kind`, `id` and `why`, and the following fields if they apply:
 //! - `capsule`: the capsule that contains the record;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// A build that could not be made.
+/// Why a build could not be made, or a module not used.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// A file or folder could not be used.
@@ -28,7 +28,7 @@ pub enum BuildError {
     Failed {
         /// The command line.
         command: String,
-        /// Its exit status.
+        /// The exit status.
         status: String,
         /// The program's output, or where to find it.
         detail: String,

@@ -80,8 +80,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Reports the outcome of each sound blob, once all memories are planned: a blob is taken if a planned memory refers
-    /// to it.
+    /// Reports the outcome of each sound blob, once all memories are planned: a blob is taken if a planned memory
+    /// refers to it.
     pub(super) fn finish_blobs(&mut self) -> Result<(), SnapshotError> {
         for (id, Sound { notes, why, .. }) in std::mem::take(&mut self.sound) {
             let Some(blob) = self.source.blobs.get(&id) else { continue };
