@@ -23,7 +23,7 @@ pub enum CostError {
 }
 
 /// Returns the costs of a canister's messages starting at index `from`, oldest first. The server keeps the
-/// last 10,000.
+/// last 10,000 of each canister.
 pub fn messages(pic: &PocketIc, canister: Principal, from: u64) -> Result<Vec<MessageCost>, CostError> {
     Ok(extensions(pic)?.message_costs(canister, from)?)
 }

@@ -87,7 +87,7 @@ fn choice(binary: Option<PathBuf>, server: Option<&str>) -> Result<Choice, Serve
     }
 }
 
-/// Returns the server that this process uses. It is chosen, and printed on stderr, once.
+/// Returns the server that this process uses, which is chosen, and printed on stderr, by the first call.
 pub fn chosen() -> Result<&'static Server, ServerError> {
     static CHOSEN: OnceLock<Result<Server, ServerError>> = OnceLock::new();
     CHOSEN

@@ -12,8 +12,7 @@ const SHOWN: usize = 16;
 /// Maximum number of characters that remain of a text.
 const WIDTH: usize = 200;
 
-/// Shortens a value: digests and dumps to their first digits, everything else to the first `WIDTH`
-/// characters.
+/// Shortens a value: digests and dumps in it to their first digits, and then the whole to the first `WIDTH` characters.
 pub fn shorten(text: &str) -> String {
     cut(&short_digits(text, SHORT))
 }

@@ -101,7 +101,7 @@ pub async fn own_capsule(
     }
 }
 
-/// Uploads a file, or resumes its upload; `progress` counts its bytes.
+/// Uploads a file, or resumes its upload; `progress` counts the file's bytes.
 pub async fn upload(
     canister: &LiveCanister,
     mut uploader: Uploader,

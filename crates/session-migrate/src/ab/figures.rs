@@ -136,7 +136,11 @@ mod tests {
         assert_eq!(judged("put", median, 0), ("instructions, median", 50.0));
         let p99 = EndpointCost { p99: 40_000, ..A };
         assert_eq!(judged("put", p99, 0), ("instructions, p99", 100.0));
-        assert_eq!(judged("timer", p99, 0), ("instructions", 0.0), "timers are of many kinds");
+        assert_eq!(
+            judged("timer", p99, 0),
+            ("instructions", 0.0),
+            "only the total of the endpoint `timer` is judged"
+        );
     }
 
     #[test]

@@ -12,8 +12,7 @@ use upload_canister::upload::limits::{
 };
 
 /// Converts the metadata of an asset with `bytes` bytes and, if known, the given SHA-256. A value that contradicts
-/// them, exceeds a limit of this canister or is unknown here is corrected or removed, and `changes` gets a note about
-/// it.
+/// them, exceeds a limit of this canister or is unknown here is corrected or removed, and `changes` gets a note.
 pub(super) fn convert(
     metadata: PublicAssetMetadata,
     bytes: u64,

@@ -123,7 +123,8 @@ pub(super) fn reconstruct(file: &StableFile) -> Result<Patched, String> {
         }
     }
     match firsts.maps.iter().any(|map| map.id == Some(ids::BLOB_META)) {
-        // No map is recognized as the chunk map. An empty one has no page by which it could be recognized.
+        // No map is recognized as the chunk map. An empty chunk map has no page by which it could be
+        // recognized.
         true => Ok(Patched { file: file.clone(), head: assign(file, buckets, &firsts, usize::MAX, 0) }),
         false => Err("its `pre_upgrade` has overwritten the header of the memory manager, and no structures of that release are found after it".into()),
     }

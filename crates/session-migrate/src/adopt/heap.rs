@@ -5,8 +5,8 @@
 //!
 //! 1. `sessions_list` lists each session's number, caller, capsule, status and start time.
 //! 2. `debug_put_chunk_b64` refuses a chunk number that is too high, and the refusal states how many chunks the file
-//!    has. It also refuses a chunk that has arrived. The chunks that have not arrived are filled with one byte each. This
-//!    step is omitted for a session whose blob is committed.
+//!    has. It also refuses a chunk that has arrived. The chunks that have not arrived are filled with one byte each.
+//!    This step is omitted for a session whose blob is committed.
 //! 3. `debug_finish_hex` turns the upload, now complete, into a memory, and `memories_read` returns the client's
 //!    metadata.
 //!
@@ -60,7 +60,7 @@ pub(super) struct Upload {
 pub(super) struct Heap {
     /// All sessions.
     pub sessions: Vec<Session>,
-    /// The number that the release issued to a new session on the copy, if it issued one.
+    /// The number that the release gave a new session on the copy, if it began one.
     pub next: Option<u64>,
 }
 

@@ -50,7 +50,7 @@ impl<'a> Line<'a> {
         Line { capsule: Some(capsule), ..self }
     }
 
-    /// Adds the record in the text form of Candid, or why it has none.
+    /// Adds the record in the text form of Candid, or the error if it cannot be encoded.
     pub fn record(self, record: &impl CandidType) -> Self {
         let text = IDLValue::try_from_candid_type(record).map(|value| value.to_string());
         Line { record: Some(text.unwrap_or_else(|error| error.to_string())), ..self }

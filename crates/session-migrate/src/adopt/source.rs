@@ -156,8 +156,8 @@ impl Source {
     /// Reads every record, and hashes the chunks of committed blobs. `on_bytes` gets the size of every chunk read.
     ///
     /// # Errors
-    /// [`AdoptError::Foreign`] if the snapshot is not one of the first public release; [`AdoptError::Snapshot`] if it
-    /// cannot be read.
+    /// [`AdoptError::Foreign`] if the snapshot is not one of the first public release; [`AdoptError::Snapshot`] if
+    /// the snapshot cannot be read.
     pub fn read(snapshot: &Snapshot, on_bytes: &mut dyn FnMut(u64)) -> Result<Source, AdoptError> {
         let foreign =
             |why: String| AdoptError::Foreign { path: snapshot.path.clone(), why: why.replace('\n', " ") };

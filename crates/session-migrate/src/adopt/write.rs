@@ -191,7 +191,7 @@ impl Rechunker {
     }
 }
 
-/// An error of the canister's storage. Here it is always a fault of this program, which should write only valid
+/// An error of the canister's storage: in an adoption always a fault of this program, which should write only valid
 /// records.
 trait Refusal: std::fmt::Display {}
 impl Refusal for OpenError {}

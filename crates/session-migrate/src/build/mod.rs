@@ -40,9 +40,9 @@ pub use workspace::Workspace;
 /// Options of [`ensure_with`].
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The tree to build: the path of its `Cargo.toml`. Without it, the tree that this program was compiled from.
+    /// The `Cargo.toml` of the tree to build; `None` for the tree that this program was compiled from.
     pub manifest_path: Option<PathBuf>,
-    /// The output folder. Without it, `dist` in the tree.
+    /// The output folder; `None` for `dist` in the tree.
     pub out: Option<PathBuf>,
     /// Whether to overwrite the checked-in interfaces with those found in the wasms.
     pub update_did: bool,

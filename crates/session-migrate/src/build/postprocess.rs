@@ -44,7 +44,7 @@ pub enum WasmError {
     /// A valid module without an update or a query, or a component.
     #[error("not a canister: it exports no canister method ({exports} other exports)")]
     NotACanister {
-        /// The number of its exports.
+        /// Number of other exports.
         exports: usize,
     },
     /// The module of another canister.

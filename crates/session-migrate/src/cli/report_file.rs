@@ -55,7 +55,7 @@ pub(super) struct ReportFile {
 }
 
 impl ReportFile {
-    /// Creates the file under a temporary name. Writing it renames it to `path`.
+    /// Creates a temporary file, which is renamed to `path` once the report is written.
     pub fn create(path: &Path) -> Result<ReportFile, String> {
         let file =
             temporary_next_to(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;

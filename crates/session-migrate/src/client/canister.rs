@@ -153,7 +153,7 @@ impl<'p> Canister<'p> {
         self.pic
     }
 
-    /// Submits an update call without waiting for it.
+    /// Submits an update call without waiting for the answer.
     ///
     /// # Errors
     /// [`ClientError::Rejected`] if the IC does not accept the call for execution.
@@ -175,8 +175,8 @@ impl<'p> Canister<'p> {
         answer.map_err(rejected(method))
     }
 
-    /// Sends all calls before it waits for any; returns the replies in the order of the calls. A call that cannot be
-    /// sent does not affect the others.
+    /// Sends all calls before waiting for any answer; returns the replies in the order of the calls. A call that cannot
+    /// be sent does not affect the others.
     pub fn call_together(
         &self,
         calls: impl IntoIterator<Item = (Principal, Result<EncodedCall, ClientError>)>,

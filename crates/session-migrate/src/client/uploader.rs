@@ -46,7 +46,7 @@ pub struct Uploader {
     pub asset: Asset,
     /// The idempotency key.
     pub idem: String,
-    /// Whether to send the SHA-256 of every chunk with it.
+    /// Whether to send every chunk together with its SHA-256.
     pub hash_chunks: bool,
     chunk_size: u32,
     session: Option<u64>,

@@ -145,6 +145,10 @@ mod tests {
         assert_eq!(differences(&rejected("A", "x"), &rejected("B", "x")).len(), 1);
         let unsent = Played::NotSent { name: "@session:2".into() };
         assert!(differences(&unsent, &Played::Done)[0].a.contains("@session:2"));
-        assert_eq!(differences(&unsent, &unsent).len(), 1, "sent on neither side");
+        assert_eq!(
+            differences(&unsent, &unsent).len(),
+            1,
+            "a call that is sent on neither side counts as different"
+        );
     }
 }

@@ -277,9 +277,17 @@ mod tests {
     #[test]
     fn an_endpoint_may_cost_what_its_rule_says() {
         let mut tally = Tally::new(parse(FILE).unwrap());
-        assert_eq!(tally.cost_allowance("uploads_begin", 1.0), (2, None), "not needed, so not matched");
+        assert_eq!(
+            tally.cost_allowance("uploads_begin", 1.0),
+            (2, None),
+            "a rule that is not needed is not matched"
+        );
         assert_eq!(tally.cost_allowance("uploads_begin", 20.0), (30, Some("begin".into())));
-        assert_eq!(tally.cost_allowance("uploads_begin", 31.0), (30, None), "more than that is not allowed");
+        assert_eq!(
+            tally.cost_allowance("uploads_begin", 31.0),
+            (30, None),
+            "more than the percentage of the rule is not allowed"
+        );
         assert_eq!(tally.cost_allowance("uploads_finish", 20.0), (2, None));
         assert_eq!(tally.uses().last(), Some(("begin", "takes its room at once", 1)));
     }

@@ -75,7 +75,7 @@ pub struct OpenSession {
 pub struct CapsuleContents {
     /// Id of the capsule.
     pub id: String,
-    /// All principals on its access lists.
+    /// All principals on the capsule's access lists.
     pub members: Vec<Principal>,
     /// Ids of the memories in the capsule, each with the id of the memory's blob, if it has one.
     pub memories: Vec<(String, Option<u64>)>,

@@ -42,7 +42,7 @@ macro_rules! kinds {
 pub enum Severity {
     /// Data are lost or unreadable, or contradict one another.
     Damage,
-    /// No data are lost, but the operator should know about it before an upgrade.
+    /// No data are lost, but the operator should know about the finding before an upgrade.
     Warning,
 }
 

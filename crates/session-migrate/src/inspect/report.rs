@@ -56,7 +56,7 @@ pub struct SnapshotReport {
     pub path: PathBuf,
     /// The form: a snapshot folder, or raw or gzipped stable memory.
     pub form: String,
-    /// When it was taken, nanoseconds; absent for a raw memory.
+    /// When the snapshot was taken, nanoseconds; absent for a raw memory.
     pub taken_at: Option<u64>,
     /// The time relative to which ages are counted, nanoseconds: `taken_at`, or else the last activity of any session.
     pub as_of: u64,
@@ -141,7 +141,7 @@ pub struct SessionCount {
     pub state: String,
     /// Number of sessions.
     pub count: u64,
-    /// Size of their files, as declared by the clients.
+    /// Size of the sessions' files, as declared by the clients.
     pub bytes: u64,
     /// Bytes that have arrived.
     pub received: u64,
@@ -186,7 +186,8 @@ pub struct MigrationReport {
     pub quarantined: u64,
     /// Units released.
     pub expired: u64,
-    /// Why the migration is stuck, or the result of its last verification.
+    /// Why the migration is stuck, or a remark, for example about unsound or quarantined records; empty if there is
+    /// none.
     pub note: String,
     /// Why units are quarantined: each reason with its number of units.
     pub reasons: Vec<(String, u64)>,

@@ -184,8 +184,8 @@ impl Scan {
     }
 }
 
-/// Removes the end of a canister's error text, "nothing was changed": it is about upgrades, and here nothing is
-/// upgraded.
+/// Removes the end of a canister's error text, "nothing was changed": that end is about upgrades, and here
+/// nothing is upgraded.
 pub(super) fn cut_advice(text: &str) -> String {
     text.trim_end_matches("; nothing was changed").to_owned()
 }

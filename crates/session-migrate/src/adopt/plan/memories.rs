@@ -197,7 +197,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Returns `id` or, if a memory already has it, another id derived from it.
+    /// Returns `id` or, if a planned memory already has this id, another one derived from `id`.
     pub(super) fn free_id(&self, id: &str) -> String {
         let mut candidates = std::iter::once(id.to_owned()).chain((2_u64..).map(|n| format!("{id}.{n}")));
         candidates.find(|id| !self.plan.memories.contains_key(id)).unwrap_or_default()
@@ -221,7 +221,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns the creator of a memory: the person named in its metadata, if this is a member of the capsule, otherwise
+    /// Returns the creator of a memory: the person named in its metadata, if a member of the capsule, otherwise
     /// the capsule's first owner.
     fn creator_of(&self, capsule: &str, metadata: &PublicMemoryMetadata) -> Principal {
         let Some(record) = self.plan.capsules.get(capsule) else { return Principal::anonymous() };
