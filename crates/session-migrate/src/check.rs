@@ -27,12 +27,12 @@ pub enum CheckError {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// A file is not wasm.
+    /// A file is not a valid wasm module.
     #[error("{path}: {source}")]
     Wasm {
         /// The file.
         path: PathBuf,
-        /// What the file is instead.
+        /// What is wrong with the file.
         source: WasmError,
     },
     /// A wasm contains no schema.
@@ -89,9 +89,9 @@ impl CheckError {
 /// The schema and the interface of a build.
 #[derive(Clone, Debug)]
 pub struct Side {
-    /// The schema of its stable memory.
+    /// The schema of the build's stable memory.
     pub schema: Schema,
-    /// Its Candid interface; a schema file has none.
+    /// The build's Candid interface; `None` for a schema file, and if it cannot be read from a wasm.
     pub interface: Option<String>,
 }
 
@@ -145,7 +145,8 @@ pub struct Report {
     pub schemas: Comparison,
     /// The comparison of the interfaces, if both builds have one.
     pub interfaces: Option<InterfaceComparison>,
-    /// Whether the upgrade is safe from every state that the old build may leave.
+    /// Whether the upgrade is safe from every state that the old build may leave, and breaks no client as far as the
+    /// interfaces were compared.
     pub upgrade: Verdict,
     /// Whether a rollback is possible at any time, and without a loss.
     pub rollback: Verdict,

@@ -115,7 +115,7 @@ fn runtime() -> Result<Runtime, Failed> {
     Runtime::new().map_err(|error| (ENVIRONMENT, error.to_string()))
 }
 
-/// Prints an error on stderr, in one line, and returns the exit code.
+/// Prints an error on stderr, with dumps shortened, and returns `code`.
 fn fail(code: u8, error: impl std::fmt::Display) -> u8 {
     eprintln!("error: {}", shorten_dumps(&error.to_string()));
     code

@@ -1,5 +1,4 @@
-//! Costs of messages, if the server reports them: the embedded server keeps a list, the official one does
-//! not.
+//! Costs of messages: the embedded server keeps a list, the official one does not.
 
 use candid::Principal;
 use pocket_ic::PocketIc;
@@ -24,7 +23,7 @@ pub enum CostError {
 }
 
 /// Returns the costs of a canister's messages starting at index `from`, oldest first. The server keeps the
-/// last 10,000.
+/// last 10,000 of each canister.
 pub fn messages(pic: &PocketIc, canister: Principal, from: u64) -> Result<Vec<MessageCost>, CostError> {
     Ok(extensions(pic)?.message_costs(canister, from)?)
 }

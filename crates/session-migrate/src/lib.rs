@@ -1,4 +1,5 @@
-//! The toolkit around the upload canister: builds its wasms and rehearses the staged upgrade on real bytes.
+//! The toolkit around the upload canister: builds its wasms, rehearses the staged upgrade on real bytes, and performs
+//! the upgrade on a live network.
 //!
 //! The command-line program `session-migrate` is a thin layer over this library.
 
@@ -45,7 +46,7 @@ pub fn folder_of(path: &Path) -> &Path {
 }
 
 /// Creates a temporary file next to `path`. The caller writes the file and renames it to `path`, so that a reader never
-/// sees half of it. Its permissions follow the umask, as for any new file.
+/// sees half a file. The permissions follow the umask, as for any new file.
 ///
 /// # Errors
 /// If `path` is a folder, or no file can be created next to it.

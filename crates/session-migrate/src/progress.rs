@@ -1,5 +1,5 @@
-//! Progress output: a moving bar on a terminal, lines elsewhere, at most `SILENCE` apart. Keeps the time of
-//! each phase for the report.
+//! Progress output: a moving bar on a terminal; elsewhere lines, during a phase at most `SILENCE` apart. Keeps the time
+//! of each phase for the report.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
@@ -16,7 +16,7 @@ use crate::utc::utc;
 /// Without a terminal, the current phase is printed again if nothing was printed for this time.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// How often the elapsed time is drawn on a terminal.
+/// Time between two redrawings of the bar on a terminal.
 const FRAME: Duration = Duration::from_millis(250);
 
 /// A phase and its time.
@@ -24,16 +24,16 @@ const FRAME: Duration = Duration::from_millis(250);
 pub struct Phase {
     /// Name of the phase.
     pub name: String,
-    /// When it began, in UTC.
+    /// When the phase began, in UTC.
     pub began: String,
-    /// Its duration in real time.
+    /// Duration of the phase in real time.
     pub seconds: f64,
 }
 
 /// Reports progress until it is dropped.
 pub struct Progress {
     shared: Arc<Shared>,
-    /// Hidden if there is no terminal.
+    /// The bar, which is hidden if there is no terminal.
     bar: ProgressBar,
     ticker: Option<JoinHandle<()>>,
 }
@@ -265,9 +265,11 @@ mod tests {
 
     /// Waits for a line with these words.
     fn expect(lines: &Receiver<String>, words: &str) {
-        let mut met = String::new();
-        while !met.contains(words) {
-            met += &lines.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("{words}: {met}"));
+        let mut read = String::new();
+        while !read.contains(words) {
+            read += &lines
+                .recv_timeout(Duration::from_secs(60))
+                .unwrap_or_else(|_| panic!("no line with `{words}`: {read}"));
         }
     }
 
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_lines_do_not_overwrite_output_of_the_work() {
+    fn lines_of_the_work_are_printed_unchanged() {
         let (progress, printed) = lines(Duration::from_secs(3_600));
         progress.phase("compiling");
         progress.line("   Compiling a v0.1.0");

@@ -20,9 +20,9 @@ pub struct Provenance {
     pub command: Vec<String>,
     /// This program and its version.
     pub tool: String,
-    /// The commit of the source tree; absent without a git checkout.
+    /// The commit of the source tree; absent if git does not report it.
     pub commit: Option<String>,
-    /// Whether files of that commit were changed since.
+    /// Whether files of that commit were changed; absent if git does not report it.
     pub dirty: Option<bool>,
     /// Name and version of the server.
     pub server: String,
@@ -101,7 +101,7 @@ pub(crate) fn source_tree() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Returns git's output; `None` without git, or if the tree is not a checkout of its own.
+/// Returns git's output; `None` if git fails, or the tree is not a checkout of its own.
 fn git(tree: &Path, arguments: &[&str]) -> Option<String> {
     // In a tree without history, git would report the commit of the repository into which the tree was unpacked.
     if !tree.join(".git").exists() {
@@ -111,8 +111,8 @@ fn git(tree: &Path, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Returns how long cargo worked before this program began: `cargo run` continues as the program in the same process,
-/// which is therefore as old as the command. `None` if the age is unknown, or cargo did not start this program.
+/// Returns the age of this process, if cargo started this program. `cargo run` continues as the program in the same
+/// process, so at the beginning of the program, this is the time that cargo took. `None` if the age is unknown.
 pub fn compiled_for() -> Option<Duration> {
     if std::env::var_os("CARGO_PKG_NAME")? != env!("CARGO_PKG_NAME") {
         return None;
@@ -122,7 +122,7 @@ pub fn compiled_for() -> Option<Duration> {
     age(&stat, &uptime)
 }
 
-/// The kernel counts a process's start in hundredths of a second, on every machine that Rust runs on.
+/// Linux reports the start of a process in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 fn age(stat: &str, uptime: &str) -> Option<Duration> {
@@ -141,7 +141,7 @@ mod tests {
     fn a_process_is_as_old_as_the_kernel_says() {
         let stat = "7 (a) b) R 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 49125 3133440 393";
         assert_eq!(age(stat, "500.25 220.09\n"), Some(Duration::from_secs(9)));
-        assert_eq!(age(stat, "400.00 1.0"), None, "it would be from the future");
+        assert_eq!(age(stat, "400.00 1.0"), None, "a process that starts in the future has no age");
         assert_eq!(age("7 (a) R", "500.25"), None);
     }
 

@@ -1,4 +1,4 @@
-//! Chooses and starts the PocketIC server of tests and rehearsals.
+//! Chooses and starts the PocketIC server.
 //!
 //! - `POCKET_IC_BIN`: the server binary at this path.
 //! - `POCKET_IC_SERVER=official`: the official server, which the `pocket-ic` crate downloads if
@@ -38,9 +38,9 @@ impl ServerKind {
 /// The server of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Its origin.
+    /// Origin of the server.
     pub kind: ServerKind,
-    /// Its name and version.
+    /// Name and version.
     pub version: String,
     /// The binary, if one was named.
     pub binary: Option<PathBuf>,
@@ -54,7 +54,7 @@ pub enum ServerError {
     Binary {
         /// The file.
         path: PathBuf,
-        /// The output of `--version`.
+        /// The output of `--version`, or the error of running the file.
         detail: String,
     },
     /// `POCKET_IC_SERVER` has an unknown value.
@@ -87,7 +87,7 @@ fn choice(binary: Option<PathBuf>, server: Option<&str>) -> Result<Choice, Serve
     }
 }
 
-/// Returns the server that this process uses. It is chosen, and printed on stderr, once.
+/// Returns the server that this process uses, which is chosen, and printed on stderr, by the first call.
 pub fn chosen() -> Result<&'static Server, ServerError> {
     static CHOSEN: OnceLock<Result<Server, ServerError>> = OnceLock::new();
     CHOSEN
@@ -146,7 +146,7 @@ fn version_of(path: &PathBuf) -> Result<String, ServerError> {
     Ok(line)
 }
 
-/// Recognises this project's own server by the build metadata in its version.
+/// Recognizes this project's own server by the build metadata in its version.
 fn kind_of(version: &str) -> ServerKind {
     if version.ends_with("+embedded") { ServerKind::Embedded } else { ServerKind::Official }
 }

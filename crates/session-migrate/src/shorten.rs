@@ -1,19 +1,18 @@
-//! Shortening of values for display: long digests and dumps are truncated.
+//! Shortening of values for display: long digests, dumps and texts are truncated.
 
 /// Number of hexadecimal digits of a digest; longer sequences are dumps.
 const DIGEST: usize = 64;
 
-/// Maximum number of digits in a row in a value; longer sequences are shortened.
+/// Maximum number of hexadecimal digits in a row in a value; longer sequences are shortened.
 const SHORT: usize = 32;
 
-/// Number of digits that remain of a shortened sequence.
+/// Number of digits that remain of a shortened sequence; and of common characters that are shown before a difference.
 const SHOWN: usize = 16;
 
 /// Maximum number of characters that remain of a text.
 const WIDTH: usize = 200;
 
-/// Shortens a value: digests and dumps to their first digits, everything else to the first `WIDTH`
-/// characters.
+/// Shortens a value: digests and dumps in it to their first digits, and then the whole to the first `WIDTH` characters.
 pub fn shorten(text: &str) -> String {
     cut(&short_digits(text, SHORT))
 }
@@ -43,7 +42,7 @@ fn cut(text: &str) -> String {
     format!("{}… ({length} characters)", text.chars().take(WIDTH).collect::<String>())
 }
 
-/// Shortens every sequence of more than `max` digits.
+/// Shortens every sequence of more than `max` hexadecimal digits.
 fn short_digits(text: &str, max: usize) -> String {
     let mut short = String::with_capacity(text.len().min(2 * WIDTH));
     let mut rest = text;

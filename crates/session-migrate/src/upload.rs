@@ -25,12 +25,12 @@ pub struct Options {
     pub retry_for: Duration,
 }
 
-/// A file that was not uploaded. Chunks that have arrived stay in the canister as long as the session exists,
-/// and repeating the command resumes the upload.
+/// Why a file was not uploaded. Chunks that have arrived stay in the canister as long as the session exists. After
+/// [`UploadError::FileChanged`], the session is aborted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UploadError {
-    /// A call failed, and would fail again if it were repeated.
+    /// A call failed, after retries if the error was transient; or the file cannot be read.
     #[error(transparent)]
     Client(ClientError),
     /// The stored bytes do not match the file's digest, although every chunk matches the file; or the file has become
@@ -77,6 +77,9 @@ pub fn idempotency_key(capsule: &str, asset: &Asset) -> String {
 }
 
 /// Returns the only capsule that the caller owns, and creates one if there is none.
+///
+/// # Errors
+/// [`UploadError::WhichCapsule`] if there are several; [`UploadError::Client`].
 pub async fn own_capsule(
     canister: &LiveCanister,
     caller: Principal,
@@ -98,7 +101,7 @@ pub async fn own_capsule(
     }
 }
 
-/// Uploads a file, or resumes its upload; `progress` counts its bytes.
+/// Uploads a file, or resumes its upload; `progress` counts the file's bytes.
 pub async fn upload(
     canister: &LiveCanister,
     mut uploader: Uploader,
@@ -141,7 +144,7 @@ impl Live<'_> {
                 let missing = uploader.missing();
                 self.put(uploader, missing, true).await?;
             }
-            // The upload was finished earlier, and finish is answered from its receipt.
+            // The upload has ended. If it was finished, finish is answered from its receipt.
             None => self.progress.add_bytes(uploader.asset.bytes),
         }
         match self.step(uploader, UploadStep::Finish).await {

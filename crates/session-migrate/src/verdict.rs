@@ -1,4 +1,4 @@
-//! The verdict of a rehearsal or a comparison.
+//! The verdict of a report.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Nothing was lost, and every difference is allowed by a rule.
+    /// There is no loss, no damage and no difference that is not allowed.
     Pass,
-    /// Data were lost, or a difference is allowed by no rule.
+    /// There is a loss, damage or a difference that is not allowed; or the upgrade would fail.
     Fail,
 }
 

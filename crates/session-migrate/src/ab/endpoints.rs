@@ -1,4 +1,4 @@
-//! Costs of messages, by endpoint.
+//! Costs of messages: by endpoint, and in total.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,25 +12,25 @@ const INTERNAL: &str = "<ic-cdk internal>";
 
 const MIB: u64 = 1 << 20;
 
-/// Returns every endpoint that was called on either side, with its costs on both, in order of name.
+/// Returns every endpoint for which a side has executed instructions, with its costs on both sides, in order of name.
 pub(super) fn endpoints(a: &[MessageCost], b: &[MessageCost]) -> Vec<Endpoint> {
     let (a, b) = (by_endpoint(a), by_endpoint(b));
     let names: BTreeSet<_> = a.keys().chain(b.keys()).cloned().collect();
-    let side = |side: &ByEndpoint<'_>, name: &Name| side.get(name).map(|m| cost(m)).unwrap_or_default();
+    let cost_on =
+        |side: &ByEndpoint<'_>, name: &NameAndKind| side.get(name).map(|m| cost(m)).unwrap_or_default();
     names
         .into_iter()
         .map(|name| {
-            let (a, b) = (side(&a, &name), side(&b, &name));
+            let (a, b) = (cost_on(&a, &name), cost_on(&b, &name));
             let (name, kind) = name;
             Endpoint { name, kind, a, b, more_percent: more_percent(a.total, b.total) }
         })
         .collect()
 }
 
-/// Name and kind of an [`Endpoint`].
-type Name = (String, String);
+type NameAndKind = (String, String);
 
-type ByEndpoint<'c> = BTreeMap<Name, Vec<&'c MessageCost>>;
+type ByEndpoint<'c> = BTreeMap<NameAndKind, Vec<&'c MessageCost>>;
 
 fn by_endpoint(costs: &[MessageCost]) -> ByEndpoint<'_> {
     let mut by_endpoint = ByEndpoint::new();
@@ -40,7 +40,7 @@ fn by_endpoint(costs: &[MessageCost]) -> ByEndpoint<'_> {
     by_endpoint
 }
 
-fn endpoint_of(cost: &MessageCost) -> Name {
+fn endpoint_of(cost: &MessageCost) -> NameAndKind {
     match &*cost.entry {
         _ if cost.is_install() => ("upgrade".into(), "upgrade".into()),
         "update" | "query" if !cost.method.starts_with(INTERNAL) => {
@@ -74,15 +74,15 @@ pub(super) fn totals(costs: Sides<&[MessageCost]>, uploaded: u64) -> Sides<Total
 }
 
 fn total(costs: &[MessageCost], uploaded: u64) -> Totals {
-    let updates: Vec<&MessageCost> = costs.iter().filter(|cost| cost.entry != "query").collect();
-    let instructions = updates.iter().map(|cost| cost.instructions).sum();
-    let written = updates.iter().map(|cost| cost.stable_bytes_written).sum();
+    let without_queries: Vec<&MessageCost> = costs.iter().filter(|cost| cost.entry != "query").collect();
+    let instructions = without_queries.iter().map(|cost| cost.instructions).sum();
+    let written = without_queries.iter().map(|cost| cost.stable_bytes_written).sum();
     // Calculated in 128 bits, so that no product overflows.
     let per_mib = |sum: u64| {
         let scaled = u128::from(sum) * u128::from(MIB) / u128::from(uploaded.max(1));
         (uploaded > 0).then(|| u64::try_from(scaled).unwrap_or(u64::MAX))
     };
-    let last = updates.last();
+    let last = without_queries.last();
     Totals {
         instructions,
         stable_bytes_written: written,
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mib_costs_its_share() {
+    fn totals_are_also_given_per_uploaded_mib() {
         let costs = [message("update", "put", 3_000), message("query", "get", 1_000)];
         let total = total(&costs, 2 * MIB);
         assert_eq!((total.instructions, total.instructions_per_mib), (3_000, Some(1_500)));

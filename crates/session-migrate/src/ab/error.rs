@@ -5,13 +5,13 @@ use crate::replay::ReplayError;
 use crate::trace::TraceError;
 use crate::workload::WorkloadError;
 
-/// The comparison could not start or continue. Differences that it finds are never errors.
+/// Why a comparison could not start or continue. A difference is never an error.
 #[derive(Debug, thiserror::Error)]
 pub enum AbError {
     /// The rules file cannot be used.
     #[error(transparent)]
     Rules(#[from] RuleError),
-    /// A trace cannot be played.
+    /// A trace or a build cannot be used, or a replay failed.
     #[error(transparent)]
     Replay(#[from] ReplayError),
     /// A workload cannot be recorded.
@@ -25,7 +25,7 @@ pub enum AbError {
         /// The reason.
         detail: String,
     },
-    /// No folder for traces can be created.
+    /// The temporary folder for recorded traces cannot be created.
     #[error("cannot create a folder for traces: {0}")]
     Folder(std::io::Error),
     /// The thread that replayed the trace on one side panicked.

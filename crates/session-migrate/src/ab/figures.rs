@@ -1,34 +1,37 @@
 //! The cost figures that are judged: the worst one of each endpoint, and three of the whole trace.
 //!
-//! Side B's figure may be larger than side A's by a number of instructions per message, and beyond that by a
-//! percentage. In small messages, a percentage alone would only reflect what the compiler happens to inline.
+//! Side B's figure may be larger than side A's by a percentage. From a figure in instructions, a number of instructions
+//! per message is deducted first: in small messages, a percentage alone would only reflect what the compiler happens to
+//! inline.
 
 use super::report::{Endpoint, EndpointCost, Sides, Totals};
 
 /// A cost figure, with its value on both sides.
 pub(super) struct Figure<'r> {
-    /// Its name in rules: the endpoint, or `stable_bytes_written`, `stable_memory` or `heap` of the whole trace.
+    /// Name of the figure in rules: the endpoint, or `stable_bytes_written`, `stable_memory` or `heap` of the whole
+    /// trace.
     pub name: &'r str,
-    /// Its name in reports.
+    /// Name of the endpoint or of the whole-trace figure in reports.
     pub of: String,
     /// Which figure of the endpoint or the trace this is, such as `instructions, median`.
     pub field: &'static str,
-    /// Its value on side A.
+    /// Value on side A.
     pub a: u64,
-    /// Its value on side B.
+    /// Value on side B.
     pub b: u64,
-    /// Number of messages whose instructions are summed: 1 for a median or a percentile, 0 for a figure in bytes.
+    /// Number of side B's messages whose instructions are summed: 1 for a median or a percentile, 0 for a figure in
+    /// bytes.
     pub messages: u64,
 }
 
 impl Figure<'_> {
-    /// Returns by how many percent side B's figure is larger than side A's; negative if it is smaller.
+    /// Returns by how many percent side B's figure is larger than side A's; negative if side B's is smaller.
     pub fn more_percent(&self) -> f64 {
         more_percent(self.a, self.b)
     }
 
-    /// Returns by how many percent side B's figure is larger than side A's, after `instructions` per message are
-    /// deducted from it. The deduction never makes it smaller than side A's.
+    /// Like [`Figure::more_percent`], after `instructions` per message are deducted from side B's figure, but not so
+    /// many that the figure becomes smaller than side A's.
     fn more_percent_beyond(&self, instructions: u64) -> f64 {
         let tolerated = instructions.saturating_mul(self.messages);
         let least = self.a.min(self.b);
@@ -36,7 +39,7 @@ impl Figure<'_> {
     }
 }
 
-/// Returns by how many percent `b` is larger than `a`; 10,000 if only `a` is zero.
+/// Returns by how many percent `b` is larger than `a`, negative if `b` is smaller; 10,000 if only `a` is zero.
 pub(super) fn more_percent(a: u64, b: u64) -> f64 {
     match (a, b) {
         (0, 0) => 0.0,
@@ -45,8 +48,8 @@ pub(super) fn more_percent(a: u64, b: u64) -> f64 {
     }
 }
 
-/// Returns the worst figure of each endpoint, and the three figures of the whole trace. With each comes the percentage
-/// by which side B's value is larger, after `instructions` per message are deducted.
+/// Returns the worst figure of each endpoint, and the three figures of the whole trace, each with the percentage by
+/// which side B's value is larger after `instructions` per message are deducted.
 pub(super) fn figures<'r>(
     endpoints: &'r [Endpoint],
     totals: &Sides<Totals>,
@@ -58,45 +61,45 @@ pub(super) fn figures<'r>(
     };
     let worst = move |endpoint| {
         // On ties, prefer the total.
-        of_endpoint(endpoint).map(judged).rev().max_by(|(_, x), (_, y)| x.total_cmp(y))
+        endpoint_figures(endpoint).map(judged).rev().max_by(|(_, x), (_, y)| x.total_cmp(y))
     };
-    endpoints.iter().filter_map(worst).chain(final_sizes(totals).map(judged))
+    endpoints.iter().filter_map(worst).chain(trace_figures(totals).map(judged))
 }
 
 /// Returns the figures of an endpoint: its instructions in total, at the median and at the 99th percentile. The
 /// endpoints `timer` and `upgrade` consist of messages of many kinds, so only their total is returned.
-fn of_endpoint(endpoint: &Endpoint) -> impl DoubleEndedIterator<Item = Figure<'_>> {
-    type OfSide = fn(&EndpointCost) -> u64;
-    let figures: [(&str, OfSide, u64); 3] = [
+fn endpoint_figures(endpoint: &Endpoint) -> impl DoubleEndedIterator<Item = Figure<'_>> {
+    type Value = fn(&EndpointCost) -> u64;
+    let figures: [(&str, Value, u64); 3] = [
         ("instructions", |cost| cost.total, endpoint.b.messages),
         ("instructions, median", |cost| cost.median, 1),
         ("instructions, p99", |cost| cost.p99, 1),
     ];
     let one_kind = endpoint.name != endpoint.kind;
-    figures.into_iter().take(if one_kind { 3 } else { 1 }).map(|(field, of_side, messages)| Figure {
+    figures.into_iter().take(if one_kind { 3 } else { 1 }).map(|(field, value, messages)| Figure {
         name: &endpoint.name,
         of: format!("{} {}", endpoint.kind, endpoint.name),
         field,
-        a: of_side(&endpoint.a),
-        b: of_side(&endpoint.b),
+        a: value(&endpoint.a),
+        b: value(&endpoint.b),
         messages,
     })
 }
 
-fn final_sizes<'r>(totals: &Sides<Totals>) -> impl Iterator<Item = Figure<'r>> + use<'r> {
-    type OfSide = fn(&Totals) -> u64;
-    let figures: [(&str, &str, OfSide); 3] = [
+fn trace_figures<'r>(totals: &Sides<Totals>) -> impl Iterator<Item = Figure<'r>> + use<'r> {
+    type Value = fn(&Totals) -> u64;
+    let figures: [(&str, &str, Value); 3] = [
         ("stable_bytes_written", "bytes written to stable memory", |side| side.stable_bytes_written),
         ("stable_memory", "bytes at the end", |side| side.stable_bytes),
         ("heap", "bytes at the end", |side| side.heap_bytes),
     ];
     let Sides { a, b } = *totals;
-    figures.into_iter().map(move |(name, field, of_side)| Figure {
+    figures.into_iter().map(move |(name, field, value)| Figure {
         name,
         of: name.replace('_', " "),
         field,
-        a: of_side(&a),
-        b: of_side(&b),
+        a: value(&a),
+        b: value(&b),
         messages: 0,
     })
 }
@@ -133,7 +136,11 @@ mod tests {
         assert_eq!(judged("put", median, 0), ("instructions, median", 50.0));
         let p99 = EndpointCost { p99: 40_000, ..A };
         assert_eq!(judged("put", p99, 0), ("instructions, p99", 100.0));
-        assert_eq!(judged("timer", p99, 0), ("instructions", 0.0), "timers are of many kinds");
+        assert_eq!(
+            judged("timer", p99, 0),
+            ("instructions", 0.0),
+            "only the total of the endpoint `timer` is judged"
+        );
     }
 
     #[test]
@@ -147,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_final_state_of_a_trace_is_judged() {
+    fn figures_of_the_whole_trace_are_judged() {
         let a = Totals { stable_bytes_written: 10, stable_bytes: 20, heap_bytes: 40, ..Totals::default() };
         let b = Totals { stable_bytes_written: 20, stable_bytes: 5, heap_bytes: 50, ..Totals::default() };
         let more: Vec<f64> = figures(&[], &Sides { a, b }, 1_000).map(|(_, more)| more).collect();

@@ -31,14 +31,14 @@ impl Report {
             page,
             "Written by `cargo migrate ab --a {a} --b {b} --markdown FILE`. Verdict: {verdict}.\n"
         )?;
-        let made = &self.provenance;
+        let provenance = &self.provenance;
         writeln!(
             page,
             "Begun {}, with {} of commit {}, on {}.\n",
-            made.began,
-            made.tool,
-            made.tree(),
-            made.server
+            provenance.began,
+            provenance.tool,
+            provenance.tree(),
+            provenance.server
         )?;
         writeln!(page, "## By workload\n")?;
         writeln!(
@@ -47,15 +47,15 @@ impl Report {
              Internet Computer, per MiB that was uploaded; a chunk that was sent again counts once. A session that expires or is \
              aborted has uploaded its bytes, too.\n"
         )?;
-        self.workloads(page)?;
+        self.write_workloads(page)?;
         writeln!(page, "\n## What was compared\n")?;
-        self.compared(page)?;
+        self.write_comparisons(page)?;
         writeln!(page, "\n## By endpoint\n")?;
         writeln!(
             page,
             "All workloads together. `median` and `p99` are per message, in the workload that has the most of them.\n"
         )?;
-        self.endpoints(page)?;
+        self.write_endpoints(page)?;
         writeln!(page, "\n## Allowed differences\n")?;
         for RuleUse { name, reason, matched } in self.rules.iter().filter(|rule| rule.matched > 0) {
             writeln!(page, "- **{name}** ({matched} times): {reason}.")?;
@@ -64,10 +64,10 @@ impl Report {
         if !regressions.is_empty() {
             writeln!(page, "\n## Differences that no rule allows\n")?;
             for (run, found) in regressions {
-                let (of_a, of_b) = shorten_both(&found.a, &found.b);
+                let (short_a, short_b) = shorten_both(&found.a, &found.b);
                 writeln!(
                     page,
-                    "- {run}: {} {}: {a} says `{of_a}`, {b} says `{of_b}`",
+                    "- {run}: {} {}: {a} says `{short_a}`, {b} says `{short_b}`",
                     found.of, found.field
                 )?;
             }
@@ -78,7 +78,7 @@ impl Report {
         Ok(())
     }
 
-    fn workloads(&self, page: &mut String) -> std::fmt::Result {
+    fn write_workloads(&self, page: &mut String) -> std::fmt::Result {
         let (a, b) = (&self.a.name, &self.b.name);
         let columns = [
             format!("M instructions per MiB, {a}"),
@@ -112,7 +112,7 @@ impl Report {
         Ok(())
     }
 
-    fn compared(&self, page: &mut String) -> std::fmt::Result {
+    fn write_comparisons(&self, page: &mut String) -> std::fmt::Result {
         let columns = [
             "equal answers",
             "equal entries of the state",
@@ -123,17 +123,17 @@ impl Report {
         header(page, &["workload".into()], &columns.map(String::from))?;
         for TraceComparison { name, equal, differences, .. } in &self.runs {
             let allowed = differences.iter().filter(|difference| difference.rule.is_some()).count();
-            let rest = differences.len() - allowed;
+            let regressions = differences.len() - allowed;
             writeln!(
                 page,
-                "| {name} | {} | {} | {} | {allowed} | {rest} |",
+                "| {name} | {} | {} | {} | {allowed} | {regressions} |",
                 equal.replies, equal.state, equal.costs
             )?;
         }
         Ok(())
     }
 
-    fn endpoints(&self, page: &mut String) -> std::fmt::Result {
+    fn write_endpoints(&self, page: &mut String) -> std::fmt::Result {
         let mut by_name: BTreeMap<(&str, &str), Vec<_>> = BTreeMap::new();
         for endpoint in self.runs.iter().flat_map(|run| &run.endpoints) {
             by_name.entry((&endpoint.name, &endpoint.kind)).or_default().push(endpoint);
@@ -147,7 +147,7 @@ impl Report {
             .collect::<Vec<_>>();
         header(page, &["endpoint".into()], &columns)?;
         for ((name, kind), endpoints) in by_name {
-            let Some(most) = endpoints.iter().max_by_key(|endpoint| endpoint.a.messages) else { continue };
+            let Some(busiest) = endpoints.iter().max_by_key(|endpoint| endpoint.a.messages) else { continue };
             let [messages_a, messages_b, total_a, total_b] =
                 endpoints.iter().fold([0; 4], |sum, endpoint| {
                     let (a, b) = (&endpoint.a, &endpoint.b);
@@ -157,10 +157,10 @@ impl Report {
             writeln!(
                 page,
                 "| {call} | {messages_a} | {messages_b} | {} | {} | {} | {} | {total_a} | {total_b} | {:+.1} % |",
-                most.a.median,
-                most.b.median,
-                most.a.p99,
-                most.b.p99,
+                busiest.a.median,
+                busiest.b.median,
+                busiest.a.p99,
+                busiest.b.p99,
                 (total_b as f64 / total_a.max(1) as f64 - 1.0) * 100.0
             )?;
         }
@@ -170,8 +170,8 @@ impl Report {
 
 /// Returns a figure of both sides; zero if nothing was uploaded.
 fn both(totals: &Sides<Totals>, figure: impl Fn(&Totals) -> Option<u64>) -> Sides<f64> {
-    let of = |side| figure(side).unwrap_or(0) as f64;
-    Sides { a: of(&totals.a), b: of(&totals.b) }
+    let value = |side| figure(side).unwrap_or(0) as f64;
+    Sides { a: value(&totals.a), b: value(&totals.b) }
 }
 
 /// Writes the header of a table, with left-aligned columns of texts and right-aligned columns of figures.

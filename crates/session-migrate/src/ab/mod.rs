@@ -1,4 +1,4 @@
-//! A comparison: one trace on two builds, with answers, final states and costs side by side.
+//! Compares two builds: replays traces on both, and compares answers, final states and costs.
 //!
 //! Owns: the comparison and its report. Does not own: replaying ([`crate::replay`]), differences and rules
 //! ([`crate::compare`]).
@@ -71,7 +71,7 @@ impl Prepared {
 /// Returns the rules that are checked in with the source tree of this program.
 ///
 /// # Errors
-/// If the source tree no longer exists, or the rules do not parse.
+/// [`RuleError`], also if the source tree no longer exists.
 pub fn rules_of_the_tree() -> Result<Rules, RuleError> {
     Rules::read(&source_tree().join("ab/allowed.toml"))
 }
@@ -79,7 +79,7 @@ pub fn rules_of_the_tree() -> Result<Rules, RuleError> {
 /// Returns the rules in a file; without a file, the rules that are checked in.
 ///
 /// # Errors
-/// If the rules cannot be read, or do not parse.
+/// [`RuleError`].
 pub fn rules(path: Option<&Path>) -> Result<Rules, RuleError> {
     path.map_or_else(rules_of_the_tree, Rules::read)
 }
@@ -87,14 +87,14 @@ pub fn rules(path: Option<&Path>) -> Result<Rules, RuleError> {
 /// Compares two builds.
 ///
 /// # Errors
-/// If the comparison could not be completed. Differences are no error: they are in the report.
+/// [`AbError`]. Differences are no error: they are in the report.
 pub fn run(options: Options, progress: &Progress) -> Result<Report, AbError> {
     let provenance = Provenance::now();
     let Options { a, b, comparands, rules, mut builds } = options;
-    let rules_for = rules.builds.clone();
+    let rule_builds = rules.builds.clone();
     let mut tally = Tally::new(rules.for_two_builds());
     let folder = tempfile::tempdir().map_err(AbError::Folder)?;
-    let mut about = |name: &str| -> Result<BuildReport, AbError> {
+    let mut build_report = |name: &str| -> Result<BuildReport, AbError> {
         let module = builds.get(name)?;
         Ok(BuildReport {
             name: name.into(),
@@ -109,10 +109,11 @@ pub fn run(options: Options, progress: &Progress) -> Result<Report, AbError> {
     });
     // Traces are read before anything is built, so that an unreadable one is reported at once.
     let prepared = comparands.into_iter().map(Prepared::new).collect::<Result<Vec<_>, _>>()?;
-    let (about_a, about_b) =
-        progress.silent("building wasms", || Ok::<_, AbError>((about(&a)?, about(&b)?)))?;
-    // An unused rule is stale only if all workloads were replayed, on the builds that the rules were written for.
-    let judges_rules = all_workloads && rules_for.is_none_or(|of| of.a == a && of.b == b);
+    let (report_a, report_b) =
+        progress.silent("building wasms", || Ok::<_, AbError>((build_report(&a)?, build_report(&b)?)))?;
+    // An unused rule is stale only if all workloads were replayed, on the builds for which the rules are written, if
+    // they name any.
+    let judges_rules = all_workloads && rule_builds.is_none_or(|builds| builds.a == a && builds.b == b);
     let mut runs = Vec::new();
     for (number, comparand) in prepared.into_iter().enumerate() {
         let (name, trace) = match comparand {
@@ -141,8 +142,8 @@ pub fn run(options: Options, progress: &Progress) -> Result<Report, AbError> {
         server: server.kind,
         provenance: provenance.on(server),
         phases: progress.finish(),
-        a: about_a,
-        b: about_b,
+        a: report_a,
+        b: report_b,
         runs,
         rules,
         judges_rules,
@@ -178,7 +179,7 @@ fn calls(trace: &Trace) -> impl Iterator<Item = (usize, &TracedCall)> {
     })
 }
 
-/// Returns the bytes of payload in accepted calls; repeated payload counts once.
+/// Returns the bytes of payload in the accepted calls of `uploads_put_…`; calls with the same arguments count once.
 fn uploaded(trace: &Trace, played: &[Played]) -> u64 {
     let accepted = |index: usize| matches!(played.get(index), Some(Played::Answered(TracedAnswer::Reply(text))) if text.contains("Ok"));
     let mut counted = HashSet::new();
@@ -205,7 +206,7 @@ impl TraceComparison {
             self.equal.replies += u64::from(found.is_empty());
             for difference in found {
                 let rule = tally.allows(of, &difference);
-                self.note(Place::Reply, of, Some(trace.line_of(index)), difference, rule);
+                self.add_difference(Place::Reply, of, Some(trace.line_of(index)), difference, rule);
             }
         }
     }
@@ -219,7 +220,7 @@ impl TraceComparison {
             self.equal.state += u64::from(found.is_empty());
             for difference in found {
                 let rule = tally.allows(part, &difference);
-                self.note(Place::State, &format!("{part} {name}"), None, difference, rule);
+                self.add_difference(Place::State, &format!("{part} {name}"), None, difference, rule);
             }
         }
     }
@@ -239,11 +240,11 @@ impl TraceComparison {
             found.push((figure.of, difference, rule));
         }
         for (of, difference, rule) in found {
-            self.note(Place::Cost, &of, None, difference, rule);
+            self.add_difference(Place::Cost, &of, None, difference, rule);
         }
     }
 
-    fn note(
+    fn add_difference(
         &mut self,
         place: Place,
         of: &str,

@@ -6,10 +6,10 @@ use super::report::{BuildReport, DifferenceReport, Place, Report, RuleUse, Sides
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 use crate::shorten_both;
 
-/// Maximum number of differences listed for each trace and rule; the JSON report has all of them.
+/// Maximum number of differences of a trace listed for each rule, and for no rule; the JSON report has all differences.
 const SHOWN: usize = 10;
 
-/// Maximum number of regressions listed at the beginning.
+/// Maximum number of regressions listed at the beginning of the page.
 const REGRESSIONS_SHOWN: usize = 30;
 
 impl Report {
@@ -222,7 +222,7 @@ fn rules(report: &Report) -> Markup {
     }
 }
 
-/// Formats the change from A to B, in percent of A.
+/// Formats the change from A to B, in percent of A; `-` if A is zero.
 fn change(a: u64, b: u64) -> String {
     if a == 0 { "-".into() } else { page::percent((b as f64 / a as f64 - 1.0) * 100.0) }
 }

@@ -14,9 +14,9 @@ pub struct Report {
     pub verdict: Verdict,
     /// The kind of server on which the traces were replayed.
     pub server: ServerKind,
-    /// When the report was made, by which program, and from which source tree.
+    /// The provenance of the report.
     pub provenance: Provenance,
-    /// The time of each phase.
+    /// The phases, with their times.
     pub phases: Vec<Phase>,
     /// Side A.
     pub a: BuildReport,
@@ -24,19 +24,19 @@ pub struct Report {
     pub b: BuildReport,
     /// The comparison of each trace.
     pub runs: Vec<TraceComparison>,
-    /// The rules, in the order of their file.
+    /// The rules: those for differences, then those for costs, each in the order of the file.
     pub rules: Vec<RuleUse>,
     /// Whether rules that matched nothing are reported as stale: true only if every workload was replayed, on the
-    /// builds that the rules are written for.
+    /// builds for which the rules are written, if they name any.
     pub judges_rules: bool,
 }
 
 /// One of the two builds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildReport {
-    /// Its name on the command line: `legacy`, `staged`, `direct`, or a file.
+    /// Name on the command line: `legacy`, `staged`, `direct`, or a file.
     pub name: String,
-    /// Its cargo features.
+    /// Cargo features according to the metadata of the module.
     pub features: Vec<String>,
     /// SHA-256 of the gzipped module, in hex: the module hash.
     pub sha256: String,
@@ -49,11 +49,11 @@ pub struct TraceComparison {
     pub name: String,
     /// Number of calls in the trace, updates and queries.
     pub calls: u64,
-    /// Bytes of payload that side A accepted, in chunks and in whole files; repeated payload counts once.
+    /// Bytes of payload that side A accepted, in chunks and in whole files; a repeated call counts once.
     pub uploaded_bytes: u64,
     /// All differences: first of answers, then of the final state, then of costs.
     pub differences: Vec<DifferenceReport>,
-    /// How many answers, entries of the state and cost figures are equal.
+    /// Numbers of equal answers and entries of the state, and of cost figures within the tolerance.
     pub equal: Equal,
     /// Costs of each endpoint; empty if the server does not report costs.
     pub endpoints: Vec<Endpoint>,
@@ -70,12 +70,12 @@ pub struct Sides<T> {
     pub b: T,
 }
 
-/// Numbers of values that are equal on both sides.
+/// Numbers of values that do not differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Equal {
-    /// Answers.
+    /// Equal answers to calls and upgrades.
     pub replies: u64,
-    /// Entries of the final state: sessions, memories, blobs by content, indexes, accounts.
+    /// Equal entries of the final state: sessions, memories, blobs by content, indexes, accounts.
     pub state: u64,
     /// Cost figures within the tolerance: the worst one of each endpoint, and three of the whole trace.
     pub costs: u64,
@@ -98,17 +98,17 @@ pub enum Place {
 pub struct DifferenceReport {
     /// Whether an answer, the state or a cost differs.
     pub place: Place,
-    /// The method, the part of the state, or the endpoint.
+    /// The method or `upgrade`, the entry of the state, or the endpoint or figure of the whole trace.
     pub of: String,
     /// The line of the trace with the call or the upgrade; absent for state and cost.
     pub line: Option<usize>,
-    /// The field, such as `Ok.path`; empty if the whole value differs.
+    /// The field, such as `Ok.path` or `instructions, median`; empty if the whole value differs.
     pub field: String,
     /// Side A's value.
     pub a: String,
     /// Side B's value.
     pub b: String,
-    /// The rule that allows it; absent for a regression.
+    /// The rule that allows the difference; absent for a regression.
     pub rule: Option<String>,
 }
 
@@ -162,11 +162,11 @@ pub struct Totals {
 /// A rule, and how often it was needed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleUse {
-    /// Its name.
+    /// Name of the rule.
     pub name: String,
-    /// Its reason.
+    /// Reason for the rule.
     pub reason: String,
-    /// How many differences it allowed.
+    /// How many differences the rule allowed.
     pub matched: u64,
 }
 
@@ -179,8 +179,7 @@ impl Report {
         })
     }
 
-    /// Iterates over the rules that matched nothing; empty unless every workload was replayed, on the builds that the
-    /// rules are written for.
+    /// Iterates over the rules that matched nothing; empty unless [`Report::judges_rules`].
     pub fn stale_rules(&self) -> impl Iterator<Item = &RuleUse> {
         self.rules.iter().filter(|rule| self.judges_rules && rule.matched == 0)
     }

@@ -11,8 +11,8 @@ use upload_canister::upload::limits::{
     MAX_DESCRIPTION_BYTES, MAX_EXTERNAL_TEXT_BYTES, MAX_NAME_BYTES, MAX_TAGS, MAX_WORD_BYTES,
 };
 
-/// Converts the metadata of an asset that has `bytes` bytes and the given SHA-256. A field that contradicts these
-/// values, or exceeds a limit of this canister, is corrected, and the correction is added to `changes`.
+/// Converts the metadata of an asset with `bytes` bytes and, if known, the given SHA-256. A value that contradicts
+/// them, exceeds a limit of this canister or is unknown here is corrected or removed, and `changes` gets a note.
 pub(super) fn convert(
     metadata: PublicAssetMetadata,
     bytes: u64,
@@ -28,10 +28,10 @@ pub(super) fn convert(
     let claimed = base
         .sha256
         .as_deref()
-        .map(|claimed| claimed.len() == 32 && sha256.is_none_or(|is| is == claimed.as_slice()));
+        .map(|claimed| claimed.len() == 32 && sha256.is_none_or(|actual| actual == claimed.as_slice()));
     if claimed == Some(false) {
         changes.push("the metadata had another SHA-256".into());
-        base.sha256 = sha256.map(|is| ByteBuf::from(is.to_vec()));
+        base.sha256 = sha256.map(|actual| ByteBuf::from(actual.to_vec()));
     }
     if check_metadata(&metadata).is_err() {
         shorten(&mut metadata);
@@ -45,7 +45,6 @@ pub(super) fn declared(metadata: &PublicAssetMetadata) -> u64 {
     base_of(metadata).bytes
 }
 
-/// Returns whether the asset is the original, rather than derived from it.
 pub(super) fn is_original(metadata: &PublicAssetMetadata) -> bool {
     base_of(metadata).asset_type == PublicAssetType::Original
 }
@@ -148,7 +147,7 @@ fn base(base: PublicBase, changes: &mut Vec<String>) -> AssetMetadataBase {
     }
 }
 
-/// Parses a processing status, which is free text in the first public release.
+/// Parses a processing status, which is free text in the first public release; `None` if it is unknown here.
 fn processing_status(text: &str) -> Option<ProcessingStatus> {
     Some(match text.to_ascii_lowercase().as_str() {
         "uploading" => ProcessingStatus::Uploading,
@@ -160,8 +159,9 @@ fn processing_status(text: &str) -> Option<ProcessingStatus> {
     })
 }
 
-/// Truncates the name, the MIME type and descriptions to their limits, and removes other texts that are too long: they
-/// make no sense when truncated.
+/// Truncates the name, the MIME type, the description and the processing error to their limits, and removes tags beyond
+/// the limit and other texts that are too long, which make no sense when truncated. If the metadata as a whole is still
+/// too long, removes the EXIF data; then, if necessary, the description, the processing error and the tags.
 fn shorten(metadata: &mut AssetMetadata) {
     let base = base_mut(metadata);
     cut(&mut base.name, MAX_NAME_BYTES);
@@ -184,7 +184,6 @@ fn shorten(metadata: &mut AssetMetadata) {
     for word in words {
         word.take_if(|word| word.len() > MAX_WORD_BYTES);
     }
-    // The metadata as a whole has a limit, too.
     if check_metadata(metadata).is_err()
         && let AssetMetadata::Image(image) = metadata
     {

@@ -8,7 +8,7 @@ use crate::inspect::InspectError;
 use crate::server::ServerError;
 use crate::snapshot::{CopyError, SnapshotError};
 
-/// The adoption failed, and nothing was written.
+/// Why an adoption failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
     /// The snapshot cannot be read, or the folder cannot be written.
@@ -48,7 +48,7 @@ pub enum AdoptError {
     /// The adopted folder cannot be inspected.
     #[error("the adopted folder cannot be inspected: {0}")]
     Inspect(#[from] InspectError),
-    /// The result is not what was planned.
+    /// The canister's storage refuses a record, or the result is not what was planned.
     #[error("{0}; this is a fault of this program, and nothing was written")]
     Fault(String),
 }

@@ -3,11 +3,11 @@
 //! ```text
 //! page 0       "MGR", 1, u16 buckets, u16 pages per bucket, 32 bytes, u64 pages of each of 255 memories,
 //!              one byte for each bucket: its memory id, 255 if it has none
-//! page 1..     buckets; the buckets of a memory are in ascending order, since the manager never frees one
+//! page 1..     buckets; the buckets of a memory are in ascending order, since the manager never frees a bucket
 //! ```
 //! The contents of a bucket show to which memory it belongs. The first bucket of a memory begins with the magic bytes
 //! of its structure. In a later bucket of a map, each page of the map begins with a header ("CHK"). The offsets of
-//! these headers depend on the length of the pages and on the position of the bucket in its memory. They distinguish
+//! these headers depend on the length of the pages and on the position of the bucket in its memory, and distinguish
 //! most maps.
 
 use ic_stable_structures::Memory;
@@ -47,7 +47,7 @@ pub enum Header {
     Reconstructed,
 }
 
-/// A stable memory; if `head` is set, it replaces the first page.
+/// A stable memory whose first page is read from `head`, if that is set.
 #[derive(Clone, Debug)]
 pub(super) struct Patched {
     file: StableFile,
@@ -96,15 +96,15 @@ pub(super) fn is_candid(file: &StableFile) -> bool {
 struct Map {
     /// Distance from the beginning of one page to the next, in bytes.
     stride: u64,
-    /// Its memory id, if the maximum lengths of its keys and values determine it. `None` if it may be any of the three
-    /// maps whose values have no maximum length.
+    /// Memory id of the map; `None` if it is one of the three maps whose values have no maximum length.
     id: Option<u8>,
-    /// Numbers of its buckets.
+    /// Numbers of the map's buckets.
     buckets: Vec<u64>,
 }
 
-/// Returns the memory with a reconstructed header, through which the structures after it can be read. The map of
-/// capsules is left out, since the Candid that overwrote the header contains the capsules.
+/// Returns the memory with a reconstructed header, through which the structures after it can be read. Of the maps whose
+/// values have no maximum length, only the chunk map is included: the Candid that overwrote the header contains the
+/// capsules.
 ///
 /// # Errors
 /// The reason why the header cannot be reconstructed.
@@ -112,10 +112,10 @@ pub(super) fn reconstruct(file: &StableFile) -> Result<Patched, String> {
     let buckets = (file.size().saturating_sub(1) / BUCKET_PAGES).min(MAX_BUCKETS);
     let firsts = first_buckets(file, buckets);
     let unbounded = (0..firsts.maps.len()).filter(|index| firsts.maps[*index].id.is_none());
-    for of_chunks in unbounded {
+    for chunk_map in unbounded {
         // The chunk map is by far the largest, so it gets every bucket that may belong to it, except a few.
         for exceptions in 0..MAX_ASSIGNMENTS {
-            let Some(owners) = assign(file, buckets, &firsts, of_chunks, exceptions) else { break };
+            let Some(owners) = assign(file, buckets, &firsts, chunk_map, exceptions) else { break };
             let patched = Patched { file: file.clone(), head: Some(owners) };
             if has_chunks(&patched) {
                 return Ok(patched);
@@ -123,7 +123,8 @@ pub(super) fn reconstruct(file: &StableFile) -> Result<Patched, String> {
         }
     }
     match firsts.maps.iter().any(|map| map.id == Some(ids::BLOB_META)) {
-        // The chunk map is empty: it has no page by which it could be recognized.
+        // No map is recognized as the chunk map. An empty chunk map has no page by which it could be
+        // recognized.
         true => Ok(Patched { file: file.clone(), head: assign(file, buckets, &firsts, usize::MAX, 0) }),
         false => Err("its `pre_upgrade` has overwritten the header of the memory manager, and no structures of that release are found after it".into()),
     }
@@ -149,14 +150,15 @@ fn first_buckets(file: &StableFile, buckets: u64) -> Firsts {
     firsts
 }
 
-/// Assigns every bucket that is not a first one to a map, and returns the header page. `of_chunks` is the index of the
-/// chunk map. A bucket that may belong to it or to another map is assigned to the chunk map, unless its bit in
-/// `exceptions` is set. Returns `None` if `exceptions` has more bits than there are ambiguous buckets.
+/// Assigns every bucket that is not a first one to a map to which it may belong, if any, and returns the header page.
+/// `chunk_map` is the index of the chunk map. A bucket that may belong to the chunk map or to another map is ambiguous:
+/// it is assigned to the chunk map, unless its bit in `exceptions` is set. Returns `None` if `exceptions` has more bits
+/// than there are ambiguous buckets.
 fn assign(
     file: &StableFile,
     buckets: u64,
     firsts: &Firsts,
-    of_chunks: usize,
+    chunk_map: usize,
     exceptions: u32,
 ) -> Option<Vec<u8>> {
     let mut maps = firsts.maps.clone();
@@ -170,14 +172,14 @@ fn assign(
             begins_before && has_page(file, bucket_at(bucket), map.stride, map.buckets.len() as u64)
         };
         let candidates: Vec<usize> = (0..maps.len()).filter(|index| fits(&maps[*index])).collect();
-        let other = candidates.iter().copied().find(|index| *index != of_chunks);
-        let chosen = match (candidates.contains(&of_chunks), other) {
+        let other = candidates.iter().copied().find(|index| *index != chunk_map);
+        let chosen = match (candidates.contains(&chunk_map), other) {
             (true, Some(other)) => {
                 ambiguous += 1;
                 let is_exception = exceptions >> (ambiguous - 1).min(31) & 1 == 1;
-                Some(if is_exception { other } else { of_chunks })
+                Some(if is_exception { other } else { chunk_map })
             }
-            (true, None) => Some(of_chunks),
+            (true, None) => Some(chunk_map),
             (false, other) => other,
         };
         if let Some(map) = chosen.and_then(|index| maps.get_mut(index)) {
@@ -185,15 +187,15 @@ fn assign(
         }
     }
     let has_bits = exceptions.checked_ilog2().is_none_or(|highest| highest < ambiguous);
-    has_bits.then(|| head(buckets, &maps, of_chunks, firsts.cell))
+    has_bits.then(|| head(buckets, &maps, chunk_map, firsts.cell))
 }
 
 fn bucket_at(bucket: u64) -> u64 {
     (1 + bucket * BUCKET_PAGES) * PAGE_BYTES
 }
 
-/// Returns the distance between the pages of a map, and its memory id if only one map of that release has the same
-/// maximum lengths of keys and values. Returns `None` if the bucket does not begin with the header of a map.
+/// Returns the distance between the pages of a map, and [`Map::id`]. Returns `None` if the bucket does not begin with a
+/// valid header of a map.
 fn map_header(header: &[u8; 64]) -> Option<(u64, Option<u8>)> {
     let number =
         |at: usize| header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
@@ -227,28 +229,28 @@ fn has_page(file: &StableFile, at: u64, stride: u64, ordinal: u64) -> bool {
     magic == *b"CHK\x01"
 }
 
-/// Creates the header page. `of_chunks` is the index of the chunk map; the two other maps whose values have no maximum
+/// Creates the header page. `chunk_map` is the index of the chunk map; the two other maps whose values have no maximum
 /// length are omitted.
-fn head(buckets: u64, maps: &[Map], of_chunks: usize, cell: Option<u64>) -> Vec<u8> {
+fn head(buckets: u64, maps: &[Map], chunk_map: usize, cell: Option<u64>) -> Vec<u8> {
     let mut head = vec![0; PAGE_BYTES as usize];
     head[..4].copy_from_slice(b"MGR\x01");
     head[4..6].copy_from_slice(&(buckets as u16).to_le_bytes());
     head[6..8].copy_from_slice(&(BUCKET_PAGES as u16).to_le_bytes());
     head[OWNERS..OWNERS + MAX_BUCKETS as usize].fill(UNALLOCATED);
-    let mut give = |id: u8, of: &[u64]| {
-        let pages = of.len() as u64 * BUCKET_PAGES;
+    let mut assign_to = |id: u8, owned: &[u64]| {
+        let pages = owned.len() as u64 * BUCKET_PAGES;
         let size = 40 + usize::from(id) * 8;
         head[size..size + 8].copy_from_slice(&pages.to_le_bytes());
-        of.iter().for_each(|bucket| head[OWNERS + *bucket as usize] = id);
+        owned.iter().for_each(|bucket| head[OWNERS + *bucket as usize] = id);
     };
     for (index, map) in maps.iter().enumerate() {
         match map.id {
-            Some(id) => give(id, &map.buckets),
-            None if index == of_chunks => give(ids::CHUNKS, &map.buckets),
+            Some(id) => assign_to(id, &map.buckets),
+            None if index == chunk_map => assign_to(ids::CHUNKS, &map.buckets),
             None => {}
         }
     }
-    cell.iter().for_each(|bucket| give(ids::RESERVED_BLOB_COUNTER, &[*bucket]));
+    cell.iter().for_each(|bucket| assign_to(ids::RESERVED_BLOB_COUNTER, &[*bucket]));
     head
 }
 
@@ -260,9 +262,10 @@ fn has_chunks(patched: &Patched) -> bool {
     tree.len > 0 && walked.damage.is_empty()
 }
 
-/// Describes in one line how many pages are in use although they belong to no memory. After an upgrade of that release
-/// to itself, its memory manager begins from scratch and loses the earlier pages.
-pub(super) fn lost_buckets(file: &StableFile, header: Header) -> Option<String> {
+/// Describes in one line how many pages after the allocated buckets are not empty; `None` if there are none, or the
+/// header was reconstructed. After an upgrade of that release to itself, its memory manager begins from scratch and
+/// loses the earlier pages.
+pub(super) fn lost_pages(file: &StableFile, header: Header) -> Option<String> {
     if header != Header::Intact {
         return None;
     }

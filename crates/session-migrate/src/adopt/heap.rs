@@ -1,15 +1,16 @@
-//! Sessions in flight, which the first public release keeps only on its heap: its own module is run on a copy of the
-//! snapshot, and queried for them.
+//! Sessions in flight, which the first public release keeps only on its heap: that release's module is run on a copy of
+//! the snapshot, and returns them.
 //!
 //! No function of that release returns a session as a whole, so each session is read in three steps:
 //!
 //! 1. `sessions_list` lists each session's number, caller, capsule, status and start time.
 //! 2. `debug_put_chunk_b64` refuses a chunk number that is too high, and the refusal states how many chunks the file
 //!    has. It also refuses a chunk that has arrived. The chunks that have not arrived are filled with one byte each.
+//!    This step is omitted for a session whose blob is committed.
 //! 3. `debug_finish_hex` turns the upload, now complete, into a memory, and `memories_read` returns the client's
 //!    metadata.
 //!
-//! The calls about a session are made as its caller, to a copy of the canister in a server of this process; the
+//! The calls about a session are made as its caller, to a copy of the canister on a PocketIC server; the
 //! snapshot is only read. None of these functions returns the idempotency key of a session.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,29 +28,28 @@ use upload_canister::migrations::public_release::{
 
 use super::source::Source;
 
-/// A session, as far as its release reports it.
+/// A session, as far as the release reports it.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
-    /// Its number.
     pub id: u64,
-    /// Its owner.
+    /// Owner of the session.
     pub caller: Principal,
     /// The capsule that gets the memory.
     pub capsule: String,
-    /// Whether its blob is committed.
+    /// Whether the session's blob is committed.
     pub is_committed: bool,
-    /// When it began, nanoseconds.
+    /// When the session began, nanoseconds.
     pub created_at: u64,
-    /// Its upload, or the reason why the release does not report it.
+    /// The upload, or the reason why it is not known.
     pub upload: Result<Upload, String>,
 }
 
 /// The upload of a session.
 #[derive(Clone, Debug)]
 pub(super) struct Upload {
-    /// Number of its chunks.
+    /// Number of chunks; if the blob is committed, of stored chunks.
     pub chunks: u32,
-    /// Numbers of the chunks that have arrived.
+    /// Numbers of the chunks that have arrived and are stored.
     pub received: BTreeSet<u32>,
     /// The client's metadata.
     pub metadata: PublicAssetMetadata,
@@ -60,7 +60,7 @@ pub(super) struct Upload {
 pub(super) struct Heap {
     /// All sessions.
     pub sessions: Vec<Session>,
-    /// The number of the next session, if the release issued one on the copy.
+    /// The number that the release gave a new session on the copy, if it began one.
     pub next: Option<u64>,
 }
 
@@ -76,7 +76,7 @@ enum ReleaseError {
     NotImplemented(String),
 }
 
-/// A canister of that release on a server of this process.
+/// A canister of that release on a PocketIC server.
 pub(super) struct Release<'p> {
     pic: &'p PocketIc,
     id: Principal,
@@ -106,7 +106,7 @@ impl<'p> Release<'p> {
     /// Reads every session.
     ///
     /// # Errors
-    /// The reason, in one line, why the module does not list its sessions.
+    /// The reason, in one line, if the module does not list its sessions, or a line of the list does not parse.
     pub fn sessions(&self, source: &Source) -> Result<Heap, String> {
         let text: String = self
             .query(Principal::anonymous(), "sessions_list", ())
@@ -117,8 +117,6 @@ impl<'p> Release<'p> {
                 .ok_or_else(|| format!("sessions_list has a line that is not a session: {line}"))?;
             sessions.push(session);
         }
-        // The next number is read before the sessions on the copy are changed: it shows which numbers the release has
-        // issued.
         let next = self.next_number(source);
         for session in &mut sessions {
             session.upload = self.upload(session, source);
@@ -126,7 +124,8 @@ impl<'p> Release<'p> {
         Ok(Heap { sessions, next })
     }
 
-    /// Returns the number of the next session: begins one as the owner of any capsule that permits it, and aborts it.
+    /// Returns the number of the next session: begins a session as an owner of the first capsule that permits that, and
+    /// aborts the session. `None` if no capsule permits it.
     fn next_number(&self, source: &Source) -> Option<u64> {
         source.capsules.iter().find_map(|(capsule, record)| {
             let owner = record.owners.iter().find_map(|(person, _)| person.principal())?;
@@ -143,8 +142,7 @@ impl<'p> Release<'p> {
         let stored = source.places.get(&key).map(|place| place.chunks.clone()).unwrap_or_default();
         let len: u64 = stored.values().map(|len| u64::from(*len)).sum();
         if session.is_committed {
-            // After the commit of its blob, a session refuses chunks, and finishing it creates the memory that is still
-            // missing.
+            // After the commit of its blob, a session refuses chunks, and finishing it creates a memory.
             let chunks = stored.len() as u32;
             let metadata = self.finish(caller, session.id, len)?;
             return Ok(Upload { chunks, received: stored.keys().copied().collect(), metadata });
@@ -188,7 +186,8 @@ impl<'p> Release<'p> {
         self.update(caller, "debug_put_chunk_b64", (id, idx, STANDARD.encode(bytes)))
     }
 
-    /// Turns an upload into a memory, with whatever bytes it has on the copy, and returns its metadata.
+    /// Turns the upload of session `id` into a memory, with whatever bytes it has on the copy, and returns the client's
+    /// metadata.
     fn finish(&self, caller: Principal, id: u64, len: u64) -> Result<PublicAssetMetadata, String> {
         // The release makes the memory's id from the time, so the time must be different for each memory.
         self.pic.advance_time(Duration::from_secs(1));
@@ -228,10 +227,10 @@ fn decode<T>(reply: Result<Vec<u8>, RejectResponse>) -> Result<T, CallError>
 where
     T: CandidType + for<'a> Deserialize<'a>,
 {
-    let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
-    let reply = reply.map_err(|reject| CallError::Failed(first(reject.reject_message)))?;
+    let first_line = |text: String| text.lines().next().unwrap_or_default().to_owned();
+    let reply = reply.map_err(|reject| CallError::Failed(first_line(reject.reject_message)))?;
     let decoded: Result<(Result<T, ReleaseError>,), _> = candid::decode_args(&reply);
-    let (answer,) = decoded.map_err(|error| CallError::Failed(first(error.to_string())))?;
+    let (answer,) = decoded.map_err(|error| CallError::Failed(first_line(error.to_string())))?;
     answer.map_err(CallError::Refused)
 }
 

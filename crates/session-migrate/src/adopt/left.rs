@@ -1,8 +1,10 @@
-//! The file next to the adopted folder: all data that have no counterpart in this canister, or could not be taken.
+//! The file next to the adopted folder: the records of all capsules, memories and sessions, and all other data that
+//! have no counterpart in this canister or were not taken.
 //!
 //! The file consists of JSON lines. Each has `kind`, `id` and `why`, and the following fields if they apply:
 //! - `capsule`: the capsule that contains the record;
-//! - `record`: the record in the text form of Candid, without the bytes of inline assets that were taken;
+//! - `record`: the record in the text form of Candid; a capsule without its memories and galleries, and a memory whose
+//!   assets were all taken without its inline assets;
 //! - `bytes`: in base64, the bytes of a chunk, or of a record that does not decode;
 //! - `session`, `index`: the number of a chunk's session, if known, and the number of the chunk.
 
@@ -44,11 +46,11 @@ impl<'a> Line<'a> {
     }
 
     /// Adds the capsule that contains the record.
-    pub fn of(self, capsule: &'a str) -> Self {
+    pub fn in_capsule(self, capsule: &'a str) -> Self {
         Line { capsule: Some(capsule), ..self }
     }
 
-    /// Adds the record in the text form of Candid.
+    /// Adds the record in the text form of Candid, or the error if it cannot be encoded.
     pub fn record(self, record: &impl CandidType) -> Self {
         let text = IDLValue::try_from_candid_type(record).map(|value| value.to_string());
         Line { record: Some(text.unwrap_or_else(|error| error.to_string())), ..self }

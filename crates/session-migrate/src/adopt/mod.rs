@@ -10,7 +10,7 @@
 //! heap      runs that release's module on a copy, and reads its sessions
 //! plan      decides the treatment of each record
 //! write     writes layout 1 through the canister's storage
-//! left      lists the records that have no counterpart here, or were not taken
+//! left      writes the file next to the folder, with all data that have no counterpart here or were not taken
 //! ```
 //! Everything is written under temporary names, and renamed once it is complete and verified.
 //!
@@ -70,7 +70,7 @@ pub struct Options {
     pub legacy: Option<PathBuf>,
 }
 
-/// Returns the path of the file next to `folder` with the data that were not taken.
+/// Returns the path of the file next to `folder`, which has the data without a counterpart and those not taken.
 pub fn left_path(folder: &Path) -> PathBuf {
     let mut name = folder.file_name().unwrap_or_default().to_owned();
     name.push(".left.jsonl");
@@ -167,7 +167,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, AdoptError>
     let stable_bytes = raw.borrow().len() as u64;
     drop(raw);
 
-    progress.phase("starting the legacy build on it");
+    progress.phase("starting the legacy build on the new stable memory");
     start(&stable, &scratch.adopted(), taken_at, &legacy_module)?;
     fs::remove_file(&stable).map_err(SnapshotError::io("remove", &stable))?;
     progress.phase("comparing every blob with its SHA-256");
@@ -221,7 +221,7 @@ fn read_heap(
         return Ok(Err("the snapshot has no heap and no module, so sessions in flight are unknown".into()));
     }
     if source.header != Header::Intact {
-        return Ok(Err("its `pre_upgrade` has run, and its heap no longer belongs to this memory".into()));
+        return Ok(Err("the release's `pre_upgrade` has run, so the heap of the snapshot does not belong to its stable memory".into()));
     }
     progress.phase("asking the release's own module for its sessions");
     // To find one memory, that release reads every capsule, which may exceed the instruction limit of the IC.
@@ -296,7 +296,7 @@ fn verify(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> Result<u
     }
     for (id, blob) in &plan.blobs {
         let is_same =
-            matches!(found.get(id), Some(Ok(there)) if BlobRecord::from(there.clone()) == blob.record);
+            matches!(found.get(id), Some(Ok(stored)) if BlobRecord::from(stored.clone()) == blob.record);
         if !is_same {
             return Err(AdoptError::Fault(format!("blob_{id} is not what was planned")));
         }
@@ -312,8 +312,8 @@ fn verify(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> Result<u
 }
 
 /// Creates the manifest of the adopted folder.
-fn manifest(folder: &Path, of: &Snapshot, taken_at: u64) -> Result<Manifest, SnapshotError> {
-    let canister = source::canister(of).unwrap_or_default();
+fn manifest(folder: &Path, snapshot: &Snapshot, taken_at: u64) -> Result<Manifest, SnapshotError> {
+    let canister = source::canister(snapshot).unwrap_or_default();
     let mut manifest = Manifest::new(canister, "adopted".into(), String::new(), String::new());
     manifest.taken_at = taken_at;
     let mut names: Vec<String> =

@@ -40,19 +40,16 @@ const JUMP: u64 = 1_000_000;
 
 /// A blob to be written.
 pub(super) struct PlannedBlob {
-    /// Its record.
     pub record: BlobRecord,
-    /// Its capsule.
     pub capsule: String,
-    /// Ids of the memories that refer to it; at least one.
+    /// Ids of the memories that refer to the blob; in a complete plan, at least one.
     pub memories: Vec<String>,
-    /// Its bytes, if they were in a record; otherwise they are in the chunks of the snapshot.
+    /// Bytes of the blob, if they were in a memory's record; otherwise they are in the chunks of the snapshot.
     pub inline: Option<Vec<u8>>,
 }
 
 /// A session to be written.
 pub(super) struct PlannedSession {
-    /// Its record.
     pub record: LegacyUploadSession,
     /// Number of bytes that have not arrived.
     pub missing: u64,
@@ -62,13 +59,9 @@ pub(super) struct PlannedSession {
 pub(super) struct PlannedReceipt {
     /// The session's id.
     pub id: u64,
-    /// Its owner.
     pub owner: Principal,
-    /// Its capsule.
     pub capsule: String,
-    /// Its metadata.
     pub metadata: upload_canister::api::AssetMetadata,
-    /// Number of chunks.
     pub chunks: u32,
     /// The answer to the client.
     pub finished: Finished,
@@ -90,7 +83,7 @@ pub(super) struct PlannedPlace {
     pub used: Use,
     /// The session to which the chunks belong, if it is known.
     pub session: Option<u64>,
-    /// Why the chunks that are not used are not taken.
+    /// Why the other chunks under the prefix are not taken.
     pub why: String,
 }
 
@@ -121,9 +114,9 @@ pub(super) struct Plan {
 struct Sound {
     record: BlobRecord,
     notes: Vec<String>,
-    /// The capsule to which it belongs: only memories in this capsule may refer to it.
+    /// The capsule to which the blob belongs: only memories in this capsule may refer to it.
     capsule: Option<String>,
-    /// The reason, if it belongs to no capsule.
+    /// The reason, if the blob is not taken.
     why: &'static str,
 }
 
@@ -143,14 +136,14 @@ struct Planner<'a> {
     left: &'a mut LeftFile,
     plan: Plan,
     sound: BTreeMap<u64, Sound>,
-    /// Why the chunks under a key are not taken.
+    /// Why the chunks under a key prefix are not taken.
     refused: BTreeMap<[u8; 32], String>,
     /// Bytes of the assets that stay inline in memory records, by capsule.
     inline: BTreeMap<String, u64>,
     taken_at: Time,
 }
 
-/// Decides the treatment of every record, and writes the records that are not taken to `left`, except chunks.
+/// Decides the treatment of every record, and writes the lines of `left`, except those of chunks.
 ///
 /// # Errors
 /// If `left` cannot be written.
@@ -235,7 +228,8 @@ impl Planner<'_> {
             self.left.write(&Line::new(RecordKind::Capsule, id, &reason).record(&shell))?;
             for (gallery, record) in &capsule.galleries {
                 let why = "there are no galleries here";
-                self.left.write(&Line::new(RecordKind::Gallery, gallery, why).of(id).record(record))?;
+                self.left
+                    .write(&Line::new(RecordKind::Gallery, gallery, why).in_capsule(id).record(record))?;
                 self.plan.outcomes.no_counterpart(RecordKind::Gallery, gallery, Some(id), why);
             }
             match (why, owners.first().copied()) {
@@ -293,7 +287,7 @@ impl Planner<'_> {
                 }
                 None => "there is no such capsule",
             };
-            self.left.write(&Line::new(RecordKind::IndexEntry, &id, why).of(capsule))?;
+            self.left.write(&Line::new(RecordKind::IndexEntry, &id, why).in_capsule(capsule))?;
             self.plan.outcomes.no_counterpart(RecordKind::IndexEntry, &id, Some(capsule), why);
         }
         Ok(())
@@ -331,7 +325,7 @@ impl Planner<'_> {
 
     /// Counts the chunks that are taken, and reports the others, with one entry for each key prefix.
     fn report_chunks(&mut self) {
-        let damaged: BTreeSet<[u8; 32]> = self.source.blobs.values().map(place_of).collect();
+        let blob_prefixes: BTreeSet<[u8; 32]> = self.source.blobs.values().map(place_of).collect();
         let Plan { places, outcomes, .. } = &mut self.plan;
         for (prefix, PlannedPlace { used, session, why }) in places {
             let Some(place) = self.source.places.get(prefix) else { continue };
@@ -344,7 +338,7 @@ impl Planner<'_> {
             (0..taken).for_each(|_| outcomes.chunk_taken());
             if total > taken {
                 let id = session.map_or_else(|| hex::encode(prefix), |session| format!("session {session}"));
-                let is_of_blob = matches!(used, Use::Nothing) && damaged.contains(prefix);
+                let is_of_blob = matches!(used, Use::Nothing) && blob_prefixes.contains(prefix);
                 let outcome = if is_of_blob { RecordOutcome::NotTaken } else { RecordOutcome::NoCounterpart };
                 outcomes.add(RecordKind::Chunk, &id, None, outcome, vec![why.clone()]).count = total - taken;
             }
@@ -370,17 +364,18 @@ fn cut(list: &mut Vec<Principal>) -> usize {
 /// the numbers of owners and controllers beyond the limit of a list.
 fn capsule_rest(capsule: &PublicCapsule, owners_cut: usize, writers_cut: usize) -> Vec<String> {
     let PublicCapsule { subject, owners, controllers, connections, connection_groups, .. } = capsule;
-    let without = |people: Vec<&PublicPerson>| {
+    let without_principal = |people: Vec<&PublicPerson>| {
         people
             .iter()
             .filter(|person| person.principal().is_none_or(|who| who == Principal::anonymous()))
             .count()
     };
-    let owners_without = without(owners.iter().map(|(person, _)| person).collect());
-    let controllers_without = without(controllers.iter().map(|(person, _)| person).collect());
+    let owners_without = without_principal(owners.iter().map(|(person, _)| person).collect());
+    let controllers_without = without_principal(controllers.iter().map(|(person, _)| person).collect());
     let has_rights =
         owners.iter().map(|(person, _)| person).chain(controllers.iter().map(|(person, _)| person));
-    let is_other = subject.principal().is_some() && !has_rights.clone().any(|person| person == subject);
+    let is_without_rights =
+        subject.principal().is_some() && !has_rights.clone().any(|person| person == subject);
     let counted = [
         (owners_without, "owners without a principal"),
         (controllers_without, "controllers without a principal"),
@@ -388,7 +383,7 @@ fn capsule_rest(capsule: &PublicCapsule, owners_cut: usize, writers_cut: usize) 
         (writers_cut, "controllers beyond the limit of a list"),
         (connections.len(), "connections"),
         (connection_groups.len(), "groups"),
-        (usize::from(is_other), "subject who is not an owner, and has no right here"),
+        (usize::from(is_without_rights), "subject who is not an owner, and has no right here"),
         (usize::from(capsule.bound_to_neon), "binding to an external database"),
     ];
     counted

@@ -70,13 +70,13 @@ impl RecordKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordOutcome {
-    /// The record is in the adopted folder, unchanged.
+    /// The record is in the adopted folder, without repairs. [`Item::rest`] lists parts that have no counterpart here.
     Taken,
     /// The record is in the adopted folder, but parts of it were repaired.
     Repaired,
     /// The record has no counterpart in this canister; it is in the file next to the folder.
     NoCounterpart,
-    /// The record is damaged or contradicts others; it is in the file next to the folder.
+    /// The record is damaged, contradicts others or exceeds a limit; it is in the file next to the folder.
     NotTaken,
 }
 
@@ -94,17 +94,17 @@ impl fmt::Display for RecordOutcome {
 /// A record, or all chunks under one key prefix that were not taken. Chunks that were taken are only counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
-    /// Its kind.
+    /// Kind of the record.
     pub kind: RecordKind,
-    /// Its id in the snapshot.
+    /// Id in the snapshot; for chunks, their session or key prefix.
     pub id: String,
-    /// The capsule that contains it.
+    /// The capsule that contains the record, if any.
     pub capsule: Option<String>,
     /// Number of records: 1, or the number of chunks.
     pub count: u64,
-    /// Its outcome.
+    /// Outcome of the record.
     pub outcome: RecordOutcome,
-    /// What was repaired, or why it was not taken.
+    /// What was repaired, or why the record was not taken.
     pub notes: Vec<String>,
     /// Parts of a taken record that have no counterpart here; they are in the file next to the folder.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -118,13 +118,13 @@ pub struct KindCount {
     pub kind: RecordKind,
     /// Records in the snapshot.
     pub found: u64,
-    /// Taken unchanged.
+    /// Taken without repairs.
     pub taken: u64,
     /// Taken and repaired.
     pub repaired: u64,
     /// Without a counterpart.
     pub no_counterpart: u64,
-    /// Damaged, or in contradiction to others.
+    /// Not taken: damaged, in contradiction to others, or beyond a limit.
     pub not_taken: u64,
 }
 
@@ -167,14 +167,14 @@ pub struct Report {
     pub sessions_after: u64,
     /// Size of the adopted stable memory, bytes.
     pub stable_bytes: u64,
-    /// Every record.
+    /// Every record, except the chunks that were taken.
     pub items: Vec<Item>,
 }
 
 /// Collects the outcomes of records.
 #[derive(Debug, Default)]
 pub(super) struct Outcomes {
-    /// Every record.
+    /// Every record, except the chunks that were taken.
     pub items: Vec<Item>,
     found: BTreeMap<RecordKind, u64>,
     chunks_taken: u64,

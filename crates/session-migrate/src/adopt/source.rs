@@ -42,13 +42,12 @@ type SourceMemory = VirtualMemory<Patched>;
 
 /// A record that does not decode.
 pub(super) struct Undecodable {
-    /// The kind of record that should be there.
+    /// The expected kind of record.
     pub kind: super::RecordKind,
-    /// Its key, as shown in the report.
+    /// Key of the record, as shown in the report.
     pub key: String,
-    /// Its bytes.
     pub bytes: Vec<u8>,
-    /// Why it does not decode.
+    /// Why the bytes do not decode.
     pub why: String,
 }
 
@@ -78,7 +77,7 @@ impl HashedChunks {
         HashedChunks { size, next: 0, bytes: 0, hasher: Sha256::new() }
     }
 
-    /// Hashes a chunk if all earlier ones have been hashed.
+    /// Hashes chunk `idx`, if all earlier ones have been hashed and the blob has more bytes.
     fn add(&mut self, idx: u32, chunk: &[u8]) {
         if idx != self.next || self.bytes >= self.size {
             return;
@@ -157,7 +156,8 @@ impl Source {
     /// Reads every record, and hashes the chunks of committed blobs. `on_bytes` gets the size of every chunk read.
     ///
     /// # Errors
-    /// [`AdoptError::Foreign`] if the snapshot is not one of the first public release.
+    /// [`AdoptError::Foreign`] if the snapshot is not one of the first public release; [`AdoptError::Snapshot`] if
+    /// the snapshot cannot be read.
     pub fn read(snapshot: &Snapshot, on_bytes: &mut dyn FnMut(u64)) -> Result<Source, AdoptError> {
         let foreign =
             |why: String| AdoptError::Foreign { path: snapshot.path.clone(), why: why.replace('\n', " ") };
@@ -318,7 +318,7 @@ impl Source {
                     .push(format!("memory id {id} has {pages} pages, and that release stores nothing there"));
             }
         }
-        self.damage.extend(header::lost_buckets(file, self.header));
+        self.damage.extend(header::lost_pages(file, self.header));
     }
 
     /// Passes every chunk to `each`, ascending by key. Damage of the map has been recorded by [`Self::read`].

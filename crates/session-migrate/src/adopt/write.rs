@@ -22,7 +22,7 @@ use super::source::Source;
 /// `bucket_pages` pages.
 ///
 /// # Errors
-/// [`AdoptError::Fault`] if the canister's storage refuses a record.
+/// [`AdoptError::Fault`] if the canister's storage refuses a record, or a planned record lacks its capsule or memory.
 pub(super) fn records(
     plan: &Plan,
     taken_at: Time,
@@ -125,16 +125,16 @@ pub(super) fn chunks(
     on_bytes: &mut dyn FnMut(u64),
 ) -> Result<u64, AdoptError> {
     let (mut taken, mut failed) = (0, None);
-    let mut pieces: BTreeMap<[u8; 32], Pieces> = BTreeMap::new();
+    let mut rechunkers: BTreeMap<[u8; 32], Rechunker> = BTreeMap::new();
     source.chunks(&mut |prefix, idx, bytes| {
         on_bytes(bytes.len() as u64);
         let Some(PlannedPlace { used, session, why }) = plan.places.get(&prefix) else { return };
         let is_taken = match used {
             Use::Blob(size) => {
                 // Chunks come in the order of their keys, so the blobs of earlier keys are complete.
-                pieces.retain(|of, _| *of == prefix);
-                let pieces = pieces.entry(prefix).or_insert_with(|| Pieces::of(prefix, *size));
-                pieces.add(&bytes, storage)
+                rechunkers.retain(|other, _| *other == prefix);
+                let rechunker = rechunkers.entry(prefix).or_insert_with(|| Rechunker::new(prefix, *size));
+                rechunker.add(&bytes, storage)
             }
             Use::Session(keep) => {
                 let is_taken = keep.contains(&idx);
@@ -159,17 +159,17 @@ pub(super) fn chunks(
     }
 }
 
-/// The bytes of a blob while they are divided into chunks of full length.
-struct Pieces {
+/// Divides the bytes of a blob into chunks of full length.
+struct Rechunker {
     prefix: ChunkPrefix,
     missing: u64,
     next: u32,
     buffer: Vec<u8>,
 }
 
-impl Pieces {
-    fn of(prefix: [u8; 32], size: u64) -> Pieces {
-        Pieces { prefix: ChunkPrefix(prefix), missing: size, next: 0, buffer: Vec::new() }
+impl Rechunker {
+    fn new(prefix: [u8; 32], size: u64) -> Rechunker {
+        Rechunker { prefix: ChunkPrefix(prefix), missing: size, next: 0, buffer: Vec::new() }
     }
 
     /// Adds the bytes of the next stored chunk. Returns `false` if the blob was already complete.
@@ -191,7 +191,7 @@ impl Pieces {
     }
 }
 
-/// An error of the canister's storage. Here it is always a fault of this program, which should write only valid
+/// An error of the canister's storage: in an adoption always a fault of this program, which should write only valid
 /// records.
 trait Refusal: std::fmt::Display {}
 impl Refusal for OpenError {}

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_go_forward_one_build_at_a_time() {
+    fn steps_lead_to_the_next_build_or_a_newer_module() {
         let steps: Vec<(Build, Build)> = Build::ALL
             .into_iter()
             .flat_map(|from| Build::ALL.map(|to| (from, to)))

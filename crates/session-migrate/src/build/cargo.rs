@@ -21,8 +21,8 @@ pub(crate) struct CargoOutput {
     pub dep_info: PathBuf,
 }
 
-/// Returns everything that determines cargo's output apart from the source files: the compiler's version, the arguments
-/// of cargo, and the flags for rustc.
+/// Returns the compiler's version, the arguments of cargo, and the flags for rustc: a record of a build with another
+/// recipe is stale.
 pub(crate) fn recipe(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Vec<String> {
     let mut recipe = vec![toolchain.version.clone()];
     recipe.extend(arguments(build, workspace, toolchain));

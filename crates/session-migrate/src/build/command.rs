@@ -1,7 +1,7 @@
-//! Commands that are run for a build, in an environment that does not depend on the caller.
+//! Commands that are run for a build, without environment variables that would change the output.
 //!
 //! This program is itself often started by cargo (`cargo run`, `cargo test`), which sets environment variables that
-//! would affect the inner cargo. [`command`] removes them.
+//! would affect the inner cargo. [`clean`] removes these variables.
 
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};

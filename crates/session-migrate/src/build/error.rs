@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// A build that could not be made.
+/// Why a build could not be made, or a module not used.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// A file or folder could not be used.
@@ -28,7 +28,7 @@ pub enum BuildError {
     Failed {
         /// The command line.
         command: String,
-        /// Its exit status.
+        /// The exit status.
         status: String,
         /// The program's output, or where to find it.
         detail: String,
@@ -60,7 +60,7 @@ pub enum BuildError {
     Wasm {
         /// The wasm file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the wasm.
         source: super::postprocess::WasmError,
     },
     /// A checked-in schema file is not a schema.
@@ -68,7 +68,7 @@ pub enum BuildError {
     Schema {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the schema.
         source: stable_schema::SchemaError,
     },
     /// The Candid interface could not be read from the wasm.
@@ -76,7 +76,7 @@ pub enum BuildError {
     Interface {
         /// The wasm file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why the interface cannot be read.
         source: super::interface::InterfaceError,
     },
 }

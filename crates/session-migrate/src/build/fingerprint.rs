@@ -1,7 +1,7 @@
 //! Freshness of a build: a record next to each artifact in the cache folder.
 //!
 //! Cargo's own freshness check cannot be used across the three builds, which share one file name, and starting cargo
-//! three times takes seconds. The record names every source file that rustc read, with its hash.
+//! three times takes seconds. The record has the hash of every source file that rustc read, and of the manifests.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -65,8 +65,8 @@ pub(crate) struct Compilation<'c> {
     pub gz: &'c [u8],
 }
 
-/// Records the inputs of `build`. If a source file was written after the compilation began, the compiler may have read
-/// an older version of the file. In this case no record is stored, and the next call builds again.
+/// Records the inputs of `build`. If an input was written after the compilation began, the compiler may have read an
+/// older version of the file. In this case no record stays stored, and the next call builds again.
 pub(crate) fn record(
     build: Build,
     workspace: &Workspace,
@@ -86,7 +86,7 @@ pub(crate) fn record(
     paths.push(Path::new(SCHEMAS).join(build.schema_file()));
     paths.sort();
     paths.dedup();
-    let stable = paths.iter().all(|path| {
+    let are_unchanged = paths.iter().all(|path| {
         std::fs::metadata(workspace.root.join(path))
             .and_then(|meta| meta.modified())
             .map_or(true, |modified| modified < began)
@@ -102,7 +102,7 @@ pub(crate) fn record(
         sha256: hex::encode(Sha256::digest(gz)),
     };
     let place = file(cache, build);
-    if stable {
+    if are_unchanged {
         let json = serde_json::to_vec_pretty(&record).map_err(|error| BuildError::Answer {
             command: format!("write {}", place.display()),
             detail: error.to_string(),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_change_makes_it_stale() {
+    fn each_kind_of_change_makes_a_build_stale() {
         type Change = fn(&mut Tree);
         let changes: [(&str, Change); 6] = [
             ("source", |t| std::fs::write(t.workspace.root.join("src/lib.rs"), "pub fn b() {}").unwrap()),
@@ -211,7 +211,7 @@ mod tests {
         for (name, change) in changes {
             let mut tree = tree();
             change(&mut tree);
-            assert!(!is_fresh(&tree), "{name}");
+            assert!(!is_fresh(&tree), "the build is still fresh after the change: {name}");
         }
     }
 

@@ -34,7 +34,7 @@ pub fn interface_of(wasm: &[u8]) -> Option<String> {
 /// Returns the Candid interface of the canister `wasm` (unpacked) by calling the exported function.
 ///
 /// # Errors
-/// If the module does not export the function, or cannot be run.
+/// [`InterfaceError`].
 pub fn candid_interface(wasm: &[u8]) -> Result<String, InterfaceError> {
     let run = |error: wasmtime::Error| InterfaceError::Run(format!("{error:#}"));
     let mut config = Config::new();

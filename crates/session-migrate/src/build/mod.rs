@@ -1,7 +1,7 @@
 //! Builds the canister's three wasms from this source tree.
 //!
 //! [`ensure`] is the entry point: it brings the requested builds up to date under `dist/` and returns them. A
-//! build whose inputs have not changed is not built again; cargo is not even started for it.
+//! build whose inputs have not changed is not compiled again.
 //!
 //! Owns: finding the tree, choosing a compiler ([`toolchain`]), running cargo, finishing the wasm (metadata,
 //! gzip), comparing the Candid interface with the checked-in one. Does not own: servers and uploads.
@@ -40,9 +40,9 @@ pub use workspace::Workspace;
 /// Options of [`ensure_with`].
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The tree to build: the path of its `Cargo.toml`. Without it, the tree that this program was compiled from.
+    /// The `Cargo.toml` of the tree to build; `None` for the tree that this program was compiled from.
     pub manifest_path: Option<PathBuf>,
-    /// The output folder. Without it, `dist` in the tree.
+    /// The output folder; `None` for `dist` in the tree.
     pub out: Option<PathBuf>,
     /// Whether to overwrite the checked-in interfaces with those found in the wasms.
     pub update_did: bool,
@@ -70,7 +70,7 @@ pub fn ensure_one(build: Build) -> Result<Artifact, BuildError> {
     BuildSetup::set_up(&Options::default())?.make(build, false)
 }
 
-/// Everything needed to build. Because of its lock, only one process at a time has it.
+/// Everything needed to build. Because of the lock, only one process at a time builds in a cache folder.
 struct BuildSetup {
     workspace: Workspace,
     toolchain: toolchain::Toolchain,
@@ -93,8 +93,8 @@ impl BuildSetup {
     }
 
     fn make(&self, build: Build, update_did: bool) -> Result<Artifact, BuildError> {
-        let made = bring_up_to_date(build, &self.workspace, &self.toolchain, &self.cache)?;
-        publish::publish(build, &made, &self.cache, &self.out, &self.workspace, update_did)
+        let record = bring_up_to_date(build, &self.workspace, &self.toolchain, &self.cache)?;
+        publish::publish(build, &record, &self.cache, &self.out, &self.workspace, update_did)
     }
 }
 

@@ -9,7 +9,7 @@ use super::{BuildError, check_is_upload_canister, features, gzip, unpack};
 /// A canister's wasm, gzipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
-    /// Its cargo features according to its metadata; empty if it has none.
+    /// Cargo features according to the module's metadata; empty if there are none.
     pub features: Vec<String>,
     /// The gzipped module.
     pub gz: Vec<u8>,
@@ -31,7 +31,7 @@ impl Module {
     pub fn of(path: &Path, file: Vec<u8>) -> Result<Module, BuildError> {
         let wasm = unpack(&file).map_err(|source| BuildError::wasm(path, source))?;
         let (wasm_bytes, features) = (wasm.len() as u64, features(&wasm));
-        // A module that is not gzipped is compressed: otherwise it would not fit into an install message.
+        // A module that is not gzipped is compressed: otherwise it might not fit into an install message.
         let gz = if wasm.len() == file.len() {
             gzip(&wasm).map_err(BuildError::io("compress", path))?
         } else {

@@ -1,5 +1,5 @@
 //! Turns the compiler's wasm into the file that is installed: adds metadata, removes debug information,
-//! compresses.
+//! compresses. Also reads metadata and methods of finished modules.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -41,10 +41,10 @@ pub enum WasmError {
     /// The module does not parse or does not validate.
     #[error("not a valid wasm module: {0}")]
     Invalid(#[from] wasmparser::BinaryReaderError),
-    /// A valid module that the IC could not call.
+    /// A valid module without an update or a query, or a component.
     #[error("not a canister: it exports no canister method ({exports} other exports)")]
     NotACanister {
-        /// The number of its exports.
+        /// Number of other exports.
         exports: usize,
     },
     /// The module of another canister.
@@ -196,7 +196,7 @@ impl Methods {
 /// Returns the methods of the canister `wasm` (unpacked).
 ///
 /// # Errors
-/// If the module is not valid, or exports no canister method.
+/// If the module is not valid, or exports neither an update nor a query.
 pub fn methods(wasm: &[u8]) -> Result<Methods, WasmError> {
     wasmparser::validate(wasm)?;
     let (mut exports, mut methods) = (0, Methods::default());
@@ -226,7 +226,7 @@ pub fn methods(wasm: &[u8]) -> Result<Methods, WasmError> {
     Ok(methods)
 }
 
-/// Checks that `file` (wasm or gzipped wasm) is valid and an upload canister; the error says what the file is instead.
+/// Checks that `file` (wasm or gzipped wasm) is valid and an upload canister; otherwise the error says why not.
 pub fn check_is_upload_canister(file: &[u8]) -> Result<(), WasmError> {
     let methods = methods(&unpack(file)?)?;
     let missing: Vec<&str> = METHODS.into_iter().filter(|name| !methods.has(name)).collect();
@@ -310,7 +310,7 @@ mod tests {
     fn compression_is_reversible_and_contains_no_time() {
         let raw = module(&["canister_query a"], &[]);
         let packed = gzip(&raw).unwrap();
-        assert_eq!(&packed[4..8], [0; 4], "the header's time");
+        assert_eq!(&packed[4..8], [0; 4], "the time in the gzip header is not zero");
         assert_eq!(unpack(&packed).unwrap(), raw);
         assert_eq!(unpack(&raw).unwrap(), raw);
     }

@@ -41,7 +41,7 @@ pub(crate) fn lock(cache: &Path) -> Result<Lock, BuildError> {
 pub struct Artifact {
     /// Which build this is.
     pub build: Build,
-    /// The cargo features it was built with.
+    /// The cargo features of the build.
     pub features: Vec<String>,
     /// The file to install: the gzipped wasm.
     pub wasm_gz: PathBuf,
@@ -60,7 +60,7 @@ pub struct Artifact {
 /// Copies the cached files of `build` to `out`. With `update_did`, also copies the interface over the checked-in one.
 pub(crate) fn publish(
     build: Build,
-    made: &Record,
+    record: &Record,
     cache: &Path,
     out: &Path,
     workspace: &Workspace,
@@ -80,9 +80,9 @@ pub(crate) fn publish(
         build,
         features: build.features().iter().map(|&name| name.to_owned()).collect(),
         wasm_gz,
-        wasm_bytes: made.wasm_bytes,
+        wasm_bytes: record.wasm_bytes,
         wasm_gz_bytes: gz.len() as u64,
-        sha256: made.sha256.clone(),
+        sha256: record.sha256.clone(),
         did,
         did_is_checked_in: same,
     })

@@ -120,7 +120,7 @@ fn print(report: &Report) {
         }
         let allowed = run.differences.iter().filter(|difference| difference.rule.is_some()).count();
         say!(
-            "equal: {} answers, {} entries of state, {} endpoints; {allowed} differences allowed by rules, {} not",
+            "equal: {} answers, {} entries of state, {} costs within the tolerance; {allowed} differences allowed by rules, {} not",
             run.equal.replies,
             run.equal.state,
             run.equal.costs,
@@ -129,12 +129,13 @@ fn print(report: &Report) {
         say!();
     }
     for run in &report.runs {
-        let wrong: Vec<_> = run.differences.iter().filter(|difference| difference.rule.is_none()).collect();
-        for difference in wrong.iter().take(SHOWN) {
+        let regressions: Vec<_> =
+            run.differences.iter().filter(|difference| difference.rule.is_none()).collect();
+        for difference in regressions.iter().take(SHOWN) {
             eprintln!("error: {}", line(&run.name, difference, report));
         }
-        if wrong.len() > SHOWN {
-            eprintln!("error: {}: and {} more", run.name, wrong.len() - SHOWN);
+        if regressions.len() > SHOWN {
+            eprintln!("error: {}: and {} more", run.name, regressions.len() - SHOWN);
         }
     }
     for rule in report.rules.iter().filter(|rule| rule.matched > 0) {

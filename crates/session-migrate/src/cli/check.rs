@@ -49,7 +49,7 @@ pub(super) fn run(args: CheckArgs) -> u8 {
     if let Some(schemas) = &args.tree {
         return tree(schemas, &args);
     }
-    let report = match compared(&args) {
+    let report = match compare_builds(&args) {
         Ok(report) => report,
         Err((code, error)) => return fail(code, error),
     };
@@ -57,26 +57,26 @@ pub(super) fn run(args: CheckArgs) -> u8 {
     if let Some(Err(error)) = json.map(|json| json.write_json(&report)) {
         return fail(ENVIRONMENT, error);
     }
-    code(&report, args.reversible)
+    exit_code(&report, args.reversible)
 }
 
-fn code(report: &Report, reversible: bool) -> u8 {
+fn exit_code(report: &Report, reversible: bool) -> u8 {
     match (report.upgrade, report.rollback) {
         (Verdict::Pass, rollback) if reversible => code_of(rollback),
         (upgrade, _) => code_of(upgrade),
     }
 }
 
-fn compared(args: &CheckArgs) -> Result<Report, Failed> {
+fn compare_builds(args: &CheckArgs) -> Result<Report, Failed> {
     match (args.canister, args.builds.as_slice()) {
-        (None, [old, new]) => check::run(old, new).map_err(coded),
+        (None, [old, new]) => check::run(old, new).map_err(with_exit_code),
         (Some(canister), [new]) => {
-            let new = Side::read(new).map_err(coded)?;
+            let new = Side::read(new).map_err(with_exit_code)?;
             runtime()?.block_on(async {
                 // Public metadata can be read without an identity.
                 let network = args.address.connect(Arc::new(AnonymousIdentity)).await?;
-                let old = Side::live(&network, canister).await.map_err(coded)?;
-                check::compare(&old, &new).map_err(coded)
+                let old = Side::live(&network, canister).await.map_err(with_exit_code)?;
+                check::compare(&old, &new).map_err(with_exit_code)
             })
         }
         (None, builds) => Err((USAGE, format!("expected two builds, OLD and NEW, got {}", builds.len()))),
@@ -86,7 +86,7 @@ fn compared(args: &CheckArgs) -> Result<Report, Failed> {
     }
 }
 
-fn coded(error: CheckError) -> Failed {
+fn with_exit_code(error: CheckError) -> Failed {
     (if error.is_usage() { USAGE } else { ENVIRONMENT }, error.to_string())
 }
 
@@ -95,7 +95,7 @@ fn tree(schemas: &Path, args: &CheckArgs) -> u8 {
     if !args.builds.is_empty() {
         return fail(USAGE, "with --tree, expected no build: the schemas are read from the folder");
     }
-    let found = match check::tree(schemas).map_err(coded) {
+    let found = match check::tree(schemas).map_err(with_exit_code) {
         Ok(found) => found,
         Err((code, error)) => return fail(code, error),
     };
@@ -103,7 +103,7 @@ fn tree(schemas: &Path, args: &CheckArgs) -> u8 {
         say!("release {release}");
         print(report, args.all);
     }
-    found.iter().map(|from| code(&from.report, args.reversible)).max().unwrap_or_default()
+    found.iter().map(|from| exit_code(&from.report, args.reversible)).max().unwrap_or_default()
 }
 
 fn print(report: &Report, all: bool) {
@@ -118,18 +118,18 @@ fn print(report: &Report, all: bool) {
             interfaces.breaking.iter().for_each(|text| say!("    {text}"));
         }
     }
-    let notes = |notes: &[stable_schema::interface::MethodNote]| {
+    let print_notes = |notes: &[stable_schema::interface::MethodNote]| {
         notes.iter().for_each(|note| say!("    warning: {note}"));
     };
     if let Some(interfaces) = &report.interfaces {
-        notes(&interfaces.upgrade);
+        print_notes(&interfaces.upgrade);
     }
     say!("rollback, {new} to {old}: {}", report.rollback);
     print_lines(&report.schemas.rollback, all);
     if let Some(interfaces) = report.interfaces.as_ref().filter(|interfaces| !interfaces.rollback.is_empty())
     {
         say!("  interface, for clients made for {new}:");
-        notes(&interfaces.rollback);
+        print_notes(&interfaces.rollback);
     }
 }
 

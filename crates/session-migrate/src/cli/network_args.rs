@@ -31,7 +31,7 @@ impl AddressArgs {
     }
 
     fn root_key(&self) -> Result<RootKey, Failed> {
-        RootKey::of(&self.network, self.root_key.as_deref()).map_err(coded)
+        RootKey::of(&self.network, self.root_key.as_deref()).map_err(with_exit_code)
     }
 }
 
@@ -61,16 +61,16 @@ impl NetworkArgs {
     /// Checks the root key and the identity file before the first call to the network.
     pub fn check(&self) -> Result<(), Failed> {
         self.address.root_key()?;
-        read_identity(&self.identity).map(drop).map_err(coded)
+        read_identity(&self.identity).map(drop).map_err(with_exit_code)
     }
 
     /// Connects to the network as the identity in the PEM file.
     pub async fn connect(&self) -> Result<Network, Failed> {
-        let identity = read_identity(&self.identity).map_err(coded)?;
+        let identity = read_identity(&self.identity).map_err(with_exit_code)?;
         self.address.connect(identity).await
     }
 }
 
-fn coded(error: NetworkError) -> Failed {
+fn with_exit_code(error: NetworkError) -> Failed {
     (USAGE, error.to_string())
 }

@@ -46,7 +46,7 @@ pub(super) struct RecordArgs {
     out: PathBuf,
 }
 
-/// Records a workload, or calls through a proxy.
+/// Records a workload, or calls through a proxy, and returns the exit code.
 pub(super) fn record(args: RecordArgs) -> u8 {
     match (args.workload, args.proxy, args.server.clone()) {
         (_, Some(listen), Some(server)) => {
@@ -65,7 +65,7 @@ pub(super) fn record(args: RecordArgs) -> u8 {
     }
 }
 
-/// Parses the name of a workload; lists all of them in the help.
+/// Returns a parser of the names of workloads, which lists all names in the help.
 fn workloads() -> impl TypedValueParser<Value = Workload> {
     PossibleValuesParser::new(Workload::ALL.map(Workload::name)).try_map(|name| name.parse())
 }

@@ -21,7 +21,8 @@ pub(super) struct ReportArgs {
 }
 
 impl ReportArgs {
-    /// Opens the files before the long-running work, so that a path that cannot be written is reported immediately.
+    /// Creates the files under temporary names. A command calls this before its long-running work, so that a path that
+    /// cannot be written is reported immediately.
     pub fn create(&self) -> Result<ReportFiles, String> {
         let create = |path: &Option<PathBuf>| path.as_deref().map(ReportFile::create).transpose();
         Ok(ReportFiles { json: create(&self.json)?, html: create(&self.html)? })
@@ -54,7 +55,7 @@ pub(super) struct ReportFile {
 }
 
 impl ReportFile {
-    /// Opens a temporary file, which gets its final name when it has been written.
+    /// Creates a temporary file, which is renamed to `path` once the report is written.
     pub fn create(path: &Path) -> Result<ReportFile, String> {
         let file =
             temporary_next_to(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;

@@ -1,4 +1,4 @@
-//! The command `serve`: the embedded PocketIC server, or a live network.
+//! The command `serve`: the embedded PocketIC server, and a live network with `--live`.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub(super) struct ServeArgs {
     gateway_port: u16,
 }
 
-/// Serves until a signal arrives, and returns the exit code.
+/// Serves until a signal arrives, or as long as `--ttl` allows, and returns the exit code.
 pub(super) fn run(args: ServeArgs) -> ExitCode {
     serve::run(&options(args))
 }

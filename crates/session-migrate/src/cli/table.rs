@@ -34,7 +34,7 @@ pub(super) fn print_rows<const N: usize>(
     }
 }
 
-/// Escapes control characters in a file name: it may contain line breaks, but a row of a table is one line.
+/// Escapes control characters in a file name: the name may contain line breaks, but a row of a table is one line.
 pub(super) fn on_one_line(name: &str) -> String {
     let mut line = String::with_capacity(name.len());
     for character in name.chars() {

@@ -121,17 +121,17 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
         let text = format!("there is no journal {}, so there is no upgrade to continue", path.display());
         return Err((USAGE, text));
     }
-    let mut journal = Journal::open(&path, listener).map_err(coded)?;
+    let mut journal = Journal::open(&path, listener).map_err(with_exit_code)?;
     let to = match args.to {
         Some(to) => to,
-        None => journal.unfinished().map_err(coded)?.to,
+        None => journal.unfinished().map_err(with_exit_code)?.to,
     };
     let module = if args.abort { None } else { Some(module(args, to)?) };
     let progress = Progress::stderr();
     let report = runtime.block_on(async {
         let network: Network = args.network.connect().await?;
         let tools = Tools { network: &network, retry: Retry::new(args.network.retry_for(), &progress) };
-        let done = match &module {
+        let outcome = match &module {
             None => upgrade::abort(&tools, &mut journal).await,
             Some(module) if args.resume => upgrade::resume(&tools, module, &mut journal).await,
             Some(module) => {
@@ -139,7 +139,7 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
                 upgrade::begin(&tools, plan, module, &mut journal).await
             }
         };
-        done.map_err(coded)
+        outcome.map_err(with_exit_code)
     });
     progress.finish();
     drop(progress);
@@ -254,6 +254,6 @@ fn code_of(report: &Report) -> u8 {
     }
 }
 
-fn coded(error: UpgradeError) -> Failed {
+fn with_exit_code(error: UpgradeError) -> Failed {
     (if error.is_usage() { USAGE } else { ENVIRONMENT }, error.to_string())
 }

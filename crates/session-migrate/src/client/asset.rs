@@ -16,24 +16,27 @@ const BLOCK: usize = 256 * 1024;
 /// A file on disk and its metadata for an upload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asset {
-    /// Its path.
+    /// Path of the file.
     pub path: PathBuf,
     /// The name under which it is uploaded.
     pub name: String,
-    /// Its media type.
+    /// Media type of the file.
     pub mime_type: String,
-    /// Its role, such as original or thumbnail.
+    /// Role of the file, such as original or thumbnail.
     pub asset_type: api::AssetType,
-    /// Its size in bytes.
+    /// Size of the file in bytes.
     pub bytes: u64,
-    /// SHA-256 of its content.
+    /// SHA-256 of the file.
     pub sha256: [u8; 32],
     /// The metadata to send when the upload begins; if absent, they are made from the other fields.
     pub metadata: Option<Box<api::AssetMetadata>>,
 }
 
 impl Asset {
-    /// Reads the file once for its size and hash. Its media type is guessed from the file name extension.
+    /// Reads the file once for its size and hash. The media type is guessed from the extension of `name`.
+    ///
+    /// # Errors
+    /// [`ClientError::File`] if the file cannot be read, or is not a regular file.
     pub fn open(
         path: &Path,
         name: impl Into<String>,

@@ -36,7 +36,7 @@ pub struct CallInFlight {
 pub struct EncodedCall {
     /// The canister's method.
     pub method: &'static str,
-    /// Its encoded arguments.
+    /// The encoded arguments.
     pub arg: Vec<u8>,
 }
 
@@ -93,7 +93,7 @@ impl<'p> Canister<'p> {
         Canister { pic, id, tape: None }
     }
 
-    /// Returns the same canister; calls and events are recorded on `tape` from now on.
+    /// Returns the same canister; calls and events are recorded on `tape`, if there is one.
     #[must_use]
     pub fn recorded(self, tape: Option<&'p Tape>) -> Self {
         Canister { tape, ..self }
@@ -107,7 +107,7 @@ impl<'p> Canister<'p> {
     /// Lets time pass without a call, with `rounds` rounds for the canister's timers at the end.
     pub fn pass(&self, time: Duration, rounds: u32) {
         self.pic.advance_time(time);
-        self.happened(self.now(), EventKind::Pass { rounds });
+        self.record_event(self.now(), EventKind::Pass { rounds });
         for _ in 0..rounds {
             self.pic.tick();
         }
@@ -122,22 +122,22 @@ impl<'p> Canister<'p> {
         let answer =
             self.pic.upgrade_canister(self.id, module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller));
         let traced = answer.as_ref().map_or_else(TracedAnswer::from, |()| TracedAnswer::accepted());
-        self.happened(at, EventKind::Upgrade { build: build.to_owned(), answer: traced });
+        self.record_event(at, EventKind::Upgrade { build: build.to_owned(), answer: traced });
         answer
     }
 
     /// Records an event other than a call.
-    fn happened(&self, at: u64, what: EventKind) {
+    fn record_event(&self, at: u64, what: EventKind) {
         if let Some(tape) = self.tape {
             tape.add_event(at, what);
         }
     }
 
-    fn sent(&self, kind: CallKind, caller: Principal, method: &str, arg: &[u8]) -> Option<Ticket> {
+    fn record_call(&self, kind: CallKind, caller: Principal, method: &str, arg: &[u8]) -> Option<Ticket> {
         self.tape.map(|tape| tape.sent(self.now(), kind, caller, method, arg))
     }
 
-    fn answered(&self, ticket: Option<Ticket>, answer: &Result<Vec<u8>, RejectResponse>) {
+    fn record_answer(&self, ticket: Option<Ticket>, answer: &Result<Vec<u8>, RejectResponse>) {
         if let (Some(tape), Some(ticket)) = (self.tape, ticket) {
             tape.answered(ticket, answer);
         }
@@ -153,16 +153,16 @@ impl<'p> Canister<'p> {
         self.pic
     }
 
-    /// Submits an update call without waiting for it.
+    /// Submits an update call without waiting for the answer.
     ///
     /// # Errors
     /// [`ClientError::Rejected`] if the IC does not accept the call for execution.
     pub fn submit(&self, caller: Principal, call: EncodedCall) -> Result<CallInFlight, ClientError> {
-        let ticket = self.sent(CallKind::Update, caller, call.method, &call.arg);
+        let ticket = self.record_call(CallKind::Update, caller, call.method, &call.arg);
         match self.pic.submit_call(self.id, caller, call.method, call.arg) {
             Ok(message) => Ok(CallInFlight { message, ticket }),
             Err(reject) => {
-                self.answered(ticket, &Err(reject.clone()));
+                self.record_answer(ticket, &Err(reject.clone()));
                 Err(rejected(call.method)(reject))
             }
         }
@@ -171,12 +171,12 @@ impl<'p> Canister<'p> {
     /// Waits for a submitted call and returns its raw reply.
     pub fn wait(&self, method: &'static str, sent: CallInFlight) -> Result<Vec<u8>, ClientError> {
         let answer = self.pic.await_call(sent.message);
-        self.answered(sent.ticket, &answer);
+        self.record_answer(sent.ticket, &answer);
         answer.map_err(rejected(method))
     }
 
-    /// Sends all calls before it waits for any; returns the replies in the order of the calls. A call that cannot be
-    /// sent does not affect the others.
+    /// Sends all calls before waiting for any answer; returns the replies in the order of the calls. A call that cannot
+    /// be sent does not affect the others.
     pub fn call_together(
         &self,
         calls: impl IntoIterator<Item = (Principal, Result<EncodedCall, ClientError>)>,
@@ -212,9 +212,9 @@ impl<'p> Canister<'p> {
     /// Makes a query call, and returns the raw reply.
     pub fn query_raw(&self, caller: Principal, call: EncodedCall) -> Result<Vec<u8>, ClientError> {
         let EncodedCall { method, arg } = call;
-        let ticket = self.sent(CallKind::Query, caller, method, &arg);
+        let ticket = self.record_call(CallKind::Query, caller, method, &arg);
         let answer = self.pic.query_call(self.id, caller, method, arg);
-        self.answered(ticket, &answer);
+        self.record_answer(ticket, &answer);
         answer.map_err(rejected(method))
     }
 

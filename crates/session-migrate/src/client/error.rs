@@ -7,7 +7,7 @@ use upload_canister::api;
 /// A call or an upload step that did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The IC rejected the call: a trap, a stopped canister, an unknown method.
+    /// The IC rejected the call, for example because of a trap, a stopped canister or an unknown method.
     #[error("{method} was rejected: {code:?}: {message}")]
     Rejected {
         /// The canister's method.
@@ -82,7 +82,7 @@ pub enum ClientError {
         /// The result of the repeated finish.
         got: Box<api::UploadFinishResult>,
     },
-    /// The canister asks to be called again without having made progress.
+    /// Repeated calls of a method make no progress.
     #[error("{method} makes no progress: repeated calls return {at}")]
     NoProgress {
         /// The canister's method.
@@ -106,8 +106,8 @@ impl ClientError {
         matches!(self, ClientError::Rejected { code: pocket_ic::ErrorCode::CanisterOutOfCycles, .. })
     }
 
-    /// Returns whether the same call may succeed later: there was no answer, or the canister is temporarily
-    /// stopped, as for an upgrade.
+    /// Returns whether the same call may succeed later: there was no answer, the canister is temporarily stopped, as
+    /// for an upgrade, or the subnet is overloaded.
     pub fn is_transient(&self) -> bool {
         use pocket_ic::ErrorCode::{
             CanisterStopped, CanisterStopping, IngressHistoryFull, SubnetOversubscribed,

@@ -1,4 +1,4 @@
-//! Every function of the canister that the toolkit calls, by its name.
+//! Functions of the canister, by name.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -11,7 +11,8 @@ impl Canister<'_> {
     /// Returns the running build.
     ///
     /// # Errors
-    /// If the call fails. The functions below also fail if the canister returns an error of its own.
+    /// If the call fails. Functions that return `variant { Ok; Err }` also fail if the canister returns an error of its
+    /// own.
     pub fn build_info(&self) -> Result<api::BuildInfo, ClientError> {
         let reply = self.query_with(Principal::anonymous(), "build_info", ())?;
         Ok(decode::<(api::BuildInfo,)>("build_info", &reply)?.0)
@@ -130,7 +131,7 @@ impl Canister<'_> {
     /// Lists all memories of a capsule, page by page.
     ///
     /// # Errors
-    /// See [`Canister::build_info`]. Also fails if a page does not advance, since the list would never end.
+    /// See [`Canister::build_info`]. Also fails if a page does not advance, since the list would then never end.
     pub fn memories_all(&self, caller: Principal, capsule: &str) -> Result<Vec<api::Memory>, ClientError> {
         let mut all: Vec<api::Memory> = Vec::new();
         loop {

@@ -1,6 +1,6 @@
-//! A typed client of the upload canister over PocketIC.
+//! A typed client of the upload canister: calls over PocketIC, and uploads over any transport.
 //!
-//! [`Canister`] has the canister's functions. [`Uploader`] uploads one file with them, like a front end, and can stop
+//! [`Canister`] has the canister's functions. [`Uploader`] uploads one file, like a front end, and can stop
 //! and resume at any point. Neither depends on rehearsals.
 
 mod asset;

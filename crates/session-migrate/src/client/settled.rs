@@ -10,8 +10,11 @@ use super::{Canister, ClientError};
 pub(crate) const PATIENCE_ROUNDS: u32 = 300;
 
 impl Canister<'_> {
-    /// Lets time pass until the migration does nothing more by itself, or has made no progress for [`PATIENCE_ROUNDS`].
-    /// Returns its last status. `each_round` is called after every round.
+    /// Lets time pass until the migration does nothing more by itself, or its status has not changed for
+    /// [`PATIENCE_ROUNDS`]. Returns the last status. `each_round` is called after every round.
+    ///
+    /// # Errors
+    /// If the status cannot be read, or the error of `each_round`.
     pub fn settled<E: From<ClientError>>(
         &self,
         mut status: MigrationStatus,

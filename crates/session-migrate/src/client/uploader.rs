@@ -46,7 +46,7 @@ pub struct Uploader {
     pub asset: Asset,
     /// The idempotency key.
     pub idem: String,
-    /// Whether to send the SHA-256 of every chunk with it.
+    /// Whether to send every chunk together with its SHA-256.
     pub hash_chunks: bool,
     chunk_size: u32,
     session: Option<u64>,
@@ -101,7 +101,7 @@ impl Uploader {
         self.chunk_size
     }
 
-    /// Returns the session, once begun.
+    /// Returns the session, once the upload has begun.
     pub fn session(&self) -> Option<u64> {
         self.session
     }
@@ -111,7 +111,7 @@ impl Uploader {
         &self.stored
     }
 
-    /// Returns the canister's answer to finish.
+    /// Returns the canister's answer to finish, if there was one.
     pub fn result(&self) -> Option<&api::UploadFinishResult> {
         self.result.as_ref()
     }
@@ -155,27 +155,28 @@ impl Uploader {
                 (&self.capsule, self.asset.metadata(), self.chunks(), &self.idem),
             ),
             UploadStep::Put(index) => {
-                let session = self.begun(step)?;
+                let session = self.session_of(step)?;
                 let bytes = self.asset.chunk(index, self.chunk_size)?;
                 let sha256 = self.hash_chunks.then(|| ByteBuf::from(Sha256::digest(&bytes).to_vec()));
                 EncodedCall::new("uploads_put_chunk", (session, index, Bytes::new(&bytes), sha256))
             }
             UploadStep::Finish => EncodedCall::new(
                 "uploads_finish",
-                (self.begun(step)?, Bytes::new(&self.asset.sha256), self.asset.bytes),
+                (self.session_of(step)?, Bytes::new(&self.asset.sha256), self.asset.bytes),
             ),
-            UploadStep::Abort => EncodedCall::new("uploads_abort", (self.begun(step)?,)),
+            UploadStep::Abort => EncodedCall::new("uploads_abort", (self.session_of(step)?,)),
         }
     }
 
-    fn begun(&self, step: UploadStep) -> Result<u64, ClientError> {
+    fn session_of(&self, step: UploadStep) -> Result<u64, ClientError> {
         self.session.ok_or_else(|| ClientError::NotBegun { step: format!("{step:?}") })
     }
 
     /// Processes the raw reply of `step`.
     ///
     /// # Errors
-    /// A refusal by the canister, or an answer that differs from an earlier one to the same call.
+    /// A refusal by the canister, a reply that is not the expected Candid, an answer that differs from an earlier one
+    /// to the same call, or [`ClientError::NoProgress`].
     pub fn accept(&mut self, step: UploadStep, reply: &[u8]) -> Result<StepOutcome, ClientError> {
         match step {
             UploadStep::Begin => {
@@ -194,7 +195,7 @@ impl Uploader {
             UploadStep::Finish => {
                 let result: api::UploadFinishResult = match decode_result("uploads_finish", reply) {
                     Err(ClientError::Refused { error: api::Error::Hashing { hashed, total }, .. }) => {
-                        return self.hashed_on(hashed, total);
+                        return self.accept_hashed(hashed, total);
                     }
                     other => other?,
                 };
@@ -217,7 +218,7 @@ impl Uploader {
     }
 
     /// Processes the number of hashed bytes, which must have grown since the last time.
-    fn hashed_on(&mut self, hashed: u64, total: u64) -> Result<StepOutcome, ClientError> {
+    fn accept_hashed(&mut self, hashed: u64, total: u64) -> Result<StepOutcome, ClientError> {
         if self.hashed.is_some_and(|before| hashed <= before) {
             let at = format!("{hashed} of {total} bytes hashed");
             return Err(ClientError::NoProgress { method: "uploads_finish", at });
@@ -239,10 +240,10 @@ impl Uploader {
         }
     }
 
-    /// Asks the canister which chunks have arrived, and adopts its answer, like a client that returns.
+    /// Asks the canister which chunks have arrived, and adopts the answer, like a client that returns.
     ///
     /// # Errors
-    /// If there is no session, or the canister cannot find it.
+    /// If there is no session, or the call fails.
     pub fn ask(&mut self, canister: &Canister<'_>) -> Result<api::UploadStatus, ClientError> {
         let session = self.session.ok_or_else(|| ClientError::NotBegun { step: "status".into() })?;
         let status = canister.uploads_status(self.client, session)?;

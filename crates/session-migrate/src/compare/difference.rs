@@ -12,9 +12,9 @@ use crate::trace::TracedAnswer;
 pub struct Difference {
     /// The field, such as `Ok.path` or `Ok[].created_at`; empty for the whole value.
     pub field: String,
-    /// Side A's value, as Candid text.
+    /// Side A's value as text, in Candid's form if it is Candid.
     pub a: String,
-    /// Side B's value, as Candid text.
+    /// Side B's value as text, in Candid's form if it is Candid.
     pub b: String,
 }
 
@@ -47,7 +47,7 @@ fn shown(played: &Played) -> String {
     }
 }
 
-/// Returns all differences between two Candid texts.
+/// Returns all differences between two texts: by field if both are Candid, otherwise of the whole texts.
 pub fn differences_of_texts(a: &str, b: &str) -> Vec<Difference> {
     if a == b {
         return Vec::new();
@@ -88,23 +88,23 @@ fn collect(field: &str, a: &IDLValue, b: &IDLValue, found: &mut Vec<Difference>)
 
 /// Compares field by field. A field that only one side has is a separate difference, so that a rule can name it.
 fn collect_fields(outer: &str, a: &[IDLField], b: &[IDLField], found: &mut Vec<Difference>) {
-    let of = |side: &[IDLField], id: &Label| {
+    let value_in = |side: &[IDLField], id: &Label| {
         side.iter().find(|field| field.id == *id).map(|field| field.val.clone())
     };
     for field in a {
-        match of(b, &field.id) {
+        match value_in(b, &field.id) {
             Some(val) => collect(&join(outer, field), &field.val, &val, found),
             None => found.push(one_sided(outer, field, true)),
         }
     }
     found.extend(
-        b.iter().filter(|field| of(a, &field.id).is_none()).map(|field| one_sided(outer, field, false)),
+        b.iter().filter(|field| value_in(a, &field.id).is_none()).map(|field| one_sided(outer, field, false)),
     );
 }
 
-fn one_sided(outer: &str, field: &IDLField, of_a: bool) -> Difference {
+fn one_sided(outer: &str, field: &IDLField, is_in_a: bool) -> Difference {
     let (value, nothing) = (format!("{:?}", field.val), "no such field".to_owned());
-    let (a, b) = if of_a { (value, nothing) } else { (nothing, value) };
+    let (a, b) = if is_in_a { (value, nothing) } else { (nothing, value) };
     Difference { field: join(outer, field), a, b }
 }
 
@@ -145,6 +145,10 @@ mod tests {
         assert_eq!(differences(&rejected("A", "x"), &rejected("B", "x")).len(), 1);
         let unsent = Played::NotSent { name: "@session:2".into() };
         assert!(differences(&unsent, &Played::Done)[0].a.contains("@session:2"));
-        assert_eq!(differences(&unsent, &unsent).len(), 1, "sent on neither side");
+        assert_eq!(
+            differences(&unsent, &unsent).len(),
+            1,
+            "a call that is sent on neither side counts as different"
+        );
     }
 }

@@ -10,9 +10,9 @@ use super::Difference;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Its name.
+    /// Name of the rule.
     pub name: String,
-    /// Why it is allowed.
+    /// Why the difference is allowed.
     pub reason: String,
     /// The methods and parts of the state to which the rule applies.
     pub of: Vec<String>,
@@ -32,14 +32,14 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CostRule {
-    /// Its name.
+    /// Name of the rule.
     pub name: String,
-    /// Why they may cost more.
+    /// Why the endpoints may cost more.
     pub reason: String,
     /// Endpoints, such as `uploads_finish`, or figures of a whole trace: `stable_bytes_written`, `stable_memory`,
     /// `heap`.
     pub endpoint: Vec<String>,
-    /// By how many percent each may cost more on side B than on side A.
+    /// By how many percent each endpoint may cost more on side B than on side A.
     pub percent: u32,
 }
 
@@ -63,8 +63,8 @@ pub struct Rules {
     /// How many more instructions a message may take on side B, in addition to the percentage.
     #[serde(default)]
     pub tolerance_instructions: u64,
-    /// The builds on which, with all workloads, every rule must match a difference. On other builds, a rule may be
-    /// unused. If absent, every rule must match on any builds.
+    /// The builds on which, with all workloads, a rule that matches no difference is stale. If absent, such a rule is
+    /// stale on any builds.
     #[serde(default)]
     pub builds: Option<RuleBuilds>,
     /// Allowed differences.
@@ -140,7 +140,8 @@ impl Rules {
         self
     }
 
-    /// Iterates over the names and reasons of all rules, in the order of the file.
+    /// Iterates over the names and reasons of all rules: those for differences, then those for costs, each in the order
+    /// of the file.
     pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
         let differences = self.rules.iter().map(|rule| (rule.name.as_str(), rule.reason.as_str()));
         differences.chain(self.costs.iter().map(|rule| (rule.name.as_str(), rule.reason.as_str())))
@@ -176,7 +177,7 @@ impl Tally {
         Tally { rules, matched }
     }
 
-    /// Returns the name of the rule that allows a difference, if there is one.
+    /// Returns the name of the first rule that allows a difference, if there is one, and counts the match.
     pub fn allows(&mut self, of: &str, difference: &Difference) -> Option<String> {
         let found = self.rules.rules.iter().position(|rule| rule.allows(of, difference))?;
         self.count(found);
@@ -188,8 +189,8 @@ impl Tally {
         self.rules.tolerance_instructions
     }
 
-    /// Returns by how many percent an endpoint may cost more, and the name of the rule that allows `more_percent`, if
-    /// it exceeds the common tolerance and a rule allows it.
+    /// Returns by how many percent an endpoint may cost more. If `more_percent` exceeds the common tolerance and a rule
+    /// allows it, also counts the match, and returns the rule's name.
     pub fn cost_allowance(&mut self, endpoint: &str, more_percent: f64) -> (u32, Option<String>) {
         let common = self.rules.tolerance_percent;
         let found =
@@ -276,9 +277,17 @@ mod tests {
     #[test]
     fn an_endpoint_may_cost_what_its_rule_says() {
         let mut tally = Tally::new(parse(FILE).unwrap());
-        assert_eq!(tally.cost_allowance("uploads_begin", 1.0), (2, None), "not needed, so not matched");
+        assert_eq!(
+            tally.cost_allowance("uploads_begin", 1.0),
+            (2, None),
+            "a rule that is not needed is not matched"
+        );
         assert_eq!(tally.cost_allowance("uploads_begin", 20.0), (30, Some("begin".into())));
-        assert_eq!(tally.cost_allowance("uploads_begin", 31.0), (30, None), "more than that is not allowed");
+        assert_eq!(
+            tally.cost_allowance("uploads_begin", 31.0),
+            (30, None),
+            "more than the percentage of the rule is not allowed"
+        );
         assert_eq!(tally.cost_allowance("uploads_finish", 20.0), (2, None));
         assert_eq!(tally.uses().last(), Some(("begin", "takes its room at once", 1)));
     }

@@ -1,5 +1,5 @@
 //! The facts about a snapshot that a rehearsal needs: who may read which memories, and which uploads clients can
-//! continue.
+//! continue in layout 1.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -22,18 +22,18 @@ use super::scan::Scan;
 use super::{InspectError, read};
 use crate::snapshot::{Snapshot, SnapshotError};
 
-/// A snapshot in layout 1, as its clients see it.
+/// The facts about a snapshot that a rehearsal needs.
 pub struct Contents {
     scan: Scan,
-    /// The time of the snapshot, nanoseconds.
+    /// The time of the snapshot, or else of the last activity of any session, nanoseconds.
     pub as_of: u64,
-    /// Its stable layout.
+    /// The stable layout.
     pub layout: u16,
     /// Number of legacy records that will be quarantined.
     pub unconvertible: u64,
     /// Number of legacy records that have expired.
     pub expired: u64,
-    /// Number of all legacy records.
+    /// Number of all legacy records, also leftovers.
     pub sessions: u64,
     /// Uploads that a client can continue. The classes alternate, and in each class, uploads with the fewest bytes to
     /// send come first.
@@ -47,13 +47,13 @@ pub struct Contents {
 /// An upload in flight.
 #[derive(Clone, Debug)]
 pub struct OpenSession {
-    /// Its session.
+    /// Id of the session.
     pub id: u64,
-    /// Its owner.
+    /// Owner of the session.
     pub owner: Principal,
     /// The capsule of the upload.
     pub capsule: String,
-    /// Its idempotency key.
+    /// Idempotency key of the upload.
     pub idem: String,
     /// The metadata that begin was called with.
     pub metadata: AssetMetadata,
@@ -65,7 +65,7 @@ pub struct OpenSession {
     pub stored: BTreeSet<u32>,
     /// Whether a repeated begin finds the session.
     pub is_indexed: bool,
-    /// The class of its record.
+    /// Class of the legacy record.
     pub class: &'static str,
     prefix: ChunkPrefix,
 }
@@ -73,11 +73,11 @@ pub struct OpenSession {
 /// A capsule with its members and memories.
 #[derive(Clone, Debug)]
 pub struct CapsuleContents {
-    /// Its id.
+    /// Id of the capsule.
     pub id: String,
-    /// All principals on its access lists.
+    /// All principals on the capsule's access lists.
     pub members: Vec<Principal>,
-    /// Ids of its memories, each with the number of its blob, if it has one.
+    /// Ids of the memories in the capsule, each with the id of the memory's blob, if it has one.
     pub memories: Vec<(String, Option<u64>)>,
 }
 
@@ -142,7 +142,7 @@ fn capsules(facts: &Facts) -> Vec<CapsuleContents> {
 fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
     let now = facts.now.as_nanos() / 1_000_000_000;
     let ttl = facts.config.0.session_ttl_seconds;
-    let lives_on = |id: &u64| {
+    let class_if_open = |id: &u64| {
         let session = facts.sessions.get(id)?;
         let class = facts.examined.get(id)?.class;
         let can_continue = matches!(
@@ -163,7 +163,7 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
         (can_continue && idle + SOON < ttl && is_sha256 && is_owned && fits).then_some(class)
     };
     let wanted: BTreeMap<u64, Class> =
-        facts.examined.keys().filter_map(|id| Some((*id, lives_on(id)?))).collect();
+        facts.examined.keys().filter_map(|id| Some((*id, class_if_open(id)?))).collect();
     // If two sessions have the same key, the key belongs to the one that was begun later, once both are converted.
     let mut with_key: BTreeMap<[u8; 32], u32> = BTreeMap::new();
     for session in facts.sessions.values() {

@@ -54,12 +54,12 @@ struct Partial {
     left: u64,
 }
 
-/// Hashes every blob, and records those whose bytes differ from the committed digest. `progress` gets numbers of bytes.
+/// Hashes every blob, and records those whose bytes differ from the committed digest. `progress` gets the numbers of
+/// hashed bytes.
 pub(super) fn check(facts: &Facts, scan: &mut Scan, progress: &mut dyn FnMut(u64)) -> DeepReport {
     let mut report = DeepReport::default();
     let mut hashed: Vec<(u64, u8, [u8; 32])> = Vec::new();
-    // The blobs of each key prefix, since two blobs may have the same one. The chunks of a prefix are read in their
-    // order.
+    // Several blobs may have the same key prefix. The chunks under a prefix are read in the order of their numbers.
     let mut wanted: HashMap<[u8; 32], Vec<u64>> = HashMap::new();
     for (id, (memory, blob)) in &facts.blobs {
         match &blob.place {

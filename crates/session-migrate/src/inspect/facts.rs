@@ -91,10 +91,10 @@ pub(super) struct Facts {
     pub last_session_id: u64,
     /// Bytes that sessions have promised, and the id of the first session that is counted.
     pub promised: Option<[u64; 2]>,
-    /// The mark below which records in layout 1 are leftovers.
+    /// The mark up to which records in layout 1 are leftovers.
     pub mark: Option<Leftovers>,
     pub sessions: BTreeMap<u64, Session>,
-    /// Sessions whose records exist but do not decode, each with its layout.
+    /// Sessions with a record that does not decode, or without upload meta, each with its layout.
     pub unreadable: BTreeMap<u64, u16>,
     pub legacy_ids: BTreeSet<u64>,
     pub examined: BTreeMap<u64, Examination>,
@@ -178,7 +178,7 @@ impl Facts {
         self.legacy_ids.contains(&id) && !self.is_leftover(id)
     }
 
-    /// Returns whether a session was converted to layout 2 and its source is still stored in layout 1.
+    /// Returns whether the record of a session in layout 1 is a leftover.
     pub fn is_leftover(&self, id: u64) -> bool {
         self.mark.is_some_and(|mark| mark.records > 0 && id <= mark.through)
     }
@@ -188,7 +188,7 @@ impl Facts {
         self.quarantined.contains(&id)
     }
 
-    /// Returns whether there are sessions or quarantined records that do not decode.
+    /// Returns whether there are unreadable sessions, or quarantined legacy records that do not decode.
     pub fn has_unreadable(&self) -> bool {
         !self.unreadable.is_empty()
             || self.quarantine.iter().any(|unit| unit.migration == 1 && unit.legacy.is_none())
@@ -355,7 +355,7 @@ impl Facts {
                     (None, Some(reason))
                 }
                 Decision::Reject { legacy: Some(record), reason } => {
-                    let session = self.of_unconvertible(&record, id, activity);
+                    let session = self.session_of_unconvertible(&record, id, activity);
                     self.sessions.insert(id, session);
                     (None, Some(reason))
                 }
@@ -410,7 +410,12 @@ impl Facts {
     }
 
     /// Returns the session of a legacy record that cannot be converted, as far as the record describes it.
-    fn of_unconvertible(&self, record: &LegacyUploadSession, id: u64, activity: Option<u64>) -> Session {
+    fn session_of_unconvertible(
+        &self,
+        record: &LegacyUploadSession,
+        id: u64,
+        activity: Option<u64>,
+    ) -> Session {
         let prefix = record.chunk_prefix();
         let received: ChunkSet = self.stored(prefix).map(|(idx, _)| idx).collect();
         let bytes_expected = record.asset_metadata.bytes();

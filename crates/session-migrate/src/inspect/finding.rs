@@ -40,9 +40,9 @@ macro_rules! kinds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Data are lost, or two records contradict each other.
+    /// Data are lost or unreadable, or contradict one another.
     Damage,
-    /// No data are lost, but the operator should know about it before an upgrade.
+    /// No data are lost, but the operator should know about the finding before an upgrade.
     Warning,
 }
 
@@ -114,9 +114,9 @@ kinds! {
 /// A finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// Its kind.
+    /// Kind of the finding.
     pub kind: FindingKind,
-    /// Its severity.
+    /// Severity of the finding.
     pub severity: Severity,
     /// Id of the memory that the finding is about, if there is one.
     pub memory: Option<u8>,

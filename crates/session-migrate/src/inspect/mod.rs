@@ -49,7 +49,7 @@ use scan::{Scan, cut_advice};
 pub struct Options {
     /// A snapshot folder, or a raw stable memory; may be gzipped.
     pub snapshot: PathBuf,
-    /// Hash every blob.
+    /// Whether to hash every blob, and to compare every byte of a folder with its manifest.
     pub deep: bool,
 }
 
@@ -59,7 +59,7 @@ pub enum InspectError {
     /// The snapshot is missing or incomplete, or cannot be read.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// The stable memory belongs to another canister.
+    /// The stable memory is empty, or belongs to another canister.
     #[error("{path} is not a snapshot of an upload canister: {why}")]
     Foreign {
         /// The snapshot.
@@ -102,7 +102,7 @@ pub enum InspectError {
     NewerLayout {
         /// The snapshot.
         path: PathBuf,
-        /// Its layout.
+        /// The layout of the snapshot.
         layout: u16,
     },
 }
@@ -125,8 +125,7 @@ impl InspectError {
 /// Inspects a snapshot. `progress` shows the phases and counts bytes.
 ///
 /// # Errors
-/// If the snapshot cannot be read, does not belong to an upload canister, or has a damaged header. Other damage is in
-/// the [`Report`].
+/// [`InspectError`]. Damage other than that of the header is in the [`Report`].
 pub fn run(options: &Options, progress: &Progress) -> Result<Report, InspectError> {
     let provenance = Provenance::now();
     progress.phase("opening the snapshot");
@@ -262,7 +261,7 @@ fn taken_at(snapshot: &Snapshot) -> Option<u64> {
     snapshot.metadata.as_ref().map(|metadata| metadata.taken_at_timestamp)
 }
 
-/// Reads the tables of a snapshot. Fails if this program does not support the layout.
+/// Reads the tables of a snapshot.
 fn read(snapshot: &Snapshot) -> Result<(Scan, MemoryReport, Facts), InspectError> {
     let (mut scan, memory) = open(snapshot)?;
     let facts = Facts::read(&mut scan, taken_at(snapshot));
@@ -356,13 +355,13 @@ fn classes(facts: &Facts) -> Vec<ClassReport> {
     for (id, session) in facts.sessions.iter().filter(|(id, _)| facts.is_mapped(**id)) {
         let stored = facts.stored(session.prefix).count() as u64;
         let class = if session.received.len() <= stored { "session" } else { "damaged session" };
-        second.entry(place(extents::CLASSES, class)).or_default().push(*id);
+        second.entry(class_index(extents::CLASSES, class)).or_default().push(*id);
     }
     for (id, (_, blob)) in &facts.blobs {
         let Some(prefix) = mapped(blob) else { continue };
         let bytes: u64 = facts.stored(prefix).map(|(_, len)| u64::from(len)).sum();
         let class = if bytes == blob.size { "blob" } else { "damaged blob" };
-        second.entry(place(extents::CLASSES, class)).or_default().push(*id);
+        second.entry(class_index(extents::CLASSES, class)).or_default().push(*id);
     }
     let both = [(1, split_sessions::CLASSES, first), (2, extents::CLASSES, second)];
     let reports = both.into_iter().flat_map(|(migration, classes, mut units)| {
@@ -380,7 +379,7 @@ fn classes(facts: &Facts) -> Vec<ClassReport> {
     reports.collect()
 }
 
-fn place(classes: &[ClassPlan], name: &str) -> usize {
+fn class_index(classes: &[ClassPlan], name: &str) -> usize {
     classes.iter().position(|class| class.name == name).unwrap_or(classes.len())
 }
 

@@ -41,7 +41,7 @@ pub struct PublicContents {
     /// Number of chunks that belong to no blob, by session. The key is `None` for chunks whose session is not known,
     /// since sessions are only on the heap.
     pub in_flight: BTreeMap<Option<u64>, u64>,
-    /// A description of each damaged record.
+    /// Descriptions of damage, and of references to missing or replaced blobs.
     pub damage: Vec<String>,
 }
 

@@ -17,9 +17,9 @@ use crate::snapshot::Verified;
 pub struct Report {
     /// Fail if there is damage.
     pub verdict: Verdict,
-    /// When, how and from which tree the report was made.
+    /// The provenance of the report, without a server.
     pub provenance: Provenance,
-    /// The time of each phase.
+    /// The phases, with their times.
     pub phases: Vec<Phase>,
     /// The snapshot.
     pub snapshot: SnapshotReport,
@@ -39,9 +39,9 @@ pub struct Report {
     pub limits: Vec<Limit>,
     /// The use of stable memory.
     pub memory: MemoryReport,
-    /// Every memory in use.
+    /// The memories that were read.
     pub tables: Vec<TableReport>,
-    /// The result of `--deep`.
+    /// The result of `--deep`, if it was requested.
     pub deep: Option<DeepReport>,
     /// Number of findings of each kind.
     pub found: Vec<FoundCount>,
@@ -52,11 +52,11 @@ pub struct Report {
 /// The snapshot that was inspected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotReport {
-    /// Its path.
+    /// Path of the snapshot.
     pub path: PathBuf,
-    /// Its form: folder, raw or gzip.
+    /// The form: a snapshot folder, or raw or gzipped stable memory.
     pub form: String,
-    /// When it was taken, nanoseconds; absent for a raw memory.
+    /// When the snapshot was taken, nanoseconds; absent for a raw memory.
     pub taken_at: Option<u64>,
     /// The time relative to which ages are counted, nanoseconds: `taken_at`, or else the last activity of any session.
     pub as_of: u64,
@@ -87,7 +87,7 @@ pub struct ModuleReport {
     pub sha256: String,
     /// `legacy`, `staged`, `direct`, or `unknown`.
     pub build: String,
-    /// Cargo features that it was built with, according to its metadata.
+    /// Cargo features according to the module's metadata.
     pub features: Vec<String>,
     /// Size of the file, bytes.
     pub bytes: u64,
@@ -96,7 +96,7 @@ pub struct ModuleReport {
 /// Numbers of records and bytes in a snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Sessions in flight.
+    /// Sessions in flight, also those that do not decode.
     pub sessions: u64,
     /// Sessions in layout 1, without leftovers.
     pub legacy_sessions: u64,
@@ -141,7 +141,7 @@ pub struct SessionCount {
     pub state: String,
     /// Number of sessions.
     pub count: u64,
-    /// Size of their files, as declared by the clients.
+    /// Size of the sessions' files, as declared by the clients.
     pub bytes: u64,
     /// Bytes that have arrived.
     pub received: u64,
@@ -176,7 +176,7 @@ pub struct ClassReport {
 pub struct MigrationReport {
     /// Number of the migration: 1 or 2.
     pub migration: u16,
-    /// Its phase.
+    /// Phase of the migration.
     pub phase: String,
     /// Number of source units.
     pub source: u64,
@@ -186,7 +186,8 @@ pub struct MigrationReport {
     pub quarantined: u64,
     /// Units released.
     pub expired: u64,
-    /// Why the migration is stuck, or the result of its last verification.
+    /// Why the migration is stuck, or a remark, for example about unsound or quarantined records; empty if there is
+    /// none.
     pub note: String,
     /// Why units are quarantined: each reason with its number of units.
     pub reasons: Vec<(String, u64)>,
@@ -195,7 +196,7 @@ pub struct MigrationReport {
 /// A limit and its use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
-    /// Its name.
+    /// Name of the limit.
     pub limit: String,
     /// The caller or capsule with the highest use; absent for a limit of the whole canister.
     pub whose: Option<String>,
@@ -228,13 +229,13 @@ pub struct MemoryReport {
 /// One memory of the memory manager.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableReport {
-    /// Its id.
+    /// Id of the memory.
     pub id: u8,
-    /// Its name.
+    /// Name of the memory.
     pub name: String,
-    /// Number of entries; absent if it is not a map.
+    /// Number of entries; absent if the memory is not a map.
     pub entries: Option<u64>,
-    /// Its size, bytes.
+    /// Size of the memory, bytes.
     pub bytes: u64,
 }
 
@@ -261,11 +262,11 @@ pub struct DeepReport {
 pub struct FoundCount {
     /// The kind.
     pub kind: FindingKind,
-    /// Its severity.
+    /// Severity of the kind.
     pub severity: Severity,
     /// Number of findings.
     pub count: u64,
-    /// Its meaning.
+    /// Meaning of the kind.
     pub what: String,
 }
 

@@ -1,4 +1,4 @@
-//! Reads the tables of a snapshot: decodes every record once, and adds a finding for each one that does not decode.
+//! Reads the tables of a snapshot, and adds a finding for each structure or record that is damaged.
 
 use std::collections::BTreeSet;
 
@@ -27,8 +27,8 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// Begins a scan, and checks the magic bytes of all memories. The memory manager's header must have been checked
-    /// before.
+    /// Begins a scan: checks which memories are in use, and the headers of their structures. The memory manager's
+    /// header must have been checked before.
     pub fn new(memories: MemoryManager<StableFile>) -> Scan {
         let mut scan =
             Scan { memories, findings: Findings::default(), tables: Vec::new(), damaged: BTreeSet::new() };
@@ -75,7 +75,8 @@ impl Scan {
         ids.iter().all(|id| !self.damaged.contains(id))
     }
 
-    /// Passes every entry of a map to `each`, undecoded.
+    /// Passes every entry of a map to `each`, undecoded, unless the map is already known to be damaged. Records damage
+    /// of the map.
     pub fn entries<K: Key>(
         &mut self,
         id: u8,
@@ -109,7 +110,7 @@ impl Scan {
         }
     }
 
-    /// Decodes every record of a map, and passes it to `each`.
+    /// Like [`Scan::entries`], but decodes every record. Adds a finding for each record that does not decode.
     pub fn table<K: Key, V: Record>(&mut self, id: u8, mut each: impl FnMut(K, V)) {
         let mut is_damaged = false;
         self.entries::<K>(id, |key, entry, findings| match V::decode(&entry.value()) {
@@ -125,7 +126,7 @@ impl Scan {
         }
     }
 
-    /// Returns the value of a cell, as bytes.
+    /// Returns the bytes of a cell; `None` if the cell is empty or damaged.
     fn bytes_of(&mut self, id: u8) -> Option<Vec<u8>> {
         if !self.whole(&[id]) {
             return None;
@@ -162,7 +163,7 @@ impl Scan {
             .ok()
     }
 
-    /// Returns `N` counters from a memory of counters, beginning with number `place`. `None` if the memory is empty or
+    /// Returns `N` counters from a memory of counters, beginning with number `place`; `None` if the memory is empty or
     /// damaged.
     pub fn counters<const N: usize>(&mut self, id: u8, place: u32) -> Option<[u64; N]> {
         let memory = self.memory(id);
@@ -183,8 +184,8 @@ impl Scan {
     }
 }
 
-/// Removes the end of a canister's error text, "nothing was changed": it is about upgrades, and here nothing is
-/// upgraded.
+/// Removes the end of a canister's error text, "nothing was changed": that end is about upgrades, and here
+/// nothing is upgraded.
 pub(super) fn cut_advice(text: &str) -> String {
     text.trim_end_matches("; nothing was changed").to_owned()
 }

@@ -70,7 +70,7 @@ fn report(differences: Vec<DifferenceReport>) -> Report {
     }
 }
 
-/// Returns the text of a page, without its tags and its style.
+/// Returns the text of a page's body, without tags.
 fn text(page: &str) -> String {
     let body = page.split_once("<body>").unwrap().1;
     let parts = body.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text));
@@ -94,7 +94,11 @@ fn a_page_shows_what_the_report_has() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!text.contains("Regressions"));
-    assert_eq!(page.matches("<svg").count(), 3, "two of the totals, one of the endpoint");
+    assert_eq!(
+        page.matches("<svg").count(),
+        3,
+        "the page has two plots of the totals, and one of the endpoint"
+    );
 }
 
 #[test]
@@ -106,7 +110,7 @@ fn a_regression_comes_first() {
         "{text}"
     );
     assert!(text.find("Regressions").unwrap() < text.find("Per MiB uploaded").unwrap());
-    assert!(page.contains("<details open"), "what no rule allows is not folded away");
+    assert!(page.contains("<details open"), "differences that no rule allows are not folded away");
 }
 
 #[test]
@@ -120,10 +124,10 @@ fn many_differences_of_a_rule_are_counted_and_not_all_listed() {
 #[test]
 fn a_page_is_self_contained_and_runs_no_script() {
     let page = report(vec![difference("a", None)]).to_html();
-    for outside in
+    for forbidden in
         ["<script", "<link", "<img", "<iframe", "src=", "href=", "url(", "@import", "http:", "https:"]
     {
-        assert!(!page.contains(outside), "{outside}");
+        assert!(!page.contains(forbidden), "the page contains {forbidden}");
     }
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
 }
@@ -138,7 +142,7 @@ fn a_server_without_costs_gives_no_plots() {
 }
 
 #[test]
-fn a_rule_is_stale_only_where_rules_are_judged() {
+fn a_rule_is_stale_only_if_the_report_judges_rules() {
     let mut report = report(vec![]);
     report.judges_rules = false;
     let text = text(&report.to_html());

@@ -41,7 +41,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Decides to which capsule each blob belongs. In this canister, a blob belongs to one capsule at most.
+    /// Decides to which capsule each sound blob belongs. In this canister, a blob belongs to one capsule at most.
     pub(super) fn assign_blobs(&mut self, heap: &Heap) {
         let mut refs: BTreeMap<u64, BTreeMap<&str, bool>> = BTreeMap::new();
         for id in self.plan.capsules.keys() {
@@ -65,23 +65,23 @@ impl Planner<'_> {
             }
         }
         for (blob, sound) in &mut self.sound {
-            let of = refs.remove(blob).unwrap_or_default();
-            let mut makers =
-                of.iter().filter(|(_, is_of_upload)| **is_of_upload).map(|(capsule, _)| *capsule);
-            sound.capsule = match (of.len(), makers.next(), makers.next()) {
-                (1, ..) => of.keys().next().map(|capsule| (*capsule).to_owned()),
-                (_, Some(maker), None) => Some(maker.to_owned()),
+            let capsules = refs.remove(blob).unwrap_or_default();
+            let mut uploaders =
+                capsules.iter().filter(|(_, is_of_upload)| **is_of_upload).map(|(capsule, _)| *capsule);
+            sound.capsule = match (capsules.len(), uploaders.next(), uploaders.next()) {
+                (1, ..) => capsules.keys().next().map(|capsule| (*capsule).to_owned()),
+                (_, Some(uploader), None) => Some(uploader.to_owned()),
                 _ => None,
             };
-            if of.len() > 1 {
+            if capsules.len() > 1 {
                 sound.why =
-                    "memories of several capsules refer to it, and none of them is that of its upload";
+                    "memories of several capsules refer to it, and which one is of its upload is unknown";
             }
         }
     }
 
-    /// Reports the outcome of each sound blob, once all memories are planned: a blob is taken if one of them refers to
-    /// it.
+    /// Reports the outcome of each sound blob, once all memories are planned: a blob is taken if a planned memory
+    /// refers to it.
     pub(super) fn finish_blobs(&mut self) -> Result<(), SnapshotError> {
         for (id, Sound { notes, why, .. }) in std::mem::take(&mut self.sound) {
             let Some(blob) = self.source.blobs.get(&id) else { continue };

@@ -9,7 +9,8 @@ impl Planner<'_> {
                 let without_inline_assets = || PublicMemory { inline_assets: Vec::new(), ..memory.clone() };
                 if !self.plan.capsules.contains_key(id) {
                     let why = "its capsule is not taken";
-                    self.left.write(&Line::new(RecordKind::Memory, key, why).of(id).record(memory))?;
+                    self.left
+                        .write(&Line::new(RecordKind::Memory, key, why).in_capsule(id).record(memory))?;
                     self.plan.outcomes.not_taken(RecordKind::Memory, key, Some(id), why);
                     for index in 0..assets_of(memory) {
                         let name = format!("{key} asset {index}");
@@ -57,7 +58,7 @@ impl Planner<'_> {
             return (Content::Inline(bytes), None);
         }
         let checksum = <[u8; 32]>::from(Sha256::digest(&bytes));
-        // The blob's id follows from the id of its memory, and is set once that is known.
+        // The blob's id follows from its memory's id, and is set once the memory's id is known.
         (Content::Blob { id: 0, checksum, size: len, algorithm: None }, Some(bytes))
     }
 
@@ -186,7 +187,7 @@ impl Planner<'_> {
             (Some(_), true, false) => format!("taken, except for {}", rest.join(", ")),
             (Some(_), false, _) => format!("taken, except for: {}", refusal_texts.join("; ")),
         };
-        self.left.write(&Line::new(RecordKind::Memory, key, &why).of(capsule).record(record))?;
+        self.left.write(&Line::new(RecordKind::Memory, key, &why).in_capsule(capsule).record(record))?;
         if primary.is_some() {
             notes.extend(refusals.into_iter().map(|(_, why)| format!("an asset is not taken: {why}")));
             self.plan.outcomes.taken(RecordKind::Memory, key, Some(capsule), notes).rest = rest;
@@ -196,7 +197,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Returns `id` or, if a memory already has it, another id derived from it.
+    /// Returns `id` or, if a planned memory already has this id, another one derived from `id`.
     pub(super) fn free_id(&self, id: &str) -> String {
         let mut candidates = std::iter::once(id.to_owned()).chain((2_u64..).map(|n| format!("{id}.{n}")));
         candidates.find(|id| !self.plan.memories.contains_key(id)).unwrap_or_default()
@@ -220,7 +221,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns the creator of a memory: the person named in its metadata, if this is a member of the capsule, otherwise
+    /// Returns the creator of a memory: the person named in its metadata, if a member of the capsule, otherwise
     /// the capsule's first owner.
     fn creator_of(&self, capsule: &str, metadata: &PublicMemoryMetadata) -> Principal {
         let Some(record) = self.plan.capsules.get(capsule) else { return Principal::anonymous() };
@@ -230,7 +231,7 @@ impl Planner<'_> {
     }
 }
 
-/// Returns whether a memory was created by the upload of its blob.
+/// Returns whether a memory was created by the upload of its blob, judging by time, size and SHA-256.
 pub(super) fn is_of_upload(reference: &PublicBlobRef, memory: &PublicMemory, blob: &BlobRecord) -> bool {
     let created_at = blob.created_at.as_nanos();
     let is_its_time = memory.id == format!("mem_{created_at}") || memory.metadata.uploaded_at == created_at;

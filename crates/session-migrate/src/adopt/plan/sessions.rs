@@ -23,7 +23,7 @@ impl Planner<'_> {
             let metadata = upload.as_ref().ok().map(|upload| &upload.metadata);
             let chunks = upload.as_ref().map_or(0, |upload| upload.chunks);
             let why = "what its release reports about it, without its idempotency key";
-            let line = Line::new(RecordKind::Session, &id, why).of(&session.capsule);
+            let line = Line::new(RecordKind::Session, &id, why).in_capsule(&session.capsule);
             self.left.write(&line.record(&(caller, created_at, session.is_committed, chunks, metadata)))?;
         }
         Ok(())
@@ -123,17 +123,18 @@ impl Planner<'_> {
         };
         let Upload { chunks, metadata, .. } = session.upload.clone()?;
         let record = sound.record.clone();
-        let of = sound.capsule.clone();
+        let blob_capsule = sound.capsule.clone();
         let mut notes = Vec::new();
         let content = Content::blob(blob, &record);
         let mut changes = Vec::new();
         let asset_metadata = asset::convert(metadata, record.size, Some(&record.digest.bytes), &mut changes);
-        let known = self.plan.blobs.get(&blob.0).and_then(|planned| planned.memories.first().cloned());
-        let memory_id = match known {
+        let existing_memory =
+            self.plan.blobs.get(&blob.0).and_then(|planned| planned.memories.first().cloned());
+        let memory_id = match existing_memory {
             Some(memory) => memory,
             None => {
                 self.may_upload(session)?;
-                if of.as_deref() != Some(&session.capsule) {
+                if blob_capsule.as_deref() != Some(&session.capsule) {
                     return Err(format!("{blob} does not belong to {}", session.capsule));
                 }
                 let id = self.free_id(&format!("mem_{}", record.created_at.as_nanos()));

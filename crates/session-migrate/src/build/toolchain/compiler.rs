@@ -19,7 +19,7 @@ pub enum Route {
 /// A compiler that can build for the wasm target.
 #[derive(Clone, Debug)]
 pub struct Toolchain {
-    /// How it is called.
+    /// How the compiler is called.
     pub route: Route,
     /// Output of `rustc -vV`: the compiler's full identity.
     pub version: String,

@@ -20,8 +20,10 @@ use rule::{Decision, Facts};
 pub use compiler::{Route, Toolchain};
 pub(crate) use rule::major_minor;
 
-/// Finds a compiler by the rule above, installing what the rule allows; [`BuildError::NoToolchain`] if none
-/// is found.
+/// Finds a compiler by the rule above, installing what the rule allows.
+///
+/// # Errors
+/// [`BuildError::NoToolchain`] if there is none, or the error of a program that fails.
 pub fn resolve(workspace: &Workspace) -> Result<Toolchain, BuildError> {
     let mut facts = probe::facts(workspace)?;
     loop {

@@ -90,8 +90,8 @@ fn probe_distribution() -> Result<Option<Distribution>, BuildError> {
     }))
 }
 
-/// Finds a linker. Rustc looks for `rust-lld` next to its libraries and on the PATH. If it is in neither folder, the
-/// active toolchain's copy or a plain `wasm-ld` can be used as well.
+/// Finds a linker. Rustc looks for `rust-lld` next to its libraries and on the PATH. If the linker is in neither place,
+/// the active toolchain's copy or a plain `wasm-ld` can be used as well.
 fn probe_linker(root: &Path, host: &str) -> Linker {
     let next_to = |root: &Path| root.join("lib/rustlib").join(host).join("bin/rust-lld");
     if next_to(root).is_file() || on_path("rust-lld").is_some() {

@@ -19,13 +19,13 @@ pub(crate) struct Facts {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rustup {
-    /// The active compiler is not rustup's.
+    /// The active compiler is not rustup's, or there is no rustup on the PATH.
     Absent,
     /// The user's settings forbid rustup to install anything on its own.
     NotAllowed,
     /// Rustup may add a target to this toolchain.
     Allowed { toolchain: String },
-    /// Rustup was run, and failed.
+    /// Rustup was run, and the target is still missing.
     Failed(String),
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum Apt {
     NotRoot,
     /// Apt can install these packages.
     Offers { packages: Vec<String> },
-    /// Apt was run, and failed.
+    /// Apt was run, and there is still no usable compiler.
     Failed(String),
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn decide(facts: &Facts) -> Decision {
     NoCompilerText { facts }.decision(distribution.err().unwrap_or_default())
 }
 
-/// Returns the distribution's compiler if it is complete, otherwise what it lacks.
+/// Returns the decision for the distribution's compiler, or why this compiler cannot be used.
 fn usable(facts: &Facts) -> Result<Decision, String> {
     let Some(found) = &facts.distribution else {
         return Err("the distribution's rustc is not installed".into());

@@ -14,7 +14,7 @@ use crate::snapshot::Key as _;
 pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     memories(facts, scan);
     members(facts, scan);
-    keys(facts, scan);
+    idempotency_keys(facts, scan);
     counts(facts, scan);
 }
 
@@ -67,7 +67,7 @@ fn members(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-fn keys(facts: &Facts, scan: &mut Scan) {
+fn idempotency_keys(facts: &Facts, scan: &mut Scan) {
     if scan.whole(&[ids::MEMORIES]) {
         for (key, name) in &facts.memories_by_idem {
             let request = facts.memories.get(name).and_then(|memory| memory.request);

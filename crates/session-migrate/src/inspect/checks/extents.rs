@@ -106,8 +106,9 @@ fn lengths(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Checks that both tables of free extents have the same entries, that no two free extents are adjacent, and that free
-/// and allocated bytes add up to the used part of the region.
+/// Checks that both tables of free extents have the same entries; that no free extent is empty, overlaps or adjoins
+/// another one, or reaches the end of the used part of the region; and that free and allocated bytes add up to the used
+/// part.
 fn free(facts: &Facts, scan: &mut Scan) {
     if !scan.whole(&[ids::FREE_EXTENTS, ids::FREE_EXTENTS_BY_LEN]) {
         return;

@@ -127,14 +127,14 @@ fn blobs(facts: &Facts, scan: &mut Scan) {
     }
     // The first public release may keep a session after its blob is committed, and has neither references to blobs nor
     // an index by content.
-    let is_ours: HashSet<u64> = facts.blobs_by_content.values().copied().collect();
-    let of_sessions: HashSet<u64> = facts.sessions.values().filter_map(|session| session.blob).collect();
+    let in_index: HashSet<u64> = facts.blobs_by_content.values().copied().collect();
+    let session_blobs: HashSet<u64> = facts.sessions.values().filter_map(|session| session.blob).collect();
     let prefixes: HashSet<[u8; 32]> = facts.sessions.values().map(|session| session.prefix.0).collect();
     for (id, (memory, blob)) in &facts.blobs {
-        let has_session = of_sessions.contains(id)
+        let has_session = session_blobs.contains(id)
             || mapped(blob).is_some_and(|ChunkPrefix(prefix)| prefixes.contains(&prefix));
         if !has_refs(facts, *id) && !has_session && !facts.has_unreadable() {
-            let kind = if is_ours.contains(id) {
+            let kind = if in_index.contains(id) {
                 FindingKind::BlobWithoutMemory
             } else {
                 FindingKind::UnreferencedBlob

@@ -13,7 +13,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     records(facts, scan);
     classes(facts, scan);
     for (id, session) in &facts.sessions {
-        indexed(facts, scan, *id, session);
+        index_entries(facts, scan, *id, session);
     }
     by_activity(facts, scan);
     by_owner(facts, scan);
@@ -59,12 +59,13 @@ fn records(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Reports sessions that the migration will not convert.
+/// Reports legacy sessions that the migration will quarantine, except those that do not decode, which are reported as
+/// damaged.
 fn classes(facts: &Facts, scan: &mut Scan) {
     for (id, examined) in &facts.examined {
         let class = &CLASSES[examined.class.index()];
-        let is_told = matches!(examined.class, Class::Undecodable | Class::UnknownVersion);
-        if class.treatment != Treatment::Quarantine || is_told {
+        let is_reported_as_damaged = matches!(examined.class, Class::Undecodable | Class::UnknownVersion);
+        if class.treatment != Treatment::Quarantine || is_reported_as_damaged {
             continue;
         }
         let reason = examined.reason.as_deref().unwrap_or(class.what);
@@ -78,7 +79,7 @@ fn is_indexed_by_its_build(session: &Session) -> bool {
     session.layout == 2 || session.activity.is_some()
 }
 
-fn indexed(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
+fn index_entries(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
     if !is_indexed_by_its_build(session) {
         return;
     }

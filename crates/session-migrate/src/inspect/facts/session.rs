@@ -9,11 +9,9 @@ use upload_canister::upload::IdemKey;
 /// A session in flight.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Its stable layout: 1 or 2.
+    /// Stable layout of the record: 1 or 2.
     pub layout: u16,
-    /// Its owner.
     pub owner: Principal,
-    /// The capsule of the upload.
     pub capsule: String,
     /// Size of the file.
     pub bytes_expected: u64,
@@ -25,17 +23,15 @@ pub struct Session {
     pub chunks: u32,
     /// Length of every chunk but the last.
     pub chunk_size: u32,
-    /// Time of its last activity.
     pub last_seen: Time,
     /// Whether the upload is committed.
     pub is_committed: bool,
-    /// Its idempotency key.
     pub key: IdemKey,
-    /// The key prefix of its chunks in the chunk map.
+    /// The key prefix of the session's chunks in the chunk map.
     pub prefix: ChunkPrefix,
     /// The blob that was committed from the session.
     pub blob: Option<u64>,
-    /// Time of its last activity as recorded in layout 1, nanoseconds; `None` if it is not recorded.
+    /// Time of the last activity as recorded in layout 1, nanoseconds; `None` if it is not recorded.
     pub activity: Option<u64>,
 }
 
