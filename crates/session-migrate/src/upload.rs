@@ -85,19 +85,26 @@ pub async fn own_capsule(
     caller: Principal,
     retry: Retry<'_>,
 ) -> Result<String, UploadError> {
-    let list = || canister.query("capsules_list", (None::<String>, None::<u32>));
-    let mut capsules: Vec<api::Capsule> = retry.again(list).await?;
-    capsules.retain(|capsule| capsule.owners.contains(&caller));
-    match capsules.as_slice() {
+    // The list also has the capsules that others share with the caller.
+    let mut owned: Vec<String> = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let list = || canister.query("capsules_list", (&after, None::<u32>));
+        let page: Vec<api::Capsule> = retry.again(list).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.id.clone());
+        owned.extend(
+            page.into_iter().filter(|capsule| capsule.owners.contains(&caller)).map(|capsule| capsule.id),
+        );
+    }
+    match owned.as_slice() {
         [] => {
             let create = || canister.update("capsules_create", (None::<api::PersonRef>,));
             let capsule: api::Capsule = retry.once(create).await?;
             Ok(capsule.id)
         }
-        [only] => Ok(only.id.clone()),
-        [first, ..] => {
-            Err(UploadError::WhichCapsule { caller, count: capsules.len(), first: first.id.clone() })
-        }
+        [only] => Ok(only.clone()),
+        [first, ..] => Err(UploadError::WhichCapsule { caller, count: owned.len(), first: first.clone() }),
     }
 }
 

@@ -79,6 +79,21 @@ fn files_arrive_complete_and_a_second_run_finds_them() {
     assert_eq!(network.stored().len(), 3, "nothing is stored twice");
 }
 
+/// A page of the list has at most 100 capsules.
+#[test]
+fn own_capsules_are_found_on_every_page_of_the_list() {
+    let network = Network::with(Build::Direct);
+    for _ in 0..101 {
+        let made: api::Capsule =
+            network.client().update(network.owner, "capsules_create", (None::<api::PersonRef>,)).unwrap();
+        assert!(made.owners.contains(&network.owner));
+    }
+    let refused = network.upload(&[&network.file("small.bin", 700)], &[]);
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stdout));
+    let error = text(&refused.stderr);
+    assert!(error.contains("has 101 capsules: choose one with --capsule"), "{error}");
+}
+
 #[test]
 fn a_killed_upload_continues_after_two_upgrades() {
     let network = Network::with(Build::Legacy);
