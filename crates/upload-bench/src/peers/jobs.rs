@@ -37,7 +37,7 @@ pub struct State {
 /// Few files.
 pub const FEW: State = State { files: 10, members: 1 };
 
-/// Many files: the state in which everything is measured.
+/// Many files: the only state in which every canister is measured.
 pub const MANY: State = State { files: 1_000, members: 1 };
 
 /// Many files, and as many principals as a capsule can have.
@@ -61,7 +61,7 @@ impl State {
     }
 }
 
-/// A task of a client. Each job is measured on a fresh canister in some [`State`].
+/// What is measured. Each job is done on a fresh canister in some [`State`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Job {
     /// Upload files of this many bytes each.
@@ -237,7 +237,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn every_job_has_another_name() {
+    fn every_job_has_a_name_of_its_own() {
         let names: BTreeSet<String> = all().iter().map(Job::to_string).collect();
         assert_eq!(names.len(), all().len());
         for name in
