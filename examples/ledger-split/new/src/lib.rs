@@ -40,7 +40,7 @@ fn post_upgrade() {
     MIGRATIONS.post_upgrade();
 }
 
-/// Runs a call on the accounts. The caller's account is converted first, if the migration has not reached it yet.
+/// Runs a call on the accounts, after [`Accounts::touch`] for the caller's account.
 fn call<T>(f: impl FnOnce(&mut Accounts) -> Result<T, String>) -> Result<T, String> {
     MIGRATIONS.ensure_timers();
     ACCOUNTS.with_borrow_mut(|accounts| {
