@@ -76,7 +76,7 @@ pub fn pause_and_resume(canister: &mut InstalledCanister) {
         let paused = status(canister);
         canister.pic.advance_time(Duration::from_secs(61));
         canister.pic.tick();
-        assert_eq!(status(canister), paused, "the paused migration has continued");
+        assert_eq!(status(canister), paused, "the migration stays paused");
         control(canister, "migration_resume");
     }
 }
