@@ -25,7 +25,7 @@ pub struct Bench {
     pub name: String,
     /// Bytes of payload that were transferred; zero if the benchmark transfers no payload.
     pub payload_bytes: u64,
-    /// Its steps, in the order in which they were made.
+    /// Its steps, in the order in which they were first measured.
     pub steps: Vec<MeasuredStep>,
 }
 

@@ -43,7 +43,7 @@ fn controller() -> Principal {
     Principal::self_authenticating("controller of the benchmark")
 }
 
-/// A canister on a separate instance. Several threads may call it.
+/// A canister on a separate instance. Several threads may call the canister.
 pub struct MeteredCanister {
     /// The name of the benchmark, for errors.
     bench: String,

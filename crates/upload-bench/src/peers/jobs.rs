@@ -11,8 +11,8 @@ use crate::scenarios::populated::MEMBERS;
 
 const KIB: u64 = 1 << 10;
 
-/// Sizes of small files in bytes, and how many files of each size the asset sync tools put into one commit of at most
-/// 950,000 bytes.
+/// Sizes of small files in bytes, and how many files of each size are uploaded together: at most 950,000 bytes, as the
+/// asset sync tools put into one commit.
 const SMALL: [(u64, u32); 3] = [(KIB, 100), (10 * KIB, 90), (100 * KIB, 9)];
 
 /// Size of a large file: ten chunks.

@@ -86,7 +86,7 @@ fn find(name: String) -> Vec<Principal> {
         .with_borrow(|accounts| accounts.as_ref().map(|accounts| accounts.named(&name)).unwrap_or_default())
 }
 
-// Tools that read the wasm find its interface in this section.
+// Puts the interface into a section of the wasm, for tools that read the wasm.
 ic_cdk::export_candid!();
 
 // The schema of stable memory, for tools that read the wasm: `session-migrate check` compares it with the schema of
