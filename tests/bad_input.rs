@@ -99,7 +99,9 @@ fn error_of(reply: &[u8]) -> Option<Error> {
 
 /// Returns the metadata of an empty file after `change` has made them invalid.
 fn invalid_metadata(change: impl FnOnce(&mut AssetMetadataBase)) -> AssetMetadata {
-    let AssetMetadata::Document(mut document) = metadata(0) else { unreachable!("a document") };
+    let AssetMetadata::Document(mut document) = metadata(0) else {
+        unreachable!("the metadata is not that of a document")
+    };
     change(&mut document.base);
     AssetMetadata::Document(document)
 }
@@ -121,7 +123,7 @@ fn begin(scene: &Scene) -> Vec<Case> {
         case("too many chunks", call(capsule, metadata(1), u32::MAX, "k"), Invalid("expected_chunks")),
         case("one chunk for an empty file", call(capsule, metadata(0), 1, "k"), Invalid("expected_chunks")),
         case("largest size", call(capsule, metadata(u64::MAX), u32::MAX, "k"), Exhausted),
-        case("largest size of all chunks", call(capsule, metadata(u64::MAX), 0, "k"), Exhausted),
+        case("largest size, no chunks", call(capsule, metadata(u64::MAX), 0, "k"), Exhausted),
         case("key of another file", call(capsule, metadata(bytes + 1), 2, "in flight"), Conflict),
         case("key of a finished file", call(capsule, metadata(6), 1, "stored"), Conflict),
         case(

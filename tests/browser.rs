@@ -49,15 +49,18 @@ fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.as_str())
 }
 
-/// Returns the token with which the gateway asks for the next piece of the body; `None` if the response contains all of
-/// it.
-fn rest(response: &HttpResponse) -> Option<StreamingToken> {
+/// Returns the token with which the gateway asks for the next part of the body; `None` if the response contains the
+/// whole body.
+fn next_token(response: &HttpResponse) -> Option<StreamingToken> {
     let StreamingStrategy::Callback { callback, token } = response.streaming_strategy.clone()?;
     assert_eq!(callback.0.method, "http_request_streaming_callback");
     Some(token)
 }
 
-fn next(canister: &InstalledCanister, token: StreamingToken) -> std::result::Result<StreamingBody, String> {
+fn next_part(
+    canister: &InstalledCanister,
+    token: StreamingToken,
+) -> std::result::Result<StreamingBody, String> {
     let reply = canister.raw_query(Principal::anonymous(), "http_request_streaming_callback", (token,));
     let reply = reply.map_err(|reject| reject.reject_message)?;
     Ok(Decode!(&reply, StreamingBody).unwrap())
@@ -65,11 +68,11 @@ fn next(canister: &InstalledCanister, token: StreamingToken) -> std::result::Res
 
 /// Returns the complete body, as a gateway assembles it.
 fn body(canister: &InstalledCanister, response: &HttpResponse) -> Vec<u8> {
-    let (mut body, mut token) = (response.body.to_vec(), rest(response));
+    let (mut body, mut token) = (response.body.to_vec(), next_token(response));
     while let Some(asked) = token {
-        let piece = next(canister, asked).unwrap();
-        body.extend_from_slice(&piece.body);
-        token = piece.token;
+        let part = next_part(canister, asked).unwrap();
+        body.extend_from_slice(&part.body);
+        token = part.token;
     }
     body
 }
@@ -79,14 +82,14 @@ fn token(canister: &InstalledCanister, locator: &str) -> AccessToken {
     let asked = || canister.query::<AccessToken>(reader(), "blob_access_token", (locator, None::<u32>));
     for _ in 0..5 {
         match asked() {
-            Err(Error::Conflict { .. }) => minute(canister),
+            Err(Error::Conflict { .. }) => pass_minute(canister),
             issued => return issued.unwrap(),
         }
     }
-    panic!("no key is created: {:?}", asked());
+    panic!("no access token is issued: {:?}", asked());
 }
 
-fn minute(canister: &InstalledCanister) {
+fn pass_minute(canister: &InstalledCanister) {
     canister.pic.advance_time(Duration::from_secs(61));
     for _ in 0..4 {
         canister.pic.tick();
@@ -99,7 +102,7 @@ fn a_public_file_is_streamed_whole_and_in_parts_on_every_build() {
         let canister = InstalledCanister::new(build);
         let StoredFile { capsule, locator, file } = StoredFile::new(&canister, 3 * CHUNK + 5);
         let path = format!("/blob/{locator}");
-        assert_eq!(get(&canister, &path, &[]).status_code, 404, "{build}: it is private");
+        assert_eq!(get(&canister, &path, &[]).status_code, 404, "{build}: the file is private");
         canister.update::<Capsule>(owner(), "capsules_set_public", (&capsule, true)).unwrap();
         let whole = get(&canister, &path, &[]);
         assert_eq!((whole.status_code, header(&whole, "content-type")), (200, Some("image/png")));
@@ -119,7 +122,7 @@ fn a_public_file_is_streamed_whole_and_in_parts_on_every_build() {
         assert_eq!(
             get(&canister, &path, &[("if-none-match", &etag)]).status_code,
             404,
-            "it is private again"
+            "{build}: the file is private again"
         );
     }
 }
@@ -137,19 +140,19 @@ fn a_private_file_is_read_while_the_canister_is_upgraded() {
     chunk(&canister, 2);
     let response = get(&canister, &path, &[]);
     assert_eq!(header(&response, "cache-control"), Some("private, no-store"));
-    let (mut read, mut asked) = (response.body.to_vec(), rest(&response));
+    let (mut read, mut asked) = (response.body.to_vec(), next_token(&response));
     for (build, idx) in [(Build::Staged, 0), (Build::Direct, 1), (Build::Direct, 3)] {
         if build == Build::Direct && canister.build == Build::Staged {
             settle(&canister);
             control(&canister, "migration_finalize");
         }
         canister.upgrade(build);
-        let piece = next(&canister, asked.take().unwrap()).unwrap();
-        read.extend_from_slice(&piece.body);
-        asked = piece.token;
+        let part = next_part(&canister, asked.take().unwrap()).unwrap();
+        read.extend_from_slice(&part.body);
+        asked = part.token;
         chunk(&canister, idx);
-        // On the direct build, payload moves into extents between the pieces.
-        minute(&canister);
+        // On the direct build, payload moves into extents between the parts.
+        pass_minute(&canister);
         let part = get(&canister, &path, &[("range", &format!("bytes={}-", CHUNK - 1))]);
         assert_eq!(part.status_code, 206, "{build}");
         assert!(body(&canister, &part) == file[CHUNK - 1..], "{build}");
@@ -166,19 +169,23 @@ fn a_body_in_the_middle_is_rejected_once_its_reader_is_removed() {
         let canister = InstalledCanister::new(build);
         let StoredFile { capsule, locator, .. } = StoredFile::new(&canister, 2 * CHUNK);
         let AccessToken { path, expires_at, .. } = token(&canister, &locator);
-        let begun = rest(&get(&canister, &path, &[])).unwrap();
-        assert!(next(&canister, begun.clone()).is_ok());
+        let begun = next_token(&get(&canister, &path, &[])).unwrap();
+        assert!(next_part(&canister, begun.clone()).is_ok());
         let forged = StreamingToken { access: None, ..begun.clone() };
-        assert!(next(&canister, forged).unwrap_err().contains("not found"), "{build}");
+        assert!(next_part(&canister, forged).unwrap_err().contains("not found"), "{build}");
         canister.share(&capsule, &[], &[]);
-        assert!(next(&canister, begun.clone()).unwrap_err().contains("not found"), "{build}");
-        assert_eq!(get(&canister, &path, &[]), get(&canister, "/blob/blob_1", &[]), "as if there were none");
+        assert!(next_part(&canister, begun.clone()).unwrap_err().contains("not found"), "{build}");
+        assert_eq!(
+            get(&canister, &path, &[]),
+            get(&canister, "/blob/blob_1", &[]),
+            "{build}: as for a missing file"
+        );
         canister.share(&capsule, &[], &[reader()]);
         assert_eq!(get(&canister, &path, &[]).status_code, 200);
         let left = expires_at - canister.pic.get_time().as_nanos_since_unix_epoch();
         canister.pic.advance_time(Duration::from_nanos(left));
         canister.pic.tick();
-        assert_eq!(get(&canister, &path, &[]).status_code, 404, "{build}: it has expired");
+        assert_eq!(get(&canister, &path, &[]).status_code, 404, "{build}: the token has expired");
     }
 }
 
@@ -214,7 +221,7 @@ fn exchange(port: u64, request: &str, headers: &str, body: &str) -> (String, Vec
     (String::from_utf8(answer).unwrap(), body)
 }
 
-/// A gateway requests the pieces of a file one after the other, and sends the whole body to the browser.
+/// A gateway requests the parts of a file one after the other, and sends the whole body to the browser.
 #[test]
 fn a_gateway_serves_a_private_file_whole_and_in_parts() {
     if !is_embedded() {

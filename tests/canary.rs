@@ -39,7 +39,7 @@ fn upload_until(canister: &InstalledCanister, capsule: &str, least: u64) -> BTre
         if seen.values().all(|seen| seen.begun >= least) {
             break;
         }
-        assert!(n < 1_000, "{seen:?}");
+        assert!(n < 1_000, "a path has too few sessions: {seen:?}");
         let file = file(100, n);
         let session = canister.begin(owner(), capsule, &file, &format!("upload {n}")).unwrap();
         let path = match canister.status(owner(), session).unwrap().path {

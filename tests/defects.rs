@@ -18,7 +18,7 @@ const LEGACY: Course = &[Build::Legacy, Build::Legacy, Build::Legacy];
 const DIRECT: Course = &[Build::Direct, Build::Direct, Build::Direct];
 const UPGRADED: Course = &Build::ALL;
 
-/// Runs each test of `module` on both builds.
+/// Runs each test of `module` on the legacy build and on the direct build.
 macro_rules! on_both_builds {
     ($module:ident: $($test:ident)*) => {$(
         mod $test {
@@ -35,7 +35,8 @@ macro_rules! on_both_builds {
     )*};
 }
 
-/// Runs each test of `module` on both builds with upgrades to the same build, and across the staged upgrade.
+/// Runs each test of `module` with upgrades of the legacy build and of the direct build to themselves, and across the
+/// staged upgrade.
 macro_rules! on_every_course {
     ($module:ident: $($test:ident)*) => {$(
         mod $test {

@@ -168,7 +168,8 @@ fn heap_during_upload(canister: &InstalledCanister, count: u32) -> Vec<(u64, u64
     measured
 }
 
-/// Uploads `count` chunks, and compares the heap at the end with the heap after `settled_after` bytes.
+/// Uploads `count` chunks, and compares the heap at the end with the heap after `settled_after` bytes and with
+/// `max_heap`.
 fn heap_does_not_grow(build: Build, count: u32, settled_after: u64, max_heap: u64) {
     let measured = heap_during_upload(&InstalledCanister::new(build), count);
     let after = |bytes: u64| *measured.iter().find(|(sent, _)| *sent >= bytes).unwrap();

@@ -51,7 +51,7 @@ fn the_metrics_are_what_the_canister_holds() {
     }
 }
 
-/// A cached page would be out of date.
+/// A page from a cache would be out of date.
 #[test]
 fn gateways_must_not_cache_pages() {
     let canister = InstalledCanister::new(Build::Direct);
@@ -72,7 +72,10 @@ fn a_running_migration_reports_its_last_step() {
     assert_eq!(samples["migration_journal_entries"], now.journal_entries as f64);
     assert!(samples["timer_job_age_seconds{job=\"sweep\"}"] < 60.0);
     settle(&canister);
-    assert!(!canister.scrape().contains_key("migration_step_age_seconds"), "it has nothing to do");
+    assert!(
+        !canister.scrape().contains_key("migration_step_age_seconds"),
+        "a converted migration has no step age"
+    );
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn the_comparison_finds_what_breaks_a_client() {
         let changed = text.replace(was, is);
         assert_ne!(changed, text, "{was}");
         let compatible = service_compatible(CandidSource::Text(&changed), CandidSource::Text(&text));
-        assert!(compatible.is_err(), "{was} became {is}");
+        assert!(compatible.is_err(), "{is} passes for {was}");
     }
 }
 

@@ -48,8 +48,8 @@ fn lane_1_a_large_original(course: Course) {
     let mut canister = LaneCanister::new(course);
     let mut original = canister.uploader(&picture::original(&canister.folder));
     assert_eq!(original.chunks(), 13);
-    for (made, step) in original.remaining().into_iter().enumerate() {
-        match made {
+    for (number, step) in original.remaining().into_iter().enumerate() {
+        match number {
             5 => canister.upgrade(),
             9 => canister.upgrade(),
             _ => {}
@@ -72,9 +72,9 @@ fn lane_2_derivatives_of_a_picture(course: Course) {
         upload.step(&canister.handle(), last).unwrap();
     }
     canister.assert_stored(&uploads.iter().collect::<Vec<_>>());
-    for (upload, made) in uploads.iter().zip(&derivatives) {
+    for (upload, derivative) in uploads.iter().zip(&derivatives) {
         let decoded = image::load_from_memory(&canister.read_back(upload)).unwrap();
-        let expected = image::open(&made.path).unwrap();
+        let expected = image::open(&derivative.path).unwrap();
         assert_eq!((decoded.width(), decoded.height()), (expected.width(), expected.height()));
     }
 }

@@ -9,7 +9,7 @@ use serde_bytes::ByteBuf;
 use session_migrate::build::Build;
 use upload_canister::api::*;
 
-/// Runs each test on both builds.
+/// Runs each test on the legacy build and on the direct build.
 macro_rules! on_both_builds {
     ($($test:ident)*) => {$(
         mod $test {
@@ -129,8 +129,8 @@ mod check_that {
         assert_eq!(external(2_049, 1), long("storage_key"));
         assert_eq!(external(1, 2_049), long("url"));
         let subject = Some(PersonRef::Opaque("x".repeat(257)));
-        let made = canister.update::<Capsule>(owner(), "capsules_create", (subject,));
-        assert_eq!(made, Err(Error::invalid("subject", "at most 256 bytes", "257 bytes")));
+        let created = canister.update::<Capsule>(owner(), "capsules_create", (subject,));
+        assert_eq!(created, Err(Error::invalid("subject", "at most 256 bytes", "257 bytes")));
         assert_eq!(canister.holdings(), before);
         external(2_048, 2_048).unwrap();
     }
@@ -156,7 +156,7 @@ mod check_that {
             let refused = canister.try_configure(change).unwrap_err();
             let Error::InvalidArgument { field, expected, .. } = &refused else { panic!("{refused}") };
             assert_eq!(field, named);
-            assert!(expected.contains("force"), "the error says how to set it nevertheless: {expected}");
+            assert!(expected.contains("force"), "the error says that `force` allows the change: {expected}");
             assert_eq!(canister.config(), open, "nothing was changed");
             let mut config = open;
             change(&mut config);

@@ -34,7 +34,7 @@ impl Endpoint<'_> {
     }
 
     /// Returns the valid arguments, followed by a list that declares as many nulls as possible: a decoder skips
-    /// arguments beyond those of the function. Returns `None` unless the valid arguments are all numbers and texts.
+    /// arguments beyond those of the function. Returns `None` unless all arguments are of primitive types.
     fn with_a_list_of_nulls(&self) -> Option<Vec<u8>> {
         let count = self.function.args.len() as u8;
         // With an empty table of types, all arguments are of primitive types.
@@ -59,13 +59,15 @@ impl Endpoint<'_> {
             ("a list of nulls", [b"DIDL\x01\x6d\x7f\x01\x00", LENGTH].concat()),
             ("a list of empty records", [b"DIDL\x02\x6d\x01\x6c\x00\x01\x00", LENGTH].concat()),
             ("a record that contains itself", b"DIDL\x01\x6c\x01\x00\x00\x01\x00".to_vec()),
-            ("more bytes after them", [self.valid.as_slice(), &file(LONG / 20, 4)].concat()),
+            ("valid arguments, then more bytes", [self.valid.as_slice(), &file(LONG / 20, 4)].concat()),
         ]
         .map(|(what, bytes)| (what.to_owned(), bytes))
         .into();
-        tried.extend(self.with_a_list_of_nulls().map(|bytes| ("a list of nulls after them".into(), bytes)));
+        tried.extend(
+            self.with_a_list_of_nulls().map(|bytes| ("valid arguments, then a list of nulls".into(), bytes)),
+        );
         if !self.all_optional() {
-            tried.push(("nothing".into(), Vec::new()));
+            tried.push(("no bytes".into(), Vec::new()));
             tried.push(("an empty record".into(), b"DIDL\x01\x6c\x00\x01\x00".to_vec()));
         }
         let len = self.valid.len();
@@ -153,7 +155,7 @@ fn check_every_function(build: Build) {
         }
         assert_eq!(scene.state(&canister), before, "{name}");
     }
-    assert!(wrong.is_empty(), "{} of them:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} wrong answers:\n{}", wrong.len(), wrong.join("\n"));
     scene.assert_alive(&canister);
 }
 

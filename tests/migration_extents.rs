@@ -28,8 +28,8 @@ fn the_migration_preserves_everything_that_is_stored() {
     let after = uninterrupted(InChunkMap);
     let (blobs, sessions) = (image().sound_blobs().count(), image().sessions().count());
     assert_eq!((before.moved(), after.held.moved()), ([0, 0], [blobs, sessions]));
-    // Left are the two chunks of the damaged blob `torn`, and the chunk of the session that the first migration has
-    // quarantined.
+    // The map keeps the two chunks of the damaged blob `torn`, and the chunk of the session that the first migration
+    // has quarantined.
     assert_eq!(after.held.chunk_map, [3, 0]);
     let moved = image().sound_blobs().chain(image().sessions());
     let taken: usize = moved.map(|(_, uploaded)| uploaded.content.len().next_multiple_of(64)).sum();
@@ -88,14 +88,14 @@ fn repeated_upgrades_lead_to_the_same_final_state() {
     assert_eq!(InChunkMap::dump(&canister), uninterrupted(InChunkMap));
 }
 
-/// A message of the timers moves more bytes than any blob here has, so only the long session can be left in the middle.
-/// In upgrades, which move less, that happens to a blob (see the test above).
+/// A message of the timers moves more bytes than any blob here has, so a message can end only in the middle of the
+/// long session. An upgrade moves less, and can end in the middle of a blob (see the test above).
 #[test]
 fn a_message_ends_in_the_middle_of_a_session() {
     let units: BTreeSet<u64> =
         (0..messages(InChunkMap)).filter_map(|k| unit_in_progress(&storage(&after(InChunkMap, k)))).collect();
     let session = image().file("long session").session;
-    assert!(units.contains(&session), "{units:?}, not {session}");
+    assert!(units.contains(&session), "no message ends in session {session}, only in {units:?}");
 }
 
 /// Calls of clients, with checks of the answers: they must be the same however far the migration is.
@@ -195,7 +195,7 @@ fn sweep(canister: &InstalledCanister, seconds: u64) -> u64 {
 fn before_compaction() -> (InstalledCanister, u64) {
     let canister = after(InChunkMap, messages(InChunkMap));
     let chunks = canister.stats().chunks;
-    assert_eq!(sweep(&canister, 61), chunks, "it is only marked");
+    assert_eq!(sweep(&canister, 61), chunks, "the map is only marked for compaction");
     (canister, chunks)
 }
 
@@ -208,7 +208,7 @@ fn chunks_in_quarantine_are_stored_again_in_an_emptied_map() {
     let mut expected = Held::of(&storage(&canister));
     assert!(chunks > 3 * QUARANTINED, "{chunks} chunks");
     let seen: BTreeSet<u64> = (0..4).map(|_| sweep(&canister, 0)).filter(|left| *left != chunks).collect();
-    assert_eq!(seen, BTreeSet::from([QUARANTINED]), "all others go at once");
+    assert_eq!(seen, BTreeSet::from([QUARANTINED]), "all other chunks are removed at once");
     expected.chunk_map = [QUARANTINED, 0];
     assert_eq!(Held::of(&storage(&canister)), expected);
     assert_eq!(InChunkMap::dump(&canister), uninterrupted(InChunkMap));
@@ -219,7 +219,7 @@ fn chunks_in_quarantine_are_stored_again_in_an_emptied_map() {
     {
         let mut storage = Storage::open_accepting(raw.clone(), &[Layout::EXTENTS]).unwrap();
         let Place::Chunks(prefix) = storage.blobs.blob(torn.blob.unwrap()).unwrap().place else {
-            panic!("it has moved")
+            panic!("the quarantined blob is not in the chunk map")
         };
         storage.blobs.write_chunk(prefix, 1, &torn.content[CHUNK..]);
     }
@@ -254,7 +254,7 @@ fn a_compaction_that_traps_changes_nothing() {
         });
         assert_eq!(trapped.len(), 1, "part {part}: {trapped:?}");
         assert_eq!(Held::of(&storage(&canister)), before, "part {part}");
-        assert_eq!(sweep(&canister, 61), QUARANTINED, "part {part}: it is repeated");
+        assert_eq!(sweep(&canister, 61), QUARANTINED, "part {part}: the compaction is repeated");
         assert_eq!(InChunkMap::dump(&canister), expected, "part {part}");
     }
     // Now the compaction traps each time, until the sweep no longer repeats it.

@@ -24,41 +24,42 @@ fn path(layout: u16) -> PathBuf {
 }
 
 /// Returns a file of two chunks that compresses well.
-fn half() -> Vec<u8> {
+fn two_chunks() -> Vec<u8> {
     vec![7; CHUNK + 5]
 }
 
-/// Uploads a finished file, and the second chunk of an unfinished one; in layout 3, also the second chunk of an
-/// unfinished one that is verified by BLAKE3. The ids are the same in each run, since the canister issues them in
+/// Uploads a finished file, and the second chunk of an unfinished file; in layout 3, also the second chunk of an
+/// unfinished file that is verified by BLAKE3. The ids are the same in each run, since the canister issues them in
 /// order.
 fn fill(canister: &InstalledCanister, layout: u16) {
     let capsule = canister.capsule();
     canister.upload(owner(), &capsule, b"a finished file", "finished");
-    let session = canister.begin(owner(), &capsule, &half(), "half").unwrap();
-    canister.put(owner(), session, 1, &half()).unwrap();
+    let session = canister.begin(owner(), &capsule, &two_chunks(), "half").unwrap();
+    canister.put(owner(), session, 1, &two_chunks()).unwrap();
     if layout >= 3 {
-        let session =
-            canister.begin_hashed(owner(), &capsule, &half(), BY_BLAKE3, HashAlgorithm::Blake3).unwrap();
-        canister.put(owner(), session, 1, &half()).unwrap();
+        let session = canister
+            .begin_hashed(owner(), &capsule, &two_chunks(), BY_BLAKE3, HashAlgorithm::Blake3)
+            .unwrap();
+        canister.put(owner(), session, 1, &two_chunks()).unwrap();
     }
 }
 
-/// Finishes the half-finished upload with the key `idem`, and checks that the capsule has as many as `memories`
-/// memories afterwards.
-fn finishes_upload(
+/// Finishes the half-finished upload with the key `idem`, and checks that the capsule has `memories` memories
+/// afterwards.
+fn finish_upload(
     canister: &InstalledCanister,
     capsule: &str,
     idem: &str,
     hash: HashAlgorithm,
     memories: usize,
 ) {
-    let session = canister.begin_hashed(owner(), capsule, &half(), idem, hash).unwrap();
+    let session = canister.begin_hashed(owner(), capsule, &two_chunks(), idem, hash).unwrap();
     let status = canister.status(owner(), session).unwrap();
     assert_eq!(status.received.len(), 1, "{idem} on {}", canister.build);
-    canister.put(owner(), session, 0, &half()).unwrap();
-    let digest = digest(hash, &half());
-    let finished = canister.finish_as(owner(), session, &digest, half().len() as u64).unwrap();
-    assert_eq!(canister.read_back(owner(), &finished.blob_id), half());
+    canister.put(owner(), session, 0, &two_chunks()).unwrap();
+    let digest = digest(hash, &two_chunks());
+    let finished = canister.finish_as(owner(), session, &digest, two_chunks().len() as u64).unwrap();
+    assert_eq!(canister.read_back(owner(), &finished.blob_id), two_chunks());
     assert_eq!(
         canister.memories(owner(), capsule, None, None).unwrap().len(),
         memories,
@@ -88,9 +89,9 @@ fn every_build_reads_every_layout_that_it_accepts() {
             let capsules: Result<Vec<upload_canister::api::Capsule>> =
                 canister.query(owner(), "capsules_list", (None::<String>, None::<u32>));
             let capsule = &capsules.unwrap()[0].id;
-            finishes_upload(&canister, capsule, "half", HashAlgorithm::Sha256, 2);
+            finish_upload(&canister, capsule, "half", HashAlgorithm::Sha256, 2);
             if layout >= 3 {
-                finishes_upload(&canister, capsule, BY_BLAKE3, HashAlgorithm::Blake3, 3);
+                finish_upload(&canister, capsule, BY_BLAKE3, HashAlgorithm::Blake3, 3);
             }
             let memories = canister.memories(owner(), capsule, None, None).unwrap();
             for memory in memories {

@@ -208,12 +208,15 @@ const CASES: &[(&str, Damage, &[&str])] = &[
 fn refused_by_every_build(canister: &InstalledCanister, what: &str, damaged: &[u8], expected: &[&str]) {
     canister.pic.set_stable_memory(canister.id, damaged.to_vec(), BlobCompression::NoCompression);
     for build in [Build::Legacy, Build::Staged, Build::Direct] {
-        let Err(refused) = canister.try_upgrade(build) else { panic!("{what}: {build} accepts it") };
+        let Err(refused) = canister.try_upgrade(build) else { panic!("{what}: {build} accepts the memory") };
         let refused = refused.reject_message;
         for words in expected.iter().chain(&["upgrade refused", "nothing was changed"]) {
             assert!(refused.contains(words), "{what}, {build}: {refused}");
         }
-        assert!(canister.pic.get_stable_memory(canister.id) == damaged, "{what}, {build}");
+        assert!(
+            canister.pic.get_stable_memory(canister.id) == damaged,
+            "{what}, {build}: stable memory is unchanged"
+        );
         let info: upload_canister::api::BuildInfo = canister.plain("build_info", ());
         assert_eq!(info.build, "legacy", "the old code continues");
     }
@@ -281,7 +284,7 @@ const ANY_RECORD: [u8; 6] = [
 #[test]
 fn record_of_another_format_in_any_table_is_refused() {
     let (canister, healthy) = sound();
-    let mut wrong = 0;
+    let mut tried = 0;
     for (id, name, structure) in tables(&healthy).filter(|(id, ..)| !ANY_RECORD.contains(id)) {
         let raw = memory_of(&healthy);
         match structure {
@@ -295,9 +298,9 @@ fn record_of_another_format_in_any_table_is_refused() {
         let damaged = raw.borrow().clone();
         let expected = [&*format!("memory id {id} ({name})"), "record"];
         refused_by_every_build(&canister, name, &damaged, &expected);
-        wrong += 1;
+        tried += 1;
     }
-    assert!(wrong >= 30, "{wrong} tables");
+    assert!(tried >= 30, "only {tried} tables were tried");
 }
 
 /// Returns the instructions of `post_upgrade` in an upgrade that is refused.
@@ -316,9 +319,9 @@ fn cost_of_refusal(canister: &InstalledCanister, build: Build, damaged: Vec<u8>)
 #[test]
 fn the_preflight_costs_at_most_2_million_instructions() {
     let (canister, healthy) = sound();
-    let of_records =
+    let is_checked_map =
         |(id, _, structure): &(u8, &str, Structure)| *structure == Structure::Map && !ANY_RECORD.contains(id);
-    let (last, name, _) = tables(&healthy).filter(of_records).last().unwrap();
+    let (last, name, _) = tables(&healthy).filter(is_checked_map).last().unwrap();
     let (first, ..) = tables(&healthy).next().unwrap();
     for build in [Build::Legacy, Build::Staged, Build::Direct] {
         let damaged = |damage: &dyn Fn(&RawMemory)| {

@@ -82,7 +82,7 @@ impl Traffic {
         self.random % below
     }
 
-    /// Makes calls of many clients in one round, each of which must succeed.
+    /// Makes up to [`CALLS_OF_A_ROUND`] calls in one round, each of which must succeed.
     fn round(&mut self, canister: &InstalledCanister) {
         let mut sent = Vec::new();
         while sent.len() < CALLS_OF_A_ROUND {
@@ -155,15 +155,15 @@ fn run(sessions: u64) -> Figures {
     canister.pic.set_stable_memory(canister.id, bytes, BlobCompression::NoCompression);
     canister.upgrade(Build::Legacy);
     let messages_from = |canister: &InstalledCanister, from| {
-        costs::messages(&canister.pic, canister.id, from).expect("the server reports costs")
+        costs::messages(&canister.pic, canister.id, from).expect("the server does not report costs")
     };
-    let last = |all: &[MessageCost]| all.last().expect("something was executed").index;
+    let last = |all: &[MessageCost]| all.last().expect("no message was executed").index;
     let seen = last(&messages_from(&canister, 0)) + 1;
     canister.try_upgrade(Build::Staged).unwrap();
     let heap_before = heap(&canister);
     let mut all = messages_from(&canister, seen);
-    let upgrade = |cost: &&MessageCost| ["start", "post_upgrade"].contains(&&*cost.entry);
-    let post_upgrade = all.iter().filter(upgrade).map(|cost| cost.instructions).sum();
+    let is_upgrade = |cost: &&MessageCost| ["start", "post_upgrade"].contains(&&*cost.entry);
+    let post_upgrade = all.iter().filter(is_upgrade).map(|cost| cost.instructions).sum();
 
     let mut traffic =
         Traffic { random: 42, sessions, capsules, used: Default::default(), calls: 0, finished: Vec::new() };
@@ -186,14 +186,14 @@ fn run(sessions: u64) -> Figures {
     }
 
     // The timers' library runs each timer in a call of the canister to itself.
-    let of_timer = |cost: &&MessageCost| cost.entry == "update" && !cost.method.starts_with("uploads_");
+    let is_of_timer = |cost: &&MessageCost| cost.entry == "update" && !cost.method.starts_with("uploads_");
     let calls = all.iter().filter(|cost| cost.method.starts_with("uploads_"));
-    let slowest = calls.max_by_key(|cost| cost.instructions).expect("clients have called");
+    let slowest = calls.max_by_key(|cost| cost.instructions).expect("no client has called");
     Figures {
         sessions,
         post_upgrade,
         messages: state.messages,
-        largest: all.iter().filter(of_timer).map(|cost| cost.instructions).max().unwrap_or(0),
+        largest: all.iter().filter(is_of_timer).map(|cost| cost.instructions).max().unwrap_or(0),
         total: state.instructions,
         calls: traffic.calls,
         slowest: (slowest.method.clone(), slowest.instructions),
@@ -226,7 +226,7 @@ fn report_path() -> PathBuf {
 
 /// Returns the rows of the table, by number of sessions.
 fn lines_of(report: &str) -> Vec<(u64, String)> {
-    // An earlier table has two columns, and its rows are skipped.
+    // Rows of the tables in the introduction are skipped: they have two columns, or numbers with commas.
     let rows = report.lines().filter(|line| line.split('|').count() > 4).filter_map(|line| {
         let sessions = line.strip_prefix("| ")?.split(' ').next()?.parse().ok()?;
         Some((sessions, line.to_owned()))
@@ -245,20 +245,20 @@ fn report(runs: &[Figures]) {
         assert!(old.starts_with(HEAD), "the introduction of the report differs");
         let written = lines_of(&old);
         for figures in runs {
-            let Some((_, line_there)) = written.iter().find(|(sessions, _)| *sessions == figures.sessions)
+            let Some((_, reported_line)) = written.iter().find(|(sessions, _)| *sessions == figures.sessions)
             else {
                 panic!("{} sessions are not in the report", figures.sessions)
             };
-            for (there, here) in numbers(line_there).into_iter().zip(numbers(&line(figures))) {
-                let tenth = there.max(10) / 10;
-                let both = format!("report: {line_there}\n   run: {}", line(figures));
+            for (reported, measured) in numbers(reported_line).into_iter().zip(numbers(&line(figures))) {
+                let tenth = reported.max(10) / 10;
+                let both = format!("report: {reported_line}\n   run: {}", line(figures));
                 assert!(
-                    here <= there + tenth,
+                    measured <= reported + tenth,
                     "more expensive than in the report by more than a tenth\n{both}"
                 );
-                if here + tenth < there {
+                if measured + tenth < reported {
                     println!(
-                        "the report is stale, write it with UPDATE_REPORT=1: {here} for {there}\n{both}"
+                        "the report is stale, write it with UPDATE_REPORT=1: {measured} instead of {reported}\n{both}"
                     );
                 }
             }

@@ -25,7 +25,7 @@ use upload_model::{
     Refusal, Stage, Target, TargetResult, View, operations,
 };
 
-/// Prefix of the asset names in metadata that the model has chosen; the number of the version follows.
+/// Start of the asset names in metadata that the model has chosen. The number of the version follows.
 const VERSION: &str = "version ";
 
 fn named(bytes: u64, version: u8) -> AssetMetadata {
@@ -123,7 +123,7 @@ impl Wasm {
             canister.pic.advance_time(TIMER_INTERVAL);
             canister.pic.tick();
         });
-        assert!(!trapped.is_empty(), "a timer is due every minute");
+        assert!(!trapped.is_empty(), "a message of the timers traps");
         self.canister.pic.advance_time(OVERDUE);
         self.canister.abort(owner(), 0).unwrap_err();
     }
@@ -156,8 +156,8 @@ impl Target for Wasm {
     }
 
     fn create_capsule(&mut self, owner: u8) -> TargetResult<String> {
-        let made = self.canister.update::<Capsule>(person(owner), "capsules_create", (None::<PersonRef>,));
-        let id = made.map_err(refusal)?.id;
+        let created = self.canister.update::<Capsule>(person(owner), "capsules_create", (None::<PersonRef>,));
+        let id = created.map_err(refusal)?.id;
         self.share(owner, owner, &id, Guest::Write)?;
         Ok(id)
     }

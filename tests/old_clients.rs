@@ -14,16 +14,16 @@ use crate::support::{did, tree};
 fn case(env: &TypeEnv, ty: &Type, name: &str) -> Option<Type> {
     let ty = env.trace_type(ty).unwrap();
     let TypeInner::Variant(cases) = ty.as_ref() else { return None };
-    let is_it = |label: &Label| *label == Label::Named(name.into());
-    cases.iter().find(|case| is_it(&case.id)).map(|case| case.ty.clone())
+    let has_name = |label: &Label| *label == Label::Named(name.into());
+    cases.iter().find(|case| has_name(&case.id)).map(|case| case.ty.clone())
 }
 
 fn fits(env: &TypeEnv, given: &Type, expected: &Type) -> bool {
     subtype(&mut Gamma::new(), env, given, expected).is_ok()
 }
 
-/// Returns three cells of the function's row in the table: whether it accepts the arguments of old clients, whether
-/// they can decode its `Ok`, and whether they can decode its `Err`.
+/// Returns three cells of a function's row in the table: whether the function accepts the arguments of old clients, and
+/// whether old clients can decode its `Ok` and its `Err`.
 fn verdict(env: &TypeEnv, old: &Function, new: &Function) -> [&'static str; 3] {
     let args = old.args.iter().zip(&new.args).all(|(old, new)| fits(env, old, new));
     let [old_reply, new_reply] = [old, new].map(|function| &function.rets[0]);

@@ -44,7 +44,7 @@ fn folder() -> PathBuf {
     tree::root().join("tests/replay")
 }
 
-/// Returns the folders, sorted by name.
+/// Returns the folders of the traces, sorted by name.
 fn cases() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
     let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
@@ -61,7 +61,7 @@ fn play(trace: &Trace, play: &Play) -> (Vec<String>, State) {
     let mut playing = replay::play(trace, &mut subject, &mut builds, &interruptions).unwrap();
     let mut tally = Tally::new(rules_of_the_tree().unwrap());
     let judgement = compare::with_record(trace, &playing.events, &mut tally);
-    assert!(judgement.equal > 0);
+    assert!(judgement.equal > 0, "no answer is the recorded one");
     let wrong = judgement
         .wrong
         .iter()
@@ -103,14 +103,14 @@ fn differences(recorded: &str, now: &str) -> Vec<String> {
 #[test]
 fn every_trace_replays_its_answers_and_state_on_its_builds() {
     let cases = cases();
-    assert!(!cases.is_empty());
+    assert!(!cases.is_empty(), "there are no traces");
     for case in cases {
         let name = case.file_name().unwrap().to_string_lossy().into_owned();
         let expect: Expect = toml::from_str(&std::fs::read_to_string(case.join("expect.toml")).unwrap())
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         let trace = Trace::read(&case.join("calls.trace")).unwrap_or_else(|error| panic!("{error}"));
         let recorded = std::fs::read_to_string(case.join("state.txt")).unwrap();
-        assert!(!expect.about.is_empty() && !expect.play.is_empty(), "{name}");
+        assert!(!expect.about.is_empty() && !expect.play.is_empty(), "{name}: expect.toml lacks a value");
         for way in &expect.play {
             let (mut wrong, state) = play(&trace, way);
             wrong.extend(differences(&recorded, &text(&state)));

@@ -13,7 +13,8 @@ fn commands() -> Vec<(String, String)> {
     for block in runbook.split("```text\n").skip(1) {
         let lines = block.split("```").next().unwrap().lines();
         commands.extend(lines.map(|line| {
-            let (name, arguments) = line.split_once(' ').unwrap_or_else(|| panic!("no call: {line}"));
+            let (name, arguments) =
+                line.split_once(' ').unwrap_or_else(|| panic!("the line is not a call: {line}"));
             (name.to_owned(), arguments.to_owned())
         }));
     }
@@ -22,7 +23,10 @@ fn commands() -> Vec<(String, String)> {
 
 fn call(canister: &InstalledCanister, name: &str, arguments: &str) -> Vec<u8> {
     let (_, functions) = crate::support::did::functions(canister.build);
-    let (_, function) = functions.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("{name}"));
+    let (_, function) = functions
+        .iter()
+        .find(|(known, _)| known == name)
+        .unwrap_or_else(|| panic!("{name} is not in the interface"));
     let arguments = candid_parser::parse_idl_args(arguments).unwrap();
     assert_eq!(arguments.args.len(), function.args.len(), "{name}: icp requires every argument");
     let bytes = arguments.to_bytes().unwrap();
@@ -62,12 +66,12 @@ fn every_command_does_what_the_runbook_says() {
     let judged = InstalledCanister::new(Build::Staged);
     judged.configure(|config| config.compat_share_percent = 50);
 
-    let mut met = Vec::new();
+    let mut executed = Vec::new();
     for (name, arguments) in commands() {
         if name.starts_with("admin_canary") {
             let reply = call(&judged, &name, &arguments);
             assert_eq!(refusal(&reply), None, "{name}");
-            met.push(name);
+            executed.push(name);
             continue;
         }
         // Brings the canister into the state that the runbook describes for the command.
@@ -94,7 +98,7 @@ fn every_command_does_what_the_runbook_says() {
             "migration_pause" if canister.build == Build::Legacy => {
                 assert_eq!((refused, now.phase), (None, MigrationPhase::Paused));
             }
-            "migration_resume" if !met.contains(&name) => {
+            "migration_resume" if !executed.contains(&name) => {
                 assert_eq!((refused, now.phase), (None, MigrationPhase::Converted));
                 assert_eq!((now.source, now.converted), (2, 2));
             }
@@ -116,11 +120,11 @@ fn every_command_does_what_the_runbook_says() {
             }
             _ => assert_eq!(refused, None, "{name}"),
         }
-        met.push(name);
+        executed.push(name);
     }
     canister.finish(owner(), session, &file).unwrap();
     let (_, functions) = crate::support::did::functions(Build::Direct);
     for (name, _) in functions.iter().filter(|(name, _)| is_for_operators(name)) {
-        assert!(met.contains(name), "the runbook does not have {name}");
+        assert!(executed.contains(name), "the runbook does not have {name}");
     }
 }

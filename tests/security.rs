@@ -41,7 +41,7 @@ const CONTROLLERS: [Access; 6] = [No, No, No, No, No, Yes];
 const READERS: [Access; 6] = [No, No, Yes, Yes, Yes, No];
 const WRITERS: [Access; 6] = [No, No, No, Yes, Yes, No];
 const OWNERS: [Access; 6] = [No, No, No, No, Yes, No];
-/// To those who may not read them, blobs, memories and sessions do not exist.
+/// Blobs, memories and sessions do not exist for callers who may not read them.
 const READERS_OF_THE_ITEM: [Access; 6] = [Unknown, Unknown, Yes, Yes, Yes, Unknown];
 const WRITERS_OF_THE_ITEM: [Access; 6] = [Unknown, Unknown, No, Yes, Yes, Unknown];
 const CLIENT_OF_THE_SESSION: [Access; 6] = [Unknown, Unknown, Unknown, Unknown, Yes, Unknown];
@@ -114,7 +114,7 @@ fn read(reply: &[u8]) -> std::result::Result<Access, String> {
     access_in(&values)
 }
 
-/// Classifies decoded values. A list of answers, one for each file, has one answer here, and is classified by it.
+/// Classifies decoded values. A list of answers, one for each file, has a single answer here, which is classified.
 fn access_in(values: &[IDLValue]) -> std::result::Result<Access, String> {
     let [IDLValue::Variant(outer)] = values else { return Ok(Yes) };
     let is = |label: &candid::types::Label, name: &str| label.get_id() == candid::idl_hash(name);
@@ -151,7 +151,7 @@ fn check_every_function(build: Build) {
     let with_calls: Vec<&str> = CALLS.iter().map(|(name, _)| *name).collect();
     let in_interface: Vec<&str> = functions.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(in_table, in_interface, "the table has every function, in alphabetical order");
-    assert_eq!(with_calls, in_interface, "and so have the calls");
+    assert_eq!(with_calls, in_interface, "`CALLS` has every function, in alphabetical order");
 
     let canister = InstalledCanister::new(build);
     let mut wrong = Vec::new();

@@ -30,7 +30,7 @@ fn no_id_is_issued_again_after_a_snapshot_is_loaded() {
         let mut issued = ids(&canister, owner(), 0);
         let snapshot = canister.take_snapshot();
         for round in 1..4 {
-            // Each round makes the same calls from the same state: only the canister version is different.
+            // Each round begins in the same state; only the canister version is different.
             for id in ids(&canister, owner(), round) {
                 assert!(issued.insert(id.clone()), "{build}, round {round}: {id} was issued before");
             }

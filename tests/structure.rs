@@ -45,7 +45,8 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Returns the documents of the tree.
+/// Returns the Markdown documents in the root of the tree, in `docs`, `findings` and `clients/web`, and of each crate
+/// and migration.
 fn documents() -> Vec<(PathBuf, String)> {
     let folders = ["", "docs", "findings", "clients/web"].map(|folder| tree::root().join(folder)).into_iter();
     let parts = ["crates", "migrations"].into_iter().flat_map(|folder| {
@@ -137,7 +138,11 @@ fn features_are_chosen_in_one_place_of_the_upload_layer() {
 #[test]
 fn build_facts_come_from_the_build_profile() {
     let all = without_tests(sources("src"));
-    assert_eq!(uses(&all, &["FEATURES.contains"]), Vec::<String>::new(), "decided at compile time");
+    assert_eq!(
+        uses(&all, &["FEATURES.contains"]),
+        Vec::<String>::new(),
+        "facts about the build are constants of `build_profile`"
+    );
     let elsewhere: Vec<_> = all
         .into_iter()
         .filter(|(path, _)| !["build_profile.rs", "upload/path.rs"].iter().any(|file| path.ends_with(file)))
@@ -183,7 +188,7 @@ fn the_headers_of_all_entry_points_are_written() {
     assert_eq!(seen + 1, did::names(Build::Direct).len());
 }
 
-/// Every test that the tables of two documents name as `file::function` exists.
+/// Every test that `docs/upload-contract.md` and `docs/adopted-defects.md` name as `file::function` exists.
 #[test]
 fn every_test_that_a_table_names_exists() {
     let folders = ["src", "tests", "crates/session-migrate/tests"];
@@ -197,14 +202,14 @@ fn every_test_that_a_table_names_exists() {
         let text = fs::read_to_string(tree::root().join(page)).unwrap();
         let named: Vec<&str> =
             text.split('`').skip(1).step_by(2).filter(|code| code.contains("::")).collect();
-        assert!(named.len() > 50, "{page}: {named:?}");
+        assert!(named.len() > 50, "{page}: only these tests were found: {named:?}");
         let missing: Vec<&str> = named.into_iter().filter(|test| !exists(test)).collect();
         assert_eq!(missing, Vec::<&str>::new(), "{page}");
     }
 }
 
-/// `docs/adopted-defects.md` names each of the forty tests of `tests/defects.rs`, and each row of its tables names a
-/// test.
+/// `docs/adopted-defects.md` names each of the forty tests of `tests/defects.rs`, and each row of the page's tables
+/// names a test or a benchmark.
 #[test]
 fn the_page_of_adopted_defects_has_all_of_them() {
     let page = fs::read_to_string(tree::root().join("docs/adopted-defects.md")).unwrap();
@@ -231,7 +236,11 @@ fn no_new_name_of_the_interface_is_a_candid_keyword() {
         let did = fs::read_to_string(tree::root().join(format!("candid/{build}.did"))).unwrap();
         let quoted: BTreeSet<&str> =
             did.lines().filter_map(|line| line.trim_start().strip_prefix('"')?.split('"').next()).collect();
-        assert_eq!(quoted, BTreeSet::from(["blob"]), "{build}: of the first public release, and no other");
+        assert_eq!(
+            quoted,
+            BTreeSet::from(["blob"]),
+            "{build}: the only such name is that of the first public release"
+        );
     }
 }
 
@@ -260,7 +269,7 @@ fn the_glossary_names_what_exists() {
     let glossary = fs::read_to_string(tree::root().join("docs/glossary.md")).unwrap();
     let rows = glossary.lines().filter_map(|line| line.split(" | ").nth(2));
     let named: Vec<&str> = rows.flat_map(|places| places.split('`').skip(1).step_by(2)).collect();
-    assert!(named.len() > 30, "{named:?}");
+    assert!(named.len() > 30, "only these names were found: {named:?}");
     let crates = ["ic-stable-migrate", "session-migrate", "pocket-ic-embedded"]
         .map(|name| format!("crates/{name}/src"));
     let folders = ["src", "migrations", "tests"].map(str::to_owned).into_iter().chain(crates);
@@ -311,9 +320,9 @@ fn every_selection_of_packages_has_the_same_wasmtime() {
     }
 }
 
-/// Every file, including those of tests, is about one idea and begins by stating it, so that whoever adds to a file
-/// sees whether the addition belongs there. There is no limit on a file's length: when there was one, single ideas were
-/// cut into two files.
+/// Every file, including those of tests, is about one idea and begins by stating that idea, so that whoever adds to a
+/// file sees whether the addition belongs there. There is no limit on a file's length: when there was such a limit,
+/// single ideas were cut into two files.
 #[test]
 fn every_file_begins_with_what_it_is_about() {
     let all = ["src", "migrations", "tests", "crates"].into_iter().flat_map(sources);

@@ -9,8 +9,8 @@ use crate::support::{InstalledCanister, owner};
 use session_migrate::build::Build;
 use session_migrate::costs;
 
-/// Number of chunks that an ended session releases immediately. Removing them takes 2.2 billion instructions
-/// (`docs/costs.md`).
+/// Number of chunks of each session; an ended session releases so many immediately. Removing them takes 2.2 billion
+/// instructions (`docs/costs.md`).
 const CHUNKS: u32 = 32;
 
 /// Instruction limit of this test. A slice of the sweep may end twenty such sessions; in a single message they would

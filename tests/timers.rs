@@ -28,7 +28,7 @@ fn errors(canister: &InstalledCanister) -> Vec<RecentError> {
     canister.query(controller(), "admin_errors", ()).unwrap()
 }
 
-fn minute(canister: &InstalledCanister) {
+fn pass_minute(canister: &InstalledCanister) {
     canister.pic.advance_time(Duration::from_secs(61));
     canister.pic.tick();
     canister.pic.tick();
@@ -54,7 +54,7 @@ fn an_update_restarts_timers_lost_by_a_trap() {
         let mut canister = InstalledCanister::new(build);
         let capsule = canister.capsule();
         canister.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
-        let trapped = with_message_limit(&canister, TOO_FEW, minute);
+        let trapped = with_message_limit(&canister, TOO_FEW, pass_minute);
         assert_eq!(trapped.len(), 1, "{trapped:?}");
         assert_eq!(trapped[0].entry, "global_timer");
 
@@ -62,7 +62,7 @@ fn an_update_restarts_timers_lost_by_a_trap() {
         assert_eq!(canister.stats().sessions, 1, "{build}: no timer runs, and a query does not change that");
         anybody_calls(&canister);
         canister.settle(|stats| stats.sessions == 0);
-        with_message_limit(&canister, TOO_FEW, minute);
+        with_message_limit(&canister, TOO_FEW, pass_minute);
         pass(&canister, Duration::from_secs(3_600));
         anybody_calls(&canister);
 
@@ -108,14 +108,14 @@ fn a_clone_sweeps_after_its_first_update() {
         let canister = InstalledCanister::new(build);
         let capsule = canister.capsule();
         canister.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
-        minute(&canister);
+        pass_minute(&canister);
         let snapshot = canister.take_snapshot();
         let canister = canister.cloned(&snapshot);
         pass(&canister, TWO_DAYS);
         assert_eq!(canister.stats().sessions, 1, "{build}: nothing runs by itself");
         anybody_calls(&canister);
         canister.settle(|stats| stats.sessions == 0);
-        minute(&canister);
+        pass_minute(&canister);
         let age = canister.scrape()["timer_job_age_seconds{job=\"sweep\"}"];
         assert!(age < 60.0, "{age}");
     }
@@ -166,9 +166,10 @@ fn the_sweep_is_one_chain_of_messages() {
     canister.settle(|stats| stats.memories == 0);
 }
 
-/// The type tables make all later calls cheaper. If the message that writes them traps, a later one writes them.
+/// Cached Candid headers make all later calls cheaper. If the message that caches the headers traps, a later message
+/// caches them.
 #[test]
-fn type_tables_are_written_when_the_first_minute_is_lost() {
+fn candid_headers_are_cached_after_a_lost_first_minute() {
     if !is_embedded() {
         return;
     }
@@ -177,15 +178,15 @@ fn type_tables_are_written_when_the_first_minute_is_lost() {
             let canister = InstalledCanister::new(build);
             let capsule = canister.capsule();
             first_minute(&canister);
-            minute(&canister);
-            minute(&canister);
+            pass_minute(&canister);
+            pass_minute(&canister);
             begin_costs(&canister, &capsule)
         };
-        let usual = cost(minute);
+        let usual = cost(pass_minute);
         let lost = cost(|canister| {
-            // The limit is enough for the timers' jobs, but not for the tables.
-            let trapped = with_message_limit(canister, 3_000_000, minute);
-            assert!(!trapped.is_empty(), "the tables were written");
+            // The limit is enough for the timers' other jobs, but not for the headers.
+            let trapped = with_message_limit(canister, 3_000_000, pass_minute);
+            assert!(!trapped.is_empty(), "the message that caches the headers traps");
         });
         assert!(lost < usual + usual / 10, "{build}: {lost} instead of {usual}");
     }

@@ -13,7 +13,7 @@ struct HalfUpload {
 }
 
 impl HalfUpload {
-    fn begun(canister: &InstalledCanister, seed: u64) -> Self {
+    fn begin(canister: &InstalledCanister, seed: u64) -> Self {
         let capsule = canister.capsule();
         let content = file(CHUNK + 100, seed);
         let session = canister.begin(owner(), &capsule, &content, &format!("key {seed}")).unwrap();
@@ -35,7 +35,7 @@ impl HalfUpload {
 #[test]
 fn the_legacy_build_refuses_layout_2_and_names_the_rollback() {
     let mut canister = InstalledCanister::new(Build::Legacy);
-    let upload = HalfUpload::begun(&canister, 1);
+    let upload = HalfUpload::begin(&canister, 1);
     canister.upgrade(Build::Staged);
     let message = canister.try_upgrade(Build::Legacy).unwrap_err().reject_message;
     assert!(message.contains("layout 2") && message.contains("staged build"), "{message}");
@@ -47,7 +47,7 @@ fn the_legacy_build_refuses_layout_2_and_names_the_rollback() {
 #[test]
 fn every_build_upgrades_to_itself_and_direct_back_to_staged() {
     let mut canister = InstalledCanister::new(Build::Legacy);
-    let upload = HalfUpload::begun(&canister, 1);
+    let upload = HalfUpload::begin(&canister, 1);
     for build in [Build::Legacy, Build::Staged, Build::Staged, Build::Direct, Build::Staged, Build::Direct] {
         canister.upgrade(build);
         assert_eq!(canister.status(owner(), upload.session).unwrap().received.len(), 1);
@@ -58,7 +58,7 @@ fn every_build_upgrades_to_itself_and_direct_back_to_staged() {
 #[test]
 fn the_direct_build_converts_as_the_staged_one_does() {
     let mut canister = InstalledCanister::new(Build::Legacy);
-    let upload = HalfUpload::begun(&canister, 1);
+    let upload = HalfUpload::begin(&canister, 1);
     assert_eq!(upload.path(&canister), SessionPath::Compat);
     canister.upgrade(Build::Direct);
     assert_eq!(upload.path(&canister), SessionPath::Direct);
@@ -71,7 +71,7 @@ fn the_direct_build_converts_as_the_staged_one_does() {
 fn the_compat_share_routes_sessions_and_at_zero_they_convert() {
     let mut canister = InstalledCanister::new(Build::Staged);
     canister.configure(|config| config.compat_share_percent = 100);
-    let uploads = [1, 2, 3].map(|seed| HalfUpload::begun(&canister, seed));
+    let uploads = [1, 2, 3].map(|seed| HalfUpload::begin(&canister, seed));
     assert!(uploads.iter().all(|upload| upload.path(&canister) == SessionPath::Compat));
     uploads[0].complete(&canister);
     canister.upgrade(Build::Staged);
@@ -79,7 +79,7 @@ fn the_compat_share_routes_sessions_and_at_zero_they_convert() {
 
     canister.configure(|config| config.compat_share_percent = 0);
     assert!(uploads[1..].iter().all(|upload| upload.path(&canister) == SessionPath::Direct));
-    assert_eq!(HalfUpload::begun(&canister, 4).path(&canister), SessionPath::Direct);
+    assert_eq!(HalfUpload::begin(&canister, 4).path(&canister), SessionPath::Direct);
     let status = status(&canister);
     assert_eq!((status.phase, status.source), (MigrationPhase::Converted, 2));
     assert_eq!(status.digest_before, status.digest_after);
@@ -89,13 +89,13 @@ fn the_compat_share_routes_sessions_and_at_zero_they_convert() {
 #[test]
 fn a_rollback_to_legacy_keeps_everything_uploaded_since() {
     let mut canister = InstalledCanister::new(Build::Legacy);
-    let before = [1, 2, 3].map(|seed| HalfUpload::begun(&canister, seed));
+    let before = [1, 2, 3].map(|seed| HalfUpload::begin(&canister, seed));
     canister.upgrade(Build::Staged);
-    let since = [4, 5].map(|seed| HalfUpload::begun(&canister, seed));
+    let since = [4, 5].map(|seed| HalfUpload::begin(&canister, seed));
     canister.put(owner(), before[0].session, 0, &before[0].content).unwrap();
     let rolled_back = control(&canister, "migration_rollback");
     assert_eq!((rolled_back.phase, rolled_back.layout), (MigrationPhase::RolledBack, 1));
-    let meanwhile = HalfUpload::begun(&canister, 6);
+    let meanwhile = HalfUpload::begin(&canister, 6);
     assert_eq!(meanwhile.path(&canister), SessionPath::Compat);
 
     canister.upgrade(Build::Legacy);

@@ -146,8 +146,8 @@ pub fn d18_a_debug_finish_took_any_hash(build: Build) {
 }
 
 /// A memory could be created with any locator, and deleting the memory freed the blob of that locator, regardless of
-/// the blob's owner. Now a memory refers to the blob of its own upload. Deleting a memory requires write access, and
-/// frees its blob only if no other memory refers to it.
+/// the blob's owner. Now a memory refers to a blob of its own capsule. Deleting a memory requires write access, and
+/// frees its blob only if no other memory refers to that blob.
 pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -158,15 +158,15 @@ pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
     let second = canister.upload(owner(), &capsule, &content, "second");
     let attacker = canister.upload(stranger(), &theirs, &content, "the same content");
     assert_eq!(first.blob_id, second.blob_id, "stored once in a capsule");
-    assert_ne!(first.blob_id, attacker.blob_id, "and not across capsules");
+    assert_ne!(first.blob_id, attacker.blob_id, "not shared across capsules");
 
     let victims = canister.memory(owner(), &first.memory_id).unwrap().blob;
     let gone = BlobRef { locator: "blob_1".into(), ..victims.clone() };
     let prefixed = BlobRef { locator: format!("x:{}", &victims.locator[5..]), ..victims.clone() };
     let before = canister.holdings();
     for blob in [&victims, &gone, &prefixed] {
-        let over_it = NewMemory::blob(&theirs, blob, "over somebody else's blob");
-        assert!(not_found(canister.create_memory(stranger(), over_it)));
+        let memory = NewMemory::blob(&theirs, blob, "over somebody else's blob");
+        assert!(not_found(canister.create_memory(stranger(), memory)));
     }
     assert!(not_found(canister.update::<()>(stranger(), "blob_delete", (&victims.locator,))));
     let shared = canister.update::<()>(owner(), "blob_delete", (&victims.locator,));
@@ -184,15 +184,15 @@ pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
 
     delete(owner(), &first.memory_id).unwrap();
     canister.settle(|stats| stats.memories == 1);
-    assert_eq!(canister.read_back(owner(), &second.blob_id), content, "the other memory still has it");
+    assert_eq!(canister.read_back(owner(), &second.blob_id), content, "the other memory still has the blob");
     delete(owner(), &second.memory_id).unwrap();
     canister.settle(|stats| (stats.chunks, stats.payload_bytes) == (0, 0));
     assert_eq!((canister.stats().blobs, canister.stats().bytes_in_use), (0, 0));
     assert!(not_found(canister.blob_meta(owner(), &second.blob_id)));
 }
 
-/// Write access was checked at begin only, so a session continued after its owner had lost the access. Now it is
-/// checked again at every chunk and at finish. Abort stays possible, since it only frees bytes.
+/// Write access was checked at begin only, so a session continued after its owner had lost the access. Now write
+/// access is checked again at every chunk and at finish. Abort stays possible, since it only frees bytes.
 pub fn d20_access_was_checked_at_begin_only(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -227,8 +227,8 @@ pub fn d21_anonymous_callers_subjects_and_first_callers_had_rights(build: Build)
     assert!(unauthorized(canister.update::<()>(owner(), "admin_config_set", (effective,))));
 
     let nobody = Principal::anonymous();
-    let made = canister.update::<Capsule>(nobody, "capsules_create", (None::<PersonRef>,));
-    assert!(unauthorized(made));
+    let created = canister.update::<Capsule>(nobody, "capsules_create", (None::<PersonRef>,));
+    assert!(unauthorized(created));
     let capsule = canister.capsule();
     let access = CapsuleAccess { owners: vec![owner()], writers: vec![nobody], readers: vec![nobody] };
     canister.update::<Capsule>(owner(), "capsules_set_access", (&capsule, access)).unwrap();

@@ -42,13 +42,13 @@ pub fn d02_blob_ids_could_be_guessed(build: Build) {
         let hash = Sha256::new().chain_update(b"#").chain_update(session.to_le_bytes()).finalize();
         format!("blob_{}", u64::from_be_bytes(hash[..8].try_into().unwrap()))
     };
-    assert_eq!(guess(7), "blob_11410754707272541975", "as the first release made them");
+    assert_eq!(guess(7), "blob_11410754707272541975", "as the first release derived blob ids");
     let guesses: Vec<String> = (0..100).map(guess).collect();
     for n in 1..=3 {
-        let made = canister.upload(owner(), &capsule, &file(5, n), &format!("key {n}")).blob_id;
-        assert!(!guesses.contains(&made), "{made}");
+        let issued = canister.upload(owner(), &capsule, &file(5, n), &format!("key {n}")).blob_id;
+        assert!(!guesses.contains(&issued), "{issued} can be guessed");
         let not_found = |locator: &str| Error::not_found("blob", locator);
-        assert_eq!(canister.blob_meta(stranger(), &made), Err(not_found(&made)));
+        assert_eq!(canister.blob_meta(stranger(), &issued), Err(not_found(&issued)));
         assert_eq!(canister.blob_meta(stranger(), "blob_12345"), Err(not_found("blob_12345")));
     }
 }
@@ -220,7 +220,7 @@ pub fn d07_a_failed_finish_deleted_somebody_elses_blob(build: Build) {
             assert_eq!(expected.as_slice(), sha256(&committed));
             assert_eq!(got.as_slice(), sha256(&late));
         }
-        other => panic!("{other:?}"),
+        other => panic!("the digest of other bytes is not refused: {other:?}"),
     }
     let size = canister.finish_as(writer(), session, &sha256(&late), 101);
     assert_eq!(size, Err(Error::invalid("total_len", "100", 101)));

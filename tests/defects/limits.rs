@@ -36,8 +36,8 @@ pub fn d08_nothing_ever_expired(build: Build) {
 }
 
 /// The time to live counted from begin, so that slow uploads would have ended too early; begin could return an expired
-/// session; and there were two different times to live. Now there is one, which counts from the last activity, and
-/// begin never returns an expired session.
+/// session; and there were two different times to live. Now there is one time to live, which counts from the last
+/// activity, and begin never returns an expired session.
 pub fn d09_expiry_counted_from_the_beginning(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -60,7 +60,7 @@ pub fn d09_expiry_counted_from_the_beginning(build: Build) {
     assert_ne!(fresh, idle, "an expired session is not returned");
     assert!(
         matches!(canister.status(owner(), idle), Err(Error::Conflict { .. })),
-        "the error says that it has expired"
+        "an expired session is reported as a conflict"
     );
 }
 
@@ -92,7 +92,7 @@ pub fn d10_ended_sessions_released_nothing(build: Build) {
         assert_eq!(
             canister.stats().bytes_in_use,
             2 * content.len() as u64,
-            "a session holds what it declared"
+            "a session reserves the declared size"
         );
         canister.abort(owner(), session).unwrap();
         canister.settle(|stats| stats.sessions == 0);
@@ -127,8 +127,8 @@ pub fn d11_finished_sessions_counted_as_active(build: Build) {
 }
 
 /// The size that a client declared was not compared with the bytes that it sent, nothing was limited, and texts could
-/// be of any length. Now the declared size is enforced at every step, and exceeding a limit is an error with its
-/// numbers.
+/// be of any length. Now the declared size is enforced at every step, and exceeding a limit is an error with the
+/// limit's numbers.
 pub fn d12_declared_sizes_and_texts_had_no_limits(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
@@ -176,7 +176,7 @@ fn texts_are_limited(canister: &InstalledCanister, capsule: &str) {
                 ("asset_metadata.description", "at most 8192 bytes")
             );
         }
-        other => panic!("{other:?}"),
+        other => panic!("the description is not refused: {other:?}"),
     }
     assert_eq!(canister.holdings(), before);
     canister.begin(owner(), capsule, b"", &"k".repeat(256)).unwrap();
@@ -191,11 +191,11 @@ fn inline_bytes_are_limited(canister: &InstalledCanister, capsule: &str) {
         let expected = format!("at most {largest} bytes");
         assert_eq!(refused, Err(Error::invalid("inline", expected, format!("{length} bytes"))));
     }
-    let made = create(&file(largest, 1), "fits").unwrap();
-    assert_eq!(create(&file(largest, 1), "fits").as_ref(), Ok(&made), "the same call again");
+    let created = create(&file(largest, 1), "fits").unwrap();
+    assert_eq!(create(&file(largest, 1), "fits").as_ref(), Ok(&created), "the same call again");
     let budget = largest as u64;
     assert_eq!(create(b"x", "over"), Err(exhausted("inline bytes per capsule", budget, budget + 1)));
-    canister.update::<()>(owner(), "memories_delete", (&made,)).unwrap();
+    canister.update::<()>(owner(), "memories_delete", (&created,)).unwrap();
     create(b"x", "after").unwrap();
 }
 

@@ -221,7 +221,7 @@ pub fn d29_ids_were_made_from_the_time(build: Build) {
         .collect();
     assert!(
         results.iter().all(|result| result.uploaded_at == results[0].uploaded_at),
-        "all in one round: {results:?}"
+        "all finished in one round: {results:?}"
     );
     let memories = canister.memories(owner(), &capsule, None, None).unwrap();
     assert_eq!(memories.len(), 4);
@@ -236,13 +236,13 @@ pub fn d29_ids_were_made_from_the_time(build: Build) {
             canister.pic.submit_call(canister.id, caller, "capsules_create", arg).unwrap()
         })
         .collect();
-    let made: Vec<Capsule> = submitted
+    let created: Vec<Capsule> = submitted
         .into_iter()
         .map(|id| candid::decode_one::<Result<_>>(&canister.pic.await_call(id).unwrap()).unwrap().unwrap())
         .collect();
-    assert_eq!(made[0].created_at, made[1].created_at, "both in one round");
-    assert_ne!(made[0].id, made[1].id);
-    for (caller, capsule) in [owner(), stranger()].into_iter().zip(&made) {
+    assert_eq!(created[0].created_at, created[1].created_at, "both capsules are created in one round");
+    assert_ne!(created[0].id, created[1].id);
+    for (caller, capsule) in [owner(), stranger()].into_iter().zip(&created) {
         assert_eq!(canister.query::<Capsule>(caller, "capsules_read", (&capsule.id,)).as_ref(), Ok(capsule));
     }
 }

@@ -24,7 +24,10 @@ pub fn d34_a_large_blob_came_in_one_reply(build: Build) {
 
     let range = |offset: u64, len: u64| canister.read_range(owner(), &blob, offset, len);
     for (offset, len) in [(0, 1), (CHUNK - 1, 2), (CHUNK - 200_000, 1_900_000), (2 * CHUNK + 99, 1)] {
-        assert!(range(offset as u64, len as u64).unwrap() == content[offset..offset + len], "{offset} {len}");
+        assert!(
+            range(offset as u64, len as u64).unwrap() == content[offset..offset + len],
+            "{len} bytes at {offset}"
+        );
     }
     assert_eq!(range(0, size), Err(Error::invalid("len", "at most 1900000 bytes", size)));
     assert_eq!(range(size, 0).unwrap(), b"");
@@ -60,9 +63,9 @@ pub fn d35_stable_memory_grew_faster_than_the_payload(build: Build) {
 pub fn d36_a_commit_rewrote_the_whole_capsule(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
-    let mut made: Vec<String> =
+    let mut uploaded: Vec<String> =
         (0..23).map(|n| canister.upload(owner(), &capsule, b"", &format!("{n}")).memory_id).collect();
-    made.sort();
+    uploaded.sort();
     let mut listed: Vec<String> = Vec::new();
     loop {
         let after = listed.last().cloned();
@@ -73,7 +76,7 @@ pub fn d36_a_commit_rewrote_the_whole_capsule(build: Build) {
         }
         listed.extend(page.into_iter().map(|memory| memory.id));
     }
-    assert_eq!(listed, made);
+    assert_eq!(listed, uploaded);
     let read: Capsule = canister.query(owner(), "capsules_read", (&capsule,)).unwrap();
     assert_eq!(read.memory_count, 23);
     the_record_of_a_capsule_does_not_grow();
@@ -87,7 +90,7 @@ fn the_record_of_a_capsule_does_not_grow() {
     let mut record = CapsuleRecord::new(PersonRef::Principal(owner()), owner(), 1);
     let empty = record.encode().len();
     record.memory_count = 1_000_000;
-    assert!(record.encode().len() - empty < 8, "a number is all that grows");
+    assert!(record.encode().len() - empty < 8, "only the encoded number grows");
 }
 
 /// The same content was stored as often as it was uploaded, and the beginnings of chunks were logged. Now the same
@@ -108,14 +111,15 @@ pub fn d37_the_same_content_was_stored_again_and_payload_was_logged(build: Build
     let logs = canister.pic.fetch_canister_logs(canister.id, controller()).unwrap();
     let lines: Vec<String> =
         logs.iter().map(|record| String::from_utf8_lossy(&record.content).into_owned()).collect();
-    assert!(lines.iter().any(|line| line.contains(&results[0].memory_id)), "one line per finish: {lines:?}");
+    assert!(lines.iter().any(|line| line.contains(&results[0].memory_id)), "a finish is logged: {lines:?}");
     let hex: String = secret.bytes().take(8).map(|byte| format!("{byte:02x}")).collect();
     let decimal = format!("{:?}", &secret.as_bytes()[..4]);
     for line in &lines {
         assert!(
             !line.contains("secret")
                 && !line.contains(&hex)
-                && !line.contains(decimal.trim_matches(['[', ']']))
+                && !line.contains(decimal.trim_matches(['[', ']'])),
+            "a log line contains payload: {line}"
         );
     }
 }
@@ -152,12 +156,16 @@ fn check_buckets(stable: &[u8]) {
             let known = memory_ids::ALL.iter().find(|(known, _, _)| usize::from(*known) == id);
             assert!(
                 known.is_some_and(|(_, _, structure)| *structure != Structure::Reserved),
-                "memory {id} is in use: {known:?}"
+                "memory {id} is in use, but not in the table of memory ids: {known:?}"
             );
         }
     }
     assert_eq!(used, u64::from(buckets));
     assert!(used > 0);
     let bytes = 65_536 + used * bucket_pages * 65_536;
-    assert!(stable.len() as u64 <= bytes, "no memory except the manager's: {} of {bytes}", stable.len());
+    assert!(
+        stable.len() as u64 <= bytes,
+        "stable memory has {} bytes, the manager's buckets end at {bytes}",
+        stable.len()
+    );
 }

@@ -68,10 +68,10 @@ pub fn d39_the_session_service_counted_instead_of_checking(build: Build) {
         }
     }
     assert_eq!(canister.holdings(), after);
-    the_service_itself();
+    check_service_alone();
 }
 
-fn the_service_itself() {
+fn check_service_alone() {
     let mut service = SessionService::new(HeapStore::default());
     let mut sink = Chunks::default();
     let id = service.begin(spec(4, 8), &NOW).unwrap();
@@ -86,13 +86,21 @@ fn the_service_itself() {
     let missing = SessionError::Incomplete { id, chunks: 2, missing: 1, ranges: vec![(1, 1)] };
     assert_eq!(service.finish(id, b"owner", &NOW).unwrap_err(), missing);
 
-    assert_eq!(service.tick_ttl(&[id], Time::from_nanos(0), 60), Ok(vec![]), "a clock that is slow");
+    assert_eq!(
+        service.tick_ttl(&[id], Time::from_nanos(0), 60),
+        Ok(vec![]),
+        "a slow clock expires no session"
+    );
     assert_eq!(service.tick_ttl(&[id], NOW.plus_seconds(59), 60), Ok(vec![]));
     assert_eq!(service.session(id).unwrap().received_idxs.len(), 1);
 
     assert_eq!(put(&mut service, b"owner", 1, b"5678"), Ok(PutOutcome::Stored));
     assert_eq!(service.finish(id, b"owner", &NOW).unwrap().bytes_received, 8);
-    assert_eq!(put(&mut service, b"owner", 1, b"5678"), Err(SessionError::NotFound(id)), "after finish");
+    assert_eq!(
+        put(&mut service, b"owner", 1, b"5678"),
+        Err(SessionError::NotFound(id)),
+        "a finished session is gone"
+    );
 
     assert_eq!(service.begin(spec(0, 8), &NOW), Err(SessionError::ZeroChunkSize));
     for bytes in [u64::MAX, u64::MAX - 1] {

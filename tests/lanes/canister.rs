@@ -56,7 +56,8 @@ impl LaneCanister {
         self.installed.handle()
     }
 
-    /// Upgrades to the next build of the course; does nothing at its end.
+    /// Upgrades to the next build of the course, and checks the migration's digests and the layout. Does nothing at the
+    /// end of the course.
     pub fn upgrade(&mut self) {
         let Some((next, ahead)) = self.ahead.split_first() else { return };
         self.ahead = ahead;

@@ -122,9 +122,9 @@ fn in_flight(scene: &Scene<'_>) {
     scene.canister.memories_all(client, &capsule).unwrap();
 }
 
-/// A stranger and an anonymous caller put, finish and abort a session of somebody else. In the first public release
-/// such calls destroyed the owner's upload: before access was checked, the stranger's chunk was hashed, or the owner's
-/// hash state removed.
+/// A stranger and an anonymous caller put, finish, abort and query a session of somebody else. In the first public
+/// release such calls destroyed the owner's upload: before access was checked, the stranger's chunk was hashed, or the
+/// owner's hash state removed.
 fn strangers(scene: &Scene<'_>) {
     let (owner, stranger) = (person(1), person(2));
     let capsule = scene.capsule(owner);
@@ -143,7 +143,8 @@ fn strangers(scene: &Scene<'_>) {
 }
 
 /// The canister is upgraded to its own build during an upload, and another client begins an upload after the upgrade.
-/// In the first public release, an upgrade lost the sessions, which were on the heap, and their ids were issued again.
+/// In the first public release, an upgrade lost the sessions, which were on the heap, and the sessions' ids were issued
+/// again.
 fn upgraded_in_flight(scene: &Scene<'_>) {
     let (first, second) = (person(1), person(2));
     let capsule = scene.capsule(first);

@@ -1,4 +1,4 @@
-//! Finds out which files a file of a crate imports, and checks that no file imports itself, directly or through others.
+//! Determines which files a file of a crate imports, and checks that no file imports itself through others.
 //!
 //! A re-export counts as no import: whoever uses a re-exported name imports the file that defines it.
 
@@ -17,15 +17,15 @@ type Name = Vec<String>;
 
 #[derive(Default)]
 struct Module {
-    /// The module whose file contains this one: the module itself, or an outer one if it is inline.
+    /// The module whose file contains this one: the module itself, or an outer one if this module is inline.
     file: Name,
     /// Names in scope: those that the module imports or re-exports, and its child modules.
     scope: BTreeMap<String, Name>,
-    /// Modules from which it imports every name, by `use …::*`.
+    /// Modules from which this module imports or re-exports every name, by `use …::*`.
     globs: Vec<Name>,
-    /// Names of the items that it defines.
+    /// Names of the items that this module defines.
     defines: BTreeSet<String>,
-    /// Paths that its code names.
+    /// Paths that the code of this module names.
     paths: Vec<Name>,
 }
 
@@ -100,7 +100,7 @@ impl Modules {
         modules
     }
 
-    /// Reads a file; its child modules are in `folder`.
+    /// Reads the file of a module; the files of its child modules are in `folder`.
     fn read_file(&mut self, name: Name, path: &Path, folder: &Path) {
         let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -223,7 +223,7 @@ impl Modules {
             }
             Some(_) => self.defining(&at, path, depth),
             None if self.0[&at].defines.contains(first) => Some(at),
-            // Otherwise a macro defines it.
+            // Otherwise a macro defines the item.
             None => self.defining_through_glob(&at, first, depth).or(Some(at)),
         }
     }
@@ -294,7 +294,8 @@ fn defined(item: &Item) -> Vec<String> {
     }
 }
 
-/// Returns the files that import themselves through others, with their imports.
+/// Returns the files that import themselves through others, and those on a path between two such files, with their
+/// imports.
 fn in_cycles<'m>(
     mut imports: BTreeMap<&'m Name, BTreeSet<&'m Name>>,
 ) -> BTreeMap<&'m Name, BTreeSet<&'m Name>> {
@@ -315,7 +316,7 @@ fn cycles_of(folder: &str) -> Vec<String> {
     let modules = Modules::of_crate(folder);
     let imports = modules.imports();
     let edges: usize = imports.values().map(BTreeSet::len).sum();
-    assert!(edges > imports.len(), "{folder}: {} files, {edges} imports", imports.len());
+    assert!(edges > imports.len(), "{folder}: only {edges} imports were found in {} files", imports.len());
     let shown = |(name, found): (&Name, BTreeSet<&Name>)| {
         let found: Vec<String> = found.iter().map(|name| name.join("::")).collect();
         format!("{} imports {}", name.join("::"), found.join(", "))

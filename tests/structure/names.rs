@@ -26,7 +26,7 @@ fn test_names_have_at_most_60_characters() {
             }
         }
     }
-    assert!(seen > 500, "{seen} tests");
+    assert!(seen > 500, "only {seen} tests were found");
     assert_eq!(long, Vec::<String>::new());
 }
 
@@ -54,7 +54,7 @@ fn declared(text: &str) -> impl Iterator<Item = &str> {
     items.into_iter().chain(variants)
 }
 
-/// Every file and every path of code (`Type::method`, `module::test`) in a document is in the tree.
+/// Every Rust file and every path of code (`Type::method`, `module::test`) in a document is in the tree.
 #[test]
 fn documents_name_what_exists() {
     let code: Vec<_> = ["src", "migrations", "crates", "tests"].into_iter().flat_map(sources).collect();
@@ -95,6 +95,6 @@ fn documents_name_what_exists() {
             }
         }
     }
-    assert!(seen > 200, "{seen} names");
+    assert!(seen > 200, "only {seen} names were found");
     assert_eq!(missing, Vec::<String>::new());
 }

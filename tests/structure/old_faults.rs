@@ -36,9 +36,14 @@ fn every_old_fault_can_be_planted_again() {
         assert!(tests.iter().any(|(_, text)| text.contains(&head)), "{}: no test {test}", path.display());
         for (file, hunk) in expected(&patch) {
             let source = fs::read_to_string(root.join(file)).unwrap();
-            assert_eq!(source.matches(&hunk).count(), 1, "{}: in {file}:\n{hunk}", path.display());
+            assert_eq!(
+                source.matches(&hunk).count(),
+                1,
+                "{}: {file} does not have these lines exactly once:\n{hunk}",
+                path.display()
+            );
             hunks += 1;
         }
     }
-    assert!(hunks >= 12, "{hunks} hunks");
+    assert!(hunks >= 12, "only {hunks} hunks were found");
 }

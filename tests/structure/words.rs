@@ -1,4 +1,4 @@
-//! Words of `docs/words.txt`, looked for in comments, documents and help texts, and in identifiers.
+//! Words of `docs/words.txt`, looked for in comments, documents, string literals and identifiers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ struct Banned {
     words: Option<String>,
     name: Name,
     instead: String,
-    /// Files that may contain it, since it is part of stored data there, such as the name of a class.
+    /// Files that may contain the phrase, since it is part of stored data there, such as the name of a class.
     except: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ fn banned() -> Vec<Banned> {
         let mut columns = line.split('|').map(str::trim);
         let mut next = || columns.next().unwrap_or_default();
         let (phrase, instead, except) = (next(), next(), next());
-        assert!(!phrase.is_empty() && !instead.is_empty(), "a phrase and its replacement: {line}");
+        assert!(!phrase.is_empty() && !instead.is_empty(), "a phrase or its replacement is missing: {line}");
         Banned::new(phrase, instead, except)
     };
     lines.map(parse).collect()
@@ -76,8 +76,8 @@ fn files(folder: &Path, extensions: &[&str]) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// Returns the texts for people: comments of Rust, Candid, TypeScript and scripts, and documents.
-fn texts() -> Vec<(PathBuf, String)> {
+/// Returns the documents, and the files of Rust, Candid, TypeScript and scripts, whose comments are for people.
+fn files_with_texts() -> Vec<(PathBuf, String)> {
     let code = ["src", "migrations", "crates", "tests"].into_iter().flat_map(sources);
     let others = ["candid", "clients", "crates/pocket-ic-embedded/clients"];
     let others = others
@@ -89,9 +89,10 @@ fn texts() -> Vec<(PathBuf, String)> {
 /// Returns the paragraphs of a text, each with the number of its first line: a phrase may span two lines. Text in
 /// backticks or in a fenced block is left out.
 fn paragraphs(path: &Path, text: &str) -> Vec<(usize, String)> {
-    let is_of =
+    let has_extension =
         |extensions: &[&str]| extensions.iter().any(|known| path.extension().is_some_and(|e| e == *known));
-    let (is_document, marker) = (is_of(&["md"]), if is_of(&["sh", "py"]) { "#" } else { "//" });
+    let (is_document, marker) =
+        (has_extension(&["md"]), if has_extension(&["sh", "py"]) { "#" } else { "//" });
     let mut found: Vec<(usize, String)> = Vec::new();
     let (mut is_continued, mut is_fenced) = (false, false);
     for (number, line) in text.lines().enumerate() {
@@ -101,7 +102,7 @@ fn paragraphs(path: &Path, text: &str) -> Vec<(usize, String)> {
         }
         let words = match is_document {
             true => Some(line).filter(|line| !line.is_empty() && !is_fenced),
-            false if is_of(&["ts", "mjs"]) && line.starts_with(['/', '*']) => {
+            false if has_extension(&["ts", "mjs"]) && line.starts_with(['/', '*']) => {
                 Some(line.trim_start_matches(['/', '*']))
             }
             false => line.strip_prefix(marker).map(|comment| comment.trim_start_matches(['/', '!', '#'])),
@@ -136,9 +137,9 @@ fn has_words(text: &str, phrase: &str) -> bool {
 #[test]
 fn words_of_the_list_do_not_come_back() {
     let banned: Vec<Banned> = banned().into_iter().filter(|word| word.words.is_some()).collect();
-    assert!(banned.len() > 20);
+    assert!(banned.len() > 20, "only {} words were read", banned.len());
     let mut found = Vec::new();
-    for (path, text) in texts() {
+    for (path, text) in files_with_texts() {
         let name = relative(&path);
         for (line, paragraph) in paragraphs(&path, &text) {
             // The last column of the glossary lists the words that must not be used.

@@ -1,4 +1,4 @@
-//! Arguments for every function of the interface, about the items of a scene: a caller with access succeeds.
+//! Valid arguments for every function of the interface, about the items of a scene.
 
 use serde_bytes::{ByteBuf, Bytes};
 use upload_canister::api::*;
@@ -39,7 +39,7 @@ pub const CALLS: &[(&str, Arguments)] = &[
     ("downloads_read_chunk", |s| args!(s.download, 0u32)),
     ("downloads_status",     |s| args!(s.download)),
     ("http_request",         |_| args!(request("/health"))),
-    ("http_request_streaming_callback", rest),
+    ("http_request_streaming_callback", streaming_token),
     ("memories_create",      new_memory),
     ("memories_delete",      |s| args!(&s.memory.id)),
     ("memories_list",        |s| args!(&s.capsule, None::<String>, None::<u32>)),
@@ -67,7 +67,7 @@ pub const CALLS: &[(&str, Arguments)] = &[
     ("uploads_status",       |s| args!(s.session)),
 ];
 
-fn rest(scene: &Scene) -> Vec<u8> {
+fn streaming_token(scene: &Scene) -> Vec<u8> {
     args!(StreamingToken { locator: scene.memory.blob.locator.clone(), access: None, offset: 0, end: 1 })
 }
 

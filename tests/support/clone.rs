@@ -24,7 +24,7 @@ impl InstalledCanister {
         self.pic.canister_snapshot_download(self.id, controller(), snapshot.to_vec(), folder.clone());
         let metadata = folder.join("metadata.json");
         let mut fields: Value = serde_json::from_slice(&std::fs::read(&metadata).unwrap()).unwrap();
-        assert!(fields.get("global_timer").is_some(), "{fields}");
+        assert!(fields.get("global_timer").is_some(), "the snapshot has no field for the timer: {fields}");
         fields["global_timer"] = Value::Null;
         std::fs::write(&metadata, serde_json::to_vec_pretty(&fields).unwrap()).unwrap();
 

@@ -36,7 +36,7 @@ pub trait Start: Copy {
 /// An action on a canister between two messages.
 pub type Interruption = fn(&mut InstalledCanister);
 
-/// A message that has budget for one step.
+/// A meter that always reports one used instruction: with a budget of 0, the engine takes a single step.
 pub struct OneStep;
 
 impl Meter for OneStep {
@@ -49,7 +49,8 @@ pub fn status(canister: &InstalledCanister) -> MigrationStatus {
     canister.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
 }
 
-/// Runs the engine until it has nothing to do.
+/// Runs the timers until the migration is converted, rolled back or stuck; returns its status. The test fails if this
+/// takes more than 40 minutes.
 pub fn settle(canister: &InstalledCanister) -> MigrationStatus {
     for _ in 0..40 {
         let now = status(canister);
@@ -68,14 +69,14 @@ pub fn control(canister: &InstalledCanister, method: &str) -> MigrationStatus {
     canister.update(controller(), method, ()).unwrap_or_else(|error| panic!("{method}: {error}"))
 }
 
-/// Pauses a running migration, checks that it stays paused, and resumes it.
+/// If the migration is validating or converting, pauses it, checks that it stays paused, and resumes it.
 pub fn pause_and_resume(canister: &mut InstalledCanister) {
     if matches!(status(canister).phase, MigrationPhase::Validating | MigrationPhase::Converting) {
         assert_eq!(control(canister, "migration_pause").phase, MigrationPhase::Paused);
         let paused = status(canister);
         canister.pic.advance_time(Duration::from_secs(61));
         canister.pic.tick();
-        assert_eq!(status(canister), paused, "a pause holds");
+        assert_eq!(status(canister), paused, "the migration stays paused");
         control(canister, "migration_resume");
     }
 }
@@ -91,19 +92,19 @@ pub fn after<S: Start>(start: S, k: u32) -> InstalledCanister {
     canister
 }
 
-/// Returns the number of messages of an uninterrupted migration.
+/// Returns the number of messages of an uninterrupted migration after that of the upgrade.
 pub fn messages(start: impl Start) -> u32 {
     let canister = after(start, 0);
     let mut messages = 0;
     while status(&canister).phase != MigrationPhase::Converted {
         canister.pic.tick();
         messages += 1;
-        assert!(messages < 40, "{:?}", status(&canister));
+        assert!(messages < 40, "not converted after {messages} messages: {:?}", status(&canister));
     }
     messages
 }
 
-/// Returns the result of an uninterrupted migration.
+/// Returns the dump after an uninterrupted migration.
 pub fn uninterrupted<S: Start>(start: S) -> S::Dump {
     let canister = after(start, 0);
     let state = settle(&canister);
@@ -111,12 +112,11 @@ pub fn uninterrupted<S: Start>(start: S) -> S::Dump {
     S::dump(&canister)
 }
 
-/// Interrupts the migration in each of these ways, between any two of its messages, before the first and after the
-/// last, and checks that it always ends as if nothing had happened.
+/// Interrupts the migration in each of these ways, after the upgrade and after each further message, and checks that it
+/// always ends as if nothing had happened. Returns the dump.
 pub fn interrupted_everywhere<S: Start>(start: S, interruptions: &[(&str, Interruption)]) -> S::Dump {
     let messages = messages(start);
-    // The message of the upgrade, which precedes them, is not counted.
-    assert!(messages >= 2, "{messages} messages leave nothing to interrupt");
+    assert!(messages >= 2, "{messages} messages after the upgrade are too few to interrupt");
     let expected = uninterrupted(start);
     for (what, interrupt) in interruptions {
         for k in 0..=messages {

@@ -73,10 +73,10 @@ pub fn controller() -> Principal {
 /// Magic and version of a wasm module, and nothing else.
 const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-/// Returns a finished build, made at most once in a test run.
+/// Returns a finished build, compiled at most once in a test run.
 pub fn artifact(build: Build) -> &'static Artifact {
-    static MADE: [OnceLock<Artifact>; 3] = [OnceLock::new(), OnceLock::new(), OnceLock::new()];
-    MADE[build as usize].get_or_init(|| build::ensure_one(build).unwrap())
+    static BUILT: [OnceLock<Artifact>; 3] = [OnceLock::new(), OnceLock::new(), OnceLock::new()];
+    BUILT[build as usize].get_or_init(|| build::ensure_one(build).unwrap())
 }
 
 fn wasm(build: Build) -> Vec<u8> {
@@ -131,8 +131,8 @@ impl InstalledCanister {
         self.build = build;
     }
 
-    /// Upgrades the canister. Fails the test unless the new build runs, and the migration's counts reconcile without a
-    /// quarantined record.
+    /// Upgrades the canister. Fails the test unless the new build runs and, except on the legacy build, the migration's
+    /// counts reconcile without a quarantined record.
     pub fn upgrade(&mut self, to: Build) {
         self.try_upgrade(to).unwrap();
         self.build = to;
@@ -221,8 +221,8 @@ impl InstalledCanister {
     }
 
     /// Returns the room that stored files of these lengths take in the canister's layout: the number of chunks in the
-    /// chunk map, and of bytes in the payload region, where extents are allocated in units of 64 bytes. One of the two
-    /// is 0.
+    /// chunk map, and of bytes in the payload region, where extents are allocated in units of 64 bytes. At least one
+    /// of the two is 0.
     pub fn payload_of(&self, lens: &[usize]) -> (u64, u64) {
         if self.migration().layout < 3 {
             (lens.iter().map(|len| u64::from(upload::chunks(*len))).sum(), 0)
@@ -260,12 +260,12 @@ impl InstalledCanister {
 
     /// Creates a capsule for someone.
     pub fn capsule_of(&self, owner: Principal) -> String {
-        let made: Result<Capsule> =
+        let created: Result<Capsule> =
             self.update(owner, "capsules_create", (None::<upload_canister::api::PersonRef>,));
-        made.unwrap().id
+        created.unwrap().id
     }
 
-    /// Sets the access of others than the owner.
+    /// Sets who else than [`owner`] may write to and read a capsule of [`owner`].
     pub fn share(&self, capsule: &str, writers: &[Principal], readers: &[Principal]) {
         let access =
             CapsuleAccess { owners: vec![owner()], writers: writers.to_vec(), readers: readers.to_vec() };

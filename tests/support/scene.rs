@@ -35,7 +35,7 @@ pub struct Scene {
     pub settings: AdminConfig,
 }
 
-/// Everything that a call could change, except for the counts of calls, which include refused ones.
+/// What a call could change, without the counts of calls, which include refused ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     stats: AdminStats,

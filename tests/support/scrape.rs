@@ -38,7 +38,7 @@ pub fn samples(page: &str) -> BTreeMap<String, f64> {
 }
 
 impl InstalledCanister {
-    /// Returns the gateway's answer to a request.
+    /// Returns the canister's answer to a request that the gateway has passed to it.
     pub fn page(&self, request: HttpRequest) -> HttpResponse {
         self.plain("http_request", (request,))
     }

@@ -11,7 +11,7 @@ use upload_canister::api::{BuildInfo, MigrationPhase};
 use super::conversion::{Start, after, messages, settle, status, uninterrupted};
 use super::{InstalledCanister, owner};
 
-/// Number of equal parts into which a message is divided. Tests make it trap after each part but the last.
+/// Number of equal parts into which a message is divided. Tests make a message trap after each part but the last.
 const PARTS: u64 = 6;
 
 /// Returns whether instruction limits can be set; prints a message if not.
@@ -56,8 +56,8 @@ pub fn begin_costs(canister: &InstalledCanister, capsule: &str) -> u64 {
     executed(canister, begin).iter().map(|message| message.instructions).sum()
 }
 
-/// Makes every message of the migration, and of its timer, trap at several points, one trap at a time. Checks that the
-/// trap changes nothing, and that the migration ends as if nothing had happened.
+/// If the server is embedded, makes every message of the migration, and of its timer, trap at several points, one trap
+/// at a time. Checks that the trap changes nothing, and that the migration ends as if nothing had happened.
 pub fn trapped_everywhere<S: Start>(start: S) {
     if !is_embedded() {
         return;
@@ -95,7 +95,11 @@ pub fn trapped_everywhere<S: Start>(start: S) {
             assert_eq!(status(&canister), before, "message {k}, part {part} of the timer");
             canister.pic.advance_time(Duration::from_secs(301));
             canister.pic.tick();
-            assert_eq!(status(&canister), before, "message {k}, part {part} of the timer: nothing runs");
+            assert_eq!(
+                status(&canister),
+                before,
+                "message {k}, part {part} of the timer: nothing runs without a timer"
+            );
             let refused: upload_canister::api::Result<()> =
                 canister.update(owner(), "uploads_abort", (0_u64,));
             refused.unwrap_err();
@@ -106,8 +110,8 @@ pub fn trapped_everywhere<S: Start>(start: S) {
     }
 }
 
-/// Makes the upgrade that starts the migration trap at several points of `post_upgrade`. Checks that the old build
-/// continues, and that after another upgrade the migration ends as if nothing had happened.
+/// If the server is embedded, makes the upgrade that starts the migration trap at several points of `post_upgrade`.
+/// Checks that the old build continues, and that after another upgrade the migration ends as if nothing had happened.
 pub fn upgrade_trapped_everywhere<S: Start>(start: S) {
     if !is_embedded() {
         return;
@@ -127,7 +131,7 @@ pub fn upgrade_trapped_everywhere<S: Start>(start: S) {
         assert_eq!(trapped.len(), 1, "part {part}: {trapped:?}");
         let info = canister.raw_query(owner(), "build_info", ()).unwrap();
         let info: BuildInfo = candid::decode_one(&info).unwrap();
-        assert_eq!(info.build, canister.build.name(), "the old code continues");
+        assert_eq!(info.build, canister.build.name(), "part {part}: the old build still runs");
         assert!(
             canister.pic.get_stable_memory(canister.id) == before,
             "part {part}: stable memory is unchanged"

@@ -23,9 +23,9 @@ pub fn file(bytes: usize, seed: u64) -> Vec<u8> {
         state ^= state << 17;
         state.to_le_bytes()
     };
-    let mut made: Vec<u8> = std::iter::repeat_with(&mut next).take(bytes.div_ceil(8)).flatten().collect();
-    made.truncate(bytes);
-    made
+    let mut content: Vec<u8> = std::iter::repeat_with(&mut next).take(bytes.div_ceil(8)).flatten().collect();
+    content.truncate(bytes);
+    content
 }
 
 /// Creates a file of two chunks, the second of which is short.
@@ -62,13 +62,13 @@ pub fn chunks(bytes: usize) -> u32 {
 pub struct NewMemory<'a> {
     /// The capsule of the memory.
     pub capsule: &'a str,
-    /// Its bytes, which are stored in the record.
+    /// Bytes that are stored in the memory's record.
     pub inline: Option<&'a [u8]>,
     /// A blob that is already stored.
     pub blob: Option<&'a BlobRef>,
-    /// The external store of its bytes.
+    /// The external store of the memory's bytes.
     pub backend: Option<StorageBackend>,
-    /// Its size.
+    /// The size of the memory.
     pub bytes: u64,
     /// The idempotency key.
     pub idem: &'a str,
@@ -124,7 +124,7 @@ impl InstalledCanister {
         }
     }
 
-    /// Finishes the upload of a file.
+    /// Finishes the upload of a file that is verified by SHA-256.
     pub fn finish(&self, caller: Principal, session: u64, file: &[u8]) -> Result<UploadFinishResult> {
         self.finish_as(caller, session, &sha256(file), file.len() as u64)
     }
@@ -176,7 +176,7 @@ impl InstalledCanister {
         self.update(caller, "uploads_put_whole", (file,))
     }
 
-    /// Returns the size of a blob and its number of chunks.
+    /// Returns the metadata of a blob.
     pub fn blob_meta(&self, caller: Principal, locator: &str) -> Result<BlobMeta> {
         self.query(caller, "blob_get_meta", (locator,))
     }

@@ -13,9 +13,9 @@ function identity(): Ed25519KeyIdentity {
   if (kept !== null) {
     return Ed25519KeyIdentity.fromJSON(kept);
   }
-  const made = Ed25519KeyIdentity.generate();
-  localStorage.setItem(KEY, JSON.stringify(made.toJSON()));
-  return made;
+  const created = Ed25519KeyIdentity.generate();
+  localStorage.setItem(KEY, JSON.stringify(created.toJSON()));
+  return created;
 }
 
 export async function connection(address: URLSearchParams) {
@@ -39,11 +39,11 @@ async function capsuleOf(agent: HttpAgent, canisterId: string): Promise<string> 
   if ('Ok' in known && known.Ok[0] !== undefined) {
     return known.Ok[0].id;
   }
-  const made = await canister.capsules_create([]);
-  if ('Err' in made) {
-    throw new Error(`no capsule: ${Object.keys(made.Err)[0]}`);
+  const created = await canister.capsules_create([]);
+  if ('Err' in created) {
+    throw new Error(`no capsule was created: ${Object.keys(created.Err)[0]}`);
   }
-  return made.Ok.id;
+  return created.Ok.id;
 }
 
 function bytesOf(hex: string): Uint8Array {

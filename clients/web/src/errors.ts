@@ -1,17 +1,17 @@
-// The errors with which an upload fails. An abort is not one of them: it throws the reason of the caller's signal.
+// The errors with which an upload fails. An abort throws the reason of the caller's signal instead.
 
 import type { Refusal } from './canister.js';
 
 export type UploadErrorCode =
   /** The canister refuses the upload: `refusal` has the reason. */
   | 'refused'
-  /** The network rejects the call, and retrying would not help. */
+  /** The network or the agent rejects the call, which is not retried, or no longer. */
   | 'rejected'
-  /** The call was retried until `patienceMs` had passed. */
+  /** The call was retried for `patienceMs`. */
   | 'unreachable'
   /** The file has changed during the upload, or can no longer be read. */
   | 'file-changed'
-  /** The canister's answers contradict each other. */
+  /** The canister's answers contradict each other, or repeated calls make no progress. */
   | 'inconsistent';
 
 interface Details {

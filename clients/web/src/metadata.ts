@@ -18,8 +18,8 @@ export interface Named {
 }
 
 /**
- * The metadata of a file. All of it is derived from the file and the description: a repeated begin must have the same
- * metadata.
+ * The metadata of a file, derived only from the file, its digest and the description: a repeated begin must have the
+ * same metadata.
  */
 export function metadataOf(file: Blob & Named, sha256: Uint8Array | undefined, given: Description): AssetMetadata {
   const modified = BigInt(file.lastModified ?? 0) * 1_000_000n;

@@ -1,4 +1,4 @@
-// A call that is retried until it succeeds, is refused, or `patienceMs` has passed.
+// A call that is retried until it succeeds, fails with an error that is not retried, or `patienceMs` has passed.
 
 import { UploadError } from './errors.js';
 import { TimeoutError, verdict } from './verdict.js';
@@ -66,8 +66,8 @@ export class Caller {
   }
 
   /**
-   * Makes a call, and retries it if necessary. Throws the reason of the signal, an error of `make` that is not worth a
-   * retry, or an `UploadError` with the code `unreachable`.
+   * Makes a call, and retries it if necessary. Throws the reason of the signal, an error of `make` that is not retried,
+   * or no longer, or an `UploadError` with the code `unreachable`.
    */
   async call<T>(method: string, make: () => Promise<T>): Promise<T> {
     const since = this.timing.now();
@@ -99,7 +99,8 @@ export class Caller {
   }
 
   /**
-   * Makes the call once. An agent can be neither aborted nor limited in time, so the code just stops waiting for it.
+   * Makes the call once. An agent can be neither aborted nor limited in time, so the code just stops waiting for the
+   * answer.
    */
   private async once<T>(method: string, make: () => Promise<T>): Promise<T> {
     const settled = new AbortController();

@@ -8,14 +8,14 @@ import type { UploadFinishResult } from './canister.js';
 import { differingChunks } from './repair.js';
 import { ask, read, refused, type Upload } from './upload.js';
 
-/** Maximum number of repairs: differing chunks are searched for and sent again. */
+/** Maximum number of times that differing chunks are searched for and sent again. */
 const REPAIRS = 3;
 
 /** Maximum number of retries after `NotFound`: the replica that answers a query may not have the session yet. */
 const LAGS = 3;
 const LAG_MS = 1_000;
 
-/** `mayHaveChunks`: whether the session may be older than this call. */
+/** `mayHaveChunks`: whether chunks of the session may have arrived before. */
 export async function transfer(upload: Upload, session: bigint, mayHaveChunks: boolean): Promise<UploadFinishResult> {
   let send = mayHaveChunks ? await missing(upload, session) : upload.chunks.all();
   let leftBefore = Infinity;
@@ -42,7 +42,10 @@ export async function transfer(upload: Upload, session: bigint, mayHaveChunks: b
   }
 }
 
-/** The chunks that have not arrived. Chunks that arrive in the meantime are sent twice, which is not an error. */
+/**
+ * The chunks that have not arrived; all chunks if the status query does not find the session. Chunks that arrive in the
+ * meantime are sent twice, which is not an error.
+ */
 async function missing(upload: Upload, session: bigint): Promise<number[]> {
   const { canister, caller } = upload;
   for (let lags = 0; ; lags += 1) {
@@ -85,7 +88,8 @@ async function putAll(upload: Upload, session: bigint, indexes: number[]): Promi
     report.at('uploading', stored);
   };
 
-  // Each lane takes the next chunk as soon as its last one is stored, so that concurrent uploads share the window.
+  // Each lane takes the next chunk as soon as its previous chunk is stored, so that concurrent uploads share the
+  // window.
   const queue = indexes.values();
   const lane = async () => {
     for (const index of queue) {

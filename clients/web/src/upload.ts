@@ -24,7 +24,7 @@ export interface Upload {
   resumed: boolean;
 }
 
-/** Makes a call until it is answered; throws a {@link RefusedError} if the answer is an error. */
+/** Makes a call, with retries; throws a {@link RefusedError} if the final answer is an error. */
 export function ask<T>(
   caller: Caller,
   method: string,
@@ -73,14 +73,14 @@ export function refused<K extends string>(error: unknown, kind: K): Extract<Refu
   return undefined;
 }
 
-/** Gives the upload a new key for begin, since the old one belongs to a session that cannot be used. */
+/** Gives the upload a new key for begin: with the old key, begin is refused or returns an ended session. */
 export async function renewKey({ record, store }: Upload): Promise<void> {
   record.idem = crypto.randomUUID();
   delete record.session;
   await store.put(record);
 }
 
-/** The hash function that the canister should use; SHA-256 by default. */
+/** The optional argument for the hash algorithm, absent for SHA-256. */
 export function hashArgument({ algorithm }: UploadRecord): [] | [{ blake3: null }] {
   return algorithm === 'blake3' ? [{ blake3: null }] : [];
 }

@@ -35,7 +35,7 @@ export interface UploadOptions extends Description {
   capsule: string;
   /** The hash algorithm by which the file is verified; SHA-256 by default. */
   hash?: HashAlgorithm;
-  /** Aborting the signal stops the upload, which can be resumed later. To abort it permanently, call `discard`. */
+  /** Aborting the signal stops the upload, which can be resumed. To abort an upload permanently, call `discard`. */
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
 }
@@ -76,8 +76,9 @@ export class Uploader {
   }
 
   /**
-   * Uploads a file, or continues where an earlier call for the same file ended: one with the same name, the same bytes
-   * and the same capsule. Throws an {@link UploadError}, or the reason of the signal.
+   * Uploads a file, or continues where an earlier call for the same file ended: one with the same name, bytes, capsule
+   * and hash algorithm. Throws an {@link UploadError}, the reason of the signal, or an error of the hasher or the
+   * store.
    */
   async upload(file: Blob & Named, options: UploadOptions): Promise<UploadFinishResult> {
     const signal = options.signal ?? new AbortController().signal;
@@ -115,7 +116,7 @@ export class Uploader {
     return this.store.list(this.scope);
   }
 
-  /** Aborts an upload permanently: the canister frees its bytes, and its record is deleted here. */
+  /** Aborts an upload permanently: the canister frees the upload's bytes, and the record is deleted from the store. */
   async discard({ key, session }: UploadRecord, signal = new AbortController().signal): Promise<void> {
     await this.store.delete(key);
     if (session === undefined) {

@@ -29,7 +29,7 @@ export const REJECT_CODES: Record<number, Verdict> = {
   2: 'again', // SYS_TRANSIENT: queues are full, the canister is out of cycles, …
   3: 'never', // DESTINATION_INVALID
   4: 'never', // CANISTER_REJECT
-  5: 'few', // CANISTER_ERROR: it trapped
+  5: 'few', // CANISTER_ERROR: the canister trapped
   6: 'again', // SYS_UNKNOWN
 };
 

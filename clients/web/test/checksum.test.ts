@@ -5,7 +5,7 @@ import type { Progress } from '../src/progress.js';
 import { fileOf, CAPSULE, Scene } from './support/scene.js';
 
 /** Damages these stored chunks, once, before the first finish. */
-function damaging(scene: Scene, indexes: number[]): void {
+function damageBeforeFinish(scene: Scene, indexes: number[]): void {
   let done = false;
   scene.network.before = ({ method }) => {
     if (method === 'uploads_finish' && !done) {
@@ -21,7 +21,7 @@ function damaging(scene: Scene, indexes: number[]): void {
 test('chunks that differ from the file are found and replaced', async () => {
   for (const hash of ['sha256', 'blake3'] as const) {
     const scene = new Scene();
-    damaging(scene, [2, 7]);
+    damageBeforeFinish(scene, [2, 7]);
     const phases = new Set<string>();
     const onProgress = ({ phase }: Progress) => phases.add(phase);
     const file = fileOf(9_999);
@@ -45,7 +45,7 @@ test('different bytes under a chunk number are replaced after finish', async () 
 });
 
 /** A file whose bytes change after this many of its parts have been read. */
-function changing(file: File, afterParts: number): File {
+function changingFile(file: File, afterParts: number): File {
   const other = fileOf(file.size, 99);
   let parts = 0;
   return Object.assign(new File([file], file.name, { type: file.type, lastModified: file.lastModified }), {
@@ -57,7 +57,7 @@ function changing(file: File, afterParts: number): File {
 
 test('a file that changes while it is sent is refused', async () => {
   const scene = new Scene();
-  const failed = scene.page().upload(changing(fileOf(9_999), 5), { capsule: CAPSULE });
+  const failed = scene.page().upload(changingFile(fileOf(9_999), 5), { capsule: CAPSULE });
   await assert.rejects(failed, { name: 'UploadError', code: 'file-changed', resumable: false });
   assert.deepEqual(await scene.page().unfinished(), []);
   assert.equal(scene.network.canister.state.memories.size, 0);
@@ -81,7 +81,7 @@ test('an upload can be resumed after its hasher failed during repair', async () 
     },
   };
   const scene = new Scene({ hasher });
-  damaging(scene, [2]);
+  damageBeforeFinish(scene, [2]);
   await assert.rejects(scene.page().upload(fileOf(9_999), { capsule: CAPSULE }), /the worker is gone/);
   assert.equal((await scene.page().unfinished()).length, 1);
   assert.equal(scene.count('uploads_abort'), 0);

@@ -38,7 +38,7 @@ async function oneCase(seed: number): Promise<void> {
   };
   const files = Array.from({ length: 3 }, (_, index) => fileOf(random(15_000), seed * 3 + index));
   for (let pages = 0; ; pages += 1) {
-    assert.ok(pages < 100, 'it never ends');
+    assert.ok(pages < 100, 'the uploads never end');
     const page = scene.page();
     const uploads = files.map((file) => page.upload(file, { capsule: CAPSULE, signal: reload.signal }));
     const ends = await Promise.allSettled(uploads);

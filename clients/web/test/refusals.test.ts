@@ -12,7 +12,7 @@ const STAYING: Array<[Refusal, boolean]> = [
 ];
 
 for (const [refusal, resumable] of STAYING) {
-  test(`${Object.keys(refusal)[0]} ends the upload and is told`, async () => {
+  test(`${Object.keys(refusal)[0]} ends the upload and is reported`, async () => {
     for (const method of ['uploads_begin', 'uploads_put_chunk', 'uploads_finish', 'uploads_put_whole']) {
       const scene = new Scene();
       scene.network.canister.refusals.set(method, refusal);

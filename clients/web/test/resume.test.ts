@@ -7,8 +7,8 @@ import { fileOf, CAPSULE, Scene } from './support/scene.js';
 
 let databases = 0;
 
-/** Closes a page during an upload, after this many calls. Returns the scene that it leaves, and the file. */
-async function interrupted(after: number, bytes = 9_999) {
+/** Closes a page during an upload, after this many calls. Returns the scene and the file. */
+async function interruptedUpload(after: number, bytes = 9_999) {
   const scene = new Scene({ store: indexedDbStore(`database-${(databases += 1)}`), parallel: 2 });
   const closed = new AbortController();
   scene.network.before = ({ number }) => {
@@ -24,7 +24,7 @@ async function interrupted(after: number, bytes = 9_999) {
 }
 
 test('after a reload only the missing chunks are sent', async () => {
-  const { scene, file } = await interrupted(7);
+  const { scene, file } = await interruptedUpload(7);
   const stored = [...scene.network.canister.state.sessions.values()][0]!.chunks.size;
   assert.ok(stored > 0);
   const before = scene.count('uploads_put_chunk');
@@ -35,7 +35,7 @@ test('after a reload only the missing chunks are sent', async () => {
 
 test('a reload at any call gives one memory of one session', async () => {
   for (let after = 1; after <= 12; after += 1) {
-    const { scene, file } = await interrupted(after);
+    const { scene, file } = await interruptedUpload(after);
     await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
     assert.equal(scene.network.canister.state.memories.size, 1, `after call ${after}`);
     assert.equal(scene.network.canister.state.nextId, 2n, `after call ${after}`);
@@ -43,13 +43,13 @@ test('a reload at any call gives one memory of one session', async () => {
 });
 
 test('a reload in the only call of a small file gives one memory', async () => {
-  const { scene, file } = await interrupted(1, 500);
+  const { scene, file } = await interruptedUpload(1, 500);
   await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
   assert.equal(scene.network.canister.state.memories.size, 1);
 });
 
 test('a page can list unfinished uploads', async () => {
-  const { scene } = await interrupted(7);
+  const { scene } = await interruptedUpload(7);
   const [record] = await scene.page().unfinished();
   assert.equal(record?.name, 'file-1.bin');
   assert.equal(record?.bytes, 9_999);
@@ -57,7 +57,7 @@ test('a page can list unfinished uploads', async () => {
 });
 
 test('another file of the same name and size begins from scratch', async () => {
-  const { scene } = await interrupted(7);
+  const { scene } = await interruptedUpload(7);
   const other = fileOf(9_999, 2, 'file-1.bin');
   await scene.assertStored(await scene.page().upload(other, { capsule: CAPSULE }), other);
   assert.equal(scene.network.canister.state.nextId, 3n);
@@ -73,14 +73,14 @@ test('two tabs that begin at once share one upload', async () => {
 });
 
 test('chunks already sent are kept if the metadata differ', async () => {
-  const { scene, file } = await interrupted(7);
+  const { scene, file } = await interruptedUpload(7);
   const result = await scene.page().upload(file, { capsule: CAPSULE, description: 'said only now' });
   await scene.assertStored(result, file);
   assert.equal(scene.network.canister.state.nextId, 2n);
 });
 
 test('a discarded upload is aborted and its record deleted', async () => {
-  const { scene, file } = await interrupted(7);
+  const { scene, file } = await interruptedUpload(7);
   const [record] = await scene.page().unfinished();
   await scene.page().discard(record!);
   assert.equal(scene.network.canister.state.sessions.size, 0);
@@ -94,7 +94,7 @@ for (const [name, store] of [
   ['IndexedDB', indexedDbStore('of-the-store-test')],
 ] as const) {
   test(`the store in ${name} keeps records as they are`, async () => {
-    const { scene } = await interrupted(7);
+    const { scene } = await interruptedUpload(7);
     const [record] = await scene.page().unfinished();
     const other = { ...record!, idem: 'of another tab' };
     assert.deepEqual(await Promise.all([store.claim(record!), store.claim(other)]), [record, record]);

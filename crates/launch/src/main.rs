@@ -1,8 +1,8 @@
 //! `launch PACKAGE ARGUMENTS…`: compiles a program of this workspace and runs it.
 //!
 //! `cargo run` alone would do, but its progress bar freezes while a large crate compiles, for half a minute
-//! in some cases. Here the elapsed time is drawn next to the bar every second; without a terminal, it is
-//! printed in a line every five seconds.
+//! in some cases. Here the elapsed time is drawn next to the bar at least once a second; without a terminal, a
+//! line with the elapsed time is printed after every five seconds without output.
 
 mod segments;
 
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(&cargo);
     build.arg("build").arg("--package").arg(&package);
-    let done = compile(build).and_then(|status| {
+    let outcome = compile(build).and_then(|status| {
         if !status.success() {
             return Ok(status);
         }
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         run.args(["run", "--quiet", "--package"]).arg(&package).arg("--").args(arguments);
         become_program(run)
     });
-    match done {
+    match outcome {
         Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)),
         Err(error) => {
             eprintln!("error: cannot run {}: {error}", cargo.to_string_lossy());
@@ -48,7 +48,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs cargo in place of this process, so that signals reach cargo, and the exit code is cargo's.
+/// Runs cargo in place of this process, so that signals reach cargo, and the exit code is cargo's. Returns only if
+/// cargo cannot be run.
 #[cfg(unix)]
 fn become_program(mut run: Command) -> io::Result<ExitStatus> {
     use std::os::unix::process::CommandExt;
@@ -60,7 +61,7 @@ fn become_program(mut run: Command) -> io::Result<ExitStatus> {
     run.status()
 }
 
-/// Runs a build and shows its output. While the build prints nothing, shows that it is still running.
+/// Runs a build and shows its errors and progress. While the build prints nothing, shows that it is still running.
 fn compile(mut build: Command) -> io::Result<ExitStatus> {
     let terminal = io::stderr().is_terminal();
     if terminal {

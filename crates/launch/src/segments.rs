@@ -15,7 +15,7 @@ pub enum Segment {
 /// Clears the rest of the line: cargo writes it before a line that replaces the bar.
 const CLEAR: &str = "\x1b[K";
 
-/// Iterates over the segments of a reader, until it ends or fails.
+/// Iterates over the segments of a reader, until the reader ends or fails.
 pub struct Segments<R> {
     bytes: Bytes<BufReader<R>>,
 }

@@ -32,14 +32,14 @@ pub struct MapCosts {
 /// Measures the operations on maps of ten to a hundred thousand entries.
 ///
 /// # Errors
-/// If the canister cannot be built or installed, or a call fails.
+/// If the module cannot be built or read, the installation or a call fails, or a reply does not decode.
 pub fn measure() -> Result<Vec<MapCosts>, BenchError> {
     let path = pocket_ic_fixtures::stable_map()?;
     let module = std::fs::read(&path).map_err(BenchError::file("read", &path))?;
-    ENTRIES.into_iter().map(|entries| of_map(entries, module.clone())).collect()
+    ENTRIES.into_iter().map(|entries| measure_map(entries, module.clone())).collect()
 }
 
-fn of_map(entries: u64, module: Vec<u8>) -> Result<MapCosts, BenchError> {
+fn measure_map(entries: u64, module: Vec<u8>) -> Result<MapCosts, BenchError> {
     let canister = MeteredCanister::of(format!("a map of {entries}"), "the bare map", module)?;
     canister.install(NO_ARGUMENTS)?;
     for from in (0..entries).step_by(KEYS_PER_MESSAGE as usize) {

@@ -16,7 +16,7 @@ pub struct MeasuredStep {
     pub cost: Cost,
 }
 
-/// A benchmark that was run.
+/// A benchmark.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bench {
     /// The scenario that it belongs to.
@@ -25,7 +25,7 @@ pub struct Bench {
     pub name: String,
     /// Bytes of payload that were transferred; zero if the benchmark transfers no payload.
     pub payload_bytes: u64,
-    /// Its steps, in the order in which they were made.
+    /// Its steps, in the order in which they were first measured.
     pub steps: Vec<MeasuredStep>,
 }
 
@@ -66,7 +66,7 @@ impl Recorder {
         Ok(Self::over(MeteredCanister::installed(name.clone(), wasm)?, name))
     }
 
-    /// Returns a benchmark on an existing canister, starting with its next message.
+    /// Returns a benchmark on an existing canister; the first step includes messages that were not measured before.
     pub fn over(canister: MeteredCanister, name: impl Into<String>) -> Self {
         Self { canister, bench: Bench::new(name) }
     }
@@ -76,38 +76,38 @@ impl Recorder {
         self.bench.payload_bytes = bytes;
     }
 
-    /// Measures the work of a step. If there is a step of this name already, the cost is added to it.
+    /// Measures `work` as a step. If there is a step of this name already, the cost is added to that step.
     ///
     /// # Errors
-    /// The error of the work, and a trap in it.
+    /// The error of `work`, or that of [`MeteredCanister::take_cost`].
     pub fn measure<T>(
         &mut self,
         step: &str,
         work: impl FnOnce(&MeteredCanister) -> Result<T, BenchError>,
     ) -> Result<T, BenchError> {
-        let done = work(&self.canister)?;
-        let cost = self.canister.cost()?;
+        let value = work(&self.canister)?;
+        let cost = self.canister.take_cost()?;
         match self.bench.steps.iter_mut().find(|known| known.name == step) {
             Some(known) => known.cost += cost,
             None => self.bench.steps.push(MeasuredStep { name: step.to_owned(), cost }),
         }
-        Ok(done)
+        Ok(value)
     }
 
-    /// Does some work without measuring it.
+    /// Does `work` without measuring it.
     ///
     /// # Errors
-    /// The error of the work, and a trap in it.
+    /// The error of `work`, or that of [`MeteredCanister::take_cost`].
     pub fn unmeasured<T>(
         &mut self,
         work: impl FnOnce(&MeteredCanister) -> Result<T, BenchError>,
     ) -> Result<T, BenchError> {
-        let done = work(&self.canister)?;
-        self.canister.cost()?;
-        Ok(done)
+        let value = work(&self.canister)?;
+        self.canister.take_cost()?;
+        Ok(value)
     }
 
-    /// Returns the benchmark so far, and starts the next one, of this name, on the same canister.
+    /// Returns the benchmark so far, and starts another one on the same canister.
     pub fn next(&mut self, name: impl Into<String>) -> Bench {
         std::mem::replace(&mut self.bench, Bench::new(name))
     }

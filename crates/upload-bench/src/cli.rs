@@ -56,7 +56,8 @@ struct CostArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Compare the three builds and DFINITY's asset canister on the same files, large and small: instructions, bytes, MB/s.
+    /// Compare the three builds and DFINITY's asset canister on the same files, large and small: instructions, bytes,
+    /// MB/s.
     SideBySide(PeerArgs),
     /// Measure a look-up, an insertion and a removal in a bare map of ic-stable-structures.
     BareMap {
@@ -149,7 +150,7 @@ pub fn run() -> ExitCode {
         Some(Command::FullChunks { check, update }) => full_chunks(check, update),
         Some(Command::Sizes(args)) => sizes(args).map(|()| 0),
         Some(Command::ReadBack { folder }) => {
-            let progress = measuring();
+            let progress = start_progress();
             sizes::read_back(&folder, &|what| progress.line(what)).map(|()| 0)
         }
         Some(Command::Document) => publish::write_documents().map(|()| 0),
@@ -166,7 +167,7 @@ pub fn run() -> ExitCode {
 fn side_by_side(args: &PeerArgs) -> Result<u8, BenchError> {
     let wasms = measure::wasms(&Build::ALL)?;
     let recorded = publish::recorded_peers()?;
-    let progress = measuring();
+    let progress = start_progress();
     let kept = if args.files { recorded.clone() } else { None };
     let figures = peers::run(&wasms, kept, &|step| progress.line(step))?;
     drop(progress);
@@ -184,15 +185,14 @@ fn side_by_side(args: &PeerArgs) -> Result<u8, BenchError> {
     Ok(exit_code(args.check, &faults))
 }
 
-/// Starts the progress display, which is updated however long a scenario takes.
-fn measuring() -> Progress {
+fn start_progress() -> Progress {
     let progress = Progress::stderr();
     progress.phase("measuring");
     progress
 }
 
 fn bare_map(update: bool) -> Result<(), BenchError> {
-    let progress = measuring();
+    let progress = start_progress();
     let maps = bare_map::measure()?;
     drop(progress);
     println!("{}", report::bare_map(Style::Terminal, &maps));
@@ -205,7 +205,7 @@ fn bare_map(update: bool) -> Result<(), BenchError> {
 
 fn engine(args: &EngineArgs) -> Result<u8, BenchError> {
     let began = Instant::now();
-    let progress = measuring();
+    let progress = start_progress();
     let costs = engine::measure(args.full, &|part| {
         progress.line(&format!("{:>6.1} s  {part}", began.elapsed().as_secs_f64()));
     })?;
@@ -224,7 +224,7 @@ fn engine(args: &EngineArgs) -> Result<u8, BenchError> {
     Ok(exit_code(args.check, &faults))
 }
 
-/// Prints the figures that are worse; returns the exit code.
+/// Prints the faults. Returns `LOSS` if there are any and they are to be checked, otherwise 0.
 fn exit_code(check: bool, faults: &[String]) -> u8 {
     for fault in faults {
         println!("WORSE: {fault}");
@@ -234,7 +234,7 @@ fn exit_code(check: bool, faults: &[String]) -> u8 {
 
 fn full_chunks(check: bool, update: bool) -> Result<u8, BenchError> {
     let wasms = measure::wasms(&[Build::Legacy, Build::Staged])?;
-    let progress = measuring();
+    let progress = start_progress();
     let measured = full_chunks::measure(&wasms, &|run| progress.line(run))?;
     drop(progress);
     println!("{}", report::full_chunks(Style::Terminal, &measured));
@@ -257,7 +257,7 @@ fn sizes(args: SizeArgs) -> Result<(), BenchError> {
         folder,
     };
     let wasms = measure::wasms(&Build::ALL)?;
-    let progress = measuring();
+    let progress = start_progress();
     let recorded = if args.adoption { publish::recorded_sizes()? } else { None };
     let figures = match recorded {
         Some(mut figures) => {
@@ -284,11 +284,11 @@ fn measure(args: CostArgs) -> Result<u8, BenchError> {
     let selection = Selection { full: args.full, only: args.only };
     let wasms = measure::wasms(&builds)?;
     let began = Instant::now();
-    let progress = measuring();
-    let done = |build: Build, scenario: &str| {
+    let progress = start_progress();
+    let report_scenario = |build: Build, scenario: &str| {
         progress.line(&format!("{:>6.1} s  {build} {scenario}", began.elapsed().as_secs_f64()));
     };
-    let measured = measure::run(&wasms, &selection, &done)?;
+    let measured = measure::run(&wasms, &selection, &report_scenario)?;
     drop(progress);
     let results: Vec<Results> = measured.iter().map(|one| one.results.clone()).collect();
     let figures = Figures::new(results.clone());
@@ -301,13 +301,15 @@ fn measure(args: CostArgs) -> Result<u8, BenchError> {
     if args.check { check(&measured) } else { Ok(0) }
 }
 
-/// Compares the measured figures with the checked-in ones, and prints those that are worse, better, new or gone.
+/// Compares the measured figures with the checked-in ones, and prints those that are worse, better, new or gone, the
+/// outdated documents, and another compiler. Returns `LOSS` if a figure is worse, new or gone or a document is
+/// outdated, otherwise 0.
 fn check(measured: &[Measured]) -> Result<u8, BenchError> {
     let mut comparison = Comparison::default();
     for one in measured {
         let recorded = Results::load(&results::folder(), one.results.build)?;
         comparison.add(recorded.as_ref(), &one.results, |scenario| {
-            !one.skipped.iter().any(|left| left == scenario)
+            !one.skipped.iter().any(|skipped| skipped == scenario)
         });
     }
     for gain in &comparison.gains {

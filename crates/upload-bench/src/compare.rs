@@ -1,4 +1,4 @@
-//! Comparison of new figures with the checked-in ones.
+//! Comparison of measured figures with the checked-in ones.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use session_migrate::build::Build;
 use crate::bench::MeasuredStep;
 use crate::results::Results;
 
-/// A figure may get worse by this share before it counts as a loss.
+/// Share by which a figure may change before it counts as worse or better.
 const TOLERANCE: f64 = 0.02;
 
 /// Change of a step's instructions that is ignored regardless of its share: a change elsewhere in the code can make the
@@ -61,9 +61,10 @@ impl fmt::Display for Change {
 /// Result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// Figures that are worse by more than 2 %.
+    /// Figures that are worse by more than the tolerance and the noise.
     pub losses: Vec<Change>,
-    /// Figures that are better by more than 2 %. They must be recorded, or the gain can be lost unnoticed.
+    /// Figures that are better by more than the tolerance and the noise. Until these are checked in, the gain can be
+    /// lost unnoticed.
     pub gains: Vec<Change>,
     /// Steps that are checked in and were due in this run, but were not measured.
     pub missing: Vec<String>,
@@ -74,7 +75,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Returns whether the check fails.
+    /// Returns whether a figure is worse, or a step is missing or not checked in.
     pub fn fails(&self) -> bool {
         !self.losses.is_empty() || !self.missing.is_empty() || !self.unrecorded.is_empty()
     }

@@ -74,7 +74,8 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Returns the cost of the next message, and keeps the sizes that the memories have after it.
+    /// Returns the cost of the next message, and keeps the sizes that the memories have after it. A query changes no
+    /// sizes.
     pub fn follow(&mut self, message: &MessageCost) -> Cost {
         let after = Sizes { wasm: message.wasm_memory_pages, stable: message.stable_memory_pages };
         if message.entry == "start" {
@@ -93,7 +94,7 @@ impl Sizes {
             stable_memory_increase: after.stable.saturating_sub(self.stable),
             wall_nanos: message.wall_nanos,
         };
-        // The changes of a query are discarded.
+        // The replica discards what a query changes.
         if message.entry != "query" {
             *self = after;
         }

@@ -39,9 +39,10 @@ pub mod limits {
     /// Instructions per record that the engine may add to two operations on bare maps, and to the hand-written loop
     /// that computes the same digests.
     pub const OVERHEAD: i64 = 15_000;
-    /// Maximum cost of the engine relative to that loop.
+    /// Maximum ratio of the engine's cost to that of the hand-written loop that computes the same digests.
     pub const RATIO: f64 = 1.15;
-    /// Maximum growth of the cost of `post_upgrade` from the smallest state to the largest, in percent.
+    /// Maximum difference between the costs of `post_upgrade` in the smallest and the largest state, in percent of the
+    /// former.
     pub const GROWTH_PERCENT: u64 = 10;
     /// Maximum instructions of a message of the engine.
     pub const MESSAGE: u64 = 1_500_000_000;
@@ -101,8 +102,8 @@ pub struct Quarantined {
     pub in_place: u64,
 }
 
-/// The hand-written loops that move records, with the fixture's method for each. The last one computes the same digests
-/// as the engine.
+/// The hand-written loops that move records, with the fixture's method for each. `WITH_DIGESTS` computes the same
+/// digests as the engine.
 const BY_HAND: [(&str, &str); 3] = [
     (TWO_OPERATIONS, "insert_and_remove"),
     ("by hand: insert, then clear", "insert_and_clear"),
@@ -117,77 +118,81 @@ const ONE_BY_ONE: &str = "engine: one by one";
 /// part.
 ///
 /// # Errors
-/// If a canister cannot be built or installed, or a call fails.
+/// If a canister cannot be built or installed, a call fails, or a migration does not convert every record.
 pub fn measure(full: bool, done: &dyn Fn(&str)) -> Result<EngineCosts, BenchError> {
     let read = |path: std::path::PathBuf| std::fs::read(&path).map_err(BenchError::file("read", &path));
-    let empty = read(pocket_ic_fixtures::migration_engine()?)?;
+    let fixture = read(pocket_ic_fixtures::migration_engine()?)?;
     let mut costs = EngineCosts::default();
     let records = image(|store| store.fill_bytes(RECORDS))?;
     for (way, method) in BY_HAND {
-        costs.moves.push(by_hand(way, method, &empty, &records)?);
+        costs.moves.push(measure_loop(way, method, &fixture, &records)?);
         done(way);
     }
     for (way, list) in [(IN_BULK, "bulk"), (ONE_BY_ONE, "one by one")] {
-        let canister = opened(way, &empty, &records)?;
+        let canister = canister_with(way, &fixture, &records)?;
         canister.upgrade(&list_argument(list))?;
-        let used = until_converted(&canister, RECORDS)?;
+        let used = run_until_converted(&canister, RECORDS)?;
         costs.moves.push(Moved { way: way.into(), messages: count(&used), each: sum(&used) / RECORDS });
         done(way);
     }
     for units in IN_QUARANTINE {
         let upgrade = |in_place| {
             let image = image(|store| store.quarantine(units, in_place))?;
-            let canister = opened("units in quarantine", &empty, &image)?;
+            let canister = canister_with("units in quarantine", &fixture, &image)?;
             canister.upgrade(&list_argument("one by one"))?;
-            Ok::<_, BenchError>(sum(&canister.messages()?))
+            Ok::<_, BenchError>(sum(&canister.take_messages()?))
         };
         costs.quarantines.push(Quarantined { units, taken_out: upgrade(false)?, in_place: upgrade(true)? });
         done(&format!("{units} units in quarantine"));
     }
     let one_map = read(pocket_ic_fixtures::one_map()?)?;
     for records in GROWN.into_iter().filter(|records| full || *records <= GROWN_BY_DEFAULT) {
-        costs.grown.push(grown(records, &one_map)?);
+        costs.grown.push(measure_one_map(records, &one_map)?);
         done(&format!("{records} records of one map"));
     }
     Ok(costs)
 }
 
-fn by_hand(way: &str, method: &'static str, module: &[u8], records: &[u8]) -> Result<Moved, BenchError> {
-    let canister = opened(way, module, records)?;
+fn measure_loop(way: &str, method: &'static str, module: &[u8], records: &[u8]) -> Result<Moved, BenchError> {
+    let canister = canister_with(way, module, records)?;
     canister.upgrade(&candid::encode_args((None::<String>,)).unwrap_or_default())?;
-    canister.messages()?;
+    canister.take_messages()?;
     loop {
         let reply = canister.controller_call(method, ())?;
         if !candid::decode_one::<bool>(&reply).map_err(|error| canister.bad_reply(method, &error))? {
             break;
         }
     }
-    let used = canister.messages()?;
+    let used = canister.take_messages()?;
     Ok(Moved { way: way.into(), messages: count(&used), each: sum(&used) / RECORDS })
 }
 
-fn grown(records: u64, module: &[u8]) -> Result<MigrationCost, BenchError> {
+fn measure_one_map(records: u64, module: &[u8]) -> Result<MigrationCost, BenchError> {
     let image = image(|store| store.fill_cents(records))?;
-    let canister = opened(format!("one map of {records}"), module, &image)?;
+    let canister = canister_with(format!("one map of {records}"), module, &image)?;
     canister.upgrade(NO_ARGUMENTS)?;
-    let used = until_converted(&canister, records)?;
-    let (upgrade, rest): (Vec<_>, Vec<_>) = used.iter().cloned().partition(MessageCost::is_install);
+    let used = run_until_converted(&canister, records)?;
+    let (upgrade, timers): (Vec<_>, Vec<_>) = used.iter().cloned().partition(MessageCost::is_install);
     Ok(MigrationCost {
         records,
         post_upgrade: sum(&upgrade),
-        messages: count(&rest),
-        highest: rest.iter().map(|message| message.instructions).max().unwrap_or(0),
+        messages: count(&timers),
+        highest: timers.iter().map(|message| message.instructions).max().unwrap_or(0),
         each: sum(&used) / records,
         heap_pages: used.last().map_or(0, |message| message.wasm_memory_pages),
     })
 }
 
-/// Returns a canister with this code and this stable memory; it must be upgraded before it is called.
-fn opened(bench: impl Into<String>, module: &[u8], image: &[u8]) -> Result<MeteredCanister, BenchError> {
+/// Returns a canister with this code and this stable memory, which must be upgraded before it is called.
+fn canister_with(
+    bench: impl Into<String>,
+    module: &[u8],
+    image: &[u8],
+) -> Result<MeteredCanister, BenchError> {
     let canister = MeteredCanister::of(bench, "the engine", module.to_vec())?;
     canister.install(NO_ARGUMENTS)?;
     canister.set_stable_memory(image);
-    canister.messages()?;
+    canister.take_messages()?;
     Ok(canister)
 }
 
@@ -196,13 +201,14 @@ fn list_argument(list: &str) -> Vec<u8> {
     candid::encode_args((Some(list),)).unwrap_or_default()
 }
 
-/// Runs the timers until everything is converted, and returns the messages since the last call.
-fn until_converted(canister: &MeteredCanister, records: u64) -> Result<Vec<MessageCost>, BenchError> {
+/// Runs the timers until everything is converted. Returns the messages that have not been taken from the meter before,
+/// without those of `migration_status`.
+fn run_until_converted(canister: &MeteredCanister, records: u64) -> Result<Vec<MessageCost>, BenchError> {
     const STATUS: &str = "migration_status";
     let mut used = Vec::new();
     // A record takes less than a million instructions.
     for _ in 0..100 + records / 100 {
-        used.extend(canister.messages()?.into_iter().filter(|message| message.method != STATUS));
+        used.extend(canister.take_messages()?.into_iter().filter(|message| message.method != STATUS));
         let reply = canister.controller_call(STATUS, ())?;
         let status = candid::decode_one::<Result<MigrationStatus, EndpointError>>(&reply);
         let status = status.map_err(|error| canister.bad_reply(STATUS, &error))?;
@@ -255,8 +261,7 @@ impl Image {
         }
     }
 
-    /// Quarantines units of migration 1, in the layout to which it leads. If `in_place`, the units are also in the old
-    /// map.
+    /// Quarantines units of migration 1, after which the layout is 2. If `in_place`, the units are also in the old map.
     fn quarantine(&self, units: u64, in_place: bool) {
         if in_place {
             self.fill_bytes(units);
@@ -352,7 +357,7 @@ impl EngineCosts {
             ]
         });
         let quarantines = self.quarantines.iter().flat_map(|upgrade| {
-            let name = |where_: &str| format!("{} units in quarantine, {where_}", upgrade.units);
+            let name = |place: &str| format!("{} units in quarantine, {place}", upgrade.units);
             [(name("taken out"), upgrade.taken_out), (name("in place"), upgrade.in_place)]
         });
         moves.chain(grown).chain(quarantines).collect()
@@ -405,8 +410,16 @@ mod tests {
     #[test]
     fn figures_at_their_limits_pass_and_above_them_fail() {
         assert_eq!(costs(100_000, 115_000).faults(), Vec::<String>::new());
-        assert_eq!(costs(200_000, 215_001).faults().len(), 2, "more than 15,000 above both");
-        assert_eq!(costs(10_000, 11_600).faults().len(), 1, "more than 1.15");
+        assert_eq!(
+            costs(200_000, 215_001).faults().len(),
+            2,
+            "the engine exceeds both loops by more than 15,000"
+        );
+        assert_eq!(
+            costs(10_000, 11_600).faults().len(),
+            1,
+            "the engine exceeds 1.15 times the loop with digests"
+        );
         let mut grown = costs(1, 1);
         grown.grown[1].post_upgrade = 111;
         grown.grown[1].highest += 1;
@@ -418,7 +431,7 @@ mod tests {
     fn a_figure_that_differs_by_more_than_two_percent_is_named() {
         let before = costs(100_000, 100_000);
         assert_eq!(costs(102_000, 98_000).compare(&before), Vec::<String>::new());
-        assert_eq!(costs(102_001, 100_000).compare(&before).len(), 2, "both loops by hand");
+        assert_eq!(costs(102_001, 100_000).compare(&before).len(), 2, "both loops by hand have changed");
         assert_eq!(costs(100_000, 97_999).compare(&before).len(), 1);
         let none = EngineCosts::default();
         assert_eq!(before.compare(&none).len(), before.figures().len());

@@ -7,7 +7,7 @@ use session_migrate::client::ClientError;
 use session_migrate::costs::CostError;
 use session_migrate::server::ServerError;
 
-/// Why a benchmark could not be run.
+/// Why a benchmark failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
     /// A wasm could not be built.
@@ -37,7 +37,7 @@ pub enum BenchError {
         /// The server's message.
         message: String,
     },
-    /// A measured message trapped, so that its cost is not that of the benchmark.
+    /// A message trapped, so that its cost is not that of the benchmark.
     #[error("{bench}: `{message}` trapped")]
     Trapped {
         /// The benchmark.
@@ -67,7 +67,7 @@ pub enum BenchError {
         /// What went wrong.
         detail: String,
     },
-    /// Another party's canister could not be built.
+    /// A fixture could not be built.
     #[error(transparent)]
     Fixture(#[from] pocket_ic_fixtures::FixtureError),
     /// A reply does not have the type in its canister's interface.
@@ -91,15 +91,15 @@ pub enum BenchError {
         /// Compiler of this machine.
         here: String,
     },
-    /// A program that is measured has failed.
+    /// A program could not be run, or failed.
     #[error("`{command}`: {detail}")]
     Program {
         /// The command.
         command: String,
-        /// Its output.
+        /// The error, or the exit status and the last line of the program's errors.
         detail: String,
     },
-    /// A file could not be read or written.
+    /// Something could not be done with a file.
     #[error("cannot {action} {path}: {detail}")]
     File {
         /// The operation.
@@ -112,7 +112,7 @@ pub enum BenchError {
 }
 
 impl BenchError {
-    /// Returns, for `map_err`, a file error with its path.
+    /// Returns, for `map_err`, a function that makes [`BenchError::File`] of an error.
     pub fn file<E: std::fmt::Display>(
         action: &'static str,
         path: impl Into<PathBuf>,
@@ -121,7 +121,7 @@ impl BenchError {
         move |error| BenchError::File { action, path, detail: error.to_string() }
     }
 
-    /// Returns `Ok(())` if what was checked is as expected.
+    /// Returns [`BenchError::State`] unless the values are equal.
     pub fn unless_equal<T: PartialEq + std::fmt::Debug>(
         bench: &str,
         what: &'static str,

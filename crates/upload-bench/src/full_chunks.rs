@@ -68,9 +68,10 @@ enum Chunks {
     Hollow,
 }
 
-/// Measures every state; calls `done` after each.
+/// Measures every state; calls `done` after each migration.
 ///
-/// # Errors [`BenchError`]; also if the cost with hollow chunks differs from the cost with stored ones.
+/// # Errors
+/// [`BenchError`]; also if the cost with hollow chunks differs from the cost with stored ones by more than 1 %.
 pub fn measure(wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<Vec<FullChunks>, BenchError> {
     let run = |sessions, chunks| {
         let run = migrate(wasms, sessions, chunks)?;
@@ -93,7 +94,7 @@ pub fn measure(wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<Vec<FullChunks>, B
 /// Maximum instructions for each session, in a state of any size.
 const MOST_EACH: u64 = 300_000;
 
-/// Describes the costs that exceed the target, or exceed the checked-in ones by more than 2 %.
+/// Describes the costs that exceed the target, exceed the checked-in ones by more than 2 %, or are not checked in.
 pub fn faults(measured: &[FullChunks], recorded: &[FullChunks]) -> Vec<String> {
     let mut faults = Vec::new();
     for FullChunks { sessions, each, .. } in measured {
@@ -113,7 +114,7 @@ pub fn faults(measured: &[FullChunks], recorded: &[FullChunks]) -> Vec<String> {
 }
 
 fn migrate(wasms: &[Wasm], sessions: u64, chunks: Chunks) -> Result<FullChunks, BenchError> {
-    let of = |build| {
+    let find_wasm = |build| {
         let found = wasms.iter().find(|wasm| wasm.build == build);
         found.ok_or_else(|| BenchError::file("find", "target")(format!("the {build} build is missing")))
     };
@@ -124,9 +125,9 @@ fn migrate(wasms: &[Wasm], sessions: u64, chunks: Chunks) -> Result<FullChunks, 
     let (image, keys) = state(sessions, chunks).map_err(refused)?;
     write_hollow(&image, &keys, &raw).map_err(BenchError::file("write", &raw))?;
     drop(image);
-    std::fs::write(&module, &of(Build::Legacy)?.gz).map_err(BenchError::file("write", &module))?;
+    std::fs::write(&module, &find_wasm(Build::Legacy)?.gz).map_err(BenchError::file("write", &module))?;
     let legacy = Module::read(&module).map_err(BenchError::file("read", &module))?;
-    let canister = MeteredCanister::empty(format!("{sessions} full chunks"), of(Build::Staged)?)?;
+    let canister = MeteredCanister::empty(format!("{sessions} full chunks"), find_wasm(Build::Staged)?)?;
     canister.load(&raw, &legacy)?;
     canister.upgrade(NO_ARGUMENTS)?;
     let status = loop {
@@ -202,7 +203,8 @@ fn add(state: &mut Legacy, session: u64, caller: Principal, capsule: &str) -> Re
     Ok(ChunkPrefix::of(&legacy.provisional_memory_id, id))
 }
 
-/// Writes stable memory to a file with holes for zeros, and adds a hollow chunk map with these keys.
+/// Writes stable memory to a file with holes for zeros. If there are keys, the chunk map is replaced by a hollow one
+/// with these keys.
 fn write_hollow(image: &RawMemory, keys: &[ChunkKey], path: &Path) -> std::io::Result<()> {
     let file = sparse::write(image, 0, path)?;
     if keys.is_empty() {
@@ -210,11 +212,11 @@ fn write_hollow(image: &RawMemory, keys: &[ChunkKey], path: &Path) -> std::io::R
     }
     let buckets = Buckets::of(image, memory_ids::numbers::CHUNKS);
     let bytes = hollow_map(keys, CHUNK_BYTES, |address, page| buckets.write(&file, address, page))?;
-    buckets.append(&file, bytes.div_ceil(PAGE_BYTES))
+    buckets.resize(&file, bytes.div_ceil(PAGE_BYTES))
 }
 
-/// The buckets of one memory: first the buckets that it has already, then as many new ones at the end of stable memory
-/// as are needed.
+/// The buckets of one memory: those that the memory has in the image, then new ones at the end of stable memory. The
+/// memory manager stores:
 ///
 /// ```text
 /// byte 4..6      number of buckets; 6..8: pages of each
@@ -226,7 +228,7 @@ struct Buckets {
     memory: u8,
     allocated: u64,
     bytes: u64,
-    /// Numbers of the buckets that it has already.
+    /// Numbers of the memory's buckets in the image.
     own: Vec<u64>,
 }
 
@@ -256,8 +258,8 @@ impl Buckets {
         Ok(())
     }
 
-    /// Sets the size of the memory to this many pages.
-    fn append(&self, file: &File, pages: u64) -> std::io::Result<()> {
+    /// Sets the size of the memory to this many pages, and allocates the buckets that it lacks.
+    fn resize(&self, file: &File, pages: u64) -> std::io::Result<()> {
         let added = (pages * PAGE_BYTES).div_ceil(self.bytes).saturating_sub(self.own.len() as u64);
         let allocated = self.allocated + added;
         file.write_all_at(&(allocated as u16).to_le_bytes(), 4)?;
@@ -306,7 +308,7 @@ fn hollow_map(
 }
 
 /// Writes the first page of a node and of every node below it. Each node begins after the room that the previous nodes
-/// would take. Returns the address of the node.
+/// would take. Returns the address of the given node.
 fn hollow_node(
     shape: &[u8],
     at: u64,
@@ -387,6 +389,6 @@ mod tests {
         let bytes = hollow_map(&keys, CHUNK_BYTES, write).unwrap();
         let (payload, stored) = (1_000 * CHUNK_BYTES, bytes * 1_013 / 1_040);
         assert!((payload..payload + payload / 100).contains(&stored), "{payload} bytes in {bytes}");
-        assert!(written < 400 * 1_024, "{written} bytes are not left out");
+        assert!(written < 400 * 1_024, "{written} bytes are written, so payload is not omitted");
     }
 }

@@ -1,4 +1,5 @@
-//! Costs of every call of the upload canister, measured on the real wasm by the embedded server's metering.
+//! Costs of the calls and migrations of the upload canister, measured on the real wasm by the embedded server's
+//! metering.
 //!
 //! Owns: the scenarios ([`scenarios`]), the checked-in figures and the comparison with them, the report. Does
 //! not own: the metering, which is the embedded server's, and building the wasms, which is the toolkit's.

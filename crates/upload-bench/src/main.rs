@@ -1,5 +1,5 @@
 //! `cargo bench-costs`: measures, compares with the checked-in figures, and records new ones. Exit codes: 0 pass, 1 a
-//! figure got worse, 2 invalid usage, 3 something else failed.
+//! check failed, 2 invalid usage, 3 something else failed.
 
 mod cli;
 

@@ -38,7 +38,7 @@ pub struct Measured {
     pub skipped: Vec<String>,
 }
 
-/// Builds the wasms that are missing, and reads all of them.
+/// Builds the wasms that are not up to date, and reads all of them.
 pub fn wasms(builds: &[Build]) -> Result<Vec<Wasm>, BenchError> {
     let read = |artifact: build::Artifact| {
         let gz = std::fs::read(&artifact.wasm_gz).map_err(BenchError::file("read", &artifact.wasm_gz))?;
@@ -47,7 +47,8 @@ pub fn wasms(builds: &[Build]) -> Result<Vec<Wasm>, BenchError> {
     build::ensure(builds)?.into_iter().map(read).collect()
 }
 
-/// Runs the selected scenarios; calls `done` after each.
+/// Runs the selected scenarios on each of these wasms; calls `done` after each scenario. If several fail, the first
+/// error is returned.
 pub fn run(
     wasms: &[Wasm],
     selection: &Selection,

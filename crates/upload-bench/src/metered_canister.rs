@@ -22,10 +22,10 @@ use crate::error::BenchError;
 /// Time at which every benchmark begins, in seconds since 1970: the same in every run, since ids depend on it.
 pub const BEGINNING_SECONDS: u64 = 1_750_000_000;
 
-/// The init and upgrade arguments of the upload canister: none.
+/// Candid of an empty list of arguments.
 pub const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 
-/// A finished wasm.
+/// The wasm of a build.
 #[derive(Clone, Debug)]
 pub struct Wasm {
     /// The build.
@@ -43,7 +43,7 @@ fn controller() -> Principal {
     Principal::self_authenticating("controller of the benchmark")
 }
 
-/// A canister on a separate instance. Several threads may call it.
+/// A canister on a separate instance. Several threads may call the canister.
 pub struct MeteredCanister {
     /// The name of the benchmark, for errors.
     bench: String,
@@ -55,7 +55,7 @@ pub struct MeteredCanister {
     meter: Mutex<Meter>,
 }
 
-/// The point up to which messages have been measured.
+/// The point up to which messages have been measured, and the sizes of the memories there.
 #[derive(Default)]
 struct Meter {
     /// Index of the next message to measure.
@@ -85,12 +85,12 @@ impl MeteredCanister {
     /// Returns a freshly installed canister after its first minute; neither is measured.
     ///
     /// # Errors
-    /// If there is no usable server, or the installation fails.
+    /// If there is no usable server or it does not report costs, the installation fails, or a message traps.
     pub fn installed(bench: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
         let canister = Self::empty(bench, wasm)?;
         canister.install(NO_ARGUMENTS)?;
         canister.settle();
-        canister.cost()?;
+        canister.take_cost()?;
         Ok(canister)
     }
 
@@ -129,12 +129,12 @@ impl MeteredCanister {
         BenchError::Install { bench: self.bench.clone(), module: self.name.clone(), message }
     }
 
-    /// Returns the cost of all messages since the last call of this function.
+    /// Returns the cost of all messages since the last call of this function or of [`Self::take_messages`].
     ///
     /// # Errors
     /// [`BenchError::Trapped`], and if the server does not report costs.
-    pub fn cost(&self) -> Result<Cost, BenchError> {
-        let messages = self.messages()?;
+    pub fn take_cost(&self) -> Result<Cost, BenchError> {
+        let messages = self.take_messages()?;
         let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sum = Cost::default();
         for message in messages {
@@ -143,11 +143,11 @@ impl MeteredCanister {
         Ok(sum)
     }
 
-    /// Returns the messages since the last call of this function or of [`Self::cost`], each with its cost.
+    /// Returns the messages since the last call of this function or of [`Self::take_cost`], each with its cost.
     ///
     /// # Errors
-    /// As [`Self::cost`].
-    pub fn messages(&self) -> Result<Vec<MessageCost>, BenchError> {
+    /// As [`Self::take_cost`].
+    pub fn take_messages(&self) -> Result<Vec<MessageCost>, BenchError> {
         let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
         let messages = costs::messages(&self.pic, self.id, meter.next)?;
         if let Some(trapped) = messages.iter().find(|message| !message.ok) {
@@ -235,18 +235,18 @@ impl MeteredCanister {
         Canister::new(&self.pic, self.id)
     }
 
-    /// Returns, for `map_err`, a failed call of this benchmark.
+    /// Returns, for `map_err`, the error of a failed call.
     pub fn failed(&self, source: ClientError) -> BenchError {
         BenchError::Call { bench: self.bench.clone(), source }
     }
 
-    /// Returns, for `map_err`, a reply that does not decode.
+    /// Returns, for `map_err`, the error of a reply that does not decode.
     pub fn bad_reply(&self, method: &'static str, error: &candid::Error) -> BenchError {
         let detail = error.to_string().lines().next().unwrap_or_default().to_owned();
         BenchError::Reply { bench: self.bench.clone(), method, detail }
     }
 
-    /// Returns `Ok(())` if the value is the expected one.
+    /// Returns [`BenchError::State`] unless the values are equal.
     pub fn expect<T: PartialEq + std::fmt::Debug>(
         &self,
         what: &'static str,

@@ -88,7 +88,7 @@ pub fn compiler() -> Result<String, BenchError> {
     Ok(version.lines().next().unwrap_or_default().to_owned())
 }
 
-/// Returns the compiler of the checked-in figures; empty if none are checked in.
+/// Returns the compiler of the checked-in figures; empty if no compiler is recorded.
 pub fn recorded_compiler() -> Result<String, BenchError> {
     let path = compiler_path();
     if !path.exists() {
@@ -98,8 +98,8 @@ pub fn recorded_compiler() -> Result<String, BenchError> {
     Ok(text.trim_end().to_owned())
 }
 
-/// Returns `Ok(())` if the wasms of the checked-in figures were built by this machine's compiler, or if no figures are
-/// checked in.
+/// Returns [`BenchError::OtherCompiler`] if the wasms of the checked-in figures were built by another compiler than
+/// this machine's.
 pub fn check_compiler() -> Result<(), BenchError> {
     let (recorded, here) = (recorded_compiler()?, compiler()?);
     if recorded.is_empty() || recorded == here {
@@ -109,7 +109,8 @@ pub fn check_compiler() -> Result<(), BenchError> {
     }
 }
 
-/// Overwrites the checked-in results with the measured ones. Results of scenarios that were not run stay unchanged.
+/// Overwrites the checked-in results with the measured ones, and the recorded compiler with this machine's. Results of
+/// existing scenarios that were not run stay unchanged.
 pub fn save(measured: Vec<Results>) -> Result<(), BenchError> {
     let folder = results::folder();
     let scenarios = scenarios::all();
@@ -182,7 +183,7 @@ fn load_json<T: DeserializeOwned>(name: &str) -> Result<Option<T>, BenchError> {
     serde_json::from_str(&text).map(Some).map_err(BenchError::file("read", &path))
 }
 
-/// Returns the checked-in figures of all builds.
+/// Returns the checked-in figures of the builds that have any.
 pub fn recorded() -> Result<Figures, BenchError> {
     let mut all = Vec::new();
     for build in Build::ALL {
@@ -194,7 +195,7 @@ pub fn recorded() -> Result<Figures, BenchError> {
 /// Returns the documents according to the checked-in results.
 ///
 /// # Errors
-/// If a file cannot be read, or the plot cannot be drawn.
+/// If a file cannot be read, `README.md` has no section on costs, or the plot cannot be drawn.
 pub fn documents() -> Result<Documents, BenchError> {
     let figures = recorded()?;
     let plot = report::plot(&figures).map_err(BenchError::file("draw", in_tree("docs/costs.svg")))?;
@@ -219,7 +220,7 @@ pub fn write_documents() -> Result<(), BenchError> {
     documents.files().iter().try_for_each(|(path, text)| results::write(&in_tree(path), text.as_bytes()))
 }
 
-/// Returns the documents that do not match the checked-in results.
+/// Returns the documents that cannot be read or do not match the checked-in results.
 pub fn outdated() -> Result<Vec<PathBuf>, BenchError> {
     let documents = documents()?;
     let is_same = |(path, text): &(&str, &str)| {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! results/<build>/costs.csv                one line for each step, with every figure
-//! results/<build>/canbench_results.yml     one benchmark with its steps as scopes, as the canbench tool writes it
-//! results/compiler.txt                     the compiler of the measured wasms
+//! results/<build>/canbench_results.yml     each benchmark with its steps as scopes, as the canbench tool writes it
+//! results/compiler.txt                     the compiler of the measured wasms of all builds
 //! ```
 
 use std::collections::BTreeMap;
@@ -94,20 +94,20 @@ impl Results {
         self.benches.iter().find(|bench| bench.name == name)
     }
 
-    /// Adds the checked-in benchmarks of the scenarios that were not run; the result is in the order of `scenarios`.
+    /// Adds the checked-in benchmarks of the scenarios that were not run; drops benchmarks whose scenario is not in
+    /// `scenarios`, and sorts the others in that order.
     pub fn completed(mut self, recorded: Option<Self>, scenarios: &[Scenario]) -> Self {
         let recorded = recorded.map_or_else(Vec::new, |recorded| recorded.benches);
         let not_run = |bench: &Bench| self.benches.iter().all(|run| run.scenario != bench.scenario);
         let recorded: Vec<Bench> = recorded.into_iter().filter(not_run).collect();
         self.benches.extend(recorded);
         let place = |bench: &Bench| scenarios.iter().position(|scenario| scenario.name == bench.scenario);
-        // Benchmarks without a scenario are dropped.
         self.benches.retain(|bench| place(bench).is_some());
         self.benches.sort_by_key(place);
         self
     }
 
-    /// Returns the checked-in results of a build; `None` if there are no files.
+    /// Returns the checked-in results of a build; `None` if there is no table.
     pub fn load(folder: &Path, build: Build) -> Result<Option<Self>, BenchError> {
         let path = table_path(folder, build);
         if !path.exists() {
@@ -130,7 +130,7 @@ impl Results {
         Ok(Some(Self { build, benches }))
     }
 
-    /// Writes both files.
+    /// Writes the table and the file for canbench.
     pub fn save(&self, folder: &Path) -> Result<(), BenchError> {
         let path = table_path(folder, self.build);
         let mut writer = csv::Writer::from_writer(Vec::new());

@@ -43,18 +43,19 @@ const SESSION_BYTES: u64 = 1000;
 /// The contents of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Population {
-    /// Number of live sessions; ten of them are the client's.
+    /// Number of sessions; the first ten are the client's.
     pub sessions: u32,
-    /// Number of memories, all of them in the client's capsule.
+    /// Number of memories with an external asset, all of them in the client's capsule.
     pub memories: u32,
     /// The stable layout. In layout 1, sessions are legacy records; in layout 3, payload is in extents.
     pub layout: Layout,
-    /// Number of chunks of 1.8 MB that each of the client's sessions has stored. Each session expects one more chunk.
+    /// Number of chunks of 1.8 MB that each of the client's sessions has stored. Unless `finished`, each session
+    /// expects one more chunk.
     pub chunks: u32,
-    /// Whether the client's sessions are finished (they expect no further chunk), and migration 1 is finalized.
+    /// Whether migration 1 is finalized, and the client's sessions, if they have chunks, are finished.
     pub finished: bool,
-    /// Number of chunks of a further, finished file of the client, whose first chunk has then lost a byte, so that
-    /// migration 2 quarantines the file. There is no such file if the number is 0.
+    /// Number of chunks of a further, finished file of the client. Its first chunk lacks a byte, so that migration 2
+    /// quarantines the file. There is no such file if the number is 0.
     pub damaged: u32,
 }
 
@@ -75,16 +76,16 @@ impl Population {
     }
 }
 
-/// A state, and the id of the client's capsule in it.
+/// A state, and ids in it.
 #[derive(Clone, Debug)]
 pub struct Seed {
     /// Stable memory, gzipped.
     pub gz: Vec<u8>,
     /// The client's capsule.
     pub capsule: String,
-    /// A session of the client.
+    /// The last session of the client; 0 if there is none.
     pub session: u64,
-    /// A memory of the client.
+    /// The last memory with an external asset; empty if there is none.
     pub memory: String,
 }
 
@@ -119,7 +120,7 @@ impl Legacy {
 /// Creates a state.
 ///
 /// # Errors
-/// [`BenchError::Seed`] with the refusal of the canister's own code.
+/// [`BenchError::Seed`].
 pub fn make(population: Population) -> Result<Seed, BenchError> {
     let failed = |detail: String| BenchError::Seed {
         sessions: population.sessions,

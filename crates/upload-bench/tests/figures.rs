@@ -50,12 +50,12 @@ fn every_scenario_has_a_unique_name() {
 fn every_job_is_done_by_the_build_and_the_asset_canister() {
     let wasm = measure::wasms(&[Build::Direct]).unwrap().remove(0);
     let figures = peers::run_jobs(&wasm).unwrap();
-    let [direct, assets] = figures.as_slice() else { panic!("two canisters") };
+    let [direct, assets] = figures.as_slice() else { panic!("the jobs were not done on two canisters") };
     let names: Vec<String> = peers::all_jobs().iter().map(ToString::to_string).collect();
     assert_eq!(direct.jobs.iter().map(|cost| cost.job.clone()).collect::<Vec<_>>(), names);
     let missing: Vec<&String> =
         names.iter().filter(|name| !assets.jobs.iter().any(|cost| cost.job == **name)).collect();
-    assert_eq!(missing, ["read over HTTP, private: 10 KiB"], "it has no private files");
+    assert_eq!(missing, ["read over HTTP, private: 10 KiB"], "the asset canister has no private files");
     assert!(
         figures.iter().flat_map(|peer| &peer.jobs).all(|cost| cost.messages > 0 && cost.instructions > 0)
     );

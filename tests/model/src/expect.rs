@@ -13,7 +13,7 @@ use super::{SECOND, TTL_SECONDS};
 /// `Ok(())`, or the difference between the expected and the actual answer as text.
 pub type Judgement = Result<(), String>;
 
-/// Returns `Ok(())` if both are the same.
+/// Returns `Ok(())` if both are equal, and otherwise the difference as text.
 pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -> Judgement {
     if expected == got {
         return Ok(());
@@ -32,12 +32,12 @@ pub struct Begin {
     pub wrong_count: bool,
 }
 
-/// What the target shows about all sessions when it has answered a begin.
+/// What the target shows about all sessions.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// The sessions in flight of all people.
+    /// The sessions in flight of all people, after the begin was answered.
     pub alive: BTreeSet<u64>,
-    /// Whether all sessions were converted when the call arrived.
+    /// Whether all sessions were converted before the begin.
     pub all_converted: bool,
 }
 
@@ -136,7 +136,7 @@ impl Model {
                 _ if out_of_range => Some(Refusal::Invalid),
                 PutKind::TooLong | PutKind::Empty => Some(Refusal::Invalid),
                 _ if session.is_open => None,
-                _ => session.chunks.get(&idx).filter(|there| **there != sent).map(|_| Refusal::Conflict),
+                _ => session.chunks.get(&idx).filter(|stored| **stored != sent).map(|_| Refusal::Conflict),
             }
         });
         if refusal.is_none() && *got == Err(Refusal::Exhausted) && self.lacks_room && self.overpromised {
@@ -193,7 +193,7 @@ impl Model {
             (Some(refusal), _) => same("finish", &Err(refusal), got),
             (None, Err(Refusal::Exhausted)) if self.lacks_room => Ok(()),
             (None, Ok(finished)) => self.commit(now, id, finished),
-            (None, Err(got)) => Err(format!("finish: expected it to be done, got {got:?}")),
+            (None, Err(got)) => Err(format!("finish: expected success, got {got:?}")),
         }
     }
 
@@ -206,11 +206,11 @@ impl Model {
         if let Some(memory) = memory {
             same("memory", &memory, &got.memory)?;
         }
-        if self.made.contains(&got.memory) {
+        if self.memory_ids.contains(&got.memory) {
             return Err(format!("finish: memory {} was created before", got.memory));
         }
-        let there = self.blobs.iter().find(|(_, there)| **there == blob).map(|(locator, _)| locator);
-        match there {
+        let stored = self.blobs.iter().find(|(_, stored)| **stored == blob).map(|(locator, _)| locator);
+        match stored {
             Some(locator) => same("blob of the same content", locator, &got.locator)?,
             None if self.blobs.contains_key(&got.locator) => {
                 return Err(format!("finish: {} holds another content", got.locator));
@@ -219,9 +219,9 @@ impl Model {
                 self.blobs.insert(got.locator.clone(), blob.clone());
             }
         }
-        let made = Memory { capsule, locator: got.locator.clone(), bytes, version: None };
-        self.memories.insert(got.memory.clone(), made);
-        self.made.push(got.memory.clone());
+        let memory = Memory { capsule, locator: got.locator.clone(), bytes, version: None };
+        self.memories.insert(got.memory.clone(), memory);
+        self.memory_ids.push(got.memory.clone());
         let finished = Some((got.clone(), blob.fills));
         let expires_at = now + TTL_SECONDS * SECOND;
         self.receipts

@@ -41,7 +41,7 @@ impl Model {
             return same("create memory", &Err(Refusal::Exhausted), got);
         }
         let id = got.clone().map_err(|refusal| format!("create memory: got {refusal:?}"))?;
-        if self.made.contains(&id) {
+        if self.memory_ids.contains(&id) {
             return Err(format!("create memory: {id} was created before"));
         }
         let locator = match &content {
@@ -51,7 +51,7 @@ impl Model {
         };
         self.memories.insert(id.clone(), Memory { capsule, locator, bytes, version: Some(version) });
         self.requests.insert(key, Request { memory: id.clone(), content, bytes, version });
-        self.made.push(id);
+        self.memory_ids.push(id);
         Ok(())
     }
 
@@ -72,8 +72,8 @@ impl Model {
 
     fn too_much_inline(&self, capsule: usize, content: &NewContent, bytes: u64) -> bool {
         let inline = |memory: &&Memory| memory.capsule == capsule && memory.locator == "inline";
-        let there: u64 = self.memories.values().filter(inline).map(|memory| memory.bytes).sum();
-        *content == NewContent::Inline && there + bytes > MAX_INLINE
+        let stored: u64 = self.memories.values().filter(inline).map(|memory| memory.bytes).sum();
+        *content == NewContent::Inline && stored + bytes > MAX_INLINE
     }
 
     /// Returns the refusal of a call that changes a memory; `None` if the person may change it.
@@ -118,8 +118,8 @@ impl Model {
 
     /// Checks an answer of `blob_delete`: a blob is deleted together with the only memory that refers to it.
     pub fn blob_deleted(&mut self, who: u8, locator: &str, got: &TargetResult<()>) -> Judgement {
-        let of_it = |(_, memory): &(&String, &Memory)| memory.locator == locator;
-        let memories: Vec<String> = self.memories.iter().filter(of_it).map(|(id, _)| id.clone()).collect();
+        let refers = |(_, memory): &(&String, &Memory)| memory.locator == locator;
+        let memories: Vec<String> = self.memories.iter().filter(refers).map(|(id, _)| id.clone()).collect();
         let refusal = match memories.first() {
             Some(first) if self.blobs.contains_key(locator) => {
                 self.not_changeable(who, first).or((memories.len() > 1).then_some(Refusal::Conflict))

@@ -6,7 +6,7 @@ use super::state::Model;
 use super::target::{Phase, Refusal, TargetResult};
 
 impl Model {
-    /// Checks an answer of a call that was made in `phase`.
+    /// Checks the answer of a controller's call that was made in `phase`.
     pub fn controlled(
         &mut self,
         stage: Stage,

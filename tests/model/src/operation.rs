@@ -56,9 +56,11 @@ pub enum Operation {
     DeleteCapsule { who: u8, capsule: u8 },
     /// A new capsule takes an empty place.
     CreateCapsule { capsule: u8 },
-    /// Upgrade to the next build, with this percentage of new sessions on the compat path if the build has both paths.
+    /// Upgrade to the next build, or to the running one if it is the last or a rollback is in progress or complete.
+    /// `share` is the percentage of new sessions on the compat path, if the build has both paths.
     Upgrade { share: u8 },
-    /// Upgrade to the next build when all sessions in flight have expired, but before a timer has run.
+    /// Upgrade as `Upgrade` does when all sessions in flight have expired, but before a timer has run; then run the
+    /// migration.
     UpgradeLate,
     /// Upgrade to the same build.
     Restart { share: u8 },
@@ -73,14 +75,14 @@ pub enum Operation {
     EndForeign { who: u8, capsule: u8, bytes: u64, content: u8, kind: FinishKind },
     /// Layout 1 gets records that no build can read and that belong to no client.
     UnreadableRecords { records: u8 },
-    /// The quarantine record of one of these unreadable records is damaged, too.
+    /// The quarantine record of an unreadable record is damaged, too.
     DamageQuarantined { record: u8 },
     /// A snapshot is taken, and replaces the previous one.
     TakeSnapshot,
-    /// The snapshot is loaded.
+    /// The snapshot, if one was taken, is loaded.
     LoadSnapshot,
-    /// All of stable memory but `left` MiB is taken, so that it lacks room. Only the first of these operations has an
-    /// effect.
+    /// All of stable memory but `left` MiB is taken, so that additions may be refused. Only the first
+    /// `FillMemory` has an effect.
     FillMemory { left: u16 },
 }
 
@@ -358,7 +360,7 @@ pub fn operations_in_little_room(
         6 => uploaded_in_little_room(),
         3 => aborted_in_full_memory(),
     ];
-    vec(one, len).prop_map(|stories| stories.concat())
+    vec(one, len).prop_map(|sequences| sequences.concat())
 }
 
 /// Generates an upload that takes longer than the maximum age of a session, though it is never idle for long.
@@ -404,5 +406,5 @@ pub fn operations(len: impl Into<prop::collection::SizeRange>) -> impl Strategy<
         1 => bad_chunk_replaced(),
         1 => rubbish_retried(),
     ];
-    vec(one, len).prop_map(|stories| stories.concat())
+    vec(one, len).prop_map(|sequences| sequences.concat())
 }

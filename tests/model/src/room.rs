@@ -45,7 +45,7 @@ impl Model {
         match (expected, got) {
             (None, Err(Refusal::Exhausted)) if vanished.is_empty() => Ok(()),
             (Some(victims), Ok(_)) if victims == vanished => Ok(()),
-            (expected, _) => Err(format!("expected {expected:?} to be evicted")),
+            (expected, _) => Err(format!("expected {expected:?} to be evicted, where None is a refusal")),
         }
     }
 
@@ -70,7 +70,7 @@ impl Model {
         match got {
             Err(Refusal::Exhausted) if refused(self, all) && vanished.is_empty() => Ok(()),
             Ok(_) if !refused(&left, alive) => Ok(()),
-            _ => Err("the limits allow it".into()),
+            _ => Err("the limits do not explain the answer".into()),
         }
     }
 
@@ -116,7 +116,7 @@ impl Model {
             .map(|(id, session)| (*id, session))
             .collect();
         candidates.sort_by_key(|(id, session)| {
-            // The files are so small that this product does not overflow.
+            // The files are so small that the product does not overflow.
             (session.arrived() * 1_000_000_000 / session.bytes.max(1), session.begun_at, *id)
         });
         let mut victims = Vec::new();
@@ -133,7 +133,7 @@ impl Model {
         (missing == [0; 3]).then_some(victims)
     }
 
-    /// Returns whether a session lags and does not belong to the caller.
+    /// Returns whether a session is incomplete, lags, and does not belong to the caller.
     fn may_be_evicted(&self, now: u64, call: &Begin, id: u64) -> bool {
         let Some(session) = self.sessions.get(&id) else { return false };
         let (arrived, bytes) = (u128::from(session.arrived()), u128::from(session.bytes));

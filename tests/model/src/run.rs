@@ -74,8 +74,8 @@ impl ModelRun<'_> {
         self.target.own_invariants(false)
     }
 
-    /// Returns whether the target stores exactly what the model requires. Items that wait for the timers may already be
-    /// removed.
+    /// Returns whether the target stores what the model requires, and nothing else except items that wait for the
+    /// timers. The latter may be removed already.
     fn acceptable(&self, now: u64, got: &Holdings) -> bool {
         let at_most = self.model.holdings();
         let mut swept = self.model.clone();
@@ -158,10 +158,10 @@ impl ModelRun<'_> {
             self.sweep();
         }
         self.compare(self.target.now())?;
-        let nothing = self.model.holdings();
-        let payload = nothing.payload != Payload::default();
-        if payload || nothing.sessions + nothing.receipts + nothing.bytes + nothing.capsules > 0 {
-            return Err(format!("the model itself still has {nothing:?}"));
+        let left = self.model.holdings();
+        let has_payload = left.payload != Payload::default();
+        if has_payload || left.sessions + left.receipts + left.bytes + left.capsules > 0 {
+            return Err(format!("the model itself still has {left:?}"));
         }
         self.target.own_invariants(true)
     }

@@ -32,10 +32,10 @@ pub struct Session {
     /// Fill bytes of the chunks that have arrived.
     pub chunks: BTreeMap<u32, u8>,
     pub begun_at: u64,
-    /// Whether the session was begun in the current step: then the target supplies the exact time.
+    /// Whether the session was begun in the current step. If so, `begun_at` is still to be taken from the target.
     pub is_new: bool,
     pub last_seen: u64,
-    /// Whether a finish has failed on the checksum, so that chunks may be replaced.
+    /// Whether a finish has failed on the checksum, so that the session's chunks may be replaced.
     pub is_open: bool,
     /// The id of the memory that the session will become; known from its first status on.
     pub memory: Option<String>,
@@ -70,7 +70,7 @@ pub struct Memory {
     /// `blob_<number>`, `inline` or `external`.
     pub locator: String,
     pub bytes: u64,
-    /// Version of its metadata; `None` if they are those of the upload.
+    /// Version of the memory's metadata; `None` if these are those of the upload.
     pub version: Option<u8>,
 }
 
@@ -100,8 +100,8 @@ pub struct Model {
     pub blobs: BTreeMap<String, Blob>,
     /// Every session that was ever begun, with its owner.
     pub history: Vec<(u64, u8)>,
-    /// Every memory that was ever created.
-    pub made: Vec<String>,
+    /// The id of every memory that was ever created.
+    pub memory_ids: Vec<String>,
     /// Sessions whose last activity changes in the current step.
     pub touched: Vec<u64>,
     /// The id of every capsule that was ever created, including those that a loaded snapshot does not have.
@@ -198,7 +198,7 @@ impl Model {
             memories: BTreeMap::new(),
             blobs: BTreeMap::new(),
             history: Vec::new(),
-            made: Vec::new(),
+            memory_ids: Vec::new(),
             touched: Vec::new(),
             capsule_ids: BTreeSet::new(),
             finalized: false,
@@ -211,10 +211,10 @@ impl Model {
 
     /// Restores the model of a snapshot, but keeps the ids that were issued since then: they must not be issued again.
     pub fn go_back_to(&mut self, before: Self) {
-        let Self { history, mut made, capsule_ids, .. } = std::mem::replace(self, before);
+        let Self { history, mut memory_ids, capsule_ids, .. } = std::mem::replace(self, before);
         // A session that is in flight again becomes the same memory again.
-        made.retain(|made| self.sessions.values().all(|session| session.memory.as_ref() != Some(made)));
-        (self.history, self.made, self.capsule_ids) = (history, made, capsule_ids);
+        memory_ids.retain(|id| self.sessions.values().all(|session| session.memory.as_ref() != Some(id)));
+        (self.history, self.memory_ids, self.capsule_ids) = (history, memory_ids, capsule_ids);
     }
 
     /// Returns the session that an operation refers to, counted back from the last one begun, and its owner.
@@ -228,8 +228,8 @@ impl Model {
     /// Returns the memory that an operation refers to, counted back from the last one created. It may no
     /// longer exist.
     pub fn memory_at(&self, n: u8) -> Option<String> {
-        let last = self.made.len().checked_sub(1)?;
-        Some(self.made[last - usize::from(n) % (last + 1)].clone())
+        let last = self.memory_ids.len().checked_sub(1)?;
+        Some(self.memory_ids[last - usize::from(n) % (last + 1)].clone())
     }
 
     /// Returns whether a person may write to a capsule.
@@ -254,7 +254,7 @@ impl Model {
         self.receipts.get(&id).filter(|receipt| receipt.owner == who && receipt.expires_at > now)
     }
 
-    /// Ends a session. Its receipt tells the owner how it ended, for as long as a session may be idle.
+    /// Ends a session. Its receipt tells the owner how the session ended, for as long as a session may be idle.
     pub fn drop_session(&mut self, id: u64, now: u64, is_aborted: bool) {
         let Some(session) = self.sessions.remove(&id) else { return };
         let expires_at = session.expires_at().min(now) + TTL_SECONDS * SECOND;
@@ -271,8 +271,8 @@ impl Model {
         }
     }
 
-    /// Does what the timers do. A session past its maximum age that is not converted yet waits until it is, or until it
-    /// has been idle too long.
+    /// Does what the timers do. A session past its maximum age that is not converted yet waits until it is converted,
+    /// or has been idle too long.
     pub fn sweep(&mut self, now: u64, all_converted: bool) {
         let ends = |session: &Session| session.is_idle(now) || all_converted && session.expired(now);
         let over: Vec<u64> =

@@ -18,7 +18,7 @@ pub enum Refusal {
     Incomplete(u32),
     /// The stored bytes, or the bytes of the call, have another digest.
     Checksum,
-    /// A limit is exceeded.
+    /// A limit is exceeded, or stable memory lacks room.
     Exhausted,
     /// Hashing has not finished, and the client must call again.
     Hashing,
@@ -59,20 +59,20 @@ pub struct View {
     pub memory: String,
     /// Last activity, nanoseconds.
     pub last_seen: u64,
-    /// Time at which it expires if its client makes no further call, nanoseconds.
+    /// Time at which the session expires if its client makes no further call, nanoseconds.
     pub expires_at: u64,
 }
 
 /// A memory as its readers see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryView {
-    /// The capsule it is in.
+    /// The capsule of the memory.
     pub capsule: String,
     /// `blob_<number>`, `inline` or `external`.
     pub locator: String,
     /// Size in bytes, as in the metadata.
     pub bytes: u64,
-    /// Version of its metadata; `None` if they are those of the upload.
+    /// Version of the memory's metadata; `None` if these are those of the upload.
     pub version: Option<u8>,
 }
 
@@ -83,11 +83,11 @@ pub struct NewMemory<'a> {
     pub capsule: &'a str,
     /// The idempotency key.
     pub idem: &'a str,
-    /// Its content.
+    /// The content of the memory.
     pub content: NewContent,
-    /// Its size.
+    /// The size of the memory.
     pub bytes: u64,
-    /// Version of its metadata.
+    /// Version of the memory's metadata.
     pub version: u8,
 }
 
@@ -118,7 +118,7 @@ pub enum Phase {
     /// Paused by a controller while going forward.
     Paused,
     /// Paused by a controller during a rollback.
-    #[allow(dead_code, reason = "the canister's interface does not distinguish it from the other pause")]
+    #[allow(dead_code, reason = "the canister's interface does not distinguish the two pauses")]
     PausedInRollback,
     /// Rolling back.
     RollingBack,
@@ -175,8 +175,8 @@ pub struct Put {
 pub trait Target {
     /// Returns the time, nanoseconds.
     fn now(&self) -> u64;
-    /// Lets time pass and the timers run. They end expired sessions, and remove receipts, released chunks and deleted
-    /// capsules.
+    /// Lets time pass and the timers run. The timers end expired sessions, and remove expired receipts, released chunks
+    /// and the memories of deleted capsules.
     fn pass(&mut self, seconds: u64);
     /// Lets time pass without the timers. Does nothing if the target cannot do that: the timers of a real canister run
     /// when they are due, or with the next update.
@@ -192,14 +192,14 @@ pub trait Target {
     fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> TargetResult<u64>;
     /// Calls `uploads_put_chunk`.
     fn put(&mut self, who: u8, put: &Put) -> TargetResult<()>;
-    /// Calls `uploads_finish`; if `tired`, in a message without budget for hashing.
+    /// Calls `uploads_finish`; if `without_budget`, in a message without budget for hashing.
     fn finish(
         &mut self,
         who: u8,
         session: u64,
         digest: &[u8],
         bytes: u64,
-        tired: bool,
+        without_budget: bool,
     ) -> TargetResult<Finished>;
     /// Calls `uploads_abort`.
     fn abort(&mut self, who: u8, session: u64) -> TargetResult<()>;
@@ -253,7 +253,8 @@ pub trait Target {
     /// Puts records into layout 1 that no build can read; they are in no index. Does nothing if the target cannot do
     /// that.
     fn add_unreadable_records(&mut self, _records: u8) {}
-    /// Damages the quarantine record of one of these records. Returns `false` if there is none.
+    /// Damages the quarantine record of an unreadable record. Returns `false` if there is none, or the target cannot do
+    /// that.
     fn damage_quarantined(&mut self, _record: u8) -> bool {
         false
     }
@@ -261,7 +262,7 @@ pub trait Target {
     fn take_snapshot(&mut self) -> bool {
         false
     }
-    /// Loads the snapshot that was taken.
+    /// Loads the last snapshot.
     fn load_snapshot(&mut self) {}
     /// Checks the invariants of the code under test that the model does not cover; describes a violation. `settled`
     /// means that no session is in flight, and nothing is stored.

@@ -33,7 +33,7 @@ pub struct Dump {
     pub digests: [[u8; 32]; 2],
 }
 
-/// The state from which a run starts.
+/// The state from which the migration starts.
 #[derive(Clone, Copy, Debug)]
 pub enum Sessions {
     /// On the legacy build, before the migration.

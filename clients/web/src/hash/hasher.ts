@@ -1,4 +1,4 @@
-// The digest of a file, which is read piece by piece and never entirely in memory.
+// The digest of a file, which is read in parts and never entirely in memory.
 
 import { blake3 } from '@noble/hashes/blake3.js';
 import { sha256 } from '@noble/hashes/sha2.js';

@@ -11,7 +11,7 @@ export type Reply =
   | { kind: 'digest'; id: number; digest: Uint8Array }
   | { kind: 'failed'; id: number; name: string; message: string };
 
-/** The other side: for the page the worker, and for the worker the page. In tests it is a `MessagePort`. */
+/** The other side: for the page the worker, and for the worker the page. In tests the port is a `MessagePort`. */
 export interface Port<Out, In> {
   postMessage(message: Out): void;
   addEventListener(type: 'message', listener: (event: MessageEvent<In>) => void): void;

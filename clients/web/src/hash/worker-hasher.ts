@@ -18,20 +18,20 @@ export function workerHasher(worker: Port<Request, Reply> = startWorker()): Hash
   let last = 0;
 
   worker.addEventListener('message', ({ data: reply }) => {
-    const asked = pending.get(reply.id);
-    if (asked === undefined) {
+    const request = pending.get(reply.id);
+    if (request === undefined) {
       return;
     }
     if (reply.kind === 'progress') {
-      asked.onProgress?.(reply.hashed);
+      request.onProgress?.(reply.hashed);
       return;
     }
     pending.delete(reply.id);
     if (reply.kind === 'digest') {
-      asked.resolve(reply.digest);
+      request.resolve(reply.digest);
     } else {
       // The error keeps its name: `NotReadableError` if the file has changed on disk.
-      asked.reject(Object.assign(new Error(reply.message), { name: reply.name }));
+      request.reject(Object.assign(new Error(reply.message), { name: reply.name }));
     }
   });
   // A worker reports this error once, possibly before the first digest is requested.
@@ -55,10 +55,10 @@ export function workerHasher(worker: Port<Request, Reply> = startWorker()): Hash
           worker.postMessage({ kind: 'abort', id });
           reject(signal?.reason);
         };
-        const over = () => signal?.removeEventListener('abort', stop);
+        const stopListening = () => signal?.removeEventListener('abort', stop);
         pending.set(id, {
-          resolve: (digest) => (over(), resolve(digest)),
-          reject: (error) => (over(), reject(error)),
+          resolve: (digest) => (stopListening(), resolve(digest)),
+          reject: (error) => (stopListening(), reject(error)),
           onProgress,
         });
         signal?.addEventListener('abort', stop, { once: true });

@@ -1,4 +1,4 @@
-// The store in a browser, which its tabs share: if two of them upload the same file, it is one upload.
+// The store in a browser, which the browser's tabs share: if two tabs upload the same file, it is one upload.
 
 import type { UploadRecord, UploadStore } from './store.js';
 
@@ -10,7 +10,7 @@ export function indexedDbStore(name = 'upload-client'): UploadStore {
 
   const database = () => {
     opened ??= open(name);
-    // The next call tries again.
+    // After a failure, the next call opens the database again.
     opened.catch(() => (opened = undefined));
     return opened;
   };

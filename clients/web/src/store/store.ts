@@ -4,7 +4,7 @@ import type { AssetMetadata } from '../canister.js';
 import type { HashAlgorithm } from '../hash/hasher.js';
 
 export interface UploadRecord {
-  /** Identifies the upload: canister, caller, capsule and file, including the digest of the file's bytes. */
+  /** Identifies the upload: canister, caller and capsule, and the file's name, hash algorithm and digest. */
   key: string;
   /** Identifies canister and caller. */
   scope: string;
@@ -15,7 +15,7 @@ export interface UploadRecord {
   digest: Uint8Array;
   /** The idempotency key of begin. */
   idem: string;
-  /** The metadata given at begin: a repeated begin must have the same. */
+  /** The metadata given at begin: a repeated begin must have the same metadata. */
   metadata: AssetMetadata;
   /** The session, once begun. */
   session?: bigint;

@@ -81,7 +81,7 @@ test('three files are uploaded while the canister is upgraded', { skip, timeout:
     t.diagnostic(`${name}: after ${wire.calls} calls`);
   };
   await during('staged', () => operator.upgrade('staged'));
-  await during('converted', () => operator.settled('Converted'));
+  await during('converted', () => operator.waitFor('Converted'));
   await during('reloaded', async () => {
     await page.reload();
     await ready(page);
@@ -96,10 +96,10 @@ test('three files are uploaded while the canister is upgraded', { skip, timeout:
   });
   await during('staged again', async () => {
     await operator.upgrade('staged');
-    await operator.settled('Converted');
+    await operator.waitFor('Converted');
   });
   await wire.reached(before + (step + 1) * CALLS_PER_STEP);
-  assert.equal(await page.locator('li[data-state]').count(), 0, 'all of them are still in flight');
+  assert.equal(await page.locator('li[data-state]').count(), 0, 'all uploads are still in flight');
   await operator.upgradeStopped('direct', async () => {
     wire.release();
     await wire.sawStopped();

@@ -111,7 +111,7 @@ test('the real canister answers as the fake one does', { skip, timeout: 400_000 
   const scene = sceneOf(real, capsule.id);
   await allCases(t, scene, 'legacy', 100);
   await operator.upgrade('staged');
-  await operator.settled('Converted');
+  await operator.waitFor('Converted');
   await operator.upgrade('direct');
   await allCases(t, scene, 'direct', 200);
 });

@@ -25,8 +25,8 @@ type Client = keyof typeof CLIENTS;
 const FOR_GATEWAYS = 'http_request_streaming_callback';
 
 /**
- * Calls each function that a client knows. Returns the functions whose replies it cannot read, and the number of `Ok`
- * replies.
+ * Calls each function that a client knows. Returns the functions whose replies the client cannot read, and the number
+ * of `Ok` replies.
  */
 async function callAll(operator: Operator, client: Client): Promise<{ wrong: string[]; ok: number }> {
   const { agent, canisterId } = operator;
@@ -55,7 +55,7 @@ test('older clients call every function of newer builds', { skip, timeout: 400_0
   for (const [age, build] of BUILDS.entries()) {
     if (age > 0) {
       await operator.upgrade(build);
-      await operator.settled('Converted');
+      await operator.waitFor('Converted');
     }
     for (const client of ['2026-11-24', ...BUILDS.slice(0, age + 1)] as Client[]) {
       const { wrong, ok } = await callAll(operator, client);

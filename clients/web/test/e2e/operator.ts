@@ -58,14 +58,14 @@ export class Operator {
     await this.expectBuild(build);
   }
 
-  /** Rolls the migration back. */
+  /** Rolls the migration back, and waits until that is done. */
   async rollBack(): Promise<void> {
     accepted('migration_rollback', await this.canister.migration_rollback());
-    await this.settled('RolledBack');
+    await this.waitFor('RolledBack');
   }
 
-  /** Waits until the migration is in this phase. */
-  async settled(phase: 'Converted' | 'RolledBack' | 'Finalized'): Promise<void> {
+  /** Waits until the migration is in this phase; throws if it is stuck. */
+  async waitFor(phase: 'Converted' | 'RolledBack' | 'Finalized'): Promise<void> {
     for (;;) {
       const status = accepted('migration_status', await this.canister.migration_status());
       if (phase in status.phase) return;

@@ -43,7 +43,7 @@ export class Wire {
     this.change();
   }
 
-  /** Delays calls of these functions, without counting them; the others are forwarded. */
+  /** Delays calls of these functions, and does not count them. Other calls are forwarded as `allow` says. */
   hold(...methods: string[]): void {
     this.held = methods;
     this.change();

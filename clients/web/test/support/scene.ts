@@ -37,7 +37,7 @@ export class Scene {
 
   async assertStored({ memory_id }: UploadFinishResult, file: Blob): Promise<void> {
     const stored = this.network.canister.memory(memory_id);
-    assert.ok(stored, `${memory_id} is not there`);
+    assert.ok(stored, `memory ${memory_id} does not exist`);
     assert.equal(Buffer.compare(stored, Buffer.from(await file.arrayBuffer())), 0, 'the bytes differ');
   }
 }

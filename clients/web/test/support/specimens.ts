@@ -62,8 +62,8 @@ export function losses(sent: unknown, read: unknown, at = ''): string[] {
     return lost.concat(...read.map((value, index) => losses(sent[index], value, `${at}[${index}]`)));
   }
   if (isPlain(sent) && isPlain(read)) {
-    const there = Object.entries(read).filter(([name]) => name in sent);
-    return there.flatMap(([name, value]) => losses(sent[name], value, `${at}.${name}`));
+    const common = Object.entries(read).filter(([name]) => name in sent);
+    return common.flatMap(([name, value]) => losses(sent[name], value, `${at}.${name}`));
   }
   return text(sent) === text(read) ? [] : [`${at}: ${text(sent)} sent, ${text(read)} read`];
 }

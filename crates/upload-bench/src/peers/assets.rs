@@ -38,32 +38,32 @@ impl Assets {
         Ok(Self { canister })
     }
 
-    /// Makes an update call.
+    /// Makes an update call as the controller.
     fn call<T: CandidType + DeserializeOwned>(
         &self,
         method: &'static str,
         arg: impl CandidType,
     ) -> Result<T, BenchError> {
         let reply = self.canister.controller_call(method, (arg,))?;
-        self.decoded(method, &reply)
+        self.decode(method, &reply)
     }
 
-    /// Makes an update call that returns nothing.
+    /// Makes an update call as the controller, and ignores the reply.
     fn call_only(&self, method: &'static str, arg: impl CandidType) -> Result<(), BenchError> {
         self.canister.controller_call(method, (arg,)).map(drop)
     }
 
-    /// Makes a query call.
+    /// Makes a query call as the client.
     fn query<T: CandidType + DeserializeOwned>(
         &self,
         method: &'static str,
         arg: impl CandidType,
     ) -> Result<T, BenchError> {
         let reply = self.canister.raw_query(method, (arg,))?;
-        self.decoded(method, &reply)
+        self.decode(method, &reply)
     }
 
-    fn decoded<T: CandidType + DeserializeOwned>(
+    fn decode<T: CandidType + DeserializeOwned>(
         &self,
         method: &'static str,
         reply: &[u8],

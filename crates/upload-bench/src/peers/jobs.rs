@@ -11,8 +11,8 @@ use crate::scenarios::populated::MEMBERS;
 
 const KIB: u64 = 1 << 10;
 
-/// Sizes of small files in bytes, and how many files of each size the asset sync tools put into one commit of at most
-/// 950,000 bytes.
+/// Sizes of small files in bytes, and how many files of each size are uploaded together: at most 950,000 bytes, as the
+/// asset sync tools put into one commit.
 const SMALL: [(u64, u32); 3] = [(KIB, 100), (10 * KIB, 90), (100 * KIB, 9)];
 
 /// Size of a large file: ten chunks.
@@ -37,7 +37,7 @@ pub struct State {
 /// Few files.
 pub const FEW: State = State { files: 10, members: 1 };
 
-/// Many files: the state in which everything is measured.
+/// Many files: the only state in which every canister is measured.
 pub const MANY: State = State { files: 1_000, members: 1 };
 
 /// Many files, and as many principals as a capsule can have.
@@ -61,7 +61,7 @@ impl State {
     }
 }
 
-/// A task of a client. Each job is measured on a fresh canister in some [`State`].
+/// What is measured. Each job is done on a fresh canister in some [`State`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Job {
     /// Upload files of this many bytes each.
@@ -237,7 +237,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn every_job_has_another_name() {
+    fn every_job_has_a_name_of_its_own() {
         let names: BTreeSet<String> = all().iter().map(Job::to_string).collect();
         assert_eq!(names.len(), all().len());
         for name in

@@ -9,11 +9,11 @@ use super::{CLIENTS, FILE_BYTES, Install, PeerFigures};
 use crate::cost::Cost;
 use crate::error::BenchError;
 
-/// Number of rounds; in each of them, every load is measured once on each canister. The fastest round counts, since
-/// other programs on the machine can only slow a load down.
+/// Number of rounds; in each of them, every load is measured once on each canister. Each load's fastest measurement
+/// counts, since other programs on the machine can only slow a load down.
 const ROUNDS: u32 = 3;
 
-/// The figures of several clients that upload at the same time.
+/// The figures of clients that upload at the same time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// Number of clients.
@@ -22,7 +22,7 @@ pub struct Load {
     pub bytes: u64,
     /// Time from the first begin to the last finish, in seconds on this machine.
     pub seconds: f64,
-    /// The cost of the canister's messages.
+    /// The cost of the uploads.
     pub cost: Cost,
 }
 
@@ -43,7 +43,7 @@ impl Load {
     }
 }
 
-/// Measures the uploads of several clients, on one canister after the other; calls `done` after each load.
+/// Measures the uploads of 1, 4 and 16 clients, on one canister after the other; calls `done` after each load.
 ///
 /// # Errors
 /// If a canister cannot be installed, a call fails, or a file that is read back differs.
@@ -71,16 +71,16 @@ fn measure_one(
     contents: &[Content],
 ) -> Result<Load, BenchError> {
     let peer = install()?;
-    peer.canister().cost()?;
+    peer.canister().take_cost()?;
     let load = upload_all(peer.as_ref(), contents)?;
     if load.clients == 1 {
         peer.upgrade()?;
-        figures.upgrade = peer.canister().cost()?;
+        figures.upgrade = peer.canister().take_cost()?;
     }
     Ok(load)
 }
 
-/// Uploads from one thread per client, each with its own file; then reads every file back.
+/// Uploads from one thread per client, each with its own file; then reads every file back, and compares it.
 fn upload_all(peer: &dyn Peer, contents: &[Content]) -> Result<Load, BenchError> {
     let began = Instant::now();
     let stored: Vec<Result<Stored, BenchError>> = std::thread::scope(|scope| {
@@ -92,18 +92,18 @@ fn upload_all(peer: &dyn Peer, contents: &[Content]) -> Result<Load, BenchError>
         clients.into_iter().map(join).collect()
     });
     let seconds = began.elapsed().as_secs_f64();
-    let cost = peer.canister().cost()?;
+    let cost = peer.canister().take_cost()?;
     for (stored, content) in stored.into_iter().zip(contents) {
         let read = peer.read(&stored?)?;
         let same = read.len() as u64 == content.file.bytes && content.chunks.iter().flatten().eq(read.iter());
         peer.canister().expect(
             "the file read back",
             "the same bytes",
-            if same { "the same bytes" } else { "others" },
+            if same { "the same bytes" } else { "different bytes" },
         )?;
     }
     // The cost of reading back is discarded.
-    peer.canister().cost()?;
+    peer.canister().take_cost()?;
     let bytes = contents.iter().map(|content| content.file.bytes).sum();
     Ok(Load { clients: contents.len() as u32, bytes, seconds, cost })
 }

@@ -1,5 +1,4 @@
-//! The three builds and DFINITY's asset canister in comparison: same server, same files, same chunks, one
-//! run.
+//! The three builds and DFINITY's asset canister in comparison, on the same server and with the same files.
 
 mod assets;
 mod jobs;
@@ -36,13 +35,13 @@ pub const ORIGIN_MB_PER_S: [f64; 2] = [0.62, 0.50];
 /// One canister's figures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PeerFigures {
-    /// Its name.
+    /// The canister's name.
     pub name: String,
     /// For each number of clients, the fastest of several loads.
     pub loads: Vec<Load>,
     /// The cost of the upgrade after the upload of one client.
     pub upgrade: Cost,
-    /// The costs of the jobs: small files, ranges, deletions and listing.
+    /// The costs of the jobs, each in every state in which the canister is measured.
     #[serde(default)]
     pub jobs: Vec<JobCost>,
 }
@@ -62,7 +61,7 @@ impl PeerFigures {
     }
 }
 
-/// Returns the cost of a job on a canister in a state.
+/// Returns the cost of a job on a canister in a state; `None` if it was not measured.
 fn cost<'f>(figures: &'f [PeerFigures], name: &str, job: &Job, state: State) -> Option<&'f JobCost> {
     let job = job.to_string();
     let known = figures.iter().find(|known| known.name == name)?;
@@ -92,10 +91,10 @@ fn peers(wasms: &[Wasm]) -> Result<Vec<(&str, Install<'_>)>, BenchError> {
 }
 
 /// Measures everything, on one canister after the other; calls `done` after each step. The uploads of several clients,
-/// whose times depend on the machine, are taken from `recorded` if it has them.
+/// whose times depend on the machine, are taken from `recorded` if it is given.
 ///
 /// # Errors
-/// If a canister cannot be built or installed, a call fails, or a file that is read back differs.
+/// If a canister cannot be built or installed, a call fails, or a job does not have the expected result.
 pub fn run(
     wasms: &[Wasm],
     recorded: Option<Vec<PeerFigures>>,

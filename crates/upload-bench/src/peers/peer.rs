@@ -58,7 +58,7 @@ pub trait Peer: Sync {
     fn upload_at_once(&self, content: &Content) -> Result<Stored, BenchError>;
 
     /// Uploads files that together fit into one message, in as few calls as possible. With `on_trust`, the canister
-    /// does not hash them, if it has such an option.
+    /// does not hash the files, if it has such an option.
     fn upload_together(&self, contents: &[Content], on_trust: bool) -> Result<Vec<Stored>, BenchError>;
 
     /// Reads a file of one chunk by a query.
@@ -68,7 +68,7 @@ pub trait Peer: Sync {
     fn read_range(&self, stored: &Stored, range: Range<u64>) -> Result<Vec<u8>, BenchError>;
 
     /// Makes a file available to browsers: to everyone, or to those with an access token. Returns its URL; `None` if
-    /// the canister cannot do it.
+    /// the canister has no such files.
     fn open_to_browsers(&self, stored: &Stored, private: bool) -> Result<Option<String>, BenchError>;
 
     /// Gets a file or a range of it as a gateway does. If the canister sends bytes outside the range, they are dropped.
@@ -99,7 +99,7 @@ pub trait Peer: Sync {
     }
 }
 
-/// Returns the header field of a request for a range.
+/// Returns the header fields of a request for a range, or for a whole file.
 pub fn range_header(range: Option<&Range<u64>>) -> Vec<(String, String)> {
     let field = |range: &Range<u64>| ("range".into(), format!("bytes={}-{}", range.start, range.end - 1));
     range.into_iter().map(field).collect()

@@ -35,9 +35,11 @@ pub struct JobCost {
     pub delta_bytes: u64,
 }
 
-/// Does every job in each of these states, each time on a fresh canister; calls `done` after each job.
+/// Does the jobs of each of these states, each on a fresh canister; calls `done` after each job. A job that the
+/// canister cannot do is omitted.
 ///
-/// # Errors If a canister cannot be installed, a call fails, or a job does not have the result that its clients expect.
+/// # Errors
+/// If a canister cannot be installed, a call fails, or a job does not have the result that its clients expect.
 pub fn measure(
     install: &dyn Fn() -> Result<Box<dyn Peer>, BenchError>,
     states: &[State],
@@ -47,7 +49,6 @@ pub fn measure(
     for &state in states {
         for job in jobs::all().into_iter().filter(|job| state.includes(job)) {
             let filled = Filled::new(install()?, state)?;
-            // `None` if the canister cannot do it.
             let Some(cost) = filled.cost_of(&job)? else { continue };
             let cost = JobCost {
                 job: job.to_string(),
@@ -95,7 +96,7 @@ pub fn faults(measured: &[PeerFigures], recorded: &[PeerFigures]) -> Vec<String>
 struct Filled {
     peer: Box<dyn Peer>,
     state: State,
-    /// The keys by which its files are read.
+    /// The keys by which the files of the state are read.
     blobs: Vec<String>,
 }
 
@@ -114,22 +115,22 @@ impl Filled {
         Ok(Self { peer, state, blobs })
     }
 
-    /// Returns files that the canister does not hold yet.
-    fn others(&self, files: u32, bytes: u64) -> Vec<Content> {
+    /// Returns files that differ from those of the state.
+    fn new_files(&self, files: u32, bytes: u64) -> Vec<Content> {
         (0..u64::from(files))
             .map(|number| Content::new(u64::from(self.state.files) + number, bytes))
             .collect()
     }
 
-    fn uploaded(&self, contents: &[Content]) -> Result<Vec<Stored>, BenchError> {
+    fn upload_each(&self, contents: &[Content]) -> Result<Vec<Stored>, BenchError> {
         contents.iter().map(|content| self.peer.upload(content)).collect()
     }
 
-    /// Does some work; returns its cost and its result.
-    fn measured<T>(&self, work: impl FnOnce() -> Result<T, BenchError>) -> Result<(Cost, T), BenchError> {
-        self.peer.canister().cost()?;
-        let done = work()?;
-        Ok((self.peer.canister().cost()?, done))
+    /// Returns the cost and the result of `work`.
+    fn measure<T>(&self, work: impl FnOnce() -> Result<T, BenchError>) -> Result<(Cost, T), BenchError> {
+        self.peer.canister().take_cost()?;
+        let result = work()?;
+        Ok((self.peer.canister().take_cost()?, result))
     }
 
     /// Does a job and checks its result. Returns its cost; `None` if the canister cannot do the job.
@@ -137,10 +138,10 @@ impl Filled {
         let peer = self.peer.as_ref();
         match job {
             Job::Upload { files, bytes, way } => {
-                let contents = self.others(*files, *bytes);
-                let (cost, stored) = self.measured(|| match way {
+                let contents = self.new_files(*files, *bytes);
+                let (cost, stored) = self.measure(|| match way {
                     Way::AtOnce => contents.iter().map(|content| peer.upload_at_once(content)).collect(),
-                    Way::InChunks => self.uploaded(&contents),
+                    Way::InChunks => self.upload_each(&contents),
                     Way::Together => peer.upload_together(&contents, false),
                     Way::OnTrust => peer.upload_together(&contents, true),
                 })?;
@@ -151,26 +152,26 @@ impl Filled {
                 Ok(Some(cost))
             }
             Job::Read { bytes, range, via } => {
-                let content = self.others(1, *bytes).remove(0);
+                let content = self.new_files(1, *bytes).remove(0);
                 let stored = peer.upload(&content)?;
                 let wanted = content.bytes(range.clone().unwrap_or(0..*bytes));
                 let (cost, read) = match via {
-                    Via::Query => self.measured(|| match range {
+                    Via::Query => self.measure(|| match range {
                         Some(range) => peer.read_range(&stored, range.clone()),
                         None => peer.read_small(&stored),
                     })?,
                     Via::Http | Via::PrivateHttp => {
                         let private = *via == Via::PrivateHttp;
                         let Some(url) = peer.open_to_browsers(&stored, private)? else { return Ok(None) };
-                        self.measured(|| peer.browse(&url, range.clone()))?
+                        self.measure(|| peer.browse(&url, range.clone()))?
                     }
                 };
                 self.expect_bytes(&wanted, &read)?;
                 Ok(Some(cost))
             }
             Job::Delete { files, bytes } => {
-                let stored = self.uploaded(&self.others(*files, *bytes))?;
-                let (mut cost, ()) = self.measured(|| peer.delete(&stored))?;
+                let stored = self.upload_each(&self.new_files(*files, *bytes))?;
+                let (mut cost, ()) = self.measure(|| peer.delete(&stored))?;
                 for _ in 0..MINUTES {
                     if !peer.is_freeing()? {
                         break;
@@ -179,19 +180,19 @@ impl Filled {
                         peer.canister().pass(Duration::from_secs(61));
                         Ok(())
                     };
-                    cost += self.measured(pass)?.0;
+                    cost += self.measure(pass)?.0;
                 }
                 peer.canister().expect("timers that free bytes", false, peer.is_freeing()?)?;
                 self.expect_files(peer.list()?)?;
                 Ok(Some(cost))
             }
             Job::List => {
-                let (cost, list) = self.measured(|| peer.list())?;
+                let (cost, list) = self.measure(|| peer.list())?;
                 self.expect_files(list)?;
                 Ok(Some(cost))
             }
             Job::Upgrade => {
-                let (cost, ()) = self.measured(|| {
+                let (cost, ()) = self.measure(|| {
                     peer.upgrade()?;
                     peer.canister().settle();
                     Ok(())

@@ -26,7 +26,7 @@ pub struct Sources {
     pub side_by_side: String,
 }
 
-/// Returns the document. It depends only on the checked-in results, so that a test can check whether it is up to date.
+/// Returns the document. It depends only on the arguments, so that a test can check whether it is up to date.
 pub fn document(figures: &Figures, sources: &Sources) -> String {
     let only_full = sources.scenarios.iter().filter(|one| one.only_full);
     let full: Vec<&str> = only_full.map(|one| one.name.as_str()).collect();
@@ -70,8 +70,8 @@ pub fn section(figures: &Figures) -> String {
     )
 }
 
-/// Returns the section on how much more calls cost on a full canister, and why the ratio cannot be reduced. It is empty
-/// if a figure that it needs has not been measured.
+/// Returns the section on how much more calls cost on a full canister, and why the ratio cannot be reduced. Returns an
+/// empty text if a figure for the section has not been measured.
 fn floor_of_maps(figures: &Figures, maps: &[MapCosts]) -> String {
     let cost = |state, step| {
         let instructions = figures.bench(Build::Direct, state)?.step(step)?.instructions;

@@ -59,7 +59,7 @@ where
         .y_label_area_size(48)
         .build_cartesian_2d(
             (1f64..1000f64).log_scale(),
-            0f64..highest(lines.iter().map(|(_, points)| points)),
+            0f64..top_of_axis(lines.iter().map(|(_, points)| points)),
         )?;
     chart
         .configure_mesh()
@@ -113,7 +113,7 @@ where
         .y_label_area_size(48)
         .build_cartesian_2d(
             (10f64..100_000f64).log_scale(),
-            0f64..highest(lines.iter().map(|(_, _, points)| points)),
+            0f64..top_of_axis(lines.iter().map(|(_, _, points)| points)),
         )?;
     chart
         .configure_mesh()
@@ -137,7 +137,7 @@ where
 }
 
 /// Returns the top of an axis on which all these points fit.
-fn highest<'p>(series: impl Iterator<Item = &'p Points>) -> f64 {
+fn top_of_axis<'p>(series: impl Iterator<Item = &'p Points>) -> f64 {
     let highest = series.flatten().map(|(_, value)| *value).fold(0.0, f64::max);
     if highest > 0.0 { highest * 1.15 } else { 1.0 }
 }

@@ -140,7 +140,7 @@ pub fn with_quarantine(style: Style, figures: &Figures) -> Table {
     table
 }
 
-/// Returns the table of the cost of a byte of payload on each build.
+/// Returns the table of the cost of payload on each build, for benchmarks that transfer at least 1 MiB.
 pub fn summary(style: Style, figures: &Figures) -> Table {
     let mut table = table(
         style,
@@ -175,8 +175,8 @@ pub fn summary(style: Style, figures: &Figures) -> Table {
     table
 }
 
-/// Returns the table of all steps: the instructions on each build, and the bytes on the direct build or, if that was
-/// not measured, on the build with the most benchmarks.
+/// Returns the table of all steps of the build with the most benchmarks: the instructions on each build; messages and
+/// bytes on the direct build or, if that lacks the step, on the build with the most benchmarks.
 pub fn costs(style: Style, figures: &Figures) -> Table {
     let header = [
         "benchmark",

@@ -1,4 +1,4 @@
-//! The targets, and the checked-in figures that are compared with them.
+//! The targets, and the figures that are compared with them.
 
 use session_migrate::build::Build;
 
@@ -11,14 +11,14 @@ use crate::payload::CHUNK_BYTES;
 /// read-back).
 pub const ORIGIN_PER_MIB: f64 = 209.4;
 
-/// M instructions per MiB below which the direct build must stay.
+/// Maximum M instructions per MiB of an upload of ten chunks on the direct build, with SHA-256.
 pub const LIMIT_PER_MIB: f64 = 76.0;
 
 /// One figure with its limit.
 pub struct Target {
     /// The name of the figure, with its unit.
     pub figure: &'static str,
-    /// The limit.
+    /// The maximum.
     pub limit: f64,
     /// The measured value; `None` if it has not been measured.
     pub value: Option<f64>,
@@ -27,7 +27,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Returns the verdict as text.
+    /// Returns whether the value is within the limit, as text.
     pub fn verdict(&self) -> &'static str {
         match self.value {
             None => "not measured",
@@ -116,12 +116,12 @@ pub fn all(figures: &Figures) -> Vec<Target> {
         target(
             "migration 1, a session with 20 stored chunks of 1.8 MB: M instructions",
             0.5,
-            of_each_session(figures, "migrate_chunks_20", 2.0),
+            millions_per_session(figures, "migrate_chunks_20", 2.0),
         ),
         target(
             "migration 1, a session with 400 stored chunks of 1.8 MB: M instructions",
             1.0,
-            of_each_session(figures, "migrate_chunks_400", 1.0),
+            millions_per_session(figures, "migrate_chunks_400", 1.0),
         ),
         target("migration 2: M instructions per MiB", 20.0, per_mib(direct("move_10"))),
         target(
@@ -134,12 +134,12 @@ pub fn all(figures: &Figures) -> Vec<Target> {
 
 /// Returns the M instructions per session that an upgrade with a migration of this many sessions takes beyond an
 /// upgrade without one.
-fn of_each_session(figures: &Figures, name: &str, sessions: f64) -> Option<f64> {
-    let of = |name| Some(figures.bench(Build::Direct, name)?.total().instructions as f64 / 1e6);
-    Some((of(name)? - of("open_10")?) / sessions)
+fn millions_per_session(figures: &Figures, name: &str, sessions: f64) -> Option<f64> {
+    let total = |name| Some(figures.bench(Build::Direct, name)?.total().instructions as f64 / 1e6);
+    Some((total(name)? - total("open_10")?) / sessions)
 }
 
-/// Returns the M instructions per MiB of payload, from the first step to the last.
+/// Returns the M instructions of all steps per MiB of payload; `None` without payload.
 pub fn instructions_per_mib(bench: &Bench) -> Option<f64> {
     let mib = bench.payload_bytes as f64 / (1 << 20) as f64;
     (mib > 0.0).then(|| bench.total().instructions as f64 / 1e6 / mib)

@@ -16,16 +16,17 @@ use crate::error::BenchError;
 use crate::metered_canister::Wasm;
 use crate::seed::{self, Population, Seed};
 
-/// Name of the scenarios that move a hundred chunks while other chunks are in quarantine; the number of these follows.
+/// Start of the names of the scenarios that move a hundred chunks while other chunks are in quarantine. The number of
+/// chunks in quarantine follows.
 pub(crate) const MOVE_WITH_QUARANTINE: &str = "move_100_quarantined_";
 
 /// Numbers of chunks in quarantine: up to 32 of them are stored again when the chunk map is emptied.
 pub(crate) const IN_QUARANTINE: [u32; 4] = [0, 1, 32, 33];
 
-/// The initial states, each created once.
+/// The initial states that have been created.
 #[derive(Clone, Default)]
 pub struct Seeds {
-    made: Arc<Mutex<HashMap<Population, Arc<OnceLock<Seed>>>>>,
+    created: Arc<Mutex<HashMap<Population, Arc<OnceLock<Seed>>>>>,
 }
 
 impl Seeds {
@@ -35,8 +36,8 @@ impl Seeds {
     /// [`BenchError::Seed`].
     pub fn get(&self, population: Population) -> Result<Seed, BenchError> {
         let cell = {
-            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            made.entry(population).or_default().clone()
+            let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
+            created.entry(population).or_default().clone()
         };
         if let Some(seed) = cell.get() {
             return Ok(seed.clone());
@@ -51,7 +52,7 @@ type RunScenario = Box<dyn Fn(&Wasm) -> Result<Vec<Bench>, BenchError> + Send + 
 
 /// A scenario that can be measured on a build.
 pub struct Scenario {
-    /// The common name of all its benchmarks.
+    /// Its unique name, which `--only` selects.
     pub name: String,
     /// Whether it is measured only with `--full`.
     pub only_full: bool,

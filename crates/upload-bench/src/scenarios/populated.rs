@@ -64,7 +64,8 @@ fn upload_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
 
 fn other_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
     let Seed { capsule, memory, .. } = seed;
-    let made = run.measure("memories_create", |canister| create_inline(canister, capsule, 1024, "inline"))?;
+    let created =
+        run.measure("memories_create", |canister| create_inline(canister, capsule, 1024, "inline"))?;
     run.measure("memories_read", |canister| canister.query::<Memory>("memories_read", (memory,)))?;
     run.measure("memories_list", |canister| {
         canister.query::<Vec<Memory>>("memories_list", (capsule, None::<String>, Some(10u32)))
@@ -72,7 +73,7 @@ fn other_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
     run.measure("memories_update", |canister| {
         canister.update::<Memory>("memories_update", (memory, metadata(1000)))
     })?;
-    run.measure("memories_delete", |canister| canister.update::<()>("memories_delete", (&made,)))?;
+    run.measure("memories_delete", |canister| canister.update::<()>("memories_delete", (&created,)))?;
     run.measure("capsules_read", |canister| canister.query::<Capsule>("capsules_read", (capsule,)))?;
     run.measure("admin_stats", |canister| canister.controller_query::<AdminStats>("admin_stats", ()))?;
     run.measure("metrics", metrics)
@@ -114,7 +115,8 @@ pub(super) fn create_inline(
     canister.update("memories_create", args)
 }
 
-/// Measures a file of 1 KiB in three calls, as a memory with inline bytes, in one call, and a hundred in one.
+/// Measures files of 1 KiB: one in three calls, as a memory with inline bytes, and in one call; a hundred in one call;
+/// and a thousand in one call to a capsule with 3,000 members.
 pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
     let mut run = Recorder::new("file_1_kib", wasm)?;
     let file = File { bytes: 1024, seed: 1 };
@@ -156,7 +158,7 @@ pub fn open_to_many(canister: &MeteredCanister, capsule: &str) -> Result<(), Ben
     canister.update::<Capsule>("capsules_set_access", (capsule, access)).map(drop)
 }
 
-/// Uploads files of 1 KiB, each with another seed, in one call.
+/// Uploads files of 1 KiB with these seeds in one call; `uploads_put_whole` uploads only the first.
 fn put_files(
     canister: &MeteredCanister,
     capsule: &str,
@@ -182,7 +184,7 @@ fn put_files(
     canister.expect("files taken", wanted, answers.iter().flatten().count())
 }
 
-/// Measures the conversion of legacy sessions in `post_upgrade` and, if some are left then, by timer.
+/// Measures the conversion of legacy sessions in `post_upgrade` and, if some are left, by timer.
 pub fn migration(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Bench, BenchError> {
     migrate(format!("migrate_{count}"), wasm, seeds, Population::of(Build::Legacy, count, 10))
 }
@@ -248,8 +250,8 @@ pub fn move_to_extents(wasm: &Wasm, seeds: &Seeds, chunks: u32) -> Result<Bench,
     Ok(run.finish())
 }
 
-/// Measures moving a committed blob of a hundred chunks while another one, of this many chunks, is quarantined and stays in
-/// the chunk map.
+/// Measures moving a committed blob of a hundred chunks while another one, of this many chunks, is quarantined and
+/// stays in the chunk map.
 pub fn move_with_quarantine(wasm: &Wasm, seeds: &Seeds, quarantined: u32) -> Result<Bench, BenchError> {
     const CHUNKS: u32 = 100;
     let population = Population {

@@ -22,8 +22,8 @@ pub const MAX_CHUNKS: u32 = 16_384;
 
 /// Creates a capsule of the client.
 pub fn capsule(canister: &MeteredCanister) -> Result<String, BenchError> {
-    let made: Capsule = canister.update("capsules_create", (None::<PersonRef>,))?;
-    Ok(made.id)
+    let created: Capsule = canister.update("capsules_create", (None::<PersonRef>,))?;
+    Ok(created.id)
 }
 
 /// Creates a capsule of the client, and makes sure that the canister's tables exist, as if it had been in use: the
@@ -55,7 +55,7 @@ pub fn put(canister: &MeteredCanister, session: u64, file: &File, index: u32) ->
     canister.update("uploads_put_chunk", (session, index, Bytes::new(&bytes), None::<ByteBuf>))
 }
 
-/// Calls finish until the canister has hashed everything.
+/// Calls `uploads_finish` as long as the canister reports progress of its hashing; returns the last answer.
 pub fn finish(
     canister: &MeteredCanister,
     session: u64,
@@ -90,7 +90,7 @@ pub fn first(wasm: &Wasm) -> Result<Bench, BenchError> {
     Ok(run.finish())
 }
 
-/// Measures an upload in file order; then every call that is possible for the finished upload, up to its deletion.
+/// Measures an upload in file order; then a repeated begin and finish, reads, an upgrade, and the deletion.
 pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
     let mut run = Recorder::new(format!("upload_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
@@ -148,7 +148,7 @@ fn reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> 
     Ok(())
 }
 
-/// Measures the timers until they have removed all released chunks; measures nothing if there are none.
+/// Measures the timers until no removal is pending; measures nothing if none is.
 fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
     // Each run of the timer removes some of the chunks.
     for _ in 0..MAX_CHUNKS {
@@ -195,8 +195,8 @@ pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchEr
     Ok(run.finish())
 }
 
-/// Measures a chunk with its hash, the same chunk again, different bytes in its place, and the status
-/// afterwards.
+/// Measures a chunk with its hash, the same chunk again, different bytes in its place, and the calls for the status
+/// and the list of sessions afterwards.
 pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new("chunk_again", wasm)?;
     let file = File::of_chunks(10, 1);
@@ -238,7 +238,8 @@ pub fn abort(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     Ok(run.finish())
 }
 
-/// Measures the first, middle and last chunks of the largest possible session. Filling it would take 29 GB.
+/// Measures begin, the first, middle and last chunks, status and abort of the largest possible session. Filling the
+/// session would take 29 GB.
 pub fn largest(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("chunks_of_{MAX_CHUNKS}"), wasm)?;
     let file = File::of_chunks(MAX_CHUNKS, 1);

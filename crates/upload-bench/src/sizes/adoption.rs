@@ -87,9 +87,9 @@ pub(super) fn make(folder: &Path) -> Result<(), BenchError> {
     pic.install_canister(empty, module, NO_ARGUMENTS.to_vec(), Some(controller()));
     let fresh = folder.with_extension("fresh");
     download(&pic, empty, controller(), &fresh)?;
-    fill(&fresh, &release.stable_memory())?;
+    replace_stable_memory(&fresh, &release.stable_memory())?;
     drop(release);
-    let id = loaded(&pic, &fresh)?;
+    let id = load_into_new_canister(&pic, &fresh)?;
     let old = Canister::new(&pic, id);
     old.update::<()>(controller(), "set_last_session_number", (FIRST_IN_FLIGHT - 1,)).map_err(failed)?;
     for (number, capsule) in (0..IN_FLIGHT).zip(&capsules) {
@@ -108,8 +108,7 @@ pub(super) fn make(folder: &Path) -> Result<(), BenchError> {
     std::fs::remove_dir_all(&fresh).map_err(BenchError::file("remove", &fresh))
 }
 
-/// Replaces the stable memory in a snapshot folder.
-fn fill(folder: &Path, stable: &[u8]) -> Result<(), BenchError> {
+fn replace_stable_memory(folder: &Path, stable: &[u8]) -> Result<(), BenchError> {
     let path = folder.join(METADATA);
     let text = std::fs::read(&path).map_err(BenchError::file("read", &path))?;
     let mut metadata: Value = serde_json::from_slice(&text).map_err(BenchError::file("read", &path))?;
@@ -119,27 +118,26 @@ fn fill(folder: &Path, stable: &[u8]) -> Result<(), BenchError> {
     std::fs::write(&path, stable).map_err(BenchError::file("write", &path))
 }
 
-/// Loads a snapshot into a new canister.
-fn loaded(pic: &PocketIc, path: &Path) -> Result<Principal, BenchError> {
+fn load_into_new_canister(pic: &PocketIc, path: &Path) -> Result<Principal, BenchError> {
     let id = pic.create_canister_with_settings(Some(controller()), None);
     pic.add_cycles(id, CYCLES);
     pic.set_time(Time::from_nanos_since_unix_epoch(pic.get_time().as_nanos_since_unix_epoch().max(NOW)));
-    let taken = pic.canister_snapshot_upload(id, controller(), None, path.to_path_buf());
-    pic.load_canister_snapshot(id, Some(controller()), taken)
+    let snapshot = pic.canister_snapshot_upload(id, controller(), None, path.to_path_buf());
+    pic.load_canister_snapshot(id, Some(controller()), snapshot)
         .map_err(|reject| BenchError::file("load", path)(reject.reject_message))?;
     Ok(id)
 }
 
-/// Loads an adopted canister, and upgrades it through all builds to the direct one. On every build, each file is read
-/// by its owner and compared byte for byte, and refused to a stranger; and a third of the uploads in flight is
-/// finished.
+/// Loads an adopted canister, and upgrades it through all builds to the direct one. On every build, each file of the
+/// capsules is read by its owner and compared byte for byte, and refused to a stranger; and a third of the uploads in
+/// flight is finished.
 ///
 /// # Errors
-/// A description of what is wrong.
+/// If a call, an upgrade or a build fails, or an answer is not the expected one.
 pub fn read_back(folder: &Path, done: &dyn Fn(&str)) -> Result<(), BenchError> {
     let module = |build: Build| Module::read(&build::ensure_one(build)?.wasm_gz);
     let pic = server::pocket_ic()?;
-    let canister = Canister::new(&pic, loaded(&pic, folder)?);
+    let canister = Canister::new(&pic, load_into_new_canister(&pic, folder)?);
     for (step, build) in (0..).zip(Build::ALL) {
         if build != Build::Legacy {
             upgrade(&canister, build, &module(build)?)?;
@@ -162,7 +160,7 @@ pub fn read_back(folder: &Path, done: &dyn Fn(&str)) -> Result<(), BenchError> {
 fn upgrade(canister: &Canister<'_>, build: Build, module: &Module) -> Result<(), BenchError> {
     if build == Build::Direct {
         canister.migration_verify(controller()).map_err(failed)?;
-        settled(canister)?;
+        expect_converted(canister)?;
         canister.migration_finalize(controller(), false).map_err(failed)?;
     }
     canister.upgrade(controller(), build.name(), module).map_err(|reject| BenchError::Install {
@@ -170,10 +168,10 @@ fn upgrade(canister: &Canister<'_>, build: Build, module: &Module) -> Result<(),
         module: build.to_string(),
         message: reject.reject_message,
     })?;
-    settled(canister)
+    expect_converted(canister)
 }
 
-fn settled(canister: &Canister<'_>) -> Result<(), BenchError> {
+fn expect_converted(canister: &Canister<'_>) -> Result<(), BenchError> {
     let status = canister.migration_status().map_err(failed)?;
     let status = canister.settled::<ClientError>(status, || Ok(())).map_err(failed)?;
     expect("migration", (MigrationPhase::Converted, 0), (status.phase, status.quarantined))
@@ -184,8 +182,8 @@ fn read_file(canister: &Canister<'_>, number: u64, blob: &str, bytes: &[u8]) -> 
     expect("size of a blob", bytes.len() as u64, meta.size)?;
     for (index, expected) in (0..).zip(bytes.chunks(CHUNK_BYTES as usize)) {
         let read = canister.blob_read_chunk(owner(number), blob, index).map_err(failed)?;
-        let is_same = if read == expected { "its bytes" } else { "others" };
-        expect("a chunk of a blob", "its bytes", is_same)?;
+        let found = if read == expected { "the same bytes" } else { "different bytes" };
+        expect("a chunk read back", "the same bytes", found)?;
     }
     let refused = match canister.blob_read_chunk(owner(CAPSULES), blob, 0) {
         Err(error) if matches!(error.refusal(), Some(Error::NotFound { .. })) => "NotFound".to_owned(),

@@ -25,7 +25,7 @@ const ADOPT: &str = "`adopt`";
 const ADOPTED_PLAN: &str = "`plan`, of what was adopted";
 const ADOPTED_READ: &str = "every file read back on every build";
 
-/// Bytes that are not zero in the snapshot that is sent over the network.
+/// Bytes of the files in the snapshot that is sent over the network, before rounding up to whole files.
 const SENT_BYTES: u64 = 150_000_000;
 
 /// Options of [`measure`].
@@ -33,7 +33,7 @@ const SENT_BYTES: u64 = 150_000_000;
 pub struct Options {
     /// Size of stable memory, bytes.
     pub stable_bytes: u64,
-    /// Bytes of the files in it.
+    /// Bytes of the files in stable memory, before rounding up to whole files.
     pub file_bytes: u64,
     /// Number of runs of each command that only reads the snapshot. These commands alternate, and the median of each
     /// counts.
@@ -47,13 +47,13 @@ pub struct Options {
 pub struct Row {
     /// The command, or a part of its work.
     pub what: String,
-    /// Its time.
+    /// Time from the start to the end of the command, or of the part of its work.
     pub seconds: f64,
     /// Peak memory of the process; absent where the system does not report it.
     pub peak_bytes: Option<u64>,
-    /// The command with which its time is compared, and the maximum ratio of the two times.
+    /// The command with which the time is compared.
     pub limit: Option<Limit>,
-    /// Limit of the peak.
+    /// Maximum of `peak_bytes`, if limited.
     pub peak_limit: Option<u64>,
 }
 
@@ -105,7 +105,7 @@ pub struct AdoptionRun {
 /// Measures everything; calls `done` after each command.
 ///
 /// # Errors
-/// If a snapshot cannot be made, or a command fails.
+/// If a snapshot cannot be created, a command fails, or a file cannot be read or removed.
 pub fn measure(options: &Options, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<Figures, BenchError> {
     let began = Provenance::now().began;
     let session_migrate = program()?;
@@ -148,22 +148,22 @@ pub fn measure(options: &Options, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result
     }
     figures.sent_bytes = length(&sent.join(session_migrate::snapshot::STABLE_MEMORY))?;
     over_network(&session_migrate, &sent, &options.folder, &mut figures, done)?;
-    adopted(&session_migrate, &options.folder, &mut figures, done)?;
+    add_adoption(&session_migrate, &options.folder, &mut figures, done)?;
     Ok(figures)
 }
 
 /// Measures only the adoption, and keeps the other figures.
 ///
 /// # Errors
-/// If the canister cannot be made, or a command fails.
+/// If the canister cannot be created, a command fails, or a file cannot be read.
 pub fn measure_adoption(folder: &Path, figures: &mut Figures, done: &dyn Fn(&str)) -> Result<(), BenchError> {
     figures.rows.retain(|row| ![ADOPT, ADOPTED_PLAN, ADOPTED_READ].contains(&&*row.what));
-    adopted(&program()?, folder, figures, done)
+    add_adoption(&program()?, folder, figures, done)
 }
 
-/// Measures the adoption of a canister of the first public release, its upgrades to the direct build, and reading it
-/// back there.
-fn adopted(
+/// Measures `adopt` of a canister of the first public release, `plan` of the result, and reading the files back on
+/// every build.
+fn add_adoption(
     session_migrate: &Path,
     folder: &Path,
     figures: &mut Figures,
@@ -198,8 +198,8 @@ fn adopted(
     Ok(())
 }
 
-/// Measures the commands that only read the snapshot and take seconds, in alternation. Returns the time of copying the
-/// snapshot.
+/// Measures the commands that only read the snapshot and take seconds, in alternation. Returns the median time of
+/// copying the snapshot.
 fn read_only(
     session_migrate: &Path,
     snapshot: &Path,
@@ -261,7 +261,7 @@ fn row(what: String, ran: &Ran, limit: Option<Limit>, peak_limit: Option<u64>) -
     Row { what, seconds: ran.seconds, peak_bytes: ran.peak_bytes, limit, peak_limit }
 }
 
-/// Returns the median time, with the highest peak of all runs.
+/// Returns the median time and the highest peak of the runs.
 fn median(mut runs: Vec<Ran>) -> Ran {
     runs.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
     let peak_bytes = runs.iter().filter_map(|ran| ran.peak_bytes).max();
@@ -269,7 +269,7 @@ fn median(mut runs: Vec<Ran>) -> Ran {
     Ran { seconds, peak_bytes }
 }
 
-/// Sums the times of a report's phases up to the one that loads the snapshot. Building wasms is not counted.
+/// Sums the times of a report's phases up to and including the one that loads the snapshot, without building wasms.
 fn before_messages(report: &serde_json::Value) -> f64 {
     let mut seconds = 0.0;
     for phase in report["phases"].as_array().into_iter().flatten() {

@@ -29,7 +29,7 @@ impl std::fmt::Display for Ran {
     }
 }
 
-/// Compiles the toolkit's program into the folder of this program, and returns its path.
+/// Compiles the toolkit's program, and returns its path. This program must have the same profile, `dev`.
 pub(super) fn program() -> Result<PathBuf, BenchError> {
     let own = std::env::current_exe().map_err(BenchError::file("find", "this program"))?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -72,7 +72,7 @@ pub(super) fn run(command: &mut Command) -> Result<Ran, BenchError> {
     Ok(Ran { seconds, peak_bytes })
 }
 
-/// Runs a program that writes a report.
+/// Runs a program that writes a JSON report, and returns the report.
 pub(super) fn run_to_json(
     command: &mut Command,
     report: &Path,
@@ -83,12 +83,12 @@ pub(super) fn run_to_json(
     Ok((ran, value))
 }
 
-/// Returns the load average of the last minute.
+/// Returns the load average of the last minute; `None` if the system does not report it.
 pub(super) fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 
-/// Returns the peak memory of a running process.
+/// Returns the peak memory of a running process; `None` if the system does not report it.
 fn peak_of(child: &Child) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

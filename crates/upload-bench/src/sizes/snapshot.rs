@@ -32,8 +32,8 @@ const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
                    MC4CAQAwBQYDK2VwBCIEIFXAVzsbqX1H+5TFdV9y5IQpt5mkXS+Z+BRX1jHJ1/iZ\n\
                    -----END PRIVATE KEY-----\n";
 
-/// Writes the snapshot folder of a legacy canister that holds files of `file_bytes` bytes. If their stable memory is
-/// smaller than `stable_bytes`, it is grown to that size.
+/// Writes the snapshot folder of a legacy canister that holds files of `file_bytes` bytes, rounded up to whole files.
+/// If its stable memory is smaller than `stable_bytes`, the memory is grown to that size.
 pub(super) fn make(
     wasms: &[Wasm],
     file_bytes: u64,
@@ -47,7 +47,7 @@ pub(super) fn make(
     let file = folder.with_extension("wasm.gz");
     fs::write(&file, &legacy.gz).map_err(BenchError::file("write", &file))?;
     let module = Module::read(&file).map_err(BenchError::file("read", &file))?;
-    // This creates a canister with the stable memory and the heap that belongs to it.
+    // `load` gives the canister a heap that fits the stable memory.
     let pic = server::pocket_ic()?;
     let controller = client();
     let id = pic.create_canister_with_settings(Some(controller), None);
@@ -74,7 +74,7 @@ pub(super) fn download(
     Ok(())
 }
 
-/// Creates the stable memory of a legacy canister with files of this many bytes in all.
+/// Creates the stable memory of a legacy canister with files of this many bytes in all, rounded up to whole files.
 fn state(file_bytes: u64) -> Result<RawMemory, BenchError> {
     let files = file_bytes.div_ceil(Payload::of_chunks(CHUNKS, 0).bytes) as u32;
     let fill = || {

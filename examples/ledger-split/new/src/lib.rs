@@ -40,7 +40,7 @@ fn post_upgrade() {
     MIGRATIONS.post_upgrade();
 }
 
-/// Runs a call on the accounts. The caller's account is converted first, if the migration has not reached it yet.
+/// Runs a call on the accounts, after [`Accounts::touch`] for the caller's account.
 fn call<T>(f: impl FnOnce(&mut Accounts) -> Result<T, String>) -> Result<T, String> {
     MIGRATIONS.ensure_timers();
     ACCOUNTS.with_borrow_mut(|accounts| {
@@ -86,7 +86,7 @@ fn find(name: String) -> Vec<Principal> {
         .with_borrow(|accounts| accounts.as_ref().map(|accounts| accounts.named(&name)).unwrap_or_default())
 }
 
-// Tools that read the wasm find its interface in this section.
+// Puts the interface into a section of the wasm, for tools that read the wasm.
 ic_cdk::export_candid!();
 
 // The schema of stable memory, for tools that read the wasm: `session-migrate check` compares it with the schema of

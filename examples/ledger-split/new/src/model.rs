@@ -125,8 +125,8 @@ impl Accounts {
         accounts
     }
 
-    /// Converts an account that the migration has not reached yet. During a rollback, and while the migration is
-    /// deferred, accounts stay in their layout.
+    /// Converts an account that the migration has not reached yet, and refuses a quarantined one. During a rollback,
+    /// and while the migration is deferred, accounts stay in their layout.
     pub fn touch(&mut self, who: Principal, now: u64) -> Result<(), String> {
         let waits = self.ledger.state_of(1).map(|state| state.is_going_back() || state.is_deferred());
         if self.old.contains(&who) && !waits.map_err(|error| error.to_string())? {
@@ -166,7 +166,7 @@ impl Accounts {
         }
     }
 
-    /// Adds an account, in the layout to which the migration leads.
+    /// Adds an account: in layout 2, or in layout 1 during a rollback and while the migration is deferred.
     pub fn put_new(&mut self, who: Principal, account: Account, now: u64) -> Result<(), String> {
         let to_text = |error: StableError| error.to_string();
         let state = self.ledger.state_of(1).map_err(to_text)?;

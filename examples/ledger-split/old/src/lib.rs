@@ -55,7 +55,7 @@ fn account(who: Principal) -> Option<Account> {
     ACCOUNTS.with_borrow(|accounts| accounts.get(&who))
 }
 
-// Tools that read the wasm find its interface in this section.
+// Puts the interface into a section of the wasm, for tools that read the wasm.
 ic_cdk::export_candid!();
 
 // The schema of stable memory, for tools that read the wasm: `session-migrate check` compares it with the schema of

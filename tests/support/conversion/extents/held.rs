@@ -39,7 +39,7 @@ struct HeldBlob {
     digest: [u8; 32],
     created_at: Time,
     is_moved: bool,
-    /// SHA-256 of the bytes that can be read.
+    /// SHA-256 of the blob's bytes, or the error of reading them.
     content: Result<[u8; 32], String>,
 }
 
@@ -56,7 +56,7 @@ struct HeldSession {
 
 impl Held {
     /// Reads everything. The test fails unless the allocated bytes of the payload region are exactly those of the
-    /// objects in it.
+    /// objects in the region, and no unit is partly moved.
     pub fn of(storage: &Storage) -> Self {
         let Storage { blobs, sessions, index, usage, .. } = storage;
         let mut in_region = Vec::new();
@@ -165,7 +165,7 @@ fn assert_taken_by(storage: &Storage, mut taken: Vec<Extent>) {
         assert!(pair[0].end() <= pair[1].offset, "two objects share the bytes of {pair:?}");
     }
     let unit = storage.migration.state_of(super::SECOND).unwrap().unit;
-    assert_eq!(unit, None, "a unit is only partly moved");
+    assert_eq!(unit, None, "no unit is partly moved");
     let sum: u64 = taken.iter().map(|extent| extent.len).sum();
-    assert_eq!(region.taken_bytes(), Ok(sum), "bytes of the region belong to no object");
+    assert_eq!(region.taken_bytes(), Ok(sum), "the allocated bytes of the region are those of the objects");
 }

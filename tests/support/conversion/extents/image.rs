@@ -28,16 +28,16 @@ use crate::support::{InstalledCanister, controller, owner};
 pub struct UploadedFile {
     pub content: Vec<u8>,
     pub hash: HashAlgorithm,
-    /// The session of its upload.
+    /// The session of the upload.
     pub session: u64,
-    /// Its blob, if the upload is finished.
+    /// The blob, if the upload is finished.
     pub blob: Option<BlobId>,
 }
 
 impl UploadedFile {
     /// Returns the locator of the blob.
     pub fn locator(&self) -> String {
-        self.blob.expect("it is finished").to_string()
+        self.blob.expect("the upload is not finished").to_string()
     }
 }
 
@@ -116,8 +116,8 @@ const IN_LAYOUT_2: &[Upload] = &[
 
 /// Returns the canister before the migration, created at most once in a test run.
 pub fn image() -> &'static Image {
-    static MADE: OnceLock<Image> = OnceLock::new();
-    MADE.get_or_init(make)
+    static IMAGE: OnceLock<Image> = OnceLock::new();
+    IMAGE.get_or_init(make)
 }
 
 fn make() -> Image {
