@@ -67,7 +67,7 @@ pub fn serve(mut storage: Storage) {
     APP.set(Some(App { storage, path: Default::default() }));
 }
 
-/// Logs an error of a message that no caller waits for, and stores it for `admin_errors`.
+/// Logs an error, and stores it for `admin_errors`.
 pub fn report(source: &str, error: impl ToString) {
     let error = error.to_string();
     ic_cdk::api::debug_print(format!("{source}: {error}"));

@@ -5,7 +5,7 @@ use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
 use super::app::{App, caller, controllers_only, now, page, with_app};
-use super::entry::{query, update, write_headers};
+use super::entry::{cache_headers, query, update};
 use crate::api::*;
 use crate::capsule::Access;
 use crate::capsule_makers;
@@ -119,9 +119,8 @@ fn memories_delete(memory_id: String) -> Result<()> {
     with_app(|App { storage, .. }| memories::delete(storage, caller(), &memory_id))
 }
 
-/// Writes the Candid headers of these functions.
-pub fn write_headers() -> std::result::Result<(), candid::Error> {
-    write_headers!(
+pub fn cache_headers() -> std::result::Result<(), candid::Error> {
+    cache_headers!(
         admin_capsule_makers,
         admin_capsule_makers_set,
         capsules_create,

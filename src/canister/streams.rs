@@ -1,4 +1,4 @@
-//! Streaming of arguments and replies, so that a chunk is never entirely on the heap.
+//! Streaming of arguments and replies, so that a chunk need not be on the heap as a whole.
 
 use candid::CandidType;
 use candid::ser::ValueSerializer;
@@ -43,7 +43,7 @@ fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Erro
 /// Replies with `Ok` and `len` stored bytes from offset `at` of an object.
 ///
 /// # Errors
-/// If the bytes cannot be read; no reply has been sent then.
+/// The bytes cannot be read; no reply has been sent then.
 pub fn reply_stored(blobs: &BlobStore, place: &Place, at: u64, len: u64) -> Result<()> {
     let mut header = encode(&Result::Ok(ByteBuf::new())).map_err(|e| Error::Internal(e.to_string()))?;
     // The last byte is 0, the length of the empty byte string.
@@ -83,8 +83,8 @@ mod tests {
         fn same<T: CandidType>(values: &[T]) {
             for value in values {
                 let library = candid::encode_one(value).unwrap();
-                assert_eq!(encode(value).unwrap(), library, "its header is written");
-                assert_eq!(encode(value).unwrap(), library, "its header was cached");
+                assert_eq!(encode(value).unwrap(), library, "the first encoding of a value");
+                assert_eq!(encode(value).unwrap(), library, "an encoding with the cached header");
             }
         }
         same::<Result<()>>(&[

@@ -7,7 +7,7 @@ use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
 use super::app::{now, page, report, uploads};
-use super::entry::{self, query, update, write_headers};
+use super::entry::{self, cache_headers, query, update};
 use super::message::MessageChunk;
 use super::put_args::{self, ChunkBytes, PutArgs};
 use super::streams;
@@ -38,8 +38,8 @@ fn uploads_begin(
     uploads(|uploads| uploads.begin(capsule_id, asset_metadata, expected_chunks, idem, hash))
 }
 
-/// The entry point of `uploads_put_chunk`. It reads its arguments itself: the chunk is copied from the message to
-/// stable memory in blocks.
+/// The entry point of `uploads_put_chunk`. It reads its arguments itself, so that the chunk can be copied from the
+/// message in blocks.
 #[ic_cdk::update(name = "uploads_put_chunk", hidden = true, manual_reply = true)]
 fn put_chunk() {
     timers::restart_overdue();
@@ -122,9 +122,8 @@ fn uploads_chunk_digests(session: u64, from: Option<u32>, limit: Option<u32>) ->
     uploads(|uploads| uploads.chunk_digests(session, from.unwrap_or(0), page(limit)))
 }
 
-/// Writes the Candid headers of these functions.
-pub fn write_headers() -> std::result::Result<(), candid::Error> {
-    write_headers!(
+pub fn cache_headers() -> std::result::Result<(), candid::Error> {
+    cache_headers!(
         upload_config,
         uploads_begin,
         uploads_put_whole,
