@@ -44,7 +44,7 @@ pub enum BlobError {
         /// The chunk.
         idx: u32,
     },
-    /// The extents of a record do not match its size.
+    /// The stored extents do not contain the bytes.
     #[error(transparent)]
     Payload(#[from] SinkError),
     /// A record does not decode.

@@ -6,8 +6,8 @@
 //! id 41   u64 blob id -> CBOR of BlobRecord, of a blob in the chunk map under a digest other than SHA-256
 //! ```
 //! The record under id 7 has the same fields as the record of the first public release, but is encoded as two Candid
-//! arguments instead of one tuple, so neither release can decode the other's records. Ids 40 and 41 have the blobs that
-//! the record under id 7 cannot represent.
+//! arguments instead of one tuple, so this canister and that release cannot decode each other's records. Ids 40 and 41
+//! have the blobs that the record under id 7 cannot represent.
 
 use candid::{CandidType, Deserialize};
 use minicbor::{Decode, Encode};
@@ -153,7 +153,7 @@ struct Stored {
     pmid_hash: ByteBuf,
 }
 
-/// Caches the Candid header of [`MappedBlob`]s, before the first is stored.
+/// Caches the Candid header of [`MappedBlob`]s.
 ///
 /// # Errors
 /// None: the type is static.

@@ -73,7 +73,7 @@ pub fn report(source: &str, error: impl ToString) {
     ic_cdk::api::debug_print(format!("{source}: {error}"));
     APP.with_borrow(|app| {
         if let Some(App { storage, .. }) = app {
-            storage.errors.note(source, &error, now());
+            storage.errors.store(source, &error, now());
         }
     });
 }

@@ -58,7 +58,8 @@ pub fn check_public_release<M: Memory>(memories: &MemoryManager<M>) -> Result<()
 /// the caller has to check.
 ///
 /// # Errors
-/// [`PreflightError::NoLayout`], [`PreflightError::WrittenInPart`].
+/// [`PreflightError::NoLayout`], [`PreflightError::WrittenInPart`], [`PreflightError::DamagedStructure`] for the layout
+/// header.
 pub fn check_in_use<M: Memory>(memories: &MemoryManager<M>) -> Result<(), PreflightError> {
     let memory = |id: u8| memories.get(MemoryId::new(id));
     let Some(header) = cell_value(memories, numbers::LAYOUT)? else {
@@ -93,9 +94,9 @@ fn in_use<M: Memory>(memories: &MemoryManager<M>) -> String {
 /// The expected contents of a map.
 #[derive(Clone, Copy)]
 pub struct MapContents {
-    /// Returns whether bytes are a key.
+    /// The function that returns whether bytes are a key.
     pub is_key: fn(&[u8]) -> bool,
-    /// Returns a key as text.
+    /// The function that returns a key as text.
     pub show_key: fn(&[u8]) -> String,
     /// The length of the keys, if all have the same.
     pub key_len: Option<u32>,
@@ -110,12 +111,12 @@ pub struct MapContents {
 pub enum Damaged {
     /// The upgrade is refused.
     Refused,
-    /// The canister has a treatment for such a record, and an upgrade may repair it. The upgrade is refused only if the
-    /// record at the other end does not decode either.
+    /// The canister has a treatment for such a record, and an upgrade may repair it. The upgrade is refused only if
+    /// another record, at the other end, does not decode either.
     Treated,
     /// Like [`Self::Treated`], but a record that is Candid is refused: the first public release has written it.
     TreatedUnlessCandid,
-    /// Every such record is quarantined, or stays in quarantine, so any number of them is accepted.
+    /// Every such record under a valid key is quarantined, or stays in quarantine, so any number of them is accepted.
     Quarantined,
 }
 
@@ -305,8 +306,8 @@ pub fn check_manager(raw: &impl Memory) -> Result<(), PreflightError> {
     check_header(raw)
 }
 
-/// Returns `Ok(())` if only memories of this build are in use. Must be called after the layout is checked, since a
-/// newer layout explains an unknown memory better.
+/// Returns `Ok(())` if every memory in use is one of this build or of the first public release. Must be called after
+/// the layout is checked, since a newer layout explains an unknown memory better.
 ///
 /// # Errors
 /// [`PreflightError::UnknownMemory`].

@@ -35,8 +35,8 @@ const RESERVED_BYTES: u64 = 1 << 20;
 /// record.
 const STEP_BYTES: u64 = 128 << 10;
 
-/// Upper bound of the bytes that storing a chunk takes besides its own: its share of a node, and new pages if nodes are
-/// split.
+/// Upper bound of the bytes that storing a chunk takes in addition to the bytes of the chunk: its share of a node, and
+/// new pages if nodes are split.
 const NODE_BYTES: u64 = 16 << 10;
 
 /// Bytes of a map before its first page.
@@ -45,7 +45,7 @@ const FIRST_PAGE: u64 = 100;
 /// Bytes of a page of the chunk map, with the allocator's header.
 const MAP_PAGE_BYTES: u64 = 1_040;
 
-/// Bytes of such a page that hold a node's contents.
+/// Bytes of a page of the chunk map that hold a node's contents.
 const MAP_PAGE_CONTENTS: u64 = 1_013;
 
 /// Stable memory has no room for a write.
@@ -91,7 +91,7 @@ struct Inner {
     legacy: Memory,
     sessions: Memory,
     metas: Memory,
-    /// Every other map.
+    /// All maps but the chunk map and the tables of sessions.
     tables: Vec<Memory>,
 }
 
@@ -169,8 +169,8 @@ impl StableRoom {
         FIRST_PAGE.saturating_add(MAP_PAGE_BYTES.saturating_mul(pages.saturating_add(1))) <= has
     }
 
-    /// Returns how much payload the canister can hold, at most `limit`: in the chunk map, or in the payload region,
-    /// which has `region` bytes and can still grow.
+    /// Returns how much payload the canister can hold, at most `limit`: in the chunk map, or, if `region` is given, in
+    /// the payload region, which has that many bytes and can still grow.
     pub fn payload_limit(&self, region: Option<u64>, limit: u64) -> u64 {
         // The first chunk also needs the room for removing one, and a session that begins now writes records
         // before its last chunk arrives.

@@ -32,7 +32,7 @@ pub const fn is_cheaper(in_use: usize, total: u64) -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compaction {
     mark: Mark<()>,
-    /// Whether an attempt to compact the map trapped, or had no room.
+    /// Whether an attempt to compact the map trapped or was not possible.
     has_failed: bool,
 }
 
