@@ -80,24 +80,24 @@ mod tests {
 
     #[test]
     fn a_cached_type_table_gives_the_librarys_bytes() {
-        fn same<T: CandidType>(values: &[T]) {
+        fn assert_same<T: CandidType>(values: &[T]) {
             for value in values {
                 let library = candid::encode_one(value).unwrap();
                 assert_eq!(encode(value).unwrap(), library, "the first encoding of a value");
                 assert_eq!(encode(value).unwrap(), library, "an encoding with the cached header");
             }
         }
-        same::<Result<()>>(&[
+        assert_same::<Result<()>>(&[
             Ok(()),
             Err(Error::not_found("session", 7)),
             Err(Error::exhausted("bytes", 1, 2)),
         ]);
-        same::<Result<u64>>(&[Ok(0), Ok(u64::MAX), Err(Error::Internal("reason".into()))]);
-        same::<Result<Vec<Result<UploadFinishResult>>>>(&[
+        assert_same::<Result<u64>>(&[Ok(0), Ok(u64::MAX), Err(Error::Internal("reason".into()))]);
+        assert_same::<Result<Vec<Result<UploadFinishResult>>>>(&[
             Ok(vec![]),
             Ok(vec![Err(Error::Internal("x".into()))]),
         ]);
-        same::<Result<Vec<UploadStatus>>>(&[Ok(vec![])]);
+        assert_same::<Result<Vec<UploadStatus>>>(&[Ok(vec![])]);
     }
 
     #[test]

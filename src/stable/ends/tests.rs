@@ -69,7 +69,7 @@ fn a_key_of_an_impossible_length_is_damage() {
 
 #[test]
 fn a_cell_holds_what_fits_into_its_memory() {
-    let of_len = |pages: u64, len: u64| {
+    let check_len = |pages: u64, len: u64| {
         let memory = VectorMemory::default();
         memory.grow(pages);
         memory.write(0, &[&b"SCL\x01"[..], &(len as u32).to_le_bytes()].concat());
@@ -77,9 +77,9 @@ fn a_cell_holds_what_fits_into_its_memory() {
     };
     for pages in [1, 2] {
         let max = pages * 64 * 1024 - CELL_HEADER;
-        assert_eq!(of_len(pages, max), Ok(Some(max as u32)));
+        assert_eq!(check_len(pages, max), Ok(Some(max as u32)));
         for len in [max + 1, max + 100_000] {
-            assert_eq!(of_len(pages, len).unwrap_err().offset, 4, "{len} bytes in {pages} pages");
+            assert_eq!(check_len(pages, len).unwrap_err().offset, 4, "{len} bytes in {pages} pages");
         }
     }
 }
