@@ -85,7 +85,7 @@ pub fn read_chunk(
     now: Time,
 ) -> Result<Vec<u8>> {
     let id = SessionId(session);
-    let Session { session_meta, received_idxs, .. } = own(storage, caller, id, now)?;
+    let Session { session_meta, received_idxs, .. } = own_session(storage, caller, id, now)?;
     let blob = blob_access::find_readable(storage, caller, &session_meta.idem)?;
     let record = storage.blobs.blob(blob)?;
     let (at, len) = storage.blobs.chunk_range(blob, &record, idx)?;
@@ -110,7 +110,7 @@ pub fn read_chunk(
 /// [`Error::NotFound`] for a session that is not the caller's or has expired.
 pub fn status(storage: &Storage, caller: Principal, session: u64, now: Time) -> Result<DownloadStatus> {
     let id = SessionId(session);
-    Ok(status_of(id, own(storage, caller, id, now)?))
+    Ok(status_of(id, own_session(storage, caller, id, now)?))
 }
 
 /// Ends a download, complete or not.
@@ -119,7 +119,7 @@ pub fn status(storage: &Storage, caller: Principal, session: u64, now: Time) -> 
 /// [`Error::NotFound`] for a session that is not the caller's or has ended.
 pub fn end(storage: &mut Storage, caller: Principal, session: u64, now: Time) -> Result<()> {
     let id = SessionId(session);
-    own(storage, caller, id, now)?;
+    own_session(storage, caller, id, now)?;
     service(&mut storage.downloads, &mut storage.sessions.ids).abort(id, caller.as_slice())?;
     Ok(())
 }
@@ -142,7 +142,7 @@ pub fn sweep(storage: &mut Storage, now: Time) -> Result<()> {
 }
 
 /// Returns the caller's download. For this caller, other callers' downloads do not exist.
-fn own(storage: &Storage, caller: Principal, id: SessionId, now: Time) -> Result<Session> {
+fn own_session(storage: &Storage, caller: Principal, id: SessionId, now: Time) -> Result<Session> {
     let session = storage.downloads.get(id).filter(|session| is_live_of(session, caller, now));
     session.ok_or_else(|| Error::not_found("download", id))
 }

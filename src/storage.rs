@@ -145,7 +145,7 @@ impl Storage {
         let found = contents::layout(&memories)?;
         let layout = found.unwrap_or(Layout::LEGACY);
         if !accepted.contains(&layout) {
-            return Err(Self::refused(layout, accepted, contents::migration_state(&memories)?));
+            return Err(Self::layout_refused(layout, accepted, contents::migration_state(&memories)?));
         }
         preflight::check_in_use(&memories)?;
         preflight::check_unknown(&memories)?;
@@ -158,7 +158,7 @@ impl Storage {
         Ok(storage)
     }
 
-    fn refused(layout: Layout, accepted: &[Layout], state: MigrationState) -> OpenError {
+    fn layout_refused(layout: Layout, accepted: &[Layout], state: MigrationState) -> OpenError {
         let accepted: Vec<String> = accepted.iter().map(|layout| layout.0.to_string()).collect();
         let is_stopped = matches!(state.phase, Phase::Paused | Phase::Stuck);
         OpenError::LayoutRefused {

@@ -121,7 +121,7 @@ impl<'a> Found<'a> {
         if fields("if-none-match").any(|list| preconditions::names_weakly(list, &etag)) {
             return empty(304, headers);
         }
-        // Several `range` fields are ignored, just like several ranges in one field. HEAD supports no ranges.
+        // Several `range` fields are ignored, just like several ranges in one field. `HEAD` supports no ranges.
         let is_current = fields("if-range").all(|tag| tag.trim() == etag);
         let mut ranges = fields("range");
         let range =

@@ -81,7 +81,7 @@ impl ChunkMap {
         }
     }
 
-    /// Returns `Ok(())` if there is room for a chunk of this many bytes, and enough room left after it to remove
+    /// Returns `Ok(())` if there is room for a chunk of this many bytes, and then still enough room to remove
     /// everything that is stored.
     ///
     /// # Errors
@@ -103,8 +103,8 @@ impl ChunkMap {
 
     /// Stores a chunk.
     pub fn insert(&mut self, prefix: ChunkPrefix, idx: u32, bytes: &[u8]) {
-        if self.created().insert((prefix.0, idx), bytes.to_vec()).is_none() {
-            self.survey.added(key_bytes(prefix, idx));
+        if self.get_or_create().insert((prefix.0, idx), bytes.to_vec()).is_none() {
+            self.survey.add(key_bytes(prefix, idx));
         }
     }
 
@@ -121,8 +121,7 @@ impl ChunkMap {
         }
     }
 
-    /// Returns the map, which is created if there is none yet.
-    fn created(&mut self) -> &mut Chunks {
+    fn get_or_create(&mut self) -> &mut Chunks {
         self.chunks.get_or_insert_with(|| Chunks::init(self.memory.clone()))
     }
 
@@ -206,10 +205,10 @@ impl ChunkMap {
 
     #[cfg(test)]
     pub fn remove_unreported(&mut self, prefix: ChunkPrefix, idx: u32) {
-        self.created().remove(&(prefix.0, idx));
+        self.get_or_create().remove(&(prefix.0, idx));
     }
 
-    /// Removes the mark of a compaction, since no message will attempt it soon.
+    /// Removes the mark of a compaction, since no message will attempt the compaction soon.
     pub const fn cancel_compaction(&mut self) {
         self.compaction.cancel();
     }
@@ -249,7 +248,7 @@ impl ChunkMap {
             return false;
         };
         self.empty();
-        compaction::store(self.created(), kept);
+        compaction::store(self.get_or_create(), kept);
         true
     }
 
@@ -258,7 +257,7 @@ impl ChunkMap {
         match self.attempt.mark.take() {
             None => self.attempt.mark.set(self.next_step()),
             Some(Step::Empty(key)) => {
-                self.created().insert(key, Vec::new());
+                self.get_or_create().insert(key, Vec::new());
             }
             Some(Step::Remove(key)) => self.remove(&key),
         }
@@ -299,8 +298,8 @@ impl ChunkMap {
     }
 
     fn remove(&mut self, key: &ChunkKey) {
-        if self.created().remove(key).is_some() {
-            self.survey.removed(key_bytes(ChunkPrefix(key.0), key.1));
+        if self.get_or_create().remove(key).is_some() {
+            self.survey.remove(key_bytes(ChunkPrefix(key.0), key.1));
         }
     }
 

@@ -72,7 +72,7 @@ pub struct BlobRecord {
     /// Digest over the stored bytes.
     #[n(1)]
     pub digest: ContentDigest,
-    /// When it was committed.
+    /// When the blob was committed.
     #[cbor(n(2), with = "codec::time")]
     pub created_at: Time,
     /// Where the bytes are.
@@ -116,7 +116,7 @@ pub struct MappedBlob {
     pub size: u64,
     /// Digest over the stored bytes.
     pub sha256: [u8; 32],
-    /// When it was committed.
+    /// When the blob was committed.
     pub created_at: Time,
     /// Where the chunks are.
     pub prefix: ChunkPrefix,

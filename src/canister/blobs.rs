@@ -21,8 +21,8 @@ fn blob_get_meta(locator: String) -> Result<BlobMeta> {
     })
 }
 
-/// Calls `read`, which sends the reply; if it fails, sends its error.
-fn reply_stored(read: impl FnOnce(&Storage) -> Result<()>) {
+/// Calls `read`, which sends the reply; if `read` fails, replies with the error.
+fn reply_by(read: impl FnOnce(&Storage) -> Result<()>) {
     if let Err(error) = with_app(|App { storage, .. }| read(storage)) {
         streams::reply(&Result::<ByteBuf>::Err(error));
     }
@@ -31,7 +31,7 @@ fn reply_stored(read: impl FnOnce(&Storage) -> Result<()>) {
 /// Returns one chunk of a blob.
 #[apply(query)]
 fn blob_read_chunk(locator: String, idx: u32) -> Replied<Result<ByteBuf>> {
-    reply_stored(|storage| {
+    reply_by(|storage| {
         let id = blob_access::find_readable(storage, caller(), &locator)?;
         let blob = storage.blobs.blob(id)?;
         let (offset, len) = storage.blobs.chunk_range(id, &blob, idx)?;
@@ -43,7 +43,7 @@ fn blob_read_chunk(locator: String, idx: u32) -> Replied<Result<ByteBuf>> {
 /// Returns `len` bytes of a blob, starting at `offset`.
 #[apply(query)]
 fn blob_read_range(locator: String, offset: u64, len: u64) -> Replied<Result<ByteBuf>> {
-    reply_stored(|storage| {
+    reply_by(|storage| {
         let id = blob_access::find_readable(storage, caller(), &locator)?;
         if len > limits::MAX_RANGE_BYTES {
             return Err(Error::invalid("len", format!("at most {} bytes", limits::MAX_RANGE_BYTES), len));

@@ -27,8 +27,8 @@ macro_rules! query {
 pub(super) use query;
 
 /// Defines the function, registers it for the Candid interface, and defines the export that the IC calls. The export
-/// has the same name as the function, so it is in a block of its own. If the function has no arguments, the argument
-/// data of the message is ignored.
+/// has the same name as the function, and is therefore in a block of its own. If the function has no arguments, the
+/// argument data of the message is ignored.
 macro_rules! entry {
     (
         $kind:ident $(#[$attribute:meta])*

@@ -8,7 +8,7 @@ pub trait MessageArgument {
     /// Returns the length of the argument, bytes.
     fn size(&self) -> usize;
 
-    /// Fills `into` with the bytes of the argument from `at` on; the argument must not end before.
+    /// Fills `into` with the bytes of the argument from `at` on; traps if the argument is too short.
     fn copy(&self, at: usize, into: &mut [u8]);
 }
 

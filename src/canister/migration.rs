@@ -16,8 +16,8 @@ use crate::migrate::{self, MessageBudget, RunOutcome, Watched};
 /// the 300 billion of an installation that no number of sessions can make an upgrade fail.
 const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 
-/// Instructions after which a message of the migration ends. Even with one more unit it stays below the 2
-/// billion of a query, so that it does not delay clients.
+/// Instructions after which a message of the migration ends, even if units are left. So the message does not delay
+/// clients, and a dry run stays below the 5 billion of a query.
 const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 
 thread_local! {

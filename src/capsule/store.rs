@@ -77,8 +77,8 @@ impl CapsuleStore {
     }
 
     /// Does the same as [`Self::create`], but only if the caller has created fewer than `allowed` capsules that still
-    /// exist. A capsule does not count for those who were made its owners later: otherwise others could exhaust a
-    /// caller's limit.
+    /// exist. A capsule does not count for those who became its owners later: otherwise others could exhaust a caller's
+    /// limit.
     ///
     /// # Errors
     /// Those of [`Self::create`], and [`CapsuleError::Full`].
@@ -97,14 +97,14 @@ impl CapsuleStore {
         {
             return Err(CapsuleError::SubjectTooLong { got: text.len() });
         }
-        let made = self.by_creator.get(&caller)?.unwrap_or(0);
-        check_room("capsules per caller", allowed, made)?;
+        let total = self.by_creator.get(&caller)?.unwrap_or(0);
+        check_room("capsules per caller", allowed, total)?;
         self.room.for_records()?;
         self.created_with_first.create(&self.room)?;
         let id = format!("capsule_{}", self.ids.issue()?);
         let subject = subject.unwrap_or(PersonRef::Principal(caller));
         let record = CapsuleRecord::new(subject, caller, now.as_nanos());
-        self.by_creator.insert(caller, &made.saturating_add(1));
+        self.by_creator.insert(caller, &total.saturating_add(1));
         self.store(&id, &record);
         Ok(record.to_api(&id))
     }
@@ -119,8 +119,8 @@ impl CapsuleStore {
             return Ok(false);
         }
         if let Some(creator) = record.created_by {
-            let made = self.by_creator.get(&creator)?.unwrap_or(0);
-            self.by_creator.insert(creator, &made.saturating_add(1));
+            let total = self.by_creator.get(&creator)?.unwrap_or(0);
+            self.by_creator.insert(creator, &total.saturating_add(1));
         }
         self.store(id, record);
         Ok(true)
@@ -229,7 +229,7 @@ impl CapsuleStore {
         needs: Access,
         capsule: &str,
     ) -> Result<Rc<CapsuleRecord>, CapsuleError> {
-        self.admitted(caller, needs, capsule, |record| {
+        self.record_if(caller, needs, capsule, |record| {
             record.access_of(&caller).is_some_and(|has| has >= needs)
         })
     }
@@ -240,10 +240,10 @@ impl CapsuleStore {
     /// [`CapsuleError::Unauthorized`], or, for members, a damaged record.
     pub fn authorize_blobs(&self, caller: Principal, capsule: &str) -> Result<(), CapsuleError> {
         let may = |record: &CapsuleRecord| record.is_public() || record.access_of(&caller).is_some();
-        self.admitted(caller, Access::Read, capsule, may).map(drop)
+        self.record_if(caller, Access::Read, capsule, may).map(drop)
     }
 
-    fn admitted(
+    fn record_if(
         &self,
         caller: Principal,
         needs: Access,

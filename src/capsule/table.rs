@@ -1,5 +1,5 @@
-//! The table of capsules, which can hold one decoded capsule in the course of a call, so that it is decoded and stored
-//! only once.
+//! The table of capsules, which can hold one decoded capsule in the course of a call, so that this capsule is decoded
+//! and stored only once.
 
 use std::cell::RefCell;
 use std::rc::Rc;

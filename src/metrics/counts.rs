@@ -1,4 +1,4 @@
-//! Upload counts as Prometheus text: one sample for each path.
+//! Upload counts as Prometheus text: one sample or more for each path and name.
 
 use crate::api::{CallCounts, PathCounts, UploadCounts};
 

@@ -84,7 +84,7 @@ memory_ids! {
     SESSION_BY_ACTIVITY = 14, Map;
     /// Index of live sessions by owner.
     SESSION_BY_OWNER = 15, Map;
-    /// Where the payload of live sessions is stored, and how much of it is hashed.
+    /// Where the payload of live sessions is stored, and how many of its bytes are hashed.
     PAYLOAD_STATES = 16, Map;
     /// Receipts of ended uploads, for clients that lost the reply.
     RECEIPTS = 17, Map;

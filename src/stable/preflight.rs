@@ -75,8 +75,9 @@ pub fn check_in_use<M: Memory>(memories: &MemoryManager<M>) -> Result<(), Prefli
     let is_in_extents = Layout::decode(&header).is_ok_and(|layout| layout >= Layout::EXTENTS);
     let marks = if is_in_extents { Marks::read(&memory(numbers::UPLOAD_COUNTS)) } else { Marks::default() };
     let (missing, why) = if marks.are_none() {
-        let made = ALL.iter().filter(|(.., structure)| *structure != Structure::Reserved).map(|(id, ..)| *id);
-        let missing = made.take_while(|id| *id <= LAST_OF_FIRST_BUILD).find(is_missing);
+        let created =
+            ALL.iter().filter(|(.., structure)| *structure != Structure::Reserved).map(|(id, ..)| *id);
+        let missing = created.take_while(|id| *id <= LAST_OF_FIRST_BUILD).find(is_missing);
         (missing, "every build creates it together with the layout header in memory id 10")
     } else {
         (marks.ids().find(is_missing), "the marks in memory id 45 show that it existed")
@@ -215,11 +216,11 @@ pub fn check_map<M: Memory>(
         Damaged::TreatedUnlessCandid => !is_candid,
         Damaged::Quarantined => !is_foreign_key,
     };
-    let is_one = |end: &Result<(), PreflightError>| {
+    let is_record_error = |end: &Result<(), PreflightError>| {
         matches!(end, Err(PreflightError::ForeignRecord { .. } | PreflightError::NewerRecord { .. }))
     };
     if is_treated
-        && ends.iter().all(|end| end.is_ok() || is_one(end))
+        && ends.iter().all(|end| end.is_ok() || is_record_error(end))
         && (treatment == Damaged::Quarantined || map.len == 1 || ends.iter().any(Result::is_ok))
     {
         return Ok(());
@@ -341,9 +342,9 @@ fn check_header(raw: &impl Memory) -> Result<(), PreflightError> {
     if bucket_pages == 0 {
         return damaged(6, "the size of a bucket", 0, "at least one page".into());
     }
-    let held = raw.size().saturating_sub(1).div_euclid(bucket_pages);
-    if buckets > held.min(MAX_BUCKETS) {
-        let expected = format!("at most {}, in {} pages", held.min(MAX_BUCKETS), raw.size());
+    let buckets_that_fit = raw.size().saturating_sub(1).div_euclid(bucket_pages);
+    if buckets > buckets_that_fit.min(MAX_BUCKETS) {
+        let expected = format!("at most {}, in {} pages", buckets_that_fit.min(MAX_BUCKETS), raw.size());
         return damaged(4, "the number of buckets", buckets, expected);
     }
     let mut owned = [0_u64; 256];

@@ -1,10 +1,9 @@
 //! Room in stable memory: how much is left, and how much of that is reserved for removals, conversions and a
 //! rollback.
 //!
-//! A map of ic-stable-structures cannot refuse an operation: it traps if its memory cannot grow. It grows
-//! even when an entry is removed, since two nodes are merged into a new one before they are freed. So the
-//! room is checked before anything is written, and additions to the canister are refused while there is still
-//! enough room for removals.
+//! A map of ic-stable-structures cannot refuse an operation: it traps if its memory cannot grow. The memory grows even
+//! when an entry is removed, if two nodes are merged into a new one before they are freed. So the room is checked
+//! before anything is written, and additions to the canister are refused while there is still enough room for removals.
 //!
 //! ```text
 //! byte 52..56    "BTA", 1    header of the allocator of a map, as ic-stable-structures 0.7 writes it

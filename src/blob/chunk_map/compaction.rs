@@ -1,6 +1,6 @@
 //! Compaction of a chunk map in which few chunks are in use: one message reads these chunks, empties the map, and
 //! stores them again. Removing the released chunks one by one would cost more, since the library rewrites a node for
-//! each.
+//! each removal.
 //!
 //! If the message traps, nothing is changed. Like a removal without room, a compaction is marked by the message before,
 //! so that one that traps is not repeated for ever: the released chunks are then removed one by one.

@@ -42,7 +42,7 @@ pub enum Found {
 
 impl Survey {
     /// Records a chunk that is new in the map.
-    pub fn added(&mut self, key: Key) {
+    pub fn add(&mut self, key: Key) {
         // Keys after `last` will be checked later.
         if self.last.is_some_and(|last| key <= last) {
             self.keys = self.keys.saturating_add(1);
@@ -51,7 +51,7 @@ impl Survey {
     }
 
     /// Records a chunk that is no longer in the map.
-    pub fn removed(&mut self, key: Key) {
+    pub fn remove(&mut self, key: Key) {
         if self.last.is_some_and(|last| key <= last) {
             self.keys = self.keys.saturating_sub(1);
             self.in_use.remove(&key);

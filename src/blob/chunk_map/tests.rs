@@ -40,7 +40,7 @@ fn fill(map: &ChunkMap, memories: &Memories) {
     assert!(!map.room.for_removal());
 }
 
-/// Prefix of chunks in use; it comes after all other prefixes.
+/// Prefix of chunks in use, after all other prefixes.
 const IN_USE: u8 = 200;
 
 /// A number of chunks in use with which the map is not emptied in one step: one more than a compaction allows.
@@ -186,7 +186,7 @@ fn a_chunk_that_arrives_during_a_survey_is_not_lost() {
     }
 }
 
-/// If every new chunk made the survey start over, it would not end while clients keep uploading.
+/// If every new chunk made the survey start over, the survey would not end while clients keep uploading.
 #[test]
 fn chunks_that_keep_arriving_do_not_hold_up_removal() {
     const CHUNKS: u32 = 500;

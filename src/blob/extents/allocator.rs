@@ -95,7 +95,7 @@ impl Allocator {
         let mut holes = Vec::new();
         let mut missing = whole;
         // An extent shorter than this is not worth an entry in the record.
-        let fair = whole.div_ceil(MAX_EXTENTS as u64);
+        let shortest_useful = whole.div_ceil(MAX_EXTENTS as u64);
         let mut shorter_than = (u64::MAX, u64::MAX);
         while missing > 0 {
             if let Some((len, offset)) = self.by_len.next_key(Some(&(missing.saturating_sub(1), u64::MAX)))
@@ -109,7 +109,7 @@ impl Allocator {
                 break;
             }
             match self.by_len.keys(..shorter_than).next_back() {
-                Some((len, offset)) if len >= fair => {
+                Some((len, offset)) if len >= shortest_useful => {
                     holes.push(Extent { offset, len });
                     missing = missing.saturating_sub(len);
                     shorter_than = (len, offset);

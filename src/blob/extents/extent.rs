@@ -1,4 +1,4 @@
-//! Extents: ranges of the region, and objects that are stored in several of them.
+//! Extents: ranges of the region, and objects that are stored in several extents.
 
 use minicbor::{Decode, Encode};
 

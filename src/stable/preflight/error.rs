@@ -55,7 +55,7 @@ pub enum PreflightError {
         /// Why the record does not decode, or is not one of this table.
         reason: String,
     },
-    /// A record was written by a newer build, to judge by the format in its first byte.
+    /// According to the format in its first byte, a newer build has written the record.
     #[error(
         "memory id {id} ({name}): the {which} record, under {key}, has format {found}, this build supports formats up to {known}: install the newer build that wrote it; if there is none, the record is damaged: load a snapshot from before the damage; `session-migrate inspect` names every such record; nothing was changed"
     )]

@@ -157,7 +157,7 @@ fn chunks_that_come_and_go_before_a_compaction_are_counted() {
     assert_eq!((map.total(), map.get(prefix(1), 1_000)), (33, Some(b"new".to_vec())));
 }
 
-/// While a node is split, half of it exists twice, for which a full memory has no room.
+/// While a node is split, half of the node exists twice, for which a full memory has no room.
 #[test]
 fn chunks_stored_again_take_no_room_for_splitting_nodes() {
     const BYTES: usize = 30_000;
