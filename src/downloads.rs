@@ -26,8 +26,8 @@ pub use table::Downloads;
 
 use table::service;
 
-/// Maximum number of downloads. At the limit, a new one ends the one that has been idle longest, whose client
-/// has to begin again.
+/// Maximum number of downloads. At the limit, a new download ends the one that has been idle longest, and the client of
+/// that download has to begin again.
 pub const MAX_DOWNLOADS: u64 = 1_000;
 
 /// Maximum number of downloads of one caller.

@@ -180,10 +180,10 @@ impl BlobStore {
         self.chunks.watch();
     }
 
-    /// Returns the blob under which stored bytes with this digest would be committed in a capsule: the blob that has
-    /// the same content there already, otherwise a new one, `id`. Changes nothing.
+    /// Returns the blob under which stored bytes with this digest would be committed in a capsule: the blob of the
+    /// capsule that already has the same content, otherwise a new one, `id`. Changes nothing.
     ///
-    /// Content is not shared between capsules: that would reveal to the members of one capsule what another
+    /// Content is not shared between capsules: that would reveal to the members of one capsule what another capsule
     /// contains.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ pub fn sweep() {
 fn sweep_slice() {
     let sessions = uploads(|uploads| uploads.sweep());
     let memories = with_app(|App { storage, .. }| memories::sweep(storage, &MessageMeter));
-    // After an error in a memory the sweep continues: that memory is skipped, and there may be others after it.
+    // After an error in a memory the sweep continues: that memory is skipped, and there may be other memories after it.
     if sessions == Ok(false) || memories != Ok(true) {
         SWEEPS.with(|sweeps| sweeps.run_next(sweep_slice));
     }

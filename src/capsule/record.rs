@@ -12,7 +12,7 @@ use crate::stable::{Record, codec};
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
-/// A right to a capsule. Each includes the previous ones.
+/// A right to a capsule. Each right includes the rights before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
     /// Memories and blobs may be read.
@@ -245,7 +245,7 @@ impl Content {
         if let Self::Inline(bytes) = self { bytes.len() as u64 } else { 0 }
     }
 
-    /// Returns the SHA-256 of the bytes, if it is known.
+    /// Returns the SHA-256 of the bytes, if known.
     pub fn sha256(&self) -> Option<ByteBuf> {
         self.blob_ref().hash
     }

@@ -143,7 +143,7 @@ impl CapsuleStore {
     }
 
     /// Lists up to `limit` capsules of which `caller` is a member, with ids above `after`, in order of id; fewer if
-    /// they are large.
+    /// their records are large.
     ///
     /// # Errors
     /// A damaged record.
@@ -459,7 +459,8 @@ impl CapsuleStore {
         }
     }
 
-    /// Lists up to `limit` memories of a capsule, with ids above `after`, in order of id; fewer if they are large.
+    /// Lists up to `limit` memories of a capsule, with ids above `after`, in order of id; fewer if their records are
+    /// large.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`], or a damaged record.

@@ -37,8 +37,8 @@ const NEXT_HEADER: u64 = 11;
 
 const MAX_ENTRIES: u16 = 11;
 
-/// Maximum depth of a tree. A deeper one, with at least six children per inner node, would have more nodes than there
-/// are addresses.
+/// Maximum depth of a tree. A deeper one would have more nodes than there are addresses, since every inner node but the
+/// root has at least six children.
 const MAX_DEPTH: u32 = 32;
 
 /// Maximum number of pages followed in a node; eleven records of the maximum decoded length need fewer.

@@ -1,8 +1,8 @@
 //! Ids that are never reused, even after a snapshot is loaded.
 //!
-//! Loading a snapshot resets stable memory, including any plain counter. The canister version is never reset:
-//! the IC increments it with every message that changes memory and with every load. No two committed messages
-//! have the same version, so an id that contains it is new:
+//! Loading a snapshot resets stable memory, including any plain counter. The canister version is never reset: the IC
+//! increments it with every message that changes memory and with every load. No two committed messages have the same
+//! version, so an id that contains the version is new:
 //!
 //! ```text
 //! bit 52..64   generation: 0, until the state of another canister, whose version was higher, is loaded

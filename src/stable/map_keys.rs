@@ -27,8 +27,8 @@ const ENTRIES_OFFSET: usize = 15;
 
 const ADDRESS_BYTES: usize = 8;
 
-/// Maximum depth of a tree. A deeper one, with at least six children per inner node, would have more nodes than there
-/// are addresses.
+/// Maximum depth of a tree. A deeper one would have more nodes than there are addresses, since every inner node but the
+/// root has at least six children.
 const MAX_DEPTH: u32 = 32;
 
 /// The keys of a map, `N` bytes each.

@@ -17,8 +17,8 @@ const PREFIX_BYTES: usize = 32;
 
 pub type Key = [u8; KEY_BYTES];
 
-/// How far the map has been checked. The survey stays correct while chunks arrive and are removed, since each of them
-/// is reported to it.
+/// How far the map has been checked. The survey stays correct while chunks arrive and are removed, since each arrival
+/// and removal is reported to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
     /// The last key that was checked; all keys before this one were, too.
@@ -36,7 +36,7 @@ pub enum Found {
     InUse(Vec<Key>),
     /// More chunks than the caller allowed are in use, or the keys cannot be read completely.
     TooMany,
-    /// Some keys have not been checked yet; the next message checks more.
+    /// There may be keys that have not been checked yet; the next message checks more.
     More,
 }
 

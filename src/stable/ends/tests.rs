@@ -58,8 +58,9 @@ fn a_key_twice_in_a_node_is_damage() {
 #[test]
 fn a_key_of_an_impossible_length_is_damage() {
     for (len, is_allowed) in [(MAX_RECORD, true), (MAX_RECORD + 1, false), (u32::MAX, false)] {
-        // Keys of a fixed length are stored without one. Without `key_len`, the first four bytes of the first key are
-        // read as its length; if that is possible, the node ends before the key does, which is damage of another kind.
+        // Keys of a fixed length are stored without their length. Without `key_len`, the first four bytes of the first
+        // key are read as its length; if that is possible, the node ends before the key does, which is damage of
+        // another kind.
         let map = leaf(|memory| memory.write(LEAF + NODE_HEADER, &len.to_le_bytes()));
         let damage = map.key(End::First, None).unwrap_err();
         let is_reported = damage.what == format!("a key of {len} bytes");

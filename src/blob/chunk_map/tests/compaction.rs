@@ -55,7 +55,7 @@ fn few_chunks_in_use_are_stored_again_in_the_emptied_map() {
             // Another build opens the map.
             map = ChunkMap::open(&memories, &room);
         }
-        // The map can be used and emptied like any other.
+        // The map can be used and emptied like one that was never compacted.
         kept.iter().for_each(|(prefix, ..)| map.release_copied(*prefix));
         sweep_to_end(&mut map);
         assert_eq!((map.total(), map.release_total()), (0, 0));
