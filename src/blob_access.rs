@@ -1,9 +1,9 @@
 //! Who may read a blob.
 //!
-//! A caller of the interface may read a blob if its capsule is public or lists the caller as a reader. A
-//! browser has no principal: it may read the blob if the capsule is public, or with a token issued to a
-//! reader. A token names one blob, one reader and the time at which it expires. Whether the reader may still read
-//! the blob is checked each time the token is used.
+//! A caller of the interface may read a blob if its capsule is public or lists the caller. A browser has no principal:
+//! it may read the blob if the capsule is public, or with a token issued to a reader. A token is valid for one blob,
+//! and has one reader and the time at which it expires. Each time the token is used, the canister checks whether the
+//! reader is still on an access list.
 //!
 //! ```text
 //! token = 1 ‖ expires, u64 big-endian, seconds ‖ HMAC-SHA-256 ‖ principal                             in hex
@@ -27,7 +27,7 @@ pub use keys::{AccessKeys, Keys};
 /// Default lifetime of a token, seconds: a page loads its images right away.
 pub const DEFAULT_TOKEN_SECONDS: u32 = 5 * 60;
 
-/// Maximum lifetime, seconds: enough to watch a film.
+/// Maximum lifetime of a token, seconds: enough to watch a film.
 pub const MAX_TOKEN_SECONDS: u32 = 60 * 60;
 
 /// Version of the token format.
@@ -41,7 +41,7 @@ const DOMAIN: &[u8] = b"upload-canister blob access";
 /// Why a client may read the bytes of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
-    /// The blob is public.
+    /// The capsule of the blob is public.
     Public,
     /// The client has the token of a reader.
     Token,
@@ -50,7 +50,8 @@ pub enum Grant {
 /// Returns the blob of a locator, if `caller` may read it.
 ///
 /// # Errors
-/// [`Error::NotFound`] if there is no such blob, or the caller may not read it.
+/// [`Error::NotFound`] if there is no such blob, the caller may not read it, or a record needed to decide that is
+/// damaged.
 pub fn find_readable(storage: &Storage, caller: Principal, locator: &str) -> Result<BlobId> {
     find(storage, locator, |capsule| storage.capsules.authorize_blobs(caller, capsule))
 }
@@ -59,7 +60,8 @@ pub fn find_readable(storage: &Storage, caller: Principal, locator: &str) -> Res
 /// bytes: a public capsule lets everyone read the bytes of its blobs, and nothing else.
 ///
 /// # Errors
-/// [`Error::NotFound`] if there is no such blob, or the capsule does not list the caller.
+/// [`Error::NotFound`] if there is no such blob, the capsule does not list the caller, or a record needed to decide
+/// that is damaged.
 pub fn find_as_member(storage: &Storage, caller: Principal, locator: &str) -> Result<BlobId> {
     find(storage, locator, |capsule| storage.capsules.authorize(caller, Access::Read, capsule).map(drop))
 }
@@ -76,11 +78,11 @@ fn find(
     Ok(id)
 }
 
-/// Issues a token for a blob that `caller` may read, valid for `seconds`.
+/// Issues a token for a blob that `caller` may read, valid for `seconds` or by default [`DEFAULT_TOKEN_SECONDS`].
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::InvalidArgument`] for a lifetime outside 1 to [`MAX_TOKEN_SECONDS`], and
-/// [`Error::Conflict`] in the first minute of a canister, before it has a key.
+/// Those of [`find_readable`], [`Error::InvalidArgument`] for a lifetime outside 1 to [`MAX_TOKEN_SECONDS`],
+/// [`Error::Conflict`] before the canister has a key, and [`Error::Internal`] if the record of the keys is damaged.
 pub fn issue(
     storage: &Storage,
     caller: Principal,
@@ -104,7 +106,7 @@ pub fn issue(
     Ok(AccessToken { token, path, expires_at: expires.saturating_mul(1_000_000_000) })
 }
 
-/// Returns why a client may read a blob now, with this token or without one; `None` if it may not.
+/// Returns why a client may read a blob now, with this token or without one; `None` if the client may not.
 pub fn granted(storage: &Storage, id: BlobId, token: Option<&str>, now: Time) -> Option<Grant> {
     let capsule = storage.blobs.capsule_of(id).ok()?;
     // If the record of the capsule does not decode, nobody may read its blobs.
@@ -116,8 +118,8 @@ pub fn granted(storage: &Storage, id: BlobId, token: Option<&str>, now: Time) ->
     capsule.access_of(&reader).map(|_| Grant::Token)
 }
 
-/// Returns the reader that a token for this blob was issued to, if this canister issued it and it has not
-/// expired.
+/// Returns the reader to whom a token was issued; `None` unless this canister issued the token for this blob with one
+/// of the stored keys, and the token has not expired.
 fn reader(keys: &AccessKeys, id: BlobId, token: &str, now: Time) -> Option<Principal> {
     let mut bytes = [0; TOKEN_BYTES + Principal::MAX_LENGTH_IN_BYTES];
     let bytes = bytes.get_mut(..token.len().checked_div(2)?)?;
@@ -136,7 +138,7 @@ fn reader(keys: &AccessKeys, id: BlobId, token: &str, now: Time) -> Option<Princ
     [Some(current), previous].iter().flatten().any(is_ours).then_some(principal)
 }
 
-/// Returns the MAC of a token's fields. HMAC accepts keys of any length, so this cannot fail.
+/// Returns the MAC of a token's fields. HMAC accepts keys of any length, so the result is never `None`.
 fn mac(key: &[u8; 32], id: BlobId, expires: u64, reader: Principal) -> Option<Hmac<Sha256>> {
     let mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
     let mac = mac.chain_update(DOMAIN).chain_update([TOKEN_VERSION]).chain_update(id.0.to_be_bytes());

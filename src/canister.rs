@@ -43,7 +43,7 @@ fn init() {
     };
     app::serve(storage);
     http::certify();
-    timers::start(write_headers);
+    timers::start(cache_headers);
 }
 
 #[ic_cdk::post_upgrade]
@@ -56,7 +56,7 @@ fn post_upgrade() {
     app::serve(storage);
     http::certify();
     migration::start();
-    timers::start(write_headers);
+    timers::start(cache_headers);
 }
 
 /// Returns the running build.
@@ -140,16 +140,16 @@ fn admin_errors() -> Result<Vec<RecentError>> {
     with_app(|App { storage, .. }| Ok(storage.errors.recent()))
 }
 
-/// Writes the Candid headers of the replies, and of the records that this build stores as Candid.
-fn write_headers() -> std::result::Result<(), candid::Error> {
+/// Caches the Candid headers of the entry points, and of the records that this build stores as Candid.
+fn cache_headers() -> std::result::Result<(), candid::Error> {
     cache_record_headers()?;
-    uploads::write_headers()?;
-    blobs::write_headers()?;
-    capsules::write_headers()?;
-    controls::write_headers()?;
-    downloads::write_headers()?;
-    http::write_headers()?;
-    entry::write_headers!(
+    uploads::cache_headers()?;
+    blobs::cache_headers()?;
+    capsules::cache_headers()?;
+    controls::cache_headers()?;
+    downloads::cache_headers()?;
+    http::cache_headers()?;
+    entry::cache_headers!(
         build_info,
         admin_config_get,
         admin_config_set,

@@ -13,7 +13,8 @@ pub use list::{CapsuleMakerList, Listed};
 /// Creates a capsule, if the caller may create capsules.
 ///
 /// # Errors
-/// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::ResourceExhausted`].
+/// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::ResourceExhausted`], [`Error::Internal`] for a damaged
+/// record.
 pub fn create_capsule(
     storage: &mut Storage,
     caller: Principal,

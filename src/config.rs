@@ -75,7 +75,7 @@ impl AdminConfig {
     /// [`Error::InvalidArgument`] with the first setting that refuses everything, and how to force it.
     pub fn check_open(&self, before: &Self, in_use: u64) -> Result<()> {
         type Limit = fn(&AdminConfig) -> u64;
-        let smallest: [(&str, Limit, u64); 7] = [
+        let limits: [(&str, Limit, u64); 7] = [
             ("max_sessions_per_caller", |config| config.max_sessions_per_caller, 0),
             ("max_bytes_per_caller", |config| config.max_bytes_per_caller, 0),
             ("max_bytes_per_capsule", |config| config.max_bytes_per_capsule, 0),
@@ -84,7 +84,7 @@ impl AdminConfig {
             ("max_memories_per_capsule", Self::memories_per_capsule, 0),
             ("max_promised_percent", |config| config.promised_percent().into(), 0),
         ];
-        for (field, limit, used) in smallest {
+        for (field, limit, used) in limits {
             let got = limit(self);
             if got <= used && got != limit(before) {
                 let in_use = if used > 0 { ", which are in use," } else { "" };

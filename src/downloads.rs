@@ -26,8 +26,8 @@ pub use table::Downloads;
 
 use table::service;
 
-/// Maximum number of downloads. At the limit, a new one ends the one that has been idle longest, whose client
-/// has to begin again.
+/// Maximum number of downloads. At the limit, a new download ends the one that has been idle longest, and the client of
+/// that download has to begin again.
 pub const MAX_DOWNLOADS: u64 = 1_000;
 
 /// Maximum number of downloads of one caller.
@@ -40,7 +40,7 @@ pub const DOWNLOAD_TTL_SECONDS: u64 = 60 * 60;
 ///
 /// # Errors
 /// [`Error::NotFound`] for a blob that the caller may not read, [`Error::Unauthorized`] for the anonymous principal,
-/// and [`Error::ResourceExhausted`].
+/// [`Error::ResourceExhausted`], and [`Error::Internal`] for a damaged record.
 pub fn begin(storage: &mut Storage, caller: Principal, locator: &str, now: Time) -> Result<DownloadStatus> {
     let blob = blob_access::find_readable(storage, caller, locator)?;
     if caller == Principal::anonymous() {
@@ -50,7 +50,7 @@ pub fn begin(storage: &mut Storage, caller: Principal, locator: &str, now: Time)
     let Storage { downloads, sessions, room, .. } = storage;
     let all = downloads.ids().into_iter().filter_map(|id| Some((id, downloads.get(id)?)));
     let all: Vec<(SessionId, Session)> = all.collect();
-    let own = all.iter().filter(|(_, session)| is_of(session, caller, now));
+    let own = all.iter().filter(|(_, session)| is_live_of(session, caller, now));
     if let Some((id, session)) = own.clone().find(|(_, session)| session.session_meta.idem == locator) {
         return Ok(status_of(*id, session.clone()));
     }
@@ -71,11 +71,12 @@ pub fn begin(storage: &mut Storage, caller: Principal, locator: &str, now: Time)
     Ok(status_of(id, service.session(id)?))
 }
 
-/// Returns a chunk and records it as sent. Reading it again returns the same bytes and changes nothing.
+/// Returns a chunk and records it as sent. Reading a chunk again returns the same bytes and changes nothing.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a session that is not the caller's or has expired, and for a blob that the caller
-/// may no longer read; [`Error::InvalidArgument`] for a chunk that the blob does not have.
+/// [`Error::NotFound`] for a session that is not the caller's or has expired, and for a blob that the caller may no
+/// longer read; [`Error::InvalidArgument`] for a chunk that the blob does not have; [`Error::ResourceExhausted`] if
+/// stable memory is full; [`Error::Internal`] for damaged data.
 pub fn read_chunk(
     storage: &mut Storage,
     caller: Principal,
@@ -84,7 +85,7 @@ pub fn read_chunk(
     now: Time,
 ) -> Result<Vec<u8>> {
     let id = SessionId(session);
-    let Session { session_meta, received_idxs, .. } = own(storage, caller, id, now)?;
+    let Session { session_meta, received_idxs, .. } = own_session(storage, caller, id, now)?;
     let blob = blob_access::find_readable(storage, caller, &session_meta.idem)?;
     let record = storage.blobs.blob(blob)?;
     let (at, len) = storage.blobs.chunk_range(blob, &record, idx)?;
@@ -109,7 +110,7 @@ pub fn read_chunk(
 /// [`Error::NotFound`] for a session that is not the caller's or has expired.
 pub fn status(storage: &Storage, caller: Principal, session: u64, now: Time) -> Result<DownloadStatus> {
     let id = SessionId(session);
-    Ok(status_of(id, own(storage, caller, id, now)?))
+    Ok(status_of(id, own_session(storage, caller, id, now)?))
 }
 
 /// Ends a download, complete or not.
@@ -118,7 +119,7 @@ pub fn status(storage: &Storage, caller: Principal, session: u64, now: Time) -> 
 /// [`Error::NotFound`] for a session that is not the caller's or has ended.
 pub fn end(storage: &mut Storage, caller: Principal, session: u64, now: Time) -> Result<()> {
     let id = SessionId(session);
-    own(storage, caller, id, now)?;
+    own_session(storage, caller, id, now)?;
     service(&mut storage.downloads, &mut storage.sessions.ids).abort(id, caller.as_slice())?;
     Ok(())
 }
@@ -141,13 +142,13 @@ pub fn sweep(storage: &mut Storage, now: Time) -> Result<()> {
 }
 
 /// Returns the caller's download. For this caller, other callers' downloads do not exist.
-fn own(storage: &Storage, caller: Principal, id: SessionId, now: Time) -> Result<Session> {
-    let session = storage.downloads.get(id).filter(|session| is_of(session, caller, now));
+fn own_session(storage: &Storage, caller: Principal, id: SessionId, now: Time) -> Result<Session> {
+    let session = storage.downloads.get(id).filter(|session| is_live_of(session, caller, now));
     session.ok_or_else(|| Error::not_found("download", id))
 }
 
-/// Returns whether a session belongs to `caller` and has not expired.
-fn is_of(session: &Session, caller: Principal, now: Time) -> bool {
+/// Returns whether a session belongs to `caller` and is not expired.
+fn is_live_of(session: &Session, caller: Principal, now: Time) -> bool {
     session.owner == caller.as_slice() && !session.is_idle_for(DOWNLOAD_TTL_SECONDS, now)
 }
 

@@ -1,8 +1,8 @@
 //! The last errors that clients cannot do anything about: from timers and from damaged stored data.
 //!
 //! The canister's log holds a few kilobytes, and the lines of finished uploads displace everything else in it. Errors
-//! stored here outlive those lines, and upgrades, too. A repeated error is counted in the slot that it has already, so
-//! that it does not displace others.
+//! stored here outlive those lines, and upgrades, too. A repeated error is counted in the slot that it already has, so
+//! that it does not displace other errors.
 //!
 //! In the memory of the counters, after the numbers:
 //!
@@ -49,14 +49,14 @@ const VERSION: u8 = 1;
 crate::stable::schema::described!(Entry, cbor VERSION);
 
 impl Entry {
-    /// Decodes a slot; `None` for a free one, and for one that does not decode, which counts as free.
+    /// Decodes a slot; `None` for a free slot, and for a damaged one, which counts as free.
     fn decode(slot: &[u8; SLOT_BYTES]) -> Option<Self> {
         let (len, record) = slot.split_first_chunk::<LEN_BYTES>()?;
         let record = record.get(..usize::from(u16::from_be_bytes(*len)))?;
         codec::decode(VERSION, record).ok()
     }
 
-    /// Encodes a slot; `None` if it is too long, which does not happen with truncated texts.
+    /// Encodes a slot; `None` if the record is too long, which does not happen with truncated texts.
     fn encode(&self) -> Option<[u8; SLOT_BYTES]> {
         let record = codec::encode(VERSION, self);
         let mut slot = [0; SLOT_BYTES];
@@ -78,8 +78,8 @@ impl ErrorLog {
         Self { page: Counters::open(memories, memory_ids::UPLOAD_COUNTS) }
     }
 
-    /// Stores an error of `source`. Drops it if stable memory has no room for the page.
-    pub fn note(&self, source: &str, message: &str, now: Time) {
+    /// Counts and stores an error of `source`. Does nothing if stable memory has no room for the page.
+    pub fn store(&self, source: &str, message: &str, now: Time) {
         let mut total = [0; 8];
         self.page.read(TOTAL_AT, &mut total);
         self.page.write(TOTAL_AT, &u64::from_be_bytes(total).saturating_add(1).to_be_bytes());
@@ -96,8 +96,8 @@ impl ErrorLog {
             last_at.enumerate().min_by_key(|(_, last_at)| *last_at).map(|(index, _)| index)
         };
         let Some(index) = known.or_else(oldest) else { return };
-        let entries = slots.get(index).cloned().flatten().filter(same);
-        let mut entry = entries.unwrap_or(new);
+        let repeated = slots.get(index).cloned().flatten().filter(same);
+        let mut entry = repeated.unwrap_or(new);
         entry.count = entry.count.saturating_add(1);
         entry.last_at = now;
         if let Some(slot) = entry.encode() {
@@ -160,9 +160,9 @@ mod tests {
     #[test]
     fn errors_are_kept_across_upgrades_latest_first() {
         let raw = RawMemory::default();
-        log_on(&raw).note("sweep", "session 7: damaged", at(1));
-        log_on(&raw).note("migration", "stuck", at(2));
-        log_on(&raw).note("sweep", "session 7: damaged", at(9));
+        log_on(&raw).store("sweep", "session 7: damaged", at(1));
+        log_on(&raw).store("migration", "stuck", at(2));
+        log_on(&raw).store("sweep", "session 7: damaged", at(9));
         let error = |source: &str, message: &str, count, first_at, last_at| RecentError {
             source: source.into(),
             message: message.into(),
@@ -186,10 +186,10 @@ mod tests {
     fn a_new_error_replaces_the_oldest() {
         let log = log_on(&RawMemory::default());
         for n in 0..SLOTS as u64 {
-            log.note("sweep", &n.to_string(), at(n));
+            log.store("sweep", &n.to_string(), at(n));
         }
-        log.note("sweep", "0", at(100));
-        log.note("sweep", &"long ".repeat(10_000), at(101));
+        log.store("sweep", "0", at(100));
+        log.store("sweep", &"long ".repeat(10_000), at(101));
         let messages: Vec<String> = log.recent().into_iter().map(|error| error.message).collect();
         assert_eq!(messages.len(), SLOTS);
         assert!(messages[0].starts_with("long ") && messages[0].ends_with('…'), "{}", messages[0]);
@@ -201,10 +201,10 @@ mod tests {
     fn a_damaged_slot_counts_as_free() {
         let raw = RawMemory::default();
         let log = log_on(&raw);
-        log.note("sweep", "a", at(1));
+        log.store("sweep", "a", at(1));
         log.page.write(SLOTS_AT, &[0xff; SLOT_BYTES]);
         assert_eq!(log.recent(), []);
-        log.note("sweep", "b", at(2));
+        log.store("sweep", "b", at(2));
         assert_eq!(log.recent().len(), 1);
     }
 }

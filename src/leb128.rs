@@ -1,7 +1,7 @@
 //! LEB128 numbers, as Candid writes its lengths: seven bits to a byte, the lowest first.
 
-/// Takes a number off the front of `rest`; it may have at most `max` bytes, and never more than five. Overlong
-/// encodings are accepted.
+/// Takes a number off the front of `rest`; `None` if it is truncated, or longer than `max` bytes or five bytes.
+/// Overlong encodings are accepted.
 pub fn take(rest: &mut &[u8], max: usize) -> Option<u64> {
     take_counted(rest, max).map(|(value, _)| value)
 }
@@ -54,7 +54,7 @@ mod tests {
     fn overlong_and_truncated_numbers_are_refused() {
         assert_eq!(take(&mut &[0x80, 0x80, 0x80, 0x80, 1][..], 4), None);
         assert_eq!(take(&mut &[0x80, 0x80][..], 4), None);
-        assert_eq!(take(&mut &[0x81, 0x00][..], 4), Some(1), "longer than it need be");
+        assert_eq!(take(&mut &[0x81, 0x00][..], 4), Some(1), "an overlong encoding is accepted");
         assert_eq!(take_shortest(&mut &[0x81, 0x00][..], 4), None);
         assert_eq!(take_shortest(&mut &[0x00][..], 4), Some(0));
     }

@@ -1,4 +1,4 @@
-//! Creating, changing and removing memories, with the blobs that they refer to and the quota that those use.
+//! Creating, changing and removing memories, with the blobs that they refer to and the quota that these blobs use.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -13,7 +13,7 @@ use crate::stable::codec;
 use crate::storage::Storage;
 use crate::upload::{IdemKey, check_metadata, check_text, limits, memory_id};
 
-/// Memories of deleted capsules that one timer run removes.
+/// Maximum number of memories of deleted capsules that one call of [`sweep`] removes.
 const SWEEP_BATCH: usize = 20;
 
 /// Content of a new memory as given by the call: exactly one of the three fields must be set.
@@ -30,8 +30,9 @@ pub struct NewContent {
 /// Creates a memory without an upload, or finds the one that an earlier identical call created.
 ///
 /// # Errors
-/// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::NotFound`] for a blob that is not in the
-/// capsule, [`Error::Conflict`] if the key was used with other parameters, [`Error::ResourceExhausted`].
+/// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::NotFound`] for a blob that is not in the capsule,
+/// [`Error::Conflict`] if the key was used with other parameters or the blob has another digest,
+/// [`Error::ResourceExhausted`], [`Error::Internal`] for a damaged record.
 pub fn create(
     storage: &mut Storage,
     caller: Principal,
@@ -50,7 +51,7 @@ pub fn create(
         return Err(Error::invalid("asset_metadata.bytes", content.size().to_string(), declared));
     }
     check_claim(&content, &asset_metadata)?;
-    // The prefix distinguishes the key from those of uploads, which may use the same text.
+    // The prefix `memory:` distinguishes the key from those of uploads, which may use the same text.
     let idem_key = IdemKey::of(&capsule_id, &caller, &format!("memory:{idem}"));
     let fingerprint: [u8; 32] = Sha256::new()
         .chain_update(codec::encode(1, &asset_metadata))
@@ -173,10 +174,11 @@ fn content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result<Conte
     }
 }
 
-/// Replaces the metadata of a memory. Its bytes do not change, so their declared size must not, either.
+/// Replaces the metadata of a memory. The bytes of the memory do not change, so their declared size must not, either.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`].
+/// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::ResourceExhausted`],
+/// [`Error::Internal`] for a damaged record.
 pub fn update(
     storage: &mut Storage,
     caller: Principal,
@@ -200,7 +202,7 @@ pub fn update(
 /// Removes a memory, and its blob if no other memory refers to it.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::Unauthorized`].
+/// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::Internal`] for a damaged record.
 pub fn delete(storage: &mut Storage, caller: Principal, memory_id: &str) -> Result<()> {
     let record = storage.capsules.memory_record(caller, Access::Write, memory_id)?;
     remove(storage, memory_id, record)
@@ -210,7 +212,8 @@ pub fn delete(storage: &mut Storage, caller: Principal, memory_id: &str) -> Resu
 /// removed with the last of them.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::Conflict`] for a shared blob.
+/// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::Conflict`] for a shared blob, [`Error::Internal`] for a
+/// damaged record.
 pub fn delete_blob(storage: &mut Storage, caller: Principal, id: BlobId) -> Result<()> {
     let mut refs = storage.blobs.refs(id);
     let (memory_id, _) = refs.next().ok_or_else(|| Error::not_found("blob", id))??;
@@ -224,11 +227,12 @@ pub fn delete_blob(storage: &mut Storage, caller: Principal, id: BlobId) -> Resu
     remove(storage, &memory_id, record)
 }
 
-/// Removes memories of deleted capsules, as many as fit into the budget of the message, according to `meter`.
-/// Returns `true` if none is left.
+/// Removes memories of deleted capsules, until the message has used its budget according to `meter`. Returns `true` if
+/// there was none to remove.
 ///
 /// # Errors
-/// A damaged record: the memory stays until the next upgrade, and the next call continues after it.
+/// A damaged record: that memory is skipped until the next upgrade, and the next call continues with the memory after
+/// it.
 pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
     let to_remove = storage.capsules.memories_to_remove(SWEEP_BATCH);
     // A batch that is not full may be the last one of a deleted capsule, while others follow: only an empty batch means
@@ -252,7 +256,7 @@ pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
 
 fn remove(storage: &mut Storage, memory_id: &str, record: MemoryRecord) -> Result<()> {
     let freed = match record.content {
-        // If its blob is damaged, the memory is kept: otherwise nothing would refer to the blob.
+        // If the record of the blob is damaged, the memory is kept: otherwise nothing would refer to the blob.
         Content::Blob { id, .. } => storage.blobs.unref(BlobId(id), memory_id, &record.capsule_id)?,
         Content::Inline(_) | Content::External { .. } => 0,
     };

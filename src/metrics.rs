@@ -19,7 +19,7 @@ pub struct Readings {
     pub heap_memory_bytes: u64,
     /// Cycle balance.
     pub cycle_balance: u128,
-    /// Timer jobs, and how long ago each last ran, seconds.
+    /// Timer jobs, and how long ago each last ran or was set, seconds.
     pub jobs: Vec<(&'static str, u64)>,
     /// Seconds since the last message of the migration; absent if there was none since the last upgrade.
     pub migration_step_age: Option<u64>,
@@ -28,7 +28,7 @@ pub struct Readings {
 /// Counts everything that is stored. `stable_memory_bytes` is the size of stable memory.
 ///
 /// # Errors
-/// A damaged account.
+/// A damaged record.
 pub fn stats(storage: &Storage, stable_memory_bytes: u64) -> Result<AdminStats> {
     let legacy_sessions = storage.sessions.legacy.len();
     Ok(AdminStats {
@@ -49,7 +49,7 @@ pub fn stats(storage: &Storage, stable_memory_bytes: u64) -> Result<AdminStats> 
     })
 }
 
-/// Returns these statistics in the Prometheus text format, with the state of the migration and of the canister.
+/// Returns the statistics of [`stats`], the state of the migration and the readings in the Prometheus text format.
 ///
 /// # Errors
 /// A damaged record.

@@ -23,7 +23,7 @@ use crate::storage::{OpenError, Storage};
 /// memory.
 ///
 /// # Errors
-/// See [`OpenError`]; nothing was changed.
+/// See [`OpenError`].
 pub fn open_storage(raw: RawMemory) -> Result<Storage, OpenError> {
     let storage = Storage::open_accepting(raw, LAYOUTS)?;
     check(&storage)?;

@@ -1,8 +1,8 @@
 //! Stable memory: the structures and their memory ids, the encodings of the records, and the checks before anything is
 //! opened.
 //!
-//! Owns: memory ids, the layout header, the preflight, typed tables, codecs. Does not own: the meaning of the
-//! records. Boundary: a memory is opened by its name in `memory_ids`, after the preflight; nothing here
+//! Owns: memory ids, the layout header, the preflight, typed tables, codecs. Does not own: the meaning of the records.
+//! Boundary: a memory is opened by its name in `memory_ids`, in an installed canister after the preflight; nothing here
 //! decides what to store.
 //!
 //! ```text

@@ -47,9 +47,9 @@ pub struct Storage {
     pub promises: Promises,
     /// Where the next search for a session to evict starts; on the heap, since any start will do.
     pub eviction_cursor: Option<(u64, u64)>,
-    /// Upload outcomes, by path.
+    /// Counts of sessions, calls and errors, by path.
     pub counters: PathCounters,
-    /// The last errors that were reported to no caller.
+    /// The last errors that clients cannot do anything about.
     pub errors: ErrorLog,
     /// Chunks and committed blobs.
     pub blobs: BlobStore,
@@ -71,10 +71,10 @@ pub struct Storage {
     pub room: StableRoom,
 }
 
-/// Why the storage of an installed canister cannot be opened. Nothing was changed.
+/// Why the storage cannot be created or opened. The message must then trap, so that nothing is changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// Stable memory was not written by a build of this canister.
+    /// The preflight refuses stable memory.
     #[error(transparent)]
     Preflight(#[from] PreflightError),
     /// This build does not accept the layout.
@@ -102,7 +102,8 @@ pub enum OpenError {
     NoRoom(#[from] NoRoom),
 }
 
-/// Creates the structures that every memory of a layout has; existing ones are left unchanged.
+/// Creates the structures that every memory of a layout has, and in layout 3 marks all that exist. Existing structures
+/// are left unchanged.
 fn make_structures(memories: &Memories, layout: Layout, room: &StableRoom) -> Result<(), NoRoom> {
     if layout < Layout::EXTENTS {
         return Structures::of(memories, |id| id <= LAST_CREATED_BEFORE_LAYOUT_3).create(room);
@@ -135,16 +136,16 @@ impl Storage {
 
     /// Opens the storage of an installed canister, after the preflight, for a build that accepts these layouts. Memory
     /// without a layout header is layout 1 if it holds sessions of that layout; otherwise this canister did not write
-    /// it.
+    /// the memory.
     ///
     /// # Errors
-    /// See [`OpenError`]; nothing was changed.
+    /// See [`OpenError`].
     pub fn open_accepting(raw: RawMemory, accepted: &[Layout]) -> Result<Self, OpenError> {
         let memories = preflight::open_existing(raw.clone())?;
         let found = contents::layout(&memories)?;
         let layout = found.unwrap_or(Layout::LEGACY);
         if !accepted.contains(&layout) {
-            return Err(Self::refused(layout, accepted, contents::migration_state(&memories)?));
+            return Err(Self::layout_refused(layout, accepted, contents::migration_state(&memories)?));
         }
         preflight::check_in_use(&memories)?;
         preflight::check_unknown(&memories)?;
@@ -157,7 +158,7 @@ impl Storage {
         Ok(storage)
     }
 
-    fn refused(layout: Layout, accepted: &[Layout], state: MigrationState) -> OpenError {
+    fn layout_refused(layout: Layout, accepted: &[Layout], state: MigrationState) -> OpenError {
         let accepted: Vec<String> = accepted.iter().map(|layout| layout.0.to_string()).collect();
         let is_stopped = matches!(state.phase, Phase::Paused | Phase::Stuck);
         OpenError::LayoutRefused {
@@ -211,11 +212,11 @@ impl Storage {
         self.capsules.ids.number_by(version);
     }
 
-    /// Returns where the bytes of a session are stored and how many are hashed; without an entry, the bytes
-    /// are in the chunk map, and none is hashed.
+    /// Returns where the bytes of a session are stored and how many bytes are hashed; without an entry, the bytes are
+    /// in the chunk map, and none is hashed.
     ///
     /// # Errors
-    /// When the entry does not decode.
+    /// The entry does not decode.
     pub fn payload_of(&self, id: SessionId) -> Result<PayloadState, StableError> {
         Ok(self.payloads.get(&id.0)?.unwrap_or_default())
     }
@@ -223,7 +224,7 @@ impl Storage {
     /// Returns the effective settings, with `max_bytes` reduced to what stable memory has room for.
     ///
     /// # Errors
-    /// When the stored settings, or the layout, do not decode.
+    /// The stored settings or the layout do not decode.
     pub fn limits(&self) -> Result<AdminConfig, StableError> {
         let limits = self.config()?;
         let is_in_extents = self.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS);
@@ -234,7 +235,7 @@ impl Storage {
     /// Returns the effective settings.
     ///
     /// # Errors
-    /// When the stored settings do not decode.
+    /// The stored settings do not decode.
     pub fn config(&self) -> Result<AdminConfig, StableError> {
         Ok(self.settings.get()?.unwrap_or_default().effective())
     }

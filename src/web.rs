@@ -67,8 +67,8 @@ fn damaged() -> HttpResponse {
 /// Returns the next piece of a body.
 ///
 /// # Errors
-/// [`Error::NotFound`] if the blob is gone or may no longer be read; [`Error::InvalidArgument`] for an offset
-/// outside the blob.
+/// [`Error::NotFound`] if the blob is gone or may no longer be read; [`Error::InvalidArgument`] for a range that is
+/// empty or not in the blob; [`Error::Internal`] for a damaged blob.
 pub fn next_piece(storage: &Storage, token: StreamingToken, now: Time) -> Result<StreamingBody> {
     let found = Found::of(storage, &token.locator, token.access.as_deref(), now)?;
     let StreamingToken { offset, end, .. } = token;
@@ -121,7 +121,7 @@ impl<'a> Found<'a> {
         if fields("if-none-match").any(|list| preconditions::names_weakly(list, &etag)) {
             return empty(304, headers);
         }
-        // Several `range` fields are ignored, just like several ranges in one field. HEAD supports no ranges.
+        // Several `range` fields are ignored, just like several ranges in one field. `HEAD` supports no ranges.
         let is_current = fields("if-range").all(|tag| tag.trim() == etag);
         let mut ranges = fields("range");
         let range =
@@ -156,7 +156,8 @@ impl<'a> Found<'a> {
         Ok(StreamedResponse { response, rest })
     }
 
-    /// Returns the bytes from `offset` to the end of its chunk or to `end`, and the offset of the next piece.
+    /// Returns the bytes from `offset` to the end of the chunk or to `end`, whichever is first, and the offset of the
+    /// next piece.
     fn piece(&self, storage: &Storage, offset: u64, end: u64) -> Result<(ByteBuf, u64)> {
         let chunk_size = u64::from(CHUNK_SIZE);
         let in_chunk = offset.checked_rem(chunk_size).unwrap_or(0);
@@ -173,7 +174,7 @@ impl<'a> Found<'a> {
         format!("\"{algorithm}-{}\"", hex::encode(digest.bytes))
     }
 
-    /// Returns the header fields of every response about the blob, including those without a body.
+    /// Returns the header fields that the responses about the blob have in common, with or without a body.
     fn validators(&self, etag: &str) -> Vec<(String, String)> {
         let cache_control = match self.grant {
             Grant::Public => format!("public, max-age={PUBLIC_SECONDS}, immutable"),

@@ -176,7 +176,7 @@ fn the_headers_of_all_entry_points_are_written() {
             function.split('(').next()
         });
         let declared: BTreeSet<&str> = declared.collect();
-        let lists = text.split("write_headers!(").skip(1).filter_map(|rest| rest.split(')').next());
+        let lists = text.split("cache_headers!(").skip(1).filter_map(|rest| rest.split(')').next());
         let listed: BTreeSet<&str> =
             lists.flat_map(|list| list.split(',').map(str::trim)).filter(|name| !name.is_empty()).collect();
         seen += declared.len();

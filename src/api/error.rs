@@ -104,7 +104,7 @@ impl Error {
     }
 }
 
-/// Truncates a text that the caller sent, which may be as long as a whole message, for use in an error.
+/// Truncates a text, which may be as long as a whole message, for use in an error.
 pub(crate) fn shortened(text: impl ToString) -> String {
     const LONGEST: usize = 256;
     let mut text = text.to_string();

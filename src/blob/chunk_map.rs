@@ -22,20 +22,20 @@ pub use compaction::Compaction;
 use mark::Mark;
 use survey::{Found, Key, Survey};
 
-/// Chunks removed in the message that ends a session; the timer removes the rest. Removing one chunk reads it and may
-/// move its neighbors, which costs tens of millions of instructions; a message may use 40 billion.
+/// Maximum number of chunks that the message of a release or of a sweep removes one by one. Removing one chunk reads it
+/// and may move its neighbors, which costs tens of millions of instructions; a message may use 40 billion.
 pub const RELEASE_AT_ONCE: usize = 32;
 
 type Chunks = StableBTreeMap<ChunkKey, Vec<u8>, Memory>;
 
-/// Free stable memory, in addition to the reserve, above which chunks that have been copied into extents stay in the
-/// map until it can be emptied in one step. With less, they are removed one by one, since sessions that are still in
-/// the map can reuse their pages.
+/// Free stable memory, in addition to the reserve, above which released chunks may stay in the map while payload is
+/// copied into extents, so that the map can be emptied in one step afterwards. With less, released chunks are removed
+/// one by one, since sessions that are still in the map can reuse their pages.
 const AMPLE_BYTES: u64 = 1 << 30;
 
 /// The stored chunks, and the prefixes whose chunks are still to be removed.
 pub struct ChunkMap {
-    /// `None` until the first chunk is stored; layout 3 stores none.
+    /// `None` until the first chunk is stored.
     chunks: Option<Chunks>,
     memory: Memory,
     keys: MapKeys<KEY_BYTES>,
@@ -46,12 +46,12 @@ pub struct ChunkMap {
     survey: Survey,
 }
 
-/// A removal that may trap because stable memory has no room for it, and that the message before therefore marks. It is
-/// on the heap: after an upgrade, the attempts start from scratch.
+/// The attempts to remove a chunk although stable memory may have no room for that. A step may trap, so the message
+/// before marks it. The attempts are on the heap: after an upgrade, they start from scratch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempt {
     mark: Mark<Step>,
-    /// Number of steps whose messages trapped. It determines which step is next.
+    /// Number of steps whose messages trapped; determines which step is next.
     failures: usize,
 }
 
@@ -81,7 +81,7 @@ impl ChunkMap {
         }
     }
 
-    /// Returns `Ok(())` if there is room for a chunk of this many bytes, and enough room left after it to remove
+    /// Returns `Ok(())` if there is room for a chunk of this many bytes, and then still enough room to remove
     /// everything that is stored.
     ///
     /// # Errors
@@ -103,8 +103,8 @@ impl ChunkMap {
 
     /// Stores a chunk.
     pub fn insert(&mut self, prefix: ChunkPrefix, idx: u32, bytes: &[u8]) {
-        if self.created().insert((prefix.0, idx), bytes.to_vec()).is_none() {
-            self.survey.added(key_bytes(prefix, idx));
+        if self.get_or_create().insert((prefix.0, idx), bytes.to_vec()).is_none() {
+            self.survey.add(key_bytes(prefix, idx));
         }
     }
 
@@ -121,8 +121,7 @@ impl ChunkMap {
         }
     }
 
-    /// Returns the map, which is created if there is none yet.
-    fn created(&mut self) -> &mut Chunks {
+    fn get_or_create(&mut self) -> &mut Chunks {
         self.chunks.get_or_insert_with(|| Chunks::init(self.memory.clone()))
     }
 
@@ -164,9 +163,9 @@ impl ChunkMap {
         self.room.for_chunk(AMPLE_BYTES).is_ok()
     }
 
-    /// Removes all released chunks in one step if at most a few chunks are in use. Otherwise removes a few released
-    /// chunks, or one in several marked steps if there is no room for more. Returns `true` if no released chunk is
-    /// left.
+    /// Continues the survey of the map. Once the survey has a result, removes all released chunks in one step if few
+    /// enough chunks are in use, otherwise a few of them, or one in several marked steps if there is no room for more.
+    /// Returns `true` if no released chunk is left.
     pub fn sweep(&mut self) -> bool {
         let Some(prefix) = self.released.next_key(None) else {
             return true;
@@ -206,15 +205,16 @@ impl ChunkMap {
 
     #[cfg(test)]
     pub fn remove_unreported(&mut self, prefix: ChunkPrefix, idx: u32) {
-        self.created().remove(&(prefix.0, idx));
+        self.get_or_create().remove(&(prefix.0, idx));
     }
 
-    /// Removes the mark of a compaction, since no message will attempt it soon.
+    /// Removes the mark of a compaction, since no message will attempt the compaction soon.
     pub const fn cancel_compaction(&mut self) {
         self.compaction.cancel();
     }
 
-    /// Skips a step that was already marked at the last check and has not been committed since.
+    /// Records a failure for a step or a compaction that was already marked at the last check and has not been
+    /// committed since.
     pub fn watch(&mut self) {
         self.compaction.watch();
         if self.attempt.mark.has_trapped() {
@@ -248,7 +248,7 @@ impl ChunkMap {
             return false;
         };
         self.empty();
-        compaction::store(self.created(), kept);
+        compaction::store(self.get_or_create(), kept);
         true
     }
 
@@ -257,15 +257,15 @@ impl ChunkMap {
         match self.attempt.mark.take() {
             None => self.attempt.mark.set(self.next_step()),
             Some(Step::Empty(key)) => {
-                self.created().insert(key, Vec::new());
+                self.get_or_create().insert(key, Vec::new());
             }
             Some(Step::Remove(key)) => self.remove(&key),
         }
     }
 
-    /// Returns the next step to try: emptying the first chunk of the first prefix; if that has failed, removing it;
-    /// then the same for the first chunk of the next prefix, and for the second chunks once the first chunk of every
-    /// prefix has been tried.
+    /// Returns the next step to try. Each failure leads on: from emptying a chunk to removing that chunk, then to the
+    /// next prefix, and after the last prefix to the next chunk of each. Under a prefix, a chunk that still has bytes
+    /// is preferred; an empty one is removed.
     fn next_step(&self) -> Option<Step> {
         const CANDIDATES: usize = 64;
         let (turn, removes) = (self.attempt.failures >> 1, self.attempt.failures & 1 == 1);
@@ -284,8 +284,8 @@ impl ChunkMap {
         }
     }
 
-    /// Removes up to `limit` chunks under a prefix, as long as the map has room for that. Returns `true` if
-    /// none is left.
+    /// Removes up to `limit` chunks under a prefix, as long as there is room for that. Returns `true` if none is left
+    /// under the prefix.
     fn remove_some(&mut self, prefix: ChunkPrefix, limit: usize) -> bool {
         let keys = self.first_under(prefix, limit);
         for key in &keys {
@@ -298,12 +298,12 @@ impl ChunkMap {
     }
 
     fn remove(&mut self, key: &ChunkKey) {
-        if self.created().remove(key).is_some() {
-            self.survey.removed(key_bytes(ChunkPrefix(key.0), key.1));
+        if self.get_or_create().remove(key).is_some() {
+            self.survey.remove(key_bytes(ChunkPrefix(key.0), key.1));
         }
     }
 
-    /// Returns the first keys under a prefix.
+    /// Returns the first keys under a prefix, at most `limit`.
     fn first_under(&self, prefix: ChunkPrefix, limit: usize) -> Vec<ChunkKey> {
         let mut keys = Vec::new();
         let mut take = |idx| {

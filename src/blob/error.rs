@@ -39,12 +39,12 @@ pub enum BlobError {
     /// A chunk that should be stored is missing.
     #[error("chunk {idx} under {prefix:02x?} is not stored")]
     MissingChunk {
-        /// The prefix under which it should be stored.
+        /// The prefix under which the chunk should be stored.
         prefix: [u8; 32],
         /// The chunk.
         idx: u32,
     },
-    /// The extents of a record do not match its size.
+    /// The stored extents do not contain the bytes.
     #[error(transparent)]
     Payload(#[from] SinkError),
     /// A record does not decode.

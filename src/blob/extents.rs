@@ -48,7 +48,7 @@ impl ExtentStore {
     /// Frees extents.
     ///
     /// # Errors
-    /// A damaged table.
+    /// A damaged table, or an extent that is not allocated; the extents before the damage have been freed then.
     pub fn free(&mut self, extents: &Extents) -> Result<(), StableError> {
         extents.iter().try_for_each(|extent| self.allocator.free(*extent))
     }
@@ -140,7 +140,7 @@ impl ExtentStore {
     /// Returns `Ok(())` if the allocator's tables agree with each other. Reads all of them.
     ///
     /// # Errors
-    /// A description of the disagreement.
+    /// A description of the disagreement, or a damaged record.
     pub fn check(&self) -> Result<(), StableError> {
         self.allocator.check()
     }

@@ -6,8 +6,8 @@
 //! id 41   u64 blob id -> CBOR of BlobRecord, of a blob in the chunk map under a digest other than SHA-256
 //! ```
 //! The record under id 7 has the same fields as the record of the first public release, but is encoded as two Candid
-//! arguments instead of one tuple, so neither release can decode the other's records. Ids 40 and 41 have the blobs that
-//! the record under id 7 cannot represent.
+//! arguments instead of one tuple, so this canister and that release cannot decode each other's records. Ids 40 and 41
+//! have the blobs that the record under id 7 cannot represent.
 
 use candid::{CandidType, Deserialize};
 use minicbor::{Decode, Encode};
@@ -72,7 +72,7 @@ pub struct BlobRecord {
     /// Digest over the stored bytes.
     #[n(1)]
     pub digest: ContentDigest,
-    /// When it was committed.
+    /// When the blob was committed.
     #[cbor(n(2), with = "codec::time")]
     pub created_at: Time,
     /// Where the bytes are.
@@ -116,7 +116,7 @@ pub struct MappedBlob {
     pub size: u64,
     /// Digest over the stored bytes.
     pub sha256: [u8; 32],
-    /// When it was committed.
+    /// When the blob was committed.
     pub created_at: Time,
     /// Where the chunks are.
     pub prefix: ChunkPrefix,
@@ -153,7 +153,7 @@ struct Stored {
     pmid_hash: ByteBuf,
 }
 
-/// Caches the Candid header of [`MappedBlob`]s, before the first is stored.
+/// Caches the Candid header of [`MappedBlob`]s.
 ///
 /// # Errors
 /// None: the type is static.

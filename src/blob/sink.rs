@@ -16,8 +16,8 @@ pub struct StableBlobSink<'a> {
 }
 
 impl<'a> StableBlobSink<'a> {
-    /// Returns the sink of a session whose bytes go to `place`, in chunks of `chunk_size` bytes. The chunk
-    /// map takes whole chunks; extents take blocks of any length.
+    /// Returns the sink of a session whose bytes go to `place`, in chunks of `chunk_size` bytes. The chunk map takes
+    /// each chunk as a whole; extents take blocks of any length.
     pub const fn for_meta(blobs: &'a mut BlobStore, place: &'a Place, chunk_size: u32) -> Self {
         Self { blobs, place, chunk_size }
     }

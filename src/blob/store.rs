@@ -24,7 +24,7 @@ use super::record::{BlobRecord, ContentDigest, MappedBlob, Place};
 /// Destination of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destination {
-    /// The blob that has the content.
+    /// The blob that has the content, or will have it after the commit.
     pub id: BlobId,
     /// Whether the new bytes are kept; `false` if the capsule already has the content.
     pub is_new: bool,
@@ -135,8 +135,8 @@ impl BlobStore {
         self.chunks.release(prefix);
     }
 
-    /// Releases the chunks under a prefix, which have been copied into extents: immediately if room is short, otherwise
-    /// all of them in [`Self::sweep`].
+    /// Releases the chunks under a prefix, which have been copied into extents: as [`Self::release`] does if room is
+    /// short, otherwise all of them in [`Self::sweep`].
     pub fn release_copied(&mut self, prefix: ChunkPrefix) {
         self.chunks.release_copied(prefix);
     }
@@ -147,13 +147,12 @@ impl BlobStore {
         self.release_total() > 0 && self.chunks.has_ample_room()
     }
 
-    /// Keeps released chunks in the chunk map for now.
+    /// Records that the next message does not remove released chunks.
     pub const fn defer_removal(&mut self) {
         self.chunks.cancel_compaction();
     }
 
-    /// Removes all released chunks if at most a few chunks are in use, otherwise a few of the released ones. Returns
-    /// `true` if no released chunk is left.
+    /// Removes released chunks from the chunk map: all of them, a few, or none yet. Returns `true` if none is left.
     pub fn sweep(&mut self) -> bool {
         self.chunks.sweep()
     }
@@ -176,19 +175,19 @@ impl BlobStore {
         self.chunks.remove_unreported(prefix, idx);
     }
 
-    /// Skips a removal whose message trapped. Must be called once a minute, in a message of its own.
+    /// Skips a removal whose message trapped. Must be called regularly, in messages that do not sweep.
     pub fn watch_removals(&mut self) {
         self.chunks.watch();
     }
 
-    /// Returns the blob under which stored bytes with this digest would be committed in a capsule: the blob that has
-    /// the same content there already, otherwise a new one, `id`. Changes nothing.
+    /// Returns the blob under which stored bytes with this digest would be committed in a capsule: the blob of the
+    /// capsule that already has the same content, otherwise a new one, `id`. Changes nothing.
     ///
-    /// Content is not shared between capsules: that would reveal to the members of one capsule what another
+    /// Content is not shared between capsules: that would reveal to the members of one capsule what another capsule
     /// contains.
     ///
     /// # Errors
-    /// [`BlobError::AlreadyExists`]; a committed blob is never overwritten.
+    /// [`BlobError::AlreadyExists`], since a committed blob is never overwritten, or a damaged entry of the index.
     pub fn destination(
         &self,
         id: BlobId,
@@ -229,11 +228,10 @@ impl BlobStore {
         self.refs.insert(NumberAndText(id.0, memory_id.to_owned()), &capsule_id.to_owned());
     }
 
-    /// Removes a memory's reference. Returns the number of bytes freed: none while another memory refers to
-    /// the blob.
+    /// Removes a memory's reference, and the blob if no other memory refers to it. Returns the number of bytes freed.
     ///
     /// # Errors
-    /// [`BlobError::NotFound`], or a damaged record.
+    /// [`BlobError::NotFound`], or a damaged record or table.
     pub fn unref(&mut self, id: BlobId, memory_id: &str, capsule_id: &str) -> Result<u64, BlobError> {
         let record = self.blob(id)?;
         self.refs.remove(&NumberAndText(id.0, memory_id.to_owned()));
@@ -302,7 +300,7 @@ impl BlobStore {
     /// [`Self::release_copied`] does.
     ///
     /// # Errors
-    /// [`BlobError::NotFound`], or a damaged record; nothing is changed then.
+    /// [`BlobError::NotFound`], or a damaged record or table.
     pub fn relocate(&mut self, id: BlobId, extents: Extents) -> Result<(), BlobError> {
         let old = self.blob(id)?;
         let new = BlobRecord { place: Place::Extents(extents), ..old.clone() };
@@ -385,7 +383,7 @@ impl BlobStore {
     /// Returns one chunk of a committed blob.
     ///
     /// # Errors
-    /// [`BlobError::NotFound`], [`BlobError::NoSuchChunk`], and those of [`Self::read`].
+    /// [`BlobError::NotFound`], [`BlobError::NoSuchChunk`], a damaged record, and those of [`Self::read`].
     pub fn read_chunk(&self, id: BlobId, idx: u32) -> Result<Vec<u8>, BlobError> {
         let blob = self.blob(id)?;
         let (offset, len) = self.chunk_range(id, &blob, idx)?;
@@ -395,7 +393,7 @@ impl BlobStore {
     /// Returns the bytes `offset..offset + len` of a committed blob.
     ///
     /// # Errors
-    /// [`BlobError::NotFound`], [`BlobError::NoSuchRange`], and those of [`Self::read`].
+    /// [`BlobError::NotFound`], [`BlobError::NoSuchRange`], a damaged record, and those of [`Self::read`].
     pub fn read_range(&self, id: BlobId, offset: u64, len: u64) -> Result<Vec<u8>, BlobError> {
         let blob = self.blob(id)?;
         self.check_range(id, &blob, offset, len)?;

@@ -22,10 +22,10 @@ fn record(prefix: ChunkPrefix, size: u64) -> BlobRecord {
 
 #[test]
 fn the_prefix_is_the_hash_of_memory_id_hash_sign_and_session_id() {
-    // The first eight bytes of SHA-256 of "#" and 7 as eight bytes, little-endian: the first public release issued this
-    // id.
-    let of_empty = ChunkPrefix::of("", SessionId(7));
-    assert_eq!(of_empty.blob_id(), BlobId(11_410_754_707_272_541_975));
+    // The expected id is the first eight bytes of SHA-256 of "#" and 7 as eight bytes, little-endian, as the first
+    // public release issued it.
+    let prefix_of_empty_id = ChunkPrefix::of("", SessionId(7));
+    assert_eq!(prefix_of_empty_id.blob_id(), BlobId(11_410_754_707_272_541_975));
     assert_ne!(prefix(1), prefix(2));
     assert_ne!(prefix(1), ChunkPrefix::of("mem2", SessionId(1)));
 }
@@ -82,11 +82,11 @@ fn a_committed_blob_is_not_overwritten_and_bounds_its_reads() {
     assert_eq!(
         itself,
         Err(BlobError::AlreadyExists(id)),
-        "its own bytes must not be released as a duplicate"
+        "the bytes of the blob must not be released as a duplicate"
     );
     let same = commit(&mut blobs, prefix(4).blob_id(), &record(prefix(4), 3), "mem4", "capsule_1");
     assert_eq!(same, Ok(Destination { id, is_new: false }), "the capsule has this content already");
-    assert_eq!(blobs.unref(id, "mem4", "capsule_1"), Ok(0), "another memory still refers to it");
+    assert_eq!(blobs.unref(id, "mem4", "capsule_1"), Ok(0), "another memory still refers to the blob");
     assert_eq!(blobs.read_chunk(id, 0), Ok(b"abc".to_vec()));
     assert_eq!(blobs.read_chunk(id, 1), Err(BlobError::NoSuchChunk { blob: id, idx: 1, chunks: 1 }));
     assert_eq!(blobs.capsule_of(id), Ok("capsule_1".into()));
@@ -104,7 +104,7 @@ fn last_reference_frees_the_blob_and_its_content() {
     let id = prefix(1).blob_id();
     commit(&mut blobs, id, &record(prefix(1), 3), "mem1", "capsule_1").unwrap();
     blobs.add_ref(id, "mem2", "capsule_1");
-    assert_eq!(blobs.unref(id, "mem1", "capsule_1"), Ok(0), "mem2 still refers to it");
+    assert_eq!(blobs.unref(id, "mem1", "capsule_1"), Ok(0), "mem2 still refers to the blob");
     assert_eq!(blobs.refs(id).collect::<Vec<_>>(), [Ok(("mem2".into(), "capsule_1".into()))]);
     assert_eq!(blobs.unref(id, "mem2", "capsule_1"), Ok(3));
     assert_eq!(blobs.blob(id), Err(BlobError::NotFound(id)));
@@ -177,7 +177,7 @@ fn only_released_chunks_are_removed_and_in_slices() {
     while !blobs.sweep() {}
     assert_eq!((blobs.chunk_total(), blobs.release_total()), (1, 0));
     assert!(blobs.has_chunk(prefix(2), 0));
-    assert!(blobs.sweep(), "nothing is left to do");
+    assert!(blobs.sweep(), "no released chunk is left");
 }
 
 #[test]

@@ -9,8 +9,7 @@ use minicbor::{Decode, Encode};
 use crate::session::Time;
 use crate::stable::{Memories, Record, Register, StableError, codec, memory_ids};
 
-/// Age at which a key is replaced, seconds. Tokens created with the previous key stay valid, for at most an
-/// hour.
+/// Age at which a key is replaced, seconds. Tokens created with the previous key stay valid until they expire.
 pub(super) const KEY_SECONDS: u64 = 30 * 24 * 60 * 60;
 
 /// The keys that authenticate tokens.
@@ -25,7 +24,7 @@ pub struct Keys {
     /// The key for new tokens.
     #[cbor(n(0), with = "minicbor::bytes")]
     pub(super) current: [u8; 32],
-    /// The time when the key was generated, nanoseconds.
+    /// The time when the current key was stored, nanoseconds.
     #[n(1)]
     made_at: u64,
     /// The previous key.
@@ -64,7 +63,8 @@ impl AccessKeys {
         self.keys.get()
     }
 
-    /// Returns whether a new key is needed: there is none, it is old, or its record is damaged.
+    /// Returns whether a new key is needed: there is none, the current one is too old, or the record of the keys is
+    /// damaged.
     pub fn needs_renewal(&self, now: Time) -> bool {
         let Ok(Some(keys)) = self.keys.get() else { return true };
         Time::from_nanos(keys.made_at).plus_seconds(KEY_SECONDS) <= now

@@ -46,7 +46,7 @@ fn a_reader_gets_a_token_and_a_stranger_none() {
         for who in [OWNER, READER] {
             let token = token(&canister, who, &a, None).unwrap();
             assert!(opens(&canister, &a, &token));
-            assert!(!opens(&canister, &b, &token), "it is for one blob");
+            assert!(!opens(&canister, &b, &token), "the token is for another blob");
         }
         let stranger = token(&canister, 4, &a, None);
         assert_eq!(stranger, Err(Error::not_found("blob", &a)));
@@ -68,7 +68,7 @@ fn a_token_expires_after_the_requested_time() {
         canister.now = Time::from_nanos(issued.expires_at - 1);
         assert!(opens(&canister, &a, &issued.token));
         canister.now = Time::from_nanos(issued.expires_at);
-        assert!(!opens(&canister, &a, &issued.token), "after {seconds} s");
+        assert!(!opens(&canister, &a, &issued.token), "the token is invalid after {seconds} s");
     }
     for seconds in [0, 3_601, u32::MAX] {
         let refused = token(&canister, READER, &a, Some(seconds));
@@ -80,15 +80,15 @@ fn a_token_expires_after_the_requested_time() {
 fn a_token_is_valid_only_while_its_reader_has_access() {
     on_every_path(|mut canister| {
         let [a, b] = with_reader(&mut canister);
-        let [of_a, of_b] = [&a, &b].map(|locator| token(&canister, READER, locator, None).unwrap());
+        let [token_a, token_b] = [&a, &b].map(|locator| token(&canister, READER, locator, None).unwrap());
         let by_owner = token(&canister, OWNER, &a, None).unwrap();
         set_readers(&mut canister, vec![]);
-        assert!(!opens(&canister, &a, &of_a) && opens(&canister, &a, &by_owner));
+        assert!(!opens(&canister, &a, &token_a) && opens(&canister, &a, &by_owner));
         set_readers(&mut canister, vec![person(READER)]);
-        assert!(opens(&canister, &a, &of_a), "and begins with it again");
+        assert!(opens(&canister, &a, &token_a), "the token is valid again when its reader has access again");
         let blob = BlobId::from_locator(&b).unwrap();
         memories::delete_blob(&mut canister.storage, person(OWNER), blob).unwrap();
-        assert!(!opens(&canister, &b, &of_b));
+        assert!(!opens(&canister, &b, &token_b));
         let capsule = canister.capsule.clone();
         canister.storage.capsules.delete(person(OWNER), &capsule).unwrap();
         assert!(!opens(&canister, &a, &by_owner));
@@ -107,7 +107,7 @@ fn no_byte_of_a_token_can_be_changed() {
             forged[at] ^= 1 << bit;
             assert!(!opens(&canister, &a, &hex::encode(forged)), "bit {bit} of byte {at}");
         }
-        assert!(!opens(&canister, &a, &hex::encode(&good[..at])), "cut after {at}");
+        assert!(!opens(&canister, &a, &hex::encode(&good[..at])), "a token truncated to {at} bytes");
     }
     let longer = [good.as_slice(), &[0]].concat();
     assert!(!opens(&canister, &a, &hex::encode(longer)));

@@ -10,18 +10,18 @@ use super::app::{App, now, report, with_app};
 use crate::api::{Error, Result};
 
 thread_local! {
-    /// Whether random bytes have been requested but have not arrived.
+    /// True from a request for random bytes until its answer arrives or one run of [`watch`] is skipped.
     static REQUESTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Creates a key if one is due and there is a blob that it could be used for. The subnet answers in the next round;
-/// until then the canister has an open call, which happens once in 30 days.
+/// Requests random bytes for a new key if one is due and there is a blob that it could be used for. Until the answer
+/// arrives, the canister has an open call, usually once in 30 days.
 pub fn watch() {
     let due = with_app(|App { storage, .. }| {
         Ok(storage.blobs.blob_total() > 0 && storage.access_keys.needs_renewal(now()))
     });
-    // While an answer is outstanding, one run is skipped. The run after it requests the bytes again, in case the answer
-    // was lost.
+    // If the answer is outstanding, one run is skipped. The next run requests the bytes again, in case the answer was
+    // lost.
     if due != Ok(true) || REQUESTED.replace(false) {
         return;
     }

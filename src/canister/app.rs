@@ -67,18 +67,18 @@ pub fn serve(mut storage: Storage) {
     APP.set(Some(App { storage, path: Default::default() }));
 }
 
-/// Logs an error of a message that no caller waits for, and stores it for `admin_errors`.
+/// Logs an error, and stores it for `admin_errors`.
 pub fn report(source: &str, error: impl ToString) {
     let error = error.to_string();
     ic_cdk::api::debug_print(format!("{source}: {error}"));
     APP.with_borrow(|app| {
         if let Some(App { storage, .. }) = app {
-            storage.errors.note(source, &error, now());
+            storage.errors.store(source, &error, now());
         }
     });
 }
 
 /// Returns the maximum number of entries in a page, given the caller's limit.
-pub fn page(limit: Option<u32>) -> usize {
+pub fn page_limit(limit: Option<u32>) -> usize {
     limit.unwrap_or(limits::MAX_PAGE).min(limits::MAX_PAGE) as usize
 }

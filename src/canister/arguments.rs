@@ -3,7 +3,7 @@
 //! For each message, the Candid library decodes the type table again and compares it with the expected types for every
 //! value, which takes half a million instructions for the metadata of an asset. If the message has exactly the expected
 //! types, as up-to-date clients send them, its values are read without the library. All other messages are left to the
-//! library, so that clients get the same answers.
+//! library, which accepts or refuses them.
 
 mod type_table;
 mod values;
@@ -39,7 +39,7 @@ struct Header {
 }
 
 impl Header {
-    /// Creates the header; `None` for types whose values cannot be read here.
+    /// Creates the header; `None` if values of the types cannot be read here.
     fn of<'a, T: Arguments<'a>>() -> std::result::Result<Option<Self>, candid::Error> {
         let bytes = candid_header(&T::types())?;
         Ok(TypeTable::of(&bytes).map(|types| Self { bytes, types }))
@@ -51,7 +51,7 @@ pub trait Arguments<'a>: ArgumentDecoder<'a> {
     /// Returns the types of the arguments.
     fn types() -> Vec<Type>;
 
-    /// Reads the arguments; `None` if the bytes are not what an encoder writes for these types.
+    /// Reads the arguments; `None` if they must be left to the library.
     fn read(values: &mut Values<'a>) -> Option<Self>;
 }
 
@@ -76,7 +76,7 @@ arguments!(A B C D);
 arguments!(A B C D E);
 arguments!(A B C D E F G H I J);
 
-/// Writes and caches the header of a function's arguments: from then on, they are read without the library.
+/// Caches the header of a function's arguments, so that they are read without the library, if their types allow that.
 pub fn cache_header<'a, T: Arguments<'a>>(function: &'static str) -> std::result::Result<(), candid::Error> {
     if let Some(header) = Header::of::<T>()? {
         HEADERS.with_borrow_mut(|headers| headers.insert(function, header));
@@ -108,7 +108,8 @@ pub(super) fn by_library<'a, T: ArgumentDecoder<'a>>(
     decode_args_with_config(message, &config)
 }
 
-/// Reads the arguments of a message if its types are those of `header`; trailing options may be missing.
+/// Reads the arguments of a message without the library, if its types are those of `header`; trailing options may be
+/// missing.
 fn read_values<'a, T: Arguments<'a>>(header: &Header, message: &'a [u8]) -> Option<T> {
     let mut values = match message.strip_prefix(header.bytes.as_slice()) {
         Some(values) => Values::new(values, header.types.arguments()),

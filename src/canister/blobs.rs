@@ -4,7 +4,7 @@ use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
 use super::app::{App, caller, now, with_app};
-use super::entry::{Replied, query, update, write_headers};
+use super::entry::{Replied, cache_headers, query, update};
 use super::streams;
 use crate::api::*;
 use crate::blob_access;
@@ -21,8 +21,8 @@ fn blob_get_meta(locator: String) -> Result<BlobMeta> {
     })
 }
 
-/// Calls `read`, which sends the reply; if it fails, sends its error.
-fn reply_stored(read: impl FnOnce(&Storage) -> Result<()>) {
+/// Calls `read`, which sends the reply; if `read` fails, replies with the error.
+fn reply_by(read: impl FnOnce(&Storage) -> Result<()>) {
     if let Err(error) = with_app(|App { storage, .. }| read(storage)) {
         streams::reply(&Result::<ByteBuf>::Err(error));
     }
@@ -31,7 +31,7 @@ fn reply_stored(read: impl FnOnce(&Storage) -> Result<()>) {
 /// Returns one chunk of a blob.
 #[apply(query)]
 fn blob_read_chunk(locator: String, idx: u32) -> Replied<Result<ByteBuf>> {
-    reply_stored(|storage| {
+    reply_by(|storage| {
         let id = blob_access::find_readable(storage, caller(), &locator)?;
         let blob = storage.blobs.blob(id)?;
         let (offset, len) = storage.blobs.chunk_range(id, &blob, idx)?;
@@ -43,7 +43,7 @@ fn blob_read_chunk(locator: String, idx: u32) -> Replied<Result<ByteBuf>> {
 /// Returns `len` bytes of a blob, starting at `offset`.
 #[apply(query)]
 fn blob_read_range(locator: String, offset: u64, len: u64) -> Replied<Result<ByteBuf>> {
-    reply_stored(|storage| {
+    reply_by(|storage| {
         let id = blob_access::find_readable(storage, caller(), &locator)?;
         if len > limits::MAX_RANGE_BYTES {
             return Err(Error::invalid("len", format!("at most {} bytes", limits::MAX_RANGE_BYTES), len));
@@ -72,7 +72,6 @@ fn blob_access_token(locator: String, seconds: Option<u32>) -> Result<AccessToke
     with_app(|App { storage, .. }| blob_access::issue(storage, caller(), &locator, seconds, now()))
 }
 
-/// Writes the Candid headers of these functions.
-pub fn write_headers() -> std::result::Result<(), candid::Error> {
-    write_headers!(blob_get_meta, blob_read_chunk, blob_read_range, blob_delete, blob_access_token)
+pub fn cache_headers() -> std::result::Result<(), candid::Error> {
+    cache_headers!(blob_get_meta, blob_read_chunk, blob_read_range, blob_delete, blob_access_token)
 }

@@ -4,8 +4,8 @@ use candid::Principal;
 use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
-use super::app::{App, caller, controllers_only, now, page, with_app};
-use super::entry::{query, update, write_headers};
+use super::app::{App, caller, controllers_only, now, page_limit, with_app};
+use super::entry::{cache_headers, query, update};
 use crate::api::*;
 use crate::capsule::Access;
 use crate::capsule_makers;
@@ -45,7 +45,7 @@ fn capsules_read(capsule_id: String) -> Result<Capsule> {
 #[apply(query)]
 fn capsules_list(after: Option<String>, limit: Option<u32>) -> Result<Vec<Capsule>> {
     with_app(|App { storage, .. }| {
-        Ok(storage.capsules.list_capsules(caller(), after.as_deref(), page(limit))?)
+        Ok(storage.capsules.list_capsules(caller(), after.as_deref(), page_limit(limit))?)
     })
 }
 
@@ -79,7 +79,7 @@ fn memories_read(memory_id: String) -> Result<Memory> {
 #[apply(query)]
 fn memories_list(capsule_id: String, after: Option<String>, limit: Option<u32>) -> Result<Vec<Memory>> {
     with_app(|App { storage, .. }| {
-        Ok(storage.capsules.list(caller(), &capsule_id, after.as_deref(), page(limit))?)
+        Ok(storage.capsules.list(caller(), &capsule_id, after.as_deref(), page_limit(limit))?)
     })
 }
 
@@ -119,9 +119,8 @@ fn memories_delete(memory_id: String) -> Result<()> {
     with_app(|App { storage, .. }| memories::delete(storage, caller(), &memory_id))
 }
 
-/// Writes the Candid headers of these functions.
-pub fn write_headers() -> std::result::Result<(), candid::Error> {
-    write_headers!(
+pub fn cache_headers() -> std::result::Result<(), candid::Error> {
+    cache_headers!(
         admin_capsule_makers,
         admin_capsule_makers_set,
         capsules_create,

@@ -3,7 +3,7 @@
 use macro_rules_attribute::apply;
 
 use super::app::{App, controllers_only, now, with_app};
-use super::entry::{query, update, write_headers};
+use super::entry::{cache_headers, query, update};
 use super::migration;
 use crate::api::*;
 use crate::session::Time;
@@ -86,9 +86,8 @@ fn migration_finalize(leave_quarantined: Option<bool>) -> Result<MigrationStatus
     control(|storage, now| migration::controls::finalize(storage, now, leave_quarantined == Some(true)))
 }
 
-/// Writes the Candid headers of these functions.
-pub fn write_headers() -> std::result::Result<(), candid::Error> {
-    write_headers!(
+pub fn cache_headers() -> std::result::Result<(), candid::Error> {
+    cache_headers!(
         migration_status,
         migration_journal,
         migration_quarantine,

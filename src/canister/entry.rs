@@ -1,7 +1,8 @@
 //! Macros that make a function an entry point of the canister.
 //!
-//! The CDK's own macros trap if the arguments do not decode, and write the type table of every reply again.
-//! With the macros of this file, such a call gets an error of the function's own reply type, and the tables are cached.
+//! The CDK's own macros trap if the arguments do not decode, and write the type table of every reply again. With the
+//! macros of this file, a call whose arguments do not decode is answered with an error, and the Candid headers, which
+//! contain the type tables, are cached.
 
 use std::marker::PhantomData;
 
@@ -26,8 +27,8 @@ macro_rules! query {
 pub(super) use query;
 
 /// Defines the function, registers it for the Candid interface, and defines the export that the IC calls. The export
-/// has the same name as the function, so it is in a block of its own. If the function has no arguments, the argument
-/// data of the message is ignored.
+/// has the same name as the function, and is therefore in a block of its own. If the function has no arguments, the
+/// argument data of the message is ignored.
 macro_rules! entry {
     (
         $kind:ident $(#[$attribute:meta])*
@@ -49,14 +50,14 @@ macro_rules! entry {
             #[allow(unused_imports, reason = "the types of the function")]
             use super::*;
 
-            pub fn write_headers() -> std::result::Result<(), candid::Error> {
-                $crate::canister::entry::entry!(@keep $name($($type),*));
+            pub fn cache_headers() -> std::result::Result<(), candid::Error> {
+                $crate::canister::entry::entry!(@cache_arguments $name($($type),*));
                 $crate::canister::headers::of_reply::<$reply>().map(|_| ())
             }
         }
     };
-    (@keep $name:ident()) => {};
-    (@keep $name:ident($($type:ty),+)) => {
+    (@cache_arguments $name:ident()) => {};
+    (@cache_arguments $name:ident($($type:ty),+)) => {
         $crate::canister::arguments::cache_header::<($($type,)+)>(stringify!($name))?;
     };
     (@run $kind:ident $name:ident() -> $reply:ty) => {{
@@ -82,14 +83,14 @@ macro_rules! entry {
 }
 pub(super) use entry;
 
-/// Writes the Candid headers of these functions.
-macro_rules! write_headers {
+/// Caches the Candid headers of these entry points.
+macro_rules! cache_headers {
     ($($function:ident),* $(,)?) => {{
-        $($function::write_headers()?;)*
+        $($function::cache_headers()?;)*
         Ok(())
     }};
 }
-pub(super) use write_headers;
+pub(super) use cache_headers;
 
 /// Return type of an entry point.
 pub trait Reply {
@@ -99,11 +100,11 @@ pub trait Reply {
 
 /// Return type of an entry point whose arguments may fail to decode.
 pub trait Refuse {
-    /// Replies with an error: the call changed nothing.
+    /// Answers with an error instead of running the function.
     fn refuse(error: Error);
 }
 
-/// Stores an internal error for the controllers, since the client may have no one to report it to. Only updates do so:
+/// Reports an internal error to the controllers, since clients cannot do anything about it. Only updates report errors:
 /// what a query stores is lost.
 pub fn report_internal_error<T>(function: &str, reply: &Result<T>) {
     if let Err(Error::Internal(error)) = reply {
@@ -123,11 +124,11 @@ impl<T: CandidType> Refuse for Result<T> {
     }
 }
 
-/// Return type of a function that has already sent its reply, in parts, instead of returning a `T`.
+/// Return type of a function that sends its reply itself instead of returning a `T`.
 pub struct Replied<T>(PhantomData<T>);
 
 impl<T> Replied<T> {
-    /// Returns the value that says that the reply has been sent.
+    /// Returns the value for a reply that has been sent.
     pub const fn already() -> Self {
         Self(PhantomData)
     }

@@ -1,8 +1,7 @@
-//! Cached Candid headers: the magic and the type table, which are the same for every message of the same
-//! types.
+//! Cached Candid headers of replies: the magic and the type table, which are the same for every reply of a type.
 //!
-//! Writing the table of our errors alone takes 250,000 instructions, so each table is written once and kept on the
-//! heap. What a query puts on the heap is lost, so all tables are written in a message of their own.
+//! Writing the table of our errors alone takes 250,000 instructions, so each header is written once and kept on the
+//! heap. What a query puts on the heap is lost, so a message of the timer caches all headers.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

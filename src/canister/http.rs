@@ -5,7 +5,7 @@ use ic_http_certification::utils::{add_skip_certification_header, skip_certifica
 use macro_rules_attribute::apply;
 
 use super::app::{App, now, with_app};
-use super::entry::{Replied, query, write_headers};
+use super::entry::{Replied, cache_headers, query};
 use super::readings::readings;
 use super::streams;
 use crate::api::*;
@@ -72,7 +72,7 @@ pub fn certify() {
     ic_cdk::api::certified_data_set(skip_certification_certified_data());
 }
 
-/// Adds the proof to a response, if the message has a certificate; an update has none.
+/// Adds the proof that responses are not certified, if the message has a certificate; an update has none.
 fn add_certificate(response: &mut HttpResponse) {
     if let Some(certificate) = ic_cdk::api::data_certificate() {
         let mut proof = CertifiedResponse::builder().build();
@@ -81,7 +81,6 @@ fn add_certificate(response: &mut HttpResponse) {
     }
 }
 
-/// Writes the Candid headers of these functions.
-pub fn write_headers() -> std::result::Result<(), candid::Error> {
-    write_headers!(http_request, http_request_streaming_callback)
+pub fn cache_headers() -> std::result::Result<(), candid::Error> {
+    cache_headers!(http_request, http_request_streaming_callback)
 }

@@ -8,7 +8,7 @@ pub trait MessageArgument {
     /// Returns the length of the argument, bytes.
     fn size(&self) -> usize;
 
-    /// Fills `into` with the bytes of the argument from `at` on; the argument must have that many.
+    /// Fills `into` with the bytes of the argument from `at` on; traps if the argument is too short.
     fn copy(&self, at: usize, into: &mut [u8]);
 }
 
@@ -84,7 +84,10 @@ pub mod tests {
                     Ok(())
                 };
                 chunk.each_block(&mut take).unwrap();
-                assert!(read == message.0[at..at + len], "{len} bytes at {at}, each call from the beginning");
+                assert!(
+                    read == message.0[at..at + len],
+                    "each call of `each_block` reads all {len} bytes at {at}"
+                );
             }
         }
     }

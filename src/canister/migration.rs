@@ -1,4 +1,5 @@
-//! Runs the migration engine: a little in `post_upgrade`, the rest by timer, with a watchdog once a minute.
+//! Runs the migration engine: a little in `post_upgrade`, the rest by timer and in calls of controllers, with a
+//! watchdog once a minute.
 
 use std::cell::Cell;
 
@@ -15,12 +16,12 @@ use crate::migrate::{self, MessageBudget, RunOutcome, Watched};
 /// the 300 billion of an installation that no number of sessions can make an upgrade fail.
 const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 
-/// Instructions after which a message of the migration ends. Even with one more unit it stays below the 2
-/// billion of a query, so that it does not delay clients.
+/// Instructions after which a message of the migration ends, even if units are left. So the message does not delay
+/// clients, and a dry run stays below the 5 billion of a query.
 const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 
 thread_local! {
-    /// Number of messages that the engine had used at the last check, a minute ago.
+    /// Number of messages that the engine had used when [`watch`] last ran.
     static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
 
     /// Time of the engine's last message, nanoseconds.
@@ -67,7 +68,8 @@ fn run(budget: u64) {
     }
 }
 
-/// Returns the time of the engine's last message since the canister was upgraded, nanoseconds.
+/// Returns the time of the engine's last message, nanoseconds; `None` if there was none since the installation or the
+/// last upgrade.
 pub fn stepped_at() -> Option<u64> {
     STEPPED_AT.get()
 }

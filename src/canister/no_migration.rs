@@ -20,7 +20,7 @@ pub const fn stepped_at() -> Option<u64> {
 }
 
 pub fn dry_run(_: Option<u64>, _: Option<u32>) -> Result<DryRun> {
-    Err(controls::refused())
+    Err(controls::no_migration())
 }
 
 pub mod controls {
@@ -32,24 +32,24 @@ pub mod controls {
 
     pub use crate::migrate::{defer as pause, release as resume};
 
-    pub(super) fn refused() -> Error {
+    pub(super) fn no_migration() -> Error {
         Error::conflict("migration", "Idle", "the legacy build has no migration; install the staged build")
     }
 
     pub fn rollback(_: &mut Storage, _: Time) -> Result<()> {
-        Err(refused())
+        Err(no_migration())
     }
 
     pub fn finalize(_: &mut Storage, _: Time, _: bool) -> Result<()> {
-        Err(refused())
+        Err(no_migration())
     }
 
     pub fn verify(_: &mut Storage, _: Time) -> Result<()> {
-        Err(refused())
+        Err(no_migration())
     }
 
     pub fn retry(_: &mut Storage, _: Time, _: Option<u64>) -> Result<()> {
-        Err(refused())
+        Err(no_migration())
     }
 
     pub const fn check_share(_: &Storage, _: u8) -> Result<()> {

@@ -1,8 +1,8 @@
 //! The arguments of `uploads_put_chunk`, read without a copy of the chunk.
 //!
-//! Decoding through the Candid library needs the whole message on the heap, twice. Clients nearly always send
-//! `(nat64, nat32, vec nat8, opt vec nat8)` with a type table of two entries; such a message is read in place. All
-//! other messages are left to the library, so that clients get the same answers.
+//! Decoding through the Candid library needs the whole message on the heap, twice. Clients nearly always send `(nat64,
+//! nat32, vec nat8, opt vec nat8)` with a type table of two entries; such a message is read in place. All other
+//! messages are left to the library, which accepts or refuses them.
 
 use serde_bytes::ByteBuf;
 
@@ -123,7 +123,8 @@ fn read_type(header: &mut Cursor<'_>, table: &[Type]) -> Option<Type> {
     }
 }
 
-/// Reads the last argument, which must be absent or a digest of 32 bytes, and must end the message.
+/// Reads the last argument, which must be absent or a digest of 32 bytes, and must end the message; otherwise returns
+/// `None`.
 fn read_digest(message: &dyn MessageArgument, at: usize, found: Type) -> Option<Option<ByteBuf>> {
     let mut rest = [0; 1 + 1 + 32];
     let rest = rest.get_mut(..message.size().checked_sub(at)?)?;

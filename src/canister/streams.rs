@@ -1,4 +1,4 @@
-//! Streaming of arguments and replies, so that a chunk is never entirely on the heap.
+//! Streaming of arguments and replies, so that a chunk need not be on the heap as a whole.
 
 use candid::CandidType;
 use candid::ser::ValueSerializer;
@@ -43,7 +43,7 @@ fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Erro
 /// Replies with `Ok` and `len` stored bytes from offset `at` of an object.
 ///
 /// # Errors
-/// If the bytes cannot be read; no reply has been sent then.
+/// The bytes cannot be read; no reply has been sent then.
 pub fn reply_stored(blobs: &BlobStore, place: &Place, at: u64, len: u64) -> Result<()> {
     let mut header = encode(&Result::Ok(ByteBuf::new())).map_err(|e| Error::Internal(e.to_string()))?;
     // The last byte is 0, the length of the empty byte string.
@@ -80,24 +80,24 @@ mod tests {
 
     #[test]
     fn a_cached_type_table_gives_the_librarys_bytes() {
-        fn same<T: CandidType>(values: &[T]) {
+        fn assert_same<T: CandidType>(values: &[T]) {
             for value in values {
                 let library = candid::encode_one(value).unwrap();
-                assert_eq!(encode(value).unwrap(), library, "its header is written");
-                assert_eq!(encode(value).unwrap(), library, "its header was cached");
+                assert_eq!(encode(value).unwrap(), library, "the first encoding of a value");
+                assert_eq!(encode(value).unwrap(), library, "an encoding with the cached header");
             }
         }
-        same::<Result<()>>(&[
+        assert_same::<Result<()>>(&[
             Ok(()),
             Err(Error::not_found("session", 7)),
             Err(Error::exhausted("bytes", 1, 2)),
         ]);
-        same::<Result<u64>>(&[Ok(0), Ok(u64::MAX), Err(Error::Internal("reason".into()))]);
-        same::<Result<Vec<Result<UploadFinishResult>>>>(&[
+        assert_same::<Result<u64>>(&[Ok(0), Ok(u64::MAX), Err(Error::Internal("reason".into()))]);
+        assert_same::<Result<Vec<Result<UploadFinishResult>>>>(&[
             Ok(vec![]),
             Ok(vec![Err(Error::Internal("x".into()))]),
         ]);
-        same::<Result<Vec<UploadStatus>>>(&[Ok(vec![])]);
+        assert_same::<Result<Vec<UploadStatus>>>(&[Ok(vec![])]);
     }
 
     #[test]

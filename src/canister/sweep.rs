@@ -1,5 +1,5 @@
-//! The sweep, in messages of the timer: ends expired sessions and downloads, and removes the chunks of ended sessions
-//! and the memories of deleted capsules.
+//! The sweep, in messages of the timer: ends expired sessions and downloads, drops expired receipts, and removes
+//! released chunks and the memories of deleted capsules.
 
 use ic_stable_migrate::cdk::timers::Chain;
 
@@ -10,29 +10,28 @@ thread_local! {
     static SWEEPS: Chain = const { Chain::new() };
 }
 
-/// Ends expired sessions and downloads, and begins to remove the chunks of ended sessions and the memories of deleted
-/// capsules.
+/// Runs the first slice of the sweep, and ends expired downloads.
 pub fn sweep() {
-    sweep_some();
+    sweep_slice();
     if let Err(error) = with_app(|App { storage, .. }| downloads::sweep(storage, now())) {
         report("sweep", error);
     }
 }
 
-/// Runs one slice of the sweep. If there is more to do, the next slice follows immediately.
-fn sweep_some() {
+/// Runs one slice of the sweep, of everything but downloads. If more may be left, another slice follows immediately.
+fn sweep_slice() {
     let sessions = uploads(|uploads| uploads.sweep());
     let memories = with_app(|App { storage, .. }| memories::sweep(storage, &MessageMeter));
-    // After an error in a memory the sweep continues: that memory is skipped, and there may be others after it.
+    // After an error in a memory the sweep continues: that memory is skipped, and there may be other memories after it.
     if sessions == Ok(false) || memories != Ok(true) {
-        SWEEPS.with(|sweeps| sweeps.run_next(sweep_some));
+        SWEEPS.with(|sweeps| sweeps.run_next(sweep_slice));
     }
     for error in [sessions, memories].into_iter().filter_map(Result::err) {
         report("sweep", error);
     }
 }
 
-/// Skips a removal that made the sweep's message trap.
+/// Skips a removal of chunks whose message trapped.
 pub fn watch_removals() {
     let watched = with_app(|App { storage, .. }| {
         storage.blobs.watch_removals();

@@ -1,6 +1,5 @@
-//! The canister's timers: jobs that are due once a minute, and chains of messages that continue immediately. Every
-//! update and every job checks whether a job is overdue; `ic_stable_migrate::cdk::timers` explains how a timer gets
-//! lost.
+//! The canister's timers: two jobs that are due once a minute, and one message that caches Candid headers. Every update
+//! and every job checks whether a job is overdue; `ic_stable_migrate::cdk::timers` explains how a timer gets lost.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -10,15 +9,15 @@ use ic_stable_migrate::cdk::timers::{self, Chain, EVERY};
 use super::app::report;
 use super::{access_keys, migration, sweep};
 
-/// Writes the type tables of the entry points.
-pub type WriteHeaders = fn() -> Result<(), candid::Error>;
+/// Caches the Candid headers of the entry points and of records.
+pub type CacheHeaders = fn() -> Result<(), candid::Error>;
 
-/// Jobs that run once a minute, each in a separate message, so that one that traps does not affect the other.
+/// A job that runs once a minute, in a separate message, so that a trap in one job does not affect the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// Ends idle sessions and removes what is left of ended ones.
+    /// Runs [`sweep::sweep`].
     Sweep,
-    /// Checks that the migration makes progress.
+    /// Handles messages of timers that trapped, keeps the migration running, and renews the keys of access tokens.
     Watch,
 }
 
@@ -26,15 +25,15 @@ thread_local! {
     static SWEEP: timers::Job = const { timers::Job::new() };
     static WATCH: timers::Job = const { timers::Job::new() };
     static HEADERS: Chain = const { Chain::new() };
-    /// The function that is still to write the type tables; `None` once they are written.
-    static WRITE_HEADERS: Cell<Option<WriteHeaders>> = const { Cell::new(None) };
+    /// The function that caches the Candid headers; `None` once a message has called it without a trap.
+    static CACHE_HEADERS: Cell<Option<CacheHeaders>> = const { Cell::new(None) };
 }
 
 impl Job {
     /// All jobs.
     pub const ALL: [Self; 2] = [Self::Sweep, Self::Watch];
 
-    /// Returns its name in `/metrics`.
+    /// Returns the name of the job in `/metrics`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sweep => "sweep",
@@ -49,7 +48,7 @@ impl Job {
         }
     }
 
-    /// Returns when the job last began to run, nanoseconds; before its first run, when its timer was set.
+    /// Returns when the job last began to run or its timer was set, whichever is later, nanoseconds.
     pub fn ran_at(self) -> u64 {
         self.with(timers::Job::ran_at)
     }
@@ -74,17 +73,18 @@ impl Job {
 }
 
 /// Sets all timers after an installation or an upgrade, when the heap is new.
-pub fn start(write: WriteHeaders) {
-    WRITE_HEADERS.set(Some(write));
-    // In a message of its own, after that of the installation.
-    HEADERS.with(|headers| headers.run_after(EVERY, write_headers));
+pub fn start(cache: CacheHeaders) {
+    CACHE_HEADERS.set(Some(cache));
+    // Not in this message: so the cost and a trap do not affect the installation or upgrade.
+    HEADERS.with(|headers| headers.run_after(EVERY, cache_headers));
     let now = ic_cdk::api::time();
     for job in Job::ALL {
         job.set(now);
     }
 }
 
-/// Sets overdue timers again. Called at the beginning of every update.
+/// Runs overdue jobs in a message of their own, and sets their timers again. Must be called at the beginning of every
+/// update and every job.
 pub fn restart_overdue() {
     let now = ic_cdk::api::time();
     if Job::ALL.iter().any(|job| job.is_overdue(now)) {
@@ -98,7 +98,7 @@ fn restart(now: u64) {
         if job.is_overdue(now) {
             job.set(now);
             ic_cdk_timers::set_timer(Duration::ZERO, async move { job.run() });
-            // The same text each time, so that it takes one slot of the stored errors.
+            // The same text each time, so that all reports about a job take one slot of the stored errors.
             report("timers", format!("{} was overdue, and was restarted", job.name()));
         }
     }
@@ -106,17 +106,18 @@ fn restart(now: u64) {
 }
 
 fn watch() {
-    if WRITE_HEADERS.get().is_some() {
-        HEADERS.with(|headers| headers.run_next(write_headers));
+    if CACHE_HEADERS.get().is_some() {
+        HEADERS.with(|headers| headers.run_next(cache_headers));
     }
     sweep::watch_removals();
     migration::watch();
     access_keys::watch();
 }
 
-/// Writes the type tables. If the message traps, the next run of [`watch`] tries again.
-fn write_headers() {
-    if let Some(Err(error)) = WRITE_HEADERS.take().map(|write| write()) {
-        report("type tables", error);
+/// Caches the Candid headers. If the message traps, the next run of [`watch`] starts it again; after an error it is not
+/// repeated.
+fn cache_headers() {
+    if let Some(Err(error)) = CACHE_HEADERS.take().map(|cache| cache()) {
+        report("candid headers", error);
     }
 }

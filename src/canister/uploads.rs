@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
-use super::app::{now, page, report, uploads};
-use super::entry::{self, query, update, write_headers};
+use super::app::{now, page_limit, report, uploads};
+use super::entry::{self, cache_headers, query, update};
 use super::message::MessageChunk;
 use super::put_args::{self, ChunkBytes, PutArgs};
 use super::streams;
@@ -38,8 +38,8 @@ fn uploads_begin(
     uploads(|uploads| uploads.begin(capsule_id, asset_metadata, expected_chunks, idem, hash))
 }
 
-/// The entry point of `uploads_put_chunk`. It reads its arguments itself: the chunk is copied from the message to
-/// stable memory in blocks.
+/// The entry point of `uploads_put_chunk`. It reads its arguments itself, so that the chunk can be copied from the
+/// message in blocks.
 #[ic_cdk::update(name = "uploads_put_chunk", hidden = true, manual_reply = true)]
 fn put_chunk() {
     timers::restart_overdue();
@@ -64,14 +64,14 @@ fn put(args: PutArgs) -> Result<()> {
 /// Uploads a file that fits into one message. Repeating the call with the same key returns the same result.
 #[apply(update)]
 fn uploads_put_whole(file: SmallFile<'_>) -> Result<UploadFinishResult> {
-    logged(uploads(|uploads| uploads.put_whole(file)))
+    log_finished(uploads(|uploads| uploads.put_whole(file)))
 }
 
 /// Same as `uploads_put_whole`, for many files; each is accepted or refused independently.
 #[apply(update)]
 fn uploads_put_many(files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinishResult>>> {
-    let taken = uploads(|uploads| uploads.put_many(files))?;
-    Ok(taken.into_iter().map(logged).collect())
+    let results = uploads(|uploads| uploads.put_many(files))?;
+    Ok(results.into_iter().map(log_finished).collect())
 }
 
 /// Checks the hash of the stored bytes and makes them a memory. Repeating the call with the same arguments
@@ -83,11 +83,11 @@ fn uploads_finish(session: u64, digest: ByteBuf, total_len: u64) -> Result<Uploa
         // The caller may call again immediately or later; hashing continues either way.
         continue_hashing_at_once(session);
     }
-    logged(finished)
+    log_finished(finished)
 }
 
 /// Logs a line if this message has finished the upload, but not for a repeated call.
-fn logged(finished: Result<UploadFinishResult>) -> Result<UploadFinishResult> {
+fn log_finished(finished: Result<UploadFinishResult>) -> Result<UploadFinishResult> {
     if let Ok(finished) = &finished
         && finished.uploaded_at == now().as_nanos()
     {
@@ -105,7 +105,7 @@ fn uploads_abort(session: u64) -> Result<()> {
 /// Lists the caller's uploads in flight, ordered by session, after the session `after`; at most 100.
 #[apply(query)]
 fn uploads_list(after: Option<u64>, limit: Option<u32>) -> Result<Vec<UploadStatus>> {
-    uploads(|uploads| uploads.list(after, page(limit)))
+    uploads(|uploads| uploads.list(after, page_limit(limit)))
 }
 
 /// Returns the status of an upload: the chunks that have arrived and when it expires.
@@ -119,12 +119,11 @@ fn uploads_status(session: u64) -> Result<UploadStatus> {
 /// page.
 #[apply(query)]
 fn uploads_chunk_digests(session: u64, from: Option<u32>, limit: Option<u32>) -> Result<ChunkDigests> {
-    uploads(|uploads| uploads.chunk_digests(session, from.unwrap_or(0), page(limit)))
+    uploads(|uploads| uploads.chunk_digests(session, from.unwrap_or(0), page_limit(limit)))
 }
 
-/// Writes the Candid headers of these functions.
-pub fn write_headers() -> std::result::Result<(), candid::Error> {
-    write_headers!(
+pub fn cache_headers() -> std::result::Result<(), candid::Error> {
+    cache_headers!(
         upload_config,
         uploads_begin,
         uploads_put_whole,

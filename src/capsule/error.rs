@@ -20,40 +20,40 @@ pub enum CapsuleError {
         /// The capsule.
         capsule: String,
     },
-    /// Anonymous callers own nothing.
+    /// The anonymous principal cannot own a capsule.
     #[error("the anonymous principal cannot own a capsule")]
     Anonymous,
-    /// No such memory, or the caller may not know that it exists.
+    /// There is no such memory, or the caller may not know that there is.
     #[error("memory {0} not found")]
     NoSuchMemory(String),
     /// A memory already has this id.
     #[error("memory {0} already exists")]
     MemoryExists(String),
-    /// A capsule without owners could never be changed again.
+    /// The list of owners has nobody but the anonymous principal: the capsule could never be changed again.
     #[error("owners: at least one is needed")]
     NoOwner,
     /// The id of the subject is too long.
     #[error("subject: at most {MAX_SUBJECT_BYTES} bytes, got {got}")]
     SubjectTooLong {
-        /// Its length, bytes.
+        /// Length of the id, bytes.
         got: usize,
     },
     /// An access list is too long.
     #[error("{list}: at most {MAX_LIST} principals, got {got}")]
     ListTooLong {
-        /// The list.
+        /// Name of the list.
         list: &'static str,
-        /// Its length.
+        /// Length of the list.
         got: usize,
     },
     /// A limit would be exceeded.
     #[error("{limit}: {allowed} allowed, {requested} requested")]
     Full {
-        /// The limit.
+        /// Name of the limit.
         limit: &'static str,
-        /// Its value.
+        /// Value of the limit.
         allowed: u64,
-        /// The number that would exceed it.
+        /// The number that would exceed the limit.
         requested: u64,
     },
     /// Stable memory is full.

@@ -15,8 +15,8 @@ pub struct PageSize {
 }
 
 impl PageSize {
-    /// Adds one more entry of `stored` stored bytes. Returns `false` if the page is too large with it; the first entry
-    /// always fits.
+    /// Adds one more entry of `stored` stored bytes. Returns `false` if the page is too large with this entry; the
+    /// first entry always fits.
     pub fn try_add(&mut self, stored: usize) -> bool {
         let is_first = self.bytes == 0;
         self.bytes = self.bytes.saturating_add(stored).saturating_add(FRAME_BYTES);

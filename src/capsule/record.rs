@@ -12,14 +12,14 @@ use crate::stable::{Record, codec};
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
-/// A right to a capsule. Each includes the previous ones.
+/// A right to a capsule. Each right includes the rights before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
     /// Memories and blobs may be read.
     Read,
     /// Uploads may be made.
     Write,
-    /// Access lists may be changed.
+    /// Access lists may be changed, and the capsule may be deleted or made public.
     Own,
 }
 
@@ -52,20 +52,20 @@ pub struct CapsuleRecord {
     /// Principals who may read.
     #[cbor(n(4), with = "codec::principals")]
     pub readers: Vec<Principal>,
-    /// When it was created, nanoseconds.
+    /// When the capsule was created, nanoseconds.
     #[n(5)]
     pub created_at: u64,
-    /// Number of memories in it.
+    /// Number of memories in the capsule.
     #[n(6)]
     pub memory_count: u64,
-    /// Bytes that its memories store inline.
+    /// Bytes that the memories of the capsule store inline.
     #[n(7)]
     pub inline_bytes: u64,
-    /// The principal who created it, against whose limit it counts. Absent in records from before capsules were
-    /// counted.
+    /// The principal who created the capsule, against whose limit the capsule counts. Absent in records from before
+    /// capsules were counted.
     #[cbor(n(8), with = "codec::opt_principal")]
     pub created_by: Option<Principal>,
-    /// Whether everyone may read its blobs; null if not.
+    /// Whether everyone may read the blobs of the capsule; absent if not.
     #[n(9)]
     pub is_public: Option<bool>,
 }
@@ -91,8 +91,8 @@ impl CapsuleRecord {
         }
     }
 
-    /// Returns the highest right of `who`; `None` for a stranger. The anonymous principal never has any,
-    /// even if a list contains it, since anyone can use it.
+    /// Returns the highest right of `who`; `None` for a stranger. The anonymous principal never has a right, even if a
+    /// list contains it, since anyone can use that principal.
     pub fn access_of(&self, who: &Principal) -> Option<Access> {
         if *who == Principal::anonymous() {
             None
@@ -107,12 +107,12 @@ impl CapsuleRecord {
         }
     }
 
-    /// Returns whether everyone may read its blobs.
+    /// Returns whether everyone may read the blobs of the capsule.
     pub fn is_public(&self) -> bool {
         self.is_public == Some(true)
     }
 
-    /// Iterates over all principals on the access lists; one on two lists appears twice.
+    /// Iterates over all principals on the access lists; a principal on two lists appears twice.
     pub fn members(&self) -> impl Iterator<Item = &Principal> {
         self.owners.iter().chain(&self.writers).chain(&self.readers)
     }
@@ -148,22 +148,22 @@ impl CapsuleRecord {
 #[derive(Encode, Decode, Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct MemoryRecord {
-    /// The capsule it is in.
+    /// The capsule that contains the memory.
     #[n(0)]
     pub capsule_id: String,
     /// The client's metadata.
     #[n(1)]
     pub asset_metadata: AssetMetadata,
-    /// Where its bytes are.
+    /// Where the bytes of the memory are.
     #[n(2)]
     pub content: Content,
-    /// When it was created, nanoseconds.
+    /// When the memory was created, nanoseconds.
     #[n(3)]
     pub created_at: u64,
-    /// Who created it.
+    /// Who created the memory.
     #[cbor(n(4), with = "codec::principal")]
     pub created_by: Principal,
-    /// The call of `memories_create` that created it, to recognize when it is repeated; absent for an upload.
+    /// The call of `memories_create` that created the memory, to recognize a repetition; absent for an upload.
     #[n(5)]
     pub request: Option<Request>,
 }
@@ -172,10 +172,10 @@ pub struct MemoryRecord {
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Request {
-    /// Its idempotency key, hashed.
+    /// Hash of the idempotency key.
     #[cbor(n(0), with = "minicbor::bytes")]
     pub idem_key: [u8; 32],
-    /// Its other parameters, hashed.
+    /// Hash of the other parameters.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub fingerprint: [u8; 32],
 }
@@ -196,7 +196,7 @@ pub enum Content {
         /// Size, bytes.
         #[n(2)]
         size: u64,
-        /// Function of the digest, if it is not SHA-256.
+        /// Hash function of the digest; absent for SHA-256.
         #[n(3)]
         algorithm: Option<HashAlgorithm>,
     },
@@ -212,7 +212,7 @@ pub enum Content {
         /// Key in that store.
         #[n(1)]
         storage_key: Option<String>,
-        /// Its URL.
+        /// URL of the bytes.
         #[n(2)]
         url: Option<String>,
         /// Size, bytes.
@@ -245,7 +245,7 @@ impl Content {
         if let Self::Inline(bytes) = self { bytes.len() as u64 } else { 0 }
     }
 
-    /// Returns the SHA-256 of the bytes, if it is known.
+    /// Returns the SHA-256 of the bytes, if known.
     pub fn sha256(&self) -> Option<ByteBuf> {
         self.blob_ref().hash
     }

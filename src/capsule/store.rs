@@ -20,7 +20,7 @@ use super::record::{Access, CapsuleRecord, MemoryRecord};
 use super::table::CapsuleTable;
 use super::{MAX_LIST, MAX_SUBJECT_BYTES};
 
-/// Returns `Ok(())` if one more may be added to `present` items.
+/// Returns `Ok(())` if one more item may be added to `present` items.
 fn check_room(limit: &'static str, allowed: u64, present: u64) -> Result<(), CapsuleError> {
     let requested = present.saturating_add(1);
     if requested > allowed { Err(CapsuleError::Full { limit, allowed, requested }) } else { Ok(()) }
@@ -37,7 +37,7 @@ pub struct CapsuleStore {
     by_idem: Table<[u8; 32], String>,
     by_creator: Table<Principal, u64>,
     /// For each deleted capsule with memories that could not be removed: the last of these memories. This is on the
-    /// heap, so that the next build tries them again.
+    /// heap, so that they are retried after an upgrade.
     resume_points: BTreeMap<String, String>,
     /// Capsule numbers.
     pub ids: Ids,
@@ -66,7 +66,7 @@ impl CapsuleStore {
     /// Creates a capsule owned by `caller`, about `subject` or by default about the caller.
     ///
     /// # Errors
-    /// [`CapsuleError::Anonymous`], [`CapsuleError::SubjectTooLong`].
+    /// [`CapsuleError::Anonymous`], [`CapsuleError::SubjectTooLong`], [`CapsuleError::NoRoom`], or a damaged record.
     pub fn create(
         &mut self,
         caller: Principal,
@@ -77,8 +77,8 @@ impl CapsuleStore {
     }
 
     /// Does the same as [`Self::create`], but only if the caller has created fewer than `allowed` capsules that still
-    /// exist. A capsule does not count for those who were made its owners later: otherwise others could exhaust a
-    /// caller's limit.
+    /// exist. A capsule does not count for those who became its owners later: otherwise others could exhaust a caller's
+    /// limit.
     ///
     /// # Errors
     /// Those of [`Self::create`], and [`CapsuleError::Full`].
@@ -97,40 +97,40 @@ impl CapsuleStore {
         {
             return Err(CapsuleError::SubjectTooLong { got: text.len() });
         }
-        let made = self.by_creator.get(&caller)?.unwrap_or(0);
-        check_room("capsules per caller", allowed, made)?;
+        let total = self.by_creator.get(&caller)?.unwrap_or(0);
+        check_room("capsules per caller", allowed, total)?;
         self.room.for_records()?;
         self.created_with_first.create(&self.room)?;
         let id = format!("capsule_{}", self.ids.issue()?);
         let subject = subject.unwrap_or(PersonRef::Principal(caller));
         let record = CapsuleRecord::new(subject, caller, now.as_nanos());
-        self.by_creator.insert(caller, &made.saturating_add(1));
+        self.by_creator.insert(caller, &total.saturating_add(1));
         self.store(&id, &record);
         Ok(record.to_api(&id))
     }
 
-    /// Adds a capsule under its own id, for tools that write a stable memory. Returns `false`, changing nothing, if
-    /// there is one already, or the index by member cannot hold the id.
+    /// Adds a capsule under a given id, for tools that write a stable memory. Returns `false`, changing nothing, if the
+    /// id is in use or the index by member cannot hold it.
     ///
     /// # Errors
-    /// A damaged count of its creator's capsules.
+    /// A damaged count of the creator's capsules.
     pub fn restore(&mut self, id: &str, record: &CapsuleRecord) -> Result<bool, StableError> {
         if Blob::<32>::try_from(id.as_bytes()).is_err() || self.records.stored().contains(&id.to_owned()) {
             return Ok(false);
         }
         if let Some(creator) = record.created_by {
-            let made = self.by_creator.get(&creator)?.unwrap_or(0);
-            self.by_creator.insert(creator, &made.saturating_add(1));
+            let total = self.by_creator.get(&creator)?.unwrap_or(0);
+            self.by_creator.insert(creator, &total.saturating_add(1));
         }
         self.store(id, record);
         Ok(true)
     }
 
-    /// Deletes a capsule, if `caller` is an owner. It disappears immediately for everyone; the calling code must then
-    /// remove the memories that [`Self::memories_to_remove`] lists, and free their blobs.
+    /// Deletes a capsule, if `caller` is an owner. The capsule disappears immediately for everyone; its memories and
+    /// their blobs must then be removed, as [`Self::memories_to_remove`] lists them.
     ///
     /// # Errors
-    /// [`CapsuleError::Unauthorized`].
+    /// [`CapsuleError::Unauthorized`], or a damaged record.
     pub fn delete(&mut self, caller: Principal, capsule: &str) -> Result<(), CapsuleError> {
         let record = self.authorize(caller, Access::Own, capsule)?;
         if let Some(creator) = record.created_by {
@@ -143,7 +143,7 @@ impl CapsuleStore {
     }
 
     /// Lists up to `limit` capsules of which `caller` is a member, with ids above `after`, in order of id; fewer if
-    /// they are large.
+    /// their records are large.
     ///
     /// # Errors
     /// A damaged record.
@@ -169,7 +169,7 @@ impl CapsuleStore {
     }
 
     /// Lists up to `limit` memories of one deleted capsule, without those that were skipped. The list is empty if no
-    /// deleted capsule has any left.
+    /// deleted capsule has such memories. Forgets the deleted capsules without memories before that one.
     pub fn memories_to_remove(&mut self, limit: usize) -> Vec<TwoTexts> {
         let mut after = None;
         while let Some(capsule) = self.condemned.next_key(after.as_ref()) {
@@ -191,7 +191,7 @@ impl CapsuleStore {
         Vec::new()
     }
 
-    /// Skips a memory of a deleted capsule, and all before it, until the next upgrade.
+    /// Skips a memory of a deleted capsule, and all memories before this one, until the next upgrade.
     pub fn skip_memory(&mut self, TwoTexts(capsule, memory): TwoTexts) {
         self.resume_points.insert(capsule, memory);
     }
@@ -219,31 +219,31 @@ impl CapsuleStore {
         self.memories.len()
     }
 
-    /// Returns the capsule, if `caller` has at least the right `needs` on it.
+    /// Returns the record of a capsule, if `caller` has at least the right `needs` to the capsule.
     ///
     /// # Errors
-    /// [`CapsuleError::Unauthorized`].
+    /// [`CapsuleError::Unauthorized`], or, for members, a damaged record.
     pub fn authorize(
         &self,
         caller: Principal,
         needs: Access,
         capsule: &str,
     ) -> Result<Rc<CapsuleRecord>, CapsuleError> {
-        self.admitted(caller, needs, capsule, |record| {
+        self.record_if(caller, needs, capsule, |record| {
             record.access_of(&caller).is_some_and(|has| has >= needs)
         })
     }
 
-    /// Returns `Ok(())` if `caller` may read the blobs of a capsule: everyone may if it is public.
+    /// Returns `Ok(())` if `caller` may read the blobs of a capsule: everyone may if the capsule is public.
     ///
     /// # Errors
-    /// [`CapsuleError::Unauthorized`].
+    /// [`CapsuleError::Unauthorized`], or, for members, a damaged record.
     pub fn authorize_blobs(&self, caller: Principal, capsule: &str) -> Result<(), CapsuleError> {
         let may = |record: &CapsuleRecord| record.is_public() || record.access_of(&caller).is_some();
-        self.admitted(caller, Access::Read, capsule, may).map(drop)
+        self.record_if(caller, Access::Read, capsule, may).map(drop)
     }
 
-    fn admitted(
+    fn record_if(
         &self,
         caller: Principal,
         needs: Access,
@@ -265,7 +265,7 @@ impl CapsuleStore {
     /// Makes the blobs of a capsule readable by everyone, or only by its readers, if `caller` is an owner.
     ///
     /// # Errors
-    /// [`CapsuleError::Unauthorized`].
+    /// [`CapsuleError::Unauthorized`], [`CapsuleError::NoRoom`], or a damaged record.
     pub fn set_public(
         &mut self,
         caller: Principal,
@@ -282,7 +282,8 @@ impl CapsuleStore {
     /// Replaces the access lists of a capsule, if `caller` is an owner.
     ///
     /// # Errors
-    /// [`CapsuleError::Unauthorized`], [`CapsuleError::NoOwner`], [`CapsuleError::ListTooLong`].
+    /// [`CapsuleError::Unauthorized`], [`CapsuleError::NoOwner`], [`CapsuleError::ListTooLong`],
+    /// [`CapsuleError::NoRoom`], or a damaged record.
     pub fn set_access(
         &mut self,
         caller: Principal,
@@ -306,7 +307,7 @@ impl CapsuleStore {
         Ok(record.to_api(capsule))
     }
 
-    /// Returns `Ok(())` if a capsule that may hold `allowed` memories has room for one more.
+    /// Returns `Ok(())` if a capsule that may hold `allowed` memories has room for one more memory.
     ///
     /// # Errors
     /// [`CapsuleError::Full`].
@@ -317,8 +318,8 @@ impl CapsuleStore {
     /// Adds a memory to its capsule.
     ///
     /// # Errors
-    /// [`CapsuleError::MemoryExists`]; [`CapsuleError::Unauthorized`] if `caller` may not write, or the
-    /// capsule no longer exists.
+    /// [`CapsuleError::MemoryExists`]; [`CapsuleError::Unauthorized`] if `caller` may not write, or the capsule no
+    /// longer exists; a damaged record of the capsule.
     pub fn attach(
         &mut self,
         caller: Principal,
@@ -344,7 +345,7 @@ impl CapsuleStore {
     /// Returns a memory that `caller` may read.
     ///
     /// # Errors
-    /// [`CapsuleError::NoSuchMemory`], also if the caller may not read it.
+    /// Those of [`Self::memory_record`].
     pub fn memory(&self, caller: Principal, memory_id: &str) -> Result<Memory, CapsuleError> {
         Ok(self.memory_record(caller, Access::Read, memory_id)?.to_api(memory_id))
     }
@@ -352,8 +353,8 @@ impl CapsuleStore {
     /// Returns the record of a memory if `caller` has the right `needs` to its capsule.
     ///
     /// # Errors
-    /// [`CapsuleError::NoSuchMemory`], also if the caller may not read it; [`CapsuleError::Unauthorized`] if
-    /// the caller may only read it.
+    /// [`CapsuleError::NoSuchMemory`], also if the caller may not read the memory; [`CapsuleError::Unauthorized`] if
+    /// the caller may read the memory, but lacks the right `needs`; for members, a damaged record.
     pub fn memory_record(
         &self,
         caller: Principal,
@@ -390,7 +391,7 @@ impl CapsuleStore {
         self.memories.contains(&memory_id.to_owned())
     }
 
-    /// Returns the memory that an earlier call of `memories_create` created, with the fingerprint of that
+    /// Returns the memory that an earlier call of `memories_create` with this key created, and the fingerprint of that
     /// call.
     ///
     /// # Errors
@@ -409,7 +410,7 @@ impl CapsuleStore {
     /// Returns the record of a memory, without checking access.
     ///
     /// # Errors
-    /// [`CapsuleError::NoSuchMemory`].
+    /// [`CapsuleError::NoSuchMemory`], or a damaged record.
     pub fn record(&self, memory_id: &str) -> Result<MemoryRecord, CapsuleError> {
         let id = memory_id.to_owned();
         self.memories.get(&id)?.ok_or(CapsuleError::NoSuchMemory(id))
@@ -418,7 +419,7 @@ impl CapsuleStore {
     /// Removes a memory, given its record, without checking access.
     ///
     /// # Errors
-    /// A damaged record of its capsule.
+    /// A damaged record of the capsule.
     pub fn detach(&mut self, memory_id: &str, record: &MemoryRecord) -> Result<(), CapsuleError> {
         let id = memory_id.to_owned();
         if let Some(capsule) = self.capsule(&record.capsule_id)? {
@@ -458,10 +459,11 @@ impl CapsuleStore {
         }
     }
 
-    /// Lists up to `limit` memories of a capsule, with ids above `after`, in order of id; fewer if they are large.
+    /// Lists up to `limit` memories of a capsule, with ids above `after`, in order of id; fewer if their records are
+    /// large.
     ///
     /// # Errors
-    /// [`CapsuleError::Unauthorized`].
+    /// [`CapsuleError::Unauthorized`], or a damaged record.
     pub fn list(
         &self,
         caller: Principal,

@@ -1,4 +1,5 @@
-//! The table of capsules. The capsule that a call is about is decoded once and stored once.
+//! The table of capsules, which can hold one decoded capsule in the course of a call, so that this capsule is decoded
+//! and stored only once.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,7 +15,7 @@ pub struct CapsuleTable {
     held: RefCell<Option<Held>>,
 }
 
-/// The capsule that a call is about, while it is held.
+/// A capsule that is held decoded.
 struct Held {
     id: String,
     record: Rc<CapsuleRecord>,
@@ -29,17 +30,18 @@ impl CapsuleTable {
         Self { stored, is_holding: false, held: RefCell::new(None) }
     }
 
-    /// From now on, a capsule that is accessed stays decoded, and its changes are stored once, by [`Self::let_go`].
-    /// Otherwise a call with a thousand files would read and write access lists of 3,000 principals for each of them.
-    /// `hold` and `let_go` must be called in the same message, whose changes are stored completely or not at all.
+    /// From now on, the last capsule that was accessed stays decoded, and its changes are stored once: by
+    /// [`Self::let_go`], or when another capsule is changed. Otherwise a call with a thousand files would read and
+    /// write access lists of 3,000 principals for each of them. `hold` and `let_go` must be called in the same message,
+    /// whose changes are stored completely or not at all.
     pub const fn hold(&mut self) {
         self.is_holding = true;
     }
 
-    /// Stores the changes since [`Self::hold`].
+    /// Ends what [`Self::hold`] began, and stores the changes of the held capsule.
     pub fn let_go(&mut self) {
         self.is_holding = false;
-        self.stored_mut();
+        self.flush();
     }
 
     /// Returns the stored table, without the changes to a capsule that is held.
@@ -47,15 +49,20 @@ impl CapsuleTable {
         &self.stored
     }
 
-    /// Stores the changes of a held capsule, and returns the stored table; no capsule is held any longer.
+    /// Stores the changes of a held capsule, and returns the stored table; no capsule is held afterwards.
     pub fn stored_mut(&mut self) -> &mut Table<String, CapsuleRecord> {
-        if let Some(Held { id, record, is_changed: true }) = self.held.take() {
-            self.stored.insert(id, &record);
-        }
+        self.flush();
         &mut self.stored
     }
 
-    /// Returns the record of a capsule, decoded once while it is held.
+    /// Stores the changes of a held capsule; no capsule is held afterwards.
+    fn flush(&mut self) {
+        if let Some(Held { id, record, is_changed: true }) = self.held.take() {
+            self.stored.insert(id, &record);
+        }
+    }
+
+    /// Returns the record of a capsule, without decoding it again if the capsule is held.
     ///
     /// # Errors
     /// A damaged record.
@@ -85,7 +92,7 @@ impl CapsuleTable {
         // The held copy of the record is dropped, since `make_mut` would clone a shared record. If another capsule is
         // held, its changes are stored.
         if self.held.get_mut().take_if(|held| held.id == id).is_none() {
-            self.stored_mut();
+            self.flush();
         }
         change(Rc::make_mut(&mut record));
         let id = id.to_owned();

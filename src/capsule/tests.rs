@@ -33,7 +33,7 @@ fn memory(capsule: &str) -> MemoryRecord {
 }
 
 #[test]
-fn rights_include_one_another_and_strangers_have_none() {
+fn each_right_includes_the_lower_ones_and_strangers_have_none() {
     let mut capsules = store();
     let [owner, writer, reader, stranger] = [1, 2, 3, 4].map(person);
     let id = capsules.create(owner, None, NOW).unwrap().id;
@@ -50,7 +50,11 @@ fn rights_include_one_another_and_strangers_have_none() {
     assert_eq!(rights(writer), [true, true, false]);
     assert_eq!(rights(reader), [true, false, false]);
     assert_eq!(rights(stranger), [false, false, false]);
-    assert_eq!(rights(Principal::anonymous()), [false, false, false], "even if the list contains it");
+    assert_eq!(
+        rights(Principal::anonymous()),
+        [false, false, false],
+        "the anonymous principal has no right, even on a list"
+    );
     let nowhere = capsules.authorize(owner, Access::Read, "capsule_99");
     assert!(matches!(nowhere, Err(CapsuleError::Unauthorized { .. })), "ids cannot be probed");
     assert!(capsules.set_access(writer, &id, access).is_err());
@@ -68,7 +72,7 @@ fn restored_capsule_keeps_its_id_rights_and_creator() {
     assert_eq!(capsules.authorize(reader, Access::Read, "capsule_7").as_deref(), Ok(&record));
     for member in [owner, reader] {
         let listed = capsules.list_capsules(member, None, 10).unwrap();
-        assert_eq!(listed, [record.to_api("capsule_7")], "the index by member has it");
+        assert_eq!(listed, [record.to_api("capsule_7")], "the index by member has the capsule");
     }
     // The restored capsule counts against the limit of its creator.
     let full = capsules.create_within(1, owner, None, NOW);
@@ -100,12 +104,12 @@ fn restored_capsule_without_creator_counts_for_nobody() {
 fn a_capsule_keeps_an_owner() {
     let mut capsules = store();
     let id = capsules.create(person(1), Some(PersonRef::Opaque("grandma".into())), NOW).unwrap().id;
-    let none = |owners| CapsuleAccess { owners, writers: vec![], readers: vec![] };
+    let owners_only = |owners| CapsuleAccess { owners, writers: vec![], readers: vec![] };
     for owners in [vec![], vec![Principal::anonymous()]] {
-        let refused = capsules.set_access(person(1), &id, none(owners));
+        let refused = capsules.set_access(person(1), &id, owners_only(owners));
         assert_eq!(refused, Err(CapsuleError::NoOwner));
     }
-    let long = capsules.set_access(person(1), &id, none(vec![person(1); 1_001]));
+    let long = capsules.set_access(person(1), &id, owners_only(vec![person(1); 1_001]));
     assert_eq!(long, Err(CapsuleError::ListTooLong { list: "owners", got: 1_001 }));
     assert_eq!(capsules.create(Principal::anonymous(), None, NOW), Err(CapsuleError::Anonymous));
 }
@@ -182,15 +186,19 @@ fn capsules_count_for_their_creator_while_they_exist() {
     make(&mut capsules, 2).unwrap();
     make(&mut capsules, 2).unwrap();
     capsules.delete(person(2), &first).unwrap();
-    assert_eq!(make(&mut capsules, 2), Err(full), "the capsule was not theirs");
+    assert_eq!(make(&mut capsules, 2), Err(full), "the deleted capsule did not count for this owner");
     make(&mut capsules, 1).unwrap();
     let anonymous = capsules.create_within(0, Principal::anonymous(), None, NOW);
-    assert_eq!(anonymous, Err(CapsuleError::Anonymous), "access is checked first");
+    assert_eq!(
+        anonymous,
+        Err(CapsuleError::Anonymous),
+        "the anonymous principal is refused before the limit is checked"
+    );
 }
 
-/// A record of a build that did not count capsules has no creator, and decodes.
+/// The records of builds that did not count capsules have no creator.
 #[test]
-fn a_capsule_from_before_the_count_is_not_counted() {
+fn a_capsule_record_without_a_creator_decodes() {
     use crate::stable::Record;
 
     let record = CapsuleRecord {
@@ -207,7 +215,7 @@ fn a_capsule_from_before_the_count_is_not_counted() {
 /// Maximum size of a reply on the IC, bytes.
 const MAX_REPLY_BYTES: usize = 2 << 20;
 
-/// Returns all pages of a list. `key` returns the id of an entry; a page starts after the last id of the previous one.
+/// Returns all pages of a list. `key` returns the id of an entry; a page starts after the last id of the previous page.
 fn pages<T>(page: impl Fn(Option<&str>) -> Vec<T>, key: impl Fn(&T) -> String) -> Vec<Vec<T>> {
     let mut pages: Vec<Vec<T>> = Vec::new();
     loop {
@@ -220,7 +228,7 @@ fn pages<T>(page: impl Fn(Option<&str>) -> Vec<T>, key: impl Fn(&T) -> String) -
     }
 }
 
-/// Capsules may be as large as the limits allow, and owners can make anyone a reader of them, which adds them to that
+/// Capsules may be as large as the limits allow, and owners can make anyone a reader, which adds the capsules to that
 /// reader's list.
 #[test]
 fn a_page_of_the_largest_capsules_fits_a_reply() {
@@ -295,12 +303,12 @@ fn strangers_learn_nothing_about_damaged_capsules_and_memories() {
     capsules.memories.insert_raw("mem".into(), b"rubbish".to_vec());
     let read = |capsules: &CapsuleStore, who| capsules.memory(who, "mem").unwrap_err();
     assert_eq!(read(&capsules, stranger), CapsuleError::NoSuchMemory("mem".into()));
-    assert!(matches!(read(&capsules, owner), CapsuleError::Stable(_)), "its owner gets the error");
+    assert!(matches!(read(&capsules, owner), CapsuleError::Stable(_)), "the owner gets the error");
 
     capsules.records.stored_mut().insert_raw(id.clone(), b"rubbish".to_vec());
     let authorize = |capsules: &CapsuleStore, who| capsules.authorize(who, Access::Read, &id).unwrap_err();
     assert!(matches!(authorize(&capsules, stranger), CapsuleError::Unauthorized { .. }));
-    assert!(matches!(authorize(&capsules, owner), CapsuleError::Stable(_)), "its owner gets the error");
+    assert!(matches!(authorize(&capsules, owner), CapsuleError::Stable(_)), "the owner gets the error");
 }
 
 #[test]
@@ -314,7 +322,10 @@ fn a_public_capsule_shows_its_bytes_and_nothing_else() {
     let strangers = [stranger, Principal::anonymous()];
     for (is_public, who) in [(false, writer), (true, writer), (true, stranger)] {
         let refused = capsules.set_public(who, &id, is_public);
-        assert!(matches!(refused, Err(CapsuleError::Unauthorized { .. })), "an owner's right");
+        assert!(
+            matches!(refused, Err(CapsuleError::Unauthorized { .. })),
+            "only an owner may make a capsule public or private"
+        );
     }
     for is_public in [true, false] {
         assert_eq!(capsules.set_public(owner, &id, is_public).unwrap().is_public, Some(is_public));

@@ -51,7 +51,7 @@ impl CapsuleMakerList {
     /// Returns the principals on the list.
     ///
     /// # Errors
-    /// When the list does not decode.
+    /// The list does not decode.
     pub fn get(&self) -> std::result::Result<Vec<Principal>, StableError> {
         Ok(self.listed.get()?.unwrap_or_default().principals)
     }

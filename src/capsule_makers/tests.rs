@@ -13,7 +13,7 @@ fn canister(makers: CapsuleMakers) -> TestCanister {
     canister
 }
 
-fn may(canister: &mut TestCanister, who: u8) -> bool {
+fn can_create(canister: &mut TestCanister, who: u8) -> bool {
     match create_capsule(&mut canister.storage, person(who), None, canister.now) {
         Ok(_) => true,
         Err(Error::Unauthorized { caller, .. }) if caller == person(who) => false,
@@ -24,26 +24,26 @@ fn may(canister: &mut TestCanister, who: u8) -> bool {
 #[test]
 fn anyone_makes_capsules_unless_a_controller_says_otherwise() {
     let mut canister = TestCanister::direct();
-    assert!(may(&mut canister, 1) && may(&mut canister, 2));
+    assert!(can_create(&mut canister, 1) && can_create(&mut canister, 2));
 }
 
 #[test]
 fn those_on_the_list_make_capsules_and_others_do_not() {
     let mut canister = canister(CapsuleMakers::Listed);
-    assert!(!may(&mut canister, 1), "nobody is listed");
+    assert!(!can_create(&mut canister, 1), "nobody is listed");
     canister.storage.capsule_makers.set(vec![person(1), person(3), person(1)]).unwrap();
     canister.upgrade();
-    assert_eq!([1, 2, 3].map(|who| may(&mut canister, who)), [true, false, true]);
+    assert_eq!([1, 2, 3].map(|who| can_create(&mut canister, who)), [true, false, true]);
     assert_eq!(canister.storage.capsule_makers.get().unwrap().len(), 2);
     let many = (0..=MAX_CAPSULE_MAKERS).map(|n| Principal::self_authenticating(n.to_be_bytes()));
     let refused = canister.storage.capsule_makers.set(many.collect()).unwrap_err();
     assert_eq!(refused, Error::invalid("principals", "at most 1000 principals", 1_001));
-    assert!(may(&mut canister, 1), "a refused list changes nothing");
+    assert!(can_create(&mut canister, 1), "a refused list changes nothing");
 }
 
 #[test]
 fn nobody_can_create_capsules_and_existing_ones_still_work() {
     let mut canister = canister(CapsuleMakers::Nobody);
-    assert!(!may(&mut canister, 1));
+    assert!(!can_create(&mut canister, 1));
     canister.begin(1, "a");
 }

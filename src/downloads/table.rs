@@ -34,7 +34,7 @@ impl Downloads {
         self.table.keys(..).map(SessionId).collect()
     }
 
-    /// Returns a session, unless its record is damaged.
+    /// Returns a session; `None` if there is none, or its record is damaged.
     pub(super) fn get(&self, id: SessionId) -> Option<Session> {
         // A record that does not decode belongs to nobody; the sweep removes it.
         self.table.get(&id.0).ok()??.into_session().ok()

@@ -101,7 +101,11 @@ fn a_download_expires_even_if_a_chunk_is_repeated() {
     let expires_at = begun.plus_seconds(60 + DOWNLOAD_TTL_SECONDS);
     assert_eq!(status_now(&canister, session).unwrap().expires_at, expires_at.as_nanos());
     canister.now = expires_at;
-    assert_eq!(chunk(&mut canister, session, 1), not_found(session), "whether or not the timer has run");
+    assert_eq!(
+        chunk(&mut canister, session, 1),
+        not_found(session),
+        "the download has expired, although no sweep has run"
+    );
     assert_ne!(begin_as(&mut canister, OWNER, &locator).unwrap().session, session);
     assert_eq!(canister.storage.downloads.len(), 2);
     sweep(&mut canister.storage, canister.now).unwrap();
@@ -117,7 +121,11 @@ fn a_download_serves_its_owner_while_the_blob_is_readable() {
     assert_eq!(begin_as(&mut canister, 3, &locator), Err(Error::not_found("blob", &locator)));
     canister.storage.capsules.set_access(person(OWNER), &capsule, access(vec![person(3)])).unwrap();
     let session = begin_as(&mut canister, 3, &locator).unwrap().session;
-    assert_eq!(chunk(&mut canister, session, 0), not_found(session), "it belongs to someone else");
+    assert_eq!(
+        chunk(&mut canister, session, 0),
+        not_found(session),
+        "the download belongs to another caller"
+    );
     assert_eq!(status_now(&canister, session), not_found(session));
     assert_eq!(end(&mut canister.storage, person(OWNER), session, canister.now), not_found(session));
     canister.storage.capsules.set_access(person(OWNER), &capsule, access(vec![])).unwrap();

@@ -8,12 +8,12 @@ use crate::upload::RawRecord;
 use crate::upload::path::ActivePath;
 use crate::upload::tests::{OWNER, TestCanister, file, metadata, person, sha256};
 
-fn none() -> NewContent {
+fn no_content() -> NewContent {
     NewContent { inline: None, blob: None, external: None }
 }
 
 fn inline(bytes: &[u8]) -> NewContent {
-    NewContent { inline: Some(ByteBuf::from(bytes)), ..none() }
+    NewContent { inline: Some(ByteBuf::from(bytes)), ..no_content() }
 }
 
 fn try_create(
@@ -41,7 +41,7 @@ fn small_bytes_are_kept_in_the_record_within_a_budget() {
     assert_eq!(
         try_create(&mut canister, OWNER, inline(b"hello"), 5, "a"),
         Ok(id.clone()),
-        "the same call again"
+        "the same call returns the same memory"
     );
     let other = try_create(&mut canister, OWNER, inline(b"other"), 5, "a").unwrap_err();
     assert!(matches!(other, Error::Conflict { .. }), "{other}");
@@ -55,7 +55,7 @@ fn small_bytes_are_kept_in_the_record_within_a_budget() {
     assert_eq!(full, Error::exhausted("inline bytes per capsule", 32 * 1024, 32 * 1024 + 1));
     delete(&mut canister.storage, person(OWNER), &id).unwrap();
     assert!(try_create(&mut canister, OWNER, inline(b"1"), 1, "d").is_ok(), "deleting releases the budget");
-    assert_ne!(try_create(&mut canister, OWNER, inline(b"1"), 1, "a"), Ok(id), "and the key");
+    assert_ne!(try_create(&mut canister, OWNER, inline(b"1"), 1, "a"), Ok(id), "deleting releases the key");
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_memory_can_share_a_blob_of_its_own_capsule_and_of_no_other() {
     let uploaded = canister.finish(session, &file).unwrap();
     let blob = |len, hash| {
         let blob = BlobRef { locator: uploaded.blob_id.clone(), hash, len, blake3: None };
-        NewContent { blob: Some(blob), ..none() }
+        NewContent { blob: Some(blob), ..no_content() }
     };
     let shared = try_create(&mut canister, OWNER, blob(10, None), 10, "b").unwrap();
     let wrong_len = try_create(&mut canister, OWNER, blob(9, None), 9, "c").unwrap_err();
@@ -75,19 +75,22 @@ fn a_memory_can_share_a_blob_of_its_own_capsule_and_of_no_other() {
     let wrong_hash = try_create(&mut canister, OWNER, blob(10, Some(sha256(b"x"))), 10, "c").unwrap_err();
     assert!(matches!(wrong_hash, Error::Conflict { .. }), "{wrong_hash}");
 
-    let home = std::mem::take(&mut canister.capsule);
+    let capsule = std::mem::take(&mut canister.capsule);
     canister.capsule = canister.storage.capsules.create(person(OWNER), None, canister.now).unwrap().id;
-    let abroad = try_create(&mut canister, OWNER, blob(10, None), 10, "b").unwrap_err();
-    assert!(matches!(abroad, Error::NotFound { .. }), "{abroad}");
-    canister.capsule = home;
+    let from_other_capsule = try_create(&mut canister, OWNER, blob(10, None), 10, "b").unwrap_err();
+    assert!(matches!(from_other_capsule, Error::NotFound { .. }), "{from_other_capsule}");
+    canister.capsule = capsule;
 
     let id = BlobId::from_locator(&uploaded.blob_id).unwrap();
     let in_use = delete_blob(&mut canister.storage, person(OWNER), id).unwrap_err();
     assert!(matches!(in_use, Error::Conflict { .. }), "{in_use}");
     delete(&mut canister.storage, person(OWNER), &uploaded.memory_id).unwrap();
-    assert_eq!(canister.storage.blobs.blob_total(), 1, "the other memory still refers to it");
+    assert_eq!(canister.storage.blobs.blob_total(), 1, "the other memory still refers to the blob");
     delete_blob(&mut canister.storage, person(OWNER), id).unwrap();
-    assert!(matches!(read(&canister, &shared), Err(Error::NotFound { .. })), "its memory is deleted with it");
+    assert!(
+        matches!(read(&canister, &shared), Err(Error::NotFound { .. })),
+        "the memory is deleted with the blob"
+    );
     assert_eq!((canister.storage.blobs.blob_total(), canister.live()[3]), (0, 0));
 }
 
@@ -95,7 +98,8 @@ fn a_memory_can_share_a_blob_of_its_own_capsule_and_of_no_other() {
 fn an_asset_elsewhere_is_recorded_as_the_client_says() {
     let mut canister = TestCanister::direct();
     let asset = |backend| ExternalAsset { backend, storage_key: Some("key".into()), url: None };
-    let external = |backend, sha256| NewContent { external: Some((asset(backend), 7, sha256)), ..none() };
+    let external =
+        |backend, sha256| NewContent { external: Some((asset(backend), 7, sha256)), ..no_content() };
     let id = try_create(&mut canister, OWNER, external(StorageBackend::S3, None), 7, "a").unwrap();
     let memory = read(&canister, &id).unwrap();
     assert_eq!(memory.external, Some(asset(StorageBackend::S3)));
@@ -111,7 +115,7 @@ fn create_names_the_reason_of_a_refusal() {
     let mut canister = TestCanister::direct();
     let stranger = try_create(&mut canister, 2, inline(b"1"), 1, "a").unwrap_err();
     assert!(matches!(stranger, Error::Unauthorized { .. }), "{stranger}");
-    let nothing = try_create(&mut canister, OWNER, none(), 0, "a").unwrap_err();
+    let nothing = try_create(&mut canister, OWNER, no_content(), 0, "a").unwrap_err();
     assert!(matches!(nothing, Error::InvalidArgument { ref field, .. } if field == "content"), "{nothing}");
     let declared = try_create(&mut canister, OWNER, inline(b"12"), 1, "a").unwrap_err();
     assert_eq!(declared, Error::invalid("asset_metadata.bytes", "2", 1));
@@ -139,14 +143,18 @@ fn the_number_of_memories_in_a_capsule_is_limited() {
     let config = AdminConfig { max_memories_per_capsule: Some(2), ..canister.storage.config().unwrap() };
     canister.storage.settings.set(&Config::checked(config).unwrap());
     let asset = ExternalAsset { backend: StorageBackend::S3, storage_key: None, url: None };
-    let elsewhere = NewContent { external: Some((asset, 7, None)), ..none() };
+    let elsewhere = NewContent { external: Some((asset, 7, None)), ..no_content() };
     let first = try_create(&mut canister, OWNER, elsewhere.clone(), 7, "a").unwrap();
     try_create(&mut canister, OWNER, inline(b"1"), 1, "b").unwrap();
     let full = Err(Error::exhausted("memories per capsule", 2, 3));
     assert_eq!(try_create(&mut canister, OWNER, elsewhere.clone(), 7, "c"), full);
     assert_eq!(try_create(&mut canister, OWNER, inline(b"1"), 1, "c"), full);
     assert_eq!(canister.try_begin(1, "c"), Err(Error::exhausted("memories per capsule", 2, 3)));
-    assert_eq!(try_create(&mut canister, OWNER, elsewhere.clone(), 7, "a"), Ok(first.clone()), "again");
+    assert_eq!(
+        try_create(&mut canister, OWNER, elsewhere.clone(), 7, "a"),
+        Ok(first.clone()),
+        "a repeated call finds the memory"
+    );
     delete(&mut canister.storage, person(OWNER), &first).unwrap();
     assert!(canister.try_begin(1, "c").is_ok());
 }
@@ -202,8 +210,8 @@ fn a_claimed_sha256_must_be_that_of_the_content() {
     let (right, wrong) = (sha256(&file), sha256(b"something else"));
     let contents = [
         inline(&file),
-        NewContent { blob: Some(blob), ..none() },
-        NewContent { external: Some((asset, 10, Some(right.clone()))), ..none() },
+        NewContent { blob: Some(blob), ..no_content() },
+        NewContent { external: Some((asset, 10, Some(right.clone()))), ..no_content() },
     ];
     for (n, content) in contents.into_iter().enumerate() {
         let (capsule, now) = (canister.capsule.clone(), canister.now);
@@ -213,10 +221,11 @@ fn a_claimed_sha256_must_be_that_of_the_content() {
         };
         let expected = Error::invalid("asset_metadata.sha256", hex::encode(&right), hex::encode(&wrong));
         assert_eq!(make(&wrong), Err(expected.clone()), "{n}");
-        let made = make(&right).unwrap();
-        let changed = update(&mut canister.storage, person(OWNER), &made, claiming(10, &wrong)).unwrap_err();
+        let created = make(&right).unwrap();
+        let changed =
+            update(&mut canister.storage, person(OWNER), &created, claiming(10, &wrong)).unwrap_err();
         assert_eq!(changed, expected, "{n}");
-        update(&mut canister.storage, person(OWNER), &made, claiming(10, &right)).unwrap();
+        update(&mut canister.storage, person(OWNER), &created, claiming(10, &right)).unwrap();
     }
 }
 
@@ -255,11 +264,11 @@ fn a_damaged_memory_does_not_block_removal_of_others() {
     let deleted: Vec<String> = (0..3)
         .map(|_| canister.storage.capsules.create(person(OWNER), None, canister.now).unwrap().id)
         .collect();
-    let mut made = Vec::new();
+    let mut created = Vec::new();
     for capsule in &deleted {
         canister.capsule.clone_from(capsule);
         for n in 0..SWEEP_BATCH + 5 {
-            made.push(try_create(&mut canister, OWNER, inline(b"1"), 1, &n.to_string()).unwrap());
+            created.push(try_create(&mut canister, OWNER, inline(b"1"), 1, &n.to_string()).unwrap());
         }
         let file = file(10);
         let session = canister.begin(10, "blob");
@@ -269,7 +278,7 @@ fn a_damaged_memory_does_not_block_removal_of_others() {
             damage_blob(&canister, &finished.blob_id);
         }
     }
-    for id in [&made[0], &made[SWEEP_BATCH + 4], &made[made.len() - 1]] {
+    for id in [&created[0], &created[SWEEP_BATCH + 4], &created[created.len() - 1]] {
         damage_memory(&canister, id);
     }
     // The next build would refuse a table whose first and last record do not decode.
@@ -280,18 +289,22 @@ fn a_damaged_memory_does_not_block_removal_of_others() {
     }
 
     let errors = sweep_to_end(&mut canister);
-    assert_eq!(errors.len(), 4, "each is reported once: {errors:?}");
+    assert_eq!(errors.len(), 4, "each damaged record is reported once: {errors:?}");
     assert_eq!(errors.iter().filter(|text| text.contains("memory")).count(), 3, "{errors:?}");
     assert_eq!(errors.iter().filter(|text| text.contains("blob")).count(), 1, "{errors:?}");
     assert_eq!(
         canister.storage.capsules.memory_total(),
         5,
-        "what is damaged or not deleted stays, and nothing else"
+        "what stays is damaged, has a damaged blob, or is in a capsule that exists"
     );
-    assert_eq!(sweep(&mut canister.storage, &crate::meter::Unmetered), Ok(true), "it is not reported again");
+    assert_eq!(
+        sweep(&mut canister.storage, &crate::meter::Unmetered),
+        Ok(true),
+        "the damage is not reported again"
+    );
 
     canister.restart(Box::<ActivePath>::default());
-    assert_eq!(sweep_to_end(&mut canister).len(), 4, "the next build checks them again");
+    assert_eq!(sweep_to_end(&mut canister).len(), 4, "the next build checks the damaged records again");
 }
 
 #[test]

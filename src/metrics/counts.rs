@@ -1,4 +1,4 @@
-//! Upload counts as Prometheus text: one sample for each path.
+//! Upload counts as Prometheus text: one sample or more for each path and name.
 
 use crate::api::{CallCounts, PathCounts, UploadCounts};
 
@@ -8,7 +8,7 @@ use super::text::write as write_samples;
 pub fn write(text: &mut String, counts: &UploadCounts) {
     let paths = [("compat", &counts.compat), ("direct", &counts.direct), ("none", &counts.no_path)];
     for Family { name, help, label, samples } in FAMILIES {
-        let of_path = |(path, counts)| {
+        let path_samples = |(path, counts)| {
             samples(counts).into_iter().map(move |(value, number)| {
                 let mut labels = ["{path=\"", path, "\""].concat();
                 if !label.is_empty() {
@@ -18,7 +18,7 @@ pub fn write(text: &mut String, counts: &UploadCounts) {
                 (labels, number)
             })
         };
-        write_samples(text, "counter", name, help, paths.into_iter().flat_map(of_path));
+        write_samples(text, "counter", name, help, paths.into_iter().flat_map(path_samples));
     }
 }
 
@@ -26,7 +26,7 @@ pub fn write(text: &mut String, counts: &UploadCounts) {
 struct Family {
     name: &'static str,
     help: &'static str,
-    /// Distinguishes the samples of one path; empty if there is only one.
+    /// Name of the label that distinguishes the samples of one path; empty if there is only one sample.
     label: &'static str,
     /// Returns the values of the label for one path, each with its number.
     samples: fn(&PathCounts) -> Vec<(&'static str, u64)>,

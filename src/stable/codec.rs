@@ -36,8 +36,8 @@ pub mod opt_digest {
 /// Encodes `(version, value)` as two Candid arguments: the encoding of layout 1. The first public release writes one
 /// argument, a tuple; see `migrations/public_release`.
 ///
-/// The type table is the same for every record of a type, and writing it is most of the cost, so it is kept on the
-/// heap.
+/// The header is the same for every record of a type, and writing its type table is most of the cost, so the header is
+/// kept on the heap.
 pub fn encode_candid<T: CandidType>(version: u16, value: &T) -> Vec<u8> {
     // Encoding a value of a static type is infallible: the encoder's errors are about open types.
     try_encode_candid(version, value).unwrap_or_else(|_| unreachable_encoding())

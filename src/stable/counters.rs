@@ -27,11 +27,11 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Opens the memory at `id`, or initializes it if it is empty. The preflight has made sure that
-    /// the memory contains nothing else.
+    /// Opens the memory at `id`, or initializes it if it is empty and there is room. The preflight has made sure that a
+    /// memory in use contains counters.
     pub fn open(memories: &Memories, id: MemoryId) -> Self {
         let counters = Self::over(memories.get(id));
-        counters.exists();
+        counters.ensure_page();
         counters
     }
 
@@ -52,10 +52,10 @@ impl Counters {
         self.write(offset(first), numbers.map(u64::to_be_bytes).as_flattened());
     }
 
-    /// Increments the counters from index `first` on, saturating. Counts nothing if stable memory has no room
-    /// for the page: a call is worth more than its count.
+    /// Increments the counters from index `first` on, saturating. Counts nothing if stable memory has no room for the
+    /// page: a call matters more than its count.
     pub fn add<const N: usize>(&self, first: u32, by: [u64; N]) {
-        if !self.exists() {
+        if !self.ensure_page() {
             return;
         }
         let mut numbers = self.get::<N>(first);
@@ -74,13 +74,13 @@ impl Counters {
 
     /// Writes bytes of the page from `at` on. Drops them if stable memory has no room for the page.
     pub fn write(&self, at: u64, bytes: &[u8]) {
-        if self.exists() {
+        if self.ensure_page() {
             self.memory.write(at, bytes);
         }
     }
 
-    /// Returns whether there is a page for the counters, allocating it if need be.
-    pub(super) fn exists(&self) -> bool {
+    /// Allocates the page for the counters if there is none. Returns `false` if stable memory has no room for the page.
+    pub(super) fn ensure_page(&self) -> bool {
         if self.memory.size() > 0 {
             return true;
         }
@@ -109,7 +109,7 @@ mod tests {
     fn counters_without_room_for_their_page_read_as_zero() {
         let memories = Memories::init(whole_memory(1));
         let rest = memories.get(memory_ids::EXTENT_REGION);
-        assert!(rest.grow(MAX_BUCKETS) >= 0, "nothing is left");
+        assert!(rest.grow(MAX_BUCKETS) >= 0, "all buckets are allocated");
         let counters = Counters::open(&memories, memory_ids::UPLOAD_COUNTS);
         counters.add(0, [1]);
         counters.set(1, [1]);

@@ -1,4 +1,4 @@
-//! Reads the header of a map and its first and last entry without the library.
+//! Reads the header of a map and its first and last entry, and a cell, without the library.
 //!
 //! The library asserts what it reads, and a failed assertion in `post_upgrade` names neither the memory nor a remedy.
 //! Here every number is checked before use, and the work is bounded for any bytes. The format is the one in which this
@@ -37,13 +37,14 @@ const NEXT_HEADER: u64 = 11;
 
 const MAX_ENTRIES: u16 = 11;
 
-/// Maximum depth of a tree. A deeper one, with six entries per node, would have more nodes than there are addresses.
+/// Maximum depth of a tree. A deeper one would have more nodes than there are addresses, since every inner node but the
+/// root has at least six children.
 const MAX_DEPTH: u32 = 32;
 
 /// Maximum number of pages followed in a node; eleven records of the maximum decoded length need fewer.
 const MAX_PAGES: u32 = 512;
 
-/// Maximum length of a decoded record in bytes; instead of a longer one, a neighbour is decoded.
+/// Maximum length of a decoded record, bytes; a longer record is skipped.
 const MAX_RECORD: u32 = 32 * 1024;
 
 /// Bytes that the library would not have written.
@@ -76,7 +77,7 @@ pub enum End {
 }
 
 impl End {
-    /// Returns its name.
+    /// Returns the name of the end.
     pub const fn name(self) -> &'static str {
         match self {
             Self::First => "first",
@@ -97,9 +98,9 @@ pub struct RawMap<M> {
 /// An entry that is not decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawEntry {
-    /// Its key.
+    /// The bytes of the key.
     pub key: Vec<u8>,
-    /// Its value; `None` if it is too long to be read.
+    /// The bytes of the value; `None` if the value is too long to be read.
     pub value: Option<Vec<u8>>,
 }
 
@@ -167,20 +168,21 @@ impl<M: Memory> RawMap<M> {
         Ok(Some(Self { memory, bytes, root, len }))
     }
 
-    /// From the leaf at an end, returns the entry that is closest to that end and short enough to be decoded. If all
-    /// entries are too long, returns one of them without its value; if the map is empty, `None`.
+    /// From the leaf at an end, returns the entry that is closest to that end and short enough to be decoded, among
+    /// those in the pages that are followed. If all of these are too long, returns one of them without its value; if
+    /// the map is empty, `None`.
     ///
     /// # Errors
-    /// Damage of the nodes on the path to the leaf.
+    /// Damage of the nodes down to the leaf.
     pub fn entry(&self, end: End, key_len: Option<u32>) -> Result<Option<RawEntry>, Damage> {
         self.leaf(end)?.map(|mut leaf| leaf.entry(end, key_len)).transpose()
     }
 
-    /// Returns the key at an end, and the length of the first value of its node; `None` if the map is empty. Values are
-    /// not read.
+    /// Returns the key at an end, and the length of the first value of the same leaf; `None` if the map is empty.
+    /// Values are not read.
     ///
     /// # Errors
-    /// Damage of the nodes on the path to the leaf.
+    /// Damage of the nodes down to the leaf.
     pub fn key(&self, end: End, key_len: Option<u32>) -> Result<Option<(Vec<u8>, u32)>, Damage> {
         let Some(mut leaf) = self.leaf(end)? else { return Ok(None) };
         let mut keys = leaf.keys(key_len)?;
@@ -271,7 +273,7 @@ impl<M: Memory> Node<'_, M> {
         Ok(keys)
     }
 
-    /// Returns the entry of a leaf that is closest to an end and short enough to be decoded.
+    /// Does what [`RawMap::entry`] does, in this leaf.
     fn entry(&mut self, end: End, key_len: Option<u32>) -> Result<RawEntry, Damage> {
         let keys = self.keys(key_len)?;
         let mut left = self.cursor.clone();
@@ -348,7 +350,7 @@ impl<M: Memory> Cursor<'_, M> {
     }
 
     fn skip(&mut self, mut bytes: u64) -> Result<(), Damage> {
-        // A value that continues beyond the last page that is followed ends the walk.
+        // If a value continues beyond the last page that is followed, no further entry is read.
         while bytes > 0 && self.pages < MAX_PAGES {
             let (_, taken) = self.take(bytes)?;
             bytes = bytes.saturating_sub(taken);
@@ -393,10 +395,10 @@ fn number(header: &[u8], at: usize) -> u64 {
     header.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// Length of the header of a cell, bytes; its value follows.
+/// Length of the header of a cell, bytes; the value follows.
 const CELL_HEADER: u64 = 8;
 
-/// Checks the header of a cell; returns the length of its value, `None` for an empty memory.
+/// Checks the header of a cell; returns the length of the value, `None` for an empty memory.
 ///
 /// ```text
 /// byte 0..4    "SCL", 1
@@ -426,7 +428,7 @@ pub fn check_cell(memory: &impl Memory) -> Result<Option<u32>, Damage> {
     Ok(Some(len))
 }
 
-/// Returns the value of a cell, after its header is checked; `None` for an empty memory.
+/// Checks the header of a cell, and returns the value; `None` for an empty memory.
 ///
 /// # Errors
 /// What is wrong with the header.

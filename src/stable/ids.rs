@@ -1,8 +1,8 @@
 //! Ids that are never reused, even after a snapshot is loaded.
 //!
-//! Loading a snapshot resets stable memory, including any plain counter. The canister version is never reset:
-//! the IC increments it with every message that changes memory and with every load. No two committed messages
-//! have the same version, so an id that contains it is new:
+//! Loading a snapshot resets stable memory, including any plain counter. The canister version is never reset: the IC
+//! increments it with every message that changes memory and with every load. No two committed messages have the same
+//! version, so an id that contains the version is new:
 //!
 //! ```text
 //! bit 52..64   generation: 0, until the state of another canister, whose version was higher, is loaded
@@ -53,15 +53,15 @@ impl Ids {
         Ok(self.last.get()?.unwrap_or(0))
     }
 
-    /// Issues only numbers above `last` from now on.
+    /// Issues only ids above `last` from now on.
     pub fn continue_after(&mut self, last: u64) {
         self.last.set(&last);
     }
 
-    /// Issues an id; the first is at least 1.
+    /// Issues an id, at least 1.
     ///
     /// # Errors
-    /// If the register does not decode, or no id is left.
+    /// The register does not decode, or no id is left.
     pub fn issue(&mut self) -> Result<u64, StableError> {
         let last = self.last()?;
         let next = match self.version {
@@ -84,7 +84,7 @@ impl Ids {
     }
 }
 
-/// Returns the lowest id above `last` that a message at this canister version may issue.
+/// Returns the lowest id above `last` that a message at this canister version may issue; `None` if there is none.
 fn after(last: u64, version: u64) -> Option<u64> {
     let first = version.checked_mul(PER_MESSAGE as u64).filter(|first| first >> VERSIONED_BITS == 0)?;
     let generation = last >> VERSIONED_BITS << VERSIONED_BITS;
@@ -195,9 +195,13 @@ mod tests {
         VERSION.set(9);
         assert_eq!(ids.issue(), Ok(9 << 10));
         ids.continue_after(20);
-        assert_eq!(ids.issue(), Ok(9 << 10), "an earlier counter continues above");
+        assert_eq!(ids.issue(), Ok(9 << 10), "ids continue above the counter of an earlier build");
         ids.continue_after(1 << 40);
-        assert_eq!(ids.issue(), Ok((1 << 52) + (9 << 10)), "and so does one of a busier canister");
+        assert_eq!(
+            ids.issue(),
+            Ok((1 << 52) + (9 << 10)),
+            "ids continue above the counter of a busier canister"
+        );
     }
 
     #[test]

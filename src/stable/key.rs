@@ -160,7 +160,7 @@ mod tests {
         check(&(258_u64, 7_u64), "(258, 7)");
         check(&(258_u16, 7_u64), "(258, 7)");
         check(&[7; 32], &"07".repeat(32));
-        // Every prefix of these is a valid key, so `check` does not apply.
+        // Every prefix of a text or a principal is a valid key, so `check` does not apply to them.
         assert_eq!(("text".to_owned().shown(), caller.shown()), ("text".into(), caller.to_text()));
         check(&([7; 32], 258_u32), &format!("{} 258", "07".repeat(32)));
         check(&(caller, 258_u64), &format!("{caller} 258"));

@@ -27,7 +27,8 @@ const ENTRIES_OFFSET: usize = 15;
 
 const ADDRESS_BYTES: usize = 8;
 
-/// Maximum depth of a tree. A deeper one, with six entries per node, would have more nodes than there are addresses.
+/// Maximum depth of a tree. A deeper one would have more nodes than there are addresses, since every inner node but the
+/// root has at least six children.
 const MAX_DEPTH: u32 = 32;
 
 /// The keys of a map, `N` bytes each.
@@ -43,7 +44,7 @@ struct Node<'b, const N: usize> {
 }
 
 impl<const N: usize> MapKeys<N> {
-    /// Number of bytes at the beginning of a node that contain all of its keys.
+    /// Number of bytes at the beginning of a node that contain all keys of the node.
     const NODE_BYTES: usize = ENTRIES_OFFSET + (MAX_ENTRIES + 1) * ADDRESS_BYTES + MAX_ENTRIES * N;
 
     /// Creates the reader for the map in this memory.
@@ -52,7 +53,7 @@ impl<const N: usize> MapKeys<N> {
     }
 
     /// Passes the keys from `low` to `high`, inclusive, to `take`, ascending, until `take` returns false. Returns
-    /// `None` if the map has a layout that is not supported here; some keys may have been passed by then.
+    /// `None` if there is no map, or one that cannot be read here; some keys may have been passed by then.
     pub fn between(
         &self,
         low: &[u8; N],
@@ -77,7 +78,7 @@ impl<const N: usize> MapKeys<N> {
         }
     }
 
-    /// Returns whether the map has this key; `None` if its layout is not supported here.
+    /// Returns whether the map has this key; `None` if there is no map, or one that cannot be read here.
     pub fn contains(&self, key: &[u8; N]) -> Option<bool> {
         let mut found = false;
         self.between(key, key, &mut |_| {
@@ -87,7 +88,7 @@ impl<const N: usize> MapKeys<N> {
         Some(found)
     }
 
-    /// Does what [`Self::between`] does, for the keys below a node. Returns false if no more keys are wanted.
+    /// Does what [`Self::between`] does, for the keys below a node. Returns `Some(false)` if no more keys are wanted.
     fn walk(
         &self,
         address: u64,
@@ -200,7 +201,7 @@ mod tests {
         let keys = |memory| MapKeys::<36>::of(memory).between(&[0; 36], &[255; 36], &mut |_| true);
         assert_eq!(keys(memory()), None, "there is no map");
         let mut map = StableBTreeMap::<Key, Vec<u8>, _>::init(memory());
-        assert_eq!(keys(memory()), Some(()), "it is empty");
+        assert_eq!(keys(memory()), Some(()), "the map is empty");
         map.insert(([1; 32], 1), vec![2]);
         assert_eq!(keys(memory()), Some(()));
         let root = {

@@ -24,7 +24,7 @@ pub enum Structure {
 }
 
 impl Structure {
-    /// Returns the first three bytes of the memory.
+    /// Returns the first three bytes of the memory; `None` for a reserved one.
     pub const fn magic(self) -> Option<&'static [u8; 3]> {
         match self {
             Self::Map => Some(b"BTR"),
@@ -66,7 +66,7 @@ memory_ids! {
     SESSION_COUNTER = 5, Cell;
     /// Chunks: (SHA-256 of memory id and session id, chunk number) to bytes.
     CHUNKS = 6, Map;
-    /// Committed blobs: blob id to size, checksum and where the chunks are.
+    /// Committed blobs in the chunk map under their SHA-256: blob id to size, checksum and prefix of the chunks.
     BLOB_META = 7, Map;
     /// Blob counter of the first public release.
     RESERVED_BLOB_COUNTER = 8, Reserved;
@@ -84,9 +84,9 @@ memory_ids! {
     SESSION_BY_ACTIVITY = 14, Map;
     /// Index of live sessions by owner.
     SESSION_BY_OWNER = 15, Map;
-    /// Where the payload of live sessions is stored, and how much of it is hashed.
+    /// Where the payload of live sessions is stored, and how many of its bytes are hashed.
     PAYLOAD_STATES = 16, Map;
-    /// Receipts of finished uploads, for clients that lost the reply.
+    /// Receipts of ended uploads, for clients that lost the reply.
     RECEIPTS = 17, Map;
     /// Memories: memory id to record.
     MEMORIES = 18, Map;
@@ -100,13 +100,13 @@ memory_ids! {
     CONFIG = 22, Cell;
     /// Layout 1: session id to last activity.
     LEGACY_ACTIVITY = 23, Map;
-    /// Chunks of ended sessions that are still to be removed.
+    /// Prefixes whose chunks are still to be removed.
     RELEASED_CHUNKS = 24, Map;
-    /// State of the migration.
+    /// State of the first migration.
     MIGRATION_STATE = 25, Cell;
-    /// Journal of the migration.
+    /// Journal of the migrations.
     MIGRATION_JOURNAL = 26, Map;
-    /// Records that the migration could not convert.
+    /// Records that the first migration could not convert.
     MIGRATION_QUARANTINE = 27, Map;
     /// Index of receipts by expiry.
     RECEIPT_BY_EXPIRY = 28, Map;
@@ -128,9 +128,9 @@ memory_ids! {
     EXTENT_REGION = 36, Region;
     /// Layout 3: free extents of the region, by offset.
     FREE_EXTENTS = 37, Map;
-    /// Layout 3: the same, by length.
+    /// Layout 3: free extents of the region, by length.
     FREE_EXTENTS_BY_LEN = 38, Map;
-    /// Layout 3: end of the region, and allocated bytes.
+    /// Layout 3: end of the used part of the region, and allocated bytes.
     EXTENT_STATE = 39, Cell;
     /// Layout 3: committed blobs in extents.
     BLOBS = 40, Map;
@@ -142,7 +142,7 @@ memory_ids! {
     MAPPED_SESSIONS = 43, Cell;
     /// Number of capsules that a caller has created and that still exist.
     CAPSULES_BY_CREATOR = 44, Map;
-    /// Upload outcomes, by path.
+    /// Counts of sessions, calls and errors by path, marks of the structures, and the last errors.
     UPLOAD_COUNTS = 45, Counters;
     /// Layout 1: the record up to which everything is converted to layout 2.
     LEGACY_LEFT_BEHIND = 46, Cell;

@@ -58,7 +58,8 @@ pub fn check_public_release<M: Memory>(memories: &MemoryManager<M>) -> Result<()
 /// the caller has to check.
 ///
 /// # Errors
-/// [`PreflightError::NoLayout`], [`PreflightError::WrittenInPart`].
+/// [`PreflightError::NoLayout`], [`PreflightError::WrittenInPart`], [`PreflightError::DamagedStructure`] for the layout
+/// header.
 pub fn check_in_use<M: Memory>(memories: &MemoryManager<M>) -> Result<(), PreflightError> {
     let memory = |id: u8| memories.get(MemoryId::new(id));
     let Some(header) = cell_value(memories, numbers::LAYOUT)? else {
@@ -74,8 +75,9 @@ pub fn check_in_use<M: Memory>(memories: &MemoryManager<M>) -> Result<(), Prefli
     let is_in_extents = Layout::decode(&header).is_ok_and(|layout| layout >= Layout::EXTENTS);
     let marks = if is_in_extents { Marks::read(&memory(numbers::UPLOAD_COUNTS)) } else { Marks::default() };
     let (missing, why) = if marks.are_none() {
-        let made = ALL.iter().filter(|(.., structure)| *structure != Structure::Reserved).map(|(id, ..)| *id);
-        let missing = made.take_while(|id| *id <= LAST_OF_FIRST_BUILD).find(is_missing);
+        let created =
+            ALL.iter().filter(|(.., structure)| *structure != Structure::Reserved).map(|(id, ..)| *id);
+        let missing = created.take_while(|id| *id <= LAST_OF_FIRST_BUILD).find(is_missing);
         (missing, "every build creates it together with the layout header in memory id 10")
     } else {
         (marks.ids().find(is_missing), "the marks in memory id 45 show that it existed")
@@ -93,9 +95,9 @@ fn in_use<M: Memory>(memories: &MemoryManager<M>) -> String {
 /// The expected contents of a map.
 #[derive(Clone, Copy)]
 pub struct MapContents {
-    /// Returns whether bytes are a key.
+    /// The function that returns whether bytes are a key.
     pub is_key: fn(&[u8]) -> bool,
-    /// Returns a key as text.
+    /// The function that returns a key as text.
     pub show_key: fn(&[u8]) -> String,
     /// The length of the keys, if all have the same.
     pub key_len: Option<u32>,
@@ -110,12 +112,12 @@ pub struct MapContents {
 pub enum Damaged {
     /// The upgrade is refused.
     Refused,
-    /// The canister has a treatment for such a record, and an upgrade may repair it. The upgrade is refused only if the
-    /// record at the other end does not decode either.
+    /// The canister has a treatment for such a record, and an upgrade may repair it. The upgrade is refused only if
+    /// another record, at the other end, does not decode either.
     Treated,
     /// Like [`Self::Treated`], but a record that is Candid is refused: the first public release has written it.
     TreatedUnlessCandid,
-    /// Every such record is quarantined, or stays in quarantine, so any number of them is accepted.
+    /// Every such record under a valid key is quarantined, or stays in quarantine, so any number of them is accepted.
     Quarantined,
 }
 
@@ -214,11 +216,11 @@ pub fn check_map<M: Memory>(
         Damaged::TreatedUnlessCandid => !is_candid,
         Damaged::Quarantined => !is_foreign_key,
     };
-    let is_one = |end: &Result<(), PreflightError>| {
+    let is_record_error = |end: &Result<(), PreflightError>| {
         matches!(end, Err(PreflightError::ForeignRecord { .. } | PreflightError::NewerRecord { .. }))
     };
     if is_treated
-        && ends.iter().all(|end| end.is_ok() || is_one(end))
+        && ends.iter().all(|end| end.is_ok() || is_record_error(end))
         && (treatment == Damaged::Quarantined || map.len == 1 || ends.iter().any(Result::is_ok))
     {
         return Ok(());
@@ -305,8 +307,8 @@ pub fn check_manager(raw: &impl Memory) -> Result<(), PreflightError> {
     check_header(raw)
 }
 
-/// Returns `Ok(())` if only memories of this build are in use. Must be called after the layout is checked, since a
-/// newer layout explains an unknown memory better.
+/// Returns `Ok(())` if every memory in use is one of this build or of the first public release. Must be called after
+/// the layout is checked, since a newer layout explains an unknown memory better.
 ///
 /// # Errors
 /// [`PreflightError::UnknownMemory`].
@@ -340,9 +342,9 @@ fn check_header(raw: &impl Memory) -> Result<(), PreflightError> {
     if bucket_pages == 0 {
         return damaged(6, "the size of a bucket", 0, "at least one page".into());
     }
-    let held = raw.size().saturating_sub(1).div_euclid(bucket_pages);
-    if buckets > held.min(MAX_BUCKETS) {
-        let expected = format!("at most {}, in {} pages", held.min(MAX_BUCKETS), raw.size());
+    let buckets_that_fit = raw.size().saturating_sub(1).div_euclid(bucket_pages);
+    if buckets > buckets_that_fit.min(MAX_BUCKETS) {
+        let expected = format!("at most {}, in {} pages", buckets_that_fit.min(MAX_BUCKETS), raw.size());
         return damaged(4, "the number of buckets", buckets, expected);
     }
     let mut owned = [0_u64; 256];

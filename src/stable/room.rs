@@ -1,10 +1,9 @@
 //! Room in stable memory: how much is left, and how much of that is reserved for removals, conversions and a
 //! rollback.
 //!
-//! A map of ic-stable-structures cannot refuse an operation: it traps if its memory cannot grow. It grows
-//! even when an entry is removed, since two nodes are merged into a new one before they are freed. So the
-//! room is checked before anything is written, and additions to the canister are refused while there is still
-//! enough room for removals.
+//! A map of ic-stable-structures cannot refuse an operation: it traps if its memory cannot grow. The memory grows even
+//! when an entry is removed, if two nodes are merged into a new one before they are freed. So the room is checked
+//! before anything is written, and additions to the canister are refused while there is still enough room for removals.
 //!
 //! ```text
 //! byte 52..56    "BTA", 1    header of the allocator of a map, as ic-stable-structures 0.7 writes it
@@ -35,8 +34,8 @@ const RESERVED_BYTES: u64 = 1 << 20;
 /// record.
 const STEP_BYTES: u64 = 128 << 10;
 
-/// Upper bound of the bytes that storing a chunk takes besides its own: its share of a node, and new pages if nodes are
-/// split.
+/// Upper bound of the bytes that storing a chunk takes in addition to the bytes of the chunk: its share of a node, and
+/// new pages if nodes are split.
 const NODE_BYTES: u64 = 16 << 10;
 
 /// Bytes of a map before its first page.
@@ -45,7 +44,7 @@ const FIRST_PAGE: u64 = 100;
 /// Bytes of a page of the chunk map, with the allocator's header.
 const MAP_PAGE_BYTES: u64 = 1_040;
 
-/// Bytes of such a page that hold a node's contents.
+/// Bytes of a page of the chunk map that hold a node's contents.
 const MAP_PAGE_CONTENTS: u64 = 1_013;
 
 /// Stable memory has no room for a write.
@@ -91,7 +90,7 @@ struct Inner {
     legacy: Memory,
     sessions: Memory,
     metas: Memory,
-    /// Every other map.
+    /// All maps but the chunk map and the tables of sessions.
     tables: Vec<Memory>,
 }
 
@@ -169,8 +168,8 @@ impl StableRoom {
         FIRST_PAGE.saturating_add(MAP_PAGE_BYTES.saturating_mul(pages.saturating_add(1))) <= has
     }
 
-    /// Returns how much payload the canister can hold, at most `limit`: in the chunk map, or in the payload region,
-    /// which has `region` bytes and can still grow.
+    /// Returns how much payload the canister can hold, at most `limit`: in the chunk map, or, if `region` is given, in
+    /// the payload region, which has that many bytes and can still grow.
     pub fn payload_limit(&self, region: Option<u64>, limit: u64) -> u64 {
         // The first chunk also needs the room for removing one, and a session that begins now writes records
         // before its last chunk arrives.

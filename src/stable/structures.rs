@@ -72,7 +72,7 @@ pub struct Structures {
 }
 
 impl Structures {
-    /// Returns the structures whose ids `among` accepts.
+    /// Returns those structures whose ids `among` accepts.
     pub fn of(memories: &Memories, among: impl Fn(u8) -> bool) -> Self {
         let ids = ALL.iter().filter(|(id, ..)| among(*id));
         let memories_of = ids.map(|(id, _, structure)| (*id, *structure, memories.get(MemoryId::new(*id))));
@@ -100,7 +100,8 @@ impl Structures {
     }
 }
 
-/// Marks every structure that exists, so that there are marks from now on. The counts of uploads must exist.
+/// Marks every structure that exists, so that there are marks from now on. The memory of the counts of uploads, which
+/// holds the marks, must exist.
 pub fn mark_all(memories: &Memories) {
     let counts = memories.get(memory_ids::UPLOAD_COUNTS);
     let marks = Marks::read(&counts);
@@ -117,7 +118,7 @@ fn create(structure: Structure, memory: &Memory) -> Option<()> {
     match structure {
         Structure::Map if memory.grow(1) >= 0 => drop(Table::<u64, ()>::over(memory.clone())),
         Structure::Cell if memory.grow(1) >= 0 => drop(Register::<u64>::over(memory.clone())),
-        Structure::Counters => return Counters::over(memory.clone()).exists().then_some(()),
+        Structure::Counters => return Counters::over(memory.clone()).ensure_page().then_some(()),
         Structure::Map | Structure::Cell => return None,
         // Created by the code that writes them.
         Structure::Region | Structure::Reserved => {}

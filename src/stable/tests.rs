@@ -18,7 +18,7 @@ fn bytes_of(memory: &RawMemory) -> Vec<u8> {
 
 fn refused(memory: &RawMemory) -> OpenError {
     let before = bytes_of(memory);
-    let error = open_storage(memory.clone()).err().expect("must be refused");
+    let error = open_storage(memory.clone()).err().expect("the memory is refused");
     assert!(bytes_of(memory) == before, "a refused memory is left unchanged");
     error
 }
@@ -116,7 +116,7 @@ fn sessions_of_layout_1_without_a_header_are_layout_1() {
     };
     let storage = open_storage(with(golden)).unwrap();
     assert_eq!(storage.layout.get(), Ok(Some(Layout::LEGACY)));
-    assert_eq!(storage.sessions.legacy.len(), 1, "what was stored is still there");
+    assert_eq!(storage.sessions.legacy.len(), 1, "the stored session is kept");
     let error = refused(&with(b"another's")).to_string();
     assert!(error.contains("memory id 3 (LEGACY_SESSIONS)") && error.contains("under 7"), "{error}");
 }
@@ -138,7 +138,8 @@ fn the_advice_for_a_refused_layout_works() {
     ] {
         let memory = RawMemory::default();
         Storage::create(memory.clone()).unwrap().layout.set(&layout);
-        let refused = Storage::open_accepting(memory, &accepted).err().expect("it is refused").to_string();
+        let refused =
+            Storage::open_accepting(memory, &accepted).err().expect("the layout is refused").to_string();
         assert!(refused.contains(advice), "{refused}");
     }
 }
@@ -220,7 +221,7 @@ fn a_truncated_memory_is_refused_and_a_longer_one_accepted() {
     }
     for longer in [0, 1, 500] {
         memory.grow(longer);
-        assert!(open_storage(memory.clone()).is_ok(), "{longer} unused pages after it");
+        assert!(open_storage(memory.clone()).is_ok(), "{longer} unused pages after the memory");
     }
 }
 
@@ -287,18 +288,18 @@ fn structures_without_memory_are_refused_and_made_later() {
     let first = &mut storage.created_with_first_upload;
     let refused = first.create(&storage.room);
     assert_eq!(refused, Err(super::NoRoom { needed: 65_536, left: 0 }));
-    assert_eq!(first.create(&storage.room), refused, "and again");
-    let made = || {
+    assert_eq!(first.create(&storage.room), refused, "a repeated call is refused, too");
+    let existing_ids = || {
         let memories = Memories::init(memory.clone());
         let ids = memory_ids::CREATED_WITH_FIRST_UPLOAD.into_iter();
         ids.filter(|id| memories.get(MemoryId::new(*id)).size() > 0).collect::<Vec<_>>()
     };
-    assert_eq!(made(), memory_ids::CREATED_WITH_FIRST_UPLOAD[..3]);
+    assert_eq!(existing_ids(), memory_ids::CREATED_WITH_FIRST_UPLOAD[..3]);
     drop(storage);
     let storage = Storage::open_accepting(memory.clone(), &[Layout::EXTENTS]).unwrap();
-    assert!(storage.index.is_empty(), "an upgrade needs none of the others");
+    assert!(storage.index.is_empty(), "an upgrade needs none of the structures that do not exist");
     let marks = super::Marks::read(&Memories::init(memory.clone()).get(memory_ids::UPLOAD_COUNTS));
-    assert!(made().iter().all(|id| marks.ids().any(|marked| marked == *id)));
+    assert!(existing_ids().iter().all(|id| marks.ids().any(|marked| marked == *id)));
 }
 
 #[test]

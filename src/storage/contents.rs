@@ -26,8 +26,9 @@ enum Contents {
     Cell(Decodes),
 }
 
-/// The expected contents of each memory, by id. If a client's record does not decode, callers who request it get an
-/// error, or it is quarantined, and everything else keeps working; so one such record does not stop an upgrade.
+/// The expected contents of each map and cell, by id. If a client's record does not decode, callers who request it get
+/// an error, or the record is quarantined, and everything else keeps working; so one such record does not stop an
+/// upgrade.
 const CONTENTS: &[(u8, Contents)] = &[
     (ids::CAPSULES, treated::<String, CapsuleRecord>()),
     (ids::LEGACY_SESSIONS, quarantined(keys::<u64>(Values::Records(decodes_legacy)))),
@@ -69,7 +70,7 @@ const CONTENTS: &[(u8, Contents)] = &[
     (ids::CAPSULES_BY_CREATOR, map::<Principal, u64>()),
     (ids::LEGACY_LEFT_BEHIND, cell::<Leftovers>()),
     (ids::CAPSULE_MAKERS, cell::<Listed>()),
-    // Not checked: a damaged key is replaced by a new one.
+    // Not checked: a damaged record of the keys is replaced.
     (ids::ACCESS_KEYS, Contents::Cell(|_| Ok(()))),
     (ids::DOWNLOADS, treated::<u64, SessionRecord>()),
 ];
@@ -140,11 +141,11 @@ fn decodes_legacy(bytes: &[u8]) -> Result<(), Undecodable> {
     }
 }
 
-/// Returns `Ok(())` if the first and the last record of every table are what this canister stores there. Without a
-/// layout header, only the records show whose memory it is, and none may be damaged.
+/// Checks the first and the last record of every map, and every cell, against [`CONTENTS`]. Without a layout header,
+/// only the records show whose memory it is, so none of them may be damaged.
 ///
 /// # Errors
-/// The first record that is not; see [`PreflightError`].
+/// The first that is not as expected; see [`PreflightError`].
 pub fn check(memories: &Memories, layout: Option<Layout>) -> Result<(), PreflightError> {
     CONTENTS.iter().try_for_each(|(id, contents)| match *contents {
         Contents::Map(map) => {
@@ -155,10 +156,10 @@ pub fn check(memories: &Memories, layout: Option<Layout>) -> Result<(), Prefligh
     })
 }
 
-/// Returns the layout of the header; `None` if there is none.
+/// Returns the layout in the header; `None` if there is no header.
 ///
 /// # Errors
-/// A header that does not decode.
+/// A damaged header.
 pub fn layout(memories: &Memories) -> Result<Option<Layout>, PreflightError> {
     preflight::decode_cell(memories, ids::LAYOUT, decode)
 }
@@ -166,7 +167,7 @@ pub fn layout(memories: &Memories) -> Result<Option<Layout>, PreflightError> {
 /// Returns the state of the first migration.
 ///
 /// # Errors
-/// A record that does not decode.
+/// A damaged record.
 pub fn migration_state(memories: &Memories) -> Result<MigrationState, PreflightError> {
     let state = preflight::decode_cell(memories, ids::MIGRATION_STATE, decode::<MigrationState>)?;
     Ok(state.unwrap_or_default())

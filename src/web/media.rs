@@ -4,9 +4,9 @@
 /// The type of a blob whose declared type is not valid.
 const UNKNOWN: &str = "application/octet-stream";
 
-/// Types that a browser shows and does not execute: raster images, sound, video and plain text. Everything else is
-/// downloaded when it is opened, above all HTML, SVG and XML, which may contain scripts, and PDF, whose viewers do not
-/// work in a sandbox. An `<img>` still shows an SVG, but a browser does not run the scripts in it.
+/// Types, in addition to sound and video, that a browser shows and does not execute: raster images and plain text.
+/// Everything else is downloaded when it is opened, above all HTML, SVG and XML, which may contain scripts, and PDF,
+/// whose viewers do not work in a sandbox. An `<img>` still shows an SVG, but a browser does not run the scripts in it.
 const SHOWN: &[&str] = &[
     "image/apng",
     "image/avif",
@@ -24,7 +24,8 @@ const SHOWN: &[&str] = &[
     "text/plain",
 ];
 
-/// The content security policy of a page that a browser generates for a blob: it may show that blob, and nothing else.
+/// The content security policy of a page that a browser generates for a blob: the page may show that blob, and nothing
+/// else.
 pub const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox";
 
@@ -43,7 +44,8 @@ pub fn disposition(mime_type: &str, name: &str) -> String {
     if name.is_empty() { how.into() } else { format!("{how}; filename*=UTF-8''{}", percent_encoded(name)) }
 }
 
-/// Returns type and subtype in lower case, without parameters: a browser needs none for a complete file.
+/// Returns type and subtype in lower case, without parameters: a browser needs none for a complete file. Returns
+/// [`UNKNOWN`] for an invalid or composite type.
 fn essence(mime_type: &str) -> String {
     let essence = mime_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let well_formed =

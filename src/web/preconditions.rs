@@ -1,4 +1,4 @@
-//! Checks whether a client already has the content (RFC 9110, section 13).
+//! Compares the entity tags in a request's preconditions with the tag of the content (RFC 9110, section 13).
 
 /// Returns whether a list of entity tags contains this one, or is `*`. Comparison is strong: a weak tag never
 /// matches.
@@ -6,7 +6,7 @@ pub fn names(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag)
 }
 
-/// Does the same with weak comparison: a weak tag matches the strong one with the same text.
+/// Does the same as [`names`] with weak comparison: a weak tag matches the strong one with the same text.
 pub fn names_weakly(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }

@@ -28,7 +28,7 @@ fn publish(canister: &mut TestCanister, is_public: bool) {
     canister.storage.capsules.set_public(person(OWNER), &capsule, is_public).unwrap();
 }
 
-/// Stores a public file of some chunks; returns its locator and its bytes.
+/// Stores a public file of `len` bytes; returns its path and its bytes.
 fn public_file(canister: &mut TestCanister, len: usize) -> (String, Vec<u8>) {
     publish(canister, true);
     let file = file(len);
@@ -42,7 +42,7 @@ fn request(method: &str, url: &str, headers: &[(&str, &str)]) -> HttpRequest {
 }
 
 fn get(canister: &TestCanister, url: &str, headers: &[(&str, &str)]) -> StreamedResponse {
-    answer(&canister.storage, &request("GET", url, headers), canister.now).expect("a page of our own")
+    answer(&canister.storage, &request("GET", url, headers), canister.now).expect("the request is for a blob")
 }
 
 fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {

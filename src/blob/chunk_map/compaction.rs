@@ -1,6 +1,6 @@
 //! Compaction of a chunk map in which few chunks are in use: one message reads these chunks, empties the map, and
 //! stores them again. Removing the released chunks one by one would cost more, since the library rewrites a node for
-//! each.
+//! each removal.
 //!
 //! If the message traps, nothing is changed. Like a removal without room, a compaction is marked by the message before,
 //! so that one that traps is not repeated for ever: the released chunks are then removed one by one.
@@ -32,7 +32,7 @@ pub const fn is_cheaper(in_use: usize, total: u64) -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compaction {
     mark: Mark<()>,
-    /// Whether an attempt to compact the map trapped, or had no room.
+    /// Whether an attempt to compact the map trapped or was not possible.
     has_failed: bool,
 }
 

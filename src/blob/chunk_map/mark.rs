@@ -1,6 +1,6 @@
-//! A step that may trap: one message marks it, and the next one takes the mark and performs the step. If that message
-//! traps, its changes are rolled back, so the mark is still there at the second of two checks, which are separate
-//! messages.
+//! A step that may trap: one message marks it, and the next one takes the mark and performs the step. If the message of
+//! the step traps, its changes are rolled back, so the mark is still there at the second of two checks, which are
+//! separate messages.
 
 /// The mark of a step. It is on the heap: after an upgrade nothing is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

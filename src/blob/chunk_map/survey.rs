@@ -1,5 +1,5 @@
-//! Determines which chunks in the chunk map are still in use, from its keys alone. If no chunk is in use or only a few
-//! are, the map can be emptied in one step instead of chunk by chunk.
+//! Determines which chunks in the chunk map are still in use, from the keys of the map and the table of released
+//! prefixes. If few chunks or none are in use, the released ones can be removed in one step instead of one by one.
 //!
 //! The survey is on the heap: after an upgrade it starts from scratch.
 
@@ -17,15 +17,15 @@ const PREFIX_BYTES: usize = 32;
 
 pub type Key = [u8; KEY_BYTES];
 
-/// How far the map has been checked. The survey stays correct while chunks arrive and are removed, since each of them
-/// is reported to it.
+/// How far the map has been checked. The survey stays correct while chunks arrive and are removed, since each arrival
+/// and removal is reported to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// The last key that was checked; all before it were, too.
+    /// The last key that was checked; all keys before this one were, too.
     last: Option<Key>,
-    /// Number of keys in the map up to the last one that was checked.
+    /// Number of keys in the map up to `last`.
     keys: u64,
-    /// The checked keys that were not released when they were last checked.
+    /// The keys up to `last` that were in use when they were added or last checked.
     in_use: BTreeSet<Key>,
 }
 
@@ -34,16 +34,16 @@ pub struct Survey {
 pub enum Found {
     /// Exactly these chunks are in use, ascending; all others in the map are released.
     InUse(Vec<Key>),
-    /// More chunks than the caller allowed are in use, or the keys cannot be read.
+    /// More chunks than the caller allowed are in use, or the keys cannot be read completely.
     TooMany,
-    /// Some keys have not been checked yet; the next message checks more.
+    /// There may be keys that have not been checked yet; the next message checks more.
     More,
 }
 
 impl Survey {
     /// Records a chunk that is new in the map.
-    pub fn added(&mut self, key: Key) {
-        // Keys after the last one will be checked later.
+    pub fn add(&mut self, key: Key) {
+        // Keys after `last` will be checked later.
         if self.last.is_some_and(|last| key <= last) {
             self.keys = self.keys.saturating_add(1);
             self.in_use.insert(key);
@@ -51,14 +51,14 @@ impl Survey {
     }
 
     /// Records a chunk that is no longer in the map.
-    pub fn removed(&mut self, key: Key) {
+    pub fn remove(&mut self, key: Key) {
         if self.last.is_some_and(|last| key <= last) {
             self.keys = self.keys.saturating_sub(1);
             self.in_use.remove(&key);
         }
     }
 
-    /// Checks the next keys of a map of `total` chunks, unless more than `max` chunks with keys before them are in use.
+    /// Checks the next keys of a map of `total` chunks, unless more than `max` of the chunks up to `last` are in use.
     pub fn advance(
         &mut self,
         keys: &MapKeys<KEY_BYTES>,
@@ -77,7 +77,7 @@ impl Survey {
             if *last == Some(*key) {
                 return true;
             }
-            // The chunks of one object follow each other, so its prefix is looked up once.
+            // The chunks of one object follow each other, so a released prefix is looked up once.
             if prefix != key.first_chunk::<PREFIX_BYTES>().copied() {
                 if is_released(released, key) {
                     prefix = key.first_chunk().copied();

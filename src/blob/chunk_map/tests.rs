@@ -1,5 +1,5 @@
-//! Removal of released chunks: all at once if none or only a few others are in use, otherwise a few in a message, or in
-//! steps that are tried one by one when the map has no room.
+//! Removal of released chunks: all at once if few chunks or none are in use, otherwise a few in a message, or in marked
+//! steps when there is no room.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +40,7 @@ fn fill(map: &ChunkMap, memories: &Memories) {
     assert!(!map.room.for_removal());
 }
 
-/// Prefix of chunks in use; it comes after all other prefixes.
+/// Prefix of chunks in use, after all other prefixes.
 const IN_USE: u8 = 200;
 
 /// A number of chunks in use with which the map is not emptied in one step: one more than a compaction allows.
@@ -50,7 +50,7 @@ fn insert_in_use(map: &mut ChunkMap, count: u64) {
     (0..count as u32).for_each(|idx| map.insert(prefix(IN_USE), idx, b"in use"));
 }
 
-/// Returns a map with these chunks, which are released, and many chunks in use, but no room for a removal.
+/// Returns a map with these chunks, which are released, and [`MANY`] chunks in use, but no room for a removal.
 fn without_room(chunks: &[(u8, u32)]) -> ChunkMap {
     let (mut map, memories) = with_chunks(chunks);
     insert_in_use(&mut map, MANY);
@@ -96,7 +96,7 @@ fn without_room_each_removal_is_marked_first() {
         let before = map.total();
         // One check between the two messages does not count as a failure.
         map.watch();
-        assert_eq!((map.attempt.mark.step(), map.total()), (Some(marked), before), "it is only marked");
+        assert_eq!((map.attempt.mark.step(), map.total()), (Some(marked), before), "the step is only marked");
         map.sweep();
         assert_eq!((map.attempt.mark.step(), map.attempt.failures), (None, 0));
         map.watch();
@@ -118,7 +118,7 @@ fn a_step_whose_message_traps_is_skipped() {
         tried.extend(marked);
         // The message of the step traps, so its mark is still set at the next check and at the one after.
         map.watch();
-        assert_eq!(map.attempt.mark.step(), marked, "its message may not have been executed yet");
+        assert_eq!(map.attempt.mark.step(), marked, "the message of the step may not have been executed yet");
         map.watch();
     }
     let key = |n, idx| (prefix(n).0, idx);
@@ -186,7 +186,7 @@ fn a_chunk_that_arrives_during_a_survey_is_not_lost() {
     }
 }
 
-/// If every new chunk made the survey start over, it would not end while clients keep uploading.
+/// If every new chunk made the survey start over, the survey would not end while clients keep uploading.
 #[test]
 fn chunks_that_keep_arriving_do_not_hold_up_removal() {
     const CHUNKS: u32 = 500;
@@ -224,7 +224,11 @@ fn a_chunk_in_use_that_is_released_later_is_found() {
     map.release_copied(prefix(1));
     assert!(!map.sweep(), "the first message of the survey");
     assert!(!map.sweep());
-    assert_eq!(map.total(), 49 + MANY - RELEASE_AT_ONCE as u64, "one by one, since many chunks are in use");
+    assert_eq!(
+        map.total(),
+        49 + MANY - RELEASE_AT_ONCE as u64,
+        "chunks are removed one by one, since many are in use"
+    );
     map.release_copied(prefix(IN_USE));
     assert!(map.sweep());
     assert_eq!((map.total(), map.release_total()), (0, 0));

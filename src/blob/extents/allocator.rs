@@ -1,8 +1,8 @@
 //! The allocator of the payload region.
 //!
-//! Best fit with coalescing: it takes the smallest free extent that holds the whole object. If there is none, it takes
-//! the largest free extents, unless they are very short, and the remainder at the end of the region. So one object has
-//! at most [`MAX_EXTENTS`] extents.
+//! Best fit with coalescing: an object gets the smallest free extent that holds all of it. If there is none, it gets
+//! the largest free extents, unless they are very short, and for the remainder again the smallest extent that holds it,
+//! or bytes at the end of the region. So one object has at most [`MAX_EXTENTS`] extents.
 
 use minicbor::{Decode, Encode};
 
@@ -10,8 +10,7 @@ use crate::stable::{Memories, Record, Register, StableError, Table, codec, memor
 
 use super::{Extent, Extents, MAX_EXTENTS};
 
-/// Extents begin and end at multiples of this, bytes: small files share a page, and the remainder of a split
-/// extent is never too small for another file.
+/// Extents begin and end at multiples of this, bytes: small files share a page, and no free extent is shorter.
 const UNIT: u64 = 64;
 
 /// Maximum size of the region, bytes: the memory manager can allocate 256 GiB in all, and the tables need
@@ -96,7 +95,7 @@ impl Allocator {
         let mut holes = Vec::new();
         let mut missing = whole;
         // An extent shorter than this is not worth an entry in the record.
-        let fair = whole.div_ceil(MAX_EXTENTS as u64);
+        let shortest_useful = whole.div_ceil(MAX_EXTENTS as u64);
         let mut shorter_than = (u64::MAX, u64::MAX);
         while missing > 0 {
             if let Some((len, offset)) = self.by_len.next_key(Some(&(missing.saturating_sub(1), u64::MAX)))
@@ -110,7 +109,7 @@ impl Allocator {
                 break;
             }
             match self.by_len.keys(..shorter_than).next_back() {
-                Some((len, offset)) if len >= fair => {
+                Some((len, offset)) if len >= shortest_useful => {
                     holes.push(Extent { offset, len });
                     missing = missing.saturating_sub(len);
                     shorter_than = (len, offset);
@@ -124,7 +123,7 @@ impl Allocator {
     /// Frees an extent, and merges it with its free neighbors.
     ///
     /// # Errors
-    /// A damaged table, or an extent that is already free; nothing is changed then.
+    /// A damaged table, or an extent that is not completely allocated; nothing is changed then.
     pub fn free(&mut self, extent: Extent) -> Result<(), StableError> {
         if extent.len == 0 {
             return Ok(());
@@ -179,7 +178,7 @@ impl Allocator {
     /// allocated bytes add up to everything before the end.
     ///
     /// # Errors
-    /// A description of the disagreement, with its offset.
+    /// A description of the disagreement, with its offset, or a damaged record.
     pub fn check(&self) -> Result<(), StableError> {
         let state = self.state()?;
         let (mut free, mut last_end) = (0_u64, None);

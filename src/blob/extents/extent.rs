@@ -1,4 +1,4 @@
-//! Extents: ranges of the region, and objects that are stored in several of them.
+//! Extents: ranges of the region, and objects that are stored in several extents.
 
 use minicbor::{Decode, Encode};
 
@@ -13,16 +13,16 @@ pub const MAX_EXTENTS: usize = 16;
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(array)]
 pub struct Extent {
-    /// Its start, in bytes from the end of the region's header.
+    /// Offset of the first byte, from the end of the region's header.
     #[n(0)]
     pub offset: u64,
-    /// Its length, bytes.
+    /// Length, bytes.
     #[n(1)]
     pub len: u64,
 }
 
 impl Extent {
-    /// Returns its end.
+    /// Returns the offset after the last byte.
     pub const fn end(self) -> u64 {
         self.offset.saturating_add(self.len)
     }
@@ -51,7 +51,7 @@ impl Extents {
         self.iter().fold(0, |size, extent| size.saturating_add(extent.len))
     }
 
-    /// Returns the ranges of the region that contain `len` bytes from offset `at` on.
+    /// Returns the ranges of the region that contain `len` bytes of the object from offset `at` on.
     pub fn pieces(&self, at: u64, len: usize) -> Result<impl Iterator<Item = Extent>, SinkError> {
         let size = self.size();
         let end = at.checked_add(len as u64).filter(|end| *end <= size);

@@ -18,7 +18,7 @@ use super::Extent;
 /// that a message touches little heap compared with a chunk of 1.8 MB.
 pub const BLOCK_BYTES: usize = 32 * 1024;
 
-/// Bytes before the payload: one page of the IC, so that large extents begin on a page.
+/// Bytes before the payload: one page of the IC, so that the payload begins on a page.
 pub const HEADER_BYTES: u64 = 4096;
 
 const VERSION: u8 = 1;
@@ -41,7 +41,7 @@ impl Region {
         Self { memory: memories.get(memory_ids::EXTENT_REGION), room: room.clone() }
     }
 
-    /// Grows the memory for the bytes of an extent.
+    /// Grows the memory, if necessary, to hold the bytes of an extent.
     ///
     /// # Errors
     /// [`SinkError::MemoryFull`].
@@ -65,7 +65,7 @@ impl Region {
         Ok(())
     }
 
-    /// Passes the bytes of an extent to `take`, block by block. Bytes that were never written read as zeros.
+    /// Passes the bytes of an extent to `take`, block by block. Bytes beyond the end of the memory read as zeros.
     ///
     /// # Errors
     /// The first error of `take`.

@@ -88,8 +88,8 @@ proptest! {
     }
 }
 
-/// Blobs of 1 B to 1 GiB, with log-uniform sizes, are stored and deleted at random while about 100 GiB are live. When
-/// the region is at its largest, at most a tenth of it is unused.
+/// Blobs of 1 B to 1 GiB, with log-uniform sizes, are stored and deleted at random while about 100 GiB are live. Of the
+/// largest size of the region, at most a tenth exceeds the largest number of live bytes.
 #[test]
 fn at_most_a_tenth_is_lost_to_gaps() {
     const BLOBS: usize = 100_000;
@@ -120,7 +120,7 @@ fn at_most_a_tenth_is_lost_to_gaps() {
         live.len()
     );
     assert!(lost <= 0.1, "{lost}");
-    assert!(most_pieces > 1, "no blob was ever split, so this shows nothing");
+    assert!(most_pieces > 1, "no blob has several extents, so the test shows nothing");
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn unallocated_bytes_cannot_be_freed() {
         assert!(error.to_string().contains(&format!("offset {}", extent.offset)), "{error}");
     }
     assert_eq!((allocator.end(), allocator.taken_bytes()), (end, taken));
-    assert!(allocator.allocate(0).unwrap().iter().next().is_none(), "no extent for no bytes");
+    assert!(allocator.allocate(0).unwrap().iter().next().is_none(), "an empty object has no extent");
     assert_eq!(allocator.check(), Ok(()));
 }
 
@@ -274,7 +274,10 @@ fn bytes_outside_of_an_object_are_refused() {
     for (at, len) in [(0, size as usize + 1), (size, 1), (u64::MAX, 1)] {
         let refused = Err(SinkError::OutOfRange { offset: at, got: len, size });
         assert_eq!(store.write_at(&whole, at, &vec![1; len]), refused);
-        assert_eq!(store.read_at(&whole, at, len, &mut |_| panic!("nothing may be read")), refused);
+        assert_eq!(
+            store.read_at(&whole, at, len, &mut |_| panic!("bytes outside of the object were read")),
+            refused
+        );
     }
 }
 
@@ -283,11 +286,11 @@ fn the_region_says_how_much_fits_without_growing() {
     let mut store = store();
     assert_eq!((store.capacity(), store.bytes_left()), (0, Ok(0)));
     let extents = store.allocate(100).unwrap();
-    assert_eq!((store.capacity(), store.bytes_left()), (0, Ok(0)), "it grows when it is written");
+    assert_eq!((store.capacity(), store.bytes_left()), (0, Ok(0)), "the region grows when it is written");
     assert_eq!(store.end(), Ok(128));
     store.write_at(&extents, 0, &[7; 100]).unwrap();
     let bytes = store.capacity();
-    assert_eq!(bytes, (8 << 20) - HEADER_BYTES, "a bucket");
+    assert_eq!(bytes, (8 << 20) - HEADER_BYTES, "the region has grown by a bucket");
     assert_eq!(store.bytes_left(), Ok(bytes - 128));
     store.free(&extents).unwrap();
     assert_eq!(store.bytes_left(), Ok(bytes));

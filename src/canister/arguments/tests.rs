@@ -63,7 +63,7 @@ proptest! {
         let (capsule_id, asset_metadata, _, idem, hash) = begin.clone();
         assert!(read_here::<Begin>(&encode(begin.clone())));
         let (first, second, third, fourth, _) = begin;
-        assert!(read_here::<Begin>(&encode((first, second, third, fourth))), "an option that is left out");
+        assert!(read_here::<Begin>(&encode((first, second, third, fourth))), "an option may be left out");
         let file = SmallFile {
             capsule_id: capsule_id.clone(),
             asset_metadata: asset_metadata.clone(),

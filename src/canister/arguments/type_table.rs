@@ -1,5 +1,5 @@
-//! The type table of a Candid message whose values can be read without the library, and the check whether two tables
-//! are equivalent.
+//! The type table of a Candid message whose values can be read without the library, and the check whether one table can
+//! stand for another.
 //!
 //! ```text
 //! "DIDL", number of entries, entries, number of arguments, their types
@@ -10,10 +10,11 @@
 
 use crate::leb128;
 
-/// Maximum number of entries: more than any of our messages has, and few enough to be compared quickly.
+/// Maximum number of entries, and of arguments: more than any of our messages has, and few enough to be compared
+/// quickly.
 const MAX_ENTRIES: usize = 256;
 
-/// Maximum number of fields and cases: more than any of our messages has.
+/// Maximum number of fields and cases in all entries: more than any of our messages has.
 const MAX_FIELDS: usize = 1_024;
 
 const VARIANT: i32 = -21;
@@ -27,7 +28,7 @@ const NAT8: i32 = -5;
 const BOOL: i32 = -2;
 const NULL: i32 = -1;
 
-/// The types of a message, all of whose values can be read here.
+/// The types of a message whose values can all be read here.
 pub struct TypeTable {
     entries: Vec<Entry>,
     /// Fields of all entries, one after the other.
@@ -40,7 +41,7 @@ pub struct TypeTable {
 #[derive(Clone, Copy)]
 struct Entry {
     opcode: i32,
-    /// Index of its first field.
+    /// Index of the first field of the entry.
     first: usize,
     count: usize,
 }
@@ -49,11 +50,13 @@ struct Entry {
 #[derive(Clone, Copy)]
 struct Field {
     hash: u32,
+    /// Opcode of the type, or index of its entry.
     of: i32,
 }
 
 impl TypeTable {
-    /// Reads the table of a message; `None` if it has types whose values cannot be read here.
+    /// Reads the table of a message; `None` if it is damaged or too large, or has types whose values cannot be read
+    /// here.
     pub fn of(message: &[u8]) -> Option<Self> {
         let mut rest = message.strip_prefix(b"DIDL")?;
         let mut fields = Vec::new();
@@ -155,7 +158,7 @@ fn signed(rest: &mut &[u8]) -> Option<i32> {
         return Some(if low & 0x40 == 0 { value } else { value.saturating_sub(0x80) });
     }
     let high = byte(rest)?;
-    // The second byte must be positive and the last one.
+    // The second byte must be the last one, and its sign must be positive.
     (high < 0x40).then(|| value | (i32::from(high) << 7))
 }
 

@@ -1,4 +1,4 @@
-//! Reads the values of a Candid message through serde, if its types are known to be those of the reader.
+//! Reads the values of a Candid message whose types are known to be those of the reader, through serde.
 //!
 //! ```text
 //! bool, nat8 to nat64, float32   one byte, or little-endian
@@ -43,8 +43,8 @@ impl<'de> Values<'de> {
         Self { rest: bytes, arguments }
     }
 
-    /// Returns a reader for the next argument. After the last argument of the message, every further one is
-    /// an absent option.
+    /// Returns a reader for the next argument. After the last argument of the message, every further one is an absent
+    /// option; `None` if bytes are left over.
     pub fn next_argument(&mut self) -> Option<&mut Self> {
         match self.arguments.checked_sub(1) {
             Some(left) => self.arguments = left,
@@ -188,7 +188,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
         seed.deserialize(&mut *self.values).map(Some)
     }
 
-    /// Every element takes at least one byte, so no more is reserved than the message can contain.
+    /// Reserves no more elements than there are bytes left in the message.
     fn size_hint(&self) -> Option<usize> {
         Some(self.left.min(self.values.rest.len()))
     }

@@ -26,6 +26,7 @@ fn by_us(message: &[u8]) -> Option<(Args, bool)> {
     Some(((session, idx, bytes, sha256.map(ByteBuf::into_vec)), in_place))
 }
 
+/// Asserts that this module and the library decode the same; returns whether the message was read in place.
 fn agree(message: &[u8]) -> bool {
     let ours = by_us(message);
     assert_eq!(
@@ -44,8 +45,8 @@ fn usual_messages_are_read_in_place() {
     let none = None::<ByteBuf>;
     assert!(agree(&Encode!(&5_u64, &6_u32, &chunk, &digest).unwrap()));
     assert!(agree(&Encode!(&5_u64, &6_u32, &chunk, &none).unwrap()));
-    assert!(agree(&Encode!(&5_u64, &6_u32, &chunk).unwrap()), "as older clients send it, without the digest");
-    assert!(agree(&Encode!(&5_u64, &6_u32, &chunk, &()).unwrap()), "null for an option");
+    assert!(agree(&Encode!(&5_u64, &6_u32, &chunk).unwrap()), "older clients send no digest");
+    assert!(agree(&Encode!(&5_u64, &6_u32, &chunk, &()).unwrap()), "an option may be sent as null");
     assert!(agree(&Encode!(&u64::MAX, &u32::MAX, &ByteBuf::new(), &none).unwrap()));
     assert!(agree(&Encode!(&5_u64, &6_u32, &vec![1_u8; 300], &Some(vec![2_u8; 32])).unwrap()));
 }

@@ -58,8 +58,9 @@ fn a_key_twice_in_a_node_is_damage() {
 #[test]
 fn a_key_of_an_impossible_length_is_damage() {
     for (len, is_allowed) in [(MAX_RECORD, true), (MAX_RECORD + 1, false), (u32::MAX, false)] {
-        // Keys of a fixed length are stored without one. Without `key_len`, the first four bytes of the first key are
-        // read as its length; if that is possible, the node ends before the key does, which is damage of another kind.
+        // Keys of a fixed length are stored without their length. Without `key_len`, the first four bytes of the first
+        // key are read as its length; if that is possible, the node ends before the key does, which is damage of
+        // another kind.
         let map = leaf(|memory| memory.write(LEAF + NODE_HEADER, &len.to_le_bytes()));
         let damage = map.key(End::First, None).unwrap_err();
         let is_reported = damage.what == format!("a key of {len} bytes");
@@ -69,7 +70,7 @@ fn a_key_of_an_impossible_length_is_damage() {
 
 #[test]
 fn a_cell_holds_what_fits_into_its_memory() {
-    let of_len = |pages: u64, len: u64| {
+    let check_len = |pages: u64, len: u64| {
         let memory = VectorMemory::default();
         memory.grow(pages);
         memory.write(0, &[&b"SCL\x01"[..], &(len as u32).to_le_bytes()].concat());
@@ -77,9 +78,9 @@ fn a_cell_holds_what_fits_into_its_memory() {
     };
     for pages in [1, 2] {
         let max = pages * 64 * 1024 - CELL_HEADER;
-        assert_eq!(of_len(pages, max), Ok(Some(max as u32)));
+        assert_eq!(check_len(pages, max), Ok(Some(max as u32)));
         for len in [max + 1, max + 100_000] {
-            assert_eq!(of_len(pages, len).unwrap_err().offset, 4, "{len} bytes in {pages} pages");
+            assert_eq!(check_len(pages, len).unwrap_err().offset, 4, "{len} bytes in {pages} pages");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Why the preflight refuses stable memory.
 
-/// Stable memory was not written by this canister.
+/// Why the preflight refuses stable memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PreflightError {
     /// The first bytes are not those of a memory manager.
@@ -18,7 +18,7 @@ pub enum PreflightError {
     ForeignStructure {
         /// Memory id.
         id: u8,
-        /// Its name in the table.
+        /// Name of the memory in the table of memory ids.
         name: &'static str,
         /// First three bytes.
         found: [u8; 3],
@@ -32,7 +32,7 @@ pub enum PreflightError {
     DamagedStructure {
         /// Memory id.
         id: u8,
-        /// Its name in the table.
+        /// Name of the memory in the table of memory ids.
         name: &'static str,
         /// Offset in the memory, bytes.
         offset: u64,
@@ -46,27 +46,27 @@ pub enum PreflightError {
     ForeignRecord {
         /// Memory id.
         id: u8,
-        /// Its name in the table.
+        /// Name of the memory in the table of memory ids.
         name: &'static str,
         /// `first` or `last`; `only` for the record of a cell.
         which: &'static str,
-        /// Its key, or the first bytes of the key in hexadecimal.
+        /// Key of the record, or the first bytes of the key in hexadecimal.
         key: String,
-        /// Why it does not decode.
+        /// Why the record does not decode, or is not one of this table.
         reason: String,
     },
-    /// A record was written by a newer build, to judge by the format in its first byte.
+    /// According to the format in its first byte, a newer build has written the record.
     #[error(
         "memory id {id} ({name}): the {which} record, under {key}, has format {found}, this build supports formats up to {known}: install the newer build that wrote it; if there is none, the record is damaged: load a snapshot from before the damage; `session-migrate inspect` names every such record; nothing was changed"
     )]
     NewerRecord {
         /// Memory id.
         id: u8,
-        /// Its name in the table.
+        /// Name of the memory in the table of memory ids.
         name: &'static str,
         /// `first` or `last`; `only` for the record of a cell.
         which: &'static str,
-        /// Its key.
+        /// Key of the record.
         key: String,
         /// Format of the record.
         found: u8,
@@ -96,9 +96,9 @@ pub enum PreflightError {
     WrittenInPart {
         /// Memory id.
         id: u8,
-        /// Its name in the table.
+        /// Name of the memory in the table of memory ids.
         name: &'static str,
-        /// Why it should exist.
+        /// Why the memory should be in use.
         why: &'static str,
     },
     /// The memory manager's header contradicts itself or the size of the memory.
@@ -122,7 +122,7 @@ pub enum PreflightError {
     UnknownMemory {
         /// Memory id.
         id: u8,
-        /// Its size, pages of 64 KiB.
+        /// Size of the memory, pages of 64 KiB.
         pages: u64,
     },
     /// An upgrade found empty stable memory, although an installed canister always has some.

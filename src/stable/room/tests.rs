@@ -1,4 +1,4 @@
-//! Compares the room counted for a map with what the library takes.
+//! Compares the room that is counted for maps with the room that the library takes, and checks the reserves.
 
 use ic_stable_structures::StableBTreeMap;
 use ic_stable_structures::memory_manager::MemoryManager;
@@ -9,7 +9,7 @@ use crate::stable::buckets::whole_memory;
 type Chunks = StableBTreeMap<([u8; 32], u32), Vec<u8>, Memory>;
 
 /// Returns a memory in buckets of this many pages, its chunk map, and its room.
-fn chunks(bucket_pages: u16) -> (RawMemory, Chunks, StableRoom) {
+fn chunk_map(bucket_pages: u16) -> (RawMemory, Chunks, StableRoom) {
     let raw = RawMemory::default();
     let memories = MemoryManager::init_with_bucket_size(raw.clone(), bucket_pages);
     let room = StableRoom::of(&memories, raw.clone());
@@ -17,7 +17,7 @@ fn chunks(bucket_pages: u16) -> (RawMemory, Chunks, StableRoom) {
 }
 
 impl StableRoom {
-    fn chunks(&self) -> Fill {
+    fn chunk_fill(&self) -> Fill {
         self.fill_of(&self.0.chunks)
     }
 
@@ -34,22 +34,22 @@ fn value(n: u32) -> Vec<u8> {
 #[test]
 fn free_room_of_a_map_is_used_before_it_grows() {
     for bucket_pages in [1, 4] {
-        let (raw, mut map, room) = chunks(bucket_pages);
+        let (raw, mut map, room) = chunk_map(bucket_pages);
         (0..200).for_each(|n| drop(map.insert(([1; 32], n), value(n))));
-        let full = room.chunks();
+        let full = room.chunk_fill();
         (1..200).step_by(4).for_each(|n| drop(map.remove(&([1; 32], n))));
-        let left = room.chunks();
+        let left = room.chunk_fill();
         assert!(left.taken < full.taken && left.free > full.free, "{full:?}, then {left:?}");
         let before = raw.size();
         let mut n = 1_000;
-        while room.chunks().free > 12 * bytes_in_map(90_000) {
+        while room.chunk_fill().free > 12 * bytes_in_map(90_000) {
             map.insert(([2; 32], n), vec![8; 90_000]);
             n += 1;
         }
         assert!(n > 1_020, "the free room was used");
-        assert_eq!(raw.size(), before, "nothing grew for {} bytes", room.chunks().free);
+        assert_eq!(raw.size(), before, "nothing grew for {} bytes", room.chunk_fill().free);
         map.clear_new();
-        assert!(room.chunks().taken < 2_000 && room.chunks().free > full.taken);
+        assert!(room.chunk_fill().taken < 2_000 && room.chunk_fill().free > full.taken);
     }
 }
 
@@ -59,45 +59,51 @@ fn chunks_that_are_stored_again_fit_into_what_is_counted() {
     const LENS: [u64; 8] = [0, 1, 400, 1_009, 1_010, 2_026, 5_000, 90_000];
     for count in [1, 5, 11, 12, 32] {
         for same in LENS.map(Some).into_iter().chain([None]) {
-            let (_, mut map, room) = chunks(1);
+            let (_, mut map, room) = chunk_map(1);
             let lens: Vec<u64> = (0..count).map(|n| same.unwrap_or(LENS[n % LENS.len()])).collect();
             let counted = lens.iter().map(|len| pages_in_map(*len) * MAP_PAGE_BYTES).sum::<u64>();
             (0..count as u32).for_each(|n| drop(map.insert(([1; 32], n), Vec::new())));
             for (n, len) in (0..).zip(&lens) {
                 map.insert(([1; 32], n), vec![7; *len as usize]);
-                let taken = room.chunks().taken;
+                let taken = room.chunk_fill().taken;
                 assert!(taken <= counted, "{taken} bytes for {count} chunks of {same:?}, {counted} counted");
             }
             assert!(room.holds(lens.iter().copied()) || room.chunk_pages() * PAGE_BYTES < 2 * counted);
             let more = room.chunk_pages() * PAGE_BYTES;
-            assert!(!room.holds(lens.iter().copied().chain([more])), "more than the map has");
+            assert!(
+                !room.holds(lens.iter().copied().chain([more])),
+                "an additional chunk as large as the map does not fit"
+            );
         }
     }
 }
 
 #[test]
 fn a_removal_takes_no_more_than_its_reserve() {
-    let (_, mut map, room) = chunks(1);
+    let (_, mut map, room) = chunk_map(1);
     let largest = 2 << 20;
     for n in 0..30 {
-        let before = room.chunks();
+        let before = room.chunk_fill();
         map.insert(([1; 32], n), vec![7; largest]);
-        assert!(room.chunks().taken - before.taken <= bytes_in_map(largest as u64), "chunk {n}");
+        assert!(
+            room.chunk_fill().taken - before.taken <= bytes_in_map(largest as u64),
+            "chunk {n} takes no more than is counted"
+        );
     }
     let mut max = 0;
     for n in (0..30).map(|n| n * 13 % 30) {
-        let (pages, free) = (room.chunk_pages(), room.chunks().free);
+        let (pages, free) = (room.chunk_pages(), room.chunk_fill().free);
         map.remove(&([1; 32], n));
         let grown = (room.chunk_pages() - pages) * PAGE_BYTES;
         max = max.max(if grown > 0 { grown + free } else { 0 });
     }
     assert!(max > 0, "no removal made the memory grow");
-    assert!(max <= MERGE_BYTES, "{max} bytes");
+    assert!(max <= MERGE_BYTES, "a removal takes {max} bytes");
 }
 
 #[test]
 fn bounds_without_reading_headers_are_on_the_safe_side() {
-    let (raw, mut map, room) = chunks(128);
+    let (raw, mut map, room) = chunk_map(128);
     for n in 0..300 {
         map.insert(([n as u8; 32], n), value(n));
         if n % 3 == 0 {
@@ -108,17 +114,20 @@ fn bounds_without_reading_headers_are_on_the_safe_side() {
         assert!(room.bytes_left_at_least() <= room.bytes_left());
     }
     raw.grow(1_000);
-    assert!(room.bytes_left_at_least() < room.bytes_left(), "pages that belong to no map");
+    assert!(
+        room.bytes_left_at_least() < room.bytes_left(),
+        "pages that belong to no map count as used in the lower bound"
+    );
 }
 
 #[test]
 fn a_map_of_an_unknown_allocator_has_no_free_room() {
-    let (_, mut map, room) = chunks(1);
+    let (_, mut map, room) = chunk_map(1);
     map.insert(([1; 32], 1), vec![7; 90_000]);
     map.remove(&([1; 32], 1));
-    assert!(room.chunks().free > 80_000);
+    assert!(room.chunk_fill().free > 80_000);
     room.0.chunks.write(52, b"BTA\x02");
-    assert_eq!(room.chunks(), Fill { taken: room.chunk_pages() * PAGE_BYTES, free: 0 });
+    assert_eq!(room.chunk_fill(), Fill { taken: room.chunk_pages() * PAGE_BYTES, free: 0 });
 }
 
 /// Additions are refused while there is still room to move and to remove the stored records and chunks.
@@ -141,7 +150,7 @@ fn each_write_is_refused_while_its_reserve_is_untouched() {
             room.for_removal(),
         ];
         for (refused, fits) in refused.iter_mut().zip(fits) {
-            assert!(!fits || *refused == 0, "there is less room than before");
+            assert!(!fits || *refused == 0, "a write fits that was refused while more room was left");
             *refused = if fits { 0 } else { room.bytes_left().max(*refused) };
         }
         rest.grow(1);
@@ -159,7 +168,7 @@ fn each_write_is_refused_while_its_reserve_is_untouched() {
 
 #[test]
 fn a_canister_without_a_chunk_map_reserves_none_for_removals() {
-    let (_, _map, room) = chunks(1);
+    let (_, _map, room) = chunk_map(1);
     let needed = |chunks| room.needed(Additions { chunks, records: RESERVED_BYTES, ..Additions::default() });
     let for_one_chunk = needed(1) - needed(0);
     assert!((MERGE_BYTES..MERGE_BYTES + 2 * PAGE_BYTES).contains(&for_one_chunk), "{for_one_chunk}");
@@ -167,11 +176,11 @@ fn a_canister_without_a_chunk_map_reserves_none_for_removals() {
 
 #[test]
 fn the_other_layout_of_every_session_is_counted_without_reading() {
-    let (_, _map, room) = chunks(1);
+    let (_, _map, room) = chunk_map(1);
     let mut sessions = StableBTreeMap::<u64, Vec<u8>, _>::init(room.0.sessions.clone());
     (0..1_000).for_each(|n| drop(sessions.insert(n, vec![7; 100_000])));
     let additions = Additions { records: RESERVED_BYTES, ..Additions::default() };
-    assert!(room.needed(additions) > 100 << 20, "layout 1 would hold them again");
+    assert!(room.needed(additions) > 100 << 20, "layout 1 needs room for all sessions");
     assert!(room.needed_at_most(additions) >= room.needed(additions));
 }
 

@@ -55,8 +55,7 @@ fn schema(profile: &Profile) -> Schema {
     }
 }
 
-/// Returns the form of the sessions of layout 1, by the type that reads them: that of the compat path, or the copy of
-/// migration 1.
+/// Describes the sessions of layout 1 by the type that reads them: that of the compat path, or the copy of migration 1.
 fn legacy_sessions(profile: &Profile) -> Value {
     if profile.features.contains(&"compat") {
         return UploadSessionMeta::value();

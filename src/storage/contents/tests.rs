@@ -14,7 +14,8 @@ use crate::storage::{OpenError, Storage};
 
 const EVERY_LAYOUT: [Layout; 3] = [Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
 
-/// Returns the memory of a fresh canister of layout 1, in buckets of 64 KiB, since hundreds of copies are made of it.
+/// Returns the memory of a fresh canister of layout 1, in buckets of 64 KiB, since hundreds of copies are made of this
+/// memory.
 fn sound() -> RawMemory {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
@@ -34,7 +35,7 @@ fn memory(raw: &RawMemory, id: u8) -> crate::stable::Memory {
 #[track_caller]
 fn refusal(raw: &RawMemory) -> OpenError {
     let before = raw.borrow().clone();
-    let refused = Storage::open_accepting(raw.clone(), &EVERY_LAYOUT).err().expect("must be refused");
+    let refused = Storage::open_accepting(raw.clone(), &EVERY_LAYOUT).err().expect("the memory is refused");
     assert!(*raw.borrow() == before, "a refused memory is left unchanged: {refused}");
     let text = refused.to_string();
     assert!(text.ends_with("nothing was changed"), "{text}");
@@ -42,7 +43,7 @@ fn refusal(raw: &RawMemory) -> OpenError {
 }
 
 #[track_caller]
-fn refused(raw: &RawMemory, parts: &[&str]) {
+fn assert_refused(raw: &RawMemory, parts: &[&str]) {
     let text = refusal(raw).to_string();
     assert!(parts.iter().all(|part| text.contains(part)), "{text}, expected {parts:?}");
 }
@@ -89,12 +90,12 @@ fn key(map: &MapContents, n: u8) -> Vec<u8> {
         [principal(8), vec![29]].concat(),
         [principal(32), vec![29, 32]].concat(),
     ];
-    candidates.into_iter().find(|key| (map.is_key)(key)).expect("a key")
+    candidates.into_iter().find(|key| (map.is_key)(key)).expect("a candidate is a key of the map")
 }
 
 /// Returns bytes that are not a record of a map: Candid, as the first public release writes it, unless the records of
 /// this map are Candid.
-fn wrong(map: &MapContents) -> Option<Vec<u8>> {
+fn undecodable(map: &MapContents) -> Option<Vec<u8>> {
     let Values::Records(decodes) = map.value else { return None };
     let candid = candid::encode_args((("capsule", 1_u64),)).unwrap();
     [candid, vec![0xff; 7]].into_iter().find(|bytes| decodes(bytes).is_err())
@@ -118,9 +119,9 @@ fn contents_name_every_map_and_cell() {
 #[test]
 fn records_of_another_format_are_refused_or_quarantined() {
     for (id, map) in maps() {
-        let Some(wrong) = wrong(&map) else { continue };
+        let Some(undecodable) = undecodable(&map) else { continue };
         let raw = sound();
-        let entries: Vec<_> = (1..=30).map(|n| (key(&map, n), wrong.clone())).collect();
+        let entries: Vec<_> = (1..=30).map(|n| (key(&map, n), undecodable.clone())).collect();
         plant(&raw, id, &entries, map.key_len);
         if map.damaged == Damaged::Quarantined {
             let checked = check(&Memories::init(raw.clone()), Some(crate::build_profile::FRESH_LAYOUT));
@@ -128,7 +129,7 @@ fn records_of_another_format_are_refused_or_quarantined() {
             continue;
         }
         let shown = (map.show_key)(&key(&map, 1));
-        refused(
+        assert_refused(
             &raw,
             &[
                 &format!("memory id {id} ({})", name_of(id)),
@@ -148,7 +149,9 @@ fn a_record_of_a_newer_engine_is_refused_by_its_format() {
         let raw = sound();
         let len = u32::try_from(key.len()).ok();
         plant(&raw, id, &[(key, vec![2, 0x80])], len);
-        let OpenError::Preflight(refused) = refusal(&raw) else { panic!("{id}") };
+        let OpenError::Preflight(refused) = refusal(&raw) else {
+            panic!("memory {id}: refused, but not by the preflight")
+        };
         assert!(matches!(refused, PreflightError::NewerRecord { found: 2, known: 1, .. }), "{refused}");
     }
 }
@@ -158,7 +161,7 @@ fn one_wrong_record_is_refused_where_nothing_treats_it() {
     let layout = crate::build_profile::FRESH_LAYOUT;
     for (id, map) in maps().filter(|(_, map)| matches!(map.value, Values::Records(_))) {
         let raw = sound();
-        plant(&raw, id, &[(key(&map, 20), wrong(&map).unwrap())], map.key_len);
+        plant(&raw, id, &[(key(&map, 20), undecodable(&map).unwrap())], map.key_len);
         let memories = Memories::init(raw.clone());
         let checked = preflight::check_map(&memories, id, MapContents { damaged: Damaged::Refused, ..map });
         let named = matches!(
@@ -166,10 +169,10 @@ fn one_wrong_record_is_refused_where_nothing_treats_it() {
             Err(PreflightError::ForeignRecord { id: found, .. } | PreflightError::NewerRecord { id: found, .. })
                 if *found == id
         );
-        assert!(named, "{id}: {checked:?}");
+        assert!(named, "memory {id}: {checked:?}");
         let is_accepted = matches!(map.damaged, Damaged::Treated | Damaged::Quarantined);
-        assert_eq!(check(&memories, Some(layout)).is_ok(), is_accepted, "{id}");
-        assert!(check(&memories, None).is_err(), "{id}");
+        assert_eq!(check(&memories, Some(layout)).is_ok(), is_accepted, "memory {id}");
+        assert!(check(&memories, None).is_err(), "memory {id} without a layout header");
     }
 }
 
@@ -186,11 +189,11 @@ fn both_ends_of_a_deep_table_are_read() {
     };
     let id = ids::LEGACY_ACTIVITY;
     open_storage(numbers(id, |_| ())).unwrap();
-    refused(
+    assert_refused(
         &numbers(id, |entries| entries[0].1 = vec![1]),
         &["memory id 23", "the first record, under 0", "1 bytes"],
     );
-    refused(
+    assert_refused(
         &numbers(id, |entries| entries[499].1 = vec![1]),
         &["memory id 23", "the last record, under 499"],
     );
@@ -212,7 +215,7 @@ fn treated_damage_at_one_end_is_accepted_and_at_both_refused() {
     for accepted in [&[][..], &[1], &[40], &[2, 3, 40]] {
         assert!(open_storage(records(accepted)).is_ok(), "{accepted:?}");
     }
-    refused(&records(&[1, 40]), &["memory id 11 (SESSIONS)", "the first record, under 1"]);
+    assert_refused(&records(&[1, 40]), &["memory id 11 (SESSIONS)", "the first record, under 1"]);
 }
 
 fn session() -> SessionRecord {
@@ -235,12 +238,12 @@ fn session() -> SessionRecord {
 fn a_memory_manager_that_holds_nothing_is_refused() {
     let raw = RawMemory::default();
     drop(Memories::init(raw.clone()));
-    refused(&raw, &["memory id 10 (LAYOUT) is empty", "it uses no memory ids", "snapshot"]);
+    assert_refused(&raw, &["memory id 10 (LAYOUT) is empty", "it uses no memory ids", "snapshot"]);
     // The magic of a memory manager, with zeros in place of the rest of its header.
     let raw = RawMemory::default();
     raw.grow(1);
     raw.write(0, b"MGR\x01");
-    refused(&raw, &["at offset 6", "the size of a bucket"]);
+    assert_refused(&raw, &["at offset 6", "the size of a bucket"]);
 }
 
 /// The memory of the first public release is refused both if its `pre_upgrade` was skipped and if it was not.
@@ -254,13 +257,16 @@ fn memory_of_the_public_release_is_refused_by_name() {
     release.upload(&capsule, 1, &[7; 5_000], 1_759_000_000_000_000_001);
     let raw = memory_of(release.stable_memory());
     assert_eq!(refusal(&raw), public("memory ids 0, 1, 2, 6, 7, 8"));
-    refused(&raw, &["skip_pre_upgrade", "docs/adopting.md"]);
-    refused(&memory_of(release.after_pre_upgrade()), &["44, 49, 44, 4c", "stable_save", "docs/adopting.md"]);
+    assert_refused(&raw, &["skip_pre_upgrade", "docs/adopting.md"]);
+    assert_refused(
+        &memory_of(release.after_pre_upgrade()),
+        &["44, 49, 44, 4c", "stable_save", "docs/adopting.md"],
+    );
     // An earlier build of this canister may have accepted the memory and written a layout header into it.
     drop(Storage::open(&Memories::init(raw.clone()), raw.clone(), Layout::LEGACY).err());
     let memories = Memories::init(raw.clone());
     crate::stable::Register::open(&memories, memory_ids::LAYOUT).set(&Layout::LEGACY);
-    refused(&raw, &["memory id 7 (BLOB_META)", "offset 4", "keys and values with bounds"]);
+    assert_refused(&raw, &["memory id 7 (BLOB_META)", "offset 4", "keys and values with bounds"]);
 }
 
 #[test]
@@ -269,7 +275,10 @@ fn a_foreign_tree_under_any_id_is_refused_by_its_bounds() {
         let raw = RawMemory::default();
         let foreign = StableBTreeMap::<u64, u64, _>::init(memory(&raw, id));
         drop(foreign);
-        refused(&raw, &[&format!("memory id {id} ({})", name_of(id)), "offset 4", "pages of 275 bytes"]);
+        assert_refused(
+            &raw,
+            &[&format!("memory id {id} ({})", name_of(id)), "offset 4", "pages of 275 bytes"],
+        );
     }
 }
 
@@ -278,7 +287,7 @@ fn a_foreign_tree_without_bounds_is_refused_by_its_keys() {
     for (id, _) in maps() {
         let raw = sound();
         let memory = memory(&raw, id);
-        // As if this canister had never opened the memory.
+        // The memory is as if this canister had never opened it.
         if memory.size() > 0 {
             memory.write(0, &[0; 200]);
         }
@@ -296,14 +305,14 @@ fn memory_written_in_part_is_refused_by_what_is_missing() {
         drop(StableBTreeMap::<u64, Vec<u8>, _>::init(Memories::init(raw.clone()).get(id)));
         raw
     };
-    refused(&only(memory_ids::LEGACY_SESSIONS), &["memory id 10 (LAYOUT) is empty", "memory ids 3;"]);
-    refused(&only(memory_ids::SESSIONS), &["memory id 10 (LAYOUT) is empty", "memory ids 11;"]);
+    assert_refused(&only(memory_ids::LEGACY_SESSIONS), &["memory id 10 (LAYOUT) is empty", "memory ids 3;"]);
+    assert_refused(&only(memory_ids::SESSIONS), &["memory id 10 (LAYOUT) is empty", "memory ids 11;"]);
     // The header was written, but not all of the tables.
     let raw = RawMemory::default();
     let memories = Memories::init(raw.clone());
     crate::stable::Register::open(&memories, memory_ids::LAYOUT).set(&Layout::LEGACY);
     drop(StableBTreeMap::<String, Vec<u8>, _>::init(memories.get(memory_ids::CAPSULES)));
-    refused(&raw, &["memory id 3 (LEGACY_SESSIONS) is empty", "only partly written", "snapshot"]);
+    assert_refused(&raw, &["memory id 3 (LEGACY_SESSIONS) is empty", "only partly written", "snapshot"]);
 }
 
 /// Returns the memory of a canister that was installed in layout 3: empty, with a capsule, and with an upload.
@@ -319,7 +328,7 @@ fn installed_in_layout_3() -> [RawMemory; 3] {
     [empty, with_capsule, raw]
 }
 
-fn made(raw: &RawMemory) -> Vec<u8> {
+fn existing_ids(raw: &RawMemory) -> Vec<u8> {
     ALL.iter().map(|(id, ..)| *id).filter(|id| memory(raw, *id).size() > 0).collect()
 }
 
@@ -339,8 +348,8 @@ fn lose(raw: &RawMemory, id: u8) {
 #[test]
 fn a_lost_structure_of_layout_3_is_refused_by_its_mark() {
     for whole in installed_in_layout_3() {
-        let made = made(&whole);
-        for id in &made {
+        let existing_ids = existing_ids(&whole);
+        for id in &existing_ids {
             let raw = copy(&whole);
             lose(&raw, *id);
             let expected = match *id {
@@ -351,24 +360,25 @@ fn a_lost_structure_of_layout_3_is_refused_by_its_mark() {
                     format!("memory id {id} ({}) is empty, and the marks in memory id 45 show", name_of(id))
                 }
             };
-            refused(&raw, &[&expected]);
+            assert_refused(&raw, &[&expected]);
         }
         let raw = copy(&whole);
-        made.iter()
+        existing_ids
+            .iter()
             .filter(|id| ![ids::LAYOUT, ids::UPLOAD_COUNTS].contains(id))
             .for_each(|id| lose(&raw, *id));
-        refused(&raw, &["show that it existed: the memory was only partly written"]);
+        assert_refused(&raw, &["show that it existed: the memory was only partly written"]);
     }
 }
 
-/// Builds without marks expect every memory up to id 35.
+/// In a memory without marks, every structure up to id 35 must exist.
 #[test]
-fn builds_without_marks_refuse_what_was_made_late() {
+fn without_marks_an_early_structure_must_exist() {
     for (whole, missing) in
         installed_in_layout_3().into_iter().zip([ids::CAPSULES, ids::LEGACY_SESSIONS, ids::LEGACY_SESSIONS])
     {
         memory(&whole, ids::UPLOAD_COUNTS).write(32_896, &[0; 32]);
-        refused(
+        assert_refused(
             &whole,
             &[&format!("memory id {missing} ({}) is empty, and every build creates it", name_of(missing))],
         );
@@ -381,7 +391,7 @@ fn a_manager_from_before_the_first_upload_is_refused() {
     for (earlier, lost) in [(empty, ids::CAPSULES), (with_capsule, ids::SESSIONS)] {
         let raw = copy(&whole);
         raw.write(0, &earlier.borrow()[..65_536]);
-        refused(&raw, &[&format!("memory id {lost} ({}) is empty, and the marks", name_of(lost))]);
+        assert_refused(&raw, &[&format!("memory id {lost} ({}) is empty, and the marks", name_of(lost))]);
     }
 }
 
@@ -396,21 +406,26 @@ fn a_layout_3_of_an_earlier_build_opens_and_is_marked() {
     };
     let raw = earlier();
     assert!(Marks::read(&memory(&raw, ids::UPLOAD_COUNTS)).are_none());
-    for id in made(&raw).into_iter().filter(|id| *id <= memory_ids::LAST_OF_FIRST_BUILD && *id != ids::LAYOUT)
+    for id in existing_ids(&raw)
+        .into_iter()
+        .filter(|id| *id <= memory_ids::LAST_OF_FIRST_BUILD && *id != ids::LAYOUT)
     {
         let raw = earlier();
         lose(&raw, id);
-        refused(&raw, &[&format!("memory id {id} ({}) is empty, and every build creates it", name_of(id))]);
+        assert_refused(
+            &raw,
+            &[&format!("memory id {id} ({}) is empty, and every build creates it", name_of(id))],
+        );
     }
     let before = raw.size();
     drop(Storage::open_accepting(raw.clone(), &EVERY_LAYOUT).unwrap());
-    assert_eq!(raw.size(), before, "nothing is created");
+    assert_eq!(raw.size(), before, "the upgrade creates nothing");
     let marked: Vec<u8> = Marks::read(&memory(&raw, ids::UPLOAD_COUNTS)).ids().collect();
-    assert_eq!(marked, made(&raw));
+    assert_eq!(marked, existing_ids(&raw));
     for id in marked.into_iter().filter(|id| ![ids::LAYOUT, ids::UPLOAD_COUNTS].contains(id)) {
         let raw = copy(&raw);
         lose(&raw, id);
-        refused(&raw, &[&format!("memory id {id} ({}) is empty, and the marks", name_of(id))]);
+        assert_refused(&raw, &[&format!("memory id {id} ({}) is empty, and the marks", name_of(id))]);
     }
 }
 
@@ -433,7 +448,7 @@ fn truncation_and_zeros_at_every_table_are_refused() {
         for cut in 1..pages {
             let raw = RawMemory::default();
             raw.borrow_mut().extend_from_slice(&whole.borrow()[..(cut * 65_536) as usize]);
-            refused(&raw, &["at offset 4", "the number of buckets"]);
+            assert_refused(&raw, &["at offset 4", "the number of buckets"]);
         }
         for (id, name, structure) in ALL.iter().filter(|(_, _, structure)| *structure != Structure::Reserved)
         {
@@ -443,10 +458,10 @@ fn truncation_and_zeros_at_every_table_are_refused() {
                 continue;
             }
             memory.write(0, &[0; 512]);
-            refused(&raw, &[&format!("memory id {id} ({name})"), "begins with [00, 00, 00]"]);
+            assert_refused(&raw, &[&format!("memory id {id} ({name})"), "begins with [00, 00, 00]"]);
             // Only the magic is stored.
             memory.write(0, structure.magic().unwrap());
-            refused(&raw, &[&format!("memory id {id} ({name})"), "offset "]);
+            assert_refused(&raw, &[&format!("memory id {id} ({name})"), "offset "]);
         }
     }
 }

@@ -6,8 +6,8 @@ use super::*;
 /// Prefix, number and bytes of a stored chunk.
 type Stored = (ChunkPrefix, u32, Vec<u8>);
 
-/// Returns a map with `released` released chunks and `in_use` chunks in use between them, which differ in length; its
-/// memories; and the chunks in use.
+/// Returns a map with `released` released chunks and, between them, `in_use` chunks in use of different lengths; the
+/// memories of the map; and the chunks in use.
 fn mixed(released: u32, in_use: u32) -> (ChunkMap, Memories, Vec<Stored>) {
     let (mut map, memories) = with_chunks(&[]);
     let kept: Vec<_> = (0..in_use)
@@ -42,11 +42,11 @@ fn few_chunks_in_use_are_stored_again_in_the_emptied_map() {
         let pages = memories.get(memory_ids::CHUNKS).size();
         let room = map.room.clone();
         survey(&mut map);
-        assert_eq!(map.total(), u64::from(released + in_use), "it is only marked");
+        assert_eq!(map.total(), u64::from(released + in_use), "the compaction is only marked");
         fill(&map, &memories);
         assert!(map.sweep(), "{released} released and {in_use} in use");
         assert_eq!((map.total(), map.release_total()), (u64::from(in_use), 0));
-        assert_eq!(memories.get(memory_ids::CHUNKS).size(), pages, "it does not grow");
+        assert_eq!(memories.get(memory_ids::CHUNKS).size(), pages, "the memory of the map does not grow");
         for _ in 0..2 {
             for (prefix, idx, bytes) in &kept {
                 assert_eq!(map.get(*prefix, *idx).as_ref(), Some(bytes));
@@ -55,7 +55,7 @@ fn few_chunks_in_use_are_stored_again_in_the_emptied_map() {
             // Another build opens the map.
             map = ChunkMap::open(&memories, &room);
         }
-        // The map can be used and emptied like any other.
+        // The map can be used and emptied like one that was never compacted.
         kept.iter().for_each(|(prefix, ..)| map.release_copied(*prefix));
         sweep_to_end(&mut map);
         assert_eq!((map.total(), map.release_total()), (0, 0));
@@ -82,10 +82,17 @@ fn a_compaction_that_traps_is_not_repeated() {
     survey(&mut map);
     // The message of the compaction traps, so its mark is still set at the next check and at the one after.
     map.watch();
-    assert_eq!(map.compaction.max_in_use(), MAX_IN_USE, "its message may be yet to come");
+    assert_eq!(
+        map.compaction.max_in_use(),
+        MAX_IN_USE,
+        "the message of the compaction may not have been executed yet"
+    );
     map.watch();
     assert!(!map.sweep());
-    assert!((80 + 3 - RELEASE_AT_ONCE as u64..80 + 3).contains(&map.total()), "they go one by one");
+    assert!(
+        (80 + 3 - RELEASE_AT_ONCE as u64..80 + 3).contains(&map.total()),
+        "chunks are removed one by one"
+    );
     sweep_to_end(&mut map);
     assert_eq!((map.total(), map.release_total()), (3, 0));
     assert!(kept.iter().all(|(prefix, idx, bytes)| map.get(*prefix, *idx).as_ref() == Some(bytes)));
@@ -100,7 +107,7 @@ fn a_compaction_that_is_deferred_has_not_trapped() {
         map.watch();
         map.cancel_compaction();
     }
-    assert!(!map.sweep(), "it is marked again");
+    assert!(!map.sweep(), "the compaction is marked again");
     assert_eq!(map.total(), 83);
     map.watch();
     assert!(map.sweep());
@@ -143,14 +150,14 @@ fn chunks_that_come_and_go_before_a_compaction_are_counted() {
     survey(&mut map);
     map.insert(prefix(1), 1_000, b"new");
     assert!(!map.sweep());
-    assert!(map.total() > 33, "they go one by one");
+    assert!(map.total() > 33, "chunks are removed one by one");
     (0..2).for_each(|_| map.watch());
-    assert_eq!(map.compaction.max_in_use(), MAX_IN_USE, "it was not tried");
+    assert_eq!(map.compaction.max_in_use(), MAX_IN_USE, "the compaction was not attempted");
     sweep_to_end(&mut map);
     assert_eq!((map.total(), map.get(prefix(1), 1_000)), (33, Some(b"new".to_vec())));
 }
 
-/// While a node is split, half of it exists twice, for which a full memory has no room.
+/// While a node is split, half of the node exists twice, for which a full memory has no room.
 #[test]
 fn chunks_stored_again_take_no_room_for_splitting_nodes() {
     const BYTES: usize = 30_000;
@@ -169,8 +176,8 @@ fn chunks_stored_again_take_no_room_for_splitting_nodes() {
     }
 }
 
-/// The estimate of the pages that small chunks need is generous: a map of one bucket seems to have no room for 31 of
-/// them.
+/// The estimate of the pages that small chunks need is generous: a map of one bucket seems to have no room for 31 small
+/// chunks.
 #[test]
 fn chunks_that_may_not_fit_again_keep_the_map() {
     for (in_use, fits) in [(30, true), (31, false)] {
@@ -196,5 +203,5 @@ fn a_chunk_that_the_survey_cannot_see_keeps_the_map() {
     let mut map = ChunkMap::open(&memories, &room);
     assert_eq!(map.total(), 3);
     assert!(map.sweep());
-    assert_eq!((map.total(), map.release_total()), (1, 0), "they were removed one by one");
+    assert_eq!((map.total(), map.release_total()), (1, 0), "the chunks were removed one by one");
 }
