@@ -77,8 +77,8 @@ fn admin_config_get() -> Result<AdminConfig> {
     with_app(|App { storage, .. }| Ok(storage.config()?))
 }
 
-/// Changes the given settings. Settings that would refuse every upload are accepted only with `opt true`. For
-/// controllers.
+/// Changes the given settings. Settings that would refuse every upload, or every new capsule, are accepted only with
+/// `opt true`. For controllers.
 #[apply(update)]
 fn admin_config_set(config: AdminConfig, force: Option<bool>) -> Result<()> {
     controllers_only()?;

@@ -68,8 +68,8 @@ impl AdminConfig {
         }
     }
 
-    /// Returns `Ok(())` if no setting would refuse every upload, apart from settings whose value is the same as
-    /// `before`. `in_use` bytes are stored or reserved in the canister.
+    /// Returns `Ok(())` if no setting would refuse every upload or every new capsule, apart from settings whose value is
+    /// the same as `before`. `in_use` bytes are stored or reserved in the canister.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] with the first setting that refuses everything, and how to force it.
@@ -82,13 +82,19 @@ impl AdminConfig {
             ("max_bytes", |config| config.max_bytes, in_use),
             ("max_capsules_per_caller", Self::capsules_per_caller, 0),
             ("max_memories_per_capsule", Self::memories_per_capsule, 0),
-            ("max_promised_percent", |config| config.promised_percent().into(), 0),
+            // A share of few bytes may be less than one byte.
+            ("max_promised_percent", Self::max_promised_bytes, 0),
         ];
         for (field, limit, used) in limits {
             let got = limit(self);
             if got <= used && got != limit(before) {
-                let in_use = if used > 0 { ", which are in use," } else { "" };
-                let expected = format!("more than {used}{in_use} or `force`: this would refuse every upload");
+                let minimum = match field {
+                    "max_bytes" if used > 0 => format!("more than {used}, which are in use,"),
+                    "max_promised_percent" => "more than 0 bytes of `max_bytes`".into(),
+                    _ => format!("more than {used}"),
+                };
+                let refused = if field == "max_capsules_per_caller" { "new capsule" } else { "upload" };
+                let expected = format!("{minimum} or `force`: this would refuse every {refused}");
                 return Err(Error::invalid(field, expected, got));
             }
         }

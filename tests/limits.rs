@@ -142,7 +142,7 @@ mod check_that {
         canister.upload(owner(), &capsule, b"stored", "stored");
         let in_use = canister.stats().bytes_in_use;
         let open = canister.config();
-        let closing: [(&str, Change); 7] = [
+        let closing: [(&str, Change); 8] = [
             ("max_sessions_per_caller", |config| config.max_sessions_per_caller = 0),
             ("max_bytes_per_caller", |config| config.max_bytes_per_caller = 0),
             ("max_bytes_per_capsule", |config| config.max_bytes_per_capsule = 0),
@@ -150,6 +150,11 @@ mod check_that {
             ("max_capsules_per_caller", |config| config.max_capsules_per_caller = Some(0)),
             ("max_memories_per_capsule", |config| config.max_memories_per_capsule = Some(0)),
             ("max_promised_percent", |config| config.max_promised_percent = Some(0)),
+            // 1 % of less than 100 bytes.
+            ("max_promised_percent", |config| {
+                config.max_bytes = 99;
+                config.max_promised_percent = Some(1);
+            }),
         ];
         assert_eq!(in_use, 6);
         for (named, change) in closing {

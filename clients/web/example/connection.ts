@@ -32,12 +32,24 @@ export async function connection(address: URLSearchParams) {
   return { agent, canisterId, capsule: await capsuleOf(agent, canisterId) };
 }
 
-/** The caller's first capsule, created if the caller has none. */
+/** The first capsule that the caller owns, created if there is none. The list also has those that others share. */
 async function capsuleOf(agent: HttpAgent, canisterId: string): Promise<string> {
   const canister = uploadActor(agent, canisterId);
-  const known = await canister.capsules_list([], [1]);
-  if ('Ok' in known && known.Ok[0] !== undefined) {
-    return known.Ok[0].id;
+  const caller = (await agent.getPrincipal()).toText();
+  for (let after: [] | [string] = []; ; ) {
+    const page = await canister.capsules_list(after, []);
+    if ('Err' in page) {
+      throw new Error(`no list of capsules: ${Object.keys(page.Err)[0]}`);
+    }
+    const own = page.Ok.find(({ owners }) => owners.some((owner) => owner.toText() === caller));
+    if (own !== undefined) {
+      return own.id;
+    }
+    const last = page.Ok.at(-1);
+    if (last === undefined) {
+      break;
+    }
+    after = [last.id];
   }
   const created = await canister.capsules_create([]);
   if ('Err' in created) {

@@ -124,10 +124,9 @@ impl Planner<'_> {
         let Upload { chunks, metadata, .. } = session.upload.clone()?;
         let record = sound.record.clone();
         let blob_capsule = sound.capsule.clone();
-        let mut notes = Vec::new();
         let content = Content::blob(blob, &record);
-        let mut changes = Vec::new();
-        let asset_metadata = asset::convert(metadata, record.size, Some(&record.digest.bytes), &mut changes);
+        let mut notes = Vec::new();
+        let asset_metadata = asset::convert(metadata, record.size, Some(&record.digest.bytes), &mut notes);
         let existing_memory =
             self.plan.blobs.get(&blob.0).and_then(|planned| planned.memories.first().cloned());
         let memory_id = match existing_memory {
