@@ -35,9 +35,8 @@ pub fn check_metadata(asset_metadata: &AssetMetadata) -> Result<()> {
     sha256.map_or(Ok(()), |sha256| digest_of("asset_metadata.sha256", sha256).map(drop))
 }
 
-/// Returns the SHA-256 claimed in the metadata, in hex, if it contradicts the digest. A digest by another
-/// function contradicts nothing.
-pub fn contradicted(asset_metadata: &AssetMetadata, digest: ContentDigest) -> Option<String> {
+/// Returns the SHA-256 claimed in the metadata, in hex, if `digest` is a different SHA-256.
+pub fn contradicting_sha256(asset_metadata: &AssetMetadata, digest: ContentDigest) -> Option<String> {
     let claimed = asset_metadata.base().sha256.as_ref()?;
     digest.as_sha256().filter(|digest| digest != claimed).map(|_| hex::encode(claimed))
 }
