@@ -1,7 +1,7 @@
 //! Checks of an asset's metadata: its texts, its tags, its length as a whole, and the digest that it claims.
 //!
-//! Every field is destructured by name, so that a new field does not compile until its maximum length is decided
-//! here.
+//! Every field is destructured by name, so that a new field does not compile until it is listed here, and checked if
+//! necessary.
 
 use crate::api::{
     AssetMetadata, AssetMetadataBase, AudioAssetMetadata, DocumentAssetMetadata, Error, ImageAssetMetadata,
@@ -177,7 +177,7 @@ mod tests {
         AssetMetadataBase::new("a", "b", AssetType::Original, 1, 1)
     }
 
-    fn refused(asset_metadata: &AssetMetadata) -> Option<String> {
+    fn refused_field(asset_metadata: &AssetMetadata) -> Option<String> {
         let Err(Error::InvalidArgument { field, .. }) = check_texts(asset_metadata) else { return None };
         Some(field)
     }
@@ -190,15 +190,15 @@ mod tests {
             if let AssetMetadata::Document(document) = &mut asset_metadata {
                 document.language = word(MAX_WORD_BYTES + more);
             }
-            assert_eq!(refused(&asset_metadata).as_deref(), field);
+            assert_eq!(refused_field(&asset_metadata).as_deref(), field);
         }
         for (more, field) in [(0, None), (1, Some("asset_metadata.url"))] {
             let base = AssetMetadataBase { url: word(MAX_EXTERNAL_TEXT_BYTES + more), ..base() };
-            assert_eq!(refused(&AssetMetadata::image(base)).as_deref(), field);
+            assert_eq!(refused_field(&AssetMetadata::image(base)).as_deref(), field);
         }
         for (more, field) in [(0, None), (1, Some("asset_metadata.tags"))] {
             let base = AssetMetadataBase { tags: vec!["x".into(); MAX_TAGS + more], ..base() };
-            assert_eq!(refused(&AssetMetadata::image(base)).as_deref(), field);
+            assert_eq!(refused_field(&AssetMetadata::image(base)).as_deref(), field);
         }
     }
 }

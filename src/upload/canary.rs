@@ -1,8 +1,8 @@
 //! Canary: outcomes of the sessions begun since a mark, by the path on which each began, and by size.
 //!
 //! The path on which a session began need not be stored: it follows from the compat share and the session's
-//! idempotency key, as long as the share does not change. The first session that begins on another path ends the
-//! canary; sessions begun before the end are still counted when they end.
+//! idempotency key, as long as the share does not change. The first session that begins on another path
+//! than its key determines ends the canary; sessions begun before the end are still counted when they end.
 //!
 //! The counts are stored in the memory of the upload counters:
 //!
