@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn few_sessions_say_nothing() {
+    fn few_sessions_give_no_verdict() {
         for (compat, direct) in [
             (arm(0, 0), arm(0, 0)),
             (arm(0, 5), arm(1, 5)),

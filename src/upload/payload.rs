@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_payload_that_needs_it_is_stored_as_version_2() {
+    fn version_2_stores_only_what_version_1_cannot() {
         let plain = || PayloadState { next_chunk: 258, ..PayloadState::default() };
         assert!(plain().encode().starts_with(&[1, 0, 0, 1, 2]));
         let replaced = PayloadState { replaced: Some(0), ..plain() };

@@ -207,8 +207,7 @@ impl TestCanister {
         self.restart(path);
     }
 
-    /// Counts everything that a session may leave in storage: in layout 1, in layout 2, payload states, chunks, and
-    /// bytes in extents.
+    /// Counts records and activity in layout 1, records in layout 2, payload states, chunks, and bytes in extents.
     pub fn live(&self) -> [u64; 5] {
         let Storage { sessions, payloads, blobs, .. } = &self.storage;
         [

@@ -14,7 +14,11 @@ fn the_same_content_is_stored_once_in_a_capsule() {
         });
         assert_eq!(one.blob_id, two.blob_id);
         assert_ne!(one.memory_id, two.memory_id);
-        assert_eq!(canister.live()[3..], canister.stored(file.len()), "its bytes are stored once, not twice");
+        assert_eq!(
+            canister.live()[3..],
+            canister.stored(file.len()),
+            "the content of both uploads is stored once"
+        );
         assert_eq!(canister.storage.usage.total(), Ok(file.len() as u64));
 
         let delete = |canister: &mut TestCanister, id: &str| {

@@ -68,7 +68,7 @@ fn an_entry_of_the_index_alone_ends_no_upload() {
         assert_eq!(
             (canister.storage.index.len(), canister.live()),
             (0, [0; 5]),
-            "and the right one has expired"
+            "the right entry has expired"
         );
     });
 }
@@ -102,15 +102,22 @@ fn records_that_do_not_decode_do_not_stop_the_others() {
         let good = canister.begin(1, "good");
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         let wrong = sweep(&mut canister, 3);
-        assert!(wrong[0].to_string().contains("session"), "the error says which one: {wrong:?}");
-        assert!(!canister.storage.index.contains(SessionId(good), person(OWNER)), "the good one has expired");
+        assert!(wrong[0].to_string().contains("session"), "the error is about a session: {wrong:?}");
+        assert!(
+            !canister.storage.index.contains(SessionId(good), person(OWNER)),
+            "the good session has expired"
+        );
         assert_eq!(
             canister.storage.receipts.len(),
             1,
-            "and so has the old receipt: only that of the good session is left"
+            "the old receipt has expired: only that of the good session is left"
         );
-        assert_eq!(canister.storage.index.len(), damaged, "nothing is done to what cannot be read");
-        assert_eq!(canister.service().sweep(), Ok(true), "it is not checked again immediately");
+        assert_eq!(canister.storage.index.len(), damaged, "damaged sessions stay in the index");
+        assert_eq!(
+            canister.service().sweep(),
+            Ok(true),
+            "damaged sessions are not checked again immediately"
+        );
     });
 }
 

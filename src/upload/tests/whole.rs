@@ -21,7 +21,7 @@ fn a_file_that_fits_a_message_takes_one_call() {
                 hash,
             );
             let finished = canister.finish(begun.unwrap(), &file).unwrap();
-            assert_eq!(finished, result, "begin and finish find what that one call created");
+            assert_eq!(finished, result, "begin and finish return the result of the one call");
         }
         assert_eq!(canister.storage.capsules.memory_total(), 4);
     });
@@ -64,9 +64,10 @@ fn a_whole_file_that_is_refused_leaves_nothing() {
     });
 }
 
-/// Every limit of an upload in chunks also applies to a file in one call, and a refused file leaves nothing.
+/// The limits of bytes and memories of an upload in chunks also apply to a file in one call, and a refused file leaves
+/// nothing.
 #[test]
-fn every_limit_applies_to_a_whole_file() {
+fn the_limits_of_bytes_and_memories_apply_to_a_whole_file() {
     type Change = fn(&mut AdminConfig);
     let limits: [(&str, Change, Error); 4] = [
         (
@@ -127,8 +128,8 @@ fn many_files_are_counted_in_each_of_their_capsules() {
         let files =
             vec![one(0, &first), one(1, &other), one(2, "capsule_99"), one(3, &first), one(4, &other)];
         let answers = canister.service().put_many(files).unwrap();
-        let taken: Vec<bool> = answers.iter().map(std::result::Result::is_ok).collect();
-        assert_eq!(taken, [true, true, false, true, true]);
+        let are_accepted: Vec<bool> = answers.iter().map(std::result::Result::is_ok).collect();
+        assert_eq!(are_accepted, [true, true, false, true, true]);
         canister.upgrade();
         for capsule in [&first, &other] {
             let record =
