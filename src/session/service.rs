@@ -28,7 +28,7 @@ pub struct NewChunk<'a> {
 
 /// Sessions and their rules, over any store.
 ///
-/// A call that returns an error leaves all stored sessions as they were, except [`Self::tick_ttl`].
+/// Every method except [`Self::tick_ttl`] leaves all stored sessions as they were if it returns an error.
 #[derive(Debug, Default)]
 pub struct SessionService<S> {
     store: S,
@@ -54,8 +54,8 @@ impl<S: SessionStore> SessionService<S> {
     /// Begins a session under an id that the calling code has allocated.
     ///
     /// # Errors
-    /// [`SessionError::ZeroChunkSize`], [`SessionError::TooManyChunks`], [`SessionError::AlreadyExists`], or an error of
-    /// the store.
+    /// [`SessionError::ZeroChunkSize`], [`SessionError::TooManyChunks`], [`SessionError::AlreadyExists`], or an error
+    /// of the store.
     pub fn begin_with_id(
         &mut self,
         id: SessionId,

@@ -31,7 +31,7 @@ const CELLS: u32 = 256;
 const CELL_PLACES: u32 = 32;
 
 const BYTES: u32 = 4;
-/// First of four counters: messages, instructions, internal errors, refusals.
+/// Offset in a cell of four counters: messages, instructions, internal errors, refusals.
 const MESSAGES: u32 = 5;
 
 /// The size classes in which sessions are counted, each given by its maximum number of chunks. Uploads that differ

@@ -64,7 +64,7 @@ pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
     let difference = 100.0 * (on_direct - on_compat);
     let uncertainty = 100.0 * Z * (compat_error + direct_error).sqrt();
     let internal_errors = direct.internal_errors;
-    let (verdict, finding) = if internal_errors > 0 || difference > uncertainty {
+    let (verdict, text) = if internal_errors > 0 || difference > uncertainty {
         let verdict = CanaryVerdict::Worse { by: difference, internal_errors };
         (verdict, format!("worse, by {difference:.1} points; internal errors: {internal_errors}"))
     } else if difference + uncertainty <= margin {
@@ -75,7 +75,7 @@ pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
         (CanaryVerdict::NeedsMore { sessions }, format!("about {sessions} more sessions must end"))
     };
     let summary = format!(
-        "direct compared with compat: {finding} ({} of {} ended without a file, and {} of {}; the difference is {difference:.1} \
+        "direct compared with compat: {text} ({} of {} ended without a file, and {} of {}; the difference is {difference:.1} \
          points ± {uncertainty:.1})",
         direct.without_file, direct.ended, compat.without_file, compat.ended
     );

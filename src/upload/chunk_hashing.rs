@@ -11,8 +11,8 @@ use super::hashing::{
     leaves, leaves_within, to_values,
 };
 
-/// Bytes reserved for the chaining values of one chunk: its leaves, at most 1,758, form at most 22 subtrees, of 32 bytes
-/// each.
+/// Bytes reserved for the chaining values of one chunk: its leaves, at most 1,758, form at most 22 subtrees, of 32
+/// bytes each.
 const SLOT_BYTES: u64 = 22 * 32;
 
 /// Returns how many bytes are reserved for the chaining values of this many chunks.
@@ -43,8 +43,8 @@ pub fn grow_slot(blobs: &mut BlobStore, payload: &PayloadState, session: &Sessio
     Ok(grown.map_err(SessionError::from)?)
 }
 
-/// Adds the hash of the stored chunk `idx` to the intermediate digest if the chunk is the next one; otherwise stores the
-/// chaining values of the chunk, if it has any. Returns `true` if the chunk was added to the intermediate digest.
+/// Adds the hash of the stored chunk `idx` to the intermediate digest if the chunk is the next one; otherwise stores
+/// the chaining values of the chunk, if it has any. Returns `true` if the chunk was added to the intermediate digest.
 ///
 /// # Errors
 /// If stored bytes cannot be read, or chaining values cannot be stored.
@@ -88,7 +88,7 @@ pub fn add_stored_chunk(
     let idx = payload.next_chunk;
     let mut hasher = match (&payload.hash, &payload.subtrees) {
         (PrefixHash::Blake3(_), Some(slots)) => {
-            let subtrees = kept_subtrees(blobs, slots, session, idx)?;
+            let subtrees = stored_subtrees(blobs, slots, session, idx)?;
             push(blobs, payload, place, session, idx, &subtrees)?;
             payload.next_chunk = payload.next_chunk.saturating_add(1);
             return Ok(());
@@ -160,7 +160,7 @@ fn push(
         return Ok(());
     }
     if prefix.leaves().saturating_mul(LEAF_BYTES) < session.offset(idx) {
-        for subtree in leaf_across(blobs, prefix, place, session)? {
+        for subtree in spanning_leaf(blobs, prefix, place, session)? {
             prefix.push(subtree, total);
         }
     }
@@ -171,7 +171,7 @@ fn push(
 }
 
 /// Hashes the leaf that follows a prefix and spans two chunks, both of which are stored.
-fn leaf_across(
+fn spanning_leaf(
     blobs: &BlobStore,
     prefix: &TreePrefix,
     place: &Place,
@@ -185,7 +185,7 @@ fn leaf_across(
 }
 
 /// Returns the subtrees of a chunk that arrived out of order, from its stored chaining values.
-fn kept_subtrees(blobs: &BlobStore, slots: &Extents, session: &Session, idx: u32) -> Result<Vec<Subtree>> {
+fn stored_subtrees(blobs: &BlobStore, slots: &Extents, session: &Session, idx: u32) -> Result<Vec<Subtree>> {
     let total = session.bytes_expected;
     let (at, end) = leaves_within(session.offset(idx), session.chunking().end(idx), total);
     let heights: Vec<u8> = heights(at, end, leaves(total)).collect();

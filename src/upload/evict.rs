@@ -40,8 +40,8 @@ impl UploadService<'_> {
     /// Reserves `bytes` for a session or a whole file in a capsule, and evicts sessions if the limits require it.
     ///
     /// # Errors
-    /// [`Error::ResourceExhausted`] with the limit and the value that the call would need: nothing is reserved then, and
-    /// no session is evicted. Or a damaged record.
+    /// [`Error::ResourceExhausted`] with the limit and the value that the call would need; nothing is reserved then,
+    /// and no session is evicted. Also a damaged record.
     pub(super) fn take_room(
         &mut self,
         capsule_id: &str,
@@ -168,7 +168,7 @@ fn lags(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
     session.bytes_missing() > 0 && (session.bytes_received == 0 || arrived < due)
 }
 
-/// Orders sessions: expired ones first, then those of which the smallest share has arrived, then the oldest, then by id.
+/// Orders sessions: expired ones first, then those of which the smallest share has arrived, then the oldest.
 fn eviction_order(one: &Candidate, other: &Candidate) -> Ordering {
     // An empty file is complete, so its share is 1. With a share of 0 of 0, it would compare as equal to every
     // other session, and the order would not be total.

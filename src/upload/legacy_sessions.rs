@@ -6,8 +6,8 @@
 //! id 46   Leftovers                                      the mark: up to which id records are converted
 //! ```
 //! The migration converts sessions in the order of their ids. Removing the converted records one by one would be a
-//! third of its work, so it only moves a mark past them, and removes all of them at once when it is done. Records
-//! up to the mark are invisible: a session is in one layout at a time, and the mark determines in which.
+//! third of its work, so the migration only moves a mark past these records, and removes all of them at once when it is
+//! done. Records up to the mark are invisible: a session is in one layout at a time, and the mark determines in which.
 
 use minicbor::{Decode, Encode};
 

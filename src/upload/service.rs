@@ -166,7 +166,7 @@ impl UploadService<'_> {
         Ok(status_of(id, upload, expires_at))
     }
 
-    /// Lists up to `limit` of the caller's sessions that have not expired, those with ids above `after`, in order of id.
+    /// Lists up to `limit` of the caller's sessions that have not expired, with ids above `after`, in order of id.
     ///
     /// # Errors
     /// A damaged record.

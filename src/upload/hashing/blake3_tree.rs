@@ -34,8 +34,8 @@ pub fn leaves_within(from: u64, to: u64, total: u64) -> (u64, u64) {
     (leaves(from).min(end), end)
 }
 
-/// Returns the height of the largest subtree that begins at leaf `at` and contains no leaf from `end` on. The subtree is
-/// never the whole tree of two or more leaves, whose root is finalized differently.
+/// Returns the height of the largest subtree that begins at leaf `at` and contains no leaf from `end` on. The subtree
+/// is never the whole tree of two or more leaves, whose root is finalized differently.
 fn height_at(at: u64, end: u64, total_leaves: u64) -> u8 {
     let fits = |height: u8| {
         let size = 1_u64 << height;

@@ -199,7 +199,7 @@ fn a_message_at_its_limit_ends_no_session_for_its_age() {
     });
 }
 
-/// The first public release recorded the beginning of a session in other units than nanoseconds.
+/// The first public release may have recorded the beginning of a session in another unit than nanoseconds.
 #[test]
 fn a_session_of_unknown_beginning_is_as_old_as_its_activity() {
     on_every_path(|mut canister| {

@@ -15,7 +15,7 @@ fn a_file_uploaded_in_any_order_is_the_same_file() {
         assert_eq!(canister.checksum(&result), Some(canister.digest(&file)));
         let memory = canister.storage.capsules.memory(person(OWNER), &result.memory_id).unwrap();
         assert_eq!(memory.asset_metadata, metadata(file.len() as u64));
-        let [chunks, bytes] = canister.stored(file.len());
+        let [chunks, bytes] = canister.committed_size(file.len());
         assert_eq!(
             canister.live(),
             [0, 0, 0, chunks, bytes],

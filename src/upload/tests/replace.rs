@@ -67,7 +67,7 @@ fn a_bad_chunk_is_found_and_replaced_after_a_failed_finish() {
             let finished = canister.finish(id, &file).unwrap();
             assert_eq!(read_back(&canister, &finished.blob_id), file);
             assert_eq!(canister.checksum(&finished), Some(canister.digest(&file)));
-            let [chunks, bytes] = canister.stored(file.len());
+            let [chunks, bytes] = canister.committed_size(file.len());
             assert_eq!(canister.live(), [0, 0, 0, chunks, bytes], "only the committed bytes are left");
         });
     }

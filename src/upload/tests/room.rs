@@ -31,8 +31,8 @@ fn attack(canister: &mut TestCanister, largest: u64, key: &str) -> Vec<(u8, u64)
     begun.filter_map(|(who, begun)| Some((who, begun.ok()?))).collect()
 }
 
-/// Returns what `status` reports to the owner: "in flight", or how the session ended, which is the conflict's text up to
-/// the first comma or semicolon.
+/// Returns what `status` reports to the owner: "in flight", or how the session ended, which is the conflict's text up
+/// to the first comma or semicolon.
 pub fn reported(canister: &mut TestCanister, who: u8, id: u64) -> String {
     match canister.as_person(who).status(id) {
         Ok(_) => "in flight".into(),

@@ -149,7 +149,7 @@ fn a_whole_file_is_stored_where_an_upload_would_be() {
             let one = small(&canister, &file, &bytes.to_string());
             canister.service().put_whole(one).unwrap();
             let [.., chunks, taken] = canister.live();
-            assert_eq!([chunks - before[3], taken - before[4]], canister.stored(bytes));
+            assert_eq!([chunks - before[3], taken - before[4]], canister.committed_size(bytes));
         }
     });
 }

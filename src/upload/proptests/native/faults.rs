@@ -40,7 +40,7 @@ pub fn number_ids(storage: &mut Storage) {
 pub struct Faults {
     /// Ids of the unreadable records: records of layout 1 that no build can read.
     unreadable: BTreeSet<u64>,
-    /// Bytes of the memory that are occupied, so that it is nearly full.
+    /// Bytes that are occupied so that the memory is nearly full.
     pub filled: Option<Range<usize>>,
 }
 

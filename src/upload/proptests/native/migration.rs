@@ -113,7 +113,7 @@ impl Native {
     /// Runs the migration to completion; returns what is wrong with the result.
     pub(super) fn end_migration(&mut self) -> Result<(), String> {
         set_share(&mut self.canister.storage, 0);
-        // If a rollback is paused, the first turn resumes it to its end, and the second turn starts the migration
+        // If a rollback is paused, the first turn completes the rollback, and the second turn starts the migration
         // again.
         for _ in 0..2 {
             let TestCanister { storage, now, .. } = &mut self.canister;
