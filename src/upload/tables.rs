@@ -1,7 +1,7 @@
 //! The tables of sessions in stable memory: legacy records and split records.
 //!
 //! ```text
-//! id 5    u64                                            the last session id that was issued, see `Ids`
+//! id 5    u64                                            the last id that was issued, see `Ids`
 //! id 11   u64 -> SessionRecord                           layout 2
 //! id 12   u64 -> UploadMeta                              layout 2
 //! ```
@@ -25,7 +25,7 @@ pub struct SessionTables {
     pub sessions: Table<u64, SessionRecord>,
     /// Layout 2: the upload's half.
     pub metas: Table<u64, UploadMeta>,
-    /// The source of session ids and of the numbers in memory ids.
+    /// The source of the ids of sessions and downloads, and of the numbers in memory ids.
     pub ids: Ids,
 }
 

@@ -113,7 +113,7 @@ fn end(canister: &mut TestCanister, id: u64, file: &[u8], end: End) {
         Ok(finished) => Some(finished.memory_id),
         // The timer has already ended this session, together with another one.
         Err(Error::NotFound { .. } | Error::Conflict { .. }) => None,
-        Err(error) => panic!("{error}"),
+        Err(error) => panic!("session {id} cannot be finished: {error}"),
     };
     match end {
         End::Finished => drop(finish(canister)),

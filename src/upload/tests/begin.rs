@@ -13,7 +13,7 @@ fn a_repeated_begin_finds_the_same_session() {
         let file = file(10);
         canister.put(id, &file, 0).unwrap();
         canister.finish(id, &file).unwrap();
-        assert_eq!(canister.begin(10, "a"), id, "also after finish, as long as the receipt exists");
+        assert_eq!(canister.begin(10, "a"), id, "a begin after finish, as long as the receipt exists");
     });
 }
 

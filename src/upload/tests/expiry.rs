@@ -230,7 +230,11 @@ fn the_timer_continues_while_released_chunks_are_left() {
         let is_done = canister.service().sweep().unwrap();
         (is_done, canister.storage.blobs.chunk_total() - u64::from(in_use))
     };
-    assert_eq!(left(&mut canister), (false, u64::from(at_once) + 1), "the first message of a survey");
+    assert_eq!(
+        left(&mut canister),
+        (false, u64::from(at_once) + 1),
+        "after the first message, which begins a survey"
+    );
     assert_eq!([left(&mut canister), left(&mut canister)], [(false, 1), (true, 0)]);
 }
 

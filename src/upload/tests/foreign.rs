@@ -182,7 +182,7 @@ fn a_session_ends_though_the_record_of_its_blob_is_damaged() {
         while !canister.service().sweep().unwrap() {}
         assert_eq!(canister.live()[..3], [0; 3], "{what}: the session is gone");
         assert_eq!(canister.storage.index.len(), 0, "{what}");
-        assert_eq!(canister.live()[3], 2, "{what}: its chunks are not");
+        assert_eq!(canister.live()[3], 2, "{what}: the chunks of the session are still stored");
     }
 }
 

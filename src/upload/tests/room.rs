@@ -125,7 +125,7 @@ fn a_session_ends_at_its_maximum_age_however_active() {
         assert_eq!(
             (canister.storage.index.len(), canister.live()),
             (0, [0; 5]),
-            "although it was just in use"
+            "the session has ended although it was just in use"
         );
     });
 }
@@ -231,7 +231,11 @@ fn a_caller_does_not_evict_its_own_sessions() {
         assert_eq!(reported(&mut canister, OWNER, first), "in flight");
         canister.now = canister.now.plus_seconds(24 * HOUR);
         canister.begin(1, "b");
-        assert_eq!(reported(&mut canister, OWNER, first), "has expired", "even before the timer has run");
+        assert_eq!(
+            reported(&mut canister, OWNER, first),
+            "has expired",
+            "the session has expired before the timer has run"
+        );
     });
 }
 

@@ -10,7 +10,11 @@ fn a_file_that_fits_a_message_takes_one_call() {
             let result = canister.service().put_whole(small.clone()).unwrap();
             assert_eq!(read_back(&canister, &result.blob_id), file);
             assert_eq!(canister.checksum(&result), Some(small.digest.clone()));
-            assert_eq!(canister.service().put_whole(small.clone()).unwrap(), result, "the same call again");
+            assert_eq!(
+                canister.service().put_whole(small.clone()).unwrap(),
+                result,
+                "the same call again returns the same result"
+            );
             let chunks = u32::from(!file.is_empty());
             let hash = canister.hash;
             let begun = canister.service().begin(
