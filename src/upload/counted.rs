@@ -30,7 +30,7 @@ impl UploadService<'_> {
     }
 
     /// Counts the error of one file of a message, if the file was refused.
-    pub(super) fn count_file_error<T>(&mut self, result: &Result<T>) {
+    pub(super) fn count_file_error<T>(&self, result: &Result<T>) {
         if let Err(error) = result {
             self.storage.counters.error(None, error);
         }
