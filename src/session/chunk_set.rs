@@ -1,7 +1,7 @@
 //! A set of chunk numbers, stored as ranges.
 //!
-//! Chunks mostly arrive in order, so most sets consist of one range. In the worst case, every other chunk of 16,384
-//! has arrived: 8,192 ranges, or 64 KiB.
+//! Chunks mostly arrive in order, so most sets consist of one range. A set of numbers below 16,384 has at most 8,192
+//! ranges, or 64 KiB.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,8 @@ impl ChunkSet {
         Self { ranges: BTreeMap::new() }
     }
 
-    /// Returns the set of these ranges; `None` unless they are ascending, disjoint and not adjacent.
+    /// Returns the set of these inclusive ranges; `None` unless the ranges are non-empty, ascending, disjoint and not
+    /// adjacent.
     pub fn from_ranges(ranges: &[(u32, u32)]) -> Option<Self> {
         let well_formed = ranges.iter().all(|(first, last)| first <= last)
             && ranges.windows(2).all(|pair| match pair {

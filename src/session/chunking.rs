@@ -45,8 +45,8 @@ impl Chunking {
     /// Returns the length of chunk `idx`, bytes: zero if the object has no such chunk.
     #[inline]
     pub const fn len(self, idx: u32) -> u64 {
-        let rest = self.bytes.saturating_sub(self.offset(idx));
-        if rest < self.chunk_size { rest } else { self.chunk_size }
+        let remaining = self.bytes.saturating_sub(self.offset(idx));
+        if remaining < self.chunk_size { remaining } else { self.chunk_size }
     }
 
     /// Returns the offset of the first byte after chunk `idx`, bytes: the chunk's own offset if the object has no
@@ -62,7 +62,7 @@ impl Chunking {
         if idx < self.count() { Some((self.offset(idx), self.len(idx))) } else { None }
     }
 
-    /// Returns the total length of these chunks, bytes.
+    /// Returns the total length of `chunks`, bytes.
     pub fn len_of(self, chunks: &ChunkSet) -> u64 {
         chunks.ranges().map(|(first, last)| self.len_of_run(first, last)).sum()
     }

@@ -1,6 +1,6 @@
 //! Points in time, in a single unit, and the clock that returns the current one.
 
-/// A point in time: nanoseconds since 1970-01-01 UTC. The only unit of time in the project.
+/// A point in time: nanoseconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 

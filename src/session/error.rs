@@ -17,7 +17,7 @@ pub enum SessionError {
     NotPending(SessionId),
     /// The chunk size is zero.
     ZeroChunkSize,
-    /// The object has more chunks than can be numbered.
+    /// The object would have `u32::MAX` chunks or more.
     TooManyChunks {
         /// Size of the object, bytes.
         bytes_expected: u64,
@@ -79,7 +79,7 @@ impl fmt::Display for SessionError {
             Self::TooManyChunks { bytes_expected, chunk_size } => {
                 write!(
                     f,
-                    "{bytes_expected} bytes in chunks of {chunk_size} are more than {} chunks",
+                    "{bytes_expected} bytes in chunks of {chunk_size} are not fewer than {} chunks",
                     u32::MAX
                 )
             }
@@ -125,7 +125,7 @@ pub enum StoreError {
         /// Why the record does not decode.
         reason: String,
     },
-    /// No id is left, which happens only after 2^64 sessions.
+    /// No id can be issued.
     IdsExhausted,
 }
 

@@ -1,4 +1,4 @@
-//! The rules of a session: put, complete, finish, abort, expire.
+//! The rules of a session: begin, put, complete, finish, abort, expire.
 
 use super::{
     ByteSink, ByteSource, ChunkSet, Chunking, Clock, Session, SessionError, SessionId, SessionMeta,
@@ -28,7 +28,7 @@ pub struct NewChunk<'a> {
 
 /// Sessions and their rules, over any store.
 ///
-/// Every method makes all its checks before its first change, so a refused call leaves its session as it was.
+/// Every method except [`Self::tick_ttl`] leaves all stored sessions as they were if it returns an error.
 #[derive(Debug, Default)]
 pub struct SessionService<S> {
     store: S,
@@ -43,7 +43,7 @@ impl<S: SessionStore> SessionService<S> {
     /// Begins a session under a new id.
     ///
     /// # Errors
-    /// Errors of [`Self::begin_with_id`]; also an error of the store, if no id is left.
+    /// Errors of [`Self::begin_with_id`], or an error of the store if no id can be issued.
     pub fn begin(&mut self, spec: SessionSpec, clock: &dyn Clock) -> Result<SessionId, SessionError> {
         check_spec(&spec)?;
         let id = self.store.allocate_id()?;
@@ -54,7 +54,8 @@ impl<S: SessionStore> SessionService<S> {
     /// Begins a session under an id that the calling code has allocated.
     ///
     /// # Errors
-    /// [`SessionError::ZeroChunkSize`], [`SessionError::TooManyChunks`], [`SessionError::AlreadyExists`].
+    /// [`SessionError::ZeroChunkSize`], [`SessionError::TooManyChunks`], [`SessionError::AlreadyExists`], or an error
+    /// of the store.
     pub fn begin_with_id(
         &mut self,
         id: SessionId,
@@ -84,7 +85,7 @@ impl<S: SessionStore> SessionService<S> {
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NotOwner`], [`SessionError::NotPending`],
     /// [`SessionError::IndexOutOfRange`], [`SessionError::WrongLength`], [`SessionError::DifferentBytes`],
-    /// or an error of the sink or the store.
+    /// or an error of the source, the sink or the store.
     pub fn put_chunk(
         &mut self,
         id: SessionId,
@@ -94,7 +95,7 @@ impl<S: SessionStore> SessionService<S> {
         sink: &mut dyn ByteSink,
         clock: &dyn Clock,
     ) -> Result<PutOutcome, SessionError> {
-        let session = self.owned(id, caller)?;
+        let session = self.owned_session(id, caller)?;
         self.add_chunk(id, session, NewChunk { idx, bytes: chunk, replace: false }, sink, clock)
     }
 
@@ -151,14 +152,17 @@ impl<S: SessionStore> SessionService<S> {
     /// Returns the session, if `caller` owns it and every chunk has arrived.
     ///
     /// # Errors
-    /// [`SessionError::NotFound`], [`SessionError::NotOwner`], [`SessionError::Incomplete`].
+    /// [`SessionError::NotFound`], [`SessionError::NotOwner`], [`SessionError::Incomplete`], or an error of the store.
     pub fn complete(&self, id: SessionId, caller: &[u8]) -> Result<Session, SessionError> {
-        let session = self.owned(id, caller)?;
+        let session = self.owned_session(id, caller)?;
         session.check_complete(id)?;
         Ok(session)
     }
 
     /// Ends a complete session and returns it, committed. The bytes stay where they are.
+    ///
+    /// # Errors
+    /// Errors of [`Self::complete`].
     pub fn finish(
         &mut self,
         id: SessionId,
@@ -174,9 +178,9 @@ impl<S: SessionStore> SessionService<S> {
     /// Ends a session and returns it. Its bytes stay where they are; the calling code must free them.
     ///
     /// # Errors
-    /// [`SessionError::NotFound`], [`SessionError::NotOwner`].
+    /// [`SessionError::NotFound`], [`SessionError::NotOwner`], or an error of the store.
     pub fn abort(&mut self, id: SessionId, caller: &[u8]) -> Result<Session, SessionError> {
-        let session = self.owned(id, caller)?;
+        let session = self.owned_session(id, caller)?;
         self.store.remove(id)?;
         Ok(session)
     }
@@ -217,7 +221,7 @@ impl<S: SessionStore> SessionService<S> {
         &mut self.store
     }
 
-    fn owned(&self, id: SessionId, caller: &[u8]) -> Result<Session, SessionError> {
+    fn owned_session(&self, id: SessionId, caller: &[u8]) -> Result<Session, SessionError> {
         let session = self.session(id)?;
         if session.owner == caller { Ok(session) } else { Err(SessionError::NotOwner(id)) }
     }

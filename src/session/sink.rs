@@ -2,18 +2,18 @@
 
 use std::fmt;
 
-/// A destination for the bytes of one session, addressed by their offset in the file.
+/// A destination for the bytes of one session, addressed by their offset in the object.
 pub trait ByteSink {
-    /// Stores `bytes` at `offset` bytes from the start of the file.
+    /// Stores `bytes` at `offset` bytes from the start of the object.
     ///
     /// # Errors
-    /// If the destination cannot store the bytes. It then stores none of them.
+    /// If the destination cannot store all of the bytes.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError>;
 
     /// Replaces the stored bytes at `offset` with `bytes`. A sink need not support this.
     ///
     /// # Errors
-    /// If the sink does not support replacing. Nothing is changed.
+    /// If the sink does not support replacing or cannot store the bytes.
     fn replace_at(&mut self, offset: u64, _bytes: &[u8]) -> Result<(), SinkError> {
         Err(SinkError::Occupied { offset })
     }
@@ -21,7 +21,7 @@ pub trait ByteSink {
     /// Returns whether exactly `bytes` are stored at `offset`.
     ///
     /// # Errors
-    /// If the stored bytes cannot be read.
+    /// If the offset is invalid, or the stored bytes cannot be read.
     fn holds_at(&self, offset: u64, bytes: &[u8]) -> Result<bool, SinkError>;
 }
 
@@ -49,7 +49,7 @@ pub enum SinkError {
         /// Chunk size of the sink, bytes.
         chunk_size: u64,
     },
-    /// Bytes are already stored at this offset, and only [`ByteSink::replace_at`] may overwrite them.
+    /// Bytes are already stored at this offset, and the call does not overwrite them.
     Occupied {
         /// The offset, bytes.
         offset: u64,
@@ -63,11 +63,11 @@ pub enum SinkError {
         /// Size of the destination, bytes.
         size: u64,
     },
-    /// The stable memory that the sink writes to cannot grow enough.
+    /// Stable memory has no room for the bytes.
     MemoryFull {
-        /// Required size, bytes.
+        /// Number of bytes that the sink needs: the size of its memory, or room for one chunk.
         needed: u64,
-        /// Actual size, bytes.
+        /// Number of bytes that the sink has, counted in the same way.
         has: u64,
     },
 }
@@ -89,7 +89,7 @@ impl fmt::Display for SinkError {
                 write!(f, "{got} bytes at offset {offset} end beyond the {size} bytes of the destination")
             }
             Self::MemoryFull { needed, has } => {
-                write!(f, "stable memory cannot grow from {has} to {needed} bytes")
+                write!(f, "{needed} bytes of stable memory are needed, but only {has} are available")
             }
         }
     }

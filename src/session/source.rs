@@ -18,7 +18,7 @@ pub trait ByteSource {
     /// Passes every block to `take` in order. Each call starts from the first block.
     ///
     /// # Errors
-    /// The first error of `take`, after which no further block is passed.
+    /// An error of the source, or the first error of `take`, after which no further block is passed.
     fn each_block(&mut self, take: &mut TakeBlock<'_>) -> Result<(), SinkError>;
 }
 

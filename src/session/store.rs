@@ -6,13 +6,16 @@ use super::{Session, SessionId, StoreError};
 
 /// A store of sessions. Implementations choose the memory and the encoding.
 pub trait SessionStore {
-    /// Returns a new session id: one that has never been issued and will never be issued again.
+    /// Returns a session id that has never been issued and will never be issued again.
     ///
     /// # Errors
-    /// If no id is left, or the counter is damaged.
+    /// If no id can be issued.
     fn allocate_id(&mut self) -> Result<SessionId, StoreError>;
 
     /// Returns the session, if there is one.
+    ///
+    /// # Errors
+    /// If the record of the session is damaged.
     fn get(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
 
     /// Stores the session under its id, replacing any previous one.

@@ -1,4 +1,4 @@
-//! Tests of the rules of a session, one for each rule, and of the chunk set against a `BTreeSet`.
+//! Tests of the session layer. The chunk set is compared with a `BTreeSet`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ impl ByteSink for HeapSink {
     }
 }
 
-fn begun(bytes_expected: u64, chunk_size: u32) -> (SessionService<HeapStore>, SessionId) {
+fn service_with_session(bytes_expected: u64, chunk_size: u32) -> (SessionService<HeapStore>, SessionId) {
     let mut service = SessionService::new(HeapStore::default());
     let spec = SessionSpec { chunk_size, bytes_expected, owner: OWNER.to_vec(), idem: "key".into() };
     let id = service.begin(spec, &NOW).unwrap();
@@ -40,7 +40,7 @@ fn begun(bytes_expected: u64, chunk_size: u32) -> (SessionService<HeapStore>, Se
 
 #[test]
 fn chunks_arrive_in_any_order() {
-    let (mut service, id) = begun(10, 4);
+    let (mut service, id) = service_with_session(10, 4);
     let mut sink = HeapSink::default();
     for (idx, bytes) in [(2, &b"89"[..]), (0, b"0123"), (1, b"4567")] {
         assert_eq!(
@@ -57,7 +57,7 @@ fn chunks_arrive_in_any_order() {
 
 #[test]
 fn a_repeated_chunk_is_accepted_and_other_bytes_are_not() {
-    let (mut service, id) = begun(8, 4);
+    let (mut service, id) = service_with_session(8, 4);
     let mut sink = HeapSink::default();
     let later = NOW.plus_seconds(5);
     service.put_chunk(id, OWNER, 0, &mut &b"aaaa"[..], &mut sink, &NOW).unwrap();
@@ -72,7 +72,7 @@ fn a_repeated_chunk_is_accepted_and_other_bytes_are_not() {
 
 #[test]
 fn a_chunk_may_be_replaced_where_that_is_allowed() {
-    let (mut service, id) = begun(8, 4);
+    let (mut service, id) = service_with_session(8, 4);
     let mut sink = HeapSink::default();
     let later = NOW.plus_seconds(5);
     let mut put = |idx, mut bytes: &[u8]| {
@@ -91,7 +91,7 @@ fn a_chunk_may_be_replaced_where_that_is_allowed() {
 
 #[test]
 fn a_refused_chunk_says_what_was_expected_and_changes_nothing() {
-    let (mut service, id) = begun(10, 4);
+    let (mut service, id) = service_with_session(10, 4);
     let mut sink = HeapSink::default();
     let before = service.session(id).unwrap();
     let later = NOW.plus_seconds(1);
@@ -110,20 +110,20 @@ fn a_refused_chunk_says_what_was_expected_and_changes_nothing() {
 
 #[test]
 fn finish_needs_the_set_of_chunks_and_not_their_number() {
-    let (mut service, id) = begun(12, 4);
+    let (mut service, id) = service_with_session(12, 4);
     let mut sink = HeapSink::default();
     service.put_chunk(id, OWNER, 2, &mut &b"cccc"[..], &mut sink, &NOW).unwrap();
     let missing = SessionError::Incomplete { id, chunks: 3, missing: 2, ranges: vec![(0, 1)] };
     assert_eq!(service.finish(id, OWNER, &NOW), Err(missing));
     assert_eq!(service.finish(id, b"stranger", &NOW), Err(SessionError::NotOwner(id)));
-    assert_eq!(service.session(id).unwrap().received_idxs.len(), 1, "the session is still there");
+    assert_eq!(service.session(id).unwrap().received_idxs.len(), 1, "the refused calls changed nothing");
 }
 
 #[test]
 fn an_empty_object_is_complete_immediately() {
-    let (mut service, id) = begun(0, 4);
-    let none = service.put_chunk(id, OWNER, 0, &mut &b""[..], &mut HeapSink::default(), &NOW);
-    assert_eq!(none, Err(SessionError::IndexOutOfRange { id, idx: 0, chunks: 0 }));
+    let (mut service, id) = service_with_session(0, 4);
+    let refused = service.put_chunk(id, OWNER, 0, &mut &b""[..], &mut HeapSink::default(), &NOW);
+    assert_eq!(refused, Err(SessionError::IndexOutOfRange { id, idx: 0, chunks: 0 }));
     assert!(service.finish(id, OWNER, &NOW).is_ok());
     assert_eq!(service.finish(id, OWNER, &NOW), Err(SessionError::NotFound(id)));
 }
@@ -147,7 +147,7 @@ fn an_impossible_session_spec_is_refused() {
 
 #[test]
 fn session_ids_are_not_reused() {
-    let (mut service, first) = begun(1, 1);
+    let (mut service, first) = service_with_session(1, 1);
     service.abort(first, OWNER).unwrap();
     let spec = SessionSpec { chunk_size: 1, bytes_expected: 1, owner: OWNER.to_vec(), idem: "b".into() };
     assert_ne!(service.begin(spec, &NOW), Ok(first));
@@ -155,12 +155,12 @@ fn session_ids_are_not_reused() {
 
 #[test]
 fn idle_sessions_end_and_active_ones_do_not() {
-    let (mut service, id) = begun(8, 4);
+    let (mut service, id) = service_with_session(8, 4);
     let tick = |service: &mut SessionService<HeapStore>, now| {
         let ended = service.tick_ttl(&[id, SessionId(99)], now, 60).unwrap();
         ended.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
     };
-    assert_eq!(tick(&mut service, Time::from_nanos(0)), [], "a clock that is slow ends no session");
+    assert_eq!(tick(&mut service, Time::from_nanos(0)), [], "no session ends if the clock is slow");
     let active = NOW.plus_seconds(50);
     service.put_chunk(id, OWNER, 0, &mut &b"aaaa"[..], &mut HeapSink::default(), &active).unwrap();
     assert_eq!(tick(&mut service, NOW.plus_seconds(60)), [], "the time to live starts at the last activity");
@@ -182,15 +182,15 @@ proptest! {
         for number in numbers {
             prop_assert_eq!(set.insert(number), model.insert(number));
         }
-        let of = |ranges: Vec<(u32, u32)>| ranges.into_iter().flat_map(|(a, b)| a..=b).collect::<BTreeSet<_>>();
+        let numbers_in = |ranges: Vec<(u32, u32)>| ranges.into_iter().flat_map(|(a, b)| a..=b).collect::<BTreeSet<_>>();
         let ranges: Vec<_> = set.ranges().collect();
         prop_assert_eq!(ChunkSet::from_ranges(&ranges), Some(set.clone()), "ranges are well-formed");
-        prop_assert_eq!(of(ranges), model.clone());
+        prop_assert_eq!(numbers_in(ranges), model.clone());
         prop_assert_eq!(set.len(), model.len() as u64);
         prop_assert!((0..45).all(|number| set.contains(number) == model.contains(&number)));
         let missing: BTreeSet<u32> = (0..count).filter(|number| !model.contains(number)).collect();
         prop_assert_eq!(set.contains_all_below(count), missing.is_empty());
-        prop_assert_eq!(of(set.missing_below(count).collect()), missing);
+        prop_assert_eq!(numbers_in(set.missing_below(count).collect()), missing);
     }
 }
 

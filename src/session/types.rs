@@ -39,12 +39,12 @@ pub struct SessionMeta {
     pub status: SessionStatus,
 }
 
-/// A session: an object of known size, divided into chunks of equal length, some of which have arrived.
+/// A session: an object of known size, divided into chunks, and which of its chunks have arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// The owner, as opaque bytes: the only one who may add chunks, finish or abort.
     pub owner: Vec<u8>,
-    /// Length of every chunk but the last, bytes. Never zero.
+    /// Length of every chunk but the last, bytes.
     pub chunk_size: u32,
     /// Size of the object, bytes.
     pub bytes_expected: u64,
@@ -89,7 +89,7 @@ impl Session {
     /// Checks that every chunk has arrived.
     ///
     /// # Errors
-    /// [`SessionError::Incomplete`] with this session's id and the missing chunks.
+    /// [`SessionError::Incomplete`] with `id` and the missing chunks.
     pub fn check_complete(&self, id: SessionId) -> Result<(), SessionError> {
         let chunks = self.chunk_count();
         if self.received_idxs.contains_all_below(chunks) {

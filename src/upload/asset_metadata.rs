@@ -1,7 +1,7 @@
 //! Checks of an asset's metadata: its texts, its tags, its length as a whole, and the digest that it claims.
 //!
-//! Every field is destructured by name, so that a new field does not compile until its maximum length is decided
-//! here.
+//! Every field is destructured by name, so that a new field does not compile until it is listed here, and checked if
+//! necessary.
 
 use crate::api::{
     AssetMetadata, AssetMetadataBase, AudioAssetMetadata, DocumentAssetMetadata, Error, ImageAssetMetadata,
@@ -35,9 +35,8 @@ pub fn check_metadata(asset_metadata: &AssetMetadata) -> Result<()> {
     sha256.map_or(Ok(()), |sha256| digest_of("asset_metadata.sha256", sha256).map(drop))
 }
 
-/// Returns the SHA-256 claimed in the metadata, in hex, if it contradicts the digest. A digest by another
-/// function contradicts nothing.
-pub fn contradicted(asset_metadata: &AssetMetadata, digest: ContentDigest) -> Option<String> {
+/// Returns the SHA-256 claimed in the metadata, in hex, if `digest` is a different SHA-256.
+pub fn contradicting_sha256(asset_metadata: &AssetMetadata, digest: ContentDigest) -> Option<String> {
     let claimed = asset_metadata.base().sha256.as_ref()?;
     digest.as_sha256().filter(|digest| digest != claimed).map(|_| hex::encode(claimed))
 }
@@ -178,7 +177,7 @@ mod tests {
         AssetMetadataBase::new("a", "b", AssetType::Original, 1, 1)
     }
 
-    fn refused(asset_metadata: &AssetMetadata) -> Option<String> {
+    fn refused_field(asset_metadata: &AssetMetadata) -> Option<String> {
         let Err(Error::InvalidArgument { field, .. }) = check_texts(asset_metadata) else { return None };
         Some(field)
     }
@@ -191,15 +190,15 @@ mod tests {
             if let AssetMetadata::Document(document) = &mut asset_metadata {
                 document.language = word(MAX_WORD_BYTES + more);
             }
-            assert_eq!(refused(&asset_metadata).as_deref(), field);
+            assert_eq!(refused_field(&asset_metadata).as_deref(), field);
         }
         for (more, field) in [(0, None), (1, Some("asset_metadata.url"))] {
             let base = AssetMetadataBase { url: word(MAX_EXTERNAL_TEXT_BYTES + more), ..base() };
-            assert_eq!(refused(&AssetMetadata::image(base)).as_deref(), field);
+            assert_eq!(refused_field(&AssetMetadata::image(base)).as_deref(), field);
         }
         for (more, field) in [(0, None), (1, Some("asset_metadata.tags"))] {
             let base = AssetMetadataBase { tags: vec!["x".into(); MAX_TAGS + more], ..base() };
-            assert_eq!(refused(&AssetMetadata::image(base)).as_deref(), field);
+            assert_eq!(refused_field(&AssetMetadata::image(base)).as_deref(), field);
         }
     }
 }

@@ -16,12 +16,12 @@ use super::service::UploadService;
 use super::{Event, Outcome, PayloadState, UploadMeta};
 
 impl UploadService<'_> {
-    /// Begins an upload of `asset_metadata.base.bytes` bytes and returns its session. An identical call that is
-    /// repeated returns the same session.
+    /// Begins an upload of `asset_metadata.base.bytes` bytes and returns its session. An identical call returns the
+    /// same session, as long as the session is in flight, or its receipt and its memory, if it has one, exist.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Conflict`] if the key was used with
-    /// other parameters, [`Error::ResourceExhausted`].
+    /// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Conflict`] if the key was used with other
+    /// parameters or its session is quarantined, [`Error::ResourceExhausted`], or a damaged record.
     pub fn begin(
         &mut self,
         capsule_id: String,
@@ -93,7 +93,7 @@ impl UploadService<'_> {
         Ok(id.0)
     }
 
-    /// Releases the bytes and extents that were reserved for a session that did not begin.
+    /// Releases reserved bytes and extents, after the call for which they were reserved was refused.
     pub(super) fn release_reservation(
         &mut self,
         capsule_id: &str,
@@ -103,14 +103,12 @@ impl UploadService<'_> {
         self.storage.usage.end(self.caller, bytes)?;
         self.storage.usage.free(capsule_id, bytes)?;
         let PayloadState { extents, subtrees, .. } = payload.unwrap_or_default();
-        let taken = [extents, subtrees].into_iter().flatten();
-        for extents in taken {
+        for extents in [extents, subtrees].into_iter().flatten() {
             self.storage.blobs.extents_mut().free(&extents)?;
         }
         Ok(())
     }
 
-    /// Creates the meta of a new upload.
     pub(super) fn new_meta(
         &self,
         id: SessionId,
@@ -133,7 +131,7 @@ impl UploadService<'_> {
     /// stored: the bytes go to the chunk map and are verified by SHA-256.
     ///
     /// # Errors
-    /// If there is no room for the extents. Nothing is allocated.
+    /// If the extents cannot be allocated. Nothing remains allocated.
     fn allocate(
         &mut self,
         bytes: u64,
@@ -163,7 +161,11 @@ impl UploadService<'_> {
         Ok(self.storage.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS))
     }
 
-    /// Returns the session that an earlier identical begin created, if it is in flight or has left a receipt.
+    /// Returns the session that an earlier identical call began, if the session is in flight, or its receipt and its
+    /// memory, if it has one, exist. Ends the session if it has expired.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if the parameters differ or the session is quarantined, or a damaged record.
     pub(super) fn begun_before(
         &mut self,
         key: IdemKey,
@@ -182,7 +184,7 @@ impl UploadService<'_> {
             }
             Fingerprint(receipt.fingerprint)
         } else if let Some(upload) = self.path.load(self.storage, id, None, self.now)? {
-            if self.expired(&upload, &self.storage.config()?) {
+            if self.has_expired(&upload, &self.storage.config()?) {
                 self.drop_session(id, &upload, Outcome::Expired)?;
                 return Ok(None);
             }

@@ -1,8 +1,8 @@
 //! Canary: outcomes of the sessions begun since a mark, by the path on which each began, and by size.
 //!
 //! The path on which a session began need not be stored: it follows from the compat share and the session's
-//! idempotency key, as long as the share does not change. The first session that begins on another path ends the
-//! canary; sessions begun before the end are still counted when they end.
+//! idempotency key, as long as the share does not change. The first session that begins on another path
+//! than its key determines ends the canary; sessions begun before the end are still counted when they end.
 //!
 //! The counts are stored in the memory of the upload counters:
 //!
@@ -31,7 +31,7 @@ const CELLS: u32 = 256;
 const CELL_PLACES: u32 = 32;
 
 const BYTES: u32 = 4;
-/// First of four counters: messages, instructions, internal errors, refusals.
+/// Offset in a cell of four counters: messages, instructions, internal errors, refusals.
 const MESSAGES: u32 = 5;
 
 /// The size classes in which sessions are counted, each given by its maximum number of chunks. Uploads that differ

@@ -3,7 +3,8 @@
 //! The rule compares the shares of ended sessions that ended without a file: the share on the direct path minus the
 //! share on the compat path. Sessions are assigned to a path by a hash, so sizes and clients are distributed
 //! equally. The 95 % interval is the one of Agresti and Caffo: it adds one success and one failure to each path,
-//! which makes it reliable for small numbers and for shares near 0.
+//! which makes it reliable for small numbers and for shares near 0. An internal error on the direct path decides
+//! against that path, whatever the shares.
 
 use crate::api::{CanaryCounts, CanaryVerdict};
 
@@ -19,7 +20,7 @@ pub(super) struct Arm {
 }
 
 impl Arm {
-    /// Adds up the sessions of all sizes.
+    /// Adds up the counts of all sizes.
     pub(super) fn of(counts: &[CanaryCounts]) -> Self {
         counts.iter().fold(Self::default(), |sum, counts| {
             let without_file = counts.aborted.saturating_add(counts.expired);
@@ -54,7 +55,7 @@ pub(super) struct Judged {
     pub summary: String,
 }
 
-/// Compares the direct path with the compat path. A difference counts as none if its whole interval is below the
+/// Compares the direct path with the compat path. A difference counts as none if its interval does not exceed the
 /// margin, in percentage points.
 pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
     let (on_compat, compat_error) = compat.estimated_share();
@@ -63,7 +64,7 @@ pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
     let difference = 100.0 * (on_direct - on_compat);
     let uncertainty = 100.0 * Z * (compat_error + direct_error).sqrt();
     let internal_errors = direct.internal_errors;
-    let (verdict, says) = if internal_errors > 0 || difference > uncertainty {
+    let (verdict, text) = if internal_errors > 0 || difference > uncertainty {
         let verdict = CanaryVerdict::Worse { by: difference, internal_errors };
         (verdict, format!("worse, by {difference:.1} points; internal errors: {internal_errors}"))
     } else if difference + uncertainty <= margin {
@@ -74,7 +75,7 @@ pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
         (CanaryVerdict::NeedsMore { sessions }, format!("about {sessions} more sessions must end"))
     };
     let summary = format!(
-        "direct compared with compat: {says} ({} of {} ended without a file, and {} of {}; the difference is {difference:.1} \
+        "direct compared with compat: {text} ({} of {} ended without a file, and {} of {}; the difference is {difference:.1} \
          points ± {uncertainty:.1})",
         direct.without_file, direct.ended, compat.without_file, compat.ended
     );
@@ -105,14 +106,14 @@ mod tests {
 
     #[test]
     fn an_arm_is_the_sum_of_all_sizes() {
-        let of = |finished, aborted, expired, internal_errors| CanaryCounts {
+        let counts = |finished, aborted, expired, internal_errors| CanaryCounts {
             finished,
             aborted,
             expired,
             internal_errors,
             ..CanaryCounts::default()
         };
-        let arm = Arm::of(&[of(1, 2, 3, 4), of(10, 20, 30, 40)]);
+        let arm = Arm::of(&[counts(1, 2, 3, 4), counts(10, 20, 30, 40)]);
         assert_eq!((arm.ended, arm.without_file, arm.internal_errors), (66, 55, 44));
     }
 
@@ -135,7 +136,11 @@ mod tests {
     #[test]
     fn sessions_needed_grow_with_the_inverse_square_of_the_width() {
         assert_eq!(sessions_needed(96, 0.0, 4.0, 2.0), 300);
-        assert_eq!(sessions_needed(96, 6.0, 12.0, 2.0), 300, "to be distinguished from no difference");
+        assert_eq!(
+            sessions_needed(96, 6.0, 12.0, 2.0),
+            300,
+            "the interval must become narrower than the difference"
+        );
         assert_eq!(sessions_needed(96, 0.0, 1.0, 2.0), 1);
     }
 
@@ -149,14 +154,14 @@ mod tests {
             let judged = judge(compat, direct, 2);
             let sessions = sessions_needed(compat.ended + direct.ended, seen, judged.uncertainty, 2.0);
             let CanaryVerdict::NeedsMore { sessions: estimate } = judged.verdict else {
-                panic!("{judged:?}")
+                panic!("more sessions should be needed: {judged:?}")
             };
             assert!(estimate.abs_diff(sessions) <= 1, "{estimate}, expected {sessions}");
         }
     }
 
     #[test]
-    fn few_sessions_say_nothing() {
+    fn few_sessions_give_no_verdict() {
         for (compat, direct) in [
             (arm(0, 0), arm(0, 0)),
             (arm(0, 5), arm(1, 5)),
@@ -164,7 +169,10 @@ mod tests {
             (arm(1, 30), arm(2, 30)),
         ] {
             let CanaryVerdict::NeedsMore { sessions } = verdict(compat, direct) else {
-                panic!("{compat:?} {direct:?}: {:?}", verdict(compat, direct));
+                panic!(
+                    "more sessions should be needed for {compat:?} {direct:?}: {:?}",
+                    verdict(compat, direct)
+                );
             };
             assert!(sessions > 0, "{compat:?} {direct:?}");
         }
@@ -175,22 +183,28 @@ mod tests {
         for (compat, direct) in
             [(arm(2, 50), arm(20, 950)), (arm(1, 40), arm(9, 160)), (arm(0, 20), arm(0, 380))]
         {
-            let CanaryVerdict::NeedsMore { sessions } = verdict(compat, direct) else { panic!() };
+            let CanaryVerdict::NeedsMore { sessions } = verdict(compat, direct) else {
+                panic!("more sessions should be needed for {compat:?} {direct:?}")
+            };
             let ended = compat.ended + direct.ended;
             let grown = |arm: Arm| {
                 let times = (ended + 3 * sessions) as f64 / ended as f64;
                 let scaled = |number: u64| (number as f64 * times) as u64;
                 Arm { ended: scaled(arm.ended), without_file: scaled(arm.without_file), internal_errors: 0 }
             };
-            let then = verdict(grown(compat), grown(direct));
-            assert!(!matches!(then, CanaryVerdict::NeedsMore { .. }), "{compat:?} {direct:?}: {then:?}");
+            let later = verdict(grown(compat), grown(direct));
+            assert!(!matches!(later, CanaryVerdict::NeedsMore { .. }), "{compat:?} {direct:?}: {later:?}");
         }
     }
 
     #[test]
     fn many_sessions_with_equal_outcomes_show_no_difference() {
         assert_eq!(verdict(arm(10, 500), arm(190, 9_500)), CanaryVerdict::NoDifferenceSeen);
-        assert_eq!(verdict(arm(100, 500), arm(20, 9_500)), CanaryVerdict::NoDifferenceSeen, "better");
+        assert_eq!(
+            verdict(arm(100, 500), arm(20, 9_500)),
+            CanaryVerdict::NoDifferenceSeen,
+            "the direct path is better"
+        );
     }
 
     #[test]

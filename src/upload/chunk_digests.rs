@@ -11,12 +11,12 @@ use super::limits::DIGEST_INSTRUCTIONS;
 use super::service::UploadService;
 
 impl UploadService<'_> {
-    /// Returns the SHA-256 of each stored chunk of the caller's own session, starting at chunk `from`. Stops after
-    /// `limit` chunks, or when the message can hash no more.
+    /// Returns the SHA-256 of each stored chunk of the caller's own session, starting at chunk `from`. After the first
+    /// chunk, stops at `limit` chunks, or when the message can hash no more.
     ///
     /// # Errors
-    /// [`Error::NotFound`](crate::api::Error::NotFound), and
-    /// [`Error::Conflict`](crate::api::Error::Conflict) for a session that has ended.
+    /// [`Error::NotFound`](crate::api::Error::NotFound), [`Error::Conflict`](crate::api::Error::Conflict) for a session
+    /// that has ended or is quarantined, or a damaged record.
     pub fn chunk_digests(&mut self, id: u64, from: u32, limit: usize) -> Result<ChunkDigests> {
         let id = SessionId(id);
         let (upload, _) = self.own_uncounted(id)?;

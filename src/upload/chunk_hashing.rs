@@ -1,4 +1,5 @@
-//! Hashing of stored chunks: the chunk that has just arrived, and chunks that arrived out of order.
+//! Hashing of stored chunks: the chunk that has just arrived, and chunks that were stored without being added to the
+//! intermediate digest.
 
 use crate::api::{Error, HashAlgorithm, Result};
 use crate::blob::{BlobStore, Extents, Place};
@@ -10,8 +11,8 @@ use super::hashing::{
     leaves, leaves_within, to_values,
 };
 
-/// Bytes reserved for the chaining values of one chunk: its 1,758 leaves form at most 22 subtrees, of 32 bytes
-/// each.
+/// Bytes reserved for the chaining values of one chunk: its leaves, at most 1,758, form at most 22 subtrees, of 32
+/// bytes each.
 const SLOT_BYTES: u64 = 22 * 32;
 
 /// Returns how many bytes are reserved for the chaining values of this many chunks.
@@ -30,11 +31,11 @@ pub fn hasher_for(payload: &PayloadState, session: &Session, idx: u32) -> ChunkH
     }
 }
 
-/// Makes sure that the chaining values of chunk `idx` can be stored, if the chunk arrives out of order.
+/// If chunk `idx` arrives out of order, grows stable memory for its chaining values.
 ///
 /// # Errors
 /// [`Error::ResourceExhausted`] if stable memory cannot grow.
-pub fn check_slot(blobs: &mut BlobStore, payload: &PayloadState, session: &Session, idx: u32) -> Result<()> {
+pub fn grow_slot(blobs: &mut BlobStore, payload: &PayloadState, session: &Session, idx: u32) -> Result<()> {
     let slots =
         payload.subtrees.as_ref().filter(|_| idx != payload.next_chunk && idx < session.chunk_count());
     let Some(slots) = slots else { return Ok(()) };
@@ -42,11 +43,11 @@ pub fn check_slot(blobs: &mut BlobStore, payload: &PayloadState, session: &Sessi
     Ok(grown.map_err(SessionError::from)?)
 }
 
-/// Adds the hash of chunk `idx`, which has just been stored, to the intermediate digest, or stores its chaining
-/// values if the chunk arrived out of order. Returns `true` if the intermediate digest now includes the chunk.
+/// Adds the hash of the stored chunk `idx` to the intermediate digest if the chunk is the next one; otherwise stores
+/// the chaining values of the chunk, if it has any. Returns `true` if the chunk was added to the intermediate digest.
 ///
 /// # Errors
-/// If stored bytes cannot be read.
+/// If stored bytes cannot be read, or chaining values cannot be stored.
 pub fn add_hashed_chunk(
     blobs: &mut BlobStore,
     payload: &mut PayloadState,
@@ -65,7 +66,7 @@ pub fn add_hashed_chunk(
         ChunkHasher::Blake3(leaves) => {
             if let Some(slots) = &payload.subtrees {
                 let values = to_values(&leaves.finish());
-                blobs.extents_mut().write_at(slots, subtree_bytes(idx), &values).map_err(unreadable)?;
+                blobs.extents_mut().write_at(slots, subtree_bytes(idx), &values).map_err(internal)?;
             }
             return Ok(false);
         }
@@ -85,9 +86,9 @@ pub fn add_stored_chunk(
     session: &Session,
 ) -> Result<()> {
     let idx = payload.next_chunk;
-    let stored = match (&payload.hash, &payload.subtrees) {
+    let mut hasher = match (&payload.hash, &payload.subtrees) {
         (PrefixHash::Blake3(_), Some(slots)) => {
-            let subtrees = kept_subtrees(blobs, slots, session, idx)?;
+            let subtrees = stored_subtrees(blobs, slots, session, idx)?;
             push(blobs, payload, place, session, idx, &subtrees)?;
             payload.next_chunk = payload.next_chunk.saturating_add(1);
             return Ok(());
@@ -95,7 +96,6 @@ pub fn add_stored_chunk(
         (PrefixHash::Sha256(sha256), _) => ChunkHasher::Sha256(sha256.clone()),
         (PrefixHash::Blake3(_), None) => ChunkHasher::Blake3(leaves_of(session, idx)),
     };
-    let mut hasher = stored;
     let len = session.chunking().len(idx);
     blobs.read(place, session.offset(idx), len, &mut |block| hasher.update(block))?;
     add_hashed_chunk(blobs, payload, place, session, idx, hasher).map(drop)
@@ -104,7 +104,7 @@ pub fn add_stored_chunk(
 /// Returns the digest of a session whose chunks are all hashed.
 ///
 /// # Errors
-/// If stored bytes cannot be read, or if some leaves of a file hashed by BLAKE3 are not hashed yet.
+/// If stored bytes cannot be read, or if too few leaves of a file hashed by BLAKE3 are hashed.
 pub fn digest(
     blobs: &BlobStore,
     payload: &PayloadState,
@@ -113,7 +113,7 @@ pub fn digest(
 ) -> Result<[u8; 32]> {
     match &payload.hash {
         PrefixHash::Sha256(sha256) => Ok(sha2::Digest::finalize(sha256.clone()).into()),
-        // A file of one leaf has no tree.
+        // A file of at most one leaf has no tree.
         PrefixHash::Blake3(_) if leaves(session.bytes_expected) < 2 => {
             let mut hasher = blake3::Hasher::new();
             blobs.read(place, 0, session.bytes_expected, &mut |block| {
@@ -133,7 +133,6 @@ pub fn hashed_bytes(payload: &PayloadState, session: &Session) -> u64 {
     session.offset(payload.next_chunk).min(session.bytes_expected)
 }
 
-/// Returns the digest of bytes in memory.
 pub fn digest_of_bytes(algorithm: HashAlgorithm, bytes: &[u8]) -> [u8; 32] {
     match algorithm {
         HashAlgorithm::Sha256 => <Sha256 as sha2::Digest>::digest(bytes).into(),
@@ -161,7 +160,7 @@ fn push(
         return Ok(());
     }
     if prefix.leaves().saturating_mul(LEAF_BYTES) < session.offset(idx) {
-        for subtree in leaf_across(blobs, prefix, place, session)? {
+        for subtree in spanning_leaf(blobs, prefix, place, session)? {
             prefix.push(subtree, total);
         }
     }
@@ -172,7 +171,7 @@ fn push(
 }
 
 /// Hashes the leaf that follows a prefix and spans two chunks, both of which are stored.
-fn leaf_across(
+fn spanning_leaf(
     blobs: &BlobStore,
     prefix: &TreePrefix,
     place: &Place,
@@ -186,7 +185,7 @@ fn leaf_across(
 }
 
 /// Returns the subtrees of a chunk that arrived out of order, from its stored chaining values.
-fn kept_subtrees(blobs: &BlobStore, slots: &Extents, session: &Session, idx: u32) -> Result<Vec<Subtree>> {
+fn stored_subtrees(blobs: &BlobStore, slots: &Extents, session: &Session, idx: u32) -> Result<Vec<Subtree>> {
     let total = session.bytes_expected;
     let (at, end) = leaves_within(session.offset(idx), session.chunking().end(idx), total);
     let heights: Vec<u8> = heights(at, end, leaves(total)).collect();
@@ -196,10 +195,10 @@ fn kept_subtrees(blobs: &BlobStore, slots: &Extents, session: &Session, idx: u32
         values.extend_from_slice(block);
         Ok(())
     };
-    blobs.extents().read_at(slots, subtree_bytes(idx), len, &mut take).map_err(unreadable)?;
+    blobs.extents().read_at(slots, subtree_bytes(idx), len, &mut take).map_err(internal)?;
     Ok(from_values(&values, heights.into_iter()))
 }
 
-fn unreadable(error: SinkError) -> Error {
+fn internal(error: SinkError) -> Error {
     Error::Internal(error.to_string())
 }

@@ -30,10 +30,9 @@ impl UploadService<'_> {
     }
 
     /// Counts the error of one file of a message, if the file was refused.
-    pub(super) fn counted_file<T>(&mut self, result: Result<T>) -> Result<T> {
-        if let Err(error) = &result {
+    pub(super) fn count_file_error<T>(&self, result: &Result<T>) {
+        if let Err(error) = result {
             self.storage.counters.error(None, error);
         }
-        result
     }
 }

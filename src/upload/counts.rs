@@ -73,7 +73,7 @@ impl PathCounters {
         self.canary().begin(now, compat_share_percent);
     }
 
-    /// Reports the canary. A difference between the paths counts as none if its whole interval is below
+    /// Reports the canary. A difference between the paths counts as none if its interval does not exceed
     /// `margin_percent` percentage points.
     ///
     /// # Errors
@@ -109,13 +109,13 @@ impl PathCounters {
     /// Returns all counts.
     pub fn all(&self) -> UploadCounts {
         UploadCounts {
-            compat: self.of(Some(SessionPath::Compat)),
-            direct: self.of(Some(SessionPath::Direct)),
-            no_path: self.of(None),
+            compat: self.counts_of(Some(SessionPath::Compat)),
+            direct: self.counts_of(Some(SessionPath::Direct)),
+            no_path: self.counts_of(None),
         }
     }
 
-    fn of(&self, path: Option<SessionPath>) -> PathCounts {
+    fn counts_of(&self, path: Option<SessionPath>) -> PathCounts {
         let row = row(path);
         let [
             sessions_begun,
@@ -167,7 +167,7 @@ impl PathCounters {
     }
 }
 
-/// Returns the index of the first counter of a path.
+/// Returns the index of the first counter of a path, or of calls that no path served.
 fn row(path: Option<SessionPath>) -> u32 {
     match path {
         Some(SessionPath::Compat) => 0,

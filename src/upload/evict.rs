@@ -1,5 +1,4 @@
-//! Eviction: makes room for new uploads, within the limits, by ending sessions that have reserved more than
-//! they have sent.
+//! Eviction: makes room for new uploads, within the limits, by ending sessions that have expired or lag.
 //!
 //! A begin reserves the declared size without having to send anything. So that nobody can lock others out by
 //! reserving, a session may be evicted, if its room is needed, once it lags: nothing has arrived, or the share that
@@ -41,8 +40,8 @@ impl UploadService<'_> {
     /// Reserves `bytes` for a session or a whole file in a capsule, and evicts sessions if the limits require it.
     ///
     /// # Errors
-    /// [`Error::ResourceExhausted`] with the limit and the value that the call would need. Nothing is reserved, and
-    /// no session is evicted.
+    /// [`Error::ResourceExhausted`] with the limit and the value that the call would need; nothing is reserved then,
+    /// and no session is evicted. Also a damaged record.
     pub(super) fn take_room(
         &mut self,
         capsule_id: &str,
@@ -74,7 +73,7 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Evicts as many sessions as necessary, or none if even all candidates do not suffice.
+    /// Evicts as many candidates as necessary, or none if those that one message can evict do not suffice.
     fn evict_for(&mut self, capsule_id: &str, shortages: [Shortage; 3], limits: &AdminConfig) -> Result<()> {
         let mut missing = shortages.map(|shortage| shortage.missing());
         let mut chunks = 0_u64;
@@ -126,9 +125,9 @@ impl UploadService<'_> {
         accounts.is_ok() && self.storage.payload_of(candidate.id).is_ok()
     }
 
-    /// Checks the next [`EVICTION_CHECKS`] sessions, those idle longest first, and returns those that may be
-    /// evicted. If they do not suffice, the next call continues after them, so that many small sessions cannot
-    /// shield a large one.
+    /// Checks up to [`EVICTION_CHECKS`] sessions, in the order of their last activity and cyclically, and returns those
+    /// that may be evicted. If they do not suffice, the next call continues after the last session checked, so that
+    /// many small sessions cannot shield a large one.
     fn candidates(&mut self, limits: &AdminConfig) -> Vec<Candidate> {
         let index = &self.storage.index;
         let mut entries = index.walk(self.storage.eviction_cursor, EVICTION_CHECKS);
@@ -159,7 +158,7 @@ impl UploadService<'_> {
 }
 
 /// Returns whether the share of a session's bytes that has arrived is smaller than the share of its maximum
-/// age that has passed. A session without any bytes always lags, and a complete one never does.
+/// age that has passed. A complete session never lags; an incomplete one of which nothing has arrived always does.
 fn lags(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
     let session = &upload.session;
     let age = now.as_nanos().saturating_sub(upload.begun_at().as_nanos());
@@ -169,7 +168,7 @@ fn lags(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
     session.bytes_missing() > 0 && (session.bytes_received == 0 || arrived < due)
 }
 
-/// Orders expired sessions first, then the emptiest, then the oldest.
+/// Orders sessions: expired ones first, then those of which the smallest share has arrived, then the oldest.
 fn eviction_order(one: &Candidate, other: &Candidate) -> Ordering {
     // An empty file is complete, so its share is 1. With a share of 0 of 0, it would compare as equal to every
     // other session, and the order would not be total.
@@ -230,7 +229,11 @@ mod tests {
                 for third in all.iter().filter(|third| eviction_order(other, third).is_lt()) {
                     let is_in_order =
                         !eviction_order(one, other).is_lt() || eviction_order(one, third).is_lt();
-                    assert!(is_in_order, "{}, {}, {}", one.id, other.id, third.id);
+                    assert!(
+                        is_in_order,
+                        "the order of {}, {}, {} is not transitive",
+                        one.id, other.id, third.id
+                    );
                 }
             }
         }

@@ -7,7 +7,7 @@ use crate::blob::{BlobRecord, ChunkPrefix, ContentDigest};
 use crate::capsule::{Content, MemoryRecord};
 use crate::session::SessionId;
 
-use super::asset_metadata::contradicted;
+use super::asset_metadata::contradicting_sha256;
 use super::chunk_hashing::{digest, hashed_bytes};
 use super::counts::CountedCall;
 use super::error::digest_of;
@@ -23,9 +23,10 @@ impl UploadService<'_> {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Incomplete`],
-    /// [`Error::ChecksumMismatch`], [`Error::Conflict`] if the SHA-256 differs from the one given at begin, and
-    /// [`Error::Hashing`] if another call has to continue hashing. None of these errors ends the session; after
-    /// [`Error::ChecksumMismatch`] its chunks may be replaced.
+    /// [`Error::ChecksumMismatch`], [`Error::Conflict`] if the session has ended or is quarantined, or if the SHA-256
+    /// differs from the one given at begin, [`Error::ResourceExhausted`], [`Error::Hashing`] if another call has to
+    /// continue hashing, or a damaged record. After [`Error::ChecksumMismatch`], the chunks of the session may be
+    /// replaced, unless they belong to a blob.
     pub fn finish(&mut self, id: u64, digest: &ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
         self.counted(CountedCall::Finish, |uploads| {
             uploads.verify_and_commit(SessionId(id), digest, total_len)
@@ -49,7 +50,7 @@ impl UploadService<'_> {
         upload.session.check_complete(id)?;
         let payload = self.storage.payload_of(id)?;
         let digest = ContentDigest { algorithm: payload.hash.algorithm(), bytes: expected };
-        if let Some(claimed) = contradicted(&upload.meta.asset_metadata, digest) {
+        if let Some(claimed) = contradicting_sha256(&upload.meta.asset_metadata, digest) {
             let given = hex::encode(expected);
             let detail = format!(
                 "the asset_metadata.sha256 given at begin is {claimed}, but finish was given {given}: \
@@ -71,7 +72,8 @@ impl UploadService<'_> {
         }
     }
 
-    /// Records that a finish failed on the checksum: from now on chunks may be replaced.
+    /// Allows the chunks of a session to be replaced, since a finish failed on the checksum. Chunks that belong to a
+    /// blob may not be replaced.
     fn let_chunks_be_replaced(
         &mut self,
         id: SessionId,
@@ -96,7 +98,7 @@ impl UploadService<'_> {
     /// every byte is hashed, or the session no longer exists.
     ///
     /// # Errors
-    /// A damaged record.
+    /// [`Error::Conflict`] if the session is quarantined, or a damaged record.
     pub fn continue_hashing(&mut self, id: u64) -> Result<bool> {
         let id = SessionId(id);
         self.counted(CountedCall::Finish, |uploads| {
@@ -112,8 +114,11 @@ impl UploadService<'_> {
         })
     }
 
-    /// Returns the digest of the stored bytes, after hashing those that are not hashed yet. If they are too many
-    /// for this message, stores the progress and returns [`Error::Hashing`].
+    /// Hashes the stored bytes that are not hashed yet, stores the progress, and returns the payload state and the
+    /// digest.
+    ///
+    /// # Errors
+    /// [`Error::Hashing`] if this message cannot hash all bytes, or a damaged record.
     fn digest(
         &mut self,
         id: SessionId,
@@ -135,8 +140,7 @@ impl UploadService<'_> {
         Ok((payload, digest))
     }
 
-    /// Turns a verified upload into a memory. Everything that can be refused is checked before the first change,
-    /// so that the upload is committed atomically.
+    /// Turns a verified upload into a memory. If the memory is refused, nothing has changed.
     fn commit(
         &mut self,
         id: SessionId,
@@ -231,8 +235,10 @@ impl UploadService<'_> {
     }
 }
 
-/// Repeats the answer of the finish that committed the session, if this call is identical. Otherwise returns a
-/// conflict with what was committed.
+/// Repeats the answer of the finish that committed the session.
+///
+/// # Errors
+/// [`Error::Conflict`] if another digest or size was committed.
 pub(super) fn finished_before(
     id: SessionId,
     finished: &Finished,

@@ -1,8 +1,8 @@
 //! The digest of an upload, computed in parts, with a state that survives messages and upgrades.
 //!
-//! In extents, BLAKE3 hashes each chunk when it arrives, in any order. Otherwise, an arriving chunk is hashed only
-//! if it is the next one in order; a chunk that arrives too early is hashed once all chunks before it are. Every
-//! byte is hashed once.
+//! In extents, BLAKE3 hashes each chunk when it arrives, in any order, until a finish fails on the checksum. Otherwise,
+//! an arriving chunk is hashed only if it is the next one in order; a chunk that arrives too early is hashed once all
+//! chunks before it are.
 
 mod blake3_tree;
 mod sha256;

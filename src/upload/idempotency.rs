@@ -21,13 +21,12 @@ impl IdemKey {
         Self(hash.finalize().into())
     }
 
-    /// Returns the path of a new session with this key, at this share of the compat path. A repeated begin takes
-    /// the same path.
+    /// Returns the path of a new session with this key, at this share of the compat path.
     pub fn path(&self, compat_share_percent: u8) -> SessionPath {
         if self.percentile() < compat_share_percent { SessionPath::Compat } else { SessionPath::Direct }
     }
 
-    /// Returns the position of this key in key space, 0 to 99.
+    /// Returns the position of this key among all keys, in percent, 0 to 99.
     fn percentile(&self) -> u8 {
         let [first, second, ..] = self.0;
         let scaled = u32::from(u16::from_be_bytes([first, second])).saturating_mul(100) >> 16;
@@ -61,8 +60,8 @@ impl Fingerprint {
 /// mem_ LETTER NUMBER _ DIGEST      NUMBER and DIGEST in base 32, with digits "0" to "9" and "a" to "v"
 /// ```
 /// The letter encodes how many digits the number has, "a" for one, so that ids sort by their numbers. They sort
-/// after the ids of earlier releases, which have a decimal number after "mem_". The digest has 128 bits, so it
-/// cannot be guessed. An id is part of the keys of four tables, so it is kept short.
+/// after the ids of earlier releases, which have a decimal number after "mem_". The digest has 128 bits, so
+/// an id cannot be guessed. An id is part of the keys of four tables, so it is kept short.
 pub fn memory_id(number: SessionId, key: IdemKey, now: Time) -> String {
     let digest: [u8; 32] = Sha256::new()
         .chain_update(key.0)

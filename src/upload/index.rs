@@ -42,7 +42,7 @@ impl SessionIndex {
         new
     }
 
-    /// Adds a session whose key belongs to another session. Returns `false` if it was already there.
+    /// Adds a session without its idempotency key. Returns `false`, changing nothing, if it was already there.
     pub fn insert_without_key(&mut self, id: SessionId, owner: Principal, last_seen: Time) -> bool {
         let new = self.by_owner.insert_new((owner, id.0), &());
         if new {
@@ -51,12 +51,12 @@ impl SessionIndex {
         new
     }
 
-    /// Maps a key to a session that ends in the call that begins it.
+    /// Maps a key to the session of a whole file, which is in no other index.
     pub fn remember(&mut self, key: IdemKey, id: SessionId) {
         self.by_idem.insert(key.0, &id.0);
     }
 
-    /// Removes from the activity index a session whose record is missing, so that its owner is unknown.
+    /// Removes a session from the activity index only, for a session whose owner is unknown.
     pub fn forget_activity(&mut self, id: SessionId, last_seen: Time) {
         self.by_activity.remove(&(last_seen.as_nanos(), id.0));
     }
@@ -84,7 +84,7 @@ impl SessionIndex {
         all.map(|(owner, id)| (owner, SessionId(id))).collect()
     }
 
-    /// Removes from the owner index a session that is no longer in the activity index.
+    /// Removes a session from the owner index only.
     pub fn disown(&mut self, id: SessionId, owner: Principal) {
         self.by_owner.remove(&(owner, id.0));
     }
@@ -99,11 +99,12 @@ impl SessionIndex {
         self.by_activity.is_empty()
     }
 
-    /// Changes the time of a session's last activity from `before` to `now`.
-    pub fn touch(&mut self, id: SessionId, before: Time, now: Time) {
-        if before != now {
+    /// Changes the time of a session's last activity from `before` to `after`. If the times differ, the index need not
+    /// contain the session with `before`.
+    pub fn touch(&mut self, id: SessionId, before: Time, after: Time) {
+        if before != after {
             self.by_activity.remove(&(before.as_nanos(), id.0));
-            self.by_activity.insert((now.as_nanos(), id.0), &());
+            self.by_activity.insert((after.as_nanos(), id.0), &());
         }
     }
 

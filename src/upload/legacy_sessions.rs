@@ -6,8 +6,8 @@
 //! id 46   Leftovers                                      the mark: up to which id records are converted
 //! ```
 //! The migration converts sessions in the order of their ids. Removing the converted records one by one would be a
-//! third of its work, so it only moves a mark past them, and removes all of them at once when it is done. Records
-//! up to the mark are invisible: a session is in one layout at a time, and the mark determines in which.
+//! third of its work, so the migration only moves a mark past these records, and removes all of them at once when it is
+//! done. Records up to the mark are invisible: a session is in one layout at a time, and the mark determines in which.
 
 use minicbor::{Decode, Encode};
 
@@ -78,7 +78,7 @@ pub struct LegacySessions {
     records: Table<u64, RawRecord>,
     activity: Table<u64, u64>,
     stored_mark: Register<Leftovers>,
-    /// The contents of `stored_mark`; `None` if there are none, or if no record is below the mark.
+    /// The contents of `stored_mark`; `None` if it is empty, or if no leftover is stored.
     mark: Option<Leftovers>,
 }
 
@@ -152,7 +152,7 @@ impl LegacySessions {
         Ok(self.records.take_raw(&id).map(|raw| LegacySession { id, raw, activity }))
     }
 
-    /// Stores a session that [`Self::take`] has returned.
+    /// Stores the record of a session, and its last activity, if it is known.
     pub fn put_back(&mut self, session: LegacySession) {
         let LegacySession { id, raw, activity } = session;
         self.insert(id, &RawRecord(raw));
@@ -204,7 +204,7 @@ impl LegacySessions {
         records.into_iter().zip(self.activity.get_ascending(&ids)).map(with_activity).collect()
     }
 
-    /// Moves the mark past these sessions, which [`Self::first`] has returned.
+    /// Moves the mark past these sessions, which must be the first visible ones.
     pub fn move_mark_past(&mut self, first: &[LegacySession]) {
         let Some(last) = first.last() else { return };
         let recorded = first.iter().filter(|session| session.activity.is_some()).count() as u64;

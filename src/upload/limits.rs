@@ -1,4 +1,4 @@
-//! Limits of the upload contract. A call that exceeds a limit gets an error that names it.
+//! Limits of the upload contract, and of the work of one message.
 
 use crate::api::{Error, Result, UploadConfig};
 use crate::blob::CHUNK_SIZE;
@@ -99,8 +99,8 @@ pub const SWEEP_INSTRUCTIONS: u64 = 1_000_000_000;
 /// the 40 billion of an update message.
 pub const FINISH_INSTRUCTIONS: u64 = 20_000_000_000;
 
-/// Instructions after which a put stops hashing chunks that arrived out of order: half of the 2 billion of one
-/// round, so that the put stays within one round.
+/// Instructions after which a put stops hashing chunks that arrived out of order, and a call that needs room stops
+/// searching for sessions to evict: half of the 2 billion of one round.
 pub const CATCH_UP_INSTRUCTIONS: u64 = 1_000_000_000;
 
 /// Returns the sizes that a client needs to know before it splits a file.

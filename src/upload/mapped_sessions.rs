@@ -13,7 +13,7 @@ mod range;
 
 pub use range::MappedSessions;
 
-/// Number of sessions that one call skips at most; each costs about 20,000 instructions.
+/// Maximum number of sessions that one call skips; each costs about 20,000 instructions.
 const MAX_SKIPPED: usize = 1_000;
 
 /// Number of the migration that moves payload from the chunk map to extents.
@@ -21,7 +21,7 @@ const MIGRATION: u16 = 2;
 
 #[cfg(test)]
 thread_local! {
-    /// Number of sessions that were looked up.
+    /// Number of calls of [`contains`].
     pub static LOOKED_UP: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
@@ -33,7 +33,7 @@ pub fn close(storage: &mut Storage) -> Result<(), StableError> {
 }
 
 /// Lists up to `limit` sessions whose bytes are in the chunk map, in order of id, after `after`. After skipping
-/// `MAX_SKIPPED` other sessions, ends the list with the last of them, so that the next call can continue after it.
+/// `MAX_SKIPPED` other sessions, ends the list with the last one skipped, so that the next call can continue there.
 pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>, StableError> {
     let range = range(storage)?;
     let mut found = Vec::new();
@@ -82,7 +82,7 @@ pub fn add_retried(storage: &mut Storage, id: SessionId) -> Result<(), StableErr
     Ok(())
 }
 
-/// Returns whether a session has its bytes in the chunk map.
+/// Returns whether a session with split records has its bytes in the chunk map; `false` if there is no such session.
 pub fn contains(storage: &Storage, id: SessionId) -> Result<bool, StableError> {
     #[cfg(test)]
     LOOKED_UP.set(LOOKED_UP.get() + 1);
@@ -92,7 +92,7 @@ pub fn contains(storage: &Storage, id: SessionId) -> Result<bool, StableError> {
     Ok(storage.payloads.get(&id.0)?.is_none_or(|PayloadState { extents, .. }| extents.is_none()))
 }
 
-/// Returns whether the migration is moving the payload out of the chunk map; `false` while it is paused or stuck.
+/// Returns whether the migration that moves payload out of the chunk map is validating, converting or verifying.
 pub fn is_payload_moving(storage: &Storage) -> Result<bool, StableError> {
     if storage.layout.get()? != Some(Layout::EXTENTS) {
         return Ok(false);
@@ -102,10 +102,11 @@ pub fn is_payload_moving(storage: &Storage) -> Result<bool, StableError> {
 }
 
 /// Removes sessions that have moved, have ended or are quarantined from the start of the range and from the start
-/// of the list of retried sessions, each up to the first session that is still to be moved.
+/// of the list of retried sessions: from each, up to the first session that is still to be moved, but at most
+/// `MAX_SKIPPED` sessions.
 pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
     let mut range = storage.mapped_sessions.get()?.unwrap_or_default();
-    let moves = |id: u64| {
+    let is_to_be_moved = |id: u64| {
         let is_quarantined = storage.migration.quarantine.contains(MIGRATION, id);
         Ok::<_, StableError>(!is_quarantined && contains(storage, SessionId(id))?)
     };
@@ -118,7 +119,7 @@ pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
         .flatten();
     for _ in 0..MAX_SKIPPED {
         match following.next() {
-            Some(id) if moves(id)? => break,
+            Some(id) if is_to_be_moved(id)? => break,
             Some(id) => after = id,
             None => {
                 after = range.through;
@@ -130,7 +131,7 @@ pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
     let mut gone: usize = 0;
     while gone < MAX_SKIPPED
         && let Some(id) = range.again.get(gone)
-        && !moves(*id)?
+        && !is_to_be_moved(*id)?
     {
         gone = gone.saturating_add(1);
     }

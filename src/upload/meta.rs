@@ -1,27 +1,27 @@
-//! The upload's half of a split session: capsule, metadata and memory.
+//! The upload's half of a session: capsule, metadata and memory.
 
 use minicbor::{Decode, Encode};
 
 use crate::api::AssetMetadata;
 use crate::stable::{Record, codec};
 
-/// The upload's half of a split session. Keyed by session id.
+/// The upload's half of a session. A split session stores it as a record of its own, keyed by session id.
 #[derive(Encode, Decode, Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct UploadMeta {
     /// Capsule that gets the file.
     #[n(0)]
     pub capsule_id: String,
-    /// Id of the memory that finish will create. Unique and never empty.
+    /// Id of the memory that finish will create. Unique; may be empty in a session of the first public release.
     #[n(1)]
     pub provisional_memory_id: String,
     /// The client's metadata; `base.bytes` is the size of the file.
     #[n(2)]
     pub asset_metadata: AssetMetadata,
-    /// Blob that the session became, once it is known.
+    /// Blob that a session of the first public release became; absent in new sessions.
     #[n(3)]
     pub blob_id: Option<u64>,
-    /// When the session was begun, nanoseconds.
+    /// When the session began: nanoseconds, or another unit in a session of the first public release.
     #[n(4)]
     pub created_at: u64,
     /// Number of chunks that the client declared at begin.

@@ -1,5 +1,5 @@
-//! Session paths: the layers that store sessions. This is the only module of the upload layer that depends on the
-//! cargo features.
+//! Session paths: the layers that store sessions. Apart from tests, this is the only module of the upload layer that
+//! depends on the cargo features.
 
 use candid::Principal;
 
@@ -25,17 +25,16 @@ pub fn cache_record_headers() -> std::result::Result<(), candid::Error> {
     blob::cache_mapped_header()
 }
 
-/// A layer that stores sessions: the compat path or the direct path. Both give the same answers and differ only in
-/// the records that they store.
+/// A layer that stores sessions: the compat path, the direct path, or both in the staged build. All give the same
+/// answers.
 ///
-/// Every method makes all its checks before its first change. [`Self::load`] decides which path serves a session
-/// and decodes its record, once per message; [`Self::put_chunk`], [`Self::finish`] and [`Self::abort`] take the
-/// upload that it returned.
+/// [`Self::load`] decides which path serves a session, and decodes the record of the session; [`Self::put_chunk`],
+/// [`Self::finish`] and [`Self::abort`] take the upload that [`Self::load`] returned.
 pub trait UploadPath {
-    /// Returns the layer that a new session with this key begins on.
+    /// Returns the path that a new session with this key begins on.
     fn for_new(&self, storage: &Storage, key: IdemKey) -> Result<api::SessionPath>;
 
-    /// Begins a session under an allocated id, on the layer that [`Self::for_new`] returned.
+    /// Begins a session under an allocated id, on the path that [`Self::for_new`] returned.
     fn begin(
         &mut self,
         storage: &mut Storage,
@@ -89,7 +88,7 @@ impl Chunk<'_> {
     /// Adds the chunk to the session of an upload, by the rules of the session layer.
     ///
     /// # Errors
-    /// If the rules refuse the chunk.
+    /// Errors of [`SessionService::add_chunk`].
     fn add_to<S: SessionStore>(
         self,
         service: &mut SessionService<S>,

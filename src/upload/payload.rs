@@ -3,7 +3,7 @@
 //! ```text
 //! byte 0        1 or 2      version
 //! version 1     byte 1..5   next chunk, u32 big-endian
-//!               byte 5..    SHA-256 mid-state, as the sha2 crate serialises it
+//!               byte 5..    SHA-256 mid-state, as the sha2 crate serializes it
 //! version 2     byte 1..    CBOR
 //! ```
 //! Version 1 is for a session in the chunk map that is verified by SHA-256 and in which no chunk may be
@@ -25,15 +25,14 @@ use super::hashing::{PrefixHash, TreePrefix, sha256_from_bytes, sha256_to_bytes}
 pub struct PayloadState {
     /// Where the bytes are stored; absent for the chunk map.
     pub extents: Option<Extents>,
-    /// Where the chaining values of chunks that arrived out of order are stored; absent unless the session uses
-    /// BLAKE3 and extents.
+    /// Where the chaining values of chunks that arrived out of order are stored; absent unless the session uses BLAKE3
+    /// and extents, and after a finish failed on the checksum.
     pub subtrees: Option<Extents>,
     /// The first chunk that is not hashed yet; all chunks before it are.
     pub next_chunk: u32,
     /// Intermediate digest of the chunks before `next_chunk`.
     pub hash: PrefixHash,
-    /// Number of chunks replaced since a finish failed on the checksum. Absent if no finish has failed on the
-    /// checksum: no chunk may be replaced then.
+    /// How often a chunk was replaced. Absent until a finish fails on the checksum: no chunk may be replaced before.
     pub replaced: Option<u64>,
 }
 
@@ -46,7 +45,7 @@ impl PayloadState {
 
     /// Records that the bytes of chunk `idx` have been replaced. If the chunk was already hashed, hashing restarts
     /// from the first chunk.
-    pub fn note_replaced(&mut self, idx: u32) {
+    pub fn record_replaced(&mut self, idx: u32) {
         self.replaced = Some(self.replaced.unwrap_or(0).saturating_add(1));
         if idx < self.next_chunk {
             self.next_chunk = 0;
@@ -143,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_payload_that_needs_it_is_stored_as_version_2() {
+    fn version_2_stores_only_what_version_1_cannot() {
         let plain = || PayloadState { next_chunk: 258, ..PayloadState::default() };
         assert!(plain().encode().starts_with(&[1, 0, 0, 1, 2]));
         let replaced = PayloadState { replaced: Some(0), ..plain() };
@@ -151,11 +150,11 @@ mod tests {
         let by_blake3 = PayloadState { next_chunk: 258, ..PayloadState::new(HashAlgorithm::Blake3) };
         for (version, payload) in [(1, plain()), (2, replaced), (2, in_extents), (2, by_blake3)] {
             let bytes = payload.encode();
-            let back = PayloadState::decode(&bytes).unwrap();
+            let decoded = PayloadState::decode(&bytes).unwrap();
             assert_eq!(bytes[0], version);
-            assert_eq!((back.next_chunk, back.replaced), (258, payload.replaced));
-            assert_eq!(back.extents.is_some(), payload.extents.is_some());
-            assert_eq!(back.hash.algorithm(), payload.hash.algorithm());
+            assert_eq!((decoded.next_chunk, decoded.replaced), (258, payload.replaced));
+            assert_eq!(decoded.extents.is_some(), payload.extents.is_some());
+            assert_eq!(decoded.hash.algorithm(), payload.hash.algorithm());
         }
     }
 
@@ -163,7 +162,7 @@ mod tests {
     fn a_replaced_chunk_restarts_hashing_if_it_was_hashed() {
         let mut payload = PayloadState { next_chunk: 3, ..PayloadState::default() };
         for (idx, next_chunk, replaced) in [(4, 3, 1), (3, 3, 2), (2, 0, 3), (0, 0, 4)] {
-            payload.note_replaced(idx);
+            payload.record_replaced(idx);
             assert_eq!((payload.next_chunk, payload.replaced), (next_chunk, Some(replaced)), "chunk {idx}");
         }
     }

@@ -56,7 +56,7 @@ impl Promises {
         self.change(id, |promised| promised.saturating_sub(bytes));
     }
 
-    /// Resets the number when no session is in flight.
+    /// Sets the number to 0. To be called when no session is in flight.
     pub fn clear(&self) {
         if self.total() > 0 {
             self.counters.set(PROMISES_PLACE, [0]);

@@ -28,7 +28,7 @@ pub struct Receipt {
     /// The fingerprint: the parameters of begin, hashed.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub fingerprint: [u8; 32],
-    /// When the receipt is dropped, nanoseconds.
+    /// When the receipt expires, nanoseconds.
     #[n(3)]
     pub expires_at: u64,
     /// How the session ended.
@@ -65,10 +65,9 @@ impl Outcome {
         }
     }
 
-    /// Returns the error for a call about a session that has ended with this outcome, unless the call repeats the
-    /// one that ended it.
+    /// Returns the error for a call about a session that has ended with this outcome.
     pub fn conflict(&self, id: SessionId) -> Error {
-        let what = match self {
+        let detail = match self {
             Self::Finished(_) => "is finished",
             Self::Aborted => "was aborted",
             Self::Expired => "has expired; begin the upload again",
@@ -76,7 +75,7 @@ impl Outcome {
                 "was evicted, since the room that it had reserved but not filled was needed; begin the upload again"
             }
         };
-        Error::conflict("session", id, what)
+        Error::conflict("session", id, detail)
     }
 }
 

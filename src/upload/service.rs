@@ -1,4 +1,4 @@
-//! The upload contract: put, abort, status and expiry, on every path.
+//! The upload contract: put, abort, status, list and expiry, on every path.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -12,7 +12,7 @@ use crate::session::{ByteSource, PutOutcome, Session, SessionError, SessionId, T
 use crate::storage::Storage;
 
 use super::canary::Cell;
-use super::chunk_hashing::{add_hashed_chunk, add_stored_chunk, check_slot, hasher_for};
+use super::chunk_hashing::{add_hashed_chunk, add_stored_chunk, grow_slot, hasher_for};
 use super::counts::CountedCall;
 use super::error::{digest_of, to_ranges};
 use super::hashing::{HashingSource, Sha256};
@@ -25,8 +25,6 @@ use super::{
 };
 
 /// The operations on uploads, for one message of one caller.
-///
-/// Every method makes all checks that may refuse the call before its first change.
 pub struct UploadService<'a> {
     /// The stable structures.
     pub storage: &'a mut Storage,
@@ -62,8 +60,9 @@ impl UploadService<'_> {
     /// must match it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`] for an index or a length that does
-    /// not fit the file, [`Error::ChecksumMismatch`], [`Error::Conflict`] if the stored bytes differ.
+    /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`] for an index, a chunk length or a
+    /// digest length that does not fit, [`Error::ChecksumMismatch`], [`Error::Conflict`] if other bytes are stored, or
+    /// if the session has ended or is quarantined, [`Error::ResourceExhausted`], or a damaged record.
     pub fn put_chunk(
         &mut self,
         id: u64,
@@ -101,7 +100,7 @@ impl UploadService<'_> {
             Place::Extents(_) => &mut *chunk,
         };
         let bytes = chunk.len();
-        check_slot(&mut self.storage.blobs, &payload, session, idx)?;
+        grow_slot(&mut self.storage.blobs, &payload, session, idx)?;
         let mut source = HashingSource::new(chunk, hasher_for(&payload, session, idx));
         let replace = payload.replaced.is_some();
         let chunk = Chunk { idx, bytes: &mut source, place: &place, replace };
@@ -117,7 +116,7 @@ impl UploadService<'_> {
                 }
             }
             PutOutcome::Replaced => {
-                payload.note_replaced(idx);
+                payload.record_replaced(idx);
                 self.storage.payloads.insert(id.0, &payload);
             }
         }
@@ -126,7 +125,8 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Hashes the stored chunks that are next in order, until this message has used `budget` instructions.
+    /// Hashes the stored chunks that are next in order, until one is missing or this message has used more than
+    /// `budget` instructions.
     pub(super) fn catch_up(
         &mut self,
         payload: &mut PayloadState,
@@ -140,10 +140,12 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Ends a session and releases its bytes. Aborting it again changes nothing.
+    /// Ends the caller's session and releases its bytes. As long as an aborted session has a receipt, aborting it again
+    /// changes nothing.
     ///
     /// # Errors
-    /// [`Error::NotFound`], and [`Error::Conflict`] for a finished session.
+    /// [`Error::NotFound`], [`Error::Conflict`] for a session that has ended otherwise or is quarantined, or a damaged
+    /// record.
     pub fn abort(&mut self, id: u64) -> Result<()> {
         let id = SessionId(id);
         self.counted(CountedCall::Abort, |uploads| {
@@ -158,13 +160,13 @@ impl UploadService<'_> {
     /// Returns the status of the caller's session.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`], [`Error::Conflict`] for a session that has ended or is quarantined, or a damaged record.
     pub fn status(&mut self, id: u64) -> Result<UploadStatus> {
         let (upload, expires_at) = self.own_uncounted(SessionId(id))?;
         Ok(status_of(id, upload, expires_at))
     }
 
-    /// Lists up to `limit` of the caller's sessions, those with ids above `after`, in order of id.
+    /// Lists up to `limit` of the caller's sessions that have not expired, with ids above `after`, in order of id.
     ///
     /// # Errors
     /// A damaged record.
@@ -190,11 +192,11 @@ impl UploadService<'_> {
         Ok(page)
     }
 
-    /// Ends sessions that were idle too long or are too old, drops expired receipts, and removes chunks of ended
-    /// sessions: a limited number of each. Returns `true` if nothing is left to do.
+    /// Ends sessions that were idle too long or are too old, drops expired receipts, and removes released chunks: a
+    /// limited number of each. Returns `true` if there is nothing more to do now.
     ///
     /// # Errors
-    /// The first damaged record. The other sessions and receipts of this run are handled nevertheless.
+    /// The first error. An error of one session or receipt does not keep the others from being handled.
     pub fn sweep(&mut self) -> Result<bool> {
         let limits = self.storage.config()?;
         let until = self.now.minus_seconds(limits.session_ttl_seconds);
@@ -228,9 +230,9 @@ impl UploadService<'_> {
         Ok(swept? && none_too_old && idle.len() < SWEEP_BATCH && receipts < SWEEP_BATCH)
     }
 
-    /// Removes released chunks, a few or all at once. While the migration is moving payload out of the chunk map,
-    /// released chunks stay in the map, since it can be emptied in one step afterwards. Returns `true` if there is
-    /// nothing to do now.
+    /// Removes released chunks, a few or all at once. While the migration moves payload out of the chunk map and stable
+    /// memory has ample room, released chunks stay in the map, since emptying the map afterwards takes one step.
+    /// Returns `true` if there is nothing to do now.
     fn sweep_chunks(&mut self) -> Result<bool> {
         let waits =
             self.storage.blobs.may_defer_removal() && mapped_sessions::is_payload_moving(self.storage)?;
@@ -245,9 +247,9 @@ impl UploadService<'_> {
     fn end_idle(&mut self, id: SessionId, seen: Time, limits: &AdminConfig) -> Result<()> {
         match self.path.load(self.storage, id, None, self.now)? {
             None => self.storage.index.forget_activity(id, seen),
-            // If the time of the index entry is not the session's own, the entry stays, and the next run removes
+            // If the time of the index entry is not the session's own, the entry stays, and a later run removes
             // it.
-            Some(upload) if self.expired(&upload, limits) => {
+            Some(upload) if self.has_expired(&upload, limits) => {
                 self.drop_session(id, &upload, Outcome::Expired)?;
             }
             Some(upload) => self.storage.index.touch(id, seen, upload.session.session_meta.last_seen),
@@ -255,9 +257,10 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Ends sessions that are too old although they are in use. Ids ascend with time, so only the first `limit`
-    /// sessions are checked. Sessions that cannot be ended are skipped; if they use up the limit, later sessions
-    /// end only when they are idle. Returns `true` if no session was ended.
+    /// Ends expired sessions, including those that are in use but too old. Ids ascend with time, so only the first
+    /// `limit` sessions are checked, in each layout up to the first one that has not expired. Sessions that cannot be
+    /// loaded or ended are skipped; if they use up the limit, later sessions end only when they are idle. Returns
+    /// `true` if no session was ended.
     fn end_oldest(&mut self, limit: usize, limits: &AdminConfig) -> bool {
         let tables = &self.storage.sessions;
         // The tables are checked, since sessions of the first public release are in no index.
@@ -272,7 +275,7 @@ impl UploadService<'_> {
                 // Loaded with the caller as the asker, so that no session of another owner is converted.
                 let loaded = self.path.load(self.storage, id, Some(self.caller), self.now);
                 let Ok(Some(upload)) = loaded else { continue };
-                if self.meter.used() > SWEEP_INSTRUCTIONS || !self.expired(&upload, limits) {
+                if self.meter.used() > SWEEP_INSTRUCTIONS || !self.has_expired(&upload, limits) {
                     break;
                 }
                 none_ended &= self.drop_session(id, &upload, Outcome::Expired).is_err();
@@ -288,9 +291,9 @@ impl UploadService<'_> {
         Ok(upload)
     }
 
-    /// Returns whether a session has expired. An expired session accepts no call, even if the timer has not ended
-    /// it yet. Until the timer does, the bytes that the session reserved still count against the limits of begin.
-    pub(super) fn expired(&self, upload: &Upload, limits: &AdminConfig) -> bool {
+    /// Returns whether a session has expired. An expired session accepts no call, even if it has not been ended yet.
+    /// Until it is ended, the bytes that it reserved count against the limits of begin.
+    pub(super) fn has_expired(&self, upload: &Upload, limits: &AdminConfig) -> bool {
         upload.expires_at(limits) <= self.now
     }
 
@@ -300,9 +303,8 @@ impl UploadService<'_> {
         Ok(receipt.filter(|receipt| receipt.expires_at > self.now.as_nanos()))
     }
 
-    /// Returns the receipt of the caller's session. If a receipt does not decode, its owner is unknown, so it
-    /// belongs to nobody: only a begin under its idempotency key, which nobody but the owner knows, reports the
-    /// damage.
+    /// Returns the receipt of the caller's session, unless the receipt has expired. A receipt that does not decode has
+    /// no known owner, so no caller gets it.
     pub(super) fn own_receipt(&self, id: SessionId) -> Option<Receipt> {
         self.receipt(id).ok().flatten().filter(|receipt| receipt.owner == self.caller)
     }
@@ -344,7 +346,8 @@ impl UploadService<'_> {
         self.canary = self.storage.counters.canary().cell_of(upload);
     }
 
-    /// Ends a session, whatever the cause: releases everything that it holds, and stores a receipt for its owner.
+    /// Ends a session without a file: releases everything that it holds, except bytes that belong to a blob, and leaves
+    /// a receipt, unless the receipt would have expired already.
     pub(super) fn drop_session(&mut self, id: SessionId, upload: &Upload, outcome: Outcome) -> Result<()> {
         let limits = self.storage.config()?;
         let (session, meta) = (&upload.session, &upload.meta);
@@ -397,7 +400,6 @@ fn status_of(id: u64, upload: Upload, expires_at: Time) -> UploadStatus {
     }
 }
 
-/// Returns the SHA-256 of a chunk.
 fn sha256_of(chunk: &mut dyn ByteSource) -> Result<[u8; 32]> {
     let mut sha256 = Sha256::new();
     chunk
@@ -421,7 +423,6 @@ fn collect(chunk: &mut dyn ByteSource) -> Result<Vec<u8>> {
     Ok(whole)
 }
 
-/// Returns `Ok(())` if the digests match.
 pub(super) fn check_digest(expected: [u8; 32], got: [u8; 32]) -> Result<()> {
     if expected == got {
         return Ok(());

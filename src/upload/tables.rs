@@ -1,12 +1,11 @@
-//! The tables of sessions in stable memory, in both layouts.
+//! The tables of sessions in stable memory: legacy records and split records.
 //!
 //! ```text
-//! id 5    u64                                            the last session id that was issued, see `Ids`
+//! id 5    u64                                            the last id that was issued, see `Ids`
 //! id 11   u64 -> SessionRecord                           layout 2
 //! id 12   u64 -> UploadMeta                              layout 2
 //! ```
-//! The sessions of layout 1 are in [`LegacySessions`]. A session id is in exactly one of the two layouts at any
-//! time.
+//! The sessions of layout 1 are in [`LegacySessions`]. No session is visible in both layouts at the same time.
 
 use minicbor::{Decode, Encode};
 
@@ -26,7 +25,7 @@ pub struct SessionTables {
     pub sessions: Table<u64, SessionRecord>,
     /// Layout 2: the upload's half.
     pub metas: Table<u64, UploadMeta>,
-    /// The source of session ids and of the numbers in memory ids.
+    /// The source of the ids of sessions and downloads, and of the numbers in memory ids.
     pub ids: Ids,
 }
 
@@ -92,10 +91,10 @@ impl SessionRecord {
     /// Returns the session of this record.
     ///
     /// # Errors
-    /// If the ranges are not ascending and disjoint.
+    /// If the received ranges do not form a [`ChunkSet`].
     pub fn into_session(self) -> Result<Session, String> {
         let received_idxs = ChunkSet::from_ranges(&self.received)
-            .ok_or_else(|| format!("its {} received ranges are not ascending", self.received.len()))?;
+            .ok_or_else(|| format!("the {} received ranges are not a set of chunks", self.received.len()))?;
         let mut session = Session {
             owner: self.owner,
             chunk_size: self.chunk_size,

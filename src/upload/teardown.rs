@@ -55,9 +55,9 @@ pub struct Ended<'a> {
     pub until: Time,
 }
 
-/// Stores a receipt that says how a session ended.
+/// Stores a receipt that says how a session ended. If stable memory is full, only a finished session gets a receipt.
 pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, outcome: Outcome) {
-    // If memory is full, ending a session is more important than leaving a receipt.
+    // Ending a session is more important than leaving a receipt.
     if !matches!(outcome, Outcome::Finished(_)) && storage.room.for_step().is_err() {
         return;
     }

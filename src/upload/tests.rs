@@ -207,8 +207,7 @@ impl TestCanister {
         self.restart(path);
     }
 
-    /// Counts everything that a session may leave in storage: in layout 1, in layout 2, payload states, chunks, and
-    /// bytes in extents.
+    /// Counts records and activity in layout 1, records in layout 2, payload states, chunks, and bytes in extents.
     pub fn live(&self) -> [u64; 5] {
         let Storage { sessions, payloads, blobs, .. } = &self.storage;
         [
@@ -234,7 +233,7 @@ impl TestCanister {
 
     /// Returns how much storage a committed file of this many bytes takes: in chunks of the chunk map, and in bytes
     /// of the payload region.
-    fn stored(&self, bytes: usize) -> [u64; 2] {
+    fn committed_size(&self, bytes: usize) -> [u64; 2] {
         if self.storage.layout.get().unwrap() == Some(Layout::EXTENTS) {
             [0, bytes.next_multiple_of(64) as u64]
         } else {

@@ -45,7 +45,7 @@ impl Reservation<'_> {
     /// Checks that the caller may have this many bytes in flight.
     ///
     /// # Errors
-    /// [`Error::ResourceExhausted`] with the limit and the value that the session would need.
+    /// [`Error::ResourceExhausted`] with the limit and the value that the reservation would need.
     pub fn check_caller(&self, limits: &AdminConfig) -> Result<()> {
         let Self([(_, requested), ..]) = *self;
         let allowed = limits.max_bytes_per_caller;
@@ -125,7 +125,7 @@ impl Usage {
         }
     }
 
-    /// Reserves bytes for an existing session, regardless of the limits.
+    /// Reserves bytes regardless of the limits.
     ///
     /// # Errors
     /// If an account is damaged. No account is changed.
@@ -140,7 +140,7 @@ impl Usage {
         Ok(())
     }
 
-    /// Releases the bytes of a session that ended without storing anything.
+    /// Subtracts bytes from the accounts of a caller, a capsule and the canister.
     ///
     /// # Errors
     /// If an account is damaged. No account is changed.
@@ -170,13 +170,12 @@ impl Usage {
         }
     }
 
-    /// Releases the bytes of an ended session from its caller's account. Bytes that the session stored, if any,
-    /// still count on the account of the capsule.
+    /// Subtracts bytes from the account of a caller only, since they are no longer in flight.
     pub fn end(&mut self, caller: Principal, bytes: u64) -> std::result::Result<(), StableError> {
         self.subtract(Account::Caller(caller), bytes)
     }
 
-    /// Subtracts freed bytes from the accounts of their capsule and of the canister.
+    /// Subtracts freed bytes from the accounts of a capsule and of the canister.
     pub fn free(&mut self, capsule: &str, bytes: u64) -> std::result::Result<(), StableError> {
         self.subtract(Account::Capsule(capsule), bytes)?;
         self.subtract(Account::Canister, bytes)
@@ -187,7 +186,7 @@ impl Usage {
         self.bytes_of(Account::Canister)
     }
 
-    /// Returns the number of accounts that are not empty, for the invariant that ended sessions leave no account.
+    /// Returns the number of accounts that are not empty.
     pub fn accounts(&self) -> u64 {
         self.bytes.len()
     }

@@ -5,7 +5,7 @@ use crate::blob::{BlobRecord, CHUNK_SIZE, ContentDigest, Place, StableBlobSink};
 use crate::capsule::{Access, CapsuleStore};
 use crate::session::{ByteSink, SessionError, SessionId};
 
-use super::asset_metadata::contradicted;
+use super::asset_metadata::contradicting_sha256;
 use super::begin::check_begin;
 use super::chunk_hashing::digest_of_bytes;
 use super::counts::CountedCall;
@@ -18,16 +18,17 @@ use super::service::{UploadService, check_digest};
 use super::{Outcome, PayloadState, Receipt, UploadMeta};
 
 impl UploadService<'_> {
-    /// Stores a whole file and makes it a memory of its capsule. As long as the receipt exists, repeating the call
-    /// returns the same result.
+    /// Stores a whole file and makes it a memory of its capsule. As long as the receipt and the memory exist, repeating
+    /// the call returns the same result.
     ///
     /// # Errors
-    /// The errors of begin, put and finish. None of them leaves anything stored.
+    /// The errors of begin, put and finish, except [`Error::Incomplete`] and [`Error::Hashing`]. A refused file leaves
+    /// nothing stored.
     pub fn put_whole(&mut self, file: SmallFile<'_>) -> Result<UploadFinishResult> {
-        self.counted(CountedCall::Whole, |uploads| uploads.take_file(file))
+        self.counted(CountedCall::Whole, |uploads| uploads.store_file(file))
     }
 
-    fn take_file(&mut self, file: SmallFile<'_>) -> Result<UploadFinishResult> {
+    fn store_file(&mut self, file: SmallFile<'_>) -> Result<UploadFinishResult> {
         let SmallFile { capsule_id, asset_metadata, idem, bytes, digest, hash } = file;
         let hash = hash.unwrap_or_default();
         let capsule = self.storage.capsules.authorize(self.caller, Access::Write, &capsule_id)?;
@@ -54,7 +55,7 @@ impl UploadService<'_> {
             };
         }
         if let Some(claimed) =
-            contradicted(&asset_metadata, ContentDigest { algorithm: hash, bytes: expected })
+            contradicting_sha256(&asset_metadata, ContentDigest { algorithm: hash, bytes: expected })
         {
             let expected = format!("{claimed}, as in asset_metadata.sha256");
             return Err(Error::invalid("digest", expected, hex::encode(digest)));
@@ -111,18 +112,19 @@ impl UploadService<'_> {
                 let expected = format!("at most {MAX_FILES_PER_CALL} files");
                 return Err(Error::invalid("files", expected, files.len()));
             }
-            let take = |file| {
-                let taken = uploads.take_file(file);
-                uploads.counted_file(taken)
+            let store = |file| {
+                let result = uploads.store_file(file);
+                uploads.count_file_error(&result);
+                result
             };
-            Ok(files.into_iter().map(take).collect())
+            Ok(files.into_iter().map(store).collect())
         })
     }
 
     /// Stores the bytes of a file that has no session.
     ///
     /// # Errors
-    /// If there is no room. Nothing is stored.
+    /// If there is no room, or a table is damaged. Nothing remains stored.
     fn store_whole(&mut self, id: SessionId, meta: &UploadMeta, bytes: &[u8]) -> Result<Place> {
         let extents =
             if self.uses_extents()? { Some(self.storage.blobs.allocate(bytes.len() as u64)?) } else { None };

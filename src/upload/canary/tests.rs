@@ -12,7 +12,7 @@ fn report(canister: &TestCanister) -> CanaryReport {
 
 /// Returns a canister of the staged build in which half of the new sessions take the compat path. Its canary begins
 /// after ten sessions have begun.
-fn half_and_half() -> TestCanister {
+fn canister_with_canary() -> TestCanister {
     let mut canister = TestCanister::staged();
     set_share(&mut canister.storage, 50);
     for n in 0..10 {
@@ -44,7 +44,7 @@ fn sum(counts: &[CanaryCounts], number: fn(&CanaryCounts) -> u64) -> u64 {
 
 #[test]
 fn sessions_count_by_the_path_and_the_size_that_they_began_with() {
-    let mut canister = half_and_half();
+    let mut canister = canister_with_canary();
     assert_eq!(sum(&report(&canister).compat, |counts| counts.begun), 0, "earlier sessions are not counted");
     let small = begin_on_both(&mut canister, 10, 3);
     let large = begin_on_both(&mut canister, CHUNK + 1, 1);
@@ -87,7 +87,7 @@ fn sessions_count_by_the_path_and_the_size_that_they_began_with() {
 
 #[test]
 fn a_session_on_another_path_than_its_share_ends_the_canary() {
-    let mut canister = half_and_half();
+    let mut canister = canister_with_canary();
     let [compat, _] = begin_on_both(&mut canister, 10, 1);
     set_share(&mut canister.storage, 0);
     canister.now = canister.now.plus_seconds(1);
@@ -107,7 +107,7 @@ fn a_session_on_another_path_than_its_share_ends_the_canary() {
 
 #[test]
 fn a_canary_begins_from_scratch_and_survives_upgrades() {
-    let mut canister = half_and_half();
+    let mut canister = canister_with_canary();
     begin_on_both(&mut canister, 10, 2);
     let first = report(&canister);
     canister.restart(Box::<crate::upload::path::ActivePath>::default());

@@ -77,8 +77,8 @@ fn count_everything(canister: &mut TestCanister) -> (PathCounts, PathCounts) {
     let whole = small(canister, b"whole", "whole");
     canister.service().put_whole(whole).unwrap();
     let many = vec![small(canister, b"one", "one"), small(canister, b"two", "whole")];
-    let taken = canister.service().put_many(many).unwrap();
-    assert!(taken[0].is_ok() && matches!(taken[1], Err(Error::Conflict { .. })), "{taken:?}");
+    let results = canister.service().put_many(many).unwrap();
+    assert!(results[0].is_ok() && matches!(results[1], Err(Error::Conflict { .. })), "{results:?}");
     let too_many = vec![small(canister, b"one", "one"); MAX_FILES_PER_CALL + 1];
     canister.service().put_many(too_many).unwrap_err();
     canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
@@ -216,7 +216,7 @@ fn a_counter_at_its_maximum_stays_there() {
     assert_eq!(canister.storage.counters.all().no_path.bytes_stored, u64::MAX);
 }
 
-/// After an upgrade from a release without counters, their memory is as empty as here.
+/// An upgrade from a release without counters finds the memory of the counters as empty as a fresh installation does.
 #[test]
 fn counting_begins_at_zero() {
     assert_eq!(Storage::create(RawMemory::default()).unwrap().counters.all(), UploadCounts::default());
@@ -227,6 +227,6 @@ fn counters_of_another_version_are_refused_with_the_version() {
     let raw = RawMemory::default();
     drop(Storage::create(raw.clone()).unwrap());
     Memories::init(raw.clone()).get(memory_ids::UPLOAD_COUNTS).write(3, &[9]);
-    let refused = open_storage(raw).err().expect("must be refused").to_string();
+    let refused = open_storage(raw).err().expect("the version is not refused").to_string();
     assert!(refused.contains("UPLOAD_COUNTS") && refused.contains("version 9, expected 1"), "{refused}");
 }

@@ -22,7 +22,7 @@ pub struct Subtree {
     value: ChainingValue,
 }
 
-/// Returns the number of leaves of a file of this many bytes; the last leaf may be shorter.
+/// Returns the number of leaves of a file of this many bytes: zero for an empty file. The last leaf may be shorter.
 pub const fn leaves(bytes: u64) -> u64 {
     bytes.div_ceil(LEAF_BYTES)
 }
@@ -34,8 +34,8 @@ pub fn leaves_within(from: u64, to: u64, total: u64) -> (u64, u64) {
     (leaves(from).min(end), end)
 }
 
-/// Returns the height of the largest subtree that begins at leaf `at` and contains no leaf from `end` on. It is
-/// never the whole tree, whose root is finalized differently.
+/// Returns the height of the largest subtree that begins at leaf `at` and contains no leaf from `end` on. The subtree
+/// is never the whole tree of two or more leaves, whose root is finalized differently.
 fn height_at(at: u64, end: u64, total_leaves: u64) -> u8 {
     let fits = |height: u8| {
         let size = 1_u64 << height;
@@ -64,12 +64,13 @@ pub struct LeafHasher {
     total_leaves: u64,
     /// Number of bytes to skip before the first leaf: they belong to a leaf that begins in an earlier chunk.
     skip: u64,
+    /// The subtree being hashed: its hasher, its height, and the number of its bytes that have not been hashed.
     current: Option<(Box<Hasher>, u8, u64)>,
     done: Vec<Subtree>,
 }
 
 impl LeafHasher {
-    /// Creates a hasher of the bytes `from..to` of a file of `total` bytes.
+    /// Creates a hasher of the leaves that lie entirely within the bytes `from..to` of a file of `total` bytes.
     pub fn new(from: u64, to: u64, total: u64) -> Self {
         let (at, end) = leaves_within(from, to, total);
         let skip = at.saturating_mul(LEAF_BYTES).saturating_sub(from);
@@ -80,12 +81,12 @@ impl LeafHasher {
     pub fn update(&mut self, bytes: &[u8]) {
         let skipped = self.skip.min(bytes.len() as u64);
         self.skip = self.skip.saturating_sub(skipped);
-        let mut rest = bytes.get(skipped as usize..).unwrap_or_default();
-        while !rest.is_empty() && (self.current.is_some() || self.at < self.end) {
+        let mut remaining = bytes.get(skipped as usize..).unwrap_or_default();
+        while !remaining.is_empty() && (self.current.is_some() || self.at < self.end) {
             let (mut hasher, height, missing) = self.current.take().unwrap_or_else(|| self.next_subtree());
-            let part = rest.get(..missing as usize).unwrap_or(rest);
+            let part = remaining.get(..missing as usize).unwrap_or(remaining);
             hasher.update(part);
-            rest = rest.get(part.len()..).unwrap_or_default();
+            remaining = remaining.get(part.len()..).unwrap_or_default();
             let missing = missing.saturating_sub(part.len() as u64);
             if missing == 0 {
                 self.done.push(Subtree { height, value: hasher.finalize_non_root() });
@@ -95,8 +96,8 @@ impl LeafHasher {
         }
     }
 
-    /// Returns the subtrees. The last one may end before it is full, since the last leaf of the file may be shorter
-    /// than the others.
+    /// Returns the subtrees of the leaves. A subtree at the end of the file may have fewer bytes than its leaves could,
+    /// since the last leaf of the file may be shorter.
     pub fn finish(mut self) -> Vec<Subtree> {
         if let Some((hasher, height, _)) = self.current.take() {
             self.done.push(Subtree { height, value: hasher.finalize_non_root() });
@@ -113,7 +114,7 @@ impl LeafHasher {
     }
 }
 
-/// The leaves `0..leaves` of a file, merged into as few subtrees as possible, the largest first.
+/// The leaves `0..leaves` of a file, merged into as few subtrees as possible without the root, the largest first.
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(array)]
@@ -145,7 +146,8 @@ impl TreePrefix {
         self.subtrees.push(Subtree { height, value });
     }
 
-    /// Returns the digest of a file of two or more leaves, once the subtrees of all its leaves have been appended.
+    /// Returns the digest of a file of two or more leaves, once the subtrees of all its leaves have been appended;
+    /// `None` if there are fewer than two subtrees.
     pub fn digest(&self) -> Option<[u8; 32]> {
         let (first, others) = self.subtrees.split_first()?;
         let (last, between) = others.split_last()?;
@@ -157,13 +159,12 @@ impl TreePrefix {
     }
 }
 
-/// Encodes the chaining values of a chunk that arrived out of order.
+/// Encodes the chaining values of subtrees.
 pub fn to_values(subtrees: &[Subtree]) -> Vec<u8> {
     subtrees.iter().flat_map(|subtree| subtree.value).collect()
 }
 
-/// Decodes chaining values that [`to_values`] encoded. The `heights` of their subtrees follow from the leaves of
-/// the chunk.
+/// Decodes chaining values that [`to_values`] encoded. The encoding does not contain the `heights` of the subtrees.
 pub fn from_values(values: &[u8], heights: impl Iterator<Item = u8>) -> Vec<Subtree> {
     let (values, _) = values.as_chunks::<{ blake3::OUT_LEN }>();
     heights.zip(values).map(|(height, value)| Subtree { height, value: *value }).collect()

@@ -2,8 +2,8 @@
 //!
 //! The schedule of a block depends only on the block; only the rounds depend on the previous block. So the
 //! schedules of four blocks are expanded side by side, one per lane, and their rounds follow one after the other in
-//! scalar instructions, for which the IC charges less than for any vector version. On wasm, the `sha2` crate hashes
-//! only what remains after the last group of four blocks; on other targets it does all the hashing.
+//! scalar instructions, for which the IC charges less than for any vector version. On wasm and in tests,
+//! the `sha2` crate hashes only what remains after the last group of four blocks; elsewhere it does all the hashing.
 //!
 //! The digest and the serialized intermediate state are the same as with [`sha2::Sha256`].
 
@@ -164,14 +164,13 @@ impl UpdateCore for Core {
     fn update_blocks(&mut self, blocks: &[Block<Self>]) {
         self.blocks = self.blocks.wrapping_add(blocks.len() as u64);
         let blocks = Array::cast_slice_to_core(blocks);
-        // Tests use the same code as the wasm.
-        let (fours, rest) =
+        let (fours, remaining) =
             if cfg!(any(target_arch = "wasm32", test)) { blocks.as_chunks() } else { (&[][..], blocks) };
         if !fours.is_empty() {
             let mut schedules = [[0; 4]; 64];
             fours.iter().for_each(|four| compress_four(&mut self.state, four, &mut schedules));
         }
-        compress256(&mut self.state, rest);
+        compress256(&mut self.state, remaining);
     }
 }
 

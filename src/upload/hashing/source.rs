@@ -9,11 +9,11 @@ use super::{LeafHasher, Sha256};
 /// The hashing of a chunk while it is being stored.
 #[derive(Clone)]
 pub enum ChunkHasher {
-    /// No hashing now: earlier chunks are missing.
+    /// No hashing: the chunk is not the next one to be hashed.
     Skip,
     /// SHA-256, continued over the chunk.
     Sha256(Sha256),
-    /// BLAKE3 over the leaves of the chunk.
+    /// BLAKE3 over the leaves that lie entirely within the chunk.
     Blake3(LeafHasher),
 }
 
@@ -41,7 +41,7 @@ impl<'a> HashingSource<'a> {
         Self { chunk, fresh: hasher, hashed: None }
     }
 
-    /// Returns the hasher after the last complete pass over the chunk; `None` if there was none.
+    /// Returns the hasher after the last complete pass over the chunk; `None` if no pass was completed.
     pub fn into_hasher(self) -> Option<ChunkHasher> {
         self.hashed
     }

@@ -6,7 +6,7 @@ use super::*;
 
 /// Returns the digest of `file` from chunks of `chunk` bytes, each hashed separately in blocks of `block`
 /// bytes.
-fn in_parts(file: &[u8], chunk: usize, block: usize) -> [u8; 32] {
+fn digest_in_parts(file: &[u8], chunk: usize, block: usize) -> [u8; 32] {
     let total = file.len() as u64;
     let mut prefix = TreePrefix::default();
     for (n, bytes) in file.chunks(chunk).enumerate() {
@@ -19,7 +19,7 @@ fn in_parts(file: &[u8], chunk: usize, block: usize) -> [u8; 32] {
         let (at, end) = leaves_within(from, to, total);
         let heights: Vec<u8> = heights(at, end, leaves(total)).collect();
         let restored = from_values(&to_values(&subtrees), heights.into_iter());
-        assert_eq!(restored, subtrees, "chaining values are kept without their heights");
+        assert_eq!(restored, subtrees, "the subtrees are restored from their chaining values");
 
         let across = prefix.leaves() * LEAF_BYTES;
         if leaves(total) > 1 && across < from {
@@ -46,7 +46,7 @@ fn every_number_of_leaves_up_to_seventy() {
         }
         let file = file(len);
         let expected: [u8; 32] = blake3::hash(&file).into();
-        assert_eq!(in_parts(&file, 5_000, 1_500), expected, "{len} bytes");
+        assert_eq!(digest_in_parts(&file, 5_000, 1_500), expected, "{len} bytes");
     }
 }
 
@@ -61,7 +61,7 @@ proptest! {
     ) {
         let file = file(len);
         let expected: [u8; 32] = blake3::hash(&file).into();
-        prop_assert_eq!(in_parts(&file, chunk, block), expected);
+        prop_assert_eq!(digest_in_parts(&file, chunk, block), expected);
     }
 }
 

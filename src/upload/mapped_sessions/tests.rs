@@ -1,4 +1,4 @@
-//! Tests of the sessions that `list` returns and skips.
+//! Tests of the sessions that `list` returns and skips, and of how many sessions one call looks up.
 
 use super::*;
 use crate::blob::Extents;
@@ -6,7 +6,7 @@ use crate::upload::tests::TestCanister;
 
 /// Returns a canister in layout 2, and the ids of its five sessions: the second has moved to extents, the others
 /// are in the chunk map.
-fn five() -> (TestCanister, Vec<u64>) {
+fn canister_with_five_sessions() -> (TestCanister, Vec<u64>) {
     let mut canister = TestCanister::direct();
     let ids: Vec<u64> = (0..5).map(|n| canister.begin(1, &n.to_string())).collect();
     let moved = PayloadState { extents: Some(Extents::default()), ..PayloadState::default() };
@@ -16,9 +16,9 @@ fn five() -> (TestCanister, Vec<u64>) {
 
 #[test]
 fn sessions_that_have_moved_are_skipped() {
-    let (mut canister, ids) = five();
+    let (mut canister, ids) = canister_with_five_sessions();
     let in_map = [ids[0], ids[2], ids[3], ids[4]];
-    assert_eq!(list(&canister.storage, None, 9).unwrap(), in_map, "without a record");
+    assert_eq!(list(&canister.storage, None, 9).unwrap(), in_map, "while no range is recorded");
     close(&mut canister.storage).unwrap();
     canister.begin(1, "later, in extents");
     assert_eq!(list(&canister.storage, None, 9).unwrap(), in_map);
@@ -28,7 +28,7 @@ fn sessions_that_have_moved_are_skipped() {
 
 #[test]
 fn retried_sessions_are_listed_first_and_once() {
-    let (mut canister, ids) = five();
+    let (mut canister, ids) = canister_with_five_sessions();
     let range = MappedSessions { after: ids[3], through: ids[4], again: ids[..3].to_vec() };
     canister.storage.mapped_sessions.set(&range);
     let listed = |after, limit| list(&canister.storage, after, limit).unwrap();
@@ -41,7 +41,7 @@ fn retried_sessions_are_listed_first_and_once() {
 /// Retrying the whole quarantine may add more sessions than a message can look up.
 #[test]
 fn one_call_checks_a_bounded_number_of_retried_sessions() {
-    let (mut canister, ids) = five();
+    let (mut canister, ids) = canister_with_five_sessions();
     let storage = &mut canister.storage;
     let session = storage.sessions.sessions.get(&ids[1]).unwrap().unwrap();
     let moved = storage.payloads.get(&ids[1]).unwrap().unwrap();
@@ -55,7 +55,7 @@ fn one_call_checks_a_bounded_number_of_retried_sessions() {
     let range = MappedSessions { after: last, through: last, again: (first..=last).collect() };
     storage.mapped_sessions.set(&range);
     for calls in 0.. {
-        assert!(calls < 9, "it is never found");
+        assert!(calls < 9, "the last session is never listed");
         LOOKED_UP.set(0);
         let listed = list(storage, None, 9).unwrap();
         assert!(LOOKED_UP.get() <= MAX_SKIPPED, "{} looked up in a list", LOOKED_UP.get());

@@ -26,7 +26,7 @@ impl CompatPath {
         self.compat.forget_cached(id)
     }
 
-    /// Reads a session as it is stored.
+    /// Returns a session of layout 1.
     #[cfg(test)]
     pub fn read(&mut self, storage: &Storage, id: SessionId) -> Result<Option<crate::session::Session>> {
         Ok(self.compat.get(storage, id)?.map(|(session, _)| session))

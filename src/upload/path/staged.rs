@@ -20,8 +20,8 @@ pub struct StagedPath {
 }
 
 impl StagedPath {
-    /// Decides which path serves an existing session. While the compat share is above 0, the compat path serves all
-    /// sessions that are legacy records; otherwise the direct path serves them, and converts them.
+    /// Returns the path that serves an existing session: the compat path for a legacy record while the compat share is
+    /// above 0, otherwise the direct path, after dropping the compat path's heap copy of the session.
     fn serving(&mut self, storage: &Storage, id: SessionId) -> Result<&mut dyn UploadPath> {
         let compat = migrate::compat_share(storage)? > 0 && storage.sessions.legacy.contains(&id.0);
         if compat {

@@ -27,7 +27,7 @@ use crate::upload::path::UploadPath;
 use crate::upload::path::compat::CompatPath;
 use crate::upload::path::direct::DirectPath;
 use crate::upload::tests::{Exhausted, TestCanister, filled, memory_of_small_buckets, metadata, person};
-use faults::{Faults, Snapshot, number};
+use faults::{Faults, Snapshot, number_ids};
 
 use upload_model::{
     self as model, Control, Finished, Guest, Holdings, Limits, MemoryView, NewContent, NewMemory, Put,
@@ -37,7 +37,7 @@ use upload_model::{
 /// Prefix of the name of an asset whose metadata the model has chosen; the name ends with the version.
 const VERSION: &str = "version ";
 
-fn named(bytes: u64, version: u8) -> AssetMetadata {
+fn metadata_of_version(bytes: u64, version: u8) -> AssetMetadata {
     let name = format!("{VERSION}{version}");
     AssetMetadata::document(AssetMetadataBase::new(name, "text/plain", AssetType::Original, bytes, 1))
 }
@@ -106,10 +106,10 @@ impl Native {
         upload.map(|upload| view_of(id, upload, &limits))
     }
 
-    fn drain(&mut self) {
+    fn run_timers(&mut self) {
         if let Some(taken) = &self.faults.filled {
             filled::sweep(&mut self.canister, taken);
-            number(&mut self.canister.storage);
+            number_ids(&mut self.canister.storage);
         }
         // A timer has no caller, so the sweep runs as a person who owns nothing.
         while !self.canister.as_person(model::PEOPLE).sweep().unwrap() {}
@@ -154,7 +154,7 @@ impl Target for Native {
 
     fn pass(&mut self, seconds: u64) {
         self.canister.now = self.canister.now.plus_seconds(seconds);
-        self.drain();
+        self.run_timers();
     }
 
     fn pass_without_timers(&mut self, seconds: u64) {
@@ -175,11 +175,11 @@ impl Target for Native {
 
     fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> TargetResult<()> {
         let other = person((owner + 1) % model::PEOPLE);
-        let of = |right: Guest| if guest == right { vec![other] } else { vec![] };
+        let guests_with = |right: Guest| if guest == right { vec![other] } else { vec![] };
         let access = CapsuleAccess {
             owners: vec![person(owner)],
-            writers: of(Guest::Write),
-            readers: of(Guest::Read),
+            writers: guests_with(Guest::Write),
+            readers: guests_with(Guest::Read),
         };
         self.canister.storage.capsules.set_access(person(who), capsule, access).map(drop).map_err(refusal)
     }
@@ -245,14 +245,18 @@ impl Target for Native {
         }
         faults::next_message();
         let TestCanister { storage, now, .. } = &mut self.canister;
-        let asset = named(bytes, version);
+        let asset = metadata_of_version(bytes, version);
         memories::create(storage, person(who), *now, capsule.to_owned(), content, asset, idem)
             .map_err(refusal)
     }
 
     fn update_memory(&mut self, who: u8, memory: &str, bytes: u64, version: u8) -> TargetResult<()> {
-        let updated =
-            memories::update(&mut self.canister.storage, person(who), memory, named(bytes, version));
+        let updated = memories::update(
+            &mut self.canister.storage,
+            person(who),
+            memory,
+            metadata_of_version(bytes, version),
+        );
         updated.map(drop).map_err(refusal)
     }
 
@@ -345,7 +349,7 @@ impl Target for Native {
     }
 
     fn fill_memory(&mut self, left: u16) -> bool {
-        self.take_room(left)
+        self.occupy_memory(left)
     }
 
     fn add_foreign(&mut self, who: u8, capsule: &str, chunks: &[Vec<u8>]) -> Option<u64> {
@@ -357,7 +361,7 @@ impl Target for Native {
     }
 
     fn damage_quarantined(&mut self, record: u8) -> bool {
-        self.damage(record)
+        self.damage_quarantined_record(record)
     }
 
     fn take_snapshot(&mut self) -> bool {
@@ -365,7 +369,7 @@ impl Target for Native {
     }
 
     fn load_snapshot(&mut self) {
-        self.load();
+        self.restore_snapshot();
     }
 
     fn own_invariants(&mut self, settled: bool) -> Result<(), String> {

@@ -66,12 +66,17 @@ fn plans() -> impl Strategy<Value = Vec<Plan>> {
 /// Returns the bytes of the caller, of the capsule and of the canister, according to the accounts.
 fn accounts(canister: &TestCanister) -> [u64; 3] {
     let table: Table<TwoTexts, u64> = Table::open(&Memories::init(canister.raw.clone()), memory_ids::USAGE);
-    let of = |kind: &str, name: &str| table.get(&TwoTexts(kind.into(), name.into())).unwrap().unwrap_or(0);
-    [of("caller", &person(OWNER).to_text()), of("capsule", &canister.capsule), of("canister", "")]
+    let bytes_of =
+        |kind: &str, name: &str| table.get(&TwoTexts(kind.into(), name.into())).unwrap().unwrap_or(0);
+    [
+        bytes_of("caller", &person(OWNER).to_text()),
+        bytes_of("capsule", &canister.capsule),
+        bytes_of("canister", ""),
+    ]
 }
 
 /// Returns the same bytes as [`accounts`], but counted from the stored sessions and blobs.
-fn counted(canister: &TestCanister) -> [u64; 3] {
+fn counted_bytes(canister: &TestCanister) -> [u64; 3] {
     let Storage { sessions, index, blobs, .. } = &canister.storage;
     let legacy = sessions.legacy.keys_after(None).map(|id| {
         let record = LegacyUploadSession::decode(&sessions.legacy.get_raw(&id).unwrap()).unwrap();
@@ -89,7 +94,7 @@ fn counted(canister: &TestCanister) -> [u64; 3] {
 }
 
 fn check(canister: &TestCanister, what: &str) {
-    assert_eq!(accounts(canister), counted(canister), "{what}");
+    assert_eq!(accounts(canister), counted_bytes(canister), "accounts and counted bytes: {what}");
 }
 
 fn sweep(canister: &mut TestCanister) {
@@ -108,7 +113,7 @@ fn end(canister: &mut TestCanister, id: u64, file: &[u8], end: End) {
         Ok(finished) => Some(finished.memory_id),
         // The timer has already ended this session, together with another one.
         Err(Error::NotFound { .. } | Error::Conflict { .. }) => None,
-        Err(error) => panic!("{error}"),
+        Err(error) => panic!("session {id} cannot be finished: {error}"),
     };
     match end {
         End::Finished => drop(finish(canister)),

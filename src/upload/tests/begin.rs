@@ -13,7 +13,7 @@ fn a_repeated_begin_finds_the_same_session() {
         let file = file(10);
         canister.put(id, &file, 0).unwrap();
         canister.finish(id, &file).unwrap();
-        assert_eq!(canister.begin(10, "a"), id, "also after finish, as long as the receipt exists");
+        assert_eq!(canister.begin(10, "a"), id, "a begin after finish, as long as the receipt exists");
     });
 }
 
@@ -69,9 +69,9 @@ fn an_expired_session_is_not_returned_by_begin_before_the_sweep() {
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         let fresh = canister.begin(10, "a");
         assert_ne!(fresh, id);
-        let room_of_one = canister.live()[4];
-        assert_eq!(canister.live()[3], 0, "its chunks are gone");
-        assert!(room_of_one < 2_000, "and the new session has its room: {room_of_one}");
+        let extent_bytes = canister.live()[4];
+        assert_eq!(canister.live()[3], 0, "the chunks of the expired session are released");
+        assert!(extent_bytes < 2_000, "only the new session has extents: {extent_bytes} bytes");
     });
 }
 
@@ -83,7 +83,7 @@ fn the_sessions_of_a_caller_are_limited() {
         }
         let full = canister.try_begin(1, "one more").unwrap_err();
         assert_eq!(full, Error::exhausted("sessions per caller", 100, 101));
-        assert_eq!(canister.begin(1, "0"), canister.begin(1, "0"), "one that exists is still found");
+        assert_eq!(canister.begin(1, "0"), canister.begin(1, "0"), "a session that exists is still found");
         let first = canister.begin(1, "0");
         canister.service().abort(first).unwrap();
         assert!(canister.try_begin(1, "one more").is_ok());
@@ -185,14 +185,14 @@ fn the_largest_upload_is_accepted() {
 fn metadata_of_the_largest_size_is_accepted() {
     use crate::upload::check_metadata;
     use crate::upload::limits::{MAX_METADATA_BYTES, MAX_WORD_BYTES};
-    let of_len = |description: usize| {
+    let with_description = |description: usize| {
         let mut base = AssetMetadataBase::new("a.jpg", "image/jpeg", AssetType::Original, 1, 1);
         base.tags = vec!["x".repeat(MAX_WORD_BYTES); 32];
         base.description = Some("x".repeat(description));
         AssetMetadata::image(base)
     };
-    let rest = MAX_METADATA_BYTES - crate::stable::codec::encode(1, &of_len(1_000)).len();
-    let [largest, too_large] = [0, 1].map(|more| check_metadata(&of_len(1_000 + rest + more)));
+    let remaining = MAX_METADATA_BYTES - crate::stable::codec::encode(1, &with_description(1_000)).len();
+    let [largest, too_large] = [0, 1].map(|more| check_metadata(&with_description(1_000 + remaining + more)));
     assert_eq!(largest, Ok(()));
     assert!(too_large.unwrap_err().to_string().contains("asset_metadata"));
 }
@@ -200,11 +200,11 @@ fn metadata_of_the_largest_size_is_accepted() {
 /// Receipts from before there was a choice of hash functions have fingerprints that name none, which means SHA-256.
 #[test]
 fn a_fingerprint_names_no_function_for_sha_256() {
-    let of = |hash| crate::upload::idempotency::Fingerprint::of(&metadata(7), 1, hash).0;
+    let fingerprint = |hash| crate::upload::idempotency::Fingerprint::of(&metadata(7), 1, hash).0;
     let encoded = crate::stable::codec::encode(1, &metadata(7));
     let expected = |function: &[u8]| sha256(&[&1_u32.to_be_bytes()[..], &encoded, function].concat());
-    assert_eq!(of(HashAlgorithm::Sha256).as_slice(), expected(b"").as_slice());
-    assert_eq!(of(HashAlgorithm::Blake3).as_slice(), expected(b"Blake3").as_slice());
+    assert_eq!(fingerprint(HashAlgorithm::Sha256).as_slice(), expected(b"").as_slice());
+    assert_eq!(fingerprint(HashAlgorithm::Blake3).as_slice(), expected(b"Blake3").as_slice());
 }
 
 /// With a compat share of 50 %, the keys in the lower half of key space are on the compat path.

@@ -14,7 +14,11 @@ fn the_same_content_is_stored_once_in_a_capsule() {
         });
         assert_eq!(one.blob_id, two.blob_id);
         assert_ne!(one.memory_id, two.memory_id);
-        assert_eq!(canister.live()[3..], canister.stored(file.len()), "its bytes are stored once, not twice");
+        assert_eq!(
+            canister.live()[3..],
+            canister.committed_size(file.len()),
+            "the content of both uploads is stored once"
+        );
         assert_eq!(canister.storage.usage.total(), Ok(file.len() as u64));
 
         let delete = |canister: &mut TestCanister, id: &str| {
@@ -42,7 +46,7 @@ fn content_is_not_shared_between_capsules() {
         let first = upload(&mut canister);
         canister.capsule = canister.storage.capsules.create(person(OWNER), None, START).unwrap().id;
         assert_ne!(upload(&mut canister), first);
-        assert_eq!(canister.live()[3..], canister.stored(file.len()).map(|once| 2 * once));
+        assert_eq!(canister.live()[3..], canister.committed_size(file.len()).map(|once| 2 * once));
     });
 }
 

@@ -68,7 +68,7 @@ fn an_entry_of_the_index_alone_ends_no_upload() {
         assert_eq!(
             (canister.storage.index.len(), canister.live()),
             (0, [0; 5]),
-            "and the right one has expired"
+            "the right entry has expired"
         );
     });
 }
@@ -102,15 +102,22 @@ fn records_that_do_not_decode_do_not_stop_the_others() {
         let good = canister.begin(1, "good");
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         let wrong = sweep(&mut canister, 3);
-        assert!(wrong[0].to_string().contains("session"), "the error says which one: {wrong:?}");
-        assert!(!canister.storage.index.contains(SessionId(good), person(OWNER)), "the good one has expired");
+        assert!(wrong[0].to_string().contains("session"), "the error is about a session: {wrong:?}");
+        assert!(
+            !canister.storage.index.contains(SessionId(good), person(OWNER)),
+            "the good session has expired"
+        );
         assert_eq!(
             canister.storage.receipts.len(),
             1,
-            "and so has the old receipt: only that of the good session is left"
+            "the old receipt has expired: only that of the good session is left"
         );
-        assert_eq!(canister.storage.index.len(), damaged, "nothing is done to what cannot be read");
-        assert_eq!(canister.service().sweep(), Ok(true), "it is not checked again immediately");
+        assert_eq!(canister.storage.index.len(), damaged, "damaged sessions stay in the index");
+        assert_eq!(
+            canister.service().sweep(),
+            Ok(true),
+            "damaged sessions are not checked again immediately"
+        );
     });
 }
 
@@ -192,7 +199,7 @@ fn a_message_at_its_limit_ends_no_session_for_its_age() {
     });
 }
 
-/// The first public release recorded the beginning of a session in other units than nanoseconds.
+/// The first public release may have recorded the beginning of a session in another unit than nanoseconds.
 #[test]
 fn a_session_of_unknown_beginning_is_as_old_as_its_activity() {
     on_every_path(|mut canister| {
@@ -223,7 +230,11 @@ fn the_timer_continues_while_released_chunks_are_left() {
         let is_done = canister.service().sweep().unwrap();
         (is_done, canister.storage.blobs.chunk_total() - u64::from(in_use))
     };
-    assert_eq!(left(&mut canister), (false, u64::from(at_once) + 1), "the first message of a survey");
+    assert_eq!(
+        left(&mut canister),
+        (false, u64::from(at_once) + 1),
+        "after the first message, which begins a survey"
+    );
     assert_eq!([left(&mut canister), left(&mut canister)], [(false, 1), (true, 0)]);
 }
 

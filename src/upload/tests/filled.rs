@@ -24,7 +24,7 @@ struct Small {
     begun: Vec<u64>,
 }
 
-/// Bytes that stay free: enough for some sixty chunks.
+/// Bytes of the memory that stay free: enough for some sixty chunks.
 const LEFT: u64 = 110 << 20;
 
 impl Small {
@@ -90,10 +90,10 @@ fn message<T>(
     done
 }
 
-/// Runs the timers until nothing is left to sweep. Returns how many messages trapped.
+/// Runs the sweep and the check for trapped removals until nothing is left to sweep. Returns how many messages trapped.
 pub fn sweep(canister: &mut TestCanister, taken: &Range<usize>) -> usize {
     // A timer has no caller, so the sweep runs as a person who owns nothing.
-    let one = |canister: &mut TestCanister| canister.as_person(u8::MAX).sweep().unwrap();
+    let sweep_once = |canister: &mut TestCanister| canister.as_person(u8::MAX).sweep().unwrap();
     let mut trapped = 0;
     for _ in 0..1_000 {
         canister.storage.blobs.watch_removals();
@@ -101,7 +101,7 @@ pub fn sweep(canister: &mut TestCanister, taken: &Range<usize>) -> usize {
             // A removal that can trap runs as a message; one that certainly has room does not, since a message costs a
             // copy of the memory.
             let has_room = canister.storage.room.for_removal();
-            match if has_room { Some(one(canister)) } else { message(canister, taken, one) } {
+            match if has_room { Some(sweep_once(canister)) } else { message(canister, taken, sweep_once) } {
                 Some(true) => return trapped,
                 Some(false) => {}
                 None => {
@@ -127,10 +127,10 @@ pub fn fill_memory(canister: &mut TestCanister, left: u64) -> Range<usize> {
 
 /// Runs the engine until it has nothing to do, and returns the state of the migration. None of its messages traps.
 fn migrate(small: &mut Small) -> MigrationState {
-    let one = |canister: &mut TestCanister| {
+    let run_once = |canister: &mut TestCanister| {
         migrate::run(&mut canister.storage, canister.now, &Exhausted, 0).unwrap()
     };
-    while one(&mut small.canister) == RunOutcome::More {}
+    while run_once(&mut small.canister) == RunOutcome::More {}
     small.canister.storage.migration.state().unwrap()
 }
 
@@ -192,7 +192,7 @@ fn promised_bytes_fit_and_can_all_be_removed() {
         }
         assert_eq!(small.sweep(), 0);
         assert_eq!(small.canister.live()[3..], [0; 2]);
-        assert_eq!(fill(&mut small).len(), sessions.len(), "and the room is free again");
+        assert_eq!(fill(&mut small).len(), sessions.len(), "the room is free again");
         small.canister.now = small.canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         assert_eq!(small.sweep(), 0);
         assert_eq!((small.canister.live(), small.canister.storage.usage.accounts()), ([0; 5], 0));
@@ -218,8 +218,8 @@ fn a_memory_filled_without_a_check_is_emptied() {
     for (make, aborts) in [(Small::compat as fn() -> Small, true), (Small::direct, false)] {
         let mut small = make();
         let sessions = fill_over(&mut small);
-        // Removes all chunks of a session in one message, as the timer of such builds did: the message traps, and
-        // so does every retry.
+        // Returns whether a message traps that removes all chunks of a session, as the timer of builds without the
+        // check did.
         let traps = |(_, prefix, stored): &(u64, ChunkPrefix, usize), small: &mut Small| {
             let mut is_completed = false;
             let _ = small.message(|canister| {
@@ -229,7 +229,7 @@ fn a_memory_filled_without_a_check_is_emptied() {
             });
             !is_completed
         };
-        assert!(sessions.iter().any(|session| traps(session, &mut small)), "there is room for every removal");
+        assert!(sessions.iter().any(|session| traps(session, &mut small)), "no removal traps");
         if aborts {
             // As long as many chunks are in use, the released ones are removed one by one.
             let (in_use, ended) = sessions.split_at(4);
@@ -282,14 +282,14 @@ fn migration_and_rollback_have_room_in_a_full_memory() {
 fn a_full_memory_stops_the_engine_and_traps_in_no_call() {
     let mut small = Small::compat();
     let sessions = fill_over(&mut small);
-    // Takes all buckets, to the last one.
+    // Occupies all remaining buckets.
     let journal = Memories::init(small.canister.raw.clone()).get(memory_ids::MIGRATION_JOURNAL);
     journal.grow(small.canister.storage.room.bytes_left() / PAGE as u64);
     small.canister.restart(Box::<CompatPath>::default());
     for (id, ..) in &sessions[..3] {
         small.canister.service().abort(*id).unwrap();
     }
-    assert!(small.canister.storage.receipts.is_empty(), "there is no room for them");
+    assert!(small.canister.storage.receipts.is_empty(), "there is no room for receipts");
     set_share(&mut small.canister.storage, 0);
     small.canister.restart(TestCanister::staged().path);
     let refused = ic_stable_migrate::Host::check_room(&small.canister.storage).unwrap_err();
@@ -298,18 +298,18 @@ fn a_full_memory_stops_the_engine_and_traps_in_no_call() {
     assert_eq!(state.phase, migrate::Phase::Stuck);
     assert!(state.note.contains("bytes of stable memory"), "{}", state.note);
     let content = file(10 * CHUNK);
-    let mut refused = |act: &dyn Fn(&mut TestCanister) -> Result<()>| {
+    let mut assert_refused = |act: &dyn Fn(&mut TestCanister) -> Result<()>| {
         let refused = act(&mut small.canister).unwrap_err();
         assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
     };
     let (id, ..) = *sessions.last().unwrap();
-    refused(&|canister| canister.try_begin(1, "new").map(drop));
-    refused(&|canister| canister.put(id, &content, 9));
-    refused(&|canister| {
+    assert_refused(&|canister| canister.try_begin(1, "new").map(drop));
+    assert_refused(&|canister| canister.put(id, &content, 9));
+    assert_refused(&|canister| {
         let capsule = canister.storage.capsules.create(person(9), None, START);
         capsule.map(drop).map_err(Error::from)
     });
-    refused(&|canister| {
+    assert_refused(&|canister| {
         let file = super::small(canister, b"small", "small");
         canister.service().put_whole(file).map(drop)
     });

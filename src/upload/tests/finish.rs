@@ -15,7 +15,7 @@ fn a_file_uploaded_in_any_order_is_the_same_file() {
         assert_eq!(canister.checksum(&result), Some(canister.digest(&file)));
         let memory = canister.storage.capsules.memory(person(OWNER), &result.memory_id).unwrap();
         assert_eq!(memory.asset_metadata, metadata(file.len() as u64));
-        let [chunks, bytes] = canister.stored(file.len());
+        let [chunks, bytes] = canister.committed_size(file.len());
         assert_eq!(
             canister.live(),
             [0, 0, 0, chunks, bytes],
@@ -50,7 +50,7 @@ fn a_finish_whose_reply_was_lost_is_answered_again() {
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         while !canister.service().sweep().unwrap() {}
         assert!(matches!(canister.finish(id, &file), Err(Error::NotFound { .. })), "the receipt has expired");
-        assert_ne!(canister.begin(10, "a"), id, "and the key is free again");
+        assert_ne!(canister.begin(10, "a"), id, "the key is free again");
     });
 }
 
@@ -106,7 +106,8 @@ fn hashing_beyond_one_message_continues_in_the_next() {
     });
 }
 
-/// A session begun by an earlier build has no hash state. A message without budget for a chunk must not store one.
+/// A session begun by an earlier build has no hash state. A message without budget for a chunk must not store
+/// a hash state.
 #[test]
 fn a_finish_that_hashes_nothing_stores_no_hash_state() {
     let mut canister = canisters().remove(0);
@@ -141,8 +142,7 @@ fn hashing_continues_without_its_client() {
         assert_eq!(
             canister.service().continue_hashing(id + 1),
             Ok(true),
-            "a session that no longer exists needs no \
-            hash"
+            "a session that does not exist needs no hashing"
         );
         assert!(canister.finish(id, &file).is_ok());
     });

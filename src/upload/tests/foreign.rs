@@ -30,7 +30,7 @@ fn upgrade(canister: &mut TestCanister) {
 
 /// Creates a canister with two uploads in one capsule: all their chunks have arrived, and their records name the same
 /// memory id.
-fn of_one_memory(memory_id: &str) -> (TestCanister, [(u64, Vec<u8>); 2]) {
+fn uploads_of_one_memory_id(memory_id: &str) -> (TestCanister, [(u64, Vec<u8>); 2]) {
     let mut canister = layout_1();
     let uploads = [7, 8].map(|byte| {
         let file = vec![byte; CHUNK + 1];
@@ -44,9 +44,9 @@ fn of_one_memory(memory_id: &str) -> (TestCanister, [(u64, Vec<u8>); 2]) {
 
 #[test]
 fn sessions_without_a_memory_id_become_separate_memories() {
-    for steps in [|_: &mut TestCanister| {}, upgrade] {
-        let (mut canister, uploads) = of_one_memory("");
-        steps(&mut canister);
+    for prepare in [|_: &mut TestCanister| {}, upgrade] {
+        let (mut canister, uploads) = uploads_of_one_memory_id("");
+        prepare(&mut canister);
         let finished = uploads.each_ref().map(|(id, file)| canister.finish(*id, file).unwrap());
         let [one, two] = &finished;
         assert!(!one.memory_id.is_empty() && one.memory_id != two.memory_id, "{finished:?}");
@@ -60,9 +60,9 @@ fn sessions_without_a_memory_id_become_separate_memories() {
 
 #[test]
 fn a_memory_id_in_use_is_refused_and_loses_no_bytes() {
-    for steps in [|_: &mut TestCanister| {}, upgrade] {
-        let (mut canister, [(first, one), (second, two)]) = of_one_memory("mem_1700000000");
-        steps(&mut canister);
+    for prepare in [|_: &mut TestCanister| {}, upgrade] {
+        let (mut canister, [(first, one), (second, two)]) = uploads_of_one_memory_id("mem_1700000000");
+        prepare(&mut canister);
         let finished = canister.finish(first, &one).unwrap();
         let bytes =
             |canister: &TestCanister| (canister.live()[3..].to_vec(), canister.storage.blobs.blob_total());
@@ -156,9 +156,9 @@ fn check_every_end(status: LegacyStatus, names_its_blob: bool) {
 /// claims at finish.
 #[test]
 fn chunks_of_a_committed_session_are_not_replaced() {
-    for steps in [|_: &mut TestCanister| {}, upgrade] {
+    for prepare in [|_: &mut TestCanister| {}, upgrade] {
         let (mut canister, id, file, finished) = committed_as(LegacyStatus::Pending, true);
-        steps(&mut canister);
+        prepare(&mut canister);
         let mut other = file.clone();
         other[0] ^= 1;
         let failed = canister.finish(id, &other).unwrap_err();
@@ -182,7 +182,7 @@ fn a_session_ends_though_the_record_of_its_blob_is_damaged() {
         while !canister.service().sweep().unwrap() {}
         assert_eq!(canister.live()[..3], [0; 3], "{what}: the session is gone");
         assert_eq!(canister.storage.index.len(), 0, "{what}");
-        assert_eq!(canister.live()[3], 2, "{what}: its chunks are not");
+        assert_eq!(canister.live()[3], 2, "{what}: the chunks of the session are still stored");
     }
 }
 

@@ -34,7 +34,7 @@ fn a_chunk_without_room_for_its_hash_is_accepted_in_order() {
     assert!(canister.finish(id, &file).is_ok());
 }
 
-/// If these calls took memory, a canister that gets no more could neither end an upload nor delete a file.
+/// If ending uploads or deleting capsules took memory, a canister that gets no more memory could do neither.
 #[test]
 fn ending_uploads_and_capsules_takes_no_memory() {
     for mut canister in [TestCanister::extents(), TestCanister::extents().with_blake3()] {
@@ -78,27 +78,28 @@ fn the_first_record_creates_all_tables_that_its_end_needs() {
         canister.service().put_whole(file).unwrap();
     };
     let memory: First = |canister| drop(create_memory(canister, "first"));
-    let made = |canister: &TestCanister| {
+    let nonempty_memories = |canister: &TestCanister| {
         let memories = Memories::init(canister.raw.clone());
         let ids = memory_ids::ALL.iter().map(|(id, ..)| *id);
         ids.filter(|id| memories.get(MemoryId::new(*id)).size() > 0).collect::<Vec<_>>()
     };
     for first in [begin, whole, memory] {
         let mut canister = TestCanister::extents();
-        let with_capsule = made(&canister);
+        let with_capsule = nonempty_memories(&canister);
         assert!(memory_ids::CREATED_WITH_FIRST_UPLOAD.iter().all(|id| !with_capsule.contains(id)));
         let refused = canister.try_begin(usize::MAX, "too large").unwrap_err();
         assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
-        assert_eq!(made(&canister), with_capsule, "a refused call creates nothing");
+        assert_eq!(nonempty_memories(&canister), with_capsule, "a refused call creates nothing");
         first(&mut canister);
-        let before = made(&canister);
+        let before = nonempty_memories(&canister);
         [begin, whole, memory].into_iter().for_each(|next| next(&mut canister));
         let capsule = canister.capsule.clone();
         canister.storage.capsules.delete(person(OWNER), &capsule).unwrap();
         while !memories::sweep(&mut canister.storage, &Unmetered).unwrap() {}
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         while !canister.service().sweep().unwrap() {}
-        let new: Vec<_> = made(&canister).into_iter().filter(|id| !before.contains(id)).collect();
+        let new: Vec<_> =
+            nonempty_memories(&canister).into_iter().filter(|id| !before.contains(id)).collect();
         assert!([&[][..], &[memory_ids::numbers::EXTENT_REGION]].contains(&new.as_slice()), "{new:?}");
     }
 }

@@ -15,7 +15,7 @@ impl Meter for OneChunk {
 }
 
 /// Begins an upload whose `bad` chunks arrive with other bytes. Returns the session and the good file.
-fn spoiled(canister: &mut TestCanister, bad: &[usize]) -> (u64, Vec<u8>) {
+fn upload_with_bad_chunks(canister: &mut TestCanister, bad: &[usize]) -> (u64, Vec<u8>) {
     let good = file(3 * CHUNK + 7);
     let mut sent = good.clone();
     for idx in bad {
@@ -29,7 +29,7 @@ fn spoiled(canister: &mut TestCanister, bad: &[usize]) -> (u64, Vec<u8>) {
 }
 
 /// Returns the chunks whose digests differ from the file's, from pages of `limit` digests.
-fn differing(canister: &mut TestCanister, id: u64, file: &[u8], limit: usize) -> Vec<u32> {
+fn differing_chunks(canister: &mut TestCanister, id: u64, file: &[u8], limit: usize) -> Vec<u32> {
     let (mut found, mut from) = (Vec::new(), 0);
     loop {
         let ChunkDigests { digests, next } = canister.service().chunk_digests(id, from, limit).unwrap();
@@ -47,25 +47,28 @@ fn differing(canister: &mut TestCanister, id: u64, file: &[u8], limit: usize) ->
 fn a_bad_chunk_is_found_and_replaced_after_a_failed_finish() {
     for bad in [&[0][..], &[1], &[3], &[0, 2, 3]] {
         on_every_path(|mut canister| {
-            let (id, file) = spoiled(&mut canister, bad);
+            let (id, file) = upload_with_bad_chunks(&mut canister, bad);
             let early = canister.put(id, &file, bad[0]).unwrap_err();
-            assert!(matches!(early, Error::Conflict { .. }), "not before a finish has failed: {early}");
+            assert!(
+                matches!(early, Error::Conflict { .. }),
+                "no chunk is replaced before a finish has failed: {early}"
+            );
             let failed = canister.finish(id, &file).unwrap_err();
             assert!(matches!(failed, Error::ChecksumMismatch { .. }), "{failed}");
 
-            let found = differing(&mut canister, id, &file, 3);
+            let found = differing_chunks(&mut canister, id, &file, 3);
             assert_eq!(found, bad.iter().map(|idx| *idx as u32).collect::<Vec<_>>());
             for idx in bad {
                 for _ in 0..2 {
                     canister.put(id, &file, *idx).unwrap();
                 }
             }
-            assert_eq!(differing(&mut canister, id, &file, 100), Vec::<u32>::new());
+            assert_eq!(differing_chunks(&mut canister, id, &file, 100), Vec::<u32>::new());
             let finished = canister.finish(id, &file).unwrap();
             assert_eq!(read_back(&canister, &finished.blob_id), file);
             assert_eq!(canister.checksum(&finished), Some(canister.digest(&file)));
-            let [chunks, bytes] = canister.stored(file.len());
-            assert_eq!(canister.live(), [0, 0, 0, chunks, bytes], "nothing else is left");
+            let [chunks, bytes] = canister.committed_size(file.len());
+            assert_eq!(canister.live(), [0, 0, 0, chunks, bytes], "only the committed bytes are left");
         });
     }
 }
@@ -73,7 +76,7 @@ fn a_bad_chunk_is_found_and_replaced_after_a_failed_finish() {
 #[test]
 fn replacing_survives_upgrades_and_short_messages() {
     on_every_path(|mut canister| {
-        let (id, file) = spoiled(&mut canister, &[1]);
+        let (id, file) = upload_with_bad_chunks(&mut canister, &[1]);
         canister.finish(id, &file).unwrap_err();
         canister.upgrade();
         canister.put(id, &file, 1).unwrap();
@@ -94,7 +97,7 @@ fn replacing_survives_upgrades_and_short_messages() {
 #[test]
 fn a_replaced_chunk_keeps_every_other_rule_of_put() {
     on_every_path(|mut canister| {
-        let (id, file) = spoiled(&mut canister, &[1]);
+        let (id, file) = upload_with_bad_chunks(&mut canister, &[1]);
         canister.finish(id, &file).unwrap_err();
         let before = canister.service().status(id).unwrap();
         canister.now = canister.now.plus_seconds(10);
@@ -107,7 +110,7 @@ fn a_replaced_chunk_keeps_every_other_rule_of_put() {
         assert!(matches!(short, Error::InvalidArgument { .. }), "{short}");
         let stranger = canister.as_person(2).put_chunk(id, 1, &mut { good }, None).unwrap_err();
         assert_eq!(stranger, Error::not_found("session", id));
-        assert_eq!(differing(&mut canister, id, &file, 100), [1], "and nothing was replaced");
+        assert_eq!(differing_chunks(&mut canister, id, &file, 100), [1], "no chunk was replaced");
         canister.put(id, &file, 1).unwrap();
         let status = canister.service().status(id).unwrap();
         assert_eq!(status.last_seen, canister.now.as_nanos(), "other bytes count as activity");
@@ -156,7 +159,7 @@ fn contradicting_digests_of_one_file_are_refused() {
         let whole = SmallFile { asset_metadata: claimed, ..small(&canister, &file, "b") };
         let whole = canister.service().put_whole(whole);
         if canister.hash == HashAlgorithm::Blake3 {
-            assert!(finished.is_ok() && whole.is_ok(), "a BLAKE3 says nothing about a SHA-256");
+            assert!(finished.is_ok() && whole.is_ok(), "a BLAKE3 digest does not contradict a SHA-256");
             return;
         }
         let [one, two] = [sha256(b"something else"), sha256(&file)].map(hex::encode);
@@ -167,7 +170,7 @@ fn contradicting_digests_of_one_file_are_refused() {
         let other = canister.service().finish(id, &sha256(b"something else"), 10).unwrap_err();
         assert!(matches!(other, Error::ChecksumMismatch { .. }), "{other}");
         canister.service().abort(id).unwrap();
-        assert_eq!(canister.live(), [0; 5], "neither is stored");
+        assert_eq!(canister.live(), [0; 5], "neither upload is stored");
 
         let mut right = metadata(10);
         if let AssetMetadata::Image(image) = &mut right {

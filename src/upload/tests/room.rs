@@ -25,14 +25,14 @@ fn put_as(canister: &mut TestCanister, who: u8, id: u64, idx: u32) -> Result<()>
 /// Reserves as much as eight identities can, each with one capsule and one begin: seven uploads of the largest size,
 /// and one of the remaining size. Returns the sessions that were accepted.
 fn attack(canister: &mut TestCanister, largest: u64, key: &str) -> Vec<(u8, u64)> {
-    let rest = canister.storage.config().unwrap().max_bytes.saturating_sub(7 * largest);
-    let sizes = [largest; 7].into_iter().chain([rest]);
+    let remaining = canister.storage.config().unwrap().max_bytes.saturating_sub(7 * largest);
+    let sizes = [largest; 7].into_iter().chain([remaining]);
     let begun = sizes.zip(10..).map(|(bytes, who)| (who, begin_as(canister, who, bytes, key)));
     begun.filter_map(|(who, begun)| Some((who, begun.ok()?))).collect()
 }
 
-/// Returns how a session ended, as `status` reports it to the owner: the conflict's text up to the first comma or
-/// semicolon.
+/// Returns what `status` reports to the owner: "in flight", or how the session ended, which is the conflict's text up
+/// to the first comma or semicolon.
 pub fn reported(canister: &mut TestCanister, who: u8, id: u64) -> String {
     match canister.as_person(who).status(id) {
         Ok(_) => "in flight".into(),
@@ -92,7 +92,6 @@ fn a_repeated_chunk_keeps_no_session_alive() {
             assert!(expired, "{gone}");
         }
         while !canister.service().sweep().unwrap() {}
-        // `live` counts everything that a session may leave in storage.
         assert_eq!(
             (canister.storage.index.len(), canister.storage.promises.total(), canister.live()),
             (0, 0, [0; 5])
@@ -126,7 +125,7 @@ fn a_session_ends_at_its_maximum_age_however_active() {
         assert_eq!(
             (canister.storage.index.len(), canister.live()),
             (0, [0; 5]),
-            "although it was just in use"
+            "the session has ended although it was just in use"
         );
     });
 }
@@ -184,7 +183,10 @@ fn a_session_that_has_sent_what_is_due_is_not_evicted() {
         let id = begin_as(&mut canister, 2, 2 * CHUNK as u64, "a").unwrap();
         put_as(&mut canister, 2, id, 0).unwrap();
         canister.now = canister.now.plus_seconds(HOUR);
-        assert!(canister.try_begin(2 * CHUNK, "new").is_err(), "half of it has arrived in half of its life");
+        assert!(
+            canister.try_begin(2 * CHUNK, "new").is_err(),
+            "half of the session has arrived in half of its life"
+        );
         canister.now = Time::from_nanos(canister.now.as_nanos() + 1);
         canister.begin(2 * CHUNK, "new");
         assert_eq!(reported(&mut canister, 2, id), "was evicted");
@@ -229,7 +231,11 @@ fn a_caller_does_not_evict_its_own_sessions() {
         assert_eq!(reported(&mut canister, OWNER, first), "in flight");
         canister.now = canister.now.plus_seconds(24 * HOUR);
         canister.begin(1, "b");
-        assert_eq!(reported(&mut canister, OWNER, first), "has expired", "even before the timer has run");
+        assert_eq!(
+            reported(&mut canister, OWNER, first),
+            "has expired",
+            "the session has expired before the timer has run"
+        );
     });
 }
 
@@ -240,8 +246,8 @@ fn a_whole_file_may_evict_promised_bytes() {
         let promised = begin_as(&mut canister, 2, 60, "a").unwrap();
         let bytes = file(50);
         let whole = small(&canister, &bytes, "whole");
-        let made = canister.service().put_whole(whole).unwrap();
-        assert_eq!(read_back(&canister, &made.blob_id), bytes);
+        let finished = canister.service().put_whole(whole).unwrap();
+        assert_eq!(read_back(&canister, &finished.blob_id), bytes);
         assert_eq!(reported(&mut canister, 2, promised), "was evicted");
         // Stored bytes are never evicted.
         let full = begin_as(&mut canister, 2, 60, "a").unwrap_err();
@@ -264,7 +270,7 @@ fn promises_of_a_guest_do_not_close_a_capsule() {
         assert_eq!(
             reported(&mut canister, 2, elsewhere),
             "in flight",
-            "it holds none of the capsule's bytes"
+            "the session elsewhere holds none of the capsule's bytes"
         );
     });
 }
@@ -366,7 +372,11 @@ fn an_uncounted_session_is_not_evicted_for_promises() {
         let new = begin_as(&mut canister, 3, 90, "new").unwrap();
         canister.begin(30, "a");
         assert_eq!(reported(&mut canister, 3, new), "was evicted");
-        assert_eq!(reported(&mut canister, 2, old), "in flight", "although it is as empty, and older");
+        assert_eq!(
+            reported(&mut canister, 2, old),
+            "in flight",
+            "the uncounted session is as empty, and older"
+        );
     });
 }
 
@@ -467,13 +477,13 @@ fn a_message_evicts_as_many_chunks_as_it_can_release() {
         for who in 0..n as u8 {
             let id = begin_as(&mut canister, 10 + who, LEN, "a").unwrap();
             // The chunks are only recorded as stored: their removal does not matter here.
-            let place = crate::session::SessionId(id);
+            let session_id = crate::session::SessionId(id);
             let upload =
-                canister.path.load(&mut canister.storage, place, None, canister.now).unwrap().unwrap();
+                canister.path.load(&mut canister.storage, session_id, None, canister.now).unwrap().unwrap();
             let mut session = upload.session;
             (0..RELEASE_AT_ONCE as u32).for_each(|idx| assert!(session.received_idxs.insert(idx)));
             session.bytes_received = RELEASE_AT_ONCE as u64 * CHUNK as u64;
-            canister.storage.promises.subtract(place, session.bytes_received);
+            canister.storage.promises.subtract(session_id, session.bytes_received);
             canister.storage.sessions.sessions.insert(id, &(&session).into());
         }
         canister.now = canister.now.plus_seconds(24 * HOUR);

@@ -40,7 +40,7 @@ fn a_session_survives_an_upgrade_at_any_point() {
         assert_eq!((status.bytes_received, status.missing.len()), (file.len() as u64, 0));
         assert!(canister.finish(id, &file).is_ok());
         canister.upgrade();
-        assert!(canister.finish(id, &file).is_ok(), "the receipt as well");
+        assert!(canister.finish(id, &file).is_ok(), "the receipt survives an upgrade as well");
         assert_ne!(canister.begin(5, "b"), id, "ids are never issued twice");
     });
 }
@@ -93,7 +93,7 @@ fn a_page_of_sessions_is_full_as_long_as_there_are_more() {
             after = Some(last.session);
             pages.push(page.iter().map(|status| status.session).collect::<Vec<_>>());
         }
-        assert_eq!(pages, [&alive[..2], &alive[2..]], "and none of {over:?}");
+        assert_eq!(pages, [&alive[..2], &alive[2..]], "the expired sessions {over:?} are not listed");
     });
 }
 
@@ -211,7 +211,7 @@ fn the_key_of_an_aborted_session_is_free() {
         canister.service().abort(aborted).unwrap();
         let again = canister.begin(file.len(), "a");
         assert_ne!(again, aborted);
-        assert_eq!(canister.begin(file.len(), "a"), again, "that session is begun only once");
+        assert_eq!(canister.begin(file.len(), "a"), again, "the second session is begun only once");
         canister.service().abort(aborted).unwrap();
         canister.put(again, &file, 0).unwrap();
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS - 1);
@@ -221,7 +221,7 @@ fn the_key_of_an_aborted_session_is_free() {
         assert_eq!(
             canister.begin(file.len(), "a"),
             again,
-            "the receipt of the first one has expired, and the key is still in use"
+            "the receipt of the aborted session has expired, and the key is still in use"
         );
         assert!(canister.finish(again, &file).is_ok());
 

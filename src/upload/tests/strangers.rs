@@ -1,12 +1,12 @@
-//! A stranger learns only that a session does not exist, regardless of its state.
+//! Calls of strangers, who get the same answer about every session: not found. Also calls that meet damaged records.
 
 use super::*;
 use crate::session::SessionId;
 use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, Table, memory_ids};
 
-/// Makes every call about a session as this person, and returns the answers.
-fn answers(canister: &mut TestCanister, who: u8, id: u64) -> Vec<Error> {
+/// Makes every call about a session as this person, and returns the errors.
+fn errors(canister: &mut TestCanister, who: u8, id: u64) -> Vec<Error> {
     let digest = sha256(b"");
     let mut service = canister.as_person(who);
     vec![
@@ -25,9 +25,9 @@ fn a_stranger_learns_nothing_about_a_damaged_session() {
         expiry::damage(&mut canister, damaged);
         canister.upgrade();
         let unknown = Error::not_found("session", damaged);
-        assert!(answers(&mut canister, 2, damaged).iter().all(|answer| *answer == unknown));
-        for answer in answers(&mut canister, OWNER, damaged) {
-            assert!(matches!(answer, Error::Internal(_)), "its owner gets the error: {answer}");
+        assert!(errors(&mut canister, 2, damaged).iter().all(|error| *error == unknown));
+        for error in errors(&mut canister, OWNER, damaged) {
+            assert!(matches!(error, Error::Internal(_)), "the owner gets the error: {error}");
         }
     });
 }
@@ -39,10 +39,8 @@ fn a_stranger_learns_nothing_about_a_session_without_its_meta() {
         let halved = canister.begin(1, "a");
         canister.storage.sessions.metas.remove(&halved);
         let unknown = Error::not_found("session", halved);
-        assert!(answers(&mut canister, 2, halved).iter().all(|answer| *answer == unknown));
-        assert!(
-            answers(&mut canister, OWNER, halved).iter().all(|answer| matches!(answer, Error::Internal(_)))
-        );
+        assert!(errors(&mut canister, 2, halved).iter().all(|error| *error == unknown));
+        assert!(errors(&mut canister, OWNER, halved).iter().all(|error| matches!(error, Error::Internal(_))));
     }
 }
 
@@ -54,7 +52,7 @@ fn a_damaged_receipt_belongs_to_nobody() {
         canister.storage.receipts.insert_raw(SessionId(id), b"rubbish".to_vec());
         let unknown = Error::not_found("session", id);
         for who in [OWNER, 2] {
-            assert!(answers(&mut canister, who, id).iter().all(|answer| *answer == unknown), "{who}");
+            assert!(errors(&mut canister, who, id).iter().all(|error| *error == unknown), "{who}");
         }
         let again = canister.try_begin(0, "a").unwrap_err();
         assert!(matches!(again, Error::Internal(_)), "a caller who knows the key gets the error: {again}");
@@ -91,7 +89,8 @@ fn a_session_that_cannot_be_ended_is_skipped_by_eviction() {
     }
 }
 
-/// If only its record were removed, the session would still count against its owner and could never be ended.
+/// If only the record of a session were removed, the session would still count against its owner and could never be
+/// ended.
 #[test]
 fn a_session_ends_whole_or_not_at_all() {
     on_every_path(|mut canister| {

@@ -10,7 +10,11 @@ fn a_file_that_fits_a_message_takes_one_call() {
             let result = canister.service().put_whole(small.clone()).unwrap();
             assert_eq!(read_back(&canister, &result.blob_id), file);
             assert_eq!(canister.checksum(&result), Some(small.digest.clone()));
-            assert_eq!(canister.service().put_whole(small.clone()).unwrap(), result, "the same call again");
+            assert_eq!(
+                canister.service().put_whole(small.clone()).unwrap(),
+                result,
+                "the same call again returns the same result"
+            );
             let chunks = u32::from(!file.is_empty());
             let hash = canister.hash;
             let begun = canister.service().begin(
@@ -21,7 +25,7 @@ fn a_file_that_fits_a_message_takes_one_call() {
                 hash,
             );
             let finished = canister.finish(begun.unwrap(), &file).unwrap();
-            assert_eq!(finished, result, "begin and finish find what that one call created");
+            assert_eq!(finished, result, "begin and finish return the result of the one call");
         }
         assert_eq!(canister.storage.capsules.memory_total(), 4);
     });
@@ -64,9 +68,10 @@ fn a_whole_file_that_is_refused_leaves_nothing() {
     });
 }
 
-/// Every limit of an upload in chunks also applies to a file in one call, and a refused file leaves nothing.
+/// The limits of bytes and memories of an upload in chunks also apply to a file in one call, and a refused file leaves
+/// nothing.
 #[test]
-fn every_limit_applies_to_a_whole_file() {
+fn the_limits_of_bytes_and_memories_apply_to_a_whole_file() {
     type Change = fn(&mut AdminConfig);
     let limits: [(&str, Change, Error); 4] = [
         (
@@ -127,8 +132,8 @@ fn many_files_are_counted_in_each_of_their_capsules() {
         let files =
             vec![one(0, &first), one(1, &other), one(2, "capsule_99"), one(3, &first), one(4, &other)];
         let answers = canister.service().put_many(files).unwrap();
-        let taken: Vec<bool> = answers.iter().map(std::result::Result::is_ok).collect();
-        assert_eq!(taken, [true, true, false, true, true]);
+        let are_accepted: Vec<bool> = answers.iter().map(std::result::Result::is_ok).collect();
+        assert_eq!(are_accepted, [true, true, false, true, true]);
         canister.upgrade();
         for capsule in [&first, &other] {
             let record =
@@ -148,7 +153,7 @@ fn a_whole_file_is_stored_where_an_upload_would_be() {
             let one = small(&canister, &file, &bytes.to_string());
             canister.service().put_whole(one).unwrap();
             let [.., chunks, taken] = canister.live();
-            assert_eq!([chunks - before[3], taken - before[4]], canister.stored(bytes));
+            assert_eq!([chunks - before[3], taken - before[4]], canister.committed_size(bytes));
         }
     });
 }

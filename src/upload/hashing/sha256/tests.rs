@@ -65,7 +65,7 @@ fn every_bit_of_four_blocks_counts() {
         message[bit / 8] ^= 1 << (bit % 8);
         let digest: [u8; 32] = Sha256::digest(&message).into();
         assert_eq!(digest, expected_digest(&message), "bit {bit}");
-        assert!(digests.insert(digest));
+        assert!(digests.insert(digest), "the digest after flipping bit {bit} is new");
     }
 }
 

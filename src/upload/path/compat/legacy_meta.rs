@@ -17,7 +17,7 @@ pub struct UploadSessionMeta {
     pub capsule_id: String,
     /// The principal who uploads the file.
     pub caller: Principal,
-    /// When the session began, nanoseconds.
+    /// When the session began: nanoseconds, or another unit in a record of the first public release.
     pub created_at: u64,
     /// Number of chunks.
     pub expected_chunks: u32,
@@ -33,7 +33,7 @@ pub struct UploadSessionMeta {
     pub chunk_size: u64,
     /// The client's idempotency key.
     pub idem: String,
-    /// Blob that the session became.
+    /// Blob that a committed session became.
     pub blob_id: Option<u64>,
 }
 
@@ -134,10 +134,10 @@ mod tests {
         let record = UploadSessionMeta::new(SessionId(1), &spec, meta).unwrap();
         let by_library = candid::encode_args((VERSION, &record)).unwrap();
         assert_eq!(record.encode(), by_library);
-        assert_eq!(record.encode(), by_library, "with the cached header");
+        assert_eq!(record.encode(), by_library, "encoding with the cached header");
         // Encoding another type in between must not change the result.
         codec::encode_candid(VERSION, &record.asset_metadata);
         codec::cache_candid_header::<UploadSessionMeta>().unwrap();
-        assert_eq!(record.encode(), by_library, "with the cached header, again");
+        assert_eq!(record.encode(), by_library, "encoding with the cached header, after another type");
     }
 }

@@ -1,8 +1,8 @@
 //! The compatibility layer between the upload service and the session service.
 //!
-//! Layout 1 stores no `Session`: only the stored chunks show which chunks have arrived. This layer builds the
-//! session from them on first use, and caches it on the heap. An upgrade empties the cache and loses nothing. If
-//! another path serves a session, it is dropped from the cache.
+//! Layout 1 stores no `Session`: only the stored chunks show which chunks have arrived. This layer builds a session
+//! from its record and its stored chunks on first use, and caches the session on the heap. An upgrade empties the cache
+//! and loses nothing. A session that another path serves is dropped from the cache.
 
 use crate::api::{Error, Result};
 use crate::session::{
@@ -41,7 +41,7 @@ impl SessionCompat {
         Ok(())
     }
 
-    /// Returns a session and its record. Afterwards the session is in the cache.
+    /// Returns a session and its record, and caches the session; `None` if no visible record has this id.
     pub fn get(&mut self, storage: &Storage, id: SessionId) -> Result<Option<(Session, UploadSessionMeta)>> {
         let Some(raw) = storage.sessions.legacy.get_raw(&id.0) else {
             self.forget_cached(id)?;
@@ -85,19 +85,19 @@ impl SessionCompat {
     /// Ends a complete session that is in the cache; its bytes stay where they are.
     pub fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
         self.svc.finish(id, caller, &now)?;
-        forget(storage, id);
+        remove_record(storage, id);
         Ok(())
     }
 
     /// Ends a session that is in the cache; the calling code must release its bytes.
     pub fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8]) -> Result<()> {
         self.svc.abort(id, caller)?;
-        forget(storage, id);
+        remove_record(storage, id);
         Ok(())
     }
 }
 
-fn forget(storage: &mut Storage, id: SessionId) {
+fn remove_record(storage: &mut Storage, id: SessionId) {
     storage.sessions.legacy.remove(&id.0);
 }
 

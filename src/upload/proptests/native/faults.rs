@@ -31,7 +31,7 @@ pub fn next_message() {
 }
 
 /// Puts the canister version into the ids of `storage`, as on the IC.
-pub fn number(storage: &mut Storage) {
+pub fn number_ids(storage: &mut Storage) {
     storage.number_by(|| VERSION.get());
 }
 
@@ -40,7 +40,7 @@ pub fn number(storage: &mut Storage) {
 pub struct Faults {
     /// Ids of the unreadable records: records of layout 1 that no build can read.
     unreadable: BTreeSet<u64>,
-    /// Bytes of the memory that are occupied, so that it is nearly full.
+    /// Bytes that are occupied so that the memory is nearly full.
     pub filled: Option<Range<usize>>,
 }
 
@@ -52,7 +52,8 @@ pub struct Snapshot {
 }
 
 impl Native {
-    /// Adds records that no build can read, as earlier builds may have left them. No index refers to them.
+    /// Adds unreadable records, as earlier builds may have left them, in no index. Does nothing except in the legacy
+    /// build.
     pub(super) fn put_unreadable_records(&mut self, records: u8) {
         if self.stage != Stage::Legacy {
             return;
@@ -66,7 +67,8 @@ impl Native {
         }
     }
 
-    /// Adds a complete session as the first public release left it, in no index and on no account.
+    /// Adds a complete session as the first public release left it, in no index and on no account; `None` except in the
+    /// legacy build.
     pub(super) fn put_foreign(&mut self, who: u8, capsule: &str, chunks: &[Vec<u8>]) -> Option<u64> {
         if self.stage != Stage::Legacy {
             return None;
@@ -103,7 +105,6 @@ impl Native {
         self.faults.unreadable.iter().filter(|id| legacy.contains(id)).count() as u64
     }
 
-    /// Returns whether a record is unreadable.
     pub(super) fn is_unreadable(&self, id: u64) -> bool {
         self.faults.unreadable.contains(&id)
     }
@@ -133,7 +134,7 @@ impl Native {
     }
 
     /// Damages a record in the quarantine. Returns `false` if there is none.
-    pub(super) fn damage(&mut self, record: u8) -> bool {
+    pub(super) fn damage_quarantined_record(&mut self, record: u8) -> bool {
         let keys = self.canister.storage.migration.quarantine.keys(1, None, usize::MAX);
         let Some(key) = keys.get(usize::from(record).checked_rem(keys.len()).unwrap_or(0)) else {
             return false;
@@ -145,15 +146,14 @@ impl Native {
         true
     }
 
-    /// Takes a snapshot.
     pub(super) fn save_snapshot(&mut self) -> bool {
         let memory = self.canister.raw.borrow().clone();
         self.snapshot = Some(Snapshot { memory, stage: self.stage, faults: self.faults.clone() });
         true
     }
 
-    /// Loads the snapshot. The canister version is not reset.
-    pub(super) fn load(&mut self) {
+    /// Loads the snapshot, if one was taken. The canister version is not reset.
+    pub(super) fn restore_snapshot(&mut self) {
         next_message();
         let Some(Snapshot { memory, stage, faults }) = &self.snapshot else { return };
         self.canister.raw.borrow_mut().clone_from(memory);
@@ -162,7 +162,7 @@ impl Native {
     }
 
     /// Occupies all of the memory except `left` MiB. Returns `false` if this was done before.
-    pub(super) fn take_room(&mut self, left: u16) -> bool {
+    pub(super) fn occupy_memory(&mut self, left: u16) -> bool {
         if self.faults.filled.is_some() {
             return false;
         }

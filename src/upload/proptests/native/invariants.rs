@@ -15,17 +15,17 @@ use upload_model::Stage;
 use super::Native;
 
 impl Native {
-    /// Checks that the tables agree with one another, and if `settled`, that no session and no receipt is left.
+    /// Checks that the tables agree with one another, and if `settled`, that no session, receipt or account is left.
     pub(super) fn check_tables(&self, settled: bool) -> Result<(), String> {
         let Storage { layout, sessions, index, payloads, blobs, usage, receipts, .. } =
             &self.canister.storage;
         let live = sessions.legacy.len() + sessions.sessions.len();
         let live = live - self.unreadable_in_layout_1();
-        // Released chunks remain for the timers if a full memory has no room to remove them, or if migration 2 has
-        // moved them.
+        // Released chunks may remain for the timers if the memory has been filled, or after migration 2 has released
+        // chunks.
         let is_moved = layout.get().unwrap() == Some(Layout::EXTENTS);
-        let removed = settled || !is_moved && self.faults.filled.is_none();
-        let released = if removed { blobs.release_total() } else { 0 };
+        let all_removed = settled || !is_moved && self.faults.filled.is_none();
+        let released = if all_removed { blobs.release_total() } else { 0 };
         let pairs = [
             ("legacy records and their activity", self.legacy_sessions(), sessions.legacy.activity_count()),
             ("sessions and their meta", sessions.sessions.len(), sessions.metas.len()),

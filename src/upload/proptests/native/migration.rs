@@ -11,7 +11,7 @@ use crate::upload::path::direct::DirectPath;
 use crate::upload::tests::{ALL_LAYOUTS, TestCanister, set_share};
 use upload_model::{self as model, Control, Stage, TargetResult};
 
-use super::faults::number;
+use super::faults::number_ids;
 use super::{Native, refusal};
 
 /// Returns the layouts that the build of a stage accepts.
@@ -60,7 +60,7 @@ impl Native {
     pub(super) fn reopen(&mut self) {
         let accepted = accepted_by(self.stage);
         self.canister.storage = Storage::open_accepting(self.canister.raw.clone(), accepted).unwrap();
-        number(&mut self.canister.storage);
+        number_ids(&mut self.canister.storage);
         self.canister.path = match self.stage {
             Stage::Legacy => Box::<CompatPath>::default(),
             Stage::Staged => Box::<ActivePath>::default(),
@@ -113,7 +113,7 @@ impl Native {
     /// Runs the migration to completion; returns what is wrong with the result.
     pub(super) fn end_migration(&mut self) -> Result<(), String> {
         set_share(&mut self.canister.storage, 0);
-        // If a rollback is paused, the first turn resumes it to its end, and the second turn starts the migration
+        // If a rollback is paused, the first turn completes the rollback, and the second turn starts the migration
         // again.
         for _ in 0..2 {
             let TestCanister { storage, now, .. } = &mut self.canister;
