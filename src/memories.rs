@@ -255,15 +255,15 @@ pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
 }
 
 fn remove(storage: &mut Storage, memory_id: &str, record: MemoryRecord) -> Result<()> {
-    let freed = match record.content {
-        // If the record of the blob is damaged, the memory is kept: otherwise nothing would refer to the blob.
-        Content::Blob { id, .. } => storage.blobs.unref(BlobId(id), memory_id, &record.capsule_id)?,
-        Content::Inline(_) | Content::External { .. } => 0,
+    let Content::Blob { id, .. } = record.content else {
+        return Ok(storage.capsules.detach(memory_id, &record)?);
     };
+    // If an account or the record of the blob is damaged, the memory is kept: otherwise the bytes would stay on the
+    // account, or nothing would refer to the blob.
+    let stored = storage.usage.stored(&record.capsule_id)?;
+    let freed = storage.blobs.unref(BlobId(id), memory_id, &record.capsule_id)?;
     storage.capsules.detach(memory_id, &record)?;
-    if freed > 0 {
-        storage.usage.free(&record.capsule_id, freed)?;
-    }
+    storage.usage.free_from(&stored, freed);
     Ok(())
 }
 

@@ -88,8 +88,7 @@ fn forget(canister: &mut TestCanister, id: u64, file: &[u8], idem: &str) {
     let key = IdemKey::of(&canister.capsule, &caller, idem);
     canister.storage.index.end(SessionId(id), caller, canister.now);
     canister.storage.index.forget_key(key, SessionId(id)).unwrap();
-    canister.storage.usage.end(caller, bytes).unwrap();
-    canister.storage.usage.free(&canister.capsule, bytes).unwrap();
+    canister.storage.usage.forget(caller, &canister.capsule, bytes).unwrap();
 }
 
 fn phase(canister: &TestCanister) -> Phase {

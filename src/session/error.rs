@@ -126,14 +126,17 @@ pub enum StoreError {
         reason: String,
     },
     /// No id can be issued.
-    IdsExhausted,
+    NoId {
+        /// Why not.
+        reason: String,
+    },
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Damaged { id, reason } => write!(f, "session {id}: {reason}"),
-            Self::IdsExhausted => f.write_str("session ids are used up"),
+            Self::NoId { reason } => write!(f, "no session id can be issued: {reason}"),
         }
     }
 }

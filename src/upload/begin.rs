@@ -100,8 +100,7 @@ impl UploadService<'_> {
         bytes: u64,
         payload: Option<PayloadState>,
     ) -> Result<()> {
-        self.storage.usage.end(self.caller, bytes)?;
-        self.storage.usage.free(capsule_id, bytes)?;
+        self.storage.usage.forget(self.caller, capsule_id, bytes)?;
         let PayloadState { extents, subtrees, .. } = payload.unwrap_or_default();
         for extents in [extents, subtrees].into_iter().flatten() {
             self.storage.blobs.extents_mut().free(&extents)?;

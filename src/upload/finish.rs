@@ -155,6 +155,10 @@ impl UploadService<'_> {
             created_at: self.now,
             place: payload.place(id, meta),
         };
+        // What may be damaged is read before the first change: an error in the middle would leave a memory whose session
+        // has no receipt.
+        let ttl = self.storage.config()?.session_ttl_seconds;
+        let in_flight = self.storage.usage.in_flight(self.caller)?;
         // Every session of the direct path is on the accounts; on the compat path, only sessions in the index are.
         let is_on_accounts = *path == SessionPath::Direct || self.storage.index.contains(id, self.caller);
         let finished = if is_on_accounts {
@@ -166,8 +170,9 @@ impl UploadService<'_> {
         self.free_subtrees(payload)?;
         self.storage.index.end(id, self.caller, session.session_meta.last_seen);
         self.storage.payloads.remove(&id.0);
-        self.storage.usage.end(self.caller, blob.size)?;
-        let ttl = self.storage.config()?.session_ttl_seconds;
+        // The bytes of a foreign session were reserved in this message, so they are not in `in_flight`.
+        let arrived = if is_on_accounts { blob.size } else { 0 };
+        self.storage.usage.set_in_flight(self.caller, in_flight.saturating_sub(arrived));
         let ended = Ended {
             owner: self.caller,
             key: IdemKey::of(&meta.capsule_id, &self.caller, &session.session_meta.idem),
@@ -211,6 +216,10 @@ impl UploadService<'_> {
         let memory_id = self.memory_id_of(id, meta);
         let blob_id = ChunkPrefix::of(&meta.provisional_memory_id, id).blob_id();
         let destination = self.storage.blobs.destination(blob_id, blob.digest, capsule_id)?;
+        let stored = match destination.is_new {
+            true => None,
+            false => Some(self.storage.usage.stored(capsule_id)?),
+        };
         let memory = MemoryRecord {
             capsule_id: capsule_id.clone(),
             asset_metadata: meta.asset_metadata.clone(),
@@ -221,8 +230,8 @@ impl UploadService<'_> {
         };
         self.storage.capsules.attach(self.caller, &memory_id, &memory)?;
         self.storage.blobs.commit(destination, blob, &memory_id, capsule_id)?;
-        if !destination.is_new {
-            self.storage.usage.free(capsule_id, blob.size)?;
+        if let Some(stored) = stored {
+            self.storage.usage.free_from(&stored, blob.size);
         }
         Ok(Finished {
             memory_id,

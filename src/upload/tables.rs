@@ -142,7 +142,7 @@ pub struct DirectStore<'a> {
 
 impl SessionStore for DirectStore<'_> {
     fn allocate_id(&mut self) -> Result<SessionId, StoreError> {
-        self.ids.issue().map(SessionId).map_err(|_| StoreError::IdsExhausted)
+        self.ids.issue().map(SessionId).map_err(|error| StoreError::NoId { reason: error.to_string() })
     }
 
     fn get(&self, id: SessionId) -> Result<Option<Session>, StoreError> {

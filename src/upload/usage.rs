@@ -69,6 +69,9 @@ impl Reservation<'_> {
     }
 }
 
+/// The bytes on the accounts of a capsule and of the canister.
+pub struct StoredBytes<'a>([(Account<'a>, u64); 2]);
+
 /// A limit, and the value that a call would need, which may exceed the limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Shortage {
@@ -157,7 +160,7 @@ impl Usage {
         Ok(())
     }
 
-    /// Sets the bytes that a caller has in flight, after they have been recounted.
+    /// Sets the bytes that a caller has in flight.
     pub fn set_in_flight(&mut self, caller: Principal, bytes: u64) {
         self.set_or_remove(Account::Caller(caller), bytes);
     }
@@ -170,15 +173,36 @@ impl Usage {
         }
     }
 
-    /// Subtracts bytes from the account of a caller only, since they are no longer in flight.
-    pub fn end(&mut self, caller: Principal, bytes: u64) -> std::result::Result<(), StableError> {
-        self.subtract(Account::Caller(caller), bytes)
+    /// Returns the bytes that a caller has in flight.
+    pub fn in_flight(&self, caller: Principal) -> std::result::Result<u64, StableError> {
+        self.bytes_of(Account::Caller(caller))
+    }
+
+    /// Reads the accounts of a capsule and of the canister, for [`Self::free_from`].
+    pub fn stored<'a>(&self, capsule: &'a str) -> std::result::Result<StoredBytes<'a>, StableError> {
+        let mut accounts = [(Account::Capsule(capsule), 0), (Account::Canister, 0)];
+        for (account, now) in &mut accounts {
+            *now = self.bytes_of(*account)?;
+        }
+        Ok(StoredBytes(accounts))
+    }
+
+    /// Subtracts freed bytes from accounts that were read before the first change of the call, so that a damaged
+    /// account cannot stop it halfway.
+    pub fn free_from(&mut self, StoredBytes(before): &StoredBytes<'_>, bytes: u64) {
+        for (account, now) in before {
+            self.set_or_remove(*account, now.saturating_sub(bytes));
+        }
     }
 
     /// Subtracts freed bytes from the accounts of a capsule and of the canister.
+    ///
+    /// # Errors
+    /// If an account is damaged. No account is changed.
     pub fn free(&mut self, capsule: &str, bytes: u64) -> std::result::Result<(), StableError> {
-        self.subtract(Account::Capsule(capsule), bytes)?;
-        self.subtract(Account::Canister, bytes)
+        let stored = self.stored(capsule)?;
+        self.free_from(&stored, bytes);
+        Ok(())
     }
 
     /// Returns the bytes reserved or stored in the canister.
@@ -193,12 +217,6 @@ impl Usage {
 
     fn bytes_of(&self, account: Account<'_>) -> std::result::Result<u64, StableError> {
         Ok(self.bytes.get(&account.key())?.unwrap_or(0))
-    }
-
-    fn subtract(&mut self, account: Account<'_>, bytes: u64) -> std::result::Result<(), StableError> {
-        let left = self.bytes_of(account)?.saturating_sub(bytes);
-        self.set_or_remove(account, left);
-        Ok(())
     }
 
     /// Describes the stored table.

@@ -67,9 +67,41 @@ fn damage_payload_state_or_account(canister: &mut TestCanister, id: u64, is_acco
         return;
     }
     let capsule = canister.as_person(2).status(id).unwrap().capsule_id;
+    set_account(canister, ["capsule", &capsule], b"rubbish");
+}
+
+/// Stores these bytes as the account of this kind and name.
+fn set_account(canister: &TestCanister, [kind, name]: [&str; 2], bytes: &[u8]) {
     let memories = Memories::init(canister.raw.clone());
     let mut accounts: Table<TwoTexts, RawRecord> = Table::open(&memories, memory_ids::USAGE);
-    accounts.insert(TwoTexts("capsule".into(), capsule), &RawRecord(b"rubbish".to_vec()));
+    accounts.insert(TwoTexts(kind.into(), name.into()), &RawRecord(bytes.to_vec()));
+}
+
+/// If the account were read after the memory was created, the session would be gone without a receipt, and a repeated
+/// finish would find nothing.
+#[test]
+fn a_finish_with_a_damaged_account_changes_nothing() {
+    for account in ["caller", "capsule", "canister"] {
+        on_every_path(|mut canister| {
+            let file = file(CHUNK + 5);
+            canister.upload(&file, "first");
+            let id = canister.upload_without_finish(&file, "second");
+            let name = match account {
+                "caller" => person(OWNER).to_text(),
+                "capsule" => canister.capsule.clone(),
+                _ => String::new(),
+            };
+            let sound = canister.storage.usage.raw(account, &name);
+            set_account(&canister, [account, &name], b"rubbish");
+            let (live, memories) = (canister.live(), canister.storage.capsules.memory_total());
+            let refused = canister.finish(id, &file).unwrap_err();
+            assert!(matches!(refused, Error::Internal(_)), "{account}: {refused}");
+            assert_eq!(canister.live(), live, "{account}");
+            assert_eq!(canister.storage.capsules.memory_total(), memories, "{account}");
+            set_account(&canister, [account, &name], &sound);
+            canister.finish(id, &file).unwrap();
+        });
+    }
 }
 
 /// If eviction did not skip the damaged session, every begin that needs room would be refused because of it, and
