@@ -6,7 +6,7 @@ use ic_stable_migrate::{
     Advance, Build, ClassPlan, Classified, Control, Digest, Engine, Error, Fate, Host, Layout, Ledger,
     LedgerMemories, MessageBudget, Migration, MigrationState, Phase, Plan, QuarantineRecord, Record,
     Register, Reversal, Reverted, RunOutcome, StableError, Table, Time, Treatment, Unmetered, Work, codec,
-    defer, digest_of_record, taken_over,
+    defer, digest_of_record, discard_progress,
 };
 use ic_stable_structures::VectorMemory;
 
@@ -331,7 +331,7 @@ fn a_layout_is_not_entered_after_a_rollback_or_deferral() {
         assert_eq!((todos.layout(), todos.lens()), (Ok(Layout(1)), (6, 0, 0)));
     };
     refused(&mut todos, "rolled back");
-    taken_over(&mut todos, NOW).unwrap();
+    discard_progress(&mut todos, NOW).unwrap();
     defer(&mut todos, NOW).unwrap();
     refused(&mut todos, "deferred");
 }

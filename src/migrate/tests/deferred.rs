@@ -40,7 +40,7 @@ fn a_deferred_migration_serves_layout_1_and_dry_runs() {
 fn the_legacy_build_keeps_a_deferral_and_may_lift_it() {
     let (mut canister, _) = deferred();
     canister.restart(TestCanister::compat().path);
-    taken_over(&mut canister.storage, canister.now).unwrap();
+    discard_progress(&mut canister.storage, canister.now).unwrap();
     assert!(canister.storage.migration.state().unwrap().is_deferred());
     release(&mut canister.storage, canister.now).unwrap();
     assert!(release(&mut canister.storage, canister.now).is_err(), "it is not deferred");

@@ -95,7 +95,10 @@ fn a_damaged_quarantine_record_does_not_block_retry_of_others() {
         let (mut canister, ids) = with_a_damaged_one(&places);
         controls::retry(&mut canister.storage, canister.now, None).unwrap();
         let note = canister.storage.migration.state().unwrap().note;
-        assert!(note.contains("1 records stay") && note.contains(&ids[0].to_string()), "{note}");
+        assert!(
+            note.contains("1 records could not be restored") && note.contains(&ids[0].to_string()),
+            "{note}"
+        );
         let state = run_to_end(&mut canister);
         assert_eq!(
             (state.phase, state.source, state.quarantined),

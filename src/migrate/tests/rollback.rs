@@ -19,7 +19,7 @@ fn a_rollback_includes_everything_that_came_since() {
 
     let legacy = TestCanister::compat();
     canister.restart(legacy.path);
-    taken_over(&mut canister.storage, canister.now).unwrap();
+    discard_progress(&mut canister.storage, canister.now).unwrap();
     set_share(&mut canister.storage, 100); // the fixed share of the legacy build
     let mut after = canister.service().list(None, 99).unwrap();
     for status in &mut after {
@@ -187,13 +187,13 @@ fn what_is_refused_says_what_to_do_in_this_phase() {
 #[test]
 fn taking_over_where_nothing_was_counted_leaves_no_entry() {
     let (mut canister, _) = layout_1();
-    taken_over(&mut canister.storage, canister.now).unwrap();
+    discard_progress(&mut canister.storage, canister.now).unwrap();
     assert_eq!(canister.storage.migration.journal(0).unwrap(), []);
     let (mut canister, _) = staged();
     controls::finalize(&mut canister.storage, canister.now, false).unwrap();
     let before =
         (canister.storage.migration.state().unwrap(), canister.storage.migration.journal(0).unwrap());
-    taken_over(&mut canister.storage, canister.now).unwrap();
+    discard_progress(&mut canister.storage, canister.now).unwrap();
     assert_eq!(
         (canister.storage.migration.state().unwrap(), canister.storage.migration.journal(0).unwrap()),
         before

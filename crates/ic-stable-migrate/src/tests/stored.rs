@@ -9,7 +9,7 @@ fn an_old_build_that_takes_over_discards_all_but_a_final_state() {
     let phase_after = |before: Phase| {
         let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
         notes.ledger.set_state(1, &MigrationState { phase: before, ..MigrationState::default() });
-        taken_over(&mut notes, NOW).unwrap();
+        discard_progress(&mut notes, NOW).unwrap();
         let entries = notes.ledger.journal(0).unwrap().len();
         (notes.ledger.state_of(1).unwrap().phase, entries)
     };
