@@ -179,8 +179,8 @@ pub fn bytes_missing(storage: &Storage, legacy: &LegacyUploadSession) -> u64 {
 }
 
 /// Removes a quarantined record from the accounts and indexes, so that it neither expires nor breaks a list. Without
-/// `legacy`, only its activity is removed. Its idempotency key stays, so that a repeated begin does not create a second
-/// session.
+/// `legacy`, only the record's activity is removed. The idempotency key stays, so that a repeated begin does not create
+/// a second session.
 pub fn withdraw(
     storage: &mut Storage,
     id: SessionId,

@@ -71,7 +71,7 @@ fn change<H: Host>(
     let layout = host.layout()?;
     let ledger = host.ledger_mut();
     ledger.set_state(number, &to);
-    // The texts are stored: journals contain "held back" since before this was called a deferral.
+    // These texts are stored in the journal; "held back" is older than the word deferral.
     ledger.record(now, if to.is_deferred() { "held back" } else { "released" }, layout, number, &to);
     Ok(())
 }

@@ -22,8 +22,7 @@ use crate::{
 /// Maximum number of journal entries, or of keys of quarantined units, in one reply.
 const PAGE: usize = 50;
 
-/// Maximum number of bytes of quarantined records in one reply, so that the whole reply stays below the IC's limit of 2
-/// MB.
+/// Maximum number of bytes of quarantined records in one reply, so that the reply stays below the IC's limit of 2 MB.
 const PAGE_BYTES: usize = 1_500_000;
 
 /// Maximum number of keys of each quarantine that [`Ledger::check`] decodes, at 2,700 instructions each, so that the

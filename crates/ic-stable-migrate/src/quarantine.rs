@@ -51,8 +51,8 @@ impl QuarantineRecord {
         Self { reason, raw, beside: None, was_indexed: None, owner: None }
     }
 
-    /// Converts the record to the type of the endpoints, with at most `max` of its raw bytes, and at most the first 4
-    /// KiB of the reason.
+    /// Converts the record to the type of the endpoints, with at most `max` of its raw bytes, and with the beginning of
+    /// a reason above 4 KiB.
     pub fn into_api<K>(self, session: K, max: usize) -> QuarantinedRecord<K> {
         let Self { mut reason, mut raw, .. } = self;
         let len = raw.len();

@@ -283,8 +283,8 @@ impl<K: Key> Recheck<K> {
 }
 
 impl<K: Key> MigrationState<K> {
-    /// Returns whether `source` includes every unit up to this one. A unit above them is counted when it is touched, or
-    /// when the engine reaches it.
+    /// Returns whether a source unit is at or below `validated_through`. Any other unit is counted when it is touched,
+    /// or when the engine reaches it.
     pub(crate) fn is_validated(&self, key: &K) -> bool {
         self.validated_through.as_ref().is_some_and(|through| key <= through)
     }

@@ -72,7 +72,10 @@ fn a_rollback_can_be_paused_and_the_migration_run_again() {
     let _ = run(&mut canister.storage, canister.now, &OneStep, 0);
     controls::pause(&mut canister.storage, canister.now).unwrap();
     let begun = canister.begin(10, "while paused");
-    assert!(canister.storage.sessions.legacy.contains(&begun), "a rollback needs it");
+    assert!(
+        canister.storage.sessions.legacy.contains(&begun),
+        "new sessions are legacy records during a rollback"
+    );
     controls::resume(&mut canister.storage, canister.now).unwrap();
     run_to_end(&mut canister);
     controls::resume(&mut canister.storage, canister.now).unwrap();
@@ -158,7 +161,7 @@ fn what_is_refused_says_what_to_do_in_this_phase() {
     controls::rollback(&mut canister.storage, now).unwrap();
     let legacy = |canister: &TestCanister| {
         let refused = Storage::open_accepting(canister.raw.clone(), &[Layout::LEGACY]);
-        refused.err().expect("it is refused").to_string()
+        refused.err().expect("the legacy build opens layout 2").to_string()
     };
     let refused = legacy(&canister);
     assert!(refused.contains("the rollback is in progress") && !refused.contains("roll the"), "{refused}");
@@ -185,7 +188,7 @@ fn what_is_refused_says_what_to_do_in_this_phase() {
 }
 
 #[test]
-fn taking_over_where_nothing_was_counted_leaves_no_entry() {
+fn discarding_progress_of_an_idle_or_final_run_does_nothing() {
     let (mut canister, _) = layout_1();
     discard_progress(&mut canister.storage, canister.now).unwrap();
     assert_eq!(canister.storage.migration.journal(0).unwrap(), []);
