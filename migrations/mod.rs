@@ -1,7 +1,7 @@
-//! The migrations, one folder each, in the order in which they apply.
+//! The migrations, one folder each, and the frozen records of the first public release.
 //!
-//! A migration has its own frozen copy of the old types and imports nothing from the layer that it migrates
-//! from, so that the layer can be deleted and the migration still works.
+//! Migration 1 has its own copy of the record type of layout 1, and migration 2 uses live types. A release that changes
+//! a type that a migration uses must leave the migration a copy of the old type.
 
 #[path = "0001_split_sessions/mod.rs"]
 pub mod split_sessions;

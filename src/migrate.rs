@@ -8,7 +8,9 @@ mod host;
 mod tables;
 
 pub use host::EngineTime;
-pub use ic_stable_migrate::{MultisetDigest, Phase, QuarantineRecord, Rollback, defer, release, taken_over};
+pub use ic_stable_migrate::{
+    MultisetDigest, Phase, QuarantineRecord, Rollback, defer, discard_progress, release,
+};
 #[cfg(test)]
 pub use tables::describe;
 pub use tables::{JournalRecord, MigrationState, MigrationTables, open_tables};

@@ -1,7 +1,7 @@
-//! The frozen asset metadata of layout 1, and its conversion to today's type and back.
+//! The frozen asset metadata of layout 1, and its conversion to the type of the interface and back.
 //!
-//! Never change a type in this file. Both directions destructure every struct without `..`, so that a field
-//! added to today's type fails to compile until someone decides what it maps to in layout 1.
+//! Never change a type in this file. Both directions destructure every struct without `..`, so that a field added to
+//! the type of the interface fails to compile until someone decides what it maps to in layout 1.
 
 use candid::{CandidType, Deserialize};
 use serde_bytes::ByteBuf;

@@ -27,7 +27,7 @@ impl Bulk<Storage> for SplitSessions {
             match has_room.and_then(|()| convert_record(storage, session, now.into())) {
                 Ok((class, conversion)) => conversions.push((session, class.index(), conversion)),
                 Err(error) if conversions.is_empty() => return Err(error),
-                // The next call begins with this record and returns its error.
+                // The next call begins with this record, and returns its error if it fails again.
                 Err(_) => break,
             }
             if !has_budget() {

@@ -147,11 +147,11 @@ pub enum TimeUnit {
 /// 2020-01-01 UTC, nanoseconds: before the IC existed.
 const EARLIEST: u64 = 1_577_836_800_000_000_000;
 
-/// Maximum lead of one subnet's clock over another's, in seconds.
+/// Assumed maximum lead of one subnet's clock over another's, in seconds.
 const CLOCK_SKEW_SECONDS: u64 = 24 * 60 * 60;
 
 impl TimeUnit {
-    /// Returns the unit in which `time` is between 2020 and now.
+    /// Returns the first unit in which `time` is between 2020 and a day from now; `Unknown` if there is none.
     pub fn of(time: u64, now: Time) -> Self {
         let latest = now.plus_seconds(CLOCK_SKEW_SECONDS).as_nanos();
         let units = [Self::Nanoseconds, Self::Microseconds, Self::Milliseconds, Self::Seconds];
@@ -162,7 +162,7 @@ impl TimeUnit {
         units.into_iter().find(fits).unwrap_or(Self::Unknown)
     }
 
-    /// Returns `time` interpreted in this unit; `now` if it is not a time.
+    /// Returns `time` interpreted in this unit; `now` if the unit is unknown.
     pub fn read(self, time: u64, now: Time) -> Time {
         match self {
             Self::Unknown => now,

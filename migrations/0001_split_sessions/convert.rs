@@ -17,7 +17,7 @@ pub struct Split {
 }
 
 impl Split {
-    /// Returns whether both are byte for byte the same. The metadata are compared as bytes, since a NaN is not equal to
+    /// Returns whether both halves are the same. The upload's halves are compared as bytes, since a NaN is not equal to
     /// itself.
     pub fn is_same(&self, other: &Self) -> bool {
         self.session == other.session && self.meta.encode() == other.meta.encode()
@@ -63,7 +63,7 @@ pub enum Unconvertible {
     /// Chunks are stored beyond the end of the file.
     #[error("chunk {idx} is stored, the file has {chunks} chunks")]
     StrayChunk {
-        /// The chunk.
+        /// The last stored chunk.
         idx: u32,
         /// Number of chunks of the file.
         chunks: u32,
@@ -90,7 +90,7 @@ pub const FIELDS: &[(&str, &str)] = &[
 ];
 
 /// Converts the record under the key `id`. `stored` are the chunks that are actually stored; `last_seen` is the time of
-/// the last activity, if layout 1 recorded it.
+/// the last activity, by default `created_at` in nanoseconds.
 ///
 /// # Errors
 /// See [`Unconvertible`]; such a record is quarantined.
@@ -171,7 +171,7 @@ pub fn revert(id: SessionId, split: Split) -> Result<LegacyUploadSession, Unconv
         chunk_size,
         bytes_expected: _, // in the asset metadata
         bytes_received: _, // derived from the stored chunks
-        received_idxs: _,  // the stored chunks themselves
+        received_idxs: _,  // the chunks are stored themselves
         session_meta: SessionMeta { idem, last_seen: _ /* stored in a separate table */, status },
     } = session;
     let UploadMeta {

@@ -24,7 +24,7 @@ pub enum Decision {
     Convert {
         /// The session's owner.
         caller: Principal,
-        /// The records it is converted to.
+        /// The records to which the legacy record is converted.
         split: Box<Split>,
         /// The idempotency key, if the session is in no index yet.
         key: Option<Key>,
@@ -33,25 +33,25 @@ pub enum Decision {
     Release {
         /// The session's owner.
         caller: Principal,
-        /// The records it would have been converted to.
+        /// The records to which the legacy record would have been converted.
         split: Box<Split>,
     },
     /// The record is quarantined.
     Reject {
         /// The record, if it decodes.
         legacy: Option<Box<LegacyUploadSession>>,
-        /// Why.
+        /// Why the record is quarantined.
         reason: String,
     },
 }
 
 /// The idempotency key of a record that is converted and not yet in any index.
 pub enum Key {
-    /// No session in flight has it.
+    /// No other session in flight has the key.
     Free(IdemKey),
-    /// A session that began earlier had it.
+    /// A session in flight that began earlier has the key, and loses it to this one.
     TakenFrom(IdemKey),
-    /// A session that began later has it.
+    /// A session in flight that began later has the key, and keeps it.
     Lost,
 }
 
@@ -102,7 +102,7 @@ impl Surroundings for Storage {
     }
 }
 
-/// Returns the class and the outcome of a record, from its own bytes and the chunks that are actually stored.
+/// Returns the class and the outcome of a record, from its bytes, its last activity and its surroundings.
 ///
 /// # Errors
 /// A damaged record in `around`.

@@ -1,8 +1,9 @@
 //! Records left in quarantine permanently: releases the quota that they still use.
 //!
-//! A record that decodes has already been removed from all accounts and indexes. If one does not decode, or
-//! was quarantined without being read, its quota was kept in case of a retry. Its chunks stay, and their
-//! bytes keep counting against its capsule and the canister, since it is unknown which chunks they are.
+//! A record that was read and decodes was removed from all accounts and indexes when it was quarantined. If a record
+//! does not decode, or was quarantined without being read, its quota was kept in case of a retry. The chunks of a
+//! record that does not decode stay, and their bytes keep counting against its capsule and the canister, since it is
+//! unknown which chunks they are.
 
 use std::collections::BTreeSet;
 

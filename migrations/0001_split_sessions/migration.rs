@@ -41,8 +41,8 @@ const WRITE_INSTRUCTIONS: u64 = 100_000;
 const MAX_ID: u64 = u64::MAX >> 1;
 
 impl SplitSessions {
-    /// Returns whether a session that is, or was, a legacy record belongs to this principal, according to the
-    /// indexes or the record.
+    /// Returns whether a session that is, or was, a legacy record belongs to this principal, according to the indexes,
+    /// the record, or its quarantine record.
     pub fn is_of(&self, storage: &Storage, key: u64, who: Principal) -> Result<bool> {
         if storage.index.contains(SessionId(key), who) {
             return Ok(true);
@@ -208,7 +208,7 @@ impl Migration<Storage> for SplitSessions {
         };
         let last_seen = split.session.session_meta.last_seen;
         let indexed = storage.index.contains(id, legacy.caller) && storage.index.is_active_at(id, last_seen);
-        Ok((!indexed).then(|| format!("session {id} is in no index")))
+        Ok((!indexed).then(|| format!("session {id} is missing from an index")))
     }
 
     fn written_since(&self, storage: &Storage, since: EngineTime, limit: usize) -> Vec<u64> {

@@ -23,7 +23,7 @@ proptest! {
     #[test]
     fn old_to_new_to_old_is_the_identity((legacy, stored, last_seen) in record()) {
         let split = convert(SessionId(legacy.session_id), legacy.clone(), stored.clone(), last_seen).unwrap();
-        prop_assert_eq!(&split.session.received_idxs, &stored, "what is stored has been received");
+        prop_assert_eq!(&split.session.received_idxs, &stored, "exactly the stored chunks have been received");
         prop_assert_eq!(split.session.bytes_received, split.session.bytes_of_received());
         let back = revert(SessionId(legacy.session_id), split).unwrap();
         prop_assert_eq!(back.encode(), legacy.encode());
@@ -113,44 +113,44 @@ fn sample() -> LegacyUploadSession {
     }
 }
 
-/// The bytes of [`sample`] as layout 1 stores them. Generated once and never again; if the types encode to other bytes
-/// today, the test prints them.
+/// The bytes of [`sample`] as layout 1 stores them. Never generate them again; if the types encode to other bytes, the
+/// test prints those.
 const GOLDEN: &[u8] = include_bytes!("golden/upload_session_meta.bin");
 
 #[test]
 fn the_golden_record_decodes_and_encodes_to_the_byte() {
     let bytes = sample().encode();
-    assert!(bytes == GOLDEN, "today: {bytes:02x?}");
+    assert!(bytes == GOLDEN, "the sample is encoded as {bytes:02x?}");
     assert_eq!(LegacyUploadSession::decode(GOLDEN), Ok(sample()));
 }
 
 #[test]
 fn fields_and_cases_are_listed_by_hash() {
-    fn sorted<T: Listed>() {
+    fn assert_sorted<T: Listed>() {
         let hashes: Vec<u32> = T::NAMES.iter().map(|name| candid::idl_hash(name)).collect();
         assert!(hashes.is_sorted(), "{:?}", T::NAMES);
     }
-    sorted::<LegacyUploadSession>();
-    sorted::<LegacyAssetMetadata>();
-    sorted::<LegacyImage>();
-    sorted::<LegacyVideo>();
-    sorted::<LegacyAudio>();
-    sorted::<LegacyDocument>();
-    sorted::<LegacyNote>();
-    sorted::<LegacyBase>();
-    sorted::<LegacyAssetType>();
-    sorted::<LegacyProcessingStatus>();
+    assert_sorted::<LegacyUploadSession>();
+    assert_sorted::<LegacyAssetMetadata>();
+    assert_sorted::<LegacyImage>();
+    assert_sorted::<LegacyVideo>();
+    assert_sorted::<LegacyAudio>();
+    assert_sorted::<LegacyDocument>();
+    assert_sorted::<LegacyNote>();
+    assert_sorted::<LegacyBase>();
+    assert_sorted::<LegacyAssetType>();
+    assert_sorted::<LegacyProcessingStatus>();
 }
 
 #[test]
-fn a_record_of_another_encoder_round_trips_to_its_bytes() {
-    // The same record with another type table, as another encoder may write it: a third value follows.
+fn a_record_of_another_encoder_matches_its_stored_bytes() {
+    // The sample with another type table, as another encoder may write it, and followed by a third value.
     let legacy = sample();
     let other = candid::encode_args((1u16, legacy.clone(), Some(7u64))).unwrap();
     assert!(!other.starts_with(HEADER));
     let values = candid::IDLArgs::from_bytes(&other).unwrap();
     assert_eq!(values.args.len(), 3);
-    assert_eq!(LegacyUploadSession::decode(&other), Ok(legacy.clone()), "trailing bytes are ignored");
+    assert_eq!(LegacyUploadSession::decode(&other), Ok(legacy.clone()), "a third value is ignored");
     let digest = LegacyUploadSession::digest_of_stored(&other);
     assert_eq!(legacy.digest_if_decoded_from(&other), Some(digest));
     let changed = LegacyUploadSession { created_at: legacy.created_at + 1, ..legacy };
@@ -194,7 +194,7 @@ fn without_recorded_activity_the_beginning_counts() {
     assert_eq!(split.session.session_meta.last_seen, Time::from_nanos(sample().created_at));
 }
 
-/// This migration reads layout 1 exactly as the compat path writes it.
+/// Migration 1 reads layout 1 exactly as the compat path writes it.
 #[cfg(feature = "compat")]
 #[test]
 fn the_compat_path_writes_what_this_migration_reads() {
@@ -204,5 +204,5 @@ fn the_compat_path_writes_what_this_migration_reads() {
     let raw = canister.storage.sessions.legacy.get_raw(&id).unwrap();
     let legacy = LegacyUploadSession::decode(&raw).unwrap();
     assert_eq!((legacy.session_id, legacy.idem.as_str()), (id, "a"));
-    assert_eq!(legacy.encode(), raw, "to the byte");
+    assert_eq!(legacy.encode(), raw, "the record is encoded to the bytes that the compat path wrote");
 }

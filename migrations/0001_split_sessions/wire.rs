@@ -1,10 +1,10 @@
 //! The value part of a Candid message, read and written without its type table.
 //!
-//! Every record of layout 1 begins with the same 504 bytes: the magic, the type table, and the types of the
-//! two arguments, version and record. The library decodes that table again for each record, which is most of
-//! the cost of decoding. This module recognizes the table and reads the value after it; anything that it does not
-//! recognize is left to the library. The module accepts only what the encoder writes, so that each record has exactly
-//! one encoding here.
+//! Every record of layout 1 that this canister writes begins with the same 504 bytes: the magic, the type table, and
+//! the types of the two arguments, version and record. The library decodes that table again for each record, which is
+//! most of the cost of decoding. This module recognizes the table and reads the value after it; anything that it does
+//! not recognize is left to the library. The module accepts only what the encoder writes, so that each record has
+//! exactly one encoding here.
 //!
 //! ```text
 //! nat64, nat32, nat16, nat8, float32   little-endian
@@ -21,7 +21,8 @@ use serde_bytes::ByteBuf;
 use crate::bytes::is_same;
 use crate::leb128;
 
-/// The bytes with which every record of layout 1 begins; the values of version and record follow.
+/// The bytes with which every record of layout 1 that this canister writes begins; the values of version and record
+/// follow.
 pub const HEADER: &[u8] = include_bytes!("golden/header.bin");
 
 /// Returns the value part of a message that begins with [`HEADER`]; `None` for any other.
@@ -154,7 +155,7 @@ impl<T: Wire> Wire for Option<T> {
 impl Wire for Vec<String> {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let len = reader.length()?;
-        // Does not reserve memory for a length that exceeds the remaining bytes.
+        // Memory is not reserved, since the length may exceed the remaining bytes.
         let mut texts = Self::new();
         for _ in 0..len {
             texts.push(String::read(reader)?);

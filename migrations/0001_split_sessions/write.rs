@@ -17,7 +17,7 @@ use crate::upload::{
     release_payload,
 };
 
-/// Result of writing a record.
+/// Result of [`convert_record`].
 pub enum Conversion {
     /// A session of layout 2 that is written and must still be read back.
     Written(Box<Split>),
@@ -101,7 +101,7 @@ pub fn remove(storage: &mut Storage, id: SessionId) {
     storage.sessions.metas.remove(&id.0);
 }
 
-/// Returns both halves of a session of layout 2.
+/// Returns both halves of a session of layout 2, as they are stored.
 pub fn stored(storage: &Storage, id: SessionId) -> Result<Split> {
     join(id, storage.sessions.sessions.get(&id.0), storage.sessions.metas.get(&id.0))
 }
@@ -112,7 +112,7 @@ pub fn join(
     session: std::result::Result<Option<SessionRecord>, StableError>,
     meta: std::result::Result<Option<UploadMeta>, StableError>,
 ) -> Result<Split> {
-    let gone = || Error::Internal(format!("session {id} has only one of its two records"));
+    let gone = || Error::Internal(format!("session {id} does not have both of its records"));
     let session = session?.ok_or_else(gone)?.into_session().map_err(Error::Internal)?;
     Ok(Split { session, meta: meta?.ok_or_else(gone)? })
 }
@@ -178,8 +178,9 @@ pub fn bytes_missing(storage: &Storage, legacy: &LegacyUploadSession) -> u64 {
     bytes.saturating_sub(Chunking::new(bytes, legacy.chunk_size).len_of(&stored))
 }
 
-/// Removes a quarantined record from the sessions in flight: it must neither expire nor break a list. Its idempotency
-/// key stays, so that a repeated begin does not create a second session.
+/// Removes a quarantined record from the accounts and indexes, so that it neither expires nor breaks a list. Without
+/// `legacy`, only the record's activity is removed. The idempotency key stays, so that a repeated begin does not create
+/// a second session.
 pub fn withdraw(
     storage: &mut Storage,
     id: SessionId,

@@ -11,8 +11,8 @@ use crate::stable::Record;
 use crate::storage::Storage;
 use crate::upload::PayloadState;
 
-/// Returns the SHA-256 of the part of a blob that must survive: its record without the location. Its bytes
-/// are compared chunk by chunk.
+/// Returns the SHA-256 of the part of a blob that must survive: its id, and its record without the location. The bytes
+/// of the blob are compared chunk by chunk.
 pub fn digest(id: BlobId, blob: &BlobRecord) -> [u8; 32] {
     let without_place = BlobRecord { place: Place::Extents(Extents::default()), ..blob.clone() };
     Sha256::new().chain_update(id.0.to_be_bytes()).chain_update(without_place.encode()).finalize().into()

@@ -91,7 +91,7 @@ impl Migration<Storage> for MoveToExtents {
     }
 
     fn classify(&self, storage: &Storage, key: u64, _: EngineTime) -> Result<Classified> {
-        // Whether a blob is damaged is only known once all of it has been read.
+        // Whether a unit is damaged is only known once all of its chunks have been read.
         let class = if is_session(storage, key)? { Class::Session } else { Class::Blob };
         Ok(Classified { class: class.index(), reason: None })
     }
@@ -178,7 +178,7 @@ fn missing_room(storage: &Storage) -> Result<Option<String>> {
     Ok((needed > left).then(lacks))
 }
 
-/// Returns the extents of a unit in progress.
+/// Returns the extents in the encoded progress of a unit.
 pub fn extents_of(progress: &[u8]) -> Option<Extents> {
     let blob = PayloadState::decode(progress).ok().and_then(|state| state.extents);
     let session = || session::SessionProgress::decode(progress).ok().map(|progress| progress.extents);

@@ -39,7 +39,8 @@ fn copy(storage: &mut Storage, at: u64, bytes: &[u8], extents: &Extents) -> Resu
     }
 }
 
-/// Returns `moved`. Frees the extents of the unit after an error, and if the unit is damaged: they will not be used.
+/// Returns `moved`. Frees the extents of the unit if `moved` is an error or the unit is damaged, since the unit will
+/// not use them.
 fn abandon_on_error(storage: &mut Storage, extents: &Extents, moved: Result<Moved>) -> Result<Moved> {
     if !matches!(moved, Ok(Moved::Partly | Moved::Wholly)) {
         storage.blobs.extents_mut().free(extents)?;

@@ -44,8 +44,8 @@ impl Record for SessionProgress {
     }
 }
 
-/// Returns the SHA-256 of the part of a session that must survive: both its records. Its bytes are compared
-/// chunk by chunk.
+/// Returns the SHA-256 of the part of a session that must survive: its id and both its records. The bytes of the
+/// session are compared chunk by chunk.
 ///
 /// # Errors
 /// A damaged record.
@@ -53,7 +53,7 @@ pub fn digest(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
     let (session, meta) = records(storage, id)?;
     Ok(Sha256::new()
         .chain_update(id.0.to_be_bytes())
-        // A sum of these digests is stored between messages, and another build may continue with it: the text must not
+        // A sum of these digests is stored between messages, and another build may continue the sum: this text must not
         // change as long as a canister may be in the middle of this migration.
         .chain_update(format!("{session:?}"))
         .chain_update(meta.encode())
@@ -118,8 +118,8 @@ fn change_over(storage: &mut Storage, id: SessionId, extents: Extents) -> Result
     Ok(mapped_sessions::shrink(storage)?)
 }
 
-/// Copies chunks that have arrived, at least one per message. After the last one, the chunk map releases
-/// the copied chunks.
+/// Copies chunks that have arrived, at least one per message. After the last one, the chunk map releases the copied
+/// chunks, unless they belong to a blob, too.
 fn copy_some(
     storage: &mut Storage,
     prefix: ChunkPrefix,

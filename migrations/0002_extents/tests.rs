@@ -18,7 +18,7 @@ const CHUNK: usize = CHUNK_SIZE as usize;
 
 const MIGRATION: MoveToExtents = MoveToExtents { layouts: ALL_LAYOUTS };
 
-/// A message that has budget for one chunk.
+/// A meter with which a message ends after its first chunk.
 struct OneChunk;
 
 impl Meter for OneChunk {
@@ -50,7 +50,7 @@ fn to_end(canister: &mut TestCanister) -> MigrationState {
     let mut messages = 0;
     while message(canister) == RunOutcome::More {
         messages += 1;
-        assert!(messages < 10_000, "it does not end");
+        assert!(messages < 10_000, "the migration does not end");
     }
     state(canister)
 }
@@ -108,7 +108,7 @@ fn an_empty_canister_is_in_layout_3_at_once() {
     assert_eq!(canister.storage.layout.get(), Ok(Some(Layout::EXTENTS)));
     let id = canister.begin(10, "a");
     assert!(canister.storage.payloads.get(&id).unwrap().unwrap().extents.is_some());
-    assert_eq!(message(&mut canister), RunOutcome::Done, "and nothing is left to do");
+    assert_eq!(message(&mut canister), RunOutcome::Done, "there is work left in layout 3");
 }
 
 #[test]
@@ -141,8 +141,8 @@ fn blobs_and_sessions_move_whatever_their_size_and_digest() {
     }
     let lens = [&files[0], &files[1], &files[0], &begun, &begun, &begun].map(Vec::len);
     assert_all_moved(&mut canister, &lens);
-    for (id, hash) in [(by_sha256, false), (untouched, false), (by_blake3, true)] {
-        if hash {
+    for (id, is_blake3) in [(by_sha256, false), (untouched, false), (by_blake3, true)] {
+        if is_blake3 {
             canister = canister.with_blake3();
         }
         for idx in 0..3 {
@@ -199,7 +199,11 @@ fn clients_continue_during_the_migration() {
 /// Runs messages until a unit is in progress, and returns it.
 fn in_the_middle(canister: &mut TestCanister) -> u64 {
     loop {
-        assert_eq!(message(canister), RunOutcome::More, "no unit is larger than a message");
+        assert_eq!(
+            message(canister),
+            RunOutcome::More,
+            "the migration has ended, and no unit was in progress between two messages"
+        );
         if let Some(unit) = state(canister).unit {
             return unit.key;
         }
@@ -254,11 +258,11 @@ fn the_digest_of_a_session_covers_both_its_records() {
     assert_ne!(digest(&canister, other), begun);
     canister.put(id.0, &file(2 * CHUNK), 0).unwrap();
     let filled = digest(&canister, id);
-    assert_ne!(filled, begun, "what has arrived");
+    assert_ne!(filled, begun, "the digest covers what has arrived");
     let mut meta = canister.storage.sessions.metas.get(&id.0).unwrap().unwrap();
     meta.expected_chunks += 1;
     canister.storage.sessions.metas.insert(id.0, &meta);
-    assert_ne!(digest(&canister, id), filled, "its metadata");
+    assert_ne!(digest(&canister, id), filled, "the digest covers the metadata");
 }
 
 #[test]
@@ -289,11 +293,11 @@ fn a_unit_has_the_price_of_its_bytes() {
     let session = canister.begin(2 * CHUNK, "a session");
     canister.put(session, &file(2 * CHUNK), 0).unwrap();
     let price = |key| MIGRATION.price(&canister.storage, key).unwrap();
-    let of_blob = |locator: &str| price(BlobId::from_locator(locator).unwrap().0);
+    let blob_price = |locator: &str| price(BlobId::from_locator(locator).unwrap().0);
     let chunk = CHUNK as u64;
     assert_eq!(
-        [of_blob(&empty), of_blob(&blob), price(session)],
-        [0, 12, 12].map(|each| 500_000 + each * chunk)
+        [blob_price(&empty), blob_price(&blob), price(session)],
+        [0, 12, 12].map(|per_byte| 500_000 + per_byte * chunk)
     );
 }
 

@@ -303,14 +303,14 @@ const VERSION: u16 = 1;
 /// Decodes a stored capsule or blob.
 ///
 /// # Errors
-/// Describes what is wrong with the bytes: not Candid of one tuple, another version, another type.
+/// What is wrong with the bytes: not Candid of one tuple, another version, or another type.
 pub fn decode<T: CandidType + for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, String> {
     let (version, record): (u16, T) = candid::decode_one(bytes).map_err(|error| error.to_string())?;
     if version == VERSION { Ok(record) } else { Err(format!("record version {version}, expected {VERSION}")) }
 }
 
 /// Returns the first part of the keys of a session's chunks in memory id 6. That release gives sessions no memory id,
-/// so only the session number is hashed; numbers start at 1.
+/// so the hash covers only a separator and the session number; numbers start at 1.
 pub fn chunk_key(session: u64) -> [u8; 32] {
     Sha256::new().chain_update(b"#").chain_update(session.to_le_bytes()).finalize().into()
 }

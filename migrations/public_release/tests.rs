@@ -22,7 +22,7 @@ fn release() -> (PublicRelease, String) {
     (release, capsule)
 }
 
-/// Returns the bytes of the only capsule and the only blob.
+/// Returns the stored bytes of the generated release's only capsule and only blob.
 fn stored() -> [Vec<u8>; 2] {
     let (release, capsule) = release();
     let raw = RawMemory::new(std::cell::RefCell::new(release.stable_memory()));
@@ -32,14 +32,15 @@ fn stored() -> [Vec<u8>; 2] {
     [capsules.get(&capsule).unwrap(), blobs.get(&model::blob_of(1)).unwrap()]
 }
 
-/// Generated once and never again; if the generator's output differs today, the test prints it.
+/// A capsule and a blob as the first public release stored them. Never generate them again; if the generator's output
+/// differs, the test prints it.
 const GOLDEN: [&[u8]; 2] = [include_bytes!("golden/capsule.bin"), include_bytes!("golden/blob.bin")];
 
 #[test]
 fn the_golden_records_are_those_of_the_generator_and_decode() {
     let stored = stored();
     for (stored, golden) in stored.iter().zip(GOLDEN) {
-        assert!(stored == golden, "today: {}", hex::encode(stored));
+        assert!(stored == golden, "the generator writes {}", hex::encode(stored));
     }
     let [capsule, blob] = GOLDEN;
     let blob: PublicBlob = decode(blob).unwrap();
@@ -54,11 +55,12 @@ fn the_golden_records_are_those_of_the_generator_and_decode() {
     assert_eq!(reference.hash.as_ref(), Some(&blob.checksum));
 }
 
-/// The fields are the same, but that release encodes a record as one Candid argument, and this canister as two.
+/// The fields of the two blob records are the same, but the first public release encodes a record as one Candid
+/// argument, and this canister as two.
 #[test]
 fn neither_release_reads_the_blob_records_of_the_other() {
-    let [_, of_release] = GOLDEN;
-    let refused = MappedBlob::decode(of_release).unwrap_err();
+    let [_, golden_blob] = GOLDEN;
+    let refused = MappedBlob::decode(golden_blob).unwrap_err();
     assert!(!refused.is_empty());
     let ours = MappedBlob {
         size: 3,

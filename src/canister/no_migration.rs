@@ -6,7 +6,7 @@ use crate::api::{DryRun, Result};
 use crate::migrate;
 
 pub fn start() {
-    if let Err(error) = with_app(|App { storage, .. }| Ok(migrate::taken_over(storage, now())?)) {
+    if let Err(error) = with_app(|App { storage, .. }| Ok(migrate::discard_progress(storage, now())?)) {
         report("migration", error);
     }
 }

@@ -1,8 +1,7 @@
-//! A controller's calls, each for the current migration: the first that is neither idle nor finalized, otherwise the
-//! last that has begun.
+//! A controller's calls, each for the [current](ic_stable_migrate::Ledger::current) migration.
 //!
 //! The methods of the same names in [`ic_stable_migrate::Control`] document what the functions do, and in which phases.
-//! A refusal is [`Error::Conflict`]. The migration waits while the compat path is in use.
+//! A refusal is [`Error::Conflict`]. Migration 1 is held while the compat path is in use.
 
 use super::{ENGINE, Phase};
 use crate::api::{Error, Result};
@@ -12,27 +11,27 @@ use crate::storage::Storage;
 /// The controls of one migration.
 pub type Control<'a> = ic_stable_migrate::Control<'a, Storage>;
 
-/// Pauses the engine.
+/// Pauses the migration.
 pub fn pause(storage: &mut Storage, now: Time) -> Result<()> {
     ENGINE.control(storage, now)?.pause()
 }
 
-/// Resumes after a pause or where the engine was stuck, or starts again after a rollback.
+/// Resumes the migration after a pause, an error or a rollback.
 pub fn resume(storage: &mut Storage, now: Time) -> Result<()> {
     ENGINE.control(storage, now)?.resume()
 }
 
-/// Rolls everything back to the old layout, including all that was begun and written since the conversion.
+/// Starts a rollback of everything to the old layout, including all that was begun and written since the conversion.
 pub fn rollback(storage: &mut Storage, now: Time) -> Result<()> {
     ENGINE.control(storage, now)?.rollback()
 }
 
-/// Checks every converted unit again.
+/// Starts a check of every converted unit.
 pub fn verify(storage: &mut Storage, now: Time) -> Result<()> {
     ENGINE.control(storage, now)?.verify()
 }
 
-/// Retries one quarantined unit, or all of them; [`Error::NotFound`] if there is no such unit.
+/// Retries one quarantined unit, or all of them; [`Error::NotFound`] if `key` is not in quarantine.
 pub fn retry(storage: &mut Storage, now: Time, key: Option<u64>) -> Result<()> {
     ENGINE.control(storage, now)?.retry(key)
 }
@@ -45,8 +44,9 @@ pub fn finalize(storage: &mut Storage, now: Time, leave_quarantined: bool) -> Re
 /// Returns `Ok(())` if a controller may send this share of new sessions down the compat path.
 ///
 /// # Errors
-/// [`Error::Conflict`] after finalization, and while counted legacy records are not converted yet: the compat
-/// path would end some of them, and the migration would look for them forever.
+/// [`Error::Conflict`] for a share above 0 after the finalization of migration 1, and while it is in progress, paused
+/// or stuck: the compat path could end records that are counted and not converted yet, and the counts would not
+/// reconcile.
 pub fn check_share(storage: &Storage, compat_share_percent: u8) -> Result<()> {
     let state = storage.migration.state()?;
     if compat_share_percent == 0 || state.is_deferred() {
@@ -61,8 +61,8 @@ pub fn check_share(storage: &Storage, compat_share_percent: u8) -> Result<()> {
     }
 }
 
-/// In a build that does not serve layout 1, ends a deferral or a rollback in progress: the migration then converts all
-/// sessions, including those that were rolled back already.
+/// In a build that does not serve layout 1, ends a deferral, or a rollback in progress or complete: the migration then
+/// converts all sessions, including those that were rolled back already.
 pub fn go_forward(storage: &mut Storage, now: Time, serves_layout_1: bool) -> Result<()> {
     if serves_layout_1 { Ok(()) } else { ENGINE.go_forward(storage, now) }
 }

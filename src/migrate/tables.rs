@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! id 25   MigrationState                       phase, cursor, counts, digests: of migration 1
-//! id 26   u64 -> JournalRecord                 hash-chained, one entry per change of phase, of all migrations
+//! id 26   u64 -> JournalRecord                 hash-chained entries, of all migrations
 //! id 27   u64 -> QuarantineRecord              session id to raw bytes and reason: of migration 1
 //! id 34   u16 -> MigrationState                of later migrations, by number
 //! id 35   (u16, u64) -> QuarantineRecord       the same, by number and unit

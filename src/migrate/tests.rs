@@ -30,7 +30,7 @@ use crate::upload::{IdemKey, RawRecord};
 
 const CHUNK: usize = CHUNK_SIZE as usize;
 
-/// A message that has budget for exactly one step.
+/// A meter with which a message of budget 0 ends after one step.
 struct OneStep;
 
 impl Meter for OneStep {
@@ -61,7 +61,8 @@ fn layout_1() -> (TestCanister, Vec<Begun>) {
     (canister, sessions)
 }
 
-/// Returns the same after the upgrade to the staged build, whose path serves both layouts, and after the migration.
+/// Returns the canister of [`layout_1`] after the upgrade to the staged build, whose path serves both layouts, and
+/// after the migration.
 fn staged() -> (TestCanister, Vec<Begun>) {
     let (mut canister, sessions) = layout_1();
     upgrade(&mut canister);
@@ -82,7 +83,7 @@ fn staged_with_one_in_quarantine() -> (TestCanister, SessionId) {
     (canister, SessionId(id))
 }
 
-/// Removes a session from all indexes and accounts, since sessions of the first public release are in none.
+/// Removes a session from all indexes and accounts: sessions of the first public release are in none.
 fn forget(canister: &mut TestCanister, id: u64, file: &[u8], idem: &str) {
     let (caller, bytes) = (person(OWNER), file.len() as u64);
     let key = IdemKey::of(&canister.capsule, &caller, idem);
@@ -119,7 +120,7 @@ fn every_session_continues_where_it_was() {
     for (mut before, (id, file, put)) in before.into_iter().zip(sessions) {
         before.path = crate::api::SessionPath::Direct;
         assert_eq!(canister.service().status(id).unwrap(), before, "nothing but the path has changed");
-        assert_eq!(canister.begin(file.len(), &before.idem), id, "the idempotency key still finds it");
+        assert_eq!(canister.begin(file.len(), &before.idem), id, "the idempotency key leads to the session");
         for idx in 0..file.chunks(CHUNK).len() {
             canister.put(id, &file, idx).unwrap();
         }
@@ -139,7 +140,11 @@ fn ids_continue_after_the_highest_session_of_layout_1() {
     }
     upgrade(&mut canister);
     run_to_end(&mut canister);
-    assert_eq!(canister.begin(1, "new"), highest + 1, "an id that no build issues is not continued after");
+    assert_eq!(
+        canister.begin(1, "new"),
+        highest + 1,
+        "ids do not continue after an id that no build has issued"
+    );
 }
 
 #[test]
@@ -222,12 +227,15 @@ fn an_unconvertible_record_is_quarantined_with_the_reason() {
     assert!(quarantine[1].reason.contains("chunk 77"), "{}", quarantine[1].reason);
     let put = canister.put(stray, &sessions[1].1, 0).unwrap_err();
     assert!(matches!(put, Error::Conflict { ref detail, .. } if detail.contains("chunk 77")), "{put}");
-    assert!(canister.storage.blobs.has_chunk(prefix, 0), "its chunks are not touched");
+    assert!(canister.storage.blobs.has_chunk(prefix, 0), "the chunks of a quarantined session stay");
     let status = canister.service().status(undecodable).unwrap_err();
-    assert!(matches!(status, Error::Conflict { .. }), "its owner is told as well: {status}");
+    assert!(
+        matches!(status, Error::Conflict { .. }),
+        "the owner of a record that does not decode is told: {status}"
+    );
     for id in [undecodable, stray] {
         let stranger = canister.as_person(2).status(id);
-        assert_eq!(stranger, Err(Error::not_found("session", id)), "nobody else is told anything");
+        assert_eq!(stranger, Err(Error::not_found("session", id)), "a stranger is told nothing");
     }
 }
 
@@ -255,7 +263,7 @@ fn expired_sessions_are_released_and_accounted_for() {
     upgrade(&mut canister);
     let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.expired, state.converted), (Phase::Converted, 4, 1), "{}", state.note);
-    assert_eq!(canister.live(), [0, 2, 1, 3, 0], "what is left is the active session");
+    assert_eq!(canister.live(), [0, 2, 1, 3, 0], "only the active session is left");
 }
 
 #[test]
@@ -382,6 +390,6 @@ fn the_compat_path_cannot_be_opened_while_converting() {
 }
 
 /// Adds an account after all others, because the preflight would refuse a damaged account at an end of the table.
-fn not_last(mut accounts: Table<TwoTexts, RawRecord>) {
+fn add_last_account(mut accounts: Table<TwoTexts, RawRecord>) {
     accounts.insert(TwoTexts("~".into(), String::new()), &RawRecord(vec![0; 8]));
 }

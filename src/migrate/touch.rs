@@ -11,8 +11,8 @@ use crate::storage::Storage;
 
 use super::Migration as _;
 
-/// Returns the share of new sessions that take the compat path, in percent: all of them while the migration is
-/// deferred, rolls back or is rolled back; otherwise what a controller has set.
+/// Returns the share of new sessions that take the compat path, in percent: all of them while migration 1 is deferred,
+/// being rolled back or rolled back; otherwise what a controller has set.
 pub fn compat_share(storage: &Storage) -> std::result::Result<u8, StableError> {
     let state = storage.migration.state()?;
     if state.is_going_back() || state.is_deferred() {
@@ -26,11 +26,12 @@ pub fn waits_for_compat_path(storage: &Storage) -> std::result::Result<bool, Sta
     Ok(compat_share(storage)? > 0)
 }
 
-/// Converts a session that is still a legacy record, since its client is about to use it, and leaves all others as they
-/// are. Returns `false` and changes nothing if an `asker` is given and the session belongs to someone else.
+/// Converts a session that is still a legacy record, since its client is about to use it, unless the compat path is in
+/// use. Returns `false` and changes nothing if an `asker` is given and the session is a legacy or quarantined record of
+/// someone else.
 ///
 /// # Errors
-/// [`Error::Conflict`] if the session is quarantined, or a damaged record of the migration itself.
+/// [`Error::Conflict`] if the session is quarantined; a damaged record; or no room for the conversion.
 pub fn touch(storage: &mut Storage, id: SessionId, asker: Option<Principal>, now: Time) -> Result<bool> {
     if storage.sessions.legacy.contains(&id.0) {
         if is_hidden(storage, id, asker)? {
@@ -50,14 +51,15 @@ pub fn touch(storage: &mut Storage, id: SessionId, asker: Option<Principal>, now
     }
 }
 
-/// Returns whether a legacy or quarantined record must be hidden from `asker`, since it belongs to someone else.
+/// Returns whether a legacy or quarantined record must be hidden from `asker`, since it belongs to someone else;
+/// `false` without an `asker`.
 fn is_hidden(storage: &Storage, id: SessionId, asker: Option<Principal>) -> Result<bool> {
     let Some(asker) = asker else { return Ok(false) };
     Ok(!SplitSessions.is_of(storage, id.0, asker)?)
 }
 
-/// Records that layout 2 is in use, since a session is about to be begun there: a build that knows only
-/// layout 1 would not find it.
+/// Records that layout 2 is in use. Called before a session is begun in it, since a build that knows only layout 1
+/// would not find the session.
 pub fn leave_layout_1(storage: &mut Storage, now: Time) -> Result<()> {
     Engine::enter_layout(&SplitSessions, storage, now)
 }

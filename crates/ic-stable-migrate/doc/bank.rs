@@ -151,7 +151,7 @@ const NOW: Time = Time::from_nanos(1_800_000_000_000_000_000);
 /// A message with budget for everything.
 const MESSAGE: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 1_500_000_000 };
 
-/// Reports that a message has used one instruction.
+/// Always reports one used instruction.
 struct Used;
 
 impl Meter for Used {
@@ -160,11 +160,11 @@ impl Meter for Used {
     }
 }
 
-/// A message with budget for one step.
+/// A message whose budget is used up after its first step.
 const STEP: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Used, budget: 0 };
 
 impl Bank {
-    /// Returns the bank of the new release, with the accounts that the old release has stored, and their cents.
+    /// Returns a bank with these balances in cents, by account, not yet converted.
     fn of(cents: impl IntoIterator<Item = (u64, u64)>) -> Self {
         let mut bank = Self::open(DefaultMemoryImpl::default());
         for (account, cents) in cents {

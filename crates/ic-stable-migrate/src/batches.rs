@@ -29,7 +29,7 @@ impl<'a> BatchBudget<'a> {
 }
 
 impl<'a, H: Host> MigrationRun<'a, H> {
-    /// Handles units one by one until the message is full.
+    /// Handles units one by one, until the message is full or a unit remains unfinished.
     pub(super) fn batch(
         &mut self,
         keys: Vec<H::Key>,
@@ -51,15 +51,15 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(())
     }
 
-    /// Fits the size of the next batch to the budget left in the message, by the cost of the last `handled` units: they
-    /// have used the instructions since `before`.
+    /// Fits the size of the next batch to the budget left in the message, by the average cost of the last `handled`
+    /// units, which have used the instructions since the meter read `before`.
     fn fit(&mut self, before: u64, handled: u64) {
         let used = self.message.meter.used();
         let each = used.saturating_sub(before).checked_div(handled).unwrap_or(0);
         self.state.pace.fit(each, self.message.budget.saturating_sub(used));
     }
 
-    /// Counts and digests a batch of source units. Returns how many there were.
+    /// Counts and digests a batch of source units. Returns how many it has counted.
     pub(super) fn validate(&mut self) -> Result<u64, H::Error> {
         let Self { migration, host, state, message, highest_cost } = self;
         let before = message.meter.used();
@@ -79,7 +79,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(counted)
     }
 
-    /// Converts a batch of source units. Returns `false` if there was none.
+    /// Converts a batch of source units, or a slice of one. Returns `false` if it found no unit.
     pub(super) fn convert_some(&mut self) -> Result<bool, H::Error> {
         match self.migration.bulk().filter(|_| !self.state.pace.skip_next) {
             Some(bulk) => self.convert_first(bulk),
@@ -152,15 +152,14 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Work { now, meter, budget, progress: begun.map_or_else(Vec::new, |unit| unit.progress) }
     }
 
-    /// Releases what a partly converted unit has allocated, if there is such a unit: its client has removed it, or
-    /// another unit is converted first.
+    /// Abandons the unit in progress, if there is one: the migration releases what its slices have allocated.
     pub(super) fn abandon_unit(&mut self) {
         if let Some(unit) = self.state.unit.take() {
             self.migration.abandon(self.host, unit.key, unit.progress);
         }
     }
 
-    /// Checks a converted unit.
+    /// Checks a target unit for the verification in progress.
     pub(super) fn recheck(&mut self, key: H::Key) -> Result<(), H::Error> {
         let problem = self.migration.check(self.host, key.clone())?;
         if let Some(recheck) = &mut self.state.recheck {
@@ -176,7 +175,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(())
     }
 
-    /// Converts a unit back to its source form.
+    /// Converts a unit, or a slice of it, back to its source form. If the unit is refused, the migration is stuck.
     pub(super) fn revert(&mut self, key: H::Key) -> Result<(), H::Error> {
         // An earlier unit of this batch may have been refused: then the migration is stuck, and the units after it stay
         // converted.
@@ -194,7 +193,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
                 self.count_rolled_back();
             }
             Reverted::More => self.state.unit = Some(UnitProgress { key, progress: work.progress }),
-            Reverted::Refused(note) => self.get_stuck(note)?,
+            Reverted::Refused(reason) => self.get_stuck(reason)?,
         }
         Ok(())
     }

@@ -62,7 +62,7 @@ pub type EndpointResult<T> = Result<T, EndpointError>;
 /// 300 billion that an upgrade may use.
 const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 
-/// Instruction budget of a message of the migration: low enough that clients are hardly delayed.
+/// Default instruction budget of a message of the migration: low enough that clients are hardly delayed.
 const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 
 /// Instructions that a message reserves for its end, when the state and the journal are written.
@@ -89,7 +89,8 @@ impl Meter for MessageMeter {
 }
 
 thread_local! {
-    /// Number of messages that the engine had used at the last run of the watchdog.
+    /// Number of messages that the watched migration had used at the last run of the watchdog; `None` if no migration
+    /// had work.
     static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
     static WATCHDOG: Job = const { Job::new() };
     /// The messages of the engine. Calls by controllers also run the engine, and must not start a second chain.
@@ -214,23 +215,23 @@ impl<H: Host + 'static> Driver<H> {
         Self { engine: Engine::new(migrations), with, budget: MESSAGE_INSTRUCTIONS }
     }
 
-    /// Replaces the instruction budget of a message of the migration. A message exceeds it only if a single unit takes
-    /// more.
+    /// Replaces the instruction budget of a message of the migration. The engine ends a message when another unit, at
+    /// the highest cost of a unit in this message, would exceed the budget.
     #[must_use]
     pub const fn with_budget(self, budget: u64) -> Self {
         Self { budget, ..self }
     }
 
-    /// Sets the timers. Must be called at the end of `init`.
+    /// Sets the timer of the watchdog. Must be called at the end of `init`.
     pub fn init(&self) {
         self.set_watchdog();
     }
 
-    /// Checks the chain of migrations against what is stored, converts a first slice, and sets the timers.
-    /// Must be called at the end of `post_upgrade`. Traps if the check fails, so that the old code and its
-    /// state are kept.
+    /// Checks the chain of migrations against what is stored, runs the engine for a first slice, and sets the timers.
+    /// Must be called at the end of `post_upgrade`. Traps if the check fails or the storage is not open, so that the
+    /// old code and its state are kept.
     pub fn post_upgrade(&self) {
-        match self.on(|host| self.engine.check(host)) {
+        match self.with_host(|host| self.engine.check(host)) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => trap(format!("upgrade refused: {error}")),
             Err(error) => trap(format!("upgrade refused: {error}")),
@@ -239,8 +240,8 @@ impl<H: Host + 'static> Driver<H> {
         self.set_watchdog();
     }
 
-    /// Restarts the timers if they are overdue: after a trap of the IC's timer message, or after a snapshot of another
-    /// canister was loaded. Should be called in updates.
+    /// If the watchdog is overdue, sets its timer again, and schedules a message of the engine. [`timers`] explains how
+    /// timers are lost. Should be called in updates.
     pub fn ensure_timers(&self) {
         let now = time();
         if WATCHDOG.with(|watchdog| watchdog.is_overdue(now)) {
@@ -250,7 +251,7 @@ impl<H: Host + 'static> Driver<H> {
         }
     }
 
-    /// Runs one message of the engine, and schedules the next if there is more to do.
+    /// Runs the engine in the current message, and schedules another message if there is more to do.
     pub fn go_on(&self) {
         self.run(self.budget);
     }
@@ -258,7 +259,7 @@ impl<H: Host + 'static> Driver<H> {
     /// Returns phase and counts of the [current](crate::Ledger::current) migration.
     ///
     /// # Errors
-    /// A damaged record.
+    /// [`EndpointError::Refused`] if a record is damaged or the storage is not open.
     pub fn status(&self) -> EndpointResult<MigrationStatus<H::Key>> {
         self.answer(|host| {
             let layout = host.layout()?;
@@ -269,7 +270,7 @@ impl<H: Host + 'static> Driver<H> {
     /// Returns a page of the journal, starting at entry `from`.
     ///
     /// # Errors
-    /// A damaged record.
+    /// [`EndpointError::Refused`] if a record is damaged or the storage is not open.
     pub fn journal(&self, from: Option<u64>) -> EndpointResult<Vec<JournalEntry<H::Key>>> {
         self.answer(|host| Ok(host.ledger().journal(from.unwrap_or(0))?))
     }
@@ -277,7 +278,7 @@ impl<H: Host + 'static> Driver<H> {
     /// Returns a page of quarantined units after the unit `after`. For controllers.
     ///
     /// # Errors
-    /// [`EndpointError::Unauthorized`].
+    /// [`EndpointError::Unauthorized`], or [`EndpointError::Refused`] if the storage is not open.
     pub fn quarantine(&self, after: Option<H::Key>) -> EndpointResult<Vec<QuarantinedRecord<H::Key>>> {
         controllers_only()?;
         self.answer(|host| Ok(host.ledger().quarantined(after)))
@@ -287,7 +288,8 @@ impl<H: Host + 'static> Driver<H> {
     /// controllers.
     ///
     /// # Errors
-    /// [`EndpointError::Unauthorized`], or a damaged record.
+    /// [`EndpointError::Unauthorized`], or [`EndpointError::Refused`] with the error of [`Engine::dry_run`], or if the
+    /// storage is not open.
     pub fn dry_run(&self, after: Option<H::Key>, limit: Option<u32>) -> EndpointResult<DryRun<H::Key>> {
         controllers_only()?;
         let message = self.message(self.budget);
@@ -297,7 +299,8 @@ impl<H: Host + 'static> Driver<H> {
     /// Calls a method of [`Control`], runs the engine, and returns the status. For controllers.
     ///
     /// # Errors
-    /// [`EndpointError::Unauthorized`], or the error of the method.
+    /// [`EndpointError::Unauthorized`], or [`EndpointError::Refused`] with the error of the method, or if a record is
+    /// damaged or the storage is not open.
     pub fn control(
         &self,
         control: impl FnOnce(Control<'_, H>) -> Result<(), H::Error>,
@@ -349,11 +352,11 @@ impl<H: Host + 'static> Driver<H> {
     }
 
     fn answer<T>(&self, f: impl FnOnce(&mut H) -> Result<T, H::Error>) -> EndpointResult<T> {
-        self.on(f)?.map_err(|error| EndpointError::Refused(error.to_string()))
+        self.with_host(f)?.map_err(|error| EndpointError::Refused(error.to_string()))
     }
 
-    /// Calls a function with the host.
-    fn on<T>(&self, f: impl FnOnce(&mut H) -> T) -> EndpointResult<T> {
+    /// Returns the result of `f`, called with the host; an error if the storage is not open.
+    fn with_host<T>(&self, f: impl FnOnce(&mut H) -> T) -> EndpointResult<T> {
         let (mut f, mut result) = (Some(f), None);
         (self.with)(&mut |host| result = f.take().map(|f| f(host)));
         result.ok_or_else(|| EndpointError::Refused("the canister's storage is not open".into()))

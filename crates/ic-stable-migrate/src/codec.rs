@@ -53,7 +53,7 @@ fn unreachable_encoding() -> ! {
 /// ```
 ///
 /// # Errors
-/// What is wrong with the bytes: another version, not CBOR, a missing field, or trailing bytes.
+/// What is wrong with the bytes, such as another version, a missing field, or trailing bytes.
 pub fn decode<'b, T: Decode<'b, ()>>(version: u8, bytes: &'b [u8]) -> Result<T, String> {
     let (found, body) = bytes.split_first().ok_or("the record is empty")?;
     if *found != version {

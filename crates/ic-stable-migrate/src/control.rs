@@ -1,17 +1,17 @@
 //! What a controller may do to a migration, and in which phase.
 
-use crate::run::{leftover, predecessor};
+use crate::run::{blocking_predecessor, first_unconverted};
 use crate::unit::{begin, count, enter, left_to_roll_back, restore};
 use crate::{Error, Host, Migration, MigrationState, Phase, Recheck, Rollback, Time};
 
-/// Maximum number of units that `finalize` itself checks: those written after the last verification. A check takes
-/// about 200,000 instructions, so all of them take a small part of a message's instructions.
+/// Maximum number of units that `finalize` itself checks. A check takes about 200,000 instructions, so that a thousand
+/// checks take a small part of a message's instructions.
 const MAX_RECHECKED: usize = 1_000;
 
 /// Maximum number of units that one call restores from quarantine.
 const MAX_RESTORED: usize = 1_000;
 
-/// Maximum number of quarantined units that one call tries to restore; some of these attempts fail.
+/// Maximum number of quarantined units that one call tries to restore, failed attempts included.
 const MAX_EXAMINED: usize = 10_000;
 
 /// The controls of one migration.
@@ -53,7 +53,7 @@ impl<'a, H: Host> Control<'a, H> {
     /// Returns the controls of a migration.
     ///
     /// # Errors
-    /// If its state is damaged.
+    /// If the state of the migration is damaged.
     pub fn of(
         migration: &'a dyn Migration<H>,
         host: &'a mut H,
@@ -63,10 +63,10 @@ impl<'a, H: Host> Control<'a, H> {
         Ok(Self { migration, host, state, now: now.into() })
     }
 
-    /// Pauses the migration. Units that clients touch are still converted.
+    /// Pauses the migration. Units that clients touch are still converted, except during a rollback.
     ///
     /// # Errors
-    /// [`Error::Refused`] unless the migration is running.
+    /// [`Error::Refused`] unless the migration is validating, converting, verifying or rolling back; a damaged record.
     pub fn pause(mut self) -> Result<(), H::Error> {
         let working = matches!(
             self.state.phase,
@@ -81,10 +81,11 @@ impl<'a, H: Host> Control<'a, H> {
         self.change(Phase::Paused)
     }
 
-    /// Continues a paused or stuck migration in the phase in which it stopped, or starts it again after a rollback.
+    /// Continues a paused or stuck migration in the phase in which it stopped, lets a deferred migration begin, or
+    /// starts a migration again after a rollback.
     ///
     /// # Errors
-    /// [`Error::Refused`] when there is nothing to resume.
+    /// [`Error::Refused`] unless the migration is paused, stuck or rolled back; a damaged record.
     pub fn resume(mut self) -> Result<(), H::Error> {
         let phase = match self.state.phase {
             Phase::Paused | Phase::Stuck => self.state.resume_to.take().unwrap_or(Phase::Idle),
@@ -92,7 +93,7 @@ impl<'a, H: Host> Control<'a, H> {
             _ => return Err(self.refused("resume", "it is neither paused, stuck nor rolled back")),
         };
         self.state.note.clear();
-        self.state.pace = self.state.pace.of_new_run();
+        self.state.pace = self.state.pace.for_new_run();
         self.change(phase)
     }
 
@@ -100,9 +101,9 @@ impl<'a, H: Host> Control<'a, H> {
     /// conversion.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the migration has no rollback, is finalized, or is already being rolled back or rolled
-    /// back; if this build does not serve the old layout; if stable memory is in the layout of another migration; and
-    /// before the migration has begun, while the one before it is not finalized.
+    /// [`Error::Refused`] if the migration has no rollback, is finalized, is rolled back, or is being rolled back; if
+    /// [`Reversal::allowed`](crate::Reversal::allowed) refuses; if stable memory is in the layout of another migration;
+    /// and before the migration has begun, while an earlier one is not finalized. A damaged record.
     pub fn rollback(mut self) -> Result<(), H::Error> {
         let Some(reversal) = self.migration.reversal() else {
             return Err(self.refused("roll back", "it cannot be rolled back"));
@@ -127,7 +128,7 @@ impl<'a, H: Host> Control<'a, H> {
         }
         // While the previous migration is not finalized, the source units of this one are still its target units.
         if !self.state.has_begun()
-            && let Some(why) = predecessor(self.migration, self.host)?
+            && let Some(why) = blocking_predecessor(self.migration, self.host)?
         {
             return Err(self.refused("roll back", &why));
         }
@@ -140,11 +141,12 @@ impl<'a, H: Host> Control<'a, H> {
         self.change(Phase::RollingBack)
     }
 
-    /// Starts a check of every converted unit. Should be called before finalizing if much was written since the last
-    /// check.
+    /// Starts a check of every converted unit. [`Self::finalize`] requires it if more than a thousand units were
+    /// written since the last check.
     ///
     /// # Errors
-    /// [`Error::Refused`] unless everything is converted and the migration is not held ([`Migration::held_by`]).
+    /// [`Error::Refused`] unless everything is converted and the migration is not held ([`Migration::held_by`]). A
+    /// damaged record.
     pub fn verify(mut self) -> Result<(), H::Error> {
         if self.state.phase != Phase::Converted {
             return Err(self.refused("verify", &self.why_not_converted()?));
@@ -179,9 +181,10 @@ impl<'a, H: Host> Control<'a, H> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NotQuarantined`] if the unit is not in quarantine, [`Error::Refused`] before the migration has begun,
-    /// while it is paused, stuck or held by the host, during a rollback, and after finalization; the host's error if
-    /// stable memory has no room.
+    /// [`Error::NotQuarantined`] if the unit `key` is not in quarantine. [`Error::Refused`] before the migration has
+    /// begun, while it is paused, stuck or held ([`Migration::held_by`]), during and after a rollback, and after
+    /// finalization. The error of [`Host::check_room`] or [`Migration::restore`]; without `key`, only if no unit could
+    /// be restored. A damaged record.
     pub fn retry(mut self, key: Option<H::Key>) -> Result<(), H::Error> {
         let phase = self.state.phase;
         if !matches!(phase, Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Converted) {
@@ -204,29 +207,30 @@ impl<'a, H: Host> Control<'a, H> {
         self.change(Phase::Validating)
     }
 
-    /// Restores every quarantined unit that can be restored. Of the units that stay, `note` reports how many there are
-    /// and why the first of them could not be restored.
+    /// Restores quarantined units, at most [`MAX_RESTORED`], after at most [`MAX_EXAMINED`] attempts. If attempts fail,
+    /// `note` reports how many, and why the first one failed.
     ///
     /// # Errors
-    /// If no unit could be restored, the error of the first one; nothing is changed then.
+    /// If every attempt fails, the error of the first one.
     fn restore_all(&mut self) -> Result<(), H::Error> {
-        let (mut restored, mut stay, mut first) = (0_usize, 0_u64, None);
+        let (mut restored, mut failed, mut first_error) = (0_usize, 0_u64, None);
         for key in self.host.ledger().quarantine.keys(self.number(), None, MAX_EXAMINED) {
             match self.restore_one(key) {
                 Ok(()) => restored = restored.saturating_add(1),
                 Err(error) => {
-                    count(&mut stay);
-                    first.get_or_insert(error);
+                    count(&mut failed);
+                    first_error.get_or_insert(error);
                 }
             }
             if restored == MAX_RESTORED {
                 break;
             }
         }
-        match first {
+        match first_error {
             Some(error) if restored == 0 => Err(error),
             Some(error) => {
-                self.state.note = format!("{stay} records stay in quarantine, the first because {error}");
+                self.state.note =
+                    format!("{failed} records could not be restored, the first because {error}");
                 Ok(())
             }
             None => Ok(()),
@@ -242,7 +246,7 @@ impl<'a, H: Host> Control<'a, H> {
         self.migration.plan().number
     }
 
-    /// Returns why there is nothing to verify, finalize or retry in this phase.
+    /// Returns why the migration cannot be verified, finalized or retried in this phase.
     fn why_not_converted(&self) -> Result<String, H::Error> {
         let why = match self.state.phase {
             Phase::Finalized => "it is finalized already, and what is in quarantine stays there",
@@ -269,27 +273,29 @@ impl<'a, H: Host> Control<'a, H> {
         if let Some(why) = self.migration.held_by(self.host)? {
             return Ok(Some(why));
         }
-        match predecessor(self.migration, self.host)? {
+        match blocking_predecessor(self.migration, self.host)? {
             Some(why) => Ok(Some(why)),
             None => self.migration.waits_for(self.host),
         }
     }
 
-    /// Ends the possibility of a rollback. Quarantined units cannot be retried afterwards; finalizing leaves them in
-    /// quarantine only if `leave_quarantined` is true.
+    /// Ends the possibility of a rollback. Units that are then in quarantine stay there and cannot be retried:
+    /// `leave_quarantined` permits that.
     ///
     /// # Errors
-    /// [`Error::Refused`] unless everything is converted, every unit is accounted for, everything written since the
-    /// last verification is sound, the migration is not held, and quarantine is empty or may be left as it is.
+    /// [`Error::Refused`] unless everything is converted, or nothing was there to convert; every unit is accounted for;
+    /// at most a thousand units were written since the last verification, and all of these are sound; the migration is
+    /// not held ([`Migration::held_by`]); and quarantine is empty, or `leave_quarantined` is true. A damaged record, or
+    /// the error of [`Migration::leave_in_quarantine`].
     pub fn finalize(mut self, leave_quarantined: bool) -> Result<(), H::Error> {
         let plan = self.migration.plan();
-        // If there never was a unit to convert, there is nothing to verify.
+        // An idle engine in the new layout has converted nothing, so there is nothing to verify.
         let nothing_to_do = self.state.phase == Phase::Idle && self.host.layout()? >= plan.to;
         if self.state.phase != Phase::Converted && !nothing_to_do {
             return Err(self.refused("finalize", &self.why_not_converted()?));
         }
         self.check_not_held("finalize")?;
-        if let Some(key) = leftover(self.migration, self.host)? {
+        if let Some(key) = first_unconverted(self.migration, self.host)? {
             return Err(
                 self.refused("finalize", &format!("unit {key:?} is neither converted nor quarantined"))
             );
@@ -310,14 +316,15 @@ impl<'a, H: Host> Control<'a, H> {
     }
 
     /// Returns an error if the migration is held ([`Migration::held_by`]), since the engine would do nothing.
-    fn check_not_held(&self, what: &'static str) -> Result<(), H::Error> {
+    fn check_not_held(&self, action: &'static str) -> Result<(), H::Error> {
         if let Some(why) = self.migration.held_by(self.host)? {
-            return Err(self.refused(what, &why));
+            return Err(self.refused(action, &why));
         }
         Ok(())
     }
 
-    /// Checks every unit written since the last verification, or, if there was no verification, every converted unit.
+    /// Checks every unit written since `proven_since`, or every converted unit if that is `None`. Returns an error if
+    /// one is unsound, or if there are more than [`MAX_RECHECKED`].
     fn recheck_written(&self) -> Result<(), H::Error> {
         let limit = MAX_RECHECKED.saturating_add(1);
         let (unproven, too_many) = match self.state.proven_since {

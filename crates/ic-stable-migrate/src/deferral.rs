@@ -4,8 +4,8 @@
 use crate::{Error, Host, MigrationState, Phase, StableError, Time};
 
 /// Defers the current migration: it is paused before it has begun, until a controller resumes it or [`release`] is
-/// called. A build without the migration can call this at any time; the build that contains the migration only in
-/// `post_upgrade`, before the engine runs.
+/// called. A build that does not contain the migration can call this function at any time. A build that contains the
+/// migration must call it in `post_upgrade`, before it runs the engine, since that may begin the migration.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -14,9 +14,9 @@ use crate::{Error, Host, MigrationState, Phase, StableError, Time};
 /// // In `post_upgrade`, before the engine runs, if the upgrade's argument asks for it.
 /// defer(&mut bank, NOW)?;
 /// ENGINE.run(&mut bank, MESSAGE)?;
-/// assert_eq!(bank.cents.get(&7), Some(100), "it is served unconverted");
+/// assert_eq!(bank.cents.get(&7), Some(100), "the account is not converted");
 /// assert_eq!(ENGINE.dry_run(&bank, MESSAGE, None, None)?.units, 1);
-/// // A controller lets it begin.
+/// // A controller lets the migration begin.
 /// ENGINE.control(&mut bank, NOW)?.resume()?;
 /// ENGINE.run(&mut bank, MESSAGE)?;
 /// assert_eq!(bank.millionths.get(&7), Some(1_000_000));
@@ -25,12 +25,12 @@ use crate::{Error, Host, MigrationState, Phase, StableError, Time};
 /// ```
 ///
 /// # Errors
-/// [`Error::WrongPhase`] unless the migration is idle.
+/// [`Error::WrongPhase`] unless the migration is idle; a damaged record.
 pub fn defer<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error> {
     change(host, now.into(), Phase::Idle, MigrationState::deferred())
 }
 
-/// Ends the deferral: a build that contains the migration begins it immediately.
+/// Ends the deferral of the current migration, which may then begin when a build that contains it next runs the engine.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -46,8 +46,8 @@ pub fn defer<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error
 /// ```
 ///
 /// # Errors
-/// [`Error::WrongPhase`] if the migration is not paused, [`Error::Refused`] if it was paused after it had begun: only
-/// resuming keeps its counts.
+/// [`Error::WrongPhase`] if the migration is not paused. [`Error::Refused`] if it was paused after it had begun: this
+/// function would discard its counts; resuming keeps them. A damaged record.
 pub fn release<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error> {
     change(host, now.into(), Phase::Paused, MigrationState::default())
 }
@@ -71,13 +71,16 @@ fn change<H: Host>(
     let layout = host.layout()?;
     let ledger = host.ledger_mut();
     ledger.set_state(number, &to);
+    // These texts are stored in the journal; "held back" is older than the word deferral.
     ledger.record(now, if to.is_deferred() { "held back" } else { "released" }, layout, number, &to);
     Ok(())
 }
 
-/// Discards the counts of the migration. Must be called when a build that knows only the old layout takes over, after a
-/// rollback or before the first conversion: clients then change the records, so the migration must start from scratch.
-/// A deferred migration stays deferred.
+/// Resets the current migration to idle, without any counts, and records that in the journal. Does nothing if the
+/// migration is idle, deferred or finalized.
+///
+/// A build that knows only the old layout must call this function when it takes over, after a rollback or before the
+/// first conversion: its clients change records that are counted already, so the migration must start from scratch.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -85,10 +88,10 @@ fn change<H: Host>(
 /// let mut bank = Bank::converted([(7, 100)]);
 /// ENGINE.control(&mut bank, NOW)?.rollback()?;
 /// ENGINE.run(&mut bank, MESSAGE)?;
-/// // In `post_upgrade` of the old release, if that contains the engine. Clients write, so the counts would not match.
-/// taken_over(&mut bank, NOW)?;
+/// // In `post_upgrade` of the build that knows only cents. Its clients write, so the counts would not match.
+/// discard_progress(&mut bank, NOW)?;
 /// bank.cents.insert(8, 250);
-/// // The new release is installed again.
+/// // The build with the migration is installed again.
 /// ENGINE.run(&mut bank, MESSAGE)?;
 /// assert_eq!(bank.ledger.state_of(1)?.converted, 2);
 /// # Ok(())
@@ -97,7 +100,7 @@ fn change<H: Host>(
 ///
 /// # Errors
 /// A damaged record; nothing is changed.
-pub fn taken_over<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), StableError> {
+pub fn discard_progress<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), StableError> {
     let number = host.ledger().current();
     let state = host.ledger().state_of(number)?;
     if state.phase != Phase::Idle && state.phase != Phase::Finalized && !state.is_deferred() {

@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Record;
 
-/// The SHA-256 of the content of a unit that must survive the migration.
+/// A digest of 32 bytes. The digests that the engine computes are SHA-256; a migration may digest its units otherwise.
 ///
 /// ```
 /// use ic_stable_migrate::{Digest, digest_of};

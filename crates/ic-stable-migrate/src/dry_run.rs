@@ -2,7 +2,7 @@
 //! writing.
 
 use crate::api::{ClassForecast, DryRun};
-use crate::run::predecessor;
+use crate::run::blocking_predecessor;
 use crate::unit::count;
 use crate::{Classified, Host, MessageBudget, Migration};
 
@@ -12,7 +12,8 @@ const LARGEST_PAGE: u32 = 10_000;
 /// Maximum number of example keys per class on a page.
 const EXAMPLES: usize = 3;
 
-/// Returns a page of the dry run of a migration: at most `limit` units after the unit `after`.
+/// Returns a page of the dry run of a migration: the units after the unit `after`, at most `limit` and
+/// [`LARGEST_PAGE`], as many as the message has budget for.
 pub(crate) fn page<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,
@@ -26,7 +27,7 @@ pub(crate) fn page<H: Host>(
     let mut page = DryRun {
         migration: plan.number,
         name: plan.name.into(),
-        waits_for: predecessor(migration, host)?
+        waits_for: blocking_predecessor(migration, host)?
             .map_or_else(|| migration.waits_for(host), |why| Ok(Some(why)))?,
         ..DryRun::default()
     };
@@ -51,8 +52,8 @@ pub(crate) fn page<H: Host>(
         add(migration, &mut page, key, classified);
         count(&mut page.units);
     }
-    let all = seen == listed as u64 && listed < usize::try_from(limit).unwrap_or(usize::MAX);
-    if all {
+    let is_last_page = seen == listed as u64 && listed < usize::try_from(limit).unwrap_or(usize::MAX);
+    if is_last_page {
         page.next = None;
     }
     page.instructions = message.meter.used().saturating_sub(used_before);

@@ -1,7 +1,7 @@
 //! The engine: checks, runs and controls a list of migrations.
 
 use crate::api::DryRun;
-use crate::run::{MigrationRun, predecessor};
+use crate::run::{MigrationRun, blocking_predecessor};
 use crate::unit::{begin, count_quarantined, count_source, leave_old_layout, settle};
 use crate::{
     Advance, Control, Error, Host, MessageBudget, Migration, MigrationState, Phase, RunOutcome, Settled,
@@ -65,12 +65,12 @@ impl<'m, H: Host> Engine<'m, H> {
         chain::check_host(self.migrations, host)
     }
 
-    /// Runs the migrations, one after the other, until they are done or the budget of the message is used. A migration
-    /// begins only once the one before it is finalized.
+    /// Runs the migrations, one after the other, until none has work or the budget of the message is used. A migration
+    /// does not begin while the one before it has begun and is not finalized.
     ///
     /// # Errors
-    /// If the state of a migration is damaged. Any other failure is recorded in the state, whose phase is then
-    /// [`Phase::Stuck`].
+    /// If it cannot be determined whether a migration has work, or if the layout is damaged. An error of the work
+    /// itself is recorded in the state of the migration, whose phase is then [`Phase::Stuck`].
     pub fn run(&self, host: &mut H, message: MessageBudget<'_>) -> Result<RunOutcome, H::Error> {
         for migration in self.migrations {
             let state = host.ledger().state_of(migration.plan().number)?;
@@ -82,11 +82,12 @@ impl<'m, H: Host> Engine<'m, H> {
         Ok(RunOutcome::Done)
     }
 
-    /// Checks whether a migration that has work makes progress; should be called about once a minute.
-    /// `messages` is the number of messages that the engine had used at the last check, and is updated.
+    /// Checks whether the first migration that has work makes progress; should be called about once a minute. If its
+    /// last message did not commit, the next one handles fewer units, or the migration gets stuck. `messages` is the
+    /// number of messages that the migration had used at the last check, and is updated.
     ///
     /// # Errors
-    /// A damaged record.
+    /// As [`Self::run`].
     pub fn watch(
         &self,
         host: &mut H,
@@ -96,11 +97,11 @@ impl<'m, H: Host> Engine<'m, H> {
         watch::watch(self.migrations, host, now.into(), messages)
     }
 
-    /// Returns the controls of the current migration: the first that is neither idle nor finalized. If there is none,
-    /// it is the last that has begun; if none has begun, the first of the list.
+    /// Returns the controls of the [current](crate::Ledger::current) migration. If the list does not contain it, the
+    /// next migration of the list is current.
     ///
     /// # Errors
-    /// [`Error::UnknownMigration`], or a damaged record.
+    /// [`Error::UnknownMigration`] if the list contains neither, or a damaged record.
     pub fn control<'a>(&self, host: &'a mut H, now: impl Into<Time>) -> Result<Control<'a, H>, H::Error>
     where
         'm: 'a,
@@ -108,8 +109,8 @@ impl<'m, H: Host> Engine<'m, H> {
         Control::of(self.current(host)?, host, now)
     }
 
-    /// Returns a page of at most `limit` units after the unit `after`, and what the current migration would do
-    /// to them. Nothing is written.
+    /// Returns a page of at most `limit` units after the unit `after`, and what the migration of [`Self::control`]
+    /// would do to them. Nothing is written.
     ///
     /// # Errors
     /// [`Error::UnknownMigration`], or a damaged record.
@@ -152,11 +153,11 @@ impl<'m, H: Host> Engine<'m, H> {
 
     /// Converts a unit that a client is about to use, if it is a source unit of this migration. The caller must make
     /// sure that the migration is not held ([`Migration::held_by`]). The unit stays as it is while the migration before
-    /// this one is not finalized, while this one is deferred or rolled back, and while stable memory is in the layout
-    /// of another migration.
+    /// this one has begun and is not finalized, while this one is deferred, being rolled back or rolled back, and while
+    /// stable memory is in the layout of another migration.
     ///
     /// # Errors
-    /// A damaged record, or no room; nothing is changed.
+    /// A damaged record, or no room; the unit is not changed.
     pub fn touch(
         migration: &dyn Migration<H>,
         host: &mut H,
@@ -213,8 +214,8 @@ impl<'m, H: Host> Engine<'m, H> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NotEntered`] if the migration is not allowed to begin, since the one before it is not finalized, and if
-    /// it is deferred or rolled back: the unit must be written in the previous layout. A damaged record.
+    /// [`Error::NotEntered`] if the migration is not allowed to begin, since an earlier one is not finalized, and if it
+    /// is deferred, rolled back, or about to be: the unit must be written in the previous layout. A damaged record.
     pub fn enter_layout(
         migration: &dyn Migration<H>,
         host: &mut H,
@@ -236,8 +237,8 @@ impl<'m, H: Host> Engine<'m, H> {
         Ok(())
     }
 
-    /// Abandons rollbacks and releases deferred migrations, in a build that cannot serve the old layout. Units that
-    /// were already rolled back are converted again.
+    /// Abandons rollbacks, complete ones included, and releases deferred migrations: for a build that cannot serve the
+    /// old layout. Units that were already rolled back are converted again.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -290,7 +291,7 @@ impl<'m, H: Host> Engine<'m, H> {
     }
 }
 
-/// Returns why no unit may be written in, or converted to, the layout of a migration; `None` if it may.
+/// Returns why no unit may be written in, or converted to, the layout of a migration; `None` if units may be.
 fn not_entered<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,
@@ -302,5 +303,5 @@ fn not_entered<H: Host>(
     if state.is_deferred() {
         return Ok(Some("it is deferred".into()));
     }
-    predecessor(migration, host)
+    blocking_predecessor(migration, host)
 }

@@ -2,7 +2,7 @@
 
 use crate::{Layout, Phase, StableError};
 
-/// Why the engine refused a call. Nothing was changed.
+/// Why the engine refused a call, or could not complete it.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -51,15 +51,15 @@ pub enum Error {
     /// The requested action is not possible now.
     #[error("cannot {action} the migration in phase {phase:?}: {why}")]
     Refused {
-        /// What was requested: pause, resume, roll back, verify, retry, finalize.
+        /// What was requested, such as `pause` or `roll back`.
         action: &'static str,
-        /// The phase.
+        /// The phase of the migration.
         phase: Phase,
-        /// Why not, and what to do instead.
+        /// Why the action is not possible, and usually what to do instead.
         why: String,
     },
     /// A unit must not be written in the layout to which a migration leads: the migration is not allowed to begin yet,
-    /// is deferred, or is rolled back.
+    /// is deferred, is rolled back, or is about to be.
     #[error(
         "no unit may be written in layout {}, to which migration {number} leads: {why}; write it in the layout before that",
         to.0
@@ -67,9 +67,9 @@ pub enum Error {
     NotEntered {
         /// Number of the migration.
         number: u16,
-        /// Layout to which it leads.
+        /// Layout to which the migration leads.
         to: Layout,
-        /// Why not.
+        /// Why the unit must not be written in this layout.
         why: String,
     },
     /// A unit is not in quarantine.
@@ -78,15 +78,15 @@ pub enum Error {
         /// Key of the unit.
         key: String,
     },
-    /// A migration cannot be deferred, or released from being deferred, in this phase.
+    /// A migration cannot be deferred, or released from its deferral, in this phase.
     #[error("the migration is in phase {found:?}, expected {expected:?}")]
     WrongPhase {
-        /// The phase that it must be in.
+        /// The phase that the migration must be in.
         expected: Phase,
-        /// The phase that it is in.
+        /// The phase that the migration is in.
         found: Phase,
     },
-    /// This build contains no such migration.
+    /// This build contains neither this migration nor a later one.
     #[error("this build has no migration {number}")]
     UnknownMigration {
         /// Number of the migration.
@@ -99,17 +99,17 @@ pub enum Error {
     DuplicateNumber {
         /// The number.
         number: u16,
-        /// Name of one of them.
+        /// Name of the first in the list.
         first: &'static str,
-        /// Name of the other.
+        /// Name of the second in the list.
         second: &'static str,
     },
     /// The numbers are not in order, or a number is missing between two migrations.
     #[error("migration {found} comes after migration {previous}, expected {}: list every migration, in order", previous.saturating_add(1))]
     Gap {
-        /// Number of a migration.
+        /// Number of the earlier migration in the list.
         previous: u16,
-        /// Number of the next in the list.
+        /// Number of the next migration in the list.
         found: u16,
     },
     /// A migration does not start from the layout to which the previous one leads.
@@ -117,7 +117,7 @@ pub enum Error {
     BrokenChain {
         /// Number of the migration.
         number: u16,
-        /// Layout that it starts from.
+        /// Layout that the migration starts from.
         from: Layout,
         /// Layout to which the previous migration leads.
         previous: Layout,
@@ -130,12 +130,12 @@ pub enum Error {
     BackwardLayout {
         /// Number of the migration.
         number: u16,
-        /// Layout that it starts from.
+        /// Layout that the migration starts from.
         from: Layout,
-        /// Layout to which it leads.
+        /// Layout to which the migration leads.
         to: Layout,
     },
-    /// No migration of this build starts from the layout, or leads to it.
+    /// No migration of this build starts from, or leads to, the layout of stable memory.
     #[error("stable memory is in layout {}, this build supports layouts {} to {}", found.0, first.0, last.0)]
     UnknownLayout {
         /// Layout of stable memory.
@@ -153,7 +153,7 @@ pub enum Error {
     MissingMigration {
         /// Number of the migration.
         number: u16,
-        /// Its phase.
+        /// Phase of the migration.
         phase: Phase,
     },
     /// A migration has counted units of a class that its plan no longer knows.
@@ -185,7 +185,7 @@ pub enum Error {
     DamagedKey {
         /// The key as it is stored, in hex.
         key: String,
-        /// What is wrong with it.
+        /// What is wrong with the key.
         reason: String,
     },
 }

@@ -8,8 +8,8 @@ use crate::{Error, Key, Layout, Ledger, StableError};
 
 /// The storage of a canister whose stable memory is migrated.
 ///
-/// It provides two things for the engine: the number of the stable layout, and the [`Ledger`]. The engine uses nothing
-/// else in the storage; the migrations do.
+/// It provides for the engine the number of the stable layout, the [`Ledger`], and a check for room in stable memory.
+/// The engine uses nothing else in the storage; the migrations do.
 ///
 /// ```
 /// use ic_stable_migrate::{Build, Error, Host, Layout, Ledger, LedgerMemories, Register, StableError};
@@ -82,7 +82,7 @@ pub trait Host {
     /// Returns the number of the stable layout.
     ///
     /// # Errors
-    /// If the record that holds it is damaged.
+    /// If the record that holds the number is damaged.
     fn layout(&self) -> Result<Layout, StableError>;
 
     /// Replaces the number of the stable layout.
@@ -94,10 +94,11 @@ pub trait Host {
     /// Returns the engine's tables.
     fn ledger_mut(&mut self) -> &mut Ledger<Self::Key, Self::Memory>;
 
-    /// Returns `Ok(())` if stable memory has room for the writes of one unit. Called before each unit.
+    /// Returns `Ok(())` if stable memory has room for the writes of one unit. Called before a unit is converted,
+    /// converted back, or restored from quarantine, but not for the units of a [`Bulk`](crate::Bulk) conversion.
     ///
     /// # Errors
-    /// If there is no room. The migration is then stuck until a controller resumes it.
+    /// If there is no room. If the engine was running, the migration is then stuck until a controller resumes it.
     fn check_room(&self) -> Result<(), Self::Error> {
         Ok(())
     }

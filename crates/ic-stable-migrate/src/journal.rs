@@ -17,7 +17,7 @@ use crate::{Digest, Key, Layout, MigrationState, Record, Time, codec, digest_of}
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Build {
-    /// Name of the build: a version, a variant.
+    /// Name of the build, such as its version.
     pub name: &'static str,
     /// Its cargo features.
     pub features: &'static [&'static str],
@@ -52,16 +52,16 @@ pub struct JournalRecord<K: Key = u64> {
     /// Time, in nanoseconds.
     #[n(0)]
     pub at: u64,
-    /// The build that wrote it.
+    /// The build that wrote the entry.
     #[n(1)]
     pub build: String,
     /// What happened.
     #[n(2)]
     pub event: String,
-    /// Stable layout at that moment.
+    /// Stable layout at that time.
     #[n(3)]
     pub layout: u16,
-    /// The state at that moment.
+    /// State of the migration at that time.
     #[cbor(n(4), bound = "K: Key")]
     pub state: MigrationState<K>,
     /// Hash of the entry before; zero for the first.

@@ -13,10 +13,10 @@ use minicbor::data::Type;
 use minicbor::decode::{Decoder, Error as DecodeError};
 use minicbor::encode::{Encoder, Error as EncodeError, Write};
 
-/// The key of a unit: a number, a principal, a text, bytes, or a pair or triple of keys. Keys are passed by value, so
-/// they should be small.
+/// The key of a unit: a number, a principal, a text, bytes, a pair or triple of keys, or a type of the canister. Keys
+/// are passed by value, so they should be small.
 ///
-/// The engine stores keys in its records (as CBOR numbers if they are numbers, otherwise as the bytes of
+/// The engine stores keys in its records (as CBOR numbers if [`Key::number`] returns one, otherwise as the bytes of
 /// [`Storable`]) and as keys of the quarantine. It reads them with [`Key::from_stored`], which returns an error for
 /// damaged bytes; [`Storable::from_bytes`] may trap.
 ///
@@ -78,7 +78,7 @@ pub trait Key: Storable + Ord + Clone + fmt::Debug + 'static {
     /// The reason why the bytes are not a key.
     fn from_stored(bytes: &[u8]) -> Result<Self, String>;
 
-    /// Returns the number that represents the key in the engine's records, for keys that are numbers.
+    /// Returns the number that represents the key in the engine's records; `None` if these store the bytes of the key.
     fn number(&self) -> Option<u64> {
         None
     }
@@ -245,7 +245,7 @@ impl<K: Key> Storable for Numbered<K> {
             Some((migration, key)) => {
                 Self { migration: u16::from_be_bytes(*migration), key: Stored::of_bytes(key.to_vec()) }
             }
-            // No migration has the number 0, so the key is recognized as damaged.
+            // No migration has the number 0, so this key is in no migration's quarantine.
             None => Self { migration: 0, key: Stored::of_bytes(bytes.into_owned()) },
         }
     }

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! states      u16 -> MigrationState                       phase, cursor, counts, digests, by migration
-//! journal     u64 -> JournalRecord                        hash-chained, one entry per change of phase, of all migrations
+//! journal     u64 -> JournalRecord                        hash-chained entries, of all migrations
 //! quarantine  (u16, key) -> QuarantineRecord              raw bytes and reason, by migration and unit
-//! first       MigrationState; key -> QuarantineRecord     state and quarantine of migration 1, if in own memories
+//! first       MigrationState; key -> QuarantineRecord     state and quarantine of migration 1, if separate
 //! ```
 
 use std::iter;
@@ -19,10 +19,10 @@ use crate::{
     StableError, Table, Time, newer_format,
 };
 
-/// Maximum number of entries or records in one reply.
+/// Maximum number of journal entries, or of keys of quarantined units, in one reply.
 const PAGE: usize = 50;
 
-/// Maximum number of bytes of records in one reply, so that the whole reply stays below the IC's limit of 2 MB.
+/// Maximum number of bytes of quarantined records in one reply, so that the reply stays below the IC's limit of 2 MB.
 const PAGE_BYTES: usize = 1_500_000;
 
 /// Maximum number of keys of each quarantine that [`Ledger::check`] decodes, at 2,700 instructions each, so that the
@@ -102,7 +102,7 @@ pub struct FirstMemories<M> {
 pub struct Ledger<K: Key, M: Memory> {
     build: Build,
     first: Option<Register<MigrationState<K>, M>>,
-    later: Table<u16, MigrationState<K>, M>,
+    by_number: Table<u16, MigrationState<K>, M>,
     journal: Table<u64, JournalRecord<K>, M>,
     /// Units that could not be converted.
     pub quarantine: Quarantine<K, M>,
@@ -117,7 +117,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
         Self {
             build,
             first: state.map(Register::over),
-            later: Table::over(states),
+            by_number: Table::over(states),
             journal: Table::over(journal),
             quarantine: Quarantine::open(first, quarantine),
         }
@@ -132,8 +132,8 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
         if let Some(first) = &self.first {
             check_format::<MigrationState<K>>(FIRST_MIGRATION, first.raw())?;
         }
-        for number in self.later.keys(..) {
-            let raw = self.later.get_raw(&number).unwrap_or_default();
+        for number in self.by_number.keys(..) {
+            let raw = self.by_number.get_raw(&number).unwrap_or_default();
             check_format::<MigrationState<K>>(number, &raw)?;
         }
         for number in self.begun() {
@@ -149,10 +149,10 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
         self.quarantine.check_keys(KEYS_CHECKED)
     }
 
-    /// Returns the numbers of the migrations that have a state: those that have begun or are deferred.
+    /// Returns the numbers of the migrations that have a stored state: those that have ever begun or been deferred.
     pub(crate) fn begun(&self) -> Vec<u16> {
         let first = self.first.iter().filter(|first| !first.raw().is_empty()).map(|_| FIRST_MIGRATION);
-        first.chain(self.later.keys(..)).collect()
+        first.chain(self.by_number.keys(..)).collect()
     }
 
     /// Returns the migrations that are neither idle, finalized, rolled back nor deferred, and their states.
@@ -171,19 +171,19 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     /// Returns the state of migration 1.
     ///
     /// # Errors
-    /// If it does not decode.
+    /// If the state does not decode.
     pub fn state(&self) -> Result<MigrationState<K>, StableError> {
         self.state_of(FIRST_MIGRATION)
     }
 
-    /// Returns the state of a migration; idle if it never began.
+    /// Returns the state of a migration; the default, idle, if none is stored.
     ///
     /// # Errors
-    /// If it does not decode.
+    /// If the state does not decode.
     pub fn state_of(&self, migration: u16) -> Result<MigrationState<K>, StableError> {
         let state = match &self.first {
             Some(first) if migration == FIRST_MIGRATION => first.get()?,
-            _ => self.later.get(&migration)?,
+            _ => self.by_number.get(&migration)?,
         };
         Ok(state.unwrap_or_default())
     }
@@ -192,13 +192,12 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     pub fn set_state(&mut self, migration: u16, state: &MigrationState<K>) {
         match &mut self.first {
             Some(first) if migration == FIRST_MIGRATION => first.set(state),
-            _ => self.later.insert(migration, state),
+            _ => self.by_number.insert(migration, state),
         }
     }
 
-    /// Returns the number of the current migration: the first that is neither idle nor finalized. If there is none, it
-    /// is the last that has begun; if none has begun, 1. A later migration begins only once the current one is
-    /// finalized.
+    /// Returns the number of the current migration: the first whose stored state is neither idle nor finalized. If
+    /// there is none, it is the last with a stored state; if no state is stored, 1.
     pub fn current(&self) -> u16 {
         let begun = self.begun();
         // A migration whose state does not decode counts as current, so that the damage is reported.
@@ -229,7 +228,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     /// Returns the status of the [current](Self::current) migration.
     ///
     /// # Errors
-    /// If its state does not decode.
+    /// If the state does not decode.
     pub fn status(&self, layout: impl Into<Layout>) -> Result<MigrationStatus<K>, StableError> {
         self.status_of(self.current(), layout)
     }
@@ -237,7 +236,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     /// Returns the status of a migration, in the type of the endpoints.
     ///
     /// # Errors
-    /// If it does not decode.
+    /// If the state does not decode.
     pub fn status_of(
         &self,
         migration: u16,
@@ -249,7 +248,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     /// Returns up to a page of journal entries, starting at number `from`.
     ///
     /// # Errors
-    /// If one of them does not decode.
+    /// If an entry does not decode.
     pub fn journal(&self, from: u64) -> Result<Vec<JournalEntry<K>>, StableError> {
         let indexes = self.journal.keys(from..).take(PAGE);
         let stored = indexes.filter_map(|index| Some((index, self.journal.get_raw(&index)?)));
@@ -264,11 +263,11 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     }
 
     /// Lists up to a page of quarantined units with keys above `after`, of all migrations, since units may stay in
-    /// quarantine after their migration is finalized. Units of two migrations with the same key are on the same page. A
-    /// record that is larger than a page is truncated.
+    /// quarantine after their migration is finalized. Units of two migrations with the same key are on the same page;
+    /// if the records of one key are larger than a page, they are truncated. Damaged keys are left out.
     pub fn quarantined(&self, after: Option<K>) -> Vec<QuarantinedRecord<K>> {
         let after = after.map(|key| Stored::of(&key));
-        let later = self.later.keys(..).filter(|number| *number != FIRST_MIGRATION);
+        let later = self.by_number.keys(..).filter(|number| *number != FIRST_MIGRATION);
         let migrations = iter::once(FIRST_MIGRATION).chain(later);
         let keys_of = |migration| {
             let keys = self.quarantine.stored_keys(migration, after.clone());
@@ -279,28 +278,28 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
         let last = keys.get(PAGE.saturating_sub(1)).map(|(key, _)| key.clone());
         keys.retain(|(key, _)| last.as_ref().is_none_or(|last| key <= last));
         let (mut page, mut bytes) = (Vec::new(), 0_usize);
-        for of_one_key in keys.chunk_by(|(one, _), (other, _)| one == other) {
+        for same_key in keys.chunk_by(|(one, _), (other, _)| one == other) {
             let get = |(key, migration): &(Stored<K>, u16)| {
                 let key = key.key().ok()?;
                 let record = self.quarantine.get_or_damaged(*migration, &key)?;
                 Some((key, record))
             };
-            let records: Vec<_> = of_one_key.iter().filter_map(get).collect();
-            let taken = records.iter().map(|(_, record)| record.bytes_in_answer()).sum::<usize>();
-            bytes = bytes.saturating_add(taken);
+            let records: Vec<_> = same_key.iter().filter_map(get).collect();
+            let needed = records.iter().map(|(_, record)| record.bytes_in_answer()).sum::<usize>();
+            bytes = bytes.saturating_add(needed);
             if bytes > PAGE_BYTES && !page.is_empty() {
                 break;
             }
-            let each = PAGE_BYTES.checked_div(records.len()).unwrap_or(PAGE_BYTES);
-            // One record may exceed its share if all of them fit.
-            let each = if taken > PAGE_BYTES { each } else { PAGE_BYTES };
-            page.extend(records.into_iter().map(|(key, record)| record.into_api(key, each)));
+            let share = PAGE_BYTES.checked_div(records.len()).unwrap_or(PAGE_BYTES);
+            // One record may exceed its share if all records of the key fit.
+            let max_bytes = if needed > PAGE_BYTES { share } else { PAGE_BYTES };
+            page.extend(records.into_iter().map(|(key, record)| record.into_api(key, max_bytes)));
         }
         page
     }
 }
 
-/// Returns `Ok(())` if a record's first byte is a format that this crate knows, or there is no record.
+/// Returns an error if a record was written in a newer format than this crate knows.
 fn check_format<V: Record>(key: impl ToString, raw: &[u8]) -> Result<(), Error> {
     let newer = |(found, known)| Error::NewerFormat { name: V::NAME, key: key.to_string(), found, known };
     newer_format::<V>(raw).map(newer).map_or(Ok(()), Err)

@@ -46,7 +46,7 @@ mod unit;
 mod watch;
 
 pub use control::Control;
-pub use deferral::{defer, release, taken_over};
+pub use deferral::{defer, discard_progress, release};
 pub use digest::{Digest, MultisetDigest, digest_of, digest_of_record};
 pub use engine::Engine;
 pub use error::Error;
@@ -83,7 +83,7 @@ use std::ops::Bound;
 /// ```
 pub const SCHEMA: &str = include_str!("../schema.json");
 
-/// Returns the range of the keys above `last`, or of all keys if it is `None`: for [`Migration::sources`] and
+/// Returns the range of the keys above `last`, or of all keys if `last` is `None`: for [`Migration::sources`] and
 /// [`Migration::targets`].
 ///
 /// ```

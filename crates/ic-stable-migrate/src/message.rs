@@ -2,7 +2,7 @@
 
 use crate::{Meter, Time};
 
-/// Whether a run of the engine has completed its work.
+/// Whether a run of the engine has left work for another message.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -20,9 +20,9 @@ use crate::{Meter, Time};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunOutcome {
-    /// Nothing is left.
+    /// No migration has work at present. A migration that is paused, stuck, held or waiting has none.
     Done,
-    /// The budget is used up; run again.
+    /// The message ends before the work does; run again.
     More,
 }
 
@@ -54,6 +54,6 @@ pub struct MessageBudget<'a> {
     pub now: Time,
     /// Reads how many instructions the message has used.
     pub meter: &'a dyn Meter,
-    /// Instructions of the message after which the engine stops.
+    /// Instructions that the message may use: the engine stops when another unit would exceed them.
     pub budget: u64,
 }

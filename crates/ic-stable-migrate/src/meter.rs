@@ -22,7 +22,7 @@ pub trait Meter {
     fn used(&self) -> u64;
 }
 
-/// A meter for use outside of the IC: it always reads zero, so no work ends early.
+/// A meter that always reads zero, so that no work ends early.
 ///
 /// ```
 /// use ic_stable_migrate::{MessageBudget, Meter, Time, Unmetered};

@@ -45,8 +45,8 @@ pub trait Migration<H: Host> {
     /// Returns the declaration of the migration.
     fn plan(&self) -> &'static Plan;
 
-    /// Returns what must happen before the migration may begin; `None` if it may. The migration before it must be
-    /// finalized in any case.
+    /// Returns what must happen before the migration may begin; `None` if nothing. That earlier migrations are
+    /// finalized is checked by the engine.
     ///
     /// # Errors
     /// A damaged record.
@@ -86,7 +86,7 @@ pub trait Migration<H: Host> {
     }
 
     /// Lists up to `limit` source units above `after`, ascending. The list may include quarantined units. It may also
-    /// include units that no longer exist, if it would begin with more of them than one message can skip.
+    /// include a unit that no longer exists, if [`Self::convert`] makes sure that the unit is not listed again.
     ///
     /// # Errors
     /// A damaged record; the engine stops.
@@ -141,8 +141,8 @@ pub trait Migration<H: Host> {
         digest_of(raw)
     }
 
-    /// Converts a unit, or as much of it as the message has budget for, and removes the source once the
-    /// target has been read back.
+    /// Handles a unit according to its class, or as much of it as the message has budget for. Removes the source of a
+    /// converted unit once the target has been read back.
     ///
     /// # Errors
     /// If a record other than the unit itself is damaged: nothing is changed, and the engine stops.
@@ -176,8 +176,8 @@ pub trait Migration<H: Host> {
         self.plan().classes.iter().position(is_quarantined).unwrap_or(usize::MAX)
     }
 
-    /// Releases what the converted slices of a unit have allocated: the client has removed the unit, or another unit is
-    /// converted first.
+    /// Releases what the slices of a unit have allocated: the client has removed the unit, its conversion trapped, or
+    /// another unit is handled first.
     fn abandon(&self, _: &mut H, _: H::Key, _progress: Vec<u8>) {}
 
     /// Lists up to `limit` target units above `after`, ascending.
@@ -269,8 +269,8 @@ pub trait Migration<H: Host> {
 /// # }
 /// ```
 pub trait Bulk<H: Host> {
-    /// Converts the first source units, ascending, at most `limit`. Calls `has_budget` after each, and stops if the
-    /// message has no budget for another. Returns the outcome of each. A unit whose conversion fails ends the call.
+    /// Converts the first source units, ascending, at most `limit`. Calls `has_budget` after each unit, and stops if
+    /// the message has no budget for another. Returns the outcomes of the units. The first error ends the call.
     ///
     /// # Errors
     /// If the first unit fails, its error.
@@ -285,10 +285,10 @@ pub trait Bulk<H: Host> {
     /// Lists up to `limit` units whose sources are left in place, ascending.
     fn leftovers(&self, host: &H, limit: usize) -> Vec<H::Key>;
 
-    /// Removes the source of a converted unit.
+    /// Removes the source that was left in place of a converted unit.
     fn drop_leftover(&self, host: &mut H, key: H::Key);
 
-    /// Removes the sources of all converted units at once. Called when everything is converted and accounted for.
+    /// Removes all sources that were left in place, at once. Called when everything is converted and accounted for.
     fn clear_leftovers(&self, host: &mut H);
 }
 
@@ -334,8 +334,8 @@ pub trait Reversal<H: Host> {
     /// Why it may not, and what to do instead.
     fn allowed(&self) -> Result<(), String>;
 
-    /// Returns the number of steps that a rollback takes: one for each target unit, and one for each source left in
-    /// place.
+    /// Returns the number of steps that a rollback still takes: one for each target unit, and one for each source left
+    /// in place. The engine adds the quarantined units.
     fn left(&self, host: &H) -> u64;
 
     /// Converts a unit, or a slice of it, back to its source form.
@@ -375,9 +375,9 @@ pub struct Work<'a> {
     pub now: Time,
     /// Reads how many instructions the message has used.
     pub meter: &'a dyn Meter,
-    /// Instructions of the message after which conversion of a large unit stops.
+    /// Instructions of the message after which a large unit must be left to the next message.
     pub budget: u64,
-    /// Progress of the unit, encoded by the migration: empty at the start, stored when the conversion stops.
+    /// Progress of the unit, encoded by the migration: empty at the start, stored between the slices.
     pub progress: Vec<u8>,
 }
 
@@ -441,7 +441,7 @@ pub enum Advance {
         /// Its outcome.
         fate: Fate,
     },
-    /// The client has removed the unit since it was listed.
+    /// The unit no longer exists: its client has removed it.
     Gone,
 }
 

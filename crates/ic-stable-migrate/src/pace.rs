@@ -1,10 +1,10 @@
 //! How many units a message takes, and what happens when a message traps.
 //!
 //! A message that hits the instruction limit traps and is rolled back, so the engine cannot record the failure in that
-//! message. Instead, the previous message writes an attempt marker, and a message that commits clears the marker. A
-//! message that does not commit halves the batch of the next attempt, down to a single unit. A unit that traps alone is
-//! a poison record: it is quarantined without being decoded. If even quarantining it traps, or a step other than a
-//! conversion, the migration is stuck.
+//! message. Instead, the previous message or the watchdog writes an attempt marker, and a message that commits replaces
+//! or clears the marker. If a message did not commit, the watchdog halves the limit on the units of a message, from
+//! 1,024 down to one. A unit that traps alone is a poison record: it is quarantined without being decoded. If even its
+//! quarantining traps, or a step other than a conversion traps alone, the migration is stuck.
 
 use minicbor::{Decode, Encode};
 
@@ -34,10 +34,10 @@ pub struct Pace {
     /// Number of units in a batch; 0 before the first batch.
     #[n(0)]
     pub batch: u32,
-    /// Number of attempts that have not committed: 1 while a message is running.
+    /// Number of consecutive attempts that have not committed, the one that is scheduled or running included.
     #[n(1)]
     pub attempts: u32,
-    /// Number of units and slices handled in this run.
+    /// Number of units and slices handled since the run, a verification or a rollback began.
     #[n(2)]
     pub steps: u64,
     /// Number of messages used so far.
@@ -54,7 +54,7 @@ pub struct Pace {
 /// What to try after a message that trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
-    /// The same step with fewer units.
+    /// The same step with fewer units, or without decoding the unit.
     Smaller,
     /// Nothing: the step cannot be made smaller.
     Never,
@@ -62,7 +62,7 @@ pub(crate) enum Retry {
 
 impl Pace {
     /// Returns the pace of a new run, which keeps counting messages.
-    pub(crate) fn of_new_run(&self) -> Self {
+    pub(crate) fn for_new_run(&self) -> Self {
         Self { messages: self.messages, ..Self::default() }
     }
 
@@ -87,7 +87,8 @@ impl Pace {
         self.batch = batch;
     }
 
-    /// Records that the message has committed. If `mark_attempt` is true, also writes the marker of the next attempt.
+    /// Records that the message commits, and doubles the limit. If `mark_attempt` is true, writes the marker of the
+    /// next attempt, otherwise clears the marker.
     pub(crate) fn committed(&mut self, mark_attempt: bool) {
         self.attempts = u32::from(mark_attempt);
         self.skip_next = false;
@@ -97,8 +98,8 @@ impl Pace {
         }
     }
 
-    /// Records that an attempt did not commit. `may_skip` is true if the attempt converted units, since these can be
-    /// quarantined.
+    /// Records that an attempt did not commit, and halves the limit. `may_skip` is true if the attempt converted units,
+    /// since these can be quarantined.
     pub(crate) fn did_not_commit(&mut self, may_skip: bool) -> Retry {
         self.attempts = self.attempts.saturating_add(1);
         if self.limit == 1 {
@@ -156,7 +157,7 @@ mod tests {
     #[test]
     fn a_new_run_keeps_only_the_number_of_messages() {
         let used = Pace { batch: 8, attempts: 1, steps: 9, messages: 7, limit: 4, skip_next: true };
-        assert_eq!(used.of_new_run(), Pace { messages: 7, ..Pace::default() });
+        assert_eq!(used.for_new_run(), Pace { messages: 7, ..Pace::default() });
     }
 
     #[test]

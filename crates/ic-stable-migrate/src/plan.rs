@@ -5,8 +5,8 @@ use crate::{Digest, Layout, digest_of};
 /// Number of the migration whose state and quarantine may have their own memories.
 pub(crate) const FIRST_MIGRATION: u16 = 1;
 
-/// The declaration of a migration. Every journal entry contains its digest, which differs between builds that treat a
-/// class differently.
+/// The declaration of a migration. The journal entries of a migration that has begun contain the digest of its plan,
+/// which differs between builds that treat a class differently.
 ///
 /// **What is frozen.** Number, name and layouts never change once a release has them, and classes are only added. The
 /// *source* types are a frozen copy in the migration's module. The *target* types are the types of the layout
@@ -41,9 +41,9 @@ pub struct Plan {
     pub number: u16,
     /// Name of the migration.
     pub name: &'static str,
-    /// Layout it starts from.
+    /// Layout that the migration starts from.
     pub from: Layout,
-    /// Layout to which it leads; in effect from its first change on.
+    /// Layout to which the migration leads; in effect from before its first conversion on.
     pub to: Layout,
     /// Every class of unit that the migration knows.
     pub classes: &'static [ClassPlan],

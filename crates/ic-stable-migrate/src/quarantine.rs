@@ -29,10 +29,10 @@ pub struct QuarantineRecord {
     /// Why the unit could not be converted.
     #[n(0)]
     pub reason: String,
-    /// The bytes as they were stored.
+    /// The bytes of the unit as they were stored, or others from which the migration can restore and digest it.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub raw: Vec<u8>,
-    /// A number that was stored along with these bytes, if there was one.
+    /// A number that was stored along with the unit's bytes, if there was one.
     #[n(2)]
     pub beside: Option<u64>,
     /// Whether indexes referred to the unit; absent if that is unknown, as in records of earlier builds.
@@ -45,13 +45,14 @@ pub struct QuarantineRecord {
 }
 
 impl QuarantineRecord {
-    /// Creates a record that contains only these bytes.
+    /// Creates a record of a reason and the unit's bytes.
     #[must_use]
     pub const fn new(reason: String, raw: Vec<u8>) -> Self {
         Self { reason, raw, beside: None, was_indexed: None, owner: None }
     }
 
-    /// Converts the record to the type of the endpoints, with at most `max` of its raw bytes.
+    /// Converts the record to the type of the endpoints, with at most `max` of its raw bytes, and with the beginning of
+    /// a reason above 4 KiB.
     pub fn into_api<K>(self, session: K, max: usize) -> QuarantinedRecord<K> {
         let Self { mut reason, mut raw, .. } = self;
         let len = raw.len();
@@ -90,8 +91,8 @@ impl Record for QuarantineRecord {
     }
 }
 
-/// The quarantines of all migrations. The first migration's may have its own memory. Units are listed in the
-/// order of the stored bytes of their keys.
+/// The quarantines of all migrations. That of migration 1 may have its own memory. Units are listed in the order of the
+/// stored bytes of their keys.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -103,7 +104,7 @@ impl Record for QuarantineRecord {
 ///
 /// // A client's call about the unit.
 /// assert!(quarantine.contains(1, 7));
-/// let record = quarantine.get(1, 7)?.expect("it is there");
+/// let record = quarantine.get(1, 7)?.expect("unit 7 is quarantined");
 /// assert_eq!((record.reason.as_str(), record.raw.as_slice()), ("its conversion trapped", [1, 2].as_slice()));
 /// // The same, if the record may be damaged.
 /// assert_eq!(quarantine.get_or_damaged(1, 7), Some(record));
@@ -117,40 +118,41 @@ impl Record for QuarantineRecord {
 /// ```
 pub struct Quarantine<K: Key, M: Memory> {
     first: Option<Table<Stored<K>, QuarantineRecord, M>>,
-    later: Table<Numbered<K>, QuarantineRecord, M>,
+    by_number: Table<Numbered<K>, QuarantineRecord, M>,
 }
 
 /// Calls a method, with a unit's key, on the table that holds a migration's quarantine.
 macro_rules! call {
-    ($first:expr, $later:expr, $migration:ident, $key:ident, $method:ident) => {{
+    ($first:expr, $by_number:expr, $migration:ident, $key:ident, $method:ident) => {{
         let key = Stored::of($key.borrow());
         match $first {
             Some(first) if $migration == FIRST_MIGRATION => first.$method(&key),
-            _ => $later.$method(&Numbered { migration: $migration, key }),
+            _ => $by_number.$method(&Numbered { migration: $migration, key }),
         }
     }};
 }
 
 impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
     /// Opens the tables, or creates empty ones.
-    pub(crate) fn open(first: Option<M>, later: M) -> Self {
-        Self { first: first.map(Table::over), later: Table::over(later) }
+    pub(crate) fn open(first: Option<M>, by_number: M) -> Self {
+        Self { first: first.map(Table::over), by_number: Table::over(by_number) }
     }
 
-    /// Returns a quarantined unit.
+    /// Returns the record of a quarantined unit; `None` if the unit is not quarantined.
     ///
     /// # Errors
-    /// If its record does not decode.
+    /// If the record does not decode.
     pub fn get(&self, migration: u16, key: impl Borrow<K>) -> Result<Option<QuarantineRecord>, StableError> {
-        call!(&self.first, self.later, migration, key, get)
+        call!(&self.first, self.by_number, migration, key, get)
     }
 
     /// Returns the stored bytes of a unit's quarantine record.
     pub fn get_raw(&self, migration: u16, key: impl Borrow<K>) -> Option<Vec<u8>> {
-        call!(&self.first, self.later, migration, key, get_raw)
+        call!(&self.first, self.by_number, migration, key, get_raw)
     }
 
-    /// Returns a quarantined unit; for a record that does not decode, its bytes and what is wrong with them.
+    /// Returns the record of a quarantined unit; in place of one that does not decode, a record of its stored bytes and
+    /// what is wrong with them.
     pub fn get_or_damaged(&self, migration: u16, key: impl Borrow<K>) -> Option<QuarantineRecord> {
         let key = key.borrow();
         match self.get(migration, key) {
@@ -183,32 +185,32 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
 
     /// Returns whether a unit is quarantined.
     pub fn contains(&self, migration: u16, key: impl Borrow<K>) -> bool {
-        call!(&self.first, self.later, migration, key, contains)
+        call!(&self.first, self.by_number, migration, key, contains)
     }
 
-    /// Returns the first of these units that is not quarantined. If the units are close together, and in the order of
-    /// their stored bytes, the check of each unit takes one step along the table.
+    /// Returns the first of these units that is not quarantined. A unit that directly follows the previous one in the
+    /// table takes one step along the table.
     pub(crate) fn first_absent(&self, migration: u16, keys: &[K]) -> Option<K> {
         let stored = || keys.iter().map(Stored::of);
         let absent = match &self.first {
             Some(first) if migration == FIRST_MIGRATION => first.first_absent(stored()),
-            _ => self.later.first_absent(stored().map(|key| Numbered { migration, key })),
+            _ => self.by_number.first_absent(stored().map(|key| Numbered { migration, key })),
         };
         absent.and_then(|place| keys.get(place).cloned())
     }
 
-    /// Quarantines a unit.
+    /// Stores the record of a quarantined unit, replacing any previous one.
     pub fn insert(&mut self, migration: u16, key: impl Borrow<K>, record: &QuarantineRecord) {
         let key = Stored::of(key.borrow());
         match &mut self.first {
             Some(first) if migration == FIRST_MIGRATION => first.insert(key, record),
-            _ => self.later.insert(Numbered { migration, key }, record),
+            _ => self.by_number.insert(Numbered { migration, key }, record),
         }
     }
 
     /// Removes a unit from quarantine. Returns `false` if it was not in quarantine.
     pub fn remove(&mut self, migration: u16, key: impl Borrow<K>) -> bool {
-        call!(&mut self.first, self.later, migration, key, remove)
+        call!(&mut self.first, self.by_number, migration, key, remove)
     }
 
     /// Lists up to `limit` quarantined units of a migration after the unit `after`. Damaged keys are left out.
@@ -219,7 +221,7 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
 
     /// Returns whether no migration has anything in quarantine.
     pub fn is_empty(&self) -> bool {
-        self.first.as_ref().is_none_or(Table::is_empty) && self.later.is_empty()
+        self.first.as_ref().is_none_or(Table::is_empty) && self.by_number.is_empty()
     }
 
     /// Iterates over the stored keys of a migration after the unit `after`.
@@ -235,7 +237,7 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
                     Some(key) => Bound::Excluded(Numbered { migration, key }),
                     None => Bound::Included(Numbered { migration, key: Stored::lowest() }),
                 };
-                let keys = self.later.keys((start, Bound::Unbounded));
+                let keys = self.by_number.keys((start, Bound::Unbounded));
                 Box::new(keys.take_while(move |key| key.migration == migration).map(|key| key.key))
             }
         }
@@ -247,8 +249,8 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
     /// [`Error::DamagedKey`] if there is one.
     pub(crate) fn check_keys(&self, limit: usize) -> Result<(), Error> {
         let first = self.first.iter().flat_map(|first| first.keys(..).take(limit));
-        let later = self.later.keys(..).take(limit).map(|key| key.key);
-        for key in first.chain(later) {
+        let by_number = self.by_number.keys(..).take(limit).map(|key| key.key);
+        for key in first.chain(by_number) {
             key.key().map_err(|reason| Error::DamagedKey { key: key.hex(), reason })?;
         }
         Ok(())

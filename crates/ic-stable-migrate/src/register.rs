@@ -7,8 +7,7 @@ use ic_stable_structures::{Memory, StableCell};
 
 use crate::{Record, StableError};
 
-/// A stable cell that contains one record, or none yet. It is decoded once, even if a message reads it several
-/// times.
+/// A stable cell that contains one record, or none yet. The record is decoded when it is first read, and not again.
 ///
 /// ```
 /// use ic_stable_migrate::{Layout, Register};
@@ -22,7 +21,7 @@ use crate::{Record, StableError};
 /// # Ok::<(), ic_stable_migrate::StableError>(())
 /// ```
 pub struct Register<V, M: Memory> {
-    /// None until the first record is stored, if the register was opened by [`Register::open`].
+    /// None until the first record is stored, if [`Register::open`] found an empty memory.
     cell: Option<StableCell<Vec<u8>, M>>,
     memory: M,
     decoded: OnceCell<Result<Option<V>, StableError>>,
@@ -52,7 +51,7 @@ impl<V: Record + Clone, M: Memory + Clone> Register<V, M> {
     /// Returns the record, if one was ever set.
     ///
     /// # Errors
-    /// If it does not decode.
+    /// If the record does not decode.
     pub fn get(&self) -> Result<Option<V>, StableError> {
         self.decoded.get_or_init(|| self.decode()).clone()
     }

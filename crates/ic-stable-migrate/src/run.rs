@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! Idle ── source units or the old layout ─> Validating ──> Converting ──> Verifying ──> Converted
-//!                                            ^                            │  └─────> Stuck
-//!                                            └─── more source units ──────┘
-//! any of them ── rollback ──> RollingBack ──> RolledBack ── resume ──> Idle
+//!                                            ^                                           │
+//!                                            └──────────── more source units ────────────┘
+//! Idle … Converted, Paused, Stuck ── rollback ──> RollingBack ──> RolledBack ── resume ──> Idle
 //! Converted ── verify ──> Verifying       Converted ── finalize ──> Finalized
 //! Validating … Converted ── retry ──> Validating
-//! working phases ── pause ──> Paused ── resume ──> as before
+//! Validating … Verifying, RollingBack ── pause ──> Paused ── resume ──> as before
+//! Idle … Converted, RollingBack ── error ──> Stuck ── resume ──> as before
 //! ```
 //! A message on the IC commits completely or not at all, so the state is stored once, at its end: what is
 //! stored is consistent, and the next message continues from it. An upgrade between two messages does not affect this.
@@ -17,7 +18,7 @@ use crate::{
     Host, MessageBudget, Migration, MigrationState, Phase, Recheck, Rollback, RunOutcome, StableError,
 };
 
-/// Number of source units that [`leftover`] lists at once.
+/// Number of source units that [`first_unconverted`] lists at once.
 const LISTED_AT_ONCE: usize = 64;
 
 /// Returns whether a migration would do anything if it were run.
@@ -35,18 +36,23 @@ pub fn has_work<H: Host>(
             // If clients have touched every unit before the engine reached any, no source unit is left, but the counts
             // and digests are not verified yet.
             let unproven = state.phase == Phase::Idle && state.source > 0;
-            let old =
-                host.layout()? == migration.plan().from || unproven || leftover(migration, host)?.is_some();
-            let may_begin = state.phase == Phase::Converted || predecessor(migration, host)?.is_none();
-            Ok(old && may_begin && migration.waits_for(host)?.is_none())
+            let is_needed = host.layout()? == migration.plan().from
+                || unproven
+                || first_unconverted(migration, host)?.is_some();
+            let may_begin =
+                state.phase == Phase::Converted || blocking_predecessor(migration, host)?.is_none();
+            Ok(is_needed && may_begin && migration.waits_for(host)?.is_none())
         }
     }
 }
 
 /// Returns what must happen to the migrations before this one; `None` if nothing. The previous migration must be
-/// finalized, or must never have begun, and stable memory must be in the layout to which it leads, or in a later one.
-/// Otherwise a controller could neither finalize the previous migration nor roll it back.
-pub fn predecessor<H: Host>(migration: &dyn Migration<H>, host: &H) -> Result<Option<String>, StableError> {
+/// finalized, or must never have begun, and stable memory must be in the layout from which this migration starts, or in
+/// a later one. Otherwise a controller could neither finalize the previous migration nor roll it back.
+pub fn blocking_predecessor<H: Host>(
+    migration: &dyn Migration<H>,
+    host: &H,
+) -> Result<Option<String>, StableError> {
     let plan = migration.plan();
     if let Some(previous) = plan.number.checked_sub(1).filter(|previous| *previous > 0) {
         let state = host.ledger().state_of(previous)?;
@@ -68,7 +74,10 @@ pub fn predecessor<H: Host>(migration: &dyn Migration<H>, host: &H) -> Result<Op
 
 /// Returns the first source unit that is not quarantined. Units that stay in place while they are quarantined are
 /// skipped, at the cost of one step along both tables for each.
-pub fn leftover<H: Host>(migration: &dyn Migration<H>, host: &H) -> Result<Option<H::Key>, H::Error> {
+pub fn first_unconverted<H: Host>(
+    migration: &dyn Migration<H>,
+    host: &H,
+) -> Result<Option<H::Key>, H::Error> {
     let number = migration.plan().number;
     let mut after = None;
     loop {
@@ -103,7 +112,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         let limit = self.state.pace.limit;
         let steps_before = self.state.pace.steps;
         count(&mut self.state.pace.messages);
-        let progress = loop {
+        let outcome = loop {
             match self.step() {
                 Ok(true) => {}
                 Ok(false) => break RunOutcome::Done,
@@ -123,12 +132,12 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         if let (Phase::RollingBack, Some(rollback)) = (self.state.phase, &mut self.state.rollback) {
             rollback.left = left_to_roll_back(self.migration, self.host);
         }
-        self.state.pace.committed(progress == RunOutcome::More);
+        self.state.pace.committed(outcome == RunOutcome::More);
         self.host.ledger_mut().set_state(self.migration.plan().number, &self.state);
-        Ok(progress)
+        Ok(outcome)
     }
 
-    /// Adopts the plan of this build. If the run has followed another plan, the journal records the change.
+    /// Adopts the plan of this build, if a run that has begun follows another plan, and records that in the journal.
     fn follow_the_plan(&mut self) -> Result<(), H::Error> {
         let plan = self.migration.plan();
         let followed = self.state.plan;
@@ -156,10 +165,9 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         self.enter(Phase::Stuck)
     }
 
-    /// Returns an error text if the run has taken more steps than its units can need, since it digests and converts
-    /// them repeatedly. Verifications and rollbacks are exempt: they take one step per unit, however many units there
-    /// are.
-    fn is_endless(&self) -> Option<String> {
+    /// Returns an error text if the run has taken more steps than counting and converting its units can need.
+    /// Verifications and rollbacks are exempt: their steps do not depend on the number of source units.
+    fn too_many_steps(&self) -> Option<String> {
         let MigrationState { source, pace, .. } = &self.state;
         let (steps, max) = (pace.steps, self.migration.max_steps(*source));
         let is_bounded = matches!(self.state.phase, Phase::Validating | Phase::Converting);
@@ -170,7 +178,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     /// Handles a batch of units, or changes the phase. Returns `false` if there was nothing to do and nothing
     /// was changed.
     fn step(&mut self) -> Result<bool, H::Error> {
-        if let Some(note) = self.is_endless() {
+        if let Some(note) = self.too_many_steps() {
             self.get_stuck(note)?;
             return Ok(true);
         }
@@ -200,7 +208,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
             Phase::Converting => {
                 if self.convert_some()? {
                     // The next step converts another batch, if the message has budget for it.
-                } else if leftover(self.migration, self.host)?.is_some() {
+                } else if first_unconverted(self.migration, self.host)?.is_some() {
                     // A unit may have been created below the cursor.
                     self.state.cursor = None;
                 } else {
@@ -214,7 +222,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(true)
     }
 
-    /// Compares counts and digests, after checking every converted unit if that was requested.
+    /// Checks the next batch of target units, if a controller has requested a verification; otherwise compares counts
+    /// and digests.
     fn verify(&mut self) -> Result<(), H::Error> {
         let Some(recheck) = &self.state.recheck else {
             return match self.state.imbalance() {

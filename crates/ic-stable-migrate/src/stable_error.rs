@@ -19,6 +19,6 @@ pub struct StableError {
     pub name: &'static str,
     /// Key of the record.
     pub key: String,
-    /// What is wrong with it.
+    /// What is wrong with the record.
     pub reason: String,
 }

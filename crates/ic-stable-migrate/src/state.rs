@@ -54,14 +54,14 @@ pub enum Phase {
     /// Everything is converted and verified.
     #[n(4)]
     Converted,
-    /// Verified again; a rollback is no longer possible.
+    /// A rollback is no longer possible.
     #[n(5)]
     Finalized,
-    /// Stopped by a controller; `resume_to` is the phase to which it returns.
+    /// Stopped by a controller, or deferred; `resume_to` is the phase to which it returns.
     #[n(6)]
     Paused,
     /// Stopped because of an error; `note` is the reason, `resume_to` the phase to which it returns. Until it is
-    /// resumed, only units that clients use are converted.
+    /// resumed, only units that clients use are converted, and none if the error was in a rollback.
     #[n(7)]
     Stuck,
     /// Rolling back.
@@ -102,7 +102,7 @@ pub struct MigrationState<K: Key = u64> {
     /// Phase.
     #[n(0)]
     pub phase: Phase,
-    /// Last unit that was handled.
+    /// Last unit that the engine has handled in its current pass over the units.
     #[cbor(n(1), with = "crate::key::opt_cbor")]
     pub cursor: Option<K>,
     /// Every source unit up to this one is included in `source` and `digest_before`.
@@ -111,31 +111,31 @@ pub struct MigrationState<K: Key = u64> {
     /// Source units counted.
     #[n(3)]
     pub source: u64,
-    /// Of these: converted by the engine.
+    /// Source units converted by the engine.
     #[n(4)]
     pub converted: u64,
-    /// Of these: converted when their client touched them.
+    /// Source units converted when their client touched them.
     #[n(5)]
     pub already: u64,
-    /// Of these: in quarantine.
+    /// Source units in quarantine.
     #[n(6)]
     pub quarantined: u64,
-    /// Of these: expired, and released.
+    /// Source units that had expired, and were released.
     #[n(7)]
     pub expired: u64,
-    /// Digest of all source units, before their conversion.
+    /// Digest of all source units that were counted.
     #[n(8)]
     pub digest_before: MultisetDigest,
-    /// Digest of the converted units, converted back to the source form.
+    /// Digest of the units that were converted (converted back to the source form), released or quarantined.
     #[n(9)]
     pub digest_after: MultisetDigest,
     /// Instructions used so far.
     #[n(10)]
     pub instructions: u64,
-    /// Why it is stuck, or what the last verification found; otherwise empty.
+    /// Why the migration is stuck, or what the last verification, retry or rollback could not settle; otherwise empty.
     #[n(11)]
     pub note: String,
-    /// The phase that a pause or an error has interrupted.
+    /// The phase to which a paused or stuck migration returns.
     #[n(12)]
     pub resume_to: Option<Phase>,
     /// Name of the migration, once it has begun.
@@ -180,10 +180,10 @@ pub struct MigrationState<K: Key = u64> {
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(all(test, feature = "_schema"), derive(stable_schema::StableSchema))]
 pub struct Rollback {
-    /// Number of units rolled back, and of leftover sources deleted before that.
+    /// Number of units converted back or restored from quarantine, and of leftover sources deleted before that.
     #[n(0)]
     pub done: u64,
-    /// Number of units and leftover sources that remain.
+    /// Number of target units, quarantined units and leftover sources that remain.
     #[n(1)]
     pub left: u64,
 }
@@ -209,7 +209,7 @@ pub struct UnitProgress<K: Key = u64> {
     /// Key of the unit.
     #[cbor(n(0), with = "crate::key::cbor")]
     pub key: K,
-    /// Its progress, encoded by the migration.
+    /// Progress of the unit, encoded by the migration.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub progress: Vec<u8>,
 }
@@ -222,7 +222,7 @@ pub struct UnitProgress<K: Key = u64> {
 /// let mut bank = Bank::converted([(7, 100), (8, 250)]);
 /// ENGINE.control(&mut bank, NOW)?.verify()?;
 /// ENGINE.run(&mut bank, STEP)?;
-/// let recheck: Recheck = bank.ledger.state_of(1)?.recheck.expect("it is in progress");
+/// let recheck: Recheck = bank.ledger.state_of(1)?.recheck.expect("a check is in progress");
 /// assert_eq!((recheck.since, recheck.cursor, recheck.seen, recheck.unsound), (NOW.as_nanos(), Some(7), 1, 0));
 /// # Ok(())
 /// # }
@@ -230,7 +230,7 @@ pub struct UnitProgress<K: Key = u64> {
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(all(test, feature = "_schema"), derive(stable_schema::StableSchema))]
 pub struct Recheck<K: Key = u64> {
-    /// When it began, nanoseconds.
+    /// When the check began, nanoseconds.
     #[n(0)]
     pub since: u64,
     /// Last unit checked.
@@ -239,10 +239,10 @@ pub struct Recheck<K: Key = u64> {
     /// Units checked.
     #[n(2)]
     pub seen: u64,
-    /// Of these: unsound.
+    /// Units found unsound.
     #[n(3)]
     pub unsound: u64,
-    /// What is wrong with the first of them.
+    /// What is wrong with the first unsound unit.
     #[n(4)]
     pub first: String,
 }
@@ -283,8 +283,8 @@ impl<K: Key> Recheck<K> {
 }
 
 impl<K: Key> MigrationState<K> {
-    /// Returns whether a source unit was counted before the first conversion. Any other unit is counted when it is
-    /// touched, or when the migration reaches it.
+    /// Returns whether a source unit is at or below `validated_through`. Any other unit is counted when it is touched,
+    /// or when the engine reaches it.
     pub(crate) fn is_validated(&self, key: &K) -> bool {
         self.validated_through.as_ref().is_some_and(|through| key <= through)
     }
@@ -314,7 +314,7 @@ impl<K: Key> MigrationState<K> {
         matches!(self.interrupted_phase(), Phase::RollingBack | Phase::RolledBack)
     }
 
-    /// Returns whether the migration has done anything, or a controller has deferred it.
+    /// Returns whether the migration has done anything since it was last reset, or is deferred.
     pub(crate) const fn has_begun(&self) -> bool {
         !matches!(self.phase, Phase::Idle) || self.plan.is_some()
     }
@@ -322,10 +322,10 @@ impl<K: Key> MigrationState<K> {
     /// Returns the state of the same migration before it has done anything, but with the instructions and messages that
     /// it has used so far.
     pub fn restarted(&self) -> Self {
-        Self { instructions: self.instructions, pace: self.pace.of_new_run(), ..Self::default() }
+        Self { instructions: self.instructions, pace: self.pace.for_new_run(), ..Self::default() }
     }
 
-    /// Returns the state of a migration that a controller deferred before it began.
+    /// Returns the state of a migration that was deferred before it began.
     pub fn deferred() -> Self {
         Self { phase: Phase::Paused, resume_to: Some(Phase::Idle), ..Self::default() }
     }

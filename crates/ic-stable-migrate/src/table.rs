@@ -115,7 +115,7 @@ const STEPS_ALONG: usize = 8;
 /// # Ok::<(), ic_stable_migrate::StableError>(())
 /// ```
 pub struct Table<K: Storable + Ord + Clone, V, M: Memory> {
-    /// None until the first record is stored, if the table was opened by [`Table::open`].
+    /// None until the first record is stored, if [`Table::open`] found an empty memory.
     map: Option<StableBTreeMap<K, Raw, M>>,
     memory: M,
     record: PhantomData<V>,
@@ -138,7 +138,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
     }
 
     /// Returns the map, which is created if there is none yet.
-    fn created(&mut self) -> &mut StableBTreeMap<K, Raw, M> {
+    fn map_mut(&mut self) -> &mut StableBTreeMap<K, Raw, M> {
         self.map.get_or_insert_with(|| open_map(self.memory.clone()))
     }
 
@@ -149,7 +149,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
     /// Returns the record under `key`.
     ///
     /// # Errors
-    /// When it does not decode.
+    /// If the record does not decode.
     pub fn get(&self, key: &K) -> Result<Option<V>, StableError> {
         self.find(key).map(|raw| decode(key, &raw.0)).transpose()
     }
@@ -157,7 +157,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
     /// Returns the record under `key`, and the length of its stored bytes.
     ///
     /// # Errors
-    /// When it does not decode.
+    /// If the record does not decode.
     pub fn get_with_len(&self, key: &K) -> Result<Option<(V, usize)>, StableError> {
         self.find(key).map(|raw| Ok((decode(key, &raw.0)?, raw.0.len()))).transpose()
     }
@@ -179,12 +179,12 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
 
     /// Stores a record, replacing any previous one, and returns whether there was none.
     pub fn insert_new(&mut self, key: K, value: &V) -> bool {
-        self.created().insert(key, Raw(value.encode())).is_none()
+        self.map_mut().insert(key, Raw(value.encode())).is_none()
     }
 
     /// Stores raw bytes, replacing any previous ones.
     pub fn insert_raw(&mut self, key: K, bytes: Vec<u8>) {
-        self.created().insert(key, Raw(bytes));
+        self.map_mut().insert(key, Raw(bytes));
     }
 
     /// Removes the record under `key`. Returns `false` if there was none.
@@ -208,13 +208,13 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
     /// names.insert_raw(8, vec![0xff]);
     /// assert_eq!(names.take(&7)?.as_deref(), Some("seven"));
     /// assert!(names.take(&8).is_err());
-    /// assert_eq!(names.take_raw(&8), Some(vec![0xff]), "it was still there");
+    /// assert_eq!(names.take_raw(&8), Some(vec![0xff]), "a record that does not decode is not removed");
     /// assert!(names.is_empty() && !names.remove(&8));
     /// # Ok::<(), ic_stable_migrate::StableError>(())
     /// ```
     ///
     /// # Errors
-    /// If it does not decode; it is not removed then.
+    /// If the record does not decode; it is not removed then.
     pub fn take(&mut self, key: &K) -> Result<Option<V>, StableError> {
         let Some(raw) = self.take_raw(key) else {
             return Ok(None);
@@ -248,7 +248,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
         OrEmpty(self.map.as_ref().map(|map| map.keys_range(range)))
     }
 
-    /// Iterates over the keys above `after`, or over all keys if it is `None`, ascending. Values are not read.
+    /// Iterates over the keys above `after`, or over all keys if `after` is `None`, ascending. Values are not read.
     ///
     /// ```
     /// use ic_stable_migrate::Table;
@@ -281,7 +281,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
         self.keys(crate::after(after.cloned()))
     }
 
-    /// Iterates over the records above `after`, or over all records if it is `None`, as bytes, ascending.
+    /// Iterates over the records above `after`, or over all records if `after` is `None`, as bytes, ascending.
     pub fn raw_after<'a>(
         &'a self,
         after: Option<&K>,
@@ -293,8 +293,8 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
         })
     }
 
-    /// Returns the records under ascending keys, in their order. If the keys are close together, this takes
-    /// one step along the table for each key, instead of a descent from the root.
+    /// Returns the records under ascending keys, in the order of the keys. A key that is close to the previous one in
+    /// the table is reached by steps along the table, instead of a descent from the root.
     pub fn get_ascending(&self, keys: &[K]) -> Vec<Result<Option<V>, StableError>> {
         let Some(map) = &self.map else { return keys.iter().map(|_| Ok(None)).collect() };
         let mut walk = None;

@@ -178,7 +178,7 @@ impl<K: Key> Reversal<Notes<K>> for CountWords {
 
 const NOW: Time = Time::from_nanos(1_800_000_000_000_000_000);
 
-/// A message that has budget for exactly one step.
+/// A meter with which a message of budget 0 ends after one step.
 struct OneStep;
 
 impl Meter for OneStep {

@@ -58,10 +58,11 @@ pub fn settle<H: Host>(
     Ok(())
 }
 
-/// Takes a unit out of quarantine and out of the counts, and restores it as a source unit.
+/// Restores a unit from quarantine as a source unit, and takes it out of the counts. Does nothing if the unit is not
+/// quarantined.
 ///
 /// # Errors
-/// A damaged record; nothing is changed.
+/// A damaged record, or the error of [`Migration::restore`]; nothing is changed.
 pub fn restore<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,
@@ -117,8 +118,8 @@ pub fn begin<H: Host>(migration: &dyn Migration<H>, state: &mut MigrationState<H
     state.plan = Some(plan.digest());
 }
 
-/// Changes the layout, if it is still the old one. Called before the first unit is converted: from then on, builds that
-/// know only the old layout must refuse this memory.
+/// Changes the layout, if it is still the old one. Called before the first target unit is written: from then on, builds
+/// that know only the old layout must refuse this memory.
 pub fn leave_old_layout<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,
@@ -127,7 +128,7 @@ pub fn leave_old_layout<H: Host>(
 ) -> Result<(), StableError> {
     let plan = migration.plan();
     if host.layout()? == plan.from {
-        // No unit is converted yet, so all of them are sound.
+        // There is no target unit yet, so none is unsound.
         state.proven_since = Some(now.as_nanos());
         host.set_layout(plan.to);
         migration.layout_entered(host)?;

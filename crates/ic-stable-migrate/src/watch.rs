@@ -41,13 +41,13 @@ pub(crate) fn watch<H: Host>(
         if !has_work(*migration, host, &state)? {
             continue;
         }
-        let before = messages.replace(state.pace.messages);
+        let messages_before = messages.replace(state.pace.messages);
         if state.pace.attempts == 0 {
             state.pace.attempts = 1;
             host.ledger_mut().set_state(number, &state);
             return Ok(Watched::Run);
         }
-        if before != Some(state.pace.messages) {
+        if messages_before != Some(state.pace.messages) {
             return Ok(Watched::Quiet);
         }
         return did_not_commit(*migration, host, now);

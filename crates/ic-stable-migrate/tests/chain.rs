@@ -55,7 +55,7 @@ impl Words {
         }
         for Step(plan) in STEPS {
             for key in self.ledger.quarantine.keys(plan.number, None, usize::MAX) {
-                prop_assert!(found.insert(key), "{key} is in two tables");
+                prop_assert!(found.insert(key), "{key} is in a quarantine and in another table");
             }
         }
         Ok(found)
@@ -167,8 +167,8 @@ impl Migration<Words> for Step {
         Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of(&back)) })
     }
 
-    fn restore(&self, words: &mut Words, key: u64, kept: QuarantineRecord) -> Result<(), Error> {
-        self.tables(words)[0].insert_raw(key, kept.raw);
+    fn restore(&self, words: &mut Words, key: u64, quarantined: QuarantineRecord) -> Result<(), Error> {
+        self.tables(words)[0].insert_raw(key, quarantined.raw);
         Ok(())
     }
 
@@ -207,7 +207,7 @@ impl Reversal<Words> for Step {
     }
 }
 
-/// A message that has budget for exactly one step.
+/// A meter with which a message of budget 0 ends after one step.
 struct OneStep;
 
 impl Meter for OneStep {
@@ -276,7 +276,7 @@ fn calls() -> impl Strategy<Value = Vec<EngineCall>> {
     prop::collection::vec(call, 0..60)
 }
 
-/// Makes a call. Only a controller's order may be refused.
+/// Makes a call. Only a controller's order, and a new unit in a layout that is not in use, may be refused.
 fn make(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
     match call {
         EngineCall::Run => drop(ENGINE.run(words, WHOLE)?),
@@ -370,10 +370,10 @@ proptest! {
             prop_assert_eq!(words.layout(), Ok(Layout(4)));
             prop_assert!(words.tables[..3].iter().all(Table::is_empty));
         } else {
-            let is_final = words.phases().into_iter().take_while(|phase| *phase == Phase::Finalized).count();
+            let finalized = words.phases().into_iter().take_while(|phase| *phase == Phase::Finalized).count();
             roll_all_back(&mut words)?;
-            prop_assert!(words.phases()[is_final..].iter().all(|phase| matches!(phase, Phase::Idle | Phase::RolledBack)));
-            prop_assert_eq!(usize::from(words.layout()?.0), is_final + 1);
+            prop_assert!(words.phases()[finalized..].iter().all(|phase| matches!(phase, Phase::Idle | Phase::RolledBack)));
+            prop_assert_eq!(usize::from(words.layout()?.0), finalized + 1);
         }
         prop_assert_eq!(words.check()?, all);
     }

@@ -1,5 +1,5 @@
-//! Checks that every public item has an example that is compiled and run. For a method or variant, the example of its
-//! type or of another method suffices, if that example uses it.
+//! Checks that every public item has an example that is compiled and run. For a member of an item, an example of the
+//! item, of another member or of the README suffices, if that example uses the member.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -66,10 +66,10 @@ const fn is_public(visibility: &Visibility) -> bool {
 
 impl Found {
     fn add(&mut self, name: String, attributes: &[Attribute]) -> &mut Documented {
-        let of_examples = words_of_examples(&documentation(attributes));
+        let words = words_of_examples(&documentation(attributes));
         let item = self.0.entry(name).or_default();
-        item.has_example |= of_examples.is_some();
-        item.words.extend(of_examples.unwrap_or_default());
+        item.has_example |= words.is_some();
+        item.words.extend(words.unwrap_or_default());
         item
     }
 
@@ -154,7 +154,9 @@ fn names(tree: &UseTree, found: &mut BTreeSet<String>) {
         UseTree::Path(path) => names(&path.tree, found),
         UseTree::Group(group) => group.items.iter().for_each(|tree| names(tree, found)),
         UseTree::Name(name) => drop(found.insert(name.ident.to_string())),
-        UseTree::Rename(_) | UseTree::Glob(_) => panic!("renamed or globbed: the walk does not follow that"),
+        UseTree::Rename(_) | UseTree::Glob(_) => {
+            panic!("a public `use` renames or globs, so that its items are not found")
+        }
     }
 }
 

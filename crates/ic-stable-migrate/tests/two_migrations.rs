@@ -6,7 +6,7 @@ use ic_stable_migrate::{
     Advance, Build, ClassPlan, Classified, Control, Digest, Engine, Error, Fate, Host, Layout, Ledger,
     LedgerMemories, MessageBudget, Migration, MigrationState, Phase, Plan, QuarantineRecord, Record,
     Register, Reversal, Reverted, RunOutcome, StableError, Table, Time, Treatment, Unmetered, Work, codec,
-    defer, digest_of_record, taken_over,
+    defer, digest_of_record, discard_progress,
 };
 use ic_stable_structures::VectorMemory;
 
@@ -113,7 +113,7 @@ impl Host for Todos {
 
 const CLASSES: &[ClassPlan] = &[
     ClassPlan { name: "todo", treatment: Treatment::Convert, what: "it decodes" },
-    ClassPlan { name: "damaged", treatment: Treatment::Quarantine, what: "it does not" },
+    ClassPlan { name: "damaged", treatment: Treatment::Quarantine, what: "it does not decode" },
 ];
 
 static RANK: Plan =
@@ -271,7 +271,7 @@ fn the_second_migration_begins_when_the_first_is_finalized() {
     assert_eq!(
         (todos.lens(), todos.layout()),
         ((0, 5, 0), Ok(Layout(2))),
-        "a touch does not begin it, either"
+        "a touch does not begin migration 2, either"
     );
 
     ENGINE.control(&mut todos, NOW).unwrap().finalize(true).unwrap();
@@ -285,7 +285,7 @@ fn the_second_migration_begins_when_the_first_is_finalized() {
     assert_eq!(
         (record.session, record.raw.as_slice()),
         (DAMAGED, [1, 0xff].as_slice()),
-        "left in the quarantine of the first"
+        "the damaged todo is still in the quarantine of migration 1"
     );
 }
 
@@ -309,7 +309,7 @@ fn the_second_layout_is_not_entered_before_the_first_is_final() {
     assert_eq!(todos.ledger.current(), 1);
     ENGINE.control(&mut todos, NOW).unwrap().finalize(true).unwrap();
     Engine::enter_layout(&SECOND, &mut todos, NOW).unwrap();
-    Engine::enter_layout(&FIRST, &mut todos, NOW).expect("a later layout than that of the first migration");
+    Engine::enter_layout(&FIRST, &mut todos, NOW).expect("layout 3 is later than that of migration 1");
     assert_eq!((todos.layout(), todos.ledger.current()), (Ok(Layout(3)), 2));
 }
 
@@ -319,7 +319,7 @@ fn a_layout_is_not_entered_after_a_rollback_or_deferral() {
     let mut todos = upgraded(&memories);
     ENGINE.control(&mut todos, NOW).unwrap().rollback().unwrap();
     Engine::enter_layout(&FIRST, &mut todos, NOW)
-        .expect("the rollback finds what is written until it is complete");
+        .expect("a rollback finds what is written before it is complete");
     let mut todos = upgraded(&memories);
     let refused = |todos: &mut Todos, why: &str| {
         Engine::touch(&FIRST, todos, SOUND, NOW).unwrap();
@@ -331,7 +331,7 @@ fn a_layout_is_not_entered_after_a_rollback_or_deferral() {
         assert_eq!((todos.layout(), todos.lens()), (Ok(Layout(1)), (6, 0, 0)));
     };
     refused(&mut todos, "rolled back");
-    taken_over(&mut todos, NOW).unwrap();
+    discard_progress(&mut todos, NOW).unwrap();
     defer(&mut todos, NOW).unwrap();
     refused(&mut todos, "deferred");
 }
@@ -365,14 +365,14 @@ fn the_second_waits_for_a_first_that_only_touches_have_begun() {
 fn the_controls_of_the_second_are_refused_before_its_layout() {
     let memories = first_release();
     let mut todos = Todos::open(memories.clone());
-    let second = |todos: &mut Todos, control: fn(Control<'_, Todos>) -> Result<(), Error>| {
+    let refuses = |todos: &mut Todos, control: fn(Control<'_, Todos>) -> Result<(), Error>| {
         let refused = control(Control::of(&SECOND, todos, NOW).unwrap()).unwrap_err();
         assert!(matches!(&refused, Error::Refused { phase: Phase::Idle, .. }), "{refused}");
     };
-    second(&mut todos, |control| control.finalize(true));
+    refuses(&mut todos, |control| control.finalize(true));
     let mut todos = upgraded(&memories);
-    second(&mut todos, |control| control.finalize(true));
-    second(&mut todos, |control| control.rollback());
+    refuses(&mut todos, |control| control.finalize(true));
+    refuses(&mut todos, |control| control.rollback());
     assert_eq!((todos.phases(), todos.layout()), ((Phase::Converted, Phase::Idle), Ok(Layout(2))));
 }
 
@@ -407,7 +407,7 @@ fn the_first_can_be_rolled_back_with_its_damaged_record() {
     assert_eq!(todos.plain.get(&(Principal::anonymous(), 9)).unwrap().unwrap().due, Some(1));
     let mut todos = Todos::open(memories.clone());
     ENGINE.control(&mut todos, NOW).unwrap().resume().unwrap();
-    assert_eq!(upgraded(&memories).lens(), (0, 6, 0), "and is converted again");
+    assert_eq!(upgraded(&memories).lens(), (0, 6, 0), "all sound todos are converted again");
 }
 
 #[test]

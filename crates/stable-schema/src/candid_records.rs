@@ -7,7 +7,8 @@ use candid_parser::utils::CandidSource;
 
 use crate::candid_types::STORED;
 
-/// Returns whether two texts define the same type, regardless of the names of their definitions.
+/// Returns whether two texts define the same type, regardless of the names of their definitions; `false` if a text is
+/// not Candid.
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
     let (Ok((mut env, one)), Ok((other_env, other))) = (load(one), load(other)) else { return false };
     let other = env.merge_type(other_env, other);
@@ -19,7 +20,7 @@ pub(crate) fn is_same(one: &str, other: &str) -> bool {
 /// Candid reads an option of another type as null. For an argument, that is intended; for stored data, it is a loss.
 ///
 /// # Errors
-/// Describes what does not fit.
+/// What does not fit, or why a text is not Candid.
 pub(crate) fn reads(written: &str, read: &str) -> Result<(), String> {
     let (mut env, read) = load(read)?;
     let (other, written) = load(written)?;

@@ -13,7 +13,7 @@ use crate::{Compatibility, Memory, Migration, Reason, Rule, Schema, Structure, W
 pub struct SchemaMismatch {
     /// The canister of the old schema.
     pub old: String,
-    /// The canister of the new one.
+    /// The canister of the new schema.
     pub new: String,
 }
 
@@ -90,7 +90,7 @@ pub fn compare(old: &Schema, new: &Schema) -> Result<Comparison, SchemaMismatch>
 struct Direction<'a> {
     /// The build that has written the state.
     from: &'a Schema,
-    /// The build that is installed.
+    /// The build that is to be installed.
     to: &'a Schema,
     /// Migrations that only the newer build has.
     added: &'a [&'a Migration],
@@ -117,7 +117,8 @@ fn line(id: Option<u8>, name: &str, mut reasons: Vec<Reason>) -> Line {
     Line { id, name: name.into(), verdict: worst(reasons.iter().map(|reason| reason.verdict)), reasons }
 }
 
-/// Compares the layouts: the installed build must accept every layout that the other build may have stored.
+/// Compares the layouts and the migrations: the build to be installed must accept every layout that the other build may
+/// have stored, and contain every migration that may be in progress.
 fn layouts(direction: &Direction<'_>) -> Vec<Reason> {
     let Direction { from, to, added, way } = direction;
     let mut rules = Rules::new(*way);

@@ -46,12 +46,12 @@ impl fmt::Display for MethodNote {
 /// The comparison of two interfaces.
 #[derive(Serialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceComparison {
-    /// Where the new interface is not a subtype of the old one: clients of the old one break.
+    /// Where the new interface is not a subtype of the old one: clients of the old interface break.
     pub breaking: Vec<String>,
     /// What front ends of the old interface misread or cannot decode from the new build.
     pub upgrade: Vec<MethodNote>,
-    /// What front ends of the new interface misread or cannot decode from the old build: after a rollback, or if the
-    /// front ends are deployed first.
+    /// What front ends of the new interface do not find, misread or cannot decode in the old build: after a rollback,
+    /// or if the front ends are deployed first.
     pub rollback: Vec<MethodNote>,
 }
 
@@ -83,17 +83,17 @@ struct Interface {
 
 impl Interface {
     fn parse(text: &str) -> Result<Self, NotCandid> {
-        let fail = |error: candid_parser::Error| NotCandid(one_line(&error.to_string()));
-        let candid = |error: candid::Error| NotCandid(one_line(&error.to_string()));
-        let (env, service) = CandidSource::Text(text).load().map_err(fail)?;
+        let from_parser = |error: candid_parser::Error| NotCandid(one_line(&error.to_string()));
+        let from_candid = |error: candid::Error| NotCandid(one_line(&error.to_string()));
+        let (env, service) = CandidSource::Text(text).load().map_err(from_parser)?;
         let service = service.ok_or_else(|| NotCandid("it has no service".into()))?;
-        let service = match env.trace_type(&service).map_err(candid)?.as_ref() {
+        let service = match env.trace_type(&service).map_err(from_candid)?.as_ref() {
             TypeInner::Class(_, service) => service.clone(),
             _ => service,
         };
         let mut methods = BTreeMap::new();
-        for (name, function) in env.as_service(&service).map_err(candid)? {
-            methods.insert(name.clone(), env.as_func(function).map_err(candid)?.clone());
+        for (name, function) in env.as_service(&service).map_err(from_candid)? {
+            methods.insert(name.clone(), env.as_func(function).map_err(from_candid)?.clone());
         }
         Ok(Self { env, service, methods })
     }

@@ -40,13 +40,13 @@ impl fmt::Display for Size {
     }
 }
 
-/// Bytes of a fixed meaning: a number, a text, or a tuple of these.
+/// Bytes of a fixed meaning, such as a number, a text, or a tuple of these.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Plain {
     /// The meaning. Bytes of another meaning have another name.
     pub name: String,
-    /// The bound.
+    /// How long the bytes may be.
     pub size: Size,
 }
 

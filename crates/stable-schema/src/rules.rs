@@ -58,9 +58,9 @@ pub enum Rule {
     ChangedType,
     /// The encoding of the fields or of the variant has changed.
     ChangedEncoding,
-    /// The reader accepts more: larger numbers, byte strings or lists of any length, or null.
+    /// The reader accepts more, such as larger numbers, byte strings or lists of any length, or null.
     Widened,
-    /// The reader accepts less: only smaller numbers, or only one length of a byte string or list.
+    /// The reader accepts less, such as only smaller numbers, or only one length of a byte string or list.
     Narrowed,
     /// A required field is not stored.
     NewRequiredField,
@@ -90,7 +90,7 @@ pub enum Rule {
     GrownBound,
     /// The bounds of a key or a value have changed, which determine how its bytes are laid out.
     ChangedBound,
-    /// The Candid type of what is stored is not a subtype of what is read.
+    /// The Candid type has changed.
     CandidType,
     /// A memory is new.
     NewMemory,
@@ -104,7 +104,7 @@ pub enum Rule {
     DroppedTombstone,
     /// The structure in a memory has changed.
     ChangedStructure,
-    /// A migration moves records.
+    /// A migration moves records, or must be finalized or rolled back first.
     Migration,
     /// A layout that may be stored is not accepted.
     Layout,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Plain, Shape};
 
-/// Version of the text form. A reader refuses a later one.
+/// Version of the text form. A reader refuses later versions.
 pub const FORMAT: u32 = 1;
 
 /// Name of the public metadata that holds the schema in a wasm.
@@ -125,7 +125,7 @@ pub enum SchemaError {
     /// Of a later version of the text form.
     #[error("the stable schema has format {found}, this program reads up to {FORMAT}: use a later one")]
     Format {
-        /// Its format.
+        /// Format of the schema.
         found: u32,
     },
     /// There are two entries for the same item, or the entries are not in order.

@@ -135,7 +135,8 @@ fn what_the_rules_call_compatible_minicbor_reads() {
     assert_eq!(verdict::<new::added_optional::Account>(), Compatibility::Compatible);
 }
 
-/// Reading succeeds, but the next write drops four fields: the rules report that.
+/// A record with four more fields is read without an error, but the next write drops these fields: the rules report
+/// that.
 #[test]
 fn a_dropped_field_is_lost_without_an_error() {
     let bytes = minicbor::to_vec(account()).unwrap();
@@ -143,17 +144,22 @@ fn a_dropped_field_is_lost_without_an_error() {
     assert_eq!(read.owner, "a");
     let value = |shape| Value::one(1, Body::Cbor(shape));
     let [old, new] = [value(old::Account::shape()), value(new::fewer_fields::Account::shape())];
-    let texts: Vec<_> =
-        compare_values(&old, &new, Way::Upgrade).into_iter().map(|of| (of.place, of.rule)).collect();
+    let reasons: Vec<_> = compare_values(&old, &new, Way::Upgrade)
+        .into_iter()
+        .map(|reason| (reason.place, reason.rule))
+        .collect();
     let dropped = ["digest", "limit", "tags", "state"].map(|name| (format!("v1.{name}"), Rule::DroppedField));
-    assert_eq!(texts, dropped);
+    assert_eq!(reasons, dropped);
 }
 
 #[test]
 fn a_derived_shape_has_numbers_names_and_encodings() {
-    let Shape::Record(account) = old::Account::shape() else { panic!() };
-    let fields: Vec<_> =
-        account.fields.iter().map(|of| (of.number, of.name.as_str(), of.may_be_absent())).collect();
+    let Shape::Record(account) = old::Account::shape() else { panic!("an account is not a record") };
+    let fields: Vec<_> = account
+        .fields
+        .iter()
+        .map(|field| (field.number, field.name.as_str(), field.may_be_absent()))
+        .collect();
     assert_eq!(
         fields,
         [
@@ -165,12 +171,15 @@ fn a_derived_shape_has_numbers_names_and_encodings() {
         ]
     );
     assert_eq!(account.fields[1].shape, Shape::FixedBytes(4));
-    let Shape::Enum(state) = &account.fields[4].shape else { panic!() };
+    let Shape::Enum(state) = &account.fields[4].shape else { panic!("a state is not an enum") };
     assert_eq!(state.tag, Tag::Pair);
-    let variants: Vec<_> =
-        state.variants.iter().map(|of| (of.number, of.name.as_str(), of.fields.len())).collect();
+    let variants: Vec<_> = state
+        .variants
+        .iter()
+        .map(|variant| (variant.number, variant.name.as_str(), variant.fields.len()))
+        .collect();
     assert_eq!(variants, [(0, "Open", 0), (1, "Closed", 1)]);
-    let Shape::Record(map) = new::AsMap::shape() else { panic!() };
+    let Shape::Record(map) = new::AsMap::shape() else { panic!("`AsMap` is not a record") };
     assert_eq!(map.encoding, Encoding::Map);
 }
 
@@ -189,7 +198,7 @@ fn the_shape_of_other_encodings_is_that_of_their_bytes() {
     struct Id(#[n(0)] u64);
 
     assert_eq!(minicbor::to_vec(Kind::Third).unwrap(), [3]);
-    let Shape::Enum(kind) = Kind::shape() else { panic!() };
+    let Shape::Enum(kind) = Kind::shape() else { panic!("a kind is not an enum") };
     assert_eq!(kind.tag, Tag::Number);
     assert_eq!(minicbor::to_vec(Id(5)).unwrap(), [5]);
     assert_eq!(Id::shape(), Shape::Uint(64));

@@ -146,7 +146,7 @@ fn each_wrong_change_is_found_by_name() {
     }
 }
 
-/// Layouts are compared apart from the memories.
+/// The verdict on the layouts is a line of its own, apart from those on the memories.
 #[test]
 fn a_layout_that_may_be_stored_must_be_accepted() {
     let old = checked_in("direct");
@@ -175,7 +175,7 @@ fn a_migration_that_is_dropped_must_be_finalized_first() {
 
 type Harmless = (&'static str, Compatibility, Compatibility, fn(&mut Schema));
 
-/// Changes, each with its verdicts for the upgrade and for the rollback.
+/// Harmless changes, each with its verdicts for the upgrade and for the rollback.
 const HARMLESS: [Harmless; 12] = [
     ("an optional field", Compatibility::Compatible, Compatibility::Conditional, |s| {
         record(s, "SESSIONS").fields.push(new_field(7, "note", Shape::Optional(Shape::Text.into())));
@@ -364,7 +364,7 @@ fn a_text_that_is_not_a_schema_is_refused() {
 #[test]
 fn a_value_is_compared_in_both_directions() {
     let value = |bits| Value::one(1, Body::Cbor(Shape::Uint(bits)));
-    let of = |way| stable_schema::compare_values(&value(64), &value(32), way)[0].verdict;
-    assert_eq!(of(Way::Upgrade), Compatibility::Forbidden);
-    assert_eq!(of(Way::Rollback), Compatibility::Compatible);
+    let verdict = |way| stable_schema::compare_values(&value(64), &value(32), way)[0].verdict;
+    assert_eq!(verdict(Way::Upgrade), Compatibility::Forbidden);
+    assert_eq!(verdict(Way::Rollback), Compatibility::Compatible);
 }

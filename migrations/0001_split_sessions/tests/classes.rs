@@ -14,7 +14,7 @@ use crate::upload::{IdemKey, RawRecord};
 
 const CHUNKS: u32 = 2;
 
-/// Whether a session has a unique idempotency key.
+/// The idempotency key of a session: its own, that of other sessions, or none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Key {
     Own,
@@ -89,7 +89,7 @@ impl Layout1 {
         Self { canister, next: 1, expected: Vec::new() }
     }
 
-    /// Creates a clean record under the next id.
+    /// Returns a sound record with the next id.
     fn record(&self) -> LegacyUploadSession {
         let mut legacy = super::sample();
         legacy.session_id = self.next;
@@ -246,8 +246,9 @@ fn a_dry_run_predicts_the_migration_and_writes_nothing() {
     // status, blob and chunks.
     let state = layout_1.migrate();
     for (class, met) in &state.classes {
-        let pending = ["duplicate key", "committed", "committed, chunks missing", "committed without blob"];
-        if !pending.contains(&class.as_str()) && !class.starts_with("pending") {
+        let may_differ =
+            ["duplicate key", "committed", "committed, chunks missing", "committed without blob"];
+        if !may_differ.contains(&class.as_str()) && !class.starts_with("pending") {
             assert_eq!(forecast.get(class), Some(met), "{class}");
         }
     }
@@ -268,17 +269,17 @@ fn a_key_that_leads_to_an_ended_session_is_free() {
 #[test]
 fn an_expired_session_leaves_a_receipt_for_as_long_as_others_do() {
     for (idle, receipts) in [(DEFAULT_SESSION_TTL_SECONDS, 1), (2 * DEFAULT_SESSION_TTL_SECONDS, 0)] {
-        for before in [1, 0] {
+        for nanos_left in [1, 0] {
             let mut layout_1 = Layout1::new();
             let mut legacy = layout_1.record();
-            legacy.created_at = layout_1.canister.now.as_nanos() - idle * 1_000_000_000 + before;
-            let is_expired = idle > DEFAULT_SESSION_TTL_SECONDS || before == 0;
+            legacy.created_at = layout_1.canister.now.as_nanos() - idle * 1_000_000_000 + nanos_left;
+            let is_expired = idle > DEFAULT_SESSION_TTL_SECONDS || nanos_left == 0;
             layout_1.add(&legacy, if is_expired { Class::Expired } else { Class::PendingEmpty });
             let state = layout_1.migrate();
-            assert_eq!(state.expired, u64::from(is_expired), "{idle} s, {before} ns");
+            assert_eq!(state.expired, u64::from(is_expired), "{idle} s, {nanos_left} ns");
             // The receipt exists until its last nanosecond.
-            let expected = if is_expired { receipts.max(before) } else { 0 };
-            assert_eq!(layout_1.canister.storage.receipts.len(), expected, "{idle} s, {before} ns");
+            let expected = if is_expired { receipts.max(nanos_left) } else { 0 };
+            assert_eq!(layout_1.canister.storage.receipts.len(), expected, "{idle} s, {nanos_left} ns");
         }
     }
 }
@@ -294,8 +295,8 @@ fn a_dry_run_estimates_what_writing_takes() {
     set_share(&mut layout_1.canister.storage, 0);
     let message = migrate::MessageBudget { now: layout_1.canister.now.into(), meter: &Unmetered, budget: 1 };
     let page = migrate::dry_run(&layout_1.canister.storage, message, None, None).unwrap();
-    let each = (page.estimated_instructions - page.instructions) / 3;
-    assert!((50_000..200_000).contains(&each), "{each}");
+    let per_session = (page.estimated_instructions - page.instructions) / 3;
+    assert!((50_000..200_000).contains(&per_session), "{per_session} instructions per session");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The target records keep the bytes of layout 2, even if later releases store something else.
+//! Migration 1 must always write records byte for byte as the first release of layout 2 did.
 
 use super::*;
 use crate::session::SessionId;
@@ -12,7 +12,9 @@ const LAYOUT_2: &str = include_str!("../golden/layout_2.txt");
 fn assets() -> [LegacyAssetMetadata; 5] {
     use LegacyAssetType::*;
     use LegacyProcessingStatus::*;
-    let LegacyAssetMetadata::Image(image) = sample().asset_metadata else { panic!("the sample is an image") };
+    let LegacyAssetMetadata::Image(image) = sample().asset_metadata else {
+        panic!("the sample is not an image")
+    };
     let base = |asset_type, processing_status| LegacyBase {
         asset_type,
         processing_status: Some(processing_status),
@@ -63,21 +65,21 @@ fn assets() -> [LegacyAssetMetadata; 5] {
     ]
 }
 
-/// Migration 2 starts from these records, and any later release may run migration 1. If this test fails, migration 1
-/// needs a frozen copy of layout 2's types.
+/// Migration 2 starts from the records that migration 1 writes, and any later release may run migration 1. If this test
+/// fails, migration 1 needs a frozen copy of layout 2's types.
 #[test]
 fn converted_records_have_the_bytes_of_layout_2() {
-    let mut today = String::new();
-    let mut note = |legacy: LegacyUploadSession, last_seen| {
+    let mut written = String::new();
+    let mut append = |legacy: LegacyUploadSession, last_seen| {
         let stored = [0, 1, 5].into_iter().collect();
         let Split { session, meta } = convert(SessionId(7), legacy, stored, last_seen).unwrap();
         let [session, meta] = [SessionRecord::from(&session).encode(), meta.encode()].map(hex::encode);
-        today.push_str(&format!("session {session}\nmeta {meta}\n"));
+        written.push_str(&format!("session {session}\nmeta {meta}\n"));
     };
     for asset_metadata in assets() {
-        note(LegacyUploadSession { asset_metadata, ..sample() }, Some(Time::from_nanos(1_759_000_001)));
+        append(LegacyUploadSession { asset_metadata, ..sample() }, Some(Time::from_nanos(1_759_000_001)));
     }
     let status = LegacyStatus::Committed { completed_at: 1_759_000_002 };
-    note(LegacyUploadSession { status, blob_id: Some(u64::MAX), ..sample() }, None);
-    assert!(today == LAYOUT_2, "today:\n{today}");
+    append(LegacyUploadSession { status, blob_id: Some(u64::MAX), ..sample() }, None);
+    assert!(written == LAYOUT_2, "migration 1 writes:\n{written}");
 }

@@ -64,10 +64,10 @@ fn a_damaged_blob_stays_in_place_and_its_reason_is_recorded() {
     assert_eq!(
         canister.storage.blobs.read_chunk(id, 0).unwrap(),
         torn_file[..CHUNK],
-        "it can be read as far as it is"
+        "the intact chunk of the damaged blob can be read"
     );
     assert_eq!(canister.storage.blobs.extents().taken_bytes(), Ok((2 * CHUNK as u64).next_multiple_of(64)));
-    assert_eq!(message(&mut canister), RunOutcome::Done, "it is not retried");
+    assert_eq!(message(&mut canister), RunOutcome::Done, "the quarantined blob is not retried");
 }
 
 /// Bytes that were wrong before the migration are the same afterwards: only a missing or short chunk makes a blob
@@ -143,8 +143,7 @@ fn a_damaged_payload_state_hides_no_session() {
     assert_eq!(counts(&to_end(&mut canister)), [2, 2, 0]);
 }
 
-/// The test sets up the state left by a build whose range of sessions to move could not advance past a quarantined
-/// session.
+/// The test sets up what a build has left whose range of sessions to move could not advance past a quarantined session.
 #[test]
 fn one_call_skips_a_bounded_number_of_sessions() {
     let mut canister = finalized();
@@ -167,13 +166,13 @@ fn one_call_skips_a_bounded_number_of_sessions() {
     let mut messages = 0;
     loop {
         crate::upload::mapped_sessions::LOOKED_UP.set(0);
-        let progress = message(&mut canister);
+        let outcome = message(&mut canister);
         max = max.max(crate::upload::mapped_sessions::LOOKED_UP.get());
         messages += 1;
-        if progress == RunOutcome::Done {
+        if outcome == RunOutcome::Done {
             break;
         }
-        assert!(messages < 100, "it does not end");
+        assert!(messages < 100, "the migration does not end");
     }
     assert!(max < 5_000, "{max} sessions were looked up in a message");
     assert_eq!(state(&canister).phase, Phase::Converted);
@@ -184,7 +183,7 @@ fn one_call_skips_a_bounded_number_of_sessions() {
 
     // The quarantined session is found again when it is retried.
     control(&mut canister).retry(Some(torn)).unwrap();
-    assert_eq!(counts(&to_end(&mut canister)), [2, 1, 1], "its chunk is not there yet");
+    assert_eq!(counts(&to_end(&mut canister)), [2, 1, 1], "the chunk is still missing");
     canister.storage.blobs.write_chunk(prefix, 0, &content);
     control(&mut canister).retry(None).unwrap();
     assert_eq!(counts(&to_end(&mut canister)), [2, 2, 0]);

@@ -8,8 +8,8 @@ use crate::stable::{Memories, memory_ids};
 /// Chunks of the file to move: more than one bucket of the region.
 const CHUNKS: usize = 6;
 
-/// Returns a canister in layout 2 whose migration 1 is finalized, in a memory of at most 2 GiB instead of 256, and the
-/// locator of a blob in it.
+/// Returns a canister in layout 2 whose migration 1 is finalized and whose memory ends at 2 GiB, and the locator of a
+/// blob in it.
 fn small() -> (TestCanister, String) {
     let mut canister = finalized();
     let locator = upload(&mut canister, &file(CHUNKS * CHUNK), "a");
@@ -45,7 +45,7 @@ fn migration_2_waits_while_the_payload_does_not_fit() {
 
     let id = BlobId::from_locator(&locator).unwrap();
     crate::memories::delete_blob(&mut canister.storage, person(OWNER), id).unwrap();
-    assert_eq!(to_end(&mut canister).phase, Phase::Converted, "what is left fits");
+    assert_eq!(to_end(&mut canister).phase, Phase::Converted, "without the blob, the payload fits");
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn moved_chunks_stay_until_all_have_moved() {
     let chunks = canister.storage.blobs.chunk_total();
     for units in 1..4 {
         until_converted(&mut canister, units);
-        assert_eq!(canister.service().sweep(), Ok(true), "there is nothing to do now");
+        assert_eq!(canister.service().sweep(), Ok(true), "there is nothing to remove now");
         assert_eq!(chunk_map(&canister), [chunks, units]);
         for (n, locator) in blobs.iter().enumerate() {
             assert!(read_back(&canister, locator) == file(2 * CHUNK + n));
@@ -78,7 +78,7 @@ fn a_quarantined_blob_keeps_its_chunks_and_the_others_go() {
     let blobs = three_blobs(&mut canister);
     let torn = BlobId::from_locator(&blobs[1]).unwrap();
     let Place::Chunks(prefix) = canister.storage.blobs.blob(torn).unwrap().place else {
-        panic!("it has moved")
+        panic!("the blob has moved")
     };
     canister.storage.blobs.write_chunk(prefix, 1, b"torn");
     let state = to_end(&mut canister);
@@ -104,21 +104,33 @@ fn a_quarantined_blob_is_stored_again_in_the_emptied_map() {
     let locator = upload(&mut canister, &torn, "torn");
     let id = BlobId::from_locator(&locator).unwrap();
     let Place::Chunks(prefix) = canister.storage.blobs.blob(id).unwrap().place else {
-        panic!("it has moved")
+        panic!("the blob has moved")
     };
     canister.storage.blobs.write_chunk(prefix, 1, b"");
     assert_eq!((to_end(&mut canister).quarantined, chunk_map(&canister)), (1, [8, 1]));
-    assert_eq!((canister.service().sweep(), chunk_map(&canister)), (Ok(false), [8, 1]), "it is marked");
+    assert_eq!(
+        (canister.service().sweep(), chunk_map(&canister)),
+        (Ok(false), [8, 1]),
+        "the first sweep marks the compaction"
+    );
     // The migration is running again for a few minutes.
     let converted = state(&canister);
     let converting = MigrationState { phase: Phase::Converting, ..converted.clone() };
     canister.storage.migration.set_state(2, &converting);
     for _ in 0..3 {
         canister.storage.blobs.watch_removals();
-        assert_eq!((canister.service().sweep(), chunk_map(&canister)), (Ok(true), [8, 1]), "it waits");
+        assert_eq!(
+            (canister.service().sweep(), chunk_map(&canister)),
+            (Ok(true), [8, 1]),
+            "the removal waits for the migration"
+        );
     }
     canister.storage.migration.set_state(2, &converted);
-    assert_eq!((canister.service().sweep(), chunk_map(&canister)), (Ok(false), [8, 1]), "it is marked again");
+    assert_eq!(
+        (canister.service().sweep(), chunk_map(&canister)),
+        (Ok(false), [8, 1]),
+        "the next sweep marks the compaction again"
+    );
     assert_eq!((canister.service().sweep(), chunk_map(&canister)), (Ok(true), [2, 0]));
     assert!(canister.storage.blobs.read_chunk(id, 0).unwrap() == torn[..CHUNK]);
     assert!(read_back(&canister, &moved) == file(6 * CHUNK));
@@ -160,8 +172,8 @@ fn what_clients_end_in_the_middle_is_removed_at_once() {
     )
     .unwrap();
     assert_eq!(to_end(&mut canister).phase, Phase::Converted);
-    let rest = blobs.iter().filter(|locator| *locator != unmoved).count();
-    assert_eq!(rest, 2);
+    let remaining = blobs.iter().filter(|locator| *locator != unmoved).count();
+    assert_eq!(remaining, 2);
     while !canister.service().sweep().unwrap() {}
     assert_eq!(chunk_map(&canister), [0, 0]);
 }

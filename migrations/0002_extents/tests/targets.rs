@@ -1,4 +1,4 @@
-//! The migration writes layout 3, regardless of what later releases store.
+//! Migration 2 must always write records byte for byte as the first release of layout 3 did.
 
 use ic_stable_structures::Memory as _;
 
@@ -7,10 +7,11 @@ use crate::blob::BlobRecord;
 use crate::blob::extents::AllocatorState;
 use crate::stable::{Register, Table, memory_ids, preflight};
 
-/// The records of layout 3 as its first release wrote them, in hexadecimal. Generated once and never again.
+/// The records of layout 3 as its first release wrote them, in hexadecimal. Never generate them again.
 const LAYOUT_3: &str = include_str!("../golden/layout_3.txt");
 
-/// Any later release may read these records. If this test fails, migration 2 needs a frozen copy of layout 3's types.
+/// Any later release may read the records that migration 2 writes. If this test fails, migration 2 needs a frozen copy
+/// of layout 3's types.
 #[test]
 fn moved_records_have_the_bytes_of_layout_3() {
     let mut canister = finalized();
@@ -28,28 +29,28 @@ fn moved_records_have_the_bytes_of_layout_3() {
     let deleted = BlobId::from_locator(&deleted).unwrap();
     crate::memories::delete_blob(&mut canister.storage, person(OWNER), deleted).unwrap();
 
-    let mut today = String::new();
-    let mut note = |name: &str, bytes: &[u8]| today.push_str(&format!("{name} {}\n", hex::encode(bytes)));
+    let mut written = String::new();
+    let mut append = |name: &str, bytes: &[u8]| written.push_str(&format!("{name} {}\n", hex::encode(bytes)));
     for (_, payload) in canister.storage.payloads.raw_after(None) {
-        note("payload", &payload);
+        append("payload", &payload);
     }
     let memories = preflight::open_existing(canister.raw.clone()).unwrap();
     let blobs = Table::<u64, BlobRecord>::open(&memories, memory_ids::BLOBS);
     for (_, blob) in blobs.raw_after(None) {
-        note("blob", &blob);
+        append("blob", &blob);
     }
     let free = Table::<u64, u64>::open(&memories, memory_ids::FREE_EXTENTS);
     for (offset, len) in free.raw_after(None) {
-        note("free extent", &[&offset.to_be_bytes(), len.as_slice()].concat());
+        append("free extent", &[&offset.to_be_bytes(), len.as_slice()].concat());
     }
     let by_len = Table::<(u64, u64), ()>::open(&memories, memory_ids::FREE_EXTENTS_BY_LEN);
     for (len, offset) in by_len.keys(..) {
-        note("free length", &[len.to_be_bytes(), offset.to_be_bytes()].concat());
+        append("free length", &[len.to_be_bytes(), offset.to_be_bytes()].concat());
     }
     let state = Register::<AllocatorState>::open(&memories, memory_ids::EXTENT_STATE);
-    note("allocator", state.raw());
+    append("allocator", state.raw());
     let mut header = [0; 4];
     memories.get(memory_ids::EXTENT_REGION).read(0, &mut header);
-    note("region", &header);
-    assert!(today == LAYOUT_3, "today:\n{today}");
+    append("region", &header);
+    assert!(written == LAYOUT_3, "migration 2 writes:\n{written}");
 }

@@ -88,13 +88,13 @@ fn a_record_that_reads_back_differently_stays_what_it_was() {
             assert_eq!(
                 tables.legacy.keys_after(None).collect::<Vec<_>>(),
                 [*id],
-                "{what}: the others continued"
+                "{what}: only the damaged session is in layout 1"
             );
             assert_eq!(legacy(&canister, *id), before, "{what}");
             assert_eq!(
                 (tables.sessions.len(), tables.metas.len()),
                 (4, 4),
-                "{what}: none of it is in layout 2"
+                "{what}: the damaged session is not in layout 2"
             );
 
             controls::resume(&mut canister.storage, canister.now).unwrap();
@@ -123,9 +123,9 @@ fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
         Table::open(&memories(&canister.raw), memory_ids::USAGE)
     };
     let sound = accounts(&canister).get_raw(&account).unwrap();
-    let of_caller = accounts(&canister).get_raw(&callers);
+    let callers_bytes = accounts(&canister).get_raw(&callers);
     accounts(&canister).insert(account.clone(), &RawRecord(b"rubbish".to_vec()));
-    not_last(accounts(&canister));
+    add_last_account(accounts(&canister));
     let before = legacy(&canister, *id);
 
     canister.storage = open_storage(canister.raw.clone()).unwrap();
@@ -135,7 +135,7 @@ fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
     let tables = &canister.storage.sessions;
     assert_eq!((tables.legacy.len(), tables.sessions.len(), tables.metas.len()), (3, 2, 2));
     assert_eq!(legacy(&canister, *id), before);
-    assert_eq!(accounts(&canister).get_raw(&callers), of_caller, "no account was changed");
+    assert_eq!(accounts(&canister).get_raw(&callers), callers_bytes, "the caller's account was changed");
 
     accounts(&canister).insert(account.clone(), &RawRecord(sound));
     canister.storage = open_storage(canister.raw.clone()).unwrap();
@@ -148,7 +148,7 @@ fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
     }
 }
 
-/// A message whose meter advances whenever it is read.
+/// A meter that advances by one instruction whenever it is read.
 struct Ticking(std::cell::Cell<u64>);
 
 impl Meter for Ticking {
@@ -178,10 +178,10 @@ fn messages(canister: &mut TestCanister, budget: u64, handled: impl Fn(&TestCani
     loop {
         let before = handled(canister);
         let meter = Ticking(std::cell::Cell::new(0));
-        let progress = run(&mut canister.storage, canister.now, &meter, budget).unwrap();
+        let outcome = run(&mut canister.storage, canister.now, &meter, budget).unwrap();
         max = max.max(handled(canister).saturating_sub(before));
         messages += 1;
-        if progress == RunOutcome::Done {
+        if outcome == RunOutcome::Done {
             return (max, messages);
         }
     }
@@ -209,7 +209,7 @@ fn a_batch_ends_when_its_message_is_full() {
     assert_eq!(phase(&canister), Phase::Converted);
 }
 
-/// A message in which units become expensive: each reading of the meter adds 1 instruction at first, and 100 later.
+/// A meter for units that become expensive: each of its first 60 readings adds 1 instruction, and each later one 100.
 #[derive(Default)]
 struct Steepening {
     readings: std::cell::Cell<u64>,
@@ -238,12 +238,12 @@ fn a_batch_ends_in_its_middle_when_units_cost_more() {
     let handled = |canister: &TestCanister| canister.storage.migration.state().unwrap().pace.steps;
     loop {
         let (before, meter) = (handled(&canister), Steepening::default());
-        let progress = run(&mut canister.storage, canister.now, &meter, BUDGET).unwrap();
+        let outcome = run(&mut canister.storage, canister.now, &meter, BUDGET).unwrap();
         let units = handled(&canister) - before;
         assert!(units <= 75, "{units} units in {:?}", phase(&canister));
-        // A message may exceed its budget by the last unit and by what follows it.
+        // A message may exceed its budget by its last unit, and by what follows the last unit.
         assert!(meter.used.get() <= BUDGET + 400, "{} in {:?}", meter.used.get(), phase(&canister));
-        if progress == RunOutcome::Done {
+        if outcome == RunOutcome::Done {
             break;
         }
     }

@@ -7,7 +7,7 @@ use crate::api::SessionPath;
 fn deferred() -> (TestCanister, Vec<Begun>) {
     let (mut canister, sessions) = layout_1();
     defer(&mut canister.storage, canister.now).unwrap();
-    assert!(defer(&mut canister.storage, canister.now).is_err(), "it is deferred already");
+    assert!(defer(&mut canister.storage, canister.now).is_err(), "the migration is deferred already");
     set_share(&mut canister.storage, 0);
     let staged = TestCanister::staged().path;
     canister.restart(staged);
@@ -24,7 +24,11 @@ fn a_deferred_migration_serves_layout_1_and_dry_runs() {
         assert_eq!(canister.service().status(*id).unwrap().path, SessionPath::Compat);
     }
     assert!(canister.storage.sessions.legacy.contains(&new) && canister.storage.sessions.sessions.is_empty());
-    assert_eq!(canister.storage.layout.get(), Ok(Some(Layout::LEGACY)), "the legacy build may come back");
+    assert_eq!(
+        canister.storage.layout.get(),
+        Ok(Some(Layout::LEGACY)),
+        "the legacy build may be installed again"
+    );
     assert_eq!(controls::check_share(&canister.storage, 50), Ok(()));
     let message = MessageBudget { now: canister.now.into(), meter: &Unmetered, budget: 1 };
     assert_eq!(dry_run(&canister.storage, message, None, None).unwrap().units, 6);
@@ -40,10 +44,10 @@ fn a_deferred_migration_serves_layout_1_and_dry_runs() {
 fn the_legacy_build_keeps_a_deferral_and_may_lift_it() {
     let (mut canister, _) = deferred();
     canister.restart(TestCanister::compat().path);
-    taken_over(&mut canister.storage, canister.now).unwrap();
+    discard_progress(&mut canister.storage, canister.now).unwrap();
     assert!(canister.storage.migration.state().unwrap().is_deferred());
     release(&mut canister.storage, canister.now).unwrap();
-    assert!(release(&mut canister.storage, canister.now).is_err(), "it is not deferred");
+    assert!(release(&mut canister.storage, canister.now).is_err(), "the migration is no longer deferred");
     upgrade(&mut canister);
     assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
 }

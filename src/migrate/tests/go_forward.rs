@@ -45,8 +45,7 @@ fn rolled_back_records_convert_again_and_quarantine_is_counted() {
     }
 }
 
-/// Sessions that an abandoned rollback had not reached are not converted again; finalizing must check those that were
-/// written since.
+/// Sessions that an abandoned rollback had not reached are not converted again, so finalizing must check them.
 #[test]
 fn an_unsound_record_is_not_forgotten() {
     let mut canister = going_back(1);

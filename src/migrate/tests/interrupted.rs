@@ -11,7 +11,7 @@ use crate::upload::UploadMeta;
 type FinalState =
     (Vec<(u64, Vec<u8>, UploadMeta)>, Vec<u64>, [u64; 4], MultisetDigest, MultisetDigest, Phase);
 
-fn outcome(canister: &TestCanister) -> FinalState {
+fn final_state(canister: &TestCanister) -> FinalState {
     let Storage { sessions, migration, .. } = &canister.storage;
     let state = migration.state().unwrap();
     let split = sessions.sessions.keys(..).map(|id| {
@@ -43,7 +43,7 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
     while one_step(&mut uninterrupted) == RunOutcome::More {
         steps += 1;
     }
-    let expected = outcome(&uninterrupted);
+    let expected = final_state(&uninterrupted);
     assert!(steps > 12, "{steps} steps");
     for k in 0..=steps {
         let (mut canister, _) = layout_1();
@@ -55,7 +55,7 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
             assert_eq!(one_step(canister), if k < steps { RunOutcome::More } else { RunOutcome::Done })
         });
         while one_step(&mut canister) == RunOutcome::More {}
-        assert_eq!(outcome(&canister), expected, "step {k}");
+        assert_eq!(final_state(&canister), expected, "step {k}");
     }
 }
 
@@ -66,7 +66,7 @@ fn with_one_trapped() -> (TestCanister, u64, u64) {
     trapped_by(canister, sessions[2].0)
 }
 
-/// Does the same for session `poison` of a canister in layout 1.
+/// Does the same as [`with_one_trapped`], for session `poison` of a canister in layout 1.
 fn trapped_by(mut canister: TestCanister, poison: u64) -> (TestCanister, u64, u64) {
     upgrade(&mut canister);
     let mut seen = None;
@@ -77,13 +77,13 @@ fn trapped_by(mut canister: TestCanister, poison: u64) -> (TestCanister, u64, u6
         }
         let state = canister.storage.migration.state().unwrap();
         let before = canister.raw.borrow().clone();
-        let progress = run(&mut canister.storage, canister.now, &Unmetered, 0).unwrap();
+        let outcome = run(&mut canister.storage, canister.now, &Unmetered, 0).unwrap();
         let converted = canister.storage.sessions.sessions.contains(&poison);
         if converted && !state.pace.skip_next {
             trapped += 1;
             *canister.raw.borrow_mut() = before;
             canister.storage = open_storage(canister.raw.clone()).unwrap();
-        } else if progress == RunOutcome::Done {
+        } else if outcome == RunOutcome::Done {
             break;
         }
     }
@@ -95,7 +95,7 @@ fn a_poison_record_is_quarantined_alone() {
     let (mut canister, poison, trapped) = with_one_trapped();
     let state = canister.storage.migration.state().unwrap();
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 4, 1), "{}", state.note);
-    assert!(trapped > 5, "the batch was halved: {trapped}");
+    assert!(trapped > 5, "the limit was halved only {trapped} times");
     assert!(canister.storage.migration.quarantine.contains(1, poison));
     let class = CLASSES[Class::TrappedAlone.index()].name;
     assert!(state.classes.contains(&(class.to_owned(), 1)), "{:?}", state.classes);
@@ -104,7 +104,7 @@ fn a_poison_record_is_quarantined_alone() {
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 5, 0));
     canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     while !canister.service().sweep().unwrap() {}
-    assert!(canister.storage.index.is_empty(), "it expires like the others");
+    assert!(canister.storage.index.is_empty(), "the retried session expires like the other sessions");
     assert_eq!((canister.live(), canister.storage.usage.accounts()), ([0; 5], 0));
 }
 
@@ -124,9 +124,12 @@ fn a_retried_poison_record_without_index_gets_its_key() {
     forget(&mut canister, *id, file, "2");
     let (mut canister, poison, _) = trapped_by(canister, *id);
     controls::retry(&mut canister.storage, canister.now, Some(poison)).unwrap();
-    assert!(!canister.storage.index.contains(SessionId(*id), person(OWNER)), "it is as it was");
+    assert!(
+        !canister.storage.index.contains(SessionId(*id), person(OWNER)),
+        "the restored session is in no index, as before"
+    );
     assert_eq!(run_to_end(&mut canister).converted, 5);
-    assert_eq!(canister.begin(file.len(), "2"), *id, "its key leads to it");
+    assert_eq!(canister.begin(file.len(), "2"), *id, "the idempotency key leads to the session");
 }
 
 #[test]
@@ -140,7 +143,7 @@ fn the_engine_is_stuck_when_every_attempt_traps_and_can_resume() {
             tried += 1;
             trap(&mut canister, |canister| drop(run(&mut canister.storage, canister.now, &Unmetered, 0)));
         }
-        assert!(tried < 30);
+        assert!(tried < 30, "the engine does not get stuck");
     }
     let state = canister.storage.migration.state().unwrap();
     assert!(state.note.contains("trapped"), "{}", state.note);

@@ -74,18 +74,18 @@ fn a_rollback_drops_leftovers_first_and_revives_no_session() {
     let ended = sessions[1].0;
     canister.service().abort(ended).unwrap();
     controls::rollback(&mut canister.storage, canister.now).unwrap();
-    let mut seen_while_dropped = 0;
+    let mut steps_with_leftovers = 0;
     while phase(&canister) != Phase::RolledBack {
         one_step(&mut canister);
         canister.storage = open_storage(canister.raw.clone()).unwrap();
-        seen_while_dropped += usize::from(!leftovers(&canister).is_empty());
+        steps_with_leftovers += usize::from(!leftovers(&canister).is_empty());
         let legacy = &canister.storage.sessions.legacy;
         assert!(!legacy.contains(&ended));
         assert_eq!(legacy.activity_count(), legacy.len());
         let live = canister.storage.sessions.legacy.len() + canister.storage.sessions.sessions.len();
         assert_eq!(live, 4, "each session is in one place");
     }
-    assert_eq!(seen_while_dropped, 2, "one step each");
+    assert_eq!(steps_with_leftovers, 2, "each step drops one leftover");
     let (legacy, new) = (&canister.storage.sessions.legacy, &canister.storage.sessions.sessions);
     assert_eq!((legacy.len(), legacy.activity_count(), new.len(), leftovers(&canister)), (4, 4, 0, vec![]));
 }
@@ -130,7 +130,7 @@ fn retry_is_refused_until_leftovers_are_cleared() {
     );
     assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
     let record = canister.storage.migration.quarantine.get(1, rubbish).unwrap().unwrap();
-    assert_eq!(record.beside, Some(canister.now.as_nanos()), "its activity is stored with it");
+    assert_eq!(record.beside, Some(canister.now.as_nanos()), "the last activity is stored with the record");
     controls::retry(&mut canister.storage, canister.now, Some(rubbish)).unwrap();
     assert_eq!(canister.storage.sessions.legacy.activity(&rubbish), Ok(Some(canister.now)));
     let state = run_to_end(&mut canister);

@@ -40,7 +40,7 @@ fn a_state_without_the_newer_fields_is_the_same_state() {
 }
 
 #[test]
-fn a_quarantine_record_of_an_earlier_build_restores_its_unit() {
+fn a_quarantine_record_of_an_earlier_build_decodes() {
     let expected = QuarantineRecord::new("why".into(), vec![1, 2, 3]);
     assert_eq!(QuarantineRecord::decode(QUARANTINED), Ok(expected));
 }

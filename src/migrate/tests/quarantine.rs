@@ -19,10 +19,13 @@ fn a_retried_record_without_index_gets_its_key() {
 
     canister.storage.blobs.release(prefix);
     controls::retry(&mut canister.storage, canister.now, Some(*id)).unwrap();
-    assert!(!canister.storage.index.contains(SessionId(*id), person(OWNER)), "it is as it was");
+    assert!(
+        !canister.storage.index.contains(SessionId(*id), person(OWNER)),
+        "the restored session is in no index, as before"
+    );
     let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 5, 0), "{}", state.note);
-    assert_eq!(canister.begin(file.len(), "1"), *id, "its key leads to it");
+    assert_eq!(canister.begin(file.len(), "1"), *id, "the idempotency key leads to the session");
     assert_eq!(canister.storage.usage.total(), Ok(usage));
     for idx in 0..3 {
         canister.put(*id, file, idx).unwrap();
@@ -95,7 +98,10 @@ fn a_damaged_quarantine_record_does_not_block_retry_of_others() {
         let (mut canister, ids) = with_a_damaged_one(&places);
         controls::retry(&mut canister.storage, canister.now, None).unwrap();
         let note = canister.storage.migration.state().unwrap().note;
-        assert!(note.contains("1 records stay") && note.contains(&ids[0].to_string()), "{note}");
+        assert!(
+            note.contains("1 records could not be restored") && note.contains(&ids[0].to_string()),
+            "{note}"
+        );
         let state = run_to_end(&mut canister);
         assert_eq!(
             (state.phase, state.source, state.quarantined),
@@ -109,7 +115,10 @@ fn a_damaged_quarantine_record_does_not_block_retry_of_others() {
     }
     let (mut canister, _) = with_a_damaged_one(&[3]);
     let before = canister.storage.migration.state().unwrap();
-    assert!(controls::retry(&mut canister.storage, canister.now, None).is_err(), "there is no other");
+    assert!(
+        controls::retry(&mut canister.storage, canister.now, None).is_err(),
+        "only a damaged record is in quarantine"
+    );
     assert_eq!(canister.storage.migration.state().unwrap(), before);
 }
 
@@ -120,7 +129,7 @@ fn a_damaged_quarantine_record_stops_no_rollback_or_resume() {
     let state = run_to_end(&mut canister);
     assert_eq!(state.phase, Phase::RolledBack, "{}", state.note);
     assert!(state.note.contains("1 records in quarantine do not decode"), "{}", state.note);
-    assert_eq!(canister.storage.sessions.legacy.len(), 4, "all the others went back");
+    assert_eq!(canister.storage.sessions.legacy.len(), 4, "the other sessions are rolled back");
     let rolled_back = canister.raw.borrow().clone();
     controls::resume(&mut canister.storage, canister.now).unwrap();
     let state = run_to_end(&mut canister);
@@ -172,7 +181,7 @@ fn a_retry_that_fails_has_changed_no_account_and_no_index() {
     };
     let capsule = TwoTexts("capsule".into(), canister.capsule.clone());
     accounts(&canister).insert(capsule, &RawRecord(b"rubbish".to_vec()));
-    not_last(accounts(&canister));
+    add_last_account(accounts(&canister));
     canister.storage = open_storage(canister.raw.clone()).unwrap();
     let state = canister.storage.migration.state().unwrap();
     assert!(controls::retry(&mut canister.storage, canister.now, Some(*id)).is_err());
@@ -224,11 +233,11 @@ fn held_by(canister: &TestCanister, owner: u8) -> (usize, Option<u64>) {
 
 #[test]
 fn records_left_in_quarantine_count_against_no_limit() {
-    for rest in [true, false] {
+    for others_live in [true, false] {
         let (mut canister, sessions) = layout_1();
         let [rubbish, trapped] = [sessions[0].0, sessions[1].0];
         canister.storage.sessions.legacy.insert(rubbish, &RawRecord(b"rubbish".to_vec()));
-        if !rest {
+        if !others_live {
             sessions[2..].iter().for_each(|(id, ..)| canister.service().abort(*id).unwrap());
         }
         upgrade(&mut canister);
@@ -250,23 +259,23 @@ fn records_left_in_quarantine_count_against_no_limit() {
         controls::go_forward(&mut canister.storage, canister.now, false).unwrap();
         let state = run_to_end(&mut canister);
         assert_eq!((state.phase, state.quarantined), (Phase::Converted, 2), "{}", state.note);
-        assert_eq!(held_by(&canister, OWNER).0, if rest { 5 } else { 2 });
+        assert_eq!(held_by(&canister, OWNER).0, if others_live { 5 } else { 2 });
         controls::finalize(&mut canister.storage, canister.now, true).unwrap();
 
-        let live = if rest { &sessions[2..] } else { &[] };
+        let live = if others_live { &sessions[2..] } else { &[] };
         let bytes: usize = live.iter().map(|(_, file, _)| file.len()).sum();
         let bytes = Some(bytes as u64).filter(|bytes| *bytes > 0);
         assert_eq!(held_by(&canister, OWNER), (live.len(), bytes));
         for id in [rubbish, trapped] {
             let refused = canister.service().status(id).unwrap_err();
-            assert!(matches!(refused, Error::Conflict { .. }), "its owner is told as before: {refused}");
+            assert!(matches!(refused, Error::Conflict { .. }), "the owner is told: {refused}");
             assert_eq!(canister.as_person(2).status(id), Err(Error::not_found("session", id)));
         }
         assert_eq!(canister.service().list(None, 99).unwrap().len(), live.len());
     }
 }
 
-/// The size of a damaged session is in its upload meta, too; if there is none, nobody knows the size.
+/// The size of a damaged session is in its upload meta, too; without an upload meta, the size is unknown.
 #[test]
 fn an_owners_bytes_are_recounted_despite_a_damaged_session() {
     for has_meta in [true, false] {

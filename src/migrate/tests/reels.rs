@@ -1,4 +1,4 @@
-//! A second migration, unlike the first: it waits until the first is finalized, and has no rollback. Its units are
+//! A second migration, unlike the first: it waits until the first is finalized, and has no rollback. Its units may be
 //! larger than a message, stay in place while they are quarantined, and are never converted on touch.
 //!
 //! The tests with this migration are in `second.rs` and `as_they_go.rs`.
@@ -24,9 +24,9 @@ pub struct Reels {
     pub old: RefCell<BTreeMap<u64, Reel>>,
     pub new: RefCell<BTreeMap<u64, Reel>>,
     pub slices: Cell<u32>,
-    /// Reels that were abandoned in the middle.
+    /// Keys of the reels that were abandoned while they were converted.
     pub abandoned: RefCell<Vec<u64>>,
-    /// Whether each unit is counted when the migration reaches it.
+    /// Whether each unit is counted when the migration reaches it, instead of before the first conversion.
     pub counts_as_it_goes: bool,
 }
 
@@ -50,7 +50,7 @@ pub static PLAN: Plan = Plan {
     to: EXTENTS.number(),
     classes: &[
         ClassPlan { name: "whole", treatment: Treatment::Convert, what: "the digest is right" },
-        ClassPlan { name: "torn", treatment: Treatment::Quarantine, what: "it is not" },
+        ClassPlan { name: "torn", treatment: Treatment::Quarantine, what: "the digest is wrong" },
         ClassPlan { name: "cut off", treatment: Treatment::Quarantine, what: "a message was cut off" },
     ],
     fields: &[("bytes", "moved")],

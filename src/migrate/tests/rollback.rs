@@ -19,7 +19,7 @@ fn a_rollback_includes_everything_that_came_since() {
 
     let legacy = TestCanister::compat();
     canister.restart(legacy.path);
-    taken_over(&mut canister.storage, canister.now).unwrap();
+    discard_progress(&mut canister.storage, canister.now).unwrap();
     set_share(&mut canister.storage, 100); // the fixed share of the legacy build
     let mut after = canister.service().list(None, 99).unwrap();
     for status in &mut after {
@@ -72,7 +72,10 @@ fn a_rollback_can_be_paused_and_the_migration_run_again() {
     let _ = run(&mut canister.storage, canister.now, &OneStep, 0);
     controls::pause(&mut canister.storage, canister.now).unwrap();
     let begun = canister.begin(10, "while paused");
-    assert!(canister.storage.sessions.legacy.contains(&begun), "a rollback needs it");
+    assert!(
+        canister.storage.sessions.legacy.contains(&begun),
+        "new sessions are legacy records during a rollback"
+    );
     controls::resume(&mut canister.storage, canister.now).unwrap();
     run_to_end(&mut canister);
     controls::resume(&mut canister.storage, canister.now).unwrap();
@@ -158,7 +161,7 @@ fn what_is_refused_says_what_to_do_in_this_phase() {
     controls::rollback(&mut canister.storage, now).unwrap();
     let legacy = |canister: &TestCanister| {
         let refused = Storage::open_accepting(canister.raw.clone(), &[Layout::LEGACY]);
-        refused.err().expect("it is refused").to_string()
+        refused.err().expect("the legacy build opens layout 2").to_string()
     };
     let refused = legacy(&canister);
     assert!(refused.contains("the rollback is in progress") && !refused.contains("roll the"), "{refused}");
@@ -185,15 +188,15 @@ fn what_is_refused_says_what_to_do_in_this_phase() {
 }
 
 #[test]
-fn taking_over_where_nothing_was_counted_leaves_no_entry() {
+fn discarding_progress_of_an_idle_or_final_run_does_nothing() {
     let (mut canister, _) = layout_1();
-    taken_over(&mut canister.storage, canister.now).unwrap();
+    discard_progress(&mut canister.storage, canister.now).unwrap();
     assert_eq!(canister.storage.migration.journal(0).unwrap(), []);
     let (mut canister, _) = staged();
     controls::finalize(&mut canister.storage, canister.now, false).unwrap();
     let before =
         (canister.storage.migration.state().unwrap(), canister.storage.migration.journal(0).unwrap());
-    taken_over(&mut canister.storage, canister.now).unwrap();
+    discard_progress(&mut canister.storage, canister.now).unwrap();
     assert_eq!(
         (canister.storage.migration.state().unwrap(), canister.storage.migration.journal(0).unwrap()),
         before

@@ -1,4 +1,4 @@
-//! A second migration, whose units are larger than a message and stay in place while they are quarantined.
+//! A second migration, whose units may be larger than a message and stay in place while they are quarantined.
 
 use super::reels::*;
 use super::*;
@@ -13,7 +13,7 @@ fn a_second_migration_waits_for_the_first() {
     controls::finalize(&mut canister.storage, canister.now, false).unwrap();
     let first = canister.storage.migration.state().unwrap();
     assert_eq!(finish(&mut canister, &reels).phase, Phase::Converted);
-    assert_eq!(canister.storage.migration.state().unwrap(), first, "the first one's state is its own");
+    assert_eq!(canister.storage.migration.state().unwrap(), first, "the state of migration 1 is unchanged");
     assert_eq!(canister.storage.layout.get(), Ok(Some(EXTENTS)));
 }
 
@@ -32,7 +32,7 @@ fn a_large_unit_resumes_after_every_message_and_upgrade() {
     assert_eq!(
         reels.old.borrow().keys().copied().collect::<Vec<_>>(),
         [12],
-        "the torn one stays where it is"
+        "the torn reel stays where it is"
     );
     let status = canister.storage.migration.status(EXTENTS).unwrap();
     assert_eq!((status.migration, status.name.as_str(), status.layout), (NUMBER, "reels", 3));
@@ -58,7 +58,7 @@ fn a_large_unit_survives_pause_resume_and_retry() {
 
     reels.old.borrow_mut().get_mut(&12).unwrap().bytes = vec![9; 15];
     let whole = Reel::of(vec![9; 15]).digest;
-    assert_ne!(reels.old.borrow()[&12].digest, whole, "nothing has changed: it is quarantined again");
+    assert_ne!(reels.old.borrow()[&12].digest, whole, "the reel is still torn");
     control(&mut canister, &reels).retry(None).unwrap();
     let state = finish(&mut canister, &reels);
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 2, 1), "{}", state.note);
@@ -122,7 +122,7 @@ fn a_dry_run_prices_each_unit_that_is_still_to_be_converted() {
     assert_eq!(
         (left.units, left.estimated_instructions, left.next),
         (0, 0, None),
-        "the torn one is quarantined"
+        "the torn reel is quarantined"
     );
 }
 

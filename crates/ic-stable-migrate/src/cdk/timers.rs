@@ -6,7 +6,8 @@
 //! snapshot is loaded into another canister: that restores the heap but sets no deadline. (A canister that is frozen
 //! when a timer is due keeps its deadline.) Furthermore, `ic-cdk-timers` runs an interval by calling the canister
 //! itself, and stops after five calls without an answer. Therefore a [`Job`] records when it last ran. Every update
-//! checks whether a job is overdue; if so, it sets the job again, and passes the deadline to the IC with [`wake`].
+//! should check whether a job is overdue; if so, it should set the job again, and pass a deadline to the IC with
+//! [`wake`].
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -72,7 +73,8 @@ impl Job {
         Self { interval: Cell::new(None), ran_at: Cell::new(0) }
     }
 
-    /// Sets the interval, replacing the existing one.
+    /// Sets the job's timer, replacing an earlier one. The job is overdue five intervals after `now` if it does not
+    /// run.
     pub fn set(&self, run: impl Fn() + Copy + 'static, now: u64) {
         let interval = ic_cdk_timers::set_timer_interval(EVERY, move || async move { run() });
         replace(&self.interval, interval);
@@ -84,7 +86,7 @@ impl Job {
         self.ran_at.set(now);
     }
 
-    /// Returns the time at which the job last began to run, or, before its first run, was set; nanoseconds.
+    /// Returns the time at which the job last began to run or was last set, nanoseconds; 0 if it was never set.
     #[must_use]
     pub fn ran_at(&self) -> u64 {
         self.ran_at.get()
@@ -103,8 +105,9 @@ const fn is_overdue(ran_at: u64, now: u64) -> bool {
     now.wrapping_sub(ran_at) >= OVERDUE_NANOS
 }
 
-/// Makes the IC run the timers of `ic-cdk-timers` as soon as possible: the library believes that an earlier deadline is
-/// set, and does not set one. When woken, the library runs whatever is due, and sets the deadline of the next timer.
+/// Makes the IC run the timers of `ic-cdk-timers` as soon as possible, for when the library does not pass a deadline
+/// itself, since it believes that an earlier one is set. When woken, the library runs whatever is due, and sets the
+/// deadline of the next timer.
 ///
 /// ```
 /// use ic_stable_migrate::cdk::timers::wake;
@@ -180,6 +183,6 @@ mod tests {
         let ran_at = 1_700_000_000_000_000_000;
         let after = |seconds: u64| is_overdue(ran_at, ran_at + seconds * 1_000_000_000);
         assert_eq!([0, 60, 299, 300, 50 * 3_600].map(after), [false, false, false, true, true]);
-        assert!(is_overdue(ran_at, ran_at - 1), "it ran in the future of this canister");
+        assert!(is_overdue(ran_at, ran_at - 1), "a job that ran in the future is overdue");
     }
 }

@@ -2,32 +2,32 @@
 
 use super::*;
 
-fn stored_as<K: Key + PartialEq>(key: K, bytes: &[u8]) {
+fn assert_stored_as<K: Key + PartialEq>(key: K, bytes: &[u8]) {
     assert_eq!(key.to_bytes().as_ref(), bytes);
     assert_eq!(K::from_stored(bytes), Ok(key));
 }
 
 #[test]
 fn keys_decode_from_their_stored_bytes() {
-    stored_as(7_u64, &[0, 0, 0, 0, 0, 0, 0, 7]);
-    stored_as(7_u32, &[0, 0, 0, 7]);
-    stored_as(7_u16, &[0, 7]);
-    stored_as(Principal::anonymous(), &[4]);
-    stored_as("ab".to_owned(), b"ab");
-    stored_as(vec![1, 2], &[1, 2]);
-    stored_as(7_u8, &[7]);
-    stored_as(7_u128, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
-    stored_as([1, 2, 3], &[1, 2, 3]);
-    stored_as(Blob::<4>::try_from([1, 2].as_slice()).unwrap(), &[1, 2]);
-    stored_as((7_u16, 8_u8), &[0, 7, 8]);
-    stored_as((Blob::<3>::try_from([9].as_slice()).unwrap(), 7_u16), &[9, 0, 0, 0, 7, 1]);
-    stored_as((7_u8, 8_u8, "ab".to_owned()), &[7, 8, b'a', b'b']);
-    stored_as(("ab".to_owned(), 8_u8, vec![9]), &[0, 2, b'a', b'b', 8, 9]);
+    assert_stored_as(7_u64, &[0, 0, 0, 0, 0, 0, 0, 7]);
+    assert_stored_as(7_u32, &[0, 0, 0, 7]);
+    assert_stored_as(7_u16, &[0, 7]);
+    assert_stored_as(Principal::anonymous(), &[4]);
+    assert_stored_as("ab".to_owned(), b"ab");
+    assert_stored_as(vec![1, 2], &[1, 2]);
+    assert_stored_as(7_u8, &[7]);
+    assert_stored_as(7_u128, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+    assert_stored_as([1, 2, 3], &[1, 2, 3]);
+    assert_stored_as(Blob::<4>::try_from([1, 2].as_slice()).unwrap(), &[1, 2]);
+    assert_stored_as((7_u16, 8_u8), &[0, 7, 8]);
+    assert_stored_as((Blob::<3>::try_from([9].as_slice()).unwrap(), 7_u16), &[9, 0, 0, 0, 7, 1]);
+    assert_stored_as((7_u8, 8_u8, "ab".to_owned()), &[7, 8, b'a', b'b']);
+    assert_stored_as(("ab".to_owned(), 8_u8, vec![9]), &[0, 2, b'a', b'b', 8, 9]);
 }
 
 /// Checks that stored bytes of another length, or with one byte changed, are refused without a trap, or read as the key
 /// whose stored bytes they are.
-fn is_read_or_refused<K: Key>(key: K) {
+fn assert_read_or_refused<K: Key>(key: K) {
     let stored = key.to_bytes().into_owned();
     assert_eq!(K::from_stored(&stored).as_ref(), Ok(&key));
     let shorter = (0..stored.len()).map(|len| stored[..len].to_vec());
@@ -50,18 +50,18 @@ fn is_read_or_refused<K: Key>(key: K) {
 #[test]
 fn pairs_and_triples_with_damage_are_read_or_refused() {
     let (owner, text) = (Principal::management_canister(), "a".repeat(300));
-    is_read_or_refused((Principal::anonymous(), 7_u64));
-    is_read_or_refused((7_u64, owner));
-    is_read_or_refused(((owner, 7_u8), [1_u8; 3]));
-    is_read_or_refused((Blob::<300>::try_from([5; 260].as_slice()).unwrap(), 7_u8));
+    assert_read_or_refused((Principal::anonymous(), 7_u64));
+    assert_read_or_refused((7_u64, owner));
+    assert_read_or_refused(((owner, 7_u8), [1_u8; 3]));
+    assert_read_or_refused((Blob::<300>::try_from([5; 260].as_slice()).unwrap(), 7_u8));
     let long = (Blob::<70_000>::try_from([5; 260].as_slice()).unwrap(), 7_u8);
     assert_eq!(Key::from_stored(&long.to_bytes()), Ok(long));
-    is_read_or_refused((Principal::anonymous(), text.clone(), 7_u32));
-    is_read_or_refused((7_u8, 8_u16, text));
+    assert_read_or_refused((Principal::anonymous(), text.clone(), 7_u32));
+    assert_read_or_refused((7_u8, 8_u16, text));
     assert_eq!(
         <(u8, u8)>::from_stored(&[1, 2, 3]).unwrap_err(),
         "1 byte after the key",
-        "a key of another type"
+        "bytes after the key are an error"
     );
     <(String, u8)>::from_stored(&[1]).unwrap_err();
 }

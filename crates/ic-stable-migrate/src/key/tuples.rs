@@ -17,10 +17,10 @@ impl<A: Key, B: Key> Key for (A, B) {
     fn from_stored(bytes: &[u8]) -> Result<Self, String> {
         // The library does not store pairs of types without a bound.
         let (a, b) = (Size::of::<A>()?, Size::of::<B>()?);
-        let mut rest = Rest(bytes);
-        let (first, second) = (rest.take(a.max)?, rest.take(b.max)?);
-        let (a_len, b_len) = (rest.len_of(&a)?, rest.len_of(&b)?);
-        rest.end()?;
+        let mut unread = Unread(bytes);
+        let (first, second) = (unread.take(a.max)?, unread.take(b.max)?);
+        let (a_len, b_len) = (unread.len_of(&a)?, unread.len_of(&b)?);
+        unread.end()?;
         let key = (A::from_stored(prefix(first, a_len)?)?, B::from_stored(prefix(second, b_len)?)?);
         checked(key, bytes)
     }
@@ -29,18 +29,18 @@ impl<A: Key, B: Key> Key for (A, B) {
 impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
     fn from_stored(bytes: &[u8]) -> Result<Self, String> {
         let (a, b) = (fixed_size::<A>(), fixed_size::<B>());
-        let mut rest = Rest(bytes);
+        let mut unread = Unread(bytes);
         let lens = match (a, b) {
             (Some(_), Some(_)) => 0,
-            _ => rest.number(1)?,
+            _ => unread.number(1)?,
         };
-        // Two bits each for `A` and `B`: the number of bytes that its length takes, minus one.
+        // Two bits each for `A` and `B`: how many bytes the length of this key takes, minus one.
         let (a_width, b_width) = ((lens >> 2 & 3).saturating_add(1), (lens & 3).saturating_add(1));
-        let a_len = a.map_or_else(|| rest.number(a_width), Ok)?;
-        let first = rest.take(a_len)?;
-        let b_len = b.map_or_else(|| rest.number(b_width), Ok)?;
-        let second = rest.take(b_len)?;
-        let key = (A::from_stored(first)?, B::from_stored(second)?, C::from_stored(rest.0)?);
+        let a_len = a.map_or_else(|| unread.number(a_width), Ok)?;
+        let first = unread.take(a_len)?;
+        let b_len = b.map_or_else(|| unread.number(b_width), Ok)?;
+        let second = unread.take(b_len)?;
+        let key = (A::from_stored(first)?, B::from_stored(second)?, C::from_stored(unread.0)?);
         checked(key, bytes)
     }
 }
@@ -55,7 +55,7 @@ fn checked<K: Storable>(key: K, bytes: &[u8]) -> Result<K, String> {
     }
 }
 
-/// Size of one key of a pair.
+/// Bound of one key of a pair or triple.
 struct Size {
     max: usize,
     is_fixed: bool,
@@ -81,9 +81,9 @@ fn prefix(bytes: &[u8], len: usize) -> Result<&[u8], String> {
 }
 
 /// The bytes that have not been read yet.
-struct Rest<'a>(&'a [u8]);
+struct Unread<'a>(&'a [u8]);
 
-impl<'a> Rest<'a> {
+impl<'a> Unread<'a> {
     fn take(&mut self, len: usize) -> Result<&'a [u8], String> {
         let found = self.0.len();
         let (taken, rest) =
@@ -97,7 +97,7 @@ impl<'a> Rest<'a> {
         Ok(self.take(width)?.iter().fold(0, |number, byte| number << 8 | usize::from(*byte)))
     }
 
-    /// Reads the length of one key of a pair.
+    /// Reads the length of one key of a pair; a fixed length is not stored.
     fn len_of(&mut self, size: &Size) -> Result<usize, String> {
         let width = match size.max {
             max if size.is_fixed => return Ok(max),

@@ -163,7 +163,11 @@ fn a_record_of_a_newer_format_is_refused() {
 
     let memories = half_migrated();
     reformat(&memories.0[5], (1_u16, 4_u64), 2);
-    assert_eq!(check(&memories, &[&COUNT_WORDS]), Ok(()), "it stays in quarantine");
+    assert_eq!(
+        check(&memories, &[&COUNT_WORDS]),
+        Ok(()),
+        "a quarantined record of a newer format stops no upgrade"
+    );
 }
 
 #[test]
@@ -189,12 +193,11 @@ fn a_key_that_does_not_decode_is_refused() {
     let notes = Notes::<String>::open(memories);
     let refused = engine.check(&notes).unwrap_err();
     assert!(matches!(&refused, Error::DamagedKey { key, .. } if key == "ff"), "{refused:?}");
-    assert_eq!(notes.ledger.quarantine.len(1), 2, "it is counted");
+    assert_eq!(notes.ledger.quarantine.len(1), 2, "the damaged key is counted");
     assert_eq!(
         notes.ledger.quarantine.keys(1, None, 9),
         ["b"],
-        "and does not keep the others from being \
-        listed"
+        "a damaged key does not keep the others from being listed"
     );
     assert_eq!(notes.ledger.quarantined(None).len(), 1);
 }

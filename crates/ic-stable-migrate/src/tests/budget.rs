@@ -15,7 +15,7 @@ fn the_watch_halves_the_batch_of_a_message_that_traps() {
     let mut seen = None;
     engine.run(&mut notes, STEP).unwrap();
     assert_eq!(engine.watch(&mut notes, NOW, &mut seen), Ok(Watched::Quiet), "the message may still run");
-    assert_eq!(engine.watch(&mut notes, NOW, &mut seen), Ok(Watched::Run), "it has not committed");
+    assert_eq!(engine.watch(&mut notes, NOW, &mut seen), Ok(Watched::Run), "the message has not committed");
     assert_eq!(notes.ledger.state_of(1).unwrap().pace.limit, 512);
 }
 

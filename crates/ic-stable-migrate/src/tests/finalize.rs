@@ -58,7 +58,7 @@ fn all_but_the_last_in_place<K: Key>(keys: Vec<K>) -> Notes<K> {
 }
 
 /// Checks that finalization is refused while the last of these keys is a source unit, and succeeds once it is removed.
-fn the_last_is_found<K: Key>(keys: Vec<K>) {
+fn assert_last_is_found<K: Key>(keys: Vec<K>) {
     let last = keys.last().unwrap().clone();
     let mut notes = all_but_the_last_in_place(keys);
     let only: [&dyn Migration<Notes<K>>; 1] = [&ONLY];
@@ -72,16 +72,16 @@ fn the_last_is_found<K: Key>(keys: Vec<K>) {
 }
 
 #[test]
-fn finalize_finds_a_leftover_after_any_number_in_quarantine() {
-    the_last_is_found((1..=2_500_u64).collect());
+fn finalize_finds_a_source_after_any_number_in_quarantine() {
+    assert_last_is_found((1..=2_500_u64).collect());
 }
 
 /// Principals are not in the order of their stored bytes.
 #[test]
-fn finalize_finds_a_leftover_in_any_order_of_the_keys() {
+fn finalize_finds_a_source_in_any_order_of_the_keys() {
     let mut keys: Vec<_> = (0..300_u16)
         .map(|n| Principal::from_slice(&n.to_le_bytes()[..if n < 256 { 1 } else { 2 }]))
         .collect();
     keys.sort();
-    the_last_is_found(keys);
+    assert_last_is_found(keys);
 }

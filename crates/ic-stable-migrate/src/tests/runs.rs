@@ -42,7 +42,7 @@ fn migrate_and_roll_back<K: Key>(keys: Vec<K>, later: K) {
 
     engine.control(&mut notes, NOW).unwrap().retry(Some(damaged.clone())).unwrap();
     engine.run(&mut notes, WHOLE).unwrap();
-    assert_eq!(notes.ledger.state_of(1).unwrap().quarantined, 1, "it is as damaged as before");
+    assert_eq!(notes.ledger.state_of(1).unwrap().quarantined, 1, "the note is as damaged as before");
     let missing = engine.control(&mut notes, NOW).unwrap().retry(Some(later.clone())).unwrap_err();
     assert_eq!(missing, Error::NotQuarantined { key: format!("{later:?}") });
 
@@ -67,9 +67,12 @@ fn migrate_and_roll_back<K: Key>(keys: Vec<K>, later: K) {
         "{refused:?}"
     );
     let journal = notes.ledger.journal(0).unwrap();
-    assert!(journal.windows(2).all(|pair| pair[0].hash == pair[1].previous), "each has the hash of the last");
+    assert!(
+        journal.windows(2).all(|pair| pair[0].hash == pair[1].previous),
+        "each entry has the hash of the previous one"
+    );
     let hashes: std::collections::BTreeSet<_> = journal.iter().map(|entry| &entry.hash).collect();
-    assert_eq!(hashes.len(), journal.len(), "no two entries have the same");
+    assert_eq!(hashes.len(), journal.len(), "no two entries have the same hash");
     assert!(journal.iter().all(|entry| (entry.build.as_str(), entry.features.len()) == ("notes 2", 1)));
 }
 
@@ -103,7 +106,7 @@ fn a_dry_run_counts_every_class_and_writes_nothing() {
         .collect();
     assert_eq!(classes, [("note", 4, vec![1, 2, 3]), ("damaged", 1, vec![5])]);
     assert_eq!((page.units, page.next, notes.ledger.state_of(1).unwrap().source), (5, None, 0));
-    assert_eq!(page.estimated_instructions, page.instructions, "conversion costs no more than its digest");
+    assert_eq!(page.estimated_instructions, page.instructions, "the price of a conversion is 0 by default");
 }
 
 #[test]
@@ -123,7 +126,7 @@ fn a_deferred_migration_waits_until_it_is_resumed() {
     assert_eq!(notes.new.len(), 3);
 }
 
-/// Releasing the migration would make it begin from scratch, although it has already converted units.
+/// A released migration begins from scratch, so one that has converted units must not be released.
 #[test]
 fn a_migration_paused_after_its_start_is_not_released() {
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));

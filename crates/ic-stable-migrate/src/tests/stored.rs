@@ -9,7 +9,7 @@ fn an_old_build_that_takes_over_discards_all_but_a_final_state() {
     let phase_after = |before: Phase| {
         let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
         notes.ledger.set_state(1, &MigrationState { phase: before, ..MigrationState::default() });
-        taken_over(&mut notes, NOW).unwrap();
+        discard_progress(&mut notes, NOW).unwrap();
         let entries = notes.ledger.journal(0).unwrap().len();
         (notes.ledger.state_of(1).unwrap().phase, entries)
     };
@@ -64,8 +64,8 @@ fn each_migration_has_its_own_quarantine() {
         assert_eq!(ledger.quarantine.keys(migration, None, 9), [key]);
         assert!(ledger.quarantine.keys(migration, Some(key), 9).is_empty());
         assert_eq!(ledger.quarantine.len(migration), 1);
-        for (other, of_other) in units {
-            assert_eq!(ledger.quarantine.contains(migration, of_other), migration == other);
+        for (other, other_key) in units {
+            assert_eq!(ledger.quarantine.contains(migration, other_key), migration == other);
         }
     }
     assert_eq!(ledger.current(), 3);
@@ -118,5 +118,5 @@ fn a_page_of_the_journal_fits_a_reply_whatever_the_notes() {
     assert!(page.len() == 50 && reply < 1_000_000, "{} entries, {reply} bytes", page.len());
     let status = notes.ledger.status(Layout(2)).unwrap();
     assert!(status.note.len() > 4_000 && state.note.starts_with(&status.note), "{} bytes", status.note.len());
-    assert_eq!(notes.ledger.state_of(1).unwrap(), state, "it is stored as it was");
+    assert_eq!(notes.ledger.state_of(1).unwrap(), state, "the stored note is not truncated");
 }

@@ -52,7 +52,7 @@ impl Native {
         };
         set_share(&mut self.canister.storage, share);
         if to == Stage::Legacy {
-            migrate::taken_over(&mut self.canister.storage, self.canister.now).unwrap();
+            migrate::discard_progress(&mut self.canister.storage, self.canister.now).unwrap();
         }
     }
 
