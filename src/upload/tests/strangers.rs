@@ -108,6 +108,28 @@ fn a_finish_with_a_damaged_account_changes_nothing() {
     }
 }
 
+/// If the account were read after the blob was removed, the bytes would stay on the account forever.
+#[test]
+fn a_deletion_with_a_damaged_account_changes_nothing() {
+    on_every_path(|mut canister| {
+        let file = file(100);
+        let id = canister.begin(file.len(), "a");
+        canister.put(id, &file, 0).unwrap();
+        let memory = canister.finish(id, &file).unwrap().memory_id;
+        let key = TwoTexts("capsule".into(), canister.capsule.clone());
+        let sound = accounts(&canister).get(&key).unwrap().unwrap();
+        accounts(&canister).insert(key.clone(), &RawRecord(b"rubbish".to_vec()));
+        let held = |canister: &TestCanister| (canister.live(), canister.storage.capsules.memory_total());
+        let before = held(&canister);
+        let refused = crate::memories::delete(&mut canister.storage, person(OWNER), &memory).unwrap_err();
+        assert!(matches!(refused, Error::Internal(_)), "{refused}");
+        assert_eq!(held(&canister), before);
+        accounts(&canister).insert(key, &sound);
+        crate::memories::delete(&mut canister.storage, person(OWNER), &memory).unwrap();
+        assert_eq!((held(&canister), canister.storage.usage.accounts()), (([0; 5], 0), 0));
+    });
+}
+
 /// If eviction did not skip the damaged session, every begin that needs room would be refused because of it, and
 /// report it.
 #[test]
