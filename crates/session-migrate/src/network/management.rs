@@ -12,7 +12,7 @@ use ic_management_canister_types::{
 use super::canister::failed;
 use crate::client::{ClientError, EncodedCall, decode_reply};
 
-/// A canister, as its controller sees it. Every answer is certified by the network.
+/// A canister, as its controller sees it. Every returned value is certified by the network.
 #[derive(Clone, Debug)]
 pub struct Management {
     agent: Agent,
@@ -116,7 +116,7 @@ impl Management {
         })
     }
 
-    /// Returns a section of the module's metadata; `None` if it has no section of this name.
+    /// Returns a section of the module's metadata; `None` if there is no section of this name.
     pub async fn metadata(&self, name: &str) -> Result<Option<Vec<u8>>, ClientError> {
         match self.agent.read_state_canister_metadata(self.canister, name).await {
             Ok(bytes) => Ok(Some(bytes)),

@@ -1,11 +1,11 @@
 //! Human-readable numbers.
 
-/// Formats instructions with three digits: `1.32 M`.
+/// Formats a number of instructions: `1.32 M`.
 pub fn instructions(count: u64) -> String {
     scaled(count, 1_000, &["", " k", " M", " B", " T"])
 }
 
-/// Formats bytes with three digits: `1.72 MiB`.
+/// Formats a number of bytes: `1.72 MiB`.
 pub fn bytes(count: u64) -> String {
     scaled(count, 1_024, &[" B", " KiB", " MiB", " GiB", " TiB"])
 }
@@ -18,7 +18,7 @@ pub fn percent(change: f64) -> String {
 fn scaled(count: u64, step: u64, units: &[&str]) -> String {
     let mut value = count as f64;
     let mut unit = 0;
-    // A value that would be shown as 1000 is 1.00 of the next unit.
+    // A value that would be rounded to `step` is shown as 1.00 of the next unit.
     while value >= step as f64 - 0.5 && unit + 1 < units.len() {
         value /= step as f64;
         unit += 1;

@@ -1,4 +1,4 @@
-//! Bar plots: a row for each measurement, with side A above side B, on a common axis.
+//! Bar plots: a row of one or more bars for each measurement, on a common axis.
 //!
 //! Only the bars are drawn; names and numbers are text of the page, so that the plot is as wide as the screen
 //! while the text keeps its size.
@@ -42,7 +42,7 @@ pub struct Bar {
     pub side: Side,
     /// Its length.
     pub length: u64,
-    /// End of a thin line that begins at the end of the bar.
+    /// End of a thin line that begins at the end of the bar; there is no line if this is not beyond the bar.
     pub reach: u64,
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Transcript {
     queue: Queue<RawMessageId>,
     /// Absent before the recording begins, and once it is complete.
     writer: Option<WriterThread>,
-    /// The number of calls in the completed trace, or why there is no trace.
+    /// The number of calls in the completed trace, or why there is no trace; absent before the recording is complete.
     ended: Option<Result<u64, TraceError>>,
     notes: BTreeSet<String>,
 }
@@ -90,7 +90,7 @@ impl Transcript {
         }
     }
 
-    /// Returns the number of calls in the completed trace, and the notes; `None` if no trace was begun.
+    /// Returns the number of calls in the completed trace, and the notes; `None` if no trace was completed.
     pub fn outcome(self) -> Option<Result<(u64, BTreeSet<String>), TraceError>> {
         let ended = self.ended?;
         Some(ended.map(|calls| (calls, self.notes)))

@@ -30,7 +30,7 @@ impl WriterThread {
     /// Completes the trace; returns the number of calls in it.
     ///
     /// # Errors
-    /// If the trace could not be written; no file is left then.
+    /// If the trace could not be written; no trace is left then, but its payload files may be.
     pub fn finish(self) -> Result<u64, TraceError> {
         drop(self.entries);
         match self.thread.join() {

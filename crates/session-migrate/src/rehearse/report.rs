@@ -19,9 +19,9 @@ pub struct Report {
     pub verdict: Verdict,
     /// What was wrong, one line each; empty if the verdict is pass.
     pub problems: Vec<String>,
-    /// What could not be rehearsed with these files, one line each.
+    /// What was not rehearsed, and other remarks, one line each.
     pub notes: Vec<String>,
-    /// The server it ran on.
+    /// The server of the rehearsal.
     pub server: ServerKind,
     /// When, how and from which tree the report was made.
     pub provenance: Provenance,
@@ -41,11 +41,12 @@ pub struct Report {
     pub stages: Vec<StageReport>,
     /// Every upload.
     pub uploads: Vec<UploadReport>,
-    /// Every run of a migration, in order, including those rolled back.
+    /// Every run of a migration, in order, including rollbacks.
     pub runs: Vec<MigrationRun>,
-    /// The last status of the first migration; all zero if it was not reached.
+    /// The last status of the first migration, for another canister that of the last run; all zero if there is none.
     pub migration: MigrationReport,
-    /// The status of the second migration, which moves payload into extents; all zero if it was not reached.
+    /// The status of the upload canister's second migration, which moves payload into extents; all zero if the migration
+    /// was not reached.
     pub payload: MigrationReport,
     /// The snapshot, if the rehearsal began with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,7 +91,7 @@ pub struct StageReport {
     pub name: String,
     /// The build that was installed.
     pub build: String,
-    /// Whether the IC accepted the module, and the canister reports that it is this build.
+    /// Whether the IC accepted the module, and an upload canister reports that it is this build.
     pub upgrade_ok: bool,
     /// Instructions of the install message; absent if the server does not report costs.
     pub instructions: Option<u64>,
@@ -131,11 +132,11 @@ pub struct SnapshotPart {
     pub continued: u64,
     /// Capsules in it.
     pub capsules: u64,
-    /// Answers that were compared after every step.
+    /// Answers that were compared at several steps.
     pub reads: u64,
-    /// Kinds of damage in the snapshot.
+    /// Damage in the snapshot: the number of findings by kind.
     pub damage_before: BTreeMap<String, u64>,
-    /// Kinds of damage in the canister at the end.
+    /// Damage in the canister at the end: the number of findings by kind.
     pub damage_after: BTreeMap<String, u64>,
 }
 
@@ -144,7 +145,7 @@ pub struct SnapshotPart {
 pub struct MigrationRun {
     /// The installation or upgrade after which it ran.
     pub stage: String,
-    /// 1: sessions. 2: payload into extents.
+    /// Number of the migration. For the upload canister, 1 converts sessions, and 2 moves payload into extents.
     pub migration: u16,
     /// Last phase of the run: `Converted`, `RolledBack`, `Stuck`, …
     pub phase: String,

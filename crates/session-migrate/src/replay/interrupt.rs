@@ -31,7 +31,7 @@ pub struct Interruption {
 pub enum When {
     /// Before the event in this line of the trace.
     Line(usize),
-    /// Before every n-th event.
+    /// Before the first event, and before every n-th event after it.
     Every(usize),
 }
 
@@ -116,7 +116,7 @@ impl Interruption {
         }
     }
 
-    /// Checks that the interruption occurs somewhere in the trace.
+    /// Checks that the line of the interruption, if it has one, contains an event.
     pub fn check(&self, trace: &Trace) -> Result<(), ReplayError> {
         let lines = trace.line_of(0)..trace.line_of(trace.events.len());
         match self.when {

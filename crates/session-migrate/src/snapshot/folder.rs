@@ -19,8 +19,8 @@ pub const STABLE_MEMORY: &str = "stable_memory.bin";
 /// The folder with the chunks of the canister's wasm chunk store.
 pub const CHUNK_STORE: &str = "wasm_chunk_store";
 
-/// A file that `icp` and `session-migrate` keep during a download. Until the download is complete, the other files have
-/// their full length, but with holes.
+/// A file that `icp` and `session-migrate` keep during a download. Until the download is complete, the other files may
+/// have their full length, but with holes.
 pub const PROGRESS: &str = ".download_progress.json";
 const PROGRESS_BEING_WRITTEN: &str = ".download_progress.json.tmp";
 /// The field of the progress file that only this program writes.
@@ -60,7 +60,8 @@ fn resume_command(progress: &Path) -> &'static str {
     if is_own { "session-migrate snapshot download" } else { "icp canister snapshot download --resume" }
 }
 
-/// Reads the metadata of a folder, and checks that the files have the sizes and hashes that it lists.
+/// Reads the metadata of a folder, and checks that the download is finished, and that the files have the listed sizes,
+/// and the chunks of the wasm chunk store their listed hashes.
 pub(super) fn check(folder: &Path) -> Result<Metadata, SnapshotError> {
     for name in [PROGRESS, PROGRESS_BEING_WRITTEN] {
         let path = folder.join(name);

@@ -91,7 +91,8 @@ impl Manifest {
     /// Reads the manifest of a folder, if there is one.
     ///
     /// # Errors
-    /// [`SnapshotError::Manifest`] if the manifest does not decode or has another format.
+    /// [`SnapshotError::Manifest`] if the manifest does not decode or has another format, [`SnapshotError::Io`] if it
+    /// cannot be read.
     pub fn next_to(folder: &Path) -> Result<Option<Manifest>, SnapshotError> {
         let path = Manifest::path(folder);
         let text = match fs::read(&path) {
@@ -135,7 +136,7 @@ impl Manifest {
     /// of bytes of each read.
     ///
     /// # Errors
-    /// [`SnapshotError::Differs`] for the first file that is not as listed.
+    /// [`SnapshotError::Differs`] for the first file that is not as listed, or the error of a file that cannot be read.
     pub fn verify(&self, folder: &Path, read: &mut dyn FnMut(u64)) -> Result<(), SnapshotError> {
         self.files.iter().try_for_each(|entry| self.compare(folder, entry, read))
     }

@@ -1,7 +1,7 @@
 //! The checksum at the end of every line.
 //!
 //! Each checksum covers its line and the previous checksum, so that a changed, added or removed line is detected at
-//! that line.
+//! that line or the next one.
 
 use sha2::{Digest, Sha256};
 

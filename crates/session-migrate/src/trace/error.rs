@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Why a trace cannot be read or written. No call was made, and no partial file is left.
+/// Why a trace cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// A file or folder cannot be used.

@@ -90,7 +90,7 @@ pub struct TracedCall {
     /// The arguments.
     #[serde(flatten)]
     pub arguments: Arguments,
-    /// Whether it was sent while a call of an earlier line had no answer yet.
+    /// Whether the call was sent while a call of an earlier line had no answer yet.
     #[serde(default, skip_serializing_if = "is_false")]
     pub together: bool,
     /// The answer.

@@ -1,4 +1,4 @@
-//! The canister's Candid interface, as far as a trace needs it: names for the labels of a message, types for arguments.
+//! A canister's Candid interface: names for the labels of a message, types for arguments and replies.
 
 use std::collections::HashMap;
 
@@ -82,8 +82,8 @@ impl Interface {
         self.encode(method, args)
     }
 
-    /// Encodes arguments of the canister's `init`: by the types in the interface or, if it has none, by their own
-    /// types.
+    /// Encodes arguments of the canister's `init`: by the types in the interface or, if the interface has none, by
+    /// the arguments' own types.
     pub(crate) fn encode_init(&self, args: IDLArgs) -> Result<Vec<u8>, String> {
         let service = self.env.trace_type(&self.service).map_err(|error| first_line(&error))?;
         match service.as_ref() {

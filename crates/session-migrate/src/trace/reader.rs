@@ -62,7 +62,7 @@ impl Trace {
                     return Err(trace
                         .malformed(number, format!("the end line says {end} events, but there are {got}")));
                 }
-                Err(_) => trace.take(number, &object)?,
+                Err(_) => trace.add_event(number, &object)?,
             }
         }
         if !ended {
@@ -113,7 +113,7 @@ impl Trace {
         TraceError::Malformed { path: self.path.clone(), line, detail: detail.into() }
     }
 
-    fn take(&mut self, line: usize, object: &str) -> Result<(), TraceError> {
+    fn add_event(&mut self, line: usize, object: &str) -> Result<(), TraceError> {
         let event: Event =
             serde_json::from_str(object).map_err(|error| self.malformed(line, error.to_string()))?;
         let before = self.events.last().map_or(0, |event| event.at);

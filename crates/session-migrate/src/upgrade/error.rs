@@ -12,7 +12,7 @@ use crate::transfer::TransferError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
-    /// A call failed, and its outcome is not known.
+    /// A call failed, for another reason than a lack of cycles.
     #[error("{0}; resume with --resume, or end the upgrade with --abort")]
     Client(ClientError),
     /// The canister is frozen: it executes nothing, not even a rollback.

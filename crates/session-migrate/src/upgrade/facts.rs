@@ -11,7 +11,7 @@ pub struct Facts {
     pub build: Build,
     /// Certified module hash, hex.
     pub module_hash: String,
-    /// When the module was installed, nanoseconds; absent on networks that do not certify it.
+    /// When the module was installed, nanoseconds; absent on networks that do not certify this time.
     pub installed_at: Option<u64>,
     /// Version of the canister, a number that grows with every message that changes the canister.
     pub version: u64,

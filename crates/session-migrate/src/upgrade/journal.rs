@@ -85,12 +85,12 @@ pub enum EffectOutcome {
 pub enum Event {
     /// An upgrade begins.
     Begun {
-        /// Its plan.
+        /// The plan of the upgrade.
         plan: Box<Plan>,
     },
     /// A fact that later steps depend on.
     Known {
-        /// Its name.
+        /// The name of the fact.
         fact: String,
         /// The fact.
         value: Value,
@@ -108,15 +108,15 @@ pub enum Event {
     Receipt {
         /// The effect.
         step: Step,
-        /// Its outcome.
+        /// The outcome of the effect.
         outcome: EffectOutcome,
     },
-    /// The request expired and was not executed; a new one follows.
+    /// The request has expired, and the state of the canister does not show the effect.
     Lost {
         /// The effect.
         step: Step,
     },
-    /// The canister was out of cycles, and the request was not executed; a new one follows.
+    /// The canister was out of cycles, and the request was not executed.
     OutOfCycles {
         /// The effect.
         step: Step,
@@ -292,7 +292,7 @@ impl<'a> Journal<'a> {
         last.flatten()
     }
 
-    /// Returns the certificate of the last effect that was executed, hex.
+    /// Returns the certificate of the last effect that was answered with a reply, hex.
     pub(super) fn last_certificate(&self) -> Option<&str> {
         self.lines.iter().rev().find_map(|line| match &line.event {
             Event::Receipt { outcome: EffectOutcome::Replied { certificate, .. }, .. } => {

@@ -61,7 +61,7 @@ impl Driver<'_, '_> {
         if !reasons.is_empty() {
             return Ok(Err(reasons));
         }
-        let compared = self.compared(module).await?;
+        let compared = self.compare_modules(module).await?;
         reasons.extend(compared.reasons);
         let migration = match self.migration_status().await {
             Ok(status) => status,
@@ -110,7 +110,7 @@ impl Driver<'_, '_> {
     }
 
     /// Compares the module with the running one: their interfaces, and what they keep in stable memory.
-    async fn compared(&self, module: &Module) -> Result<Compared, UpgradeError> {
+    async fn compare_modules(&self, module: &Module) -> Result<Compared, UpgradeError> {
         let old_did = self.metadata("candid:service").await?;
         let old_schema = self.metadata(stable_schema::METADATA).await?;
         let wasm = build::unpack(&module.gz).unwrap_or_default();
