@@ -206,7 +206,8 @@ impl Network {
     /// outcome.
     ///
     /// # Errors
-    /// Any error but a rejection, if it is permanent or `retry` no longer repeats the call. The outcome is unknown then.
+    /// Any error but a rejection, if it is permanent or `retry` no longer repeats the call. The outcome is unknown
+    /// then.
     pub async fn settle(&self, call: &OneCall, retry: Retry<'_>) -> Result<RequestOutcome, ClientError> {
         let method = call.method;
         let sent = retry.again(|| async {
@@ -231,9 +232,9 @@ impl Network {
         }
     }
 
-    /// Sends a call and returns its reply. The caller may repeat a failed call, so the call must be harmless if it is executed
-    /// twice. While the call is in flight, there is one copy of its arguments in memory. The agent would keep three,
-    /// each of some megabytes if the call sends a slice of a snapshot.
+    /// Sends a call and returns its reply. The caller may repeat a failed call, so the call must be harmless if it is
+    /// executed twice. While the call is in flight, there is one copy of its arguments in memory. The agent would keep
+    /// three, each of some megabytes if the call sends a slice of a snapshot.
     ///
     /// # Errors
     /// If the call cannot be signed, is rejected or is not answered, or if its certificate is not valid.

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_three_digits_and_a_unit() {
+    fn numbers_are_rounded_and_have_a_unit() {
         let shown = [0, 999, 1_000, 12_345, 999_999, 1_320_000, 84_500_000, u64::MAX].map(instructions);
         assert_eq!(
             shown,

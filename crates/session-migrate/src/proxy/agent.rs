@@ -1,4 +1,5 @@
-//! Translation of agents' requests and their answers (the interface of the Internet Computer, in CBOR) to PocketIC's protocol.
+//! Translation of agents' requests and their answers (the interface of the Internet Computer, in CBOR) to PocketIC's
+//! protocol.
 //!
 //! Signatures and certificates are not verified here: the server verifies the former, the agent the latter.
 
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_the_state_omits_is_unknown() {
+    fn outcome_of_a_call_is_read_from_the_state() {
         let message = message(canister(), vec![9; 32]);
         let with_status = |status: &str, rest| {
             let status = labeled("status", leaf(status));

@@ -93,8 +93,8 @@ impl RequestedGateway {
         Some(Ok(RequestedGateway { body, listener, instance, opening }))
     }
 
-    /// Serves the port in front of the gateway on `host`, if the answer says that the server has opened a gateway for an
-    /// instance; returns the answer with the proxy's port in place of the gateway's.
+    /// Serves the port in front of the gateway on `host`, if the answer says that the server has opened a gateway for
+    /// an instance; returns the answer with the proxy's port in place of the gateway's.
     pub fn serve(
         self,
         answer: &[u8],

@@ -83,8 +83,8 @@ impl Recording {
         self.last_time
     }
 
-    /// Begins the trace with this canister, if no canister is recorded yet, and this is an upload canister and not other
-    /// than the requested one. `fresh` says whether the canister was just installed.
+    /// Begins the trace with this canister, if no canister is recorded yet, no other one was requested, and this is an
+    /// upload canister. `fresh` says whether the canister was just installed.
     pub async fn begin_with(&mut self, instance: &str, canister: Principal, fresh: bool) {
         let key = (instance.to_owned(), canister);
         let unwanted = self.wanted.is_some_and(|wanted| wanted != canister);

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_generated_set_has_the_origins_sizes_and_repeats_exactly() {
+    fn generated_files_have_fixed_sizes_and_are_reproducible() {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let first = assets(&options(1), a.path()).unwrap();
         let sizes: Vec<_> = first[0].iter().map(|asset| asset.bytes).collect();

@@ -2,8 +2,8 @@
 //! new ones.
 //!
 //! legacy → staged → rolled back → legacy → staged → finalized → direct. What can be read is read before the first
-//! step, up to a maximum; after the upgrades to the staged build, the rollback and the last step, the answers must be the
-//! same. At the end the result is inspected like any other snapshot.
+//! step, up to a maximum; after the upgrades to the staged build, the rollback and the last step, the answers must be
+//! the same. At the end the result is inspected like any other snapshot.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -45,8 +45,8 @@ pub struct Report {
     pub runs: Vec<MigrationRun>,
     /// The last status of the first migration, for another canister that of the last run; all zero if there is none.
     pub migration: MigrationReport,
-    /// The status of the upload canister's second migration, which moves payload into extents; all zero if the migration
-    /// was not reached.
+    /// The status of the upload canister's second migration, which moves payload into extents; all zero if the
+    /// migration was not reached.
     pub payload: MigrationReport,
     /// The snapshot, if the rehearsal began with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

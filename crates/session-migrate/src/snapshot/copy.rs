@@ -40,9 +40,10 @@ pub enum CopyError {
     },
 }
 
-/// Loads a snapshot into an empty canister, at the time `as_of` or the server's if that is later. If the snapshot has a module, the canister
-/// runs that module with the heap of the snapshot; otherwise it runs `legacy` with an empty heap. The embedded server
-/// reads stable memory from the file when it needs it, so the snapshot must not change as long as the canister exists.
+/// Loads a snapshot into an empty canister, at the time `as_of` or the server's if that is later. If the snapshot has a
+/// module, the canister runs that module with the heap of the snapshot; otherwise it runs `legacy` with an empty heap.
+/// The embedded server reads stable memory from the file when it needs it, so the snapshot must not change as long as
+/// the canister exists.
 ///
 /// # Errors
 /// [`CopyError`].

@@ -103,8 +103,8 @@ impl StableFile {
         }
     }
 
-    /// Returns the number of pages that are not all zero. Holes of the file are not read. `progress` gets numbers of bytes,
-    /// those of holes at the end.
+    /// Returns the number of pages that are not all zero. Holes of the file are not read. `progress` gets the number
+    /// of bytes of each read, and at the end that of all holes.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].

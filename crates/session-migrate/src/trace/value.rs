@@ -92,8 +92,8 @@ pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, times: T
     }))
 }
 
-/// Replaces known session ids in errors by names. An error about a session has the id as text in its field `key`, and the
-/// word `session` in its field `kind`.
+/// Replaces known session ids in errors by names. An error about a session has the id as text in its field `key`, and
+/// the word `session` in its field `kind`.
 fn name_session_keys(value: IDLValue, ids: &Ids) -> IDLValue {
     match value {
         IDLValue::Record(fields) => {

@@ -423,8 +423,8 @@ impl Driver<'_, '_> {
         Ok(checked)
     }
 
-    /// Waits until everything is converted and verified or, if the build is the same as before, until the migration is in
-    /// its previous state. Returns the number of records in quarantine, or why the upgrade has failed.
+    /// Waits until everything is converted and verified or, if the build is the same as before, until the migration is
+    /// in its previous state. Returns the number of records in quarantine, or why the upgrade has failed.
     async fn wait_until_verified(&mut self, facts: &Facts) -> Result<Result<u64, String>, UpgradeError> {
         let goal = match (facts.build, self.plan.to, facts.phase.as_str()) {
             (from, to, _) if from == to => Goal::Unchanged,

@@ -99,14 +99,14 @@ impl<'p> RecordedCanister<'p> {
     }
 
     /// Returns a seed that no earlier file of the workload has.
-    fn next_file(&mut self) -> u64 {
+    fn next_seed(&mut self) -> u64 {
         self.files += 1;
         self.seed.wrapping_mul(1_000_000).wrapping_add(self.files)
     }
 
-    /// Generates a file of `bytes` bytes that differs from every other.
+    /// Generates a file of `bytes` bytes from a seed of its own.
     pub fn file(&mut self, bytes: u64) -> Result<Asset, ClientError> {
-        let seed = self.next_file();
+        let seed = self.next_seed();
         let name = format!("file-{seed}.bin");
         let path = self.folder.path().join(&name);
         self.write(&path, seed, bytes).map_err(|source| ClientError::File { path: path.clone(), source })?;
@@ -171,7 +171,8 @@ impl<'p> RecordedCanister<'p> {
         ignore_refusal(self.handle.call(caller, EncodedCall { method, arg: arg.to_vec() }))
     }
 
-    /// Reads everything that a client can see, byte for byte.
+    /// Reads what a client can see: of sessions and capsules the first page, of each capsule all memories and all
+    /// bytes.
     pub fn read_everything(&mut self, client: Principal) -> Result<(), ClientError> {
         self.query(client, "uploads_list", (None::<u64>, None::<u32>))?;
         let capsules: Vec<api::Capsule> =

@@ -136,7 +136,7 @@ impl Network {
         assert!(self.stored().contains(&(uploader.asset.name.clone(), file)), "{}", uploader.asset.name);
     }
 
-    pub fn runs(&self) -> String {
+    pub fn running_build(&self) -> String {
         self.client().build_info().unwrap().build
     }
 

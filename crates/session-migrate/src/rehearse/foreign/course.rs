@@ -248,9 +248,9 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Runs one migration, on request rolls it back and runs it again, and finalizes it; returns whether another one has begun, or `None`
-    /// if the rehearsal cannot continue. Only a rollback of the first migration leads back to the old wasm, which does
-    /// not support the layouts from which later migrations start.
+    /// Runs one migration, on request rolls it back and runs it again, and finalizes it; returns whether another one
+    /// has begun, or `None` if the rehearsal cannot continue. Only a rollback of the first migration leads back to the
+    /// old wasm, which does not support the layouts from which later migrations start.
     fn run_migration(&mut self, is_first: bool) -> Option<bool> {
         self.progress.phase("migrating under traffic");
         if !self.wait_until_converted(true) {

@@ -151,8 +151,8 @@ impl<'p> Pair<'p> {
         (wait(sent), expected.map(wait))
     }
 
-    /// Returns an answer as text. A reply is decoded with the old interface if this has the method, otherwise with the new
-    /// one or none; a reply that does not decode is shown in hex.
+    /// Returns an answer as text. A reply is decoded with the old interface if this has the method, otherwise with the
+    /// new one or none; a reply that does not decode is shown in hex.
     pub fn shown(&self, method: &str, answer: &Reply) -> String {
         match answer {
             Ok(reply) => {

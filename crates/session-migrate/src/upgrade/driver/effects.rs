@@ -9,8 +9,8 @@ use crate::client::ClientError;
 use crate::network::{Certified, RequestOutcome, Target, answered_at};
 
 impl Driver<'_, '_> {
-    /// Executes an effect, and returns its outcome. An effect is not repeated if this process was killed or the answer was
-    /// lost, unless the request has expired and the state of the canister does not show the effect.
+    /// Executes an effect, and returns its outcome. An effect is not repeated if this process was killed or the answer
+    /// was lost, unless the request has expired and the state of the canister does not show the effect.
     pub(in super::super) async fn effect(
         &mut self,
         step: Step,
