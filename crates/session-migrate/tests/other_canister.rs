@@ -73,7 +73,7 @@ fn number(text: &str) -> u64 {
 }
 
 /// Returns a release whose migration loses the last digit of each balance. The migration digests what it meant to
-/// write, so that its own counts and digests agree.
+/// write, so that the migration's own counts and digests agree.
 fn lossy() -> PathBuf {
     ledger_split_changed(
         "lossy",

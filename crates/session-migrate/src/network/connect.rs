@@ -27,7 +27,7 @@ pub enum NetworkError {
     Url {
         /// The given URL.
         url: String,
-        /// What is wrong with it.
+        /// Why the network cannot be used.
         detail: String,
     },
     /// An invalid root key.
@@ -54,7 +54,7 @@ pub enum NetworkError {
     Identity {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why the identity cannot be read.
         detail: String,
     },
 }

@@ -1,4 +1,4 @@
-//! A controller's calls about one canister, and the certified facts about it.
+//! A controller's calls about one canister, and the facts about the canister that the network certifies.
 
 use candid::Principal;
 use candid::utils::{ArgumentDecoder, ArgumentEncoder};
@@ -138,7 +138,7 @@ pub(super) fn time_of(certificate: &Certificate) -> Option<u64> {
     }
 }
 
-/// Reads a natural of the state tree; `None` if it is truncated or has more than 64 bits.
+/// Reads a natural of the state tree; `None` for a natural that is truncated or has more than 64 bits.
 fn natural(mut bytes: &[u8]) -> Option<u64> {
     leb128::read::unsigned(&mut bytes).ok()
 }

@@ -117,7 +117,8 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// Returns whether the call was rejected because the canister has too few cycles, that is, because it is frozen.
+    /// Returns whether the call was rejected because the canister has too few cycles, that is, because the canister is
+    /// frozen.
     pub fn is_out_of_cycles(&self) -> bool {
         self.code.as_deref() == Some("CanisterOutOfCycles")
     }
@@ -206,8 +207,8 @@ impl Network {
     /// outcome.
     ///
     /// # Errors
-    /// Any error but a rejection, if it is permanent or `retry` no longer repeats the call. The outcome is unknown
-    /// then.
+    /// Any error but a rejection, if the error is permanent or `retry` no longer repeats the call. The outcome of the
+    /// call is unknown then.
     pub async fn settle(&self, call: &OneCall, retry: Retry<'_>) -> Result<RequestOutcome, ClientError> {
         let method = call.method;
         let sent = retry.again(|| async {
@@ -237,7 +238,7 @@ impl Network {
     /// three, each of some megabytes if the call sends a slice of a snapshot.
     ///
     /// # Errors
-    /// If the call cannot be signed, is rejected or is not answered, or if its certificate is not valid.
+    /// If the call cannot be signed, is rejected or is not answered, or if the certificate of the answer is not valid.
     pub async fn send_large(&self, target: Target) -> Result<Vec<u8>, ClientError> {
         let OneCall { effective, method, envelope, request_id, .. } = self.prepare(target)?;
         let failed = |error: AgentError| failed(method, error);
@@ -278,11 +279,11 @@ impl Network {
     }
 
     /// Asks for the outcome of a call, without sending the call again, until the outcome is known, or the call has
-    /// expired and the network does not know it.
+    /// expired and the network does not know the call.
     ///
     /// # Errors
-    /// Any error but a rejection, if it is permanent or `retry` no longer repeats the question. The outcome is unknown
-    /// then.
+    /// Any error but a rejection, if the error is permanent or `retry` no longer repeats the question. The outcome of
+    /// the call is unknown then.
     pub async fn find_outcome(
         &self,
         method: &'static str,

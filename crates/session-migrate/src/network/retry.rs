@@ -41,8 +41,8 @@ impl<'a> Retry<'a> {
         self.again_if(ClientError::is_transient, call).await
     }
 
-    /// Makes a call that must not be executed twice. Repeats it only if it was rejected for a transient reason, such as
-    /// a stopped canister. A lost answer is returned as an error.
+    /// Makes a call that must not be executed twice. Repeats the call only if it was rejected for a transient reason,
+    /// such as a stopped canister. A lost answer is returned as an error.
     ///
     /// # Errors
     /// The last error.

@@ -138,7 +138,7 @@ struct Plan<'p> {
 
 impl Plan<'_> {
     /// Runs the steps, with a rollback in the middle, as far as they are not refused. Returns the status of the first
-    /// migration when it was first in the phase `Converted`, or `None` if it never was.
+    /// migration at the first time that it was in the phase `Converted`, or `None` if it never was in this phase.
     fn run_steps(
         &mut self,
         [legacy, staged, direct]: [&Wasm; 3],

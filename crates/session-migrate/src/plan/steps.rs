@@ -15,7 +15,7 @@ pub(super) const INSTALL_LIMIT: u64 = 300_000_000_000;
 /// Instruction limit of an update or a timer.
 pub(super) const UPDATE_LIMIT: u64 = 40_000_000_000;
 
-/// Heap that a canister may have, unless its setting `wasm_memory_limit` says otherwise.
+/// Heap that a canister without the setting `wasm_memory_limit` may have, bytes.
 const HEAP_LIMIT: u64 = 3 << 30;
 
 /// Bytes of a bucket of the memory manager.

@@ -34,7 +34,7 @@ pub(super) struct RequestedGateway {
     /// The request to forward, without a port number, so that the server chooses the gateway's port.
     pub body: Bytes,
     listener: TcpListener,
-    /// The instance that the gateway serves; absent if only the answer will contain it.
+    /// The instance that the gateway serves; absent if only the answer will name the instance.
     instance: Option<InstanceId>,
     opening: Opening,
 }

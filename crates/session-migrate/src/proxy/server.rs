@@ -41,7 +41,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy on its own threads. It accepts requests when this returns.
+    /// Starts a proxy on threads of its own. The proxy accepts requests when this function returns.
     ///
     /// # Errors
     /// [`ProxyError`], such as a server that does not answer, an address in use, or a trace that cannot be written.

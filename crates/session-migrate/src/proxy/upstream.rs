@@ -84,7 +84,7 @@ impl Upstream {
         }
     }
 
-    /// Returns the outcome of a submitted call, if it is known.
+    /// Returns the outcome of a submitted call, if the server reports it.
     pub async fn outcome(
         &self,
         instance: &str,

@@ -203,7 +203,7 @@ impl Watch {
         }
     }
 
-    /// Returns the call as it appears in the trace; `None` if it is not a call of the recorded canister.
+    /// Returns the call as it appears in the trace; `None` for a call that is not to the recorded canister.
     fn recorded_call(
         &self,
         instance: &str,

@@ -61,11 +61,11 @@ pub struct Report {
 pub struct BuildReport {
     /// `legacy`, `staged` or `direct`; for another canister, `old` or `new`.
     pub name: String,
-    /// Its cargo features.
+    /// Cargo features of the wasm.
     pub features: Vec<String>,
-    /// Its size in bytes, unpacked.
+    /// Size of the wasm in bytes, unpacked.
     pub wasm_bytes: u64,
-    /// Its size in bytes, gzipped.
+    /// Size of the wasm in bytes, gzipped.
     pub wasm_gz_bytes: u64,
     /// SHA-256 of the gzipped file, in hex: the module hash.
     pub sha256: String,
@@ -100,7 +100,7 @@ pub struct StageReport {
 /// One upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadReport {
-    /// Number of its client, from 1.
+    /// Number of the client, from 1; clients of a snapshot's uploads in flight have numbers above those of new clients.
     pub client: u32,
     /// Name of the file.
     pub name: String,
@@ -126,11 +126,11 @@ pub struct UploadReport {
 pub struct SnapshotPart {
     /// The snapshot.
     pub path: String,
-    /// Legacy records in it.
+    /// Legacy records in the snapshot.
     pub sessions: u64,
     /// Sessions that their clients continued.
     pub continued: u64,
-    /// Capsules in it.
+    /// Capsules in the snapshot.
     pub capsules: u64,
     /// Answers that were compared at several steps.
     pub reads: u64,
@@ -143,7 +143,7 @@ pub struct SnapshotPart {
 /// A run of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationRun {
-    /// The installation or upgrade after which it ran.
+    /// The installation or upgrade after which the migration ran.
     pub stage: String,
     /// Number of the migration. For the upload canister, 1 converts sessions, and 2 moves payload into extents.
     pub migration: u16,

@@ -180,7 +180,7 @@ fn compare(run: &mut UploadRun, must: &std::collections::BTreeSet<u32>, status: 
     }
 }
 
-/// Checks that an aborted upload is gone: it has no status, and accepts no chunk.
+/// Checks that an aborted upload has no status, and accepts no chunk.
 fn expect_gone(canister: &Canister<'_>, run: &mut UploadRun) -> Result<(), ClientError> {
     let uploader = &run.uploader;
     let Some(session) = uploader.session() else {

@@ -14,7 +14,8 @@ use super::upload_run::{Clients, UploadRun};
 use crate::client::{Canister, ClientError};
 use crate::progress::Progress;
 
-/// Reads every finished upload back as its client, and hashes it.
+/// Reads every finished upload back as its client, and records what differs from the file. An upload that was neither
+/// finished nor aborted is a problem.
 pub(super) fn read_back(canister: &Canister<'_>, clients: &mut Clients, progress: &Progress) {
     for run in &mut clients.runs {
         if run.uploader.aborted() {

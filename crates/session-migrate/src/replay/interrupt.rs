@@ -20,9 +20,7 @@ const ROLLBACK_ROUNDS: u32 = 1_000;
 /// An interruption: `KIND@WHEN`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interruption {
-    /// Its kind.
     kind: InterruptionKind,
-    /// When it occurs.
     when: When,
 }
 

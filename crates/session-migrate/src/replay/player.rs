@@ -16,7 +16,7 @@ pub enum Played {
     Done,
     /// A call or an upgrade was answered.
     Answered(TracedAnswer),
-    /// The call names an id that this canister has not issued, so it could not be sent.
+    /// The call was not sent, since it names an id that this canister has not issued.
     NotSent {
         /// The name of the id in the trace.
         name: String,

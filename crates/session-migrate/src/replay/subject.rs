@@ -106,7 +106,7 @@ impl ReplayCanister {
         self.pic.get_time().as_nanos_since_unix_epoch()
     }
 
-    /// Sets the time, nanoseconds since 1970, unless it is already later.
+    /// Sets the time, nanoseconds since 1970, unless the instance's time is already later.
     pub fn set_time(&self, nanos: u64) {
         let time = Time::from_nanos_since_unix_epoch(nanos);
         if time > self.pic.get_time() {

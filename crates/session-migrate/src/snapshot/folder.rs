@@ -29,7 +29,7 @@ const OWN_PROGRESS: &str = "session_migrate";
 /// The fields of the metadata that are used here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// When the snapshot was taken, nanoseconds; for an uploaded one, when it was uploaded.
+    /// When the snapshot was taken, nanoseconds; for an uploaded snapshot, when it was uploaded.
     pub taken_at_timestamp: u64,
     /// Bytes of the module.
     pub wasm_module_size: u64,

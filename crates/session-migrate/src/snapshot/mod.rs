@@ -4,7 +4,7 @@
 //! of ic-stable-structures without a panic. Does not own: what the records mean. Boundary:
 //! nothing here writes to a snapshot; only copies are run, in a canister on a server.
 //!
-//! The library ic-stable-structures panics when it reads a damaged node. Its maps are therefore walked here
+//! The library ic-stable-structures panics when it reads a damaged node. Maps of the library are therefore walked here
 //! ([`Tree`]), with typed errors.
 
 mod copy;
@@ -36,13 +36,13 @@ pub use upload_canister::stable::{Damage, Key, cell};
 /// A snapshot that is complete, as far as its format can show, which has no checksums.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Its path.
+    /// Path of the snapshot.
     pub path: PathBuf,
-    /// Its form.
+    /// Form of the snapshot.
     pub form: Form,
     /// The folder's metadata; absent for a raw memory.
     pub metadata: Option<Metadata>,
-    /// Its stable memory.
+    /// Stable memory of the snapshot.
     pub stable: StableFile,
     /// The manifest next to a folder.
     pub manifest: Option<Manifest>,

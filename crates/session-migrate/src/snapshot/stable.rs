@@ -25,8 +25,8 @@ const KEPT: usize = 1_024;
 /// The zeros that a block is compared with.
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
-/// The stable memory of a snapshot, as a [`Memory`] of ic-stable-structures. It is never written; a clone shares file
-/// and cache.
+/// The stable memory of a snapshot, as a [`Memory`] of ic-stable-structures. The memory is never written; a clone
+/// shares file and cache.
 ///
 /// [`Memory::read`] cannot return an error: bytes that cannot be read are zeros, and [`Self::failure`] returns the
 /// error. Callers must call [`Self::failure`] before they use the bytes.
@@ -59,7 +59,7 @@ impl StableFile {
         StableFile::of(file, path)
     }
 
-    /// Opens a stable memory; if it is gzipped, it is unpacked into a sparse unnamed temporary file.
+    /// Opens a stable memory. A gzipped one is unpacked into a sparse unnamed temporary file.
     pub(super) fn open_any(path: &Path) -> Result<(Form, StableFile), SnapshotError> {
         let mut file = File::open(path).map_err(SnapshotError::io("read", path))?;
         let mut magic = [0; 2];
@@ -236,7 +236,7 @@ pub(crate) fn read_exact_at(file: &File, mut into: &mut [u8], mut offset: u64) -
     Ok(())
 }
 
-/// Writes a block, unless it is all zeros.
+/// Writes a block, unless the block is all zeros.
 fn write_unless_zero(file: &mut File, at: u64, block: &[u8]) -> io::Result<()> {
     if *block == ZEROS[..block.len()] {
         return Ok(());

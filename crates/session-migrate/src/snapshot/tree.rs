@@ -204,7 +204,7 @@ impl<'m, M: Memory> Tree<'m, M> {
 /// A walk in progress.
 struct Walk<'w, 'm, M, K> {
     tree: &'w Tree<'m, M>,
-    /// One bit for each page: whether it was visited.
+    /// One bit for each page: whether the page was visited.
     seen: Vec<u64>,
     walked: Walked,
     last: Option<K>,

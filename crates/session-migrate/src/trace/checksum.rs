@@ -30,7 +30,7 @@ impl ChecksumChain {
         format!("{body}{FIELD}{}{CLOSE}", self.0)
     }
 
-    /// Checks the checksum of a line and returns the object without it.
+    /// Checks the checksum of a line and returns the object without the checksum.
     pub fn open(&mut self, line: &str) -> Result<String, Mismatch> {
         let (body, got) =
             line.strip_suffix(CLOSE).and_then(|rest| rest.rsplit_once(FIELD)).unwrap_or((line, "missing"));

@@ -31,7 +31,7 @@ pub enum CodecError {
     Trace(#[from] TraceError),
 }
 
-/// The codec of one canister's messages: it learns the ids that the canister issues.
+/// The codec of one canister's messages, which learns the ids that the canister issues.
 #[derive(Clone, Debug)]
 pub struct Codec {
     interface: Interface,
@@ -122,12 +122,12 @@ impl Codec {
         }
     }
 
-    /// Returns the name of a session, learning it if it is new.
+    /// Returns the name of a session; a new session gets a name.
     pub fn session_name(&mut self, session: u64) -> String {
         self.ids.learn_session(session)
     }
 
-    /// Replaces the ids in a text by names, learning those that are new.
+    /// Replaces the ids in a text by names; new ids get names.
     pub fn name(&mut self, text: &str) -> String {
         self.ids.learn_text(text)
     }

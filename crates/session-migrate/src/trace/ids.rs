@@ -88,12 +88,12 @@ impl Ids {
         self.names.get(&(kind, id.to_owned())).copied()
     }
 
-    /// Returns the name of a session in a reply, learning it if it is new.
+    /// Returns the name of a session in a reply; a new session gets a name.
     pub(super) fn learn_session(&mut self, session: u64) -> String {
         self.learn(IdKind::Session, &session.to_string()).to_string()
     }
 
-    /// Returns the name of a session, if a reply has shown it.
+    /// Returns the name of a session, if a reply has shown the session.
     pub(super) fn session(&self, session: &str) -> Option<String> {
         self.known(IdKind::Session, session).map(|name| name.to_string())
     }

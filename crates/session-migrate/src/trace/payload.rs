@@ -38,7 +38,7 @@ pub enum PayloadRef {
         seed: u64,
         /// Where the part begins, bytes.
         offset: u64,
-        /// Its length, bytes.
+        /// Length of the part, bytes.
         length: u64,
     },
     /// A file with this SHA-256: `@sha256:DIGEST:LENGTH`. If a reply contains the reference, the file need not exist.

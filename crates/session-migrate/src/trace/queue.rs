@@ -1,5 +1,5 @@
-//! Calls and other events in the order in which they happened; each leaves the queue when it and all earlier
-//! ones are complete.
+//! Calls and other events in the order in which they happened; an entry leaves the queue once all earlier
+//! entries are complete, and the entry itself.
 
 use std::collections::VecDeque;
 
@@ -89,7 +89,7 @@ impl<K> Queue<K> {
         }
     }
 
-    /// Removes the call that `is_wanted` accepts, if it is not answered.
+    /// Removes the unanswered calls that `is_wanted` accepts.
     pub fn withdraw(&mut self, is_wanted: impl Fn(&K) -> bool) {
         self.0.retain(|item| !matches!(item, Item::Unanswered(id, _) if is_wanted(id)));
     }

@@ -14,7 +14,7 @@ use super::{Arguments, Event, EventKind, Header, TraceError, VERSION};
 /// A trace.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    /// Its path.
+    /// Path of the trace.
     pub path: PathBuf,
     /// The first line.
     pub header: Header,
@@ -49,7 +49,7 @@ impl Trace {
             last = number;
             let object = match checksums.open(line) {
                 Ok(object) => object,
-                // The last line has no line break, so it was not written completely.
+                // A last line without a line break was not written completely.
                 Err(_) if number == text.lines().count() && !text.ends_with('\n') => {
                     return Err(TraceError::Truncated { path: trace.path, line: number });
                 }

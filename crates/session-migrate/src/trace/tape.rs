@@ -62,7 +62,7 @@ impl Tape {
         self.0.borrow_mut().recorder.seeds.generate(seed, offset, length)
     }
 
-    /// Completes the trace. Calls that were never answered are not in it.
+    /// Completes the trace, without the calls that were never answered.
     ///
     /// # Errors
     /// The first error since the beginning; no trace is left then, but its payload files may be.

@@ -29,7 +29,7 @@ const TAKE_SESSION: [&str; 6] = [
     "uploads_status",
 ];
 
-/// Replaces the leaves of a value. `leaf` gets each leaf, with the label of the innermost field around it.
+/// Replaces the leaves of a value. `leaf` gets each leaf, with the label of the innermost field that contains the leaf.
 fn map<E>(
     value: IDLValue,
     label: &str,

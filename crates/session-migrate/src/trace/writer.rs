@@ -1,4 +1,4 @@
-//! Writes a trace line by line; it appears under its final name only when it is complete.
+//! Writes a trace line by line. The trace appears under its final name only when it is complete.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::payload::{self, PayloadRef};
 use super::{Event, Header, TraceError};
 use crate::{folder_of, temporary_next_to};
 
-/// A trace that is being written. If it is dropped before [`Writer::finish`], it leaves no file.
+/// A trace that is being written. A writer that is dropped before [`Writer::finish`] leaves no file.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,

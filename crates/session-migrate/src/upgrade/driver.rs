@@ -118,7 +118,7 @@ impl Driver<'_, '_> {
         self.end(ending)
     }
 
-    /// Checks the canister; if nothing prevents the upgrade, starts it and drives it to its end.
+    /// Checks the canister; if nothing prevents the upgrade, starts the upgrade and drives it to its end.
     pub async fn begin(mut self) -> Result<Report, UpgradeError> {
         match self.run_preflight().await? {
             Err(ending) => self.report(ending),
@@ -247,12 +247,12 @@ impl Driver<'_, '_> {
         UpgradeError::Journal { action: "write", path, source }
     }
 
-    /// Returns what the preflight has found, once it is known.
+    /// Returns what the preflight has found, once this is in the journal.
     fn facts(&self) -> Option<Facts> {
         read(self.journal.known("preflight")?).ok()
     }
 
-    /// Returns the snapshot of this upgrade, once it is taken.
+    /// Returns the id of this upgrade's snapshot, once the id is in the journal.
     fn snapshot(&self) -> Option<Vec<u8>> {
         read(self.journal.known("snapshot")?).ok()
     }

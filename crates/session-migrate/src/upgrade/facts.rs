@@ -27,7 +27,8 @@ pub struct Facts {
     pub cycles: String,
     /// The canister's memory, bytes.
     pub memory_bytes: String,
-    /// The verdict of `check` on stable memory; absent if the running module does not state what it keeps there.
+    /// The verdict of `check` on stable memory; absent if the running module does not state what it keeps in stable
+    /// memory.
     #[serde(default)]
     pub stable_memory: Option<String>,
 }

@@ -34,7 +34,8 @@ pub use report::{Ending, Lost, Report};
 
 use driver::Driver;
 
-/// Starts an upgrade and drives it to its end. If the preflight refuses it, nothing is written to the journal.
+/// Starts an upgrade and drives it to its end. If the preflight refuses the upgrade, or there is nothing to do, nothing
+/// is written to the journal.
 ///
 /// # Errors
 /// [`UpgradeError`]: the state of the upgrade is in the journal, to be resumed or aborted.

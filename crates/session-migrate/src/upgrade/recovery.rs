@@ -79,7 +79,7 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Returns why a recovery has begun, if it has.
+    /// Returns why a recovery has begun, if one has.
     pub(super) fn failed(&self) -> Result<Option<String>, UpgradeError> {
         self.journal.known(FAILED).map(read).transpose()
     }

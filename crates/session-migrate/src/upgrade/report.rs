@@ -24,7 +24,7 @@ pub enum Ending {
     },
     /// The module was not installed.
     NotInstalled {
-        /// Why it was not installed.
+        /// Why the module was not installed, and also if the canister is stopped.
         why: String,
     },
     /// The upgrade failed after the install; the previous module runs again, and every later write is kept.

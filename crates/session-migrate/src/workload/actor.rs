@@ -36,9 +36,9 @@ impl Habits {
 /// The next operation of a client.
 #[derive(Clone, Copy, Debug)]
 enum ClientAction {
-    /// A step of its upload. `lost`: whether the reply is lost.
+    /// A step of the upload. `lost`: whether the reply is lost.
     Step { step: UploadStep, lost: bool },
-    /// A query for the status of its upload.
+    /// A query for the status of the upload.
     Ask,
 }
 
@@ -139,7 +139,7 @@ impl Actor {
         }
     }
 
-    /// Waits for the answer to a call, and processes it.
+    /// Waits for the answer to a call, and passes it to the uploader unless it is lost.
     fn await_answer(
         &mut self,
         canister: &RecordedCanister<'_>,

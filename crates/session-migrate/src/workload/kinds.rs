@@ -133,7 +133,7 @@ fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cli
             Actor::new(canister, client, &capsule, TWO_CHUNKS, Habits::PLAIN)?,
         ];
         let [active, lost] = &mut actors;
-        // Two calls of each upload: it is begun, and one chunk is stored.
+        // Two calls of each upload: the begin, and one chunk.
         for _ in 0..2 {
             round(canister, std::slice::from_mut(active), 1)?;
             round(canister, std::slice::from_mut(lost), 1)?;

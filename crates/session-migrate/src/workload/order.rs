@@ -73,7 +73,7 @@ impl FromStr for Workload {
 /// A workload of a certain size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// Its kind.
+    /// The kind of clients.
     pub workload: Workload,
     /// Seed for the files' contents and every choice; the same seed makes the same calls.
     pub seed: u64,

@@ -423,7 +423,7 @@ fn a_capsule_that_was_replaced_by_another_of_its_id_is_reported() {
 
 #[test]
 fn the_header_that_pre_upgrade_destroys_is_reconstructed() {
-    // A little Candid overwrites the header; a lot of it extends into the first bucket.
+    // The Candid of one gallery overwrites the header; that of 2,000 galleries extends into the first bucket.
     for galleries in [1, 2_000] {
         let mut release = PublicRelease::new(128);
         let capsule = release.capsule(person(1), NOW);

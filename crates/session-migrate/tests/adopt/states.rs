@@ -24,7 +24,7 @@ fn inspect_error(stable: &[u8]) -> String {
     error.to_string()
 }
 
-/// Returns the bytes of all chunks in the file next to the folder, in its order.
+/// Returns the bytes of all chunks in the file next to the folder, in the order of the file.
 fn left_bytes(adopted: &Adopted) -> Vec<Vec<u8>> {
     let left = adopted.left();
     let chunks = left.iter().filter(|line| line["kind"] == "chunk");

@@ -27,7 +27,7 @@ struct Inner {
     refused: AtomicU32,
 }
 
-/// A proxy in front of a network. It runs until the process ends.
+/// A proxy in front of a network, which runs until the process ends.
 pub struct FaultyProxy {
     pub url: String,
     inner: Arc<Inner>,
@@ -124,8 +124,8 @@ async fn forward(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, body
     (status, bytes).into_response()
 }
 
-/// A wire to a network. When it is cut, open connections are dropped; while it is cut, new ones are dropped
-/// immediately.
+/// A wire to a network. When the wire is cut, open connections are dropped; while it is cut, new connections are
+/// dropped immediately.
 #[derive(Clone)]
 pub struct Wire {
     pub url: String,

@@ -77,7 +77,7 @@ impl Network {
         command
     }
 
-    /// Writes a file whose content depends on its size and on the length of its name.
+    /// Writes a file whose content depends only on the size and on the length of the name.
     pub fn file(&self, name: &str, bytes: usize) -> PathBuf {
         let path = self.folder.path().join(name);
         let content: Vec<u8> = (0..bytes).map(|i| (i * i / 7 + name.len()) as u8).collect();

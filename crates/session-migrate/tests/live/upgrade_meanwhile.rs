@@ -36,7 +36,7 @@ impl Network {
         self.pic.update_canister_settings(self.canister, Some(CONTROLLER), settings).unwrap();
     }
 
-    /// Freezes the canister: its balance is too low for any call from now on.
+    /// Freezes the canister: from now on, the balance is too low for any call.
     fn freeze(&self) {
         self.set_freezing_threshold(u64::MAX >> 1);
     }

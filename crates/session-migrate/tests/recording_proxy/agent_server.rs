@@ -48,7 +48,7 @@ struct Shared {
     server: Url,
     /// The supported versions, which follow `/api/` in a path.
     versions: &'static [&'static str],
-    /// The calls of agents by request id, with the ids that the PocketIC server gave them.
+    /// The calls of agents by request id, with the ids that the PocketIC server has issued.
     calls: tokio::sync::Mutex<HashMap<[u8; 32], RawMessageId>>,
     /// Request ids of the calls that were answered immediately.
     answered: Mutex<Vec<[u8; 32]>>,

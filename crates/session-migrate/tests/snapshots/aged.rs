@@ -1,5 +1,6 @@
 //! A canister with a history: thousands of calls by clients who finish, abort, resume and abandon uploads, records of
-//! the first public release, and completed migrations. It is created by the canister's own code, without an IC.
+//! the first public release, and completed migrations. The history is created by the canister's own code, without an
+//! IC.
 
 use std::path::Path;
 

@@ -42,7 +42,7 @@ impl Pair<'_> {
         self.decoded(STATUS, answer)
     }
 
-    /// Calls an endpoint that changes the migration; returns the status that it answers with.
+    /// Calls an endpoint that changes the migration; returns the status in the answer.
     ///
     /// # Errors
     /// The canister's refusal, or its answer if that is not a status.

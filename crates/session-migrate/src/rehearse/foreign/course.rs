@@ -172,7 +172,7 @@ impl<'a> Course<'a> {
         format!("after {}", self.last())
     }
 
-    /// Returns the value of an answer, or notes its error as a problem.
+    /// Returns the value of an answer, or records the error as a problem.
     fn ok_or_problem<T>(&mut self, answer: Result<T, String>) -> Option<T> {
         let when = self.when();
         answer.map_err(|why| self.pair.problems.push(format!("{when}: {why}"))).ok()
@@ -187,7 +187,7 @@ impl<'a> Course<'a> {
         });
     }
 
-    /// Installs one of the wasms over the running one; returns whether it is installed.
+    /// Upgrades the canister to one of the wasms; returns whether the upgrade succeeded.
     fn install(&mut self, name: &str, is_new: bool) -> bool {
         self.progress.phase(name);
         let (side, build) = if is_new { (&self.inputs.new, "new") } else { (&self.inputs.old, "old") };

@@ -38,7 +38,7 @@ pub struct Checked {
 /// Reads and checks every input, without starting anything.
 ///
 /// # Errors
-/// The file that cannot be used, and the line.
+/// The file or option that cannot be used, and why; in the file of calls, also the line.
 pub fn check(options: ForeignOptions) -> Result<Checked, RehearseError> {
     let inputs = Inputs::read(&options)?;
     Ok(Checked { options, inputs })

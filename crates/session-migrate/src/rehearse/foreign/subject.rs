@@ -80,7 +80,7 @@ impl Inputs {
     /// Reads and checks every input.
     ///
     /// # Errors
-    /// The file, its line, and what is wrong.
+    /// The file or option that cannot be used, and why; in the file of calls, also the line.
     pub fn read(options: &ForeignOptions) -> Result<Inputs, RehearseError> {
         let (old, new) = (RehearsedModule::read(&options.old)?, RehearsedModule::read(&options.new)?);
         let path = &options.calls;
