@@ -163,8 +163,8 @@ mod tests {
         let message = message(canister(), vec![9; 32]);
         let with_status = |status: &str, rest| {
             let status = labeled("status", leaf(status));
-            let of_call = labeled([9; 32], fork(rest, status));
-            Certificate { tree: labeled(REQUEST_STATUS, of_call), signature: vec![], delegation: None }
+            let call_tree = labeled([9; 32], fork(rest, status));
+            Certificate { tree: labeled(REQUEST_STATUS, call_tree), signature: vec![], delegation: None }
         };
         let reply = with_status("replied", labeled("reply", leaf("yes")));
         assert!(matches!(outcome(&reply, &message), Some(RawCanisterResult::Ok(reply)) if reply == b"yes"));

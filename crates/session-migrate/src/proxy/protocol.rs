@@ -117,8 +117,8 @@ impl Route {
             ["instances"] => Route::Opens(Opening::WithInstance),
             ["http_gateway"] => Route::Opens(Opening::Alone),
             ["http_gateway", id, "stop"] => Route::Closes((*id).into()),
-            ["instances", id, of_instance @ ..] => {
-                let action = match of_instance {
+            ["instances", id, instance_path @ ..] => {
+                let action = match instance_path {
                     ["update", "submit_ingress_message"] => Action::Submit,
                     ["update", "await_ingress_message"] => Action::Await,
                     ["read", "ingress_status"] => Action::IngressStatus,

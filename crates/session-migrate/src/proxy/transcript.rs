@@ -10,7 +10,6 @@ use super::writer_thread::WriterThread;
 use crate::trace::queue::{Entry, Queue};
 use crate::trace::{CallResult, Header, SentCall, TraceError};
 
-/// One recording.
 #[derive(Default)]
 pub(super) struct Transcript {
     /// Entries that are not written yet. The key of an unanswered call is its message id on the server.

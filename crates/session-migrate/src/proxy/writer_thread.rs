@@ -21,7 +21,6 @@ impl WriterThread {
         WriterThread { entries, thread: std::thread::spawn(move || write(&path, &header, &received)) }
     }
 
-    /// Adds an entry.
     pub fn take(&self, entry: Entry) {
         // The thread ends early only with an error, which is returned at the end.
         let _ = self.entries.send(entry);

@@ -165,7 +165,6 @@ impl Readable {
         self.answers.insert(format!("{what} as {who}"), answer);
     }
 
-    /// Returns the number of answers.
     pub fn len(&self) -> usize {
         self.answers.len()
     }

@@ -38,7 +38,6 @@ pub(super) struct Stages<'p> {
     known: Expected,
 }
 
-/// Returns the controller of the canister.
 pub(super) fn controller() -> Principal {
     Principal::self_authenticating("controller of the rehearsal")
 }

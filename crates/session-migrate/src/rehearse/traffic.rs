@@ -153,7 +153,7 @@ fn reconnect(canister: &Canister<'_>, run: &mut UploadRun) -> Result<Vec<Planned
     Ok(again)
 }
 
-/// Compares the canister's status with the client's view.
+/// Records a problem for each difference between the canister's status and the client's view.
 fn compare(run: &mut UploadRun, must: &std::collections::BTreeSet<u32>, status: &api::UploadStatus) {
     let now = run.uploader.stored().clone();
     let lost: Vec<u32> = must.difference(&now).copied().collect();

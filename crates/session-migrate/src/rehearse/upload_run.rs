@@ -41,7 +41,6 @@ impl UploadRun {
         format!("client {} {}", self.client, self.uploader.asset.name)
     }
 
-    /// Records a problem of this upload.
     pub fn record_problem(&mut self, what: impl std::fmt::Display) {
         self.problems.push(what.to_string());
     }
@@ -156,7 +155,6 @@ impl Clients {
     }
 }
 
-/// Creates a self-authenticating principal from the seed.
 fn client_principal(seed: u64, number: u32) -> Principal {
     Principal::self_authenticating(format!("client {number} of rehearsal {seed}"))
 }

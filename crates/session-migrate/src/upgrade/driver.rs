@@ -107,7 +107,6 @@ impl<'a, 'j> Driver<'a, 'j> {
 }
 
 impl Driver<'_, '_> {
-    /// Returns the time since `moment`.
     pub(super) fn since(&self, moment: Duration) -> Duration {
         self.retry.clock.now().saturating_sub(moment)
     }

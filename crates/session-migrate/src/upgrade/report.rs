@@ -24,7 +24,7 @@ pub enum Ending {
     },
     /// The module was not installed.
     NotInstalled {
-        /// Why the module was not installed, and also if the canister is stopped.
+        /// Why the module was not installed and, in that case, that the canister could not be started again.
         why: String,
     },
     /// The upgrade failed after the install; the previous module runs again, and every later write is kept.

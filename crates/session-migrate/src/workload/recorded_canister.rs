@@ -19,7 +19,6 @@ use crate::trace::Tape;
 /// Longest time between two calls, in milliseconds, to which the times in a trace are rounded.
 const MAX_PAUSE_MILLIS: u64 = 2_000;
 
-/// A canister that is being recorded.
 pub(super) struct RecordedCanister<'p> {
     pub handle: Canister<'p>,
     tape: &'p Tape,
@@ -51,12 +50,10 @@ impl Whole {
     }
 }
 
-/// Returns the controller of the canister.
 pub(super) fn controller() -> Principal {
     Principal::self_authenticating("controller of the workload")
 }
 
-/// Returns the principal of a client.
 pub(super) fn person(number: u32) -> Principal {
     Principal::self_authenticating(format!("client {number} of the workload"))
 }
@@ -87,7 +84,6 @@ impl<'p> RecordedCanister<'p> {
         self.below(times) == 0
     }
 
-    /// Shuffles items.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         crate::rehearse::shuffle(items, &mut self.rng);
     }
@@ -138,7 +134,6 @@ impl<'p> RecordedCanister<'p> {
         Ok(Whole { bytes: asset.chunk(0, self.chunk_size)?, asset, capsule: capsule.to_owned() })
     }
 
-    /// Creates a capsule of a client.
     pub fn capsule(&mut self, client: Principal) -> Result<String, ClientError> {
         self.pause_between_calls();
         Ok(self.handle.capsules_create(client, None)?.id)

@@ -124,7 +124,6 @@ pub struct Adopted {
 }
 
 impl Adopted {
-    /// Adopts a stable memory.
     pub fn of(stable: &[u8]) -> Adopted {
         Adopted::try_of(stable).unwrap()
     }

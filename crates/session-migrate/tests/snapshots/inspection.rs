@@ -17,7 +17,6 @@ use upload_canister::stable::{Memories, RawMemory};
 
 use super::aged::{Aged, aged, write_folder};
 
-/// Inspects a stable memory.
 pub fn inspected(stable: &[u8], deep: bool) -> Result<Report, InspectError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stable_memory.bin");
@@ -25,7 +24,6 @@ pub fn inspected(stable: &[u8], deep: bool) -> Result<Report, InspectError> {
     inspect::run(&Options { snapshot: path, deep }, &Progress::hidden())
 }
 
-/// Returns the findings as lines.
 pub fn lines(report: &Report) -> Vec<String> {
     report.findings.iter().map(ToString::to_string).collect()
 }
